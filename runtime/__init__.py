@@ -1,0 +1,1 @@
+"""What both programs need in order to run: reading settings, logging, a Redis client, waiting. Decides nothing."""

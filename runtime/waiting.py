@@ -1,0 +1,32 @@
+"""Waits that can be interrupted. Every wait here ends at its deadline or when told to stop."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait `seconds`, or less if `stop` is set. True when it is."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
+    return stop.is_set()
+
+
+def backoff(first_s: float, limit_s: float) -> Iterator[float]:
+    """Delays that double from `first_s` up to `limit_s`, without end."""
+    delay = first_s
+    while True:
+        yield delay
+        delay = min(delay * 2, limit_s)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set. To be called in the running loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    return stop

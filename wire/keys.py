@@ -1,0 +1,18 @@
+"""The Redis names that both programs touch. Every other name is in poolmgr/store/keys.py."""
+
+
+class WireKeys:
+    """Key names under one prefix. A prefix with a hash tag (`{poolmgr}`) keeps them in one Redis Cluster slot."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.events = f"{prefix}:events"
+
+    def bot(self, bot_id: str) -> str:
+        return f"{self.prefix}:bot:{bot_id}"
+
+    def commands(self, vm_id: str) -> str:
+        return f"{self.prefix}:vm:{vm_id}:commands"
+
+    def alive(self, vm_id: str) -> str:
+        return f"{self.prefix}:vm:{vm_id}:alive"

@@ -1,0 +1,86 @@
+"""Recognises a meeting link: which platform it is of, and where the browser is to go. Never logs or rewrites a secret.
+
+Refuses everything that is not certainly a meeting: look-alike hosts, credentials in the link, odd schemes.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+MAX_LINK_LENGTH: Final = 4096
+
+# Hosts by platform (suffix match on whole labels); facts/platforms: 1.1, 2.1, 3.1, 4.1.
+_KNOWN_HOSTS: Final = {
+    "google_meet": ("meet.google.com",),
+    "zoom": ("zoom.us", "zoom.com", "zoomgov.com"),
+    "teams": ("teams.microsoft.com", "teams.live.com", "teams.cloud.microsoft", "teams.microsoft.us"),
+    "jitsi": ("meet.jit.si", "8x8.vc"),
+}
+SUPPORTED: Final = frozenset({"room"})
+"""Platforms that this release has an adapter for."""
+
+_ROOM_PATH: Final = re.compile(r"/r/[a-z0-9][a-z0-9-]{0,63}")
+
+
+class MeetingLink(NamedTuple):
+    platform: str
+    url: str
+
+
+class BadLinkError(ValueError):
+    """The text is no meeting link that this release can join; the message says what to change."""
+
+
+def recognise(text: str, room_hosts: Collection[str] = ()) -> MeetingLink:
+    """The meeting that `text` links to.
+
+    `room_hosts`: hosts (`name` or `name:port`) that serve this project's own meeting room.
+    Raises: BadLinkError.
+    """
+    text = text.strip()
+    if len(text) > MAX_LINK_LENGTH:
+        raise BadLinkError(f"the link is longer than {MAX_LINK_LENGTH} characters")
+    if any(character.isspace() or not character.isprintable() for character in text) or "\\" in text:
+        raise BadLinkError("the link contains spaces, control characters or backslashes")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise BadLinkError(f"the link is not a URL: {error}") from error
+    if parts.scheme not in ("http", "https"):
+        raise BadLinkError("the link does not begin with https://")
+    if not host:
+        raise BadLinkError("the link names no host")
+    if parts.username is not None or parts.password is not None:
+        raise BadLinkError("the link carries a user name or password before the host")
+    if host in room_hosts or (port is not None and f"{host}:{port}" in room_hosts):
+        return _room(text, parts)
+    platform = _platform_of(host)
+    if platform is None:
+        raise BadLinkError(
+            f"unknown platform: {host[:80]!r} is not a meeting host"
+            " (hosts of your own meeting rooms go in [meetings] room_hosts)"
+        )
+    if platform not in SUPPORTED:
+        raise BadLinkError(f"unknown platform: {platform} links are recognised, but this release cannot join them yet")
+    return MeetingLink(platform, text)
+
+
+def _room(text: str, parts: SplitResult) -> MeetingLink:
+    if not _ROOM_PATH.fullmatch(parts.path):
+        raise BadLinkError("the link is to a meeting room host, but its path is not /r/NAME")
+    return MeetingLink("room", text)
+
+
+def _platform_of(host: str) -> str | None:
+    for platform, suffixes in _KNOWN_HOSTS.items():
+        if any(host == suffix or host.endswith("." + suffix) for suffix in suffixes):
+            return platform
+    return None
+
+
+def redact(url: str) -> str:
+    """The link without what lets one in, for logs: on most platforms the path alone is the key to the meeting."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}/…"

@@ -1,0 +1,157 @@
+"""The frozen messages that travel between manager and agent. One class a message; no behaviour.
+
+Commands go down `{prefix}:vm:{vm_id}:commands`, events come up `{prefix}:events`, one JSON object in field `m` of a
+stream entry, told apart by `type`. Times are epoch seconds (wall clock of the sender), durations seconds.
+"""
+
+import re
+
+import msgspec
+
+from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=_snake):
+    pass
+
+
+class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a bot leaves by itself, in seconds. Defaults are those of the API our clients know."""
+
+    waiting_room_timeout: int = 600
+    everyone_left_timeout: int = 300
+    noone_joined_timeout: int = 600
+    voice_inactivity_timeout: int = 100
+    in_call_recording_timeout: int = 14400
+
+
+# Commands: manager -> agent
+
+
+class Warm(Message, frozen=True):
+    """Start a browser and keep it warm under this name. A second order for the same name changes nothing."""
+
+    worker_id: str
+
+
+class Join(Message, frozen=True):
+    """Claim `attempt` of the bot, then take it into the meeting with this worker."""
+
+    worker_id: str
+    bot_id: str
+    attempt: int
+    platform: str
+    meeting_url: str
+    bot_name: str
+    automatic_leave: AutomaticLeave = AutomaticLeave()
+
+
+class Leave(Message, frozen=True):
+    """Leave the meeting. Answered by the bot's end."""
+
+    worker_id: str
+    bot_id: str
+    attempt: int
+    reason: Reason = Reason.USER_REQUESTED
+
+
+class Retire(Message, frozen=True):
+    """End this idle worker: process tree and profile folder. An unknown name is answered as already gone."""
+
+    worker_id: str
+
+
+Command = Warm | Join | Leave | Retire
+
+
+# Events: agent -> manager
+
+
+class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One worker as its agent sees it."""
+
+    state: WorkerState
+    bot_id: str = ""
+    attempt: int = 0
+
+
+class Heartbeat(Message, frozen=True):
+    """The agent lives, and this is all it owns. Registers the VM; a new `session` means that the agent started anew.
+
+    `room`: how many further workers the VM's memory would bear without touching the reserve.
+    """
+
+    vm_id: str
+    session: str
+    at: float
+    workers: dict[str, WorkerReport] = {}
+    room: int = 0
+    stopping: bool = False
+
+
+class WorkerWarm(Message, frozen=True):
+    vm_id: str
+    worker_id: str
+    at: float
+    took_s: float = 0.0
+
+
+class WorkerGone(Message, frozen=True):
+    vm_id: str
+    worker_id: str
+    at: float
+    cause: GoneCause
+    detail: str = ""
+
+
+class JoinRefused(Message, frozen=True):
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    cause: RefusalCause
+
+
+class BotMoved(Message, frozen=True):
+    """The bot is in a new state. `screen` is what the page showed, `rule` the detector that recognised it."""
+
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    state: BotState
+    screen: str = ""
+    rule: str = ""
+    first_request_at: float = 0.0  # when the browser asked for the meeting page
+
+
+class BotVitals(Message, frozen=True):
+    """Signs of life from the call. `audio_packets`: RTP audio packets received since the join."""
+
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    participants: int = 0
+    audio_packets: int = 0
+
+
+class BotEnded(Message, frozen=True):
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    reason: Reason
+    detail: str = ""
+    audio_packets: int = 0
+
+
+Event = Heartbeat | WorkerWarm | WorkerGone | JoinRefused | BotMoved | BotVitals | BotEnded

@@ -1,0 +1,204 @@
+"""Every setting of both programs, and how a TOML text and the environment become one. Reads no file itself.
+
+`config.example.toml` says what each key is for; here is what it may be. All faults of a configuration are reported
+at once, each with the name of its key.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+ENVIRONMENT_PREFIX: Final = "POOLMGR_"
+
+Count = Annotated[int, Meta(ge=0, le=10_000)]
+Positive = Annotated[int, Meta(ge=1, le=10_000)]
+Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]
+Megabytes = Annotated[int, Meta(ge=0, le=10_000_000)]
+_PORT: Final = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
+Listen = Annotated[str, Meta(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\[\]\s]*):{_PORT}\Z")]
+OptionalName = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?\Z")]
+Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}:-]{1,64}\Z")]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class RedisSettings(Section, frozen=True):
+    url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://")] = "redis://127.0.0.1:6379/0"
+    prefix: Prefix = "poolmgr"
+    timeout_s: Seconds = 5.0
+
+
+class PoolSettings(Section, frozen=True):
+    min_idle: Count = 5
+    max_workers: Positive = 12
+    idle_ttl_s: Seconds = 900.0
+    max_age_s: Seconds = 14400.0
+    warmups_at_once: Positive = 2
+    warmup_timeout_s: Seconds = 60.0
+    backoff_s: Seconds = 2.0
+    backoff_max_s: Seconds = 120.0
+    claim_timeout_s: Seconds = 15.0
+    heartbeat_timeout_s: Seconds = 10.0
+    lost_after_s: Seconds = 60.0
+    queue_timeout_s: Seconds = 1800.0
+    reserve_ahead_s: Seconds = 60.0
+    max_attempts: Positive = 3
+
+
+class MeetingSettings(Section, frozen=True):
+    room_hosts: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1:8090", "localhost:8090"])
+
+
+class RetentionSettings(Section, frozen=True):
+    bot_s: Seconds = 604800.0
+    stream_entries: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
+    events_s: Seconds = 600.0
+    dead_entries: Annotated[int, Meta(ge=100, le=1_000_000)] = 10_000
+    vm_s: Seconds = 86400.0
+
+
+class LeaseSettings(Section, frozen=True):
+    ttl_s: Annotated[float, Meta(ge=0.5, le=60)] = 3.0
+
+
+class ApiSettings(Section, frozen=True):
+    listen: Listen = "127.0.0.1:8080"
+    tokens: list[str] = []
+
+
+class MetricsSettings(Section, frozen=True):
+    listen: Listen = "127.0.0.1:9464"
+
+
+class LogSettings(Section, frozen=True):
+    level: Annotated[str, Meta(pattern=r"^(debug|info|warning|error)$")] = "info"
+    format: Annotated[str, Meta(pattern=r"^(auto|console|json)$")] = "auto"
+
+
+class WorkerSettings(Section, frozen=True):
+    vm_id: OptionalName = ""
+    state_dir: str = "/var/lib/poolmgr"
+    chromium: str = ""
+    headless: bool = True
+    memory_reserve_mb: Megabytes = 1024
+    worker_memory_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 350
+    heartbeat_s: Seconds = 2.0
+    launch_timeout_s: Seconds = 30.0
+    page_timeout_s: Seconds = 5.0
+    load_timeout_s: Seconds = 60.0
+    join_timeout_s: Seconds = 90.0
+    leave_timeout_s: Seconds = 8.0
+    drain_timeout_s: Seconds = 14400.0
+
+
+class Settings(Section, frozen=True):
+    redis: RedisSettings = RedisSettings()
+    pool: PoolSettings = PoolSettings()
+    meetings: MeetingSettings = MeetingSettings()
+    retention: RetentionSettings = RetentionSettings()
+    lease: LeaseSettings = LeaseSettings()
+    api: ApiSettings = ApiSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+
+class BadSettingsError(ValueError):
+    """The configuration cannot be used. `faults`: one sentence each, beginning with the key or variable at fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def parse(toml_text: str, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from a TOML text, overridden by variables such as `POOLMGR_REDIS__URL`.
+
+    Raises: BadSettingsError with all faults.
+    """
+    try:
+        document = tomllib.loads(toml_text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettingsError([f"the file is not TOML: {error}"]) from error
+    faults: list[str] = []
+    values = _Values(faults)
+    for section, keys in document.items():
+        if not isinstance(keys, dict):
+            faults.append(f"{section}: is not a [section]")
+            continue
+        if not keys:
+            values.kind_of(section, name=section)
+        for key, value in keys.items():  # pyright: ignore[reportUnknownVariableType]  # TOML holds anything
+            values.put(section, str(key), value, name=f"{section}.{key}")  # pyright: ignore[reportUnknownArgumentType]
+    for variable, text in (environment or {}).items():
+        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
+            section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            values.put(section, key, _from_environment(text), name=variable, strict=False)
+    if not faults:
+        faults += _contradictions(values)
+    if faults:
+        raise BadSettingsError(faults)
+    return values.settings()
+
+
+class _Values:
+    """Checked values by section, put in one after the other; what does not fit becomes a fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self._faults = faults
+        self._by_section: dict[str, dict[str, Any]] = {}
+        self._sections = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+    def kind_of(self, section: str, *, name: str) -> Any:
+        """The section's class, or None and a fault."""
+        if section not in self._sections:
+            self._faults.append(f"{name}: there is no section [{section}] (known: {', '.join(self._sections)})")
+        return self._sections.get(section)
+
+    def put(self, section: str, key: str, value: Any, *, name: str, strict: bool = True) -> None:
+        kind = self.kind_of(section, name=name)
+        if kind is None:
+            return
+        types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        if key not in types:
+            self._faults.append(f"{name}: unknown key (known in [{section}]: {', '.join(types)})")
+            return
+        try:
+            checked = msgspec.convert(value, types[key], strict=strict)
+        except msgspec.ValidationError as error:
+            self._faults.append(f"{name}: {str(error)[0].lower()}{str(error)[1:]}")
+            return
+        self._by_section.setdefault(section, {})[key] = checked
+
+    def settings(self) -> Settings:
+        return Settings(**{name: self._sections[name](**keys) for name, keys in self._by_section.items()})
+
+
+def _from_environment(text: str) -> Any:
+    """A list is written as a TOML array (`["a", "b"]`); everything else as it is."""
+    if text.startswith("["):
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            return text
+    return text
+
+
+def _contradictions(values: _Values) -> list[str]:
+    settings = values.settings()
+    pool = settings.pool
+    faults: list[str] = []
+    if pool.min_idle > pool.max_workers:
+        faults.append(f"pool.min_idle: {pool.min_idle} is more than pool.max_workers ({pool.max_workers})")
+    if pool.lost_after_s < pool.heartbeat_timeout_s:
+        faults.append("pool.lost_after_s: is less than pool.heartbeat_timeout_s")
+    if pool.heartbeat_timeout_s < 2 * settings.worker.heartbeat_s:
+        faults.append("pool.heartbeat_timeout_s: is less than two worker.heartbeat_s: a late beat would look silent")
+    if pool.backoff_max_s < pool.backoff_s:
+        faults.append("pool.backoff_max_s: is less than pool.backoff_s")
+    return faults

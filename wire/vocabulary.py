@@ -1,0 +1,155 @@
+"""The words both programs use for bots, workers and ends. Holds no behaviour beyond looking a word up."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class BotState(StrEnum):
+    """Where a bot is on its way, in the order of the way: within one attempt it only moves down this list."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    ASSIGNED = "assigned"
+    JOINING = "joining"
+    WAITING_ROOM = "waiting_room"
+    IN_MEETING = "in_meeting"
+    LEAVING = "leaving"
+    STOPPED = "stopped"
+
+    @property
+    def rank(self) -> int:
+        return _RANK[self]
+
+    @property
+    def is_admitted(self) -> bool:
+        """True once the bot has been in the meeting: from here on it is never sent in a second time by itself."""
+        return self.rank >= BotState.IN_MEETING.rank
+
+
+_RANK = {state: rank for rank, state in enumerate(BotState)}
+
+
+class WorkerState(StrEnum):
+    WARMING = "warming"
+    IDLE = "idle"
+    RESERVED = "reserved"
+    BUSY = "busy"
+    RETIRING = "retiring"
+
+
+class Status(StrEnum):
+    """The outward status words, as clients of the HTTP API know them."""
+
+    SCHEDULED = "Scheduled"
+    JOINING = "Joining"
+    IN_WAITING_ROOM = "InWaitingRoom"
+    IN_MEETING = "InMeeting"
+    LEAVING = "Leaving"
+    STOPPED = "Stopped"
+    NOT_ALLOWED = "NotAllowed"
+    DENIED = "Denied"
+    ERROR = "Error"
+
+
+class Reason(StrEnum):
+    """Why a bot ended: one machine-readable word each."""
+
+    USER_REQUESTED = "user_requested"
+    MEETING_ENDED = "meeting_ended"
+    EVERYONE_LEFT = "everyone_left"
+    NO_ONE_JOINED = "no_one_joined"
+    MAX_DURATION = "max_duration"
+    REMOVED_BY_HOST = "removed_by_host"
+    REQUEST_DENIED = "request_denied"
+    WAITING_ROOM_TIMEOUT = "waiting_room_timeout"
+    MEETING_FULL = "meeting_full"
+    PAGE_LOAD_FAILED = "page_load_failed"
+    UI_ELEMENT_NOT_FOUND = "ui_element_not_found"
+    CONNECTION_LOST = "connection_lost"
+    BROWSER_CRASHED = "browser_crashed"
+    BROWSER_HUNG = "browser_hung"
+    WORKER_LOST = "worker_lost"
+    NO_CAPACITY = "no_capacity"
+    SHUTDOWN = "shutdown"
+    SUPERSEDED = "superseded"  # another attempt of the same bot goes on; never the end of the bot itself
+    INTERNAL_ERROR = "internal_error"
+
+
+class Attribution(StrEnum):
+    """Whose doing an end was."""
+
+    HOST = "host"
+    PLATFORM = "platform"
+    USER = "user"
+    US = "us"
+
+
+class End(NamedTuple):
+    """What a reason means to the outside. `retry`: worth a fresh browser, as long as the bot was never admitted."""
+
+    status: Status
+    attribution: Attribution
+    bot_event: str
+    retry: bool = False
+
+
+ENDS: dict[Reason, End] = {
+    Reason.USER_REQUESTED: End(Status.STOPPED, Attribution.USER, "bot.stopped"),
+    Reason.MEETING_ENDED: End(Status.STOPPED, Attribution.HOST, "bot.stopped"),
+    Reason.EVERYONE_LEFT: End(Status.STOPPED, Attribution.HOST, "bot.stopped"),
+    Reason.NO_ONE_JOINED: End(Status.STOPPED, Attribution.HOST, "bot.stopped"),
+    Reason.MAX_DURATION: End(Status.STOPPED, Attribution.USER, "bot.stopped"),
+    Reason.REMOVED_BY_HOST: End(Status.STOPPED, Attribution.HOST, "bot.kicked"),
+    Reason.REQUEST_DENIED: End(Status.DENIED, Attribution.HOST, "bot.denied"),
+    Reason.WAITING_ROOM_TIMEOUT: End(Status.NOT_ALLOWED, Attribution.HOST, "bot.notallowed"),
+    Reason.MEETING_FULL: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
+    Reason.PAGE_LOAD_FAILED: End(Status.ERROR, Attribution.PLATFORM, "bot.failed", retry=True),
+    Reason.UI_ELEMENT_NOT_FOUND: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.CONNECTION_LOST: End(Status.ERROR, Attribution.PLATFORM, "bot.failed", retry=True),
+    Reason.BROWSER_CRASHED: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.BROWSER_HUNG: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.WORKER_LOST: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.NO_CAPACITY: End(Status.ERROR, Attribution.US, "bot.failed"),
+    Reason.SHUTDOWN: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.SUPERSEDED: End(Status.STOPPED, Attribution.US, "bot.stopped"),
+    Reason.INTERNAL_ERROR: End(Status.ERROR, Attribution.US, "bot.failed"),
+}
+
+_STATUS: dict[BotState, Status] = {
+    BotState.SCHEDULED: Status.SCHEDULED,
+    BotState.QUEUED: Status.JOINING,
+    BotState.ASSIGNED: Status.JOINING,
+    BotState.JOINING: Status.JOINING,
+    BotState.WAITING_ROOM: Status.IN_WAITING_ROOM,
+    BotState.IN_MEETING: Status.IN_MEETING,
+    BotState.LEAVING: Status.LEAVING,
+}
+
+
+def outward_status(state: BotState, reason: Reason | None = None) -> Status:
+    """The status word clients see for a bot in `state`; a stopped bot's word depends on its `reason`."""
+    if state is BotState.STOPPED:
+        return ENDS[reason].status if reason else Status.STOPPED
+    return _STATUS[state]
+
+
+class GoneCause(StrEnum):
+    """Why a worker is no more."""
+
+    SPENT = "spent"  # its bot ended; a worker serves one bot
+    RETIRED = "retired"  # the manager ordered it
+    WARMUP_FAILED = "warmup_failed"
+    CRASHED = "crashed"
+    UNRESPONSIVE = "unresponsive"  # the process lives, the page does not answer
+    LOW_MEMORY = "low_memory"
+    AGENT_STOPPED = "agent_stopped"
+    MISSING = "missing"  # the agent no longer lists it
+
+
+class RefusalCause(StrEnum):
+    """Why an agent would not start an assignment. The job goes back to the head of the queue."""
+
+    NO_SUCH_WORKER = "no_such_worker"
+    BROWSER_DEAD = "browser_dead"
+    STOPPING = "stopping"
+    UNKNOWN_PLATFORM = "unknown_platform"
