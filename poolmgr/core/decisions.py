@@ -1,0 +1,162 @@
+"""What the pool wants done. Frozen, complete, each with its reason where there is one to give."""
+
+from enum import StrEnum
+
+import msgspec
+
+from poolmgr.core.job import Job
+from wire.messages import Join
+from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
+
+
+class Why(StrEnum):
+    """Why a worker is warmed or retired, or a bot queued again."""
+
+    BELOW_MIN_IDLE = "below_min_idle"
+    JOBS_WAIT = "jobs_wait"
+    IDLE_TTL = "idle_ttl"
+    TOO_OLD = "too_old"
+    VM_DRAINS = "vm_drains"
+    WARMUP_OVERDUE = "warmup_overdue"
+    CLAIM_OVERDUE = "claim_overdue"
+    REFUSED = "refused"
+    WORKER_LOST = "worker_lost"
+    VM_LOST = "vm_lost"
+    RETRY = "retry"
+    RETIRE_OVERDUE = "retire_overdue"
+
+
+class Accept(msgspec.Struct, frozen=True):
+    """Make the bot durable, in the state in which it begins (scheduled or queued)."""
+
+    bot_id: str
+    job: Job
+    state: BotState
+    at: float
+    seq: int
+
+
+class Assign(msgspec.Struct, frozen=True):
+    """Give the bot to the worker. `warm`: it did not have to wait for one; `waited_s`: time in the queue."""
+
+    vm_id: str
+    join: Join
+    born: float
+    warm: bool
+    waited_s: float
+
+
+class Move(msgspec.Struct, frozen=True):
+    """The bot is in a new state, as its agent saw it at `at` (wall clock, epoch seconds)."""
+
+    bot_id: str
+    attempt: int
+    state: BotState
+    at: float
+    screen: str = ""
+    rule: str = ""
+    first_request_at: float = 0.0
+
+
+class NoteVitals(msgspec.Struct, frozen=True):
+    bot_id: str
+    attempt: int
+    at: float
+    participants: int
+    audio_packets: int
+
+
+class Enqueue(msgspec.Struct, frozen=True):
+    """The bot waits for a worker: because its time has come, or (`why`) because an attempt came to nothing."""
+
+    bot_id: str
+    attempt: int
+    why: Why | None = None
+
+
+class Revoke(msgspec.Struct, frozen=True):
+    """Take the assignment back unless the agent has claimed it. Answered by the event Revoked."""
+
+    bot_id: str
+    attempt: int
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Tell the agent to take the bot out of the meeting."""
+
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    reason: Reason
+
+
+class End(msgspec.Struct, frozen=True):
+    """The bot's one end. `at` None: now."""
+
+    bot_id: str
+    attempt: int
+    reason: Reason
+    detail: str = ""
+    at: float | None = None
+    audio_packets: int = 0
+
+
+class Warm(msgspec.Struct, frozen=True):
+    vm_id: str
+    worker_id: str
+    since: float
+    why: Why
+
+
+class Retire(msgspec.Struct, frozen=True):
+    vm_id: str
+    worker_id: str
+    since: float
+    why: Why
+
+
+class KeepWorker(msgspec.Struct, frozen=True):
+    """Make the worker's state durable, for the next leader."""
+
+    vm_id: str
+    worker_id: str
+    state: WorkerState
+    since: float
+    born: float
+    bot_id: str = ""
+
+
+class ForgetWorker(msgspec.Struct, frozen=True):
+    vm_id: str
+    worker_id: str
+    cause: GoneCause
+
+
+class KeepVm(msgspec.Struct, frozen=True):
+    vm_id: str
+    session: str
+    draining: bool
+    lost: bool
+
+
+class ForgetVm(msgspec.Struct, frozen=True):
+    vm_id: str
+
+
+Decision = (
+    Accept
+    | Assign
+    | Move
+    | NoteVitals
+    | Enqueue
+    | Revoke
+    | Ask
+    | End
+    | Warm
+    | Retire
+    | KeepWorker
+    | ForgetWorker
+    | KeepVm
+    | ForgetVm
+)

@@ -1,0 +1,44 @@
+"""What the manager itself tells the pool, beside the agents' events of wire.messages. Frozen."""
+
+import msgspec
+
+from poolmgr.core.job import Job
+from wire import messages
+from wire.vocabulary import Reason
+
+
+class JobAccepted(msgspec.Struct, frozen=True):
+    """A checked job, under the id it is to have. `at`: wall clock, epoch seconds."""
+
+    bot_id: str
+    job: Job
+    at: float
+
+
+class LeaveRequested(msgspec.Struct, frozen=True):
+    bot_id: str
+    reason: Reason = Reason.USER_REQUESTED
+
+
+class DrainRequested(msgspec.Struct, frozen=True):
+    """`draining` False takes the VM back into service."""
+
+    vm_id: str
+    draining: bool = True
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """The answer to a Revoke decision: False when the agent had claimed the assignment just in time."""
+
+    bot_id: str
+    attempt: int
+    revoked: bool
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time has passed. `wall`: the calendar's time, which may jump, unlike the pool's own `now`."""
+
+    wall: float
+
+
+CoreEvent = JobAccepted | LeaveRequested | DrainRequested | Revoked | Tick | messages.Event

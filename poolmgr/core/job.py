@@ -1,0 +1,205 @@
+"""What a client pushed, checked: bytes in, a Job or one clear reason out. Knows nothing of bots."""
+
+import json
+import re
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from wire.links import BadLinkError, recognise
+from wire.messages import AutomaticLeave
+
+MAX_JOB_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 64
+_BOT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_FARTHEST_S: Final = 366 * 86400.0
+
+ShortText = Annotated[str, Meta(max_length=256)]
+Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+LeaveSeconds = Annotated[int, Meta(ge=1, le=7 * 86400)]
+
+
+class BadJobError(ValueError):
+    """The payload is no job. `reason` is one word from a closed set, the message says what to change."""
+
+    def __init__(self, reason: str, message: str, bot_id: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.bot_id = bot_id
+
+
+class _AutomaticLeaveFields(msgspec.Struct):
+    waiting_room_timeout: LeaveSeconds | None = None
+    everyone_left_timeout: LeaveSeconds | None = None
+    noone_joined_timeout: LeaveSeconds | None = None
+    no_one_joined_timeout: LeaveSeconds | None = None
+    voice_inactivity_timeout: LeaveSeconds | None = None
+    in_call_recording_timeout: LeaveSeconds | None = None
+
+
+class _Fields(msgspec.Struct):
+    """The fields that this release reads, as they may come from outside. All others are kept and ignored."""
+
+    meeting_link: str | None = None
+    meeting_url: str | None = None
+    bot_name: Annotated[str, Meta(min_length=1, max_length=100)] = "Notetaker"
+    bot_id: str | None = None
+    user_id: ShortText | Number | None = None
+    calendar_event_id: Annotated[str, Meta(max_length=1024)] | None = None
+    join_at: str | None = None
+    callback_url: Annotated[str, Meta(max_length=4096)] | None = None
+    custom_attributes: dict[str, Any] | None = None
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    deduplication_key: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
+    automatic_leave: _AutomaticLeaveFields | None = None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked job. `join_at`: epoch seconds, None for now. `payload`: what the client sent, as it was sent."""
+
+    platform: str
+    meeting_url: str
+    bot_name: str
+    payload: str
+    bot_id: str = ""
+    user_id: str = ""
+    calendar_event_id: str = ""
+    join_at: float | None = None
+    priority: int = 0
+    deduplication_key: str = ""
+    automatic_leave: AutomaticLeave = AutomaticLeave()
+
+
+def parse_job(payload: bytes, now: float, room_hosts: Collection[str] = ()) -> Job:
+    """The job that `payload` describes. `now`: wall clock, epoch seconds.
+
+    Raises: BadJobError with a reason word (`too_large`, `not_utf8`, `not_json`, `not_an_object`, `no_link`,
+    `bad_link`, `bad_field`) and, where the payload named a usable one, the bot_id.
+    """
+    document = _read_object(payload)
+    bot_id = _bot_id(document)
+    try:
+        fields = msgspec.convert(document, _Fields)
+    except msgspec.ValidationError as error:
+        raise BadJobError("bad_field", _field_fault(error), bot_id) from error
+    text = fields.meeting_link or fields.meeting_url
+    if not text:
+        raise BadJobError("no_link", "meeting_link is required.", bot_id)
+    try:
+        link = recognise(text, room_hosts)
+    except BadLinkError as error:
+        raise BadJobError("bad_link", f"meeting_link: {error}", bot_id) from error
+    name = "".join(character for character in fields.bot_name if character.isprintable()).strip()
+    if not name:
+        raise BadJobError("bad_field", "bot_name: has no printable character", bot_id)
+    return Job(
+        platform=link.platform,
+        meeting_url=link.url,
+        bot_name=name,
+        payload=payload.decode(),
+        bot_id=bot_id,
+        user_id="" if fields.user_id is None else str(fields.user_id),
+        calendar_event_id=fields.calendar_event_id or "",
+        join_at=_parse_time(fields.join_at, now, bot_id),
+        priority=fields.priority,
+        deduplication_key=fields.deduplication_key or "",
+        automatic_leave=_automatic_leave(fields.automatic_leave),
+    )
+
+
+def _read_object(payload: bytes) -> dict[str, Any]:
+    if len(payload) > MAX_JOB_BYTES:
+        raise BadJobError("too_large", f"the job is {len(payload)} bytes; at most {MAX_JOB_BYTES} are taken")
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadJobError("not_utf8", f"byte {error.start} is not UTF-8") from error
+    if _depth(text) > MAX_DEPTH:
+        raise BadJobError("not_json", f"the JSON is nested deeper than {MAX_DEPTH} levels")
+    try:
+        # The standard library's reader, because it alone lets NaN and duplicate keys be refused by hook.
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadJobError("not_json", f"not JSON: {error}") from error
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            message = "a string holds half a surrogate pair, which is no character"
+            raise BadJobError("not_json", message) from error
+    if not isinstance(document, dict):
+        raise BadJobError("not_an_object", f"the job is a JSON {type(document).__name__}, not an object")
+    return document  # pyright: ignore[reportUnknownVariableType]  # a JSON object's values are anything
+
+
+def _depth(text: str) -> int:
+    """How deep arrays and objects nest, up to where the text stops being JSON."""
+    depth = deepest = 0
+    for character in _STRING.sub("", text):
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("an object names the same key twice")
+    return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _bot_id(document: dict[str, Any]) -> str:
+    value = document.get("bot_id")
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not _BOT_ID.fullmatch(value):
+        raise BadJobError("bad_field", "bot_id: must be 1 to 128 letters, digits, dots, dashes or underscores")
+    return value
+
+
+def _field_fault(error: msgspec.ValidationError) -> str:
+    """`Expected `int`, got `str` - at `$.priority`` -> `priority: expected `int`, got `str``."""
+    message, _, path = str(error).partition(" - at `$")
+    field = path.rstrip("`").lstrip(".")
+    return f"{field}: {message[0].lower()}{message[1:]}" if field else message
+
+
+def _parse_time(text: str | None, now: float, bot_id: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        message = "join_at: is not an ISO 8601 time such as 2030-01-31T09:00:00Z"
+        raise BadJobError("bad_field", message, bot_id) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        join_at = moment.timestamp()
+    except (OverflowError, ValueError) as error:
+        raise BadJobError("bad_field", "join_at: is out of range", bot_id) from error
+    if join_at < 0:
+        raise BadJobError("bad_field", "join_at: is before 1970", bot_id)
+    if join_at > now + _FARTHEST_S:
+        raise BadJobError("bad_field", "join_at: is more than a year ahead", bot_id)
+    return join_at
+
+
+def _automatic_leave(fields: _AutomaticLeaveFields | None) -> AutomaticLeave:
+    if fields is None:
+        return AutomaticLeave()
+    given = {name: value for name, value in msgspec.structs.asdict(fields).items() if value is not None}
+    if (alias := given.pop("no_one_joined_timeout", None)) is not None:
+        given.setdefault("noone_joined_timeout", alias)
+    return AutomaticLeave(**given)

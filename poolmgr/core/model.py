@@ -1,0 +1,79 @@
+"""What the pool knows of bots, workers and VMs. Plain state: it is changed in pool.py and nowhere else."""
+
+from dataclasses import dataclass, field
+
+from poolmgr.core.job import Job
+from wire.vocabulary import BotState, WorkerState
+
+
+@dataclass(slots=True)
+class Bot:
+    """One session in one meeting. `seq` keeps the order in which bots were accepted."""
+
+    bot_id: str
+    job: Job
+    seq: int
+    created_at: float  # wall clock
+    state: BotState
+    attempt: int = 0
+    vm_id: str = ""
+    worker_id: str = ""
+    queued_since: float = 0.0  # steady clock
+    waited: bool = False  # was once in the queue with nothing idle
+    leave_requested: bool = False
+
+    @property
+    def order(self) -> tuple[int, float, int]:
+        """Its place in the queue: priority first, then who was due first, then who came first.
+
+        A time that was past already when the job came is the time when it came: nobody jumps the queue by it.
+        """
+        return (-self.job.priority, max(self.job.join_at or 0.0, self.created_at), self.seq)
+
+    @property
+    def is_on_vm(self) -> bool:
+        return BotState.ASSIGNED.rank <= self.state.rank < BotState.STOPPED.rank
+
+
+@dataclass(slots=True)
+class Worker:
+    """One warm Chromium. `since`: when it entered its state; `born`: when it was first warm (both steady clock)."""
+
+    worker_id: str
+    vm_id: str
+    state: WorkerState
+    since: float
+    born: float
+    bot_id: str = ""
+    aged: bool = False
+
+
+@dataclass(slots=True)
+class Vm:
+    """A host of the fleet and what its agent last said of it."""
+
+    vm_id: str
+    session: str
+    last_seen: float
+    draining: bool = False  # by an operator
+    stopping: bool = False  # by its agent
+    silent: bool = False
+    lost: bool = False
+    room: int = 0
+    failures: int = 0
+    last_failure: float = float("-inf")
+    backoff_until: float = float("-inf")
+    ordered: int = 0
+    workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
+    idle: dict[str, Worker] = field(default_factory=dict[str, Worker])  # oldest first
+
+    @property
+    def takes_work(self) -> bool:
+        return not (self.draining or self.stopping or self.silent or self.lost)
+
+    def count(self, state: WorkerState) -> int:
+        return sum(worker.state is state for worker in self.workers.values())
+
+    @property
+    def bots(self) -> int:
+        return self.count(WorkerState.BUSY) + self.count(WorkerState.RESERVED)

@@ -1,0 +1,50 @@
+"""Deadlines that have not come yet. A timer is never cancelled: who set it looks when it fires whether it still counts.
+
+`Timer` is the one table of every deadline the manager owns.
+"""
+
+import heapq
+from collections.abc import Iterator
+from enum import StrEnum
+
+
+class Timer(StrEnum):
+    """What falls due, and which setting of [pool] says when."""
+
+    VM_SILENT = "vm_silent"  # heartbeat_timeout_s after the last heartbeat: no new work
+    VM_LOST = "vm_lost"  # lost_after_s after the last heartbeat: its bots are lost
+    VM_FORGOTTEN = "vm_forgotten"  # [retention] vm_s after it was lost
+    WARMUP = "warmup"  # warmup_timeout_s after the order
+    BACKOFF = "backoff"  # after failed warm-ups: backoff_s doubling to backoff_max_s
+    IDLE_TTL = "idle_ttl"  # idle_ttl_s after a worker became idle, if it is surplus
+    MAX_AGE = "max_age"  # max_age_s after a worker was first warm
+    RETIRE = "retire"  # warmup_timeout_s after the order to retire: ask again
+    CLAIM = "claim"  # claim_timeout_s after the assignment
+    QUEUE = "queue"  # queue_timeout_s after the bot was queued
+    RESERVE = "reserve"  # reserve_ahead_s before join_at (calendar)
+    DUE = "due"  # join_at (calendar)
+
+
+class Timers:
+    """A heap of (when, timer, whose). Both the steady clock and the calendar have one."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer, str]] = []
+        self._set = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def set(self, at: float, timer: Timer, whose: str) -> None:
+        self._set += 1
+        heapq.heappush(self._heap, (at, self._set, timer, whose))
+
+    def due(self, now: float) -> Iterator[tuple[Timer, str]]:
+        """Those due by `now`, earliest first, including any that are set for the past while iterating."""
+        while self._heap and self._heap[0][0] <= now:
+            _, _, timer, whose = heapq.heappop(self._heap)
+            yield timer, whose
+
+    @property
+    def next_at(self) -> float:
+        return self._heap[0][0] if self._heap else float("inf")

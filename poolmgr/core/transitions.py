@@ -1,0 +1,29 @@
+"""The legal moves of a bot, as one table. An illegal move raises with the bot's story."""
+
+from typing import Final
+
+from wire.vocabulary import BotState
+
+S = BotState
+
+LEGAL: Final[dict[BotState, frozenset[BotState]]] = {
+    S.SCHEDULED: frozenset({S.QUEUED, S.STOPPED}),
+    S.QUEUED: frozenset({S.ASSIGNED, S.STOPPED}),
+    # Back to the queue only before admission: another attempt may be made while nobody has seen the bot.
+    S.ASSIGNED: frozenset({S.QUEUED, S.JOINING, S.WAITING_ROOM, S.IN_MEETING, S.LEAVING, S.STOPPED}),
+    S.JOINING: frozenset({S.QUEUED, S.WAITING_ROOM, S.IN_MEETING, S.LEAVING, S.STOPPED}),
+    S.WAITING_ROOM: frozenset({S.QUEUED, S.IN_MEETING, S.LEAVING, S.STOPPED}),
+    S.IN_MEETING: frozenset({S.LEAVING, S.STOPPED}),
+    S.LEAVING: frozenset({S.STOPPED}),
+    S.STOPPED: frozenset(),
+}
+
+
+class IllegalMoveError(RuntimeError):
+    """A fault of ours, never of a client or an agent: their stale or repeated news is dropped before it gets here."""
+
+
+def check_move(bot_id: str, attempt: int, old: BotState, new: BotState) -> None:
+    """Raises: IllegalMoveError."""
+    if new not in LEGAL[old]:
+        raise IllegalMoveError(f"cannot move bot {bot_id} (attempt {attempt}) from {old} to {new}")
