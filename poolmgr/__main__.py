@@ -1,0 +1,54 @@
+"""The program `poolmgr`: the command line, and `serve`, which is the one place where uvloop is chosen."""
+
+import asyncio
+
+import click
+import uvloop
+
+from poolmgr.api.listen import CannotListenError
+from poolmgr.app import Manager
+from poolmgr.cli.root import cli
+from poolmgr.cli.session import Session, with_session
+from poolmgr.loops.leadership import LeaseLostError
+from poolmgr.store.ledger import StaleEpochError
+from runtime import log
+from runtime.waiting import stop_on_signals
+
+EXIT_REPLACED = 3
+"""Another manager took over. Whoever supervises this process may start it again: it will stand by."""
+
+
+@cli.command(short_help="Run the manager.")
+@with_session
+def serve(session: Session) -> None:
+    """Run the manager until SIGTERM or SIGINT.
+
+    Any number may run against one Redis: one leads, the others stand by. On SIGTERM it takes no further job, makes
+    durable what it has taken and gives up the lead; meetings go on with their agents.
+
+    \b
+    Example:
+      poolmgr serve --config /etc/poolmgr/config.toml
+    """
+    settings = session.settings
+    log.configure(settings.log, program="poolmgr")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(Manager(settings)))
+    except* CannotListenError as group:
+        raise click.ClickException(str(group.exceptions[0])) from None
+    except* (LeaseLostError, StaleEpochError):
+        click.echo("poolmgr: another manager leads now; exiting so that this one can start over as standby", err=True)
+        raise SystemExit(EXIT_REPLACED) from None
+
+
+async def _serve(manager: Manager) -> None:
+    await manager.run(stop_on_signals())
+
+
+def main() -> None:
+    cli(prog_name="poolmgr")
+
+
+if __name__ == "__main__":
+    main()

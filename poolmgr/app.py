@@ -1,0 +1,165 @@
+"""Builds the manager and runs it: one term of leadership after the other, until it is told to stop.
+
+A term is a Pool and the loops around it. When Redis goes away, or holds something else than the pool believed, the
+term ends and the next one rebuilds the pool from Redis: there is one way back from every fault, and it is the way in.
+"""
+
+import asyncio
+import socket
+import uuid
+from functools import partial
+
+import structlog
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
+
+from poolmgr.api.health import Readiness, add_health
+from poolmgr.api.listen import serve
+from poolmgr.api.metrics import add_metrics
+from poolmgr.core.decisions import Decision
+from poolmgr.core.pool import Pool
+from poolmgr.loops.clock import Clock
+from poolmgr.loops.control import follow_requests
+from poolmgr.loops.desk import Desk
+from poolmgr.loops.events import follow_events
+from poolmgr.loops.intake import Intake
+from poolmgr.loops.journal import log_decided, log_rejected
+from poolmgr.loops.leadership import keep_leading, wait_to_lead
+from poolmgr.loops.metrics import Metrics
+from poolmgr.loops.reaper import reap
+from poolmgr.loops.schedule import watch_deadlines
+from poolmgr.store.inbox import Jobs, Stream
+from poolmgr.store.keys import Keys
+from poolmgr.store.lease import Lease
+from poolmgr.store.ledger import DisagreementError, Ledger, Rejected
+from poolmgr.store.scripts import load_scripts
+from poolmgr.store.snapshot import load_bots, load_vms
+from poolmgr.store.upkeep import forget_ended
+from runtime.redis import UNAVAILABLE, connect
+from runtime.waiting import backoff, pause
+from wire.settings import Settings
+
+_log = structlog.stdlib.get_logger()
+_REBUILD = (*UNAVAILABLE, OutOfMemoryError, DisagreementError)
+"""What ends a term but not the process: try again, from what Redis holds."""
+_RETRY_FIRST_S, _RETRY_MOST_S = 0.1, 2.0
+
+
+class Manager:
+    """The daemon. `run` returns when `stop` was set and everything taken in is durable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = Clock()
+        self.metrics = Metrics(self.clock)
+        self.keys = Keys(settings.redis.prefix)
+        self._readiness = Readiness("starting", "has not reached Redis yet")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Raises: LeaseLostError or StaleEpochError (in an ExceptionGroup) when another manager took over, and
+        CannotListenError.
+        """
+        redis = connect(self.settings.redis)
+        runners = await self._serve_http()
+        holder = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        lease = Lease(redis, self.keys, holder, self.settings.lease.ttl_s)
+        delays = backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
+        try:
+            while not stop.is_set():
+                try:
+                    self._readiness = Readiness("standby", "")
+                    epoch = await wait_to_lead(lease, self.settings.lease.ttl_s, stop)
+                    if not epoch:
+                        break
+                    delays = backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
+                    await self._lead(redis, lease, epoch, stop)
+                except* _REBUILD as group:
+                    fault = _first_line(group)
+                    self._readiness = Readiness("standby", fault)
+                    _log.warning("term_ended", error=fault, redis=self.settings.redis.url.rpartition("@")[2])
+                    await pause(stop, next(delays))
+                finally:
+                    self.metrics.leader.set(0)
+                    self.metrics.pool_gauges.pool = None
+        finally:
+            # Shutdown: 1 not ready; 2 the loops have ended and what was taken is durable; 3 the lease is given back;
+            # 4 the addresses and the connections are closed. Meetings go on with their agents.
+            self._readiness = Readiness("stopping", "is shutting down")
+            await self._resign(lease)
+            for runner in runners:
+                await runner.cleanup()
+            await redis.aclose()
+
+    async def _serve_http(self) -> list[web.AppRunner]:
+        """Health and metrics on both addresses: whoever may see one may see the other."""
+        runners: list[web.AppRunner] = []
+        addresses = {self.settings.api.listen: "api.listen", self.settings.metrics.listen: "metrics.listen"}
+        for listen, setting in addresses.items():
+            app = web.Application()
+            add_health(app, lambda: self._readiness)
+            add_metrics(app, self.metrics.registry)
+            runners.append(await serve(app, listen, setting))
+            _log.info("http_served", listen=listen, setting=setting)
+        return runners
+
+    async def _lead(self, redis: Redis, lease: Lease, epoch: int, stop: asyncio.Event) -> None:
+        """One term: rebuild the pool from Redis, then let the loops run until `stop` or a fault."""
+        settings, keys, clock = self.settings, self.keys, self.clock
+        await load_scripts(redis)
+        events, control = Stream(redis, keys.events), Stream(redis, keys.control)
+        await events.open()
+        await control.open()
+        pool = Pool(settings.pool, epoch=epoch, forget_vm_s=settings.retention.vm_s)
+        bots, vms = await load_bots(redis, keys), await load_vms(redis, keys)
+        ledger = Ledger(redis, keys, settings.retention, epoch)
+        desk = Desk(pool, ledger, clock, self._on_durable)
+        desk.begin(pool.restore(bots, vms, clock.steady()))
+        jobs = Jobs(redis, keys)
+        intake = Intake(jobs, desk, ledger, clock, settings.meetings.room_hosts, self._on_rejected)
+        self.metrics.leader.set(1)
+        self.metrics.epoch.set(epoch)
+        self.metrics.pool_gauges.pool = pool
+        self._readiness = Readiness("leader", "")
+        _log.info("term_begun", epoch=epoch, bots=len(bots), vms=len(vms))
+        async with asyncio.TaskGroup() as group:
+            loops = [
+                group.create_task(desk.run(), name="desk"),
+                group.create_task(keep_leading(lease, settings.lease.ttl_s), name="leadership"),
+                group.create_task(follow_events(events, desk, self.metrics.heartbeats.inc), name="events"),
+                group.create_task(follow_requests(control, desk), name="control"),
+                group.create_task(watch_deadlines(desk, clock), name="schedule"),
+                group.create_task(
+                    reap(events, partial(forget_ended, redis, keys), clock, settings.retention), name="reaper"
+                ),
+                group.create_task(self._watch_backlog(jobs), name="backlog"),
+            ]
+            await intake.run(stop)  # its last batch is durable when it returns
+            for loop in loops:
+                loop.cancel()
+
+    async def _watch_backlog(self, jobs: Jobs) -> None:
+        while True:
+            self.metrics.backlog.set(await jobs.backlog())
+            await asyncio.sleep(1.0)
+
+    async def _resign(self, lease: Lease) -> None:
+        try:
+            await lease.resign()
+        except UNAVAILABLE as error:
+            _log.warning("lease_kept", error=str(error), detail="it will run out by itself")
+
+    def _on_durable(self, decision: Decision) -> None:
+        log_decided(decision)
+        self.metrics.decided(decision)
+
+    def _on_rejected(self, job: Rejected) -> None:
+        log_rejected(job)
+        self.metrics.rejected(job)
+
+
+def _first_line(group: BaseExceptionGroup[Exception]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

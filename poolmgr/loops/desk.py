@@ -1,0 +1,68 @@
+"""The one place where events meet the pool and its decisions become durable, in the order in which they were made.
+
+All loops of a leader hand their events in here. What has been decided while Redis was busy with the last batch goes
+there as the next one: batches grow with the load, and a single job waits for nobody.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from poolmgr.core.decisions import Decision
+from poolmgr.core.events import CoreEvent
+from poolmgr.core.pool import Pool
+from poolmgr.loops.clock import Clock
+from poolmgr.store.ledger import Ledger
+
+_MOST_AT_ONCE = 2000
+"""Decisions in one round trip: enough for full speed, few enough that others of Redis' clients get their turn."""
+
+
+class Desk:
+    """Events in, durable decisions out. `on_durable` hears of every decision once it is in Redis."""
+
+    def __init__(self, pool: Pool, ledger: Ledger, clock: Clock, on_durable: Callable[[Decision], None]) -> None:
+        self.pool = pool
+        self._ledger = ledger
+        self._clock = clock
+        self._on_durable = on_durable
+        self._waiting: list[Decision] = []
+        self._decided = 0
+        self._durable = 0
+        self._work = asyncio.Event()
+        self._progress = asyncio.Condition()
+
+    def begin(self, decisions: Iterable[Decision]) -> None:
+        """Take over what the pool decided outside of an event, when it was restored."""
+        self._waiting.extend(decisions)
+        self._decided += len(self._waiting)
+        self._work.set()
+
+    def put(self, event: CoreEvent) -> None:
+        """Let the pool decide on `event` now. Await `durable` before acknowledging it to anybody."""
+        decisions = self.pool.handle(event, self._clock.steady())
+        if decisions:
+            self._waiting.extend(decisions)
+            self._decided += len(decisions)
+            self._work.set()
+
+    async def durable(self) -> None:
+        """Returns when everything that was put in so far is in Redis."""
+        until = self._decided
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._durable >= until)
+
+    async def run(self) -> None:
+        """Carry out decisions until cancelled. Raises: what Ledger.apply raises; the pool is then to be rebuilt."""
+        while True:
+            await self._work.wait()
+            batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+            if not self._waiting:
+                self._work.clear()
+            news = await self._ledger.apply(batch, self._clock.wall())
+            for decision in batch:
+                self._on_durable(decision)
+            for event in news:
+                self.put(event)
+            async with self._progress:
+                self._durable += len(batch)
+                self._progress.notify_all()

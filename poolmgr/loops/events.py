@@ -1,0 +1,32 @@
+"""What the agents report: read, handed to the pool, acknowledged when the consequences are durable."""
+
+from collections.abc import Callable
+
+import structlog
+
+from poolmgr.loops.desk import Desk
+from poolmgr.store.inbox import Stream
+from wire.codec import FIELD, UndecodableError, decode_event
+from wire.messages import Heartbeat
+
+_log = structlog.stdlib.get_logger()
+_MOST_AT_ONCE = 500
+_WAIT_S = 1.0
+_FIELD = FIELD.encode()
+
+
+async def follow_events(stream: Stream, desk: Desk, on_heartbeat: Callable[[], None]) -> None:
+    """Until cancelled. An entry that is no event of ours is logged and passed over."""
+    while True:
+        entries = await stream.read(_MOST_AT_ONCE, _WAIT_S)
+        for entry in entries:
+            try:
+                event = decode_event(entry.fields.get(_FIELD, b""))
+            except UndecodableError as error:
+                _log.warning("event_unreadable", entry_id=entry.entry_id.decode(), error=str(error))
+                continue
+            if isinstance(event, Heartbeat):
+                on_heartbeat()
+            desk.put(event)
+        await desk.durable()
+        await stream.done(entries)

@@ -1,0 +1,80 @@
+"""Jobs in: taken from the list, checked, accepted or rejected. At no moment does a taken job exist nowhere."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Collection
+
+from poolmgr.core.events import JobAccepted
+from poolmgr.core.job import BadJobError, Job, parse_job
+from poolmgr.loops.clock import Clock
+from poolmgr.loops.desk import Desk
+from poolmgr.store.inbox import Jobs
+from poolmgr.store.ledger import Ledger, Rejected
+
+_MOST_AT_ONCE = 256
+_WAIT_S = 1.0
+
+
+class Intake:
+    """`on_rejected` hears of every rejected job."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        desk: Desk,
+        ledger: Ledger,
+        clock: Clock,
+        room_hosts: Collection[str],
+        on_rejected: Callable[[Rejected], None],
+    ) -> None:
+        self._jobs = jobs
+        self._desk = desk
+        self._ledger = ledger
+        self._clock = clock
+        self._room_hosts = room_hosts
+        self._on_rejected = on_rejected
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take jobs until `stop`; what an earlier leader left half done comes first."""
+        left_over = await self._jobs.left_over()
+        for start in range(0, len(left_over), _MOST_AT_ONCE):
+            await self._take_in(left_over[start : start + _MOST_AT_ONCE])
+        while not stop.is_set():
+            if payloads := await self._jobs.take(_MOST_AT_ONCE, _WAIT_S):
+                await self._take_in(payloads)
+
+    async def _take_in(self, payloads: list[bytes]) -> None:
+        jobs: list[Job] = []
+        rejected: list[Rejected] = []
+        now = self._clock.wall()
+        for payload in payloads:
+            try:
+                jobs.append(parse_job(payload, now, self._room_hosts))
+            except BadJobError as error:
+                rejected.append(Rejected(payload, error.reason, str(error), error.bot_id))
+        known = await self._jobs.known(jobs)
+        for job in jobs:
+            if fault := self._duplicate(job, known):
+                rejected.append(fault)
+                continue
+            bot_id = job.bot_id or uuid.uuid4().hex
+            known[bot_id] = bot_id
+            if job.deduplication_key:
+                known[f"key {job.deduplication_key}"] = bot_id
+            self._desk.put(JobAccepted(bot_id, job, self._clock.wall()))
+        if rejected:
+            await self._ledger.reject(rejected, now)
+            for fault in rejected:
+                self._on_rejected(fault)
+        await self._desk.durable()
+
+    def _duplicate(self, job: Job, known: dict[str, str]) -> Rejected | None:
+        """A job that was handed in before is refused, whether its bot lives or has ended: it never joins twice."""
+        payload = job.payload.encode()
+        if job.bot_id in known:
+            return Rejected(payload, "duplicate_bot_id", f"there is a bot {job.bot_id} already", job.bot_id)
+        first = known.get(f"key {job.deduplication_key}") if job.deduplication_key else None
+        if first:
+            detail = f"deduplication_key: bot {first} was made with the same one"
+            return Rejected(payload, "duplicate_key", detail, job.bot_id)
+        return None

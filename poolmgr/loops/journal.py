@@ -1,0 +1,46 @@
+"""Says in the log what was decided, once it is durable: fixed event names, facts as fields, ids and no links."""
+
+import structlog
+
+from poolmgr.core.decisions import Accept, Assign, Decision, End, Enqueue, ForgetWorker, KeepVm, Move, Retire, Warm
+from poolmgr.store.ledger import Rejected
+
+_log = structlog.stdlib.get_logger()
+
+
+def log_rejected(job: Rejected) -> None:
+    _log.warning("job_rejected", reason=job.reason, detail=job.detail, bot_id=job.bot_id, size=len(job.payload))
+
+
+def log_decided(decision: Decision) -> None:
+    match decision:
+        case Accept():
+            _log.info("job_accepted", bot_id=decision.bot_id, platform=decision.job.platform, state=decision.state)
+        case Assign():
+            _log.info(
+                "bot_assigned",
+                bot_id=decision.join.bot_id,
+                attempt=decision.join.attempt,
+                vm_id=decision.vm_id,
+                worker_id=decision.join.worker_id,
+                warm=decision.warm,
+                waited_s=round(decision.waited_s, 3),
+            )
+        case Move():
+            _log.info(
+                "bot_moved", bot_id=decision.bot_id, state=decision.state, screen=decision.screen, rule=decision.rule
+            )
+        case Enqueue():
+            _log.info("bot_queued", bot_id=decision.bot_id, attempt=decision.attempt, reason=decision.why)
+        case End():
+            _log.info("bot_ended", bot_id=decision.bot_id, reason=decision.reason, detail=decision.detail)
+        case Warm():
+            _log.debug("worker_ordered", worker_id=decision.worker_id, reason=decision.why)
+        case Retire():
+            _log.info("worker_retired", worker_id=decision.worker_id, reason=decision.why)
+        case ForgetWorker():
+            _log.debug("worker_gone", worker_id=decision.worker_id, cause=decision.cause)
+        case KeepVm():
+            _log.info("vm_changed", vm_id=decision.vm_id, draining=decision.draining, lost=decision.lost)
+        case _:
+            pass

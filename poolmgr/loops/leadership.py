@@ -1,0 +1,35 @@
+"""Who leads: waits for the lease, keeps it, and says at once when it is lost."""
+
+import asyncio
+
+import structlog
+
+from poolmgr.store.lease import Lease
+from runtime.waiting import pause
+
+_log = structlog.stdlib.get_logger()
+
+
+class LeaseLostError(Exception):
+    """Another manager leads by now, or may. This process has to stop deciding."""
+
+
+async def wait_to_lead(lease: Lease, ttl_s: float, stop: asyncio.Event) -> int:
+    """The epoch once this process leads; 0 if `stop` came first. A free lease is taken within a third of its life."""
+    standing_by = False
+    while not stop.is_set():
+        if epoch := await lease.take():
+            return epoch
+        if not standing_by:
+            _log.info("leader_found", role="standby")
+            standing_by = True
+        await pause(stop, ttl_s / 3)
+    return 0
+
+
+async def keep_leading(lease: Lease, ttl_s: float) -> None:
+    """Renew the lease until cancelled. Raises: LeaseLostError."""
+    while True:
+        await asyncio.sleep(ttl_s / 3)
+        if not await lease.renew():
+            raise LeaseLostError("the lease was lost: another manager may lead by now")

@@ -1,0 +1,148 @@
+"""What Prometheus sees of the manager. Names follow its conventions; labels come from closed sets, never ids."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from poolmgr.core.decisions import Accept, Assign, Decision, End, Enqueue, ForgetWorker, Move, Retire, Warm
+from poolmgr.core.pool import Pool
+from poolmgr.loops.clock import Clock
+from poolmgr.store.ledger import Rejected
+from wire.vocabulary import BotState, GoneCause, WorkerState
+
+disable_created_metrics()  # nobody reads when a counter was made; the series double what is scraped
+
+_DISPATCH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_JOIN_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+_FAILED_WARMUPS = frozenset({GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY})
+
+
+class Metrics:
+    """One registry for the process. Hears of durable decisions; reads the gauges off the pool that leads now."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.registry = CollectorRegistry()
+        self._clock = clock
+        self._accepted_at: dict[str, float] = {}
+        self._assigned_at: dict[str, float] = {}
+        registry = self.registry
+        self._accepted = Counter("poolmgr_jobs_accepted", "Jobs that became a bot", registry=registry)
+        self._rejected = Counter("poolmgr_jobs_rejected", "Jobs sent to the dead stream", ["reason"], registry=registry)
+        self._assigned = Counter(
+            "poolmgr_assignments",
+            "Bots given to a worker: warm_hit (one stood idle), cold_wait (none did), retry (a later attempt)",
+            ["kind"],
+            registry=registry,
+        )
+        self._dispatch = Histogram(
+            "poolmgr_dispatch_seconds",
+            "From a job's acceptance (or its join_at) to the durable order to its agent",
+            buckets=_DISPATCH_BUCKETS,
+            registry=registry,
+        )
+        self._join = Histogram(
+            "poolmgr_join_seconds",
+            "From the assignment to being in the meeting, the lobby included",
+            buckets=_JOIN_BUCKETS,
+            registry=registry,
+        )
+        self._requeued = Counter(
+            "poolmgr_bots_requeued", "Bots put back in the queue, by why", ["reason"], registry=registry
+        )
+        self._ended = Counter("poolmgr_bots_ended", "Bots that ended, by reason", ["reason"], registry=registry)
+        self._warmups = Counter("poolmgr_warmups_ordered", "Workers ordered, by why", ["reason"], registry=registry)
+        self._failed = Counter(
+            "poolmgr_warmups_failed", "Warm-ups that came to nothing, by cause", ["cause"], registry=registry
+        )
+        self._retired = Counter("poolmgr_workers_retired", "Workers retired, by why", ["reason"], registry=registry)
+        self._gone = Counter("poolmgr_workers_gone", "Workers that are no more, by cause", ["cause"], registry=registry)
+        self.heartbeats = Counter("poolmgr_heartbeats", "Heartbeats heard from agents", registry=registry)
+        self.leader = Gauge("poolmgr_leader", "1 while this process leads", registry=registry)
+        self.epoch = Gauge("poolmgr_epoch", "The fencing number of this process's latest leadership", registry=registry)
+        self.backlog = Gauge("poolmgr_intake_backlog", "Jobs on the list that nobody has taken yet", registry=registry)
+        self.pool_gauges = PoolGauges()
+        registry.register(self.pool_gauges)
+
+    def rejected(self, job: Rejected) -> None:
+        self._rejected.labels(job.reason).inc()
+
+    def decided(self, decision: Decision) -> None:
+        """Count a decision that is durable."""
+        now = self._clock.steady()
+        match decision:
+            case Accept():
+                self._accepted.inc()
+                if decision.state is BotState.QUEUED:
+                    self._accepted_at[decision.bot_id] = now - (self._clock.wall() - decision.at)
+            case Enqueue(why=None):
+                self._accepted_at[decision.bot_id] = now
+            case Enqueue():
+                self._requeued.labels(decision.why).inc()
+            case Assign():
+                self._count_assignment(decision, now)
+            case Move(state=BotState.IN_MEETING):
+                if assigned_at := self._assigned_at.pop(decision.bot_id, None):
+                    self._join.observe(max(0.0, now - assigned_at))
+            case End():
+                self._ended.labels(decision.reason).inc()
+                self._accepted_at.pop(decision.bot_id, None)
+                self._assigned_at.pop(decision.bot_id, None)
+            case _:
+                self._count_worker(decision)
+
+    def _count_worker(self, decision: Decision) -> None:
+        match decision:
+            case Warm():
+                self._warmups.labels(decision.why).inc()
+            case Retire():
+                self._retired.labels(decision.why).inc()
+            case ForgetWorker():
+                self._gone.labels(decision.cause).inc()
+                if decision.cause in _FAILED_WARMUPS:
+                    self._failed.labels(decision.cause).inc()
+            case _:
+                pass
+
+    def _count_assignment(self, decision: Assign, now: float) -> None:
+        bot_id = decision.join.bot_id
+        retry = decision.join.attempt > 1
+        self._assigned.labels("retry" if retry else "warm_hit" if decision.warm else "cold_wait").inc()
+        if accepted_at := self._accepted_at.pop(bot_id, None):
+            self._dispatch.observe(max(0.0, now - accepted_at))
+        self._assigned_at[bot_id] = now
+
+
+class PoolGauges(Collector):
+    """Gauges that are read off the pool when they are asked for, so that they are never out of date."""
+
+    def __init__(self) -> None:
+        self.pool: Pool | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        bots = GaugeMetricFamily("poolmgr_bots", "Bots that have not ended, by state", labels=["state"])
+        workers = GaugeMetricFamily("poolmgr_workers", "Workers by state", labels=["state"])
+        vms = GaugeMetricFamily("poolmgr_vms", "VMs by state", labels=["state"])
+        queue = GaugeMetricFamily("poolmgr_queue_depth", "Bots that wait for a worker")
+        target = GaugeMetricFamily(
+            "poolmgr_idle_target", "Idle workers that the fleet is to have: min_idle a usable VM"
+        )
+        if self.pool is not None:
+            bots_by_state = dict.fromkeys(BotState, 0)
+            for bot in self.pool.bots.values():
+                bots_by_state[bot.state] += 1
+            vms_by_state = {"up": 0, "draining": 0, "silent": 0, "lost": 0}
+            for vm in self.pool.fleet:
+                drains = vm.draining or vm.stopping
+                vms_by_state["lost" if vm.lost else "silent" if vm.silent else "draining" if drains else "up"] += 1
+            for state, count in bots_by_state.items():
+                if state is not BotState.STOPPED:
+                    bots.add_metric([state], count)
+            for state in WorkerState:
+                workers.add_metric([state], self.pool.fleet.workers[state])
+            for state, count in vms_by_state.items():
+                vms.add_metric([state], count)
+            queue.add_metric([], len(self.pool.queue))
+            target.add_metric([], vms_by_state["up"] * self.pool.settings.min_idle)
+        return [bots, workers, vms, queue, target]

@@ -1,0 +1,132 @@
+"""What comes in through Redis: jobs from clients, events from agents, requests from operators. Reads and acknowledges.
+
+Nothing is acknowledged before its consequences are durable, so whatever was half done is read again.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from poolmgr.core.job import Job
+from poolmgr.store.keys import Keys
+
+GROUP: Final = "manager"
+_CONSUMER: Final = "leader"  # one name for all leaders, so that the next one finds what the last one left
+
+
+class Entry(NamedTuple):
+    """One stream entry. `fields` as they were written."""
+
+    entry_id: bytes
+    fields: dict[bytes, bytes]
+
+
+class Jobs:
+    """The client's list. A job that was taken stands in `jobs:taken` until it is a bot or is rejected."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+
+    async def left_over(self) -> list[bytes]:
+        """Jobs that an earlier leader took and did not finish, oldest first."""
+        taken: list[bytes] = await self._redis.lrange(self._keys.taken, 0, -1)
+        return taken[::-1]
+
+    async def take(self, most: int, timeout_s: float) -> list[bytes]:
+        """Up to `most` jobs, oldest first; waits for the first one, at most `timeout_s`. Empty if none came."""
+        jobs, taken = self._keys.jobs, self._keys.taken
+        first: bytes | None = await self._redis.blmove(jobs, taken, timeout_s, "RIGHT", "LEFT")
+        if first is None:
+            return []
+        waiting = int(await self._redis.llen(jobs))
+        more = min(waiting, most - 1)
+        if not more:
+            return [first]
+        pipeline = self._redis.pipeline(transaction=False)
+        for _ in range(more):
+            pipeline.lmove(jobs, taken, "RIGHT", "LEFT")
+        answers: list[bytes | None] = await pipeline.execute()
+        return [first, *(raw for raw in answers if raw is not None)]
+
+    async def known(self, jobs: Sequence[Job]) -> dict[str, str]:
+        """The bots that some of `jobs` would double: by `BOT_ID` where the id is in use, by `key KEY` where the
+        deduplication_key is.
+        """
+        asked: list[str] = []
+        pipeline = self._redis.pipeline(transaction=False)
+        for job in jobs:
+            if job.bot_id:
+                asked.append(job.bot_id)
+                pipeline.hget(self._keys.bot(job.bot_id), "bot_id")
+            if job.deduplication_key:
+                asked.append(f"key {job.deduplication_key}")
+                pipeline.get(self._keys.deduplication(job.deduplication_key))
+        if not asked:
+            return {}
+        answers: list[bytes | None] = await pipeline.execute()
+        return {name: found.decode() for name, found in zip(asked, answers, strict=True) if found is not None}
+
+    async def backlog(self) -> int:
+        return int(await self._redis.llen(self._keys.jobs))
+
+
+class Stream:
+    """A stream read through the manager's group: first what was read and not acknowledged, then what is new."""
+
+    def __init__(self, redis: Redis, key: str) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._key = key
+        self._position: bytes | str = "0"
+
+    async def open(self) -> None:
+        """Make the group, reading from the beginning. Idempotent."""
+        try:
+            await self._redis.xgroup_create(self._key, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def read(self, most: int, timeout_s: float) -> list[Entry]:
+        """Up to `most` entries in order; waits at most `timeout_s` for the first."""
+        block = max(1, int(timeout_s * 1000)) if self._position == ">" else None
+        answer: Any = await self._redis.xreadgroup(
+            GROUP, _CONSUMER, {self._key: self._position}, count=most, block=block
+        )
+        entries = entries_of(answer)
+        if self._position != ">":
+            self._position = entries[-1].entry_id if entries else ">"
+            if not entries:
+                return await self.read(most, timeout_s)
+        return entries
+
+    async def done(self, entries: Sequence[Entry], *, forget: bool = False) -> None:
+        """These need not be read again. `forget`: nor by anybody else."""
+        if not entries:
+            return
+        ids = [entry.entry_id for entry in entries]
+        await self._redis.xack(self._key, GROUP, *ids)
+        if forget:
+            await self._redis.xdel(self._key, *ids)
+
+    async def trim(self, before: float) -> None:
+        """Drop entries older than `before` (epoch seconds), but none that has not been read and acknowledged."""
+        pending: Any = await self._redis.xpending(self._key, GROUP)
+        groups: Any = await self._redis.xinfo_groups(self._key)
+        read_up_to = next((group["last-delivered-id"] for group in groups if group["name"] == GROUP.encode()), b"0-0")
+        oldest_needed: bytes = pending["min"] or read_up_to
+        cut = min(oldest_needed, f"{int(before * 1000)}-0".encode(), key=_id_order)
+        await self._redis.xtrim(self._key, minid=cut, approximate=True)
+
+
+def _id_order(entry_id: bytes) -> tuple[int, int]:
+    milliseconds, _, count = entry_id.partition(b"-")
+    return int(milliseconds), int(count or 0)
+
+
+def entries_of(answer: Any) -> list[Entry]:
+    """The entries of an XREAD or XREADGROUP answer on one stream, in order."""
+    streams: list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes] | None]]]] = answer or []
+    return [Entry(entry_id, fields or {}) for _, entries in streams for entry_id, fields in entries]

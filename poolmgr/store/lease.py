@@ -1,0 +1,35 @@
+"""Who leads: one key with a short life, and a number that grows with every new leader."""
+
+from typing import Any
+
+from redis.asyncio import Redis
+
+from poolmgr.store.keys import Keys
+from poolmgr.store.scripts import SOURCES
+
+
+class Lease:
+    """`holder`: a name no other process has. `ttl_s`: how long silence is leadership."""
+
+    def __init__(self, redis: Redis, keys: Keys, holder: str, ttl_s: float) -> None:
+        self._keys = keys
+        self._holder = holder
+        self._ttl_ms = int(ttl_s * 1000)
+        self._lead: Any = redis.register_script(SOURCES["lead"])
+        self._resign: Any = redis.register_script(SOURCES["resign"])
+
+    async def take(self) -> int:
+        """The epoch if this process now leads, 0 if another one does."""
+        return await self._call(take=True)
+
+    async def renew(self) -> bool:
+        """False when the lease was lost: whatever this process still writes will be refused."""
+        return await self._call(take=False) != 0
+
+    async def resign(self) -> None:
+        """Let the next one lead at once."""
+        await self._resign(keys=[self._keys.leader], args=[self._holder])
+
+    async def _call(self, *, take: bool) -> int:
+        keys = [self._keys.epoch, self._keys.leader]
+        return int(await self._lead(keys=keys, args=[self._holder, self._ttl_ms, int(take)]))

@@ -1,0 +1,21 @@
+-- Put before every script that writes for the leader: KEYS[1] is the epoch, ARGV[1] the epoch of who writes.
+-- A leader that was replaced finds out here, before it has changed anything.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return redis.error_reply('STALE_EPOCH another manager leads')
+end
+
+-- The one place where a status change becomes visible: the bot's hash and the status stream together.
+local function announce(bot_key, status_key, keep, bot_id, at, fields)
+  redis.call('HSET', bot_key, unpack(fields))
+  local seen = redis.call('HMGET', bot_key, 'state', 'status', 'status_reason', 'attempt', 'vm_id', 'worker_id')
+  redis.call('XADD', status_key, 'MAXLEN', '~', keep, '*', 'bot_id', bot_id, 'state', seen[1] or '',
+    'status', seen[2] or '', 'reason', seen[3] or '', 'attempt', seen[4] or '0', 'vm_id', seen[5] or '',
+    'worker_id', seen[6] or '', 'at', at)
+end
+
+-- The fields of a script's call from ARGV[first] on.
+local function rest(first)
+  local fields = {}
+  for i = first, #ARGV do fields[#fields + 1] = ARGV[i] end
+  return fields
+end

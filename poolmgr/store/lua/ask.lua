@@ -1,0 +1,8 @@
+-- Tell an agent to take a bot out of its meeting; remember that somebody wished it, should the attempt fail first.
+-- KEYS: epoch, bot, commands. ARGV: epoch, attempt, message, commands' life in s, '1' if it is the bot's own end.
+if ARGV[5] == '1' and redis.call('HGET', KEYS[2], 'attempt') == ARGV[2] then
+  redis.call('HSET', KEYS[2], 'leave_requested', 1)
+end
+redis.call('XADD', KEYS[3], '*', 'm', ARGV[3])
+redis.call('EXPIRE', KEYS[3], ARGV[4])
+return 1

@@ -1,0 +1,10 @@
+-- A taken job that is no job goes to the dead stream with its reason; whoever follows its bot_id hears of it,
+-- unless that id is another job's bot.
+-- KEYS: epoch, taken, dead, status, bot. ARGV: epoch, raw payload, entries kept, bot_id (or empty), at (ISO),
+-- status entries kept, reason, then field value pairs.
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', unpack(rest(8)))
+if ARGV[4] ~= '' and redis.call('EXISTS', KEYS[5]) == 0 then
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'bot_id', ARGV[4], 'state', 'rejected', 'status', 'Error',
+    'reason', ARGV[7], 'attempt', '0', 'vm_id', '', 'worker_id', '', 'at', ARGV[5])
+end
+return redis.call('LREM', KEYS[2], -1, ARGV[2])

@@ -1,0 +1,188 @@
+"""The session record: a bot as the fields of its hash, and back. Field names are those other programs read."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepWorker, Move, NoteVitals, Retire, Warm
+from poolmgr.core.job import Job
+from poolmgr.core.model import Bot, Worker
+from wire.messages import AutomaticLeave
+from wire.vocabulary import ENDS, BotState, WorkerState, outward_status
+
+Fields = dict[str, str | int]
+
+_TIME_FIELD: Final = {
+    BotState.ASSIGNED: "assigned_at",
+    BotState.JOINING: "joining_at",
+    BotState.WAITING_ROOM: "waiting_room_at",
+    BotState.IN_MEETING: "inmeeting_at",
+    BotState.LEAVING: "leaving_at",
+    BotState.STOPPED: "stopped_at",
+}
+_CLEARED_WITH_ATTEMPT: Final = ("assigned_at", "joining_at", "waiting_room_at", "first_request_at", "claimed")
+
+
+def iso(at: float) -> str:
+    """Epoch seconds as ISO 8601 in UTC with microseconds; of fixed length, so that text order is time order."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def accepted(decision: Accept) -> Fields:
+    """The whole record as it begins. Every field that other programs read is there from the start."""
+    job = decision.job
+    return {
+        "bot_id": decision.bot_id,
+        "meeting_url": job.meeting_url,
+        "platform": job.platform,
+        "bot_name": job.bot_name,
+        "user_id": job.user_id,
+        "calendar_event_id": job.calendar_event_id,
+        "state": decision.state,
+        "status": outward_status(decision.state),
+        "status_reason": "",
+        "reason_detail": "",
+        "attribution": "",
+        "created_at": iso(decision.at),
+        "join_at": iso(job.join_at) if job.join_at else "",
+        "assigned_at": "",
+        "first_request_at": "",
+        "joining_at": "",
+        "waiting_room_at": "",
+        "inmeeting_at": "",
+        "leaving_at": "",
+        "stopped_at": "",
+        "vm_id": "",
+        "worker_id": "",
+        "attempt": 0,
+        "priority": job.priority,
+        "deduplication_key": job.deduplication_key,
+        "automatic_leave": msgspec.json.encode(job.automatic_leave).decode(),
+        "participants": 0,
+        "audio_packets_received": 0,
+        "transcript_webhook_received": 0,
+        "audio_webhook_received": 0,
+        "leave_requested": 0,
+        "seq": decision.seq,
+        "payload": job.payload,
+    }
+
+
+def assigned(decision: Assign, at: float) -> Fields:
+    return {
+        "state": BotState.ASSIGNED,
+        "status": outward_status(BotState.ASSIGNED),
+        "status_reason": "",
+        "attempt": decision.join.attempt,
+        "vm_id": decision.vm_id,
+        "worker_id": decision.join.worker_id,
+        "assigned_at": iso(at),
+    }
+
+
+def moved(decision: Move) -> Fields:
+    fields: Fields = {
+        "state": decision.state,
+        "status": outward_status(decision.state),
+        _TIME_FIELD[decision.state]: iso(decision.at),
+        "screen": decision.screen,
+        "rule": decision.rule,
+    }
+    if decision.first_request_at:
+        fields["first_request_at"] = iso(decision.first_request_at)
+    return fields
+
+
+def vitals(decision: NoteVitals) -> Fields:
+    return {"participants": decision.participants, "audio_packets_received": decision.audio_packets}
+
+
+def enqueued(decision: Enqueue) -> Fields:
+    return {
+        "state": BotState.QUEUED,
+        "status": outward_status(BotState.QUEUED),
+        "status_reason": decision.why or "",
+        "vm_id": "",
+        "worker_id": "",
+        **dict.fromkeys(_CLEARED_WITH_ATTEMPT, ""),
+    }
+
+
+def ended(decision: End, at: float) -> Fields:
+    end = ENDS[decision.reason]
+    fields: Fields = {
+        "state": BotState.STOPPED,
+        "status": end.status,
+        "status_reason": decision.reason,
+        "reason_detail": decision.detail[:500],
+        "attribution": end.attribution,
+        "stopped_at": iso(decision.at or at),
+    }
+    if decision.audio_packets:
+        fields["audio_packets_received"] = decision.audio_packets
+    return fields
+
+
+def bot_from(fields: Mapping[str, str]) -> Bot:
+    """A live bot as the next leader takes it over. Raises: KeyError, ValueError for a record that is not ours."""
+    job = Job(
+        platform=fields["platform"],
+        meeting_url=fields["meeting_url"],
+        bot_name=fields["bot_name"],
+        payload=fields["payload"],
+        bot_id=fields["bot_id"],
+        user_id=fields["user_id"],
+        calendar_event_id=fields["calendar_event_id"],
+        join_at=epoch(fields["join_at"]) if fields["join_at"] else None,
+        priority=int(fields["priority"]),
+        deduplication_key=fields["deduplication_key"],
+        automatic_leave=msgspec.json.decode(fields["automatic_leave"], type=AutomaticLeave),
+    )
+    return Bot(
+        bot_id=fields["bot_id"],
+        job=job,
+        seq=int(fields["seq"]),
+        created_at=epoch(fields["created_at"]),
+        state=BotState(fields["state"]),
+        attempt=int(fields["attempt"]),
+        vm_id=fields["vm_id"],
+        worker_id=fields["worker_id"],
+        leave_requested=fields["leave_requested"] == "1",
+    )
+
+
+class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A worker as it stands in `vm:{vm_id}:workers`. Times: epoch seconds."""
+
+    state: WorkerState
+    since: float
+    born: float = 0.0
+    bot_id: str = ""
+
+
+def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> bytes:
+    match decision:
+        case KeepWorker():
+            record = WorkerRecord(decision.state, decision.since, decision.born, decision.bot_id)
+        case Warm():
+            record = WorkerRecord(WorkerState.WARMING, decision.since, decision.since)
+        case Retire():
+            record = WorkerRecord(WorkerState.RETIRING, decision.since)
+        case Assign():
+            record = WorkerRecord(WorkerState.BUSY, at, decision.born, decision.join.bot_id)
+    return msgspec.json.encode(record)
+
+
+def worker_from(vm_id: str, worker_id: str, raw: bytes) -> Worker:
+    record = msgspec.json.decode(raw, type=WorkerRecord)
+    return Worker(worker_id, vm_id, record.state, record.since, record.born or record.since, record.bot_id)
+
+
+def text_fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode(errors="replace") for name, value in raw.items()}

@@ -1,0 +1,54 @@
+"""Reads everything that a new leader takes over: the bots that have not ended, the VMs, their workers."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import structlog
+
+from poolmgr.core.model import Bot, Vm
+from poolmgr.store import record
+from poolmgr.store.keys import Keys
+
+_log = structlog.stdlib.get_logger()
+_PAGE = 500
+
+
+async def load_bots(redis: Any, keys: Keys) -> list[Bot]:
+    """All live bots. A record that cannot be read is logged and left where it is, for a person to look at."""
+    bots: list[Bot] = []
+    ids: list[bytes] = await redis.zrange(keys.live, 0, -1)
+    async for bot_id, fields in _hashes(redis, [(one.decode(), keys.bot(one.decode())) for one in ids]):
+        try:
+            bots.append(record.bot_from(record.text_fields(fields)))
+        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+            _log.error("bot_record_unreadable", bot_id=bot_id, error=repr(error))
+    return bots
+
+
+async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
+    """All VMs that are not lost, with the workers recorded for them."""
+    vms: list[Vm] = []
+    ids: list[str] = sorted(one.decode() for one in await redis.smembers(keys.vms))
+    async for vm_id, raw in _hashes(redis, [(one, keys.vm(one)) for one in ids]):
+        fields = record.text_fields(raw)
+        if fields.get("lost") != "1":
+            vms.append(Vm(vm_id, fields.get("session", ""), 0.0, draining=fields.get("draining") == "1"))
+    by_id = {vm.vm_id: vm for vm in vms}
+    async for vm_id, workers in _hashes(redis, [(one, keys.workers(one)) for one in by_id]):
+        for raw_id, raw in workers.items():
+            worker = record.worker_from(vm_id, raw_id.decode(), raw)
+            by_id[vm_id].workers[worker.worker_id] = worker
+    return vms
+
+
+async def _hashes(redis: Any, named: list[tuple[str, str]]) -> AsyncIterator[tuple[str, dict[bytes, bytes]]]:
+    """(name, hash) of each key, read in pages; a key that is gone is an empty hash."""
+    for start in range(0, len(named), _PAGE):
+        page = named[start : start + _PAGE]
+        pipeline = redis.pipeline(transaction=False)
+        for _, key in page:
+            pipeline.hgetall(key)
+        answers: list[Any] = await pipeline.execute()
+        for (name, _), answer in zip(page, answers, strict=True):
+            yield name, answer

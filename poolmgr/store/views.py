@@ -1,0 +1,209 @@
+"""What people and programs ask about (bots, VMs, rejected jobs, the status stream) and their ways in."""
+
+from collections.abc import AsyncGenerator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import WatchError
+
+from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.store import record
+from poolmgr.store.inbox import entries_of
+from poolmgr.store.keys import Keys
+from wire.vocabulary import BotState, WorkerState
+
+_CONTROL_ENTRIES: Final = 10_000
+
+Request = LeaveRequested | DrainRequested
+_REQUESTS: Final[dict[str, type[Request]]] = {"leave": LeaveRequested, "drain": DrainRequested}
+_NAMES: Final = {kind: name for name, kind in _REQUESTS.items()}
+
+
+class VmView(msgspec.Struct, frozen=True):
+    """A VM as operators see it. `workers`: how many by state; `draining` also while the VM is silent."""
+
+    vm_id: str
+    state: str
+    workers: dict[str, int]
+    bots: list[str]
+    draining: bool = False
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """The fleet's numbers that belong to no VM. `leader`: the name of the leading manager, empty if none leads."""
+
+    leader: str
+    epoch: int
+    jobs_waiting: int
+    bots_live: int
+
+
+class DeadJob(msgspec.Struct, frozen=True):
+    entry_id: str
+    at: str
+    reason: str
+    detail: str
+    bot_id: str
+    payload: str
+
+
+class StatusChange(NamedTuple):
+    entry_id: str
+    fields: dict[str, str]
+
+
+def encode_request(request: Request) -> dict[str, bytes]:
+    return {"request": _NAMES[type(request)].encode(), "body": msgspec.json.encode(request)}
+
+
+def decode_request(fields: dict[bytes, bytes]) -> Request:
+    """Raises: KeyError, msgspec.DecodeError."""
+    return msgspec.json.decode(fields[b"body"], type=_REQUESTS[fields[b"request"].decode()])
+
+
+class Views:
+    """Reads under one prefix; holds no state."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+
+    async def submit(self, payload: bytes) -> None:
+        await self._redis.lpush(self._keys.jobs, payload)
+
+    async def request(self, request: Request) -> None:
+        """Ask the leader for something. It is durable when this returns, and done when the leader gets to it."""
+        fields: Any = encode_request(request)
+        await self._redis.xadd(self._keys.control, fields, maxlen=_CONTROL_ENTRIES, approximate=True)
+
+    async def bot(self, bot_id: str) -> dict[str, str] | None:
+        """The session record, or None."""
+        raw: dict[bytes, bytes] = await self._redis.hgetall(self._keys.bot(bot_id))
+        return record.text_fields(raw) if raw else None
+
+    async def bots(self, *, most: int, live_only: bool = False) -> list[dict[str, str]]:
+        """The newest session records: those that live, newest first, then those that ended, latest first."""
+        ids: list[bytes] = await self._redis.zrange(self._keys.live, 0, most - 1, desc=True)
+        if not live_only and len(ids) < most:
+            left = most - len(ids) - 1
+            ids += await self._redis.zrange(self._keys.ended, 0, left, desc=True)
+        pipeline = self._redis.pipeline(transaction=False)
+        for bot_id in ids:
+            pipeline.hgetall(self._keys.bot(bot_id.decode()))
+        answers: list[dict[bytes, bytes]] = await pipeline.execute()
+        return [record.text_fields(raw) for raw in answers if raw]
+
+    async def fleet(self) -> list[VmView]:
+        return await self._vms(sorted(one.decode() for one in await self._redis.smembers(self._keys.vms)))
+
+    async def vm(self, vm_id: str) -> VmView | None:
+        """The VM, or None if no manager knows it."""
+        known = await self._redis.sismember(self._keys.vms, vm_id)
+        return (await self._vms([vm_id]))[0] if known else None
+
+    async def standing(self) -> Standing:
+        k, pipeline = self._keys, self._redis.pipeline(transaction=False)
+        pipeline.get(k.leader).get(k.epoch).llen(k.jobs).zcard(k.live)
+        leader, epoch, waiting, live = await pipeline.execute()
+        return Standing((leader or b"").decode(errors="replace"), int(epoch or 0), waiting, live)
+
+    async def _vms(self, ids: list[str]) -> list[VmView]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for vm_id in ids:
+            pipeline.hgetall(self._keys.vm(vm_id)).hgetall(self._keys.workers(vm_id)).exists(self._keys.alive(vm_id))
+        answers: list[Any] = await pipeline.execute()
+        triples = zip(answers[0::3], answers[1::3], answers[2::3], strict=True)
+        return [_vm_view(vm_id, *triple) for vm_id, triple in zip(ids, triples, strict=True)]
+
+    async def dead(self, *, most: int) -> list[DeadJob]:
+        """Rejected jobs, latest first."""
+        entries: Any = await self._redis.xrevrange(self._keys.dead, count=most)
+        return [_dead_job(entry_id, fields) for entry_id, fields in entries]
+
+    async def put_back(self, entry_id: str) -> DeadJob | None:
+        """Hand a rejected job in once more, as it was, and take it off the dead stream. None if it is not there.
+
+        Two callers never hand the same one in twice.
+        """
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            while True:
+                await pipeline.watch(self._keys.dead)
+                entries: Any = await pipeline.xrange(self._keys.dead, entry_id, entry_id)
+                if not entries:
+                    return None
+                pipeline.multi()
+                pipeline.lpush(self._keys.jobs, entries[0][1][b"payload"])
+                pipeline.xdel(self._keys.dead, entry_id)
+                try:
+                    await pipeline.execute()
+                except WatchError:  # the stream has changed since: perhaps by another one who puts this job back
+                    continue
+                return _dead_job(*entries[0])
+
+    async def put_all_back(self) -> list[str]:
+        """Hand in all jobs that stand rejected now, oldest first, each once. Returns their entry ids."""
+        newest: Any = await self._redis.xrevrange(self._keys.dead, count=1)
+        done: list[str] = []
+        while newest:
+            entries: Any = await self._redis.xrange(self._keys.dead, "-", newest[0][0], count=1)
+            if not entries:
+                break
+            entry_id = entries[0][0].decode()
+            if await self.put_back(entry_id):
+                done.append(entry_id)
+        return done
+
+    async def last_status_id(self) -> str:
+        """Where the status stream stands, for `follow`."""
+        newest: Any = await self._redis.xrevrange(self._keys.status, count=1)
+        return newest[0][0].decode() if newest else "0-0"
+
+    async def follow(self, after: str, *, bot_id: str = "") -> AsyncGenerator[StatusChange]:
+        """Status changes as they happen, of one bot or of all. Runs until its caller stops it."""
+        while True:
+            answer: Any = await self._redis.xread({self._keys.status: after}, count=500, block=1000)
+            for entry in entries_of(answer):
+                after = entry.entry_id.decode()
+                fields = record.text_fields(entry.fields)
+                if not bot_id or fields["bot_id"] == bot_id:
+                    yield StatusChange(after, fields)
+
+    async def leads(self) -> bool:
+        """True if some manager leads at the moment."""
+        return bool(await self._redis.exists(self._keys.leader))
+
+
+def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], alive: int) -> VmView:
+    fields = record.text_fields(raw)
+    counts = dict.fromkeys((state.value for state in WorkerState), 0)
+    bots: list[str] = []
+    for worker_id, raw_worker in workers.items():
+        worker = record.worker_from(vm_id, worker_id.decode(), raw_worker)
+        counts[worker.state] += 1
+        if worker.bot_id:
+            bots.append(worker.bot_id)
+    draining = fields.get("draining") == "1"
+    if fields.get("lost") == "1":
+        state = "lost"
+    elif not alive:
+        state = "silent"
+    else:
+        state = "draining" if draining else "up"
+    return VmView(vm_id, state, counts, sorted(bots), draining)
+
+
+def _dead_job(entry_id: bytes, raw: dict[bytes, bytes]) -> DeadJob:
+    fields = record.text_fields(raw)
+    return DeadJob(
+        entry_id.decode(),
+        fields.get("at", ""),
+        fields.get("reason", ""),
+        fields.get("detail", ""),
+        fields.get("bot_id", ""),
+        fields.get("payload", ""),
+    )
+
+
+def is_ended(fields: dict[str, str]) -> bool:
+    return fields.get("state") == BotState.STOPPED
