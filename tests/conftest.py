@@ -1,0 +1,78 @@
+"""A real Redis for every test that asks for one: `redis_server` and `prefix`, or `own_redis` to stop and start."""
+
+import secrets
+import subprocess
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError
+
+START_DEADLINE_S = 10.0
+
+
+class RedisServer:
+    """A redis-server on a Unix socket, with all its files in one folder. Nothing survives `stop`, unless `durable`."""
+
+    def __init__(self, folder: Path, *, durable: bool) -> None:
+        # A socket's path ends at 108 bytes, and pytest's folders are named after long test names: unix(7).
+        self._socket = Path("/tmp") / f"poolmgr-test-{secrets.token_hex(8)}.sock"
+        self._folder = folder
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"unix://{self._socket}"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                *("redis-server", "--port", "0", "--unixsocket", self._socket, "--dir", self._folder),
+                *("--save", "", "--appendonly", "yes" if self._durable else "no", "--appendfsync", "always"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_DEADLINE_S
+        with Redis(unix_socket_path=str(self._socket)) as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except ConnectionError:
+                    assert time.monotonic() < deadline, "redis-server does not answer"
+                    assert self._process.poll() is None, "redis-server did not start"
+                    time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Kill it, as a failing machine would."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        self._socket.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The URL of a server that all tests share: each keeps to its `prefix`."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"), durable=False)
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Generator[RedisServer]:
+    """A running server of the test's own, which keeps its data over `stop` and `start`."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(folder, durable=True)
+    server.start()
+    yield server
+    server.stop()

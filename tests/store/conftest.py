@@ -1,0 +1,60 @@
+"""A ledger on a real Redis, and a leak check: after every test here, each key has an owner and, if it should, an end."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+import worker
+from poolmgr.store.keys import KEY_DOCS, Keys
+from poolmgr.store.ledger import Ledger
+from poolmgr.store.scripts import load_scripts
+from wire.settings import RetentionSettings
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+async def redis(redis_server: str) -> AsyncGenerator[Any]:
+    client = Redis.from_url(redis_server)  # pyright: ignore[reportUnknownMemberType]
+    await load_scripts(client)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def keys(redis: Any, prefix: str) -> AsyncGenerator[Keys]:
+    keys = Keys(prefix)
+    await redis.set(keys.epoch, 1)
+    yield keys
+    await _check_every_key_has_an_owner(redis, prefix)
+
+
+@pytest.fixture
+def ledger(redis: Any, keys: Keys) -> Ledger:
+    return Ledger(redis, keys, RetentionSettings(), epoch=1)
+
+
+@pytest.fixture
+def claim(redis: Any, keys: Keys) -> Callable[[str, int, str], Awaitable[int]]:
+    """The agent's claim script: (bot_id, attempt, worker_id) -> 1 or 0."""
+    script = redis.register_script((Path(worker.__file__).parent / "lua" / "claim.lua").read_bytes())
+
+    async def claim(bot_id: str, attempt: int, worker_id: str) -> int:
+        return await script(keys=[keys.bot(bot_id)], args=[attempt, worker_id, "2027-01-01T00:00:00Z"])
+
+    return claim
+
+
+async def _check_every_key_has_an_owner(redis: Any, prefix: str) -> None:
+    documented = [doc.name.split(":") for doc in KEY_DOCS]
+    async for raw in redis.scan_iter(match=f"{prefix}:*"):
+        parts = raw.decode().removeprefix(f"{prefix}:").split(":")
+        assert any(_matches(parts, names) for names in documented), f"no owner is documented for {raw!r}"
+
+
+def _matches(parts: list[str], names: list[str]) -> bool:
+    same = (name.startswith("{") or part == name for part, name in zip(parts, names, strict=False))
+    return len(parts) == len(names) and all(same)
