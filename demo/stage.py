@@ -1,0 +1,193 @@
+"""The parts of the demo: a private Redis, the manager, one agent, the meeting room and one person in it. Starts them in
+order, takes them down in order, and looks afterwards whether anything stayed behind.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from playwright.async_api import Browser, Page, Playwright
+
+from worker.browser import find_chromium
+
+_STOP_DEADLINE_S = 30.0
+_QUIET = (
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--disable-quic", "--disable-default-apps",
+)  # fmt: skip
+
+
+class StageError(Exception):
+    """A part did not start or did not stop; the message names it and its log."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on right now, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Stage:
+    """Everything runs below one temporary folder, and every process has its log there."""
+
+    def __init__(self, *, min_idle: int, max_workers: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="poolmgr-demo-"))
+        self.redis_port, self.api_port, self.metrics_port, self.room_port = free_ports(4)
+        self.host_key = os.urandom(8).hex()
+        self.config = self.folder / "config.toml"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: list[IO[bytes]] = []
+        self.config.write_text(
+            f"""\
+[redis]
+url = "redis://127.0.0.1:{self.redis_port}/0"
+[pool]
+min_idle = {min_idle}
+max_workers = {max_workers}
+[meetings]
+room_hosts = ["127.0.0.1:{self.room_port}"]
+[api]
+listen = "127.0.0.1:{self.api_port}"
+[metrics]
+listen = "127.0.0.1:{self.metrics_port}"
+[log]
+format = "json"
+[worker]
+vm_id = "demo-vm"
+state_dir = "{self.folder / "agent"}"
+memory_reserve_mb = 256
+"""
+        )
+
+    @property
+    def meeting_link(self) -> str:
+        return f"http://127.0.0.1:{self.room_port}/r/demo"
+
+    @property
+    def host_link(self) -> str:
+        return f"{self.meeting_link}?host={self.host_key}&auto-admit=1"
+
+    @property
+    def metrics_link(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
+
+    def start_redis(self) -> None:
+        folder = self.folder / "redis"
+        folder.mkdir()
+        listen = ("--port", str(self.redis_port), "--bind", "127.0.0.1")
+        self._start("redis", "redis-server", *listen, "--dir", str(folder), "--appendonly", "yes", "--save", "")
+        self._wait_for_port("redis", self.redis_port)
+
+    def start_room(self) -> None:
+        listen = f"127.0.0.1:{self.room_port}"
+        self._start("room", sys.executable, "-m", "room", "--listen", listen, "--host-key", self.host_key)
+        self._wait_for_port("room", self.room_port)
+
+    def start_manager(self) -> None:
+        self._start("manager", sys.executable, "-m", "poolmgr", "serve", "--config", str(self.config))
+        self._wait_for_port("manager", self.api_port)
+
+    def start_agent(self) -> None:
+        self._start("agent", sys.executable, "-m", "worker", "run", "--config", str(self.config))
+
+    async def bring_in_person(self, playwright: Playwright, name: str) -> tuple[Browser, Page]:
+        """A browser with a (test tone) microphone and camera whose user is the host and lets everybody in."""
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = await playwright.chromium.launch(
+            executable_path=find_chromium(""),
+            args=[*_QUIET, *sandbox, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
+        )
+        page = await browser.new_page()
+        await page.goto(f"{self.host_link}&name={name}&join=1")
+        await page.locator("#in-meeting").wait_for(state="visible", timeout=20_000)
+        return browser, page
+
+    def lpush(self, payload: str) -> None:
+        """Hand in a job with plain redis-cli, as any client could."""
+        port = str(self.redis_port)
+        subprocess.run(
+            ["redis-cli", "-p", port, "LPUSH", "poolmgr:jobs", payload], check=True, stdout=subprocess.DEVNULL
+        )
+
+    def fault(self) -> str | None:
+        """What is wrong with a part that should be running, or None."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                return f"{name} ended with exit code {process.returncode}; the end of its log:\n{self.log_end(name)}"
+        return None
+
+    def log_end(self, name: str) -> str:
+        return "\n".join(self._log_path(name).read_text(errors="replace").splitlines()[-15:])
+
+    def stop(self) -> list[str]:
+        """SIGTERM to the agent, then manager, room and Redis. Returns what did not end as it should."""
+        faults: list[str] = []
+        for name in ("agent", "manager", "room", "redis"):
+            process = self._processes.pop(name, None)
+            if process is None:
+                continue
+            process.send_signal(signal.SIGTERM)
+            try:
+                code = process.wait(_STOP_DEADLINE_S)
+                if code != 0:
+                    faults.append(f"{name} ended with exit code {code}:\n{self.log_end(name)}")
+            except subprocess.TimeoutExpired:
+                faults.append(f"{name} did not end within {_STOP_DEADLINE_S:.0f} s of SIGTERM")
+                process.kill()
+                process.wait()
+        for log in self._logs:
+            log.close()
+        return faults
+
+    def left_behind(self) -> list[str]:
+        """Processes that still name the demo's folder, and worker folders that are still there."""
+        mark = str(self.folder).encode()
+        found: list[str] = []
+        for process in Path("/proc").iterdir():
+            if not process.name.isdigit() or int(process.name) == os.getpid():
+                continue
+            try:
+                words = (process / "cmdline").read_bytes()
+                surroundings = (process / "environ").read_bytes()
+            except OSError:
+                continue
+            if mark in words or mark in surroundings:
+                found.append(f"process {process.name}: {words.replace(bytes(1), b' ').decode(errors='replace')[:100]}")
+        workers = self.folder / "agent" / "workers"
+        found += [f"folder {path}" for path in (workers.iterdir() if workers.is_dir() else ())]
+        return found
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+
+    def _start(self, name: str, *command: str) -> None:
+        log = self._log_path(name).open("wb")
+        self._logs.append(log)
+        # A session of its own: Ctrl-C is for the demo, which then takes its parts down in order.
+        self._processes[name] = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def _log_path(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _wait_for_port(self, name: str, port: int) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if fault := self.fault():
+                raise StageError(f"cannot start: {fault}")
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise StageError(f"cannot start {name}: nothing listens on port {port} after 20 s:\n{self.log_end(name)}")

@@ -1,0 +1,203 @@
+"""Builds the agent and runs it: the one place where its parts meet. Decides nothing about workers or bots.
+
+A start or a shutdown is a row of numbered steps; in between, three loops run: heartbeats, commands, events out.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from runtime.waiting import pause
+from wire.links import SUPPORTED
+from wire.messages import Command, Heartbeat, Join, Leave, Retire, Warm
+from wire.settings import Settings, WorkerSettings
+from wire.vocabulary import Reason
+from worker.browser import BrowserError, Launcher, find_chromium, sweep
+from worker.driver import Driver, DriverError
+from worker.link import ContestedError, Link
+from worker.platforms import adapter_for
+from worker.pool import Pool
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+ABANDON_AFTER_S: Final = 5.0  # on top of the time that a session may take to leave
+FLUSH_DEADLINE_S: Final = 10.0
+
+
+class CannotStartError(Exception):
+    """The agent cannot start; the message says why and what to do."""
+
+
+async def run(settings: Settings) -> None:
+    """Be the agent of this VM until SIGTERM or SIGINT. A second one shortens the drain.
+
+    Raises: CannotStartError.
+    """
+    stop, hurry = _stop_and_hurry()
+    # 1. The browser's program is there.
+    try:
+        chromium = find_chromium(settings.worker.chromium)
+    except BrowserError as error:
+        raise CannotStartError(str(error)) from error
+    state_dir = Path(settings.worker.state_dir)
+    # 2. The state folder is ours alone, until the end of the process.
+    with _locked(state_dir):
+        # 3. What an earlier agent left is ended.
+        if swept := await asyncio.to_thread(sweep, state_dir):
+            log.warning("leftovers_ended", workers=swept)
+        # 4. The driver runs, and every platform's rules have been read.
+        driver = Driver()
+        try:
+            await driver.start()
+        except DriverError as error:
+            raise CannotStartError(str(error)) from error
+        try:
+            for platform in SUPPORTED:
+                adapter_for(platform)
+            await _serve(
+                settings, Launcher(chromium, state_dir, headless=settings.worker.headless), driver, stop, hurry
+            )
+        finally:
+            await driver.stop()
+    log.info("agent_stopped")
+
+
+async def _serve(
+    settings: Settings, launcher: Launcher, driver: Driver, stop: asyncio.Event, hurry: asyncio.Event
+) -> None:
+    vm_id = settings.worker.vm_id or socket.gethostname()
+    session = uuid.uuid4().hex
+    link = Link(settings.redis, vm_id, session, Path(settings.worker.state_dir))
+    # 5. Redis is there, the vm_id is ours, and old commands are answered.
+    try:
+        if not await link.open(stop):
+            return
+    except ContestedError as error:
+        raise CannotStartError(str(error)) from error
+    async with asyncio.TaskGroup() as loops, asyncio.TaskGroup() as workers:
+        pool = Pool(settings.worker, vm_id, launcher, driver, workers, link.claim, link.send)
+        pulse = _Pulse(link, pool, vm_id, session)
+        # 6. From here on it takes orders.
+        running = [
+            loops.create_task(link.write_events(), name="write events"),
+            loops.create_task(pulse.beat_every(settings.worker.heartbeat_s), name="heartbeat"),
+            loops.create_task(_obey(link, pool), name="commands"),
+            loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
+        ]
+        log.info("agent_started", vm_id=vm_id, session=session)
+        await stop.wait()
+        await _shut_down(pool, link, pulse, settings.worker, hurry)
+        for task in running:
+            task.cancel()
+    await link.close()
+
+
+async def _shut_down(pool: Pool, link: Link, pulse: "_Pulse", settings: WorkerSettings, hurry: asyncio.Event) -> None:
+    log.info("agent_stopping", workers=len(pool.reports()))
+    # 1. No new work, and the manager knows. 2. Whoever serves nobody ends.
+    pool.refuse_work()
+    pulse.beat()
+    # 3. Meetings go on until they end, or until the deadline or a second signal. Then they leave.
+    if not await _within(settings.drain_timeout_s, pool.empty, or_until=hurry):
+        log.warning("drain_ended", why="a second signal" if hurry.is_set() else "the deadline")
+        pool.leave_all(Reason.SHUTDOWN)
+        if not await _within(settings.leave_timeout_s + ABANDON_AFTER_S, pool.empty):
+            pool.abandon()
+            await pool.empty.wait()
+    # 4. All are gone, and the manager knows.
+    pulse.beat()
+    await link.flush(FLUSH_DEADLINE_S)
+
+
+async def _within(seconds: float, event: asyncio.Event, *, or_until: asyncio.Event | None = None) -> bool:
+    """Wait for the event, but not longer; whether it is set."""
+    async with asyncio.TaskGroup() as waits:
+        tasks = {waits.create_task(pause(event, seconds), name="wait for the event")}
+        if or_until:
+            tasks.add(waits.create_task(pause(or_until, seconds), name="wait for the other event"))
+        _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+    return event.is_set()
+
+
+class _Pulse:
+    """Says in regular intervals, and when something is to be known at once, what this agent owns."""
+
+    def __init__(self, link: Link, pool: Pool, vm_id: str, session: str) -> None:
+        self._link = link
+        self._pool = pool
+        self._vm_id = vm_id
+        self._session = session
+
+    def beat(self) -> None:
+        pool = self._pool
+        self._link.send(
+            Heartbeat(self._vm_id, self._session, time.time(), pool.reports(), pool.room(), stopping=pool.stopping)
+        )
+
+    async def beat_every(self, seconds: float) -> None:
+        while True:
+            self.beat()
+            await asyncio.sleep(seconds)
+
+
+async def _obey(link: Link, pool: Pool) -> None:
+    async for command in link.commands():
+        _carry_out(command, pool)
+
+
+def _carry_out(command: Command, pool: Pool) -> None:
+    """Start what is ordered; nothing here waits, so that no order waits for another."""
+    match command:
+        case Warm():
+            pool.warm(command.worker_id)
+        case Join():
+            pool.begin(command)
+        case Leave():
+            pool.leave(command.worker_id, command.bot_id, command.attempt, command.reason)
+        case Retire():
+            pool.retire(command.worker_id)
+
+
+def _stop_and_hurry() -> tuple[asyncio.Event, asyncio.Event]:
+    """Two events: the first SIGTERM or SIGINT sets the first, the next one the second."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, lambda: hurry.set() if stop.is_set() else stop.set())
+    return stop, hurry
+
+
+@contextmanager
+def _locked(state_dir: Path) -> Generator[None]:
+    """Hold the state folder, which the kernel gives back however the process ends. Raises: CannotStartError."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStartError(
+            f"cannot write to worker.state_dir = {str(state_dir)!r}: {error.strerror};"
+            " make it a folder that belongs to the agent's user"
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStartError(
+                f"cannot use worker.state_dir = {str(state_dir)!r}: another agent runs on it; stop that one,"
+                " or give this one a folder of its own"
+            ) from error
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,302 @@
+"""Owns one Chromium process tree, from launch to an empty process group and an empty place on the disk.
+
+Every browser is the leader of its own process group and has a folder for itself, which holds all that it writes:
+
+    STATE_DIR/workers/WORKER_ID/worker.json   who it is, for an agent that finds it after a crash
+                               /profile       Chromium's --user-data-dir
+                               /home, tmp     HOME and TMPDIR, so that nothing is written elsewhere
+                               /stderr.log    what it complained about
+
+Knows nothing of pages and meetings, and ends no process that is not proven to be of a worker's tree: never by name.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from worker import processes
+from worker.processes import Leader
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+PORT_POLL_S: Final = 0.01
+END_DEADLINE_S: Final = 10.0  # a killed process that is still there by then hangs in the kernel, on a dead disk mostly
+END_POLL_S: Final = 0.005
+STDERR_TAIL_BYTES: Final = 4096
+
+_WORKER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+# https://source.chromium.org/chromium/chromium/src/+/main: content_switches.cc, chrome_switches.cc, headless.
+_ARGUMENTS: Final = (
+    "--remote-debugging-port=0",
+    "--lang=en-US",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--autoplay-policy=no-user-gesture-required",
+    "--password-store=basic",
+    # It calls nobody but the meeting.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--disable-quic",
+    "--disable-breakpad",
+    "--disable-crash-reporter",
+    "--disable-client-side-phishing-detection",
+    "--disable-domain-reliability",
+    "--metrics-recording-only",
+    "--disable-extensions",
+    "--disable-component-extensions-with-background-pages",
+    # A meeting in a window that nobody looks at goes on at full speed.
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+)
+_FEATURES_OFF: Final = (
+    "Translate",
+    "MediaRouter",
+    "DialMediaRouteProvider",
+    "OptimizationHints",
+    "OptimizationGuideModelDownloading",
+    # A renderer on spare, and one that draws the address bar's suggestions: 50 MB PSS a browser, measured on 156.
+    "SpareRendererForSitePerProcess",
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+    "PreloadTopChromeWebUI",
+)
+
+_DISPLAY_VARIABLES: Final = ("DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "PULSE_SERVER", "PULSE_COOKIE")
+
+
+class BrowserError(Exception):
+    """A browser cannot be had; the message says why and what to do."""
+
+
+class _Marker(msgspec.Struct, frozen=True):
+    """The file by which a later agent recognises what this one left behind."""
+
+    worker_id: str
+    pgid: int
+    started_ticks: int
+    boot_id: str
+    chromium: str
+
+
+def find_chromium(configured: str) -> Path:
+    """The program to launch: the configured one, else Debian's, else Google's, else Playwright's own build.
+
+    Raises: BrowserError.
+    """
+    if configured:
+        if not os.access(configured, os.X_OK) or not Path(configured).is_file():
+            raise BrowserError(f"cannot run worker.chromium = {configured!r}: it is not an executable file")
+        return Path(configured)
+    builds = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
+    candidates = [
+        Path("/usr/lib/chromium/chromium"),  # Debian; its /usr/bin/chromium is a wrapper script
+        Path("/opt/google/chrome/chrome"),
+        *sorted(builds.glob("chromium-*/chrome-linux*/chrome"), reverse=True),
+    ]
+    for candidate in candidates:
+        if os.access(candidate, os.X_OK):
+            return candidate
+    raise BrowserError(
+        "cannot find a Chromium: install one (Debian: `apt install chromium`; Ubuntu: `playwright install --with-deps"
+        " chromium`), or name yours in worker.chromium"
+    )
+
+
+class Launcher:
+    """Starts browsers, each in a folder of its own under `state_dir`."""
+
+    def __init__(self, chromium: Path, state_dir: Path, *, headless: bool) -> None:
+        self._chromium = chromium
+        self._workers = _workers_folder(state_dir)
+        self._headless = headless
+        if self._needs_no_sandbox:
+            log.warning("sandbox_disabled", why="Chromium's sandbox does not work for root; run the agent as a user")
+
+    @property
+    def _needs_no_sandbox(self) -> bool:
+        return os.geteuid() == 0
+
+    async def launch(self, worker_id: str) -> "Chromium":
+        """A running browser that answers on its endpoint. The deadline is the caller's: after a failure or an
+        interruption nothing of it is left.
+
+        Raises: BrowserError.
+        """
+        folder = self._workers / worker_id
+        if not _WORKER_ID.fullmatch(worker_id) or folder.exists():
+            raise BrowserError(f"cannot make a folder for the worker {worker_id[:40]!r}: a bad name, or it is there")
+        leader = None
+        try:
+            for name in ("profile", "home", "tmp"):
+                (folder / name).mkdir(mode=0o700, parents=True)
+            chromium = Chromium(folder, await self._spawn(folder, worker_id))
+            leader = chromium.leader
+            self._mark(folder, worker_id, leader)
+            await chromium.await_endpoint()
+        except BaseException as error:
+            await asyncio.to_thread(_end, folder, leader)
+            if isinstance(error, OSError):
+                raise BrowserError(f"cannot start Chromium: {error}") from error
+            raise
+        return chromium
+
+    async def _spawn(self, folder: Path, worker_id: str) -> asyncio.subprocess.Process:
+        with (folder / "stderr.log").open("wb") as stderr:
+            return await asyncio.create_subprocess_exec(
+                self._chromium,
+                *self._arguments(folder),
+                cwd=folder,
+                env=_environment(folder, worker_id, os.environ, headless=self._headless),
+                start_new_session=True,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=stderr,
+            )
+
+    def _arguments(self, folder: Path) -> list[str]:
+        return [
+            *(["--headless=new"] if self._headless else []),
+            *(["--no-sandbox"] if self._needs_no_sandbox else []),
+            _profile_argument(folder),
+            f"--disable-features={','.join(_FEATURES_OFF)}",
+            *_ARGUMENTS,
+            "about:blank",
+        ]
+
+    def _mark(self, folder: Path, worker_id: str, leader: Leader) -> None:
+        marker = _Marker(worker_id, leader.pid, leader.started_ticks, processes.boot_id(), str(self._chromium))
+        (folder / "worker.json").write_bytes(msgspec.json.encode(marker))
+
+
+class Chromium:
+    """One running browser. `endpoint` is its DevTools address, once `await_endpoint` has returned."""
+
+    def __init__(self, folder: Path, process: asyncio.subprocess.Process) -> None:
+        self.folder = folder
+        self.endpoint = ""
+        self._process = process
+        running = processes.read(process.pid)
+        self.leader = Leader(process.pid, running.started_ticks if running else -1)
+        self._ending = asyncio.Lock()
+        self._ended = False
+
+    async def await_endpoint(self) -> None:
+        """Raises: BrowserError when the browser exited instead."""
+        port_file = self.folder / "profile" / "DevToolsActivePort"
+        while not self.endpoint:
+            if self._process.returncode is not None:
+                raise BrowserError(f"cannot start Chromium: {self.last_words()}")
+            # Two lines, port and path; Chromium writes them without a rename, so half of it may be there.
+            with suppress(FileNotFoundError, ValueError):
+                port, path = port_file.read_text().split("\n")
+                if path:
+                    self.endpoint = f"ws://127.0.0.1:{int(port)}{path}"
+                    break
+            await asyncio.sleep(PORT_POLL_S)
+
+    async def exited(self) -> int:
+        """Waits until the leader is dead, by whatever; its exit code, negative for a signal."""
+        return await self._process.wait()
+
+    def last_words(self) -> str:
+        """One line on how it ended: exit code and what it wrote last."""
+        try:
+            tail = (self.folder / "stderr.log").read_bytes()[-STDERR_TAIL_BYTES:]
+        except OSError:
+            tail = b""
+        lines = tail.decode(errors="replace").strip().splitlines()[-3:]
+        return f"exit code {self._process.returncode}: {' | '.join(lines)}"[:500]
+
+    async def kill(self) -> None:
+        """Afterwards the process group is empty and the folder gone. Idempotent; whoever calls waits until it is so."""
+        async with self._ending:
+            if not self._ended:
+                await asyncio.to_thread(_end, self.folder, self.leader)
+                await self._process.wait()
+                self._ended = True
+
+
+def sweep(state_dir: Path) -> list[str]:
+    """End what an earlier agent left in `state_dir`: its browsers and their folders. The ids of those workers.
+
+    Only for an agent that holds the lock of `state_dir`. Blocks. Raises: OSError when the folder cannot be read.
+    """
+    folder = _workers_folder(state_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    left = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    for path in left:
+        _end(path, _marked_leader(path))
+    return [path.name for path in left]
+
+
+def _marked_leader(folder: Path) -> Leader | None:
+    """None when no leader of this boot is known: the agent died before it could write the file, or the VM did."""
+    try:
+        marker = msgspec.json.decode((folder / "worker.json").read_bytes(), type=_Marker)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return Leader(marker.pgid, marker.started_ticks) if marker.boot_id == processes.boot_id() else None
+
+
+def _end(folder: Path, leader: Leader | None) -> None:
+    """Kill the tree and remove the folder. A browser is thrown away, so nothing in it is asked to finish first."""
+    deadline = time.monotonic() + END_DEADLINE_S
+    while living := processes.tree(leader, _profile_argument(folder)):
+        if time.monotonic() > deadline:
+            log.error("processes_left", folder=str(folder), pids=[process.pid for process in living])
+            break
+        for process in living:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        time.sleep(END_POLL_S)
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                log.error("folder_left", folder=str(folder), error=str(error))
+                break
+            time.sleep(END_POLL_S)
+
+
+def _workers_folder(state_dir: Path) -> Path:
+    return state_dir.absolute() / "workers"
+
+
+def _profile_argument(folder: Path) -> str:
+    """The argument that every process of a tree bears, and no process of another."""
+    return f"--user-data-dir={folder / 'profile'}"
+
+
+def _environment(folder: Path, worker_id: str, ours: Mapping[str, str], *, headless: bool) -> dict[str, str]:
+    passed_on = ("TZ",) if headless else ("TZ", *_DISPLAY_VARIABLES)
+    home = folder / "home"
+    return {
+        **{name: ours[name] for name in passed_on if name in ours},
+        "PATH": "/usr/bin:/bin",
+        "LANG": "en_US.UTF-8",
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "XDG_DATA_HOME": str(home / ".local" / "share"),
+        "XDG_RUNTIME_DIR": str(home),
+        # From the working directory: Chromium binds a socket in there, and a socket's path ends at 108 bytes: unix(7).
+        "TMPDIR": "tmp",
+        "DBUS_SESSION_BUS_ADDRESS": "disabled:",
+        "POOLMGR_WORKER": worker_id,
+    }

@@ -1,0 +1,122 @@
+"""The one Playwright driver of an agent, a Node.js process that all workers share.
+
+Starts it, starts it anew when it died or hangs, and sees to it that it does not outlive the agent. Browsers are not
+its children: they go on without it, and a new driver connects to them again.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+from playwright.async_api import Browser, Error, Playwright, async_playwright
+
+from runtime.waiting import backoff
+from worker import processes
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+START_DEADLINE_S: Final = 30.0
+STOP_DEADLINE_S: Final = 5.0
+ANSWER_DEADLINE_S: Final = 5.0
+
+
+class DriverError(Exception):
+    """The driver cannot be started, or does not answer."""
+
+
+class Driver:
+    """To be started, tended by one task for as long as the agent lives, and stopped."""
+
+    def __init__(self) -> None:
+        self._playwright: Playwright | None = None
+        self._pidfd = -1
+        self._gone = asyncio.Event()
+
+    async def start(self) -> None:
+        """Raises: DriverError."""
+        before = _driver_pids()
+        try:
+            async with asyncio.timeout(START_DEADLINE_S):
+                self._playwright = await async_playwright().start()
+        except Exception as error:  # it raises a bare Exception when the process dies while starting
+            for pid in _driver_pids() - before:
+                os.kill(pid, signal.SIGKILL)
+            raise DriverError(f"cannot start the Playwright driver: {error or type(error).__name__}") from error
+        [pid] = _driver_pids() - before
+        self._pidfd = os.pidfd_open(pid)
+        self._gone.clear()
+        asyncio.get_running_loop().add_reader(self._pidfd, self._note_gone)
+        log.info("driver_started", pid=pid)
+
+    async def tend(self, restarted: Callable[[], None]) -> None:
+        """Start a new driver whenever the process is gone, then say so: all connections are to be made anew."""
+        while True:
+            await self._gone.wait()
+            log.error("driver_died")
+            await self.stop()
+            for delay_s in backoff(0.1, 10.0):
+                try:
+                    await self.start()
+                    break
+                except DriverError as error:
+                    log.error("driver_not_started", error=str(error), again_in_s=delay_s)
+                    await asyncio.sleep(delay_s)
+            restarted()
+
+    async def connect(self, endpoint: str, folder: Path, deadline_s: float) -> Browser:
+        """A connection to the browser at `endpoint`, whose downloads go into `folder`.
+
+        Raises: DriverError; playwright.async_api.Error when the browser does not answer.
+        """
+        driver = self._playwright
+        if driver is None:
+            raise DriverError("cannot connect: the Playwright driver is being started anew")
+        try:
+            return await driver.chromium.connect_over_cdp(
+                endpoint, artifacts_dir=folder, is_local=True, timeout=deadline_s * 1000
+            )
+        except Error:
+            if driver is self._playwright and not self._gone.is_set() and not await _answers(driver):
+                log.error("driver_hangs")
+                self._kill()
+            raise
+
+    async def stop(self) -> None:
+        """Afterwards the process is gone. Idempotent."""
+        if self._playwright is None:
+            return
+        driver, self._playwright = self._playwright, None
+        with suppress(TimeoutError, Error):
+            async with asyncio.timeout(STOP_DEADLINE_S):
+                await driver.stop()
+        self._kill()
+        await self._gone.wait()
+
+    def _note_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        self._gone.set()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):  # a descriptor of a process, unlike an id, never means another one
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+
+def _driver_pids() -> set[int]:
+    """Those of this process's children that are drivers. Playwright does not tell the id of the one it started."""
+    children = (process.pid for process in processes.scan() if process.parent == os.getpid())
+    return {pid for pid in children if processes.bears(pid, "run-driver")}
+
+
+async def _answers(driver: Playwright) -> bool:
+    """Whether the driver does something that needs no browser."""
+    try:
+        async with asyncio.timeout(ANSWER_DEADLINE_S):
+            await (await driver.request.new_context()).dispose()
+    except (TimeoutError, Error):
+        return False
+    return True

@@ -1,0 +1,280 @@
+"""The agent's line to Redis: events out in order, commands in, claims. No other file of the agent speaks Redis.
+
+Events wait in one queue for one writer, which keeps them for as long as Redis is away. An event may be written twice
+when the answer was lost; its `id` is then the same. Of a heartbeat that waits, only the newest is kept.
+
+An error that Redis answers is never the end of an agent with meetings in it: it is logged, and tried again.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from runtime.redis import UNAVAILABLE, connect
+from runtime.waiting import backoff, pause
+from wire import codec
+from wire.keys import WireKeys
+from wire.links import redact
+from wire.messages import Command, Event, Heartbeat, Join, JoinRefused
+from wire.settings import RedisSettings
+from wire.vocabulary import RefusalCause
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+QUEUE_LIMIT: Final = 100_000
+BATCH: Final = 500
+ALIVE_S: Final = 15
+CONTEST_S: Final = 20.0  # longer than ALIVE_S: what is there by then is being renewed
+CONTEST_POLL_S: Final = 1.0
+COMMANDS_LIVE_S: Final = 86_400
+BLOCK_S: Final = 2.0
+RETRY_S: Final = (0.1, 5.0)
+CLAIM_RETRY_S: Final = (0.05, 1.0)
+
+_TROUBLE: Final = (*UNAVAILABLE, RedisError)
+_CLAIM: Final = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
+
+_Entries = list[tuple[bytes, dict[bytes, bytes]]]
+_Answer = list[tuple[bytes, _Entries]] | dict[bytes, _Entries]  # in RESP 2, in RESP 3
+
+
+class ContestedError(Exception):
+    """Another agent lives under this vm_id."""
+
+
+class _Presence(msgspec.Struct, frozen=True):
+    """Who lives under a vm_id."""
+
+    session: str
+    host: str
+    state_dir: str
+
+
+class Link:
+    """To be opened before anything else, and closed at the end. `send` never waits."""
+
+    def __init__(self, settings: RedisSettings, vm_id: str, session: str, state_dir: Path) -> None:
+        self._redis: Redis = connect(settings)
+        self._keys = WireKeys(settings.prefix)
+        self._address = redact(settings.url) if "@" in settings.url else settings.url
+        self._block_ms = int(min(BLOCK_S, settings.timeout_s / 2) * 1000)
+        self._vm_id = vm_id
+        self._session = session
+        self._presence = _Presence(session, socket.gethostname(), str(state_dir.absolute()))
+        self._claim_script = self._redis.register_script(_CLAIM)
+        self._waiting: dict[int, Event] = {}  # by number, oldest first
+        self._last_number = 0
+        self._waiting_heartbeat = 0
+        self._news = asyncio.Event()
+        self._written = asyncio.Event()
+        self._written.set()
+
+    async def open(self, stop: asyncio.Event) -> bool:
+        """Make sure that the vm_id is ours, and answer what was ordered from an agent before us.
+
+        Waits for a Redis that is away. False when `stop` was set before it was done.
+        Raises: ContestedError.
+        """
+        for delay_s in backoff(*RETRY_S):
+            try:
+                if await self._vm_id_is_free(stop):
+                    await self._answer_backlog()
+                    return True
+                return False
+            except _TROUBLE as error:
+                log.warning("redis_unavailable", address=self._address, error=_why(error), again_in_s=delay_s)
+            if await pause(stop, delay_s):
+                break
+        return False
+
+    async def close(self) -> None:
+        """Give the vm_id back, so that another host may take it at once."""
+        try:
+            await self._redis.delete(self._keys.alive(self._vm_id))
+        except _TROUBLE as error:
+            log.warning("presence_left", error=_why(error), ends_in_s=ALIVE_S)
+        await self._redis.aclose()
+
+    # Events
+
+    def send(self, event: Event) -> None:
+        """Queue an event. Those sent before it are written before it."""
+        self._last_number += 1
+        if isinstance(event, Heartbeat):
+            self._waiting.pop(self._waiting_heartbeat, None)
+            self._waiting_heartbeat = self._last_number
+        elif len(self._waiting) >= QUEUE_LIMIT:
+            dropped = self._waiting.pop(next(iter(self._waiting)))
+            log.error("event_dropped", kind=type(dropped).__name__, why="the queue is full")
+        self._waiting[self._last_number] = event
+        self._written.clear()
+        self._news.set()
+
+    async def write_events(self) -> None:
+        """Write what is queued, for as long as the agent lives."""
+        delays = backoff(*RETRY_S)
+        while True:
+            _heed_cancellation()
+            await self._news.wait()
+            self._news.clear()
+            try:
+                while self._waiting:
+                    await self._write_batch()
+                self._written.set()
+            except _TROUBLE as error:
+                delay_s = next(delays)
+                log.warning("events_unwritten", error=_why(error), waiting=len(self._waiting), again_in_s=delay_s)
+                await asyncio.sleep(delay_s)
+                self._news.set()
+            else:
+                delays = backoff(*RETRY_S)
+
+    async def flush(self, deadline_s: float) -> None:
+        """Wait until all that was sent is written, or say what is not."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._written.wait()
+        except TimeoutError:
+            log.error("events_lost", count=len(self._waiting), why="Redis did not take them before the end")
+
+    async def _write_batch(self) -> None:
+        """The oldest ones, all or none: with some of them refused, a later event would overtake an earlier one."""
+        batch = list(islice(self._waiting.items(), BATCH))
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for number, event in batch:
+                pipe.xadd(self._keys.events, {codec.FIELD: codec.encode(event), "id": f"{self._session}-{number}"})
+                if isinstance(event, Heartbeat):
+                    pipe.set(self._keys.alive(self._vm_id), msgspec.json.encode(self._presence), ex=ALIVE_S)
+                    pipe.expire(self._keys.commands(self._vm_id), COMMANDS_LIVE_S)
+            await pipe.execute()
+        for number, _ in batch:
+            self._waiting.pop(number, None)
+
+    # Commands
+
+    async def commands(self) -> AsyncIterator[Command]:
+        """Every command once, in order, for as long as the agent lives. Taken over, it is deleted from the stream."""
+        key = self._keys.commands(self._vm_id)
+        delays = backoff(*RETRY_S)
+        after = b"0"
+        done: list[bytes] = []
+        while True:
+            _heed_cancellation()
+            try:
+                if done:
+                    await self._redis.xdel(key, *done)
+                    done.clear()
+                entries = await self._read(key, after, self._block_ms)
+                delays = backoff(*RETRY_S)
+            except _TROUBLE as error:
+                delay_s = next(delays)
+                log.warning("commands_unreadable", error=_why(error), again_in_s=delay_s)
+                await asyncio.sleep(delay_s)
+                # Its successor's clock may be behind. What was read before is deleted by then: see above.
+                after = b"0"
+                continue
+            for entry_id, fields in entries:
+                if command := _decode(fields):
+                    yield command
+                after = entry_id
+                done.append(entry_id)
+
+    async def claim(self, join: Join) -> bool:
+        """Whether this attempt is still ours; if so, it is from now on. Asks until Redis answers; idempotent."""
+        delays = backoff(*CLAIM_RETRY_S)
+        while True:
+            _heed_cancellation()
+            try:
+                answer: object = await self._claim_script(
+                    keys=[self._keys.bot(join.bot_id)],
+                    args=[join.attempt, join.worker_id, datetime.now(UTC).isoformat()],
+                )
+            except _TROUBLE as error:
+                delay_s = next(delays)
+                log.warning("claim_unanswered", bot_id=join.bot_id, error=_why(error), again_in_s=delay_s)
+                await asyncio.sleep(delay_s)
+            else:
+                return answer == 1
+
+    async def _read(self, key: str, after: bytes, block_ms: int | None) -> _Entries:
+        answer = cast("_Answer", await self._redis.xread({key: after}, count=BATCH, block=block_ms))
+        streams = answer.values() if isinstance(answer, dict) else (entries for _, entries in answer)
+        return [entry for entries in streams for entry in entries]
+
+    # Start
+
+    async def _vm_id_is_free(self, stop: asyncio.Event) -> bool:
+        """Waits until it is. False when `stop` was set before that."""
+        deadline = time.monotonic() + CONTEST_S
+        while rival := await self._rival():
+            if time.monotonic() > deadline:
+                raise ContestedError(
+                    f"cannot be {self._vm_id!r}: the agent on host {rival.host!r} with the state folder"
+                    f" {rival.state_dir!r} is; give every agent a worker.vm_id of its own"
+                )
+            log.warning("vm_id_contested", host=rival.host, state_dir=rival.state_dir)
+            if await pause(stop, CONTEST_POLL_S):
+                return False
+        return True
+
+    async def _rival(self) -> _Presence | None:
+        """Whoever lives under our vm_id, unless it was in our own folder: that agent is dead, we hold its lock."""
+        raw = cast("bytes | None", await self._redis.get(self._keys.alive(self._vm_id)))
+        try:
+            holder = msgspec.json.decode(raw, type=_Presence) if raw else None
+        except msgspec.DecodeError:
+            return None
+        ours = (self._presence.host, self._presence.state_dir)
+        return None if holder is None or (holder.host, holder.state_dir) == ours else holder
+
+    async def _answer_backlog(self) -> None:
+        """What was ordered from an earlier agent went with its workers; only a bot must not wait for them."""
+        key = self._keys.commands(self._vm_id)
+        while entries := await self._read(key, b"0", None):
+            for _, fields in entries:
+                command = _decode(fields)
+                if isinstance(command, Join):
+                    self.send(
+                        JoinRefused(
+                            self._vm_id,
+                            command.worker_id,
+                            command.bot_id,
+                            command.attempt,
+                            time.time(),
+                            RefusalCause.NO_SUCH_WORKER,
+                        )
+                    )
+            await self._redis.xdel(key, *(entry_id for entry_id, _ in entries))
+            log.info("backlog_dropped", commands=len(entries))
+
+
+def _decode(fields: dict[bytes, bytes]) -> Command | None:
+    """None for what is no command that this release knows."""
+    try:
+        return codec.decode_command(fields.get(codec.FIELD.encode(), b""))
+    except codec.UndecodableError as error:
+        log.error("command_unreadable", error=str(error))
+        return None
+
+
+def _heed_cancellation() -> None:
+    """For every loop around Redis: asyncio.wait_for, which redis-py waits with, may swallow a cancellation that comes
+    together with the answer, before Python 3.12 (https://github.com/python/cpython/issues/86296).
+    """
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,69 @@
+"""The meeting platforms: one package each, which recognises the platform's screens and acts on them. An adapter
+decides nothing; `worker.lifecycle` does.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+from playwright.async_api import BrowserContext, Page
+
+from worker.lifecycle import Observation, PageAction
+from worker.platforms import room
+from worker.platforms.rules import Rules, load
+
+MEDIA: Final = (Path(__file__).parent / "media.js").read_text(encoding="utf-8")
+
+
+class Adapter(Protocol):
+    platform: str
+    rules: Rules
+
+    async def observe(self, page: Page, timeout_s: float) -> Observation:
+        """What the page shows now, in one evaluation.
+
+        Raises: TimeoutError when the page does not answer, playwright's Error when it cannot.
+        """
+        ...
+
+    async def act(self, page: Page, action: PageAction, bot_name: str, timeout_s: float) -> None:
+        """Act on the page; safe to repeat. That it worked is seen at the next look.
+
+        Raises: TimeoutError when the page does not let it in time, playwright's Error when it cannot.
+        """
+        ...
+
+
+@cache
+def adapter_for(platform: str, overrides: Path | None = None) -> Adapter | None:
+    """The adapter for a platform, None when there is none. Reads its file once a process.
+
+    `overrides`: a folder where `{platform}/screens.toml` replaces the one that came with this release.
+    Raises: worker.platforms.rules.BadRulesError.
+    """
+    if platform != room.RoomAdapter.platform:
+        return None
+    override = overrides / platform / room.SCREENS.name if overrides else None
+    return room.RoomAdapter(load(override if override and override.exists() else room.SCREENS))
+
+
+async def prepare(context: BrowserContext) -> Page:
+    """The one warm page of a worker, on about:blank, ready for any meeting. Idempotent.
+
+    Nobody listens for dialogs here, and so Playwright's driver closes them itself: an alert is dismissed, and
+    "leave this page?" is answered with yes. A handler of ours would leave the page stuck whenever we are slow.
+    """
+    await context.add_init_script(MEDIA)
+    page = context.pages[0] if context.pages else await context.new_page()
+    await _forbid_downloads(context, page)
+    await page.goto("about:blank")
+    return page
+
+
+async def _forbid_downloads(context: BrowserContext, page: Page) -> None:
+    # The session stays: Chromium forgets what it was told here as soon as that ends.
+    session = await context.new_cdp_session(page)
+    send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]
+    target = (await send("Target.getTargetInfo"))["targetInfo"]
+    await send("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": target["browserContextId"]})

@@ -1,0 +1,79 @@
+"""Reads /proc: which processes there are, and which of them can be proven to belong to one tree. Ends nothing.
+
+A process id alone proves nothing, since the kernel hands it out again. Its start time within one boot does.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_DEAD_STATES = frozenset("ZX")  # proc(5): zombie, dead. Nothing of them is left but an exit code
+
+
+class Process(NamedTuple):
+    """A running process. `started_ticks`: clock ticks from boot to its start, field 22 of /proc/PID/stat."""
+
+    pid: int
+    parent: int
+    group: int
+    started_ticks: int
+
+
+class Leader(NamedTuple):
+    """The first process of a tree and of its process group. `pid` is the number of the group, too."""
+
+    pid: int
+    started_ticks: int
+
+
+def read(pid: int) -> Process | None:
+    """The process of that id, None if there is none or only a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in parentheses and may hold anything, even parentheses: proc(5).
+    fields = stat[stat.rindex(")") + 2 :].split()
+    if fields[0] in _DEAD_STATES:
+        return None
+    return Process(pid, parent=int(fields[1]), group=int(fields[2]), started_ticks=int(fields[19]))
+
+
+def scan() -> Iterator[Process]:
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and (process := read(int(name))):
+            yield process
+
+
+def command_line(pid: int) -> str:
+    """Its program and arguments, joined by spaces. Unlike the environment, all users may read this of all processes."""
+    try:
+        # Chromium joins its own by spaces, as programs do that set their title: proc(5).
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def bears(pid: int, argument: str) -> bool:
+    """Whether it was started with that argument."""
+    return f" {argument} " in f" {command_line(pid)} "
+
+
+def boot_id() -> str:
+    """Differs after every boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def tree(leader: Leader | None, argument: str) -> list[Process]:
+    """What lives of a tree whose processes bear `argument`, which no others do, or are in the group of `leader`.
+
+    A group is the leader's as long as the leader itself lives, or any member bears the argument: while a group has a
+    member, its number is not handed out again.
+    """
+    everything = list(scan())
+    bearers = {process.pid for process in everything if bears(process.pid, argument)}
+    group = [process for process in everything if leader and process.group == leader.pid]
+    if not any(process.pid in bearers or (process.pid, process.started_ticks) == leader for process in group):
+        group = []
+    return group + [process for process in everything if process.pid in bearers and process not in group]
