@@ -8,8 +8,9 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
+from typing import Any
 
 import click
 from playwright.async_api import Page, async_playwright
@@ -39,7 +40,7 @@ class Show:
         self._stage = stage
         self._views = views
         self._stop = stop
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, width=max(100, Console().width))
         self._zero = time.time()
         self._names: dict[str, str] = {}
         self._pool = ""
@@ -88,7 +89,7 @@ class Show:
                     self.say(f"pool {vm.vm_id}", words or "empty", "cyan")
             await asyncio.sleep(0.05)
 
-    def push(self, number: int) -> str:
+    async def push(self, number: int) -> str:
         bot_id = f"demo-{number + 1}"
         self._names[bot_id] = _NAMES[number]
         job = {"meeting_link": self._stage.meeting_link, "bot_name": _NAMES[number], "bot_id": bot_id}
@@ -96,7 +97,7 @@ class Show:
             self._zero = time.time()
         self.pushed_at[bot_id] = time.time()
         self.say(_NAMES[number], "LPUSH", at=self.pushed_at[bot_id])
-        self._stage.lpush(json.dumps(job))
+        await self._stage.lpush(json.dumps(job))
         return bot_id
 
     def print_times(self, records: dict[str, dict[str, str]]) -> None:
@@ -137,8 +138,10 @@ async def perform(stage: Stage, *, once: bool) -> None:
             await show.until(f"{MIN_IDLE} workers warm", lambda: idle == MIN_IDLE)
             browser, person = await stage.bring_in_person(playwright, "Ada")
             show.say("Ada", "is in the meeting with microphone and camera, lets everybody in")
-            show.headline(f"2. {JOBS} jobs by redis-cli LPUSH; {MIN_IDLE} browsers are warm, the third has to wait for one")
-            bot_ids = [show.push(number) for number in range(JOBS)]
+            show.headline(
+                f"2. {JOBS} jobs by redis-cli LPUSH; {MIN_IDLE} browsers are warm, the third has to wait for one"
+            )
+            bot_ids = [await show.push(number) for number in range(JOBS)]
             records = await _all_hear_her(views, bot_ids, show)
             await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
             show.print_times(records)
@@ -169,7 +172,9 @@ async def _all_hear_her(views: Views, bot_ids: list[str], show: Show) -> dict[st
                     raise Failed(f"{bot_id} ended with {record['status_reason']}: {record['reason_detail']}")
             await asyncio.sleep(0.05)
 
-    await _while_looking(look(), show.until("all in the meeting, receiving audio", lambda: len(records) == len(bot_ids)))
+    await _while_looking(
+        look(), show.until("all in the meeting, receiving audio", lambda: len(records) == len(bot_ids))
+    )
     return {bot_id: records[bot_id] for bot_id in bot_ids}
 
 
@@ -189,7 +194,7 @@ async def _all_have_left(views: Views, bot_ids: list[str], show: Show) -> None:
         raise Failed(f"the host ended the meeting, but the records say {ends}")
 
 
-async def _while_looking(look: "asyncio._CoroutineLike[None]", wait: "asyncio._CoroutineLike[None]") -> None:
+async def _while_looking(look: Coroutine[Any, Any, None], wait: Coroutine[Any, Any, None]) -> None:
     async with asyncio.TaskGroup() as group:
         looking = group.create_task(look, name="look")
         await group.create_task(wait, name="wait")
@@ -234,7 +239,7 @@ def main(once: bool) -> None:
             click.secho(f"   {fault}", fg="red")
         sys.exit(1)
     click.secho(
-        f"   nothing. All {JOBS} bots were in the meeting and received Ada's audio; the pool came back to {MIN_IDLE} idle.",
+        f"   nothing. All {JOBS} bots were in the meeting and received Ada's audio; the pool came back to {MIN_IDLE}.",
         fg="green",
     )
 

@@ -2,6 +2,7 @@
 order, takes them down in order, and looks afterwards whether anything stayed behind.
 """
 
+import asyncio
 import os
 import shutil
 import signal
@@ -112,12 +113,12 @@ memory_reserve_mb = 256
         await page.locator("#in-meeting").wait_for(state="visible", timeout=20_000)
         return browser, page
 
-    def lpush(self, payload: str) -> None:
-        """Hand in a job with plain redis-cli, as any client could."""
-        port = str(self.redis_port)
-        subprocess.run(
-            ["redis-cli", "-p", port, "LPUSH", "poolmgr:jobs", payload], check=True, stdout=subprocess.DEVNULL
-        )
+    async def lpush(self, payload: str) -> None:
+        """Hand in a job with plain redis-cli, as any client could. Raises: StageError."""
+        command = ("redis-cli", "-p", str(self.redis_port), "LPUSH", "poolmgr:jobs", payload)
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+        if await process.wait():
+            raise StageError(f"redis-cli LPUSH ended with exit code {process.returncode}")
 
     def fault(self) -> str | None:
         """What is wrong with a part that should be running, or None."""

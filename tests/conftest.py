@@ -37,7 +37,7 @@ class RedisServer:
         with Redis(unix_socket_path=str(self._socket)) as client:
             while True:
                 try:
-                    client.ping()
+                    client.ping()  # pyright: ignore[reportUnknownMemberType]
                     return
                 except ConnectionError:
                     assert time.monotonic() < deadline, "redis-server does not answer"

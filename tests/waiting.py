@@ -4,12 +4,16 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def wait_until(condition: Callable[[], T | Awaitable[T]], timeout_s: float = 20.0) -> T:
+@overload
+async def wait_until(condition: Callable[[], Awaitable[T]], timeout_s: float = 20.0) -> T: ...
+@overload
+async def wait_until(condition: Callable[[], T], timeout_s: float = 20.0) -> T: ...
+async def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> object:
     """What `condition` answers, once that is true. Raises: AssertionError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:

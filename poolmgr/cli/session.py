@@ -107,6 +107,41 @@ def with_session(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def with_waiting(until: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command `wait` and `timeout_s`; the latter is None unless it was said together with --wait."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option("--wait", is_flag=True, help=f"Wait {until}.")
+        @click.option(
+            "--timeout",
+            "timeout_s",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="S",
+            help="With --wait: at most S seconds.",
+        )
+        @functools.wraps(command)
+        def wrapped(*args: Any, wait: bool, timeout_s: float | None, **options: Any) -> Any:
+            if timeout_s is not None and not wait:
+                raise click.UsageError("--timeout needs --wait")
+            return command(*args, wait=wait, timeout_s=timeout_s, **options)
+
+        return wrapped
+
+    return decorate
+
+
+async def in_time(timeout_s: float | None, work: Awaitable[_T], *, overdue: str) -> _T:
+    """What `work` gives. Ends the program with EXIT_TIMEOUT, saying `overdue`, when it takes longer than that."""
+    deadline = asyncio.timeout(timeout_s)
+    try:
+        async with deadline:
+            return await work
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        fail(overdue, EXIT_TIMEOUT)
+
+
 def say(message: str) -> None:
     """A message for people, on standard error."""
     click.echo(f"poolmgr: {literal(message)}", err=True)

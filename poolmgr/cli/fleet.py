@@ -1,0 +1,200 @@
+"""`fleet` and `drain`: the VMs as they stand, and taking one out of service."""
+
+import asyncio
+import time
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from poolmgr.cli.session import (
+    EXIT_INTERRUPTED,
+    EXIT_NOT_FOUND,
+    Session,
+    fail,
+    in_time,
+    put_json,
+    say_if_unled,
+    with_session,
+    with_waiting,
+)
+from poolmgr.cli.text import cell, clock_time, console, count, literal, table
+from poolmgr.core.events import DrainRequested
+from poolmgr.store.views import Standing, Views, VmView, raise_if_cancelled
+from wire.settings import PoolSettings
+from wire.vocabulary import WorkerState
+
+_LOOK_EVERY_S = 0.2
+_STATE_STYLES = {"up": "green", "draining": "yellow", "silent": "red", "lost": "red"}
+_STATES = tuple(WorkerState)
+
+
+@click.command(short_help="Show the VMs and their workers.")
+@click.option("--watch", is_flag=True, help="Print it anew every second until Ctrl-C.")
+@with_session
+def fleet(session: Session, *, watch: bool) -> None:
+    """Show each VM with its workers by state, the totals, and who leads.
+
+    IDLE is warm browsers against pool.min_idle, red where there are fewer. A VM is `silent` when its agent has not
+    been heard of for 15 seconds and `lost` when the manager has given it up; a draining VM has no target.
+
+    \b
+    Examples:
+      poolmgr fleet
+      poolmgr fleet --watch
+      poolmgr fleet --json | jq '.total.idle'
+    """
+    if not watch:
+        _put(session, *session.ask(_look), clear=False)
+        return
+    try:
+        session.ask(lambda views: _watch(session, views))
+    except KeyboardInterrupt:
+        return
+
+
+async def _look(views: Views) -> tuple[Standing, list[VmView]]:
+    return await views.standing(), await views.fleet()
+
+
+async def _watch(session: Session, views: Views) -> None:
+    while True:
+        _put(session, *await _look(views), clear=True)
+        raise_if_cancelled()
+        await asyncio.sleep(1.0)
+
+
+def _put(session: Session, standing: Standing, vms: list[VmView], *, clear: bool) -> None:
+    pool = session.settings.pool
+    total = {state.value: sum(vm.workers[state] for vm in vms) for state in _STATES}
+    if session.as_json:
+        target = {"min_idle": pool.min_idle, "max_workers": pool.max_workers}
+        facts = msgspec.to_builtins(standing) | {"target": target, "total": total}
+        put_json({**facts, "vms": msgspec.to_builtins(vms)})
+        return
+    out = console()
+    if clear and out.is_terminal:
+        out.clear()
+    elif clear:
+        out.print(f"-- {clock_time(time.time())} UTC", soft_wrap=True)
+    out.print(_table(vms, total, pool) if vms else "no VM yet: an agent registers its own (`poolmgr-worker run`)")
+    out.print()
+    out.print(_lead(standing), soft_wrap=True)
+    waiting = count(standing.jobs_waiting, "job waits", "jobs wait")
+    out.print(f"{count(standing.bots_live, 'live bot')}, {waiting} to be taken", soft_wrap=True)
+
+
+def _lead(standing: Standing) -> Text:
+    if not standing.leader:
+        return Text("no manager leads: jobs wait (`poolmgr serve` starts one)", "bold red")
+    return Text(f"led by {literal(standing.leader)}, epoch {standing.epoch}")
+
+
+def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Table:
+    numbers = ("IDLE", "WARMING", "RESERVED", "BUSY", "RETIRING", "WORKERS", "BOTS")
+    grid = table("VM", "STATE", *numbers, right=numbers)
+    for vm in vms:
+        others = (_number(vm.workers[state]) for state in _STATES if state is not WorkerState.IDLE)
+        workers = f"{sum(vm.workers.values())}/{pool.max_workers}"
+        warming, *rest = others
+        grid.add_row(
+            cell(vm.vm_id),
+            cell(vm.state, _STATE_STYLES.get(vm.state, "")),
+            _idle(vm, pool),
+            warming,
+            *rest,
+            Text(workers, no_wrap=True),
+            _number(len(vm.bots)),
+        )
+    up = sum(vm.state == "up" for vm in vms)
+    grid.add_section()
+    sums = [_number(total[state], "bold") for state in _STATES if state is not WorkerState.IDLE]
+    grid.add_row(
+        Text("total", "bold"),
+        Text(f"{up} of {len(vms)} up", "bold", no_wrap=True),
+        Text(f"{total['idle']}/{up * pool.min_idle}", "bold", no_wrap=True),
+        *sums,
+        Text(f"{sum(total.values())}/{len(vms) * pool.max_workers}", "bold", no_wrap=True),
+        _number(sum(len(vm.bots) for vm in vms), "bold"),
+    )
+    return grid
+
+
+def _number(number: int, style: str = "") -> Text:
+    return Text(str(number), style if number else "dim", no_wrap=True)
+
+
+def _idle(vm: VmView, pool: PoolSettings) -> Text:
+    idle = vm.workers[WorkerState.IDLE]
+    if vm.state != "up":
+        return Text(str(idle), "dim", no_wrap=True)
+    return Text(f"{idle}/{pool.min_idle}", "bold red" if idle < pool.min_idle else "green", no_wrap=True)
+
+
+@click.command(short_help="Take a VM out of service.")
+@click.argument("vm_id", metavar="VM")
+@click.option("--undo", is_flag=True, help="Take the VM back into service.")
+@with_waiting("until no worker is left on it")
+@with_session
+def drain(session: Session, vm_id: str, *, undo: bool, wait: bool, timeout_s: float | None) -> None:
+    """Give VM no further bots and end its idle browsers; its meetings go on to their end.
+
+    The wish is durable when this returns, and carried out by the leading manager. It holds until --undo, also over a
+    restart of the agent. Exit code 4 when there is no such VM, 6 on --timeout (the VM goes on draining).
+
+    \b
+    Examples:
+      poolmgr drain vm-7
+      poolmgr drain vm-7 --wait --timeout 14400 && reboot-the-vm vm-7
+      poolmgr drain vm-7 --undo
+    """
+    if undo and wait:
+        raise click.UsageError("--undo and --wait exclude each other: there is nothing to wait for")
+    try:
+        session.ask(lambda views: _drain(session, views, vm_id, undo=undo, wait=wait, timeout_s=timeout_s))
+    except KeyboardInterrupt:
+        fail(f"stopped watching; {vm_id} goes on draining", EXIT_INTERRUPTED)
+
+
+async def _drain(
+    session: Session, views: Views, vm_id: str, *, undo: bool, wait: bool, timeout_s: float | None
+) -> None:
+    if await views.vm(vm_id) is None:
+        fail(f"there is no VM {vm_id} (`poolmgr fleet` lists them)", EXIT_NOT_FOUND)
+    await views.request(DrainRequested(vm_id, draining=not undo))
+    if session.as_json:
+        put_json({"vm_id": vm_id, "requested": "undo" if undo else "drain"})
+    else:
+        click.echo(f"{literal(vm_id)}: asked to {'take bots again' if undo else 'drain'}")
+    say_if_unled((await views.standing()).leader, "nothing changes")
+    if not wait:
+        return
+    overdue = f"{vm_id} still has workers after {timeout_s or 0:g} s; it goes on draining"
+    await in_time(timeout_s, _until_empty(session, views, vm_id), overdue=overdue)
+
+
+async def _until_empty(session: Session, views: Views, vm_id: str) -> None:
+    last: dict[str, int] | None = None
+    while True:
+        vm = await views.vm(vm_id)
+        raise_if_cancelled()
+        # The wish may not have been read yet: a VM that happens to be empty is not drained by that.
+        done = vm is None or ((vm.draining or vm.state == "lost") and not any(vm.workers.values()))
+        left = {} if vm is None else {state: number for state, number in vm.workers.items() if number}
+        if left != last or done:
+            last = left
+            _put_left(session, vm_id, left, done=done)
+        if done:
+            return
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _put_left(session: Session, vm_id: str, left: dict[str, int], *, done: bool) -> None:
+    if session.as_json:
+        put_json({"vm_id": vm_id, "workers": left, "drained": done})
+    elif done:
+        click.echo(f"{clock_time(time.time())}  drained: no worker is left")
+    else:
+        by_state = ", ".join(f"{number} {state}" for state, number in left.items()) or "no worker"
+        click.echo(f"{clock_time(time.time())}  {by_state}")

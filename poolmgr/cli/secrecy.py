@@ -1,0 +1,85 @@
+"""What may be shown: a meeting link lets one into the meeting, a Redis URL may carry a password.
+
+Errs on the side of hiding. Nothing in here decides how a thing looks, only what is left of it.
+"""
+
+import json
+import re
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from wire.links import redact
+
+HIDDEN: Final = "***"
+_LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url"})
+_LINK: Final = re.compile(
+    r"""
+    (?P<scheme>[a-z][a-z0-9+.-]{1,20}:(?:\\?/){2})        # https:// and, in JSON, https:\/\/
+    [^\s"'<>]+
+  |
+    (?P<host>[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}(?::\d{1,5})?)  # meet.example.org/abc, without a scheme
+    \\?/[^\s"'<>]*
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_LONGEST_TEXT: Final = 4096
+"""Free text beyond this is cut: it is read by people, and looking for links in it takes time."""
+
+
+def hide_link(link: str) -> str:
+    """Where the link leads, without what lets one in."""
+    try:
+        shown = redact(link.replace("\\/", "/"))
+    except ValueError:
+        return "…"
+    return "…" if shown.startswith(":") or ":///" in shown else shown
+
+
+def hide_links(text: str) -> str:
+    """Free text with every link in it redacted, also one without `https://`."""
+
+    def hidden(found: re.Match[str]) -> str:
+        return hide_link(found[0]) if found["scheme"] else f"{found['host']}/…"
+
+    return _LINK.sub(hidden, text[:_LONGEST_TEXT])
+
+
+def hide_links_in_record(record: dict[str, str]) -> dict[str, str]:
+    """A session record without its secrets: links redacted wherever they stand, the client's payload left out."""
+    return {
+        name: hide_link(value) if name in _LINK_FIELDS and value else hide_links(value)
+        for name, value in record.items()
+        if name != "payload"
+    }
+
+
+def hide_links_in_payload(payload: str) -> str:
+    """A job as it was pushed, with its links redacted, whether it is JSON or not."""
+    try:
+        return json.dumps(_without_links(json.loads(payload)), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return hide_links(payload)
+
+
+def _without_links(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        members = cast(dict[str, Any], value)
+        return {hide_links(key): _without_links(member, key) for key, member in members.items()}
+    if isinstance(value, list):
+        return [_without_links(item, name) for item in cast(list[Any], value)]
+    if isinstance(value, str):
+        return hide_link(value) if name in _LINK_FIELDS else hide_links(value)
+    return value
+
+
+def mask_url(url: str) -> str:
+    """A Redis URL without its password, wherever it stands: `redis://user:password@host` or `?password=`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"{url.partition('://')[0]}://{HIDDEN}"
+    login, at, _ = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    if at:
+        url = url.replace(f"//{login}@", f"//{user}:{HIDDEN}@" if colon else f"//{HIDDEN}@", 1)
+    return re.sub(r"([?&]password=)[^&#]*", rf"\g<1>{HIDDEN}", url, flags=re.IGNORECASE)

@@ -1,0 +1,111 @@
+"""`submit`: one job in, checked before it is pushed."""
+
+import json
+import sys
+import time
+import uuid
+from typing import Any
+
+import click
+
+from poolmgr.cli.secrecy import hide_links
+from poolmgr.cli.session import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    Session,
+    fail,
+    put_json,
+    say,
+    say_if_unled,
+    with_session,
+    with_waiting,
+)
+from poolmgr.cli.watch import REJECTED, watch_to_end
+from poolmgr.core.job import BadJobError, parse_job
+from poolmgr.store.views import Views
+from wire.vocabulary import Status
+
+_DEAD_LOOKED_AT = 50
+
+
+@click.command(short_help="Send a bot into a meeting.")
+@click.argument("link")
+@click.option("--name", "bot_name", metavar="NAME", help="What the bot is called in the meeting.  [default: Notetaker]")
+@click.option("--join-at", metavar="ISO8601", help="When to join; without an offset it is UTC.  [default: now]")
+@click.option("--bot-id", metavar="ID", help="The id the bot is to have.  [default: a new random one]")
+@click.option("--user-id", metavar="ID", help="Your own id of the user, kept with the bot.")
+@click.option("--calendar-event-id", metavar="ID", help="Your own id of the calendar event, kept with the bot.")
+@click.option("--priority", type=int, metavar="N", help="-1000 to 1000; higher goes first.  [default: 0]")
+@click.option(
+    "--dedup-key", "deduplication_key", metavar="KEY", help="Rejected if a job with the same key came before."
+)
+@click.option("--callback-url", metavar="URL", help="Where the webhooks of this bot go.")
+@with_waiting("until the bot has ended; print each status change")
+@with_session
+def submit(session: Session, link: str, *, wait: bool, timeout_s: float | None, **options: str | int | None) -> None:
+    """Send a bot into the meeting at LINK and print its bot_id.
+
+    The job is checked by the rules of the manager before it is pushed; what is no meeting link ends here with exit
+    code 2. [meetings] room_hosts counts as it stands in the configuration that this command reads.
+
+    LINK may be `-`: it is then read from standard input, and does not show in the list of processes.
+
+    With --wait the exit code is 0 when the bot ended well (Stopped), 1 when it ended otherwise or was rejected, 6 on
+    --timeout. Ctrl-C stops watching, not the bot. Times are UTC.
+
+    \b
+    Examples:
+      poolmgr submit http://127.0.0.1:8090/r/standup
+      poolmgr submit http://127.0.0.1:8090/r/standup --name "Ada's notetaker" --wait
+      poolmgr submit http://127.0.0.1:8090/r/standup --join-at 2030-01-31T09:00:00+01:00
+      echo "$LINK" | poolmgr submit - --dedup-key "standup-2030-01-31"
+      id=$(poolmgr submit http://127.0.0.1:8090/r/standup) && poolmgr bots "$id"
+    """
+    if link == "-":
+        link = sys.stdin.readline().strip()
+    job: dict[str, Any] = {"meeting_link": link, "bot_id": uuid.uuid4().hex}
+    job |= {name: value for name, value in options.items() if value is not None}
+    bot_id: str = job["bot_id"]
+    payload = _checked(session, job)
+    after = session.ask(lambda views: _push(session, views, bot_id, payload))
+    if not wait:
+        return
+    try:
+        end = session.ask(lambda views: _watch(session, views, bot_id, after, timeout_s))
+    except KeyboardInterrupt:
+        fail(f"stopped watching; bot {bot_id} goes on (`poolmgr leave {bot_id}` ends it)", EXIT_INTERRUPTED)
+    if end.get("status") != Status.STOPPED:
+        raise SystemExit(EXIT_FAILED)
+
+
+def _checked(session: Session, job: dict[str, Any]) -> bytes:
+    """The payload of a job that the manager will take. Ends the program for any other."""
+    payload = json.dumps(job).encode()
+    try:
+        parse_job(payload, time.time(), session.settings.meetings.room_hosts)
+    except BadJobError as error:
+        fail(hide_links(str(error)), EXIT_USAGE)
+    return payload
+
+
+async def _push(session: Session, views: Views, bot_id: str, payload: bytes) -> str:
+    """Hand the job in. Returns the position in the status stream after which the bot's changes come."""
+    if await views.bot(bot_id):
+        fail(f"there is a bot {bot_id} already (`poolmgr bots {bot_id}` shows it)", EXIT_FAILED)
+    after = await views.last_status_id()  # before the push, so that no change is missed
+    await views.submit(payload)
+    if session.as_json:
+        put_json({"bot_id": bot_id})
+    else:
+        click.echo(bot_id)
+    say_if_unled((await views.standing()).leader, "the job waits in the queue")
+    return after
+
+
+async def _watch(session: Session, views: Views, bot_id: str, after: str, timeout_s: float | None) -> dict[str, str]:
+    end = await watch_to_end(session, views, bot_id, after, timeout_s=timeout_s)
+    if end.get("state") == REJECTED:
+        rejected = [job for job in await views.dead(most=_DEAD_LOOKED_AT) if job.bot_id == bot_id]
+        say(f"the job was rejected: {hide_links(rejected[0].detail) if rejected else end.get('reason', '')}")
+    return end

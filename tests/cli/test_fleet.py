@@ -1,0 +1,117 @@
+"""`fleet` and `drain`."""
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from poolmgr.store.keys import Keys
+from tests.cli.conftest import LINK, Agent, CommandLine, busy, wait_for
+from wire.messages import Join, Retire, WorkerGone
+from wire.vocabulary import BotState, GoneCause, Reason
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def test_an_empty_fleet_says_how_to_fill_it_and_that_nobody_leads(poolmgr: CommandLine) -> None:
+    shown = poolmgr("fleet").stdout
+    assert "no VM yet" in shown
+    assert "no manager leads" in shown
+    assert poolmgr.json("fleet")["leader"] == ""
+
+
+def test_the_fleet_shows_workers_by_state_against_the_target(agent: Agent, poolmgr: CommandLine) -> None:
+    wait_for(lambda: poolmgr.json("fleet")["total"]["idle"] == 2)
+    poolmgr("submit", LINK, "--bot-id", "bot-1")
+    agent.orders(Join)
+    heading, row, total, _, leader, numbers = poolmgr("fleet").stdout.splitlines()
+    counted = dict(zip(heading.split(), row.split(), strict=True))
+    assert counted == {
+        "VM": "vm-1",
+        "STATE": "up",
+        "IDLE": "1/2",
+        "WARMING": "1",
+        "RESERVED": "0",
+        "BUSY": "1",
+        "RETIRING": "0",
+        "WORKERS": "3/12",
+        "BOTS": "1",
+    }
+    assert total.split()[:5] == ["total", "1", "of", "1", "up"]
+    assert leader.startswith("led by ")
+    assert leader.endswith(", epoch 1")
+    assert numbers == "1 live bot, 0 jobs wait to be taken"
+
+
+def test_fewer_idle_than_the_target_are_red(agent: Agent, poolmgr: CommandLine) -> None:
+    wait_for(lambda: poolmgr.json("fleet")["total"]["idle"] == 2)
+    bold_red, green = r"\x1b\[1;31m", r"\x1b\[32m"
+    assert re.search(f"{green} *2/2", poolmgr("fleet", FORCE_COLOR="1", TERM="xterm").stdout)
+    poolmgr("submit", LINK)
+    agent.orders(Join)
+    assert re.search(f"{bold_red} *1/2", poolmgr("fleet", FORCE_COLOR="1", TERM="xterm").stdout)
+
+
+def test_watch_prints_anew_until_ctrl_c(start: Start) -> None:
+    watching = start("fleet", "--watch", "--json")
+    assert watching.stdout
+    for _ in range(2):
+        assert json.loads(watching.stdout.readline())["vms"] == []
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=20)
+    assert err == ""
+    assert watching.returncode == 0
+
+
+def test_a_hostile_vm_name_is_printed_and_not_obeyed(
+    agent: Agent, poolmgr: CommandLine, redis: Redis, keys: Keys
+) -> None:
+    Agent(redis, keys, "\x1b[2J[red]vm[/red]").beat()
+    wait_for(lambda: len(poolmgr.json("fleet")["vms"]) == 2)
+    assert "\\x1b[2J[red]vm[/red]" in poolmgr("fleet").stdout
+
+
+def test_drain_waits_until_no_worker_is_left(agent: Agent, poolmgr: CommandLine, start: Start) -> None:
+    poolmgr("submit", LINK, "--bot-id", "bot-1")
+    (join,) = agent.orders(Join)
+    agent.move(join, BotState.IN_MEETING)
+    draining = start("drain", "vm-1", "--wait")
+    for order in agent.orders(Retire, 2):
+        agent.send(WorkerGone("vm-1", order.worker_id, 0.0, GoneCause.RETIRED))
+    wait_for(lambda: poolmgr.json("fleet")["vms"][0]["workers"]["retiring"] == 0)
+    (vm,) = poolmgr.json("fleet")["vms"]
+    assert (vm["state"], vm["bots"]) == ("draining", ["bot-1"])
+    agent.beat(**{join.worker_id: busy(join)})
+    assert draining.poll() is None
+
+    agent.end(join, Reason.MEETING_ENDED)
+    agent.send(WorkerGone("vm-1", join.worker_id, 0.0, GoneCause.SPENT))
+    out, _ = draining.communicate(timeout=20)
+    first, *_, last = out.splitlines()
+    assert first == "vm-1: asked to drain"
+    assert last.endswith("  drained: no worker is left")
+    assert draining.returncode == 0
+
+
+def test_drain_gives_up_at_its_timeout_and_can_be_undone(agent: Agent, poolmgr: CommandLine) -> None:
+    result = poolmgr("drain", "vm-1", "--wait", "--timeout", "0.3")
+    assert result.exit_code == 6
+    assert "vm-1 still has workers after 0.3 s; it goes on draining" in result.stderr
+    wait_for(lambda: poolmgr.json("fleet")["vms"][0]["state"] == "draining")
+    assert poolmgr.json("drain", agent.vm_id, "--undo") == {"vm_id": "vm-1", "requested": "undo"}
+    wait_for(lambda: poolmgr.json("fleet")["vms"][0]["state"] == "up")
+
+
+def test_drain_knows_no_such_vm(poolmgr: CommandLine) -> None:
+    result = poolmgr("drain", "vm-9")
+    assert result.exit_code == 4
+    assert "there is no VM vm-9" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--undo", "--wait"), ("--timeout", "3")])
+def test_drain_refuses_options_that_contradict(arguments: tuple[str, ...], poolmgr: CommandLine) -> None:
+    assert poolmgr("drain", "vm-1", *arguments).exit_code == 2

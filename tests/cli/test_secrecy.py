@@ -1,0 +1,71 @@
+"""What is left of links and URLs when they are shown."""
+
+import json
+
+import pytest
+
+from poolmgr.cli.secrecy import hide_link, hide_links, hide_links_in_payload, mask_url
+
+
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("https://meet.google.com/abc-defg-hij", "https://meet.google.com/…"),
+        ("https:\\/\\/meet.google.com\\/abc", "https://meet.google.com/…"),
+        ("https://user:secret@zoom.us/j/1?pwd=x", "https://zoom.us/…"),
+        ("meet.google.com/abc-defg-hij", "…"),
+        ("https://[::1/secret", "…"),
+        ("secret", "…"),
+    ],
+)
+def test_of_a_link_only_the_host_is_left(link: str, shown: str) -> None:
+    assert hide_link(link) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "page.goto: net::ERR_ABORTED at https://meet.google.com/secret?x=secret, waiting",
+        '{"meeting_link": "https:\\/\\/meet.google.com\\/secret"',
+        "meeting_link=meet.google.com/secret",
+        "(HTTPS://MEET.GOOGLE.COM:8443/secret)",
+    ],
+)
+def test_links_in_free_text_are_found_and_redacted(text: str) -> None:
+    assert "secret" not in hide_links(text)
+    assert "meet.google.com" in hide_links(text).lower()
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"meeting_link": "secret"},
+        {"meeting_url": "meet.google.com/secret", "bot_name": "Ada"},
+        {"a": [{"meeting_link": ["secret"], "callback_url": "https://hooks.example/secret"}]},
+        {"https://meet.google.com/secret": 1},
+    ],
+)
+def test_links_in_a_job_are_redacted_wherever_they_stand(job: object) -> None:
+    shown = hide_links_in_payload(json.dumps(job))
+    assert "secret" not in shown
+    json.loads(shown)
+
+
+def test_a_payload_too_deep_to_walk_is_still_shown() -> None:
+    assert hide_links_in_payload("[" * 5000 + "]" * 5000).startswith("[[")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+        ("redis://:p@h:1/0", "redis://:***@h:1/0"),
+        ("rediss://ada:p@ss@h", "rediss://ada:***@h"),
+        ("redis://token@h", "redis://***@h"),
+        ("redis://h/0?a=1&Password=p&b=2", "redis://h/0?a=1&Password=***&b=2"),
+        ("redis://:p@[::1/0", "redis://***"),
+    ],
+)
+def test_a_redis_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert mask_url(url) == shown

@@ -1,0 +1,177 @@
+"""`submit`: what it refuses, what it pushes, and how it watches."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from poolmgr.core.job import parse_job
+from poolmgr.store.keys import Keys
+from tests.cli.conftest import LINK, Agent, CommandLine, busy, wait_for
+from wire.messages import Join, Leave
+from wire.vocabulary import BotState, Reason
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def test_the_job_is_pushed_as_said_and_its_bot_id_printed(poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:
+    options = {
+        "--name": "Ada [bold]",
+        "--join-at": "2020-01-31T09:00:00+01:00",
+        "--user-id": "u1",
+        "--calendar-event-id": "c1",
+        "--priority": "-5",
+        "--dedup-key": "k1",
+        "--callback-url": "https://hooks.example/x",
+    }
+    result = poolmgr("submit", LINK, *(word for option in options.items() for word in option))
+    assert result.exit_code == 0
+    payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]
+    job = parse_job(payload, time.time(), ["127.0.0.1:8090"])
+    assert result.stdout == f"{job.bot_id}\n"
+    assert len(job.bot_id) == 32
+    assert (job.bot_name, job.user_id, job.calendar_event_id) == ("Ada [bold]", "u1", "c1")
+    assert (job.priority, job.deduplication_key, job.join_at) == (-5, "k1", 1580457600.0)
+    assert json.loads(payload)["callback_url"] == "https://hooks.example/x"
+
+
+def test_it_says_when_no_manager_leads(poolmgr: CommandLine) -> None:
+    result = poolmgr("submit", LINK)
+    assert "no manager leads at the moment: the job waits in the queue" in result.stderr
+
+
+def test_the_link_may_come_from_standard_input(poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:
+    assert poolmgr("submit", "-", "--bot-id", "my-bot", "--json", stdin=f"{LINK}\n").stdout == '{"bot_id": "my-bot"}\n'
+    payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]
+    assert json.loads(payload) == {"meeting_link": LINK, "bot_id": "my-bot"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("https://example.com/secret",), "unknown platform: 'example.com'"),
+        (("ftp://127.0.0.1:8090/r/secret",), "does not begin with https://"),
+        (("",), "meeting_link is required"),
+        ((LINK, "--bot-id", "../x"), "bot_id: must be"),
+        ((LINK, "--bot-id", ""), "bot_id: must be"),
+        ((LINK, "--priority", "9999"), "priority: expected"),
+        ((LINK, "--join-at", "tomorrow"), "join_at: is not an ISO 8601 time"),
+        ((LINK, "--name", "\x1b"), "bot_name: has no printable character"),
+        ((LINK, "--timeout", "3"), "--timeout needs --wait"),
+        ((LINK, "--wait", "--timeout", "0"), "0.0 is not in the range"),
+    ],
+)
+def test_a_job_that_is_none_fails_before_anything_is_pushed(
+    arguments: tuple[str, ...], reason: str, poolmgr: CommandLine, redis: Redis, keys: Keys
+) -> None:
+    result = poolmgr("submit", *arguments)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert "secret" not in result.output
+    assert result.stdout == ""
+    assert not redis.exists(keys.jobs)
+
+
+def test_wait_prints_each_change_and_ends_well_with_the_bot(agent: Agent, start: Start) -> None:
+    watching = start("submit", LINK, "--wait", "--bot-id", "bot-1", "--json")
+    (join,) = agent.orders(Join)
+    for state in (BotState.JOINING, BotState.WAITING_ROOM, BotState.IN_MEETING):
+        agent.move(join, state)
+    agent.end(join, Reason.MEETING_ENDED)
+    out, err = watching.communicate(timeout=20)
+    first, *changes = [json.loads(line) for line in out.splitlines()]
+    assert first == {"bot_id": "bot-1"}
+    states = ["queued", "assigned", "joining", "waiting_room", "in_meeting", "stopped"]
+    assert [change["state"] for change in changes] == states
+    assert changes[-1]["status"] == "Stopped"
+    assert changes[-1]["reason"] == "meeting_ended"
+    elapsed = [change["elapsed_s"] for change in changes]
+    assert elapsed == sorted(elapsed)
+    assert err == ""
+    assert watching.returncode == 0
+
+
+def test_wait_fails_when_the_bot_was_denied_and_shows_it_for_people(agent: Agent, start: Start) -> None:
+    watching = start("submit", LINK, "--wait")
+    (join,) = agent.orders(Join)
+    agent.end(join, Reason.REQUEST_DENIED)
+    out, _ = watching.communicate(timeout=20)
+    bot_id, *lines = out.splitlines()
+    assert bot_id == join.bot_id
+    time, elapsed, unit, *words = lines[-1].split()
+    assert time.count(":") == 2
+    assert elapsed.startswith("+")
+    assert unit in ("ms", "s")
+    assert words == ["Denied", "stopped", "request_denied", f"vm-1/{join.worker_id}"]
+    assert LINK not in out
+    assert watching.returncode == 1
+
+
+@pytest.mark.usefixtures("manager")
+def test_wait_says_why_a_job_was_rejected(start: Start) -> None:
+    first = start("submit", LINK, "--dedup-key", "once")
+    first.communicate(timeout=20)
+    again = start("submit", LINK, "--dedup-key", "once", "--wait")
+    out, err = again.communicate(timeout=20)
+    assert out.splitlines()[-1].split()[-4:] == ["Error", "rejected", "duplicate_key", "–"]
+    assert "the job was rejected: deduplication_key: bot " in err
+    assert again.returncode == 1
+
+
+def test_a_bot_id_in_use_fails_before_anything_is_pushed(agent: Agent, poolmgr: CommandLine) -> None:
+    poolmgr("submit", LINK, "--bot-id", "taken")
+    agent.orders(Join)
+    result = poolmgr("submit", LINK, "--bot-id", "taken", "--wait")
+    assert result.exit_code == 1
+    assert "there is a bot taken already" in result.stderr
+
+
+def test_wait_gives_up_at_its_timeout_and_leaves_the_job_alone(poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:
+    result = poolmgr("submit", LINK, "--wait", "--timeout", "0.05")
+    assert result.exit_code == 6
+    assert "has not ended within 0.05 s; it goes on" in result.stderr
+    assert redis.llen(keys.jobs) == 1
+
+
+def test_ctrl_c_stops_watching_and_not_the_bot(agent: Agent, start: Start, poolmgr: CommandLine) -> None:
+    watching = start("submit", LINK, "--wait", "--bot-id", "bot-1")
+    assert watching.stdout
+    (join,) = agent.orders(Join)
+    agent.beat(**{join.worker_id: busy(join)})
+    agent.move(join, BotState.IN_MEETING)
+    while "InMeeting" not in watching.stdout.readline():
+        pass
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=20)
+    assert err == "poolmgr: stopped watching; bot bot-1 goes on (`poolmgr leave bot-1` ends it)\n"
+    assert watching.returncode == 130
+    assert poolmgr.json("bots", "bot-1")["status"] == "InMeeting"
+
+
+def test_leave_asks_the_agent_and_waits_for_the_end(agent: Agent, start: Start, poolmgr: CommandLine) -> None:
+    poolmgr("submit", LINK, "--bot-id", "bot-1")
+    (join,) = agent.orders(Join)
+    agent.move(join, BotState.IN_MEETING)
+    wait_for(lambda: poolmgr.json("bots", "bot-1")["status"] == "InMeeting")
+    leaving = start("leave", "bot-1", "--wait")
+    agent.orders(Leave)
+    agent.end(join, Reason.USER_REQUESTED)
+    out, _ = leaving.communicate(timeout=20)
+    assert out.splitlines()[0] == "bot-1: asked to leave"
+    assert "user_requested" in out.splitlines()[-1]
+    assert leaving.returncode == 0
+
+    again = poolmgr("leave", "bot-1", "--wait")
+    assert again.exit_code == 0
+    assert "bot bot-1 has ended already: Stopped, user_requested" in again.stderr
+    assert poolmgr.json("leave", "bot-1") == {"bot_id": "bot-1", "requested": False, "status": "Stopped"}
+
+
+def test_leave_knows_no_such_bot(poolmgr: CommandLine) -> None:
+    result = poolmgr("leave", "nobody\x1b[2J")
+    assert result.exit_code == 4
+    assert "there is no bot nobody\\x1b[2J" in result.stderr
