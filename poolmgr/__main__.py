@@ -8,14 +8,11 @@ import uvloop
 from poolmgr.api.listen import CannotListenError
 from poolmgr.app import Manager
 from poolmgr.cli.root import cli
-from poolmgr.cli.session import Session, with_session
+from poolmgr.cli.session import EXIT_REPLACED, Session, with_session
 from poolmgr.loops.leadership import LeaseLostError
 from poolmgr.store.ledger import StaleEpochError
 from runtime import log
 from runtime.waiting import stop_on_signals
-
-EXIT_REPLACED = 3
-"""Another manager took over. Whoever supervises this process may start it again: it will stand by."""
 
 
 @cli.command(short_help="Run the manager.")

@@ -36,7 +36,7 @@ from poolmgr.store.ledger import DisagreementError, Ledger, Rejected
 from poolmgr.store.scripts import load_scripts
 from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import forget_ended
-from runtime.redis import UNAVAILABLE, connect
+from runtime.redis import UNAVAILABLE, address, connect
 from runtime.waiting import backoff, pause
 from wire.settings import Settings
 
@@ -77,8 +77,9 @@ class Manager:
                 except* _REBUILD as group:
                     fault = _first_line(group)
                     self._readiness = Readiness("standby", fault)
-                    _log.warning("term_ended", error=fault, redis=self.settings.redis.url.rpartition("@")[2])
+                    _log.warning("term_ended", error=fault, redis=address(self.settings.redis))
                     await pause(stop, next(delays))
+                    await redis.connection_pool.disconnect()  # what was connected to the Redis that went is of no use
                 finally:
                     self.metrics.leader.set(0)
                     self.metrics.pool_gauges.pool = None

@@ -1,8 +1,11 @@
 """One way to make a Redis client, and the errors after which a connection is worth trying again."""
 
-from typing import Final
+import asyncio
+from typing import Any, Final
+from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError
@@ -13,15 +16,41 @@ UNAVAILABLE: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyE
 """What Redis does when it is away, loading or failing over. Anything else is a bug or a full server."""
 
 
+class _Cancellable(AbstractConnection):
+    """A connection on which no cancellation is lost.
+
+    The client sends inside asyncio.wait_for, which before Python 3.12 swallows a cancellation that comes in the same
+    moment as the result (https://github.com/python/cpython/issues/86296). A loop would then never end.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task and task.cancelling() > before:
+            await self.disconnect(nowait=True)  # nobody is going to read the answer
+            raise asyncio.CancelledError
+
+
 def connect(settings: RedisSettings) -> Redis:
     """A client that answers bytes and never retries by itself: whoever calls knows whether a repeat is safe.
 
     Every call has a deadline of `settings.timeout_s`; a blocking read must ask for less than that.
     """
-    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+    pool: Any = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
         settings.url,
         socket_timeout=settings.timeout_s,
         socket_connect_timeout=settings.timeout_s,
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
     )
+    kind = pool.connection_class  # by the URL: TCP, TLS or a Unix socket
+    pool.connection_class = type(kind.__name__, (_Cancellable, kind), {})
+    return Redis.from_pool(pool)
+
+
+def address(settings: RedisSettings) -> str:
+    """Where Redis is, without what lets one in: for logs and messages."""
+    parts = urlsplit(settings.url)
+    where = (parts.netloc.rpartition("@")[2] or "127.0.0.1:6379") if parts.scheme != "unix" else parts.path
+    return f"{parts.scheme}://{where}"

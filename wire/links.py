@@ -82,5 +82,8 @@ def _platform_of(host: str) -> str | None:
 
 def redact(url: str) -> str:
     """The link without what lets one in, for logs: on most platforms the path alone is the key to the meeting."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}/…"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "…"
+    return f"{parts.scheme}://{parts.hostname}/…" if parts.hostname else "…"

@@ -30,7 +30,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RedisSettings(Section, frozen=True):
     url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://")] = "redis://127.0.0.1:6379/0"
     prefix: Prefix = "poolmgr"
-    timeout_s: Seconds = 5.0
+    timeout_s: Annotated[float, Meta(ge=3, le=600)] = 5.0  # blocking reads wait up to 2 s
 
 
 class PoolSettings(Section, frozen=True):

@@ -102,11 +102,10 @@ def find_chromium(configured: str) -> Path:
         if not os.access(configured, os.X_OK) or not Path(configured).is_file():
             raise BrowserError(f"cannot run worker.chromium = {configured!r}: it is not an executable file")
         return Path(configured)
-    builds = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
     candidates = [
         Path("/usr/lib/chromium/chromium"),  # Debian; its /usr/bin/chromium is a wrapper script
         Path("/opt/google/chrome/chrome"),
-        *sorted(builds.glob("chromium-*/chrome-linux*/chrome"), reverse=True),
+        *_playwright_builds(),
     ]
     for candidate in candidates:
         if os.access(candidate, os.X_OK):
@@ -115,6 +114,14 @@ def find_chromium(configured: str) -> Path:
         "cannot find a Chromium: install one (Debian: `apt install chromium`; Ubuntu: `playwright install --with-deps"
         " chromium`), or name yours in worker.chromium"
     )
+
+
+def _playwright_builds() -> list[Path]:
+    """The newest first. None for a user whose home is not there or not to be read."""
+    folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or "~/.cache/ms-playwright")
+    with suppress(OSError, RuntimeError):
+        return sorted(folder.expanduser().glob("chromium-*/chrome-linux*/chrome"), reverse=True)
+    return []
 
 
 class Launcher:

@@ -20,11 +20,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from runtime.redis import UNAVAILABLE, connect
+from runtime.redis import UNAVAILABLE, address, connect
 from runtime.waiting import backoff, pause
 from wire import codec
 from wire.keys import WireKeys
-from wire.links import redact
 from wire.messages import Command, Event, Heartbeat, Join, JoinRefused
 from wire.settings import RedisSettings
 from wire.vocabulary import RefusalCause
@@ -66,7 +65,7 @@ class Link:
     def __init__(self, settings: RedisSettings, vm_id: str, session: str, state_dir: Path) -> None:
         self._redis: Redis = connect(settings)
         self._keys = WireKeys(settings.prefix)
-        self._address = redact(settings.url) if "@" in settings.url else settings.url
+        self._address = address(settings)
         self._block_ms = int(min(BLOCK_S, settings.timeout_s / 2) * 1000)
         self._vm_id = vm_id
         self._session = session
@@ -124,7 +123,6 @@ class Link:
         """Write what is queued, for as long as the agent lives."""
         delays = backoff(*RETRY_S)
         while True:
-            _heed_cancellation()
             await self._news.wait()
             self._news.clear()
             try:
@@ -169,7 +167,6 @@ class Link:
         after = b"0"
         done: list[bytes] = []
         while True:
-            _heed_cancellation()
             try:
                 if done:
                     await self._redis.xdel(key, *done)
@@ -193,7 +190,6 @@ class Link:
         """Whether this attempt is still ours; if so, it is from now on. Asks until Redis answers; idempotent."""
         delays = backoff(*CLAIM_RETRY_S)
         while True:
-            _heed_cancellation()
             try:
                 answer: object = await self._claim_script(
                     keys=[self._keys.bot(join.bot_id)],
@@ -265,15 +261,6 @@ def _decode(fields: dict[bytes, bytes]) -> Command | None:
     except codec.UndecodableError as error:
         log.error("command_unreadable", error=str(error))
         return None
-
-
-def _heed_cancellation() -> None:
-    """For every loop around Redis: asyncio.wait_for, which redis-py waits with, may swallow a cancellation that comes
-    together with the answer, before Python 3.12 (https://github.com/python/cpython/issues/86296).
-    """
-    task = asyncio.current_task()
-    if task and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _why(error: Exception) -> str:

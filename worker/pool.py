@@ -20,9 +20,10 @@ import structlog
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
-from wire.messages import BotEnded, Event, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
+from runtime.waiting import pause
+from wire.messages import BotEnded, BotMoved, BotVitals, Event, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
 from wire.settings import WorkerSettings
-from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
+from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from worker.browser import BrowserError, Chromium, Launcher
 from worker.driver import Driver, DriverError
 from worker.platforms import Adapter, adapter_for, prepare
@@ -31,6 +32,8 @@ from worker.session import Session
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PROBE_DEADLINE_S: Final = 1.0
+JOIN_FIRST_S: Final = 1.0  # how long a join may keep warm-ups waiting: a page on the room's scale needs a third of it
+WARM_UP_WAITS_S: Final = 2.0  # and how long a warm-up waits for joins, however many there are
 
 _ATTACH_ERRORS: Final = (DriverError, PlaywrightError, OSError)  # TimeoutError is an OSError
 
@@ -95,6 +98,9 @@ class Pool:
         self._claim = claim
         self._report = report
         self._workers: dict[str, Worker] = {}
+        self._joining: set[str] = set()
+        self._nobody_joins = asyncio.Event()
+        self._nobody_joins.set()
         self.stopping = False
         self.empty = asyncio.Event()
         self.empty.set()
@@ -138,6 +144,7 @@ class Pool:
             self._refuse(join, RefusalCause.UNKNOWN_PLATFORM)
         else:
             worker.state, worker.join = WorkerState.BUSY, join
+            self._let_join_go_first(worker.worker_id)
             worker.serving = self._tasks.create_task(self._serve(worker, join, adapter), name=f"bot {join.bot_id}")
 
     def leave(self, worker_id: str, bot_id: str, attempt: int, reason: Reason) -> None:
@@ -195,6 +202,24 @@ class Pool:
                 worker.page = None
                 self._tasks.create_task(self._reattach(worker), name=f"reattach {worker.worker_id}")
 
+    # A replacement is ordered in the moment in which a bot sets out. Starting a browser takes more of the machine than
+    # joining does, so it waits until the bot has asked to be let in: nobody waits for the replacement yet.
+
+    def _let_join_go_first(self, worker_id: str) -> None:
+        self._joining.add(worker_id)
+        self._nobody_joins.clear()
+        asyncio.get_running_loop().call_later(JOIN_FIRST_S, self._join_is_done, worker_id)
+
+    def _join_is_done(self, worker_id: str) -> None:
+        self._joining.discard(worker_id)
+        if not self._joining:
+            self._nobody_joins.set()
+
+    def _report_progress(self, event: BotMoved | BotVitals) -> None:
+        if isinstance(event, BotMoved) and event.state.rank >= BotState.WAITING_ROOM.rank:
+            self._join_is_done(event.worker_id)
+        self._report(event)
+
     # The life of a worker
 
     async def _live(self, worker: Worker) -> None:
@@ -205,6 +230,7 @@ class Pool:
                 await asyncio.wait({worker.serving})  # what the bot has to say comes first
         finally:  # also when the agent ends because of a fault: no browser stays behind
             worker.state = WorkerState.RETIRING
+            self._join_is_done(worker.worker_id)
             if worker.chromium:
                 await worker.chromium.kill()
             self._report_gone(worker.worker_id, gone)
@@ -214,6 +240,9 @@ class Pool:
 
     async def _warm_up(self, worker: Worker) -> Gone | None:
         """None when it is idle now."""
+        await pause(self._nobody_joins, WARM_UP_WAITS_S)
+        if worker.gone.done():
+            return worker.gone.result()
         started = time.monotonic()
         limit_s = self._settings.launch_timeout_s
         try:
@@ -242,6 +271,7 @@ class Pool:
         artifacts = _artifacts(chromium)
         browser = await self._driver.connect(chromium.endpoint, artifacts, self._settings.launch_timeout_s)
         page = await prepare(browser.contexts[0])
+        await page.evaluate("1")  # it answers; and the first answer, which takes longest, is not left to the probe
         page.on("crash", lambda _: self._note_crash(worker, "the page crashed"))
         worker.page = page
 
@@ -299,7 +329,7 @@ class Pool:
 
     async def _attend(self, worker: Worker, join: Join, adapter: Adapter, page: Page) -> BotEnded:
         """The whole meeting. Whatever goes wrong, the bot ends, and the neighbours do not notice."""
-        session = worker.session = Session(page, join, adapter, self._settings, self._vm_id, self._report)
+        session = worker.session = Session(page, join, adapter, self._settings, self._vm_id, self._report_progress)
         if worker.gone.done():  # the browser went between the probe and the session
             session.browser_gone()
         if worker.left_early:

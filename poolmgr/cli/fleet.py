@@ -21,7 +21,7 @@ from poolmgr.cli.session import (
 )
 from poolmgr.cli.text import cell, clock_time, console, count, literal, table
 from poolmgr.core.events import DrainRequested
-from poolmgr.store.views import Standing, Views, VmView, raise_if_cancelled
+from poolmgr.store.views import Standing, Views, VmView
 from wire.settings import PoolSettings
 from wire.vocabulary import WorkerState
 
@@ -61,7 +61,6 @@ async def _look(views: Views) -> tuple[Standing, list[VmView]]:
 async def _watch(session: Session, views: Views) -> None:
     while True:
         _put(session, *await _look(views), clear=True)
-        raise_if_cancelled()
         await asyncio.sleep(1.0)
 
 
@@ -178,7 +177,6 @@ async def _until_empty(session: Session, views: Views, vm_id: str) -> None:
     last: dict[str, int] | None = None
     while True:
         vm = await views.vm(vm_id)
-        raise_if_cancelled()
         # The wish may not have been read yet: a VM that happens to be empty is not drained by that.
         done = vm is None or ((vm.draining or vm.state == "lost") and not any(vm.workers.values()))
         left = {} if vm is None else {state: number for state, number in vm.workers.items() if number}

@@ -185,10 +185,7 @@ def _parse_time(text: str | None, now: float, bot_id: str) -> float | None:
         raise BadJobError("bad_field", message, bot_id) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    try:
-        join_at = moment.timestamp()
-    except (OverflowError, ValueError) as error:
-        raise BadJobError("bad_field", "join_at: is out of range", bot_id) from error
+    join_at = moment.timestamp()
     if join_at < 0:
         raise BadJobError("bad_field", "join_at: is before 1970", bot_id)
     if join_at > now + _FARTHEST_S:

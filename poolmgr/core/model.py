@@ -63,7 +63,6 @@ class Vm:
     failures: int = 0
     last_failure: float = float("-inf")
     backoff_until: float = float("-inf")
-    ordered: int = 0
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
     idle: dict[str, Worker] = field(default_factory=dict[str, Worker])  # oldest first
 

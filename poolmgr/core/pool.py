@@ -72,6 +72,7 @@ class Pool:
         self._handled = 0
         self._absence_counts_from = float("-inf")
         self._seq = 0
+        self._ordered = 0
         self._queued_in: dict[str, int] = {}  # which handled event put the bot in the queue
         self._dirty: dict[str, Vm] = {}
         self._out: list[Decision] = []
@@ -419,9 +420,10 @@ class Pool:
     # Workers
 
     def _warm(self, vm: Vm, why: Why) -> None:
-        vm.ordered += 1
+        self._ordered += 1
         vm.room -= 1
-        worker_id = f"{vm.vm_id}-{self._epoch}-{vm.ordered}"
+        # Counted over all VMs: one that was forgotten and comes back with its workers must not see a name again.
+        worker_id = f"{vm.vm_id}-{self._epoch}-{self._ordered}"
         self._add_worker(vm, Worker(worker_id, vm.vm_id, WorkerState.WARMING, self._now, self._now))
         self.fleet.index(vm, self._now)
         self._out.append(Warm(vm.vm_id, worker_id, self._now, why))
@@ -440,7 +442,7 @@ class Pool:
         settings = self.settings
         whose = f"{worker.vm_id}#{worker.worker_id}"
         if worker.state is WorkerState.WARMING:
-            self.timers.set(worker.since + settings.warmup_timeout_s, Timer.WARMUP, whose)
+            self.timers.set(self._now + settings.warmup_timeout_s, Timer.WARMUP, whose)
         elif worker.state is WorkerState.RETIRING:
             self.timers.set(self._now + settings.warmup_timeout_s, Timer.RETIRE, whose)
         elif worker.state is WorkerState.IDLE:
@@ -570,10 +572,8 @@ class Pool:
         worker = Worker(worker_id, vm.vm_id, report.state, self._now, self._now, report.bot_id)
         self._add_worker(vm, worker)
         self._keep_worker(worker)
-        if report.state is WorkerState.BUSY:
-            bot = self.bots.get(report.bot_id)
-            if not bot or not bot.is_on_vm or (bot.attempt, bot.worker_id) != (report.attempt, worker_id):
-                self._supersede(vm.vm_id, worker_id, report.bot_id, report.attempt)
+        if report.state is WorkerState.BUSY:  # the worker of a bot that counts is never unknown
+            self._supersede(vm.vm_id, worker_id, report.bot_id, report.attempt)
 
     def _on_drain_requested(self, event: DrainRequested) -> None:
         vm = self.fleet.get(event.vm_id)
@@ -584,9 +584,7 @@ class Pool:
             self._touch(vm)
 
     def _vm_silent(self, vm_id: str) -> None:
-        vm = self.fleet.get(vm_id)
-        if vm is None or vm.silent or vm.lost:
-            return
+        vm = self.fleet.vms[vm_id]  # every VM has one such timer from its first or next heartbeat until it is silent
         silent_at = vm.last_seen + self.settings.heartbeat_timeout_s
         if self._now < silent_at:
             self.timers.set(silent_at, Timer.VM_SILENT, vm_id)

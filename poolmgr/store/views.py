@@ -1,6 +1,5 @@
 """What people and programs ask about (bots, VMs, rejected jobs, the status stream) and their ways in."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Final, NamedTuple
 
@@ -164,7 +163,6 @@ class Views:
         """Status changes as they happen, of one bot or of all. Runs until its caller stops it."""
         while True:
             answer: Any = await self._redis.xread({self._keys.status: after}, count=500, block=1000)
-            raise_if_cancelled()
             for entry in entries_of(answer):
                 after = entry.entry_id.decode()
                 fields = record.text_fields(entry.fields)
@@ -174,15 +172,6 @@ class Views:
     async def leads(self) -> bool:
         """True if some manager leads at the moment."""
         return bool(await self._redis.exists(self._keys.leader))
-
-
-def raise_if_cancelled() -> None:
-    """For loops around calls to Redis: those send within asyncio.wait_for, which up to Python 3.11 loses a cancellation
-    that comes as the sending is done (bpo-42130). Raises: asyncio.CancelledError.
-    """
-    task = asyncio.current_task()
-    if task and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], alive: int) -> VmView:

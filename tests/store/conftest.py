@@ -1,4 +1,4 @@
-"""A ledger on a real Redis, and a leak check: after every test here, each key has an owner and, if it should, an end."""
+"""A ledger on a real Redis, and a leak check: after every test here, each key is one that keys.py documents."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path

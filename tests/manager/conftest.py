@@ -1,0 +1,154 @@
+"""The manager as a process of its own, on a real Redis, with simulated agents."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.stage import free_ports
+from poolmgr.store.keys import Keys
+from poolmgr.store.views import Views
+from runtime.redis import connect
+from tests.conftest import RedisServer
+from tests.simulated import Meetings, SimulatedAgent
+from tests.waiting import wait_until
+from wire.settings import RedisSettings
+
+
+class Manager:
+    """`poolmgr serve` with small times, to be started, killed and started again."""
+
+    def __init__(self, url: str, prefix: str, folder: Path, **settings: str) -> None:
+        api, metrics = free_ports(2)
+        self.api = f"http://127.0.0.1:{api}"
+        self.metrics = f"http://127.0.0.1:{metrics}/metrics"
+        self._log = (folder / f"manager-{api}.log").open("ab")
+        self._environment = {
+            **os.environ,
+            "POOLMGR_REDIS__URL": url,
+            "POOLMGR_REDIS__PREFIX": prefix,
+            "POOLMGR_POOL__MIN_IDLE": "3",
+            "POOLMGR_POOL__MAX_WORKERS": "8",
+            "POOLMGR_POOL__HEARTBEAT_TIMEOUT_S": "5",
+            "POOLMGR_WORKER__HEARTBEAT_S": "0.2",
+            "POOLMGR_POOL__CLAIM_TIMEOUT_S": "2",
+            "POOLMGR_API__LISTEN": f"127.0.0.1:{api}",
+            "POOLMGR_METRICS__LISTEN": f"127.0.0.1:{metrics}",
+            "POOLMGR_LEASE__TTL_S": "1",
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Manager":
+        command = (sys.executable, "-m", "poolmgr", "serve")
+        self.process = subprocess.Popen(
+            command, env=self._environment, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+        )
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def wait(self, timeout_s: float = 10.0) -> int:
+        assert self.process
+        return self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone. Nothing happens when it runs no longer."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        self._log.close()
+
+
+class Scene:
+    """A Redis, a manager, agents, and an outside view of what became of each job."""
+
+    def __init__(self, url: str, prefix: str, folder: Path) -> None:
+        self.redis: Any = connect(RedisSettings(url=url))
+        self.url = url
+        self.prefix = prefix
+        self.keys = Keys(prefix)
+        self.views = Views(self.redis, self.keys)
+        self.meetings = Meetings()
+        self._folder = folder
+        self._managers: list[Manager] = []
+
+    def manager(self, **settings: str) -> Manager:
+        manager = Manager(self.url, self.prefix, self._folder, **settings)
+        self._managers.append(manager)
+        return manager.start()
+
+    def agent(self, vm_id: str, *, stay_s: float | None = None, room: int = 100) -> SimulatedAgent:
+        return SimulatedAgent(self.redis, self.prefix, vm_id, self.meetings, stay_s=stay_s, room=room)
+
+    async def push(self, bot_id: str, **fields: object) -> None:
+        job = {"meeting_link": "http://127.0.0.1:8090/r/test", "bot_id": bot_id, **fields}
+        await self.redis.lpush(self.keys.jobs, json.dumps(job))
+
+    async def record(self, bot_id: str) -> dict[str, str]:
+        return await self.views.bot(bot_id) or {}
+
+    async def state(self, bot_id: str) -> str:
+        return (await self.record(bot_id)).get("state", "")
+
+    async def until_state(self, bot_id: str, *states: str, timeout_s: float = 20.0) -> None:
+        async def reached() -> bool:
+            return await self.state(bot_id) in states
+
+        await wait_until(reached, timeout_s)
+
+    async def until_all(self, bot_ids: list[str], *states: str, timeout_s: float = 30.0) -> None:
+        for bot_id in bot_ids:
+            await self.until_state(bot_id, *states, timeout_s=timeout_s)
+
+    async def until_led(self) -> None:
+        """Until a manager leads, which is after its HTTP answers and its signals are caught."""
+        await wait_until(self.views.leads)
+
+    async def assignments(self) -> list[str]:
+        """The bots in the order in which they were assigned."""
+        entries: Any = await self.redis.xrange(self.keys.status)
+        return [fields[b"bot_id"].decode() for _, fields in entries if fields[b"state"] == b"assigned"]
+
+    async def story(self, bot_id: str) -> list[str]:
+        entries: Any = await self.redis.xrange(self.keys.status)
+        return [fields[b"state"].decode() for _, fields in entries if fields[b"bot_id"].decode() == bot_id]
+
+    async def close(self) -> None:
+        for manager in self._managers:
+            manager.close()
+        await self.redis.aclose()
+
+
+@pytest.fixture
+async def scene(redis_server: str, prefix: str, tmp_path: Path) -> AsyncGenerator[Scene]:
+    scene = Scene(redis_server, prefix, tmp_path)
+    yield scene
+    await scene.close()
+
+
+@pytest.fixture
+async def durable_scene(own_redis: RedisServer, prefix: str, tmp_path: Path) -> AsyncGenerator[Scene]:
+    """With a Redis of its own, which can be stopped and started."""
+    scene = Scene(own_redis.url, prefix, tmp_path)
+    yield scene
+    await scene.close()
+
+
+@pytest.fixture
+def seed() -> int:
+    """Chooses the random moments of a fault test; POOLMGR_SEED repeats a failure, and it is printed with one."""
+    seed = int(os.environ.get("POOLMGR_SEED", "1"))
+    print(f"POOLMGR_SEED={seed}")
+    return seed

@@ -1,0 +1,329 @@
+"""The manager's straight way and the ordinary faults, seen from outside: from Redis, HTTP and the agents."""
+
+import asyncio
+import json
+import random
+import signal
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+
+from poolmgr.core.events import DrainRequested, LeaveRequested
+from tests.conftest import RedisServer
+from tests.manager.conftest import Scene
+from tests.waiting import wait_until
+from wire.vocabulary import Reason, WorkerState
+
+
+async def get(url: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
+
+
+async def test_each_of_twenty_jobs_is_in_its_meeting_exactly_once_and_the_pool_is_back(scene: Scene) -> None:
+    scene.manager()
+    async with scene.agent("vm-a", stay_s=0.3).running() as a, scene.agent("vm-b", stay_s=0.3).running() as b:
+        await wait_until(lambda: a.idle == b.idle == 3)
+        bots = [f"bot-{number}" for number in range(20)]
+        for bot_id in bots:
+            await scene.push(bot_id)
+        await scene.until_all(bots, "stopped")
+        assert scene.meetings.entries == dict.fromkeys(bots, 1)
+        assert not scene.meetings.doubles
+        await wait_until(lambda: a.idle == b.idle == 3)
+        assert max(a.most_workers, b.most_workers) <= 8
+        way = ["queued", "assigned", "joining", "in_meeting", "stopped"]
+        assert [await scene.story(bot_id) for bot_id in bots] == [way] * 20
+
+
+async def test_jobs_wait_in_order_of_priority_and_arrival(scene: Scene) -> None:
+    scene.manager()
+    await scene.push("first")
+    await scene.push("second")
+    await scene.push("urgent", priority=5)
+    await scene.until_all(["first", "second", "urgent"], "queued")
+    async with scene.agent("vm-a", room=3).running():
+        await scene.until_all(["first", "second", "urgent"], "in_meeting")
+    times = [(await scene.record(bot_id))["assigned_at"] for bot_id in ("urgent", "first", "second")]
+    assert times == sorted(times)
+    orders = [entry for entry in await scene.assignments() if entry in ("urgent", "first", "second")]
+    assert orders == ["urgent", "first", "second"]
+
+
+async def test_fifty_bad_jobs_among_good_ones_are_named_and_disturb_nobody(scene: Scene) -> None:
+    scene.manager()
+    link = "http://127.0.0.1:8090/r/test"
+    bad: list[bytes | str] = [
+        "", "nonsense", "[]", "1", '"text"', "null", "{", '{"meeting_link":1}', "{}", b"\xff\xfe", b"\x00",
+        json.dumps({"meeting_link": "http://evil.example/r/x"}), json.dumps({"meeting_link": "javascript:alert(1)"}),
+        json.dumps({"meeting_link": "http://user:pass@127.0.0.1:8090/r/x"}),
+        json.dumps({"meeting_link": link, "join_at": "soon"}), json.dumps({"meeting_link": link, "priority": "high"}),
+        json.dumps({"meeting_link": link, "bot_id": "../../etc"}), json.dumps({"meeting_link": link, "bot_name": ""}),
+        json.dumps({"meeting_link": link, "filler": "x" * 300_000}), "[" * 100_000,
+        json.dumps({"meeting_link": "https://meet.google.com.evil.example/abc-defg-hij"}),
+        '{"meeting_link":"' + link + '","bot_name":"a","bot_name":"b"}',
+        '{"meeting_link":"' + link + '","priority":NaN}',
+        '{"meeting_link":"' + link + '","user_id":"\\ud800"}', json.dumps({"meeting_link": link + "/../../x"}),
+    ]  # fmt: skip
+    async with scene.agent("vm-a", stay_s=0.1).running():
+        good = [f"good-{number}" for number in range(10)]
+        for number, payload in enumerate(bad * 2):
+            await scene.redis.lpush(scene.keys.jobs, payload)
+            if number % 5 == 0:
+                await scene.push(good[number // 5])
+        await scene.until_all(good, "stopped")
+        dead = await scene.views.dead(most=100)
+        assert len(dead) == len(bad) * 2
+        assert all(job.reason and job.detail for job in dead)
+        assert await scene.redis.llen(scene.keys.taken) == 0
+
+
+async def test_a_job_handed_in_twice_joins_once(scene: Scene) -> None:
+    scene.manager()
+    async with scene.agent("vm-a", stay_s=0.1).running():
+        for _ in range(3):
+            await scene.push("same")
+        await scene.push("one", deduplication_key="k")
+        await scene.push("two", deduplication_key="k")
+        await scene.until_all(["same", "one"], "stopped")
+        await scene.push("same")
+        await wait_until(lambda: scene.redis.xlen(scene.keys.dead))
+        reasons = await wait_until(lambda: _reasons(scene, 4))
+    assert reasons == ["duplicate_bot_id", "duplicate_bot_id", "duplicate_bot_id", "duplicate_key"]
+    assert scene.meetings.entries == {"same": 1, "one": 1}
+
+
+async def _reasons(scene: Scene, count: int) -> list[str]:
+    dead = await scene.views.dead(most=100)
+    return sorted(job.reason for job in dead) if len(dead) == count else []
+
+
+async def test_a_scheduled_bot_has_its_browser_reserved_and_joins_at_its_time(scene: Scene) -> None:
+    scene.manager(POOLMGR_POOL__RESERVE_AHEAD_S="1.5")
+    async with scene.agent("vm-a").running() as agent:
+        await wait_until(lambda: agent.idle == 3)
+        join_at = datetime.now(UTC) + timedelta(seconds=3)
+        await scene.push("later", join_at=join_at.isoformat())
+        await scene.push("late", join_at="2020-01-01T00:00:00Z")
+        await scene.until_state("late", "in_meeting")
+        assert await scene.state("later") == "scheduled"
+        assert (await scene.record("later"))["status"] == "Scheduled"
+
+        async def reserved() -> bool:
+            return sum(vm.workers["reserved"] for vm in await scene.views.fleet()) == 1
+
+        await wait_until(reserved)
+        await wait_until(lambda: agent.idle == 4)  # three beside the one that is put aside
+        await scene.until_state("later", "in_meeting")
+        assigned_at = datetime.fromisoformat((await scene.record("later"))["assigned_at"])
+        assert timedelta(0) <= assigned_at - join_at < timedelta(seconds=1)
+
+
+async def test_a_bot_can_be_sent_away_in_every_state(scene: Scene) -> None:
+    scene.manager()
+    far = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    await scene.push("queued")
+    await scene.push("scheduled", join_at=far)
+    await scene.until_state("queued", "queued")
+    await scene.until_state("scheduled", "scheduled")
+    for bot_id in ("queued", "scheduled"):
+        await scene.views.request(LeaveRequested(bot_id))
+    await scene.until_all(["queued", "scheduled"], "stopped")
+    async with scene.agent("vm-a").running():
+        await scene.push("inside")
+        await scene.until_state("inside", "in_meeting")
+        await scene.views.request(LeaveRequested("inside"))
+        await scene.until_state("inside", "stopped")
+    assert {(await scene.record(bot))["status_reason"] for bot in ("queued", "scheduled", "inside")} == {
+        "user_requested"
+    }
+    assert set(scene.meetings.entries) == {"inside"}
+
+
+async def test_a_drained_vm_lets_its_meeting_end_and_gets_nothing_new(scene: Scene) -> None:
+    scene.manager()
+    async with scene.agent("vm-a").running() as a:
+        await scene.push("inside")
+        await scene.until_state("inside", "in_meeting")
+        await scene.views.request(DrainRequested("vm-a"))
+        await wait_until(lambda: list(a.workers) == [worker for worker, report in a.workers.items() if report.bot_id])
+        await scene.push("waiting")
+        await scene.until_state("waiting", "queued")
+        assert "inside" in scene.meetings.inside
+        async with scene.agent("vm-b").running():
+            await scene.until_state("waiting", "in_meeting")
+        (busy,) = a.workers
+        await a.end(busy, Reason.MEETING_ENDED)
+        await scene.until_state("inside", "stopped")
+        assert not a.workers
+        await scene.views.request(DrainRequested("vm-a", draining=False))
+        await wait_until(lambda: a.idle == 3)
+
+
+async def test_surplus_goes_after_its_ttl_and_old_workers_are_replaced_first(scene: Scene) -> None:
+    scene.manager(POOLMGR_POOL__IDLE_TTL_S="1", POOLMGR_POOL__MAX_AGE_S="2", POOLMGR_POOL__MIN_IDLE="2")
+    async with scene.agent("vm-a").running() as agent:
+        await wait_until(lambda: agent.idle == 2)
+        first = set(agent.workers)
+        fewest = agent.idle
+
+        def all_replaced() -> bool:
+            nonlocal fewest
+            fewest = min(fewest, agent.idle)
+            return not first & set(agent.workers) and agent.idle == 2
+
+        await wait_until(all_replaced)
+        assert fewest == 2, "a replacement has to be warm before the old worker goes"
+
+
+async def test_a_refused_job_goes_to_another_worker_and_ends_after_too_many_attempts(scene: Scene) -> None:
+    scene.manager()
+    async with scene.agent("vm-a").running() as agent:
+        await wait_until(lambda: agent.idle == 3)
+        agent.refuses = True
+        await scene.push("unlucky")
+        await scene.until_state("unlucky", "stopped")
+        record = await scene.record("unlucky")
+        assert (record["status"], record["status_reason"], record["attempt"]) == ("Error", "worker_lost", "3")
+        agent.refuses = False
+        await scene.push("lucky")
+        await scene.until_state("lucky", "in_meeting")
+
+
+async def test_failing_warmups_back_off(scene: Scene) -> None:
+    manager = scene.manager(POOLMGR_POOL__BACKOFF_S="0.5")
+    agent = scene.agent("vm-a")
+    agent.warms = False
+    await scene.until_led()
+    async with agent.running():
+
+        async def four_failed() -> bool:
+            return await _failed_warmups(manager.metrics) >= 4
+
+        await wait_until(four_failed)
+        assert await _failed_warmups(manager.metrics) < 12
+        agent.warms = True
+        await wait_until(lambda: agent.idle == 3)
+
+
+async def _failed_warmups(metrics: str) -> int:
+    lines = (await get(metrics))[1].splitlines()
+    counts = [float(line.split()[-1]) for line in lines if line.startswith("poolmgr_warmups_failed_total{")]
+    return int(sum(counts))
+
+
+async def test_a_cut_off_vm_is_lost_and_its_bot_that_was_never_admitted_is_sent_by_another(scene: Scene) -> None:
+    settings = {"POOLMGR_POOL__HEARTBEAT_TIMEOUT_S": "1", "POOLMGR_POOL__LOST_AFTER_S": "2"}
+    scene.manager(**settings)
+    async with scene.agent("vm-a").running() as a:
+        await scene.push("inside")
+        await scene.until_state("inside", "in_meeting")
+        (worker_id,) = [name for name, report in a.workers.items() if report.bot_id]
+    # The agent is dead: nobody beats any more. What it had in a meeting is over; nobody goes in twice.
+    scene.meetings.leave("inside")
+    await scene.until_state("inside", "stopped")
+    assert (await scene.record("inside"))["status_reason"] == "worker_lost"
+    async with scene.agent("vm-a").running() as again:
+        await wait_until(lambda: again.idle == 3)
+        assert worker_id not in again.workers
+
+
+async def test_health_readiness_and_metrics_answer(scene: Scene) -> None:
+    manager = scene.manager()
+
+    async def ready() -> bool:
+        try:
+            return (await get(f"{manager.api}/readyz"))[0] == 200
+        except aiohttp.ClientError:
+            return False
+
+    await wait_until(ready)
+    assert json.loads((await get(f"{manager.api}/healthz"))[1]) == {"status": "ok"}
+    async with scene.agent("vm-a").running() as agent:
+        await wait_until(lambda: agent.idle == 3)
+        await scene.push("one")
+        await scene.until_state("one", "in_meeting")
+        _, text = await get(manager.metrics)
+    for line in ('poolmgr_assignments_total{kind="warm_hit"} 1.0', 'poolmgr_bots{state="in_meeting"} 1.0'):
+        assert line in text
+
+
+async def test_sigterm_makes_durable_what_was_taken_and_the_next_manager_goes_on(scene: Scene) -> None:
+    manager = scene.manager()
+    async with scene.agent("vm-a", stay_s=0.2).running():
+        bots = [f"bot-{number}" for number in range(30)]
+        await scene.until_led()
+        for bot_id in bots[:20]:
+            await scene.push(bot_id)
+        manager.signal(signal.SIGTERM)
+        assert manager.wait() == 0
+        assert await scene.redis.llen(scene.keys.taken) == 0
+        assert await scene.redis.exists(scene.keys.leader) == 0
+        for bot_id in bots[20:]:
+            await scene.push(bot_id)
+        manager.start()
+        await scene.until_all(bots, "stopped")
+    assert scene.meetings.entries == dict.fromkeys(bots, 1)
+
+
+async def test_a_manager_killed_again_and_again_loses_and_doubles_nothing(scene: Scene, seed: int) -> None:
+    chance = random.Random(seed)
+    manager = scene.manager()
+    bots = [f"bot-{number}" for number in range(120)]
+    async with scene.agent("vm-a", stay_s=0.2).running() as a, scene.agent("vm-b", stay_s=0.2).running() as b:
+        for number, bot_id in enumerate(bots):
+            await scene.push(bot_id)
+            if number % 20 == 10:
+                await asyncio.sleep(chance.uniform(0.0, 0.3))
+                manager.kill()
+                manager.start()
+        await scene.until_all(bots, "stopped", timeout_s=60)
+        assert scene.meetings.entries == dict.fromkeys(bots, 1)
+        assert not scene.meetings.doubles
+        await wait_until(lambda: a.idle == b.idle == 3)
+        for bot_id in bots:
+            assert (await scene.story(bot_id)).count("stopped") == 1
+    assert await scene.redis.llen(scene.keys.taken) == 0
+
+
+async def test_a_standby_takes_over_from_a_killed_leader_and_a_frozen_one_does_no_harm(scene: Scene) -> None:
+    first = scene.manager()
+    await scene.until_led()
+    second = scene.manager()
+    async with scene.agent("vm-a", stay_s=0.2).running() as agent:
+        await scene.push("one")
+        await scene.until_state("one", "stopped")
+        first.signal(signal.SIGSTOP)
+        await scene.push("two")
+        await scene.until_state("two", "stopped", timeout_s=5)
+        first.signal(signal.SIGCONT)
+        assert first.wait() == 3, "a leader that was replaced has to go"
+        await scene.push("three")
+        await scene.until_state("three", "stopped")
+        assert scene.meetings.entries == {"one": 1, "two": 1, "three": 1}
+        await wait_until(lambda: agent.idle == 3)
+    second.signal(signal.SIGTERM)
+    assert second.wait() == 0
+
+
+async def test_a_redis_that_dies_and_returns_ends_nothing(durable_scene: Scene, own_redis: RedisServer) -> None:
+    scene = durable_scene
+    manager = scene.manager()
+    async with scene.agent("vm-a").running() as agent:
+        await scene.push("inside")
+        await scene.until_state("inside", "in_meeting")
+    inside = dict(agent.workers)
+    own_redis.stop()
+    own_redis.start()
+    await scene.redis.connection_pool.disconnect()
+    survivor = scene.agent("vm-a")
+    survivor.workers = inside
+    async with survivor.running():
+        await scene.push("after")
+        await scene.until_state("after", "in_meeting")
+        assert await scene.state("inside") == "in_meeting"
+        await wait_until(lambda: survivor.idle == 3)
+        assert sum(report.state is WorkerState.BUSY for report in survivor.workers.values()) == 2
+    assert scene.meetings.entries == {"inside": 1, "after": 1}
+    manager.signal(signal.SIGTERM)
+    assert manager.wait() == 0
