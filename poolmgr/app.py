@@ -7,7 +7,6 @@ term ends and the next one rebuilds the pool from Redis: there is one way back f
 import asyncio
 import socket
 import uuid
-from functools import partial
 
 import structlog
 from aiohttp import web
@@ -35,7 +34,7 @@ from poolmgr.store.lease import Lease
 from poolmgr.store.ledger import DisagreementError, Ledger, Rejected
 from poolmgr.store.scripts import load_scripts
 from poolmgr.store.snapshot import load_bots, load_vms
-from poolmgr.store.upkeep import forget_ended
+from poolmgr.store.upkeep import Upkeep
 from runtime.redis import UNAVAILABLE, address, connect
 from runtime.waiting import backoff, pause
 from wire.settings import Settings
@@ -116,6 +115,7 @@ class Manager:
         ledger = Ledger(redis, keys, settings.retention, epoch)
         desk = Desk(pool, ledger, clock, self._on_durable)
         desk.begin(pool.restore(bots, vms, clock.steady()))
+        upkeep = Upkeep(redis, keys, settings.retention)
         jobs = Jobs(redis, keys)
         intake = Intake(jobs, desk, ledger, clock, settings.meetings.room_hosts, self._on_rejected)
         self.metrics.leader.set(1)
@@ -130,9 +130,7 @@ class Manager:
                 group.create_task(follow_events(events, desk, self.metrics.heartbeats.inc), name="events"),
                 group.create_task(follow_requests(control, desk), name="control"),
                 group.create_task(watch_deadlines(desk, clock), name="schedule"),
-                group.create_task(
-                    reap(events, partial(forget_ended, redis, keys), clock, settings.retention), name="reaper"
-                ),
+                group.create_task(reap(pool, events, upkeep, clock, settings.retention), name="reaper"),
                 group.create_task(self._watch_backlog(jobs), name="backlog"),
             ]
             await intake.run(stop)  # its last batch is durable when it returns

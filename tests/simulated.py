@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import worker
+from poolmgr.store.inbox import entries_of
 from wire import codec
 from wire.keys import WireKeys
 from wire.messages import (
@@ -99,12 +100,10 @@ class SimulatedAgent:
     async def _obey(self) -> None:
         key, after = self._keys.commands(self.vm_id), b"0"
         while True:
-            answer: Any = await self._redis.xread({key: after}, block=100)
-            for _, entries in answer or []:
-                for entry_id, fields in entries:
-                    after = entry_id
-                    await self._carry_out(codec.decode_command(fields[codec.FIELD.encode()]))
-                    await self._redis.xdel(key, entry_id)
+            for entry in entries_of(await self._redis.xread({key: after}, block=100)):
+                after = entry.entry_id
+                await self._carry_out(codec.decode_command(entry.fields[codec.FIELD.encode()]))
+                await self._redis.xdel(key, entry.entry_id)
 
     async def _carry_out(self, command: Any) -> None:
         now = time.time()

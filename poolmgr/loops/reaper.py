@@ -1,23 +1,21 @@
-"""Once a minute, gives an end to what has none of its own: read events, and index entries of expired bots."""
+"""Once a minute: what is in use is kept, what is not gets its end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
+from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
 from poolmgr.store.inbox import Stream
+from poolmgr.store.upkeep import Upkeep
 from wire.settings import RetentionSettings
 
 _EVERY_S = 60.0
 
 
-async def reap(
-    events: Stream,
-    forget_ended: Callable[[float], Awaitable[int]],
-    clock: Clock,
-    retention: RetentionSettings,
-) -> None:
+async def reap(pool: Pool, events: Stream, upkeep: Upkeep, clock: Clock, retention: RetentionSettings) -> None:
     """Until cancelled."""
     while True:
-        await events.trim(clock.wall() - retention.events_s)
-        await forget_ended(clock.wall() - retention.bot_s)
+        now = clock.wall()
+        await upkeep.renew(vm.vm_id for vm in pool.fleet if not vm.lost)
+        await upkeep.forget_ended(now)
+        await events.trim(now - retention.events_s)
         await asyncio.sleep(_EVERY_S)

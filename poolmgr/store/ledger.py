@@ -32,8 +32,8 @@ from wire import codec, messages
 from wire.settings import RetentionSettings
 from wire.vocabulary import Reason
 
-_COMMANDS_LIFE_S: Final = 86400
-"""The end of a command stream whose VM is neither heard of nor spoken to. The agent renews it with its heartbeats."""
+_VM_LIFE_S: Final = 86400
+"""The end of a VM's keys when nobody speaks to it, is heard of it, or leads. Renewed by agent and reaper until then."""
 
 _MUST_SUCCEED: Final = (Accept, Assign)
 """When Redis answers 0 to one of these, what the pool believes is not what Redis holds."""
@@ -118,18 +118,14 @@ class Ledger:
                 keys = (k.bot(join.bot_id), k.workers(decision.vm_id), k.commands(decision.vm_id), k.status)
                 worker = record.worker_record(decision, at)
                 arguments = (join.bot_id, join.attempt, join.worker_id, worker, codec.encode(join), record.iso(at))
-                tail = (keep, _COMMANDS_LIFE_S)
+                tail = (keep, _VM_LIFE_S)
                 return "assign", keys, (*arguments, *tail, *_flat(record.assigned(decision, at)))
             case Move():
                 return self._move(decision.bot_id, decision.attempt, decision.at, record.moved(decision))
             case Enqueue():
                 return self._move(decision.bot_id, decision.attempt, at, record.enqueued(decision))
             case NoteVitals():
-                fields: record.Fields = {
-                    "participants": decision.participants,
-                    "audio_packets_received": decision.audio_packets,
-                }
-                return "note", (k.bot(decision.bot_id),), (decision.attempt, *_flat(fields))
+                return "note", (k.bot(decision.bot_id),), (decision.attempt, *_flat(record.vitals(decision)))
             case Revoke():
                 return "revoke", (k.bot(decision.bot_id),), (decision.attempt,)
             case End():
@@ -151,27 +147,30 @@ class Ledger:
             case Ask(worker_id=worker_id, bot_id=bot_id, attempt=attempt, reason=reason):
                 message = codec.encode(messages.Leave(worker_id, bot_id, attempt, reason))
                 mark = int(reason is not Reason.SUPERSEDED)
-                return "ask", (k.bot(bot_id), k.commands(vm_id)), (attempt, message, _COMMANDS_LIFE_S, mark)
+                return "ask", (k.bot(bot_id), k.commands(vm_id)), (attempt, message, _VM_LIFE_S, mark)
             case Warm() | Retire():
                 kind = messages.Warm if isinstance(decision, Warm) else messages.Retire
                 message = codec.encode(kind(decision.worker_id))
                 worker = record.worker_record(decision, at)
-                return "order", order_keys, (decision.worker_id, worker, message, _COMMANDS_LIFE_S)
+                return "order", order_keys, (decision.worker_id, worker, message, _VM_LIFE_S)
             case KeepWorker():
                 worker = record.worker_record(decision, at)
-                return "order", order_keys, (decision.worker_id, worker, "", _COMMANDS_LIFE_S)
+                return "order", order_keys, (decision.worker_id, worker, "", _VM_LIFE_S)
             case ForgetWorker():
-                return "order", order_keys, (decision.worker_id, "", "", _COMMANDS_LIFE_S)
+                return "order", order_keys, (decision.worker_id, "", "", _VM_LIFE_S)
             case KeepVm():
-                life_s = int(self._retention.vm_s) if decision.lost else 0
                 facts: record.Fields = {
                     "session": decision.session,
                     "draining": int(decision.draining),
                     "lost": int(decision.lost),
                     "at": record.iso(at),
                 }
-                return "keep_vm", (k.vm(vm_id), k.workers(vm_id), k.vms), (vm_id, life_s, *_flat(facts))
-            case ForgetVm():
+                return (
+                    "keep_vm",
+                    (k.vm(vm_id), k.workers(vm_id), k.vms),
+                    (vm_id, int(self._retention.vm_s), int(decision.lost), *_flat(facts)),
+                )
+            case _:  # ForgetVm
                 return "forget_vm", (k.vm(vm_id), k.workers(vm_id), k.commands(vm_id), k.vms), (vm_id,)
 
     def _move(

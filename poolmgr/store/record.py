@@ -174,7 +174,7 @@ def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> b
             record = WorkerRecord(WorkerState.WARMING, decision.since, decision.since)
         case Retire():
             record = WorkerRecord(WorkerState.RETIRING, decision.since)
-        case Assign():
+        case _:  # Assign
             record = WorkerRecord(WorkerState.BUSY, at, decision.born, decision.join.bot_id)
     return msgspec.json.encode(record)
 

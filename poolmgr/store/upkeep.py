@@ -1,13 +1,36 @@
-"""Gives an end to what Redis does not end by itself: the index entries of bots whose records have expired."""
+"""Puts off the end of keys that are in use, and drops from the indexes what has expired."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from poolmgr.store.keys import Keys
+from wire.settings import RetentionSettings
+
+_STREAM_LIFE_S: Final = 604800  # as in lua/_fence.lua
 
 
-async def forget_ended(redis: Redis, keys: Keys, before: float) -> int:
-    """Drop from the index the bots that ended before `before` (epoch seconds). Returns how many."""
-    client: Any = redis
-    return int(await client.zremrangebyscore(keys.ended, "-inf", before))
+class Upkeep:
+    """To be called by the leader now and then; every call may be repeated."""
+
+    def __init__(self, redis: Redis, keys: Keys, retention: RetentionSettings) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+        self._retention = retention
+
+    async def renew(self, vm_ids: Iterable[str]) -> None:
+        """Put off the end of the keys of these VMs, which are in use, and of the streams that this leader reads."""
+        life_s = int(self._retention.vm_s)
+        pipeline = self._redis.pipeline(transaction=False)
+        for vm_id in vm_ids:
+            pipeline.expire(self._keys.vm(vm_id), life_s)
+            pipeline.expire(self._keys.workers(vm_id), life_s)
+        pipeline.expire(self._keys.vms, life_s)
+        pipeline.expire(self._keys.events, _STREAM_LIFE_S)
+        pipeline.expire(self._keys.control, _STREAM_LIFE_S)
+        await pipeline.execute()
+
+    async def forget_ended(self, now: float) -> int:
+        """Drop from the index the bots whose records have expired by `now` (epoch seconds). Returns how many."""
+        return int(await self._redis.zremrangebyscore(self._keys.ended, "-inf", now - self._retention.bot_s))

@@ -1,4 +1,4 @@
-"""A ledger on a real Redis, and a leak check: after every test here, each key is one that keys.py documents."""
+"""A ledger on a real Redis, and a leak check after every test: each key is documented and has an end."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
@@ -12,6 +12,9 @@ from poolmgr.store.keys import KEY_DOCS, Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 from wire.settings import RetentionSettings
+
+_CLIENTS = {"jobs", "jobs:taken", "bots:live"}
+"""Keys that last as long as something is in them: jobs that nobody took, bots that have not ended."""
 
 NOW = 1_800_000_000.0
 
@@ -27,7 +30,7 @@ async def redis(redis_server: str) -> AsyncGenerator[Any]:
 @pytest.fixture
 async def keys(redis: Any, prefix: str) -> AsyncGenerator[Keys]:
     keys = Keys(prefix)
-    await redis.set(keys.epoch, 1)
+    await redis.set(keys.epoch, 1, ex=60)
     yield keys
     await _check_every_key_has_an_owner(redis, prefix)
 
@@ -51,6 +54,10 @@ def claim(redis: Any, keys: Keys) -> Callable[[str, int, str], Awaitable[int]]:
 async def _check_every_key_has_an_owner(redis: Any, prefix: str) -> None:
     documented = [doc.name.split(":") for doc in KEY_DOCS]
     async for raw in redis.scan_iter(match=f"{prefix}:*"):
+        name = raw.decode().removeprefix(f"{prefix}:")
+        has_end = await redis.ttl(raw) > 0
+        in_use = name in _CLIENTS or (name.startswith("bot:") and await redis.hget(raw, "state") != b"stopped")
+        assert has_end or in_use, f"{raw!r} has no end"
         parts = raw.decode().removeprefix(f"{prefix}:").split(":")
         assert any(_matches(parts, names) for names in documented), f"no owner is documented for {raw!r}"
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from redis.exceptions import ResponseError
 
 from poolmgr.core.decisions import (
     Accept,
@@ -75,9 +76,7 @@ async def test_an_accepted_job_is_a_bot_and_no_longer_a_taken_job(redis: Any, ke
     assert await story(redis, keys) == ["queued"]
 
 
-async def test_the_record_has_every_field_of_the_design_from_the_start(
-    redis: Any, keys: Keys, ledger: Ledger
-) -> None:
+async def test_the_record_has_every_field_of_the_design_from_the_start(redis: Any, keys: Keys, ledger: Ledger) -> None:
     await ledger.apply([accept()], NOW)
     promised = (
         "bot_id meeting_url user_id calendar_event_id status status_reason created_at assigned_at joining_at "
@@ -165,9 +164,7 @@ async def test_an_ended_bot_has_an_end_of_life_and_never_changes_again(redis: An
 
 
 async def test_news_of_an_earlier_attempt_changes_nothing(redis: Any, keys: Keys, ledger: Ledger) -> None:
-    await ledger.apply(
-        [accept(), assign(), Enqueue("b1", 1, Why.REFUSED), assign(attempt=2, worker_id="w2")], NOW
-    )
+    await ledger.apply([accept(), assign(), Enqueue("b1", 1, Why.REFUSED), assign(attempt=2, worker_id="w2")], NOW)
     before = await bot(redis, keys)
     await ledger.apply([Move("b1", 1, BotState.IN_MEETING, NOW), NoteVitals("b1", 1, NOW, 5, 5)], NOW)
     assert await bot(redis, keys) == before
@@ -225,14 +222,14 @@ async def test_sending_away_a_stale_attempt_is_no_wish_of_the_bots_owner(
     assert await redis.exists(keys.bot("unknown")) == 0
 
 
-async def test_a_lost_vm_has_an_end_and_one_that_is_back_has_none(redis: Any, keys: Keys, ledger: Ledger) -> None:
+async def test_a_vm_is_kept_lost_found_again_and_forgotten(redis: Any, keys: Keys, ledger: Ledger) -> None:
     await ledger.apply([KeepVm("vm1", "s", draining=True, lost=False), Warm("vm1", "w1", NOW, Why.JOBS_WAIT)], NOW)
-    assert await redis.ttl(keys.vm("vm1")) == -1
+    assert await redis.hlen(keys.workers("vm1")) == 1
     await ledger.apply([KeepVm("vm1", "s", draining=True, lost=True)], NOW)
-    assert await redis.ttl(keys.vm("vm1")) > 0
+    assert await redis.hget(keys.vm("vm1"), "lost") == b"1"
     assert await redis.exists(keys.workers("vm1")) == 0
     await ledger.apply([KeepVm("vm1", "s2", draining=True, lost=False)], NOW)
-    assert await redis.ttl(keys.vm("vm1")) == -1
+    assert await redis.hget(keys.vm("vm1"), "lost") == b"0"
     await ledger.apply([ForgetVm("vm1")], NOW)
     assert [key async for key in redis.scan_iter(match=f"{keys.prefix}:vm*")] == []
 
@@ -306,13 +303,18 @@ async def test_after_a_script_flush_the_pool_is_to_be_rebuilt(redis: Any, keys: 
         await ledger.apply([accept()], NOW)
 
 
+async def test_an_error_that_redis_answers_is_not_passed_over(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await redis.set(keys.live, "no sorted set", ex=60)
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await ledger.apply([accept()], NOW)
+    await redis.delete(keys.bot("b1"))
+
+
 async def test_nothing_to_apply_is_nothing_to_do(ledger: Ledger) -> None:
     assert await ledger.apply([], NOW) == []
 
 
-async def test_a_taken_job_is_in_one_list_or_the_other_and_left_overs_come_oldest_first(
-    redis: Any, keys: Keys
-) -> None:
+async def test_a_taken_job_is_in_one_list_or_the_other_and_left_overs_come_oldest_first(redis: Any, keys: Keys) -> None:
     jobs = Jobs(redis, keys)
     for number in range(5):
         await redis.lpush(keys.jobs, number)
@@ -321,6 +323,9 @@ async def test_a_taken_job_is_in_one_list_or_the_other_and_left_overs_come_oldes
     assert await jobs.backlog() == 2
     assert await jobs.take(300, 1.0) == [b"3", b"4"]
     assert await jobs.take(300, 0.01) == []
+    await redis.lpush(keys.jobs, "alone")
+    assert await jobs.take(300, 1.0) == [b"alone"]
+    await redis.delete(keys.taken)
 
 
 async def test_ids_and_keys_in_use_are_known(redis: Any, keys: Keys, ledger: Ledger) -> None:

@@ -4,6 +4,9 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return redis.error_reply('STALE_EPOCH another manager leads')
 end
 
+-- A stream that nobody writes to any more ends a week later.
+local STREAM_LIFE_S = 604800
+
 -- The one place where a status change becomes visible: the bot's hash and the status stream together.
 local function announce(bot_key, status_key, keep, bot_id, at, fields)
   redis.call('HSET', bot_key, unpack(fields))
@@ -11,6 +14,7 @@ local function announce(bot_key, status_key, keep, bot_id, at, fields)
   redis.call('XADD', status_key, 'MAXLEN', '~', keep, '*', 'bot_id', bot_id, 'state', seen[1] or '',
     'status', seen[2] or '', 'reason', seen[3] or '', 'attempt', seen[4] or '0', 'vm_id', seen[5] or '',
     'worker_id', seen[6] or '', 'at', at)
+  redis.call('EXPIRE', status_key, STREAM_LIFE_S)
 end
 
 -- The fields of a script's call from ARGV[first] on.

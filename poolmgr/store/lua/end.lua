@@ -7,4 +7,5 @@ announce(KEYS[2], KEYS[3], ARGV[4], ARGV[2], ARGV[3], rest(7))
 redis.call('EXPIRE', KEYS[2], ARGV[6])
 redis.call('ZREM', KEYS[4], ARGV[2])
 redis.call('ZADD', KEYS[5], ARGV[5], ARGV[2])
+redis.call('EXPIRE', KEYS[5], ARGV[6])
 return 1

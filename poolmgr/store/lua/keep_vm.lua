@@ -1,11 +1,8 @@
--- What is known of a VM. A lost one has an end, a live one has none.
--- KEYS: epoch, vm, workers, vms. ARGV: epoch, vm_id, life in s (0: no end), then field value pairs.
-redis.call('HSET', KEYS[2], unpack(rest(4)))
+-- What is known of a VM. All of it ends, unless the leader renews it, which it does for those that are not lost.
+-- KEYS: epoch, vm, workers, vms. ARGV: epoch, vm_id, life in s, '1' if it is lost, then field value pairs.
+redis.call('HSET', KEYS[2], unpack(rest(5)))
 redis.call('SADD', KEYS[4], ARGV[2])
-if ARGV[3] == '0' then
-  redis.call('PERSIST', KEYS[2])
-else
-  redis.call('EXPIRE', KEYS[2], ARGV[3])
-  redis.call('DEL', KEYS[3])
-end
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+redis.call('EXPIRE', KEYS[4], ARGV[3])
+if ARGV[4] == '1' then redis.call('DEL', KEYS[3]) end
 return 1

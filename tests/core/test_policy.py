@@ -1,0 +1,139 @@
+"""The choices, as tables."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolmgr.core.model import Vm, Worker
+from poolmgr.core.policy import backoff_s, can_warm, pick_worker, recycled_first, shortfall, surplus, to_trim
+from wire.settings import PoolSettings
+from wire.vocabulary import WorkerState
+
+NOW = 1000.0
+LETTERS = {
+    "w": WorkerState.WARMING,
+    "i": WorkerState.IDLE,
+    "o": WorkerState.IDLE,  # idle and too old
+    "r": WorkerState.RESERVED,
+    "b": WorkerState.BUSY,
+    "x": WorkerState.RETIRING,
+}
+
+
+def vm_with(workers: str = "", *, room: int = 99, since: list[float] | None = None, **facts: Any) -> Vm:
+    """One worker a letter; `since` of the idle ones, oldest first."""
+    vm = Vm("vm", "s", NOW, room=room, **facts)
+    times = iter(since or [])
+    for n, letter in enumerate(workers):
+        at = next(times, NOW) if letter in "io" else NOW
+        worker = Worker(f"w{n}", "vm", LETTERS[letter], at, at, aged=letter == "o")
+        vm.workers[worker.worker_id] = worker
+        if worker.state is WorkerState.IDLE:
+            vm.idle[worker.worker_id] = worker
+    return vm
+
+
+@pytest.mark.parametrize(
+    ("vm", "expected"),
+    [
+        (vm_with(), True),
+        (vm_with("w"), True),
+        (vm_with("ww"), False),  # warmups_at_once
+        (vm_with("bbb"), True),
+        (vm_with("bbbb"), False),  # max_workers
+        (vm_with("bbxx"), False),  # one that is ending still has its memory
+        (vm_with("ii", room=1), True),
+        (vm_with(room=0), False),
+        (vm_with(room=-1), False),
+        (vm_with(draining=True), False),
+        (vm_with(stopping=True), False),
+        (vm_with(silent=True), False),
+        (vm_with(lost=True), False),
+        (vm_with(backoff_until=NOW), True),
+        (vm_with(backoff_until=NOW + 0.001), False),
+    ],
+)
+def test_a_warm_up_keeps_every_limit(vm: Vm, expected: bool) -> None:
+    assert can_warm(vm, PoolSettings(max_workers=4, warmups_at_once=2), NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("workers", "lacks"),
+    [
+        ("", 3),
+        ("i", 2),
+        ("iw", 1),
+        ("www", 0),
+        ("iii", 0),
+        ("iiii", -1),
+        ("bbb", 3),
+        ("rrx", 3),
+        ("iio", 1),  # the old one's replacement comes first
+        ("oow", 2),
+    ],
+)
+def test_a_vm_lacks_what_is_neither_idle_and_young_nor_on_its_way(workers: str, lacks: int) -> None:
+    assert shortfall(vm_with(workers), PoolSettings(min_idle=3)) == lacks
+
+
+@pytest.mark.parametrize(("workers", "above"), [("", -2), ("ii", 0), ("iio", 1), ("iiwb", 0), ("iiii", 2)])
+def test_surplus_is_every_idle_worker_above_min_idle(workers: str, above: int) -> None:
+    assert surplus(vm_with(workers), PoolSettings(min_idle=2)) == above
+
+
+@pytest.mark.parametrize(
+    ("workers", "since", "trimmed"),
+    [
+        ("ii", [0, 0], []),  # no surplus, however long they stand
+        ("iii", [0, 0, 0], ["w0"]),  # the oldest
+        ("iiii", [0, 0, 0, 0], ["w0", "w1"]),
+        ("iii", [901, 902, 903], []),  # not yet
+        ("iii", [900, 950, 990], ["w0"]),  # exactly
+        ("iiii", [900, 901, 990, 990], ["w0"]),
+        ("iio", [0, 0, 999], ["w2"]),  # the old one first, whenever it became idle
+        ("ooi", [0, 0, 999], ["w0"]),  # the other old one waits for its replacement
+        ("oo", [0, 0], []),
+        ("iibbb", [0, 0], []),
+        ("", [], []),
+    ],
+)
+def test_only_the_surplus_is_trimmed_oldest_first(workers: str, since: list[float], trimmed: list[str]) -> None:
+    settings = PoolSettings(min_idle=2, idle_ttl_s=100)
+    assert [w.worker_id for w in to_trim(vm_with(workers, since=since), settings, NOW)] == trimmed
+
+
+@given(st.text("iowrbx", max_size=12), st.integers(0, 6), st.integers(0, 2000))
+def test_trimming_never_goes_below_min_idle(workers: str, min_idle: int, now: int) -> None:
+    vm = vm_with(workers)
+    trimmed = list(to_trim(vm, PoolSettings(min_idle=min_idle), now))
+    assert len(vm.idle) - len(trimmed) >= min(min_idle, len(vm.idle))
+
+
+@pytest.mark.parametrize(
+    ("workers", "first"),
+    [
+        ("iio", "w2"),
+        ("ooi", "w0"),
+        ("iii", None),
+        ("io", None),  # there is room for its replacement
+        ("iob", None),  # the busy one will make room
+        ("iow", None),
+        ("iox", None),
+    ],
+)
+def test_an_old_worker_goes_before_its_replacement_only_when_it_never_fits(workers: str, first: str | None) -> None:
+    chosen = recycled_first(vm_with(workers), PoolSettings(min_idle=3, max_workers=3))
+    assert (chosen.worker_id if chosen else None) == first
+
+
+def test_the_newest_idle_worker_gets_the_bot() -> None:
+    assert pick_worker(vm_with("wiibi", since=[1, 2, 3])).worker_id == "w4"
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(1, 2), (2, 4), (3, 8), (4, 16), (5, 30), (6, 30), (1000, 30), (10**9, 30)]
+)
+def test_backoff_doubles_up_to_its_longest(failures: int, seconds: float) -> None:
+    assert backoff_s(failures, PoolSettings(backoff_s=2, backoff_max_s=30)) == seconds

@@ -1,0 +1,219 @@
+"""What is read back from Redis: the lease, the streams, what a new leader takes over, what people are shown."""
+
+import json
+from typing import Any
+
+import pytest
+
+from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker, Move, Warm, Why
+from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.core.job import Job
+from poolmgr.store.inbox import Stream
+from poolmgr.store.keys import Keys
+from poolmgr.store.lease import Lease
+from poolmgr.store.ledger import Ledger, Rejected
+from poolmgr.store.snapshot import load_bots, load_vms
+from poolmgr.store.upkeep import Upkeep
+from poolmgr.store.views import Views, decode_request, encode_request
+from tests.store.conftest import NOW
+from wire.messages import AutomaticLeave, Join
+from wire.settings import RetentionSettings
+from wire.vocabulary import BotState, Reason, WorkerState
+
+
+def job(**fields: Any) -> Job:
+    standard: dict[str, Any] = {"platform": "room", "meeting_url": "http://h/r/x", "bot_name": "N", "payload": "{}"}
+    return Job(**{**standard, **fields})
+
+
+# The lease
+
+
+async def test_one_holder_leads_and_every_taking_is_a_new_epoch(redis: Any, keys: Keys) -> None:
+    first, second = Lease(redis, keys, "first", 30), Lease(redis, keys, "second", 30)
+    epoch = await first.take()
+    assert epoch
+    assert await second.take() == 0
+    assert not await second.renew()
+    assert await first.renew()
+    assert await first.take() == epoch + 1, "a new term of the same process writes under a new epoch"
+    await second.resign()
+    assert await first.renew(), "only the holder can give the lease back"
+    await first.resign()
+    assert not await first.renew(), "a lease that nobody holds is taken, not renewed"
+    assert await second.take() == epoch + 2
+
+
+# Streams
+
+
+async def test_a_stream_gives_again_what_was_read_and_not_acknowledged(redis: Any, keys: Keys) -> None:
+    stream = Stream(redis, keys.events)
+    await stream.open()
+    await stream.open()
+    for number in range(3):
+        await redis.xadd(keys.events, {"m": number})
+    assert [entry.fields for entry in await stream.read(2, 0.01)] == [{b"m": b"0"}, {b"m": b"1"}]
+    successor = Stream(redis, keys.events)
+    await successor.open()
+    again = await successor.read(10, 0.01)
+    assert [entry.fields[b"m"] for entry in again] == [b"0", b"1"]
+    await successor.done(again)
+    rest = await successor.read(10, 0.01)
+    assert [entry.fields[b"m"] for entry in rest] == [b"2"]
+    await successor.done(rest, forget=True)
+    assert await successor.read(10, 0.01) == []
+    await successor.done([])
+    assert await redis.xlen(keys.events) == 2
+    await Upkeep(redis, keys, RetentionSettings()).renew([])
+
+
+async def test_opening_a_stream_under_a_key_of_another_type_is_an_error(redis: Any, keys: Keys) -> None:
+    await redis.set(keys.events, "text", ex=60)
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        await Stream(redis, keys.events).open()
+
+
+async def test_trimming_spares_what_was_not_acknowledged(redis: Any, keys: Keys) -> None:
+    stream = Stream(redis, keys.events)
+    await stream.open()
+    for number in range(400):
+        await redis.xadd(keys.events, {"m": number}, id=f"{number + 1}-0")
+    await stream.trim(10**9)
+    assert await redis.xlen(keys.events) == 400, "nothing was read yet"
+    entries = await stream.read(350, 0.01)
+    await stream.done(entries[:300])
+    await stream.trim(10**9)
+    left = [entry_id for entry_id, _ in await redis.xrange(keys.events)]
+    assert b"301-0" in left
+    assert len(left) < 400
+    await Upkeep(redis, keys, RetentionSettings()).renew([])
+
+
+# What a new leader takes over
+
+
+async def test_a_bot_is_taken_over_as_it_was(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    asked = job(
+        bot_id="b1", user_id="u", calendar_event_id="c", join_at=NOW + 60, priority=3, deduplication_key="k",
+        automatic_leave=AutomaticLeave(waiting_room_timeout=7),
+    )  # fmt: skip
+    await ledger.apply([Accept("b1", asked, BotState.QUEUED, NOW, seq=9)], NOW)
+    join = Join("w1", "b1", 1, "room", "http://h/r/x", "N")
+    await ledger.apply([Assign("vm1", join, NOW, True, 0.0), Ask("vm1", "w1", "b1", 1, Reason.USER_REQUESTED)], NOW)
+    (bot,) = await load_bots(redis, keys)
+    assert bot.job == asked
+    assert (bot.seq, bot.created_at, bot.state, bot.attempt) == (9, NOW, BotState.ASSIGNED, 1)
+    assert (bot.vm_id, bot.worker_id, bot.leave_requested) == ("vm1", "w1", True)
+
+
+async def test_an_unreadable_record_does_not_stop_the_others(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await ledger.apply([Accept("good", job(), BotState.QUEUED, NOW, seq=1)], NOW)
+    await redis.zadd(keys.live, {"broken": 1, "missing": 2})
+    await redis.hset(keys.bot("broken"), "state", "queued")
+    assert [bot.bot_id for bot in await load_bots(redis, keys)] == ["good"]
+
+
+async def test_vms_are_taken_over_with_their_workers_and_lost_ones_are_not(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    await ledger.apply(
+        [
+            KeepVm("vm1", "s1", draining=True, lost=False),
+            Warm("vm1", "w1", NOW, Why.BELOW_MIN_IDLE),
+            KeepWorker("vm1", "w2", WorkerState.IDLE, NOW, NOW - 9),
+            KeepVm("vm2", "s2", draining=False, lost=True),
+        ],
+        NOW,
+    )
+    (vm,) = await load_vms(redis, keys)
+    assert (vm.vm_id, vm.session, vm.draining) == ("vm1", "s1", True)
+    assert {worker.worker_id: worker.state for worker in vm.workers.values()} == {
+        "w1": WorkerState.WARMING,
+        "w2": WorkerState.IDLE,
+    }
+    assert vm.workers["w2"].born == NOW - 9
+
+
+# What people are shown
+
+
+async def test_bots_are_listed_live_ones_first_then_the_latest_end(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    accepts = [Accept(f"b{number}", job(), BotState.QUEUED, NOW + number, seq=number) for number in range(4)]
+    ends = [End("b0", 0, Reason.USER_REQUESTED, at=NOW + 9), End("b1", 0, Reason.USER_REQUESTED, at=NOW + 8)]
+    await ledger.apply([*accepts, *ends], NOW)
+    views = Views(redis, keys)
+    assert [bot["bot_id"] for bot in await views.bots(most=10)] == ["b3", "b2", "b0", "b1"]
+    assert [bot["bot_id"] for bot in await views.bots(most=3)] == ["b3", "b2", "b0"]
+    assert [bot["bot_id"] for bot in await views.bots(most=10, live_only=True)] == ["b3", "b2"]
+    assert await views.bot("nobody") is None
+
+
+async def test_the_fleet_shows_states_workers_and_bots(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await ledger.apply(
+        [
+            KeepVm("up", "s", draining=False, lost=False),
+            KeepWorker("up", "w1", WorkerState.IDLE, NOW, NOW),
+            KeepWorker("up", "w2", WorkerState.BUSY, NOW, NOW, "b1"),
+            KeepVm("drained", "s", draining=True, lost=False),
+            KeepVm("gone", "s", draining=False, lost=True),
+            KeepVm("quiet", "s", draining=False, lost=False),
+        ],
+        NOW,
+    )
+    for vm_id in ("up", "drained"):
+        await redis.set(keys.alive(vm_id), "{}", ex=15)
+    views = Views(redis, keys)
+    fleet = {vm.vm_id: vm for vm in await views.fleet()}
+    states = {vm_id: vm.state for vm_id, vm in fleet.items()}
+    assert states == {"up": "up", "drained": "draining", "gone": "lost", "quiet": "silent"}
+    assert fleet["up"].workers == {"warming": 0, "idle": 1, "reserved": 0, "busy": 1, "retiring": 0}
+    assert fleet["up"].bots == ["b1"]
+
+
+async def test_a_rejected_job_can_be_put_back_once(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await ledger.reject([Rejected(b"{}", "no_link", "meeting_link is required.")], NOW)
+    views = Views(redis, keys)
+    (dead,) = await views.dead(most=10)
+    assert (dead.reason, dead.payload) == ("no_link", "{}")
+    assert await views.put_back(dead.entry_id) == dead
+    assert await views.put_back(dead.entry_id) is None
+    assert await redis.lrange(keys.jobs, 0, -1) == [b"{}"]
+    await redis.delete(keys.jobs)
+
+
+@pytest.mark.parametrize("request_", [LeaveRequested("b1"), DrainRequested("vm1", draining=False)])
+async def test_a_request_is_read_as_it_was_made(request_: LeaveRequested | DrainRequested) -> None:
+    fields = {name.encode(): value for name, value in encode_request(request_).items()}
+    assert decode_request(fields) == request_
+
+
+async def test_followers_see_the_changes_of_their_bot_from_where_they_began(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    views = Views(redis, keys)
+    assert await views.last_status_id() == "0-0"
+    await ledger.apply([Accept("b1", job(), BotState.QUEUED, NOW, seq=1)], NOW)
+    began = await views.last_status_id()
+    await ledger.apply([Accept("b2", job(), BotState.QUEUED, NOW, seq=2), Move("b1", 0, BotState.JOINING, NOW)], NOW)
+    everybody = views.follow(began)
+    assert [(await anext(everybody)).fields["bot_id"] for _ in range(2)] == ["b2", "b1"]
+    only = views.follow(began, bot_id="b1")
+    assert (await anext(only)).fields["state"] == "joining"
+
+
+async def test_upkeep_renews_what_is_in_use_and_drops_what_has_expired(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    retention = RetentionSettings(bot_s=100.0)
+    upkeep = Upkeep(redis, keys, retention)
+    await ledger.apply([KeepVm("vm1", "s", draining=False, lost=False)], NOW)
+    await redis.expire(keys.vm("vm1"), 5)
+    await upkeep.renew(["vm1"])
+    assert await redis.ttl(keys.vm("vm1")) > 5
+    await ledger.apply([Accept("b1", job(), BotState.QUEUED, NOW, seq=1), End("b1", 0, Reason.NO_CAPACITY)], NOW)
+    assert await upkeep.forget_ended(NOW + 99) == 0
+    assert await upkeep.forget_ended(NOW + 101) == 1
+
+
+def test_a_request_nobody_knows_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        decode_request({b"request": b"explode", b"body": json.dumps({}).encode()})
