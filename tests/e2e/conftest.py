@@ -1,0 +1,168 @@
+"""Everything real on one machine: Redis, manager, agents with Chromium, the meeting room. `Fleet` starts and ends it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from demo.stage import free_ports
+from poolmgr.store.keys import Keys
+from poolmgr.store.views import Views
+from room.server import create_app
+from runtime.redis import connect
+from tests.waiting import wait_until
+from wire.settings import RedisSettings
+
+HOST_KEY = "a-host-key-for-tests"
+
+
+class Fleet:
+    """`settings` go to every program by the environment."""
+
+    def __init__(self, url: str, prefix: str, folder: Path, room: str) -> None:
+        self.redis: Any = connect(RedisSettings(url=url))
+        self.keys = Keys(prefix)
+        self.views = Views(self.redis, self.keys)
+        self.room = room
+        self.folder = folder
+        self._api, self._metrics = free_ports(2)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("POOLMGR_")},
+            "POOLMGR_REDIS__URL": url,
+            "POOLMGR_REDIS__PREFIX": prefix,
+            "POOLMGR_MEETINGS__ROOM_HOSTS": json.dumps([room.removeprefix("http://")]),
+            "POOLMGR_API__LISTEN": f"127.0.0.1:{self._api}",
+            "POOLMGR_METRICS__LISTEN": f"127.0.0.1:{self._metrics}",
+            "POOLMGR_WORKER__MEMORY_RESERVE_MB": "256",
+        } | {
+            name: os.environ[name] for name in ("POOLMGR_WORKER__CHROMIUM",) if name in os.environ
+        }  # fmt: skip
+
+    def start_manager(self, **pool: str) -> None:
+        self._start("manager", "poolmgr", "serve", **{f"POOLMGR_POOL__{name.upper()}": v for name, v in pool.items()})
+
+    def start_agent(self, vm_id: str) -> None:
+        folder = str(self.state_dir(vm_id))
+        self._start(vm_id, "worker", "run", POOLMGR_WORKER__VM_ID=vm_id, POOLMGR_WORKER__STATE_DIR=folder)
+
+    def state_dir(self, vm_id: str) -> Path:
+        return self.folder / vm_id
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        self._processes[name].send_signal(number)
+
+    def wait(self, name: str, timeout_s: float = 40.0) -> int:
+        return self._processes[name].wait(timeout_s)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    async def push(self, bot_id: str, **fields: object) -> None:
+        job = {"meeting_link": f"{self.room}/r/test", "bot_id": bot_id, "bot_name": f"Bot {bot_id}", **fields}
+        await self.redis.lpush(self.keys.jobs, json.dumps(job))
+
+    async def record(self, bot_id: str) -> dict[str, str]:
+        return await self.views.bot(bot_id) or {}
+
+    async def until_state(self, bot_ids: list[str], state: str, timeout_s: float = 60.0) -> None:
+        async def reached() -> bool:
+            return all([(await self.record(bot_id)).get("state") == state for bot_id in bot_ids])
+
+        await wait_until(reached, timeout_s)
+
+    async def until_workers(self, timeout_s: float = 60.0, **by_vm: dict[str, int]) -> None:
+        """Until each VM has exactly these workers, by state; states that are not named: none."""
+
+        async def reached() -> bool:
+            found = {vm.vm_id: {s: n for s, n in vm.workers.items() if n} for vm in await self.views.fleet()}
+            return all(found.get(vm_id) == workers for vm_id, workers in by_vm.items())
+
+        await wait_until(reached, timeout_s)
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that belong to this fleet's agents, by the state folder they name."""
+        mark = str(self.folder).encode()
+        found: list[str] = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if mark in words:
+                found.append(words.replace(b"\0", b" ").decode(errors="replace")[:200])
+        return found
+
+    def worker_folders(self) -> list[Path]:
+        return list(self.folder.glob("*/workers/*"))
+
+    async def close(self) -> None:
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        await self.redis.aclose()
+
+    def _start(self, name: str, module: str, command: str, **settings: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", module, command],
+                env={**self._environment, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+class Host:
+    """The host of the meeting, as a program: sees who is there, admits, denies, ends."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self.names: list[str] = []
+        self.lobby: dict[str, str] = {}
+        self.arrivals: list[str] = []
+
+    async def watch(self) -> None:
+        """Keeps `names`, `lobby` and `arrivals` up to date until the meeting ends."""
+        async for frame in self._socket:
+            message = frame.json()
+            if message["type"] != "meeting":
+                continue
+            here = {one["id"]: one["name"] for one in message["participants"]}
+            self.arrivals += [name for name in here.values() if name not in self.names]
+            self.names = list(here.values())
+            self.lobby = {one["name"]: one["id"] for one in message.get("lobby", ())}
+
+    async def say(self, **message: object) -> None:
+        await self._socket.send_json(message)
+
+
+@pytest.fixture
+async def room() -> AsyncGenerator[str]:
+    """The address of a meeting room with a lobby."""
+    runner = web.AppRunner(create_app(HOST_KEY), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port: int = runner.addresses[0][1]
+    yield f"http://127.0.0.1:{port}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def fleet(redis_server: str, prefix: str, tmp_path: Path, room: str) -> AsyncGenerator[Fleet]:
+    fleet = Fleet(redis_server, prefix, tmp_path, room)
+    yield fleet
+    await fleet.close()

@@ -1,0 +1,140 @@
+"""The main job on real parts: real Redis, real manager, real agents, real Chromium, a real WebRTC meeting."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from poolmgr.core.events import DrainRequested, LeaveRequested
+from tests.e2e.conftest import HOST_KEY, Fleet, Host
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@asynccontextmanager
+async def hosting(room: str) -> AsyncGenerator[Host]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{room}/r/test/ws", params={"host": HOST_KEY}) as socket,
+        asyncio.TaskGroup() as group,
+    ):
+        await socket.send_json({"type": "join", "name": "Host"})
+        host = Host(socket)
+        watching = group.create_task(host.watch(), name="host")
+        yield host
+        watching.cancel()
+
+
+async def test_two_vms_take_eight_jobs_drain_and_leave_nothing_behind(fleet: Fleet) -> None:
+    fleet.start_manager(min_idle="2", max_workers="5", warmups_at_once="2")
+    fleet.start_agent("vm-a")
+    fleet.start_agent("vm-b")
+    await fleet.until_workers(**{"vm-a": {"idle": 2}, "vm-b": {"idle": 2}})
+    bots = [f"e2e-{number}" for number in range(6)]
+    async with hosting(fleet.room) as host:
+        await host.say(type="auto_admit", on=True)
+        for bot_id in bots:
+            await fleet.push(bot_id)
+        await fleet.until_state(bots, "in_meeting", 90)
+        await wait_until(lambda: len(host.names) == 7)
+        assert Counter(host.arrivals) == Counter(["Host", *(f"Bot {bot_id}" for bot_id in bots)])
+        records = [await fleet.record(bot_id) for bot_id in bots]
+        assert {record["attempt"] for record in records} == {"1"}
+        assert {record["vm_id"] for record in records} == {"vm-a", "vm-b"}
+        await fleet.until_workers(**{"vm-a": {"idle": 2, "busy": 3}, "vm-b": {"idle": 2, "busy": 3}})
+
+        await fleet.views.request(DrainRequested("vm-b"))
+        await fleet.until_workers(**{"vm-b": {"busy": 3}})
+        fleet.signal("vm-a", signal.SIGTERM)
+        await fleet.until_workers(**{"vm-a": {"busy": 3}})
+        assert len(host.names) == 7, "neither a drain nor SIGTERM ends a meeting"
+        await fleet.views.request(LeaveRequested(bots[0]))
+        await fleet.until_state(bots[:1], "stopped")
+        await host.say(type="end_for_all")
+        await fleet.until_state(bots, "stopped")
+    reasons = Counter([(await fleet.record(bot_id))["status_reason"] for bot_id in bots])
+    assert reasons == {"user_requested": 1, "meeting_ended": 5}
+    assert fleet.wait("vm-a") == 0
+    fleet.signal("vm-b", signal.SIGTERM)
+    assert fleet.wait("vm-b") == 0
+    fleet.signal("manager", signal.SIGTERM)
+    assert fleet.wait("manager") == 0
+    assert fleet.processes() == []
+    assert fleet.worker_folders() == []
+    endless = [
+        key async for key in fleet.redis.scan_iter(match=f"{fleet.keys.prefix}:*") if await has_no_end(fleet, key)
+    ]
+    assert endless == []
+
+
+async def has_no_end(fleet: Fleet, key: bytes) -> bool:
+    return await fleet.redis.ttl(key) < 0
+
+
+async def test_the_host_decides_in_the_lobby_and_every_end_tells_whose_doing_it_was(fleet: Fleet) -> None:
+    fleet.start_manager(min_idle="1", max_workers="4")
+    fleet.start_agent("vm-a")
+    async with hosting(fleet.room) as host:
+        bots = ["welcome", "unwelcome", "patient"]
+        for bot_id in bots[:2]:
+            await fleet.push(bot_id)
+        await fleet.push("patient", automatic_leave={"waiting_room_timeout": 1})
+        await fleet.until_state(["welcome", "unwelcome"], "waiting_room")
+        assert (await fleet.record("welcome"))["status"] == "InWaitingRoom"
+        await host.say(type="admit", id=host.lobby["Bot welcome"])
+        await host.say(type="deny", id=host.lobby["Bot unwelcome"])
+        await fleet.until_state(["welcome"], "in_meeting")
+        await fleet.until_state(["unwelcome", "patient"], "stopped")
+        participants = await fleet.redis.hget(fleet.keys.bot("welcome"), "participants")
+        assert participants is not None
+        await fleet.until_state(["welcome"], "in_meeting")
+    ends = {bot_id: await fleet.record(bot_id) for bot_id in ("unwelcome", "patient")}
+    words = {bot_id: (end["status"], end["status_reason"], end["attribution"]) for bot_id, end in ends.items()}
+    assert words == {
+        "unwelcome": ("Denied", "request_denied", "host"),
+        "patient": ("NotAllowed", "waiting_room_timeout", "host"),
+    }
+
+
+async def test_an_agent_killed_with_9_leaves_no_browser_once_it_is_back_and_the_waiting_bot_is_sent_again(
+    fleet: Fleet,
+) -> None:
+    fleet.start_manager(min_idle="1", max_workers="4")
+    fleet.start_agent("vm-a")
+    async with hosting(fleet.room) as host:
+        await fleet.push("waiting")
+        await fleet.until_state(["waiting"], "waiting_room")
+        fleet.signal("vm-a", signal.SIGKILL)
+        fleet.wait("vm-a")
+        before = await fleet.record("waiting")
+        fleet.start_agent("vm-a")
+
+        async def again() -> bool:
+            return int((await fleet.record("waiting"))["attempt"]) > int(before["attempt"])
+
+        await wait_until(again)
+        await fleet.until_state(["waiting"], "waiting_room")
+        await wait_until(lambda: list(host.lobby) == ["Bot waiting"])
+        await fleet.until_workers(**{"vm-a": {"idle": 1, "busy": 1}})
+        assert len(fleet.worker_folders()) == 2
+    fleet.signal("vm-a", signal.SIGTERM)
+    fleet.signal("vm-a", signal.SIGTERM)
+    assert fleet.wait("vm-a") == 0
+    assert fleet.worker_folders() == []
+    await wait_until(lambda: [words for words in fleet.processes() if "chromium" in words] == [])
+
+
+def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "demo", "--once"], capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing. All 3 bots were in the meeting" in done.stdout
