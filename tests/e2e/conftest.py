@@ -1,4 +1,4 @@
-"""Everything real on one machine: Redis, manager, agents with Chromium, the meeting room. `Fleet` starts and ends it."""
+"""Everything real on one machine: Redis, manager, agents with Chromium and the meeting room."""
 
 import json
 import os
@@ -79,7 +79,7 @@ class Fleet:
 
         await wait_until(reached, timeout_s)
 
-    async def until_workers(self, timeout_s: float = 60.0, **by_vm: dict[str, int]) -> None:
+    async def until_workers(self, by_vm: dict[str, dict[str, int]], timeout_s: float = 60.0) -> None:
         """Until each VM has exactly these workers, by state; states that are not named: none."""
 
         async def reached() -> bool:

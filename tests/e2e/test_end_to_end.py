@@ -37,7 +37,7 @@ async def test_two_vms_take_eight_jobs_drain_and_leave_nothing_behind(fleet: Fle
     fleet.start_manager(min_idle="2", max_workers="5", warmups_at_once="2")
     fleet.start_agent("vm-a")
     fleet.start_agent("vm-b")
-    await fleet.until_workers(**{"vm-a": {"idle": 2}, "vm-b": {"idle": 2}})
+    await fleet.until_workers({"vm-a": {"idle": 2}, "vm-b": {"idle": 2}})
     bots = [f"e2e-{number}" for number in range(6)]
     async with hosting(fleet.room) as host:
         await host.say(type="auto_admit", on=True)
@@ -49,12 +49,12 @@ async def test_two_vms_take_eight_jobs_drain_and_leave_nothing_behind(fleet: Fle
         records = [await fleet.record(bot_id) for bot_id in bots]
         assert {record["attempt"] for record in records} == {"1"}
         assert {record["vm_id"] for record in records} == {"vm-a", "vm-b"}
-        await fleet.until_workers(**{"vm-a": {"idle": 2, "busy": 3}, "vm-b": {"idle": 2, "busy": 3}})
+        await fleet.until_workers({"vm-a": {"idle": 2, "busy": 3}, "vm-b": {"idle": 2, "busy": 3}})
 
         await fleet.views.request(DrainRequested("vm-b"))
-        await fleet.until_workers(**{"vm-b": {"busy": 3}})
+        await fleet.until_workers({"vm-b": {"busy": 3}})
         fleet.signal("vm-a", signal.SIGTERM)
-        await fleet.until_workers(**{"vm-a": {"busy": 3}})
+        await fleet.until_workers({"vm-a": {"busy": 3}})
         assert len(host.names) == 7, "neither a drain nor SIGTERM ends a meeting"
         await fleet.views.request(LeaveRequested(bots[0]))
         await fleet.until_state(bots[:1], "stopped")
@@ -69,14 +69,8 @@ async def test_two_vms_take_eight_jobs_drain_and_leave_nothing_behind(fleet: Fle
     assert fleet.wait("manager") == 0
     assert fleet.processes() == []
     assert fleet.worker_folders() == []
-    endless = [
-        key async for key in fleet.redis.scan_iter(match=f"{fleet.keys.prefix}:*") if await has_no_end(fleet, key)
-    ]
-    assert endless == []
-
-
-async def has_no_end(fleet: Fleet, key: bytes) -> bool:
-    return await fleet.redis.ttl(key) < 0
+    keys = [key async for key in fleet.redis.scan_iter(match=f"{fleet.keys.prefix}:*")]
+    assert [key for key in keys if await fleet.redis.ttl(key) < 0] == []
 
 
 async def test_the_host_decides_in_the_lobby_and_every_end_tells_whose_doing_it_was(fleet: Fleet) -> None:
@@ -123,10 +117,11 @@ async def test_an_agent_killed_with_9_leaves_no_browser_once_it_is_back_and_the_
         await wait_until(again)
         await fleet.until_state(["waiting"], "waiting_room")
         await wait_until(lambda: list(host.lobby) == ["Bot waiting"])
-        await fleet.until_workers(**{"vm-a": {"idle": 1, "busy": 1}})
+        await fleet.until_workers({"vm-a": {"idle": 1, "busy": 1}})
         assert len(fleet.worker_folders()) == 2
     fleet.signal("vm-a", signal.SIGTERM)
-    fleet.signal("vm-a", signal.SIGTERM)
+    await wait_until(lambda: "agent_stopping" in fleet.log("vm-a"))
+    fleet.signal("vm-a", signal.SIGTERM)  # the second one: leave now
     assert fleet.wait("vm-a") == 0
     assert fleet.worker_folders() == []
     await wait_until(lambda: [words for words in fleet.processes() if "chromium" in words] == [])
