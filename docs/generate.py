@@ -1,0 +1,252 @@
+"""`./dev docs`: writes docs/redis-keys.md from the code, so that it cannot say anything else than the code does.
+
+What a field means stands here, beside no other copy; that each field of the code has such a line, and each line a
+field, is checked while writing.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, get_args, get_origin
+
+import msgspec
+from msgspec import NODEFAULT
+
+from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Move
+from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.core.job import Job
+from poolmgr.store import record
+from poolmgr.store.keys import KEY_DOCS
+from poolmgr.store.scripts import SOURCES
+from poolmgr.store.views import DeadJob, Request, encode_request
+from wire.messages import Command, Event, Join
+from wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause, WorkerState, outward_status
+
+TARGET: Final = Path(__file__).parent / "redis-keys.md"
+
+RECORD: Final = {
+    "bot_id": "the bot's id: the client's own, or 32 hexadecimal digits",
+    "meeting_url": "the link as the client gave it. Whoever has it can join: it is a secret",
+    "platform": "which adapter joins it",
+    "bot_name": "what the bot is called in the meeting",
+    "user_id": "the client's own id of the user",
+    "calendar_event_id": "the client's own id of the calendar event",
+    "state": "the fine state (below)",
+    "status": "the outward status word (below)",
+    "status_reason": "ended: why, one word (below). Queued again: why the last attempt came to nothing",
+    "reason_detail": "a sentence for people, at most 500 characters",
+    "attribution": "ended: whose doing it was (below)",
+    "created_at": "when the manager accepted the job",
+    "join_at": "when the bot is to join; empty: at once",
+    "assigned_at": "when this attempt was given to a worker",
+    "first_request_at": "when the browser asked for the meeting page",
+    "joining_at": "when the agent reported that it was on the page",
+    "waiting_room_at": "when the bot asked to be let in",
+    "inmeeting_at": "when the bot was in the meeting",
+    "leaving_at": "when the bot began to leave",
+    "stopped_at": "when the bot ended",
+    "vm_id": "the VM of this attempt",
+    "worker_id": "the worker of this attempt",
+    "attempt": "the fencing number of the assignment: 0 before the first, grows by one with each",
+    "claimed": "the attempt that an agent has claimed; written by the agent's claim script",
+    "claimed_at": "when; written by the agent's claim script, by the agent's clock",
+    "screen": "the screen that the page showed at the last change of state",
+    "rule": "the rule in screens.toml that recognised it",
+    "priority": "higher goes first, -1000 to 1000",
+    "deduplication_key": "as the client gave it",
+    "automatic_leave": "JSON: the timeouts that differ from the defaults",
+    "participants": "how many are in the meeting, the bot included, by the last look",
+    "audio_packets_received": "RTP audio packets received in this meeting so far",
+    "transcript_webhook_received": "always 0: nothing writes it yet",
+    "audio_webhook_received": "always 0: nothing writes it yet",
+    "leave_requested": "1 once somebody asked the bot to leave",
+    "seq": "the order of acceptance",
+    "payload": "what the client pushed, as it was pushed. Holds the link",
+}
+STATUS_ENTRY: Final = {
+    "bot_id": "whose change it is",
+    "state": "the fine state, or `rejected` for a job that became no bot",
+    "status": "the outward status word",
+    "reason": "as `status_reason` of the record; of a rejected job the reason word",
+    "attempt": "the attempt",
+    "vm_id": "the VM, if the bot has one",
+    "worker_id": "the worker, if the bot has one",
+    "at": "when it happened; agents' changes by the agent's clock",
+}
+DEAD_ENTRY: Final = {
+    "at": "when it was rejected",
+    "reason": "one word: `too_large`, `not_utf8`, `not_json`, `not_an_object`, `no_link`, `bad_link`, `bad_field`, "
+    "`duplicate_bot_id`, `duplicate_key`",
+    "detail": "what is wrong and what to change",
+    "bot_id": "the bot_id that the job named, if it could be read",
+    "payload": "what was pushed, at most its first 256 KiB",
+}
+WORKER: Final = {
+    "state": "the worker's state",
+    "since": "since when, epoch seconds",
+    "born": "when it was first warm, epoch seconds",
+    "bot_id": "the bot that it serves or is reserved for",
+}
+
+
+def main() -> None:
+    TARGET.write_text(document(), encoding="utf-8")
+
+
+def document() -> str:
+    """The whole of docs/redis-keys.md."""
+    return "\n".join([*_introduction(), *_keys(), *_bots(), *_streams(), *_messages(), *_words()]) + "\n"
+
+
+def _introduction() -> list[str]:
+    return [
+        "# Redis: every key, field and message",
+        "",
+        "Written by `./dev docs` from the code; changes by hand are lost.",
+        "",
+        "Every name stands under the prefix `redis.prefix` (default `poolmgr`): `jobs` is `poolmgr:jobs`. All times are"
+        " ISO 8601 in UTC unless something else is said. An empty field means: not yet, or none.",
+    ]
+
+
+def _keys() -> Iterator[str]:
+    yield from ("", "## Keys", "")
+    yield from _table(("key", "type", "written by", "what", "end of life"), ((f"`{d[0]}`", *d[1:]) for d in KEY_DOCS))
+
+
+def _bots() -> Iterator[str]:
+    yield from ("", "## The session record: `bot:{bot_id}`", "")
+    yield from _fields(RECORD, _record_fields())
+    yield from ("", "## A worker's record: a value in `vm:{vm_id}:workers`, JSON", "")
+    yield from _fields(WORKER, msgspec.structs.asdict(record.WorkerRecord(WorkerState.IDLE, 0.0)))
+
+
+def _streams() -> Iterator[str]:
+    yield from ("", "## An entry of `status`", "")
+    yield from _fields(STATUS_ENTRY, _status_fields())
+    yield from ("", "## An entry of `dead`", "")
+    yield from _fields(DEAD_ENTRY, [name for name in DeadJob.__struct_fields__ if name != "entry_id"])
+    yield from ("", "## An entry of `control`", "", "`request` is the name, `body` the JSON.", "")
+    requests: list[Request] = [LeaveRequested("ID"), DrainRequested("VM")]
+    rows = [tuple(f"`{part.decode()}`" for part in encode_request(request).values()) for request in requests]
+    yield from _table(("request", "body, for example"), rows)
+
+
+def _messages() -> Iterator[str]:
+    yield from (
+        "",
+        "## Messages",
+        "",
+        "One JSON object in the field `m` of a stream entry, told apart by `type`. Fields at their default do not"
+        " travel. An entry of `events` has a second field, `id`, which is the same when an event was written twice."
+        " Times are epoch seconds by the clock of the sender.",
+    )
+    for title, union in (("Commands: `vm:{vm_id}:commands`", Command), ("Events: `events`", Event)):
+        yield from ("", f"### {title}", "")
+        rows = [(f"`{kind.__struct_config__.tag}`", _sentence(kind), _signature(kind)) for kind in get_args(union)]
+        yield from _table(("type", "what it says", "fields"), rows)
+
+
+def _words() -> Iterator[str]:
+    yield from ("", "## Words", "", "### States of a bot, in the order of the way", "")
+    states = [s for s in BotState if s is not BotState.STOPPED]
+    rows = [(f"`{state}`", f"`{outward_status(state)}`") for state in states]
+    yield from _table(("state", "status"), [*rows, (f"`{BotState.STOPPED}`", "by its reason, below")])
+    yield from ("", "### Reasons of an end", "")
+    yield from (
+        "`tried again`: the bot is sent in once more, up to `pool.max_attempts`, if it was never in the meeting and"
+        " nobody asked it to leave.",
+        "",
+    )
+    ends = [(f"`{r}`", f"`{e.status}`", f"`{e.attribution}`", "yes" if e.retry else "") for r, e in ENDS.items()]
+    yield from _table(("reason", "status", "attribution", "tried again"), ends)
+    for title, words in (
+        ("States of a worker", WorkerState),
+        ("Causes of a worker's end", GoneCause),
+        ("Causes of a refused assignment", RefusalCause),
+    ):
+        yield from ("", f"### {title}", "", _list(words))
+
+
+def _record_fields() -> list[str]:
+    """The fields of the record, in the order in which they are first written."""
+    job = Job(platform="", meeting_url="", bot_name="", payload="")
+    join = Join("", "", 1, "", "", "")
+    written: list[Mapping[str, Any]] = [
+        record.accepted(Accept("", job, BotState.QUEUED, 0.0, 1)),
+        record.assigned(Assign("", join, 0.0, warm=True, waited_s=0.0), 0.0),
+        record.moved(Move("", 1, BotState.JOINING, 0.0, first_request_at=1.0)),
+        record.enqueued(Enqueue("", 1)),
+        record.ended(End("", 1, Reason.MEETING_ENDED, audio_packets=1), 0.0),
+        {"claimed_at": ""},  # with `claimed`, by the agent's claim script
+    ]
+    return list(dict.fromkeys(name for fields in written for name in fields))
+
+
+def _status_fields() -> list[str]:
+    """The fields that the Lua scripts write into the status stream; every script writes the same."""
+    found = [_xadd_fields(SOURCES[script].decode()) for script in ("move", "reject")]
+    if found[0] != found[1]:
+        raise ValueError(f"cannot describe the status stream: its entries differ: {found}")
+    return found[0]
+
+
+def _xadd_fields(source: str) -> list[str]:
+    """The names among the arguments of the last `XADD` of the status stream in a script."""
+    [*_, call] = re.findall(r"redis\.call\('XADD',[^)]*?'\*', ('bot_id'[^)]*)\)", source)
+    return [argument.strip().strip("'") for argument in _split(call)][::2]
+
+
+def _split(arguments: str) -> list[str]:
+    """Lua arguments one by one; an `x or ''` stays together, a string with a comma does not occur."""
+    return arguments.split(",")
+
+
+def _fields(meanings: Mapping[str, str], written: Iterable[str]) -> Iterator[str]:
+    names = set(written)
+    if differing := names ^ set(meanings):
+        raise ValueError(f"cannot describe the fields: the code and docs/generate.py differ in {differing}")
+    yield from _table(("field", "what"), ((f"`{name}`", meaning) for name, meaning in meanings.items()))
+
+
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(headings)} |"
+    yield f"|{' --- |' * len(headings)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
+
+
+def _sentence(kind: type[msgspec.Struct]) -> str:
+    own = kind.__dict__.get("__doc__") or "(the type says it)"
+    return " ".join(own.split()).replace("`", "")
+
+
+def _signature(kind: type[msgspec.Struct]) -> str:
+    return ", ".join(_field(field) for field in msgspec.structs.fields(kind))
+
+
+def _field(field: msgspec.structs.FieldInfo) -> str:
+    optional = field.default is not NODEFAULT or field.default_factory is not NODEFAULT
+    return f"`{field.name}`: {_type(field.type)}{'?' if optional else ''}"
+
+
+def _type(kind: Any) -> str:
+    if get_origin(kind) is dict:
+        return f"object of {_type(get_args(kind)[1])} by {_type(get_args(kind)[0])}"
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return f"{{{_signature(kind)}}}"
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return "word"
+    names: dict[Any, str] = {str: "text", int: "integer", float: "number", bool: "true/false"}
+    if kind not in names:
+        raise ValueError(f"cannot describe the type {kind!r}")
+    return names[kind]
+
+
+def _list(words: type[StrEnum]) -> str:
+    return ", ".join(f"`{word.value}`" for word in words)
+
+
+if __name__ == "__main__":
+    main()
