@@ -16,7 +16,7 @@ from typing import IO
 
 from playwright.async_api import Browser, Page, Playwright
 
-from worker.browser import find_chromium
+from worker.browser import find_chromium, sweep
 
 _STOP_DEADLINE_S = 30.0
 _QUIET = (
@@ -146,6 +146,8 @@ memory_reserve_mb = 256
                 faults.append(f"{name} did not end within {_STOP_DEADLINE_S:.0f} s of SIGTERM")
                 process.kill()
                 process.wait()
+        if faults:
+            sweep(self.folder / "agent")  # a killed agent's browsers live on, for its next start to find
         for log in self._logs:
             log.close()
         return faults

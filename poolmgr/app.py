@@ -81,6 +81,7 @@ class Manager:
                     await redis.connection_pool.disconnect()  # what was connected to the Redis that went is of no use
                 finally:
                     self.metrics.leader.set(0)
+                    self.metrics.backlog.set(0)
                     self.metrics.pool_gauges.pool = None
         finally:
             # Shutdown: 1 not ready; 2 the loops have ended and what was taken is durable; 3 the lease is given back;

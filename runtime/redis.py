@@ -20,16 +20,17 @@ class _Cancellable(AbstractConnection):
     """A connection on which no cancellation is lost.
 
     The client sends inside asyncio.wait_for, which before Python 3.12 swallows a cancellation that comes in the same
-    moment as the result (https://github.com/python/cpython/issues/86296). A loop would then never end.
+    moment as the result (https://github.com/python/cpython/issues/86296): a loop would then never end. Without a
+    timeout of its own it sends plainly, so the deadline is set around it.
     """
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        await super().send_packed_command(command, check_health)
-        if task and task.cancelling() > before:
-            await self.disconnect(nowait=True)  # nobody is going to read the answer
-            raise asyncio.CancelledError
+        limit_s, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(limit_s):
+                await super().send_packed_command(command, check_health)
+        finally:
+            self.socket_timeout = limit_s
 
 
 def connect(settings: RedisSettings) -> Redis:

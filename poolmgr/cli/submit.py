@@ -40,7 +40,7 @@ _DEAD_LOOKED_AT = 50
 @click.option(
     "--dedup-key", "deduplication_key", metavar="KEY", help="Rejected if a job with the same key came before."
 )
-@click.option("--callback-url", metavar="URL", help="Where the webhooks of this bot go.")
+@click.option("--callback-url", metavar="URL", help="Kept with the job; this release sends no webhooks yet.")
 @with_waiting("until the bot has ended; print each status change")
 @with_session
 def submit(session: Session, link: str, *, wait: bool, timeout_s: float | None, **options: str | int | None) -> None:

@@ -22,7 +22,9 @@ _TIME_FIELD: Final = {
     BotState.LEAVING: "leaving_at",
     BotState.STOPPED: "stopped_at",
 }
-_CLEARED_WITH_ATTEMPT: Final = ("assigned_at", "joining_at", "waiting_room_at", "first_request_at", "claimed")
+_CLEARED_WITH_ATTEMPT: Final = (
+    "assigned_at", "joining_at", "waiting_room_at", "first_request_at", "claimed", "claimed_at", "screen", "rule",
+)  # fmt: skip
 
 
 def iso(at: float) -> str:
@@ -111,6 +113,8 @@ def enqueued(decision: Enqueue) -> Fields:
         "vm_id": "",
         "worker_id": "",
         **dict.fromkeys(_CLEARED_WITH_ATTEMPT, ""),
+        "participants": 0,
+        "audio_packets_received": 0,
     }
 
 

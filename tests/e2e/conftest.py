@@ -20,6 +20,7 @@ from room.server import create_app
 from runtime.redis import connect
 from tests.waiting import wait_until
 from wire.settings import RedisSettings
+from worker.browser import sweep
 
 HOST_KEY = "a-host-key-for-tests"
 
@@ -111,6 +112,8 @@ class Fleet:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        for folder in self.folder.glob("*/workers"):  # a killed agent's browsers live on, for its next start to find
+            sweep(folder.parent)
         await self.redis.aclose()
 
     def _start(self, name: str, module: str, command: str, **settings: str) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runtime.redis import address, connect
+from runtime.redis import UNAVAILABLE, address, connect
 from wire.settings import RedisSettings
 
 
@@ -27,6 +28,37 @@ async def test_a_loop_around_redis_ends_when_it_is_cancelled_at_whatever_moment(
         assert done, "the cancellation was lost"
     assert await redis.ping()
     await redis.aclose()
+
+
+async def test_a_cancellation_that_comes_while_the_task_runs_reaches_its_next_call(redis_server: str) -> None:
+    redis: Any = connect(RedisSettings(url=redis_server))
+
+    async def cancel_self() -> None:
+        await redis.ping()
+        task = asyncio.current_task()
+        assert task
+        task.cancel()  # as a signal handler does
+        await redis.ping()
+        pytest.fail("the cancellation was lost")
+
+    for _ in range(100):
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.get_running_loop().create_task(cancel_self(), name="cancel self")
+    await redis.aclose()
+
+
+async def test_a_server_that_takes_nothing_is_given_up_on(tmp_path: Path) -> None:
+    path = tmp_path / "deaf.sock"
+    visitors: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_unix_server(lambda _, writer: visitors.append(writer), path)
+    redis: Any = connect(RedisSettings(url=f"unix://{path}", timeout_s=3))
+    with pytest.raises(UNAVAILABLE):
+        await redis.set("key", b"x" * 50_000_000)
+    await redis.aclose()
+    for visitor in visitors:
+        visitor.transport.abort()
+    server.close()
+    await server.wait_closed()
 
 
 async def test_an_answer_of_a_cancelled_call_is_never_taken_for_anothers(redis_server: str, prefix: str) -> None:

@@ -175,7 +175,7 @@ async def test_a_bot_that_is_queued_again_keeps_nothing_of_the_attempt(redis: An
     await redis.hset(keys.bot("b1"), "claimed", 1)
     await ledger.apply([Enqueue("b1", 1, Why.WORKER_LOST)], NOW)
     record = await bot(redis, keys)
-    cleared = ("vm_id", "worker_id", "assigned_at", "joining_at", "first_request_at", "claimed")
+    cleared = ("vm_id", "worker_id", "assigned_at", "joining_at", "first_request_at", "claimed", "screen", "rule")
     assert [record[name] for name in cleared] == [""] * len(cleared)
     assert (record["state"], record["status_reason"], record["attempt"]) == ("queued", "worker_lost", "1")
 
