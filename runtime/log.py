@@ -7,6 +7,7 @@ pass ids, and `wire.links.redact` where a link has to be told apart.
 import logging
 import sys
 
+import msgspec
 import structlog
 
 from wire.settings import LogSettings
@@ -18,7 +19,7 @@ def configure(settings: LogSettings, *, program: str) -> None:
     rendering: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if on_terminal
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_json)]
     )
     structlog.configure(
         processors=[
@@ -28,7 +29,13 @@ def configure(settings: LogSettings, *, program: str) -> None:
             *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=(
+            structlog.PrintLoggerFactory(sys.stderr) if on_terminal else structlog.BytesLoggerFactory(sys.stderr.buffer)
+        ),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(program=program)
+
+
+def _json(event: object, **_: object) -> bytes:
+    return msgspec.json.encode(event, enc_hook=str)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import hiredis
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -16,8 +17,8 @@ UNAVAILABLE: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyE
 """What Redis does when it is away, loading or failing over. Anything else is a bug or a full server."""
 
 
-class _Cancellable(AbstractConnection):
-    """A connection on which no cancellation is lost.
+class _Connection(AbstractConnection):
+    """A connection on which no cancellation is lost, and which packs commands in C as the synchronous client does.
 
     The client sends inside asyncio.wait_for, which before Python 3.12 swallows a cancellation that comes in the same
     moment as the result (https://github.com/python/cpython/issues/86296): a loop would then never end. Without a
@@ -31,6 +32,12 @@ class _Cancellable(AbstractConnection):
                 await super().send_packed_command(command, check_health)
         finally:
             self.socket_timeout = limit_s
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        if " " in args[0]:  # two words of one command, which are to go as two
+            return super().pack_command(*args)
+        pack: Any = hiredis.pack_command  # pyright: ignore[reportUnknownMemberType]
+        return [pack(args)]
 
 
 def connect(settings: RedisSettings) -> Redis:
@@ -46,7 +53,7 @@ def connect(settings: RedisSettings) -> Redis:
         retry=Retry(NoBackoff(), 0),
     )
     kind = pool.connection_class  # by the URL: TCP, TLS or a Unix socket
-    pool.connection_class = type(kind.__name__, (_Cancellable, kind), {})
+    pool.connection_class = type(kind.__name__, (_Connection, kind), {})
     return Redis.from_pool(pool)
 
 

@@ -38,11 +38,12 @@ class Jobs:
     async def take(self, most: int, timeout_s: float) -> list[bytes]:
         """Up to `most` jobs, oldest first; waits for the first one, at most `timeout_s`. Empty if none came."""
         jobs, taken = self._keys.jobs, self._keys.taken
-        first: bytes | None = await self._redis.blmove(jobs, taken, timeout_s, "RIGHT", "LEFT")
+        # In one round trip: Redis answers the second question when the first has been answered.
+        waiting = self._redis.pipeline(transaction=False).blmove(jobs, taken, timeout_s, "RIGHT", "LEFT").llen(jobs)
+        first, left = await waiting.execute()
         if first is None:
             return []
-        waiting = int(await self._redis.llen(jobs))
-        more = min(waiting, most - 1)
+        more = min(left, most - 1)
         if not more:
             return [first]
         pipeline = self._redis.pipeline(transaction=False)

@@ -9,6 +9,7 @@ import pytest
 
 from runtime.redis import UNAVAILABLE, address, connect
 from wire.settings import RedisSettings
+from wire.vocabulary import WorkerState
 
 
 async def test_a_loop_around_redis_ends_when_it_is_cancelled_at_whatever_moment(redis_server: str) -> None:
@@ -85,3 +86,14 @@ async def test_an_answer_of_a_cancelled_call_is_never_taken_for_anothers(redis_s
 )
 def test_the_address_for_logs_carries_no_password(url: str, shown: str) -> None:
     assert address(RedisSettings(url=url)) == shown
+
+
+async def test_every_kind_of_argument_arrives_as_it_was(redis_server: str, prefix: str) -> None:
+    redis: Any = connect(RedisSettings(url=redis_server))
+    await redis.rpush(prefix, "text é", b"\x00\xff", 7, 1.5, WorkerState.IDLE)
+    assert await redis.lrange(prefix, 0, -1) == ["text é".encode(), b"\x00\xff", b"7", b"1.5", b"idle"]
+    await redis.xadd(f"{prefix}:s", {"a": "b"})
+    await redis.xgroup_create(f"{prefix}:s", "group", id="0")  # a command of two words
+    assert (await redis.xinfo_groups(f"{prefix}:s"))[0]["name"] == b"group"
+    await redis.delete(prefix, f"{prefix}:s")
+    await redis.aclose()
