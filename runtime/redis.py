@@ -1,7 +1,7 @@
 """One way to make a Redis client, and the errors after which a connection is worth trying again."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import hiredis
@@ -36,8 +36,7 @@ class _Connection(AbstractConnection):
     def pack_command(self, *args: Any) -> list[bytes]:
         if " " in args[0]:  # two words of one command, which are to go as two
             return super().pack_command(*args)
-        pack: Any = hiredis.pack_command  # pyright: ignore[reportUnknownMemberType]
-        return [pack(args)]
+        return [cast("Any", hiredis).pack_command(args)]
 
 
 def connect(settings: RedisSettings) -> Redis:
