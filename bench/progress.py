@@ -1,0 +1,40 @@
+"""Says what is going on, so that nobody has to wonder whether it hangs."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.status import Status
+
+_SILENCE_S = 2.0
+
+
+class Progress:
+    """On a terminal one line that changes; elsewhere a line whenever there is news and two seconds have passed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+        self._row = ""
+        self._began = self._said = time.monotonic()
+
+    @contextmanager
+    def row(self, name: str) -> Generator[None]:
+        """What is said within is said of this row."""
+        self._row = name
+        if self._console.is_terminal:
+            with self._console.status(name) as self._status:
+                yield
+            self._status = None
+        else:
+            yield
+
+    def say(self, what: str) -> None:
+        now = time.monotonic()
+        line = f"{now - self._began:5.0f} s  {self._row}: {what}"
+        if self._status:
+            self._status.update(line)
+        elif now - self._said >= _SILENCE_S:
+            self._said = now
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
