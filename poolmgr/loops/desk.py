@@ -45,9 +45,9 @@ class Desk:
             self._decided += len(decisions)
             self._work.set()
 
-    async def durable(self) -> None:
-        """Returns when everything that was put in so far is in Redis."""
-        until = self._decided
+    async def durable(self, *, ahead: int = 0) -> None:
+        """Returns when everything that was put in so far is in Redis, but for the last `ahead` decisions."""
+        until = self._decided - ahead
         async with self._progress:
             await self._progress.wait_for(lambda: self._durable >= until)
 

@@ -13,6 +13,8 @@ from poolmgr.store.ledger import Ledger, Rejected
 
 _MOST_AT_ONCE = 256
 _WAIT_S = 1.0
+_AHEAD = 2000
+"""How many decisions may be under way to Redis while the next jobs are taken; those jobs stand in `jobs:taken`."""
 
 
 class Intake:
@@ -35,13 +37,15 @@ class Intake:
         self._on_rejected = on_rejected
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take jobs until `stop`; what an earlier leader left half done comes first."""
+        """Take jobs until `stop`; all that was taken is durable when it returns. What an earlier leader left half done
+        comes first."""
         left_over = await self._jobs.left_over()
         for start in range(0, len(left_over), _MOST_AT_ONCE):
             await self._take_in(left_over[start : start + _MOST_AT_ONCE])
         while not stop.is_set():
             if payloads := await self._jobs.take(_MOST_AT_ONCE, _WAIT_S):
                 await self._take_in(payloads)
+        await self._desk.durable()
 
     async def _take_in(self, payloads: list[bytes]) -> None:
         jobs: list[Job] = []
@@ -52,6 +56,8 @@ class Intake:
                 jobs.append(parse_job(payload, now, self._room_hosts))
             except BadJobError as error:
                 rejected.append(Rejected(payload, error.reason, str(error), error.bot_id))
+        if any(job.bot_id or job.deduplication_key for job in jobs):
+            await self._desk.durable()  # what came just before may be what one of them doubles
         known = await self._jobs.known(jobs)
         for job in jobs:
             if fault := self._duplicate(job, known):
@@ -66,7 +72,7 @@ class Intake:
             await self._ledger.reject(rejected, now)
             for fault in rejected:
                 self._on_rejected(fault)
-        await self._desk.durable()
+        await self._desk.durable(ahead=_AHEAD)
 
     def _duplicate(self, job: Job, known: dict[str, str]) -> Rejected | None:
         """A job that was handed in before is refused, whether its bot lives or has ended: it never joins twice."""

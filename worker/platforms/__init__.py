@@ -57,7 +57,8 @@ async def prepare(context: BrowserContext) -> Page:
     await context.add_init_script(MEDIA)
     page = context.pages[0] if context.pages else await context.new_page()
     await _forbid_downloads(context, page)
-    await page.goto("about:blank")
+    if page.url != "about:blank":
+        await page.goto("about:blank")
     return page
 
 
