@@ -6,6 +6,7 @@ other participant's audio, the pool was back at its target, and nothing was left
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -13,15 +14,19 @@ from datetime import datetime
 from typing import Any
 
 import click
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, async_playwright
-from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
 from demo.stage import Stage, StageError
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views, VmView, is_ended
-from runtime.waiting import stop_on_signals
+from runtime.redis import connect
+from runtime.waiting import pause, stop_on_signals
+from wire.settings import RedisSettings
+from worker.browser import BrowserError
 
 MIN_IDLE = 2
 JOBS = 3
@@ -33,13 +38,16 @@ class Failed(Exception):  # noqa: N818 - it is the demo's verdict, not a fault o
     """A promise was not kept; the message says which."""
 
 
+class Stopped(Exception):  # noqa: N818 - nothing is wrong
+    """The user has seen enough."""
+
+
 class Show:
     """Prints what happens, with the time since the first LPUSH (before it: since the start)."""
 
-    def __init__(self, stage: Stage, views: Views, stop: asyncio.Event) -> None:
+    def __init__(self, stage: Stage, views: Views) -> None:
         self._stage = stage
         self._views = views
-        self._stop = stop
         self._console = Console(highlight=False, width=max(100, Console().width))
         self._zero = time.time()
         self._names: dict[str, str] = {}
@@ -48,20 +56,18 @@ class Show:
 
     def say(self, who: str, what: str, style: str = "", at: float | None = None) -> None:
         elapsed = (at or time.time()) - self._zero
-        self._console.print(f"{elapsed:8.3f} s  {who:<16}", end="", style="dim", markup=False)
-        self._console.print(what, style=style, markup=False)
+        self._console.print(f"{elapsed:8.3f} s  {who[:15]:<16}", end="", style="dim", markup=False)
+        self._console.print(what, style=style, markup=False, soft_wrap=True)  # links and commands stay whole
 
     def headline(self, text: str) -> None:
         self._console.print(f"\n{text}", style="bold", markup=False)
 
     async def until(self, what: str, done: Callable[[], bool]) -> None:
-        """Wait until `done`. Raises: Failed at the deadline, when a part died, or when the user wants to stop."""
+        """Wait until `done`. Raises: Failed at the deadline or when a part died."""
         deadline = time.monotonic() + _DEADLINE_S
         while not done():
             if fault := self._stage.fault():
                 raise Failed(fault)
-            if self._stop.is_set():
-                raise Failed("stopped by the user")
             if time.monotonic() > deadline:
                 raise Failed(f"{what}: not within {_DEADLINE_S:.0f} s")
             await asyncio.sleep(0.02)
@@ -102,8 +108,8 @@ class Show:
 
     def print_times(self, records: dict[str, dict[str, str]]) -> None:
         table = Table(title="Milliseconds since its LPUSH (redis-cli's own start included)", title_justify="left")
-        columns = ("assigned_at", "first_request_at", "joining_at", "inmeeting_at")
-        for column in ("bot", "assigned", "first request", "page answers", "in the meeting", "audio packets"):
+        columns = ("assigned_at", "first_request_at", "inmeeting_at")
+        for column in ("bot", "assigned", "asks for the page", "in the meeting", "audio packets"):
             table.add_column(column, justify="left" if column == "bot" else "right")
         for bot_id, record in records.items():
             zero = self.pushed_at[bot_id]
@@ -113,16 +119,11 @@ class Show:
 
 
 async def perform(stage: Stage, *, once: bool) -> None:
-    """The whole play. Raises: Failed, StageError."""
+    """The whole play. Raises, in a group: Failed, Stopped, StageError, and what a browser or Redis raises."""
     stop = stop_on_signals()
-    redis: Redis = Redis(host="127.0.0.1", port=stage.redis_port)
+    redis = connect(RedisSettings(url=f"redis://127.0.0.1:{stage.redis_port}"))
     views = Views(redis, Keys("poolmgr"))
-    show = Show(stage, views, stop)
-    show.headline("1. A private Redis, the manager, one agent, and a meeting with one person in it")
-    stage.start_redis()
-    stage.start_room()
-    stage.start_manager()
-    stage.start_agent()
+    show = Show(stage, views)
     idle = 0
 
     def note_idle(vm: VmView) -> None:
@@ -130,7 +131,10 @@ async def perform(stage: Stage, *, once: bool) -> None:
         idle = vm.workers["idle"]
 
     try:
-        async with async_playwright() as playwright, asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group, async_playwright() as playwright:
+            watching = group.create_task(_raise_when(stop), name="Ctrl-C")
+            show.headline("1. A private Redis, the manager, one agent, and a meeting with one person in it")
+            await stage.start()
             telling = [
                 group.create_task(show.tell_bots("0-0"), name="bots"),
                 group.create_task(show.tell_pool(note_idle), name="pool"),
@@ -146,16 +150,24 @@ async def perform(stage: Stage, *, once: bool) -> None:
             await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
             show.print_times(records)
             if not once:
+                watching.cancel()
                 await _let_the_user_look(stage, show, stop)
+                stop.clear()
+                watching = group.create_task(_raise_when(stop), name="Ctrl-C, once more")
             show.headline("3. Ada ends the meeting for everyone; the pool comes back")
             await _end_meeting(person)
             await _all_have_left(views, bot_ids, show)
             await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
             await browser.close()
-            for task in telling:
+            for task in (watching, *telling):
                 task.cancel()
     finally:
         await redis.aclose()
+
+
+async def _raise_when(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise Stopped
 
 
 async def _all_hear_her(views: Views, bot_ids: list[str], show: Show) -> dict[str, dict[str, str]]:
@@ -208,8 +220,9 @@ async def _let_the_user_look(stage: Stage, show: Show, stop: asyncio.Event) -> N
     show.say("metrics", stage.metrics_link)
     show.say("command line", f"./dev run poolmgr bots --config {stage.config}")
     show.say("one more bot", f"./dev run poolmgr submit {stage.meeting_link} --wait --config {stage.config}")
-    await stop.wait()
-    stop.clear()
+    while not await pause(stop, 0.5):
+        if fault := stage.fault():
+            raise Failed(fault)
 
 
 async def _end_meeting(person: Page) -> None:
@@ -222,22 +235,32 @@ def main(once: bool) -> None:
     """Show the main job: warm browsers, jobs by redis-cli LPUSH, a real WebRTC meeting."""
     stage = Stage(min_idle=MIN_IDLE, max_workers=MIN_IDLE + JOBS)
     faults: list[str] = []
+    stopped = False
     try:
         asyncio.run(perform(stage, once=once))
-    except* (Failed, StageError) as group:
+    except* (Stopped, KeyboardInterrupt):
+        stopped = True
+    except* (Failed, StageError, BrowserError, PlaywrightError, RedisError) as group:
         faults += [str(error) for error in _leaves(group)]
     finally:
+        for signum in (signal.SIGINT, signal.SIGTERM):  # it takes seconds, and half of it would leave browsers behind
+            signal.signal(signum, signal.SIG_IGN)
         click.secho("\n4. SIGTERM to all; is anything left?", bold=True)
-        faults += stage.stop()
+        if stopped:
+            faults.clear()  # what the interruption broke
+        faults += stage.stop(interrupted=stopped or bool(faults))
         faults += [f"left behind: {what}" for what in stage.left_behind()]
         if faults:
             click.echo(f"   logs are kept in {stage.folder}")
         else:
             stage.remove()
     if faults:
-        for fault in faults:
+        for fault in dict.fromkeys(faults):
             click.secho(f"   {fault}", fg="red")
         sys.exit(1)
+    if stopped:
+        click.echo("   nothing. Stopped before the end, so nothing was shown to hold.")
+        sys.exit(130)
     click.secho(
         f"   nothing. All {JOBS} bots were in the meeting and received Ada's audio; the pool came back to {MIN_IDLE}.",
         fg="green",

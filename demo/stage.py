@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +19,9 @@ from playwright.async_api import Browser, Page, Playwright
 
 from worker.browser import find_chromium, sweep
 
+_START_DEADLINE_S = 20.0
 _STOP_DEADLINE_S = 30.0
+_DRAIN_S = 3.0  # then bots that are still in a meeting are told to leave
 _QUIET = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
     "--disable-quic", "--disable-default-apps",
@@ -51,7 +54,7 @@ class Stage:
         self.config.write_text(
             f"""\
 [redis]
-url = "redis://127.0.0.1:{self.redis_port}/0"
+url = "{self.redis_url}"
 [pool]
 min_idle = {min_idle}
 max_workers = {max_workers}
@@ -71,6 +74,10 @@ memory_reserve_mb = 256
         )
 
     @property
+    def redis_url(self) -> str:
+        return f"redis://127.0.0.1:{self.redis_port}/0"
+
+    @property
     def meeting_link(self) -> str:
         return f"http://127.0.0.1:{self.room_port}/r/demo"
 
@@ -82,31 +89,30 @@ memory_reserve_mb = 256
     def metrics_link(self) -> str:
         return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
-    def start_redis(self) -> None:
-        folder = self.folder / "redis"
-        folder.mkdir()
+    async def start(self) -> None:
+        """Start Redis, the room, the manager and the agent. Raises: StageError."""
+        redis = self.folder / "redis"
+        redis.mkdir()
         listen = ("--port", str(self.redis_port), "--bind", "127.0.0.1")
-        self._start("redis", "redis-server", *listen, "--dir", str(folder), "--appendonly", "yes", "--save", "")
-        self._wait_for_port("redis", self.redis_port)
-
-    def start_room(self) -> None:
-        listen = f"127.0.0.1:{self.room_port}"
-        self._start("room", sys.executable, "-m", "room", "--listen", listen, "--host-key", self.host_key)
-        self._wait_for_port("room", self.room_port)
-
-    def start_manager(self) -> None:
+        self._start("redis", "redis-server", *listen, "--dir", str(redis), "--appendonly", "yes", "--save", "")
+        await self._until_it_listens("redis", self.redis_port)
+        listen = ("--listen", f"127.0.0.1:{self.room_port}")
+        self._start("room", sys.executable, "-m", "room", *listen, "--host-key", self.host_key)
+        await self._until_it_listens("room", self.room_port)
         self._start("manager", sys.executable, "-m", "poolmgr", "serve", "--config", str(self.config))
-        self._wait_for_port("manager", self.api_port)
-
-    def start_agent(self) -> None:
+        await self._until_it_listens("manager", self.api_port)
         self._start("agent", sys.executable, "-m", "worker", "run", "--config", str(self.config))
 
     async def bring_in_person(self, playwright: Playwright, name: str) -> tuple[Browser, Page]:
         """A browser with a (test tone) microphone and camera whose user is the host and lets everybody in."""
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = await playwright.chromium.launch(
-            executable_path=find_chromium(""),
+            executable_path=find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", "")),
             args=[*_QUIET, *sandbox, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
+            # Ctrl-C reaches Playwright's driver as well, and is to end nothing there: see `_start`.
+            handle_sigint=False,
+            handle_sigterm=False,
+            handle_sighup=False,
         )
         page = await browser.new_page()
         await page.goto(f"{self.host_link}&name={name}&join=1")
@@ -116,7 +122,7 @@ memory_reserve_mb = 256
     async def lpush(self, payload: str) -> None:
         """Hand in a job with plain redis-cli, as any client could. Raises: StageError."""
         command = ("redis-cli", "-p", str(self.redis_port), "LPUSH", "poolmgr:jobs", payload)
-        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL, start_new_session=True)
         if await process.wait():
             raise StageError(f"redis-cli LPUSH ended with exit code {process.returncode}")
 
@@ -124,24 +130,35 @@ memory_reserve_mb = 256
         """What is wrong with a part that should be running, or None."""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                return f"{name} ended with exit code {process.returncode}; the end of its log:\n{self.log_end(name)}"
+                return self._ended(name, process.returncode)
         return None
+
+    def _ended(self, name: str, code: int) -> str:
+        return f"{name} ended with exit code {code}; the end of its log:\n{self.log_end(name)}"
 
     def log_end(self, name: str) -> str:
         return "\n".join(self._log_path(name).read_text(errors="replace").splitlines()[-15:])
 
-    def stop(self) -> list[str]:
-        """SIGTERM to the agent, then manager, room and Redis. Returns what did not end as it should."""
+    def stop(self, *, interrupted: bool) -> list[str]:
+        """SIGTERM to the agent, then manager, room and Redis. Returns what did not end as it should.
+
+        `interrupted`: a part may be so young that it does not know the signal yet, and just dies of it.
+        """
         faults: list[str] = []
+        orderly = {0, -signal.SIGTERM} if interrupted else {0}
         for name in ("agent", "manager", "room", "redis"):
             process = self._processes.pop(name, None)
             if process is None:
                 continue
             process.send_signal(signal.SIGTERM)
             try:
+                if name == "agent":
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(_DRAIN_S)
+                    process.send_signal(signal.SIGTERM)
                 code = process.wait(_STOP_DEADLINE_S)
-                if code != 0:
-                    faults.append(f"{name} ended with exit code {code}:\n{self.log_end(name)}")
+                if code not in orderly:
+                    faults.append(self._ended(name, code))
             except subprocess.TimeoutExpired:
                 faults.append(f"{name} did not end within {_STOP_DEADLINE_S:.0f} s of SIGTERM")
                 process.kill()
@@ -177,20 +194,24 @@ memory_reserve_mb = 256
         log = self._log_path(name).open("wb")
         self._logs.append(log)
         # A session of its own: Ctrl-C is for the demo, which then takes its parts down in order.
-        self._processes[name] = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        try:
+            self._processes[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        except FileNotFoundError as error:
+            raise StageError(f"cannot start {name}: {command[0]} is not installed; ./dev setup installs it") from error
 
     def _log_path(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def _wait_for_port(self, name: str, port: int) -> None:
-        deadline = time.monotonic() + 20
+    async def _until_it_listens(self, name: str, port: int) -> None:
+        deadline = time.monotonic() + _START_DEADLINE_S
         while time.monotonic() < deadline:
             if fault := self.fault():
                 raise StageError(f"cannot start: {fault}")
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
-            time.sleep(0.02)
-        raise StageError(f"cannot start {name}: nothing listens on port {port} after 20 s:\n{self.log_end(name)}")
+            await asyncio.sleep(0.02)
+        why = f"nothing listens on port {port} after {_START_DEADLINE_S:.0f} s"
+        raise StageError(f"cannot start {name}: {why}; the end of its log:\n{self.log_end(name)}")

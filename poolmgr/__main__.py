@@ -2,13 +2,12 @@
 
 import asyncio
 
-import click
 import uvloop
 
 from poolmgr.api.listen import CannotListenError
 from poolmgr.app import Manager
 from poolmgr.cli.root import cli
-from poolmgr.cli.session import EXIT_REPLACED, Session, with_session
+from poolmgr.cli.session import EXIT_FAILED, EXIT_REPLACED, Session, fail, with_session
 from poolmgr.loops.leadership import LeaseLostError
 from poolmgr.store.ledger import StaleEpochError
 from runtime import log
@@ -29,14 +28,17 @@ def serve(session: Session) -> None:
     """
     settings = session.settings
     log.configure(settings.log, program="poolmgr")
+    fault, exit_code = "", 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(Manager(settings)))
     except* CannotListenError as group:
-        raise click.ClickException(str(group.exceptions[0])) from None
+        fault, exit_code = str(group.exceptions[0]), EXIT_FAILED
     except* (LeaseLostError, StaleEpochError):
-        click.echo("poolmgr: another manager leads now; exiting so that this one can start over as standby", err=True)
-        raise SystemExit(EXIT_REPLACED) from None
+        fault = "another manager leads now; exiting so that this one can start over as standby"
+        exit_code = EXIT_REPLACED
+    if exit_code:  # not raised above: what is raised in an except* leaves it in a group
+        fail(fault, exit_code)
 
 
 async def _serve(manager: Manager) -> None:

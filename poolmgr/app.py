@@ -12,7 +12,7 @@ import uuid
 import structlog
 from aiohttp import web
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import ResponseError
 
 from poolmgr.api.health import Readiness, add_health
 from poolmgr.api.listen import serve
@@ -41,9 +41,13 @@ from runtime.waiting import backoff, pause
 from wire.settings import Settings
 
 _log = structlog.stdlib.get_logger()
-_REBUILD = (*UNAVAILABLE, OutOfMemoryError, DisagreementError)
-"""What ends a term but not the process: try again, from what Redis holds."""
+_REBUILD = (*UNAVAILABLE, ResponseError, DisagreementError)
+"""What ends a term but not the process: try again, from what Redis holds. A ResponseError is what a Redis says that is
+full, cannot save, misses its replicas, or holds a key of another type.
+"""
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.1, 2.0
+_GOOD_TERM_S = 10.0
+"""After a term of this length the next fault is a new one, and the delays begin anew."""
 
 
 class Manager:
@@ -67,14 +71,15 @@ class Manager:
         delays = backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
         try:
             while not stop.is_set():
+                began = self.clock.steady()
                 try:
-                    self._readiness = Readiness("standby", "")
-                    epoch = await wait_to_lead(lease, self.settings.lease.ttl_s, stop)
+                    epoch = await wait_to_lead(lease, self.settings.lease.ttl_s, stop, self._stand_by)
                     if not epoch:
                         break
-                    delays = backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
                     await self._lead(redis, lease, epoch, stop)
                 except* _REBUILD as group:
+                    if self.clock.steady() - began > _GOOD_TERM_S:
+                        delays = backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
                     fault = _first_line(group)
                     self._readiness = Readiness("standby", fault)
                     _log.warning("term_ended", error=fault, redis=address(self.settings.redis))
@@ -118,6 +123,7 @@ class Manager:
         desk = Desk(pool, ledger, clock, self._on_durable)
         desk.begin(pool.restore(bots, vms, clock.steady()))
         # A large fleet is many objects, and a full collection over them stops the process for a tenth of a second.
+        gc.unfreeze()  # the pool of the last term, whose parts know each other, is garbage by now
         gc.collect()
         gc.freeze()
         upkeep = Upkeep(redis, keys, settings.retention)
@@ -134,13 +140,16 @@ class Manager:
                 group.create_task(keep_leading(lease, settings.lease.ttl_s), name="leadership"),
                 group.create_task(follow_events(events, desk, self.metrics.heartbeats.inc), name="events"),
                 group.create_task(follow_requests(control, desk), name="control"),
-                group.create_task(watch_deadlines(desk, clock), name="schedule"),
+                group.create_task(watch_deadlines(desk, clock, settings.pool.heartbeat_timeout_s / 2), name="schedule"),
                 group.create_task(reap(pool, events, upkeep, clock, settings.retention), name="reaper"),
                 group.create_task(self._watch_backlog(jobs), name="backlog"),
             ]
             await intake.run(stop)  # its last batch is durable when it returns
             for loop in loops:
                 loop.cancel()
+
+    def _stand_by(self) -> None:
+        self._readiness = Readiness("standby", "")
 
     async def _watch_backlog(self, jobs: Jobs) -> None:
         while True:

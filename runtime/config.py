@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from runtime.redis import url_fault
 from wire.settings import BadSettingsError, Settings, parse
 
 
@@ -15,4 +16,7 @@ def load(path: Path | None) -> Settings:
         text = path.read_text(encoding="utf-8") if path else ""
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettingsError([f"cannot read {path}: {getattr(error, 'strerror', None) or error}"]) from error
-    return parse(text, os.environ)
+    settings = parse(text, os.environ)
+    if fault := url_fault(settings.redis):
+        raise BadSettingsError([f"redis.url: {fault}"])
+    return settings

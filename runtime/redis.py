@@ -44,6 +44,23 @@ def connect(settings: RedisSettings) -> Redis:
 
     Every call has a deadline of `settings.timeout_s`; a blocking read must ask for less than that.
     """
+    return Redis.from_pool(_pool(settings))
+
+
+def url_fault(settings: RedisSettings) -> str:
+    """Why no client can be made from the URL; empty if one can. Quotes nothing of it, for it may hold a password."""
+    try:
+        _pool(settings).make_connection()  # which connects to nobody yet, but looks at every option
+        parts = urlsplit(settings.url)
+        database = parts.path.strip("/") if parts.scheme != "unix" else ""
+    except (ValueError, TypeError):
+        return "cannot be read: host, port or an option after ? is none that this program knows"
+    if database and not database.isdecimal():
+        return "what stands after the host has to be the number of a database"
+    return ""
+
+
+def _pool(settings: RedisSettings) -> Any:
     pool: Any = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
         settings.url,
         socket_timeout=settings.timeout_s,
@@ -53,7 +70,7 @@ def connect(settings: RedisSettings) -> Redis:
     )
     kind = pool.connection_class  # by the URL: TCP, TLS or a Unix socket
     pool.connection_class = type(kind.__name__, (_Connection, kind), {})
-    return Redis.from_pool(pool)
+    return pool
 
 
 def address(settings: RedisSettings) -> str:

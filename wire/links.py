@@ -46,8 +46,8 @@ def recognise(text: str, room_hosts: Collection[str] = ()) -> MeetingLink:
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise BadLinkError(f"the link is not a URL: {error}") from error
+    except ValueError as error:  # whose text quotes the link, perhaps a password in it
+        raise BadLinkError("the link is not a URL: its host or port cannot be read") from error
     if parts.scheme not in ("http", "https"):
         raise BadLinkError("the link does not begin with https://")
     if not host:

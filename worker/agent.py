@@ -53,13 +53,19 @@ async def run(settings: Settings) -> None:
     # 2. The state folder is ours alone, until the end of the process.
     with _locked(state_dir):
         # 3. What an earlier agent left is ended.
-        if swept := await asyncio.to_thread(sweep, state_dir):
+        try:
+            swept = await asyncio.to_thread(sweep, state_dir)
+        except OSError as error:
+            raise _unusable(state_dir, error) from error
+        if swept:
             log.warning("leftovers_ended", workers=swept)
         # 4. The driver runs, and every platform's rules have been read.
         driver = Driver()
         try:
             await driver.start()
         except DriverError as error:
+            if stop.is_set():  # Ctrl-C went to the driver too, which withstands it only once it runs
+                return
             raise CannotStartError(str(error)) from error
         try:
             for platform in SUPPORTED:
@@ -186,10 +192,7 @@ def _locked(state_dir: Path) -> Generator[None]:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise CannotStartError(
-            f"cannot write to worker.state_dir = {str(state_dir)!r}: {error.strerror};"
-            " make it a folder that belongs to the agent's user"
-        ) from error
+        raise _unusable(state_dir, error) from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,3 +204,9 @@ def _locked(state_dir: Path) -> Generator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _unusable(state_dir: Path, error: OSError) -> CannotStartError:
+    where = f"worker.state_dir = {str(state_dir)!r}"
+    why = f"{error.strerror} ({error.filename})"
+    return CannotStartError(f"cannot write to {where}: {why}; make it a folder that belongs to the agent's user")

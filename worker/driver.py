@@ -15,14 +15,15 @@ from typing import Final
 import structlog
 from playwright.async_api import Browser, Error, Playwright, async_playwright
 
-from runtime.waiting import backoff
+from runtime.waiting import backoff, pause
 from worker import processes
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 START_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 5.0
-ANSWER_DEADLINE_S: Final = 5.0
+CHECK_S: Final = 5.0
+ANSWER_DEADLINE_S: Final = 5.0  # asked twice: an agent that was itself stopped for a while finds one question overdue
 
 
 class DriverError(Exception):
@@ -54,9 +55,12 @@ class Driver:
         log.info("driver_started", pid=pid)
 
     async def tend(self, restarted: Callable[[], None]) -> None:
-        """Start a new driver whenever the process is gone, then say so: all connections are to be made anew."""
+        """Start a new driver whenever the old one died or hangs, then say so: all connections are to be made anew."""
         while True:
-            await self._gone.wait()
+            while not await pause(self._gone, CHECK_S):
+                if not (await self._answers() or await self._answers()) and not self._gone.is_set():
+                    log.error("driver_hangs")
+                    self._kill()
             log.error("driver_died")
             await self.stop()
             for delay_s in backoff(0.1, 10.0):
@@ -73,18 +77,11 @@ class Driver:
 
         Raises: DriverError; playwright.async_api.Error when the browser does not answer.
         """
-        driver = self._playwright
-        if driver is None:
+        if self._playwright is None:
             raise DriverError("cannot connect: the Playwright driver is being started anew")
-        try:
-            return await driver.chromium.connect_over_cdp(
-                endpoint, artifacts_dir=folder, is_local=True, timeout=deadline_s * 1000
-            )
-        except Error:
-            if driver is self._playwright and not self._gone.is_set() and not await _answers(driver):
-                log.error("driver_hangs")
-                self._kill()
-            raise
+        return await self._playwright.chromium.connect_over_cdp(
+            endpoint, artifacts_dir=folder, is_local=True, timeout=deadline_s * 1000
+        )
 
     async def stop(self) -> None:
         """Afterwards the process is gone. Idempotent."""
@@ -96,6 +93,16 @@ class Driver:
                 await driver.stop()
         self._kill()
         await self._gone.wait()
+
+    async def _answers(self) -> bool:
+        """Whether the driver does something that needs no browser."""
+        assert self._playwright
+        try:
+            async with asyncio.timeout(ANSWER_DEADLINE_S):
+                await (await self._playwright.request.new_context()).dispose()
+        except (TimeoutError, Error):
+            return False
+        return True
 
     def _note_gone(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
@@ -110,13 +117,3 @@ def _driver_pids() -> set[int]:
     """Those of this process's children that are drivers. Playwright does not tell the id of the one it started."""
     children = (process.pid for process in processes.scan() if process.parent == os.getpid())
     return {pid for pid in children if processes.bears(pid, "run-driver")}
-
-
-async def _answers(driver: Playwright) -> bool:
-    """Whether the driver does something that needs no browser."""
-    try:
-        async with asyncio.timeout(ANSWER_DEADLINE_S):
-            await (await driver.request.new_context()).dispose()
-    except (TimeoutError, Error):
-        return False
-    return True

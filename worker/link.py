@@ -148,13 +148,18 @@ class Link:
     async def _write_batch(self) -> None:
         """The oldest ones, all or none: with some of them refused, a later event would overtake an earlier one."""
         batch = list(islice(self._waiting.items(), BATCH))
+        presence_at: int | None = None
         async with self._redis.pipeline(transaction=True) as pipe:
             for number, event in batch:
                 pipe.xadd(self._keys.events, {codec.FIELD: codec.encode(event), "id": f"{self._session}-{number}"})
                 if isinstance(event, Heartbeat):
-                    pipe.set(self._keys.alive(self._vm_id), msgspec.json.encode(self._presence), ex=ALIVE_S)
+                    presence_at = len(pipe)
+                    pipe.set(self._keys.alive(self._vm_id), msgspec.json.encode(self._presence), ex=ALIVE_S, get=True)
                     pipe.expire(self._keys.commands(self._vm_id), COMMANDS_LIVE_S)
-            await pipe.execute()
+            answers = cast("list[bytes | None]", await pipe.execute())
+        # Silent for longer than ALIVE_S, it lost its place to another. Both may have bots, so neither just ends.
+        if presence_at is not None and (rival := self._rival_in(answers[presence_at])):
+            log.error("vm_id_contested", host=rival.host, state_dir=rival.state_dir)
         for number, _ in batch:
             self._waiting.pop(number, None)
 
@@ -225,7 +230,9 @@ class Link:
 
     async def _rival(self) -> _Presence | None:
         """Whoever lives under our vm_id, unless it was in our own folder: that agent is dead, we hold its lock."""
-        raw = cast("bytes | None", await self._redis.get(self._keys.alive(self._vm_id)))
+        return self._rival_in(cast("bytes | None", await self._redis.get(self._keys.alive(self._vm_id))))
+
+    def _rival_in(self, raw: bytes | None) -> _Presence | None:
         try:
             holder = msgspec.json.decode(raw, type=_Presence) if raw else None
         except msgspec.DecodeError:

@@ -35,6 +35,7 @@ PROBE_DEADLINE_S: Final = 1.0
 JOIN_FIRST_S: Final = 1.0  # how long a join may keep warm-ups waiting: a page on the room's scale needs a third of it
 WARM_UP_WAITS_S: Final = 2.0  # and how long a warm-up waits for joins, however many there are
 
+_EXITED: Final = "the browser's process exited"
 _ATTACH_ERRORS: Final = (DriverError, PlaywrightError, OSError)  # TimeoutError is an OSError
 
 
@@ -197,7 +198,7 @@ class Pool:
         """The driver was started anew: connect to the idle browsers again. What a page was used for cannot be saved."""
         for worker in self._workers.values():
             if worker.session:
-                worker.session.browser_gone()
+                worker.session.browser_gone("the Playwright driver was started anew")
             elif worker.state is WorkerState.IDLE:
                 worker.page = None
                 self._tasks.create_task(self._reattach(worker), name=f"reattach {worker.worker_id}")
@@ -287,7 +288,7 @@ class Pool:
         """Wait for the process to exit, wanted or not."""
         await chromium.exited()
         if worker.session:
-            worker.session.browser_gone()
+            worker.session.browser_gone(_EXITED)
         elif worker.state is not WorkerState.RETIRING:
             self._note_crash(worker, chromium.last_words())
 
@@ -331,7 +332,7 @@ class Pool:
         """The whole meeting. Whatever goes wrong, the bot ends, and the neighbours do not notice."""
         session = worker.session = Session(page, join, adapter, self._settings, self._vm_id, self._report_progress)
         if worker.gone.done():  # the browser went between the probe and the session
-            session.browser_gone()
+            session.browser_gone(_EXITED)
         if worker.left_early:
             session.leave(worker.left_early)
         try:

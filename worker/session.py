@@ -89,10 +89,10 @@ class Session:
             self._asked_to_leave = True
             self._interrupt(LeaveRequested(reason))
 
-    def browser_gone(self) -> None:
-        """The browser's process exited. At any time, idempotent."""
+    def browser_gone(self, detail: str) -> None:
+        """The browser is lost: its process exited, or the connection to it. At any time, idempotent."""
         self._gone = True
-        self._interrupt(BrowserGone("the browser's process exited"))
+        self._interrupt(BrowserGone(detail))
 
     async def run(self) -> BotEnded:
         """Go into the meeting and stay until the end; the page is empty afterwards. To be called once.

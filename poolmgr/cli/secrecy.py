@@ -52,7 +52,8 @@ def hide_links_in_record(record: dict[str, str]) -> dict[str, str]:
 def hide_links_in_payload(payload: str) -> str:
     """A job as it was pushed, with its links redacted, whether it is JSON or not."""
     try:
-        return json.dumps(_without_links(json.loads(payload)), ensure_ascii=False)
+        shown = json.dumps(_without_links(json.loads(payload)), ensure_ascii=False)
+        return shown.encode(errors="backslashreplace").decode()  # half a surrogate pair, which no reader of ours takes
     except (ValueError, RecursionError):
         return hide_links(payload)
 

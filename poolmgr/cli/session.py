@@ -68,10 +68,7 @@ class Session:
             fail(f"{what}: {error}", EXIT_UNREACHABLE)
 
     async def _ask(self, question: Callable[[Views], Awaitable[_T]]) -> _T:
-        try:
-            redis = connect(self.settings.redis)
-        except ValueError as error:
-            fail(f"redis.url: {error}", EXIT_USAGE)
+        redis = connect(self.settings.redis)
         try:
             return await question(Views(redis, Keys(self.settings.redis.prefix)))
         finally:

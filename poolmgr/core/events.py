@@ -35,10 +35,14 @@ class Revoked(msgspec.Struct, frozen=True):
     revoked: bool
 
 
+class Unheard(msgspec.Struct, frozen=True):
+    """Nobody was listened to for a while: this process was stopped, or its host. What was said then is yet to come."""
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time has passed. `wall`: the calendar's time, which may jump, unlike the pool's own `now`."""
 
     wall: float
 
 
-CoreEvent = JobAccepted | LeaveRequested | DrainRequested | Revoked | Tick | messages.Event
+CoreEvent = JobAccepted | LeaveRequested | DrainRequested | Revoked | Unheard | Tick | messages.Event

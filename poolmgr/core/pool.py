@@ -28,7 +28,7 @@ from poolmgr.core.decisions import (
     Warm,
     Why,
 )
-from poolmgr.core.events import CoreEvent, DrainRequested, JobAccepted, LeaveRequested, Revoked, Tick
+from poolmgr.core.events import CoreEvent, DrainRequested, JobAccepted, LeaveRequested, Revoked, Tick, Unheard
 from poolmgr.core.fleet import Fleet
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.queue import BotQueue
@@ -81,6 +81,7 @@ class Pool:
             LeaveRequested: self._on_leave_requested,
             DrainRequested: self._on_drain_requested,
             Revoked: self._on_revoked,
+            Unheard: self._on_unheard,
             Tick: self._on_tick,
             Heartbeat: self._on_heartbeat,
             WorkerWarm: self._on_worker_warm,
@@ -604,6 +605,14 @@ class Pool:
         self._out.append(KeepVm(vm.vm_id, vm.session, vm.draining, lost=True))
         self.timers.set(self._now + self._forget_vm_s, Timer.VM_FORGOTTEN, vm_id)
         self._touch(vm)
+
+    def _on_unheard(self, _: Unheard) -> None:
+        """Nobody's silence counts before now."""
+        for vm in self.fleet:
+            if not vm.lost:
+                vm.last_seen = self._now
+                if vm.silent:
+                    self.timers.set(self._now + self.settings.lost_after_s, Timer.VM_LOST, vm.vm_id)
 
     def _vm_forgotten(self, vm_id: str) -> None:
         vm = self.fleet.get(vm_id)

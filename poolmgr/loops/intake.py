@@ -13,6 +13,8 @@ from poolmgr.store.ledger import Ledger, Rejected
 
 _MOST_AT_ONCE = 256
 _WAIT_S = 1.0
+_LEFT_OVER_S = 5.0
+"""How often jobs that somebody else took and left are looked for under steady load. An idle intake looks at once."""
 _AHEAD = 2000
 """How many decisions may be under way to Redis while the next jobs are taken; those jobs stand in `jobs:taken`."""
 
@@ -38,14 +40,26 @@ class Intake:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take jobs until `stop`; all that was taken is durable when it returns. What an earlier leader left half done
-        comes first."""
+        comes first.
+        """
+        looked_at = await self._take_in_left_over()
+        while not stop.is_set():
+            payloads = await self._jobs.take(_MOST_AT_ONCE, _WAIT_S)
+            if payloads:
+                await self._take_in(payloads)
+            if not payloads or self._clock.steady() > looked_at + _LEFT_OVER_S:
+                looked_at = await self._take_in_left_over()
+        await self._desk.durable()
+
+    async def _take_in_left_over(self) -> float:
+        """Take in what another leader took and did not finish: one that ended, or one that was frozen, woke up and took
+        jobs before it heard that it had been replaced. Returns when it looked (steady clock).
+        """
+        await self._desk.durable()  # from here on none of our own stands in the list
         left_over = await self._jobs.left_over()
         for start in range(0, len(left_over), _MOST_AT_ONCE):
             await self._take_in(left_over[start : start + _MOST_AT_ONCE])
-        while not stop.is_set():
-            if payloads := await self._jobs.take(_MOST_AT_ONCE, _WAIT_S):
-                await self._take_in(payloads)
-        await self._desk.durable()
+        return self._clock.steady()
 
     async def _take_in(self, payloads: list[bytes]) -> None:
         jobs: list[Job] = []
@@ -69,6 +83,7 @@ class Intake:
                 known[f"key {job.deduplication_key}"] = bot_id
             self._desk.put(JobAccepted(bot_id, job, self._clock.wall()))
         if rejected:
+            await self._desk.durable()  # else who follows a bot hears that it was rejected, when only a copy was
             await self._ledger.reject(rejected, now)
             for fault in rejected:
                 self._on_rejected(fault)

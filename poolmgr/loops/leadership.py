@@ -1,6 +1,7 @@
 """Who leads: waits for the lease, keeps it, and says at once when it is lost."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -14,14 +15,18 @@ class LeaseLostError(Exception):
     """Another manager leads by now, or may. This process has to stop deciding."""
 
 
-async def wait_to_lead(lease: Lease, ttl_s: float, stop: asyncio.Event) -> int:
-    """The epoch once this process leads; 0 if `stop` came first. A free lease is taken within a third of its life."""
+async def wait_to_lead(lease: Lease, ttl_s: float, stop: asyncio.Event, on_standby: Callable[[], None]) -> int:
+    """The epoch once this process leads; 0 if `stop` came first. A free lease is taken within a third of its life.
+
+    `on_standby` hears when Redis has answered that another one leads.
+    """
     standing_by = False
     while not stop.is_set():
         if epoch := await lease.take():
             return epoch
         if not standing_by:
             _log.info("leader_found", role="standby")
+            on_standby()
             standing_by = True
         await pause(stop, ttl_s / 3)
     return 0

@@ -2,18 +2,26 @@
 
 import asyncio
 
-from poolmgr.core.events import Tick
+import structlog
+
+from poolmgr.core.events import Tick, Unheard
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.desk import Desk
 
+_log = structlog.stdlib.get_logger()
 _LOOK_EVERY_S = 0.05
 """How late a deadline may be noticed. Twenty looks a second at a heap's top cost next to nothing."""
 
 
-async def watch_deadlines(desk: Desk, clock: Clock) -> None:
-    """Until cancelled."""
+async def watch_deadlines(desk: Desk, clock: Clock, away_s: float) -> None:
+    """Until cancelled. When this loop was kept from looking for more than `away_s`, so were those that listen."""
+    looked_at = clock.steady()
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)
-        wall = clock.wall()
-        if desk.pool.is_due(clock.steady(), wall):
+        now, wall = clock.steady(), clock.wall()
+        if now - looked_at > away_s:
+            _log.warning("process_was_stopped", seconds=round(now - looked_at, 3))
+            desk.put(Unheard())
+        looked_at = now
+        if desk.pool.is_due(now, wall):
             desk.put(Tick(wall))

@@ -11,9 +11,13 @@ from redis.exceptions import ResponseError
 
 from poolmgr.core.job import Job
 from poolmgr.store.keys import Keys
+from poolmgr.store.scripts import SOURCES
 
 GROUP: Final = "manager"
 _CONSUMER: Final = "leader"  # one name for all leaders, so that the next one finds what the last one left
+
+_MOST_BYTES: Final = 1 << 20
+"""Of jobs in one batch: checking a megabyte of the most laborious ones takes a few tenths of a second."""
 
 
 class Entry(NamedTuple):
@@ -29,28 +33,27 @@ class Jobs:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
         self._keys = keys
+        self._take: Any = redis.register_script(SOURCES["take"])
 
     async def left_over(self) -> list[bytes]:
-        """Jobs that an earlier leader took and did not finish, oldest first."""
+        """Jobs that were taken and are not finished, oldest first."""
         taken: list[bytes] = await self._redis.lrange(self._keys.taken, 0, -1)
         return taken[::-1]
 
     async def take(self, most: int, timeout_s: float) -> list[bytes]:
-        """Up to `most` jobs, oldest first; waits for the first one, at most `timeout_s`. Empty if none came."""
+        """Up to `most` jobs, fewer if they are huge, oldest first; waits for the first one, at most `timeout_s`. Empty
+        if none came.
+        """
         jobs, taken = self._keys.jobs, self._keys.taken
         # In one round trip: Redis answers the second question when the first has been answered.
         waiting = self._redis.pipeline(transaction=False).blmove(jobs, taken, timeout_s, "RIGHT", "LEFT").llen(jobs)
         first, left = await waiting.execute()
         if first is None:
             return []
-        more = min(left, most - 1)
-        if not more:
+        room = _MOST_BYTES - len(first)
+        if not left or most == 1 or room <= 0:
             return [first]
-        pipeline = self._redis.pipeline(transaction=False)
-        for _ in range(more):
-            pipeline.lmove(jobs, taken, "RIGHT", "LEFT")
-        answers: list[bytes | None] = await pipeline.execute()
-        return [first, *(raw for raw in answers if raw is not None)]
+        return [first, *await self._take(keys=[jobs, taken], args=[most - 1, room])]
 
     async def known(self, jobs: Sequence[Job]) -> dict[str, str]:
         """The bots that some of `jobs` would double: by `BOT_ID` where the id is in use, by `key KEY` where the

@@ -15,21 +15,23 @@ class Lease:
         self._keys = keys
         self._holder = holder
         self._ttl_ms = int(ttl_s * 1000)
+        self._epoch = 0
         self._lead: Any = redis.register_script(SOURCES["lead"])
         self._resign: Any = redis.register_script(SOURCES["resign"])
 
     async def take(self) -> int:
         """The epoch if this process now leads, 0 if another one does."""
-        return await self._call(take=True)
+        self._epoch = await self._call(0)
+        return self._epoch
 
     async def renew(self) -> bool:
         """False when the lease was lost: whatever this process still writes will be refused."""
-        return await self._call(take=False) != 0
+        return self._epoch != 0 and await self._call(self._epoch) != 0
 
     async def resign(self) -> None:
         """Let the next one lead at once."""
         await self._resign(keys=[self._keys.leader], args=[self._holder])
 
-    async def _call(self, *, take: bool) -> int:
+    async def _call(self, epoch: int) -> int:
         keys = [self._keys.epoch, self._keys.leader]
-        return int(await self._lead(keys=keys, args=[self._holder, self._ttl_ms, int(take)]))
+        return int(await self._lead(keys=keys, args=[self._holder, self._ttl_ms, epoch]))

@@ -7,10 +7,10 @@ from typing import Final
 from redis.asyncio import Redis
 
 _FOLDER: Final = resources.files("poolmgr.store") / "lua"
-_UNFENCED: Final = frozenset({"lead", "resign"})
+_UNFENCED: Final = frozenset({"lead", "put_back", "resign", "take"})
 _NAMES: Final = (
     "accept", "ask", "assign", "end", "forget_vm", "keep_vm",
-    "lead", "move", "note", "order", "reject", "resign", "revoke",
+    "lead", "move", "note", "order", "put_back", "reject", "resign", "revoke", "take",
 )  # fmt: skip
 
 

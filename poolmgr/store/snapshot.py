@@ -27,7 +27,9 @@ async def load_bots(redis: Any, keys: Keys) -> list[Bot]:
 
 
 async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
-    """All VMs that are not lost, with the workers recorded for them."""
+    """All VMs that are not lost, with the workers recorded for them. A worker whose record cannot be read is logged and
+    left out: its agent's next heartbeat says what it is.
+    """
     vms: list[Vm] = []
     ids: list[str] = sorted(one.decode() for one in await redis.smembers(keys.vms))
     async for vm_id, raw in _hashes(redis, [(one, keys.vm(one)) for one in ids]):
@@ -37,8 +39,11 @@ async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
     by_id = {vm.vm_id: vm for vm in vms}
     async for vm_id, workers in _hashes(redis, [(one, keys.workers(one)) for one in by_id]):
         for raw_id, raw in workers.items():
-            worker = record.worker_from(vm_id, raw_id.decode(), raw)
-            by_id[vm_id].workers[worker.worker_id] = worker
+            worker_id = raw_id.decode(errors="replace")
+            try:
+                by_id[vm_id].workers[worker_id] = record.worker_from(vm_id, worker_id, raw)
+            except (ValueError, msgspec.MsgspecError) as error:
+                _log.error("worker_record_unreadable", vm_id=vm_id, worker_id=worker_id, error=repr(error))
     return vms
 
 

@@ -5,12 +5,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import WatchError
 
 from poolmgr.core.events import DrainRequested, LeaveRequested
 from poolmgr.store import record
 from poolmgr.store.inbox import entries_of
 from poolmgr.store.keys import Keys
+from poolmgr.store.scripts import SOURCES
 from wire.vocabulary import BotState, WorkerState
 
 _CONTROL_ENTRIES: Final = 10_000
@@ -58,8 +58,11 @@ def encode_request(request: Request) -> dict[str, bytes]:
 
 
 def decode_request(fields: dict[bytes, bytes]) -> Request:
-    """Raises: KeyError, msgspec.DecodeError."""
-    return msgspec.json.decode(fields[b"body"], type=_REQUESTS[fields[b"request"].decode()])
+    """Raises: KeyError, msgspec.DecodeError, UnicodeDecodeError."""
+    try:
+        return msgspec.json.decode(fields[b"body"], type=_REQUESTS[fields[b"request"].decode()])
+    except RecursionError as error:
+        raise msgspec.DecodeError("nested too deep") from error
 
 
 class Views:
@@ -122,37 +125,18 @@ class Views:
         return [_dead_job(entry_id, fields) for entry_id, fields in entries]
 
     async def put_back(self, entry_id: str) -> DeadJob | None:
-        """Hand a rejected job in once more, as it was, and take it off the dead stream. None if it is not there.
-
-        Two callers never hand the same one in twice.
-        """
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            while True:
-                await pipeline.watch(self._keys.dead)
-                entries: Any = await pipeline.xrange(self._keys.dead, entry_id, entry_id)
-                if not entries:
-                    return None
-                pipeline.multi()
-                pipeline.lpush(self._keys.jobs, entries[0][1][b"payload"])
-                pipeline.xdel(self._keys.dead, entry_id)
-                try:
-                    await pipeline.execute()
-                except WatchError:  # the stream has changed since: perhaps by another one who puts this job back
-                    continue
-                return _dead_job(*entries[0])
+        """Hand a rejected job in once more, as it was, and take it off the dead stream. None if it is not there."""
+        script = self._redis.register_script(SOURCES["put_back"])
+        fields: list[bytes] | None = await script(keys=[self._keys.dead, self._keys.jobs], args=[entry_id])
+        if fields is None:
+            return None
+        return _dead_job(entry_id.encode(), dict(zip(fields[0::2], fields[1::2], strict=True)))
 
     async def put_all_back(self) -> list[str]:
         """Hand in all jobs that stand rejected now, oldest first, each once. Returns their entry ids."""
-        newest: Any = await self._redis.xrevrange(self._keys.dead, count=1)
-        done: list[str] = []
-        while newest:
-            entries: Any = await self._redis.xrange(self._keys.dead, "-", newest[0][0], count=1)
-            if not entries:
-                break
-            entry_id = entries[0][0].decode()
-            if await self.put_back(entry_id):
-                done.append(entry_id)
-        return done
+        entries: Any = await self._redis.xrange(self._keys.dead)
+        ids = [entry_id.decode() for entry_id, _ in entries]
+        return [entry_id for entry_id in ids if await self.put_back(entry_id)]
 
     async def last_status_id(self) -> str:
         """Where the status stream stands, for `follow`."""

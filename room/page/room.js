@@ -25,7 +25,9 @@ const peers = new Map(); // participant id -> { connection, last: the negotiatio
 // ---- screens ----
 
 function show(sectionId) {
+  if (!$(sectionId).hidden) return;
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== sectionId;
+  $(sectionId).focus(); // the keyboard goes on here, and a screen reader tells what there is now
 }
 
 function end(reason) {
@@ -126,7 +128,7 @@ function meet({ you, participants, lobby, auto_admit: autoAdmit }) {
     tile.toggleAttribute("data-camera", person.camera);
     video.srcObject = person.id === you ? own : new MediaStream();
     tile.append(element("span", { className: "initials", textContent: initials(person.name) }), video);
-    tile.append(element("span", { className: "label", textContent: person.name }));
+    tile.append(element("span", { className: "label", dir: "auto", textContent: person.name }));
     return tile;
   }
 
@@ -156,7 +158,7 @@ function element(tag, properties = {}) {
 
 function who(name, facts) {
   const box = element("span", { className: "who" });
-  box.append(element("span", { className: "name", textContent: name }));
+  box.append(element("span", { className: "name", dir: "auto", textContent: name }));
   if (facts) box.append(element("small", { textContent: facts }));
   return box;
 }
@@ -180,7 +182,11 @@ function draw(list, people, create) {
     child.dataset.key = person.id;
     if (!old.delete(person.id)) list.append(child);
   }
-  for (const child of old.values()) child.remove();
+  for (const child of old.values()) {
+    const hadFocus = child.contains(document.activeElement);
+    child.remove();
+    if (hadFocus) list.focus();
+  }
 }
 
 function videoOf(id) {

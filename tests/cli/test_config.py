@@ -129,10 +129,23 @@ def test_an_unreachable_redis_is_named_without_its_password(poolmgr: CommandLine
     assert "hunter2" not in result.output
 
 
+@pytest.mark.parametrize("command", ["bots", "serve", "config check"])
 @pytest.mark.parametrize(
-    "url", ["redis://127.0.0.1:port/0", "redis://[::1/0", "redis://127.0.0.1:1/0?max_connections=x"]
+    "url",
+    [
+        "redis://127.0.0.1:hunter2/0",
+        "redis://user:hunter2/x@127.0.0.1",
+        "redis://[::1/0",
+        "redis://127.0.0.1:1/0?max_connections=x",
+        "redis://127.0.0.1:1/0?hunter2=1",
+        "redis://127.0.0.1:1/zero",
+        "unix://hunter2?db=x",
+    ],
 )
-def test_a_redis_url_that_is_none_is_a_wrong_configuration(url: str, poolmgr: CommandLine) -> None:
-    result = poolmgr("bots", POOLMGR_REDIS__URL=url)
-    assert result.exit_code in (2, 5)
+def test_a_redis_url_that_is_none_is_a_wrong_configuration(url: str, command: str, poolmgr: CommandLine) -> None:
+    result = poolmgr(*command.split(), POOLMGR_REDIS__URL=url)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("poolmgr: redis.url: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert "hunter2" not in result.output
     assert result.stderr.startswith("poolmgr: ")

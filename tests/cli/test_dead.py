@@ -46,6 +46,12 @@ def test_hostile_payloads_are_printed_and_not_obeyed(reject: Any, poolmgr: Comma
     assert all(character.isprintable() or character == "\n" for character in shown)
 
 
+def test_a_payload_with_half_a_surrogate_pair_is_json_that_others_can_read(reject: Any, poolmgr: CommandLine) -> None:
+    reject(rb'{"bot_name": "\ud800"}')
+    (shown,) = poolmgr.json("dead")
+    assert shown["payload"] == '{"bot_name": "\\ud800"}'
+
+
 def test_a_job_is_put_back_as_it_was_and_once(reject: Any, poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:
     entry_id = reject(b"\xff raw")
     result = poolmgr("dead", "put-back", entry_id)

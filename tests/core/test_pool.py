@@ -23,7 +23,7 @@ from poolmgr.core.decisions import (
     Warm,
     Why,
 )
-from poolmgr.core.events import DrainRequested, JobAccepted, LeaveRequested, Revoked, Tick
+from poolmgr.core.events import DrainRequested, JobAccepted, LeaveRequested, Revoked, Tick, Unheard
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.pool import Pool
@@ -654,6 +654,25 @@ def test_a_vm_that_speaks_again_in_time_goes_on_as_if_nothing_had_been() -> None
     assert sc.bot("a").state is BotState.JOINING
     sc.wait(11)
     assert sc.vm(vm_id).silent  # and it can fall silent again
+
+
+def test_the_silence_of_a_time_in_which_nobody_listened_does_not_count() -> None:
+    sc = watched()
+    sc.submit("a")
+    heard, silent = sc.assigned_to("a"), ({"vm1", "vm2"} - {sc.assigned_to("a")}).pop()
+    bring_to(sc, "a", BotState.IN_MEETING)
+    keep_alive(sc, heard, 30)
+    assert sc.vm(silent).silent
+    sc.now += 500
+    sc.step(Unheard())
+    sc.wait(0)
+    assert not sc.vm(heard).silent
+    assert not sc.vm(silent).lost
+    keep_alive(sc, heard, 55)
+    assert not sc.vm(silent).lost
+    keep_alive(sc, heard, 10)
+    assert sc.vm(silent).lost, "who stays silent is lost in the end"
+    assert sc.bot("a").state is BotState.IN_MEETING
 
 
 def test_a_lost_vms_bots_are_sent_in_again_unless_they_had_been_admitted() -> None:

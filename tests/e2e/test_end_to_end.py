@@ -1,6 +1,7 @@
 """The main job on real parts: real Redis, real manager, real agents, real Chromium, a real WebRTC meeting."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -128,7 +129,36 @@ async def test_an_agent_killed_with_9_leaves_no_browser_once_it_is_back_and_the_
     await wait_until(lambda: [words for words in fleet.processes() if "chromium" in words] == [])
 
 
-def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("at", "code"),
+    [("1. A private Redis", 130), ("Notes for Cleo  LPUSH", 130), ("Ctrl-C ends the demo", 0)],
+    ids=["starting", "joining", "showing"],
+)
+def test_ctrl_c_takes_the_demo_down_in_order_at_every_stage(at: str, code: int, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "demo"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        told = ""
+        while at not in told:
+            line = process.stdout.readline()
+            assert line, told
+            told += line
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the demo and its children
+        told += process.stdout.read()
+    assert process.returncode == code, told
+    assert "   nothing. " in told
+    assert "Traceback" not in told
+    assert list(tmp_path.glob("poolmgr-demo-*")) == []
+
+
+def test_the_demo_keeps_its_promises() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "demo", "--once"], capture_output=True, text=True, timeout=150, check=False
     )

@@ -4,14 +4,20 @@ import asyncio
 import json
 import random
 import signal
+import weakref
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aiohttp
+import pytest
 
+from poolmgr import app
 from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.core.pool import Pool
 from tests.conftest import RedisServer
-from tests.manager.conftest import Scene
+from tests.manager.conftest import Manager, Scene
 from tests.waiting import wait_until
+from wire.settings import ApiSettings, MetricsSettings, RedisSettings, Settings
 from wire.vocabulary import Reason, WorkerState
 
 
@@ -91,6 +97,47 @@ async def test_a_job_handed_in_twice_joins_once(scene: Scene) -> None:
         reasons = await wait_until(lambda: _reasons(scene, 4))
     assert reasons == ["duplicate_bot_id", "duplicate_bot_id", "duplicate_bot_id", "duplicate_key"]
     assert scene.meetings.entries == {"same": 1, "one": 1}
+
+
+async def test_who_follows_a_bot_hears_nothing_of_its_job_handed_in_once_more(scene: Scene) -> None:
+    async with scene.agent("vm-a", stay_s=0.1).running():
+        for _ in range(3):
+            await scene.push("same")
+        scene.manager()
+        await scene.until_state("same", "stopped")
+        await wait_until(lambda: _reasons(scene, 2))
+    assert "rejected" not in await scene.story("same")
+
+
+async def test_hundreds_of_huge_bad_jobs_stop_nobody(scene: Scene) -> None:
+    link = "https://rooms.example/r/test"
+    slow = json.dumps({"meeting_link": link, "filler": [{}] * 60_000}).encode()
+    for _ in range(150):
+        await scene.redis.lpush(scene.keys.jobs, slow)
+    for _ in range(20):
+        await scene.redis.lpush(scene.keys.jobs, b"x" * 5_000_000)
+    manager = scene.manager()
+    async with scene.agent("vm-a", stay_s=0.1).running():
+        await scene.until_led()
+        await scene.push("good")
+        await scene.until_state("good", "stopped", timeout_s=60)
+    assert await scene.redis.xlen(scene.keys.dead) == 170
+    assert await scene.redis.get(scene.keys.epoch) == b"1", "the leader was busy for longer than its lease"
+    manager.signal(signal.SIGTERM)
+    assert manager.wait() == 0
+
+
+async def test_a_job_that_a_replaced_leader_took_is_found_by_the_one_that_leads(scene: Scene) -> None:
+    scene.manager()
+    async with scene.agent("vm-a", stay_s=0.1).running() as agent:
+        await wait_until(lambda: agent.idle == 3)
+        await scene.push("taken")
+        await scene.until_state("taken", "stopped")
+        job = {"meeting_link": "http://127.0.0.1:8090/r/test", "bot_id": "stranded"}
+        await scene.redis.lpush(scene.keys.taken, json.dumps(job))
+        await scene.until_state("stranded", "stopped")
+    assert scene.meetings.entries == {"taken": 1, "stranded": 1}
+    assert await scene.redis.llen(scene.keys.taken) == 0
 
 
 async def _reasons(scene: Scene, count: int) -> list[str]:
@@ -304,6 +351,84 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_a_frozen_one_does_n
         await wait_until(lambda: agent.idle == 3)
     second.signal(signal.SIGTERM)
     assert second.wait() == 0
+
+
+async def test_a_leader_that_was_frozen_while_nobody_stood_by_goes_on_and_counts_nobodys_silence(scene: Scene) -> None:
+    manager = scene.manager(POOLMGR_POOL__HEARTBEAT_TIMEOUT_S="1", POOLMGR_POOL__LOST_AFTER_S="2")
+    async with scene.agent("vm-a").running() as agent:
+        await scene.push("inside")
+        await scene.until_state("inside", "in_meeting")
+        await wait_until(lambda: agent.idle == 3)
+        manager.signal(signal.SIGSTOP)
+        await asyncio.sleep(4)  # longer than the lease, and than a VM may be silent
+        manager.signal(signal.SIGCONT)
+        await scene.push("after")
+        await scene.until_state("after", "in_meeting")
+        assert await scene.state("inside") == "in_meeting"
+        assert agent.idle >= 2
+    assert scene.meetings.entries == {"inside": 1, "after": 1}
+    manager.signal(signal.SIGTERM)
+    assert manager.wait() == 0
+
+
+async def test_the_pool_of_a_term_that_ended_is_let_go(
+    redis_server: str, prefix: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[weakref.ref[Pool]] = []
+
+    def make_pool(*arguments: Any, **options: Any) -> Pool:
+        pool = Pool(*arguments, **options)
+        pools.append(weakref.ref(pool))
+        return pool
+
+    monkeypatch.setattr(app, "Pool", make_pool)
+    anywhere = "127.0.0.1:0"
+    settings = Settings(
+        RedisSettings(redis_server, prefix), api=ApiSettings(anywhere), metrics=MetricsSettings(anywhere)
+    )
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(app.Manager(settings).run(stop), name="manager")
+        for term in range(1, 5):
+            await wait_until(lambda term=term: len(pools) == term)
+            await scene.redis.script_flush()
+            await scene.push(f"bot-{term}")
+            await scene.until_state(f"bot-{term}", "queued")
+        stop.set()
+    assert sum(pool() is not None for pool in pools) <= 2
+
+
+async def test_a_redis_that_refuses_writes_is_waited_for(durable_scene: Scene) -> None:
+    scene = durable_scene
+    manager = scene.manager()
+    await scene.push("before")
+    await scene.until_state("before", "queued")
+    await scene.redis.config_set("min-replicas-to-write", 1)
+    await wait_until(lambda: _not_ready(manager, "NOREPLICAS"))
+    await scene.redis.config_set("min-replicas-to-write", 0)
+    async with scene.agent("vm-a").running():
+        await scene.push("after")
+        await scene.until_all(["before", "after"], "in_meeting")
+    manager.signal(signal.SIGTERM)
+    assert manager.wait() == 0
+
+
+async def test_a_manager_that_waits_for_an_answer_of_redis_is_not_ready(durable_scene: Scene) -> None:
+    scene = durable_scene
+    await scene.redis.client_pause(4000)
+    manager = scene.manager()
+    for _ in range(3):
+        await wait_until(lambda: _not_ready(manager, "has not reached Redis"))
+    await scene.until_led()
+
+
+async def _not_ready(manager: Manager, reason: str) -> bool:
+    try:
+        status, text = await get(f"{manager.api}/readyz")
+    except aiohttp.ClientError:
+        return False
+    assert status == 503 or reason == "NOREPLICAS"
+    return status == 503 and reason in text
 
 
 async def test_a_redis_that_dies_and_returns_ends_nothing(durable_scene: Scene, own_redis: RedisServer) -> None:

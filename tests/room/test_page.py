@@ -89,3 +89,24 @@ async def test_a_guest_is_admitted_hears_the_host_and_is_removed(
     await expect(guest.locator("#end-screen")).to_have_attribute("data-end", "removed", timeout=DEADLINE_MS)
     await expect(guest.locator("main > section:visible h1")).to_have_text("You were removed from the meeting")
     await expect(host.locator("#participants li")).to_have_count(1, timeout=DEADLINE_MS)
+
+
+async def test_the_keyboard_is_enough(open_room: OpenRoom, host_key: str, browser: Browser) -> None:
+    room = await open_room()
+    host, guest = [await (await browser.new_context()).new_page() for _ in range(2)]
+    await host.goto(f"{room}?host={host_key}&name=Ann&join=1")
+    await expect(host.locator("#in-meeting")).to_be_focused(timeout=DEADLINE_MS)
+
+    await guest.goto(room)
+    await expect(guest.locator("#name")).to_be_focused()
+    await guest.keyboard.type("Bob")
+    await guest.keyboard.press("Enter")
+    await expect(guest.locator("#waiting-room")).to_be_focused(timeout=DEADLINE_MS)
+
+    await host.get_by_role("button", name="Admit Bob").press("Enter")
+    await expect(guest.locator("#in-meeting")).to_be_focused(timeout=DEADLINE_MS)
+    await expect(host.locator("#lobby")).to_be_focused(timeout=DEADLINE_MS)
+    await guest.keyboard.press("Tab")
+    await expect(guest.locator("#leave")).to_be_focused()
+    await guest.keyboard.press("Enter")
+    await expect(guest.locator("#end-screen")).to_be_focused()

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 import worker
 from poolmgr.store.keys import KEY_DOCS, Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
-from wire.settings import RetentionSettings
+from runtime.redis import connect
+from wire.settings import RedisSettings, RetentionSettings
 
 _CLIENTS = {"jobs", "jobs:taken", "bots:live"}
 """Keys that last as long as something is in them: jobs that nobody took, bots that have not ended."""
@@ -21,7 +21,7 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture
 async def redis(redis_server: str) -> AsyncGenerator[Any]:
-    client = Redis.from_url(redis_server)  # pyright: ignore[reportUnknownMemberType]
+    client = connect(RedisSettings(url=redis_server))
     await load_scripts(client)
     yield client
     await client.aclose()

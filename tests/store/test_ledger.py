@@ -328,6 +328,19 @@ async def test_a_taken_job_is_in_one_list_or_the_other_and_left_overs_come_oldes
     await redis.delete(keys.taken)
 
 
+async def test_few_are_taken_at_once_where_they_are_huge(redis: Any, keys: Keys) -> None:
+    jobs = Jobs(redis, keys)
+    for size in (3_000_000, 10, 10, 600_000, 600_000, 10):
+        await redis.lpush(keys.jobs, b"x" * size)
+    assert [[len(job) for job in await jobs.take(300, 1.0)] for _ in range(3)] == [
+        [3_000_000],
+        [10, 10, 600_000, 600_000],
+        [10],
+    ]
+    assert [len(job) for job in await jobs.left_over()] == [3_000_000, 10, 10, 600_000, 600_000, 10]
+    await redis.delete(keys.taken)
+
+
 async def test_ids_and_keys_in_use_are_known(redis: Any, keys: Keys, ledger: Ledger) -> None:
     keyed = replace(JOB, deduplication_key="k")
     await ledger.apply([accept("b1", keyed)], NOW)

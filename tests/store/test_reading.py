@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker, Move, Warm, Why
@@ -40,8 +41,23 @@ async def test_one_holder_leads_and_every_taking_is_a_new_epoch(redis: Any, keys
     await second.resign()
     assert await first.renew(), "only the holder can give the lease back"
     await first.resign()
-    assert not await first.renew(), "a lease that nobody holds is taken, not renewed"
     assert await second.take() == epoch + 2
+    assert not await first.renew()
+
+
+async def test_a_lease_that_ran_out_is_kept_unless_another_one_took_it(redis: Any, keys: Keys) -> None:
+    first, second = Lease(redis, keys, "first", 30), Lease(redis, keys, "second", 30)
+    epoch = await first.take()
+    await redis.delete(keys.leader)  # as when it has run out
+    assert await first.renew()
+    assert await redis.ttl(keys.leader) > 0
+    assert int(await redis.get(keys.epoch)) == epoch, "nobody else has led, so nothing has to be refused"
+    await redis.delete(keys.leader)
+    assert await second.take() == epoch + 1
+    await second.resign()
+    assert not await first.renew(), "another one has led in between"
+    await redis.delete(keys.epoch)
+    assert not await first.renew(), "Redis came back empty"
 
 
 # Streams
@@ -135,6 +151,14 @@ async def test_vms_are_taken_over_with_their_workers_and_lost_ones_are_not(
     assert vm.workers["w2"].born == NOW - 9
 
 
+async def test_an_unreadable_worker_does_not_stop_the_others(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    kept = KeepWorker("vm1", "good", WorkerState.IDLE, NOW, NOW)
+    await ledger.apply([KeepVm("vm1", "s1", draining=False, lost=False), kept], NOW)
+    await redis.hset(keys.workers("vm1"), mapping={"broken": "{", "newer": '{"state":"hibernating","since":1}'})
+    (vm,) = await load_vms(redis, keys)
+    assert list(vm.workers) == ["good"]
+
+
 # What people are shown
 
 
@@ -217,3 +241,8 @@ async def test_upkeep_renews_what_is_in_use_and_drops_what_has_expired(redis: An
 def test_a_request_nobody_knows_is_an_error() -> None:
     with pytest.raises(KeyError):
         decode_request({b"request": b"explode", b"body": json.dumps({}).encode()})
+
+
+def test_a_request_nested_without_end_is_unreadable() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_request({b"request": b"leave", b"body": b'{"x":' * 100_000})

@@ -141,6 +141,22 @@ def test_any_text_is_a_room_on_a_room_host_or_refused(text: str) -> None:
     assert parts.path.startswith("/r/")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://rooms.example:hunter2/",
+        "https://user:hunter2/x@rooms.example/r/demo",
+        "https://user:hunter2@rooms.example\u2100/r/demo",
+        "https://[hunter2]/",
+        "https://rooms.example:99999/hunter2",
+    ],
+)
+def test_what_is_said_of_a_link_that_cannot_be_read_quotes_nothing_of_it(text: str) -> None:
+    with pytest.raises(BadLinkError, match="not a URL") as refusal:
+        recognise(text, ROOMS)
+    assert "hunter2" not in str(refusal.value)
+
+
 def test_a_link_in_a_log_has_no_path_query_or_credentials() -> None:
     assert redact("https://user:secret@rooms.example:8090/r/demo?pwd=1#x") == "https://rooms.example/…"
     for no_url in ("nonsense", "https://[::1", "javascript:alert(1)", ""):

@@ -315,6 +315,15 @@ async def test_what_a_user_can_put_right_is_said_in_one_line(
     assert line.startswith(f"poolmgr-worker: {says}")
 
 
+async def test_a_state_folder_that_holds_something_else_is_said_in_one_line(machine: Machine) -> None:
+    machine.folder.joinpath("state").mkdir()
+    machine.folder.joinpath("state", "workers").write_text("a file")
+    [line] = await complaint(await machine.run())
+    assert line.startswith(
+        f"poolmgr-worker: cannot write to worker.state_dir = '{machine.folder / 'state'}': File exists"
+    )
+
+
 async def complaint(process: asyncio.subprocess.Process) -> list[str]:
     """The lines on standard error that are not log, of an agent that would not start."""
     async with asyncio.timeout(EXIT_DEADLINE_S):
@@ -330,8 +339,21 @@ async def test_it_waits_for_a_redis_that_is_away_and_says_where(machine: Machine
     async with asyncio.timeout(EXIT_DEADLINE_S):
         while b"redis_unavailable" not in (line := await process.stderr.readline()):
             assert line
-    assert re.search(rb'"address": "unix:///tmp/[^"]+"', line)
+    assert re.search(rb'"address": ?"unix:///tmp/[^"]+"', line)
     process.terminate()
     async with asyncio.timeout(EXIT_DEADLINE_S):
         await process.communicate()
     assert process.returncode == 0
+
+
+async def test_ctrl_c_while_it_starts_is_an_orderly_end(machine: Machine) -> None:
+    process = await machine.run()
+    await wait_until(lambda: any(_is_driver_of(each, process.pid) for each in processes.scan()))
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to all of them
+    async with asyncio.timeout(EXIT_DEADLINE_S):
+        await process.communicate()
+    assert process.returncode == 0
+
+
+def _is_driver_of(process: processes.Process, agent: int) -> bool:
+    return process.parent == agent and processes.bears(process.pid, "run-driver")

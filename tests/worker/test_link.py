@@ -196,6 +196,27 @@ async def test_a_vm_id_that_another_agent_keeps_is_refused(
     await elsewhere.close()
 
 
+async def test_an_agent_that_finds_another_in_its_place_says_so(
+    link: Link, own_redis: RedisServer, prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    successor = make_link(own_redis.url, prefix, tmp_path, "s2")
+    rival = make_link(own_redis.url, prefix, tmp_path / "elsewhere", "s3")
+    async with asyncio.TaskGroup() as tasks:
+        writing = [tasks.create_task(other.write_events(), name="write events") for other in (successor, rival)]
+        for one in (link, successor):
+            one.send(Heartbeat("vm1", "s", 1.0))
+            await one.flush(5)
+        assert "vm_id_contested" not in capsys.readouterr().out
+        for one in (rival, successor):
+            one.send(Heartbeat("vm1", "s", 1.0))
+            await one.flush(5)
+        assert f"state_dir={tmp_path}/elsewhere" in capsys.readouterr().out
+        for task in writing:
+            task.cancel()
+    await successor.close()
+    await rival.close()
+
+
 async def test_waiting_for_redis_ends_when_told_to_stop(own_redis: RedisServer, prefix: str, tmp_path: Path) -> None:
     own_redis.stop()
     stop = asyncio.Event()

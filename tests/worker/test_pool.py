@@ -239,17 +239,35 @@ async def test_joins_that_cannot_be_are_refused_with_the_cause(harness: Harness)
     ]
 
 
-async def test_after_the_driver_died_idle_workers_serve_again(harness: Harness) -> None:
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+async def test_after_the_driver_failed_idle_workers_serve_again(
+    harness: Harness, fault: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.driver.ANSWER_DEADLINE_S", 0.5)
     await harness.warm()
-    for process in processes.scan():
-        if process.parent == os.getpid() and processes.bears(process.pid, "run-driver"):
-            os.kill(process.pid, signal.SIGKILL)
+    _signal_driver(fault)
     worker = harness.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
     page = worker.page
     await wait_until(lambda: worker.page not in (None, page))
     harness.pool.begin(harness.join())
     await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
     assert harness.seen(WorkerGone) == []
+
+
+async def test_a_bot_whose_driver_died_ends_with_that_as_its_reason(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    _signal_driver(signal.SIGKILL)
+    await harness.gone()
+    [ended] = harness.seen(BotEnded)
+    assert (ended.reason, ended.detail) == (Reason.BROWSER_CRASHED, "the Playwright driver was started anew")
+
+
+def _signal_driver(number: signal.Signals) -> None:
+    for process in processes.scan():
+        if process.parent == os.getpid() and processes.bears(process.pid, "run-driver"):
+            os.kill(process.pid, number)
 
 
 async def test_stopping_ends_the_idle_and_those_that_warm_up(harness: Harness) -> None:

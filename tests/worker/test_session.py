@@ -353,8 +353,8 @@ async def test_a_browser_that_exits_ends_the_bot_at_once(page: Page, site: Site)
         await bot.until_in(BotState.IN_MEETING)
         await site.until_said("hanging")
         told_at = time.monotonic()
-        bot.session.browser_gone()
-        bot.session.browser_gone()
+        bot.session.browser_gone("it is gone")
+        bot.session.browser_gone("it is gone")
         assert (await bot.end()).reason is Reason.BROWSER_CRASHED
         assert time.monotonic() - told_at < 0.1
         assert site.said == ["hanging"]
