@@ -223,7 +223,9 @@ class Chromium:
     def last_words(self) -> str:
         """One line on how it ended: exit code and what it wrote last."""
         try:
-            tail = (self.folder / "stderr.log").read_bytes()[-STDERR_TAIL_BYTES:]
+            with (self.folder / "stderr.log").open("rb") as log_file:  # hours of complaints may stand in it
+                log_file.seek(max(0, os.fstat(log_file.fileno()).st_size - STDERR_TAIL_BYTES))
+                tail = log_file.read()
         except OSError:
             tail = b""
         lines = tail.decode(errors="replace").strip().splitlines()[-3:]

@@ -134,9 +134,14 @@ class Views:
 
     async def put_all_back(self) -> list[str]:
         """Hand in all jobs that stand rejected now, oldest first, each once. Returns their entry ids."""
-        entries: Any = await self._redis.xrange(self._keys.dead)
-        ids = [entry_id.decode() for entry_id, _ in entries]
-        return [entry_id for entry_id in ids if await self.put_back(entry_id)]
+        newest: Any = await self._redis.xrevrange(self._keys.dead, count=1)
+        done: list[str] = []
+        after = "-"
+        while newest and (page := await self._redis.xrange(self._keys.dead, after, newest[0][0], count=20)):
+            ids = [entry_id.decode() for entry_id, _ in page]
+            done += [entry_id for entry_id in ids if await self.put_back(entry_id)]
+            after = f"({page[-1][0].decode()}"
+        return done
 
     async def last_status_id(self) -> str:
         """Where the status stream stands, for `follow`."""
@@ -147,11 +152,12 @@ class Views:
         """Status changes as they happen, of one bot or of all. Runs until its caller stops it."""
         while True:
             answer: Any = await self._redis.xread({self._keys.status: after}, count=500, block=1000)
-            for entry in entries_of(answer):
-                after = entry.entry_id.decode()
-                fields = record.text_fields(entry.fields)
-                if not bot_id or fields["bot_id"] == bot_id:
-                    yield StatusChange(after, fields)
+            changes = [
+                StatusChange(one.entry_id.decode(), record.text_fields(one.fields)) for one in entries_of(answer)
+            ]
+            for change in [one for one in changes if bot_id in ("", one.fields["bot_id"])]:
+                yield change
+            after = changes[-1].entry_id if changes else after
 
     async def leads(self) -> bool:
         """True if some manager leads at the moment."""

@@ -670,6 +670,10 @@ def test_the_silence_of_a_time_in_which_nobody_listened_does_not_count() -> None
     assert not sc.vm(silent).lost
     keep_alive(sc, heard, 55)
     assert not sc.vm(silent).lost
+    keep_alive(sc, heard, 30)
+    assert sc.vm(silent).lost
+    sc.step(Unheard())
+    assert sc.vm(silent).lost  # what was concluded before stays
     keep_alive(sc, heard, 10)
     assert sc.vm(silent).lost, "who stays silent is lost in the end"
     assert sc.bot("a").state is BotState.IN_MEETING

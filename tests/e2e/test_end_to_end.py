@@ -51,7 +51,8 @@ async def test_two_vms_take_six_jobs_drain_and_leave_nothing_behind(fleet: Fleet
         assert {record["attempt"] for record in records} == {"1"}
         assert {record["vm_id"] for record in records} == {"vm-a", "vm-b"}
         on = Counter([record["vm_id"] for record in records])
-        await fleet.until_workers({vm_id: {"idle": 2, "busy": busy} for vm_id, busy in on.items()})
+        # How the six fall to the two depends on who was warm first; a VM with four has room for one more worker only.
+        await fleet.until_workers({vm_id: {"idle": min(2, 5 - busy), "busy": busy} for vm_id, busy in on.items()})
 
         await fleet.views.request(DrainRequested("vm-b"))
         await fleet.until_workers({"vm-b": {"busy": on["vm-b"]}})
