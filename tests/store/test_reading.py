@@ -222,6 +222,8 @@ async def test_followers_see_the_changes_of_their_bot_from_where_they_began(
     await ledger.apply([Accept("b2", job(), BotState.QUEUED, NOW, seq=2), Move("b1", 0, BotState.JOINING, NOW)], NOW)
     everybody = views.follow(began)
     assert [(await anext(everybody)).fields["bot_id"] for _ in range(2)] == ["b2", "b1"]
+    await ledger.apply([Accept("b3", job(), BotState.QUEUED, NOW, seq=3)], NOW)
+    assert (await anext(everybody)).fields["bot_id"] == "b3"
     only = views.follow(began, bot_id="b1")
     assert (await anext(only)).fields["state"] == "joining"
 
