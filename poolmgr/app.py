@@ -36,7 +36,9 @@ from poolmgr.store.ledger import DisagreementError, Ledger, Rejected
 from poolmgr.store.scripts import load_scripts
 from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
+from runtime import steps
 from runtime.redis import UNAVAILABLE, address, connect
+from runtime.steps import ManagerStep
 from runtime.waiting import backoff, pause
 from wire.settings import Settings
 
@@ -76,6 +78,7 @@ class Manager:
                     epoch = await wait_to_lead(lease, self.settings.lease.ttl_s, stop, self._stand_by)
                     if not epoch:
                         break
+                    steps.done(ManagerStep.LEASE_TAKEN)
                     await self._lead(redis, lease, epoch, stop)
                 except* _REBUILD as group:
                     if self.clock.steady() - began > _GOOD_TERM_S:
@@ -122,6 +125,7 @@ class Manager:
         ledger = Ledger(redis, keys, settings.retention, epoch)
         desk = Desk(pool, ledger, clock, self._on_durable)
         desk.begin(pool.restore(bots, vms, clock.steady()))
+        steps.done(ManagerStep.POOL_RESTORED)
         # A large fleet is many objects, and a full collection over them stops the process for a tenth of a second.
         gc.unfreeze()  # the pool of the last term, whose parts know each other, is garbage by now
         gc.collect()

@@ -6,6 +6,8 @@ import structlog
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Stream
 from poolmgr.store.views import decode_request
+from runtime import steps
+from runtime.steps import ManagerStep
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 100
@@ -22,7 +24,10 @@ async def follow_requests(stream: Stream, desk: Desk) -> None:
             except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
                 _log.warning("request_unreadable", entry_id=entry.entry_id.decode(), error=repr(error))
                 continue
+            steps.done(ManagerStep.REQUESTS_READ)
             _log.info("request_taken", request=type(request).__name__, fact=msgspec.to_builtins(request))
             desk.put(request)
         await desk.durable()
+        if entries:
+            steps.done(ManagerStep.REQUESTS_APPLIED)
         await stream.done(entries, forget=True)

@@ -12,6 +12,8 @@ from poolmgr.core.events import CoreEvent
 from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
 from poolmgr.store.ledger import Ledger
+from runtime import steps
+from runtime.steps import ManagerStep
 
 _MOST_AT_ONCE = 2000
 """Decisions in one round trip: enough for full speed, few enough that others of Redis' clients get their turn."""
@@ -53,12 +55,14 @@ class Desk:
 
     async def run(self) -> None:
         """Carry out decisions until cancelled. Raises: what Ledger.apply raises; the pool is then to be rebuilt."""
+        most = 1 if steps.is_armed(ManagerStep.DECISION_APPLIED) else _MOST_AT_ONCE
         while True:
             await self._work.wait()
-            batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+            batch, self._waiting = self._waiting[:most], self._waiting[most:]
             if not self._waiting:
                 self._work.clear()
             news = await self._ledger.apply(batch, self._clock.wall())
+            steps.done(ManagerStep.DECISION_APPLIED)
             for decision in batch:
                 self._on_durable(decision)
             for event in news:

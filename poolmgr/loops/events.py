@@ -6,6 +6,8 @@ import structlog
 
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Stream
+from runtime import steps
+from runtime.steps import ManagerStep
 from wire.codec import FIELD, UndecodableError, decode_event
 from wire.messages import Heartbeat
 
@@ -19,6 +21,8 @@ async def follow_events(stream: Stream, desk: Desk, on_heartbeat: Callable[[], N
     """Until cancelled. An entry that is no event of ours is logged and passed over."""
     while True:
         entries = await stream.read(_MOST_AT_ONCE, _WAIT_S)
+        if entries:
+            steps.done(ManagerStep.EVENTS_READ)
         for entry in entries:
             try:
                 event = decode_event(entry.fields.get(_FIELD, b""))
@@ -29,4 +33,8 @@ async def follow_events(stream: Stream, desk: Desk, on_heartbeat: Callable[[], N
                 on_heartbeat()
             desk.put(event)
         await desk.durable()
+        if entries:
+            steps.done(ManagerStep.EVENTS_APPLIED)
         await stream.done(entries)
+        if entries:
+            steps.done(ManagerStep.EVENTS_ACKNOWLEDGED)

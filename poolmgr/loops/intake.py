@@ -10,6 +10,8 @@ from poolmgr.loops.clock import Clock
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.ledger import Ledger, Rejected
+from runtime import steps
+from runtime.steps import ManagerStep
 
 _MOST_AT_ONCE = 256
 _WAIT_S = 1.0
@@ -46,6 +48,7 @@ class Intake:
         while not stop.is_set():
             payloads = await self._jobs.take(_MOST_AT_ONCE, _WAIT_S)
             if payloads:
+                steps.done(ManagerStep.JOBS_TAKEN)
                 await self._take_in(payloads)
             if not payloads or self._clock.steady() > looked_at + _LEFT_OVER_S:
                 looked_at = await self._take_in_left_over()
@@ -82,9 +85,11 @@ class Intake:
             if job.deduplication_key:
                 known[f"key {job.deduplication_key}"] = bot_id
             self._desk.put(JobAccepted(bot_id, job, self._clock.wall()))
+            steps.done(ManagerStep.JOBS_DECIDED)
         if rejected:
             await self._desk.durable()  # else who follows a bot hears that it was rejected, when only a copy was
             await self._ledger.reject(rejected, now)
+            steps.done(ManagerStep.JOBS_REJECTED)
             for fault in rejected:
                 self._on_rejected(fault)
         await self._desk.durable(ahead=_AHEAD)
