@@ -16,3 +16,6 @@ class WireKeys:
 
     def alive(self, vm_id: str) -> str:
         return f"{self.prefix}:vm:{vm_id}:alive"
+
+    def written(self, vm_id: str) -> str:
+        return f"{self.prefix}:vm:{vm_id}:written"

@@ -48,6 +48,7 @@ class Join(Message, frozen=True):
     meeting_url: str
     bot_name: str
     automatic_leave: AutomaticLeave = AutomaticLeave()
+    leave_when_cut_off_s: float = 0.0  # without a word to Redis for so long, leave: it is sent in again. 0: stay
 
 
 class Leave(Message, frozen=True):

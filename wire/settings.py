@@ -87,6 +87,7 @@ class WorkerSettings(Section, frozen=True):
     headless: bool = True
     memory_reserve_mb: Megabytes = 1024
     worker_memory_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 350
+    memory_limit_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 3000
     heartbeat_s: Seconds = 2.0
     launch_timeout_s: Seconds = 30.0
     page_timeout_s: Seconds = 5.0

@@ -68,7 +68,9 @@ class Reason(StrEnum):
     CONNECTION_LOST = "connection_lost"
     BROWSER_CRASHED = "browser_crashed"
     BROWSER_HUNG = "browser_hung"
+    MEMORY_LIMIT = "memory_limit"
     WORKER_LOST = "worker_lost"
+    CUT_OFF = "cut_off"  # its VM did not reach Redis: a bot that is sent in again from elsewhere has to leave
     NO_CAPACITY = "no_capacity"
     SHUTDOWN = "shutdown"
     SUPERSEDED = "superseded"  # another attempt of the same bot goes on; never the end of the bot itself
@@ -85,7 +87,9 @@ class Attribution(StrEnum):
 
 
 class End(NamedTuple):
-    """What a reason means to the outside. `retry`: worth a fresh browser, as long as the bot was never admitted."""
+    """What a reason means to the outside. `retry`: worth a fresh browser, before the bot was admitted, or if it asks
+    for it after that.
+    """
 
     status: Status
     attribution: Attribution
@@ -108,6 +112,8 @@ ENDS: dict[Reason, End] = {
     Reason.CONNECTION_LOST: End(Status.ERROR, Attribution.PLATFORM, "bot.failed", retry=True),
     Reason.BROWSER_CRASHED: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.BROWSER_HUNG: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.MEMORY_LIMIT: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.CUT_OFF: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.WORKER_LOST: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.NO_CAPACITY: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.SHUTDOWN: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
@@ -133,6 +139,13 @@ def outward_status(state: BotState, reason: Reason | None = None) -> Status:
     return _STATUS[state]
 
 
+class OnWorkerLost(StrEnum):
+    """What becomes of a bot that was in its meeting, or may be, when its worker or VM is lost."""
+
+    END = "end"  # it ends: nobody is ever sent in beside one that may still be there
+    REJOIN = "rejoin"  # another worker takes it in again; it leaves by itself when its VM is cut off for too long
+
+
 class GoneCause(StrEnum):
     """Why a worker is no more."""
 
@@ -142,6 +155,7 @@ class GoneCause(StrEnum):
     CRASHED = "crashed"
     UNRESPONSIVE = "unresponsive"  # the process lives, the page does not answer
     LOW_MEMORY = "low_memory"
+    MEMORY_LIMIT = "memory_limit"  # it held more than one worker may
     AGENT_STOPPED = "agent_stopped"
     MISSING = "missing"  # the agent no longer lists it
 
@@ -153,3 +167,4 @@ class RefusalCause(StrEnum):
     BROWSER_DEAD = "browser_dead"
     STOPPING = "stopping"
     UNKNOWN_PLATFORM = "unknown_platform"
+    LOW_MEMORY = "low_memory"  # the VM has too little left for a meeting

@@ -8,7 +8,7 @@ import uvloop
 
 from runtime import config, log
 from wire.settings import BadSettingsError
-from worker.agent import CannotStartError
+from worker.agent import CannotStartError, sweep_left
 from worker.agent import run as run_agent
 
 USAGE_ERROR = 2
@@ -38,12 +38,34 @@ def run(config_file: Path | None) -> None:
     Every key of the file can be overridden from the environment, as POOLMGR_SECTION__KEY.
 
     The first signal lets the calls that are under way end (up to worker.drain_timeout_s), a second one makes them
-    leave now. Exit code 0 after an orderly end, 2 when something has to be put right before it can start.
+    leave now. SIGUSR1 ends the agent alone: the next one finds its browsers again, and no call notices.
+
+    Exit code 0 after an
+    orderly end, 2 when something has to be put right before it can start.
     """
     try:
         settings = config.load(config_file)
         log.configure(settings.log, program="poolmgr-worker")
         uvloop.run(run_agent(settings))
+    except BadSettingsError as error:
+        _give_up(error.faults)
+    except CannotStartError as error:
+        _give_up([str(error)])
+
+
+@main.command()
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file, as for run.")
+def sweep(config_file: Path | None) -> None:
+    """End all browsers that an agent left behind, with the calls they are in.
+
+    For a VM where no agent is to be started again: otherwise the next one finds them by itself. Refuses while an agent
+    runs.
+    """
+    try:
+        settings = config.load(config_file)
+        log.configure(settings.log, program="poolmgr-worker")
+        for worker_id in sweep_left(settings):
+            click.echo(worker_id)
     except BadSettingsError as error:
         _give_up(error.faults)
     except CannotStartError as error:

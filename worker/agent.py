@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import time
-import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from wire.settings import Settings, WorkerSettings
 from wire.vocabulary import Reason
 from worker.browser import BrowserError, Launcher, find_chromium, sweep
 from worker.driver import Driver, DriverError
+from worker.journal import Journal
 from worker.link import ContestedError, Link
 from worker.platforms import adapter_for
 from worker.pool import Pool
@@ -32,6 +32,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 ABANDON_AFTER_S: Final = 5.0  # on top of the time that a session may take to leave
 FLUSH_DEADLINE_S: Final = 10.0
+MEMORY_CHECK_S: Final = 2.0
+SILENCE_CHECK_S: Final = 1.0
+SWEEP_S: Final = 60.0
+ORPHANS_AT_ONCE: Final = 3  # a sweep that finds more than there can be is wrong itself more likely than they are
 
 
 class CannotStartError(Exception):
@@ -39,70 +43,93 @@ class CannotStartError(Exception):
 
 
 async def run(settings: Settings) -> None:
-    """Be the agent of this VM until SIGTERM or SIGINT. A second one shortens the drain.
+    """Be the agent of this VM until SIGTERM, SIGINT or SIGHUP, of which a second one shortens the drain; or until
+    SIGUSR1, which leaves browsers and meetings as they are, for the agent that is started next.
 
     Raises: CannotStartError.
     """
-    stop, hurry = _stop_and_hurry()
+    orders = _Orders()
     # 1. The browser's program is there.
     try:
         chromium = find_chromium(settings.worker.chromium)
     except BrowserError as error:
         raise CannotStartError(str(error)) from error
     state_dir = Path(settings.worker.state_dir)
-    # 2. The state folder is ours alone, until the end of the process.
+    # 2. The state folder is ours alone, until the end of the process, and with it what an earlier agent left.
     with _locked(state_dir):
-        # 3. What an earlier agent left is ended.
+        launcher = Launcher(chromium, state_dir, headless=settings.worker.headless)
         try:
-            swept = await asyncio.to_thread(sweep, state_dir)
+            journal = Journal(state_dir / "journal.db")
+            known = journal.workers()
+            swept = await launcher.sweep(known, most=1_000_000)
         except OSError as error:
             raise _unusable(state_dir, error) from error
         if swept:
-            log.warning("leftovers_ended", workers=swept)
-        # 4. The driver runs, and every platform's rules have been read.
+            log.warning("orphans_ended", workers=swept)
+        # 3. The driver runs, and every platform's rules have been read.
         driver = Driver()
         try:
             await driver.start()
         except DriverError as error:
-            if stop.is_set():  # Ctrl-C went to the driver too, which withstands it only once it runs
+            if orders.stop.is_set():  # Ctrl-C went to the driver too, which withstands it only once it runs
                 return
             raise CannotStartError(str(error)) from error
         try:
             for platform in SUPPORTED:
                 adapter_for(platform)
-            await _serve(
-                settings, Launcher(chromium, state_dir, headless=settings.worker.headless), driver, stop, hurry
-            )
+            await _serve(settings, launcher, driver, journal, orders)
         finally:
             await driver.stop()
-    log.info("agent_stopped")
+            journal.close()
+    if orders.hand_over.is_set():
+        log.info("agent_handed_over")
+    else:
+        log.info("agent_stopped")
 
 
-async def _serve(
-    settings: Settings, launcher: Launcher, driver: Driver, stop: asyncio.Event, hurry: asyncio.Event
-) -> None:
+def sweep_left(settings: Settings) -> list[str]:
+    """End what an agent left in the state folder, where none runs. The ids of the workers. Raises: CannotStartError."""
+    state_dir = Path(settings.worker.state_dir)
+    with _locked(state_dir):
+        try:
+            return sweep(state_dir)
+        except OSError as error:
+            raise _unusable(state_dir, error) from error
+
+
+async def _serve(settings: Settings, launcher: Launcher, driver: Driver, journal: Journal, orders: "_Orders") -> None:
     vm_id = settings.worker.vm_id or socket.gethostname()
-    session = uuid.uuid4().hex
-    link = Link(settings.redis, vm_id, session, Path(settings.worker.state_dir))
-    # 5. Redis is there, the vm_id is ours, and old commands are answered.
-    try:
-        if not await link.open(stop):
-            return
-    except ContestedError as error:
-        raise CannotStartError(str(error)) from error
+    link = Link(settings.redis, vm_id, journal, Path(settings.worker.state_dir))
     async with asyncio.TaskGroup() as loops, asyncio.TaskGroup() as workers:
         pool = Pool(settings.worker, vm_id, launcher, driver, workers, link.claim, link.send)
-        pulse = _Pulse(link, pool, vm_id, session)
-        # 6. From here on it takes orders.
+        pulse = _Pulse(link, pool, vm_id, journal.session)
         running = [
-            loops.create_task(link.write_events(), name="write events"),
-            loops.create_task(pulse.beat_every(settings.worker.heartbeat_s), name="heartbeat"),
-            loops.create_task(_obey(link, pool), name="commands"),
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
+            loops.create_task(_watch_memory(pool), name="memory"),
+            loops.create_task(_watch_silence(pool, link), name="silence"),
+            loops.create_task(_sweep_orphans(pool), name="orphans"),
         ]
-        log.info("agent_started", vm_id=vm_id, session=session)
-        await stop.wait()
-        await _shut_down(pool, link, pulse, settings.worker, hurry)
+        # 4. Meetings that are under way go on, whether Redis is there or not.
+        pool.adopt(journal.workers())
+        # 5. Redis is there and the vm_id is ours.
+        try:
+            is_open = await link.open(orders.any)
+        except ContestedError as error:
+            raise CannotStartError(str(error)) from error
+        if is_open:
+            running += [
+                loops.create_task(link.write_events(), name="write events"),
+                loops.create_task(pulse.beat_every(settings.worker.heartbeat_s), name="heartbeat"),
+            ]
+            log.info("agent_started", vm_id=vm_id, session=journal.session, adopted=len(pool.reports()))
+            # 6. Once every worker is connected, it takes orders.
+            if not await orders.given_before(pool.adopted):
+                running.append(loops.create_task(_obey(link, pool), name="commands"))
+        await orders.any.wait()
+        if orders.stop.is_set():
+            await _shut_down(pool, link, pulse, settings.worker, orders.hurry)
+        else:
+            pool.let_go()
         for task in running:
             task.cancel()
     await link.close()
@@ -176,13 +203,59 @@ def _carry_out(command: Command, pool: Pool) -> None:
             pool.retire(command.worker_id)
 
 
-def _stop_and_hurry() -> tuple[asyncio.Event, asyncio.Event]:
-    """Two events: the first SIGTERM or SIGINT sets the first, the next one the second."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, lambda: hurry.set() if stop.is_set() else stop.set())
-    return stop, hurry
+async def _watch_memory(pool: Pool) -> None:
+    while True:
+        await asyncio.sleep(MEMORY_CHECK_S)
+        pool.end_those_too_large()
+
+
+async def _watch_silence(pool: Pool, link: Link) -> None:
+    while True:
+        await asyncio.sleep(SILENCE_CHECK_S)
+        pool.leave_if_cut_off(link.silent_s)
+
+
+async def _sweep_orphans(pool: Pool) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        try:
+            if ended := await pool.sweep(ORPHANS_AT_ONCE):
+                log.warning("orphans_ended", workers=ended)
+        except OSError as error:
+            log.warning("sweep_failed", error=str(error))
+
+
+class _Orders:
+    """What this process is told by signals. `any`: the agent is to end, in whichever way."""
+
+    def __init__(self) -> None:
+        self.stop, self.hurry, self.hand_over, self.any = (asyncio.Event() for _ in range(4))
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(signum, self._stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._hand_over)
+
+    async def given_before(self, done: asyncio.Event) -> bool:
+        """Wait until `done`, or until the agent is to end. True in that case."""
+        async with asyncio.TaskGroup() as waits:
+            tasks = [waits.create_task(_wait(event), name="wait for an event") for event in (done, self.any)]
+            _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+        return self.any.is_set()
+
+    def _stop(self) -> None:
+        (self.hurry if self.stop.is_set() else self.stop).set()
+        self.any.set()
+
+    def _hand_over(self) -> None:
+        if not self.stop.is_set():
+            self.hand_over.set()
+            self.any.set()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 @contextmanager

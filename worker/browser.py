@@ -16,7 +16,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from runtime import steps
+from runtime.steps import AgentStep
 from worker import processes
 from worker.processes import Leader
 
@@ -34,6 +36,7 @@ END_DEADLINE_S: Final = 10.0  # a killed process that is still there by then han
 END_POLL_S: Final = 0.005
 STDERR_TAIL_BYTES: Final = 4096
 
+_PROFILE: Final = "--user-data-dir"
 _WORKER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 # https://source.chromium.org/chromium/chromium/src/+/main: content_switches.cc, chrome_switches.cc, headless.
@@ -124,8 +127,33 @@ def _playwright_builds() -> list[Path]:
     return []
 
 
+class _Adopted:
+    """A process that is not our child: an earlier agent started it."""
+
+    returncode: int | None = None  # nobody can tell: only a parent is told
+
+    def __init__(self, leader: Leader) -> None:
+        """Raises: ProcessLookupError when that process is no more."""
+        self._pidfd = os.pidfd_open(leader.pid)
+        self._gone = asyncio.Event()
+        running = processes.read(leader.pid)  # after the descriptor was had: from here on the id is this process's
+        if running is None or running.started_ticks != leader.started_ticks:
+            os.close(self._pidfd)
+            raise ProcessLookupError(leader.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._note_gone)
+
+    async def wait(self) -> int:
+        await self._gone.wait()
+        return 0
+
+    def _note_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._gone.set()
+
+
 class Launcher:
-    """Starts browsers, each in a folder of its own under `state_dir`."""
+    """Starts browsers, each in a folder of its own under `state_dir`, and finds those that an earlier agent started."""
 
     def __init__(self, chromium: Path, state_dir: Path, *, headless: bool) -> None:
         self._chromium = chromium
@@ -151,9 +179,13 @@ class Launcher:
         try:
             for name in ("profile", "home", "tmp"):
                 (folder / name).mkdir(mode=0o700, parents=True)
-            chromium = Chromium(folder, await self._spawn(folder, worker_id))
-            leader = chromium.leader
+            process = await self._spawn(folder, worker_id)
+            steps.done(AgentStep.BROWSER_SPAWNED)
+            running = processes.read(process.pid)
+            leader = Leader(process.pid, running.started_ticks if running else -1)
+            chromium = Chromium(folder, leader, process)
             self._mark(folder, worker_id, leader)
+            steps.done(AgentStep.BROWSER_MARKED)
             await chromium.await_endpoint()
         except BaseException as error:
             await asyncio.to_thread(_end, folder, leader)
@@ -161,6 +193,27 @@ class Launcher:
                 raise BrowserError(f"cannot start Chromium: {error}") from error
             raise
         return chromium
+
+    def find(self, worker_id: str) -> "Chromium | None":
+        """The browser of that worker, if it lives and was once reached."""
+        folder = self._workers / worker_id
+        leader = _marked_leader(folder)
+        try:
+            chromium = Chromium(folder, leader, _Adopted(leader)) if leader else None
+        except OSError:
+            return None
+        return chromium if chromium and chromium.read_endpoint() else None
+
+    async def end_leftover(self, worker_id: str) -> None:
+        """Afterwards nothing is left of that worker, whatever there was."""
+        folder = self._workers / worker_id
+        await asyncio.to_thread(_end, folder, _marked_leader(folder))
+
+    async def sweep(self, known: Collection[str], most: int) -> list[str]:
+        """End up to `most` workers in the state folder that are not among the `known`, which may grow meanwhile: a
+        worker has to be known before it is launched. Returns their ids.
+        """
+        return await asyncio.to_thread(_sweep, self._workers, known, most)
 
     async def _spawn(self, folder: Path, worker_id: str) -> asyncio.subprocess.Process:
         with (folder / "stderr.log").open("wb") as stderr:
@@ -193,28 +246,28 @@ class Launcher:
 class Chromium:
     """One running browser. `endpoint` is its DevTools address, once `await_endpoint` has returned."""
 
-    def __init__(self, folder: Path, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, folder: Path, leader: Leader, process: asyncio.subprocess.Process | _Adopted) -> None:
         self.folder = folder
         self.endpoint = ""
+        self.leader = leader
         self._process = process
-        running = processes.read(process.pid)
-        self.leader = Leader(process.pid, running.started_ticks if running else -1)
         self._ending = asyncio.Lock()
         self._ended = False
 
     async def await_endpoint(self) -> None:
         """Raises: BrowserError when the browser exited instead."""
-        port_file = self.folder / "profile" / "DevToolsActivePort"
-        while not self.endpoint:
+        while not self.read_endpoint():
             if self._process.returncode is not None:
                 raise BrowserError(f"cannot start Chromium: {self.last_words()}")
-            # Two lines, port and path; Chromium writes them without a rename, so half of it may be there.
-            with suppress(FileNotFoundError, ValueError):
-                port, path = port_file.read_text().split("\n")
-                if path:
-                    self.endpoint = f"ws://127.0.0.1:{int(port)}{path}"
-                    break
             await asyncio.sleep(PORT_POLL_S)
+
+    def read_endpoint(self) -> bool:
+        """Whether `endpoint` is known."""
+        # Two lines, port and path; Chromium writes them without a rename, so half of it may be there.
+        with suppress(OSError, ValueError):
+            port, path = (self.folder / "profile" / "DevToolsActivePort").read_text().split("\n")
+            self.endpoint = f"ws://127.0.0.1:{int(port)}{path}" if path else ""
+        return bool(self.endpoint)
 
     async def exited(self) -> int:
         """Waits until the leader is dead, by whatever; its exit code, negative for a signal."""
@@ -229,7 +282,8 @@ class Chromium:
         except OSError:
             tail = b""
         lines = tail.decode(errors="replace").strip().splitlines()[-3:]
-        return f"exit code {self._process.returncode}: {' | '.join(lines)}"[:500]
+        code = self._process.returncode
+        return f"exit code {'unknown' if code is None else code}: {' | '.join(lines)}"[:500]
 
     async def kill(self) -> None:
         """Afterwards the process group is empty and the folder gone. Idempotent; whoever calls waits until it is so."""
@@ -241,16 +295,22 @@ class Chromium:
 
 
 def sweep(state_dir: Path) -> list[str]:
-    """End what an earlier agent left in `state_dir`: its browsers and their folders. The ids of those workers.
+    """End all that an agent left in `state_dir`: its browsers and their folders. The ids of those workers.
 
     Only for an agent that holds the lock of `state_dir`. Blocks. Raises: OSError when the folder cannot be read.
     """
-    folder = _workers_folder(state_dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    left = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-    for path in left:
-        _end(path, _marked_leader(path))
-    return [path.name for path in left]
+    return _sweep(_workers_folder(state_dir), (), most=1_000_000)
+
+
+def _sweep(workers: Path, known: Collection[str], most: int) -> list[str]:
+    """A browser whose folder is gone is found by its argument, which names that folder."""
+    workers.mkdir(mode=0o700, parents=True, exist_ok=True)
+    left = {path.name for path in workers.iterdir() if path.is_dir() and not path.is_symlink()}
+    left |= set(processes.named_in_arguments(f"{_PROFILE}={workers}/", "/profile"))
+    orphans = sorted(left - set(known))[:most]
+    for worker_id in orphans:
+        _end(workers / worker_id, _marked_leader(workers / worker_id))
+    return orphans
 
 
 def _marked_leader(folder: Path) -> Leader | None:
@@ -273,6 +333,7 @@ def _end(folder: Path, leader: Leader | None) -> None:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
         time.sleep(END_POLL_S)
+    steps.done(AgentStep.BROWSER_KILLED)
     while folder.exists():
         try:
             shutil.rmtree(folder)
@@ -289,7 +350,7 @@ def _workers_folder(state_dir: Path) -> Path:
 
 def _profile_argument(folder: Path) -> str:
     """The argument that every process of a tree bears, and no process of another."""
-    return f"--user-data-dir={folder / 'profile'}"
+    return f"{_PROFILE}={folder / 'profile'}"
 
 
 def _environment(folder: Path, worker_id: str, ours: Mapping[str, str], *, headless: bool) -> dict[str, str]:

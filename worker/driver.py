@@ -23,7 +23,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 START_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 5.0
 CHECK_S: Final = 5.0
-ANSWER_DEADLINE_S: Final = 5.0  # asked twice: an agent that was itself stopped for a while finds one question overdue
+ANSWER_DEADLINE_S: Final = 3.0  # asked twice: an agent that was itself stopped for a while finds one question overdue
 
 
 class DriverError(Exception):
@@ -37,6 +37,7 @@ class Driver:
         self._playwright: Playwright | None = None
         self._pidfd = -1
         self._gone = asyncio.Event()
+        self._asking = asyncio.Lock()
 
     async def start(self) -> None:
         """Raises: DriverError."""
@@ -58,9 +59,7 @@ class Driver:
         """Start a new driver whenever the old one died or hangs, then say so: all connections are to be made anew."""
         while True:
             while not await pause(self._gone, CHECK_S):
-                if not (await self._answers() or await self._answers()) and not self._gone.is_set():
-                    log.error("driver_hangs")
-                    self._kill()
+                await self.answers()
             log.error("driver_died")
             await self.stop()
             for delay_s in backoff(0.1, 10.0):
@@ -71,6 +70,18 @@ class Driver:
                     log.error("driver_not_started", error=str(error), again_in_s=delay_s)
                     await asyncio.sleep(delay_s)
             restarted()
+
+    async def answers(self) -> bool:
+        """Whether the driver does something that needs no browser. One that hangs is ended, so that `tend` notices."""
+        async with self._asking:
+            if self._playwright is None or self._gone.is_set():
+                return False
+            if await self._answers() or await self._answers():
+                return True
+            if not self._gone.is_set():
+                log.error("driver_hangs")
+                self._kill()
+            return False
 
     async def connect(self, endpoint: str, folder: Path, deadline_s: float) -> Browser:
         """A connection to the browser at `endpoint`, whose downloads go into `folder`.
@@ -92,11 +103,12 @@ class Driver:
             async with asyncio.timeout(STOP_DEADLINE_S):
                 await driver.stop()
         self._kill()
-        await self._gone.wait()
+        if not await pause(self._gone, STOP_DEADLINE_S):
+            log.error("driver_left", why="it hangs in the kernel")
 
     async def _answers(self) -> bool:
-        """Whether the driver does something that needs no browser."""
-        assert self._playwright
+        if self._playwright is None:
+            return False
         try:
             async with asyncio.timeout(ANSWER_DEADLINE_S):
                 await (await self._playwright.request.new_context()).dispose()

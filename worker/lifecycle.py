@@ -71,7 +71,10 @@ class CallTimedOut(msgspec.Struct, frozen=True):
 
 
 class BrowserGone(msgspec.Struct, frozen=True):
+    """Nothing can be asked of the page any more; `reason` says why."""
+
     detail: str = ""
+    reason: Reason = Reason.BROWSER_CRASHED
 
 
 class LeaveRequested(msgspec.Struct, frozen=True):
@@ -223,6 +226,21 @@ def step(state: State, observation: Observation, now: float) -> Step:
     return Step(state, tuple(actions))
 
 
+def worth_keeping(state: State) -> State:
+    """The state without what the next look at the page tells anyway: of two that are equal one need be written down."""
+    return replace(
+        state,
+        screen=Screen.LOADING,
+        rule="",
+        acted_at=None,
+        silent_since=None,
+        participants=None,
+        audio_packets=0,
+        vitals=None,
+        vitals_at=0.0,
+    )
+
+
 def next_deadline(state: State) -> float:
     """When the next timer runs out if nothing changes: no call to the page needs to last longer."""
     return min(start + limit_s for start, limit_s, _ in _timers(state) if start is not None)
@@ -232,8 +250,8 @@ def _learn(state: State, observation: Observation, now: float) -> State:
     match observation:
         case LeaveRequested(reason=reason):
             return _leave(state, Finish(reason), now)
-        case BrowserGone(detail=detail):
-            return _stop(state, Finish(Reason.BROWSER_CRASHED, detail))
+        case BrowserGone(detail=detail, reason=reason):
+            return _stop(state, Finish(reason, detail))
         case LoadFailed(detail=detail):
             return _stop(state, Finish(Reason.PAGE_LOAD_FAILED, detail))
         case PageRequested():

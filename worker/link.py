@@ -1,7 +1,7 @@
 """The agent's line to Redis: events out in order, commands in, claims. No other file of the agent speaks Redis.
 
-Events wait in one queue for one writer, which keeps them for as long as Redis is away. An event may be written twice
-when the answer was lost; its `id` is then the same. Of a heartbeat that waits, only the newest is kept.
+Events wait in one queue for one writer, which keeps them for as long as Redis is away, and in the journal, in case the
+agent ends meanwhile. Each is in the stream once. Of a heartbeat that waits, only the newest is kept.
 
 An error that Redis answers is never the end of an agent with meetings in it: it is logged, and tried again.
 """
@@ -20,13 +20,16 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from runtime import steps
 from runtime.redis import UNAVAILABLE, address, connect
+from runtime.steps import AgentStep
 from runtime.waiting import backoff, pause
 from wire import codec
 from wire.keys import WireKeys
 from wire.messages import Command, Event, Heartbeat, Join, JoinRefused
 from wire.settings import RedisSettings
 from wire.vocabulary import RefusalCause
+from worker.journal import Entry, Journal
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -36,12 +39,13 @@ ALIVE_S: Final = 15
 CONTEST_S: Final = 20.0  # longer than ALIVE_S: what is there by then is being renewed
 CONTEST_POLL_S: Final = 1.0
 COMMANDS_LIVE_S: Final = 86_400
+WRITTEN_LIVES_S: Final = 604_800
+HEARTBEATS_UNREAD: Final = 50_000  # entries in the stream by which nobody can have read it for a while
 BLOCK_S: Final = 2.0
 RETRY_S: Final = (0.1, 5.0)
 CLAIM_RETRY_S: Final = (0.05, 1.0)
 
 _TROUBLE: Final = (*UNAVAILABLE, RedisError)
-_CLAIM: Final = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
 
 _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 _Answer = list[tuple[bytes, _Entries]] | dict[bytes, _Entries]  # in RESP 2, in RESP 3
@@ -62,24 +66,29 @@ class _Presence(msgspec.Struct, frozen=True):
 class Link:
     """To be opened before anything else, and closed at the end. `send` never waits."""
 
-    def __init__(self, settings: RedisSettings, vm_id: str, session: str, state_dir: Path) -> None:
+    def __init__(self, settings: RedisSettings, vm_id: str, journal: Journal, state_dir: Path) -> None:
         self._redis: Redis = connect(settings)
         self._keys = WireKeys(settings.prefix)
         self._address = address(settings)
         self._block_ms = int(min(BLOCK_S, settings.timeout_s / 2) * 1000)
         self._vm_id = vm_id
-        self._session = session
-        self._presence = _Presence(session, socket.gethostname(), str(state_dir.absolute()))
-        self._claim_script = self._redis.register_script(_CLAIM)
-        self._waiting: dict[int, Event] = {}  # by number, oldest first
-        self._last_number = 0
+        self._journal = journal
+        self._presence = _Presence(journal.session, socket.gethostname(), str(state_dir.absolute()))
+        self._claim_script = self._redis.register_script(_source("claim"))
+        self._write_script = self._redis.register_script(_source("write"))
+        self._resign_script = self._redis.register_script(_source("resign"))
+        self._waiting: dict[int, tuple[int, Event]] = {}  # oldest first: number in the journal, or 0; event
+        self._last_place = 0
         self._waiting_heartbeat = 0
         self._news = asyncio.Event()
         self._written = asyncio.Event()
         self._written.set()
+        self._heard_at = time.monotonic()
+        for number, event in journal.events():
+            self._queue(number, event)
 
     async def open(self, stop: asyncio.Event) -> bool:
-        """Make sure that the vm_id is ours, and answer what was ordered from an agent before us.
+        """Make sure that the vm_id is ours, and answer what was ordered from one before us whose state folder is lost.
 
         Waits for a Redis that is away. False when `stop` was set before it was done.
         Raises: ContestedError.
@@ -87,7 +96,8 @@ class Link:
         for delay_s in backoff(*RETRY_S):
             try:
                 if await self._vm_id_is_free(stop):
-                    await self._answer_backlog()
+                    if self._journal.is_new:
+                        await self._answer_backlog()
                     return True
                 return False
             except _TROUBLE as error:
@@ -99,23 +109,35 @@ class Link:
     async def close(self) -> None:
         """Give the vm_id back, so that another host may take it at once."""
         try:
-            await self._redis.delete(self._keys.alive(self._vm_id))
+            await self._resign_script(keys=[self._keys.alive(self._vm_id)], args=[msgspec.json.encode(self._presence)])
         except _TROUBLE as error:
             log.warning("presence_left", error=_why(error), ends_in_s=ALIVE_S)
         await self._redis.aclose()
 
     # Events
 
-    def send(self, event: Event) -> None:
-        """Queue an event. Those sent before it are written before it."""
-        self._last_number += 1
+    def send(self, *events: Event, entry: Entry | None = None) -> None:
+        """Remember the events and what they mean for a worker, and queue them. Those sent before are written before."""
+        kept = [event for event in events if not isinstance(event, Heartbeat)]
+        numbers = iter(self._journal.write(kept, entry) if kept or entry else ())
+        for event in events:
+            self._queue(0 if isinstance(event, Heartbeat) else next(numbers), event)
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago Redis last took something from this agent."""
+        return time.monotonic() - self._heard_at
+
+    def _queue(self, number: int, event: Event) -> None:
+        self._last_place += 1
         if isinstance(event, Heartbeat):
             self._waiting.pop(self._waiting_heartbeat, None)
-            self._waiting_heartbeat = self._last_number
+            self._waiting_heartbeat = self._last_place
         elif len(self._waiting) >= QUEUE_LIMIT:
-            dropped = self._waiting.pop(next(iter(self._waiting)))
-            log.error("event_dropped", kind=type(dropped).__name__, why="the queue is full")
-        self._waiting[self._last_number] = event
+            dropped, _ = self._waiting.pop(next(iter(self._waiting)))
+            self._journal.forget_events([dropped])
+            log.error("event_dropped", number=dropped, why="the queue is full")
+        self._waiting[self._last_place] = (number, event)
         self._written.clear()
         self._news.set()
 
@@ -138,35 +160,47 @@ class Link:
                 delays = backoff(*RETRY_S)
 
     async def flush(self, deadline_s: float) -> None:
-        """Wait until all that was sent is written, or say what is not."""
+        """Wait until all that was sent is written, or say what is left for the next start."""
         try:
             async with asyncio.timeout(deadline_s):
                 await self._written.wait()
         except TimeoutError:
-            log.error("events_lost", count=len(self._waiting), why="Redis did not take them before the end")
+            log.error("events_left", count=len(self._waiting), why="Redis did not take them before the end")
 
     async def _write_batch(self) -> None:
         """The oldest ones, all or none: with some of them refused, a later event would overtake an earlier one."""
         batch = list(islice(self._waiting.items(), BATCH))
-        presence_at: int | None = None
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for number, event in batch:
-                pipe.xadd(self._keys.events, {codec.FIELD: codec.encode(event), "id": f"{self._session}-{number}"})
-                if isinstance(event, Heartbeat):
-                    presence_at = len(pipe)
-                    pipe.set(self._keys.alive(self._vm_id), msgspec.json.encode(self._presence), ex=ALIVE_S, get=True)
-                    pipe.expire(self._keys.commands(self._vm_id), COMMANDS_LIVE_S)
-            answers = cast("list[bytes | None]", await pipe.execute())
+        parts: list[int | bytes] = []
+        for _, (number, event) in batch:
+            parts += (number, codec.encode(event))
+        vm_id = self._vm_id
+        before: object = await self._write_script(
+            keys=[self._keys.events, self._keys.written(vm_id), self._keys.alive(vm_id), self._keys.commands(vm_id)],
+            args=[
+                self._journal.session,
+                msgspec.json.encode(self._presence),
+                ALIVE_S,
+                COMMANDS_LIVE_S,
+                WRITTEN_LIVES_S,
+                HEARTBEATS_UNREAD,
+                *parts,
+            ],
+        )
+        self._heard_at = time.monotonic()
+        steps.done(AgentStep.EVENTS_WRITTEN)
         # Silent for longer than ALIVE_S, it lost its place to another. Both may have bots, so neither just ends.
-        if presence_at is not None and (rival := self._rival_in(answers[presence_at])):
+        if rival := self._rival_in(cast("bytes | None", before)):
             log.error("vm_id_contested", host=rival.host, state_dir=rival.state_dir)
-        for number, _ in batch:
-            self._waiting.pop(number, None)
+        for place, _ in batch:
+            self._waiting.pop(place, None)
+        self._journal.forget_events(number for _, (number, _) in batch if number)
 
     # Commands
 
     async def commands(self) -> AsyncIterator[Command]:
-        """Every command once, in order, for as long as the agent lives. Taken over, it is deleted from the stream."""
+        """Every command in order, for as long as the agent lives. Taken over, it is deleted from the stream; one over
+        which an agent was killed comes again.
+        """
         key = self._keys.commands(self._vm_id)
         delays = backoff(*RETRY_S)
         after = b"0"
@@ -175,6 +209,7 @@ class Link:
             try:
                 if done:
                     await self._redis.xdel(key, *done)
+                    steps.done(AgentStep.COMMANDS_DELETED)
                     done.clear()
                 entries = await self._read(key, after, self._block_ms)
                 delays = backoff(*RETRY_S)
@@ -185,6 +220,8 @@ class Link:
                 # Its successor's clock may be behind. What was read before is deleted by then: see above.
                 after = b"0"
                 continue
+            if entries:
+                steps.done(AgentStep.COMMANDS_READ)
             for entry_id, fields in entries:
                 if command := _decode(fields):
                     yield command
@@ -259,6 +296,10 @@ class Link:
                     )
             await self._redis.xdel(key, *(entry_id for entry_id, _ in entries))
             log.info("backlog_dropped", commands=len(entries))
+
+
+def _source(script: str) -> str:
+    return (Path(__file__).parent / "lua" / f"{script}.lua").read_text(encoding="utf-8")
 
 
 def _decode(fields: dict[bytes, bytes]) -> Command | None:

@@ -4,7 +4,10 @@ A process id alone proves nothing, since the kernel hands it out again. Its star
 """
 
 import os
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Container, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +61,26 @@ def command_line(pid: int) -> str:
 def bears(pid: int, argument: str) -> bool:
     """Whether it was started with that argument."""
     return f" {argument} " in f" {command_line(pid)} "
+
+
+def named_in_arguments(before: str, after: str) -> Iterator[str]:
+    """The names that stand between `before` and `after` in an argument of any process."""
+    argument = re.compile(rf" {re.escape(before)}([^ /]+){re.escape(after)} ")
+    for process in scan():
+        if found := argument.search(f" {command_line(process.pid)} "):
+            yield found[1]
+
+
+def private_memory_mb(groups: Container[int]) -> Counter[int]:
+    """By process group, how much its members hold that no file and nobody else shares: /proc/PID/statm, proc(5)."""
+    pages: Counter[int] = Counter()
+    for process in scan():
+        if process.group in groups:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                _, resident, shared, *_ = Path(f"/proc/{process.pid}/statm").read_text().split()
+                pages[process.group] += int(resident) - int(shared)
+    page_size = os.sysconf("SC_PAGE_SIZE")
+    return Counter({group: held * page_size // 2**20 for group, held in pages.items()})
 
 
 def boot_id() -> str:

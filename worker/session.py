@@ -2,13 +2,16 @@
 
 The only place between a page and the lifecycle: here clocks are read, and whatever Playwright may raise becomes an
 observation. It decides nothing. The page is the session's own from `run` until the end; the browser is not.
+
+A meeting outlives the connection to its page: when that is lost, the session waits for `attach`. It outlives the agent,
+too: `keep` is told every state worth it together with the events that come of it, and a later session begins with it.
 """
 
 import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypedDict
 
@@ -16,6 +19,8 @@ import structlog
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, Request
 
+from runtime import steps
+from runtime.steps import AgentStep
 from runtime.waiting import pause
 from wire.messages import BotEnded, BotMoved, BotVitals, Join
 from wire.settings import WorkerSettings
@@ -24,6 +29,7 @@ from worker import lifecycle
 from worker.lifecycle import (
     LEAVE_SHARE,
     REPEAT_S,
+    Action,
     BrowserGone,
     CallTimedOut,
     Finish,
@@ -39,7 +45,7 @@ from worker.lifecycle import (
     Seen,
     State,
 )
-from worker.platforms import Adapter
+from worker.platforms import BLANK, Adapter
 
 LOOK_S: Final = 0.05
 LOOK_WHILE_SETTLED_S: Final = 0.5
@@ -66,19 +72,26 @@ class Session:
         adapter: Adapter,
         settings: WorkerSettings,
         vm_id: str,
-        report: Callable[[BotMoved | BotVitals], None],
+        keep: Callable[[State, Sequence[BotMoved | BotVitals]], None],
+        driver_answers: Callable[[], Awaitable[bool]],
+        state: State | None = None,
     ) -> None:
+        """`state`: where an earlier session of this bot was, which went with its agent."""
         self._page = page
         self._join = join
         self._adapter = adapter
         self._settings = settings
         self._vm_id = vm_id
-        self._report = report
+        self._keep = keep
+        self._driver_answers = driver_answers
+        self._begin_with = state
         self._news: deque[Observation] = deque()
         self._wake = asyncio.Event()  # there is news, or a reason to look at once
         self._call: asyncio.Timeout | None = None  # the page call that is under way
         self._first_request_at = 0.0
         self._is_open = False
+        self._is_attached = asyncio.Event()
+        self._is_attached.set()
         self._asked_to_leave = False
         self._gone = False
         self._log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
@@ -89,82 +102,119 @@ class Session:
             self._asked_to_leave = True
             self._interrupt(LeaveRequested(reason))
 
-    def browser_gone(self, detail: str) -> None:
-        """The browser is lost: its process exited, or the connection to it. At any time, idempotent."""
+    def browser_gone(self, detail: str, reason: Reason = Reason.BROWSER_CRASHED) -> None:
+        """The browser is lost, or about to be ended. At any time, idempotent."""
         self._gone = True
-        self._interrupt(BrowserGone(detail))
+        self._interrupt(BrowserGone(detail, reason))
+
+    def detach(self) -> None:
+        """The connection to the page is lost. Until `attach` or `browser_gone` nothing is known of the meeting."""
+        if self._is_attached.is_set():
+            self._log.warning("page_detached")
+            self._is_attached.clear()
+            self._interrupt()
+
+    def attach(self, page: Page) -> None:
+        """Go on with the same page over a new connection."""
+        self._stop_listening()
+        self._page = page
+        self._listen()
+        self._is_attached.set()
+        self._wake.set()
+        self._log.info("page_attached")
 
     async def run(self) -> BotEnded:
         """Go into the meeting and stay until the end; the page is empty afterwards. To be called once.
 
         Never raises for what a page or browser does.
         """
-        self._page.on("request", self._note_request)
-        self._page.on("domcontentloaded", self._note_ready)
-        self._page.on("crash", self._note_crash)
+        self._listen()
         try:
             async with asyncio.TaskGroup() as tasks:
                 opening = tasks.create_task(self._open(), name=f"open the meeting page of {self._join.bot_id}")
                 state, finish = await self._follow()
                 opening.cancel()
-            if not self._gone and finish.reason is not Reason.BROWSER_HUNG:
+            if not self._gone and self._is_attached.is_set() and finish.reason is not Reason.BROWSER_HUNG:
                 await self._empty_page()
         finally:
-            self._page.remove_listener("request", self._note_request)
-            self._page.remove_listener("domcontentloaded", self._note_ready)
-            self._page.remove_listener("crash", self._note_crash)
+            self._stop_listening()
         self._log.info("bot_ended", reason=finish.reason, detail=finish.detail)
         who, at = self._who(), time.time()
         return BotEnded(**who, at=at, reason=finish.reason, detail=finish.detail, audio_packets=state.audio_packets)
 
+    def _listen(self) -> None:
+        self._page.on("request", self._note_request)
+        self._page.on("domcontentloaded", self._note_ready)
+        self._page.on("crash", self._note_crash)
+
+    def _stop_listening(self) -> None:
+        self._page.remove_listener("request", self._note_request)
+        self._page.remove_listener("domcontentloaded", self._note_ready)
+        self._page.remove_listener("crash", self._note_crash)
+
     async def _open(self) -> None:
-        """Navigate to the meeting. No deadline here: the lifecycle's own ends the session and cancels this."""
-        try:
-            response = await self._page.goto(self._join.meeting_url, wait_until="commit", timeout=0)
-        except PlaywrightError as error:
-            self._note(self._lost_browser() or LoadFailed(_why(error)))
-            return
-        if response and response.status >= 400:
-            self._note(LoadFailed(f"HTTP {response.status}"))
-            return
+        """Navigate to the meeting, unless the page is there. No deadline here: the lifecycle's own ends the session and
+        cancels this.
+        """
+        while self._page.url == BLANK:
+            try:
+                response = await self._page.goto(self._join.meeting_url, wait_until="commit", timeout=0)
+            except PlaywrightError as error:
+                if await self._lost_connection(error):
+                    await self._is_attached.wait()
+                    continue
+                self._note(self._lost_page() or LoadFailed(_why(error)))
+                return
+            if response and response.status >= 400:
+                self._note(LoadFailed(f"HTTP {response.status}"))
+                return
+            break
+        steps.done(AgentStep.MEETING_ENTERED)
         self._is_open = True
-        self._note(Seen(Screen.LOADING))
+        if self._begin_with is None:
+            self._note(Seen(Screen.LOADING))
 
     async def _follow(self) -> tuple[State, Finish]:
         """Observe, decide, act, until the lifecycle says that it is over."""
         limits = Limits.of(self._join.automatic_leave, self._settings)
-        state = lifecycle.begin(limits, time.monotonic())
+        state = self._begin_with or lifecycle.begin(limits, time.monotonic())
+        kept = None
         while True:
             state, actions = lifecycle.step(state, await self._observe(state), time.monotonic())
+            events = [event for action in actions if (event := self._event(action))]
+            if events or lifecycle.worth_keeping(state) != kept:
+                kept = lifecycle.worth_keeping(state)
+                self._keep(state, events)
             for action in actions:
-                match action:
-                    case Move():
-                        self._report_move(action)
-                    case ReportVitals(participants=participants, audio_packets=packets):
-                        who, at = self._who(), time.time()
-                        self._report(BotVitals(**who, at=at, participants=participants, audio_packets=packets))
-                    case PageAction():
-                        await self._act(action, state)
-                    case Finish():
-                        return state, action
+                if isinstance(action, PageAction):
+                    await self._act(action, state)
+                elif isinstance(action, Finish):
+                    return state, action
 
     async def _observe(self, state: State) -> Observation:
         """Whatever is news, at once; without any, what the page shows after a pause."""
-        if not self._news:
-            await pause(self._wake, LOOK_WHILE_SETTLED_S if state.phase in _SETTLED else LOOK_S)
-        self._wake.clear()
-        if self._news:
-            return self._news.popleft()
-        if not self._is_open:
-            return Seen(Screen.LOADING)
-        try:
-            async with self._interruptible():
-                return await self._adapter.observe(self._page, self._patience_s(state))
-        except TimeoutError:
-            return self._news.popleft() if self._news else CallTimedOut()
-        except PlaywrightError as error:  # mostly a page that just navigates
-            self._log.debug("page_unreadable", error=_why(error))
-            return self._lost_browser() or Seen(Screen.UNKNOWN)
+        while True:
+            if not self._news:
+                await pause(self._wake, LOOK_WHILE_SETTLED_S if state.phase in _SETTLED else LOOK_S)
+            self._wake.clear()
+            if self._news:
+                return self._news.popleft()
+            if not self._is_attached.is_set():
+                continue
+            if not self._is_open:
+                return Seen(Screen.LOADING)
+            try:
+                async with self._interruptible():
+                    return await self._adapter.observe(self._page, self._patience_s(state))
+            except TimeoutError:
+                if self._is_attached.is_set() and not self._news:
+                    if await self._driver_answers():
+                        return CallTimedOut()
+                    self.detach()  # it was not the page that did not answer
+            except PlaywrightError as error:  # mostly a page that just navigates
+                self._log.debug("page_unreadable", error=_why(error))
+                if not await self._lost_connection(error):
+                    return self._lost_page() or Seen(Screen.UNKNOWN)
 
     async def _act(self, action: PageAction, state: State) -> None:
         """Act on the page. Whether it worked is not asked here: the next look tells."""
@@ -178,7 +228,7 @@ class Session:
         """Ends what the page's own button did not. A page that does not even let go of this is left to be killed."""
         with suppress(TimeoutError, PlaywrightError):
             async with asyncio.timeout(self._settings.leave_timeout_s * (1 - LEAVE_SHARE)):
-                await self._page.goto("about:blank")
+                await self._page.goto(BLANK)
 
     def _patience_s(self, state: State) -> float:
         """How long one call to the page may take: no longer than until the next timer runs out."""
@@ -198,8 +248,9 @@ class Session:
         self._news.append(observation)
         self._wake.set()
 
-    def _interrupt(self, observation: Observation) -> None:
-        self._note(observation)
+    def _interrupt(self, observation: Observation | None = None) -> None:
+        if observation:
+            self._note(observation)
         if self._call is not None and not self._call.expired():
             self._call.reschedule(asyncio.get_running_loop().time())
 
@@ -215,20 +266,32 @@ class Session:
         self._gone = True
         self._interrupt(BrowserGone("the page crashed"))
 
-    def _lost_browser(self) -> BrowserGone | None:
+    async def _lost_connection(self, error: PlaywrightError) -> bool:
+        """Whether an error came of a connection that is no more, which says nothing of the page."""
         browser = self._page.context.browser
-        if self._page.is_closed() or (browser is not None and not browser.is_connected()):
+        disconnected = browser is not None and not browser.is_connected()
+        # A driver that died says nothing, and only what is asked of it fails.
+        if disconnected or ("closed" in str(error) and not await self._driver_answers()):
+            self.detach()
+        return not self._is_attached.is_set()
+
+    def _lost_page(self) -> BrowserGone | None:
+        if self._page.is_closed():
             self._gone = True
-            return BrowserGone("the connection to the page is lost")
+            return BrowserGone("the page was closed")
         return None
 
-    def _report_move(self, move: Move) -> None:
-        self._log.info("bot_moved", state=move.state, screen=move.screen, rule=move.rule)
-        who, at = self._who(), time.time()
-        asked_at = self._first_request_at if move.state is BotState.JOINING else 0.0
-        self._report(
-            BotMoved(**who, at=at, state=move.state, screen=move.screen, rule=move.rule, first_request_at=asked_at)
-        )
+    def _event(self, action: Action) -> BotMoved | BotVitals | None:
+        match action:
+            case Move(state=state, screen=screen, rule=rule):
+                self._log.info("bot_moved", state=state, screen=screen, rule=rule)
+                asked_at = self._first_request_at if state is BotState.JOINING else 0.0
+                who, at = self._who(), time.time()
+                return BotMoved(**who, at=at, state=state, screen=screen, rule=rule, first_request_at=asked_at)
+            case ReportVitals(participants=participants, audio_packets=packets):
+                return BotVitals(**self._who(), at=time.time(), participants=participants, audio_packets=packets)
+            case _:
+                return None
 
     def _who(self) -> _Who:
         join = self._join

@@ -60,6 +60,7 @@ KEY_DOCS: Final = (
     KeyDoc("vm:{vm_id}:workers", "hash", "manager", "worker_id -> JSON of state, since, born, bot_id", "when its VM is lost; [retention] vm_s after the last leader"),
     KeyDoc("vm:{vm_id}:commands", "stream", "manager", "what the agent of that VM is to do", "an entry is deleted when done; the key a day after the last heartbeat or order"),
     KeyDoc("vm:{vm_id}:alive", "string", "agent", "which agent speaks for the VM", "15 s after its last heartbeat"),
+    KeyDoc("vm:{vm_id}:written", "hash", "agent", "`session` and `number` of its last event in the stream: none is there twice", "a week after its last event"),
     KeyDoc("epoch", "string", "manager", "the fencing number of the leader", "30 days after the last leader"),
     KeyDoc("leader", "string", "manager", "who leads", "[lease] ttl_s after the last renewal"),
 )  # fmt: skip

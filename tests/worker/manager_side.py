@@ -46,4 +46,4 @@ class ManagerSide:
 
     async def events_with_ids(self) -> list[tuple[str, Event]]:
         entries: list[tuple[bytes, dict[bytes, bytes]]] = await self.redis.xrange(self.keys.events)
-        return [(fields[b"id"].decode(), codec.decode_event(fields[b"m"])) for _, fields in entries]
+        return [(fields.get(b"id", b"").decode(), codec.decode_event(fields[b"m"])) for _, fields in entries]

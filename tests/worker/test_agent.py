@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,7 +43,10 @@ EXIT_DEADLINE_S = 20.0
 class Agent:
     """A running agent, seen as the manager sees it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, manager: ManagerSide, state_dir: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, manager: ManagerSide, state_dir: Path, meeting: str
+    ) -> None:
+        self.meeting = meeting
         self.process = process
         self.state_dir = state_dir
         self.manager = manager
@@ -66,9 +69,31 @@ class Agent:
     async def reached(self, bot_id: str, state: BotState) -> BotMoved:
         return await self.seen(BotMoved, lambda event: (event.bot_id, event.state) == (bot_id, state))
 
+    async def enter(self, worker_id: str, bot_id: str, *, warm: bool = True) -> None:
+        """A bot into the meeting."""
+        if warm:
+            await self.warmed(worker_id)
+        join = Join(worker_id, bot_id, 1, "room", self.meeting, "Bot")
+        await self.assign(join)
+        await self.order(join)
+        await self.reached(bot_id, BotState.IN_MEETING)
+
+    async def stop(self) -> None:
+        """By signals, as often as it takes: two that come at once count as one."""
+        async with asyncio.timeout(EXIT_DEADLINE_S):
+            while self.process.returncode is None:
+                self.process.terminate()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.5):
+                        await self.process.wait()
+
     async def exit_code(self) -> int:
         async with asyncio.timeout(EXIT_DEADLINE_S):
             return await self.process.wait()
+
+    def leaders(self) -> list[int]:
+        """One process of each browser."""
+        return sorted(each.pid for each in self.browsers() if each.pid == each.group)
 
     def browsers(self) -> list[processes.Process]:
         return [
@@ -108,11 +133,20 @@ class Machine:
             start_new_session=True,
         )
 
+    async def sweep(self) -> tuple[int, str]:
+        """Exit code and output of the sweep command."""
+        sweeping = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "worker", "sweep"), env=self._environment, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await sweeping.communicate()
+        assert sweeping.returncode is not None
+        return sweeping.returncode, output.decode()
+
     @asynccontextmanager
     async def agent(self) -> AsyncGenerator[Agent]:
         """An agent that has reported for duty. Nothing of it is left afterwards."""
         process = await self.run()
-        agent = Agent(process, self.manager, self.folder / "state")
+        agent = Agent(process, self.manager, self.folder / "state", self.meeting)
         assert process.stderr
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_show(process.stderr), name="show the agent's log")
@@ -121,10 +155,7 @@ class Machine:
             try:
                 yield agent
             finally:
-                if process.returncode is None:
-                    os.killpg(process.pid, signal.SIGTERM)
-                    os.killpg(process.pid, signal.SIGTERM)
-                await agent.exit_code()
+                await agent.stop()
                 for left in agent.browsers():
                     os.kill(left.pid, signal.SIGKILL)
 
@@ -245,21 +276,109 @@ async def test_a_second_signal_makes_the_bots_leave_now(machine: Machine) -> Non
         assert agent.browsers() == []
 
 
-async def test_after_a_kill_the_next_agent_ends_what_was_left(machine: Machine) -> None:
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGUSR1], ids=["killed", "handed over"])
+async def test_the_next_agent_finds_its_workers_again_and_the_meeting_goes_on(
+    machine: Machine, fault: signal.Signals
+) -> None:
+    async with machine.agent() as agent:
+        await agent.enter("w1", "b1")
+        await agent.warmed("w2")
+        left = agent.leaders()
+        agent.process.send_signal(fault)
+        assert await agent.exit_code() == (-fault if fault is signal.SIGKILL else 0)
+        async with machine.agent() as successor:
+            both = {"w1": WorkerReport(WorkerState.BUSY, "b1", 1), "w2": WorkerReport(WorkerState.IDLE)}
+            began_at = time.time()
+            await successor.seen(Heartbeat, lambda event: event.at > began_at and event.workers == both)
+            await successor.enter("w2", "b2", warm=False)
+            assert successor.leaders() == left
+            await successor.order(Leave("w1", "b1", 1))
+            ended = await successor.seen(BotEnded)
+            assert (ended.bot_id, ended.reason) == ("b1", Reason.USER_REQUESTED)
+            await successor.seen(WorkerGone)
+            told = [
+                move.state for move in await successor.events() if isinstance(move, BotMoved) and move.bot_id == "b1"
+            ]
+            assert told == ["joining", "in_meeting", "leaving"]
+            sessions = {event.session for event in await successor.events() if isinstance(event, Heartbeat)}
+            assert len(sessions) == 1
+
+
+async def test_the_next_agent_finds_its_meetings_again_while_redis_is_away(
+    machine: Machine, own_redis: RedisServer
+) -> None:
+    async with machine.agent() as agent:
+        await agent.enter("w1", "b1")
+        own_redis.stop()
+        agent.process.kill()
+        await agent.exit_code()
+        successor = await machine.run()
+        assert successor.stderr
+        async with asyncio.timeout(EXIT_DEADLINE_S):
+            while b"worker_adopted" not in (line := await successor.stderr.readline()):
+                assert line
+        for browser in agent.leaders():  # ends while nobody can be told
+            os.kill(browser, signal.SIGKILL)
+        await wait_until(lambda: not (agent.state_dir / "workers" / "w1").exists())
+        successor.kill()
+        await successor.communicate()
+        own_redis.start()
+        async with machine.agent():
+            await agent.seen(WorkerGone)
+            told = story(await agent.events(), "w1")
+            assert told == ["WorkerWarm", "joining", "in_meeting", "BotEnded", "WorkerGone"]
+
+
+async def test_a_bot_whose_attempt_moved_on_while_no_agent_ran_leaves_at_once(machine: Machine) -> None:
+    async with machine.agent() as agent:
+        await agent.enter("w1", "b1")
+        agent.process.kill()
+        await agent.exit_code()
+        await agent.assign(machine.join("elsewhere", "b1", attempt=2))
+        async with machine.agent() as successor:
+            assert (await successor.seen(BotEnded)).reason is Reason.SUPERSEDED
+
+
+async def test_a_bot_whose_browser_ended_while_no_agent_ran_is_reported_as_ended(machine: Machine) -> None:
+    async with machine.agent() as agent:
+        await agent.enter("w1", "b1")
+        await agent.warmed("w2")
+        agent.process.kill()
+        await agent.exit_code()
+        for browser in agent.leaders():
+            os.kill(browser, signal.SIGKILL)
+        async with machine.agent() as successor:
+            assert (await successor.seen(BotEnded)).reason is Reason.BROWSER_CRASHED
+            for worker_id in ("w1", "w2"):
+                await successor.seen(WorkerGone, lambda event, worker_id=worker_id: event.worker_id == worker_id)
+            assert list((successor.state_dir / "workers").iterdir()) == []
+
+
+async def test_browsers_that_nobody_remembers_are_ended_at_the_start(machine: Machine) -> None:
     async with machine.agent() as agent:
         await agent.warmed("w1")
         agent.process.kill()
         await agent.exit_code()
-        left = {each.pid for each in agent.browsers()}
-        assert left
-        drivers = [each for each in processes.scan() if each.group == agent.process.pid]
-        await wait_until(lambda: not any(processes.read(each.pid) for each in drivers))
+        assert agent.leaders()
+        for file in agent.state_dir.glob("journal.db*"):
+            file.unlink()
         async with machine.agent() as successor:
-            assert left.isdisjoint(each.pid for each in successor.browsers())
+            assert successor.leaders() == []
             assert list((successor.state_dir / "workers").iterdir()) == []
             heartbeats = [event for event in await successor.events() if isinstance(event, Heartbeat)]
             assert heartbeats[-1].session != heartbeats[0].session
             assert heartbeats[-1].workers == {}
+
+
+async def test_what_a_dead_agent_left_can_be_swept_but_not_under_a_living_one(machine: Machine) -> None:
+    async with machine.agent() as agent:
+        await agent.warmed("w1")
+        assert await machine.sweep() == (2, "")
+        agent.process.kill()
+        await agent.exit_code()
+        assert await machine.sweep() == (0, "w1\n")
+        assert agent.browsers() == []
+        assert await machine.sweep() == (0, "")
 
 
 async def test_events_of_a_redis_outage_arrive_in_order(machine: Machine, own_redis: RedisServer) -> None:

@@ -13,12 +13,13 @@ from aiohttp import web
 
 from room.server import create_app
 from tests.waiting import wait_until
-from wire.messages import BotEnded, Event, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
+from wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
 from wire.settings import WorkerSettings
 from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from worker import processes
 from worker.browser import Launcher, find_chromium
 from worker.driver import Driver
+from worker.journal import Entry, WorkerNote
 from worker.pool import Pool
 
 E = TypeVar("E", bound=Event)
@@ -31,12 +32,20 @@ class Harness:
         self.state_dir = state_dir
         self.driver = driver
         self.events: list[Event] = []
+        self.notes: dict[str, WorkerNote] = {}
         self.claimed = True
         self.may_claim = asyncio.Event()
         self.may_claim.set()
         self.meeting = ""
         launcher = Launcher(find_chromium(""), state_dir, headless=True)
-        self.pool = Pool(settings, "vm1", launcher, driver, tasks, self._claim, self.events.append)
+        self.pool = Pool(settings, "vm1", launcher, driver, tasks, self._claim, self.report)
+
+    def report(self, *events: Event, entry: Entry | None = None) -> None:
+        self.events += events
+        if entry and entry.note:
+            self.notes[entry.worker_id] = entry.note
+        elif entry:
+            self.notes.pop(entry.worker_id, None)
 
     async def _claim(self, _join: Join) -> bool:
         await self.may_claim.wait()
@@ -254,14 +263,69 @@ async def test_after_the_driver_failed_idle_workers_serve_again(
     assert harness.seen(WorkerGone) == []
 
 
-async def test_a_bot_whose_driver_died_ends_with_that_as_its_reason(harness: Harness) -> None:
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+async def test_a_meeting_outlives_the_driver(
+    harness: Harness, fault: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.driver.ANSWER_DEADLINE_S", 0.5)
     await harness.warm()
     harness.pool.begin(harness.join())
     await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
-    _signal_driver(signal.SIGKILL)
+    browsers = harness.browsers()
+    worker = harness.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
+    page = worker.page
+    _signal_driver(fault)
+    await wait_until(lambda: worker.page not in (None, page))
+    harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
     await harness.gone()
     [ended] = harness.seen(BotEnded)
-    assert (ended.reason, ended.detail) == (Reason.BROWSER_CRASHED, "the Playwright driver was started anew")
+    assert (ended.reason, ended.detail) == (Reason.USER_REQUESTED, "")
+    assert [move.state for move in harness.seen(BotMoved)] == ["joining", "in_meeting", "leaving"]
+    assert len(browsers) == 1
+
+
+async def test_a_bot_that_is_on_its_way_when_the_driver_dies_arrives(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(isinstance(event, BotMoved) for event in harness.events))
+    _signal_driver(signal.SIGKILL)
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    assert harness.seen(BotEnded) == []
+
+
+async def test_a_worker_that_holds_too_much_ends_alone_with_the_reason(harness: Harness) -> None:
+    await harness.warm("w1")
+    harness.pool.warm("w2")
+    await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    harness.pool.end_those_too_large()
+    page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
+    assert page
+    await page.evaluate("globalThis.hoard = new Uint8Array(400 << 20).fill(1); 0")
+    harness.pool._settings = WorkerSettings(memory_limit_mb=400)  # pyright: ignore[reportPrivateUsage]
+    harness.pool.end_those_too_large()
+    await wait_until(lambda: harness.seen(WorkerGone))
+    [ended], [gone] = harness.seen(BotEnded), harness.seen(WorkerGone)
+    assert (ended.reason, gone.worker_id) == (Reason.MEMORY_LIMIT, "w1")
+    assert "more than worker.memory_limit_mb (400)" in ended.detail
+    assert harness.pool.reports() == {"w2": WorkerReport(WorkerState.IDLE)}
+
+
+async def test_only_bots_that_are_sent_in_again_leave_when_their_vm_is_cut_off(harness: Harness) -> None:
+    for worker_id in ("w1", "w2"):
+        harness.pool.warm(worker_id)
+    await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
+    harness.pool.begin(harness.join("stays"))
+    goes = Join("w2", "goes", 1, "room", harness.meeting, "Bot", leave_when_cut_off_s=30.0)
+    harness.pool.begin(goes)
+    await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in harness.events) == 2)
+    harness.pool.leave_if_cut_off(29.0)
+    harness.pool.leave_if_cut_off(31.0)
+    await wait_until(lambda: harness.seen(BotEnded))
+    [ended] = harness.seen(BotEnded)
+    assert (ended.bot_id, ended.reason) == ("goes", Reason.CUT_OFF)
+    await wait_until(lambda: list(harness.pool.reports()) == ["w1"])
 
 
 def _signal_driver(number: signal.Signals) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from room.server import create_app
 from wire.messages import AutomaticLeave, BotEnded, BotMoved, BotVitals, Join
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
-from worker.lifecycle import Screen, Seen
+from worker.lifecycle import Screen, Seen, State
 from worker.platforms import adapter_for, prepare
 from worker.platforms.rules import Actions, Readings, Rules, ScreenRule, look
 from worker.session import Session
@@ -150,7 +150,8 @@ async def browser() -> AsyncGenerator[Browser]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(browser: Browser) -> AsyncGenerator[Page]:
     context = await browser.new_context()
-    yield await prepare(context)
+    page, _ = await prepare(context)
+    yield page
     await context.close()
 
 
@@ -173,13 +174,19 @@ class Bot:
         assert adapter
         join = Join("w-1", "b-1", 3, "room", url, "Notetaker", automatic_leave)
         self.reports: list[BotMoved | BotVitals] = []
-        self.session = Session(page, join, adapter, settings, "vm-1", self._note)
+        self.kept: list[State] = []
+        self.driver_answers = True
+        self.session = Session(page, join, adapter, settings, "vm-1", self._keep, self._ask_driver)
         self._noted = asyncio.Event()
         self._ending: asyncio.Task[BotEnded] | None = None
 
-    def _note(self, report: BotMoved | BotVitals) -> None:
-        self.reports.append(report)
+    def _keep(self, state: State, reports: Sequence[BotMoved | BotVitals]) -> None:
+        self.kept.append(state)
+        self.reports += reports
         self._noted.set()
+
+    async def _ask_driver(self) -> bool:
+        return self.driver_answers
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         self._ending = tasks.create_task(self.session.run(), name="session")

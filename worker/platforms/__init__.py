@@ -13,6 +13,7 @@ from worker.lifecycle import Observation, PageAction
 from worker.platforms import room
 from worker.platforms.rules import Rules, load
 
+BLANK: Final = "about:blank"
 MEDIA: Final = (Path(__file__).parent / "media.js").read_text(encoding="utf-8")
 
 
@@ -48,23 +49,34 @@ def adapter_for(platform: str, overrides: Path | None = None) -> Adapter | None:
     return room.RoomAdapter(load(override if override and override.exists() else room.SCREENS))
 
 
-async def prepare(context: BrowserContext) -> Page:
-    """The one warm page of a worker, on about:blank, ready for any meeting. Idempotent.
+async def prepare(context: BrowserContext) -> tuple[Page, str]:
+    """The one warm page of a worker, on about:blank, ready for any meeting, and its DevTools id. Idempotent.
 
     Nobody listens for dialogs here, and so Playwright's driver closes them itself: an alert is dismissed, and
     "leave this page?" is answered with yes. A handler of ours would leave the page stuck whenever we are slow.
     """
     await context.add_init_script(MEDIA)
     page = context.pages[0] if context.pages else await context.new_page()
-    await _forbid_downloads(context, page)
-    if page.url != "about:blank":
-        await page.goto("about:blank")
-    return page
+    target_id = await _forbid_downloads(context, page)
+    if page.url != BLANK:
+        await page.goto(BLANK)
+    return page, target_id
 
 
-async def _forbid_downloads(context: BrowserContext, page: Page) -> None:
+async def find_again(context: BrowserContext, target_id: str) -> Page | None:
+    """The page of that DevTools id as it is, in whatever meeting; None when it was closed."""
+    await context.add_init_script(MEDIA)  # the page has it; one that it navigates to would not
+    for page in context.pages:
+        if await _forbid_downloads(context, page) == target_id:
+            return page
+    return None
+
+
+async def _forbid_downloads(context: BrowserContext, page: Page) -> str:
+    """Returns the DevTools id of the page."""
     # The session stays: Chromium forgets what it was told here as soon as that ends.
     session = await context.new_cdp_session(page)
     send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]
     target = (await send("Target.getTargetInfo"))["targetInfo"]
     await send("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": target["browserContextId"]})
+    return str(target["targetId"])

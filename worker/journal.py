@@ -1,0 +1,157 @@
+"""What an agent must not forget when it is killed: who it is, its workers, their bots, and the events that nobody has.
+
+One SQLite file in the state folder. A change is there when the call returns, all of it or nothing: also after kill -9,
+but not after a power cut, which no browser survives either. It is never asked to wait for the disk.
+
+What cannot be written (the disk is full) is said once and kept in memory: then only a second fault loses anything.
+"""
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+
+from wire import codec
+from wire.messages import Event, Join
+from worker import lifecycle
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, message BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS workers (worker_id TEXT PRIMARY KEY, note BLOB NOT NULL);
+"""
+
+
+class Stage(StrEnum):
+    """How far a worker has come. Which of its bots it serves stands beside it."""
+
+    ORDERED = "ordered"
+    WARM = "warm"
+    SPENT = "spent"  # its bot has ended, or the worker is to end for another reason
+
+
+class WorkerNote(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A worker, its bot if it has one, and where that is in its meeting; None: not in yet, its attempt unclaimed.
+
+    `page`: the DevTools id of its one page, by which a new connection finds it again.
+    """
+
+    stage: Stage
+    page: str = ""
+    join: Join | None = None
+    state: lifecycle.State | None = None
+
+
+class Entry(NamedTuple):
+    """What is to be remembered of a worker from now on; None: nothing."""
+
+    worker_id: str
+    note: WorkerNote | None
+
+
+class Journal:
+    """`session` names this agent for as long as its state folder lives. `is_new`: nothing was remembered."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: OSError when there can be no such file."""
+        self._path = path
+        self._complained = False
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise OSError(None, str(error), str(path)) from error
+            aside = path.with_suffix(f".broken-{int(time.time())}")
+            log.exception("journal_broken", kept_as=str(aside))
+            path.rename(aside)
+            for left in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+                left.unlink(missing_ok=True)
+            self._open()
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self._path, isolation_level=None)
+        self._path.chmod(0o600)  # meeting links stand in it
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = OFF")
+        self._db.executescript(_SCHEMA)
+        named = self._db.execute("SELECT value FROM facts WHERE name = 'session'").fetchone()
+        self.is_new = named is None
+        self.session: str = uuid.uuid4().hex if named is None else named[0]
+        self._db.execute("INSERT OR IGNORE INTO facts VALUES ('session', ?)", (self.session,))
+        [last] = self._db.execute("SELECT max(number) FROM events").fetchone()
+        # From the clock, and so above every number of an earlier run, also of those that could not be written down.
+        self._last_number = max(last or 0, int(time.time() * 1000))
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.close()
+
+    def write(self, events: Sequence[Event] = (), entry: Entry | None = None) -> list[int]:
+        """Remember all of it together. Returns the numbers of the events, which grow."""
+        numbers = list(range(self._last_number + 1, self._last_number + 1 + len(events)))
+        self._last_number += len(events)
+        try:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "INSERT INTO events VALUES (?, ?)", zip(numbers, map(codec.encode, events), strict=True)
+            )
+            if entry and entry.note:
+                note = msgspec.json.encode(entry.note)
+                self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (entry.worker_id, note))
+            elif entry:
+                self._db.execute("DELETE FROM workers WHERE worker_id = ?", (entry.worker_id,))
+            self._db.execute("COMMIT")
+            self._complained = False
+        except sqlite3.Error as error:
+            self._complain(error)
+        return numbers
+
+    def forget_events(self, numbers: Iterable[int]) -> None:
+        """These need not be remembered: Redis has them."""
+        try:
+            self._db.execute("BEGIN")
+            self._db.executemany("DELETE FROM events WHERE number = ?", ((number,) for number in numbers))
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:  # read again after a restart, they are known as written
+            self._complain(error)
+
+    def events(self) -> list[tuple[int, Event]]:
+        """Those not forgotten, oldest first."""
+        rows = self._db.execute("SELECT number, message FROM events ORDER BY number").fetchall()
+        return [(number, event) for number, raw in rows if (event := _event(raw))]
+
+    def workers(self) -> dict[str, WorkerNote]:
+        """All that are remembered. One whose note a newer or older release wrote counts as spent."""
+        return {worker_id: _note(raw) for worker_id, raw in self._db.execute("SELECT worker_id, note FROM workers")}
+
+    def _complain(self, error: sqlite3.Error) -> None:
+        with suppress(sqlite3.Error):
+            self._db.execute("ROLLBACK")
+        if not self._complained:
+            self._complained = True
+            log.error("journal_unwritable", path=str(self._path), error=str(error))
+
+
+def _event(raw: bytes) -> Event | None:
+    try:
+        return codec.decode_event(raw)
+    except codec.UndecodableError as error:
+        log.error("event_unreadable", error=str(error))
+        return None
+
+
+def _note(raw: bytes) -> WorkerNote:
+    try:
+        return msgspec.json.decode(raw, type=WorkerNote)
+    except msgspec.MsgspecError as error:
+        log.error("note_unreadable", error=str(error))
+        return WorkerNote(Stage.SPENT)
