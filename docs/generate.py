@@ -53,6 +53,8 @@ RECORD: Final = {
     "claimed_at": "when; written by the agent's claim script, by the agent's clock",
     "screen": "the screen that the page showed at the last change of state",
     "rule": "the rule in screens.toml that recognised it",
+    "on_worker_lost": "what the job asked for: `end`, `rejoin`, or empty for `pool.on_worker_lost`",
+    "failed_attempts": "attempts that came to nothing and count against `pool.max_attempts`",
     "priority": "higher goes first, -1000 to 1000",
     "deduplication_key": "as the client gave it",
     "automatic_leave": "JSON: the timeouts that differ from the defaults",

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from wire.vocabulary import OnWorkerLost
+
 ENVIRONMENT_PREFIX: Final = "POOLMGR_"
 
 Count = Annotated[int, Meta(ge=0, le=10_000)]
@@ -48,6 +50,8 @@ class PoolSettings(Section, frozen=True):
     queue_timeout_s: Seconds = 1800.0
     reserve_ahead_s: Seconds = 60.0
     max_attempts: Positive = 3
+    on_worker_lost: OnWorkerLost = OnWorkerLost.END
+    lost_share: Annotated[float, Meta(gt=0, le=1)] = 0.1
 
 
 class MeetingSettings(Section, frozen=True):

@@ -40,8 +40,7 @@ def run(config_file: Path | None) -> None:
     The first signal lets the calls that are under way end (up to worker.drain_timeout_s), a second one makes them
     leave now. SIGUSR1 ends the agent alone: the next one finds its browsers again, and no call notices.
 
-    Exit code 0 after an
-    orderly end, 2 when something has to be put right before it can start.
+    Exit code 0 after an orderly end, 2 when something has to be put right before it can start.
     """
     try:
         settings = config.load(config_file)

@@ -24,7 +24,7 @@ from poolmgr.cli.session import (
 from poolmgr.cli.watch import REJECTED, watch_to_end
 from poolmgr.core.job import BadJobError, parse_job
 from poolmgr.store.views import Views
-from wire.vocabulary import Status
+from wire.vocabulary import OnWorkerLost, Status
 
 _DEAD_LOOKED_AT = 50
 
@@ -37,6 +37,11 @@ _DEAD_LOOKED_AT = 50
 @click.option("--user-id", metavar="ID", help="Your own id of the user, kept with the bot.")
 @click.option("--calendar-event-id", metavar="ID", help="Your own id of the calendar event, kept with the bot.")
 @click.option("--priority", type=int, metavar="N", help="-1000 to 1000; higher goes first.  [default: 0]")
+@click.option(
+    "--on-worker-lost",
+    type=click.Choice([choice.value for choice in OnWorkerLost]),
+    help="What becomes of the bot when its browser or VM is lost in mid-meeting.  [default: the manager's setting]",
+)
 @click.option(
     "--dedup-key", "deduplication_key", metavar="KEY", help="Rejected if a job with the same key came before."
 )

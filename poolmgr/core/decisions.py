@@ -67,11 +67,14 @@ class NoteVitals(msgspec.Struct, frozen=True):
 
 
 class Enqueue(msgspec.Struct, frozen=True):
-    """The bot waits for a worker: because its time has come, or (`why`) because an attempt came to nothing."""
+    """The bot waits for a worker: because its time has come, or (`why`) because an attempt came to nothing, which
+    makes `failed` of those that count.
+    """
 
     bot_id: str
     attempt: int
     why: Why | None = None
+    failed: int = 0
 
 
 class Revoke(msgspec.Struct, frozen=True):

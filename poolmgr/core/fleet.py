@@ -65,7 +65,7 @@ class Fleet:
     def index(self, vm: Vm, now: float) -> None:
         """Bring the indexes up to date with the VM as it is now."""
         self._unindex(vm)
-        if vm.takes_work and vm.idle:
+        if vm.takes_bots and vm.idle:
             bots = vm.bots
             self._claimable.setdefault(bots, {})[vm.vm_id] = vm
             self._claimable_at[vm.vm_id] = bots

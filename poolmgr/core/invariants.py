@@ -25,7 +25,7 @@ def _about_bots(pool: Pool) -> list[str]:
             faults.append(f"worker {bot.worker_id} has two bots: {holders[bot.worker_id]} and {bot.bot_id}")
         if bot.state is BotState.QUEUED and bot.worker_id:
             faults.append(f"bot {bot.bot_id} waits although it has worker {bot.worker_id}")
-    idle_anywhere = any(vm.idle and vm.takes_work for vm in pool.fleet)
+    idle_anywhere = any(vm.idle and vm.takes_bots for vm in pool.fleet)
     if idle_anywhere and (len(pool.queue) or pool.to_reserve):
         faults.append("somebody waits although a worker is idle")
     return faults

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from wire.links import BadLinkError, recognise
 from wire.messages import AutomaticLeave
+from wire.vocabulary import OnWorkerLost
 
 MAX_JOB_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64
@@ -56,6 +57,7 @@ class _Fields(msgspec.Struct):
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     deduplication_key: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
     automatic_leave: _AutomaticLeaveFields | None = None
+    on_worker_lost: OnWorkerLost | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     deduplication_key: str = ""
     automatic_leave: AutomaticLeave = AutomaticLeave()
+    on_worker_lost: OnWorkerLost | None = None  # None: as the settings say
 
 
 def parse_job(payload: bytes, now: float, room_hosts: Collection[str] = ()) -> Job:
@@ -108,6 +111,7 @@ def parse_job(payload: bytes, now: float, room_hosts: Collection[str] = ()) -> J
         priority=fields.priority,
         deduplication_key=fields.deduplication_key or "",
         automatic_leave=_automatic_leave(fields.automatic_leave),
+        on_worker_lost=fields.on_worker_lost,
     )
 
 

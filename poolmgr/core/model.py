@@ -19,8 +19,8 @@ class Bot:
     vm_id: str = ""
     worker_id: str = ""
     queued_since: float = 0.0  # steady clock
-    waited: bool = False  # was once in the queue with nothing idle
     leave_requested: bool = False
+    failed: int = 0  # attempts that came to nothing and count
 
     @property
     def order(self) -> tuple[int, float, int]:
@@ -59,6 +59,9 @@ class Vm:
     stopping: bool = False  # by its agent
     silent: bool = False
     lost: bool = False
+    shunned: bool = False  # it beats, but began nothing of what it was given: no bots before `shunned_until`
+    shunned_until: float = float("-inf")
+    unbegun: int = 0  # assignments in a row that it did not begin
     room: int = 0
     failures: int = 0
     last_failure: float = float("-inf")
@@ -70,8 +73,16 @@ class Vm:
     def takes_work(self) -> bool:
         return not (self.draining or self.stopping or self.silent or self.lost)
 
+    @property
+    def takes_bots(self) -> bool:
+        return self.takes_work and not self.shunned
+
     def count(self, state: WorkerState) -> int:
-        return sum(worker.state is state for worker in self.workers.values())
+        found = 0  # a plain loop: this is asked a dozen times for every job, and a generator takes twice as long
+        for worker in self.workers.values():
+            if worker.state is state:
+                found += 1
+        return found
 
     @property
     def bots(self) -> int:

@@ -1,12 +1,16 @@
-"""The choices, one function each: how many to warm, whom to trim, who is to do the next job. To change one, change it
-here and its table in tests/core/test_policy.py; pool.py only carries it out.
+"""The choices, one function each: how many to warm, whom to trim, who is to do the next job, who is sent in again. To
+change one, change it here and its table in tests/core/test_policy.py; pool.py only carries it out.
 """
 
+import math
 from collections.abc import Iterator
+from typing import Final
 
-from poolmgr.core.model import Vm, Worker
+from poolmgr.core.model import Bot, Vm, Worker
 from wire.settings import PoolSettings
-from wire.vocabulary import WorkerState
+from wire.vocabulary import BotState, OnWorkerLost, WorkerState
+
+LOST_AT_LEAST: Final = 2  # a fleet of three is not to wait for a quorum
 
 
 def can_warm(vm: Vm, settings: PoolSettings, now: float) -> bool:
@@ -56,6 +60,36 @@ def pick_worker(vm: Vm) -> Worker:
     return next(reversed(vm.idle.values()))
 
 
+def is_sent_in_again(bot: Bot, settings: PoolSettings, *, is_out: bool) -> bool:
+    """Whether a bot whose attempt came to nothing is given another one.
+
+    `is_out`: whoever had it says that it is in no meeting. A VM that is merely not heard of may still have it in there,
+    or in the lobby: then only a bot that would have left by itself meanwhile may be sent in (`leave_when_cut_off_s`).
+    """
+    if bot.leave_requested or bot.state is BotState.LEAVING or bot.failed >= settings.max_attempts:
+        return False
+    return _rejoins(bot, settings) or (is_out and not bot.state.is_admitted)
+
+
+def leave_when_cut_off_s(bot: Bot, settings: PoolSettings) -> float:
+    """How long the bot's agent may be cut off before the bot has to leave; 0 for as long as it takes.
+
+    Half the time after which its VM is taken for lost: the other half is for leaving.
+    """
+    return settings.lost_after_s / 2 if _rejoins(bot, settings) else 0.0
+
+
+def _rejoins(bot: Bot, settings: PoolSettings) -> bool:
+    return (bot.job.on_worker_lost or settings.on_worker_lost) is OnWorkerLost.REJOIN
+
+
+def most_lost_at_once(vms: int, settings: PoolSettings) -> int:
+    """How many of `vms` may be taken for lost within lost_after_s. When more fall silent, it is likelier that nobody
+    can be heard than that all of them are gone.
+    """
+    return max(LOST_AT_LEAST, math.ceil(vms * settings.lost_share))
+
+
 def backoff_s(failures: int, settings: PoolSettings) -> float:
-    """How long a VM waits after its `failures`-th failed warm-up in a row."""
+    """How long a VM waits after its `failures`-th failure in a row."""
     return min(settings.backoff_s * 2 ** min(failures - 1, 32), settings.backoff_max_s)

@@ -6,6 +6,7 @@ policy.py. Repeated and stale news changes nothing, so an event may be handed in
 `now` is the steady clock: epoch seconds that never jump. The calendar's time comes with Tick, for join_at alone.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -52,6 +53,9 @@ _FAILURES = frozenset(
     {GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY, GoneCause.CRASHED, GoneCause.UNRESPONSIVE},
 )
 _UNCLAIMED = "no agent claimed the assignment in time"
+_VM_SILENT = "its VM fell silent"
+_UNCOUNTED = frozenset({RefusalCause.STOPPING, RefusalCause.LOW_MEMORY})
+"""Refusals that say nothing of the bot, nor of the worker."""
 _NOT_YET_USED = frozenset({WorkerState.WARMING, WorkerState.IDLE, WorkerState.RESERVED})
 
 
@@ -73,6 +77,7 @@ class Pool:
         self._absence_counts_from = float("-inf")
         self._seq = 0
         self._ordered = 0
+        self._lost_at: deque[float] = deque()  # the VMs that were taken for lost, for as long as they count
         self._queued_in: dict[str, int] = {}  # which handled event put the bot in the queue
         self._dirty: dict[str, Vm] = {}
         self._out: list[Decision] = []
@@ -96,11 +101,12 @@ class Pool:
             Timer.VM_LOST: self._vm_lost,
             Timer.VM_FORGOTTEN: self._vm_forgotten,
             Timer.WARMUP: self._warmup_overdue,
-            Timer.BACKOFF: self._touch_by_id,
+            Timer.BACKOFF: self._backoff_over,
             Timer.IDLE_TTL: self._touch_by_id,
             Timer.MAX_AGE: self._max_age_reached,
             Timer.RETIRE: self._retire_overdue,
             Timer.CLAIM: self._claim_overdue,
+            Timer.LEAVE: self._leave_overdue,
             Timer.QUEUE: self._queue_overdue,
             Timer.RESERVE: self._reserve_due,
             Timer.DUE: self._join_due,
@@ -157,6 +163,8 @@ class Pool:
                 self._add_worker(vm, worker)
             if bot.state is BotState.ASSIGNED:
                 self._set_claim_timer(bot)
+            if bot.leave_requested:
+                self._set_leave_timer(bot)
             self._touch(vm)
 
     # Settling: after every event, whoever waits is served and every VM that changed is brought to its target.
@@ -220,17 +228,18 @@ class Pool:
         self.calendar.set(due - self.settings.reserve_ahead_s, Timer.RESERVE, bot.bot_id)
         self.calendar.set(due, Timer.DUE, bot.bot_id)
 
-    def _stand_in_line(self, bot: Bot) -> None:
-        bot.queued_since = self._now
+    def _stand_in_line(self, bot: Bot, *, since: float | None = None) -> None:
+        bot.queued_since = self._now if since is None else since
         self._queued_in[bot.bot_id] = self._handled
         self.queue.add(bot)
-        self.timers.set(self._now + self.settings.queue_timeout_s, Timer.QUEUE, bot.bot_id)
+        self.timers.set(bot.queued_since + self.settings.queue_timeout_s, Timer.QUEUE, bot.bot_id)
 
     def _enqueue(self, bot: Bot, why: Why | None = None) -> None:
+        never_began = bot.state is BotState.ASSIGNED and why is not None
         self._move(bot, BotState.QUEUED)
         bot.vm_id = bot.worker_id = ""
-        self._out.append(Enqueue(bot.bot_id, bot.attempt, why))
-        self._stand_in_line(bot)
+        self._out.append(Enqueue(bot.bot_id, bot.attempt, why, bot.failed))
+        self._stand_in_line(bot, since=bot.queued_since if never_began else None)
 
     def _assign(self, bot: Bot, vm: Vm, worker: Worker) -> None:
         self._move(bot, BotState.ASSIGNED)
@@ -251,6 +260,7 @@ class Pool:
                     job.meeting_url,
                     job.bot_name,
                     job.automatic_leave,
+                    policy.leave_when_cut_off_s(bot, self.settings),
                 ),
                 born=worker.born,
                 warm=self._queued_in.pop(bot.bot_id, -1) == self._handled,
@@ -282,14 +292,18 @@ class Pool:
         detail: str = "",
         at: float | None = None,
         audio_packets: int = 0,
+        *,
+        is_out: bool = True,
+        counts: bool = True,
     ) -> None:
-        """The attempt came to nothing. Another one is made only while no one in the meeting has seen the bot."""
-        if bot.leave_requested:
-            self._end(bot, Reason.USER_REQUESTED, "", at, audio_packets)
-        elif bot.state.is_admitted or bot.attempt >= self.settings.max_attempts:
-            self._end(bot, reason, detail, at, audio_packets)
-        else:
+        """The attempt came to nothing. `counts`: as one of the pool's max_attempts."""
+        bot.failed += counts
+        if policy.is_sent_in_again(bot, self.settings, is_out=is_out):
             self._enqueue(bot, why)
+        elif bot.leave_requested:
+            self._end(bot, Reason.USER_REQUESTED, "", at, audio_packets)
+        else:
+            self._end(bot, reason, detail, at, audio_packets)
 
     def _on_leave_requested(self, event: LeaveRequested) -> None:
         bot = self.bots.get(event.bot_id)
@@ -298,10 +312,22 @@ class Pool:
         if bot.is_on_vm:
             bot.leave_requested = True
             self._out.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, event.reason))
+            self._set_leave_timer(bot)
             return
         if reserved := self.fleet.worker(bot.vm_id, bot.worker_id):
             self._to_idle(self.fleet.vms[bot.vm_id], reserved)
         self._end(bot, event.reason)
+
+    def _set_leave_timer(self, bot: Bot) -> None:
+        self.timers.set(self._now + self.settings.claim_timeout_s, Timer.LEAVE, f"{bot.bot_id}#{bot.attempt}")
+
+    def _leave_overdue(self, whose: str) -> None:
+        """Ask again: an order can be lost with the stream that it stood in."""
+        bot_id, _, attempt = whose.partition("#")
+        bot = self.bots.get(bot_id)
+        if bot and bot.is_on_vm and bot.attempt == int(attempt):
+            self._out.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, Reason.USER_REQUESTED))
+            self._set_leave_timer(bot)
 
     def _current(self, event: BotMoved | BotVitals | BotEnded | JoinRefused) -> Bot | None:
         """The bot, if the event speaks of the attempt that counts."""
@@ -316,6 +342,7 @@ class Pool:
             self._supersede(event.vm_id, event.worker_id, event.bot_id, event.attempt)
         elif bot.state.rank < event.state.rank < BotState.STOPPED.rank:
             self._move(bot, event.state)
+            self._note_begun(bot)
             self._out.append(
                 Move(bot.bot_id, bot.attempt, event.state, event.at, event.screen, event.rule, event.first_request_at)
             )
@@ -346,7 +373,7 @@ class Pool:
             return
         if worker and event.cause is RefusalCause.NO_SUCH_WORKER:
             self._drop_worker(vm, worker, GoneCause.MISSING)
-        elif worker and event.cause is RefusalCause.UNKNOWN_PLATFORM:
+        elif worker and event.cause in (RefusalCause.UNKNOWN_PLATFORM, RefusalCause.LOW_MEMORY):
             self._to_idle(vm, worker)
         elif event.cause is RefusalCause.STOPPING:
             vm.stopping = True
@@ -354,7 +381,28 @@ class Pool:
         if event.cause is RefusalCause.UNKNOWN_PLATFORM:
             self._end(bot, Reason.INTERNAL_ERROR, f"the agent of {vm.vm_id} has no adapter for {bot.job.platform}")
         else:
-            self._attempt_failed(bot, Why.REFUSED, Reason.WORKER_LOST, f"refused: {event.cause}")
+            if event.cause is RefusalCause.LOW_MEMORY:
+                self._shun(vm)
+            counts = event.cause not in _UNCOUNTED
+            self._attempt_failed(bot, Why.REFUSED, Reason.WORKER_LOST, f"refused: {event.cause}", counts=counts)
+
+    def _shun(self, vm: Vm) -> None:
+        """It did not begin what it was given: others come first for a while, longer every time."""
+        vm.unbegun += 1
+        vm.shunned, vm.shunned_until = True, self._now + policy.backoff_s(vm.unbegun, self.settings)
+        self.timers.set(vm.shunned_until, Timer.BACKOFF, vm.vm_id)
+        self._touch(vm)
+
+    def _note_begun(self, bot: Bot) -> None:
+        vm = self.fleet.get(bot.vm_id)
+        if vm and vm.unbegun:
+            vm.unbegun, vm.shunned = 0, False
+            self._touch(vm)
+
+    def _backoff_over(self, vm_id: str) -> None:
+        if vm := self.fleet.get(vm_id):
+            vm.shunned = vm.shunned and self._now < vm.shunned_until
+            self._touch(vm)
 
     def _claim_overdue(self, whose: str) -> None:
         bot_id, _, attempt = whose.partition("#")
@@ -366,13 +414,16 @@ class Pool:
         bot = self.bots.get(event.bot_id)
         if bot is None or bot.state is not BotState.ASSIGNED or bot.attempt != event.attempt:
             return
-        if not event.revoked:  # claimed just in time: its first screen is on the way
-            self._set_claim_timer(bot)
-            return
         vm, worker = self.fleet.get(bot.vm_id), self.fleet.worker(bot.vm_id, bot.worker_id)
-        self._attempt_failed(bot, Why.CLAIM_OVERDUE, Reason.WORKER_LOST, _UNCLAIMED)
-        if vm and worker:
-            self._retire(vm, worker, Why.CLAIM_OVERDUE)
+        if vm and worker and vm.lost:
+            self._worker_gone(vm, worker, GoneCause.MISSING, _VM_SILENT, is_out=event.revoked)
+        elif not event.revoked:  # claimed just in time: its first screen is on the way
+            self._set_claim_timer(bot)
+        else:
+            self._attempt_failed(bot, Why.CLAIM_OVERDUE, Reason.WORKER_LOST, _UNCLAIMED)
+            if vm and worker:
+                self._retire(vm, worker, Why.CLAIM_OVERDUE)
+                self._shun(vm)
 
     def _queue_overdue(self, bot_id: str) -> None:
         bot = self.bots.get(bot_id)
@@ -484,7 +535,8 @@ class Pool:
         if vm and worker:
             self._worker_gone(vm, worker, event.cause, event.detail)
 
-    def _worker_gone(self, vm: Vm, worker: Worker, cause: GoneCause, detail: str = "") -> None:
+    def _worker_gone(self, vm: Vm, worker: Worker, cause: GoneCause, detail: str = "", *, is_out: bool = True) -> None:
+        """`is_out`: its agent says so; else its VM is not heard of, and a bot of it may be in its meeting."""
         if cause in _FAILURES and worker.state in _NOT_YET_USED:
             self._count_failure(vm)
         self._free_reservation(worker)
@@ -492,7 +544,7 @@ class Pool:
         self._drop_worker(vm, worker, cause)
         if bot:
             why = Why.VM_LOST if vm.lost else Why.WORKER_LOST
-            self._attempt_failed(bot, why, Reason.WORKER_LOST, detail or f"worker {cause}")
+            self._attempt_failed(bot, why, Reason.WORKER_LOST, detail or f"worker {cause}", is_out=is_out)
 
     def _count_failure(self, vm: Vm) -> None:
         """Failures with less than the longest backoff between them are failures in a row."""
@@ -599,9 +651,19 @@ class Pool:
         vm = self.fleet.get(vm_id)
         if vm is None or not vm.silent or self._now < vm.last_seen + self.settings.lost_after_s:
             return
+        while self._lost_at and self._lost_at[0] <= self._now - self.settings.lost_after_s:
+            self._lost_at.popleft()
+        if len(self._lost_at) >= policy.most_lost_at_once(len(self.fleet.vms), self.settings):
+            self.timers.set(self._lost_at[0] + self.settings.lost_after_s, Timer.VM_LOST, vm_id)
+            return
+        self._lost_at.append(self._now)
         vm.lost, vm.silent = True, False
         for worker in list(vm.workers.values()):
-            self._worker_gone(vm, worker, GoneCause.MISSING, "its VM fell silent")
+            bot = self.bots[worker.bot_id] if self._serves(worker) else None
+            if bot and bot.state is BotState.ASSIGNED:  # whether it was begun, Redis knows
+                self._out.append(Revoke(bot.bot_id, bot.attempt))
+            else:
+                self._worker_gone(vm, worker, GoneCause.MISSING, _VM_SILENT, is_out=False)
         self._out.append(KeepVm(vm.vm_id, vm.session, vm.draining, lost=True))
         self.timers.set(self._now + self._forget_vm_s, Timer.VM_FORGOTTEN, vm_id)
         self._touch(vm)

@@ -15,11 +15,12 @@ class Timer(StrEnum):
     VM_LOST = "vm_lost"  # lost_after_s after the last heartbeat: its bots are lost
     VM_FORGOTTEN = "vm_forgotten"  # [retention] vm_s after it was lost
     WARMUP = "warmup"  # warmup_timeout_s after the order
-    BACKOFF = "backoff"  # after failed warm-ups: backoff_s doubling to backoff_max_s
+    BACKOFF = "backoff"  # after failed warm-ups or assignments not begun: backoff_s doubling to backoff_max_s
     IDLE_TTL = "idle_ttl"  # idle_ttl_s after a worker became idle, if it is surplus
     MAX_AGE = "max_age"  # max_age_s after a worker was first warm
     RETIRE = "retire"  # warmup_timeout_s after the order to retire: ask again
     CLAIM = "claim"  # claim_timeout_s after the assignment
+    LEAVE = "leave"  # claim_timeout_s after a bot was asked to leave: ask again
     QUEUE = "queue"  # queue_timeout_s after the bot was queued
     RESERVE = "reserve"  # reserve_ahead_s before join_at (calendar)
     DUE = "due"  # join_at (calendar)

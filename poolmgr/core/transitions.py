@@ -9,11 +9,11 @@ S = BotState
 LEGAL: Final[dict[BotState, frozenset[BotState]]] = {
     S.SCHEDULED: frozenset({S.QUEUED, S.STOPPED}),
     S.QUEUED: frozenset({S.ASSIGNED, S.STOPPED}),
-    # Back to the queue only before admission: another attempt may be made while nobody has seen the bot.
+    # Back to the queue by itself only before admission; from the meeting only when the job asks for it.
     S.ASSIGNED: frozenset({S.QUEUED, S.JOINING, S.WAITING_ROOM, S.IN_MEETING, S.LEAVING, S.STOPPED}),
     S.JOINING: frozenset({S.QUEUED, S.WAITING_ROOM, S.IN_MEETING, S.LEAVING, S.STOPPED}),
     S.WAITING_ROOM: frozenset({S.QUEUED, S.IN_MEETING, S.LEAVING, S.STOPPED}),
-    S.IN_MEETING: frozenset({S.LEAVING, S.STOPPED}),
+    S.IN_MEETING: frozenset({S.QUEUED, S.LEAVING, S.STOPPED}),
     S.LEAVING: frozenset({S.STOPPED}),
     S.STOPPED: frozenset(),
 }

@@ -10,7 +10,7 @@ from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepWorker, Mov
 from poolmgr.core.job import Job
 from poolmgr.core.model import Bot, Worker
 from wire.messages import AutomaticLeave
-from wire.vocabulary import ENDS, BotState, WorkerState, outward_status
+from wire.vocabulary import ENDS, BotState, OnWorkerLost, WorkerState, outward_status
 
 Fields = dict[str, str | int]
 
@@ -66,11 +66,13 @@ def accepted(decision: Accept) -> Fields:
         "priority": job.priority,
         "deduplication_key": job.deduplication_key,
         "automatic_leave": msgspec.json.encode(job.automatic_leave).decode(),
+        "on_worker_lost": job.on_worker_lost or "",
         "participants": 0,
         "audio_packets_received": 0,
         "transcript_webhook_received": 0,
         "audio_webhook_received": 0,
         "leave_requested": 0,
+        "failed_attempts": 0,
         "seq": decision.seq,
         "payload": job.payload,
     }
@@ -113,6 +115,7 @@ def enqueued(decision: Enqueue) -> Fields:
         "vm_id": "",
         "worker_id": "",
         **dict.fromkeys(_CLEARED_WITH_ATTEMPT, ""),
+        "failed_attempts": decision.failed,
         "participants": 0,
         "audio_packets_received": 0,
     }
@@ -147,6 +150,7 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
         priority=int(fields["priority"]),
         deduplication_key=fields["deduplication_key"],
         automatic_leave=msgspec.json.decode(fields["automatic_leave"], type=AutomaticLeave),
+        on_worker_lost=OnWorkerLost(word) if (word := fields.get("on_worker_lost")) else None,
     )
     return Bot(
         bot_id=fields["bot_id"],
@@ -155,6 +159,7 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
         created_at=epoch(fields["created_at"]),
         state=BotState(fields["state"]),
         attempt=int(fields["attempt"]),
+        failed=int(fields.get("failed_attempts", "0")),
         vm_id=fields["vm_id"],
         worker_id=fields["worker_id"],
         leave_requested=fields["leave_requested"] == "1",

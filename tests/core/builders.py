@@ -20,7 +20,7 @@ from poolmgr.core.decisions import (
     Revoke,
     Warm,
 )
-from poolmgr.core.events import CoreEvent, JobAccepted, Tick
+from poolmgr.core.events import CoreEvent, JobAccepted, Revoked, Tick
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.job import Job
 from poolmgr.core.model import Bot, Vm, Worker
@@ -36,7 +36,7 @@ from wire.messages import (
     WorkerWarm,
 )
 from wire.settings import PoolSettings
-from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+from wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 
 _T = TypeVar("_T")
 
@@ -46,7 +46,7 @@ WALL: Final = 1_900_000_000.0
 START: Final = 1000.0
 
 
-def job(priority: int = 0, join_at: float | None = None) -> Job:
+def job(priority: int = 0, join_at: float | None = None, on_worker_lost: OnWorkerLost | None = None) -> Job:
     return Job(
         platform="room",
         meeting_url="https://rooms.example/r/demo",
@@ -54,6 +54,7 @@ def job(priority: int = 0, join_at: float | None = None) -> Job:
         payload="{}",
         priority=priority,
         join_at=join_at,
+        on_worker_lost=on_worker_lost,
     )
 
 
@@ -72,6 +73,7 @@ class BotRecord:
     worker_id: str = ""
     claimed: int = 0
     leave_requested: bool = False
+    failed: int = 0
     end: End | None = None
 
 
@@ -91,7 +93,8 @@ class Durable:
     `refused` are decisions that do not fit what was decided before them. There is never a good reason for one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_worker_lost: OnWorkerLost = OnWorkerLost.END) -> None:
+        self.on_worker_lost = on_worker_lost
         self.bots: dict[str, BotRecord] = {}
         self.vms: dict[str, VmRecord] = {}
         self.workers: dict[str, dict[str, Worker]] = {}
@@ -108,9 +111,12 @@ class Durable:
                 bot = self.bots[bot_id]
                 self._expect(bot.end is None and bot.attempt == attempt and bot.state.rank < state.rank, decision)
                 bot.state = state
-            case Enqueue(bot_id=bot_id, attempt=attempt):
+            case Enqueue(bot_id=bot_id, attempt=attempt, failed=failed):
                 bot = self.bots[bot_id]
-                self._expect(bot.end is None and bot.attempt == attempt and not bot.state.is_admitted, decision)
+                asked = bot.accept.job.on_worker_lost or self.on_worker_lost
+                may_go_in_again = asked is OnWorkerLost.REJOIN or not bot.state.is_admitted
+                self._expect(bot.end is None and bot.attempt == attempt and may_go_in_again, decision)
+                bot.failed = failed
                 bot.state, bot.vm_id, bot.worker_id, bot.claimed = BotState.QUEUED, "", "", 0
             case Ask(bot_id=bot_id, attempt=attempt, reason=reason):
                 bot = self.bots.get(bot_id)
@@ -161,6 +167,7 @@ class Durable:
                 record.vm_id,
                 record.worker_id,
                 leave_requested=record.leave_requested,
+                failed=record.failed,
             )
             for bot_id, record in self.bots.items()
             if record.end is None
@@ -188,7 +195,8 @@ class Durable:
                 d = decision
                 self._put(Worker(d.worker_id, d.vm_id, d.state, d.since, d.born, d.bot_id))
             case ForgetWorker(vm_id=vm_id, worker_id=worker_id):
-                self._expect(self.workers[vm_id].pop(worker_id, None) is not None, decision)
+                kept = self.workers.get(vm_id, {}).pop(worker_id, None)
+                self._expect(kept is not None or self.vms[vm_id].lost, decision)  # a lost VM's went with its record
             case KeepVm(vm_id=vm_id):
                 self.vms[vm_id] = VmRecord(decision.session, decision.draining, decision.lost)
                 if decision.lost:
@@ -223,7 +231,7 @@ class Scenario:
         self.now = START
         self.epoch = 1
         self.pool = Pool(settings, epoch=1)
-        self.durable = Durable()
+        self.durable = Durable(settings.on_worker_lost)
         self.log: list[Decision] = []
         self._accepted = 0
 
@@ -263,12 +271,18 @@ class Scenario:
 
     # Clients
 
-    def submit(self, *bot_ids: str, priority: int = 0, join_in: float | None = None) -> list[Decision]:
+    def submit(
+        self,
+        *bot_ids: str,
+        priority: int = 0,
+        join_in: float | None = None,
+        on_worker_lost: OnWorkerLost | None = None,
+    ) -> list[Decision]:
         join_at = None if join_in is None else self.wall + join_in
         return [
             decision
             for bot_id in bot_ids
-            for decision in self.step(JobAccepted(bot_id, job(priority, join_at), self.wall))
+            for decision in self.step(JobAccepted(bot_id, job(priority, join_at, on_worker_lost), self.wall))
         ]
 
     # Agents
@@ -302,6 +316,10 @@ class Scenario:
 
     def warmed(self, worker_id: str, vm_id: str = "vm") -> list[Decision]:
         return self.step(WorkerWarm(vm_id, worker_id, self.wall))
+
+    def answer(self, revoke: Revoke) -> list[Decision]:
+        """As the store does it."""
+        return self.step(Revoked(revoke.bot_id, revoke.attempt, revoked=self.durable.revoke(revoke)))
 
     def gone(self, worker_id: str, cause: GoneCause = GoneCause.SPENT, vm_id: str = "vm") -> list[Decision]:
         return self.step(WorkerGone(vm_id, worker_id, self.wall, cause))

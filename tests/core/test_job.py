@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from poolmgr.core.job import MAX_DEPTH, MAX_JOB_BYTES, BadJobError, Job, parse_job
 from wire.messages import AutomaticLeave
+from wire.vocabulary import OnWorkerLost
 
 NOW: Final = datetime(2030, 1, 31, 9, tzinfo=UTC).timestamp()
 HOSTS: Final = ("rooms.example", "localhost:8090")
@@ -147,6 +148,7 @@ BAD: Final[list[tuple[str, bytes, str]]] = [
     ("callback_url: too long", pushed(callback_url="x" * 4097), "bad_field"),
     ("custom_attributes: array", pushed(custom_attributes=[]), "bad_field"),
     ("custom_attributes: text", pushed(custom_attributes="x"), "bad_field"),
+    ("on_worker_lost: another word", pushed(on_worker_lost="cry"), "bad_field"),
     ("priority: text", pushed(priority="high"), "bad_field"),
     ("priority: null", pushed(priority=None), "bad_field"),
     ("priority: float", pushed(priority=1.5), "bad_field"),
@@ -243,6 +245,7 @@ def test_a_full_job_arrives_with_everything() -> None:
         custom_attributes={"a": {"b": [1, None, "\U0001f600"]}},
         priority=-1000,
         deduplication_key="k",
+        on_worker_lost="rejoin",
         automatic_leave={
             "waiting_room_timeout": 1,
             "everyone_left_timeout": 2,
@@ -265,6 +268,7 @@ def test_a_full_job_arrives_with_everything() -> None:
         priority=-1000,
         deduplication_key="k",
         automatic_leave=AutomaticLeave(1, 2, 3, 4, 604800),
+        on_worker_lost=OnWorkerLost.REJOIN,
     )
 
 

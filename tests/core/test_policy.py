@@ -6,10 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolmgr.core.model import Vm, Worker
-from poolmgr.core.policy import backoff_s, can_warm, pick_worker, recycled_first, shortfall, surplus, to_trim
+from poolmgr.core.model import Bot, Vm, Worker
+from poolmgr.core.policy import (
+    backoff_s,
+    can_warm,
+    is_sent_in_again,
+    leave_when_cut_off_s,
+    most_lost_at_once,
+    pick_worker,
+    recycled_first,
+    shortfall,
+    surplus,
+    to_trim,
+)
+from tests.core.builders import job
 from wire.settings import PoolSettings
-from wire.vocabulary import WorkerState
+from wire.vocabulary import BotState, OnWorkerLost, WorkerState
 
 NOW = 1000.0
 LETTERS = {
@@ -137,3 +149,50 @@ def test_the_newest_idle_worker_gets_the_bot() -> None:
 )
 def test_backoff_doubles_up_to_its_longest(failures: int, seconds: float) -> None:
     assert backoff_s(failures, PoolSettings(backoff_s=2, backoff_max_s=30)) == seconds
+
+
+E, R = OnWorkerLost
+
+
+@pytest.mark.parametrize(("state", "told_to"), [(BotState.LEAVING, False), (BotState.IN_MEETING, True)])
+def test_nobody_is_sent_in_again_who_is_to_be_out(state: BotState, *, told_to: bool) -> None:
+    bot = Bot("a", job(on_worker_lost=R), 1, 0.0, state, leave_requested=told_to)
+    assert not is_sent_in_again(bot, PoolSettings(), is_out=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_default", "state", "is_out", "again"),
+    [
+        (None, E, BotState.WAITING_ROOM, True, True),
+        (None, E, BotState.WAITING_ROOM, False, False),  # it may still be in the lobby over there
+        (None, E, BotState.IN_MEETING, True, False),
+        (None, E, BotState.IN_MEETING, False, False),
+        (None, R, BotState.IN_MEETING, True, True),
+        (None, R, BotState.IN_MEETING, False, True),  # it has left by itself meanwhile
+        (E, R, BotState.IN_MEETING, True, False),
+        (R, E, BotState.WAITING_ROOM, False, True),
+    ],
+)
+def test_who_is_sent_in_again(
+    asked: OnWorkerLost | None, by_default: OnWorkerLost, state: BotState, *, is_out: bool, again: bool
+) -> None:
+    bot = Bot("a", job(on_worker_lost=asked), 1, 0.0, state)
+    settings = PoolSettings(on_worker_lost=by_default, max_attempts=2, lost_after_s=60)
+    assert is_sent_in_again(bot, settings, is_out=is_out) is again
+    bot.failed = 2
+    assert not is_sent_in_again(bot, settings, is_out=is_out)
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_default", "seconds"), [(None, E, 0.0), (None, R, 30.0), (E, R, 0.0), (R, E, 30.0), (R, R, 30.0)]
+)
+def test_only_who_would_be_sent_in_again_leaves_when_cut_off_and_in_time(
+    asked: OnWorkerLost | None, by_default: OnWorkerLost, seconds: float
+) -> None:
+    settings = PoolSettings(on_worker_lost=by_default, lost_after_s=60)
+    assert leave_when_cut_off_s(Bot("a", job(on_worker_lost=asked), 1, 0.0, BotState.QUEUED), settings) == seconds
+
+
+@pytest.mark.parametrize(("vms", "most"), [(0, 2), (1, 2), (3, 2), (20, 2), (21, 3), (1000, 100)])
+def test_few_vms_are_given_up_at_a_time(vms: int, most: int) -> None:
+    assert most_lost_at_once(vms, PoolSettings(lost_share=0.1)) == most

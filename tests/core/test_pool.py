@@ -30,7 +30,7 @@ from poolmgr.core.pool import Pool
 from tests.core.builders import START, WALL, Scenario, job, of_type
 from wire.messages import BotMoved, Heartbeat, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
 from wire.settings import PoolSettings
-from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+from wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 
 WARMING, IDLE, RESERVED, BUSY, RETIRING = WorkerState
 ON_VM: Final = [
@@ -47,6 +47,8 @@ RETRIED: Final = [
     Reason.CONNECTION_LOST,
     Reason.BROWSER_CRASHED,
     Reason.BROWSER_HUNG,
+    Reason.MEMORY_LIMIT,
+    Reason.CUT_OFF,
     Reason.WORKER_LOST,
     Reason.SHUTDOWN,
 ]
@@ -679,28 +681,86 @@ def test_the_silence_of_a_time_in_which_nobody_listened_does_not_count() -> None
     assert sc.bot("a").state is BotState.IN_MEETING
 
 
-def test_a_lost_vms_bots_are_sent_in_again_unless_they_had_been_admitted() -> None:
-    sc = watched(min_idle=2)
-    sc.submit("a", "b", "c", "d")
+@pytest.mark.parametrize("state", ON_VM)
+@pytest.mark.parametrize("asked", OnWorkerLost)
+@pytest.mark.parametrize("by_the_job", [True, False], ids=["by the job", "by the settings"])
+def test_a_lost_vms_bots_end_or_are_sent_in_again_as_asked(
+    state: BotState, asked: OnWorkerLost, *, by_the_job: bool
+) -> None:
+    sc = watched(min_idle=2, **({} if by_the_job else {"on_worker_lost": asked}))
+    sc.submit("a", on_worker_lost=asked if by_the_job else None)
     lost = sc.assigned_to("a")
-    on_lost = [bot_id for bot_id in "abcd" if sc.assigned_to(bot_id) == lost]
-    early, admitted = on_lost
-    bring_to(sc, early, BotState.WAITING_ROOM)
-    bring_to(sc, admitted, BotState.IN_MEETING)
+    [assign] = of_type(sc.log, Assign)
+    assert assign.join.leave_when_cut_off_s == (30.0 if asked is OnWorkerLost.REJOIN else 0.0)
+    bring_to(sc, "a", state)
+    other = "vm2" if lost == "vm1" else "vm1"
+    sc.fill(other)
+    if state is BotState.ASSIGNED:
+        sc.durable.claim("a", 1, sc.bot("a").worker_id)
+    keep_alive(sc, other, 60)
+    assert sc.vm(lost).lost
+    for revoke in of_type(sc.log, Revoke)[-1:]:  # begun or not? Redis knows
+        sc.answer(revoke)
+    assert sc.vm(lost).workers == {}
+    assert KeepVm(lost, "s1", draining=False, lost=True) in sc.log
+    if asked is OnWorkerLost.REJOIN and state is not BotState.LEAVING:
+        assert Enqueue("a", 1, Why.VM_LOST, failed=1) in sc.log
+        assert (sc.bot("a").attempt, sc.bot("a").vm_id) == (2, other)
+    else:
+        assert sc.end_of("a") == End("a", 1, Reason.WORKER_LOST, "its VM fell silent")
+
+
+def test_a_bot_that_its_lost_vm_never_began_is_sent_in_from_another() -> None:
+    sc = watched(claim_timeout_s=1000)
+    sc.submit("a")
+    lost = sc.assigned_to("a")
     other = "vm2" if lost == "vm1" else "vm1"
     sc.fill(other)
     keep_alive(sc, other, 60)
-    assert sc.vm(lost).lost
+    assert of_type(sc.log, Revoke) == [Revoke("a", 1)]
+    assert sc.bot("a").state is BotState.ASSIGNED
+    sc.answer(Revoke("a", 1))
+    assert (sc.bot("a").attempt, sc.bot("a").vm_id) == (2, other)
     assert sc.vm(lost).workers == {}
-    assert KeepVm(lost, "s1", draining=False, lost=True) in sc.log
-    assert Enqueue(early, 1, Why.VM_LOST) in sc.log
-    assert (sc.bot(early).attempt, sc.bot(early).vm_id) == (2, other)
-    assert sc.end_of(admitted) == End(admitted, 1, Reason.WORKER_LOST, "its VM fell silent")
+
+
+def test_a_vm_that_is_back_before_redis_answers_keeps_what_it_began() -> None:
+    sc = watched(claim_timeout_s=1000)
+    sc.submit("a")
+    lost, worker_id = sc.assigned_to("a"), sc.bot("a").worker_id
+    other = "vm2" if lost == "vm1" else "vm1"
+    sc.durable.claim("a", 1, worker_id)
+    keep_alive(sc, other, 60)
+    sc.beat(lost, reports={worker_id: WorkerReport(BUSY, "a", 1)})
+    sc.answer(Revoke("a", 1))
+    sc.moved("a", BotState.JOINING)
+    assert (sc.bot("a").state, sc.bot("a").attempt) == (BotState.JOINING, 1)
+
+
+def test_when_many_fall_silent_at_once_they_are_given_up_one_after_the_other() -> None:
+    sc = watched(lost_share=0.1)
+    vm_ids = [f"vm{number}" for number in range(1, 31)]
+    sc.fill(*vm_ids)
+
+    def lost() -> int:
+        return sum(vm.lost for vm in sc.pool.fleet)
+
+    sc.wait(60)
+    sc.wait(0)
+    assert lost() == 3
+    sc.wait(59)
+    assert lost() == 3
+    sc.wait(1)
+    assert lost() == 6
+    for vm_id in vm_ids:
+        sc.beat(vm_id)
+    sc.wait(5)
+    assert lost() == 0, "whoever speaks again was not lost for good"
 
 
 def test_a_lost_vm_that_comes_back_leaves_what_is_no_longer_its_own() -> None:
     sc = watched()
-    sc.submit("a")
+    sc.submit("a", on_worker_lost=OnWorkerLost.REJOIN)
     lost, worker_id = sc.assigned_to("a"), sc.bot("a").worker_id
     other = "vm2" if lost == "vm1" else "vm1"
     bring_to(sc, "a", BotState.JOINING)
@@ -727,6 +787,7 @@ def test_a_vm_lost_for_long_is_forgotten_and_may_come_back_as_a_new_one() -> Non
     worker_id = sc.bot("a").worker_id
     sc.wait(60)
     sc.wait(0)
+    sc.answer(Revoke("a", 1))
     assert sc.wait(86399.0) == []
     assert set(sc.wait(1)) == {ForgetVm("vm1"), ForgetVm("vm2")}
     assert list(sc.pool.fleet) == []
@@ -763,7 +824,7 @@ def test_what_the_agent_does_not_list_is_gone() -> None:
     worker_id = sc.bot("a").worker_id
     decisions = sc.beat(without=[worker_id])
     assert ForgetWorker("vm", worker_id, GoneCause.MISSING) in decisions
-    assert Enqueue("a", 1, Why.WORKER_LOST) in decisions
+    assert Enqueue("a", 1, Why.WORKER_LOST, failed=1) in decisions
     assert sc.bot("a").attempt == 2
 
 
@@ -829,10 +890,10 @@ def test_an_assignment_that_nobody_claims_is_taken_back_and_made_anew() -> None:
     worker_id = sc.bot("a").worker_id
     assert sc.wait(14) == []
     assert sc.wait(1) == [Revoke("a", 1)]
-    sc.durable.revoke(Revoke("a", 1))
-    decisions = sc.step(Revoked("a", 1, revoked=True))
-    assert Enqueue("a", 1, Why.CLAIM_OVERDUE) in decisions
+    decisions = sc.answer(Revoke("a", 1))
+    assert Enqueue("a", 1, Why.CLAIM_OVERDUE, failed=1) in decisions
     assert Retire("vm", worker_id, sc.now, Why.CLAIM_OVERDUE) in decisions
+    sc.wait(2)  # others come first, if there are any
     assert sc.bot("a").attempt == 2
     assert sc.bot("a").worker_id != worker_id
     assert sc.step(Revoked("a", 1, revoked=True)) == []
@@ -872,7 +933,7 @@ def test_a_revoked_assignment_on_a_vm_that_is_gone_is_made_anew_all_the_same() -
     pool.handle(Tick(WALL), START + 5)
     vm = pool.fleet.vms["vm"]
     pool.fleet.drop_vm(vm)
-    assert Enqueue("a", 1, Why.CLAIM_OVERDUE) in pool.handle(Revoked("a", 1, revoked=True), START + 5)
+    assert Enqueue("a", 1, Why.CLAIM_OVERDUE, failed=1) in pool.handle(Revoked("a", 1, revoked=True), START + 5)
 
 
 def test_unclaimed_assignments_end_after_the_last_attempt() -> None:
@@ -881,6 +942,7 @@ def test_unclaimed_assignments_end_after_the_last_attempt() -> None:
     for attempt in (1, 2):
         sc.wait(15)
         sc.step(Revoked("a", attempt, revoked=True))
+        sc.wait(2)
     assert sc.end_of("a") == End("a", 2, Reason.WORKER_LOST, "no agent claimed the assignment in time")
 
 
@@ -901,10 +963,60 @@ def test_a_refused_bot_gets_another_worker_at_once(cause: RefusalCause) -> None:
     sc.submit("a")
     refused_by = sc.bot("a").worker_id
     decisions = sc.refused("a", cause)
-    assert Enqueue("a", 1, Why.REFUSED) in decisions
+    assert Enqueue("a", 1, Why.REFUSED, failed=1) in decisions
     assert sc.bot("a").attempt == 2
     assert sc.bot("a").worker_id != refused_by
     assert (refused_by in sc.vm().workers) is (cause is RefusalCause.BROWSER_DEAD)  # its end is reported by itself
+
+
+@pytest.mark.parametrize("cause", [RefusalCause.STOPPING, RefusalCause.LOW_MEMORY])
+def test_a_refusal_that_says_nothing_of_the_bot_is_none_of_its_attempts(cause: RefusalCause) -> None:
+    sc = full(max_attempts=1, backoff_s=2)
+    sc.submit("a")
+    assert Enqueue("a", 1, Why.REFUSED, failed=0) in sc.refused("a", cause)
+    sc.fill("other")
+    assert (sc.bot("a").attempt, sc.bot("a").vm_id) == (2, "other")
+
+
+def test_a_refused_bot_waits_no_longer_than_any_other() -> None:
+    sc = full(min_idle=1, max_workers=1, queue_timeout_s=100, backoff_s=60, backoff_max_s=60)
+    sc.submit("a")
+    sc.wait(10)
+    sc.refused("a", RefusalCause.LOW_MEMORY)
+    sc.wait(60)
+    assert sc.bot("a").attempt == 2
+    sc.refused("a", RefusalCause.LOW_MEMORY)
+    assert sc.wait(29) == []
+    assert sc.wait(1) == [End("a", 2, Reason.NO_CAPACITY, "waited 100 s for a warm worker")]
+
+
+def test_a_vm_that_begins_nothing_gets_less_and_less_until_it_begins_something() -> None:
+    sc = full(min_idle=4, max_workers=9, backoff_s=2, backoff_max_s=100, max_attempts=9)
+    sc.submit("a")
+    for pause_s in (2, 4, 8):
+        sc.refused("a", RefusalCause.LOW_MEMORY)
+        assert sc.bot("a").state is BotState.QUEUED
+        sc.wait(pause_s - 1)
+        assert sc.bot("a").state is BotState.QUEUED
+        sc.wait(1)
+        assert sc.bot("a").state is BotState.ASSIGNED
+    sc.submit("b")
+    sc.refused("a", RefusalCause.LOW_MEMORY)
+    sc.moved("b", BotState.JOINING)
+    assert sc.bot("a").state is BotState.ASSIGNED, "it does begin what it is given"
+    sc.refused("a", RefusalCause.LOW_MEMORY)
+    sc.wait(2)
+    assert sc.bot("a").state is BotState.ASSIGNED
+
+
+def test_the_end_of_a_rest_means_nothing_to_a_vm_that_was_forgotten() -> None:
+    sc = full(backoff_s=1e6, backoff_max_s=1e6, heartbeat_timeout_s=10, lost_after_s=60, queue_timeout_s=50)
+    sc.submit("a")
+    sc.refused("a", RefusalCause.LOW_MEMORY)
+    sc.wait(60)
+    sc.wait(86400)
+    assert list(sc.pool.fleet) == []
+    assert sc.wait(1e6) == []
 
 
 def test_a_refused_bot_has_the_first_place_in_the_queue() -> None:
@@ -1006,7 +1118,7 @@ def test_a_bot_is_sent_in_again_only_before_anybody_saw_it(state: BotState, reas
     bring_to(sc, "a", state)
     decisions = sc.ended("a", reason)
     if state in BEFORE_ADMISSION:
-        assert Enqueue("a", 1, Why.RETRY) in decisions
+        assert Enqueue("a", 1, Why.RETRY, failed=1) in decisions
         assert sc.bot("a").attempt == 2
     else:
         assert decisions == [End("a", 1, reason, "", sc.wall, 7)]
@@ -1028,7 +1140,7 @@ def test_the_worker_of_a_bot_dying_without_a_word_is_a_lost_worker(state: BotSta
     bring_to(sc, "a", state)
     decisions = sc.gone(sc.bot("a").worker_id, GoneCause.CRASHED)
     if state in BEFORE_ADMISSION:
-        assert Enqueue("a", 1, Why.WORKER_LOST) in decisions
+        assert Enqueue("a", 1, Why.WORKER_LOST, failed=1) in decisions
     else:
         assert End("a", 1, Reason.WORKER_LOST, "worker crashed") in decisions
     assert sc.vm().failures == 0  # a browser in use says nothing of the next warm-up
@@ -1044,6 +1156,20 @@ def test_a_spent_worker_says_nothing_of_the_bots_next_attempt() -> None:
 
 
 # Leaving
+
+
+def test_whoever_was_asked_to_leave_is_asked_again_until_it_has() -> None:
+    sc = full(claim_timeout_s=15)
+    sc.submit("a")
+    bring_to(sc, "a", BotState.IN_MEETING)
+    again = [Ask("vm", sc.bot("a").worker_id, "a", 1, Reason.USER_REQUESTED)]
+    assert sc.step(LeaveRequested("a")) == again
+    assert sc.wait(14) == []
+    assert sc.wait(1) == again
+    sc.fail_over()
+    assert sc.wait(15) == again
+    sc.ended("a", Reason.USER_REQUESTED)
+    assert sc.wait(100) == []
 
 
 @pytest.mark.parametrize("state", ON_VM)
@@ -1158,6 +1284,7 @@ def test_an_agent_that_does_not_speak_to_the_new_leader_is_lost_in_the_usual_tim
     assert sc.vm("vm1").silent
     sc.wait(50)
     assert sc.vm("vm1").lost
+    sc.answer(Revoke("a", 1))
     assert sc.bot("a").state is BotState.QUEUED
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 
 from poolmgr.core.decisions import Ask, Assign, Decision, End, Retire, Revoke, Warm
 from poolmgr.core.events import CoreEvent, DrainRequested, JobAccepted, LeaveRequested, Revoked, Tick
@@ -32,7 +33,7 @@ from wire.messages import (
     WorkerWarm,
 )
 from wire.settings import PoolSettings
-from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+from wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 
 BEAT_S: Final = 5.0
 HEALED_S: Final = 400.0
@@ -81,6 +82,7 @@ class Agent:
     orders: deque[Command] = field(default_factory=deque[Command])
     outbox: deque[Event] = field(default_factory=deque[Event])
     cut_off: bool = False
+    heard_at: float = START
     stopping: bool = False
 
     def with_bot(self) -> list[tuple[str, Browser, Join]]:
@@ -106,8 +108,7 @@ class PoolAndFleet(RuleBasedStateMachine):
 
     @initialize(vms=st.integers(1, 3), min_idle=st.sampled_from([0, 1, 2, 4]))
     def begin(self, vms: int, min_idle: int) -> None:
-        values = {name: getattr(SETTINGS, name) for name in SETTINGS.__struct_fields__}
-        self.settings = PoolSettings(**{**values, "min_idle": min_idle})
+        self.settings = replace(SETTINGS, min_idle=min_idle)
         self.pool = Pool(self.settings, epoch=1, forget_vm_s=90)
         self.agents = {f"vm{n}": Agent(f"vm{n}") for n in range(vms)}
         for agent in self.agents.values():
@@ -146,7 +147,8 @@ class PoolAndFleet(RuleBasedStateMachine):
     def check_decision(self, decision: Decision) -> None:
         if isinstance(decision, Assign):
             bot_id = decision.join.bot_id
-            assert decision.join.attempt == self.attempts[bot_id] + 1 <= self.settings.max_attempts
+            assert decision.join.attempt == self.attempts[bot_id] + 1
+            assert self.durable.bots[bot_id].failed < self.settings.max_attempts
             self.attempts[bot_id] += 1
             assert self.ends[bot_id] == 0
         for end in of_type([decision], End):
@@ -171,6 +173,8 @@ class PoolAndFleet(RuleBasedStateMachine):
         agent.outbox.append(event)
 
     def deliver(self, agent: Agent) -> None:
+        if not agent.cut_off:
+            agent.heard_at = self.now
         while agent.outbox and not agent.cut_off:
             event = agent.outbox.popleft()
             self.unacknowledged = [*self.unacknowledged[-9:], event]
@@ -232,18 +236,22 @@ class PoolAndFleet(RuleBasedStateMachine):
 
     # What may happen
 
-    @rule(priority=st.integers(-1, 1), n=st.integers(1, 3))
-    def jobs_arrive(self, priority: int, n: int) -> None:
+    @rule(
+        priority=st.integers(-1, 1),
+        n=st.integers(1, 3),
+        on_worker_lost=st.sampled_from([None, OnWorkerLost.END, OnWorkerLost.REJOIN]),
+    )
+    def jobs_arrive(self, priority: int, n: int, on_worker_lost: OnWorkerLost | None) -> None:
         for _ in range(n):
-            self.submit(priority, None)
+            self.submit(priority, None, on_worker_lost)
 
     @rule(join_in=st.sampled_from([-100.0, 1.0, 20.0, 60.0]))
     def a_job_for_later_arrives(self, join_in: float) -> None:
         self.submit(0, self.wall + join_in)
 
-    def submit(self, priority: int, join_at: float | None) -> None:
+    def submit(self, priority: int, join_at: float | None, on_worker_lost: OnWorkerLost | None = None) -> None:
         self.submitted += 1
-        self.handle(JobAccepted(f"bot{self.submitted}", job(priority, join_at), self.wall))
+        self.handle(JobAccepted(f"bot{self.submitted}", job(priority, join_at, on_worker_lost), self.wall))
 
     @rule(n=st.integers(0, 20))
     def a_client_lets_a_bot_leave(self, n: int) -> None:
@@ -267,6 +275,7 @@ class PoolAndFleet(RuleBasedStateMachine):
         for agent in self.agents.values():
             self.work(agent)
             self.finish_warm_ups(agent)
+            self.beat(agent)
         self.deliver_all()
 
     def finish_warm_ups(self, agent: Agent) -> None:
@@ -315,7 +324,10 @@ class PoolAndFleet(RuleBasedStateMachine):
             self.end_bot(agent, bots[k % len(bots)][2], reason)
         self.deliver(agent)
 
-    @rule(n=st.integers(0, 2), cause=st.sampled_from([RefusalCause.BROWSER_DEAD, RefusalCause.UNKNOWN_PLATFORM]))
+    @rule(
+        n=st.integers(0, 2),
+        cause=st.sampled_from([RefusalCause.BROWSER_DEAD, RefusalCause.LOW_MEMORY, RefusalCause.UNKNOWN_PLATFORM]),
+    )
     def an_assignment_is_refused(self, n: int, cause: RefusalCause) -> None:
         agent = self.agent(n)
         join = next((order for order in agent.orders if isinstance(order, Join)), None)
@@ -330,6 +342,16 @@ class PoolAndFleet(RuleBasedStateMachine):
     def an_agent_is_cut_off(self, n: int) -> None:
         self.agent(n).cut_off = True
 
+    @rule(n=st.integers(0, 2), bots_move=st.booleans())
+    def an_agent_is_cut_off_with_its_bots_until_it_is_lost(self, n: int, bots_move: bool) -> None:
+        self.all_is_done_at_once()
+        if bots_move:
+            self.bots_move(n, BotState.JOINING)
+        self.agent(n).cut_off = True
+        for _ in range(12):
+            self.time_passes(5.0)
+            self.all_is_done_at_once()
+
     @rule(n=st.integers(0, 2))
     def an_agent_is_back(self, n: int) -> None:
         agent = self.agent(n)
@@ -337,15 +359,27 @@ class PoolAndFleet(RuleBasedStateMachine):
         self.beat(agent)
         self.deliver(agent)
 
-    @rule(n=st.integers(0, 2), keeps_browsers=st.booleans())
-    def an_agent_restarts(self, n: int, keeps_browsers: bool) -> None:
+    @rule(n=st.integers(0, 2), lost=st.integers(0, 3))
+    def an_agent_restarts(self, n: int, lost: int) -> None:
+        """It finds its browsers again by its journal, but for some that died meanwhile."""
+        agent = self.agent(n)
+        agent.stopping = False
+        for worker_id, browser in list(agent.browsers.items())[:lost]:
+            if browser.join:
+                self.end_bot(agent, browser.join, Reason.BROWSER_CRASHED)
+            else:
+                self.gone(agent, worker_id, GoneCause.MISSING)
+        self.beat(agent)
+        self.deliver(agent)
+
+    @rule(n=st.integers(0, 2))
+    def an_agent_loses_all_and_restarts(self, n: int) -> None:
         agent = self.agent(n)
         if agent.cut_off:
             return
         agent.session += 1
         agent.stopping = False
-        if not keeps_browsers:
-            agent.browsers.clear()
+        agent.browsers.clear()
         # It drops what was ordered from the agent before it, but no bot is to wait for that.
         for order in agent.orders:
             if isinstance(order, Join):
@@ -373,9 +407,15 @@ class PoolAndFleet(RuleBasedStateMachine):
         while self.now < until:
             self.now = min(self.now + BEAT_S, until)
             for agent in self.agents.values():
+                self.leave_if_cut_off(agent)
                 self.beat(agent)
                 self.deliver(agent)
             self.handle(Tick(self.wall))
+
+    def leave_if_cut_off(self, agent: Agent) -> None:
+        for _, _, join in agent.with_bot():
+            if 0 < join.leave_when_cut_off_s < self.now - agent.heard_at:
+                self.end_bot(agent, join, Reason.CUT_OFF)
 
     @rule(n=st.integers(1, 10))
     def old_news_comes_again(self, n: int) -> None:
@@ -415,6 +455,11 @@ class PoolAndFleet(RuleBasedStateMachine):
         for vm in self.pool.fleet:
             known = {worker_id: w.state for worker_id, w in self.durable.workers.get(vm.vm_id, {}).items()}
             assert {worker_id: w.state for worker_id, w in vm.workers.items()} == known
+
+    @invariant()
+    def nobody_is_in_a_meeting_twice(self) -> None:
+        inside = Counter(join.bot_id for agent in self.agents.values() for _, _, join in agent.with_bot())
+        assert [bot_id for bot_id, times in inside.items() if times > 1] == []
 
     @invariant()
     def every_bot_has_one_end_at_most(self) -> None:

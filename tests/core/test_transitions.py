@@ -10,7 +10,7 @@ from wire.vocabulary import BotState
 @pytest.mark.parametrize("new", BotState)
 def test_a_move_is_legal_or_tells_the_story_of_the_bot(old: BotState, new: BotState) -> None:
     forward = old.rank < new.rank
-    back_to_the_queue = new is BotState.QUEUED and BotState.QUEUED.rank < old.rank < BotState.IN_MEETING.rank
+    back_to_the_queue = new is BotState.QUEUED and BotState.QUEUED.rank < old.rank <= BotState.IN_MEETING.rank
     # Who has no worker cannot be further than in the queue.
     waits = old in (BotState.SCHEDULED, BotState.QUEUED)
     one_step = new.rank == old.rank + 1 or new is BotState.STOPPED
@@ -26,7 +26,6 @@ def test_every_state_but_the_last_can_be_stopped_and_the_last_is_the_last() -> N
     assert LEGAL[BotState.STOPPED] == frozenset()
 
 
-def test_nobody_who_was_admitted_is_sent_in_again() -> None:
-    for state in BotState:
-        if state.is_admitted:
-            assert not any(not target.is_admitted for target in LEGAL[state])
+def test_nobody_who_leaves_is_sent_in_again() -> None:
+    assert BotState.QUEUED in LEGAL[BotState.IN_MEETING]
+    assert LEGAL[BotState.LEAVING] == {BotState.STOPPED}

@@ -1,5 +1,6 @@
 """A configuration is complete and consistent, or every fault of it is named at once."""
 
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ OTHER_TEXTS: Final = {
     "listen": "[::1]:9000",
     "level": "debug",
     "format": "json",
+    "on_worker_lost": "rejoin",
 }
 
 
@@ -34,6 +36,8 @@ def another(section: str, key: str) -> Any:
         return old + 1
     if (section, key) == ("pool", "min_idle"):
         return old - 1
+    if (section, key) == ("pool", "lost_share"):
+        return old / 2
     if isinstance(old, int | float):
         return old + 1
     if isinstance(old, list):
@@ -77,7 +81,11 @@ def test_every_key_can_be_overridden_from_the_environment(section: str, key: str
     value = another(section, key)
     old = default_of(section, key)
     text = '["one", "two"]' if key in ("tokens", "room_hosts") else str(value)
-    in_file = {True: "true", False: "false"}[old] if isinstance(old, bool) else repr(old)
+    in_file = (
+        {True: "true", False: "false"}[old]
+        if isinstance(old, bool)
+        else repr(str(old) if isinstance(old, StrEnum) else old)
+    )
     settings = parse(f"[{section}]\n{key} = {in_file}", {f"POOLMGR_{section}__{key}".upper(): text})
     assert getattr(getattr(settings, section), key) == value != old
 
