@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from poolmgr.store.views import Views
 from room.server import create_app
 from runtime.redis import connect
 from tests.waiting import wait_until
+from wire import codec
+from wire.messages import BotVitals
 from wire.settings import RedisSettings
 from worker.browser import sweep
 
@@ -79,6 +81,16 @@ class Fleet:
             return all([(await self.record(bot_id)).get("state") == state for bot_id in bot_ids])
 
         await wait_until(reached, timeout_s)
+
+    async def vitals(self, bot_id: str, where: Callable[[BotVitals], bool], timeout_s: float = 40.0) -> BotVitals:
+        """The first signs of life of that kind, once they are there."""
+
+        async def found() -> list[BotVitals]:
+            entries: Any = await self.redis.xrange(self.keys.events)
+            events = [codec.decode_event(fields[b"m"]) for _, fields in entries]
+            return [one for one in events if isinstance(one, BotVitals) and one.bot_id == bot_id and where(one)]
+
+        return (await wait_until(found, timeout_s))[0]
 
     async def until_workers(self, by_vm: dict[str, dict[str, int]], timeout_s: float = 60.0) -> None:
         """Until each VM has exactly these workers, by state; states that are not named: none."""
