@@ -22,6 +22,7 @@ from poolmgr.cli.session import (
     put_json,
     with_session,
 )
+from poolmgr.cli.simulate import simulate
 from poolmgr.cli.submit import submit
 
 _EXIT_CODES = {
@@ -72,5 +73,5 @@ def version(session: Session) -> None:
         click.echo(f"poolmgr {release}")
 
 
-for command in (submit, bots, leave, fleet, drain, dead, config):
+for command in (submit, bots, leave, fleet, drain, dead, simulate, config):
     cli.add_command(command)

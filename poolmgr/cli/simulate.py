@@ -1,0 +1,410 @@
+"""`simulate`: what a fleet and its settings would make of a day's traffic, or of another one's."""
+
+import gc
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from random import Random
+from typing import Any, Final, NamedTuple
+
+import click
+import msgspec
+from rich.table import Table
+
+from poolmgr.cli.session import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Session, fail, put_json, say, with_session
+from poolmgr.cli.text import NOTHING, console, count, duration, literal, table
+from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson
+from poolmgr.simulation.fleet import FleetModel
+from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_plot
+from poolmgr.simulation.report import Outcome, pareto
+from poolmgr.simulation.run import Simulation
+from poolmgr.simulation.trace import BadTraceError, read_trace
+from wire.settings import BadSettingsError, PoolSettings, Settings, parse
+
+_SWEPT: Final[dict[str, type[int] | type[float]]] = {"min_idle": int, "idle_ttl_s": float}
+_JOBS_PER_DAY: Final = 2000.0
+_HOURS: Final = 24.0
+_MOST_HOURS: Final = 31 * 24
+_SLICES_AN_HOUR: Final = 12
+_SHOW_PROGRESS_AFTER_S: Final = 2.0
+_FAULTS_SHOWN: Final = 10
+_NUMBERS: Final = (
+    *("MIN\nIDLE", "IDLE\nTTL S", "WARM\nHITS", "WAIT\nP50", "WAIT\nP90", "WAIT\nP99", "WAIT\nMAX"),
+    *("NEVER\nSERVED", "IDLE\nHOURS", "IDLE\nA BOT", "PEAK"),
+)
+
+
+class _Number(click.FloatRange):
+    """A range that not-a-number is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+class _Traffic(NamedTuple):
+    arrivals: list[Arrival]
+    hours: float
+    what: str
+
+
+@click.command(short_help="Try settings on a made-up day.")
+@click.option(
+    "--vms", type=click.IntRange(1, 100_000), default=20, show_default=True, metavar="N", help="How many VMs."
+)
+@click.option("--min-idle", type=int, metavar="N", help="In place of min_idle of [pool].")
+@click.option("--max-workers", type=int, metavar="N", help="In place of max_workers of [pool].")
+@click.option(
+    "--idle-ttl-s", type=_Number(0, 10_000_000, min_open=True), metavar="S", help="In place of idle_ttl_s of [pool]."
+)
+@click.option("--trace", default="calendar", show_default=True, metavar="calendar|poisson|FILE", help="When jobs come.")
+@click.option(
+    "--jobs-per-day", type=_Number(0, 10_000_000, min_open=True), metavar="N", help="On average.  [default: 2000]"
+)
+@click.option(
+    "--jobs-per-hour",
+    type=_Number(0, 1_000_000, min_open=True),
+    metavar="N",
+    help="The same, as jobs per hour on average.",
+)
+@click.option(
+    "--hours", type=_Number(0, _MOST_HOURS, min_open=True), metavar="H", help="How long.  [default: 24, or all of FILE]"
+)
+@click.option(
+    "--meeting-minutes",
+    type=_Number(0, 10_000, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="M",
+    help="How long a bot is in its meeting, on average.",
+)
+@click.option(
+    "--ahead-minutes",
+    type=_Number(0, 1440),
+    default=0.0,
+    show_default=True,
+    metavar="M",
+    help="Jobs are handed in so long before their join_at; 0: when they are due.",
+)
+@click.option(
+    "--jitter-s",
+    type=_Number(0, 3600, min_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="S",
+    help="calendar: how long after the full hour a job comes, on average.",
+)
+@click.option(
+    "--warmup-s",
+    type=_Number(0, 3600, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="How long a warm-up takes, on average.",
+)
+@click.option(
+    "--failing-warmups",
+    type=_Number(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Warm-ups that come to nothing; 0.02: 2 of 100.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Same seed, same result.")
+@click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="KEY=A,B,...",
+    help="Run once for each value of min_idle or idle_ttl_s; given twice, for each pair.",
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.svg", help="Draw it, for a browser."
+)
+@with_session
+def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed: int, **options: Any) -> None:
+    """Run the pool on a virtual clock, with simulated VMs and traffic, and print how long bots waited and what it cost.
+
+    It is the manager's own pool with the settings of --config and the environment; only time, VMs and jobs are made
+    up. Redis is not asked. Results:
+
+    \b
+      WARM HITS      jobs that found a warm browser idle, of all jobs
+      WAIT           from when a job is due until it has a browser, of the jobs served
+      NEVER SERVED   jobs that ended as no_capacity, of all jobs
+      IDLE HOURS     worker-hours of browsers that stood ready for a bot
+      IDLE A BOT     the same, divided by the bots served
+      PEAK           most browsers at one time; --json has more
+
+    calendar is a working day from 06:00 to 06:00: of an hour's jobs 55 % come at :00, 20 % at :30, 5 % at :15 and :45,
+    each --jitter-s late; the rest at any minute. poisson is the same rate all day. FILE holds recorded jobs, as
+    `poolmgr bots --json` prints them (docs/simulation.md). Meetings and warm-ups are lognormal around their means.
+
+    Not simulated: faults of VMs, agents and Redis, memory, bots that are not let in. VMs beat once, when they come up,
+    and never fall silent: heartbeat_timeout_s and lost_after_s have no effect.
+
+    \b
+    Examples:
+      poolmgr simulate
+      poolmgr simulate --sweep min_idle=0,1,2,3,5,8 --plot sweep.svg
+      poolmgr simulate --sweep min_idle=1,2,5 --sweep idle_ttl_s=60,900 --failing-warmups 0.05
+      poolmgr simulate --vms 200 --jobs-per-day 20000 --warmup-s 6 --config /etc/poolmgr/config.toml
+      poolmgr bots --limit 100000 --json > jobs.json && poolmgr simulate --trace jobs.json
+    """
+    traffic = _traffic(trace, _random("traffic", seed), options)
+    model = FleetModel(vms, options["warmup_s"], options["failing_warmups"])
+    runs = _grid(session.settings, options)
+    if model.warmup_s >= min(run.warmup_timeout_s for run in runs):
+        limit = f"{runs[0].warmup_timeout_s:g} s (pool.warmup_timeout_s)"
+        fail(f"cannot warm anything: --warmup-s has to be less than {limit}, or every warm-up is given up", EXIT_USAGE)
+    outcomes = _run(runs, model, traffic, seed)
+    if plot:
+        points = _points(runs, outcomes)
+        _write(plot, svg(points, f"{_headline(vms, traffic)}; the numbers are values of {_labelled_by(runs)}"))
+    if session.as_json:
+        _put_json(vms, seed, traffic, runs, outcomes)
+    else:
+        _put_text(vms, traffic, runs, outcomes)
+
+
+def _random(what: str, seed: int) -> Random:
+    """Chance of its own for each part, so that other traffic does not change the warm-ups."""
+    return Random(f"{what} {seed}")  # noqa: S311  # it has to come out the same again, and guards nothing
+
+
+def _traffic(trace: str, random: Random, options: dict[str, Any]) -> _Traffic:
+    habits = Habits(options["meeting_minutes"] * 60, options["ahead_minutes"] * 60)
+    per_day, per_hour, hours = options["jobs_per_day"], options["jobs_per_hour"], options["hours"]
+    if per_day is not None and per_hour is not None:
+        raise click.UsageError("--jobs-per-day and --jobs-per-hour are two ways to say the same: give one of them")
+    if trace not in ("calendar", "poisson"):
+        if per_day is not None or per_hour is not None:
+            raise click.UsageError("--jobs-per-day and --jobs-per-hour are for made-up jobs: FILE has its own")
+        return _recorded(Path(trace), habits.stay_s, hours, random)
+    jobs_per_day = per_day or 24 * (per_hour or _JOBS_PER_DAY / 24)
+    hours = hours or _HOURS
+    if trace == "poisson":
+        arrivals = poisson(jobs_per_day / 24, hours, habits, random)
+    else:
+        arrivals = calendar(jobs_per_day, hours, habits, random, jitter_s=options["jitter_s"])
+    if not arrivals:
+        raise click.UsageError("there is no job in that time: give more --hours or --jobs-per-day")
+    return _Traffic(arrivals, hours, trace)
+
+
+def _recorded(path: Path, mean_stay_s: float, hours: float | None, random: Random) -> _Traffic:
+    try:
+        read = read_trace(path.read_text(encoding="utf-8"), mean_stay_s, random)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        fail(f"cannot read the trace {path}: {reason} (--trace takes calendar, poisson or a file)", EXIT_USAGE)
+    except BadTraceError as error:
+        for fault in error.faults[:_FAULTS_SHOWN]:
+            say(f"{path}: {fault}")
+        if (left := len(error.faults) - _FAULTS_SHOWN) > 0:
+            say(f"{path}: and {count(left, 'further fault')}")
+        raise SystemExit(EXIT_USAGE) from error
+    if not hours and read.hours > _MOST_HOURS:
+        fail(f"{path}: its jobs lie {read.hours:,.0f} hours apart: say how many of them with --hours", EXIT_USAGE)
+    hours = min(hours or read.hours, read.hours)
+    return _Traffic([arrival for arrival in read.arrivals if arrival.at_s < hours * 3600], hours, path.name)
+
+
+def _grid(settings: Settings, options: dict[str, Any]) -> list[PoolSettings]:
+    """The settings of each run. Ends the program when some contradict each other, by the rules of the configuration."""
+    said = {key: options[key] for key in ("min_idle", "max_workers", "idle_ttl_s") if options[key] is not None}
+    swept = dict(_swept(sweep) for sweep in options["sweeps"])
+    if len(swept) < len(options["sweeps"]):
+        raise click.UsageError("--sweep names one key twice: give all its values in one, as in min_idle=1,2,5")
+    if both := sorted(said.keys() & swept.keys()):
+        raise click.UsageError(f"{both[0]} is both swept and set: leave one of them out")
+    faults: dict[str, None] = {}
+    runs: list[PoolSettings] = []
+    for values in product(*swept.values()):
+        try:
+            runs.append(_overridden(settings, said | dict(zip(swept, values, strict=True))))
+        except BadSettingsError as error:
+            faults |= dict.fromkeys(error.faults)
+    if len(runs) + len(faults) > MOST_POINTS:
+        raise click.UsageError(f"--sweep makes {len(runs)} runs: at most {MOST_POINTS} fit into one table and plot")
+    for fault in faults:
+        say(fault)
+    if faults:
+        raise SystemExit(EXIT_USAGE)
+    return runs
+
+
+def _swept(text: str) -> tuple[str, list[float]]:
+    key, _, listed = text.partition("=")
+    if key not in _SWEPT:
+        raise click.UsageError(f"--sweep {literal(text)}: write KEY=A,B,... with {' or '.join(_SWEPT)} as KEY")
+    kind = _SWEPT[key]
+    try:
+        values = [kind(one) for one in listed.split(",")]
+        if not all(map(math.isfinite, values)):
+            raise ValueError(listed)
+    except ValueError as error:
+        wanted = "whole numbers" if kind is int else "numbers of seconds"
+        raise click.UsageError(f"--sweep {literal(text)}: write {wanted} separated by commas") from error
+    return key, list(dict.fromkeys(values))
+
+
+def _overridden(settings: Settings, said: dict[str, float]) -> PoolSettings:
+    """Checked like a file that says so. Raises: BadSettingsError."""
+    pool = msgspec.structs.asdict(settings.pool) | said
+    sections = {"pool": pool, "worker": {"heartbeat_s": settings.worker.heartbeat_s}}
+    lines: list[str] = []
+    for section, keys in sections.items():
+        # What JSON says of numbers, flags and strings is TOML too.
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    return parse("\n".join(lines)).pool
+
+
+class _Progress:
+    """A line on standard error that is written over and over: only on a terminal, and only when it takes a while."""
+
+    def __init__(self, runs: int, hours: float) -> None:
+        self._runs = runs
+        self._hours = hours
+        self._began = time.monotonic()
+        self._shown = ""
+
+    def show(self, run: int, hour: float) -> None:
+        passed_s = time.monotonic() - self._began
+        if passed_s < _SHOW_PROGRESS_AFTER_S or not sys.stderr.isatty():
+            return
+        done = (run + hour / self._hours) / self._runs
+        left = f", {duration(passed_s * (1 - done) / done)} left" if done > 0.02 else ""
+        which = f"run {run + 1} of {self._runs}, " if self._runs > 1 else ""
+        self._put(f"simulating: {which}hour {hour:.1f} of {self._hours:g}{left}")
+
+    def clear(self) -> None:
+        if self._shown:
+            self._put("")
+            click.echo("\r", nl=False, err=True)
+
+    def _put(self, line: str) -> None:
+        click.echo("\r" + line.ljust(len(self._shown)), nl=False, err=True)
+        self._shown = line
+
+
+def _run(runs: Sequence[PoolSettings], model: FleetModel, traffic: _Traffic, seed: int) -> list[Outcome]:
+    progress = _Progress(len(runs), traffic.hours)
+    outcomes: list[Outcome] = []
+    # Nothing in a simulation refers to itself, and looking for what does would take a tenth of its time.
+    gc.disable()
+    try:
+        for number, settings in enumerate(runs):
+            simulation = Simulation(settings, model, traffic.arrivals, traffic.hours, _random("fleet", seed))
+            for piece in range(math.ceil(traffic.hours * _SLICES_AN_HOUR) + 1):
+                simulation.advance(piece / _SLICES_AN_HOUR)
+                progress.show(number, min(piece / _SLICES_AN_HOUR, traffic.hours))
+            outcomes.append(simulation.outcome())
+    except KeyboardInterrupt:
+        progress.clear()
+        fail("stopped before the end: there is no result", EXIT_INTERRUPTED)
+    finally:
+        gc.enable()
+    progress.clear()
+    return outcomes
+
+
+def _put_json(
+    vms: int, seed: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]
+) -> None:
+    found = [
+        {"settings": msgspec.to_builtins(run), "pareto": best, **msgspec.to_builtins(outcome)}
+        for run, best, outcome in zip(runs, pareto(outcomes), outcomes, strict=True)
+    ]
+    put_json({"vms": vms, "trace": traffic.what, "hours": traffic.hours, "seed": seed, "runs": found})
+
+
+def _put_text(vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> None:
+    out = console()
+    out.print(_headline(vms, traffic), soft_wrap=True)
+    out.print()
+    out.print(_table(runs, outcomes))
+    out.print()
+    if len(runs) == 1:
+        out.print(_advice(runs[0], outcomes[0]), soft_wrap=True)
+        return
+    out.print("* no other run has at least as many warm hits for at most as much idle time", soft_wrap=True)
+    out.print()
+    out.print(terminal_plot(_points(runs, outcomes)), soft_wrap=True)
+
+
+def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:
+    """Of several runs, each has a letter for the plot, and a star if none beats it."""
+    several = len(runs) > 1
+    grid = table(*[""] * several, *_NUMBERS, right=_NUMBERS, whole=("", *_NUMBERS), gap=1)
+    for number, (run, best, one) in enumerate(zip(runs, pareto(outcomes), outcomes, strict=True)):
+        waits_s = (one.wait_p50_s, one.wait_p90_s, one.wait_p99_s, one.wait_max_s)
+        cells = (
+            str(run.min_idle),
+            f"{run.idle_ttl_s:g}",
+            _percent(one.warm_hit_rate),
+            *(NOTHING if wait_s is None else duration(wait_s) for wait_s in waits_s),
+            _percent(one.never_served_share),
+            f"{one.idle_worker_h:,.0f}",
+            NOTHING if one.idle_s_per_bot is None else duration(one.idle_s_per_bot),
+            f"{one.peak_workers:,}",
+        )
+        grid.add_row(*[f"{letter(number)}{'*' if best else ' '}"] * several, *cells)
+    return grid
+
+
+def _headline(vms: int, traffic: _Traffic) -> str:
+    hours, jobs = traffic.hours, len(traffic.arrivals)
+    lasting = f"{hours:g} hour{'' if hours == 1 else 's'}, {jobs:,} job{'' if jobs == 1 else 's'}"
+    return f"{count(vms, 'VM')}, {lasting} ({literal(traffic.what)})"
+
+
+def _advice(settings: PoolSettings, outcome: Outcome) -> str:
+    """What to try next."""
+    around = sorted({max(0, min(settings.max_workers, settings.min_idle + more)) for more in (-4, -3, -2, -1, 0, 2)})
+    sweep = f"Add --sweep min_idle={','.join(map(str, around))}"
+    if outcome.warm_hits == outcome.jobs:
+        return f"Every job found a warm browser. Would fewer do? {sweep}"
+    if outcome.never_served or outcome.still_waiting:
+        return "Some jobs found no browser at all. What would help? More --vms or --max-workers, or faster warm-ups"
+    return f"{outcome.jobs - outcome.warm_hits:,} jobs had to wait for a browser. What would spare them? {sweep}"
+
+
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{share * 100:.2f}%"
+
+
+def _points(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> list[Point]:
+    label = _labelled_by(runs)
+    other = "idle_ttl_s" if label == "min_idle" else "min_idle"
+    return [
+        Point(
+            series=f"{other} {getattr(run, other):g}",
+            label=f"{getattr(run, label):g}",
+            idle_worker_h=outcome.idle_worker_h,
+            warm_hit_rate=outcome.warm_hit_rate or 0.0,
+            wait_p99_s=outcome.wait_p99_s or 0.0,
+            is_best=best,
+        )
+        for run, best, outcome in zip(runs, pareto(outcomes), outcomes, strict=True)
+    ]
+
+
+def _labelled_by(runs: Sequence[PoolSettings]) -> str:
+    """The setting by which points of one colour differ."""
+    only_ttl = len({run.min_idle for run in runs}) == 1 and len({run.idle_ttl_s for run in runs}) > 1
+    return "idle_ttl_s" if only_ttl else "min_idle"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"cannot write the plot {path}: {error.strerror}", EXIT_FAILED)
+    say(f"plot written to {path}")

@@ -1,0 +1,71 @@
+"""When jobs come and how long their bots stay: drawn, or as they once came. Knows nothing of pools.
+
+The shapes below are assumptions about working days, not measurements; a recorded trace (trace.py) has none of them.
+"""
+
+import math
+from random import Random
+from typing import Final, NamedTuple
+
+DAY_BEGINS_AT_HOUR: Final = 6
+"""A drawn day is cut where nobody meets, so that the first hours of it are already a morning."""
+
+# Meetings that start in each hour of the day, midnight first: peaks in the morning and after lunch.
+_HOURS: Final = (1, 1, 1, 1, 1, 2, 6, 25, 70, 100, 95, 75, 45, 80, 95, 80, 60, 35, 18, 10, 6, 4, 2, 1)
+# Of the meetings of an hour, those that start at :00, :15, :30, :45, and those that start at any minute.
+_QUARTERS: Final = (55, 5, 20, 5)
+_ANY_MINUTE: Final = 15
+_STAY_SIGMA: Final = 0.6  # of a lognormal: with a mean of 30 minutes half stay less than 25, one in ten over 54
+
+
+class Arrival(NamedTuple):
+    """One job: due `at_s` after the beginning, handed in `ahead_s` before, its bot `stay_s` in the meeting."""
+
+    at_s: float
+    stay_s: float
+    ahead_s: float = 0.0
+
+
+class Habits(NamedTuple):
+    """What drawn jobs have in common. `stay_s`: mean; `ahead_s`: with a join_at, so long before it."""
+
+    stay_s: float
+    ahead_s: float = 0.0
+
+
+def poisson(jobs_per_hour: float, hours: float, habits: Habits, random: Random) -> list[Arrival]:
+    """Jobs that know nothing of each other, at the same rate by day and night, earliest first."""
+    arrivals: list[Arrival] = []
+    at_s = random.expovariate(jobs_per_hour / 3600)
+    while at_s < hours * 3600:
+        arrivals.append(Arrival(at_s, draw_stay(habits.stay_s, random), habits.ahead_s))
+        at_s += random.expovariate(jobs_per_hour / 3600)
+    return arrivals
+
+
+def calendar(
+    jobs_per_day: float, hours: float, habits: Habits, random: Random, *, jitter_s: float = 20.0
+) -> list[Arrival]:
+    """Working days, earliest job first: most start on the hour, `jitter_s` after it on average (exponentially)."""
+    begins: list[float] = []
+    weights: list[float] = []
+    for hour in range(math.ceil(hours)):
+        busy = _HOURS[(DAY_BEGINS_AT_HOUR + hour) % 24]
+        begins += [hour * 3600 + quarter * 900 for quarter in range(4)] + [hour * 3600]
+        weights += [busy * share for share in (*_QUARTERS, _ANY_MINUTE)]
+    whole_day = sum(_HOURS) * (sum(_QUARTERS) + _ANY_MINUTE)
+    jobs = round(jobs_per_day * sum(weights) / whole_day)
+    arrivals: list[Arrival] = []
+    for slot in random.choices(range(len(begins)), weights, k=jobs):
+        late_s = random.random() * 3600 if slot % 5 == 4 else random.expovariate(1 / jitter_s)
+        arrivals.append(Arrival(begins[slot] + late_s, draw_stay(habits.stay_s, random), habits.ahead_s))
+    return sorted(arrival for arrival in arrivals if arrival.at_s < hours * 3600)
+
+
+def draw_stay(mean_s: float, random: Random) -> float:
+    return draw_lognormal(mean_s, _STAY_SIGMA, random)
+
+
+def draw_lognormal(mean: float, sigma: float, random: Random) -> float:
+    """Never negative, with a tail to the right, as durations have it."""
+    return random.lognormvariate(math.log(mean) - sigma * sigma / 2, sigma)

@@ -1,0 +1,92 @@
+"""The agents of a made-up fleet: they obey every order at once, and say later what came of it.
+
+Nothing of what goes wrong on real VMs is in here, but for warm-ups that fail when they are told to.
+"""
+
+import heapq
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+import msgspec
+
+from poolmgr.core.decisions import Assign, Retire, Revoke, Warm
+from poolmgr.core.events import Revoked
+from poolmgr.simulation.arrivals import Arrival, draw_lognormal
+from wire.messages import BotEnded, BotMoved, Event, Heartbeat, WorkerGone, WorkerWarm
+from wire.vocabulary import BotState, GoneCause, Reason
+
+_WARMUP_SIGMA: Final = 0.3
+_JOINING_AFTER_S: Final = 0.05  # docs/performance.md, warm_join: from the push to the first request
+_ADMITTED_AFTER_S: Final = 10.0  # assumed: somebody has to click
+_GONE_AFTER_S: Final = 0.3  # until a browser's process group is empty
+_ROOM: Final = 1_000_000_000
+"""Memory is not simulated: of the limits of a VM only max_workers counts."""
+
+News = Event | Revoked
+
+
+class FleetModel(msgspec.Struct, frozen=True):
+    """`warmup_s`: mean of a lognormal; `failing_warmups`: share of them that come to nothing, 0 to 1."""
+
+    vms: int
+    warmup_s: float = 2.0
+    failing_warmups: float = 0.0
+
+
+class Fleet:
+    """What its agents will say, and when. The bot of `arrivals[n]` is the one with the id `str(n)`."""
+
+    def __init__(self, model: FleetModel, arrivals: Sequence[Arrival], random: Random) -> None:
+        self._model = model
+        self._arrivals = arrivals
+        self._random = random
+        self._said = 0
+        self._to_say: list[tuple[float, int, News]] = []
+
+    @property
+    def next_at(self) -> float:
+        return self._to_say[0][0] if self._to_say else float("inf")
+
+    def speak(self) -> News:
+        """What is said next. Raises: IndexError when nothing is."""
+        return heapq.heappop(self._to_say)[2]
+
+    def _say(self, at: float, news: News) -> None:
+        self._said += 1
+        heapq.heappush(self._to_say, (at, self._said, news))
+
+    def come_up(self, begin: float, within_s: float) -> None:
+        """Every VM says once that it is there, one after the other, so that not all browsers are of one age."""
+        for number in range(self._model.vms):
+            at = begin + within_s * number / self._model.vms
+            self._say(at, Heartbeat(f"vm-{number}", "simulated", at, {}, _ROOM))
+
+    def warm(self, order: Warm, now: float) -> None:
+        at = now + draw_lognormal(self._model.warmup_s, _WARMUP_SIGMA, self._random)
+        if self._model.failing_warmups and self._random.random() < self._model.failing_warmups:
+            self._say(at, WorkerGone(order.vm_id, order.worker_id, at, GoneCause.WARMUP_FAILED))
+        else:
+            self._say(at, WorkerWarm(order.vm_id, order.worker_id, at, at - now))
+
+    def join(self, order: Assign, now: float) -> None:
+        join = order.join
+        of = (order.vm_id, join.worker_id, join.bot_id, join.attempt)
+        joining = now + _JOINING_AFTER_S
+        admitted = now + _ADMITTED_AFTER_S
+        over = admitted + self._arrivals[int(join.bot_id)].stay_s
+        self._say(joining, BotMoved(*of, joining, BotState.JOINING))
+        self._say(admitted, BotMoved(*of, admitted, BotState.IN_MEETING))
+        self._say(over, BotEnded(*of, over, Reason.MEETING_ENDED))
+        self._end(order.vm_id, join.worker_id, over, GoneCause.SPENT)
+
+    def retire(self, order: Retire, now: float) -> None:
+        self._end(order.vm_id, order.worker_id, now, GoneCause.RETIRED)
+
+    def refuse_to_give_back(self, order: Revoke, now: float) -> None:
+        """An assignment is claimed when it is made: there is never one to take back."""
+        self._say(now, Revoked(order.bot_id, order.attempt, revoked=False))
+
+    def _end(self, vm_id: str, worker_id: str, now: float, cause: GoneCause) -> None:
+        gone = now + _GONE_AFTER_S
+        self._say(gone, WorkerGone(vm_id, worker_id, gone, cause))

@@ -1,0 +1,121 @@
+"""What a simulation is judged by: how long bots waited, and what it cost that they did not wait longer."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from poolmgr.core.decisions import Assign, End, ForgetWorker, Warm
+from wire.vocabulary import WorkerState
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """`warm_hits`: jobs that found a browser idle. Waits are those of the `served`, from when the job was due until it
+    was given a browser; None when nobody was. `idle_worker_h`: browsers ready and unused, those put aside for a
+    scheduled bot included. `idle_s_per_bot`: the same, for each bot that was served.
+    """
+
+    jobs: int
+    served: int
+    never_served: int
+    still_waiting: int
+    warm_hits: int
+    warm_hit_rate: float | None
+    never_served_share: float | None
+    wait_p50_s: float | None
+    wait_p90_s: float | None
+    wait_p99_s: float | None
+    wait_max_s: float | None
+    idle_worker_h: float
+    busy_worker_h: float
+    warming_worker_h: float
+    idle_s_per_bot: float | None
+    peak_workers: int
+    warmups: int
+
+
+class Meter:
+    """Adds up from `begin` on. `workers`: how many there are by state, as the pool counts them."""
+
+    def __init__(self, workers: Mapping[WorkerState, int], begin: float) -> None:
+        self._workers = workers
+        self._begin = self._looked_at = begin
+        self._idle_s = self._busy_s = self._warming_s = 0.0
+        self._alive = self._peak = self._warmups = 0
+        self._warm_hits = self._never_served = 0
+        self._waits_s: list[float] = []
+
+    def pass_time(self, now: float) -> None:
+        """The workers were, until now, what they are still counted as."""
+        passed_s = now - self._looked_at
+        if passed_s > 0:
+            workers = self._workers
+            self._idle_s += passed_s * (workers[WorkerState.IDLE] + workers[WorkerState.RESERVED])
+            self._busy_s += passed_s * workers[WorkerState.BUSY]
+            self._warming_s += passed_s * workers[WorkerState.WARMING]
+            self._looked_at = now
+
+    def warm(self, _: Warm, now: float) -> None:
+        self._alive += 1
+        if now >= self._begin:
+            self._warmups += 1
+        self._peak = max(self._peak, self._alive)
+
+    def assign(self, order: Assign, _: float) -> None:
+        self._waits_s.append(order.waited_s)
+        self._warm_hits += order.warm
+
+    def end(self, order: End, _: float) -> None:
+        self._never_served += order.attempt == 0
+
+    def forget_worker(self, _: ForgetWorker, __: float) -> None:
+        self._alive -= 1
+
+    def outcome(self, *, still_waiting: int) -> Outcome:
+        waits_s = sorted(self._waits_s)
+        served = len(waits_s)
+        jobs = served + self._never_served + still_waiting
+        return Outcome(
+            jobs=jobs,
+            served=served,
+            never_served=self._never_served,
+            still_waiting=still_waiting,
+            warm_hits=self._warm_hits,
+            warm_hit_rate=_share(self._warm_hits, jobs),
+            never_served_share=_share(self._never_served, jobs),
+            wait_p50_s=percentile(waits_s, 50),
+            wait_p90_s=percentile(waits_s, 90),
+            wait_p99_s=percentile(waits_s, 99),
+            wait_max_s=percentile(waits_s, 100),
+            idle_worker_h=_rounded(self._idle_s / 3600),
+            busy_worker_h=_rounded(self._busy_s / 3600),
+            warming_worker_h=_rounded(self._warming_s / 3600),
+            idle_s_per_bot=_rounded(self._idle_s / served) if served else None,
+            peak_workers=self._peak,
+            warmups=self._warmups,
+        )
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float | None:
+    """Nearest rank: the smallest that is at least as large as `percent` of all. None of nothing."""
+    return _rounded(ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]) if ordered else None
+
+
+def pareto(outcomes: Sequence[Outcome]) -> list[bool]:
+    """True for each that no other beats: none has both at most its idle time and at least its warm hits, and is better
+    in one of them.
+    """
+    return [not any(_beats(other, one) for other in outcomes) for one in outcomes]
+
+
+def _beats(one: Outcome, other: Outcome) -> bool:
+    better = (one.warm_hits, -one.idle_worker_h), (other.warm_hits, -other.idle_worker_h)
+    return better[0] != better[1] and all(a >= b for a, b in zip(*better, strict=True))
+
+
+def _share(part: int, whole: int) -> float | None:
+    return _rounded(part / whole) if whole else None
+
+
+def _rounded(value: float) -> float:
+    return round(value, 6)

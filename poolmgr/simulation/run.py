@@ -1,0 +1,114 @@
+"""The virtual clock: it jumps to whatever happens next, hands that to the real pool, and has the fleet obey.
+
+A job, an agent's news or one of the pool's own deadlines; at the same moment deadlines come first. Nothing here decides
+anything: that is done by `Pool.handle`, as in the daemon.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ceil
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from poolmgr.core.decisions import Assign, End, ForgetWorker, Retire, Revoke, Warm
+from poolmgr.core.events import JobAccepted, Tick
+from poolmgr.core.job import Job
+from poolmgr.core.pool import Pool
+from poolmgr.simulation.arrivals import Arrival
+from poolmgr.simulation.fleet import Fleet, FleetModel
+from poolmgr.simulation.report import Meter, Outcome
+from wire.settings import PoolSettings
+
+_BEGIN: Final = 86_400.0
+"""When what is measured begins, on both clocks. They show the same: a calendar that jumps is not simulated."""
+
+_SETTLING_S: Final = 900.0  # between the last VM and the first job, to fill up
+_LONGEST_LEAD_S: Final = _BEGIN - _SETTLING_S
+_LOOKS_PER_S: Final = 16
+"""How often deadlines are looked at, about as often as by the daemon. A power of two: rounded up, none is missed."""
+_JOB: Final = Job(platform="room", meeting_url="", bot_name="", payload="")
+
+
+class Simulation:
+    """`arrivals` are served by a fleet that came up before them over `max_age_s`, so that its browsers age in turn.
+
+    The fleet's VMs are heard once, when they come up, and never fall silent: heartbeat_timeout_s and lost_after_s of
+    `settings` are not used.
+    """
+
+    def __init__(
+        self, settings: PoolSettings, model: FleetModel, arrivals: Sequence[Arrival], hours: float, random: Random
+    ) -> None:
+        self.hours = hours
+        self._end = _BEGIN + hours * 3600
+        self.pool = Pool(msgspec.structs.replace(settings, heartbeat_timeout_s=self._end, lost_after_s=self._end))
+        self._meter = Meter(self.pool.fleet.workers, _BEGIN)
+        self._fleet = Fleet(model, arrivals, random)
+        lead_s = min(settings.max_age_s, _LONGEST_LEAD_S)
+        earliest = _BEGIN - _SETTLING_S - lead_s
+        self._fleet.come_up(earliest, lead_s)
+        # Last first, so that the next is taken from the end.
+        self._jobs = sorted(
+            ((max(earliest, _BEGIN + one.at_s - one.ahead_s), number) for number, one in enumerate(arrivals)),
+            reverse=True,
+        )
+        self._job_at = self._jobs[-1][0] if self._jobs else float("inf")
+        self._arrivals = arrivals
+        self._carry_out: dict[type, Callable[[Any, float], None]] = {
+            Warm: self._warm,
+            Assign: self._assign,
+            Retire: self._fleet.retire,
+            Revoke: self._fleet.refuse_to_give_back,
+            End: self._meter.end,
+            ForgetWorker: self._meter.forget_worker,
+        }
+
+    def advance(self, to_h: float) -> None:
+        """Let everything happen that comes before `to_h` hours after the beginning (0: only the coming up)."""
+        until = min(_BEGIN + to_h * 3600, self._end)
+        # Millions of turns: what every one of them needs is looked up once.
+        handle, carry_out, pass_time = self.pool.handle, self._carry_out.get, self._meter.pass_time
+        timers, calendar, fleet = self.pool.timers, self.pool.calendar, self._fleet
+        while True:
+            deadline, scheduled, news_at, job_at = timers.next_at, calendar.next_at, fleet.next_at, self._job_at
+            if scheduled < deadline:
+                deadline = scheduled
+            if deadline < news_at and deadline < job_at:
+                deadline = ceil(deadline * _LOOKS_PER_S) / _LOOKS_PER_S
+            if deadline <= news_at and deadline <= job_at:
+                if deadline >= until:
+                    break
+                now, event = deadline, Tick(deadline)
+            elif news_at <= job_at:
+                if news_at >= until:
+                    break
+                now, event = news_at, fleet.speak()
+            else:
+                if job_at >= until:
+                    break
+                now, event = job_at, self._next_job()
+            pass_time(now)
+            for decision in handle(event, now):
+                if obey := carry_out(type(decision)):
+                    obey(decision, now)
+        pass_time(until)
+
+    def outcome(self) -> Outcome:
+        """What came of it, so far."""
+        return self._meter.outcome(still_waiting=len(self.pool.queue))
+
+    def _next_job(self) -> JobAccepted:
+        at, number = self._jobs.pop()
+        self._job_at = self._jobs[-1][0] if self._jobs else float("inf")
+        arrival = self._arrivals[number]
+        job = msgspec.structs.replace(_JOB, join_at=_BEGIN + arrival.at_s) if arrival.ahead_s else _JOB
+        return JobAccepted(str(number), job, at)
+
+    def _warm(self, order: Warm, now: float) -> None:
+        self._meter.warm(order, now)
+        self._fleet.warm(order, now)
+
+    def _assign(self, order: Assign, now: float) -> None:
+        self._meter.assign(order, now)
+        self._fleet.join(order, now)

@@ -1,0 +1,177 @@
+"""`simulate`: a day in a moment, by the user's own settings, without a Redis."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from poolmgr.core.decisions import Accept, End, Move
+from poolmgr.core.job import parse_job
+from poolmgr.store import record
+from tests.cli.conftest import CommandLine
+from wire.vocabulary import BotState, Reason
+
+SMALL = ("simulate", "--vms", "3", "--jobs-per-day", "150", "--hours", "6")
+SWEEP = (*SMALL, "--sweep", "min_idle=0,1,4", "--sweep", "idle_ttl_s=60,900")
+
+
+@pytest.fixture
+def poolmgr() -> CommandLine:
+    """With a Redis that is not there."""
+    return CommandLine("redis://127.0.0.1:1/0", "nothing")
+
+
+def runs_of(poolmgr: CommandLine, *arguments: str) -> list[dict[str, Any]]:
+    return poolmgr.json(*arguments)["runs"]
+
+
+def test_the_bare_command_shows_a_day_and_what_to_try_next(poolmgr: CommandLine) -> None:
+    result = poolmgr("simulate")
+    assert result.exit_code == 0
+    assert "20 VMs, 24 hours, 2,000 jobs (calendar)" in result.stdout
+    assert "Add --sweep min_idle=0,1,2,4" in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize("trace", ["calendar", "poisson"])
+def test_the_same_seed_gives_the_same_output_byte_for_byte(
+    form: tuple[str, ...], trace: str, poolmgr: CommandLine
+) -> None:
+    first, second, other = (
+        poolmgr(*SWEEP, *form, "--trace", trace, "--seed", seed).stdout_bytes for seed in ("5", "5", "6")
+    )
+    assert first == second != other
+
+
+def test_the_output_does_not_depend_on_the_process(poolmgr: CommandLine) -> None:
+    outputs: set[str] = set()
+    for hash_seed in ("1", "2"):
+        poolmgr.environment["PYTHONHASHSEED"] = hash_seed
+        output, _ = poolmgr.start(*SMALL, "--json").communicate(timeout=30)
+        outputs.add(output)
+    assert outputs == {poolmgr(*SMALL, "--json").stdout}
+
+
+def test_settings_come_from_the_file_the_environment_and_the_flags(poolmgr: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[pool]\nmin_idle = 3\nmax_workers = 7\nidle_ttl_s = 100\nmax_age_s = 5000\n")
+    result = poolmgr(
+        *SMALL,
+        "--config",
+        str(file),
+        "--json",
+        "--max-workers",
+        "9",
+        "--idle-ttl-s",
+        "60.5",
+        POOLMGR_POOL__MIN_IDLE="4",
+    )
+    settings = json.loads(result.stdout)["runs"][0]["settings"]
+    assert (settings["min_idle"], settings["max_workers"]) == (4, 9)
+    assert (settings["idle_ttl_s"], settings["max_age_s"]) == (60.5, 5000)
+    assert settings["heartbeat_timeout_s"] == 60  # as it is configured, and not as the simulator bends it
+
+
+def test_a_sweep_runs_once_for_each_pair_and_marks_what_no_other_beats(poolmgr: CommandLine) -> None:
+    runs = runs_of(poolmgr, *SWEEP)
+    pairs = [(run["settings"]["min_idle"], run["settings"]["idle_ttl_s"]) for run in runs]
+    assert pairs == [(0, 60), (0, 900), (1, 60), (1, 900), (4, 60), (4, 900)]
+    assert {run["jobs"] for run in runs} == {runs[0]["jobs"]}
+    best = max(runs, key=lambda run: (run["warm_hits"], -run["idle_worker_h"]))
+    cheapest = min(runs, key=lambda run: (run["idle_worker_h"], -run["warm_hits"]))
+    assert best["pareto"]
+    assert cheapest["pareto"]
+    text = poolmgr(*SWEEP).stdout
+    assert len(re.findall(r"^[a-f]\* ", text, re.MULTILINE)) == sum(run["pareto"] for run in runs)
+    assert "warm hits\n" in text
+
+
+def test_the_plot_is_an_svg_file(poolmgr: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "plot.svg"
+    result = poolmgr(*SWEEP, "--plot", str(file))
+    assert result.stderr == f"poolmgr: plot written to {file}\n"
+    assert ET.fromstring(file.read_text()).tag.endswith("svg")
+    assert "idle_ttl_s 900" in file.read_text()
+
+
+def test_jobs_handed_in_ahead_need_no_idle_browsers(poolmgr: CommandLine) -> None:
+    (run,) = runs_of(poolmgr, *SMALL, "--min-idle", "0", "--ahead-minutes", "10")
+    assert run["warm_hit_rate"] == 1.0
+
+
+def test_what_bots_prints_is_a_trace(poolmgr: CommandLine, tmp_path: Path) -> None:
+    """As one array, and as the lines that `jq -c .[]` makes of it."""
+    at = 1_795_165_200.0
+    job = parse_job(b'{"meeting_link": "http://h/r/a"}', at, ["h"])
+    records: list[dict[str, Any]] = []
+    for number in range(3):
+        fields = record.accepted(Accept(f"bot-{number}", job, BotState.QUEUED, at + number, number))
+        fields |= record.moved(Move(f"bot-{number}", 1, BotState.IN_MEETING, at + 10))
+        fields |= record.ended(End(f"bot-{number}", 1, Reason.MEETING_ENDED), at + 1810)
+        records.append({name: str(value) for name, value in fields.items()})
+    whole, lines = tmp_path / "jobs.json", tmp_path / "jobs.jsonl"
+    whole.write_text(json.dumps(records) + "\n")
+    lines.write_text("".join(json.dumps(one) + "\n" for one in records))
+    outcomes = [runs_of(poolmgr, "simulate", "--trace", str(file)) for file in (whole, lines)]
+    assert outcomes[0] == outcomes[1]
+    assert (outcomes[0][0]["jobs"], outcomes[0][0]["warm_hits"]) == (3, 3)
+
+
+def test_every_fault_of_a_trace_is_named_with_its_line(poolmgr: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "trace.jsonl"
+    file.write_text('{"created_at": 1}\nnothing\n' + '{"created_at": "soon"}\n' * 20)
+    result = poolmgr("simulate", "--trace", str(file))
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"poolmgr: {file}: line 2: is no JSON object")
+    assert lines[1].startswith(f"poolmgr: {file}: line 3: created_at is neither")
+    assert lines[-1] == f"poolmgr: {file}: and 11 further faults"
+
+
+def test_a_trace_of_more_than_a_month_needs_hours(poolmgr: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "trace.csv"
+    file.write_text("created_at,stay_s\n0,60\n1700000000,60\n")
+    refused = poolmgr("simulate", "--trace", str(file))
+    assert refused.exit_code == 2
+    assert "say how many of them with --hours" in refused.stderr
+    assert runs_of(poolmgr, "simulate", "--trace", str(file), "--hours", "2")[0]["jobs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--min-idle", "13"), "pool.min_idle: 13 is more than pool.max_workers (12)"),
+        (("--sweep", "min_idle=1,40"), "pool.min_idle: 40 is more than pool.max_workers (12)"),
+        (("--min-idle", "-1"), "pool.min_idle: expected"),
+        (("--sweep", "max_workers=1"), "write KEY=A,B,... with min_idle or idle_ttl_s as KEY"),
+        (("--sweep", "min_idle=1,two"), "write whole numbers separated by commas"),
+        (("--sweep", "idle_ttl_s=nan"), "write numbers of seconds separated by commas"),
+        (("--sweep", "min_idle=1", "--sweep", "min_idle=2"), "give all its values in one"),
+        (("--sweep", "min_idle=1", "--min-idle", "2"), "min_idle is both swept and set"),
+        (("--sweep", "idle_ttl_s=" + ",".join(map(str, range(1, 60)))), "59 runs: at most 52"),
+        (("--jobs-per-day", "9", "--jobs-per-hour", "9"), "give one of them"),
+        (("--hours", "nan"), "not a number"),
+        (("--hours", "0.01", "--jobs-per-day", "1"), "there is no job in that time: give more"),
+        (("--trace", "/nowhere"), "cannot read the trace /nowhere: No such file"),
+        (("--trace", "/dev/null"), "/dev/null: there is no job in it"),
+        (("--trace", "/dev/null", "--jobs-per-day", "5"), "for made-up jobs: FILE has its own"),
+        (("--warmup-s", "60"), "--warmup-s has to be less than 60 s (pool.warmup_timeout_s)"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused_with_what_to_change(
+    arguments: tuple[str, ...], said: str, poolmgr: CommandLine
+) -> None:
+    result = poolmgr("simulate", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
+def test_a_plot_that_cannot_be_written_is_a_failure(poolmgr: CommandLine) -> None:
+    result = poolmgr(*SMALL, "--plot", "/nowhere/plot.svg")
+    assert result.exit_code == 1
+    assert result.stderr == "poolmgr: cannot write the plot /nowhere/plot.svg: No such file or directory\n"
