@@ -248,6 +248,15 @@ async def test_joins_that_cannot_be_are_refused_with_the_cause(harness: Harness)
     ]
 
 
+async def test_a_vm_short_of_memory_refuses_and_its_worker_stays_idle(tmp_path: Path) -> None:
+    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0)) as harness:
+        await harness.warm()
+        harness.pool._settings = WorkerSettings(memory_reserve_mb=10_000_000)  # pyright: ignore[reportPrivateUsage]
+        harness.pool.begin(harness.join())
+        assert [event.cause for event in harness.seen(JoinRefused)] == [RefusalCause.LOW_MEMORY]
+        assert harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)}
+
+
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
 async def test_after_the_driver_failed_idle_workers_serve_again(
     harness: Harness, fault: signal.Signals, monkeypatch: pytest.MonkeyPatch
