@@ -1,6 +1,7 @@
 """The bots that wait for a worker, in order. Adding and taking cost the logarithm of the length; leaving is free."""
 
 import heapq
+from collections.abc import Iterator
 
 from poolmgr.core.model import Bot
 
@@ -14,6 +15,10 @@ class BotQueue:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Bot]:
+        """In no order of meaning."""
+        return iter(self._waiting.values())
 
     def __contains__(self, bot_id: str) -> bool:
         return bot_id in self._waiting

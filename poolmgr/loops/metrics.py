@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Enqueue, ForgetWorker, Move, Retire, Warm
+from poolmgr.core.model import Vm
 from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
 from poolmgr.store.ledger import Rejected
@@ -62,7 +63,7 @@ class Metrics:
         self.leader = Gauge("poolmgr_leader", "1 while this process leads", registry=registry)
         self.epoch = Gauge("poolmgr_epoch", "The fencing number of this process's latest leadership", registry=registry)
         self.backlog = Gauge("poolmgr_intake_backlog", "Jobs on the list that nobody has taken yet", registry=registry)
-        self.pool_gauges = PoolGauges()
+        self.pool_gauges = PoolGauges(clock)
         registry.register(self.pool_gauges)
 
     def rejected(self, job: Rejected) -> None:
@@ -117,14 +118,18 @@ class Metrics:
 class PoolGauges(Collector):
     """Gauges that are read off the pool when they are asked for, so that they are never out of date."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.pool: Pool | None = None
+        self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
         bots = GaugeMetricFamily("poolmgr_bots", "Bots that have not ended, by state", labels=["state"])
         workers = GaugeMetricFamily("poolmgr_workers", "Workers by state", labels=["state"])
         vms = GaugeMetricFamily("poolmgr_vms", "VMs by state", labels=["state"])
         queue = GaugeMetricFamily("poolmgr_queue_depth", "Bots that wait for a worker")
+        longest = GaugeMetricFamily(
+            "poolmgr_queue_longest_wait_seconds", "How long the bot has waited that waits longest"
+        )
         target = GaugeMetricFamily(
             "poolmgr_idle_target", "Idle workers that the fleet is to have: min_idle a usable VM"
         )
@@ -132,10 +137,9 @@ class PoolGauges(Collector):
             bots_by_state = dict.fromkeys(BotState, 0)
             for bot in self.pool.bots.values():
                 bots_by_state[bot.state] += 1
-            vms_by_state = {"up": 0, "draining": 0, "silent": 0, "lost": 0}
+            vms_by_state = {"up": 0, "resting": 0, "draining": 0, "silent": 0, "lost": 0}
             for vm in self.pool.fleet:
-                drains = vm.draining or vm.stopping
-                vms_by_state["lost" if vm.lost else "silent" if vm.silent else "draining" if drains else "up"] += 1
+                vms_by_state[_state(vm)] += 1
             for state, count in bots_by_state.items():
                 if state is not BotState.STOPPED:
                     bots.add_metric([state], count)
@@ -144,5 +148,16 @@ class PoolGauges(Collector):
             for state, count in vms_by_state.items():
                 vms.add_metric([state], count)
             queue.add_metric([], len(self.pool.queue))
-            target.add_metric([], vms_by_state["up"] * self.pool.settings.min_idle)
-        return [bots, workers, vms, queue, target]
+            now = self._clock.steady()
+            longest.add_metric([], max((now - bot.queued_since for bot in self.pool.queue), default=0.0))
+            usable = vms_by_state["up"] + vms_by_state["resting"]
+            target.add_metric([], usable * self.pool.settings.min_idle)
+        return [bots, workers, vms, queue, longest, target]
+
+
+def _state(vm: Vm) -> str:
+    if vm.lost or vm.silent:
+        return "lost" if vm.lost else "silent"
+    if vm.draining or vm.stopping:
+        return "draining"
+    return "resting" if vm.shunned else "up"

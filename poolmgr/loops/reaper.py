@@ -2,12 +2,15 @@
 
 import asyncio
 
+import structlog
+
 from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
 from poolmgr.store.inbox import Stream
 from poolmgr.store.upkeep import Upkeep
 from wire.settings import RetentionSettings
 
+_log = structlog.stdlib.get_logger()
 _EVERY_S = 60.0
 
 
@@ -17,5 +20,7 @@ async def reap(pool: Pool, events: Stream, upkeep: Upkeep, clock: Clock, retenti
         now = clock.wall()
         await upkeep.renew(vm.vm_id for vm in pool.fleet if not vm.lost)
         await upkeep.forget_ended(now)
+        if orphans := await upkeep.forget_orphans(pool.bots):
+            _log.warning("orphans_forgotten", bots=orphans)
         await events.trim(now - retention.events_s)
         await asyncio.sleep(_EVERY_S)

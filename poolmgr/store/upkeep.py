@@ -1,14 +1,16 @@
 """Puts off the end of keys that are in use, and drops from the indexes what has expired."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from poolmgr.store.keys import Keys
 from wire.settings import RetentionSettings
+from wire.vocabulary import BotState
 
 _STREAM_LIFE_S: Final = 604800  # as in lua/_fence.lua
+_ORPHANS_AT_ONCE: Final = 100  # the rest waits for the next time
 
 
 class Upkeep:
@@ -30,6 +32,22 @@ class Upkeep:
         pipeline.expire(self._keys.events, _STREAM_LIFE_S)
         pipeline.expire(self._keys.control, _STREAM_LIFE_S)
         await pipeline.execute()
+
+    async def forget_orphans(self, known: Collection[str]) -> list[str]:
+        """Drop from the index of live bots those that are not `known` to the pool and whose record says that they have
+        ended, or is gone. Returns their ids. Only such evidence counts, not that nobody knows them.
+        """
+        live: list[bytes] = await self._redis.zrange(self._keys.live, 0, -1)
+        unknown = [bot_id for raw in live if (bot_id := raw.decode()) not in known][:_ORPHANS_AT_ONCE]
+        pipeline = self._redis.pipeline(transaction=False)
+        for bot_id in unknown:
+            pipeline.hget(self._keys.bot(bot_id), "state")
+        states: list[bytes | None] = await pipeline.execute() if unknown else []
+        over = (None, BotState.STOPPED.encode())
+        orphans = [bot_id for bot_id, state in zip(unknown, states, strict=True) if state in over]
+        if orphans:
+            await self._redis.zrem(self._keys.live, *orphans)
+        return orphans
 
     async def forget_ended(self, now: float) -> int:
         """Drop from the index the bots whose records have expired by `now` (epoch seconds). Returns how many."""

@@ -121,3 +121,11 @@ def test_the_line_is_always_what_a_sorted_list_would_be(steps: list[tuple[str, i
             assert queue.take() is model.pop(expected.bot_id)
         assert len(queue) == len(model)
         assert [b.bot_id in queue for b in bots] == [b.bot_id in model for b in bots]
+
+
+def test_all_that_wait_can_be_looked_at() -> None:
+    queue = BotQueue()
+    for bot_id in "abc":
+        queue.add(waiting(bot_id))
+    queue.leave("b")
+    assert {bot.bot_id for bot in queue} == {"a", "c"}

@@ -3,12 +3,16 @@
 import asyncio
 import json
 import random
+import re
 import signal
 import weakref
+from collections import Counter
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 
 from poolmgr import app
@@ -125,6 +129,49 @@ async def test_hundreds_of_huge_bad_jobs_stop_nobody(scene: Scene) -> None:
     assert await scene.redis.get(scene.keys.epoch) == b"1", "the leader was busy for longer than its lease"
     manager.signal(signal.SIGTERM)
     assert manager.wait() == 0
+
+
+async def test_ten_thousand_jobs_for_fifty_browsers_are_served_in_order_or_told_why_not(scene: Scene) -> None:
+    waiting_s = 8
+    manager = scene.manager(
+        POOLMGR_POOL__MIN_IDLE="10",
+        POOLMGR_POOL__MAX_WORKERS="10",
+        POOLMGR_POOL__WARMUPS_AT_ONCE="10",
+        POOLMGR_POOL__QUEUE_TIMEOUT_S=str(waiting_s),
+    )
+    bots = [f"bot-{number:05}" for number in range(10_000)]
+    async with AsyncExitStack() as stack:
+        agents = [
+            await stack.enter_async_context(scene.agent(f"vm-{number}", stay_s=1.0, room=10).running())
+            for number in range(5)
+        ]
+        await wait_until(lambda: all(agent.idle == 10 for agent in agents))
+        link = "http://127.0.0.1:8090/r/test"
+        jobs = [json.dumps({"meeting_link": link, "bot_id": bot_id}) for bot_id in bots]
+        await scene.redis.lpush(scene.keys.jobs, *jobs)
+        await wait_until(lambda: _all_taken(scene), 30)
+        _, metrics = await get(manager.metrics)
+        [waiting] = re.findall(r"^poolmgr_queue_depth (\S+)", metrics, re.MULTILINE)
+        assert float(waiting) > 5000
+        await wait_until(lambda: scene.redis.zcard(scene.keys.ended), 30)
+        await wait_until(lambda: _ended(scene, len(bots)), 60)
+        assert max(agent.most_workers for agent in agents) <= 10
+    order = await scene.assignments()
+    assert order == sorted(order), "who came first was served first"
+    reasons = Counter([(await scene.record(bot_id))["status_reason"] for bot_id in bots])
+    assert set(reasons) == {"meeting_ended", "no_capacity"}
+    assert reasons["meeting_ended"] == len(scene.meetings.entries) == len(set(order)) >= 50
+    assert set(scene.meetings.entries.values()) == {1}
+    assert manager.process
+    assert psutil.Process(manager.process.pid).memory_info().rss < 200 << 20
+
+
+async def _all_taken(scene: Scene) -> bool:
+    return await scene.redis.llen(scene.keys.jobs) == 0
+
+
+async def _ended(scene: Scene, count: int) -> bool:
+    return await scene.redis.zcard(scene.keys.ended) == count
 
 
 async def test_a_job_that_a_replaced_leader_took_is_found_by_the_one_that_leads(scene: Scene) -> None:

@@ -240,6 +240,20 @@ async def test_upkeep_renews_what_is_in_use_and_drops_what_has_expired(redis: An
     assert await upkeep.forget_ended(NOW + 101) == 1
 
 
+async def test_an_orphan_leaves_the_index_only_on_evidence(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    upkeep = Upkeep(redis, keys, RetentionSettings())
+    assert await upkeep.forget_orphans({}) == []
+    bots = ("known", "unknown", "ended", "deleted")
+    for seq, bot_id in enumerate(bots):
+        await ledger.apply([Accept(bot_id, job(), BotState.QUEUED, NOW, seq=seq)], NOW)
+    await ledger.apply([End("ended", 0, Reason.NO_CAPACITY)], NOW)
+    await redis.zadd(keys.live, {"ended": NOW})
+    await redis.delete(keys.bot("deleted"))
+    assert await upkeep.forget_orphans({"known"}) == ["deleted", "ended"]
+    assert await redis.zrange(keys.live, 0, -1) == [b"known", b"unknown"]
+    assert await upkeep.forget_orphans({"known"}) == []
+
+
 def test_a_request_nobody_knows_is_an_error() -> None:
     with pytest.raises(KeyError):
         decode_request({b"request": b"explode", b"body": json.dumps({}).encode()})
