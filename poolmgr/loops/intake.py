@@ -92,7 +92,8 @@ class Intake:
             steps.done(ManagerStep.JOBS_REJECTED)
             for fault in rejected:
                 self._on_rejected(fault)
-        await self._desk.durable(ahead=_AHEAD)
+        # Where few have come, nothing is to come between them and Redis; where many have, both are to be kept busy.
+        await self._desk.durable(ahead=_AHEAD if len(payloads) == _MOST_AT_ONCE else 0)
 
     def _duplicate(self, job: Job, known: dict[str, str]) -> Rejected | None:
         """A job that was handed in before is refused, whether its bot lives or has ended: it never joins twice."""

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from poolmgr.core.job import Job
 from poolmgr.store.keys import Keys
+from poolmgr.store.roundtrip import ask
 from poolmgr.store.scripts import SOURCES
 
 GROUP: Final = "manager"
@@ -46,8 +47,10 @@ class Jobs:
         """
         jobs, taken = self._keys.jobs, self._keys.taken
         # In one round trip: Redis answers the second question when the first has been answered.
-        waiting = self._redis.pipeline(transaction=False).blmove(jobs, taken, timeout_s, "RIGHT", "LEFT").llen(jobs)
-        first, left = await waiting.execute()
+        waiting = ("BLMOVE", jobs, taken, "RIGHT", "LEFT", timeout_s)
+        first, left = await ask(self._redis, [waiting, ("LLEN", jobs)])
+        if isinstance(first, ResponseError):
+            raise first
         if first is None:
             return []
         room = _MOST_BYTES - len(first)

@@ -1,6 +1,9 @@
-"""Carries out the pool's decisions in Redis: each decision one script, all of a batch in one round trip, in order."""
+"""Carries out the pool's decisions in Redis: each decision one script, all of a batch in one round trip, in order.
 
-from collections.abc import Sequence
+A job that finds a worker at once is one script as a whole: its acceptance, its assignment, the order for a replacement.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -27,15 +30,28 @@ from poolmgr.core.events import Revoked
 from poolmgr.core.job import MAX_JOB_BYTES
 from poolmgr.store import record
 from poolmgr.store.keys import Keys
+from poolmgr.store.roundtrip import ask
 from poolmgr.store.scripts import DIGESTS
 from wire import codec, messages
 from wire.settings import RetentionSettings
-from wire.vocabulary import Reason
+from wire.vocabulary import BotState, Reason
 
 _VM_LIFE_S: Final = 86400
 """The end of a VM's keys when nobody speaks to it, is heard of it, or leads. Renewed by agent and reaper until then."""
 
-_MUST_SUCCEED: Final = (Accept, Assign)
+
+class _Dispatch(NamedTuple):
+    """A job that found a worker at once: what was decided of it."""
+
+    accept: Accept
+    assign: Assign
+    warm: Warm | None
+
+
+_Call = tuple[str, tuple[str, ...], tuple[Any, ...]]
+"""A script, its keys after the epoch's, and its arguments after the epoch."""
+
+_MUST_SUCCEED: Final = (Accept, Assign, _Dispatch)
 """When Redis answers 0 to one of these, what the pool believes is not what Redis holds."""
 
 
@@ -60,7 +76,7 @@ class Ledger:
     """Writes for one leader. Every method raises StaleEpochError when that leader has been replaced."""
 
     def __init__(self, redis: Redis, keys: Keys, retention: RetentionSettings, epoch: int) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis = redis
         self._keys = keys
         self._retention = retention
         self._epoch = epoch
@@ -73,22 +89,19 @@ class Ledger:
         """
         if not decisions:
             return []
-        pipeline = self._redis.pipeline(transaction=False)
-        for decision in decisions:
-            script, keys, arguments = self._call(decision, at)
-            pipeline.evalsha(DIGESTS[script], len(keys) + 1, self._keys.epoch, *keys, self._epoch, *arguments)
-        answers = await _execute(pipeline)
+        steps = list(_steps(decisions))
+        answers = await self._run([self._call(step, at) for step in steps])
         news: list[Revoked] = []
-        for decision, answer in zip(decisions, answers, strict=True):
-            if isinstance(decision, Revoke):
-                news.append(Revoked(decision.bot_id, decision.attempt, revoked=bool(answer)))
-            elif not answer and isinstance(decision, _MUST_SUCCEED):
-                raise DisagreementError(f"Redis refused {decision!r:.300}")
+        for step, answer in zip(steps, answers, strict=True):
+            if isinstance(step, Revoke):
+                news.append(Revoked(step.bot_id, step.attempt, revoked=bool(answer)))
+            elif not answer and isinstance(step, _MUST_SUCCEED):
+                raise DisagreementError(f"Redis refused {step!r:.300}")
         return news
 
     async def reject(self, rejected: Sequence[Rejected], at: float) -> None:
         """Move taken payloads to the dead stream. `at`: wall clock, epoch seconds. Raises: as apply."""
-        k, pipeline = self._keys, self._redis.pipeline(transaction=False)
+        k, calls = self._keys, list[_Call]()
         for job in rejected:
             fields: record.Fields = {
                 "reason": job.reason,
@@ -97,50 +110,77 @@ class Ledger:
                 "at": record.iso(at),
             }
             kept = job.payload[:MAX_JOB_BYTES]  # a 10 MB job is evidence enough by its beginning
-            keys = (k.epoch, k.taken, k.dead, k.status, k.bot(job.bot_id))
+            keys = (k.taken, k.dead, k.status, k.bot(job.bot_id))
             limits = (self._retention.dead_entries, job.bot_id, record.iso(at), self._retention.stream_entries)
-            arguments = (job.payload, *limits, job.reason, "payload", kept, *_flat(fields))
-            pipeline.evalsha(DIGESTS["reject"], len(keys), *keys, self._epoch, *arguments)
-        await _execute(pipeline)
+            calls.append(("reject", keys, (job.payload, *limits, job.reason, "payload", kept, *_flat(fields))))
+        await self._run(calls)
 
-    def _call(self, decision: Decision, at: float) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
-        """The script, its keys after the epoch's, and its arguments after the epoch."""
+    async def _run(self, calls: Sequence[_Call]) -> list[Any]:
+        epoch_key, epoch = self._keys.epoch, self._epoch
+        answers = await ask(
+            self._redis,
+            [
+                ("EVALSHA", DIGESTS[script], len(keys) + 1, epoch_key, *keys, epoch, *arguments)
+                for script, keys, arguments in calls
+            ],
+        )
+        for answer in answers:
+            if isinstance(answer, NoScriptError):
+                raise DisagreementError("Redis restarted and lost its scripts") from answer
+            if isinstance(answer, ResponseError) and str(answer).startswith("STALE_EPOCH"):
+                raise StaleEpochError("another manager leads") from answer
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def _call(self, step: Decision | _Dispatch, at: float) -> _Call:
         k, keep, bot_s = self._keys, self._retention.stream_entries, int(self._retention.bot_s)
-        match decision:
+        match step:
+            case _Dispatch():
+                return self._accept(step.accept, step.assign, step.warm, at)
             case Accept():
-                job = decision.job
-                keys = (k.bot(decision.bot_id), k.taken, k.live, k.status, k.deduplication(job.deduplication_key))
-                with_key = "1" if job.deduplication_key else "0"
-                arguments = (decision.bot_id, job.payload, decision.at, record.iso(decision.at), keep, bot_s, with_key)
-                return "accept", keys, (*arguments, *_flat(record.accepted(decision)))
-            case Assign():
-                join = decision.join
-                keys = (k.bot(join.bot_id), k.workers(decision.vm_id), k.commands(decision.vm_id), k.status)
-                worker = record.worker_record(decision, at)
-                arguments = (join.bot_id, join.attempt, join.worker_id, worker, codec.encode(join), record.iso(at))
-                tail = (keep, _VM_LIFE_S)
-                return "assign", keys, (*arguments, *tail, *_flat(record.assigned(decision, at)))
+                return self._accept(step, None, None, at)
+            case Assign(join=join, vm_id=vm_id):
+                keys = (k.bot(join.bot_id), k.workers(vm_id), k.commands(vm_id), k.status)
+                arguments = (join.bot_id, join.attempt, *_order(step, at), record.iso(at), keep, _VM_LIFE_S)
+                return "assign", keys, (*arguments, *_flat(record.assigned(step, at)))
             case Move():
-                return self._move(decision.bot_id, decision.attempt, decision.at, record.moved(decision))
+                return self._move(step.bot_id, step.attempt, step.at, record.moved(step))
             case Enqueue():
-                return self._move(decision.bot_id, decision.attempt, at, record.enqueued(decision))
+                return self._move(step.bot_id, step.attempt, at, record.enqueued(step))
             case NoteVitals():
-                return "note", (k.bot(decision.bot_id),), (decision.attempt, *_flat(record.vitals(decision)))
+                return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(record.vitals(step)))
             case Revoke():
-                return "revoke", (k.bot(decision.bot_id),), (decision.attempt,)
+                return "revoke", (k.bot(step.bot_id),), (step.attempt,)
             case End():
-                keys = (k.bot(decision.bot_id), k.status, k.live, k.ended)
-                stopped = decision.at or at
-                arguments = (decision.bot_id, record.iso(stopped), keep, stopped, bot_s)
-                return "end", keys, (*arguments, *_flat(record.ended(decision, at)))
+                keys = (k.bot(step.bot_id), k.status, k.live, k.ended)
+                stopped = step.at or at
+                arguments = (step.bot_id, record.iso(stopped), keep, stopped, bot_s)
+                return "end", keys, (*arguments, *_flat(record.ended(step, at)))
             case _:
-                return self._vm_call(decision, at)
+                return self._vm_call(step, at)
+
+    def _accept(self, accept: Accept, assign: Assign | None, warm: Warm | None, at: float) -> _Call:
+        k, job = self._keys, accept.job
+        keys = [k.bot(accept.bot_id), k.taken, k.live, k.status]
+        fields, orders = record.accepted(accept), [order for order in (assign, warm) if order]
+        limits = (self._retention.stream_entries, int(self._retention.bot_s), int(bool(job.deduplication_key)))
+        start = (accept.bot_id, job.payload, accept.at, fields["created_at"], fields["state"], fields["status"])
+        arguments: tuple[Any, ...] = (*start, *limits, len(orders))
+        if assign:
+            keys += k.workers(assign.vm_id), k.commands(assign.vm_id)
+            fields |= record.assigned(assign, at)
+            arguments += (fields["assigned_at"], fields["status"], assign.vm_id, _VM_LIFE_S)
+            arguments += tuple(part for order in orders for part in _order(order, at))
+        if job.deduplication_key:
+            keys.append(k.deduplication(job.deduplication_key))
+        return "accept", tuple(keys), (*arguments, *_flat(record.filled_in(fields)))
 
     def _vm_call(
         self,
         decision: Ask | Warm | Retire | KeepWorker | ForgetWorker | KeepVm | ForgetVm,
         at: float,
-    ) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
+    ) -> _Call:
         k, vm_id = self._keys, decision.vm_id
         order_keys = (k.workers(vm_id), k.commands(vm_id))
         match decision:
@@ -149,10 +189,7 @@ class Ledger:
                 mark = int(reason is not Reason.SUPERSEDED)
                 return "ask", (k.bot(bot_id), k.commands(vm_id)), (attempt, message, _VM_LIFE_S, mark)
             case Warm() | Retire():
-                kind = messages.Warm if isinstance(decision, Warm) else messages.Retire
-                message = codec.encode(kind(decision.worker_id))
-                worker = record.worker_record(decision, at)
-                return "order", order_keys, (decision.worker_id, worker, message, _VM_LIFE_S)
+                return "order", order_keys, (*_order(decision, at), _VM_LIFE_S)
             case KeepWorker():
                 worker = record.worker_record(decision, at)
                 return "order", order_keys, (decision.worker_id, worker, "", _VM_LIFE_S)
@@ -173,24 +210,40 @@ class Ledger:
             case _:  # ForgetVm
                 return "forget_vm", (k.vm(vm_id), k.workers(vm_id), k.commands(vm_id), k.vms), (vm_id,)
 
-    def _move(
-        self, bot_id: str, attempt: int, at: float, fields: record.Fields
-    ) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
+    def _move(self, bot_id: str, attempt: int, at: float, fields: record.Fields) -> _Call:
         keys = (self._keys.bot(bot_id), self._keys.status)
         return "move", keys, (bot_id, attempt, record.iso(at), self._retention.stream_entries, *_flat(fields))
 
 
+def _steps(decisions: Sequence[Decision]) -> Iterator[Decision | _Dispatch]:
+    """What is done in one script each, in the order of `decisions`."""
+    start = 0
+    while start < len(decisions):
+        match decisions[start : start + 3]:
+            case [Accept() as accept, Assign() as assign, *after] if _is_first_of(accept, assign):
+                warm = next((one for one in after if isinstance(one, Warm) and one.vm_id == assign.vm_id), None)
+                yield _Dispatch(accept, assign, warm)
+                start += 3 if warm else 2
+            case _:
+                yield decisions[start]
+                start += 1
+
+
+def _is_first_of(accept: Accept, assign: Assign) -> bool:
+    return (assign.join.bot_id, assign.join.attempt, accept.state) == (accept.bot_id, 1, BotState.QUEUED)
+
+
+def _order(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, bytes]:
+    """A worker, its new record, and what its agent is told of it."""
+    match decision:
+        case Assign(join=message):
+            pass
+        case Warm(worker_id=worker_id):
+            message = messages.Warm(worker_id)
+        case _:  # Retire
+            message = messages.Retire(decision.worker_id)
+    return message.worker_id, record.worker_record(decision, at), codec.encode(message)
+
+
 def _flat(fields: record.Fields) -> list[str | int]:
     return [part for pair in fields.items() for part in pair]
-
-
-async def _execute(pipeline: Any) -> list[Any]:
-    answers: list[Any] = await pipeline.execute(raise_on_error=False)
-    for answer in answers:
-        if isinstance(answer, NoScriptError):
-            raise DisagreementError("Redis restarted and lost its scripts") from answer
-        if isinstance(answer, ResponseError) and str(answer).startswith("STALE_EPOCH"):
-            raise StaleEpochError("another manager leads") from answer
-        if isinstance(answer, Exception):
-            raise answer
-    return answers

@@ -26,6 +26,26 @@ _CLEARED_WITH_ATTEMPT: Final = (
     "assigned_at", "joining_at", "waiting_room_at", "first_request_at", "claimed", "claimed_at", "screen", "rule",
 )  # fmt: skip
 
+BLANK: Final[Fields] = {
+    **dict.fromkeys(
+        (
+            "user_id", "calendar_event_id", "status_reason", "reason_detail", "attribution", "join_at", "assigned_at",
+            "first_request_at", "joining_at", "waiting_room_at", "inmeeting_at", "leaving_at", "stopped_at", "vm_id",
+            "worker_id", "deduplication_key", "on_worker_lost",
+        ),
+        "",
+    ),
+    **dict.fromkeys(
+        (
+            "attempt", "priority", "participants", "audio_packets_received", "transcript_webhook_received",
+            "audio_webhook_received", "leave_requested", "failed_attempts",
+        ),
+        0,
+    ),
+    "automatic_leave": "{}",
+}  # fmt: skip
+"""What a record holds that says nothing yet. Redis knows it by heart (scripts.py), so only what differs is sent."""
+
 
 def iso(at: float) -> str:
     """Epoch seconds as ISO 8601 in UTC with microseconds; of fixed length, so that text order is time order."""
@@ -88,6 +108,11 @@ def assigned(decision: Assign, at: float) -> Fields:
         "worker_id": decision.join.worker_id,
         "assigned_at": iso(at),
     }
+
+
+def filled_in(fields: Fields) -> Fields:
+    """Those of `fields` that are not BLANK."""
+    return {name: value for name, value in fields.items() if BLANK.get(name) != value}
 
 
 def moved(decision: Move) -> Fields:

@@ -6,6 +6,8 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from poolmgr.store import record
+
 _FOLDER: Final = resources.files("poolmgr.store") / "lua"
 _UNFENCED: Final = frozenset({"lead", "put_back", "resign", "take"})
 _NAMES: Final = (
@@ -16,7 +18,14 @@ _NAMES: Final = (
 
 def _source(name: str) -> bytes:
     body = (_FOLDER / f"{name}.lua").read_bytes()
+    if name == "accept":
+        body = _blank_record() + body
     return body if name in _UNFENCED else (_FOLDER / "_fence.lua").read_bytes() + body
+
+
+def _blank_record() -> bytes:
+    values = ", ".join(f"'{part}'" for pair in record.BLANK.items() for part in pair)
+    return f"local BLANK = {{{values}}}\n".encode()
 
 
 SOURCES: Final[dict[str, bytes]] = {name: _source(name) for name in _NAMES}

@@ -1,5 +1,6 @@
 """Each script against a real Redis: what is true afterwards, what a stale or second call changes, who is refused."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from poolmgr.core.job import Job
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import DisagreementError, Ledger, Rejected, StaleEpochError
+from poolmgr.store.record import accepted as record_of
 from poolmgr.store.record import epoch, iso
 from tests.store.conftest import NOW
 from wire import codec, messages
@@ -102,6 +104,56 @@ async def test_an_assignment_changes_bot_worker_and_commands_together(redis: Any
     assert b'"state":"busy"' in await redis.hget(keys.workers("vm1"), "w1")
     assert await orders(redis, keys) == [assign().join]
     assert 0 < await redis.ttl(keys.commands("vm1")) <= 86400
+
+
+KEYED = replace(JOB, deduplication_key="k", priority=3, calendar_event_id="c", join_at=NOW - 60)
+GROUPS: list[list[Decision]] = [
+    [accept()],
+    [accept(state=BotState.SCHEDULED)],
+    [accept(), assign()],
+    [accept(), assign(), Warm("vm1", "w2", NOW, Why.BELOW_MIN_IDLE)],
+    [accept(), assign(), Warm("vm2", "w2", NOW, Why.BELOW_MIN_IDLE)],
+    [accept(job=KEYED), assign(), Warm("vm1", "w2", NOW, Why.BELOW_MIN_IDLE)],
+    [accept(job=KEYED), Warm("vm1", "w2", NOW, Why.JOBS_WAIT), assign()],
+    [accept(), accept("b2"), assign("b2"), assign(worker_id="w2"), Warm("vm1", "w3", NOW, Why.JOBS_WAIT)],
+]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: "-".join(type(one).__name__ for one in group))
+async def test_decisions_carried_out_together_leave_what_they_leave_one_by_one(
+    redis: Any, keys: Keys, ledger: Ledger, group: list[Decision]
+) -> None:
+    taken = [b"another", JOB.payload, JOB.payload]
+    await redis.lpush(keys.taken, *taken)
+    for decision in group:
+        await ledger.apply([decision], NOW)
+    one_by_one = await content(redis, keys)
+    await redis.delete(*one_by_one)
+    await redis.set(keys.epoch, 1, ex=60)
+    await redis.lpush(keys.taken, *taken)
+    await ledger.apply(group, NOW)
+    assert await content(redis, keys) == one_by_one
+
+
+@pytest.mark.parametrize("group", GROUPS[2:4], ids=lambda group: "-".join(type(one).__name__ for one in group))
+async def test_a_job_that_finds_a_worker_at_once_is_refused_as_a_whole(
+    redis: Any, keys: Keys, ledger: Ledger, group: list[Decision]
+) -> None:
+    await ledger.apply(group, NOW)
+    before = await dump(redis, keys)
+    with pytest.raises(DisagreementError):
+        await ledger.apply(group, NOW + 1)
+    assert await dump(redis, keys) == before
+    await redis.incr(keys.epoch)
+    before = await dump(redis, keys)
+    with pytest.raises(StaleEpochError):
+        await ledger.apply([accept("b2"), assign("b2", worker_id="w8")], NOW)
+    assert await dump(redis, keys) == before
+
+
+async def test_a_record_that_says_little_is_whole_all_the_same(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await ledger.apply([accept()], NOW)
+    assert await bot(redis, keys) == {name: str(value) for name, value in record_of(accept()).items()}
 
 
 @pytest.mark.parametrize("wrong", [assign(attempt=2), assign(bot_id="nobody")])
@@ -351,3 +403,22 @@ async def test_ids_and_keys_in_use_are_known(redis: Any, keys: Keys, ledger: Led
 
 async def dump(redis: Any, keys: Keys) -> dict[bytes, Any]:
     return {key: await redis.dump(key) async for key in redis.scan_iter(match=f"{keys.prefix}:*")}
+
+
+async def content(redis: Any, keys: Keys) -> dict[bytes, Any]:
+    """All that can be read, but for the ids of stream entries; and which keys have an end."""
+    found: dict[bytes, Any] = {}
+    async for key in redis.scan_iter(match=f"{keys.prefix}:*"):
+        read: dict[bytes, Callable[[bytes], Awaitable[Any]]] = {
+            b"hash": redis.hgetall,
+            b"string": redis.get,
+            b"list": lambda key: redis.lrange(key, 0, -1),
+            b"zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
+            b"stream": lambda key: redis.xrange(key),
+        }
+        kind = await redis.type(key)
+        value = await read[kind](key)
+        if kind == b"stream":
+            value = [fields for _, fields in value]
+        found[key] = (value, await redis.ttl(key) > 0)
+    return found
