@@ -23,7 +23,7 @@ from bench import report
 from bench.page import PageError
 from bench.progress import Progress
 from bench.report import Machine, Measurement, Run
-from bench.rows import ROWS
+from bench.rows import ROWS, chosen
 from bench.stage import ROOT, StageError, chromium
 from worker.browser import BrowserError
 
@@ -42,7 +42,8 @@ _CANNOT: Final = (StageError, PageError, PlaywrightError, BrowserError, redis.Re
     epilog="Rows: " + "; ".join(f"{name} ({row.about})" for name, row in ROWS.items()) + ".",
 )
 @click.argument("rows", nargs=-1, type=click.Choice(list(ROWS)), metavar="[ROW]...")
-@click.option("--quick", is_flag=True, help="Fewer samples: a first impression in two minutes.")
+@click.option("--quick", is_flag=True, help="Fewer samples: a first impression in three minutes.")
+@click.option("--long", is_flag=True, help="Also what takes more than ten minutes: warm_join_idle.")
 @click.option(
     "--json",
     "file",
@@ -50,16 +51,16 @@ _CANNOT: Final = (StageError, PageError, PlaywrightError, BrowserError, redis.Re
     help="Where the results are kept. Without it a full run goes to bench/results/latest.json, and no other anywhere.",
 )
 @click.option("--write-docs", is_flag=True, help="Measure nothing: write docs/performance.md from the kept results.")
-def main(rows: tuple[str, ...], quick: bool, file: Path | None, write_docs: bool) -> None:
+def main(rows: tuple[str, ...], quick: bool, long: bool, file: Path | None, write_docs: bool) -> None:
     """Measure the budgets, each beside a peer or a bare floor in the same run, taking turns with it.
 
-    All rows without an argument, in under eight minutes. Nothing else should run on the machine. Exit code 0 when all
-    rows were measured, whether or not their budgets were kept; 1 when one could not be.
+    All rows without an argument, but for the long ones, in under eight minutes. Nothing else should run on the
+    machine. Exit code 0 when all rows were measured, whether or not their budgets were kept; 1 when one could not be.
     """
     if write_docs:
         _write_docs(file or LATEST)
         return
-    names = rows or tuple(ROWS)
+    names = chosen(rows, long=long)
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH
@@ -72,7 +73,7 @@ def main(rows: tuple[str, ...], quick: bool, file: Path | None, write_docs: bool
     report.print_table(run, console)
     for line in run.missed:
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    file = file or (LATEST if set(names) == set(ROWS) and not quick else None)
+    file = file or (LATEST if set(names) >= set(chosen((), long=False)) and not quick else None)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(report.to_json(run))

@@ -1,7 +1,8 @@
-"""The floor of a dispatch: LPUSH -> BLMOVE -> XADD -> XREAD in two processes, one job at a time, no state, no checks.
+"""The floors: what the same messages cost where nobody keeps a state or checks anything.
 
-python -m bench.relay relay REDIS_URL
-python -m bench.relay reader REDIS_URL ARRIVALS_FILE
+python -m bench.relay relay REDIS_URL                   LPUSH -> BLMOVE -> XADD, one job at a time
+python -m bench.relay reader REDIS_URL ARRIVALS_FILE    -> XREAD, in another process
+python -m bench.relay listener REDIS_URL STREAM         the agents' events, decoded and acknowledged
 """
 
 import sys
@@ -9,14 +10,16 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.stage import note_arrivals
+from bench.arrivals import note_arrivals
 from poolmgr.store.inbox import entries_of
 from runtime.redis import connect
+from wire import codec
 from wire.settings import RedisSettings
 
 IN: Final = "bench:relay:in"
 _TAKEN: Final = "bench:relay:taken"
 _OUT: Final = "bench:relay:out"
+_GROUP: Final = "bench"
 
 
 async def _relay(url: str) -> None:
@@ -35,5 +38,15 @@ async def _read(url: str, arrivals: str) -> None:
             after = entries[-1].entry_id
 
 
+async def _listen(url: str, stream: str) -> None:
+    redis: Any = connect(RedisSettings(url=url))
+    await redis.xgroup_create(stream, _GROUP, id="$")
+    while True:
+        if entries := entries_of(await redis.xreadgroup(_GROUP, "one", {stream: ">"}, count=500, block=1000)):
+            for entry in entries:
+                codec.decode_event(entry.fields[codec.FIELD.encode()])
+            await redis.xack(stream, _GROUP, *(entry.entry_id for entry in entries))
+
+
 if __name__ == "__main__":
-    uvloop.run({"relay": _relay, "reader": _read}[sys.argv[1]](*sys.argv[2:]))
+    uvloop.run({"relay": _relay, "reader": _read, "listener": _listen}[sys.argv[1]](*sys.argv[2:]))

@@ -11,7 +11,11 @@ from bench.sample import Summary
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """One limit and what was measured. `limit` None: there is none, the value is told for its own sake."""
+    """One limit and what was measured. `limit` None: there is none, the value is told for its own sake.
+
+    `used`: how much of the budget is used up, so that above 1 it is missed: measured / limit, or the inverse of that
+    where the limit is the least. It follows from the others and stands here so that the kept results hold it.
+    """
 
     what: str
     unit: str
@@ -19,6 +23,12 @@ class Budget(msgspec.Struct, frozen=True):
     limit: float | None = None
     at_least: bool = False
     judged: bool = True
+    used: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit:
+            used = self.measured / self.limit
+            msgspec.structs.force_setattr(self, "used", (1 / used if used else None) if self.at_least else used)
 
     @property
     def kept(self) -> bool | None:
@@ -136,7 +146,11 @@ def _coloured(budget: Budget) -> str:
 
 
 def _with_value(budget: Budget) -> str:
-    return f"{budget.rule}: {number(budget.measured)}"
+    return f"{budget.rule}: {number(budget.measured)}{_used(budget, before=', used ')}"
+
+
+def _used(budget: Budget, *, before: str = "") -> str:
+    return f"{before}{budget.used:.2f}" if budget.used is not None else ""
 
 
 _INTRODUCTION: Final = """\
@@ -146,8 +160,9 @@ Written by `./dev bench --write-docs` from `bench/results/latest.json`; change t
 
 Every number stands beside something that was measured in the same run, taking turns with it, because the speed of a
 machine drifts. The ratio is the median over the rounds of (ours / the first line beside it); percentiles are over all
-samples, nearest rank; one round before the first is not counted. Measure again with `./dev bench`; `--quick` gives a
-first impression in two minutes.
+samples, nearest rank; one round before the first is not counted. `used` is the share of a budget that is used up:
+above 1 it is missed. Measure again with `./dev bench`; `--quick` gives a first impression in three minutes, `--long`
+adds what takes more than ten.
 """
 
 
@@ -163,11 +178,18 @@ def to_markdown(run: Run) -> str:
     ]
     parts = [_INTRODUCTION, _table(("run", ""), facts)]
     budgets = [
-        (one.row, one.what, budget.rule, f"{number(budget.measured)} {budget.unit}".rstrip(), budget.verdict)
+        (
+            one.row,
+            one.what,
+            budget.rule,
+            f"{number(budget.measured)} {budget.unit}".rstrip(),
+            _used(budget),
+            budget.verdict,
+        )
         for one in run.measurements
         for budget in one.budgets
     ]
-    parts += ["## Budgets\n", _table(("row", "what", "budget", "measured", "verdict"), budgets)]
+    parts += ["## Budgets\n", _table(("row", "what", "budget", "measured", "used", "verdict"), budgets)]
     parts += [_chapter(one) for one in run.measurements]
     return "\n".join(parts)
 

@@ -1,6 +1,10 @@
-"""Agents without browsers, many in one process: they speak the real protocol, and every order succeeds.
+"""Agents without browsers, many in one process: they speak the real protocol with the agent's own scripts, and every
+order succeeds.
 
-    python -m bench.simulate REDIS_URL VMS VMS_A_CONNECTION WARM_AFTER_S STAY_S ARRIVALS_FILE
+    python -m bench.simulate REDIS_URL VMS VMS_A_CONNECTION WARM_AFTER_S STAY_S ARRIVALS_FILE [BEATS_AT_ONCE]
+
+Heartbeats are spread over their interval; BEATS_AT_ONCE VMs send theirs in the same moment, which is cheaper to
+simulate than one after the other.
 
 A worker is warm WARM_AFTER_S after the order; a bot stays STAY_S in its meeting, then its worker is spent. That a Join
 was read is written down, by the last word of its link, before anything else is done about it.
@@ -11,24 +15,28 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-from bench.stage import note_arrivals
+import worker
+from bench.arrivals import note_arrivals
+from poolmgr.store.roundtrip import ask
 from runtime.redis import connect
 from wire import codec
 from wire.keys import WireKeys
 from wire.messages import BotEnded, Event, Heartbeat, Join, Retire, Warm, WorkerGone, WorkerReport, WorkerWarm
 from wire.settings import RedisSettings
 from wire.vocabulary import GoneCause, Reason, WorkerState
+from worker import link
 
 _HEARTBEAT_S: Final = 2.0
-_SLICES: Final = 40  # heartbeats are spread over the interval, as those of many hosts are
 _MOST_AT_ONCE: Final = 500
 _FIELD: Final = codec.FIELD.encode()
 _ROOM: Final = 100
-_ALIVE_S: Final = 15
+_LUA: Final = Path(worker.__file__).parent / "lua"
 
 
 class SimulatedVm:
@@ -36,6 +44,17 @@ class SimulatedVm:
         self.vm_id = vm_id
         self.session = uuid.uuid4().hex
         self.workers: dict[str, WorkerReport] = {}
+        self.outbox: list[Event] = []
+        self._written = 0
+
+    def take_news(self) -> list[int | bytes]:
+        """What is to be written now, as the script takes it: number and message, again and again."""
+        parts: list[int | bytes] = []
+        for event in self.outbox:
+            self._written += not isinstance(event, Heartbeat)
+            parts += (0 if isinstance(event, Heartbeat) else self._written, codec.encode(event))
+        self.outbox.clear()
+        return parts
 
     def heartbeat(self) -> Heartbeat:
         return Heartbeat(self.vm_id, self.session, time.time(), self.workers, _ROOM)
@@ -52,35 +71,42 @@ class Agents:
         self._warm_after_s = warm_after_s
         self._stay_s = stay_s
         self._note = note
-        self._outbox: list[Event] = []
+        self._talkative: dict[str, SimulatedVm] = {}
         self._news = asyncio.Event()
+        self._scripts: dict[str, str] = {}
 
-    async def run(self, vms_a_connection: int) -> None:
+    async def run(self, vms_a_connection: int, beats_at_once: int) -> None:
+        for name in ("write", "claim"):
+            self._scripts[name] = await self._redis.script_load((_LUA / f"{name}.lua").read_bytes())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._write(), name="events")
-            group.create_task(self._beat(), name="heartbeats")
+            group.create_task(self._beat(beats_at_once), name="heartbeats")
             for start in range(0, len(self._vms), vms_a_connection):
                 some = self._vms[start : start + vms_a_connection]
                 group.create_task(self._obey(some), name=f"commands from {some[0].vm_id} on")
 
-    async def _beat(self) -> None:
+    async def _beat(self, at_once: int) -> None:
+        due, pause_s = time.monotonic(), _HEARTBEAT_S * at_once / len(self._vms)
         while True:
-            for number in range(_SLICES):
-                for vm in self._vms[number::_SLICES]:
-                    self._send(vm.heartbeat())
-                await asyncio.sleep(_HEARTBEAT_S / _SLICES)
+            for start in range(0, len(self._vms), at_once):
+                for vm in self._vms[start : start + at_once]:
+                    self._send(vm, vm.heartbeat())
+                due += pause_s
+                await asyncio.sleep(due - time.monotonic())
 
     async def _write(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
-            batch, self._outbox = self._outbox, []
-            pipeline = self._redis.pipeline(transaction=False)
-            for event in batch:
-                pipeline.xadd(self._keys.events, {codec.FIELD: codec.encode(event)})
-                if isinstance(event, Heartbeat):
-                    pipeline.set(self._keys.alive(event.vm_id), "{}", ex=_ALIVE_S)
-            await pipeline.execute()
+            talkative, self._talkative = self._talkative, {}
+            await self._do([self._writing(vm) for vm in talkative.values()])
+
+    def _writing(self, vm: SimulatedVm) -> tuple[Any, ...]:
+        k, vm_id, session = self._keys, vm.vm_id, vm.session
+        keys = (k.events, k.written(vm_id), k.alive(vm_id), k.commands(vm_id))
+        presence = b'{"session":"%s","host":"bench","state_dir":""}' % session.encode()
+        lives = (link.ALIVE_S, link.COMMANDS_LIVE_S, link.WRITTEN_LIVES_S, link.HEARTBEATS_UNREAD)
+        return ("EVALSHA", self._scripts["write"], len(keys), *keys, session, presence, *lives, *vm.take_news())
 
     async def _obey(self, vms: Sequence[SimulatedVm]) -> None:
         by_key = {self._keys.commands(vm.vm_id).encode(): vm for vm in vms}
@@ -95,12 +121,20 @@ class Agents:
                 self._note(joins)
             for vm, command in commands:
                 self._carry_out(vm, command)
-            if streams:
-                pipeline = self._redis.pipeline(transaction=False)
-                for key, entries in streams:
-                    after[key] = entries[-1][0]
-                    pipeline.xdel(key, *(entry_id for entry_id, _ in entries))
-                await pipeline.execute()
+            done = [self._claiming(command) for _, command in commands if isinstance(command, Join)]
+            for key, entries in streams:
+                after[key] = entries[-1][0]
+                done.append(("XDEL", key, *(entry_id for entry_id, _ in entries)))
+            await self._do(done)
+
+    async def _do(self, commands: list[tuple[Any, ...]]) -> None:
+        for answer in await ask(self._redis, commands) if commands else ():
+            if isinstance(answer, Exception):
+                raise answer
+
+    def _claiming(self, join: Join) -> tuple[Any, ...]:
+        now = datetime.now(UTC).isoformat()
+        return ("EVALSHA", self._scripts["claim"], 1, self._keys.bot(join.bot_id), join.attempt, join.worker_id, now)
 
     def _carry_out(self, vm: SimulatedVm, command: object) -> None:
         match command:
@@ -123,19 +157,20 @@ class Agents:
 
     def _be_warm(self, vm: SimulatedVm, worker_id: str) -> None:
         vm.workers[worker_id] = WorkerReport(WorkerState.IDLE)
-        self._send(WorkerWarm(vm.vm_id, worker_id, time.time(), self._warm_after_s))
+        self._send(vm, WorkerWarm(vm.vm_id, worker_id, time.time(), self._warm_after_s))
 
     def _be_spent(self, vm: SimulatedVm, join: Join) -> None:
         ended = (vm.vm_id, join.worker_id, join.bot_id, join.attempt, time.time(), Reason.MEETING_ENDED)
-        self._send(BotEnded(*ended))
+        self._send(vm, BotEnded(*ended))
         self._gone(vm, join.worker_id, GoneCause.SPENT)
 
     def _gone(self, vm: SimulatedVm, worker_id: str, cause: GoneCause) -> None:
         vm.workers.pop(worker_id, None)
-        self._send(WorkerGone(vm.vm_id, worker_id, time.time(), cause))
+        self._send(vm, WorkerGone(vm.vm_id, worker_id, time.time(), cause))
 
-    def _send(self, event: Event) -> None:
-        self._outbox.append(event)
+    def _send(self, vm: SimulatedVm, event: Event) -> None:
+        vm.outbox.append(event)
+        self._talkative[vm.vm_id] = vm
         self._news.set()
 
 
@@ -143,9 +178,11 @@ def _meeting(join: Join) -> str:
     return join.meeting_url.rpartition("/")[2]
 
 
-async def _main(url: str, vms: str, vms_a_connection: str, warm_after_s: str, stay_s: str, arrivals: str) -> None:
+async def _main(
+    url: str, vms: str, vms_a_connection: str, warm_after_s: str, stay_s: str, arrivals: str, beats_at_once: str = "25"
+) -> None:
     agents = Agents(url, int(vms), float(warm_after_s), float(stay_s), note_arrivals(arrivals))
-    await agents.run(int(vms_a_connection))
+    await agents.run(int(vms_a_connection), int(beats_at_once))
 
 
 if __name__ == "__main__":

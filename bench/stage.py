@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 import aiohttp
 import redis
@@ -26,6 +26,7 @@ from poolmgr.store.keys import Keys
 from worker import browser
 
 ROOT: Final = Path(__file__).parent.parent
+PEERS_PYTHON: Final = ROOT / ".venv-peers" / "bin" / "python"
 START_DEADLINE_S: Final = 20.0
 STOP_DEADLINE_S: Final = 30.0
 # Chromium calls nobody while it is measured.
@@ -49,7 +50,7 @@ class Stage:
 
     def __init__(self, sections: Mapping[str, Mapping[str, Any]]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="poolmgr-bench-"))
-        redis_port, self._api_port, self._metrics_port = _free_ports(3)
+        redis_port, self._api_port, self._metrics_port = free_ports(3)
         self.redis_port = redis_port
         self.redis_url = f"redis://127.0.0.1:{redis_port}/0"
         self.keys = Keys("poolmgr")
@@ -78,7 +79,7 @@ class Stage:
             listen = ("--port", str(self.redis_port), "--bind", "127.0.0.1")
             durable = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
             self.start("redis", "redis-server", *listen, "--dir", str(folder), *durable)
-            await self._port_opens("redis", self.redis_port)
+            await self.port_opens("redis", self.redis_port)
         except BaseException:
             self.destroy()
             raise
@@ -98,19 +99,30 @@ class Stage:
 
     async def start_manager(self) -> None:
         self.start("manager", sys.executable, "-m", "poolmgr", "serve", "--config", str(self._config))
-        await self._port_opens("manager", self._api_port)
+        await self.port_opens("manager", self._api_port)
 
     async def start_agent(self) -> None:
         """The real one, with real browsers."""
         self.start("agent", sys.executable, "-m", "worker", "run", "--config", str(self._config))
 
-    def start(self, name: str, *command: str) -> int:
-        """Start a process in a session of its own (Ctrl-C is for the benchmark, which then ends its parts). Its id."""
+    def start(self, name: str, *command: str, listens: bool = False) -> int:
+        """Start a process in a session of its own (Ctrl-C is for the benchmark, which then ends its parts). Its id.
+
+        `listens`: it reads what `tell` says from its standard input.
+        """
+        stdin = subprocess.PIPE if listens else subprocess.DEVNULL
         with self._log(name).open("wb") as log:
             self._processes[name] = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command, cwd=ROOT, stdin=stdin, stdout=log, stderr=log, start_new_session=True
             )
         return self._processes[name].pid
+
+    def tell(self, name: str, line: str) -> None:
+        """Say one line to a part that listens. Raises: OSError when it has ended."""
+        ear = self._processes[name].stdin
+        assert ear
+        ear.write(line.encode() + b"\n")
+        ear.flush()
 
     def pid(self, name: str) -> int:
         return self._processes[name].pid
@@ -182,7 +194,9 @@ class Stage:
             if process.poll() is not None:
                 raise StageError(f"{name} ended with exit code {process.returncode}:\n{self._log_end(name)}")
 
-    async def _port_opens(self, name: str, port: int) -> None:
+    async def port_opens(self, name: str, port: int) -> None:
+        """Raises: StageError."""
+
         async def answers() -> bool:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -196,54 +210,12 @@ class Stage:
         return "\n".join(self._log(name).read_text(errors="replace").splitlines()[-8:])
 
 
-class Arrivals:
-    """The file to which a simulated part writes who arrived when; the other half is `note_arrivals`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.touch()
-        self._file: IO[str] = path.open()
-        self._at: dict[str, int] = {}
-
-    def take(self, names: list[str]) -> dict[str, int] | None:
-        """When each of `names` arrived (monotonic, ns), once all of them have."""
-        for line in self._file:
-            name, at = line.split()
-            self._at[name] = int(at)
-        if any(name not in self._at for name in names):
-            return None
-        return {name: self._at.pop(name) for name in names}
-
-    async def wait(self, stage: Stage, names: list[str], within_s: float = 30.0) -> dict[str, int]:
-        """Raises: StageError."""
-        found: dict[str, int] | None = None
-
-        async def are_there() -> bool:
-            nonlocal found
-            found = self.take(names)
-            return found is not None
-
-        await stage.until(f"{len(names)} arrivals at {self.path.name}", are_there, within_s, every_s=0.02)
-        return found or {}
-
-
-def note_arrivals(path: str) -> Callable[[list[str]], None]:
-    """For the process where things arrive: a function that writes down that all of these have arrived just now."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND)
-
-    def note(names: list[str]) -> None:
-        at = time.monotonic_ns()
-        os.write(file, "".join(f"{name} {at}\n" for name in names).encode())
-
-    return note
-
-
-def module(name: str, *arguments: object) -> tuple[str, ...]:
+def module(name: str, *arguments: object, python: str | Path = sys.executable) -> tuple[str, ...]:
     """The command that runs a module of this package."""
-    return (sys.executable, "-m", f"bench.{name}", *map(str, arguments))
+    return (str(python), "-m", f"bench.{name}", *map(str, arguments))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:

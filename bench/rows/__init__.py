@@ -1,11 +1,11 @@
 """The rows of the budgets, one file each. A row answers its measurements; one that cannot be measured says why."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from bench.progress import Progress
 from bench.report import Measurement
-from bench.rows import burst, decision, dispatch, memory, rewarm, warm_join
+from bench.rows import burst, decision, dispatch, lobby, manager, memory, rewarm, warm_join
 
 
 class Measure(Protocol):
@@ -13,15 +13,32 @@ class Measure(Protocol):
 
 
 class Row(NamedTuple):
+    """`long`: takes longer than ten minutes, so it is only measured when asked for."""
+
     measure: Measure
     about: str
+    long: bool = False
 
 
 ROWS: Final = {
-    "dispatch": Row(dispatch.measure, "LPUSH to the agent holding the command, beside a bare relay and saq"),
-    "burst": Row(burst.measure, "2,000 jobs at once over a large fleet, beside a bare relay and saq"),
+    "dispatch": Row(
+        dispatch.measure, "LPUSH to the agent holding the command, beside a bare relay, taskiq, saq and arq"
+    ),
+    "burst": Row(burst.measure, "2,000 jobs at once over a large fleet, beside a bare relay, taskiq, saq and arq"),
     "decision": Row(decision.measure, "what an event costs the pool, 10,000 VMs beside 10"),
     "warm_join": Row(warm_join.measure, "LPUSH to the meeting page and to Ask to join, beside a browser per job"),
     "memory": Row(memory.measure, "what idle workers take: memory beside driver and browser per bot, and CPU"),
+    "lobby": Row(lobby.measure, "what a worker takes while its bot waits in a lobby: memory"),
+    "manager": Row(manager.measure, "what the manager takes while 1,000 VMs send heartbeats, beside a bare reader"),
     "rewarm": Row(rewarm.measure, "a spent slot back to warm, beside a bare Chromium start"),
+    "warm_join_idle": Row(
+        warm_join.measure_idle, "LPUSH to the meeting page when the worker stood idle for ten minutes", long=True
+    ),
 }
+
+
+def chosen(names: Sequence[str], *, long: bool) -> tuple[str, ...]:
+    """The rows to measure: those that were named, else all; the long ones only by name or when they are wished."""
+    if names:
+        return (*names, *(name for name, row in ROWS.items() if long and row.long and name not in names))
+    return tuple(name for name, row in ROWS.items() if long or not row.long)

@@ -2,27 +2,23 @@
 
 import asyncio
 import os
-import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final
 
-import msgspec
-from playwright.async_api import async_playwright
+from playwright.async_api import Page, async_playwright
 
 from bench.progress import Progress
 from bench.report import Budget, Measurement
 from bench.sample import Series
 from bench.stage import Stage, StageError, launch
-from worker import processes
+from bench.usage import TICKS_A_SECOND, cpu_percent, descendants, pss_mb, tree, worker_groups
 
 _MOST_MB: Final = 200.0  # a worker; docs: the budgets
 _MOST_CPU: Final = 2.0  # percent of one core, for ten workers; docs: the budgets
 _BUDGETED_WORKERS: Final = 10
 _SETTLE_S: Final = 6.0
 _INTERVAL_S: Final = 5.0
-_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
@@ -34,24 +30,21 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         await stage.pool_is(count, within_s=120.0)
         progress.say("they settle")
         await asyncio.sleep(_SETTLE_S)
-        workers = [_tree(group) for group in _worker_groups(stage.state_dir)]
-        if len(workers) != count:
-            raise StageError(f"{count} workers were idle, but {len(workers)} browsers were found")
-        agent = _descendants(stage.pid("agent")) - {pid for tree in workers for pid in tree}
+        workers, agent = processes_of(stage, count)
         each = Series("one worker: its Chromium", "MB")
-        each.add([_pss_mb(tree) for tree in workers])
-        shared_mb = _pss_mb(agent)
+        each.add([pss_mb(one) for one in workers])
+        shared_mb = pss_mb(agent)
         cpu = Series(f"{count} workers, agent, driver", "% of a core")
-        everything = [*agent, *(pid for tree in workers for pid in tree)]
+        everything = [*agent, *(pid for one in workers for pid in one)]
         for number in range(intervals):
             progress.say(f"processor time, {number + 1} of {intervals} times {_INTERVAL_S:.0f} s")
-            cpu.add([await _cpu_percent(everything)])
+            cpu.add([await cpu_percent(everything, _INTERVAL_S)])
     share = Series("one worker with its share of agent and driver", "MB")
     share.add([mb + shared_mb / count for mb in each.samples])
     shared = Series("the agent and its driver, one for all", "MB")
     shared.add([shared_mb])
     peer = Series("a driver and a browser for every bot", "MB")
-    peer.add(await _peers_mb(count, progress))
+    peer.add(await pairs_mb(count, _SETTLE_S, progress, _nothing))
     memory, processor = each.summary(), cpu.summary()
     return [
         Measurement(
@@ -76,15 +69,19 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
                 )
             ],
             conditions=f"user and system time of agent, driver and all browsers, {intervals} times"
-            f" {_INTERVAL_S:.0f} s; a tick is {1000 / _TICKS_A_SECOND:.0f} ms.",
+            f" {_INTERVAL_S:.0f} s; a tick is {1000 / TICKS_A_SECOND:.0f} ms.",
             limited_by="heartbeats of the agent and what Chromium's processes wake up for by themselves.",
         ),
     ]
 
 
-async def _peers_mb(count: int, progress: Progress) -> list[float]:
-    """The memory of each of `count` pairs of driver and browser, as a program for one bot starts them."""
-    before = _descendants(os.getpid())
+async def pairs_mb(
+    count: int, settle_s: float, progress: Progress, use: Callable[[Page], Awaitable[object]]
+) -> list[float]:
+    """The memory of each of `count` pairs of driver and browser, as a program for one bot starts them, `settle_s` after
+    all have used their page.
+    """
+    before = descendants(os.getpid())
     pairs: list[set[int]] = []
     async with AsyncExitStack() as stack:
         for number in range(count):
@@ -92,64 +89,25 @@ async def _peers_mb(count: int, progress: Progress) -> list[float]:
             playwright = await stack.enter_async_context(async_playwright())
             browser = await launch(playwright)
             stack.push_async_callback(browser.close)
-            await browser.new_page()
-            now = _descendants(os.getpid())
+            await use(await browser.new_page())
+            now = descendants(os.getpid())
             pairs.append(now - before)
             before = now
         progress.say("they settle")
-        await asyncio.sleep(_SETTLE_S)
+        await asyncio.sleep(settle_s)
         # What a pair started later on is its driver's descendant, too.
-        return [_pss_mb({pid for one in pair for pid in (one, *_descendants(one))}) for pair in pairs]
+        return [pss_mb({pid for one in pair for pid in (one, *descendants(one))}) for pair in pairs]
 
 
-class _Marker(msgspec.Struct):
-    pgid: int
+def processes_of(stage: Stage, count: int) -> tuple[list[set[int]], set[int]]:
+    """The processes of each worker, and those of the agent and its driver. Raises: StageError when there are not
+    `count` workers.
+    """
+    workers = [tree(group) for group in worker_groups(stage.state_dir)]
+    if len(workers) != count:
+        raise StageError(f"there should be {count} workers, but {len(workers)} browsers were found")
+    return workers, descendants(stage.pid("agent")) - {pid for one in workers for pid in one}
 
 
-def _worker_groups(state_dir: Path) -> list[int]:
-    files = sorted(state_dir.glob("workers/*/worker.json"))
-    return [msgspec.json.decode(file.read_bytes(), type=_Marker).pgid for file in files]
-
-
-def _tree(group: int) -> set[int]:
-    return {process.pid for process in processes.scan() if process.group == group} | _descendants(group)
-
-
-def _descendants(root: int) -> set[int]:
-    """The process and all below it."""
-    children: dict[int, list[int]] = {}
-    for process in processes.scan():
-        children.setdefault(process.parent, []).append(process.pid)
-    found, left = set[int](), [root]
-    while left:
-        pid = left.pop()
-        found.add(pid)
-        left += children.get(pid, [])
-    return found
-
-
-def _pss_mb(pids: Iterable[int]) -> float:
-    return sum(_pss_kb(pid) for pid in pids) / 1024
-
-
-def _pss_kb(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-
-
-async def _cpu_percent(pids: Iterable[int]) -> float:
-    began, before = time.monotonic(), _ticks(pids)
-    await asyncio.sleep(_INTERVAL_S)
-    return 100 * (_ticks(pids) - before) / _TICKS_A_SECOND / (time.monotonic() - began)
-
-
-def _ticks(pids: Iterable[int]) -> int:
-    """User and system time, fields 14 and 15 of /proc/PID/stat: proc(5)."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total
+async def _nothing(_page: Page) -> None:
+    pass

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import AsyncExitStack
 from typing import Final, Self
 
 from playwright.async_api import Browser, Page, Playwright, async_playwright
@@ -16,6 +17,9 @@ from poolmgr.core.events import LeaveRequested
 from poolmgr.store.views import Views
 
 _ASKED_P50_MS, _ASKED_P99_MS, _JOINED_P50_MS = 30.0, 60.0, 200.0  # docs: the budgets
+_IDLE_P50_MS: Final = 60.0  # docs: the budgets
+_IDLE_S: Final = 600.0
+_SAY_EVERY_S: Final = 15.0
 _MIN_IDLE: Final = 2
 _SETTLE_S: Final = 0.3
 _PEERS_EVERY: Final = 3
@@ -37,6 +41,7 @@ class _Pair:
 
 
 async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
+    """Workers that have just become warm."""
     rounds = 3 if quick else 36
     async with MeetingPage() as page, async_playwright() as playwright, _WarmPages(playwright) as warm_pages:
         sections = {
@@ -51,6 +56,55 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             race = _Race(stage, page, playwright, warm_pages)
             await take_turns(rounds, race.contenders(), progress.say)
     return race.measurements(rounds)
+
+
+async def measure_idle(progress: Progress, *, quick: bool) -> list[Measurement]:
+    """Workers that have stood idle for ten minutes, all at once: one wait is good for several jobs."""
+    count = 4 if quick else 8
+    ours, floor = Series("LPUSH to a worker of the pool", "ms"), Series("goto on a warm page alone", "ms")
+    async with MeetingPage() as page, async_playwright() as playwright, AsyncExitStack() as browsers:
+        # As many slots as workers: while the bots stay where they are, no fresh worker comes to be taken first.
+        sections = {"pool": {"min_idle": count, "max_workers": count}, "meetings": {"room_hosts": [page.host]}}
+        async with Stage(sections) as stage:
+            await stage.start_manager()
+            await stage.start_agent()
+            pages: list[Page] = []
+            for number in range(count):
+                progress.say(f"a bare browser, {number + 1} of {count}, warms up; so do {count} workers")
+                browser = await launch(playwright)
+                browsers.push_async_callback(browser.close)
+                pages.append(await browser.new_page())
+            await stage.pool_is(count)
+            idle_from = time.monotonic()
+            while (left_s := idle_from + _IDLE_S - time.monotonic()) > 0:
+                progress.say(f"all stand idle, for {left_s:.0f} s more")
+                await asyncio.sleep(min(left_s, _SAY_EVERY_S))
+                stage.check()
+            for bare in pages:
+                await asyncio.sleep(_SETTLE_S)
+                name = _new_name()
+                began = _push(stage, page.link(name))
+                ours.add([(await page.asked(name) - began) / 1e6])
+                await asyncio.sleep(_SETTLE_S)
+                name, began = _new_name(), time.monotonic_ns()
+                await bare.goto(page.link(name), wait_until="domcontentloaded")
+                floor.add([(await page.asked(name) - began) / 1e6])
+    asked = ours.summary()
+    return [
+        Measurement(
+            "warm_join_idle",
+            "LPUSH to the first request for the meeting page, after 10 minutes of idleness",
+            asked,
+            [floor.summary()],
+            ratio(ours, floor),
+            [Budget("p50", "ms", asked.p50, _IDLE_P50_MS), Budget("the first of them", "ms", ours.rounds[0][0])],
+            conditions=f"{count} workers and {count} bare browsers, each with a page, stand idle for"
+            f" {_IDLE_S / 60:.0f} minutes together; then jobs and bare navigations take turns, each with a browser of"
+            " its own. The first of them finds the browser's files as cold as they have become; what it reads is warm"
+            " for the next.",
+            limited_by="as with a fresh worker, and whatever the system has evicted meanwhile.",
+        )
+    ]
 
 
 class _WarmPages:
@@ -107,9 +161,7 @@ class _Race:
         await asyncio.sleep(_SETTLE_S)
         name = _new_name()
         link = self._page.link(name)
-        job = json.dumps({"meeting_link": link, "bot_name": _BOT_NAME})
-        began = time.monotonic_ns()
-        self._stage.client.lpush(self._stage.keys.jobs, job)
+        began = _push(self._stage, link)
         times = await self._times(name, began)
         [bot_id] = [
             bot["bot_id"] for bot in await self._views.bots(most=10, live_only=True) if bot["meeting_url"] == link
@@ -186,3 +238,11 @@ class _Race:
 
 def _new_name() -> str:
     return f"join-{time.monotonic_ns()}"
+
+
+def _push(stage: Stage, link: str) -> int:
+    """Hand in a job. When (monotonic, ns)."""
+    job = json.dumps({"meeting_link": link, "bot_name": _BOT_NAME})
+    began = time.monotonic_ns()
+    stage.client.lpush(stage.keys.jobs, job)
+    return began

@@ -44,11 +44,21 @@ def test_a_budget_may_be_a_least_value_or_none_at_all() -> None:
     assert Budget("p50", "%", 3.0, 2.0, judged=False).verdict == "not judged"
 
 
+def test_a_budget_says_how_much_of_it_is_used_up() -> None:
+    assert Budget("p50", "ms", 3.0, 4.0).used == 0.75
+    assert Budget("p50", "1/s", 8.0, 4.0, at_least=True).used == 0.5
+    assert Budget("p50", "MB", 3.0).used is None
+    assert Budget("mean", "%", 0.0, 2.0).used == 0.0
+    kept = from_json(to_json(_run())).measurements[0].budgets
+    assert [budget.used for budget in kept] == [0.5, 7.5, None]
+    assert b'"used": 7.5' in to_json(_run())
+
+
 def test_the_table_shows_subject_floor_ratio_and_verdict() -> None:
     console = Console(file=io.StringIO(), width=160)
     print_table(_run(), console)
     text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
-    for words in ("a bare floor", "2.00", "kept", "MISSED", "not measured", "no browser"):
+    for words in ("a bare floor", "2.00", "used 7.50", "kept", "MISSED", "not measured", "no browser"):
         assert words in text
 
 
@@ -64,7 +74,7 @@ def test_the_document_names_machine_date_command_and_limits() -> None:
         "Not measured: StageError",
     ):
         assert words in text
-    assert "| dispatch | one job | p99 ≤ 4.00 ms | 30.0 ms | MISSED |" in text
+    assert "| dispatch | one job | p99 ≤ 4.00 ms | 30.0 ms | 7.50 | MISSED |" in text
 
 
 def test_numbers_have_three_digits() -> None:

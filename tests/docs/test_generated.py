@@ -106,7 +106,7 @@ def test_settings_that_are_named_exist(document: Path) -> None:
 
 @by_document
 def test_commands_that_are_shown_exist(document: Path) -> None:
-    tasks = set(re.findall(r"^\./dev (\w+)", _usage_of_dev(), re.MULTILINE))
+    tasks = set(re.findall(r"^\./dev ([\w-]+)", _usage_of_dev(), re.MULTILINE))
     for line in _shown_commands(document.read_text()):
         words = shlex.split(line, comments=True)
         if words[0] == "./dev":
