@@ -98,6 +98,7 @@ class WorkerSettings(Section, frozen=True):
     load_timeout_s: Seconds = 60.0
     join_timeout_s: Seconds = 90.0
     leave_timeout_s: Seconds = 8.0
+    unattended_s: Seconds = 300.0
     drain_timeout_s: Seconds = 14400.0
 
 

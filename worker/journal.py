@@ -115,14 +115,21 @@ class Journal:
             self._complain(error)
         return numbers
 
-    def forget_events(self, numbers: Iterable[int]) -> None:
-        """These need not be remembered: Redis has them."""
+    def forget_events(self, numbers: Iterable[int], *, heard_at: float | None = None) -> None:
+        """These need not be remembered: Redis has them, and took them at `heard_at` (monotonic)."""
         try:
             self._db.execute("BEGIN")
             self._db.executemany("DELETE FROM events WHERE number = ?", ((number,) for number in numbers))
+            if heard_at is not None:
+                self._db.execute("INSERT OR REPLACE INTO facts VALUES ('heard_at', ?)", (repr(heard_at),))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:  # read again after a restart, they are known as written
             self._complain(error)
+
+    def heard_at(self, now: float) -> float:
+        """When Redis last took something (monotonic); `now` when it never did, or before the machine was booted."""
+        fact = self._db.execute("SELECT value FROM facts WHERE name = 'heard_at'").fetchone()
+        return min(float(fact[0]), now) if fact else now
 
     def events(self) -> list[tuple[int, Event]]:
         """Those not forgotten, oldest first."""

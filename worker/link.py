@@ -83,7 +83,7 @@ class Link:
         self._news = asyncio.Event()
         self._written = asyncio.Event()
         self._written.set()
-        self._heard_at = time.monotonic()
+        self._heard_at = journal.heard_at(time.monotonic())
         for number, event in journal.events():
             self._queue(number, event)
 
@@ -193,7 +193,7 @@ class Link:
             log.error("vm_id_contested", host=rival.host, state_dir=rival.state_dir)
         for place, _ in batch:
             self._waiting.pop(place, None)
-        self._journal.forget_events(number for _, (number, _) in batch if number)
+        self._journal.forget_events((number for _, (number, _) in batch if number), heard_at=self._heard_at)
 
     # Commands
 

@@ -45,11 +45,13 @@ from worker.lifecycle import (
     Seen,
     State,
 )
-from worker.platforms import BLANK, Adapter
+from worker.platforms import ATTEND, BLANK, Adapter
 
 LOOK_S: Final = 0.05
 LOOK_WHILE_SETTLED_S: Final = 0.5
 SHORTEST_CALL_S: Final = 0.05
+ATTEND_S: Final = 10.0
+ATTEND_SHARE: Final = 0.25
 
 _SETTLED: Final = (BotState.WAITING_ROOM, BotState.IN_MEETING)
 _NET_ERROR: Final = re.compile(r"net::ERR_\w+")
@@ -85,6 +87,8 @@ class Session:
         self._keep = keep
         self._driver_answers = driver_answers
         self._begin_with = state
+        self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
+        self._attended_at = float("-inf")
         self._news: deque[Observation] = deque()
         self._wake = asyncio.Event()  # there is news, or a reason to look at once
         self._call: asyncio.Timeout | None = None  # the page call that is under way
@@ -153,10 +157,11 @@ class Session:
         self._page.remove_listener("crash", self._note_crash)
 
     async def _open(self) -> None:
-        """Navigate to the meeting, unless the page is there. No deadline here: the lifecycle's own ends the session and
-        cancels this.
+        """Navigate to the meeting, unless an earlier session has. No deadline here: the lifecycle's own ends the
+        session and cancels this.
         """
-        while self._page.url == BLANK:
+        was_open = self._begin_with is not None and self._begin_with.phase is not BotState.ASSIGNED
+        while self._page.url == BLANK and not was_open:
             try:
                 response = await self._page.goto(self._join.meeting_url, wait_until="commit", timeout=0)
             except PlaywrightError as error:
@@ -203,8 +208,11 @@ class Session:
                 continue
             if not self._is_open:
                 return Seen(Screen.LOADING)
+            if self._page.url == BLANK:
+                return BrowserGone("the page left its meeting, because no agent attended to it", Reason.CUT_OFF)
             try:
                 async with self._interruptible():
+                    await self._attend()
                     return await self._adapter.observe(self._page, self._patience_s(state))
             except TimeoutError:
                 if self._is_attached.is_set() and not self._news:
@@ -215,6 +223,11 @@ class Session:
                 self._log.debug("page_unreadable", error=_why(error))
                 if not await self._lost_connection(error):
                     return self._lost_page() or Seen(Screen.UNKNOWN)
+
+    async def _attend(self) -> None:
+        if time.monotonic() - self._attended_at >= min(ATTEND_S, self._unattended_s * ATTEND_SHARE):
+            await self._page.evaluate(ATTEND, self._unattended_s)
+            self._attended_at = time.monotonic()
 
     async def _act(self, action: PageAction, state: State) -> None:
         """Act on the page. Whether it worked is not asked here: the next look tells."""

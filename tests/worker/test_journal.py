@@ -50,6 +50,15 @@ def test_numbers_grow_from_run_to_run_also_when_none_was_written_down(tmp_path: 
     assert second > first
 
 
+def test_how_long_redis_was_not_heard_is_known_after_a_restart(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    assert journal.heard_at(500.0) == 500.0
+    journal.forget_events([], heard_at=123.5)
+    again = Journal(tmp_path / "journal.db")
+    assert again.heard_at(500.0) == 123.5
+    assert again.heard_at(1.0) == 1.0, "the machine was booted meanwhile"
+
+
 def test_what_was_written_survives_kill_9(tmp_path: Path) -> None:
     program = f"""
 import os, signal

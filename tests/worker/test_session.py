@@ -169,14 +169,21 @@ async def site() -> AsyncGenerator[Site]:
 class Bot:
     """A session under way, and what it reported."""
 
-    def __init__(self, page: Page, url: str, automatic_leave: AutomaticLeave, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        page: Page,
+        url: str,
+        automatic_leave: AutomaticLeave,
+        settings: WorkerSettings,
+        state: State | None = None,
+    ) -> None:
         adapter = adapter_for("room")
         assert adapter
         join = Join("w-1", "b-1", 3, "room", url, "Notetaker", automatic_leave)
         self.reports: list[BotMoved | BotVitals] = []
         self.kept: list[State] = []
         self.driver_answers = True
-        self.session = Session(page, join, adapter, settings, "vm-1", self._keep, self._ask_driver)
+        self.session = Session(page, join, adapter, settings, "vm-1", self._keep, self._ask_driver, state)
         self._noted = asyncio.Event()
         self._ending: asyncio.Task[BotEnded] | None = None
 
@@ -202,6 +209,12 @@ class Bot:
     async def until_in(self, state: BotState) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while state not in self.moves:
+                self._noted.clear()
+                await self._noted.wait()
+
+    async def until_kept(self) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.kept:
                 self._noted.clear()
                 await self._noted.wait()
 
@@ -528,3 +541,57 @@ async def test_a_bot_hears_the_others_in_the_real_room(page: Page, browser: Brow
             await speaking.locator("#participants li").nth(1).wait_for(state="detached")
         finally:
             await speaker.close()
+
+
+class AgentDiesError(Exception):
+    """Stands for kill -9: nothing of a session is brought to an end."""
+
+
+async def die_in_meeting(page: Page, url: str, settings: WorkerSettings) -> State:
+    """A session that is cut off in the meeting; what its journal holds."""
+    bot: Bot | None = None
+    try:
+        async with bot_at(page, url, settings=settings) as bot:
+            await bot.until_in(BotState.IN_MEETING)
+            raise AgentDiesError
+    except* AgentDiesError:
+        pass
+    assert bot
+    return bot.kept[-1]
+
+
+async def test_a_later_session_goes_on_where_the_earlier_one_was(page: Page, site: Site) -> None:
+    url = site.page('addEventListener("pagehide", () => say("hidden"));')
+    state = await die_in_meeting(page, url, WorkerSettings())
+    assert "hidden" not in site.said
+    later = Bot(page, url, AutomaticLeave(), WorkerSettings(), state)
+    async with asyncio.TaskGroup() as tasks:
+        later.start(tasks)
+        await later.until_kept()
+        later.session.leave(Reason.USER_REQUESTED)
+        ended = await later.end()
+    assert (ended.reason, later.moves) == (Reason.USER_REQUESTED, [BotState.LEAVING])
+    assert len([said for said in site.said if said == "left"]) == 1
+
+
+async def test_a_page_that_nobody_attends_to_leaves_by_itself_and_that_is_said(page: Page, site: Site) -> None:
+    url = site.page('onbeforeunload = (event) => { event.preventDefault(); event.returnValue = "stay"; };')
+    settings = WorkerSettings(unattended_s=1.0)
+    state = await die_in_meeting(page, url, settings)
+    await page.wait_for_url("about:blank", timeout=PATIENCE_S * 1000, wait_until="commit")
+    later = Bot(page, url, AutomaticLeave(), settings, state)
+    async with asyncio.TaskGroup() as tasks:
+        later.start(tasks)
+        ended = await later.end()
+    assert (ended.reason, later.moves) == (Reason.CUT_OFF, [])
+    assert ended.detail == "the page left its meeting, because no agent attended to it"
+
+
+async def test_a_page_that_is_attended_to_stays(page: Page, site: Site) -> None:
+    async with bot_at(page, site.page(""), settings=WorkerSettings(unattended_s=1.0)) as bot:
+        await bot.until_in(BotState.IN_MEETING)
+        reports = len(bot.reports)
+        await page.wait_for_timeout(3000)  # three times what it may be left alone
+        assert bot.reports[reports:] == []
+        bot.session.leave(Reason.USER_REQUESTED)
+        assert (await bot.end()).reason is Reason.USER_REQUESTED

@@ -14,7 +14,11 @@ from worker.platforms import room
 from worker.platforms.rules import Rules, load
 
 BLANK: Final = "about:blank"
-MEDIA: Final = (Path(__file__).parent / "media.js").read_text(encoding="utf-8")
+IN_EVERY_PAGE: Final = tuple(
+    (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("media.js", "guard.js")
+)
+ATTEND: Final = "(seconds) => globalThis.poolmgrGuard?.attend(seconds)"
+"""Tells the page that it is attended to: without this for so many seconds, it leaves its meeting by itself."""
 
 
 class Adapter(Protocol):
@@ -55,7 +59,7 @@ async def prepare(context: BrowserContext) -> tuple[Page, str]:
     Nobody listens for dialogs here, and so Playwright's driver closes them itself: an alert is dismissed, and
     "leave this page?" is answered with yes. A handler of ours would leave the page stuck whenever we are slow.
     """
-    await context.add_init_script(MEDIA)
+    await _add_scripts(context)
     page = context.pages[0] if context.pages else await context.new_page()
     target_id = await _forbid_downloads(context, page)
     if page.url != BLANK:
@@ -65,11 +69,16 @@ async def prepare(context: BrowserContext) -> tuple[Page, str]:
 
 async def find_again(context: BrowserContext, target_id: str) -> Page | None:
     """The page of that DevTools id as it is, in whatever meeting; None when it was closed."""
-    await context.add_init_script(MEDIA)  # the page has it; one that it navigates to would not
+    await _add_scripts(context)  # the page has them; one that it navigates to would not
     for page in context.pages:
         if await _forbid_downloads(context, page) == target_id:
             return page
     return None
+
+
+async def _add_scripts(context: BrowserContext) -> None:
+    for script in IN_EVERY_PAGE:
+        await context.add_init_script(script)
 
 
 async def _forbid_downloads(context: BrowserContext, page: Page) -> str:
