@@ -158,6 +158,7 @@ class Pool:
         elif worker.state is WorkerState.BUSY:
             log.warning("retire_ignored", worker_id=worker_id, why="it serves a bot")
         else:
+            self._report(entry=worker.remember(Stage.SPENT))  # the order is not given again
             worker.end(GoneCause.RETIRED)
 
     def begin(self, join: Join) -> None:

@@ -19,7 +19,7 @@ from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from worker import processes
 from worker.browser import Launcher, find_chromium
 from worker.driver import Driver
-from worker.journal import Entry, WorkerNote
+from worker.journal import Entry, Stage, WorkerNote
 from worker.pool import Pool
 
 E = TypeVar("E", bound=Event)
@@ -113,8 +113,10 @@ async def test_a_retired_worker_leaves_nothing(harness: Harness) -> None:
     harness.pool.warm("w1")  # a second order changes nothing
     assert len(harness.browsers()) == 1
     harness.pool.retire("w1")
+    assert harness.notes["w1"].stage is Stage.SPENT, "an agent that is killed now does not take it for idle again"
     assert (await harness.gone()).cause is GoneCause.RETIRED
     assert harness.pool.reports() == {}
+    assert harness.notes == {}
 
 
 async def test_a_worker_can_be_retired_while_it_warms_up(harness: Harness) -> None:
