@@ -1,4 +1,4 @@
-"""What the pool knows of bots, workers and VMs. Plain state: it is changed in pool.py and nowhere else."""
+"""What the pool knows of bots, workers and VMs. Plain state: it is changed behind the door of pool.py only."""
 
 from dataclasses import dataclass, field
 

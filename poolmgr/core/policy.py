@@ -1,5 +1,5 @@
 """The choices, one function each: how many to warm, whom to trim, who is to do the next job, who is sent in again. To
-change one, change it here and its table in tests/core/test_policy.py; pool.py only carries it out.
+change one, change it here and its table in tests/core/test_policy.py; others only carry it out (see pool.py).
 """
 
 import math

@@ -1,0 +1,204 @@
+"""What becomes of an assignment: claimed or taken back, refused, on its way, asked to leave, ended, or its worker lost.
+
+News of any attempt but the one that counts changes nothing here; whoever speaks of it as if it counted has to leave.
+Whether a bot is sent in again is said in policy.py.
+"""
+
+from poolmgr.core import backoff, bots, policy, reservations, workers
+from poolmgr.core.decisions import Ask, Move, NoteVitals, Revoke, Why
+from poolmgr.core.events import LeaveRequested, Revoked
+from poolmgr.core.model import Bot, Vm, Worker
+from poolmgr.core.state import PoolState
+from poolmgr.core.timers import Timer
+from wire.messages import BotEnded, BotMoved, BotVitals, JoinRefused, WorkerGone
+from wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause
+
+_UNCOUNTED = frozenset({RefusalCause.STOPPING, RefusalCause.LOW_MEMORY})
+"""Refusals that say nothing of the bot, nor of the worker."""
+
+
+# On its way
+
+
+def _current(pool: PoolState, event: BotMoved | BotVitals | BotEnded | JoinRefused) -> Bot | None:
+    """The bot, if the event speaks of the attempt that counts."""
+    bot = pool.bots.get(event.bot_id)
+    same = bot and bot.is_on_vm and (bot.attempt, bot.worker_id) == (event.attempt, event.worker_id)
+    return bot if same else None
+
+
+def on_bot_moved(pool: PoolState, event: BotMoved) -> None:
+    bot = _current(pool, event)
+    if bot is None:
+        # A VM that was cut off, or a bot that has ended meanwhile: whoever speaks here has to leave.
+        supersede(pool, event.vm_id, event.worker_id, event.bot_id, event.attempt)
+    elif bot.state.rank < event.state.rank < BotState.STOPPED.rank:
+        bots.move(bot, event.state)
+        backoff.note_begun(pool, bot.vm_id)
+        pool.decided.append(
+            Move(bot.bot_id, bot.attempt, event.state, event.at, event.screen, event.rule, event.first_request_at)
+        )
+
+
+def supersede(pool: PoolState, vm_id: str, worker_id: str, bot_id: str, attempt: int) -> None:
+    pool.decided.append(Ask(vm_id, worker_id, bot_id, attempt, Reason.SUPERSEDED))
+
+
+def on_bot_vitals(pool: PoolState, event: BotVitals) -> None:
+    if bot := _current(pool, event):
+        pool.decided.append(NoteVitals(bot.bot_id, bot.attempt, event.at, event.participants, event.audio_packets))
+
+
+# Its end
+
+
+def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
+    bot = _current(pool, event)
+    if bot is None:
+        return
+    if ENDS[event.reason].retry:
+        failed(pool, bot, Why.RETRY, event.reason, event.detail, event.at, event.audio_packets)
+    else:
+        bots.end(pool, bot, event.reason, event.detail, event.at, event.audio_packets)
+
+
+def failed(
+    pool: PoolState,
+    bot: Bot,
+    why: Why,
+    reason: Reason,
+    detail: str = "",
+    at: float | None = None,
+    audio_packets: int = 0,
+    *,
+    is_out: bool = True,
+    counts: bool = True,
+) -> None:
+    """The attempt came to nothing. `is_out`: see policy; `counts`: as one of the pool's max_attempts."""
+    bot.failed += counts
+    if policy.is_sent_in_again(bot, pool.settings, is_out=is_out):
+        bots.enqueue(pool, bot, why)
+    elif bot.leave_requested:
+        bots.end(pool, bot, Reason.USER_REQUESTED, "", at, audio_packets)
+    else:
+        bots.end(pool, bot, reason, detail, at, audio_packets)
+
+
+def on_join_refused(pool: PoolState, event: JoinRefused) -> None:
+    bot = _current(pool, event)
+    worker = pool.fleet.worker(event.vm_id, event.worker_id)
+    vm = pool.fleet.get(event.vm_id)
+    if bot is None or vm is None:
+        return
+    if worker and event.cause is RefusalCause.NO_SUCH_WORKER:
+        workers.drop(pool, vm, worker, GoneCause.MISSING)
+    elif worker and event.cause in (RefusalCause.UNKNOWN_PLATFORM, RefusalCause.LOW_MEMORY):
+        workers.make_idle(pool, vm, worker)
+    elif event.cause is RefusalCause.STOPPING:
+        vm.stopping = True
+        pool.touch(vm)
+    if event.cause is RefusalCause.UNKNOWN_PLATFORM:
+        detail = f"the agent of {vm.vm_id} has no adapter for {bot.job.platform}"
+        bots.end(pool, bot, Reason.INTERNAL_ERROR, detail)
+    else:
+        if event.cause is RefusalCause.LOW_MEMORY:
+            backoff.shun(pool, vm)
+        counts = event.cause not in _UNCOUNTED
+        failed(pool, bot, Why.REFUSED, Reason.WORKER_LOST, f"refused: {event.cause}", counts=counts)
+
+
+# Claimed, or taken back: Redis knows which came first.
+
+
+def claim_overdue(pool: PoolState, whose: str) -> None:
+    bot_id, _, attempt = whose.partition("#")
+    bot = pool.bots.get(bot_id)
+    if bot and bot.state is BotState.ASSIGNED and bot.attempt == int(attempt):
+        take_back(pool, bot)
+
+
+def take_back(pool: PoolState, bot: Bot) -> None:
+    """Ask Redis whether the attempt was begun. Its answer is `Revoked`."""
+    pool.decided.append(Revoke(bot.bot_id, bot.attempt))
+
+
+def on_revoked(pool: PoolState, event: Revoked) -> None:
+    bot = pool.bots.get(event.bot_id)
+    if bot is None or bot.state is not BotState.ASSIGNED or bot.attempt != event.attempt:
+        return
+    vm, worker = pool.fleet.get(bot.vm_id), pool.fleet.worker(bot.vm_id, bot.worker_id)
+    if vm and worker and vm.lost:
+        lost_with_vm(pool, vm, worker, is_out=event.revoked)
+    elif not event.revoked:  # claimed just in time: its first screen is on the way
+        bots.await_claim(pool, bot)
+    else:
+        not_claimed(pool, bot)
+        if vm and worker:
+            workers.retire(pool, vm, worker, Why.CLAIM_OVERDUE)
+            backoff.shun(pool, vm)
+
+
+def not_claimed(pool: PoolState, bot: Bot) -> None:
+    failed(pool, bot, Why.CLAIM_OVERDUE, Reason.WORKER_LOST, "no agent claimed the assignment in time")
+
+
+# Leaving
+
+
+def on_leave_requested(pool: PoolState, event: LeaveRequested) -> None:
+    bot = pool.bots.get(event.bot_id)
+    if bot is None:
+        return
+    if bot.is_on_vm:
+        bot.leave_requested = True
+        pool.decided.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, event.reason))
+        await_leaving(pool, bot)
+        return
+    if reserved := pool.fleet.worker(bot.vm_id, bot.worker_id):
+        workers.make_idle(pool, pool.fleet.vms[bot.vm_id], reserved)
+    bots.end(pool, bot, event.reason)
+
+
+def await_leaving(pool: PoolState, bot: Bot) -> None:
+    pool.timers.set(pool.now + pool.settings.claim_timeout_s, Timer.LEAVE, f"{bot.bot_id}#{bot.attempt}")
+
+
+def leave_overdue(pool: PoolState, whose: str) -> None:
+    """Ask again: an order can be lost with the stream that it stood in."""
+    bot_id, _, attempt = whose.partition("#")
+    bot = pool.bots.get(bot_id)
+    if bot and bot.is_on_vm and bot.attempt == int(attempt):
+        pool.decided.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, Reason.USER_REQUESTED))
+        await_leaving(pool, bot)
+
+
+# What a gone worker means for its bot
+
+
+def bot_on(pool: PoolState, worker: Worker) -> Bot | None:
+    """The bot that the worker serves, if that is the attempt that counts."""
+    bot = pool.bots.get(worker.bot_id)
+    return bot if bot and bot.is_on_vm and bot.worker_id == worker.worker_id else None
+
+
+def on_worker_gone(pool: PoolState, event: WorkerGone) -> None:
+    vm = pool.fleet.get(event.vm_id)
+    worker = pool.fleet.worker(event.vm_id, event.worker_id)
+    if vm and worker:
+        worker_gone(pool, vm, worker, event.cause, event.detail)
+
+
+def worker_gone(
+    pool: PoolState, vm: Vm, worker: Worker, cause: GoneCause, detail: str = "", *, is_out: bool = True
+) -> None:
+    """`is_out`: its agent says so; else its VM is not heard of, and a bot of it may be in its meeting."""
+    reservations.free(pool, worker)
+    bot = bot_on(pool, worker)
+    workers.drop(pool, vm, worker, cause)
+    if bot:
+        why = Why.VM_LOST if vm.lost else Why.WORKER_LOST
+        failed(pool, bot, why, Reason.WORKER_LOST, detail or f"worker {cause}", is_out=is_out)
+
+
+def lost_with_vm(pool: PoolState, vm: Vm, worker: Worker, *, is_out: bool) -> None:
+    worker_gone(pool, vm, worker, GoneCause.MISSING, "its VM fell silent", is_out=is_out)

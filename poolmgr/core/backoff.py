@@ -1,0 +1,41 @@
+"""VMs that fail get less for a while, longer every time: no warm-ups after failed ones, no bots after those that they
+did not begin.
+
+How long is said in policy.py. Nothing is taken here from a VM that it already has.
+"""
+
+from poolmgr.core import policy
+from poolmgr.core.model import Vm
+from poolmgr.core.state import PoolState
+from poolmgr.core.timers import Timer
+
+
+def count_failure(pool: PoolState, vm: Vm) -> None:
+    """Failures with less than the longest backoff between them are failures in a row. The caller touches the VM."""
+    in_a_row = pool.now - vm.last_failure <= pool.settings.backoff_max_s + pool.settings.warmup_timeout_s
+    vm.failures = vm.failures + 1 if in_a_row else 1
+    vm.last_failure = pool.now
+    vm.backoff_until = pool.now + policy.backoff_s(vm.failures, pool.settings)
+    pool.timers.set(vm.backoff_until, Timer.BACKOFF, vm.vm_id)
+
+
+def shun(pool: PoolState, vm: Vm) -> None:
+    """It did not begin what it was given: others come first for a while."""
+    vm.unbegun += 1
+    vm.shunned, vm.shunned_until = True, pool.now + policy.backoff_s(vm.unbegun, pool.settings)
+    pool.timers.set(vm.shunned_until, Timer.BACKOFF, vm.vm_id)
+    pool.touch(vm)
+
+
+def note_begun(pool: PoolState, vm_id: str) -> None:
+    """It began what it was given: all is forgiven."""
+    vm = pool.fleet.get(vm_id)
+    if vm and vm.unbegun:
+        vm.unbegun, vm.shunned = 0, False
+        pool.touch(vm)
+
+
+def over(pool: PoolState, vm_id: str) -> None:
+    if vm := pool.fleet.get(vm_id):
+        vm.shunned = vm.shunned and pool.now < vm.shunned_until
+        pool.touch(vm)

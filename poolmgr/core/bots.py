@@ -1,0 +1,109 @@
+"""A bot's way to a worker: accepted, on the calendar or in line, assigned; and its one end.
+
+Who is next and which worker it gets is chosen elsewhere (queue.py, policy.py), and so is whether it goes in again after
+an attempt (attempts.py).
+"""
+
+from poolmgr.core import policy
+from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Why
+from poolmgr.core.events import JobAccepted
+from poolmgr.core.model import Bot, Vm, Worker
+from poolmgr.core.state import PoolState
+from poolmgr.core.timers import Timer
+from poolmgr.core.transitions import check_move
+from wire.messages import Join
+from wire.vocabulary import BotState, Reason, WorkerState
+
+
+def on_job_accepted(pool: PoolState, event: JobAccepted) -> None:
+    if event.bot_id in pool.bots:
+        return
+    pool.last_seq += 1
+    scheduled = event.job.join_at is not None and event.job.join_at > event.at
+    state = BotState.SCHEDULED if scheduled else BotState.QUEUED
+    bot = Bot(event.bot_id, event.job, pool.last_seq, event.at, state)
+    pool.bots[bot.bot_id] = bot
+    pool.decided.append(Accept(bot.bot_id, bot.job, state, event.at, bot.seq))
+    if scheduled:
+        put_on_calendar(pool, bot)
+    else:
+        stand_in_line(pool, bot)
+
+
+def put_on_calendar(pool: PoolState, bot: Bot) -> None:
+    due = bot.job.join_at or bot.created_at
+    pool.calendar.set(due - pool.settings.reserve_ahead_s, Timer.RESERVE, bot.bot_id)
+    pool.calendar.set(due, Timer.DUE, bot.bot_id)
+
+
+def stand_in_line(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
+    bot.queued_since = pool.now if since is None else since
+    pool.queued_in[bot.bot_id] = pool.events
+    pool.queue.add(bot)
+    pool.timers.set(bot.queued_since + pool.settings.queue_timeout_s, Timer.QUEUE, bot.bot_id)
+
+
+def enqueue(pool: PoolState, bot: Bot, why: Why | None = None) -> None:
+    """Its time has come, or (`why`) an attempt came to nothing. One that was never begun costs it no waiting time."""
+    never_began = bot.state is BotState.ASSIGNED and why is not None
+    move(bot, BotState.QUEUED)
+    bot.vm_id = bot.worker_id = ""
+    pool.decided.append(Enqueue(bot.bot_id, bot.attempt, why, bot.failed))
+    stand_in_line(pool, bot, since=bot.queued_since if never_began else None)
+
+
+def queue_overdue(pool: PoolState, bot_id: str) -> None:
+    bot = pool.bots.get(bot_id)
+    waited = pool.now - bot.queued_since if bot else 0.0
+    if bot and bot.state is BotState.QUEUED and waited >= pool.settings.queue_timeout_s:
+        end(pool, bot, Reason.NO_CAPACITY, f"waited {waited:.0f} s for a warm worker")
+
+
+def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
+    """`bot` is in no line any more; `worker` is idle, or put aside for it."""
+    move(bot, BotState.ASSIGNED)
+    bot.attempt += 1
+    bot.vm_id, bot.worker_id = vm.vm_id, worker.worker_id
+    pool.fleet.change_worker(vm, worker, WorkerState.BUSY, pool.now, bot.bot_id)
+    pool.touch(vm)
+    await_claim(pool, bot)
+    job = bot.job
+    pool.decided.append(
+        Assign(
+            vm.vm_id,
+            Join(
+                worker.worker_id,
+                bot.bot_id,
+                bot.attempt,
+                job.platform,
+                job.meeting_url,
+                job.bot_name,
+                job.automatic_leave,
+                policy.leave_when_cut_off_s(bot, pool.settings),
+            ),
+            born=worker.born,
+            warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,
+            waited_s=pool.now - bot.queued_since,
+        )
+    )
+
+
+def await_claim(pool: PoolState, bot: Bot) -> None:
+    pool.timers.set(pool.now + pool.settings.claim_timeout_s, Timer.CLAIM, f"{bot.bot_id}#{bot.attempt}")
+
+
+def move(bot: Bot, state: BotState) -> None:
+    """Raises: IllegalMoveError."""
+    check_move(bot.bot_id, bot.attempt, bot.state, state)
+    bot.state = state
+
+
+def end(
+    pool: PoolState, bot: Bot, reason: Reason, detail: str = "", at: float | None = None, audio_packets: int = 0
+) -> None:
+    move(bot, BotState.STOPPED)
+    pool.queue.leave(bot.bot_id)
+    pool.queued_in.pop(bot.bot_id, None)
+    pool.to_reserve.pop(bot.bot_id, None)
+    del pool.bots[bot.bot_id]
+    pool.decided.append(End(bot.bot_id, bot.attempt, reason, detail, at, audio_packets))

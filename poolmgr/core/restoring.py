@@ -1,0 +1,49 @@
+"""A new leader takes over what an earlier one left in Redis, and finishes what that one left half done.
+
+It believes what it finds. What has changed since then, the agents will say.
+"""
+
+from collections.abc import Iterable
+
+from poolmgr.core import attempts, bots, vms, workers
+from poolmgr.core.model import Bot, Vm, Worker
+from poolmgr.core.state import PoolState
+from wire.vocabulary import BotState, WorkerState
+
+
+def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -> None:
+    """Nobody's silence counts before now, and for a while nobody's absence from a heartbeat: it may be old news."""
+    pool.absence_counts_from = pool.now + pool.settings.heartbeat_timeout_s
+    for vm in kept_vms:
+        _restore_vm(pool, vm)
+    for bot in kept_bots:
+        _restore_bot(pool, bot)
+
+
+def _restore_vm(pool: PoolState, record: Vm) -> None:
+    vm = vms.add(pool, Vm(record.vm_id, record.session, pool.now, draining=record.draining))
+    for worker in sorted(record.workers.values(), key=lambda worker: worker.since):
+        if worker.state is WorkerState.RESERVED:  # its bot's calendar timer fires again and reserves anew
+            worker.state, worker.bot_id = WorkerState.IDLE, ""
+        workers.add(pool, vm, worker)
+    pool.touch(vm)
+
+
+def _restore_bot(pool: PoolState, bot: Bot) -> None:
+    pool.bots[bot.bot_id] = bot
+    pool.last_seq = max(pool.last_seq, bot.seq)
+    if bot.state is BotState.SCHEDULED:
+        bots.put_on_calendar(pool, bot)
+    elif bot.state is BotState.QUEUED:
+        bots.stand_in_line(pool, bot)
+    elif not bot.worker_id:  # its assignment was revoked, and the leader died before it said so
+        attempts.not_claimed(pool, bot)
+    else:
+        vm = pool.fleet.get(bot.vm_id) or vms.add(pool, Vm(bot.vm_id, "", pool.now))
+        if bot.worker_id not in vm.workers:
+            workers.add(pool, vm, Worker(bot.worker_id, vm.vm_id, WorkerState.BUSY, pool.now, pool.now, bot.bot_id))
+        if bot.state is BotState.ASSIGNED:
+            bots.await_claim(pool, bot)
+        if bot.leave_requested:
+            attempts.await_leaving(pool, bot)
+        pool.touch(vm)

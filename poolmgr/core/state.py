@@ -1,0 +1,45 @@
+"""What the pool knows while it handles an event, and what it has decided so far. It holds no rule and no choice.
+
+The parts of the core are functions that take it as `pool`, and keep nothing themselves.
+"""
+
+from collections import deque
+
+from poolmgr.core.decisions import Decision
+from poolmgr.core.fleet import Fleet
+from poolmgr.core.model import Bot, Vm
+from poolmgr.core.queue import BotQueue
+from poolmgr.core.timers import Timers
+from wire.settings import PoolSettings
+
+
+class PoolState:
+    """`epoch` makes the worker names of this leader its own; `forget_vm_s`: how long a lost VM is remembered."""
+
+    def __init__(self, settings: PoolSettings, epoch: int, forget_vm_s: float) -> None:
+        self.settings = settings
+        self.epoch = epoch
+        self.forget_vm_s = forget_vm_s
+
+        self.now = 0.0  # the steady clock at this event
+        self.events = 0  # handled so far, with this one
+        self.absence_counts_from = float("-inf")  # before that, a heartbeat may be older than what was restored
+
+        self.bots: dict[str, Bot] = {}
+        self.queue = BotQueue()
+        self.to_reserve: dict[str, Bot] = {}  # scheduled bots whose browser should stand ready, but none is idle
+        self.fleet = Fleet(settings)
+        self.timers = Timers()
+        self.calendar = Timers()
+
+        self.last_seq = 0  # of the bots accepted so far
+        self.ordered = 0  # warm-ups, over all VMs
+        self.queued_in: dict[str, int] = {}  # which event put the bot in the queue
+        self.lost_at: deque[float] = deque()  # the VMs that were taken for lost, for as long as they count
+        self.changed: dict[str, Vm] = {}  # the VMs that are to be brought to their target after this event
+        self.decided: list[Decision] = []  # because of this event, in the order in which it is to be done
+
+    def touch(self, vm: Vm) -> None:
+        """Something about the VM has changed: its place in the indexes, and perhaps what it needs."""
+        self.changed[vm.vm_id] = vm
+        self.fleet.index(vm, self.now)

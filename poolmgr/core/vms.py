@@ -1,0 +1,138 @@
+"""What a VM says against what is believed of it; and what its silence means: no new work, loss, in the end oblivion.
+
+One that is cut off looks like one that is gone: what its loss means for its bots is said in attempts.py and policy.py.
+"""
+
+from poolmgr.core import attempts, policy, reservations, workers
+from poolmgr.core.decisions import ForgetVm, KeepVm, Why
+from poolmgr.core.events import DrainRequested, Unheard
+from poolmgr.core.model import Vm, Worker
+from poolmgr.core.state import PoolState
+from poolmgr.core.timers import Timer
+from wire.messages import Heartbeat, WorkerReport
+from wire.vocabulary import BotState, GoneCause, WorkerState
+
+
+def add(pool: PoolState, vm: Vm) -> Vm:
+    pool.fleet.vms[vm.vm_id] = vm
+    _listen(pool, vm)
+    return vm
+
+
+def _listen(pool: PoolState, vm: Vm) -> None:
+    pool.timers.set(pool.now + pool.settings.heartbeat_timeout_s, Timer.VM_SILENT, vm.vm_id)
+
+
+# Heartbeats
+
+
+def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
+    vm = pool.fleet.get(beat.vm_id) or add(pool, Vm(beat.vm_id, "", pool.now))
+    is_new_session = vm.session != beat.session
+    if vm.silent or vm.lost:
+        _listen(pool, vm)
+    if is_new_session or vm.lost:
+        pool.decided.append(KeepVm(vm.vm_id, beat.session, vm.draining, lost=False))
+    vm.session, vm.last_seen = beat.session, pool.now
+    vm.silent = vm.lost = False
+    vm.stopping = beat.stopping
+    _match_workers(pool, vm, beat, is_new_session=is_new_session)
+    unheard = sum(w.state is WorkerState.WARMING and w.worker_id not in beat.workers for w in vm.workers.values())
+    vm.room = beat.room - unheard
+    pool.touch(vm)
+
+
+def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: bool) -> None:
+    """What the agent does not list is gone (it reports in order); what only the agent knows is taken over.
+
+    Events that the last leader had not acknowledged come once more after `restore`. Such a heartbeat can be older
+    than the workers that were restored, so for a while absence proves nothing unless the agent started anew.
+    """
+    may_be_old_news = not is_new_session and pool.now < pool.absence_counts_from
+    for worker in list(vm.workers.values()):
+        order_is_under_way = worker.state is WorkerState.WARMING and not is_new_session
+        if worker.worker_id not in beat.workers and not (order_is_under_way or may_be_old_news):
+            attempts.worker_gone(pool, vm, worker, GoneCause.MISSING)
+    for worker_id, report in beat.workers.items():
+        worker = vm.workers.get(worker_id)
+        if worker is None:
+            _take_over(pool, vm, worker_id, report)
+        elif (
+            report.state is WorkerState.IDLE
+            and worker.state is WorkerState.BUSY
+            and attempts.bot_on(pool, worker) is None
+        ):
+            # Its assignment came to nothing before the agent began it.
+            workers.retire(pool, vm, worker, Why.REFUSED)
+
+
+def _take_over(pool: PoolState, vm: Vm, worker_id: str, report: WorkerReport) -> None:
+    worker = Worker(worker_id, vm.vm_id, report.state, pool.now, pool.now, report.bot_id)
+    workers.add(pool, vm, worker)
+    workers.keep(pool, worker)
+    if report.state is WorkerState.BUSY:  # the worker of a bot that counts is never unknown
+        attempts.supersede(pool, vm.vm_id, worker_id, report.bot_id, report.attempt)
+
+
+def on_drain_requested(pool: PoolState, event: DrainRequested) -> None:
+    vm = pool.fleet.get(event.vm_id)
+    if vm and vm.draining != event.draining:
+        vm.draining = event.draining
+        pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost))
+        reservations.free_all(pool, vm)
+        pool.touch(vm)
+
+
+# Silence
+
+
+def silence_due(pool: PoolState, vm_id: str) -> None:
+    vm = pool.fleet.vms[vm_id]  # every VM has one such timer from its first or next heartbeat until it is silent
+    silent_at = vm.last_seen + pool.settings.heartbeat_timeout_s
+    if pool.now < silent_at:
+        pool.timers.set(silent_at, Timer.VM_SILENT, vm_id)
+        return
+    vm.silent = True
+    pool.timers.set(vm.last_seen + pool.settings.lost_after_s, Timer.VM_LOST, vm_id)
+    reservations.free_all(pool, vm)
+    pool.touch(vm)
+
+
+def on_unheard(pool: PoolState, _: Unheard) -> None:
+    """Nobody's silence counts before now."""
+    for vm in pool.fleet:
+        if not vm.lost:
+            vm.last_seen = pool.now
+            if vm.silent:
+                pool.timers.set(pool.now + pool.settings.lost_after_s, Timer.VM_LOST, vm.vm_id)
+
+
+def loss_due(pool: PoolState, vm_id: str) -> None:
+    """Few are given up at a time; the others stay silent until it is their turn."""
+    vm = pool.fleet.get(vm_id)
+    if vm is None or not vm.silent or pool.now < vm.last_seen + pool.settings.lost_after_s:
+        return
+    lost_at = pool.lost_at
+    while lost_at and lost_at[0] <= pool.now - pool.settings.lost_after_s:
+        lost_at.popleft()
+    if len(lost_at) >= policy.most_lost_at_once(len(pool.fleet.vms), pool.settings):
+        pool.timers.set(lost_at[0] + pool.settings.lost_after_s, Timer.VM_LOST, vm_id)
+        return
+    lost_at.append(pool.now)
+    vm.lost, vm.silent = True, False
+    for worker in list(vm.workers.values()):
+        bot = attempts.bot_on(pool, worker)
+        if bot and bot.state is BotState.ASSIGNED:  # whether it was begun, Redis knows
+            attempts.take_back(pool, bot)
+        else:
+            attempts.lost_with_vm(pool, vm, worker, is_out=False)
+    pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, lost=True))
+    pool.timers.set(pool.now + pool.forget_vm_s, Timer.VM_FORGOTTEN, vm_id)
+    pool.touch(vm)
+
+
+def forgetting_due(pool: PoolState, vm_id: str) -> None:
+    vm = pool.fleet.get(vm_id)
+    if vm and vm.lost and pool.now >= vm.last_seen + pool.forget_vm_s:
+        pool.fleet.drop_vm(vm)
+        pool.decided.append(ForgetVm(vm_id))

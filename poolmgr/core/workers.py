@@ -1,0 +1,123 @@
+"""The life of a worker: ordered, warm, retired, gone; and the deadlines in it. Whose turn it is, others say.
+
+It knows of no bot but the id that a worker carries: what a gone worker means for its bot is said in attempts.py.
+"""
+
+from poolmgr.core import backoff
+from poolmgr.core.decisions import ForgetWorker, KeepWorker, Retire, Warm, Why
+from poolmgr.core.model import Vm, Worker
+from poolmgr.core.state import PoolState
+from poolmgr.core.timers import Timer
+from wire.messages import WorkerWarm
+from wire.vocabulary import GoneCause, WorkerState
+
+_FAILURES = frozenset(
+    {GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY, GoneCause.CRASHED, GoneCause.UNRESPONSIVE},
+)
+NOT_YET_USED = frozenset({WorkerState.WARMING, WorkerState.IDLE, WorkerState.RESERVED})
+
+
+def warm(pool: PoolState, vm: Vm, why: Why) -> None:
+    pool.ordered += 1
+    vm.room -= 1
+    # Counted over all VMs: one that was forgotten and comes back with its workers must not see a name again.
+    worker_id = f"{vm.vm_id}-{pool.epoch}-{pool.ordered}"
+    add(pool, vm, Worker(worker_id, vm.vm_id, WorkerState.WARMING, pool.now, pool.now))
+    pool.fleet.index(vm, pool.now)
+    pool.decided.append(Warm(vm.vm_id, worker_id, pool.now, why))
+
+
+def retire(pool: PoolState, vm: Vm, worker: Worker, why: Why) -> None:
+    pool.fleet.change_worker(vm, worker, WorkerState.RETIRING, pool.now)
+    _set_timers(pool, worker)
+    pool.fleet.index(vm, pool.now)
+    pool.decided.append(Retire(vm.vm_id, worker.worker_id, pool.now, why))
+
+
+def make_idle(pool: PoolState, vm: Vm, worker: Worker) -> None:
+    pool.fleet.change_worker(vm, worker, WorkerState.IDLE, pool.now)
+    _set_timers(pool, worker)
+    keep(pool, worker)
+    pool.touch(vm)
+
+
+def add(pool: PoolState, vm: Vm, worker: Worker) -> None:
+    """The pool believes in this worker from now on."""
+    pool.fleet.add_worker(vm, worker)
+    _set_timers(pool, worker)
+
+
+def keep(pool: PoolState, worker: Worker) -> None:
+    pool.decided.append(
+        KeepWorker(worker.vm_id, worker.worker_id, worker.state, worker.since, worker.born, worker.bot_id)
+    )
+
+
+def drop(pool: PoolState, vm: Vm, worker: Worker, cause: GoneCause) -> None:
+    """It is no more. That of one which nobody has used yet may be a failure of its VM."""
+    if cause in _FAILURES and worker.state in NOT_YET_USED:
+        backoff.count_failure(pool, vm)
+    pool.fleet.drop_worker(vm, worker)
+    pool.touch(vm)
+    pool.decided.append(ForgetWorker(vm.vm_id, worker.worker_id, cause))
+
+
+def on_worker_warm(pool: PoolState, event: WorkerWarm) -> None:
+    vm = pool.fleet.get(event.vm_id)
+    worker = pool.fleet.worker(event.vm_id, event.worker_id)
+    if vm and worker and worker.state is WorkerState.WARMING:
+        worker.born = pool.now
+        make_idle(pool, vm, worker)
+
+
+# Deadlines
+
+
+def _set_timers(pool: PoolState, worker: Worker) -> None:
+    settings = pool.settings
+    whose = f"{worker.vm_id}#{worker.worker_id}"
+    if worker.state is WorkerState.WARMING:
+        pool.timers.set(pool.now + settings.warmup_timeout_s, Timer.WARMUP, whose)
+    elif worker.state is WorkerState.RETIRING:
+        pool.timers.set(pool.now + settings.warmup_timeout_s, Timer.RETIRE, whose)
+    elif worker.state is WorkerState.IDLE:
+        pool.timers.set(worker.since + settings.idle_ttl_s, Timer.IDLE_TTL, worker.vm_id)
+        pool.timers.set(worker.born + settings.max_age_s, Timer.MAX_AGE, whose)
+
+
+def _find(pool: PoolState, whose: str, state: WorkerState) -> tuple[Vm, Worker] | None:
+    """The worker of a timer, if it is still in the `state` that the timer is about."""
+    vm_id, _, worker_id = whose.partition("#")
+    vm, worker = pool.fleet.get(vm_id), pool.fleet.worker(vm_id, worker_id)
+    return (vm, worker) if vm and worker and worker.state is state else None
+
+
+def warmup_overdue(pool: PoolState, whose: str) -> None:
+    if found := _find(pool, whose, WorkerState.WARMING):
+        vm, worker = found
+        backoff.count_failure(pool, vm)
+        retire(pool, vm, worker, Why.WARMUP_OVERDUE)
+        pool.touch(vm)
+
+
+def retire_overdue(pool: PoolState, whose: str) -> None:
+    if found := _find(pool, whose, WorkerState.RETIRING):
+        vm, worker = found
+        if not vm.silent:
+            retire(pool, vm, worker, Why.RETIRE_OVERDUE)
+        else:
+            _set_timers(pool, worker)
+
+
+def idle_ttl_over(pool: PoolState, vm_id: str) -> None:
+    """Whether the worker is surplus by then is asked when the pool settles."""
+    if vm := pool.fleet.get(vm_id):
+        pool.touch(vm)
+
+
+def max_age_reached(pool: PoolState, whose: str) -> None:
+    found = _find(pool, whose, WorkerState.IDLE)
+    if found and pool.now >= found[1].born + pool.settings.max_age_s:
+        vm, worker = found
+        worker.aged = True
+        pool.touch(vm)
