@@ -7,10 +7,14 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis import Redis
 from redis.exceptions import ConnectionError
 
 START_DEADLINE_S = 10.0
+
+settings.register_profile("poolmgr", deadline=None)  # the machines that tests run on are noisy
+settings.load_profile("poolmgr")
 
 
 class RedisServer:

@@ -212,7 +212,7 @@ class Session:
                 return BrowserGone("the page left its meeting, because no agent attended to it", Reason.CUT_OFF)
             try:
                 async with self._interruptible():
-                    await self._attend()
+                    await self._attend(self._patience_s(state))
                     return await self._adapter.observe(self._page, self._patience_s(state))
             except TimeoutError:
                 if self._is_attached.is_set() and not self._news:
@@ -224,9 +224,10 @@ class Session:
                 if not await self._lost_connection(error):
                     return self._lost_page() or Seen(Screen.UNKNOWN)
 
-    async def _attend(self) -> None:
+    async def _attend(self, timeout_s: float) -> None:
         if time.monotonic() - self._attended_at >= min(ATTEND_S, self._unattended_s * ATTEND_SHARE):
-            await self._page.evaluate(ATTEND, self._unattended_s)
+            async with asyncio.timeout(timeout_s):
+                await self._page.evaluate(ATTEND, self._unattended_s)
             self._attended_at = time.monotonic()
 
     async def _act(self, action: PageAction, state: State) -> None:

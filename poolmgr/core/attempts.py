@@ -56,6 +56,7 @@ def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
     bot = _current(pool, event)
     if bot is None:
         return
+    backoff.note_begun(pool, bot.vm_id)
     if ENDS[event.reason].retry:
         failed(pool, bot, Why.RETRY, event.reason, event.detail, event.at, event.audio_packets)
     else:
@@ -150,9 +151,10 @@ def on_leave_requested(pool: PoolState, event: LeaveRequested) -> None:
     if bot is None:
         return
     if bot.is_on_vm:
+        if not bot.leave_requested:  # one deadline, however often it is wished
+            await_leaving(pool, bot)
         bot.leave_requested = True
         pool.decided.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, event.reason))
-        await_leaving(pool, bot)
         return
     if reserved := pool.fleet.worker(bot.vm_id, bot.worker_id):
         workers.make_idle(pool, pool.fleet.vms[bot.vm_id], reserved)

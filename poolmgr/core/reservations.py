@@ -43,7 +43,7 @@ def join_due(pool: PoolState, bot_id: str) -> None:
     pool.to_reserve.pop(bot_id, None)
     vm, worker = pool.fleet.get(bot.vm_id), pool.fleet.worker(bot.vm_id, bot.worker_id)
     bots.enqueue(pool, bot)
-    if vm and worker and vm.takes_work:
+    if vm and worker and vm.takes_bots:
         pool.queue.leave(bot_id)
         bots.assign(pool, bot, vm, worker)
     elif vm and worker:

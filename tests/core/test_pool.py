@@ -1009,6 +1009,27 @@ def test_a_vm_that_begins_nothing_gets_less_and_less_until_it_begins_something()
     assert sc.bot("a").state is BotState.ASSIGNED
 
 
+def test_a_bot_that_ended_was_begun() -> None:
+    sc = full(min_idle=4, max_workers=9, backoff_s=50, backoff_max_s=100)
+    sc.submit("a", "b")
+    sc.refused("a", RefusalCause.LOW_MEMORY)
+    assert sc.bot("a").state is BotState.QUEUED
+    sc.ended("b", Reason.PAGE_LOAD_FAILED)
+    assert sc.bot("a").state is BotState.ASSIGNED
+
+
+def test_a_bot_whose_browser_is_reserved_on_a_vm_that_rests_takes_another() -> None:
+    sc = full(min_idle=3, max_workers=3, backoff_s=500, backoff_max_s=500, reserve_ahead_s=60)
+    sc.submit("later", join_in=100)
+    sc.wait(50)
+    assert sc.bot("later").vm_id == "vm"
+    sc.submit("a")
+    sc.refused("a", RefusalCause.LOW_MEMORY)
+    sc.fill("other")
+    sc.wait(50)
+    assert sc.assigned_to("later") == "other"
+
+
 def test_the_end_of_a_rest_means_nothing_to_a_vm_that_was_forgotten() -> None:
     sc = full(backoff_s=1e6, backoff_max_s=1e6, heartbeat_timeout_s=10, lost_after_s=60, queue_timeout_s=50)
     sc.submit("a")
@@ -1166,8 +1187,10 @@ def test_whoever_was_asked_to_leave_is_asked_again_until_it_has() -> None:
     assert sc.step(LeaveRequested("a")) == again
     assert sc.wait(14) == []
     assert sc.wait(1) == again
+    assert sc.step(LeaveRequested("a")) == again
     sc.fail_over()
-    assert sc.wait(15) == again
+    sc.step(LeaveRequested("a"))
+    assert sc.wait(15) == again, "once, however often it is wished"
     sc.ended("a", Reason.USER_REQUESTED)
     assert sc.wait(100) == []
 
