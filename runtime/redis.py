@@ -30,6 +30,8 @@ class _Connection(AbstractConnection):
         try:
             async with asyncio.timeout(limit_s):
                 await super().send_packed_command(command, check_health)
+        except RuntimeError as error:  # uvloop's word for a connection that was reset a moment ago
+            raise ConnectionError(str(error)) from error
         finally:
             self.socket_timeout = limit_s
 

@@ -26,6 +26,12 @@ CHECK_S: Final = 5.0
 ANSWER_DEADLINE_S: Final = 3.0  # asked twice: an agent that was itself stopped for a while finds one question overdue
 
 
+PAGE_ERRORS: Final = (Error, AttributeError, KeyError)
+"""What a call to a page may raise. The last two are not the page's: what Playwright cannot make of the end of one
+browser, it raises in the next call of whomever.
+"""
+
+
 class DriverError(Exception):
     """The driver cannot be started, or does not answer."""
 

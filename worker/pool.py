@@ -33,7 +33,7 @@ from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from worker import lifecycle, processes
 from worker.browser import BrowserError, Chromium, Launcher
-from worker.driver import Driver, DriverError
+from worker.driver import PAGE_ERRORS, Driver, DriverError
 from worker.journal import Entry, Stage, WorkerNote
 from worker.platforms import BLANK, Adapter, adapter_for, find_again, prepare
 from worker.session import Session
@@ -48,7 +48,7 @@ REATTACH_AGAIN_S: Final = 0.1
 RESERVE_FOR_CALLS: Final = 0.5  # of the memory reserve: warm-ups end at all of it, so that calls may use some
 
 _EXITED: Final = "the browser's process exited"
-_ATTACH_ERRORS: Final = (DriverError, PlaywrightError, OSError)  # TimeoutError is an OSError
+_ATTACH_ERRORS: Final = (DriverError, *PAGE_ERRORS, OSError)  # TimeoutError is an OSError
 
 
 class Report(Protocol):
@@ -503,12 +503,16 @@ class Pool:
 
     async def _probe(self, worker: Worker) -> Page | None:
         """The page, if it answers."""
-        page = worker.page
-        try:
-            async with asyncio.timeout(PROBE_DEADLINE_S):
-                if page and await page.evaluate("1") == 1 and not worker.gone.done():
-                    return page
-        except (PlaywrightError, TimeoutError) as error:
+        page, error = worker.page, None
+        for _ in range(2):  # an error may be a neighbour's, once
+            try:
+                async with asyncio.timeout(PROBE_DEADLINE_S):
+                    return page if page and await page.evaluate("1") == 1 and not worker.gone.done() else None
+            except (*PAGE_ERRORS, TimeoutError) as fault:
+                error = fault
+                if isinstance(fault, PlaywrightError | TimeoutError):
+                    break
+        if error:
             log.warning("probe_failed", worker_id=worker.worker_id, error=_one_line(error))
         return None
 

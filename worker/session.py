@@ -26,6 +26,7 @@ from wire.messages import BotEnded, BotMoved, BotVitals, Join
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 from worker import lifecycle
+from worker.driver import PAGE_ERRORS
 from worker.lifecycle import (
     LEAVE_SHARE,
     REPEAT_S,
@@ -164,7 +165,9 @@ class Session:
         while self._page.url == BLANK and not was_open:
             try:
                 response = await self._page.goto(self._join.meeting_url, wait_until="commit", timeout=0)
-            except PlaywrightError as error:
+            except PAGE_ERRORS as error:
+                if not isinstance(error, PlaywrightError):
+                    continue
                 if await self._lost_connection(error):
                     await self._is_attached.wait()
                     continue
@@ -219,9 +222,9 @@ class Session:
                     if await self._driver_answers():
                         return CallTimedOut()
                     self.detach()  # it was not the page that did not answer
-            except PlaywrightError as error:  # mostly a page that just navigates
+            except PAGE_ERRORS as error:  # mostly a page that just navigates
                 self._log.debug("page_unreadable", error=_why(error))
-                if not await self._lost_connection(error):
+                if isinstance(error, PlaywrightError) and not await self._lost_connection(error):
                     return self._lost_page() or Seen(Screen.UNKNOWN)
 
     async def _attend(self, timeout_s: float) -> None:
@@ -235,12 +238,12 @@ class Session:
         try:
             async with self._interruptible():
                 await self._adapter.act(self._page, action, self._join.bot_name, min(self._patience_s(state), REPEAT_S))
-        except (TimeoutError, PlaywrightError) as error:
+        except (TimeoutError, *PAGE_ERRORS) as error:
             self._log.debug("page_action_failed", action=action, error=_why(error))
 
     async def _empty_page(self) -> None:
         """Ends what the page's own button did not. A page that does not even let go of this is left to be killed."""
-        with suppress(TimeoutError, PlaywrightError):
+        with suppress(TimeoutError, *PAGE_ERRORS):
             async with asyncio.timeout(self._settings.leave_timeout_s * (1 - LEAVE_SHARE)):
                 await self._page.goto(BLANK)
 

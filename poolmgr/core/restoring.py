@@ -25,12 +25,14 @@ def _restore_vm(pool: PoolState, record: Vm) -> None:
     for worker in sorted(record.workers.values(), key=lambda worker: worker.since):
         if worker.state is WorkerState.RESERVED:  # its bot's calendar timer fires again and reserves anew
             worker.state, worker.bot_id = WorkerState.IDLE, ""
+            workers.keep(pool, worker)
         workers.add(pool, vm, worker)
     pool.touch(vm)
 
 
 def _restore_bot(pool: PoolState, bot: Bot) -> None:
     pool.bots[bot.bot_id] = bot
+    bot.queued_since = pool.now  # when it really was, the earlier leader knew by its own clock
     pool.last_seq = max(pool.last_seq, bot.seq)
     if bot.state is BotState.SCHEDULED:
         bots.put_on_calendar(pool, bot)

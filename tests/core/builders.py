@@ -153,8 +153,6 @@ class Durable:
                 vm = Vm(vm_id, record.session, 0.0, draining=record.draining)
                 for worker in self.workers.get(vm_id, {}).values():
                     vm.workers[worker.worker_id] = _copy(worker)
-                    if worker.state is WorkerState.RESERVED:  # as the pool takes it to be
-                        worker.state, worker.bot_id = WorkerState.IDLE, ""
                 vms.append(vm)
         bots = [
             Bot(

@@ -1311,6 +1311,16 @@ def test_an_agent_that_does_not_speak_to_the_new_leader_is_lost_in_the_usual_tim
     assert sc.bot("a").state is BotState.QUEUED
 
 
+def test_an_assignment_that_an_earlier_leader_made_may_come_to_nothing_and_wait() -> None:
+    sc = full(min_idle=1, max_workers=1, claim_timeout_s=15, queue_timeout_s=100)
+    sc.submit("a")
+    sc.fail_over()
+    sc.wait(15)
+    assert Enqueue("a", 1, Why.CLAIM_OVERDUE, failed=1) in sc.answer(Revoke("a", 1))
+    assert sc.wait(84) == []
+    assert sc.end_of("a") is None
+
+
 def test_the_queue_keeps_its_order_over_a_change_of_leaders() -> None:
     sc = scenario(min_idle=0, max_workers=1)
     sc.submit("a", "b")

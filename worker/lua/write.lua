@@ -1,7 +1,8 @@
 -- Write an agent's events, in their order, each once: those up to the number that was written last are passed over, for
 -- an agent that was cut off, or killed, between the writing and the answer asks for them again.
--- KEYS: events, written, alive, commands. ARGV: session, presence, its life in s, commands' life in s, written's life in
--- s, most entries in the stream for a heartbeat to be added, then number and message, again and again; a heartbeat has
+-- Two agents that live under one vm_id at once undo this for each other; the `id` of an event is still the same.
+-- KEYS: events, written, alive, commands. ARGV: session, presence, its life in s, commands' life in s, written's and
+-- events' life in s, most entries in the stream for a heartbeat to be added, then number and message, again and again; a heartbeat has
 -- the number 0. It says what is: when nobody reads, the next one will do.
 -- Answers who lived under this vm_id before, or nothing.
 local last = redis.call('HMGET', KEYS[2], 'session', 'number')
@@ -21,6 +22,7 @@ if written > number then
   redis.call('HSET', KEYS[2], 'session', ARGV[1], 'number', string.format('%d', written))
   redis.call('EXPIRE', KEYS[2], ARGV[5])
 end
+redis.call('EXPIRE', KEYS[1], ARGV[5])
 local before = redis.call('GET', KEYS[3])
 redis.call('SET', KEYS[3], ARGV[2], 'EX', ARGV[3])
 redis.call('EXPIRE', KEYS[4], ARGV[4])
