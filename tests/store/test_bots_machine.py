@@ -1,0 +1,383 @@
+"""Bots between a leader, agents that claim them, leaders that were replaced, and calls that are stale or come again.
+
+Redis holds what the plain model says. A bot has one end, an attempt is claimed or revoked and never both, and the
+indexes name who lives and who has ended.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule
+from msgspec.structs import replace
+
+import worker
+from poolmgr.core.decisions import (
+    Accept,
+    Ask,
+    Assign,
+    Decision,
+    End,
+    Enqueue,
+    ForgetVm,
+    ForgetWorker,
+    KeepVm,
+    KeepWorker,
+    Move,
+    NoteVitals,
+    Retire,
+    Revoke,
+    Warm,
+    Why,
+)
+from poolmgr.core.events import Revoked
+from poolmgr.core.job import Job
+from poolmgr.store import record
+from poolmgr.store.ledger import Rejected
+from tests.store import conftest
+from tests.store.model import DAY_S, HOUR_S, WEEK_S, OnRedis, break_script, finds_fault, run, text, without
+from wire import codec, messages
+from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
+
+CLAIM: Final = (Path(worker.__file__).parent / "lua" / "claim.lua").read_text()
+
+PLAIN = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="p1")
+JOBS: Final = (PLAIN, replace(PLAIN, payload="p2", deduplication_key="k1"), replace(PLAIN, deduplication_key="k2"))
+
+BOTS: Final = ("b1", "b2")
+_WHERE: Final = ("attempt", "vm_id", "worker_id")
+
+bot_ids = st.sampled_from(BOTS)
+payloads = st.sampled_from(["p1", "p2"])
+vm_ids = st.sampled_from(["vm1", "vm2"])
+worker_ids = st.sampled_from(["w1", "w2"])
+jobs = st.sampled_from(JOBS)
+offsets = st.sampled_from([0, 0, 0, 0, 1, -1])
+"""How far the attempt of a call is from the one that counts."""
+moves = st.sampled_from([BotState.JOINING, BotState.WAITING_ROOM, BotState.IN_MEETING, BotState.LEAVING])
+
+
+class Bots(OnRedis):
+    def __init__(self, url: str, claim: str = CLAIM) -> None:
+        super().__init__(url)
+        self._claim: Any = self.redis.register_script(claim)
+        self.seq = 0
+        self.claimed: set[tuple[str, int]] = set()
+        self.revoked: set[tuple[str, int]] = set()
+        self.ordered: dict[tuple[str, int], str] = {}
+        self.lead(1)
+
+    @initialize(
+        come=st.tuples(*[st.integers(0, 7)] * len(BOTS)),
+        taken=st.lists(payloads, min_size=2, max_size=5),
+        ago_s=st.sampled_from([0, HOUR_S]),
+    )
+    def begin(self, come: tuple[int, ...], taken: list[str], ago_s: int) -> None:
+        """`come`: how far each bot has come already."""
+        for payload in taken:
+            self.a_job_is_taken(payload)
+        for bot_id, steps in zip(BOTS, come, strict=True):
+            way: list[Callable[[], None]] = [
+                partial(self.a_job_becomes_a_bot, bot_id, JOBS[0], BotState.QUEUED),
+                partial(self.a_bot_is_assigned, bot_id, 0, "vm1", "w1"),
+                partial(self.a_bot_is_queued_again, bot_id, 0, Why.RETRY, 1),
+                partial(self.a_bot_is_assigned, bot_id, 0, "vm1", "w1"),
+                partial(self.an_agent_claims, bot_id, 0, True, 1),
+                partial(self.a_bot_moves, bot_id, 0, BotState.WAITING_ROOM, True),
+                partial(self.a_bot_ends, bot_id, Reason.MEETING_ENDED, None, 0),
+            ]
+            for step in way[:steps]:
+                step()
+        if ago_s:
+            self.time_passes(ago_s)
+
+    # What the model holds
+
+    def bot(self, bot_id: str) -> dict[str, str]:
+        return self.plain.hashes[self.keys.bot(bot_id)]
+
+    def attempt(self, bot_id: str) -> int:
+        return int(self.bot(bot_id).get("attempt", "0"))
+
+    def lives(self, bot_id: str) -> bool:
+        return self.bot(bot_id).get("state", BotState.STOPPED) != BotState.STOPPED
+
+    def counts(self, bot_id: str, attempt: int) -> bool:
+        return self.lives(bot_id) and attempt == self.attempt(bot_id)
+
+    def tell(self, bot_id: str, at: float) -> None:
+        bot = self.bot(bot_id)
+        self.tell_of(bot_id, at, bot["state"], bot["status"], bot["status_reason"], *map(bot.get, _WHERE))
+
+    def tell_of(self, bot_id: str, at: float, *seen: str | None) -> None:
+        names = ("state", "status", "reason", *_WHERE)
+        told = {name: value or "" for name, value in zip(names, seen, strict=True)}
+        self.plain.add(self.keys.status, bot_id=bot_id, at=record.iso(at), **told)
+        self.plain.ends_in(self.keys.status, WEEK_S)
+
+    def order(self, vm_id: str, command: messages.Command, worker: bytes | None = None) -> None:
+        workers, commands = self.keys.workers(vm_id), self.keys.commands(vm_id)
+        self.plain.add(commands, m=codec.encode(command).decode())
+        self.plain.ends_in(commands, DAY_S)
+        if worker:
+            self.plain.hashes[workers][command.worker_id] = worker.decode()
+            self.plain.ends_in(workers, DAY_S)
+
+    def expect_accepted(self, accept: Accept) -> bool:
+        if self.bot(accept.bot_id):
+            return False
+        k, job = self.keys, accept.job
+        self.bot(accept.bot_id).update(text(record.accepted(accept)))
+        self.tell(accept.bot_id, accept.at)
+        self.plain.scores[k.live][accept.bot_id] = accept.at
+        if job.deduplication_key:
+            name = k.deduplication(job.deduplication_key)
+            self.plain.strings[name] = accept.bot_id
+            self.plain.ends_in(name, WEEK_S)
+        self.done_with(job.payload)
+        return True
+
+    def done_with(self, payload: str) -> None:
+        taken = self.plain.lists[self.keys.taken]
+        if payload in taken:
+            del taken[len(taken) - 1 - taken[::-1].index(payload)]
+
+    def expect_assigned(self, assign: Assign, at: float) -> bool:
+        bot_id, attempt = assign.join.bot_id, assign.join.attempt
+        if self.bot(bot_id).get("state") != BotState.QUEUED or attempt != self.attempt(bot_id) + 1:
+            return False
+        self.bot(bot_id).update(text(record.assigned(assign, at)))
+        self.tell(bot_id, at)
+        self.order(assign.vm_id, assign.join, record.worker_record(assign, at))
+        self.ordered[bot_id, attempt] = assign.join.worker_id
+        return True
+
+    # What the leader does
+
+    @rule(payload=payloads)
+    def a_job_is_taken(self, payload: str) -> None:
+        self.do(self.redis.lpush(self.keys.taken, payload))
+        self.plain.lists[self.keys.taken].insert(0, payload)
+
+    def make_accept(self, bot_id: str, job: Job, state: BotState = BotState.QUEUED) -> Accept:
+        self.seq += 1
+        return Accept(bot_id, job, state, self.moment(), self.seq)
+
+    def make_assign(self, bot_id: str, attempt: int, vm_id: str, worker_id: str) -> Assign:
+        join = messages.Join(worker_id, bot_id, attempt, "room", PLAIN.meeting_url, "N")
+        return Assign(vm_id, join, born=self.now - 5, warm=True, waited_s=0.0)
+
+    @rule(bot_id=bot_ids, job=jobs, state=st.sampled_from([BotState.QUEUED, BotState.QUEUED, BotState.SCHEDULED]))
+    def a_job_becomes_a_bot(self, bot_id: str, job: Job, state: BotState) -> None:
+        accept = self.make_accept(bot_id, job, state)
+        self.apply(accept, agrees=self.expect_accepted(accept))
+
+    @rule(bot_id=bot_ids, job=jobs, vm_id=vm_ids, worker_id=worker_ids, replaced=st.booleans())
+    def a_job_finds_a_worker_at_once(self, bot_id: str, job: Job, vm_id: str, worker_id: str, replaced: bool) -> None:
+        accept, at = self.make_accept(bot_id, job), self.moment()
+        decisions: list[Decision] = [accept, self.make_assign(bot_id, 1, vm_id, worker_id)]
+        warm = Warm(vm_id, "w3", at, Why.BELOW_MIN_IDLE)
+        agrees = self.expect_accepted(accept)
+        if agrees:
+            assert self.expect_assigned(self.make_assign(bot_id, 1, vm_id, worker_id), at)
+        if replaced:
+            decisions.append(warm)
+        if replaced and agrees:
+            self.order(vm_id, messages.Warm("w3"), record.worker_record(warm, at))
+        self.apply(*decisions, agrees=agrees)
+
+    @rule(bot_id=bot_ids, offset=offsets, vm_id=vm_ids, worker_id=worker_ids)
+    def a_bot_is_assigned(self, bot_id: str, offset: int, vm_id: str, worker_id: str) -> None:
+        assign = self.make_assign(bot_id, self.attempt(bot_id) + 1 + offset, vm_id, worker_id)
+        self.apply(assign, agrees=self.expect_assigned(assign, self.moment()))
+
+    @rule(bot_id=bot_ids, offset=offsets, state=moves, asked_for_page=st.booleans())
+    def a_bot_moves(self, bot_id: str, offset: int, state: BotState, asked_for_page: bool) -> None:
+        at = self.moment()
+        first = at - 0.5 if asked_for_page else 0.0
+        move = Move(bot_id, self.attempt(bot_id) + offset, state, at, "a screen", "a rule", first)
+        if self.counts(bot_id, move.attempt):
+            self.bot(bot_id).update(text(record.moved(move)))
+            self.tell(bot_id, at)
+        self.apply(move)
+
+    @rule(bot_id=bot_ids, offset=offsets, why=st.sampled_from([None, Why.RETRY]), failed=st.integers(0, 2))
+    def a_bot_is_queued_again(self, bot_id: str, offset: int, why: Why | None, failed: int) -> None:
+        enqueue, at = Enqueue(bot_id, self.attempt(bot_id) + offset, why, failed), self.moment()
+        if self.counts(bot_id, enqueue.attempt):
+            self.bot(bot_id).update(text(record.enqueued(enqueue)))
+            self.tell(bot_id, at)
+        self.apply(enqueue)
+
+    @rule(bot_id=bot_ids, offset=offsets, participants=st.integers(0, 3))
+    def vitals_are_noted(self, bot_id: str, offset: int, participants: int) -> None:
+        note = NoteVitals(bot_id, self.attempt(bot_id) + offset, self.now, participants, audio_packets=7)
+        if self.counts(bot_id, note.attempt):
+            self.bot(bot_id).update(text(record.vitals(note)))
+        self.apply(note)
+
+    @rule(bot_id=bot_ids, offset=offsets)
+    def an_assignment_is_revoked(self, bot_id: str, offset: int) -> None:
+        bot, attempt = self.bot(bot_id), self.attempt(bot_id) + offset
+        unclaimed = bot.get("state") == BotState.ASSIGNED and bot.get("claimed") != str(attempt)
+        revoked = unclaimed and self.counts(bot_id, attempt)
+        if revoked:
+            bot["worker_id"] = ""
+            self.revoked.add((bot_id, attempt))
+        assert self.apply(Revoke(bot_id, attempt)) == [Revoked(bot_id, attempt, revoked)]
+
+    @rule(bot_id=bot_ids, offset=offsets, as_ordered=st.sampled_from([True, True, False]), times=st.integers(1, 2))
+    def an_agent_claims(self, bot_id: str, offset: int, as_ordered: bool, times: int) -> None:
+        """Also a second time, when the answer was lost."""
+        bot, attempt, at = self.bot(bot_id), self.attempt(bot_id) + offset, record.iso(self.moment())
+        worker_id = self.ordered.get((bot_id, attempt), "w1") if as_ordered else "w9"
+        ours = self.counts(bot_id, attempt) and bot["worker_id"] == worker_id
+        if ours and bot.get("claimed") != str(attempt):
+            bot |= {"claimed": str(attempt), "claimed_at": at}
+        if ours:
+            self.claimed.add((bot_id, attempt))
+        for _ in range(times):
+            claimed = self.do(self._claim(keys=[self.keys.bot(bot_id)], args=[attempt, worker_id, at]))
+            assert claimed == int(ours)
+            at = record.iso(self.moment())
+
+    @rule(
+        bot_id=bot_ids, offset=offsets, vm_id=vm_ids, reason=st.sampled_from([Reason.USER_REQUESTED, Reason.SUPERSEDED])
+    )
+    def an_agent_is_asked_to_leave(self, bot_id: str, offset: int, vm_id: str, reason: Reason) -> None:
+        attempt = self.attempt(bot_id) + offset
+        if self.bot(bot_id) and offset == 0 and reason is not Reason.SUPERSEDED:
+            self.bot(bot_id)["leave_requested"] = "1"
+        self.order(vm_id, messages.Leave("w1", bot_id, attempt, reason))
+        self.apply(Ask(vm_id, "w1", bot_id, attempt, reason))
+
+    @rule(
+        bot_id=bot_ids, reason=st.sampled_from(Reason), ago=st.sampled_from([None, 0.5]), heard=st.sampled_from([0, 9])
+    )
+    def a_bot_ends(self, bot_id: str, reason: Reason, ago: float | None, heard: int) -> None:
+        now = self.moment()
+        at = now - ago if ago else None
+        end = End(bot_id, self.attempt(bot_id), reason, "a sentence", at, heard)
+        if self.lives(bot_id):
+            k = self.keys
+            self.bot(bot_id).update(text(record.ended(end, now)))
+            self.tell(bot_id, at or now)
+            del self.plain.scores[k.live][bot_id]
+            self.plain.scores[k.ended][bot_id] = at or now
+            for key in (k.bot(bot_id), k.ended):
+                self.plain.ends_in(key, WEEK_S)
+        self.apply(end)
+
+    @rule(payload=payloads, bot_id=st.sampled_from(["", *BOTS]))
+    def a_job_is_rejected(self, payload: str, bot_id: str) -> None:
+        k, at = self.keys, self.moment()
+        job = {"payload": payload, "reason": "no_link", "detail": "d", "bot_id": bot_id, "at": record.iso(at)}
+        self.plain.add(k.dead, **job)
+        self.plain.ends_in(k.dead, WEEK_S)
+        if bot_id and not self.bot(bot_id):
+            self.tell_of(bot_id, at, "rejected", "Error", "no_link", "0", "", "")
+        self.done_with(payload)
+        self.do(self.ledger().reject([Rejected(payload.encode(), "no_link", "d", bot_id)], at))
+
+    # What happens to the leader
+
+    @rule()
+    def another_leads(self) -> None:
+        self.lead(self.epoch + 1)
+
+    @rule(bot_id=bot_ids, offset=offsets, ahead=st.sampled_from([-1, -1, 1]))
+    def one_writes_that_does_not_lead(self, bot_id: str, offset: int, ahead: int) -> None:
+        """It was replaced, or Redis came back older than it was and does not know of it."""
+        ledger = self.ledger(self.epoch + ahead)
+        rejected = [Rejected(b"p1", "no_link", "d", bot_id)]
+        writes = [
+            partial(ledger.apply, one, self.now) for one in self.every_write(bot_id, self.attempt(bot_id) + offset)
+        ]
+        self.refused(*writes, partial(ledger.reject, rejected, self.now))
+
+    def every_write(self, bot_id: str, attempt: int) -> list[list[Decision]]:
+        new, free = self.make_accept("b9", PLAIN), self.make_assign("b9", 1, "vm1", "w1")
+        return [
+            [new],
+            [new, free],
+            [self.make_assign(bot_id, attempt + 1, "vm1", "w1")],
+            [Move(bot_id, attempt, BotState.LEAVING, self.now)],
+            [Enqueue(bot_id, attempt, Why.RETRY)],
+            [NoteVitals(bot_id, attempt, self.now, 1, 1)],
+            [Revoke(bot_id, attempt)],
+            [Ask("vm1", "w1", bot_id, attempt, Reason.SHUTDOWN)],
+            [End(bot_id, attempt, Reason.SHUTDOWN)],
+            [Warm("vm1", "w1", self.now, Why.JOBS_WAIT)],
+            [Retire("vm1", "w1", self.now, Why.IDLE_TTL)],
+            [KeepWorker("vm1", "w1", WorkerState.IDLE, self.now, self.now)],
+            [ForgetWorker("vm1", "w1", GoneCause.SPENT)],
+            [KeepVm("vm1", "s", draining=True, lost=True)],
+            [ForgetVm("vm1")],
+        ]
+
+    @rule(seconds=st.sampled_from([HOUR_S, DAY_S, WEEK_S]))
+    def time_passes(self, seconds: int) -> None:
+        self.let_pass(seconds)
+        self.lead(self.epoch)
+        self.claimed = {(bot_id, attempt) for bot_id, attempt in self.claimed if self.bot(bot_id)}
+        self.revoked = {(bot_id, attempt) for bot_id, attempt in self.revoked if self.bot(bot_id)}
+
+    # What always holds
+
+    def promises(self, held: dict[str, Any]) -> None:
+        assert not self.claimed & self.revoked, "an attempt was claimed and revoked"
+        ended: set[str] = set()
+        for change in held.get(self.keys.status, []):
+            if change["state"] == "rejected":
+                continue
+            begins = change["attempt"] == "0" and change["state"] in {BotState.QUEUED, BotState.SCHEDULED}
+            assert begins or change["bot_id"] not in ended, f"after its end: {change}"
+            (ended.add if change["state"] == BotState.STOPPED else ended.discard)(change["bot_id"])
+        prefix = self.keys.bot("")
+        states = {key.removeprefix(prefix): bot["state"] for key, bot in held.items() if key.startswith(prefix)}
+        live = {bot_id for bot_id, state in states.items() if state != BotState.STOPPED}
+        assert set(held.get(self.keys.live, ())) == live
+        assert {bot_id for bot_id in states if bot_id not in live} <= set(held.get(self.keys.ended, ()))
+
+    def teardown(self) -> None:
+        check = conftest._check_every_key_has_an_owner  # pyright: ignore[reportPrivateUsage]
+        try:
+            self.do(check(self.redis, self.keys.prefix))
+        finally:
+            super().teardown()
+
+
+def test_bots_are_what_they_should_be_whatever_is_called_in_whatever_order(redis_server: str) -> None:
+    run(Bots, redis_server)
+
+
+FENCE: Final = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then"
+
+
+@pytest.mark.parametrize(
+    ("script", "old", "new"),
+    [
+        ("accept", "if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end", ""),
+        ("assign", " or tonumber(now[2]) ~= tonumber(ARGV[3]) - 1", ""),
+        ("move", " or now[2] ~= ARGV[3]", ""),
+        ("revoke", " or now[3] == ARGV[2]", ""),
+        ("end", " or state == 'stopped'", ""),
+        ("end", "redis.call('EXPIRE', KEYS[2], ARGV[6])", ""),
+        ("end", FENCE, "if false then"),
+        ("reject", " and redis.call('EXISTS', KEYS[5]) == 0", ""),
+    ],
+    ids=["accepted twice", "attempt", "stale news", "claimed", "two ends", "kept for ever", "no fence", "other's bot"],
+)
+def test_a_script_that_forgets_a_condition_is_found_out(
+    redis_server: str, monkeypatch: pytest.MonkeyPatch, script: str, old: str, new: str
+) -> None:
+    break_script(monkeypatch, script, old, new)
+    finds_fault(Bots, redis_server)
+
+
+@pytest.mark.parametrize("condition", ["bot[1] ~= ARGV[1] or ", "bot[2] ~= ARGV[2] or ", " or bot[3] == 'stopped'"])
+def test_a_claim_that_is_not_exclusive_is_found_out(redis_server: str, condition: str) -> None:
+    finds_fault(Bots, redis_server, without(CLAIM, condition, ""))
