@@ -1,0 +1,148 @@
+"""`./dev chaos`: breaks everything that can be broken, at random moments and after every step, and looks from outside
+whether the promises were kept. Exit code 0 only if they were.
+"""
+
+import asyncio
+import random
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+import uvloop
+
+from chaos.faults import FAULTS
+from chaos.run import Options, report, run
+from chaos.stage import Scale, StageError
+from chaos.steps import Outcome, choose, try_steps
+
+T = TypeVar("T")
+
+_began = time.monotonic()
+
+
+def say(line: str) -> None:
+    print(f"{time.monotonic() - _began:8.2f} s  {line}", flush=True)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--seed", type=int, help="Chooses all that is left to chance; printed, to have a run again.")
+@click.option("--minutes", type=float, default=1.0, show_default=True, help="How long; a round begun is finished.")
+@click.option("--rounds", type=int, default=0, help="So many rounds, however long they take.")
+@click.option("--managers", type=int, default=2, show_default=True)
+@click.option("--agents", type=int, default=3, show_default=True)
+@click.option("--workers", type=int, default=6, show_default=True, help="At most so many on each agent.")
+@click.option("--jobs", type=float, default=2.0, show_default=True, help="Jobs a second, on average.")
+@click.option("--faults", type=float, default=0.6, show_default=True, help="Faults a second, on average.")
+@click.option("--browser", type=click.Choice(["stand-in", "chromium"]), default="stand-in", show_default=True)
+@click.option("--only", default="", metavar="FAULT", help="Only faults whose name holds this; --only list names them.")
+@click.option("--steps", is_flag=False, flag_value="all", metavar="[STEP]", help="Instead: kill after each step.")
+@click.option("--keep-logs", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="A new folder.")
+def main(
+    seed: int | None,
+    minutes: float,
+    rounds: int,
+    managers: int,
+    agents: int,
+    workers: int,
+    jobs: float,
+    faults: float,
+    browser: str,
+    only: str,
+    steps: str | None,
+    keep_logs: Path | None,
+) -> None:
+    """Break managers, agents, browsers, Redis and the wires between them, and check every promise from outside."""
+    if only == "list":
+        for fault in FAULTS:
+            click.echo(fault.name)
+        return
+    if not any(only in fault.name for fault in FAULTS):
+        raise click.BadParameter(f"no fault's name holds {only!r}; --only list names them", param_hint="--only")
+    if steps is not None and not choose(steps):
+        raise click.BadParameter(f"there is no step {steps!r}; runtime/steps.py names them", param_hint="--steps")
+    if keep_logs:
+        keep_logs.mkdir(parents=True)
+    seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    say(f"seed {seed}")
+    if steps is not None:
+        _end(_report_steps(_carry_out(try_steps(choose(steps), seed, say)), seed))
+    scale = Scale(managers, agents, workers, min(2, workers), real_browsers=browser == "chromium")
+    options = Options(
+        seed=seed,
+        minutes=minutes,
+        rounds=rounds,
+        jobs_per_s=jobs,
+        faults_per_s=faults,
+        only=only,
+        scale=scale,
+        keep_logs=keep_logs and keep_logs.absolute(),
+    )
+    summary = _carry_out(run(options, say))
+    for line in report(summary):
+        print(line)
+    _end({_again(broken) for broken, _ in summary.violations})
+
+
+def _carry_out(work: Coroutine[Any, Any, T]) -> T:
+    """Until it is done. Ends the program when it was interrupted, or cannot even begin."""
+    try:
+        done = uvloop.run(_until_interrupted(work))
+    except StageError as error:
+        raise click.ClickException(str(error)) from error
+    if done is None:
+        say("interrupted; nothing was left running")
+        sys.exit(130)
+    return done
+
+
+async def _until_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
+    """None when it was."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(work, name="work")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, running.cancel)
+        await asyncio.wait({running})
+    return None if running.cancelled() else running.result()
+
+
+def _report_steps(outcomes: list[Outcome], seed: int) -> set[str]:
+    broken = [outcome for outcome in outcomes if outcome.violations]
+    print(f"steps {len(outcomes)}, violations {sum(len(outcome.violations) for outcome in broken)}")
+    for outcome in broken:
+        kinds = ", ".join(sorted({violation.kind for violation in outcome.violations}))
+        print(f"  {outcome.armed}: {kinds}")
+    return {f"./dev chaos --seed {seed} --steps {outcome.armed}" for outcome in broken}
+
+
+def _end(to_repeat: set[str]) -> NoReturn:
+    for command in sorted(to_repeat):
+        print(f"again: {command}")
+    sys.exit(1 if to_repeat else 0)
+
+
+def _again(seed: int) -> str:
+    return shlex.join(["./dev", "chaos", "--seed", str(seed), "--rounds", "1", *_but_for_seed(sys.argv[1:])])
+
+
+def _but_for_seed(words: list[str]) -> list[str]:
+    """The options of this run that a repetition of one round needs, too."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word in ("--seed", "--minutes", "--rounds", "--keep-logs"):
+            skip = True
+        elif not word.startswith(("--seed=", "--minutes=", "--rounds=", "--keep-logs=")):
+            kept.append(word)
+    return kept
+
+
+if __name__ == "__main__":
+    main()

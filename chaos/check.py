@@ -1,0 +1,253 @@
+"""The invariants, each a pure question to what was seen from outside. A violation is one sentence and a story.
+
+Nothing here knows what manager or agent meant to do. What may look wrong for a moment `heals`; what has happened, has.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from chaos.load import Push
+from chaos.outside import Change, World, is_idle, tag_of
+from chaos.witness import Mark, Seen
+from wire.vocabulary import BotState
+
+_ENDLESS: Final = ("jobs", "jobs:taken", "bots:live")
+"""What docs/redis-keys.md says is bounded otherwise: lists and an index that are empty when all is done."""
+_REJECTED: Final = "rejected"
+_NOT_AN_ATTEMPT: Final = (BotState.SCHEDULED, BotState.QUEUED)
+
+
+class Violation(NamedTuple):
+    """`kind`: which invariant; `bot_id`: whose story to tell; `heals`: it may be so while something is under way."""
+
+    kind: str
+    sentence: str
+    bot_id: str = ""
+    heals: bool = False
+
+
+def violations(world: World) -> list[Violation]:
+    seen = _Index(world)
+    return [found for invariant in INVARIANTS for found in invariant(world, seen)]
+
+
+class _Index:
+    """What several of the questions look up."""
+
+    def __init__(self, world: World) -> None:
+        self.changes: dict[str, list[Change]] = defaultdict(list)
+        for change in world.changes:
+            self.changes[change.bot_id].append(change)
+        self.marks: dict[str, list[Mark]] = defaultdict(list)
+        for mark in world.marks:
+            self.marks[mark.tag].append(mark)
+        self.bots: dict[str, list[str]] = defaultdict(list)  # tag -> bot ids
+        self.tags: dict[str, str] = {}
+        for bot_id, record in world.records.items():
+            self.tags[bot_id] = tag_of(record)
+            self.bots[self.tags[bot_id]].append(bot_id)
+        self.pushes: dict[str, Push] = {push.tag: push for push in world.pushes}
+
+
+def no_job_is_lost(world: World, seen: _Index) -> Iterator[Violation]:
+    for push in world.pushes:
+        bots = seen.bots.get(push.tag, [])
+        if push.times and not bots:
+            sentence = f"job {push.tag} ({push.form}) was accepted and is no bot"
+            yield Violation("job lost", sentence, push.bot_id, heals=True)
+        if len(bots) > 1:
+            yield Violation("job doubled", f"job {push.tag} ({push.form}) became {len(bots)} bots: {bots}", bots[0])
+    if world.waiting or world.taken:
+        where = f"{world.waiting} in `jobs`, {world.taken} in `jobs:taken`"
+        yield Violation("job left", f"jobs are left over: {where}", heals=True)
+
+
+def what_is_rejected_is_dead(world: World, seen: _Index) -> Iterator[Violation]:
+    payloads = [dead.payload for dead in world.dead]
+    for bad in world.bad:
+        count = sum(bad.mark in payload for payload in payloads)
+        if count < bad.times:
+            yield Violation("rejected job lost", f"the bad job {bad.mark} is not on the dead stream", heals=True)
+    for push in world.pushes:
+        copies = sum(f"tag={push.tag}&" in payload for payload in payloads)
+        if copies < push.times - 1:
+            sentence = f"job {push.tag} was handed in {push.times} times, and {copies} copies were rejected"
+            yield Violation("rejected job lost", sentence, push.bot_id, heals=True)
+        if copies and not seen.bots.get(push.tag):
+            sentence = f"job {push.tag} ({push.form}) was rejected and is no bot"
+            yield Violation("good job rejected", sentence, push.bot_id)
+
+
+def every_bot_ends_once(world: World, seen: _Index) -> Iterator[Violation]:
+    for bot_id, record in world.records.items():
+        ends = [change for change in seen.changes[bot_id] if change.state == BotState.STOPPED]
+        if record["state"] != BotState.STOPPED:
+            yield Violation("not ended", f"bot {bot_id} is still {record['state']}", bot_id, heals=True)
+        elif not ends:
+            yield Violation("end not told", f"bot {bot_id} has ended, and `status` does not say so", bot_id, heals=True)
+        if len(ends) > 1:
+            yield Violation("ended twice", f"bot {bot_id} ended {len(ends)} times", bot_id)
+        if ends and not ends[0].reason:
+            yield Violation("end without reason", f"bot {bot_id} ended without a reason", bot_id)
+        if ends and record["state"] == BotState.STOPPED and record["status_reason"] != ends[0].reason:
+            sentence = f"bot {bot_id} ended as {ends[0].reason}, and its record says {record['status_reason']}"
+            yield Violation("end contradicted", sentence, bot_id)
+    left = sorted(world.live & {b for b, record in world.records.items() if record["state"] == BotState.STOPPED})
+    if left:
+        yield Violation("index wrong", f"`bots:live` still has ended bots: {left[:5]}", left[0], heals=True)
+
+
+def every_end_is_explained(world: World, seen: _Index) -> Iterator[Violation]:
+    """By the meeting, by who asked the bot to leave, or by a fault on a VM that it was on, at that time."""
+    for bot_id, record in world.records.items():
+        push = seen.pushes.get(seen.tags[bot_id])
+        if record["state"] != BotState.STOPPED or push is None:
+            continue
+        reason = record["status_reason"]
+        asked = bot_id in world.asked and reason == "user_requested"
+        if reason in push.ends_as or asked:
+            continue
+        vm_ids = {change.vm_id for change in seen.changes[bot_id]}
+        begin, end = _epoch(record["created_at"]), _epoch(record["stopped_at"])
+        explained = any(
+            reason in excuse.reasons and excuse.vm_id in vm_ids and excuse.begin <= end and begin <= excuse.end
+            for excuse in world.excuses
+        )
+        if not explained:
+            meant = ", ".join(sorted(push.ends_as))
+            detail = record["reason_detail"]
+            sentence = f"bot {bot_id} ended as {reason} ({detail}), was to end as {meant}, and no fault explains it"
+            yield Violation("end unexplained", sentence, bot_id)
+
+
+def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violation]:
+    for tag, marks in seen.marks.items():
+        bot_id = next(iter(seen.bots.get(tag, [])), "")
+        inside: set[str] = set()
+        admitted: list[str] = []
+        for mark in marks:
+            if mark.seen is Seen.INSIDE:
+                if inside:
+                    both = f"by the browsers {sorted(inside)} and {mark.visit}"
+                    yield Violation("twice in a meeting", f"job {tag} is in its meeting twice at once, {both}", bot_id)
+                inside.add(mark.visit)
+                if admitted and not _unknown_admission(admitted[-1], marks, seen.changes[bot_id], before=mark.at):
+                    yield Violation("admitted again", f"job {tag} was let into its meeting a second time", bot_id)
+                admitted.append(mark.visit)
+            elif mark.seen is not Seen.LOBBY:
+                inside.discard(mark.visit)
+
+
+def _unknown_admission(visit: str, marks: list[Mark], changes: list[Change], *, before: float) -> bool:
+    """Whether that visit's browser died before anybody but the host could know that it had been let in."""
+    died = any(mark.visit == visit and mark.seen is Seen.GONE for mark in marks)
+    told = any(change.state == BotState.IN_MEETING and _epoch(change.at) < before for change in changes)
+    return died and not told
+
+
+def status_only_moves_forward(world: World, seen: _Index) -> Iterator[Violation]:
+    for bot_id, changes in seen.changes.items():
+        before: tuple[int, int] = (-1, -1)
+        for change in changes:
+            if change.state == _REJECTED:
+                continue
+            state = BotState(change.state)
+            # Queued again, it waits for its next attempt, and may end waiting.
+            waits = state in _NOT_AN_ATTEMPT or (state is BotState.STOPPED and before[0] == change.attempt + 1)
+            now = (change.attempt + waits, state.rank)
+            if now <= before:
+                sentence = f"bot {bot_id} went back to {change.state} of attempt {change.attempt}"
+                yield Violation("status went back", sentence, bot_id)
+            if before[1] == BotState.STOPPED.rank:
+                yield Violation("status after the end", f"bot {bot_id} became {change.state} after its end", bot_id)
+            before = now
+    del world
+
+
+def nothing_is_left_behind(world: World, seen: _Index) -> Iterator[Violation]:
+    for vm in world.vms:
+        for worker_id in sorted((vm.folders | vm.browsers) - set(vm.kept)):
+            what = " and ".join(
+                name for name, ids in (("a browser", vm.browsers), ("a folder", vm.folders)) if worker_id in ids
+            )
+            yield Violation("orphan", f"worker {worker_id} on {vm.vm_id} has {what}, and nobody owns it", heals=True)
+    for stray in world.strays:
+        yield Violation("orphan", f"{stray} runs, and stems from no part that runs", heals=True)
+    del seen
+
+
+def both_sides_agree(world: World, seen: _Index) -> Iterator[Violation]:
+    for vm in world.vms:
+        if vm.kept != vm.reported:
+            sentence = f"of {vm.vm_id} the manager keeps {_said(vm.kept)}, its agent reports {_said(vm.reported)}"
+            yield Violation("sides disagree", sentence, heals=True)
+        for worker_id in sorted(set(vm.kept) - (vm.folders & vm.browsers)):
+            sentence = f"worker {worker_id} on {vm.vm_id} is {vm.kept[worker_id]}, and has no browser or no folder"
+            yield Violation("sides disagree", sentence, heals=True)
+    del seen
+
+
+def limits_hold(world: World, seen: _Index) -> Iterator[Violation]:
+    for vm in world.vms:
+        if vm.most > world.max_workers:
+            sentence = f"{vm.vm_id} had {vm.most} browsers at once, and may have {world.max_workers}"
+            yield Violation("limit broken", sentence)
+    del seen
+
+
+def the_pool_is_back(world: World, seen: _Index) -> Iterator[Violation]:
+    for vm in world.vms:
+        idle = sum(map(is_idle, vm.kept.values()))
+        if idle != world.min_idle or idle != len(vm.kept):
+            wanted = f"{world.min_idle} idle workers"
+            yield Violation("pool not back", f"{vm.vm_id} has {_said(vm.kept)} instead of {wanted}", heals=True)
+    del seen
+
+
+def every_key_has_an_end(world: World, seen: _Index) -> Iterator[Violation]:
+    for name, life_s in world.keys.items():
+        if life_s < 0 and name.partition(":")[2] not in _ENDLESS:
+            yield Violation("key without end", f"the key {name} has no end", heals=True)
+    del seen
+
+
+INVARIANTS: Final[tuple[Callable[[World, _Index], Iterator[Violation]], ...]] = (
+    no_job_is_lost,
+    what_is_rejected_is_dead,
+    every_bot_ends_once,
+    every_end_is_explained,
+    nobody_is_in_a_meeting_twice,
+    status_only_moves_forward,
+    nothing_is_left_behind,
+    both_sides_agree,
+    limits_hold,
+    the_pool_is_back,
+    every_key_has_an_end,
+)
+
+
+def story(world: World, bot_id: str) -> list[str]:
+    """What the status stream and the witness have to say of a bot, in the order of time."""
+    record = world.records.get(bot_id)
+    tag = tag_of(record) if record else bot_id.removeprefix("bot-")
+    lines = [
+        (_epoch(change.at), f"status   {change.state} {change.reason} attempt {change.attempt} {change.vm_id}")
+        for change in world.changes
+        if change.bot_id == bot_id
+    ]
+    lines += [(mark.at, f"witness  {mark.seen} {mark.visit}") for mark in world.marks if mark.tag == tag]
+    return [f"{_clock(at)}  {line.strip()}" for at, line in sorted(lines)]
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def _said(states: Mapping[str, str]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(Counter(states.values()).items())) or "none"

@@ -1,0 +1,283 @@
+"""The faults, as data: what each does and to whom, how it is undone, and which ends of bots it may explain. What no
+fault explains, nothing excuses: chaos/check.py takes every other end that was our doing for a violation.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from redis.exceptions import RedisError
+
+from chaos.proxy import Wire
+from chaos.stage import LEASE_S, LOST_AFTER_S, Stage
+from chaos.table import Running, driver_of
+from wire.vocabulary import Reason
+
+_EXPLAINS_FOR_S: Final = 15.0  # how long after its end a fault may still show: a page that hung is given up so late
+_REST_S: Final = 4.0  # between two faults of one target, so that two short silences are not a long one
+_AGAIN_S: Final = 0.05
+
+
+class Aim(StrEnum):
+    LEADER = "leader"
+    MANAGER = "manager"
+    AGENT = "agent"
+    DRIVER = "driver"
+    IDLE_BROWSER = "idle browser"
+    MEETING_BROWSER = "browser in a meeting"
+    REDIS = "redis"
+
+
+class Target(NamedTuple):
+    """`name`: a part of the stage; `pid`: who gets the signal; `label`: for people."""
+
+    name: str
+    pid: int
+    label: str
+
+
+Inflict = Callable[[Stage, Target], AbstractAsyncContextManager[None]]
+
+
+class Fault(NamedTuple):
+    """`lasts_s`: from, to. `may_end`: how bots on that VM may end because of it."""
+
+    name: str
+    aim: Aim
+    inflict: Inflict
+    lasts_s: tuple[float, float] = (0.0, 0.0)
+    may_end: frozenset[Reason] = frozenset()
+
+
+class Planned(NamedTuple):
+    """`at_s`: into the round. `pick` (0 to 1) chooses among those that fit then."""
+
+    at_s: float
+    fault: Fault
+    lasts_s: float
+    pick: float
+
+
+class Excuse(NamedTuple):
+    """What a fault may explain: these ends, on this VM, between these epoch seconds."""
+
+    vm_id: str
+    reasons: frozenset[Reason]
+    begin: float
+    end: float
+
+
+def _signalled(number: signal.Signals) -> Inflict:
+    """Sent once; nothing to undo: who dies of it is started again."""
+
+    @asynccontextmanager
+    async def inflict(_stage: Stage, target: Target) -> AsyncGenerator[None]:
+        _send(target.pid, number)
+        yield
+
+    return inflict
+
+
+@asynccontextmanager
+async def _frozen(_stage: Stage, target: Target) -> AsyncGenerator[None]:
+    _send(target.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _send(target.pid, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def _kept_down(stage: Stage, target: Target) -> AsyncGenerator[None]:
+    stage.part(target.name).may_run.clear()
+    _send(target.pid, signal.SIGKILL)
+    try:
+        yield
+    finally:
+        stage.part(target.name).may_run.set()
+
+
+@asynccontextmanager
+async def _vm_gone(stage: Stage, target: Target) -> AsyncGenerator[None]:
+    """The whole machine: agent and browsers at once."""
+    stage.part(target.name).may_run.clear()
+    _send(target.pid, signal.SIGKILL)
+    for browser in stage.table.browsers():
+        if browser.vm_id == target.name:
+            _send(browser.pid, signal.SIGKILL)
+    try:
+        yield
+    finally:
+        stage.part(target.name).may_run.set()
+
+
+def _wired(wire: Wire, delay_s: float = 0.0) -> Inflict:
+    @asynccontextmanager
+    async def inflict(stage: Stage, target: Target) -> AsyncGenerator[None]:
+        await stage.wires[target.name].set(wire, delay_s)
+        try:
+            yield
+        finally:
+            await stage.wires[target.name].set(Wire.OPEN)
+
+    return inflict
+
+
+def _told(do: tuple[str, ...], undo: tuple[str, ...] = ()) -> Inflict:
+    """A command to Redis, and the one that takes it back."""
+
+    @asynccontextmanager
+    async def inflict(stage: Stage, _target: Target) -> AsyncGenerator[None]:
+        with suppress(RedisError, OSError):  # it is frozen or away: then this fault does not come to be
+            await stage.redis.execute_command(*do)
+        try:
+            yield
+        finally:
+            while undo:
+                try:
+                    await stage.redis.execute_command(*undo)
+                    break
+                except (RedisError, OSError):
+                    await asyncio.sleep(_AGAIN_S)
+
+    return inflict
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+_killed, _terminated = _signalled(signal.SIGKILL), _signalled(signal.SIGTERM)
+_SHORT: Final = (0.3, 2.0)  # an agent that asks again ever more rarely is heard of before it counts as lost
+_LONG: Final = (LOST_AFTER_S + 1.0, LOST_AFTER_S + 4.0)
+_LOST: Final = frozenset({Reason.WORKER_LOST, Reason.CUT_OFF})
+_CRASHED: Final = frozenset({Reason.BROWSER_CRASHED})
+_HUNG: Final = frozenset({Reason.BROWSER_HUNG})
+_CONFIG: Final = ("CONFIG", "SET")
+
+FAULTS: Final = (
+    Fault("leader killed", Aim.LEADER, _killed),
+    Fault("leader frozen", Aim.LEADER, _frozen, (LEASE_S * 1.5, LEASE_S * 4)),
+    Fault("leader terminated", Aim.LEADER, _terminated),
+    Fault("manager killed", Aim.MANAGER, _killed),
+    Fault("manager cut off", Aim.MANAGER, _wired(Wire.CUT), (0.3, 6.0)),
+    Fault("manager in a black hole", Aim.MANAGER, _wired(Wire.HOLE), (0.3, 8.0)),
+    Fault("manager's answers cut in half", Aim.MANAGER, _wired(Wire.HALF)),
+    Fault("manager's wire slow", Aim.MANAGER, _wired(Wire.DELAY, 0.15), (1.0, 4.0)),
+    Fault("agent killed", Aim.AGENT, _killed),
+    Fault("agent killed and kept down", Aim.AGENT, _kept_down, _LONG, _LOST),
+    Fault("agent terminated", Aim.AGENT, _terminated, may_end=frozenset({Reason.SHUTDOWN})),
+    Fault("agent frozen", Aim.AGENT, _frozen, _SHORT),
+    Fault("agent frozen for long", Aim.AGENT, _frozen, _LONG, _LOST),
+    Fault("agent cut off", Aim.AGENT, _wired(Wire.CUT), _SHORT),
+    Fault("agent cut off for long", Aim.AGENT, _wired(Wire.CUT), _LONG, _LOST),
+    Fault("agent in a black hole", Aim.AGENT, _wired(Wire.HOLE), _SHORT),
+    Fault("agent in a black hole for long", Aim.AGENT, _wired(Wire.HOLE), _LONG, _LOST),
+    Fault("agent's answers cut in half", Aim.AGENT, _wired(Wire.HALF)),
+    Fault("agent's wire slow", Aim.AGENT, _wired(Wire.DELAY, 0.15), (1.0, 4.0)),
+    Fault("vm restarted", Aim.AGENT, _vm_gone, (0.0, 2.0), _LOST | _CRASHED),
+    Fault("vm gone", Aim.AGENT, _vm_gone, _LONG, _LOST | _CRASHED),
+    Fault("driver killed", Aim.DRIVER, _killed),
+    Fault("driver frozen", Aim.DRIVER, _frozen, (18.0, 22.0)),
+    Fault("idle browser killed", Aim.IDLE_BROWSER, _killed),
+    Fault("idle browser frozen", Aim.IDLE_BROWSER, _frozen, (2.0, 5.0), _HUNG),
+    Fault("browser in a meeting killed", Aim.MEETING_BROWSER, _killed, may_end=_CRASHED),
+    Fault("browser in a meeting frozen", Aim.MEETING_BROWSER, _frozen, (1.0, 4.0)),
+    Fault("browser in a meeting frozen for long", Aim.MEETING_BROWSER, _frozen, (17.0, 20.0), _HUNG),
+    Fault("redis killed", Aim.REDIS, _killed),
+    Fault("redis frozen", Aim.REDIS, _frozen, (0.3, 5.0)),
+    Fault("redis full", Aim.REDIS, _told((*_CONFIG, "maxmemory", "1"), (*_CONFIG, "maxmemory", "0")), (0.5, 4.0)),
+    Fault("redis read-only", Aim.REDIS, _told(("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")), (0.5, 4.0)),
+    Fault(
+        "redis without its replicas", Aim.REDIS,
+        _told((*_CONFIG, "min-replicas-to-write", "1"), (*_CONFIG, "min-replicas-to-write", "0")), (0.5, 4.0),
+    ),
+    Fault("redis forgets its scripts", Aim.REDIS, _told(("SCRIPT", "FLUSH"))),
+    Fault("redis drops its clients", Aim.REDIS, _told(("CLIENT", "KILL", "TYPE", "normal"))),
+)  # fmt: skip
+BY_NAME: Final = {fault.name: fault for fault in FAULTS}
+
+
+def plan(chance: random.Random, seconds: float, per_s: float, only: str = "", longest_s: float = 30.0) -> list[Planned]:
+    """What is to happen in a round of so many seconds: faults whose name holds `only`, if none of them lasts longer."""
+    faults = [fault for fault in FAULTS if only in fault.name and fault.lasts_s[1] <= longest_s]
+    planned: list[Planned] = []
+    at_s = chance.uniform(0.2, 1.0)
+    while at_s < seconds:
+        fault = chance.choice(faults)
+        planned.append(Planned(round(at_s, 3), fault, round(chance.uniform(*fault.lasts_s), 3), chance.random()))
+        at_s += chance.expovariate(per_s)
+    return planned
+
+
+class Inflictor:
+    """Carries a plan out. `on_fault` hears of each fault and its target when it begins."""
+
+    def __init__(self, stage: Stage, on_fault: Callable[[Planned, Target], None]) -> None:
+        self.excuses: list[Excuse] = []
+        self._stage = stage
+        self._on_fault = on_fault
+        self._free_at: dict[str, float] = {}
+
+    async def run(self, planned: list[Planned]) -> None:
+        """Returns when all is undone. A fault without a target at its moment does not happen."""
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for one in planned:
+                await asyncio.sleep(max(0.0, began + one.at_s - time.monotonic()))
+                if target := await self._aim(one):
+                    group.create_task(self._inflict(one, target), name=one.fault.name)
+
+    async def _aim(self, planned: Planned) -> Target | None:
+        stage, now = self._stage, time.monotonic()
+        targets = await self._candidates(planned.fault.aim)
+        targets = [target for target in targets if self._free_at.get(target.name, 0.0) <= now]
+        if not targets:
+            return None
+        target = targets[int(planned.pick * len(targets))]
+        self._free_at[target.name] = now + planned.lasts_s + _REST_S
+        assert target.name in stage.parts
+        return target
+
+    async def _candidates(self, aim: Aim) -> list[Target]:
+        stage = self._stage
+        match aim:
+            case Aim.LEADER:
+                leader = await stage.leader()
+                names = [leader] if leader else []
+            case Aim.MANAGER:
+                names = list(stage.managers)
+            case Aim.REDIS:
+                names = ["redis"]
+            case Aim.AGENT | Aim.DRIVER:
+                names = list(stage.agents)
+            case Aim.IDLE_BROWSER | Aim.MEETING_BROWSER:
+                return self._browsers(in_meeting=aim is Aim.MEETING_BROWSER)
+        found = [(name, pid) for name in names if (pid := stage.part(name).pid)]
+        if aim is Aim.DRIVER:
+            found = [(name, driver) for name, pid in found if (driver := driver_of(pid))]
+        return [Target(name, pid, name) for name, pid in found]
+
+    def _browsers(self, *, in_meeting: bool) -> list[Target]:
+        present = {mark.pid for mark in self._stage.witness.present.values()}
+        browsers = [one for one in self._stage.table.browsers() if (one.pid in present) is in_meeting]
+        return [Target(one.vm_id, one.pid, one.worker_id) for one in sorted(browsers, key=_by_name)]
+
+    async def _inflict(self, planned: Planned, target: Target) -> None:
+        fault, begin = planned.fault, time.time()
+        # Known before it happens: a check in the middle of it must not wonder.
+        self.excuses.append(Excuse(target.name, fault.may_end, begin - 0.5, begin + planned.lasts_s + _EXPLAINS_FOR_S))
+        self._on_fault(planned, target)
+        async with fault.inflict(self._stage, target):
+            await asyncio.sleep(planned.lasts_s)
+
+
+def _by_name(browser: Running) -> str:
+    return browser.worker_id

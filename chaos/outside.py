@@ -1,0 +1,191 @@
+"""What the world looks like from outside: Redis, the witness, the process table, the agents' folders. Judges nothing.
+
+Reads only what is new, so that looking several times a second at a long run stays cheap.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from chaos.faults import Excuse
+from chaos.load import BadPush, Push
+from chaos.stage import Stage
+from chaos.table import Running, bearing, stems_from, worker_named_by
+from chaos.witness import Mark
+from poolmgr.store.record import text_fields
+from wire.codec import FIELD, UndecodableError, decode_event
+from wire.messages import Heartbeat
+from wire.vocabulary import BotState, WorkerState
+
+_PAGE: Final = 1000
+
+
+class Change(NamedTuple):
+    """An entry of the status stream."""
+
+    entry_id: str
+    bot_id: str
+    state: str
+    reason: str
+    attempt: int
+    vm_id: str
+    at: str
+
+
+class Dead(NamedTuple):
+    reason: str
+    bot_id: str
+    payload: str
+
+
+class VmSeen(NamedTuple):
+    """One VM from all sides: worker_id -> state by Redis, by the agent's last heartbeat; the ids of those that have a
+    folder, and of those that have a living process. `most`: how many browsers it ever had at once.
+    """
+
+    vm_id: str
+    kept: Mapping[str, str]
+    reported: Mapping[str, str]
+    folders: frozenset[str]
+    browsers: frozenset[str]
+    most: int
+
+
+class World(NamedTuple):
+    """Everything that is judged. `keys`: name -> seconds to live, -1 for none."""
+
+    min_idle: int
+    max_workers: int
+    pushes: Sequence[Push] = ()
+    bad: Sequence[BadPush] = ()
+    asked: frozenset[str] = frozenset()
+    records: Mapping[str, dict[str, str]] = MappingProxyType({})
+    changes: Sequence[Change] = ()
+    dead: Sequence[Dead] = ()
+    marks: Sequence[Mark] = ()
+    excuses: Sequence[Excuse] = ()
+    vms: Sequence[VmSeen] = ()
+    waiting: int = 0
+    taken: int = 0
+    live: frozenset[str] = frozenset()
+    keys: Mapping[str, int] = MappingProxyType({})
+    strays: Sequence[str] = ()
+
+
+class Outside:
+    """Looks at one stage. What the clients pushed and the faults explain is handed in."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._changes: list[Change] = []
+        self._dead: list[Dead] = []
+        self._after = {stage.keys.status: "-", stage.keys.dead: "-", stage.keys.events: "-"}
+        self._beats: dict[str, Heartbeat] = {}
+        self._ended: dict[str, dict[str, str]] = {}
+
+    async def look(
+        self, pushes: Sequence[Push], bad: Sequence[BadPush], asked: set[str], excuses: Sequence[Excuse]
+    ) -> World:
+        """Raises: RedisError, OSError."""
+        stage, redis, k = self._stage, self._stage.redis, self._stage.keys
+        for fields, entry_id in await self._news(k.status):
+            self._changes.append(_change(entry_id, fields))
+        for fields, _ in await self._news(k.dead):
+            self._dead.append(Dead(fields["reason"], fields.get("bot_id", ""), fields["payload"]))
+        await self._hear_heartbeats()
+        browsers = stage.table.browsers()
+        return World(
+            stage.scale.min_idle,
+            stage.scale.max_workers,
+            tuple(pushes),
+            tuple(bad),
+            frozenset(asked),
+            await self._records(),
+            tuple(self._changes),
+            tuple(self._dead),
+            tuple(stage.witness.marks),
+            tuple(excuses),
+            [await self._vm(vm_id, browsers) for vm_id in stage.agents],
+            await redis.llen(k.jobs),
+            await redis.llen(k.taken),
+            frozenset(one.decode() for one in await redis.zrange(k.live, 0, -1)),
+            await self._keys(),
+            self._strays(browsers),
+        )
+
+    async def _news(self, stream: str) -> list[tuple[dict[str, str], str]]:
+        found: list[tuple[dict[str, str], str]] = []
+        while entries := await self._stage.redis.xrange(stream, self._after[stream], count=_PAGE):
+            found += [(text_fields(fields), entry_id.decode()) for entry_id, fields in entries]
+            self._after[stream] = f"({found[-1][1]}"
+        return found
+
+    async def _hear_heartbeats(self) -> None:
+        for fields, _ in await self._news(self._stage.keys.events):
+            try:
+                event = decode_event(fields.get(FIELD, "").encode())
+            except UndecodableError:
+                continue
+            if isinstance(event, Heartbeat):
+                self._beats[event.vm_id] = event
+
+    async def _records(self) -> dict[str, dict[str, str]]:
+        """By bot_id. An ended record changes no more, unless something is wrong; so much the stream tells."""
+        bot_ids = {change.bot_id for change in self._changes if change.state != "rejected"}
+        for bot_id in sorted(bot_ids - set(self._ended)):
+            if record := await self._stage.views.bot(bot_id):
+                self._ended[bot_id] = record
+        records = dict(self._ended)
+        self._ended = {b: record for b, record in records.items() if record["state"] == BotState.STOPPED}
+        return records
+
+    async def _vm(self, vm_id: str, browsers: list[Running]) -> VmSeen:
+        stage = self._stage
+        raw: dict[bytes, bytes] = await stage.redis.hgetall(stage.keys.workers(vm_id))
+        kept = {name.decode(): str(msgspec.json.decode(value)["state"]) for name, value in raw.items()}
+        beat = self._beats.get(vm_id)
+        reported = {name: str(report.state) for name, report in beat.workers.items()} if beat else {}
+        workers = stage.state_dir(vm_id) / "workers"
+        folders = frozenset(path.name for path in workers.iterdir()) if workers.exists() else frozenset[str]()
+        alive = frozenset(one.worker_id for one in browsers if one.vm_id == vm_id)
+        return VmSeen(vm_id, kept, reported, folders, alive, stage.most_browsers[vm_id])
+
+    async def _keys(self) -> dict[str, int]:
+        names: list[bytes] = [name async for name in self._stage.redis.scan_iter(count=_PAGE)]
+        pipeline = self._stage.redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.ttl(name)
+        lives: list[int] = await pipeline.execute()
+        # -2: it ended between the two questions.
+        return {name.decode(): life for name, life in zip(names, lives, strict=True) if life != -2}
+
+    def _strays(self, browsers: list[Running]) -> list[str]:
+        """Processes that name our folder, but stem neither from a part nor from a browser, nor name one that lives."""
+        known = {part.pid for part in self._stage.parts.values() if part.pid} | {one.pid for one in browsers}
+        workers = {one.worker_id for one in browsers}
+        found = [pid for pid in bearing(str(self._stage.folder)) if not stems_from(pid, known)]
+        return [f"process {pid}" for pid in found if worker_named_by(pid) not in workers]
+
+
+def _change(entry_id: str, fields: dict[str, str]) -> Change:
+    return Change(
+        entry_id,
+        fields["bot_id"],
+        fields["state"],
+        fields["reason"],
+        int(fields["attempt"]),
+        fields["vm_id"],
+        fields["at"],
+    )
+
+
+def tag_of(record: dict[str, str]) -> str:
+    """The job's tag, which its link bears."""
+    return parse_qs(urlsplit(record["meeting_url"]).query).get("tag", [""])[-1]
+
+
+def is_idle(state: str) -> bool:
+    return state == WorkerState.IDLE

@@ -1,0 +1,104 @@
+"""The outside witness: the meeting's own view of who came in and who left. It is told by the meetings' pages, over a
+connection that each holds for as long as it is there, so that no process can die or be frozen without the truth
+being known here. It believes nothing that manager or agent say, and hears nothing of it.
+
+It serves the page, too, for browsers that are real.
+"""
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+from aiohttp import WSMessage, WSMsgType, web
+
+PAGE: Final = Path(__file__).parent / "page.html"
+
+
+class Seen(StrEnum):
+    """What the witness saw. LEFT: by the page's own doing; GONE: the connection ended before that."""
+
+    LOBBY = "lobby"
+    INSIDE = "inside"
+    LEFT = "left"
+    GONE = "gone"
+
+
+class Mark(NamedTuple):
+    """`tag` is the job's, `visit` one page's stay, `pid` the browser's (0: not known). `at`: epoch seconds."""
+
+    at: float
+    seen: Seen
+    tag: str
+    visit: str
+    pid: int = 0
+
+
+class _Told(msgspec.Struct, frozen=True):
+    tag: str
+    visit: str
+    phase: str
+    pid: int = 0
+
+
+class Witness:
+    """An async context manager. `marks` is the whole story, in its order; `present` who is there now, by visit."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self.marks: list[Mark] = []
+        self.present: dict[str, Mark] = {}
+        self.address = ""
+        self._now = now
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> "Witness":
+        app = web.Application()
+        app.router.add_get("/r/{name}", _show_page)
+        app.router.add_get("/r/{name}/ws", self._listen)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.address = f"127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner
+        await self._runner.cleanup()
+
+    def inside(self) -> list[Mark]:
+        return [mark for mark in self.present.values() if mark.seen is Seen.INSIDE]
+
+    def note(self, seen: Seen, tag: str, visit: str, pid: int = 0) -> None:
+        mark = Mark(self._now(), seen, tag, visit, pid)
+        self.marks.append(mark)
+        if seen in (Seen.LOBBY, Seen.INSIDE):
+            self.present[visit] = mark
+        else:
+            self.present.pop(visit, None)
+
+    async def _listen(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        who: _Told | None = None
+        try:
+            async for frame in socket:
+                who = self._hear(frame) or who
+        finally:
+            if who and who.visit in self.present:
+                self.note(Seen.GONE, who.tag, who.visit, who.pid)
+        return socket
+
+    def _hear(self, frame: WSMessage) -> _Told | None:
+        if frame.type is not WSMsgType.TEXT:
+            return None
+        told = msgspec.json.decode(frame.data, type=_Told)
+        seen = {"lobby": Seen.LOBBY, "inside": Seen.INSIDE, "end": Seen.LEFT}.get(told.phase)
+        if seen:
+            self.note(seen, told.tag, told.visit, told.pid)
+        return told
+
+
+async def _show_page(_: web.Request) -> web.FileResponse:
+    return web.FileResponse(PAGE)

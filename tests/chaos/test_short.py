@@ -1,0 +1,41 @@
+"""The fault suite itself, short: one round that a seed chose, and some steps. `./dev chaos` is the long one."""
+
+from pathlib import Path
+
+import pytest
+
+from chaos.run import Options, report, run
+from chaos.stage import Scale
+from chaos.steps import choose, try_steps
+from runtime.steps import AgentStep, ManagerStep
+
+
+def say(line: str) -> None:
+    print(line)  # which pytest shows when the test fails
+
+
+async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path) -> None:
+    scale = Scale(managers=2, agents=2, max_workers=5, min_idle=2)
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    options = Options(
+        seed=1, rounds=1, round_s=5, jobs_per_s=3, faults_per_s=1.2, longest_s=6, scale=scale, keep_logs=folder
+    )
+    summary = await run(options, say)
+    print("\n".join(report(summary)))
+    assert summary.violations == []
+    assert summary.world
+    assert len(summary.world.records) > 5
+    assert sum(summary.faults.values()) > 2
+
+
+@pytest.mark.parametrize("step", [ManagerStep.JOBS_TAKEN, AgentStep.JOIN_CLAIMED])
+async def test_a_process_that_ends_after_a_step_breaks_no_promise(step: ManagerStep | AgentStep) -> None:
+    [outcome] = await try_steps(choose(step), seed=1, say=say)
+    assert outcome.violations == []
+
+
+def test_every_step_can_be_chosen_and_nothing_else() -> None:
+    assert {armed.step for armed in choose("all")} == {*ManagerStep, *AgentStep}
+    assert [str(armed) for armed in choose("jobs_taken:3")] == ["jobs_taken:3"]
+    assert choose("jobs_tuken") == choose("jobs_tuken:3") == choose("jobs_taken:x") == []
