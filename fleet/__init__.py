@@ -1,0 +1,1 @@
+"""The systemd units tried on a booted systemd. `./dev fleet-test`."""

@@ -1,0 +1,154 @@
+"""`./dev fleet-test`: installs poolmgr in a fresh Debian as systemd/README.md says, boots it, tries the units there.
+Exit code 0 only if every promise was seen to be kept.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from fleet import host, manual, nspawn, tree
+from fleet.checks import MIN_IDLE, Checks
+from fleet.told import FleetError, Told
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+CACHE_VARIABLE: Final = "POOLMGR_FLEET_CACHE"
+CACHE: Final = "/var/cache/poolmgr-fleet"
+NAME: Final = "poolmgr-fleet"
+
+_OWN_MOUNTS: Final = "POOLMGR_FLEET_MOUNTS"
+_STEP_S: Final = 600.0
+_INTERRUPTED: Final = 130
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--fresh", is_flag=True, help="Build the Debian anew, too.")
+def main(fresh: bool) -> None:
+    """Install poolmgr in a fresh Debian 12 by the steps of systemd/README.md, boot it by systemd-nspawn, and try both
+    units: killed, reloaded, upgraded, stopped, with bots in a meeting.
+
+    Needs root. The Debian is kept in /var/cache/poolmgr-fleet (or POOLMGR_FLEET_CACHE) for the next run; all else is
+    gone afterwards. Package servers, proxies and certificates are those of this machine.
+    """
+    told = Told()
+    try:
+        _own_mounts()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _interrupt)
+        _run(told, fresh=fresh)
+    except (FleetError, subprocess.SubprocessError) as error:
+        click.echo(f"fleet-test: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        click.echo("fleet-test: interrupted; the machine is down and its folder gone", err=True)
+        sys.exit(_INTERRUPTED)
+    told.heading(f"{told.kept} checks ok, {told.failed} failed; the machine is down and its folder gone")
+    sys.exit(1 if told.failed else 0)
+
+
+def _run(told: Told, *, fresh: bool) -> None:
+    sections = manual.read((CHECKOUT / "systemd" / "README.md").read_text())
+    apt = [line for section in sections.values() for line in section.commands if line.startswith("apt-get install")]
+    sources, options, carried = host.sources(), host.apt_options(), host.carried()
+    cache = Path(os.environ.get(CACHE_VARIABLE) or CACHE)
+    with tree.kept(cache):
+        base = tree.Tree(cache, apt, told).build(sources, options, carried, fresh=fresh)
+        with tree.layer(cache, base) as (folder, root):
+            source = folder / "source"
+            tree.copy_source(CHECKOUT, source)
+            told.heading("the steps of systemd/README.md, up to the boot")
+            _build_wheel(sections[1], source, told)
+            tree.configure_apt(root, sources, options)
+            downloads = cache / "pip"
+            downloads.mkdir(exist_ok=True)
+            for number in (2, 3, 4):
+                for command in sections[number].before_boot:
+                    told.line(f"# {command}")
+                    nspawn.run(
+                        root,
+                        command,
+                        binds={str(source): tree.SOURCE} | carried.binds,
+                        writable={str(downloads): "/root/.cache/pip"},
+                        environment=carried.environment,
+                        folder=tree.SOURCE,
+                        timeout_s=_STEP_S,
+                    )
+            password = secrets.token_hex(16)
+            _configure(root, password)
+            told.heading(f"booting it: {NAME}")
+            with nspawn.booted(root, NAME, folder / "boot.log", {str(source): tree.SOURCE}) as machine:
+                state = machine.ask("systemctl", "is-system-running").stdout.strip()
+                failed = machine.ask("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
+                told.check("it boots", state == "running", f"systemctl is-system-running: {state} {failed}".strip())
+                checks = Checks(machine, password, sections, told)
+                try:
+                    checks.run()
+                finally:
+                    if told.failed or sys.exc_info()[0] is FleetError:
+                        checks.last_words()
+                took_s = machine.power_off()
+                told.check("it powers off", took_s is not None, f"after {took_s:.1f} s" if took_s else "not in time")
+
+
+def _build_wheel(section: manual.Section, source: Path, told: Told) -> None:
+    """In the copy, with the environment of the checkout, which `./dev` has set up."""
+    environment = os.environ | {"PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"}
+    for command in section.commands:
+        if command == "./dev setup":
+            continue
+        told.line(f"$ {command}")
+        done = subprocess.run(
+            ("sh", "-ec", command.removeprefix("./dev run ")),
+            cwd=source,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_STEP_S,
+            check=False,
+        )
+        if done.returncode:
+            raise FleetError(f"cannot carry out: {command}\n{done.stdout}{done.stderr}")
+
+
+def _configure(root: Path, password: str) -> None:
+    """What the steps leave to the operator: the lines that differ, and Redis as README.md asks for it."""
+    (root / "etc/hostname").write_text(f"{NAME}\n")  # or it has that of this machine
+    (root / "etc/poolmgr/config.toml").write_text(f"[pool]\nmin_idle = {MIN_IDLE}\nmax_workers = 6\n")
+    (root / "etc/poolmgr/environment").write_text(f"POOLMGR_REDIS__URL=redis://:{password}@127.0.0.1:6379/0\n")
+    with (root / "etc/redis/redis.conf").open("a") as redis:
+        redis.write(f"\nrequirepass {password}\nappendonly yes\nmaxmemory-policy noeviction\n")
+
+
+def _own_mounts() -> None:
+    """Go on in a mount namespace of our own: whatever happens, no mount is left on this machine. Raises: FleetError."""
+    if os.geteuid() != 0:
+        raise FleetError("cannot mount, make namespaces and boot a system without being root: run it by sudo")
+    if missing := nspawn.missing_programs():
+        raise FleetError(f"cannot find {', '.join(missing)}: ./dev fleet-test installs what it needs")
+    if os.environ.get(_OWN_MOUNTS) == str(os.getpid()):
+        # What systemd-nspawn notes down there goes with us, too, even if it is killed.
+        Path("/run/systemd/nspawn").mkdir(parents=True, exist_ok=True)
+        subprocess.run(("mount", "-t", "tmpfs", "tmpfs", "/run/systemd/nspawn"), check=True)
+        return
+    tried = subprocess.run(("unshare", "--mount", "true"), capture_output=True, text=True, check=False)
+    if tried.returncode:
+        raise FleetError(
+            f"cannot make a mount namespace ({tried.stderr.strip()}): this looks like a container without the right to"
+            " mount; run it on a VM or on the machine itself"
+        )
+    os.environ[_OWN_MOUNTS] = str(os.getpid())
+    os.execvp("unshare", ("unshare", "--mount", sys.executable, "-m", "fleet", *sys.argv[1:]))
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()
