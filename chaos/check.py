@@ -106,6 +106,8 @@ def every_end_is_explained(world: World, seen: _Index) -> Iterator[Violation]:
         if record["state"] != BotState.STOPPED or push is None:
             continue
         reason = record["status_reason"]
+        if push.rejoins and reason == "cut_off":  # as often as it may be sent in
+            continue
         asked = bot_id in world.asked and reason == "user_requested"
         if reason in push.ends_as or asked:
             continue
@@ -127,13 +129,15 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
         bot_id = next(iter(seen.bots.get(tag, [])), "")
         inside: set[str] = set()
         admitted: list[str] = []
+        rejoins = tag in seen.pushes and seen.pushes[tag].rejoins
         for mark in marks:
             if mark.seen is Seen.INSIDE:
                 if inside:
                     both = f"by the browsers {sorted(inside)} and {mark.visit}"
                     yield Violation("twice in a meeting", f"job {tag} is in its meeting twice at once, {both}", bot_id)
                 inside.add(mark.visit)
-                if admitted and not _unknown_admission(admitted[-1], marks, seen.changes[bot_id], before=mark.at):
+                known = admitted and not _unknown_admission(admitted[-1], marks, seen.changes[bot_id], before=mark.at)
+                if known and not rejoins:
                     yield Violation("admitted again", f"job {tag} was let into its meeting a second time", bot_id)
                 admitted.append(mark.visit)
             elif mark.seen is not Seen.LOBBY:

@@ -44,8 +44,14 @@ FORMS: Final = {"plain": 3, "with bot_id": 5, "twice": 1, "with key": 1, "schedu
 """How a job is handed in, and how often beside the others."""
 
 
+REJOINS: Final = 0.25
+"""How many of the jobs ask to be sent in again when their worker is lost."""
+
+
 class Push(NamedTuple):
-    """A job. `tag` names it to the witness. `times`: how often Redis has it for sure; 0: perhaps once."""
+    """A job. `tag` names it to the witness. `times`: how often Redis has it for sure; 0: perhaps once. `rejoins`: it is
+    to be sent in again when its worker is lost.
+    """
 
     tag: str
     form: str
@@ -53,6 +59,7 @@ class Push(NamedTuple):
     key: str = ""
     times: int = 1
     ends_as: frozenset[Reason] = frozenset()
+    rejoins: bool = False
 
 
 class BadPush(NamedTuple):
@@ -104,6 +111,9 @@ class Load:
             job["bot_id"] = bot_id
         if key:
             job["deduplication_key"] = key
+        rejoins = chance.random() < REJOINS
+        if rejoins:
+            job["on_worker_lost"] = "rejoin"
         if form == "scheduled":
             at = time.time() + chance.uniform(0.5, 2.5)
             job["join_at"] = datetime.fromtimestamp(at, UTC).isoformat()
@@ -113,7 +123,7 @@ class Load:
             await asyncio.sleep(again_s)
             times += await self._hand_in(json.dumps(job), repeat=True)
         ends_as = frozenset({meeting.ends_as})
-        self.pushes.append(Push(tag, form, bot_id, key, times, ends_as))
+        self.pushes.append(Push(tag, form, bot_id, key, times, ends_as, rejoins))
         if meeting.asked_to_leave:
             await asyncio.sleep(stays_s)
             await self._ask_to_leave(bot_id)
