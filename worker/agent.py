@@ -127,7 +127,7 @@ async def _serve(settings: Settings, launcher: Launcher, driver: Driver, journal
                 running.append(loops.create_task(_obey(link, pool), name="commands"))
         await orders.any.wait()
         if orders.stop.is_set():
-            await _shut_down(pool, link, pulse, settings.worker, orders.hurry)
+            await _shut_down(pool, link, pulse, settings.worker, orders.hurry, FLUSH_DEADLINE_S if is_open else 0.0)
         else:
             pool.let_go()
         for task in running:
@@ -135,7 +135,9 @@ async def _serve(settings: Settings, launcher: Launcher, driver: Driver, journal
     await link.close()
 
 
-async def _shut_down(pool: Pool, link: Link, pulse: "_Pulse", settings: WorkerSettings, hurry: asyncio.Event) -> None:
+async def _shut_down(
+    pool: Pool, link: Link, pulse: "_Pulse", settings: WorkerSettings, hurry: asyncio.Event, flush_s: float
+) -> None:
     log.info("agent_stopping", workers=len(pool.reports()))
     # 1. No new work, and the manager knows. 2. Whoever serves nobody ends.
     pool.refuse_work()
@@ -149,7 +151,7 @@ async def _shut_down(pool: Pool, link: Link, pulse: "_Pulse", settings: WorkerSe
             await pool.empty.wait()
     # 4. All are gone, and the manager knows.
     pulse.beat()
-    await link.flush(FLUSH_DEADLINE_S)
+    await link.flush(flush_s)
 
 
 async def _within(seconds: float, event: asyncio.Event, *, or_until: asyncio.Event | None = None) -> bool:

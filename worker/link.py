@@ -165,7 +165,8 @@ class Link:
             async with asyncio.timeout(deadline_s):
                 await self._written.wait()
         except TimeoutError:
-            log.error("events_left", count=len(self._waiting), why="Redis did not take them before the end")
+            if left := sum(number > 0 for number, _ in self._waiting.values()):
+                log.error("events_left", count=left, why="Redis did not take them before the end")
 
     async def _write_batch(self) -> None:
         """The oldest ones, all or none: with some of them refused, a later event would overtake an earlier one."""

@@ -115,15 +115,15 @@ async def test_calls_go_on_while_their_agent_is_killed_again_and_again(fleet: Fl
         await fleet.until_state(["talks", "waits"], "waiting_room")
         await host.say(type="admit", id=host.lobby["Bot talks"])
         first = await fleet.vitals("talks", lambda vitals: vitals.audio_packets > 0)
-        whole = await fleet.vitals("talks", lambda vitals: vitals.at > first.at + 5)
+        whole = await fleet.vitals("talks", lambda vitals: vitals.at > first.at)
         unheard_of = dict(host.lobby)
 
-        for kills in range(1, 4):
+        for kills in range(1, 3):
             fleet.signal("vm-a", signal.SIGKILL)
             fleet.wait("vm-a")
             fleet.start_agent("vm-a")
             await wait_until(lambda kills=kills: fleet.log("vm-a").count("worker_adopted") >= 2 * kills)
-        broken = await fleet.vitals("talks", lambda vitals: vitals.at > whole.at + 15)
+        broken = await fleet.vitals("talks", lambda vitals: vitals.at > whole.at + 9)
 
         assert [(await fleet.record(bot_id))["attempt"] for bot_id in ("talks", "waits")] == ["1", "1"]
         assert Counter(host.arrivals) == Counter(["Host", "Ada", "Bot talks"])

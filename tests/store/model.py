@@ -34,6 +34,7 @@ WEEK_S: Final = 7 * DAY_S
 MONTH_S: Final = 30 * DAY_S
 
 _ROUNDS: Final = 6
+_PATIENCE: Final = 60
 _STEPS: Final = 25
 
 _SLACK_S: Final = 30
@@ -237,12 +238,13 @@ def run(machine: Callable[..., OnRedis], *arguments: Any) -> None:
 def finds_fault(machine: Callable[..., OnRedis], *arguments: Any) -> None:
     """Fails when the machine does not. What it found is not made small: nobody is going to read it."""
     with pytest.raises(AssertionError):
-        _run(partial(machine, *arguments), settings(phases=[Phase.generate], report_multiple_bugs=False))
+        # What hypothesis draws depends on what else is imported: it may take longer than in a run of this file alone.
+        _run(partial(machine, *arguments), settings(phases=[Phase.generate], report_multiple_bugs=False), _PATIENCE)
 
 
-def _run(machine: Callable[[], OnRedis], how: settings) -> None:
+def _run(machine: Callable[[], OnRedis], how: settings, rounds: int = _ROUNDS) -> None:
     # In rounds of ten, because from the eleventh on most of what hypothesis tries are copies of what it has tried.
-    for number in range(_ROUNDS):
+    for number in range(rounds):
         run_state_machine_as_test(
             seed(number)(cast("type[RuleBasedStateMachine]", machine)),
             settings=settings(

@@ -380,6 +380,12 @@ async def test_a_taken_job_is_in_one_list_or_the_other_and_left_overs_come_oldes
     await redis.delete(keys.taken)
 
 
+async def test_a_key_that_something_else_uses_is_said(redis: Any, keys: Keys) -> None:
+    await redis.set(keys.jobs, "not a list", ex=60)
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await Jobs(redis, keys).take(3, 1.0)
+
+
 async def test_few_are_taken_at_once_where_they_are_huge(redis: Any, keys: Keys) -> None:
     jobs = Jobs(redis, keys)
     for size in (3_000_000, 10, 10, 600_000, 600_000, 10):
