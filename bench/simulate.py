@@ -105,7 +105,7 @@ class Agents:
         k, vm_id, session = self._keys, vm.vm_id, vm.session
         keys = (k.events, k.written(vm_id), k.alive(vm_id), k.commands(vm_id))
         presence = b'{"session":"%s","host":"bench","state_dir":""}' % session.encode()
-        lives = (link.ALIVE_S, link.COMMANDS_LIVE_S, link.WRITTEN_LIVES_S, link.HEARTBEATS_UNREAD)
+        lives = (link.ALIVE_S, link.COMMANDS_LIVE_S, link.WRITTEN_LIVES_S, link.HEARTBEATS_UNREAD, link.NOBODY_READS_S)
         return ("EVALSHA", self._scripts["write"], len(keys), *keys, session, presence, *lives, *vm.take_news())
 
     async def _obey(self, vms: Sequence[SimulatedVm]) -> None:

@@ -40,7 +40,8 @@ CONTEST_S: Final = 20.0  # longer than ALIVE_S: what is there by then is being r
 CONTEST_POLL_S: Final = 1.0
 COMMANDS_LIVE_S: Final = 86_400
 WRITTEN_LIVES_S: Final = 604_800
-HEARTBEATS_UNREAD: Final = 50_000  # entries in the stream by which nobody can have read it for a while
+HEARTBEATS_UNREAD: Final = 50_000  # entries in the stream, and nobody who reads: memory is not to fill up with them
+NOBODY_READS_S: Final = 60  # a leader reads several times a second
 BLOCK_S: Final = 2.0
 RETRY_S: Final = (0.1, 5.0)
 CLAIM_RETRY_S: Final = (0.05, 1.0)
@@ -184,6 +185,7 @@ class Link:
                 COMMANDS_LIVE_S,
                 WRITTEN_LIVES_S,
                 HEARTBEATS_UNREAD,
+                NOBODY_READS_S,
                 *parts,
             ],
         )

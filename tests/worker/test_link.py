@@ -89,6 +89,27 @@ async def _refusals(manager: ManagerSide) -> int:
     return statistics.get("cmdstat_evalsha", {}).get("failed_calls", 0)
 
 
+async def test_heartbeats_are_left_out_only_of_a_long_stream_that_nobody_reads(
+    link: Link, manager: ManagerSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "HEARTBEATS_UNREAD", 3)
+    monkeypatch.setattr(link_module, "NOBODY_READS_S", 30)
+    events, redis = manager.keys.events, manager.redis
+
+    async def beats() -> int:
+        link.send(Heartbeat("vm1", "s1", 1.0), gone(1))
+        await link.flush(5)
+        return sum(isinstance(event, Heartbeat) for event in await manager.events())
+
+    assert [await beats() for _ in range(4)] == [1, 2, 2, 2], "nobody ever read"
+    await redis.xgroup_create(events, "manager", id="0")
+    await redis.xreadgroup("manager", "leader", {events: ">"})
+    assert await beats() == 3, "what was read stays in the stream for a while"
+    [milliseconds] = [int(entry_id.partition(b"-")[0]) for entry_id, _ in await redis.xrevrange(events, count=1)]
+    await redis.xgroup_setid(events, "manager", f"{milliseconds - 31_000}-0")
+    assert await beats() == 3, "nobody has read for long"
+
+
 async def test_a_heartbeat_renews_presence_and_the_life_of_the_command_stream(
     link: Link, manager: ManagerSide, tmp_path: Path
 ) -> None:

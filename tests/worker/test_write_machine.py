@@ -12,7 +12,7 @@ from hypothesis.stateful import initialize, rule
 
 import worker
 from tests.store.model import DAY_S, OnRedis, finds_fault, run, without
-from worker.link import ALIVE_S, COMMANDS_LIVE_S, WRITTEN_LIVES_S
+from worker.link import ALIVE_S, COMMANDS_LIVE_S, NOBODY_READS_S, WRITTEN_LIVES_S
 
 LUA: Final = Path(worker.__file__).parent / "lua"
 WRITE: Final = (LUA / "write.lua").read_text()
@@ -98,7 +98,7 @@ class Agents(OnRedis):
             self._write(
                 keys=[k.events, k.written("vm1"), k.alive("vm1"), k.commands("vm1")],
                 args=[
-                    *(self.name, self.presence, ALIVE_S, COMMANDS_LIVE_S, WRITTEN_LIVES_S, UNREAD),
+                    *(self.name, self.presence, ALIVE_S, COMMANDS_LIVE_S, WRITTEN_LIVES_S, UNREAD, NOBODY_READS_S),
                     *(part for one in batch for part in one),
                 ],
             )
