@@ -86,6 +86,7 @@ class Agents:
                 group.create_task(self._obey(some), name=f"commands from {some[0].vm_id} on")
 
     async def _beat(self, at_once: int) -> None:
+        at_once = min(at_once, len(self._vms))
         due, pause_s = time.monotonic(), _HEARTBEAT_S * at_once / len(self._vms)
         while True:
             for start in range(0, len(self._vms), at_once):
