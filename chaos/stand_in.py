@@ -22,7 +22,10 @@ from chaos.pretend import END, INSIDE, LOBBY, Page
 
 _HOLD_S: Final = 0.02  # between two looks whether a button can be clicked
 _PROFILE: Final = "--user-data-dir="
-_PROGRAM: Final = """#!{python} -ISB
+# First a shell's line, because a path with a space cannot stand after #!; to Python that line is a string.
+_PROGRAM: Final = """#!/bin/sh
+'''exec' "{python}" -ISB "$0" "$@"
+' '''
 import sys
 sys.path.insert(0, {root!r})
 from chaos.stand_in import main

@@ -89,7 +89,7 @@ class Journal:
         self._db.execute("INSERT OR IGNORE INTO facts VALUES ('session', ?)", (self.session,))
         [last] = self._db.execute("SELECT max(number) FROM events").fetchone()
         # From the clock, and so above every number of an earlier run, also of those that could not be written down.
-        self._last_number = max(last or 0, int(time.time() * 1000))
+        self._last_number = max(last or 0, int(time.time() * 1_000_000))
 
     def close(self) -> None:
         with suppress(sqlite3.Error):
