@@ -111,7 +111,8 @@ class Load:
             job["bot_id"] = bot_id
         if key:
             job["deduplication_key"] = key
-        rejoins = chance.random() < REJOINS
+        # Into a page that breaks every browser it would be sent again and again, up to the last attempt.
+        rejoins = chance.random() < REJOINS and meeting_name not in ("crashes", "hangs")
         if rejoins:
             job["on_worker_lost"] = "rejoin"
         if form == "scheduled":
