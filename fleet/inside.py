@@ -137,6 +137,16 @@ def until(seconds: float, what: str, found: Callable[[], T | None]) -> T:
         time.sleep(_POLL_S)
 
 
+def throughout(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Whether it holds at every look for so long: what breaks and mends itself in between is seen, too."""
+    deadline = time.monotonic() + seconds
+    while holds():
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(_POLL_S)
+    return False
+
+
 def status(pid: int, name: str) -> Sequence[str]:
     """The words after that name in /proc/PID/status."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
