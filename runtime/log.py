@@ -9,6 +9,7 @@ import sys
 
 import msgspec
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from wire.settings import LogSettings
 
@@ -16,10 +17,14 @@ from wire.settings import LogSettings
 def configure(settings: LogSettings, *, program: str) -> None:
     """Set up structlog for the process. Idempotent."""
     on_terminal = sys.stderr.isatty() if settings.format == "auto" else settings.format == "console"
+    # Tracebacks without local variables, which hold tokens and links.
     rendering: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if on_terminal
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_json)]
+        else [
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(_json),
+        ]
     )
     structlog.configure(
         processors=[
