@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import aiohttp
 import redis
@@ -59,18 +59,20 @@ class Stage:
         self.state_dir = self.folder / "agent"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._config = self.folder / "config.toml"
+        ours: dict[str, dict[str, Any]] = {
+            "redis": {"url": self.redis_url},
+            "api": {"listen": f"127.0.0.1:{self._api_port}"},
+            "metrics": {"listen": f"127.0.0.1:{self._metrics_port}"},
+            "log": {"format": "json"},
+            "worker": {"vm_id": "bench", "state_dir": str(self.state_dir), **_WORKER},
+        }
         self._config.write_text(
-            _toml(
-                {
-                    "redis": {"url": self.redis_url},
-                    "api": {"listen": f"127.0.0.1:{self._api_port}"},
-                    "metrics": {"listen": f"127.0.0.1:{self._metrics_port}"},
-                    "log": {"format": "json"},
-                    "worker": {"vm_id": "bench", "state_dir": str(self.state_dir), **_WORKER},
-                    **sections,
-                }
-            )
+            _toml({name: {**ours.get(name, {}), **sections.get(name, {})} for name in {**ours, **sections}})
         )
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self._api_port}"
 
     async def __aenter__(self) -> Self:
         try:
@@ -224,11 +226,20 @@ def free_ports(count: int) -> list[int]:
 
 
 def _toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
-    # Of what stands in our configuration, JSON's notation is TOML's.
     lines: list[str] = []
     for name, section in sections.items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+        lines += [f"[{name}]", *(f"{key} = {_value(value)}" for key, value in section.items())]
     return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    """Of what stands in our configuration, JSON's notation is TOML's, but for tables."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, cast(list[Any], value)))}]"
+    if isinstance(value, dict):
+        members = cast(dict[str, Any], value).items()
+        return f"{{ {', '.join(f'{name} = {_value(member)}' for name, member in members)} }}"
+    return json.dumps(value)
 
 
 @functools.cache

@@ -58,8 +58,9 @@ class Page:
 
     # What scripts do to it
 
-    def look(self, rules: dict[str, Any]) -> dict[str, Any]:
-        """As worker/platforms/detect.js: the first rule one of whose selectors is visible."""
+    def look(self, argument: dict[str, Any]) -> dict[str, Any]:
+        """As worker/platforms/detect.js: the first rule one of whose selectors is visible. Nobody is named or chats."""
+        rules = argument["rules"]
         shown = f"#end-screen[data-end={self._end}]" if self.phase == END else _SHOWN.get(self.phase)
         found = next((rule for rule in rules["screen"] if shown in rule["visible"]), None)
         inside = self.phase == INSIDE

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
+import aiohttp
 import click
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, async_playwright
@@ -29,9 +30,11 @@ from wire.settings import RedisSettings
 from worker.browser import BrowserError
 
 MIN_IDLE = 2
-JOBS = 3
+JOBS = 4
+_OVER_HTTP = 3  # the last one; the others come by LPUSH
 _DEADLINE_S = 90.0
-_NAMES = ("Notes for Ana", "Notes for Ben", "Notes for Cleo")
+_NAMES = ("Notes for Ana", "Notes for Ben", "Notes for Cleo", "Notes for Dina")
+_REQUEST = aiohttp.ClientTimeout(total=10.0)
 
 
 class Failed(Exception):  # noqa: N818 - it is the demo's verdict, not a fault of the program
@@ -102,12 +105,43 @@ class Show:
         if number == 0:
             self._zero = time.time()
         self.pushed_at[bot_id] = time.time()
-        self.say(_NAMES[number], "LPUSH", at=self.pushed_at[bot_id])
-        await self._stage.lpush(json.dumps(job))
+        if number < _OVER_HTTP:
+            self.say(_NAMES[number], "LPUSH", at=self.pushed_at[bot_id])
+            await self._stage.lpush(json.dumps(job))
+        else:
+            self.say(_NAMES[number], "POST /api/v1/bots/create_bot", at=self.pushed_at[bot_id])
+            await self._post({**job, "callback_url": f"{self._stage.receiver}/webhooks"})
         return bot_id
 
+    async def _post(self, job: dict[str, str]) -> None:
+        headers = {"Authorization": f"Token {self._stage.token}"}
+        async with (
+            aiohttp.ClientSession(timeout=_REQUEST) as session,
+            session.post(f"{self._stage.api}/bots/create_bot", json=job, headers=headers) as response,
+        ):
+            if response.status != 201:
+                raise Failed(f"create_bot was answered with {response.status}: {await response.text()}")
+
+    async def tell_receiver(self, bot_id: str) -> None:
+        """What the receiver of webhooks has been told of the bot. Raises: Failed when it is not all at the deadline."""
+        bot: dict[str, Any] = {}
+
+        async def look() -> None:
+            nonlocal bot
+            async with aiohttp.ClientSession(timeout=_REQUEST) as session:
+                while True:
+                    async with session.get(f"{self._stage.receiver}/bots/{bot_id}") as response:
+                        bot = await response.json()
+                    await asyncio.sleep(0.05)
+
+        await while_looking(look(), self.until("the receiver told of the end", lambda: bot.get("done") == 1))
+        words = f"{bot['status']}, {bot['reason']}; every signature was checked"
+        self.say("webhooks", f"the receiver was told of {self._names[bot_id]}: {words}", "magenta")
+
     def print_times(self, records: dict[str, dict[str, str]]) -> None:
-        table = Table(title="Milliseconds since its LPUSH (redis-cli's own start included)", title_justify="left")
+        table = Table(
+            title="Milliseconds since its LPUSH (redis-cli's own start included) or POST", title_justify="left"
+        )
         columns = ("assigned_at", "first_request_at", "inmeeting_at")
         for column in ("bot", "assigned", "asks for the page", "in the meeting", "audio packets"):
             table.add_column(column, justify="left" if column == "bot" else "right")
@@ -143,7 +177,7 @@ async def perform(stage: Stage, *, once: bool) -> None:
             browser, person = await stage.bring_in_person(playwright, "Ada")
             show.say("Ada", "is in the meeting with microphone and camera, lets everybody in")
             show.headline(
-                f"2. {JOBS} jobs by redis-cli LPUSH; {MIN_IDLE} browsers are warm, the third has to wait for one"
+                f"2. {_OVER_HTTP} jobs by redis-cli LPUSH, one over HTTP; {MIN_IDLE} browsers are warm, the others wait"
             )
             bot_ids = [await show.push(number) for number in range(JOBS)]
             records = await _all_hear_her(views, bot_ids, show)
@@ -157,6 +191,7 @@ async def perform(stage: Stage, *, once: bool) -> None:
             show.headline("3. Ada ends the meeting for everyone; the pool comes back")
             await _end_meeting(person)
             await _all_have_left(views, bot_ids, show)
+            await show.tell_receiver(bot_ids[_OVER_HTTP])
             await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
             await browser.close()
             for task in (watching, *telling):
@@ -184,9 +219,7 @@ async def _all_hear_her(views: Views, bot_ids: list[str], show: Show) -> dict[st
                     raise Failed(f"{bot_id} ended with {record['status_reason']}: {record['reason_detail']}")
             await asyncio.sleep(0.05)
 
-    await _while_looking(
-        look(), show.until("all in the meeting, receiving audio", lambda: len(records) == len(bot_ids))
-    )
+    await while_looking(look(), show.until("all in the meeting, receiving audio", lambda: len(records) == len(bot_ids)))
     return {bot_id: records[bot_id] for bot_id in bot_ids}
 
 
@@ -201,12 +234,12 @@ async def _all_have_left(views: Views, bot_ids: list[str], show: Show) -> None:
                     ends[bot_id] = record["status_reason"]
             await asyncio.sleep(0.05)
 
-    await _while_looking(look(), show.until("every bot has left", lambda: len(ends) == len(bot_ids)))
+    await while_looking(look(), show.until("every bot has left", lambda: len(ends) == len(bot_ids)))
     if set(ends.values()) != {"meeting_ended"}:
         raise Failed(f"the host ended the meeting, but the records say {ends}")
 
 
-async def _while_looking(look: Coroutine[Any, Any, None], wait: Coroutine[Any, Any, None]) -> None:
+async def while_looking(look: Coroutine[Any, Any, None], wait: Coroutine[Any, Any, None]) -> None:
     async with asyncio.TaskGroup() as group:
         looking = group.create_task(look, name="look")
         await group.create_task(wait, name="wait")
@@ -218,6 +251,7 @@ async def _let_the_user_look(stage: Stage, show: Show, stop: asyncio.Event) -> N
     show.say("as a guest", stage.meeting_link)
     show.say("as the host", stage.host_link)
     show.say("metrics", stage.metrics_link)
+    show.say("the API", f"{stage.api}/docs  (token: {stage.token})")
     show.say("command line", f"./dev run poolmgr bots --config {stage.config}")
     show.say("one more bot", f"./dev run poolmgr submit {stage.meeting_link} --wait --config {stage.config}")
     while not await pause(stop, 0.5):
@@ -232,7 +266,7 @@ async def _end_meeting(person: Page) -> None:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--once", is_flag=True, help="End by itself; exit 0 only if every promise was seen to be kept.")
 def main(once: bool) -> None:
-    """Show the main job: warm browsers, jobs by redis-cli LPUSH, a real WebRTC meeting."""
+    """Show the main job: warm browsers, jobs by redis-cli LPUSH and over HTTP, a real WebRTC meeting, webhooks."""
     stage = Stage(min_idle=MIN_IDLE, max_workers=MIN_IDLE + JOBS)
     faults: list[str] = []
     stopped = False
@@ -262,7 +296,8 @@ def main(once: bool) -> None:
         click.echo("   nothing. Stopped before the end, so nothing was shown to hold.")
         sys.exit(130)
     click.secho(
-        f"   nothing. All {JOBS} bots were in the meeting and received Ada's audio; the pool came back to {MIN_IDLE}.",
+        f"   nothing. All {JOBS} bots were in the meeting and received Ada's audio, the pool came back to {MIN_IDLE},"
+        " and the receiver of webhooks was told.",
         fg="green",
     )
 

@@ -1,9 +1,12 @@
-"""The parts of the demo: a private Redis, the manager, one agent, the meeting room and one person in it. Starts them in
-order, takes them down in order, and looks afterwards whether anything stayed behind.
+"""The parts of the demo: a private Redis, the manager, one agent, a receiver of webhooks, the meeting room and a person
+in it. Starts them in order, takes them down in order, and looks afterwards whether anything stayed behind.
 """
 
 import asyncio
+import base64
+import hashlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -19,6 +22,7 @@ from playwright.async_api import Browser, Page, Playwright
 
 from worker.browser import find_chromium, sweep
 
+_RECEIVER = Path(__file__).parent.parent / "deploy" / "receiver" / "receiver.py"
 _START_DEADLINE_S = 20.0
 _STOP_DEADLINE_S = 30.0
 _DRAIN_S = 3.0  # then bots that are still in a meeting are told to leave
@@ -46,8 +50,10 @@ class Stage:
 
     def __init__(self, *, min_idle: int, max_workers: int) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="poolmgr-demo-"))
-        self.redis_port, self.api_port, self.metrics_port, self.room_port = free_ports(4)
+        self.redis_port, self.api_port, self.metrics_port, self.room_port, self.receiver_port = free_ports(5)
         self.host_key = os.urandom(8).hex()
+        self.token = f"pm_{secrets.token_urlsafe(32)}"
+        self._secret = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
         self.config = self.folder / "config.toml"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: list[IO[bytes]] = []
@@ -62,6 +68,13 @@ max_workers = {max_workers}
 room_hosts = ["127.0.0.1:{self.room_port}"]
 [api]
 listen = "127.0.0.1:{self.api_port}"
+[[api.tokens]]
+name = "demo"
+sha256 = "{hashlib.sha256(self.token.encode()).hexdigest()}"
+[webhooks]
+secrets = ["{self._secret}"]
+allow_http = true
+allowed_networks = ["127.0.0.0/8"]
 [metrics]
 listen = "127.0.0.1:{self.metrics_port}"
 [log]
@@ -86,11 +99,19 @@ memory_reserve_mb = 256
         return f"{self.meeting_link}?host={self.host_key}&auto-admit=1"
 
     @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.api_port}/api/v1"
+
+    @property
+    def receiver(self) -> str:
+        return f"http://127.0.0.1:{self.receiver_port}"
+
+    @property
     def metrics_link(self) -> str:
         return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
     async def start(self) -> None:
-        """Start Redis, the room, the manager and the agent. Raises: StageError."""
+        """Start Redis, the room, the receiver, the manager and the agent. Raises: StageError."""
         redis = self.folder / "redis"
         redis.mkdir()
         listen = ("--port", str(self.redis_port), "--bind", "127.0.0.1")
@@ -99,6 +120,10 @@ memory_reserve_mb = 256
         listen = ("--listen", f"127.0.0.1:{self.room_port}")
         self._start("room", sys.executable, "-m", "room", *listen, "--host-key", self.host_key)
         await self._until_it_listens("room", self.room_port)
+        where = ("--listen", f"127.0.0.1:{self.receiver_port}", "--database", str(self.folder / "bots.sqlite3"))
+        receiver = (sys.executable, str(_RECEIVER), *where)
+        self._start("receiver", *receiver, WEBHOOK_SECRETS=self._secret)
+        await self._until_it_listens("receiver", self.receiver_port)
         self._start("manager", sys.executable, "-m", "poolmgr", "serve", "--config", str(self.config))
         await self._until_it_listens("manager", self.api_port)
         self._start("agent", sys.executable, "-m", "worker", "run", "--config", str(self.config))
@@ -140,16 +165,16 @@ memory_reserve_mb = 256
         return "\n".join(self._log_path(name).read_text(errors="replace").splitlines()[-15:])
 
     def stop(self, *, interrupted: bool) -> list[str]:
-        """SIGTERM to the agent, then manager, room and Redis. Returns what did not end as it should.
+        """SIGTERM to the agent, then manager, receiver, room and Redis. Returns what did not end as it should.
 
         `interrupted`: a part may be so young that it does not know the signal yet, and just dies of it.
         """
         faults: list[str] = []
-        orderly = {0, -signal.SIGTERM} if interrupted else {0}
-        for name in ("agent", "manager", "room", "redis"):
+        for name in ("agent", "manager", "receiver", "room", "redis"):
             process = self._processes.pop(name, None)
             if process is None:
                 continue
+            orderly = {0, -signal.SIGTERM} if interrupted or name == "receiver" else {0}
             process.send_signal(signal.SIGTERM)
             try:
                 if name == "agent":
@@ -190,13 +215,18 @@ memory_reserve_mb = 256
     def remove(self) -> None:
         shutil.rmtree(self.folder)
 
-    def _start(self, name: str, *command: str) -> None:
+    def _start(self, name: str, *command: str, **environment: str) -> None:
         log = self._log_path(name).open("wb")
         self._logs.append(log)
         # A session of its own: Ctrl-C is for the demo, which then takes its parts down in order.
         try:
             self._processes[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         except FileNotFoundError as error:
             raise StageError(f"cannot start {name}: {command[0]} is not installed; ./dev setup installs it") from error

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import NODEFAULT
 
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Move
-from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.core.job import Job
 from poolmgr.store import record
 from poolmgr.store.keys import KEY_DOCS
@@ -54,14 +54,19 @@ RECORD: Final = {
     "screen": "the screen that the page showed at the last change of state",
     "rule": "the rule in screens.toml that recognised it",
     "on_worker_lost": "what the job asked for: `end`, `rejoin`, or empty for `pool.on_worker_lost`",
+    "callback_url": "where webhooks of this bot go; empty: nowhere. Often holds a key: a secret",
+    "custom_attributes": "JSON object: the client's own, as it came",
+    "owner": "the API token that made the bot; empty for a job from Redis",
+    "queue_timeout": "how long it may wait for its first worker, in seconds; empty: `pool.queue_timeout_s`",
+    "bot_message": "what the bot says in the chat once it is in the meeting",
     "failed_attempts": "attempts that came to nothing and count against `pool.max_attempts`",
     "priority": "higher goes first, -1000 to 1000",
     "deduplication_key": "as the client gave it",
     "automatic_leave": "JSON: the timeouts that differ from the defaults",
     "participants": "how many are in the meeting, the bot included, by the last look",
     "audio_packets_received": "RTP audio packets received in this meeting so far",
-    "transcript_webhook_received": "always 0: nothing writes it yet",
-    "audio_webhook_received": "always 0: nothing writes it yet",
+    "transcript_webhook_received": "1 once the receiver of its webhooks has taken one about the transcript",
+    "audio_webhook_received": "the same about the audio",
     "leave_requested": "1 once somebody asked the bot to leave",
     "seq": "the order of acceptance",
     "payload": "what the client pushed, as it was pushed. Holds the link",
@@ -130,7 +135,7 @@ def _streams() -> Iterator[str]:
     yield from ("", "## An entry of `dead`", "")
     yield from _fields(DEAD_ENTRY, [name for name in DeadJob.__struct_fields__ if name != "entry_id"])
     yield from ("", "## An entry of `control`", "", "`request` is the name, `body` the JSON.", "")
-    requests: list[Request] = [LeaveRequested("ID"), DrainRequested("VM")]
+    requests: list[Request] = [LeaveRequested("ID"), SayRequested("ID", "Hello"), DrainRequested("VM")]
     rows = [tuple(f"`{part.decode()}`" for part in encode_request(request).values()) for request in requests]
     yield from _table(("request", "body, for example"), rows)
 
@@ -195,8 +200,8 @@ def _status_fields() -> list[str]:
 
 
 def _xadd_fields(source: str) -> list[str]:
-    """The names among the arguments of the last `XADD` of the status stream in a script."""
-    [*_, call] = re.findall(r"redis\.call\('XADD',[^)]*?'\*', ('bot_id'[^)]*)\)", source)
+    """The names in the last entry of the status stream in a script, written at once or as a table."""
+    [*_, call] = re.findall(r"(?:'\*', |local entry = \{)('bot_id', bot_id, [^})]*|'bot_id', ARGV[^})]*)", source)
     return [argument.strip().strip("'") for argument in _split(call)][::2]
 
 
@@ -236,6 +241,8 @@ def _field(field: msgspec.structs.FieldInfo) -> str:
 def _type(kind: Any) -> str:
     if get_origin(kind) is dict:
         return f"object of {_type(get_args(kind)[1])} by {_type(get_args(kind)[0])}"
+    if get_origin(kind) is list:
+        return f"list of {_type(get_args(kind)[0])}"
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return f"{{{_signature(kind)}}}"
     if isinstance(kind, type) and issubclass(kind, StrEnum):

@@ -9,6 +9,7 @@ from poolmgr.app import Manager
 from poolmgr.cli.root import cli
 from poolmgr.cli.session import EXIT_FAILED, EXIT_REPLACED, Session, fail, with_session
 from poolmgr.loops.leadership import LeaseLostError
+from poolmgr.loops.sqs import CannotReadSqsError
 from poolmgr.store.ledger import StaleEpochError
 from runtime import log
 from runtime.waiting import stop_on_signals
@@ -32,7 +33,7 @@ def serve(session: Session) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(Manager(settings)))
-    except* CannotListenError as group:
+    except* (CannotListenError, CannotReadSqsError) as group:
         fault, exit_code = str(group.exceptions[0]), EXIT_FAILED
     except* (LeaseLostError, StaleEpochError):
         fault = "another manager leads now; exiting so that this one can start over as standby"

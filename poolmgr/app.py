@@ -9,26 +9,36 @@ import gc
 import socket
 import uuid
 
+import msgspec
 import structlog
 from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from poolmgr.api.health import Readiness, add_health
-from poolmgr.api.listen import serve
+from poolmgr.api.listen import Limits, serve, tls_context
 from poolmgr.api.metrics import add_metrics
+from poolmgr.api.observe import ApiMetrics
+from poolmgr.api.operation import Service
+from poolmgr.api.routes import add_api
 from poolmgr.core.decisions import Decision
+from poolmgr.core.job import JobRules
 from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.control import follow_requests
 from poolmgr.loops.desk import Desk
 from poolmgr.loops.events import follow_events
 from poolmgr.loops.intake import Intake
+from poolmgr.loops.job_stream import follow_job_stream
 from poolmgr.loops.journal import log_decided, log_rejected
 from poolmgr.loops.leadership import keep_leading, wait_to_lead
 from poolmgr.loops.metrics import Metrics
 from poolmgr.loops.reaper import reap
 from poolmgr.loops.schedule import watch_deadlines
+from poolmgr.loops.sqs import Sqs
+from poolmgr.loops.webhooks import Webhooks
+from poolmgr.store.arrivals import Arrivals
+from poolmgr.store.deliveries import Deliveries
 from poolmgr.store.inbox import Jobs, Stream
 from poolmgr.store.keys import Keys
 from poolmgr.store.lease import Lease
@@ -48,6 +58,7 @@ _REBUILD = (*UNAVAILABLE, ResponseError, DisagreementError)
 full, cannot save, misses its replicas, or holds a key of another type.
 """
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.1, 2.0
+_API_REDIS_TIMEOUT_S = 2.0
 _GOOD_TERM_S = 10.0
 """After a term of this length the next fault is a new one, and the delays begin anew."""
 
@@ -60,6 +71,7 @@ class Manager:
         self.clock = Clock()
         self.metrics = Metrics(self.clock)
         self.keys = Keys(settings.redis.prefix)
+        self._sqs = Sqs(settings.sqs) if settings.sqs.queue_url else None
         self._readiness = Readiness("starting", "has not reached Redis yet")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -102,14 +114,25 @@ class Manager:
             await redis.aclose()
 
     async def _serve_http(self) -> list[web.AppRunner]:
-        """Health and metrics on both addresses: whoever may see one may see the other."""
-        runners: list[web.AppRunner] = []
-        addresses = {self.settings.api.listen: "api.listen", self.settings.metrics.listen: "metrics.listen"}
-        for listen, setting in addresses.items():
+        """The API and health on one address, metrics and health on the other; all on one where they are the same."""
+        api, metrics = self.settings.api, self.settings.metrics
+        app = web.Application()
+        add_health(app, lambda: self._readiness)
+        # A client of its own: callers are not to wait for a Redis that is away, nor to lose theirs with a term's end.
+        redis = connect(msgspec.structs.replace(self.settings.redis, timeout_s=_API_REDIS_TIMEOUT_S))
+        app.on_cleanup.append(lambda _: redis.aclose())
+        service = Service(redis, self.keys, self.settings, self.clock.wall, self.clock.steady)
+        add_api(app, service, api, ApiMetrics(self.metrics.registry))
+        served = [(app, api.listen, "api.listen", tls_context(api.tls_cert, api.tls_key))]
+        if metrics.listen != api.listen:
             app = web.Application()
             add_health(app, lambda: self._readiness)
-            add_metrics(app, self.metrics.registry)
-            runners.append(await serve(app, listen, setting))
+            served.append((app, metrics.listen, "metrics.listen", None))
+        add_metrics(app, self.metrics.registry)
+        limits = Limits(api.connections, api.request_timeout_s)
+        runners: list[web.AppRunner] = []
+        for app, listen, setting, tls in served:
+            runners.append(await serve(app, listen, setting, limits=limits, tls=tls))
             _log.info("http_served", listen=listen, setting=setting)
         return runners
 
@@ -117,9 +140,10 @@ class Manager:
         """One term: rebuild the pool from Redis, then let the loops run until `stop` or a fault."""
         settings, keys, clock = self.settings, self.keys, self.clock
         await load_scripts(redis)
-        events, control = Stream(redis, keys.events), Stream(redis, keys.control)
-        await events.open()
-        await control.open()
+        streams = [Stream(redis, key) for key in (keys.events, keys.control, keys.job_stream, keys.outbox)]
+        for stream in streams:
+            await stream.open()
+        events, control, job_stream, outbox = streams
         pool = Pool(settings.pool, epoch=epoch, forget_vm_s=settings.retention.vm_s)
         bots, vms = await load_bots(redis, keys), await load_vms(redis, keys)
         ledger = Ledger(redis, keys, settings.retention, epoch)
@@ -132,7 +156,11 @@ class Manager:
         gc.freeze()
         upkeep = Upkeep(redis, keys, settings.retention)
         jobs = Jobs(redis, keys)
-        intake = Intake(jobs, desk, ledger, clock, settings.meetings.room_hosts, self._on_rejected)
+        owners = [token.name for token in settings.api.tokens]
+        arrivals = Arrivals(redis, keys, epoch)
+        intake = Intake(jobs, desk, ledger, clock, JobRules.of(settings), self._on_rejected)
+        deliveries = Deliveries(redis, keys, settings, epoch)
+        webhooks = Webhooks(outbox, deliveries, settings.webhooks, clock, self.metrics.webhooks)
         self.metrics.leader.set(1)
         self.metrics.epoch.set(epoch)
         self.metrics.pool_gauges.pool = pool
@@ -144,10 +172,14 @@ class Manager:
                 group.create_task(keep_leading(lease, settings.lease.ttl_s), name="leadership"),
                 group.create_task(follow_events(events, desk, self.metrics.heartbeats.inc), name="events"),
                 group.create_task(follow_requests(control, desk), name="control"),
+                group.create_task(follow_job_stream(job_stream, arrivals), name="job_stream"),
                 group.create_task(watch_deadlines(desk, clock, settings.pool.heartbeat_timeout_s / 2), name="schedule"),
-                group.create_task(reap(pool, events, upkeep, clock, settings.retention), name="reaper"),
+                group.create_task(reap(pool, events, upkeep, clock, settings.retention, owners), name="reaper"),
                 group.create_task(self._watch_backlog(jobs), name="backlog"),
+                group.create_task(webhooks.run(), name="webhooks"),
             ]
+            if self._sqs:
+                loops.append(group.create_task(self._sqs.follow(arrivals), name="sqs"))
             await intake.run(stop)  # its last batch is durable when it returns
             for loop in loops:
                 loop.cancel()

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from room.messages import End, Meeting, Participant, Relayed, Reply, Waiting
+from room.messages import End, Meeting, Participant, Relayed, Reply, Said, Waiting
 
 ROOM_NAME = "[a-z0-9][a-z0-9-]{0,63}"
 MAX_NAME_CHARS = 80
+MAX_TEXT_CHARS = 2000
 MAX_PARTICIPANTS = 100  # in the meeting; as many again may wait in its lobby
 MAX_ROOMS = 1000
 
@@ -142,6 +143,18 @@ class Hub:
             raise RefusedError("cannot signal: nobody with this id is in the meeting with you")
         return [Tell(to, Relayed(sender_id, data))]
 
+    def say(self, sender_id: str, line_id: str, text: str) -> list[Tell]:
+        """Show a line of chat to everybody in the meeting, the sender included.
+
+        Raises:
+            RefusedError: the sender is not in a meeting, or the text is empty or too long.
+        """
+        room = self._room_of.get(sender_id)
+        if room is None or sender_id not in room.present:
+            raise RefusedError("cannot say this: you are not in the meeting")
+        line = Said(line_id, sender_id, room.present[sender_id].name, _tidy_text(text))
+        return [Tell(person_id, line) for person_id in room.present]
+
     def _room_of_host(self, person_id: str, wish: str) -> _Room:
         room = self._room_of.get(person_id)
         if room is None or person_id not in room.present or not room.present[person_id].host:
@@ -165,6 +178,16 @@ def _tidy_name(name: str) -> str:
         raise RefusedError("cannot join: a name is needed")
     if len(tidy) > MAX_NAME_CHARS:
         raise RefusedError(f"cannot join: a name has at most {MAX_NAME_CHARS} characters")
+    return tidy
+
+
+def _tidy_text(text: str) -> str:
+    """The text as people can read it, its lines kept; raises `RefusedError` when nothing is left or it is too long."""
+    tidy = "".join(char if char.isprintable() or char == "\n" else " " for char in text).strip()
+    if not tidy:
+        raise RefusedError("cannot say this: there is nothing in it")
+    if len(tidy) > MAX_TEXT_CHARS:
+        raise RefusedError(f"cannot say this: a message has at most {MAX_TEXT_CHARS} characters")
     return tidy
 
 

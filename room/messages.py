@@ -54,7 +54,13 @@ class Signal(msgspec.Struct, frozen=True, tag="signal"):
     data: msgspec.Raw
 
 
-Request = Join | Admit | Deny | Remove | AutoAdmit | EndForAll | Signal
+class Say(msgspec.Struct, frozen=True, tag="say"):
+    """Something for everybody in the meeting to read."""
+
+    text: str
+
+
+Request = Join | Admit | Deny | Remove | AutoAdmit | EndForAll | Signal | Say
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
@@ -75,6 +81,15 @@ class Relayed(msgspec.Struct, frozen=True, tag="signal", rename={"sender": "from
     data: msgspec.Raw
 
 
+class Said(msgspec.Struct, frozen=True, tag="said", rename={"sender": "from"}):
+    """A line of the chat, to everybody in the meeting, the sender included. Whoever comes later does not get it."""
+
+    id: str
+    sender: str
+    name: str
+    text: str
+
+
 class End(msgspec.Struct, frozen=True, tag="end"):
     """The last message to a participant: the room closes the socket after it."""
 
@@ -87,4 +102,4 @@ class Error(msgspec.Struct, frozen=True, tag="error"):
     message: str
 
 
-Reply = Waiting | Meeting | Relayed | End | Error
+Reply = Waiting | Meeting | Relayed | Said | End | Error

@@ -11,6 +11,7 @@ one JSON text with a `type`. The first one, within 10 seconds, is a join; a part
     you say                                                     who may
     {"type": "join", "name": "Ann", "microphone": true, "camera": false}
     {"type": "signal", "to": ID, "data": ANYTHING}              anybody in the meeting
+    {"type": "say", "text": "Hello"}                            anybody in the meeting; 20 at once, then 2 a second
     {"type": "admit", "id": ID}                                 a host
     {"type": "deny", "id": ID}                                  a host
     {"type": "remove", "id": ID}                                a host
@@ -22,6 +23,7 @@ one JSON text with a `type`. The first one, within 10 seconds, is a join; a part
     {"type": "meeting", "you": ID, "participants": [P, ...]}    you are in the meeting; sent on every change
     {"type": "meeting", ..., "lobby": [P, ...], "auto_admit": false}    the same, as a host gets it
     {"type": "signal", "from": ID, "data": ANYTHING}
+    {"type": "said", "id": ID, "from": ID, "name": "Ann", "text": "Hello"}    in the chat; to the sender as well
     {"type": "end", "reason": "denied" | "removed" | "ended" | "full"}  the socket closes after it
     {"type": "error", "message": "cannot ..."}                  the request was refused and changed nothing
 
@@ -40,6 +42,7 @@ import asyncio
 import hmac
 import re
 import secrets
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
@@ -60,6 +63,7 @@ from room.messages import (
     Remove,
     Reply,
     Request,
+    Say,
     Signal,
 )
 
@@ -69,6 +73,8 @@ HEARTBEAT_S = 10.0  # a peer that answers no ping is gone after one and a half o
 JOIN_DEADLINE_S = 10.0
 SEND_DEADLINE_S = 10.0
 CLOSE_DEADLINE_S = 2.0
+CHAT_BURST = 20
+CHAT_PER_S = 2.0
 
 PAGE = Path(__file__).parent / "page"
 
@@ -120,6 +126,17 @@ class _Connection:
         self._transport = transport
         self._backlog: asyncio.Queue[Reply | None] = asyncio.Queue()
         self._close_code = WSCloseCode.OK
+        self._may_say = float(CHAT_BURST)
+        self._may_say_at = 0.0
+
+    def may_say(self, now: float) -> bool:
+        """Whether this participant has not said too much of late. `now`: monotonic seconds."""
+        self._may_say = min(CHAT_BURST, self._may_say + (now - self._may_say_at) * CHAT_PER_S)
+        self._may_say_at = now
+        if self._may_say < 1:
+            return False
+        self._may_say -= 1
+        return True
 
     def tell(self, message: Reply) -> None:
         if self._backlog.qsize() >= MAX_BACKLOG_MESSAGES:
@@ -221,6 +238,8 @@ class _Doorway:
                 if not joined:
                     self._deliver(self._join(connection.id, room, request, host=host))
                     joined = True
+                elif isinstance(request, Say):
+                    self._deliver(self._say(connection, request))
                 else:
                     self._deliver(_carry_out(self._hub, connection.id, request))
             except RefusedError as refused:
@@ -234,6 +253,11 @@ class _Doorway:
         person = Participant(person_id, request.name, host, request.microphone, request.camera)
         return self._hub.join(room, person)
 
+    def _say(self, connection: _Connection, request: Say) -> list[Tell]:
+        if not connection.may_say(time.monotonic()):
+            raise RefusedError("cannot say this: too much at once, wait a second")
+        return self._hub.say(connection.id, secrets.token_urlsafe(9), request.text)
+
     def _deliver(self, tells: Iterable[Tell]) -> None:
         for tell in tells:
             if connection := self._connections.get(tell.to):
@@ -243,7 +267,9 @@ class _Doorway:
         return hmac.compare_digest(request.query.get("host", "").encode(), self._host_key)
 
 
-def _carry_out(hub: Hub, person_id: str, request: Request) -> list[Tell]:
+def _carry_out(
+    hub: Hub, person_id: str, request: Join | Admit | Deny | Remove | AutoAdmit | EndForAll | Signal
+) -> list[Tell]:
     match request:
         case Admit(id=guest_id):
             return hub.admit(person_id, guest_id)

@@ -31,6 +31,14 @@ class ManagerStep(StrEnum):
     REQUESTS_APPLIED = "requests_applied"
 
 
+class WebhookStep(StrEnum):
+    """Also a manager's, of the webhooks of a bot that has a callback_url."""
+
+    WEBHOOKS_PUT = "webhooks_put"  # they stand in line, the outbox entry is gone
+    WEBHOOK_SENT = "webhook_sent"  # the receiver may have it, Redis does not know
+    WEBHOOK_NOTED = "webhook_noted"
+
+
 class AgentStep(StrEnum):
     """In the order in which an agent comes to them."""
 
@@ -50,7 +58,7 @@ class AgentStep(StrEnum):
     EVENTS_WRITTEN = "events_written"  # Redis has them, the journal does too
 
 
-Step = ManagerStep | AgentStep
+Step = ManagerStep | WebhookStep | AgentStep
 
 _name, _, _time = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_time or 1)

@@ -23,6 +23,7 @@ from wire.messages import (
     JoinRefused,
     Leave,
     Retire,
+    Say,
     Warm,
     WorkerGone,
     WorkerReport,
@@ -62,6 +63,7 @@ class SimulatedAgent:
         self.most_workers = 0
         self.refuses = False
         self.warms = True
+        self.said: list[tuple[str, str]] = []
         self.workers: dict[str, WorkerReport] = {}
         self._redis = redis
         self._keys = WireKeys(prefix)
@@ -123,6 +125,8 @@ class SimulatedAgent:
             case Retire(worker_id=worker_id):
                 if self.workers.pop(worker_id, None) != WorkerReport(WorkerState.BUSY):
                     await self.tell(WorkerGone(self.vm_id, worker_id, now, GoneCause.RETIRED))
+            case Say(bot_id=bot_id, message=message):
+                self.said.append((bot_id, message))
             case _:
                 raise AssertionError(f"no such command: {command}")
 

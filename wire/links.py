@@ -17,8 +17,7 @@ _KNOWN_HOSTS: Final = {
     "teams": ("teams.microsoft.com", "teams.live.com", "teams.cloud.microsoft", "teams.microsoft.us"),
     "jitsi": ("meet.jit.si", "8x8.vc"),
 }
-SUPPORTED: Final = frozenset({"room"})
-"""Platforms that this release has an adapter for."""
+PLATFORMS: Final = (*_KNOWN_HOSTS, "room")
 
 _ROOM_PATH: Final = re.compile(r"/r/[a-z0-9][a-z0-9-]{0,63}")
 
@@ -29,13 +28,13 @@ class MeetingLink(NamedTuple):
 
 
 class BadLinkError(ValueError):
-    """The text is no meeting link that this release can join; the message says what to change."""
+    """The text is no meeting link; the message says what to change."""
 
 
-def recognise(text: str, room_hosts: Collection[str] = ()) -> MeetingLink:
-    """The meeting that `text` links to.
+def recognise(text: str, room_hosts: Collection[str] = (), jitsi_hosts: Collection[str] = ()) -> MeetingLink:
+    """The meeting that `text` links to. Whether an agent has an adapter for its platform is not known here.
 
-    `room_hosts`: hosts (`name` or `name:port`) that serve this project's own meeting room.
+    `room_hosts`, `jitsi_hosts`: hosts (`name` or `name:port`) that serve this project's own meeting room, or a Jitsi.
     Raises: BadLinkError.
     """
     text = text.strip()
@@ -54,16 +53,17 @@ def recognise(text: str, room_hosts: Collection[str] = ()) -> MeetingLink:
         raise BadLinkError("the link names no host")
     if parts.username is not None or parts.password is not None:
         raise BadLinkError("the link carries a user name or password before the host")
-    if host in room_hosts or (port is not None and f"{host}:{port}" in room_hosts):
+    names = {host, f"{host}:{port}"}
+    if not names.isdisjoint(room_hosts):
         return _room(text, parts)
-    platform = _platform_of(host)
+    platform = "jitsi" if not names.isdisjoint(jitsi_hosts) else _platform_of(host)
     if platform is None:
         raise BadLinkError(
             f"unknown platform: {host[:80]!r} is not a meeting host"
-            " (hosts of your own meeting rooms go in [meetings] room_hosts)"
+            " (hosts of your own go in [meetings] room_hosts or jitsi_hosts)"
         )
-    if platform not in SUPPORTED:
-        raise BadLinkError(f"unknown platform: {platform} links are recognised, but this release cannot join them yet")
+    if parts.path.strip("/") == "" and not parts.query:
+        raise BadLinkError(f"the link is to {platform}, but to no meeting there")
     return MeetingLink(platform, text)
 
 

@@ -5,10 +5,14 @@ stream entry, told apart by `type`. Times are epoch seconds (wall clock of the s
 """
 
 import re
+from typing import Final
 
 import msgspec
 
 from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+
+MOST_MESSAGE_CHARS: Final = 2000
+"""How long a message may be that a bot is to say."""
 
 
 def _snake(name: str) -> str:
@@ -49,6 +53,7 @@ class Join(Message, frozen=True):
     bot_name: str
     automatic_leave: AutomaticLeave = AutomaticLeave()
     leave_when_cut_off_s: float = 0.0  # without a word to Redis for so long, leave: it is sent in again. 0: stay
+    message: str = ""  # to be said in the meeting's chat once the bot is in
 
 
 class Leave(Message, frozen=True):
@@ -60,13 +65,22 @@ class Leave(Message, frozen=True):
     reason: Reason = Reason.USER_REQUESTED
 
 
+class Say(Message, frozen=True):
+    """Say this in the meeting's chat, at most once."""
+
+    worker_id: str
+    bot_id: str
+    attempt: int
+    message: str
+
+
 class Retire(Message, frozen=True):
     """End this idle worker: process tree and profile folder. An unknown name is answered as already gone."""
 
     worker_id: str
 
 
-Command = Warm | Join | Leave | Retire
+Command = Warm | Join | Leave | Say | Retire
 
 
 # Events: agent -> manager
@@ -144,6 +158,50 @@ class BotVitals(Message, frozen=True):
     audio_packets: int = 0
 
 
+class Participant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Somebody in the meeting, by the name that the page showed first. `id`: the page's own."""
+
+    id: str
+    name: str = ""
+
+
+class ParticipantsSeen(Message, frozen=True):
+    """Who came and who went since it was last told, the bot itself left out; at most 500 of each.
+
+    `anew`: the bot has just come in, and whoever is not among `joined` is not there.
+    """
+
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    joined: list[Participant] = []
+    left: list[str] = []
+    anew: bool = False
+
+
+class ChatLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of the meeting's chat. `id` and `sender_id`: the page's own; `at`: when the bot saw it."""
+
+    id: str
+    sender_id: str
+    sender_name: str
+    text: str
+    at: float
+
+
+class ChatHeard(Message, frozen=True):
+    """What was said in the meeting's chat since it was last told, the bot's own messages included; at most 100."""
+
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    chats: list[ChatLine] = []
+
+
 class BotEnded(Message, frozen=True):
     vm_id: str
     worker_id: str
@@ -155,4 +213,6 @@ class BotEnded(Message, frozen=True):
     audio_packets: int = 0
 
 
-Event = Heartbeat | WorkerWarm | WorkerGone | JoinRefused | BotMoved | BotVitals | BotEnded
+Event = (
+    Heartbeat | WorkerWarm | WorkerGone | JoinRefused | BotMoved | BotVitals | ParticipantsSeen | ChatHeard | BotEnded
+)

@@ -4,9 +4,10 @@
 at once, each with the name of its key.
 """
 
+import ipaddress
 import tomllib
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +24,12 @@ _PORT: Final = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[
 Listen = Annotated[str, Meta(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\[\]\s]*):{_PORT}\Z")]
 OptionalName = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?\Z")]
 Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}:-]{1,64}\Z")]
+
+
+TokenName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z")]
+TokenSees = Literal["all", "own"]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+WebhookSecret = Annotated[str, Meta(pattern=r"^whsec_[A-Za-z0-9+/]{32,88}={0,2}\Z")]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +63,7 @@ class PoolSettings(Section, frozen=True):
 
 class MeetingSettings(Section, frozen=True):
     room_hosts: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1:8090", "localhost:8090"])
+    jitsi_hosts: list[str] = []
 
 
 class RetentionSettings(Section, frozen=True):
@@ -70,9 +78,42 @@ class LeaseSettings(Section, frozen=True):
     ttl_s: Annotated[float, Meta(ge=0.5, le=60)] = 3.0
 
 
+class TokenSettings(Section, frozen=True):
+    """A client of the HTTP API. `sha256`: of its token, in hexadecimal; the token itself is written down nowhere."""
+
+    name: TokenName
+    sha256: Sha256
+    sees: TokenSees = "all"
+    requests_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 50.0
+    bots_at_once: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+
 class ApiSettings(Section, frozen=True):
     listen: Listen = "127.0.0.1:8080"
-    tokens: list[str] = []
+    tokens: list[TokenSettings] = []
+    tls_cert: str = ""
+    tls_key: str = ""
+    request_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    documents: bool = True
+
+
+class WebhookSettings(Section, frozen=True):
+    secrets: list[WebhookSecret] = []
+    allow_http: bool = False
+    allowed_networks: list[str] = []
+    timeout_s: Annotated[float, Meta(gt=0, le=120)] = 15.0
+    retry_first_s: Seconds = 5.0
+    retry_most_s: Seconds = 3600.0
+    retry_for_s: Seconds = 86400.0
+    at_once: Positive = 256
+    at_once_per_host: Positive = 8
+
+
+class SqsSettings(Section, frozen=True):
+    queue_url: str = ""
+    endpoint_url: str = ""
+    region: str = ""
 
 
 class MetricsSettings(Section, frozen=True):
@@ -109,6 +150,8 @@ class Settings(Section, frozen=True):
     retention: RetentionSettings = RetentionSettings()
     lease: LeaseSettings = LeaseSettings()
     api: ApiSettings = ApiSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    sqs: SqsSettings = SqsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     worker: WorkerSettings = WorkerSettings()
@@ -207,4 +250,16 @@ def _contradictions(values: _Values) -> list[str]:
         faults.append("pool.heartbeat_timeout_s: is less than two worker.heartbeat_s: a late beat would look silent")
     if pool.backoff_max_s < pool.backoff_s:
         faults.append("pool.backoff_max_s: is less than pool.backoff_s")
+    api, webhooks = settings.api, settings.webhooks
+    names = [token.name for token in api.tokens]
+    faults += [f"api.tokens: two have the name {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+    if bool(api.tls_cert) is not bool(api.tls_key):
+        faults.append("api.tls_cert: goes with api.tls_key; set both or neither")
+    if webhooks.retry_most_s < webhooks.retry_first_s:
+        faults.append("webhooks.retry_most_s: is less than webhooks.retry_first_s")
+    for network in webhooks.allowed_networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            faults.append(f"webhooks.allowed_networks: {error}; write it as 10.1.0.0/16 or fd00::/8")
     return faults

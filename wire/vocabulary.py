@@ -72,6 +72,7 @@ class Reason(StrEnum):
     WORKER_LOST = "worker_lost"
     CUT_OFF = "cut_off"  # its VM did not reach Redis: a bot that is sent in again from elsewhere has to leave
     NO_CAPACITY = "no_capacity"
+    UNSUPPORTED_PLATFORM = "unsupported_platform"  # the agent has no adapter for it
     SHUTDOWN = "shutdown"
     SUPERSEDED = "superseded"  # another attempt of the same bot goes on; never the end of the bot itself
     INTERNAL_ERROR = "internal_error"
@@ -116,6 +117,7 @@ ENDS: dict[Reason, End] = {
     Reason.CUT_OFF: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.WORKER_LOST: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.NO_CAPACITY: End(Status.ERROR, Attribution.US, "bot.failed"),
+    Reason.UNSUPPORTED_PLATFORM: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.SHUTDOWN: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.SUPERSEDED: End(Status.STOPPED, Attribution.US, "bot.stopped"),
     Reason.INTERNAL_ERROR: End(Status.ERROR, Attribution.US, "bot.failed"),

@@ -17,8 +17,8 @@ from typing import Final
 import structlog
 
 from runtime.waiting import pause
-from wire.links import SUPPORTED
-from wire.messages import Command, Heartbeat, Join, Leave, Retire, Warm
+from wire.links import PLATFORMS
+from wire.messages import Command, Heartbeat, Join, Leave, Retire, Say, Warm
 from wire.settings import Settings, WorkerSettings
 from wire.vocabulary import Reason
 from worker.browser import BrowserError, Launcher, find_chromium, sweep
@@ -75,7 +75,7 @@ async def run(settings: Settings) -> None:
                 return
             raise CannotStartError(str(error)) from error
         try:
-            for platform in SUPPORTED:
+            for platform in PLATFORMS:
                 adapter_for(platform)
             await _serve(settings, launcher, driver, journal, orders)
         finally:
@@ -201,6 +201,8 @@ def _carry_out(command: Command, pool: Pool) -> None:
             pool.begin(command)
         case Leave():
             pool.leave(command.worker_id, command.bot_id, command.attempt, command.reason)
+        case Say():
+            pool.say(command.worker_id, command.bot_id, command.attempt, command.message)
         case Retire():
             pool.retire(command.worker_id)
 

@@ -26,7 +26,7 @@ from runtime.steps import AgentStep
 from runtime.waiting import backoff, pause
 from wire import codec
 from wire.keys import WireKeys
-from wire.messages import Command, Event, Heartbeat, Join, JoinRefused
+from wire.messages import Command, Event, Heartbeat, Join, JoinRefused, Say
 from wire.settings import RedisSettings
 from wire.vocabulary import RefusalCause
 from worker.journal import Entry, Journal
@@ -202,7 +202,7 @@ class Link:
 
     async def commands(self) -> AsyncIterator[Command]:
         """Every command in order, for as long as the agent lives. Taken over, it is deleted from the stream; one over
-        which an agent was killed comes again.
+        which an agent was killed comes again, but for a Say: better unsaid than said twice.
         """
         key = self._keys.commands(self._vm_id)
         delays = backoff(*RETRY_S)
@@ -214,7 +214,9 @@ class Link:
                     await self._redis.xdel(key, *done)
                     steps.done(AgentStep.COMMANDS_DELETED)
                     done.clear()
-                entries = await self._read(key, after, self._block_ms)
+                entries = [(place, _decode(fields)) for place, fields in await self._read(key, after, self._block_ms)]
+                if to_say := [place for place, command in entries if isinstance(command, Say)]:
+                    await self._redis.xdel(key, *to_say)
                 delays = backoff(*RETRY_S)
             except _TROUBLE as error:
                 delay_s = next(delays)
@@ -225,8 +227,8 @@ class Link:
                 continue
             if entries:
                 steps.done(AgentStep.COMMANDS_READ)
-            for entry_id, fields in entries:
-                if command := _decode(fields):
+            for entry_id, command in entries:
+                if command:
                     yield command
                 after = entry_id
                 done.append(entry_id)

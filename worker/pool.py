@@ -28,7 +28,16 @@ from playwright.async_api import Error as PlaywrightError
 from runtime import steps
 from runtime.steps import AgentStep
 from runtime.waiting import pause
-from wire.messages import BotEnded, BotMoved, BotVitals, Event, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
+from wire.messages import (
+    MOST_MESSAGE_CHARS,
+    BotEnded,
+    Event,
+    Join,
+    JoinRefused,
+    WorkerGone,
+    WorkerReport,
+    WorkerWarm,
+)
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from worker import lifecycle, processes
@@ -36,7 +45,7 @@ from worker.browser import BrowserError, Chromium, Launcher
 from worker.driver import PAGE_ERRORS, Driver, DriverError
 from worker.journal import Entry, Stage, WorkerNote
 from worker.platforms import BLANK, Adapter, adapter_for, find_again, prepare
-from worker.session import Session
+from worker.session import BotNews, Session
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -191,6 +200,14 @@ class Pool:
             worker.session.leave(reason)
         else:
             worker.left_early = reason
+
+    def say(self, worker_id: str, bot_id: str, attempt: int, text: str) -> None:
+        """Let a bot say something, if it is with this worker in this attempt."""
+        worker = self._workers.get(worker_id)
+        if worker and worker.session and worker.serves(bot_id, attempt):
+            worker.session.say(text[:MOST_MESSAGE_CHARS])
+        else:
+            log.info("say_ignored", worker_id=worker_id, bot_id=bot_id, attempt=attempt, why="no such bot here")
 
     # After an agent that was killed or handed over
 
@@ -351,7 +368,7 @@ class Pool:
         if not self._joining:
             self._nobody_joins.set()
 
-    def _note_progress(self, worker: Worker, state: lifecycle.State, events: Sequence[BotMoved | BotVitals]) -> None:
+    def _note_progress(self, worker: Worker, state: lifecycle.State, events: Sequence[BotNews]) -> None:
         if state.phase.rank >= BotState.WAITING_ROOM.rank:
             self._join_is_done(worker.worker_id)
         self._report(*events, entry=worker.remember(Stage.WARM, state))
@@ -523,7 +540,7 @@ class Pool:
         do not notice.
         """
 
-        def keep(state: lifecycle.State, events: Sequence[BotMoved | BotVitals]) -> None:
+        def keep(state: lifecycle.State, events: Sequence[BotNews]) -> None:
             self._note_progress(worker, state, events)
 
         settings, driver_answers = self._settings, self._driver.answers

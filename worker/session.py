@@ -22,7 +22,7 @@ from playwright.async_api import Page, Request
 from runtime import steps
 from runtime.steps import AgentStep
 from runtime.waiting import pause
-from wire.messages import BotEnded, BotMoved, BotVitals, Join
+from wire.messages import BotEnded, BotMoved, BotVitals, ChatHeard, ChatLine, Join, ParticipantsSeen
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 from worker import lifecycle
@@ -34,6 +34,7 @@ from worker.lifecycle import (
     BrowserGone,
     CallTimedOut,
     Finish,
+    Greet,
     LeaveRequested,
     Limits,
     LoadFailed,
@@ -41,6 +42,8 @@ from worker.lifecycle import (
     Observation,
     PageAction,
     PageRequested,
+    ReportChat,
+    ReportPeople,
     ReportVitals,
     Screen,
     Seen,
@@ -53,11 +56,15 @@ LOOK_WHILE_SETTLED_S: Final = 0.5
 SHORTEST_CALL_S: Final = 0.05
 ATTEND_S: Final = 10.0
 ATTEND_SHARE: Final = 0.25
+MOST_TO_SAY: Final = 100
 
 _SETTLED: Final = (BotState.WAITING_ROOM, BotState.IN_MEETING)
 _NET_ERROR: Final = re.compile(r"net::ERR_\w+")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+BotNews = BotMoved | BotVitals | ParticipantsSeen | ChatHeard
 
 
 class _Who(TypedDict):
@@ -75,7 +82,7 @@ class Session:
         adapter: Adapter,
         settings: WorkerSettings,
         vm_id: str,
-        keep: Callable[[State, Sequence[BotMoved | BotVitals]], None],
+        keep: Callable[[State, Sequence[BotNews]], None],
         driver_answers: Callable[[], Awaitable[bool]],
         state: State | None = None,
     ) -> None:
@@ -91,6 +98,7 @@ class Session:
         self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
         self._attended_at = float("-inf")
         self._news: deque[Observation] = deque()
+        self._to_say: deque[str] = deque()
         self._wake = asyncio.Event()  # there is news, or a reason to look at once
         self._call: asyncio.Timeout | None = None  # the page call that is under way
         self._first_request_at = 0.0
@@ -106,6 +114,14 @@ class Session:
         if not self._asked_to_leave:  # a second request must not cut short the click of the first
             self._asked_to_leave = True
             self._interrupt(LeaveRequested(reason))
+
+    def say(self, text: str) -> None:
+        """Say it in the meeting's chat, at most once and as soon as the page shows the meeting. At any time."""
+        if len(self._to_say) < MOST_TO_SAY:
+            self._to_say.append(text)
+            self._wake.set()
+        else:
+            self._log.warning("say_failed", why="too many messages wait")
 
     def browser_gone(self, detail: str, reason: Reason = Reason.BROWSER_CRASHED) -> None:
         """The browser is lost, or about to be ended. At any time, idempotent."""
@@ -143,6 +159,8 @@ class Session:
                 await self._empty_page()
         finally:
             self._stop_listening()
+        if self._to_say:
+            self._log.warning("say_failed", why="the bot is out", messages=len(self._to_say))
         self._log.info("bot_ended", reason=finish.reason, detail=finish.detail)
         who, at = self._who(), time.time()
         return BotEnded(**who, at=at, reason=finish.reason, detail=finish.detail, audio_packets=state.audio_packets)
@@ -185,7 +203,7 @@ class Session:
     async def _follow(self) -> tuple[State, Finish]:
         """Observe, decide, act, until the lifecycle says that it is over."""
         limits = Limits.of(self._join.automatic_leave, self._settings)
-        state = self._begin_with or lifecycle.begin(limits, time.monotonic())
+        state = self._begin_with or lifecycle.begin(limits, time.monotonic(), greets=bool(self._join.message))
         kept = None
         while True:
             state, actions = lifecycle.step(state, await self._observe(state), time.monotonic())
@@ -196,8 +214,12 @@ class Session:
             for action in actions:
                 if isinstance(action, PageAction):
                     await self._act(action, state)
+                elif isinstance(action, Greet):
+                    await self._say(self._join.message, state)
                 elif isinstance(action, Finish):
                     return state, action
+            if self._to_say and lifecycle.is_in(state):
+                await self._say(self._to_say.popleft(), state)
 
     async def _observe(self, state: State) -> Observation:
         """Whatever is news, at once; without any, what the page shows after a pause."""
@@ -216,7 +238,7 @@ class Session:
             try:
                 async with self._interruptible():
                     await self._attend(self._patience_s(state))
-                    return await self._adapter.observe(self._page, self._patience_s(state))
+                    return await self._adapter.observe(self._page, self._patience_s(state), lifecycle.known(state))
             except TimeoutError:
                 if self._is_attached.is_set() and not self._news:
                     if await self._driver_answers():
@@ -240,6 +262,18 @@ class Session:
                 await self._adapter.act(self._page, action, self._join.bot_name, min(self._patience_s(state), REPEAT_S))
         except (TimeoutError, *PAGE_ERRORS) as error:
             self._log.debug("page_action_failed", action=action, error=_why(error))
+
+    async def _say(self, text: str, state: State) -> None:
+        """Once: what failed may have been sent all the same, and is not sent again."""
+        try:
+            async with self._interruptible():
+                patience_s = min(self._patience_s(state), REPEAT_S)
+                if await self._adapter.say(self._page, text, patience_s):
+                    self._log.info("message_said", chars=len(text))
+                else:
+                    self._log.warning("say_failed", why="the page has no chat that takes it")
+        except (TimeoutError, *PAGE_ERRORS) as error:
+            self._log.warning("say_failed", why=_why(error))
 
     async def _empty_page(self) -> None:
         """Ends what the page's own button did not. A page that does not even let go of this is left to be killed."""
@@ -298,7 +332,7 @@ class Session:
             return BrowserGone("the page was closed")
         return None
 
-    def _event(self, action: Action) -> BotMoved | BotVitals | None:
+    def _event(self, action: Action) -> BotNews | None:
         match action:
             case Move(state=state, screen=screen, rule=rule):
                 self._log.info("bot_moved", state=state, screen=screen, rule=rule)
@@ -307,6 +341,15 @@ class Session:
                 return BotMoved(**who, at=at, state=state, screen=screen, rule=rule, first_request_at=asked_at)
             case ReportVitals(participants=participants, audio_packets=packets):
                 return BotVitals(**self._who(), at=time.time(), participants=participants, audio_packets=packets)
+            case ReportPeople(joined=joined, left=left, anew=anew):
+                return ParticipantsSeen(**self._who(), at=time.time(), joined=[*joined], left=[*left], anew=anew)
+            case ReportChat(lines=lines):
+                at, own_name = time.time(), self._join.bot_name
+                chats = [
+                    ChatLine(one.id, one.sender_id, own_name if one.own else one.sender_name, one.text, at)
+                    for one in lines
+                ]
+                return ChatHeard(**self._who(), at=at, chats=chats)
             case _:
                 return None
 

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 
 from bench.progress import Progress
 from bench.report import Measurement
-from bench.rows import burst, decision, dispatch, lobby, manager, memory, rewarm, warm_join
+from bench.rows import burst, decision, dispatch, lobby, manager, memory, records, rewarm, warm_join
 
 
 class Measure(Protocol):
@@ -31,6 +31,9 @@ ROWS: Final = {
     "lobby": Row(lobby.measure, "what a worker takes while its bot waits in a lobby: memory"),
     "manager": Row(manager.measure, "what the manager takes while 1,000 VMs send heartbeats, beside a bare reader"),
     "rewarm": Row(rewarm.measure, "a spent slot back to warm, beside a bare Chromium start"),
+    "records": Row(
+        records.measure, "calls of the HTTP API among a million bot records, beside a thousand; memory", long=True
+    ),
     "warm_join_idle": Row(
         warm_join.measure_idle, "LPUSH to the meeting page when the worker stood idle for ten minutes", long=True
     ),

@@ -9,7 +9,7 @@ from bench.report import Budget, Measurement
 from bench.sample import Contender, Series, ratio, take_turns
 from poolmgr.core.decisions import Assign, Warm
 from poolmgr.core.events import CoreEvent, JobAccepted, Tick
-from poolmgr.core.job import parse_job
+from poolmgr.core.job import JobRules, parse_job
 from poolmgr.core.pool import Pool
 from wire.messages import BotEnded, BotMoved, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
 from wire.settings import PoolSettings
@@ -31,7 +31,7 @@ class Life:
         self._now = _EPOCH_S
         self._bots = 0
         job = b'{"meeting_link": "http://%s/r/bench"}' % _HOST.encode()
-        self._job = parse_job(job, _EPOCH_S, [_HOST])
+        self._job = parse_job(job, _EPOCH_S, JobRules(frozenset({_HOST})))
         self._vm_ids = [f"vm-{number:05}" for number in range(vms)]
         for vm_id in self._vm_ids:
             idle = {f"{vm_id}-{n}": WorkerReport(WorkerState.IDLE) for n in range(self._settings.min_idle)}

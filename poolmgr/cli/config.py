@@ -69,7 +69,8 @@ def check(session: Session, file: Path | None) -> None:
 def show(session: Session) -> None:
     """Print the settings as they take effect, as TOML, with secrets masked.
 
-    What comes from the environment says so. Masked are passwords in redis.url, and api.tokens.
+    What comes from the environment says so. Masked are passwords in redis.url, the hashes of api.tokens, and
+    webhooks.secrets.
 
     \b
     Examples:
@@ -111,13 +112,18 @@ def _from_environment() -> dict[str, str]:
 def _masked(settings: Settings) -> dict[str, dict[str, Any]]:
     shown: dict[str, dict[str, Any]] = msgspec.to_builtins(settings)
     shown["redis"]["url"] = mask_url(settings.redis.url)
-    shown["api"]["tokens"] = [HIDDEN for _ in settings.api.tokens]
+    for token in shown["api"]["tokens"]:
+        token["sha256"] = HIDDEN
+    shown["webhooks"]["secrets"] = [HIDDEN for _ in settings.webhooks.secrets]
     return shown
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        members = cast(dict[str, Any], value).items()
+        return f"{{ {', '.join(f'{name} = {_toml(member)}' for name, member in members)} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, cast(list[Any], value)))}]"
     if isinstance(value, str):

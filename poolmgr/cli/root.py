@@ -24,6 +24,8 @@ from poolmgr.cli.session import (
 )
 from poolmgr.cli.simulate import simulate
 from poolmgr.cli.submit import submit
+from poolmgr.cli.token import token
+from poolmgr.cli.webhooks import webhooks
 
 _EXIT_CODES = {
     0: "done",
@@ -73,5 +75,5 @@ def version(session: Session) -> None:
         click.echo(f"poolmgr {release}")
 
 
-for command in (submit, bots, leave, fleet, drain, dead, simulate, config):
+for command in (submit, bots, leave, fleet, drain, dead, webhooks, token, simulate, config):
     cli.add_command(command)

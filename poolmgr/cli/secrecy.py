@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from wire.links import redact
 
 HIDDEN: Final = "***"
-_LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url"})
+_LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url", "callback_url"})
 _LINK: Final = re.compile(
     r"""
     (?P<scheme>[a-z][a-z0-9+.-]{1,20}:(?:\\?/){2})        # https:// and, in JSON, https:\/\/

@@ -21,8 +21,9 @@ from poolmgr.cli.session import (
     with_session,
     with_waiting,
 )
+from poolmgr.cli.text import literal
 from poolmgr.cli.watch import REJECTED, watch_to_end
-from poolmgr.core.job import BadJobError, parse_job
+from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.store.views import Views
 from wire.vocabulary import OnWorkerLost, Status
 
@@ -45,10 +46,31 @@ _DEAD_LOOKED_AT = 50
 @click.option(
     "--dedup-key", "deduplication_key", metavar="KEY", help="Rejected if a job with the same key came before."
 )
-@click.option("--callback-url", metavar="URL", help="Kept with the job; this release sends no webhooks yet.")
+@click.option("--callback-url", metavar="URL", help="Where the bot's webhooks go (`poolmgr webhooks BOT` shows them).")
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One of the bot's custom_attributes, by which it is found; VALUE is JSON, or else text. May be repeated.",
+)
+@click.option(
+    "--message", "bot_message", metavar="TEXT", help="What the bot says in the chat once it is in the meeting."
+)
+@click.option(
+    "--queue-timeout", type=float, metavar="S", help="How long to wait for a worker.  [default: the manager's setting]"
+)
 @with_waiting("until the bot has ended; print each status change")
 @with_session
-def submit(session: Session, link: str, *, wait: bool, timeout_s: float | None, **options: str | int | None) -> None:
+def submit(
+    session: Session,
+    link: str,
+    *,
+    attributes: tuple[str, ...],
+    wait: bool,
+    timeout_s: float | None,
+    **options: str | float | None,
+) -> None:
     """Send a bot into the meeting at LINK and print its bot_id.
 
     The job is checked by the rules of the manager before it is pushed; what is no meeting link ends here with exit
@@ -71,6 +93,8 @@ def submit(session: Session, link: str, *, wait: bool, timeout_s: float | None, 
         link = sys.stdin.readline().strip()
     job: dict[str, Any] = {"meeting_link": link, "bot_id": uuid.uuid4().hex}
     job |= {name: value for name, value in options.items() if value is not None}
+    if attributes:
+        job["custom_attributes"] = dict(map(_attribute, attributes))
     bot_id: str = job["bot_id"]
     payload = _checked(session, job)
     after = session.ask(lambda views: _push(session, views, bot_id, payload))
@@ -84,11 +108,21 @@ def submit(session: Session, link: str, *, wait: bool, timeout_s: float | None, 
         raise SystemExit(EXIT_FAILED)
 
 
+def _attribute(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        fail(f"--attribute {literal(text)}: write it as KEY=VALUE", EXIT_USAGE)
+    try:
+        return key, json.loads(value)
+    except (ValueError, RecursionError):
+        return key, value
+
+
 def _checked(session: Session, job: dict[str, Any]) -> bytes:
     """The payload of a job that the manager will take. Ends the program for any other."""
     payload = json.dumps(job).encode()
     try:
-        parse_job(payload, time.time(), session.settings.meetings.room_hosts)
+        parse_job(payload, time.time(), JobRules.of(session.settings))
     except BadJobError as error:
         fail(hide_links(str(error)), EXIT_USAGE)
     return payload

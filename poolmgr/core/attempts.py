@@ -5,12 +5,20 @@ Whether a bot is sent in again is said in policy.py.
 """
 
 from poolmgr.core import backoff, bots, policy, reservations, workers
-from poolmgr.core.decisions import Ask, Move, NoteVitals, Revoke, Why
-from poolmgr.core.events import LeaveRequested, Revoked
+from poolmgr.core.decisions import Ask, Move, NoteChat, NoteParticipants, NoteVitals, Revoke, Say, Unsaid, Why
+from poolmgr.core.events import LeaveRequested, Revoked, SayRequested
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
-from wire.messages import BotEnded, BotMoved, BotVitals, JoinRefused, WorkerGone
+from wire.messages import (
+    BotEnded,
+    BotMoved,
+    BotVitals,
+    ChatHeard,
+    JoinRefused,
+    ParticipantsSeen,
+    WorkerGone,
+)
 from wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause
 
 _UNCOUNTED = frozenset({RefusalCause.STOPPING, RefusalCause.LOW_MEMORY})
@@ -20,7 +28,10 @@ _UNCOUNTED = frozenset({RefusalCause.STOPPING, RefusalCause.LOW_MEMORY})
 # On its way
 
 
-def _current(pool: PoolState, event: BotMoved | BotVitals | BotEnded | JoinRefused) -> Bot | None:
+_OfAttempt = BotMoved | BotVitals | ParticipantsSeen | ChatHeard | BotEnded | JoinRefused
+
+
+def _current(pool: PoolState, event: _OfAttempt) -> Bot | None:
     """The bot, if the event speaks of the attempt that counts."""
     bot = pool.bots.get(event.bot_id)
     same = bot and bot.is_on_vm and (bot.attempt, bot.worker_id) == (event.attempt, event.worker_id)
@@ -47,6 +58,25 @@ def supersede(pool: PoolState, vm_id: str, worker_id: str, bot_id: str, attempt:
 def on_bot_vitals(pool: PoolState, event: BotVitals) -> None:
     if bot := _current(pool, event):
         pool.decided.append(NoteVitals(bot.bot_id, bot.attempt, event.at, event.participants, event.audio_packets))
+
+
+def on_participants_seen(pool: PoolState, event: ParticipantsSeen) -> None:
+    if bot := _current(pool, event):
+        note = NoteParticipants(bot.bot_id, bot.attempt, event.at, event.joined, event.left, event.anew)
+        pool.decided.append(note)
+
+
+def on_chat_heard(pool: PoolState, event: ChatHeard) -> None:
+    if bot := _current(pool, event):
+        pool.decided.append(NoteChat(bot.bot_id, bot.attempt, event.chats))
+
+
+def on_say_requested(pool: PoolState, event: SayRequested) -> None:
+    bot = pool.bots.get(event.bot_id)
+    if bot and bot.state is BotState.IN_MEETING:
+        pool.decided.append(Say(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, event.message))
+    else:
+        pool.decided.append(Unsaid(event.bot_id, bot.state if bot else None))
 
 
 # Its end
@@ -100,7 +130,7 @@ def on_join_refused(pool: PoolState, event: JoinRefused) -> None:
         pool.touch(vm)
     if event.cause is RefusalCause.UNKNOWN_PLATFORM:
         detail = f"the agent of {vm.vm_id} has no adapter for {bot.job.platform}"
-        bots.end(pool, bot, Reason.INTERNAL_ERROR, detail)
+        bots.end(pool, bot, Reason.UNSUPPORTED_PLATFORM, detail)
     else:
         if event.cause is RefusalCause.LOW_MEMORY:
             backoff.shun(pool, vm)

@@ -31,16 +31,21 @@ def on_job_accepted(pool: PoolState, event: JobAccepted) -> None:
 
 
 def put_on_calendar(pool: PoolState, bot: Bot) -> None:
-    due = bot.job.join_at or bot.created_at
-    pool.calendar.set(due - pool.settings.reserve_ahead_s, Timer.RESERVE, bot.bot_id)
-    pool.calendar.set(due, Timer.DUE, bot.bot_id)
+    at = due(bot)
+    pool.calendar.set(at - pool.settings.reserve_ahead_s, Timer.RESERVE, f"{bot.bot_id}#{at}")
+    pool.calendar.set(at, Timer.DUE, f"{bot.bot_id}#{at}")
+
+
+def due(bot: Bot) -> float:
+    """When a scheduled bot is to join, by the calendar."""
+    return bot.job.join_at or bot.created_at
 
 
 def stand_in_line(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
     bot.queued_since = pool.now if since is None else since
     pool.queued_in[bot.bot_id] = pool.events
     pool.queue.add(bot)
-    pool.timers.set(bot.queued_since + pool.settings.queue_timeout_s, Timer.QUEUE, bot.bot_id)
+    pool.timers.set(bot.queued_since + policy.patience_s(bot, pool.settings), Timer.QUEUE, bot.bot_id)
 
 
 def enqueue(pool: PoolState, bot: Bot, why: Why | None = None) -> None:
@@ -55,7 +60,7 @@ def enqueue(pool: PoolState, bot: Bot, why: Why | None = None) -> None:
 def queue_overdue(pool: PoolState, bot_id: str) -> None:
     bot = pool.bots.get(bot_id)
     waited = pool.now - bot.queued_since if bot else 0.0
-    if bot and bot.state is BotState.QUEUED and waited >= pool.settings.queue_timeout_s:
+    if bot and bot.state is BotState.QUEUED and waited >= policy.patience_s(bot, pool.settings):
         end(pool, bot, Reason.NO_CAPACITY, f"waited {waited:.0f} s for a warm worker")
 
 
@@ -80,6 +85,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
                 job.bot_name,
                 job.automatic_leave,
                 policy.leave_when_cut_off_s(bot, pool.settings),
+                job.bot_message,
             ),
             born=worker.born,
             warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,
@@ -106,4 +112,4 @@ def end(
     pool.queued_in.pop(bot.bot_id, None)
     pool.to_reserve.pop(bot.bot_id, None)
     del pool.bots[bot.bot_id]
-    pool.decided.append(End(bot.bot_id, bot.attempt, reason, detail, at, audio_packets))
+    pool.decided.append(End(bot.bot_id, bot.attempt, reason, detail, at, audio_packets, bot.job.owner))

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from poolmgr.core.job import Job
-from wire.messages import Join
+from wire.messages import ChatLine, Join, Participant
 from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
 
@@ -46,6 +46,13 @@ class Assign(msgspec.Struct, frozen=True):
     waited_s: float
 
 
+class Reschedule(msgspec.Struct, frozen=True):
+    """A scheduled bot has a new join_at (epoch seconds)."""
+
+    bot_id: str
+    join_at: float
+
+
 class Move(msgspec.Struct, frozen=True):
     """The bot is in a new state, as its agent saw it at `at` (wall clock, epoch seconds)."""
 
@@ -64,6 +71,23 @@ class NoteVitals(msgspec.Struct, frozen=True):
     at: float
     participants: int
     audio_packets: int
+
+
+class NoteParticipants(msgspec.Struct, frozen=True):
+    """Who came into the bot's meeting and who went; `anew`: whoever is not among `joined` is not there."""
+
+    bot_id: str
+    attempt: int
+    at: float
+    joined: list[Participant]
+    left: list[str]
+    anew: bool
+
+
+class NoteChat(msgspec.Struct, frozen=True):
+    bot_id: str
+    attempt: int
+    chats: list[ChatLine]
 
 
 class Enqueue(msgspec.Struct, frozen=True):
@@ -94,8 +118,25 @@ class Ask(msgspec.Struct, frozen=True):
     reason: Reason
 
 
+class Say(msgspec.Struct, frozen=True):
+    """Tell the agent what the bot is to say in its meeting's chat."""
+
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    message: str
+
+
+class Unsaid(msgspec.Struct, frozen=True):
+    """What the bot was to say is dropped, because it is in no meeting. Nothing of it is kept; `state` None: no bot."""
+
+    bot_id: str
+    state: BotState | None
+
+
 class End(msgspec.Struct, frozen=True):
-    """The bot's one end. `at` None: now."""
+    """The bot's one end. `at` None: now. `owner`: whose quota it no longer counts in."""
 
     bot_id: str
     attempt: int
@@ -103,6 +144,7 @@ class End(msgspec.Struct, frozen=True):
     detail: str = ""
     at: float | None = None
     audio_packets: int = 0
+    owner: str = ""
 
 
 class Warm(msgspec.Struct, frozen=True):
@@ -147,14 +189,18 @@ class ForgetVm(msgspec.Struct, frozen=True):
     vm_id: str
 
 
-Decision = (
+Written = (
     Accept
     | Assign
+    | Reschedule
     | Move
     | NoteVitals
+    | NoteParticipants
+    | NoteChat
     | Enqueue
     | Revoke
     | Ask
+    | Say
     | End
     | Warm
     | Retire
@@ -163,3 +209,6 @@ Decision = (
     | KeepVm
     | ForgetVm
 )
+"""What changes something in Redis."""
+
+Decision = Written | Unsaid

@@ -1,6 +1,9 @@
 """What the manager itself tells the pool, beside the agents' events of wire.messages. Frozen."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from poolmgr.core.job import Job
 from wire import messages
@@ -18,6 +21,20 @@ class JobAccepted(msgspec.Struct, frozen=True):
 class LeaveRequested(msgspec.Struct, frozen=True):
     bot_id: str
     reason: Reason = Reason.USER_REQUESTED
+
+
+class RescheduleRequested(msgspec.Struct, frozen=True):
+    """A scheduled bot is to join at another time. `join_at`: calendar time, epoch seconds."""
+
+    bot_id: str
+    join_at: float
+
+
+class SayRequested(msgspec.Struct, frozen=True):
+    """Somebody wants the bot to say `message` in its meeting's chat."""
+
+    bot_id: str
+    message: Annotated[str, Meta(min_length=1, max_length=messages.MOST_MESSAGE_CHARS)]
 
 
 class DrainRequested(msgspec.Struct, frozen=True):
@@ -45,4 +62,14 @@ class Tick(msgspec.Struct, frozen=True):
     wall: float
 
 
-CoreEvent = JobAccepted | LeaveRequested | DrainRequested | Revoked | Unheard | Tick | messages.Event
+CoreEvent = (
+    JobAccepted
+    | LeaveRequested
+    | SayRequested
+    | RescheduleRequested
+    | DrainRequested
+    | Revoked
+    | Unheard
+    | Tick
+    | messages.Event
+)

@@ -2,22 +2,30 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
+from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from wire.links import BadLinkError, recognise
 from wire.messages import AutomaticLeave
+from wire.settings import Settings
 from wire.vocabulary import OnWorkerLost
 
 MAX_JOB_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64
+MAX_ATTRIBUTES: Final = 50
+"""Of a bot's custom_attributes: each is an index entry, so that bots can be found by it."""
+
+MAX_MESSAGE: Final = 2000
 _BOT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _FARTHEST_S: Final = 366 * 86400.0
+
+_FOUND_BY: Final = ("platform", "user_id", "calendar_event_id", "owner")
 
 ShortText = Annotated[str, Meta(max_length=256)]
 Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -53,15 +61,35 @@ class _Fields(msgspec.Struct):
     calendar_event_id: Annotated[str, Meta(max_length=1024)] | None = None
     join_at: str | None = None
     callback_url: Annotated[str, Meta(max_length=4096)] | None = None
-    custom_attributes: dict[str, Any] | None = None
+    custom_attributes: Annotated[dict[str, Any], Meta(max_length=MAX_ATTRIBUTES)] | None = None
+    owner: Annotated[str, Meta(max_length=63)] = ""
+    queue_timeout: Annotated[float, Meta(ge=0, le=_FARTHEST_S)] | None = None
+    bot_message: Annotated[str, Meta(max_length=MAX_MESSAGE)] | None = None
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     deduplication_key: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
     automatic_leave: _AutomaticLeaveFields | None = None
     on_worker_lost: OnWorkerLost | None = None
 
 
+class JobRules(msgspec.Struct, frozen=True):
+    """What a job may name: meeting hosts beside those everybody knows, and where its webhooks may go."""
+
+    room_hosts: frozenset[str] = frozenset()
+    jitsi_hosts: frozenset[str] = frozenset()
+    outgoing: OutgoingRules = OutgoingRules()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "JobRules":
+        meetings = settings.meetings
+        return cls(frozenset(meetings.room_hosts), frozenset(meetings.jitsi_hosts), OutgoingRules.of(settings.webhooks))
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked job. `join_at`: epoch seconds, None for now. `payload`: what the client sent, as it was sent."""
+    """A checked job. `join_at`: epoch seconds, None for now. `payload`: what the client sent, as it was sent.
+
+    `custom_attributes`: a JSON object, as text. `owner`: the API token that made it, empty for a job from Redis.
+    `queue_timeout_s`: how long it may wait for a worker, None for as long as the settings say.
+    """
 
     platform: str
     meeting_url: str
@@ -75,9 +103,33 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     deduplication_key: str = ""
     automatic_leave: AutomaticLeave = AutomaticLeave()
     on_worker_lost: OnWorkerLost | None = None  # None: as the settings say
+    callback_url: str = ""
+    custom_attributes: str = "{}"
+    owner: str = ""
+    queue_timeout_s: float | None = None
+    bot_message: str = ""
+
+    @property
+    def found_by(self) -> list[tuple[str, str]]:
+        """The (field, value) pairs by which its bot is indexed."""
+        return found_by(msgspec.structs.asdict(self))
 
 
-def parse_job(payload: bytes, now: float, room_hosts: Collection[str] = ()) -> Job:
+def found_by(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The (field, value) pairs by which a bot is indexed, of a job or of its record; only those that say something."""
+    pairs = [(name, fields[name]) for name in _FOUND_BY if fields[name]]
+    if fields["custom_attributes"] != "{}":
+        attributes: dict[str, Any] = json.loads(fields["custom_attributes"])
+        pairs += [("attribute", attribute(*one)) for one in attributes.items()]
+    return pairs
+
+
+def attribute(name: str, value: Any) -> str:
+    """One of a bot's custom_attributes as it is indexed: equal JSON values are equal texts."""
+    return f"{name}={json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False)}"
+
+
+def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     """The job that `payload` describes. `now`: wall clock, epoch seconds.
 
     Raises: BadJobError with a reason word (`too_large`, `not_utf8`, `not_json`, `not_an_object`, `no_link`,
@@ -93,12 +145,23 @@ def parse_job(payload: bytes, now: float, room_hosts: Collection[str] = ()) -> J
     if not text:
         raise BadJobError("no_link", "meeting_link is required.", bot_id)
     try:
-        link = recognise(text, room_hosts)
+        link = recognise(text, rules.room_hosts, rules.jitsi_hosts)
     except BadLinkError as error:
         raise BadJobError("bad_link", f"meeting_link: {error}", bot_id) from error
     name = "".join(character for character in fields.bot_name if character.isprintable()).strip()
     if not name:
         raise BadJobError("bad_field", "bot_name: has no printable character", bot_id)
+    if fields.callback_url:
+        try:
+            check_url(fields.callback_url, rules.outgoing)
+        except BadUrlError as error:
+            raise BadJobError("bad_field", f"callback_url: {error}", bot_id) from error
+    try:
+        attributes = json.dumps(
+            fields.custom_attributes or {}, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
+    except ValueError as error:
+        raise BadJobError("bad_field", "custom_attributes: a number in it is too large", bot_id) from error
     return Job(
         platform=link.platform,
         meeting_url=link.url,
@@ -112,6 +175,11 @@ def parse_job(payload: bytes, now: float, room_hosts: Collection[str] = ()) -> J
         deduplication_key=fields.deduplication_key or "",
         automatic_leave=_automatic_leave(fields.automatic_leave),
         on_worker_lost=fields.on_worker_lost,
+        callback_url=fields.callback_url or "",
+        custom_attributes=attributes,
+        owner=fields.owner,
+        queue_timeout_s=fields.queue_timeout,
+        bot_message=fields.bot_message or "",
     )
 
 

@@ -60,6 +60,14 @@ def pick_worker(vm: Vm) -> Worker:
     return next(reversed(vm.idle.values()))
 
 
+def patience_s(bot: Bot, settings: PoolSettings) -> float:
+    """How long the bot waits for a worker: for its first as its job says, and never longer than the settings say."""
+    asked_s = bot.job.queue_timeout_s
+    if asked_s is None or bot.attempt:
+        return settings.queue_timeout_s
+    return min(asked_s, settings.queue_timeout_s)
+
+
 def is_sent_in_again(bot: Bot, settings: PoolSettings, *, is_out: bool) -> bool:
     """Whether a bot whose attempt came to nothing is given another one.
 

@@ -24,12 +24,32 @@ from typing import Any, Final
 
 from poolmgr.core import attempts, backoff, bots, reservations, restoring, vms, workers
 from poolmgr.core.decisions import Decision
-from poolmgr.core.events import CoreEvent, DrainRequested, JobAccepted, LeaveRequested, Revoked, Tick, Unheard
+from poolmgr.core.events import (
+    CoreEvent,
+    DrainRequested,
+    JobAccepted,
+    LeaveRequested,
+    RescheduleRequested,
+    Revoked,
+    SayRequested,
+    Tick,
+    Unheard,
+)
 from poolmgr.core.model import Bot, Vm
 from poolmgr.core.settling import settle
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
-from wire.messages import BotEnded, BotMoved, BotVitals, Heartbeat, JoinRefused, WorkerGone, WorkerWarm
+from wire.messages import (
+    BotEnded,
+    BotMoved,
+    BotVitals,
+    ChatHeard,
+    Heartbeat,
+    JoinRefused,
+    ParticipantsSeen,
+    WorkerGone,
+    WorkerWarm,
+)
 from wire.settings import PoolSettings
 
 _ON_TIMER: Final[dict[Timer, Callable[[PoolState, str], None]]] = {
@@ -59,6 +79,8 @@ def _on_tick(pool: PoolState, tick: Tick) -> None:
 _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
     JobAccepted: bots.on_job_accepted,
     LeaveRequested: attempts.on_leave_requested,
+    SayRequested: attempts.on_say_requested,
+    RescheduleRequested: reservations.on_reschedule_requested,
     DrainRequested: vms.on_drain_requested,
     Revoked: attempts.on_revoked,
     Unheard: vms.on_unheard,
@@ -69,6 +91,8 @@ _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
     JoinRefused: attempts.on_join_refused,
     BotMoved: attempts.on_bot_moved,
     BotVitals: attempts.on_bot_vitals,
+    ParticipantsSeen: attempts.on_participants_seen,
+    ChatHeard: attempts.on_chat_heard,
     BotEnded: attempts.on_bot_ended,
 }
 

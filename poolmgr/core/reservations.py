@@ -3,16 +3,27 @@
 It is no right: a bot whose worker is not there when its time has come stands in line, and a new leader reserves anew.
 """
 
+import msgspec
+
 from poolmgr.core import bots, workers
+from poolmgr.core.decisions import Reschedule
+from poolmgr.core.events import RescheduleRequested
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
 from wire.vocabulary import BotState, WorkerState
 
 
-def reserve_due(pool: PoolState, bot_id: str) -> None:
+def reserve_due(pool: PoolState, whose: str) -> None:
+    bot = _on_calendar(pool, whose)
+    if bot and not bot.worker_id:
+        pool.to_reserve[bot.bot_id] = bot
+
+
+def _on_calendar(pool: PoolState, whose: str) -> Bot | None:
+    """The bot, if it still is to join at that time."""
+    bot_id, _, due = whose.partition("#")
     bot = pool.bots.get(bot_id)
-    if bot and bot.state is BotState.SCHEDULED and not bot.worker_id:
-        pool.to_reserve[bot_id] = bot
+    return bot if bot and bot.state is BotState.SCHEDULED and bots.due(bot) == float(due) else None
 
 
 def reserve(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
@@ -36,15 +47,29 @@ def free_all(pool: PoolState, vm: Vm) -> None:
         workers.make_idle(pool, vm, worker)
 
 
-def join_due(pool: PoolState, bot_id: str) -> None:
-    bot = pool.bots.get(bot_id)
+def on_reschedule_requested(pool: PoolState, event: RescheduleRequested) -> None:
+    """A bot that is on its way already cannot be moved, and a time that has passed is now."""
+    bot = pool.bots.get(event.bot_id)
     if bot is None or bot.state is not BotState.SCHEDULED:
         return
-    pool.to_reserve.pop(bot_id, None)
+    pool.to_reserve.pop(bot.bot_id, None)
+    if reserved := pool.fleet.worker(bot.vm_id, bot.worker_id):
+        workers.make_idle(pool, pool.fleet.vms[bot.vm_id], reserved)
+        bot.vm_id = bot.worker_id = ""
+    bot.job = msgspec.structs.replace(bot.job, join_at=event.join_at)
+    pool.decided.append(Reschedule(bot.bot_id, event.join_at))
+    bots.put_on_calendar(pool, bot)
+
+
+def join_due(pool: PoolState, whose: str) -> None:
+    bot = _on_calendar(pool, whose)
+    if bot is None:
+        return
+    pool.to_reserve.pop(bot.bot_id, None)
     vm, worker = pool.fleet.get(bot.vm_id), pool.fleet.worker(bot.vm_id, bot.worker_id)
     bots.enqueue(pool, bot)
     if vm and worker and vm.takes_bots:
-        pool.queue.leave(bot_id)
+        pool.queue.leave(bot.bot_id)
         bots.assign(pool, bot, vm, worker)
     elif vm and worker:
         workers.make_idle(pool, vm, worker)

@@ -1,17 +1,27 @@
-"""What operators ask for (leave, drain): read, handed to the pool, forgotten when the consequences are durable."""
+"""What operators and clients ask for (leave, say, drain): read, handed to the pool, forgotten when the consequences are
+durable; only what a bot is to say is forgotten before, because it is better unsaid than said twice.
+"""
+
+from typing import Any
 
 import msgspec
 import structlog
 
+from poolmgr.core.events import SayRequested
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Stream
-from poolmgr.store.views import decode_request
+from poolmgr.store.views import Request, decode_request
 from runtime import steps
 from runtime.steps import ManagerStep
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 100
 _WAIT_S = 1.0
+
+
+def _fact(request: Request) -> dict[str, Any]:
+    """What may be read in the log: not what a bot is to say."""
+    return {name: value for name, value in msgspec.to_builtins(request).items() if name != "message"}
 
 
 async def follow_requests(stream: Stream, desk: Desk) -> None:
@@ -25,7 +35,9 @@ async def follow_requests(stream: Stream, desk: Desk) -> None:
                 _log.warning("request_unreadable", entry_id=entry.entry_id.decode(), error=repr(error))
                 continue
             steps.done(ManagerStep.REQUESTS_READ)
-            _log.info("request_taken", request=type(request).__name__, fact=msgspec.to_builtins(request))
+            _log.info("request_taken", request=type(request).__name__, fact=_fact(request))
+            if isinstance(request, SayRequested):
+                await stream.done([entry], forget=True)
             desk.put(request)
         await desk.durable()
         if entries:

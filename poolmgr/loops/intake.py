@@ -2,10 +2,10 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from poolmgr.core.events import JobAccepted
-from poolmgr.core.job import BadJobError, Job, parse_job
+from poolmgr.core.job import BadJobError, Job, JobRules, parse_job
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Jobs
@@ -30,14 +30,14 @@ class Intake:
         desk: Desk,
         ledger: Ledger,
         clock: Clock,
-        room_hosts: Collection[str],
+        rules: JobRules,
         on_rejected: Callable[[Rejected], None],
     ) -> None:
         self._jobs = jobs
         self._desk = desk
         self._ledger = ledger
         self._clock = clock
-        self._room_hosts = room_hosts
+        self._rules = rules
         self._on_rejected = on_rejected
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -70,7 +70,7 @@ class Intake:
         now = self._clock.wall()
         for payload in payloads:
             try:
-                jobs.append(parse_job(payload, now, self._room_hosts))
+                jobs.append(parse_job(payload, now, self._rules))
             except BadJobError as error:
                 rejected.append(Rejected(payload, error.reason, str(error), error.bot_id))
         if any(job.bot_id or job.deduplication_key for job in jobs):
@@ -101,7 +101,7 @@ class Intake:
         if job.bot_id in known:
             return Rejected(payload, "duplicate_bot_id", f"there is a bot {job.bot_id} already", job.bot_id)
         first = known.get(f"key {job.deduplication_key}") if job.deduplication_key else None
-        if first:
+        if first and first != job.bot_id:  # the API takes the key for the bot before it hands the job in
             detail = f"deduplication_key: bot {first} was made with the same one"
             return Rejected(payload, "duplicate_key", detail, job.bot_id)
         return None

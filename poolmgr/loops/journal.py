@@ -2,7 +2,20 @@
 
 import structlog
 
-from poolmgr.core.decisions import Accept, Assign, Decision, End, Enqueue, ForgetWorker, KeepVm, Move, Retire, Warm
+from poolmgr.core.decisions import (
+    Accept,
+    Assign,
+    Decision,
+    End,
+    Enqueue,
+    ForgetWorker,
+    KeepVm,
+    Move,
+    Reschedule,
+    Retire,
+    Unsaid,
+    Warm,
+)
 from poolmgr.store.ledger import Rejected
 
 _log = structlog.stdlib.get_logger()
@@ -30,6 +43,10 @@ def log_decided(decision: Decision) -> None:
             _log.info(
                 "bot_moved", bot_id=decision.bot_id, state=decision.state, screen=decision.screen, rule=decision.rule
             )
+        case Reschedule():
+            _log.info("bot_rescheduled", bot_id=decision.bot_id, join_at=decision.join_at)
+        case Unsaid():
+            _log.info("say_dropped", bot_id=decision.bot_id, state=decision.state or "unknown")
         case Enqueue():
             _log.info("bot_queued", bot_id=decision.bot_id, attempt=decision.attempt, reason=decision.why)
         case End():

@@ -17,6 +17,7 @@ disable_created_metrics()  # nobody reads when a counter was made; the series do
 
 _DISPATCH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _JOIN_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+_WEBHOOK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)
 _FAILED_WARMUPS = frozenset({GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY})
 
 
@@ -63,6 +64,7 @@ class Metrics:
         self.leader = Gauge("poolmgr_leader", "1 while this process leads", registry=registry)
         self.epoch = Gauge("poolmgr_epoch", "The fencing number of this process's latest leadership", registry=registry)
         self.backlog = Gauge("poolmgr_intake_backlog", "Jobs on the list that nobody has taken yet", registry=registry)
+        self.webhooks = WebhookMetrics(registry)
         self.pool_gauges = PoolGauges(clock)
         registry.register(self.pool_gauges)
 
@@ -113,6 +115,39 @@ class Metrics:
         if accepted_at := self._accepted_at.pop(bot_id, None):
             self._dispatch.observe(max(0.0, now - accepted_at))
         self._assigned_at[bot_id] = now
+
+
+class WebhookMetrics:
+    """Of what is told to the callback URLs. No label names a receiver: there may be any number of them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.delivered = Counter(
+            "poolmgr_webhooks_delivered", "Webhooks that a receiver took, by event", ["event"], registry=registry
+        )
+        self._attempts = Counter(
+            "poolmgr_webhook_attempts", "Attempts to deliver one, by what came of them", ["outcome"], registry=registry
+        )
+        self._seconds = Histogram(
+            "poolmgr_webhook_seconds", "How long an attempt took", buckets=_WEBHOOK_BUCKETS, registry=registry
+        )
+        self.buried = Counter(
+            "poolmgr_webhooks_buried", "Webhooks that became dead letters, by why", ["reason"], registry=registry
+        )
+        self.pending = Gauge("poolmgr_webhooks_pending", "Bots with undelivered webhooks", registry=registry)
+        self.oldest_due = Gauge(
+            "poolmgr_webhook_oldest_due_seconds",
+            "How long the webhook is overdue that is overdue longest",
+            registry=registry,
+        )
+
+    def attempted(self, outcome: str, took_s: float) -> None:
+        self._attempts.labels(outcome).inc()
+        self._seconds.observe(took_s)
+
+    def forget(self) -> None:
+        """This process leads no longer: what waits is another one's to count."""
+        self.pending.set(0)
+        self.oldest_due.set(0)
 
 
 class PoolGauges(Collector):

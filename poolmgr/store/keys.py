@@ -9,6 +9,10 @@ from typing import Final, NamedTuple
 from wire.keys import WireKeys
 
 
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
 class KeyDoc(NamedTuple):
     name: str
     type: str
@@ -29,6 +33,11 @@ class Keys(WireKeys):
         self.control = f"{prefix}:control"
         self.live = f"{prefix}:bots:live"
         self.ended = f"{prefix}:bots:ended"
+        self.job_stream = f"{prefix}:jobs:stream"
+        self.outbox = f"{prefix}:webhooks:outbox"
+        self.webhooks_due = f"{prefix}:webhooks:due"
+        self.webhooks_dead = f"{prefix}:webhooks:dead"
+        self.all_bots = f"{prefix}:bots:all"
         self.vms = f"{prefix}:vms"
         self.epoch = f"{prefix}:epoch"
         self.leader = f"{prefix}:leader"
@@ -36,6 +45,35 @@ class Keys(WireKeys):
     def deduplication(self, key: str) -> str:
         """A client's key may be long and private: only its digest becomes a name."""
         return f"{self.prefix}:dedup:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+    def deliveries(self, bot_id: str) -> str:
+        return f"{self.prefix}:bot:{bot_id}:webhooks"
+
+    def delivery_log(self, bot_id: str) -> str:
+        return f"{self.prefix}:bot:{bot_id}:webhooks:log"
+
+    def participants(self, bot_id: str) -> str:
+        return f"{self.prefix}:bot:{bot_id}:participants"
+
+    def chats(self, bot_id: str) -> str:
+        return f"{self.prefix}:bot:{bot_id}:chats"
+
+    def submitted(self, bot_id: str) -> str:
+        return f"{self.prefix}:submitted:{bot_id}"
+
+    def idempotency(self, owner: str, key: str) -> str:
+        """Likewise only a digest. Two tokens may use the same key for different things."""
+        return f"{self.prefix}:idempotency:{_digest(owner, key)}"
+
+    def owned(self, owner: str) -> str:
+        return f"{self.prefix}:bots:live:{owner}"
+
+    def index(self, field: str, value: str) -> str:
+        """The bots whose `field` holds `value`. Values may be long and private: only their digest becomes a name."""
+        return f"{self.prefix}:bots:by:{field}:{_digest(field, value)}"
+
+    def taken_from_sqs(self, message_id: str) -> str:
+        return f"{self.prefix}:sqs:{message_id}"
 
     def vm(self, vm_id: str) -> str:
         return f"{self.prefix}:vm:{vm_id}"
@@ -48,10 +86,24 @@ KEY_DOCS: Final = (
     KeyDoc("jobs", "list", "clients", "LPUSH one JSON object per job; taken from the right", "empty when all are taken"),
     KeyDoc("jobs:taken", "list", "manager", "jobs taken but not yet durable as a bot; re-read by the next leader", "empty when all are durable"),
     KeyDoc("dead", "stream", "manager", "rejected jobs: `payload`, `reason`, `detail`, `at`, `bot_id`", "trimmed to [retention] dead_entries; a week after the last one"),
-    KeyDoc("bot:{bot_id}", "hash", "manager (field `claimed`: the agent's claim script)", "the session record", "[retention] bot_s after the bot's end"),
+    KeyDoc("jobs:stream", "stream", "clients", "jobs by XADD: field `job`, or one field each; consumer group `manager`", "an entry when it stands in `jobs`; the key 30 days after the last leader"),
+    KeyDoc("sqs:{message_id}", "string", "manager", "this SQS message was handed in, so that it is not when it comes again", "a day after the message was deleted; at the latest 15 days after it came"),
+    KeyDoc("submitted:{bot_id}", "string", "API", "a job that the API pushed and that is no bot yet: what status and detail answer", "when it is a bot; at the latest an hour later"),
+    KeyDoc("idempotency:{digest}", "string", "API", "bot_id and digest of the body of the first call with this token and Idempotency-Key", "a day later"),
+    KeyDoc("bot:{bot_id}", "hash", "manager (field `claimed`: the agent's claim script)", "the session record", "[retention] bot_s after the bot's end, when the reaper forgets it; a day later by itself"),
+    KeyDoc("bot:{bot_id}:participants", "hash", "manager", "participant id -> JSON of id, name, joined_at, left_at", "[retention] bot_s and a day after the last write, or with the session record if that is deleted"),
+    KeyDoc("bot:{bot_id}:chats", "list", "manager", "chat lines as JSON, the latest 1,000", "likewise"),
+    KeyDoc("bot:{bot_id}:webhooks", "list", "manager, command line", "its webhooks that are still to be delivered, in order: `attempts since JSON`", "when all are delivered or dead; [webhooks] retry_for_s + [retention] bot_s after the last change"),
+    KeyDoc("bot:{bot_id}:webhooks:log", "list", "manager", "the latest 200 attempts to deliver one, as JSON", "as that, after the last attempt; or when the bot is forgotten"),
+    KeyDoc("webhooks:outbox", "stream", "manager, API, command line", "status changes of bots with a callback_url, of which webhooks are made; consumer group `manager`", "an entry when its webhooks are in line; the key a week after the last one or the last leader"),
+    KeyDoc("webhooks:due", "sorted set", "manager, command line", "bots with undelivered webhooks, by when the next attempt is due", "a member with its bot's last undelivered webhook; the key as those lists"),
+    KeyDoc("webhooks:dead", "stream", "manager", "webhooks that were given up: `delivery`, `reason`, `outcome`, `attempts`, `at`", "trimmed to [retention] dead_entries; a week after the last one"),
+    KeyDoc("bots:all", "sorted set", "manager", "ids of all bots, by creation", "a member with its bot's record; the key 400 days after the last bot"),
+    KeyDoc("bots:by:{field}:{digest}", "sorted set", "manager", "ids of the bots with one value of platform, user_id, calendar_event_id, owner, one custom attribute, or (ended ones) status", "likewise"),
+    KeyDoc("bots:live:{owner}", "set", "manager, API", "ids of the live bots of one API token, which its quota counts", "a member leaves with its bot's end; the key 400 days after the last bot"),
     KeyDoc("bots:live", "sorted set", "manager", "ids of bots that have not ended, by creation", "a member leaves with its bot's end"),
-    KeyDoc("bots:ended", "sorted set", "manager", "ids of ended bots, by end", "a member [retention] bot_s after its bot's end; the key likewise after the last one"),
-    KeyDoc("dedup:{digest}", "string", "manager", "bot_id of the first job with this deduplication_key", "[retention] bot_s after the job"),
+    KeyDoc("bots:ended", "sorted set", "manager", "ids of ended bots, by end", "a member [retention] bot_s after its bot's end; the key 400 days after the last one"),
+    KeyDoc("dedup:{digest}", "string", "manager, API", "bot_id of the first job with this deduplication_key", "[retention] bot_s after the job"),
     KeyDoc("status", "stream", "manager", "every status change of every bot", "trimmed to [retention] stream_entries; a week after the last change"),
     KeyDoc("events", "stream", "agents", "what happened on the VMs; consumer group `manager`", "an entry [retention] events_s after it was written and read; the key a week after the last event or leader"),
     KeyDoc("control", "stream", "command line, API", "what operators ask for; consumer group `manager`", "an entry when it is done; the key a week after the last leader"),

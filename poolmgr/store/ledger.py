@@ -6,6 +6,7 @@ A job that finds a worker at once is one script as a whole: its acceptance, its 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -21,10 +22,16 @@ from poolmgr.core.decisions import (
     KeepVm,
     KeepWorker,
     Move,
+    NoteChat,
+    NoteParticipants,
     NoteVitals,
+    Reschedule,
     Retire,
     Revoke,
+    Say,
+    Unsaid,
     Warm,
+    Written,
 )
 from poolmgr.core.events import Revoked
 from poolmgr.core.job import MAX_JOB_BYTES
@@ -35,6 +42,17 @@ from poolmgr.store.scripts import DIGESTS
 from wire import codec, messages
 from wire.settings import RetentionSettings
 from wire.vocabulary import BotState, Reason
+
+GRACE_S: Final = 86400
+"""How much longer the record of an ended bot stays than it has to: the reaper is to take it off the indexes first."""
+
+_INDEX_LIFE_S: Final = 400 * 86400
+"""The end of an index that no bot has been added to: later than that of any bot in it, scheduled a year ahead."""
+
+_MOST_NOTED: Final = 1000
+"""Of a bot's participants and of its chat lines. Of the lines the latest are kept."""
+
+_MOST_CHAT_CHARS: Final = 4096
 
 _VM_LIFE_S: Final = 86400
 """The end of a VM's keys when nobody speaks to it, is heard of it, or leads. Renewed by agent and reaper until then."""
@@ -48,7 +66,7 @@ class _Dispatch(NamedTuple):
     warm: Warm | None
 
 
-_Call = tuple[str, tuple[str, ...], tuple[Any, ...]]
+Call = tuple[str, tuple[str, ...], tuple[Any, ...]]
 """A script, its keys after the epoch's, and its arguments after the epoch."""
 
 _MUST_SUCCEED: Final = (Accept, Assign, _Dispatch)
@@ -61,6 +79,25 @@ class StaleEpochError(Exception):
 
 class DisagreementError(Exception):
     """Redis does not hold what the pool believed. The pool has to be rebuilt from Redis."""
+
+
+async def run_fenced(redis: Redis, epoch_key: str, epoch: int, calls: Sequence[Call]) -> list[Any]:
+    """The answers of `calls`, in one round trip. Raises: StaleEpochError, DisagreementError, and Redis' own errors."""
+    answers = await ask(
+        redis,
+        [
+            ("EVALSHA", DIGESTS[script], len(keys) + 1, epoch_key, *keys, epoch, *arguments)
+            for script, keys, arguments in calls
+        ],
+    )
+    for answer in answers:
+        if isinstance(answer, NoScriptError):
+            raise DisagreementError("Redis restarted and lost its scripts") from answer
+        if isinstance(answer, ResponseError) and str(answer).startswith("STALE_EPOCH"):
+            raise StaleEpochError("another manager leads") from answer
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 class Rejected(NamedTuple):
@@ -90,18 +127,20 @@ class Ledger:
         if not decisions:
             return []
         steps = list(_steps(decisions))
+        if not steps:
+            return []
         answers = await self._run([self._call(step, at) for step in steps])
         news: list[Revoked] = []
         for step, answer in zip(steps, answers, strict=True):
             if isinstance(step, Revoke):
                 news.append(Revoked(step.bot_id, step.attempt, revoked=bool(answer)))
             elif not answer and isinstance(step, _MUST_SUCCEED):
-                raise DisagreementError(f"Redis refused {step!r:.300}")
+                raise DisagreementError(f"Redis refused {_named(step)}")
         return news
 
     async def reject(self, rejected: Sequence[Rejected], at: float) -> None:
         """Move taken payloads to the dead stream. `at`: wall clock, epoch seconds. Raises: as apply."""
-        k, calls = self._keys, list[_Call]()
+        k, calls = self._keys, list[Call]()
         for job in rejected:
             fields: record.Fields = {
                 "reason": job.reason,
@@ -110,30 +149,15 @@ class Ledger:
                 "at": record.iso(at),
             }
             kept = job.payload[:MAX_JOB_BYTES]  # a 10 MB job is evidence enough by its beginning
-            keys = (k.taken, k.dead, k.status, k.bot(job.bot_id))
+            keys = (k.taken, k.dead, k.status, k.bot(job.bot_id), k.submitted(job.bot_id))
             limits = (self._retention.dead_entries, job.bot_id, record.iso(at), self._retention.stream_entries)
             calls.append(("reject", keys, (job.payload, *limits, job.reason, "payload", kept, *_flat(fields))))
         await self._run(calls)
 
-    async def _run(self, calls: Sequence[_Call]) -> list[Any]:
-        epoch_key, epoch = self._keys.epoch, self._epoch
-        answers = await ask(
-            self._redis,
-            [
-                ("EVALSHA", DIGESTS[script], len(keys) + 1, epoch_key, *keys, epoch, *arguments)
-                for script, keys, arguments in calls
-            ],
-        )
-        for answer in answers:
-            if isinstance(answer, NoScriptError):
-                raise DisagreementError("Redis restarted and lost its scripts") from answer
-            if isinstance(answer, ResponseError) and str(answer).startswith("STALE_EPOCH"):
-                raise StaleEpochError("another manager leads") from answer
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
+    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+        return await run_fenced(self._redis, self._keys.epoch, self._epoch, calls)
 
-    def _call(self, step: Decision | _Dispatch, at: float) -> _Call:
+    def _call(self, step: Written | _Dispatch, at: float) -> Call:
         k, keep, bot_s = self._keys, self._retention.stream_entries, int(self._retention.bot_s)
         match step:
             case _Dispatch():
@@ -141,32 +165,39 @@ class Ledger:
             case Accept():
                 return self._accept(step, None, None, at)
             case Assign(join=join, vm_id=vm_id):
-                keys = (k.bot(join.bot_id), k.workers(vm_id), k.commands(vm_id), k.status)
+                keys = (k.bot(join.bot_id), k.workers(vm_id), k.commands(vm_id), k.status, k.outbox)
                 arguments = (join.bot_id, join.attempt, *_order(step, at), record.iso(at), keep, _VM_LIFE_S)
                 return "assign", keys, (*arguments, *_flat(record.assigned(step, at)))
             case Move():
                 return self._move(step.bot_id, step.attempt, step.at, record.moved(step))
             case Enqueue():
                 return self._move(step.bot_id, step.attempt, at, record.enqueued(step))
+            case Reschedule():
+                return "reschedule", (k.bot(step.bot_id),), (record.iso(step.join_at),)
             case NoteVitals():
                 return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(record.vitals(step)))
+            case NoteParticipants() | NoteChat():
+                return self._meeting_call(step)
             case Revoke():
                 return "revoke", (k.bot(step.bot_id),), (step.attempt,)
             case End():
-                keys = (k.bot(step.bot_id), k.status, k.live, k.ended)
-                stopped = step.at or at
-                arguments = (step.bot_id, record.iso(stopped), keep, stopped, bot_s)
-                return "end", keys, (*arguments, *_flat(record.ended(step, at)))
+                fields, stopped = record.ended(step, at), step.at or at
+                by_status = k.index("status", str(fields["status"]))
+                keys = (k.bot(step.bot_id), k.status, k.outbox, k.live, k.ended, by_status)
+                owned = (k.owned(step.owner),) if step.owner else ()
+                lives = (bot_s + GRACE_S, _INDEX_LIFE_S)
+                return "end", keys + owned, (step.bot_id, record.iso(stopped), keep, stopped, *lives, *_flat(fields))
             case _:
                 return self._vm_call(step, at)
 
-    def _accept(self, accept: Accept, assign: Assign | None, warm: Warm | None, at: float) -> _Call:
+    def _accept(self, accept: Accept, assign: Assign | None, warm: Warm | None, at: float) -> Call:
         k, job = self._keys, accept.job
-        keys = [k.bot(accept.bot_id), k.taken, k.live, k.status]
+        keys = [k.bot(accept.bot_id), k.taken, k.live, k.all_bots, k.status]
         fields, orders = record.accepted(accept), [order for order in (assign, warm) if order]
-        limits = (self._retention.stream_entries, int(self._retention.bot_s), int(bool(job.deduplication_key)))
+        limits = (self._retention.stream_entries, int(self._retention.bot_s), _INDEX_LIFE_S)
+        there = (int(bool(job.deduplication_key)), int(bool(job.callback_url)), int(bool(job.owner)))
         start = (accept.bot_id, job.payload, accept.at, fields["created_at"], fields["state"], fields["status"])
-        arguments: tuple[Any, ...] = (*start, *limits, len(orders))
+        arguments: tuple[Any, ...] = (*start, *limits, *there, len(orders))
         if assign:
             keys += k.workers(assign.vm_id), k.commands(assign.vm_id)
             fields |= record.assigned(assign, at)
@@ -174,13 +205,30 @@ class Ledger:
             arguments += tuple(part for order in orders for part in _order(order, at))
         if job.deduplication_key:
             keys.append(k.deduplication(job.deduplication_key))
+        if job.callback_url:
+            keys.append(k.outbox)
+        if job.owner:
+            keys.append(k.owned(job.owner))
+        keys += [k.index(field, value) for field, value in job.found_by]
         return "accept", tuple(keys), (*arguments, *_flat(record.filled_in(fields)))
+
+    def _meeting_call(self, note: NoteParticipants | NoteChat) -> Call:
+        k, limits = self._keys, (_MOST_NOTED, int(self._retention.bot_s) + GRACE_S)
+        match note:
+            case NoteParticipants():
+                came = [part for one in note.joined for part in (one.id, one.name)]
+                facts = (record.iso(note.at), int(note.anew), len(note.joined), *came, *note.left)
+                keys = (k.bot(note.bot_id), k.participants(note.bot_id))
+                return "note_participants", keys, (note.attempt, *limits, *facts)
+            case _:  # NoteChat
+                keys = (k.bot(note.bot_id), k.chats(note.bot_id))
+                return "note_chat", keys, (note.attempt, *limits, *map(_chat_record, note.chats))
 
     def _vm_call(
         self,
-        decision: Ask | Warm | Retire | KeepWorker | ForgetWorker | KeepVm | ForgetVm,
+        decision: Ask | Say | Warm | Retire | KeepWorker | ForgetWorker | KeepVm | ForgetVm,
         at: float,
-    ) -> _Call:
+    ) -> Call:
         k, vm_id = self._keys, decision.vm_id
         order_keys = (k.workers(vm_id), k.commands(vm_id))
         match decision:
@@ -188,6 +236,9 @@ class Ledger:
                 message = codec.encode(messages.Leave(worker_id, bot_id, attempt, reason))
                 mark = int(reason is not Reason.SUPERSEDED)
                 return "ask", (k.bot(bot_id), k.commands(vm_id)), (attempt, message, _VM_LIFE_S, mark)
+            case Say(worker_id=worker_id, bot_id=bot_id, attempt=attempt, message=text):
+                message = codec.encode(messages.Say(worker_id, bot_id, attempt, text))
+                return "ask", (k.bot(bot_id), k.commands(vm_id)), (attempt, message, _VM_LIFE_S, 0)
             case Warm() | Retire():
                 return "order", order_keys, (*_order(decision, at), _VM_LIFE_S)
             case KeepWorker():
@@ -210,12 +261,12 @@ class Ledger:
             case _:  # ForgetVm
                 return "forget_vm", (k.vm(vm_id), k.workers(vm_id), k.commands(vm_id), k.vms), (vm_id,)
 
-    def _move(self, bot_id: str, attempt: int, at: float, fields: record.Fields) -> _Call:
-        keys = (self._keys.bot(bot_id), self._keys.status)
+    def _move(self, bot_id: str, attempt: int, at: float, fields: record.Fields) -> Call:
+        keys = (self._keys.bot(bot_id), self._keys.status, self._keys.outbox)
         return "move", keys, (bot_id, attempt, record.iso(at), self._retention.stream_entries, *_flat(fields))
 
 
-def _steps(decisions: Sequence[Decision]) -> Iterator[Decision | _Dispatch]:
+def _steps(decisions: Sequence[Decision]) -> Iterator[Written | _Dispatch]:
     """What is done in one script each, in the order of `decisions`."""
     start = 0
     while start < len(decisions):
@@ -225,8 +276,21 @@ def _steps(decisions: Sequence[Decision]) -> Iterator[Decision | _Dispatch]:
                 yield _Dispatch(accept, assign, warm)
                 start += 3 if warm else 2
             case _:
-                yield decisions[start]
+                one = decisions[start]
                 start += 1
+                if not isinstance(one, Unsaid):
+                    yield one
+
+
+def _named(step: Accept | Assign | _Dispatch) -> str:
+    """What was decided of whom. Not the whole of it, which holds the meeting's link."""
+    match step:
+        case _Dispatch():
+            return f"Accept and Assign of {step.accept.bot_id}"
+        case Accept():
+            return f"Accept of {step.bot_id}"
+        case _:
+            return f"Assign of {step.join.bot_id}, attempt {step.join.attempt}"
 
 
 def _is_first_of(accept: Accept, assign: Assign) -> bool:
@@ -243,6 +307,11 @@ def _order(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, byt
         case _:  # Retire
             message = messages.Retire(decision.worker_id)
     return message.worker_id, record.worker_record(decision, at), codec.encode(message)
+
+
+def _chat_record(line: messages.ChatLine) -> bytes:
+    facts = msgspec.structs.asdict(line) | {"text": line.text[:_MOST_CHAT_CHARS], "at": record.iso(line.at)}
+    return msgspec.json.encode(facts)
 
 
 def _flat(fields: record.Fields) -> list[str | int]:

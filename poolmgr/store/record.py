@@ -31,7 +31,7 @@ BLANK: Final[Fields] = {
         (
             "user_id", "calendar_event_id", "status_reason", "reason_detail", "attribution", "join_at", "assigned_at",
             "first_request_at", "joining_at", "waiting_room_at", "inmeeting_at", "leaving_at", "stopped_at", "vm_id",
-            "worker_id", "deduplication_key", "on_worker_lost",
+            "worker_id", "deduplication_key", "on_worker_lost", "callback_url", "owner", "queue_timeout", "bot_message",
         ),
         "",
     ),
@@ -43,6 +43,7 @@ BLANK: Final[Fields] = {
         0,
     ),
     "automatic_leave": "{}",
+    "custom_attributes": "{}",
 }  # fmt: skip
 """What a record holds that says nothing yet. Redis knows it by heart (scripts.py), so only what differs is sent."""
 
@@ -87,6 +88,11 @@ def accepted(decision: Accept) -> Fields:
         "deduplication_key": job.deduplication_key,
         "automatic_leave": msgspec.json.encode(job.automatic_leave).decode(),
         "on_worker_lost": job.on_worker_lost or "",
+        "callback_url": job.callback_url,
+        "custom_attributes": job.custom_attributes,
+        "owner": job.owner,
+        "queue_timeout": "" if job.queue_timeout_s is None else f"{job.queue_timeout_s:g}",
+        "bot_message": job.bot_message,
         "participants": 0,
         "audio_packets_received": 0,
         "transcript_webhook_received": 0,
@@ -176,6 +182,11 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
         deduplication_key=fields["deduplication_key"],
         automatic_leave=msgspec.json.decode(fields["automatic_leave"], type=AutomaticLeave),
         on_worker_lost=OnWorkerLost(word) if (word := fields.get("on_worker_lost")) else None,
+        callback_url=fields.get("callback_url", ""),
+        custom_attributes=fields.get("custom_attributes", "{}"),
+        owner=fields.get("owner", ""),
+        queue_timeout_s=float(text) if (text := fields.get("queue_timeout")) else None,
+        bot_message=fields.get("bot_message", ""),
     )
     return Bot(
         bot_id=fields["bot_id"],

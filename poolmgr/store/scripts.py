@@ -9,10 +9,13 @@ from redis.asyncio import Redis
 from poolmgr.store import record
 
 _FOLDER: Final = resources.files("poolmgr.store") / "lua"
-_UNFENCED: Final = frozenset({"lead", "put_back", "resign", "take"})
+_UNFENCED: Final = frozenset({"deliver_again", "lead", "put_back", "resign", "take", "forget", "submit", "withdraw"})
 _NAMES: Final = (
-    "accept", "ask", "assign", "end", "forget_vm", "keep_vm",
-    "lead", "move", "note", "order", "put_back", "reject", "resign", "revoke", "take",
+    "deliver_again", "deliver_bury", "deliver_done", "deliver_failed", "deliver_put",
+    "accept", "ask", "assign", "end", "forget", "forget_vm", "hand_in", "hand_in_once", "keep_vm",
+    "lead", "move", "note", "note_chat", "note_participants", "order",
+    "put_back", "reject", "reschedule", "resign", "revoke", "submit",
+    "take", "withdraw",
 )  # fmt: skip
 
 
@@ -20,6 +23,8 @@ def _source(name: str) -> bytes:
     body = (_FOLDER / f"{name}.lua").read_bytes()
     if name == "accept":
         body = _blank_record() + body
+    if name.startswith("deliver_"):
+        body = (_FOLDER / "_line.lua").read_bytes() + body
     return body if name in _UNFENCED else (_FOLDER / "_fence.lua").read_bytes() + body
 
 

@@ -5,12 +5,15 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
 from wire.settings import RetentionSettings
 from wire.vocabulary import BotState
 
 _STREAM_LIFE_S: Final = 604800  # as in lua/_fence.lua
+_JOBS_LIFE_S: Final = 2592000  # as long as an epoch: jobs may wait in their stream for the next leader
 _ORPHANS_AT_ONCE: Final = 100  # the rest waits for the next time
+_FORGOTTEN_AT_ONCE: Final = 5000
 
 
 class Upkeep:
@@ -31,6 +34,8 @@ class Upkeep:
         pipeline.expire(self._keys.vms, life_s)
         pipeline.expire(self._keys.events, _STREAM_LIFE_S)
         pipeline.expire(self._keys.control, _STREAM_LIFE_S)
+        pipeline.expire(self._keys.outbox, _STREAM_LIFE_S)
+        pipeline.expire(self._keys.job_stream, _JOBS_LIFE_S)
         await pipeline.execute()
 
     async def forget_orphans(self, known: Collection[str]) -> list[str]:
@@ -50,5 +55,26 @@ class Upkeep:
         return orphans
 
     async def forget_ended(self, now: float) -> int:
-        """Drop from the index the bots whose records have expired by `now` (epoch seconds). Returns how many."""
-        return int(await self._redis.zremrangebyscore(self._keys.ended, "-inf", now - self._retention.bot_s))
+        """Forget the bots whose time is over by `now` (epoch seconds), some thousands at most. Returns how many."""
+        over: list[bytes] = await self._redis.zrange(
+            self._keys.ended, "-inf", now - self._retention.bot_s, byscore=True, offset=0, num=_FORGOTTEN_AT_ONCE
+        )
+        for bot_id in over:
+            await forget(self._redis, self._keys, bot_id.decode())
+        return len(over)
+
+    async def forget_unowned(self, owners: Iterable[str], known: Collection[str]) -> list[str]:
+        """Take off the quotas of `owners` the bots that live no more, or never came to be. Returns their ids.
+
+        A bot that is not `known` to the pool is given up when nothing in Redis says that it lives, or is to live.
+        """
+        given_up: list[str] = []
+        for owner in owners:
+            members: set[bytes] = await self._redis.smembers(self._keys.owned(owner))
+            for bot_id in {raw.decode() for raw in members} - set(known):
+                state = await self._redis.hget(self._keys.bot(bot_id), "state")
+                over = state == BotState.STOPPED.encode()
+                if over or (state is None and not await self._redis.exists(self._keys.submitted(bot_id))):
+                    await self._redis.srem(self._keys.owned(owner), bot_id)
+                    given_up.append(bot_id)
+        return given_up

@@ -6,8 +6,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.core.events import DrainRequested, LeaveRequested, RescheduleRequested, SayRequested
 from poolmgr.store import record
+from poolmgr.store.deliveries import Letters
 from poolmgr.store.inbox import entries_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.scripts import SOURCES
@@ -15,8 +16,13 @@ from wire.vocabulary import BotState, WorkerState
 
 _CONTROL_ENTRIES: Final = 10_000
 
-Request = LeaveRequested | DrainRequested
-_REQUESTS: Final[dict[str, type[Request]]] = {"leave": LeaveRequested, "drain": DrainRequested}
+Request = LeaveRequested | SayRequested | RescheduleRequested | DrainRequested
+_REQUESTS: Final[dict[str, type[Request]]] = {
+    "leave": LeaveRequested,
+    "say": SayRequested,
+    "reschedule": RescheduleRequested,
+    "drain": DrainRequested,
+}
 _NAMES: Final = {kind: name for name, kind in _REQUESTS.items()}
 
 
@@ -71,6 +77,7 @@ class Views:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
         self._keys = keys
+        self.webhooks = Letters(redis, keys)
 
     async def submit(self, payload: bytes) -> None:
         await self._redis.lpush(self._keys.jobs, payload)

@@ -14,11 +14,14 @@ const END_SENTENCES = {
 // Small enough for a mesh of many browsers on few cores.
 const CAMERA = { width: 320, height: 180, frameRate: 15 };
 
+const MOST_LINES = 200; // of the chat
+
 const query = new URLSearchParams(location.search);
 const isHost = document.body.dataset.role === "host";
 const $ = (id) => document.getElementById(id);
 
 let socket = null;
+let myId = "";
 let own = new MediaStream();
 const peers = new Map(); // participant id -> { connection, last: the negotiation step under way }
 
@@ -99,11 +102,13 @@ function hear(message) {
   if (message.type === "waiting") show("waiting-room");
   else if (message.type === "meeting") meet(message);
   else if (message.type === "signal") follow(message.from, message.data);
+  else if (message.type === "said") read(message);
   else if (message.type === "end") end(message.reason);
   else if (message.type === "error") console.warn(message.message);
 }
 
 function meet({ you, participants, lobby, auto_admit: autoAdmit }) {
+  myId = you;
   const others = participants.filter(({ id }) => id !== you);
   const mine = participants.findIndex(({ id }) => id === you);
   draw($("tiles"), participants, newTile);
@@ -148,6 +153,18 @@ function meet({ you, participants, lobby, auto_admit: autoAdmit }) {
     item.append(who(person.name), action("Admit", "admit", person, "primary"), action("Deny", "deny", person));
     return item;
   }
+}
+
+function read({ id, from, name, text }) {
+  const chat = $("chat");
+  const line = element("li");
+  Object.assign(line.dataset, { chatId: id, senderId: from });
+  line.toggleAttribute("data-self", from === myId);
+  line.append(element("span", { className: "name", dir: "auto", textContent: name }));
+  line.append(element("span", { className: "text", dir: "auto", textContent: text }));
+  chat.append(line);
+  if (chat.children.length > MOST_LINES) chat.firstElementChild.remove();
+  chat.scrollTop = chat.scrollHeight;
 }
 
 // ---- drawing ----
@@ -261,6 +278,16 @@ $("name").oninput = () => { $("join").disabled = nameIsEmpty(); };
 $("ask").onsubmit = (event) => {
   event.preventDefault();
   if (!$("join").disabled) join();
+};
+$("say").onsubmit = (event) => {
+  event.preventDefault();
+  if ($("chat-text").value.trim()) say("say", { text: $("chat-text").value });
+  $("chat-text").value = "";
+};
+$("chat-text").onkeydown = (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  $("say").requestSubmit();
 };
 $("cancel").onclick = () => end("left");
 $("leave").onclick = () => end("left");

@@ -16,6 +16,7 @@ from tests.waiting import wait_until
 from worker.lifecycle import PageAction, Screen
 from worker.lifecycle import Seen as Shown
 from worker.platforms import ATTEND, Adapter, adapter_for
+from worker.platforms.rules import NOTHING
 
 ADAPTER_TIMEOUT_S = 2.0
 
@@ -91,7 +92,7 @@ def link(witness: Witness, query: str) -> str:
 
 async def until_it_shows(page: Page, adapter: Adapter, screen: Screen) -> None:
     async def shown() -> bool:
-        seen = await adapter.observe(page, ADAPTER_TIMEOUT_S)
+        seen = await adapter.observe(page, ADAPTER_TIMEOUT_S, NOTHING)
         return isinstance(seen, Shown) and seen.screen is screen
 
     await wait_until(shown)
@@ -175,7 +176,7 @@ async def test_a_page_that_hangs_answers_nobody_until_it_is_left(
 
         async def hangs() -> bool:
             try:
-                await adapter.observe(page, 0.1)
+                await adapter.observe(page, 0.1, NOTHING)
             except TimeoutError:
                 return True
             return False

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from poolmgr.core.decisions import Accept, End, Move
-from poolmgr.core.job import parse_job
+from poolmgr.core.job import JobRules, parse_job
 from poolmgr.store import record
 from tests.cli.conftest import CommandLine
 from wire.vocabulary import BotState, Reason
@@ -106,7 +106,7 @@ def test_jobs_handed_in_ahead_need_no_idle_browsers(poolmgr: CommandLine) -> Non
 def test_what_bots_prints_is_a_trace(poolmgr: CommandLine, tmp_path: Path) -> None:
     """As one array, and as the lines that `jq -c .[]` makes of it."""
     at = 1_795_165_200.0
-    job = parse_job(b'{"meeting_link": "http://h/r/a"}', at, ["h"])
+    job = parse_job(b'{"meeting_link": "http://h/r/a"}', at, JobRules(frozenset({"h"})))
     records: list[dict[str, Any]] = []
     for number in range(3):
         fields = record.accepted(Accept(f"bot-{number}", job, BotState.QUEUED, at + number, number))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from poolmgr.core.job import parse_job
+from poolmgr.core.job import JobRules, parse_job
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import LINK, Agent, CommandLine, busy, wait_for
 from wire.messages import Join, Leave
@@ -27,16 +27,20 @@ def test_the_job_is_pushed_as_said_and_its_bot_id_printed(poolmgr: CommandLine, 
         "--priority": "-5",
         "--dedup-key": "k1",
         "--callback-url": "https://hooks.example/x",
+        "--message": "Hello",
+        "--queue-timeout": "7.5",
     }
-    result = poolmgr("submit", LINK, *(word for option in options.items() for word in option))
+    attributes = ("--attribute", "team=red", "--attribute", "tier=2")
+    result = poolmgr("submit", LINK, *(word for option in options.items() for word in option), *attributes)
     assert result.exit_code == 0
     payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]
-    job = parse_job(payload, time.time(), ["127.0.0.1:8090"])
+    job = parse_job(payload, time.time(), JobRules(frozenset({"127.0.0.1:8090"})))
     assert result.stdout == f"{job.bot_id}\n"
     assert len(job.bot_id) == 32
     assert (job.bot_name, job.user_id, job.calendar_event_id) == ("Ada [bold]", "u1", "c1")
     assert (job.priority, job.deduplication_key, job.join_at) == (-5, "k1", 1580457600.0)
-    assert json.loads(payload)["callback_url"] == "https://hooks.example/x"
+    assert (job.callback_url, job.bot_message, job.queue_timeout_s) == ("https://hooks.example/x", "Hello", 7.5)
+    assert json.loads(job.custom_attributes) == {"team": "red", "tier": 2}
 
 
 def test_it_says_when_no_manager_leads(poolmgr: CommandLine) -> None:
@@ -61,6 +65,8 @@ def test_the_link_may_come_from_standard_input(poolmgr: CommandLine, redis: Redi
         ((LINK, "--priority", "9999"), "priority: expected"),
         ((LINK, "--join-at", "tomorrow"), "join_at: is not an ISO 8601 time"),
         ((LINK, "--name", "\x1b"), "bot_name: has no printable character"),
+        ((LINK, "--attribute", "team"), "--attribute team: write it as KEY=VALUE"),
+        ((LINK, "--callback-url", "https://10.0.0.1/secret"), "callback_url: the URL's host is an address"),
         ((LINK, "--timeout", "3"), "--timeout needs --wait"),
         ((LINK, "--wait", "--timeout", "0"), "0.0 is not in the range"),
     ],

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -16,6 +18,7 @@ from poolmgr.core.decisions import (
     KeepVm,
     KeepWorker,
     Move,
+    Reschedule,
     Retire,
     Revoke,
     Warm,
@@ -46,7 +49,12 @@ WALL: Final = 1_900_000_000.0
 START: Final = 1000.0
 
 
-def job(priority: int = 0, join_at: float | None = None, on_worker_lost: OnWorkerLost | None = None) -> Job:
+def job(
+    priority: int = 0,
+    join_at: float | None = None,
+    on_worker_lost: OnWorkerLost | None = None,
+    queue_timeout_s: float | None = None,
+) -> Job:
     return Job(
         platform="room",
         meeting_url="https://rooms.example/r/demo",
@@ -55,6 +63,7 @@ def job(priority: int = 0, join_at: float | None = None, on_worker_lost: OnWorke
         priority=priority,
         join_at=join_at,
         on_worker_lost=on_worker_lost,
+        queue_timeout_s=queue_timeout_s,
     )
 
 
@@ -107,6 +116,11 @@ class Durable:
                 self.bots[bot_id] = BotRecord(decision, decision.state)
             case Assign():
                 self._assign(decision, now)
+            case Reschedule(bot_id=bot_id, join_at=join_at):
+                bot = self.bots[bot_id]
+                self._expect(bot.state is BotState.SCHEDULED, decision)
+                moved = msgspec.structs.replace(bot.accept.job, join_at=join_at)
+                bot.accept = msgspec.structs.replace(bot.accept, job=moved)
             case Move(bot_id=bot_id, attempt=attempt, state=state):
                 bot = self.bots[bot_id]
                 self._expect(bot.end is None and bot.attempt == attempt and bot.state.rank < state.rank, decision)
@@ -275,12 +289,15 @@ class Scenario:
         priority: int = 0,
         join_in: float | None = None,
         on_worker_lost: OnWorkerLost | None = None,
+        queue_timeout_s: float | None = None,
     ) -> list[Decision]:
         join_at = None if join_in is None else self.wall + join_in
         return [
             decision
             for bot_id in bot_ids
-            for decision in self.step(JobAccepted(bot_id, job(priority, join_at, on_worker_lost), self.wall))
+            for decision in self.step(
+                JobAccepted(bot_id, job(priority, join_at, on_worker_lost, queue_timeout_s), self.wall)
+            )
         ]
 
     # Agents

@@ -8,18 +8,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from poolmgr.core.job import MAX_DEPTH, MAX_JOB_BYTES, BadJobError, Job, parse_job
+from poolmgr.core.job import MAX_DEPTH, MAX_JOB_BYTES, BadJobError, Job, JobRules, parse_job
 from wire.messages import AutomaticLeave
+from wire.settings import parse as parse_settings
 from wire.vocabulary import OnWorkerLost
 
 NOW: Final = datetime(2030, 1, 31, 9, tzinfo=UTC).timestamp()
-HOSTS: Final = ("rooms.example", "localhost:8090")
+RULES: Final = JobRules(frozenset({"rooms.example", "localhost:8090"}))
 LINK: Final = "https://rooms.example/r/demo"
 REASONS: Final = {"too_large", "not_utf8", "not_json", "not_an_object", "no_link", "bad_link", "bad_field"}
 
 
 def parse(payload: bytes) -> Job:
-    return parse_job(payload, NOW, HOSTS)
+    return parse_job(payload, NOW, RULES)
 
 
 def pushed(**fields: Any) -> bytes:
@@ -36,6 +37,12 @@ def with_raw(field: str, value: bytes) -> bytes:
 
 
 BAD: Final[list[tuple[str, bytes, str]]] = [
+    ("a callback to the inside", pushed(callback_url="https://127.0.0.1/x"), "bad_field"),
+    ("a callback without TLS", pushed(callback_url="http://hooks.example/x"), "bad_field"),
+    ("51 attributes", pushed(custom_attributes={str(n): n for n in range(51)}), "bad_field"),
+    ("an attribute beyond any number", with_raw("custom_attributes", b'{"a": 1e999}'), "bad_field"),
+    ("a negative patience", pushed(queue_timeout=-1), "bad_field"),
+    ("a message of 2,001 characters", pushed(bot_message="a" * 2001), "bad_field"),
     # Not JSON at all
     ("empty", b"", "not_json"),
     ("white space", b" \n ", "not_json"),
@@ -246,6 +253,9 @@ def test_a_full_job_arrives_with_everything() -> None:
         priority=-1000,
         deduplication_key="k",
         on_worker_lost="rejoin",
+        owner="app",
+        queue_timeout=0,
+        bot_message="Hello",
         automatic_leave={
             "waiting_room_timeout": 1,
             "everyone_left_timeout": 2,
@@ -269,7 +279,30 @@ def test_a_full_job_arrives_with_everything() -> None:
         deduplication_key="k",
         automatic_leave=AutomaticLeave(1, 2, 3, 4, 604800),
         on_worker_lost=OnWorkerLost.REJOIN,
+        callback_url="https://hooks.example/x",
+        custom_attributes='{"a":{"b":[1,null,"😀"]}}',
+        owner="app",
+        queue_timeout_s=0.0,
+        bot_message="Hello",
     )
+
+
+def test_a_bot_is_found_by_what_its_job_says_and_by_each_of_its_attributes() -> None:
+    job = parse(pushed(user_id=7, owner="app", custom_attributes={"b": {"y": 1, "x": "ü"}, "a": None}))
+    assert job.found_by == [
+        ("platform", "room"),
+        ("user_id", "7"),
+        ("owner", "app"),
+        ("attribute", 'b={"x":"ü","y":1}'),
+        ("attribute", "a=null"),
+    ]
+    assert parse(pushed()).found_by == [("platform", "room")]
+
+
+def test_the_rules_for_jobs_are_those_of_the_settings() -> None:
+    settings = parse_settings('[meetings]\nroom_hosts = ["a"]\njitsi_hosts = ["b"]\n[webhooks]\nallow_http = true')
+    rules = JobRules.of(settings)
+    assert (rules.room_hosts, rules.jitsi_hosts, rules.outgoing.allow_http) == ({"a"}, {"b"}, True)
 
 
 def test_fields_that_are_not_known_are_kept_as_they_came() -> None:

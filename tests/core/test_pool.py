@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
 from poolmgr.core.decisions import (
     Accept,
@@ -17,18 +18,44 @@ from poolmgr.core.decisions import (
     KeepVm,
     KeepWorker,
     Move,
+    NoteChat,
+    NoteParticipants,
     NoteVitals,
+    Reschedule,
     Retire,
     Revoke,
+    Say,
+    Unsaid,
     Warm,
     Why,
 )
-from poolmgr.core.events import DrainRequested, JobAccepted, LeaveRequested, Revoked, Tick, Unheard
+from poolmgr.core.events import (
+    DrainRequested,
+    JobAccepted,
+    LeaveRequested,
+    RescheduleRequested,
+    Revoked,
+    SayRequested,
+    Tick,
+    Unheard,
+)
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.pool import Pool
 from tests.core.builders import START, WALL, Scenario, job, of_type
-from wire.messages import BotMoved, Heartbeat, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
+from wire.messages import (
+    BotMoved,
+    ChatHeard,
+    ChatLine,
+    Heartbeat,
+    Join,
+    JoinRefused,
+    Participant,
+    ParticipantsSeen,
+    WorkerGone,
+    WorkerReport,
+    WorkerWarm,
+)
 from wire.settings import PoolSettings
 from wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 
@@ -513,6 +540,76 @@ def test_a_scheduled_bot_that_leaves_long_before_its_time_just_ends() -> None:
     sc.submit("later", join_in=3600)
     assert sc.step(LeaveRequested("later")) == [End("later", 0, Reason.USER_REQUESTED)]
     assert sc.wait(3600) == []
+
+
+@pytest.mark.parametrize("join_in", [300.0, 1000.0])
+def test_a_scheduled_bot_that_is_moved_joins_at_the_new_time_and_at_no_other(join_in: float) -> None:
+    sc = full(min_idle=2, reserve_ahead_s=60)
+    sc.submit("later", join_in=500)
+    assert sc.step(RescheduleRequested("later", sc.wall + join_in)) == [Reschedule("later", sc.wall + join_in)]
+    began = sc.now
+    for at in sorted({240.0, 300.0, 440.0, 500.0, 940.0, 1000.0}):
+        sc.wait(began + at - sc.now)
+        assert (sc.count(RESERVED) == 1) is (join_in - 60 <= at < join_in), at
+        assert (sc.bot("later").state is BotState.ASSIGNED) is (at >= join_in), at
+
+
+def test_a_worker_that_was_put_aside_is_free_again_when_its_bot_is_moved() -> None:
+    sc = full(min_idle=2)
+    sc.submit("later", join_in=60)
+    sc.wait(0)
+    (reserved,) = sc.names(RESERVED)
+    free, move = sc.step(RescheduleRequested("later", sc.wall + 1000))
+    assert free == KeepWorker("vm", reserved, IDLE, sc.now, START)
+    assert isinstance(move, Reschedule)
+    assert sc.wait(60) == []
+
+
+def test_a_bot_that_waits_for_a_reservation_waits_for_none_once_it_is_moved() -> None:
+    sc = scenario()
+    sc.submit("later", join_in=60)
+    sc.wait(0)
+    sc.step(RescheduleRequested("later", sc.wall + 1000))
+    assert sc.pool.to_reserve == {}
+
+
+def test_a_bot_that_is_moved_to_a_time_that_has_passed_joins_now() -> None:
+    sc = full()
+    sc.submit("later", join_in=1000)
+    sc.step(RescheduleRequested("later", sc.wall - 5))
+    sc.wait(0)
+    assert sc.bot("later").state is BotState.ASSIGNED
+
+
+def test_only_a_bot_that_is_scheduled_can_be_moved() -> None:
+    sc = full()
+    sc.submit("now")
+    assert sc.step(RescheduleRequested("now", sc.wall + 1000)) == []
+    assert sc.step(RescheduleRequested("nobody", sc.wall + 1000)) == []
+
+
+def test_a_job_that_does_not_wait_has_a_worker_at_once_or_ends_for_want_of_one() -> None:
+    sc = full(min_idle=1, max_workers=1)
+    assert of_type(sc.submit("first", queue_timeout_s=0), Assign) != []
+    sc.submit("second", queue_timeout_s=0)
+    assert of_type(sc.wait(0), End) == [End("second", 0, Reason.NO_CAPACITY, "waited 0 s for a warm worker")]
+
+
+def test_an_end_says_whose_quota_the_bot_counted_in() -> None:
+    sc = full()
+    sc.step(JobAccepted("a", replace(job(), owner="app"), sc.wall))
+    assert [end.owner for end in of_type(sc.step(LeaveRequested("a")) + sc.ended("a"), End)] == ["app"]
+
+
+def test_a_job_says_how_long_it_waits_for_its_first_worker_and_the_settings_how_long_for_others() -> None:
+    sc = full(min_idle=1, max_workers=1, queue_timeout_s=100)
+    sc.submit("first", queue_timeout_s=20)
+    sc.ended("first", Reason.BROWSER_CRASHED)
+    sc.gone(sc.names(BUSY)[0])
+    sc.submit("impatient", queue_timeout_s=20)
+    sc.submit("patient", queue_timeout_s=1e6)
+    assert [end.bot_id for end in of_type(sc.wait(20), End)] == ["impatient"]
+    assert {end.bot_id for end in of_type(sc.wait(80), End)} == {"first", "patient"}
 
 
 def test_a_bot_that_waits_for_a_reservation_may_leave() -> None:
@@ -1061,7 +1158,7 @@ def test_a_platform_without_an_adapter_is_our_error_and_the_worker_stays() -> No
     sc.submit("a")
     worker_id = sc.bot("a").worker_id
     decisions = sc.refused("a", RefusalCause.UNKNOWN_PLATFORM)
-    assert End("a", 1, Reason.INTERNAL_ERROR, "the agent of vm has no adapter for room") in decisions
+    assert End("a", 1, Reason.UNSUPPORTED_PLATFORM, "the agent of vm has no adapter for room") in decisions
     assert worker_id in sc.vm().idle
 
 
@@ -1120,6 +1217,32 @@ def test_signs_of_life_are_noted_for_the_attempt_that_counts() -> None:
     sc.submit("a")
     assert sc.vitals("a") == [NoteVitals("a", 1, sc.wall, 2, 5)]
     assert sc.vitals("a", attempt=2) == []
+
+
+def test_who_is_there_and_what_is_said_is_noted_for_the_attempt_that_counts() -> None:
+    sc = full()
+    sc.submit("a")
+    ann, line = Participant("1", "Ann"), ChatLine("7", "1", "Ann", "Hello", 5.0)
+    for attempt, is_noted in ((1, True), (2, False)):
+        who = ("vm", sc.bot("a").worker_id, "a", attempt, 5.0)
+        seen = sc.step(ParticipantsSeen(*who, joined=[ann], left=["2"], anew=True))
+        heard = sc.step(ChatHeard(*who, chats=[line]))
+        notes = [NoteParticipants("a", 1, 5.0, [ann], ["2"], anew=True), NoteChat("a", 1, [line])]
+        assert seen + heard == (notes if is_noted else [])
+
+
+@pytest.mark.parametrize("state", ON_VM)
+def test_what_a_bot_is_to_say_goes_to_its_agent_only_while_it_is_in_its_meeting(state: BotState) -> None:
+    sc = full()
+    sc.submit("a")
+    bring_to(sc, "a", state)
+    told = Say("vm", sc.bot("a").worker_id, "a", 1, "Hello")
+    assert sc.step(SayRequested("a", "Hello")) == [told if state is BotState.IN_MEETING else Unsaid("a", state)]
+
+
+def test_nobody_says_anything_who_is_not_there() -> None:
+    sc = full()
+    assert sc.step(SayRequested("nobody", "Hello")) == [Unsaid("nobody", None)]
 
 
 @pytest.mark.parametrize("state", ON_VM)

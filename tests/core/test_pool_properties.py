@@ -13,7 +13,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from poolmgr.core.decisions import Ask, Assign, Decision, End, Retire, Revoke, Warm
-from poolmgr.core.events import CoreEvent, DrainRequested, JobAccepted, LeaveRequested, Revoked, Tick
+from poolmgr.core.events import (
+    CoreEvent,
+    DrainRequested,
+    JobAccepted,
+    LeaveRequested,
+    RescheduleRequested,
+    Revoked,
+    Tick,
+)
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.pool import Pool
 from tests.core.builders import START, WALL, Durable, job, of_type
@@ -28,6 +36,7 @@ from wire.messages import (
     Join,
     JoinRefused,
     Leave,
+    Say,
     WorkerGone,
     WorkerReport,
     WorkerWarm,
@@ -220,6 +229,8 @@ class PoolAndFleet(RuleBasedStateMachine):
             case Leave(bot_id=bot_id, attempt=attempt, reason=reason):
                 if browser and browser.join and (browser.join.bot_id, browser.join.attempt) == (bot_id, attempt):
                     self.end_bot(agent, browser.join, reason)
+            case Say():
+                pass
 
     def obey_join(self, agent: Agent, join: Join, browser: Browser | None) -> None:
         if agent.stopping:
@@ -252,6 +263,11 @@ class PoolAndFleet(RuleBasedStateMachine):
     def submit(self, priority: int, join_at: float | None, on_worker_lost: OnWorkerLost | None = None) -> None:
         self.submitted += 1
         self.handle(JobAccepted(f"bot{self.submitted}", job(priority, join_at, on_worker_lost), self.wall))
+
+    @rule(n=st.integers(0, 20), join_in=st.sampled_from([-1.0, 5.0, 60.0]))
+    def a_client_moves_a_scheduled_bot(self, n: int, join_in: float) -> None:
+        if self.submitted:
+            self.handle(RescheduleRequested(f"bot{1 + n % self.submitted}", self.wall + join_in))
 
     @rule(n=st.integers(0, 20))
     def a_client_lets_a_bot_leave(self, n: int) -> None:

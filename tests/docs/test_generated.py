@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 
 from docs import generate
 from poolmgr.__main__ import cli
+from poolmgr.api.observe import ApiMetrics
 from poolmgr.cli import session
 from poolmgr.core.timers import Timer
 from poolmgr.loops.clock import Clock
@@ -36,7 +37,9 @@ def test_the_generated_document_is_that_of_the_code() -> None:
 
 
 def test_operations_names_every_metric_of_the_code_and_no_other() -> None:
-    families: list[Metric] = list(Metrics(Clock()).registry.collect())
+    registry = Metrics(Clock()).registry
+    ApiMetrics(registry)
+    families: list[Metric] = list(registry.collect())
     in_code = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     in_document = {
         re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\bpoolmgr_[a-z_]*[a-z]", OPERATIONS)

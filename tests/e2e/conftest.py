@@ -148,11 +148,14 @@ class Host:
         self.names: list[str] = []
         self.lobby: dict[str, str] = {}
         self.arrivals: list[str] = []
+        self.chat: list[tuple[str, str]] = []
 
     async def watch(self) -> None:
-        """Keeps `names`, `lobby` and `arrivals` up to date until the meeting ends."""
+        """Keeps `names`, `lobby`, `arrivals` and `chat` up to date until the meeting ends."""
         async for frame in self._socket:
             message = frame.json()
+            if message["type"] == "said":
+                self.chat.append((message["name"], message["text"]))
             if message["type"] != "meeting":
                 continue
             here = {one["id"]: one["name"] for one in message["participants"]}

@@ -1,6 +1,7 @@
 """The main job on real parts: real Redis, real manager, real agents, real Chromium, a real WebRTC meeting."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import aiohttp
 import pytest
 from playwright.async_api import async_playwright
 
-from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from tests.e2e.conftest import HOST_KEY, Fleet, Host
 from tests.waiting import wait_until
 from wire.messages import BotVitals
@@ -54,6 +55,7 @@ async def test_two_vms_take_six_jobs_drain_and_leave_nothing_behind(fleet: Fleet
         assert {record["attempt"] for record in records} == {"1"}
         assert {record["vm_id"] for record in records} == {"vm-a", "vm-b"}
         on = Counter([record["vm_id"] for record in records])
+        await they_talk_and_see_who_is_there(fleet, host, bots[1])
         # How the six fall to the two depends on who was warm first; a VM with four has room for one more worker only.
         await fleet.until_workers({vm_id: {"idle": min(2, 5 - busy), "busy": busy} for vm_id, busy in on.items()})
 
@@ -64,6 +66,11 @@ async def test_two_vms_take_six_jobs_drain_and_leave_nothing_behind(fleet: Fleet
         assert len(host.names) == 7, "neither a drain nor SIGTERM ends a meeting"
         await fleet.views.request(LeaveRequested(bots[0]))
         await fleet.until_state(bots[:1], "stopped")
+
+        async def gone() -> bool:
+            return bool((await people(fleet, bots[1]))[f"Bot {bots[0]}"]["left_at"])
+
+        await wait_until(gone)
         await host.say(type="end_for_all")
         await fleet.until_state(bots, "stopped")
     reasons = Counter([(await fleet.record(bot_id))["status_reason"] for bot_id in bots])
@@ -77,6 +84,40 @@ async def test_two_vms_take_six_jobs_drain_and_leave_nothing_behind(fleet: Fleet
     assert fleet.worker_folders() == []
     keys = [key async for key in fleet.redis.scan_iter(match=f"{fleet.keys.prefix}:*")]
     assert [key for key in keys if await fleet.redis.ttl(key) < 0] == []
+
+
+async def they_talk_and_see_who_is_there(fleet: Fleet, host: Host, bot_id: str) -> None:
+    async def said() -> list[tuple[str, str]]:
+        lines = [json.loads(raw) for raw in await fleet.redis.lrange(fleet.keys.chats(bot_id), 0, -1)]
+        return [(line["sender_name"], line["text"]) for line in lines]
+
+    async def both_are_kept() -> bool:
+        return len(await said()) == 2
+
+    async def all_are_seen() -> bool:
+        return set(await people(fleet, bot_id)) == set(host.names) - {f"Bot {bot_id}"}
+
+    await host.say(type="say", text="You have been removed from the meeting")
+    await wait_until(said)
+    await fleet.views.request(SayRequested("nobody", "a secret"))
+    await fleet.views.request(SayRequested(bot_id, "a secret"))
+    await wait_until(lambda: len(host.chat) == 2)
+    await wait_until(both_are_kept)
+    await wait_until(all_are_seen)
+    both = [("Host", "You have been removed from the meeting"), (f"Bot {bot_id}", "a secret")]
+    assert (host.chat, await said()) == (both, both)
+    seen = await people(fleet, bot_id)
+    assert all(one["joined_at"] and not one["left_at"] for one in seen.values())
+    for name in ("manager", "vm-a", "vm-b"):
+        assert "a secret" not in fleet.log(name)
+        assert "been removed" not in fleet.log(name)
+    assert "say_dropped" in fleet.log("manager")
+
+
+async def people(fleet: Fleet, bot_id: str) -> dict[str, dict[str, str]]:
+    """Who is known to have been in the bot's meeting, by name."""
+    found = [json.loads(raw) for raw in await fleet.redis.hvals(fleet.keys.participants(bot_id))]
+    return {one["name"]: one for one in found}
 
 
 async def test_the_host_decides_in_the_lobby_and_every_end_tells_whose_doing_it_was(fleet: Fleet) -> None:
@@ -195,4 +236,4 @@ def test_the_demo_keeps_its_promises() -> None:
         [sys.executable, "-m", "demo", "--once"], capture_output=True, text=True, timeout=150, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "nothing. All 3 bots were in the meeting" in done.stdout
+    assert "nothing. All 4 bots were in the meeting" in done.stdout

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from room.hub import MAX_NAME_CHARS, MAX_PARTICIPANTS, MAX_ROOMS, ROOM_NAME, Hub, RefusedError, Tell
-from room.messages import End, Meeting, Participant, Relayed, Waiting
+from room.hub import MAX_NAME_CHARS, MAX_PARTICIPANTS, MAX_ROOMS, MAX_TEXT_CHARS, ROOM_NAME, Hub, RefusedError, Tell
+from room.messages import End, Meeting, Participant, Relayed, Said, Waiting
 
 SDP = msgspec.Raw(b'{"sdp":"v=0"}')
 ANN = Participant("ann", "Ann", host=True, microphone=True)
@@ -155,6 +155,30 @@ def test_only_a_host_in_the_meeting_decides(act: Callable[[Hub, str], list[Tell]
     hub.join("demo", CID)
     with pytest.raises(RefusedError, match="only a host"):
         act(hub, actor)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [("Hello", "Hello"), (" a\r\nb\t", "a \nb"), ("<b>&amp;", "<b>&amp;"), ("\x00\ud83dx", "x")]
+)
+def test_what_is_said_everybody_in_the_meeting_reads_and_nobody_in_its_lobby(given: str, shown: str) -> None:
+    hub = a_meeting(BOB)
+    hub.join("demo", CID)
+    line = Said("line-1", "bob", "Bob", shown)
+    assert hub.say("bob", "line-1", given) == [Tell("ann", line), Tell("bob", line)]
+
+
+@pytest.mark.parametrize("sender", ["cid", "nobody"])
+def test_whoever_is_not_in_the_meeting_says_nothing(sender: str) -> None:
+    hub = a_meeting(BOB)
+    hub.join("demo", CID)
+    with pytest.raises(RefusedError, match="cannot say this: you are not in the meeting"):
+        hub.say(sender, "line-1", "Hello")
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "x" * (MAX_TEXT_CHARS + 1)])
+def test_a_message_with_nothing_or_too_much_in_it_is_refused(text: str) -> None:
+    with pytest.raises(RefusedError, match="cannot say this"):
+        a_meeting().say("ann", "line-1", text)
 
 
 def test_a_host_decides_nothing_in_another_room() -> None:

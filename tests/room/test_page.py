@@ -85,6 +85,18 @@ async def test_a_guest_is_admitted_hears_the_host_and_is_removed(
         await guest.evaluate(PLAY_SOUND)
     assert await guest.evaluate("window.devicesAsked") == 0
 
+    hostile = '<img src=x onerror="end(1)"> & <b>'
+    await guest.get_by_label("Message to everyone").fill(f"{hostile}\nsecond line")
+    await guest.get_by_label("Message to everyone").press("Enter")
+    await host.get_by_label("Message to everyone").fill("Welcome")
+    await host.get_by_role("button", name="Send").click()
+    for page, own in ((host, "Ann"), (guest, "Bob")):
+        await expect(page.locator("#chat li")).to_have_count(2, timeout=DEADLINE_MS)
+        await expect(page.locator("#chat li .text").first).to_have_text(f"{hostile} second line")
+        await expect(page.locator("#chat img")).to_have_count(0)
+        await expect(page.locator("#chat li[data-self] .name")).to_have_text(own)
+        await expect(page.locator("#chat-text")).to_have_value("")
+
     await host.get_by_role("button", name="Remove Bob").click()
     await expect(guest.locator("#end-screen")).to_have_attribute("data-end", "removed", timeout=DEADLINE_MS)
     await expect(guest.locator("main > section:visible h1")).to_have_text("You were removed from the meeting")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
-from room.server import MAX_BACKLOG_MESSAGES, MAX_MESSAGE_BYTES, create_app
+from room.server import CHAT_BURST, MAX_BACKLOG_MESSAGES, MAX_MESSAGE_BYTES, create_app
 
 DEADLINE_S = 5.0
 
@@ -196,6 +196,34 @@ async def test_signals_reach_the_addressee_and_name_the_sender(open_room: OpenRo
     bob_id = (await bob.see("Ann", "Bob"))["you"]
     await bob.say(type="signal", to=ann_id, data={"candidate": {"sdpMid": "0"}})
     assert await ann.hear() == {"type": "signal", "from": bob_id, "data": {"candidate": {"sdpMid": "0"}}}
+
+
+async def test_the_chat_goes_to_everybody_in_the_meeting_with_ids_of_its_own(
+    open_room: OpenRoom, arrive: Arrive
+) -> None:
+    room = await open_room(open_door=True)
+    ann, bob = await arrive(room, "Ann"), await arrive(room, "Bob")
+    meeting = await bob.see("Ann", "Bob")
+    for text in ("Hello", "Hello"):
+        await bob.say(type="say", text=text)
+    lines = [await ann.hear_until(lambda reply: reply["type"] == "said") for _ in range(2)]
+    assert lines == [await bob.hear_until(lambda reply: reply["type"] == "said") for _ in range(2)]
+    assert lines[0] == {"type": "said", "id": lines[0]["id"], "from": meeting["you"], "name": "Bob", "text": "Hello"}
+    assert lines[0]["id"] != lines[1]["id"]
+    late = await arrive(room, "Cid")
+    await late.say(type="say", text="")
+    assert [reply["type"] for reply in (await late.hear(), await late.hear())] == ["meeting", "error"]
+
+
+async def test_whoever_says_too_much_at_once_is_refused_and_stays(open_room: OpenRoom, arrive: Arrive) -> None:
+    room = await open_room(open_door=True)
+    ann = await arrive(room, "Ann")
+    for _ in range(CHAT_BURST + 10):
+        await ann.say(type="say", text="Hello")
+    refused = await ann.hear_until(lambda reply: reply["type"] == "error")
+    assert refused["message"] == "cannot say this: too much at once, wait a second"
+    await arrive(room, "Bob")
+    await ann.see("Ann", "Bob")
 
 
 async def test_signals_never_leave_the_room(open_room: OpenRoom, arrive: Arrive) -> None:

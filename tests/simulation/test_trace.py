@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolmgr.core.decisions import Accept, Assign, End, Move
-from poolmgr.core.job import parse_job
+from poolmgr.core.job import JobRules, parse_job
 from poolmgr.simulation.arrivals import Arrival
 from poolmgr.simulation.trace import BadTraceError, Trace, read_trace
 from poolmgr.store import record
@@ -52,7 +52,9 @@ def test_json_lines_an_array_and_csv_say_the_same() -> None:
 
 def test_a_session_record_is_an_entry_as_it_stands() -> None:
     """By the functions that write it, so that a field cannot be renamed without this noticing."""
-    job = parse_job(b'{"meeting_link": "http://h/r/a", "join_at": "2026-11-20T09:10:00Z"}', NINE_S, ["h"])
+    job = parse_job(
+        b'{"meeting_link": "http://h/r/a", "join_at": "2026-11-20T09:10:00Z"}', NINE_S, JobRules(frozenset({"h"}))
+    )
     fields = record.accepted(Accept("a", job, BotState.SCHEDULED, NINE_S, 1))
     join = Join("vm-1", "a", 1, "room", "http://h/r/a", "Notes")
     fields |= record.assigned(Assign("vm", join, born=0.0, warm=True, waited_s=0.0), NINE_S + 600)

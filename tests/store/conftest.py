@@ -13,8 +13,8 @@ from poolmgr.store.scripts import load_scripts
 from runtime.redis import connect
 from wire.settings import RedisSettings, RetentionSettings
 
-_CLIENTS = {"jobs", "jobs:taken", "bots:live"}
-"""Keys that last as long as something is in them: jobs that nobody took, bots that have not ended."""
+_CLIENTS = {"jobs", "jobs:taken", "bots:live", "webhooks:due"}
+"""Keys that last as long as something is in them: jobs nobody took, bots that have not ended, or are not told of."""
 
 NOW = 1_800_000_000.0
 
@@ -56,7 +56,9 @@ async def _check_every_key_has_an_owner(redis: Any, prefix: str) -> None:
     async for raw in redis.scan_iter(match=f"{prefix}:*"):
         name = raw.decode().removeprefix(f"{prefix}:")
         has_end = await redis.ttl(raw) > 0
-        in_use = name in _CLIENTS or (name.startswith("bot:") and await redis.hget(raw, "state") != b"stopped")
+        in_use = name in _CLIENTS or (
+            not has_end and name.startswith("bot:") and await redis.hget(raw, "state") != b"stopped"
+        )
         assert has_end or in_use, f"{raw!r} has no end"
         parts = raw.decode().removeprefix(f"{prefix}:").split(":")
         assert any(_matches(parts, names) for names in documented), f"no owner is documented for {raw!r}"

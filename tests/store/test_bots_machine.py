@@ -28,14 +28,16 @@ from poolmgr.core.decisions import (
     KeepWorker,
     Move,
     NoteVitals,
+    Reschedule,
     Retire,
     Revoke,
     Warm,
     Why,
 )
 from poolmgr.core.events import Revoked
-from poolmgr.core.job import Job
+from poolmgr.core.job import Job, found_by
 from poolmgr.store import record
+from poolmgr.store.forgetting import forget
 from poolmgr.store.ledger import Rejected
 from tests.store import conftest
 from tests.store.model import DAY_S, HOUR_S, WEEK_S, OnRedis, break_script, finds_fault, run, text, without
@@ -45,7 +47,13 @@ from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 CLAIM: Final = (Path(worker.__file__).parent / "lua" / "claim.lua").read_text()
 
 PLAIN = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="p1")
-JOBS: Final = (PLAIN, replace(PLAIN, payload="p2", deduplication_key="k1"), replace(PLAIN, deduplication_key="k2"))
+OWNED: Final = replace(
+    PLAIN, owner="app", user_id="u", custom_attributes='{"a":[1]}', callback_url="https://h/x", deduplication_key="k3"
+)
+JOBS: Final = (
+    PLAIN, replace(PLAIN, payload="p2", deduplication_key="k1"), replace(PLAIN, deduplication_key="k2"), OWNED
+)  # fmt: skip
+LONG_S: Final = 400 * DAY_S
 
 BOTS: Final = ("b1", "b2")
 _WHERE: Final = ("attempt", "vm_id", "worker_id")
@@ -115,8 +123,12 @@ class Bots(OnRedis):
     def tell_of(self, bot_id: str, at: float, *seen: str | None) -> None:
         names = ("state", "status", "reason", *_WHERE)
         told = {name: value or "" for name, value in zip(names, seen, strict=True)}
-        self.plain.add(self.keys.status, bot_id=bot_id, at=record.iso(at), **told)
-        self.plain.ends_in(self.keys.status, WEEK_S)
+        streams = [self.keys.status]
+        if told["state"] != "rejected" and self.bot(bot_id).get("callback_url"):
+            streams.append(self.keys.outbox)
+        for stream in streams:
+            self.plain.add(stream, bot_id=bot_id, at=record.iso(at), **told)
+            self.plain.ends_in(stream, WEEK_S)
 
     def order(self, vm_id: str, command: messages.Command, worker: bytes | None = None) -> None:
         workers, commands = self.keys.workers(vm_id), self.keys.commands(vm_id)
@@ -133,6 +145,12 @@ class Bots(OnRedis):
         self.bot(accept.bot_id).update(text(record.accepted(accept)))
         self.tell(accept.bot_id, accept.at)
         self.plain.scores[k.live][accept.bot_id] = accept.at
+        for index in (k.all_bots, *(k.index(field, value) for field, value in job.found_by)):
+            self.plain.scores[index][accept.bot_id] = accept.at
+            self.plain.ends_in(index, LONG_S)
+        if job.owner:
+            self.plain.sets[k.owned(job.owner)].add(accept.bot_id)
+            self.plain.ends_in(k.owned(job.owner), LONG_S)
         if job.deduplication_key:
             name = k.deduplication(job.deduplication_key)
             self.plain.strings[name] = accept.bot_id
@@ -260,16 +278,57 @@ class Bots(OnRedis):
     def a_bot_ends(self, bot_id: str, reason: Reason, ago: float | None, heard: int) -> None:
         now = self.moment()
         at = now - ago if ago else None
-        end = End(bot_id, self.attempt(bot_id), reason, "a sentence", at, heard)
+        owner = self.bot(bot_id).get("owner", "")
+        end = End(bot_id, self.attempt(bot_id), reason, "a sentence", at, heard, owner)
         if self.lives(bot_id):
             k = self.keys
             self.bot(bot_id).update(text(record.ended(end, now)))
             self.tell(bot_id, at or now)
-            del self.plain.scores[k.live][bot_id]
+            by_status = k.index("status", self.bot(bot_id)["status"])
+            self.plain.scores[by_status][bot_id] = self.plain.scores[k.live].pop(bot_id)
             self.plain.scores[k.ended][bot_id] = at or now
-            for key in (k.bot(bot_id), k.ended):
-                self.plain.ends_in(key, WEEK_S)
+            self.plain.ends_in(k.bot(bot_id), WEEK_S + DAY_S)
+            self.plain.ends_in(k.ended, LONG_S)
+            self.plain.ends_in(by_status, LONG_S)
+            self.plain.sets[k.owned(owner)].discard(bot_id)
         self.apply(end)
+
+    @rule(bot_id=bot_ids, later_s=st.sampled_from([1, DAY_S]))
+    def a_bot_is_to_join_at_another_time(self, bot_id: str, later_s: int) -> None:
+        decision = Reschedule(bot_id, self.now + later_s)
+        if self.bot(bot_id).get("state") == BotState.SCHEDULED:
+            self.bot(bot_id)["join_at"] = record.iso(decision.join_at)
+        self.apply(decision)
+
+    @rule(bot_id=bot_ids, delivery=st.sampled_from([b"", b'{"id": 1}']))
+    def a_bot_is_forgotten(self, bot_id: str, delivery: bytes) -> None:
+        bot, k = self.bot(bot_id), self.keys
+        beside = k.chats(bot_id)
+        if bot:
+            self.do(self.redis.rpush(beside, "a line"))
+            self.do(self.redis.expire(beside, WEEK_S))
+        gone = self.do(forget(self.redis, k, bot_id, delivery=delivery))
+        if bot and self.lives(bot_id):
+            assert gone == 0
+            self.do(self.redis.delete(beside))
+            return
+        assert bool(gone) == bool(bot)
+        if not bot:
+            self.plain.scores[k.ended].pop(bot_id, None)
+            self.plain.scores[k.all_bots].pop(bot_id, None)
+            return
+        if delivery:
+            self.plain.add(k.outbox, bot_id=bot_id, delivery=delivery.decode())
+            self.plain.ends_in(k.outbox, WEEK_S)
+        if (key := bot["deduplication_key"]) and self.plain.strings.get(k.deduplication(key)) == bot_id:
+            self.plain.drop(k.deduplication(key))
+        for index in [k.ended, k.all_bots, k.index("status", bot["status"])]:
+            self.plain.scores[index].pop(bot_id, None)
+        for field, value in found_by(bot):
+            self.plain.scores[k.index(field, value)].pop(bot_id, None)
+        self.plain.drop(k.bot(bot_id))
+        self.claimed = {one for one in self.claimed if one[0] != bot_id}
+        self.revoked = {one for one in self.revoked if one[0] != bot_id}
 
     @rule(payload=payloads, bot_id=st.sampled_from(["", *BOTS]))
     def a_job_is_rejected(self, payload: str, bot_id: str) -> None:
@@ -280,6 +339,10 @@ class Bots(OnRedis):
         if bot_id and not self.bot(bot_id):
             self.tell_of(bot_id, at, "rejected", "Error", "no_link", "0", "", "")
         self.done_with(payload)
+        self.do(self.redis.set(k.submitted(bot_id or "b9"), "{}", ex=HOUR_S))
+        if not bot_id:
+            self.plain.strings[k.submitted("b9")] = "{}"
+            self.plain.ends_in(k.submitted("b9"), HOUR_S)
         self.do(self.ledger().reject([Rejected(payload.encode(), "no_link", "d", bot_id)], at))
 
     # What happens to the leader
@@ -305,6 +368,7 @@ class Bots(OnRedis):
             [new, free],
             [self.make_assign(bot_id, attempt + 1, "vm1", "w1")],
             [Move(bot_id, attempt, BotState.LEAVING, self.now)],
+            [Reschedule(bot_id, self.now)],
             [Enqueue(bot_id, attempt, Why.RETRY)],
             [NoteVitals(bot_id, attempt, self.now, 1, 1)],
             [Revoke(bot_id, attempt)],
@@ -337,10 +401,13 @@ class Bots(OnRedis):
             assert begins or change["bot_id"] not in ended, f"after its end: {change}"
             (ended.add if change["state"] == BotState.STOPPED else ended.discard)(change["bot_id"])
         prefix = self.keys.bot("")
-        states = {key.removeprefix(prefix): bot["state"] for key, bot in held.items() if key.startswith(prefix)}
+        states = {bot_id: held[prefix + bot_id]["state"] for bot_id in BOTS if prefix + bot_id in held}
         live = {bot_id for bot_id, state in states.items() if state != BotState.STOPPED}
         assert set(held.get(self.keys.live, ())) == live
         assert {bot_id for bot_id in states if bot_id not in live} <= set(held.get(self.keys.ended, ()))
+        assert set(states) <= set(held.get(self.keys.all_bots, ()))
+        owned = {bot_id for bot_id in live if held[prefix + bot_id]["owner"]}
+        assert owned == set(held.get(self.keys.owned("app"), ()))
 
     def teardown(self) -> None:
         check = conftest._check_every_key_has_an_owner  # pyright: ignore[reportPrivateUsage]

@@ -29,7 +29,7 @@ from poolmgr.core.events import Revoked
 from poolmgr.core.job import Job
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import DisagreementError, Ledger, Rejected, StaleEpochError
+from poolmgr.store.ledger import GRACE_S, DisagreementError, Ledger, Rejected, StaleEpochError
 from poolmgr.store.record import accepted as record_of
 from poolmgr.store.record import epoch, iso
 from tests.store.conftest import NOW
@@ -210,7 +210,7 @@ async def test_an_ended_bot_has_an_end_of_life_and_never_changes_again(redis: An
     await ledger.apply(again, NOW + 1)
     assert await bot(redis, keys) == before
     assert (await story(redis, keys)).count("stopped") == 1
-    assert 0 < await redis.ttl(keys.bot("b1")) <= RetentionSettings().bot_s
+    assert 0 < await redis.ttl(keys.bot("b1")) <= RetentionSettings().bot_s + GRACE_S
     assert await redis.zcard(keys.live) == 0
     assert await redis.zrange(keys.ended, 0, -1) == [b"b1"]
 

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker, Move, Warm, Why
-from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.core.job import Job
+from poolmgr.store.forgetting import forget
 from poolmgr.store.inbox import Stream
 from poolmgr.store.keys import Keys
 from poolmgr.store.lease import Lease
@@ -206,8 +207,10 @@ async def test_a_rejected_job_can_be_put_back_once(redis: Any, keys: Keys, ledge
     await redis.delete(keys.jobs)
 
 
-@pytest.mark.parametrize("request_", [LeaveRequested("b1"), DrainRequested("vm1", draining=False)])
-async def test_a_request_is_read_as_it_was_made(request_: LeaveRequested | DrainRequested) -> None:
+@pytest.mark.parametrize(
+    "request_", [LeaveRequested("b1"), SayRequested("b1", "Hello"), DrainRequested("vm1", draining=False)]
+)
+async def test_a_request_is_read_as_it_was_made(request_: LeaveRequested | SayRequested | DrainRequested) -> None:
     fields = {name.encode(): value for name, value in encode_request(request_).items()}
     assert decode_request(fields) == request_
 
@@ -252,6 +255,60 @@ async def test_an_orphan_leaves_the_index_only_on_evidence(redis: Any, keys: Key
     assert await upkeep.forget_orphans({"known"}) == ["deleted", "ended"]
     assert await redis.zrange(keys.live, 0, -1) == [b"known", b"unknown"]
     assert await upkeep.forget_orphans({"known"}) == []
+
+
+async def test_a_bot_whose_time_is_over_is_forgotten_with_all_that_was_kept_of_it(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    upkeep = Upkeep(redis, keys, RetentionSettings(bot_s=100))
+    mine = job(owner="app", user_id="u", custom_attributes='{"a":1}', deduplication_key="k", callback_url="https://h/")
+    await ledger.apply([Accept("b1", mine, BotState.QUEUED, NOW, seq=1)], NOW)
+    for key in (keys.participants("b1"), keys.chats("b1"), keys.delivery_log("b1")):
+        await redis.set(key, "", ex=1000)
+    assert await forget(redis, keys, "b1") == 0, "it lives"
+    await ledger.apply([End("b1", 0, Reason.NO_CAPACITY, owner="app")], NOW)
+    assert await upkeep.forget_ended(NOW + 99) == 0
+    assert await upkeep.forget_ended(NOW + 101) == 1
+    left = {name.decode().removeprefix(f"{keys.prefix}:") async for name in redis.scan_iter(match=f"{keys.prefix}:*")}
+    assert left == {"epoch", "status", "webhooks:outbox"}, "what is told of it is still to be told"
+    assert await forget(redis, keys, "b1") == 0
+
+
+async def test_an_ended_bot_whose_record_expired_while_nobody_led_leaves_the_indexes(redis: Any, keys: Keys) -> None:
+    await redis.zadd(keys.ended, {"b1": NOW})
+    await redis.zadd(keys.all_bots, {"b1": NOW})
+    assert await Upkeep(redis, keys, RetentionSettings(bot_s=100)).forget_ended(NOW + 101) == 1
+    assert await redis.exists(keys.ended, keys.all_bots) == 0
+
+
+async def test_a_key_that_meanwhile_belongs_to_another_bot_is_not_forgotten(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    accept = Accept("b1", job(deduplication_key="k"), BotState.QUEUED, NOW, seq=1)
+    await ledger.apply([accept, End("b1", 0, Reason.NO_CAPACITY)], NOW)
+    await redis.set(keys.deduplication("k"), "b2", ex=60)
+    assert await forget(redis, keys, "b1")
+    assert await redis.get(keys.deduplication("k")) == b"b2"
+
+
+async def test_a_quota_counts_a_bot_until_nothing_says_that_it_lives_or_is_to_live(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    upkeep = Upkeep(redis, keys, RetentionSettings())
+    for seq, bot_id in enumerate(("known", "live", "ended")):
+        await ledger.apply([Accept(bot_id, job(owner="app"), BotState.QUEUED, NOW, seq=seq)], NOW)
+    await ledger.apply([End("ended", 0, Reason.NO_CAPACITY)], NOW)
+    await redis.set(keys.submitted("submitted"), "{}", ex=60)
+    await redis.sadd(keys.owned("app"), "submitted", "gone")
+    assert set(await upkeep.forget_unowned(["app", "other"], {"known"})) == {"ended", "gone"}
+    assert await redis.smembers(keys.owned("app")) == {b"known", b"live", b"submitted"}
+
+
+@pytest.mark.parametrize("message", ["", "x" * 2001])
+def test_a_message_that_says_nothing_or_too_much_is_no_request(message: str) -> None:
+    fields = {name.encode(): value for name, value in encode_request(SayRequested("b1", message)).items()}
+    with pytest.raises(msgspec.ValidationError):
+        decode_request(fields)
 
 
 def test_a_request_nobody_knows_is_an_error() -> None:

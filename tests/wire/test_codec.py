@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from wire.codec import UndecodableError, decode_command, decode_event, encode
 from wire.keys import WireKeys
-from wire.messages import AutomaticLeave, Command, Event, Heartbeat, Join, Message, Warm, WorkerReport
+from wire.messages import (
+    AutomaticLeave,
+    ChatLine,
+    Command,
+    Event,
+    Heartbeat,
+    Join,
+    Message,
+    Participant,
+    Warm,
+    WorkerReport,
+)
 from wire.vocabulary import WorkerState
 
 COMMANDS: Final[tuple[type[Message], ...]] = get_args(Command)
@@ -25,6 +36,8 @@ _OF_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
     dict[str, WorkerReport]: st.dictionaries(
         _TEXT, st.builds(WorkerReport, st.sampled_from(WorkerState), _TEXT, _NUMBER), max_size=3
     ),
+    list[Participant]: st.lists(st.builds(Participant, _TEXT, _TEXT), max_size=3),
+    list[ChatLine]: st.lists(st.builds(ChatLine, _TEXT, _TEXT, _TEXT, _TEXT, st.floats(0, 2e9)), max_size=3),
 }
 
 

@@ -1,4 +1,4 @@
-"""Which links are meetings that this release can join, and that nothing else gets through."""
+"""Which links are meetings, and that nothing else gets through."""
 
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ from wire import links
 from wire.links import MAX_LINK_LENGTH, BadLinkError, MeetingLink, recognise, redact
 
 ROOMS: Final = ("rooms.example", "localhost:8090")
+JITSIS: Final = ("jitsi.example",)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +75,9 @@ def test_white_space_around_a_link_is_dropped() -> None:
         ("https://evilzoom.us/j/1", "is not a meeting host"),
         ("https://xn--zom-7qa.us/j/1", "is not a meeting host"),
         ("https://mеet.google.com/abc-defg-hij", "is not a meeting host"),  # a Cyrillic e
-        ("https://meet.google.com/abc-defg-hij", "google_meet links are recognised, but"),
-        ("https://zoom.us/j/1", "zoom links are recognised, but"),
-        ("https://company.zoom.us/j/1", "zoom links are recognised, but"),
-        ("https://teams.microsoft.com/l/meetup-join/x", "teams links are recognised, but"),
-        ("https://meet.jit.si/demo", "jitsi links are recognised, but"),
+        ("https://meet.google.com", "to google_meet, but to no meeting there"),
+        ("https://company.zoom.us/", "to zoom, but to no meeting there"),
+        ("https://jitsi.example//", "to jitsi, but to no meeting there"),
         ("https://rooms.example", "path is not /r/NAME"),
         ("https://rooms.example/r/", "path is not /r/NAME"),
         ("https://rooms.example/r/demo/", "path is not /r/NAME"),
@@ -91,13 +90,28 @@ def test_white_space_around_a_link_is_dropped() -> None:
 )
 def test_whatever_is_not_certainly_a_meeting_is_refused_with_what_is_wrong(text: str, message: str) -> None:
     with pytest.raises(BadLinkError, match=message):
-        recognise(text, ROOMS)
+        recognise(text, ROOMS, JITSIS)
 
 
-def test_a_platform_with_an_adapter_is_joined_by_its_link_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "SUPPORTED", frozenset({"zoom"}))
-    for link in ("https://zoom.us/j/1?pwd=x", "https://company.zoom.us/j/1", "https://agency.zoomgov.com/j/1"):
-        assert recognise(link) == MeetingLink("zoom", link)
+@pytest.mark.parametrize(
+    ("platform", "text"),
+    [
+        ("google_meet", "https://meet.google.com/abc-defg-hij"),
+        ("zoom", "https://zoom.us/j/1?pwd=x"),
+        ("zoom", "https://company.zoom.us/j/1"),
+        ("zoom", "https://agency.zoomgov.com/j/1"),
+        ("teams", "https://teams.microsoft.com/l/meetup-join/x"),
+        ("jitsi", "https://meet.jit.si/demo"),
+        ("jitsi", "https://jitsi.example/demo"),
+        ("jitsi", "https://jitsi.example:8443/demo"),
+    ],
+)
+def test_a_link_to_a_known_platform_is_taken_as_it_is(platform: str, text: str) -> None:
+    assert recognise(text, ROOMS, JITSIS) == MeetingLink(platform, text)
+
+
+def test_every_platform_that_a_link_can_be_of_is_named() -> None:
+    assert set(links.PLATFORMS) == {"google_meet", "zoom", "teams", "jitsi", "room"}
 
 
 def test_without_room_hosts_no_link_is_a_room() -> None:

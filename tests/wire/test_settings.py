@@ -1,12 +1,11 @@
 """A configuration is complete and consistent, or every fault of it is named at once."""
 
-from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 import pytest
 
-from wire.settings import BadSettingsError, Settings, parse
+from wire.settings import BadSettingsError, Settings, TokenSettings, parse
 
 KEYS: Final = [
     (section.name, key.name)
@@ -14,6 +13,12 @@ KEYS: Final = [
     for key in msgspec.structs.fields(section.type)
 ]
 # Another valid value for each key whose kind of value alone does not yield one.
+TOKEN: Final = '{ name = "app", sha256 = "' + "0f" * 32 + '", sees = "own", requests_per_s = 5.0, bots_at_once = 7 }'
+OTHER_LISTS: Final[dict[str, str]] = {
+    "tokens": f"[{TOKEN}]",
+    "secrets": '["whsec_' + "A" * 32 + '"]',
+    "allowed_networks": '["10.0.0.0/8", "fd00::/8"]',
+}
 OTHER_TEXTS: Final = {
     "url": "rediss://elsewhere:6380/1",
     "listen": "[::1]:9000",
@@ -41,7 +46,7 @@ def another(section: str, key: str) -> Any:
     if isinstance(old, int | float):
         return old + 1
     if isinstance(old, list):
-        return ["one", "two"]
+        return OTHER_LISTS.get(key, '["one", "two"]')
     return OTHER_TEXTS.get(key, "other")
 
 
@@ -68,26 +73,61 @@ def test_the_documented_defaults_hold() -> None:
     )
 
 
+def written(value: Any) -> str:
+    """As it stands in a TOML file."""
+    if isinstance(value, bool):
+        return {True: "true", False: "false"}[value]
+    if isinstance(value, str) and not value.startswith(('["', "[{")):
+        return repr(str(value))
+    return str(value)
+
+
+def beside(section: str, key: str) -> str:
+    """What has to be set together with it."""
+    return {"tls_cert": "tls_key = 'k'", "tls_key": "tls_cert = 'c'"}.get(key, "") if section == "api" else ""
+
+
 @pytest.mark.parametrize(("section", "key"), KEYS)
 def test_every_key_can_be_set_in_the_file(section: str, key: str) -> None:
-    value = another(section, key)
-    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
-    settings = parse(f"[{section}]\n{key} = {text}")
-    assert getattr(getattr(settings, section), key) == value != default_of(section, key)
+    value, old = another(section, key), default_of(section, key)
+    settings = parse(f"[{section}]\n{key} = {written(value)}\n{beside(section, key)}")
+    found = getattr(getattr(settings, section), key)
+    assert found == value or isinstance(old, list)
+    assert found != old
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)
 def test_every_key_can_be_overridden_from_the_environment(section: str, key: str) -> None:
-    value = another(section, key)
-    old = default_of(section, key)
-    text = '["one", "two"]' if key in ("tokens", "room_hosts") else str(value)
-    in_file = (
-        {True: "true", False: "false"}[old]
-        if isinstance(old, bool)
-        else repr(str(old) if isinstance(old, StrEnum) else old)
-    )
-    settings = parse(f"[{section}]\n{key} = {in_file}", {f"POOLMGR_{section}__{key}".upper(): text})
-    assert getattr(getattr(settings, section), key) == value != old
+    value, old = another(section, key), default_of(section, key)
+    in_file = f"[{section}]\n{key} = {written(old)}\n{beside(section, key)}"
+    settings = parse(in_file, {f"POOLMGR_{section}__{key}".upper(): str(value)})
+    found = getattr(getattr(settings, section), key)
+    assert found == value or isinstance(old, list)
+    assert found != old
+
+
+def test_a_token_is_a_table_with_a_name_and_a_hash_and_defaults_for_the_rest() -> None:
+    digest = "0f" * 32
+    in_file = parse(f'[[api.tokens]]\nname = "app"\nsha256 = "{digest}"\n').api.tokens
+    assert in_file == [TokenSettings("app", digest, "all", 50.0, 0)]
+    assert parse("", {"POOLMGR_API__TOKENS": f"[{TOKEN}]"}).api.tokens == [TokenSettings("app", digest, "own", 5.0, 7)]
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        '["pm_secret"]',
+        '[{ name = "app" }]',
+        '[{ name = "app", sha256 = "pm_secret" }]',
+        '[{ name = "App!", sha256 = "' + "0f" * 32 + '" }]',
+        '[{ name = "app", sha256 = "' + "0f" * 32 + '", sees = "most" }]',
+        '[{ name = "app", sha256 = "' + "0f" * 32 + '", scope = 1 }]',
+    ],
+)
+def test_a_token_that_is_none_is_refused_and_not_quoted(tokens: str) -> None:
+    (fault,) = faults_of(f"[api]\ntokens = {tokens}")
+    assert fault.startswith("api.tokens: ")
+    assert "pm_secret" not in fault
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)
@@ -148,6 +188,10 @@ def test_a_file_that_is_not_toml_is_one_fault() -> None:
         ("[pool]\nheartbeat_timeout_s = 3.9", "pool.heartbeat_timeout_s"),
         ("[worker]\nheartbeat_s = 6", "pool.heartbeat_timeout_s"),
         ("[pool]\nbackoff_max_s = 1", "pool.backoff_max_s"),
+        ("[api]\ntls_cert = 'c'", "api.tls_cert"),
+        (f"[api]\ntokens = [{TOKEN}, {TOKEN}]", "api.tokens"),
+        ("[webhooks]\nretry_most_s = 1", "webhooks.retry_most_s"),
+        ("[webhooks]\nallowed_networks = ['10.0.0.1/8']", "webhooks.allowed_networks"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(toml: str, name: str) -> None:
@@ -165,9 +209,10 @@ def test_the_environment_can_repair_a_contradiction() -> None:
 
 @pytest.mark.parametrize("text", ["abc", "[1, 2]", '["a"', "{}"])
 def test_a_list_in_the_environment_is_a_toml_array_of_texts(text: str) -> None:
-    assert faults_of("", {"POOLMGR_API__TOKENS": text})[0].startswith("POOLMGR_API__TOKENS: ")
-    assert parse("", {"POOLMGR_API__TOKENS": '["a b", "c,d"]'}).api.tokens == ["a b", "c,d"]
-    assert parse("", {"POOLMGR_API__TOKENS": "[]"}).api.tokens == []
+    variable = "POOLMGR_MEETINGS__ROOM_HOSTS"
+    assert faults_of("", {variable: text})[0].startswith(f"{variable}: ")
+    assert parse("", {variable: '["a b", "c,d"]'}).meetings.room_hosts == ["a b", "c,d"]
+    assert parse("", {variable: "[]"}).meetings.room_hosts == []
 
 
 def test_other_variables_are_none_of_ours() -> None:

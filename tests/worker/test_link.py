@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import RedisServer
 from tests.waiting import wait_until
 from tests.worker.manager_side import ManagerSide
-from wire.messages import Command, Heartbeat, Join, JoinRefused, Retire, Warm, WorkerGone
+from wire.messages import Command, Heartbeat, Join, JoinRefused, Retire, Say, Warm, WorkerGone
 from wire.settings import RedisSettings
 from wire.vocabulary import GoneCause, RefusalCause
 from worker import link as link_module
@@ -135,6 +135,26 @@ async def test_commands_come_once_in_order_and_are_deleted(link: Link, manager: 
         await wait_until(lambda: len(taken) == 4)
         taking.cancel()
     assert taken == [Warm("w1"), JOIN, Retire("w1"), Warm("w2")]
+
+
+async def test_what_a_bot_is_to_say_does_not_come_again_after_the_agent_was_killed_over_it(
+    link: Link, manager: ManagerSide
+) -> None:
+    orders: list[Command] = [Warm("w1"), Say("w1", "b1", 1, "Hello"), Retire("w1")]
+    for order in orders:
+        await manager.order(order)
+
+    async def first_read() -> list[Command]:
+        """As much as the agent reads at once: it is killed before it deletes that."""
+        read: list[Command] = []
+        commands = aiter(link.commands())
+        while len(read) < len(orders):
+            read.append(await anext(commands))
+        return read
+
+    assert await first_read() == orders
+    await manager.order(Warm("w2"))
+    assert await first_read() == [orders[0], orders[2], Warm("w2")]
 
 
 async def test_commands_go_on_after_an_outage(link: Link, own_redis: RedisServer, manager: ManagerSide) -> None:

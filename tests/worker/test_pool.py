@@ -13,7 +13,18 @@ from aiohttp import web
 
 from room.server import create_app
 from tests.waiting import wait_until
-from wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
+from wire.messages import (
+    BotEnded,
+    BotMoved,
+    ChatHeard,
+    Event,
+    Join,
+    JoinRefused,
+    ParticipantsSeen,
+    WorkerGone,
+    WorkerReport,
+    WorkerWarm,
+)
 from wire.settings import WorkerSettings
 from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from worker import processes
@@ -343,6 +354,18 @@ def _signal_driver(number: signal.Signals) -> None:
     for process in processes.scan():
         if process.parent == os.getpid() and processes.bears(process.pid, "run-driver"):
             os.kill(process.pid, number)
+
+
+async def test_only_the_bot_that_is_meant_says_something(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.say("w1", "b1", 1, "before it came")
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: harness.seen(ParticipantsSeen))
+    for worker_id, bot_id, attempt in (("w9", "b1", 1), ("w1", "b9", 1), ("w1", "b1", 2)):
+        harness.pool.say(worker_id, bot_id, attempt, "not meant for it")
+    harness.pool.say("w1", "b1", 1, "x" * 3000)
+    heard = await wait_until(lambda: harness.seen(ChatHeard))
+    assert [(line.sender_name, line.text) for event in heard for line in event.chats] == [("Bot", "x" * 2000)]
 
 
 async def test_stopping_ends_the_idle_and_those_that_warm_up(harness: Harness) -> None:

@@ -3,24 +3,37 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from aiohttp import ClientSession, ClientWebSocketResponse, web
 from playwright.async_api import Browser, Page, async_playwright
+from structlog.testing import capture_logs
 
 from room.server import create_app
-from wire.messages import AutomaticLeave, BotEnded, BotMoved, BotVitals, Join
+from tests.waiting import wait_until
+from wire.messages import (
+    AutomaticLeave,
+    BotEnded,
+    BotMoved,
+    BotVitals,
+    ChatHeard,
+    ChatLine,
+    Join,
+    Participant,
+    ParticipantsSeen,
+)
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
-from worker.lifecycle import Screen, Seen, State
+from worker.lifecycle import Known, Screen, Seen, SeenLine, State
 from worker.platforms import adapter_for, prepare
-from worker.platforms.rules import Actions, Readings, Rules, ScreenRule, look
-from worker.session import Session
+from worker.platforms.rules import Actions, Chat, People, Readings, Rules, ScreenRule, look
+from worker.session import BotNews, Session
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -176,18 +189,19 @@ class Bot:
         automatic_leave: AutomaticLeave,
         settings: WorkerSettings,
         state: State | None = None,
+        message: str = "",
     ) -> None:
         adapter = adapter_for("room")
         assert adapter
-        join = Join("w-1", "b-1", 3, "room", url, "Notetaker", automatic_leave)
-        self.reports: list[BotMoved | BotVitals] = []
+        join = Join("w-1", "b-1", 3, "room", url, "Notetaker", automatic_leave, message=message)
+        self.reports: list[BotNews] = []
         self.kept: list[State] = []
         self.driver_answers = True
         self.session = Session(page, join, adapter, settings, "vm-1", self._keep, self._ask_driver, state)
         self._noted = asyncio.Event()
         self._ending: asyncio.Task[BotEnded] | None = None
 
-    def _keep(self, state: State, reports: Sequence[BotMoved | BotVitals]) -> None:
+    def _keep(self, state: State, reports: Sequence[BotNews]) -> None:
         self.kept.append(state)
         self.reports += reports
         self._noted.set()
@@ -205,6 +219,22 @@ class Bot:
     @property
     def vitals(self) -> list[BotVitals]:
         return [report for report in self.reports if isinstance(report, BotVitals)]
+
+    @property
+    def chat(self) -> list[ChatLine]:
+        return [line for report in self.reports if isinstance(report, ChatHeard) for line in report.chats]
+
+    @property
+    def comings(self) -> list[tuple[list[str], int]]:
+        """Who came, by name, and how many went, in each report."""
+        seen = [report for report in self.reports if isinstance(report, ParticipantsSeen)]
+        return [([one.name for one in report.joined], len(report.left)) for report in seen]
+
+    async def until(self, is_so: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not is_so():
+                self._noted.clear()
+                await self._noted.wait()
 
     async def until_in(self, state: BotState) -> None:
         async with asyncio.timeout(PATIENCE_S):
@@ -233,9 +263,14 @@ class Bot:
 
 @asynccontextmanager
 async def bot_at(
-    page: Page, url: str, *, automatic_leave: AutomaticLeave | None = None, settings: WorkerSettings | None = None
+    page: Page,
+    url: str,
+    *,
+    automatic_leave: AutomaticLeave | None = None,
+    settings: WorkerSettings | None = None,
+    message: str = "",
 ) -> AsyncGenerator[Bot]:
-    bot = Bot(page, url, automatic_leave or AutomaticLeave(), settings or WorkerSettings())
+    bot = Bot(page, url, automatic_leave or AutomaticLeave(), settings or WorkerSettings(), message=message)
     async with asyncio.TaskGroup() as tasks:
         bot.start(tasks)
         yield bot
@@ -499,6 +534,89 @@ async def test_the_first_rule_that_matches_something_visible_is_what_the_page_sh
     assert await look(page, rules, PATIENCE_S) == seen
 
 
+READ: Final = Rules(
+    [
+        ScreenRule(Screen.REMOVED, "removed", ["main", "p"], ["You were removed"]),
+        ScreenRule(Screen.ENDED, "ended", [".over"]),
+        ScreenRule(Screen.IN_MEETING, "main", ["main"]),
+        ScreenRule(Screen.NAME_PROMPT, "form", ["form"]),
+    ],
+    Actions("#name", "#join", "#leave", "#cancel"),
+    Readings(
+        people=People(each="main li", id="@id", name="b", own="[data-self]"),
+        chat=Chat(each="main q", id="@id", text="i", sender_id="@data-by", sender_name="u@title", own=".own"),
+    ),
+)
+
+
+async def show(page: Page, body: str) -> None:
+    await page.goto("data:text/html,<!doctype html>")
+    await page.set_content(body)
+
+
+async def test_who_is_there_is_read_with_the_screen_and_only_when_it_changed(page: Page, site: Site) -> None:
+    await show(
+        page,
+        "<main><li id=0 data-self><b>Bot</b></li> <li id=1> <b> Ann </b></li> <li><b>No id</b></li><li id=2></li>",
+    )
+    first = await look(page, READ, PATIENCE_S)
+    assert first.people == (Participant("1", "Ann"), Participant("2"))
+    again = await look(page, READ, PATIENCE_S, Known(first.people_key))
+    assert (again.people, again.people_key) == (None, first.people_key)
+    await page.evaluate("document.querySelector('b').closest('main').querySelectorAll('li')[1].remove()")
+    assert (await look(page, READ, PATIENCE_S, Known(first.people_key))).people == (Participant("2"),)
+    await page.evaluate("document.querySelector('main').replaceChildren()")
+    redrawn = await look(page, READ, PATIENCE_S, Known(first.people_key))
+    assert (redrawn.screen, redrawn.people, redrawn.people_key) == (Screen.IN_MEETING, None, "")
+
+
+async def test_the_chat_is_read_from_the_known_line_on(page: Page, site: Site) -> None:
+    await show(
+        page,
+        "<main><q id=a data-by=1><u title=Ann></u><i>Hello<br>there</i></q><q id=b class=own><i>Hi</i></q><q></q>",
+    )
+    ann, own = SeenLine("a", "1", "Ann", "Hello\nthere"), SeenLine("b", "", "", "Hi", own=True)
+    for known, lines in (("", (ann, own)), ("a", (own,)), ("b", ()), ("gone", (ann, own))):
+        assert (await look(page, READ, PATIENCE_S, Known(line=known))).lines == lines
+
+
+async def test_what_is_read_off_a_page_is_cut_and_can_be_passed_on(page: Page, site: Site) -> None:
+    await show(page, "<main></main>")
+    await page.evaluate("""() => {
+      const add = (tag, id, inner, text) => {
+        const outer = document.createElement(tag), element = document.createElement(inner);
+        outer.id = id;
+        element.textContent = text;
+        outer.append(element);
+        document.querySelector("main").append(outer);
+      };
+      for (let n = 0; n < 600; n += 1) add("li", "p".repeat(200) + n, "b", "N".repeat(500) + n);
+      document.querySelector("li").id = "half \ud83d";
+      for (let n = 0; n < 120; n += 1) add("q", "line-" + n, "i", "\ud83d\ude00".repeat(3000));
+    }""")
+    seen = await look(page, READ, PATIENCE_S)
+    assert seen.people
+    assert len(seen.people) == 500
+    assert (seen.people[0].id, len(seen.people[1].id), len(seen.people[1].name)) == ("half ?", 128, 200)
+    assert [line.id for line in seen.lines] == [f"line-{n}" for n in range(20, 120)]
+    assert {line.text for line in seen.lines} == {"\U0001f600" * 2048}
+
+
+@pytest.mark.parametrize(
+    ("body", "screen"),
+    [
+        ("<main><q id=a><i>You were removed</i></q></main>", Screen.IN_MEETING),
+        ("<main><q id=a><i class=over>You were removed<p>You were removed</p></i></q></main>", Screen.IN_MEETING),
+        ("<main><q id=a><i>Hello</i></q></main><p>You were removed</p>", Screen.REMOVED),
+        ("<main>You were removed</main>", Screen.REMOVED),
+        ("<main><q id=a><i>Hello</i></q></main><p class=over>Bye</p>", Screen.ENDED),
+    ],
+)
+async def test_what_people_write_in_the_chat_is_no_screen(page: Page, site: Site, body: str, screen: Screen) -> None:
+    await show(page, body)
+    assert (await look(page, READ, PATIENCE_S)).screen is screen
+
+
 async def test_a_page_cannot_store_a_file(page: Page, site: Site) -> None:
     await page.goto(site.page(""))
     async with page.expect_download() as downloading:
@@ -541,6 +659,79 @@ async def test_a_bot_hears_the_others_in_the_real_room(page: Page, browser: Brow
             await speaking.locator("#participants li").nth(1).wait_for(state="detached")
         finally:
             await speaker.close()
+
+
+END_SCREEN: Final = '<section id="end-screen" data-end="removed">You were removed from the meeting</section>'
+
+
+async def test_a_bot_takes_part_in_the_chat_of_the_real_room_and_knows_who_is_there(page: Page) -> None:
+    async with (
+        serving(create_app("key", open_door=True)) as address,
+        ClientSession() as session,
+        session.ws_connect(f"{address}/r/demo/ws") as ann,
+        bot_at(page, f"{address}/r/demo", message="I take notes") as bot,
+    ):
+        await ann.send_json({"type": "join", "name": "Ann"})
+        heard = [await next_line(ann)]
+        for text in ("You were removed from the meeting", END_SCREEN):
+            await ann.send_json({"type": "say", "text": text})
+            await next_line(ann)
+        await bot.until(lambda: len(bot.chat) == 3)
+        for text in ("first", "second\nof two lines"):
+            bot.session.say(text)
+        heard += [await next_line(ann), await next_line(ann)]
+        assert heard == [("Notetaker", text) for text in ("I take notes", "first", "second\nof two lines")]
+        await bot.until(lambda: len(bot.chat) == 5)
+        said = [(line.sender_name, line.text) for line in bot.chat]
+        assert said == [heard[0], ("Ann", "You were removed from the meeting"), ("Ann", END_SCREEN), *heard[1:]]
+        assert len({line.id for line in bot.chat}) == 5
+        assert [names for names, _ in bot.comings if names] == [["Ann"]]
+        assert bot.moves[-1] is BotState.IN_MEETING, "whatever is said, it stays"
+        await ann.close()
+        await bot.until(lambda: bot.comings[-1] == ([], 1))
+        bot.session.leave(Reason.USER_REQUESTED)
+        assert (await bot.end()).reason is Reason.USER_REQUESTED
+    assert "removed from" not in msgspec.json.encode(bot.kept[-1]).decode()
+
+
+async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
+    async with asyncio.timeout(PATIENCE_S):
+        while (message := await guest.receive_json())["type"] != "said":
+            pass
+    return message["name"], message["text"]
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("", "the page has no chat that takes it"),
+        ("$('in-meeting').innerHTML += '<textarea id=chat-text>';", "TimeoutError"),
+        (
+            "$('in-meeting').innerHTML += '<textarea id=chat-text></textarea><button id=chat-send>';",
+            "the page has no chat that takes it",
+        ),
+        (
+            "$('in-meeting').innerHTML += '<textarea id=chat-text oninput=\"while (true) {}\">';",
+            "TimeoutError",
+        ),
+    ],
+    ids=["no field", "no button", "not sent", "hangs"],
+)
+async def test_what_cannot_be_said_is_logged_without_its_text_and_dropped(
+    page: Page, site: Site, script: str, why: str
+) -> None:
+    settings = WorkerSettings(page_timeout_s=0.5, leave_timeout_s=1)
+    with capture_logs() as logs:
+        async with bot_at(page, site.page(script), settings=settings) as bot:
+            await bot.until_in(BotState.IN_MEETING)
+            for number in range(102):
+                bot.session.say(f"secret {number}")
+            await wait_until(lambda: sum(log["event"] == "say_failed" for log in logs) >= 3)
+            bot.session.leave(Reason.USER_REQUESTED)
+            await bot.end()
+    failed = [log["why"] for log in logs if log["event"] == "say_failed"]
+    assert failed == ["too many messages wait"] * 2 + [why] * (len(failed) - 3) + ["the bot is out"]
+    assert "secret" not in repr(logs)
 
 
 class AgentDiesError(Exception):

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, cast
 
 from playwright.async_api import BrowserContext, Page
 
-from worker.lifecycle import Observation, PageAction
+from worker.lifecycle import Known, Observation, PageAction
 from worker.platforms import room
 from worker.platforms.rules import Rules, load
 
@@ -25,8 +25,8 @@ class Adapter(Protocol):
     platform: str
     rules: Rules
 
-    async def observe(self, page: Page, timeout_s: float) -> Observation:
-        """What the page shows now, in one evaluation.
+    async def observe(self, page: Page, timeout_s: float, known: Known) -> Observation:
+        """What the page shows now, in one evaluation, without those people and chat lines that are known.
 
         Raises: TimeoutError when the page does not answer, playwright's Error when it cannot.
         """
@@ -36,6 +36,13 @@ class Adapter(Protocol):
         """Act on the page; safe to repeat. That it worked is seen at the next look.
 
         Raises: TimeoutError when the page does not let it in time, playwright's Error when it cannot.
+        """
+        ...
+
+    async def say(self, page: Page, text: str, timeout_s: float) -> bool:
+        """Write it in the meeting's chat and send it, once. False if the page has no place for it, or kept it unsent.
+
+        Raises: as act; it may have been sent then.
         """
         ...
 

@@ -8,7 +8,12 @@ can follow a page that changed without a new release.
     text = ["can't join"]           # optional: that element must hold one of these; either apostrophe matches
 
     [actions]                       # CSS of what the bot types into and clicks
-    [readings]                      # CSS of what is counted
+    [readings]                      # CSS of what is counted and read
+    [readings.people]               # everybody in the meeting, one element each, and where in it to find what
+    [readings.chat]                 # the messages of the chat, one element each, the newest last
+
+What is read off an element is said as `CSS@attribute`: the attribute of the first element inside it that matches;
+without CSS its own, without an attribute the text.
 """
 
 import asyncio
@@ -17,11 +22,16 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 from playwright.async_api import Page
 
-from worker.lifecycle import Screen, Seen
+from wire.messages import Participant
+from worker.lifecycle import Known, Screen, Seen, SeenLine
 
 DETECT: Final = (Path(__file__).parent / "detect.js").read_text(encoding="utf-8")
+
+NOTHING: Final = Known()
+MOST_CHARS: Final = 4096  # of a chat message; detect.js cuts names and ids shorter
 
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -38,19 +48,45 @@ class ScreenRule(Section, frozen=True):
 
 
 class Actions(Section, frozen=True):
-    """`switch_off`: toggles, each matched only while it is on."""
+    """`switch_off`: toggles, each matched only while it is on. `chat`: where the bot writes what it has to say, and
+    `send` the button for it; without them it says nothing.
+    """
 
     name: Text
     join: Text
     leave: Text
     cancel: Text
     switch_off: list[Text] = []
+    chat: Text | None = None
+    send: Text | None = None
+
+
+class People(Section, frozen=True):
+    """`own`: what the element of the bot itself matches. Somebody without an id is passed over."""
+
+    each: Text
+    id: Text
+    name: Text
+    own: Text | None = None
+
+
+class Chat(Section, frozen=True):
+    """`own`: what a message of the bot itself matches. A message without an id is passed over."""
+
+    each: Text
+    id: Text
+    text: Text
+    sender_id: Text | None = None
+    sender_name: Text | None = None
+    own: Text | None = None
 
 
 class Readings(Section, frozen=True):
     """`participants`: one element for everybody in the meeting, the bot included."""
 
     participants: Text | None = None
+    people: People | None = None
+    chat: Chat | None = None
 
 
 class Rules(Section, frozen=True):
@@ -99,14 +135,27 @@ def _check(path: Path, rules: Rules) -> None:
             raise BadRulesError(path, f"screen: no rule for {needed}")
 
 
-async def look(page: Page, rules: Rules, timeout_s: float) -> Seen:
-    """What the page shows now, in one evaluation.
+async def look(page: Page, rules: Rules, timeout_s: float, known: Known = NOTHING) -> Seen:
+    """What the page shows now, in one evaluation, without those people and chat lines that are known.
 
     Raises: TimeoutError when the page does not answer, playwright's Error when it cannot.
     """
     async with asyncio.timeout(timeout_s):
-        answer = await page.evaluate(DETECT, msgspec.to_builtins(rules))
+        answer = await page.evaluate(DETECT, msgspec.to_builtins({"rules": rules, "known": known}))
     try:
-        return msgspec.convert(answer, Seen)
+        seen = msgspec.convert(answer, Seen)
     except msgspec.ValidationError:  # the page tampers with what the detector is made of
         return Seen(Screen.UNKNOWN)
+    if seen.people or seen.lines:
+        people = seen.people and tuple(Participant(_text(one.id), _text(one.name)) for one in seen.people)
+        lines = tuple(
+            SeenLine(_text(line.id), _text(line.sender_id), _text(line.sender_name), _text(line.text), line.own)
+            for line in seen.lines
+        )
+        return replace(seen, people=people, lines=lines)
+    return seen
+
+
+def _text(raw: str) -> str:
+    """As it can be passed on, whatever the page made of it: JavaScript knows halves of characters, UTF-8 does not."""
+    return raw[:MOST_CHARS].encode(errors="replace").decode()

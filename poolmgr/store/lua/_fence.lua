@@ -7,19 +7,26 @@ end
 -- A stream that nobody writes to any more ends a week later.
 local STREAM_LIFE_S = 604800
 
--- One entry of the status stream. `seen`: state, status, reason, attempt, vm_id, worker_id.
-local function tell(status_key, keep, bot_id, at, seen)
-  redis.call('XADD', status_key, 'MAXLEN', '~', keep, '*', 'bot_id', bot_id, 'state', seen[1] or '',
-    'status', seen[2] or '', 'reason', seen[3] or '', 'attempt', seen[4] or '0', 'vm_id', seen[5] or '',
-    'worker_id', seen[6] or '', 'at', at)
+-- One entry of the status stream; with an outbox, the same there, of which webhooks are made. No other limit keeps that
+-- one short than that the leader empties it. `seen`: state, status, reason, attempt, vm_id, worker_id.
+local function tell(status_key, outbox_key, keep, bot_id, at, seen)
+  local entry = {'bot_id', bot_id, 'state', seen[1] or '', 'status', seen[2] or '', 'reason', seen[3] or '',
+    'attempt', seen[4] or '0', 'vm_id', seen[5] or '', 'worker_id', seen[6] or '', 'at', at}
+  redis.call('XADD', status_key, 'MAXLEN', '~', keep, '*', unpack(entry))
   redis.call('EXPIRE', status_key, STREAM_LIFE_S)
+  if outbox_key then
+    redis.call('XADD', outbox_key, '*', unpack(entry))
+    redis.call('EXPIRE', outbox_key, STREAM_LIFE_S)
+  end
 end
 
--- A status change becomes visible: the bot's hash and the status stream together.
-local function announce(bot_key, status_key, keep, bot_id, at, fields)
+-- A status change becomes visible: the bot's hash and the status stream together, and the outbox if it has a callback.
+local function announce(bot_key, status_key, outbox_key, keep, bot_id, at, fields)
   redis.call('HSET', bot_key, unpack(fields))
-  tell(status_key, keep, bot_id, at,
-    redis.call('HMGET', bot_key, 'state', 'status', 'status_reason', 'attempt', 'vm_id', 'worker_id'))
+  local seen = redis.call('HMGET', bot_key, 'state', 'status', 'status_reason', 'attempt', 'vm_id', 'worker_id',
+    'callback_url')
+  local called = seen[7] and seen[7] ~= ''
+  tell(status_key, called and outbox_key, keep, bot_id, at, seen)
 end
 
 -- The values of a script's call from ARGV[first] on, after those that `values` holds already.

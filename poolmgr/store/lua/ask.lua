@@ -1,4 +1,5 @@
--- Tell an agent to take a bot out of its meeting; remember that somebody wished it, should the attempt fail first.
+-- Tell an agent what one of its bots is to do: leave its meeting, or say something there. That somebody wished the
+-- bot's own end is remembered, should the attempt fail first.
 -- KEYS: epoch, bot, commands. ARGV: epoch, attempt, message, commands' life in s, '1' if it is the bot's own end.
 if ARGV[5] == '1' and redis.call('HGET', KEYS[2], 'attempt') == ARGV[2] then
   redis.call('HSET', KEYS[2], 'leave_requested', 1)

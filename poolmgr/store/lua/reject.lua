@@ -1,6 +1,7 @@
 -- A taken job that is no job goes to the dead stream with its reason; whoever follows its bot_id hears of it,
 -- unless that id is another job's bot.
--- KEYS: epoch, taken, dead, status, bot. ARGV: epoch, raw payload, entries kept, bot_id (or empty), at (ISO),
+-- What the API says of a job that is no bot yet ends here, too.
+-- KEYS: epoch, taken, dead, status, bot, submitted. ARGV: epoch, raw payload, entries kept, bot_id (or empty), at (ISO),
 -- status entries kept, reason, then field value pairs.
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', unpack(rest(8)))
 redis.call('EXPIRE', KEYS[3], STREAM_LIFE_S)
@@ -9,4 +10,5 @@ if ARGV[4] ~= '' and redis.call('EXISTS', KEYS[5]) == 0 then
     'reason', ARGV[7], 'attempt', '0', 'vm_id', '', 'worker_id', '', 'at', ARGV[5])
   redis.call('EXPIRE', KEYS[4], STREAM_LIFE_S)
 end
+if ARGV[4] ~= '' then redis.call('DEL', KEYS[6]) end
 return redis.call('LREM', KEYS[2], -1, ARGV[2])

@@ -43,6 +43,7 @@ def test_the_order_of_the_file_is_the_order_of_the_rules(tmp_path: Path) -> None
     ]
     assert rules.actions.switch_off == []
     assert rules.readings.participants is None
+    assert (rules.actions.chat, rules.readings.people, rules.readings.chat) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,8 @@ def test_the_order_of_the_file_is_the_order_of_the_rules(tmp_path: Path) -> None
         ('join = "#join"', "join = 1", "actions.join: Expected `str`, got `int`"),
         ('join = "#join"', "", "actions: Object missing required field `join`"),
         ('cancel = "#cancel"', 'cancel = "#cancel"\n[reading]', "file: Object contains unknown field `reading`"),
+        ('cancel = "#cancel"', 'cancel = "#cancel"\n[readings.people]\neach = "li"', "readings.people: Object missing"),
+        ('cancel = "#cancel"', 'cancel = "#cancel"\n[readings.chat]\neach = ""', "readings.chat.each: Expected `str`"),
         ('name = "name_prompt"', 'name = "ended"', "screen: no rule for name_prompt"),
         ("[actions]", "[actions", "is not TOML: "),
     ],

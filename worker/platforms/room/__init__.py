@@ -11,7 +11,7 @@ from typing import Final
 
 from playwright.async_api import Page
 
-from worker.lifecycle import Observation, PageAction
+from worker.lifecycle import Known, Observation, PageAction
 from worker.platforms.rules import Actions, Rules, look
 
 SCREENS: Final = Path(__file__).parent / "screens.toml"
@@ -40,14 +40,25 @@ _PLACE: Final = """async ({ selector, patience_ms }) => {
 }"""
 
 
+# Puts the cursor into the chat's field, so that what is typed replaces what stands there; whether there is one.
+_WRITE: Final = """(selector) => {
+  const field = document.querySelector(selector);
+  field?.focus();
+  field?.select();
+  return field != null && field === document.activeElement;
+}"""
+
+_IS_EMPTY: Final = "(selector) => !document.querySelector(selector)?.value"
+
+
 class RoomAdapter:
     platform = "room"
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
 
-    async def observe(self, page: Page, timeout_s: float) -> Observation:
-        return await look(page, self.rules, timeout_s)
+    async def observe(self, page: Page, timeout_s: float, known: Known) -> Observation:
+        return await look(page, self.rules, timeout_s, known)
 
     async def act(self, page: Page, action: PageAction, bot_name: str, timeout_s: float) -> None:
         on = self.rules.actions
@@ -61,6 +72,16 @@ class RoomAdapter:
                 case PageAction.LEAVE_MEETING:
                     await _click(page, on.leave, timeout_s)
 
+    async def say(self, page: Page, text: str, timeout_s: float) -> bool:
+        chat, send = self.rules.actions.chat, self.rules.actions.send
+        if chat is None or send is None:
+            return False
+        async with asyncio.timeout(timeout_s):
+            if not await page.evaluate(_WRITE, chat):
+                return False
+            await page.keyboard.insert_text(text)
+            return await _click(page, send, timeout_s) and bool(await page.evaluate(_IS_EMPTY, chat))
+
 
 async def _fill(page: Page, on: Actions, bot_name: str) -> None:
     shown = await page.evaluate(_FILL, {"switch_off": on.switch_off, "name": on.name})
@@ -69,6 +90,9 @@ async def _fill(page: Page, on: Actions, bot_name: str) -> None:
         await page.keyboard.insert_text(bot_name)
 
 
-async def _click(page: Page, selector: str, patience_s: float) -> None:
-    if place := await page.evaluate(_PLACE, {"selector": selector, "patience_ms": patience_s * 1000}):
+async def _click(page: Page, selector: str, patience_s: float) -> bool:
+    """Whether there was something to click on."""
+    place = await page.evaluate(_PLACE, {"selector": selector, "patience_ms": patience_s * 1000})
+    if place:
         await page.mouse.click(*place)
+    return bool(place)

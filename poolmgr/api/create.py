@@ -1,0 +1,289 @@
+"""POST /bots/create_bot: a request becomes a job on the list, once, and the caller hears what became of it.
+
+What makes a job is core.job's to say. What is checked here beside it are those fields that this release only keeps, so
+that nobody learns at the meeting that one of them was wrong.
+"""
+
+import asyncio
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from poolmgr.api.errors import ApiError, bad_request, fault_of, later
+from poolmgr.api.known import SUBMITTED, may_see
+from poolmgr.api.operation import Answer, Call, Operation, Says
+from poolmgr.api.shapes import CreateBot, Created, Replayed
+from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, Job, parse_job
+from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
+from poolmgr.store import record
+from poolmgr.store.submission import Submission, Verdict
+from runtime.waiting import backoff
+from wire.vocabulary import BotState, Reason, Status
+
+ACTIVE: Final = "Active"
+"""What the API that our clients know answers at creation, for all that is to join now."""
+
+_SEEN_WITHIN_S: Final = 2.0
+_CAPACITY_KNOWN_WITHIN_S: Final = 3.0
+_LOOK_FIRST_S, _LOOK_MOST_S = 0.002, 0.1
+_LARGE_BODY: Final = 16 * 1024  # bytes; checking a laborious quarter of a megabyte takes tenths of a second
+_LONGEST_KEY: Final = 255
+_NO_CAPACITY_RETRY_S: Final = 10.0
+
+
+async def create_bot(call: Call) -> Answer:
+    key = _idempotency_key(call)
+    job, document = await _checked(call)
+    submission, status = _submission(call, job, document, key)
+    outcome = await call.service.submissions.submit(submission)
+    match outcome.verdict:
+        case Verdict.SUBMITTED:
+            return await _followed(call, submission, job, status)
+        case Verdict.REPLAYED:
+            return await _replayed(call, outcome.bot_id, job)
+        case Verdict.KEY_REUSED:
+            raise ApiError(409, "This Idempotency-Key was used for another request; a new request needs a new key.")
+        case Verdict.DEDUPLICATED:
+            return await _deduplicated(call, outcome.bot_id, job)
+        case Verdict.ID_TAKEN:
+            raise ApiError(409, "There is a bot with this bot_id already; leave bot_id out to be given a new one.")
+        case Verdict.OVER_QUOTA:
+            message = (
+                f"Your token may have {call.token.bots_at_once} bots at a time, and has them;"
+                " wait for one to end, or have the token's bots_at_once raised."
+            )
+            raise later(429, message, _NO_CAPACITY_RETRY_S)
+
+
+async def _checked(call: Call) -> tuple[Job, dict[str, Any]]:
+    """Raises: ApiError 400 that names the field."""
+    body: bytes = call.body
+    try:
+        if len(body) > _LARGE_BODY:
+            return await asyncio.to_thread(_check, body, call)
+        return _check(body, call)
+    except BadJobError as error:
+        raise ApiError(413 if error.reason == "too_large" else 400, str(error)) from error
+
+
+def _check(body: bytes, call: Call) -> tuple[Job, dict[str, Any]]:
+    rules = call.service.rules
+    job = parse_job(body, call.service.wall(), rules)
+    try:
+        fields = msgspec.json.decode(body, type=CreateBot)
+    except msgspec.ValidationError as error:
+        raise bad_request(fault_of(error)) from error
+    except msgspec.DecodeError as error:
+        raise bad_request(f"not JSON: {error}") from error
+    document: dict[str, Any] = json.loads(body)
+    if fault := next(_faults(fields, document, rules.outgoing), None):
+        raise bad_request(fault)
+    return job, document
+
+
+def _faults(fields: CreateBot, document: dict[str, Any], rules: OutgoingRules) -> Iterator[str]:
+    """What is wrong beyond the types, one sentence each."""
+    if "owner" in document:
+        yield "owner: is set by the server, from your token; leave it out"
+    if fields.meeting_link and fields.meeting_url and fields.meeting_link != fields.meeting_url:
+        yield "meeting_url: is another link than meeting_link; send one of them"
+    if fields.zoom and fields.zoom.zak_url and fields.zoom.obf_url:
+        yield "zoom: has both zak_url and obf_url; send one of them"
+    if fields.zoom and not (fields.zoom.zak_url or fields.zoom.obf_url):
+        yield "zoom: has neither zak_url nor obf_url; send one of them, or leave zoom out"
+    if fields.live_transcription_required and not _streams_transcript(fields):
+        yield (
+            "live_transcription_required: needs a provider that streams, as deepgram_streaming, in"
+            " recording_config.transcript.provider"
+        )
+    for name, url in _urls(fields):
+        try:
+            check_url(url, rules)
+        except BadUrlError as error:
+            yield f"{name}: {error}"
+    for name, url in _sockets(fields):
+        scheme, _, rest = url.partition("://")
+        if scheme not in ("wss", "ws") or (scheme == "ws" and not rules.allow_http):
+            yield f"{name}: the URL does not begin with wss://"
+            continue
+        try:
+            check_url(f"https://{rest}", rules)
+        except BadUrlError as error:
+            yield f"{name}: {error}"
+
+
+def _streams_transcript(fields: CreateBot) -> bool:
+    if fields.transcription:  # the older form of the wish, whose providers' names are not known to us
+        return True
+    config = fields.recording_config
+    provider = config.transcript.provider if config and config.transcript else None
+    return any(name.endswith("_streaming") for name in provider or ())
+
+
+def _urls(fields: CreateBot) -> Iterator[tuple[str, str]]:
+    if fields.bot_image_url:
+        yield "bot_image_url", fields.bot_image_url
+    if fields.live_transcription_required:
+        yield "live_transcription_required.webhook_url", fields.live_transcription_required.webhook_url
+    if fields.zoom:
+        for name in ("zak_url", "obf_url"):
+            if url := getattr(fields.zoom, name):
+                yield f"zoom.{name}", url
+    config = fields.recording_config
+    for place, endpoint in enumerate(config.realtime_endpoints or () if config else ()):
+        if endpoint.url and not endpoint.url.startswith(("ws://", "wss://")):
+            yield f"recording_config.realtime_endpoints[{place}].url", endpoint.url
+
+
+def _sockets(fields: CreateBot) -> Iterator[tuple[str, str]]:
+    control = fields.socket_connection_url
+    if control:
+        yield "socket_connection_url", control if isinstance(control, str) else control.websocket_url
+    for name in ("live_audio_required", "live_video_required"):
+        if socket := getattr(fields, name):
+            yield f"{name}.websocket_url", socket.websocket_url
+    config = fields.recording_config
+    for place, endpoint in enumerate(config.realtime_endpoints or () if config else ()):
+        if endpoint.url and endpoint.url.startswith(("ws://", "wss://")):
+            yield f"recording_config.realtime_endpoints[{place}].url", endpoint.url
+
+
+def _idempotency_key(call: Call) -> str:
+    key = call.headers.get("Idempotency-Key", "").strip()
+    if "Idempotency-Key" in call.headers and not (
+        1 <= len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()
+    ):
+        raise bad_request(f"Idempotency-Key: must be 1 to {_LONGEST_KEY} printable ASCII characters")
+    return key
+
+
+def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tuple[Submission, str]:
+    """What is handed in, and the status that the caller is told of it."""
+    now = call.service.wall()
+    bot_id = job.bot_id or uuid.uuid4().hex
+    status = Status.SCHEDULED if job.join_at and job.join_at > now else ACTIVE
+    payload = _with_facts(call.body, document, bot_id, call.token.name)
+    if len(payload) > MAX_JOB_BYTES:
+        raise ApiError(413, f"The job is {len(payload)} bytes with its bot_id; at most {MAX_JOB_BYTES} are taken.")
+    submission = Submission(
+        bot_id=bot_id,
+        payload=payload,
+        owner=call.token.name,
+        entry={
+            "bot_id": bot_id,
+            "meeting_url": job.meeting_url,
+            "platform": job.platform,
+            "bot_name": job.bot_name,
+            "user_id": job.user_id,
+            "calendar_event_id": job.calendar_event_id,
+            "owner": call.token.name,
+            "custom_attributes": job.custom_attributes,
+            "bot_message": job.bot_message,
+            "state": SUBMITTED,
+            "status": status,
+            "created_at": record.iso(now),
+            "join_at": record.iso(job.join_at) if job.join_at else "",
+        },
+        idempotency_key=key,
+        digest=_digest(document) if key else "",
+        deduplication_key=job.deduplication_key,
+        bots_at_once=call.token.bots_at_once,
+    )
+    return submission, status
+
+
+def _with_facts(body: bytes, document: dict[str, Any], bot_id: str, owner: str) -> bytes:
+    """The client's JSON as it was sent, but for the two fields that are put before it."""
+    facts = {"owner": owner} if document.get("bot_id") else {"bot_id": bot_id, "owner": owner}
+    if "bot_id" in document and not document["bot_id"]:  # null: the name stands there already
+        return json.dumps({**document, **facts}, ensure_ascii=False).encode()
+    return json.dumps(facts).encode()[:-1] + b"," + body.lstrip()[1:]
+
+
+def _digest(document: dict[str, Any]) -> str:
+    """Equal for requests that say the same, however they are written."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
+
+
+async def _followed(call: Call, submission: Submission, job: Job, status: str) -> Answer:
+    """Answers once the bot is there for all to see; or, where no leader takes it in time, that it will be."""
+    created = Answer(201, Created(submission.bot_id, None, job.meeting_url, status))
+    if job.queue_timeout_s == 0 and status != Status.SCHEDULED:
+        await _until_served(call, submission)
+    else:
+        await _until_seen(call, submission.bot_id)
+    return created
+
+
+async def _until_seen(call: Call, bot_id: str) -> bool:
+    """True once there is a record. Does not wait when nobody leads."""
+    service = call.service
+    for delay in _looks(_SEEN_WITHIN_S):
+        if await service.submissions.taken(bot_id):
+            return True
+        if not await service.views.leads():
+            return False
+        await asyncio.sleep(delay)  # what is waited for happens in another process, which tells Redis only
+    return False
+
+
+async def _until_served(call: Call, submission: Submission) -> None:
+    """Raises: ApiError 503 when there was no worker for it, or nobody to ask; the same request may then come again."""
+    submissions, bot_id = call.service.submissions, submission.bot_id
+    for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
+        if await submissions.taken(bot_id):
+            bot = await submissions.find(bot_id)
+            if bot and bot["status_reason"] == Reason.NO_CAPACITY:
+                await submissions.withdraw(submission, ended=True)
+                raise later(503, "No worker is free, and you asked not to wait for one.", _NO_CAPACITY_RETRY_S)
+            if bot is None or bot["state"] != BotState.QUEUED:
+                return
+        await asyncio.sleep(delay)  # as above
+    if await submissions.withdraw(submission):
+        raise later(503, "No manager leads that could give the bot a worker, and you asked not to wait.", 2.0)
+
+
+def _looks(within_s: float) -> Iterator[float]:
+    """Growing delays between looks, for `within_s` altogether."""
+    passed = 0.0
+    for delay in backoff(_LOOK_FIRST_S, _LOOK_MOST_S):
+        if passed >= within_s:
+            return
+        passed += delay
+        yield delay
+
+
+async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
+    bot = await call.service.submissions.find(bot_id)
+    status = bot["status"] if bot else Status.STOPPED  # it was deleted since
+    message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
+    return Answer(507, Replayed(message, bot_id, None, job.meeting_url, status))
+
+
+async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
+    bot = await call.service.submissions.find(bot_id)
+    if bot and bot["meeting_url"] == job.meeting_url and may_see(call.token, bot):
+        return Answer(200, Created(bot_id, None, bot["meeting_url"], bot["status"]))
+    raise ApiError(409, "deduplication_key: was used for a bot in another meeting; a new bot needs a new key.")
+
+
+CREATE_BOT = Operation(
+    "POST",
+    "/bots/create_bot",
+    "createBot",
+    "Send a bot into a meeting, now or at join_at.",
+    create_bot,
+    {
+        200: Says("There was a bot with this deduplication_key in the same meeting: this is it.", Created),
+        201: Says("The bot is made, and will join.", Created),
+        409: Says("The Idempotency-Key, deduplication_key or bot_id stands for something else."),
+        507: Says("Not a failure: the Idempotency-Key was sent before with the same request.", Replayed),
+    },
+    body=CreateBot,
+    reads_json=True,
+    headers={"Idempotency-Key": "A repeated request with the same key makes no second bot, for 24 hours."},
+)

@@ -1,0 +1,204 @@
+"""The way in to every operation: who calls, how often, with what; then the operation; then answer, log and count.
+
+All answers are JSON with our headers, refusals and accidents too. Neither a body nor a token nor a link is logged.
+"""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+from redis.exceptions import RedisError
+
+from poolmgr.api.errors import HEADERS, ApiError, answer_of, bad_request, bot_not_found, fault_of, from_aiohttp, later
+from poolmgr.api.observe import ApiMetrics
+from poolmgr.api.operation import Answer, Call, Operation, Service
+from poolmgr.api.rate import Rate, Rates
+from poolmgr.api.tokens import Tokens
+from poolmgr.core.job import MAX_JOB_BYTES
+from runtime.redis import UNAVAILABLE
+from wire.settings import ApiSettings, TokenSettings
+
+_log = structlog.stdlib.get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_BOT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_LONGEST_NAME: Final = 1024
+_MEMBER: Final = re.compile(r"(\w+)\[(.*)\]", re.DOTALL)
+
+_FAILURES: Final = Rate(per_s=1.0, burst=20)
+"""How often an address may show no token, or a wrong one, before it is only told to wait."""
+_ADDRESSES: Final = 10_000
+
+_TOKEN = web.RequestKey("token", str)
+_ID = web.RequestKey("id", str)
+
+
+class Door:
+    def __init__(self, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> None:
+        self._service = service
+        self._settings = settings
+        self._metrics = metrics
+        self._tokens = Tokens(settings.tokens)
+        self._rates = {token.name: _rate(token) for token in settings.tokens}
+        self._calls = Rates(max(1, len(settings.tokens)))
+        self._failures = Rates(_ADDRESSES)
+
+    def handler(self, operation: Operation) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            token = self._let_in(request)
+            path = _path(request.match_info)
+            query = _query(request, operation)
+            body = await self._body(request, operation) if operation.body else None
+            try:
+                answer = await operation.handle(Call(self._service, token, path, query, body, request.headers))
+            except UNAVAILABLE as error:
+                _log.warning("api_redis_unavailable", error=type(error).__name__, route=operation.path)
+                raise later(
+                    503,
+                    "Redis is away, and it is not known what was done; try again, with an Idempotency-Key to be safe.",
+                    2.0,
+                ) from error
+            except RedisError as error:
+                _log.warning("api_redis_refused", error=str(error).partition(" ")[0], route=operation.path)
+                raise later(503, "Redis will not do it (it may be full). Try again later.", 5.0) from error
+            return _json(answer)
+
+        return handle
+
+    def _let_in(self, request: web.Request) -> TokenSettings:
+        now = self._service.steady()
+        try:
+            token = self._tokens.caller(request.headers.get("Authorization"))
+        except ApiError:
+            # Who shows a known token is let in from whatever address: behind a proxy all come from the same one.
+            if wait_s := self._failures.wait_s(_address(request), _FAILURES, now):
+                raise later(429, "Too many requests without a known token from this address.", wait_s) from None
+            raise
+        request[_TOKEN] = token.name
+        if wait_s := self._calls.wait_s(token.name, self._rates[token.name], now):
+            message = f"Your token may make {token.requests_per_s:g} requests a second."
+            raise later(429, message, wait_s)
+        return token
+
+    async def _body(self, request: web.Request, operation: Operation) -> Any:
+        """The body as the operation's struct, or its bytes. Raises: ApiError 400, 408, 413, 415."""
+        assert operation.body
+        if request.content_type != "application/json" or "Content-Encoding" in request.headers:
+            raise ApiError(415, "Send the body as JSON, not compressed, with Content-Type: application/json.")
+        too_large = ApiError(413, f"The body is too large; at most {MAX_JOB_BYTES} bytes are taken.")
+        if (request.content_length or 0) > MAX_JOB_BYTES:
+            raise too_large
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # or aiohttp believes that the answer has begun
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_s):
+                body = bytearray()
+                while chunk := await request.content.readany():
+                    body += chunk
+                    if len(body) > MAX_JOB_BYTES:
+                        raise too_large
+        except TimeoutError as error:
+            limit_s = self._settings.request_timeout_s
+            raise ApiError(408, f"The body did not come within {limit_s:g} s.", {"Connection": "close"}) from error
+        except (web.PayloadAccessError, web.RequestPayloadError, ConnectionError) as error:
+            raise bad_request("The body is not sent as its headers say.") from error
+        if operation.reads_json:
+            return bytes(body)
+        try:
+            return msgspec.json.decode(body, type=operation.body)
+        except msgspec.ValidationError as error:
+            raise bad_request(fault_of(error)) from error
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise bad_request("The body is not JSON that can be read.") from error
+
+    @web.middleware
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Around every request, also those to no address at all."""
+        began = self._service.steady()
+        given = request.headers.get("X-Request-Id", "")
+        request[_ID] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        status = 500
+        try:
+            try:
+                response = await handler(request)
+            except ApiError as error:
+                response = answer_of(error)
+            except web.HTTPException as error:
+                response = answer_of(from_aiohttp(error))
+            status = response.status
+            response.headers.update({**HEADERS, "X-Request-Id": request[_ID]})
+            return response
+        finally:
+            self._observe(request, status, self._service.steady() - began)
+
+    def _observe(self, request: web.Request, status: int, took_s: float) -> None:
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource else ""
+        self._metrics.answered(route, request.method, status, took_s)
+        token = request.get(_TOKEN, "")
+        facts = {
+            "method": request.method[:20],
+            "route": route,
+            "status": status,
+            "took_s": round(took_s, 4),
+            "token": token,
+            "request_id": request[_ID],
+        }
+        if not token or (request.method == "GET" and status < 400):
+            _log.debug("request_answered", **facts)
+        else:
+            _log.info("request_answered", **facts)
+
+
+def _rate(token: TokenSettings) -> Rate:
+    return Rate(token.requests_per_s, max(1.0, 2 * token.requests_per_s))
+
+
+def _json(answer: Answer) -> web.Response:
+    return web.Response(status=answer.status, body=msgspec.json.encode(answer.body), content_type="application/json")
+
+
+def _address(request: web.Request) -> str:
+    """Of the client; of an IPv6 one its network, for it has more addresses than there are to count."""
+    address = request.remote or ""
+    return ":".join(address.split(":")[:4]) if ":" in address else address
+
+
+def _path(match: Mapping[str, str]) -> Mapping[str, str]:
+    """Raises: ApiError 404 for a name that nothing can have."""
+    for name, value in match.items():
+        if name == "bot_id" and not _BOT_ID.fullmatch(value):
+            raise bot_not_found()
+        if len(value) > _LONGEST_NAME:
+            raise ApiError(404, f"There is no such {name}.")
+    return match
+
+
+def _query(request: web.Request, operation: Operation) -> Any:
+    """The operation's query; what it does not know is ignored. Raises: ApiError 400."""
+    if operation.query is None:
+        return None
+    fields = {field.encode_name: field for field in msgspec.structs.fields(operation.query)}
+    values: dict[str, Any] = {}
+    for name, value in request.query.items():
+        match = _MEMBER.fullmatch(name)
+        if match and match[1] in fields and fields[match[1]].default_factory is dict:
+            values.setdefault(match[1], {})[match[2]] = value
+        elif name in fields:
+            if name in values:
+                raise bad_request(f"{name}: is given twice")
+            if fields[name].default_factory is dict:
+                raise bad_request(f"{name}: is written as {name}[KEY]=VALUE")
+            values[name] = value
+    try:
+        return msgspec.convert(values, operation.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise bad_request(fault_of(error)) from error

@@ -1,0 +1,133 @@
+"""What the published clients can ask for and poolmgr does not have: empty lists for those who read, 501 for those who
+write, so that a client finds out at once and by a message, not by what then does not happen.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from poolmgr.api.errors import ApiError, not_offered
+from poolmgr.api.operation import Answer, Call, Operation, Says
+
+
+class Calendars(msgspec.Struct):
+    total: int
+    user_id: str
+    calendars: list[dict[str, Any]]
+
+
+class CalendarEvents(msgspec.Struct):
+    next: str | None
+    previous: str | None
+    has_more: bool
+    results: list[dict[str, Any]]
+
+
+class AutoSchedule(msgspec.Struct):
+    enabled: bool
+
+
+class AgentConfigs(msgspec.Struct):
+    agent_configs: list[dict[str, Any]]
+
+
+class LoginDomains(msgspec.Struct):
+    google_login_domains: list[dict[str, Any]]
+
+
+class Logins(msgspec.Struct):
+    google_logins: list[dict[str, Any]]
+
+
+class Connections(msgspec.Struct):
+    connections: list[dict[str, Any]]
+
+
+class Configs(msgspec.Struct):
+    configs: list[dict[str, Any]]
+
+
+_CALENDARS = "poolmgr has no calendars; schedule a bot with join_at of create_bot."
+_AGENTS = "poolmgr has no agents (MIA)."
+_LOGINS = "poolmgr keeps no Google logins; its bots join as guests."
+_ZOOM = "poolmgr keeps no Zoom connections; its bots join as guests."
+_CONFIGS = "poolmgr keeps no storage of yours; its configuration file holds its settings."
+
+
+def _nothing(body: msgspec.Struct) -> Callable[[Call], Awaitable[Answer]]:
+    async def handle(_: Call) -> Answer:
+        return Answer(200, body)
+
+    return handle
+
+
+def _none_such(message: str) -> Callable[[Call], Awaitable[Answer]]:
+    async def handle(_: Call) -> Answer:
+        raise ApiError(404, message)
+
+    return handle
+
+
+def _not_here(message: str) -> Callable[[Call], Awaitable[Answer]]:
+    async def handle(_: Call) -> Answer:
+        raise not_offered(message)
+
+    return handle
+
+
+_READS: tuple[tuple[str, str, msgspec.Struct], ...] = (
+    ("/calendar", "listCalendars", Calendars(0, "", [])),
+    ("/calendar/events", "listCalendarEvents", CalendarEvents(None, None, has_more=False, results=[])),
+    ("/calendar/auto-schedule/settings", "getAutoSchedule", AutoSchedule(enabled=False)),
+    ("/mia", "listAgentConfigs", AgentConfigs([])),
+    ("/google-login-domains", "listGoogleLoginDomains", LoginDomains([])),
+    ("/google-logins", "listGoogleLogins", Logins([])),
+    ("/zoom/oauth/connections", "listZoomConnections", Connections([])),
+    ("/admin/configs", "getConfigs", Configs([])),
+)
+
+_SINGLE_READS = (
+    ("/google-login-domains/{domain}", "getGoogleLoginDomain", _LOGINS),
+    ("/zoom/oauth/connections/{zoom_user_id}", "getZoomConnection", _ZOOM),
+)
+
+_WRITES = (
+    ("POST", "/calendar/create_calendar", "createCalendar", _CALENDARS),
+    ("POST", "/calendar/create_outlook_calendar", "createOutlookCalendar", _CALENDARS),
+    ("POST", "/calendar/disconnect", "disconnectCalendar", _CALENDARS),
+    ("POST", "/calendar/schedule/{event_id}", "scheduleEvent", _CALENDARS),
+    ("DELETE", "/calendar/schedule/{event_id}", "unscheduleEvent", _CALENDARS),
+    ("POST", "/calendar/toggle-recurrence", "toggleRecurrence", _CALENDARS),
+    ("POST", "/calendar/auto-schedule/enable", "enableAutoSchedule", _CALENDARS),
+    ("POST", "/calendar/auto-schedule/disable", "disableAutoSchedule", _CALENDARS),
+    ("POST", "/mia", "createAgentConfig", _AGENTS),
+    ("PUT", "/mia", "updateAgentConfig", _AGENTS),
+    ("DELETE", "/mia", "deleteAgentConfig", _AGENTS),
+    ("POST", "/google-login-domains", "createGoogleLoginDomain", _LOGINS),
+    ("PATCH", "/google-login-domains/{domain}", "updateGoogleLoginDomain", _LOGINS),
+    ("DELETE", "/google-login-domains/{domain}", "deleteGoogleLoginDomain", _LOGINS),
+    ("POST", "/google-logins", "createGoogleLogin", _LOGINS),
+    ("PATCH", "/google-logins/{login_id}", "updateGoogleLogin", _LOGINS),
+    ("DELETE", "/google-logins/{login_id}", "deleteGoogleLogin", _LOGINS),
+    ("GET", "/zoom/oauth/authorize-url", "getZoomAuthorizeUrl", _ZOOM),
+    ("POST", "/zoom/oauth/connections", "createZoomConnection", _ZOOM),
+    ("DELETE", "/zoom/oauth/connections/{zoom_user_id}", "deleteZoomConnection", _ZOOM),
+    ("PUT", "/admin/configs", "setConfig", _CONFIGS),
+    ("DELETE", "/admin/configs", "deleteConfig", _CONFIGS),
+)
+
+OPERATIONS = (
+    *(
+        Operation("GET", path, name, "poolmgr has none of these.", _nothing(body), {200: Says("None.", type(body))})
+        for path, name, body in _READS
+    ),
+    *(
+        Operation("GET", path, name, "poolmgr has none of these.", _none_such(why), {404: Says("There is none.")})
+        for path, name, why in _SINGLE_READS
+    ),
+    *(
+        Operation(method, path, name, "Not in poolmgr.", _not_here(why), {501: Says("poolmgr does not do this.")})
+        for method, path, name, why in _WRITES
+    ),
+)

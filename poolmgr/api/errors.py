@@ -1,0 +1,69 @@
+"""What can go wrong with a request, as an exception with its HTTP status. The one place where errors become answers."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Server": "poolmgr"}
+"""Of every answer."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """Something was refused, or is still to come: `message` says what, and what to change."""
+
+    message: str
+
+
+class ApiError(Exception):
+    """The request is answered with `status` and {"message": ...}."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, message)
+
+
+def bot_not_found() -> ApiError:
+    return ApiError(404, "Bot not found.")
+
+
+def later(status: int, message: str, retry_after_s: float) -> ApiError:
+    """Come again after so many seconds."""
+    return ApiError(status, message, {"Retry-After": str(max(1, math.ceil(retry_after_s)))})
+
+
+def not_offered(message: str) -> ApiError:
+    return ApiError(501, message)
+
+
+def fault_of(error: msgspec.ValidationError) -> str:
+    """`Expected `int`, got `str` - at `$.priority`` -> `priority: expected `int`, got `str``."""
+    message, _, path = str(error).partition(" - at `")
+    field = path.rstrip("`").removeprefix("key in ").removeprefix("$").lstrip(".")
+    words = f"{message[0].lower()}{message[1:]}"
+    return f"{field}: {words}" if field else words
+
+
+def answer_of(error: ApiError) -> web.Response:
+    body = msgspec.json.encode(Message(error.message))
+    return web.Response(status=error.status, body=body, content_type="application/json", headers=error.headers)
+
+
+def from_aiohttp(error: web.HTTPException) -> ApiError:
+    """What the router refuses, in our words."""
+    match error:
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return ApiError(405, f"{error.method[:20]} is not possible here; use {allowed}.", {"Allow": allowed})
+        case web.HTTPNotFound():
+            return ApiError(404, "There is nothing at this address; /api/v1/docs lists what there is.")
+        case _:
+            return ApiError(error.status, f"{error.reason}.")

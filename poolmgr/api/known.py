@@ -1,0 +1,159 @@
+"""A bot that a request names, as far as its caller may know of it, and how it is shown."""
+
+import msgspec
+
+from poolmgr.api.errors import ApiError, bot_not_found
+from poolmgr.api.operation import Call, Says
+from poolmgr.api.shapes import BotRow, CaptionFile, Details, Stage
+from poolmgr.store.record import epoch
+from wire.settings import TokenSettings
+from wire.vocabulary import BotState, Status
+
+Bot = dict[str, str]
+"""A session record, or what is known before there is one, by the record's field names."""
+
+SUBMITTED = "submitted"
+"""The `state` of a bot whose job no manager has taken yet."""
+
+UNKNOWN_BOT = {404: Says("There is no such bot.")}
+
+PLATFORMS = {"google_meet": "GMeet", "zoom": "Zoom", "teams": "Teams", "jitsi": "Jitsi", "room": "Room"}
+
+_STAGES = (
+    ("Scheduled", "The bot was scheduled.", "scheduled_at"),
+    ("Joining", "The bot is joining the meeting.", "joining_at"),
+    ("WaitingRoom", "The bot is waiting to be let in.", "waiting_room_at"),
+    ("InMeeting", "The bot is in the meeting.", "inmeeting_at"),
+    ("Recording", "The bot is recording.", ""),
+    ("Leaving", "The bot is leaving the meeting.", "leaving_at"),
+)
+_ENDS = {
+    "Stopped": (Status.STOPPED, "The bot has left the meeting."),
+    "BotNotAllowed": (Status.NOT_ALLOWED, "The bot was not let in."),
+    "BotRejected": (Status.DENIED, "The bot was refused."),
+    "Error": (Status.ERROR, "The bot failed."),
+}
+
+
+def may_see(token: TokenSettings, bot: Bot) -> bool:
+    return token.sees == "all" or bot["owner"] == token.name
+
+
+async def known_bot(call: Call) -> Bot:
+    """Raises: ApiError 404 for a bot that is none, 403 for one that is another token's."""
+    bot_id = call.path["bot_id"]
+    bot = await call.service.submissions.find(bot_id)
+    if bot is None:
+        raise bot_not_found()
+    if not may_see(call.token, bot):
+        raise ApiError(403, "This bot is another token's, and yours sees only its own.")
+    return bot
+
+
+def is_over(bot: Bot) -> bool:
+    return bot["state"] == BotState.STOPPED
+
+
+def attributes(bot: Bot) -> msgspec.Raw:
+    return msgspec.Raw(bot["custom_attributes"])
+
+
+def details(bot: Bot, now: float) -> Details:
+    payload = bot.get("payload", "{}")
+    latest = max(bot.get(name, "") for name in _TIMES)
+    return Details(
+        BotID=bot["bot_id"],
+        BotUsername=bot["bot_name"],
+        BotMessage=bot["bot_message"],
+        BotImageURL=_image(payload),
+        BotProfile="",
+        CreatedAt=bot["created_at"],
+        StartTime=bot["inmeeting_at"] or None,
+        EndTime=bot["stopped_at"] or None,
+        Duration=_seconds_in(bot, now),
+        LastUpdatedAt=int(epoch(latest)),
+        ManifestStatus="skipped",
+        AudioStatus="skipped",
+        TranscriptStatus="skipped",
+        MeetingLink=bot["meeting_url"],
+        NativeSTT=False,
+        OfferingType="",
+        Platform=PLATFORMS.get(bot["platform"], bot["platform"]),
+        Status=bot["status"],
+        StatusCreatedAt=latest,
+        Reason=bot["status_reason"],
+        ReasonDetail=bot["reason_detail"],
+        Attribution=bot["attribution"],
+        UserID=bot["user_id"],
+        CalendarEventID=bot["calendar_event_id"],
+        JoinAt=bot["join_at"] or None,
+        RequestPayload=msgspec.Raw(payload),
+        StatusTimeline=_timeline(bot),
+        custom_attributes=attributes(bot),
+        caption_file=CaptionFile(available=False),
+        transcript_id=None,
+        participant_events=[],
+    )
+
+
+_TIMES = (
+    "created_at", "assigned_at", "joining_at", "waiting_room_at", "inmeeting_at", "leaving_at", "stopped_at",
+)  # fmt: skip
+
+
+def row(bot: Bot, now: float) -> BotRow:
+    platform = PLATFORMS.get(bot["platform"], bot["platform"])
+    return BotRow(
+        bot_id=bot["bot_id"],
+        bot_name=bot["bot_name"],
+        status=bot["status"],
+        platform=platform,
+        meeting_url=bot["meeting_url"],
+        created_at=bot["created_at"],
+        join_at=bot["join_at"] or None,
+        user_id=bot["user_id"],
+        calendar_event_id=bot["calendar_event_id"],
+        reason=bot["status_reason"],
+        custom_attributes=attributes(bot),
+        BotID=bot["bot_id"],
+        BotUsername=bot["bot_name"],
+        Status=bot["status"],
+        Platform=platform,
+        MeetingLink=bot["meeting_url"],
+        CreatedAt=bot["created_at"],
+        StartTime=bot["inmeeting_at"] or None,
+        EndTime=bot["stopped_at"] or None,
+        Duration=_seconds_in(bot, now),
+    )
+
+
+def _timeline(bot: Bot) -> dict[str, Stage]:
+    times = {**bot, "scheduled_at": bot["created_at"] if bot["join_at"] else "", "": ""}
+    timeline = {
+        stage: Stage(message if times[field] else "", bool(times[field]), times[field] or None)
+        for stage, message, field in _STAGES
+    }
+    for stage, (status, message) in _ENDS.items():
+        here = is_over(bot) and bot["status"] == status
+        timeline[stage] = Stage(message if here else "", here, bot["stopped_at"] or None if here else None)
+    return timeline
+
+
+def _seconds_in(bot: Bot, now: float) -> int:
+    """How long it was in the meeting, or is by now."""
+    if not bot["inmeeting_at"]:
+        return 0
+    until = epoch(bot["stopped_at"]) if bot["stopped_at"] else now
+    return max(0, int(until - epoch(bot["inmeeting_at"])))
+
+
+class _Shown(msgspec.Struct):
+    bot_image_url: object = ""
+
+
+def _image(payload: str) -> str:
+    try:
+        value = msgspec.json.decode(payload, type=_Shown).bot_image_url
+    except msgspec.DecodeError:  # a job from Redis may hold a number there that is none
+        return ""
+    return value if isinstance(value, str) else ""

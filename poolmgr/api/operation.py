@@ -1,0 +1,101 @@
+"""An operation of the API as data: what it takes, what it answers, who does it. Routes and document come from it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from poolmgr.api.errors import Message
+from poolmgr.api.rate import Rates
+from poolmgr.core.job import JobRules
+from poolmgr.store.catalog import Catalog
+from poolmgr.store.keys import Keys
+from poolmgr.store.submission import Submissions
+from poolmgr.store.views import Views
+from wire.settings import Settings, TokenSettings
+
+
+class Service:
+    """What the operations work with. `wall`: epoch seconds; `steady`: seconds, for what is counted."""
+
+    def __init__(
+        self, redis: Redis, keys: Keys, settings: Settings, wall: Callable[[], float], steady: Callable[[], float]
+    ) -> None:
+        self.redis = redis
+        self.keys = keys
+        self.views = Views(redis, keys)
+        self.catalog = Catalog(redis, keys)
+        self.submissions = Submissions(redis, keys, settings.retention.bot_s)
+        self.rules = JobRules.of(settings)
+        self.wall = wall
+        self.steady = steady
+        self.recording_commands = Rates(10_000)
+
+
+class Call(NamedTuple):
+    """A request that was let in and checked. `query`, `body`: of the operation's types; an operation that reads JSON
+    itself finds the text in `body`.
+    """
+
+    service: Service
+    token: TokenSettings
+    path: Mapping[str, str]
+    query: Any
+    body: Any
+    headers: Mapping[str, str]
+
+
+class Answer(NamedTuple):
+    status: int
+    body: Any
+
+
+class Says(NamedTuple):
+    """One of an operation's answers. `type`: of its JSON."""
+
+    what: str
+    type: Any = Message
+
+
+class Operation(NamedTuple):
+    """`path` under /api/v1, with {names}. `query`, `body`: structs. `reads_json`: the handler reads the body itself,
+    and `body` only describes it. `headers`: name -> what it is for.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handle: Callable[[Call], Awaitable[Answer]]
+    says: Mapping[int, Says]
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    reads_json: bool = False
+    headers: Mapping[str, str] = {}
+
+
+_LET_IN = {
+    401: Says("No token was sent, or the header is malformed."),
+    403: Says("The token is not known, or the bot is another token's."),
+    429: Says("Too many requests; Retry-After says when to come again."),
+    503: Says("Redis is away, or will not do it; Retry-After says when to come again."),
+}
+_WITH_BODY = {
+    408: Says("The body did not come in time."),
+    413: Says("The body is too large."),
+    415: Says("The body is not sent as application/json."),
+}
+_CHECKED = {400: Says("Something in the request has to change; the message names it.")}
+
+
+def answers(operation: Operation) -> dict[int, Says]:
+    """All that the operation may answer, its own words before those that all share."""
+    known = dict(_LET_IN)
+    if "{" in operation.path:
+        known[404] = Says("There is no such thing.")
+    if operation.query or operation.body:
+        known |= _CHECKED
+    if operation.body:
+        known |= _WITH_BODY
+    return dict(sorted((known | dict(operation.says)).items()))

@@ -1,0 +1,36 @@
+"""How often somebody may do something: the generic cell rate algorithm (ITU-T I.371), one number per somebody.
+
+Pure: time is handed in. Memory is bounded: whoever has been quiet longest is forgotten first.
+"""
+
+from typing import NamedTuple
+
+
+class Rate(NamedTuple):
+    """`per_s` on average, `burst` at once."""
+
+    per_s: float
+    burst: float
+
+
+class Rates:
+    """Remembers up to `most` keys."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._due: dict[str, float] = {}  # key -> when all it has done would have been done at the average rate
+
+    def wait_s(self, key: str, rate: Rate, now: float) -> float:
+        """0 if `key` may act now, which then counts; else how long it has to wait. `now`: any steady clock, seconds."""
+        due = max(self._due.get(key, now), now)
+        wait = due - now - (rate.burst - 1) / rate.per_s
+        if wait > 1e-9:
+            return wait
+        self._due.pop(key, None)
+        if len(self._due) >= self._most:
+            del self._due[next(iter(self._due))]
+        self._due[key] = due + 1 / rate.per_s
+        return 0.0
+
+    def __len__(self) -> int:
+        return len(self._due)

@@ -1,0 +1,53 @@
+"""All operations of the API, and the aiohttp routes made from them."""
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from poolmgr.api import bots, elsewhere, media, scheduled, transcripts
+from poolmgr.api.create import CREATE_BOT
+from poolmgr.api.document import PAGE_POLICY, PREFIX, openapi, page
+from poolmgr.api.door import Door
+from poolmgr.api.observe import ApiMetrics
+from poolmgr.api.operation import Service
+from wire.settings import ApiSettings
+
+OPERATIONS: Final = (
+    CREATE_BOT,
+    *bots.OPERATIONS,
+    *media.OPERATIONS,
+    *transcripts.OPERATIONS,
+    *scheduled.OPERATIONS,
+    *elsewhere.OPERATIONS,
+)
+
+
+def add_api(app: web.Application, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> None:
+    """Serve the operations under /api/v1, and their document where the settings allow it."""
+    door = Door(service, settings, metrics)
+    app.middlewares.append(door.answer)
+    for operation in OPERATIONS:
+        handler = door.handler(operation)
+        app.router.add_route(operation.method, PREFIX + operation.path, handler, expect_handler=_expectation)
+    if settings.documents:
+        _add_documents(app)
+
+
+def _add_documents(app: web.Application) -> None:
+    document = openapi(OPERATIONS)
+    text, html = msgspec.json.encode(document), page(document)
+
+    async def openapi_json(_: web.Request) -> web.Response:
+        return web.Response(body=text, content_type="application/json")
+
+    async def docs(_: web.Request) -> web.Response:
+        policy = {"Content-Security-Policy": PAGE_POLICY, "Referrer-Policy": "no-referrer"}
+        return web.Response(text=html, content_type="text/html", headers=policy)
+
+    app.router.add_get(f"{PREFIX}/openapi.json", openapi_json)
+    app.router.add_get(f"{PREFIX}/docs", docs)
+
+
+async def _expectation(_: web.Request) -> None:
+    """The door says "100 Continue" when it wants the body, and knows who asks and how much there is to come."""

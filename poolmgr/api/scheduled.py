@@ -1,0 +1,140 @@
+"""/calendar/scheduled_bots: bots that wait for their join_at, from wherever they were scheduled."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from poolmgr.api.errors import ApiError, bad_request, later
+from poolmgr.api.known import PLATFORMS, SUBMITTED, Bot, attributes, known_bot
+from poolmgr.api.operation import Answer, Call, Operation, Says
+from poolmgr.api.shapes import Moved, NewTime, ScheduledBot, ScheduledBots, Unscheduled
+from poolmgr.core.events import LeaveRequested, RescheduleRequested
+from poolmgr.store import record
+from poolmgr.store.catalog import Question
+from runtime.waiting import backoff
+from wire.vocabulary import BotState, Status
+
+_DONE_WITHIN_S: Final = 3.0
+_LOOK_FIRST_S, _LOOK_MOST_S = 0.005, 0.2
+_FARTHEST_S: Final = 366 * 86400.0  # as core.job has it
+
+
+class ListScheduled(msgspec.Struct):
+    limit: Annotated[int, Meta(ge=1, le=100)] = 100
+
+
+async def list_scheduled(call: Call) -> Answer:
+    query: ListScheduled = call.query
+    pairs = (("owner", call.token.name),) if call.token.sees == "own" else ()
+    bots: list[Bot] = []
+    after = None
+    for _ in range(5):  # ten thousand bots that live: enough for a page, and an end
+        page = await call.service.catalog.page(Question(Status.SCHEDULED, pairs), query.limit - len(bots), after)
+        bots += page.bots
+        after = page.more
+        if after is None or len(bots) == query.limit:
+            break
+    return Answer(200, ScheduledBots([_shown(bot) for bot in bots]))
+
+
+async def move(call: Call) -> Answer:
+    body: NewTime = call.body
+    service = call.service
+    bot = await _scheduled(call)
+    join_at = _moment(body.scheduled_join_time, service.wall())
+    await service.views.request(RescheduleRequested(bot["bot_id"], join_at))
+    if not await _until(call, bot["bot_id"], "join_at", record.iso(join_at)):
+        raise later(503, "The new time was handed in, but no manager has taken it up yet; look again in a moment.", 2.0)
+    answer = Moved("The bot joins at its new time.", bot["bot_id"], ["scheduled_join_time"], schedule_updated=True)
+    return Answer(200, answer)
+
+
+async def unschedule(call: Call) -> Answer:
+    bot = await _scheduled(call)
+    await call.service.views.request(LeaveRequested(bot["bot_id"]))
+    await _until(call, bot["bot_id"], "state", BotState.STOPPED)
+    return Answer(200, Unscheduled("The bot is not going to join.", bot["bot_id"]))
+
+
+async def _scheduled(call: Call) -> Bot:
+    """Raises: ApiError, 404 also for a bot that is joining or has joined."""
+    bot = await known_bot(call)
+    if bot["state"] == SUBMITTED and bot["status"] == Status.SCHEDULED:
+        raise later(503, "No manager has taken this bot's job yet; ask again in a moment.", 2.0)
+    if bot["state"] != BotState.SCHEDULED:
+        raise ApiError(404, f"This bot is not scheduled any more: its status is {bot['status']}.")
+    return bot
+
+
+async def _until(call: Call, bot_id: str, field: str, value: str) -> bool:
+    """Whether the record says so before long. The request is durable either way."""
+    passed = 0.0
+    for delay in backoff(_LOOK_FIRST_S, _LOOK_MOST_S):
+        bot = await call.service.views.bot(bot_id)
+        if bot is None or bot.get(field) == value or bot["state"] != BotState.SCHEDULED:
+            return bot is not None and bot.get(field) == value
+        if passed >= _DONE_WITHIN_S:
+            return False
+        passed += delay
+        await asyncio.sleep(delay)  # what is waited for happens in another process, which tells Redis only
+    raise AssertionError
+
+
+def _moment(text: str, now: float) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+        join_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise bad_request("scheduled_join_time: is not an ISO 8601 time such as 2030-01-31T09:00:00Z") from error
+    if join_at <= now:
+        raise bad_request("scheduled_join_time: is not in the future")
+    if join_at > now + _FARTHEST_S:
+        raise bad_request("scheduled_join_time: is more than a year ahead")
+    return join_at
+
+
+def _shown(bot: Bot) -> ScheduledBot:
+    return ScheduledBot(
+        bot_id=bot["bot_id"],
+        platform=PLATFORMS.get(bot["platform"], bot["platform"]),
+        status=bot["status"],
+        scheduled_join_time=bot["join_at"],
+        bot_username=bot["bot_name"],
+        meeting_link=bot["meeting_url"],
+        custom_attributes=attributes(bot),
+    )
+
+
+_GONE = {404: Says("There is no such bot, or it is not scheduled any more.")}
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/calendar/scheduled_bots",
+        "listScheduledBots",
+        "Bots that wait for their time, those made last first.",
+        list_scheduled,
+        {200: Says("The bots.", ScheduledBots)},
+        query=ListScheduled,
+    ),
+    Operation(
+        "PATCH",
+        "/calendar/scheduled_bots/{bot_id}",
+        "moveScheduledBot",
+        "Let the bot join at another time.",
+        move,
+        {200: Says("It is moved.", Moved), **_GONE},
+        body=NewTime,
+    ),
+    Operation(
+        "DELETE",
+        "/calendar/scheduled_bots/{bot_id}",
+        "deleteScheduledBot",
+        "Call the bot off.",
+        unschedule,
+        {200: Says("It will not join.", Unscheduled), **_GONE},
+    ),
+)

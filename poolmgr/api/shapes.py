@@ -1,0 +1,395 @@
+"""The JSON that goes in and out, as the published clients know it. Field names and odd capitals are theirs.
+
+What comes in may have further fields: they are kept with the bot, and ignored.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from poolmgr.core.job import MAX_ATTRIBUTES, MAX_MESSAGE, LeaveSeconds
+from wire.vocabulary import OnWorkerLost
+
+Url = Annotated[str, Meta(min_length=1, max_length=4096)]
+AnyObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+"""A JSON object that goes out as it came in."""
+
+Printable = Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"^[\x20-\x7e]+$")]
+
+
+# In: create_bot
+
+
+class NameDetection(msgspec.Struct):
+    matches: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=100)] | None = None
+    activate_after: LeaveSeconds | None = None
+    timeout: LeaveSeconds | None = None
+
+
+class BotDetection(msgspec.Struct):
+    using_participant_names: NameDetection | None = None
+
+
+class LeavingByItself(msgspec.Struct):
+    """When the bot leaves by itself; each in seconds, from 1 to 604800 (7 days)."""
+
+    waiting_room_timeout: LeaveSeconds | None = None
+    everyone_left_timeout: LeaveSeconds | None = None
+    noone_joined_timeout: LeaveSeconds | None = None
+    no_one_joined_timeout: LeaveSeconds | None = None
+    voice_inactivity_timeout: LeaveSeconds | None = None
+    in_call_recording_timeout: LeaveSeconds | None = None
+    recording_permission_denied_timeout: LeaveSeconds | None = None
+    bot_detection: BotDetection | None = None
+
+
+class Retention(msgspec.Struct):
+    type: Literal["timed"] | None = None
+    hours: Annotated[int, Meta(ge=1, le=87600)] | None = None
+
+
+class TranscriptWish(msgspec.Struct):
+    """`provider`: exactly one key, the name of the provider; its value is that provider's configuration."""
+
+    provider: Annotated[dict[str, Any], Meta(min_length=1, max_length=1)] | None = None
+
+
+class RealtimeEndpoint(msgspec.Struct):
+    type: Annotated[str, Meta(max_length=64)] | None = None
+    url: Url | None = None
+    events: Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=100)] | None = None
+
+
+class RecordingConfig(msgspec.Struct):
+    retention: Retention | None = None
+    transcript: TranscriptWish | None = None
+    realtime_endpoints: Annotated[list[RealtimeEndpoint], Meta(max_length=16)] | None = None
+    video_layout: Literal["speaker_view", "grid_view"] | None = None
+    audio_separate_streams: bool | None = None
+    video_separate_streams: bool | None = None
+
+
+class Socket(msgspec.Struct):
+    websocket_url: Url
+
+
+class LiveTranscription(msgspec.Struct):
+    webhook_url: Url
+
+
+class ZoomTokens(msgspec.Struct, forbid_unknown_fields=True):
+    """One of the two: where the bot fetches the token that lets it in."""
+
+    zak_url: Url | None = None
+    obf_url: Url | None = None
+
+
+class SignIn(msgspec.Struct):
+    login_required: bool | None = None
+    google_login_domain: Annotated[str, Meta(max_length=253)] | None = None
+    teams_login_domain: Annotated[str, Meta(max_length=253)] | None = None
+    sign_in_email: Annotated[str, Meta(max_length=254)] | None = None
+    strict_email: bool | None = None
+
+
+class CreateBot(msgspec.Struct):
+    """`meeting_link` (or `meeting_url`) and `bot_name` are required."""
+
+    bot_name: Annotated[str, Meta(min_length=1, max_length=100, description="What the bot is called in the meeting.")]
+    meeting_link: Annotated[str, Meta(max_length=4096, description="The meeting's link.")] | None = None
+    meeting_url: Annotated[str, Meta(max_length=4096, description="The same as meeting_link.")] | None = None
+    bot_id: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="The id to have; a random one if left out."
+            ),
+        ]
+        | None
+    ) = None
+    join_at: (
+        Annotated[str, Meta(max_length=64, description="ISO 8601; without an offset it is UTC. Default: now.")] | None
+    ) = None
+    callback_url: Annotated[str, Meta(max_length=4096, description="Where the bot's webhooks go.")] | None = None
+    custom_attributes: (
+        Annotated[
+            dict[str, Any],
+            Meta(max_length=MAX_ATTRIBUTES, description="Yours: echoed everywhere, and bots are found by them."),
+        ]
+        | None
+    ) = None
+    deduplication_key: Annotated[Printable, Meta(description="A second bot with the same key is not made.")] | None = (
+        None
+    )
+    automatic_leave: LeavingByItself | None = None
+    user_id: Annotated[str, Meta(max_length=256)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    calendar_event_id: Annotated[str, Meta(max_length=1024)] | None = None
+    queue_timeout: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=366 * 86400,
+                description="Seconds to wait for a free worker; 0: answer 503 if there is none now.",
+            ),
+        ]
+        | None
+    ) = None
+    priority: Annotated[int, Meta(ge=-1000, le=1000, description="Higher goes first.")] = 0
+    on_worker_lost: OnWorkerLost | None = None
+    bot_message: (
+        Annotated[str, Meta(max_length=MAX_MESSAGE, description="Said in the chat once the bot is in.")] | None
+    ) = None
+    bot_image_url: Annotated[str, Meta(max_length=4096)] | None = None
+    video_required: bool | None = None
+    audio_required: bool | None = None
+    audio_separate_streams: bool | None = None
+    video_separate_streams: bool | None = None
+    agent_config_id: Annotated[str, Meta(max_length=256)] | None = None
+    workflow_config_ids: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=100)] | None = None
+    socket_connection_url: Socket | Url | None = None
+    live_audio_required: Socket | None = None
+    live_video_required: Socket | None = None
+    live_transcription_required: LiveTranscription | None = None
+    recording_config: RecordingConfig | None = None
+    transcription: dict[str, Any] | None = None
+    zoom: ZoomTokens | None = None
+    google_meet: SignIn | None = None
+    teams: SignIn | None = None
+
+
+# Out: bots
+
+
+class Created(msgspec.Struct):
+    bot_id: str
+    transcript_id: str | None
+    meeting_url: str
+    status: str
+
+
+class Replayed(msgspec.Struct):
+    """Not a failure: the request was sent before, and this is the bot that came of it."""
+
+    message: str
+    bot_id: str
+    transcript_id: str | None
+    meeting_url: str
+    status: str
+
+
+class StatusOf(msgspec.Struct):
+    bot_id: str
+    status: str
+    custom_attributes: AnyObject
+
+
+class Stage(msgspec.Struct):
+    """`status`: whether the bot came there; `timestamp`: when, ISO 8601."""
+
+    message: str
+    status: bool
+    timestamp: str | None
+
+
+class CaptionFile(msgspec.Struct):
+    available: bool
+
+
+class Details(msgspec.Struct):
+    BotID: str
+    BotUsername: str
+    BotMessage: str
+    BotImageURL: str
+    BotProfile: str
+    CreatedAt: str
+    StartTime: str | None
+    EndTime: str | None
+    Duration: int
+    LastUpdatedAt: int
+    ManifestStatus: str
+    AudioStatus: str
+    TranscriptStatus: str
+    MeetingLink: str
+    NativeSTT: bool
+    OfferingType: str
+    Platform: str
+    Status: str
+    StatusCreatedAt: str
+    Reason: str
+    ReasonDetail: str
+    Attribution: str
+    UserID: str
+    CalendarEventID: str
+    JoinAt: str | None
+    RequestPayload: AnyObject
+    StatusTimeline: dict[str, Stage]
+    custom_attributes: AnyObject
+    caption_file: CaptionFile
+    transcript_id: str | None
+    participant_events: list[dict[str, Any]]
+
+
+class DetailsOf(msgspec.Struct):
+    bot_details: Details
+
+
+class BotRow(msgspec.Struct):
+    """A bot in a list. `BotID`, `BotUsername` and so on say the same as in its detail."""
+
+    bot_id: str
+    bot_name: str
+    status: str
+    platform: str
+    meeting_url: str
+    created_at: str
+    join_at: str | None
+    user_id: str
+    calendar_event_id: str
+    reason: str
+    custom_attributes: AnyObject
+    BotID: str
+    BotUsername: str
+    Status: str
+    Platform: str
+    MeetingLink: str
+    CreatedAt: str
+    StartTime: str | None
+    EndTime: str | None
+    Duration: int
+
+
+class BotsPage(msgspec.Struct, rename="camel"):
+    bots: list[BotRow]
+    has_next_page: bool
+    next_cursor: str | None
+
+
+class Deleted(msgspec.Struct):
+    message: str
+    bot_id: str
+    deleted_objects: int
+
+
+class Accepted(msgspec.Struct):
+    """The command was handed on to the bot."""
+
+    status: str
+    bot_id: str
+    command: str
+
+
+# In and out: in the meeting
+
+
+class MessageMetadata(msgspec.Struct):
+    message_type: str | None = None
+
+
+class SendMessage(msgspec.Struct):
+    message: Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE)]
+    metadata: MessageMetadata | None = None
+
+
+class SendImage(msgspec.Struct):
+    img_url: Url
+    display_duration: Annotated[int, Meta(ge=1, le=86400)] | None = None
+    metadata: MessageMetadata | None = None
+
+
+class Participant(msgspec.Struct, rename="camel"):
+    """`status` 1 and "in_meeting" while there, 0 and "left" afterwards."""
+
+    device_id: str
+    display_name: str
+    full_name: str
+    profile_picture: str | None
+    status: int
+    humanized_status: str = msgspec.field(name="humanized_status")
+    stream_ids: list[str]
+    last_updated: str
+
+
+class ChatSession(msgspec.Struct, rename="camel"):
+    session_id: str
+    start_time: str | None
+    last_updated: str | None
+    total_messages: int
+    unique_speakers: int
+    bot_id: str
+    meeting_id: str
+
+
+class ChatSpeaker(msgspec.Struct, rename="camel"):
+    device_id: str
+    name: str
+    display_name: str
+    message_count: int
+
+
+class ChatMessage(msgspec.Struct, rename="camel"):
+    message_id: str
+    device_id: str
+    timestamp: str
+    text: str
+    speaker_name: str
+    speaker_display_name: str
+    client_timestamp: str
+    session_timestamp: str
+
+
+class ChatServer(msgspec.Struct, rename="camel"):
+    saved_at: str | None
+    server_bot_id: str
+    server_meeting_id: str
+    server_version: str
+
+
+class Chats(msgspec.Struct, rename="camel"):
+    metadata: ChatSession
+    speakers: list[ChatSpeaker]
+    chat_messages: list[ChatMessage]
+    messages_by_speaker: dict[str, list[ChatMessage]]
+    server_metadata: ChatServer
+
+
+# Transcripts
+
+
+class Transcriptions(msgspec.Struct):
+    bot_id: str
+    transcriptions: list[dict[str, Any]]
+
+
+# Scheduled
+
+
+class ScheduledBot(msgspec.Struct):
+    bot_id: str
+    platform: str
+    status: str
+    scheduled_join_time: str
+    bot_username: str
+    meeting_link: str
+    custom_attributes: AnyObject
+
+
+class ScheduledBots(msgspec.Struct):
+    scheduled_bots: list[ScheduledBot]
+
+
+class NewTime(msgspec.Struct):
+    scheduled_join_time: Annotated[str, Meta(max_length=64, description="ISO 8601; without an offset it is UTC.")]
+
+
+class Moved(msgspec.Struct):
+    message: str
+    bot_id: str
+    updated_fields: list[str]
+    schedule_updated: bool
+
+
+class Unscheduled(msgspec.Struct):
+    message: str
+    bot_id: str

@@ -1,0 +1,41 @@
+"""Who calls: from the Authorization header to a configured token. Holds digests only; tells nobody how close
+a guess was.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from poolmgr.api.errors import ApiError
+from wire.settings import TokenSettings
+
+_SCHEMES = ("token", "bearer")
+_LONGEST = 512
+_HOW = 'send the header "Authorization: Token YOUR_TOKEN"'
+
+
+class Tokens:
+    def __init__(self, tokens: Sequence[TokenSettings]) -> None:
+        self._tokens = tokens
+
+    def caller(self, header: str | None) -> TokenSettings:
+        """The token that `header` shows. Raises: ApiError 401 when it shows none, 403 when it shows an unknown one."""
+        if not self._tokens:
+            raise ApiError(403, "No tokens are configured: `poolmgr token NAME` makes one, and says where it goes.")
+        scheme, _, presented = (header or "").strip().partition(" ")
+        presented = presented.strip()
+        if scheme.lower() not in _SCHEMES or not presented or len(presented) > _LONGEST:
+            missing = "Authorization is missing" if not header else "Authorization is malformed"
+            raise ApiError(401, f"{missing}: {_HOW}.", {"WWW-Authenticate": 'Token realm="poolmgr"'})
+        if token := self._known(presented):
+            return token
+        raise ApiError(403, "This token is not known here; it may have been mistyped, or taken back.")
+
+    def _known(self, presented: str) -> TokenSettings | None:
+        """Looks at all of them, so that the time it takes says nothing."""
+        digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
+        found: TokenSettings | None = None
+        for token in self._tokens:
+            if hmac.compare_digest(token.sha256, digest):
+                found = token
+        return found

@@ -1,0 +1,58 @@
+"""Transcripts, of which this release makes none: clients that ask for them are told so in words they understand."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from poolmgr.api.errors import ApiError, not_offered
+from poolmgr.api.known import UNKNOWN_BOT, known_bot
+from poolmgr.api.operation import Answer, Call, Operation, Says
+from poolmgr.api.shapes import Transcriptions
+
+
+class TranscriptForm(msgspec.Struct):
+    raw: Annotated[bool, Meta(description="As the provider gave it.")] = False
+
+
+async def transcript(_: Call) -> Answer:
+    raise ApiError(404, "There is no such transcript: this release of poolmgr makes none.")
+
+
+async def transcriptions(call: Call) -> Answer:
+    bot = await known_bot(call)
+    return Answer(200, Transcriptions(bot["bot_id"], []))
+
+
+async def transcribe(call: Call) -> Answer:
+    await known_bot(call)
+    raise not_offered("This release of poolmgr records nothing, so there is nothing to transcribe.")
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/transcript/{transcript_id}/get_transcript",
+        "getTranscript",
+        "A transcript. This release makes none.",
+        transcript,
+        {404: Says("There is no such transcript.")},
+        query=TranscriptForm,
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/transcriptions",
+        "listTranscriptions",
+        "The bot's transcripts. This release makes none.",
+        transcriptions,
+        {200: Says("None.", Transcriptions), **UNKNOWN_BOT},
+    ),
+    Operation(
+        "POST",
+        "/bots/{bot_id}/transcribe",
+        "transcribe",
+        "Transcribe the bot's recording. Not in this release.",
+        transcribe,
+        {**UNKNOWN_BOT, 501: Says("There are no recordings.")},
+    ),
+)

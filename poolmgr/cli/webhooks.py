@@ -1,0 +1,162 @@
+"""`webhooks`: what a bot's callback_url was told, what it is still to be told, and what was given up."""
+
+import re
+import time
+from typing import Any, Final
+
+import click
+import msgspec
+
+from poolmgr.cli.session import EXIT_NOT_FOUND, EXIT_USAGE, Session, fail, put_json, say, say_if_unled, with_session
+from poolmgr.cli.text import cell, console, count, duration, literal, moment, table
+from poolmgr.core.outgoing import Delivery, host_of
+from poolmgr.store.deliveries import Attempt, DeadLetter, Waiting, line_life_s
+from poolmgr.store.record import iso
+from poolmgr.store.views import Standing, Views
+
+_ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """All of one bot."""
+
+    waiting: list[Waiting]
+    due_at: float | None
+    log: list[Attempt]
+
+
+@click.command(short_help="Show a bot's webhooks, or those given up; send them again.")
+@click.argument("bot_id", required=False)
+@click.option("--dead", is_flag=True, help="The webhooks that were given up, of all bots, latest first.")
+@click.option("--replay", metavar="ID|all", help="Send what was given up once more: the entry ID, or all of them.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most N.")
+@with_session
+def webhooks(session: Session, bot_id: str | None, *, dead: bool, replay: str | None, limit: int) -> None:
+    """Show what the callback_url of BOT_ID is still to be told, in order, and the latest attempts, latest first.
+
+    OUTCOME is the receiver's HTTP status, or why there is none: timeout, connection_failed, unanswered, tls_failed,
+    redirected (none is followed), bad_answer, address_not_allowed (see [webhooks] allowed_networks). Of a receiver only
+    the host is shown. Times are UTC.
+
+    A webhook is given up when the receiver says 410, when its address may not be called, and after [webhooks]
+    retry_for_s. --replay puts it at the end of its bot's line, with the same id and body, as if it were new; it leaves
+    the list. Exit code 4 when there is no such bot or entry.
+
+    \b
+    Examples:
+      poolmgr webhooks 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d
+      poolmgr webhooks --dead
+      poolmgr webhooks --dead --limit 1000 --json | jq -r '.[].host' | sort | uniq -c
+      poolmgr webhooks --replay 1764000000000-0
+      poolmgr webhooks --replay all
+    """
+    if (bot_id is not None) + dead + (replay is not None) != 1:
+        raise click.UsageError("say one of BOT_ID, --dead and --replay")
+    if bot_id is not None:
+        _show_bot(session, bot_id, limit)
+    elif replay is None:
+        _show_dead(session, limit)
+    else:
+        _replay(session, replay)
+
+
+def _show_bot(session: Session, bot_id: str, limit: int) -> None:
+    told = session.ask(lambda views: _told(views, bot_id))
+    if told is None:
+        fail(f"there is no bot {bot_id!r}, and no webhook of one (`poolmgr bots` lists bots)", EXIT_NOT_FOUND)
+    if session.as_json:
+        put_json(
+            {
+                "bot_id": bot_id,
+                "next_at": iso(told.due_at) if told.due_at else "",
+                "waiting": [{**_facts(one.delivery), "attempts": one.attempts} for one in told.waiting],
+                "log": [msgspec.to_builtins(one) for one in told.log[:limit]],
+            }
+        )
+        return
+    now = time.time()
+    if told.waiting:
+        due_in_s = (told.due_at or now) - now
+        when = f"in {duration(due_in_s)}" if due_in_s > 0 else "now"
+        say(f"{count(len(told.waiting), 'webhook')} to be delivered, the first one {when}")
+        grid = table("WAITING", "HAPPENED", "ATTEMPTS", "HOST", right=("ATTEMPTS",), whole=("WAITING",))
+        for one in told.waiting[:limit]:
+            happened = moment(iso(one.delivery.at), now)
+            grid.add_row(cell(one.delivery.event), happened, str(one.attempts), cell(host_of(one.delivery.url)))
+        console().print(grid)
+    if not told.log:
+        say("none was sent so far")
+        return
+    grid = table(
+        "SENT", "AT", "ATTEMPT", "OUTCOME", "TOOK", "HOST", right=("ATTEMPT", "TOOK"), whole=("SENT", "OUTCOME")
+    )
+    for one in told.log[:limit]:
+        style = "green" if one.outcome.startswith("2") else "red"
+        sent, took = moment(one.at, now), duration(one.took_s)
+        grid.add_row(cell(one.event), sent, str(one.attempt), cell(one.outcome, style), took, cell(one.host))
+    console().print(grid)
+
+
+async def _told(views: Views, bot_id: str) -> _Told | None:
+    waiting, due_at = await views.webhooks.waiting(bot_id)
+    log = await views.webhooks.log(bot_id)
+    if not waiting and not log and await views.bot(bot_id) is None:
+        return None
+    return _Told(waiting, due_at, log)
+
+
+def _show_dead(session: Session, limit: int) -> None:
+    letters = session.ask(lambda views: views.webhooks.dead(most=limit))
+    if session.as_json:
+        put_json([_letter(one) for one in letters])
+        return
+    if not letters:
+        say("no webhook was given up")
+        return
+    now = time.time()
+    grid = table(
+        "ENTRY", "AT", "BOT", "EVENT", "REASON", "OUTCOME", "TRIES", "HOST", right=("TRIES",), whole=("ENTRY",)
+    )
+    for one in letters:
+        event, host = cell(one.delivery.event), cell(host_of(one.delivery.url))
+        at, bot = moment(one.at, now), cell(one.delivery.bot_id)
+        grid.add_row(one.entry_id, at, bot, event, cell(one.reason, "red"), cell(one.outcome), str(one.attempts), host)
+    console().print(grid)
+
+
+def _replay(session: Session, entry_id: str) -> None:
+    if entry_id != "all" and not _ENTRY_ID.fullmatch(entry_id):
+        fail(f"{entry_id!r} is no entry id (one looks like 1764000000000-0; --dead lists them)", EXIT_USAGE)
+    life_s = line_life_s(session.settings)
+    done, standing = session.ask(lambda views: _send_again(views, entry_id, life_s))
+    if not done and entry_id != "all":
+        fail(f"no webhook that was given up has the entry id {literal(entry_id)} (--dead lists them)", EXIT_NOT_FOUND)
+    if session.as_json:
+        put_json({"replayed": done})
+    else:
+        click.echo(f"put {count(len(done), 'webhook')} in line again")
+    if done:
+        say_if_unled(standing.leader, "it waits" if len(done) == 1 else "they wait")
+
+
+async def _send_again(views: Views, entry_id: str, life_s: int) -> tuple[list[str], Standing]:
+    now = time.time()
+    if entry_id == "all":
+        return await views.webhooks.send_all_again(now, life_s), await views.standing()
+    there = await views.webhooks.send_again(entry_id, now, life_s)
+    return [entry_id] if there else [], await views.standing()
+
+
+def _letter(one: DeadLetter) -> dict[str, Any]:
+    facts = {"reason": one.reason, "outcome": one.outcome, "attempts": one.attempts}
+    return {
+        "entry_id": one.entry_id,
+        "given_up_at": one.at,
+        "bot_id": one.delivery.bot_id,
+        **_facts(one.delivery),
+        **facts,
+    }
+
+
+def _facts(one: Delivery) -> dict[str, Any]:
+    return {"id": one.id, "event": one.event, "at": iso(one.at), "host": host_of(one.url)}

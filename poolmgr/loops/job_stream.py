@@ -1,0 +1,60 @@
+"""Jobs that clients put in the job stream: read, written as JSON, handed in to the list of jobs.
+
+An entry holds the job as JSON in a field `job`, or flat, a field of the job in each of its own. What is no job goes the
+same way: the intake says why, and keeps it.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from poolmgr.store.arrivals import Arrivals
+from poolmgr.store.inbox import Stream
+
+_MOST_AT_ONCE: Final = 20
+"""Few, because an entry may be of any size. Twenty in three round trips are thousands a second."""
+_WAIT_S: Final = 1.0
+_REST_S: Final = 0.1
+"""Between two looks at a list of jobs that is too long."""
+_JOB: Final = b"job"
+_NOT_TEXT: Final = frozenset({"priority", "queue_timeout", "automatic_leave", "custom_attributes"})
+
+
+async def follow_job_stream(stream: Stream, arrivals: Arrivals) -> None:
+    """Until cancelled. While too many jobs wait in the list, the rest waits in the stream."""
+    while True:
+        if not await arrivals.has_room():
+            await asyncio.sleep(_REST_S)
+            continue
+        entries = await stream.read(_MOST_AT_ONCE, _WAIT_S)
+        if entries:
+            await arrivals.from_stream([(entry.entry_id, job_of(entry.fields)) for entry in entries])
+
+
+def job_of(fields: Mapping[bytes, bytes]) -> bytes:
+    """The job of an entry as JSON. Bytes that are no UTF-8 stay as they are, to be named by who checks the job."""
+    if _JOB in fields:
+        return fields[_JOB]
+    texts = {_text(name): _text(value) for name, value in fields.items()}
+    members = ", ".join(f"{_string(name)}: {_value(name, text)}" for name, text in texts.items())
+    return f"{{{members}}}".encode(errors="surrogateescape")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="surrogateescape")
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _value(name: str, text: str) -> str:
+    """Where a job has something else than text, JSON is taken as it was written."""
+    if name not in _NOT_TEXT and not name.endswith("_required"):
+        return _string(text)
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return _string(text)
+    return text

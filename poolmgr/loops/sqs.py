@@ -1,0 +1,131 @@
+"""Jobs that come through an Amazon SQS queue: received, handed in to the list of jobs, deleted from the queue.
+
+The order is what keeps them: a message is deleted when its job is durable, and one that comes again is known by its id.
+A queue that is away or refuses is asked again, ever less often; it is no reason to end the term.
+"""
+
+import asyncio
+import importlib
+import random
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import structlog
+
+from poolmgr.store.arrivals import Arrivals, Message
+from runtime.waiting import backoff
+from wire.settings import SqsSettings
+
+_log = structlog.stdlib.get_logger()
+_MOST_AT_ONCE: Final = 10  # more SQS does not hand out, nor takes to delete
+_WAIT_S: Final = 20  # nor waits longer
+_CONNECT_S, _READ_S = 5.0, _WAIT_S + 5.0
+_REST_S: Final = 0.5
+"""Between two looks at a list of jobs that is too long."""
+_RETRY_FIRST_S, _RETRY_MOST_S = 1.0, 60.0
+
+
+class CannotReadSqsError(Exception):
+    """What reads queues is not installed."""
+
+
+class _AwayError(Exception):
+    """The queue does not answer, or refuses."""
+
+
+class Sqs:
+    """The queue of `[sqs]`. Makes no connection before it is followed.
+
+    Raises: CannotReadSqsError.
+    """
+
+    def __init__(self, settings: SqsSettings) -> None:
+        self._settings = settings
+        try:
+            session = importlib.import_module("aiobotocore.session")
+            config = importlib.import_module("aiobotocore.config")
+            errors = importlib.import_module("botocore.exceptions")
+        except ImportError as error:
+            raise CannotReadSqsError(
+                f"cannot read the queue of sqs.queue_url: {error}; install what it needs: pip install 'poolmgr[sqs]'"
+            ) from error
+        self._session: Any = session.get_session()
+        self._config: Any = config.AioConfig(
+            connect_timeout=_CONNECT_S, read_timeout=_READ_S, retries={"total_max_attempts": 1}
+        )
+        self._faults: tuple[type[Exception], ...] = (errors.BotoCoreError, errors.ClientError, OSError)
+        self._fault: str | None = None  # "" while the queue answers, None before it was asked
+        self._delays = backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
+
+    async def follow(self, arrivals: Arrivals) -> None:
+        """Until cancelled. Raises: what Redis raises; the queue's own faults are logged and outlasted."""
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    queue = await self._ask(stack.enter_async_context(self._client()))
+                    while True:
+                        await self._take_in(queue, arrivals)
+            except _AwayError as error:
+                self._failed(str(error))
+            await asyncio.sleep(next(self._delays) * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
+
+    async def _take_in(self, queue: Any, arrivals: Arrivals) -> None:
+        if not await arrivals.has_room():
+            await asyncio.sleep(_REST_S)
+            return
+        messages = await self._receive(queue)
+        self._answered()
+        if messages:
+            await arrivals.from_sqs(messages)
+            await arrivals.deleted(await self._delete(queue, messages))
+
+    def _answered(self) -> None:
+        if self._fault != "":
+            self._fault, self._delays = "", backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
+            _log.info("sqs_reached")
+
+    def _failed(self, fault: str) -> None:
+        if self._fault != fault:
+            self._fault = fault
+            _log.warning("sqs_unreachable", error=fault)
+
+    def _client(self) -> Any:
+        return self._session.create_client(
+            "sqs",
+            region_name=self._settings.region or None,
+            endpoint_url=self._settings.endpoint_url or None,
+            config=self._config,
+        )
+
+    async def _receive(self, queue: Any) -> list[Message]:
+        answer = await self._ask(
+            queue.receive_message(
+                QueueUrl=self._settings.queue_url, MaxNumberOfMessages=_MOST_AT_ONCE, WaitTimeSeconds=_WAIT_S
+            )
+        )
+        return [
+            Message(message["MessageId"], message["ReceiptHandle"], message["Body"].encode(errors="surrogatepass"))
+            for message in answer.get("Messages", ())
+        ]
+
+    async def _delete(self, queue: Any, messages: Sequence[Message]) -> list[Message]:
+        """Those that are deleted now. The others come again, and are deleted then."""
+        entries = [{"Id": str(number), "ReceiptHandle": message.receipt} for number, message in enumerate(messages)]
+        answer = await self._ask(queue.delete_message_batch(QueueUrl=self._settings.queue_url, Entries=entries))
+        if failed := answer.get("Failed"):
+            _log.warning("sqs_messages_kept", messages=len(failed), error=failed[0].get("Code", ""))
+        return [messages[int(done["Id"])] for done in answer.get("Successful", ())]
+
+    async def _ask(self, answer: Awaitable[Any]) -> Any:
+        try:
+            return await answer
+        except self._faults as error:
+            raise _AwayError(_named(error)) from error
+
+
+def _named(error: Exception) -> str:
+    """The same words for the same fault: what else stands in an answer differs from one to the next."""
+    response: Any = getattr(error, "response", None)
+    code = response["Error"]["Code"] if response else str(error)
+    return f"{type(error).__name__}: {code}"[:300]

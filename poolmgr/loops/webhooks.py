@@ -1,0 +1,184 @@
+"""Webhooks out: status changes of the outbox become lines of deliveries, and each line's first one is sent when due.
+
+Redis holds all of it at every moment; what stands here is only who is to be called next, and is made anew every term.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+import structlog
+
+from poolmgr.core.outgoing import Delivery, OutgoingRules, host_of
+from poolmgr.loops.clock import Clock
+from poolmgr.loops.metrics import WebhookMetrics
+from poolmgr.store.deliveries import Attempt, Deliveries, Waiting
+from poolmgr.store.inbox import Entry, Stream
+from poolmgr.store.record import iso, text_fields
+from poolmgr.webhooks.courier import GONE, Bury, Courier, Retry, judge
+from poolmgr.webhooks.envelope import render
+from poolmgr.webhooks.outcome import Outcome
+from poolmgr.webhooks.sender import Sender
+from poolmgr.webhooks.signature import headers
+from runtime import steps
+from runtime.steps import WebhookStep
+from runtime.waiting import pause
+from wire.settings import WebhookSettings
+
+_log = structlog.stdlib.get_logger()
+_MOST_AT_ONCE = 100
+_WAIT_S = 1.0
+_LOOK_S = 5.0
+"""How often the gauges are looked at."""
+
+_LONGEST_REST_S = 60.0
+"""The wall clock may jump: nobody waits longer than this without looking at it."""
+
+
+class Webhooks:
+    """One term's. `run` ends only when it is cancelled, or with what Redis raises."""
+
+    def __init__(
+        self,
+        outbox: Stream,
+        deliveries: Deliveries,
+        settings: WebhookSettings,
+        clock: Clock,
+        metrics: WebhookMetrics,
+    ) -> None:
+        self._outbox = outbox
+        self._deliveries = deliveries
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._courier = Courier(settings.at_once, settings.at_once_per_host)
+        self._sender = Sender(OutgoingRules.of(settings), settings.timeout_s, f"poolmgr/{_release()}")
+        self._woken = asyncio.Event()
+        self._said_unsigned = bool(settings.secrets)
+
+    async def run(self) -> None:
+        await self._put(await self._deliveries.due())
+        try:
+            async with self._sender, asyncio.TaskGroup() as group:
+                group.create_task(self._take_in(), name="webhooks outbox")
+                group.create_task(self._watch(), name="webhooks gauges")
+                await self._send_what_is_due(group)
+        finally:
+            self._metrics.forget()
+
+    async def _take_in(self) -> None:
+        while True:
+            if entries := await self._outbox.read(_MOST_AT_ONCE, _WAIT_S):
+                await self._put_in_line([(entry, text_fields(entry.fields)) for entry in entries])
+
+    async def _put_in_line(self, changes: Sequence[tuple[Entry, Mapping[str, str]]]) -> None:
+        records = await self._deliveries.records(
+            change["bot_id"] for _, change in changes if change.get("bot_id") and "state" in change
+        )
+        now = self._clock.wall()
+        lines = [
+            (entry.entry_id, change.get("bot_id", ""), _made_of(entry, change, records)) for entry, change in changes
+        ]
+        await self._deliveries.put(lines, now)
+        steps.done(WebhookStep.WEBHOOKS_PUT)
+        for _, bot_id, found in lines:
+            if found:
+                self._courier.put(bot_id, host_of(found[0].url), now)
+        await self._put({change["bot_id"]: now for _, change in changes if "again" in change and "bot_id" in change})
+        self._woken.set()
+        if not self._said_unsigned and any(found for *_, found in lines):
+            self._said_unsigned = True
+            _log.warning("webhooks_unsigned", detail="receivers cannot tell who sent them: set webhooks.secrets")
+
+    async def _put(self, due: Mapping[str, float]) -> None:
+        """Lines that are there already."""
+        for bot_id, head in (await self._deliveries.heads(list(due))).items():
+            if head:
+                self._courier.put(bot_id, host_of(head.delivery.url), due[bot_id])
+            else:
+                await self._deliveries.clear(bot_id)
+
+    async def _send_what_is_due(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            self._woken.clear()
+            now = self._clock.wall()
+            for bot_id in self._courier.next(now):
+                group.create_task(self._attempt(bot_id), name=f"webhook {bot_id}")
+            wake_at = self._courier.wake_at()
+            rest_s = _LONGEST_REST_S if wake_at is None else min(_LONGEST_REST_S, max(0.0, wake_at - now))
+            await pause(self._woken, rest_s)
+
+    async def _attempt(self, bot_id: str) -> None:
+        """Send the first webhook in a bot's line once, and carry out what follows."""
+        head = (await self._deliveries.heads([bot_id]))[bot_id]
+        if head is None:
+            more = await self._deliveries.clear(bot_id)
+            self._over(bot_id, answers=None, due_at=self._clock.wall() if more else None)
+            return
+        one = head.delivery
+        signed = headers(one, self._settings.secrets, self._clock.wall())
+        outcome = await self._sender.send(one.url, one.body.encode(), signed)
+        steps.done(WebhookStep.WEBHOOK_SENT)
+        due_at = await self._follow_up(head, outcome)
+        steps.done(WebhookStep.WEBHOOK_NOTED)
+        self._over(bot_id, answers=outcome.delivered or outcome.status == GONE, due_at=due_at)
+
+    def _over(self, bot_id: str, *, answers: bool | None, due_at: float | None) -> None:
+        self._courier.over(bot_id, answers=answers, due_at=due_at)
+        self._woken.set()
+
+    async def _follow_up(self, head: Waiting, outcome: Outcome) -> float | None:
+        """Write down what came of an attempt. Returns when the bot's next one is due."""
+        one, now = head.delivery, self._clock.wall()
+        host, number = host_of(one.url), head.attempts + 1
+        attempt = Attempt(one.id, one.event, number, iso(now), round(outcome.took_s, 3), outcome.word, host)
+        log = _log.bind(bot_id=one.bot_id, webhook_event=one.event, host=host, outcome=outcome.word, attempt=number)
+        self._metrics.attempted(outcome.kind, outcome.took_s)
+        # Chance keeps receivers that failed together from being called together; nothing secret hangs on it.
+        match judge(outcome, number, head.since, now, self._settings, random.random()):  # noqa: S311
+            case Retry(at=at):
+                await self._deliveries.failed(head, attempt, at)
+                log.info("webhook_failed", again_in_s=round(at - now, 3))
+                return at
+            case Bury(reason=reason):
+                more = await self._deliveries.bury(head, attempt, reason, now)
+                log.warning("webhook_buried", reason=reason)
+                self._metrics.buried.labels(reason).inc()
+            case _:
+                more = await self._deliveries.done(head, attempt, now)
+                log.debug("webhook_delivered", took_s=round(outcome.took_s, 3))
+                self._metrics.delivered.labels(one.event).inc()
+        return now if more else None
+
+    async def _watch(self) -> None:
+        while True:
+            count, earliest = await self._deliveries.oldest()
+            self._metrics.pending.set(count)
+            self._metrics.oldest_due.set(max(0.0, self._clock.wall() - earliest) if earliest is not None else 0.0)
+            await asyncio.sleep(_LOOK_S)
+
+
+def _made_of(entry: Entry, change: Mapping[str, str], records: Mapping[str, Mapping[str, str]]) -> list[Delivery]:
+    """The webhooks of one outbox entry; none of one that is none of ours, or whose bot has no record any more."""
+    try:
+        if ready := entry.fields.get(b"delivery"):
+            made = [msgspec.json.decode(ready, type=Delivery)]
+        elif "again" in change:
+            made = []
+        else:
+            made = render(entry.entry_id.decode(), change, records[change["bot_id"]])
+        if any(one.bot_id != change["bot_id"] for one in made):
+            raise ValueError("it is of another bot than it says")
+        return [one for one in made if host_of(one.url)]
+    except (KeyError, ValueError) as error:
+        _log.warning("outbox_unreadable", entry_id=entry.entry_id.decode(), error=type(error).__name__)
+        return []
+
+
+def _release() -> str:
+    try:
+        return version("poolmgr")
+    except PackageNotFoundError:
+        return "source"  # run from a source tree that was never installed

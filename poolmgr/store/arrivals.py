@@ -1,0 +1,79 @@
+"""Jobs that come another way than the list: each is handed in to the list once, whoever is killed at whatever point.
+
+From there on they are jobs like all others. What is bad about one is the intake's to say.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from poolmgr.store.inbox import GROUP
+from poolmgr.store.keys import Keys
+from poolmgr.store.ledger import StaleEpochError
+from poolmgr.store.scripts import SOURCES
+
+_MOST_WAITING: Final = 10_000
+"""Jobs on the list, of at most 256 KB each. Where more are waiting, the rest is better kept where it is."""
+
+_MARK_S: Final = 15 * 86400
+"""SQS keeps a message for at most 14 days, so that none can come again after the end of its mark."""
+
+_MARK_OF_DELETED_S: Final = 86400
+"""A standard queue may hand out a message that was deleted, when one of its servers missed that."""
+
+
+class Message(NamedTuple):
+    """One message of an SQS queue. `receipt`: what it is deleted by, new with every delivery."""
+
+    message_id: str
+    receipt: str
+    body: bytes
+
+
+class Arrivals:
+    """Hands in for one leader. Raises StaleEpochError when that leader has been replaced."""
+
+    def __init__(self, redis: Redis, keys: Keys, epoch: int) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+        self._epoch = epoch
+        self._hand_in: Any = redis.register_script(SOURCES["hand_in"])
+        self._hand_in_once: Any = redis.register_script(SOURCES["hand_in_once"])
+
+    async def has_room(self) -> bool:
+        """Whether the list of jobs is short enough to be given more."""
+        return await self._redis.llen(self._keys.jobs) < _MOST_WAITING
+
+    async def from_stream(self, jobs: Sequence[tuple[bytes, bytes]]) -> int:
+        """Hand in entries that were read from the job stream: id and job, oldest first. Those that are acknowledged
+        already are passed over. Answers how many were handed in; they are acknowledged and deleted then.
+        """
+        k = self._keys
+        arguments = [part for entry in jobs for part in entry]
+        return await self._run(self._hand_in, [k.epoch, k.job_stream, k.jobs], [self._epoch, GROUP, *arguments])
+
+    async def from_sqs(self, messages: Sequence[Message]) -> int:
+        """Hand in messages, oldest first. Those that were handed in before are passed over. Answers how many were not;
+        all may be deleted from their queue then.
+        """
+        k = self._keys
+        keys = [k.epoch, k.jobs, *(k.taken_from_sqs(message.message_id) for message in messages)]
+        bodies = [message.body for message in messages]
+        return await self._run(self._hand_in_once, keys, [self._epoch, _MARK_S, *bodies])
+
+    async def deleted(self, messages: Sequence[Message]) -> None:
+        """These messages are deleted from their queue: their marks may end sooner."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for message in messages:
+            pipeline.expire(self._keys.taken_from_sqs(message.message_id), _MARK_OF_DELETED_S)
+        await pipeline.execute()
+
+    async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> int:
+        try:
+            return await script(keys=keys, args=arguments)
+        except ResponseError as error:
+            if str(error).startswith("STALE_EPOCH"):
+                raise StaleEpochError("another manager leads") from error
+            raise

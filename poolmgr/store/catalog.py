@@ -1,0 +1,185 @@
+"""Finds bots by what is known of them, newest first, page by page, however many there are.
+
+Of the indexes that a question names, the smallest is walked; what it does not say is checked on the records. A request
+looks at a bounded number of them: a page may be short, and even empty, and there may be more all the same.
+"""
+
+import base64
+import binascii
+import json
+import math
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+
+from poolmgr.core.job import found_by
+from poolmgr.store import record
+from poolmgr.store.keys import Keys
+from wire.vocabulary import BotState, outward_status
+
+_LOOKED_AT: Final = 2000
+_AT_ONCE: Final = 200
+
+FIELDS: Final = (
+    "bot_id", "meeting_url", "platform", "bot_name", "user_id", "calendar_event_id", "owner", "custom_attributes",
+    "state", "status", "status_reason", "created_at", "join_at", "inmeeting_at", "stopped_at",
+)  # fmt: skip
+"""What a page says of each bot. Not its payload: that may be long, and pages are many."""
+
+
+class Question(NamedTuple):
+    """Empty: not asked for. `status`: an outward word. `pairs`: what bots are indexed by (core.job.found_by), all of
+    them. `since`, `until`: creation, epoch seconds, both included.
+    """
+
+    status: str = ""
+    pairs: tuple[tuple[str, str], ...] = ()
+    since: float = -math.inf
+    until: float = math.inf
+
+
+class Position(NamedTuple):
+    """A bot's place in the order of creation: newest first, equal ones by id from the last."""
+
+    created: float
+    bot_id: bytes
+
+
+class Page(NamedTuple):
+    """`more`: where the next page begins, None after the last one."""
+
+    bots: list[dict[str, str]]
+    more: Position | None
+
+
+class BadCursorError(ValueError):
+    """The text is none that `cursor_of` made."""
+
+
+def cursor_of(position: Position) -> str:
+    parts = [position.created, position.bot_id.decode()]
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+def position_of(cursor: str) -> Position:
+    """Raises: BadCursorError."""
+    try:
+        parts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        created, bot_id = parts
+        position = Position(float(created), bot_id.encode())
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError, binascii.Error) as error:
+        raise BadCursorError("the cursor is none that this API gave out") from error
+    if not math.isfinite(position.created):
+        raise BadCursorError("the cursor is none that this API gave out")
+    return position
+
+
+class Catalog:
+    """Reads under one prefix; holds no state."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+
+    async def page(self, question: Question, most: int, after: Position | None = None) -> Page:
+        """Up to `most` bots that `question` asks for, newest first, from those that come after `after`."""
+        index = await self._smallest(question)
+        walk = _Walk(self._redis, index, question, after)
+        bots: list[dict[str, str]] = []
+        last, portion = after, most + 1  # enough where the index is all that was asked for
+        while not walk.over:
+            places = await walk.next(portion)
+            portion = _AT_ONCE
+            for place, bot in zip(places, await self._records(places), strict=True):
+                if bot and _answers(question, bot):
+                    if len(bots) == most:
+                        return Page(bots, last)
+                    bots.append(bot)
+                last = place
+            if walk.looked_at >= _LOOKED_AT and not walk.over:
+                return Page(bots, last)
+        return Page(bots, None)
+
+    async def objects_of(self, bot: dict[str, str]) -> int:
+        """How many keys and index entries are kept of an ended bot, which are no more when it is forgotten."""
+        k, bot_id = self._keys, bot["bot_id"]
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.exists(k.bot(bot_id), k.participants(bot_id), k.chats(bot_id), k.delivery_log(bot_id))
+        pipeline.get(k.deduplication(bot["deduplication_key"]))
+        indexes = [k.index(field, value) for field, value in (*found_by(bot), ("status", bot["status"]))]
+        for index in (k.ended, k.all_bots, *indexes):
+            pipeline.zscore(index, bot_id)
+        keys, first, *scores = await pipeline.execute()
+        return keys + (first == bot_id.encode()) + sum(score is not None for score in scores)
+
+    async def _smallest(self, question: Question) -> str:
+        """The index with the fewest entries of the asked time, of all those that hold every bot that is asked for."""
+        k = self._keys
+        indexes = [k.index(field, value) for field, value in question.pairs]
+        if question.status in _LIVE:
+            indexes.append(k.live)
+        elif question.status:
+            indexes.append(k.index("status", question.status))
+        else:
+            indexes.append(k.all_bots)
+        pipeline = self._redis.pipeline(transaction=False)
+        for index in indexes:
+            pipeline.zcount(index, question.since, question.until)
+        sizes: list[int] = await pipeline.execute()
+        return indexes[sizes.index(min(sizes))]
+
+    async def _records(self, places: list[Position]) -> list[dict[str, str] | None]:
+        """None where the record is gone: an index is put in order only now and then."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for place in places:
+            pipeline.hmget(self._keys.bot(place.bot_id.decode()), FIELDS)
+        answers: list[list[bytes | None]] = await pipeline.execute()
+        return [_fields(values) for values in answers]
+
+
+class _Walk:
+    """An index from its newest entry to its oldest, in portions."""
+
+    def __init__(self, redis: Any, index: str, question: Question, after: Position | None) -> None:
+        self._redis = redis
+        self._index = index
+        self._since, self._until = question.since, question.until
+        self._position = after
+        self._passed_over = 0
+        self.looked_at = 0
+        self.over = False
+
+    async def next(self, most: int) -> list[Position]:
+        """The next entries, none of them twice. There may be none although the walk is not over."""
+        begin = min(self._position.created, self._until) if self._position else self._until
+        rows: list[tuple[bytes, float]] = await self._redis.zrevrangebyscore(
+            self._index, begin, self._since, start=self._passed_over, num=most, withscores=True
+        )
+        places = [Position(created, bot_id) for bot_id, created in rows]
+        # Entries of the same moment as the position come again, and itself among them: Redis orders those by their ids.
+        ahead = [place for place in places if self._position is None or place < self._position]
+        self._passed_over = 0 if ahead else self._passed_over + len(places)
+        self.looked_at += len(ahead)
+        self.over = len(places) < most
+        if ahead:
+            self._position = ahead[-1]
+        return ahead
+
+
+def _fields(values: list[bytes | None]) -> dict[str, str] | None:
+    if values[0] is None:
+        return None
+    return {
+        name: str(record.BLANK.get(name, "")) if value is None else value.decode(errors="replace")
+        for name, value in zip(FIELDS, values, strict=True)
+    }
+
+
+def _answers(question: Question, bot: dict[str, str]) -> bool:
+    """Whether the record says what is asked for; its time of creation is that of the index."""
+    if question.status and bot["status"] != question.status:
+        return False
+    return not question.pairs or set(question.pairs) <= set(found_by(bot))
+
+
+_LIVE: Final = frozenset(outward_status(state) for state in BotState if state is not BotState.STOPPED)

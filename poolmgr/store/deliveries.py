@@ -1,0 +1,219 @@
+"""The webhooks still to be delivered: a line per bot, when each is due, what came of each attempt, dead letters.
+
+`Deliveries` writes for the leader and reads for it; `Letters` is for whoever looks at them, and sends one once more.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from poolmgr.core.outgoing import Delivery
+from poolmgr.store import record
+from poolmgr.store.inbox import GROUP
+from poolmgr.store.keys import Keys
+from poolmgr.store.ledger import Call, run_fenced
+from poolmgr.store.scripts import SOURCES
+from wire.settings import Settings
+
+_STREAM_LIFE_S: Final = 604800  # as in lua/_fence.lua
+_PAGE: Final = 500
+_RENDERED_FROM: Final = (
+    "callback_url", "custom_attributes", "queue_timeout", "join_at", "reason_detail", "attribution", "user_id",
+    "calendar_event_id", "payload",
+)  # fmt: skip
+_NOTED: Final = {"audio": "audio_webhook_received", "transcription": "transcript_webhook_received"}
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A webhook in its bot's line. `attempts` at it so far; `since`: from when its time counts, epoch seconds."""
+
+    delivery: Delivery
+    attempts: int
+    since: float
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What came of one attempt. `at`: ISO 8601; `attempt` begins at 1; `outcome`: a status or a word; `host` called."""
+
+    id: str
+    event: str
+    attempt: int
+    at: str
+    took_s: float
+    outcome: str
+    host: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A webhook that was given up. `outcome`: of the last of its `attempts`."""
+
+    entry_id: str
+    at: str
+    reason: str
+    outcome: str
+    attempts: int
+    delivery: Delivery
+
+
+class Deliveries:
+    """Writes for one leader; every method that does raises StaleEpochError when that leader has been replaced."""
+
+    def __init__(self, redis: Redis, keys: Keys, settings: Settings, epoch: int) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+        self._keep = settings.retention.dead_entries
+        self._life_s = line_life_s(settings)
+        self._epoch = epoch
+
+    async def records(self, bot_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Of each bot what webhooks are made of; nothing of one that has no record."""
+        wanted = list(dict.fromkeys(bot_ids))
+        pipeline = self._redis.pipeline(transaction=False)
+        for bot_id in wanted:
+            pipeline.hmget(self._keys.bot(bot_id), *_RENDERED_FROM)
+        answers: list[list[bytes | None]] = await pipeline.execute() if wanted else []
+        return {
+            bot_id: {name: raw.decode() for name, raw in zip(_RENDERED_FROM, values, strict=True) if raw is not None}
+            for bot_id, values in zip(wanted, answers, strict=True)
+        }
+
+    async def put(self, entries: Sequence[tuple[bytes, str, Sequence[Delivery]]], now: float) -> None:
+        """Of each outbox entry (its id, bot_id, webhooks): they stand in line, and the entry is gone. Idempotent."""
+        k = self._keys
+        calls: list[Call] = []
+        for entry_id, bot_id, deliveries in entries:
+            items = [f"0 {one.at:.6f} ".encode() + msgspec.json.encode(one) for one in deliveries]
+            keys = (k.outbox, k.deliveries(bot_id), k.webhooks_due)
+            calls.append(("deliver_put", keys, (GROUP, entry_id, bot_id, now, self._life_s, *items)))
+        if calls:
+            await self._run(calls)
+
+    async def due(self) -> dict[str, float]:
+        """Every bot that has a line, and when its first webhook is due (epoch seconds)."""
+        found: dict[str, float] = {}
+        start = 0
+        while page := await self._redis.zrange(self._keys.webhooks_due, start, start + _PAGE - 1, withscores=True):
+            found.update({bot_id.decode(): score for bot_id, score in page})
+            start += _PAGE
+        return found
+
+    async def oldest(self) -> tuple[int, float | None]:
+        """How many bots have a line, and the earliest time at which one of them is or was due."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zcard(self._keys.webhooks_due).zrange(self._keys.webhooks_due, 0, 0, withscores=True)
+        count, first = await pipeline.execute()
+        return count, first[0][1] if first else None
+
+    async def heads(self, bot_ids: Sequence[str]) -> dict[str, Waiting | None]:
+        """The first in line of each bot; None for an empty line."""
+        found: dict[str, Waiting | None] = {}
+        for start in range(0, len(bot_ids), _PAGE):
+            page = bot_ids[start : start + _PAGE]
+            pipeline = self._redis.pipeline(transaction=False)
+            for bot_id in page:
+                pipeline.lindex(self._keys.deliveries(bot_id), 0)
+            answers: list[bytes | None] = await pipeline.execute()
+            found.update({bot_id: _waiting(raw) if raw else None for bot_id, raw in zip(page, answers, strict=True)})
+        return found
+
+    async def done(self, waiting: Waiting, attempt: Attempt, now: float) -> bool:
+        """It was delivered. Returns whether its bot has a next one. Idempotent, as are the others."""
+        one, k = waiting.delivery, self._keys
+        keys = (*self._line(one.bot_id), k.bot(one.bot_id))
+        field = _NOTED.get(one.event.partition(".")[0], "")
+        return await self._call("deliver_done", keys, (one.bot_id, one.id, now, self._life_s, _json(attempt), field))
+
+    async def clear(self, bot_id: str) -> bool:
+        """An empty line is due no longer. Returns whether it is not empty after all."""
+        keys = (*self._line(bot_id), self._keys.bot(bot_id))
+        return await self._call("deliver_done", keys, (bot_id, "", 0, self._life_s, "", ""))
+
+    async def failed(self, waiting: Waiting, attempt: Attempt, next_at: float) -> None:
+        """It was not; there will be another attempt at `next_at` (epoch seconds)."""
+        one = waiting.delivery
+        arguments = (one.bot_id, one.id, attempt.attempt, next_at, self._life_s, _json(attempt))
+        await self._call("deliver_failed", self._line(one.bot_id), arguments)
+
+    async def bury(self, waiting: Waiting, attempt: Attempt, reason: str, now: float) -> bool:
+        """It is given up, for `reason`. Returns whether its bot has a next one."""
+        one = waiting.delivery
+        keys = (*self._line(one.bot_id), self._keys.webhooks_dead)
+        letter = ("reason", reason, "outcome", attempt.outcome, "attempts", attempt.attempt, "at", record.iso(now))
+        arguments = (one.bot_id, one.id, now, self._life_s, _json(attempt), self._keep, *letter)
+        return await self._call("deliver_bury", keys, arguments)
+
+    def _line(self, bot_id: str) -> tuple[str, ...]:
+        return self._keys.deliveries(bot_id), self._keys.webhooks_due, self._keys.delivery_log(bot_id)
+
+    async def _call(self, script: str, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> bool:
+        (answer,) = await self._run([(script, keys, arguments)])
+        return bool(answer)
+
+    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+        return await run_fenced(self._redis, self._keys.epoch, self._epoch, calls)
+
+
+class Letters:
+    """Reads under one prefix; holds no state."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+
+    async def waiting(self, bot_id: str) -> tuple[list[Waiting], float | None]:
+        """A bot's line, and when its first webhook is due (epoch seconds)."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.lrange(self._keys.deliveries(bot_id), 0, -1).zscore(self._keys.webhooks_due, bot_id)
+        line, due_at = await pipeline.execute()
+        return [_waiting(raw) for raw in line], due_at
+
+    async def log(self, bot_id: str) -> list[Attempt]:
+        """What came of the latest attempts, latest first."""
+        entries: list[bytes] = await self._redis.lrange(self._keys.delivery_log(bot_id), 0, -1)
+        return [msgspec.json.decode(raw, type=Attempt) for raw in entries]
+
+    async def dead(self, *, most: int) -> list[DeadLetter]:
+        """Dead letters, latest first."""
+        entries: Any = await self._redis.xrevrange(self._keys.webhooks_dead, count=most)
+        return [_letter(entry_id, fields) for entry_id, fields in entries]
+
+    async def send_again(self, entry_id: str, now: float, life_s: int) -> bool:
+        """Put a dead letter at the end of its bot's line, as if it were new. False if it is not there (any more)."""
+        k = self._keys
+        found: Any = await self._redis.xrange(k.webhooks_dead, entry_id, entry_id)
+        if not found:
+            return False
+        raw: bytes = found[0][1][b"delivery"]
+        bot_id = msgspec.json.decode(raw, type=Delivery).bot_id
+        script = self._redis.register_script(SOURCES["deliver_again"])
+        keys = [k.webhooks_dead, k.deliveries(bot_id), k.webhooks_due, k.outbox]
+        return bool(await script(keys=keys, args=[entry_id, bot_id, raw, now, life_s, _STREAM_LIFE_S]))
+
+    async def send_all_again(self, now: float, life_s: int) -> list[str]:
+        """All that are dead now, oldest first, each once. Returns their entry ids."""
+        entries: Any = await self._redis.xrange(self._keys.webhooks_dead)
+        ids = [entry_id.decode() for entry_id, _ in entries]
+        return [entry_id for entry_id in ids if await self.send_again(entry_id, now, life_s)]
+
+
+def line_life_s(settings: Settings) -> int:
+    """How long a line is kept that nothing happens to."""
+    return int(settings.webhooks.retry_for_s + settings.retention.bot_s)
+
+
+def _waiting(raw: bytes) -> Waiting:
+    attempts, since, delivery = raw.split(b" ", 2)
+    return Waiting(msgspec.json.decode(delivery, type=Delivery), int(attempts), float(since))
+
+
+def _letter(entry_id: bytes, raw: Mapping[bytes, bytes]) -> DeadLetter:
+    fields = record.text_fields(raw)
+    delivery = msgspec.json.decode(raw[b"delivery"], type=Delivery)
+    facts = (fields["at"], fields["reason"], fields["outcome"], int(fields["attempts"]))
+    return DeadLetter(entry_id.decode(), *facts, delivery)
+
+
+def _json(attempt: Attempt) -> bytes:
+    return msgspec.json.encode(attempt)

@@ -1,0 +1,44 @@
+"""The end of a bot's record and of everything that is kept beside it: when its time is over, or its owner says so."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from poolmgr.core.job import found_by
+from poolmgr.store import record
+from poolmgr.store.keys import Keys
+from poolmgr.store.scripts import SOURCES
+
+_OUTBOX_LIFE_S: Final = 604800  # as in lua/_fence.lua
+
+
+async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"") -> int:
+    """Delete all of an ended bot but its webhooks that are still under way. `delivery`: a last one, ready-made JSON.
+
+    Returns how many keys and index entries are gone; 0 when there is no such bot, or when it has not ended. Idempotent.
+    """
+    client: Any = redis
+    fields = record.text_fields(await client.hgetall(keys.bot(bot_id)))
+    if not fields:
+        await client.zrem(keys.ended, bot_id)
+        await client.zrem(keys.all_bots, bot_id)
+        return 0
+    satellites = (keys.participants(bot_id), keys.chats(bot_id), keys.delivery_log(bot_id))
+    key = fields.get("deduplication_key")
+    dedup = keys.deduplication(key) if key else keys.bot(bot_id)
+    script: Any = redis.register_script(SOURCES["forget"])
+    return int(
+        await script(
+            keys=[
+                *(keys.bot(bot_id), keys.ended, keys.all_bots, keys.outbox, dedup),
+                *satellites,
+                *(keys.index(field, value) for field, value in _indexed(fields)),
+            ],
+            args=[bot_id, len(satellites), delivery, _OUTBOX_LIFE_S],
+        )
+    )
+
+
+def _indexed(fields: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [*found_by({**record.BLANK, "platform": "", **fields}), ("status", fields.get("status", ""))]

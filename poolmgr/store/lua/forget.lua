@@ -1,0 +1,17 @@
+-- An ended bot and all that is kept of it are no more, but for webhooks that are still to be delivered.
+-- KEYS: bot, ended, all, outbox, dedup (or bot again, if it has none), its satellites, its indexes.
+-- ARGV: bot_id, how many satellites, a last webhook as JSON (or empty), life of the outbox in s.
+-- Answers how many keys and index entries were deleted; 0 if it has not ended.
+if redis.call('HGET', KEYS[1], 'state') ~= 'stopped' then return 0 end
+local bot_id, satellites = ARGV[1], tonumber(ARGV[2])
+local gone = 0
+if KEYS[5] ~= KEYS[1] and redis.call('GET', KEYS[5]) == bot_id then gone = gone + redis.call('DEL', KEYS[5]) end
+gone = gone + redis.call('DEL', KEYS[1])
+gone = gone + redis.call('ZREM', KEYS[2], bot_id) + redis.call('ZREM', KEYS[3], bot_id)
+for i = 6, 5 + satellites do gone = gone + redis.call('DEL', KEYS[i]) end
+for i = 6 + satellites, #KEYS do gone = gone + redis.call('ZREM', KEYS[i], bot_id) end
+if ARGV[3] ~= '' then
+  redis.call('XADD', KEYS[4], '*', 'bot_id', bot_id, 'delivery', ARGV[3])
+  redis.call('EXPIRE', KEYS[4], ARGV[4])
+end
+return gone

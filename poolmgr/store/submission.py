@@ -1,0 +1,116 @@
+"""The way of the HTTP API's jobs into the list: once, within the caller's share, and to be seen before a leader comes.
+
+Writes for nobody's epoch: any manager may submit, leader or not.
+"""
+
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from poolmgr.store import record
+from poolmgr.store.keys import Keys
+from poolmgr.store.scripts import SOURCES
+
+IDEMPOTENCY_LIFE_S: Final = 86400
+"""How long a repeated Idempotency-Key is recognised; as the API says that our clients know."""
+
+_ENTRY_LIFE_S: Final = 3600  # while no leader takes the job; its record takes over
+_OWNED_LIFE_S: Final = 400 * 86400  # later than the end of any bot in it, scheduled a year ahead
+
+
+class Verdict(StrEnum):
+    SUBMITTED = "submitted"
+    REPLAYED = "replayed"  # same Idempotency-Key, same request
+    KEY_REUSED = "key_reused"  # same Idempotency-Key, another request
+    DEDUPLICATED = "deduplicated"  # a bot with this deduplication_key is there
+    ID_TAKEN = "id_taken"
+    OVER_QUOTA = "over_quota"
+
+
+class Outcome(NamedTuple):
+    """`bot_id`: the bot that was there before, where the verdict speaks of one; else the submitted one."""
+
+    verdict: Verdict
+    bot_id: str
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked job with its bot_id in it. `entry`: what can be said of its bot before there is a record, by its field
+    names. `digest`: of the request, so that a repeated Idempotency-Key can be told from a reused one.
+    """
+
+    bot_id: str
+    payload: bytes
+    owner: str
+    entry: dict[str, str]
+    idempotency_key: str = ""
+    digest: str = ""
+    deduplication_key: str = ""
+    bots_at_once: int = 0  # 0: no limit
+
+
+class Submissions:
+    """`deduplicated_s`: how long a deduplication_key counts."""
+
+    def __init__(self, redis: Redis, keys: Keys, deduplicated_s: float) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+        self._deduplicated_s = int(deduplicated_s)
+        self._submit: Any = redis.register_script(SOURCES["submit"])
+        self._withdraw: Any = redis.register_script(SOURCES["withdraw"])
+
+    async def submit(self, one: Submission) -> Outcome:
+        """The job is on the list and its entry can be found, or, by any other verdict, nothing has changed."""
+        k = self._keys
+        verdict, bot_id = await self._submit(
+            keys=[k.jobs, k.bot(one.bot_id), k.submitted(one.bot_id), k.owned(one.owner), *self._once_keys(one)],
+            args=[
+                *(one.bot_id, one.payload, msgspec.json.encode(one.entry), _ENTRY_LIFE_S),
+                *(one.bots_at_once, _OWNED_LIFE_S),
+                *(int(bool(one.idempotency_key)), one.digest, IDEMPOTENCY_LIFE_S),
+                *(int(bool(one.deduplication_key)), self._deduplicated_s),
+            ],
+        )
+        return Outcome(Verdict(verdict.decode()), bot_id.decode())
+
+    async def withdraw(self, one: Submission, *, ended: bool = False) -> bool:
+        """Take the job back, so that the same request may come again. `ended`: its bot had its end without a chance.
+
+        False when the job was taken meanwhile and goes its way; then nothing has changed.
+        """
+        k = self._keys
+        return bool(
+            await self._withdraw(
+                keys=[k.jobs, k.submitted(one.bot_id), k.owned(one.owner), *self._once_keys(one)],
+                args=[one.bot_id, one.payload, int(ended)],
+            )
+        )
+
+    async def taken(self, bot_id: str) -> bool:
+        """Whether the bot's record is there; its entry is then dropped, for nobody needs it any more."""
+        if not await self._redis.exists(self._keys.bot(bot_id)):
+            return False
+        await self._redis.delete(self._keys.submitted(bot_id))
+        return True
+
+    async def find(self, bot_id: str) -> dict[str, str] | None:
+        """The session record of a bot, or its entry while there is no record, by the same field names; or None."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hgetall(self._keys.bot(bot_id)).get(self._keys.submitted(bot_id))
+        raw, entry = await pipeline.execute()
+        if raw:
+            return {**_BLANK, **record.text_fields(raw)}
+        return {**_BLANK, **msgspec.json.decode(entry, type=dict[str, str])} if entry else None
+
+    def _once_keys(self, one: Submission) -> list[str]:
+        keys: list[str] = []
+        if one.idempotency_key:
+            keys.append(self._keys.idempotency(one.owner, one.idempotency_key))
+        if one.deduplication_key:
+            keys.append(self._keys.deduplication(one.deduplication_key))
+        return keys
+
+
+_BLANK: Final = {name: str(value) for name, value in record.BLANK.items()}

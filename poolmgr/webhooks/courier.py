@@ -1,0 +1,198 @@
+"""Who is called next, and what follows from an answer. Pure: the time and the chance are handed in.
+
+A bot's webhooks stand in line in Redis; here stands only which bots have a line, whose host may be called, and when.
+One webhook of a bot is under way at a time, and the next one waits until it is delivered or given up: so they arrive in
+order. A host whose last answer was bad, or that has not answered yet, is called once at a time, and all such hosts
+together take at most half of what may be under way, the unknown ones first: those that answer never wait for those that
+do not, and who is new waits for nobody who is known to be bad.
+"""
+
+import heapq
+from collections import deque
+from typing import Final, Literal
+
+import msgspec
+
+from poolmgr.webhooks.outcome import Outcome
+from wire.settings import WebhookSettings
+
+GONE: Final = 410
+MOST_REMEMBERED: Final = 10_000
+_JITTER: Final = (0.75, 1.25)
+
+BuriedFor = Literal["gone", "address_not_allowed", "too_old"]
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """Once more, not before `at` (epoch seconds)."""
+
+    at: float
+
+
+class Bury(msgspec.Struct, frozen=True):
+    """Not any more: it becomes a dead letter."""
+
+    reason: BuriedFor
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    pass
+
+
+Verdict = Delivered | Retry | Bury
+
+
+def judge(
+    outcome: Outcome, attempts: int, since: float, now: float, settings: WebhookSettings, chance: float
+) -> Verdict:
+    """What follows from the last of `attempts` at a delivery that counts from `since`. `chance`: 0 to 1."""
+    if outcome.delivered:
+        return Delivered()
+    if outcome.fault == "address_not_allowed":
+        return Bury("address_not_allowed")
+    if outcome.status == GONE:
+        return Bury("gone")
+    end = since + settings.retry_for_s
+    if now >= end:
+        return Bury("too_old")
+    least, most = _JITTER
+    delay_s = min(settings.retry_first_s * 2 ** min(attempts - 1, 40), settings.retry_most_s)
+    delay_s = max(delay_s * (least + (most - least) * chance), min(outcome.retry_after_s, settings.retry_most_s))
+    return Retry(min(now + delay_s, end))
+
+
+class _Host:
+    """A receiver. `ready`: bots that are due, first come first; `answers`: how its last call went, None if it
+    was never called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ready: deque[str] = deque()
+        self.bots = 0
+        self.busy = 0
+        self.answers: bool | None = None
+        self.queued = False
+
+
+class Courier:
+    """At most one delivery per bot, `at_once_per_host` per host and `at_once` in all are under way."""
+
+    def __init__(self, at_once: int, at_once_per_host: int) -> None:
+        self._at_once = at_once
+        self._at_once_per_host = at_once_per_host
+        self._at_once_doubtful = max(1, at_once // 2)
+        self._hosts: dict[str, _Host] = {}  # that some bot has something for
+        self._remembered: dict[str, _Host] = {}  # that answered when they were last called; the longest ago first
+        self._host_of: dict[str, _Host] = {}
+        self._under_way: dict[str, bool] = {}  # whether it is one of a doubtful host
+        self._asked_again: set[str] = set()
+        self._later: list[tuple[float, int, str]] = []
+        self._sequence = 0
+        self._doubtful_busy = 0
+        # Hosts that may be called for somebody, by whether they answer. Each has one call a turn.
+        self._turns: dict[bool | None, deque[_Host]] = {True: deque(), None: deque(), False: deque()}
+
+    def __len__(self) -> int:
+        """How many bots have something waiting or under way."""
+        return len(self._host_of)
+
+    @property
+    def busy(self) -> int:
+        return len(self._under_way)
+
+    def put(self, bot_id: str, host: str, due_at: float) -> None:
+        """There is something for this bot's receiver. Changes nothing for a bot that is known: its line got longer."""
+        if bot_id in self._under_way:
+            # The line may have been found empty, by the attempt that is under way, before this was put into it.
+            self._asked_again.add(bot_id)
+        elif bot_id not in self._host_of:
+            self._begin(bot_id, host, due_at)
+
+    def next(self, now: float) -> list[str]:
+        """The bots whose first webhook is to be sent now; `over` has to be said of each."""
+        while self._later and self._later[0][0] <= now:
+            bot_id = heapq.heappop(self._later)[2]
+            host = self._host_of[bot_id]
+            host.ready.append(bot_id)
+            self._queue(host)
+        chosen: list[str] = []
+        while host := self._turn():
+            chosen.append(self._send_off(host))
+            self._queue(host)
+        return chosen
+
+    def over(self, bot_id: str, *, answers: bool | None, due_at: float | None) -> None:
+        """An attempt is over. `answers`: whether the receiver took it, None if it was not called; `due_at`: when the
+        bot's next one is due, None if its line is empty.
+        """
+        host = self._host_of.pop(bot_id)
+        if self._under_way.pop(bot_id):
+            self._doubtful_busy -= 1
+        host.busy -= 1
+        host.bots -= 1
+        if answers is not None:
+            host.answers = answers
+        again = bot_id in self._asked_again
+        self._asked_again.discard(bot_id)
+        if due_at is not None or again:
+            self._begin(bot_id, host.name, due_at or 0.0)
+        elif not host.bots:
+            self._put_aside(host)
+        self._queue(host)
+
+    def wake_at(self) -> float | None:
+        """When `next` has somebody new, if nothing else happens before; None if never."""
+        return self._later[0][0] if self._later else None
+
+    def _begin(self, bot_id: str, name: str, due_at: float) -> None:
+        host = self._hosts.get(name) or self._remembered.pop(name, None) or _Host(name)
+        self._hosts[name] = host
+        host.bots += 1
+        self._host_of[bot_id] = host
+        self._sequence += 1
+        heapq.heappush(self._later, (due_at, self._sequence, bot_id))
+
+    def _put_aside(self, host: _Host) -> None:
+        del self._hosts[host.name]
+        if host.answers:
+            self._remembered[host.name] = host
+            if len(self._remembered) > MOST_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+
+    def _queue(self, host: _Host) -> None:
+        if self._may_be_called(host) and not host.queued:
+            host.queued = True
+            self._turns[host.answers].append(host)
+
+    def _turn(self) -> _Host | None:
+        """The host to be called next: one that answers, if there is one."""
+        for answers in (
+            True,
+            None,
+            False,
+            True,
+        ):  # the last time for those that stood in another line and answer by now
+            turns = self._turns[answers]
+            while turns and self._has_room(doubtful=not answers):
+                host = turns.popleft()
+                host.queued = False
+                if host.answers is answers and self._may_be_called(host):
+                    return host
+                self._queue(host)
+        return None
+
+    def _may_be_called(self, host: _Host) -> bool:
+        return bool(host.ready) and host.busy < (self._at_once_per_host if host.answers else 1)
+
+    def _has_room(self, *, doubtful: bool) -> bool:
+        if doubtful and self._doubtful_busy >= self._at_once_doubtful:
+            return False
+        return len(self._under_way) < self._at_once
+
+    def _send_off(self, host: _Host) -> str:
+        bot_id = host.ready.popleft()
+        host.busy += 1
+        self._under_way[bot_id] = not host.answers
+        self._doubtful_busy += not host.answers
+        return bot_id

@@ -1,0 +1,176 @@
+"""What a bot's callback_url is told: from one status change and the bot's record to the webhooks of it, in order.
+
+Pure, and the same on every call: a manager that died between rendering and sending renders the same ids and bodies.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from poolmgr.core.outgoing import Delivery
+from wire.links import redact
+from wire.vocabulary import ENDS, BotState, Reason
+
+MOST_JOININGS: Final = 3
+"""How often clients expect bot.joining at most: fact sheet, 5."""
+
+_LINK: Final = re.compile(r"https?://[^\s\"'<>]+")
+
+_EVENTS: Final = {
+    BotState.SCHEDULED: ("bot.scheduled", "The bot is scheduled and will join at its time."),
+    BotState.JOINING: ("bot.joining", "The bot is joining the meeting."),
+    BotState.WAITING_ROOM: ("bot.in_waiting_room", "The bot is in the waiting room until somebody lets it in."),
+    BotState.IN_MEETING: ("bot.inmeeting", "The bot is in the meeting."),
+    BotState.LEAVING: ("bot.leaving", "The bot is leaving the meeting."),
+}
+
+_ENDINGS: Final[Mapping[str, str]] = {
+    Reason.USER_REQUESTED: "The bot left because it was asked to.",
+    Reason.MEETING_ENDED: "The bot left because the meeting ended.",
+    Reason.EVERYONE_LEFT: "The bot left because everyone else had left.",
+    Reason.NO_ONE_JOINED: "The bot left because no one joined.",
+    Reason.MAX_DURATION: "The bot left because it had been in the meeting for as long as it was to be.",
+    Reason.REMOVED_BY_HOST: "The bot was removed from the meeting.",
+    Reason.REQUEST_DENIED: "The bot's request to join was denied.",
+    Reason.WAITING_ROOM_TIMEOUT: "Nobody let the bot in from the waiting room in time.",
+    Reason.MEETING_FULL: "The meeting takes nobody more.",
+    Reason.PAGE_LOAD_FAILED: "The meeting's page could not be loaded.",
+    Reason.UI_ELEMENT_NOT_FOUND: "The meeting's page showed nothing that the bot knows.",
+    Reason.CONNECTION_LOST: "The connection to the meeting was lost.",
+    Reason.UNSUPPORTED_PLATFORM: "This fleet has no way into meetings of that platform.",
+    Reason.NO_CAPACITY: "No worker was free for the bot in time.",
+}
+
+_SKIPPED: Final = "Nothing is recorded by this release, so there is none."
+_ARTEFACTS: Final = (
+    ("manifest.skipped", "manifest_status", f"There is no manifest: {_SKIPPED}"),
+    ("audio.skipped", "audio_status", f"There is no audio: {_SKIPPED}"),
+    ("transcription.skipped", "transcript_status", f"There is no transcript: {_SKIPPED}"),
+    ("video.skipped", "video_status", f"There is no video: {_SKIPPED}"),
+)
+
+
+class _Asked(msgspec.Struct):
+    """Of what a client sent: what it asked to have recorded."""
+
+    video_required: Any = False
+
+
+def render(entry_id: str, change: Mapping[str, str], record: Mapping[str, str]) -> list[Delivery]:
+    """The webhooks of one entry of the outbox, in the order in which they are to arrive; empty if it is not told.
+
+    `change`: the entry's fields. `record`: the bot's session record, whatever it has become since.
+    Raises: ValueError (UnicodeError and msgspec's among it) and KeyError for an entry that is none of ours.
+    """
+    url = record.get("callback_url", "")
+    if not url or _was_refused(change, record):
+        return []
+    state = BotState(change["state"])
+    if state is BotState.STOPPED:
+        events = _end(change, record)
+    elif state not in _EVENTS or (state is BotState.JOINING and int(change["attempt"]) > MOST_JOININGS):
+        return []
+    else:
+        name, message = _EVENTS[state]
+        events = [_Event(name, name, change["status"], message, 200)]
+    return [_delivery(entry_id, event, change, record, url) for event in events]
+
+
+def deletion(record: Mapping[str, str], deleted_objects: int, at: str) -> Delivery:
+    """What is told of a bot whose data was deleted `at` (ISO 8601), once. Holds nothing of what was deleted."""
+    bot_id, event = record["bot_id"], "data_deletion"
+    delivery_id = _id(bot_id, at, event)
+    body = {
+        "event": event,
+        "bot_event": event,
+        "bot_id": bot_id,
+        "bot_status": record.get("status", ""),
+        "message": "The bot's data was deleted.",
+        "status_code": 200,
+        "timestamp": at,
+        "id": delivery_id,
+        "deleted_objects": deleted_objects,
+    }
+    return Delivery(delivery_id, bot_id, event, record.get("callback_url", ""), _json(body), _epoch(at))
+
+
+class _Event(msgspec.Struct, frozen=True):
+    name: str
+    bot_event: str
+    status: str
+    message: str
+    code: int
+    more: dict[str, str] = {}
+
+
+def _end(change: Mapping[str, str], record: Mapping[str, str]) -> list[_Event]:
+    reason = change["reason"]
+    bot_event = ENDS[Reason(reason)].bot_event
+    code = 200 if bot_event in ("bot.stopped", "bot.kicked") else 500
+    status = change["status"]
+    message = _ENDINGS.get(reason, f"The bot's session failed: {reason}.")
+    artefacts = _ARTEFACTS if _asked_for_video(record.get("payload", "")) else _ARTEFACTS[:3]
+    return [
+        _Event("bot.stopped", bot_event, status, message, code),
+        *(_Event(name, name, status, text, 200, {field: "skipped"}) for name, field, text in artefacts),
+        _Event("bot.done", "bot.done", "Done", "All is done for this bot; nothing more will be said of it.", code),
+    ]
+
+
+def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: Mapping[str, str], url: str) -> Delivery:
+    bot_id, at = change["bot_id"], change["at"]
+    ended = change["state"] == BotState.STOPPED
+    delivery_id = _id(bot_id, entry_id, event.name)
+    body = {
+        "event": event.name,
+        "bot_event": event.bot_event,
+        "bot_id": bot_id,
+        "bot_status": event.status,
+        "message": event.message,
+        "status_code": event.code,
+        "timestamp": at,
+        "custom_attributes": msgspec.Raw((record.get("custom_attributes") or "{}").encode()),
+        "id": delivery_id,
+        "reason": change["reason"],
+        "reason_detail": _LINK.sub(lambda link: redact(link[0]), record.get("reason_detail", "")) if ended else "",
+        "attribution": record.get("attribution", "") if ended else "",
+        "user_id": record.get("user_id", ""),
+        "calendar_event_id": record.get("calendar_event_id", ""),
+        "attempt": int(change["attempt"]),
+        **event.more,
+    }
+    return Delivery(delivery_id, bot_id, event.name, url, _json(body), _epoch(at))
+
+
+def _was_refused(change: Mapping[str, str], record: Mapping[str, str]) -> bool:
+    """Whether the bot ended because it was not to wait at all: whoever created it has been told so, there and then."""
+    return (
+        change["reason"] == Reason.NO_CAPACITY
+        and change["state"] == BotState.STOPPED
+        and change["attempt"] == "0"
+        and not record.get("join_at")
+        and float(record.get("queue_timeout") or "inf") == 0
+    )
+
+
+def _asked_for_video(payload: str) -> bool:
+    try:
+        return msgspec.json.decode(payload, type=_Asked).video_required is True
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def _id(bot_id: str, entry_id: str, event: str) -> str:
+    return f"evt_{hashlib.sha256(chr(0).join((bot_id, entry_id, event)).encode()).hexdigest()[:40]}"
+
+
+def _json(body: dict[str, Any]) -> str:
+    return msgspec.json.encode(body).decode()
+
+
+def _epoch(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()

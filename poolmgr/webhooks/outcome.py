@@ -1,0 +1,32 @@
+"""What came of one attempt to deliver a webhook: words from a closed set. Pure."""
+
+from typing import Literal
+
+import msgspec
+
+Fault = Literal[
+    "address_not_allowed", "bad_answer", "connection_failed", "redirected", "timeout", "tls_failed", "unanswered"
+]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of an attempt: a status, or the fault for which there is none. `retry_after_s`: what was asked for."""
+
+    status: int = 0
+    fault: Fault | None = None
+    retry_after_s: float = 0.0
+    took_s: float = 0.0
+
+    @property
+    def delivered(self) -> bool:
+        return self.fault is None and 200 <= self.status < 300
+
+    @property
+    def word(self) -> str:
+        """For logs and people: the fault, or the status as a text."""
+        return self.fault or str(self.status)
+
+    @property
+    def kind(self) -> str:
+        """For metrics, from a closed set: the fault, or the class of the status."""
+        return self.fault or f"{self.status // 100}xx"

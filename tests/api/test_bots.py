@@ -1,0 +1,299 @@
+"""Bots through the API: found, shown, taken out, deleted; each only by who may."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import LINK, OWN, Caller, World
+from wire.vocabulary import BotState, Reason
+
+
+async def _ids(call: Caller, query: str = "") -> list[str]:
+    answer = await call("GET", f"/bots{query}")
+    assert answer.status == 200, answer.message
+    return [bot["bot_id"] for bot in answer.body["bots"]]
+
+
+async def test_bots_are_found_by_what_is_asked_for(world: World) -> None:
+    hand = await world.ledger()
+    await hand.accept("b1", user_id="u1", custom_attributes={"tag": "Maddy", "n": 5, "deep": {"a": [1]}})
+    hand.at += 86400
+    await hand.accept("b2", calendar_event_id="c/1", meeting_link="https://meet.google.com/abc-defg-hij")
+    await hand.end("b2", Reason.BROWSER_CRASHED)
+    await hand.accept("b3", BotState.SCHEDULED, custom_attributes={"tag": "Maddy"}, join_at="2027-02-01T00:00:00Z")
+    hand.at += 86400
+    await hand.enter("b4", custom_attributes={"n": "5"})
+    async with world.serving() as call:
+        for query, expected in {
+            "": ["b4", "b3", "b2", "b1"],
+            "?status=inmeeting": ["b4"],
+            "?status=JOINING": ["b1"],
+            "?status=Failed": ["b2"],
+            "?status=scheduled": ["b3"],
+            "?status=Stopped": [],
+            "?status=Done": [],
+            "?platform=GMeet": ["b2"],
+            "?platform=Room": ["b4", "b3", "b1"],
+            "?user_id=u1": ["b1"],
+            "?calendar_event_id=c%2F1": ["b2"],
+            "?custom_attr%5Btag%5D=Maddy": ["b3", "b1"],
+            "?custom_attr[n]=5": ["b1"],
+            "?custom_attr[n]=%225%22": ["b4"],
+            "?custom_attr[deep]=%7B%22a%22:[1]%7D": ["b1"],
+            "?custom_attr[tag]=Maddy&custom_attr[n]=5": ["b1"],
+            "?custom_attr[tag]=NaN": [],
+            "?from=2027-01-16": ["b4", "b3", "b2"],
+            "?to=2027-01-15": ["b1"],
+            "?from=2027-01-16&to=2027-01-16&platform=room": ["b3"],
+            "?unknown=1&user_id=u1": ["b1"],
+        }.items():
+            assert await _ids(call, query) == expected, query
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("limit=0", "limit: expected `int` >= 1"), ("limit=101", "limit: expected `int` <= 100"), ("limit=x", "limit:"),
+        ("status=Sleeping", "status: is none of Scheduled, Joining"), ("platform=Webex", "platform: is none of GMeet"),
+        ("from=2027-02-30", "from: 2027-02-30 is no day"), ("to=yesterday", "to: expected `str` matching"),
+        ("to=9999-12-31", "to: 9999-12-31 is no day"), ("from=2027-01-02&to=2027-01-01", "from: is a later day"),
+        ("cursor=garbage", "cursor: "), ("limit=1&limit=2", "limit: is given twice"), ("custom_attr=x", "[KEY]=VALUE"),
+        ("custom_attr=x&custom_attr[a]=1", "custom_attr[KEY]=VALUE"),
+    ],
+)  # fmt: skip
+async def test_a_question_that_cannot_be_answered_says_why(world: World, query: str, words: str) -> None:
+    async with world.serving() as call:
+        answer = await call("GET", f"/bots?{query}")
+        assert answer.status == 400
+        assert words in answer.message
+
+
+async def test_pages_follow_one_another_without_a_gap(world: World) -> None:
+    hand = await world.ledger()
+    for number in range(25):
+        hand.at += number % 3
+        await hand.accept(f"b{number:02}")
+    async with world.serving() as call:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            body = (await call("GET", f"/bots?limit=10{cursor}")).body
+            found += [bot["bot_id"] for bot in body["bots"]]
+            assert body["hasNextPage"] is bool(body["nextCursor"])
+            if not body["hasNextPage"]:
+                break
+            cursor = f"&cursor={body['nextCursor']}"
+        assert found == [f"b{number:02}" for number in reversed(range(25))]
+
+
+async def test_a_token_that_sees_its_own_sees_nothing_else(world: World) -> None:
+    hand = await world.ledger()
+    await hand.accept("theirs", owner="app")
+    await hand.accept("mine", owner="own")
+    await hand.accept("nobodys")
+    async with world.serving() as call:
+        own = call.as_(OWN)
+        assert await _ids(own) == ["mine"]
+        assert await _ids(call) == ["theirs", "nobodys", "mine"]
+        for method, path in (
+            ("GET", "status"), ("GET", "detail"), ("GET", "remove_bot"), ("DELETE", "delete"), ("GET", "get_chats"),
+            ("GET", "get_participants"), ("GET", "get_audio"), ("POST", "pause_recording"), ("GET", "transcriptions"),
+        ):  # fmt: skip
+            assert (await own(method, f"/bots/theirs/{path}")).status == 403
+            assert (await own(method, f"/bots/nobodys/{path}")).status == 403
+        assert (await own("POST", "/bots/theirs/send_message", {"message": "hi"})).status == 403
+        assert (await own("DELETE", "/calendar/scheduled_bots/theirs")).status == 403
+        assert (await own("GET", "/bots/mine/status")).status == 200
+
+
+async def test_the_detail_tells_the_bots_way_and_why_it_ended(world: World) -> None:
+    hand = await world.ledger()
+    await hand.enter(
+        "b1", user_id="u", custom_attributes={"a": [1]}, bot_image_url="https://images.example/x.png", x=1e300
+    )
+    await hand.end("b1", Reason.REMOVED_BY_HOST)
+    async with world.serving() as call:
+        answer = await call("GET", "/bots/b1/detail")
+        assert (await call("GET", "/bots/b1/summary")).body == answer.body
+    details: dict[str, Any] = answer.body["bot_details"]
+    assert (details["BotID"], details["Platform"], details["Status"]) == ("b1", "Room", "Stopped")
+    assert (details["Reason"], details["Attribution"], details["Duration"]) == ("removed_by_host", "host", 58)
+    assert (details["MeetingLink"], details["BotImageURL"]) == (LINK, "https://images.example/x.png")
+    assert details["custom_attributes"] == {"a": [1]}
+    assert details["RequestPayload"]["x"] == 1e300
+    assert details["caption_file"] == {"available": False}
+    reached = {stage: told["timestamp"] for stage, told in details["StatusTimeline"].items() if told["status"]}
+    assert reached == {
+        "Joining": "2027-01-15T08:00:01.000000Z",
+        "InMeeting": "2027-01-15T08:00:02.000000Z",
+        "Stopped": "2027-01-15T08:01:00.000000Z",
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "stage"),
+    [
+        (Reason.REQUEST_DENIED, "Denied", "BotRejected"),
+        (Reason.WAITING_ROOM_TIMEOUT, "NotAllowed", "BotNotAllowed"),
+        (Reason.NO_CAPACITY, "Error", "Error"),
+    ],
+)
+async def test_each_kind_of_end_is_a_stage_of_its_own(world: World, reason: Reason, status: str, stage: str) -> None:
+    hand = await world.ledger()
+    await hand.accept("b1", bot_image_url=5)
+    await hand.end("b1", reason)
+    async with world.serving() as call:
+        details = (await call("GET", "/bots/b1/detail")).body["bot_details"]
+    assert details["Status"] == status
+    assert [name for name, told in details["StatusTimeline"].items() if told["status"]] == [stage]
+
+
+async def test_a_bot_is_taken_out_of_its_meeting_once(world: World) -> None:
+    async with world.leading() as call, world.agent().running():
+        for method in ("GET", "POST", "DELETE"):
+            bot_id = (await call.create()).body["bot_id"]
+            await world.until_state(bot_id, "in_meeting")
+            assert (await call(method, f"/bots/{bot_id}/remove_bot")).status == 200
+            await world.until_state(bot_id, "stopped")
+            again = await call(method, f"/bots/{bot_id}/remove_bot")
+            assert (again.status, again.message) == (404, "This bot has already stopped.")
+
+
+async def test_a_bot_whose_job_nobody_took_cannot_be_taken_out_yet(world: World) -> None:
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    async with world.serving() as call:
+        bot_id = (await call.create()).body["bot_id"]
+        assert (await call("GET", f"/bots/{bot_id}/remove_bot")).status == 503
+        assert (await call("DELETE", f"/bots/{bot_id}/delete")).status == 409
+        bot_id = (await call.create(join_at=later)).body["bot_id"]
+        assert (await call("DELETE", f"/calendar/scheduled_bots/{bot_id}")).status == 503
+
+
+async def test_deleting_leaves_nothing_and_tells_the_callback(world: World) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1", callback_url="https://hooks.example/x", owner="app", custom_attributes={"a": 1})
+    async with world.serving() as call:
+        assert (await call("DELETE", "/bots/b1/delete")).status == 409
+        await hand.end("b1", owner="app")
+        answer = await call("DELETE", "/bots/b1/delete")
+        assert (answer.status, answer.body["bot_id"]) == (200, "b1")
+        for path in ("status", "detail", "get_chats", "remove_bot"):
+            assert (await call("GET", f"/bots/b1/{path}")).status == 404
+        assert (await call("DELETE", "/bots/b1/delete")).status == 404
+        assert await _ids(call) == []
+    [last] = await world.redis.xrevrange(world.keys.outbox, count=1)
+    delivery = json.loads(last[1][b"delivery"])
+    assert json.loads(delivery["body"])["deleted_objects"] == answer.body["deleted_objects"]
+    assert not [key async for key in world.redis.scan_iter(f"{world.keys.prefix}:bot:b1*")]
+
+
+async def test_recordings_are_not_there_yet_and_then_never(world: World) -> None:
+    hand = await world.ledger()
+    await hand.enter("live")
+    await hand.enter("over")
+    await hand.end("over")
+    async with world.serving() as call:
+        for what in ("audio", "video", "audio_streams", "recording_streams", "speaker_timeline", "screenshots"):
+            assert (await call("GET", f"/bots/live/get_{what}")).status == 202
+            over = await call("GET", f"/bots/over/get_{what}")
+            assert over.status == 404
+            assert "never will be" in over.message
+            assert (await call("GET", f"/bots/none/get_{what}")).message == "Bot not found."
+
+
+async def test_who_was_there_and_what_was_written_is_shown(world: World) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1")
+    people = [
+        {"id": "p2", "name": "Bo", "joined_at": "2027-01-15T08:00:02Z", "left_at": "2027-01-15T08:00:09Z"},
+        {"id": "p1", "name": "Ada", "joined_at": "2027-01-15T08:00:01Z", "left_at": ""},
+    ]
+    lines = [
+        {"id": "m1", "sender_id": "p1", "sender_name": "Ada", "text": "hi", "at": "2027-01-15T08:00:03Z"},
+        {"id": "m2", "sender_id": "p2", "sender_name": "Bo", "text": "ho", "at": "2027-01-15T08:00:04Z"},
+        {"id": "m3", "sender_id": "p1", "sender_name": "Ada", "text": "ha", "at": "2027-01-15T08:00:05Z"},
+    ]
+    await world.redis.hset(world.keys.participants("b1"), mapping={one["id"]: json.dumps(one) for one in people})
+    await world.redis.rpush(world.keys.chats("b1"), *map(json.dumps, lines))
+    async with world.serving() as call:
+        seen = (await call("GET", "/bots/b1/get_participants")).body
+        chats = (await call("GET", "/bots/b1/get_chats")).body
+    assert [(one["deviceId"], one["fullName"], one["status"], one["humanized_status"]) for one in seen] == [
+        ("p1", "Ada", 1, "in_meeting"),
+        ("p2", "Bo", 0, "left"),
+    ]
+    assert seen[1]["lastUpdated"] == "2027-01-15T08:00:09Z"
+    assert [one["text"] for one in chats["chatMessages"]] == ["hi", "ho", "ha"]
+    assert [(one["deviceId"], one["messageCount"]) for one in chats["speakers"]] == [("p1", 2), ("p2", 1)]
+    assert (chats["metadata"]["totalMessages"], chats["metadata"]["uniqueSpeakers"]) == (3, 2)
+    assert [one["text"] for one in chats["messagesBySpeaker"]["p1"]] == ["hi", "ha"]
+
+
+async def test_commands_reach_only_a_bot_that_is_in_its_meeting(world: World) -> None:
+    hand = await world.ledger()
+    await hand.accept("waits")
+    await hand.enter("in")
+    say = {"message": "hello", "metadata": {"message_type": "text"}}
+    async with world.serving() as call:
+        assert (await call("POST", "/bots/in/send_message", say)).body == {
+            "status": "accepted",
+            "bot_id": "in",
+            "command": "sendmsg",
+        }
+        assert (await call("POST", "/bots/waits/send_message", say)).status == 409
+        assert (await call("POST", "/bots/none/send_message", say)).status == 404
+        bodies: list[Any] = [{}, {"message": ""}, {"message": "  "}, {"message": "x" * 2001}, {"message": 1}, []]
+        for bad in bodies:
+            assert (await call("POST", "/bots/in/send_message", bad)).status == 400
+        for command in ("pause_recording", "resume_recording"):
+            refused = await call("POST", f"/bots/in/{command}", {})
+            assert (refused.status, "records nothing" in refused.message) == (503, True)
+            assert (await call("POST", f"/bots/waits/{command}")).status == 409
+            assert (await call("POST", f"/bots/none/{command}")).status == 404
+        answers = await asyncio.gather(*(call("POST", "/bots/in/pause_recording") for _ in range(40)))
+        assert {answer.status for answer in answers} == {503, 429}
+        assert (await call("POST", "/bots/in/send_image", {"img_url": "https://images.example/x.png"})).status == 501
+        assert (await call("POST", "/bots/in/transcribe", {})).status == 501
+        assert (await call("GET", "/bots/in/transcriptions")).body == {"bot_id": "in", "transcriptions": []}
+        assert (await call("GET", "/transcript/some-id/get_transcript?raw=True")).status == 404
+    assert await world.redis.xlen(world.keys.control) == 1
+
+
+async def test_scheduled_bots_are_listed_moved_and_called_off(world: World) -> None:
+    now = datetime.now(UTC)
+    hour, day = ((now + timedelta(seconds=seconds)).isoformat() for seconds in (3600, 86400))
+    async with world.leading() as call:
+        first = (await call.create(join_at=hour)).body["bot_id"]
+        second = (await call.as_(OWN).create(join_at=hour, custom_attributes={"a": 1})).body["bot_id"]
+        listed = (await call("GET", "/calendar/scheduled_bots")).body["scheduled_bots"]
+        assert [bot["bot_id"] for bot in listed] == [second, first]
+        assert (listed[0]["bot_username"], listed[0]["meeting_link"]) == ("Notetaker", LINK)
+        assert (listed[0]["platform"], listed[0]["custom_attributes"]) == ("Room", {"a": 1})
+        own = (await call.as_(OWN)("GET", "/calendar/scheduled_bots?limit=1")).body["scheduled_bots"]
+        assert [bot["bot_id"] for bot in own] == [second]
+        path = f"/calendar/scheduled_bots/{first}"
+        moved = await call("PATCH", path, {"scheduled_join_time": day})
+        assert moved.body["updated_fields"] == ["scheduled_join_time"]
+        record = await world.views.bot(first) or {}
+        assert datetime.fromisoformat(record["join_at"]) == datetime.fromisoformat(day)
+        for bad in ("soon", "2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"):
+            assert (await call("PATCH", path, {"scheduled_join_time": bad})).status == 400
+        assert (await call("DELETE", path)).body["bot_id"] == first
+        assert (await call("DELETE", path)).status == 404
+        assert (await call("PATCH", path, {"scheduled_join_time": day})).status == 404
+        assert (await world.views.bot(first) or {})["status_reason"] == Reason.USER_REQUESTED
+
+
+async def test_a_move_that_no_manager_takes_up_in_time_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poolmgr.api.scheduled._DONE_WITHIN_S", 0.05)
+    hand = await world.ledger()
+    later = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    await hand.accept("b1", BotState.SCHEDULED, join_at=later)
+    async with world.serving() as call:
+        body = {"scheduled_join_time": later.replace("+00:00", "Z")}
+        moved = await call("PATCH", "/calendar/scheduled_bots/b1", {"scheduled_join_time": "2027-11-01T00:00:00"})
+        assert (moved.status, moved.headers["Retry-After"]) == (503, "2")
+        assert (await call("PATCH", "/calendar/scheduled_bots/b1", body)).status == 200, "it joins then anyway"

@@ -1,0 +1,117 @@
+"""Submitting jobs from the API: once, within the share, and taken back without a trace."""
+
+import asyncio
+import itertools
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from poolmgr.store.keys import Keys
+from poolmgr.store.submission import Outcome, Submission, Submissions, Verdict
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def submissions(redis: Any, keys: Keys) -> Submissions:
+    return Submissions(redis, keys, deduplicated_s=60)
+
+
+def one(bot_id: str = "", **fields: Any) -> Submission:
+    bot_id = bot_id or f"bot-{next(_numbers)}"
+    entry = {"bot_id": bot_id, "status": "Active"}
+    return Submission(bot_id=bot_id, payload=f'{{"bot_id":"{bot_id}"}}'.encode(), owner="app", entry=entry, **fields)
+
+
+async def test_a_submitted_job_is_on_the_list_found_and_counted(
+    redis: Any, keys: Keys, submissions: Submissions
+) -> None:
+    job = one("b1")
+    assert await submissions.submit(job) == Outcome(Verdict.SUBMITTED, "b1")
+    assert await redis.lrange(keys.jobs, 0, -1) == [job.payload]
+    assert await redis.smembers(keys.owned("app")) == {b"b1"}
+    found = await submissions.find("b1")
+    assert found
+    assert (found["status"], found["bot_id"], found["participants"]) == ("Active", "b1", "0")
+    assert await submissions.find("b2") is None
+
+
+async def test_the_record_takes_over_from_the_entry(redis: Any, keys: Keys, submissions: Submissions) -> None:
+    await submissions.submit(one("b1"))
+    assert not await submissions.taken("b1")
+    await redis.hset(keys.bot("b1"), mapping={"bot_id": "b1", "status": "Joining"})
+    assert (await submissions.find("b1") or {})["status"] == "Joining"
+    assert await submissions.taken("b1")
+    assert not await redis.exists(keys.submitted("b1"))
+
+
+async def test_of_twenty_requests_with_one_idempotency_key_one_makes_a_bot(
+    redis: Any, keys: Keys, submissions: Submissions
+) -> None:
+    jobs = [one(idempotency_key="k", digest="d") for _ in range(20)]
+    outcomes = await asyncio.gather(*(submissions.submit(job) for job in jobs))
+    assert Counter(outcome.verdict for outcome in outcomes) == {Verdict.SUBMITTED: 1, Verdict.REPLAYED: 19}
+    assert len({outcome.bot_id for outcome in outcomes}) == 1
+    assert await redis.llen(keys.jobs) == 1
+    assert (await submissions.submit(one(idempotency_key="k", digest="other"))).verdict is Verdict.KEY_REUSED
+
+
+async def test_an_idempotency_key_is_its_owners(submissions: Submissions) -> None:
+    await submissions.submit(one(idempotency_key="k", digest="d"))
+    other = Submission(bot_id="b9", payload=b"{}", owner="else", entry={}, idempotency_key="k", digest="d")
+    assert (await submissions.submit(other)).verdict is Verdict.SUBMITTED
+
+
+async def test_of_twenty_requests_with_one_deduplication_key_one_makes_a_bot(submissions: Submissions) -> None:
+    jobs = [one(deduplication_key="d") for _ in range(20)]
+    outcomes = await asyncio.gather(*(submissions.submit(job) for job in jobs))
+    assert Counter(outcome.verdict for outcome in outcomes) == {Verdict.SUBMITTED: 1, Verdict.DEDUPLICATED: 19}
+    assert len({outcome.bot_id for outcome in outcomes}) == 1
+
+
+async def test_a_bot_id_that_is_in_use_is_refused(redis: Any, keys: Keys, submissions: Submissions) -> None:
+    await submissions.submit(one("b1"))
+    assert await submissions.submit(one("b1")) == Outcome(Verdict.ID_TAKEN, "b1")
+    await redis.hset(keys.bot("b2"), "bot_id", "b2")
+    assert (await submissions.submit(one("b2"))).verdict is Verdict.ID_TAKEN
+    assert await redis.llen(keys.jobs) == 1
+
+
+async def test_no_more_bots_live_at_a_time_than_the_token_may_have(submissions: Submissions) -> None:
+    jobs = [one(bots_at_once=3, idempotency_key=f"k{number}", digest="d") for number in range(10)]
+    outcomes = await asyncio.gather(*(submissions.submit(job) for job in jobs))
+    assert Counter(outcome.verdict for outcome in outcomes) == {Verdict.SUBMITTED: 3, Verdict.OVER_QUOTA: 7}
+    refused = jobs[[outcome.verdict for outcome in outcomes].index(Verdict.OVER_QUOTA)]
+    assert (await submissions.submit(refused)).verdict is Verdict.OVER_QUOTA, "nothing of it was kept"
+
+
+async def test_a_job_that_nobody_took_is_taken_back_without_a_trace(
+    redis: Any, keys: Keys, submissions: Submissions
+) -> None:
+    job = one("b1", idempotency_key="k", digest="d", deduplication_key="d", bots_at_once=1)
+    await submissions.submit(job)
+    assert await submissions.withdraw(job)
+    assert await redis.keys(f"{keys.prefix}:*") == [keys.epoch.encode()]
+    assert (await submissions.submit(job)).verdict is Verdict.SUBMITTED
+
+
+async def test_a_job_that_was_taken_is_not_taken_back(redis: Any, keys: Keys, submissions: Submissions) -> None:
+    job = one("b1", idempotency_key="k", digest="d")
+    await submissions.submit(job)
+    await redis.delete(keys.jobs)
+    assert not await submissions.withdraw(job)
+    assert (await submissions.submit(job)).verdict is Verdict.REPLAYED
+
+
+async def test_a_bot_that_ended_without_a_chance_frees_its_own_keys_and_no_other(
+    redis: Any, keys: Keys, submissions: Submissions
+) -> None:
+    job = one("b1", idempotency_key="k", digest="d", deduplication_key="d")
+    await submissions.submit(job)
+    await redis.delete(keys.jobs)
+    await redis.set(keys.deduplication("d"), "another", ex=60)
+    assert await submissions.withdraw(job, ended=True)
+    assert await redis.get(keys.deduplication("d")) == b"another"
+    assert not await redis.exists(keys.idempotency("app", "k"))
+    assert await submissions.withdraw(job, ended=True)

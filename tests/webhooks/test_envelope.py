@@ -1,0 +1,153 @@
+"""What a callback_url is told of each status change, and that it is told the same whenever it is made."""
+
+import json
+from typing import Any
+
+import pytest
+from meetstream import describe_stop
+
+from poolmgr.core.outgoing import Delivery
+from poolmgr.webhooks.envelope import deletion, render
+from wire.vocabulary import ENDS, Attribution, BotState, Reason, Status, outward_status
+
+AT = "2027-01-15T08:00:00.123456Z"
+LINK = "https://meet.google.com/abc-defg-hij?pwd=secret"
+RECORD = {
+    "bot_id": "b",
+    "callback_url": "https://hooks.example/x",
+    "custom_attributes": '{"tenant":"ä","n":1.10,"big":123456789012345678901234567890}',
+    "user_id": "u",
+    "calendar_event_id": "c",
+    "reason_detail": "",
+    "attribution": "",
+    "meeting_url": LINK,
+    "payload": "{}",
+}
+
+
+def change(state: str, reason: str = "", attempt: int = 1) -> dict[str, str]:
+    status = outward_status(BotState(state), Reason(reason) if reason else None)
+    facts = {"bot_id": "b", "state": state, "status": status, "reason": reason, "attempt": str(attempt)}
+    return {**facts, "vm_id": "v", "worker_id": "w", "at": AT}
+
+
+def bodies(found: list[Delivery]) -> list[dict[str, Any]]:
+    return [json.loads(one.body) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "status"),
+    [
+        ("scheduled", "bot.scheduled", "Scheduled"),
+        ("joining", "bot.joining", "Joining"),
+        ("waiting_room", "bot.in_waiting_room", "InWaitingRoom"),
+        ("in_meeting", "bot.inmeeting", "InMeeting"),
+        ("leaving", "bot.leaving", "Leaving"),
+    ],
+)
+def test_each_state_on_the_way_has_its_event(state: str, event: str, status: str) -> None:
+    (made,) = render("1-0", change(state), RECORD)
+    (body,) = bodies([made])
+    assert (made.event, made.bot_id, made.url, made.id) == (event, "b", RECORD["callback_url"], body["id"])
+    assert made.at == pytest.approx(1800000000.123456)
+    assert (body["event"], body["bot_event"], body["bot_status"], body["status_code"]) == (event, event, status, 200)
+    assert body["timestamp"] == AT
+    assert body["message"]
+    assert '"custom_attributes":' + RECORD["custom_attributes"] in made.body, "not a digit of them is changed"
+
+
+@pytest.mark.parametrize("state", ["queued", "assigned"])
+def test_nothing_is_said_of_what_clients_do_not_know(state: str) -> None:
+    assert render("1-0", change(state), RECORD) == []
+
+
+def test_joining_is_said_three_times_at_most() -> None:
+    assert [len(render("1-0", change("joining", attempt=number), RECORD)) for number in (1, 2, 3, 4)] == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reason) -> None:
+    made = bodies(render("1-0", change("stopped", reason), {**RECORD, "attribution": ENDS[reason].attribution}))
+    assert [body["event"] for body in made] == [
+        "bot.stopped", "manifest.skipped", "audio.skipped", "transcription.skipped", "bot.done",
+    ]  # fmt: skip
+    stop, *artefacts, done = made
+    end = ENDS[reason]
+    clean = end.bot_event in ("bot.stopped", "bot.kicked")
+    assert (stop["bot_event"], stop["bot_status"]) == (end.bot_event, end.status)
+    assert stop["status_code"] == done["status_code"] == (200 if clean else 500)
+    assert done["bot_status"] == "Done"
+    assert (stop["reason"], stop["attribution"]) == (reason, end.attribution)
+    fields = ("manifest_status", "audio_status", "transcript_status")
+    assert [body[field] for body, field in zip(artefacts, fields, strict=True)] == ["skipped"] * 3
+    assert {body["status_code"] for body in artefacts} == {200}
+    assert len({body["id"] for body in made}) == len(made)
+    assert "with status" not in describe_stop(stop)
+
+
+def test_who_asked_for_video_is_told_that_there_is_none() -> None:
+    made = render("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": '{"video_required": true}'})
+    assert [one.event for one in made][-2:] == ["video.skipped", "bot.done"]
+    for payload in ('{"video_required": "yes"}', "", "not json", "[" * 5000):
+        assert len(render("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": payload})) == 5
+
+
+def test_the_same_entry_makes_the_same_webhooks_and_another_one_others() -> None:
+    first = render("1-0", change("stopped", "meeting_ended"), RECORD)
+    assert render("1-0", change("stopped", "meeting_ended"), dict(RECORD)) == first
+    other = render("1-1", change("stopped", "meeting_ended"), RECORD)
+    assert {one.id for one in first}.isdisjoint(one.id for one in other)
+
+
+def test_no_meeting_link_is_passed_on() -> None:
+    detail = f"net::ERR_FAILED at {LINK} (twice: '{LINK}')"
+    made = render("1-0", change("stopped", "page_load_failed"), {**RECORD, "reason_detail": detail})
+    assert "abc-defg" not in "".join(one.body for one in made)
+    assert "secret" not in "".join(one.body for one in made)
+    assert bodies(made)[0]["reason_detail"].startswith("net::ERR_FAILED at https://meet.google.com/…")
+
+
+def test_what_the_record_became_later_is_not_said_of_earlier_changes() -> None:
+    later = {**RECORD, "reason_detail": "kicked", "attribution": Attribution.HOST, "status": Status.STOPPED}
+    (body,) = bodies(render("1-0", change("joining"), later))
+    assert (body["bot_status"], body["reason"], body["reason_detail"], body["attribution"]) == ("Joining", "", "", "")
+
+
+def test_a_bot_without_a_callback_is_not_told_of() -> None:
+    assert render("1-0", change("joining"), {**RECORD, "callback_url": ""}) == []
+    assert render("1-0", change("joining"), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("record", "attempt", "reason", "told"),
+    [
+        ({"queue_timeout": "0"}, 0, "no_capacity", False),
+        ({"queue_timeout": "0.0"}, 0, "no_capacity", False),
+        ({"queue_timeout": "0", "join_at": AT}, 0, "no_capacity", True),
+        ({"queue_timeout": "0"}, 1, "no_capacity", True),
+        ({"queue_timeout": "0"}, 0, "user_requested", True),
+        ({"queue_timeout": "5"}, 0, "no_capacity", True),
+        ({"queue_timeout": ""}, 0, "no_capacity", True),
+        ({}, 0, "no_capacity", True),
+    ],
+)
+def test_a_bot_that_was_refused_at_once_is_not_told_of(
+    record: dict[str, str], attempt: int, reason: str, told: bool
+) -> None:
+    made = render("1-0", change("stopped", reason, attempt), {**RECORD, **record})
+    assert bool(made) is told
+
+
+def test_a_deletion_is_told_without_anything_of_what_was_deleted() -> None:
+    made = deletion({**RECORD, "status": "Stopped"}, 7, AT)
+    body = json.loads(made.body)
+    assert made == deletion({**RECORD, "status": "Stopped"}, 7, AT)
+    assert (body["event"], body["bot_event"], body["deleted_objects"]) == ("data_deletion", "data_deletion", 7)
+    assert (body["bot_status"], body["status_code"], body["timestamp"]) == ("Stopped", 200, AT)
+    assert not body.keys() & {"custom_attributes", "user_id", "calendar_event_id"}
+
+
+@pytest.mark.parametrize("fault", [{"state": "rejected"}, {"state": "joining", "attempt": "x"}, {"at": "soon"}])
+def test_what_is_no_status_change_is_refused(fault: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        render("1-0", {**change("joining"), **fault}, RECORD)
