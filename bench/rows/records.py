@@ -45,12 +45,12 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             await _call("status", "GET status of any bot", _status, full, few, progress, quick=quick),
             await _call("list", "GET bots, the newest 20", _list({}), full, few, progress, quick=quick),
             await _call(
-                "list by user", "GET bots of one user", _list({"user_id": "user-3"}), full, few, progress, quick=quick
+                "list by user", "GET bots of one user", _list({"user_id": "user-2"}), full, few, progress, quick=quick
             ),
             await _call(
                 "list by attribute and status",
                 "GET bots with an attribute that ended as NotAllowed",
-                _list({"custom_attr[team]": '"team-3"', "status": "NotAllowed"}),
+                _list({"custom_attr[team]": '"team-2"', "status": "NotAllowed"}),
                 full,
                 few,
                 progress,
