@@ -32,6 +32,10 @@ browser, it raises in the next call of whomever.
 """
 
 
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 class DriverError(Exception):
     """The driver cannot be started, or does not answer."""
 

@@ -12,23 +12,19 @@ phase, ends within `Limits.leave_s`, and its reason wins over whatever the page 
 """
 
 from enum import StrEnum
-from typing import Annotated, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
-from msgspec import Meta
 from msgspec.structs import replace
 
-from wire.messages import AutomaticLeave, Participant
+from wire.messages import AutomaticLeave
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
+from worker.company import Company, Look, News, notice
 
 REPEAT_S: Final = 2.0  # a click that changed nothing by then was swallowed, as overlays and half-loaded pages do
 VITALS_S: Final = 10.0
 UNKNOWN_GRACE_S: Final = 30.0  # pages cover the meeting with dialogs, and redraw themselves while reconnecting
-PEOPLE_S: Final = 1.0  # lists of people are redrawn, too: who came or went is told once it has held for so long
-MOST_PEOPLE: Final = 500  # that are read off a page
-MOST_LINES: Final = 100  # of its chat, the latest
-LINES_REMEMBERED: Final = 200  # by their ids, so that none is told twice
 LEAVE_SHARE: Final = 0.75  # of the time allowed for leaving; the rest is for emptying the page
 
 
@@ -52,37 +48,13 @@ class Screen(StrEnum):
 # Observations
 
 
-class SeenLine(msgspec.Struct, frozen=True):
-    """One line of the page's chat. `own`: the bot said it."""
-
-    id: str
-    sender_id: str = ""
-    sender_name: str = ""
-    text: str = ""
-    own: bool = False
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """The page answered. `participants` counts the bot itself too; None or 0: the page does not say.
-
-    `people`: all others who are there; None: the page does not say, or they are those known by `people_key`. `lines`:
-    of the chat, in order, those after the one that was known.
-    """
+class Seen(Look, frozen=True):
+    """The page answered. `participants` counts the bot itself too; None or 0: the page does not say."""
 
     screen: Screen
     rule: str = ""
     participants: int | None = None
     audio_packets: int = 0
-    people: Annotated[tuple[Participant, ...], Meta(max_length=MOST_PEOPLE)] | None = None
-    people_key: str = ""
-    lines: Annotated[tuple[SeenLine, ...], Meta(max_length=MOST_LINES)] = ()
-
-
-class Known(msgspec.Struct, frozen=True):
-    """What need not be read off the page again: these people, and the chat up to this line."""
-
-    people_key: str = ""
-    line: str = ""
 
 
 class PageRequested(msgspec.Struct, frozen=True):
@@ -137,18 +109,6 @@ class ReportVitals(msgspec.Struct, frozen=True):
     audio_packets: int = 0
 
 
-class ReportPeople(msgspec.Struct, frozen=True):
-    """Who came and who went, by their ids; `anew`: nobody else is there."""
-
-    joined: tuple[Participant, ...] = ()
-    left: tuple[str, ...] = ()
-    anew: bool = False
-
-
-class ReportChat(msgspec.Struct, frozen=True):
-    lines: tuple[SeenLine, ...]
-
-
 class Greet(msgspec.Struct, frozen=True):
     """The bot is in: say what it was given to say first."""
 
@@ -160,7 +120,7 @@ class Finish(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-Action = PageAction | Move | ReportVitals | ReportPeople | ReportChat | Greet | Finish
+Action = PageAction | Move | ReportVitals | News | Greet | Finish
 
 
 # State
@@ -210,10 +170,7 @@ class State(msgspec.Struct, frozen=True):
     vitals: ReportVitals | None = None
     vitals_at: float = 0.0
     greets: bool = False  # it still has something to say first
-    people_key: str = ""  # what the page said of the people whom the last look found
-    present: tuple[str, ...] | None = None  # the ids of those who were told to be there; None: nothing was told yet
-    differs_since: float | None = None  # since when others are there
-    heard: tuple[str, ...] = ()  # the ids of the latest chat lines; the texts are nobody's to keep
+    company: Company = Company()  # what was told of the others
     ending: Finish | None = None  # why the bot leaves, or left
 
 
@@ -270,9 +227,8 @@ def step(state: State, observation: Observation, now: float) -> Step:
         actions.append(vitals)
         state = replace(state, vitals=vitals, vitals_at=now)
     if isinstance(observation, Seen) and is_in(state):
-        for notice in (_greet, _notice_people, _notice_chat):
-            state, more = notice(state, observation, now)
-            actions += more
+        state, more = _take_part(state, observation, now)
+        actions += more
     action = _ACTION_ON.get((state.phase, state.screen))
     if action and (state.acted_at is None or now - state.acted_at >= REPEAT_S):
         actions.append(action)
@@ -292,18 +248,13 @@ def worth_keeping(state: State) -> State:
         audio_packets=0,
         vitals=None,
         vitals_at=0.0,
-        people_key="",
+        company=replace(state.company, people_key=""),
     )
 
 
 def is_in(state: State) -> bool:
     """True while the page shows the meeting, and the bot means to stay: the only time at which it may speak."""
     return state.phase is BotState.IN_MEETING and state.screen is Screen.IN_MEETING
-
-
-def known(state: State) -> Known:
-    """What the next look at the page may leave out."""
-    return Known(state.people_key, state.heard[-1] if state.heard else "")
 
 
 def next_deadline(state: State) -> float:
@@ -418,37 +369,10 @@ def _vitals_due(state: State, now: float) -> ReportVitals | None:
     return vitals if changed or state.vitals is None or now - state.vitals_at >= VITALS_S else None
 
 
-def _greet(state: State, _seen: Seen, _now: float) -> Step:
-    return Step(replace(state, greets=False), (Greet(),)) if state.greets else Step(state)
-
-
-def _notice_people(state: State, seen: Seen, now: float) -> Step:
-    if seen.people is None:
-        return Step(replace(state, people_key=seen.people_key))
-    anew, before = state.present is None, dict.fromkeys(state.present or ())
-    there = {one.id: one for one in seen.people}
-    joined = tuple(one for one in there.values() if one.id not in before)
-    missing = tuple(one for one in before if one not in there)
-    left = missing[:MOST_PEOPLE] if len(seen.people) < MOST_PEOPLE else ()  # else they may be further down the list
-    if not (joined or left or anew):
-        return Step(replace(state, people_key=seen.people_key, differs_since=None))
-    since = _first(state.differs_since, now)
-    if not anew and now - since < PEOPLE_S:
-        return Step(replace(state, people_key="", differs_since=since))  # the next look is to read them again
-    present = (*there, *missing[len(left) :])[: 2 * MOST_PEOPLE]
-    key = "" if 0 < len(left) < len(missing) else seen.people_key
-    state = replace(state, people_key=key, present=present, differs_since=None)
-    return Step(state, (ReportPeople(joined, left, anew),))
-
-
-def _notice_chat(state: State, seen: Seen, _now: float) -> Step:
-    if not seen.lines:
-        return Step(state)
-    there, before = {line.id: line for line in seen.lines}, set(state.heard)
-    new = tuple(line for line in there.values() if line.id not in before)
-    heard = (*(line for line in state.heard if line not in there), *there)
-    state = replace(state, heard=heard[-LINES_REMEMBERED:])
-    return Step(state, (ReportChat(new),) if new else ())
+def _take_part(state: State, seen: Seen, now: float) -> Step:
+    """What the bot has to say, and what there is to tell of the others."""
+    company, news = notice(state.company, seen, now)
+    return Step(replace(state, greets=False, company=company), (Greet(), *news) if state.greets else news)
 
 
 def _enter(state: State, phase: BotState, now: float) -> State:

@@ -26,6 +26,7 @@ from wire.messages import BotEnded, BotMoved, BotVitals, ChatHeard, ChatLine, Jo
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 from worker import lifecycle
+from worker.company import ReportChat, ReportPeople, known
 from worker.driver import PAGE_ERRORS
 from worker.lifecycle import (
     LEAVE_SHARE,
@@ -42,8 +43,6 @@ from worker.lifecycle import (
     Observation,
     PageAction,
     PageRequested,
-    ReportChat,
-    ReportPeople,
     ReportVitals,
     Screen,
     Seen,
@@ -238,7 +237,7 @@ class Session:
             try:
                 async with self._interruptible():
                     await self._attend(self._patience_s(state))
-                    return await self._adapter.observe(self._page, self._patience_s(state), lifecycle.known(state))
+                    return await self._adapter.observe(self._page, self._patience_s(state), known(state.company))
             except TimeoutError:
                 if self._is_attached.is_set() and not self._news:
                     if await self._driver_answers():

@@ -1,43 +1,16 @@
-"""Short names for what core tests build over and over: jobs, heartbeats, a pool with VMs, and what Redis would keep."""
+"""Short names for what core tests build over and over: jobs, heartbeats, a pool with VMs, bots on their way."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-import msgspec
-
-from poolmgr.core.decisions import (
-    Accept,
-    Ask,
-    Assign,
-    Decision,
-    End,
-    Enqueue,
-    ForgetVm,
-    ForgetWorker,
-    KeepVm,
-    KeepWorker,
-    Move,
-    Reschedule,
-    Retire,
-    Revoke,
-    Warm,
-)
+from poolmgr.core.decisions import Assign, Decision, End, Revoke
 from poolmgr.core.events import CoreEvent, JobAccepted, Revoked, Tick
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.job import Job
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.pool import Pool
-from wire.messages import (
-    BotEnded,
-    BotMoved,
-    BotVitals,
-    Heartbeat,
-    JoinRefused,
-    WorkerGone,
-    WorkerReport,
-    WorkerWarm,
-)
+from tests.core.durable import Durable
+from wire.messages import BotEnded, BotMoved, BotVitals, Heartbeat, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
 from wire.settings import PoolSettings
 from wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 
@@ -47,6 +20,15 @@ WALL: Final = 1_900_000_000.0
 """The calendar's time when a scenario begins. The steady clock begins at 1000."""
 
 START: Final = 1000.0
+
+WARMING, IDLE, RESERVED, BUSY, RETIRING = WorkerState
+ON_VM: Final = [
+    BotState.ASSIGNED,
+    BotState.JOINING,
+    BotState.WAITING_ROOM,
+    BotState.IN_MEETING,
+    BotState.LEAVING,
+]
 
 
 def job(
@@ -69,166 +51,6 @@ def job(
 
 def of_type(decisions: Iterable[Decision], kind: type[_T]) -> list[_T]:
     return [decision for decision in decisions if isinstance(decision, kind)]
-
-
-@dataclass
-class BotRecord:
-    """What Redis keeps of a bot."""
-
-    accept: Accept
-    state: BotState
-    attempt: int = 0
-    vm_id: str = ""
-    worker_id: str = ""
-    claimed: int = 0
-    leave_requested: bool = False
-    failed: int = 0
-    end: End | None = None
-
-
-@dataclass
-class VmRecord:
-    """What Redis keeps of a VM."""
-
-    session: str
-    draining: bool = False
-    lost: bool = False
-    workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
-
-
-class Durable:
-    """What is left when a leader dies: the decisions, carried out in their order, and nothing else.
-
-    `refused` are decisions that do not fit what was decided before them. There is never a good reason for one.
-    """
-
-    def __init__(self, on_worker_lost: OnWorkerLost = OnWorkerLost.END) -> None:
-        self.on_worker_lost = on_worker_lost
-        self.bots: dict[str, BotRecord] = {}
-        self.vms: dict[str, VmRecord] = {}
-        self.workers: dict[str, dict[str, Worker]] = {}
-        self.refused: list[str] = []
-
-    def apply(self, decision: Decision, now: float) -> None:
-        match decision:
-            case Accept(bot_id=bot_id):
-                self._expect(bot_id not in self.bots, decision)
-                self.bots[bot_id] = BotRecord(decision, decision.state)
-            case Assign():
-                self._assign(decision, now)
-            case Reschedule(bot_id=bot_id, join_at=join_at):
-                bot = self.bots[bot_id]
-                self._expect(bot.state is BotState.SCHEDULED, decision)
-                moved = msgspec.structs.replace(bot.accept.job, join_at=join_at)
-                bot.accept = msgspec.structs.replace(bot.accept, job=moved)
-            case Move(bot_id=bot_id, attempt=attempt, state=state):
-                bot = self.bots[bot_id]
-                self._expect(bot.end is None and bot.attempt == attempt and bot.state.rank < state.rank, decision)
-                bot.state = state
-            case Enqueue(bot_id=bot_id, attempt=attempt, failed=failed):
-                bot = self.bots[bot_id]
-                asked = bot.accept.job.on_worker_lost or self.on_worker_lost
-                may_go_in_again = asked is OnWorkerLost.REJOIN or not bot.state.is_admitted
-                self._expect(bot.end is None and bot.attempt == attempt and may_go_in_again, decision)
-                bot.failed = failed
-                bot.state, bot.vm_id, bot.worker_id, bot.claimed = BotState.QUEUED, "", "", 0
-            case Ask(bot_id=bot_id, attempt=attempt, reason=reason):
-                bot = self.bots.get(bot_id)
-                if bot and bot.attempt == attempt and reason is not Reason.SUPERSEDED:
-                    bot.leave_requested = True
-            case End(bot_id=bot_id, attempt=attempt):
-                bot = self.bots[bot_id]
-                self._expect(bot.end is None and bot.attempt == attempt, decision)
-                bot.state, bot.end = BotState.STOPPED, decision
-            case _:
-                self._apply_to_fleet(decision)
-
-    def revoke(self, decision: Revoke) -> bool:
-        """Whether the assignment could be taken back: the agent may have claimed it first."""
-        bot = self.bots[decision.bot_id]
-        if bot.state is BotState.ASSIGNED and bot.attempt == decision.attempt != bot.claimed:
-            bot.worker_id = ""
-            return True
-        return False
-
-    def claim(self, bot_id: str, attempt: int, worker_id: str) -> bool:
-        """Whether the attempt is still this worker's; if so, it is from now on."""
-        bot = self.bots[bot_id]
-        if bot.state is BotState.ASSIGNED and (bot.attempt, bot.worker_id) == (attempt, worker_id):
-            bot.claimed = attempt
-            return True
-        return False
-
-    def restored_into(self, pool: Pool, now: float) -> list[Decision]:
-        """Let `pool` take over, as a new leader does."""
-        vms: list[Vm] = []
-        for vm_id, record in self.vms.items():
-            if not record.lost:
-                vm = Vm(vm_id, record.session, 0.0, draining=record.draining)
-                for worker in self.workers.get(vm_id, {}).values():
-                    vm.workers[worker.worker_id] = _copy(worker)
-                vms.append(vm)
-        bots = [
-            Bot(
-                bot_id,
-                record.accept.job,
-                record.accept.seq,
-                record.accept.at,
-                record.state,
-                record.attempt,
-                record.vm_id,
-                record.worker_id,
-                leave_requested=record.leave_requested,
-                failed=record.failed,
-            )
-            for bot_id, record in self.bots.items()
-            if record.end is None
-        ]
-        return pool.restore(bots, vms, now)
-
-    def _assign(self, decision: Assign, now: float) -> None:
-        join = decision.join
-        bot = self.bots[join.bot_id]
-        worker = self.workers[decision.vm_id][join.worker_id]
-        ready = worker.state is WorkerState.IDLE or (worker.state, worker.bot_id) == (WorkerState.RESERVED, join.bot_id)
-        self._expect(ready and bot.state is BotState.QUEUED and bot.attempt == join.attempt - 1, decision)
-        bot.state, bot.attempt = BotState.ASSIGNED, join.attempt
-        bot.vm_id, bot.worker_id = decision.vm_id, join.worker_id
-        worker.state, worker.since, worker.bot_id = WorkerState.BUSY, now, join.bot_id
-
-    def _apply_to_fleet(self, decision: Decision) -> None:
-        match decision:
-            case Warm(vm_id=vm_id, worker_id=worker_id, since=since):
-                self._expect(worker_id not in self.workers.get(vm_id, {}), decision)
-                self._put(Worker(worker_id, vm_id, WorkerState.WARMING, since, since))
-            case Retire(vm_id=vm_id, worker_id=worker_id, since=since):
-                self._put(Worker(worker_id, vm_id, WorkerState.RETIRING, since, since))
-            case KeepWorker():
-                d = decision
-                self._put(Worker(d.worker_id, d.vm_id, d.state, d.since, d.born, d.bot_id))
-            case ForgetWorker(vm_id=vm_id, worker_id=worker_id):
-                kept = self.workers.get(vm_id, {}).pop(worker_id, None)
-                self._expect(kept is not None or self.vms[vm_id].lost, decision)  # a lost VM's went with its record
-            case KeepVm(vm_id=vm_id):
-                self.vms[vm_id] = VmRecord(decision.session, decision.draining, decision.lost)
-                if decision.lost:
-                    self.workers.pop(vm_id, None)
-            case ForgetVm(vm_id=vm_id):
-                self._expect(self.vms.pop(vm_id, None) is not None, decision)
-                self.workers.pop(vm_id, None)
-            case _:
-                pass
-
-    def _put(self, worker: Worker) -> None:
-        self.workers.setdefault(worker.vm_id, {})[worker.worker_id] = worker
-
-    def _expect(self, fits: bool, decision: Decision) -> None:
-        if not fits:
-            self.refused.append(repr(decision))
-
-
-def _copy(worker: Worker) -> Worker:
-    return Worker(worker.worker_id, worker.vm_id, worker.state, worker.since, worker.born, worker.bot_id, worker.aged)
 
 
 class Scenario:
@@ -388,3 +210,53 @@ class Scenario:
     def assigned_to(self, bot_id: str) -> str:
         """The VM of the bot's last assignment."""
         return [d for d in of_type(self.log, Assign) if d.join.bot_id == bot_id][-1].vm_id
+
+
+def scenario(**settings: Any) -> Scenario:
+    """Small numbers, and nothing that fires by itself unless the test asks for it."""
+    defaults: dict[str, Any] = {
+        "min_idle": 2,
+        "max_workers": 6,
+        "warmups_at_once": 2,
+        "idle_ttl_s": 1e6,
+        "max_age_s": 1e6,
+        "heartbeat_timeout_s": 1e5,
+        "lost_after_s": 2e5,
+        "warmup_timeout_s": 1e6,
+        "claim_timeout_s": 1e6,
+        "queue_timeout_s": 1e6,
+    }
+    return Scenario(PoolSettings(**{**defaults, **settings}))
+
+
+def full(*vm_ids: str, **settings: Any) -> Scenario:
+    """VMs at min_idle."""
+    sc = scenario(**settings)
+    sc.fill(*vm_ids)
+    sc.log.clear()
+    return sc
+
+
+def watched(**settings: Any) -> Scenario:
+    return full(
+        "vm1",
+        "vm2",
+        **{"heartbeat_timeout_s": 10, "lost_after_s": 60, "min_idle": 1, **settings},
+    )
+
+
+def bring_to(sc: Scenario, bot_id: str, state: BotState) -> None:
+    for step in ON_VM[1:]:
+        if step.rank <= state.rank:
+            sc.moved(bot_id, step)
+    assert sc.bot(bot_id).state is state
+
+
+def keep_alive(sc: Scenario, vm_id: str, seconds: float) -> None:
+    for _ in range(int(seconds / 5)):
+        sc.wait(5)
+        sc.beat(vm_id)
+
+
+def whose(assigns: Sequence[Assign]) -> list[str]:
+    return [assign.join.bot_id for assign in assigns]

@@ -24,7 +24,8 @@ from poolmgr.core.events import (
 )
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.pool import Pool
-from tests.core.builders import START, WALL, Durable, job, of_type
+from tests.core.builders import START, WALL, job, of_type
+from tests.core.durable import Durable
 from wire import messages
 from wire.messages import (
     BotEnded,

@@ -1,105 +1,54 @@
 """What a bot does about what it sees: tables for each rule, and properties for every sequence of observations."""
 
-from collections.abc import Iterable
-from typing import Final
-
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from wire.messages import AutomaticLeave, Participant
+from tests.worker.stories import (
+    CANCEL,
+    CLICK_LEAVE,
+    FILL,
+    GONE,
+    LEAVE,
+    LEFT,
+    LIMITS,
+    LOADING,
+    LOBBY,
+    PROMPT,
+    REQUESTED,
+    TIMED_OUT,
+    UNKNOWN,
+    clicks_of,
+    finish_of,
+    live,
+    meeting,
+    observations,
+    reason_of,
+    states_of,
+    stories,
+)
+from wire.messages import AutomaticLeave
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 from worker.lifecycle import (
-    LINES_REMEMBERED,
-    MOST_PEOPLE,
-    PEOPLE_S,
     REPEAT_S,
     VITALS_S,
-    Action,
-    BrowserGone,
     CallTimedOut,
     Finish,
     Greet,
-    Known,
     LeaveRequested,
     Limits,
     LoadFailed,
     Move,
     Observation,
     PageAction,
-    PageRequested,
-    ReportChat,
-    ReportPeople,
     ReportVitals,
     Screen,
     Seen,
-    SeenLine,
-    State,
     begin,
-    known,
     next_deadline,
     step,
     worth_keeping,
 )
-
-LIMITS: Final = Limits(
-    load_s=60,
-    join_s=90,
-    waiting_room_s=600,
-    noone_joined_s=500,
-    everyone_left_s=300,
-    max_duration_s=14400,
-    leave_s=6,
-    hung_s=10,
-    unknown_grace_s=30,
-)
-REQUESTED: Final = PageRequested()
-LOADING: Final = Seen(Screen.LOADING)
-PROMPT: Final = Seen(Screen.NAME_PROMPT, "prompt")
-LOBBY: Final = Seen(Screen.WAITING_ROOM, "lobby")
-UNKNOWN: Final = Seen(Screen.UNKNOWN)
-LEFT: Final = Seen(Screen.LEFT)
-TIMED_OUT: Final = CallTimedOut()
-LEAVE: Final = LeaveRequested(Reason.USER_REQUESTED)
-GONE: Final = BrowserGone("exited")
-
-FILL: Final = PageAction.FILL_NAME_AND_JOIN
-CANCEL: Final = PageAction.CANCEL_REQUEST
-CLICK_LEAVE: Final = PageAction.LEAVE_MEETING
-
-Story = Iterable[tuple[float, Observation]]
-
-
-def meeting(participants: int | None = 2, audio_packets: int = 0) -> Seen:
-    return Seen(Screen.IN_MEETING, "meeting", participants, audio_packets)
-
-
-def live(story: Story, limits: Limits = LIMITS) -> tuple[State, list[Action]]:
-    """What has happened after all of the story, which begins at time 0."""
-    state, done = begin(limits, 0), list[Action]()
-    for now, observation in story:
-        state, actions = step(state, observation, now)
-        done += actions
-    return state, done
-
-
-def finish_of(story: Story, limits: Limits = LIMITS) -> Finish | None:
-    _, done = live(story, limits)
-    return next((action for action in done if isinstance(action, Finish)), None)
-
-
-def reason_of(story: Story, limits: Limits = LIMITS) -> Reason | None:
-    finish = finish_of(story, limits)
-    return finish.reason if finish else None
-
-
-def states_of(done: Iterable[Action]) -> list[BotState]:
-    return [action.state for action in done if isinstance(action, Move)]
-
-
-def clicks_of(done: Iterable[Action]) -> list[PageAction]:
-    return [action for action in done if isinstance(action, PageAction)]
 
 
 def test_a_bot_goes_through_the_lobby_into_the_meeting_and_leaves_when_asked() -> None:
@@ -289,105 +238,6 @@ def test_vitals_tell_changes_and_the_first_sound_at_once_and_the_rest_now_and_th
     assert state.audio_packets == 500
 
 
-def people(*ids: str, key: str | None = None) -> Seen:
-    there = tuple(Participant(one, one.title()) for one in ids)
-    return Seen(Screen.IN_MEETING, "meeting", len(ids) + 1, people=there, people_key=key or "-".join(ids))
-
-
-def same(*ids: str) -> Seen:
-    """The page shows whom it showed before, and need not say so again."""
-    return Seen(Screen.IN_MEETING, "meeting", len(ids) + 1, people_key="-".join(ids))
-
-
-def chat(*ids: str) -> Seen:
-    return Seen(Screen.IN_MEETING, "meeting", 2, lines=tuple(SeenLine(one, "1", "Ann", one) for one in ids))
-
-
-def comings_of(story: Story) -> list[str]:
-    """Each report as +came -went, the first words of a bot behind a star."""
-    reports = [action for action in live(story)[1] if isinstance(action, ReportPeople)]
-    came = [" ".join(f"+{one.id}" for one in report.joined) for report in reports]
-    went = [" ".join(f"-{one}" for one in report.left) for report in reports]
-    stars = ["*" if report.anew else "" for report in reports]
-    return [" ".join(filter(None, parts)) for parts in zip(stars, came, went, strict=True)]
-
-
-def lines_of(done: Iterable[Action]) -> list[list[str]]:
-    return [[line.id for line in action.lines] for action in done if isinstance(action, ReportChat)]
-
-
-REDRAWN: Final = Seen(Screen.IN_MEETING, "meeting", 0)
-
-
-@pytest.mark.parametrize(
-    ("story", "reports"),
-    [
-        ([(1, people("a", "b"))], ["* +a +b"]),
-        ([(1, people())], ["*"]),
-        ([(1, REDRAWN), (2, people("a"))], ["* +a"]),
-        ([(1, people("a")), (2, same("a")), (9, people("a"))], ["* +a"]),
-        ([(1, people("a")), (2, people("a", "b")), (2 + PEOPLE_S / 2, people("a", "b"))], ["* +a"]),
-        (
-            [(1, people("a")), (2, people("a", "b")), (2 + PEOPLE_S, people("a", "b")), (9, same("a", "b"))],
-            ["* +a", "+b"],
-        ),
-        ([(1, people("a")), (2, people("b")), (4, people("b"))], ["* +a", "+b -a"]),
-        ([(1, people("a")), (2, people()), (2.5, people("a")), (4, people("a"))], ["* +a"]),
-        ([(1, people("a")), (2, people()), (2.5, REDRAWN), (4, people())], ["* +a", "-a"]),
-        ([(1, people("a")), (2, UNKNOWN), (9, people("a"))], ["* +a"]),
-        ([(1, people("a")), (2, LEAVE), (3, people("b")), (5, people("b"))], ["* +a"]),
-        ([(1, PROMPT), (2, LOBBY)], []),
-    ],
-)
-def test_who_comes_and_who_goes_is_told_once_it_has_held_for_a_second(story: Story, reports: list[str]) -> None:
-    assert comings_of(story) == reports
-
-
-def test_of_a_crowd_that_is_not_read_to_its_end_nobody_is_said_to_have_gone() -> None:
-    crowds = [[f"p{n}" for n in range(start, start + MOST_PEOPLE)] for start in (0, MOST_PEOPLE, 2 * MOST_PEOPLE)]
-    story = [(5.0 * turn + wait, people(*crowd)) for turn, crowd in enumerate(crowds) for wait in (0, PEOPLE_S)]
-    assert "-" not in "".join(comings_of(story))
-    state, _ = live(story)
-    assert len(state.present or ()) == 2 * MOST_PEOPLE
-    assert known(state).people_key
-    assert known(live([*story, (50, people("p0")), (51, people("p0"))])[0]).people_key == ""
-    few = [(50.0 + wait, people("p0")) for wait in (0, 1, 2, 3, 4)]
-    assert [told.count("-") for told in comings_of([*story, *few])[3:]] == [MOST_PEOPLE, MOST_PEOPLE]
-
-
-def test_the_next_look_leaves_out_whom_and_what_is_known() -> None:
-    assert known(live([(1, LOBBY)])[0]) == Known("", "")
-    assert known(live([(1, people("a", key="k")), (2, chat("x", "y"))])[0]) == Known("", "y")
-    assert known(live([(1, people("a", key="k"))])[0]) == Known("k", "")
-    changing = [(1.0, people("a", key="k")), (2.0, people("b", key="l"))]
-    assert known(live(changing)[0]) == Known("", ""), "until it is told"
-    assert known(live([*changing, (4.0, people("b", key="l"))])[0]) == Known("l", "")
-
-
-def test_a_line_of_chat_is_told_once_and_at_once() -> None:
-    story = [
-        (1, LOBBY),
-        (2, chat("x", "y")),
-        (2.1, chat()),
-        (2.2, chat("z", "z")),
-        (3, chat("x", "y", "z", "v")),  # the known line was taken away, so the page tells all again
-        (4, chat("y", "x")),
-        (5, LEAVE),
-        (6, chat("w")),
-    ]
-    state, done = live(story)
-    assert lines_of(done) == [["x", "y"], ["z"], ["v"]]
-    assert state.heard == ("z", "v", "y", "x")
-    assert "Ann" not in repr(worth_keeping(state))
-
-
-def test_only_so_many_lines_are_remembered() -> None:
-    ids = [f"line-{n}" for n in range(3 * LINES_REMEMBERED)]
-    state, done = live([(1.0 + place, chat(*ids[place : place + 50])) for place in range(0, len(ids), 50)])
-    assert [one for told in lines_of(done) for one in told] == ids
-    assert state.heard == tuple(ids[-LINES_REMEMBERED:])
-
-
 def test_a_bot_greets_once_when_it_is_in_and_not_before() -> None:
     state, greeted_at = begin(LIMITS, 0, greets=True), list[float]()
     for now, observation in enumerate([PROMPT, LOBBY, meeting(), UNKNOWN, meeting()]):
@@ -420,38 +270,6 @@ def test_limits_come_from_the_job_and_from_the_settings() -> None:
     )
 
 
-screens = st.builds(
-    Seen,
-    screen=st.sampled_from(Screen),
-    rule=st.sampled_from(["", "a-rule"]),
-    participants=st.none() | st.integers(0, 3),
-    audio_packets=st.integers(0, 1000),
-)
-# Endings are rare, or no story would get anywhere.
-calm_screens = st.builds(
-    Seen,
-    screen=st.sampled_from(
-        [Screen.LOADING, Screen.UNKNOWN, Screen.NAME_PROMPT, Screen.WAITING_ROOM, Screen.IN_MEETING]
-    ),
-    participants=st.none() | st.integers(0, 3),
-    audio_packets=st.integers(0, 1000),
-    people=st.none() | st.lists(st.builds(Participant, st.sampled_from("abcd")), max_size=4).map(tuple),
-    lines=st.lists(st.builds(SeenLine, st.sampled_from("abcd")), max_size=4).map(tuple),
-)
-faults = st.sampled_from([TIMED_OUT, REQUESTED, LoadFailed("HTTP 500"), GONE, LEAVE, LeaveRequested(Reason.SHUTDOWN)])
-observations = calm_screens | calm_screens | st.just(TIMED_OUT) | screens | faults
-delays = st.floats(0, 3) | st.floats(0, 400)
-
-
-@st.composite
-def stories(draw: st.DrawFn) -> list[tuple[float, Observation]]:
-    now, story = 0.0, list[tuple[float, Observation]]()
-    for delay, observation in draw(st.lists(st.tuples(delays, observations), max_size=40)):
-        now += delay
-        story.append((now, observation))
-    return story
-
-
 @given(stories())
 def test_a_bot_only_moves_forward_and_finishes_once_and_last(story: list[tuple[float, Observation]]) -> None:
     state, done = live(story)
@@ -460,22 +278,6 @@ def test_a_bot_only_moves_forward_and_finishes_once_and_last(story: list[tuple[f
     finishes = [place for place, action in enumerate(done) if isinstance(action, Finish)]
     assert finishes in ([], [len(done) - 1])
     assert (state.phase is BotState.STOPPED) == bool(finishes)
-
-
-@given(stories())
-def test_of_each_person_coming_and_going_take_turns_and_no_line_is_told_twice(
-    story: list[tuple[float, Observation]],
-) -> None:
-    there, told = set[str](), list[str]()
-    for action in live(story)[1]:
-        if isinstance(action, ReportPeople):
-            joined = {one.id for one in action.joined}
-            assert not joined & there
-            assert set(action.left) <= there
-            there = (there | joined) - set(action.left)
-        elif isinstance(action, ReportChat):
-            told += [line.id for line in action.lines]
-    assert len(told) == len(set(told))
 
 
 @given(stories(), stories(), observations)

@@ -30,7 +30,8 @@ from wire.messages import (
 )
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
-from worker.lifecycle import Known, Screen, Seen, SeenLine, State
+from worker.company import Known, SeenLine
+from worker.lifecycle import Screen, Seen, State
 from worker.platforms import adapter_for, prepare
 from worker.platforms.rules import Actions, Chat, People, Readings, Rules, ScreenRule, look
 from worker.session import BotNews, Session

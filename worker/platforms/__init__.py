@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol, cast
 
 from playwright.async_api import BrowserContext, Page
 
-from worker.lifecycle import Known, Observation, PageAction
+from worker.company import Known
+from worker.lifecycle import Observation, PageAction
 from worker.platforms import room
 from worker.platforms.rules import Rules, load
 

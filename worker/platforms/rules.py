@@ -26,7 +26,8 @@ from msgspec.structs import replace
 from playwright.async_api import Page
 
 from wire.messages import Participant
-from worker.lifecycle import Known, Screen, Seen, SeenLine
+from worker.company import Known, SeenLine
+from worker.lifecycle import Screen, Seen
 
 DETECT: Final = (Path(__file__).parent / "detect.js").read_text(encoding="utf-8")
 

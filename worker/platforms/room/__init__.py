@@ -11,7 +11,8 @@ from typing import Final
 
 from playwright.async_api import Page
 
-from worker.lifecycle import Known, Observation, PageAction
+from worker.company import Known
+from worker.lifecycle import Observation, PageAction
 from worker.platforms.rules import Actions, Rules, look
 
 SCREENS: Final = Path(__file__).parent / "screens.toml"

@@ -1,0 +1,105 @@
+"""Workers with real browsers, and all that they report. No Redis: a claim is a function."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from aiohttp import web
+
+from room.server import create_app
+from tests.waiting import wait_until
+from wire.messages import Event, Join, WorkerGone, WorkerWarm
+from wire.settings import WorkerSettings
+from wire.vocabulary import Reason
+from worker import processes
+from worker.browser import Launcher, find_chromium
+from worker.driver import Driver
+from worker.journal import Entry, WorkerNote
+from worker.pool import Pool
+
+E = TypeVar("E", bound=Event)
+
+
+class Harness:
+    """A pool, and all that it reported."""
+
+    def __init__(self, state_dir: Path, driver: Driver, tasks: asyncio.TaskGroup, settings: WorkerSettings) -> None:
+        self.state_dir = state_dir
+        self.driver = driver
+        self.events: list[Event] = []
+        self.notes: dict[str, WorkerNote] = {}
+        self.claimed = True
+        self.may_claim = asyncio.Event()
+        self.may_claim.set()
+        self.meeting = ""
+        launcher = Launcher(find_chromium(""), state_dir, headless=True)
+        self.pool = Pool(settings, "vm1", launcher, driver, tasks, self._claim, self.report)
+
+    def report(self, *events: Event, entry: Entry | None = None) -> None:
+        self.events += events
+        if entry and entry.note:
+            self.notes[entry.worker_id] = entry.note
+        elif entry:
+            self.notes.pop(entry.worker_id, None)
+
+    async def _claim(self, _join: Join) -> bool:
+        await self.may_claim.wait()
+        return self.claimed
+
+    def join(self, bot_id: str = "b1", platform: str = "room") -> Join:
+        return Join("w1", bot_id, 1, platform, self.meeting, "Bot")
+
+    def seen(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def kinds(self) -> list[type[Event]]:
+        """What was reported about the bot and its worker, in order, each kind once."""
+        return list(dict.fromkeys(type(event) for event in self.events))
+
+    async def warm(self, worker_id: str = "w1") -> None:
+        self.pool.warm(worker_id)
+        await wait_until(lambda: self.seen(WorkerWarm))
+
+    async def gone(self) -> WorkerGone:
+        await wait_until(lambda: self.seen(WorkerGone))
+        [event] = self.seen(WorkerGone)
+        assert self.browsers() == []
+        assert not (self.state_dir / "workers" / event.worker_id).exists()
+        return event
+
+    def browsers(self) -> list[int]:
+        """The leaders of all process trees."""
+        ours = f"--user-data-dir={self.state_dir}/workers/"
+        return [
+            each.pid for each in processes.scan() if each.pid == each.group and ours in processes.command_line(each.pid)
+        ]
+
+
+@asynccontextmanager
+async def pool_with(state_dir: Path, settings: WorkerSettings) -> AsyncGenerator[Harness]:
+    driver = Driver()
+    await driver.start()
+    async with asyncio.TaskGroup() as tasks:
+        harness = Harness(state_dir, driver, tasks, settings)
+        tending = tasks.create_task(driver.tend(harness.pool.reconnect), name="tend the driver")
+        yield harness
+        harness.may_claim.set()
+        harness.pool.refuse_work()
+        harness.pool.leave_all(Reason.SHUTDOWN)
+        await harness.pool.empty.wait()
+        tending.cancel()
+    await driver.stop()
+
+
+@pytest.fixture
+async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
+    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0)) as harness:
+        runner = web.AppRunner(create_app("key", open_door=True), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        harness.meeting = f"http://127.0.0.1:{runner.addresses[0][1]}/r/meeting"
+        yield harness
+        await runner.cleanup()

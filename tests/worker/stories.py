@@ -1,0 +1,118 @@
+"""Stories: what a bot sees in the course of one meeting, written or made up; and what comes of them."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from hypothesis import strategies as st
+
+from wire.messages import Participant
+from wire.vocabulary import BotState, Reason
+from worker.company import SeenLine
+from worker.lifecycle import (
+    Action,
+    BrowserGone,
+    CallTimedOut,
+    Finish,
+    LeaveRequested,
+    Limits,
+    LoadFailed,
+    Move,
+    Observation,
+    PageAction,
+    PageRequested,
+    Screen,
+    Seen,
+    State,
+    begin,
+    step,
+)
+
+LIMITS: Final = Limits(
+    load_s=60,
+    join_s=90,
+    waiting_room_s=600,
+    noone_joined_s=500,
+    everyone_left_s=300,
+    max_duration_s=14400,
+    leave_s=6,
+    hung_s=10,
+    unknown_grace_s=30,
+)
+REQUESTED: Final = PageRequested()
+LOADING: Final = Seen(Screen.LOADING)
+PROMPT: Final = Seen(Screen.NAME_PROMPT, "prompt")
+LOBBY: Final = Seen(Screen.WAITING_ROOM, "lobby")
+UNKNOWN: Final = Seen(Screen.UNKNOWN)
+LEFT: Final = Seen(Screen.LEFT)
+TIMED_OUT: Final = CallTimedOut()
+LEAVE: Final = LeaveRequested(Reason.USER_REQUESTED)
+GONE: Final = BrowserGone("exited")
+
+FILL: Final = PageAction.FILL_NAME_AND_JOIN
+CANCEL: Final = PageAction.CANCEL_REQUEST
+CLICK_LEAVE: Final = PageAction.LEAVE_MEETING
+
+Story = Iterable[tuple[float, Observation]]
+
+
+def meeting(participants: int | None = 2, audio_packets: int = 0) -> Seen:
+    return Seen(Screen.IN_MEETING, "meeting", participants, audio_packets)
+
+
+def live(story: Story, limits: Limits = LIMITS) -> tuple[State, list[Action]]:
+    """What has happened after all of the story, which begins at time 0."""
+    state, done = begin(limits, 0), list[Action]()
+    for now, observation in story:
+        state, actions = step(state, observation, now)
+        done += actions
+    return state, done
+
+
+def finish_of(story: Story, limits: Limits = LIMITS) -> Finish | None:
+    _, done = live(story, limits)
+    return next((action for action in done if isinstance(action, Finish)), None)
+
+
+def reason_of(story: Story, limits: Limits = LIMITS) -> Reason | None:
+    finish = finish_of(story, limits)
+    return finish.reason if finish else None
+
+
+def states_of(done: Iterable[Action]) -> list[BotState]:
+    return [action.state for action in done if isinstance(action, Move)]
+
+
+def clicks_of(done: Iterable[Action]) -> list[PageAction]:
+    return [action for action in done if isinstance(action, PageAction)]
+
+
+screens = st.builds(
+    Seen,
+    screen=st.sampled_from(Screen),
+    rule=st.sampled_from(["", "a-rule"]),
+    participants=st.none() | st.integers(0, 3),
+    audio_packets=st.integers(0, 1000),
+)
+# Endings are rare, or no story would get anywhere.
+calm_screens = st.builds(
+    Seen,
+    screen=st.sampled_from(
+        [Screen.LOADING, Screen.UNKNOWN, Screen.NAME_PROMPT, Screen.WAITING_ROOM, Screen.IN_MEETING]
+    ),
+    participants=st.none() | st.integers(0, 3),
+    audio_packets=st.integers(0, 1000),
+    people=st.none() | st.lists(st.builds(Participant, st.sampled_from("abcd")), max_size=4).map(tuple),
+    lines=st.lists(st.builds(SeenLine, st.sampled_from("abcd")), max_size=4).map(tuple),
+)
+faults = st.sampled_from([TIMED_OUT, REQUESTED, LoadFailed("HTTP 500"), GONE, LEAVE, LeaveRequested(Reason.SHUTDOWN)])
+observations = calm_screens | calm_screens | st.just(TIMED_OUT) | screens | faults
+delays = st.floats(0, 3) | st.floats(0, 400)
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> list[tuple[float, Observation]]:
+    now, story = 0.0, list[tuple[float, Observation]]()
+    for delay, observation in draw(st.lists(st.tuples(delays, observations), max_size=40)):
+        now += delay
+        story.append((now, observation))
+    return story

@@ -1,0 +1,127 @@
+"""Who comes and goes and what is said: each told once. Through the one door of the lifecycle, as it is used."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import pytest
+from hypothesis import given
+
+from tests.worker.stories import LEAVE, LOBBY, PROMPT, UNKNOWN, Story, live, stories
+from wire.messages import Participant
+from worker.company import LINES_REMEMBERED, MOST_PEOPLE, PEOPLE_S, Known, ReportChat, ReportPeople, SeenLine, known
+from worker.lifecycle import Action, Observation, Screen, Seen, worth_keeping
+
+
+def people(*ids: str, key: str | None = None) -> Seen:
+    there = tuple(Participant(one, one.title()) for one in ids)
+    return Seen(Screen.IN_MEETING, "meeting", len(ids) + 1, people=there, people_key=key or "-".join(ids))
+
+
+def same(*ids: str) -> Seen:
+    """The page shows whom it showed before, and need not say so again."""
+    return Seen(Screen.IN_MEETING, "meeting", len(ids) + 1, people_key="-".join(ids))
+
+
+def chat(*ids: str) -> Seen:
+    return Seen(Screen.IN_MEETING, "meeting", 2, lines=tuple(SeenLine(one, "1", "Ann", one) for one in ids))
+
+
+def comings_of(story: Story) -> list[str]:
+    """Each report as +came -went, the first words of a bot behind a star."""
+    reports = [action for action in live(story)[1] if isinstance(action, ReportPeople)]
+    came = [" ".join(f"+{one.id}" for one in report.joined) for report in reports]
+    went = [" ".join(f"-{one}" for one in report.left) for report in reports]
+    stars = ["*" if report.anew else "" for report in reports]
+    return [" ".join(filter(None, parts)) for parts in zip(stars, came, went, strict=True)]
+
+
+def lines_of(done: Iterable[Action]) -> list[list[str]]:
+    return [[line.id for line in action.lines] for action in done if isinstance(action, ReportChat)]
+
+
+REDRAWN: Final = Seen(Screen.IN_MEETING, "meeting", 0)
+
+
+@pytest.mark.parametrize(
+    ("story", "reports"),
+    [
+        ([(1, people("a", "b"))], ["* +a +b"]),
+        ([(1, people())], ["*"]),
+        ([(1, REDRAWN), (2, people("a"))], ["* +a"]),
+        ([(1, people("a")), (2, same("a")), (9, people("a"))], ["* +a"]),
+        ([(1, people("a")), (2, people("a", "b")), (2 + PEOPLE_S / 2, people("a", "b"))], ["* +a"]),
+        (
+            [(1, people("a")), (2, people("a", "b")), (2 + PEOPLE_S, people("a", "b")), (9, same("a", "b"))],
+            ["* +a", "+b"],
+        ),
+        ([(1, people("a")), (2, people("b")), (4, people("b"))], ["* +a", "+b -a"]),
+        ([(1, people("a")), (2, people()), (2.5, people("a")), (4, people("a"))], ["* +a"]),
+        ([(1, people("a")), (2, people()), (2.5, REDRAWN), (4, people())], ["* +a", "-a"]),
+        ([(1, people("a")), (2, UNKNOWN), (9, people("a"))], ["* +a"]),
+        ([(1, people("a")), (2, LEAVE), (3, people("b")), (5, people("b"))], ["* +a"]),
+        ([(1, PROMPT), (2, LOBBY)], []),
+    ],
+)
+def test_who_comes_and_who_goes_is_told_once_it_has_held_for_a_second(story: Story, reports: list[str]) -> None:
+    assert comings_of(story) == reports
+
+
+def test_of_a_crowd_that_is_not_read_to_its_end_nobody_is_said_to_have_gone() -> None:
+    crowds = [[f"p{n}" for n in range(start, start + MOST_PEOPLE)] for start in (0, MOST_PEOPLE, 2 * MOST_PEOPLE)]
+    story = [(5.0 * turn + wait, people(*crowd)) for turn, crowd in enumerate(crowds) for wait in (0, PEOPLE_S)]
+    assert "-" not in "".join(comings_of(story))
+    state, _ = live(story)
+    assert len(state.company.present or ()) == 2 * MOST_PEOPLE
+    assert known(state.company).people_key
+    assert known(live([*story, (50, people("p0")), (51, people("p0"))])[0].company).people_key == ""
+    few = [(50.0 + wait, people("p0")) for wait in (0, 1, 2, 3, 4)]
+    assert [told.count("-") for told in comings_of([*story, *few])[3:]] == [MOST_PEOPLE, MOST_PEOPLE]
+
+
+def test_the_next_look_leaves_out_whom_and_what_is_known() -> None:
+    assert known(live([(1, LOBBY)])[0].company) == Known("", "")
+    assert known(live([(1, people("a", key="k")), (2, chat("x", "y"))])[0].company) == Known("", "y")
+    assert known(live([(1, people("a", key="k"))])[0].company) == Known("k", "")
+    changing = [(1.0, people("a", key="k")), (2.0, people("b", key="l"))]
+    assert known(live(changing)[0].company) == Known("", ""), "until it is told"
+    assert known(live([*changing, (4.0, people("b", key="l"))])[0].company) == Known("l", "")
+
+
+def test_a_line_of_chat_is_told_once_and_at_once() -> None:
+    story = [
+        (1, LOBBY),
+        (2, chat("x", "y")),
+        (2.1, chat()),
+        (2.2, chat("z", "z")),
+        (3, chat("x", "y", "z", "v")),  # the known line was taken away, so the page tells all again
+        (4, chat("y", "x")),
+        (5, LEAVE),
+        (6, chat("w")),
+    ]
+    state, done = live(story)
+    assert lines_of(done) == [["x", "y"], ["z"], ["v"]]
+    assert state.company.heard == ("z", "v", "y", "x")
+    assert "Ann" not in repr(worth_keeping(state))
+
+
+def test_only_so_many_lines_are_remembered() -> None:
+    ids = [f"line-{n}" for n in range(3 * LINES_REMEMBERED)]
+    state, done = live([(1.0 + place, chat(*ids[place : place + 50])) for place in range(0, len(ids), 50)])
+    assert [one for told in lines_of(done) for one in told] == ids
+    assert state.company.heard == tuple(ids[-LINES_REMEMBERED:])
+
+
+@given(stories())
+def test_of_each_person_coming_and_going_take_turns_and_no_line_is_told_twice(
+    story: list[tuple[float, Observation]],
+) -> None:
+    there, told = set[str](), list[str]()
+    for action in live(story)[1]:
+        if isinstance(action, ReportPeople):
+            joined = {one.id for one in action.joined}
+            assert not joined & there
+            assert set(action.left) <= there
+            there = (there | joined) - set(action.left)
+        elif isinstance(action, ReportChat):
+            told += [line.id for line in action.lines]
+    assert len(told) == len(set(told))

@@ -1,0 +1,101 @@
+"""The one bot of a worker, in a real browser: begun or refused, and what it says before its worker is gone."""
+
+import os
+import signal
+
+from tests.waiting import wait_until
+from tests.worker.conftest import Harness
+from wire.messages import BotEnded, ChatHeard, JoinRefused, ParticipantsSeen, WorkerGone, WorkerReport, WorkerWarm
+from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
+from worker import processes
+
+
+async def test_a_bot_has_its_say_before_its_worker_is_gone(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    harness.pool.begin(harness.join())  # the same order a second time changes nothing
+    assert harness.pool.reports() == {"w1": WorkerReport(WorkerState.BUSY, "b1", 1)}
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    harness.pool.retire("w1")  # ignored: it serves a bot
+    harness.pool.leave("w1", "b1", 2, Reason.USER_REQUESTED)  # ignored: another attempt
+    harness.pool.leave("w1", "b1", 1, Reason.MAX_DURATION)
+    assert (await harness.gone()).cause is GoneCause.SPENT
+    assert [event.reason for event in harness.seen(BotEnded)] == [Reason.MAX_DURATION]
+    assert harness.kinds()[-2:] == [BotEnded, WorkerGone]
+    assert harness.seen(JoinRefused) == []
+
+
+async def test_a_browser_that_crashes_in_a_meeting_ends_its_bot_at_once(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    [leader] = harness.browsers()
+    os.kill(leader, signal.SIGKILL)
+    await harness.gone()
+    assert [event.reason for event in harness.seen(BotEnded)] == [Reason.BROWSER_CRASHED]
+    assert harness.kinds()[-2:] == [BotEnded, WorkerGone]
+
+
+async def test_a_stale_assignment_leaves_the_worker_idle(harness: Harness) -> None:
+    await harness.warm()
+    harness.claimed = False
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)})
+    assert harness.kinds() == [WorkerWarm]
+    harness.claimed = True
+    harness.pool.begin(harness.join("b2"))
+    await wait_until(lambda: any(getattr(event, "bot_id", "") == "b2" for event in harness.events))
+
+
+async def test_a_bot_told_to_leave_before_the_claim_is_answered_leaves(harness: Harness) -> None:
+    await harness.warm()
+    harness.may_claim.clear()
+    harness.pool.begin(harness.join())
+    harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    harness.may_claim.set()
+    await harness.gone()
+    assert [event.reason for event in harness.seen(BotEnded)] == [Reason.USER_REQUESTED]
+
+
+async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(harness: Harness) -> None:
+    await harness.warm()
+    for process in processes.scan():
+        if process.group == harness.browsers()[0]:
+            os.kill(process.pid, signal.SIGSTOP)
+    harness.pool.begin(harness.join())
+    assert (await harness.gone()).cause is GoneCause.UNRESPONSIVE
+    assert [event.cause for event in harness.seen(JoinRefused)] == [RefusalCause.BROWSER_DEAD]
+    assert harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
+
+
+async def test_a_browser_that_crashes_while_the_claim_is_asked_is_refused_before_it_is_gone(harness: Harness) -> None:
+    await harness.warm()
+    harness.may_claim.clear()
+    harness.pool.begin(harness.join())
+    [leader] = harness.browsers()
+    os.kill(leader, signal.SIGKILL)
+    await wait_until(lambda: not harness.browsers())
+    harness.may_claim.set()
+    await harness.gone()
+    assert harness.kinds()[-2:] in ([JoinRefused, WorkerGone], [BotEnded, WorkerGone])
+
+
+async def test_only_the_bot_that_is_meant_says_something(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.say("w1", "b1", 1, "before it came")
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: harness.seen(ParticipantsSeen))
+    for worker_id, bot_id, attempt in (("w9", "b1", 1), ("w1", "b9", 1), ("w1", "b1", 2)):
+        harness.pool.say(worker_id, bot_id, attempt, "not meant for it")
+    harness.pool.say("w1", "b1", 1, "x" * 3000)
+    heard = await wait_until(lambda: harness.seen(ChatHeard))
+    assert [(line.sender_name, line.text) for event in heard for line in event.chats] == [("Bot", "x" * 2000)]
+
+
+async def test_workers_that_do_not_leave_are_abandoned(harness: Harness) -> None:
+    await harness.warm()
+    harness.may_claim.clear()
+    harness.pool.begin(harness.join())
+    harness.pool.abandon()
+    assert (await harness.gone()).cause is GoneCause.AGENT_STOPPED
+    assert harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]

@@ -1,0 +1,63 @@
+"""After the driver failed, workers and meetings are connected to again. What outlives the agent is in test_agent.py."""
+
+import os
+import signal
+
+import pytest
+
+from tests.waiting import wait_until
+from tests.worker.conftest import Harness
+from wire.messages import BotEnded, BotMoved, WorkerGone
+from wire.vocabulary import Reason
+from worker import processes
+
+
+def _signal_driver(number: signal.Signals) -> None:
+    for process in processes.scan():
+        if process.parent == os.getpid() and processes.bears(process.pid, "run-driver"):
+            os.kill(process.pid, number)
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+async def test_after_the_driver_failed_idle_workers_serve_again(
+    harness: Harness, fault: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.driver.ANSWER_DEADLINE_S", 0.5)
+    await harness.warm()
+    _signal_driver(fault)
+    worker = harness.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
+    page = worker.page
+    await wait_until(lambda: worker.page not in (None, page))
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    assert harness.seen(WorkerGone) == []
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+async def test_a_meeting_outlives_the_driver(
+    harness: Harness, fault: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.driver.ANSWER_DEADLINE_S", 0.5)
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    browsers = harness.browsers()
+    worker = harness.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
+    page = worker.page
+    _signal_driver(fault)
+    await wait_until(lambda: worker.page not in (None, page))
+    harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    await harness.gone()
+    [ended] = harness.seen(BotEnded)
+    assert (ended.reason, ended.detail) == (Reason.USER_REQUESTED, "")
+    assert [move.state for move in harness.seen(BotMoved)] == ["joining", "in_meeting", "leaving"]
+    assert len(browsers) == 1
+
+
+async def test_a_bot_that_is_on_its_way_when_the_driver_dies_arrives(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(isinstance(event, BotMoved) for event in harness.events))
+    _signal_driver(signal.SIGKILL)
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    assert harness.seen(BotEnded) == []

@@ -1,0 +1,110 @@
+"""Who else is in the meeting, and what was said in its chat: what of it is new, and what need not be read again. Pure.
+
+`notice(company, look, now)` compares what a look at the page found with what was told before, so that each coming, each
+going and each line is told once: a line at once, who came or went when it has held for `PEOPLE_S`. Whether there is a
+meeting to look at is said in `worker.lifecycle`.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from wire.messages import Participant
+
+PEOPLE_S: Final = 1.0  # lists of people are redrawn, too
+MOST_PEOPLE: Final = 500  # that are read off a page
+MOST_LINES: Final = 100  # of its chat, the latest
+LINES_REMEMBERED: Final = 200  # by their ids, so that none is told twice
+
+
+class SeenLine(msgspec.Struct, frozen=True):
+    """One line of the page's chat. `own`: the bot said it."""
+
+    id: str
+    sender_id: str = ""
+    sender_name: str = ""
+    text: str = ""
+    own: bool = False
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """`people`: all others who are there; None: the page does not say, or they are those known by `people_key`.
+    `lines`: of the chat, in order, those after the one that was known.
+    """
+
+    people: Annotated[tuple[Participant, ...], Meta(max_length=MOST_PEOPLE)] | None = None
+    people_key: str = ""
+    lines: Annotated[tuple[SeenLine, ...], Meta(max_length=MOST_LINES)] = ()
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What need not be read off the page again: these people, and the chat up to this line."""
+
+    people_key: str = ""
+    line: str = ""
+
+
+class ReportPeople(msgspec.Struct, frozen=True):
+    """Who came and who went, by their ids; `anew`: nobody else is there."""
+
+    joined: tuple[Participant, ...] = ()
+    left: tuple[str, ...] = ()
+    anew: bool = False
+
+
+class ReportChat(msgspec.Struct, frozen=True):
+    lines: tuple[SeenLine, ...]
+
+
+News = ReportPeople | ReportChat
+
+
+class Company(msgspec.Struct, frozen=True):
+    """What was told so far."""
+
+    people_key: str = ""  # what the page said of the people whom the last look found
+    present: tuple[str, ...] | None = None  # the ids of those who were told to be there; None: nothing was told yet
+    differs_since: float | None = None  # since when others are there
+    heard: tuple[str, ...] = ()  # the ids of the latest chat lines; the texts are nobody's to keep
+
+
+def notice(company: Company, look: Look, now: float) -> tuple[Company, tuple[News, ...]]:
+    company, people = _notice_people(company, look, now)
+    company, lines = _notice_lines(company, look.lines)
+    return company, tuple(news for news in (people, lines) if news)
+
+
+def known(company: Company) -> Known:
+    """What the next look at the page may leave out."""
+    return Known(company.people_key, company.heard[-1] if company.heard else "")
+
+
+def _notice_people(company: Company, look: Look, now: float) -> tuple[Company, ReportPeople | None]:
+    if look.people is None:
+        return replace(company, people_key=look.people_key), None
+    anew, before = company.present is None, dict.fromkeys(company.present or ())
+    there = {one.id: one for one in look.people}
+    joined = tuple(one for one in there.values() if one.id not in before)
+    missing = tuple(one for one in before if one not in there)
+    left = missing[:MOST_PEOPLE] if len(look.people) < MOST_PEOPLE else ()  # else they may be further down the list
+    if not (joined or left or anew):
+        return replace(company, people_key=look.people_key, differs_since=None), None
+    since = now if company.differs_since is None else company.differs_since
+    if not anew and now - since < PEOPLE_S:
+        return replace(company, people_key="", differs_since=since), None  # the next look is to read them again
+    present = (*there, *missing[len(left) :])[: 2 * MOST_PEOPLE]
+    key = "" if 0 < len(left) < len(missing) else look.people_key
+    company = replace(company, people_key=key, present=present, differs_since=None)
+    return company, ReportPeople(joined, left, anew)
+
+
+def _notice_lines(company: Company, lines: tuple[SeenLine, ...]) -> tuple[Company, ReportChat | None]:
+    if not lines:
+        return company, None
+    there, before = {line.id: line for line in lines}, set(company.heard)
+    new = tuple(line for line in there.values() if line.id not in before)
+    heard = (*(line for line in company.heard if line not in there), *there)
+    company = replace(company, heard=heard[-LINES_REMEMBERED:])
+    return company, ReportChat(new) if new else None

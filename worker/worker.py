@@ -1,0 +1,95 @@
+"""One worker as its agent knows it, from its order to its end; and how it comes to an end.
+
+It is a record that others keep: pool.py its life, serving.py its bot, takeover.py the connection to its browser.
+"""
+
+import asyncio
+from typing import Final, NamedTuple
+
+from playwright.async_api import Page
+
+from wire.messages import Join, WorkerReport
+from wire.vocabulary import GoneCause, Reason, WorkerState
+from worker import lifecycle
+from worker.browser import Chromium
+from worker.journal import Entry, Stage, WorkerNote
+from worker.session import Session
+
+EXITED: Final = "the browser's process exited"
+
+
+class Gone(NamedTuple):
+    """Why a worker ends."""
+
+    cause: GoneCause
+    detail: str = ""
+
+
+class Worker:
+    def __init__(self, worker_id: str) -> None:
+        self.worker_id = worker_id
+        self.state = WorkerState.WARMING
+        self.chromium: Chromium | None = None
+        self.page: Page | None = None
+        self.page_id = ""
+        self.reattaching = False
+        self.abandoned = False
+        self.ends_when_free = False
+        self.join: Join | None = None
+        self.session: Session | None = None
+        self.left_early: Reason | None = None
+        self.gone: asyncio.Future[Gone] = asyncio.get_running_loop().create_future()
+        self.warm_up: asyncio.Timeout | None = None
+        self.life: asyncio.Task[None] | None = None
+        self.serving: asyncio.Task[None] | None = None
+
+    def end(self, cause: GoneCause, detail: str = "") -> None:
+        """Let it end, also in the middle of its warm-up. The first cause counts."""
+        if not self.gone.done():
+            self.gone.set_result(Gone(cause, detail))
+            if self.warm_up and not self.warm_up.expired():
+                self.warm_up.reschedule(0.0)
+
+    def end_unreachable(self, detail: str) -> None:
+        if self.session:
+            self.session.browser_gone(detail)
+        else:
+            self.end(GoneCause.UNRESPONSIVE, detail)
+
+    def leave(self, reason: Reason) -> None:
+        """Let its bot leave, also one that is not in yet."""
+        if self.session:
+            self.session.leave(reason)
+        else:
+            self.left_early = reason
+
+    async def watch(self, chromium: Chromium) -> None:
+        """Wait for the process to exit, wanted or not."""
+        await chromium.exited()
+        if self.session:
+            self.session.browser_gone(EXITED)
+        elif self.state is not WorkerState.RETIRING:
+            self._note_crash(chromium.last_words())
+
+    async def await_answer(self, page: Page) -> None:
+        """Afterwards the page has answered, and is watched. The first answer, which takes longest, is not left to the
+        probe.
+        """
+        await page.evaluate("1")
+        page.on("crash", lambda _: self._note_crash("the page crashed"))
+
+    def _note_crash(self, detail: str) -> None:
+        if self.session is None:  # a session sees for itself what became of its page
+            warming = self.state is WorkerState.WARMING
+            self.end(GoneCause.WARMUP_FAILED if warming else GoneCause.CRASHED, detail)
+
+    def serves(self, bot_id: str, attempt: int) -> bool:
+        return self.join is not None and (self.join.bot_id, self.join.attempt) == (bot_id, attempt)
+
+    def remember(self, stage: Stage, state: lifecycle.State | None = None) -> Entry:
+        return Entry(self.worker_id, WorkerNote(stage, self.page_id, self.join, state))
+
+    def report(self) -> WorkerReport:
+        if self.join:
+            return WorkerReport(self.state, self.join.bot_id, self.join.attempt)
+        return WorkerReport(self.state)
