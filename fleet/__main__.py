@@ -2,6 +2,7 @@
 Exit code 0 only if every promise was seen to be kept.
 """
 
+import hashlib
 import os
 import secrets
 import signal
@@ -78,14 +79,14 @@ def _run(told: Told, *, fresh: bool) -> None:
                         folder=tree.SOURCE,
                         timeout_s=_STEP_S,
                     )
-            password = secrets.token_hex(16)
-            _configure(root, password)
+            password, token = secrets.token_hex(16), f"pm_{secrets.token_urlsafe(32)}"
+            _configure(root, password, token)
             told.heading(f"booting it: {NAME}")
             with nspawn.booted(root, NAME, folder / "boot.log", {str(source): tree.SOURCE}) as machine:
                 state = machine.ask("systemctl", "is-system-running").stdout.strip()
                 failed = machine.ask("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
                 told.check("it boots", state == "running", f"systemctl is-system-running: {state} {failed}".strip())
-                checks = Checks(machine, password, sections, told)
+                checks = Checks(machine, password, token, sections, told)
                 try:
                     checks.run()
                 finally:
@@ -116,10 +117,13 @@ def _build_wheel(section: manual.Section, source: Path, told: Told) -> None:
             raise FleetError(f"cannot carry out: {command}\n{done.stdout}{done.stderr}")
 
 
-def _configure(root: Path, password: str) -> None:
+def _configure(root: Path, password: str, token: str) -> None:
     """What the steps leave to the operator: the lines that differ, and Redis as README.md asks for it."""
     (root / "etc/hostname").write_text(f"{NAME}\n")  # or it has that of this machine
-    (root / "etc/poolmgr/config.toml").write_text(f"[pool]\nmin_idle = {MIN_IDLE}\nmax_workers = 6\n")
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    (root / "etc/poolmgr/config.toml").write_text(
+        f"[pool]\nmin_idle = {MIN_IDLE}\nmax_workers = 6\n[[api.tokens]]\nname = 'fleet'\nsha256 = '{digest}'\n"
+    )
     (root / "etc/poolmgr/environment").write_text(f"POOLMGR_REDIS__URL=redis://:{password}@127.0.0.1:6379/0\n")
     with (root / "etc/redis/redis.conf").open("a") as redis:
         redis.write(f"\nrequirepass {password}\nappendonly yes\nmaxmemory-policy noeviction\n")

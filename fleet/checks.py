@@ -36,8 +36,8 @@ class _Calls(NamedTuple):
 
 
 class Checks:
-    def __init__(self, machine: Machine, password: str, manual: dict[int, Section], told: Told) -> None:
-        self._inside = Inside(machine, password)
+    def __init__(self, machine: Machine, password: str, token: str, manual: dict[int, Section], told: Told) -> None:
+        self._inside = Inside(machine, password, token)
         self._machine = machine
         self._manual = manual
         self._told = told
@@ -113,6 +113,16 @@ class Checks:
         took = time.monotonic() - pushed
         seen = f"{took:.1f} s; the meeting's host saw {self._inside.witnessed('daily')}"
         self._told.check("it is in the meeting", self._inside.witnessed("daily") == ["came: bot-daily"], seen)
+        until(_SETTLE_S, "the pool is full again", self._is_full)
+        self._told.heading("a job over HTTP")
+        job = {"meeting_link": f"http://{ROOM}/r/hourly", "bot_name": "bot-hourly", "bot_id": "bot-hourly"}
+        created = self._inside.call("bots/create_bot", job)
+        self._told.check("it is taken", created.get("bot_id") == "bot-hourly", str(created.get("status")))
+        status = until(_SETTLE_S, "bot-hourly is in the lobby", lambda: self._status_in_lobby("bot-hourly"))
+        self._told.check("the API says that it waits to be let in", status == "InWaitingRoom", status)
+        self._inside.call("bots/bot-hourly/remove_bot")
+        reason = until(_SETTLE_S, "bot-hourly has left", lambda: self._reason("bot-hourly"))
+        self._told.check("and it leaves when the API is told so", reason == "user_requested", reason)
         until(_SETTLE_S, "the pool is full again", self._is_full)
 
     def kill_agent(self) -> None:
@@ -253,6 +263,11 @@ class Checks:
 
     def _in_meeting(self, bot_id: str) -> bool:
         return self._inside.bot(bot_id).get("state") == "in_meeting"
+
+    def _status_in_lobby(self, bot_id: str) -> str:
+        """As the API says it, once the bot is there."""
+        waits = self._inside.bot(bot_id).get("state") == "waiting_room"
+        return str(self._inside.call(f"bots/{bot_id}/status")["status"]) if waits else ""
 
     def _reason(self, bot_id: str) -> str:
         return self._inside.bot(bot_id).get("status_reason", "")

@@ -42,10 +42,20 @@ class Browser(NamedTuple):
     started_ticks: int
 
 
+_CALL = """
+import sys, urllib.request
+token, path, body = sys.argv[1:]
+headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
+url = f"http://127.0.0.1:8080/api/v1/{path}"
+print(urllib.request.urlopen(urllib.request.Request(url, body.encode() or None, headers), timeout=10).read().decode())
+"""
+
+
 class Inside:
-    def __init__(self, machine: Machine, password: str) -> None:
+    def __init__(self, machine: Machine, password: str, token: str) -> None:
         self.machine = machine
         self._password = password
+        self._token = token
 
     def unit(self, name: str) -> Unit:
         wanted = ("ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainStatus")
@@ -73,6 +83,11 @@ class Inside:
     def push(self, bot_id: str, link: str) -> None:
         job = json.dumps({"meeting_link": link, "bot_id": bot_id, "bot_name": bot_id})
         self.redis("LPUSH", "poolmgr:jobs", job)
+
+    def call(self, path: str, document: dict[str, str] | None = None) -> dict[str, Any]:
+        """An operation of the HTTP API: POST with a document, GET without. Raises: FleetError when it is refused."""
+        body = "" if document is None else json.dumps(document)
+        return json.loads(self.machine.do("python3", "-c", _CALL, self._token, path, body))
 
     def bot(self, bot_id: str) -> dict[str, str]:
         words = self.redis("HGETALL", f"poolmgr:bot:{bot_id}").splitlines()
