@@ -17,6 +17,12 @@ UNAVAILABLE: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyE
 """What Redis does when it is away, loading or failing over. Anything else is a bug or a full server."""
 
 
+_MOST_CONNECTIONS: Final = 10_000
+"""Of one client: as many as Redis takes itself by default. How much is under way at once is decided where it is begun
+(webhooks.at_once, api.connections); redis-py's own limit of 100 would be met by those as an outage.
+"""
+
+
 class _Connection(AbstractConnection):
     """A connection on which no cancellation is lost, and which packs commands in C as the synchronous client does.
 
@@ -68,6 +74,7 @@ def _pool(settings: RedisSettings) -> Any:
         socket_timeout=settings.timeout_s,
         socket_connect_timeout=settings.timeout_s,
         health_check_interval=0,
+        max_connections=_MOST_CONNECTIONS,
         retry=Retry(NoBackoff(), 0),
     )
     kind = pool.connection_class  # by the URL: TCP, TLS or a Unix socket

@@ -88,6 +88,16 @@ def test_the_address_for_logs_carries_no_password(url: str, shown: str) -> None:
     assert address(RedisSettings(url=url)) == shown
 
 
+async def test_hundreds_of_calls_at_once_are_no_outage(redis_server: str, prefix: str) -> None:
+    """As many webhooks may be under way as webhooks.at_once says, and each tells Redis what came of it."""
+    redis: Any = connect(RedisSettings(url=redis_server))
+    try:
+        answers = await asyncio.gather(*(redis.blpop([prefix], timeout=0.2) for _ in range(300)))
+    finally:
+        await redis.aclose()
+    assert answers == [None] * 300
+
+
 async def test_every_kind_of_argument_arrives_as_it_was(redis_server: str, prefix: str) -> None:
     redis: Any = connect(RedisSettings(url=redis_server))
     await redis.rpush(prefix, "text é", b"\x00\xff", 7, 1.5, WorkerState.IDLE)
