@@ -3,8 +3,8 @@
 A bot's webhooks stand in line in Redis; here stands only which bots have a line, whose host may be called, and when.
 One webhook of a bot is under way at a time, and the next one waits until it is delivered or given up: so they arrive in
 order. A host whose last answer was bad, or that has not answered yet, is called once at a time, and all such hosts
-together take at most half of what may be under way, the unknown ones first: those that answer never wait for those that
-do not, and who is new waits for nobody who is known to be bad.
+together take at most half of what may be under way, and those that are known to be bad at most a quarter, the unknown
+ones first: those that answer never wait for those that do not, and who is new waits for nobody who is known to be bad.
 """
 
 import heapq
@@ -82,14 +82,15 @@ class Courier:
         self._at_once = at_once
         self._at_once_per_host = at_once_per_host
         self._at_once_doubtful = max(1, at_once // 2)
+        self._at_once_bad = max(1, at_once // 4)
         self._hosts: dict[str, _Host] = {}  # that some bot has something for
         self._remembered: dict[str, _Host] = {}  # that answered when they were last called; the longest ago first
         self._host_of: dict[str, _Host] = {}
-        self._under_way: dict[str, bool] = {}  # whether it is one of a doubtful host
+        self._under_way: dict[str, bool | None] = {}  # how its host answered before
         self._asked_again: set[str] = set()
         self._later: list[tuple[float, int, str]] = []
         self._sequence = 0
-        self._doubtful_busy = 0
+        self._busy: dict[bool | None, int] = {True: 0, None: 0, False: 0}
         # Hosts that may be called for somebody, by whether they answer. Each has one call a turn.
         self._turns: dict[bool | None, deque[_Host]] = {True: deque(), None: deque(), False: deque()}
 
@@ -127,8 +128,7 @@ class Courier:
         bot's next one is due, None if its line is empty.
         """
         host = self._host_of.pop(bot_id)
-        if self._under_way.pop(bot_id):
-            self._doubtful_busy -= 1
+        self._busy[self._under_way.pop(bot_id)] -= 1
         host.busy -= 1
         host.bots -= 1
         if answers is not None:
@@ -167,14 +167,9 @@ class Courier:
 
     def _turn(self) -> _Host | None:
         """The host to be called next: one that answers, if there is one."""
-        for answers in (
-            True,
-            None,
-            False,
-            True,
-        ):  # the last time for those that stood in another line and answer by now
+        for answers in (True, None, False, True):  # once more: some stood in another line and answer by now
             turns = self._turns[answers]
-            while turns and self._has_room(doubtful=not answers):
+            while turns and self._has_room(answers):
                 host = turns.popleft()
                 host.queued = False
                 if host.answers is answers and self._may_be_called(host):
@@ -185,14 +180,16 @@ class Courier:
     def _may_be_called(self, host: _Host) -> bool:
         return bool(host.ready) and host.busy < (self._at_once_per_host if host.answers else 1)
 
-    def _has_room(self, *, doubtful: bool) -> bool:
-        if doubtful and self._doubtful_busy >= self._at_once_doubtful:
+    def _has_room(self, answers: bool | None) -> bool:
+        if answers is False and self._busy[False] >= self._at_once_bad:
+            return False
+        if not answers and self._busy[None] + self._busy[False] >= self._at_once_doubtful:
             return False
         return len(self._under_way) < self._at_once
 
     def _send_off(self, host: _Host) -> str:
         bot_id = host.ready.popleft()
         host.busy += 1
-        self._under_way[bot_id] = not host.answers
-        self._doubtful_busy += not host.answers
+        self._under_way[bot_id] = host.answers
+        self._busy[host.answers] += 1
         return bot_id
