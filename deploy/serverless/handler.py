@@ -3,7 +3,8 @@
 Standard library only, Python 3.9 or newer. For AWS Lambda behind a function URL or an API Gateway (payload 1.0 and
 2.0), for EventBridge, and for calls by hand. README.md says what it takes and how it is installed.
 
-It keeps nothing. That a bot is made once is the API's promise: what is sent twice carries the same Idempotency-Key.
+It keeps nothing. That a bot is made once is the API's promise: what is sent twice carries the same Idempotency-Key, and
+what comes of an event the same deduplication_key.
 No link, name or secret is logged.
 """
 
@@ -231,7 +232,7 @@ def _google_job(document: Mapping[str, Any]) -> Job:
     videos = [point.get("uri") for point in points if point.get("entryPointType") == "video"]
     link = _first_link(document.get("hangoutLink"), *videos) or _found_link(document, "location", "description")
     who = _member(document, "organizer").get("email") or _member(document, "creator").get("email")
-    return _event_job("google", document, link, who, tz_name="timeZone")
+    return _event_job("google", document, link, who)
 
 
 def _graph_job(document: Mapping[str, Any]) -> Job:
@@ -245,17 +246,17 @@ def _graph_job(document: Mapping[str, Any]) -> Job:
         "preview": document.get("bodyPreview"),
     }
     who = _member(_member(document, "organizer"), "emailAddress").get("address")
-    return _event_job("graph", document, link or _found_link(texts, *texts), who, tz_name="timeZone")
+    return _event_job("graph", document, link or _found_link(texts, *texts), who)
 
 
-def _event_job(source: str, document: Mapping[str, Any], link: str, who: Any, *, tz_name: str) -> Job:
+def _event_job(source: str, document: Mapping[str, Any], link: str, who: Any) -> Job:
     if not link:
         raise _IgnoredError("the event has no meeting link")
     start, end = _member(document, "start"), _member(document, "end")
     if "dateTime" not in start:
         raise _IgnoredError("the event lasts all day: there is no time to join at")
-    join_at = _moment(start, tz_name)
-    if "dateTime" in end and _moment(end, tz_name) < datetime.now(timezone.utc):
+    join_at = _moment(start)
+    if "dateTime" in end and _moment(end) < datetime.now(timezone.utc):
         raise _IgnoredError("the event is over")
     event_id = document.get("id")
     if not isinstance(event_id, str) or not event_id:
@@ -264,7 +265,7 @@ def _event_job(source: str, document: Mapping[str, Any], link: str, who: Any, *,
     fields["calendar_event_id"] = event_id
     if isinstance(who, str) and who:
         fields["user_id"] = who
-    return Job(source, fields, _key(source, event_id, fields["join_at"], link))
+    return _of_event(source, fields, _key(source, event_id, fields["join_at"], link))
 
 
 def _zoom_job(document: Mapping[str, Any]) -> Job:
@@ -278,7 +279,12 @@ def _zoom_job(document: Mapping[str, Any]) -> Job:
     fields: dict[str, Any] = {"meeting_link": f"https://zoom.us/j/{number}", "bot_name": _bot_name()}
     if meeting.get("host_id"):
         fields["user_id"] = str(meeting["host_id"])
-    return Job("zoom", fields, _key("zoom", meeting.get("uuid") or number, meeting.get("start_time")))
+    return _of_event("zoom", fields, _key("zoom", meeting.get("uuid") or number, meeting.get("start_time")))
+
+
+def _of_event(source: str, fields: Mapping[str, Any], key: str) -> Job:
+    """Calendars send an event again after days: the API remembers a deduplication_key for longer than the other."""
+    return Job(source, {**fields, "deduplication_key": key}, key)
 
 
 def _key(*facts: Any) -> str:
@@ -299,7 +305,7 @@ def _found_link(document: Mapping[str, Any], *names: str) -> str:
     return next((found[0].rstrip(".,;") for text in texts if (found := _LINK.search(text))), "")
 
 
-def _moment(when: Mapping[str, Any], tz_name: str) -> datetime:
+def _moment(when: Mapping[str, Any]) -> datetime:
     """The time of an event; without an offset of its own it is in the named zone."""
     text = str(when["dateTime"]).replace("Z", "+00:00")
     text = re.sub(r"\.(\d{1,6})\d*", lambda found: "." + found[1].ljust(6, "0"), text)
@@ -308,7 +314,7 @@ def _moment(when: Mapping[str, Any], tz_name: str) -> datetime:
     except ValueError:
         raise _RefusedError(400, "dateTime: is no ISO 8601 time") from None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=_zone(str(when.get(tz_name) or "UTC")))
+        moment = moment.replace(tzinfo=_zone(str(when.get("timeZone") or "UTC")))
     return moment.astimezone(timezone.utc)
 
 

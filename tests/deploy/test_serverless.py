@@ -182,6 +182,7 @@ def test_an_event_of_google_is_scheduled_for_its_start(trigger: ModuleType, api:
             "join_at": SOON.isoformat(),
             "calendar_event_id": "event-1",
             "user_id": "ada@example.com",
+            "deduplication_key": api.keys[0],
         }
     ]
 
@@ -229,7 +230,8 @@ def test_the_start_of_an_event_of_graph_is_read_in_its_zone(
 
 def test_a_zoom_meeting_that_starts_is_joined_now(trigger: ModuleType, api: Api) -> None:
     assert answer_of(trigger.handler(zoom(started()), Context()))[0] == 200
-    assert api.bodies == [{"meeting_link": "https://zoom.us/j/85746065", "bot_name": "Notetaker", "user_id": "h-1"}]
+    job = {"meeting_link": "https://zoom.us/j/85746065", "bot_name": "Notetaker", "user_id": "h-1"}
+    assert api.bodies == [{**job, "deduplication_key": api.keys[0]}]
 
 
 @pytest.mark.parametrize(
@@ -341,6 +343,7 @@ def test_the_same_event_has_the_same_key_and_another_start_another(trigger: Modu
         trigger.handler(posted(event), Context())
     first, renamed, moved, other = api.keys
     assert first == renamed
+    assert [body["deduplication_key"] for body in api.bodies] == api.keys
     assert len({first, moved, other}) == 3
 
 
