@@ -62,6 +62,8 @@ def recognise(text: str, room_hosts: Collection[str] = (), jitsi_hosts: Collecti
             f"unknown platform: {host[:80]!r} is not a meeting host"
             " (hosts of your own go in [meetings] room_hosts or jitsi_hosts)"
         )
+    if platform != "jitsi" and (parts.scheme != "https" or port not in (None, 443)):
+        raise BadLinkError(f"the link is to {platform}, but not by https on its usual port")
     if parts.path.strip("/") == "" and not parts.query:
         raise BadLinkError(f"the link is to {platform}, but to no meeting there")
     return MeetingLink(platform, text)

@@ -76,6 +76,8 @@ def test_white_space_around_a_link_is_dropped() -> None:
         ("https://xn--zom-7qa.us/j/1", "is not a meeting host"),
         ("https://mеet.google.com/abc-defg-hij", "is not a meeting host"),  # a Cyrillic e
         ("https://meet.google.com", "to google_meet, but to no meeting there"),
+        ("http://meet.google.com/abc-defg-hij", "to google_meet, but not by https"),
+        ("https://zoom.us:8443/j/1", "to zoom, but not by https on its usual port"),
         ("https://company.zoom.us/", "to zoom, but to no meeting there"),
         ("https://jitsi.example//", "to jitsi, but to no meeting there"),
         ("https://rooms.example", "path is not /r/NAME"),
@@ -98,6 +100,7 @@ def test_whatever_is_not_certainly_a_meeting_is_refused_with_what_is_wrong(text:
     [
         ("google_meet", "https://meet.google.com/abc-defg-hij"),
         ("zoom", "https://zoom.us/j/1?pwd=x"),
+        ("zoom", "https://zoom.us:443/j/1"),
         ("zoom", "https://company.zoom.us/j/1"),
         ("zoom", "https://agency.zoomgov.com/j/1"),
         ("teams", "https://teams.microsoft.com/l/meetup-join/x"),
