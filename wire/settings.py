@@ -29,7 +29,11 @@ Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}:-]{1,64}\Z")]
 TokenName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z")]
 TokenSees = Literal["all", "own"]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-WebhookSecret = Annotated[str, Meta(pattern=r"^whsec_[A-Za-z0-9+/]{32,88}={0,2}\Z")]
+_BASE64: Final = "[A-Za-z0-9+/]"
+WebhookSecret = Annotated[
+    str, Meta(pattern=rf"^whsec_(?:{_BASE64}{{4}}){{8,21}}(?:{_BASE64}{{4}}|{_BASE64}{{3}}=|{_BASE64}{{2}}==)?\Z")
+]
+"""24 to 66 bytes, padded as base64 is."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,5 +1,6 @@
 """/bots: the list, and what is asked of and done with one bot."""
 
+import asyncio
 import json
 import math
 from datetime import UTC, date, datetime, timedelta
@@ -30,6 +31,10 @@ _STATUSES: Final = {status.lower(): status for status in Status} | {
 }
 _NEVER: Final = frozenset({"recording", "done"})
 """Words of the API that our clients know which no bot of this release has."""
+
+_TOLD_WITHIN_S = 2.0
+"""How long a deletion waits for the leader to make the webhooks of a bot that has only just ended."""
+_LOOK_S: Final = 0.2  # seldom: each look reads the outbox, which may be long when nobody leads
 
 _RECORDING_COMMANDS: Final = Rate(per_s=30 / 60, burst=30)  # as the API that our clients know
 
@@ -138,7 +143,11 @@ async def delete(call: Call) -> Answer:
     if bot["callback_url"]:
         objects = await service.catalog.objects_of(bot)
         delivery = msgspec.json.encode(envelope.deletion(bot, objects, record.iso(service.wall())))
-    gone = await forget(service.redis, service.keys, bot["bot_id"], delivery=delivery)
+    until = service.steady() + _TOLD_WITHIN_S
+    while (gone := await forget(service.redis, service.keys, bot["bot_id"], delivery=delivery)) < 0:
+        if service.steady() >= until:
+            raise later(503, "This bot's callback_url has still to be told of its end; ask again in a moment.", 2.0)
+        await asyncio.sleep(_LOOK_S)
     if not gone:
         raise bot_not_found()
     return Answer(200, Deleted("All that was kept of the bot is deleted.", bot["bot_id"], gone))
@@ -217,7 +226,12 @@ OPERATIONS = (
         "deleteBotData",
         "Delete all that is kept of a bot that has stopped.",
         delete,
-        {200: Says("It is deleted.", Deleted), **UNKNOWN_BOT, 409: Says("The bot has not stopped yet.")},
+        {
+            200: Says("It is deleted.", Deleted),
+            **UNKNOWN_BOT,
+            409: Says("The bot has not stopped yet."),
+            503: Says("Its callback_url has still to be told of its end, or Redis is away."),
+        },
     ),
     Operation(
         "POST",

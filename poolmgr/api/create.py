@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
-from poolmgr.api.errors import ApiError, bad_request, fault_of, later
+from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.known import SUBMITTED, may_see
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import CreateBot, Created, Replayed
-from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, Job, parse_job
+from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, Job, fault_of, parse_job
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.store import record
 from poolmgr.store.submission import Submission, Verdict
@@ -200,7 +200,10 @@ def _with_facts(body: bytes, document: dict[str, Any], bot_id: str, owner: str) 
     """The client's JSON as it was sent, but for the two fields that are put before it."""
     facts = {"owner": owner} if document.get("bot_id") else {"bot_id": bot_id, "owner": owner}
     if "bot_id" in document and not document["bot_id"]:  # null: the name stands there already
-        return json.dumps({**document, **facts}, ensure_ascii=False).encode()
+        try:
+            return json.dumps({**document, **facts}, ensure_ascii=False, allow_nan=False).encode()
+        except ValueError as error:  # 1e999 is JSON, but what it was read as is none
+            raise bad_request("a number in the body is too large") from error
     return json.dumps(facts).encode()[:-1] + b"," + body.lstrip()[1:]
 
 
@@ -219,16 +222,13 @@ async def _followed(call: Call, submission: Submission, job: Job, status: str) -
     return created
 
 
-async def _until_seen(call: Call, bot_id: str) -> bool:
-    """True once there is a record. Does not wait when nobody leads."""
+async def _until_seen(call: Call, bot_id: str) -> None:
+    """Until there is a record, or it takes too long. Does not wait when nobody leads."""
     service = call.service
     for delay in _looks(_SEEN_WITHIN_S):
-        if await service.submissions.taken(bot_id):
-            return True
-        if not await service.views.leads():
-            return False
+        if await service.submissions.taken(bot_id) or not await service.views.leads():
+            return
         await asyncio.sleep(delay)  # what is waited for happens in another process, which tells Redis only
-    return False
 
 
 async def _until_served(call: Call, submission: Submission) -> None:
@@ -239,12 +239,16 @@ async def _until_served(call: Call, submission: Submission) -> None:
             bot = await submissions.find(bot_id)
             if bot and bot["status_reason"] == Reason.NO_CAPACITY:
                 await submissions.withdraw(submission, ended=True)
-                raise later(503, "No worker is free, and you asked not to wait for one.", _NO_CAPACITY_RETRY_S)
+                raise _no_capacity()
             if bot is None or bot["state"] != BotState.QUEUED:
                 return
         await asyncio.sleep(delay)  # as above
     if await submissions.withdraw(submission):
         raise later(503, "No manager leads that could give the bot a worker, and you asked not to wait.", 2.0)
+
+
+def _no_capacity() -> ApiError:
+    return later(503, "No worker is free, and you asked not to wait for one.", _NO_CAPACITY_RETRY_S)
 
 
 def _looks(within_s: float) -> Iterator[float]:
@@ -258,8 +262,18 @@ def _looks(within_s: float) -> Iterator[float]:
 
 
 async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
-    bot = await call.service.submissions.find(bot_id)
-    status = bot["status"] if bot else Status.STOPPED  # it was deleted since
+    submissions = call.service.submissions
+    bot = await submissions.find(bot_id)
+    if job.queue_timeout_s == 0:  # whether that one is served may not be known yet
+        for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
+            if bot is None or bot["state"] not in (SUBMITTED, BotState.QUEUED):
+                break
+            await asyncio.sleep(delay)  # as above
+            bot = await submissions.find(bot_id)
+        if bot and bot["status_reason"] == Reason.NO_CAPACITY:
+            raise _no_capacity()
+    # It may have been deleted since, and another token may then have chosen its bot_id.
+    status = bot["status"] if bot and may_see(call.token, bot) else Status.STOPPED
     message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
     return Answer(507, Replayed(message, bot_id, None, job.meeting_url, status))
 
@@ -268,7 +282,8 @@ async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
     bot = await call.service.submissions.find(bot_id)
     if bot and bot["meeting_url"] == job.meeting_url and may_see(call.token, bot):
         return Answer(200, Created(bot_id, None, bot["meeting_url"], bot["status"]))
-    raise ApiError(409, "deduplication_key: was used for a bot in another meeting; a new bot needs a new key.")
+    whose = "in another meeting" if bot is None or may_see(call.token, bot) else "of another token"
+    raise ApiError(409, f"deduplication_key: was used for a bot {whose}; a new bot needs a new key.")
 
 
 CREATE_BOT = Operation(

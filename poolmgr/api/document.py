@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from poolmgr.api.operation import Operation, answers
+from poolmgr.core.job import BOT_ID
 
 PREFIX: Final = "/api/v1"
 
@@ -20,7 +21,7 @@ _DESCRIPTION: Final = (
     " a `message` that says what to change. docs/api.md tells the same with examples, and how this differs from the API"
     " that the published clients were written for."
 )
-_ID_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+_ID_PATTERN: Final = f"^{BOT_ID.pattern}$"
 
 _STYLE: Final = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}

@@ -14,12 +14,12 @@ import structlog
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from poolmgr.api.errors import HEADERS, ApiError, answer_of, bad_request, bot_not_found, fault_of, from_aiohttp, later
+from poolmgr.api.errors import HEADERS, ApiError, answer_of, bad_request, bot_not_found, from_aiohttp, later
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import Answer, Call, Operation, Service
 from poolmgr.api.rate import Rate, Rates
 from poolmgr.api.tokens import Tokens
-from poolmgr.core.job import MAX_JOB_BYTES
+from poolmgr.core.job import BOT_ID, MAX_JOB_BYTES, fault_of
 from runtime.redis import UNAVAILABLE
 from wire.settings import ApiSettings, TokenSettings
 
@@ -28,7 +28,6 @@ _log = structlog.stdlib.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_BOT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LONGEST_NAME: Final = 1024
 _MEMBER: Final = re.compile(r"(\w+)\[(.*)\]", re.DOTALL)
 
@@ -66,7 +65,7 @@ class Door:
                     2.0,
                 ) from error
             except RedisError as error:
-                _log.warning("api_redis_refused", error=str(error).partition(" ")[0], route=operation.path)
+                _log.warning("api_redis_refused", error=str(error)[:80], route=operation.path)
                 raise later(503, "Redis will not do it (it may be full). Try again later.", 5.0) from error
             return _json(answer)
 
@@ -175,7 +174,7 @@ def _address(request: web.Request) -> str:
 def _path(match: Mapping[str, str]) -> Mapping[str, str]:
     """Raises: ApiError 404 for a name that nothing can have."""
     for name, value in match.items():
-        if name == "bot_id" and not _BOT_ID.fullmatch(value):
+        if name == "bot_id" and not BOT_ID.fullmatch(value):
             raise bot_not_found()
         if len(value) > _LONGEST_NAME:
             raise ApiError(404, f"There is no such {name}.")

@@ -44,14 +44,6 @@ def not_offered(message: str) -> ApiError:
     return ApiError(501, message)
 
 
-def fault_of(error: msgspec.ValidationError) -> str:
-    """`Expected `int`, got `str` - at `$.priority`` -> `priority: expected `int`, got `str``."""
-    message, _, path = str(error).partition(" - at `")
-    field = path.rstrip("`").removeprefix("key in ").removeprefix("$").lstrip(".")
-    words = f"{message[0].lower()}{message[1:]}"
-    return f"{field}: {words}" if field else words
-
-
 def answer_of(error: ApiError) -> web.Response:
     body = msgspec.json.encode(Message(error.message))
     return web.Response(status=error.status, body=body, content_type="application/json", headers=error.headers)

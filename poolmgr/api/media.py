@@ -1,46 +1,20 @@
 """What a meeting leaves behind: who was there, what was written, and the recordings that this release does not make."""
 
-from typing import Any, Final
-
-import msgspec
+from collections.abc import Sequence
 
 from poolmgr.api.errors import ApiError, Message
 from poolmgr.api.known import UNKNOWN_BOT, Bot, is_over, known_bot
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
-
-_MOST_CHATS: Final = 10_000
-
-
-class _Seen(msgspec.Struct):
-    """A participant as it is kept."""
-
-    id: str
-    name: str = ""
-    joined_at: str = ""
-    left_at: str = ""
-
-
-class _Said(msgspec.Struct):
-    """A chat message as it is kept."""
-
-    id: str
-    sender_id: str = ""
-    sender_name: str = ""
-    text: str = ""
-    at: str = ""
+from poolmgr.store.meetings import Attendance, KeptLine
 
 
 async def participants(call: Call) -> Answer:
     bot = await known_bot(call)
-    redis: Any = call.service.redis
-    raw: list[bytes] = await redis.hvals(call.service.keys.participants(bot["bot_id"]))
-    seen = [msgspec.json.decode(one, type=_Seen) for one in raw]
-    seen.sort(key=lambda one: (one.joined_at, one.id))
-    return Answer(200, [_participant(one) for one in seen])
+    return Answer(200, [_participant(one) for one in await call.service.meetings.participants(bot["bot_id"])])
 
 
-def _participant(one: _Seen) -> Participant:
+def _participant(one: Attendance) -> Participant:
     return Participant(
         device_id=one.id,
         display_name=one.name,
@@ -55,12 +29,10 @@ def _participant(one: _Seen) -> Participant:
 
 async def chats(call: Call) -> Answer:
     bot = await known_bot(call)
-    redis: Any = call.service.redis
-    raw: list[bytes] = await redis.lrange(call.service.keys.chats(bot["bot_id"]), 0, _MOST_CHATS - 1)
-    return Answer(200, _chats(bot, [msgspec.json.decode(one, type=_Said) for one in raw]))
+    return Answer(200, _chats(bot, await call.service.meetings.chat(bot["bot_id"])))
 
 
-def _chats(bot: Bot, said: list[_Said]) -> Chats:
+def _chats(bot: Bot, said: Sequence[KeptLine]) -> Chats:
     messages = [
         ChatMessage(
             message_id=one.id,

@@ -11,6 +11,7 @@ from poolmgr.api.rate import Rates
 from poolmgr.core.job import JobRules
 from poolmgr.store.catalog import Catalog
 from poolmgr.store.keys import Keys
+from poolmgr.store.meetings import Meetings
 from poolmgr.store.submission import Submissions
 from poolmgr.store.views import Views
 from wire.settings import Settings, TokenSettings
@@ -26,6 +27,7 @@ class Service:
         self.keys = keys
         self.views = Views(redis, keys)
         self.catalog = Catalog(redis, keys)
+        self.meetings = Meetings(redis, keys)
         self.submissions = Submissions(redis, keys, settings.retention.bot_s)
         self.rules = JobRules.of(settings)
         self.wall = wall

@@ -12,6 +12,7 @@ from poolmgr.api.known import PLATFORMS, SUBMITTED, Bot, attributes, known_bot
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import Moved, NewTime, ScheduledBot, ScheduledBots, Unscheduled
 from poolmgr.core.events import LeaveRequested, RescheduleRequested
+from poolmgr.core.job import FARTHEST_S
 from poolmgr.store import record
 from poolmgr.store.catalog import Question
 from runtime.waiting import backoff
@@ -19,7 +20,6 @@ from wire.vocabulary import BotState, Status
 
 _DONE_WITHIN_S: Final = 3.0
 _LOOK_FIRST_S, _LOOK_MOST_S = 0.005, 0.2
-_FARTHEST_S: Final = 366 * 86400.0  # as core.job has it
 
 
 class ListScheduled(msgspec.Struct):
@@ -91,7 +91,7 @@ def _moment(text: str, now: float) -> float:
         raise bad_request("scheduled_join_time: is not an ISO 8601 time such as 2030-01-31T09:00:00Z") from error
     if join_at <= now:
         raise bad_request("scheduled_join_time: is not in the future")
-    if join_at > now + _FARTHEST_S:
+    if join_at > now + FARTHEST_S:
         raise bad_request("scheduled_join_time: is more than a year ahead")
     return join_at
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from poolmgr.core.job import MAX_ATTRIBUTES, MAX_MESSAGE, LeaveSeconds
+from poolmgr.core.job import BOT_ID, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeaveFields, LeaveSeconds
+from wire.messages import MOST_MESSAGE_CHARS
 from wire.vocabulary import OnWorkerLost
 
 Url = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -31,15 +32,9 @@ class BotDetection(msgspec.Struct):
     using_participant_names: NameDetection | None = None
 
 
-class LeavingByItself(msgspec.Struct):
+class LeavingByItself(AutomaticLeaveFields):
     """When the bot leaves by itself; each in seconds, from 1 to 604800 (7 days)."""
 
-    waiting_room_timeout: LeaveSeconds | None = None
-    everyone_left_timeout: LeaveSeconds | None = None
-    noone_joined_timeout: LeaveSeconds | None = None
-    no_one_joined_timeout: LeaveSeconds | None = None
-    voice_inactivity_timeout: LeaveSeconds | None = None
-    in_call_recording_timeout: LeaveSeconds | None = None
     recording_permission_denied_timeout: LeaveSeconds | None = None
     bot_detection: BotDetection | None = None
 
@@ -102,9 +97,7 @@ class CreateBot(msgspec.Struct):
     bot_id: (
         Annotated[
             str,
-            Meta(
-                pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="The id to have; a random one if left out."
-            ),
+            Meta(pattern=f"^{BOT_ID.pattern}$", description="The id to have; a random one if left out."),
         ]
         | None
     ) = None
@@ -130,7 +123,7 @@ class CreateBot(msgspec.Struct):
             float,
             Meta(
                 ge=0,
-                le=366 * 86400,
+                le=FARTHEST_S,
                 description="Seconds to wait for a free worker; 0: answer 503 if there is none now.",
             ),
         ]
@@ -139,7 +132,7 @@ class CreateBot(msgspec.Struct):
     priority: Annotated[int, Meta(ge=-1000, le=1000, description="Higher goes first.")] = 0
     on_worker_lost: OnWorkerLost | None = None
     bot_message: (
-        Annotated[str, Meta(max_length=MAX_MESSAGE, description="Said in the chat once the bot is in.")] | None
+        Annotated[str, Meta(max_length=MOST_MESSAGE_CHARS, description="Said in the chat once the bot is in.")] | None
     ) = None
     bot_image_url: Annotated[str, Meta(max_length=4096)] | None = None
     video_required: bool | None = None
@@ -288,7 +281,7 @@ class MessageMetadata(msgspec.Struct):
 
 
 class SendMessage(msgspec.Struct):
-    message: Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE)]
+    message: Annotated[str, Meta(min_length=1, max_length=MOST_MESSAGE_CHARS)]
     metadata: MessageMetadata | None = None
 
 

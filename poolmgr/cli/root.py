@@ -53,6 +53,7 @@ def cli() -> None:
       poolmgr submit http://127.0.0.1:8090/r/standup --wait
       poolmgr bots --live
       poolmgr fleet --watch
+      poolmgr token crm
     """
 
 

@@ -33,7 +33,11 @@ _DEAD_LOOKED_AT = 50
 @click.command(short_help="Send a bot into a meeting.")
 @click.argument("link")
 @click.option("--name", "bot_name", metavar="NAME", help="What the bot is called in the meeting.  [default: Notetaker]")
-@click.option("--join-at", metavar="ISO8601", help="When to join; without an offset it is UTC.  [default: now]")
+@click.option(
+    "--join-at",
+    metavar="ISO8601",
+    help="When to join, at most a year ahead; without an offset it is UTC.  [default: now]",
+)
 @click.option("--bot-id", metavar="ID", help="The id the bot is to have.  [default: a new random one]")
 @click.option("--user-id", metavar="ID", help="Your own id of the user, kept with the bot.")
 @click.option("--calendar-event-id", metavar="ID", help="Your own id of the calendar event, kept with the bot.")
@@ -58,7 +62,10 @@ _DEAD_LOOKED_AT = 50
     "--message", "bot_message", metavar="TEXT", help="What the bot says in the chat once it is in the meeting."
 )
 @click.option(
-    "--queue-timeout", type=float, metavar="S", help="How long to wait for a worker.  [default: the manager's setting]"
+    "--queue-timeout",
+    type=float,
+    metavar="S",
+    help="How long to wait for a worker, never longer than pool.queue_timeout_s.  [default: that]",
 )
 @with_waiting("until the bot has ended; print each status change")
 @with_session
@@ -74,7 +81,7 @@ def submit(
     """Send a bot into the meeting at LINK and print its bot_id.
 
     The job is checked by the rules of the manager before it is pushed; what is no meeting link ends here with exit
-    code 2. [meetings] room_hosts counts as it stands in the configuration that this command reads.
+    code 2. [meetings] and [webhooks] count as they stand in the configuration that this command reads.
 
     LINK may be `-`: it is then read from standard input, and does not show in the list of processes.
 
@@ -85,7 +92,7 @@ def submit(
     Examples:
       poolmgr submit http://127.0.0.1:8090/r/standup
       poolmgr submit http://127.0.0.1:8090/r/standup --name "Ada's notetaker" --wait
-      poolmgr submit http://127.0.0.1:8090/r/standup --join-at 2030-01-31T09:00:00+01:00
+      poolmgr submit http://127.0.0.1:8090/r/standup --join-at "$(date -d 'tomorrow 9:00' -Is)"
       echo "$LINK" | poolmgr submit - --dedup-key "standup-2030-01-31"
       id=$(poolmgr submit http://127.0.0.1:8090/r/standup) && poolmgr bots "$id"
     """

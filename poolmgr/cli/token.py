@@ -39,8 +39,7 @@ def token(
     """Print a new random token for the HTTP API, and the lines of the configuration that let it in.
 
     Only the token's SHA-256 goes into the configuration: the token itself is shown here once and kept nowhere. NAME
-    (a-z, 0-9, - and _) stands for it in logs and metrics, and owns its bots. The managers read the configuration when
-    they start.
+    (a-z, 0-9, - and _) stands for it in logs, and owns its bots. The managers read the configuration when they start.
 
     With --stdin, a token that you have is hashed, and not shown again; it has to have 20 printable ASCII characters or
     more. With --webhook-secret, what is printed is a secret that webhooks are signed with.
@@ -73,7 +72,7 @@ def token(
     if not from_stdin:
         say("this is the token; it is shown this once:")
         click.echo(secret)
-    say("these lines of the configuration let it in, once the managers were restarted:")
+    say("these lines let it in, after the other keys of [api], in place of `tokens = []`; then restart the managers:")
     click.echo("[[api.tokens]]")
     for key, value in entry.items():
         click.echo(f"{key} = {json.dumps(value)}")

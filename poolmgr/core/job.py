@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from wire.links import BadLinkError, recognise
-from wire.messages import AutomaticLeave
+from wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave
 from wire.settings import Settings
 from wire.vocabulary import OnWorkerLost
 
@@ -20,11 +20,11 @@ MAX_DEPTH: Final = 64
 MAX_ATTRIBUTES: Final = 50
 """Of a bot's custom_attributes: each is an index entry, so that bots can be found by it."""
 
-MAX_MESSAGE: Final = 2000
-_BOT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_FARTHEST_S: Final = 366 * 86400.0
+BOT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+FARTHEST_S: Final = 366 * 86400.0
+"""How far ahead a bot can be scheduled, and the longest that it can be told to wait for a worker."""
 
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _FOUND_BY: Final = ("platform", "user_id", "calendar_event_id", "owner")
 
 ShortText = Annotated[str, Meta(max_length=256)]
@@ -41,7 +41,9 @@ class BadJobError(ValueError):
         self.bot_id = bot_id
 
 
-class _AutomaticLeaveFields(msgspec.Struct):
+class AutomaticLeaveFields(msgspec.Struct):
+    """Each in seconds, as clients write it."""
+
     waiting_room_timeout: LeaveSeconds | None = None
     everyone_left_timeout: LeaveSeconds | None = None
     noone_joined_timeout: LeaveSeconds | None = None
@@ -63,11 +65,11 @@ class _Fields(msgspec.Struct):
     callback_url: Annotated[str, Meta(max_length=4096)] | None = None
     custom_attributes: Annotated[dict[str, Any], Meta(max_length=MAX_ATTRIBUTES)] | None = None
     owner: Annotated[str, Meta(max_length=63)] = ""
-    queue_timeout: Annotated[float, Meta(ge=0, le=_FARTHEST_S)] | None = None
-    bot_message: Annotated[str, Meta(max_length=MAX_MESSAGE)] | None = None
+    queue_timeout: Annotated[float, Meta(ge=0, le=FARTHEST_S)] | None = None
+    bot_message: Annotated[str, Meta(max_length=MOST_MESSAGE_CHARS)] | None = None
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     deduplication_key: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
-    automatic_leave: _AutomaticLeaveFields | None = None
+    automatic_leave: AutomaticLeaveFields | None = None
     on_worker_lost: OnWorkerLost | None = None
 
 
@@ -140,7 +142,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     try:
         fields = msgspec.convert(document, _Fields)
     except msgspec.ValidationError as error:
-        raise BadJobError("bad_field", _field_fault(error), bot_id) from error
+        raise BadJobError("bad_field", fault_of(error), bot_id) from error
     text = fields.meeting_link or fields.meeting_url
     if not text:
         raise BadJobError("no_link", "meeting_link is required.", bot_id)
@@ -235,16 +237,17 @@ def _bot_id(document: dict[str, Any]) -> str:
     value = document.get("bot_id")
     if value is None:
         return ""
-    if not isinstance(value, str) or not _BOT_ID.fullmatch(value):
+    if not isinstance(value, str) or not BOT_ID.fullmatch(value):
         raise BadJobError("bad_field", "bot_id: must be 1 to 128 letters, digits, dots, dashes or underscores")
     return value
 
 
-def _field_fault(error: msgspec.ValidationError) -> str:
+def fault_of(error: msgspec.ValidationError) -> str:
     """`Expected `int`, got `str` - at `$.priority`` -> `priority: expected `int`, got `str``."""
-    message, _, path = str(error).partition(" - at `$")
-    field = path.rstrip("`").lstrip(".")
-    return f"{field}: {message[0].lower()}{message[1:]}" if field else message
+    message, _, path = str(error).partition(" - at `")
+    field = path.rstrip("`").removeprefix("key in ").removeprefix("$").lstrip(".")
+    words = f"{message[0].lower()}{message[1:]}"
+    return f"{field}: {words}" if field else words
 
 
 def _parse_time(text: str | None, now: float, bot_id: str) -> float | None:
@@ -260,12 +263,12 @@ def _parse_time(text: str | None, now: float, bot_id: str) -> float | None:
     join_at = moment.timestamp()
     if join_at < 0:
         raise BadJobError("bad_field", "join_at: is before 1970", bot_id)
-    if join_at > now + _FARTHEST_S:
+    if join_at > now + FARTHEST_S:
         raise BadJobError("bad_field", "join_at: is more than a year ahead", bot_id)
     return join_at
 
 
-def _automatic_leave(fields: _AutomaticLeaveFields | None) -> AutomaticLeave:
+def _automatic_leave(fields: AutomaticLeaveFields | None) -> AutomaticLeave:
     if fields is None:
         return AutomaticLeave()
     given = {name: value for name, value in msgspec.structs.asdict(fields).items() if value is not None}

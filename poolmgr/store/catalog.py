@@ -19,6 +19,7 @@ from wire.vocabulary import BotState, outward_status
 
 _LOOKED_AT: Final = 2000
 _AT_ONCE: Final = 200
+_AFTER_ALL_IDS: Final = b"~"  # which no bot_id contains, and all of whose characters come before it
 
 FIELDS: Final = (
     "bot_id", "meeting_url", "platform", "bot_name", "user_id", "calendar_event_id", "owner", "custom_attributes",
@@ -86,6 +87,7 @@ class Catalog:
         index = await self._smallest(question)
         walk = _Walk(self._redis, index, question, after)
         bots: list[dict[str, str]] = []
+        shown: Position | None = None
         last, portion = after, most + 1  # enough where the index is all that was asked for
         while not walk.over:
             places = await walk.next(portion)
@@ -93,11 +95,12 @@ class Catalog:
             for place, bot in zip(places, await self._records(places), strict=True):
                 if bot and _answers(question, bot):
                     if len(bots) == most:
-                        return Page(bots, last)
+                        return Page(bots, shown)
                     bots.append(bot)
+                    shown = place
                 last = place
-            if walk.looked_at >= _LOOKED_AT and not walk.over:
-                return Page(bots, last)
+            if last and walk.looked_at >= _LOOKED_AT and not walk.over:
+                return Page(bots, _onward(last, shown, after))
         return Page(bots, None)
 
     async def objects_of(self, bot: dict[str, str]) -> int:
@@ -135,6 +138,17 @@ class Catalog:
             pipeline.hmget(self._keys.bot(place.bot_id.decode()), FIELDS)
         answers: list[list[bytes | None]] = await pipeline.execute()
         return [_fields(values) for values in answers]
+
+
+def _onward(last: Position, shown: Position | None, after: Position | None) -> Position:
+    """Where to go on after `last`. Clients read it, so it names no bot that was not shown to them, if it can be helped:
+    the bots of that moment are looked at once more.
+    """
+    if shown and shown.created == last.created:
+        return shown
+    if after and after.created == last.created:  # or it would never end
+        return last
+    return Position(last.created, _AFTER_ALL_IDS)
 
 
 class _Walk:

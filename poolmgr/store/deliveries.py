@@ -14,10 +14,9 @@ from poolmgr.store import record
 from poolmgr.store.inbox import GROUP
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Call, run_fenced
-from poolmgr.store.scripts import SOURCES
+from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
 from wire.settings import Settings
 
-_STREAM_LIFE_S: Final = 604800  # as in lua/_fence.lua
 _PAGE: Final = 500
 _RENDERED_FROM: Final = (
     "callback_url", "custom_attributes", "queue_timeout", "join_at", "reason_detail", "attribution", "user_id",
@@ -189,7 +188,7 @@ class Letters:
         bot_id = msgspec.json.decode(raw, type=Delivery).bot_id
         script = self._redis.register_script(SOURCES["deliver_again"])
         keys = [k.webhooks_dead, k.deliveries(bot_id), k.webhooks_due, k.outbox]
-        return bool(await script(keys=keys, args=[entry_id, bot_id, raw, now, life_s, _STREAM_LIFE_S]))
+        return bool(await script(keys=keys, args=[entry_id, bot_id, raw, now, life_s, STREAM_LIFE_S]))
 
     async def send_all_again(self, now: float, life_s: int) -> list[str]:
         """All that are dead now, oldest first, each once. Returns their entry ids."""

@@ -1,22 +1,21 @@
 """The end of a bot's record and of everything that is kept beside it: when its time is over, or its owner says so."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from redis.asyncio import Redis
 
 from poolmgr.core.job import found_by
 from poolmgr.store import record
 from poolmgr.store.keys import Keys
-from poolmgr.store.scripts import SOURCES
-
-_OUTBOX_LIFE_S: Final = 604800  # as in lua/_fence.lua
+from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
 
 
 async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"") -> int:
     """Delete all of an ended bot but its webhooks that are still under way. `delivery`: a last one, ready-made JSON.
 
-    Returns how many keys and index entries are gone; 0 when there is no such bot, or when it has not ended. Idempotent.
+    Returns how many keys and index entries are gone; 0 when there is no such bot, or when it has not ended; -1, and all
+    of it is left, when there is a last one and the leader has still to make earlier ones of the record. Idempotent.
     """
     client: Any = redis
     fields = record.text_fields(await client.hgetall(keys.bot(bot_id)))
@@ -35,7 +34,7 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
                 *satellites,
                 *(keys.index(field, value) for field, value in _indexed(fields)),
             ],
-            args=[bot_id, len(satellites), delivery, _OUTBOX_LIFE_S],
+            args=[bot_id, len(satellites), delivery, STREAM_LIFE_S],
         )
     )
 

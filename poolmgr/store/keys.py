@@ -44,7 +44,7 @@ class Keys(WireKeys):
 
     def deduplication(self, key: str) -> str:
         """A client's key may be long and private: only its digest becomes a name."""
-        return f"{self.prefix}:dedup:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        return f"{self.prefix}:dedup:{_digest(key)}"
 
     def deliveries(self, bot_id: str) -> str:
         return f"{self.prefix}:bot:{bot_id}:webhooks"
@@ -88,7 +88,7 @@ KEY_DOCS: Final = (
     KeyDoc("dead", "stream", "manager", "rejected jobs: `payload`, `reason`, `detail`, `at`, `bot_id`", "trimmed to [retention] dead_entries; a week after the last one"),
     KeyDoc("jobs:stream", "stream", "clients", "jobs by XADD: field `job`, or one field each; consumer group `manager`", "an entry when it stands in `jobs`; the key 30 days after the last leader"),
     KeyDoc("sqs:{message_id}", "string", "manager", "this SQS message was handed in, so that it is not when it comes again", "a day after the message was deleted; at the latest 15 days after it came"),
-    KeyDoc("submitted:{bot_id}", "string", "API", "a job that the API pushed and that is no bot yet: what status and detail answer", "when it is a bot; at the latest an hour later"),
+    KeyDoc("submitted:{bot_id}", "string", "API", "a job that the API pushed and that is no bot yet: what status and detail answer", "when it is a bot or is rejected; at the latest a day later"),
     KeyDoc("idempotency:{digest}", "string", "API", "bot_id and digest of the body of the first call with this token and Idempotency-Key", "a day later"),
     KeyDoc("bot:{bot_id}", "hash", "manager (field `claimed`: the agent's claim script)", "the session record", "[retention] bot_s after the bot's end, when the reaper forgets it; a day later by itself"),
     KeyDoc("bot:{bot_id}:participants", "hash", "manager", "participant id -> JSON of id, name, joined_at, left_at", "[retention] bot_s and a day after the last write, or with the session record if that is deleted"),

@@ -8,6 +8,9 @@ from redis.asyncio import Redis
 
 from poolmgr.store import record
 
+STREAM_LIFE_S: Final = 604800
+"""The end of a stream that nobody writes to: a week, as in lua/_fence.lua."""
+
 _FOLDER: Final = resources.files("poolmgr.store") / "lua"
 _UNFENCED: Final = frozenset({"deliver_again", "lead", "put_back", "resign", "take", "forget", "submit", "withdraw"})
 _NAMES: Final = (

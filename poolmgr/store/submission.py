@@ -16,7 +16,7 @@ from poolmgr.store.scripts import SOURCES
 IDEMPOTENCY_LIFE_S: Final = 86400
 """How long a repeated Idempotency-Key is recognised; as the API says that our clients know."""
 
-_ENTRY_LIFE_S: Final = 3600  # while no leader takes the job; its record takes over
+_ENTRY_LIFE_S: Final = 86400  # while no leader takes the job; its record takes over
 _OWNED_LIFE_S: Final = 400 * 86400  # later than the end of any bot in it, scheduled a year ahead
 
 

@@ -7,10 +7,10 @@ from redis.asyncio import Redis
 
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
+from poolmgr.store.scripts import STREAM_LIFE_S
 from wire.settings import RetentionSettings
 from wire.vocabulary import BotState
 
-_STREAM_LIFE_S: Final = 604800  # as in lua/_fence.lua
 _JOBS_LIFE_S: Final = 2592000  # as long as an epoch: jobs may wait in their stream for the next leader
 _ORPHANS_AT_ONCE: Final = 100  # the rest waits for the next time
 _FORGOTTEN_AT_ONCE: Final = 5000
@@ -32,9 +32,9 @@ class Upkeep:
             pipeline.expire(self._keys.vm(vm_id), life_s)
             pipeline.expire(self._keys.workers(vm_id), life_s)
         pipeline.expire(self._keys.vms, life_s)
-        pipeline.expire(self._keys.events, _STREAM_LIFE_S)
-        pipeline.expire(self._keys.control, _STREAM_LIFE_S)
-        pipeline.expire(self._keys.outbox, _STREAM_LIFE_S)
+        pipeline.expire(self._keys.events, STREAM_LIFE_S)
+        pipeline.expire(self._keys.control, STREAM_LIFE_S)
+        pipeline.expire(self._keys.outbox, STREAM_LIFE_S)
         pipeline.expire(self._keys.job_stream, _JOBS_LIFE_S)
         await pipeline.execute()
 

@@ -172,12 +172,17 @@ async def test_a_bot_whose_job_nobody_took_cannot_be_taken_out_yet(world: World)
         assert (await call("DELETE", f"/calendar/scheduled_bots/{bot_id}")).status == 503
 
 
-async def test_deleting_leaves_nothing_and_tells_the_callback(world: World) -> None:
+async def test_deleting_leaves_nothing_and_tells_the_callback(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poolmgr.api.bots._TOLD_WITHIN_S", 0.05)
     hand = await world.ledger()
     await hand.enter("b1", callback_url="https://hooks.example/x", owner="app", custom_attributes={"a": 1})
     async with world.serving() as call:
         assert (await call("DELETE", "/bots/b1/delete")).status == 409
         await hand.end("b1", owner="app")
+        answer = await call("DELETE", "/bots/b1/delete")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "2"), "no leader has read of its end"
+        assert (await call("GET", "/bots/b1/status")).status == 200
+        await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
         answer = await call("DELETE", "/bots/b1/delete")
         assert (answer.status, answer.body["bot_id"]) == (200, "b1")
         for path in ("status", "detail", "get_chats", "remove_bot"):

@@ -212,6 +212,25 @@ async def test_a_replay_is_answered_also_after_the_bot_was_deleted(world: World)
         assert (await call.create("k")).body["status"] == "Stopped"
 
 
+async def test_a_replay_says_nothing_of_another_tokens_bot(world: World) -> None:
+    async with world.serving() as call:
+        assert (await call.as_(OWN).create("k", bot_id="mine")).status == 201
+        await world.redis.delete(world.keys.submitted("mine"))  # as after its deletion
+        soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        assert (await call.create(bot_id="mine", join_at=soon)).body["status"] == "Scheduled"
+        replay = await call.as_(OWN).create("k", bot_id="mine")
+        assert (replay.status, replay.body["status"]) == (507, "Stopped")
+
+
+async def test_what_is_handed_in_is_what_intake_can_read(world: World) -> None:
+    body = json.dumps({**JOB, "bot_id": None, "more": 0})
+    async with world.serving() as call:
+        refused = await call("POST", "/bots/create_bot", body.replace("0}", "1e999}").encode())
+        assert (refused.status, refused.message) == (400, "a number in the body is too large")
+        assert (await call("POST", "/bots/create_bot", body.encode())).status == 201
+    assert await world.redis.llen(world.keys.jobs) == 1
+
+
 async def test_a_deduplication_key_is_one_bot_in_one_meeting(world: World) -> None:
     async with world.leading() as call:
         answers = await asyncio.gather(*(call.create(deduplication_key="standup") for _ in range(20)))
@@ -253,6 +272,12 @@ async def test_who_does_not_want_to_wait_hears_that_there_is_no_worker(world: Wo
             answer = await call.create("k", queue_timeout=0, deduplication_key="d")
             assert answer.status == 201
             await world.until_state(answer.body["bot_id"], "in_meeting")
+
+
+async def test_who_repeats_a_call_that_does_not_wait_hears_what_became_of_the_first(world: World) -> None:
+    async with world.leading() as call:
+        answers = await asyncio.gather(*(call.create("k", queue_timeout=0) for _ in range(6)))
+        assert {answer.status for answer in answers} == {503}
 
 
 async def test_who_does_not_want_to_wait_hears_that_nobody_leads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

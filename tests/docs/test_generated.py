@@ -17,10 +17,13 @@ from poolmgr.core.timers import Timer
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import Metrics
 from wire.settings import Settings
+from wire.vocabulary import Reason
 from worker.__main__ import main as agent_cli
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
+DOCS = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("deploy/*/README.md")]
+)
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 PROGRAMS: dict[str, click.Command] = {"poolmgr": cli, "poolmgr-worker": agent_cli}
@@ -57,6 +60,13 @@ def test_operations_names_every_log_event_of_the_code_and_no_other() -> None:
     }
     _, _, section = OPERATIONS.partition("\n## Log events\n")
     assert set(re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], re.MULTILINE)) == in_code
+
+
+def test_operations_says_of_every_reason_what_to_do() -> None:
+    _, _, section = OPERATIONS.partition("\n## A bot did not join\n")
+    rows = re.findall(r"^\|([^|]*)\|", section.partition("\n## ")[0], re.MULTILINE)
+    ends = {str(reason) for reason in Reason if reason is not Reason.SUPERSEDED}  # which is of an attempt only
+    assert ends <= set(re.findall(r"`(\w+)`", "".join(rows)))
 
 
 def test_operations_names_every_exit_code() -> None:

@@ -114,6 +114,29 @@ async def test_a_request_looks_at_so_many_records_and_says_that_there_may_be_mor
     assert await catalog.page(Question("Error"), 5) == ([], None)
 
 
+@pytest.mark.parametrize("apart_s", [1.0, 0.0])
+async def test_a_page_goes_on_from_a_bot_that_was_shown_or_from_none(
+    ledger: Ledger, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, apart_s: float
+) -> None:
+    """A caller who sees only its own bots reads the cursor, too."""
+    monkeypatch.setattr(catalog_module, "_AT_ONCE", 2)
+    monkeypatch.setattr(catalog_module, "_LOOKED_AT", 4)
+    for number in range(30):
+        fields: dict[str, Any] = {"user_id": "shared", "owner": "mine" if number % 7 in (0, 1) else "theirs"}
+        await _add(ledger, f"{fields['owner']}-{number:02}", NOW + number * apart_s, **fields)
+        await _add(ledger, f"more-{number:02}", NOW + number, owner="mine")
+    question = Question("Joining", (("owner", "mine"), ("user_id", "shared")))
+    found, named, page = list[str](), set[str](), await catalog.page(question, 1)
+    while page.more:
+        found += [bot["bot_id"] for bot in page.bots]
+        named.add(page.more.bot_id.decode())
+        page = await catalog.page(question, 1, position_of(cursor_of(page.more)))
+    found += [bot["bot_id"] for bot in page.bots]
+    assert found == [f"mine-{number:02}" for number in reversed(range(30)) if number % 7 in (0, 1)]
+    if apart_s:
+        assert named <= {*found, "~"}
+
+
 async def test_bots_whose_record_is_gone_are_passed_over(
     redis: Any, keys: Keys, ledger: Ledger, catalog: Catalog
 ) -> None:

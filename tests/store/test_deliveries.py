@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
+from poolmgr.core.decisions import Accept, End
+from poolmgr.core.job import Job
 from poolmgr.core.outgoing import Delivery
 from poolmgr.store.deliveries import Attempt, Deliveries, Letters, Waiting, line_life_s
+from poolmgr.store.forgetting import forget
 from poolmgr.store.inbox import Stream
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import StaleEpochError
+from poolmgr.store.ledger import Ledger, StaleEpochError
 from tests.store.conftest import NOW
 from wire.settings import RetentionSettings, Settings
+from wire.vocabulary import BotState, Reason
 
 SETTINGS = Settings(retention=RetentionSettings(dead_entries=100))
 
@@ -234,3 +238,19 @@ async def test_a_leader_that_was_replaced_changes_nothing(
     assert await letters.waiting("b") == before
     assert await letters.log("b") == []
     assert await letters.dead(most=1) == []
+
+
+async def test_a_bot_is_not_forgotten_while_webhooks_are_to_be_made_of_its_record(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    told = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="p", callback_url="https://h/x")
+    await ledger.apply([Accept("b", told, BotState.QUEUED, NOW, seq=1), End("b", 0, Reason.USER_REQUESTED)], NOW)
+    for number in range(501):
+        await redis.xadd(keys.outbox, {"bot_id": f"another-{number}", "state": "joining"})
+    before = await redis.hgetall(keys.bot("b"))
+    assert await forget(redis, keys, "b", delivery=b"{}") == -1
+    assert await redis.hgetall(keys.bot("b")) == before
+    for entry_id, _ in await redis.xrange(keys.outbox, count=2):
+        await redis.xdel(keys.outbox, entry_id)
+    assert await forget(redis, keys, "b", delivery=b"{}") > 0
+    assert (await redis.xrevrange(keys.outbox, count=1))[0][1] == {b"bot_id": b"b", b"delivery": b"{}"}

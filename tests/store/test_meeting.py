@@ -12,6 +12,7 @@ from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, NoteChat
 from poolmgr.core.job import Job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, StaleEpochError
+from poolmgr.store.meetings import Attendance, Meetings
 from poolmgr.store.record import iso
 from tests.store.conftest import NOW
 from tests.store.model import DAY_S, WEEK_S, OnRedis, break_script, finds_fault, run
@@ -36,6 +37,22 @@ STALE: Final[list[Decision]] = [
 
 def line(number: int, text: str = "Hello") -> ChatLine:
     return ChatLine(f"line-{number}", "1", "Ann", text, NOW + number)
+
+
+async def test_what_is_kept_is_read_in_the_order_in_which_it_happened(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    later = NoteParticipants("b1", 1, NOW + 1, [ANN], ["2"], anew=False)
+    first = NoteParticipants("b1", 1, NOW, [BOB], [], anew=True)
+    await ledger.apply([*INSIDE, first, later, NoteChat("b1", 1, [line(1), line(2)])], NOW)
+    meetings = Meetings(redis, keys)
+    assert await meetings.participants("b1") == [
+        Attendance("2", "Bob", iso(NOW), iso(NOW + 1)),
+        Attendance("1", ANN.name, iso(NOW + 1)),
+    ]
+    assert [(one.id, one.at) for one in await meetings.chat("b1")] == [
+        ("line-1", iso(NOW + 1)), ("line-2", iso(NOW + 2)),
+    ]  # fmt: skip
+    assert await meetings.participants("b2") == []
+    assert await meetings.chat("b2") == []
 
 
 async def there(redis: Any, keys: Keys) -> dict[str, dict[str, str]]:

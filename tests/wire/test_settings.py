@@ -1,5 +1,6 @@
 """A configuration is complete and consistent, or every fault of it is named at once."""
 
+import base64
 from typing import Any, Final
 
 import msgspec
@@ -128,6 +129,19 @@ def test_a_token_that_is_none_is_refused_and_not_quoted(tokens: str) -> None:
     (fault,) = faults_of(f"[api]\ntokens = {tokens}")
     assert fault.startswith("api.tokens: ")
     assert "pm_secret" not in fault
+
+
+@pytest.mark.parametrize("size", range(24, 67))
+def test_a_webhook_secret_is_taken_as_base64_writes_it(size: int) -> None:
+    text = base64.b64encode(bytes(range(size))).decode()
+    assert parse(f'[webhooks]\nsecrets = ["whsec_{text}"]').webhooks.secrets == [f"whsec_{text}"]
+
+
+@pytest.mark.parametrize("text", ["", "A" * 28, "A" * 33, "A" * 34, "A" * 35, "A" * 32 + "=", "A" * 92, "A" * 31 + "-"])
+def test_a_webhook_secret_that_nothing_could_be_signed_with_is_refused_and_not_quoted(text: str) -> None:
+    (fault,) = faults_of(f'[webhooks]\nsecrets = ["whsec_{text}"]')
+    assert fault.startswith("webhooks.secrets: ")
+    assert "A" * 28 not in fault
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)

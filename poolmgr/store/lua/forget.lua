@@ -1,9 +1,20 @@
 -- An ended bot and all that is kept of it are no more, but for webhooks that are still to be delivered.
 -- KEYS: bot, ended, all, outbox, dedup (or bot again, if it has none), its satellites, its indexes.
 -- ARGV: bot_id, how many satellites, a last webhook as JSON (or empty), life of the outbox in s.
--- Answers how many keys and index entries were deleted; 0 if it has not ended.
+-- Answers how many keys and index entries were deleted; 0 if it has not ended; -1 if there is to be a last webhook while
+-- earlier ones are still to be made of its record.
 if redis.call('HGET', KEYS[1], 'state') ~= 'stopped' then return 0 end
 local bot_id, satellites = ARGV[1], tonumber(ARGV[2])
+if ARGV[3] ~= '' then
+  local before, page = '+', nil
+  repeat
+    page = redis.call('XREVRANGE', KEYS[4], before, '-', 'COUNT', 500)
+    for _, entry in ipairs(page) do
+      if entry[2][2] == bot_id then return -1 end
+    end
+    if #page > 0 then before = '(' .. page[#page][1] end
+  until #page < 500
+end
 local gone = 0
 if KEYS[5] ~= KEYS[1] and redis.call('GET', KEYS[5]) == bot_id then gone = gone + redis.call('DEL', KEYS[5]) end
 gone = gone + redis.call('DEL', KEYS[1])

@@ -1,0 +1,46 @@
+"""Reads what is kept of a bot's meeting: who was there and when, and what was written in its chat."""
+
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from poolmgr.store.keys import Keys
+
+
+class Attendance(msgspec.Struct, frozen=True):
+    """Somebody who was in the meeting. `joined_at`, `left_at`: ISO 8601; `left_at` is empty while they are there."""
+
+    id: str
+    name: str = ""
+    joined_at: str = ""
+    left_at: str = ""
+
+
+class KeptLine(msgspec.Struct, frozen=True):
+    """A message of the chat. `at`: when the bot saw it, ISO 8601."""
+
+    id: str
+    sender_id: str = ""
+    sender_name: str = ""
+    text: str = ""
+    at: str = ""
+
+
+class Meetings:
+    """Reads under one prefix; holds no state. How much is kept of one meeting is the ledger's limit."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+
+    async def participants(self, bot_id: str) -> list[Attendance]:
+        """In the order of their coming."""
+        raw: list[bytes] = await self._redis.hvals(self._keys.participants(bot_id))
+        found = [msgspec.json.decode(one, type=Attendance) for one in raw]
+        return sorted(found, key=lambda one: (one.joined_at, one.id))
+
+    async def chat(self, bot_id: str) -> list[KeptLine]:
+        """Oldest first."""
+        raw: list[bytes] = await self._redis.lrange(self._keys.chats(bot_id), 0, -1)
+        return [msgspec.json.decode(one, type=KeptLine) for one in raw]
