@@ -113,10 +113,10 @@ async def test_who_follows_a_bot_hears_nothing_of_its_job_handed_in_once_more(sc
     assert "rejected" not in await scene.story("same")
 
 
-async def test_hundreds_of_huge_bad_jobs_stop_nobody(scene: Scene) -> None:
+async def test_a_hundred_huge_bad_jobs_stop_nobody(scene: Scene) -> None:
     link = "https://rooms.example/r/test"
     slow = json.dumps({"meeting_link": link, "filler": [{}] * 60_000}).encode()
-    for _ in range(150):
+    for _ in range(80):
         await scene.redis.lpush(scene.keys.jobs, slow)
     for _ in range(20):
         await scene.redis.lpush(scene.keys.jobs, b"x" * 5_000_000)
@@ -125,7 +125,7 @@ async def test_hundreds_of_huge_bad_jobs_stop_nobody(scene: Scene) -> None:
         await scene.until_led()
         await scene.push("good")
         await scene.until_state("good", "stopped", timeout_s=60)
-    assert await scene.redis.xlen(scene.keys.dead) == 170
+    assert await scene.redis.xlen(scene.keys.dead) == 100
     assert await scene.redis.get(scene.keys.epoch) == b"1", "the leader was busy for longer than its lease"
     manager.signal(signal.SIGTERM)
     assert manager.wait() == 0
