@@ -54,8 +54,8 @@ class Stage:
         self.redis_port = redis_port
         self.redis_url = f"redis://127.0.0.1:{redis_port}/0"
         self.keys = Keys("poolmgr")
-        self.client = redis.Redis(port=redis_port)
-        self.redis = redis.asyncio.Redis(port=redis_port)
+        self.client = redis.Redis(host="127.0.0.1", port=redis_port)
+        self.redis = redis.asyncio.Redis(host="127.0.0.1", port=redis_port)
         self.state_dir = self.folder / "agent"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._config = self.folder / "config.toml"

@@ -125,7 +125,11 @@ class Stage:
         # By no wire, and nothing is sent twice by itself: what was pushed twice has to be known.
         once = Retry(NoBackoff(), 0)
         self.redis: Any = Redis(
-            port=self.redis_port, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=once
+            host="127.0.0.1",
+            port=self.redis_port,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+            retry=once,
         )
         self.views = Views(self.redis, self.keys)
         self.table = Table(self.folder)
