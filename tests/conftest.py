@@ -1,5 +1,6 @@
 """A real Redis for every test that asks for one: `redis_server` and `prefix`, or `own_redis` to stop and start."""
 
+import os
 import secrets
 import subprocess
 import time
@@ -69,6 +70,14 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 @pytest.fixture
 def prefix() -> str:
     return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def seed() -> int:
+    """Chooses the random moments of a fault test; POOLMGR_SEED repeats a failure, and it is printed with one."""
+    seed = int(os.environ.get("POOLMGR_SEED", "1"))
+    print(f"POOLMGR_SEED={seed}")
+    return seed
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ _STAGES = (
     ("Leaving", "The bot is leaving the meeting.", "leaving_at"),
 )
 _ENDS = {
-    "Stopped": (Status.STOPPED, "The bot has left the meeting."),
+    "Stopped": (Status.STOPPED, "The bot has stopped, in the meeting or before it."),
     "BotNotAllowed": (Status.NOT_ALLOWED, "The bot was not let in."),
     "BotRejected": (Status.DENIED, "The bot was refused."),
     "Error": (Status.ERROR, "The bot failed."),

@@ -144,11 +144,3 @@ async def durable_scene(own_redis: RedisServer, prefix: str, tmp_path: Path) -> 
     scene = Scene(own_redis.url, prefix, tmp_path)
     yield scene
     await scene.close()
-
-
-@pytest.fixture
-def seed() -> int:
-    """Chooses the random moments of a fault test; POOLMGR_SEED repeats a failure, and it is printed with one."""
-    seed = int(os.environ.get("POOLMGR_SEED", "1"))
-    print(f"POOLMGR_SEED={seed}")
-    return seed

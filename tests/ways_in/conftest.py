@@ -133,14 +133,6 @@ async def scene(redis_server: str, prefix: str, tmp_path: Path) -> AsyncGenerato
     await scene.close()
 
 
-@pytest.fixture
-def seed() -> int:
-    """Chooses the random moments of a fault test; POOLMGR_SEED repeats a failure, and it is printed with one."""
-    seed = int(os.environ.get("POOLMGR_SEED", "1"))
-    print(f"POOLMGR_SEED={seed}")
-    return seed
-
-
 @contextmanager
 def agent_beside(house: House) -> Generator[None]:
     """A simulated agent in a thread of its own, because tests come and go with their loops. Bots stay 0.1 s."""
