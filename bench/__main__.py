@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from bench import report
 from bench.page import PageError
 from bench.progress import Progress
 from bench.report import Machine, Measurement, Run
-from bench.rows import ROWS, chosen
+from bench.rows import ROWS, calls, chosen
 from bench.stage import ROOT, StageError, chromium
 from worker.browser import BrowserError
 
@@ -43,7 +44,8 @@ _CANNOT: Final = (StageError, PageError, PlaywrightError, BrowserError, redis.Re
 )
 @click.argument("rows", nargs=-1, type=click.Choice(list(ROWS)), metavar="[ROW]...")
 @click.option("--quick", is_flag=True, help="Fewer samples: a first impression in three minutes.")
-@click.option("--long", is_flag=True, help="Also what takes more than ten minutes: warm_join_idle.")
+@click.option("--minutes", type=click.FloatRange(0.1, 600), default=2.0, show_default=True, help="How long calls last.")
+@click.option("--long", is_flag=True, help="Also what takes many minutes: calls, records, warm_join_idle.")
 @click.option(
     "--json",
     "file",
@@ -51,7 +53,7 @@ _CANNOT: Final = (StageError, PageError, PlaywrightError, BrowserError, redis.Re
     help="Where the results are kept. Without it a full run goes to bench/results/latest.json, and no other anywhere.",
 )
 @click.option("--write-docs", is_flag=True, help="Measure nothing: write docs/performance.md from the kept results.")
-def main(rows: tuple[str, ...], quick: bool, long: bool, file: Path | None, write_docs: bool) -> None:
+def main(rows: tuple[str, ...], quick: bool, minutes: float, long: bool, file: Path | None, write_docs: bool) -> None:
     """Measure the budgets, each beside a peer or a bare floor in the same run, taking turns with it.
 
     All rows without an argument, but for the long ones, in under eight minutes. Nothing else should run on the
@@ -66,7 +68,7 @@ def main(rows: tuple[str, ...], quick: bool, long: bool, file: Path | None, writ
         console.width = _WIDTH
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            run = runner.run(_run(names, console, quick=quick))
+            run = runner.run(_run(names, console, quick=quick, minutes=minutes))
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("bench: stopped; nothing is kept", err=True)
         sys.exit(130)
@@ -89,7 +91,7 @@ def _write_docs(file: Path) -> None:
     click.echo(f"{DOCS} written from {file}")
 
 
-async def _run(names: tuple[str, ...], console: Console, *, quick: bool) -> Run:
+async def _run(names: tuple[str, ...], console: Console, *, quick: bool, minutes: float) -> Run:
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as Ctrl-C does
@@ -99,7 +101,8 @@ async def _run(names: tuple[str, ...], console: Console, *, quick: bool) -> Run:
     for name in names:
         with progress.row(name):
             try:
-                measurements += await ROWS[name].measure(progress, quick=quick)
+                measure = partial(calls.measure, minutes=minutes) if name == "calls" else ROWS[name].measure
+                measurements += await measure(progress, quick=quick)
             except asyncio.CancelledError:
                 # The parts are ended by now. Playwright's calls that were under way complain of it one by one.
                 asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)

@@ -157,7 +157,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 _killed, _terminated = _signalled(signal.SIGKILL), _signalled(signal.SIGTERM)
 _SHORT: Final = (0.3, 2.0)  # an agent that asks again ever more rarely is heard of before it counts as lost
 _LONG: Final = (LOST_AFTER_S + 1.0, LOST_AFTER_S + 4.0)
-_LOST: Final = frozenset({Reason.WORKER_LOST, Reason.CUT_OFF})
+_LOST: Final = frozenset({Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF})
 _CRASHED: Final = frozenset({Reason.BROWSER_CRASHED})
 _HUNG: Final = frozenset({Reason.BROWSER_HUNG})
 _CONFIG: Final = ("CONFIG", "SET")

@@ -14,6 +14,7 @@ The meeting's link says what happens in it, so that one program serves every tes
 """
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -60,7 +61,7 @@ class Page:
 
     def look(self, argument: dict[str, Any]) -> dict[str, Any]:
         """As worker/platforms/detect.js: the first rule one of whose selectors is visible. Nobody is named or chats."""
-        rules = argument["rules"]
+        rules = json.loads(argument["rules"])
         shown = f"#end-screen[data-end={self._end}]" if self.phase == END else _SHOWN.get(self.phase)
         found = next((rule for rule in rules["screen"] if shown in rule["visible"]), None)
         inside = self.phase == INSIDE

@@ -352,13 +352,15 @@ class _Client:
         self._answer(number, session, {"result": {"result": answer}})
         await self._writer.drain()
 
-    async def _place(self, asked: Message) -> list[float] | None:
+    async def _place(self, asked: Message) -> Message | None:
         until = time.monotonic() + asked["patience_ms"] / 1000
-        while not (place := self._browser.page.place(asked["selector"])):
+        while True:
+            for index, target in enumerate(asked["targets"]):
+                if place := self._browser.page.place(target["css"]):
+                    return {"index": index, "x": place[0], "y": place[1]}
             if time.monotonic() > until:
-                break
+                return None
             await asyncio.sleep(_HOLD_S)
-        return place
 
     def _insert(self, _session: str, params: Message) -> Message:
         self._browser.page.type(params["text"])

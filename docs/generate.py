@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
@@ -27,7 +28,7 @@ TARGET: Final = Path(__file__).parent / "redis-keys.md"
 
 RECORD: Final = {
     "bot_id": "the bot's id: the client's own, or 32 hexadecimal digits",
-    "meeting_url": "the link as the client gave it. Whoever has it can join: it is a secret",
+    "meeting_url": "the meeting's link, tidied (docs/clients.md). Whoever has it can join: it is a secret",
     "platform": "which adapter joins it",
     "bot_name": "what the bot is called in the meeting",
     "user_id": "the client's own id of the user",
@@ -59,12 +60,19 @@ RECORD: Final = {
     "owner": "the API token that made the bot; empty for a job from Redis",
     "queue_timeout": "how long it may wait for its first worker, in seconds; empty: `pool.queue_timeout_s`",
     "bot_message": "what the bot says in the chat once it is in the meeting",
+    "passcode": "the meeting's passcode, typed where its page asks for one: a secret",
+    "probe": "1 for a bot that only looks whether it gets in (`poolmgr probe`)",
+    "evidence": "the names of what is kept of its failed attempts (docs/evidence.md), with spaces between",
     "failed_attempts": "attempts that came to nothing and count against `pool.max_attempts`",
     "priority": "higher goes first, -1000 to 1000",
     "deduplication_key": "as the client gave it",
     "automatic_leave": "JSON: the timeouts that differ from the defaults",
     "participants": "how many are in the meeting, the bot included, by the last look",
     "audio_packets_received": "RTP audio packets received in this meeting so far",
+    "audio_level": "how loud the meeting was of late: root mean square, 0 to 1; empty: its page's media do not tell",
+    "active_speaker": "who spoke at the last report, by the name that the page showed",
+    "failure": "while it is sent in again: the most telling reason of its failed attempts",
+    "failure_detail": "what is known of that",
     "transcript_webhook_received": "1 once the receiver of its webhooks has taken one about the transcript",
     "audio_webhook_received": "the same about the audio",
     "leave_requested": "1 once somebody asked the bot to leave",
@@ -76,6 +84,7 @@ STATUS_ENTRY: Final = {
     "state": "the fine state, or `rejected` for a job that became no bot",
     "status": "the outward status word",
     "reason": "as `status_reason` of the record; of a rejected job the reason word",
+    "status_reason": "the same as in the record; `invalid_request` for a rejected job",
     "attempt": "the attempt",
     "vm_id": "the VM, if the bot has one",
     "worker_id": "the worker, if the bot has one",
@@ -241,6 +250,8 @@ def _field(field: msgspec.structs.FieldInfo) -> str:
 def _type(kind: Any) -> str:
     if get_origin(kind) is dict:
         return f"object of {_type(get_args(kind)[1])} by {_type(get_args(kind)[0])}"
+    if get_origin(kind) is UnionType:  # something or null
+        return _type(next(one for one in get_args(kind) if one is not NoneType))
     if get_origin(kind) is list:
         return f"list of {_type(get_args(kind)[0])}"
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

@@ -7,9 +7,17 @@ class WireKeys:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.events = f"{prefix}:events"
+        self.evidence_index = f"{prefix}:evidence"
+        self.evidence_sizes = f"{prefix}:evidence:sizes"
 
     def bot(self, bot_id: str) -> str:
         return f"{self.prefix}:bot:{bot_id}"
+
+    def evidence(self, bot_id: str, attempt: int) -> str:
+        return f"{self.prefix}:evidence:{bot_id}:{attempt}"
+
+    def account(self, name: str) -> str:
+        return f"{self.prefix}:account:{name}"
 
     def commands(self, vm_id: str) -> str:
         return f"{self.prefix}:vm:{vm_id}:commands"

@@ -23,6 +23,17 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
     pass
 
 
+class BotNames(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Leave when only bots are left: participants whose names hold one of `matches`, whatever its case.
+
+    Looked for from `activate_after` seconds in the meeting on, and left when it has held for `timeout` seconds.
+    """
+
+    matches: list[str]
+    activate_after: int = 300
+    timeout: int = 5
+
+
 class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
     """When a bot leaves by itself, in seconds. Defaults are those of the API our clients know."""
 
@@ -31,6 +42,8 @@ class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
     noone_joined_timeout: int = 600
     voice_inactivity_timeout: int = 100
     in_call_recording_timeout: int = 14400
+    recording_permission_denied_timeout: int = 60
+    bot_names: BotNames | None = None
 
 
 # Commands: manager -> agent
@@ -54,6 +67,9 @@ class Join(Message, frozen=True):
     automatic_leave: AutomaticLeave = AutomaticLeave()
     leave_when_cut_off_s: float = 0.0  # without a word to Redis for so long, leave: it is sent in again. 0: stay
     message: str = ""  # to be said in the meeting's chat once the bot is in
+    passcode: str = ""  # to be typed where the page asks for one
+    is_probe: bool = False  # it only looks: every screen is kept, and once in it leaves
+    account: str = ""  # as whom it joins; filled in by the agent
 
 
 class Leave(Message, frozen=True):
@@ -146,8 +162,24 @@ class BotMoved(Message, frozen=True):
     first_request_at: float = 0.0  # when the browser asked for the meeting page
 
 
+class BotSaw(Message, frozen=True):
+    """The page shows another screen, or the same by another rule; or the bot did something about it (`did`)."""
+
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    screen: str
+    rule: str = ""
+    did: str = ""
+
+
 class BotVitals(Message, frozen=True):
-    """Signs of life from the call. `audio_packets`: RTP audio packets received since the join."""
+    """Signs of life from the call. `audio_packets`: RTP audio packets received since the join. `audio_level`: of what
+    was received since the last, root mean square, 0 to 1; None: the media do not tell. `speaker`: who speaks, by the
+    name that the page shows.
+    """
 
     vm_id: str
     worker_id: str
@@ -156,6 +188,8 @@ class BotVitals(Message, frozen=True):
     at: float
     participants: int = 0
     audio_packets: int = 0
+    audio_level: float | None = None
+    speaker: str = ""
 
 
 class Participant(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -203,6 +237,8 @@ class ChatHeard(Message, frozen=True):
 
 
 class BotEnded(Message, frozen=True):
+    """`evidence`: the name under which what was seen of the end is kept; empty: nothing is."""
+
     vm_id: str
     worker_id: str
     bot_id: str
@@ -211,8 +247,18 @@ class BotEnded(Message, frozen=True):
     reason: Reason
     detail: str = ""
     audio_packets: int = 0
+    evidence: str = ""
 
 
 Event = (
-    Heartbeat | WorkerWarm | WorkerGone | JoinRefused | BotMoved | BotVitals | ParticipantsSeen | ChatHeard | BotEnded
+    Heartbeat
+    | WorkerWarm
+    | WorkerGone
+    | JoinRefused
+    | BotMoved
+    | BotSaw
+    | BotVitals
+    | ParticipantsSeen
+    | ChatHeard
+    | BotEnded
 )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from wire import switches
 from wire.vocabulary import OnWorkerLost
 
 ENVIRONMENT_PREFIX: Final = "POOLMGR_"
@@ -28,12 +29,18 @@ Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}:-]{1,64}\Z")]
 
 TokenName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z")]
 TokenSees = Literal["all", "own"]
+AccountPlatform = Literal["google_meet", "zoom", "teams", "jitsi", "room"]
+WebAddress = Annotated[str, Meta(pattern=r"^https?://[^\s#]+\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _BASE64: Final = "[A-Za-z0-9+/]"
 WebhookSecret = Annotated[
     str, Meta(pattern=rf"^whsec_(?:{_BASE64}{{4}}){{8,21}}(?:{_BASE64}{{4}}|{_BASE64}{{3}}=|{_BASE64}{{2}}==)?\Z")
 ]
 """24 to 66 bytes, padded as base64 is."""
+
+
+PlatformName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,30}\Z")]
+HostName = Annotated[str, Meta(pattern=rf"^[a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?(:{_PORT})?\Z")]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +75,8 @@ class PoolSettings(Section, frozen=True):
 class MeetingSettings(Section, frozen=True):
     room_hosts: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1:8090", "localhost:8090"])
     jitsi_hosts: list[str] = []
+    other_hosts: dict[PlatformName, list[HostName]] = {}
+    guess_hosts: bool = True
 
 
 class RetentionSettings(Section, frozen=True):
@@ -114,6 +123,15 @@ class WebhookSettings(Section, frozen=True):
     at_once_per_host: Positive = 8
 
 
+class EvidenceSettings(Section, frozen=True):
+    enabled: bool = True
+    keep_s: Seconds = 604800.0
+    bundle_kb: Annotated[int, Meta(ge=16, le=16_384)] = 512
+    most_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
+    upload_url: Annotated[str, Meta(pattern=r"^(https?://[^\s?#]+)?\Z")] = ""
+    upload_token_file: str = ""
+
+
 class SqsSettings(Section, frozen=True):
     queue_url: str = ""
     endpoint_url: str = ""
@@ -129,11 +147,28 @@ class LogSettings(Section, frozen=True):
     format: Annotated[str, Meta(pattern=r"^(auto|console|json)$")] = "auto"
 
 
+class AccountSettings(Section, frozen=True):
+    """Somebody whom a platform knows. `state_file`: of a browser that is signed in, as Playwright writes it."""
+
+    name: TokenName
+    platform: AccountPlatform
+    state_file: str
+
+
 class WorkerSettings(Section, frozen=True):
     vm_id: OptionalName = ""
     state_dir: str = "/var/lib/poolmgr"
     chromium: str = ""
     headless: bool = True
+    display: Literal["", "virtual"] = ""
+    display_size: Annotated[str, Meta(pattern=r"^[1-9][0-9]{2,3}x[1-9][0-9]{2,3}\Z")] = "1280x720"
+    devices: Literal["none", "fake"] = "none"
+    chromium_arguments: list[str] = []
+    warm_pages: list[WebAddress] = []
+    warm_pages_refresh_s: Seconds = 21600.0
+    warm_pages_mb: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    accounts: list[AccountSettings] = []
+    adapters_dir: str = ""
     memory_reserve_mb: Megabytes = 1024
     worker_memory_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 350
     memory_limit_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 3000
@@ -143,6 +178,7 @@ class WorkerSettings(Section, frozen=True):
     load_timeout_s: Seconds = 60.0
     join_timeout_s: Seconds = 90.0
     leave_timeout_s: Seconds = 8.0
+    session_limit_s: Seconds = 64800.0
     unattended_s: Seconds = 300.0
     drain_timeout_s: Seconds = 14400.0
 
@@ -155,6 +191,7 @@ class Settings(Section, frozen=True):
     lease: LeaseSettings = LeaseSettings()
     api: ApiSettings = ApiSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     sqs: SqsSettings = SqsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
@@ -233,8 +270,8 @@ class _Values:
 
 
 def _from_environment(text: str) -> Any:
-    """A list is written as a TOML array (`["a", "b"]`); everything else as it is."""
-    if text.startswith("["):
+    """A list is written as a TOML array (`["a", "b"]`), a table as an inline one; everything else as it is."""
+    if text.startswith(("[", "{")):
         try:
             return tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
@@ -255,12 +292,22 @@ def _contradictions(values: _Values) -> list[str]:
     if pool.backoff_max_s < pool.backoff_s:
         faults.append("pool.backoff_max_s: is less than pool.backoff_s")
     api, webhooks = settings.api, settings.webhooks
+    worker = settings.worker
+    faults += [f"worker.chromium_arguments: {fault}" for fault in switches.faults_of(worker.chromium_arguments)]
+    accounts = [account.name for account in worker.accounts]
+    faults += [
+        f"worker.accounts: two have the name {name!r}" for name in sorted(set(accounts)) if accounts.count(name) > 1
+    ]
     names = [token.name for token in api.tokens]
     faults += [f"api.tokens: two have the name {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
     if bool(api.tls_cert) is not bool(api.tls_key):
         faults.append("api.tls_cert: goes with api.tls_key; set both or neither")
+    if "room" in settings.meetings.other_hosts:
+        faults.append("meetings.other_hosts: hosts of the platform room go in meetings.room_hosts")
     if webhooks.retry_most_s < webhooks.retry_first_s:
         faults.append("webhooks.retry_most_s: is less than webhooks.retry_first_s")
+    if settings.evidence.upload_token_file and not settings.evidence.upload_url:
+        faults.append("evidence.upload_token_file: goes with evidence.upload_url, which is not set")
     for network in webhooks.allowed_networks:
         try:
             ipaddress.ip_network(network)

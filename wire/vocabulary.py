@@ -58,23 +58,42 @@ class Reason(StrEnum):
     MEETING_ENDED = "meeting_ended"
     EVERYONE_LEFT = "everyone_left"
     NO_ONE_JOINED = "no_one_joined"
+    SILENCE = "silence"
     MAX_DURATION = "max_duration"
+    ONLY_BOTS_LEFT = "only_bots_left"
     REMOVED_BY_HOST = "removed_by_host"
     REQUEST_DENIED = "request_denied"
     WAITING_ROOM_TIMEOUT = "waiting_room_timeout"
+    HOST_NOT_STARTED = "host_not_started"
+    SIGN_IN_REQUIRED = "sign_in_required"
+    ORG_ONLY = "org_only"  # the meeting takes only people of its organisation
+    REGISTRATION_REQUIRED = "registration_required"
+    PASSCODE_MISSING = "passcode_missing"
+    PASSCODE_WRONG = "passcode_wrong"
+    MEETING_NOT_FOUND = "meeting_not_found"
     MEETING_FULL = "meeting_full"
+    MEETING_LOCKED = "meeting_locked"
+    CAPTCHA = "captcha"
+    PLATFORM_BLOCKED = "platform_blocked"
+    RECORDING_PERMISSION_DENIED = "recording_permission_denied"
     PAGE_LOAD_FAILED = "page_load_failed"
     UI_ELEMENT_NOT_FOUND = "ui_element_not_found"
+    UNEXPECTED_REDIRECT = "unexpected_redirect"
     CONNECTION_LOST = "connection_lost"
+    NO_MEDIA = "no_media"  # others are there, and not one packet of theirs ever came
+    ICE_FAILED = "ice_failed"
+    CAPTURE_FAILED = "capture_failed"
     BROWSER_CRASHED = "browser_crashed"
     BROWSER_HUNG = "browser_hung"
     MEMORY_LIMIT = "memory_limit"
     WORKER_LOST = "worker_lost"
+    HEARTBEAT_TIMEOUT = "heartbeat_timeout"  # its VM was not heard of for too long
     CUT_OFF = "cut_off"  # its VM did not reach Redis: a bot that is sent in again from elsewhere has to leave
     NO_CAPACITY = "no_capacity"
     UNSUPPORTED_PLATFORM = "unsupported_platform"  # the agent has no adapter for it
     SHUTDOWN = "shutdown"
     SUPERSEDED = "superseded"  # another attempt of the same bot goes on; never the end of the bot itself
+    INVALID_REQUEST = "invalid_request"  # the job could not become a bot
     INTERNAL_ERROR = "internal_error"
 
 
@@ -89,37 +108,57 @@ class Attribution(StrEnum):
 
 class End(NamedTuple):
     """What a reason means to the outside. `retry`: worth a fresh browser, before the bot was admitted, or if it asks
-    for it after that.
+    for it after that. `evidence`: nobody wished for such an end, so what can be known of it is kept.
     """
 
     status: Status
     attribution: Attribution
     bot_event: str
     retry: bool = False
+    evidence: bool = True
 
 
 ENDS: dict[Reason, End] = {
-    Reason.USER_REQUESTED: End(Status.STOPPED, Attribution.USER, "bot.stopped"),
-    Reason.MEETING_ENDED: End(Status.STOPPED, Attribution.HOST, "bot.stopped"),
-    Reason.EVERYONE_LEFT: End(Status.STOPPED, Attribution.HOST, "bot.stopped"),
-    Reason.NO_ONE_JOINED: End(Status.STOPPED, Attribution.HOST, "bot.stopped"),
-    Reason.MAX_DURATION: End(Status.STOPPED, Attribution.USER, "bot.stopped"),
+    Reason.USER_REQUESTED: End(Status.STOPPED, Attribution.USER, "bot.stopped", evidence=False),
+    Reason.MEETING_ENDED: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
+    Reason.EVERYONE_LEFT: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
+    Reason.NO_ONE_JOINED: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
+    Reason.SILENCE: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
+    Reason.MAX_DURATION: End(Status.STOPPED, Attribution.USER, "bot.stopped", evidence=False),
+    Reason.ONLY_BOTS_LEFT: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
     Reason.REMOVED_BY_HOST: End(Status.STOPPED, Attribution.HOST, "bot.kicked"),
     Reason.REQUEST_DENIED: End(Status.DENIED, Attribution.HOST, "bot.denied"),
     Reason.WAITING_ROOM_TIMEOUT: End(Status.NOT_ALLOWED, Attribution.HOST, "bot.notallowed"),
+    Reason.HOST_NOT_STARTED: End(Status.NOT_ALLOWED, Attribution.HOST, "bot.notallowed"),
+    Reason.SIGN_IN_REQUIRED: End(Status.ERROR, Attribution.HOST, "bot.failed"),
+    Reason.ORG_ONLY: End(Status.ERROR, Attribution.HOST, "bot.failed"),
+    Reason.REGISTRATION_REQUIRED: End(Status.ERROR, Attribution.HOST, "bot.failed"),
+    Reason.PASSCODE_MISSING: End(Status.ERROR, Attribution.USER, "bot.failed"),
+    Reason.PASSCODE_WRONG: End(Status.ERROR, Attribution.USER, "bot.failed"),
+    Reason.MEETING_NOT_FOUND: End(Status.ERROR, Attribution.USER, "bot.failed"),
     Reason.MEETING_FULL: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
+    Reason.MEETING_LOCKED: End(Status.ERROR, Attribution.HOST, "bot.failed"),
+    Reason.CAPTCHA: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
+    Reason.PLATFORM_BLOCKED: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
+    Reason.RECORDING_PERMISSION_DENIED: End(Status.ERROR, Attribution.HOST, "bot.failed"),
     Reason.PAGE_LOAD_FAILED: End(Status.ERROR, Attribution.PLATFORM, "bot.failed", retry=True),
     Reason.UI_ELEMENT_NOT_FOUND: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.UNEXPECTED_REDIRECT: End(Status.ERROR, Attribution.PLATFORM, "bot.failed", retry=True),
     Reason.CONNECTION_LOST: End(Status.ERROR, Attribution.PLATFORM, "bot.failed", retry=True),
+    Reason.NO_MEDIA: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
+    Reason.ICE_FAILED: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
+    Reason.CAPTURE_FAILED: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.BROWSER_CRASHED: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.BROWSER_HUNG: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.MEMORY_LIMIT: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.CUT_OFF: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.WORKER_LOST: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.HEARTBEAT_TIMEOUT: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.NO_CAPACITY: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.UNSUPPORTED_PLATFORM: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.SHUTDOWN: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
-    Reason.SUPERSEDED: End(Status.STOPPED, Attribution.US, "bot.stopped"),
+    Reason.SUPERSEDED: End(Status.STOPPED, Attribution.US, "bot.stopped", evidence=False),
+    Reason.INVALID_REQUEST: End(Status.ERROR, Attribution.USER, "bot.failed", evidence=False),
     Reason.INTERNAL_ERROR: End(Status.ERROR, Attribution.US, "bot.failed"),
 }
 

@@ -17,23 +17,33 @@ from typing import Final
 import structlog
 
 from runtime.waiting import pause
-from wire.links import PLATFORMS
 from wire.messages import Command, Heartbeat, Join, Leave, Retire, Say, Warm
 from wire.settings import Settings, WorkerSettings
 from wire.vocabulary import Reason
+from worker.accounts import AccountError, Accounts
+from worker.accounts import read as read_account
 from worker.browser import BrowserError, Launcher, find_chromium, sweep
+from worker.display import find_xvfb
 from worker.driver import Driver, DriverError
+from worker.evidence import witnesses_for
 from worker.journal import Journal
 from worker.link import ContestedError, Link
-from worker.platforms import adapter_for
+from worker.platforms import adapters
+from worker.platforms.overrides import Overrides
+from worker.platforms.rules import BadRulesError
+from worker.platforms.third_party import BadAdapterError
 from worker.pool import Pool
+from worker.profile import Profile
+from worker.shelf import Shelf, deliver, sender
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 ABANDON_AFTER_S: Final = 5.0  # on top of the time that a session may take to leave
 FLUSH_DEADLINE_S: Final = 10.0
+EVIDENCE_DEADLINE_S: Final = 5.0
 MEMORY_CHECK_S: Final = 2.0
 SILENCE_CHECK_S: Final = 1.0
+RULES_CHECK_S: Final = 2.0
 SWEEP_S: Final = 60.0
 ORPHANS_AT_ONCE: Final = 3  # a sweep that finds more than there can be is wrong itself more likely than they are
 
@@ -49,15 +59,20 @@ async def run(settings: Settings) -> None:
     Raises: CannotStartError.
     """
     orders = _Orders()
-    # 1. The browser's program is there.
+    # 1. The browser's program is there, the one that makes displays if each is to have its own, and every account.
     try:
-        chromium = find_chromium(settings.worker.chromium)
-    except BrowserError as error:
+        profile = Profile.of(find_chromium(settings.worker.chromium), settings.worker)
+        if profile.display_size:
+            find_xvfb()
+        for account in settings.worker.accounts:
+            read_account(account)
+    except (BrowserError, FileNotFoundError, AccountError) as error:
         raise CannotStartError(str(error)) from error
+    overrides = read_rules(settings.worker)  # every platform's, and the operator's
     state_dir = Path(settings.worker.state_dir)
     # 2. The state folder is ours alone, until the end of the process, and with it what an earlier agent left.
     with _locked(state_dir):
-        launcher = Launcher(chromium, state_dir, headless=settings.worker.headless)
+        launcher = Launcher(profile, state_dir)
         try:
             journal = Journal(state_dir / "journal.db")
             known = journal.workers()
@@ -66,7 +81,7 @@ async def run(settings: Settings) -> None:
             raise _unusable(state_dir, error) from error
         if swept:
             log.warning("orphans_ended", workers=swept)
-        # 3. The driver runs, and every platform's rules have been read.
+        # 3. The driver runs.
         driver = Driver()
         try:
             await driver.start()
@@ -75,9 +90,7 @@ async def run(settings: Settings) -> None:
                 return
             raise CannotStartError(str(error)) from error
         try:
-            for platform in PLATFORMS:
-                adapter_for(platform)
-            await _serve(settings, launcher, driver, journal, orders)
+            await _serve(settings, launcher, driver, journal, overrides, orders)
         finally:
             await driver.stop()
             journal.close()
@@ -85,6 +98,16 @@ async def run(settings: Settings) -> None:
         log.info("agent_handed_over")
     else:
         log.info("agent_stopped")
+
+
+def read_rules(settings: WorkerSettings) -> Overrides:
+    """Every platform's rules, the operator's laid over them, are in use afterwards. Raises: CannotStartError."""
+    try:
+        overrides = Overrides(settings.adapters_dir, adapters())
+        overrides.load()
+    except (BadRulesError, BadAdapterError) as error:
+        raise CannotStartError(str(error)) from error
+    return overrides
 
 
 def sweep_left(settings: Settings) -> list[str]:
@@ -97,17 +120,24 @@ def sweep_left(settings: Settings) -> list[str]:
             raise _unusable(state_dir, error) from error
 
 
-async def _serve(settings: Settings, launcher: Launcher, driver: Driver, journal: Journal, orders: "_Orders") -> None:
+async def _serve(
+    settings: Settings, launcher: Launcher, driver: Driver, journal: Journal, overrides: Overrides, orders: "_Orders"
+) -> None:
     vm_id = settings.worker.vm_id or socket.gethostname()
     link = Link(settings.redis, vm_id, journal, Path(settings.worker.state_dir))
     async with asyncio.TaskGroup() as loops, asyncio.TaskGroup() as workers:
-        pool = Pool(settings.worker, vm_id, launcher, driver, workers, link.claim, link.send)
+        shelf = Shelf(Path(settings.worker.state_dir) / "evidence", settings.evidence)
+        witnesses = witnesses_for(settings.evidence, vm_id, shelf.put)
+        accounts = Accounts(settings.worker.accounts, vm_id, link)
+        pool = Pool(settings.worker, vm_id, launcher, driver, workers, link.claim, link.send, witnesses, accounts)
         pulse = _Pulse(link, pool, vm_id, journal.session)
         running = [
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
             loops.create_task(_watch_memory(pool), name="memory"),
             loops.create_task(_watch_silence(pool, link), name="silence"),
             loops.create_task(_sweep_orphans(pool), name="orphans"),
+            loops.create_task(_watch_rules(overrides), name="rules"),
+            loops.create_task(pool.keep_pages_warm(), name="warm pages"),
         ]
         # 4. Meetings that are under way go on, whether Redis is there or not.
         pool.adopt(journal.workers())
@@ -120,6 +150,9 @@ async def _serve(settings: Settings, launcher: Launcher, driver: Driver, journal
             running += [
                 loops.create_task(link.write_events(), name="write events"),
                 loops.create_task(pulse.beat_every(settings.worker.heartbeat_s), name="heartbeat"),
+                loops.create_task(
+                    deliver(shelf, sender(link, settings.evidence), settings.evidence), name="deliver evidence"
+                ),
             ]
             log.info("agent_started", vm_id=vm_id, session=journal.session, adopted=len(pool.reports()))
             # 6. Once every worker is connected, it takes orders.
@@ -128,6 +161,8 @@ async def _serve(settings: Settings, launcher: Launcher, driver: Driver, journal
         await orders.any.wait()
         if orders.stop.is_set():
             await _shut_down(pool, link, pulse, settings.worker, orders.hurry, FLUSH_DEADLINE_S if is_open else 0.0)
+            # 5. What is left of evidence, the next start hands in.
+            await pause(shelf.empty, EVIDENCE_DEADLINE_S if is_open else 0.0)
         else:
             pool.let_go()
         for task in running:
@@ -217,6 +252,12 @@ async def _watch_silence(pool: Pool, link: Link) -> None:
     while True:
         await asyncio.sleep(SILENCE_CHECK_S)
         pool.leave_if_cut_off(link.silent_s)
+
+
+async def _watch_rules(overrides: Overrides) -> None:
+    while True:
+        await asyncio.sleep(RULES_CHECK_S)
+        overrides.reload()
 
 
 async def _sweep_orphans(pool: Pool) -> None:

@@ -5,6 +5,7 @@ Every browser is the leader of its own process group and has a folder for itself
     STATE_DIR/workers/WORKER_ID/worker.json   who it is, for an agent that finds it after a crash
                                /profile       Chromium's --user-data-dir
                                /home, tmp     HOME and TMPDIR, so that nothing is written elsewhere
+                               /xauthority    the key to its virtual display, if it has one
                                /stderr.log    what it complained about
 
 Knows nothing of pages and meetings, and ends no process that is not proven to be of a worker's tree: never by name.
@@ -16,7 +17,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -26,58 +27,20 @@ import structlog
 
 from runtime import steps
 from runtime.steps import AgentStep
-from worker import processes
+from worker import display, processes
 from worker.processes import Leader
+from worker.profile import Profile
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PORT_POLL_S: Final = 0.01
 END_DEADLINE_S: Final = 10.0  # a killed process that is still there by then hangs in the kernel, on a dead disk mostly
 END_POLL_S: Final = 0.005
+DISPLAY_ENDS_S: Final = 1.0  # an Xvfb that is asked to end removes its socket from /tmp, a killed one does not
 STDERR_TAIL_BYTES: Final = 4096
 
 _PROFILE: Final = "--user-data-dir"
 _WORKER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-# https://source.chromium.org/chromium/chromium/src/+/main: content_switches.cc, chrome_switches.cc, headless.
-_ARGUMENTS: Final = (
-    "--remote-debugging-port=0",
-    "--lang=en-US",
-    "--no-first-run",
-    "--no-default-browser-check",
-    "--autoplay-policy=no-user-gesture-required",
-    "--password-store=basic",
-    # It calls nobody but the meeting.
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-sync",
-    "--disable-quic",
-    "--disable-breakpad",
-    "--disable-crash-reporter",
-    "--disable-client-side-phishing-detection",
-    "--disable-domain-reliability",
-    "--metrics-recording-only",
-    "--disable-extensions",
-    "--disable-component-extensions-with-background-pages",
-    # A meeting in a window that nobody looks at goes on at full speed.
-    "--disable-background-timer-throttling",
-    "--disable-backgrounding-occluded-windows",
-    "--disable-renderer-backgrounding",
-)
-_FEATURES_OFF: Final = (
-    "Translate",
-    "MediaRouter",
-    "DialMediaRouteProvider",
-    "OptimizationHints",
-    "OptimizationGuideModelDownloading",
-    # A renderer on spare, and one that draws the address bar's suggestions: 50 MB PSS a browser, measured on 156.
-    "SpareRendererForSitePerProcess",
-    "WebUIOmniboxPopup",
-    "WebUIOmniboxAimPopup",
-    "WebUIOmniboxFullPopup",
-    "PreloadTopChromeWebUI",
-)
 
 _DISPLAY_VARIABLES: Final = ("DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "PULSE_SERVER", "PULSE_COOKIE")
 
@@ -155,30 +118,30 @@ class _Adopted:
 class Launcher:
     """Starts browsers, each in a folder of its own under `state_dir`, and finds those that an earlier agent started."""
 
-    def __init__(self, chromium: Path, state_dir: Path, *, headless: bool) -> None:
-        self._chromium = chromium
+    def __init__(self, profile: Profile, state_dir: Path) -> None:
+        self.profile = profile
+        self.state_dir = state_dir
         self._workers = _workers_folder(state_dir)
-        self._headless = headless
-        if self._needs_no_sandbox:
+        if profile.needs_no_sandbox:
             log.warning("sandbox_disabled", why="Chromium's sandbox does not work for root; run the agent as a user")
 
-    @property
-    def _needs_no_sandbox(self) -> bool:
-        return os.geteuid() == 0
-
-    async def launch(self, worker_id: str) -> "Chromium":
+    async def launch(self, worker_id: str, furnish: Callable[[Path], None] | None = None) -> "Chromium":
         """A running browser that answers on its endpoint. The deadline is the caller's: after a failure or an
         interruption nothing of it is left.
 
+        `furnish`: puts into the empty profile folder what the browser is to find there; called in a thread.
         Raises: BrowserError.
         """
         folder = self._workers / worker_id
         if not _WORKER_ID.fullmatch(worker_id) or folder.exists():
             raise BrowserError(f"cannot make a folder for the worker {worker_id[:40]!r}: a bad name, or it is there")
-        leader = None
+        process = leader = furnishing = None
         try:
             for name in ("profile", "home", "tmp"):
                 (folder / name).mkdir(mode=0o700, parents=True)
+            if furnish:
+                furnishing = asyncio.get_running_loop().run_in_executor(None, furnish, folder / "profile")
+                await asyncio.shield(furnishing)
             process = await self._spawn(folder, worker_id)
             steps.done(AgentStep.BROWSER_SPAWNED)
             running = processes.read(process.pid)
@@ -188,7 +151,11 @@ class Launcher:
             steps.done(AgentStep.BROWSER_MARKED)
             await chromium.await_endpoint()
         except BaseException as error:
+            if furnishing:
+                await asyncio.wait({furnishing})  # a thread is not cancelled, and would fill an ended folder
             await asyncio.to_thread(_end, folder, leader)
+            if process:
+                await process.wait()
             if isinstance(error, OSError):
                 raise BrowserError(f"cannot start Chromium: {error}") from error
             raise
@@ -216,30 +183,25 @@ class Launcher:
         return await asyncio.to_thread(_sweep, self._workers, known, most)
 
     async def _spawn(self, folder: Path, worker_id: str) -> asyncio.subprocess.Process:
+        profile = self.profile
+        command = [str(profile.chromium), _profile_argument(folder), *profile.switches, "about:blank"]
+        environment = _environment(folder, worker_id, os.environ, headless=profile.headless)
+        if profile.display_size:
+            command = display.command(folder, profile.display_size, command)
+            environment["XAUTHORITY"] = str(display.authority(folder))
         with (folder / "stderr.log").open("wb") as stderr:
             return await asyncio.create_subprocess_exec(
-                self._chromium,
-                *self._arguments(folder),
+                *command,
                 cwd=folder,
-                env=_environment(folder, worker_id, os.environ, headless=self._headless),
+                env=environment,
                 start_new_session=True,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=stderr,
             )
 
-    def _arguments(self, folder: Path) -> list[str]:
-        return [
-            *(["--headless=new"] if self._headless else []),
-            *(["--no-sandbox"] if self._needs_no_sandbox else []),
-            _profile_argument(folder),
-            f"--disable-features={','.join(_FEATURES_OFF)}",
-            *_ARGUMENTS,
-            "about:blank",
-        ]
-
     def _mark(self, folder: Path, worker_id: str, leader: Leader) -> None:
-        marker = _Marker(worker_id, leader.pid, leader.started_ticks, processes.boot_id(), str(self._chromium))
+        marker = _Marker(worker_id, leader.pid, leader.started_ticks, processes.boot_id(), str(self.profile.chromium))
         (folder / "worker.json").write_bytes(msgspec.json.encode(marker))
 
 
@@ -303,10 +265,11 @@ def sweep(state_dir: Path) -> list[str]:
 
 
 def _sweep(workers: Path, known: Collection[str], most: int) -> list[str]:
-    """A browser whose folder is gone is found by its argument, which names that folder."""
+    """A browser or a display whose folder is gone is found by its argument, which names that folder."""
     workers.mkdir(mode=0o700, parents=True, exist_ok=True)
     left = {path.name for path in workers.iterdir() if path.is_dir() and not path.is_symlink()}
     left |= set(processes.named_in_arguments(f"{_PROFILE}={workers}/", "/profile"))
+    left |= set(processes.named_in_arguments(f"{workers}/", f"/{display.authority(Path()).name}"))
     orphans = sorted(left - set(known))[:most]
     for worker_id in orphans:
         _end(workers / worker_id, _marked_leader(workers / worker_id))
@@ -324,14 +287,17 @@ def _marked_leader(folder: Path) -> Leader | None:
 
 def _end(folder: Path, leader: Leader | None) -> None:
     """Kill the tree and remove the folder. A browser is thrown away, so nothing in it is asked to finish first."""
-    deadline = time.monotonic() + END_DEADLINE_S
-    while living := processes.tree(leader, _profile_argument(folder)):
+    began = time.monotonic()
+    deadline = began + END_DEADLINE_S
+    while living := processes.tree(leader, _profile_argument(folder), str(display.authority(folder))):
         if time.monotonic() > deadline:
             log.error("processes_left", folder=str(folder), pids=[process.pid for process in living])
             break
+        may_tidy = time.monotonic() < began + DISPLAY_ENDS_S
         for process in living:
+            is_display = may_tidy and processes.bears(process.pid, str(display.authority(folder)))
             with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+                os.kill(process.pid, signal.SIGTERM if is_display else signal.SIGKILL)
         time.sleep(END_POLL_S)
     steps.done(AgentStep.BROWSER_KILLED)
     while folder.exists():

@@ -3,6 +3,10 @@
 `notice(company, look, now)` compares what a look at the page found with what was told before, so that each coming, each
 going and each line is told once: a line at once, who came or went when it has held for `PEOPLE_S`. Whether there is a
 meeting to look at is said in `worker.lifecycle`.
+
+Not everybody who is there is company. A bot that is sent in again may find its own earlier attempt still on the list,
+a ghost that the platform has not missed yet: of those who bear the bot's name and were there when it came in, as many
+as it had attempts before count as nobody. And whoever bears a name that the job calls a bot's may be left alone.
 """
 
 from typing import Annotated, Final
@@ -17,6 +21,8 @@ PEOPLE_S: Final = 1.0  # lists of people are redrawn, too
 MOST_PEOPLE: Final = 500  # that are read off a page
 MOST_LINES: Final = 100  # of its chat, the latest
 LINES_REMEMBERED: Final = 200  # by their ids, so that none is told twice
+GHOSTS_S: Final = 10.0  # from the first list of people on: pages fill it little by little
+_NAMELESS: Final = ("", "unknown")  # what pages show until they know the name: a person, for all that is known
 
 
 class SeenLine(msgspec.Struct, frozen=True):
@@ -40,10 +46,27 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What need not be read off the page again: these people, and the chat up to this line."""
+    """What need not be read off the page again: these people, and the chat up to this line. `own`: the bot's name, for
+    pages that do not mark which of the people it is.
+    """
 
     people_key: str = ""
     line: str = ""
+    own: str = ""
+
+
+class Names(msgspec.Struct, frozen=True):
+    """Whom the bot takes for no company. `own`: its name, with so many attempts `earlier`; `bots`: parts of names, in
+    whatever case.
+    """
+
+    own: str = ""
+    earlier: int = 0
+    bots: tuple[str, ...] = ()
+
+    def is_bot(self, name: str) -> bool:
+        folded = name.strip().casefold()
+        return folded not in _NAMELESS and any(part.casefold() in folded for part in self.bots if part)
 
 
 class ReportPeople(msgspec.Struct, frozen=True):
@@ -61,6 +84,9 @@ class ReportChat(msgspec.Struct, frozen=True):
 News = ReportPeople | ReportChat
 
 
+NOBODY: Final = Names()
+
+
 class Company(msgspec.Struct, frozen=True):
     """What was told so far."""
 
@@ -68,17 +94,39 @@ class Company(msgspec.Struct, frozen=True):
     present: tuple[str, ...] | None = None  # the ids of those who were told to be there; None: nothing was told yet
     differs_since: float | None = None  # since when others are there
     heard: tuple[str, ...] = ()  # the ids of the latest chat lines; the texts are nobody's to keep
+    since: float | None = None  # when the first list of people was seen
+    ghosts: tuple[str, ...] = ()  # the ids of the bot's own earlier attempts that are still there
+    only_bots_since: float | None = None  # since when there are others, and all of them bots by name
 
 
-def notice(company: Company, look: Look, now: float) -> tuple[Company, tuple[News, ...]]:
-    company, people = _notice_people(company, look, now)
+def notice(company: Company, look: Look, now: float, names: Names = NOBODY) -> tuple[Company, tuple[News, ...]]:
+    company, people = _notice_people(_notice_names(company, look, now, names), look, now)
     company, lines = _notice_lines(company, look.lines)
     return company, tuple(news for news in (people, lines) if news)
 
 
-def known(company: Company) -> Known:
+def others(company: Company, participants: int | None) -> int | None:
+    """How many of `participants` are company to the bot, which is one of them; None: the page does not say."""
+    return max(participants - 1 - len(company.ghosts), 0) if participants else None
+
+
+def known(company: Company, own: str = "") -> Known:
     """What the next look at the page may leave out."""
-    return Known(company.people_key, company.heard[-1] if company.heard else "")
+    return Known(company.people_key, company.heard[-1] if company.heard else "", own)
+
+
+def _notice_names(company: Company, look: Look, now: float, names: Names) -> Company:
+    """Who of those on the list is no company. A list that is not there says nothing."""
+    if look.people is None:
+        return company
+    since = now if company.since is None else company.since
+    namesakes = [one.id for one in look.people if one.name == names.own]
+    known = namesakes if now - since <= GHOSTS_S else [one for one in namesakes if one in company.ghosts]
+    ghosts = tuple(known[: names.earlier])
+    rest = [one.name for one in look.people if one.id not in ghosts]
+    only_bots = bool(rest) and len(look.people) < MOST_PEOPLE and all(map(names.is_bot, rest))
+    only_bots_since = (now if company.only_bots_since is None else company.only_bots_since) if only_bots else None
+    return replace(company, since=since, ghosts=ghosts, only_bots_since=only_bots_since)
 
 
 def _notice_people(company: Company, look: Look, now: float) -> tuple[Company, ReportPeople | None]:

@@ -20,7 +20,7 @@ import structlog
 
 from wire import codec
 from wire.messages import Event, Join
-from worker import lifecycle
+from worker.deadlines import State
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class WorkerNote(msgspec.Struct, frozen=True, omit_defaults=True):
     stage: Stage
     page: str = ""
     join: Join | None = None
-    state: lifecycle.State | None = None
+    state: State | None = None
 
 
 class Entry(NamedTuple):

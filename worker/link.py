@@ -43,6 +43,7 @@ WRITTEN_LIVES_S: Final = 604_800
 HEARTBEATS_UNREAD: Final = 50_000  # entries in the stream, and nobody who reads: memory is not to fill up with them
 NOBODY_READS_S: Final = 60  # a leader reads several times a second
 BLOCK_S: Final = 2.0
+LOCK_DEADLINE_S: Final = 1.0  # a bot that waits for an account longer than this joins as a guest
 RETRY_S: Final = (0.1, 5.0)
 CLAIM_RETRY_S: Final = (0.05, 1.0)
 
@@ -54,6 +55,10 @@ _Answer = list[tuple[bytes, _Entries]] | dict[bytes, _Entries]  # in RESP 2, in 
 
 class ContestedError(Exception):
     """Another agent lives under this vm_id."""
+
+
+class LinkError(Exception):
+    """Redis did not take it; it is not known whether it did."""
 
 
 class _Presence(msgspec.Struct, frozen=True):
@@ -77,6 +82,8 @@ class Link:
         self._presence = _Presence(journal.session, socket.gethostname(), str(state_dir.absolute()))
         self._claim_script = self._redis.register_script(_source("claim"))
         self._write_script = self._redis.register_script(_source("write"))
+        self._keep_script = self._redis.register_script(_source("keep_evidence"))
+        self._hold_script = self._redis.register_script(_source("hold"))
         self._resign_script = self._redis.register_script(_source("resign"))
         self._waiting: dict[int, tuple[int, Event]] = {}  # oldest first: number in the journal, or 0; event
         self._last_place = 0
@@ -248,6 +255,45 @@ class Link:
                 await asyncio.sleep(delay_s)
             else:
                 return answer == 1
+
+    # Evidence
+
+    async def keep_evidence(self, bot_id: str, attempt: int, bundle: bytes, life_s: float, most_bytes: int) -> bool:
+        """Hand a bundle in, at most once kept under its name. False when nobody is to have it: its bot is forgotten, or
+        it is larger than all of them may be. Raises: LinkError when Redis is away, full, or refuses.
+        """
+        keys = self._keys
+        try:
+            kept: object = await self._keep_script(
+                keys=[
+                    *(keys.bot(bot_id), keys.evidence(bot_id, attempt)),
+                    *(keys.evidence_index, keys.evidence_sizes),
+                ],
+                args=[bundle, max(1, int(life_s)), most_bytes],
+            )
+        except _TROUBLE as error:
+            raise LinkError(_why(error)) from error
+        return kept == 1
+
+    async def hold(self, name: str, holder: str, life_s: float) -> bool | None:
+        """Whether that account is the holder's, and if so for `life_s` from now. None: Redis does not answer."""
+        try:
+            async with asyncio.timeout(LOCK_DEADLINE_S):
+                answer: object = await self._hold_script(
+                    keys=[self._keys.account(name)], args=[holder, int(life_s * 1000)]
+                )
+        except (*_TROUBLE, TimeoutError) as error:
+            log.warning("account_unanswered", account=name, error=_why(error))
+            return None
+        return answer == 1
+
+    async def let_go(self, name: str, holder: str) -> None:
+        """Afterwards that account is not the holder's; without an answer, when its life is over."""
+        try:
+            async with asyncio.timeout(LOCK_DEADLINE_S):
+                await self._resign_script(keys=[self._keys.account(name)], args=[holder])
+        except (*_TROUBLE, TimeoutError) as error:
+            log.warning("account_unanswered", account=name, error=_why(error))
 
     async def _read(self, key: str, after: bytes, block_ms: int | None) -> _Entries:
         answer = cast("_Answer", await self._redis.xread({key: after}, count=BATCH, block=block_ms))

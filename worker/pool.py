@@ -16,6 +16,7 @@ leaves the browser as it is; only `abandon` and an end of its own do not.
 
 import asyncio
 import time
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,12 +31,15 @@ from wire.messages import MOST_MESSAGE_CHARS, Join, WorkerGone, WorkerReport, Wo
 from wire.settings import WorkerSettings
 from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from worker import processes
-from worker.browser import BrowserError, Launcher
-from worker.driver import Driver, one_line
+from worker.accounts import GUESTS, Accounts
+from worker.browser import Launcher
+from worker.driver import Driver
 from worker.journal import Entry, Stage, WorkerNote
-from worker.platforms import adapter_for, prepare
-from worker.serving import Report, Serving
-from worker.takeover import ATTACH_ERRORS, Takeover
+from worker.platforms import adapter_for
+from worker.serving import Report, Serving, Witnesses, nobody
+from worker.takeover import Takeover
+from worker.warm_pages import VISITOR, WarmPages
+from worker.warmth import ColdError, Warmth
 from worker.worker import Gone, Worker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -56,14 +60,20 @@ class Pool:
         tasks: asyncio.TaskGroup,
         claim: Callable[[Join], Awaitable[bool]],
         report: Report,
+        witnesses: Witnesses = nobody,
+        accounts: Accounts = GUESTS,
     ) -> None:
         self._settings = settings
         self._vm_id = vm_id
         self._launcher = launcher
         self._tasks = tasks
         self._report = report
-        self._serving = Serving(settings, vm_id, driver, claim, report)
+        self._serving = Serving(settings, vm_id, driver, claim, report, witnesses, accounts)
         self._takeover = Takeover(settings, launcher, driver, self._serving, self._start)
+        self._warm_pages = WarmPages(settings, launcher, driver, self._serving.nobody_joins, lambda: self.room() > 0)
+        self._warmth = Warmth(
+            launcher, self._takeover.connect, self._start, self._warm_pages.furnish, settings.launch_timeout_s
+        )
         self._workers: dict[str, Worker] = {}
         self._running: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -212,7 +222,11 @@ class Pool:
 
     async def sweep(self, most: int) -> list[str]:
         """End what is in the state folder and belongs to no worker, up to `most` of them. Their ids."""
-        return await self._launcher.sweep(self._workers, most)
+        return await self._launcher.sweep(ChainMap[str, Any](self._workers, {VISITOR: None}), most)
+
+    async def keep_pages_warm(self) -> None:
+        """For as long as the agent lives."""
+        await self._warm_pages.keep()
 
     # Reports
 
@@ -268,22 +282,10 @@ class Pool:
         if worker.gone.done():
             return worker.gone.result()
         started = time.monotonic()
-        limit_s = self._settings.launch_timeout_s
         try:
-            async with asyncio.timeout(limit_s) as worker.warm_up:
-                worker.chromium = await self._launcher.launch(worker.worker_id)
-                self._start(worker.watch(worker.chromium), name=f"watch the browser of {worker.worker_id}")
-                worker.page, worker.page_id = await prepare(await self._takeover.connect(worker, worker.chromium))
-                await worker.await_answer(worker.page)
-        except (BrowserError, *ATTACH_ERRORS) as error:
-            if worker.gone.done():
-                return worker.gone.result()
-            missing = "an answer from the page" if worker.chromium else "the DevTools port"
-            late = isinstance(error, TimeoutError)
-            why = f"cannot warm up: after {limit_s:g} s still without {missing}" if late else one_line(error)
-            return Gone(GoneCause.WARMUP_FAILED, why)
-        finally:
-            worker.warm_up = None
+            await self._warmth.warm_up(worker)
+        except ColdError as error:
+            return worker.gone.result() if worker.gone.done() else Gone(GoneCause.WARMUP_FAILED, str(error))
         took_s = time.monotonic() - started
         worker.state = WorkerState.IDLE
         log.info("worker_warmed", worker_id=worker.worker_id, took_s=round(took_s, 3))

@@ -58,9 +58,10 @@ def command_line(pid: int) -> str:
         return ""
 
 
-def bears(pid: int, argument: str) -> bool:
-    """Whether it was started with that argument."""
-    return f" {argument} " in f" {command_line(pid)} "
+def bears(pid: int, *arguments: str) -> bool:
+    """Whether it was started with one of these arguments."""
+    line = f" {command_line(pid)} "
+    return any(f" {argument} " in line for argument in arguments)
 
 
 def named_in_arguments(before: str, after: str) -> Iterator[str]:
@@ -88,14 +89,15 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def tree(leader: Leader | None, argument: str) -> list[Process]:
-    """What lives of a tree whose processes bear `argument`, which no others do, or are in the group of `leader`.
+def tree(leader: Leader | None, *arguments: str) -> list[Process]:
+    """What lives of a tree whose processes bear one of the `arguments`, which no others do, or are in the group of
+    `leader`.
 
-    A group is the leader's as long as the leader itself lives, or any member bears the argument: while a group has a
+    A group is the leader's as long as the leader itself lives, or any member bears an argument: while a group has a
     member, its number is not handed out again.
     """
     everything = list(scan())
-    bearers = {process.pid for process in everything if bears(process.pid, argument)}
+    bearers = {process.pid for process in everything if bears(process.pid, *arguments)}
     group = [process for process in everything if leader and process.group == leader.pid]
     if not any(process.pid in bearers or (process.pid, process.started_ticks) == leader for process in group):
         group = []

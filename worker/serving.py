@@ -6,9 +6,11 @@ and what it does in its meeting is `worker.session`'s business.
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
@@ -18,8 +20,10 @@ from runtime.steps import AgentStep
 from wire.messages import BotEnded, Event, Join, JoinRefused
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
-from worker import lifecycle
+from worker.accounts import GUESTS, Accounts
+from worker.deadlines import State
 from worker.driver import PAGE_ERRORS, Driver, one_line
+from worker.evidence import Witness
 from worker.journal import Entry, Stage, WorkerNote
 from worker.platforms import Adapter
 from worker.session import BotNews, Session
@@ -29,6 +33,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PROBE_DEADLINE_S: Final = 1.0
 JOIN_FIRST_S: Final = 1.0  # how long a join may keep warm-ups waiting: a page on the room's scale needs a third of it
+
+
+Witnesses = Callable[[Join, Adapter, bool], Witness | None]
+"""Who is to see a bot's session, if anybody; True: an earlier agent began it."""
+
+
+def nobody(_join: Join, _adapter: Adapter, _resumed: bool) -> None:
+    return None
 
 
 class Report(Protocol):
@@ -47,12 +59,16 @@ class Serving:
         driver: Driver,
         claim: Callable[[Join], Awaitable[bool]],
         report: Report,
+        witnesses: Witnesses = nobody,
+        accounts: Accounts = GUESTS,
     ) -> None:
         self._settings = settings
         self._vm_id = vm_id
         self._driver = driver
         self._claim = claim
         self._report = report
+        self._accounts = accounts
+        self._witnesses = witnesses
         self._joining: set[str] = set()
         self.nobody_joins = asyncio.Event()
         self.nobody_joins.set()
@@ -73,11 +89,19 @@ class Serving:
     # The way of a bot
 
     async def serve(self, worker: Worker, join: Join, adapter: Adapter) -> None:
-        # Side by side, because the meeting waits for both: is the page alive, and is the assignment still ours?
-        async with asyncio.TaskGroup() as both:
-            probing = both.create_task(_probe(worker), name=f"probe {worker.worker_id}")
-            claiming = both.create_task(_await(self._claim(join)), name=f"claim {join.bot_id}")
+        # Side by side, because the meeting waits for all: is the page alive, is the assignment still ours, and as whom
+        # does it join?
+        async with asyncio.TaskGroup() as all_of_them:
+            probing = all_of_them.create_task(_probe(worker), name=f"probe {worker.worker_id}")
+            claiming = all_of_them.create_task(_await(self._claim(join)), name=f"claim {join.bot_id}")
+            taking = all_of_them.create_task(self._accounts.take(join), name=f"account for {join.bot_id}")
         page, claimed = probing.result(), claiming.result()
+        if account := taking.result():
+            as_somebody = msgspec.structs.replace(join, account=account)
+            if page and claimed and await self._accounts.sign_in(page.context, account):
+                join = worker.join = as_somebody
+            else:
+                await self._accounts.give_back(as_somebody)
         if page is None:
             self.refuse(join, RefusalCause.BROWSER_DEAD)
             worker.end(GoneCause.UNRESPONSIVE, "the page did not answer the probe")
@@ -92,28 +116,35 @@ class Serving:
             await self.attend(worker, join, adapter, page)
 
     async def attend(
-        self, worker: Worker, join: Join, adapter: Adapter, page: Page, state: lifecycle.State | None = None
+        self, worker: Worker, join: Join, adapter: Adapter, page: Page, state: State | None = None
     ) -> None:
         """The whole meeting, or what is left of it after `state`. Whatever goes wrong, the bot ends."""
 
-        def keep(state: lifecycle.State, events: Sequence[BotNews]) -> None:
+        def keep(state: State, events: Sequence[BotNews]) -> None:
             self._note_progress(worker, state, events)
 
         settings, driver_answers = self._settings, self._driver.answers
-        session = worker.session = Session(page, join, adapter, settings, self._vm_id, keep, driver_answers, state)
+        witness = self._witnesses(join, adapter, state is not None)
+        session = worker.session = Session(
+            page, join, adapter, settings, self._vm_id, keep, driver_answers, state, witness
+        )
         if worker.gone.done():  # the browser went between the probe and the session
             session.browser_gone(EXITED)
         if worker.page is not page:  # the connection did
             session.detach()
         if worker.left_early:
             session.leave(worker.left_early)
-        try:
-            ended = await session.run()
-        except Exception:
-            log.exception("session_failed", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
-            ended = self._ended(join, Reason.INTERNAL_ERROR)
-        self._note_end(worker, ended)
-        worker.end(GoneCause.SPENT)
+        async with self._accounts.held(join):
+            try:
+                ended = await session.run()
+            except Exception:
+                log.exception("session_failed", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
+                seen, reason = worker.page, Reason.INTERNAL_ERROR
+                fault = traceback.format_exc()
+                evidence = await witness.keep(seen, reason, error=fault) if witness else ""
+                ended = self._ended(join, reason, evidence=evidence)
+            self._note_end(worker, ended)
+            worker.end(GoneCause.SPENT)
 
     async def check_claim(self, worker: Worker, join: Join) -> None:
         """While nobody drove this bot, its attempt may have come to nothing."""
@@ -122,7 +153,7 @@ class Serving:
             if worker.serves(join.bot_id, join.attempt):
                 worker.leave(Reason.SUPERSEDED)
 
-    def _note_progress(self, worker: Worker, state: lifecycle.State, events: Sequence[BotNews]) -> None:
+    def _note_progress(self, worker: Worker, state: State, events: Sequence[BotNews]) -> None:
         if state.phase.rank >= BotState.WAITING_ROOM.rank:
             self.join_is_done(worker.worker_id)
         self._report(*events, entry=worker.remember(Stage.WARM, state))
@@ -153,8 +184,9 @@ class Serving:
         self._report(ended, entry=worker.remember(Stage.SPENT))
         steps.done(AgentStep.END_NOTED)
 
-    def _ended(self, join: Join, reason: Reason, detail: str = "") -> BotEnded:
-        return BotEnded(self._vm_id, join.worker_id, join.bot_id, join.attempt, time.time(), reason, detail)
+    def _ended(self, join: Join, reason: Reason, detail: str = "", evidence: str = "") -> BotEnded:
+        at = time.time()
+        return BotEnded(self._vm_id, join.worker_id, join.bot_id, join.attempt, at, reason, detail, evidence=evidence)
 
 
 async def _probe(worker: Worker) -> Page | None:

@@ -22,22 +22,24 @@ from playwright.async_api import Page, Request
 from runtime import steps
 from runtime.steps import AgentStep
 from runtime.waiting import pause
-from wire.messages import BotEnded, BotMoved, BotVitals, ChatHeard, ChatLine, Join, ParticipantsSeen
+from wire.messages import BotEnded, BotMoved, BotSaw, BotVitals, ChatHeard, ChatLine, Join, ParticipantsSeen
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 from worker import lifecycle
 from worker.company import ReportChat, ReportPeople, known
+from worker.deadlines import LEAVE_SHARE, Errand, Limits, State, next_deadline
 from worker.driver import PAGE_ERRORS
-from worker.lifecycle import (
-    LEAVE_SHARE,
-    REPEAT_S,
+from worker.evidence import Witness
+from worker.handling import REPEAT_S
+from worker.platforms import ATTEND, BLANK, Adapter
+from worker.sights import (
     Action,
     BrowserGone,
     CallTimedOut,
+    Dismiss,
     Finish,
     Greet,
     LeaveRequested,
-    Limits,
     LoadFailed,
     Move,
     Observation,
@@ -46,16 +48,16 @@ from worker.lifecycle import (
     ReportVitals,
     Screen,
     Seen,
-    State,
 )
-from worker.platforms import ATTEND, BLANK, Adapter
 
 LOOK_S: Final = 0.05
 LOOK_WHILE_SETTLED_S: Final = 0.5
 SHORTEST_CALL_S: Final = 0.05
 ATTEND_S: Final = 10.0
 ATTEND_SHARE: Final = 0.25
+LEVEL_DIGITS: Final = 4
 MOST_TO_SAY: Final = 100
+MOST_SEEN: Final = 200  # screens and deeds that are told of one attempt
 
 _SETTLED: Final = (BotState.WAITING_ROOM, BotState.IN_MEETING)
 _NET_ERROR: Final = re.compile(r"net::ERR_\w+")
@@ -63,7 +65,7 @@ _NET_ERROR: Final = re.compile(r"net::ERR_\w+")
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-BotNews = BotMoved | BotVitals | ParticipantsSeen | ChatHeard
+BotNews = BotMoved | BotSaw | BotVitals | ParticipantsSeen | ChatHeard
 
 
 class _Who(TypedDict):
@@ -84,8 +86,11 @@ class Session:
         keep: Callable[[State, Sequence[BotNews]], None],
         driver_answers: Callable[[], Awaitable[bool]],
         state: State | None = None,
+        witness: Witness | None = None,
     ) -> None:
-        """`state`: where an earlier session of this bot was, which went with its agent."""
+        """`state`: where an earlier session of this bot was, which went with its agent. `witness`: sees what happens,
+        and keeps it if nobody wished for the end.
+        """
         self._page = page
         self._join = join
         self._adapter = adapter
@@ -94,6 +99,7 @@ class Session:
         self._keep = keep
         self._driver_answers = driver_answers
         self._begin_with = state
+        self._witness = witness
         self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
         self._attended_at = float("-inf")
         self._news: deque[Observation] = deque()
@@ -105,7 +111,10 @@ class Session:
         self._is_attached = asyncio.Event()
         self._is_attached.set()
         self._asked_to_leave = False
+        self._evidence: str | None = None  # the name of the bundle, once it was tried to keep one
         self._gone = False
+        self._seen = (Screen.LOADING, "") if state is None else (state.screen, state.rule)
+        self._told = 0  # of what was seen
         self._log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
 
     def leave(self, reason: Reason) -> None:
@@ -154,25 +163,35 @@ class Session:
                 opening = tasks.create_task(self._open(), name=f"open the meeting page of {self._join.bot_id}")
                 state, finish = await self._follow()
                 opening.cancel()
-            if not self._gone and self._is_attached.is_set() and finish.reason is not Reason.BROWSER_HUNG:
+            if self._can_be_asked(finish):
                 await self._empty_page()
         finally:
             self._stop_listening()
         if self._to_say:
             self._log.warning("say_failed", why="the bot is out", messages=len(self._to_say))
         self._log.info("bot_ended", reason=finish.reason, detail=finish.detail)
-        who, at = self._who(), time.time()
-        return BotEnded(**who, at=at, reason=finish.reason, detail=finish.detail, audio_packets=state.audio_packets)
+        return BotEnded(
+            **self._who(),
+            at=time.time(),
+            reason=finish.reason,
+            detail=finish.detail,
+            audio_packets=state.audio_packets,
+            evidence=self._evidence or "",
+        )
 
     def _listen(self) -> None:
         self._page.on("request", self._note_request)
         self._page.on("domcontentloaded", self._note_ready)
         self._page.on("crash", self._note_crash)
+        if self._witness:
+            self._witness.watch(self._page)
 
     def _stop_listening(self) -> None:
         self._page.remove_listener("request", self._note_request)
         self._page.remove_listener("domcontentloaded", self._note_ready)
         self._page.remove_listener("crash", self._note_crash)
+        if self._witness:
+            self._witness.unwatch()
 
     async def _open(self) -> None:
         """Navigate to the meeting, unless an earlier session has. No deadline here: the lifecycle's own ends the
@@ -181,7 +200,7 @@ class Session:
         was_open = self._begin_with is not None and self._begin_with.phase is not BotState.ASSIGNED
         while self._page.url == BLANK and not was_open:
             try:
-                response = await self._page.goto(self._join.meeting_url, wait_until="commit", timeout=0)
+                response = await self._page.goto(self._adapter.address(self._join), wait_until="commit", timeout=0)
             except PAGE_ERRORS as error:
                 if not isinstance(error, PlaywrightError):
                     continue
@@ -202,16 +221,22 @@ class Session:
     async def _follow(self) -> tuple[State, Finish]:
         """Observe, decide, act, until the lifecycle says that it is over."""
         limits = Limits.of(self._join.automatic_leave, self._settings)
-        state = self._begin_with or lifecycle.begin(limits, time.monotonic(), greets=bool(self._join.message))
+        errand = Errand.of(self._join)
+        state = self._begin_with or lifecycle.begin(limits, time.monotonic(), errand, greets=bool(self._join.message))
         kept = None
         while True:
             state, actions = lifecycle.step(state, await self._observe(state), time.monotonic())
-            events = [event for action in actions if (event := self._event(action))]
+            events = [*self._saw(state, actions), *(event for action in actions if (event := self._event(action)))]
             if events or lifecycle.worth_keeping(state) != kept:
                 kept = lifecycle.worth_keeping(state)
                 self._keep(state, events)
+            await self._show_witness(events)
+            if state.ending and self._evidence is None:  # before leaving changes what there is to see
+                self._evidence = await self._keep_evidence(state.ending)
             for action in actions:
-                if isinstance(action, PageAction):
+                if action is PageAction.LOAD_AGAIN:
+                    await self._load_again(state)
+                elif isinstance(action, PageAction | Dismiss):
                     await self._act(action, state)
                 elif isinstance(action, Greet):
                     await self._say(self._join.message, state)
@@ -235,9 +260,10 @@ class Session:
             if self._page.url == BLANK:
                 return BrowserGone("the page left its meeting, because no agent attended to it", Reason.CUT_OFF)
             try:
+                knows = known(state.company, self._join.bot_name)
                 async with self._interruptible():
                     await self._attend(self._patience_s(state))
-                    return await self._adapter.observe(self._page, self._patience_s(state), known(state.company))
+                    return await self._adapter.observe(self._page, self._patience_s(state), knows)
             except TimeoutError:
                 if self._is_attached.is_set() and not self._news:
                     if await self._driver_answers():
@@ -254,13 +280,24 @@ class Session:
                 await self._page.evaluate(ATTEND, self._unattended_s)
             self._attended_at = time.monotonic()
 
-    async def _act(self, action: PageAction, state: State) -> None:
+    async def _act(self, action: PageAction | Dismiss, state: State) -> None:
         """Act on the page. Whether it worked is not asked here: the next look tells."""
         try:
             async with self._interruptible():
-                await self._adapter.act(self._page, action, self._join.bot_name, min(self._patience_s(state), REPEAT_S))
+                await self._adapter.act(self._page, action, self._join, min(self._patience_s(state), REPEAT_S))
         except (TimeoutError, *PAGE_ERRORS) as error:
             self._log.debug("page_action_failed", action=action, error=_why(error))
+
+    async def _load_again(self, state: State) -> None:
+        """As if it was entered anew. What came of it, the next look tells."""
+        address = self._adapter.address(self._join)
+        try:
+            async with self._interruptible(), asyncio.timeout(min(self._patience_s(state), REPEAT_S)):
+                response = await self._page.goto(address, wait_until="commit")
+                if response is None:  # an address that differs in its fragment only loads nothing
+                    await self._page.reload(wait_until="commit")
+        except (TimeoutError, *PAGE_ERRORS) as error:
+            self._log.debug("page_action_failed", action=PageAction.LOAD_AGAIN, error=_why(error))
 
     async def _say(self, text: str, state: State) -> None:
         """Once: what failed may have been sent all the same, and is not sent again."""
@@ -274,6 +311,25 @@ class Session:
         except (TimeoutError, *PAGE_ERRORS) as error:
             self._log.warning("say_failed", why=_why(error))
 
+    async def _show_witness(self, events: Sequence[BotNews]) -> None:
+        """What was seen and done; a probe also takes a picture of each screen."""
+        if self._witness is None:
+            return
+        for event in events:
+            if isinstance(event, BotSaw):
+                self._witness.saw(event.screen, event.rule, event.did)
+            elif isinstance(event, BotMoved):
+                self._witness.note(f"moved to {event.state}")
+        if any(isinstance(event, BotSaw) and not event.did for event in events) and self._is_attached.is_set():
+            await self._witness.picture(self._page, self._seen[0])
+
+    async def _keep_evidence(self, finish: Finish) -> str:
+        page = self._page if self._can_be_asked(finish) else None
+        return await self._witness.keep(page, finish.reason, finish.detail) if self._witness else ""
+
+    def _can_be_asked(self, finish: Finish) -> bool:
+        return not self._gone and self._is_attached.is_set() and finish.reason is not Reason.BROWSER_HUNG
+
     async def _empty_page(self) -> None:
         """Ends what the page's own button did not. A page that does not even let go of this is left to be killed."""
         with suppress(TimeoutError, *PAGE_ERRORS):
@@ -282,7 +338,7 @@ class Session:
 
     def _patience_s(self, state: State) -> float:
         """How long one call to the page may take: no longer than until the next timer runs out."""
-        until_timer_s = lifecycle.next_deadline(state) - time.monotonic()
+        until_timer_s = next_deadline(state) - time.monotonic()
         return min(self._settings.page_timeout_s, max(until_timer_s, SHORTEST_CALL_S))
 
     @asynccontextmanager
@@ -331,6 +387,17 @@ class Session:
             return BrowserGone("the page was closed")
         return None
 
+    def _saw(self, state: State, actions: Sequence[Action]) -> list[BotSaw]:
+        """Another screen, the same by another rule, and what is now done about it."""
+        deeds = [_deed(action) for action in actions if isinstance(action, PageAction | Dismiss)]
+        if self._seen != (state.screen, state.rule):
+            self._seen = (state.screen, state.rule)
+            deeds.insert(0, "")
+        deeds = deeds[: MOST_SEEN - self._told]
+        self._told += len(deeds)
+        who, at = self._who(), time.time()
+        return [BotSaw(**who, at=at, screen=state.screen, rule=state.rule, did=did) for did in deeds]
+
     def _event(self, action: Action) -> BotNews | None:
         match action:
             case Move(state=state, screen=screen, rule=rule):
@@ -338,8 +405,15 @@ class Session:
                 asked_at = self._first_request_at if state is BotState.JOINING else 0.0
                 who, at = self._who(), time.time()
                 return BotMoved(**who, at=at, state=state, screen=screen, rule=rule, first_request_at=asked_at)
-            case ReportVitals(participants=participants, audio_packets=packets):
-                return BotVitals(**self._who(), at=time.time(), participants=participants, audio_packets=packets)
+            case ReportVitals(participants=count, audio_packets=packets, audio_level=level, speaker=speaker):
+                return BotVitals(
+                    **self._who(),
+                    at=time.time(),
+                    participants=count,
+                    audio_packets=packets,
+                    audio_level=None if level is None else round(level, LEVEL_DIGITS),
+                    speaker=speaker,
+                )
             case ReportPeople(joined=joined, left=left, anew=anew):
                 return ParticipantsSeen(**self._who(), at=time.time(), joined=[*joined], left=[*left], anew=anew)
             case ReportChat(lines=lines):
@@ -355,6 +429,10 @@ class Session:
     def _who(self) -> _Who:
         join = self._join
         return _Who(vm_id=self._vm_id, worker_id=join.worker_id, bot_id=join.bot_id, attempt=join.attempt)
+
+
+def _deed(action: PageAction | Dismiss) -> str:
+    return f"dismiss {action.popup}" if isinstance(action, Dismiss) else action.value
 
 
 def _why(error: Exception) -> str:

@@ -14,6 +14,7 @@ from playwright.async_api import BrowserContext
 
 from wire.settings import WorkerSettings
 from wire.vocabulary import GoneCause, WorkerState
+from worker import permissions
 from worker.browser import Chromium, Launcher
 from worker.driver import PAGE_ERRORS, Driver, DriverError, one_line
 from worker.journal import Stage, WorkerNote
@@ -79,7 +80,9 @@ class Takeover:
             async with asyncio.timeout(REATTACH_DEADLINE_S):
                 while not worker.gone.done():
                     try:
-                        page = await find_again(await self.connect(worker, chromium), worker.page_id)
+                        context = await self.connect(worker, chromium)
+                        await permissions.settle(context)
+                        page = await find_again(context, worker.page_id)
                     except ATTACH_ERRORS as fault:  # the driver is starting, or died again
                         error = fault
                         await asyncio.sleep(REATTACH_AGAIN_S)

@@ -10,8 +10,8 @@ from playwright.async_api import Page
 
 from wire.messages import Join, WorkerReport
 from wire.vocabulary import GoneCause, Reason, WorkerState
-from worker import lifecycle
 from worker.browser import Chromium
+from worker.deadlines import State
 from worker.journal import Entry, Stage, WorkerNote
 from worker.session import Session
 
@@ -86,7 +86,7 @@ class Worker:
     def serves(self, bot_id: str, attempt: int) -> bool:
         return self.join is not None and (self.join.bot_id, self.join.attempt) == (bot_id, attempt)
 
-    def remember(self, stage: Stage, state: lifecycle.State | None = None) -> Entry:
+    def remember(self, stage: Stage, state: State | None = None) -> Entry:
         return Entry(self.worker_id, WorkerNote(stage, self.page_id, self.join, state))
 
     def report(self) -> WorkerReport:

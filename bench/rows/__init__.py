@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 
 from bench.progress import Progress
 from bench.report import Measurement
-from bench.rows import burst, decision, dispatch, lobby, manager, memory, records, rewarm, warm_join
+from bench.rows import burst, calls, decision, dispatch, lobby, manager, memory, records, rewarm, warm_join, warm_pages
 
 
 class Measure(Protocol):
@@ -13,7 +13,7 @@ class Measure(Protocol):
 
 
 class Row(NamedTuple):
-    """`long`: takes longer than ten minutes, so it is only measured when asked for."""
+    """`long`: takes so long, or as long as one says, that it is only measured when asked for."""
 
     measure: Measure
     about: str
@@ -27,8 +27,15 @@ ROWS: Final = {
     "burst": Row(burst.measure, "2,000 jobs at once over a large fleet, beside a bare relay, taskiq, saq and arq"),
     "decision": Row(decision.measure, "what an event costs the pool, 10,000 VMs beside 10"),
     "warm_join": Row(warm_join.measure, "LPUSH to the meeting page and to Ask to join, beside a browser per job"),
+    "warm_pages": Row(
+        warm_pages.measure,
+        "LPUSH to Ask to join on a page of 8 MB, its code in the cache or not, beside a browser per job",
+    ),
     "memory": Row(memory.measure, "what idle workers take: memory beside driver and browser per bot, and CPU"),
     "lobby": Row(lobby.measure, "what a worker takes while its bot waits in a lobby: memory"),
+    "calls": Row(
+        calls.measure, "8 bots at once in one room, for --minutes: memory, processor time, false leaves", long=True
+    ),
     "manager": Row(manager.measure, "what the manager takes while 1,000 VMs send heartbeats, beside a bare reader"),
     "rewarm": Row(rewarm.measure, "a spent slot back to warm, beside a bare Chromium start"),
     "records": Row(

@@ -47,8 +47,17 @@ _TRY_AGAIN = (408, 425, 429)  # as every 5xx; but 507 is the API's word for a re
 
 # How meeting links look in the text of an event. The API checks what is found.
 _LINK = re.compile(
-    r"https://(?:meet\.google\.com/[a-z]{3,4}-[a-z]{4}-[a-z]{3,4}|(?:[\w-]+\.)*zoom(?:gov)?\.(?:us|com)/(?:j|w|my|s)/"
-    r"|teams\.microsoft\.(?:com|us)/(?:l/meetup-join|meet)/|teams\.live\.com/meet/|meet\.jit\.si/)[^\s\"'<>()\[\]]*"
+    r"https://(?:meet\.google\.com/[a-z]{3,4}-[a-z]{4}-[a-z]{3,4}"
+    r"|(?:[\w-]+\.)*zoom(?:gov)?\.(?:us|com)/(?:j|w|my|s|wc)/"
+    r"|(?:[\w-]+\.)*teams\.(?:microsoft\.com|microsoft\.us|live\.com|cloud\.microsoft|sovcloud\.fr)"
+    r"/(?:l/meetup-join/|meet/|dl/launcher/|light-meetings/|v2/\?|_#/)"
+    r"|meet\.jit\.si/(?!static/)"
+    # what mail programs and calendars make of them
+    r"|(?:www\.google\.com/url\?|[\w.-]+\.safelinks\.protection\.outlook\.com/)[^\s\"'<>()\[\]]*"
+    r"(?:meet\.google\.com|zoom(?:gov)?\.(?:us|com)|teams\.(?:microsoft|live|cloud|sovcloud)\.[a-z]+|meet\.jit\.si)"
+    r"(?:/|%2F)"
+    r")[^\s\"'<>()\[\]]*",
+    re.IGNORECASE,
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from poolmgr.api.operation import Operation, answers
+from poolmgr.api.operation import JSON, Operation, Says, answers
 from poolmgr.core.job import BOT_ID
 
 PREFIX: Final = "/api/v1"
@@ -80,7 +80,7 @@ def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
         "summary": operation.summary,
         "parameters": _parameters(operation),
         "responses": {
-            str(status): _response(status, said.what, schema_of[_name(said.type)])
+            str(status): _response(status, said, schema_of[_name(said.type)])
             for status, said in answers(operation).items()
         },
     }
@@ -90,8 +90,9 @@ def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
     return told
 
 
-def _response(status: int, what: str, schema: Any) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": what, "content": {"application/json": {"schema": schema}}}
+def _response(status: int, said: Says, schema: Any) -> dict[str, Any]:
+    shown = schema if said.media_type == JSON else {"type": "string", "format": "binary"}
+    response: dict[str, Any] = {"description": said.what, "content": {said.media_type: {"schema": shown}}}
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
     return response
@@ -162,7 +163,7 @@ def _section(method: str, path: str, operation: dict[str, Any]) -> str:
         parts.append(f"<p>Body: {_kind(body['content']['application/json']['schema'])}</p>")
     parts.append("<details><summary>Answers</summary>")
     parts += _table(
-        (status, _kind(said["content"]["application/json"]["schema"]), _prose(said["description"]))
+        (status, " ".join(map(_content, said["content"].items())), _prose(said["description"]))
         for status, said in operation["responses"].items()
     )
     return f"<section>{''.join(parts)}</details></section>"
@@ -184,6 +185,11 @@ def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
         for first, *others in rows
     ]
     return [f"<table>{''.join(lines)}</table>"] if lines else []
+
+
+def _content(one: tuple[str, dict[str, Any]]) -> str:
+    media_type, content = one
+    return _kind(content["schema"]) if media_type == JSON else f"<code>{html.escape(media_type)}</code>"
 
 
 def _kind(schema: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from poolmgr.api.errors import HEADERS, ApiError, answer_of, bad_request, bot_not_found, from_aiohttp, later
 from poolmgr.api.observe import ApiMetrics
-from poolmgr.api.operation import Answer, Call, Operation, Service
+from poolmgr.api.operation import JSON, Answer, Call, File, Operation, Service
 from poolmgr.api.rate import Rate, Rates
 from poolmgr.api.tokens import Tokens
 from poolmgr.core.job import BOT_ID, MAX_JOB_BYTES, fault_of
@@ -67,7 +67,7 @@ class Door:
             except RedisError as error:
                 _log.warning("api_redis_refused", error=str(error)[:80], route=operation.path)
                 raise later(503, "Redis will not do it (it may be full). Try again later.", 5.0) from error
-            return _json(answer)
+            return _response(answer)
 
         return handle
 
@@ -161,8 +161,12 @@ def _rate(token: TokenSettings) -> Rate:
     return Rate(token.requests_per_s, max(1.0, 2 * token.requests_per_s))
 
 
-def _json(answer: Answer) -> web.Response:
-    return web.Response(status=answer.status, body=msgspec.json.encode(answer.body), content_type="application/json")
+def _response(answer: Answer) -> web.Response:
+    if isinstance(answer.body, File):
+        media_type, name, data = answer.body
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}  # of a bot_id: no quotes in it
+        return web.Response(status=answer.status, body=data, content_type=media_type, headers=headers)
+    return web.Response(status=answer.status, body=msgspec.json.encode(answer.body), content_type=JSON)
 
 
 def _address(request: web.Request) -> str:

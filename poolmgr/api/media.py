@@ -1,11 +1,19 @@
-"""What a meeting leaves behind: who was there, what was written, and the recordings that this release does not make."""
+"""What a meeting leaves behind: who was there, what was written, the evidence of what failed, and the recordings that
+this release does not make.
+"""
 
+import base64
 from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from poolmgr.api.errors import ApiError, Message
 from poolmgr.api.known import UNKNOWN_BOT, Bot, is_over, known_bot
-from poolmgr.api.operation import Answer, Call, Operation, Says
+from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
+from poolmgr.store.evidence import pictures
 from poolmgr.store.meetings import Attendance, KeptLine
 
 
@@ -73,13 +81,62 @@ async def recording(call: Call) -> Answer:
     return Answer(202, Message("Not ready: the meeting goes on. This release of poolmgr records nothing."))
 
 
+class Screenshot(msgspec.Struct):
+    """A picture that was taken of the page when an attempt failed, or of a screen that a probe saw."""
+
+    name: str
+    attempt: int
+    timestamp: str
+    content_type: str
+    data: Annotated[str, Meta(description="The picture, in base64.")]
+
+
+class Screenshots(msgspec.Struct):
+    bot_id: str
+    screenshots_count: int
+    screenshots: list[Screenshot]
+
+
+class WhichEvidence(msgspec.Struct):
+    attempt: Annotated[int, Meta(ge=1, le=1_000_000, description="Of which attempt; the latest without.")] | None = None
+
+
+async def screenshots(call: Call) -> Answer:
+    bot, evidence = await known_bot(call), call.service.evidence
+    found: list[Screenshot] = []
+    for attempt in (await evidence.kept_of(bot))[-_SHOWN_ATTEMPTS:]:
+        if bundle := await evidence.bundle(bot["bot_id"], attempt):
+            found += [
+                Screenshot(one.name, one.attempt, one.at, "image/jpeg", base64.b64encode(one.data).decode())
+                for one in pictures(bundle)
+            ]
+    if found:
+        return Answer(200, Screenshots(bot["bot_id"], len(found), found))
+    if is_over(bot):
+        raise ApiError(404, "There is none: screenshots are only taken of what failed, and of probes.")
+    return Answer(202, Message("There is none yet: screenshots are only taken of what failed, and of probes."))
+
+
+async def bundle(call: Call) -> Answer:
+    bot, evidence = await known_bot(call), call.service.evidence
+    query: WhichEvidence = call.query
+    kept = await evidence.kept_of(bot)
+    attempt = query.attempt or (kept[-1] if kept else 0)
+    found = await evidence.bundle(bot["bot_id"], attempt) if attempt in kept else None
+    if found:
+        return Answer(200, File("application/zip", f"{found.name}.zip", found.data))
+    if bot.get("evidence"):
+        raise ApiError(404, f"It is not here: {bot['evidence']} is on its way, is kept elsewhere, or its time is over.")
+    raise ApiError(404, "There is none: evidence is only kept of what failed, and of probes.")
+
+
+_SHOWN_ATTEMPTS = 5
 _RECORDINGS = (
     ("get_audio", "getAudio", "The audio recording."),
     ("get_video", "getVideo", "The video recording."),
     ("get_audio_streams", "getAudioStreams", "Each participant's audio."),
     ("get_recording_streams", "getRecordingStreams", "Each participant's video."),
     ("get_speaker_timeline", "getSpeakerTimeline", "Who spoke when."),
-    ("get_screenshots", "getScreenshots", "Screenshots of the meeting."),
 )
 
 OPERATIONS = (
@@ -98,6 +155,27 @@ OPERATIONS = (
         "What was written in the meeting's chat.",
         chats,
         {200: Says("The messages, oldest first.", Chats), **UNKNOWN_BOT},
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_screenshots",
+        "getScreenshots",
+        "Pictures of the page, where an attempt failed, and of each screen that a probe saw.",
+        screenshots,
+        {
+            200: Says("The pictures of the latest five attempts, in order.", Screenshots),
+            202: Says("None yet: it has not ended.", Message),
+            404: Says("There is no such bot, or it has ended and there is none."),
+        },
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/evidence",
+        "getEvidence",
+        "What is kept of an attempt that failed: a zip file.",
+        bundle,
+        {200: Says("The bundle.", Message, "application/zip"), 404: Says("There is no such bot, or none of it.")},
+        query=WhichEvidence,
     ),
     *(
         Operation(

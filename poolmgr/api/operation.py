@@ -1,7 +1,7 @@
 """An operation of the API as data: what it takes, what it answers, who does it. Routes and document come from it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -10,6 +10,7 @@ from poolmgr.api.errors import Message
 from poolmgr.api.rate import Rates
 from poolmgr.core.job import JobRules
 from poolmgr.store.catalog import Catalog
+from poolmgr.store.evidence import Evidence
 from poolmgr.store.keys import Keys
 from poolmgr.store.meetings import Meetings
 from poolmgr.store.submission import Submissions
@@ -28,6 +29,7 @@ class Service:
         self.views = Views(redis, keys)
         self.catalog = Catalog(redis, keys)
         self.meetings = Meetings(redis, keys)
+        self.evidence = Evidence(redis, keys)
         self.submissions = Submissions(redis, keys, settings.retention.bot_s)
         self.rules = JobRules.of(settings)
         self.wall = wall
@@ -53,11 +55,23 @@ class Answer(NamedTuple):
     body: Any
 
 
+JSON: Final = "application/json"
+
+
+class File(NamedTuple):
+    """The body of an answer that is no JSON."""
+
+    media_type: str
+    name: str
+    data: bytes
+
+
 class Says(NamedTuple):
-    """One of an operation's answers. `type`: of its JSON."""
+    """One of an operation's answers. `type`: of its JSON; a `media_type` that is another: it is a file of that."""
 
     what: str
     type: Any = Message
+    media_type: str = JSON
 
 
 class Operation(NamedTuple):

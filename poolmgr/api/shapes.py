@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from poolmgr.core.job import BOT_ID, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeaveFields, LeaveSeconds
+from poolmgr.core.job import BOT_ID, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeaveFields, ShortText
+from wire.links import MAX_TEXT_LENGTH
 from wire.messages import MOST_MESSAGE_CHARS
 from wire.vocabulary import OnWorkerLost
 
@@ -20,23 +21,6 @@ Printable = Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"^[\x20-
 
 
 # In: create_bot
-
-
-class NameDetection(msgspec.Struct):
-    matches: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=100)] | None = None
-    activate_after: LeaveSeconds | None = None
-    timeout: LeaveSeconds | None = None
-
-
-class BotDetection(msgspec.Struct):
-    using_participant_names: NameDetection | None = None
-
-
-class LeavingByItself(AutomaticLeaveFields):
-    """When the bot leaves by itself; each in seconds, from 1 to 604800 (7 days)."""
-
-    recording_permission_denied_timeout: LeaveSeconds | None = None
-    bot_detection: BotDetection | None = None
 
 
 class Retention(msgspec.Struct):
@@ -92,8 +76,13 @@ class CreateBot(msgspec.Struct):
     """`meeting_link` (or `meeting_url`) and `bot_name` are required."""
 
     bot_name: Annotated[str, Meta(min_length=1, max_length=100, description="What the bot is called in the meeting.")]
-    meeting_link: Annotated[str, Meta(max_length=4096, description="The meeting's link.")] | None = None
-    meeting_url: Annotated[str, Meta(max_length=4096, description="The same as meeting_link.")] | None = None
+    meeting_link: (
+        Annotated[
+            str, Meta(max_length=MAX_TEXT_LENGTH, description="The meeting's link, or an invitation with it inside.")
+        ]
+        | None
+    ) = None
+    meeting_url: Annotated[str, Meta(max_length=MAX_TEXT_LENGTH, description="The same as meeting_link.")] | None = None
     bot_id: (
         Annotated[
             str,
@@ -115,7 +104,7 @@ class CreateBot(msgspec.Struct):
     deduplication_key: Annotated[Printable, Meta(description="A second bot with the same key is not made.")] | None = (
         None
     )
-    automatic_leave: LeavingByItself | None = None
+    automatic_leave: AutomaticLeaveFields | None = None
     user_id: Annotated[str, Meta(max_length=256)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     calendar_event_id: Annotated[str, Meta(max_length=1024)] | None = None
     queue_timeout: (
@@ -134,6 +123,10 @@ class CreateBot(msgspec.Struct):
     bot_message: (
         Annotated[str, Meta(max_length=MOST_MESSAGE_CHARS, description="Said in the chat once the bot is in.")] | None
     ) = None
+    passcode: (
+        Annotated[ShortText, Meta(description="The meeting's passcode, typed where its page asks for one.")] | None
+    ) = None
+    probe: Annotated[bool, Meta(description="Only look whether the bot gets in: once it is, it leaves.")] = False
     bot_image_url: Annotated[str, Meta(max_length=4096)] | None = None
     video_required: bool | None = None
     audio_required: bool | None = None

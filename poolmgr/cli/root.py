@@ -9,11 +9,14 @@ import click
 from poolmgr.cli.bots import bots, leave
 from poolmgr.cli.config import config
 from poolmgr.cli.dead import dead
+from poolmgr.cli.explain import explain
 from poolmgr.cli.fleet import drain, fleet
+from poolmgr.cli.probe import probe
 from poolmgr.cli.session import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_NOT_FOUND,
+    EXIT_REFUSED,
     EXIT_REPLACED,
     EXIT_TIMEOUT,
     EXIT_UNREACHABLE,
@@ -35,6 +38,7 @@ _EXIT_CODES = {
     EXIT_NOT_FOUND: "there is no such bot, VM or entry",
     EXIT_UNREACHABLE: "Redis is away, or refused",
     EXIT_TIMEOUT: "--timeout passed",
+    EXIT_REFUSED: "probe: the meeting did not take the bot, by what its host or the link says",
     EXIT_INTERRUPTED: "Ctrl-C while watching",
 }
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in _EXIT_CODES.items())
@@ -76,5 +80,5 @@ def version(session: Session) -> None:
         click.echo(f"poolmgr {release}")
 
 
-for command in (submit, bots, leave, fleet, drain, dead, webhooks, token, simulate, config):
+for command in (submit, bots, explain, probe, leave, fleet, drain, dead, webhooks, token, simulate, config):
     cli.add_command(command)

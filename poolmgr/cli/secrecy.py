@@ -1,4 +1,4 @@
-"""What may be shown: a meeting link lets one into the meeting, a Redis URL may carry a password.
+"""What may be shown: a meeting link or a passcode lets one into the meeting, a Redis URL may carry a password.
 
 Errs on the side of hiding. Nothing in here decides how a thing looks, only what is left of it.
 """
@@ -12,6 +12,7 @@ from wire.links import redact
 
 HIDDEN: Final = "***"
 _LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url", "callback_url"})
+_SECRET_FIELDS: Final = frozenset({"passcode"})
 _LINK: Final = re.compile(
     r"""
     (?P<scheme>[a-z][a-z0-9+.-]{1,20}:(?:\\?/){2})        # https:// and, in JSON, https:\/\/
@@ -22,6 +23,7 @@ _LINK: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_SECRET: Final = re.compile(rf"((?:{'|'.join(_SECRET_FIELDS)})[\\\"']*\s*[:=]\s*)[^,}}]+", re.IGNORECASE)
 _LONGEST_TEXT: Final = 4096
 """Free text beyond this is cut: it is read by people, and looking for links in it takes time."""
 
@@ -42,31 +44,35 @@ def hide_links(text: str) -> str:
 
 def hide_links_in_record(record: dict[str, str]) -> dict[str, str]:
     """A session record without its secrets: links redacted wherever they stand, the client's payload left out."""
-    return {
-        name: hide_link(value) if name in _LINK_FIELDS and value else hide_links(value)
-        for name, value in record.items()
-        if name != "payload"
-    }
+    return {name: _hidden(value, name) if value else value for name, value in record.items() if name != "payload"}
 
 
 def hide_links_in_payload(payload: str) -> str:
-    """A job as it was pushed, with its links redacted, whether it is JSON or not."""
+    """A job as it was pushed, without its secrets, whether it is JSON or not."""
     try:
         shown = json.dumps(_without_links(json.loads(payload)), ensure_ascii=False)
         return shown.encode(errors="backslashreplace").decode()  # half a surrogate pair, which no reader of ours takes
     except (ValueError, RecursionError):
-        return hide_links(payload)
+        return _SECRET.sub(rf"\g<1>{HIDDEN}", hide_links(payload))
 
 
 def _without_links(value: Any, name: str = "") -> Any:
+    if name in _SECRET_FIELDS:
+        return HIDDEN
     if isinstance(value, dict):
         members = cast(dict[str, Any], value)
         return {hide_links(key): _without_links(member, key) for key, member in members.items()}
     if isinstance(value, list):
         return [_without_links(item, name) for item in cast(list[Any], value)]
     if isinstance(value, str):
-        return hide_link(value) if name in _LINK_FIELDS else hide_links(value)
+        return _hidden(value, name)
     return value
+
+
+def _hidden(value: Any, name: str) -> str:
+    if name in _SECRET_FIELDS:
+        return HIDDEN
+    return hide_link(value) if name in _LINK_FIELDS else hide_links(value)
 
 
 def mask_url(url: str) -> str:

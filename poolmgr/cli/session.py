@@ -31,6 +31,7 @@ EXIT_REPLACED = 3  # `serve` only: another manager took over; whoever supervises
 EXIT_NOT_FOUND = 4
 EXIT_UNREACHABLE = 5  # Redis is away, or would not do it
 EXIT_TIMEOUT = 6
+EXIT_REFUSED = 7  # `probe` only: it works, and the meeting does not take the bot
 EXIT_INTERRUPTED = 130  # Ctrl-C, as shells report it: 128 + SIGINT
 
 

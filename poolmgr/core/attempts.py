@@ -5,7 +5,20 @@ Whether a bot is sent in again is said in policy.py.
 """
 
 from poolmgr.core import backoff, bots, policy, reservations, workers
-from poolmgr.core.decisions import Ask, Move, NoteChat, NoteParticipants, NoteVitals, Revoke, Say, Unsaid, Why
+from poolmgr.core.decisions import (
+    Ask,
+    Move,
+    NoteChat,
+    NoteFailed,
+    NoteParticipants,
+    NoteSeen,
+    NoteVitals,
+    Remember,
+    Revoke,
+    Say,
+    Unsaid,
+    Why,
+)
 from poolmgr.core.events import LeaveRequested, Revoked, SayRequested
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
@@ -13,6 +26,7 @@ from poolmgr.core.timers import Timer
 from wire.messages import (
     BotEnded,
     BotMoved,
+    BotSaw,
     BotVitals,
     ChatHeard,
     JoinRefused,
@@ -28,7 +42,7 @@ _UNCOUNTED = frozenset({RefusalCause.STOPPING, RefusalCause.LOW_MEMORY})
 # On its way
 
 
-_OfAttempt = BotMoved | BotVitals | ParticipantsSeen | ChatHeard | BotEnded | JoinRefused
+_OfAttempt = BotMoved | BotSaw | BotVitals | ParticipantsSeen | ChatHeard | BotEnded | JoinRefused
 
 
 def _current(pool: PoolState, event: _OfAttempt) -> Bot | None:
@@ -55,9 +69,17 @@ def supersede(pool: PoolState, vm_id: str, worker_id: str, bot_id: str, attempt:
     pool.decided.append(Ask(vm_id, worker_id, bot_id, attempt, Reason.SUPERSEDED))
 
 
+def on_bot_saw(pool: PoolState, event: BotSaw) -> None:
+    if bot := _current(pool, event):
+        platform = bot.job.platform
+        note = NoteSeen(bot.bot_id, bot.attempt, event.at, platform, event.screen, event.rule, event.did)
+        pool.decided.append(note)
+
+
 def on_bot_vitals(pool: PoolState, event: BotVitals) -> None:
     if bot := _current(pool, event):
-        pool.decided.append(NoteVitals(bot.bot_id, bot.attempt, event.at, event.participants, event.audio_packets))
+        counts = (event.participants, event.audio_packets, event.audio_level, event.speaker)
+        pool.decided.append(NoteVitals(bot.bot_id, bot.attempt, event.at, *counts))
 
 
 def on_participants_seen(pool: PoolState, event: ParticipantsSeen) -> None:
@@ -88,9 +110,11 @@ def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
         return
     backoff.note_begun(pool, bot.vm_id)
     if ENDS[event.reason].retry:
-        failed(pool, bot, Why.RETRY, event.reason, event.detail, event.at, event.audio_packets)
+        failed(pool, bot, Why.RETRY, event.reason, event.detail, event.at, event.audio_packets, evidence=event.evidence)
     else:
-        bots.end(pool, bot, event.reason, event.detail, event.at, event.audio_packets)
+        # It may have ended for another reason just before it heard that it was to leave. The client's word goes first.
+        reason = Reason.USER_REQUESTED if bot.leave_requested else event.reason
+        bots.end(pool, bot, reason, event.detail, event.at, event.audio_packets, event.evidence)
 
 
 def failed(
@@ -104,15 +128,24 @@ def failed(
     *,
     is_out: bool = True,
     counts: bool = True,
+    evidence: str = "",
 ) -> None:
     """The attempt came to nothing. `is_out`: see policy; `counts`: as one of the pool's max_attempts."""
     bot.failed += counts
     if policy.is_sent_in_again(bot, pool.settings, is_out=is_out):
+        pool.decided.append(NoteFailed(bot.bot_id, bot.attempt, reason, detail, evidence))
+        _remember(pool, bot, *bots.most_telling(bot, reason, detail))
         bots.enqueue(pool, bot, why)
     elif bot.leave_requested:
-        bots.end(pool, bot, Reason.USER_REQUESTED, "", at, audio_packets)
+        bots.end(pool, bot, Reason.USER_REQUESTED, "", at, audio_packets, evidence)
     else:
-        bots.end(pool, bot, reason, detail, at, audio_packets)
+        bots.end(pool, bot, *bots.most_telling(bot, reason, detail), at, audio_packets, evidence)
+
+
+def _remember(pool: PoolState, bot: Bot, reason: Reason, detail: str) -> None:
+    if (bot.failure, bot.failure_detail) != (reason, detail):
+        bot.failure, bot.failure_detail = reason, detail
+        pool.decided.append(Remember(bot.bot_id, bot.attempt, reason, detail))
 
 
 def on_join_refused(pool: PoolState, event: JoinRefused) -> None:
@@ -221,7 +254,14 @@ def on_worker_gone(pool: PoolState, event: WorkerGone) -> None:
 
 
 def worker_gone(
-    pool: PoolState, vm: Vm, worker: Worker, cause: GoneCause, detail: str = "", *, is_out: bool = True
+    pool: PoolState,
+    vm: Vm,
+    worker: Worker,
+    cause: GoneCause,
+    detail: str = "",
+    *,
+    reason: Reason = Reason.WORKER_LOST,
+    is_out: bool = True,
 ) -> None:
     """`is_out`: its agent says so; else its VM is not heard of, and a bot of it may be in its meeting."""
     reservations.free(pool, worker)
@@ -229,8 +269,9 @@ def worker_gone(
     workers.drop(pool, vm, worker, cause)
     if bot:
         why = Why.VM_LOST if vm.lost else Why.WORKER_LOST
-        failed(pool, bot, why, Reason.WORKER_LOST, detail or f"worker {cause}", is_out=is_out)
+        failed(pool, bot, why, reason, detail or f"worker {cause}", is_out=is_out)
 
 
 def lost_with_vm(pool: PoolState, vm: Vm, worker: Worker, *, is_out: bool) -> None:
-    worker_gone(pool, vm, worker, GoneCause.MISSING, "its VM fell silent", is_out=is_out)
+    reason, detail = Reason.HEARTBEAT_TIMEOUT, "its VM fell silent"
+    worker_gone(pool, vm, worker, GoneCause.MISSING, detail, reason=reason, is_out=is_out)

@@ -61,7 +61,8 @@ def queue_overdue(pool: PoolState, bot_id: str) -> None:
     bot = pool.bots.get(bot_id)
     waited = pool.now - bot.queued_since if bot else 0.0
     if bot and bot.state is BotState.QUEUED and waited >= policy.patience_s(bot, pool.settings):
-        end(pool, bot, Reason.NO_CAPACITY, f"waited {waited:.0f} s for a warm worker")
+        reason, detail = most_telling(bot, Reason.NO_CAPACITY, f"waited {waited:.0f} s for a warm worker")
+        end(pool, bot, reason, detail)
 
 
 def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
@@ -86,6 +87,8 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
                 job.automatic_leave,
                 policy.leave_when_cut_off_s(bot, pool.settings),
                 job.bot_message,
+                job.passcode,
+                job.is_probe,
             ),
             born=worker.born,
             warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,
@@ -98,6 +101,13 @@ def await_claim(pool: PoolState, bot: Bot) -> None:
     pool.timers.set(pool.now + pool.settings.claim_timeout_s, Timer.CLAIM, f"{bot.bot_id}#{bot.attempt}")
 
 
+def most_telling(bot: Bot, reason: Reason, detail: str) -> tuple[Reason, str]:
+    """What the bot ends with if it ends here: this, or what an earlier attempt came to nothing for."""
+    if bot.failure is None or policy.tells_more(reason, bot.failure):
+        return reason, detail
+    return bot.failure, bot.failure_detail
+
+
 def move(bot: Bot, state: BotState) -> None:
     """Raises: IllegalMoveError."""
     check_move(bot.bot_id, bot.attempt, bot.state, state)
@@ -105,11 +115,17 @@ def move(bot: Bot, state: BotState) -> None:
 
 
 def end(
-    pool: PoolState, bot: Bot, reason: Reason, detail: str = "", at: float | None = None, audio_packets: int = 0
+    pool: PoolState,
+    bot: Bot,
+    reason: Reason,
+    detail: str = "",
+    at: float | None = None,
+    audio_packets: int = 0,
+    evidence: str = "",
 ) -> None:
     move(bot, BotState.STOPPED)
     pool.queue.leave(bot.bot_id)
     pool.queued_in.pop(bot.bot_id, None)
     pool.to_reserve.pop(bot.bot_id, None)
     del pool.bots[bot.bot_id]
-    pool.decided.append(End(bot.bot_id, bot.attempt, reason, detail, at, audio_packets, bot.job.owner))
+    pool.decided.append(End(bot.bot_id, bot.attempt, reason, detail, at, audio_packets, bot.job.owner, evidence))

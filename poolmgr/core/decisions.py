@@ -71,6 +71,39 @@ class NoteVitals(msgspec.Struct, frozen=True):
     at: float
     participants: int
     audio_packets: int
+    audio_level: float | None = None
+    speaker: str = ""
+
+
+class NoteSeen(msgspec.Struct, frozen=True):
+    """The page of the bot shows another screen, or the bot did something about it."""
+
+    bot_id: str
+    attempt: int
+    at: float
+    platform: str
+    screen: str
+    rule: str
+    did: str
+
+
+class NoteFailed(msgspec.Struct, frozen=True):
+    """An attempt came to nothing, and the bot is sent in again. `evidence`: the name of what is kept of it."""
+
+    bot_id: str
+    attempt: int
+    reason: Reason
+    detail: str
+    evidence: str
+
+
+class Remember(msgspec.Struct, frozen=True):
+    """Of all attempts of the bot that came to nothing, this is the most telling reason, for whoever ends it."""
+
+    bot_id: str
+    attempt: int
+    reason: Reason
+    detail: str
 
 
 class NoteParticipants(msgspec.Struct, frozen=True):
@@ -136,7 +169,9 @@ class Unsaid(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """The bot's one end. `at` None: now. `owner`: whose quota it no longer counts in."""
+    """The bot's one end. `at` None: now. `owner`: whose quota it no longer counts in. `evidence`: the name of what is
+    kept of it.
+    """
 
     bot_id: str
     attempt: int
@@ -145,6 +180,7 @@ class End(msgspec.Struct, frozen=True):
     at: float | None = None
     audio_packets: int = 0
     owner: str = ""
+    evidence: str = ""
 
 
 class Warm(msgspec.Struct, frozen=True):
@@ -195,6 +231,9 @@ Written = (
     | Reschedule
     | Move
     | NoteVitals
+    | NoteSeen
+    | NoteFailed
+    | Remember
     | NoteParticipants
     | NoteChat
     | Enqueue

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from wire.links import BadLinkError, recognise
-from wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave
+from wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
 from wire.settings import Settings
 from wire.vocabulary import OnWorkerLost
 
@@ -41,8 +41,20 @@ class BadJobError(ValueError):
         self.bot_id = bot_id
 
 
+class NameDetection(msgspec.Struct):
+    """Participants whose names hold one of `matches`, whatever its case, are bots."""
+
+    matches: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=100)] | None = None
+    activate_after: LeaveSeconds | None = None
+    timeout: LeaveSeconds | None = None
+
+
+class BotDetection(msgspec.Struct):
+    using_participant_names: NameDetection | None = None
+
+
 class AutomaticLeaveFields(msgspec.Struct):
-    """Each in seconds, as clients write it."""
+    """When the bot leaves by itself; each in seconds, from 1 to 604800 (7 days)."""
 
     waiting_room_timeout: LeaveSeconds | None = None
     everyone_left_timeout: LeaveSeconds | None = None
@@ -50,6 +62,8 @@ class AutomaticLeaveFields(msgspec.Struct):
     no_one_joined_timeout: LeaveSeconds | None = None
     voice_inactivity_timeout: LeaveSeconds | None = None
     in_call_recording_timeout: LeaveSeconds | None = None
+    recording_permission_denied_timeout: LeaveSeconds | None = None
+    bot_detection: BotDetection | None = None
 
 
 class _Fields(msgspec.Struct):
@@ -71,6 +85,8 @@ class _Fields(msgspec.Struct):
     deduplication_key: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
     automatic_leave: AutomaticLeaveFields | None = None
     on_worker_lost: OnWorkerLost | None = None
+    passcode: ShortText | None = None
+    probe: bool = False
 
 
 class JobRules(msgspec.Struct, frozen=True):
@@ -79,18 +95,27 @@ class JobRules(msgspec.Struct, frozen=True):
     room_hosts: frozenset[str] = frozenset()
     jitsi_hosts: frozenset[str] = frozenset()
     outgoing: OutgoingRules = OutgoingRules()
+    other_hosts: Mapping[str, Collection[str]] = {}
+    guess_hosts: bool = True
 
     @classmethod
     def of(cls, settings: Settings) -> "JobRules":
         meetings = settings.meetings
-        return cls(frozenset(meetings.room_hosts), frozenset(meetings.jitsi_hosts), OutgoingRules.of(settings.webhooks))
+        return cls(
+            frozenset(meetings.room_hosts),
+            frozenset(meetings.jitsi_hosts),
+            OutgoingRules.of(settings.webhooks),
+            meetings.other_hosts,
+            meetings.guess_hosts,
+        )
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A checked job. `join_at`: epoch seconds, None for now. `payload`: what the client sent, as it was sent.
 
     `custom_attributes`: a JSON object, as text. `owner`: the API token that made it, empty for a job from Redis.
-    `queue_timeout_s`: how long it may wait for a worker, None for as long as the settings say.
+    `queue_timeout_s`: how long it may wait for a worker, None for as long as the settings say. `passcode`: a secret, to
+    be typed where the page asks for one. `is_probe`: the bot only looks whether it gets in.
     """
 
     platform: str
@@ -110,6 +135,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     queue_timeout_s: float | None = None
     bot_message: str = ""
+    passcode: str = ""
+    is_probe: bool = False
 
     @property
     def found_by(self) -> list[tuple[str, str]]:
@@ -147,12 +174,14 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     if not text:
         raise BadJobError("no_link", "meeting_link is required.", bot_id)
     try:
-        link = recognise(text, rules.room_hosts, rules.jitsi_hosts)
+        link = recognise(text, rules.room_hosts, rules.jitsi_hosts, rules.other_hosts, guess_hosts=rules.guess_hosts)
     except BadLinkError as error:
         raise BadJobError("bad_link", f"meeting_link: {error}", bot_id) from error
     name = "".join(character for character in fields.bot_name if character.isprintable()).strip()
     if not name:
         raise BadJobError("bad_field", "bot_name: has no printable character", bot_id)
+    if fields.passcode and not fields.passcode.isprintable():
+        raise BadJobError("bad_field", "passcode: holds a character that nobody can type", bot_id)
     if fields.callback_url:
         try:
             check_url(fields.callback_url, rules.outgoing)
@@ -182,6 +211,8 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         owner=fields.owner,
         queue_timeout_s=fields.queue_timeout,
         bot_message=fields.bot_message or "",
+        passcode=fields.passcode or "",
+        is_probe=fields.probe,
     )
 
 
@@ -272,6 +303,17 @@ def _automatic_leave(fields: AutomaticLeaveFields | None) -> AutomaticLeave:
     if fields is None:
         return AutomaticLeave()
     given = {name: value for name, value in msgspec.structs.asdict(fields).items() if value is not None}
+    detection: BotDetection | None = given.pop("bot_detection", None)
+    if names := _bot_names(detection.using_participant_names if detection else None):
+        given["bot_names"] = names
     if (alias := given.pop("no_one_joined_timeout", None)) is not None:
         given.setdefault("noone_joined_timeout", alias)
     return AutomaticLeave(**given)
+
+
+def _bot_names(fields: NameDetection | None) -> BotNames | None:
+    """None where nothing is looked for: every name holds a blank text."""
+    if fields is None or not (matches := [match for match in fields.matches or () if match.strip()]):
+        return None
+    given = {"activate_after": fields.activate_after, "timeout": fields.timeout}
+    return BotNames(matches, **{name: value for name, value in given.items() if value is not None})

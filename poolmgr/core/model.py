@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from poolmgr.core.job import Job
-from wire.vocabulary import BotState, WorkerState
+from wire.vocabulary import BotState, Reason, WorkerState
 
 
 @dataclass(slots=True)
@@ -21,6 +21,8 @@ class Bot:
     queued_since: float = 0.0  # steady clock
     leave_requested: bool = False
     failed: int = 0  # attempts that came to nothing and count
+    failure: Reason | None = None  # the most telling of what they came to nothing for
+    failure_detail: str = ""
 
     @property
     def order(self) -> tuple[int, float, int]:

@@ -8,9 +8,14 @@ from typing import Final
 
 from poolmgr.core.model import Bot, Vm, Worker
 from wire.settings import PoolSettings
-from wire.vocabulary import BotState, OnWorkerLost, WorkerState
+from wire.vocabulary import ENDS, Attribution, BotState, OnWorkerLost, Reason, WorkerState
 
 LOST_AT_LEAST: Final = 2  # a fleet of three is not to wait for a quorum
+
+_LOST: Final = frozenset({
+    Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF, Reason.SHUTDOWN, Reason.NO_CAPACITY,
+})  # fmt: skip
+"""What says nothing of the meeting, nor of the bot in it."""
 
 
 def can_warm(vm: Vm, settings: PoolSettings, now: float) -> bool:
@@ -77,6 +82,21 @@ def is_sent_in_again(bot: Bot, settings: PoolSettings, *, is_out: bool) -> bool:
     if bot.leave_requested or bot.state is BotState.LEAVING or bot.failed >= settings.max_attempts:
         return False
     return _rejoins(bot, settings) or (is_out and not bot.state.is_admitted)
+
+
+def tells_more(reason: Reason, earlier: Reason) -> bool:
+    """Whether a bot that failed for `earlier` first ends with `reason`, or still with `earlier`.
+
+    What others did to it tells more than what failed on our side, and that more than that it was lost. Of two that
+    tell as much the later counts.
+    """
+    return _weight(reason) >= _weight(earlier)
+
+
+def _weight(reason: Reason) -> int:
+    if reason in _LOST:
+        return 0
+    return 1 if ENDS[reason].attribution is Attribution.US else 2
 
 
 def leave_when_cut_off_s(bot: Bot, settings: PoolSettings) -> float:

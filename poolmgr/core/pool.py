@@ -42,6 +42,7 @@ from poolmgr.core.timers import Timer
 from wire.messages import (
     BotEnded,
     BotMoved,
+    BotSaw,
     BotVitals,
     ChatHeard,
     Heartbeat,
@@ -90,6 +91,7 @@ _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
     WorkerGone: attempts.on_worker_gone,
     JoinRefused: attempts.on_join_refused,
     BotMoved: attempts.on_bot_moved,
+    BotSaw: attempts.on_bot_saw,
     BotVitals: attempts.on_bot_vitals,
     ParticipantsSeen: attempts.on_participants_seen,
     ChatHeard: attempts.on_chat_heard,

@@ -18,7 +18,7 @@ _WAIT_S: Final = 1.0
 _REST_S: Final = 0.1
 """Between two looks at a list of jobs that is too long."""
 _JOB: Final = b"job"
-_NOT_TEXT: Final = frozenset({"priority", "queue_timeout", "automatic_leave", "custom_attributes"})
+_NOT_TEXT: Final = frozenset({"priority", "queue_timeout", "automatic_leave", "custom_attributes", "probe"})
 
 
 async def follow_job_stream(stream: Stream, arrivals: Arrivals) -> None:

@@ -6,7 +6,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from poolmgr.core.decisions import Accept, Assign, Decision, End, Enqueue, ForgetWorker, Move, Retire, Warm
+from poolmgr.core.decisions import (
+    Accept,
+    Assign,
+    Decision,
+    End,
+    Enqueue,
+    ForgetWorker,
+    Move,
+    NoteSeen,
+    Retire,
+    Warm,
+)
 from poolmgr.core.model import Vm
 from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
@@ -18,6 +29,8 @@ disable_created_metrics()  # nobody reads when a counter was made; the series do
 _DISPATCH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _JOIN_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _WEBHOOK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)
+_MOST_RULES = 500
+"""Rules come from files that operators may add to, screens from agents of any release: beyond this they are `other`."""
 _FAILED_WARMUPS = frozenset({GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY})
 
 
@@ -54,6 +67,13 @@ class Metrics:
             "poolmgr_bots_requeued", "Bots put back in the queue, by why", ["reason"], registry=registry
         )
         self._ended = Counter("poolmgr_bots_ended", "Bots that ended, by reason", ["reason"], registry=registry)
+        self._screens = Counter(
+            "poolmgr_screens_seen",
+            "Screens that pages showed, by the rule that recognised them",
+            ["platform", "screen", "rule"],
+            registry=registry,
+        )
+        self._seen = set[tuple[str, str, str]]()
         self._warmups = Counter("poolmgr_warmups_ordered", "Workers ordered, by why", ["reason"], registry=registry)
         self._failed = Counter(
             "poolmgr_warmups_failed", "Warm-ups that came to nothing, by cause", ["cause"], registry=registry
@@ -85,6 +105,8 @@ class Metrics:
                 self._requeued.labels(decision.why).inc()
             case Assign():
                 self._count_assignment(decision, now)
+            case NoteSeen(did=""):
+                self._count_screen(decision)
             case Move(state=BotState.IN_MEETING):
                 if assigned_at := self._assigned_at.pop(decision.bot_id, None):
                     self._join.observe(max(0.0, now - assigned_at))
@@ -94,6 +116,13 @@ class Metrics:
                 self._assigned_at.pop(decision.bot_id, None)
             case _:
                 self._count_worker(decision)
+
+    def _count_screen(self, seen: NoteSeen) -> None:
+        labels = (seen.platform, seen.screen, seen.rule)
+        if labels not in self._seen and len(self._seen) >= _MOST_RULES:
+            labels = (seen.platform, "other", "other")
+        self._seen.add(labels)
+        self._screens.labels(*labels).inc()
 
     def _count_worker(self, decision: Decision) -> None:
         match decision:

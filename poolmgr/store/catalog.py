@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from poolmgr.core.job import found_by
 from poolmgr.store import record
+from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
 from wire.vocabulary import BotState, outward_status
 
@@ -107,7 +108,7 @@ class Catalog:
         """How many keys and index entries are kept of an ended bot, which are no more when it is forgotten."""
         k, bot_id = self._keys, bot["bot_id"]
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.exists(k.bot(bot_id), k.participants(bot_id), k.chats(bot_id), k.delivery_log(bot_id))
+        pipeline.exists(k.bot(bot_id), *k.satellites(bot_id), *keys_of(k, bot))
         pipeline.get(k.deduplication(bot["deduplication_key"]))
         indexes = [k.index(field, value) for field, value in (*found_by(bot), ("status", bot["status"]))]
         for index in (k.ended, k.all_bots, *indexes):

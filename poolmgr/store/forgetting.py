@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from poolmgr.core.job import found_by
 from poolmgr.store import record
+from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
 
@@ -23,7 +24,8 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
         await client.zrem(keys.ended, bot_id)
         await client.zrem(keys.all_bots, bot_id)
         return 0
-    satellites = (keys.participants(bot_id), keys.chats(bot_id), keys.delivery_log(bot_id))
+    evidence = keys_of(keys, {**fields, "bot_id": bot_id})
+    satellites = (*keys.satellites(bot_id), *evidence)
     key = fields.get("deduplication_key")
     dedup = keys.deduplication(key) if key else keys.bot(bot_id)
     script: Any = redis.register_script(SOURCES["forget"])
@@ -31,10 +33,11 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
         await script(
             keys=[
                 *(keys.bot(bot_id), keys.ended, keys.all_bots, keys.outbox, dedup),
+                *(keys.evidence_index, keys.evidence_sizes),
                 *satellites,
                 *(keys.index(field, value) for field, value in _indexed(fields)),
             ],
-            args=[bot_id, len(satellites), delivery, STREAM_LIFE_S],
+            args=[bot_id, len(satellites), delivery, STREAM_LIFE_S, len(evidence)],
         )
     )
 

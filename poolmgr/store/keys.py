@@ -58,6 +58,13 @@ class Keys(WireKeys):
     def chats(self, bot_id: str) -> str:
         return f"{self.prefix}:bot:{bot_id}:chats"
 
+    def story(self, bot_id: str) -> str:
+        return f"{self.prefix}:bot:{bot_id}:story"
+
+    def satellites(self, bot_id: str) -> tuple[str, ...]:
+        """What is kept of a bot beside its record and its evidence, and goes with it."""
+        return self.participants(bot_id), self.chats(bot_id), self.delivery_log(bot_id), self.story(bot_id)
+
     def submitted(self, bot_id: str) -> str:
         return f"{self.prefix}:submitted:{bot_id}"
 
@@ -93,6 +100,10 @@ KEY_DOCS: Final = (
     KeyDoc("bot:{bot_id}", "hash", "manager (field `claimed`: the agent's claim script)", "the session record", "[retention] bot_s after the bot's end, when the reaper forgets it; a day later by itself"),
     KeyDoc("bot:{bot_id}:participants", "hash", "manager", "participant id -> JSON of id, name, joined_at, left_at", "[retention] bot_s and a day after the last write, or with the session record if that is deleted"),
     KeyDoc("bot:{bot_id}:chats", "list", "manager", "chat lines as JSON, the latest 1,000", "likewise"),
+    KeyDoc("bot:{bot_id}:story", "list", "manager", "what happened to the bot, in order, as JSON; of more than 300 entries the first 50 and the latest", "with the session record; at the latest 400 days after it was accepted"),
+    KeyDoc("evidence:{bot_id}:{attempt}", "string", "agents", "a zip file: what is kept of an attempt that failed (docs/evidence.md)", "[evidence] keep_s after it came; before, when its bot is forgotten, or when all of them are more than [evidence] most_mb"),
+    KeyDoc("evidence", "sorted set", "agents, manager", "the names of those keys, by when they end", "a member with its key, or when the next one comes; the key [evidence] keep_s after the last one"),
+    KeyDoc("evidence:sizes", "hash", "agents, manager", "the size in bytes of each of those keys, and `total`", "likewise"),
     KeyDoc("bot:{bot_id}:webhooks", "list", "manager, command line", "its webhooks that are still to be delivered, in order: `attempts since JSON`", "when all are delivered or dead; [webhooks] retry_for_s + [retention] bot_s after the last change"),
     KeyDoc("bot:{bot_id}:webhooks:log", "list", "manager", "the latest 200 attempts to deliver one, as JSON", "as that, after the last attempt; or when the bot is forgotten"),
     KeyDoc("webhooks:outbox", "stream", "manager, API, command line", "status changes of bots with a callback_url, of which webhooks are made; consumer group `manager`", "an entry when its webhooks are in line; the key a week after the last one or the last leader"),
@@ -112,6 +123,7 @@ KEY_DOCS: Final = (
     KeyDoc("vm:{vm_id}:workers", "hash", "manager", "worker_id -> JSON of state, since, born, bot_id", "when its VM is lost; [retention] vm_s after the last leader"),
     KeyDoc("vm:{vm_id}:commands", "stream", "manager", "what the agent of that VM is to do", "an entry is deleted when done; the key a day after the last heartbeat or order"),
     KeyDoc("vm:{vm_id}:alive", "string", "agent", "which agent speaks for the VM", "15 s after its last heartbeat"),
+    KeyDoc("account:{name}", "string", "agent", "which bot has this account of [[worker.accounts]]", "with its bot; 60 s after its agent was last there"),
     KeyDoc("vm:{vm_id}:written", "hash", "agent", "`session` and `number` of its last event in the stream, so that none comes twice", "a week after its last event"),
     KeyDoc("epoch", "string", "manager", "the fencing number of the leader", "30 days after the last leader"),
     KeyDoc("leader", "string", "manager", "who leads", "[lease] ttl_s after the last renewal"),

@@ -23,8 +23,11 @@ from poolmgr.core.decisions import (
     KeepWorker,
     Move,
     NoteChat,
+    NoteFailed,
     NoteParticipants,
+    NoteSeen,
     NoteVitals,
+    Remember,
     Reschedule,
     Retire,
     Revoke,
@@ -35,7 +38,7 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.core.events import Revoked
 from poolmgr.core.job import MAX_JOB_BYTES
-from poolmgr.store import record
+from poolmgr.store import record, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.roundtrip import ask
 from poolmgr.store.scripts import DIGESTS
@@ -165,43 +168,47 @@ class Ledger:
             case Accept():
                 return self._accept(step, None, None, at)
             case Assign(join=join, vm_id=vm_id):
-                keys = (k.bot(join.bot_id), k.workers(vm_id), k.commands(vm_id), k.status, k.outbox)
+                bot_keys = (k.bot(join.bot_id), k.workers(vm_id), k.commands(vm_id), k.status, k.outbox)
+                keys = (*bot_keys, k.story(join.bot_id))
                 arguments = (join.bot_id, join.attempt, *_order(step, at), record.iso(at), keep, _VM_LIFE_S)
-                return "assign", keys, (*arguments, *_flat(record.assigned(step, at)))
+                return "assign", keys, (*arguments, story.told(step, at), *_flat(record.assigned(step, at)))
             case Move():
-                return self._move(step.bot_id, step.attempt, step.at, record.moved(step))
+                return self._move(step, step.at, record.moved(step))
             case Enqueue():
-                return self._move(step.bot_id, step.attempt, at, record.enqueued(step))
+                return self._move(step, at, record.enqueued(step))
             case Reschedule():
-                return "reschedule", (k.bot(step.bot_id),), (record.iso(step.join_at),)
-            case NoteVitals():
-                return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(record.vitals(step)))
-            case NoteParticipants() | NoteChat():
-                return self._meeting_call(step)
+                keys = (k.bot(step.bot_id), k.story(step.bot_id))
+                return "reschedule", keys, (record.iso(step.join_at), story.told(step, at))
+            case NoteVitals() | Remember():
+                fields = record.vitals(step) if isinstance(step, NoteVitals) else record.remembered(step)
+                return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(fields))
+            case NoteParticipants() | NoteChat() | NoteSeen() | NoteFailed():
+                return self._note_call(step, at)
             case Revoke():
                 return "revoke", (k.bot(step.bot_id),), (step.attempt,)
             case End():
                 fields, stopped = record.ended(step, at), step.at or at
                 by_status = k.index("status", str(fields["status"]))
-                keys = (k.bot(step.bot_id), k.status, k.outbox, k.live, k.ended, by_status)
+                keys = (k.bot(step.bot_id), k.status, k.outbox, k.live, k.ended, by_status, k.story(step.bot_id))
                 owned = (k.owned(step.owner),) if step.owner else ()
-                lives = (bot_s + GRACE_S, _INDEX_LIFE_S)
-                return "end", keys + owned, (step.bot_id, record.iso(stopped), keep, stopped, *lives, *_flat(fields))
+                when = (record.iso(stopped), keep, stopped, bot_s + GRACE_S, _INDEX_LIFE_S)
+                arguments = (step.bot_id, *when, story.told(step, at), step.evidence, *_flat(fields))
+                return "end", keys + owned, arguments
             case _:
                 return self._vm_call(step, at)
 
     def _accept(self, accept: Accept, assign: Assign | None, warm: Warm | None, at: float) -> Call:
         k, job = self._keys, accept.job
-        keys = [k.bot(accept.bot_id), k.taken, k.live, k.all_bots, k.status]
+        keys = [k.bot(accept.bot_id), k.taken, k.live, k.all_bots, k.status, k.story(accept.bot_id)]
         fields, orders = record.accepted(accept), [order for order in (assign, warm) if order]
         limits = (self._retention.stream_entries, int(self._retention.bot_s), _INDEX_LIFE_S)
         there = (int(bool(job.deduplication_key)), int(bool(job.callback_url)), int(bool(job.owner)))
         start = (accept.bot_id, job.payload, accept.at, fields["created_at"], fields["state"], fields["status"])
-        arguments: tuple[Any, ...] = (*start, *limits, *there, len(orders))
+        arguments: tuple[Any, ...] = (*start, *limits, *there, len(orders), story.told(accept, at))
         if assign:
             keys += k.workers(assign.vm_id), k.commands(assign.vm_id)
             fields |= record.assigned(assign, at)
-            arguments += (fields["assigned_at"], fields["status"], assign.vm_id, _VM_LIFE_S)
+            arguments += (fields["assigned_at"], fields["status"], assign.vm_id, _VM_LIFE_S, story.told(assign, at))
             arguments += tuple(part for order in orders for part in _order(order, at))
         if job.deduplication_key:
             keys.append(k.deduplication(job.deduplication_key))
@@ -212,7 +219,7 @@ class Ledger:
         keys += [k.index(field, value) for field, value in job.found_by]
         return "accept", tuple(keys), (*arguments, *_flat(record.filled_in(fields)))
 
-    def _meeting_call(self, note: NoteParticipants | NoteChat) -> Call:
+    def _note_call(self, note: NoteParticipants | NoteChat | NoteSeen | NoteFailed, at: float) -> Call:
         k, limits = self._keys, (_MOST_NOTED, int(self._retention.bot_s) + GRACE_S)
         match note:
             case NoteParticipants():
@@ -220,9 +227,13 @@ class Ledger:
                 facts = (record.iso(note.at), int(note.anew), len(note.joined), *came, *note.left)
                 keys = (k.bot(note.bot_id), k.participants(note.bot_id))
                 return "note_participants", keys, (note.attempt, *limits, *facts)
-            case _:  # NoteChat
+            case NoteChat():
                 keys = (k.bot(note.bot_id), k.chats(note.bot_id))
                 return "note_chat", keys, (note.attempt, *limits, *map(_chat_record, note.chats))
+            case _:  # NoteSeen, NoteFailed
+                evidence = note.evidence if isinstance(note, NoteFailed) else ""
+                keys = (k.bot(note.bot_id), k.story(note.bot_id))
+                return "relate", keys, (note.attempt, story.told(note, at), evidence)
 
     def _vm_call(
         self,
@@ -235,10 +246,11 @@ class Ledger:
             case Ask(worker_id=worker_id, bot_id=bot_id, attempt=attempt, reason=reason):
                 message = codec.encode(messages.Leave(worker_id, bot_id, attempt, reason))
                 mark = int(reason is not Reason.SUPERSEDED)
-                return "ask", (k.bot(bot_id), k.commands(vm_id)), (attempt, message, _VM_LIFE_S, mark)
+                keys = (k.bot(bot_id), k.commands(vm_id), k.story(bot_id))
+                return "ask", keys, (attempt, message, _VM_LIFE_S, mark, story.told(decision, at) if mark else "")
             case Say(worker_id=worker_id, bot_id=bot_id, attempt=attempt, message=text):
                 message = codec.encode(messages.Say(worker_id, bot_id, attempt, text))
-                return "ask", (k.bot(bot_id), k.commands(vm_id)), (attempt, message, _VM_LIFE_S, 0)
+                return "ask", (k.bot(bot_id), k.commands(vm_id), k.story(bot_id)), (attempt, message, _VM_LIFE_S, 0, "")
             case Warm() | Retire():
                 return "order", order_keys, (*_order(decision, at), _VM_LIFE_S)
             case KeepWorker():
@@ -261,9 +273,11 @@ class Ledger:
             case _:  # ForgetVm
                 return "forget_vm", (k.vm(vm_id), k.workers(vm_id), k.commands(vm_id), k.vms), (vm_id,)
 
-    def _move(self, bot_id: str, attempt: int, at: float, fields: record.Fields) -> Call:
-        keys = (self._keys.bot(bot_id), self._keys.status, self._keys.outbox)
-        return "move", keys, (bot_id, attempt, record.iso(at), self._retention.stream_entries, *_flat(fields))
+    def _move(self, step: Move | Enqueue, at: float, fields: record.Fields) -> Call:
+        k, bot_id = self._keys, step.bot_id
+        keys = (k.bot(bot_id), k.status, k.outbox, k.story(bot_id))
+        facts = (bot_id, step.attempt, record.iso(at), self._retention.stream_entries, story.told(step, at))
+        return "move", keys, (*facts, *_flat(fields))
 
 
 def _steps(decisions: Sequence[Decision]) -> Iterator[Written | _Dispatch]:

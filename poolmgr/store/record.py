@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
-from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepWorker, Move, NoteVitals, Retire, Warm
+from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepWorker, Move, NoteVitals, Remember, Retire, Warm
 from poolmgr.core.job import Job
 from poolmgr.core.model import Bot, Worker
 from wire.messages import AutomaticLeave
-from wire.vocabulary import ENDS, BotState, OnWorkerLost, WorkerState, outward_status
+from wire.vocabulary import ENDS, BotState, OnWorkerLost, Reason, WorkerState, outward_status
 
 Fields = dict[str, str | int]
 
@@ -32,13 +32,14 @@ BLANK: Final[Fields] = {
             "user_id", "calendar_event_id", "status_reason", "reason_detail", "attribution", "join_at", "assigned_at",
             "first_request_at", "joining_at", "waiting_room_at", "inmeeting_at", "leaving_at", "stopped_at", "vm_id",
             "worker_id", "deduplication_key", "on_worker_lost", "callback_url", "owner", "queue_timeout", "bot_message",
+            "evidence", "passcode", "audio_level", "active_speaker", "failure", "failure_detail",
         ),
         "",
     ),
     **dict.fromkeys(
         (
             "attempt", "priority", "participants", "audio_packets_received", "transcript_webhook_received",
-            "audio_webhook_received", "leave_requested", "failed_attempts",
+            "audio_webhook_received", "leave_requested", "failed_attempts", "probe",
         ),
         0,
     ),
@@ -93,12 +94,19 @@ def accepted(decision: Accept) -> Fields:
         "owner": job.owner,
         "queue_timeout": "" if job.queue_timeout_s is None else f"{job.queue_timeout_s:g}",
         "bot_message": job.bot_message,
+        "passcode": job.passcode,
+        "probe": int(job.is_probe),
         "participants": 0,
         "audio_packets_received": 0,
+        "audio_level": "",
+        "active_speaker": "",
+        "failure": "",
+        "failure_detail": "",
         "transcript_webhook_received": 0,
         "audio_webhook_received": 0,
         "leave_requested": 0,
         "failed_attempts": 0,
+        "evidence": "",
         "seq": decision.seq,
         "payload": job.payload,
     }
@@ -135,7 +143,17 @@ def moved(decision: Move) -> Fields:
 
 
 def vitals(decision: NoteVitals) -> Fields:
-    return {"participants": decision.participants, "audio_packets_received": decision.audio_packets}
+    level = decision.audio_level
+    return {
+        "participants": decision.participants,
+        "audio_packets_received": decision.audio_packets,
+        "audio_level": "" if level is None else f"{level:g}",
+        "active_speaker": decision.speaker,
+    }
+
+
+def remembered(decision: Remember) -> Fields:
+    return {"failure": decision.reason, "failure_detail": decision.detail[:500]}
 
 
 def enqueued(decision: Enqueue) -> Fields:
@@ -149,6 +167,8 @@ def enqueued(decision: Enqueue) -> Fields:
         "failed_attempts": decision.failed,
         "participants": 0,
         "audio_packets_received": 0,
+        "audio_level": "",
+        "active_speaker": "",
     }
 
 
@@ -187,6 +207,8 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
         owner=fields.get("owner", ""),
         queue_timeout_s=float(text) if (text := fields.get("queue_timeout")) else None,
         bot_message=fields.get("bot_message", ""),
+        passcode=fields.get("passcode", ""),
+        is_probe=fields.get("probe") == "1",
     )
     return Bot(
         bot_id=fields["bot_id"],
@@ -196,6 +218,8 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
         state=BotState(fields["state"]),
         attempt=int(fields["attempt"]),
         failed=int(fields.get("failed_attempts", "0")),
+        failure=Reason(word) if (word := fields.get("failure")) else None,
+        failure_detail=fields.get("failure_detail", ""),
         vm_id=fields["vm_id"],
         worker_id=fields["worker_id"],
         leave_requested=fields["leave_requested"] == "1",

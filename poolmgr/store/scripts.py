@@ -13,10 +13,11 @@ STREAM_LIFE_S: Final = 604800
 
 _FOLDER: Final = resources.files("poolmgr.store") / "lua"
 _UNFENCED: Final = frozenset({"deliver_again", "lead", "put_back", "resign", "take", "forget", "submit", "withdraw"})
+_STORY: Final = frozenset({"ask", "assign", "end", "move", "relate", "reschedule"})
 _NAMES: Final = (
     "deliver_again", "deliver_bury", "deliver_done", "deliver_failed", "deliver_put",
     "accept", "ask", "assign", "end", "forget", "forget_vm", "hand_in", "hand_in_once", "keep_vm",
-    "lead", "move", "note", "note_chat", "note_participants", "order",
+    "lead", "move", "note", "note_chat", "note_participants", "order", "relate",
     "put_back", "reject", "reschedule", "resign", "revoke", "submit",
     "take", "withdraw",
 )  # fmt: skip
@@ -28,6 +29,8 @@ def _source(name: str) -> bytes:
         body = _blank_record() + body
     if name.startswith("deliver_"):
         body = (_FOLDER / "_line.lua").read_bytes() + body
+    if name in _STORY:
+        body = (_FOLDER / "_story.lua").read_bytes() + body
     return body if name in _UNFENCED else (_FOLDER / "_fence.lua").read_bytes() + body
 
 

@@ -7,8 +7,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from poolmgr.core.events import DrainRequested, LeaveRequested, RescheduleRequested, SayRequested
-from poolmgr.store import record
+from poolmgr.store import record, story
 from poolmgr.store.deliveries import Letters
+from poolmgr.store.evidence import Evidence
 from poolmgr.store.inbox import entries_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.scripts import SOURCES
@@ -78,6 +79,7 @@ class Views:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
         self._keys = keys
         self.webhooks = Letters(redis, keys)
+        self.evidence = Evidence(redis, keys)
 
     async def submit(self, payload: bytes) -> None:
         await self._redis.lpush(self._keys.jobs, payload)
@@ -91,6 +93,10 @@ class Views:
         """The session record, or None."""
         raw: dict[bytes, bytes] = await self._redis.hgetall(self._keys.bot(bot_id))
         return record.text_fields(raw) if raw else None
+
+    async def story(self, bot_id: str, after: int = 0) -> list[story.Entry]:
+        """What happened to the bot, in order; without the first `after` entries."""
+        return await story.read(self._redis, self._keys, bot_id, after)
 
     async def bots(self, *, most: int, live_only: bool = False) -> list[dict[str, str]]:
         """The newest session records: those that live, newest first, then those that ended, latest first."""

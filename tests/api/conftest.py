@@ -84,6 +84,8 @@ class Caller:
             headers.setdefault("Content-Type", "application/json")
         url = URL(f"{self.base}/api/v1{path}", encoded=True)
         async with self._session.request(method, url, headers=headers, **options) as response:
+            if response.content_type == "application/zip":
+                return Said(response.status, await response.read(), response.headers)
             text = await response.text()
             is_json = response.content_type == "application/json"
             return Said(response.status, json.loads(text) if is_json else text, response.headers)
@@ -197,8 +199,10 @@ class Hand:
         await self._apply(Move(bot_id, 1, BotState.JOINING, self.at + 1))
         await self._apply(Move(bot_id, 1, BotState.IN_MEETING, self.at + 2))
 
-    async def end(self, bot_id: str, reason: Reason = Reason.EVERYONE_LEFT, owner: str = "") -> None:
-        await self._apply(End(bot_id, 1, reason, at=self.at + 60, owner=owner))
+    async def end(
+        self, bot_id: str, reason: Reason = Reason.EVERYONE_LEFT, owner: str = "", evidence: str = ""
+    ) -> None:
+        await self._apply(End(bot_id, 1, reason, at=self.at + 60, owner=owner, evidence=evidence))
 
     async def _apply(self, decision: Decision) -> None:
         await self._ledger.apply([decision], self.at)

@@ -1,7 +1,9 @@
 """Bots through the API: found, shown, taken out, deleted; each only by who may."""
 
 import asyncio
+import io
 import json
+import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -201,12 +203,62 @@ async def test_recordings_are_not_there_yet_and_then_never(world: World) -> None
     await hand.enter("over")
     await hand.end("over")
     async with world.serving() as call:
-        for what in ("audio", "video", "audio_streams", "recording_streams", "speaker_timeline", "screenshots"):
+        for what in ("audio", "video", "audio_streams", "recording_streams", "speaker_timeline"):
             assert (await call("GET", f"/bots/live/get_{what}")).status == 202
             over = await call("GET", f"/bots/over/get_{what}")
             assert over.status == 404
             assert "never will be" in over.message
             assert (await call("GET", f"/bots/none/get_{what}")).message == "Bot not found."
+
+
+def bundle(**pictures: bytes) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as packed:
+        packed.writestr("about.json", "{}")
+        for name, content in pictures.items():
+            member = zipfile.ZipInfo(f"{name}.jpg")
+            member.comment = b"2027-01-15T08:00:05.000Z"
+            packed.writestr(member, content)
+    return data.getvalue()
+
+
+async def test_screenshots_are_those_of_failed_attempts(world: World) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1")
+    async with world.serving() as call:
+        assert (await call("GET", "/bots/b1/get_screenshots")).status == 202
+        await world.redis.set(world.keys.evidence("b1", 1), bundle(one=b"1", two=b"22"), ex=60)
+        answer = await call("GET", "/bots/b1/get_screenshots")
+        assert (answer.status, answer.body["screenshots_count"]) == (200, 2)
+        assert answer.body["screenshots"][1] == {
+            "name": "two.jpg",
+            "attempt": 1,
+            "timestamp": "2027-01-15T08:00:05.000Z",
+            "content_type": "image/jpeg",
+            "data": "MjI=",
+        }
+        await world.redis.set(world.keys.evidence("b1", 1), b"no zip", ex=60)
+        await hand.end("b1")
+        assert (await call("GET", "/bots/b1/get_screenshots")).status == 404
+        assert (await call("GET", "/bots/none/get_screenshots")).status == 404
+
+
+async def test_evidence_is_had_as_the_agent_packed_it_by_whoever_may_see_the_bot(world: World) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1", owner="app")
+    async with world.serving() as call:
+        assert "only kept of what failed" in (await call("GET", "/bots/b1/evidence")).message
+        await hand.end("b1", Reason.BROWSER_CRASHED, owner="app", evidence="b1-1")
+        assert "b1-1 is on its way" in (await call("GET", "/bots/b1/evidence")).message
+        packed = bundle(one=b"1")
+        await world.redis.set(world.keys.evidence("b1", 1), packed, ex=60)
+        for path in ("/bots/b1/evidence", "/bots/b1/evidence?attempt=1"):
+            answer = await call("GET", path)
+            assert (answer.status, answer.body) == (200, packed)
+            assert answer.headers["Content-Disposition"] == 'attachment; filename="b1-1.zip"'
+        assert (await call("GET", "/bots/b1/evidence?attempt=2")).status == 404
+        assert (await call("GET", "/bots/b1/evidence?attempt=x")).status == 400
+        assert (await call.as_(OWN)("GET", "/bots/b1/evidence")).status == 403
 
 
 async def test_who_was_there_and_what_was_written_is_shown(world: World) -> None:

@@ -84,6 +84,18 @@ async def test_what_is_wrong_is_named(world: World) -> None:
     assert not await world.redis.exists(world.keys.jobs)
 
 
+async def test_an_invitation_is_a_link_and_its_passcode_is_told_to_nobody_who_asks(world: World) -> None:
+    text = "Join: <https://us02web.zoom.us/j/81234567890?utm_source=m&pwd=a.1>\nMeeting ID: 812 3456 7890"
+    async with world.serving() as call:
+        answer = await call.create(meeting_link=text, passcode="hunter2", queue_timeout=60)
+        assert answer.status == 201, answer.message
+        assert answer.body["meeting_url"] == "https://us02web.zoom.us/j/81234567890?pwd=a.1"
+        refused = await call.create(meeting_link=text, passcode="hunter2\n")
+        assert (refused.status, "passcode: " in refused.message, "hunter2" in refused.message) == (400, True, False)
+        for path in (f"/bots/{answer.body['bot_id']}/status", "/bots"):
+            assert "hunter2" not in json.dumps((await call("GET", path)).body)
+
+
 async def test_a_callback_to_an_address_that_is_not_public_is_refused(world: World) -> None:
     world.settings = msgspec.structs.replace(world.settings, webhooks=WebhookSettings())
     async with world.serving() as call:

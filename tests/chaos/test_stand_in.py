@@ -13,12 +13,14 @@ from playwright.async_api import Page, Playwright, async_playwright
 from chaos.stand_in import write_program
 from chaos.witness import Seen, Witness
 from tests.waiting import wait_until
-from worker.lifecycle import PageAction, Screen
-from worker.lifecycle import Seen as Shown
+from wire.messages import Join
 from worker.platforms import ATTEND, Adapter, adapter_for
 from worker.platforms.rules import NOTHING
+from worker.sights import PageAction, Screen
+from worker.sights import Seen as Shown
 
 ADAPTER_TIMEOUT_S = 2.0
+JOIN = Join("w-1", "b-1", 1, "room", "http://room/r/chaos", "Bot")
 
 
 class StandIn:
@@ -99,7 +101,7 @@ async def until_it_shows(page: Page, adapter: Adapter, screen: Screen) -> None:
 
 
 async def join(page: Page, adapter: Adapter) -> None:
-    await adapter.act(page, PageAction.FILL_NAME_AND_JOIN, "Bot", ADAPTER_TIMEOUT_S)
+    await adapter.act(page, PageAction.FILL_NAME_AND_JOIN, JOIN, ADAPTER_TIMEOUT_S)
 
 
 async def test_the_agents_own_adapter_takes_it_from_the_link_to_the_end(
@@ -150,7 +152,7 @@ async def test_the_next_driver_finds_the_page_where_it_was_and_can_leave(
     async with connected(playwright, browser.endpoint) as page:
         assert (page.url, await target_of(page)) == (url, before)
         await until_it_shows(page, adapter, Screen.IN_MEETING)
-        await adapter.act(page, PageAction.LEAVE_MEETING, "Bot", ADAPTER_TIMEOUT_S)
+        await adapter.act(page, PageAction.LEAVE_MEETING, JOIN, ADAPTER_TIMEOUT_S)
         await until_it_shows(page, adapter, Screen.LEFT)
     await wait_until(lambda: witness.marks[-1].seen is Seen.LEFT)
 

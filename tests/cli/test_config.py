@@ -113,12 +113,12 @@ def test_show_masks_secrets_and_says_what_the_environment_set(poolmgr: CommandLi
         f"[[api.tokens]]\nname = 'one'\nsha256 = '{digest}'\n[[api.tokens]]\nname = 'two'\nsha256 = '{digest}'\n"
         f"[webhooks]\nsecrets = ['{secret}']\n"
     )
-    url = "redis://ada:pass@word@redis.example:6379/0?password=other"
+    url = "redis://ada:pass@word@redis.example:6379/0?password=another"
     for form in ((), ("--json",)):
         result = poolmgr("config", "show", "--config", str(file), *form, POOLMGR_REDIS__URL=url)
         assert result.exit_code == 0
         assert "redis.example:6379" in result.stdout
-        assert not re.search(f"{digest}|{secret}|pass@|word@|other", result.stdout)
+        assert not re.search(f"{digest}|{secret}|pass@|word@|another", result.stdout)
         assert "two" in result.stdout
         if not form:
             shown = tomllib.loads(result.stdout)

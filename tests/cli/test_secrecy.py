@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from poolmgr.cli.secrecy import hide_link, hide_links, hide_links_in_payload, mask_url
+from poolmgr.cli.secrecy import hide_link, hide_links, hide_links_in_payload, hide_links_in_record, mask_url
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,34 @@ def test_links_in_free_text_are_found_and_redacted(text: str) -> None:
         {"meeting_url": "meet.google.com/secret", "bot_name": "Ada"},
         {"a": [{"meeting_link": ["secret"], "callback_url": "https://hooks.example/secret"}]},
         {"https://meet.google.com/secret": 1},
+        {"passcode": "secret"},
+        {"a": [{"passcode": {"secret": ["secret"]}}]},
+        {"meeting_link": "Join https://meet.google.com/secret Passcode: secret"},
     ],
 )
 def test_links_in_a_job_are_redacted_wherever_they_stand(job: object) -> None:
     shown = hide_links_in_payload(json.dumps(job))
     assert "secret" not in shown
     json.loads(shown)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"bot_name": "Ada", "passcode": "12 secret',
+        "{'passcode': 'secret'}",
+        "passcode=secret",
+        '{\\"passcode\\": \\"secret',
+    ],
+)
+def test_a_passcode_in_a_job_that_is_no_json_is_hidden(payload: str) -> None:
+    assert "secret" not in hide_links_in_payload(payload)
+
+
+def test_a_record_is_shown_without_its_link_its_passcode_and_its_payload() -> None:
+    record = {"meeting_url": "https://zoom.us/j/1?pwd=secret", "passcode": "secret", "payload": "secret", "state": "x"}
+    assert hide_links_in_record(record) == {"meeting_url": "https://zoom.us/…", "passcode": "***", "state": "x"}
+    assert hide_links_in_record({"meeting_url": "", "passcode": ""}) == {"meeting_url": "", "passcode": ""}
 
 
 def test_a_payload_too_deep_to_walk_is_still_shown() -> None:

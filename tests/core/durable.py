@@ -16,6 +16,7 @@ from poolmgr.core.decisions import (
     KeepVm,
     KeepWorker,
     Move,
+    Remember,
     Reschedule,
     Retire,
     Revoke,
@@ -38,6 +39,7 @@ class BotRecord:
     claimed: int = 0
     leave_requested: bool = False
     failed: int = 0
+    failure: tuple[Reason | None, str] = (None, "")
     end: End | None = None
 
 
@@ -87,6 +89,10 @@ class Durable:
                 self._expect(bot.end is None and bot.attempt == attempt and may_go_in_again, decision)
                 bot.failed = failed
                 bot.state, bot.vm_id, bot.worker_id, bot.claimed = BotState.QUEUED, "", "", 0
+            case Remember(bot_id=bot_id, attempt=attempt, reason=reason, detail=detail):
+                bot = self.bots[bot_id]
+                self._expect(bot.end is None and bot.attempt == attempt, decision)
+                bot.failure = (reason, detail)
             case Ask(bot_id=bot_id, attempt=attempt, reason=reason):
                 bot = self.bots.get(bot_id)
                 if bot and bot.attempt == attempt and reason is not Reason.SUPERSEDED:
@@ -135,6 +141,8 @@ class Durable:
                 record.worker_id,
                 leave_requested=record.leave_requested,
                 failed=record.failed,
+                failure=record.failure[0],
+                failure_detail=record.failure[1],
             )
             for bot_id, record in self.bots.items()
             if record.end is None

@@ -30,12 +30,14 @@ from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
 RETRIED: Final = [
     Reason.PAGE_LOAD_FAILED,
     Reason.UI_ELEMENT_NOT_FOUND,
+    Reason.UNEXPECTED_REDIRECT,
     Reason.CONNECTION_LOST,
     Reason.BROWSER_CRASHED,
     Reason.BROWSER_HUNG,
     Reason.MEMORY_LIMIT,
     Reason.CUT_OFF,
     Reason.WORKER_LOST,
+    Reason.HEARTBEAT_TIMEOUT,
     Reason.SHUTDOWN,
 ]
 FINAL: Final = [reason for reason in Reason if reason not in RETRIED]
@@ -210,7 +212,7 @@ def test_what_the_agent_saw_is_passed_on() -> None:
 def test_signs_of_life_are_noted_for_the_attempt_that_counts() -> None:
     sc = full()
     sc.submit("a")
-    assert sc.vitals("a") == [NoteVitals("a", 1, sc.wall, 2, 5)]
+    assert sc.vitals("a", audio_level=0.25, speaker="Ann") == [NoteVitals("a", 1, sc.wall, 2, 5, 0.25, "Ann")]
     assert sc.vitals("a", attempt=2) == []
 
 
@@ -263,13 +265,45 @@ def test_a_bot_is_sent_in_again_only_before_anybody_saw_it(state: BotState, reas
         assert decisions == [End("a", 1, reason, "", sc.wall, 7)]
 
 
-def test_a_bot_that_fails_again_and_again_ends_with_its_last_reason() -> None:
+@pytest.mark.parametrize("interrupt", [False, True])
+@pytest.mark.parametrize(
+    ("reasons", "end"),
+    [
+        ("browser_crashed browser_hung ui_element_not_found", "ui_element_not_found"),
+        ("browser_crashed browser_hung page_load_failed", "page_load_failed"),
+        ("unexpected_redirect browser_hung ui_element_not_found", "unexpected_redirect"),
+        ("browser_hung page_load_failed cut_off", "page_load_failed"),
+        ("connection_lost unexpected_redirect browser_crashed", "unexpected_redirect"),
+        ("browser_crashed shutdown cut_off", "browser_crashed"),
+        ("shutdown memory_limit cut_off", "memory_limit"),
+        ("cut_off cut_off shutdown", "shutdown"),
+        ("page_load_failed browser_crashed captcha", "captcha"),
+        ("page_load_failed page_load_failed internal_error", "internal_error"),  # final, and so it is the end
+    ],
+)
+def test_a_bot_that_fails_again_and_again_ends_with_what_tells_most(reasons: str, end: str, *, interrupt: bool) -> None:
     sc = full(min_idle=5, max_attempts=3)
     sc.submit("a")
-    for reason in (Reason.BROWSER_CRASHED, Reason.BROWSER_HUNG, Reason.PAGE_LOAD_FAILED):
+    for attempt, reason in enumerate(reasons.split(), 1):
         assert sc.end_of("a") is None
-        sc.ended("a", reason)
-    assert sc.end_of("a") == End("a", 3, Reason.PAGE_LOAD_FAILED, "", sc.wall, 7)
+        if interrupt:
+            sc.fail_over()
+        sc.ended("a", Reason(reason), detail=f"{reason} {attempt}")
+    told = reasons.split().index(end) + 1 if reasons.split().count(end) == 1 else 3
+    assert sc.end_of("a") == End("a", 3, Reason(end), f"{end} {told}", sc.wall, 7)
+
+
+def test_a_bot_that_failed_and_then_finds_no_worker_ends_with_what_it_failed_for() -> None:
+    sc = scenario(min_idle=1, max_workers=1, queue_timeout_s=100)
+    sc.fill()
+    sc.submit("a")
+    sc.ended("a", Reason.PAGE_LOAD_FAILED, detail="HTTP 503")
+    assert sc.bot("a").state is BotState.QUEUED
+    sc.wait(100)
+    assert sc.end_of("a") == End("a", 1, Reason.PAGE_LOAD_FAILED, "HTTP 503")
+    sc.submit("b")
+    sc.wait(100)
+    assert sc.end_of("b") == End("b", 0, Reason.NO_CAPACITY, "waited 100 s for a warm worker")
 
 
 @pytest.mark.parametrize("state", ON_VM)
@@ -330,6 +364,18 @@ def test_a_bot_that_was_to_leave_is_not_sent_in_again(state: BotState) -> None:
     bring_to(sc, "a", state)
     sc.step(LeaveRequested("a"))
     assert sc.ended("a", Reason.BROWSER_CRASHED) == [End("a", 1, Reason.USER_REQUESTED, "", sc.wall, 7)]
+
+
+@pytest.mark.parametrize("reason", [Reason.REQUEST_DENIED, Reason.MEETING_ENDED, Reason.CAPTCHA, Reason.CUT_OFF])
+def test_what_happened_to_a_bot_while_it_was_told_to_leave_does_not_hide_that_it_was_told(reason: Reason) -> None:
+    sc = full()
+    sc.submit("a")
+    bring_to(sc, "a", BotState.WAITING_ROOM)
+    sc.step(LeaveRequested("a"))
+    sc.ended("a", reason)
+    end = sc.end_of("a")
+    assert end
+    assert end.reason is Reason.USER_REQUESTED
 
 
 def test_a_bot_that_waits_leaves_at_once_with_the_reason_given() -> None:

@@ -19,6 +19,13 @@ def test_a_job_goes_to_an_idle_worker_at_once_and_its_place_is_filled() -> None:
     assert warm == Warm("vm", "vm-1-3", START + 5, Why.BELOW_MIN_IDLE)
 
 
+def test_what_lets_the_bot_in_and_what_it_is_for_goes_with_it() -> None:
+    sc = full()
+    asked = replace(job(), passcode="1234", is_probe=True, bot_message="Hello")
+    (assign,) = of_type(sc.step(JobAccepted("b1", asked, sc.wall)), Assign)
+    assert (assign.join.passcode, assign.join.is_probe, assign.join.message) == ("1234", True, "Hello")
+
+
 def test_the_same_job_twice_is_one_bot() -> None:
     sc = full()
     sc.submit("b1")

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poolmgr.core.job import MAX_DEPTH, MAX_JOB_BYTES, BadJobError, Job, JobRules, parse_job
-from wire.messages import AutomaticLeave
+from wire.messages import AutomaticLeave, BotNames
 from wire.settings import parse as parse_settings
 from wire.vocabulary import OnWorkerLost
 
@@ -182,6 +182,14 @@ BAD: Final[list[tuple[str, bytes, str]]] = [
     ("waiting_room_timeout: 0", pushed(automatic_leave={"waiting_room_timeout": 0}), "bad_field"),
     ("everyone_left_timeout: -1", pushed(automatic_leave={"everyone_left_timeout": -1}), "bad_field"),
     ("noone_joined_timeout: 1.5", pushed(automatic_leave={"noone_joined_timeout": 1.5}), "bad_field"),
+    (
+        "recording_permission_denied_timeout: 0",
+        pushed(automatic_leave={"recording_permission_denied_timeout": 0}),
+        "bad_field",
+    ),
+    ("bot_detection: text", pushed(automatic_leave={"bot_detection": "x"}), "bad_field"),
+    ("probe: text", pushed(probe="yes"), "bad_field"),
+    ("passcode: number", pushed(passcode=123456), "bad_field"),
     ("no_one_joined_timeout: too long", pushed(automatic_leave={"no_one_joined_timeout": 10**9}), "bad_field"),
 ]
 
@@ -262,7 +270,13 @@ def test_a_full_job_arrives_with_everything() -> None:
             "noone_joined_timeout": 3,
             "voice_inactivity_timeout": 4,
             "in_call_recording_timeout": 604800,
+            "recording_permission_denied_timeout": 6,
+            "bot_detection": {
+                "using_participant_names": {"matches": ["bot", "", " ", "Notetaker"], "activate_after": 7, "timeout": 8}
+            },
         },
+        passcode="12 34.ü",
+        probe=True,
         audio_required=True,
         something_new=[1, 2, 3],
     )
@@ -277,14 +291,52 @@ def test_a_full_job_arrives_with_everything() -> None:
         join_at=NOW,
         priority=-1000,
         deduplication_key="k",
-        automatic_leave=AutomaticLeave(1, 2, 3, 4, 604800),
+        automatic_leave=AutomaticLeave(1, 2, 3, 4, 604800, 6, BotNames(["bot", "Notetaker"], 7, 8)),
         on_worker_lost=OnWorkerLost.REJOIN,
         callback_url="https://hooks.example/x",
         custom_attributes='{"a":{"b":[1,null,"😀"]}}',
         owner="app",
         queue_timeout_s=0.0,
         bot_message="Hello",
+        passcode="12 34.ü",
+        is_probe=True,
     )
+
+
+@pytest.mark.parametrize(
+    "detection",
+    [
+        None,
+        {},
+        {"using_participant_names": None},
+        {"using_participant_names": {}},
+        {"using_participant_names": {"matches": None, "timeout": 7}},
+        {"using_participant_names": {"matches": ["", " "]}},
+        {"using_participant_events": {"timeout": 7}},
+    ],
+)
+def test_where_no_name_is_told_nobody_is_taken_for_a_bot(detection: object) -> None:
+    assert parse(pushed(automatic_leave={"bot_detection": detection})).automatic_leave == AutomaticLeave()
+
+
+def test_what_is_not_said_of_bots_names_is_as_the_clients_know_it() -> None:
+    leave = parse(pushed(automatic_leave={"bot_detection": {"using_participant_names": {"matches": ["bot"]}}}))
+    assert leave.automatic_leave.bot_names == BotNames(["bot"], 300, 5)
+
+
+def test_the_link_is_kept_tidied_and_the_payload_as_it_came() -> None:
+    text = "Join: <https://us02web.zoom.us/j/81234567890?pwd=a.1&utm_source=x> Passcode: 1"
+    job = parse(with_link(text))
+    assert (job.platform, job.meeting_url) == ("zoom", "https://us02web.zoom.us/j/81234567890?pwd=a.1")
+    assert json.loads(job.payload)["meeting_link"] == text
+
+
+@pytest.mark.parametrize("passcode", ["hunter2\n", "hunter2\x00", "hunter2" * 40, ["hunter2"]])
+def test_a_passcode_that_cannot_be_typed_is_refused_and_not_quoted(passcode: object) -> None:
+    with pytest.raises(BadJobError) as caught:
+        parse(pushed(passcode=passcode))
+    assert caught.value.reason == "bad_field"
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_bot_is_found_by_what_its_job_says_and_by_each_of_its_attributes() -> None:
@@ -300,9 +352,21 @@ def test_a_bot_is_found_by_what_its_job_says_and_by_each_of_its_attributes() -> 
 
 
 def test_the_rules_for_jobs_are_those_of_the_settings() -> None:
-    settings = parse_settings('[meetings]\nroom_hosts = ["a"]\njitsi_hosts = ["b"]\n[webhooks]\nallow_http = true')
+    settings = parse_settings(
+        '[meetings]\nroom_hosts = ["a"]\njitsi_hosts = ["b"]\nother_hosts = { c = ["d"] }\nguess_hosts = false\n'
+        "[webhooks]\nallow_http = true"
+    )
     rules = JobRules.of(settings)
     assert (rules.room_hosts, rules.jitsi_hosts, rules.outgoing.allow_http) == ({"a"}, {"b"}, True)
+    assert (rules.other_hosts, rules.guess_hosts) == ({"c": ["d"]}, False)
+
+
+def test_a_job_may_name_a_host_that_the_settings_name_and_a_guessed_one_where_they_allow_it() -> None:
+    others = JobRules(other_hosts={"webex": ["webex.com"]}, guess_hosts=False)
+    assert parse_job(with_link("https://acme.webex.com/meet/ada"), NOW, others).platform == "webex"
+    assert parse(with_link("https://meet.company.example/Room")).platform == "jitsi"
+    with pytest.raises(BadJobError, match="is not a meeting host"):
+        parse_job(with_link("https://meet.company.example/Room"), NOW, others)
 
 
 def test_fields_that_are_not_known_are_kept_as_they_came() -> None:

@@ -172,7 +172,7 @@ def test_a_lost_vms_bots_end_or_are_sent_in_again_as_asked(
         assert Enqueue("a", 1, Why.VM_LOST, failed=1) in sc.log
         assert (sc.bot("a").attempt, sc.bot("a").vm_id) == (2, other)
     else:
-        assert sc.end_of("a") == End("a", 1, Reason.WORKER_LOST, "its VM fell silent")
+        assert sc.end_of("a") == End("a", 1, Reason.HEARTBEAT_TIMEOUT, "its VM fell silent")
 
 
 def test_a_bot_that_its_lost_vm_never_began_is_sent_in_from_another() -> None:

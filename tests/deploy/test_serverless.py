@@ -189,6 +189,7 @@ def test_an_event_of_google_is_scheduled_for_its_start(trigger: ModuleType, api:
 
 POINT = {"entryPointType": "phone", "uri": "tel:1"}
 TEAMS = "https://teams.microsoft.com/l/meetup-join/19%3a/0?context=%7b%7d"
+WRAPPED = "https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fgov.teams.microsoft.us%2Fmeet%2F1&data=5"
 ZOOM = "https://us02web.zoom.us/j/123?pwd=a.b&x=1"
 
 
@@ -200,6 +201,8 @@ ZOOM = "https://us02web.zoom.us/j/123?pwd=a.b&x=1"
         ({"description": '<p>Join: <a href="https://us02web.zoom.us/j/123?pwd=a.b&amp;x=1">here</a>'}, ZOOM),
         ({"description": f"{TEAMS}, see you"}, TEAMS),
         ({"location": "https://meet.jit.si/Standup"}, "https://meet.jit.si/Standup"),
+        ({"description": f"Help: https://www.google.com/url?q=https://example.com/ Join: <{WRAPPED}>"}, WRAPPED),
+        ({"description": "https://meet.jit.si/static/dialInInfo.html https://meet.jit.si/a"}, "https://meet.jit.si/a"),
     ],
 )  # fmt: skip
 def test_the_link_is_found_wherever_an_event_has_it(

@@ -316,7 +316,7 @@ async def test_a_cut_off_vm_is_lost_and_its_bot_that_was_never_admitted_is_sent_
     # The agent is dead: nobody beats any more. What it had in a meeting is over; nobody goes in twice.
     scene.meetings.leave("inside")
     await scene.until_state("inside", "stopped")
-    assert (await scene.record("inside"))["status_reason"] == "worker_lost"
+    assert (await scene.record("inside"))["status_reason"] == "heartbeat_timeout"
     async with scene.agent("vm-a").running() as again:
         await wait_until(lambda: again.idle == 3)
         assert worker_id not in again.workers

@@ -27,7 +27,10 @@ from poolmgr.core.decisions import (
     KeepVm,
     KeepWorker,
     Move,
+    NoteFailed,
+    NoteSeen,
     NoteVitals,
+    Remember,
     Reschedule,
     Retire,
     Revoke,
@@ -36,7 +39,7 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.core.events import Revoked
 from poolmgr.core.job import Job, found_by
-from poolmgr.store import record
+from poolmgr.store import record, story
 from poolmgr.store.forgetting import forget
 from poolmgr.store.ledger import Rejected
 from tests.store import conftest
@@ -123,12 +126,17 @@ class Bots(OnRedis):
     def tell_of(self, bot_id: str, at: float, *seen: str | None) -> None:
         names = ("state", "status", "reason", *_WHERE)
         told = {name: value or "" for name, value in zip(names, seen, strict=True)}
+        told["status_reason"] = "invalid_request" if told["state"] == "rejected" else told["reason"]
         streams = [self.keys.status]
         if told["state"] != "rejected" and self.bot(bot_id).get("callback_url"):
             streams.append(self.keys.outbox)
         for stream in streams:
             self.plain.add(stream, bot_id=bot_id, at=record.iso(at), **told)
             self.plain.ends_in(stream, WEEK_S)
+
+    def relate(self, bot_id: str, decision: Any, at: float) -> None:
+        """The bot's story is told one thing more."""
+        self.plain.lists[self.keys.story(bot_id)].append(story.told(decision, at).decode())
 
     def order(self, vm_id: str, command: messages.Command, worker: bytes | None = None) -> None:
         workers, commands = self.keys.workers(vm_id), self.keys.commands(vm_id)
@@ -144,6 +152,8 @@ class Bots(OnRedis):
         k, job = self.keys, accept.job
         self.bot(accept.bot_id).update(text(record.accepted(accept)))
         self.tell(accept.bot_id, accept.at)
+        self.relate(accept.bot_id, accept, accept.at)
+        self.plain.ends_in(k.story(accept.bot_id), LONG_S)
         self.plain.scores[k.live][accept.bot_id] = accept.at
         for index in (k.all_bots, *(k.index(field, value) for field, value in job.found_by)):
             self.plain.scores[index][accept.bot_id] = accept.at
@@ -169,6 +179,7 @@ class Bots(OnRedis):
             return False
         self.bot(bot_id).update(text(record.assigned(assign, at)))
         self.tell(bot_id, at)
+        self.relate(bot_id, assign, at)
         self.order(assign.vm_id, assign.join, record.worker_record(assign, at))
         self.ordered[bot_id, attempt] = assign.join.worker_id
         return True
@@ -220,6 +231,7 @@ class Bots(OnRedis):
         if self.counts(bot_id, move.attempt):
             self.bot(bot_id).update(text(record.moved(move)))
             self.tell(bot_id, at)
+            self.relate(bot_id, move, at)
         self.apply(move)
 
     @rule(bot_id=bot_ids, offset=offsets, why=st.sampled_from([None, Why.RETRY]), failed=st.integers(0, 2))
@@ -228,6 +240,7 @@ class Bots(OnRedis):
         if self.counts(bot_id, enqueue.attempt):
             self.bot(bot_id).update(text(record.enqueued(enqueue)))
             self.tell(bot_id, at)
+            self.relate(bot_id, enqueue, at)
         self.apply(enqueue)
 
     @rule(bot_id=bot_ids, offset=offsets, participants=st.integers(0, 3))
@@ -236,6 +249,33 @@ class Bots(OnRedis):
         if self.counts(bot_id, note.attempt):
             self.bot(bot_id).update(text(record.vitals(note)))
         self.apply(note)
+
+    @rule(bot_id=bot_ids, offset=offsets, detail=st.sampled_from(["", "a sentence"]))
+    def a_failure_is_remembered(self, bot_id: str, offset: int, detail: str) -> None:
+        note = Remember(bot_id, self.attempt(bot_id) + offset, Reason.CONNECTION_LOST, detail)
+        if self.counts(bot_id, note.attempt):
+            self.bot(bot_id).update(text(record.remembered(note)))
+        self.apply(note)
+
+    @rule(bot_id=bot_ids, offset=offsets, did=st.sampled_from(["", "continue"]))
+    def a_screen_is_seen(self, bot_id: str, offset: int, did: str) -> None:
+        note = NoteSeen(bot_id, self.attempt(bot_id) + offset, self.moment(), "room", "a screen", "a rule", did)
+        if self.counts(bot_id, note.attempt):
+            self.relate(bot_id, note, self.now)
+        self.apply(note)
+
+    @rule(bot_id=bot_ids, offset=offsets, evidence=st.sampled_from(["", "e1", "e2"]))
+    def an_attempt_fails(self, bot_id: str, offset: int, evidence: str) -> None:
+        attempt = self.attempt(bot_id) + offset
+        note = NoteFailed(bot_id, attempt, Reason.BROWSER_CRASHED, "a sentence", evidence)
+        if self.counts(bot_id, attempt):
+            self.relate(bot_id, note, self.now)
+            self.add_evidence(bot_id, evidence)
+        self.apply(note)
+
+    def add_evidence(self, bot_id: str, name: str) -> None:
+        bot = self.bot(bot_id)
+        bot["evidence"] = f"{bot['evidence']} {name}".strip()
 
     @rule(bot_id=bot_ids, offset=offsets)
     def an_assignment_is_revoked(self, bot_id: str, offset: int) -> None:
@@ -267,23 +307,33 @@ class Bots(OnRedis):
     )
     def an_agent_is_asked_to_leave(self, bot_id: str, offset: int, vm_id: str, reason: Reason) -> None:
         attempt = self.attempt(bot_id) + offset
+        ask = Ask(vm_id, "w1", bot_id, attempt, reason)
         if self.bot(bot_id) and offset == 0 and reason is not Reason.SUPERSEDED:
             self.bot(bot_id)["leave_requested"] = "1"
+            if self.lives(bot_id):
+                self.relate(bot_id, ask, self.now)
         self.order(vm_id, messages.Leave("w1", bot_id, attempt, reason))
-        self.apply(Ask(vm_id, "w1", bot_id, attempt, reason))
+        self.apply(ask)
 
     @rule(
-        bot_id=bot_ids, reason=st.sampled_from(Reason), ago=st.sampled_from([None, 0.5]), heard=st.sampled_from([0, 9])
+        bot_id=bot_ids,
+        reason=st.sampled_from(Reason),
+        ago=st.sampled_from([None, 0.5]),
+        heard=st.sampled_from([0, 9]),
+        evidence=st.sampled_from(["", "e3"]),
     )
-    def a_bot_ends(self, bot_id: str, reason: Reason, ago: float | None, heard: int) -> None:
+    def a_bot_ends(self, bot_id: str, reason: Reason, ago: float | None, heard: int, evidence: str = "") -> None:
         now = self.moment()
         at = now - ago if ago else None
         owner = self.bot(bot_id).get("owner", "")
-        end = End(bot_id, self.attempt(bot_id), reason, "a sentence", at, heard, owner)
+        end = End(bot_id, self.attempt(bot_id), reason, "a sentence", at, heard, owner, evidence)
         if self.lives(bot_id):
             k = self.keys
             self.bot(bot_id).update(text(record.ended(end, now)))
+            self.add_evidence(bot_id, evidence)
             self.tell(bot_id, at or now)
+            self.relate(bot_id, end, now)
+            self.plain.ends_in(k.story(bot_id), WEEK_S + DAY_S)
             by_status = k.index("status", self.bot(bot_id)["status"])
             self.plain.scores[by_status][bot_id] = self.plain.scores[k.live].pop(bot_id)
             self.plain.scores[k.ended][bot_id] = at or now
@@ -298,6 +348,7 @@ class Bots(OnRedis):
         decision = Reschedule(bot_id, self.now + later_s)
         if self.bot(bot_id).get("state") == BotState.SCHEDULED:
             self.bot(bot_id)["join_at"] = record.iso(decision.join_at)
+            self.relate(bot_id, decision, self.now)
         self.apply(decision)
 
     @rule(bot_id=bot_ids, delivery=st.sampled_from([b"", b'{"id": 1}']))
@@ -327,7 +378,7 @@ class Bots(OnRedis):
             self.plain.scores[index].pop(bot_id, None)
         for field, value in found_by(bot):
             self.plain.scores[k.index(field, value)].pop(bot_id, None)
-        self.plain.drop(k.bot(bot_id))
+        self.plain.drop(k.bot(bot_id), k.story(bot_id))
         self.claimed = {one for one in self.claimed if one[0] != bot_id}
         self.revoked = {one for one in self.revoked if one[0] != bot_id}
 
@@ -372,6 +423,9 @@ class Bots(OnRedis):
             [Reschedule(bot_id, self.now)],
             [Enqueue(bot_id, attempt, Why.RETRY)],
             [NoteVitals(bot_id, attempt, self.now, 1, 1)],
+            [NoteSeen(bot_id, attempt, self.now, "room", "a screen", "", "")],
+            [NoteFailed(bot_id, attempt, Reason.SHUTDOWN, "", "e")],
+            [Remember(bot_id, attempt, Reason.SHUTDOWN, "")],
             [Revoke(bot_id, attempt)],
             [Ask("vm1", "w1", bot_id, attempt, Reason.SHUTDOWN)],
             [End(bot_id, attempt, Reason.SHUTDOWN)],

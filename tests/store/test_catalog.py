@@ -18,7 +18,7 @@ from tests.store.conftest import NOW
 from wire.vocabulary import BotState, Reason
 
 RULES = JobRules(frozenset({"127.0.0.1:8090"}))
-LINKS = ("http://127.0.0.1:8090/r/one", "https://meet.google.com/abc-defg-hij", "https://zoom.us/j/123")
+LINKS = ("http://127.0.0.1:8090/r/one", "https://meet.google.com/abc-defg-hij", "https://zoom.us/j/1234567890")
 
 
 @pytest.fixture

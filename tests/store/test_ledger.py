@@ -20,6 +20,7 @@ from poolmgr.core.decisions import (
     KeepWorker,
     Move,
     NoteVitals,
+    Remember,
     Retire,
     Revoke,
     Warm,
@@ -31,7 +32,7 @@ from poolmgr.store.inbox import Jobs
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import GRACE_S, DisagreementError, Ledger, Rejected, StaleEpochError
 from poolmgr.store.record import accepted as record_of
-from poolmgr.store.record import epoch, iso
+from poolmgr.store.record import bot_from, epoch, iso
 from tests.store.conftest import NOW
 from wire import codec, messages
 from wire.settings import RetentionSettings
@@ -183,7 +184,7 @@ async def test_every_step_of_a_bot_leaves_its_time_and_tells_the_status_stream(
             Move("b1", 1, BotState.JOINING, NOW + 1, "loading", "r", first_request_at=NOW + 0.5),
             Move("b1", 1, BotState.WAITING_ROOM, NOW + 2),
             Move("b1", 1, BotState.IN_MEETING, NOW + 3),
-            NoteVitals("b1", 1, NOW + 4, participants=3, audio_packets=50),
+            NoteVitals("b1", 1, NOW + 4, participants=3, audio_packets=50, audio_level=0.0625, speaker="Ann"),
             Move("b1", 1, BotState.LEAVING, NOW + 5),
             End("b1", 1, Reason.MEETING_ENDED, at=NOW + 6, audio_packets=99),
         ],
@@ -193,9 +194,19 @@ async def test_every_step_of_a_bot_leaves_its_time_and_tells_the_status_stream(
     times = ["first_request_at", "joining_at", "waiting_room_at", "inmeeting_at", "leaving_at", "stopped_at"]
     assert [epoch(record[name]) - NOW for name in times] == [0.5, 1, 2, 3, 5, 6]
     assert (record["participants"], record["audio_packets_received"]) == ("3", "99")
+    assert (record["audio_level"], record["active_speaker"]) == ("0.0625", "Ann")
     assert (record["status"], record["status_reason"], record["attribution"]) == ("Stopped", "meeting_ended", "host")
     states = ["queued", "assigned", "joining", "waiting_room", "in_meeting", "leaving", "stopped"]
     assert await story(redis, keys) == states
+
+
+async def test_the_next_leader_knows_what_a_bot_failed_for_so_far(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await ledger.apply([accept(), assign()], NOW)
+    assert bot_from(await bot(redis, keys)).failure is None
+    remember = Remember("b1", 1, Reason.CONNECTION_LOST, "the page showed connection_lost")
+    await ledger.apply([remember, Enqueue("b1", 1, Why.RETRY, 1), assign(attempt=2, worker_id="w2")], NOW)
+    kept = bot_from(await bot(redis, keys))
+    assert (kept.failure, kept.failure_detail) == (Reason.CONNECTION_LOST, "the page showed connection_lost")
 
 
 async def test_an_ended_bot_has_an_end_of_life_and_never_changes_again(redis: Any, keys: Keys, ledger: Ledger) -> None:
@@ -301,6 +312,7 @@ async def test_who_follows_a_rejected_bot_id_hears_of_it(redis: Any, keys: Keys,
     await ledger.reject([Rejected(b"{}", "no_link", "meeting_link is required.", "b9")], NOW)
     ((_, fields),) = await redis.xrange(keys.status)
     assert (fields[b"bot_id"], fields[b"status"], fields[b"reason"]) == (b"b9", b"Error", b"no_link")
+    assert fields[b"status_reason"] == Reason.INVALID_REQUEST.encode()
 
 
 async def test_a_bad_job_that_names_somebody_elses_bot_does_not_touch_its_story(

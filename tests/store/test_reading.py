@@ -18,7 +18,7 @@ from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
 from poolmgr.store.views import Views, decode_request, encode_request
 from tests.store.conftest import NOW
-from wire.messages import AutomaticLeave, Join
+from wire.messages import AutomaticLeave, BotNames, Join
 from wire.settings import RetentionSettings
 from wire.vocabulary import BotState, Reason, WorkerState
 
@@ -113,7 +113,8 @@ async def test_trimming_spares_what_was_not_acknowledged(redis: Any, keys: Keys)
 async def test_a_bot_is_taken_over_as_it_was(redis: Any, keys: Keys, ledger: Ledger) -> None:
     asked = job(
         bot_id="b1", user_id="u", calendar_event_id="c", join_at=NOW + 60, priority=3, deduplication_key="k",
-        automatic_leave=AutomaticLeave(waiting_room_timeout=7),
+        automatic_leave=AutomaticLeave(waiting_room_timeout=7, bot_names=BotNames(["bot"], timeout=9)),
+        passcode="12 34", is_probe=True,
     )  # fmt: skip
     await ledger.apply([Accept("b1", asked, BotState.QUEUED, NOW, seq=9)], NOW)
     join = Join("w1", "b1", 1, "room", "http://h/r/x", "N")

@@ -1,6 +1,7 @@
 """A configuration is complete and consistent, or every fault of it is named at once."""
 
 import base64
+import re
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,9 @@ TOKEN: Final = '{ name = "app", sha256 = "' + "0f" * 32 + '", sees = "own", requ
 OTHER_LISTS: Final[dict[str, str]] = {
     "tokens": f"[{TOKEN}]",
     "secrets": '["whsec_' + "A" * 32 + '"]',
+    "chromium_arguments": '["--mute-audio"]',
+    "warm_pages": '["https://meet.google.com/"]',
+    "accounts": '[{ name = "ann", platform = "teams", state_file = "/ann.json" }]',
     "allowed_networks": '["10.0.0.0/8", "fd00::/8"]',
 }
 OTHER_TEXTS: Final = {
@@ -26,6 +30,10 @@ OTHER_TEXTS: Final = {
     "level": "debug",
     "format": "json",
     "on_worker_lost": "rejoin",
+    "display": "virtual",
+    "display_size": "1920x1080",
+    "devices": "fake",
+    "upload_url": "https://objects.example/bots",
 }
 
 
@@ -46,6 +54,8 @@ def another(section: str, key: str) -> Any:
         return old / 2
     if isinstance(old, int | float):
         return old + 1
+    if isinstance(old, dict):
+        return '{ webex = ["webex.example", "localhost:8443"] }'
     if isinstance(old, list):
         return OTHER_LISTS.get(key, '["one", "two"]')
     return OTHER_TEXTS.get(key, "other")
@@ -78,14 +88,19 @@ def written(value: Any) -> str:
     """As it stands in a TOML file."""
     if isinstance(value, bool):
         return {True: "true", False: "false"}[value]
-    if isinstance(value, str) and not value.startswith(('["', "[{")):
+    if isinstance(value, str) and not value.startswith(('["', "[{", "{ ")):
         return repr(str(value))
     return str(value)
 
 
 def beside(section: str, key: str) -> str:
     """What has to be set together with it."""
-    return {"tls_cert": "tls_key = 'k'", "tls_key": "tls_cert = 'c'"}.get(key, "") if section == "api" else ""
+    needs = {
+        ("api", "tls_cert"): "tls_key = 'k'",
+        ("api", "tls_key"): "tls_cert = 'c'",
+        ("evidence", "upload_token_file"): "upload_url = 'https://objects.example/bots'",
+    }
+    return needs.get((section, key), "")
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)
@@ -93,7 +108,7 @@ def test_every_key_can_be_set_in_the_file(section: str, key: str) -> None:
     value, old = another(section, key), default_of(section, key)
     settings = parse(f"[{section}]\n{key} = {written(value)}\n{beside(section, key)}")
     found = getattr(getattr(settings, section), key)
-    assert found == value or isinstance(old, list)
+    assert found == value or isinstance(old, list | dict)
     assert found != old
 
 
@@ -103,7 +118,7 @@ def test_every_key_can_be_overridden_from_the_environment(section: str, key: str
     in_file = f"[{section}]\n{key} = {written(old)}\n{beside(section, key)}"
     settings = parse(in_file, {f"POOLMGR_{section}__{key}".upper(): str(value)})
     found = getattr(getattr(settings, section), key)
-    assert found == value or isinstance(old, list)
+    assert found == value or isinstance(old, list | dict)
     assert found != old
 
 
@@ -217,6 +232,16 @@ def test_all_contradictions_are_reported_at_once() -> None:
     assert len(faults_of(toml)) == 4
 
 
+def test_a_token_for_uploads_needs_somewhere_to_show_it() -> None:
+    [fault] = faults_of("[evidence]\nupload_token_file = '/etc/poolmgr/token'")
+    assert fault.startswith("evidence.upload_token_file: ")
+
+
+@pytest.mark.parametrize("url", ["ftp://h/x", "objects.example", "https://h/x?key=1", "https://h/x#y", "https://h/ x"])
+def test_bundles_go_to_an_address_of_the_web_without_a_query(url: str) -> None:
+    assert faults_of(f"[evidence]\nupload_url = '{url}'")
+
+
 def test_the_environment_can_repair_a_contradiction() -> None:
     assert parse("[pool]\nmin_idle = 13", {"POOLMGR_POOL__MAX_WORKERS": "13"}).pool.min_idle == 13
 
@@ -227,6 +252,34 @@ def test_a_list_in_the_environment_is_a_toml_array_of_texts(text: str) -> None:
     assert faults_of("", {variable: text})[0].startswith(f"{variable}: ")
     assert parse("", {variable: '["a b", "c,d"]'}).meetings.room_hosts == ["a b", "c,d"]
     assert parse("", {variable: "[]"}).meetings.room_hosts == []
+
+
+def test_hosts_by_platform_are_a_table_in_the_file_and_in_the_environment() -> None:
+    hosts = {"zoom": ["meet.example"], "my_own2": ["a.example", "b:8443"]}
+    table = '{ zoom = ["meet.example"], my_own2 = ["a.example", "b:8443"] }'
+    assert parse(f"[meetings]\nother_hosts = {table}").meetings.other_hosts == hosts
+    assert parse('[meetings.other_hosts]\nzoom = ["meet.example"]').meetings.other_hosts == {"zoom": ["meet.example"]}
+    assert parse("", {"POOLMGR_MEETINGS__OTHER_HOSTS": table}).meetings.other_hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "{ Zoom = [] }",
+        '{ "../x" = [] }',
+        '{ zoom = "meet.example" }',
+        '{ zoom = ["https://meet.example/"] }',
+        '{ zoom = [".meet.example"] }',
+        '{ zoom = ["Meet.example"] }',
+        '{ zoom = ["meet.example:99999"] }',
+        '{ zoom = ["*"] }',
+        '{ room = ["meet.example"] }',
+    ],
+)
+def test_a_platform_or_a_host_that_is_none_is_refused(table: str) -> None:
+    assert faults_of(f"[meetings]\nother_hosts = {table}")[0].startswith("meetings.other_hosts: ")
+    variable = "POOLMGR_MEETINGS__OTHER_HOSTS"
+    assert re.match(rf"{variable}: |meetings\.other_hosts: ", faults_of("", {variable: table})[0])
 
 
 def test_other_variables_are_none_of_ours() -> None:
@@ -269,3 +322,39 @@ def test_values_that_would_do_harm_are_refused(toml: str) -> None:
 @pytest.mark.parametrize("listen", [":0", ":8080", "127.0.0.1:65535", "[::1]:80", "localhost:8080", "host:00080"])
 def test_an_address_to_listen_on_is_a_host_and_a_port(listen: str) -> None:
     assert parse(f"[api]\nlisten = '{listen}'").api.listen == listen
+
+
+@pytest.mark.parametrize(
+    ("switch", "why"),
+    [
+        ("--no-sandbox", "run the agent as a user"),
+        ("--remote-debugging-port=9222", "the agent chooses"),
+        ("--remote-debugging-pipe", "the agent chooses"),
+        ("--user-data-dir=/tmp/x", "a folder of its own"),
+        ("--headless=old", r"worker\.headless"),
+        ("--disable-web-security", "read another's pages"),
+        ("--ignore-certificate-errors", "spki-list"),
+        ("--disable-blink-features=AutomationControlled", "bots do not hide"),
+        ("about:blank", "is no switch"),
+        ("--", "is no switch"),
+    ],
+)
+def test_a_switch_that_would_break_a_promise_is_refused_with_the_reason(switch: str, why: str) -> None:
+    (fault,) = faults_of(f"[worker]\nchromium_arguments = ['--mute-audio', '{switch}']")
+    assert fault.startswith("worker.chromium_arguments: ")
+    assert re.search(why, fault)
+
+
+def test_a_switch_that_names_the_trusted_keys_is_taken() -> None:
+    switch = "--ignore-certificate-errors-spki-list=abc="
+    assert parse(f"[worker]\nchromium_arguments = ['{switch}']").worker.chromium_arguments == [switch]
+
+
+def test_two_accounts_of_one_name_are_a_fault() -> None:
+    account = '{ name = "ann", platform = "teams", state_file = "/ann.json" }'
+    assert faults_of(f"[worker]\naccounts = [{account}, {account}]") == ["worker.accounts: two have the name 'ann'"]
+
+
+def test_a_warm_page_is_a_web_address() -> None:
+    (fault,) = faults_of("[worker]\nwarm_pages = ['file:///etc/passwd']")
+    assert fault.startswith("worker.warm_pages: ")

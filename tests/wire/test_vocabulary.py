@@ -1,5 +1,7 @@
 """The words fit together: no state without an outward word, no reason without a meaning."""
 
+from typing import Final
+
 import pytest
 
 from wire.vocabulary import ENDS, Attribution, BotState, Reason, Status, outward_status
@@ -41,7 +43,56 @@ def test_only_errors_are_worth_another_try() -> None:
     assert {end.status for end in ENDS.values() if end.retry} == {Status.ERROR}
 
 
-def test_what_a_person_did_is_not_our_error() -> None:
-    for end in ENDS.values():
-        if end.attribution in (Attribution.HOST, Attribution.USER):
-            assert end.status is not Status.ERROR
+OURS_TO_MEND: Final = {
+    Reason.CUT_OFF,
+    Reason.BROWSER_CRASHED,
+    Reason.BROWSER_HUNG,
+    Reason.CAPTURE_FAILED,
+    Reason.HEARTBEAT_TIMEOUT,
+    Reason.INTERNAL_ERROR,
+    Reason.MEMORY_LIMIT,
+    Reason.NO_CAPACITY,
+    Reason.SHUTDOWN,
+    Reason.UI_ELEMENT_NOT_FOUND,
+    Reason.UNSUPPORTED_PLATFORM,
+    Reason.WORKER_LOST,
+}
+
+
+def test_what_others_did_is_not_laid_at_our_door() -> None:
+    errors = {reason for reason, end in ENDS.items() if end.status is Status.ERROR}
+    assert {reason for reason in errors if ENDS[reason].attribution is Attribution.US} == OURS_TO_MEND
+    stopped = [end for end in ENDS.values() if end.status is not Status.ERROR]
+    assert {end.attribution for end in stopped if end is not ENDS[Reason.SUPERSEDED]} == {
+        Attribution.HOST,
+        Attribution.USER,
+    }
+
+
+# What the reasons mean to a client of the API: status, bot_event, and whether a fresh browser may help.
+TOLD: Final = {
+    (
+        Status.STOPPED,
+        "bot.stopped",
+        False,
+    ): "user_requested meeting_ended everyone_left no_one_joined silence max_duration only_bots_left superseded",
+    (Status.STOPPED, "bot.kicked", False): "removed_by_host",
+    (Status.NOT_ALLOWED, "bot.notallowed", False): "waiting_room_timeout host_not_started",
+    (Status.DENIED, "bot.denied", False): "request_denied",
+    (Status.ERROR, "bot.failed", False): "sign_in_required org_only registration_required passcode_missing "
+    "passcode_wrong meeting_not_found meeting_full meeting_locked captcha platform_blocked recording_permission_denied "
+    "no_media ice_failed capture_failed no_capacity invalid_request internal_error unsupported_platform",
+    (Status.ERROR, "bot.failed", True): "page_load_failed ui_element_not_found unexpected_redirect connection_lost "
+    "browser_crashed browser_hung memory_limit cut_off worker_lost heartbeat_timeout shutdown",
+}
+
+
+def test_a_reason_means_to_the_outside_what_clients_of_the_api_know() -> None:
+    meant = {Reason(word): told for told, words in TOLD.items() for word in words.split()}
+    assert meant == {reason: (end.status, end.bot_event, end.retry) for reason, end in ENDS.items()}
+
+
+def test_what_is_kept_is_what_nobody_wished_for() -> None:
+    wished = {reason for reason, end in ENDS.items() if not end.evidence}
+    stopped = {reason for reason, end in ENDS.items() if end.status is Status.STOPPED}
+    assert wished == stopped - {Reason.REMOVED_BY_HOST} | {Reason.INVALID_REQUEST}

@@ -1,24 +1,31 @@
 """Workers with real browsers, and all that they report. No Redis: a claim is a function."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
+from playwright.async_api import Browser, Page, async_playwright
 
 from room.server import create_app
 from tests.waiting import wait_until
+from tests.worker.visits import FLAGS, Site, serving
 from wire.messages import Event, Join, WorkerGone, WorkerWarm
 from wire.settings import WorkerSettings
 from wire.vocabulary import Reason
 from worker import processes
+from worker.accounts import Accounts
 from worker.browser import Launcher, find_chromium
 from worker.driver import Driver
 from worker.journal import Entry, WorkerNote
+from worker.platforms import prepare
 from worker.pool import Pool
+from worker.profile import Profile
 
 E = TypeVar("E", bound=Event)
 
@@ -35,8 +42,10 @@ class Harness:
         self.may_claim = asyncio.Event()
         self.may_claim.set()
         self.meeting = ""
-        launcher = Launcher(find_chromium(""), state_dir, headless=True)
-        self.pool = Pool(settings, "vm1", launcher, driver, tasks, self._claim, self.report)
+        launcher = Launcher(Profile.of(find_chromium(settings.chromium), settings), state_dir)
+        self.locks: dict[str, str] = {}
+        accounts = Accounts(settings.accounts, "vm1", self)
+        self.pool = Pool(settings, "vm1", launcher, driver, tasks, self._claim, self.report, accounts=accounts)
 
     def report(self, *events: Event, entry: Entry | None = None) -> None:
         self.events += events
@@ -48,6 +57,14 @@ class Harness:
     async def _claim(self, _join: Join) -> bool:
         await self.may_claim.wait()
         return self.claimed
+
+    async def hold(self, name: str, holder: str, life_s: float) -> bool | None:
+        assert life_s > 0
+        return self.locks.setdefault(name, holder) == holder
+
+    async def let_go(self, name: str, holder: str) -> None:
+        if self.locks.get(name) == holder:
+            del self.locks[name]
 
     def join(self, bot_id: str = "b1", platform: str = "room") -> Join:
         return Join("w1", bot_id, 1, platform, self.meeting, "Bot")
@@ -103,3 +120,29 @@ async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
         harness.meeting = f"http://127.0.0.1:{runner.addresses[0][1]}/r/meeting"
         yield harness
         await runner.cleanup()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncGenerator[Browser]:
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(
+            executable_path=find_chromium(WorkerSettings().chromium), args=[*FLAGS, *sandbox]
+        )
+        yield launched
+        await launched.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncGenerator[Page]:
+    context = await browser.new_context()
+    page, _ = await prepare(context)
+    yield page
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def site() -> AsyncGenerator[Site]:
+    site = Site()
+    async with serving(site.app()) as site.address:
+        yield site

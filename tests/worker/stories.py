@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from wire.messages import Participant
 from wire.vocabulary import BotState, Reason
 from worker.company import SeenLine
-from worker.lifecycle import (
+from worker.deadlines import Errand, Limits, State
+from worker.lifecycle import begin, step
+from worker.sights import (
     Action,
     BrowserGone,
     CallTimedOut,
+    Dismiss,
     Finish,
     LeaveRequested,
-    Limits,
     LoadFailed,
     Move,
     Observation,
@@ -22,9 +24,6 @@ from worker.lifecycle import (
     PageRequested,
     Screen,
     Seen,
-    State,
-    begin,
-    step,
 )
 
 LIMITS: Final = Limits(
@@ -37,10 +36,17 @@ LIMITS: Final = Limits(
     leave_s=6,
     hung_s=10,
     unknown_grace_s=30,
+    silence_s=100,
+    recording_denied_s=60,
+    session_s=20000,
 )
 REQUESTED: Final = PageRequested()
 LOADING: Final = Seen(Screen.LOADING)
 PROMPT: Final = Seen(Screen.NAME_PROMPT, "prompt")
+LAUNCHER: Final = Seen(Screen.LAUNCHER, "launcher")
+PASSCODE: Final = Seen(Screen.PASSCODE_PROMPT, "passcode")
+FOR_HOST: Final = Seen(Screen.WAITING_FOR_HOST, "no-host")
+REFUSED: Final = Seen(Screen.RECORDING_DENIED, "no-recording")
 LOBBY: Final = Seen(Screen.WAITING_ROOM, "lobby")
 UNKNOWN: Final = Seen(Screen.UNKNOWN)
 LEFT: Final = Seen(Screen.LEFT)
@@ -59,23 +65,29 @@ def meeting(participants: int | None = 2, audio_packets: int = 0) -> Seen:
     return Seen(Screen.IN_MEETING, "meeting", participants, audio_packets)
 
 
-def live(story: Story, limits: Limits = LIMITS) -> tuple[State, list[Action]]:
+def live(story: Story, limits: Limits = LIMITS, errand: Errand | None = None) -> tuple[State, list[Action]]:
     """What has happened after all of the story, which begins at time 0."""
-    state, done = begin(limits, 0), list[Action]()
+    state, done = begin(limits, 0, errand), list[Action]()
     for now, observation in story:
         state, actions = step(state, observation, now)
         done += actions
     return state, done
 
 
-def finish_of(story: Story, limits: Limits = LIMITS) -> Finish | None:
-    _, done = live(story, limits)
+def finish_of(story: Story, limits: Limits = LIMITS, errand: Errand | None = None) -> Finish | None:
+    _, done = live(story, limits, errand)
     return next((action for action in done if isinstance(action, Finish)), None)
 
 
-def reason_of(story: Story, limits: Limits = LIMITS) -> Reason | None:
-    finish = finish_of(story, limits)
+def reason_of(story: Story, limits: Limits = LIMITS, errand: Errand | None = None) -> Reason | None:
+    finish = finish_of(story, limits, errand)
     return finish.reason if finish else None
+
+
+def ends_for(story: Story, limits: Limits = LIMITS, errand: Errand | None = None) -> Reason | None:
+    """Why it ends, or is about to: the reason is settled when it begins to leave."""
+    ending = live(story, limits, errand)[0].ending
+    return ending.reason if ending else None
 
 
 def states_of(done: Iterable[Action]) -> list[BotState]:
@@ -86,21 +98,34 @@ def clicks_of(done: Iterable[Action]) -> list[PageAction]:
     return [action for action in done if isinstance(action, PageAction)]
 
 
-screens = st.builds(
-    Seen,
-    screen=st.sampled_from(Screen),
-    rule=st.sampled_from(["", "a-rule"]),
-    participants=st.none() | st.integers(0, 3),
-    audio_packets=st.integers(0, 1000),
-)
+def put_away(done: Iterable[Action]) -> list[str]:
+    return [action.popup for action in done if isinstance(action, Dismiss)]
+
+
+extras = {
+    "participants": st.none() | st.integers(0, 3),
+    "audio_packets": st.integers(0, 1000),
+    "holds_s": st.sampled_from([0.0, 0.0, 1.0, 30.0]),
+    "again_s": st.sampled_from([0.0, 0.1, 15.0]),
+    "popup": st.sampled_from(["", "", "cookies", "notice"]),
+    "media_packets": st.integers(0, 3),
+    "audio_energy": st.none() | st.floats(0, 3),
+    "audio_s": st.floats(0, 3),
+    "media": st.sampled_from(["", "connecting", "connected", "failed"]),
+    "speaker": st.sampled_from(["", "Ann", "Bob"]),
+}
+screens = st.builds(Seen, screen=st.sampled_from(Screen), rule=st.sampled_from(["", "a-rule"]), **extras)
 # Endings are rare, or no story would get anywhere.
 calm_screens = st.builds(
     Seen,
     screen=st.sampled_from(
-        [Screen.LOADING, Screen.UNKNOWN, Screen.NAME_PROMPT, Screen.WAITING_ROOM, Screen.IN_MEETING]
+        [
+            *(Screen.LOADING, Screen.UNKNOWN, Screen.LAUNCHER, Screen.NAME_PROMPT, Screen.PASSCODE_PROMPT),
+            *(Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST, Screen.IN_MEETING, Screen.IN_MEETING),
+            Screen.RECORDING_DENIED,
+        ]
     ),
-    participants=st.none() | st.integers(0, 3),
-    audio_packets=st.integers(0, 1000),
+    **extras,
     people=st.none() | st.lists(st.builds(Participant, st.sampled_from("abcd")), max_size=4).map(tuple),
     lines=st.lists(st.builds(SeenLine, st.sampled_from("abcd")), max_size=4).map(tuple),
 )

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from tests.waiting import wait_until
 from worker import processes
 from worker.browser import BrowserError, Chromium, Launcher, find_chromium, sweep
 from worker.processes import Leader
+from worker.profile import Profile
 
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Launcher:
-    return Launcher(find_chromium(""), tmp_path, headless=True)
+    return Launcher(Profile(find_chromium("")), tmp_path)
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ async def test_a_browser_that_dies_by_itself_is_noticed(chromium: Chromium) -> N
 async def test_a_browser_in_a_deeply_nested_folder_starts(tmp_path: Path) -> None:
     """Chromium binds a socket in its temporary folder, and dies when the path is longer than 108 bytes."""
     deep = tmp_path / ("x" * 100)
-    chromium = await Launcher(find_chromium(""), deep, headless=True).launch("w1")
+    chromium = await Launcher(Profile(find_chromium("")), deep).launch("w1")
     await chromium.kill()
 
 
@@ -106,12 +108,30 @@ async def test_an_interrupted_launch_leaves_nothing(launcher: Launcher, tmp_path
     assert processes.tree(None, f"--user-data-dir={tmp_path}/workers/w1/profile") == []
 
 
+async def test_a_launch_that_is_interrupted_while_its_profile_is_furnished_leaves_nothing(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def furnish(profile: Path) -> None:
+        began.set()
+        may_end.wait(10)
+        (profile / "Default" / "Cache").mkdir(parents=True)
+
+    async with asyncio.TaskGroup() as tasks:
+        launching = tasks.create_task(launcher.launch("w1", furnish), name="launch")
+        await wait_until(began.is_set)
+        launching.cancel()
+        asyncio.get_running_loop().call_later(0.05, may_end.set)
+    assert list((tmp_path / "workers").iterdir()) == []
+
+
 async def test_a_program_that_exits_is_an_error_with_its_last_words(tmp_path: Path) -> None:
     program = tmp_path / "chromium"
     program.write_text("#!/bin/sh\necho cannot open display >&2\nexit 7\n")
     program.chmod(0o755)
     with pytest.raises(BrowserError, match="exit code 7: cannot open display"):
-        await Launcher(program, tmp_path, headless=True).launch("w1")
+        await Launcher(Profile(program), tmp_path).launch("w1")
     assert list((tmp_path / "workers").iterdir()) == []
 
 

@@ -3,13 +3,28 @@
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given
 
-from tests.worker.stories import LEAVE, LOBBY, PROMPT, UNKNOWN, Story, live, stories
-from wire.messages import Participant
-from worker.company import LINES_REMEMBERED, MOST_PEOPLE, PEOPLE_S, Known, ReportChat, ReportPeople, SeenLine, known
-from worker.lifecycle import Action, Observation, Screen, Seen, worth_keeping
+from tests.worker.stories import LEAVE, LIMITS, LOBBY, PROMPT, UNKNOWN, Story, ends_for, live, stories
+from wire.messages import BotNames, Participant
+from wire.vocabulary import Reason
+from worker.company import (
+    LINES_REMEMBERED,
+    MOST_PEOPLE,
+    PEOPLE_S,
+    Known,
+    Names,
+    ReportChat,
+    ReportPeople,
+    SeenLine,
+    known,
+    others,
+)
+from worker.deadlines import Errand
+from worker.lifecycle import worth_keeping
+from worker.sights import Action, Observation, Screen, Seen
 
 
 def people(*ids: str, key: str | None = None) -> Seen:
@@ -125,3 +140,79 @@ def test_of_each_person_coming_and_going_take_turns_and_no_line_is_told_twice(
         elif isinstance(action, ReportChat):
             told += [line.id for line in action.lines]
     assert len(told) == len(set(told))
+
+
+# Who is no company
+
+
+def named(**names: str) -> Seen:
+    there = tuple(Participant(one, name) for one, name in names.items())
+    return Seen(Screen.IN_MEETING, "meeting", len(there) + 1, people=there, people_key=repr(names))
+
+
+def left_for(story: Story, *, earlier: int = 0, bots: BotNames | None = None) -> Reason | None:
+    limits = msgspec.structs.replace(LIMITS, only_bots=bots)
+    errand = Errand(Names("Notetaker", earlier, tuple(bots.matches) if bots else ()))
+    return ends_for(story, limits, errand)
+
+
+HUMAN: Final = named(a="Ann", b="Fireflies.ai Notetaker")
+BOTS: Final = named(b="Fireflies.ai NOTETAKER", c="otter")
+MATCHES: Final = BotNames(["notetaker", "OTTER"], activate_after=300, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("story", "reason"),
+    [
+        ([(1, HUMAN), (400, BOTS), (419, BOTS)], None),
+        ([(1, HUMAN), (400, BOTS), (420, BOTS)], Reason.ONLY_BOTS_LEFT),
+        ([(1, HUMAN), (400, BOTS), (420, same("b", "c"))], Reason.ONLY_BOTS_LEFT),
+        ([(1, HUMAN), (400, BOTS), (410, REDRAWN), (420, UNKNOWN)], Reason.ONLY_BOTS_LEFT),
+        ([(1, HUMAN), (400, BOTS), (410, HUMAN), (411, BOTS), (430, BOTS)], None),
+        ([(1, BOTS), (320, BOTS)], None),  # looked for from 301 on
+        ([(1, BOTS), (321, BOTS)], Reason.ONLY_BOTS_LEFT),
+        ([(1, HUMAN), (400, named()), (420, named())], None),  # nobody is no bot
+        ([(1, HUMAN), (400, named(b="Otter", c="")), (500, named(b="Otter", c=""))], None),
+        ([(1, HUMAN), (400, named(b="Otter", c="Unknown")), (500, named(b="Otter", c="Unknown"))], None),
+        ([(1, named(a="")), (400, named(a="Otter")), (420, named(a="Otter"))], Reason.ONLY_BOTS_LEFT),
+    ],
+)
+def test_a_bot_does_not_stay_with_bots_alone_if_its_job_names_them(story: Story, reason: Reason | None) -> None:
+    assert left_for(story, bots=MATCHES) is reason
+    assert left_for(story) is None
+    assert left_for(story, bots=BotNames([""], activate_after=0)) is None, "an empty name is no name"
+    assert left_for([(1, LOBBY), (2, HUMAN), (500, LOBBY)], bots=MATCHES) is None
+
+
+def test_of_a_crowd_that_is_not_read_to_its_end_nobody_knows_that_it_is_bots() -> None:
+    crowd = named(**{f"p{number}": "Otter" for number in range(MOST_PEOPLE)})
+    assert left_for([(1, crowd), (400, crowd), (500, crowd)], bots=MATCHES) is None
+
+
+GHOST: Final = named(g="Notetaker")
+TWO: Final = named(g="Notetaker", h="Notetaker")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "story", "reason"),
+    [
+        (1, [(1, GHOST), (501, GHOST)], Reason.NO_ONE_JOINED),
+        (0, [(1, GHOST), (501, GHOST)], None),  # another bot of the same name, in its own right
+        (1, [(1, TWO), (501, TWO)], None),  # more than it ever was
+        (2, [(1, TWO), (501, TWO)], Reason.NO_ONE_JOINED),
+        (1, [(1, named()), (5, GHOST), (501, GHOST)], Reason.NO_ONE_JOINED),  # the page was slow to say
+        (1, [(1, named()), (20, GHOST), (501, GHOST)], None),  # it came later, so it is none
+        (1, [(1, named(g="Notetaker", a="Ann")), (9, GHOST), (309, GHOST)], Reason.EVERYONE_LEFT),
+        (1, [(1, GHOST), (400, same("g")), (501, same("g"))], Reason.NO_ONE_JOINED),
+        (1, [(1, GHOST), (20, named()), (30, GHOST), (501, GHOST)], None),  # the ghost went, another one came
+        (1, [(1, named(a="Ann")), (400, named(a="Ann"))], None),
+    ],
+)
+def test_a_ghost_of_its_own_earlier_attempt_is_nobody(earlier: int, story: Story, reason: Reason | None) -> None:
+    assert left_for(story, earlier=earlier) is reason
+
+
+def test_a_ghost_among_bots_is_neither() -> None:
+    left = named(g="Notetaker", b="Otter")
+    assert left_for([(1, left), (400, left)], earlier=1, bots=BotNames(["otter"])) is Reason.ONLY_BOTS_LEFT
+    assert others(live([(1, GHOST)], errand=Errand(Names("Notetaker", 1)))[0].company, 5) == 3

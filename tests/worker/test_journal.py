@@ -11,8 +11,9 @@ import pytest
 
 from wire.messages import AutomaticLeave, Join, WorkerGone
 from wire.vocabulary import BotState, GoneCause, Reason
+from worker.deadlines import Limits, State
 from worker.journal import Entry, Journal, Stage, WorkerNote
-from worker.lifecycle import Finish, Limits, ReportVitals, State
+from worker.sights import Finish, ReportVitals
 
 JOIN = Join("w1", "b1", 3, "room", "http://localhost/r/x", "Bot", AutomaticLeave(everyone_left_timeout=7))
 LIMITS = Limits(60.0, 90.0, 600.0, 600.0, 300.0, 14400.0, 6.0, 10.0)

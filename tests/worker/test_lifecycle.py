@@ -1,42 +1,49 @@
 """What a bot does about what it sees: tables for each rule, and properties for every sequence of observations."""
 
+from typing import Final
+
+import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.worker.stories import (
     CANCEL,
     CLICK_LEAVE,
     FILL,
+    FOR_HOST,
     GONE,
+    LAUNCHER,
     LEAVE,
     LEFT,
     LIMITS,
     LOADING,
     LOBBY,
+    PASSCODE,
     PROMPT,
+    REFUSED,
     REQUESTED,
     TIMED_OUT,
     UNKNOWN,
     clicks_of,
+    ends_for,
     finish_of,
     live,
     meeting,
     observations,
+    put_away,
     reason_of,
     states_of,
     stories,
 )
-from wire.messages import AutomaticLeave
-from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
-from worker.lifecycle import (
-    REPEAT_S,
-    VITALS_S,
-    CallTimedOut,
+from worker.deadlines import CAPTCHA_S, Errand, State, next_deadline
+from worker.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
+from worker.lifecycle import VITALS_S, begin, step, worth_keeping
+from worker.sights import (
     Finish,
     Greet,
     LeaveRequested,
-    Limits,
     LoadFailed,
     Move,
     Observation,
@@ -44,10 +51,6 @@ from worker.lifecycle import (
     ReportVitals,
     Screen,
     Seen,
-    begin,
-    next_deadline,
-    step,
-    worth_keeping,
 )
 
 
@@ -81,54 +84,94 @@ def test_a_bot_that_is_let_in_at_once_never_waits() -> None:
     assert states_of(done) == [BotState.JOINING, BotState.IN_MEETING]
 
 
-@pytest.mark.parametrize(
-    ("screen", "reason"),
-    [
-        (Screen.DENIED, Reason.REQUEST_DENIED),
-        (Screen.REMOVED, Reason.REMOVED_BY_HOST),
-        (Screen.ENDED, Reason.MEETING_ENDED),
-        (Screen.LEFT, Reason.MEETING_ENDED),
-        (Screen.FULL, Reason.MEETING_FULL),
-        (Screen.CONNECTION_LOST, Reason.CONNECTION_LOST),
-        (Screen.NOT_FOUND, Reason.PAGE_LOAD_FAILED),
-    ],
-)
+def test_a_bot_clicks_through_the_launcher_and_asks_for_a_passcode_on_its_way() -> None:
+    _, done = live(
+        [(0, REQUESTED), (1, LAUNCHER), (3, PASSCODE), (4, PROMPT), (5, FOR_HOST), (9, LOBBY), (20, meeting())],
+        errand=Errand(has_passcode=True),
+    )
+    assert clicks_of(done) == [PageAction.CONTINUE, PageAction.ENTER_PASSCODE, FILL]
+    assert [move.screen for move in done if isinstance(move, Move)] == [
+        Screen.LOADING,
+        Screen.WAITING_FOR_HOST,
+        Screen.IN_MEETING,
+    ]
+
+
+ENDS_SHOWN: Final = {
+    Screen.DENIED: Reason.REQUEST_DENIED,
+    Screen.NO_ANSWER: Reason.WAITING_ROOM_TIMEOUT,
+    Screen.REMOVED: Reason.REMOVED_BY_HOST,
+    Screen.ENDED: Reason.MEETING_ENDED,
+    Screen.LEFT: Reason.MEETING_ENDED,
+    Screen.FULL: Reason.MEETING_FULL,
+    Screen.LOCKED: Reason.MEETING_LOCKED,
+    Screen.CONNECTION_LOST: Reason.CONNECTION_LOST,
+    Screen.NOT_FOUND: Reason.MEETING_NOT_FOUND,
+    Screen.SIGN_IN: Reason.SIGN_IN_REQUIRED,
+    Screen.ORG_ONLY: Reason.ORG_ONLY,
+    Screen.REGISTRATION: Reason.REGISTRATION_REQUIRED,
+    Screen.PASSCODE_WRONG: Reason.PASSCODE_WRONG,
+    Screen.CAPTCHA: Reason.CAPTCHA,
+    Screen.BLOCKED: Reason.PLATFORM_BLOCKED,
+    Screen.REDIRECTED: Reason.UNEXPECTED_REDIRECT,
+    Screen.FAILED: Reason.PAGE_LOAD_FAILED,
+}
+
+
+@pytest.mark.parametrize(("screen", "reason"), ENDS_SHOWN.items())
 @pytest.mark.parametrize("before", [[], [PROMPT], [PROMPT, LOBBY], [PROMPT, meeting()]])
 def test_an_end_screen_ends_the_bot_in_every_phase(screen: Screen, reason: Reason, before: list[Seen]) -> None:
-    story = [*enumerate(before, 1), (9, Seen(screen, "the-end"))]
+    holds_s = CAPTCHA_S if screen is Screen.CAPTCHA else 0.0
+    end = Seen(screen, "the-end")
+    story = [*enumerate(before, 1), (9, end), (9 + holds_s, end)]
     assert finish_of(story) == Finish(reason, f"the page showed {screen} the-end")
 
 
-@pytest.mark.parametrize(
-    ("story", "reason"),
-    [
-        ([(60, LOADING)], Reason.PAGE_LOAD_FAILED),
-        ([(1, REQUESTED), (61, LOADING)], Reason.PAGE_LOAD_FAILED),
-        ([(60, UNKNOWN)], Reason.UI_ELEMENT_NOT_FOUND),
-        ([(50, PROMPT), (140, PROMPT)], Reason.UI_ELEMENT_NOT_FOUND),
-        ([(50, PROMPT), (60, UNKNOWN), (140, UNKNOWN)], Reason.UI_ELEMENT_NOT_FOUND),
-        ([(1, LOBBY), (601, LOBBY), (607, LOBBY)], Reason.WAITING_ROOM_TIMEOUT),
-        ([(1, LOBBY), (601, UNKNOWN), (602, LEFT)], Reason.WAITING_ROOM_TIMEOUT),
-        ([(1, meeting(1)), (501, meeting(1)), (502, LEFT)], Reason.NO_ONE_JOINED),
-        ([(1, meeting(2)), (2, meeting(1)), (302, meeting(1)), (303, LEFT)], Reason.EVERYONE_LEFT),
-        ([(1, meeting(2)), (14401, meeting(2)), (14402, LEFT)], Reason.MAX_DURATION),
-        ([(1, meeting(2)), (2, UNKNOWN), (32, UNKNOWN), (38, UNKNOWN)], Reason.UI_ELEMENT_NOT_FOUND),
-        ([(1, meeting(2)), (2, LOBBY), (32, LOBBY), (38, LOBBY)], Reason.REMOVED_BY_HOST),
-        ([(1, PROMPT), (2, TIMED_OUT), (12, TIMED_OUT)], Reason.BROWSER_HUNG),
-        ([(1, meeting(2)), (2, TIMED_OUT), (12, TIMED_OUT)], Reason.BROWSER_HUNG),
-        ([(0.1, LoadFailed("net::ERR_FAILED"))], Reason.PAGE_LOAD_FAILED),
-        ([(1, GONE)], Reason.BROWSER_CRASHED),
-        ([(1, meeting(2)), (2, GONE)], Reason.BROWSER_CRASHED),
-    ],
-)
-def test_every_deadline_and_fault_ends_with_its_reason_and_not_a_moment_earlier(
-    story: list[tuple[float, Observation]], reason: Reason
-) -> None:
-    assert reason_of(story) is reason
-    assert reason_of(story[:-1]) is None
-    *earlier, (last, observation) = story
-    if isinstance(observation, Seen | CallTimedOut) and observation is not LEFT:
-        assert reason_of([*earlier, (last - 0.01, observation)]) is None
+def test_every_other_screen_is_one_on_the_way() -> None:
+    assert set(Screen) - set(ENDS_SHOWN) == {
+        *(Screen.LOADING, Screen.LAUNCHER, Screen.NAME_PROMPT, Screen.PASSCODE_PROMPT, Screen.WAITING_ROOM),
+        *(Screen.WAITING_FOR_HOST, Screen.IN_MEETING, Screen.RECORDING_DENIED, Screen.UNKNOWN),
+    }
+
+
+@pytest.mark.parametrize("before", [[], [PROMPT, LOBBY], [PROMPT, meeting()]])
+@pytest.mark.parametrize("screen", [Screen.ENDED, Screen.REDIRECTED, Screen.CAPTCHA])
+def test_an_end_screen_may_have_to_hold_before_it_is_believed(screen: Screen, before: list[Seen]) -> None:
+    holds_s = max(20.0, CAPTCHA_S if screen is Screen.CAPTCHA else 0.0)
+    end, other = Seen(screen, "a", holds_s=20), Seen(screen, "b", holds_s=20)
+    begun: list[tuple[float, Observation]] = [*enumerate(before, 1), (9, end)]
+    assert reason_of([*begun, (9 + holds_s - 0.1, end)]) is None
+    assert reason_of([*begun, (9 + holds_s, other)]) is ENDS_SHOWN[screen], "by whatever rule"
+    broken = [*begun, (20, before[-1] if before else PROMPT), (25, end), (9 + holds_s, end)]
+    assert reason_of(broken) is None
+    assert reason_of([*broken, (25 + holds_s, end)]) is ENDS_SHOWN[screen]
+
+
+def test_an_end_screen_that_holds_for_longer_than_there_is_time_is_what_the_time_ran_out_on() -> None:
+    wall = Seen(Screen.BLOCKED, "wall", holds_s=1000)
+    assert reason_of([(1, PROMPT), (2, wall), (91, wall)]) is Reason.PLATFORM_BLOCKED
+    assert ends_for([(1, meeting()), (2, wall), (32, wall)]) is Reason.PLATFORM_BLOCKED
+    assert ends_for([(1, LOBBY), (2, wall), (601, wall)]) is Reason.WAITING_ROOM_TIMEOUT
+
+
+def test_who_leaves_believes_what_the_page_shows_at_once() -> None:
+    story = [(1, meeting()), (2, LEAVE), (3, Seen(Screen.ENDED, "over", holds_s=60))]
+    assert reason_of(story) is Reason.USER_REQUESTED
+    assert reason_of([(1, meeting()), (2, LEAVE), (3, PROMPT)]) is Reason.USER_REQUESTED, "nothing to leave any more"
+    assert reason_of([(1, LOBBY), (2, PROMPT), (3, LEAVE)]) is Reason.USER_REQUESTED
+
+
+@pytest.mark.parametrize("shown", [meeting(), LOBBY])
+def test_a_screen_that_has_to_hold_moves_nobody_before(shown: Seen) -> None:
+    unsure = msgspec.structs.replace(shown, holds_s=1.5)
+    assert states_of(live([(0, REQUESTED), (1, unsure), (2, PROMPT), (3, unsure)])[1]) == [BotState.JOINING]
+    assert len(states_of(live([(0, REQUESTED), (1, unsure), (2, unsure), (2.5, unsure)])[1])) == 2
+
+
+def test_a_click_waits_until_its_screen_is_believed() -> None:
+    prompt = Seen(Screen.NAME_PROMPT, "prompt", holds_s=1)
+    assert clicks_of(live([(0, REQUESTED), (1, prompt), (1.9, prompt)])[1]) == []
+    assert clicks_of(live([(0, REQUESTED), (1, prompt), (1.9, prompt), (2, prompt)])[1]) == [FILL]
 
 
 def test_a_timeout_says_how_long_and_what_the_page_showed() -> None:
@@ -154,6 +197,12 @@ def test_others_who_come_back_stop_the_clock_of_being_alone() -> None:
 def test_alone_from_the_start_counts_from_admission_even_if_the_count_came_late() -> None:
     _, done = live([(1, meeting(None)), (400, meeting(1)), (501, meeting(1))])
     assert states_of(done)[-1] is BotState.LEAVING
+
+
+def test_a_lobby_that_flickers_after_admission_is_no_removal() -> None:
+    story = [(1, LOBBY), (2, meeting()), (2.5, LOBBY), (12, LOBBY), (12.5, meeting()), (13, LOBBY), (42.9, LOBBY)]
+    assert ends_for(story) is None
+    assert ends_for([*story, (43, LOBBY)]) is Reason.REMOVED_BY_HOST
 
 
 def test_a_meeting_hidden_for_a_while_is_no_end() -> None:
@@ -185,6 +234,9 @@ def test_an_answer_in_between_is_no_hang() -> None:
         ([(1, meeting()), (2, LEAVE), (2 + REPEAT_S, meeting())], [CLICK_LEAVE, CLICK_LEAVE]),
         ([(1, LOBBY), (2, LEAVE), (2.1, meeting())], [CANCEL, CLICK_LEAVE]),  # admitted while it was going
         ([(1, meeting()), (2, UNKNOWN), (3, LEAVE), (4, meeting())], [CLICK_LEAVE]),
+        ([(1, LAUNCHER), (2, LAUNCHER), (1 + REPEAT_S, LAUNCHER)], [PageAction.CONTINUE, PageAction.CONTINUE]),
+        ([(1, FOR_HOST), (2, LEAVE)], [CANCEL]),
+        ([(1, REFUSED), (2, LEAVE)], [CLICK_LEAVE]),
     ],
 )
 def test_a_click_is_repeated_only_when_the_screen_did_not_change(
@@ -238,6 +290,26 @@ def test_vitals_tell_changes_and_the_first_sound_at_once_and_the_rest_now_and_th
     assert state.audio_packets == 500
 
 
+def test_vitals_tell_who_speaks_at_most_once_a_second_and_how_loud_it_was_since_the_last() -> None:
+    def loud(speaker: str, energy: float | None, audio_s: float) -> Seen:
+        return Seen(Screen.IN_MEETING, "", 2, 9, speaker=speaker, audio_energy=energy, audio_s=audio_s)
+
+    story = [
+        (1, loud("", 0.0, 0)),
+        (1.5, loud("Ann", 0.5, 1)),  # too soon
+        (2, loud("Ann", 0.5, 2)),
+        (2.5, loud("Bob", 0.5, 2)),
+        (3, loud("", 0.5, 2)),  # a pause is no news
+        (2 + VITALS_S, loud("", 0.5, 2)),
+        (2 + 2 * VITALS_S, loud("Bob", 90.5, 12)),
+        (2 + 3 * VITALS_S, loud("Bob", None, 12)),
+        (2 + 4 * VITALS_S, loud("Bob", 1.0, 1)),  # counted anew
+        (2 + 5 * VITALS_S, loud("Bob", 0.5, 1)),
+    ]
+    told = [(one.speaker, one.audio_level) for one in live(story)[1] if isinstance(one, ReportVitals)]
+    assert told == [("", None), ("Ann", 0.5), ("", 0.0), ("Bob", 1.0), ("Bob", None), ("Bob", None), ("Bob", None)]
+
+
 def test_a_bot_greets_once_when_it_is_in_and_not_before() -> None:
     state, greeted_at = begin(LIMITS, 0, greets=True), list[float]()
     for now, observation in enumerate([PROMPT, LOBBY, meeting(), UNKNOWN, meeting()]):
@@ -251,23 +323,6 @@ def test_the_next_deadline_is_that_of_the_first_timer_to_run_out() -> None:
     assert next_deadline(begin(LIMITS, 5)) == 65
     assert next_deadline(live([(1, LOBBY), (2, TIMED_OUT)])[0]) == 12
     assert next_deadline(live([(1, LOBBY), (2, LEAVE)])[0]) == 8
-
-
-def test_limits_come_from_the_job_and_from_the_settings() -> None:
-    automatic = AutomaticLeave(
-        waiting_room_timeout=1, everyone_left_timeout=2, noone_joined_timeout=3, in_call_recording_timeout=4
-    )
-    settings = WorkerSettings(load_timeout_s=5, join_timeout_s=6, leave_timeout_s=8, page_timeout_s=10)
-    assert Limits.of(automatic, settings) == Limits(
-        load_s=5,
-        join_s=6,
-        waiting_room_s=1,
-        noone_joined_s=3,
-        everyone_left_s=2,
-        max_duration_s=4,
-        leave_s=6,
-        hung_s=20,
-    )
 
 
 @given(stories())
@@ -289,25 +344,72 @@ def test_a_leave_request_always_ends_within_the_leave_timeout(
     assert finish_of([*story, (asked_at + LIMITS.leave_s, last)]) is not None
 
 
-@given(stories())
-def test_a_bot_never_acts_on_a_screen_that_it_does_not_see(story: list[tuple[float, Observation]]) -> None:
-    state = begin(LIMITS, 0)
+SEEN_WHEN: Final = {
+    PageAction.CONTINUE: {Screen.LAUNCHER},
+    FILL: {Screen.NAME_PROMPT},
+    PageAction.ENTER_PASSCODE: {Screen.PASSCODE_PROMPT},
+    CANCEL: {Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST},
+    CLICK_LEAVE: {Screen.IN_MEETING, Screen.RECORDING_DENIED},
+}
+
+
+@given(stories(), st.booleans())
+def test_a_bot_never_acts_on_a_screen_that_it_does_not_see(
+    story: list[tuple[float, Observation]], has_passcode: bool
+) -> None:
+    state = begin(LIMITS, 0, Errand(has_passcode=has_passcode))
     for now, observation in story:
         before, (state, actions) = state, step(state, observation, now)
-        for click in clicks_of(actions):
-            expected = {FILL: Screen.NAME_PROMPT, CANCEL: Screen.WAITING_ROOM, CLICK_LEAVE: Screen.IN_MEETING}[click]
-            assert state.screen is expected
+        clicks = clicks_of(actions)
+        assert len(clicks) <= 1
+        for click in clicks:
+            if click is PageAction.LOAD_AGAIN:
+                assert not state.phase.is_admitted
+                continue
+            assert state.screen in SEEN_WHEN[click]
             assert (
                 before.acted_at is None
-                or before.screen is not expected
+                or before.screen is not state.screen
                 or now - before.acted_at >= REPEAT_S
                 or (before.phase is not state.phase)
             )
 
 
+@given(stories(), st.booleans())
+def test_whatever_comes_back_for_ever_is_done_something_about_for_a_while_only(
+    story: list[tuple[float, Observation]], has_passcode: bool
+) -> None:
+    state, done = live(story, errand=Errand(has_passcode=has_passcode))
+    end = story[-1][0] if story else 0.0
+    assert clicks_of(done).count(PageAction.LOAD_AGAIN) <= end / AGAIN_AT_LEAST_S
+    assert clicks_of(done).count(PageAction.ENTER_PASSCODE) <= has_passcode
+    for popup in set(put_away(done)):
+        assert put_away(done).count(popup) <= POPUP_TIMES * (1 + end / POPUP_GONE_S)
+    if state.phase is BotState.STOPPED:
+        assert isinstance(done[-1], Finish)
+
+
+@given(stories(), st.lists(observations, max_size=3), st.booleans())
+def test_nothing_puts_off_the_end_beyond_the_cap(
+    story: list[tuple[float, Observation]], after: list[Observation], has_passcode: bool
+) -> None:
+    limits = msgspec.structs.replace(LIMITS, session_s=100.0, load_s=1e6, join_s=1e6, waiting_room_s=1e6)
+    early = [(now, seen) for now, seen in story if now < 100]
+    late = [(100 + limits.leave_s * turn, seen) for turn, seen in enumerate([*after, meeting(2), meeting(2)])]
+    assert finish_of([*early, *late], limits, Errand(has_passcode=has_passcode)) is not None
+
+
 @given(stories())
-def test_no_story_outlives_its_limits(story: list[tuple[float, Observation]]) -> None:
-    longest_s = sum(getattr(LIMITS, name) for name in LIMITS.__struct_fields__)
-    end = (story[-1][0] if story else 0.0) + longest_s
-    closing = [(end + LIMITS.leave_s * turn, meeting(2)) for turn in range(3)]
-    assert finish_of([*story, (end - longest_s, meeting(2)), *closing]) is not None
+def test_what_is_written_down_is_enough_to_go_on(story: list[tuple[float, Observation]]) -> None:
+    state, _ = live(story)
+    kept = msgspec.json.decode(msgspec.json.encode(worth_keeping(state)), type=State)
+    assert worth_keeping(kept) == kept
+    assert kept.phase is state.phase
+    if state.phase is not BotState.STOPPED:
+        assert next_deadline(kept) <= state.since + limits_of(state)
+
+
+def limits_of(state: State) -> float:
+    """No phase of a story's bot may take longer."""
+    limits = state.limits
+    return max(limits.load_s, limits.join_s, limits.waiting_room_s, limits.max_duration_s, limits.leave_s)

@@ -9,7 +9,6 @@ from tests.worker.conftest import Harness, pool_with
 from wire.messages import BotEnded, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
 from wire.settings import WorkerSettings
 from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
-from worker.browser import Launcher
 from worker.journal import Stage
 
 
@@ -50,8 +49,8 @@ async def test_a_browser_that_does_not_come_up_fails_its_warm_up(tmp_path: Path)
     mute = tmp_path / "chromium"
     mute.write_text("#!/bin/sh\nsleep 60\n")
     mute.chmod(0o755)
-    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0, launch_timeout_s=0.3)) as harness:
-        harness.pool._launcher = Launcher(mute, tmp_path, headless=True)  # pyright: ignore[reportPrivateUsage]
+    settings = WorkerSettings(memory_reserve_mb=0, launch_timeout_s=0.3, chromium=str(mute))
+    async with pool_with(tmp_path, settings) as harness:
         harness.pool.warm("w1")
         event = await harness.gone()
     assert event.cause is GoneCause.WARMUP_FAILED

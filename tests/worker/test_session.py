@@ -1,288 +1,23 @@
-"""A session in a real Chromium: on small pages that keep the room's contract and misbehave, and in the real room."""
+"""A session in a real Chromium, on small pages that keep the room's contract and misbehave."""
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pytest
-import pytest_asyncio
-from aiohttp import ClientSession, ClientWebSocketResponse, web
-from playwright.async_api import Browser, Page, async_playwright
-from structlog.testing import capture_logs
+from aiohttp import web
+from playwright.async_api import Page
 
-from room.server import create_app
-from tests.waiting import wait_until
-from wire.messages import (
-    AutomaticLeave,
-    BotEnded,
-    BotMoved,
-    BotVitals,
-    ChatHeard,
-    ChatLine,
-    Join,
-    Participant,
-    ParticipantsSeen,
-)
+from tests.worker.visits import HANGING, PATIENCE_S, Bot, Site, bot_at, go, serving
+from wire.messages import AutomaticLeave, BotEnded, BotMoved
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
-from worker.company import Known, SeenLine
-from worker.lifecycle import Screen, Seen, State
-from worker.platforms import adapter_for, prepare
-from worker.platforms.rules import Actions, Chat, People, Readings, Rules, ScreenRule, look
-from worker.session import BotNews, Session
+from worker import session
+from worker.deadlines import State
+from worker.platforms.page import PageAdapter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-PATIENCE_S: Final = 20.0  # how long a test waits for what has to happen
-CHROMIUM: Final = ("/usr/lib/chromium/chromium", "/usr/bin/google-chrome")
-FLAGS: Final = (
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-)
-
-UNREADABLE: Final = Seen(Screen.UNKNOWN)
-
-# The room's page without a room. A test's own script decides what the buttons do.
-PAGE: Final = """<!doctype html>
-<title>Meeting</title>
-<style>[hidden] { display: none !important }</style>
-<section id="name-prompt">
-  <input id="name"> <input type="checkbox" id="microphone" checked> <input type="checkbox" id="camera" checked>
-  <button id="join" disabled>Ask to join</button>
-</section>
-<section id="waiting-room" hidden><button id="cancel">Cancel</button></section>
-<section id="in-meeting" hidden><ul id="participants"></ul><button id="leave">Leave</button></section>
-<section id="end-screen" hidden>Over</section>
-<script>
-  const $ = (id) => document.getElementById(id);
-  const say = (what) => navigator.sendBeacon("/said", what);
-  const after = (ms, act) => setTimeout(act, ms);
-  const show = (id) => { for (const each of document.querySelectorAll("section")) each.hidden = each.id !== id; };
-  const end = (how) => { $("end-screen").dataset.end = how; show("end-screen"); };
-  const present = (...names) => $("participants").replaceChildren(...names.map((name) => {
-    const item = document.createElement("li");
-    item.dataset.participantId = name;
-    return item;
-  }));
-  const meet = (...names) => { present("self", ...names); show("in-meeting"); };
-  let asked = () => meet("ann");
-  $("name").oninput = () => { $("join").disabled = !$("name").value; };
-  $("join").onclick = () => asked();
-  $("cancel").onclick = () => { say("cancelled"); end("left"); };
-  $("leave").onclick = () => { say("left"); end("left"); };
-  %s
-</script>
-"""
-
-
-# In the meeting, and soon after that the page answers nothing any more.
-HANGING: Final = """
-  asked = () => {
-    meet("ann");
-    after(600, () => fetch("/said", { method: "POST", body: "hanging" }).then(() => { while (true) {} }));
-  };
-"""
-
-
-class Site:
-    """A web server whose pages a test writes, and what those pages said."""
-
-    def __init__(self) -> None:
-        self.address = ""
-        self.scripts: dict[str, str] = {}
-        self.said: list[str] = []
-        self.asked_for = asyncio.Event()
-        self._heard = asyncio.Event()
-
-    def page(self, script: str) -> str:
-        """The link to a new page that runs `script`."""
-        name = f"page-{len(self.scripts)}"
-        self.scripts[name] = script
-        return f"{self.address}/r/{name}"
-
-    async def until_said(self, what: str) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while what not in self.said:
-                self._heard.clear()
-                await self._heard.wait()
-
-    async def serve(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name == "silent":
-            self.asked_for.set()
-            await asyncio.Event().wait()
-        if name not in self.scripts:
-            raise web.HTTPNotFound
-        return web.Response(text=PAGE % self.scripts[name], content_type="text/html")
-
-    async def give(self, _request: web.Request) -> web.Response:
-        return web.Response(body=b"a file", headers={"Content-Disposition": "attachment; filename=file.bin"})
-
-    async def hear(self, request: web.Request) -> web.Response:
-        self.said.append(await request.text())
-        self._heard.set()
-        return web.Response()
-
-
-@asynccontextmanager
-async def serving(app: web.Application) -> AsyncGenerator[str]:
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    _, port = runner.addresses[0]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
-
-
-def chromium() -> str | None:
-    configured = os.environ.get("POOLMGR_WORKER__CHROMIUM")
-    return configured or next((path for path in CHROMIUM if Path(path).exists()), None)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncGenerator[Browser]:
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium(), args=[*FLAGS, *sandbox])
-        yield launched
-        await launched.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser) -> AsyncGenerator[Page]:
-    context = await browser.new_context()
-    page, _ = await prepare(context)
-    yield page
-    await context.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def site() -> AsyncGenerator[Site]:
-    site = Site()
-    app = web.Application()
-    app.router.add_get("/r/{name}", site.serve)
-    app.router.add_get("/file", site.give)
-    app.router.add_post("/said", site.hear)
-    async with serving(app) as site.address:
-        yield site
-
-
-class Bot:
-    """A session under way, and what it reported."""
-
-    def __init__(
-        self,
-        page: Page,
-        url: str,
-        automatic_leave: AutomaticLeave,
-        settings: WorkerSettings,
-        state: State | None = None,
-        message: str = "",
-    ) -> None:
-        adapter = adapter_for("room")
-        assert adapter
-        join = Join("w-1", "b-1", 3, "room", url, "Notetaker", automatic_leave, message=message)
-        self.reports: list[BotNews] = []
-        self.kept: list[State] = []
-        self.driver_answers = True
-        self.session = Session(page, join, adapter, settings, "vm-1", self._keep, self._ask_driver, state)
-        self._noted = asyncio.Event()
-        self._ending: asyncio.Task[BotEnded] | None = None
-
-    def _keep(self, state: State, reports: Sequence[BotNews]) -> None:
-        self.kept.append(state)
-        self.reports += reports
-        self._noted.set()
-
-    async def _ask_driver(self) -> bool:
-        return self.driver_answers
-
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        self._ending = tasks.create_task(self.session.run(), name="session")
-
-    @property
-    def moves(self) -> list[BotState]:
-        return [report.state for report in self.reports if isinstance(report, BotMoved)]
-
-    @property
-    def vitals(self) -> list[BotVitals]:
-        return [report for report in self.reports if isinstance(report, BotVitals)]
-
-    @property
-    def chat(self) -> list[ChatLine]:
-        return [line for report in self.reports if isinstance(report, ChatHeard) for line in report.chats]
-
-    @property
-    def comings(self) -> list[tuple[list[str], int]]:
-        """Who came, by name, and how many went, in each report."""
-        seen = [report for report in self.reports if isinstance(report, ParticipantsSeen)]
-        return [([one.name for one in report.joined], len(report.left)) for report in seen]
-
-    async def until(self, is_so: Callable[[], object]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not is_so():
-                self._noted.clear()
-                await self._noted.wait()
-
-    async def until_in(self, state: BotState) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while state not in self.moves:
-                self._noted.clear()
-                await self._noted.wait()
-
-    async def until_kept(self) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not self.kept:
-                self._noted.clear()
-                await self._noted.wait()
-
-    async def until_heard(self) -> BotVitals:
-        async with asyncio.timeout(PATIENCE_S):
-            while not self.vitals or not self.vitals[-1].audio_packets:
-                self._noted.clear()
-                await self._noted.wait()
-        return self.vitals[-1]
-
-    async def end(self) -> BotEnded:
-        assert self._ending
-        async with asyncio.timeout(PATIENCE_S):
-            return await self._ending
-
-
-@asynccontextmanager
-async def bot_at(
-    page: Page,
-    url: str,
-    *,
-    automatic_leave: AutomaticLeave | None = None,
-    settings: WorkerSettings | None = None,
-    message: str = "",
-) -> AsyncGenerator[Bot]:
-    bot = Bot(page, url, automatic_leave or AutomaticLeave(), settings or WorkerSettings(), message=message)
-    async with asyncio.TaskGroup() as tasks:
-        bot.start(tasks)
-        yield bot
-
-
-async def go(
-    page: Page, url: str, *, automatic_leave: AutomaticLeave | None = None, settings: WorkerSettings | None = None
-) -> tuple[Bot, BotEnded]:
-    """A whole session, nothing asked of it on the way."""
-    async with bot_at(page, url, automatic_leave=automatic_leave, settings=settings) as bot:
-        return bot, await bot.end()
 
 
 async def test_a_bot_waits_takes_part_and_ends_with_the_meeting(page: Page, site: Site) -> None:
@@ -501,238 +236,12 @@ async def test_dialogs_stand_in_nobodys_way(page: Page, site: Site) -> None:
     assert page.url == "about:blank"
 
 
-@pytest.mark.parametrize(
-    ("body", "seen"),
-    [
-        ("<p class=sign>You can’t join this call</p>", Seen(Screen.DENIED, "refusal", 0)),
-        ("<p class=sign>You can't join this call</p><main></main>", Seen(Screen.DENIED, "refusal", 0)),
-        ("<p class=sign hidden>You can't join</p><main>Hello</main>", Seen(Screen.IN_MEETING, "main", 0)),
-        ("<p class=sign style='visibility: hidden'>You can't join</p>", Seen(Screen.UNKNOWN, "", 0)),
-        ("<p class=sign>Ann says: hello</p><main>can't join <i></i><i></i></main>", Seen(Screen.IN_MEETING, "main", 2)),
-        ("<p class=sign>Hello</p><p class=sign>You can't join</p>", Seen(Screen.DENIED, "refusal", 0)),
-        ("<form>Name</form><main>Hello</main>", Seen(Screen.IN_MEETING, "main", 0)),
-        ("<form>Name</form>", Seen(Screen.NAME_PROMPT, "form", 0)),
-        (
-            "<script>document.querySelectorAll = () => ({ length: 'many', *[Symbol.iterator]() {} })</script>",
-            UNREADABLE,
-        ),
-    ],
-)
-async def test_the_first_rule_that_matches_something_visible_is_what_the_page_shows(
-    page: Page, body: str, seen: Seen
-) -> None:
-    rules = Rules(
-        [
-            ScreenRule(Screen.DENIED, "refusal", [".other", ".sign"], ["removed", "can't join"]),
-            ScreenRule(Screen.IN_MEETING, "main", ["main"]),
-            ScreenRule(Screen.NAME_PROMPT, "form", ["form"]),
-        ],
-        Actions("#name", "#join", "#leave", "#cancel"),
-        Readings("main i"),
-    )
-    await page.goto("data:text/html,<!doctype html>")  # on about:blank nothing has been loaded yet
-    await page.set_content(body)
-    assert await look(page, rules, PATIENCE_S) == seen
-
-
-READ: Final = Rules(
-    [
-        ScreenRule(Screen.REMOVED, "removed", ["main", "p"], ["You were removed"]),
-        ScreenRule(Screen.ENDED, "ended", [".over"]),
-        ScreenRule(Screen.IN_MEETING, "main", ["main"]),
-        ScreenRule(Screen.NAME_PROMPT, "form", ["form"]),
-    ],
-    Actions("#name", "#join", "#leave", "#cancel"),
-    Readings(
-        people=People(each="main li", id="@id", name="b", own="[data-self]"),
-        chat=Chat(each="main q", id="@id", text="i", sender_id="@data-by", sender_name="u@title", own=".own"),
-    ),
-)
-
-
-async def show(page: Page, body: str) -> None:
-    await page.goto("data:text/html,<!doctype html>")
-    await page.set_content(body)
-
-
-async def test_who_is_there_is_read_with_the_screen_and_only_when_it_changed(page: Page, site: Site) -> None:
-    await show(
-        page,
-        "<main><li id=0 data-self><b>Bot</b></li> <li id=1> <b> Ann </b></li> <li><b>No id</b></li><li id=2></li>",
-    )
-    first = await look(page, READ, PATIENCE_S)
-    assert first.people == (Participant("1", "Ann"), Participant("2"))
-    again = await look(page, READ, PATIENCE_S, Known(first.people_key))
-    assert (again.people, again.people_key) == (None, first.people_key)
-    await page.evaluate("document.querySelector('b').closest('main').querySelectorAll('li')[1].remove()")
-    assert (await look(page, READ, PATIENCE_S, Known(first.people_key))).people == (Participant("2"),)
-    await page.evaluate("document.querySelector('main').replaceChildren()")
-    redrawn = await look(page, READ, PATIENCE_S, Known(first.people_key))
-    assert (redrawn.screen, redrawn.people, redrawn.people_key) == (Screen.IN_MEETING, None, "")
-
-
-async def test_the_chat_is_read_from_the_known_line_on(page: Page, site: Site) -> None:
-    await show(
-        page,
-        "<main><q id=a data-by=1><u title=Ann></u><i>Hello<br>there</i></q><q id=b class=own><i>Hi</i></q><q></q>",
-    )
-    ann, own = SeenLine("a", "1", "Ann", "Hello\nthere"), SeenLine("b", "", "", "Hi", own=True)
-    for known, lines in (("", (ann, own)), ("a", (own,)), ("b", ()), ("gone", (ann, own))):
-        assert (await look(page, READ, PATIENCE_S, Known(line=known))).lines == lines
-
-
-async def test_what_is_read_off_a_page_is_cut_and_can_be_passed_on(page: Page, site: Site) -> None:
-    await show(page, "<main></main>")
-    await page.evaluate("""() => {
-      const add = (tag, id, inner, text) => {
-        const outer = document.createElement(tag), element = document.createElement(inner);
-        outer.id = id;
-        element.textContent = text;
-        outer.append(element);
-        document.querySelector("main").append(outer);
-      };
-      for (let n = 0; n < 600; n += 1) add("li", "p".repeat(200) + n, "b", "N".repeat(500) + n);
-      document.querySelector("li").id = "half \ud83d";
-      for (let n = 0; n < 120; n += 1) add("q", "line-" + n, "i", "\ud83d\ude00".repeat(3000));
-    }""")
-    seen = await look(page, READ, PATIENCE_S)
-    assert seen.people
-    assert len(seen.people) == 500
-    assert (seen.people[0].id, len(seen.people[1].id), len(seen.people[1].name)) == ("half ?", 128, 200)
-    assert [line.id for line in seen.lines] == [f"line-{n}" for n in range(20, 120)]
-    assert {line.text for line in seen.lines} == {"\U0001f600" * 2048}
-
-
-@pytest.mark.parametrize(
-    ("body", "screen"),
-    [
-        ("<main><q id=a><i>You were removed</i></q></main>", Screen.IN_MEETING),
-        ("<main><q id=a><i class=over>You were removed<p>You were removed</p></i></q></main>", Screen.IN_MEETING),
-        ("<main><q id=a><i>Hello</i></q></main><p>You were removed</p>", Screen.REMOVED),
-        ("<main>You were removed</main>", Screen.REMOVED),
-        ("<main><q id=a><i>Hello</i></q></main><p class=over>Bye</p>", Screen.ENDED),
-    ],
-)
-async def test_what_people_write_in_the_chat_is_no_screen(page: Page, site: Site, body: str, screen: Screen) -> None:
-    await show(page, body)
-    assert (await look(page, READ, PATIENCE_S)).screen is screen
-
-
 async def test_a_page_cannot_store_a_file(page: Page, site: Site) -> None:
     await page.goto(site.page(""))
     async with page.expect_download() as downloading:
         await page.evaluate("location.href = '/file'")
     download = await downloading.value
     assert await download.failure() == "canceled"
-
-
-async def test_a_page_cannot_tell_its_connections_from_the_browsers_own(page: Page, site: Site) -> None:
-    await page.goto(site.page(""))
-    assert await page.evaluate("""() => {
-        const connection = new RTCPeerConnection({ iceServers: [] });
-        class Own extends RTCPeerConnection {}
-        return [
-          connection instanceof RTCPeerConnection,
-          connection.constructor.name,
-          new Own() instanceof Own,
-          RTCPeerConnection.prototype === Object.getPrototypeOf(connection),
-          typeof RTCPeerConnection.generateCertificate,
-          poolmgrMedia.audioPackets(),
-        ];
-    }""") == [True, "RTCPeerConnection", True, True, "function", 0]
-
-
-async def test_a_bot_hears_the_others_in_the_real_room(page: Page, browser: Browser) -> None:
-    async with serving(create_app("key", open_door=True)) as address:
-        speaker = await browser.new_context(permissions=["microphone"])
-        try:
-            speaking = await speaker.new_page()
-            await speaking.goto(f"{address}/r/demo?name=Ann")
-            await speaking.locator("#camera").uncheck()
-            await speaking.locator("#join").click()
-            await speaking.locator("#in-meeting").wait_for()
-            async with bot_at(page, f"{address}/r/demo") as bot:
-                heard = await bot.until_heard()
-                assert heard.participants == 2
-                bot.session.leave(Reason.USER_REQUESTED)
-                ended = await bot.end()
-            assert ended.audio_packets >= heard.audio_packets > 0
-            await speaking.locator("#participants li").nth(1).wait_for(state="detached")
-        finally:
-            await speaker.close()
-
-
-END_SCREEN: Final = '<section id="end-screen" data-end="removed">You were removed from the meeting</section>'
-
-
-async def test_a_bot_takes_part_in_the_chat_of_the_real_room_and_knows_who_is_there(page: Page) -> None:
-    async with (
-        serving(create_app("key", open_door=True)) as address,
-        ClientSession() as session,
-        session.ws_connect(f"{address}/r/demo/ws") as ann,
-        bot_at(page, f"{address}/r/demo", message="I take notes") as bot,
-    ):
-        await ann.send_json({"type": "join", "name": "Ann"})
-        heard = [await next_line(ann)]
-        for text in ("You were removed from the meeting", END_SCREEN):
-            await ann.send_json({"type": "say", "text": text})
-            await next_line(ann)
-        await bot.until(lambda: len(bot.chat) == 3)
-        for text in ("first", "second\nof two lines"):
-            bot.session.say(text)
-        heard += [await next_line(ann), await next_line(ann)]
-        assert heard == [("Notetaker", text) for text in ("I take notes", "first", "second\nof two lines")]
-        await bot.until(lambda: len(bot.chat) == 5)
-        said = [(line.sender_name, line.text) for line in bot.chat]
-        assert said == [heard[0], ("Ann", "You were removed from the meeting"), ("Ann", END_SCREEN), *heard[1:]]
-        assert len({line.id for line in bot.chat}) == 5
-        assert [names for names, _ in bot.comings if names] == [["Ann"]]
-        assert bot.moves[-1] is BotState.IN_MEETING, "whatever is said, it stays"
-        await ann.close()
-        await bot.until(lambda: bot.comings[-1] == ([], 1))
-        bot.session.leave(Reason.USER_REQUESTED)
-        assert (await bot.end()).reason is Reason.USER_REQUESTED
-    assert "removed from" not in msgspec.json.encode(bot.kept[-1]).decode()
-
-
-async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
-    async with asyncio.timeout(PATIENCE_S):
-        while (message := await guest.receive_json())["type"] != "said":
-            pass
-    return message["name"], message["text"]
-
-
-@pytest.mark.parametrize(
-    ("script", "why"),
-    [
-        ("", "the page has no chat that takes it"),
-        ("$('in-meeting').innerHTML += '<textarea id=chat-text>';", "TimeoutError"),
-        (
-            "$('in-meeting').innerHTML += '<textarea id=chat-text></textarea><button id=chat-send>';",
-            "the page has no chat that takes it",
-        ),
-        (
-            "$('in-meeting').innerHTML += '<textarea id=chat-text oninput=\"while (true) {}\">';",
-            "TimeoutError",
-        ),
-    ],
-    ids=["no field", "no button", "not sent", "hangs"],
-)
-async def test_what_cannot_be_said_is_logged_without_its_text_and_dropped(
-    page: Page, site: Site, script: str, why: str
-) -> None:
-    settings = WorkerSettings(page_timeout_s=0.5, leave_timeout_s=1)
-    with capture_logs() as logs:
-        async with bot_at(page, site.page(script), settings=settings) as bot:
-            await bot.until_in(BotState.IN_MEETING)
-            for number in range(102):
-                bot.session.say(f"secret {number}")
-            await wait_until(lambda: sum(log["event"] == "say_failed" for log in logs) >= 3)
-            bot.session.leave(Reason.USER_REQUESTED)
-            await bot.end()
-    failed = [log["why"] for log in logs if log["event"] == "say_failed"]
-    assert failed == ["too many messages wait"] * 2 + [why] * (len(failed) - 3) + ["the bot is out"]
-    assert "secret" not in repr(logs)
 
 
 class AgentDiesError(Exception):
@@ -787,3 +296,140 @@ async def test_a_page_that_is_attended_to_stays(page: Page, site: Site) -> None:
         assert bot.reports[reports:] == []
         bot.session.leave(Reason.USER_REQUESTED)
         assert (await bot.end()).reason is Reason.USER_REQUESTED
+
+
+# The room's rules, and what other platforms have beside them.
+RULES: Final = """
+[[screen]]
+name = "launcher"
+rule = "launcher"
+visible = ["#launcher"]
+
+[[screen]]
+name = "passcode_prompt"
+rule = "passcode"
+visible = ["#passcode"]
+
+[[screen]]
+name = "waiting_for_host"
+rule = "no-host"
+visible = ["#no-host"]
+again_s = 1
+
+[[screen]]
+name = "ended"
+rule = "over"
+visible = ["#end-screen"]
+
+[[screen]]
+name = "in_meeting"
+rule = "inside"
+visible = ["#in-meeting"]
+
+[[screen]]
+name = "name_prompt"
+rule = "prompt"
+visible = ["#name-prompt"]
+
+[[popup]]
+rule = "cookies"
+visible = ["#cookies"]
+click = ["#cookies button"]
+
+[actions]
+continue = ["#launcher button"]
+name = ["#name"]
+join = ["#join"]
+passcode = ["#passcode input"]
+submit_passcode = ["#passcode button"]
+leave = ["#leave"]
+"""
+
+
+def ruled(tmp_path: Path, address: str = "") -> PageAdapter:
+    """An adapter by RULES that goes to `address`, or else to the link."""
+    path = tmp_path / "screens.toml"
+    path.write_text(RULES)
+    return PageAdapter("test", path, lambda join: address or join.meeting_url)
+
+
+STAGES: Final = """
+  document.body.insertAdjacentHTML("beforeend", `
+    <section id=launcher><button>Continue in the browser</button></section>
+    <section id=passcode hidden><input><button>Go on</button></section>
+    <div id=cookies hidden style="position: fixed; inset: 0; background: white"><button>Accept</button></div>`);
+  show("launcher");
+  $("launcher").querySelector("button").onclick = () => show("passcode");
+  $("passcode").querySelector("button").onclick = () => {
+    say($("passcode").querySelector("input").value);
+    show("name-prompt");
+    $("cookies").hidden = false;
+  };
+  $("cookies").querySelector("button").onclick = () => { $("cookies").hidden = true; };
+  asked = () => { say($("name").value); meet("ann"); after(300, () => end("ended")); };
+"""
+
+
+async def test_every_screen_and_every_deed_is_told_in_order(page: Page, site: Site, tmp_path: Path) -> None:
+    bot, ended = await go(page, site.page(STAGES), adapter=ruled(tmp_path), passcode="12 34")
+    assert ended.reason is Reason.MEETING_ENDED
+    assert [seen for seen in bot.seen if seen[0] not in ("loading", "unknown")] == [
+        ("launcher", "launcher", ""),
+        ("launcher", "launcher", "continue"),
+        ("passcode_prompt", "passcode", ""),
+        ("passcode_prompt", "passcode", "enter_passcode"),
+        ("name_prompt", "prompt", ""),
+        ("name_prompt", "prompt", "dismiss cookies"),
+        ("name_prompt", "prompt", "fill_name_and_join"),
+        ("in_meeting", "inside", ""),
+        ("ended", "over", ""),
+    ]
+    assert site.said == ["12 34", "Notetaker"]
+    assert "12 34" not in repr(bot.reports)
+
+
+async def test_a_page_that_asks_for_a_passcode_that_nobody_gave_is_left(page: Page, site: Site, tmp_path: Path) -> None:
+    _, ended = await go(page, site.page(STAGES), adapter=ruled(tmp_path))
+    assert (ended.reason, site.said) == (Reason.PASSCODE_MISSING, [])
+
+
+async def test_only_so_much_is_told_of_what_was_seen(
+    page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MOST_SEEN", 4)
+    bot, ended = await go(page, site.page(STAGES), adapter=ruled(tmp_path), passcode="1")
+    assert len(bot.seen) == 4
+    assert ended.reason is Reason.MEETING_ENDED
+
+
+@pytest.mark.parametrize("fragment", ["", "#config"])
+async def test_a_page_without_its_host_is_loaded_again_until_it_has_one(
+    page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fragment: str
+) -> None:
+    monkeypatch.setattr("worker.handling.AGAIN_AT_LEAST_S", 0.3)
+    url = site.page("""
+      const times = Number(sessionStorage.times ?? 0) + 1;
+      sessionStorage.times = times;
+      if (times < 3) document.body.innerHTML = "<p id=no-host>This meeting link is invalid (3,001)";
+    """)
+    bot, moves = await meet_at(page, url, ruled(tmp_path, url + fragment))
+    assert moves == [BotState.JOINING, BotState.WAITING_ROOM, BotState.IN_MEETING]
+    assert [seen for seen in bot.seen if seen[2] == "load_again"] == [("waiting_for_host", "no-host", "load_again")] * 2
+
+
+async def meet_at(page: Page, url: str, adapter: PageAdapter) -> tuple[Bot, list[BotState]]:
+    """Into the meeting, and what it took; then out again."""
+    async with bot_at(page, url, adapter=adapter) as bot:
+        await bot.until_in(BotState.IN_MEETING)
+        moves = bot.moves
+        bot.session.leave(Reason.USER_REQUESTED)
+        await bot.end()
+    return bot, moves
+
+
+async def test_a_probe_goes_in_looks_and_leaves(page: Page, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.deadlines.PROBE_S", 0.5)
+    bot, ended = await go(page, site.page("$('leave').addEventListener('click', () => say('bye'));"), is_probe=True)
+    assert (ended.reason, ended.detail) == (Reason.USER_REQUESTED, "probe")
+    assert bot.moves[-1] is BotState.LEAVING
+    assert "bye" in site.said

@@ -2,63 +2,57 @@
 decides nothing; `worker.lifecycle` does.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from playwright.async_api import BrowserContext, Page
 
-from worker.company import Known
-from worker.lifecycle import Observation, PageAction
-from worker.platforms import room
-from worker.platforms.rules import Rules, load
+from worker.platforms import addresses, third_party
+from worker.platforms.adapter import Adapter
+from worker.platforms.page import Address, PageAdapter
 
+__all__ = ["ATTEND", "BLANK", "Adapter", "adapter_for", "adapters", "built_in", "find_again", "prepare"]
+
+HERE: Final = Path(__file__).parent
 BLANK: Final = "about:blank"
-IN_EVERY_PAGE: Final = tuple(
-    (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("media.js", "guard.js")
-)
+IN_EVERY_PAGE: Final = tuple((HERE / name).read_text(encoding="utf-8") for name in ("media.js", "guard.js"))
 ATTEND: Final = "(seconds) => globalThis.poolmgrGuard?.attend(seconds)"
 """Tells the page that it is attended to: without this for so many seconds, it leaves its meeting by itself."""
 
 
-class Adapter(Protocol):
-    platform: str
-    rules: Rules
+def _by(make: Callable[..., str]) -> Address:
+    return lambda join: make(join.meeting_url, join.bot_name, signed_in=bool(join.account))
 
-    async def observe(self, page: Page, timeout_s: float, known: Known) -> Observation:
-        """What the page shows now, in one evaluation, without those people and chat lines that are known.
 
-        Raises: TimeoutError when the page does not answer, playwright's Error when it cannot.
-        """
-        ...
-
-    async def act(self, page: Page, action: PageAction, bot_name: str, timeout_s: float) -> None:
-        """Act on the page; safe to repeat. That it worked is seen at the next look.
-
-        Raises: TimeoutError when the page does not let it in time, playwright's Error when it cannot.
-        """
-        ...
-
-    async def say(self, page: Page, text: str, timeout_s: float) -> bool:
-        """Write it in the meeting's chat and send it, once. False if the page has no place for it, or kept it unsent.
-
-        Raises: as act; it may have been sent then.
-        """
-        ...
+_ADDRESSES: Final[dict[str, Address]] = {
+    "google_meet": _by(addresses.google_meet),
+    "zoom": _by(addresses.zoom),
+    "teams": _by(addresses.teams),
+    "jitsi": _by(addresses.jitsi),
+    "room": lambda join: join.meeting_url,
+}
 
 
 @cache
-def adapter_for(platform: str, overrides: Path | None = None) -> Adapter | None:
-    """The adapter for a platform, None when there is none. Reads its file once a process.
+def built_in() -> Mapping[str, PageAdapter]:
+    """The adapters that come with this release, by platform. Reads their files once a process."""
+    return {
+        platform: PageAdapter(platform, HERE / platform / "screens.toml", address)
+        for platform, address in _ADDRESSES.items()
+    }
 
-    `overrides`: a folder where `{platform}/screens.toml` replaces the one that came with this release.
-    Raises: worker.platforms.rules.BadRulesError.
-    """
-    if platform != room.RoomAdapter.platform:
-        return None
-    override = overrides / platform / room.SCREENS.name if overrides else None
-    return room.RoomAdapter(load(override if override and override.exists() else room.SCREENS))
+
+@cache
+def adapters() -> Mapping[str, Adapter]:
+    """All there are, by platform. Raises: worker.platforms.third_party.BadAdapterError."""
+    return {**built_in(), **third_party.discover(built_in())}
+
+
+def adapter_for(platform: str) -> Adapter | None:
+    """The adapter for a platform, None when there is none."""
+    return adapters().get(platform)
 
 
 async def prepare(context: BrowserContext) -> tuple[Page, str]:

@@ -1,40 +1,90 @@
-// One look at the page: which screen shows, by which rule, and what can be read off it. The first rule that matches
-// wins. A rule matches when one of its selectors finds a visible element and, if it names texts, one of them is in it.
-// What people write in the chat is no part of any screen: a message that says "you were removed" removes nobody.
+// One look at the page: which screen shows, by which rule, what lies over it, and what can be read off it. The first rule
+// that matches wins; a rule matches when everything that it names is so. What people write in the chat is no part of
+// any screen: a message that says "you were removed" removes nobody.
 // In a meeting it reads who else is there, and what the chat says after the line that is known.
-({ rules, known }) => {
+({ rules: text, known }) => {
+  /* finding.js */
+  const rules = JSON.parse(text);
+  const { readings } = rules;
+  const page = survey([...rules.ignore, ...(readings.chat ? [readings.chat.each] : [])]);
   const [MOST_PEOPLE, MOST_LINES] = [500, 100];
   const [ID_CHARS, NAME_CHARS, TEXT_CHARS] = [128, 200, 4096];
 
-  const visible = (element) => element.checkVisibility({ visibilityProperty: true });
-  const plain = (text) => text.replaceAll("’", "'");
+  const isSite = /^https?:$/.test(location.protocol);
+  const place = `${location.host}${location.pathname}${location.hash.split("?")[0]}`;
+  const title = page.fold(document.title);
 
-  const line = rules.readings.chat?.each;
+  function factsOf() {
+    try {
+      return (/* facts */ () => null)() ?? {};
+    } catch {
+      return {}; // what the page keeps there is its own business
+    }
+  }
+  const facts = factsOf();
 
-  function says(element, texts) {
-    return texts.some((part) => plain(element.innerText).includes(plain(part))) && !(line && element.querySelector(line));
+  const matched = new Map();
+  function shows(rule) {
+    if (!matched.has(rule)) {
+      matched.set(rule, false); // for rules that exclude one another
+      matched.set(rule, isSo(rule));
+    }
+    return matched.get(rule);
   }
 
-  function shows({ visible: selectors, text }) {
-    return selectors.some((selector) =>
-      [...document.querySelectorAll(selector)].some(
-        (element) => visible(element) && !(line && element.closest(line)) && (!text.length || says(element, text)),
-      ),
-    );
+  function isSo({ within, visible = [], present = [], least = 1, text, label, absent, unless, title: titles, ...more }) {
+    if (more.fact && !facts[more.fact]) return false;
+    if (more.url && !(isSite && new RegExp(more.url, "i").test(place))) return false;
+    if (more.url_not && !(isSite && !new RegExp(more.url_not, "i").test(place))) return false;
+    if (titles && !titles.some((part) => title.includes(part))) return false;
+    if (text && !page.mayHold(text)) return false;
+    if (label && !page.mayHold(label)) return false;
+    if (unless?.some((name) => rules.screen.some((other) => other.rule === name && shows(other)))) return false;
+    if (absent?.some((selector) => page.telling(selector).some(page.isShown))) return false;
+    const places = within ? rules.places[within] : [];
+    const fits = (element) => {
+      if (text && !page.holds(element, text)) return false;
+      if (label && !page.isCalled(element, label)) return false;
+      if (more.filled !== undefined && Boolean(element.value) !== more.filled) return false;
+      if (!more.size) return true;
+      const box = element.getBoundingClientRect();
+      return box.width >= more.size[0] && box.height >= more.size[1] && box.right > 0 && box.bottom > 0;
+    };
+    if (visible.length || present.length || places.length) {
+      const seen = (is) => (selector) => page.telling(selector).some((element) => is(element) && fits(element));
+      const found = [...visible, ...places].filter(seen(page.isShown)).length;
+      return found >= least || found + present.filter(seen(page.isLaidOut)).length >= least;
+    }
+    if (label && !page.telling(page.CONTROLS).some((element) => page.isShown(element) && page.isCalled(element, label))) {
+      return false;
+    }
+    return !text || Boolean(document.body) && page.holds(document.body, text);
   }
 
-  // From an element to what stands at "CSS@attribute" in it.
+  // From an element to what stands at "CSS@attribute" in it; the first of several that is there.
   function reader(where, chars, textOf = (element) => element.textContent) {
-    if (!where) return () => "";
-    const [, selector, attribute] = /^(.*?)(?:@([\w-]+))?$/s.exec(where);
+    const ways = (typeof where === "string" ? [where] : where ?? []).map((way) => {
+      const [, selector, attribute] = /^(.*?)(?:@([\w-]+))?$/s.exec(way);
+      return { selector, attribute };
+    });
     return (element) => {
-      const found = selector ? element.querySelector(selector) : element;
-      const text = found && (attribute ? found.getAttribute(attribute) : textOf(found));
-      return (text ?? "").trim().slice(0, chars);
+      for (const { selector, attribute } of ways) {
+        const found = selector ? page.attempt(selector, (css) => (css === ":scope" ? element : element.querySelector(css)), null) : element;
+        const text = (found && (attribute ? found.getAttribute(attribute) : textOf(found))) ?? "";
+        if (text.trim()) return text.trim().slice(0, chars);
+      }
+      return "";
     };
   }
 
-  const isOwn = (element, own) => Boolean(own) && element.matches(own);
+  // What stands at "CSS@attribute" on the page, where that shows.
+  function read(where, chars) {
+    const [, selector, attribute] = /^(.*?)(?:@([\w-]+))?$/s.exec(where);
+    const element = page.all(selector || "body").find(page.isLaidOut);
+    return ((element && (attribute ? element.getAttribute(attribute) : element.textContent)) ?? "").trim().slice(0, chars);
+  }
+
+  const isOwn = (element, own) => Boolean(own) && page.attempt(own, (css) => element.matches(css), false);
 
   // A few characters that change with the text.
   function digest(text) {
@@ -43,23 +93,60 @@
     return `${text.length}-${hash >>> 0}`;
   }
 
+  // null: the page does not say.
+  function count({ each, id, number, pattern, text, is, plus = 0 }) {
+    if (text) return page.mayHold(text) && page.holds(document.body, text) ? is : null;
+    if (number) {
+      const found = new RegExp(pattern ?? "(\\d+)", "i").exec(read(number, TEXT_CHARS));
+      return found && Number(found[1]) ? Number(found[1]) + plus : null;
+    }
+    const elements = page.all(each);
+    const there = id ? new Set(elements.map(reader(id, ID_CHARS)).filter(Boolean)).size : elements.length;
+    return there ? there + plus : null;
+  }
+
+  function participants() {
+    if (Number.isInteger(facts.participants)) return facts.participants;
+    if (!readings.participants) return null;
+    for (const way of readings.participants) {
+      const there = count(way);
+      if (there !== null) return there;
+    }
+    return 0;
+  }
+
   // null when the page shows nobody, not even the bot, as while it is being redrawn; or when all are known.
-  function people({ each, id, name, own }) {
-    const [idOf, nameOf] = [reader(id, ID_CHARS), reader(name, NAME_CHARS)];
-    const found = [...document.querySelectorAll(each)].slice(0, MOST_PEOPLE + 1);
-    if (!found.length) return { people: null, people_key: "" };
-    const others = found
-      .filter((element) => !isOwn(element, own))
-      .slice(0, MOST_PEOPLE)
-      .map((element) => ({ id: idOf(element), name: nameOf(element) }))
-      .filter((person) => person.id);
+  function people(others) {
+    if (!others) return { people: null, people_key: "" };
     const key = digest(JSON.stringify(others));
     return { people: key === known.people_key ? null : others, people_key: key };
   }
 
+  function others(ways) {
+    const way = [ways].flat().find(({ each }) => page.all(each).length);
+    if (!way) return null;
+    const [idOf, nameOf] = [reader(way.id, ID_CHARS), reader(way.name, NAME_CHARS)];
+    const elements = page.all(way.each).slice(0, MOST_PEOPLE + 1);
+    const found = elements.map((element) => ({ id: idOf(element), name: nameOf(element) }));
+    const ids = new Set(found.filter((_, place) => isOwn(elements[place], way.own)).map(({ id }) => id));
+    if (!ids.size && known.own) {
+      const itself = found.find(({ name }) => name === known.own || name.startsWith(`${known.own} (`));
+      if (itself) ids.add(itself.id);
+    }
+    return found
+      .filter((person) => person.id && !ids.has(person.id) && ids.add(person.id))
+      .slice(0, MOST_PEOPLE);
+  }
+
+  const cut = (text, chars) => String(text ?? "").trim().slice(0, chars);
+
+  function told(people) {
+    return people.slice(0, MOST_PEOPLE).map(({ id, name }) => ({ id: cut(id, ID_CHARS), name: cut(name, NAME_CHARS) }));
+  }
+
   function chat({ each, id, sender_id, sender_name, text, own }) {
     const idOf = reader(id, ID_CHARS);
-    const latest = [...document.querySelectorAll(each)].slice(-MOST_LINES);
+    const latest = page.all(each).slice(-MOST_LINES);
     const seen = known.line ? latest.findLastIndex((element) => idOf(element) === known.line) : -1;
     const [senderIdOf, senderNameOf] = [reader(sender_id, ID_CHARS), reader(sender_name, NAME_CHARS)];
     const textOf = reader(text, TEXT_CHARS, (element) => element.innerText);
@@ -75,15 +162,44 @@
       .filter((line) => line.id);
   }
 
-  const found = rules.screen.find(shows);
+  function heard(lines) {
+    const latest = lines.slice(-MOST_LINES);
+    return latest.slice(known.line ? latest.findLastIndex((line) => line.id === known.line) + 1 : 0).map((line) => ({
+      id: cut(line.id, ID_CHARS),
+      sender_id: cut(line.sender_id, ID_CHARS),
+      sender_name: cut(line.sender_name, NAME_CHARS),
+      text: cut(line.text, TEXT_CHARS),
+      own: Boolean(line.own),
+    }));
+  }
+
+  // As worker/platforms/media.js counts them.
+  function media() {
+    const { poolmgrMedia } = globalThis;
+    return poolmgrMedia?.read?.() ?? { audio_packets: poolmgrMedia?.audioPackets?.() ?? 0 };
+  }
+
+  const BROKEN = { name: "failed", rule: "browser-error-page" };
+  const found = location.protocol === "chrome-error:" ? BROKEN : rules.screen.find(shows);
   const loading = document.readyState !== "complete" || location.href === "about:blank";
-  const isIn = found?.name === "in_meeting";
+  const screen = found?.name ?? (loading ? "loading" : "unknown");
+  const over = rules.popup.find(
+    (popup) => (!popup.on || popup.on.includes(screen)) && shows(popup) && popup.click.some((target) => target.press || page.meant(target).some(page.isShown)),
+  );
+  const isIn = screen === "in_meeting" || screen === "recording_denied";
+  const there = !isIn ? null : facts.people ? told(facts.people) : readings.people ? others(readings.people) : null;
+  const lines = !isIn ? [] : Array.isArray(facts.lines) ? heard(facts.lines) : readings.chat ? chat(readings.chat) : [];
   return {
-    screen: found ? found.name : loading ? "loading" : "unknown",
-    rule: found ? found.rule : "",
-    participants: rules.readings.participants ? document.querySelectorAll(rules.readings.participants).length : null,
-    audio_packets: globalThis.poolmgrMedia ? globalThis.poolmgrMedia.audioPackets() : 0,
-    ...(isIn && rules.readings.people ? people(rules.readings.people) : {}),
-    lines: isIn && rules.readings.chat ? chat(rules.readings.chat) : [],
+    screen,
+    rule: found?.rule ?? "",
+    holds_s: found?.holds_s ?? 0,
+    again_s: found?.again_s ?? 0,
+    popup: over?.rule ?? "",
+    participants: participants(),
+    speaker: isIn ? String(facts.speaker ?? readings.speaker?.map((where) => read(where, NAME_CHARS)).find(Boolean) ?? "").slice(0, NAME_CHARS) : "",
+    ...media(),
+    ...(isIn && (facts.people || readings.people) ? people(there) : {}),
+    lines,
+    bad: [...page.bad],
   };
 }

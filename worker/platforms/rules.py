@@ -1,73 +1,152 @@
 """What a platform's `screens.toml` may say, and recognising the screen by it. Selectors are data, so that an operator
-can follow a page that changed without a new release.
+can follow a page that changed without a new release. docs/adapters.md explains each key.
 
+    [places]                        # parts of the page that several rules look into
     [[screen]]                      # the order is the precedence: the first that matches is what the page shows
-    name = "denied"                 # a word of `lifecycle.Screen`
-    rule = "end-screen-denied"      # the detector's own name, for events and logs
-    visible = ["#end.denied"]       # CSS; one visible element is enough
-    text = ["can't join"]           # optional: that element must hold one of these; either apostrophe matches
-
-    [actions]                       # CSS of what the bot types into and clicks
-    [readings]                      # CSS of what is counted and read
-    [readings.people]               # everybody in the meeting, one element each, and where in it to find what
-    [readings.chat]                 # the messages of the chat, one element each, the newest last
-
-What is read off an element is said as `CSS@attribute`: the attribute of the first element inside it that matches;
-without CSS its own, without an attribute the text.
+    [[popup]]                       # what lies over the page and is put away
+    [actions]                       # what the bot types into and clicks on
+    [readings]                      # what is counted and read in the meeting
 """
 
 import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+import structlog
 from msgspec import Meta
 from msgspec.structs import replace
 from playwright.async_api import Page
 
 from wire.messages import Participant
 from worker.company import Known, SeenLine
-from worker.lifecycle import Screen, Seen
+from worker.sights import Screen, Seen
 
-DETECT: Final = (Path(__file__).parent / "detect.js").read_text(encoding="utf-8")
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_HERE: Final = Path(__file__).parent
+_FINDING: Final = (_HERE / "finding.js").read_text(encoding="utf-8")
+
+
+def script(name: str) -> str:
+    """One of the scripts of this folder, with all that it needs to find things on a page."""
+    return (_HERE / name).read_text(encoding="utf-8").replace("/* finding.js */", _FINDING)
+
+
+DETECT: Final = script("detect.js")
+NO_FACTS: Final = "/* facts */ () => null"
 
 NOTHING: Final = Known()
 MOST_CHARS: Final = 4096  # of a chat message; detect.js cuts names and ids shorter
+MOST_RULES: Final = 200  # of one platform: their names are labels of a metric
 
 Text = Annotated[str, Meta(min_length=1)]
+Texts = Annotated[list[Text], Meta(min_length=1)]
+RuleName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}\Z")]
+Seconds = Annotated[float, Meta(ge=0, le=3600)]
+Pixels = Annotated[int, Meta(ge=0, le=10_000)]
+Key = Annotated[str, Meta(pattern=r"^(Escape|Enter|((Control|Alt|Shift)\+){1,3}[A-Za-z0-9])\Z")]
 
 
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     pass
 
 
-class ScreenRule(Section, frozen=True):
+class Evidence(Section, frozen=True, kw_only=True):
+    """What a page shows: all that is named must be so. Without selectors, texts and labels count wherever they show."""
+
+    within: str = ""
+    visible: list[Text] = []
+    present: list[Text] = []
+    least: Annotated[int, Meta(ge=1, le=100)] = 1
+    text: Texts | None = None
+    label: Texts | None = None
+    filled: bool | None = None
+    size: tuple[Pixels, Pixels] | None = None
+    absent: Texts | None = None
+    unless: list[RuleName] | None = None
+    title: Texts | None = None
+    url: Text | None = None
+    url_not: Text | None = None
+    fact: Text | None = None
+
+
+class ScreenRule(Evidence, frozen=True):
+    """`holds_s`, `again_s`: as in `worker.sights.Seen`."""
+
     name: Screen
-    rule: Text
-    visible: Annotated[list[Text], Meta(min_length=1)]
-    text: list[Text] = []
+    rule: RuleName
+    holds_s: Seconds = 0.0
+    again_s: Seconds = 0.0
 
 
-class Actions(Section, frozen=True):
-    """`switch_off`: toggles, each matched only while it is on. `chat`: where the bot writes what it has to say, and
-    `send` the button for it; without them it says nothing.
+class Target(Section, frozen=True):
+    """What is clicked on or typed into. `how`: by the mouse, or by the page's own click. `press`: a key instead."""
+
+    css: Text | None = None
+    label: Texts | None = None
+    text: Texts | None = None
+    how: Literal["mouse", "dom"] = "mouse"
+    press: Key | None = None
+
+
+Targets = list[Text | Target]
+
+
+class Popup(Evidence, frozen=True):
+    """What lies over the page, on those screens or on any, and what puts it away."""
+
+    rule: RuleName
+    click: Annotated[Targets, Meta(min_length=1)]
+    on: list[Screen] | None = None
+
+
+class Actions(Section, frozen=True, rename={"continue_": "continue"}):
+    """Each a list of targets, the best first. `keys`: the name is typed key by key. `switch_off`: toggles, each matched
+    only while it is on. `confirm_leave`: what is to be clicked after `leave`, where the page asks.
     """
 
-    name: Text
-    join: Text
-    leave: Text
-    cancel: Text
-    switch_off: list[Text] = []
-    chat: Text | None = None
-    send: Text | None = None
+    continue_: Targets = []
+    switch_off: Targets = []
+    name: Targets = []
+    keys: bool = False
+    join: Targets = []
+    passcode: Targets = []
+    submit_passcode: Targets = []
+    cancel: Targets = []
+    leave: Targets = []
+    confirm_leave: Targets = []
+    chat_open: Targets = []
+    chat: Targets = []
+    send: Targets = []
+
+
+class Count(Section, frozen=True, rename={"is_": "is"}):
+    """One way to learn how many are in the meeting, the bot included: elements (`each`), told apart by `id`; the first
+    number that stands at `number`, or the group of a regular expression there (`pattern`); or a `text`, that says `is`.
+    `plus`: whom it leaves out.
+    """
+
+    each: Text | None = None
+    id: Text | None = None
+    number: Text | None = None
+    pattern: Text | None = None
+    text: Texts | None = None
+    is_: Annotated[int, Meta(ge=0)] = 0
+    plus: int = 0
 
 
 class People(Section, frozen=True):
-    """`own`: what the element of the bot itself matches. Somebody without an id is passed over."""
+    """`own`: what the element of the bot itself matches; where none does, the bot is the one who bears its name.
+    Somebody without an id is passed over.
+    """
 
     each: Text
-    id: Text
-    name: Text
+    id: Text | Texts
+    name: Text | Texts
     own: Text | None = None
 
 
@@ -76,28 +155,58 @@ class Chat(Section, frozen=True):
 
     each: Text
     id: Text
-    text: Text
+    text: Text | Texts
     sender_id: Text | None = None
-    sender_name: Text | None = None
+    sender_name: Text | Texts | None = None
     own: Text | None = None
 
 
 class Readings(Section, frozen=True):
-    """`participants`: one element for everybody in the meeting, the bot included."""
+    """`participants`: the first way that yields a number counts. `speaker`: the first that yields a name. `people`: the
+    first that finds anybody.
+    """
 
-    participants: Text | None = None
-    people: People | None = None
+    participants: list[Count] | None = None
+    speaker: list[Text] | None = None
+    people: People | list[People] | None = None
     chat: Chat | None = None
 
 
-class Rules(Section, frozen=True):
-    screen: Annotated[list[ScreenRule], Meta(min_length=1)]
+class Rules(Section, frozen=True, dict=True):
+    """`ignore`: what people write and say: nothing in it tells what the page shows. `facts`: JavaScript, a function of
+    no arguments that answers with what the page's own program knows.
+    """
+
+    screen: Annotated[list[ScreenRule], Meta(min_length=1, max_length=MOST_RULES)]
     actions: Actions
     readings: Readings = Readings()
+    popup: Annotated[list[Popup], Meta(max_length=MOST_RULES)] = []
+    places: dict[str, Texts] = {}
+    ignore: list[Text] = []
+    facts: str = ""
+
+    @cached_property
+    def script(self) -> str:
+        return DETECT.replace(NO_FACTS, self.facts.strip() or NO_FACTS)
+
+    @cached_property
+    def argument(self) -> str:
+        """As the page is given them, in JSON: a page reads that faster than an object that Playwright takes apart."""
+        readings = msgspec.to_builtins(self.readings)
+        if self.readings.participants:
+            readings["participants"] = folded(self.readings.participants)
+        seen = {"screen": folded(self.screen), "popup": folded(self.popup)}
+        rest = {"places": self.places, "ignore": self.ignore, "readings": readings}
+        return msgspec.json.encode({**seen, **rest}).decode()
+
+    @cached_property
+    def complained(self) -> set[str]:
+        """Selectors that were told to be none."""
+        return set()
 
 
 class BadRulesError(ValueError):
-    """A `screens.toml` cannot be used. `path` is the file, `fault` begins with the key."""
+    """A file of rules cannot be used. `path` is the file, `fault` begins with the key."""
 
     def __init__(self, path: Path, fault: str) -> None:
         super().__init__(f"cannot use {path}: {fault}")
@@ -110,30 +219,134 @@ def load(path: Path) -> Rules:
 
     Raises: BadRulesError, also for a file that cannot be read.
     """
+    return make(path, read(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What stands in a TOML file. Raises: BadRulesError."""
     try:
-        rules = msgspec.toml.decode(path.read_bytes(), type=Rules)
+        return msgspec.toml.decode(path.read_bytes())
     except OSError as error:
         raise BadRulesError(path, error.strerror or str(error)) from error
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at ")
-        raise BadRulesError(path, f"{where.strip('`').removeprefix('$.') or 'file'}: {what}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRulesError(path, f"is not TOML: {error}") from error
-    _check(path, rules)
+
+
+def make(path: Path, document: dict[str, Any]) -> Rules:
+    """The rules of which `path` is the file. Raises: BadRulesError."""
+    try:
+        rules = msgspec.convert(document, Rules)
+    except msgspec.ValidationError as error:
+        raise BadRulesError(path, fault_of(error)) from error
+    for fault in _faults(rules):
+        raise BadRulesError(path, fault)
     return rules
 
 
-def _check(path: Path, rules: Rules) -> None:
-    seen: set[str] = set()
-    for place, screen in enumerate(rules.screen):
-        if screen.name in (Screen.LOADING, Screen.UNKNOWN):
-            raise BadRulesError(path, f"screen[{place}].name: {screen.name} is what remains when no rule matches")
-        if screen.rule in seen:
-            raise BadRulesError(path, f"screen[{place}].rule: {screen.rule!r} is the name of an earlier rule")
-        seen.add(screen.rule)
+def fault_of(error: msgspec.ValidationError) -> str:
+    what, _, where = str(error).partition(" - at ")
+    return f"{where.strip('`').removeprefix('$.') or 'file'}: {what}"
+
+
+def _faults(rules: Rules) -> Iterator[str]:
+    yield from _faults_of_rows(rules)
     for needed in (Screen.NAME_PROMPT, Screen.IN_MEETING):
         if needed not in {screen.name for screen in rules.screen}:
-            raise BadRulesError(path, f"screen: no rule for {needed}")
+            yield f"screen: no rule for {needed}"
+    for name in ("join", "leave"):
+        if not getattr(rules.actions, name):
+            yield f"actions.{name}: is missing"
+    for name in ("cancel", "leave", "confirm_leave"):
+        targets: Targets = getattr(rules.actions, name)
+        if any(isinstance(target, Target) and target.press == "Enter" for target in targets):
+            yield f"actions.{name}: Enter may hit what happens to be the default; name the button"
+    for where, selector in _selectors(msgspec.to_builtins(rules)):
+        if not _is_balanced(selector):
+            yield f"{where}: {selector!r} is no CSS selector: a bracket or a quote is left open"
+
+
+def _faults_of_rows(rules: Rules) -> Iterator[str]:
+    known = {screen.rule for screen in rules.screen}
+    seen: set[str] = set()
+    sections = {"screen": rules.screen, "popup": rules.popup}
+    for section, rows in sections.items():
+        for place, row in enumerate(rows):
+            where = f"{section}[{place}]"
+            if isinstance(row, ScreenRule) and row.name is Screen.UNKNOWN:
+                yield f"{where}.name: unknown is what remains when no rule matches"
+            if row.rule in seen:
+                yield f"{where}.rule: {row.rule!r} is the name of an earlier rule"
+            seen.add(row.rule)
+            yield from _faults_of(where, row, rules, known)
+
+
+def _faults_of(where: str, evidence: Evidence, rules: Rules, known: set[str]) -> Iterator[str]:
+    said = (evidence.visible, evidence.present, evidence.within, evidence.text, evidence.label, evidence.title)
+    if not any((*said, evidence.url, evidence.url_not, evidence.fact)):
+        yield f"{where}: says nothing of what the page shows"
+    if evidence.within and evidence.within not in rules.places:
+        yield f"{where}.within: there is no {evidence.within!r} in [places]"
+    if (evidence.filled is not None or evidence.size) and not (evidence.visible or evidence.present):
+        yield f"{where}: filled and size are of an element: name it in visible or present"
+    for name in evidence.unless or []:
+        if name not in known:
+            yield f"{where}.unless: there is no screen with the rule {name!r}"
+    for key, pattern in (("url", evidence.url), ("url_not", evidence.url_not)):
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            yield f"{where}.{key}: is no regular expression: {error}"
+
+
+_WITH_CSS: Final = ("css", "each", "own", "id", "number", "visible", "present", "absent", "ignore", "speaker", "places")
+
+
+def _selectors(node: Any, where: str = "", key: str = "") -> Iterator[tuple[str, str]]:
+    """Every CSS selector in the rules, and where it stands."""
+    if isinstance(node, dict):
+        for name, part in node.items():  # pyright: ignore[reportUnknownVariableType]
+            inner = "visible" if key == "places" else str(name)  # pyright: ignore[reportUnknownArgumentType]
+            yield from _selectors(part, f"{where}.{name}" if where else str(name), inner)  # pyright: ignore[reportUnknownArgumentType]
+    elif isinstance(node, list):
+        for place, part in enumerate(node):  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+            yield from _selectors(part, f"{where}[{place}]", key)
+    elif isinstance(node, str) and (key in _WITH_CSS or (where.startswith("actions.") and where.count(".") == 1)):
+        yield where, node
+
+
+def _is_balanced(selector: str) -> bool:
+    """Whether brackets and quotes are closed, which they are not after most slips of the pen. Pages tell the rest."""
+    bare = re.sub(r"\\.|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", "", selector)
+    if '"' in bare or "'" in bare:
+        return False
+    while (inner := re.sub(r"\([^()\[\]]*\)|\[[^()\[\]]*\]", "", bare)) != bare:
+        bare = inner
+    return not re.search(r"[()\[\]]", bare)
+
+
+_NO_CHARACTER: Final = re.compile("[\\s\u00ad\u200b-\u200f\u2060\ufeff]+")
+_APOSTROPHE: Final = re.compile("[\u2018\u2019\u02bc\u2032`\u00b4]")
+_DASH: Final = re.compile("[\u2010-\u2015]")
+
+
+def fold(text: str) -> str:
+    """As finding.js compares texts: without spaces, one kind of apostrophe, lower case."""
+    text = _APOSTROPHE.sub("'", _NO_CHARACTER.sub("", text)).replace("\u2026", "...")
+    return _DASH.sub("-", text).lower()
+
+
+def folded(parts: Sequence[msgspec.Struct | str]) -> list[Any]:
+    """As the page is given them: every text, label and title folded."""
+    return [part if isinstance(part, str) else _folded(msgspec.to_builtins(part)) for part in parts]
+
+
+def _folded(part: dict[str, Any]) -> dict[str, Any]:
+    for key in ("text", "label", "title"):
+        if key in part:
+            part[key] = [fold(text) for text in part[key]]
+    if "click" in part:
+        part["click"] = [target if isinstance(target, str) else _folded(target) for target in part["click"]]
+    return part
 
 
 async def look(page: Page, rules: Rules, timeout_s: float, known: Known = NOTHING) -> Seen:
@@ -142,7 +355,8 @@ async def look(page: Page, rules: Rules, timeout_s: float, known: Known = NOTHIN
     Raises: TimeoutError when the page does not answer, playwright's Error when it cannot.
     """
     async with asyncio.timeout(timeout_s):
-        answer = await page.evaluate(DETECT, msgspec.to_builtins({"rules": rules, "known": known}))
+        answer = await page.evaluate(rules.script, {"rules": rules.argument, "known": msgspec.to_builtins(known)})
+    _complain(rules, answer)
     try:
         seen = msgspec.convert(answer, Seen)
     except msgspec.ValidationError:  # the page tampers with what the detector is made of
@@ -155,6 +369,14 @@ async def look(page: Page, rules: Rules, timeout_s: float, known: Known = NOTHIN
         )
         return replace(seen, people=people, lines=lines)
     return seen
+
+
+def _complain(rules: Rules, answer: Any) -> None:
+    """Once about every selector that the page knows to be none."""
+    for selector in answer.get("bad", ()) if isinstance(answer, dict) else ():  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
+        if isinstance(selector, str) and selector not in rules.complained and len(rules.complained) < MOST_RULES:
+            rules.complained.add(selector)
+            log.warning("adapter_selector_bad", selector=selector[:200])
 
 
 def _text(raw: str) -> str:

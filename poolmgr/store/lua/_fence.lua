@@ -11,7 +11,7 @@ local STREAM_LIFE_S = 604800
 -- one short than that the leader empties it. `seen`: state, status, reason, attempt, vm_id, worker_id.
 local function tell(status_key, outbox_key, keep, bot_id, at, seen)
   local entry = {'bot_id', bot_id, 'state', seen[1] or '', 'status', seen[2] or '', 'reason', seen[3] or '',
-    'attempt', seen[4] or '0', 'vm_id', seen[5] or '', 'worker_id', seen[6] or '', 'at', at}
+    'status_reason', seen[3] or '', 'attempt', seen[4] or '0', 'vm_id', seen[5] or '', 'worker_id', seen[6] or '', 'at', at}
   redis.call('XADD', status_key, 'MAXLEN', '~', keep, '*', unpack(entry))
   redis.call('EXPIRE', status_key, STREAM_LIFE_S)
   if outbox_key then

@@ -7,7 +7,7 @@ redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', unpack(rest(8)))
 redis.call('EXPIRE', KEYS[3], STREAM_LIFE_S)
 if ARGV[4] ~= '' and redis.call('EXISTS', KEYS[5]) == 0 then
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'bot_id', ARGV[4], 'state', 'rejected', 'status', 'Error',
-    'reason', ARGV[7], 'attempt', '0', 'vm_id', '', 'worker_id', '', 'at', ARGV[5])
+    'reason', ARGV[7], 'status_reason', 'invalid_request', 'attempt', '0', 'vm_id', '', 'worker_id', '', 'at', ARGV[5])
   redis.call('EXPIRE', KEYS[4], STREAM_LIFE_S)
 end
 if ARGV[4] ~= '' then redis.call('DEL', KEYS[6]) end

@@ -1,15 +1,17 @@
-"""What a screens.toml may say, and what is said about one that is wrong."""
+"""What a file of rules may say, and what is said about one that is wrong."""
 
 from pathlib import Path
 
 import pytest
 
-from worker.lifecycle import Screen
-from worker.platforms import adapter_for
-from worker.platforms.room import SCREENS
-from worker.platforms.rules import BadRulesError, load
+from worker.platforms import adapter_for, adapters, built_in
+from worker.platforms.rules import BadRulesError, fold, load
+from worker.sights import Screen
 
 GOOD = """
+[places]
+dialog = ["[role=dialog]"]
+
 [[screen]]
 name = "in_meeting"
 rule = "toolbar"
@@ -18,18 +20,23 @@ visible = ["#toolbar"]
 [[screen]]
 name = "name_prompt"
 rule = "prompt"
-visible = ["#prompt"]
+within = "dialog"
+text = ["Your name"]
+
+[[popup]]
+rule = "tip"
+label = ["Got it"]
+click = [{ label = ["Got it"] }]
 
 [actions]
-name = "#name"
-join = "#join"
-leave = "#leave"
-cancel = "#cancel"
+name = ["#name"]
+join = ["#join", { label = ["Join"], how = "dom" }]
+leave = ["#leave", { press = "Control+Alt+q" }]
+cancel = ["#cancel"]
 """
 
 
 def write(folder: Path, text: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "screens.toml"
     path.write_text(text)
     return path
@@ -43,7 +50,11 @@ def test_the_order_of_the_file_is_the_order_of_the_rules(tmp_path: Path) -> None
     ]
     assert rules.actions.switch_off == []
     assert rules.readings.participants is None
-    assert (rules.actions.chat, rules.readings.people, rules.readings.chat) == (None, None, None)
+    assert (rules.actions.chat, rules.readings.people, rules.readings.chat) == ([], None, None)
+
+
+TOOLBAR = 'visible = ["#toolbar"]'
+CANCEL = 'cancel = ["#cancel"]'
 
 
 @pytest.mark.parametrize(
@@ -52,19 +63,25 @@ def test_the_order_of_the_file_is_the_order_of_the_rules(tmp_path: Path) -> None
         ('name = "in_meeting"', 'name = "inmeeting"', "screen[0].name: Invalid enum value 'inmeeting'"),
         ('name = "in_meeting"', 'name = "unknown"', "screen[0].name: unknown is what remains when no rule matches"),
         ('rule = "prompt"', 'rule = "toolbar"', "screen[1].rule: 'toolbar' is the name of an earlier rule"),
-        ('rule = "prompt"', 'rule = ""', "screen[1].rule: Expected `str` of length >= 1"),
-        ('visible = ["#prompt"]', "visible = []", "screen[1].visible: Expected `array` of length >= 1"),
-        ('visible = ["#prompt"]', "", "screen[1]: Object missing required field `visible`"),
-        (
-            'visible = ["#prompt"]',
-            'visible = ["#prompt"]\nshown = 1',
-            "screen[1]: Object contains unknown field `shown`",
-        ),
-        ('join = "#join"', "join = 1", "actions.join: Expected `str`, got `int`"),
-        ('join = "#join"', "", "actions: Object missing required field `join`"),
-        ('cancel = "#cancel"', 'cancel = "#cancel"\n[reading]', "file: Object contains unknown field `reading`"),
-        ('cancel = "#cancel"', 'cancel = "#cancel"\n[readings.people]\neach = "li"', "readings.people: Object missing"),
-        ('cancel = "#cancel"', 'cancel = "#cancel"\n[readings.chat]\neach = ""', "readings.chat.each: Expected `str`"),
+        ('rule = "tip"', 'rule = "toolbar"', "popup[0].rule: 'toolbar' is the name of an earlier rule"),
+        ('rule = "prompt"', 'rule = "a b"', "screen[1].rule: Expected `str` matching regex"),
+        (TOOLBAR, "", "screen[0]: says nothing of what the page shows"),
+        (TOOLBAR, TOOLBAR + "\nshown = 1", "screen[0]: Object contains unknown field `shown`"),
+        (TOOLBAR, 'text = ["x"]\nfilled = true', "screen[0]: filled and size are of an element"),
+        (TOOLBAR, 'unless = ["prompts"]\n' + TOOLBAR, "screen[0].unless: there is no screen with the rule 'prompts'"),
+        (TOOLBAR, "url = '('", "screen[0].url: is no regular expression: "),
+        (TOOLBAR, 'visible = ["#toolbar["]', "screen[0].visible[0]: '#toolbar[' is no CSS selector"),
+        (TOOLBAR, "visible = ['#a:has([b=\"x])']", "screen[0].visible[0]: '#a:has([b=\"x])' is no CSS selector"),
+        ('within = "dialog"', 'within = "dialogue"', "screen[1].within: there is no 'dialogue' in [places]"),
+        ('["[role=dialog]"]', '["[role=dialog"]', "places.dialog[0]: '[role=dialog' is no CSS selector"),
+        ('join = ["#join"', 'join = ["#join)"', "actions.join[0]: '#join)' is no CSS selector"),
+        ('how = "dom"', 'how = "kick"', "actions.join[1].how: Invalid enum value 'kick'"),
+        ('leave = ["#leave", { press = "Control+Alt+q" }]', "", "actions.leave: is missing"),
+        ('"Control+Alt+q"', '"Enter"', "actions.leave: Enter may hit what happens to be the default"),
+        ('"Control+Alt+q"', '"Delete"', "actions.leave[1].press: Expected `str` matching regex"),
+        (CANCEL, CANCEL + "\n[reading]", "file: Object contains unknown field `reading`"),
+        (CANCEL, CANCEL + '\n[readings.people]\neach = "li"', "readings.people: Object missing"),
+        (CANCEL, CANCEL + '\n[readings.chat]\neach = ""', "readings.chat.each: Expected `str`"),
         ('name = "name_prompt"', 'name = "ended"', "screen: no rule for name_prompt"),
         ("[actions]", "[actions", "is not TOML: "),
     ],
@@ -91,29 +108,49 @@ def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:
         load(path)
 
 
+def test_texts_are_compared_without_spaces_case_and_kinds_of_apostrophe() -> None:
+    assert (
+        fold(" You\u2019re\n\u200b in\u00a0the LOBBY\u2026 ") == fold("you're in the lobby...") == "you'reinthelobby..."
+    )
+
+
 def test_the_room_is_known_with_every_screen_it_can_show() -> None:
-    adapter = adapter_for("room")
-    assert adapter is not None
-    assert adapter.platform == "room"
-    assert {screen.name for screen in adapter.rules.screen} == set(Screen) - {
-        Screen.LOADING,
-        Screen.UNKNOWN,
-        Screen.NOT_FOUND,
+    room = adapter_for("room")
+    assert room
+    shown = {
+        "in_meeting",
+        "name_prompt",
+        "waiting_room",
+        "denied",
+        "removed",
+        "ended",
+        "left",
+        "full",
+        "connection_lost",
     }
+    assert {screen.name.value for screen in room.rules.screen} == shown
+
+
+@pytest.mark.parametrize("platform", ["google_meet", "zoom", "teams", "jitsi"])
+def test_each_platform_has_a_way_in_and_out_and_its_screens(platform: str) -> None:
+    adapter = adapter_for(platform)
+    assert adapter
+    assert adapter.platform == platform
+    actions, screens = adapter.rules.actions, {screen.name for screen in adapter.rules.screen}
+    assert all((actions.name, actions.join, actions.cancel, actions.leave, actions.chat, actions.send))
+    assert screens >= {
+        *(Screen.NAME_PROMPT, Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST, Screen.IN_MEETING),
+        *(Screen.DENIED, Screen.REMOVED, Screen.ENDED, Screen.LEFT, Screen.FULL, Screen.SIGN_IN),
+    }
+    prompts = (Screen.LAUNCHER, actions.continue_), (Screen.PASSCODE_PROMPT, actions.passcode)
+    assert all(targets for screen, targets in prompts if screen in screens)
+
+
+def test_every_end_that_a_page_can_show_is_shown_by_some_platform() -> None:
+    shown = {screen.name for adapter in built_in().values() for screen in adapter.rules.screen}
+    assert shown == set(Screen) - {Screen.UNKNOWN}
 
 
 def test_a_platform_nobody_wrote_is_none() -> None:
-    assert adapter_for("zoom") is None
-
-
-def test_an_operators_file_replaces_the_one_of_the_release(tmp_path: Path) -> None:
-    write(tmp_path / "room", GOOD)
-    adapter = adapter_for("room", tmp_path)
-    assert adapter is not None
-    assert adapter.rules == load(tmp_path / "room" / "screens.toml")
-
-
-def test_without_an_operators_file_the_one_of_the_release_counts(tmp_path: Path) -> None:
-    adapter = adapter_for("room", tmp_path)
-    assert adapter is not None
-    assert adapter.rules == load(SCREENS)
+    assert adapter_for("webex") is None
+    assert set(adapters()) == {"google_meet", "zoom", "teams", "jitsi", "room"}

@@ -1,0 +1,187 @@
+"""`explain`: what happened to a bot, in order, and why; and what an operator can do about it."""
+
+import time
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+import msgspec
+from rich.console import Group
+from rich.text import Text
+
+from poolmgr.cli import narrative
+from poolmgr.cli.meaning import meaning_of
+from poolmgr.cli.secrecy import hide_links, hide_links_in_record
+from poolmgr.cli.session import EXIT_FAILED, EXIT_NOT_FOUND, Session, fail, put_json, say, with_session
+from poolmgr.cli.text import clock_time, console, duration, epoch_of, literal, status_cell, table
+from poolmgr.store.evidence import Bundle
+from poolmgr.store.story import Entry
+from poolmgr.store.views import DeadJob, Views
+from wire.vocabulary import Attribution, BotState
+
+_DEAD_LOOKED_AT: Final = 10_000
+
+
+class Known(NamedTuple):
+    """All there is to be said of a bot."""
+
+    record: dict[str, str]
+    entries: list[Entry]
+    waits_for: list[str]
+    kept: list[int]
+
+
+@click.command(short_help="Say what happened to a bot, and why.")
+@click.argument("bot_id", metavar="BOT")
+@click.option(
+    "--save",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write what is kept as evidence there, a zip file for each attempt.",
+)
+@click.option("--show-link", is_flag=True, help="Show meeting links whole: whoever has one can join.")
+@with_session
+def explain(session: Session, bot_id: str, *, folder: Path | None, show_link: bool) -> None:
+    """Say what happened to BOT, from the decision of the pool to the last screen, and what its end means.
+
+    Of a bot that lives it says what it waits for; of a job that was rejected, why. Times are UTC; agents stamp what
+    they saw by their own clocks. What is kept as evidence is described in docs/evidence.md.
+
+    Exit code 0 when there is something to say, 4 when nothing is known of such a bot.
+
+    \b
+    Examples:
+      poolmgr explain 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d
+      poolmgr explain 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/evidence
+      poolmgr explain 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --json | jq -r '.story[] | select(.screen) | .screen'
+    """
+    known = session.ask(lambda views: look(views, bot_id))
+    if known is None:
+        _explain_unknown(session, bot_id)
+        return
+    record = known.record if show_link else hide_links_in_record(known.record)
+    if session.as_json:
+        put_json(_document(known, record))
+    else:
+        console().print(_page(session, known, record))
+    if folder:
+        save(session, known, folder)
+
+
+async def look(views: Views, bot_id: str) -> Known | None:
+    record = await views.bot(bot_id)
+    if record is None:
+        return None
+    entries = await views.story(bot_id)
+    waits = narrative.waits_for(record, await views.standing(), await views.fleet())
+    return Known(record, entries, waits, await views.evidence.kept_of(record))
+
+
+def save(session: Session, known: Known, folder: Path) -> list[Path]:
+    """Write the bundles that are there, and say where. Ends the program when they cannot be written."""
+    bot_id = known.record["bot_id"]
+    bundles = session.ask(lambda views: _bundles(views, bot_id, known.kept))
+    if not bundles:
+        say(f"there is no evidence of bot {bot_id} here to be saved")
+    written: list[Path] = []
+    for bundle in bundles:
+        path = folder / f"{bundle.name}.zip"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(bundle.data)
+        except OSError as error:
+            fail(f"cannot write {path}: {error.strerror}", EXIT_FAILED)
+        say(f"saved {path}")
+        written.append(path)
+    return written
+
+
+async def _bundles(views: Views, bot_id: str, attempts: list[int]) -> list[Bundle]:
+    found = [await views.evidence.bundle(bot_id, attempt) for attempt in attempts]
+    return [bundle for bundle in found if bundle]
+
+
+def _document(known: Known, record: dict[str, str]) -> dict[str, Any]:
+    meaning = meaning_of(record.get("status_reason", ""))
+    return {
+        "bot": record,
+        "story": [msgspec.to_builtins(entry) for entry in known.entries],
+        "means": {"what": meaning.what, "do": meaning.do} if meaning else None,
+        "waits_for": known.waits_for,
+        "evidence": [{"name": name, "is_here": is_here} for name, is_here in _evidence(known)],
+    }
+
+
+def _evidence(known: Known) -> list[tuple[str, bool]]:
+    """The names of all bundles that were kept, or are on their way, and whether each can be had from here."""
+    bot_id = known.record["bot_id"]
+    here = [f"{bot_id}-{attempt}" for attempt in known.kept]
+    named = known.record.get("evidence", "").split()
+    return [(name, name in here) for name in dict.fromkeys([*named, *here])]
+
+
+def _page(session: Session, known: Known, record: dict[str, str]) -> Group:
+    parts: list[Any] = [_head(record)]
+    if known.waits_for:
+        parts += [Text("It waits for", "bold"), *(Text(f"  {literal(one)}") for one in known.waits_for), Text()]
+    parts += [lines_of(known), Text()]
+    if evidence := _evidence(known):
+        elsewhere = "kept elsewhere" if session.settings.evidence.upload_url else "on its way, or its time is over"
+        parts.append(Text("Evidence", "bold"))
+        parts += [Text(f"  {literal(name)}: {'here' if here else elsewhere}") for name, here in evidence]
+        if any(here for _, here in evidence):
+            parts.append(Text(f"  poolmgr explain {literal(known.record['bot_id'])} --save DIR", "dim"))
+    return Group(*parts)
+
+
+def _head(record: dict[str, str]) -> Group:
+    first = Text("bot ", "bold")
+    first.append(literal(record.get("bot_id", "")), "bold")
+    first.append("  ")
+    first.append(status_cell(record.get("status", "")))
+    reason = record.get("status_reason", "")
+    attribution = record.get("attribution", "")
+    if reason:
+        first.append(f"  {literal(reason)}")
+    if attribution in set(Attribution):
+        first.append(f", {narrative.WHOSE[Attribution(attribution)]}")
+    lines = [first, Text(f"  {literal(record.get('meeting_url', ''))}", "dim")]
+    if detail := record.get("reason_detail"):
+        lines.append(Text(f"  {literal(detail)}"))
+    if record.get("state") == BotState.STOPPED and (meaning := meaning_of(reason)):
+        lines.append(Text(f"  What it means  {meaning.what}"))
+        lines.append(Text(f"  What to do     {meaning.do or 'nothing'}"))
+    return Group(*lines, Text())
+
+
+def lines_of(known: Known) -> Any:
+    grid = table("WHEN (UTC)", "AFTER", "WHAT HAPPENED", right=("AFTER",), whole=("WHEN (UTC)", "AFTER"))
+    before: float | None = None
+    for at, text in narrative.told(known.entries, known.record):
+        moment = epoch_of(at)
+        after = "" if moment is None or before is None else f"+{duration(moment - before)}"
+        grid.add_row(clock_time(moment) if moment is not None else "", after, Text(literal(hide_links(text))))
+        before = moment
+    return grid
+
+
+def _explain_unknown(session: Session, bot_id: str) -> None:
+    rejected = session.ask(lambda views: _rejected(views, bot_id))
+    if rejected is None:
+        waiting = session.ask(lambda views: views.standing()).jobs_waiting
+        where = f" {waiting} jobs wait to be taken; it may be among them." if waiting else ""
+        fail(f"nothing is known of a bot {bot_id}: never came, or its time is over.{where}", EXIT_NOT_FOUND)
+    detail = hide_links(rejected.detail)
+    if session.as_json:
+        put_json({"rejected": {"at": rejected.at, "reason": rejected.reason, "detail": detail}})
+        return
+    shown = epoch_of(rejected.at) or time.time()
+    console().print(Text(f"bot {literal(bot_id)}: its job was rejected", "bold"))
+    console().print(Text(f"  {clock_time(shown)}  {literal(rejected.reason)}: {literal(detail)}"), soft_wrap=True)
+    console().print(Text('  What to do: "Jobs in dead" in docs/operations.md; `poolmgr dead` shows what was pushed'))
+
+
+async def _rejected(views: Views, bot_id: str) -> DeadJob | None:
+    return next((job for job in await views.dead(most=_DEAD_LOOKED_AT) if job.bot_id == bot_id), None)

@@ -1,0 +1,168 @@
+"""A bot's story in sentences, and what a bot that is not in its meeting yet waits for. Asks nobody anything."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from poolmgr.store.story import Entry, What
+from poolmgr.store.views import Standing, VmView
+from wire.vocabulary import Attribution, BotState
+
+WHOSE: Final = {
+    Attribution.HOST: "the host's doing",
+    Attribution.PLATFORM: "the platform's doing",
+    Attribution.USER: "the client's doing",
+    Attribution.US: "our doing",
+}
+_WHY: Final = {
+    "claim_overdue": "no agent began it in time",
+    "refused": "the agent would not begin it",
+    "worker_lost": "its browser was lost",
+    "vm_lost": "its VM was lost",
+    "retry": "a fresh browser may do better",
+}
+_STATES: Final = {
+    BotState.JOINING: "on the meeting's page",
+    BotState.WAITING_ROOM: "in the waiting room: somebody has to let it in",
+    BotState.IN_MEETING: "in the meeting",
+    BotState.LEAVING: "leaving",
+}
+
+
+class Line(NamedTuple):
+    """`at`: ISO 8601."""
+
+    at: str
+    text: str
+
+
+def told(entries: Sequence[Entry], record: Mapping[str, str]) -> list[Line]:
+    """The story, a sentence each; what an agent began, which only the record says, is put in where it belongs."""
+    lines = [Line(entry.at, sentence(entry)) for entry in entries]
+    if (at := record.get("claimed_at")) and (attempt := record.get("claimed")):
+        place = next((n for n, one in enumerate(entries) if _is_of(one, attempt) and one.what is not What.ASSIGNED), -1)
+        begun = Line(_as_utc(at), f"the agent began attempt {attempt}")
+        if place >= 0:
+            lines.insert(place, begun)
+        elif any(_is_of(one, attempt) for one in entries):
+            lines.append(begun)
+    return list(_once(lines))
+
+
+def _is_of(entry: Entry, attempt: str) -> bool:
+    return str(entry.attempt) == attempt
+
+
+def _as_utc(at: str) -> str:
+    return at.replace("+00:00", "Z")
+
+
+def _once(lines: Iterable[Line]) -> Iterator[Line]:
+    """What is said several times in a row is said once, with how often."""
+    before, times = None, 0
+    for line in lines:
+        if before and line.text == before.text:
+            times += 1
+            continue
+        if before:
+            yield _counted(before, times)
+        before, times = line, 1
+    if before:
+        yield _counted(before, times)
+
+
+def _counted(line: Line, times: int) -> Line:
+    return line if times == 1 else Line(line.at, f"{line.text} (so {times} times)")
+
+
+def sentence(entry: Entry) -> str:
+    match entry.what:
+        case What.ACCEPTED:
+            then = "in line for a worker" if entry.state != BotState.SCHEDULED else f"to join at {entry.join_at}"
+            return f"accepted as a bot for {entry.platform}, {then}"
+        case What.RESCHEDULED:
+            return f"is to join at another time: {entry.join_at}"
+        case What.QUEUED if entry.why:
+            return f"in line again, because {_WHY.get(entry.why, entry.why)}"
+        case What.QUEUED:
+            return "its time has come: in line for a worker"
+        case What.ASSIGNED:
+            return f"attempt {entry.attempt}: {_choice(entry)}"
+        case What.MOVED:
+            return f"{_STATES.get(BotState(entry.state), entry.state)}{_by(entry, '; the page showed ')}"
+        case What.SAW:
+            return f"the bot did: {entry.did}" if entry.did else f"the page showed {entry.screen}{_rule(entry)}"
+        case What.ASKED_TO_LEAVE:
+            return f"asked to leave: {entry.reason}"
+        case What.CUT:
+            return "... more happened here than is kept ..."
+        case What.FAILED | What.ENDED:
+            return _end(entry)
+
+
+def _choice(entry: Entry) -> str:
+    waited = "it stood idle" if entry.warm else f"none was idle before, after {entry.waited_s:.1f} s one was"
+    rule = "the newest idle one of the VM with the fewest bots, unless one was put aside for it"
+    return f"given to worker {entry.worker_id} of VM {entry.vm_id} ({rule}; {waited})"
+
+
+def _end(entry: Entry) -> str:
+    failed = entry.what is What.FAILED
+    whose = f", {WHOSE[Attribution(entry.attribution)]}" if entry.attribution in set(Attribution) else ""
+    detail = f": {entry.detail}" if entry.detail else ""
+    kept = f" (evidence {entry.evidence})" if entry.evidence else ""
+    return f"{f'attempt {entry.attempt} came to nothing' if failed else 'ended'}: {entry.reason}{whose}{detail}{kept}"
+
+
+def _by(entry: Entry, words: str) -> str:
+    return f"{words}{entry.screen}{_rule(entry)}" if entry.screen else ""
+
+
+def _rule(entry: Entry) -> str:
+    return f" (rule {entry.rule})" if entry.rule else ""
+
+
+def waits_for(record: Mapping[str, str], standing: Standing, fleet: Sequence[VmView]) -> list[str]:
+    """Why a bot that lives is not further on its way; nothing for one that is in its meeting, or has ended."""
+    state = record.get("state", "")
+    if state in (BotState.STOPPED, BotState.IN_MEETING):
+        return []
+    reasons: list[str] = []
+    if not standing.leader:
+        reasons.append('no manager leads: nothing is decided until one does ("Nobody leads" in docs/operations.md)')
+    match state:
+        case BotState.SCHEDULED:
+            reasons.append(f"its join_at, {record.get('join_at', '')}")
+        case BotState.QUEUED:
+            reasons.append("an idle worker")
+            reasons += _without_workers(fleet)
+        case BotState.ASSIGNED:
+            vm = next((one for one in fleet if one.vm_id == record.get("vm_id")), None)
+            heard = f"which is {vm.state}" if vm else "which is not known any more"
+            begun = record.get("claimed") == record.get("attempt")
+            what = "its browser to ask for the page" if begun else "the agent to begin it"
+            reasons.append(f"{what}, on VM {record.get('vm_id', '')}, {heard}")
+        case BotState.WAITING_ROOM:
+            reasons.append("somebody in the meeting to let it in")
+        case BotState.LEAVING:
+            reasons.append("the page to let it go")
+        case _:
+            reasons.append(f"the page, which last showed {record.get('screen') or 'nothing yet'}")
+    return reasons
+
+
+def _without_workers(fleet: Sequence[VmView]) -> Iterator[str]:
+    """What stands between a queued bot and a worker, VM by VM state."""
+    if not fleet:
+        yield 'there is no VM: no agent speaks ("A VM is silent or lost" in docs/operations.md)'
+        return
+    up = [vm for vm in fleet if vm.state == "up"]
+    for state in ("silent", "lost", "draining"):
+        if names := [vm.vm_id for vm in fleet if vm.state == state]:
+            yield f"{state}, so without new bots: {', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"
+    counts = {state: sum(vm.workers[state] for vm in up) for state in ("idle", "warming", "busy", "reserved")}
+    said = ", ".join(f"{number} {state}" for state, number in counts.items())
+    yield f"on the {len(up)} VMs that are up: {said} workers"
+    if counts["idle"]:
+        yield "idle ones are there: it is about to be given one, or its VM rests because it began nothing it was given"
+    elif not counts["warming"]:
+        yield 'none is warming either: see "Nothing is idle" in docs/operations.md'

@@ -1,0 +1,222 @@
+"""`probe`: whether the fleet gets into a meeting, and what it sees on the way."""
+
+import asyncio
+import json
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.text import Text
+
+from poolmgr.cli import narrative
+from poolmgr.cli.explain import Known, look, save
+from poolmgr.cli.meaning import meaning_of
+from poolmgr.cli.secrecy import hide_links
+from poolmgr.cli.session import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_TIMEOUT,
+    EXIT_USAGE,
+    Session,
+    fail,
+    put_json,
+    say,
+    say_if_unled,
+    with_session,
+)
+from poolmgr.cli.text import clock_time, console, duration, epoch_of, literal
+from poolmgr.core.events import LeaveRequested
+from poolmgr.core.job import BadJobError, JobRules, parse_job
+from poolmgr.store.story import Entry, What
+from poolmgr.store.views import Views
+from wire.vocabulary import Attribution
+
+_LOOK_S: Final = 0.1
+_REJECTION_LOOKED_AT: Final = 50
+_EVIDENCE_S: Final = 20.0
+"""How long what was seen may take to come after the end: an agent hands it in when it has nothing else to do."""
+
+
+@click.command(short_help="Try whether a bot gets into a meeting.")
+@click.argument("link")
+@click.option("--name", "bot_name", metavar="NAME", default="Probe", show_default=True, help="What the bot is called.")
+@click.option(
+    "--passcode",
+    metavar="CODE",
+    envvar="POOLMGR_PROBE_PASSCODE",
+    help="What it types where the page asks for a passcode.",
+)
+@click.option(
+    "--stay",
+    "stay_s",
+    type=click.IntRange(min=1, max=86400),
+    metavar="S",
+    help="How long it stays once it is in.  [default: a few seconds]",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=900.0,
+    show_default=True,
+    metavar="S",
+    help="How long to watch; then it is told to leave.",
+)
+@click.option(
+    "--save",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write what it saw there: a zip file with a picture of each screen.",
+)
+@with_session
+def probe(
+    session: Session,
+    link: str,
+    *,
+    bot_name: str,
+    passcode: str | None,
+    stay_s: int | None,
+    timeout_s: float,
+    folder: Path | None,
+) -> None:
+    """Send a bot into the meeting at LINK that only looks: print each screen and rule as it comes, then leave.
+
+    It goes the way of every bot, over Redis, a manager and an agent; `poolmgr-worker probe` tries a meeting from one
+    machine alone. Once in, it stays a few seconds. What it saw is kept as evidence, whatever its end.
+
+    LINK may be `-`: it is then read from standard input, and does not show in the list of processes. Nor does a
+    passcode in the variable POOLMGR_PROBE_PASSCODE.
+
+    Exit code 0 when it was in the meeting, 7 when the meeting did not take it (a person, or a passcode, a sign-in, a
+    link that leads nowhere), 1 when it failed, 6 on --timeout. Ctrl-C makes it leave.
+
+    \b
+    Examples:
+      poolmgr probe http://127.0.0.1:8090/r/standup
+      poolmgr probe http://127.0.0.1:8090/r/standup --save /tmp/probe --stay 30
+      echo "$LINK" | poolmgr probe - --json
+    """
+    if link == "-":
+        link = sys.stdin.readline().strip()
+    job: dict[str, Any] = {"meeting_link": link, "bot_id": uuid.uuid4().hex, "bot_name": bot_name, "probe": True}
+    if passcode:
+        job["passcode"] = passcode
+    if stay_s:
+        job["automatic_leave"] = {"in_call_recording_timeout": stay_s}
+    bot_id: str = job["bot_id"]
+    payload = _checked(session, job)
+    overdue = f"bot {bot_id} has not ended within {timeout_s:g} s; it was told to leave (`poolmgr explain {bot_id}`)"
+    try:
+        known = session.ask(lambda views: _probe(session, views, bot_id, payload, timeout_s, overdue))
+    except KeyboardInterrupt:
+        session.ask(lambda views: views.request(LeaveRequested(bot_id)))
+        fail(f"stopped watching; bot {bot_id} has been asked to leave", EXIT_INTERRUPTED)
+    if known is None:
+        raise SystemExit(EXIT_FAILED)
+    if folder:
+        save(session, known, folder)
+    code = exit_code(known.record)
+    _conclude(session, known, code)
+    raise SystemExit(code)
+
+
+def _checked(session: Session, job: dict[str, Any]) -> bytes:
+    payload = json.dumps(job).encode()
+    try:
+        parse_job(payload, time.time(), JobRules.of(session.settings))
+    except BadJobError as error:
+        fail(hide_links(str(error)), EXIT_USAGE)
+    return payload
+
+
+async def _probe(
+    session: Session, views: Views, bot_id: str, payload: bytes, timeout_s: float, overdue: str
+) -> Known | None:
+    """Hand the job in and follow it to its end. None when it was rejected, which has been said."""
+    await views.submit(payload)
+    if session.as_json:
+        put_json({"bot_id": bot_id})
+    else:
+        say(f"bot {bot_id}")
+    say_if_unled((await views.standing()).leader, "the probe waits")
+    deadline = time.monotonic() + timeout_s
+    if not await _follow(session, views, bot_id, deadline):
+        await views.request(LeaveRequested(bot_id))
+        fail(overdue, EXIT_TIMEOUT)
+    return await _known(session, views, bot_id)
+
+
+async def _follow(session: Session, views: Views, bot_id: str, deadline: float) -> bool:
+    """Print what happens as it happens. True when the bot ended, or its job was rejected."""
+    began = time.monotonic()
+    seen = 0
+    while time.monotonic() < deadline:
+        entries = await views.story(bot_id, seen)
+        seen += len(entries)
+        for entry in entries:
+            _put(session, entry, time.monotonic() - began)
+        if any(entry.what is What.ENDED for entry in entries):
+            return True
+        if not seen and await _rejection(views, bot_id):
+            return True
+        await asyncio.sleep(_LOOK_S)
+    return False
+
+
+async def _rejection(views: Views, bot_id: str) -> str:
+    rejected = [job for job in await views.dead(most=_REJECTION_LOOKED_AT) if job.bot_id == bot_id]
+    return f"the job was rejected: {hide_links(rejected[0].detail)}" if rejected else ""
+
+
+async def _known(session: Session, views: Views, bot_id: str) -> Known | None:
+    """All that is known of the bot, once what it saw is there, or should be."""
+    if why := await _rejection(views, bot_id):
+        say(why)
+        return None
+    until = time.monotonic() + _EVIDENCE_S
+    while (known := await look(views, bot_id)) and len(known.kept) < len(known.record.get("evidence", "").split()):
+        if session.settings.evidence.upload_url or time.monotonic() >= until:
+            break
+        await asyncio.sleep(_LOOK_S)
+    return known
+
+
+def _put(session: Session, entry: Entry, elapsed_s: float) -> None:
+    if session.as_json:
+        put_json({**msgspec.to_builtins(entry), "elapsed_s": round(elapsed_s, 3)})
+        return
+    at = epoch_of(entry.at)
+    line = Text(clock_time(at) if at else "", "dim")
+    line.append(f"  {'+' + duration(elapsed_s):>9}  ", "default not dim")
+    line.append(literal(hide_links(narrative.sentence(entry))), "default not dim")
+    console().print(line, soft_wrap=True)
+
+
+def exit_code(record: dict[str, str]) -> int:
+    """0: it was in the meeting. Else by whose doing it was not."""
+    if record.get("inmeeting_at"):
+        return 0
+    return EXIT_REFUSED if record.get("attribution") in (Attribution.HOST, Attribution.USER) else EXIT_FAILED
+
+
+def _conclude(session: Session, known: Known, code: int) -> None:
+    record = known.record
+    outcome = {0: "joined", EXIT_REFUSED: "refused"}.get(code, "failed")
+    if session.as_json:
+        facts = {
+            name: record.get(name, "") for name in ("bot_id", "status", "status_reason", "attribution", "evidence")
+        }
+        put_json({"outcome": outcome, **facts})
+        return
+    reason = record.get("status_reason", "")
+    say(f"{outcome}: {reason}" if reason else outcome)
+    if code and (meaning := meaning_of(reason)):
+        say(f"{meaning.what}; what to do: {meaning.do or 'nothing'}")
+    if known.kept:
+        say(f"`poolmgr explain {record['bot_id']} --save DIR` writes what it saw")

@@ -1,0 +1,75 @@
+"""The bundles that agents keep of attempts that failed: which there are, and what is in them. Written by the agents."""
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+
+from poolmgr.store.keys import Keys
+
+MOST_ATTEMPTS: Final = 100
+"""Of a bot, the latest: further back nobody looks."""
+
+_LARGEST_MEMBER: Final = 16 * 1024 * 1024
+
+
+class Bundle(NamedTuple):
+    """`data`: a zip file, as the agent packed it."""
+
+    name: str
+    attempt: int
+    data: bytes
+
+
+class Picture(NamedTuple):
+    """`name`: of the file in the bundle. `at`: when the bundle was packed, or its picture taken (ISO 8601)."""
+
+    name: str
+    attempt: int
+    at: str
+    data: bytes
+
+
+def attempts_of(record: Mapping[str, str]) -> range:
+    """The attempts of a bot that a bundle may be there of."""
+    latest = int(record.get("attempt") or 0)
+    return range(max(1, latest - MOST_ATTEMPTS + 1), latest + 1)
+
+
+def keys_of(keys: Keys, record: Mapping[str, str]) -> list[str]:
+    """Every key of a bundle of the bot, whether it is there or not."""
+    return [keys.evidence(record["bot_id"], attempt) for attempt in attempts_of(record)]
+
+
+class Evidence:
+    """Reads under one prefix; holds no state."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis: Any = redis
+        self._keys = keys
+
+    async def kept_of(self, record: Mapping[str, str]) -> list[int]:
+        """The attempts of the bot of which a bundle is here."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys_of(self._keys, record):
+            pipeline.exists(key)
+        there: list[int] = await pipeline.execute()
+        return [attempt for attempt, is_there in zip(attempts_of(record), there, strict=True) if is_there]
+
+    async def bundle(self, bot_id: str, attempt: int) -> Bundle | None:
+        data: bytes | None = await self._redis.get(self._keys.evidence(bot_id, attempt))
+        return Bundle(f"{bot_id}-{attempt}", attempt, data) if data else None
+
+
+def pictures(bundle: Bundle) -> Iterator[Picture]:
+    """The pictures in a bundle, in the order in which they were taken; none of one that cannot be read."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(bundle.data)) as packed:
+            for member in packed.infolist():
+                if member.filename.endswith(".jpg") and member.file_size <= _LARGEST_MEMBER:
+                    at = member.comment.decode("ascii", "replace")
+                    yield Picture(member.filename, bundle.attempt, at, packed.read(member))
+    except (zipfile.BadZipFile, NotImplementedError, EOFError):
+        return

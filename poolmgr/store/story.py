@@ -1,0 +1,105 @@
+"""What happened to a bot, in order, from its acceptance to its end: the `bot:{bot_id}:story`, for `poolmgr explain`.
+
+An entry is written by the script that makes the change, in the same step. What people said or are called is in none.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from poolmgr.core.decisions import Accept, Ask, Assign, End, Enqueue, Move, NoteFailed, NoteSeen, Reschedule
+from poolmgr.store import record
+from poolmgr.store.keys import Keys
+from wire.vocabulary import ENDS
+
+
+class What(StrEnum):
+    ACCEPTED = "accepted"
+    RESCHEDULED = "rescheduled"
+    QUEUED = "queued"
+    ASSIGNED = "assigned"
+    MOVED = "moved"
+    SAW = "saw"
+    ASKED_TO_LEAVE = "asked_to_leave"
+    FAILED = "failed"
+    ENDED = "ended"
+    CUT = "cut"
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that happened. `at`: ISO 8601, by the clock of who saw it. `warm`, `waited_s`: as of Assign."""
+
+    at: str
+    what: What
+    attempt: int = 0
+    state: str = ""
+    platform: str = ""
+    join_at: str = ""
+    vm_id: str = ""
+    worker_id: str = ""
+    warm: bool = False
+    waited_s: float = 0.0
+    screen: str = ""
+    rule: str = ""
+    did: str = ""
+    why: str = ""
+    reason: str = ""
+    detail: str = ""
+    attribution: str = ""
+    evidence: str = ""
+
+
+_Told = Accept | Assign | Reschedule | Move | NoteSeen | Ask | Enqueue | NoteFailed | End
+
+
+def told(decision: _Told, at: float) -> bytes:
+    """The entry that `decision` leaves, as JSON. `at`: wall clock, epoch seconds."""
+    return msgspec.json.encode(_entry(decision, record.iso(at)))
+
+
+def _entry(decision: _Told, now: str) -> Entry:
+    match decision:
+        case Accept(job=job, state=state):
+            join_at = record.iso(job.join_at) if job.join_at else ""
+            return Entry(record.iso(decision.at), What.ACCEPTED, state=state, platform=job.platform, join_at=join_at)
+        case Assign(join=join, vm_id=vm_id, warm=warm, waited_s=waited_s):
+            waited_s, worker_id = round(waited_s, 3), join.worker_id
+            return Entry(
+                now, What.ASSIGNED, join.attempt, vm_id=vm_id, worker_id=worker_id, warm=warm, waited_s=waited_s
+            )
+        case Reschedule(join_at=join_at):
+            return Entry(now, What.RESCHEDULED, join_at=record.iso(join_at))
+        case Move(attempt=attempt, state=state, screen=screen, rule=rule):
+            return Entry(record.iso(decision.at), What.MOVED, attempt, state=state, screen=screen, rule=rule)
+        case NoteSeen(attempt=attempt, screen=screen, rule=rule, did=did):
+            return Entry(record.iso(decision.at), What.SAW, attempt, screen=screen, rule=rule, did=did)
+        case Ask(attempt=attempt, reason=reason):
+            return Entry(now, What.ASKED_TO_LEAVE, attempt, reason=reason)
+        case Enqueue(attempt=attempt, why=why):
+            return Entry(now, What.QUEUED, attempt, why=why or "")
+        case NoteFailed(attempt=attempt, reason=reason, evidence=evidence):
+            return Entry(now, What.FAILED, attempt, reason=reason, detail=decision.detail[:500], evidence=evidence)
+        case _:  # End
+            return Entry(
+                record.iso(decision.at) if decision.at else now,
+                What.ENDED,
+                decision.attempt,
+                reason=decision.reason,
+                detail=decision.detail[:500],
+                attribution=ENDS[decision.reason].attribution,
+                evidence=decision.evidence,
+            )
+
+
+async def read(redis: Any, keys: Keys, bot_id: str, after: int = 0) -> list[Entry]:
+    """The entries of the bot from the one numbered `after` on. An entry that is none of this release is left out."""
+    raws: Sequence[bytes] = await redis.lrange(keys.story(bot_id), after, -1)
+    entries: list[Entry] = []
+    for raw in raws:
+        try:
+            entries.append(msgspec.json.decode(raw, type=Entry))
+        except msgspec.DecodeError:
+            continue
+    return entries

@@ -1,0 +1,168 @@
+"""`explain`: what is said of bots that wait, live, ended, were rejected, or never were; and evidence, saved."""
+
+import io
+import re
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from poolmgr.cli.meaning import MEANINGS, meaning_of
+from poolmgr.cli.narrative import told, waits_for
+from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, NoteFailed, NoteSeen, Why
+from poolmgr.store.keys import Keys
+from poolmgr.store.story import Entry, What
+from poolmgr.store.views import Standing, VmView
+from tests.cli.conftest import ROOT, CommandLine
+from tests.cli.test_bots import SECRET, Writer, accept, assign
+from wire.vocabulary import BotState, Reason
+
+ATTEMPTS: tuple[Decision, ...] = (
+    Move("b", 1, BotState.JOINING, 1_800_000_001.0, "loading"),
+    NoteSeen("b", 1, 1_800_000_002.0, "google_meet", "name_prompt", "name-field", ""),
+    *(NoteSeen("b", 1, 1_800_000_003.0, "google_meet", "name_prompt", "name-field", "fill_name_and_join"),) * 3,
+    NoteFailed("b", 1, Reason.UI_ELEMENT_NOT_FOUND, "90 s passed", "b-1"),
+    Enqueue("b", 1, Why.RETRY, failed=1),
+)
+
+
+@pytest.fixture
+def write(redis_server: str, redis: Redis, keys: Keys) -> Writer:
+    redis.set(keys.epoch, 1)
+    return Writer(redis_server, keys)
+
+
+def test_an_end_is_explained_from_the_decision_of_the_pool_on(write: Writer, poolmgr: CommandLine) -> None:
+    write(accept("b", time.time()), assign("b"), *ATTEMPTS)
+    write(Ask("vm-1", "w-1", "b", 1, Reason.USER_REQUESTED), End("b", 1, Reason.CAPTCHA, f"see {SECRET}"))
+    result = poolmgr("explain", "b", COLUMNS="400")
+    assert result.exit_code == 0
+    assert "captcha, the platform's doing" in result.stdout
+    assert "secret" not in result.stdout
+    happened = [line.rstrip().split("  ")[-1].strip() for line in result.stdout.splitlines()]
+    for sentence in (
+        "accepted as a bot for google_meet, in line for a worker",
+        "the page showed name_prompt (rule name-field)",
+        "the bot did: fill_name_and_join (so 3 times)",
+        "attempt 1 came to nothing: ui_element_not_found: 90 s passed (evidence b-1)",
+        "in line again, because a fresh browser may do better",
+        "b-1: on its way, or its time is over",
+    ):
+        assert sentence in happened
+    assert "given to worker w-1 of VM vm-1 (the newest idle one of the VM with the fewest bots" in result.stdout
+    assert SECRET in poolmgr("explain", "b", "--show-link").stdout
+
+
+def test_programs_get_the_story_its_meaning_and_what_is_kept(
+    write: Writer, poolmgr: CommandLine, redis: Redis, keys: Keys
+) -> None:
+    write(accept("b", time.time()), assign("b"), *ATTEMPTS, End("b", 1, Reason.CAPTCHA))
+    redis.set(keys.evidence("b", 1), "x")
+    document = poolmgr.json("explain", "b")
+    assert [entry["what"] for entry in document["story"]][:3] == ["accepted", "assigned", "moved"]
+    assert document["bot"]["status_reason"] == "captcha"
+    assert "payload" not in document["bot"]
+    assert document["means"]["do"].startswith("poolmgr explain")
+    assert document["evidence"] == [{"name": "b-1", "is_here": True}]
+    assert document["waits_for"] == []
+
+
+def test_evidence_is_saved_as_it_was_packed(
+    write: Writer, poolmgr: CommandLine, redis: Redis, keys: Keys, tmp_path: Path
+) -> None:
+    write(accept("b", time.time()), assign("b"))
+    assert "no evidence" in poolmgr("explain", "b", "--save", str(tmp_path)).stderr
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as packed:
+        packed.writestr("about.json", "{}")
+    redis.set(keys.evidence("b", 1), data.getvalue())
+    assert poolmgr("explain", "b", "--save", str(tmp_path / "deep" / "er")).exit_code == 0
+    assert (tmp_path / "deep" / "er" / "b-1.zip").read_bytes() == data.getvalue()
+    (tmp_path / "file").write_text("")
+    assert poolmgr("explain", "b", "--save", str(tmp_path / "file" / "below")).exit_code == 1
+
+
+def test_a_queued_bot_waits_for_a_worker_and_the_fleet_says_why(
+    write: Writer, poolmgr: CommandLine, redis: Redis, keys: Keys
+) -> None:
+    write(accept("b", time.time()))
+    shown = poolmgr("explain", "b", COLUMNS="200").stdout
+    assert "no manager leads" in shown
+    assert "an idle worker" in shown
+    assert "there is no VM" in shown
+    redis.set(keys.leader, "somebody")
+    write(KeepVm("vm-1", "s", draining=False, lost=False), KeepVm("vm-2", "s", draining=False, lost=True))
+    redis.set(keys.alive("vm-1"), "x")
+    waits = poolmgr.json("explain", "b")["waits_for"]
+    assert waits == [
+        "an idle worker",
+        "lost, so without new bots: vm-2",
+        "on the 1 VMs that are up: 0 idle, 0 warming, 0 busy, 0 reserved workers",
+        'none is warming either: see "Nothing is idle" in docs/operations.md',
+    ]
+
+
+def test_of_a_job_that_was_rejected_the_reason_is_told(poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:
+    entry: Any = {"at": "2027-01-01T00:00:00Z", "reason": "bad_link", "detail": f"{SECRET} is none", "bot_id": "b"}
+    redis.xadd(keys.dead, {**entry, "payload": "{}"})
+    result = poolmgr("explain", "b")
+    assert result.exit_code == 0
+    assert "bad_link" in result.stdout
+    assert "secret" not in result.stdout
+    assert poolmgr.json("explain", "b")["rejected"]["reason"] == "bad_link"
+
+
+def test_of_a_bot_that_nobody_knows_nothing_is_told(poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:
+    redis.lpush(keys.jobs, "{}")
+    result = poolmgr("explain", "nobody")
+    assert result.exit_code == 4
+    assert "nothing is known of a bot nobody" in result.stderr
+    assert "1 jobs wait" in result.stderr
+
+
+UP = VmView("vm-1", "up", {"idle": 1, "warming": 0, "busy": 0, "reserved": 0, "retiring": 0}, [])
+LED = Standing("somebody", 1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"state": "in_meeting"}, ""),
+        ({"state": "stopped"}, ""),
+        ({"state": "scheduled", "join_at": "2027-01-01T00:00:00Z"}, "its join_at, 2027-01-01T00:00:00Z"),
+        ({"state": "queued"}, "about to be given one"),
+        ({"state": "assigned", "vm_id": "vm-1", "attempt": "1"}, "the agent to begin it, on VM vm-1, which is up"),
+        ({"state": "assigned", "vm_id": "vm-9", "attempt": "1", "claimed": "1"}, "not known any more"),
+        ({"state": "waiting_room"}, "somebody in the meeting"),
+        ({"state": "leaving"}, "the page to let it go"),
+        ({"state": "joining", "screen": "name_prompt"}, "the page, which last showed name_prompt"),
+    ],
+)
+def test_what_a_bot_waits_for_is_said_by_its_state(record: dict[str, str], expected: str) -> None:
+    waits = waits_for(record, LED, [UP])
+    assert expected in (waits[-1] if waits else "")
+    assert bool(waits) is bool(expected)
+
+
+def test_what_an_agent_began_is_told_where_it_belongs() -> None:
+    entries = [Entry("1", What.ACCEPTED), Entry("2", What.ASSIGNED, 1), Entry("4", What.MOVED, 1, state="joining")]
+    record = {"claimed": "1", "claimed_at": "3"}
+    assert [line.at for line in told(entries, record)] == ["1", "2", "3", "4"]
+    assert [line.at for line in told(entries[:2], record)] == ["1", "2", "3"]
+    assert [line.at for line in told(entries, {"claimed": "7", "claimed_at": "3"})] == ["1", "2", "4"]
+    assert told([Entry("1", What.CUT), Entry("2", What.RESCHEDULED, join_at="x")], {})[0].text.startswith("...")
+
+
+def test_every_reason_means_what_the_document_says() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    for meaning in MEANINGS:
+        names = ", ".join(f"`{reason}`" for reason in meaning.reasons)
+        row = f"| {names} | {meaning.what} | {meaning.do} |".replace("|  |", "| |")
+        assert row in text, "docs/operations.md and poolmgr/cli/meaning.py differ"
+    assert {reason for meaning in MEANINGS for reason in meaning.reasons} == {*Reason} - {Reason.SUPERSEDED}
+    assert meaning_of("no such word") is None
+    shown = [found.do for one in MEANINGS for reason in one.reasons if (found := meaning_of(reason))]
+    assert not any(re.search(r"[\[\]`]", text) for text in shown), "for a terminal"

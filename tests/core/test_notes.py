@@ -1,0 +1,44 @@
+"""What is noted of an attempt, so that it can be explained: screens, and what it came to nothing for."""
+
+from poolmgr.core.decisions import End, NoteFailed, NoteSeen, Why
+from poolmgr.core.events import LeaveRequested
+from tests.core.builders import Scenario, bring_to, full, of_type
+from wire.messages import BotSaw
+from wire.vocabulary import BotState, Reason, RefusalCause
+
+
+def saw(sc: Scenario, attempt: int) -> BotSaw:
+    bot = sc.bot("a")
+    return BotSaw(bot.vm_id, bot.worker_id, "a", attempt, sc.wall, "name_prompt", "a-rule", "continue")
+
+
+def test_a_screen_is_noted_of_the_attempt_that_counts_only() -> None:
+    sc = full()
+    sc.submit("a")
+    bring_to(sc, "a", BotState.JOINING)
+    expected = NoteSeen("a", 1, sc.wall, "room", "name_prompt", "a-rule", "continue")
+    assert sc.step(saw(sc, 1)) == [expected]
+    assert sc.step(saw(sc, 2)) == []
+
+
+def test_an_attempt_that_is_tried_again_is_noted_with_its_evidence_before_the_next_one() -> None:
+    sc = full()
+    sc.submit("a")
+    bring_to(sc, "a", BotState.JOINING)
+    decided = sc.ended("a", Reason.BROWSER_CRASHED, detail="it died", evidence="a-1")
+    assert decided[0] == NoteFailed("a", 1, Reason.BROWSER_CRASHED, "it died", "a-1")
+    sc = full()
+    sc.submit("a")
+    refused = sc.refused("a", RefusalCause.BROWSER_DEAD)
+    assert of_type(refused, NoteFailed) == [NoteFailed("a", 1, Reason.WORKER_LOST, "refused: browser_dead", "")]
+    assert Why.REFUSED in [getattr(one, "why", None) for one in refused]
+
+
+def test_an_end_names_its_evidence_also_of_a_bot_that_was_to_leave_anyway() -> None:
+    for reason in (Reason.REQUEST_DENIED, Reason.BROWSER_CRASHED):
+        sc = full()
+        sc.submit("a")
+        bring_to(sc, "a", BotState.WAITING_ROOM)
+        sc.step(LeaveRequested("a"))
+        [end] = of_type(sc.ended("a", reason, evidence="a-1"), End)
+        assert (end.reason, end.evidence) == (Reason.USER_REQUESTED, "a-1")

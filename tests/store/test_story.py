@@ -1,0 +1,117 @@
+"""A bot's story: what each decision leaves in it, what a long one loses, and who may not tell it."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from poolmgr.core.decisions import (
+    Accept,
+    Ask,
+    Assign,
+    Decision,
+    End,
+    Enqueue,
+    Move,
+    NoteFailed,
+    NoteSeen,
+    Reschedule,
+    Why,
+)
+from poolmgr.core.job import Job
+from poolmgr.store.keys import Keys
+from poolmgr.store.ledger import Ledger
+from poolmgr.store.record import iso
+from poolmgr.store.story import Entry, What
+from poolmgr.store.views import Views
+from tests.store.conftest import NOW
+from wire.messages import Join
+from wire.vocabulary import BotState, Reason
+
+JOB = Job(platform="room", meeting_url="http://127.0.0.1:8090/r/x", bot_name="N", payload="{}")
+ACCEPT = Accept("b1", JOB, BotState.QUEUED, NOW, seq=1)
+ASSIGN = Assign("vm1", Join("w1", "b1", 1, "room", JOB.meeting_url, "N"), born=NOW, warm=False, waited_s=2.5)
+
+
+def seen(screen: str, did: str = "") -> NoteSeen:
+    return NoteSeen("b1", 1, NOW + 2, "room", screen, "a-rule", did)
+
+
+async def test_what_happened_is_told_in_order_from_the_acceptance_to_the_end(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    await ledger.apply(
+        [
+            ACCEPT,
+            ASSIGN,
+            Move("b1", 1, BotState.JOINING, NOW + 1, "loading"),
+            seen("name_prompt"),
+            seen("name_prompt", "fill_name_and_join"),
+            NoteFailed("b1", 1, Reason.BROWSER_CRASHED, "it died", "b1-1"),
+            Enqueue("b1", 1, Why.RETRY),
+            replace(ASSIGN, join=replace(ASSIGN.join, attempt=2, worker_id="w2")),
+            Ask("vm1", "w2", "b1", 2, Reason.USER_REQUESTED),
+            Ask("vm1", "w2", "b1", 2, Reason.SUPERSEDED),
+            End("b1", 2, Reason.USER_REQUESTED, at=NOW + 8, evidence="b1-2"),
+            Ask("vm1", "w2", "b1", 2, Reason.USER_REQUESTED),
+        ],
+        NOW + 5,
+    )
+    at, later = iso(NOW + 5), iso(NOW + 2)
+    assert await Views(redis, keys).story("b1") == [
+        Entry(iso(NOW), What.ACCEPTED, state="queued", platform="room"),
+        Entry(at, What.ASSIGNED, 1, vm_id="vm1", worker_id="w1", waited_s=2.5),
+        Entry(iso(NOW + 1), What.MOVED, 1, state="joining", screen="loading"),
+        Entry(later, What.SAW, 1, screen="name_prompt", rule="a-rule"),
+        Entry(later, What.SAW, 1, screen="name_prompt", rule="a-rule", did="fill_name_and_join"),
+        Entry(at, What.FAILED, 1, reason="browser_crashed", detail="it died", evidence="b1-1"),
+        Entry(at, What.QUEUED, 1, why="retry"),
+        Entry(at, What.ASSIGNED, 2, vm_id="vm1", worker_id="w2", waited_s=2.5),
+        Entry(at, What.ASKED_TO_LEAVE, 2, reason="user_requested"),
+        Entry(iso(NOW + 8), What.ENDED, 2, reason="user_requested", attribution="user", evidence="b1-2"),
+    ]
+    assert await redis.hget(keys.bot("b1"), "evidence") == b"b1-1 b1-2"
+    assert [entry.what for entry in await Views(redis, keys).story("b1", 8)] == [What.ASKED_TO_LEAVE, What.ENDED]
+
+
+async def test_a_scheduled_bot_has_its_story_too(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    scheduled = replace(ACCEPT, job=replace(JOB, join_at=NOW + 100), state=BotState.SCHEDULED)
+    await ledger.apply([scheduled, Reschedule("b1", NOW + 50), Enqueue("b1", 0)], NOW)
+    assert await Views(redis, keys).story("b1") == [
+        Entry(iso(NOW), What.ACCEPTED, state="scheduled", platform="room", join_at=iso(NOW + 100)),
+        Entry(iso(NOW), What.RESCHEDULED, join_at=iso(NOW + 50)),
+        Entry(iso(NOW), What.QUEUED),
+    ]
+
+
+async def test_a_long_story_loses_its_middle_and_says_so(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await ledger.apply([ACCEPT, ASSIGN, *(seen(f"s{number}") for number in range(400))], NOW)
+    story = await Views(redis, keys).story("b1")
+    assert len(story) == 300
+    screens = [entry.screen for entry in story if entry.what is not What.CUT]
+    assert screens == ["", "", *(f"s{number}" for number in [*range(48), *range(151, 400)])]
+    assert [number for number, entry in enumerate(story) if entry.what is What.CUT] == [50]
+
+
+STALE: list[Decision] = [
+    NoteSeen("b1", 2, NOW, "room", "in_meeting", "", ""),
+    NoteFailed("b1", 2, Reason.BROWSER_CRASHED, "", "b1-2"),
+    NoteSeen("nobody", 1, NOW, "room", "in_meeting", "", ""),
+]
+
+
+@pytest.mark.parametrize("stale", STALE, ids=["seen", "failed", "nobody"])
+async def test_news_of_an_attempt_that_does_not_count_is_not_told(
+    redis: Any, keys: Keys, ledger: Ledger, stale: Decision
+) -> None:
+    await ledger.apply([ACCEPT, ASSIGN], NOW)
+    before = await redis.lrange(keys.story("b1"), 0, -1)
+    await ledger.apply([stale], NOW)
+    assert await redis.lrange(keys.story("b1"), 0, -1) == before
+    assert await redis.hget(keys.bot("b1"), "evidence") == b""
+
+
+async def test_what_a_newer_release_told_is_left_out(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await ledger.apply([ACCEPT], NOW)
+    await redis.rpush(keys.story("b1"), '{"at":"","what":"danced"}', "no JSON")
+    assert [entry.what for entry in await Views(redis, keys).story("b1")] == [What.ACCEPTED]

@@ -1,0 +1,133 @@
+"""One look at a page: the first rule that matches, who is there, what was said, and how much of it is read."""
+
+from typing import Final
+
+import pytest
+from playwright.async_api import Page
+
+from wire.messages import Participant
+from worker.company import Known, SeenLine
+from worker.platforms.rules import Actions, Chat, Count, People, Readings, Rules, ScreenRule, look
+from worker.sights import Screen, Seen
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PATIENCE_S: Final = 20.0
+UNREADABLE: Final = Seen(Screen.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        ("<p class=sign>You can’t join this call</p>", Seen(Screen.DENIED, "refusal", 0)),
+        ("<p class=sign>You can't join this call</p><main></main>", Seen(Screen.DENIED, "refusal", 0)),
+        ("<p class=sign hidden>You can't join</p><main>Hello</main>", Seen(Screen.IN_MEETING, "main", 0)),
+        ("<p class=sign style='visibility: hidden'>You can't join</p>", Seen(Screen.UNKNOWN, "", 0)),
+        ("<p class=sign>Ann says: hello</p><main>can't join <i></i><i></i></main>", Seen(Screen.IN_MEETING, "main", 2)),
+        ("<p class=sign>Hello</p><p class=sign>You can't join</p>", Seen(Screen.DENIED, "refusal", 0)),
+        ("<form>Name</form><main>Hello</main>", Seen(Screen.IN_MEETING, "main", 0)),
+        ("<form>Name</form>", Seen(Screen.NAME_PROMPT, "form", 0)),
+        (
+            "<script>Array.prototype.find = () => ({ name: 7 })</script>",
+            UNREADABLE,
+        ),
+    ],
+)
+async def test_the_first_rule_that_matches_something_visible_is_what_the_page_shows(
+    page: Page, body: str, seen: Seen
+) -> None:
+    rules = Rules(
+        [
+            ScreenRule(Screen.DENIED, "refusal", visible=[".other", ".sign"], text=["removed", "can't join"]),
+            ScreenRule(Screen.IN_MEETING, "main", visible=["main"]),
+            ScreenRule(Screen.NAME_PROMPT, "form", visible=["form"]),
+        ],
+        Actions(),
+        Readings(participants=[Count(each="main i")]),
+    )
+    await page.goto("data:text/html,<!doctype html>")  # on about:blank nothing has been loaded yet
+    await page.set_content(body)
+    assert await look(page, rules, PATIENCE_S) == seen
+
+
+READ: Final = Rules(
+    [
+        ScreenRule(Screen.REMOVED, "removed", visible=["main", "p"], text=["You were removed"]),
+        ScreenRule(Screen.ENDED, "ended", visible=[".over"]),
+        ScreenRule(Screen.IN_MEETING, "main", visible=["main"]),
+        ScreenRule(Screen.NAME_PROMPT, "form", visible=["form"]),
+    ],
+    Actions(),
+    Readings(
+        people=People(each="main li", id="@id", name="b", own="[data-self]"),
+        chat=Chat(each="main q", id="@id", text="i", sender_id="@data-by", sender_name="u@title", own=".own"),
+    ),
+)
+
+
+async def put(page: Page, body: str) -> None:
+    await page.goto("data:text/html,<!doctype html>")
+    await page.set_content(body)
+
+
+async def test_who_is_there_is_read_with_the_screen_and_only_when_it_changed(page: Page) -> None:
+    await put(
+        page,
+        "<main><li id=0 data-self><b>Bot</b></li> <li id=1> <b> Ann </b></li> <li><b>No id</b></li><li id=2></li>",
+    )
+    first = await look(page, READ, PATIENCE_S)
+    assert first.people == (Participant("1", "Ann"), Participant("2"))
+    again = await look(page, READ, PATIENCE_S, Known(first.people_key))
+    assert (again.people, again.people_key) == (None, first.people_key)
+    await page.evaluate("document.querySelector('b').closest('main').querySelectorAll('li')[1].remove()")
+    assert (await look(page, READ, PATIENCE_S, Known(first.people_key))).people == (Participant("2"),)
+    await page.evaluate("document.querySelector('main').replaceChildren()")
+    redrawn = await look(page, READ, PATIENCE_S, Known(first.people_key))
+    assert (redrawn.screen, redrawn.people, redrawn.people_key) == (Screen.IN_MEETING, None, "")
+
+
+async def test_the_chat_is_read_from_the_known_line_on(page: Page) -> None:
+    await put(
+        page,
+        "<main><q id=a data-by=1><u title=Ann></u><i>Hello<br>there</i></q><q id=b class=own><i>Hi</i></q><q></q>",
+    )
+    ann, own = SeenLine("a", "1", "Ann", "Hello\nthere"), SeenLine("b", "", "", "Hi", own=True)
+    for known, lines in (("", (ann, own)), ("a", (own,)), ("b", ()), ("gone", (ann, own))):
+        assert (await look(page, READ, PATIENCE_S, Known(line=known))).lines == lines
+
+
+async def test_what_is_read_off_a_page_is_cut_and_can_be_passed_on(page: Page) -> None:
+    await put(page, "<main></main>")
+    await page.evaluate("""() => {
+      const add = (tag, id, inner, text) => {
+        const outer = document.createElement(tag), element = document.createElement(inner);
+        outer.id = id;
+        element.textContent = text;
+        outer.append(element);
+        document.querySelector("main").append(outer);
+      };
+      for (let n = 0; n < 600; n += 1) add("li", n + "p".repeat(200), "b", "N".repeat(500) + n);
+      document.querySelector("li").id = "half \ud83d";
+      for (let n = 0; n < 120; n += 1) add("q", "line-" + n, "i", "\ud83d\ude00".repeat(3000));
+    }""")
+    seen = await look(page, READ, PATIENCE_S)
+    assert seen.people
+    assert len(seen.people) == 500
+    assert (seen.people[0].id, len(seen.people[1].id), len(seen.people[1].name)) == ("half ?", 128, 200)
+    assert [line.id for line in seen.lines] == [f"line-{n}" for n in range(20, 120)]
+    assert {line.text for line in seen.lines} == {"\U0001f600" * 2048}
+
+
+@pytest.mark.parametrize(
+    ("body", "screen"),
+    [
+        ("<main><q id=a><i>You were removed</i></q></main>", Screen.IN_MEETING),
+        ("<main><q id=a><i class=over>You were removed<p>You were removed</p></i></q></main>", Screen.IN_MEETING),
+        ("<main><q id=a><i>Hello</i></q></main><p>You were removed</p>", Screen.REMOVED),
+        ("<main>You were removed</main>", Screen.REMOVED),
+        ("<main><q id=a><i>Hello</i></q></main><p class=over>Bye</p>", Screen.ENDED),
+    ],
+)
+async def test_what_people_write_in_the_chat_is_no_screen(page: Page, body: str, screen: Screen) -> None:
+    await put(page, body)
+    assert (await look(page, READ, PATIENCE_S)).screen is screen

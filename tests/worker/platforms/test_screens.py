@@ -1,0 +1,345 @@
+"""Every row of the facts on the platforms' pages is recognised, and what looks like it and is not, is not."""
+
+from typing import Final, NamedTuple
+
+import pytest
+from playwright.async_api import Page
+
+from tests.worker.platforms.conftest import Show
+from worker.platforms import adapter_for
+from worker.platforms.rules import NOTHING
+from worker.sights import Screen, Seen
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TIMEOUT_S: Final = 5.0
+
+MEET: Final = "https://meet.google.com/abc-defg-hij?hl=en"
+ZOOM: Final = "https://app.zoom.us/wc/123456789/join?pwd=secret"
+TEAMS: Final = "https://teams.microsoft.com/v2/?meetingjoin=true#/l/meetup-join/19%3a/0?context=secret"
+JITSI: Final = "https://meet.jit.si/Room#config.startWithAudioMuted=true"
+ADDRESS: Final = {"google_meet": MEET, "zoom": ZOOM, "teams": TEAMS, "jitsi": JITSI}
+
+S: Final = Screen
+
+
+class Row(NamedTuple):
+    platform: str
+    screen: Screen
+    rule: str
+    html: str
+    url: str = ""
+
+
+def dialog(text: str) -> str:
+    return f"<div role=dialog><h2>{text}</h2><button>OK.</button></div>"
+
+
+def bar(*labels: str, style: str = "") -> str:
+    return f"<div style='{style}'>" + "".join(f"<button aria-label='{label}'>x</button>" for label in labels) + "</div>"
+
+
+MEET_BAR: Final = bar(
+    "Leave call", "People - 3 joined", "Chat with everyone - New message", "Raise hand", "Share screen"
+)
+MEET_LOBBY_BAR: Final = MEET_BAR + bar("Turn off microphone", "Turn off camera")
+ZOOM_BAR: Final = "<div id=wc-footer footer-section=right><button aria-label=Leave>Leave</button> 3 participants</div>"
+TEAMS_BAR: Final = (
+    "<button id=hangup-button>Leave</button><button data-tid=roster-button aria-label='People 3'>People</button>"
+    "<button id=raisehands-button>Raise</button><button aria-label=React>React</button>"
+)
+HANGUP: Final = "<div class=hangup-button aria-label='Leave the meeting' role=button>x</div>"
+APP: Final = """<script>
+  const state = { "features/base/conference": {}, "features/lobby": {}, "features/base/participants": {}, ...STATE };
+  globalThis.APP = { store: { getState: () => state }, conference: { isJoined: () => JOINED, _room: ROOM } };
+</script>"""
+
+
+def app(*, joined: bool = False, state: str = "{}", room: str = "null") -> str:
+    return APP.replace("STATE", state).replace("JOINED", str(joined).lower()).replace("ROOM", room)
+
+
+ROWS: Final = [
+    # 1.3 and 1.5, Google Meet
+    Row("google_meet", S.NAME_PROMPT, "join-button", "<input type=text aria-label='Your name'><button><i>mic_off</i><span>Ask to join</span></button>"),
+    *(
+        Row("google_meet", S.NAME_PROMPT, "join-button", f"<button><span>{label}</span></button>")
+        for label in (
+            "Ask to join anyway", "Join now", "Join the call now", "Join anyway", "Join here too", "Switch here",
+            "Join meeting", "Enter meeting",
+        )
+    ),
+    Row("google_meet", S.NAME_PROMPT, "join-button-off", "<button disabled>Ask to join</button>"),
+    Row("google_meet", S.NAME_PROMPT, "join-button", "<button>Ask to join</button><p>Someone will let you in soon</p>"),
+    Row("google_meet", S.NAME_PROMPT, "name-field", "<input type=text aria-label='Your name'>"),
+    *(
+        Row("google_meet", S.WAITING_ROOM, "lobby-text", f"<h1>{text}</h1>{MEET_LOBBY_BAR}")
+        for text in (
+            "Asking to be let in", "You’ll join the call when someone lets you in",
+            "Please wait until a meeting host brings you into the call", "When a host admits you to the call",
+            "Asking to join…", "Waiting for the host", "You are waiting to be let in", "You'll <b>join\n the call</b> when ...",
+        )
+    ),
+    Row("google_meet", S.WAITING_ROOM, "lobby-request-text", "<p>Your request to join was noted</p>"),
+    Row("google_meet", S.WAITING_ROOM, "lobby-label", "<div aria-label='Please wait until somebody comes'>.</div>" + MEET_BAR),
+    Row("google_meet", S.WAITING_FOR_HOST, "waiting-for-host-text", "<h1>Waiting for the host to join</h1>"),
+    Row("google_meet", S.IN_MEETING, "call-controls", MEET_BAR),
+    Row("google_meet", S.IN_MEETING, "call-controls-hidden", f"<div style='visibility: hidden'>{MEET_BAR}</div>"),
+    Row("google_meet", S.IN_MEETING, "call-controls-hidden", f"<div style='opacity: 0'>{MEET_BAR}</div>"),
+    Row("google_meet", S.IN_MEETING, "call-tile", "<div data-participant-id=1>Ann</div>" + bar("Leave call")),
+    Row("google_meet", S.IN_MEETING, "call-tile", bar("Turn on captions", "Leave call")),
+    Row("google_meet", S.UNKNOWN, "", bar("Leave call", "Turn off microphone", "Turn off camera")),
+    Row("google_meet", S.UNKNOWN, "", "<div data-participant-id=1><i aria-label='Visual effects'>.</i></div>"),
+    *(
+        Row("google_meet", S.DENIED, "request-denied", f"<h1>{text}</h1><button>Return to home screen</button>")
+        for text in (
+            "Someone in the call denied your request to join", "You were denied", "You weren’t allowed to join",
+            "You can't join this video call. Someone in the call denied your request to join",
+        )
+    ),
+    Row("google_meet", S.DENIED, "ask-again-button", "<button>Ask to join again</button>"),
+    Row("google_meet", S.NO_ANSWER, "request-expired", "<h1>You can’t join this call</h1><p>No one responded to your request to join the call</p><button>Return to home screen</button>"),
+    *(
+        Row("google_meet", S.BLOCKED, "cannot-join-text", f"<h1>{text}</h1><button>Return to home screen</button>")
+        for text in (
+            "You can't join this video call", "You can’t join this meeting",
+            "There is a problem connecting to this video call", "Sorry, we encountered a problem joining",
+        )
+    ),
+    Row("google_meet", S.SIGN_IN, "sign-in-page", "<h1>Sign in</h1>", "https://accounts.google.com/v3/signin?continue=x"),
+    Row("google_meet", S.SIGN_IN, "sign-in-heading", "<h1>Sign in</h1><p>Use your Google Account</p>"),
+    Row("google_meet", S.SIGN_IN, "sign-in-text", "<p>Your sign-in credentials might have changed</p>"),
+    *(
+        Row("google_meet", S.NOT_FOUND, "code-text", f"<h1>{text}</h1>")
+        for text in (
+            "Check your meeting code", "Invalid video call name", "Your meeting code has expired",
+            "The meeting code you entered doesn’t work", "The meeting code you entered doesn't work",
+        )
+    ),
+    Row("google_meet", S.CAPTCHA, "captcha-frame", "<iframe src='https://www.google.com/recaptcha/api2/bframe' width=300 height=80></iframe>"),
+    Row("google_meet", S.NAME_PROMPT, "join-button", "<iframe src='https://www.google.com/recaptcha/api2/bframe' width=300 height=80 style='visibility: hidden'></iframe><button>Join now</button>"),
+    Row("google_meet", S.NAME_PROMPT, "join-button", "<iframe src='https://www.google.com/recaptcha/api2/bframe' width=100 height=30></iframe><button>Join now</button>"),
+    Row("google_meet", S.FULL, "full-text", "<h1>This meeting is full</h1>"),
+    *(Row("google_meet", S.REMOVED, "removed-dialog", dialog(f"You’ve been removed from the {what}") + MEET_BAR) for what in ("meeting", "call")),
+    Row("google_meet", S.REMOVED, "removed-page", "<h1>You were removed from the meeting</h1><button>Return to home screen</button>"),
+    Row("google_meet", S.REMOVED, "removed-dialog", "<div class=roSPhc>Removed from meeting</div>"),
+    Row("google_meet", S.ENDED, "ended-page", "<h1>Your host ended the meeting for everyone</h1><button>Return to home screen</button>"),
+    *(Row("google_meet", S.ENDED, "ended-page", f"<h1>{text}</h1>") for text in ("Meeting ended", "Call ended", "The call ended")),
+    Row("google_meet", S.LEFT, "left-page", "<h1>You’ve left the call</h1><button>Rejoin</button><button>Return to home screen</button>"),
+    Row("google_meet", S.LEFT, "left-page", "<h1>You left the meeting</h1>"),
+    Row("google_meet", S.LEFT, "home-screen-button", "<button>Return to home screen</button>"),
+    Row("google_meet", S.REDIRECTED, "landing-page", "<h1>Video calls for everyone</h1>", "https://meet.google.com/"),
+    Row("google_meet", S.REDIRECTED, "other-host", "<h1>Products</h1>", "https://workspace.google.com/products/meet"),
+    # What people say in the call is no screen.
+    *(
+        Row("google_meet", S.IN_MEETING, "call-controls", MEET_BAR + where)
+        for where in (
+            "<div data-message-id=1>You've been removed from the meeting. Meeting ended.</div>",
+            "<aside aria-label='In-call messages'><p>Waiting for the host to join</p></aside>",
+            "<div role=region aria-label=Captions>Asking to be let in</div>",
+            "<div data-participant-id=1>You were denied</div>",
+            "<div role=alert>Call ended</div>",
+            "<div hidden role=dialog>You've been removed from the meeting</div>",
+            "<div role=dialog style='opacity: 0'>You've been removed from the meeting</div>",
+            "<div role=dialog><div role=log>You've been removed from the meeting</div></div>",
+            "<script>const text = 'Asking to be let in';</script>",
+        )
+    ),
+    # 2.2, 2.3 and 2.5, Zoom
+    Row("zoom", S.NAME_PROMPT, "join-button", "<input id=input-for-name><button class=preview-join-button>Join</button>"),
+    Row("zoom", S.NAME_PROMPT, "join-button", "<input id=inputname><button id=joinBtn disabled>Join</button>"),
+    Row("zoom", S.NAME_PROMPT, "name-field", "<input placeholder='your name'>"),
+    Row("zoom", S.NAME_PROMPT, "join-label", "<div class=meeting-app><button>Join</button></div>"),
+    Row("zoom", S.LAUNCHER, "browser-link", "<a href='#'>Join from your browser</a>", "https://portal.example/j/123456789"),
+    *(
+        Row("zoom", S.LOADING, rule, f"<div id=video-share-layout><video-player>.</video-player></div><p>{text}</p>")
+        for text, rule in (
+            ("Joining Meeting…", "joining-text"), ("Preparing the meeting", "joining-text"),
+            ("Connecting…", "connecting-text"), ("Loading...", "connecting-text"),
+        )
+    ),
+    Row("zoom", S.LOADING, "joining-text", "<p>Joining Meeting...</p>" + ZOOM_BAR),
+    Row("zoom", S.WAITING_FOR_HOST, "waiting-for-host-text", "<h1>Waiting for the host to start this meeting</h1>"),
+    Row("zoom", S.WAITING_FOR_HOST, "waiting-for-host-text", "<h1>Waiting for the host to start the meeting.</h1>"),
+    Row("zoom", S.WAITING_FOR_HOST, "invalid-3001", "<title>Error - Zoom</title><p>This meeting link is invalid (3,001)</p>"),
+    Row("zoom", S.WAITING_FOR_HOST, "error-title", "<title>Error - Zoom</title><p>Something</p>"),
+    Row("zoom", S.NOT_FOUND, "not-found-text", "<p>This meeting link is invalid</p>"),
+    *(
+        Row("zoom", S.WAITING_ROOM, "waiting-room-text", f"<div class=meeting-app><p>{text}</p>{ZOOM_BAR}</div>")
+        for text in (
+            "Please wait, the meeting host will let you in soon.", "Someone will let you in", "You are in the waiting room",
+            "Host has joined. We’ve let them know you’re here", "You will be admitted shortly",
+        )
+    ),
+    Row("zoom", S.IN_MEETING, "leave-button", ZOOM_BAR),
+    *(
+        Row("zoom", S.IN_MEETING, "footer-hidden", f"<div>{html}</div>")
+        for html in (
+            "<footer style='visibility: hidden'><button aria-label=Leave>x</button></footer>",
+            "<div class=single-main-container__video-frame>.</div>", "<div class=single-suspension-container__video-frame>.</div>",
+            "<div id=video-share-layout><video-player></video-player></div>", "<button aria-label='Mute my microphone'>x</button>",
+        )
+    ),
+    Row("zoom", S.IN_MEETING, "footer-count", "<div id=wc-footer>3 participants</div>"),
+    *(
+        Row("zoom", S.SIGN_IN, "sign-in-text", f"<p>{text}</p>")
+        for text in (
+            "Sign in to join", "Please sign in to join this meeting.", "Only authenticated users can join",
+            "This meeting requires authentication", "The host requires authentication on the commercial Zoom platform",
+        )
+    ),
+    Row("zoom", S.SIGN_IN, "sign-in-page", "<h1>Sign in</h1>", "https://us02web.zoom.us/signin?from=x"),
+    *(
+        Row("zoom", S.BLOCKED, "bot-wall", f"<p>{text}</p><input id=input-for-name><button id=joinBtn disabled>Join</button>")
+        for text in (
+            "Automated bots aren’t allowed to join this meeting", "They must use Zoom RTMS", "We detected you may be a bot",
+        )
+    ),
+    Row("zoom", S.BLOCKED, "browser-join-off", "<p>Your network connection has timed out or your organization has disabled access to Zoom from the browser</p>"),
+    Row("zoom", S.PASSCODE_PROMPT, "passcode-field", "<input id=input-for-name><input type=password placeholder='Meeting Passcode'><button class=preview-join-button>Join</button>"),
+    Row("zoom", S.NAME_PROMPT, "join-button", "<input placeholder=Passcode value=1><button class=preview-join-button>Join</button>"),
+    Row("zoom", S.NAME_PROMPT, "passcode-given", "<input placeholder=Passcode value=1><button>Submit</button>"),
+    *(
+        Row("zoom", S.PASSCODE_WRONG, "passcode-wrong-text", f"<input type=password value=1><p>{text}</p>")
+        for text in ("Passcode wrong. Try again.", "Incorrect passcode", "Invalid password", "The passcode is incorrect")
+    ),
+    Row("zoom", S.PASSCODE_WRONG, "passcode-marked", "<input type=password aria-invalid=true value=1>"),
+    Row("zoom", S.PASSCODE_PROMPT, "passcode-field", "<input type=password aria-invalid=true>"),
+    Row("zoom", S.CAPTCHA, "captcha-text", "<h1>Check Captcha</h1>"),
+    Row("zoom", S.REGISTRATION, "registration-page", "<h1>Webinar</h1>", "https://us02web.zoom.us/webinar/register/WN_x"),
+    Row("zoom", S.UNKNOWN, "", "<h1>Hm</h1>", "https://us02web.zoom.us/j/1?to=/webinar/register/"),
+    Row("zoom", S.FULL, "full-text", "<p>The meeting is full</p>"),
+    Row("zoom", S.LOCKED, "locked-text", "<p>This meeting is locked by the host</p>"),
+    Row("zoom", S.REMOVED, "removed-dialog", f"<div class=zm-modal><p>You have been removed</p></div>{ZOOM_BAR}"),
+    Row("zoom", S.ENDED, "ended-dialog", f"<div class=zm-modal-body-title>This meeting has been ended by host</div>{ZOOM_BAR}"),
+    *(Row("zoom", S.ENDED, "ended-dialog", f"<div class='zm-modal x'>{text}</div>{ZOOM_BAR}") for text in ("The meeting has ended", "host ended the meeting")),
+    Row("zoom", S.ENDED, "ended-label", "<div aria-label='Meeting is end now'><button>OK</button></div>"),
+    Row("zoom", S.ENDED, "ended-dialog", "<div class=my-end-screen>Meeting has ended</div>"),
+    Row("zoom", S.RECORDING_DENIED, "recording-denied-dialog", f"<div class=zm-modal>The host does not allow recording</div>{ZOOM_BAR}"),
+    Row("zoom", S.DENIED, "denied-text", "<p>The host has removed you from the waiting room</p>"),
+    Row("zoom", S.REDIRECTED, "other-host", "<h1>Shop</h1>", "https://shop.example/"),
+    Row("zoom", S.IN_MEETING, "leave-button", "<h1>.</h1>" + ZOOM_BAR, "https://portal.example/wc/1/join"),
+    *(
+        Row("zoom", S.IN_MEETING, "leave-button", ZOOM_BAR + where)
+        for where in (
+            "<div id=chat-message-1>You have been removed. The meeting has ended. waiting room</div>",
+            "<div class=zm-modal>This meeting is being recorded</div>", "<div id=live-transcription-subtitle>Loading...</div>",
+            "<div class=video-avatar__avatar-footer><span>Connecting…</span></div>", "<p>The meeting has ended</p>",
+        )
+    ),
+    # 3.2, 3.3 and 3.5, Teams
+    Row("teams", S.LAUNCHER, "browser-button", "<button data-tid=joinOnWeb>Web</button>"),
+    *(Row("teams", S.LAUNCHER, "browser-label", f"<button>{text}</button>") for text in ("Continue on this browser", "Join on this browser")),
+    Row("teams", S.LAUNCHER, "browser-label", "<button aria-label='Join meeting from this browser'>.</button>"),
+    Row("teams", S.NAME_PROMPT, "join-button", "<input placeholder='Type your name'><button data-tid=prejoin-join-button>Join now</button>"),
+    Row("teams", S.NAME_PROMPT, "join-button", "<button>Join now</button><p>Someone will let you in shortly</p>"),
+    Row("teams", S.NAME_PROMPT, "name-field", "<input data-tid=prejoin-display-name-input>"),
+    *(
+        Row("teams", S.WAITING_ROOM, "lobby-text", f"<h1>{text}</h1><button id=hangup-button>Leave</button>")
+        for text in (
+            "Someone will let you in shortly", "Someone will let you in soon", "You’re in the lobby",
+            "Waiting for someone to let you in", "Your request to join has been sent", "Waiting to be admitted",
+        )
+    ),
+    Row("teams", S.WAITING_ROOM, "lobby-text", "<p>Someone will let you in shortly</p><button disabled>Join now</button>"),
+    Row("teams", S.WAITING_FOR_HOST, "lobby-before-start-text", "<h1>Someone will let you in when the meeting starts</h1>"),
+    Row("teams", S.IN_MEETING, "call-controls", TEAMS_BAR),
+    *(
+        Row("teams", S.IN_MEETING, "hangup-button", html)
+        for html in (
+            "<button id=hangup-button>x</button>", "<button data-tid=hangup-main-btn>x</button>", "<button data-inp=hangup-button>x</button>",
+            "<button id=my-hangup-1>x</button>", "<button id=callingButtons-showMoreBtn>x</button>", "<button data-tid=roster-button>x</button>",
+            "<button aria-label='Leave (Ctrl+Shift+H)' style='visibility: hidden'>x</button>",
+        )
+    ),
+    Row("teams", S.DENIED, "denied-text", "<p>Sorry, but you were denied access to the meeting</p><button data-tid=calling-retry-cancelbutton>Cancel</button>"),
+    Row("teams", S.DENIED, "denied-text", "<p>Your request to join was declined</p>"),
+    Row("teams", S.DENIED, "retry-button", "<button data-tid=calling-retry-cancelbutton>Cancel</button>"),
+    Row("teams", S.FAILED, "cannot-connect-text", "<h1>Sorry, we couldn’t connect you</h1><button data-tid=calling-retry-cancelbutton>Cancel</button>"),
+    *(
+        Row("teams", S.SIGN_IN, "sign-in-text", f"<p>{text}</p>")
+        for text in (
+            "We need to verify your info before you can join", "To join, sign in or use Teams on the web",
+            "You need to be signed in to Teams",
+        )
+    ),
+    *(
+        Row("teams", S.SIGN_IN, "sign-in-page", "<h1>Sign in</h1>", f"https://{host}/common/oauth2/authorize?x=y")
+        for host in (
+            "login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "login.microsoft.com",
+            "login.live.com", "login.windows.net",
+        )
+    ),
+    Row("teams", S.SIGN_IN, "sign-in-field", "<input name=loginfmt>"),
+    Row("teams", S.ORG_ONLY, "org-text", "<p>External participants are not permitted to join before the event begins</p>"),
+    Row("teams", S.ORG_ONLY, "org-text", "<p>Because of your organization’s policies you can't join</p>"),
+    Row("teams", S.NOT_FOUND, "link-text", "<p>Looks like the meeting URL is incorrect</p>"),
+    Row("teams", S.CAPTCHA, "captcha-text", "<h1>Verify you’re a real person</h1>"),
+    Row("teams", S.FULL, "full-text", "<p>Sorry, this meeting is full</p>"),
+    Row("teams", S.LOCKED, "locked-text", "<p>This meeting is locked</p>"),
+    Row("teams", S.PASSCODE_PROMPT, "passcode-field", "<input placeholder='Type a meeting passcode'><button>Join now</button>"),
+    Row("teams", S.PASSCODE_WRONG, "passcode-wrong-text", "<p>Incorrect passcode</p>"),
+    Row("teams", S.REMOVED, "removed-dialog", dialog("You've been removed from this meeting") + TEAMS_BAR),
+    Row("teams", S.REMOVED, "removed-page", "<h1>You’ve been removed from this meeting</h1>"),
+    Row("teams", S.ENDED, "ended-page", "<h1>Meeting ended</h1>"),
+    Row("teams", S.ENDED, "ended-page", "<h1>Call ended</h1>"),
+    Row("teams", S.ENDED, "ended-dialog", dialog("Call ended") + TEAMS_BAR),
+    Row("teams", S.REDIRECTED, "other-host", "<h1>News</h1>", "https://www.example.com/"),
+    Row("teams", S.UNKNOWN, "", "<h1>Hm</h1>", "https://teams.sovcloud.fr/v2/"),
+    *(
+        Row("teams", S.IN_MEETING, "call-controls", TEAMS_BAR + where)
+        for where in (
+            "<div data-tid=chat-pane-message>You've been removed from this meeting</div>", "<div role=alert>Call ended</div>",
+            "<div data-tid=closed-caption-renderer-wrapper>You're in the lobby</div>", "<p>Meeting ended</p>",
+        )
+    ),
+    # 4.2 and 4.3, Jitsi
+    Row("jitsi", S.NAME_PROMPT, "join-button", app() + "<input id=premeeting-name-input><div data-testid='prejoin.joinMeeting' role=button>Join</div>"),
+    Row("jitsi", S.NAME_PROMPT, "join-button", "<div class=lobby-screen><button data-testid='lobby.knockButton'>Ask to join</button></div>"),
+    Row("jitsi", S.NAME_PROMPT, "join-button", "<button aria-label='Join meeting'>.</button>"),
+    Row("jitsi", S.NAME_PROMPT, "name-field", "<div class=prejoin-input-area><input></div>"),
+    *(Row("jitsi", S.LAUNCHER, "guest-entry", f"<button>{text}</button>") for text in ("Continue as guest", "Join as guest", "Continue without an account")),
+    Row("jitsi", S.PASSCODE_PROMPT, "passcode-field", dialog("Password") + "<input name=lockKey>"),
+    Row("jitsi", S.PASSCODE_WRONG, "passcode-wrong-text", "<p>Incorrect password</p><input name=lockKey>"),
+    Row("jitsi", S.IN_MEETING, "app-joined", app(joined=True) + "<h1>You have been disconnected. Asking to join</h1>"),
+    Row("jitsi", S.IN_MEETING, "app-joined", app(room="{ isJoined: () => true }")),
+    Row("jitsi", S.IN_MEETING, "hangup-button", HANGUP),
+    Row("jitsi", S.IN_MEETING, "hangup-button", "<button data-testid='toolbox.hangup'>x</button>"),
+    Row("jitsi", S.IN_MEETING, "hangup-button", "<button aria-label='Hang up now'>x</button>"),
+    Row("jitsi", S.IN_MEETING, "toolbox-hidden", f"<div style='visibility: hidden'>{HANGUP}</div>"),
+    Row("jitsi", S.WAITING_ROOM, "app-knocking", app(state="{ 'features/lobby': { knocking: true } }") + HANGUP),
+    Row("jitsi", S.WAITING_ROOM, "lobby-screen", "<div class=lobby-screen>.</div>"),
+    Row("jitsi", S.WAITING_ROOM, "lobby-message", "<p data-testid='lobby.joiningMessage'>Soon</p>" + HANGUP),
+    Row("jitsi", S.WAITING_ROOM, "lobby-text", "<p>Asking to join…</p>" + HANGUP),
+    *(
+        Row("jitsi", S.WAITING_FOR_HOST, "host-text", f"<p>{text}</p>" + HANGUP)
+        for text in ("Waiting for the host…", "Waiting for a moderator", "The conference has not yet started")
+    ),
+    Row("jitsi", S.WAITING_FOR_HOST, "app-members-only", app(state="{ 'features/base/conference': { membersOnly: {} } }") + HANGUP),
+    *(
+        Row("jitsi", S.DENIED, "rejected-text", f"<p>{text}</p>")
+        for text in ("Your request to join has been declined.", "Your request to join has been rejected", "It was declined by a moderator")
+    ),
+    *(Row("jitsi", S.REMOVED, "kicked-page", f"<p>{text}</p>") for text in ("You have been kicked", "You were kicked out of the meeting")),
+    Row("jitsi", S.REMOVED, "kicked-dialog", app(joined=True) + dialog("You have been kicked")),
+    *(Row("jitsi", S.ENDED, "terminated-page", f"<p>{text}</p>") for text in ("The meeting has been terminated", "The conference has ended")),
+    Row("jitsi", S.LEFT, "thanks-page", "<h1>Thank you for using Jitsi</h1><button>Rejoin</button>"),
+    Row("jitsi", S.LEFT, "rejoin-button", "<button>Rejoin</button>"),
+    Row("jitsi", S.IN_MEETING, "app-joined", app(joined=True) + "<div id=chatconversation>You have been kicked</div>"),
+    Row("jitsi", S.IN_MEETING, "hangup-button", HANGUP + "<script>globalThis.APP = { get conference() { throw 1; } };</script>"),
+]  # fmt: skip
+
+
+async def look(page: Page, platform: str) -> Seen:
+    adapter = adapter_for(platform)
+    assert adapter
+    seen = await adapter.observe(page, TIMEOUT_S, NOTHING)
+    assert isinstance(seen, Seen)
+    return seen
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.platform}-{row.screen}-{row.rule}")
+async def test_a_page_is_recognised_and_by_which_rule(page: Page, show: Show, row: Row) -> None:
+    await show(row.url or ADDRESS[row.platform], row.html)
+    seen = await look(page, row.platform)
+    assert (seen.screen, seen.rule) == (row.screen, row.rule)

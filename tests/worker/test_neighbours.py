@@ -1,0 +1,101 @@
+"""Pages that are wedged: each ends in time and for its own reason, or is put up with; the bot beside them goes on."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Page
+
+from room.server import create_app
+from tests.waiting import wait_until
+from tests.worker.conftest import Harness, pool_with
+from wire.messages import BotEnded, BotMoved, ChatHeard, Join, WorkerGone
+from wire.settings import WorkerSettings
+from wire.vocabulary import BotState, Reason
+
+_NEIGHBOUR = "neighbour"
+_WEDGES = {
+    "endless": "setTimeout(() => { for (;;); }, 0)",
+    "alert": "setTimeout(() => alert('Still there?'), 0)",
+    "nodes": "document.body.append(...Array.from({ length: 30000 }, () => document.createElement('div')))",
+    "hoard": "globalThis.hoard = new Uint8Array(500 << 20).fill(1); 0",
+}
+_ENDS = {
+    "endless": Reason.BROWSER_HUNG,
+    "crash": Reason.BROWSER_CRASHED,
+    "hoard": Reason.MEMORY_LIMIT,
+    "silent": Reason.PAGE_LOAD_FAILED,
+}
+
+
+@pytest.fixture
+async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
+    settings = WorkerSettings(
+        memory_reserve_mb=0, memory_limit_mb=450, page_timeout_s=1.0, load_timeout_s=4.0, leave_timeout_s=2.0
+    )
+    silence = asyncio.Event()
+
+    async def never(_request: web.Request) -> web.Response:
+        await silence.wait()
+        return web.Response()
+
+    app = create_app("key", open_door=True)
+    app.router.add_get("/silent/r/meeting", never)
+    async with pool_with(tmp_path, settings) as harness:
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        harness.meeting = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield harness
+        silence.set()
+        await runner.cleanup()
+
+
+def page_of(harness: Harness, name: str) -> Page:
+    page = harness.pool._workers[name].page  # pyright: ignore[reportPrivateUsage]
+    assert page
+    return page
+
+
+def are_in(harness: Harness) -> set[str]:
+    return {event.bot_id for event in harness.seen(BotMoved) if event.state is BotState.IN_MEETING}
+
+
+async def test_wedged_pages_end_in_time_for_their_reasons_and_their_neighbour_is_unaware(harness: Harness) -> None:
+    harness.pool.warm(_NEIGHBOUR)
+    await wait_until(lambda: harness.pool.reports()[_NEIGHBOUR].state == "idle")
+    harness.pool.begin(Join(_NEIGHBOUR, _NEIGHBOUR, 1, "room", f"{harness.meeting}/r/meeting", _NEIGHBOUR))
+    await wait_until(lambda: are_in(harness) == {_NEIGHBOUR})
+    for name in (*_WEDGES, "crash", "silent"):
+        harness.pool.warm(name)
+    await wait_until(lambda: all(report.state != "warming" for report in harness.pool.reports().values()))
+    silent = Join("silent", "silent", 1, "room", f"{harness.meeting}/silent/r/meeting", "silent")
+    harness.pool.begin(silent)
+    wedged = [*_WEDGES, "crash"]
+    for name in wedged:
+        harness.pool.begin(Join(name, name, 1, "room", f"{harness.meeting}/r/{name}", name))
+    await wait_until(lambda: are_in(harness) == {_NEIGHBOUR, *wedged})
+    for name, script in _WEDGES.items():
+        await page_of(harness, name).evaluate(script)
+    with suppress(PlaywrightError):
+        await page_of(harness, "crash").goto("chrome://crash")
+    harness.pool.end_those_too_large()  # as the agent does every two seconds
+    await wait_until(lambda: {event.worker_id for event in harness.seen(WorkerGone)} == set(_ENDS), 30.0)
+    assert {event.bot_id: event.reason for event in harness.seen(BotEnded)} == _ENDS
+    # Those that are merely a nuisance stay, like the neighbour, and all of them still do what they are told.
+    assert set(harness.pool.reports()) == {_NEIGHBOUR, "alert", "nodes"}
+    for name in harness.pool.reports():
+        harness.pool.say(name, name, 1, f"{name} is here")
+    await wait_until(
+        lambda: (
+            {line.text for event in harness.seen(ChatHeard) for line in event.chats}
+            == {f"{name} is here" for name in harness.pool.reports()}
+        )
+    )
+    moves = [event.state for event in harness.seen(BotMoved) if event.bot_id == _NEIGHBOUR]
+    assert moves[-1] is BotState.IN_MEETING
+    assert moves.count(BotState.IN_MEETING) == 1

@@ -1,0 +1,166 @@
+"""Bundles on a VM's disk, and their way out: a Redis that is away or full, servers that redirect or refuse."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from runtime.redis import connect
+from tests.conftest import RedisServer
+from tests.waiting import wait_until
+from wire.keys import WireKeys
+from wire.settings import EvidenceSettings, RedisSettings
+from worker import shelf as shelf_module
+from worker.journal import Journal
+from worker.link import Link
+from worker.shelf import Send, Shelf, UnsentError, deliver, sender, upload
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf_module, "RETRY_S", (0.02, 0.05))
+
+
+@asynccontextmanager
+async def delivering(shelf: Shelf, send: Send, settings: EvidenceSettings) -> AsyncGenerator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        delivery = tasks.create_task(deliver(shelf, send, settings), name="deliver")
+        yield
+        delivery.cancel()
+
+
+def test_a_bundle_is_kept_for_nobody_else_to_read(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "evidence", EvidenceSettings())
+    assert shelf.put("b1-1", b"data")
+    [path] = shelf.waiting()
+    assert (path.name, path.read_bytes(), path.stat().st_mode & 0o777) == ("b1-1.zip", b"data", 0o600)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert not shelf.empty.is_set()
+
+
+def test_only_so_many_wait_for_so_long(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "evidence", EvidenceSettings(most_mb=1, keep_s=1000.0))
+    for number in range(1, 5):
+        assert shelf.put(f"b-{number}", b"x" * 400_000)
+        at = time.time() - 500 + number
+        os.utime(shelf.waiting()[-1], (at, at))
+    assert [path.stem for path in shelf.waiting()] == ["b-3", "b-4"]
+    os.utime(shelf.waiting()[0], (0, 0))
+    shelf.put("b-5", b"x")
+    assert [path.stem for path in shelf.waiting()] == ["b-4", "b-5"]
+
+
+def test_what_cannot_be_written_is_said_and_harms_nobody(tmp_path: Path) -> None:
+    (tmp_path / "evidence").write_text("in the way")
+    with capture_logs() as logs:
+        assert not Shelf(tmp_path / "evidence", EvidenceSettings()).put("b1-1", b"data")
+    assert [entry["event"] for entry in logs] == ["evidence_failed"]
+
+
+async def test_what_waits_is_handed_in_when_it_can_be_oldest_first(tmp_path: Path) -> None:
+    settings = EvidenceSettings()
+    folder = tmp_path / "evidence"
+    Shelf(folder, settings).put("left-by-an-earlier-agent-7", b"7")
+    shelf = Shelf(folder, settings)
+    shelf.put("none of ours", b"?")
+    sent: list[tuple[str, int, bytes]] = []
+    refusals = iter([True, True])
+
+    async def send(bot_id: str, attempt: int, data: bytes, left_s: float) -> bool:
+        assert 0 < left_s <= settings.keep_s
+        if next(refusals, False):
+            raise UnsentError("away")
+        sent.append((bot_id, attempt, data))
+        return bot_id != "b2"
+
+    with capture_logs() as logs:
+        async with delivering(shelf, send, settings):
+            await shelf.empty.wait()
+            shelf.put("b2-1", b"nobody wants it")
+            await wait_until(lambda: shelf.empty.is_set() and not shelf.waiting())
+    assert sent == [("left-by-an-earlier-agent", 7, b"7"), ("b2", 1, b"nobody wants it")]
+    said = [entry["event"] for entry in logs]
+    assert said == ["evidence_unsent", "evidence_sent", "evidence_dropped", "evidence_dropped"]
+
+
+async def test_redis_that_is_full_or_away_gets_it_later(own_redis: RedisServer, prefix: str, tmp_path: Path) -> None:
+    redis: Any = connect(RedisSettings(own_redis.url, prefix))
+    keys, settings = WireKeys(prefix), EvidenceSettings()
+    link = Link(RedisSettings(own_redis.url, prefix, timeout_s=3.0), "vm1", Journal(tmp_path / "journal.db"), tmp_path)
+    await redis.hset(keys.bot("b1"), "state", "queued")
+    await redis.config_set("maxmemory", "1")
+    shelf = Shelf(tmp_path / "evidence", settings)
+    shelf.put("b1-1", b"data")
+    with capture_logs() as logs:
+        async with delivering(shelf, sender(link, settings), settings):
+            await wait_until(lambda: [entry for entry in logs if entry["event"] == "evidence_unsent"])
+            await redis.config_set("maxmemory", "0")
+            await shelf.empty.wait()
+            own_redis.stop()
+            shelf.put("b1-2", b"more")
+            await wait_until(lambda: len([entry for entry in logs if entry["event"] == "evidence_unsent"]) == 2)
+            own_redis.start()
+            await shelf.empty.wait()
+    assert "maxmemory" in next(entry["error"] for entry in logs if entry["event"] == "evidence_unsent")
+    assert await redis.get(keys.evidence("b1", 1)) == b"data"
+    assert await redis.get(keys.evidence("b1", 2)) == b"more"
+    await link.close()
+    await redis.aclose()
+
+
+class Target:
+    """A server that bundles are PUT to."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[], web.Response] = web.Response
+        self.taken: list[tuple[str, str, bytes]] = []
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.taken.append((request.path, request.headers.get("Authorization", ""), await request.read()))
+        return self.answer()
+
+
+@pytest.fixture
+async def target() -> AsyncGenerator[Target]:
+    target = Target()
+    app = web.Application()
+    app.router.add_route("*", "/{name:.*}", target.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    target.url = f"http://127.0.0.1:{runner.addresses[0][1]}/secret-path"
+    yield target
+    await runner.cleanup()
+
+
+async def test_a_bundle_goes_to_the_address_with_the_token(target: Target, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    settings = EvidenceSettings(upload_url=f"{target.url}/", upload_token_file=str(token))
+    shelf = Shelf(tmp_path / "evidence", settings)
+    shelf.put("b1-3", b"data")
+    link: Any = None
+    async with delivering(shelf, sender(link, settings), settings):
+        await shelf.empty.wait()
+    assert target.taken == [("/secret-path/b1-3.zip", "Bearer s3cret", b"data")]
+    with pytest.raises(UnsentError, match="upload_token_file: FileNotFoundError"):
+        await upload(EvidenceSettings(upload_url=target.url, upload_token_file="/nowhere"), "b1-3", b"")
+
+
+async def test_no_redirect_is_followed_and_no_secret_of_the_address_is_said(target: Target) -> None:
+    settings = EvidenceSettings(upload_url=target.url)
+    for status in (301, 307, 403, 500):
+        target.answer = lambda status=status: web.Response(status=status, headers={"Location": "/elsewhere"})
+        with pytest.raises(UnsentError, match=rf"^http://127\.0\.0\.1/…: HTTP {status}$"):
+            await upload(settings, "b1-1", b"data")
+    assert {path for path, _, _ in target.taken} == {"/secret-path/b1-1.zip"}
+    with pytest.raises(UnsentError, match="ClientConnector"):
+        await upload(EvidenceSettings(upload_url="http://127.0.0.1:1/x"), "b1-1", b"data")

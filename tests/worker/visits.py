@@ -1,0 +1,249 @@
+"""A bot of a session's own in a real Chromium, the small pages that it visits, and what it reported of them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiohttp import web
+from playwright.async_api import Page
+
+from wire.messages import (
+    AutomaticLeave,
+    BotEnded,
+    BotMoved,
+    BotSaw,
+    BotVitals,
+    ChatHeard,
+    ChatLine,
+    Join,
+    ParticipantsSeen,
+)
+from wire.settings import WorkerSettings
+from wire.vocabulary import BotState
+from worker.deadlines import State
+from worker.platforms import Adapter, adapter_for
+from worker.session import BotNews, Session
+
+PATIENCE_S: Final = 20.0  # how long a test waits for what has to happen
+FLAGS: Final = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+# The room's page without a room. A test's own script decides what the buttons do.
+PAGE: Final = """<!doctype html>
+<title>Meeting</title>
+<style>[hidden] { display: none !important }</style>
+<section id="name-prompt">
+  <input id="name"> <input type="checkbox" id="microphone" checked> <input type="checkbox" id="camera" checked>
+  <button id="join" disabled>Ask to join</button>
+</section>
+<section id="waiting-room" hidden><button id="cancel">Cancel</button></section>
+<section id="in-meeting" hidden><ul id="participants"></ul><button id="leave">Leave</button></section>
+<section id="end-screen" hidden>Over</section>
+<script>
+  const $ = (id) => document.getElementById(id);
+  const say = (what) => navigator.sendBeacon("/said", what);
+  const after = (ms, act) => setTimeout(act, ms);
+  const show = (id) => { for (const each of document.querySelectorAll("section")) each.hidden = each.id !== id; };
+  const end = (how) => { $("end-screen").dataset.end = how; show("end-screen"); };
+  const present = (...names) => $("participants").replaceChildren(...names.map((name) => {
+    const item = document.createElement("li");
+    item.dataset.participantId = name;
+    return item;
+  }));
+  const meet = (...names) => { present("self", ...names); show("in-meeting"); };
+  let asked = () => meet("ann");
+  $("name").oninput = () => { $("join").disabled = !$("name").value; };
+  $("join").onclick = () => asked();
+  $("cancel").onclick = () => { say("cancelled"); end("left"); };
+  $("leave").onclick = () => { say("left"); end("left"); };
+  %s
+</script>
+"""
+
+
+# In the meeting, and soon after that the page answers nothing any more.
+HANGING: Final = """
+  asked = () => {
+    meet("ann");
+    after(600, () => fetch("/said", { method: "POST", body: "hanging" }).then(() => { while (true) {} }));
+  };
+"""
+
+
+class Site:
+    """A web server whose pages a test writes, and what those pages said."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.scripts: dict[str, str] = {}
+        self.said: list[str] = []
+        self.asked_for = asyncio.Event()
+        self._heard = asyncio.Event()
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/r/{name}", self.serve)
+        app.router.add_get("/file", self.give)
+        app.router.add_post("/said", self.hear)
+        return app
+
+    def page(self, script: str) -> str:
+        """The link to a new page that runs `script`."""
+        name = f"page-{len(self.scripts)}"
+        self.scripts[name] = script
+        return f"{self.address}/r/{name}"
+
+    async def until_said(self, what: str) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while what not in self.said:
+                self._heard.clear()
+                await self._heard.wait()
+
+    async def serve(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name == "silent":
+            self.asked_for.set()
+            await asyncio.Event().wait()
+        if name not in self.scripts:
+            raise web.HTTPNotFound
+        return web.Response(text=PAGE % self.scripts[name], content_type="text/html")
+
+    async def give(self, _request: web.Request) -> web.Response:
+        return web.Response(body=b"a file", headers={"Content-Disposition": "attachment; filename=file.bin"})
+
+    async def hear(self, request: web.Request) -> web.Response:
+        self.said.append(await request.text())
+        self._heard.set()
+        return web.Response()
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncGenerator[str]:
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    _, port = runner.addresses[0]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+class Bot:
+    """A session under way, and what it reported."""
+
+    def __init__(
+        self,
+        page: Page,
+        url: str,
+        automatic_leave: AutomaticLeave,
+        settings: WorkerSettings,
+        state: State | None = None,
+        *,
+        adapter: Adapter | None = None,
+        **order: Any,
+    ) -> None:
+        """`order`: further fields of the order to join."""
+        adapter = adapter or adapter_for("room")
+        assert adapter
+        join = Join("w-1", "b-1", 3, "room", url, "Notetaker", automatic_leave, **order)
+        self.reports: list[BotNews] = []
+        self.kept: list[State] = []
+        self.driver_answers = True
+        self.session = Session(page, join, adapter, settings, "vm-1", self._keep, self._ask_driver, state)
+        self._noted = asyncio.Event()
+        self._ending: asyncio.Task[BotEnded] | None = None
+
+    def _keep(self, state: State, reports: Sequence[BotNews]) -> None:
+        self.kept.append(state)
+        self.reports += reports
+        self._noted.set()
+
+    async def _ask_driver(self) -> bool:
+        return self.driver_answers
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        self._ending = tasks.create_task(self.session.run(), name="session")
+
+    @property
+    def moves(self) -> list[BotState]:
+        return [report.state for report in self.reports if isinstance(report, BotMoved)]
+
+    @property
+    def seen(self) -> list[tuple[str, str, str]]:
+        """Each screen, the rule that recognised it, and what was done about it."""
+        return [(report.screen, report.rule, report.did) for report in self.reports if isinstance(report, BotSaw)]
+
+    @property
+    def vitals(self) -> list[BotVitals]:
+        return [report for report in self.reports if isinstance(report, BotVitals)]
+
+    @property
+    def chat(self) -> list[ChatLine]:
+        return [line for report in self.reports if isinstance(report, ChatHeard) for line in report.chats]
+
+    @property
+    def comings(self) -> list[tuple[list[str], int]]:
+        """Who came, by name, and how many went, in each report."""
+        seen = [report for report in self.reports if isinstance(report, ParticipantsSeen)]
+        return [([one.name for one in report.joined], len(report.left)) for report in seen]
+
+    async def until(self, is_so: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not is_so():
+                self._noted.clear()
+                await self._noted.wait()
+
+    async def until_in(self, state: BotState) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while state not in self.moves:
+                self._noted.clear()
+                await self._noted.wait()
+
+    async def until_kept(self) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.kept:
+                self._noted.clear()
+                await self._noted.wait()
+
+    async def until_heard(self) -> BotVitals:
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.vitals or not self.vitals[-1].audio_packets:
+                self._noted.clear()
+                await self._noted.wait()
+        return self.vitals[-1]
+
+    async def end(self) -> BotEnded:
+        assert self._ending
+        async with asyncio.timeout(PATIENCE_S):
+            return await self._ending
+
+
+@asynccontextmanager
+async def bot_at(
+    page: Page,
+    url: str,
+    *,
+    automatic_leave: AutomaticLeave | None = None,
+    settings: WorkerSettings | None = None,
+    **other: Any,
+) -> AsyncGenerator[Bot]:
+    bot = Bot(page, url, automatic_leave or AutomaticLeave(), settings or WorkerSettings(), **other)
+    async with asyncio.TaskGroup() as tasks:
+        bot.start(tasks)
+        yield bot
+
+
+async def go(page: Page, url: str, **how: Any) -> tuple[Bot, BotEnded]:
+    """A whole session, nothing asked of it on the way."""
+    async with bot_at(page, url, **how) as bot:
+        return bot, await bot.end()

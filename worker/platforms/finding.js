@@ -1,0 +1,145 @@
+// Finds things on a page, wherever they stand: in the document, in open shadow roots, in frames of its own origin that
+// show. Part of every script that looks at a page or acts on it; `survey` begins one look, and nothing outlives it.
+const survey = (ignore) => {
+  const [MOST_ELEMENTS, MOST_ROOTS, MOST_CHARS] = [100_000, 200, 4_000_000];
+  const UNSPOKEN = new Set(["SCRIPT", "STYLE", "NOSCRIPT", "TEMPLATE"]);
+  const CONTROLS =
+    "button, a, summary, input[type=button], input[type=submit], [role=button], [role=link], [role=menuitem], [role=tab]";
+  const bad = new Set(); // selectors that are none
+
+  // As two texts are compared: without spaces and invisible characters, one kind of apostrophe, lower case.
+  const fold = (text) =>
+    text
+      .replace(/[\s\u00ad\u200b-\u200f\u2060\ufeff]+/g, "")
+      .replace(/[\u2018\u2019\u02bc\u2032`\u00b4]/g, "'")
+      .replace(/\u2026/g, "...")
+      .replace(/[\u2010-\u2015]/g, "-")
+      .toLowerCase();
+
+  const isShown = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+  const isLaidOut = (element) => element.checkVisibility();
+
+  const roots = [];
+  let elements = 0;
+  function collect(root) {
+    roots.push(root);
+    for (const element of root.querySelectorAll("*")) {
+      elements += 1;
+      if (elements > MOST_ELEMENTS || roots.length >= MOST_ROOTS) return;
+      if (element.shadowRoot) collect(element.shadowRoot);
+      else if (element.localName === "iframe" && element.contentDocument?.body && isLaidOut(element)) {
+        collect(element.contentDocument);
+      }
+    }
+  }
+  collect(document);
+
+  // What an element stands in, once its own tree ends.
+  function outOf(element) {
+    const root = element.getRootNode();
+    return root.host ?? root.defaultView?.frameElement ?? null;
+  }
+
+  function isInside(element, selector) {
+    for (let at = element; at; at = outOf(at)) if (at.closest(selector)) return true;
+    return false;
+  }
+
+  function attempt(selector, ask, otherwise) {
+    try {
+      return ask(selector);
+    } catch (error) {
+      if (error.name !== "SyntaxError") throw error;
+      bad.add(selector);
+      return otherwise;
+    }
+  }
+
+  const ignored = (ignore ?? []).filter((selector) => attempt(selector, (css) => (document.querySelector(css), true), false)).join();
+
+  const foundBy = new Map();
+  function all(selector) {
+    let found = foundBy.get(selector);
+    if (!found) {
+      found = attempt(selector, (css) => roots.flatMap((root) => [...root.querySelectorAll(css)]), []);
+      foundBy.set(selector, found);
+    }
+    return found;
+  }
+
+  // Those that may tell what the page shows: what people write and say in the meeting does not.
+  const telling = (selector) =>
+    all(selector).filter((element) => !ignored || !isInside(element.parentElement ?? outOf(element), ignored));
+
+  // The text that shows in a tree, frames and shadow roots with it.
+  function shownText(tree) {
+    if (ignored && tree.matches(ignored)) return "";
+    let text = tree.shadowRoot && isLaidOut(tree) ? `${[...tree.shadowRoot.children].map(shownText).join(" ")} ` : "";
+    const walker = tree.ownerDocument.createTreeWalker(tree, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, (node) => {
+      if (node.nodeType !== Node.ELEMENT_NODE) return NodeFilter.FILTER_ACCEPT;
+      if (UNSPOKEN.has(node.tagName) || (ignored && node.matches(ignored))) return NodeFilter.FILTER_REJECT;
+      if (node.shadowRoot && isLaidOut(node)) text += `${[...node.shadowRoot.children].map(shownText).join(" ")} `;
+      return NodeFilter.FILTER_ACCEPT;
+    });
+    for (let node = tree; node && text.length < MOST_CHARS; node = walker.nextNode()) {
+      if (node.nodeType === Node.TEXT_NODE) {
+        if (node.data.trim() && isShown(node.parentElement ?? node.getRootNode().host)) text += `${node.data} `;
+      } else if (node.localName === "iframe" && roots.includes(node.contentDocument)) {
+        text += `${shownText(node.contentDocument.body)} `;
+      }
+    }
+    return text;
+  }
+
+  // What stands anywhere on the page, shown or not, and in names of its controls: most phrases are not among it, and then
+  // nobody need look any closer.
+  let everything;
+  function mayHold(phrases) {
+    if (everything === undefined) {
+      const texts = roots.map((root) => (root.body ?? root).textContent ?? "");
+      for (const element of roots.flatMap((root) => [...root.querySelectorAll("[aria-label], [title], input[value]")])) {
+        texts.push(element.getAttribute("aria-label") ?? "", element.title ?? "", element.value ?? "");
+      }
+      everything = fold(texts.join("\n").slice(0, MOST_CHARS));
+    }
+    return phrases.some((phrase) => everything.includes(phrase));
+  }
+
+  const textOf = new Map();
+  function holds(element, phrases) {
+    let text = textOf.get(element);
+    if (text === undefined) {
+      text = fold(isLaidOut(element) ? shownText(element) : "");
+      textOf.set(element, text);
+    }
+    return phrases.some((phrase) => text.includes(phrase));
+  }
+
+  // Whether one of the labels is the element's name, its text, or that of something in it.
+  function isCalled(element, labels) {
+    if (ignored && element.matches(ignored)) return false;
+    const names = [element.getAttribute("aria-label"), element.title, element.value];
+    if (names.some((name) => labels.includes(fold(String(name ?? ""))))) return true;
+    const text = fold(element.textContent);
+    if (!labels.some((label) => text.includes(label))) return false;
+    if (labels.includes(fold(shownText(element)))) return true;
+    return [element, ...element.querySelectorAll("*")].some(
+      (part) => labels.includes(fold(part.textContent)) && !(ignored && (isInside(part, ignored) || part.querySelector(ignored))),
+    );
+  }
+
+  const isOff = (element) =>
+    element.matches(":disabled") || element.getAttribute("aria-disabled") === "true" || element.classList.contains("disabled");
+
+  // The elements that a target means, those that show first.
+  function meant(target) {
+    const { css, label = [], text = [] } = typeof target === "string" ? { css: target } : target;
+    if (label.length && !mayHold(label)) return [];
+    const found = all(css ?? CONTROLS).filter(
+      (element) => (!label.length || isCalled(element, label)) && (!text.length || holds(element, text)),
+    );
+    return [...found.filter(isShown), ...found.filter((element) => !isShown(element))];
+  }
+
+  return { CONTROLS, all, attempt, bad, fold, holds, isCalled, isInside, isLaidOut, isOff, isShown, mayHold, meant, outOf, telling };
+};

@@ -1,0 +1,193 @@
+"""An operator's own rules: a folder with `{platform}.toml` files, each laid over the rules that came with the release,
+so that a page that changed is followed without a new one. Read at start, and again when a file changes.
+
+    remove = ["rule", …]            # screens and popups that are to go
+    [[screen]]                      # one with the name of a rule that is there replaces it; others come first of all,
+    before = "rule"                 # or before that one
+    [[popup]]                       # the same
+    [actions], [readings], [places] # each key that stands here replaces the one that is there
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+import structlog
+from msgspec import Meta
+
+from worker.platforms.adapter import Adapter
+from worker.platforms.page import PageAdapter
+from worker.platforms.rules import (
+    MOST_RULES,
+    Actions,
+    BadRulesError,
+    Popup,
+    Readings,
+    RuleName,
+    Rules,
+    ScreenRule,
+    Text,
+    Texts,
+    fault_of,
+    make,
+    read,
+)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+SUFFIX: Final = ".toml"
+
+
+class _PlacedScreen(ScreenRule, frozen=True, kw_only=True):
+    before: RuleName | None = None
+
+
+class _PlacedPopup(Popup, frozen=True, kw_only=True):
+    before: RuleName | None = None
+
+
+class _Overrides(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    remove: list[RuleName] = []
+    screen: Annotated[list[_PlacedScreen], Meta(max_length=MOST_RULES)] = []
+    popup: Annotated[list[_PlacedPopup], Meta(max_length=MOST_RULES)] = []
+    places: dict[str, Texts] = {}
+    ignore: list[Text] | None = None
+    actions: Actions = Actions()
+    readings: Readings = Readings()
+    facts: str | None = None
+
+
+def lay_over(source: Path, path: Path) -> Rules:
+    """The rules of `source` with the overrides of `path`. Raises: BadRulesError, which names `path`."""
+    base, over = read(source), read(path)
+    try:
+        checked = msgspec.convert(over, _Overrides)
+    except msgspec.ValidationError as error:
+        raise BadRulesError(path, fault_of(error)) from error
+    rows: dict[str, list[dict[str, Any]]] = {kind: [*base.get(kind, [])] for kind in ("screen", "popup")}
+    for place, name in enumerate(checked.remove):
+        before = sum(map(len, rows.values()))
+        rows = {kind: [row for row in kept if row["rule"] != name] for kind, kept in rows.items()}
+        if sum(map(len, rows.values())) == before:
+            raise BadRulesError(path, f"remove[{place}]: there is no rule {name!r} to remove")
+    for kind, kept in rows.items():
+        _put_in(kept, over.get(kind, []), path, kind)
+    merged = {**base, **rows}
+    for table in ("actions", "readings", "places"):
+        merged[table] = {**base.get(table, {}), **over.get(table, {})}
+    merged |= {key: over[key] for key in ("ignore", "facts") if key in over}
+    return make(path, merged)
+
+
+def _put_in(rows: list[dict[str, Any]], news: list[dict[str, Any]], path: Path, kind: str) -> None:
+    first = 0
+    for number, new in enumerate(news):
+        row = {key: value for key, value in new.items() if key != "before"}
+        names = [each["rule"] for each in rows]
+        old = names.index(row["rule"]) if row["rule"] in names else None
+        if (before := new.get("before")) is not None:
+            if before not in names or before == row["rule"]:
+                raise BadRulesError(path, f"{kind}[{number}].before: there is no other rule {before!r}")
+            if old is not None:
+                del rows[old]
+            rows.insert([each["rule"] for each in rows].index(before), row)
+        elif old is not None:
+            rows[old] = row
+        else:
+            rows.insert(first, row)
+            first += 1
+
+
+class _Stamp(NamedTuple):
+    """By which a change of a file is noticed."""
+
+    mtime_ns: int
+    size: int
+
+
+class Overrides:
+    """Those of one folder. `load` at start, then `reload` every now and then. No folder: "" nothing is ever done."""
+
+    def __init__(self, folder: str, adapters: Mapping[str, Adapter]) -> None:
+        self._folder = Path(folder) if folder else None
+        self._adapters = adapters
+        self._stamps: dict[str, _Stamp] = {}
+        self._is_missing = False
+
+    def load(self) -> dict[str, Rules]:
+        """Read all there are and use them; by platform. Raises: BadRulesError."""
+        stamps = self._look()
+        loaded = {platform: self._read(platform) for platform in stamps}
+        for platform, rules in loaded.items():
+            self._adapter(platform).use(rules)
+        self._stamps = stamps
+        return loaded
+
+    def reload(self) -> None:
+        """Use what changed since. Where a file cannot be used, the rules stay as they are, and that is said once."""
+        try:
+            stamps = self._look()
+        except BadRulesError as error:
+            if not self._is_missing:
+                log.error("adapter_rules_bad", path=str(error.path), fault=error.fault)
+            self._is_missing = True
+            return
+        self._is_missing = False
+        changed = {name for name in {*stamps, *self._stamps} if stamps.get(name) != self._stamps.get(name)}
+        self._stamps = stamps
+        for platform in sorted(changed):
+            try:
+                adapter = self._adapter(platform)
+                rules = self._read(platform) if platform in stamps else make(adapter.source, read(adapter.source))
+            except BadRulesError as error:
+                log.error("adapter_rules_bad", path=str(error.path), fault=error.fault)
+                continue
+            differing = _differing(adapter.rules, rules)
+            adapter.use(rules)
+            log.info("adapter_rules_reloaded", platform=platform, changed=differing)
+
+    def _look(self) -> dict[str, _Stamp]:
+        """The files that are there. Raises: BadRulesError when the folder cannot be read."""
+        if self._folder is None:
+            return {}
+        try:
+            return {
+                path.stem: _Stamp((stat := path.stat()).st_mtime_ns, stat.st_size)
+                for path in self._folder.iterdir()
+                if path.suffix == SUFFIX
+            }
+        except OSError as error:
+            raise BadRulesError(self._folder, f"worker.adapters_dir: {error.strerror or error}") from error
+
+    def _read(self, platform: str) -> Rules:
+        return lay_over(self._adapter(platform).source, self._path(platform))
+
+    def _adapter(self, platform: str) -> PageAdapter:
+        adapter = self._adapters.get(platform)
+        if adapter is None:
+            known = ", ".join(sorted(self._adapters))
+            raise BadRulesError(
+                self._path(platform), f"file: there is no adapter for {platform!r} (there are: {known})"
+            )
+        if not isinstance(adapter, PageAdapter):
+            raise BadRulesError(self._path(platform), f"file: the adapter for {platform!r} takes no overrides")
+        return adapter
+
+    def _path(self, platform: str) -> Path:
+        assert self._folder
+        return self._folder / f"{platform}{SUFFIX}"
+
+
+def _differing(old: Rules, new: Rules) -> int:
+    """How many rules, actions and readings are others."""
+
+    def parts(rules: Rules) -> Iterator[tuple[str, object]]:
+        plain = msgspec.to_builtins(rules)
+        for row in [*plain["screen"], *plain.get("popup", [])]:
+            yield row["rule"], row
+        for table in ("actions", "readings", "places"):
+            yield from plain.get(table, {}).items()
+
+    before, after = dict(parts(old)), dict(parts(new))
+    return sum(before.get(name) != after.get(name) for name in {*before, *after})

@@ -1,0 +1,163 @@
+"""Joins a meeting by its platform's page, as a guest who says who it is and sends neither sound nor picture. The same
+for all platforms: what is theirs stands in `screens.toml`.
+
+Keys and clicks are real input events, but are not sent by Playwright's locators: those load their own library into
+every new page and wait for elements to stand still, 100 ms on the way into a call. They guard against clicks that get
+lost, and the lifecycle already does: it looks whether the screen changed, and asks again.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import structlog
+from playwright.async_api import Page
+
+from wire.messages import Join
+from worker.company import Known
+from worker.platforms.rules import Rules, Target, Targets, folded, load, look, script
+from worker.sights import Dismiss, Observation, PageAction
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+Address = Callable[[Join], str]
+Deed = PageAction | Dismiss | str
+
+FILL: Final = script("fill.js")
+PLACE: Final = script("place.js")
+
+TRIES_BY_MOUSE: Final = 2  # then the page's own click: an overlay that lets nothing through does not go away by waiting
+CONFIRM_S: Final = 1.0  # how long a page may take until it asks "really leave?"
+CHAT_BUTTON_S: Final = 0.5
+CHAT_OPEN_S: Final = 2.0
+SENT_S: Final = 1.0
+SENT_LOOKS: Final = 5
+
+
+class PageAdapter:
+    """`source`: the file that came with the adapter; an operator's overrides are laid over it."""
+
+    def __init__(self, platform: str, source: Path, address: Address) -> None:
+        """Raises: BadRulesError."""
+        self.platform = platform
+        self.source = source
+        self._address = address
+        self._rules = load(source)
+        self._missed: WeakKeyDictionary[Page, Counter[Deed]] = WeakKeyDictionary()
+
+    @property
+    def rules(self) -> Rules:
+        return self._rules
+
+    def use(self, rules: Rules) -> None:
+        """From the next look on, in every meeting."""
+        self._rules = rules
+
+    def address(self, join: Join) -> str:
+        return self._address(join)
+
+    async def observe(self, page: Page, timeout_s: float, known: Known) -> Observation:
+        return await look(page, self._rules, timeout_s, known)
+
+    async def act(self, page: Page, action: PageAction | Dismiss, join: Join, timeout_s: float) -> None:
+        on = self._rules.actions
+        async with asyncio.timeout(timeout_s):
+            match action:
+                case PageAction.CONTINUE:
+                    await self._click(page, action, on.continue_, timeout_s)
+                case PageAction.FILL_NAME_AND_JOIN:
+                    await self._fill_name(page, join.bot_name)
+                    await self._click(page, action, on.join, timeout_s)
+                case PageAction.ENTER_PASSCODE:
+                    await self._fill_name(page, join.bot_name)
+                    await _fill(page, on.passcode, join.passcode, keys=on.keys)
+                    await self._click(page, action, on.submit_passcode or on.join, timeout_s)
+                case PageAction.CANCEL_REQUEST:
+                    await self._click(page, action, on.cancel, timeout_s)
+                case PageAction.LEAVE_MEETING:
+                    # A page that asks already is answered; one that does not is left by the button first.
+                    asks = len(on.confirm_leave)
+                    hit = await self._click(page, action, [*on.confirm_leave, *on.leave], timeout_s)
+                    if hit is not None and hit >= asks and asks:
+                        await self._click(page, action, on.confirm_leave, min(CONFIRM_S, timeout_s))
+                case Dismiss(popup=name):
+                    for popup in self._rules.popup:
+                        if popup.rule == name:
+                            await self._click(page, action, popup.click, timeout_s)
+                case _:
+                    pass
+
+    async def say(self, page: Page, text: str, timeout_s: float) -> bool:
+        on = self._rules.actions
+        if not on.chat or not on.send:
+            return False
+        async with asyncio.timeout(timeout_s):
+            if await _focus(page, on.chat) is None:
+                if await self._click(page, "open the chat", on.chat_open, min(CHAT_BUTTON_S, timeout_s / 4)) is None:
+                    return False
+                if await _focus(page, on.chat, patience_s=min(CHAT_OPEN_S, timeout_s / 4)) is None:
+                    return False
+            await page.keyboard.insert_text(text)
+            if await self._click(page, "send", on.send, timeout_s) is None:
+                return False
+            # The field of some pages is emptied once the server has it.
+            for _ in range(SENT_LOOKS):
+                if not (await _focus(page, on.chat) or "").strip():
+                    return True
+                await asyncio.sleep(min(SENT_S, timeout_s / 4) / SENT_LOOKS)
+            return False
+
+    async def _fill_name(self, page: Page, name: str) -> None:
+        on = self._rules.actions
+        await _fill(page, on.name, name, keys=on.keys, switch_off=on.switch_off)
+
+    async def _click(self, page: Page, deed: Deed, targets: Targets, patience_s: float) -> int | None:
+        """Click on the first target that is there; which one that was. None: none is, or something lies over it."""
+        if not targets:
+            return None
+        missed = self._missed.setdefault(page, Counter())
+        question: dict[str, Any] = {
+            "targets": [{"css": target} if isinstance(target, str) else target for target in folded(targets)],
+            "patience_ms": patience_s * 1000,
+            "force": missed[deed] >= TRIES_BY_MOUSE,
+        }
+        found = await page.evaluate(PLACE, question)
+        if found and found.get("hidden"):
+            await page.mouse.move(*found["hidden"])  # bars that hide themselves come back
+            found = await page.evaluate(PLACE, {**question, "force": True})
+        if not found:
+            return None
+        if found.get("covered"):
+            missed[deed] += 1
+            log.debug("click_covered", platform=self.platform, deed=deed, target=found["index"])
+            return None
+        index: int = found["index"]
+        target = targets[index]
+        if "x" in found:
+            await page.mouse.click(found["x"], found["y"])
+        elif isinstance(target, Target) and target.press:
+            await page.keyboard.press(target.press)
+        missed.pop(deed, None)
+        return index
+
+
+async def _fill(page: Page, targets: Targets, text: str, *, keys: bool, switch_off: Targets | None = None) -> None:
+    shown = await _focus(page, targets, switch_off=switch_off)
+    # Typing the name again would enable the button again, and a second request would leave a ghost of the first.
+    if shown is None or shown == text:
+        return
+    if keys:
+        await page.keyboard.type(text)
+    else:
+        await page.keyboard.insert_text(text)
+
+
+async def _focus(
+    page: Page, targets: Targets, *, switch_off: Targets | None = None, patience_s: float = 0.0
+) -> str | None:
+    """Put the cursor into the field; what stands in it. None when there is none."""
+    question = {"switch_off": folded(switch_off or []), "targets": folded(targets), "patience_ms": patience_s * 1000}
+    return await page.evaluate(FILL, question)
