@@ -1,0 +1,37 @@
+// Plays the people with a voice: each a participant of their own, who sends a tone or silence.
+import { Call } from "/-/page/call.js";
+
+const TONE_HZ = 440;
+const LOUDNESS = 0.3;
+const audio = new AudioContext();
+const people = new Map(); // PLATFORM/CODE/NAME -> what makes them loud or not
+
+audio.resume();
+const orders = new WebSocket(`wss://${location.host}/-/voices/orders`);
+orders.onmessage = ({ data }) => {
+  const { platform, code, name, loud } = JSON.parse(data);
+  const key = `${platform}/${code}/${name}`;
+  const volume = people.get(key) ?? join(key, `${platform}/${encodeURIComponent(code)}?voice`, name);
+  volume.gain.value = loud ? LOUDNESS : 0;
+};
+
+function join(key, path, name) {
+  const oscillator = new OscillatorNode(audio, { frequency: TONE_HZ + 60 * people.size });
+  const volume = new GainNode(audio, { gain: 0 });
+  const out = new MediaStreamAudioDestinationNode(audio);
+  oscillator.connect(volume).connect(out);
+  oscillator.start();
+  people.set(key, volume);
+  const item = document.createElement("li");
+  item.textContent = `${name} in ${path}`;
+  document.querySelector("ul").append(item);
+  const call = new Call(path, ({ type }) => {
+    if (type !== "end" && type !== "lost") return;
+    call.leave();
+    oscillator.stop();
+    people.delete(key);
+    item.remove();
+  });
+  call.join(name, out.stream);
+  return volume;
+}
