@@ -342,6 +342,8 @@ class _Client:
             answer = {"type": "undefined"}
         elif "field.select()" in script:
             answer = _serialised(page.focus_name())
+        elif "toggle.contains(other)" in script:
+            answer = _serialised(True)  # its microphone and camera are off
         elif "getBoundingClientRect" in script:
             answer = _serialised(await self._place(argument))
         elif script == "1":
@@ -384,6 +386,8 @@ def _plain(value: Any) -> Any:
 
 def _serialised(value: Any) -> Message:
     """An answer in the same notation."""
+    if isinstance(value, bool):
+        return {"type": "boolean", "value": value}
     if isinstance(value, str):
         return {"type": "string", "value": value}
     if value is None:

@@ -565,9 +565,8 @@ def _troubles() -> list[Case]:
                 platform,
                 "elsewhere",
                 Scenario(turns=(Turn("join", "navigate:https://elsewhere.example/"),)),
-                # Its own host is all that tells a Jitsi from elsewhere: it may stand on any.
-                Reason.UI_ELEMENT_NOT_FOUND if platform == "jitsi" else Reason.UNEXPECTED_REDIRECT,
-                "unknown" if platform == "jitsi" else "redirected",
+                Reason.UNEXPECTED_REDIRECT,
+                "redirected",
             ),
             Case(
                 platform,

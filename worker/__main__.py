@@ -27,6 +27,7 @@ from worker.sign_in import sign_in as sign_in_by_hand
 FAILED = 1
 USAGE_ERROR = 2
 REFUSED = 7
+INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -158,7 +159,7 @@ def probe(
         echo "$LINK" | poolmgr-worker probe - --stay 30
 
     Exit code 0 when it was in the meeting, 7 when the meeting did not take it, 1 when it failed, 2 for a link that is
-    none. Ctrl-C makes it leave.
+    none. Ctrl-C makes it leave; before it was in the meeting the exit code is then 130.
     """
     try:
         settings = config.load(config_file)
@@ -230,6 +231,8 @@ def _conclude(outcome: Outcome, as_json: bool) -> int:
     end = ENDS[outcome.ended.reason] if outcome.ended else None
     if outcome.joined:
         word, code = "joined", 0
+    elif outcome.stopped:
+        word, code = "stopped", INTERRUPTED
     elif end and end.attribution in (Attribution.HOST, Attribution.USER):
         word, code = "refused", REFUSED
     else:
@@ -238,7 +241,7 @@ def _conclude(outcome: Outcome, as_json: bool) -> int:
         reason = outcome.ended.reason if outcome.ended else ""
         click.echo(msgspec.json.encode({"outcome": word, "reason": reason, "why": outcome.why}))
     else:
-        click.echo(f"{word}{'' if outcome.ended else f': {outcome.why}'}", err=True)
+        click.echo(f"{word}{'' if outcome.ended or outcome.stopped else f': {outcome.why}'}", err=True)
     return code
 
 

@@ -97,6 +97,8 @@ class Company(msgspec.Struct, frozen=True):
     since: float | None = None  # when the first list of people was seen
     ghosts: tuple[str, ...] = ()  # the ids of the bot's own earlier attempts that are still there
     only_bots_since: float | None = None  # since when there are others, and all of them bots by name
+    listed: int = 0  # how many others the last list held
+    is_listed: bool = False  # that list still showed by the last look
 
 
 def notice(company: Company, look: Look, now: float, names: Names = NOBODY) -> tuple[Company, tuple[News, ...]]:
@@ -110,6 +112,13 @@ def others(company: Company, participants: int | None) -> int | None:
     return max(participants - 1 - len(company.ghosts), 0) if participants else None
 
 
+def are_only_bots(company: Company, participants: int | None) -> bool:
+    """Whether all others are bots by name as far as the page shows them now: of a list that shows a part of those who
+    are counted, the rest may be anybody.
+    """
+    return company.only_bots_since is not None and company.is_listed and (participants or 1) - 1 <= company.listed
+
+
 def known(company: Company, own: str = "") -> Known:
     """What the next look at the page may leave out."""
     return Known(company.people_key, company.heard[-1] if company.heard else "", own)
@@ -118,7 +127,7 @@ def known(company: Company, own: str = "") -> Known:
 def _notice_names(company: Company, look: Look, now: float, names: Names) -> Company:
     """Who of those on the list is no company. A list that is not there says nothing."""
     if look.people is None:
-        return company
+        return replace(company, is_listed=bool(look.people_key))
     since = now if company.since is None else company.since
     namesakes = [one.id for one in look.people if one.name == names.own]
     known = namesakes if now - since <= GHOSTS_S else [one for one in namesakes if one in company.ghosts]
@@ -126,7 +135,14 @@ def _notice_names(company: Company, look: Look, now: float, names: Names) -> Com
     rest = [one.name for one in look.people if one.id not in ghosts]
     only_bots = bool(rest) and len(look.people) < MOST_PEOPLE and all(map(names.is_bot, rest))
     only_bots_since = (now if company.only_bots_since is None else company.only_bots_since) if only_bots else None
-    return replace(company, since=since, ghosts=ghosts, only_bots_since=only_bots_since)
+    return replace(
+        company,
+        since=since,
+        ghosts=ghosts,
+        only_bots_since=only_bots_since,
+        listed=len(look.people),
+        is_listed=True,
+    )
 
 
 def _notice_people(company: Company, look: Look, now: float) -> tuple[Company, ReportPeople | None]:

@@ -11,7 +11,7 @@ import msgspec
 from wire.messages import AutomaticLeave, BotNames, Join
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
-from worker.company import Company, Names
+from worker.company import Company, Names, are_only_bots
 from worker.hearing import Hearing
 from worker.sights import Finish, ReportVitals, Screen
 
@@ -21,7 +21,7 @@ COUNT_GRACE_S: Final = 2.0  # counts are redrawn, too: nobody is alone for a mom
 PASSCODE_S: Final = 10.0  # a page that still asks for the passcode by then did not like the one it got
 FLICKER_S: Final = 2.0  # some show the field for a moment, until they have read the passcode in the link
 CAPTCHA_S: Final = 30.0  # some are solved by the page itself
-NO_MEDIA_S: Final = 600.0  # Jibri gives up by then, even if everybody says to be muted
+NO_MEDIA_S: Final = 600.0  # Jibri allows three minutes, and ten if everybody says to be muted
 ICE_S: Final = 30.0  # Jibri's too
 PROBE_S: Final = 5.0  # long enough to see who else is there
 
@@ -114,6 +114,7 @@ class State(msgspec.Struct, frozen=True):
     is_alone: bool = False  # by the last look
     had_others: bool = False
     alone_since: float | None = None
+    uncounted_since: float | None = None  # since when the meeting shows without a count
     audio_packets: int = 0
     hearing: Hearing = Hearing()
     speaker: str = ""
@@ -196,18 +197,23 @@ def _in_meeting(state: State) -> tuple[Timer, ...]:
 
 
 def _alone(state: State) -> Timer:
-    """Runs only while the page says that nobody else is there: a missing count never ends a call."""
+    """Runs only while the page says that nobody else is there: a missing count never ends a call. Whoever is heard is
+    there, whatever the page says.
+    """
     if not state.is_alone or state.alone_since is None:
         return Timer(None, 0.0, Reason.NO_ONE_JOINED)
     if state.had_others:
         start, limit_s, reason = state.alone_since, state.limits.everyone_left_s, Reason.EVERYONE_LEFT
     else:
         start, limit_s, reason = state.since, state.limits.noone_joined_s, Reason.NO_ONE_JOINED
+    start = max(start, state.hearing.voice_at or start)
     return Timer(max(start, state.alone_since + COUNT_GRACE_S - limit_s), limit_s, reason)
 
 
 def _only_bots(state: State) -> Timer:
+    """Runs only while the page shows the list: as for a count, what is missing never ends a call."""
     named, since = state.limits.only_bots, state.company.only_bots_since
-    if named is None or since is None:
+    is_shown = state.screen is Screen.IN_MEETING and are_only_bots(state.company, state.participants)
+    if named is None or since is None or not is_shown:
         return Timer(None, 0.0, Reason.ONLY_BOTS_LEFT)
     return Timer(max(since, state.since + named.activate_after), named.timeout, Reason.ONLY_BOTS_LEFT)

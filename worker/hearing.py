@@ -19,8 +19,8 @@ GAP_S: Final = 6.0  # between two looks, above the default of worker.page_timeou
 
 
 class Hearing(msgspec.Struct, frozen=True):
-    """`quiet_since`, `deaf_since`, `cut_since`: since when nobody spoke, nothing came over a connection, no connection
-    came about, in each case with others there; None: it is not so, or is not known.
+    """`quiet_since`, `unheard_since`, `cut_since`: since when nobody spoke, somebody did by the page and nothing came
+    over a connection, no connection came about, in each case with others there; None: it is not so, or is not known.
     """
 
     at: float | None = None  # of the last look
@@ -32,29 +32,39 @@ class Hearing(msgspec.Struct, frozen=True):
     has_heard: bool = False  # audio, ever
     has_received: bool = False  # anything, ever
     was_connected: bool = False
+    voice_at: float | None = None  # when somebody was heard to speak
+    speaker: str = ""  # whom the page named last
     quiet_since: float | None = None
-    deaf_since: float | None = None
+    unheard_since: float | None = None
+    deaf_since: float | None = None  # `unheard_since` if somebody has just begun to speak, and was not heard either
     cut_since: float | None = None
 
 
 def hear(hearing: Hearing, seen: Seen, now: float, *, others: bool | None) -> Hearing:
     """`others`: whether anybody else is there; None: the page does not say."""
     if hearing.at is None or now - hearing.at > GAP_S:
-        hearing = replace(hearing, at=now, energy=None, quiet_since=None, deaf_since=None, cut_since=None)
+        hearing = replace(hearing, at=now, energy=None, quiet_since=None, unheard_since=None, cut_since=None)
     hearing = replace(
         hearing,
         has_heard=hearing.has_heard or seen.audio_packets > 0,
         has_received=hearing.has_received or seen.media_packets > 0 or seen.audio_packets > 0,
         was_connected=hearing.was_connected or seen.media == "connected",
     )
+    loudness = _level(hearing.energy, hearing.audio_s, seen.audio_energy, seen.audio_s)
+    is_quiet = _is_quiet(hearing, seen, loudness, others=others)
+    speaks = hearing.speaker != "" and seen.speaker not in ("", hearing.speaker)
+    unheard_since = _since(hearing.unheard_since, now, is_so=_is_unheard(hearing, seen, speaks=speaks, others=others))
     return replace(
         hearing,
         at=now,
         audio_packets=seen.audio_packets,
         energy=seen.audio_energy,
         audio_s=seen.audio_s,
-        quiet_since=_since(hearing.quiet_since, hearing.at, is_so=_is_quiet(hearing, seen, others=others)),
-        deaf_since=_since(hearing.deaf_since, now, is_so=_is_deaf(hearing, seen, others=others)),
+        voice_at=now if loudness is not None and loudness >= VOICE_LEVEL else hearing.voice_at,
+        speaker=seen.speaker or hearing.speaker,
+        quiet_since=_since(hearing.quiet_since, hearing.at, is_so=is_quiet),
+        unheard_since=unheard_since,
+        deaf_since=unheard_since if speaks else None,
         cut_since=_since(hearing.cut_since, now, is_so=_is_cut(hearing, seen, others=others)),
     )
 
@@ -68,19 +78,23 @@ def told(hearing: Hearing) -> Hearing:
     return replace(hearing, told_energy=hearing.energy, told_audio_s=hearing.audio_s)
 
 
-def _is_quiet(hearing: Hearing, seen: Seen, *, others: bool | None) -> bool:
-    """Those who are muted send nothing, and a platform may go on in their place with silence: both are quiet."""
-    if not hearing.has_heard or others is False:
+def _is_quiet(hearing: Hearing, seen: Seen, loudness: float | None, *, others: bool | None) -> bool:
+    """Those who are muted send nothing, and a platform may go on in their place with silence: both are quiet. A
+    connection that is down is not: nobody knows who speaks beyond it.
+    """
+    if not hearing.has_heard or others is False or seen.media in ("connecting", "failed"):
         return False
-    loudness = _level(hearing.energy, hearing.audio_s, seen.audio_energy, seen.audio_s)
     arrived_unplayed = seen.audio_s == hearing.audio_s and seen.audio_packets > hearing.audio_packets
     return loudness is not None and loudness < VOICE_LEVEL and not arrived_unplayed
 
 
-def _is_deaf(hearing: Hearing, seen: Seen, *, others: bool | None) -> bool | None:
-    if hearing.has_received or seen.media != "connected":
+def _is_unheard(hearing: Hearing, seen: Seen, *, speaks: bool, others: bool | None) -> bool | None:
+    """Only another speaker proves that there is anything to receive: where all are muted, cameras off, nothing is. The
+    first one named proves nothing: some pages go on naming who spoke before the bot came.
+    """
+    if hearing.has_received or seen.media != "connected" or others is False:
         return False
-    return others
+    return True if speaks and others else None
 
 
 def _is_cut(hearing: Hearing, seen: Seen, *, others: bool | None) -> bool | None:

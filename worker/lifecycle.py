@@ -18,9 +18,9 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from wire.vocabulary import BotState, Reason
+from wire.vocabulary import ENDS, BotState, Reason
 from worker.company import News, notice, others
-from worker.deadlines import Errand, Limits, State, Timer, is_believed, timers
+from worker.deadlines import UNKNOWN_GRACE_S, Errand, Limits, State, Timer, is_believed, timers
 from worker.handling import handle
 from worker.hearing import Hearing, hear, level, told
 from worker.sights import (
@@ -73,6 +73,8 @@ _END_SHOWN: Final = {
     Screen.FAILED: Reason.PAGE_LOAD_FAILED,
 }
 _SAYS_LITTLE: Final = (Reason.PAGE_LOAD_FAILED, Reason.UI_ELEMENT_NOT_FOUND)
+_SHOWN_TO_WHO_LEFT: Final = (Screen.LEFT, Screen.ENDED, Screen.REDIRECTED, Screen.SIGN_IN)
+_TELLS_NOTHING: Final = (Screen.LOADING, Screen.UNKNOWN)
 
 
 class Step(NamedTuple):
@@ -82,6 +84,11 @@ class Step(NamedTuple):
 
 def begin(limits: Limits, now: float, errand: Errand | None = None, *, greets: bool = False) -> State:
     return State(limits, since=now, began=now, shown_since=now, errand=errand or Errand(), greets=greets)
+
+
+def carry_on(state: State) -> State:
+    """Where another agent left off. Of the time in which nobody looked nobody knows what the page showed."""
+    return replace(state, silent_since=None, lost_since=None)
 
 
 def step(state: State, observation: Observation, now: float) -> Step:
@@ -123,11 +130,12 @@ def worth_keeping(state: State) -> State:
         participants=None,
         is_alone=False,
         audio_packets=0,
+        uncounted_since=None,
         hearing=Hearing(has_heard=heard.has_heard, has_received=heard.has_received, was_connected=heard.was_connected),
         speaker="",
         vitals=None,
         vitals_at=0.0,
-        company=replace(state.company, people_key=""),
+        company=replace(state.company, people_key="", is_listed=False),
     )
 
 
@@ -205,7 +213,7 @@ def _note_screen(state: State, seen: Seen, now: float) -> State:
 
 def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
     if seen.screen not in _INSIDE:
-        hearing = hear(state.hearing, seen, now, others=None)
+        hearing = hear(state.hearing, seen, now, others=None if seen.screen in _TELLS_NOTHING else False)
         return _Learnt(replace(state, lost_since=_first(state.lost_since, now), hearing=hearing))
     company, news = state.company, ()
     refused_since = None
@@ -223,13 +231,17 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
         hearing=hear(state.hearing, seen, now, others=None if count is None else count > 0),
     )
     if count is None:  # the bot itself is there, so nobody is no count: the page was being redrawn
-        return _Learnt(state, news)
+        heard = state.had_others or state.hearing.voice_at == now
+        return _Learnt(replace(state, had_others=heard, uncounted_since=_first(state.uncounted_since, now)), news)
+    # Of those who came and went while nobody was counted, nobody knows.
+    alone_since = None if _is_past(state.uncounted_since, UNKNOWN_GRACE_S, now) else state.alone_since
     state = replace(
         state,
         participants=seen.participants,
         is_alone=count == 0,
         had_others=state.had_others or count > 0,
-        alone_since=_first(state.alone_since, now) if count == 0 else None,
+        alone_since=_first(alone_since, now) if count == 0 else None,
+        uncounted_since=None,
     )
     return _Learnt(state, news)
 
@@ -239,15 +251,31 @@ def _conclude(state: State, now: float) -> State:
     if state.phase is BotState.STOPPED:
         return state
     shown = f"the page showed {state.screen} {state.rule}".rstrip()
-    verdict = _END_SHOWN.get(state.screen)
+    verdict = _verdict(state)
     if verdict and is_believed(state, now):
-        return _stop(state, Finish(verdict, shown))
+        finish = Finish(verdict, shown)
+        return _stop(_tell_more(state, finish), finish)
     if state.phase is BotState.LEAVING and state.screen in _PROMPTS:  # nothing to leave any more
         return _stop(state, Finish(Reason.MEETING_ENDED, shown))
     for timer in timers(state):
         if timer.start is not None and now >= timer.start + timer.limit_s:
             return _run_out(state, timer, verdict, shown, now)
     return state
+
+
+def _verdict(state: State) -> Reason | None:
+    """What the page says of the end, if anything. A call that is over may lead to any page of the platform's or of
+    others (platforms: 1.5, 2.5, 3.5).
+    """
+    if state.phase.is_admitted and state.screen in (Screen.REDIRECTED, Screen.SIGN_IN):
+        return Reason.MEETING_ENDED
+    return _END_SHOWN.get(state.screen)
+
+
+def _tell_more(state: State, verdict: Finish) -> State:
+    """What the page says tells more than a fault of ours, unless it says it to everybody who leaves."""
+    by_fault = state.ending is not None and ENDS[state.ending.reason].retry
+    return replace(state, ending=verdict) if by_fault and state.screen not in _SHOWN_TO_WHO_LEFT else state
 
 
 def _run_out(state: State, timer: Timer, verdict: Reason | None, shown: str, now: float) -> State:
@@ -285,6 +313,10 @@ def _leave(state: State, finish: Finish, now: float) -> State:
 
 def _stop(state: State, finish: Finish) -> State:
     return replace(state, phase=BotState.STOPPED, ending=state.ending or finish)
+
+
+def _is_past(since: float | None, limit_s: float, now: float) -> bool:
+    return since is not None and now - since > limit_s
 
 
 def _first(earlier: float | None, now: float) -> float:

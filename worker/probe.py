@@ -31,10 +31,13 @@ class CannotProbeError(Exception):
 
 
 class Outcome:
-    """What came of it. `ended` None: the browser could not be had, or the page not be reached; `why` says more."""
+    """What came of it. `ended` None: the browser could not be had, or the page not be reached; `why` says more.
+    `stopped`: by whoever began it.
+    """
 
     def __init__(self) -> None:
         self.joined = False
+        self.stopped = False
         self.ended: BotEnded | None = None
         self.why = ""
 
@@ -81,6 +84,7 @@ async def probe(
                 if idle.is_set() and not stop.is_set():
                     pool.begin(join)
                     await _first(tasks, heard, stop)
+                outcome.stopped = stop.is_set() and not heard.is_set()
                 await _end(pool, worker.leave_timeout_s + LEAVE_GRACE_S)
     except (BrowserError, DriverError, FileNotFoundError) as error:
         raise CannotProbeError(str(error)) from error

@@ -52,7 +52,8 @@ from worker.sights import (
 
 LOOK_S: Final = 0.05
 LOOK_WHILE_SETTLED_S: Final = 0.5
-SHORTEST_CALL_S: Final = 0.05
+SHORTEST_CALL_S: Final = 0.5  # a page that is only busy is not silent when a timer runs out
+SHORTEST_CALL_WHILE_LEAVING_S: Final = 0.05
 ATTEND_S: Final = 10.0
 ATTEND_SHARE: Final = 0.25
 LEVEL_DIGITS: Final = 4
@@ -60,6 +61,7 @@ MOST_TO_SAY: Final = 100
 MOST_SEEN: Final = 200  # screens and deeds that are told of one attempt
 
 _SETTLED: Final = (BotState.WAITING_ROOM, BotState.IN_MEETING)
+_TYPED: Final = (PageAction.FILL_NAME_AND_JOIN, PageAction.ENTER_PASSCODE)
 _NET_ERROR: Final = re.compile(r"net::ERR_\w+")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -222,7 +224,9 @@ class Session:
         """Observe, decide, act, until the lifecycle says that it is over."""
         limits = Limits.of(self._join.automatic_leave, self._settings)
         errand = Errand.of(self._join)
-        state = self._begin_with or lifecycle.begin(limits, time.monotonic(), errand, greets=bool(self._join.message))
+        state = lifecycle.begin(limits, time.monotonic(), errand, greets=bool(self._join.message))
+        if self._begin_with:
+            state = lifecycle.carry_on(self._begin_with)
         kept = None
         while True:
             state, actions = lifecycle.step(state, await self._observe(state), time.monotonic())
@@ -284,7 +288,10 @@ class Session:
         """Act on the page. Whether it worked is not asked here: the next look tells."""
         try:
             async with self._interruptible():
-                await self._adapter.act(self._page, action, self._join, min(self._patience_s(state), REPEAT_S))
+                patience_s = self._patience_s(state)
+                if action not in _TYPED:  # half a passcode would be a wrong one
+                    patience_s = min(patience_s, REPEAT_S)
+                await self._adapter.act(self._page, action, self._join, patience_s)
         except (TimeoutError, *PAGE_ERRORS) as error:
             self._log.debug("page_action_failed", action=action, error=_why(error))
 
@@ -338,8 +345,9 @@ class Session:
 
     def _patience_s(self, state: State) -> float:
         """How long one call to the page may take: no longer than until the next timer runs out."""
-        until_timer_s = next_deadline(state) - time.monotonic()
-        return min(self._settings.page_timeout_s, max(until_timer_s, SHORTEST_CALL_S))
+        leaves = state.phase is BotState.LEAVING
+        shortest_s = SHORTEST_CALL_WHILE_LEAVING_S if leaves else SHORTEST_CALL_S
+        return min(self._settings.page_timeout_s, max(next_deadline(state) - time.monotonic(), shortest_s))
 
     @asynccontextmanager
     async def _interruptible(self) -> AsyncGenerator[None]:

@@ -39,6 +39,10 @@ class UnsentError(Exception):
     """A bundle did not get where it is to go; the message says why, without what lets one in."""
 
 
+class RefusedError(UnsentError):
+    """Whoever is to have it answered, and did not want this one: others may fare better."""
+
+
 class Shelf:
     """The folder. Every method may be called at any time, and fails softly: evidence is a help, not a duty."""
 
@@ -49,6 +53,8 @@ class Shelf:
         self.news.set()  # what an earlier agent left
         self.empty = asyncio.Event()
         self.empty.set()
+        for part in folder.glob(f"*{_UNFINISHED}"):  # of an agent that was killed while it wrote
+            self.drop(part)
 
     def put(self, name: str, data: bytes) -> bool:
         """Keep it until it is sent. False, and the log says why, when it cannot be."""
@@ -104,20 +110,26 @@ async def deliver(shelf: Shelf, send: Send, settings: EvidenceSettings) -> None:
     while True:
         await shelf.news.wait()
         shelf.news.clear()
+        failed = False
         for path in shelf.waiting():
             try:
                 await _hand_in(shelf, path, send, settings)
             except (UnsentError, OSError) as error:
-                delay_s, fault = next(delays), str(error)
-                if fault != complained:
-                    log.warning("evidence_unsent", evidence=path.stem, error=fault, again_in_s=delay_s)
+                failed = True
+                if (fault := str(error)) != complained:
+                    log.warning("evidence_unsent", evidence=path.stem, error=fault)
                     complained = fault
-                await pause(shelf.news, delay_s)
-                shelf.news.set()
-                break
-            delays, complained = backoff(*RETRY_S), ""
+                if not isinstance(error, RefusedError | OSError):
+                    break  # there is nobody who could have another one
+            else:
+                complained = ""
         if not shelf.waiting():
             shelf.empty.set()
+        if not failed:
+            delays = backoff(*RETRY_S)
+            continue
+        await pause(shelf.news, next(delays))
+        shelf.news.set()
 
 
 async def _hand_in(shelf: Shelf, path: Path, send: Send, settings: EvidenceSettings) -> None:
@@ -164,7 +176,7 @@ async def upload(settings: EvidenceSettings, name: str, data: bytes) -> None:
     except (ClientError, TimeoutError, ValueError) as error:
         raise UnsentError(f"{where}: {type(error).__name__}") from error
     if not 200 <= status < 300:
-        raise UnsentError(f"{where}: HTTP {status}")
+        raise (RefusedError if 400 <= status < 500 else UnsentError)(f"{where}: HTTP {status}")
 
 
 def _token(path: str) -> str:

@@ -81,9 +81,7 @@ def _question(call: Call, query: ListBots) -> Question | None:
     if query.calendar_event_id:
         pairs.append(("calendar_event_id", query.calendar_event_id))
     if query.platform:
-        if query.platform.lower() not in _INWARD:
-            raise bad_request(f"platform: is none of {', '.join(PLATFORMS.values())}")
-        pairs.append(("platform", _INWARD[query.platform.lower()]))
+        pairs.append(("platform", _platform(call, query.platform)))
     if call.token.sees == "own":
         pairs.append(("owner", call.token.name))
     since = _day("from", query.since) if query.since else -math.inf
@@ -97,6 +95,16 @@ def _question(call: Call, query: ListBots) -> Question | None:
         raise bad_request(f"status: is none of {', '.join(Status)}")
     status = _STATUSES[word].value if word else ""
     return Question(status, tuple(pairs), since, math.nextafter(until, -math.inf))
+
+
+def _platform(call: Call, name: str) -> str:
+    """The inward name of a platform, in any case: a known one, or one that the settings name. Raises: ApiError."""
+    others = call.service.rules.other_hosts
+    inward = _INWARD.get(name.lower(), name.lower())
+    if inward not in PLATFORMS and inward not in others:
+        known = [*PLATFORMS.values(), *(other for other in others if other not in PLATFORMS)]
+        raise bad_request(f"platform: is none of {', '.join(known)}")
+    return inward
 
 
 def _value(text: str) -> Any:

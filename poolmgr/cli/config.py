@@ -13,7 +13,7 @@ from poolmgr.cli.text import count, literal
 from runtime import config as files
 from wire.settings import ENVIRONMENT_PREFIX, BadSettingsError, Settings
 
-_READ_ELSEWHERE: Final = frozenset({"POOLMGR_CONFIG"})
+_READ_ELSEWHERE: Final = frozenset({"POOLMGR_CONFIG", "POOLMGR_PROBE_PASSCODE", "POOLMGR_SUBMIT_PASSCODE"})
 
 
 @click.group(short_help="Check or show the configuration.")
@@ -69,8 +69,8 @@ def check(session: Session, file: Path | None) -> None:
 def show(session: Session) -> None:
     """Print the settings as they take effect, as TOML, with secrets masked.
 
-    What comes from the environment says so. Masked are passwords in redis.url, the hashes of api.tokens, and
-    webhooks.secrets.
+    What comes from the environment says so. Masked are passwords in redis.url and evidence.upload_url, the hashes of
+    api.tokens, and webhooks.secrets.
 
     \b
     Examples:
@@ -112,6 +112,7 @@ def _from_environment() -> dict[str, str]:
 def _masked(settings: Settings) -> dict[str, dict[str, Any]]:
     shown: dict[str, dict[str, Any]] = msgspec.to_builtins(settings)
     shown["redis"]["url"] = mask_url(settings.redis.url)
+    shown["evidence"]["upload_url"] = mask_url(settings.evidence.upload_url)
     for token in shown["api"]["tokens"]:
         token["sha256"] = HIDDEN
     shown["webhooks"]["secrets"] = [HIDDEN for _ in settings.webhooks.secrets]

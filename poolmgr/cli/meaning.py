@@ -83,7 +83,7 @@ MEANINGS: Final = (
             Reason.NO_MEDIA,
             Reason.ICE_FAILED,
         ),
-        "in the meeting, and nothing was received from the others, or no media connection came about",
+        "in the meeting, and nothing was received from the others while they spoke, or no media connection came about",
         "UDP and TURN from the VM: firewall, NAT",
     ),
     Meaning((Reason.CAPTURE_FAILED,), "never, in this release: it records nothing", ""),

@@ -34,7 +34,7 @@ from poolmgr.core.events import LeaveRequested
 from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
-from wire.vocabulary import Attribution
+from wire.vocabulary import Attribution, Reason
 
 _LOOK_S: Final = 0.1
 _REJECTION_LOOKED_AT: Final = 50
@@ -199,9 +199,11 @@ def _put(session: Session, entry: Entry, elapsed_s: float) -> None:
 
 
 def exit_code(record: dict[str, str]) -> int:
-    """0: it was in the meeting. Else by whose doing it was not."""
+    """0: it was in the meeting. Else by whose doing it was not; that of somebody who told it to leave is no refusal."""
     if record.get("inmeeting_at"):
         return 0
+    if record.get("status_reason") == Reason.USER_REQUESTED:
+        return EXIT_FAILED
     return EXIT_REFUSED if record.get("attribution") in (Attribution.HOST, Attribution.USER) else EXIT_FAILED
 
 

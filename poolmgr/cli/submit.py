@@ -62,6 +62,12 @@ _DEAD_LOOKED_AT = 50
     "--message", "bot_message", metavar="TEXT", help="What the bot says in the chat once it is in the meeting."
 )
 @click.option(
+    "--passcode",
+    metavar="CODE",
+    envvar="POOLMGR_SUBMIT_PASSCODE",
+    help="What the bot types where the page asks for a passcode.",
+)
+@click.option(
     "--queue-timeout",
     type=float,
     metavar="S",
@@ -83,7 +89,8 @@ def submit(
     The job is checked by the rules of the manager before it is pushed; what is no meeting link ends here with exit
     code 2. [meetings] and [webhooks] count as they stand in the configuration that this command reads.
 
-    LINK may be `-`: it is then read from standard input, and does not show in the list of processes.
+    LINK may be `-`: it is then read from standard input, and does not show in the list of processes. Nor does a
+    passcode in the variable POOLMGR_SUBMIT_PASSCODE.
 
     With --wait the exit code is 0 when the bot ended well (Stopped), 1 when it ended otherwise or was rejected, 6 on
     --timeout. Ctrl-C stops watching, not the bot. Times are UTC.

@@ -132,7 +132,7 @@ def failed(
 ) -> None:
     """The attempt came to nothing. `is_out`: see policy; `counts`: as one of the pool's max_attempts."""
     bot.failed += counts
-    if policy.is_sent_in_again(bot, pool.settings, is_out=is_out):
+    if policy.is_sent_in_again(bot, pool.settings, reason, is_out=is_out):
         pool.decided.append(NoteFailed(bot.bot_id, bot.attempt, reason, detail, evidence))
         _remember(pool, bot, *bots.most_telling(bot, reason, detail))
         bots.enqueue(pool, bot, why)

@@ -17,6 +17,8 @@ _LOST: Final = frozenset({
 })  # fmt: skip
 """What says nothing of the meeting, nor of the bot in it."""
 
+_WORKER_LOST: Final = _LOST | {Reason.BROWSER_CRASHED, Reason.BROWSER_HUNG, Reason.MEMORY_LIMIT}
+
 
 def can_warm(vm: Vm, settings: PoolSettings, now: float) -> bool:
     """True if one more warm-up keeps every limit: VM size, warm-ups at once, memory reserve, backoff."""
@@ -73,15 +75,20 @@ def patience_s(bot: Bot, settings: PoolSettings) -> float:
     return min(asked_s, settings.queue_timeout_s)
 
 
-def is_sent_in_again(bot: Bot, settings: PoolSettings, *, is_out: bool) -> bool:
-    """Whether a bot whose attempt came to nothing is given another one.
+def is_sent_in_again(bot: Bot, settings: PoolSettings, reason: Reason, *, is_out: bool) -> bool:
+    """Whether a bot whose attempt came to nothing for `reason` is given another one.
+
+    Once it was in the meeting, only if the job asks for it and what it lost is its worker: a page that shows no meeting
+    any more may have shown the bot the door, in words that nobody knows yet.
 
     `is_out`: whoever had it says that it is in no meeting. A VM that is merely not heard of may still have it in there,
     or in the lobby: then only a bot that would have left by itself meanwhile may be sent in (`leave_when_cut_off_s`).
     """
     if bot.leave_requested or bot.state is BotState.LEAVING or bot.failed >= settings.max_attempts:
         return False
-    return _rejoins(bot, settings) or (is_out and not bot.state.is_admitted)
+    if is_out and not bot.state.is_admitted:
+        return True
+    return _rejoins(bot, settings) and reason in _WORKER_LOST
 
 
 def tells_more(reason: Reason, earlier: Reason) -> bool:

@@ -102,7 +102,7 @@ KEY_DOCS: Final = (
     KeyDoc("bot:{bot_id}:chats", "list", "manager", "chat lines as JSON, the latest 1,000", "likewise"),
     KeyDoc("bot:{bot_id}:story", "list", "manager", "what happened to the bot, in order, as JSON; of more than 300 entries the first 50 and the latest", "with the session record; at the latest 400 days after it was accepted"),
     KeyDoc("evidence:{bot_id}:{attempt}", "string", "agents", "a zip file: what is kept of an attempt that failed (docs/evidence.md)", "[evidence] keep_s after it came; before, when its bot is forgotten, or when all of them are more than [evidence] most_mb"),
-    KeyDoc("evidence", "sorted set", "agents, manager", "the names of those keys, by when they end", "a member with its key, or when the next one comes; the key [evidence] keep_s after the last one"),
+    KeyDoc("evidence", "sorted set", "agents, manager", "the names of those keys, by when they end", "a member with its key, or when the next one comes; the key with the last of those keys"),
     KeyDoc("evidence:sizes", "hash", "agents, manager", "the size in bytes of each of those keys, and `total`", "likewise"),
     KeyDoc("bot:{bot_id}:webhooks", "list", "manager, command line", "its webhooks that are still to be delivered, in order: `attempts since JSON`", "when all are delivered or dead; [webhooks] retry_for_s + [retention] bot_s after the last change"),
     KeyDoc("bot:{bot_id}:webhooks:log", "list", "manager", "the latest 200 attempts to deliver one, as JSON", "as that, after the last attempt; or when the bot is forgotten"),

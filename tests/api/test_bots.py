@@ -7,9 +7,11 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.api.conftest import LINK, OWN, Caller, World
+from wire.settings import MeetingSettings
 from wire.vocabulary import BotState, Reason
 
 
@@ -53,6 +55,19 @@ async def test_bots_are_found_by_what_is_asked_for(world: World) -> None:
             "?unknown=1&user_id=u1": ["b1"],
         }.items():
             assert await _ids(call, query) == expected, query
+
+
+async def test_bots_are_found_by_a_platform_that_only_the_settings_name(world: World) -> None:
+    world.settings = msgspec.structs.replace(
+        world.settings, meetings=MeetingSettings(["127.0.0.1:8090"], other_hosts={"webex": ["webex.com"]})
+    )
+    hand = await world.ledger()
+    await hand.accept("b1")
+    await hand.accept("b2", meeting_link="https://acme.webex.com/meet/ann")
+    async with world.serving() as call:
+        assert await _ids(call, "?platform=webex") == await _ids(call, "?platform=Webex") == ["b2"]
+        answer = await call("GET", "/bots?platform=skype")
+        assert (answer.status, answer.message) == (400, "platform: is none of GMeet, Zoom, Teams, Jitsi, Room, webex")
 
 
 @pytest.mark.parametrize(

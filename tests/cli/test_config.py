@@ -85,9 +85,11 @@ def test_check_for_programs_lists_the_faults_as_data(poolmgr: CommandLine, tmp_p
 
 
 def test_check_names_variables_that_look_like_settings_and_are_none(poolmgr: CommandLine) -> None:
-    result = poolmgr("config", "check", POOLMGR_REDIS_URL="redis://elsewhere:6379")
+    known = {"POOLMGR_PROBE_PASSCODE": "s3cret", "POOLMGR_SUBMIT_PASSCODE": "s3cret"}
+    result = poolmgr("config", "check", POOLMGR_REDIS_URL="redis://elsewhere:6379", **known)
     assert result.exit_code == 0
     assert "POOLMGR_REDIS_URL is not read" in result.stderr
+    assert "PASSCODE" not in result.stderr
 
 
 @pytest.mark.parametrize("command", [("config", "show"), ("bots",), ("fleet",)])
@@ -111,14 +113,14 @@ def test_show_masks_secrets_and_says_what_the_environment_set(poolmgr: CommandLi
     digest, secret = "0f" * 32, "whsec_" + "A" * 32
     file.write_text(
         f"[[api.tokens]]\nname = 'one'\nsha256 = '{digest}'\n[[api.tokens]]\nname = 'two'\nsha256 = '{digest}'\n"
-        f"[webhooks]\nsecrets = ['{secret}']\n"
+        f"[webhooks]\nsecrets = ['{secret}']\n[evidence]\nupload_url = 'https://ada:hunter2@store.example/'\n"
     )
     url = "redis://ada:pass@word@redis.example:6379/0?password=another"
     for form in ((), ("--json",)):
         result = poolmgr("config", "show", "--config", str(file), *form, POOLMGR_REDIS__URL=url)
         assert result.exit_code == 0
         assert "redis.example:6379" in result.stdout
-        assert not re.search(f"{digest}|{secret}|pass@|word@|another", result.stdout)
+        assert not re.search(f"{digest}|{secret}|pass@|word@|another|hunter2", result.stdout)
         assert "two" in result.stdout
         if not form:
             shown = tomllib.loads(result.stdout)

@@ -97,6 +97,7 @@ def test_a_probe_whose_job_is_rejected_has_failed(
         ({"inmeeting_at": "2027", "attribution": "us"}, 0),
         ({"inmeeting_at": "", "attribution": "host"}, 7),
         ({"attribution": "user"}, 7),
+        ({"attribution": "user", "status_reason": "user_requested"}, 1),
         ({"attribution": "platform"}, 1),
         ({"attribution": "us"}, 1),
         ({}, 1),

@@ -28,6 +28,7 @@ def test_the_job_is_pushed_as_said_and_its_bot_id_printed(poolmgr: CommandLine, 
         "--dedup-key": "k1",
         "--callback-url": "https://hooks.example/x",
         "--message": "Hello",
+        "--passcode": "s3cret",
         "--queue-timeout": "7.5",
     }
     attributes = ("--attribute", "team=red", "--attribute", "tier=2")
@@ -36,10 +37,12 @@ def test_the_job_is_pushed_as_said_and_its_bot_id_printed(poolmgr: CommandLine, 
     payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]
     job = parse_job(payload, time.time(), JobRules(frozenset({"127.0.0.1:8090"})))
     assert result.stdout == f"{job.bot_id}\n"
+    assert "s3cret" not in result.output
     assert len(job.bot_id) == 32
     assert (job.bot_name, job.user_id, job.calendar_event_id) == ("Ada [bold]", "u1", "c1")
     assert (job.priority, job.deduplication_key, job.join_at) == (-5, "k1", 1580457600.0)
     assert (job.callback_url, job.bot_message, job.queue_timeout_s) == ("https://hooks.example/x", "Hello", 7.5)
+    assert job.passcode == "s3cret"
     assert json.loads(job.custom_attributes) == {"team": "red", "tier": 2}
 
 
@@ -54,6 +57,15 @@ def test_the_link_may_come_from_standard_input(poolmgr: CommandLine, redis: Redi
     assert json.loads(payload) == {"meeting_link": LINK, "bot_id": "my-bot"}
 
 
+def test_the_passcode_may_come_from_the_environment(
+    poolmgr: CommandLine, redis: Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POOLMGR_SUBMIT_PASSCODE", "s3cret")
+    assert poolmgr("submit", LINK, "--bot-id", "my-bot").exit_code == 0
+    payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]
+    assert json.loads(payload)["passcode"] == "s3cret"
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -65,6 +77,8 @@ def test_the_link_may_come_from_standard_input(poolmgr: CommandLine, redis: Redi
         ((LINK, "--priority", "9999"), "priority: expected"),
         ((LINK, "--join-at", "tomorrow"), "join_at: is not an ISO 8601 time"),
         ((LINK, "--name", "\x1b"), "bot_name: has no printable character"),
+        ((LINK, "--passcode", "secret\x1b"), "passcode: holds a character that nobody can type"),
+        ((LINK, "--passcode", "secret" * 50), "passcode: expected"),
         ((LINK, "--attribute", "team"), "--attribute team: write it as KEY=VALUE"),
         ((LINK, "--callback-url", "https://10.0.0.1/secret"), "callback_url: the URL's host is an address"),
         ((LINK, "--timeout", "3"), "--timeout needs --wait"),

@@ -21,7 +21,7 @@ from poolmgr.core.policy import (
 )
 from tests.core.builders import job
 from wire.settings import PoolSettings
-from wire.vocabulary import BotState, OnWorkerLost, WorkerState
+from wire.vocabulary import ENDS, BotState, OnWorkerLost, Reason, WorkerState
 
 NOW = 1000.0
 LETTERS = {
@@ -157,7 +157,7 @@ E, R = OnWorkerLost
 @pytest.mark.parametrize(("state", "told_to"), [(BotState.LEAVING, False), (BotState.IN_MEETING, True)])
 def test_nobody_is_sent_in_again_who_is_to_be_out(state: BotState, *, told_to: bool) -> None:
     bot = Bot("a", job(on_worker_lost=R), 1, 0.0, state, leave_requested=told_to)
-    assert not is_sent_in_again(bot, PoolSettings(), is_out=True)
+    assert not is_sent_in_again(bot, PoolSettings(), Reason.WORKER_LOST, is_out=True)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,18 @@ def test_who_is_sent_in_again(
 ) -> None:
     bot = Bot("a", job(on_worker_lost=asked), 1, 0.0, state)
     settings = PoolSettings(on_worker_lost=by_default, max_attempts=2, lost_after_s=60)
-    assert is_sent_in_again(bot, settings, is_out=is_out) is again
+    assert is_sent_in_again(bot, settings, Reason.WORKER_LOST, is_out=is_out) is again
     bot.failed = 2
-    assert not is_sent_in_again(bot, settings, is_out=is_out)
+    assert not is_sent_in_again(bot, settings, Reason.WORKER_LOST, is_out=is_out)
+
+
+@pytest.mark.parametrize("reason", [reason for reason, end in ENDS.items() if end.retry])
+def test_who_was_in_the_meeting_rejoins_it_only_when_its_worker_was_lost(reason: Reason) -> None:
+    page = (Reason.PAGE_LOAD_FAILED, Reason.UI_ELEMENT_NOT_FOUND, Reason.UNEXPECTED_REDIRECT, Reason.CONNECTION_LOST)
+    bot = Bot("a", job(on_worker_lost=R), 1, 0.0, BotState.IN_MEETING)
+    assert is_sent_in_again(bot, PoolSettings(), reason, is_out=True) is (reason not in page)
+    bot.state = BotState.WAITING_ROOM
+    assert is_sent_in_again(bot, PoolSettings(), reason, is_out=True)
 
 
 @pytest.mark.parametrize(

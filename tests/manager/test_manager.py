@@ -138,6 +138,7 @@ async def test_ten_thousand_jobs_for_fifty_browsers_are_served_in_order_or_told_
         POOLMGR_POOL__MAX_WORKERS="10",
         POOLMGR_POOL__WARMUPS_AT_ONCE="10",
         POOLMGR_POOL__QUEUE_TIMEOUT_S=str(waiting_s),
+        POOLMGR_POOL__CLAIM_TIMEOUT_S="30",  # the agents are in this very process, which has much to do
     )
     bots = [f"bot-{number:05}" for number in range(10_000)]
     async with AsyncExitStack() as stack:

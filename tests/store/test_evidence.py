@@ -77,6 +77,16 @@ async def test_the_oldest_go_when_all_are_more_than_may_be_kept(
     assert await total(redis, keys) == 100
 
 
+async def test_one_that_waited_long_does_not_take_the_others_out_of_the_count(
+    redis: Any, keys: Keys, ledger: Ledger, link: Link
+) -> None:
+    await begin(ledger, "b1", "b2")
+    assert await link.keep_evidence("b1", 1, b"x" * 60, 1000.0, 100)
+    assert await link.keep_evidence("b2", 1, b"x" * 40, 5.0, 100)
+    for key in (keys.evidence_index, keys.evidence_sizes):
+        assert 990 < await redis.ttl(key) <= 1000
+
+
 async def test_what_has_ended_by_itself_counts_no_more(redis: Any, keys: Keys, ledger: Ledger, link: Link) -> None:
     await begin(ledger, "b1", "b2")
     await link.keep_evidence("b1", 1, b"x" * 60, 100.0, 100)

@@ -167,7 +167,12 @@ MATCHES: Final = BotNames(["notetaker", "OTTER"], activate_after=300, timeout=20
         ([(1, HUMAN), (400, BOTS), (419, BOTS)], None),
         ([(1, HUMAN), (400, BOTS), (420, BOTS)], Reason.ONLY_BOTS_LEFT),
         ([(1, HUMAN), (400, BOTS), (420, same("b", "c"))], Reason.ONLY_BOTS_LEFT),
-        ([(1, HUMAN), (400, BOTS), (410, REDRAWN), (420, UNKNOWN)], Reason.ONLY_BOTS_LEFT),
+        # While nobody is listed, nobody knows who came; and a part of the list says little of the rest.
+        ([(1, HUMAN), (400, BOTS), (410, REDRAWN), (419, UNKNOWN), (429, REDRAWN)], None),
+        ([(1, HUMAN), (400, BOTS), (410, REDRAWN), (419, UNKNOWN), (429, same("b", "c"))], Reason.ONLY_BOTS_LEFT),
+        ([(1, HUMAN), (400, BOTS), (420, msgspec.structs.replace(BOTS, participants=30))], None),
+        ([(1, HUMAN), (400, BOTS), (420, msgspec.structs.replace(same("b", "c"), participants=30))], None),
+        ([(1, HUMAN), (400, BOTS), (420, msgspec.structs.replace(BOTS, participants=None))], Reason.ONLY_BOTS_LEFT),
         ([(1, HUMAN), (400, BOTS), (410, HUMAN), (411, BOTS), (430, BOTS)], None),
         ([(1, BOTS), (320, BOTS)], None),  # looked for from 301 on
         ([(1, BOTS), (321, BOTS)], Reason.ONLY_BOTS_LEFT),

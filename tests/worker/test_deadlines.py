@@ -134,6 +134,12 @@ def test_a_missing_count_never_ends_a_call(gap: Observation) -> None:
     assert ends_for([*left, (304, meeting(1))]) is Reason.EVERYONE_LEFT
 
 
+def test_of_a_time_without_a_count_nobody_knows_who_was_there() -> None:
+    alone, uncounted = [(1.0, meeting(2)), (2.0, meeting(1))], [(float(now), meeting(None)) for now in range(3, 500)]
+    assert ends_for([*alone, *uncounted, (500, meeting(1)), (799.9, meeting(1))]) is None
+    assert ends_for([*alone, *uncounted, (500, meeting(1)), (800, meeting(1))]) is Reason.EVERYONE_LEFT
+
+
 def test_others_who_come_back_stop_the_clock_of_being_alone() -> None:
     assert ends_for([(1, meeting(2)), (2, meeting(1)), (200, meeting(3)), (201, meeting(1)), (500, meeting(1))]) is None
 

@@ -27,13 +27,22 @@ class Call:
         self._energy: float | None = 0.0
         self._audio_s = 0.0
 
-    def hear(self, seconds: float, level: float | None, *, count: int | None = 2, packets: int = 25) -> "Call":
+    def hear(
+        self,
+        seconds: float,
+        level: float | None,
+        *,
+        count: int | None = 2,
+        packets: int = 25,
+        screen: Screen = Screen.IN_MEETING,
+        media: str = "connected",
+    ) -> "Call":
         for _ in range(int(seconds / TURN_S)):
             self.now += TURN_S
             self._packets += packets
             self._audio_s += TURN_S if packets else 0.0
             self._energy = None if level is None or self._energy is None else self._energy + level**2 * TURN_S
-            self.look(count)
+            self.look(count, screen, media)
         return self
 
     def receive_unplayed(self, seconds: float) -> "Call":
@@ -43,7 +52,7 @@ class Call:
             self.look(2)
         return self
 
-    def look(self, count: int | None, screen: Screen = Screen.IN_MEETING) -> "Call":
+    def look(self, count: int | None, screen: Screen = Screen.IN_MEETING, media: str = "connected") -> "Call":
         seen = Seen(
             screen,
             "meeting",
@@ -52,7 +61,7 @@ class Call:
             media_packets=self._packets,
             audio_energy=self._energy,
             audio_s=self._audio_s,
-            media="connected",
+            media=media,
         )
         self.story.append((self.now, seen))
         return self
@@ -78,6 +87,8 @@ class Call:
 
 
 SILENCE_S: Final = int(LIMITS.silence_s)
+EVERYONE_LEFT_S: Final = int(LIMITS.everyone_left_s)
+NOONE_JOINED_S: Final = int(LIMITS.noone_joined_s)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +123,34 @@ SILENCE_S: Final = int(LIMITS.silence_s)
         (Call().look(2).hear(60, QUIET).start_anew().hear(SILENCE_S + 1, QUIET), Reason.SILENCE),
         # Dialogs cover the meeting, not the sound.
         (Call().look(2).hear(SILENCE_S - 5, QUIET).look(None, Screen.UNKNOWN).hear(6, QUIET), Reason.SILENCE),
+        # The lobby is quiet, and no part of the meeting.
+        (Call().look(2).hear(80, QUIET).hear(29, 0.0, packets=0, screen=Screen.WAITING_ROOM), None),
+        # Whoever speaks beyond a connection that is down is not heard.
+        (Call().look(2).hear(5, LOUD).hear(2 * SILENCE_S, 0.0, packets=0, media="connecting"), None),
+        (Call().look(2).hear(60, QUIET).hear(20, 0.0, packets=0, media="failed").hear(SILENCE_S - 1, QUIET), None),
+        # Among people who send nothing there may be no connection at all.
+        (Call().look(2).hear(60, QUIET).hear(SILENCE_S - 59, 0.0, packets=0, media=""), Reason.SILENCE),
+        # A count that is read off a stale text: whoever is heard is there.
+        (Call().look(2).hear(EVERYONE_LEFT_S + 100, LOUD, count=1), None),
+        (Call().look(1).hear(NOONE_JOINED_S + 100, LOUD, count=1), None),
+        (Call().look(2).hear(400, LOUD, count=1).hear(EVERYONE_LEFT_S - 1, QUIET, count=1), None),
+        (Call().look(2).hear(400, LOUD, count=1).hear(EVERYONE_LEFT_S + 1, QUIET, count=1), Reason.EVERYONE_LEFT),
+        (Call().look(None).hear(900, LOUD, count=None).hear(EVERYONE_LEFT_S - 1, QUIET, count=1), None),
+        (Call().look(None).hear(9, LOUD, count=None).hear(EVERYONE_LEFT_S + 1, QUIET, count=1), Reason.EVERYONE_LEFT),
     ],
 )
 def test_silence_is_what_was_listened_to_without_a_voice(call: Call, reason: Reason | None) -> None:
     assert call.reason is reason
 
 
-def inside(media: str, count: int | None = 2, media_packets: int = 0, audio_packets: int = 0) -> Seen:
-    return Seen(Screen.IN_MEETING, "", count, audio_packets, media=media, media_packets=media_packets)
+def inside(
+    media: str, count: int | None = 2, media_packets: int = 0, audio_packets: int = 0, speaker: str = ""
+) -> Seen:
+    return Seen(Screen.IN_MEETING, "", count, audio_packets, media=media, media_packets=media_packets, speaker=speaker)
+
+
+ANN: Final = inside("connected", speaker="Ann")
+BOB: Final = inside("connected", speaker="Bob")
 
 
 def looks(*parts: tuple[float, Observation]) -> Story:
@@ -138,20 +169,27 @@ def reason_of(parts: Iterable[tuple[float, Observation]]) -> Reason | None:
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [
-        ([(NO_MEDIA_S - 1, inside("connected"))], None),
-        ([(NO_MEDIA_S + 1, inside("connected"))], Reason.NO_MEDIA),
-        ([(NO_MEDIA_S + 100, inside("connected", 1))], None),
-        ([(NO_MEDIA_S + 100, inside("connected", None))], None),
-        ([(NO_MEDIA_S + 100, inside(""))], None),  # the page gets its media by other ways
-        ([(500, inside("connected", 1)), (NO_MEDIA_S - 1, inside("connected"))], None),
-        ([(500, inside("connected")), (5, inside("connected", None)), (96, inside("connected"))], Reason.NO_MEDIA),
-        ([(500, inside("connected")), (5, inside("connected", 1)), (500, inside("connected"))], None),
-        ([(1, inside("connected", 2, 7)), (NO_MEDIA_S + 100, inside("connected"))], None),
-        ([(1, inside("connected", 2, 0, 7)), (NO_MEDIA_S + 100, inside("connected"))], None),
-        ([(500, inside("connected")), (1, inside("connected", 2, 1)), (500, inside("connected", 2, 1))], None),
+        # Whoever is muted, camera off, sends nothing: a call of such people is no fault, however long.
+        ([(NO_MEDIA_S + 300, inside("connected", 20))], None),
+        ([(NO_MEDIA_S + 300, ANN)], None),  # who spoke last, before the bot came
+        ([(1, ANN), (9, BOB), (NO_MEDIA_S + 300, ANN)], None),  # ... and on the way in
+        ([(1, ANN), (NO_MEDIA_S - 1, BOB), (1, ANN)], None),
+        ([(1, ANN), (NO_MEDIA_S + 1, BOB), (1, ANN)], Reason.NO_MEDIA),
+        ([(1, ANN), (NO_MEDIA_S, BOB), (9, inside("connected")), (1, BOB)], None),  # named again is not begun again
+        ([(1, ANN), (NO_MEDIA_S, BOB), (9, inside("connected")), (1, ANN)], Reason.NO_MEDIA),
+        ([(1, ANN), (NO_MEDIA_S + 100, BOB), (1, inside("connected", 1, speaker="Ann"))], None),
+        ([(1, ANN), (NO_MEDIA_S + 100, BOB), (1, inside("connected", None, speaker="Ann"))], Reason.NO_MEDIA),
+        ([(1, ANN), (500, BOB), (5, inside("connected", 1)), (500, BOB), (1, ANN)], None),
+        ([(1, ANN), (500, BOB), (GAP_S + 1, TIMED_OUT), (500, BOB), (1, ANN)], None),
+        ([(1, ANN), (NO_MEDIA_S, BOB), (1, inside("", speaker="Ann"))], None),  # its media come by other ways
+        ([(1, inside("connected", 2, 7)), (1, ANN), (NO_MEDIA_S + 100, BOB), (1, ANN)], None),
+        ([(1, inside("connected", 2, 0, 7)), (1, ANN), (NO_MEDIA_S + 100, BOB), (1, ANN)], None),
+        ([(1, ANN), (500, BOB), (1, inside("connected", 2, 1)), (500, BOB), (1, ANN)], None),
     ],
 )
-def test_nothing_received_at_all_is_no_media(parts: list[tuple[float, Observation]], reason: Reason | None) -> None:
+def test_nothing_received_while_people_speak_in_turn_is_no_media(
+    parts: list[tuple[float, Observation]], reason: Reason | None
+) -> None:
     assert reason_of(parts) is reason
 
 

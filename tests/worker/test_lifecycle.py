@@ -37,9 +37,9 @@ from tests.worker.stories import (
     stories,
 )
 from wire.vocabulary import BotState, Reason
-from worker.deadlines import CAPTCHA_S, Errand, State, next_deadline
+from worker.deadlines import CAPTCHA_S, UNKNOWN_GRACE_S, Errand, State, next_deadline
 from worker.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
-from worker.lifecycle import VITALS_S, begin, step, worth_keeping
+from worker.lifecycle import VITALS_S, begin, carry_on, step, worth_keeping
 from worker.sights import (
     Finish,
     Greet,
@@ -124,7 +124,15 @@ def test_an_end_screen_ends_the_bot_in_every_phase(screen: Screen, reason: Reaso
     holds_s = CAPTCHA_S if screen is Screen.CAPTCHA else 0.0
     end = Seen(screen, "the-end")
     story = [*enumerate(before, 1), (9, end), (9 + holds_s, end)]
+    if screen in (Screen.REDIRECTED, Screen.SIGN_IN) and meeting() in before:  # where platforms lead to after a call
+        reason = Reason.MEETING_ENDED
     assert finish_of(story) == Finish(reason, f"the page showed {screen} the-end")
+
+
+@pytest.mark.parametrize("screen", [Screen.REDIRECTED, Screen.SIGN_IN])
+def test_a_page_that_goes_elsewhere_while_the_bot_leaves_for_a_fault_does_not_hide_that_fault(screen: Screen) -> None:
+    story = [(1, PROMPT), (2, meeting()), (3, UNKNOWN), (3 + UNKNOWN_GRACE_S, UNKNOWN), (34, Seen(screen, "the-end"))]
+    assert reason_of(story) is Reason.UI_ELEMENT_NOT_FOUND
 
 
 def test_every_other_screen_is_one_on_the_way() -> None:
@@ -135,7 +143,7 @@ def test_every_other_screen_is_one_on_the_way() -> None:
 
 
 @pytest.mark.parametrize("before", [[], [PROMPT, LOBBY], [PROMPT, meeting()]])
-@pytest.mark.parametrize("screen", [Screen.ENDED, Screen.REDIRECTED, Screen.CAPTCHA])
+@pytest.mark.parametrize("screen", [Screen.ENDED, Screen.BLOCKED, Screen.CAPTCHA])
 def test_an_end_screen_may_have_to_hold_before_it_is_believed(screen: Screen, before: list[Seen]) -> None:
     holds_s = max(20.0, CAPTCHA_S if screen is Screen.CAPTCHA else 0.0)
     end, other = Seen(screen, "a", holds_s=20), Seen(screen, "b", holds_s=20)
@@ -218,6 +226,16 @@ def test_a_meeting_hidden_for_a_while_is_no_end() -> None:
     assert states_of(live(story)[1]) == [BotState.IN_MEETING]
 
 
+@pytest.mark.parametrize(("shown", "limit_s"), [(UNKNOWN, 30), (LOBBY, 30), (TIMED_OUT, 10)])
+def test_what_an_agent_before_this_one_saw_last_did_not_go_on_while_nobody_looked(
+    shown: Observation, limit_s: float
+) -> None:
+    state, _ = live([(1, meeting()), (2, shown)])
+    for now, ends in ((500.0, False), (499.9 + limit_s, False), (500 + limit_s, True)):
+        state = step(carry_on(state) if now == 500 else state, shown, now).state
+        assert (state.ending is not None) is ends
+
+
 def test_an_answer_in_between_is_no_hang() -> None:
     assert reason_of([(1, PROMPT), (5, TIMED_OUT), (10, PROMPT), (15, TIMED_OUT), (24, TIMED_OUT)]) is None
 
@@ -258,6 +276,23 @@ def test_a_leave_request_before_the_lobby_ends_at_once(before: list[Observation]
 )
 def test_the_reason_of_a_leave_request_wins_over_what_happens_then(inside: Seen, shown: Observation) -> None:
     assert reason_of([(1, inside), (2, LEAVE), (3, shown)]) is Reason.USER_REQUESTED
+
+
+@pytest.mark.parametrize(
+    ("story", "reason"),
+    [
+        ([(1, meeting()), (2, UNKNOWN), (32, UNKNOWN), (33, Seen(Screen.REMOVED))], Reason.REMOVED_BY_HOST),
+        ([(1, meeting()), (2, UNKNOWN), (32, UNKNOWN), (33, LEFT)], Reason.UI_ELEMENT_NOT_FOUND),
+        ([(1, meeting()), (2, UNKNOWN), (32, UNKNOWN), (33, Seen(Screen.ENDED))], Reason.UI_ELEMENT_NOT_FOUND),
+        ([(1, LOBBY), (2, LeaveRequested(Reason.SHUTDOWN)), (3, Seen(Screen.DENIED))], Reason.REQUEST_DENIED),
+        ([(1, LOBBY), (2, LeaveRequested(Reason.SUPERSEDED)), (3, Seen(Screen.DENIED))], Reason.SUPERSEDED),
+        ([(1, LOBBY), (601, LOBBY), (602, Seen(Screen.DENIED))], Reason.WAITING_ROOM_TIMEOUT),
+    ],
+)
+def test_a_verdict_of_the_page_tells_more_than_a_fault_of_ours_unless_all_who_leave_see_it(
+    story: list[tuple[float, Observation]], reason: Reason
+) -> None:
+    assert reason_of(story) is reason
 
 
 def test_the_first_of_two_leave_requests_counts() -> None:

@@ -63,8 +63,53 @@ async def test_a_page_cannot_tell_its_connections_from_the_browsers_own(page: Pa
           RTCPeerConnection.prototype === Object.getPrototypeOf(connection),
           typeof RTCPeerConnection.generateCertificate,
           RTCPeerConnection.name,
+          connection.constructor === RTCPeerConnection,
+          webkitRTCPeerConnection === RTCPeerConnection,
+          Object.keys(globalThis).includes("RTCPeerConnection"),
+          Object.keys(RTCPeerConnection.prototype).includes("constructor"),
+          (() => { try { return RTCPeerConnection(); } catch (error) { return error instanceof TypeError; } })(),
         ];
-    }""") == [True, "RTCPeerConnection", True, True, "function", "RTCPeerConnection"]
+    }""") == [True, "RTCPeerConnection", True, True, "function", "RTCPeerConnection", True, True, False, False, True]
+
+
+async def test_a_page_that_wraps_its_connections_or_throws_its_clock_away_is_heard_all_the_same(
+    page: Page, site: Site
+) -> None:
+    await page.goto(site.page(""))
+    await page.evaluate("""() => {
+        for (const name of ["getStats", "getReceivers"]) {
+          RTCPeerConnection.prototype[name] = () => { globalThis.found = name; throw new Error(name); };
+        }
+        delete globalThis.performance;
+    }""")
+    await page.evaluate(PAIR, "tone")
+    await until(page, "now.audio_s > 0")
+    assert await page.evaluate("globalThis.found") is None
+
+
+async def test_a_connection_of_channels_only_that_does_not_come_about_is_none(page: Page, site: Site) -> None:
+    await page.goto(site.page(""))
+    await page.evaluate("""async () => {
+        globalThis.connections = { channel: new RTCPeerConnection(), media: new RTCPeerConnection() };
+        connections.channel.createDataChannel("media");
+        connections.media.addTransceiver("audio");
+        globalThis.begin = async (from) => {
+          const to = new RTCPeerConnection();
+          const found = new Promise((resolve) => { to.onicecandidate = ({ candidate }) => resolve(candidate); });
+          await from.setLocalDescription();
+          await to.setRemoteDescription(from.localDescription);
+          await to.setLocalDescription();
+          const [answer, candidate] = [to.localDescription, await found];
+          to.close();
+          await from.setRemoteDescription(answer);
+          await from.addIceCandidate(candidate);
+        };
+        await begin(connections.channel);
+    }""")
+    await page.wait_for_function("connections.channel.connectionState === 'connecting'", polling=100)
+    assert (await read(page))["media"] == ""
+    await page.evaluate("begin(connections.media)")
+    await until(page, "now.media === 'connecting'")
 
 
 NOTHING: Final = {"audio_packets": 0, "media_packets": 0, "audio_energy": None, "audio_s": 0, "media": ""}

@@ -83,6 +83,23 @@ async def test_ctrl_c_makes_it_leave_in_good_order(room: str, tmp_path: Path) ->
     assert left(tmp_path) == []
 
 
+async def test_one_that_is_stopped_before_it_is_in_was_not_refused(tmp_path: Path) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server, asyncio.timeout(PATIENCE_S):
+        process = await probe(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", tmp_path)
+        assert process.stdout
+        assert process.stderr
+        async for line in process.stdout:
+            if b"a browser is warm" in line:
+                process.send_signal(signal.SIGINT)
+        await process.wait()
+        assert (process.returncode, await process.stderr.read()) == (130, b"stopped\n")
+    assert left(tmp_path) == []
+
+
 def test_what_is_no_link_is_refused_before_anything_starts() -> None:
     result = CliRunner().invoke(main, ["probe", "https://example.com/secret"])
     assert result.exit_code == 2

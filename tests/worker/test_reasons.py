@@ -30,12 +30,14 @@ OTTER: Final = Seen(Screen.IN_MEETING, "", 2, people=(Participant("1", "Otter"),
 LIMITED: Final = msgspec.structs.replace(LIMITS, only_bots=BotNames(["otter"], activate_after=60, timeout=5))
 
 
-def inside(media: str = "connected", packets: int = 0) -> Seen:
-    return Seen(Screen.IN_MEETING, "", 2, packets, media=media, media_packets=packets, audio_energy=0.0, audio_s=0.0)
+def inside(media: str = "connected", packets: int = 0, speaker: str = "") -> Seen:
+    seen = Seen(Screen.IN_MEETING, "", 2, packets, media=media, media_packets=packets, audio_energy=0.0, audio_s=0.0)
+    return msgspec.structs.replace(seen, speaker=speaker)
 
 
-def for_s(seconds: int, seen: Seen) -> list[tuple[float, Observation]]:
-    return [(float(now), seen) for now in range(1, seconds + 1)]
+def for_s(seconds: int, *seen: Seen) -> list[tuple[float, Observation]]:
+    """In turn."""
+    return [(float(now), seen[now % len(seen)]) for now in range(1, seconds + 1)]
 
 
 def shown(screen: Screen) -> list[tuple[float, Observation]]:
@@ -69,7 +71,7 @@ SEEN: Final[dict[Reason, list[tuple[float, Observation]]]] = {
     Reason.UI_ELEMENT_NOT_FOUND: [(60, UNKNOWN)],
     Reason.UNEXPECTED_REDIRECT: shown(Screen.REDIRECTED),
     Reason.CONNECTION_LOST: shown(Screen.CONNECTION_LOST),
-    Reason.NO_MEDIA: for_s(610, inside()),
+    Reason.NO_MEDIA: for_s(610, inside(speaker="Ann"), inside(speaker="Bob")),
     Reason.ICE_FAILED: for_s(40, inside("connecting")),
     Reason.BROWSER_CRASHED: [(1, PROMPT), (2, GONE)],
     Reason.BROWSER_HUNG: [(1, PROMPT), (2, TIMED_OUT), (12, TIMED_OUT)],

@@ -10,12 +10,15 @@ from aiohttp import web
 from playwright.async_api import Page
 
 from tests.worker.visits import HANGING, PATIENCE_S, Bot, Site, bot_at, go, serving
-from wire.messages import AutomaticLeave, BotEnded, BotMoved
+from wire.messages import AutomaticLeave, BotEnded, BotMoved, Join
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 from worker import session
 from worker.deadlines import State
+from worker.handling import REPEAT_S
+from worker.platforms import built_in
 from worker.platforms.page import PageAdapter
+from worker.sights import Dismiss, PageAction
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -97,6 +100,18 @@ async def test_a_bot_that_nobody_admits_cancels_its_request(page: Page, site: Si
     assert ended.reason is Reason.WAITING_ROOM_TIMEOUT
     assert bot.moves[-1] is BotState.LEAVING
     assert site.said == ["cancelled"]
+
+
+async def test_a_busy_page_is_asked_what_it_shows_when_the_time_is_up(page: Page, site: Site) -> None:
+    url = site.page("""
+        const work = () => { for (const end = performance.now() + 250; performance.now() < end; ); after(0, work); };
+        asked = () => { show("waiting-room"); after(700, work); };
+    """)
+    _, ended = await go(page, url, automatic_leave=AutomaticLeave(waiting_room_timeout=2))
+    assert (ended.reason, ended.detail) == (
+        Reason.WAITING_ROOM_TIMEOUT,
+        "2 s passed, the page showed waiting_room waiting-room-section",
+    )
 
 
 async def test_a_bot_that_is_left_alone_leaves(page: Page, site: Site) -> None:
@@ -433,3 +448,18 @@ async def test_a_probe_goes_in_looks_and_leaves(page: Page, site: Site, monkeypa
     assert (ended.reason, ended.detail) == (Reason.USER_REQUESTED, "probe")
     assert bot.moves[-1] is BotState.LEAVING
     assert "bye" in site.said
+
+
+async def test_typing_may_take_longer_than_a_click(page: Page, site: Site) -> None:
+    """What was cut short in the middle would be half a passcode."""
+    allowed: dict[PageAction | Dismiss, float] = {}
+
+    class Timed(PageAdapter):
+        async def act(self, page: Page, action: PageAction | Dismiss, join: Join, timeout_s: float) -> None:
+            allowed[action] = timeout_s
+            await super().act(page, action, join, timeout_s)
+
+    adapter = Timed("room", built_in()["room"].source, lambda join: join.meeting_url)
+    url = site.page('asked = () => { show("waiting-room"); };')
+    await go(page, url, adapter=adapter, automatic_leave=AutomaticLeave(waiting_room_timeout=1))
+    assert allowed[PageAction.FILL_NAME_AND_JOIN] > REPEAT_S >= allowed[PageAction.CANCEL_REQUEST]

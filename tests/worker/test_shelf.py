@@ -68,7 +68,10 @@ async def test_what_waits_is_handed_in_when_it_can_be_oldest_first(tmp_path: Pat
     settings = EvidenceSettings()
     folder = tmp_path / "evidence"
     Shelf(folder, settings).put("left-by-an-earlier-agent-7", b"7")
+    unfinished = folder / "b9-1.part"
+    unfinished.touch()
     shelf = Shelf(folder, settings)
+    assert not unfinished.exists()
     shelf.put("none of ours", b"?")
     sent: list[tuple[str, int, bytes]] = []
     refusals = iter([True, True])
@@ -153,6 +156,22 @@ async def test_a_bundle_goes_to_the_address_with_the_token(target: Target, tmp_p
     assert target.taken == [("/secret-path/b1-3.zip", "Bearer s3cret", b"data")]
     with pytest.raises(UnsentError, match="upload_token_file: FileNotFoundError"):
         await upload(EvidenceSettings(upload_url=target.url, upload_token_file="/nowhere"), "b1-3", b"")
+
+
+async def test_one_that_is_refused_keeps_no_other_one_waiting(target: Target, tmp_path: Path) -> None:
+    settings = EvidenceSettings(upload_url=target.url)
+    shelf = Shelf(tmp_path / "evidence", settings)
+    for name in ("b1-1", "b2-1", "b3-1"):
+        shelf.put(name, b"data")
+    [first, second, third] = shelf.waiting()
+    first.unlink()
+    first.mkdir()  # so that even root cannot read it
+    target.answer = lambda: web.Response(status=413 if target.taken[-1][0].endswith(f"{second.name}") else 200)
+    link: Any = None
+    async with delivering(shelf, sender(link, settings), settings):
+        await wait_until(lambda: not third.exists())
+        await wait_until(lambda: len([path for path, *_ in target.taken if path.endswith(second.name)]) > 1)
+    assert second.exists()
 
 
 async def test_no_redirect_is_followed_and_no_secret_of_the_address_is_said(target: Target) -> None:

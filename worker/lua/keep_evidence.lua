@@ -30,6 +30,8 @@ end
 redis.call('ZADD', KEYS[3], now + life, KEYS[2])
 redis.call('HSET', KEYS[4], KEYS[2], #bundle)
 redis.call('HINCRBY', KEYS[4], 'total', #bundle)
-redis.call('EXPIRE', KEYS[3], life)
-redis.call('EXPIRE', KEYS[4], life)
+-- Not before the bundle in it that ends last: one that waited long for its way here has less life left than others.
+local last = tonumber(redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')[2])
+redis.call('EXPIREAT', KEYS[3], last)
+redis.call('EXPIREAT', KEYS[4], last)
 return 1

@@ -1,11 +1,7 @@
-// Switches off what is on, and puts the cursor into the field that is meant, so that what is typed replaces what stands
-// there; answers that. null: there is no such field, or not in time.
-async ({ switch_off, targets, patience_ms }) => {
+// Puts the cursor into the field that is meant, so that what is typed replaces what stands there; answers that. null:
+// there is no such field, or not in time.
+async ({ targets, patience_ms }) => {
   /* finding.js */
-  if (switch_off.length) {
-    const page = survey();
-    for (const target of switch_off) for (const toggle of page.meant(target).filter(page.isLaidOut)) toggle.click();
-  }
   for (const end = performance.now() + patience_ms; ; ) {
     const page = survey();
     for (const field of targets.flatMap(page.meant)) {

@@ -8,6 +8,10 @@
   const STALE_MS = 5000; // a level that old tells nothing
   if (globalThis.poolmgrMedia || !globalThis.RTCPeerConnection) return;
 
+  // As the browser made them: a page that wraps its own is not to find us among its callers, nor we its wrapping.
+  const { RTCPeerConnection, Promise, performance, setTimeout } = globalThis;
+  const { getReceivers, getStats } = RTCPeerConnection.prototype;
+
   let live = []; // { connection, tracks: by id, what they had received }
   const sum = { audio_packets: 0, media_packets: 0, audio_energy: 0, audio_s: 0 };
   let tellsLevel = false;
@@ -27,13 +31,17 @@
     }
   }
 
-  globalThis.RTCPeerConnection = new Proxy(globalThis.RTCPeerConnection, {
+  const Watched = new Proxy(RTCPeerConnection, {
     construct(target, args, newTarget) {
       const connection = Reflect.construct(target, args, newTarget);
       keeper()(connection);
       return connection;
     },
   });
+  RTCPeerConnection.prototype.constructor = Watched;
+  for (const name of ["RTCPeerConnection", "webkitRTCPeerConnection"]) {
+    if (globalThis[name] === RTCPeerConnection) globalThis[name] = Watched;
+  }
 
   // Adds what a track received since it was last asked; returns for how long it played.
   function take(tracks, id, kind, packets, energy, seconds) {
@@ -47,15 +55,17 @@
     return seconds - before.seconds;
   }
 
+  // One that carries none has channels only, and what comes over those may be media.
+  const carriesMedia = (connection) => getReceivers.call(connection).length > 0;
+
   function takeAll({ connection, tracks }, reports) {
-    const carriesMedia = connection.getReceivers().length > 0; // else what comes over its channels may be media
     let played = 0;
     for (const { type, id, kind, ...report } of reports) {
       if (type === "inbound-rtp") {
         const { packetsReceived = 0, totalAudioEnergy = 0, totalSamplesDuration = 0 } = report;
         tellsLevel ||= kind === "audio" && report.totalAudioEnergy !== undefined;
         played = Math.max(played, take(tracks, id, kind, packetsReceived, totalAudioEnergy, totalSamplesDuration));
-      } else if (type === "data-channel" && !carriesMedia) {
+      } else if (type === "data-channel" && !carriesMedia(connection)) {
         take(tracks, id, "data", report.messagesReceived ?? 0, 0, 0);
       }
     }
@@ -64,7 +74,7 @@
 
   const statistics = ({ connection }) =>
     Promise.race([
-      connection.getStats().then((reports) => [...reports.values()]),
+      getStats.call(connection).then((reports) => [...reports.values()]),
       new Promise((resolve) => setTimeout(resolve, PATIENCE_MS, [])),
     ]).catch(() => []); // closed while it was being asked
 
@@ -79,9 +89,11 @@
     refreshing = false;
   }
 
-  // The best of all connections that were begun.
+  // The best of all connections that were begun. One of channels only counts when it is there: where it does not come
+  // about, pages get by without, by a socket.
   function state() {
-    const states = live.map(({ connection }) => connection.connectionState);
+    const counted = live.filter(({ connection }) => connection.connectionState === "connected" || carriesMedia(connection));
+    const states = counted.map(({ connection }) => connection.connectionState);
     if (states.includes("connected")) return "connected";
     if (states.includes("connecting") || states.includes("disconnected")) return "connecting";
     return states.includes("failed") ? "failed" : "";

@@ -27,9 +27,14 @@ Address = Callable[[Join], str]
 Deed = PageAction | Dismiss | str
 
 FILL: Final = script("fill.js")
+SWITCH_OFF: Final = script("switch_off.js")
 PLACE: Final = script("place.js")
 
 TRIES_BY_MOUSE: Final = 2  # then the page's own click: an overlay that lets nothing through does not go away by waiting
+SWITCHES: Final = "switch off"
+TRIES_TO_SWITCH_OFF: Final = 5
+OFF_S: Final = 1.0  # how long a switch may take; it is clicked on again with the next try
+CLICK_S: Final = 2.0  # how long a button to join may take until it can be clicked on
 CONFIRM_S: Final = 1.0  # how long a page may take until it asks "really leave?"
 CHAT_BUTTON_S: Final = 0.5
 CHAT_OPEN_S: Final = 2.0
@@ -70,11 +75,13 @@ class PageAdapter:
                     await self._click(page, action, on.continue_, timeout_s)
                 case PageAction.FILL_NAME_AND_JOIN:
                     await self._fill_name(page, join.bot_name)
-                    await self._click(page, action, on.join, timeout_s)
+                    if await self._is_off(page, timeout_s):
+                        await self._click(page, action, on.join, min(CLICK_S, timeout_s))
                 case PageAction.ENTER_PASSCODE:
                     await self._fill_name(page, join.bot_name)
                     await _fill(page, on.passcode, join.passcode, keys=on.keys)
-                    await self._click(page, action, on.submit_passcode or on.join, timeout_s)
+                    if await self._is_off(page, timeout_s):
+                        await self._click(page, action, on.submit_passcode or on.join, min(CLICK_S, timeout_s))
                 case PageAction.CANCEL_REQUEST:
                     await self._click(page, action, on.cancel, timeout_s)
                 case PageAction.LEAVE_MEETING:
@@ -112,7 +119,21 @@ class PageAdapter:
 
     async def _fill_name(self, page: Page, name: str) -> None:
         on = self._rules.actions
-        await _fill(page, on.name, name, keys=on.keys, switch_off=on.switch_off)
+        await _fill(page, on.name, name, keys=on.keys)
+
+    async def _is_off(self, page: Page, timeout_s: float) -> bool:
+        """Switch off microphone and camera. False: the page shows one that stays on, and the bot does not go in yet.
+        A switch that always does has no device behind it, as where `worker.devices` is "none".
+        """
+        missed = self._missed.setdefault(page, Counter())
+        if not self._rules.actions.switch_off or missed[SWITCHES] >= TRIES_TO_SWITCH_OFF:
+            return True
+        targets = folded(self._rules.actions.switch_off)
+        is_off = await page.evaluate(SWITCH_OFF, {"targets": targets, "patience_ms": min(OFF_S, timeout_s / 2) * 1000})
+        if not is_off:
+            missed[SWITCHES] += 1
+            log.warning("devices_stay_on", platform=self.platform, tries=missed[SWITCHES])
+        return bool(is_off)
 
     async def _click(self, page: Page, deed: Deed, targets: Targets, patience_s: float) -> int | None:
         """Click on the first target that is there; which one that was. None: none is, or something lies over it."""
@@ -144,8 +165,8 @@ class PageAdapter:
         return index
 
 
-async def _fill(page: Page, targets: Targets, text: str, *, keys: bool, switch_off: Targets | None = None) -> None:
-    shown = await _focus(page, targets, switch_off=switch_off)
+async def _fill(page: Page, targets: Targets, text: str, *, keys: bool) -> None:
+    shown = await _focus(page, targets)
     # Typing the name again would enable the button again, and a second request would leave a ghost of the first.
     if shown is None or shown == text:
         return
@@ -155,9 +176,6 @@ async def _fill(page: Page, targets: Targets, text: str, *, keys: bool, switch_o
         await page.keyboard.insert_text(text)
 
 
-async def _focus(
-    page: Page, targets: Targets, *, switch_off: Targets | None = None, patience_s: float = 0.0
-) -> str | None:
+async def _focus(page: Page, targets: Targets, *, patience_s: float = 0.0) -> str | None:
     """Put the cursor into the field; what stands in it. None when there is none."""
-    question = {"switch_off": folded(switch_off or []), "targets": folded(targets), "patience_ms": patience_s * 1000}
-    return await page.evaluate(FILL, question)
+    return await page.evaluate(FILL, {"targets": folded(targets), "patience_ms": patience_s * 1000})

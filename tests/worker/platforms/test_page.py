@@ -24,6 +24,7 @@ from tests.worker.platforms.test_screens import (
 from wire.messages import Join, Participant
 from worker.company import Known, SeenLine
 from worker.platforms import Adapter, adapter_for
+from worker.platforms import page as page_adapter
 from worker.platforms.page import PageAdapter
 from worker.platforms.rules import NOTHING
 from worker.sights import Dismiss, PageAction, Screen, Seen
@@ -150,6 +151,61 @@ async def test_a_page_that_wants_keys_gets_them(page: Page, show: Show, tmp_path
     await show("https://meeting.example/1", html)
     await do(page, adapter_of(tmp_path, keys=True), PageAction.FILL_NAME_AND_JOIN)
     assert await page.evaluate("[keys, document.querySelector('input').value]") == ["Ann's bot", "Ann's bot"]
+
+
+@pytest.mark.parametrize(
+    ("switch", "noted"),
+    [
+        ("<button class='mic on'>Mic</button>", ["mic on"]),
+        (
+            "<button class='mic on' onclick='setTimeout(() => this.className = `mic`, 300)'>Mic</button>",
+            ["mic on", "ask"],
+        ),
+        (
+            "<p class=on onclick='this.classList.toggle(`on`)'><button class='mic on' onclick='this.className = `mic`'>.</button></p>",
+            ["mic on", "ask"],
+        ),
+        ("<p><svg class='mic on'></svg></p>", []),
+    ],
+    ids=["stays-on", "takes-its-time", "labelled-twice", "cannot-be-clicked-on"],
+)
+async def test_nobody_joins_while_a_microphone_is_on(
+    page: Page, show: Show, tmp_path: Path, switch: str, noted: list[str]
+) -> None:
+    adapter = adapter_of(tmp_path)
+    await show("https://meeting.example/", f"{NOTE}<input class=name>{switch}<button class=ask>Ask to join</button>")
+    assert [name for name, _ in await do(page, adapter, PageAction.FILL_NAME_AND_JOIN)] == noted
+
+
+async def test_a_switch_that_nothing_switches_off_keeps_the_bot_out_for_a_few_tries_only(
+    page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_adapter, "TRIES_TO_SWITCH_OFF", 1)
+    adapter = adapter_of(tmp_path)
+    await show(
+        "https://meeting.example/", f"{NOTE}<button class='mic on'>Mic</button><button class=ask>Ask to join</button>"
+    )
+    assert [name for name, _ in await do(page, adapter, PageAction.FILL_NAME_AND_JOIN)] == ["mic on"]
+    assert [name for name, _ in await do(page, adapter, PageAction.FILL_NAME_AND_JOIN)] == ["mic on", "ask"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "on", "off"),
+    [
+        ("zoom", "Mute", "Unmute"),
+        ("zoom", "Mute my microphone", "Unmute my microphone"),
+        ("zoom", "Stop Video", "Start Video"),
+        ("jitsi", "Mute microphone", "Unmute microphone"),
+        ("jitsi", "Stop camera", "Start camera"),
+    ],
+)
+async def test_a_switch_that_has_a_label_only_is_switched_off(
+    page: Page, show: Show, platform: str, on: str, off: str
+) -> None:
+    switch = f"<div role=button class=switch aria-label='{on}' onclick='this.ariaLabel = `{off}`'>x</div>"
+    await show(ADDRESS[platform], f"{NOTE}{switch}<button class=join aria-label='Join meeting'>Join</button>")
+    noted = await do(page, adapter_for(platform), PageAction.FILL_NAME_AND_JOIN)
+    assert [name for name, _ in noted] == ["switch", "join"]
 
 
 async def test_a_page_without_a_field_for_the_name_is_joined_all_the_same(
@@ -290,6 +346,7 @@ async def test_a_page_that_could_not_be_had_has_failed(page: Page, show: Show) -
         ("google_meet", MEET_BAR + "<button>Got it</button>", "got-it"),
         ("google_meet", "<button>Use without an account</button><button>Ask to join</button>", "account-promotion"),
         ("google_meet", MEET_BAR + "<div role=dialog>This call is being recorded<button>Join now</button></div>", "recording-consent"),
+        ("google_meet", MEET_BAR + "<div role=dialog>This call is being recorded<button>Close</button></div>", "recording-notice"),
         ("google_meet", MEET_BAR + "<div data-disable-esc-to-close=true>.</div>", "escape-overlay"),
         ("zoom", "<div id=onetrust-banner-sdk><button id=onetrust-accept-btn-handler>Yes</button></div>", "cookie-banner"),
         ("zoom", "<button>Accept Cookies</button>", "cookie-question"),
@@ -387,7 +444,8 @@ async def test_jitsis_own_program_tells_who_is_there_and_what_is_said(page: Page
 
 
 async def test_teams_toggles_are_switched_off_and_a_page_in_the_lobby_is_left(page: Page, show: Show) -> None:
-    html = f"""{NOTE}<input data-tid=prejoin-display-name-input><button class=mic data-tid=toggle-mute aria-checked=true>Mic</button>
+    html = f"""{NOTE}<input data-tid=prejoin-display-name-input><button class=mic data-tid=toggle-mute aria-checked=true
+        onclick="this.ariaChecked = false">Mic</button>
       <button class=cam data-tid=toggle-video aria-checked=false>Cam</button><button class=join data-tid=prejoin-join-button>Join now</button>"""
     await show(TEAMS, html)
     teams = adapter_for("teams")
@@ -396,6 +454,15 @@ async def test_teams_toggles_are_switched_off_and_a_page_in_the_lobby_is_left(pa
         TEAMS, f"{NOTE}<p>You're in the lobby</p><button class=cancel data-tid=prejoin-cancel-button>Cancel</button>"
     )
     assert await do(page, teams, PageAction.CANCEL_REQUEST) == [["cancel", True]]
+
+
+@pytest.mark.parametrize("label", ["Turn off microphone", "Mute mic", "Turn camera off"])
+async def test_teams_toggles_that_have_a_label_only_are_switched_off(page: Page, show: Show, label: str) -> None:
+    html = f"""{NOTE}<input placeholder='Type your name'>
+      <button class=on aria-label='{label}' onclick='this.ariaLabel = "Turn on"'>.</button><button class=join>Join now</button>"""
+    await show(TEAMS, html)
+    noted = await do(page, adapter_for("teams"), PageAction.FILL_NAME_AND_JOIN)
+    assert [name for name, _ in noted] == ["on", "join"]
 
 
 async def test_zooms_join_button_is_clicked_on_under_its_card_but_not_while_it_is_off(page: Page, show: Show) -> None:

@@ -70,6 +70,8 @@ ROWS: Final = [
         )
     ),
     Row("google_meet", S.NAME_PROMPT, "join-button-off", "<button disabled>Ask to join</button>"),
+    Row("google_meet", S.NAME_PROMPT, "join-button", "<input type=submit value='Join anyway'>"),
+    Row("google_meet", S.NAME_PROMPT, "join-button", "<button>Ask to join</button><p>You can speak when the host joins</p>"),
     Row("google_meet", S.NAME_PROMPT, "join-button", "<button>Ask to join</button><p>Someone will let you in soon</p>"),
     Row("google_meet", S.NAME_PROMPT, "name-field", "<input type=text aria-label='Your name'>"),
     *(
@@ -93,8 +95,18 @@ ROWS: Final = [
     *(
         Row("google_meet", S.DENIED, "request-denied", f"<h1>{text}</h1><button>Return to home screen</button>")
         for text in (
-            "Someone in the call denied your request to join", "You were denied", "You weren’t allowed to join",
+            "Someone in the call denied your request to join",
             "You can't join this video call. Someone in the call denied your request to join",
+        )
+    ),
+    *(
+        row
+        for text in ("You were denied", "You weren’t allowed to join")
+        for row in (
+            Row("google_meet", S.DENIED, "request-denied-heading", f"<h1>{text}</h1><button>Ask to join</button>"),
+            Row("google_meet", S.DENIED, "request-denied-heading", f"{dialog(text)}<button>Ask to join</button>"),
+            Row("google_meet", S.DENIED, "request-denied-text", f"<p>{text}</p><button>Return to home screen</button>"),
+            Row("google_meet", S.NAME_PROMPT, "join-button", f"<p>{text} and Ann are in this call</p><button>Ask to join</button>"),
         )
     ),
     Row("google_meet", S.DENIED, "ask-again-button", "<button>Ask to join again</button>"),
@@ -116,15 +128,26 @@ ROWS: Final = [
             "The meeting code you entered doesn’t work", "The meeting code you entered doesn't work",
         )
     ),
+    # What a dialog says holds over the page beneath it.
+    *(
+        Row("google_meet", screen, rule, f"{beneath}{dialog(text)}")
+        for screen, rule, text in (
+            (S.BLOCKED, "cannot-join-dialog", "You can’t join this meeting"), (S.NOT_FOUND, "code-dialog", "Check your meeting code"),
+            (S.SIGN_IN, "sign-in-dialog", "Your sign-in credentials might have changed"),
+        )
+        for beneath in ("<button>Ask to join</button>", "<h1>Asking to be let in</h1>")
+    ),
     Row("google_meet", S.CAPTCHA, "captcha-frame", "<iframe src='https://www.google.com/recaptcha/api2/bframe' width=300 height=80></iframe>"),
     Row("google_meet", S.NAME_PROMPT, "join-button", "<iframe src='https://www.google.com/recaptcha/api2/bframe' width=300 height=80 style='visibility: hidden'></iframe><button>Join now</button>"),
     Row("google_meet", S.NAME_PROMPT, "join-button", "<iframe src='https://www.google.com/recaptcha/api2/bframe' width=100 height=30></iframe><button>Join now</button>"),
     Row("google_meet", S.FULL, "full-text", "<h1>This meeting is full</h1>"),
     *(Row("google_meet", S.REMOVED, "removed-dialog", dialog(f"You’ve been removed from the {what}") + MEET_BAR) for what in ("meeting", "call")),
-    Row("google_meet", S.REMOVED, "removed-page", "<h1>You were removed from the meeting</h1><button>Return to home screen</button>"),
+    Row("google_meet", S.REMOVED, "removed-page", "<p>You were removed from the meeting</p><button>Return to home screen</button>"),
+    Row("google_meet", S.REMOVED, "removed-heading", f"<h1>You’ve been <b>removed</b> from the meeting</h1>{MEET_BAR}"),
+    Row("google_meet", S.ENDED, "ended-heading", f"<h2>Your host ended the meeting for everyone</h2>{MEET_BAR}"),
     Row("google_meet", S.REMOVED, "removed-dialog", "<div class=roSPhc>Removed from meeting</div>"),
-    Row("google_meet", S.ENDED, "ended-page", "<h1>Your host ended the meeting for everyone</h1><button>Return to home screen</button>"),
-    *(Row("google_meet", S.ENDED, "ended-page", f"<h1>{text}</h1>") for text in ("Meeting ended", "Call ended", "The call ended")),
+    Row("google_meet", S.ENDED, "ended-page", "<p>Your host ended the meeting for everyone</p><button>Return to home screen</button>"),
+    *(Row("google_meet", S.ENDED, "ended-page", f"<p>{text}</p>") for text in ("Meeting ended", "Call ended", "The call ended")),
     Row("google_meet", S.LEFT, "left-page", "<h1>You’ve left the call</h1><button>Rejoin</button><button>Return to home screen</button>"),
     Row("google_meet", S.LEFT, "left-page", "<h1>You left the meeting</h1>"),
     Row("google_meet", S.LEFT, "home-screen-button", "<button>Return to home screen</button>"),
@@ -142,7 +165,13 @@ ROWS: Final = [
             "<div hidden role=dialog>You've been removed from the meeting</div>",
             "<div role=dialog style='opacity: 0'>You've been removed from the meeting</div>",
             "<div role=dialog><div role=log>You've been removed from the meeting</div></div>",
+            "<div role=dialog><div role=listitem>You've been removed from the meeting</div></div>",
+            "<div role=dialog aria-label=People>You've been removed from the meeting</div>",
             "<script>const text = 'Asking to be let in';</script>",
+            *(
+                f"<p>{text}</p><textarea aria-label='Send a message'></textarea>"
+                for text in ("Asking to be let in", "Waiting for the host to join")
+            ),
         )
     ),
     # 2.2, 2.3 and 2.5, Zoom
@@ -204,7 +233,9 @@ ROWS: Final = [
         for text in ("Passcode wrong. Try again.", "Incorrect passcode", "Invalid password", "The passcode is incorrect")
     ),
     Row("zoom", S.PASSCODE_WRONG, "passcode-marked", "<input type=password aria-invalid=true value=1>"),
-    Row("zoom", S.PASSCODE_PROMPT, "passcode-field", "<input type=password aria-invalid=true>"),
+    Row("zoom", S.PASSCODE_PROMPT, "password-field", "<input type=password aria-invalid=true>"),
+    Row("zoom", S.SIGN_IN, "login-form", "<input name=username><input type=password><button>Log in</button>"),
+    Row("zoom", S.REDIRECTED, "other-host", "<input type=password><button>Log in</button>", url="https://sso.example/"),
     Row("zoom", S.CAPTCHA, "captcha-text", "<h1>Check Captcha</h1>"),
     Row("zoom", S.REGISTRATION, "registration-page", "<h1>Webinar</h1>", "https://us02web.zoom.us/webinar/register/WN_x"),
     Row("zoom", S.UNKNOWN, "", "<h1>Hm</h1>", "https://us02web.zoom.us/j/1?to=/webinar/register/"),
@@ -234,6 +265,8 @@ ROWS: Final = [
     Row("teams", S.NAME_PROMPT, "join-button", "<input placeholder='Type your name'><button data-tid=prejoin-join-button>Join now</button>"),
     Row("teams", S.NAME_PROMPT, "join-button", "<button>Join now</button><p>Someone will let you in shortly</p>"),
     Row("teams", S.NAME_PROMPT, "name-field", "<input data-tid=prejoin-display-name-input>"),
+    Row("teams", S.NAME_PROMPT, "name-field", "<input placeholder='Enter your name'><button disabled>Join now</button>"),
+    Row("teams", S.NAME_PROMPT, "join-button-off", "<button disabled aria-label='Join now'>.</button>"),
     *(
         Row("teams", S.WAITING_ROOM, "lobby-text", f"<h1>{text}</h1><button id=hangup-button>Leave</button>")
         for text in (
@@ -274,23 +307,37 @@ ROWS: Final = [
     Row("teams", S.ORG_ONLY, "org-text", "<p>External participants are not permitted to join before the event begins</p>"),
     Row("teams", S.ORG_ONLY, "org-text", "<p>Because of your organization’s policies you can't join</p>"),
     Row("teams", S.NOT_FOUND, "link-text", "<p>Looks like the meeting URL is incorrect</p>"),
+    *(
+        Row("teams", screen, rule, f"<button>Join now</button>{dialog(text)}")
+        for screen, rule, text in (
+            (S.SIGN_IN, "sign-in-dialog", "We need to verify your info before you can join"),
+            (S.NOT_FOUND, "link-dialog", "Looks like the meeting URL is incorrect"),
+        )
+    ),
     Row("teams", S.CAPTCHA, "captcha-text", "<h1>Verify you’re a real person</h1>"),
     Row("teams", S.FULL, "full-text", "<p>Sorry, this meeting is full</p>"),
     Row("teams", S.LOCKED, "locked-text", "<p>This meeting is locked</p>"),
     Row("teams", S.PASSCODE_PROMPT, "passcode-field", "<input placeholder='Type a meeting passcode'><button>Join now</button>"),
     Row("teams", S.PASSCODE_WRONG, "passcode-wrong-text", "<p>Incorrect passcode</p>"),
     Row("teams", S.REMOVED, "removed-dialog", dialog("You've been removed from this meeting") + TEAMS_BAR),
-    Row("teams", S.REMOVED, "removed-page", "<h1>You’ve been removed from this meeting</h1>"),
-    Row("teams", S.ENDED, "ended-page", "<h1>Meeting ended</h1>"),
-    Row("teams", S.ENDED, "ended-page", "<h1>Call ended</h1>"),
+    Row("teams", S.REMOVED, "removed-page", "<p>You’ve been removed from this meeting</p>"),
+    Row("teams", S.ENDED, "ended-page", "<p>Meeting ended</p>"),
+    Row("teams", S.ENDED, "ended-page", "<p>Call ended</p>"),
     Row("teams", S.ENDED, "ended-dialog", dialog("Call ended") + TEAMS_BAR),
-    Row("teams", S.REDIRECTED, "other-host", "<h1>News</h1>", "https://www.example.com/"),
+    *(Row("teams", S.REDIRECTED, "other-host", "<h1>News</h1>", f"https://www.{host}/") for host in ("example.com", "microsoft.com")),
+    Row("teams", S.REMOVED, "removed-heading", f"<h1>You’ve been removed from this meeting</h1>{TEAMS_BAR}"),
+    Row("teams", S.ENDED, "ended-heading", f"<h2>Call ended</h2>{TEAMS_BAR}"),
+    Row("teams", S.IN_MEETING, "call-controls", TEAMS_BAR + "<div role=dialog><i role=treeitem>You've been removed from this meeting</i></div>"),
     Row("teams", S.UNKNOWN, "", "<h1>Hm</h1>", "https://teams.sovcloud.fr/v2/"),
     *(
         Row("teams", S.IN_MEETING, "call-controls", TEAMS_BAR + where)
         for where in (
             "<div data-tid=chat-pane-message>You've been removed from this meeting</div>", "<div role=alert>Call ended</div>",
             "<div data-tid=closed-caption-renderer-wrapper>You're in the lobby</div>", "<p>Meeting ended</p>",
+            *(
+                f"<p>{text}</p><div contenteditable=true aria-label='Type a message'>.</div>"
+                for text in ("You're in the lobby", "I was there when the meeting starts")
+            ),
         )
     ),
     # 4.2 and 4.3, Jitsi
@@ -300,6 +347,18 @@ ROWS: Final = [
     Row("jitsi", S.NAME_PROMPT, "name-field", "<div class=prejoin-input-area><input></div>"),
     *(Row("jitsi", S.LAUNCHER, "guest-entry", f"<button>{text}</button>") for text in ("Continue as guest", "Join as guest", "Continue without an account")),
     Row("jitsi", S.PASSCODE_PROMPT, "passcode-field", dialog("Password") + "<input name=lockKey>"),
+    Row("jitsi", S.PASSCODE_PROMPT, "password-field", dialog("Password") + "<input type=password>"),
+    Row("jitsi", S.SIGN_IN, "login-form", "<input name=username><input type=password><button>Log in</button>"),
+    Row("jitsi", S.LAUNCHER, "guest-entry", "<input type=email><input type=password><button>Join as guest</button>"),
+    Row("jitsi", S.REDIRECTED, "elsewhere", "<input type=password><button>Log in</button>", url="https://sso.example/"),
+    Row("jitsi", S.UNKNOWN, "", "<div id=react></div>", url="https://meet.jit.si/Room"),
+    Row("jitsi", S.CONNECTION_LOST, "app-parted", app() + HANGUP + "<h1>Disconnected</h1><a role=button>Rejoin</a>"),
+    Row("jitsi", S.CONNECTION_LOST, "disconnected-text", "<h1>You have been disconnected</h1><button>Rejoin</button>"),
+    Row("jitsi", S.IN_MEETING, "hangup-button", HANGUP + "<p class=notification>Bob was kicked out of the meeting</p>"),
+    Row("jitsi", S.IN_MEETING, "hangup-button", HANGUP + "<p>Bob has been kicked out of the meeting by Ann</p>"),
+    Row("jitsi", S.IN_MEETING, "app-joined", app(joined=True) + "<p class=notification>You have been kicked: hello</p>"),
+    Row("jitsi", S.REMOVED, "kicked-notice", app() + HANGUP + "<p class=notification>You have been kicked</p>"),
+    Row("jitsi", S.ENDED, "terminated-notice", "<p class=notification>The meeting has ended</p>"),
     Row("jitsi", S.PASSCODE_WRONG, "passcode-wrong-text", "<p>Incorrect password</p><input name=lockKey>"),
     Row("jitsi", S.IN_MEETING, "app-joined", app(joined=True) + "<h1>You have been disconnected. Asking to join</h1>"),
     Row("jitsi", S.IN_MEETING, "app-joined", app(room="{ isJoined: () => true }")),
