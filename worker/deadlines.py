@@ -15,6 +15,7 @@ from worker.company import Company, Names, are_only_bots
 from worker.hearing import Hearing
 from worker.sights import Finish, ReportVitals, Screen
 
+ADMISSION_S: Final = 5.0  # a lobby that shows so soon after the meeting is the one the bot never came out of
 UNKNOWN_GRACE_S: Final = 30.0  # pages cover the meeting with dialogs, and redraw themselves while reconnecting
 LEAVE_SHARE: Final = 0.75  # of the time allowed for leaving; the rest is for emptying the page
 COUNT_GRACE_S: Final = 2.0  # counts are redrawn, too: nobody is alone for a moment only
@@ -182,11 +183,10 @@ def _passcode(state: State) -> tuple[Timer, ...]:
 
 def _in_meeting(state: State) -> tuple[Timer, ...]:
     limits, hearing = state.limits, state.hearing
-    lost_to = Reason.REMOVED_BY_HOST if state.screen is Screen.WAITING_ROOM else Reason.UI_ELEMENT_NOT_FOUND
     return (
         Timer(state.since if state.errand.is_probe else None, PROBE_S, Reason.USER_REQUESTED, "probe"),
         Timer(state.since, limits.max_duration_s, Reason.MAX_DURATION),
-        Timer(state.lost_since, limits.unknown_grace_s, lost_to),
+        _lost(state),
         Timer(state.refused_since, limits.recording_denied_s, Reason.RECORDING_PERMISSION_DENIED),
         _alone(state),
         _only_bots(state),
@@ -194,6 +194,15 @@ def _in_meeting(state: State) -> tuple[Timer, ...]:
         Timer(hearing.deaf_since, NO_MEDIA_S, Reason.NO_MEDIA),
         Timer(hearing.quiet_since, limits.silence_s, Reason.SILENCE),
     )
+
+
+def _lost(state: State) -> Timer:
+    """Runs while something else than the meeting shows."""
+    if state.screen is not Screen.WAITING_ROOM or state.lost_since is None:
+        return Timer(state.lost_since, state.limits.unknown_grace_s, Reason.UI_ELEMENT_NOT_FOUND)
+    if state.lost_since - state.since < ADMISSION_S:
+        return Timer(state.lost_since, state.limits.waiting_room_s, Reason.WAITING_ROOM_TIMEOUT)
+    return Timer(state.lost_since, state.limits.unknown_grace_s, Reason.REMOVED_BY_HOST)
 
 
 def _alone(state: State) -> Timer:
