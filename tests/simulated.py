@@ -71,12 +71,24 @@ class SimulatedAgent:
         self._stay_s = stay_s
         self._session = f"session-{time.monotonic_ns()}"
         self._claim = redis.register_script(_CLAIM)
+        self._is_new = True
         self._group: asyncio.TaskGroup | None = None
         self._stays: list[asyncio.Task[None]] = []
+
+    def successor(self) -> "SimulatedAgent":
+        """The next agent on the same state folder: it finds the browsers, and goes on under the same session."""
+        after = SimulatedAgent(
+            self._redis, self._keys.prefix, self.vm_id, self._meetings, stay_s=self._stay_s, room=self.room
+        )
+        after._session, after.workers, after._is_new = self._session, dict(self.workers), False
+        return after
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["SimulatedAgent"]:
         """Runs until the end of the block, which is the agent's sudden death."""
+        if self._is_new:
+            await self._answer_backlog()
+            self._is_new = False
         async with asyncio.TaskGroup() as group:
             self._group = group
             tasks = [group.create_task(self._beat(), name="beat"), group.create_task(self._obey(), name="obey")]
@@ -98,6 +110,18 @@ class SimulatedAgent:
 
     async def tell(self, event: Event) -> None:
         await self._redis.xadd(self._keys.events, {codec.FIELD: codec.encode(event)})
+
+    async def _answer_backlog(self) -> None:
+        """What was ordered from an agent before it went with its workers, as with the real one."""
+        key = self._keys.commands(self.vm_id)
+        for entry in entries_of(await self._redis.xread({key: b"0"})):
+            command = codec.decode_command(entry.fields[codec.FIELD.encode()])
+            if isinstance(command, Join):
+                await self._refuse(command, RefusalCause.NO_SUCH_WORKER)
+            await self._redis.xdel(key, entry.entry_id)
+
+    async def _refuse(self, join: Join, cause: RefusalCause) -> None:
+        await self.tell(JoinRefused(self.vm_id, join.worker_id, join.bot_id, join.attempt, time.time(), cause))
 
     async def _obey(self) -> None:
         key, after = self._keys.commands(self.vm_id), b"0"
@@ -131,13 +155,12 @@ class SimulatedAgent:
                 raise AssertionError(f"no such command: {command}")
 
     async def _join(self, join: Join) -> None:
-        now, worker_id = time.time(), join.worker_id
+        worker_id = join.worker_id
         idle = self.workers.get(worker_id) == WorkerReport(WorkerState.IDLE)
         if self.refuses or not idle:
-            cause = RefusalCause.BROWSER_DEAD if idle else RefusalCause.NO_SUCH_WORKER
-            await self.tell(JoinRefused(self.vm_id, worker_id, join.bot_id, join.attempt, now, cause))
+            await self._refuse(join, RefusalCause.BROWSER_DEAD if idle else RefusalCause.NO_SUCH_WORKER)
             if self.workers.pop(worker_id, None):
-                await self.tell(WorkerGone(self.vm_id, worker_id, now, GoneCause.UNRESPONSIVE))
+                await self.tell(WorkerGone(self.vm_id, worker_id, time.time(), GoneCause.UNRESPONSIVE))
             return
         keys = [self._keys.bot(join.bot_id)]
         if not await self._claim(keys=keys, args=[join.attempt, worker_id, "2027-01-01T00:00:00Z"]):

@@ -485,12 +485,10 @@ async def test_a_redis_that_dies_and_returns_ends_nothing(durable_scene: Scene, 
     async with scene.agent("vm-a").running() as agent:
         await scene.push("inside")
         await scene.until_state("inside", "in_meeting")
-    inside = dict(agent.workers)
     own_redis.stop()
     own_redis.start()
     await scene.redis.connection_pool.disconnect()
-    survivor = scene.agent("vm-a")
-    survivor.workers = inside
+    survivor = agent.successor()
     async with survivor.running():
         await scene.push("after")
         await scene.until_state("after", "in_meeting")
