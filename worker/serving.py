@@ -124,20 +124,21 @@ class Serving:
             self._note_progress(worker, state, events)
 
         settings, driver_answers = self._settings, self._driver.answers
-        witness = self._witnesses(join, adapter, state is not None)
-        session = worker.session = Session(
-            page, join, adapter, settings, self._vm_id, keep, driver_answers, state, witness
-        )
-        if worker.gone.done():  # the browser went between the probe and the session
-            session.browser_gone(EXITED)
-        if worker.page is not page:  # the connection did
-            session.detach()
-        if worker.left_early:
-            session.leave(worker.left_early)
+        witness: Witness | None = None
         async with self._accounts.held(join):
             try:
+                witness = self._witnesses(join, adapter, state is not None)
+                session = worker.session = Session(
+                    page, join, adapter, settings, self._vm_id, keep, driver_answers, state, witness
+                )
+                if worker.gone.done():  # the browser went between the probe and the session
+                    session.browser_gone(EXITED)
+                if worker.page is not page:  # the connection did
+                    session.detach()
+                if worker.left_early:
+                    session.leave(worker.left_early)
                 ended = await session.run()
-            except Exception:
+            except Exception:  # of ours, or of somebody else's adapter: it costs this bot its meeting, and nobody else
                 log.exception("session_failed", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
                 seen, reason = worker.page, Reason.INTERNAL_ERROR
                 fault = traceback.format_exc()

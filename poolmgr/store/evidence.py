@@ -71,5 +71,5 @@ def pictures(bundle: Bundle) -> Iterator[Picture]:
                 if member.filename.endswith(".jpg") and member.file_size <= _LARGEST_MEMBER:
                     at = member.comment.decode("ascii", "replace")
                     yield Picture(member.filename, bundle.attempt, at, packed.read(member))
-    except (zipfile.BadZipFile, NotImplementedError, EOFError):
+    except (zipfile.BadZipFile, NotImplementedError, EOFError):  # the second: compressed in a way zipfile does not know
         return

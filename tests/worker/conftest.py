@@ -16,12 +16,13 @@ from room.server import create_app
 from tests.waiting import wait_until
 from tests.worker.visits import FLAGS, Site, serving
 from wire.messages import Event, Join, WorkerGone, WorkerWarm
-from wire.settings import WorkerSettings
+from wire.settings import EvidenceSettings, WorkerSettings
 from wire.vocabulary import Reason
 from worker import processes
 from worker.accounts import Accounts
 from worker.browser import Launcher, find_chromium
 from worker.driver import Driver
+from worker.evidence import witnesses_for
 from worker.journal import Entry, WorkerNote
 from worker.platforms import prepare
 from worker.pool import Pool
@@ -45,7 +46,13 @@ class Harness:
         launcher = Launcher(Profile.of(find_chromium(settings.chromium), settings), state_dir)
         self.locks: dict[str, str] = {}
         accounts = Accounts(settings.accounts, "vm1", self)
-        self.pool = Pool(settings, "vm1", launcher, driver, tasks, self._claim, self.report, accounts=accounts)
+        self.bundles: dict[str, bytes] = {}
+        witnesses = witnesses_for(EvidenceSettings(), "vm1", self._put)
+        self.pool = Pool(settings, "vm1", launcher, driver, tasks, self._claim, self.report, witnesses, accounts)
+
+    def _put(self, name: str, data: bytes) -> bool:
+        self.bundles[name] = data
+        return True
 
     def report(self, *events: Event, entry: Entry | None = None) -> None:
         self.events += events

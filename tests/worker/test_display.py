@@ -20,8 +20,6 @@ from worker import processes
 from worker.browser import BrowserError, Chromium, Launcher, find_chromium, sweep
 from worker.profile import Profile
 
-pytestmark = pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb: ./dev setup installs it")
-
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Launcher:

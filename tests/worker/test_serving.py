@@ -2,12 +2,28 @@
 
 import os
 import signal
+from pathlib import Path
+from typing import Final
+
+import pytest
 
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness
 from wire.messages import BotEnded, ChatHeard, JoinRefused, ParticipantsSeen, WorkerGone, WorkerReport, WorkerWarm
 from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from worker import processes
+from worker.platforms import HERE, adapters
+
+FAULTY: Final = f"""
+from pathlib import Path
+from worker.platforms.page import PageAdapter
+
+def address(join):
+    raise ZeroDivisionError
+
+def adapter():
+    return PageAdapter("faulty", Path({str(HERE)!r}) / "room" / "screens.toml", address)
+"""
 
 
 async def test_a_bot_has_its_say_before_its_worker_is_gone(harness: Harness) -> None:
@@ -90,6 +106,30 @@ async def test_only_the_bot_that_is_meant_says_something(harness: Harness) -> No
     harness.pool.say("w1", "b1", 1, "x" * 3000)
     heard = await wait_until(lambda: harness.seen(ChatHeard))
     assert [(line.sender_name, line.text) for event in heard for line in event.chats] == [("Bot", "x" * 2000)]
+
+
+async def test_a_faulty_adapter_of_somebody_else_costs_its_bot_the_meeting_and_nobody_else(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    metadata = site / "faulty-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[poolmgr.adapters]\nfaulty = faulty_adapter:adapter\n")
+    (site / "faulty_adapter.py").write_text(FAULTY)
+    monkeypatch.syspath_prepend(str(site))  # pyright: ignore[reportUnknownMemberType]
+    adapters.cache_clear()
+    try:
+        await harness.warm()
+        harness.pool.begin(harness.join(platform="faulty"))
+        assert (await harness.gone()).cause is GoneCause.SPENT
+        assert [event.reason for event in harness.seen(BotEnded)] == [Reason.INTERNAL_ERROR]
+        harness.events.clear()
+        await harness.warm()
+        harness.pool.begin(harness.join("b2"))
+        await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    finally:
+        adapters.cache_clear()
 
 
 async def test_workers_that_do_not_leave_are_abandoned(harness: Harness) -> None:
