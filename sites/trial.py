@@ -23,7 +23,8 @@ from wire.vocabulary import BotState, Reason
 from worker.browser import find_chromium
 from worker.deadlines import State
 from worker.platforms import adapter_for, prepare
-from worker.session import BotNews, Session
+from worker.reports import BotNews
+from worker.session import Session
 
 AT_ONCE: Final = 6
 PATIENCE_S: Final = 60.0  # over what a case takes by itself

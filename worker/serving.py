@@ -26,7 +26,8 @@ from worker.driver import PAGE_ERRORS, Driver, one_line
 from worker.evidence import Witness
 from worker.journal import Entry, Stage, WorkerNote
 from worker.platforms import Adapter
-from worker.session import BotNews, Session
+from worker.reports import BotNews
+from worker.session import Session
 from worker.worker import EXITED, Worker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final, TypedDict
+from typing import Final
 
 import structlog
 from playwright.async_api import Error as PlaywrightError
@@ -22,18 +22,18 @@ from playwright.async_api import Page, Request
 from runtime import steps
 from runtime.steps import AgentStep
 from runtime.waiting import pause
-from wire.messages import BotEnded, BotMoved, BotSaw, BotVitals, ChatHeard, ChatLine, Join, ParticipantsSeen
+from wire.messages import BotEnded, BotMoved, BotSaw, Join
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 from worker import lifecycle
-from worker.company import ReportChat, ReportPeople, known
+from worker.company import known
 from worker.deadlines import LEAVE_SHARE, Errand, Limits, State, next_deadline
 from worker.driver import PAGE_ERRORS
 from worker.evidence import Witness
 from worker.handling import REPEAT_S
 from worker.platforms import ATTEND, BLANK, Adapter
+from worker.reports import BotNews, Reporter
 from worker.sights import (
-    Action,
     BrowserGone,
     CallTimedOut,
     Dismiss,
@@ -41,11 +41,9 @@ from worker.sights import (
     Greet,
     LeaveRequested,
     LoadFailed,
-    Move,
     Observation,
     PageAction,
     PageRequested,
-    ReportVitals,
     Screen,
     Seen,
 )
@@ -56,25 +54,13 @@ SHORTEST_CALL_S: Final = 0.5  # a page that is only busy is not silent when a ti
 SHORTEST_CALL_WHILE_LEAVING_S: Final = 0.05
 ATTEND_S: Final = 10.0
 ATTEND_SHARE: Final = 0.25
-LEVEL_DIGITS: Final = 4
 MOST_TO_SAY: Final = 100
-MOST_SEEN: Final = 200  # screens and deeds that are told of one attempt
 
 _SETTLED: Final = (BotState.WAITING_ROOM, BotState.IN_MEETING)
 _TYPED: Final = (PageAction.FILL_NAME_AND_JOIN, PageAction.ENTER_PASSCODE)
 _NET_ERROR: Final = re.compile(r"net::ERR_\w+")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-BotNews = BotMoved | BotSaw | BotVitals | ParticipantsSeen | ChatHeard
-
-
-class _Who(TypedDict):
-    vm_id: str
-    worker_id: str
-    bot_id: str
-    attempt: int
 
 
 class Session:
@@ -97,7 +83,6 @@ class Session:
         self._join = join
         self._adapter = adapter
         self._settings = settings
-        self._vm_id = vm_id
         self._keep = keep
         self._driver_answers = driver_answers
         self._begin_with = state
@@ -108,16 +93,14 @@ class Session:
         self._to_say: deque[str] = deque()
         self._wake = asyncio.Event()  # there is news, or a reason to look at once
         self._call: asyncio.Timeout | None = None  # the page call that is under way
-        self._first_request_at = 0.0
         self._is_open = False
         self._is_attached = asyncio.Event()
         self._is_attached.set()
         self._asked_to_leave = False
         self._evidence: str | None = None  # the name of the bundle, once it was tried to keep one
         self._gone = False
-        self._seen = (Screen.LOADING, "") if state is None else (state.screen, state.rule)
-        self._told = 0  # of what was seen
         self._log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
+        self._reporter = Reporter(join, vm_id, state, self._log)
 
     def leave(self, reason: Reason) -> None:
         """Leave the meeting, wherever the bot is on its way. At any time, idempotent: the first reason counts."""
@@ -171,15 +154,7 @@ class Session:
             self._stop_listening()
         if self._to_say:
             self._log.warning("say_failed", why="the bot is out", messages=len(self._to_say))
-        self._log.info("bot_ended", reason=finish.reason, detail=finish.detail)
-        return BotEnded(
-            **self._who(),
-            at=time.time(),
-            reason=finish.reason,
-            detail=finish.detail,
-            audio_packets=state.audio_packets,
-            evidence=self._evidence or "",
-        )
+        return self._reporter.ended(state, finish, self._evidence or "")
 
     def _listen(self) -> None:
         self._page.on("request", self._note_request)
@@ -230,7 +205,7 @@ class Session:
         kept = None
         while True:
             state, actions = lifecycle.step(state, await self._observe(state), time.monotonic())
-            events = [*self._saw(state, actions), *(event for action in actions if (event := self._event(action)))]
+            events = self._reporter.news(state, actions)
             if events or lifecycle.worth_keeping(state) != kept:
                 kept = lifecycle.worth_keeping(state)
                 self._keep(state, events)
@@ -328,7 +303,7 @@ class Session:
             elif isinstance(event, BotMoved):
                 self._witness.note(f"moved to {event.state}")
         if any(isinstance(event, BotSaw) and not event.did for event in events) and self._is_attached.is_set():
-            await self._witness.picture(self._page, self._seen[0])
+            await self._witness.picture(self._page, self._reporter.screen)
 
     async def _keep_evidence(self, finish: Finish) -> str:
         page = self._page if self._can_be_asked(finish) else None
@@ -369,8 +344,7 @@ class Session:
             self._call.reschedule(asyncio.get_running_loop().time())
 
     def _note_request(self, request: Request) -> None:
-        if not self._first_request_at and request.is_navigation_request():
-            self._first_request_at = time.time()
+        if request.is_navigation_request() and self._reporter.note_request():
             self._note(PageRequested())
 
     def _note_ready(self, _page: Page) -> None:
@@ -394,53 +368,6 @@ class Session:
             self._gone = True
             return BrowserGone("the page was closed")
         return None
-
-    def _saw(self, state: State, actions: Sequence[Action]) -> list[BotSaw]:
-        """Another screen, the same by another rule, and what is now done about it."""
-        deeds = [_deed(action) for action in actions if isinstance(action, PageAction | Dismiss)]
-        if self._seen != (state.screen, state.rule):
-            self._seen = (state.screen, state.rule)
-            deeds.insert(0, "")
-        deeds = deeds[: MOST_SEEN - self._told]
-        self._told += len(deeds)
-        who, at = self._who(), time.time()
-        return [BotSaw(**who, at=at, screen=state.screen, rule=state.rule, did=did) for did in deeds]
-
-    def _event(self, action: Action) -> BotNews | None:
-        match action:
-            case Move(state=state, screen=screen, rule=rule):
-                self._log.info("bot_moved", state=state, screen=screen, rule=rule)
-                asked_at = self._first_request_at if state is BotState.JOINING else 0.0
-                who, at = self._who(), time.time()
-                return BotMoved(**who, at=at, state=state, screen=screen, rule=rule, first_request_at=asked_at)
-            case ReportVitals(participants=count, audio_packets=packets, audio_level=level, speaker=speaker):
-                return BotVitals(
-                    **self._who(),
-                    at=time.time(),
-                    participants=count,
-                    audio_packets=packets,
-                    audio_level=None if level is None else round(level, LEVEL_DIGITS),
-                    speaker=speaker,
-                )
-            case ReportPeople(joined=joined, left=left, anew=anew):
-                return ParticipantsSeen(**self._who(), at=time.time(), joined=[*joined], left=[*left], anew=anew)
-            case ReportChat(lines=lines):
-                at, own_name = time.time(), self._join.bot_name
-                chats = [
-                    ChatLine(one.id, one.sender_id, own_name if one.own else one.sender_name, one.text, at)
-                    for one in lines
-                ]
-                return ChatHeard(**self._who(), at=at, chats=chats)
-            case _:
-                return None
-
-    def _who(self) -> _Who:
-        join = self._join
-        return _Who(vm_id=self._vm_id, worker_id=join.worker_id, bot_id=join.bot_id, attempt=join.attempt)
-
-
-def _deed(action: PageAction | Dismiss) -> str:
-    return f"dismiss {action.popup}" if isinstance(action, Dismiss) else action.value
 
 
 def _why(error: Exception) -> str:

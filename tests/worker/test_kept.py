@@ -14,7 +14,7 @@ from wire.settings import EvidenceSettings
 from wire.vocabulary import BotState, Reason
 from worker.evidence import Witness
 from worker.platforms import Adapter
-from worker.session import Session
+from worker.reports import Reporter
 
 
 class Kept:
@@ -72,7 +72,7 @@ async def test_a_fault_of_ours_is_kept_with_its_traceback(
     def fail(*_: Any) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(Session, "_saw", fail)
+    monkeypatch.setattr(Reporter, "news", fail)
     harness.pool.begin(harness.join())
     await harness.gone()
     assert [(end.reason, end.evidence) for end in harness.seen(BotEnded)] == [(Reason.INTERNAL_ERROR, "b1-1")]

@@ -13,7 +13,7 @@ from tests.worker.visits import HANGING, PATIENCE_S, Bot, Site, bot_at, go, serv
 from wire.messages import AutomaticLeave, BotEnded, BotMoved, Join
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
-from worker import session
+from worker import reports
 from worker.deadlines import State
 from worker.handling import REPEAT_S
 from worker.platforms import built_in
@@ -411,7 +411,7 @@ async def test_a_page_that_asks_for_a_passcode_that_nobody_gave_is_left(page: Pa
 async def test_only_so_much_is_told_of_what_was_seen(
     page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "MOST_SEEN", 4)
+    monkeypatch.setattr(reports, "MOST_SEEN", 4)
     bot, ended = await go(page, site.page(STAGES), adapter=ruled(tmp_path), passcode="1")
     assert len(bot.seen) == 4
     assert ended.reason is Reason.MEETING_ENDED

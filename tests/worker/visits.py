@@ -23,7 +23,8 @@ from wire.settings import WorkerSettings
 from wire.vocabulary import BotState
 from worker.deadlines import State
 from worker.platforms import Adapter, adapter_for
-from worker.session import BotNews, Session
+from worker.reports import BotNews
+from worker.session import Session
 
 PATIENCE_S: Final = 20.0  # how long a test waits for what has to happen
 FLAGS: Final = (

@@ -19,7 +19,8 @@ from worker.deadlines import State
 from worker.platforms.overrides import Overrides, lay_over
 from worker.platforms.page import PageAdapter
 from worker.platforms.rules import BadRulesError, load
-from worker.session import BotNews, Session
+from worker.reports import BotNews
+from worker.session import Session
 
 SOURCE: Final = """
 ignore = [".chat"]
