@@ -10,7 +10,7 @@ import time
 import click
 import structlog
 
-from sites.catalogue import CASES, Case
+from sites.cases import CASES, Case
 from sites.hosts import PLATFORMS
 from sites.site import Site, serving
 from sites.trial import Outcome, browser_for, try_all

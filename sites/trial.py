@@ -1,4 +1,4 @@
-"""Real bots on the pages: each case of the catalogue with the worker's own session and adapters, many in one browser.
+"""Real bots on the pages: each case with the worker's own session and adapters, many in one browser.
 
 A trial finds fault with an end for another reason, with a screen that was never recognised, with a microphone or a
 camera that was left on, and with a bot that is still in the meeting after its end.
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from playwright.async_api import Browser, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
-from sites.catalogue import BOT_NAME, Case
+from sites.cases import BOT_NAME, Case
 from sites.meeting import Meeting
 from sites.site import Site
 from wire.messages import BotEnded, BotMoved, BotSaw, Join

@@ -7,10 +7,11 @@ import pytest
 
 from room.messages import End, Said, Waiting
 from room.messages import Meeting as Snapshot
-from sites.catalogue import CASES, SCREENS
+from sites.cases import CASES
 from sites.hosts import PLATFORMS, code_in, link_to, platform_of
 from sites.meeting import HostCame, Meeting, Message, Voice
 from sites.scenario import Act, Scenario
+from sites.screens import SCREENS
 from wire.links import recognise
 from wire.vocabulary import Reason
 

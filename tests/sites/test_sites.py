@@ -8,10 +8,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
-from sites.catalogue import BOT_NAME, SCREENS, Shown
+from sites.cases import BOT_NAME
 from sites.hosts import HOSTS, PLATFORMS, link_to, platform_of
 from sites.meeting import Meeting
 from sites.scenario import Act, Scenario, Turn
+from sites.screens import SCREENS, Shown
 from sites.site import Site, serving
 from tests.waiting import wait_until
 from wire.links import recognise

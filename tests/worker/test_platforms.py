@@ -1,6 +1,6 @@
-"""Real bots on the pages of `sites/`: the quick cases of their catalogue. `python -m sites try` tries all of them."""
+"""Real bots on the pages of `sites/`: those of their cases that are quick. `python -m sites try` tries all of them."""
 
-from sites.catalogue import CASES
+from sites.cases import CASES
 from sites.hosts import PLATFORMS
 from sites.site import serving
 from sites.trial import browser_for, try_all
