@@ -52,7 +52,7 @@ RECORD: Final = {
     "attempt": "the fencing number of the assignment: 0 before the first, grows by one with each",
     "claimed": "the attempt that an agent has claimed; written by the agent's claim script",
     "claimed_at": "when; written by the agent's claim script, by the agent's clock",
-    "screen": "the screen that the page showed at the last change of state",
+    "screen": "the screen that the page showed last",
     "rule": "the rule in screens.toml that recognised it",
     "on_worker_lost": "what the job asked for: `end`, `rejoin`, or empty for `pool.on_worker_lost`",
     "callback_url": "where webhooks of this bot go; empty: nowhere. Often holds a key: a secret",

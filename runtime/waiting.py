@@ -24,9 +24,12 @@ def backoff(first_s: float, limit_s: float) -> Iterator[float]:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set. To be called in the running loop."""
+    """An event that SIGTERM, SIGINT and SIGHUP set. To be called in the running loop. One that is ignored (`nohup`)
+    stays so.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            loop.add_signal_handler(signum, stop.set)
     return stop

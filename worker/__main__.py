@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -165,6 +166,8 @@ def probe(
         settings = config.load(config_file)
         log.configure(LogSettings(level=log_level), program="poolmgr-worker")
         read_rules(settings.worker)
+        if folder:
+            _make_ready(folder)
         join = _join(settings, sys.stdin.readline().strip() if link == "-" else link, bot_name, passcode, stay_s)
         outcome = uvloop.run(_probe(settings, join, folder, as_json))
     except BadSettingsError as error:
@@ -185,13 +188,22 @@ def _join(settings: Settings, link: str, bot_name: str, passcode: str, stay_s: i
     return Join(WORKER_ID, WORKER_ID, 1, found.platform, found.url, bot_name, leave, passcode=passcode, is_probe=True)
 
 
+def _make_ready(folder: Path) -> None:
+    """Files can be written there. Raises: CannotProbeError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CannotProbeError(f"cannot write to {folder}: {error.strerror}") from error
+
+
 async def _probe(settings: Settings, join: Join, folder: Path | None, as_json: bool) -> Outcome:
     stop = stop_on_signals()
 
     def keep(name: str, data: bytes) -> bool:
         if folder is None:
             return False
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.zip"
         path.touch(mode=0o600)
         path.write_bytes(data)

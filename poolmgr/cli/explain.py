@@ -1,5 +1,6 @@
 """`explain`: what happened to a bot, in order, and why; and what an operator can do about it."""
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -76,6 +77,16 @@ async def look(views: Views, bot_id: str) -> Known | None:
     entries = await views.story(bot_id)
     waits = narrative.waits_for(record, await views.standing(), await views.fleet())
     return Known(record, entries, waits, await views.evidence.kept_of(record))
+
+
+def make_ready(folder: Path) -> None:
+    """Files can be written there, or the program ends."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        fail(f"cannot write to {folder}: {error.strerror}", EXIT_FAILED)
 
 
 def save(session: Session, known: Known, folder: Path) -> list[Path]:

@@ -26,7 +26,7 @@ from wire.settings import PoolSettings
 from wire.vocabulary import WorkerState
 
 _LOOK_EVERY_S = 0.2
-_STATE_STYLES = {"up": "green", "draining": "yellow", "silent": "red", "lost": "red"}
+_STATE_STYLES = {"up": "green", "draining": "yellow", "stopping": "yellow", "silent": "red", "lost": "red"}
 _STATES = tuple(WorkerState)
 
 
@@ -37,7 +37,8 @@ def fleet(session: Session, *, watch: bool) -> None:
     """Show each VM with its workers by state, the totals, and who leads.
 
     IDLE is warm browsers against pool.min_idle, red where there are fewer. A VM is `silent` when its agent has not
-    been heard of for 15 seconds and `lost` when the manager has given it up; a draining VM has no target.
+    been heard of for 15 seconds, `lost` when the manager has given it up, `draining` by `poolmgr drain`, and `stopping`
+    while its agent ends; only one that is `up` has a target.
 
     \b
     Examples:

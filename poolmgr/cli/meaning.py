@@ -113,10 +113,14 @@ MEANINGS: Final = (
         "the process or the page died",
         "the VM's memory and kernel log; `worker_gone` has the last words",
     ),
-    Meaning((Reason.BROWSER_HUNG,), "three calls in a row unanswered", "the VM's CPU: too many bots for it?"),
+    Meaning(
+        (Reason.BROWSER_HUNG,),
+        "three calls in a row unanswered, or `page_too_loud` in the agent's log",
+        "the VM's CPU: too many bots for it?",
+    ),
     Meaning(
         (Reason.MEMORY_LIMIT,),
-        "its browser held more than `worker.memory_limit_mb`",
+        "its browser held more than `worker.memory_limit_mb`, or hung or crashed while it took a third of that",
         "a heavy meeting, or a leak: `memory_limit_reached` in the agent's log",
     ),
     Meaning(

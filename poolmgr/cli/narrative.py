@@ -156,7 +156,7 @@ def _without_workers(fleet: Sequence[VmView]) -> Iterator[str]:
         yield 'there is no VM: no agent speaks ("A VM is silent or lost" in docs/operations.md)'
         return
     up = [vm for vm in fleet if vm.state == "up"]
-    for state in ("silent", "lost", "draining"):
+    for state in ("silent", "lost", "draining", "stopping"):
         if names := [vm.vm_id for vm in fleet if vm.state == state]:
             yield f"{state}, so without new bots: {', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"
     counts = {state: sum(vm.workers[state] for vm in up) for state in ("idle", "warming", "busy", "reserved")}

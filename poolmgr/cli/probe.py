@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import signal
 import sys
 import time
 import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +16,7 @@ import msgspec
 from rich.text import Text
 
 from poolmgr.cli import narrative
-from poolmgr.cli.explain import Known, look, save
+from poolmgr.cli.explain import Known, look, make_ready, save
 from poolmgr.cli.meaning import meaning_of
 from poolmgr.cli.secrecy import hide_links
 from poolmgr.cli.session import (
@@ -36,7 +39,10 @@ from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
 from wire.vocabulary import Attribution, Reason
 
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_S: Final = 0.1
+_TAKEN_S: Final = 2.0
+"""How long a job that was taken off the list may take to become a bot: only a bot can be told to leave."""
 _REJECTION_LOOKED_AT: Final = 50
 _EVIDENCE_S: Final = 20.0
 """How long what was seen may take to come after the end: an agent hands it in when it has nothing else to do."""
@@ -94,7 +100,8 @@ def probe(
     passcode in the variable POOLMGR_PROBE_PASSCODE.
 
     Exit code 0 when it was in the meeting, 7 when the meeting did not take it (a person, or a passcode, a sign-in, a
-    link that leads nowhere), 1 when it failed, 6 on --timeout. Ctrl-C makes it leave.
+    link that leads nowhere), 1 when it failed, 6 on --timeout. However this command ends, by Ctrl-C, SIGTERM or a
+    terminal that is gone, the bot leaves.
 
     \b
     Examples:
@@ -111,11 +118,12 @@ def probe(
         job["automatic_leave"] = {"in_call_recording_timeout": stay_s}
     bot_id: str = job["bot_id"]
     payload = _checked(session, job)
+    if folder:
+        make_ready(folder)
     overdue = f"bot {bot_id} has not ended within {timeout_s:g} s; it was told to leave (`poolmgr explain {bot_id}`)"
     try:
         known = session.ask(lambda views: _probe(session, views, bot_id, payload, timeout_s, overdue))
-    except KeyboardInterrupt:
-        session.ask(lambda views: views.request(LeaveRequested(bot_id)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         fail(f"stopped watching; bot {bot_id} has been asked to leave", EXIT_INTERRUPTED)
     if known is None:
         raise SystemExit(EXIT_FAILED)
@@ -139,17 +147,55 @@ async def _probe(
     session: Session, views: Views, bot_id: str, payload: bytes, timeout_s: float, overdue: str
 ) -> Known | None:
     """Hand the job in and follow it to its end. None when it was rejected, which has been said."""
-    await views.submit(payload)
-    if session.as_json:
-        put_json({"bot_id": bot_id})
-    else:
-        say(f"bot {bot_id}")
-    say_if_unled((await views.standing()).leader, "the probe waits")
-    deadline = time.monotonic() + timeout_s
-    if not await _follow(session, views, bot_id, deadline):
-        await views.request(LeaveRequested(bot_id))
-        fail(overdue, EXIT_TIMEOUT)
-    return await _known(session, views, bot_id)
+    ended = False
+    with _cancelled_by_signals():
+        try:
+            await views.submit(payload)
+            if session.as_json:
+                put_json({"bot_id": bot_id})
+            else:
+                say(f"bot {bot_id}")
+            say_if_unled((await views.standing()).leader, "the probe waits")
+            ended = await _follow(session, views, bot_id, time.monotonic() + timeout_s)
+        finally:
+            if not ended:
+                await _call_off(views, bot_id, payload)
+        if not ended:
+            fail(overdue, EXIT_TIMEOUT)
+        return await _known(session, views, bot_id)
+
+
+@contextmanager
+def _cancelled_by_signals() -> Generator[None]:
+    """The first signal to stop cancels the task that runs here; further ones do not cut short what it then does. One
+    that is ignored (`nohup`) stays so.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    caught = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def stop() -> None:
+        if task and not task.cancelling():
+            task.cancel()
+
+    for number in caught:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+async def _call_off(views: Views, bot_id: str, payload: bytes) -> None:
+    """The job is off the list, or its bot is asked to leave."""
+    if await views.take_back(payload):
+        return
+    until = time.monotonic() + _TAKEN_S
+    while time.monotonic() < until:
+        if await views.bot(bot_id):
+            break
+        await asyncio.sleep(_LOOK_S)
+    await views.request(LeaveRequested(bot_id))
 
 
 async def _follow(session: Session, views: Views, bot_id: str, deadline: float) -> bool:

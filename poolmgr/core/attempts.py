@@ -7,6 +7,7 @@ Whether a bot is sent in again is said in policy.py.
 from poolmgr.core import backoff, bots, policy, reservations, workers
 from poolmgr.core.decisions import (
     Ask,
+    KeepVm,
     Move,
     NoteChat,
     NoteFailed,
@@ -159,7 +160,9 @@ def on_join_refused(pool: PoolState, event: JoinRefused) -> None:
     elif worker and event.cause in (RefusalCause.UNKNOWN_PLATFORM, RefusalCause.LOW_MEMORY):
         workers.make_idle(pool, vm, worker)
     elif event.cause is RefusalCause.STOPPING:
-        vm.stopping = True
+        if not vm.stopping:
+            vm.stopping = True
+            pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost, stopping=True))
         pool.touch(vm)
     if event.cause is RefusalCause.UNKNOWN_PLATFORM:
         detail = f"the agent of {vm.vm_id} has no adapter for {bot.job.platform}"

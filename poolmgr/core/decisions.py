@@ -219,6 +219,7 @@ class KeepVm(msgspec.Struct, frozen=True):
     session: str
     draining: bool
     lost: bool
+    stopping: bool = False
 
 
 class ForgetVm(msgspec.Struct, frozen=True):

@@ -21,7 +21,8 @@ def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -
 
 
 def _restore_vm(pool: PoolState, record: Vm) -> None:
-    vm = vms.add(pool, Vm(record.vm_id, record.session, pool.now, draining=record.draining))
+    kept = Vm(record.vm_id, record.session, pool.now, draining=record.draining, stopping=record.stopping)
+    vm = vms.add(pool, kept)
     for worker in sorted(record.workers.values(), key=lambda worker: worker.since):
         if worker.state is WorkerState.RESERVED:  # its bot's calendar timer fires again and reserves anew
             worker.state, worker.bot_id = WorkerState.IDLE, ""

@@ -31,8 +31,8 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
     is_new_session = vm.session != beat.session
     if vm.silent or vm.lost:
         _listen(pool, vm)
-    if is_new_session or vm.lost:
-        pool.decided.append(KeepVm(vm.vm_id, beat.session, vm.draining, lost=False))
+    if is_new_session or vm.lost or vm.stopping != beat.stopping:
+        pool.decided.append(KeepVm(vm.vm_id, beat.session, vm.draining, lost=False, stopping=beat.stopping))
     vm.session, vm.last_seen = beat.session, pool.now
     vm.silent = vm.lost = False
     vm.stopping = beat.stopping
@@ -78,7 +78,7 @@ def on_drain_requested(pool: PoolState, event: DrainRequested) -> None:
     vm = pool.fleet.get(event.vm_id)
     if vm and vm.draining != event.draining:
         vm.draining = event.draining
-        pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost))
+        pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost, vm.stopping))
         reservations.free_all(pool, vm)
         pool.touch(vm)
 
@@ -126,7 +126,7 @@ def loss_due(pool: PoolState, vm_id: str) -> None:
             attempts.take_back(pool, bot)
         else:
             attempts.lost_with_vm(pool, vm, worker, is_out=False)
-    pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, lost=True))
+    pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, lost=True, stopping=vm.stopping))
     pool.timers.set(pool.now + pool.forget_vm_s, Timer.VM_FORGOTTEN, vm_id)
     pool.touch(vm)
 

@@ -58,6 +58,7 @@ def log_decided(decision: Decision) -> None:
         case ForgetWorker():
             _log.debug("worker_gone", worker_id=decision.worker_id, cause=decision.cause)
         case KeepVm():
-            _log.info("vm_changed", vm_id=decision.vm_id, draining=decision.draining, lost=decision.lost)
+            states = {"draining": decision.draining, "stopping": decision.stopping, "lost": decision.lost}
+            _log.info("vm_changed", vm_id=decision.vm_id, **states)
         case _:
             pass

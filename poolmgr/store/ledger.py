@@ -230,10 +230,12 @@ class Ledger:
             case NoteChat():
                 keys = (k.bot(note.bot_id), k.chats(note.bot_id))
                 return "note_chat", keys, (note.attempt, *limits, *map(_chat_record, note.chats))
-            case _:  # NoteSeen, NoteFailed
-                evidence = note.evidence if isinstance(note, NoteFailed) else ""
+            case NoteSeen():
                 keys = (k.bot(note.bot_id), k.story(note.bot_id))
-                return "relate", keys, (note.attempt, story.told(note, at), evidence)
+                return "relate", keys, (note.attempt, story.told(note, at), "", *_flat(record.seen(note)))
+            case _:  # NoteFailed
+                keys = (k.bot(note.bot_id), k.story(note.bot_id))
+                return "relate", keys, (note.attempt, story.told(note, at), note.evidence)
 
     def _vm_call(
         self,
@@ -263,6 +265,7 @@ class Ledger:
                     "session": decision.session,
                     "draining": int(decision.draining),
                     "lost": int(decision.lost),
+                    "stopping": int(decision.stopping),
                     "at": record.iso(at),
                 }
                 return (

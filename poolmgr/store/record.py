@@ -6,7 +6,19 @@ from typing import Final
 
 import msgspec
 
-from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepWorker, Move, NoteVitals, Remember, Retire, Warm
+from poolmgr.core.decisions import (
+    Accept,
+    Assign,
+    End,
+    Enqueue,
+    KeepWorker,
+    Move,
+    NoteSeen,
+    NoteVitals,
+    Remember,
+    Retire,
+    Warm,
+)
 from poolmgr.core.job import Job
 from poolmgr.core.model import Bot, Worker
 from wire.messages import AutomaticLeave
@@ -140,6 +152,10 @@ def moved(decision: Move) -> Fields:
     if decision.first_request_at:
         fields["first_request_at"] = iso(decision.first_request_at)
     return fields
+
+
+def seen(decision: NoteSeen) -> Fields:
+    return {"screen": decision.screen, "rule": decision.rule}
 
 
 def vitals(decision: NoteVitals) -> Fields:

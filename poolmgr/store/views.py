@@ -28,7 +28,7 @@ _NAMES: Final = {kind: name for name, kind in _REQUESTS.items()}
 
 
 class VmView(msgspec.Struct, frozen=True):
-    """A VM as operators see it. `workers`: how many by state; `draining` also while the VM is silent."""
+    """A VM as operators see it. `workers`: how many by state; `draining`, by an operator, whatever the state."""
 
     vm_id: str
     state: str
@@ -83,6 +83,10 @@ class Views:
 
     async def submit(self, payload: bytes) -> None:
         await self._redis.lpush(self._keys.jobs, payload)
+
+    async def take_back(self, payload: bytes) -> bool:
+        """Take a job off the list again. False when a manager has taken it: then there is a bot, or will be."""
+        return bool(await self._redis.lrem(self._keys.jobs, 1, payload))
 
     async def request(self, request: Request) -> None:
         """Ask the leader for something. It is durable when this returns, and done when the leader gets to it."""
@@ -191,6 +195,8 @@ def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], a
         state = "lost"
     elif not alive:
         state = "silent"
+    elif fields.get("stopping") == "1":
+        state = "stopping"
     else:
         state = "draining" if draining else "up"
     return VmView(vm_id, state, counts, sorted(bots), draining)

@@ -90,6 +90,10 @@ class Caller:
             is_json = response.content_type == "application/json"
             return Said(response.status, json.loads(text) if is_json else text, response.headers)
 
+    async def finds_it_ready(self) -> bool:
+        async with self._session.get(f"{self.base}/readyz") as response:
+            return response.status == 200
+
     async def create(self, /, key: str = "", **fields: Any) -> Said:
         headers = {"Idempotency-Key": key} if key else {}
         return await self("POST", "/bots/create_bot", {**JOB, **fields}, headers=headers)
@@ -149,9 +153,11 @@ class World:
         """A manager that leads."""
         async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
             manager = group.create_task(Manager(self.settings).run(asyncio.Event()), name="manager")
+            caller = Caller(f"http://{self.settings.api.listen}", session, TOKEN)
             await wait_until(self.views.leads)
+            await wait_until(caller.finds_it_ready)  # it leads a moment before it knows
             try:
-                yield Caller(f"http://{self.settings.api.listen}", session, TOKEN)
+                yield caller
             finally:
                 manager.cancel()
 

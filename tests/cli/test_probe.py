@@ -12,7 +12,7 @@ from redis import Redis
 
 from poolmgr.cli.probe import exit_code
 from poolmgr.store.keys import Keys
-from tests.cli.conftest import LINK, Agent, CommandLine, busy, wait_for
+from tests.cli.conftest import LINK, Agent, CommandLine, busy
 from wire.messages import BotEnded, BotSaw, Join, Leave
 from wire.vocabulary import BotState, Reason
 
@@ -52,7 +52,29 @@ def test_each_screen_is_told_as_it_comes_and_then_the_end(
     assert "4711" not in out + err
 
 
-def test_a_refusal_is_no_failure_and_ctrl_c_makes_it_leave(start: Start, agent: Agent) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_probe_that_is_stopped_makes_its_bot_leave(start: Start, agent: Agent, number: signal.Signals) -> None:
+    process = start("probe", LINK)
+    [join] = agent.orders(Join)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, "has been asked to leave" in err) == (130, True), err
+    [order] = agent.orders(Leave)
+    assert order.bot_id == join.bot_id
+
+
+def test_a_probe_whose_reader_is_gone_makes_its_bot_leave(start: Start, agent: Agent) -> None:
+    process = start("probe", LINK)
+    [join] = agent.orders(Join)
+    assert process.stdout
+    process.stdout.close()
+    saw(agent, join, "name_prompt")
+    [order] = agent.orders(Leave)
+    assert order.bot_id == join.bot_id
+    process.wait(20)
+
+
+def test_a_refusal_is_no_failure(start: Start, agent: Agent) -> None:
     process = start("probe", LINK, "--json")
     [join] = agent.orders(Join)
     agent.beat(**{join.worker_id: busy(join)})
@@ -64,22 +86,16 @@ def test_a_refusal_is_no_failure_and_ctrl_c_makes_it_leave(start: Start, agent: 
     assert lines[0] == {"bot_id": join.bot_id}
     assert (lines[-1]["outcome"], lines[-1]["status_reason"]) == ("refused", "request_denied")
 
-    process = start("probe", LINK)
-    join = agent.orders(Join, 2)[-1]
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert (process.returncode, "has been asked to leave" in err) == (130, True), err
-    [order] = agent.orders(Leave)
-    assert order.bot_id == join.bot_id
-
 
 def test_what_is_no_link_is_refused_and_what_nobody_takes_is_left(
     poolmgr: CommandLine, redis: Redis, keys: Keys
 ) -> None:
     assert poolmgr("probe", "https://example.com/secret").exit_code == 2
+    result = poolmgr("probe", LINK, "--save", "/proc/nothing")
+    assert (result.exit_code, "cannot write to /proc/nothing" in result.stderr, redis.llen(keys.jobs)) == (1, True, 0)
     result = poolmgr("probe", "-", "--timeout", "0.2", stdin=f"{LINK}\n")
     assert (result.exit_code, "no manager leads" in result.stderr) == (6, True)
-    assert wait_for(lambda: redis.xlen(keys.control)) == 1
+    assert redis.llen(keys.jobs) == 0, "no manager that comes later sends a bot in"
 
 
 def test_a_probe_whose_job_is_rejected_has_failed(

@@ -50,6 +50,7 @@ class VmRecord:
     session: str
     draining: bool = False
     lost: bool = False
+    stopping: bool = False
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
 
 
@@ -125,7 +126,7 @@ class Durable:
         vms: list[Vm] = []
         for vm_id, record in self.vms.items():
             if not record.lost:
-                vm = Vm(vm_id, record.session, 0.0, draining=record.draining)
+                vm = Vm(vm_id, record.session, 0.0, draining=record.draining, stopping=record.stopping)
                 for worker in self.workers.get(vm_id, {}).values():
                     vm.workers[worker.worker_id] = _copy(worker)
                 vms.append(vm)
@@ -173,7 +174,7 @@ class Durable:
                 kept = self.workers.get(vm_id, {}).pop(worker_id, None)
                 self._expect(kept is not None or self.vms[vm_id].lost, decision)  # a lost VM's went with its record
             case KeepVm(vm_id=vm_id):
-                self.vms[vm_id] = VmRecord(decision.session, decision.draining, decision.lost)
+                self.vms[vm_id] = VmRecord(decision.session, decision.draining, decision.lost, decision.stopping)
                 if decision.lost:
                     self.workers.pop(vm_id, None)
             case ForgetVm(vm_id=vm_id):

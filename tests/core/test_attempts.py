@@ -9,6 +9,7 @@ from poolmgr.core.decisions import (
     Assign,
     End,
     Enqueue,
+    KeepVm,
     Move,
     NoteChat,
     NoteParticipants,
@@ -145,8 +146,10 @@ def test_an_agent_that_refuses_because_it_stops_gets_no_more_work() -> None:
     sc = full("vm1", "vm2")
     sc.submit("a")
     first = sc.assigned_to("a")
-    sc.refused("a", RefusalCause.STOPPING)
+    kept = KeepVm(first, "s1", draining=False, lost=False, stopping=True)
+    assert kept in sc.refused("a", RefusalCause.STOPPING)
     assert sc.assigned_to("a") != first
+    assert kept not in sc.beat(first, stopping=True)
     assert sc.vm(first).stopping
 
 

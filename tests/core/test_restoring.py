@@ -90,6 +90,14 @@ def test_draining_survives_a_change_of_leaders() -> None:
     assert of_type(sc.beat(), Warm) == []
 
 
+def test_an_agent_that_was_stopping_is_known_to_be_and_to_be_back() -> None:
+    sc = full()
+    sc.beat(stopping=True)
+    sc.fail_over()
+    assert sc.vm().stopping
+    assert KeepVm("vm", "s1", draining=False, lost=False) in sc.beat()
+
+
 def test_a_reservation_is_made_anew_by_the_next_leader() -> None:
     sc = full(min_idle=1)
     sc.submit("later", join_in=60)

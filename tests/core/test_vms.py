@@ -80,6 +80,7 @@ def test_draining_twice_or_a_vm_that_is_not_there_changes_nothing() -> None:
 
 def test_a_stopping_agent_gets_no_work_and_its_own_idle_workers_are_its_own_affair() -> None:
     sc = full()
+    assert sc.beat(stopping=True) == [KeepVm("vm", "s1", draining=False, lost=False, stopping=True)]
     assert sc.beat(stopping=True) == []
     sc.submit("a")
     assert sc.bot("a").state is BotState.QUEUED

@@ -261,6 +261,7 @@ class Bots(OnRedis):
     def a_screen_is_seen(self, bot_id: str, offset: int, did: str) -> None:
         note = NoteSeen(bot_id, self.attempt(bot_id) + offset, self.moment(), "room", "a screen", "a rule", did)
         if self.counts(bot_id, note.attempt):
+            self.bot(bot_id).update(text(record.seen(note)))
             self.relate(bot_id, note, self.now)
         self.apply(note)
 

@@ -74,6 +74,13 @@ async def test_what_happened_is_told_in_order_from_the_acceptance_to_the_end(
     assert [entry.what for entry in await Views(redis, keys).story("b1", 8)] == [What.ASKED_TO_LEAVE, What.ENDED]
 
 
+async def test_the_record_names_the_screen_that_shows_and_not_only_that_of_a_change_of_state(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    await ledger.apply([ACCEPT, ASSIGN, Move("b1", 1, BotState.JOINING, NOW + 1, "loading"), seen("captcha")], NOW)
+    assert await redis.hmget(keys.bot("b1"), "screen", "rule") == [b"captcha", b"a-rule"]
+
+
 async def test_a_scheduled_bot_has_its_story_too(redis: Any, keys: Keys, ledger: Ledger) -> None:
     scheduled = replace(ACCEPT, job=replace(JOB, join_at=NOW + 100), state=BotState.SCHEDULED)
     await ledger.apply([scheduled, Reschedule("b1", NOW + 50), Enqueue("b1", 0)], NOW)

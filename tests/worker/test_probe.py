@@ -100,6 +100,14 @@ async def test_one_that_is_stopped_before_it_is_in_was_not_refused(tmp_path: Pat
     assert left(tmp_path) == []
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_anything_starts() -> None:
+    result = CliRunner().invoke(main, ["probe", "http://127.0.0.1:8090/r/x", "--save", "/proc/nothing"])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "poolmgr-worker: cannot write to /proc/nothing: No such file or directory\n",
+    )
+
+
 def test_what_is_no_link_is_refused_before_anything_starts() -> None:
     result = CliRunner().invoke(main, ["probe", "https://example.com/secret"])
     assert result.exit_code == 2
