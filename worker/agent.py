@@ -42,8 +42,9 @@ ABANDON_AFTER_S: Final = 5.0  # on top of the time that a session may take to le
 FLUSH_DEADLINE_S: Final = 10.0
 EVIDENCE_DEADLINE_S: Final = 5.0
 MEMORY_CHECK_S: Final = 2.0
+NOISE_CHECK_S: Final = 2.0
 SILENCE_CHECK_S: Final = 1.0
-RULES_CHECK_S: Final = 2.0
+RULES_CHECK_S: Final = 1.0
 SWEEP_S: Final = 60.0
 ORPHANS_AT_ONCE: Final = 3  # a sweep that finds more than there can be is wrong itself more likely than they are
 
@@ -134,6 +135,7 @@ async def _serve(
         running = [
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
             loops.create_task(_watch_memory(pool), name="memory"),
+            loops.create_task(_watch_noise(pool), name="noise"),
             loops.create_task(_watch_silence(pool, link), name="silence"),
             loops.create_task(_sweep_orphans(pool), name="orphans"),
             loops.create_task(_watch_rules(overrides), name="rules"),
@@ -248,6 +250,12 @@ async def _watch_memory(pool: Pool) -> None:
         pool.end_those_too_large()
 
 
+async def _watch_noise(pool: Pool) -> None:
+    while True:
+        await asyncio.sleep(NOISE_CHECK_S)
+        await pool.end_those_too_loud()
+
+
 async def _watch_silence(pool: Pool, link: Link) -> None:
     while True:
         await asyncio.sleep(SILENCE_CHECK_S)
@@ -257,7 +265,7 @@ async def _watch_silence(pool: Pool, link: Link) -> None:
 async def _watch_rules(overrides: Overrides) -> None:
     while True:
         await asyncio.sleep(RULES_CHECK_S)
-        overrides.reload()
+        overrides.take_up(await asyncio.to_thread(overrides.changes))
 
 
 async def _sweep_orphans(pool: Pool) -> None:

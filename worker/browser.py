@@ -231,6 +231,11 @@ class Chromium:
             self.endpoint = f"ws://127.0.0.1:{int(port)}{path}" if path else ""
         return bool(self.endpoint)
 
+    @property
+    def port(self) -> int:
+        """Of the endpoint; 0 before that is known."""
+        return int(self.endpoint.split(":")[2].partition("/")[0]) if self.endpoint else 0
+
     async def exited(self) -> int:
         """Waits until the leader is dead, by whatever; its exit code, negative for a signal."""
         return await self._process.wait()

@@ -26,6 +26,18 @@ NO_MEDIA_S: Final = 600.0  # Jibri allows three minutes, and ten if everybody sa
 ICE_S: Final = 30.0  # Jibri's too
 PROBE_S: Final = 5.0  # long enough to see who else is there
 
+AT_THE_DOOR: Final = (
+    *(Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST, Screen.DENIED, Screen.NO_ANSWER, Screen.FULL, Screen.LOCKED),
+    *(Screen.NOT_FOUND, Screen.ORG_ONLY, Screen.REGISTRATION, Screen.PASSCODE_WRONG, Screen.CAPTCHA, Screen.BLOCKED),
+)
+"""What a page tells those who are not in: where they wait, and why they are not let in."""
+
+COMES_BACK: Final = (Screen.LOADING, Screen.CONNECTION_LOST)
+"""What lies over a meeting for as long as its rule says: the page connects anew."""
+
+HUNG: Final = (Reason.BROWSER_HUNG, Reason.MEMORY_LIMIT)
+"""The page answers nothing, and is asked no more."""
+
 
 class Limits(msgspec.Struct, frozen=True):
     """How long anything may take, in seconds."""
@@ -109,6 +121,7 @@ class State(msgspec.Struct, frozen=True):
     popups: tuple[Popup, ...] = ()
     host_seen: bool = False  # the lobby was one that somebody looks after
     silent_since: float | None = None  # since when it answers no call
+    hoarding: str = ""  # what its browser took of memory meanwhile, if that explains it
     lost_since: float | None = None  # since when it does not show the meeting that the bot is in
     refused_since: float | None = None  # since when the host does not allow what the bot is there for
     participants: int | None = None  # by the last look, the bot itself included
@@ -127,9 +140,18 @@ class State(msgspec.Struct, frozen=True):
 
 
 def is_believed(state: State, now: float) -> bool:
-    """Whether what the page shows has shown for long enough to count. Whoever leaves anyway believes everything."""
+    """Whether what the page shows has shown for long enough to count. Whoever leaves believes everything. Whoever
+    is in takes what is told at the door for words about somebody else, until it has shown for a while.
+    """
     holds_s = max(state.holds_s, CAPTCHA_S) if state.screen is Screen.CAPTCHA else state.holds_s
+    if state.screen in AT_THE_DOOR and was_in(state, state.shown_since):
+        holds_s = max(holds_s, state.limits.unknown_grace_s)
     return state.phase is BotState.LEAVING or now - state.shown_since >= holds_s
+
+
+def was_in(state: State, then: float) -> bool:
+    """Whether the bot had been in the meeting by then, and not only by what a lobby draws behind itself."""
+    return state.phase is BotState.IN_MEETING and then - state.since >= ADMISSION_S
 
 
 class Timer(NamedTuple):
@@ -144,7 +166,10 @@ class Timer(NamedTuple):
 def timers(state: State) -> tuple[Timer, ...]:
     """Those that count in this phase. When two have run out, the first is the reason."""
     limits = state.limits
-    hung = Timer(state.silent_since, limits.hung_s, Reason.BROWSER_HUNG)
+    if state.hoarding:
+        hung = Timer(state.silent_since, limits.hung_s, Reason.MEMORY_LIMIT, f"the page hung: {state.hoarding}")
+    else:
+        hung = Timer(state.silent_since, limits.hung_s, Reason.BROWSER_HUNG)
     match state.phase:
         case BotState.LEAVING:
             # The page does not let go. What the bot leaves for is known and stays its reason.
@@ -199,8 +224,10 @@ def _in_meeting(state: State) -> tuple[Timer, ...]:
 def _lost(state: State) -> Timer:
     """Runs while something else than the meeting shows."""
     if state.screen is not Screen.WAITING_ROOM or state.lost_since is None:
-        return Timer(state.lost_since, state.limits.unknown_grace_s, Reason.UI_ELEMENT_NOT_FOUND)
-    if state.lost_since - state.since < ADMISSION_S:
+        holds_s = state.holds_s if state.screen in COMES_BACK else 0.0
+        limit_s = max(state.limits.unknown_grace_s, holds_s)
+        return Timer(state.lost_since, limit_s, Reason.UI_ELEMENT_NOT_FOUND)
+    if not was_in(state, state.lost_since):
         return Timer(state.lost_since, state.limits.waiting_room_s, Reason.WAITING_ROOM_TIMEOUT)
     return Timer(state.lost_since, state.limits.unknown_grace_s, Reason.REMOVED_BY_HOST)
 

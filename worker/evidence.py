@@ -43,7 +43,7 @@ MOST_LINE_CHARS: Final = 500
 MOST_HISTORY: Final = 400
 MOST_CONSOLE: Final = 200
 MOST_PICTURES: Final = 40
-CHATTER: Final = 300  # lines of console from one screen change to the next; more cost more than they tell
+CHATTER: Final = 300  # lines from one screen change to the next; more cost more than they tell
 QUALITY: Final = 60
 SMALL_QUALITY: Final = 25
 
@@ -88,7 +88,7 @@ class Witness:
         self._console: deque[str] = deque(maxlen=MOST_CONSOLE)
         self._pictures: deque[Put] = deque(maxlen=MOST_PICTURES)
         self._chatter = 0
-        self._listens_to_console = False
+        self._listens = False
         self._page: Page | None = None
         self._screen = ""
 
@@ -97,27 +97,21 @@ class Witness:
     def watch(self, page: Page) -> None:
         """Listen to the page from here on, or again over a new connection."""
         self._page = page
-        page.on("pageerror", self._note_error)
         page.on("framenavigated", self._note_navigation)
-        page.on("requestfailed", self._note_failed_request)
-        self._listen_to_console()
+        self._listen()
 
     def unwatch(self) -> None:
         page, self._page = self._page, None
         if page is None:
             return
-        page.remove_listener("pageerror", self._note_error)
         page.remove_listener("framenavigated", self._note_navigation)
-        page.remove_listener("requestfailed", self._note_failed_request)
-        if self._listens_to_console:
-            self._listens_to_console = False
-            page.remove_listener("console", self._note_console)
+        self._stop_listening(page)
 
     def saw(self, screen: str, rule: str = "", did: str = "") -> None:
         """The page shows another screen, or the bot did something about it."""
         self._note(screen=screen, rule=rule, did=did)
         self._chatter = 0
-        self._listen_to_console()
+        self._listen()
 
     def note(self, what: str) -> None:
         self._note(what=what)
@@ -133,10 +127,19 @@ class Witness:
             name = f"screens/{len(self._pictures) + 1:02}-{screen}.jpg"
             self._pictures.append(Put(name, data, _iso(time.time())))
 
-    def _listen_to_console(self) -> None:
-        if self._page and not self._listens_to_console:
-            self._listens_to_console = True
+    def _listen(self) -> None:
+        if self._page and not self._listens:
+            self._listens = True
             self._page.on("console", self._note_console)
+            self._page.on("pageerror", self._note_error)
+            self._page.on("requestfailed", self._note_failed_request)
+
+    def _stop_listening(self, page: Page) -> None:
+        if self._listens:
+            self._listens = False
+            page.remove_listener("console", self._note_console)
+            page.remove_listener("pageerror", self._note_error)
+            page.remove_listener("requestfailed", self._note_failed_request)
 
     def _note(self, **facts: str) -> None:
         now = time.time()
@@ -144,15 +147,18 @@ class Witness:
         self._history.append({"at": _iso(now), "s": round(time.monotonic() - self._began, 3), **said})
 
     def _note_console(self, message: ConsoleMessage) -> None:
-        self._say(f"{message.type}: {message.text}")
-        self._chatter += 1
-        if self._chatter >= CHATTER and self._page:
-            self._say("the page says too much; its console is not listened to until the next screen")
-            self._listens_to_console = False
-            self._page.remove_listener("console", self._note_console)
+        self._hear(f"{message.type}: {message.text}")
 
     def _note_error(self, error: Error) -> None:
-        self._say(f"page error: {error.message}")
+        self._hear(f"page error: {error.message}")
+
+    def _hear(self, line: str) -> None:
+        """Of the page. Whatever it does without end is not listened to any more: it would cost all workers."""
+        self._say(line)
+        self._chatter += 1
+        if self._chatter >= CHATTER and self._page and self._listens:
+            self._say("the page says too much; it is not listened to until the next screen")
+            self._stop_listening(self._page)
 
     def _say(self, line: str) -> None:
         since_s = time.monotonic() - self._began
@@ -166,7 +172,7 @@ class Witness:
 
     def _note_failed_request(self, request: Request) -> None:
         if request.resource_type in ("document", "script", "xhr", "fetch", "websocket"):
-            self._say(f"request failed: {request.resource_type} {redact(request.url)} {request.failure or ''}")
+            self._hear(f"request failed: {request.resource_type} {redact(request.url)} {request.failure or ''}")
 
     # What is kept
 

@@ -20,7 +20,18 @@ from msgspec.structs import replace
 
 from wire.vocabulary import ENDS, BotState, Reason
 from worker.company import News, notice, others
-from worker.deadlines import UNKNOWN_GRACE_S, Errand, Limits, State, Timer, is_believed, timers
+from worker.deadlines import (
+    AT_THE_DOOR,
+    HUNG,
+    UNKNOWN_GRACE_S,
+    Errand,
+    Limits,
+    State,
+    Timer,
+    is_believed,
+    timers,
+    was_in,
+)
 from worker.handling import handle
 from worker.hearing import Hearing, hear, level, told
 from worker.sights import (
@@ -127,6 +138,7 @@ def worth_keeping(state: State) -> State:
         acted_at=None,
         popups=(),
         silent_since=None,
+        hoarding="",
         participants=None,
         is_alone=False,
         audio_packets=0,
@@ -159,7 +171,7 @@ def _learn(state: State, observation: Observation, now: float) -> _Learnt:
             return _Learnt(_stop(state, Finish(Reason.PAGE_LOAD_FAILED, detail)))
         case PageRequested():
             return _Learnt(_enter(state, BotState.JOINING, now))
-        case CallTimedOut():
+        case CallTimedOut(hoarding=hoarding):
             return _Learnt(
                 replace(
                     state,
@@ -173,6 +185,7 @@ def _learn(state: State, observation: Observation, now: float) -> _Learnt:
                     participants=None,
                     is_alone=False,
                     silent_since=_first(state.silent_since, now),
+                    hoarding=hoarding,
                 )
             )
         case _:
@@ -180,6 +193,7 @@ def _learn(state: State, observation: Observation, now: float) -> _Learnt:
 
 
 def _look(state: State, seen: Seen, now: float) -> _Learnt:
+    seen = _from_inside(state, seen, now)
     state = _note_screen(state, seen, now)
     if is_believed(state, now):
         prompted = seen.screen in _PROMPTS
@@ -189,6 +203,16 @@ def _look(state: State, seen: Seen, now: float) -> _Learnt:
             host_seen=state.host_seen or seen.screen is Screen.WAITING_ROOM,
         )
     return _look_inside(state, seen, now) if state.phase is BotState.IN_MEETING else _Learnt(state)
+
+
+def _from_inside(state: State, seen: Seen, now: float) -> Seen:
+    """A page that tells what is told at the door while others are seen or heard in the meeting tells it of somebody
+    else: notices say who waits, and what people write.
+    """
+    others_there = (seen.participants or 0) > 1 or seen.audio_packets > state.hearing.audio_packets
+    if seen.screen in AT_THE_DOOR and others_there and was_in(state, _first(state.lost_since, now)):
+        return replace(seen, screen=Screen.IN_MEETING, holds_s=0.0, again_s=0.0)
+    return seen
 
 
 def _note_screen(state: State, seen: Seen, now: float) -> State:
@@ -282,7 +306,7 @@ def _run_out(state: State, timer: Timer, verdict: Reason | None, shown: str, now
     """`verdict`: what the page says by now, if anything; it tells more than that something did not come."""
     reason = verdict if verdict and timer.reason in _SAYS_LITTLE else timer.reason
     finish = Finish(reason, timer.detail or f"{timer.limit_s:g} s passed, {shown}")
-    return _stop(state, finish) if reason is Reason.BROWSER_HUNG else _leave(state, finish, now)
+    return _stop(state, finish) if reason in HUNG else _leave(state, finish, now)
 
 
 def _vitals_due(state: State, now: float) -> ReportVitals | None:

@@ -45,6 +45,8 @@ from worker.worker import Gone, Worker
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 WARM_UP_WAITS_S: Final = 2.0  # for joins, however many there are
+LOUD_BYTES: Final = 100_000  # unread: a calm page has none, a flood fills the kernel's buffer, 200 KB or more
+LOUD_LOOKS: Final = 5  # the agent looks every two seconds; a page that loads is read within one
 RESERVE_FOR_CALLS: Final = 0.5  # of the memory reserve: warm-ups end at all of it, so that calls may use some
 
 
@@ -66,6 +68,7 @@ class Pool:
         self._settings = settings
         self._vm_id = vm_id
         self._launcher = launcher
+        self._driver = driver
         self._tasks = tasks
         self._report = report
         self._serving = Serving(settings, vm_id, driver, claim, report, witnesses, accounts)
@@ -205,6 +208,7 @@ class Pool:
         of_group = {worker.chromium.leader.pid: worker for worker in self._workers.values() if worker.chromium}
         for group, held_mb in processes.private_memory_mb(of_group).items():
             worker = of_group[group]
+            worker.note_memory(held_mb, time.monotonic())
             if held_mb > limit_mb and not worker.gone.done():
                 detail = f"it held {held_mb} MB, more than worker.memory_limit_mb ({limit_mb})"
                 log.warning("memory_limit_reached", worker_id=worker.worker_id, held_mb=held_mb, limit_mb=limit_mb)
@@ -212,6 +216,30 @@ class Pool:
                     worker.session.browser_gone(detail, Reason.MEMORY_LIMIT)
                 else:
                     worker.end(GoneCause.MEMORY_LIMIT, detail)
+
+    async def end_those_too_loud(self) -> None:
+        """Whoever's page makes more events than the driver can read ends: it keeps all others from being heard. Only
+        the loudest, since beside it others may go unread, too; and of a driver that reads nothing no page is to blame.
+        """
+        if not self._loudest() or not await self._driver.answers():
+            return
+        loudest = self._loudest()
+        if not loudest or not loudest.session:
+            return
+        for worker in self._workers.values():
+            worker.loud = 0
+        log.warning("page_too_loud", worker_id=loudest.worker_id)
+        detail = "its page made more events than the driver, which all workers share, can read"
+        loudest.session.browser_gone(detail, Reason.BROWSER_HUNG)
+
+    def _loudest(self) -> Worker | None:
+        """Of those that were too loud at every look for a while; None: nobody was."""
+        of_port = {worker.chromium.port: worker for worker in self._workers.values() if worker.chromium}
+        unread = processes.unread_bytes(of_port)  # nothing of those that the driver is about to be connected to again
+        for port, waiting in unread.items():
+            of_port[port].loud = of_port[port].loud + 1 if waiting > LOUD_BYTES else 0
+        loud = [port for port in unread if of_port[port].loud >= LOUD_LOOKS]
+        return of_port[max(loud, key=lambda port: unread[port])] if loud else None
 
     def leave_if_cut_off(self, silent_s: float) -> None:
         """Bots that are sent in again when their VM is not heard of leave before that happens."""

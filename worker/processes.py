@@ -5,12 +5,15 @@ A process id alone proves nothing, since the kernel hands it out again. Its star
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+_ESTABLISHED = "01"
+_LOOPBACK = int.from_bytes((127, 0, 0, 1), sys.byteorder)
 _DEAD_STATES = frozenset("ZX")  # proc(5): zombie, dead. Nothing of them is left but an exit code
 
 
@@ -82,6 +85,17 @@ def private_memory_mb(groups: Container[int]) -> Counter[int]:
                 pages[process.group] += int(resident) - int(shared)
     page_size = os.sysconf("SC_PAGE_SIZE")
     return Counter({group: held * page_size // 2**20 for group, held in pages.items()})
+
+
+def unread_bytes(ports: Container[int]) -> dict[int, int]:
+    """By port of 127.0.0.1, how much whoever is connected there has still to read of it: /proc/net/tcp, proc(5)."""
+    unread: dict[int, int] = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, _, peer, state, queues, *_ = line.split()
+        address, port = (int(part, 16) for part in peer.split(":"))
+        if state == _ESTABLISHED and address == _LOOPBACK and port in ports:
+            unread[port] = max(unread.get(port, 0), int(queues.split(":")[1], 16))
+    return unread
 
 
 def boot_id() -> str:

@@ -124,13 +124,16 @@ class Serving:
         def keep(state: State, events: Sequence[BotNews]) -> None:
             self._note_progress(worker, state, events)
 
+        def hoarding() -> str:
+            return worker.hoarding(settings.memory_limit_mb)
+
         settings, driver_answers = self._settings, self._driver.answers
         witness: Witness | None = None
         async with self._accounts.held(join):
             try:
                 witness = self._witnesses(join, adapter, state is not None)
                 session = worker.session = Session(
-                    page, join, adapter, settings, self._vm_id, keep, driver_answers, state, witness
+                    page, join, adapter, settings, self._vm_id, keep, driver_answers, state, witness, hoarding
                 )
                 if worker.gone.done():  # the browser went between the probe and the session
                     session.browser_gone(EXITED)

@@ -27,7 +27,7 @@ from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 from worker import lifecycle
 from worker.company import known
-from worker.deadlines import LEAVE_SHARE, Errand, Limits, State, next_deadline
+from worker.deadlines import HUNG, LEAVE_SHARE, Errand, Limits, State, next_deadline
 from worker.driver import PAGE_ERRORS
 from worker.evidence import Witness
 from worker.handling import REPEAT_S
@@ -54,6 +54,9 @@ SHORTEST_CALL_S: Final = 0.5  # a page that is only busy is not silent when a ti
 SHORTEST_CALL_WHILE_LEAVING_S: Final = 0.05
 ATTEND_S: Final = 10.0
 ATTEND_SHARE: Final = 0.25
+SLOW_DRIVER_SHARE: Final = 0.2  # of a page's time to answer: a look takes several turns of the driver
+EXCUSED_S: Final = 60.0  # a page that answers nothing for so long is left, whatever the driver does
+BLANK_HOLDS_S: Final = 5.0  # pages may pass through an empty one
 MOST_TO_SAY: Final = 100
 
 _SETTLED: Final = (BotState.WAITING_ROOM, BotState.IN_MEETING)
@@ -75,9 +78,11 @@ class Session:
         driver_answers: Callable[[], Awaitable[bool]],
         state: State | None = None,
         witness: Witness | None = None,
+        hoarding: Callable[[], str] = str,
     ) -> None:
         """`state`: where an earlier session of this bot was, which went with its agent. `witness`: sees what happens,
-        and keeps it if nobody wished for the end.
+        and keeps it if nobody wished for the end. `hoarding`: what the browser took of memory, if that is enough to
+        bring the page down.
         """
         self._page = page
         self._join = join
@@ -87,13 +92,16 @@ class Session:
         self._driver_answers = driver_answers
         self._begin_with = state
         self._witness = witness
+        self._hoarding = hoarding
         self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
         self._attended_at = float("-inf")
         self._news: deque[Observation] = deque()
         self._to_say: deque[str] = deque()
         self._wake = asyncio.Event()  # there is news, or a reason to look at once
         self._call: asyncio.Timeout | None = None  # the page call that is under way
+        self._excused_since: float | None = None  # since when a slow driver is why the page did not answer
         self._is_open = False
+        self._is_requested = False
         self._is_attached = asyncio.Event()
         self._is_attached.set()
         self._asked_to_leave = False
@@ -119,6 +127,8 @@ class Session:
     def browser_gone(self, detail: str, reason: Reason = Reason.BROWSER_CRASHED) -> None:
         """The browser is lost, or about to be ended. At any time, idempotent."""
         self._gone = True
+        if reason is Reason.BROWSER_CRASHED and (hoarding := self._hoarding()):
+            detail, reason = f"{detail}: {hoarding}", Reason.MEMORY_LIMIT
         self._interrupt(BrowserGone(detail, reason))
 
     def detach(self) -> None:
@@ -157,18 +167,23 @@ class Session:
         return self._reporter.ended(state, finish, self._evidence or "")
 
     def _listen(self) -> None:
-        self._page.on("request", self._note_request)
+        if not self._is_requested:
+            self._page.on("request", self._note_request)
         self._page.on("domcontentloaded", self._note_ready)
         self._page.on("crash", self._note_crash)
         if self._witness:
             self._witness.watch(self._page)
 
     def _stop_listening(self) -> None:
-        self._page.remove_listener("request", self._note_request)
+        self._stop_listening_to_requests()
         self._page.remove_listener("domcontentloaded", self._note_ready)
         self._page.remove_listener("crash", self._note_crash)
         if self._witness:
             self._witness.unwatch()
+
+    def _stop_listening_to_requests(self) -> None:
+        if not self._is_requested:
+            self._page.remove_listener("request", self._note_request)
 
     async def _open(self) -> None:
         """Navigate to the meeting, unless an earlier session has. No deadline here: the lifecycle's own ends the
@@ -237,21 +252,44 @@ class Session:
             if not self._is_open:
                 return Seen(Screen.LOADING)
             if self._page.url == BLANK:
-                return BrowserGone("the page left its meeting, because no agent attended to it", Reason.CUT_OFF)
+                return self._blank()
             try:
                 knows = known(state.company, self._join.bot_name)
                 async with self._interruptible():
                     await self._attend(self._patience_s(state))
-                    return await self._adapter.observe(self._page, self._patience_s(state), knows)
+                    seen = await self._adapter.observe(self._page, self._patience_s(state), knows)
+                self._excused_since = None
+                return seen
             except TimeoutError:
-                if self._is_attached.is_set() and not self._news:
-                    if await self._driver_answers():
-                        return CallTimedOut()
-                    self.detach()  # it was not the page that did not answer
+                if self._is_attached.is_set() and not self._news and await self._is_to_blame():
+                    return CallTimedOut(self._hoarding())
             except PAGE_ERRORS as error:  # mostly a page that just navigates
                 self._log.debug("page_unreadable", error=_why(error))
                 if isinstance(error, PlaywrightError) and not await self._lost_connection(error):
                     return self._lost_page() or Seen(Screen.UNKNOWN)
+
+    async def _is_to_blame(self) -> bool:
+        """Whether it is the page that did not answer, and not the driver. One that is merely slow, as while another
+        page floods it, excuses the page for a while.
+        """
+        asked_at = time.monotonic()
+        if not await self._driver_answers():
+            self.detach()
+            return False
+        now = time.monotonic()
+        if now - asked_at < self._settings.page_timeout_s * SLOW_DRIVER_SHARE:
+            return True
+        if self._excused_since is None:
+            self._excused_since = asked_at
+            self._log.warning("driver_slow", answered_after_s=round(now - asked_at, 3))
+        return now - self._excused_since > EXCUSED_S
+
+    def _blank(self) -> Observation:
+        """An empty page: it went there because nobody attended to it (guard.js), or else of its own."""
+        never_attended = self._begin_with is None and self._attended_at == float("-inf")
+        if never_attended or time.monotonic() - self._attended_at < self._unattended_s * (1 - ATTEND_SHARE):
+            return Seen(Screen.REDIRECTED, "blank-page", holds_s=BLANK_HOLDS_S)
+        return BrowserGone("the page left its meeting, because no agent attended to it", Reason.CUT_OFF)
 
     async def _attend(self, timeout_s: float) -> None:
         if time.monotonic() - self._attended_at >= min(ATTEND_S, self._unattended_s * ATTEND_SHARE):
@@ -310,7 +348,7 @@ class Session:
         return await self._witness.keep(page, finish.reason, finish.detail) if self._witness else ""
 
     def _can_be_asked(self, finish: Finish) -> bool:
-        return not self._gone and self._is_attached.is_set() and finish.reason is not Reason.BROWSER_HUNG
+        return not self._gone and self._is_attached.is_set() and finish.reason not in HUNG
 
     async def _empty_page(self) -> None:
         """Ends what the page's own button did not. A page that does not even let go of this is left to be killed."""
@@ -346,13 +384,14 @@ class Session:
     def _note_request(self, request: Request) -> None:
         if request.is_navigation_request() and self._reporter.note_request():
             self._note(PageRequested())
+            self._stop_listening_to_requests()  # a page may make thousands a second, which would cost all workers
+            self._is_requested = True
 
     def _note_ready(self, _page: Page) -> None:
         self._wake.set()
 
     def _note_crash(self, _page: Page) -> None:
-        self._gone = True
-        self._interrupt(BrowserGone("the page crashed"))
+        self.browser_gone("the page crashed")
 
     async def _lost_connection(self, error: PlaywrightError) -> bool:
         """Whether an error came of a connection that is no more, which says nothing of the page."""

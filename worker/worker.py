@@ -4,6 +4,7 @@ It is a record that others keep: pool.py its life, serving.py its bot, takeover.
 """
 
 import asyncio
+from collections import deque
 from typing import Final, NamedTuple
 
 from playwright.async_api import Page
@@ -16,6 +17,8 @@ from worker.journal import Entry, Stage, WorkerNote
 from worker.session import Session
 
 EXITED: Final = "the browser's process exited"
+HOARD_WINDOW_S: Final = 30.0  # a page that answers nothing is given up within it
+HOARD_SHARE: Final = 1 / 3  # of what a worker may hold: meetings come to that in minutes, or never
 
 
 class Gone(NamedTuple):
@@ -38,6 +41,8 @@ class Worker:
         self.join: Join | None = None
         self.session: Session | None = None
         self.left_early: Reason | None = None
+        self.held_mb: deque[tuple[float, int]] = deque()  # when, and how much; the latest of HOARD_WINDOW_S
+        self.loud = 0  # in how many looks in a row too much of what its page tells the driver was unread
         self.gone: asyncio.Future[Gone] = asyncio.get_running_loop().create_future()
         self.warm_up: asyncio.Timeout | None = None
         self.life: asyncio.Task[None] | None = None
@@ -82,6 +87,20 @@ class Worker:
         if self.session is None:  # a session sees for itself what became of its page
             warming = self.state is WorkerState.WARMING
             self.end(GoneCause.WARMUP_FAILED if warming else GoneCause.CRASHED, detail)
+
+    def note_memory(self, held_mb: int, now: float) -> None:
+        """How much it holds at `now`, monotonic seconds."""
+        self.held_mb.append((now, held_mb))
+        while now - self.held_mb[0][0] > HOARD_WINDOW_S:
+            self.held_mb.popleft()
+
+    def hoarding(self, limit_mb: int) -> str:
+        """How much memory it took lately, if that is enough to have brought its page down; or empty."""
+        held_mb = [held for _, held in self.held_mb]
+        if not held_mb or held_mb[-1] - min(held_mb) < limit_mb * HOARD_SHARE:
+            return ""
+        took_s = self.held_mb[-1][0] - self.held_mb[held_mb.index(min(held_mb))][0]
+        return f"it grew from {min(held_mb)} to {held_mb[-1]} MB in {took_s:.0f} s"
 
     def serves(self, bot_id: str, attempt: int) -> bool:
         return self.join is not None and (self.join.bot_id, self.join.attempt) == (bot_id, attempt)

@@ -8,6 +8,7 @@ import pytest
 from tests.worker.stories import (
     FOR_HOST,
     GONE,
+    HOARDS,
     LAUNCHER,
     LEAVE,
     LEFT,
@@ -35,6 +36,8 @@ from worker.deadlines import COUNT_GRACE_S, Errand, Limits, next_deadline
 from worker.lifecycle import begin
 from worker.sights import CallTimedOut, Finish, LoadFailed, Observation, Screen, Seen
 
+CUT_OFF = Seen(Screen.CONNECTION_LOST, "reconnecting", holds_s=60)
+
 
 @pytest.mark.parametrize(
     ("story", "reason"),
@@ -58,6 +61,15 @@ from worker.sights import CallTimedOut, Finish, LoadFailed, Observation, Screen,
         ([(1, meeting(2)), (14401, meeting(2)), (14402, LEFT)], Reason.MAX_DURATION),
         ([(1, meeting(2)), (2, UNKNOWN), (32, UNKNOWN), (38, UNKNOWN)], Reason.UI_ELEMENT_NOT_FOUND),
         ([(1, meeting(2)), (2, PROMPT), (32, PROMPT), (38, UNKNOWN)], Reason.UI_ELEMENT_NOT_FOUND),
+        (
+            [(1, meeting(2)), (2, Seen(Screen.LOADING, "connecting", holds_s=60)), (32, LOADING), (38, LEFT)],
+            Reason.UI_ELEMENT_NOT_FOUND,
+        ),
+        ([(1, meeting(2)), (2, CUT_OFF), (42, CUT_OFF), (62, CUT_OFF)], Reason.CONNECTION_LOST),
+        (
+            [(1, meeting(2)), (2, CUT_OFF), (42, CUT_OFF), (43, meeting(2)), (14401, meeting(2)), (14408, LEFT)],
+            Reason.MAX_DURATION,
+        ),
         ([(1, meeting(2)), (6, LOBBY), (36, LOBBY), (42, LOBBY)], Reason.REMOVED_BY_HOST),
         ([(1, meeting(2)), (5.9, LOBBY), (605.9, LOBBY), (612, LOBBY)], Reason.WAITING_ROOM_TIMEOUT),
         (
@@ -68,6 +80,8 @@ from worker.sights import CallTimedOut, Finish, LoadFailed, Observation, Screen,
         ([(1, meeting()), (5, REFUSED), (9, UNKNOWN), (65, REFUSED), (71, LEFT)], Reason.RECORDING_PERMISSION_DENIED),
         ([(1, PROMPT), (2, TIMED_OUT), (12, TIMED_OUT)], Reason.BROWSER_HUNG),
         ([(1, meeting(2)), (2, TIMED_OUT), (12, TIMED_OUT)], Reason.BROWSER_HUNG),
+        ([(1, meeting(2)), (2, HOARDS), (12, TIMED_OUT)], Reason.BROWSER_HUNG),
+        ([(1, meeting(2)), (2, TIMED_OUT), (12, HOARDS)], Reason.MEMORY_LIMIT),
         ([(0.1, LoadFailed("net::ERR_FAILED"))], Reason.PAGE_LOAD_FAILED),
         ([(1, GONE)], Reason.BROWSER_CRASHED),
         ([(1, meeting(2)), (2, GONE)], Reason.BROWSER_CRASHED),

@@ -205,10 +205,21 @@ async def test_nothing_is_kept_of_what_was_wished_for_unless_it_is_a_probe(page:
     assert [name for name in shelf.files() if name.startswith("screens/")] == []
 
 
-async def test_a_page_that_talks_without_end_is_listened_to_until_it_is_too_much(page: Page, shelf: Shelf) -> None:
+@pytest.mark.parametrize(
+    "talk",
+    [
+        "console.log(`line ${i}`)",
+        "setTimeout(() => { throw new Error(`line ${i}`); })",
+        "fetch(`http://127.0.0.1:1/${i}`).catch(() => {})",
+    ],
+)
+async def test_a_page_that_talks_without_end_is_listened_to_until_it_is_too_much(
+    page: Page, shelf: Shelf, talk: str
+) -> None:
     seen = witness(shelf)
     seen.watch(page)
-    await page.set_content("<script>for (let i = 0; i < 1000; i++) console.log(`line ${i}`)</script>")
+    await page.set_content(f"<script>for (let i = 0; i < 400; i++) {talk}</script>")
+    await wait_until(lambda: not seen._listens)  # pyright: ignore[reportPrivateUsage]
     lines: list[str] = []
     page.on("console", lambda message: lines.append(message.text))
     await page.evaluate("console.log('the last one')")

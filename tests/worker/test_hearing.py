@@ -124,7 +124,7 @@ NOONE_JOINED_S: Final = int(LIMITS.noone_joined_s)
         # Dialogs cover the meeting, not the sound.
         (Call().look(2).hear(SILENCE_S - 5, QUIET).look(None, Screen.UNKNOWN).hear(6, QUIET), Reason.SILENCE),
         # The lobby is quiet, and no part of the meeting.
-        (Call().look(2).hear(80, QUIET).hear(29, 0.0, packets=0, screen=Screen.WAITING_ROOM), None),
+        (Call().look(2).hear(80, QUIET).hear(29, 0.0, count=None, packets=0, screen=Screen.WAITING_ROOM), None),
         # Whoever speaks beyond a connection that is down is not heard.
         (Call().look(2).hear(5, LOUD).hear(2 * SILENCE_S, 0.0, packets=0, media="connecting"), None),
         (Call().look(2).hear(60, QUIET).hear(20, 0.0, packets=0, media="failed").hear(SILENCE_S - 1, QUIET), None),

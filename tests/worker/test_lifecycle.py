@@ -37,7 +37,7 @@ from tests.worker.stories import (
     stories,
 )
 from wire.vocabulary import BotState, Reason
-from worker.deadlines import CAPTCHA_S, UNKNOWN_GRACE_S, Errand, State, next_deadline
+from worker.deadlines import AT_THE_DOOR, CAPTCHA_S, UNKNOWN_GRACE_S, Errand, State, next_deadline
 from worker.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
 from worker.lifecycle import VITALS_S, begin, carry_on, step, worth_keeping
 from worker.sights import (
@@ -118,10 +118,16 @@ ENDS_SHOWN: Final = {
 }
 
 
+def holds_at_least_s(screen: Screen, before: list[Seen]) -> float:
+    if screen in AT_THE_DOOR and meeting() in before:  # somebody in the meeting may have written that
+        return UNKNOWN_GRACE_S
+    return CAPTCHA_S if screen is Screen.CAPTCHA else 0.0
+
+
 @pytest.mark.parametrize(("screen", "reason"), ENDS_SHOWN.items())
 @pytest.mark.parametrize("before", [[], [PROMPT], [PROMPT, LOBBY], [PROMPT, meeting()]])
 def test_an_end_screen_ends_the_bot_in_every_phase(screen: Screen, reason: Reason, before: list[Seen]) -> None:
-    holds_s = CAPTCHA_S if screen is Screen.CAPTCHA else 0.0
+    holds_s = holds_at_least_s(screen, before)
     end = Seen(screen, "the-end")
     story = [*enumerate(before, 1), (9, end), (9 + holds_s, end)]
     if screen in (Screen.REDIRECTED, Screen.SIGN_IN) and meeting() in before:  # where platforms lead to after a call
@@ -145,7 +151,7 @@ def test_every_other_screen_is_one_on_the_way() -> None:
 @pytest.mark.parametrize("before", [[], [PROMPT, LOBBY], [PROMPT, meeting()]])
 @pytest.mark.parametrize("screen", [Screen.ENDED, Screen.BLOCKED, Screen.CAPTCHA])
 def test_an_end_screen_may_have_to_hold_before_it_is_believed(screen: Screen, before: list[Seen]) -> None:
-    holds_s = max(20.0, CAPTCHA_S if screen is Screen.CAPTCHA else 0.0)
+    holds_s = max(20.0, holds_at_least_s(screen, before))
     end, other = Seen(screen, "a", holds_s=20), Seen(screen, "b", holds_s=20)
     begun: list[tuple[float, Observation]] = [*enumerate(before, 1), (9, end)]
     assert reason_of([*begun, (9 + holds_s - 0.1, end)]) is None
@@ -211,6 +217,34 @@ def test_a_lobby_that_flickers_after_admission_is_no_removal() -> None:
     story = [(1, LOBBY), (2, meeting()), (2.5, LOBBY), (12, LOBBY), (12.5, meeting()), (13, LOBBY), (42.9, LOBBY)]
     assert ends_for(story) is None
     assert ends_for([*story, (43, LOBBY)]) is Reason.REMOVED_BY_HOST
+
+
+@pytest.mark.parametrize("screen", AT_THE_DOOR)
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_a_notice_says_of_others_is_not_said_to_a_bot_that_sees_or_hears_them(
+    screen: Screen, *, counted: bool
+) -> None:
+    def notice(now: int) -> Seen:
+        return Seen(
+            screen, "notice", participants=2 if counted else None, audio_packets=0 if counted else now, holds_s=1
+        )
+
+    story = [(1, meeting(2, 1)), *((now, notice(now)) for now in range(7, 300))]
+    state, done = live(story)
+    assert (state.phase, state.screen) == (BotState.IN_MEETING, Screen.IN_MEETING)
+    assert clicks_of(done) == []
+    quiet = Seen(screen, "notice", audio_packets=0 if counted else 299)
+    assert ends_for([*story, (301, quiet), (330.9, quiet)]) is None, "nobody is heard for a while"
+    assert ends_for([*story, (301, quiet), (330.9, quiet), (331, quiet)]) is not None
+    resumed: list[tuple[float, Observation]] = [(301, quiet), (330, notice(330)), (331, quiet), (360.9, quiet)]
+    assert ends_for([*story, *resumed]) is None
+
+
+def test_a_lobby_that_draws_the_people_of_the_meeting_behind_itself_is_a_lobby() -> None:
+    drawn = Seen(Screen.WAITING_ROOM, "lobby", participants=3)
+    story = [(1, LOBBY), (2, meeting()), (2.5, drawn), (601, drawn)]
+    assert ends_for(story) is None
+    assert ends_for([*story, (602.5, drawn)]) is Reason.WAITING_ROOM_TIMEOUT
 
 
 def test_a_meeting_hidden_for_a_while_is_no_end() -> None:

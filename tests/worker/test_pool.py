@@ -1,8 +1,13 @@
 """Workers with real browsers: how each begins and ends, and what is reported in which order."""
 
+import asyncio
 import os
 import signal
+import time
+from contextlib import suppress
 from pathlib import Path
+
+from playwright.async_api import Error as PlaywrightError
 
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
@@ -111,6 +116,47 @@ async def test_a_worker_that_holds_too_much_ends_alone_with_the_reason(harness: 
     assert (ended.reason, gone.worker_id) == (Reason.MEMORY_LIMIT, "w1")
     assert "more than worker.memory_limit_mb (400)" in ended.detail
     assert harness.pool.reports() == {"w2": WorkerReport(WorkerState.IDLE)}
+
+
+async def test_a_page_that_crashes_of_its_own_hoard_ends_for_that_reason(harness: Harness) -> None:
+    """Chromium may give a page less than `worker.memory_limit_mb`."""
+    await harness.warm("w1")
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    worker = harness.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
+    now = time.monotonic()
+    worker.note_memory(100, now - 10)
+    worker.note_memory(1200, now)
+    assert worker.page
+    with suppress(PlaywrightError):
+        await worker.page.goto("chrome://crash")
+    await harness.gone()
+    [ended] = harness.seen(BotEnded)
+    assert ended.reason is Reason.MEMORY_LIMIT
+    assert ended.detail == "the page crashed: it grew from 100 to 1200 MB in 10 s"
+
+
+async def test_a_page_that_floods_the_driver_ends_alone(harness: Harness) -> None:
+    for worker_id in ("w1", "w2"):
+        harness.pool.warm(worker_id)
+    await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
+    harness.pool.begin(harness.join())
+    harness.pool.begin(Join("w2", "b2", 1, "room", harness.meeting, "Calm"))
+    await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in harness.events) == 2)
+    page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
+    assert page
+    await page.evaluate("""() => {
+        const fail = () => { throw new Error("x".repeat(10000)); };
+        setInterval(() => { for (let i = 0; i < 300; i += 1) setTimeout(fail); }, 10);
+    }""")
+    async with asyncio.timeout(60):
+        while not harness.seen(BotEnded):
+            await harness.pool.end_those_too_loud()
+            await asyncio.sleep(0.2)
+    [ended] = harness.seen(BotEnded)
+    assert (ended.bot_id, ended.reason) == ("b1", Reason.BROWSER_HUNG)
+    assert "more events than the driver" in ended.detail
+    assert harness.pool.reports()["w2"].state is WorkerState.BUSY
 
 
 async def test_only_bots_that_are_sent_in_again_leave_when_their_vm_is_cut_off(harness: Harness) -> None:

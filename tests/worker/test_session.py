@@ -145,6 +145,18 @@ async def test_a_page_that_hangs_is_noticed(page: Page, site: Site) -> None:
     assert bot.moves[-1] is BotState.IN_MEETING
 
 
+async def test_a_page_is_not_left_because_the_driver_is_slow_for_a_while(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.session.EXCUSED_S", 3.0)
+    async with bot_at(page, site.page(HANGING), settings=WorkerSettings(page_timeout_s=0.3)) as bot:
+        bot.driver_answers_after_s = 0.1
+        await site.until_said("hanging")
+        began = time.monotonic()
+        assert (await bot.end()).reason is Reason.BROWSER_HUNG
+        assert 3.0 <= time.monotonic() - began < 8.0
+
+
 async def test_a_page_that_crashes_ends_the_bot(page: Page, site: Site) -> None:
     async with bot_at(page, site.page("")) as bot:
         await bot.until_in(BotState.IN_MEETING)
@@ -301,6 +313,33 @@ async def test_a_page_that_nobody_attends_to_leaves_by_itself_and_that_is_said(p
         ended = await later.end()
     assert (ended.reason, later.moves) == (Reason.CUT_OFF, [])
     assert ended.detail == "the page left its meeting, because no agent attended to it"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("asked = () => { meet('ann'); after(500, () => location.replace('about:blank')); };", Reason.MEETING_ENDED),
+        (
+            "asked = () => { show('waiting-room'); after(500, () => location.replace('about:blank')); };",
+            Reason.UNEXPECTED_REDIRECT,
+        ),
+        ("location.replace('about:blank');", Reason.UNEXPECTED_REDIRECT),
+    ],
+)
+async def test_a_page_that_empties_itself_was_not_left_alone(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch, script: str, reason: Reason
+) -> None:
+    monkeypatch.setattr("worker.session.BLANK_HOLDS_S", 0.2)
+    _, ended = await go(page, site.page(script))
+    assert (ended.reason, ended.detail) == (reason, "the page showed redirected blank-page")
+
+
+async def test_only_the_first_request_is_heard_of(page: Page, site: Site) -> None:
+    async with bot_at(page, site.page("")) as bot:
+        await bot.until_in(BotState.IN_MEETING)
+        assert not page._impl_obj.listeners("request")  # pyright: ignore
+        bot.session.leave(Reason.USER_REQUESTED)
+        await bot.end()
 
 
 async def test_a_page_that_is_attended_to_stays(page: Page, site: Site) -> None:

@@ -160,6 +160,7 @@ class Bot:
         self.reports: list[BotNews] = []
         self.kept: list[State] = []
         self.driver_answers = True
+        self.driver_answers_after_s = 0.0
         self.session = Session(page, join, adapter, settings, "vm-1", self._keep, self._ask_driver, state)
         self._noted = asyncio.Event()
         self._ending: asyncio.Task[BotEnded] | None = None
@@ -170,6 +171,7 @@ class Bot:
         self._noted.set()
 
     async def _ask_driver(self) -> bool:
+        await asyncio.sleep(self.driver_answers_after_s)
         return self.driver_answers
 
     def start(self, tasks: asyncio.TaskGroup) -> None:

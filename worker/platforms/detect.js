@@ -23,6 +23,8 @@
   }
   const facts = factsOf();
 
+  const search = (pattern, where, otherwise) => page.attempt(pattern, (source) => new RegExp(source, "i").exec(where), otherwise);
+
   const matched = new Map();
   function shows(rule) {
     if (!matched.has(rule)) {
@@ -32,10 +34,10 @@
     return matched.get(rule);
   }
 
-  function isSo({ within, visible = [], present = [], least = 1, text, label, absent, unless, title: titles, ...more }) {
+  function isSo({ within, visible = [], present = [], least = 1, text, text_not: others, label, absent, unless, title: titles, ...more }) {
     if (more.fact && !facts[more.fact]) return false;
-    if (more.url && !(isSite && new RegExp(more.url, "i").test(place))) return false;
-    if (more.url_not && !(isSite && !new RegExp(more.url_not, "i").test(place))) return false;
+    if (more.url && !(isSite && search(more.url, place, null))) return false;
+    if (more.url_not && !(isSite && search(more.url_not, place, true) === null)) return false;
     if (titles && !titles.some((part) => title.includes(part))) return false;
     if (text && !page.mayHold(text)) return false;
     if (label && !page.mayHold(label)) return false;
@@ -44,6 +46,7 @@
     const places = within ? rules.places[within] : [];
     const fits = (element) => {
       if (text && !page.holds(element, text)) return false;
+      if (others && page.holds(element, others)) return false;
       if (label && !page.isCalled(element, label)) return false;
       if (more.filled !== undefined && Boolean(element.value) !== more.filled) return false;
       if (!more.size) return true;
@@ -58,6 +61,7 @@
     if (label && !page.telling(page.CONTROLS).some((element) => page.isShown(element) && page.isCalled(element, label))) {
       return false;
     }
+    if (others && document.body && page.holds(document.body, others)) return false;
     return !text || Boolean(document.body) && page.holds(document.body, text);
   }
 
@@ -77,11 +81,19 @@
     };
   }
 
+  // Each piece of text apart from the next: numbers of buttons that stand side by side are two.
+  function apart(element) {
+    const pieces = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (pieces.nextNode()) found.push(pieces.currentNode.data);
+    return found.join(" ");
+  }
+
   // What stands at "CSS@attribute" on the page, where that shows.
-  function read(where, chars) {
+  function read(where, chars, textOf = (element) => element.textContent) {
     const [, selector, attribute] = /^(.*?)(?:@([\w-]+))?$/s.exec(where);
     const element = page.all(selector || "body").find(page.isLaidOut);
-    return ((element && (attribute ? element.getAttribute(attribute) : element.textContent)) ?? "").trim().slice(0, chars);
+    return ((element && (attribute ? element.getAttribute(attribute) : textOf(element))) ?? "").trim().slice(0, chars);
   }
 
   const isOwn = (element, own) => Boolean(own) && page.attempt(own, (css) => element.matches(css), false);
@@ -97,8 +109,8 @@
   function count({ each, id, number, pattern, text, is, plus = 0 }) {
     if (text) return page.mayHold(text) && page.holds(document.body, text) ? is : null;
     if (number) {
-      const found = new RegExp(pattern ?? "(\\d+)", "i").exec(read(number, TEXT_CHARS));
-      return found && Number(found[1]) ? Number(found[1]) + plus : null;
+      const digits = search(pattern ?? "(\\d+)", read(number, TEXT_CHARS, apart), null);
+      return digits && Number(digits[1]) ? Number(digits[1]) + plus : null;
     }
     const elements = page.all(each);
     const there = id ? new Set(elements.map(reader(id, ID_CHARS)).filter(Boolean)).size : elements.length;

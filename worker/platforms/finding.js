@@ -16,8 +16,25 @@ const survey = (ignore) => {
       .replace(/[\u2010-\u2015]/g, "-")
       .toLowerCase();
 
-  const isShown = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+  // Left of the page or above it, where nobody can scroll to.
+  function isAway(element) {
+    const box = element.getBoundingClientRect();
+    const { scrollX = 0, scrollY = 0 } = element.ownerDocument.defaultView ?? {};
+    return (box.width > 0 || box.height > 0) && (box.right + scrollX <= 0 || box.bottom + scrollY <= 0);
+  }
+
+  const isShown = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !isAway(element);
   const isLaidOut = (element) => element.checkVisibility();
+
+  // What a screen reader alone is to read, or a menu that is folded up: it stands in a box of no size that cuts it off.
+  function isCutOff(element) {
+    let at = element;
+    while (at && !((at.offsetWidth <= 1 || at.offsetHeight <= 1) && getComputedStyle(at).overflowX !== "visible")) at = at.parentElement;
+    for (let inner = element; at && inner !== at; inner = inner.parentElement) {
+      if (getComputedStyle(inner).position === "fixed") return false; // which its box does not hold
+    }
+    return at !== null;
+  }
 
   const roots = [];
   let elements = 0;
@@ -83,7 +100,8 @@ const survey = (ignore) => {
     });
     for (let node = tree; node && text.length < MOST_CHARS; node = walker.nextNode()) {
       if (node.nodeType === Node.TEXT_NODE) {
-        if (node.data.trim() && isShown(node.parentElement ?? node.getRootNode().host)) text += `${node.data} `;
+        const parent = node.parentElement ?? node.getRootNode().host;
+        if (node.data.trim() && isShown(parent) && !isCutOff(parent)) text += `${node.data} `;
       } else if (node.localName === "iframe" && roots.includes(node.contentDocument)) {
         text += `${shownText(node.contentDocument.body)} `;
       }
@@ -123,8 +141,9 @@ const survey = (ignore) => {
     const text = fold(element.textContent);
     if (!labels.some((label) => text.includes(label))) return false;
     if (labels.includes(fold(shownText(element)))) return true;
+    const counts = isShown(element) ? isShown : () => true; // a bar that hides itself hides its buttons' names, too
     return [element, ...element.querySelectorAll("*")].some(
-      (part) => labels.includes(fold(part.textContent)) && !(ignored && (isInside(part, ignored) || part.querySelector(ignored))),
+      (part) => labels.includes(fold(part.textContent)) && counts(part) && !(ignored && (isInside(part, ignored) || part.querySelector(ignored))),
     );
   }
 

@@ -8,7 +8,7 @@ so that a page that changed is followed without a new one. Read at start, and ag
     [actions], [readings], [places] # each key that stands here replaces the one that is there
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -100,19 +100,31 @@ def _put_in(rows: list[dict[str, Any]], news: list[dict[str, Any]], path: Path, 
 
 
 class _Stamp(NamedTuple):
-    """By which a change of a file is noticed."""
+    """By which a change of a file is noticed. All zero: it is there, and cannot be looked at."""
 
-    mtime_ns: int
-    size: int
+    mtime_ns: int = 0
+    size: int = 0
+    inode: int = 0
+
+
+class _Change(NamedTuple):
+    """What came of a look at a file: rules to be used, or why there are none."""
+
+    platform: str
+    rules: Rules | None
+    fault: BadRulesError | None = None
 
 
 class Overrides:
-    """Those of one folder. `load` at start, then `reload` every now and then. No folder: "" nothing is ever done."""
+    """Those of one folder. `load` at start, then `reload` every now and then; or, where a slow disk must not keep
+    others waiting, `changes` in a thread and `take_up` after it. No folder: "" nothing is ever done.
+    """
 
     def __init__(self, folder: str, adapters: Mapping[str, Adapter]) -> None:
         self._folder = Path(folder) if folder else None
         self._adapters = adapters
-        self._stamps: dict[str, _Stamp] = {}
+        self._used: dict[str, _Stamp] = {}
+        self._seen: dict[str, _Stamp] = {}
         self._is_missing = False
 
     def load(self) -> dict[str, Rules]:
@@ -121,28 +133,42 @@ class Overrides:
         loaded = {platform: self._read(platform) for platform in stamps}
         for platform, rules in loaded.items():
             self._adapter(platform).use(rules)
-        self._stamps = stamps
+        self._used = self._seen = stamps
         return loaded
 
     def reload(self) -> None:
         """Use what changed since. Where a file cannot be used, the rules stay as they are, and that is said once."""
+        self.take_up(self.changes())
+
+    def changes(self) -> list[_Change]:
+        """What changed since it was used, and was the same at the look before: a file may be half written."""
         try:
             stamps = self._look()
         except BadRulesError as error:
-            if not self._is_missing:
-                log.error("adapter_rules_bad", path=str(error.path), fault=error.fault)
-            self._is_missing = True
-            return
+            was_missing, self._is_missing = self._is_missing, True
+            return [] if was_missing else [_Change("", None, error)]
         self._is_missing = False
-        changed = {name for name in {*stamps, *self._stamps} if stamps.get(name) != self._stamps.get(name)}
-        self._stamps = stamps
-        for platform in sorted(changed):
-            try:
-                adapter = self._adapter(platform)
-                rules = self._read(platform) if platform in stamps else make(adapter.source, read(adapter.source))
-            except BadRulesError as error:
-                log.error("adapter_rules_bad", path=str(error.path), fault=error.fault)
+        seen, self._seen = self._seen, stamps
+        differing = {name for name in {*stamps, *self._used} if stamps.get(name) != self._used.get(name)}
+        settled = sorted(name for name in differing if stamps.get(name) == seen.get(name))
+        self._used = {name: stamp for name, stamp in self._used.items() if name not in settled}
+        self._used |= {name: stamps[name] for name in settled if name in stamps}
+        return [self._change(platform, is_there=platform in stamps) for platform in settled]
+
+    def _change(self, platform: str, *, is_there: bool) -> _Change:
+        try:
+            source = self._adapter(platform).source
+            return _Change(platform, self._read(platform) if is_there else make(source, read(source)))
+        except BadRulesError as error:
+            return _Change(platform, None, error)
+
+    def take_up(self, changes: Iterable[_Change]) -> None:
+        for platform, rules, fault in changes:
+            if fault:
+                log.error("adapter_rules_bad", path=str(fault.path), fault=fault.fault)
+            if rules is None:
                 continue
+            adapter = self._adapter(platform)
             differing = _differing(adapter.rules, rules)
             adapter.use(rules)
             log.info("adapter_rules_reloaded", platform=platform, changed=differing)
@@ -152,11 +178,7 @@ class Overrides:
         if self._folder is None:
             return {}
         try:
-            return {
-                path.stem: _Stamp((stat := path.stat()).st_mtime_ns, stat.st_size)
-                for path in self._folder.iterdir()
-                if path.suffix == SUFFIX
-            }
+            return {path.stem: _stamp(path) for path in self._folder.iterdir() if path.suffix == SUFFIX}
         except OSError as error:
             raise BadRulesError(self._folder, f"worker.adapters_dir: {error.strerror or error}") from error
 
@@ -177,6 +199,14 @@ class Overrides:
     def _path(self, platform: str) -> Path:
         assert self._folder
         return self._folder / f"{platform}{SUFFIX}"
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        stat = path.stat()
+    except OSError:  # one that is bad is that one's fault alone; reading it says why
+        return _Stamp()
+    return _Stamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def _differing(old: Rules, new: Rules) -> int:

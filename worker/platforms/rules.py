@@ -19,7 +19,7 @@ import msgspec
 import structlog
 from msgspec import Meta
 from msgspec.structs import replace
-from playwright.async_api import Page
+from playwright.async_api import Error, Page
 
 from wire.messages import Participant
 from worker.company import Known, SeenLine
@@ -41,6 +41,7 @@ NO_FACTS: Final = "/* facts */ () => null"
 
 NOTHING: Final = Known()
 MOST_CHARS: Final = 4096  # of a chat message; detect.js cuts names and ids shorter
+MOST_BYTES: Final = 256 * 1024  # of a file: ten times the largest of this release
 MOST_RULES: Final = 200  # of one platform: their names are labels of a metric
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -63,6 +64,7 @@ class Evidence(Section, frozen=True, kw_only=True):
     present: list[Text] = []
     least: Annotated[int, Meta(ge=1, le=100)] = 1
     text: Texts | None = None
+    text_not: Texts | None = None
     label: Texts | None = None
     filled: bool | None = None
     size: tuple[Pixels, Pixels] | None = None
@@ -201,7 +203,7 @@ class Rules(Section, frozen=True, dict=True):
 
     @cached_property
     def complained(self) -> set[str]:
-        """Selectors that were told to be none."""
+        """Selectors that were told to be none; and `_FACTS`."""
         return set()
 
 
@@ -225,11 +227,20 @@ def load(path: Path) -> Rules:
 def read(path: Path) -> dict[str, Any]:
     """What stands in a TOML file. Raises: BadRulesError."""
     try:
-        return msgspec.toml.decode(path.read_bytes())
+        if not path.is_file():  # a pipe or a device would keep its reader waiting, and every bot with it
+            raise BadRulesError(path, "is no file" if path.exists() else "No such file or directory")
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise BadRulesError(path, error.strerror or str(error)) from error
+    if len(text) > MOST_BYTES:
+        raise BadRulesError(path, f"is larger than {MOST_BYTES // 1024} KiB")
+    try:
+        return msgspec.toml.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRulesError(path, f"is not TOML: {error}") from error
+    except RecursionError as error:
+        raise BadRulesError(path, "is nested too deep") from error
 
 
 def make(path: Path, document: dict[str, Any]) -> Rules:
@@ -260,6 +271,8 @@ def _faults(rules: Rules) -> Iterator[str]:
         targets: Targets = getattr(rules.actions, name)
         if any(isinstance(target, Target) and target.press == "Enter" for target in targets):
             yield f"actions.{name}: Enter may hit what happens to be the default; name the button"
+    for place, count in enumerate(rules.readings.participants or []):
+        yield from _faults_of_pattern(f"readings.participants[{place}].pattern", count.pattern or "")
     for where, selector in _selectors(msgspec.to_builtins(rules)):
         if not _is_balanced(selector):
             yield f"{where}: {selector!r} is no CSS selector: a bracket or a quote is left open"
@@ -292,10 +305,30 @@ def _faults_of(where: str, evidence: Evidence, rules: Rules, known: set[str]) ->
         if name not in known:
             yield f"{where}.unless: there is no screen with the rule {name!r}"
     for key, pattern in (("url", evidence.url), ("url_not", evidence.url_not)):
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            yield f"{where}.{key}: is no regular expression: {error}"
+        yield from _faults_of_pattern(f"{where}.{key}", pattern or "")
+
+
+def _faults_of_pattern(where: str, pattern: str) -> Iterator[str]:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        yield f"{where}: is no regular expression: {error}"
+    if _may_never_end(pattern):
+        yield f"{where}: a repetition within a repetition: on some pages it would never come to an end"
+
+
+def _may_never_end(pattern: str) -> bool:
+    bare = re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]", "x", pattern)
+    repeats = re.compile(r"[+*]|\{\d*,|\0")
+
+    def group(found: re.Match[str]) -> str:
+        return "\0" if repeats.search(found[1]) else "x"
+
+    while (inner := re.sub(r"\(([^()]*)\)", group, bare)) != bare:
+        bare = inner
+        if re.search(r"\0[+*{]", bare):
+            return True
+    return False
 
 
 _WITH_CSS: Final = ("css", "each", "own", "id", "number", "visible", "present", "absent", "ignore", "speaker", "places")
@@ -341,12 +374,16 @@ def folded(parts: Sequence[msgspec.Struct | str]) -> list[Any]:
 
 
 def _folded(part: dict[str, Any]) -> dict[str, Any]:
-    for key in ("text", "label", "title"):
+    for key in ("text", "text_not", "label", "title"):
         if key in part:
             part[key] = [fold(text) for text in part[key]]
     if "click" in part:
         part["click"] = [target if isinstance(target, str) else _folded(target) for target in part["click"]]
     return part
+
+
+_FACTS: Final = "facts"
+"""Among what was complained about: `facts` is no JavaScript, and the rest of the rules does without."""
 
 
 async def look(page: Page, rules: Rules, timeout_s: float, known: Known = NOTHING) -> Seen:
@@ -355,7 +392,15 @@ async def look(page: Page, rules: Rules, timeout_s: float, known: Known = NOTHIN
     Raises: TimeoutError when the page does not answer, playwright's Error when it cannot.
     """
     async with asyncio.timeout(timeout_s):
-        answer = await page.evaluate(rules.script, {"rules": rules.argument, "known": msgspec.to_builtins(known)})
+        told = {"rules": rules.argument, "known": msgspec.to_builtins(known)}
+        try:
+            answer = await page.evaluate(DETECT if _FACTS in rules.complained else rules.script, told)
+        except Error as error:
+            if not rules.facts or _FACTS in rules.complained or "SyntaxError" not in error.message:
+                raise
+            rules.complained.add(_FACTS)
+            log.warning("adapter_facts_bad", error=error.message[:200])
+            answer = await page.evaluate(DETECT, told)
     _complain(rules, answer)
     try:
         seen = msgspec.convert(answer, Seen)

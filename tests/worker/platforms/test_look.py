@@ -50,6 +50,13 @@ async def test_the_first_rule_that_matches_something_visible_is_what_the_page_sh
     assert await look(page, rules, PATIENCE_S) == seen
 
 
+async def test_numbers_that_stand_side_by_side_are_not_read_as_one(page: Page) -> None:
+    screens = [ScreenRule(Screen.IN_MEETING, "main", visible=["main"])]
+    count = Count(number="main", pattern=r"(\d+)\s*participants")
+    await put(page, "<main><button>People<b>1</b></button><span>3 participants</span></main>")
+    assert (await look(page, Rules(screens, Actions(), Readings(participants=[count])), PATIENCE_S)).participants == 3
+
+
 READ: Final = Rules(
     [
         ScreenRule(Screen.REMOVED, "removed", visible=["main", "p"], text=["You were removed"]),

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +67,11 @@ class Folder:
         self.file.write_text(text)
         os.utime(self.file, (self._times, self._times))  # two changes within one tick of the disk's clock differ, too
         return self.file
+
+    def reload(self) -> None:
+        """A change counts when it is the same at two looks."""
+        self.overrides.reload()
+        self.overrides.reload()
 
     def rules(self) -> list[str]:
         return [screen.rule for screen in self.adapter.rules.screen]
@@ -173,18 +178,18 @@ def test_a_file_that_changes_is_read_again_and_a_bad_one_is_told_once(folder: Fo
     folder.overrides.load()
     assert folder.rules() == ["call", "prompt"]
     with capture_logs() as logs:
-        folder.overrides.reload()
+        folder.reload()
         folder.write('[[screen]]\nname = "full"\nrule = "new"\nvisible = ["#new"]')
-        folder.overrides.reload()
+        folder.reload()
         folder.write("x =")
         for _ in range(2):
-            folder.overrides.reload()
+            folder.reload()
         assert folder.rules() == ["new", "end", "call", "prompt"]
         folder.file.unlink()
-        folder.overrides.reload()
+        folder.reload()
         folder.folder.rmdir()
         for _ in range(2):
-            folder.overrides.reload()
+            folder.reload()
     assert folder.rules() == ["end", "call", "prompt"]
     told = [(entry["event"], entry.get("changed"), entry.get("path")) for entry in logs]
     assert told == [
@@ -193,6 +198,51 @@ def test_a_file_that_changes_is_read_again_and_a_bad_one_is_told_once(folder: Fo
         ("adapter_rules_reloaded", 1, None),
         ("adapter_rules_bad", None, str(folder.folder)),
     ]
+
+
+def test_a_file_that_is_written_in_pieces_or_put_in_anew_counts_when_it_stands(folder: Folder) -> None:
+    folder.write('remove = ["end"]')
+    folder.overrides.load()
+    folder.write('[[screen]]\nname = "full"\nrule = "new"\nvisible = ["#new"]')
+    folder.overrides.reload()
+    folder.file.unlink()
+    folder.overrides.reload()
+    assert folder.rules() == ["call", "prompt"]
+    folder.write('remove = ["end", "tip"]\n[[screen]]\nname = "full"\nrule = "new"\nvisible = ["#new"]')
+    folder.reload()
+    assert folder.rules() == ["new", "call", "prompt"]
+
+
+def _nothing_there(path: Path) -> None:
+    path.symlink_to(path.with_name("nothing"))
+
+
+ODD: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
+    "pipe": (os.mkfifo, "is no file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is no file"),
+    "folder": (Path.mkdir, "is no file"),
+    "loop": (lambda path: path.symlink_to(path), "No such file or directory"),
+    "nothing there": (_nothing_there, "No such file or directory"),
+    "huge": (lambda path: path.write_text("#" * 262_145), "is larger than 256 KiB"),
+    "nested": (lambda path: path.write_text("x = " + "[" * 100_000), "is nested too deep"),
+}
+
+
+@pytest.mark.parametrize(("put", "fault"), ODD.values(), ids=ODD)
+@pytest.mark.timeout(20)
+def test_what_is_no_file_of_rules_keeps_nobody_waiting_and_no_other_file_from_counting(
+    folder: Folder, put: Callable[[Path], object], fault: str
+) -> None:
+    adapter = PageAdapter("y", folder.source, lambda join: join.meeting_url)
+    overrides = Overrides(str(folder.folder), {"x": folder.adapter, "y": adapter})
+    overrides.load()
+    put(folder.file)
+    (folder.folder / "y.toml").write_text('remove = ["end"]')
+    with capture_logs() as logs:
+        for _ in range(3):
+            overrides.reload()
+    assert [(one.get("path"), one.get("fault")) for one in logs] == [(str(folder.file), fault), (None, None)]
+    assert [screen.rule for screen in adapter.rules.screen] == ["call", "prompt"]
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -227,7 +277,7 @@ async def test_a_selector_that_the_page_broke_is_mended_while_the_bot_is_on_its_
         folder.write(
             'actions = { join = ["#enter"] }\n[[screen]]\nname = "in_meeting"\nrule = "room"\nvisible = ["#room"]'
         )
-        folder.overrides.reload()
+        folder.reload()
         await wait_until(lambda: BotState.IN_MEETING in states())
         session.leave(Reason.USER_REQUESTED)
     assert running.result().reason is Reason.USER_REQUESTED

@@ -300,6 +300,28 @@ async def test_a_page_without_a_chat_is_told_nothing(page: Page, show: Show, tmp
     assert not await adapter_of(tmp_path).say(page, "Hello", 0.5)
 
 
+async def test_facts_that_are_no_javascript_are_told_once_and_the_other_rules_hold(
+    page: Page, show: Show, tmp_path: Path
+) -> None:
+    adapter = adapter_of(tmp_path, "facts = '() => ({'\n" + RULES)
+    await show("https://meeting.example/1", "<div class=call>.</div>")
+    with capture_logs() as logs:
+        assert [(await look(page, adapter)).rule for _ in range(2)] == ["call", "call"]
+    assert [entry["event"] for entry in logs] == ["adapter_facts_bad"]
+
+
+@pytest.mark.parametrize("key", ["url", "url_not"])
+async def test_a_pattern_that_only_python_knows_is_told_once_and_the_other_rules_hold(
+    page: Page, show: Show, tmp_path: Path, key: str
+) -> None:
+    odd = f"[[screen]]\nname = 'full'\nrule = 'odd'\n{key} = '(?P<a>x)'\n[[screen]]"
+    adapter = adapter_of(tmp_path, RULES.replace("[[screen]]", odd, 1))
+    await show("https://meeting.example/1", "<div class=call>.</div>")
+    with capture_logs() as logs:
+        assert [(await look(page, adapter)).rule for _ in range(2)] == ["call", "call"]
+    assert [(entry["event"], entry["selector"]) for entry in logs] == [("adapter_selector_bad", "(?P<a>x)")]
+
+
 async def test_a_selector_that_is_none_is_told_once_and_the_other_rules_hold(
     page: Page, show: Show, tmp_path: Path
 ) -> None:

@@ -70,6 +70,8 @@ CANCEL = 'cancel = ["#cancel"]'
         (TOOLBAR, 'text = ["x"]\nfilled = true', "screen[0]: filled and size are of an element"),
         (TOOLBAR, 'unless = ["prompts"]\n' + TOOLBAR, "screen[0].unless: there is no screen with the rule 'prompts'"),
         (TOOLBAR, "url = '('", "screen[0].url: is no regular expression: "),
+        (TOOLBAR, "url = '((a|b+)x)*$'", "screen[0].url: a repetition within a repetition"),
+        (TOOLBAR, "url_not = '(a{2,}|b)+'", "screen[0].url_not: a repetition within a repetition"),
         (TOOLBAR, 'visible = ["#toolbar["]', "screen[0].visible[0]: '#toolbar[' is no CSS selector"),
         (TOOLBAR, "visible = ['#a:has([b=\"x])']", "screen[0].visible[0]: '#a:has([b=\"x])' is no CSS selector"),
         ('within = "dialog"', 'within = "dialogue"', "screen[1].within: there is no 'dialogue' in [places]"),

@@ -48,6 +48,12 @@ TEAMS_BAR: Final = (
     "<button id=hangup-button>Leave</button><button data-tid=roster-button aria-label='People 3'>People</button>"
     "<button id=raisehands-button>Raise</button><button aria-label=React>React</button>"
 )
+# What a call tells of others than the bot, and of what else than the call ends.
+ABOUT_OTHERS: Final = (
+    "Ann was removed from the meeting", "Ann removed you from the spotlight", "You were removed from the breakout room",
+    "Call ended for Ben", "Your previous meeting ended", "Ann has ended the meeting recording", "You left the meeting chat",
+    "Ann is asking to join", "Ann is waiting to be admitted",
+)  # fmt: skip
 HANGUP: Final = "<div class=hangup-button aria-label='Leave the meeting' role=button>x</div>"
 APP: Final = """<script>
   const state = { "features/base/conference": {}, "features/lobby": {}, "features/base/participants": {}, ...STATE };
@@ -74,12 +80,13 @@ ROWS: Final = [
     Row("google_meet", S.NAME_PROMPT, "join-button", "<button>Ask to join</button><p>You can speak when the host joins</p>"),
     Row("google_meet", S.NAME_PROMPT, "join-button", "<button>Ask to join</button><p>Someone will let you in soon</p>"),
     Row("google_meet", S.NAME_PROMPT, "name-field", "<input type=text aria-label='Your name'>"),
+    *(Row("google_meet", S.WAITING_ROOM, "lobby-words", f"<h1>{text}</h1>{MEET_LOBBY_BAR}") for text in ("Asking to be let in", "Asking to join…")),
     *(
         Row("google_meet", S.WAITING_ROOM, "lobby-text", f"<h1>{text}</h1>{MEET_LOBBY_BAR}")
         for text in (
-            "Asking to be let in", "You’ll join the call when someone lets you in",
+            "You’ll join the call when someone lets you in",
             "Please wait until a meeting host brings you into the call", "When a host admits you to the call",
-            "Asking to join…", "Waiting for the host", "You are waiting to be let in", "You'll <b>join\n the call</b> when ...",
+            "Waiting for the host", "You are waiting to be let in", "You'll <b>join\n the call</b> when ...",
         )
     ),
     Row("google_meet", S.WAITING_ROOM, "lobby-request-text", "<p>Your request to join was noted</p>"),
@@ -145,11 +152,14 @@ ROWS: Final = [
     Row("google_meet", S.REMOVED, "removed-page", "<p>You were removed from the meeting</p><button>Return to home screen</button>"),
     Row("google_meet", S.REMOVED, "removed-heading", f"<h1>You’ve been <b>removed</b> from the meeting</h1>{MEET_BAR}"),
     Row("google_meet", S.ENDED, "ended-heading", f"<h2>Your host ended the meeting for everyone</h2>{MEET_BAR}"),
-    Row("google_meet", S.REMOVED, "removed-dialog", "<div class=roSPhc>Removed from meeting</div>"),
+    Row("google_meet", S.REMOVED, "removed-dialog-line", "<div class=roSPhc>Removed from meeting</div>" + MEET_BAR),
+    Row("google_meet", S.REMOVED, "removed-dialog-line", "<div role=dialog><p>Removed from the meeting.</p><p>Ask to join again?</p></div>" + MEET_BAR),
+    Row("google_meet", S.ENDED, "ended-dialog-line", dialog("Meeting ended") + MEET_BAR),
+    Row("google_meet", S.LEFT, "left-dialog", dialog("You’ve left the call") + MEET_BAR),
     Row("google_meet", S.ENDED, "ended-page", "<p>Your host ended the meeting for everyone</p><button>Return to home screen</button>"),
     *(Row("google_meet", S.ENDED, "ended-page", f"<p>{text}</p>") for text in ("Meeting ended", "Call ended", "The call ended")),
-    Row("google_meet", S.LEFT, "left-page", "<h1>You’ve left the call</h1><button>Rejoin</button><button>Return to home screen</button>"),
-    Row("google_meet", S.LEFT, "left-page", "<h1>You left the meeting</h1>"),
+    Row("google_meet", S.LEFT, "left-page", "<p>You’ve left the call</p><button>Rejoin</button><button>Return to home screen</button>"),
+    Row("google_meet", S.LEFT, "left-heading", f"<h1>You left the meeting</h1>{MEET_BAR}"),
     Row("google_meet", S.LEFT, "home-screen-button", "<button>Return to home screen</button>"),
     Row("google_meet", S.REDIRECTED, "landing-page", "<h1>Video calls for everyone</h1>", "https://meet.google.com/"),
     Row("google_meet", S.REDIRECTED, "other-host", "<h1>Products</h1>", "https://workspace.google.com/products/meet"),
@@ -174,6 +184,22 @@ ROWS: Final = [
             ),
         )
     ),
+    *(Row("google_meet", S.IN_MEETING, "call-controls", MEET_BAR + dialog(text)) for text in ABOUT_OTHERS),
+    *(
+        Row("google_meet", S.IN_MEETING, "call-controls-hidden", f"<div style='{hidden}'>{MEET_BAR}</div><p role=status>{text}</p>")
+        for hidden in ("visibility: hidden", "opacity: 0")
+        for text in (*ABOUT_OTHERS, "Ben: Meeting ended", "Sign in to join the chat")
+    ),
+    Row("google_meet", S.IN_MEETING, "call-tile", "<div data-participant-id=1>Ann</div><p role=status>Ben: You left the meeting</p>"),
+    Row("google_meet", S.IN_MEETING, "call-controls", MEET_BAR + "<div role=dialog><h2>Leave?</h2><p hidden>Meeting ended</p></div>"),
+    *(
+        Row("google_meet", S.NAME_PROMPT, "join-button", f"<button>Ask to join</button>{where}")
+        for where in (
+            "<footer><a href=#>Someone in the call denied your request to join</a></footer>", "<div role=tooltip>This meeting is full</div>",
+            "<details><summary>No one responded to your request to join the call?</summary>.</details>",
+        )
+    ),
+    Row("google_meet", S.IN_MEETING, "call-controls", f"<footer>{MEET_BAR}</footer>"),
     # 2.2, 2.3 and 2.5, Zoom
     Row("zoom", S.NAME_PROMPT, "join-button", "<input id=input-for-name><button class=preview-join-button>Join</button>"),
     Row("zoom", S.NAME_PROMPT, "join-button", "<input id=inputname><button id=joinBtn disabled>Join</button>"),
@@ -204,11 +230,20 @@ ROWS: Final = [
     *(
         Row("zoom", S.IN_MEETING, "footer-hidden", f"<div>{html}</div>")
         for html in (
-            "<footer style='visibility: hidden'><button aria-label=Leave>x</button></footer>",
             "<div class=single-main-container__video-frame>.</div>", "<div class=single-suspension-container__video-frame>.</div>",
-            "<div id=video-share-layout><video-player></video-player></div>", "<button aria-label='Mute my microphone'>x</button>",
+            "<div id=video-share-layout><video-player></video-player></div>",
         )
     ),
+    *(
+        Row("zoom", S.IN_MEETING, "leave-button-hidden", html + notice)
+        for html in ("<footer style='visibility: hidden'><button aria-label=Leave>x</button></footer>", "<button aria-label='Mute my microphone'>x</button>")
+        for notice in ("", "<p role=alert>The meeting has ended for Ann</p>", "<p>You have been removed from the stage</p>")
+    ),
+    Row("zoom", S.IN_MEETING, "leave-label", "<button>Unmute</button><button>3 Participants</button><button>Leave</button>"),
+    Row("zoom", S.UNKNOWN, "", "<p>Soon</p><button>Unmute</button><button>Leave</button>"),
+    *(Row("zoom", S.CONNECTION_LOST, "reconnecting-text", f"<p>{text}</p>") for text in ("Reconnecting…", "Connection was lost. Trying to reconnect.")),
+    Row("zoom", S.IN_MEETING, "footer-hidden", "<div class=single-main-container__video-frame>Reconnecting…</div>"),
+    Row("zoom", S.REDIRECTED, "home-page", "<h1>One platform</h1>", "https://zoom.us/"),
     Row("zoom", S.IN_MEETING, "footer-count", "<div id=wc-footer>3 participants</div>"),
     *(
         Row("zoom", S.SIGN_IN, "sign-in-text", f"<p>{text}</p>")
@@ -251,6 +286,23 @@ ROWS: Final = [
     Row("zoom", S.REDIRECTED, "other-host", "<h1>Shop</h1>", "https://shop.example/"),
     Row("zoom", S.IN_MEETING, "leave-button", "<h1>.</h1>" + ZOOM_BAR, "https://portal.example/wc/1/join"),
     *(
+        Row("zoom", S.IN_MEETING, "leave-button", ZOOM_BAR + dialog(text))
+        for text in (
+            "The host has ended breakout rooms", "The poll was ended by host", "Your message was removed by the host",
+            "You have been removed from the spotlight", "You were removed from breakout room 2",
+            "The host removed you from the spotlight", "Your other meeting has ended", "Ann has been removed from the meeting",
+            "Waiting for the host to start the recording", "The host has another meeting in progress",
+        )
+    ),
+    *(
+        Row("zoom", S.NAME_PROMPT, "join-button", f"<button id=joinBtn>Join</button><div style='{style}'><p class=zm-modal>You have been removed. Waiting room</p></div>")
+        for style in (
+            "position: absolute; left: -9999px", "position: fixed; top: -2000px", "max-height: 0; overflow: hidden",
+            "position: absolute; width: 1px; height: 1px; overflow: hidden; clip: rect(0, 0, 0, 0)",
+        )
+    ),
+    Row("zoom", S.REMOVED, "removed-dialog", "<div style='height: 0; overflow: hidden'><div class=zm-modal style='position: fixed'>You have been removed</div></div>"),
+    *(
         Row("zoom", S.IN_MEETING, "leave-button", ZOOM_BAR + where)
         for where in (
             "<div id=chat-message-1>You have been removed. The meeting has ended. waiting room</div>",
@@ -271,7 +323,17 @@ ROWS: Final = [
         Row("teams", S.WAITING_ROOM, "lobby-text", f"<h1>{text}</h1><button id=hangup-button>Leave</button>")
         for text in (
             "Someone will let you in shortly", "Someone will let you in soon", "You’re in the lobby",
-            "Waiting for someone to let you in", "Your request to join has been sent", "Waiting to be admitted",
+            "Waiting for someone to let you in", "Your request to join has been sent",
+        )
+    ),
+    Row("teams", S.WAITING_ROOM, "lobby-words", "<h1>Waiting to be admitted</h1><button id=hangup-button>Leave</button>"),
+    Row("teams", S.WAITING_FOR_HOST, "lobby-before-start-words", "<p>We'll go on when the meeting starts</p>"),
+    *(
+        row
+        for text in ("You’re in the lobby", "Your request to join has been sent", "Waiting to be admitted…", "Waiting for someone to let you in")
+        for row in (
+            Row("teams", S.WAITING_ROOM, "lobby-asked", f"<p>{text}</p><button data-tid=prejoin-join-button>Join now</button>"),
+            Row("teams", S.NAME_PROMPT, "join-button", f"<p>{text}</p><input placeholder='Type your name'><button data-tid=prejoin-join-button>Join now</button>"),
         )
     ),
     Row("teams", S.WAITING_ROOM, "lobby-text", "<p>Someone will let you in shortly</p><button disabled>Join now</button>"),
@@ -323,7 +385,15 @@ ROWS: Final = [
     Row("teams", S.REMOVED, "removed-page", "<p>You’ve been removed from this meeting</p>"),
     Row("teams", S.ENDED, "ended-page", "<p>Meeting ended</p>"),
     Row("teams", S.ENDED, "ended-page", "<p>Call ended</p>"),
-    Row("teams", S.ENDED, "ended-dialog", dialog("Call ended") + TEAMS_BAR),
+    Row("teams", S.ENDED, "ended-dialog-line", dialog("Call ended") + TEAMS_BAR),
+    Row("teams", S.ENDED, "ended-dialog", dialog("Ann ended the meeting for everyone") + TEAMS_BAR),
+    *(Row("teams", S.IN_MEETING, "call-controls", TEAMS_BAR + dialog(text)) for text in ABOUT_OTHERS),
+    *(
+        Row("teams", S.IN_MEETING, "hangup-button", f"<div style='{hidden}'>{TEAMS_BAR}</div><p role=status>{text}</p>")
+        for hidden in ("visibility: hidden", "opacity: 0")
+        for text in (*ABOUT_OTHERS, "Ben: Meeting ended", "Sign in to join the chat")
+    ),
+    Row("teams", S.NAME_PROMPT, "join-button", "<button>Join now</button><footer><a href=#>We couldn't connect you</a></footer>"),
     *(Row("teams", S.REDIRECTED, "other-host", "<h1>News</h1>", f"https://www.{host}/") for host in ("example.com", "microsoft.com")),
     Row("teams", S.REMOVED, "removed-heading", f"<h1>You’ve been removed from this meeting</h1>{TEAMS_BAR}"),
     Row("teams", S.ENDED, "ended-heading", f"<h2>Call ended</h2>{TEAMS_BAR}"),
@@ -363,6 +433,21 @@ ROWS: Final = [
     Row("jitsi", S.IN_MEETING, "app-joined", app(joined=True) + "<h1>You have been disconnected. Asking to join</h1>"),
     Row("jitsi", S.IN_MEETING, "app-joined", app(room="{ isJoined: () => true }")),
     Row("jitsi", S.IN_MEETING, "hangup-button", HANGUP),
+    Row("jitsi", S.IN_MEETING, "app-joined", app(joined=True) + dialog("You have been kicked out of the breakout room")),
+    Row("jitsi", S.IN_MEETING, "app-joined", app(joined=True) + dialog("Ann ended the meeting recording")),
+    Row("jitsi", S.NAME_PROMPT, "join-button", app(joined=True) + "<button aria-label='Join meeting'>.</button>"),
+    *(
+        Row("jitsi", S.NAME_PROMPT, "join-button", f"<button aria-label='Join meeting'>.</button><footer>{text}</footer>")
+        for text in ("What if I was kicked out of the meeting?", "Why a meeting has been terminated")
+    ),
+    Row("jitsi", S.NAME_PROMPT, "join-label", "<button>Join meeting</button><footer>What if I was kicked out of the meeting?</footer>"),
+    Row("jitsi", S.UNKNOWN, "", "<script>globalThis.APP = { conference: { isJoined: async () => false } };</script>"),
+    Row("jitsi", S.IN_MEETING, "hangup-button", HANGUP + "<script>globalThis.APP = { conference: { isJoined: async () => false } };</script>"),
+    Row("jitsi", S.IN_MEETING, "app-joined", "<script>globalThis.APP = { conference: { isJoined: () => true, get _room() { throw 1; } } };</script>"),
+    *(Row("jitsi", S.IN_MEETING, "hangup-button", f"{HANGUP}<p>{text}</p>") for text in ("The meeting is full", "The meeting is locked", "Incorrect password")),
+    Row("jitsi", S.PASSCODE_PROMPT, "passcode-given", dialog("Password") + "<input type=password value=1>"),
+    Row("jitsi", S.REDIRECTED, "home-page", "<div id=react>Welcome</div>", url="https://meet.jit.si/"),
+    Row("jitsi", S.REDIRECTED, "home-page", "<div id=react>Bye</div>", url="https://meet.jit.si/static/close3.html"),
     Row("jitsi", S.IN_MEETING, "hangup-button", "<button data-testid='toolbox.hangup'>x</button>"),
     Row("jitsi", S.IN_MEETING, "hangup-button", "<button aria-label='Hang up now'>x</button>"),
     Row("jitsi", S.IN_MEETING, "toolbox-hidden", f"<div style='visibility: hidden'>{HANGUP}</div>"),
