@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from wire.vocabulary import BotState
-from worker.deadlines import UNKNOWN_GRACE_S, Popup, State, is_believed
+from worker.deadlines import UNKNOWN_GRACE_S, Popup, State, is_believed, was_in
 from worker.sights import Dismiss, PageAction, Screen
 
 REPEAT_S: Final = 2.0  # a click that changed nothing by then was swallowed, as overlays and half-loaded pages do
@@ -82,9 +82,12 @@ def _is_too_soon(state: State, now: float) -> bool:
 
 
 def _is_to_enter_passcode(state: State) -> bool:
+    """On the way in; some pages draw the meeting first, and ask then."""
+    on_the_way = state.phase in (BotState.JOINING, BotState.WAITING_ROOM)
+    asked_at_once = state.phase is BotState.IN_MEETING and not was_in(state, state.shown_since)
     return (
         state.errand.has_passcode
         and state.passcode_at is None
         and state.screen is Screen.PASSCODE_PROMPT
-        and state.phase in (BotState.JOINING, BotState.WAITING_ROOM)
+        and (on_the_way or asked_at_once)
     )

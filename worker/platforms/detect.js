@@ -34,13 +34,14 @@
     return matched.get(rule);
   }
 
-  function isSo({ within, visible = [], present = [], least = 1, text, text_not: others, label, absent, unless, title: titles, ...more }) {
+  function isSo({ within, visible = [], present = [], least = 1, text, text_not: others, says, label, absent, unless, title: titles, ...more }) {
     if (more.fact && !facts[more.fact]) return false;
     if (more.url && !(isSite && search(more.url, place, null))) return false;
     if (more.url_not && !(isSite && search(more.url_not, place, true) === null)) return false;
     if (titles && !titles.some((part) => title.includes(part))) return false;
     if (text && !page.mayHold(text)) return false;
     if (label && !page.mayHold(label)) return false;
+    if (says && !page.mayHold(says)) return false;
     if (unless?.some((name) => rules.screen.some((other) => other.rule === name && shows(other)))) return false;
     if (absent?.some((selector) => page.telling(selector).some(page.isShown))) return false;
     const places = within ? rules.places[within] : [];
@@ -48,6 +49,7 @@
       if (text && !page.holds(element, text)) return false;
       if (others && page.holds(element, others)) return false;
       if (label && !page.isCalled(element, label)) return false;
+      if (says && !page.says(element, says)) return false;
       if (more.filled !== undefined && Boolean(element.value) !== more.filled) return false;
       if (!more.size) return true;
       const box = element.getBoundingClientRect();

@@ -88,22 +88,36 @@ const survey = (ignore) => {
   const telling = (selector) =>
     all(selector).filter((element) => !ignored || !isInside(element.parentElement ?? outOf(element), ignored));
 
-  // The text that shows in a tree, frames and shadow roots with it.
-  function shownText(tree) {
+  // What an element's text is a line of.
+  function blockOf(element) {
+    let at = element;
+    while (/^(inline|contents)$/.test(getComputedStyle(at).display) && at.parentElement) at = at.parentElement;
+    return at;
+  }
+
+  // The text that shows in a tree, frames and shadow roots with it. In `lines`, what its controls are called is left out.
+  function shownText(tree, inLines = false) {
+    const within = (root) => `\n${[...root.children].map((child) => shownText(child, inLines)).join("\n")}\n`;
     if (ignored && tree.matches(ignored)) return "";
-    let text = tree.shadowRoot && isLaidOut(tree) ? `${[...tree.shadowRoot.children].map(shownText).join(" ")} ` : "";
+    let text = tree.shadowRoot && isLaidOut(tree) ? within(tree.shadowRoot) : "";
+    let block = null;
     const walker = tree.ownerDocument.createTreeWalker(tree, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, (node) => {
       if (node.nodeType !== Node.ELEMENT_NODE) return NodeFilter.FILTER_ACCEPT;
       if (UNSPOKEN.has(node.tagName) || (ignored && node.matches(ignored))) return NodeFilter.FILTER_REJECT;
-      if (node.shadowRoot && isLaidOut(node)) text += `${[...node.shadowRoot.children].map(shownText).join(" ")} `;
+      const isControl = inLines && node.matches(CONTROLS);
+      if (isControl || node.localName === "br") text += "\n";
+      if (isControl) return NodeFilter.FILTER_REJECT;
+      if (node.shadowRoot && isLaidOut(node)) text += within(node.shadowRoot);
       return NodeFilter.FILTER_ACCEPT;
     });
     for (let node = tree; node && text.length < MOST_CHARS; node = walker.nextNode()) {
       if (node.nodeType === Node.TEXT_NODE) {
         const parent = node.parentElement ?? node.getRootNode().host;
-        if (node.data.trim() && isShown(parent) && !isCutOff(parent)) text += `${node.data} `;
+        if (!node.data.trim() || !isShown(parent) || isCutOff(parent)) continue;
+        if (inLines && block !== (block = blockOf(parent))) text += "\n";
+        text += inLines ? `${node.data.replace(/\s+/g, " ")} ` : `${node.data} `;
       } else if (node.localName === "iframe" && roots.includes(node.contentDocument)) {
-        text += `${shownText(node.contentDocument.body)} `;
+        text += `\n${shownText(node.contentDocument.body, inLines)}\n`;
       }
     }
     return text;
@@ -133,6 +147,18 @@ const survey = (ignore) => {
     return phrases.some((phrase) => text.includes(phrase));
   }
 
+  const saidBy = new Map();
+  // Whether one of the phrases is all of a sentence that stands in the element, or the element's name.
+  function says(element, phrases) {
+    let said = saidBy.get(element);
+    if (!said) {
+      const sentences = isLaidOut(element) ? shownText(element, true).split(/\n|[.!?]+(?=\s)/) : [];
+      said = new Set([element.getAttribute("aria-label") ?? "", ...sentences].map(fold));
+      saidBy.set(element, said);
+    }
+    return phrases.some((phrase) => said.has(phrase));
+  }
+
   // Whether one of the labels is the element's name, its text, or that of something in it.
   function isCalled(element, labels) {
     if (ignored && element.matches(ignored)) return false;
@@ -160,5 +186,5 @@ const survey = (ignore) => {
     return [...found.filter(isShown), ...found.filter((element) => !isShown(element))];
   }
 
-  return { CONTROLS, all, attempt, bad, fold, holds, isCalled, isInside, isLaidOut, isOff, isShown, mayHold, meant, outOf, telling };
+  return { CONTROLS, all, attempt, bad, fold, holds, isCalled, isInside, isLaidOut, isOff, isShown, mayHold, meant, outOf, says, telling };
 };

@@ -65,6 +65,7 @@ class Evidence(Section, frozen=True, kw_only=True):
     least: Annotated[int, Meta(ge=1, le=100)] = 1
     text: Texts | None = None
     text_not: Texts | None = None
+    says: Texts | None = None
     label: Texts | None = None
     filled: bool | None = None
     size: tuple[Pixels, Pixels] | None = None
@@ -295,12 +296,14 @@ def _faults_of_rows(rules: Rules) -> Iterator[str]:
 
 def _faults_of(where: str, evidence: Evidence, rules: Rules, known: set[str]) -> Iterator[str]:
     said = (evidence.visible, evidence.present, evidence.within, evidence.text, evidence.label, evidence.title)
-    if not any((*said, evidence.url, evidence.url_not, evidence.fact)):
+    if not any((*said, evidence.says, evidence.url, evidence.url_not, evidence.fact)):
         yield f"{where}: says nothing of what the page shows"
     if evidence.within and evidence.within not in rules.places:
         yield f"{where}.within: there is no {evidence.within!r} in [places]"
     if (evidence.filled is not None or evidence.size) and not (evidence.visible or evidence.present):
         yield f"{where}: filled and size are of an element: name it in visible or present"
+    if evidence.says and not (evidence.within or evidence.visible or evidence.present):
+        yield f"{where}.says: needs to know where: name it in within, visible or present"
     for name in evidence.unless or []:
         if name not in known:
             yield f"{where}.unless: there is no screen with the rule {name!r}"
@@ -374,7 +377,7 @@ def folded(parts: Sequence[msgspec.Struct | str]) -> list[Any]:
 
 
 def _folded(part: dict[str, Any]) -> dict[str, Any]:
-    for key in ("text", "text_not", "label", "title"):
+    for key in ("text", "text_not", "says", "label", "title"):
         if key in part:
             part[key] = [fold(text) for text in part[key]]
     if "click" in part:

@@ -66,6 +66,7 @@ CANCEL = 'cancel = ["#cancel"]'
         ('rule = "tip"', 'rule = "toolbar"', "popup[0].rule: 'toolbar' is the name of an earlier rule"),
         ('rule = "prompt"', 'rule = "a b"', "screen[1].rule: Expected `str` matching regex"),
         (TOOLBAR, "", "screen[0]: says nothing of what the page shows"),
+        (TOOLBAR, 'says = ["Call ended"]', "screen[0].says: needs to know where: name it in within"),
         (TOOLBAR, TOOLBAR + "\nshown = 1", "screen[0]: Object contains unknown field `shown`"),
         (TOOLBAR, 'text = ["x"]\nfilled = true', "screen[0]: filled and size are of an element"),
         (TOOLBAR, 'unless = ["prompts"]\n' + TOOLBAR, "screen[0].unless: there is no screen with the rule 'prompts'"),

@@ -152,9 +152,24 @@ ROWS: Final = [
     Row("google_meet", S.REMOVED, "removed-page", "<p>You were removed from the meeting</p><button>Return to home screen</button>"),
     Row("google_meet", S.REMOVED, "removed-heading", f"<h1>You’ve been <b>removed</b> from the meeting</h1>{MEET_BAR}"),
     Row("google_meet", S.ENDED, "ended-heading", f"<h2>Your host ended the meeting for everyone</h2>{MEET_BAR}"),
-    Row("google_meet", S.REMOVED, "removed-dialog-line", "<div class=roSPhc>Removed from meeting</div>" + MEET_BAR),
-    Row("google_meet", S.REMOVED, "removed-dialog-line", "<div role=dialog><p>Removed from the meeting.</p><p>Ask to join again?</p></div>" + MEET_BAR),
-    Row("google_meet", S.ENDED, "ended-dialog-line", dialog("Meeting ended") + MEET_BAR),
+    Row("google_meet", S.REMOVED, "removed-dialog-sentence", "<div class=roSPhc>Removed from meeting</div>" + MEET_BAR),
+    Row("google_meet", S.REMOVED, "removed-dialog-sentence", "<div role=dialog><p>Removed from the meeting.</p><p>Ask to join again?</p></div>" + MEET_BAR),
+    Row("google_meet", S.ENDED, "ended-dialog-sentence", dialog("Meeting ended") + MEET_BAR),
+    *(
+        Row("google_meet", S.ENDED, "ended-dialog-sentence", f"<div {what}>{text}</div>{MEET_BAR}")
+        for what, text in (
+            ("role=dialog", "Meeting ended<button>OK</button>"), ("role=dialog", "Call <b>ended</b><br>Ann left"),
+            ("role=dialog", "<p>The meeting has ended. You can close this tab.</p>"), ("role=dialog aria-label='Call ended'", "x"),
+            ("class=end-screen", "Ann left! The call ended"), ("role=dialog", "<p>How was it?</p><p>Meeting\n ended</p>"),
+        )
+    ),
+    *(
+        Row("google_meet", S.IN_MEETING, "call-controls", f"{MEET_BAR}<div role=dialog>{text}</div>")
+        for text in (
+            "Call ended <b>for Ben</b>", "<span>Call ended</span> <span>for Ben</span>", "Show<button>Meeting ended</button>",
+            "<p hidden>Meeting ended</p>", "Ben: Meeting ended", "The meeting ended, he said",
+        )
+    ),
     Row("google_meet", S.LEFT, "left-dialog", dialog("You’ve left the call") + MEET_BAR),
     Row("google_meet", S.ENDED, "ended-page", "<p>Your host ended the meeting for everyone</p><button>Return to home screen</button>"),
     *(Row("google_meet", S.ENDED, "ended-page", f"<p>{text}</p>") for text in ("Meeting ended", "Call ended", "The call ended")),
@@ -385,7 +400,9 @@ ROWS: Final = [
     Row("teams", S.REMOVED, "removed-page", "<p>You’ve been removed from this meeting</p>"),
     Row("teams", S.ENDED, "ended-page", "<p>Meeting ended</p>"),
     Row("teams", S.ENDED, "ended-page", "<p>Call ended</p>"),
-    Row("teams", S.ENDED, "ended-dialog-line", dialog("Call ended") + TEAMS_BAR),
+    Row("teams", S.ENDED, "ended-dialog-sentence", dialog("Call ended") + TEAMS_BAR),
+    Row("teams", S.ENDED, "ended-dialog-sentence", f"<div role=dialog>The organizer ended the meeting<button>OK</button></div>{TEAMS_BAR}"),
+    Row("teams", S.REMOVED, "removed-dialog-sentence", f"<div class=call-ended>You have been removed by the organizer.</div>{TEAMS_BAR}"),
     Row("teams", S.ENDED, "ended-dialog", dialog("Ann ended the meeting for everyone") + TEAMS_BAR),
     *(Row("teams", S.IN_MEETING, "call-controls", TEAMS_BAR + dialog(text)) for text in ABOUT_OTHERS),
     *(
