@@ -6,8 +6,10 @@ import subprocess
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 from redis import Redis
 from redis.exceptions import ConnectionError
@@ -16,6 +18,21 @@ START_DEADLINE_S = 10.0
 
 settings.register_profile("poolmgr", deadline=None)  # the machines that tests run on are noisy
 settings.load_profile("poolmgr")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """A program that a test runs in this process decides what is logged, and its loggers would stay with that."""
+    before, configure = structlog.get_config(), structlog.configure
+
+    def configure_for_now(**settings: Any) -> None:
+        settings["cache_logger_on_first_use"] = False
+        configure(**settings)
+
+    monkeypatch.setattr(structlog, "configure", configure_for_now)
+    yield
+    configure(**before)
+    structlog.contextvars.clear_contextvars()
 
 
 class RedisServer:

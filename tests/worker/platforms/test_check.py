@@ -4,7 +4,6 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from worker.__main__ import main
@@ -13,12 +12,10 @@ from worker.platforms import built_in
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Generator[None]:
-    logging = structlog.get_config()
     before = {platform: adapter.rules for platform, adapter in built_in().items()}
     yield
     for platform, adapter in built_in().items():
         adapter.use(before[platform])
-    structlog.configure(**logging)  # the program chose what is logged, and this process runs other tests, too
 
 
 def check(folder: Path) -> Result:
