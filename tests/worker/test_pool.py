@@ -1,12 +1,13 @@
 """Workers with real browsers: how each begins and ends, and what is reported in which order."""
 
-import asyncio
 import os
 import signal
 import time
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Error as PlaywrightError
 
 from tests.waiting import wait_until
@@ -14,7 +15,9 @@ from tests.worker.conftest import Harness, pool_with
 from wire.messages import BotEnded, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
 from wire.settings import WorkerSettings
 from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
+from worker import processes
 from worker.journal import Stage
+from worker.pool import LOUD_BYTES, LOUD_LOOKS
 
 
 async def test_a_retired_worker_leaves_nothing(harness: Harness) -> None:
@@ -136,23 +139,27 @@ async def test_a_page_that_crashes_of_its_own_hoard_ends_for_that_reason(harness
     assert ended.detail == "the page crashed: it grew from 100 to 1200 MB in 10 s"
 
 
-async def test_a_page_that_floods_the_driver_ends_alone(harness: Harness) -> None:
+async def test_the_page_that_floods_the_driver_ends_alone(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     for worker_id in ("w1", "w2"):
         harness.pool.warm(worker_id)
     await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
     harness.pool.begin(harness.join())
-    harness.pool.begin(Join("w2", "b2", 1, "room", harness.meeting, "Calm"))
+    harness.pool.begin(Join("w2", "b2", 1, "room", harness.meeting, "Drowned out"))
     await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in harness.events) == 2)
-    page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
-    assert page
-    await page.evaluate("""() => {
-        const fail = () => { throw new Error("x".repeat(10000)); };
-        setInterval(() => { for (let i = 0; i < 300; i += 1) setTimeout(fail); }, 10);
-    }""")
-    async with asyncio.timeout(60):
-        while not harness.seen(BotEnded):
-            await harness.pool.end_those_too_loud()
-            await asyncio.sleep(0.2)
+    workers = harness.pool._workers  # pyright: ignore[reportPrivateUsage]
+    [loudest, loud] = [one.chromium.port for one in workers.values() if one.chromium]
+    flood, calm = {loudest: LOUD_BYTES + 2, loud: LOUD_BYTES + 1}, {loudest: 0, loud: LOUD_BYTES}
+    unread = iter([*[flood] * (LOUD_LOOKS - 1), calm, *[flood] * (LOUD_LOOKS + 1)])
+
+    def read(_: Container[int]) -> dict[int, int]:
+        return next(unread)
+
+    monkeypatch.setattr(processes, "unread_bytes", read)
+    for _ in range(2 * LOUD_LOOKS - 1):
+        await harness.pool.end_those_too_loud()
+    assert all(one.session and not one.gone.done() for one in workers.values())
+    await harness.pool.end_those_too_loud()
+    await wait_until(lambda: harness.seen(WorkerGone))
     [ended] = harness.seen(BotEnded)
     assert (ended.bot_id, ended.reason) == ("b1", Reason.BROWSER_HUNG)
     assert "more events than the driver" in ended.detail

@@ -148,13 +148,13 @@ async def test_a_page_that_hangs_is_noticed(page: Page, site: Site) -> None:
 async def test_a_page_is_not_left_because_the_driver_is_slow_for_a_while(
     page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.session.EXCUSED_S", 3.0)
+    monkeypatch.setattr("worker.session.EXCUSED_S", 2.0)
     async with bot_at(page, site.page(HANGING), settings=WorkerSettings(page_timeout_s=0.3)) as bot:
         bot.driver_answers_after_s = 0.1
         await site.until_said("hanging")
         began = time.monotonic()
         assert (await bot.end()).reason is Reason.BROWSER_HUNG
-        assert 3.0 <= time.monotonic() - began < 8.0
+        assert time.monotonic() - began >= 2.0
 
 
 async def test_a_page_that_crashes_ends_the_bot(page: Page, site: Site) -> None:
