@@ -256,8 +256,10 @@ class Chromium:
         """Afterwards the process group is empty and the folder gone. Idempotent; whoever calls waits until it is so."""
         async with self._ending:
             if not self._ended:
-                await asyncio.to_thread(_end, self.folder, self.leader)
-                await self._process.wait()
+                try:
+                    await asyncio.to_thread(_end, self.folder, self.leader)
+                finally:
+                    await self._process.wait()  # also when cancelled: the thread is not
                 self._ended = True
 
 

@@ -56,6 +56,15 @@ async def test_a_launched_browser_leads_its_own_group_and_answers_on_its_endpoin
     await writer.wait_closed()
 
 
+async def test_whoever_is_cancelled_while_it_kills_a_browser_still_sees_it_die(chromium: Chromium) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        killing = tasks.create_task(chromium.kill(), name="kill")
+        await asyncio.sleep(0)
+        killing.cancel()
+    assert killing.cancelled()
+    assert chromium._process.returncode == -signal.SIGKILL  # pyright: ignore[reportPrivateUsage]
+
+
 async def test_a_killed_browser_leaves_no_process_and_no_folder(launcher: Launcher) -> None:
     chromium = await launcher.launch("w1")
     await asyncio.gather(chromium.kill(), chromium.kill())
