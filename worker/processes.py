@@ -108,11 +108,12 @@ def tree(leader: Leader | None, *arguments: str) -> list[Process]:
     `leader`.
 
     A group is the leader's as long as the leader itself lives, or any member bears an argument: while a group has a
-    member, its number is not handed out again.
+    member, its number is not handed out again. A member without any arguments counts, too: it is about to end and has
+    given its memory back, and its arguments with it, but holds files and ports for some moments more.
     """
     everything = list(scan())
     bearers = {process.pid for process in everything if bears(process.pid, *arguments)}
     group = [process for process in everything if leader and process.group == leader.pid]
     if not any(process.pid in bearers or (process.pid, process.started_ticks) == leader for process in group):
-        group = []
+        group = [process for process in group if not command_line(process.pid)]
     return group + [process for process in everything if process.pid in bearers and process not in group]

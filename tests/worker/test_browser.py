@@ -200,6 +200,16 @@ def test_a_process_that_got_the_same_number_later_is_left_alone(tmp_path: Path, 
         assert bystander.wait(timeout=5) == -signal.SIGKILL
 
 
+def test_a_member_that_has_nothing_left_but_its_end_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed, a process gives back its memory first, in which its arguments are, and its files and ports later."""
+    with subprocess.Popen(["sh", "-c", "sleep 60.0518 & exit"], start_new_session=True) as leader:
+        leader.wait()
+        [ending] = group(leader.pid)
+        monkeypatch.setattr(processes, "command_line", lambda pid: "")  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType]
+        assert [process.pid for process in processes.tree(Leader(leader.pid, 1), "60.0518")] == [ending]
+        os.kill(ending, signal.SIGKILL)
+
+
 def test_a_group_whose_leader_is_gone_is_ours_only_if_a_member_says_so() -> None:
     with subprocess.Popen(["sh", "-c", "sleep 60.0517 & exit"], start_new_session=True) as leader:
         leader.wait()
