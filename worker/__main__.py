@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import msgspec
 import uvloop
 from msgspec.structs import replace
 
-from runtime import config, log
+from runtime import config, files, log
 from runtime.waiting import stop_on_signals
 from wire.links import BadLinkError, recognise
 from wire.messages import AutomaticLeave, BotEnded, BotMoved, BotSaw, Event, Join, JoinRefused, WorkerGone, WorkerWarm
@@ -189,11 +188,9 @@ def _join(settings: Settings, link: str, bot_name: str, passcode: str, stay_s: i
 
 
 def _make_ready(folder: Path) -> None:
-    """Files can be written there. Raises: CannotProbeError."""
+    """Raises: CannotProbeError."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        files.make_ready(folder)
     except OSError as error:
         raise CannotProbeError(f"cannot write to {folder}: {error.strerror}") from error
 
@@ -205,8 +202,7 @@ async def _probe(settings: Settings, join: Join, folder: Path | None, as_json: b
         if folder is None:
             return False
         path = folder / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.zip"
-        path.touch(mode=0o600)
-        path.write_bytes(data)
+        files.write(path, data)
         click.echo(f"saved {path}", err=True)
         return True
 

@@ -1,6 +1,5 @@
 """`explain`: what happened to a bot, in order, and why; and what an operator can do about it."""
 
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,6 +17,7 @@ from poolmgr.cli.text import clock_time, console, duration, epoch_of, literal, s
 from poolmgr.store.evidence import Bundle
 from poolmgr.store.story import Entry
 from poolmgr.store.views import DeadJob, Views
+from runtime import files
 from wire.vocabulary import Attribution, BotState
 
 _DEAD_LOOKED_AT: Final = 10_000
@@ -82,9 +82,7 @@ async def look(views: Views, bot_id: str) -> Known | None:
 def make_ready(folder: Path) -> None:
     """Files can be written there, or the program ends."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        files.make_ready(folder)
     except OSError as error:
         fail(f"cannot write to {folder}: {error.strerror}", EXIT_FAILED)
 
@@ -99,9 +97,8 @@ def save(session: Session, known: Known, folder: Path) -> list[Path]:
     for bundle in bundles:
         path = folder / f"{bundle.name}.zip"
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_bytes(bundle.data)
+            files.make_ready(folder)
+            files.write(path, bundle.data)
         except OSError as error:
             fail(f"cannot write {path}: {error.strerror}", EXIT_FAILED)
         say(f"saved {path}")

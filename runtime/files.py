@@ -1,0 +1,17 @@
+"""Files that nobody but their owner may read."""
+
+import tempfile
+from pathlib import Path
+
+
+def make_ready(folder: Path) -> None:
+    """The folder is there, made if need be, and files can be written in it. Raises: OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def write(path: Path, data: bytes) -> None:
+    """Raises: OSError."""
+    path.touch(mode=0o600)
+    path.write_bytes(data)
