@@ -19,7 +19,7 @@ from chaos.stage import LEASE_S, LOST_AFTER_S, Stage
 from chaos.table import Running, driver_of
 from wire.vocabulary import Reason
 
-_EXPLAINS_FOR_S: Final = 15.0  # how long after its end a fault may still show: a page that hung is given up so late
+EXPLAINS_FOR_S: Final = 15.0  # how long after its end a fault may still show: a page that hung is given up so late
 _REST_S: Final = 4.0  # between two faults of one target, so that two short silences are not a long one
 _AGAIN_S: Final = 0.05
 
@@ -157,7 +157,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 _killed, _terminated = _signalled(signal.SIGKILL), _signalled(signal.SIGTERM)
 _SHORT: Final = (0.3, 2.0)  # an agent that asks again ever more rarely is heard of before it counts as lost
 _LONG: Final = (LOST_AFTER_S + 1.0, LOST_AFTER_S + 4.0)
-_LOST: Final = frozenset({Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF})
+LOST: Final = frozenset({Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF})
 _CRASHED: Final = frozenset({Reason.BROWSER_CRASHED})
 _HUNG: Final = frozenset({Reason.BROWSER_HUNG})
 _CONFIG: Final = ("CONFIG", "SET")
@@ -172,18 +172,18 @@ FAULTS: Final = (
     Fault("manager's answers cut in half", Aim.MANAGER, _wired(Wire.HALF)),
     Fault("manager's wire slow", Aim.MANAGER, _wired(Wire.DELAY, 0.15), (1.0, 4.0)),
     Fault("agent killed", Aim.AGENT, _killed),
-    Fault("agent killed and kept down", Aim.AGENT, _kept_down, _LONG, _LOST),
+    Fault("agent killed and kept down", Aim.AGENT, _kept_down, _LONG, LOST),
     Fault("agent terminated", Aim.AGENT, _terminated, may_end=frozenset({Reason.SHUTDOWN})),
     Fault("agent frozen", Aim.AGENT, _frozen, _SHORT),
-    Fault("agent frozen for long", Aim.AGENT, _frozen, _LONG, _LOST),
+    Fault("agent frozen for long", Aim.AGENT, _frozen, _LONG, LOST),
     Fault("agent cut off", Aim.AGENT, _wired(Wire.CUT), _SHORT),
-    Fault("agent cut off for long", Aim.AGENT, _wired(Wire.CUT), _LONG, _LOST),
+    Fault("agent cut off for long", Aim.AGENT, _wired(Wire.CUT), _LONG, LOST),
     Fault("agent in a black hole", Aim.AGENT, _wired(Wire.HOLE), _SHORT),
-    Fault("agent in a black hole for long", Aim.AGENT, _wired(Wire.HOLE), _LONG, _LOST),
+    Fault("agent in a black hole for long", Aim.AGENT, _wired(Wire.HOLE), _LONG, LOST),
     Fault("agent's answers cut in half", Aim.AGENT, _wired(Wire.HALF)),
     Fault("agent's wire slow", Aim.AGENT, _wired(Wire.DELAY, 0.15), (1.0, 4.0)),
-    Fault("vm restarted", Aim.AGENT, _vm_gone, (0.0, 2.0), _LOST | _CRASHED),
-    Fault("vm gone", Aim.AGENT, _vm_gone, _LONG, _LOST | _CRASHED),
+    Fault("vm restarted", Aim.AGENT, _vm_gone, (0.0, 2.0), LOST | _CRASHED),
+    Fault("vm gone", Aim.AGENT, _vm_gone, _LONG, LOST | _CRASHED),
     Fault("driver killed", Aim.DRIVER, _killed),
     Fault("driver frozen", Aim.DRIVER, _frozen, (18.0, 22.0)),
     Fault("idle browser killed", Aim.IDLE_BROWSER, _killed),
@@ -273,7 +273,7 @@ class Inflictor:
     async def _inflict(self, planned: Planned, target: Target) -> None:
         fault, begin = planned.fault, time.time()
         # Known before it happens: a check in the middle of it must not wonder.
-        self.excuses.append(Excuse(target.name, fault.may_end, begin - 0.5, begin + planned.lasts_s + _EXPLAINS_FOR_S))
+        self.excuses.append(Excuse(target.name, fault.may_end, begin - 0.5, begin + planned.lasts_s + EXPLAINS_FOR_S))
         self._on_fault(planned, target)
         async with fault.inflict(self._stage, target):
             await asyncio.sleep(planned.lasts_s)

@@ -3,16 +3,18 @@
 Reads only what is new, so that looking several times a second at a long run stays cheap.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from chaos.faults import Excuse
+from chaos.faults import EXPLAINS_FOR_S, LOST, Excuse
 from chaos.load import BadPush, Push
-from chaos.stage import Stage
+from chaos.stage import ANSWER_S, LOST_AFTER_S, Stage
 from chaos.table import Running, bearing, stems_from, worker_named_by
 from chaos.witness import Mark
 from poolmgr.store.record import text_fields
@@ -84,6 +86,7 @@ class Outside:
         self._dead: list[Dead] = []
         self._after = {stage.keys.status: "-", stage.keys.dead: "-", stage.keys.events: "-"}
         self._beats: dict[str, Heartbeat] = {}
+        self._beaten_at: defaultdict[str, list[float]] = defaultdict(list)
         self._ended: dict[str, dict[str, str]] = {}
 
     async def look(
@@ -107,7 +110,7 @@ class Outside:
             tuple(self._changes),
             tuple(self._dead),
             tuple(stage.witness.marks),
-            tuple(excuses),
+            (*excuses, *self._away()),
             [await self._vm(vm_id, browsers) for vm_id in stage.agents],
             await redis.llen(k.jobs),
             await redis.llen(k.taken),
@@ -124,13 +127,18 @@ class Outside:
         return found
 
     async def _hear_heartbeats(self) -> None:
-        for fields, _ in await self._news(self._stage.keys.events):
+        for fields, entry_id in await self._news(self._stage.keys.events):
             try:
                 event = decode_event(fields.get(FIELD, "").encode())
             except UndecodableError:
                 continue
             if isinstance(event, Heartbeat):
                 self._beats[event.vm_id] = event
+                self._beaten_at[event.vm_id].append(int(entry_id.split("-")[0]) / 1000)
+
+    def _away(self) -> Iterator[Excuse]:
+        for vm_id in self._stage.agents:
+            yield from long_away(vm_id, self._stage.part(vm_id).ends, self._beaten_at[vm_id], time.time())
 
     async def _records(self) -> dict[str, dict[str, str]]:
         """By bot_id. An ended record changes no more, unless something is wrong; so much the stream tells."""
@@ -168,6 +176,18 @@ class Outside:
         workers = {one.worker_id for one in browsers}
         found = [pid for pid in bearing(str(self._stage.folder)) if not stems_from(pid, known)]
         return [f"process {pid}" for pid in found if worker_named_by(pid) not in workers]
+
+
+def long_away(vm_id: str, ends: Iterable[float], beats: Sequence[float], now: float) -> Iterator[Excuse]:
+    """What explains itself where an agent ended and did not speak again in time, as on a machine with too much to do.
+
+    `ends`, `beats`: when it did, in order, in epoch seconds like `now`.
+    """
+    for end in ends:
+        heard = max((beat for beat in beats if beat <= end), default=end)
+        back = min((beat for beat in beats if beat > end), default=now)
+        if back - heard > LOST_AFTER_S - ANSWER_S:  # so long the manager may take to hear it
+            yield Excuse(vm_id, LOST, heard, back + EXPLAINS_FOR_S)
 
 
 def _change(entry_id: str, fields: dict[str, str]) -> Change:

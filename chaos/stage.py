@@ -84,6 +84,7 @@ class Part:
         self.log = log
         self.process: asyncio.subprocess.Process | None = None
         self.codes: list[int] = []  # how it ended, each time
+        self.ends: list[float] = []  # when, as epoch seconds
         self.may_run = asyncio.Event()
         self.may_run.set()
 
@@ -248,6 +249,7 @@ class Stage:
         while True:
             assert part.process
             part.codes.append(await part.process.wait())
+            part.ends.append(time.time())
             part.environment.pop(VARIABLE, None)
             await asyncio.sleep(self._chance.uniform(*RESTART_S))
             await part.may_run.wait()

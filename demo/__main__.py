@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import click
+import uvloop
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, async_playwright
 from redis.exceptions import RedisError
@@ -271,7 +272,7 @@ def main(once: bool) -> None:
     faults: list[str] = []
     stopped = False
     try:
-        asyncio.run(perform(stage, once=once))
+        uvloop.run(perform(stage, once=once))
     except* (Stopped, KeyboardInterrupt):
         stopped = True
     except* (Failed, StageError, BrowserError, PlaywrightError, RedisError) as group:

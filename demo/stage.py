@@ -167,14 +167,17 @@ memory_reserve_mb = 256
     def stop(self, *, interrupted: bool) -> list[str]:
         """SIGTERM to the agent, then manager, receiver, room and Redis. Returns what did not end as it should.
 
-        `interrupted`: a part may be so young that it does not know the signal yet, and just dies of it.
+        `interrupted`: a part may be so young that it does not know the signal yet, and just dies of it; or of Ctrl-C,
+        when it had no session of its own yet.
         """
         faults: list[str] = []
         for name in ("agent", "manager", "receiver", "room", "redis"):
             process = self._processes.pop(name, None)
             if process is None:
                 continue
-            orderly = {0, -signal.SIGTERM} if interrupted or name == "receiver" else {0}
+            orderly = {0, -signal.SIGTERM} if name == "receiver" else {0}
+            if interrupted:
+                orderly |= {-signal.SIGTERM, -signal.SIGINT}
             process.send_signal(signal.SIGTERM)
             try:
                 if name == "agent":

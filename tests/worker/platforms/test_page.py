@@ -297,7 +297,7 @@ async def test_a_page_without_a_chat_is_told_nothing(page: Page, show: Show, tmp
     await show("https://meeting.example/1", "<div class=call>.</div>")
     assert not await adapter_of(tmp_path).say(page, "Hello", TIMEOUT_S)
     await show("https://meeting.example/1", "<div class=call>.</div><button class=talk-button>Chat</button>")
-    assert not await adapter_of(tmp_path).say(page, "Hello", 0.5)
+    assert not await adapter_of(tmp_path).say(page, "Hello", TIMEOUT_S)
 
 
 async def test_facts_that_are_no_javascript_are_told_once_and_the_other_rules_hold(
