@@ -14,10 +14,12 @@ from hypothesis import settings
 from redis import Redis
 from redis.exceptions import ConnectionError
 
-START_DEADLINE_S = 10.0
+START_DEADLINE_S = 30.0
 
-settings.register_profile("poolmgr", deadline=None)  # the machines that tests run on are noisy
-settings.load_profile("poolmgr")
+# The machines that tests run on are noisy. The same examples in every run; HYPOTHESIS_PROFILE=explore tries others.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 PORT_POLL_S: Final = 0.01
 END_DEADLINE_S: Final = 10.0  # a killed process that is still there by then hangs in the kernel, on a dead disk mostly
 END_POLL_S: Final = 0.005
-DISPLAY_ENDS_S: Final = 1.0  # an Xvfb that is asked to end removes its socket from /tmp, a killed one does not
+DISPLAY_ENDS_S: Final = 5.0  # an Xvfb that is asked to end removes its socket from /tmp, a killed one does not
 STDERR_TAIL_BYTES: Final = 4096
 
 _PROFILE: Final = "--user-data-dir"

@@ -165,7 +165,8 @@ async def test_calls_go_on_while_their_agent_is_killed_again_and_again(fleet: Fl
             fleet.wait("vm-a")
             fleet.start_agent("vm-a")
             await wait_until(lambda kills=kills: fleet.log("vm-a").count("worker_adopted") >= 2 * kills)
-        broken = await fleet.vitals("talks", lambda vitals: vitals.at > whole.at + 9)
+        # The first after a restart may come before anything is measured anew: it has no level yet, and the old count.
+        broken = await fleet.vitals("talks", lambda vitals: vitals.at > whole.at + 9 and vitals.audio_level is not None)
 
         assert [(await fleet.record(bot_id))["attempt"] for bot_id in ("talks", "waits")] == ["1", "1"]
         assert Counter(host.arrivals) == Counter(["Host", "Ada", "Bot talks"])
@@ -231,7 +232,7 @@ def test_ctrl_c_takes_the_demo_down_in_order_at_every_stage(at: str, code: int) 
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the demo and its children
         told += process.stdout.read()
         process.wait(60)
-        assert list(Path(folder).glob("poolmgr-demo-*")) == []
+        assert list(Path(folder).glob("poolmgr-demo-*")) == [], told
     assert process.returncode == code, told
     assert "   nothing. " in told
     assert "Traceback" not in told

@@ -17,7 +17,7 @@ from poolmgr.store.views import Views
 from runtime.redis import connect
 from tests.conftest import RedisServer
 from tests.simulated import Meetings, SimulatedAgent
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from wire.settings import RedisSettings
 
 
@@ -56,7 +56,7 @@ class Manager:
         assert self.process
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = 10.0) -> int:
+    def wait(self, timeout_s: float = 40.0) -> int:
         assert self.process
         return self.process.wait(timeout_s)
 
@@ -102,13 +102,13 @@ class Scene:
     async def state(self, bot_id: str) -> str:
         return (await self.record(bot_id)).get("state", "")
 
-    async def until_state(self, bot_id: str, *states: str, timeout_s: float = 20.0) -> None:
+    async def until_state(self, bot_id: str, *states: str, timeout_s: float = PATIENCE_S) -> None:
         async def reached() -> bool:
             return await self.state(bot_id) in states
 
         await wait_until(reached, timeout_s)
 
-    async def until_all(self, bot_ids: list[str], *states: str, timeout_s: float = 30.0) -> None:
+    async def until_all(self, bot_ids: list[str], *states: str, timeout_s: float = PATIENCE_S) -> None:
         for bot_id in bot_ids:
             await self.until_state(bot_id, *states, timeout_s=timeout_s)
 

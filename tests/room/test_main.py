@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from aiohttp import ClientSession, WSCloseCode
 
-DEADLINE_S = 15.0
+DEADLINE_S = 40.0
 
 StartRoom = Callable[..., Awaitable[Process]]
 

@@ -21,7 +21,7 @@ FLAGS = (
     "--no-first-run",
     "--disable-quic",
 )
-DEADLINE_MS = 20_000
+DEADLINE_MS = 60_000
 
 KEEP_CONNECTIONS = """
 window.connections = [];

@@ -11,7 +11,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from room.server import CHAT_BURST, MAX_BACKLOG_MESSAGES, MAX_MESSAGE_BYTES, create_app
 
-DEADLINE_S = 5.0
+DEADLINE_S = 30.0
 
 Reply = dict[str, Any]
 

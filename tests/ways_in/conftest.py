@@ -38,7 +38,7 @@ QUEUES = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "POOLMGR_SQS__REGION": "eu-west-1",
 }
-_START_DEADLINE_S = 20.0
+_START_DEADLINE_S = 60.0
 
 
 class House:

@@ -37,7 +37,7 @@ from worker import processes
 
 E = TypeVar("E", bound=Event)
 
-EXIT_DEADLINE_S = 20.0
+EXIT_DEADLINE_S = 60.0
 
 
 class Agent:

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Page
 
-from tests.worker.visits import HANGING, PATIENCE_S, Bot, Site, bot_at, go, serving
+from tests.waiting import PATIENCE_S
+from tests.worker.visits import HANGING, Bot, Site, bot_at, go, serving
 from wire.messages import AutomaticLeave, BotEnded, BotMoved, Join
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason

@@ -10,8 +10,8 @@ from playwright.async_api import Page
 from structlog.testing import capture_logs
 
 from room.server import create_app
-from tests.waiting import wait_until
-from tests.worker.visits import PATIENCE_S, Site, bot_at, serving
+from tests.waiting import PATIENCE_S, wait_until
+from tests.worker.visits import Site, bot_at, serving
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 

@@ -70,7 +70,7 @@ async def test_a_page_in_a_warm_worker_finds_all_settled(
         async with site() as (address, requests):
             page = page_of(harness)
             await page.goto(address)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 found: dict[str, Any] = await page.evaluate(_ASK)
             assert requests[0].headers["Accept-Language"] == "en-US,en;q=0.9"
             assert found["permissions"] == {

@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 from playwright.async_api import Page
 
+from tests.waiting import PATIENCE_S
 from wire.messages import (
     AutomaticLeave,
     BotEnded,
@@ -26,7 +27,6 @@ from worker.platforms import Adapter, adapter_for
 from worker.reports import BotNews
 from worker.session import Session
 
-PATIENCE_S: Final = 20.0  # how long a test waits for what has to happen
 FLAGS: Final = (
     "--disable-background-networking",
     "--disable-component-update",

@@ -5,6 +5,7 @@ from typing import Final
 import pytest
 from playwright.async_api import Page
 
+from tests.waiting import PATIENCE_S
 from wire.messages import Participant
 from worker.company import Known, SeenLine
 from worker.platforms.rules import Actions, Chat, Count, People, Readings, Rules, ScreenRule, look
@@ -12,7 +13,6 @@ from worker.sights import Screen, Seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PATIENCE_S: Final = 20.0
 UNREADABLE: Final = Seen(Screen.UNKNOWN)
 
 
