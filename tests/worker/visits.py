@@ -1,7 +1,7 @@
 """A bot of a session's own in a real Chromium, the small pages that it visits, and what it reported of them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -71,12 +71,9 @@ PAGE: Final = """<!doctype html>
 """
 
 
-# In the meeting, and soon after that the page answers nothing any more.
+# Once it is told to, the page answers nothing any more.
 HANGING: Final = """
-  asked = () => {
-    meet("ann");
-    after(600, () => fetch("/said", { method: "POST", body: "hanging" }).then(() => { while (true) {} }));
-  };
+  const hang = () => { fetch("/said", { method: "POST", body: "hanging" }).then(() => { while (true) {} }); };
 """
 
 
@@ -207,22 +204,13 @@ class Bot:
                 await self._noted.wait()
 
     async def until_in(self, state: BotState) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while state not in self.moves:
-                self._noted.clear()
-                await self._noted.wait()
+        await self.until(lambda: state in self.moves)
 
     async def until_kept(self) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not self.kept:
-                self._noted.clear()
-                await self._noted.wait()
+        await self.until(lambda: self.kept)
 
     async def until_heard(self) -> BotVitals:
-        async with asyncio.timeout(PATIENCE_S):
-            while not self.vitals or not self.vitals[-1].audio_packets:
-                self._noted.clear()
-                await self._noted.wait()
+        await self.until(lambda: self.vitals and self.vitals[-1].audio_packets)
         return self.vitals[-1]
 
     async def end(self) -> BotEnded:
@@ -246,7 +234,10 @@ async def bot_at(
         yield bot
 
 
-async def go(page: Page, url: str, **how: Any) -> tuple[Bot, BotEnded]:
-    """A whole session, nothing asked of it on the way."""
+async def go(page: Page, url: str, *, then: Mapping[BotState, str] | None = None, **how: Any) -> tuple[Bot, BotEnded]:
+    """A whole session, nothing asked of it on the way. `then`: what the page does once the bot is known to be there."""
     async with bot_at(page, url, **how) as bot:
+        for state, script in (then or {}).items():
+            await bot.until_in(state)
+            await page.evaluate(script)
         return bot, await bot.end()
