@@ -18,7 +18,7 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from room.server import create_app
 from runtime.redis import connect
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from wire import codec
 from wire.messages import BotVitals
 from wire.settings import RedisSettings
@@ -31,7 +31,7 @@ class Fleet:
     """`settings` go to every program by the environment."""
 
     def __init__(self, url: str, prefix: str, folder: Path, room: str) -> None:
-        self.redis: Any = connect(RedisSettings(url=url))
+        self.redis: Any = connect(RedisSettings(url=url, timeout_s=PATIENCE_S))
         self.keys = Keys(prefix)
         self.views = Views(self.redis, self.keys)
         self.room = room

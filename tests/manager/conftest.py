@@ -75,7 +75,7 @@ class Scene:
     """A Redis, a manager, agents, and an outside view of what became of each job."""
 
     def __init__(self, url: str, prefix: str, folder: Path) -> None:
-        self.redis: Any = connect(RedisSettings(url=url))
+        self.redis: Any = connect(RedisSettings(url=url, timeout_s=PATIENCE_S))
         self.url = url
         self.prefix = prefix
         self.keys = Keys(prefix)

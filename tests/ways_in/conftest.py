@@ -27,7 +27,7 @@ from poolmgr.store.views import Views
 from runtime.redis import connect
 from tests.manager.conftest import Manager, Scene
 from tests.simulated import Meetings, SimulatedAgent
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from wire.settings import RedisSettings
 
 LINK = "http://127.0.0.1:8090/r/test"
@@ -57,7 +57,7 @@ class Visit:
     """One test's own connection to a manager's Redis."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        self.redis: Any = connect(RedisSettings(url=url))
+        self.redis: Any = connect(RedisSettings(url=url, timeout_s=PATIENCE_S))
         self.keys = Keys(prefix)
         self.views = Views(self.redis, self.keys)
 
@@ -139,7 +139,7 @@ def agent_beside(house: House) -> Generator[None]:
     over = threading.Event()
 
     async def run() -> None:
-        redis = connect(RedisSettings(url=house.url))
+        redis = connect(RedisSettings(url=house.url, timeout_s=PATIENCE_S))
         async with SimulatedAgent(redis, house.prefix, "vm-a", house.meetings, stay_s=0.1).running():
             await asyncio.to_thread(over.wait)
         await redis.aclose()

@@ -267,7 +267,7 @@ async def test_dialogs_stand_in_nobodys_way(page: Page, site: Site) -> None:
         asked = () => { confirm("Really?"); meet("ann"); };
         $("leave").onclick = () => {};
     """)
-    async with bot_at(page, url, settings=WorkerSettings(leave_timeout_s=2)) as bot:
+    async with bot_at(page, url, settings=WorkerSettings(leave_timeout_s=4)) as bot:
         await bot.until_in(BotState.IN_MEETING)
         bot.session.leave(Reason.USER_REQUESTED)
         assert (await bot.end()).reason is Reason.USER_REQUESTED
@@ -354,10 +354,10 @@ async def test_only_the_first_request_is_heard_of(page: Page, site: Site) -> Non
 
 
 async def test_a_page_that_is_attended_to_stays(page: Page, site: Site) -> None:
-    async with bot_at(page, site.page(""), settings=WorkerSettings(unattended_s=1.0)) as bot:
+    async with bot_at(page, site.page(""), settings=WorkerSettings(unattended_s=2.0)) as bot:
         await bot.until_in(BotState.IN_MEETING)
         reports = len(bot.reports)
-        await page.wait_for_timeout(3000)  # three times what it may be left alone
+        await page.wait_for_timeout(5000)  # more than twice what it may be left alone
         assert bot.reports[reports:] == []
         bot.session.leave(Reason.USER_REQUESTED)
         assert (await bot.end()).reason is Reason.USER_REQUESTED
