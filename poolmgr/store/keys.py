@@ -62,9 +62,8 @@ class Keys(WireKeys):
         return f"{self.prefix}:bot:{bot_id}:story"
 
     def satellites(self, bot_id: str) -> tuple[str, ...]:
-        """What is kept of a bot beside its record and its evidence, and goes with it; its entry too, if that was left."""
-        kept = self.participants(bot_id), self.chats(bot_id), self.delivery_log(bot_id), self.story(bot_id)
-        return *kept, self.submitted(bot_id)
+        """What is kept of a bot beside its record and its evidence, and goes with it."""
+        return self.participants(bot_id), self.chats(bot_id), self.delivery_log(bot_id), self.story(bot_id)
 
     def submitted(self, bot_id: str) -> str:
         return f"{self.prefix}:submitted:{bot_id}"

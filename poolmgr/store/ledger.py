@@ -215,7 +215,7 @@ class Ledger:
         if job.callback_url:
             keys.append(k.outbox)
         if job.owner:
-            keys.append(k.owned(job.owner))
+            keys += k.owned(job.owner), k.submitted(accept.bot_id)
         keys += [k.index(field, value) for field, value in job.found_by]
         return "accept", tuple(keys), (*arguments, *_flat(record.filled_in(fields)))
 

@@ -89,11 +89,8 @@ class Submissions:
         )
 
     async def taken(self, bot_id: str) -> bool:
-        """Whether the bot's record is there; its entry is then dropped, for nobody needs it any more."""
-        if not await self._redis.exists(self._keys.bot(bot_id)):
-            return False
-        await self._redis.delete(self._keys.submitted(bot_id))
-        return True
+        """Whether the bot's record is there, which has then taken the place of its entry."""
+        return bool(await self._redis.exists(self._keys.bot(bot_id)))
 
     async def find(self, bot_id: str) -> dict[str, str] | None:
         """The session record of a bot, or its entry while there is no record, by the same field names; or None."""

@@ -108,7 +108,7 @@ class World:
             redis=RedisSettings(url, prefix),
             pool=PoolSettings(min_idle=3, max_workers=8, heartbeat_timeout_s=5),
             meetings=MeetingSettings(["127.0.0.1:8090"], ["jitsi.example"]),
-            lease=LeaseSettings(ttl_s=1),
+            lease=LeaseSettings(ttl_s=5),
             api=ApiSettings(
                 listen=f"127.0.0.1:{api}",
                 tokens=[token("app", TOKEN), token("own", OWN, sees="own")],

@@ -202,6 +202,8 @@ class Bots(OnRedis):
     @rule(bot_id=bot_ids, job=jobs, state=st.sampled_from([BotState.QUEUED, BotState.QUEUED, BotState.SCHEDULED]))
     def a_job_becomes_a_bot(self, bot_id: str, job: Job, state: BotState) -> None:
         accept = self.make_accept(bot_id, job, state)
+        if job.owner and not self.bot(bot_id):  # what the API left, in whose place the record now is
+            self.do(self.redis.set(self.keys.submitted(bot_id), "{}", ex=HOUR_S))
         self.apply(accept, agrees=self.expect_accepted(accept))
 
     @rule(bot_id=bot_ids, job=jobs, vm_id=vm_ids, worker_id=worker_ids, replaced=st.booleans())

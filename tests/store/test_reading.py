@@ -265,7 +265,7 @@ async def test_a_bot_whose_time_is_over_is_forgotten_with_all_that_was_kept_of_i
     upkeep = Upkeep(redis, keys, RetentionSettings(bot_s=100))
     mine = job(owner="app", user_id="u", custom_attributes='{"a":1}', deduplication_key="k", callback_url="https://h/")
     await ledger.apply([Accept("b1", mine, BotState.QUEUED, NOW, seq=1)], NOW)
-    for key in (keys.participants("b1"), keys.chats("b1"), keys.delivery_log("b1"), keys.submitted("b1")):
+    for key in (keys.participants("b1"), keys.chats("b1"), keys.delivery_log("b1")):
         await redis.set(key, "", ex=1000)
     assert await forget(redis, keys, "b1") == 0, "it lives"
     await ledger.apply([End("b1", 0, Reason.NO_CAPACITY, owner="app")], NOW)

@@ -1,7 +1,7 @@
 -- A taken job becomes a durable bot; only now does it leave the list of taken jobs. Where a worker stands ready, the same
 -- call assigns it: bot, worker and agent learn of it together, and the status stream still tells both steps.
 -- KEYS: epoch, bot, taken, live, all, status, story; then, those of them that ARGV speaks of: workers, commands (orders),
--- dedup, outbox, owned; then the indexes.
+-- dedup, outbox, owned and submitted; then the indexes.
 -- ARGV: epoch, bot_id, raw payload, created (epoch seconds), at (ISO), state, status, status entries kept, bot_s,
 -- life of indexes in s, '1' if the job has a deduplication_key, '1' if it has a callback, '1' if it has an owner, how
 -- many orders (0: it is not assigned), entry of the story, then of an assignment at (ISO), status, vm_id, life in s, entry
@@ -16,7 +16,8 @@ local function key_if(there)
   return KEYS[next_key - 1]
 end
 local workers, commands = key_if(orders > 0), key_if(orders > 0)
-local dedup, outbox, owned = key_if(ARGV[11] == '1'), key_if(ARGV[12] == '1'), key_if(ARGV[13] == '1')
+local dedup, outbox = key_if(ARGV[11] == '1'), key_if(ARGV[12] == '1')
+local owned, submitted = key_if(ARGV[13] == '1'), key_if(ARGV[13] == '1')
 local first = orders > 0 and 21 or 16
 local fields = first + 3 * orders
 redis.call('HSET', KEYS[2], unpack(rest(fields, BLANK)))
@@ -35,6 +36,7 @@ if dedup then redis.call('SET', dedup, bot_id, 'EX', ARGV[9]) end
 if owned then
   redis.call('SADD', owned, bot_id)
   redis.call('EXPIRE', owned, index_life_s)
+  redis.call('DEL', submitted)
 end
 redis.call('LREM', KEYS[3], -1, ARGV[3])
 if orders > 0 then
