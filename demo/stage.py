@@ -183,7 +183,9 @@ memory_reserve_mb = 256
                 if name == "agent":
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(_DRAIN_S)
-                    process.send_signal(signal.SIGTERM)
+                    if process.poll() is None:
+                        process.send_signal(signal.SIGTERM)
+                        orderly |= {-signal.SIGTERM}  # it may be past hearing it, and about to end
                 code = process.wait(_STOP_DEADLINE_S)
                 if code not in orderly:
                     faults.append(self._ended(name, code))

@@ -28,7 +28,7 @@ import structlog
 from runtime import steps
 from runtime.steps import AgentStep
 from worker import display, processes
-from worker.processes import Leader
+from worker.processes import Leader, Process
 from worker.profile import Profile
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -296,7 +296,13 @@ def _end(folder: Path, leader: Leader | None) -> None:
     """Kill the tree and remove the folder. A browser is thrown away, so nothing in it is asked to finish first."""
     began = time.monotonic()
     deadline = began + END_DEADLINE_S
-    while living := processes.tree(leader, _profile_argument(folder), str(display.authority(folder))):
+    proven: dict[int, Process] = {}  # what ends loses its arguments, which prove whose it is, before all the rest
+    while True:
+        found = processes.tree(leader, _profile_argument(folder), str(display.authority(folder)))
+        proven |= {process.pid: process for process in found}
+        living = [process for process in proven.values() if processes.is_there(process)]
+        if not living:
+            break
         if time.monotonic() > deadline:
             log.error("processes_left", folder=str(folder), pids=[process.pid for process in living])
             break

@@ -46,6 +46,12 @@ def read(pid: int) -> Process | None:
     return Process(pid, parent=int(fields[1]), group=int(fields[2]), started_ticks=int(fields[19]))
 
 
+def is_there(process: Process) -> bool:
+    """Whether it still runs; not another one of the same id."""
+    now = read(process.pid)
+    return now is not None and now.started_ticks == process.started_ticks
+
+
 def scan() -> Iterator[Process]:
     for name in os.listdir("/proc"):
         if name.isdecimal() and (process := read(int(name))):

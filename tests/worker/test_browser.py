@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -33,6 +34,10 @@ async def chromium(launcher: Launcher) -> AsyncGenerator[Chromium]:
 
 def group(leader: int) -> list[int]:
     return [process.pid for process in processes.scan() if process.group == leader]
+
+
+def nothing_of(_pid: int) -> str:
+    return ""
 
 
 def open_for_writing(pid: int) -> set[str]:
@@ -205,9 +210,29 @@ def test_a_member_that_has_nothing_left_but_its_end_is_waited_for(monkeypatch: p
     with subprocess.Popen(["sh", "-c", "sleep 60.0518 & exit"], start_new_session=True) as leader:
         leader.wait()
         [ending] = group(leader.pid)
-        monkeypatch.setattr(processes, "command_line", lambda pid: "")  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType]
+        monkeypatch.setattr(processes, "command_line", nothing_of)
         assert [process.pid for process in processes.tree(Leader(leader.pid, 1), "60.0518")] == [ending]
         os.kill(ending, signal.SIGKILL)
+
+
+def test_what_was_proven_to_be_ours_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, where no marker tells of a group."""
+    profile = tmp_path / "workers" / "w1" / "profile"
+    profile.mkdir(parents=True)
+    kill, told = os.kill, list[int]()
+
+    def hesitate(pid: int, number: int) -> None:
+        monkeypatch.setattr(processes, "command_line", nothing_of)
+        told.append(pid)
+        if len(told) > 3:
+            kill(pid, number)
+
+    command = [sys.executable, "-c", "import time; time.sleep(60)", f"--user-data-dir={profile}"]
+    with subprocess.Popen(command) as ending:
+        monkeypatch.setattr(os, "kill", hesitate)
+        assert sweep(tmp_path) == ["w1"]
+        assert told == [ending.pid] * 4
+        assert ending.wait(timeout=5) == -signal.SIGKILL
 
 
 def test_a_group_whose_leader_is_gone_is_ours_only_if_a_member_says_so() -> None:
