@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import subprocess
 import time
 from collections.abc import Generator
@@ -16,6 +17,8 @@ from redis.exceptions import ConnectionError
 
 START_DEADLINE_S = 30.0
 
+# Behind `&` of a shell Ctrl-C is ignored, by every program that a test starts, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # The machines that tests run on are noisy. The same examples in every run; HYPOTHESIS_PROFILE=explore tries others.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, print_blob=True)

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -204,6 +204,19 @@ def heard_per_s(earlier: BotVitals, later: BotVitals) -> float:
     return (later.audio_packets - earlier.audio_packets) / (later.at - earlier.at)
 
 
+@contextmanager
+def ending(process: subprocess.Popen[str]) -> Generator[None]:
+    """Where a test fails, the process ends as well, in order if it can."""
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     ("at", "code"),
     [("1. A private Redis", 130), ("Notes for Cleo  LPUSH", 130), ("Ctrl-C ends the demo", 0)],
@@ -222,6 +235,7 @@ def test_ctrl_c_takes_the_demo_down_in_order_at_every_stage(at: str, code: int) 
             text=True,
             start_new_session=True,
         ) as process,
+        ending(process),
     ):
         assert process.stdout
         told = ""
