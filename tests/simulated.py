@@ -72,6 +72,7 @@ class SimulatedAgent:
         self._session = f"session-{time.monotonic_ns()}"
         self._claim = redis.register_script(_CLAIM)
         self._is_new = True
+        self._telling = asyncio.Lock()  # whoever asks first has it first
         self._group: asyncio.TaskGroup | None = None
         self._stays: list[asyncio.Task[None]] = []
 
@@ -108,8 +109,11 @@ class SimulatedAgent:
         await self.tell(Heartbeat(self.vm_id, self._session, time.time(), dict(self.workers), room=room))
         await self._redis.set(self._keys.alive(self.vm_id), "simulated", ex=15)
 
-    async def tell(self, event: Event) -> None:
-        await self._redis.xadd(self._keys.events, {codec.FIELD: codec.encode(event)})
+    async def tell(self, *events: Event) -> None:
+        """In the order of the calls, however many are under way: as with the real one, no heartbeat overtakes news."""
+        async with self._telling:
+            for event in events:
+                await self._redis.xadd(self._keys.events, {codec.FIELD: codec.encode(event)})
 
     async def _answer_backlog(self) -> None:
         """What was ordered from an agent before it went with its workers, as with the real one."""
@@ -183,8 +187,10 @@ class SimulatedAgent:
             return
         self._meetings.leave(report.bot_id)
         now = time.time()
-        await self.tell(BotEnded(self.vm_id, worker_id, report.bot_id, report.attempt, now, reason))
-        await self.tell(WorkerGone(self.vm_id, worker_id, now, GoneCause.SPENT))
+        await self.tell(
+            BotEnded(self.vm_id, worker_id, report.bot_id, report.attempt, now, reason),
+            WorkerGone(self.vm_id, worker_id, now, GoneCause.SPENT),
+        )
 
     @property
     def idle(self) -> int:
