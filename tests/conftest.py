@@ -16,8 +16,6 @@ from redis import Redis
 from redis.exceptions import ConnectionError
 
 START_DEADLINE_S = 30.0
-LONGEST = ("e2e", "chaos", "manager", "worker")
-"""The rooms whose files take longest: they begin first, so that no processor waits for one in the end."""
 
 # Behind `&` of a shell Ctrl-C is ignored, by every program that a test starts, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,14 +38,6 @@ def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     yield
     configure(**before)
     structlog.contextvars.clear_contextvars()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def rank(item: pytest.Item) -> int:
-        room = item.path.relative_to(Path(__file__).parent).parts[0]
-        return LONGEST.index(room) if room in LONGEST else len(LONGEST)
-
-    items.sort(key=rank)
 
 
 class RedisServer:
