@@ -42,7 +42,7 @@ async def _watch_memory(harness: Harness) -> None:
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(
-        memory_reserve_mb=0, memory_limit_mb=450, page_timeout_s=2.0, load_timeout_s=8.0, leave_timeout_s=2.0
+        memory_reserve_mb=0, memory_limit_mb=450, page_timeout_s=3.0, load_timeout_s=8.0, leave_timeout_s=2.0
     )
     silence = asyncio.Event()
 
@@ -75,20 +75,22 @@ def are_in(harness: Harness) -> set[str]:
     return {event.bot_id for event in harness.seen(BotMoved) if event.state is BotState.IN_MEETING}
 
 
+async def warm_up(harness: Harness, name: str) -> None:
+    harness.pool.warm(name)
+    await wait_until(lambda: harness.pool.reports()[name].state == "idle")
+
+
+async def bring_in(harness: Harness, name: str) -> None:
+    await warm_up(harness, name)
+    harness.pool.begin(Join(name, name, 1, "room", f"{harness.meeting}/r/{name}", name))
+    await wait_until(lambda: name in are_in(harness))
+
+
 async def test_wedged_pages_end_in_time_for_their_reasons_and_their_neighbour_is_unaware(harness: Harness) -> None:
-    harness.pool.warm(_NEIGHBOUR)
-    await wait_until(lambda: harness.pool.reports()[_NEIGHBOUR].state == "idle")
-    harness.pool.begin(Join(_NEIGHBOUR, _NEIGHBOUR, 1, "room", f"{harness.meeting}/r/meeting", _NEIGHBOUR))
-    await wait_until(lambda: are_in(harness) == {_NEIGHBOUR})
-    for name in (*_WEDGES, "crash", "silent"):
-        harness.pool.warm(name)
-    await wait_until(lambda: all(report.state != "warming" for report in harness.pool.reports().values()))
-    silent = Join("silent", "silent", 1, "room", f"{harness.meeting}/silent/r/meeting", "silent")
-    harness.pool.begin(silent)
-    wedged = [*_WEDGES, "crash"]
-    for name in wedged:
-        harness.pool.begin(Join(name, name, 1, "room", f"{harness.meeting}/r/{name}", name))
-    await wait_until(lambda: are_in(harness) == {_NEIGHBOUR, *wedged}, 40.0)
+    for name in (_NEIGHBOUR, *_WEDGES, "crash"):
+        await bring_in(harness, name)
+    await warm_up(harness, "silent")
+    harness.pool.begin(Join("silent", "silent", 1, "room", f"{harness.meeting}/silent/r/meeting", "silent"))
     for name, script in _WEDGES.items():
         with suppress(PlaywrightError):  # of one that is ended before it has answered
             await page_of(harness, name).evaluate(script)
