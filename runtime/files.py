@@ -12,6 +12,7 @@ def make_ready(folder: Path) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Raises: OSError."""
+    """Also one that is there already is its owner's alone from then on. Raises: OSError."""
     path.touch(mode=0o600)
+    path.chmod(0o600)
     path.write_bytes(data)

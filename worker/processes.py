@@ -14,16 +14,21 @@ from typing import NamedTuple
 
 _ESTABLISHED = "01"
 _LOOPBACK = int.from_bytes((127, 0, 0, 1), sys.byteorder)
+_EXITING = 0x4  # PF_EXITING of the kernel's include/linux/sched.h, in the flags of /proc/PID/stat, field 9
 _DEAD_STATES = frozenset("ZX")  # proc(5): zombie, dead. Nothing of them is left but an exit code
 
 
 class Process(NamedTuple):
-    """A running process. `started_ticks`: clock ticks from boot to its start, field 22 of /proc/PID/stat."""
+    """A running process. `started_ticks`: clock ticks from boot to its start, field 22 of /proc/PID/stat.
+
+    `is_ending`: it runs no code of its own any more and gives back its memory with its arguments, then files and ports.
+    """
 
     pid: int
     parent: int
     group: int
     started_ticks: int
+    is_ending: bool = False
 
 
 class Leader(NamedTuple):
@@ -43,7 +48,8 @@ def read(pid: int) -> Process | None:
     fields = stat[stat.rindex(")") + 2 :].split()
     if fields[0] in _DEAD_STATES:
         return None
-    return Process(pid, parent=int(fields[1]), group=int(fields[2]), started_ticks=int(fields[19]))
+    is_ending = bool(int(fields[6]) & _EXITING)
+    return Process(pid, int(fields[1]), group=int(fields[2]), started_ticks=int(fields[19]), is_ending=is_ending)
 
 
 def is_there(process: Process) -> bool:
@@ -114,12 +120,12 @@ def tree(leader: Leader | None, *arguments: str) -> list[Process]:
     `leader`.
 
     A group is the leader's as long as the leader itself lives, or any member bears an argument: while a group has a
-    member, its number is not handed out again. A member without any arguments counts, too: it is about to end and has
-    given its memory back, and its arguments with it, but holds files and ports for some moments more.
+    member, its number is not handed out again. One that is ending counts in any case: it has lost its arguments, and
+    there is nothing left of it that a signal could end.
     """
     everything = list(scan())
     bearers = {process.pid for process in everything if bears(process.pid, *arguments)}
     group = [process for process in everything if leader and process.group == leader.pid]
     if not any(process.pid in bearers or (process.pid, process.started_ticks) == leader for process in group):
-        group = [process for process in group if not command_line(process.pid)]
+        group = [process for process in group if process.is_ending]
     return group + [process for process in everything if process.pid in bearers and process not in group]

@@ -210,7 +210,12 @@ def test_a_member_that_has_nothing_left_but_its_end_is_waited_for(monkeypatch: p
     with subprocess.Popen(["sh", "-c", "sleep 60.0518 & exit"], start_new_session=True) as leader:
         leader.wait()
         [ending] = group(leader.pid)
+        member = processes.read(ending)
+        assert member
+        assert not member.is_ending
         monkeypatch.setattr(processes, "command_line", nothing_of)
+        assert processes.tree(Leader(leader.pid, 1), "60.0518") == [], "nothing proves that it is ours"
+        monkeypatch.setattr(processes, "scan", lambda: [member._replace(is_ending=True)])
         assert [process.pid for process in processes.tree(Leader(leader.pid, 1), "60.0518")] == [ending]
         os.kill(ending, signal.SIGKILL)
 
