@@ -5,26 +5,23 @@ Exit code 0 only if every promise was seen to be kept.
 import hashlib
 import os
 import secrets
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 
-from fleet import host, manual, nspawn, tree
+from fleet import host, manual, nspawn, program, tree
 from fleet.checks import MIN_IDLE, Checks
 from fleet.told import FleetError, Told
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
-CACHE_VARIABLE: Final = "POOLMGR_FLEET_CACHE"
-CACHE: Final = "/var/cache/poolmgr-fleet"
 NAME: Final = "poolmgr-fleet"
 
-_OWN_MOUNTS: Final = "POOLMGR_FLEET_MOUNTS"
+_BASE: Final = ("systemd", "systemd-sysv", "dbus", "iproute2", "ca-certificates")
+_REDIS: Final = "apt-get install --no-install-recommends redis-server"
 _STEP_S: Final = 600.0
-_INTERRUPTED: Final = 130
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,29 +33,16 @@ def main(fresh: bool) -> None:
     Needs root. The Debian is kept in /var/cache/poolmgr-fleet (or POOLMGR_FLEET_CACHE) for the next run; all else is
     gone afterwards. Package servers, proxies and certificates are those of this machine.
     """
-    told = Told()
-    try:
-        _own_mounts()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _interrupt)
-        _run(told, fresh=fresh)
-    except (FleetError, subprocess.SubprocessError) as error:
-        click.echo(f"fleet-test: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo("fleet-test: interrupted; the machine is down and its folder gone", err=True)
-        sys.exit(_INTERRUPTED)
-    told.heading(f"{told.kept} checks ok, {told.failed} failed; the machine is down and its folder gone")
-    sys.exit(1 if told.failed else 0)
+    program.carry_out("fleet", "fleet-test", lambda told: _run(told, fresh=fresh))
 
 
 def _run(told: Told, *, fresh: bool) -> None:
     sections = manual.read((CHECKOUT / "systemd" / "README.md").read_text())
     apt = [line for section in sections.values() for line in section.commands if line.startswith("apt-get install")]
     sources, options, carried = host.sources(), host.apt_options(), host.carried()
-    cache = Path(os.environ.get(CACHE_VARIABLE) or CACHE)
+    cache = tree.cache_folder()
     with tree.kept(cache):
-        base = tree.Tree(cache, apt, told).build(sources, options, carried, fresh=fresh)
+        base = tree.Tree(cache, "units", _BASE, [_REDIS, *apt], told).build(sources, options, carried, fresh=fresh)
         with tree.layer(cache, base) as (folder, root):
             source = folder / "source"
             tree.copy_source(CHECKOUT, source)
@@ -127,31 +111,6 @@ def _configure(root: Path, password: str, token: str) -> None:
     (root / "etc/poolmgr/environment").write_text(f"POOLMGR_REDIS__URL=redis://:{password}@127.0.0.1:6379/0\n")
     with (root / "etc/redis/redis.conf").open("a") as redis:
         redis.write(f"\nrequirepass {password}\nappendonly yes\nmaxmemory-policy noeviction\n")
-
-
-def _own_mounts() -> None:
-    """Go on in a mount namespace of our own: whatever happens, no mount is left on this machine. Raises: FleetError."""
-    if os.geteuid() != 0:
-        raise FleetError("cannot mount, make namespaces and boot a system without being root: run it by sudo")
-    if missing := nspawn.missing_programs():
-        raise FleetError(f"cannot find {', '.join(missing)}: ./dev fleet-test installs what it needs")
-    if os.environ.get(_OWN_MOUNTS) == str(os.getpid()):
-        # What systemd-nspawn notes down there goes with us, too, even if it is killed.
-        Path("/run/systemd/nspawn").mkdir(parents=True, exist_ok=True)
-        subprocess.run(("mount", "-t", "tmpfs", "tmpfs", "/run/systemd/nspawn"), check=True)
-        return
-    tried = subprocess.run(("unshare", "--mount", "true"), capture_output=True, text=True, check=False)
-    if tried.returncode:
-        raise FleetError(
-            f"cannot make a mount namespace ({tried.stderr.strip()}): this looks like a container without the right to"
-            " mount; run it on a VM or on the machine itself"
-        )
-    os.environ[_OWN_MOUNTS] = str(os.getpid())
-    os.execvp("unshare", ("unshare", "--mount", sys.executable, "-m", "fleet", *sys.argv[1:]))
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

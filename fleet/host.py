@@ -2,7 +2,6 @@
 settings, proxies, certificates. No address stands in this project; whoever can install here can install there.
 """
 
-import ast
 import os
 import re
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fleet.told import FleetError
+from requirements.run_uv import read_pip_settings
 
 SUITE: Final = "bookworm"
 MIRROR_VARIABLE: Final = "POOLMGR_FLEET_MIRROR"
@@ -86,17 +86,6 @@ def carried() -> Carried:
     """Environment and files that pip and apt of this machine fetch with."""
     listed = _ask(sys.executable, "-m", "pip", "config", "list").splitlines()
     return carry({**read_pip_settings(listed), **os.environ})
-
-
-def read_pip_settings(lines: Iterable[str]) -> dict[str, str]:
-    """From lines of `pip config list`, as the environment variables that mean the same."""
-    settings: dict[str, str] = {}
-    for line in lines:
-        name, is_setting, value = line.partition("=")
-        section, _, key = name.partition(".")
-        if is_setting and section in ("global", "install"):
-            settings[f"PIP_{key.upper().replace('-', '_')}"] = str(ast.literal_eval(value))
-    return settings
 
 
 def carry(environment: Mapping[str, str]) -> Carried:

@@ -10,8 +10,10 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -19,6 +21,7 @@ from typing import IO, Final
 from fleet.told import FleetError
 from worker import processes
 
+_OWN_MOUNTS: Final = "POOLMGR_FLEET_MOUNTS"
 _CGROUP: Final = "poolmgr-fleet-"
 _BOOT_S: Final = 60.0
 _POWEROFF_S: Final = 20.0
@@ -38,8 +41,10 @@ def run(
     environment: Mapping[str, str] | None = None,
     folder: str = "/",
     timeout_s: float,
+    heard: Callable[[str], None] = lambda _line: None,
 ) -> str:
-    """Carry out one shell command in there, not booted, on the network of this machine. What it said.
+    """Carry out one shell command in there, not booted, on the network of this machine. What it said; `heard` is told
+    each line of it as it comes.
 
     Raises: FleetError.
     """
@@ -53,12 +58,22 @@ def run(
         *(f"--setenv={name}={value}" for name, value in variables.items()),
         *("/bin/sh", "-ec", command),
     ]
+    lines: list[str] = []
     with _started(arguments, subprocess.PIPE) as process:
+        assert process.stdout
+        late = threading.Event()
+        deadline = threading.Timer(timeout_s, lambda: (late.set(), process.kill()))
+        deadline.start()
         try:
-            said, _ = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise FleetError(f"cannot wait longer than {timeout_s:.0f} s for: {command}") from error
-    text = said.decode(errors="replace")
+            for line in process.stdout:
+                lines.append(line.decode(errors="replace"))
+                heard(lines[-1].rstrip())
+            process.wait()
+        finally:
+            deadline.cancel()
+        if late.is_set():
+            raise FleetError(f"cannot wait longer than {timeout_s:.0f} s for: {command}")
+    text = "".join(lines)
     if process.returncode:
         raise FleetError(f"cannot carry out: {command}\n{_end_of(text)}\nexit code {process.returncode}")
     return text
@@ -255,6 +270,30 @@ def _remove_cgroup(folder: Path) -> None:
             with suppress(OSError):  # busy: the last process in it is just dying
                 os.rmdir(path)
         time.sleep(0.05)
+
+
+def own_mounts(module: str) -> None:
+    """Go on as `python -m MODULE` in a mount namespace of our own: whatever happens, no mount is left on this machine.
+
+    Raises: FleetError.
+    """
+    if os.geteuid() != 0:
+        raise FleetError("cannot mount, make namespaces and boot a system without being root: run it by sudo")
+    if missing := missing_programs():
+        raise FleetError(f"cannot find {', '.join(missing)}: ./dev fleet-test and ./dev fresh install what they need")
+    if os.environ.get(_OWN_MOUNTS) == str(os.getpid()):
+        # What systemd-nspawn notes down there goes with us, too, even if it is killed.
+        Path("/run/systemd/nspawn").mkdir(parents=True, exist_ok=True)
+        subprocess.run(("mount", "-t", "tmpfs", "tmpfs", "/run/systemd/nspawn"), check=True)
+        return
+    tried = subprocess.run(("unshare", "--mount", "true"), capture_output=True, text=True, check=False)
+    if tried.returncode:
+        raise FleetError(
+            f"cannot make a mount namespace ({tried.stderr.strip()}): this looks like a container without the right to"
+            " mount; run it on a VM or on the machine itself"
+        )
+    os.environ[_OWN_MOUNTS] = str(os.getpid())
+    os.execvp("unshare", ("unshare", "--mount", sys.executable, "-m", module, *sys.argv[1:]))
 
 
 def missing_programs() -> list[str]:

@@ -1,8 +1,8 @@
 """A Debian 12 as a folder: built once and kept, and for each run a throw-away copy over it.
 
-    CACHE/tree-KEY/    what never changes: Debian, and what the steps install by apt
-    CACHE/pip/         downloads of pip
-    CACHE/run-*/       one run: its layer over the tree, the checkout as it was copied, logs. Gone at its end
+    CACHE/tree-KIND-KEY/   what never changes: Debian, and what the steps install by apt
+    CACHE/pip/             downloads of pip
+    CACHE/run-*/           one run: its layer over the tree, the checkout as it was copied, logs. Gone at its end
 
 Mounts are made in the mount namespace of this process (`python -m fleet` begins with one), so that none can outlive it.
 """
@@ -25,8 +25,9 @@ from fleet.told import FleetError, Told
 SOURCE: Final = "/mnt/poolmgr"
 """Where the checkout is seen inside."""
 
-_BASE: Final = ("systemd", "systemd-sysv", "dbus", "iproute2", "ca-certificates")
-_BEYOND: Final = ("redis-server",)
+CACHE_VARIABLE: Final = "POOLMGR_FLEET_CACHE"
+CACHE: Final = "/var/cache/poolmgr-fleet"
+
 _DEBOOTSTRAP_S: Final = 900.0
 _INSTALL_S: Final = 900.0
 _ROOM_BYTES: Final = 4 * 2**30
@@ -34,14 +35,16 @@ _NOT_SOURCE: Final = (".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis"
 
 
 class Tree:
-    """What is installed is the same for all runs; `key` changes when that does."""
+    """A Debian with the packages of `base` and what `apt_commands` install, the same for all runs of a kind."""
 
-    def __init__(self, cache: Path, apt_commands: Sequence[str], told: Told) -> None:
+    def __init__(self, cache: Path, kind: str, base: Sequence[str], apt_commands: Sequence[str], told: Told) -> None:
         self._cache = cache
+        self._kind = kind
+        self._base = base
         self._apt_commands = apt_commands
         self._told = told
-        words = "\n".join((host.SUITE, *_BASE, *_BEYOND, *apt_commands))
-        self._path = cache / f"tree-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+        words = "\n".join((host.SUITE, *base, *apt_commands))
+        self._path = cache / f"tree-{kind}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
     def build(self, sources: Sequence[Source], options: str, carried: Carried, *, fresh: bool) -> Path:
         """The folder, built unless it is there. Raises: FleetError."""
@@ -50,7 +53,7 @@ class Tree:
         if self._path.is_dir():
             self._told.heading(f"Debian 12 is there: {self._path}")
             return self._path
-        for old in [*self._cache.glob("tree-*"), *self._cache.glob("partial-*")]:
+        for old in [*self._cache.glob(f"tree-{self._kind}-*"), *self._cache.glob("partial-*")]:
             shutil.rmtree(old)
         if shutil.disk_usage(self._cache).free < _ROOM_BYTES:
             raise FleetError(f"cannot build a Debian in {self._cache}: less than 4 GiB free there")
@@ -58,7 +61,7 @@ class Tree:
         partial = self._cache / f"partial-{self._path.name}"
         log = self._cache / "debootstrap.log"
         self._told.line(f"debootstrap {sources[0].suite}, log in {log}")
-        bootstrap = ("debootstrap", "--variant=minbase", f"--include={','.join(_BASE)}")
+        bootstrap = ("debootstrap", "--variant=minbase", f"--include={','.join(self._base)}")
         with log.open("wb") as lines:
             done = subprocess.run(
                 (*bootstrap, sources[0].suite, partial, sources[0].uri),
@@ -72,9 +75,7 @@ class Tree:
         if done.returncode:
             raise FleetError(f"cannot build a Debian: debootstrap ended with {done.returncode}; {log} says why")
         configure_apt(partial, sources, options)
-        for command in ("apt-get update", f"apt-get install --no-install-recommends {' '.join(_BEYOND)}"):
-            self._install(partial, command, carried)
-        for command in self._apt_commands:
+        for command in ("apt-get update", *self._apt_commands) if self._apt_commands else ():
             self._install(partial, command, carried)
         self._install(partial, "apt-get clean", carried)
         partial.rename(self._path)
@@ -92,6 +93,10 @@ def configure_apt(root: Path, sources: Sequence[Source], options: str) -> None:
     (apt / "apt.conf.d" / "90poolmgr-fleet").write_text(options)
 
 
+def cache_folder() -> Path:
+    return Path(os.environ.get(CACHE_VARIABLE) or CACHE)
+
+
 @contextmanager
 def kept(cache: Path) -> Generator[None]:
     """The cache is ours alone, and nothing is left in it of a run that was killed. Raises: FleetError."""
@@ -100,7 +105,7 @@ def kept(cache: Path) -> Generator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise FleetError(f"cannot use {cache}: another fleet-test runs on it") from error
+            raise FleetError(f"cannot use {cache}: another run uses it") from error
         for left in cache.glob("run-*"):
             shutil.rmtree(left)
         yield

@@ -23,11 +23,6 @@ def test_only_debian_12s_own_sources_are_taken_and_the_suite_itself_comes_first(
     ]
 
 
-def test_pips_settings_become_variables() -> None:
-    lines = ["global.cert='/a/ca.crt'", "install.no-binary='x'", ":env:.find-links='/b'", "download.dest='/c'", ""]
-    assert host.read_pip_settings(lines) == {"PIP_CERT": "/a/ca.crt", "PIP_NO_BINARY": "x"}
-
-
 def test_files_that_a_setting_names_are_bound_and_named_anew(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     index = tmp_path / "index" / "simple"
