@@ -133,8 +133,8 @@ class Fresh:
             heard=heard,
         )
         ended = time.monotonic()
-        ends = [at for _, at in headings[1:]] + [ended]
-        apt_s = sum(end - at for (what, at), end in zip(headings, ends, strict=True) if "system packages" in what)
+        ends = [*(at for _, at in headings[1:]), ended]
+        apt_s = sum(end - at for (what, at), end in zip(headings, ends, strict=False) if "system packages" in what)
         return _Said(ended - began, apt_s, text)
 
 
