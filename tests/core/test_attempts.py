@@ -153,6 +153,17 @@ def test_an_agent_that_refuses_because_it_stops_gets_no_more_work() -> None:
     assert sc.vm(first).stopping
 
 
+def test_that_an_agent_stops_is_kept_once_however_many_it_refuses() -> None:
+    sc = full("vm1")
+    for bot_id in ("a", "b"):
+        sc.submit(bot_id)
+    kept = KeepVm("vm1", "s1", draining=False, lost=False, stopping=True)
+    assert kept in sc.refused("a", RefusalCause.STOPPING)
+    again = sc.refused("b", RefusalCause.STOPPING)
+    assert kept not in again
+    assert Enqueue("b", 1, Why.REFUSED, failed=0) in again
+
+
 def test_a_platform_without_an_adapter_is_our_error_and_the_worker_stays() -> None:
     sc = full()
     sc.submit("a")

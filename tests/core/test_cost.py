@@ -14,6 +14,8 @@ from wire.messages import BotEnded, BotMoved, Heartbeat, WorkerGone, WorkerRepor
 from wire.settings import PoolSettings
 from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
+pytestmark = pytest.mark.no_cover  # it traces the steps itself
+
 SMALL: Final = 10
 LARGE: Final = 10_000
 IDLE: Final = 5

@@ -1,5 +1,6 @@
 """What is read back from Redis: the lease, the streams, what a new leader takes over, what people are shown."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -16,7 +17,7 @@ from poolmgr.store.lease import Lease
 from poolmgr.store.ledger import Ledger, Rejected
 from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
-from poolmgr.store.views import Views, decode_request, encode_request
+from poolmgr.store.views import Standing, Views, decode_request, encode_request, is_ended
 from tests.store.conftest import NOW
 from wire.messages import AutomaticLeave, BotNames, Join
 from wire.settings import RetentionSettings
@@ -196,6 +197,39 @@ async def test_the_fleet_shows_states_workers_and_bots(redis: Any, keys: Keys, l
     assert states == {"up": "up", "drained": "draining", "ending": "stopping", "gone": "lost", "quiet": "silent"}
     assert fleet["up"].workers == {"warming": 0, "idle": 1, "reserved": 0, "busy": 1, "retiring": 0}
     assert fleet["up"].bots == ["b1"]
+    assert await views.vm("up") == fleet["up"]
+    assert await views.vm("nobody") is None
+
+
+async def test_the_standing_counts_what_waits_and_lives_and_names_who_leads(redis: Any, keys: Keys) -> None:
+    views = Views(redis, keys)
+    assert await views.standing() == Standing("", 1, 0, 0)
+    assert not await views.leads()
+    assert await Lease(redis, keys, "manager-1", 30).take() == 2
+    await Ledger(redis, keys, RetentionSettings(), epoch=2).apply(
+        [Accept("b1", job(), BotState.QUEUED, NOW, seq=1)], NOW
+    )
+    await views.submit(b"{}")
+    await views.submit(b"[]")
+    assert await views.standing() == Standing("manager-1", 2, 2, 1)
+    assert await views.leads()
+    assert [await views.take_back(b"{}") for _ in range(2)] == [True, False]
+    assert await redis.lrange(keys.jobs, 0, -1) == [b"[]"]
+    await redis.delete(keys.jobs)
+
+
+async def test_the_story_of_a_bot_is_read_from_where_one_was(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    views = Views(redis, keys)
+    assert await views.story("b1") == []
+    accept = Accept("b1", job(), BotState.QUEUED, NOW, seq=1)
+    await ledger.apply([accept, Move("b1", 0, BotState.JOINING, NOW), End("b1", 0, Reason.NO_CAPACITY)], NOW)
+    whole = await views.story("b1")
+    assert len(whole) == 3
+    assert await views.story("b1", after=2) == whole[2:]
+    record = await views.bot("b1")
+    assert record
+    assert is_ended(record)
+    assert not is_ended({**record, "state": "joining"})
 
 
 async def test_a_rejected_job_can_be_put_back_once(redis: Any, keys: Keys, ledger: Ledger) -> None:
@@ -207,6 +241,38 @@ async def test_a_rejected_job_can_be_put_back_once(redis: Any, keys: Keys, ledge
     assert await views.put_back(dead.entry_id) is None
     assert await redis.lrange(keys.jobs, 0, -1) == [b"{}"]
     await redis.delete(keys.jobs)
+
+
+async def test_all_rejected_jobs_are_put_back_oldest_first_and_no_more_than_those(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    views = Views(redis, keys)
+    assert await views.put_all_back() == []
+    payloads = [str(number).encode() for number in range(45)]  # more than two pages
+    await ledger.reject([Rejected(payload, "no_link", "meeting_link is required.") for payload in payloads], NOW)
+    stood = [job.entry_id for job in await views.dead(most=100)]
+    assert await views.put_all_back() == stood[::-1]
+    assert await views.dead(most=100) == []
+    assert await redis.lrange(keys.jobs, 0, -1) == payloads[::-1], "a manager takes from the right: the oldest first"
+    await redis.delete(keys.jobs)
+
+
+async def test_of_jobs_that_two_put_back_at_once_each_is_put_back_by_one(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    payloads = [str(number).encode() for number in range(45)]
+    await ledger.reject([Rejected(payload, "no_link", "meeting_link is required.") for payload in payloads], NOW)
+    both = await asyncio.gather(Views(redis, keys).put_all_back(), Views(redis, keys).put_all_back())
+    assert len(both[0]) + len(both[1]) == 45
+    assert sorted(await redis.lrange(keys.jobs, 0, -1)) == sorted(payloads)
+    await redis.delete(keys.jobs)
+
+
+async def test_a_request_stands_in_the_stream_as_it_was_made(redis: Any, keys: Keys) -> None:
+    await Views(redis, keys).request(SayRequested("b1", "Hello"))
+    ((_, fields),) = await redis.xrange(keys.control)
+    assert decode_request(fields) == SayRequested("b1", "Hello")
+    await redis.delete(keys.control)
 
 
 @pytest.mark.parametrize(

@@ -482,6 +482,7 @@ NO_MEETINGS: Final = [
     (f"https://evil.example@{MEET}", "user name or password"),
     (f"data:text/html,{MEET}", "does not begin with https"),
     ("evil.example/abc", "does not begin with https"),
+    ("meet.google.com/landing", "to no meeting there"),
     ("meet.google.com@evil.example/abc-defg-hij", "does not begin with https"),
     (f"[{MEET}](https://meet.google.com/xyz-defg-hij)", "different meetings"),
     ("<https://evil.example/x>", "'evil.example' is not a meeting host"),
