@@ -15,6 +15,8 @@ from hypothesis import is_hypothesis_test, settings
 from redis import Redis
 from redis.exceptions import ConnectionError
 
+from tests.fork_server import ForkServer
+
 START_DEADLINE_S = 30.0
 
 # Behind `&` of a shell Ctrl-C is ignored, by every program that a test starts, too.
@@ -102,6 +104,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     server.start()
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Generator[ForkServer]:
+    """Starts our programs as processes of their own, for little."""
+    with ForkServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
-"""The command line as its users meet it: run as a program on a real Redis, with a real manager and an agent by hand."""
+"""The command line as its users meet it: on a real Redis, with a real manager and an agent by hand. In this process
+where a command answers and ends, as a process of its own where it is watched while it runs.
+"""
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -15,6 +15,7 @@ from redis import Redis
 
 from poolmgr.__main__ import cli
 from poolmgr.store.keys import Keys
+from tests.fork_server import Forked, ForkServer
 from wire.codec import FIELD, decode_command, encode
 from wire.messages import BotEnded, BotMoved, Command, Event, Heartbeat, Join, Warm, WorkerReport, WorkerWarm
 from wire.vocabulary import BotState, Reason, WorkerState
@@ -36,7 +37,7 @@ def wait_for(condition: Callable[[], T]) -> T:
 
 
 class CommandLine:
-    """`poolmgr` with its settings in the environment: in this process, or as a process of its own."""
+    """`poolmgr` with its settings in the environment, in this process."""
 
     def __init__(self, url: str, prefix: str) -> None:
         self.environment = {
@@ -61,16 +62,6 @@ class CommandLine:
         result = self(*arguments, "--json")
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "poolmgr", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **self.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
 
 class Agent:
@@ -132,39 +123,35 @@ def poolmgr(redis_server: str, prefix: str) -> CommandLine:
 
 
 @pytest.fixture
-def start(poolmgr: CommandLine) -> Generator[Callable[..., subprocess.Popen[str]]]:
+def start(fork_server: ForkServer, poolmgr: CommandLine) -> Generator[Callable[..., Forked]]:
     """Starts commands as processes, which end with the test."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Forked] = []
 
-    def begin(*arguments: str) -> subprocess.Popen[str]:
-        started.append(poolmgr.start(*arguments))
+    def begin(*arguments: str) -> Forked:
+        environment = {**os.environ, **poolmgr.environment}
+        started.append(fork_server.start_read("poolmgr", *arguments, environment=environment))
         return started[-1]
 
     yield begin
     for process in started:
-        process.kill()
-        process.communicate()
+        process.close()
 
 
 @pytest.fixture
-def manager(poolmgr: CommandLine, redis: Redis, keys: Keys, tmp_path: Path) -> Generator[subprocess.Popen[bytes]]:
+def manager(
+    fork_server: ForkServer, poolmgr: CommandLine, redis: Redis, keys: Keys, tmp_path: Path
+) -> Generator[Forked]:
     """A manager that leads."""
     with (tmp_path / "manager.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "poolmgr", "serve"],
-            cwd=ROOT,
-            env={**os.environ, **poolmgr.environment},
-            stdout=log,
-            stderr=log,
-        )
+        environment = {**os.environ, **poolmgr.environment}
+        process = fork_server.start("poolmgr", "serve", environment=environment, log=log)
     wait_for(lambda: redis.exists(keys.leader))
     yield process
-    process.kill()
-    process.wait()
+    process.close()
 
 
 @pytest.fixture
-def agent(manager: subprocess.Popen[bytes], redis: Redis, keys: Keys) -> Agent:
+def agent(manager: Forked, redis: Redis, keys: Keys) -> Agent:
     """An agent with both its browsers warm."""
     vm = Agent(redis, keys, "vm-1")
     vm.beat()

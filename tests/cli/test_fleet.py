@@ -3,18 +3,18 @@
 import json
 import re
 import signal
-import subprocess
 from collections.abc import Callable
 
 import pytest
 from redis import Redis
 
 from poolmgr.store.keys import Keys
-from tests.cli.conftest import LINK, Agent, CommandLine, busy, wait_for
+from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy, wait_for
+from tests.fork_server import Forked
 from wire.messages import Join, Retire, WorkerGone
 from wire.vocabulary import BotState, GoneCause, Reason
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 
 
 def test_an_empty_fleet_says_how_to_fill_it_and_that_nobody_leads(poolmgr: CommandLine) -> None:
@@ -62,7 +62,7 @@ def test_watch_prints_anew_until_ctrl_c(start: Start) -> None:
     for _ in range(2):
         assert json.loads(watching.stdout.readline())["vms"] == []
     watching.send_signal(signal.SIGINT)
-    _, err = watching.communicate(timeout=20)
+    _, err = watching.communicate(DEADLINE_S)
     assert err == ""
     assert watching.returncode == 0
 
@@ -90,7 +90,7 @@ def test_drain_waits_until_no_worker_is_left(agent: Agent, poolmgr: CommandLine,
 
     agent.end(join, Reason.MEETING_ENDED)
     agent.send(WorkerGone("vm-1", join.worker_id, 0.0, GoneCause.SPENT))
-    out, _ = draining.communicate(timeout=20)
+    out, _ = draining.communicate(DEADLINE_S)
     first, *_, last = out.splitlines()
     assert first == "vm-1: asked to drain"
     assert last.endswith("  drained: no worker is left")

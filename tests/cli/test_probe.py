@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,12 @@ from redis import Redis
 
 from poolmgr.cli.probe import exit_code
 from poolmgr.store.keys import Keys
-from tests.cli.conftest import LINK, Agent, CommandLine, busy
+from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy
+from tests.fork_server import Forked
 from wire.messages import BotEnded, BotSaw, Join, Leave
 from wire.vocabulary import BotState, Reason
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 
 
 def saw(agent: Agent, join: Join, screen: str, did: str = "") -> None:
@@ -43,7 +43,7 @@ def test_each_screen_is_told_as_it_comes_and_then_the_end(
     agent.move(join, BotState.IN_MEETING, rule="leave-button")
     redis.set(keys.evidence(join.bot_id, 1), "a bundle")
     ended(agent, join, Reason.MAX_DURATION, f"{join.bot_id}-1")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(DEADLINE_S)
     assert process.returncode == 0, err
     assert "the page showed name_prompt (rule name_prompt-rule)" in out
     assert "the bot did: fill_name_and_join" in out
@@ -57,7 +57,7 @@ def test_a_probe_that_is_stopped_makes_its_bot_leave(start: Start, agent: Agent,
     process = start("probe", LINK)
     [join] = agent.orders(Join)
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(DEADLINE_S)
     assert (process.returncode, "has been asked to leave" in err) == (130, True), err
     [order] = agent.orders(Leave)
     assert order.bot_id == join.bot_id
@@ -71,7 +71,7 @@ def test_a_probe_whose_reader_is_gone_makes_its_bot_leave(start: Start, agent: A
     saw(agent, join, "name_prompt")
     [order] = agent.orders(Leave)
     assert order.bot_id == join.bot_id
-    process.wait(20)
+    process.wait(DEADLINE_S)
 
 
 def test_a_refusal_is_no_failure(start: Start, agent: Agent) -> None:
@@ -80,7 +80,7 @@ def test_a_refusal_is_no_failure(start: Start, agent: Agent) -> None:
     agent.beat(**{join.worker_id: busy(join)})
     agent.move(join, BotState.WAITING_ROOM)
     ended(agent, join, Reason.REQUEST_DENIED, "")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(DEADLINE_S)
     assert process.returncode == 7, err
     lines = [json.loads(line) for line in out.splitlines()]
     assert lines[0] == {"bot_id": join.bot_id}

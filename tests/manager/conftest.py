@@ -15,7 +15,9 @@ from demo.stage import free_ports
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from runtime.redis import connect
+from runtime.steps import VARIABLE
 from tests.conftest import RedisServer
+from tests.fork_server import Forked, ForkServer
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import PATIENCE_S, wait_until
 from wire.settings import RedisSettings
@@ -24,10 +26,11 @@ from wire.settings import RedisSettings
 class Manager:
     """`poolmgr serve` with small times, to be started, killed and started again."""
 
-    def __init__(self, url: str, prefix: str, folder: Path, **settings: str) -> None:
+    def __init__(self, fork_server: ForkServer, url: str, prefix: str, folder: Path, **settings: str) -> None:
         api, metrics = free_ports(2)
         self.api = f"http://127.0.0.1:{api}"
         self.metrics = f"http://127.0.0.1:{metrics}/metrics"
+        self._fork_server = fork_server
         self._log = (folder / f"manager-{api}.log").open("ab")
         self._environment = {
             **os.environ,
@@ -43,13 +46,19 @@ class Manager:
             "POOLMGR_LEASE__TTL_S": "1",
             **settings,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
 
     def start(self) -> "Manager":
-        command = (sys.executable, "-m", "poolmgr", "serve")
-        self.process = subprocess.Popen(
-            command, env=self._environment, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
-        )
+        if VARIABLE in self._environment:  # read when the program is imported
+            command = (sys.executable, "-m", "poolmgr", "serve")
+            self.process = subprocess.Popen(
+                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+            )
+        else:
+            sqs = ("aiobotocore.session",) if "POOLMGR_SQS__QUEUE_URL" in self._environment else ()
+            self.process = self._fork_server.start(
+                "poolmgr", "serve", environment=self._environment, log=self._log, imports=sqs
+            )
         return self
 
     def signal(self, number: signal.Signals) -> None:
@@ -74,18 +83,19 @@ class Manager:
 class Scene:
     """A Redis, a manager, agents, and an outside view of what became of each job."""
 
-    def __init__(self, url: str, prefix: str, folder: Path) -> None:
+    def __init__(self, fork_server: ForkServer, url: str, prefix: str, folder: Path) -> None:
         self.redis: Any = connect(RedisSettings(url=url, timeout_s=PATIENCE_S))
         self.url = url
         self.prefix = prefix
         self.keys = Keys(prefix)
         self.views = Views(self.redis, self.keys)
         self.meetings = Meetings()
+        self._fork_server = fork_server
         self._folder = folder
         self._managers: list[Manager] = []
 
     def manager(self, **settings: str) -> Manager:
-        manager = Manager(self.url, self.prefix, self._folder, **settings)
+        manager = Manager(self._fork_server, self.url, self.prefix, self._folder, **settings)
         self._managers.append(manager)
         return manager.start()
 
@@ -132,15 +142,17 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(redis_server: str, prefix: str, tmp_path: Path) -> AsyncGenerator[Scene]:
-    scene = Scene(redis_server, prefix, tmp_path)
+async def scene(fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path) -> AsyncGenerator[Scene]:
+    scene = Scene(fork_server, redis_server, prefix, tmp_path)
     yield scene
     await scene.close()
 
 
 @pytest.fixture
-async def durable_scene(own_redis: RedisServer, prefix: str, tmp_path: Path) -> AsyncGenerator[Scene]:
+async def durable_scene(
+    fork_server: ForkServer, own_redis: RedisServer, prefix: str, tmp_path: Path
+) -> AsyncGenerator[Scene]:
     """With a Redis of its own, which can be stopped and started."""
-    scene = Scene(own_redis.url, prefix, tmp_path)
+    scene = Scene(fork_server, own_redis.url, prefix, tmp_path)
     yield scene
     await scene.close()

@@ -25,6 +25,7 @@ from poolmgr.store.arrivals import Arrivals
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from runtime.redis import connect
+from tests.fork_server import ForkServer
 from tests.manager.conftest import Manager, Scene
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import PATIENCE_S, wait_until
@@ -98,11 +99,14 @@ class Visit:
 
 
 @pytest.fixture(scope="package")
-def house(redis_server: str, tmp_path_factory: pytest.TempPathFactory, sqs_server: str) -> Generator[House]:
+def house(
+    fork_server: ForkServer, redis_server: str, tmp_path_factory: pytest.TempPathFactory, sqs_server: str
+) -> Generator[House]:
     prefix, folder = f"ways-{os.getpid()}-{time.monotonic_ns()}", tmp_path_factory.mktemp("ways")
     asyncio.run(create_queue(sqs_server, "shared"))
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     manager = Manager(
+        fork_server,
         redis_server,
         prefix,
         folder,
@@ -126,9 +130,9 @@ async def visit(house: House) -> AsyncGenerator[Visit]:
 
 
 @pytest.fixture
-async def scene(redis_server: str, prefix: str, tmp_path: Path) -> AsyncGenerator[Scene]:
+async def scene(fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path) -> AsyncGenerator[Scene]:
     """With managers of the test's own, to be killed."""
-    scene = Scene(redis_server, prefix, tmp_path)
+    scene = Scene(fork_server, redis_server, prefix, tmp_path)
     yield scene
     await scene.close()
 
