@@ -1,8 +1,8 @@
 """Programs as processes of their own, forked from one that has imported them: `poolmgr serve` begins at once, and not
 after half a second of imports. The suite starts a hundred of them.
 
-All else is as it is for their users: a process with its own environment, signals, files and exit code. What a program
-reads while it is imported, or Python when it starts, comes too late here: such a program is started by `subprocess`.
+All else is as it is for their users: a process with its own session, environment, signals, files and exit code. What
+Python reads from the environment when it starts comes too late here: such a program is started by `subprocess`.
 
     python -m tests.fork_server FD      the server; a request is one packet on FD, with its files
 """
@@ -25,13 +25,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Final, NoReturn, Self
 
-from runtime.steps import VARIABLE
+from runtime import steps
 
 ROOT: Final = Path(__file__).parent.parent
 _EAGER: Final = ("uvloop", "redis.asyncio", "aiohttp.web", "rich.console", "rich.table")
 """What the programs may import not before they need it."""
 _REQUEST_BYTES: Final = 1 << 20
-_TOO_LATE: Final = (VARIABLE, "PYTHONHASHSEED", "PYTHONPATH")
+_TOO_LATE: Final = ("PYTHONHASHSEED", "PYTHONPATH", "PYTHONWARNINGS")
 
 
 class Forked:
@@ -230,8 +230,10 @@ def _become(
         os.close(file)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setsid()
     os.environ.clear()
     os.environ.update(environment)
+    importlib.reload(steps)  # it reads the one that is armed while it is imported
     sys.argv = [program, *arguments]
 
 

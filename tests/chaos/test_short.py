@@ -1,8 +1,8 @@
-"""The fault suite itself, short: one round that a seed chose, and some steps. `./dev chaos` is the long one."""
+"""The fault suite itself, short: one round that a seed chose, and one step. `./dev chaos` is the long one;
+tests/manager/test_steps.py goes through the manager's steps.
+"""
 
 from pathlib import Path
-
-import pytest
 
 from chaos.run import Options, report, run
 from chaos.stage import Scale
@@ -19,7 +19,7 @@ async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path) -> None:
     folder = tmp_path / "stage"
     folder.mkdir()
     options = Options(
-        seed=1, rounds=1, round_s=5, jobs_per_s=3, faults_per_s=1.2, longest_s=6, scale=scale, keep_logs=folder
+        seed=1, rounds=1, round_s=5, jobs_per_s=2, faults_per_s=1.2, longest_s=6, scale=scale, keep_logs=folder
     )
     summary = await run(options, say)
     print("\n".join(report(summary)))
@@ -29,9 +29,8 @@ async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path) -> None:
     assert sum(summary.faults.values()) > 2
 
 
-@pytest.mark.parametrize("step", [ManagerStep.JOBS_TAKEN, AgentStep.JOIN_CLAIMED])
-async def test_a_process_that_ends_after_a_step_breaks_no_promise(step: ManagerStep | AgentStep) -> None:
-    [outcome] = await try_steps(choose(step), seed=1, say=say)
+async def test_a_process_that_ends_after_a_step_breaks_no_promise() -> None:
+    [outcome] = await try_steps(choose(AgentStep.JOIN_CLAIMED), seed=1, say=say)
     assert outcome.violations == []
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from demo.stage import free_ports
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from runtime.redis import connect
-from runtime.steps import VARIABLE
 from tests.conftest import RedisServer
 from tests.fork_server import Forked, ForkServer
 from tests.simulated import Meetings, SimulatedAgent
@@ -46,28 +43,25 @@ class Manager:
             "POOLMGR_LEASE__TTL_S": "1",
             **settings,
         }
-        self.process: subprocess.Popen[bytes] | Forked | None = None
+        self.process: Forked | None = None
 
     def start(self) -> "Manager":
-        if VARIABLE in self._environment:  # read when the program is imported
-            command = (sys.executable, "-m", "poolmgr", "serve")
-            self.process = subprocess.Popen(
-                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
-            )
-        else:
-            sqs = ("aiobotocore.session",) if "POOLMGR_SQS__QUEUE_URL" in self._environment else ()
-            self.process = self._fork_server.start(
-                "poolmgr", "serve", environment=self._environment, log=self._log, imports=sqs
-            )
+        sqs = ("aiobotocore.session",) if "POOLMGR_SQS__QUEUE_URL" in self._environment else ()
+        self.process = self._fork_server.start(
+            "poolmgr", "serve", environment=self._environment, log=self._log, imports=sqs
+        )
         return self
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = 40.0) -> int:
-        assert self.process
-        return self.process.wait(timeout_s)
+    async def ended(self) -> int:
+        """Its exit code, once it has ended."""
+        process = self.process
+        assert process
+        await wait_until(lambda: process.poll() is not None)
+        return process.wait()
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone. Nothing happens when it runs no longer."""

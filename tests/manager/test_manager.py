@@ -128,7 +128,7 @@ async def test_a_hundred_huge_bad_jobs_stop_nobody(scene: Scene) -> None:
     assert await scene.redis.xlen(scene.keys.dead) == 100
     assert await scene.redis.get(scene.keys.epoch) == b"1", "the leader was busy for longer than its lease"
     manager.signal(signal.SIGTERM)
-    assert manager.wait() == 0
+    assert await manager.ended() == 0
 
 
 async def test_ten_thousand_jobs_for_fifty_browsers_are_served_in_order_or_told_why_not(scene: Scene) -> None:
@@ -351,7 +351,7 @@ async def test_sigterm_makes_durable_what_was_taken_and_the_next_manager_goes_on
         for bot_id in bots[:20]:
             await scene.push(bot_id)
         manager.signal(signal.SIGTERM)
-        assert manager.wait() == 0
+        assert await manager.ended() == 0
         assert await scene.redis.llen(scene.keys.taken) == 0
         assert await scene.redis.exists(scene.keys.leader) == 0
         for bot_id in bots[20:]:
@@ -392,13 +392,13 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_a_frozen_one_does_n
         await scene.push("two")
         await scene.until_state("two", "stopped", timeout_s=5)
         first.signal(signal.SIGCONT)
-        assert first.wait() == 3, "a leader that was replaced has to go"
+        assert await first.ended() == 3, "a leader that was replaced has to go"
         await scene.push("three")
         await scene.until_state("three", "stopped")
         assert scene.meetings.entries == {"one": 1, "two": 1, "three": 1}
         await wait_until(lambda: agent.idle == 3)
     second.signal(signal.SIGTERM)
-    assert second.wait() == 0
+    assert await second.ended() == 0
 
 
 async def test_a_leader_that_was_frozen_while_nobody_stood_by_goes_on_and_counts_nobodys_silence(scene: Scene) -> None:
@@ -416,7 +416,7 @@ async def test_a_leader_that_was_frozen_while_nobody_stood_by_goes_on_and_counts
         assert agent.idle >= 2
     assert scene.meetings.entries == {"inside": 1, "after": 1}
     manager.signal(signal.SIGTERM)
-    assert manager.wait() == 0
+    assert await manager.ended() == 0
 
 
 async def test_the_pool_of_a_term_that_ended_is_let_go(
@@ -458,7 +458,7 @@ async def test_a_redis_that_refuses_writes_is_waited_for(durable_scene: Scene) -
         await scene.push("after")
         await scene.until_all(["before", "after"], "in_meeting")
     manager.signal(signal.SIGTERM)
-    assert manager.wait() == 0
+    assert await manager.ended() == 0
 
 
 async def test_a_manager_that_waits_for_an_answer_of_redis_is_not_ready(durable_scene: Scene) -> None:
@@ -497,4 +497,4 @@ async def test_a_redis_that_dies_and_returns_ends_nothing(durable_scene: Scene, 
         assert sum(report.state is WorkerState.BUSY for report in survivor.workers.values()) == 2
     assert scene.meetings.entries == {"inside": 1, "after": 1}
     manager.signal(signal.SIGTERM)
-    assert manager.wait() == 0
+    assert await manager.ended() == 0

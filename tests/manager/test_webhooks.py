@@ -166,7 +166,7 @@ async def test_a_receiver_that_hangs_or_is_gone_delays_nobody_else(scene: Scene,
     assert all(good.of(f"good-{number}") == WAY for number in range(10))
     assert len(hanging.arrived) == 1
     manager.signal(signal.SIGTERM)
-    assert await asyncio.to_thread(manager.wait) == 0, "it does not wait for who hangs"
+    assert await manager.ended() == 0, "it does not wait for who hangs"
 
 
 @pytest.mark.parametrize("step", ["webhooks_put:2", "webhook_sent:3", "webhook_noted:3"])
@@ -175,7 +175,7 @@ async def test_what_a_manager_that_died_left_half_done_is_delivered(step: str, s
     receiver = await receivers()
     async with scene.agent("vm-a", stay_s=0.1).running():
         await scene.push("bot-1", callback_url=receiver.url)
-        assert await asyncio.to_thread(manager.wait) == -9
+        assert await manager.ended() == -9
         scene.manager(**ENVIRONMENT)
         await wait_until(lambda: receiver.of("bot-1") == WAY)
     await wait_until(lambda: _settled(scene))
