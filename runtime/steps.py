@@ -52,6 +52,9 @@ class AgentStep(StrEnum):
     JOIN_CLAIMED = "join_claimed"  # Redis knows, the journal does not
     MEETING_ENTERED = "meeting_entered"  # the browser was told to open the meeting
     MOVE_NOTED = "move_noted"  # the journal holds the bot's new state and the event
+    END_CONCLUDED = "end_concluded"  # the journal holds why the bot leaves, or has left; nobody was told
+    EVIDENCE_KEPT = "evidence_kept"  # as far as such an end has any
+    PAGE_EMPTIED = "page_emptied"  # the bot is out, its end is not reported
     END_NOTED = "end_noted"
     BROWSER_KILLED = "browser_killed"  # its folder is there
     WORKER_FORGOTTEN = "worker_forgotten"

@@ -137,6 +137,8 @@ class State(msgspec.Struct, frozen=True):
     greets: bool = False  # it still has something to say first
     company: Company = Company()  # what was told of the others
     ending: Finish | None = None  # why the bot leaves, or left
+    has_finished: bool = False  # that was said, to whoever is there to report it
+    evidence: str | None = None  # the name of what is kept of that; empty: of such an end nothing is; None: not yet
 
 
 def is_believed(state: State, now: float) -> bool:

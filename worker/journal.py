@@ -42,13 +42,15 @@ class Stage(StrEnum):
 class WorkerNote(msgspec.Struct, frozen=True, omit_defaults=True):
     """A worker, its bot if it has one, and where that is in its meeting; None: not in yet, its attempt unclaimed.
 
-    `page`: the DevTools id of its one page, by which a new connection finds it again.
+    `page`: the DevTools id of its one page, by which a new connection finds it again. `retires`: it was ordered to end
+    while it served somebody, and does so when it serves nobody.
     """
 
     stage: Stage
     page: str = ""
     join: Join | None = None
     state: State | None = None
+    retires: bool = False
 
 
 class Entry(NamedTuple):

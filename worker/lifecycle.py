@@ -9,7 +9,8 @@ stands open has no lobby, so a phase may be skipped:
 
 Whatever a page does: there is exactly one `Finish` and nothing after it; a request to leave is honoured in every
 phase, ends within `Limits.leave_s`, and its reason wins over whatever the page shows from then on; nothing lasts
-longer than `Limits.session_s`.
+longer than `Limits.session_s`. A state that was written down leads on: whoever carries on with one that has stopped
+already has its `Finish` at the next step, since nobody can know whether it was heard.
 
 The words are in `worker.sights`, the deadlines in `worker.deadlines`, what is done to the page in `worker.handling`.
 """
@@ -98,17 +99,19 @@ def begin(limits: Limits, now: float, errand: Errand | None = None, *, greets: b
 
 
 def carry_on(state: State) -> State:
-    """Where another agent left off. Of the time in which nobody looked nobody knows what the page showed."""
-    return replace(state, silent_since=None, lost_since=None)
+    """Where another agent left off. Of the time in which nobody looked nobody knows what the page showed; and of an
+    end that was concluded nobody knows whether it was reported.
+    """
+    return replace(state, silent_since=None, lost_since=None, has_finished=False)
 
 
 def step(state: State, observation: Observation, now: float) -> Step:
     if state.phase is BotState.STOPPED:
-        return Step(state)
+        return Step(state) if state.has_finished else _finish(state)
     before, (learnt, news) = state, _learn(state, observation, now)
     state = _conclude(learnt, now)
-    if state.phase is BotState.STOPPED and state.ending:
-        return Step(state, (state.ending,))
+    if state.phase is BotState.STOPPED:
+        return _finish(state)
     actions: list[Action] = []
     if state.phase is not before.phase:
         actions.append(Move(state.phase, state.screen, state.rule))
@@ -139,6 +142,7 @@ def worth_keeping(state: State) -> State:
         popups=(),
         silent_since=None,
         hoarding="",
+        has_finished=False,
         participants=None,
         is_alone=False,
         audio_packets=0,
@@ -337,6 +341,12 @@ def _leave(state: State, finish: Finish, now: float) -> State:
 
 def _stop(state: State, finish: Finish) -> State:
     return replace(state, phase=BotState.STOPPED, ending=state.ending or finish)
+
+
+def _finish(state: State) -> Step:
+    """The end of what has stopped, with the reason that it had."""
+    finish = state.ending or Finish(Reason.INTERNAL_ERROR, "it stopped, and nobody wrote down why")
+    return Step(replace(state, has_finished=True), (finish,))
 
 
 def _is_past(since: float | None, limit_s: float, now: float) -> bool:

@@ -102,12 +102,17 @@ class Pool:
             worker.life = self._start(self._live(worker, begin), name=f"worker {worker_id}")
 
     def retire(self, worker_id: str) -> None:
-        """End a worker that serves nobody. A busy one goes on."""
+        """End a worker that serves nobody. A busy one goes on, and ends when its assignment turns out stale, or its bot
+        has ended: the manager has taken back what it was given, and waits for it to go.
+        """
         worker = self._workers.get(worker_id)
         if worker is None:
             self._report_gone(worker_id, Gone(GoneCause.MISSING))
         elif worker.state is WorkerState.BUSY:
-            log.warning("retire_ignored", worker_id=worker_id, why="it serves a bot")
+            log.info("retire_put_off", worker_id=worker_id, why="it serves a bot")
+            worker.ends_when_free = GoneCause.RETIRED
+            if worker.session is None:  # otherwise its bot has come, and goes before it
+                self._report(entry=worker.remember(Stage.WARM))
         else:
             self._report(entry=worker.remember(Stage.SPENT))  # the order is not given again
             worker.end(GoneCause.RETIRED)
@@ -177,7 +182,7 @@ class Pool:
         """No new worker, no new bot; whoever serves nobody ends, now or when its assignment turns out stale."""
         self.stopping = True
         for worker in self._workers.values():
-            worker.ends_when_free = True
+            worker.ends_when_free = worker.ends_when_free or GoneCause.AGENT_STOPPED
             if worker.state is not WorkerState.BUSY:
                 worker.end(GoneCause.AGENT_STOPPED)
 

@@ -28,6 +28,7 @@ from worker.journal import Entry, Stage, WorkerNote
 from worker.platforms import Adapter
 from worker.reports import BotNews
 from worker.session import Session
+from worker.sights import Finish
 from worker.worker import EXITED, Worker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -109,9 +110,9 @@ class Serving:
         elif not claimed:
             log.info("assignment_stale", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
             worker.state, worker.join, worker.left_early = WorkerState.IDLE, None, None
-            self._report(entry=worker.remember(Stage.WARM))
+            self._report(entry=worker.remember(Stage.SPENT if worker.ends_when_free else Stage.WARM))
             if worker.ends_when_free:
-                worker.end(GoneCause.AGENT_STOPPED)
+                worker.end(worker.ends_when_free)
         else:
             steps.done(AgentStep.JOIN_CLAIMED)
             await self.attend(worker, join, adapter, page)
@@ -172,15 +173,24 @@ class Serving:
 
     def lose(self, worker: Worker, join: Join, note: WorkerNote) -> None:
         """The bot's browser did not outlive the agent that wrote the note."""
+        crash = Finish(Reason.BROWSER_CRASHED, "the browser was gone when the agent started again")
+        self._end_noted(worker, join, note, crash, RefusalCause.BROWSER_DEAD)
+
+    def give_up(self, worker: Worker, join: Join, note: WorkerNote) -> None:
+        """The agent that wrote the note had an adapter for the bot's platform, and this one has none."""
+        fault = Finish(Reason.UNSUPPORTED_PLATFORM, f"the agent has no adapter for {join.platform} any more")
+        self._end_noted(worker, join, note, fault, RefusalCause.UNKNOWN_PLATFORM)
+
+    def _end_noted(self, worker: Worker, join: Join, note: WorkerNote, finish: Finish, cause: RefusalCause) -> None:
         if note.state:
-            ended = self._ended(join, Reason.BROWSER_CRASHED, "the browser was gone when the agent started again")
-            self._note_end(worker, ended)
+            self._note_end(worker, self._ended_as(join, note.state, finish))
         else:
-            self.refuse(join, RefusalCause.BROWSER_DEAD)
+            self.refuse(join, cause)
 
     def abandon(self, worker: Worker) -> None:
         if worker.join and worker.session:
-            self._note_end(worker, self._ended(worker.join, Reason.SHUTDOWN, "did not leave in time"))
+            late = Finish(Reason.SHUTDOWN, "did not leave in time")
+            self._note_end(worker, self._ended_as(worker.join, worker.session.state, late))
         elif worker.join:
             self.refuse(worker.join, RefusalCause.STOPPING)
 
@@ -188,6 +198,11 @@ class Serving:
         worker.join = None
         self._report(ended, entry=worker.remember(Stage.SPENT))
         steps.done(AgentStep.END_NOTED)
+
+    def _ended_as(self, join: Join, state: State | None, otherwise: Finish) -> BotEnded:
+        """With the reason that it had, if it had one already."""
+        finish, evidence = (state.ending or otherwise, state.evidence) if state else (otherwise, None)
+        return self._ended(join, finish.reason, finish.detail, evidence or "")
 
     def _ended(self, join: Join, reason: Reason, detail: str = "", evidence: str = "") -> BotEnded:
         at = time.time()

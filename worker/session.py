@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, Request
 
@@ -91,6 +92,7 @@ class Session:
         self._keep = keep
         self._driver_answers = driver_answers
         self._begin_with = state
+        self._state = state
         self._witness = witness
         self._hoarding = hoarding
         self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
@@ -105,7 +107,6 @@ class Session:
         self._is_attached = asyncio.Event()
         self._is_attached.set()
         self._asked_to_leave = False
-        self._evidence: str | None = None  # the name of the bundle, once it was tried to keep one
         self._gone = False
         self._log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
         self._reporter = Reporter(join, vm_id, state, self._log)
@@ -115,6 +116,13 @@ class Session:
         if not self._asked_to_leave:  # a second request must not cut short the click of the first
             self._asked_to_leave = True
             self._interrupt(LeaveRequested(reason))
+
+    @property
+    def state(self) -> State | None:
+        """Where the bot is by the last look; None before the first. Once it has an ending, that is its reason, whatever
+        becomes of the session.
+        """
+        return self._state
 
     def say(self, text: str) -> None:
         """Say it in the meeting's chat, at most once and as soon as the page shows the meeting. At any time."""
@@ -160,11 +168,12 @@ class Session:
                 opening.cancel()
             if self._can_be_asked(finish):
                 await self._empty_page()
+            steps.done(AgentStep.PAGE_EMPTIED)
         finally:
             self._stop_listening()
         if self._to_say:
             self._log.warning("say_failed", why="the bot is out", messages=len(self._to_say))
-        return self._reporter.ended(state, finish, self._evidence or "")
+        return self._reporter.ended(state, finish, state.evidence or "")
 
     def _listen(self) -> None:
         if not self._is_requested:
@@ -224,9 +233,14 @@ class Session:
             if events or lifecycle.worth_keeping(state) != kept:
                 kept = lifecycle.worth_keeping(state)
                 self._keep(state, events)
+            self._state = state
             await self._show_witness(events)
-            if state.ending and self._evidence is None:  # before leaving changes what there is to see
-                self._evidence = await self._keep_evidence(state.ending)
+            if state.ending and state.evidence is None:  # before leaving changes what there is to see
+                steps.done(AgentStep.END_CONCLUDED)
+                state = replace(state, evidence=await self._keep_evidence(state.ending))
+                self._state, kept = state, lifecycle.worth_keeping(state)
+                self._keep(state, ())
+                steps.done(AgentStep.EVIDENCE_KEPT)
             for action in actions:
                 if action is PageAction.LOAD_AGAIN:
                     await self._load_again(state)

@@ -106,6 +106,7 @@ class Takeover:
     def find(self, worker: Worker, note: WorkerNote) -> Chromium | None:
         """The browser, if it lives and is to go on: then it is `take_over` next, otherwise `end_leftover`."""
         worker.page_id, worker.join = note.page, note.join
+        worker.ends_when_free = GoneCause.RETIRED if note.retires else None
         worker.chromium = self._launcher.find(worker.worker_id) if note.stage is Stage.WARM else None
         if worker.chromium:
             self._to_connect.add(worker.worker_id)
@@ -130,6 +131,9 @@ class Takeover:
             if join:
                 self._serving.lose(worker, join, note)
             return worker.gone.result()
+        if join and adapter is None:
+            self._serving.give_up(worker, join, note)
+            return Gone(GoneCause.SPENT, f"there is no adapter for {join.platform} any more")
         log.info("worker_adopted", worker_id=worker.worker_id, bot_id=join.bot_id if join else "")
         if join and adapter and note.state:
             self._start(self._serving.check_claim(worker, join), name=f"claim {join.bot_id}")

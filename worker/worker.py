@@ -37,7 +37,7 @@ class Worker:
         self.page_id = ""
         self.reattaching = False
         self.abandoned = False
-        self.ends_when_free = False
+        self.ends_when_free: GoneCause | None = None  # why, once it serves nobody; None: it goes on
         self.join: Join | None = None
         self.session: Session | None = None
         self.left_early: Reason | None = None
@@ -106,7 +106,8 @@ class Worker:
         return self.join is not None and (self.join.bot_id, self.join.attempt) == (bot_id, attempt)
 
     def remember(self, stage: Stage, state: State | None = None) -> Entry:
-        return Entry(self.worker_id, WorkerNote(stage, self.page_id, self.join, state))
+        retires = self.ends_when_free is GoneCause.RETIRED  # of an agent that stops the next one knows nothing
+        return Entry(self.worker_id, WorkerNote(stage, self.page_id, self.join, state, retires))
 
     def report(self) -> WorkerReport:
         if self.join:

@@ -32,7 +32,7 @@ async def test_a_bot_has_its_say_before_its_worker_is_gone(harness: Harness) -> 
     harness.pool.begin(harness.join())  # the same order a second time changes nothing
     assert harness.pool.reports() == {"w1": WorkerReport(WorkerState.BUSY, "b1", 1)}
     await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
-    harness.pool.retire("w1")  # ignored: it serves a bot
+    harness.pool.retire("w1")  # put off: it serves a bot
     harness.pool.leave("w1", "b1", 2, Reason.USER_REQUESTED)  # ignored: another attempt
     harness.pool.leave("w1", "b1", 1, Reason.MAX_DURATION)
     assert (await harness.gone()).cause is GoneCause.SPENT

@@ -1,0 +1,257 @@
+"""An agent that dies between the moment in which an end is written down and the one in which it is reported: the next
+one reports it, once, for the reason that it had. Real parts, but for the browser, which is the fault suite's stand-in.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pytest
+import pytest_asyncio
+
+from chaos.stand_in import write_program
+from chaos.witness import Seen, Witness
+from runtime import steps
+from runtime.steps import AgentStep
+from tests.waiting import wait_until
+from wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
+from wire.settings import EvidenceSettings, WorkerSettings
+from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+from worker import processes
+from worker.browser import Launcher
+from worker.driver import Driver
+from worker.evidence import witnesses_for
+from worker.journal import Entry, Journal
+from worker.pool import Pool
+from worker.profile import Profile
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+E = TypeVar("E", bound=Event)
+
+DENIED: Final = "lobby_s=0.05&deny=1"
+OVER: Final = "stay_s=0.05"
+FOR_EVER: Final = "lobby_s=0"
+
+
+class Vm:
+    """A state folder and what Redis was told. Agents come and go; `dies_after`: the step after which this one does."""
+
+    def __init__(self, folder: Path, driver: Driver, witness: Witness) -> None:
+        self.folder = folder
+        self.events: list[Event] = []
+        self.bundles: dict[str, bytes] = {}
+        self.claimed = True
+        self.may_claim = asyncio.Event()
+        self.may_claim.set()
+        self.dies_after: AgentStep | None = None
+        self._driver = driver
+        self._witness = witness
+        chromium = write_program(folder / "stand-in", witness.address)
+        self.settings = WorkerSettings(memory_reserve_mb=0, chromium=str(chromium), leave_timeout_s=4)
+        self._launcher = Launcher(Profile.of(chromium, self.settings), folder)
+        self._journal: Journal | None = None
+        self._alive: asyncio.TaskGroup | None = None
+        self.died = asyncio.Event()
+        self.pool: Pool
+
+    async def agent(self) -> Pool:
+        """The next one, once it has taken over what the one before left."""
+        await self.kill()
+        self.died.clear()
+        self._journal = journal = Journal(self.folder / "journal.db")
+        self._alive = tasks = await asyncio.TaskGroup().__aenter__()
+        witnesses = witnesses_for(EvidenceSettings(), "vm1", self._put)
+        self.pool = Pool(
+            self.settings, "vm1", self._launcher, self._driver, tasks, self._claim, self._report, witnesses
+        )
+        self.pool.adopt(journal.workers())
+        await self.pool.adopted.wait()
+        return self.pool
+
+    async def kill(self) -> None:
+        """As kill -9 does: nobody in it does anything more."""
+        if self._alive:
+            self.pool.let_go()
+            for worker in self.pool._workers.values():  # pyright: ignore[reportPrivateUsage]
+                worker.page = None  # nobody is there to connect to it again, when the driver says that it is lost
+            await self._alive.__aexit__(None, None, None)
+            self._alive = None
+        if self._journal:
+            self._journal.close()
+            self._journal = None
+
+    def after(self, step: AgentStep) -> None:
+        if step is self.dies_after:
+            self.dies_after = None
+            self._journal = None  # whatever is still said by somebody who winds up is said by nobody
+            self.died.set()
+            self.pool.let_go()
+            raise asyncio.CancelledError
+
+    def _put(self, name: str, data: bytes) -> bool:
+        self.bundles[name] = data
+        return True
+
+    def _report(self, *events: Event, entry: Entry | None = None) -> None:
+        if self._journal:
+            self._journal.write(events, entry)
+            self.events += events
+
+    async def _claim(self, _join: Join) -> bool:
+        await self.may_claim.wait()
+        return self.claimed
+
+    def seen(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def send_in(self, meeting: str) -> None:
+        self.pool.warm("w1")
+        await wait_until(lambda: self.seen(WorkerWarm))
+        self.pool.begin(Join("w1", "b1", 1, "room", f"http://{self._witness.address}/r/x?tag=b1&{meeting}", "Bot"))
+
+    async def gone(self) -> WorkerGone:
+        """Once nothing is left, and no agent is needed any more."""
+        await wait_until(lambda: self.seen(WorkerGone))
+        [event] = self.seen(WorkerGone)
+        await self.kill()
+        mark = f"--user-data-dir={self.folder}/workers/"
+        assert not [each.pid for each in processes.scan() if mark in processes.command_line(each.pid)]
+        assert not (self.folder / "workers" / "w1").exists()
+        journal = Journal(self.folder / "journal.db")
+        assert journal.workers() == {}
+        journal.close()
+        return event
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def driver() -> AsyncGenerator[Driver]:
+    driver = Driver()
+    await driver.start()
+    yield driver
+    await driver.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def witness() -> AsyncGenerator[Witness]:
+    async with Witness() as witness:
+        yield witness
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def vm(tmp_path: Path, driver: Driver, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Vm]:
+    vm = Vm(tmp_path, driver, witness)
+    monkeypatch.setattr(steps, "done", vm.after)
+    await vm.agent()
+    yield vm
+    vm.may_claim.set()
+    if vm.seen(WorkerGone) == []:
+        await vm.agent()
+        vm.pool.refuse_work()
+        vm.pool.leave_all(Reason.SHUTDOWN)
+        await vm.pool.empty.wait()
+    await vm.kill()
+
+
+def moves(vm: Vm) -> list[BotState]:
+    return [move.state for move in vm.seen(BotMoved)]
+
+
+BETWEEN: Final = [AgentStep.MOVE_NOTED, AgentStep.END_CONCLUDED, AgentStep.EVIDENCE_KEPT, AgentStep.PAGE_EMPTIED]
+
+
+@pytest.mark.parametrize("step", BETWEEN[1:])
+async def test_a_denial_that_an_agent_did_not_live_to_report_is_reported_by_the_next_one(
+    vm: Vm, step: AgentStep
+) -> None:
+    vm.dies_after = step
+    await vm.send_in(DENIED)
+    await vm.died.wait()
+    assert vm.seen(BotEnded) == []
+    before = dict(vm.bundles)
+    await vm.agent()
+    assert (await vm.gone()).cause is GoneCause.SPENT
+    assert [(end.reason, end.evidence) for end in vm.seen(BotEnded)] == [(Reason.REQUEST_DENIED, "b1-1")]
+    assert moves(vm) == sorted(set(moves(vm)), key=lambda state: state.rank)
+    assert list(vm.bundles) == ["b1-1"]
+    assert before in ({}, vm.bundles), "what was kept of the end is not kept again of a page that is empty by now"
+
+
+@pytest.mark.parametrize("deaths", [BETWEEN[1:], BETWEEN[:1] * 2 + BETWEEN[2:]])
+async def test_one_who_is_asked_to_leave_is_out_however_often_the_agent_dies_over_it(
+    vm: Vm, witness: Witness, deaths: Sequence[AgentStep]
+) -> None:
+    await vm.send_in(FOR_EVER)
+    await wait_until(lambda: BotState.IN_MEETING in moves(vm))
+    vm.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    for step in deaths:
+        vm.dies_after = step
+        await vm.died.wait()
+        await vm.agent()
+    await vm.gone()
+    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.USER_REQUESTED]
+    assert not [mark for mark in witness.present.values() if mark.seen is Seen.INSIDE]
+
+
+async def test_a_meeting_that_was_over_and_a_browser_that_died_with_the_agent_end_as_the_meeting(vm: Vm) -> None:
+    vm.dies_after = AgentStep.PAGE_EMPTIED
+    await vm.send_in(OVER)
+    await vm.died.wait()
+    await vm.kill()
+    for process in processes.scan():
+        if f"--user-data-dir={vm.folder}/workers/" in processes.command_line(process.pid):
+            os.kill(process.pid, signal.SIGKILL)
+    await vm.agent()
+    await vm.gone()
+    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.MEETING_ENDED]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_an_order_to_retire_that_came_while_the_claim_was_asked_is_carried_out_when_that_is_refused(
+    vm: Vm, *, dies: bool
+) -> None:
+    """As an agent finds it that was frozen for longer than the manager waits: assigned, taken back, to be retired."""
+    vm.claimed = False
+    vm.may_claim.clear()
+    await vm.send_in(FOR_EVER)
+    vm.pool.retire("w1")
+    assert vm.pool.reports()["w1"].state is WorkerState.BUSY
+    if dies:
+        await vm.agent()
+    vm.may_claim.set()
+    assert (await vm.gone()).cause is GoneCause.RETIRED
+    assert vm.seen(BotEnded) == []
+
+
+async def test_an_order_to_retire_ends_no_bot_that_turns_out_to_be_ours(vm: Vm) -> None:
+    vm.may_claim.clear()
+    await vm.send_in(FOR_EVER)
+    vm.pool.retire("w1")
+    vm.may_claim.set()
+    await wait_until(lambda: BotState.IN_MEETING in moves(vm))
+    vm.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    assert (await vm.gone()).cause is GoneCause.SPENT
+    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.USER_REQUESTED]
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_a_bot_whose_adapter_went_with_the_upgrade_ends_and_holds_no_worker(
+    vm: Vm, monkeypatch: pytest.MonkeyPatch, *, claimed: bool
+) -> None:
+    if not claimed:
+        vm.may_claim.clear()
+    await vm.send_in(FOR_EVER)
+    if claimed:
+        await wait_until(lambda: BotState.IN_MEETING in moves(vm))
+
+    def none(_platform: str) -> Any:
+        return None
+
+    monkeypatch.setattr("worker.takeover.adapter_for", none)
+    await vm.agent()
+    await vm.gone()
+    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.UNSUPPORTED_PLATFORM] * claimed
+    assert [refused.cause for refused in vm.seen(JoinRefused)] == [RefusalCause.UNKNOWN_PLATFORM] * (not claimed)
