@@ -287,7 +287,7 @@ def _marked_leader(folder: Path) -> Leader | None:
     """None when no leader of this boot is known: the agent died before it could write the file, or the VM did."""
     try:
         marker = msgspec.json.decode((folder / "worker.json").read_bytes(), type=_Marker)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return Leader(marker.pgid, marker.started_ticks) if marker.boot_id == processes.boot_id() else None
 

@@ -4,8 +4,12 @@ One SQLite file in the state folder. A change is there when the call returns, al
 but not after a power cut, which no browser survives either. It is never asked to wait for the disk.
 
 What cannot be written (the disk is full) is said once and kept in memory: then only a second fault loses anything.
+
+Of a file that was cut off or spoilt nothing is believed: it is put aside, and the agent begins anew, under a new
+session. What ran is ended then as nobody's, and the manager hears by the session that its bots are lost.
 """
 
+import math
 import sqlite3
 import time
 import uuid
@@ -24,11 +28,22 @@ from worker.deadlines import State
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+_UNUSABLE: Final = frozenset({
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH,
+})  # fmt: skip
+"""What says nothing of the file's content: another start may well read it."""
+
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, message BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS workers (worker_id TEXT PRIMARY KEY, note BLOB NOT NULL);
 """
+
+
+MOST_DIGITS: Final = 19
+MOST_ASIDE: Final = 3
+"""Broken files that are kept for a person to look at."""
 
 
 class Stage(StrEnum):
@@ -70,11 +85,15 @@ class Journal:
         try:
             self._open()
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            self.close()
+            if not _is_broken(error):
                 raise OSError(None, str(error), str(path)) from error
-            aside = path.with_suffix(f".broken-{int(time.time())}")
-            log.exception("journal_broken", kept_as=str(aside))
+            aside = path.with_suffix(f".broken-{time.time_ns()}")
+            lost = "workers, bots and events of the agent before"
+            log.error("journal_broken", error=str(error), kept_as=str(aside), lost=lost)
             path.rename(aside)
+            for older in sorted(path.parent.glob(f"{path.stem}.broken-*"))[:-MOST_ASIDE]:
+                older.unlink(missing_ok=True)
             for left in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
                 left.unlink(missing_ok=True)
             self._open()
@@ -82,16 +101,21 @@ class Journal:
     def _open(self) -> None:
         self._db = sqlite3.connect(self._path, isolation_level=None)
         self._path.chmod(0o600)  # meeting links stand in it
+        self._db.text_factory = _text
+        [found] = self._db.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(f"its pages do not fit together: {found}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.executescript(_SCHEMA)
-        named = self._db.execute("SELECT value FROM facts WHERE name = 'session'").fetchone()
+        named = self._fact("session")
         self.is_new = named is None
-        self.session: str = uuid.uuid4().hex if named is None else named[0]
+        self.session: str = uuid.uuid4().hex if named is None else named
         self._db.execute("INSERT OR IGNORE INTO facts VALUES ('session', ?)", (self.session,))
-        [last] = self._db.execute("SELECT max(number) FROM events").fetchone()
-        # From the clock, and so above every number of an earlier run, also of those that could not be written down.
-        self._last_number = max(last or 0, int(time.time() * 1_000_000))
+        [waits] = self._db.execute("SELECT max(number) FROM events").fetchone()
+        # From the clock, and so above every number of an earlier run, also of those that could not be written down; and
+        # from what was written down, and so also when the clock was set back: write.lua passes over what is not above.
+        self._last_number = max(waits or 0, _whole(self._fact("number")), int(time.time() * 1_000_000))
 
     def close(self) -> None:
         with suppress(sqlite3.Error):
@@ -106,6 +130,8 @@ class Journal:
             self._db.executemany(
                 "INSERT INTO events VALUES (?, ?)", zip(numbers, map(codec.encode, events), strict=True)
             )
+            if numbers:
+                self._db.execute("INSERT OR REPLACE INTO facts VALUES ('number', ?)", (str(numbers[-1]),))
             if entry and entry.note:
                 note = msgspec.json.encode(entry.note)
                 self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (entry.worker_id, note))
@@ -130,17 +156,24 @@ class Journal:
 
     def heard_at(self, now: float) -> float:
         """When Redis last took something (monotonic); `now` when it never did, or before the machine was booted."""
-        fact = self._db.execute("SELECT value FROM facts WHERE name = 'heard_at'").fetchone()
-        return min(float(fact[0]), now) if fact else now
+        heard_at = _seconds(self._fact("heard_at"))
+        return now if heard_at is None else min(heard_at, now)
 
     def events(self) -> list[tuple[int, Event]]:
-        """Those not forgotten, oldest first."""
+        """Those not forgotten, oldest first. What cannot be read is forgotten: nobody else will come who can."""
         rows = self._db.execute("SELECT number, message FROM events ORDER BY number").fetchall()
-        return [(number, event) for number, raw in rows if (event := _event(raw))]
+        events = [(number, _event(raw)) for number, raw in rows]
+        if unreadable := [number for number, event in events if event is None]:
+            self.forget_events(unreadable)
+        return [(number, event) for number, event in events if event]
 
     def workers(self) -> dict[str, WorkerNote]:
         """All that are remembered. One whose note a newer or older release wrote counts as spent."""
         return {worker_id: _note(raw) for worker_id, raw in self._db.execute("SELECT worker_id, note FROM workers")}
+
+    def _fact(self, name: str) -> str | None:
+        found = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return str(found[0]) if found else None
 
     def _complain(self, error: sqlite3.Error) -> None:
         with suppress(sqlite3.Error):
@@ -148,6 +181,28 @@ class Journal:
         if not self._complained:
             self._complained = True
             log.error("journal_unwritable", path=str(self._path), error=str(error))
+
+
+def _is_broken(error: sqlite3.DatabaseError) -> bool:
+    """Whether it is the content that cannot be used, which another start would not change."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # what was found by ourselves has none
+    return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in _UNUSABLE
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
+def _whole(text: str | None) -> int:
+    """0 for what is no number that SQLite could hold."""
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < MOST_DIGITS else 0
+
+
+def _seconds(text: str | None) -> float | None:
+    with suppress(ValueError):
+        seconds = float(text or "")
+        return seconds if math.isfinite(seconds) else None
+    return None
 
 
 def _event(raw: bytes) -> Event | None:
@@ -161,6 +216,6 @@ def _event(raw: bytes) -> Event | None:
 def _note(raw: bytes) -> WorkerNote:
     try:
         return msgspec.json.decode(raw, type=WorkerNote)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         log.error("note_unreadable", error=str(error))
         return WorkerNote(Stage.SPENT)

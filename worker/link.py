@@ -323,7 +323,7 @@ class Link:
     def _rival_in(self, raw: bytes | None) -> _Presence | None:
         try:
             holder = msgspec.json.decode(raw, type=_Presence) if raw else None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         ours = (self._presence.host, self._presence.state_dir)
         return None if holder is None or (holder.host, holder.state_dir) == ours else holder

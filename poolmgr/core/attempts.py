@@ -33,6 +33,7 @@ from wire.messages import (
     JoinRefused,
     ParticipantsSeen,
     WorkerGone,
+    WorkerReport,
 )
 from wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause
 
@@ -247,6 +248,12 @@ def bot_on(pool: PoolState, worker: Worker) -> Bot | None:
     """The bot that the worker serves, if that is the attempt that counts."""
     bot = pool.bots.get(worker.bot_id)
     return bot if bot and bot.is_on_vm and bot.worker_id == worker.worker_id else None
+
+
+def counts(pool: PoolState, worker_id: str, report: WorkerReport) -> bool:
+    """Whether the bot that an agent reports on that worker is there in the attempt that counts."""
+    bot = pool.bots.get(report.bot_id)
+    return bot is not None and bot.is_on_vm and (bot.worker_id, bot.attempt) == (worker_id, report.attempt)
 
 
 def on_worker_gone(pool: PoolState, event: WorkerGone) -> None:

@@ -6,9 +6,10 @@ It believes what it finds. What has changed since then, the agents will say.
 from collections.abc import Iterable
 
 from poolmgr.core import attempts, bots, vms, workers
+from poolmgr.core.decisions import Why
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
-from wire.vocabulary import BotState, WorkerState
+from wire.vocabulary import BotState, Reason, WorkerState
 
 
 def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -> None:
@@ -16,7 +17,9 @@ def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -
     pool.absence_counts_from = pool.now + pool.settings.heartbeat_timeout_s
     for vm in kept_vms:
         _restore_vm(pool, vm)
-    for bot in kept_bots:
+    bots_kept = list(kept_bots)
+    pool.bots.update((bot.bot_id, bot) for bot in bots_kept)
+    for bot in bots_kept:
         _restore_bot(pool, bot)
 
 
@@ -32,7 +35,6 @@ def _restore_vm(pool: PoolState, record: Vm) -> None:
 
 
 def _restore_bot(pool: PoolState, bot: Bot) -> None:
-    pool.bots[bot.bot_id] = bot
     bot.queued_since = pool.now  # when it really was, the earlier leader knew by its own clock
     pool.last_seq = max(pool.last_seq, bot.seq)
     if bot.state is BotState.SCHEDULED:
@@ -43,10 +45,30 @@ def _restore_bot(pool: PoolState, bot: Bot) -> None:
         attempts.not_claimed(pool, bot)
     else:
         vm = pool.fleet.get(bot.vm_id) or vms.add(pool, Vm(bot.vm_id, "", pool.now))
-        if bot.worker_id not in vm.workers:
-            workers.add(pool, vm, Worker(bot.worker_id, vm.vm_id, WorkerState.BUSY, pool.now, pool.now, bot.bot_id))
+        if not _has_its_worker(pool, vm, bot):
+            detail = "its worker is another bot's"
+            attempts.failed(pool, bot, Why.WORKER_LOST, Reason.WORKER_LOST, detail, is_out=False)
+            return
         if bot.state is BotState.ASSIGNED:
             bots.await_claim(pool, bot)
         if bot.leave_requested:
             attempts.await_leaving(pool, bot)
         pool.touch(vm)
+
+
+def _has_its_worker(pool: PoolState, vm: Vm, bot: Bot) -> bool:
+    """Afterwards it has, whatever the worker's own record says, unless another bot that counts is on it: what is on a
+    worker that does not name it nobody would ever miss.
+    """
+    worker = vm.workers.get(bot.worker_id)
+    if worker is None:  # forgotten, and the leader died before it said what that means for the bot
+        worker = Worker(bot.worker_id, vm.vm_id, WorkerState.BUSY, pool.now, pool.now, bot.bot_id)
+        workers.add(pool, vm, worker)
+    elif worker.state is WorkerState.BUSY and worker.bot_id == bot.bot_id:
+        return True
+    elif worker.state is WorkerState.BUSY and attempts.bot_on(pool, worker):
+        return False
+    else:
+        pool.fleet.change_worker(vm, worker, WorkerState.BUSY, pool.now, bot.bot_id)
+    workers.keep(pool, worker)
+    return True

@@ -64,6 +64,9 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
         ):
             # Its assignment came to nothing before the agent began it.
             workers.retire(pool, vm, worker, Why.REFUSED)
+        elif report.bot_id and not may_be_old_news and not attempts.counts(pool, worker_id, report):
+            # It was given up, and the leader that knew of it died before it asked it to leave, or the order was lost.
+            attempts.supersede(pool, vm.vm_id, worker_id, report.bot_id, report.attempt)
 
 
 def _take_over(pool: PoolState, vm: Vm, worker_id: str, report: WorkerReport) -> None:

@@ -148,7 +148,7 @@ class Scenario:
         bot = self.pool.bots.get(worker.bot_id)
         state = WorkerState.IDLE if worker.state is WorkerState.RESERVED else worker.state
         if state is WorkerState.BUSY:
-            return WorkerReport(state, worker.bot_id, bot.attempt if bot else 1)
+            return WorkerReport(state, worker.bot_id, bot.attempt) if bot else WorkerReport(state)
         return WorkerReport(state)
 
     def warmed(self, worker_id: str, vm_id: str = "vm") -> list[Decision]:

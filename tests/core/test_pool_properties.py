@@ -485,6 +485,9 @@ class PoolAndFleet(RuleBasedStateMachine):
 
     # At the end all agents are well, and all comes right by itself.
 
+    def whose_meetings_end(self, agent: Agent) -> list[Join]:
+        return [join for _, _, join in agent.with_bot()]
+
     def teardown(self) -> None:
         for agent in self.agents.values():
             agent.cut_off = agent.stopping = False
@@ -495,7 +498,7 @@ class PoolAndFleet(RuleBasedStateMachine):
             for agent in self.agents.values():
                 self.beat(agent)
                 self.work(agent)
-                for _, _, join in agent.with_bot():
+                for join in self.whose_meetings_end(agent):
                     self.end_bot(agent, join, Reason.MEETING_ENDED)
                 self.finish_warm_ups(agent)
                 self.deliver(agent)

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepVm, Retire, Revoke, Warm, Why
+from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepVm, KeepWorker, Retire, Revoke, Warm, Why
 from poolmgr.core.events import DrainRequested, JobAccepted, LeaveRequested, Tick
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.model import Bot, Vm, Worker
@@ -144,7 +144,7 @@ def test_a_leader_that_dies_after_revoking_leaves_the_rest_to_the_next(
 def test_a_bot_whose_vm_left_no_record_is_waited_for_like_any_other() -> None:
     pool = Pool(PoolSettings(heartbeat_timeout_s=10, lost_after_s=60, min_idle=0))
     bot = Bot("a", job(), 7, WALL, BotState.IN_MEETING, 2, "vm", "w")
-    assert pool.restore([bot], [], START) == []
+    assert pool.restore([bot], [], START) == [KeepWorker("vm", "w", BUSY, START, START, "a")]
     assert broken_invariants(pool) == []
     beat = Heartbeat("vm", "s1", WALL, {"w": WorkerReport(BUSY, "a", 2)}, 5)
     assert pool.handle(beat, START + 5) == [KeepVm("vm", "s1", draining=False, lost=False)]

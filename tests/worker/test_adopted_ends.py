@@ -5,7 +5,7 @@ one reports it, once, for the reason that it had. Real parts, but for the browse
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,7 +24,7 @@ from worker import processes
 from worker.browser import Launcher
 from worker.driver import Driver
 from worker.evidence import witnesses_for
-from worker.journal import Entry, Journal
+from worker.journal import Entry, Journal, Stage, WorkerNote
 from worker.pool import Pool
 from worker.profile import Profile
 
@@ -68,6 +68,7 @@ class Vm:
         self.pool = Pool(
             self.settings, "vm1", self._launcher, self._driver, tasks, self._claim, self._report, witnesses
         )
+        await self._launcher.sweep(journal.workers(), most=10)
         self.pool.adopt(journal.workers())
         await self.pool.adopted.wait()
         return self.pool
@@ -113,10 +114,21 @@ class Vm:
         await wait_until(lambda: self.seen(WorkerWarm))
         self.pool.begin(Join("w1", "b1", 1, "room", f"http://{self._witness.address}/r/x?tag=b1&{meeting}", "Bot"))
 
+    async def rewind(self, note: WorkerNote | None) -> None:
+        """As a log does that was cut off: the journal says what was true of the worker before."""
+        await self.kill()
+        journal = Journal(self.folder / "journal.db")
+        journal.write(entry=Entry("w1", note))
+        journal.close()
+
     async def gone(self) -> WorkerGone:
         """Once nothing is left, and no agent is needed any more."""
         await wait_until(lambda: self.seen(WorkerGone))
         [event] = self.seen(WorkerGone)
+        await self.ended()
+        return event
+
+    async def ended(self) -> None:
         await self.kill()
         mark = f"--user-data-dir={self.folder}/workers/"
         assert not [each.pid for each in processes.scan() if mark in processes.command_line(each.pid)]
@@ -124,7 +136,6 @@ class Vm:
         journal = Journal(self.folder / "journal.db")
         assert journal.workers() == {}
         journal.close()
-        return event
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -163,7 +174,7 @@ def moves(vm: Vm) -> list[BotState]:
 BETWEEN: Final = [AgentStep.MOVE_NOTED, AgentStep.END_CONCLUDED, AgentStep.EVIDENCE_KEPT, AgentStep.PAGE_EMPTIED]
 
 
-@pytest.mark.parametrize("step", BETWEEN[1:])
+@pytest.mark.parametrize("step", [AgentStep.END_CONCLUDED, AgentStep.PAGE_EMPTIED])
 async def test_a_denial_that_an_agent_did_not_live_to_report_is_reported_by_the_next_one(
     vm: Vm, step: AgentStep
 ) -> None:
@@ -180,14 +191,11 @@ async def test_a_denial_that_an_agent_did_not_live_to_report_is_reported_by_the_
     assert before in ({}, vm.bundles), "what was kept of the end is not kept again of a page that is empty by now"
 
 
-@pytest.mark.parametrize("deaths", [BETWEEN[1:], BETWEEN[:1] * 2 + BETWEEN[2:]])
-async def test_one_who_is_asked_to_leave_is_out_however_often_the_agent_dies_over_it(
-    vm: Vm, witness: Witness, deaths: Sequence[AgentStep]
-) -> None:
+async def test_one_who_is_asked_to_leave_is_out_however_often_the_agent_dies_over_it(vm: Vm, witness: Witness) -> None:
     await vm.send_in(FOR_EVER)
     await wait_until(lambda: BotState.IN_MEETING in moves(vm))
     vm.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
-    for step in deaths:
+    for step in BETWEEN:
         vm.dies_after = step
         await vm.died.wait()
         await vm.agent()
@@ -255,3 +263,27 @@ async def test_a_bot_whose_adapter_went_with_the_upgrade_ends_and_holds_no_worke
     await vm.gone()
     assert [end.reason for end in vm.seen(BotEnded)] == [Reason.UNSUPPORTED_PLATFORM] * claimed
     assert [refused.cause for refused in vm.seen(JoinRefused)] == [RefusalCause.UNKNOWN_PLATFORM] * (not claimed)
+
+
+@pytest.mark.parametrize("stage", [None, Stage.WARM])
+async def test_an_agent_whose_journal_has_lost_the_bot_ends_its_browser(vm: Vm, stage: Stage | None) -> None:
+    await vm.send_in(FOR_EVER)
+    await wait_until(lambda: BotState.IN_MEETING in moves(vm))
+    page = vm.pool._workers["w1"].page_id  # pyright: ignore[reportPrivateUsage]
+    await vm.rewind(WorkerNote(stage, page) if stage else None)
+    await vm.agent()
+    await (vm.gone() if stage else vm.ended())
+    assert vm.seen(BotEnded) == [], "the manager hears that its worker is gone, and knows what that means"
+
+
+async def test_an_agent_whose_journal_has_lost_how_far_the_bot_came_goes_on_with_it(vm: Vm) -> None:
+    await vm.send_in(FOR_EVER)
+    await wait_until(lambda: BotState.IN_MEETING in moves(vm))
+    worker = vm.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
+    assert worker.join
+    await vm.rewind(WorkerNote(Stage.WARM, worker.page_id, worker.join))
+    await vm.agent()
+    await wait_until(lambda: moves(vm).count(BotState.IN_MEETING) == 2)
+    vm.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    await vm.gone()
+    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.USER_REQUESTED]
