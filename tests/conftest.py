@@ -1,5 +1,6 @@
 """A real Redis for every test that asks for one: `redis_server` and `prefix`, or `own_redis` to stop and start."""
 
+import gc
 import os
 import secrets
 import signal
@@ -40,6 +41,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         draws = is_hypothesis_test(getattr(item, "obj", None)) or item.path.name.endswith("_machine.py")
         if draws or not item.nodeid.startswith(_MEASURED):
             item.add_marker("no_cover")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays until the end: the garbage collector need not walk through it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -5,23 +5,14 @@ import os
 import re
 from typing import Any
 
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from jsonschema import Draft202012Validator
-from schemathesis import GenerationMode
-from schemathesis.specs.openapi import checks
 
 from poolmgr.api.routes import OPERATIONS
 from tests.api.conftest import TOKEN, World
 
 EXAMPLES = int(os.environ.get("POOLMGR_EXAMPLES", "3"))
 """Of each operation. The suite has little time; more find more."""
-
-OPENAPI: Any = schemathesis.openapi  # whose types are left open in places
-CHECKS: list[Any] = [
-    getattr(checks, f"{name}_conformance")
-    for name in ("status_code", "content_type", "response_headers", "response_schema")
-]
 
 
 async def _document(world: World) -> dict[str, Any]:
@@ -80,7 +71,10 @@ async def test_what_is_served_answers_as_the_document_says(world: World) -> None
 
 
 def _try_all(base: str) -> None:
-    schema = OPENAPI.from_url(f"{base}/api/v1/openapi.json")
+    import schemathesis  # takes half a second, and every process collects this file
+
+    openapi: Any = schemathesis.openapi  # whose types are left open in places
+    schema = openapi.from_url(f"{base}/api/v1/openapi.json")
     tried = [_try(result.ok(), base) for result in schema.get_all_operations()]
     assert len(tried) == len(OPERATIONS)
     assert all(tried)
@@ -88,6 +82,13 @@ def _try_all(base: str) -> None:
 
 def _try(operation: Any, base: str) -> int:
     """How often an answer was as the document says; it always is, or this raises."""
+    from schemathesis import GenerationMode
+    from schemathesis.specs.openapi import checks
+
+    conformance = [
+        getattr(checks, f"{name}_conformance")
+        for name in ("status_code", "content_type", "response_headers", "response_schema")
+    ]
     answers: list[int] = []
 
     @settings(
@@ -106,7 +107,7 @@ def _try(operation: Any, base: str) -> int:
         if "bot_id" in case.path_parameters and len(answers) % 2:
             case.path_parameters["bot_id"] = f"b{len(answers) % 4 // 2 + 1}"  # what chance would not find
         response = case.call(base_url=base, headers={"Authorization": f"Token {TOKEN}"})
-        case.validate_response(response, checks=CHECKS)
+        case.validate_response(response, checks=conformance)
         answers.append(response.status_code)
 
     answers_as_it_says()

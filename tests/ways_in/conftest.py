@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiobotocore.session import get_session  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from aiohttp import ClientSession, web
 
 from demo.stage import free_ports
@@ -194,6 +193,9 @@ def queue_url(server: str, name: str) -> str:
 
 @asynccontextmanager
 async def sqs(server: str) -> AsyncGenerator[Any]:
+    # Takes a third of a second, and every process collects this folder.
+    from aiobotocore.session import get_session  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
     async with get_session().create_client(  # pyright: ignore[reportUnknownMemberType]
         "sqs", region_name="eu-west-1", endpoint_url=server, aws_access_key_id="test", aws_secret_access_key="test"
     ) as client:
