@@ -1,10 +1,10 @@
-"""Everything real on one machine: Redis, manager, agents with Chromium and the meeting room."""
+"""Everything real on one machine: Redis, manager, agents with Chromium and the meeting room. The demo's tests see to it
+that the programs are started as users start them.
+"""
 
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from room.server import create_app
 from runtime.redis import connect
+from tests.fork_server import Forked, ForkServer
 from tests.waiting import PATIENCE_S, wait_until
 from wire import codec
 from wire.messages import BotVitals
@@ -30,14 +31,15 @@ HOST_KEY = "a-host-key-for-tests"
 class Fleet:
     """`settings` go to every program by the environment."""
 
-    def __init__(self, url: str, prefix: str, folder: Path, room: str) -> None:
+    def __init__(self, fork_server: ForkServer, url: str, prefix: str, folder: Path, room: str) -> None:
         self.redis: Any = connect(RedisSettings(url=url, timeout_s=PATIENCE_S))
         self.keys = Keys(prefix)
         self.views = Views(self.redis, self.keys)
         self.room = room
         self.folder = folder
         self._api, self._metrics = free_ports(2)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._fork_server = fork_server
+        self._processes: dict[str, Forked] = {}
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("POOLMGR_")},
             "POOLMGR_REDIS__URL": url,
@@ -63,8 +65,11 @@ class Fleet:
     def signal(self, name: str, number: signal.Signals) -> None:
         self._processes[name].send_signal(number)
 
-    def wait(self, name: str, timeout_s: float = 40.0) -> int:
-        return self._processes[name].wait(timeout_s)
+    async def ended(self, name: str) -> int:
+        """Its exit code, once it has ended."""
+        process = self._processes[name]
+        await wait_until(lambda: process.poll() is not None)
+        return process.wait()
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
@@ -102,9 +107,11 @@ class Fleet:
         await wait_until(reached, timeout_s)
 
     def processes(self) -> list[str]:
-        """Command lines of all processes that belong to this fleet's agents, by the state folder they name."""
+        """What still runs of this fleet: its programs by name, and the command lines of what they started, which name
+        its folder.
+        """
         mark = str(self.folder).encode()
-        found: list[str] = []
+        found = [name for name, process in self._processes.items() if process.poll() is None]
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
@@ -121,23 +128,15 @@ class Fleet:
 
     async def close(self) -> None:
         for process in self._processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            process.close()
         for folder in self.folder.glob("*/workers"):  # a killed agent's browsers live on, for its next start to find
             sweep(folder.parent)
         await self.redis.aclose()
 
-    def _start(self, name: str, module: str, command: str, **settings: str) -> None:
+    def _start(self, name: str, program: str, command: str, **settings: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", module, command],
-                env={**self._environment, **settings},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            environment = {**self._environment, **settings}
+            self._processes[name] = self._fork_server.start(program, command, environment=environment, log=log)
 
 
 class Host:
@@ -180,7 +179,9 @@ async def room() -> AsyncGenerator[str]:
 
 
 @pytest.fixture
-async def fleet(redis_server: str, prefix: str, tmp_path: Path, room: str) -> AsyncGenerator[Fleet]:
-    fleet = Fleet(redis_server, prefix, tmp_path, room)
+async def fleet(
+    fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path, room: str
+) -> AsyncGenerator[Fleet]:
+    fleet = Fleet(fork_server, redis_server, prefix, tmp_path, room)
     yield fleet
     await fleet.close()
