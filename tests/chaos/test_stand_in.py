@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, Playwright, async_playwright
 
 from chaos.stand_in import write_program
@@ -19,7 +20,9 @@ from worker.platforms.rules import NOTHING
 from worker.sights import PageAction, Screen
 from worker.sights import Seen as Shown
 
-ADAPTER_TIMEOUT_S = 2.0
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # that of the one driver
+
+ADAPTER_TIMEOUT_S = 30.0
 JOIN = Join("w-1", "b-1", 1, "room", "http://room/r/chaos", "Bot")
 
 
@@ -39,13 +42,13 @@ class StandIn:
         return f"ws://127.0.0.1:{port}{path}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def witness() -> AsyncGenerator[Witness]:
     async with Witness() as witness:
         yield witness
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def browser(tmp_path: Path, witness: Witness) -> AsyncGenerator[StandIn]:
     program = write_program(tmp_path / "browser", witness.address)
     profile = tmp_path / "profile"
@@ -61,7 +64,7 @@ async def browser(tmp_path: Path, witness: Witness) -> AsyncGenerator[StandIn]:
     await process.wait()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def playwright() -> AsyncGenerator[Playwright]:
     async with async_playwright() as playwright:
         yield playwright
@@ -111,7 +114,7 @@ async def test_the_agents_own_adapter_takes_it_from_the_link_to_the_end(
         assert await page.evaluate("1") == 1
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
-        url = link(witness, "lobby_s=0.3&stay_s=0.5")
+        url = link(witness, "lobby_s=2&stay_s=2")
         answer = await page.goto(url, wait_until="commit")
         assert answer
         assert (answer.status, requests, page.url) == (200, [url], url)
@@ -161,7 +164,7 @@ async def test_a_browser_that_dies_is_gone_to_its_witness(
     playwright: Playwright, browser: StandIn, witness: Witness, adapter: Adapter
 ) -> None:
     async with connected(playwright, browser.endpoint) as page:
-        await page.goto(link(witness, "crash_s=0.1"), wait_until="commit")
+        await page.goto(link(witness, "crash_s=1"), wait_until="commit")
         await join(page, adapter)
         assert await browser.process.wait() == -signal.SIGKILL
     await wait_until(lambda: not witness.present)
@@ -172,7 +175,7 @@ async def test_a_page_that_hangs_answers_nobody_until_it_is_left(
     playwright: Playwright, browser: StandIn, witness: Witness, adapter: Adapter
 ) -> None:
     async with connected(playwright, browser.endpoint) as page:
-        await page.goto(link(witness, "hang_s=0.1"), wait_until="commit")
+        await page.goto(link(witness, "hang_s=1"), wait_until="commit")
         await join(page, adapter)
         await wait_until(witness.inside)
 
