@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from chaos.proxy import Proxy, Wire
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 SOON_S = 0.3
 
@@ -30,7 +30,7 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    async def ask(self, timeout_s: float = 5.0) -> bytes:
+    async def ask(self, timeout_s: float = PATIENCE_S) -> bytes:
         """Raises: TimeoutError, OSError."""
         self.writer.write(b"12345\n")
         async with asyncio.timeout(timeout_s):

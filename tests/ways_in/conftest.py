@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -191,12 +192,18 @@ def queue_url(server: str, name: str) -> str:
     return f"{server}/123456789012/{name}"
 
 
-@asynccontextmanager
-async def sqs(server: str) -> AsyncGenerator[Any]:
+@cache
+def _session() -> Any:
+    """One for all clients: each of its own would read the description of SQS again."""
     # Takes a third of a second, and every process collects this folder.
     from aiobotocore.session import get_session  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-    async with get_session().create_client(  # pyright: ignore[reportUnknownMemberType]
+    return get_session()
+
+
+@asynccontextmanager
+async def sqs(server: str) -> AsyncGenerator[Any]:
+    async with _session().create_client(
         "sqs", region_name="eu-west-1", endpoint_url=server, aws_access_key_id="test", aws_secret_access_key="test"
     ) as client:
         yield client
