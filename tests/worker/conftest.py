@@ -1,20 +1,20 @@
 """Workers with real browsers, and all that they report. No Redis: a claim is a function."""
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
+from playwright.async_api import Error as PlaywrightError
 
 from room.server import create_app
-from tests.waiting import wait_until
-from tests.worker.visits import FLAGS, Site, serving
+from tests.waiting import PATIENCE_S, wait_until
+from tests.worker.visits import Site, serving
 from wire.messages import Event, Join, WorkerGone, WorkerWarm
 from wire.settings import EvidenceSettings, WorkerSettings
 from wire.vocabulary import Reason
@@ -24,11 +24,13 @@ from worker.browser import Launcher, find_chromium
 from worker.driver import Driver
 from worker.evidence import witnesses_for
 from worker.journal import Entry, WorkerNote
-from worker.platforms import prepare
+from worker.platforms import BLANK, prepare
 from worker.pool import Pool
 from worker.profile import Profile
 
 E = TypeVar("E", bound=Event)
+
+ANSWER_S: Final = 10.0  # a page that takes longer to answer is not lent again
 
 
 class Harness:
@@ -129,26 +131,73 @@ async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
         await runner.cleanup()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncGenerator[Browser]:
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(
-            executable_path=find_chromium(WorkerSettings().chromium), args=[*FLAGS, *sandbox]
-        )
-        yield launched
-        await launched.close()
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def driver() -> AsyncGenerator[Driver]:
+    """One for all tests of this process that are not about starting it, or about its death."""
+    driver = Driver()
+    await driver.start()
+    yield driver
+    await driver.stop()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser) -> AsyncGenerator[Page]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Browser]:
+    """As the agent starts them, and one for all tests of this process that are about pages."""
+    settings = WorkerSettings(devices="fake")
+    launcher = Launcher(Profile.of(find_chromium(settings.chromium), settings), tmp_path_factory.mktemp("browser"))
+    async with asyncio.timeout(PATIENCE_S):
+        chromium = await launcher.launch("pages")
+    yield await driver.connect(chromium.endpoint, chromium.folder / "artifacts", PATIENCE_S)
+    await chromium.kill()
+
+
+class Lender:
+    """Lends out the same page again and again, as long as it comes back whole: a new one takes 0.4 s of processors."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._page: Page | None = None
+
+    async def lend(self) -> Page:
+        if self._page is None:
+            self._page, _ = await prepare(await self._browser.new_context())
+        return self._page
+
+    async def take_back(self, page: Page) -> None:
+        with suppress(TimeoutError, PlaywrightError):
+            async with asyncio.timeout(ANSWER_S):
+                await page.unroute_all()
+                await page.evaluate("1")
+                if len(page.context.pages) == 1:
+                    return
+        self._page = None
+        await page.context.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lender(browser: Browser) -> Lender:
+    return Lender(browser)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(lender: Lender) -> AsyncGenerator[Page]:
+    """As a worker has it, on about:blank. Other tests had it before, and have it after."""
+    page = await lender.lend()
+    await page.goto(BLANK)  # also from there: what a test left in its window is gone
+    yield page
+    await lender.take_back(page)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_page(browser: Browser) -> AsyncGenerator[Page]:
+    """The same for a test that wedges it, or listens to it, or leaves something in it."""
     context = await browser.new_context()
     page, _ = await prepare(context)
     yield page
     await context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def site() -> AsyncGenerator[Site]:
     site = Site()
     async with serving(site.app()) as site.address:

@@ -7,23 +7,20 @@ import json
 import re
 import time
 import zipfile
-from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Page
 
 from tests.waiting import wait_until
 from wire.messages import Join
 from wire.settings import EvidenceSettings
 from wire.vocabulary import Reason
-from worker.browser import find_chromium
 from worker.evidence import CHATTER, Put, Witness, digest, packed, witnesses_for
 from worker.platforms import adapter_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LINK: Final = "https://meet.google.com/abc-defg-hij?authuser=0&pwd=S3cretPwd#tok=fragtok99"
 JOIN: Final = Join("w1", "b1", 2, "google_meet", LINK, "Bot", message="Hello everybody here", passcode="4711")
@@ -62,21 +59,6 @@ COLOURS: Final = """async ([data, box]) => {
 }"""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncGenerator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=str(find_chromium("")))
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser) -> AsyncGenerator[Page]:
-    context = await browser.new_context()
-    yield await context.new_page()
-    await context.close()
-
-
 class Shelf:
     """Takes bundles."""
 
@@ -103,15 +85,15 @@ def witness(shelf: Shelf, join: Join = JOIN, **settings: Any) -> Witness:
     return Witness(join, EvidenceSettings(**settings), shelf.put, vm_id="vm1", rules=lambda: [{"rule": "r"}])
 
 
-async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(page: Page, shelf: Shelf) -> None:
+async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own_page: Page, shelf: Shelf) -> None:
     seen = witness(shelf)
-    seen.watch(page)
+    seen.watch(own_page)
     said: list[object] = []
-    page.on("pageerror", lambda error: said.append(error))
-    await page.set_content(LEAKY)
+    own_page.on("pageerror", lambda error: said.append(error))
+    await own_page.set_content(LEAKY)
     await wait_until(lambda: said)
     seen.saw("name_prompt", "a-rule", "fill_name_and_join")
-    assert await seen.keep(page, Reason.UI_ELEMENT_NOT_FOUND, f"nothing at {LINK}") == "b1-2"
+    assert await seen.keep(own_page, Reason.UI_ELEMENT_NOT_FOUND, f"nothing at {LINK}") == "b1-2"
     files = shelf.files()
     assert set(files) == {
         *("about.json", "screenshot.jpg", "page.txt", "accessibility.txt", "console.txt", "history.json")
@@ -128,8 +110,8 @@ async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(pag
     assert (step["screen"], step["rule"], step["did"]) == ("name_prompt", "a-rule", "fill_name_and_join")
     about = json.loads(texts["about.json"])
     assert (about["reason"], about["vm_id"], about["missing"]) == ("ui_element_not_found", "vm1", {})
-    assert page.context.browser
-    assert about["versions"]["chromium"] == page.context.browser.version
+    assert own_page.context.browser
+    assert about["versions"]["chromium"] == own_page.context.browser.version
     assert about["versions"]["rules"] == digest([{"rule": "r"}])
     assert about["host"]["memory_mb"] > 0
 
@@ -148,15 +130,15 @@ async def test_a_picture_shows_the_page_but_for_its_secrets_and_leaves_it_as_it_
     assert seen["#plain"][0] < 90 < 200 < seen["#plain"][1], "black on white"
 
 
-async def test_a_page_that_answers_nothing_costs_little_time(page: Page, shelf: Shelf) -> None:
+async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, shelf: Shelf) -> None:
     began_to_hang = asyncio.Event()
-    page.on("console", lambda _: began_to_hang.set())
-    await page.set_content("<script>setTimeout(() => { console.log('now'); while (true) {} }, 50)</script>")
+    own_page.on("console", lambda _: began_to_hang.set())
+    await own_page.set_content("<script>setTimeout(() => { console.log('now'); while (true) {} }, 50)</script>")
     await began_to_hang.wait()
     began = time.monotonic()
     seen = witness(shelf)
     seen.saw("in_meeting", "a-rule")
-    assert await seen.keep(page, Reason.CONNECTION_LOST) == "b1-2"
+    assert await seen.keep(own_page, Reason.CONNECTION_LOST) == "b1-2"
     assert time.monotonic() - began < 8.0
     files = shelf.files()
     assert set(json.loads(files["about.json"])["missing"]) == {"screenshot.jpg", "page.txt", "accessibility.txt"}
@@ -172,11 +154,11 @@ async def test_where_secrets_cannot_be_painted_over_there_is_no_picture(page: Pa
     assert b"the rest" in files["page.txt"]
 
 
-async def test_a_page_that_is_gone_costs_the_bundle_only_what_it_showed(page: Page, shelf: Shelf) -> None:
+async def test_a_page_that_is_gone_costs_the_bundle_only_what_it_showed(own_page: Page, shelf: Shelf) -> None:
     seen = witness(shelf)
-    seen.watch(page)
-    await page.close()
-    assert await seen.keep(page, Reason.BROWSER_CRASHED) == "b1-2"
+    seen.watch(own_page)
+    await own_page.close()
+    assert await seen.keep(own_page, Reason.BROWSER_CRASHED) == "b1-2"
     assert "refused" in json.loads(shelf.files()["about.json"])["missing"]["screenshot.jpg"]
     assert await seen.keep(None, Reason.BROWSER_HUNG, "it hung", error=f"Traceback: {LINK}") == "b1-2"
     assert json.loads(shelf.files()["about.json"])["missing"] == {"page": "it hung"}
@@ -215,20 +197,20 @@ async def test_nothing_is_kept_of_what_was_wished_for_unless_it_is_a_probe(page:
     ],
 )
 async def test_a_page_that_talks_without_end_is_listened_to_until_it_is_too_much(
-    page: Page, shelf: Shelf, talk: str, times: int
+    own_page: Page, shelf: Shelf, talk: str, times: int
 ) -> None:
     seen = witness(shelf)
-    seen.watch(page)
-    await page.set_content(f"<script>for (let i = 0; i < {times + 10}; i++) {talk}</script>")
+    seen.watch(own_page)
+    await own_page.set_content(f"<script>for (let i = 0; i < {times + 10}; i++) {talk}</script>")
     await wait_until(lambda: not seen._listens)  # pyright: ignore[reportPrivateUsage]
     lines: list[str] = []
-    page.on("console", lambda message: lines.append(message.text))
-    await page.evaluate("console.log('the last one')")
+    own_page.on("console", lambda message: lines.append(message.text))
+    await own_page.evaluate("console.log('the last one')")
     await wait_until(lambda: "the last one" in lines)
     seen.saw("in_meeting")
-    await page.evaluate("console.log('after the next screen')")
+    await own_page.evaluate("console.log('after the next screen')")
     await wait_until(lambda: "after the next screen" in lines)
-    await seen.keep(page, Reason.CAPTCHA)
+    await seen.keep(own_page, Reason.CAPTCHA)
     console = shelf.files()["console.txt"].decode()
     assert "says too much" in console
     assert "the last one" not in console

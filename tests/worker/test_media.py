@@ -10,7 +10,7 @@ from tests.waiting import wait_until
 from tests.worker.visits import Site, bot_at, serving
 from wire.vocabulary import Reason
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Two ends of one connection in a page: `tone` is heard at the other end, or messages come over a channel.
 PAIR: Final = """async (what) => {

@@ -21,7 +21,7 @@ from worker.platforms import built_in
 from worker.platforms.page import PageAdapter
 from worker.sights import Dismiss, PageAction
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_bot_waits_takes_part_and_ends_with_the_meeting(page: Page, site: Site) -> None:
@@ -145,40 +145,40 @@ async def test_a_server_that_never_answers_is_given_up(page: Page, site: Site) -
     assert ended.reason is Reason.PAGE_LOAD_FAILED
 
 
-async def test_a_page_that_hangs_is_noticed(page: Page, site: Site) -> None:
+async def test_a_page_that_hangs_is_noticed(own_page: Page, site: Site) -> None:
     then = {BotState.IN_MEETING: "hang()"}
-    bot, ended = await go(page, site.page(HANGING), then=then, settings=WorkerSettings(page_timeout_s=1))
+    bot, ended = await go(own_page, site.page(HANGING), then=then, settings=WorkerSettings(page_timeout_s=1))
     assert ended.reason is Reason.BROWSER_HUNG
     assert bot.moves[-1] is BotState.IN_MEETING
 
 
 async def test_a_page_is_not_left_because_the_driver_is_slow_for_a_while(
-    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+    own_page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.session.EXCUSED_S", 2.0)
-    async with bot_at(page, site.page(HANGING), settings=WorkerSettings(page_timeout_s=1)) as bot:
+    async with bot_at(own_page, site.page(HANGING), settings=WorkerSettings(page_timeout_s=1)) as bot:
         bot.driver_answers_after_s = 0.1
         await bot.until_in(BotState.IN_MEETING)
-        await page.evaluate("hang()")
+        await own_page.evaluate("hang()")
         await site.until_said("hanging")
         began = time.monotonic()
         assert (await bot.end()).reason is Reason.BROWSER_HUNG
         assert time.monotonic() - began >= 2.0
 
 
-async def test_a_page_that_crashes_ends_the_bot(page: Page, site: Site) -> None:
-    async with bot_at(page, site.page("")) as bot:
+async def test_a_page_that_crashes_ends_the_bot(own_page: Page, site: Site) -> None:
+    async with bot_at(own_page, site.page("")) as bot:
         await bot.until_in(BotState.IN_MEETING)
-        await page.context.new_page()  # a context without a living page would go down with it
+        await own_page.context.new_page()  # a context without a living page would go down with it
         with pytest.raises(Exception, match="crash"):
-            await page.goto("chrome://crash")
+            await own_page.goto("chrome://crash")
         assert (await bot.end()).reason is Reason.BROWSER_CRASHED
 
 
-async def test_a_browser_that_exits_ends_the_bot_at_once(page: Page, site: Site) -> None:
-    async with bot_at(page, site.page(HANGING)) as bot:
+async def test_a_browser_that_exits_ends_the_bot_at_once(own_page: Page, site: Site) -> None:
+    async with bot_at(own_page, site.page(HANGING)) as bot:
         await bot.until_in(BotState.IN_MEETING)
-        await page.evaluate("hang()")
+        await own_page.evaluate("hang()")
         await site.until_said("hanging")
         told_at = time.monotonic()
         bot.session.browser_gone("it is gone")
@@ -188,10 +188,10 @@ async def test_a_browser_that_exits_ends_the_bot_at_once(page: Page, site: Site)
         assert site.said == ["hanging"]
 
 
-async def test_a_page_that_is_closed_under_the_bot_ends_it(page: Page, site: Site) -> None:
-    async with bot_at(page, site.page("")) as bot:
+async def test_a_page_that_is_closed_under_the_bot_ends_it(own_page: Page, site: Site) -> None:
+    async with bot_at(own_page, site.page("")) as bot:
         await bot.until_in(BotState.IN_MEETING)
-        await page.close()
+        await own_page.close()
         assert (await bot.end()).reason is Reason.BROWSER_CRASHED
 
 
@@ -214,16 +214,16 @@ async def test_a_bot_leaves_while_the_page_is_on_its_way(page: Page, site: Site)
     assert page.url == "about:blank"
 
 
-async def test_a_bot_leaves_while_it_tries_to_join(page: Page, site: Site) -> None:
+async def test_a_bot_leaves_while_it_tries_to_join(own_page: Page, site: Site) -> None:
     asked = asyncio.Event()
-    page.on("console", lambda _: asked.set())
-    async with bot_at(page, site.page("$('name').oninput = () => console.log('typed');")) as bot:
+    own_page.on("console", lambda _: asked.set())
+    async with bot_at(own_page, site.page("$('name').oninput = () => console.log('typed');")) as bot:
         async with asyncio.timeout(PATIENCE_S):
             await asked.wait()
         bot.session.leave(Reason.USER_REQUESTED)
         assert (await bot.end()).reason is Reason.USER_REQUESTED
     assert bot.moves == [BotState.JOINING]
-    assert page.url == "about:blank"
+    assert own_page.url == "about:blank"
 
 
 @pytest.mark.parametrize(
@@ -248,11 +248,11 @@ async def test_a_bot_leaves_by_the_pages_own_button(
 
 
 @pytest.mark.parametrize("stuck", ["$('leave').onclick = () => {};", "$('leave').disabled = true;", HANGING])
-async def test_a_page_that_does_not_let_go_is_left_in_time(page: Page, site: Site, stuck: str) -> None:
-    async with bot_at(page, site.page(stuck), settings=WorkerSettings(leave_timeout_s=2)) as bot:
+async def test_a_page_that_does_not_let_go_is_left_in_time(own_page: Page, site: Site, stuck: str) -> None:
+    async with bot_at(own_page, site.page(stuck), settings=WorkerSettings(leave_timeout_s=2)) as bot:
         await bot.until_in(BotState.IN_MEETING)
         if stuck is HANGING:
-            await page.evaluate("hang()")
+            await own_page.evaluate("hang()")
             await site.until_said("hanging")
         told_at = time.monotonic()
         bot.session.leave(Reason.USER_REQUESTED)
@@ -274,10 +274,10 @@ async def test_dialogs_stand_in_nobodys_way(page: Page, site: Site) -> None:
     assert page.url == "about:blank"
 
 
-async def test_a_page_cannot_store_a_file(page: Page, site: Site) -> None:
-    await page.goto(site.page(""))
-    async with page.expect_download() as downloading:
-        await page.evaluate("location.href = '/file'")
+async def test_a_page_cannot_store_a_file(own_page: Page, site: Site) -> None:
+    await own_page.goto(site.page(""))
+    async with own_page.expect_download() as downloading:
+        await own_page.evaluate("location.href = '/file'")
     download = await downloading.value
     assert await download.failure() == "canceled"
 

@@ -15,7 +15,7 @@ from tests.worker.visits import Site, bot_at, serving
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 END_SCREEN: Final = '<section id="end-screen" data-end="removed">You were removed from the meeting</section>'
 
@@ -74,11 +74,11 @@ async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
     ids=["no field", "no button", "not sent", "hangs"],
 )
 async def test_what_cannot_be_said_is_logged_without_its_text_and_dropped(
-    page: Page, site: Site, script: str, why: str
+    own_page: Page, site: Site, script: str, why: str
 ) -> None:
     settings = WorkerSettings(page_timeout_s=1, leave_timeout_s=1)
     with capture_logs() as logs:
-        async with bot_at(page, site.page(script), settings=settings) as bot:
+        async with bot_at(own_page, site.page(script), settings=settings) as bot:
             await bot.until_in(BotState.IN_MEETING)
             for number in range(102):
                 bot.session.say(f"secret {number}")

@@ -6,14 +6,20 @@ import pytest
 from playwright.async_api import Page
 
 from tests.waiting import PATIENCE_S
+from tests.worker.platforms.conftest import rewrite
 from wire.messages import Participant
 from worker.company import Known, SeenLine
 from worker.platforms.rules import Actions, Chat, Count, People, Readings, Rules, ScreenRule, look
 from worker.sights import Screen, Seen
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 UNREADABLE: Final = Seen(Screen.UNKNOWN)
+
+
+async def put(page: Page, body: str) -> None:
+    await page.goto("data:text/html,<!doctype html>")  # on about:blank nothing has been loaded yet
+    await rewrite(page, body)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +51,7 @@ async def test_the_first_rule_that_matches_something_visible_is_what_the_page_sh
         Actions(),
         Readings(participants=[Count(each="main i")]),
     )
-    await page.goto("data:text/html,<!doctype html>")  # on about:blank nothing has been loaded yet
-    await page.set_content(body)
+    await put(page, body)
     assert await look(page, rules, PATIENCE_S) == seen
 
 
@@ -70,11 +75,6 @@ READ: Final = Rules(
         chat=Chat(each="main q", id="@id", text="i", sender_id="@data-by", sender_name="u@title", own=".own"),
     ),
 )
-
-
-async def put(page: Page, body: str) -> None:
-    await page.goto("data:text/html,<!doctype html>")
-    await page.set_content(body)
 
 
 async def test_who_is_there_is_read_with_the_screen_and_only_when_it_changed(page: Page) -> None:
