@@ -79,16 +79,20 @@ async def test_an_end_screen_ends_the_bot(page: Page, site: Site, screen: str, r
     assert ended.reason is reason
 
 
-async def test_a_click_that_is_swallowed_is_made_again(page: Page, site: Site) -> None:
+async def test_a_click_that_is_swallowed_is_made_again(page: Page, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.handling.REPEAT_S", 0.5)
     url = site.page("asked = () => { asked = () => { say('asked again'); end('full'); }; };")
     _, ended = await go(page, url)
     assert ended.reason is Reason.MEETING_FULL
     assert site.said == ["asked again"]
 
 
-async def test_a_room_that_is_slow_to_answer_is_asked_only_once(page: Page, site: Site) -> None:
+async def test_a_room_that_is_slow_to_answer_is_asked_only_once(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.handling.REPEAT_S", 0.3)
     url = site.page("""
-        asked = () => { say("asked"); $("join").disabled = true; after(3000, () => end("full")); };
+        asked = () => { say("asked"); $("join").disabled = true; after(1000, () => end("full")); };
     """)
     await go(page, url)
     assert site.said == ["asked"]
@@ -113,10 +117,10 @@ async def test_a_busy_page_is_asked_what_it_shows_when_the_time_is_up(page: Page
         asked = () => { show("waiting-room"); };
     """)
     then = {BotState.WAITING_ROOM: "after(0, work)"}
-    _, ended = await go(page, url, then=then, automatic_leave=AutomaticLeave(waiting_room_timeout=2))
+    _, ended = await go(page, url, then=then, automatic_leave=AutomaticLeave(waiting_room_timeout=1))
     assert (ended.reason, ended.detail) == (
         Reason.WAITING_ROOM_TIMEOUT,
-        "2 s passed, the page showed waiting_room waiting-room-section",
+        "1 s passed, the page showed waiting_room waiting-room-section",
     )
 
 
@@ -155,15 +159,16 @@ async def test_a_page_that_hangs_is_noticed(own_page: Page, site: Site) -> None:
 async def test_a_page_is_not_left_because_the_driver_is_slow_for_a_while(
     own_page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.session.EXCUSED_S", 2.0)
+    """Without the excuse, the third second in a row without an answer is the end."""
+    monkeypatch.setattr("worker.session.EXCUSED_S", 0.5)
     async with bot_at(own_page, site.page(HANGING), settings=WorkerSettings(page_timeout_s=1)) as bot:
-        bot.driver_answers_after_s = 0.1
+        bot.driver_answers_after_s = 0.3
         await bot.until_in(BotState.IN_MEETING)
         await own_page.evaluate("hang()")
         await site.until_said("hanging")
         began = time.monotonic()
         assert (await bot.end()).reason is Reason.BROWSER_HUNG
-        assert time.monotonic() - began >= 2.0
+        assert time.monotonic() - began >= 4.0
 
 
 async def test_a_page_that_crashes_ends_the_bot(own_page: Page, site: Site) -> None:
@@ -354,10 +359,10 @@ async def test_only_the_first_request_is_heard_of(page: Page, site: Site) -> Non
 
 
 async def test_a_page_that_is_attended_to_stays(page: Page, site: Site) -> None:
-    async with bot_at(page, site.page(""), settings=WorkerSettings(unattended_s=2.0)) as bot:
+    async with bot_at(page, site.page(""), settings=WorkerSettings(unattended_s=3.0)) as bot:
         await bot.until_in(BotState.IN_MEETING)
         reports = len(bot.reports)
-        await page.wait_for_timeout(5000)  # more than twice what it may be left alone
+        await page.wait_for_timeout(4500)  # it looks every second whether it was left alone
         assert bot.reports[reports:] == []
         bot.session.leave(Reason.USER_REQUESTED)
         assert (await bot.end()).reason is Reason.USER_REQUESTED
@@ -379,7 +384,7 @@ visible = ["#passcode"]
 name = "waiting_for_host"
 rule = "no-host"
 visible = ["#no-host"]
-again_s = 1
+again_s = 0.2
 
 [[screen]]
 name = "ended"
@@ -454,7 +459,10 @@ async def test_every_screen_and_every_deed_is_told_in_order(page: Page, site: Si
     assert "12 34" not in repr(bot.reports)
 
 
-async def test_a_page_that_asks_for_a_passcode_that_nobody_gave_is_left(page: Page, site: Site, tmp_path: Path) -> None:
+async def test_a_page_that_asks_for_a_passcode_that_nobody_gave_is_left(
+    page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.deadlines.FLICKER_S", 0.2)
     _, ended = await go(page, site.page(STAGES), adapter=ruled(tmp_path))
     assert (ended.reason, site.said) == (Reason.PASSCODE_MISSING, [])
 
@@ -472,7 +480,7 @@ async def test_only_so_much_is_told_of_what_was_seen(
 async def test_a_page_without_its_host_is_loaded_again_until_it_has_one(
     page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fragment: str
 ) -> None:
-    monkeypatch.setattr("worker.handling.AGAIN_AT_LEAST_S", 0.3)
+    monkeypatch.setattr("worker.handling.AGAIN_AT_LEAST_S", 0.2)
     url = site.page("""
       const times = Number(sessionStorage.times ?? 0) + 1;
       sessionStorage.times = times;
