@@ -52,8 +52,11 @@ _CANNOT: Final = (StageError, PageError, PlaywrightError, BrowserError, redis.Re
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where the results are kept. Without it a full run goes to bench/results/latest.json, and no other anywhere.",
 )
+@click.option("--anew", is_flag=True, help="Put the rows that were measured into the kept results, in place of theirs.")
 @click.option("--write-docs", is_flag=True, help="Measure nothing: write docs/performance.md from the kept results.")
-def main(rows: tuple[str, ...], quick: bool, minutes: float, long: bool, file: Path | None, write_docs: bool) -> None:
+def main(
+    rows: tuple[str, ...], quick: bool, minutes: float, long: bool, file: Path | None, anew: bool, write_docs: bool
+) -> None:
     """Measure the budgets, each beside a peer or a bare floor in the same run, taking turns with it.
 
     All rows without an argument, but for the long ones, in under eight minutes. Nothing else should run on the
@@ -62,6 +65,7 @@ def main(rows: tuple[str, ...], quick: bool, minutes: float, long: bool, file: P
     if write_docs:
         _write_docs(file or LATEST)
         return
+    earlier = _kept(file or LATEST) if anew else None
     names = chosen(rows, long=long)
     console = Console()
     if not console.is_terminal:
@@ -73,22 +77,29 @@ def main(rows: tuple[str, ...], quick: bool, minutes: float, long: bool, file: P
         click.echo("bench: stopped; nothing is kept", err=True)
         sys.exit(130)
     report.print_table(run, console)
+    failed = any(one.why_not for one in run.measurements)
     for line in run.missed:
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if earlier:
+        file, run = file or LATEST, report.merged(earlier, run)
     file = file or (LATEST if set(names) >= set(chosen((), long=False)) and not quick else None)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(report.to_json(run))
         console.print(f"kept in {file}", markup=False, highlight=False, soft_wrap=True)
-    if any(one.why_not for one in run.measurements):
+    if failed:
         sys.exit(1)
 
 
 def _write_docs(file: Path) -> None:
+    DOCS.write_text(report.to_markdown(_kept(file)))
+    click.echo(f"{DOCS} written from {file}")
+
+
+def _kept(file: Path) -> Run:
     if not file.exists():
         raise click.ClickException(f"cannot read {file}: measure first, with ./dev bench")
-    DOCS.write_text(report.to_markdown(report.from_json(file.read_bytes())))
-    click.echo(f"{DOCS} written from {file}")
+    return report.from_json(file.read_bytes())
 
 
 async def _run(names: tuple[str, ...], console: Console, *, quick: bool, minutes: float) -> Run:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import uvloop
 
 from bench.arrivals import note_arrivals
-from poolmgr.store.inbox import entries_of
+from poolmgr.store.answers import entries_of
 from runtime.redis import connect
 from wire import codec
 from wire.settings import RedisSettings

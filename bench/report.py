@@ -51,7 +51,8 @@ class Budget(msgspec.Struct, frozen=True):
 class Measurement(msgspec.Struct, frozen=True):
     """One line of the budgets. `beside`: the floor first, then peers; `ratio`: subject to floor, round by round.
 
-    `why_not`: why there are no numbers, empty when there are.
+    `why_not`: why there are no numbers, empty when there are. `anew`: of which later run it is, where it stands among
+    the results of an earlier one; empty for one of the run itself.
     """
 
     row: str
@@ -63,6 +64,7 @@ class Measurement(msgspec.Struct, frozen=True):
     conditions: str = ""
     limited_by: str = ""
     why_not: str = ""
+    anew: str = ""
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -99,6 +101,17 @@ class Run(msgspec.Struct, frozen=True):
                 if budget.kept is False
             ]
         return found
+
+
+def merged(run: Run, later: Run) -> Run:
+    """`run` with the rows of `later` in place of its own; they say of themselves that they are of a later run."""
+    load = f"load average {later.machine.load_before:.2f} before, {later.machine.load_after:.2f} after"
+    anew = f"{later.at}, commit `{later.commit}`, `{later.command}`, {load}"
+    rows = {one.row for one in later.measurements}
+    kept = [one for one in run.measurements if one.row not in rows]
+    place = next((n for n, one in enumerate(run.measurements) if one.row in rows), len(run.measurements))
+    measured = [msgspec.structs.replace(one, anew=anew) for one in later.measurements]
+    return msgspec.structs.replace(run, measurements=[*kept[:place], *measured, *kept[place:]])
 
 
 def number(value: float) -> str:
@@ -196,6 +209,8 @@ def to_markdown(run: Run) -> str:
 
 def _chapter(one: Measurement) -> str:
     lines = [f"## {one.row}: {one.what}\n"]
+    if one.anew:
+        lines.append(f"Measured anew, after the run above: {one.anew}.\n")
     if one.subject is None:
         return "\n".join([*lines, f"Not measured: {one.why_not}\n"])
     heads = ("", "unit", "n", "best", "p50", "p90", "p99", "worst", "ratio")

@@ -58,7 +58,7 @@ class Stage:
         self.redis = redis.asyncio.Redis(host="127.0.0.1", port=redis_port)
         self.state_dir = self.folder / "agent"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._config = self.folder / "config.toml"
+        self.config = self.folder / "config.toml"
         ours: dict[str, dict[str, Any]] = {
             "redis": {"url": self.redis_url},
             "api": {"listen": f"127.0.0.1:{self._api_port}"},
@@ -66,7 +66,7 @@ class Stage:
             "log": {"format": "json"},
             "worker": {"vm_id": "bench", "state_dir": str(self.state_dir), **_WORKER},
         }
-        self._config.write_text(
+        self.config.write_text(
             _toml({name: {**ours.get(name, {}), **sections.get(name, {})} for name in {**ours, **sections}})
         )
 
@@ -100,12 +100,12 @@ class Stage:
     # Parts
 
     async def start_manager(self) -> None:
-        self.start("manager", sys.executable, "-m", "poolmgr", "serve", "--config", str(self._config))
+        self.start("manager", sys.executable, "-m", "poolmgr", "serve", "--config", str(self.config))
         await self.port_opens("manager", self._api_port)
 
     async def start_agent(self) -> None:
         """The real one, with real browsers."""
-        self.start("agent", sys.executable, "-m", "worker", "run", "--config", str(self._config))
+        self.start("agent", sys.executable, "-m", "worker", "run", "--config", str(self.config))
 
     def start(self, name: str, *command: str, listens: bool = False) -> int:
         """Start a process in a session of its own (Ctrl-C is for the benchmark, which then ends its parts). Its id.

@@ -17,7 +17,7 @@ from chaos.load import BadPush, Push
 from chaos.stage import ANSWER_S, LOST_AFTER_S, Stage
 from chaos.table import Running, bearing, stems_from, worker_named_by
 from chaos.witness import Mark
-from poolmgr.store.record import text_fields
+from poolmgr.store.answers import text_fields
 from wire.codec import FIELD, UndecodableError, decode_event
 from wire.messages import Heartbeat
 from wire.vocabulary import BotState, WorkerState

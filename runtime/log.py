@@ -1,17 +1,39 @@
 """Structured logs: coloured lines on a terminal, one JSON object a line elsewhere. Always to standard error.
 
 Event names are fixed `noun_verbed` words, facts are fields. Secrets and full meeting links do not come here: callers
-pass ids, and `wire.links.redact` where a link has to be told apart.
+pass ids, and `wire.redaction.redact` where a link has to be told apart.
 """
 
 import logging
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
 
 import msgspec
-import structlog
-from structlog.tracebacks import ExceptionDictTransformer
 
 from wire.settings import LogSettings
+
+
+@contextmanager
+def _without(package: str) -> Generator[None]:
+    """What is imported within believes that there is no such package, unless it is imported already."""
+    modules: dict[str, Any] = sys.modules
+    hidden = package not in modules
+    if hidden:
+        modules[package] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del modules[package]
+
+
+# structlog takes rich, and with it pygments, wherever it finds them: 45 ms and 5 MB of a daemon, for tracebacks that
+# are not rendered with them here. So this module is to be imported before anybody else imports structlog.
+with _without("rich"):
+    import structlog
+    from structlog.tracebacks import ExceptionDictTransformer
 
 
 def configure(settings: LogSettings, *, program: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import worker
-from poolmgr.store.inbox import entries_of
+from poolmgr.store.answers import entries_of
 from wire import codec
 from wire.keys import WireKeys
 from wire.messages import (

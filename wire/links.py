@@ -125,15 +125,6 @@ def recognise(
     return _only_one(text, hosts, spaced=spaced)
 
 
-def redact(url: str) -> str:
-    """The link without what lets one in, for logs: on most platforms the path alone is the key to the meeting."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "…"
-    return f"{parts.scheme}://{parts.hostname}/…" if parts.hostname else "…"
-
-
 # A link in a text
 
 

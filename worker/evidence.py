@@ -25,8 +25,8 @@ import msgspec
 import structlog
 from playwright.async_api import ConsoleMessage, Error, Frame, Page, Request
 
-from wire.links import redact
 from wire.messages import Join
+from wire.redaction import redact
 from wire.settings import EvidenceSettings
 from wire.vocabulary import ENDS, Reason
 from worker.driver import PAGE_ERRORS

@@ -15,18 +15,15 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from runtime.waiting import backoff, pause
-from wire.links import redact
 from wire.settings import EvidenceSettings
 from worker.link import Link, LinkError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 RETRY_S: Final = (1.0, 120.0)
-UPLOAD_S: Final = 60.0
-_SUFFIX: Final = ".zip"
+SUFFIX: Final = ".zip"
 _UNFINISHED: Final = ".part"
 
 Send = Callable[[str, int, bytes, float], Awaitable[bool]]
@@ -58,7 +55,7 @@ class Shelf:
 
     def put(self, name: str, data: bytes) -> bool:
         """Keep it until it is sent. False, and the log says why, when it cannot be."""
-        path = self._folder / f"{name}{_SUFFIX}"
+        path = self._folder / f"{name}{SUFFIX}"
         part = path.with_suffix(_UNFINISHED)
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -79,7 +76,7 @@ class Shelf:
     def waiting(self) -> list[Path]:
         """Those that wait, oldest first."""
         with suppress(OSError):
-            dated = [(path.stat().st_mtime, path) for path in self._folder.glob(f"*{_SUFFIX}")]
+            dated = [(path.stat().st_mtime, path) for path in self._folder.glob(f"*{SUFFIX}")]
             return [path for _, path in sorted(dated)]
         return []
 
@@ -153,34 +150,12 @@ def sender(link: Link, settings: EvidenceSettings) -> Send:
         except LinkError as error:
             raise UnsentError(f"Redis: {error}") from error
 
+    if not settings.upload_url:
+        return to_redis
+    from worker.upload import upload  # most agents never speak HTTP, and its client is large
+
     async def to_url(bot_id: str, attempt: int, data: bytes, _left_s: float) -> bool:
         await upload(settings, f"{bot_id}-{attempt}", data)
         return True
 
-    return to_url if settings.upload_url else to_redis
-
-
-async def upload(settings: EvidenceSettings, name: str, data: bytes) -> None:
-    """PUT a bundle to the configured address. Follows no redirect, and asks no proxy. Raises: UnsentError."""
-    where = redact(settings.upload_url)
-    headers = {"Content-Type": "application/zip"}
-    if settings.upload_token_file:
-        headers["Authorization"] = f"Bearer {_token(settings.upload_token_file)}"
-    url = f"{settings.upload_url.rstrip('/')}/{name}{_SUFFIX}"
-    try:
-        async with (
-            ClientSession(timeout=ClientTimeout(total=UPLOAD_S)) as session,
-            session.put(url, data=data, headers=headers, allow_redirects=False) as answer,
-        ):
-            status = answer.status
-    except (ClientError, TimeoutError, ValueError) as error:
-        raise UnsentError(f"{where}: {type(error).__name__}") from error
-    if not 200 <= status < 300:
-        raise (RefusedError if 400 <= status < 500 else UnsentError)(f"{where}: HTTP {status}")
-
-
-def _token(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnsentError(f"cannot read evidence.upload_token_file: {type(error).__name__}") from error
+    return to_url

@@ -5,7 +5,20 @@ from typing import Final, NamedTuple, Protocol
 
 from bench.progress import Progress
 from bench.report import Measurement
-from bench.rows import burst, calls, decision, dispatch, lobby, manager, memory, records, rewarm, warm_join, warm_pages
+from bench.rows import (
+    burst,
+    calls,
+    command_line,
+    decision,
+    dispatch,
+    lobby,
+    manager,
+    memory,
+    records,
+    rewarm,
+    warm_join,
+    warm_pages,
+)
 
 
 class Measure(Protocol):
@@ -37,6 +50,10 @@ ROWS: Final = {
         calls.measure, "8 bots at once in one room, for --minutes: memory, processor time, false leaves", long=True
     ),
     "manager": Row(manager.measure, "what the manager takes while 1,000 VMs send heartbeats, beside a bare reader"),
+    "command_line": Row(
+        command_line.measure,
+        "processor time of poolmgr --help, fleet and bots, beside a bare import of what they need",
+    ),
     "rewarm": Row(rewarm.measure, "a spent slot back to warm, beside a bare Chromium start"),
     "records": Row(
         records.measure, "calls of the HTTP API among a million bot records, beside a thousand; memory", long=True

@@ -19,7 +19,7 @@ from bench.progress import Progress
 from bench.report import Budget, Measurement
 from bench.sample import Contender, Series, ratio, take_turns
 from bench.stage import QUIET, Stage, StageError, chromium, launch, no_sandbox
-from poolmgr.store.inbox import entries_of
+from poolmgr.store.answers import entries_of
 from wire import codec
 from wire.messages import Event, WorkerGone, WorkerWarm
 from wire.vocabulary import GoneCause

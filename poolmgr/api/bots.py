@@ -17,7 +17,7 @@ from poolmgr.api.rate import Rate
 from poolmgr.api.shapes import Accepted, BotsPage, Deleted, DetailsOf, SendImage, SendMessage, StatusOf
 from poolmgr.core.events import LeaveRequested, SayRequested
 from poolmgr.core.job import attribute
-from poolmgr.store import record
+from poolmgr.store import answers
 from poolmgr.store.catalog import BadCursorError, Question, cursor_of, position_of
 from poolmgr.store.forgetting import forget
 from poolmgr.webhooks import envelope
@@ -150,7 +150,7 @@ async def delete(call: Call) -> Answer:
     delivery = b""
     if bot["callback_url"]:
         objects = await service.catalog.objects_of(bot)
-        delivery = msgspec.json.encode(envelope.deletion(bot, objects, record.iso(service.wall())))
+        delivery = msgspec.json.encode(envelope.deletion(bot, objects, answers.iso(service.wall())))
     until = service.steady() + _TOLD_WITHIN_S
     while (gone := await forget(service.redis, service.keys, bot["bot_id"], delivery=delivery)) < 0:
         if service.steady() >= until:

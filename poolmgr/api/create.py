@@ -19,7 +19,7 @@ from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import CreateBot, Created, Replayed
 from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, Job, fault_of, parse_job
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
-from poolmgr.store import record
+from poolmgr.store import answers
 from poolmgr.store.submission import Submission, Verdict
 from runtime.waiting import backoff
 from wire.vocabulary import BotState, Reason, Status
@@ -185,8 +185,8 @@ def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tup
             "bot_message": job.bot_message,
             "state": SUBMITTED,
             "status": status,
-            "created_at": record.iso(now),
-            "join_at": record.iso(job.join_at) if job.join_at else "",
+            "created_at": answers.iso(now),
+            "join_at": answers.iso(job.join_at) if job.join_at else "",
         },
         idempotency_key=key,
         digest=_digest(document) if key else "",

@@ -5,7 +5,7 @@ import msgspec
 from poolmgr.api.errors import ApiError, bot_not_found
 from poolmgr.api.operation import Call, Says
 from poolmgr.api.shapes import BotRow, CaptionFile, Details, Stage
-from poolmgr.store.record import epoch
+from poolmgr.store.answers import epoch
 from wire.settings import TokenSettings
 from wire.vocabulary import BotState, Status
 

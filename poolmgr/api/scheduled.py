@@ -13,7 +13,7 @@ from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import Moved, NewTime, ScheduledBot, ScheduledBots, Unscheduled
 from poolmgr.core.events import LeaveRequested, RescheduleRequested
 from poolmgr.core.job import FARTHEST_S
-from poolmgr.store import record
+from poolmgr.store import answers
 from poolmgr.store.catalog import Question
 from runtime.waiting import backoff
 from wire.vocabulary import BotState, Status
@@ -46,7 +46,7 @@ async def move(call: Call) -> Answer:
     bot = await _scheduled(call)
     join_at = _moment(body.scheduled_join_time, service.wall())
     await service.views.request(RescheduleRequested(bot["bot_id"], join_at))
-    if not await _until(call, bot["bot_id"], "join_at", record.iso(join_at)):
+    if not await _until(call, bot["bot_id"], "join_at", answers.iso(join_at)):
         raise later(503, "The new time was handed in, but no manager has taken it up yet; look again in a moment.", 2.0)
     answer = Moved("The bot joins at its new time.", bot["bot_id"], ["scheduled_join_time"], schedule_updated=True)
     return Answer(200, answer)

@@ -8,15 +8,16 @@ import click
 import msgspec
 
 from poolmgr.cli.secrecy import HIDDEN, mask_url
-from poolmgr.cli.session import EXIT_USAGE, Session, put_json, say, with_session
-from poolmgr.cli.text import count, literal
 from runtime import config as files
+from runtime.cli.session import Session, put_json, say, with_session
+from runtime.cli.text import count, literal
+from runtime.exits import EXIT_USAGE
 from wire.settings import ENVIRONMENT_PREFIX, BadSettingsError, Settings
 
 _READ_ELSEWHERE: Final = frozenset({"POOLMGR_CONFIG", "POOLMGR_PROBE_PASSCODE", "POOLMGR_SUBMIT_PASSCODE"})
 
 
-@click.group(short_help="Check or show the configuration.")
+@click.group
 def config() -> None:
     """Check the configuration, or show it as it takes effect.
 

@@ -9,15 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from poolmgr.cli.secrecy import hide_links, hide_links_in_payload
-from poolmgr.cli.session import EXIT_NOT_FOUND, EXIT_USAGE, Session, fail, put_json, say, say_if_unled, with_session
-from poolmgr.cli.text import console, count, literal, moment
+from poolmgr.cli.session import Session, say_if_unled, with_session
+from poolmgr.cli.tables import console
+from poolmgr.cli.text import moment
 from poolmgr.store.views import DeadJob, Standing, Views
+from runtime.cli.session import fail, put_json, say
+from runtime.cli.text import count, literal
+from runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
 
 _PAYLOAD_SHOWN: Final = 60
 _ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 
 
-@click.group(invoke_without_command=True, short_help="Show rejected jobs; put them back.")
+@click.group(invoke_without_command=True)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most N.")
 @with_session
 @click.pass_context

@@ -12,12 +12,16 @@ from rich.text import Text
 from poolmgr.cli import narrative
 from poolmgr.cli.meaning import meaning_of
 from poolmgr.cli.secrecy import hide_links, hide_links_in_record
-from poolmgr.cli.session import EXIT_FAILED, EXIT_NOT_FOUND, Session, fail, put_json, say, with_session
-from poolmgr.cli.text import clock_time, console, duration, epoch_of, literal, status_cell, table
+from poolmgr.cli.session import Session, with_session
+from poolmgr.cli.tables import console, status_cell, table
+from poolmgr.cli.text import clock_time, duration, epoch_of
 from poolmgr.store.evidence import Bundle
 from poolmgr.store.story import Entry
 from poolmgr.store.views import DeadJob, Views
 from runtime import files
+from runtime.cli.session import fail, put_json, say
+from runtime.cli.text import literal
+from runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
 from wire.vocabulary import Attribution, BotState
 
 _DEAD_LOOKED_AT: Final = 10_000
@@ -32,7 +36,7 @@ class Known(NamedTuple):
     kept: list[int]
 
 
-@click.command(short_help="Say what happened to a bot, and why.")
+@click.command
 @click.argument("bot_id", metavar="BOT")
 @click.option(
     "--save",

@@ -5,32 +5,20 @@ import time
 
 import click
 import msgspec
-from rich.table import Table
-from rich.text import Text
 
-from poolmgr.cli.session import (
-    EXIT_INTERRUPTED,
-    EXIT_NOT_FOUND,
-    Session,
-    fail,
-    in_time,
-    put_json,
-    say_if_unled,
-    with_session,
-    with_waiting,
-)
-from poolmgr.cli.text import cell, clock_time, console, count, literal, table
-from poolmgr.core.events import DrainRequested
+from poolmgr.cli.session import Session, in_time, say_if_unled, with_session, with_waiting
+from poolmgr.cli.text import clock_time
+from poolmgr.core.requests import DrainRequested
 from poolmgr.store.views import Standing, Views, VmView
-from wire.settings import PoolSettings
+from runtime.cli.session import fail, put_json
+from runtime.cli.text import literal
+from runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
 from wire.vocabulary import WorkerState
 
 _LOOK_EVERY_S = 0.2
-_STATE_STYLES = {"up": "green", "draining": "yellow", "stopping": "yellow", "silent": "red", "lost": "red"}
-_STATES = tuple(WorkerState)
 
 
-@click.command(short_help="Show the VMs and their workers.")
+@click.command
 @click.option("--watch", is_flag=True, help="Print it anew every second until Ctrl-C.")
 @with_session
 def fleet(session: Session, *, watch: bool) -> None:
@@ -67,72 +55,18 @@ async def _watch(session: Session, views: Views) -> None:
 
 def _put(session: Session, standing: Standing, vms: list[VmView], *, clear: bool) -> None:
     pool = session.settings.pool
-    total = {state.value: sum(vm.workers[state] for vm in vms) for state in _STATES}
+    total = {state.value: sum(vm.workers[state] for vm in vms) for state in WorkerState}
     if session.as_json:
         target = {"min_idle": pool.min_idle, "max_workers": pool.max_workers}
         facts = msgspec.to_builtins(standing) | {"target": target, "total": total}
         put_json({**facts, "vms": msgspec.to_builtins(vms)})
         return
-    out = console()
-    if clear and out.is_terminal:
-        out.clear()
-    elif clear:
-        out.print(f"-- {clock_time(time.time())} UTC", soft_wrap=True)
-    out.print(_table(vms, total, pool) if vms else "no VM yet: an agent registers its own (`poolmgr-worker run`)")
-    out.print()
-    out.print(_lead(standing), soft_wrap=True)
-    waiting = count(standing.jobs_waiting, "job waits", "jobs wait")
-    out.print(f"{count(standing.bots_live, 'live bot')}, {waiting} to be taken", soft_wrap=True)
+    from poolmgr.cli import fleet_table
+
+    fleet_table.show(standing, vms, total, pool, clear=clear)
 
 
-def _lead(standing: Standing) -> Text:
-    if not standing.leader:
-        return Text("no manager leads: jobs wait (`poolmgr serve` starts one)", "bold red")
-    return Text(f"led by {literal(standing.leader)}, epoch {standing.epoch}")
-
-
-def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Table:
-    numbers = ("IDLE", "WARMING", "RESERVED", "BUSY", "RETIRING", "WORKERS", "BOTS")
-    grid = table("VM", "STATE", *numbers, right=numbers)
-    for vm in vms:
-        others = (_number(vm.workers[state]) for state in _STATES if state is not WorkerState.IDLE)
-        workers = f"{sum(vm.workers.values())}/{pool.max_workers}"
-        warming, *rest = others
-        grid.add_row(
-            cell(vm.vm_id),
-            cell(vm.state, _STATE_STYLES.get(vm.state, "")),
-            _idle(vm, pool),
-            warming,
-            *rest,
-            Text(workers, no_wrap=True),
-            _number(len(vm.bots)),
-        )
-    up = sum(vm.state == "up" for vm in vms)
-    grid.add_section()
-    sums = [_number(total[state], "bold") for state in _STATES if state is not WorkerState.IDLE]
-    grid.add_row(
-        Text("total", "bold"),
-        Text(f"{up} of {len(vms)} up", "bold", no_wrap=True),
-        Text(f"{total['idle']}/{up * pool.min_idle}", "bold", no_wrap=True),
-        *sums,
-        Text(f"{sum(total.values())}/{len(vms) * pool.max_workers}", "bold", no_wrap=True),
-        _number(sum(len(vm.bots) for vm in vms), "bold"),
-    )
-    return grid
-
-
-def _number(number: int, style: str = "") -> Text:
-    return Text(str(number), style if number else "dim", no_wrap=True)
-
-
-def _idle(vm: VmView, pool: PoolSettings) -> Text:
-    idle = vm.workers[WorkerState.IDLE]
-    if vm.state != "up":
-        return Text(str(idle), "dim", no_wrap=True)
-    return Text(f"{idle}/{pool.min_idle}", "bold red" if idle < pool.min_idle else "green", no_wrap=True)
-
-
-@click.command(short_help="Take a VM out of service.")
+@click.command
 @click.argument("vm_id", metavar="VM")
 @click.option("--undo", is_flag=True, help="Take the VM back into service.")
 @with_waiting("until no worker is left on it")

@@ -19,24 +19,16 @@ from poolmgr.cli import narrative
 from poolmgr.cli.explain import Known, look, make_ready, save
 from poolmgr.cli.meaning import meaning_of
 from poolmgr.cli.secrecy import hide_links
-from poolmgr.cli.session import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_REFUSED,
-    EXIT_TIMEOUT,
-    EXIT_USAGE,
-    Session,
-    fail,
-    put_json,
-    say,
-    say_if_unled,
-    with_session,
-)
-from poolmgr.cli.text import clock_time, console, duration, epoch_of, literal
+from poolmgr.cli.session import Session, say_if_unled, with_session
+from poolmgr.cli.tables import console
+from poolmgr.cli.text import clock_time, duration, epoch_of
 from poolmgr.core.events import LeaveRequested
 from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
+from runtime.cli.session import fail, put_json, say
+from runtime.cli.text import literal
+from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
 from wire.vocabulary import Attribution, Reason
 
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -48,7 +40,7 @@ _EVIDENCE_S: Final = 20.0
 """How long what was seen may take to come after the end: an agent hands it in when it has nothing else to do."""
 
 
-@click.command(short_help="Try whether a bot gets into a meeting.")
+@click.command
 @click.argument("link")
 @click.option("--name", "bot_name", metavar="NAME", default="Probe", show_default=True, help="What the bot is called.")
 @click.option(

@@ -1,50 +1,38 @@
-"""The root of the command line. `serve` joins it in __main__.py, the other commands below."""
+"""The root of the command line: where each command is. It imports none of them."""
 
-import platform
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
+from typing import Final
 
 import click
 
-from poolmgr.cli.bots import bots, leave
-from poolmgr.cli.config import config
-from poolmgr.cli.dead import dead
-from poolmgr.cli.explain import explain
-from poolmgr.cli.fleet import drain, fleet
-from poolmgr.cli.probe import probe
-from poolmgr.cli.session import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_NOT_FOUND,
-    EXIT_REFUSED,
-    EXIT_REPLACED,
-    EXIT_TIMEOUT,
-    EXIT_UNREACHABLE,
-    EXIT_USAGE,
-    Session,
-    put_json,
-    with_session,
-)
-from poolmgr.cli.simulate import simulate
-from poolmgr.cli.submit import submit
-from poolmgr.cli.token import token
-from poolmgr.cli.webhooks import webhooks
+from runtime.cli.lazy import Command, LazyGroup
+from runtime.exits import epilog
 
-_EXIT_CODES = {
-    0: "done",
-    EXIT_FAILED: "it did not succeed: the bot ended in Error, Denied or NotAllowed, or was rejected",
-    EXIT_USAGE: "wrong words or a wrong configuration",
-    EXIT_REPLACED: "serve: another manager took over",
-    EXIT_NOT_FOUND: "there is no such bot, VM or entry",
-    EXIT_UNREACHABLE: "Redis is away, or refused",
-    EXIT_TIMEOUT: "--timeout passed",
-    EXIT_REFUSED: "probe: the meeting did not take the bot, by what its host or the link says",
-    EXIT_INTERRUPTED: "Ctrl-C while watching",
+PROGRAM: Final = "poolmgr"
+_COMMANDS: Final = {
+    "serve": Command("poolmgr.cli.serve:serve", "Run the manager."),
+    "submit": Command("poolmgr.cli.submit:submit", "Send a bot into a meeting."),
+    "bots": Command("poolmgr.cli.bots:bots", "Show bots, or one of them."),
+    "explain": Command("poolmgr.cli.explain:explain", "Say what happened to a bot, and why."),
+    "probe": Command("poolmgr.cli.probe:probe", "Try whether a bot gets into a meeting."),
+    "leave": Command("poolmgr.cli.bots:leave", "End a bot."),
+    "fleet": Command("poolmgr.cli.fleet:fleet", "Show the VMs and their workers."),
+    "drain": Command("poolmgr.cli.fleet:drain", "Take a VM out of service."),
+    "dead": Command("poolmgr.cli.dead:dead", "Show rejected jobs; put them back."),
+    "webhooks": Command("poolmgr.cli.webhooks:webhooks", "Show a bot's webhooks, or those given up; send them again."),
+    "token": Command("poolmgr.cli.token:token", "Make a token for the HTTP API."),
+    "simulate": Command("poolmgr.cli.simulate:simulate", "Try settings on a made-up day."),
+    "config": Command("poolmgr.cli.config:config", "Check or show the configuration."),
+    "version": Command("poolmgr.cli.version:version", "Print the version."),
 }
-_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in _EXIT_CODES.items())
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=_EPILOG)
+@click.group(
+    PROGRAM,
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=epilog(PROGRAM),
+)
 def cli() -> None:
     """Keep a fleet of warm browsers and send bots into meetings with them.
 
@@ -59,26 +47,3 @@ def cli() -> None:
       poolmgr fleet --watch
       poolmgr token crm
     """
-
-
-@cli.command(short_help="Print the version.")
-@with_session
-def version(session: Session) -> None:
-    """Print the version of poolmgr.
-
-    \b
-    Example:
-      poolmgr version
-    """
-    try:
-        release = installed_version("poolmgr")
-    except PackageNotFoundError:
-        release = "0+source"  # run from a source tree that was never installed
-    if session.as_json:
-        put_json({"poolmgr": release, "python": platform.python_version()})
-    else:
-        click.echo(f"poolmgr {release}")
-
-
-for command in (submit, bots, explain, probe, leave, fleet, drain, dead, webhooks, token, simulate, config):
-    cli.add_command(command)

@@ -8,7 +8,7 @@ import re
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from wire.links import redact
+from wire.redaction import redact
 
 HIDDEN: Final = "***"
 _LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url", "callback_url"})

@@ -15,14 +15,17 @@ import click
 import msgspec
 from rich.table import Table
 
-from poolmgr.cli.session import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Session, fail, put_json, say, with_session
-from poolmgr.cli.text import NOTHING, console, count, duration, literal, table
+from poolmgr.cli.tables import console, table
+from poolmgr.cli.text import NOTHING, duration
 from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson
 from poolmgr.simulation.fleet import FleetModel
 from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_plot
 from poolmgr.simulation.report import Outcome, pareto
 from poolmgr.simulation.run import Simulation
 from poolmgr.simulation.trace import BadTraceError, read_trace
+from runtime.cli.session import Session, fail, put_json, say, with_session
+from runtime.cli.text import count, literal
+from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from wire.settings import BadSettingsError, PoolSettings, Settings, parse
 
 _SWEPT: Final[dict[str, type[int] | type[float]]] = {"min_idle": int, "idle_ttl_s": float}
@@ -54,7 +57,7 @@ class _Traffic(NamedTuple):
     what: str
 
 
-@click.command(short_help="Try settings on a made-up day.")
+@click.command
 @click.option(
     "--vms", type=click.IntRange(1, 100_000), default=20, show_default=True, metavar="N", help="How many VMs."
 )

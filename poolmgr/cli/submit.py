@@ -9,28 +9,18 @@ from typing import Any
 import click
 
 from poolmgr.cli.secrecy import hide_links
-from poolmgr.cli.session import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    Session,
-    fail,
-    put_json,
-    say,
-    say_if_unled,
-    with_session,
-    with_waiting,
-)
-from poolmgr.cli.text import literal
-from poolmgr.cli.watch import REJECTED, watch_to_end
+from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
 from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.store.views import Views
+from runtime.cli.session import fail, put_json, say
+from runtime.cli.text import literal
+from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from wire.vocabulary import OnWorkerLost, Status
 
 _DEAD_LOOKED_AT = 50
 
 
-@click.command(short_help="Send a bot into a meeting.")
+@click.command
 @click.argument("link")
 @click.option("--name", "bot_name", metavar="NAME", help="What the bot is called in the meeting.  [default: Notetaker]")
 @click.option(
@@ -157,6 +147,8 @@ async def _push(session: Session, views: Views, bot_id: str, payload: bytes) -> 
 
 
 async def _watch(session: Session, views: Views, bot_id: str, after: str, timeout_s: float | None) -> dict[str, str]:
+    from poolmgr.cli.watch import REJECTED, watch_to_end
+
     end = await watch_to_end(session, views, bot_id, after, timeout_s=timeout_s)
     if end.get("state") == REJECTED:
         rejected = [job for job in await views.dead(most=_DEAD_LOOKED_AT) if job.bot_id == bot_id]

@@ -10,7 +10,8 @@ from typing import Final
 
 import click
 
-from poolmgr.cli.session import EXIT_USAGE, Session, fail, put_json, say, with_session
+from runtime.cli.session import Session, fail, put_json, say, with_session
+from runtime.exits import EXIT_USAGE
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SHORTEST: Final = 20
@@ -18,7 +19,7 @@ _LONGEST: Final = 512  # as the API reads
 _SECRET_BYTES: Final = 32
 
 
-@click.command(short_help="Make a token for the HTTP API.")
+@click.command
 @click.argument("name", required=False)
 @click.option("--stdin", "from_stdin", is_flag=True, help="Take the token from standard input instead of making one.")
 @click.option("--sees", type=click.Choice(["all", "own"]), help="Which bots it may see.  [default: all]")

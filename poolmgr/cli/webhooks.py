@@ -7,12 +7,16 @@ from typing import Any, Final
 import click
 import msgspec
 
-from poolmgr.cli.session import EXIT_NOT_FOUND, EXIT_USAGE, Session, fail, put_json, say, say_if_unled, with_session
-from poolmgr.cli.text import cell, console, count, duration, literal, moment, table
+from poolmgr.cli.session import Session, say_if_unled, with_session
+from poolmgr.cli.tables import cell, console, table
+from poolmgr.cli.text import duration, moment
 from poolmgr.core.outgoing import Delivery, host_of
+from poolmgr.store.answers import iso
 from poolmgr.store.deliveries import Attempt, DeadLetter, Waiting, line_life_s
-from poolmgr.store.record import iso
 from poolmgr.store.views import Standing, Views
+from runtime.cli.session import fail, put_json, say
+from runtime.cli.text import count, literal
+from runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
 
 _ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 
@@ -25,7 +29,7 @@ class _Told(msgspec.Struct, frozen=True):
     log: list[Attempt]
 
 
-@click.command(short_help="Show a bot's webhooks, or those given up; send them again.")
+@click.command
 @click.argument("bot_id", required=False)
 @click.option("--dead", is_flag=True, help="The webhooks that were given up, of all bots, latest first.")
 @click.option("--replay", metavar="ID|all", help="Send what was given up once more: the entry ID, or all of them.")

@@ -14,9 +14,9 @@ import structlog
 from poolmgr.core.outgoing import Delivery, OutgoingRules, host_of
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import WebhookMetrics
+from poolmgr.store.answers import Entry, iso, text_fields
 from poolmgr.store.deliveries import Attempt, Deliveries, Waiting
-from poolmgr.store.inbox import Entry, Stream
-from poolmgr.store.record import iso, text_fields
+from poolmgr.store.inbox import Stream
 from poolmgr.webhooks.courier import GONE, Bury, Courier, Retry, judge
 from poolmgr.webhooks.envelope import render
 from poolmgr.webhooks.outcome import Outcome

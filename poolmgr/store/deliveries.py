@@ -10,7 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from poolmgr.core.outgoing import Delivery
-from poolmgr.store import record
+from poolmgr.store import answers
 from poolmgr.store.inbox import GROUP
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Call, run_fenced
@@ -139,7 +139,7 @@ class Deliveries:
         """It is given up, for `reason`. Returns whether its bot has a next one."""
         one = waiting.delivery
         keys = (*self._line(one.bot_id), self._keys.webhooks_dead)
-        letter = ("reason", reason, "outcome", attempt.outcome, "attempts", attempt.attempt, "at", record.iso(now))
+        letter = ("reason", reason, "outcome", attempt.outcome, "attempts", attempt.attempt, "at", answers.iso(now))
         arguments = (one.bot_id, one.id, now, self._life_s, _json(attempt), self._keep, *letter)
         return await self._call("deliver_bury", keys, arguments)
 
@@ -208,7 +208,7 @@ def _waiting(raw: bytes) -> Waiting:
 
 
 def _letter(entry_id: bytes, raw: Mapping[bytes, bytes]) -> DeadLetter:
-    fields = record.text_fields(raw)
+    fields = answers.text_fields(raw)
     delivery = msgspec.json.decode(raw[b"delivery"], type=Delivery)
     facts = (fields["at"], fields["reason"], fields["outcome"], int(fields["attempts"]))
     return DeadLetter(entry_id.decode(), *facts, delivery)

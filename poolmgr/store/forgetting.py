@@ -6,7 +6,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from poolmgr.core.job import found_by
-from poolmgr.store import record
+from poolmgr.store import answers, record
 from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
@@ -19,7 +19,7 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
     of it is left, when there is a last one and the leader has still to make earlier ones of the record. Idempotent.
     """
     client: Any = redis
-    fields = record.text_fields(await client.hgetall(keys.bot(bot_id)))
+    fields = answers.text_fields(await client.hgetall(keys.bot(bot_id)))
     if not fields:
         await client.zrem(keys.ended, bot_id)
         await client.zrem(keys.all_bots, bot_id)

@@ -4,12 +4,13 @@ Nothing is acknowledged before its consequences are durable, so whatever was hal
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from poolmgr.core.job import Job
+from poolmgr.store.answers import Entry, entries_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.roundtrip import ask
 from poolmgr.store.scripts import SOURCES
@@ -19,13 +20,6 @@ _CONSUMER: Final = "leader"  # one name for all leaders, so that the next one fi
 
 _MOST_BYTES: Final = 1 << 20
 """Of jobs in one batch: checking a megabyte of the most laborious ones takes a few tenths of a second."""
-
-
-class Entry(NamedTuple):
-    """One stream entry. `fields` as they were written."""
-
-    entry_id: bytes
-    fields: dict[bytes, bytes]
 
 
 class Jobs:
@@ -131,9 +125,3 @@ class Stream:
 def _id_order(entry_id: bytes) -> tuple[int, int]:
     milliseconds, _, count = entry_id.partition(b"-")
     return int(milliseconds), int(count or 0)
-
-
-def entries_of(answer: Any) -> list[Entry]:
-    """The entries of an XREAD or XREADGROUP answer on one stream, in order."""
-    streams: list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes] | None]]]] = answer or []
-    return [Entry(entry_id, fields or {}) for _, entries in streams for entry_id, fields in entries]

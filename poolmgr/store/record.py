@@ -1,7 +1,6 @@
 """The session record: a bot as the fields of its hash, and back. Field names are those other programs read."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -21,6 +20,8 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.core.job import Job
 from poolmgr.core.model import Bot, Worker
+from poolmgr.store import answers
+from poolmgr.store.answers import WorkerRecord, epoch, iso
 from wire.messages import AutomaticLeave
 from wire.vocabulary import ENDS, BotState, OnWorkerLost, Reason, WorkerState, outward_status
 
@@ -59,15 +60,6 @@ BLANK: Final[Fields] = {
     "custom_attributes": "{}",
 }  # fmt: skip
 """What a record holds that says nothing yet. Redis knows it by heart (scripts.py), so only what differs is sent."""
-
-
-def iso(at: float) -> str:
-    """Epoch seconds as ISO 8601 in UTC with microseconds; of fixed length, so that text order is time order."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 def accepted(decision: Accept) -> Fields:
@@ -242,15 +234,6 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
     )
 
 
-class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A worker as it stands in `vm:{vm_id}:workers`. Times: epoch seconds."""
-
-    state: WorkerState
-    since: float
-    born: float = 0.0
-    bot_id: str = ""
-
-
 def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> bytes:
     match decision:
         case KeepWorker():
@@ -265,9 +248,5 @@ def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> b
 
 
 def worker_from(vm_id: str, worker_id: str, raw: bytes) -> Worker:
-    record = msgspec.json.decode(raw, type=WorkerRecord)
+    record = answers.worker_record(raw)
     return Worker(worker_id, vm_id, record.state, record.since, record.born or record.since, record.bot_id)
-
-
-def text_fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode(errors="replace") for name, value in raw.items()}

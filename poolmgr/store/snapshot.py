@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from poolmgr.core.model import Bot, Vm
-from poolmgr.store import record
+from poolmgr.store import answers, record
 from poolmgr.store.keys import Keys
 
 _log = structlog.stdlib.get_logger()
@@ -20,7 +20,7 @@ async def load_bots(redis: Any, keys: Keys) -> list[Bot]:
     ids: list[bytes] = await redis.zrange(keys.live, 0, -1)
     async for bot_id, fields in _hashes(redis, [(one.decode(), keys.bot(one.decode())) for one in ids]):
         try:
-            bots.append(record.bot_from(record.text_fields(fields)))
+            bots.append(record.bot_from(answers.text_fields(fields)))
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
             _log.error("bot_record_unreadable", bot_id=bot_id, error=repr(error))
     return bots
@@ -33,7 +33,7 @@ async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
     vms: list[Vm] = []
     ids: list[str] = sorted(one.decode() for one in await redis.smembers(keys.vms))
     async for vm_id, raw in _hashes(redis, [(one, keys.vm(one)) for one in ids]):
-        fields = record.text_fields(raw)
+        fields = answers.text_fields(raw)
         if fields.get("lost") != "1":
             draining, stopping = (fields.get(name) == "1" for name in ("draining", "stopping"))
             vms.append(Vm(vm_id, fields.get("session", ""), 0.0, draining=draining, stopping=stopping))

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from poolmgr.store import record
+from poolmgr.store import answers, record
 from poolmgr.store.keys import Keys
 from poolmgr.store.scripts import SOURCES
 
@@ -98,7 +98,7 @@ class Submissions:
         pipeline.hgetall(self._keys.bot(bot_id)).get(self._keys.submitted(bot_id))
         raw, entry = await pipeline.execute()
         if raw:
-            return {**_BLANK, **record.text_fields(raw)}
+            return {**_BLANK, **answers.text_fields(raw)}
         return {**_BLANK, **msgspec.json.decode(entry, type=dict[str, str])} if entry else None
 
     def _once_keys(self, one: Submission) -> list[str]:

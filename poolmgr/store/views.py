@@ -1,23 +1,27 @@
-"""What people and programs ask about (bots, VMs, rejected jobs, the status stream) and their ways in."""
+"""What people and programs ask about (bots, VMs, rejected jobs, the status stream) and their ways in.
+
+What only few ask for is imported where they ask: the command line is to start quickly.
+"""
 
 from collections.abc import AsyncGenerator
-from typing import Any, Final, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
 
-from poolmgr.core.events import DrainRequested, LeaveRequested, RescheduleRequested, SayRequested
-from poolmgr.store import record, story
-from poolmgr.store.deliveries import Letters
-from poolmgr.store.evidence import Evidence
-from poolmgr.store.inbox import entries_of
+from poolmgr.core.requests import DrainRequested, LeaveRequested, Request, RescheduleRequested, SayRequested
+from poolmgr.store import answers
 from poolmgr.store.keys import Keys
-from poolmgr.store.scripts import SOURCES
 from wire.vocabulary import BotState, WorkerState
+
+if TYPE_CHECKING:
+    from poolmgr.store import story
+    from poolmgr.store.deliveries import Letters
+    from poolmgr.store.evidence import Evidence
 
 _CONTROL_ENTRIES: Final = 10_000
 
-Request = LeaveRequested | SayRequested | RescheduleRequested | DrainRequested
 _REQUESTS: Final[dict[str, type[Request]]] = {
     "leave": LeaveRequested,
     "say": SayRequested,
@@ -78,8 +82,18 @@ class Views:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
         self._keys = keys
-        self.webhooks = Letters(redis, keys)
-        self.evidence = Evidence(redis, keys)
+
+    @cached_property
+    def webhooks(self) -> "Letters":
+        from poolmgr.store.deliveries import Letters
+
+        return Letters(self._redis, self._keys)
+
+    @cached_property
+    def evidence(self) -> "Evidence":
+        from poolmgr.store.evidence import Evidence
+
+        return Evidence(self._redis, self._keys)
 
     async def submit(self, payload: bytes) -> None:
         await self._redis.lpush(self._keys.jobs, payload)
@@ -96,10 +110,12 @@ class Views:
     async def bot(self, bot_id: str) -> dict[str, str] | None:
         """The session record, or None."""
         raw: dict[bytes, bytes] = await self._redis.hgetall(self._keys.bot(bot_id))
-        return record.text_fields(raw) if raw else None
+        return answers.text_fields(raw) if raw else None
 
-    async def story(self, bot_id: str, after: int = 0) -> list[story.Entry]:
+    async def story(self, bot_id: str, after: int = 0) -> "list[story.Entry]":
         """What happened to the bot, in order; without the first `after` entries."""
+        from poolmgr.store import story
+
         return await story.read(self._redis, self._keys, bot_id, after)
 
     async def bots(self, *, most: int, live_only: bool = False) -> list[dict[str, str]]:
@@ -111,8 +127,8 @@ class Views:
         pipeline = self._redis.pipeline(transaction=False)
         for bot_id in ids:
             pipeline.hgetall(self._keys.bot(bot_id.decode()))
-        answers: list[dict[bytes, bytes]] = await pipeline.execute()
-        return [record.text_fields(raw) for raw in answers if raw]
+        found: list[dict[bytes, bytes]] = await pipeline.execute()
+        return [answers.text_fields(raw) for raw in found if raw]
 
     async def fleet(self) -> list[VmView]:
         return await self._vms(sorted(one.decode() for one in await self._redis.smembers(self._keys.vms)))
@@ -132,8 +148,8 @@ class Views:
         pipeline = self._redis.pipeline(transaction=False)
         for vm_id in ids:
             pipeline.hgetall(self._keys.vm(vm_id)).hgetall(self._keys.workers(vm_id)).exists(self._keys.alive(vm_id))
-        answers: list[Any] = await pipeline.execute()
-        triples = zip(answers[0::3], answers[1::3], answers[2::3], strict=True)
+        found: list[Any] = await pipeline.execute()
+        triples = zip(found[0::3], found[1::3], found[2::3], strict=True)
         return [_vm_view(vm_id, *triple) for vm_id, triple in zip(ids, triples, strict=True)]
 
     async def dead(self, *, most: int) -> list[DeadJob]:
@@ -143,6 +159,8 @@ class Views:
 
     async def put_back(self, entry_id: str) -> DeadJob | None:
         """Hand a rejected job in once more, as it was, and take it off the dead stream. None if it is not there."""
+        from poolmgr.store.scripts import SOURCES
+
         script = self._redis.register_script(SOURCES["put_back"])
         fields: list[bytes] | None = await script(keys=[self._keys.dead, self._keys.jobs], args=[entry_id])
         if fields is None:
@@ -170,7 +188,8 @@ class Views:
         while True:
             answer: Any = await self._redis.xread({self._keys.status: after}, count=500, block=1000)
             changes = [
-                StatusChange(one.entry_id.decode(), record.text_fields(one.fields)) for one in entries_of(answer)
+                StatusChange(one.entry_id.decode(), answers.text_fields(one.fields))
+                for one in answers.entries_of(answer)
             ]
             for change in [one for one in changes if bot_id in ("", one.fields["bot_id"])]:
                 yield change
@@ -182,11 +201,11 @@ class Views:
 
 
 def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], alive: int) -> VmView:
-    fields = record.text_fields(raw)
+    fields = answers.text_fields(raw)
     counts = dict.fromkeys((state.value for state in WorkerState), 0)
     bots: list[str] = []
-    for worker_id, raw_worker in workers.items():
-        worker = record.worker_from(vm_id, worker_id.decode(), raw_worker)
+    for raw_worker in workers.values():
+        worker = answers.worker_record(raw_worker)
         counts[worker.state] += 1
         if worker.bot_id:
             bots.append(worker.bot_id)
@@ -203,7 +222,7 @@ def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], a
 
 
 def _dead_job(entry_id: bytes, raw: dict[bytes, bytes]) -> DeadJob:
-    fields = record.text_fields(raw)
+    fields = answers.text_fields(raw)
     return DeadJob(
         entry_id.decode(),
         fields.get("at", ""),

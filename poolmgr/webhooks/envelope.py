@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from poolmgr.core.outgoing import Delivery
-from wire.links import redact
+from wire.redaction import redact
 from wire.vocabulary import ENDS, BotState, Reason
 
 MOST_JOININGS: Final = 3

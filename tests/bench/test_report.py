@@ -2,9 +2,10 @@
 
 import io
 
+import msgspec
 from rich.console import Console
 
-from bench.report import Budget, Machine, Measurement, Run, from_json, number, print_table, to_json, to_markdown
+from bench.report import Budget, Machine, Measurement, Run, from_json, merged, number, print_table, to_json, to_markdown
 from bench.sample import Series
 
 
@@ -79,3 +80,24 @@ def test_the_document_names_machine_date_command_and_limits() -> None:
 
 def test_numbers_have_three_digits() -> None:
     assert [number(value) for value in (1886.4, 42.84, 1.234, 0.2)] == ["1,886", "42.8", "1.23", "0.20"]
+
+
+def test_a_row_that_was_measured_anew_takes_its_place_and_says_when() -> None:
+    run = _run()
+    [measured, failed] = run.measurements
+    again = msgspec.structs.replace(failed, why_not="", subject=measured.subject)
+    later = msgspec.structs.replace(run, at="2030-02-01T10:00:00+00:00", commit="def", measurements=[again, again])
+    together = merged(run, later)
+    assert (together.at, together.commit) == (run.at, run.commit)
+    assert [one.row for one in together.measurements] == ["dispatch", "rewarm", "rewarm"]
+    assert together.measurements[0] == measured
+    text = to_markdown(together)
+    anew = "Measured anew, after the run above: 2030-02-01T10:00:00+00:00, commit `def`"
+    assert text.partition("## rewarm")[2].count(anew) == text.count(anew) == 2
+
+
+def test_a_row_that_was_not_in_the_run_comes_last() -> None:
+    run = _run()
+    new = msgspec.structs.replace(run.measurements[0], row="another")
+    together = merged(run, msgspec.structs.replace(run, measurements=[new]))
+    assert [one.row for one in together.measurements] == ["dispatch", "rewarm", "another"]

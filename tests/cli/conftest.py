@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
-from poolmgr.__main__ import cli
+from poolmgr.cli.root import cli
 from poolmgr.store.keys import Keys
 from tests.fork_server import Forked, ForkServer
 from wire.codec import FIELD, decode_command, encode

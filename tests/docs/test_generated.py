@@ -10,15 +10,16 @@ import pytest
 from prometheus_client.metrics_core import Metric
 
 from docs import generate
-from poolmgr.__main__ import cli
 from poolmgr.api.observe import ApiMetrics
-from poolmgr.cli import session
+from poolmgr.cli.root import cli
 from poolmgr.core.timers import Timer
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import Metrics
+from runtime.exits import EXITS
+from tests.commands import members
 from wire.settings import Settings
 from wire.vocabulary import Reason
-from worker.__main__ import main as agent_cli
+from worker.cli.root import cli as agent_cli
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted(
@@ -70,7 +71,7 @@ def test_operations_says_of_every_reason_what_to_do() -> None:
 
 
 def test_operations_names_every_exit_code() -> None:
-    codes = {str(value) for name, value in vars(session).items() if name.startswith("EXIT_")}
+    codes = {str(one.code) for one in EXITS}
     _, _, section = OPERATIONS.partition("\n## Exit codes\n")
     assert codes <= set(re.findall(r"^\| (\d+) \|", section.partition("\n## ")[0], re.MULTILINE))
 
@@ -146,8 +147,8 @@ def _check(command: click.Command, words: list[str], line: str) -> None:
     for position, word in enumerate(words):
         if word.startswith("--"):
             assert word.partition("=")[0] in options, line
-        elif isinstance(command, click.Group) and word in command.commands:
-            return _check(command.commands[word], words[position + 1 :], line)
+        elif isinstance(command, click.Group) and word in members(command):
+            return _check(members(command)[word], words[position + 1 :], line)
         else:
             assert not isinstance(command, click.Group) or command.invoke_without_command, line
     return None

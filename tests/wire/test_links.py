@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wire import links
-from wire.links import MAX_LINK_LENGTH, MAX_TEXT_LENGTH, BadLinkError, MeetingLink, recognise, redact
+from wire.links import MAX_LINK_LENGTH, MAX_TEXT_LENGTH, BadLinkError, MeetingLink, recognise
+from wire.redaction import redact
 
 ROOMS: Final = ("rooms.example", "localhost:8090")
 JITSIS: Final = ("jitsi.example",)

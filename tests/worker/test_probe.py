@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from room.server import create_app
 from tests.conftest import START_DEADLINE_S
 from worker import processes
-from worker.__main__ import main
+from worker.cli.root import cli
 
 PATIENCE_S = 3 * START_DEADLINE_S
 
@@ -101,7 +101,7 @@ async def test_one_that_is_stopped_before_it_is_in_was_not_refused(tmp_path: Pat
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_starts() -> None:
-    result = CliRunner().invoke(main, ["probe", "http://127.0.0.1:8090/r/x", "--save", "/proc/nothing"])
+    result = CliRunner().invoke(cli, ["probe", "http://127.0.0.1:8090/r/x", "--save", "/proc/nothing"])
     assert (result.exit_code, result.stderr) == (
         2,
         "poolmgr-worker: cannot write to /proc/nothing: No such file or directory\n",
@@ -109,6 +109,6 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_starts() -> Non
 
 
 def test_what_is_no_link_is_refused_before_anything_starts() -> None:
-    result = CliRunner().invoke(main, ["probe", "https://example.com/secret"])
+    result = CliRunner().invoke(cli, ["probe", "https://example.com/secret"])
     assert result.exit_code == 2
     assert "secret" not in result.output

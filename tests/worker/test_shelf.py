@@ -20,7 +20,8 @@ from wire.settings import EvidenceSettings, RedisSettings
 from worker import shelf as shelf_module
 from worker.journal import Journal
 from worker.link import Link
-from worker.shelf import Send, Shelf, UnsentError, deliver, sender, upload
+from worker.shelf import Send, Shelf, UnsentError, deliver, sender
+from worker.upload import upload
 
 
 @pytest.fixture(autouse=True)

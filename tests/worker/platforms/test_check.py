@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from worker.__main__ import main
+from worker.cli.root import cli
 from worker.platforms import built_in
 
 
@@ -19,7 +19,7 @@ def as_it_was() -> Generator[None]:
 
 
 def check(folder: Path) -> Result:
-    return CliRunner().invoke(main, ["check", "--adapters", str(folder)])
+    return CliRunner().invoke(cli, ["check", "--adapters", str(folder)])
 
 
 def test_rules_that_can_be_used_are_counted(tmp_path: Path) -> None:

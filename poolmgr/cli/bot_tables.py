@@ -1,0 +1,114 @@
+"""Bots as a table, and one bot with its way as a timeline, for people."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from poolmgr.cli.tables import cell, console, status_cell, table
+from poolmgr.cli.text import clock_time, duration, epoch_of, moment
+from poolmgr.store.views import is_ended
+from runtime.cli.text import literal
+
+_SECTIONS: Final = (
+    ("bot_id", "bot_name", "status", "state", "status_reason", "reason_detail", "attribution"),
+    ("platform", "meeting_url", "join_at", "leave_requested"),
+    ("vm_id", "worker_id", "attempt", "claimed", "screen", "rule"),
+    ("participants", "audio_packets_received", "transcript_webhook_received", "audio_webhook_received"),
+    ("user_id", "calendar_event_id", "owner", "custom_attributes", "callback_url"),
+    ("deduplication_key", "priority", "queue_timeout", "seq", "automatic_leave", "bot_message"),
+)
+_TIMELINE: Final = {
+    "created_at": "created",
+    "assigned_at": "assigned",
+    "first_request_at": "first request",
+    "joining_at": "joining",
+    "waiting_room_at": "waiting room",
+    "inmeeting_at": "in meeting",
+    "leaving_at": "leaving",
+    "stopped_at": "stopped",
+}
+_SINCE: Final = {
+    "assigned": "assigned_at",
+    "joining": "joining_at",
+    "waiting_room": "waiting_room_at",
+    "in_meeting": "inmeeting_at",
+    "leaving": "leaving_at",
+}
+
+
+def show_list(records: list[dict[str, str]], now: float) -> None:
+    console().print(_table(records, now))
+
+
+def show(record: dict[str, str]) -> None:
+    console().print(_all_of(record), soft_wrap=True)
+
+
+def _table(records: list[dict[str, str]], now: float) -> Table:
+    headings = ("BOT", "NAME", "STATUS", "STATE", "VM", "CREATED", "TIME")
+    # On a narrow terminal the name and the VM are cut: what tells bots apart and what became of them is not.
+    grid = table(*headings, right=("TIME",), whole=("BOT", "STATUS", "STATE", "CREATED", "TIME"), gap=1)
+    for record in records:
+        field = record.get
+        grid.add_row(
+            Text(literal(field("bot_id", "")), overflow="fold"),
+            cell(field("bot_name", "")),
+            status_cell(field("status", "")),
+            _state(record),
+            cell(field("vm_id", "")),
+            Text(moment(field("created_at", ""), now), "dim", no_wrap=True),
+            Text(_time_taken(record, now), no_wrap=True),
+        )
+    return grid
+
+
+def _state(record: dict[str, str]) -> Text:
+    state, reason = record.get("state", ""), record.get("status_reason", "")
+    if is_ended(record):
+        return cell(reason)
+    return cell(f"{state} ({reason})" if reason else state)
+
+
+def _time_taken(record: dict[str, str], now: float) -> str:
+    created = epoch_of(record.get("created_at", ""))
+    if is_ended(record):
+        until = epoch_of(record.get("stopped_at", ""))
+        return duration(until - created) if until and created else ""
+    due = epoch_of(record.get("join_at", ""))
+    if record.get("state") == "scheduled" and due and due > now:
+        return f"in {duration(due - now)}"
+    since = epoch_of(record.get(_SINCE.get(record.get("state", ""), "created_at"), ""))
+    return duration(max(0.0, now - since)) if since else ""
+
+
+def _all_of(record: dict[str, str]) -> Group:
+    """Every field of the record under the name it has in Redis, and its way as a timeline."""
+    known = {name for section in _SECTIONS for name in section} | _TIMELINE.keys() | {"payload"}
+    others = tuple(sorted(record.keys() - known))
+    fields = Table.grid(padding=(0, 2, 0, 0))
+    fields.add_column(no_wrap=True)
+    fields.add_column(overflow="fold")
+    for section in (*_SECTIONS, others):
+        present = [name for name in section if name in record]
+        for name in present:
+            shown = status_cell(record[name]) if name == "status" else cell(record[name])
+            shown.no_wrap, shown.overflow = False, "fold"
+            fields.add_row(Text(literal(name), "bold"), shown)
+        if present:
+            fields.add_row()
+    return Group(fields, _timeline(record))
+
+
+def _timeline(record: dict[str, str]) -> Table:
+    grid = table("TIMELINE (UTC)", "", "STEP", "SINCE CREATED", right=("STEP", "SINCE CREATED"))
+    times = {step: epoch_of(record.get(name, "")) for name, step in _TIMELINE.items()}
+    steps = sorted(((at, step) for step, at in times.items() if at is not None), key=lambda pair: pair[0])
+    for (before, _), (at, step) in zip([(0.0, ""), *steps], steps, strict=False):
+        is_first = not before
+        shown = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d ") if is_first else ""
+        deltas = ("", "") if is_first else (f"+{duration(at - before)}", f"+{duration(at - steps[0][0])}")
+        grid.add_row(step, Text(f"{shown}{clock_time(at)}", justify="right"), *(Text(delta) for delta in deltas))
+    return grid

@@ -1,0 +1,34 @@
+"""The manager as a process: the one place where uvloop is chosen, and where its faults become exit codes."""
+
+import asyncio
+
+import uvloop
+
+from poolmgr.api.listen import CannotListenError
+from poolmgr.app import Manager
+from poolmgr.loops.leadership import LeaseLostError
+from poolmgr.loops.sqs import CannotReadSqsError
+from poolmgr.store.ledger import StaleEpochError
+from runtime.cli.session import fail
+from runtime.exits import EXIT_FAILED, EXIT_REPLACED
+from runtime.waiting import stop_on_signals
+from wire.settings import Settings
+
+
+def run(settings: Settings) -> None:
+    """Returns after an orderly end; ends the program, saying why, after any other."""
+    fault, exit_code = "", 0
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(Manager(settings)))
+    except* (CannotListenError, CannotReadSqsError) as group:
+        fault, exit_code = str(group.exceptions[0]), EXIT_FAILED
+    except* (LeaseLostError, StaleEpochError):
+        fault = "another manager leads now; exiting so that this one can start over as standby"
+        exit_code = EXIT_REPLACED
+    if exit_code:  # not raised above: what is raised in an except* leaves it in a group
+        fail(fault, exit_code)
+
+
+async def _serve(manager: Manager) -> None:
+    await manager.run(stop_on_signals())

@@ -1,0 +1,78 @@
+"""The VMs as a table, for people."""
+
+import time
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from poolmgr.cli.tables import cell, console, table
+from poolmgr.cli.text import clock_time
+from poolmgr.store.views import Standing, VmView
+from runtime.cli.text import count, literal
+from wire.settings import PoolSettings
+from wire.vocabulary import WorkerState
+
+_STATE_STYLES: Final = {"up": "green", "draining": "yellow", "stopping": "yellow", "silent": "red", "lost": "red"}
+_STATES: Final = tuple(WorkerState)
+
+
+def show(standing: Standing, vms: list[VmView], total: dict[str, int], pool: PoolSettings, *, clear: bool) -> None:
+    """Print it, and who leads. `total`: workers by state; `clear`: in place of what was printed before."""
+    out = console()
+    if clear and out.is_terminal:
+        out.clear()
+    elif clear:
+        out.print(f"-- {clock_time(time.time())} UTC", soft_wrap=True)
+    out.print(_table(vms, total, pool) if vms else "no VM yet: an agent registers its own (`poolmgr-worker run`)")
+    out.print()
+    out.print(_lead(standing), soft_wrap=True)
+    waiting = count(standing.jobs_waiting, "job waits", "jobs wait")
+    out.print(f"{count(standing.bots_live, 'live bot')}, {waiting} to be taken", soft_wrap=True)
+
+
+def _lead(standing: Standing) -> Text:
+    if not standing.leader:
+        return Text("no manager leads: jobs wait (`poolmgr serve` starts one)", "bold red")
+    return Text(f"led by {literal(standing.leader)}, epoch {standing.epoch}")
+
+
+def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Table:
+    numbers = ("IDLE", "WARMING", "RESERVED", "BUSY", "RETIRING", "WORKERS", "BOTS")
+    grid = table("VM", "STATE", *numbers, right=numbers)
+    for vm in vms:
+        others = (_number(vm.workers[state]) for state in _STATES if state is not WorkerState.IDLE)
+        workers = f"{sum(vm.workers.values())}/{pool.max_workers}"
+        warming, *rest = others
+        grid.add_row(
+            cell(vm.vm_id),
+            cell(vm.state, _STATE_STYLES.get(vm.state, "")),
+            _idle(vm, pool),
+            warming,
+            *rest,
+            Text(workers, no_wrap=True),
+            _number(len(vm.bots)),
+        )
+    up = sum(vm.state == "up" for vm in vms)
+    grid.add_section()
+    sums = [_number(total[state], "bold") for state in _STATES if state is not WorkerState.IDLE]
+    grid.add_row(
+        Text("total", "bold"),
+        Text(f"{up} of {len(vms)} up", "bold", no_wrap=True),
+        Text(f"{total['idle']}/{up * pool.min_idle}", "bold", no_wrap=True),
+        *sums,
+        Text(f"{sum(total.values())}/{len(vms) * pool.max_workers}", "bold", no_wrap=True),
+        _number(sum(len(vm.bots) for vm in vms), "bold"),
+    )
+    return grid
+
+
+def _number(number: int, style: str = "") -> Text:
+    return Text(str(number), style if number else "dim", no_wrap=True)
+
+
+def _idle(vm: VmView, pool: PoolSettings) -> Text:
+    idle = vm.workers[WorkerState.IDLE]
+    if vm.state != "up":
+        return Text(str(idle), "dim", no_wrap=True)
+    return Text(f"{idle}/{pool.min_idle}", "bold red" if idle < pool.min_idle else "green", no_wrap=True)

@@ -1,0 +1,28 @@
+"""`serve`: what is wrong with its configuration is said before the rest of the manager is imported."""
+
+import click
+
+from poolmgr.cli.root import PROGRAM
+from runtime import collector, log
+from runtime.cli.session import Session, with_session
+
+
+@click.command
+@with_session
+def serve(session: Session) -> None:
+    """Run the manager until SIGTERM or SIGINT.
+
+    Any number may run against one Redis: one leads, the others stand by. On SIGTERM it takes no further job, makes
+    durable what it has taken and gives up the lead; meetings go on with their agents.
+
+    \b
+    Example:
+      poolmgr serve --config /etc/poolmgr/config.toml
+    """
+    settings = session.settings
+    log.configure(settings.log, program=PROGRAM)
+    collector.hold()
+    from poolmgr.cli.daemon import run
+
+    collector.release()
+    run(settings)

@@ -1,0 +1,38 @@
+"""What operators and clients ask of the pool, beside sending a job. Frozen."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from wire.messages import MOST_MESSAGE_CHARS
+from wire.vocabulary import Reason
+
+
+class LeaveRequested(msgspec.Struct, frozen=True):
+    bot_id: str
+    reason: Reason = Reason.USER_REQUESTED
+
+
+class RescheduleRequested(msgspec.Struct, frozen=True):
+    """A scheduled bot is to join at another time. `join_at`: calendar time, epoch seconds."""
+
+    bot_id: str
+    join_at: float
+
+
+class SayRequested(msgspec.Struct, frozen=True):
+    """Somebody wants the bot to say `message` in its meeting's chat."""
+
+    bot_id: str
+    message: Annotated[str, Meta(min_length=1, max_length=MOST_MESSAGE_CHARS)]
+
+
+class DrainRequested(msgspec.Struct, frozen=True):
+    """`draining` False takes the VM back into service."""
+
+    vm_id: str
+    draining: bool = True
+
+
+Request = LeaveRequested | SayRequested | RescheduleRequested | DrainRequested

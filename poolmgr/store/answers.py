@@ -1,0 +1,52 @@
+"""What Redis answers, as what it means: a hash as text, a stream's entries, a time, a worker. Decides nothing.
+
+It imports little, so that the command line, which mostly reads, starts quickly.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from wire.vocabulary import WorkerState
+
+
+class Entry(NamedTuple):
+    """One stream entry. `fields` as they were written."""
+
+    entry_id: bytes
+    fields: dict[bytes, bytes]
+
+
+class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A worker as it stands in `vm:{vm_id}:workers`. Times: epoch seconds."""
+
+    state: WorkerState
+    since: float
+    born: float = 0.0
+    bot_id: str = ""
+
+
+def entries_of(answer: Any) -> list[Entry]:
+    """The entries of an XREAD or XREADGROUP answer on one stream, in order."""
+    streams: list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes] | None]]]] = answer or []
+    return [Entry(entry_id, fields or {}) for _, entries in streams for entry_id, fields in entries]
+
+
+def text_fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode(errors="replace") for name, value in raw.items()}
+
+
+def worker_record(raw: bytes) -> WorkerRecord:
+    """Raises: msgspec.DecodeError."""
+    return msgspec.json.decode(raw, type=WorkerRecord)
+
+
+def iso(at: float) -> str:
+    """Epoch seconds as ISO 8601 in UTC with microseconds; of fixed length, so that text order is time order."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,1 @@
+"""The command line of the agent. Each command is imported when it is called."""

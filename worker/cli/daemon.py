@@ -1,0 +1,17 @@
+"""The agent as a process: the one place where it chooses its event loop."""
+
+import uvloop
+
+from runtime.cli.session import fail
+from runtime.exits import EXIT_USAGE
+from wire.settings import Settings
+from worker import agent
+from worker.agent import CannotStartError
+
+
+def run(settings: Settings) -> None:
+    """Returns after an orderly end; ends the program, saying why, when it cannot start."""
+    try:
+        uvloop.run(agent.run(settings))
+    except CannotStartError as error:
+        fail(str(error), EXIT_USAGE)

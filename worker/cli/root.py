@@ -1,0 +1,37 @@
+"""The root of the agent's command line: where each command is. It imports none of them."""
+
+from typing import Final
+
+import click
+
+from runtime.cli.lazy import Command, LazyGroup
+from runtime.exits import epilog
+
+PROGRAM: Final = "poolmgr-worker"
+_COMMANDS: Final = {
+    "run": Command("worker.cli.run:run", "Run the agent."),
+    "sweep": Command("worker.cli.sweep:sweep", "End the browsers that an agent left behind."),
+    "sign-in": Command("worker.cli.sign_in:sign_in", "Sign in to an account, by hand."),
+    "probe": Command("worker.cli.probe:probe", "Try whether a bot gets into a meeting from here."),
+    "check": Command("worker.cli.check:check", "Check the configuration, the adapters and their rules."),
+}
+
+
+@click.group(
+    PROGRAM,
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=epilog(PROGRAM),
+)
+def cli() -> None:
+    """The agent of one VM: keeps browsers warm and takes meeting bots into their calls.
+
+    It does what the manager (`poolmgr serve`) orders over Redis. Run one agent on each VM.
+
+    \b
+    Examples:
+      poolmgr-worker run --config /etc/poolmgr/config.toml
+      poolmgr-worker check --config /etc/poolmgr/config.toml
+      poolmgr-worker probe http://127.0.0.1:8090/r/standup
+    """

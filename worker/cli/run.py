@@ -1,0 +1,34 @@
+"""`run`: what is wrong with its configuration is said before the rest of the agent is imported."""
+
+import click
+
+from runtime import collector, log
+from runtime.cli.session import Session, with_session
+from worker.cli.root import PROGRAM
+
+
+@click.command
+@with_session
+def run(session: Session) -> None:
+    """Run the agent until SIGTERM or Ctrl-C.
+
+    \b
+    Example, on a machine with Redis and Chromium:
+      POOLMGR_WORKER__STATE_DIR=/tmp/poolmgr poolmgr-worker run
+    With a file, as the systemd unit does it:
+      poolmgr-worker run --config /etc/poolmgr/config.toml
+
+    Every key of the file can be overridden from the environment, as POOLMGR_SECTION__KEY.
+
+    The first signal lets the calls that are under way end (up to worker.drain_timeout_s), a second one makes them
+    leave now. SIGUSR1 ends the agent alone: the next one finds its browsers again, and no call notices.
+
+    Exit code 0 after an orderly end, 2 when something has to be put right before it can start.
+    """
+    settings = session.settings
+    log.configure(settings.log, program=PROGRAM)
+    collector.hold()
+    from worker.cli.daemon import run
+
+    collector.release()
+    run(settings)
