@@ -8,7 +8,6 @@ from typing import Final, TypeVar
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from playwright.async_api import Browser, Page
 from playwright.async_api import Error as PlaywrightError
 
@@ -104,33 +103,6 @@ class Harness:
         ]
 
 
-@asynccontextmanager
-async def pool_with(state_dir: Path, settings: WorkerSettings) -> AsyncGenerator[Harness]:
-    driver = Driver()
-    await driver.start()
-    async with asyncio.TaskGroup() as tasks:
-        harness = Harness(state_dir, driver, tasks, settings)
-        tending = tasks.create_task(driver.tend(harness.pool.reconnect), name="tend the driver")
-        yield harness
-        harness.may_claim.set()
-        harness.pool.refuse_work()
-        harness.pool.leave_all(Reason.SHUTDOWN)
-        await harness.pool.empty.wait()
-        tending.cancel()
-    await driver.stop()
-
-
-@pytest.fixture
-async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
-    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0)) as harness:
-        runner = web.AppRunner(create_app("key", open_door=True), shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        harness.meeting = f"http://127.0.0.1:{runner.addresses[0][1]}/r/meeting"
-        yield harness
-        await runner.cleanup()
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def driver() -> AsyncGenerator[Driver]:
     """One for all tests of this process that are not about starting it, or about its death."""
@@ -138,6 +110,45 @@ async def driver() -> AsyncGenerator[Driver]:
     await driver.start()
     yield driver
     await driver.stop()
+
+
+@asynccontextmanager
+async def pool_with(state_dir: Path, settings: WorkerSettings, driver: Driver) -> AsyncGenerator[Harness]:
+    async with asyncio.TaskGroup() as tasks:
+        harness = Harness(state_dir, driver, tasks, settings)
+        try:
+            yield harness
+        finally:
+            harness.may_claim.set()
+            harness.pool.refuse_work()
+            harness.pool.leave_all(Reason.SHUTDOWN)
+            await harness.pool.empty.wait()
+
+
+@asynccontextmanager
+async def pool_with_own_driver(state_dir: Path, settings: WorkerSettings) -> AsyncGenerator[Harness]:
+    """For what happens when that dies."""
+    driver = Driver()
+    await driver.start()
+    async with pool_with(state_dir, settings, driver) as harness, asyncio.TaskGroup() as tasks:
+        tending = tasks.create_task(driver.tend(harness.pool.reconnect), name="tend the driver")
+        yield harness
+        tending.cancel()
+    await driver.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def room() -> AsyncGenerator[str]:
+    """The address of a meeting that everybody may come to."""
+    async with serving(create_app("key", open_door=True)) as address:
+        yield f"{address}/r/meeting"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def harness(tmp_path: Path, driver: Driver, room: str) -> AsyncGenerator[Harness]:
+    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0), driver) as harness:
+        harness.meeting = room
+        yield harness
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

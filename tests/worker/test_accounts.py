@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from redis.asyncio import Redis
 
@@ -19,6 +20,7 @@ from wire.settings import AccountSettings, RedisSettings, WorkerSettings
 from wire.vocabulary import BotState, Reason
 from worker import accounts as accounts_module
 from worker.accounts import AccountError, Accounts, read
+from worker.driver import Driver
 from worker.journal import Journal
 from worker.link import Link
 
@@ -53,8 +55,8 @@ def write_state(file: Path, address: str, *, mode: int = 0o600) -> None:
     file.write_bytes(msgspec.json.encode(state))
 
 
-@pytest.fixture
-async def signed_in(tmp_path: Path) -> AsyncGenerator[SignedIn]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def signed_in(tmp_path: Path, driver: Driver) -> AsyncGenerator[SignedIn]:
     cookies: list[dict[str, str]] = []
 
     @web.middleware
@@ -72,12 +74,13 @@ async def signed_in(tmp_path: Path) -> AsyncGenerator[SignedIn]:
     file = tmp_path / "ann.json"
     write_state(file, address)
     settings = WorkerSettings(memory_reserve_mb=0, accounts=[AccountSettings("ann", "room", str(file))])
-    async with pool_with(tmp_path, settings) as harness:
+    async with pool_with(tmp_path, settings, driver) as harness:
         harness.meeting = f"{address}/r/meeting"
         yield SignedIn(harness, cookies)
     await runner.cleanup()
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_an_account_is_with_one_bot_at_a_time_and_free_after_it(signed_in: SignedIn) -> None:
     harness = signed_in.harness
     for worker_id in ("w1", "w2", "w3"):
@@ -103,6 +106,7 @@ async def test_an_account_is_with_one_bot_at_a_time_and_free_after_it(signed_in:
     assert signed_in.cookies[-1] == {"session": "of-ann"}
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_stale_assignment_gives_its_account_back(signed_in: SignedIn) -> None:
     await signed_in.harness.warm()
     signed_in.harness.claimed = False
@@ -111,6 +115,7 @@ async def test_a_stale_assignment_gives_its_account_back(signed_in: SignedIn) ->
     assert signed_in.harness.locks == {}
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_an_account_that_became_unusable_makes_guests(signed_in: SignedIn, tmp_path: Path) -> None:
     await signed_in.harness.warm()
     (tmp_path / "ann.json").chmod(0o644)

@@ -8,9 +8,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from room.server import create_app
 from tests.waiting import wait_until
 from tests.worker.conftest import pool_with
 from wire.messages import BotMoved
@@ -18,6 +16,7 @@ from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, GoneCause, Reason
 from worker import processes
 from worker.browser import BrowserError, Chromium, Launcher, find_chromium, sweep
+from worker.driver import Driver
 from worker.profile import Profile
 
 
@@ -112,13 +111,11 @@ async def test_a_missing_xvfb_is_said_with_what_to_install(
     assert list((tmp_path / "workers").iterdir()) == []
 
 
-async def test_a_bot_joins_on_a_virtual_display(tmp_path: Path) -> None:
-    runner = web.AppRunner(create_app("key", open_door=True), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_bot_joins_on_a_virtual_display(tmp_path: Path, driver: Driver, room: str) -> None:
     settings = WorkerSettings(memory_reserve_mb=0, headless=False, display="virtual", display_size="1024x768")
-    async with pool_with(tmp_path, settings) as harness:
-        harness.meeting = f"http://127.0.0.1:{runner.addresses[0][1]}/r/meeting"
+    async with pool_with(tmp_path, settings, driver) as harness:
+        harness.meeting = room
         await harness.warm()
         harness.pool.begin(harness.join())
         await wait_until(lambda: any(event.state is BotState.IN_MEETING for event in harness.seen(BotMoved)))
@@ -129,4 +126,3 @@ async def test_a_bot_joins_on_a_virtual_display(tmp_path: Path) -> None:
         assert (await harness.gone()).cause is GoneCause.SPENT
     key = str(tmp_path / "workers" / "w1" / "xauthority")
     assert [process for process in processes.scan() if processes.bears(process.pid, key)] == []
-    await runner.cleanup()

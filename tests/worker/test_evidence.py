@@ -1,6 +1,5 @@
 """Evidence of real pages: all of it, without what lets one into the meeting, and in time whatever the page does."""
 
-import asyncio
 import base64
 import io
 import json
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 from playwright.async_api import Page
 
 from tests.waiting import wait_until
+from tests.worker.visits import HANGING, Site
 from wire.messages import Join
 from wire.settings import EvidenceSettings
 from wire.vocabulary import Reason
@@ -130,11 +130,10 @@ async def test_a_picture_shows_the_page_but_for_its_secrets_and_leaves_it_as_it_
     assert seen["#plain"][0] < 90 < 200 < seen["#plain"][1], "black on white"
 
 
-async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, shelf: Shelf) -> None:
-    began_to_hang = asyncio.Event()
-    own_page.on("console", lambda _: began_to_hang.set())
-    await own_page.set_content("<script>setTimeout(() => { console.log('now'); while (true) {} }, 50)</script>")
-    await began_to_hang.wait()
+async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, site: Site, shelf: Shelf) -> None:
+    await own_page.goto(site.page(HANGING))
+    await own_page.evaluate("hang()")
+    await site.until_said("hanging")
     began = time.monotonic()
     seen = witness(shelf)
     seen.saw("in_meeting", "a-rule")

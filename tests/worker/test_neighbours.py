@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
@@ -16,6 +17,9 @@ from tests.worker.conftest import Harness, pool_with
 from wire.messages import BotEnded, BotMoved, ChatHeard, Join, WorkerGone
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
+from worker.driver import Driver
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _NEIGHBOUR = "neighbour"
 _WEDGES = {
@@ -39,10 +43,10 @@ async def _watch_memory(harness: Harness) -> None:
         await asyncio.sleep(0.2)
 
 
-@pytest.fixture
-async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def harness(tmp_path: Path, driver: Driver) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(
-        memory_reserve_mb=0, memory_limit_mb=450, page_timeout_s=3.0, load_timeout_s=8.0, leave_timeout_s=2.0
+        memory_reserve_mb=0, memory_limit_mb=450, page_timeout_s=2.0, load_timeout_s=8.0, leave_timeout_s=2.0
     )
     silence = asyncio.Event()
 
@@ -52,7 +56,7 @@ async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
 
     app = create_app("key", open_door=True)
     app.router.add_get("/silent/r/meeting", never)
-    async with pool_with(tmp_path, settings) as harness:
+    async with pool_with(tmp_path, settings, driver) as harness:
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

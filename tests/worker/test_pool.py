@@ -3,11 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Container
+from collections.abc import AsyncGenerator, Container
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Error as PlaywrightError
 
 from tests.waiting import wait_until
@@ -16,8 +17,21 @@ from wire.messages import BotEnded, Join, JoinRefused, WorkerGone, WorkerReport,
 from wire.settings import WorkerSettings
 from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from worker import processes
+from worker.driver import Driver
 from worker.journal import Stage
 from worker.pool import LOUD_BYTES, LOUD_LOOKS
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def cold(tmp_path: Path, driver: Driver) -> AsyncGenerator[Harness]:
+    """A pool whose browsers start and never answer."""
+    mute = tmp_path / "chromium"
+    mute.write_text("#!/bin/sh\nsleep 600\n")
+    mute.chmod(0o755)
+    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0, chromium=str(mute)), driver) as cold:
+        yield cold
 
 
 async def test_a_retired_worker_leaves_nothing(harness: Harness) -> None:
@@ -32,12 +46,12 @@ async def test_a_retired_worker_leaves_nothing(harness: Harness) -> None:
     assert harness.notes == {}
 
 
-async def test_a_worker_can_be_retired_while_it_warms_up(harness: Harness) -> None:
-    harness.pool.warm("w1")
-    await wait_until(harness.browsers)
-    harness.pool.retire("w1")
-    assert (await harness.gone()).cause is GoneCause.RETIRED
-    assert harness.seen(WorkerWarm) == []
+async def test_a_worker_can_be_retired_while_it_warms_up(cold: Harness) -> None:
+    cold.pool.warm("w1")
+    await wait_until(cold.browsers)
+    cold.pool.retire("w1")
+    assert (await cold.gone()).cause is GoneCause.RETIRED
+    assert cold.seen(WorkerWarm) == []
 
 
 async def test_an_unknown_worker_is_retired_as_missing(harness: Harness) -> None:
@@ -53,53 +67,44 @@ async def test_an_idle_browser_that_crashes_is_evicted_at_once(harness: Harness)
     assert (await harness.gone()).cause is GoneCause.CRASHED
 
 
-async def test_a_browser_that_does_not_come_up_fails_its_warm_up(tmp_path: Path) -> None:
-    mute = tmp_path / "chromium"
-    mute.write_text("#!/bin/sh\nsleep 60\n")
-    mute.chmod(0o755)
-    settings = WorkerSettings(memory_reserve_mb=0, launch_timeout_s=0.3, chromium=str(mute))
-    async with pool_with(tmp_path, settings) as harness:
-        harness.pool.warm("w1")
-        event = await harness.gone()
+async def test_a_browser_that_does_not_come_up_fails_its_warm_up(cold: Harness) -> None:
+    cold.pool._warmth._limit_s = 0.3  # pyright: ignore[reportPrivateUsage]
+    cold.pool.warm("w1")
+    event = await cold.gone()
     assert event.cause is GoneCause.WARMUP_FAILED
     assert event.detail == "cannot warm up: after 0.3 s still without the DevTools port"
 
 
-async def test_a_warm_up_that_would_touch_the_memory_reserve_is_refused(tmp_path: Path) -> None:
-    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=10_000_000)) as harness:
+async def test_a_warm_up_that_would_touch_the_memory_reserve_is_refused(tmp_path: Path, driver: Driver) -> None:
+    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=10_000_000), driver) as harness:
         assert harness.pool.room() == 0
         harness.pool.warm("w1")
         assert (await harness.gone()).cause is GoneCause.LOW_MEMORY
 
 
-async def test_a_worker_that_warms_up_takes_room(harness: Harness) -> None:
-    before = harness.pool.room()
+async def test_a_worker_that_warms_up_takes_room(cold: Harness) -> None:
+    before = cold.pool.room()
     for number in range(3):
-        harness.pool.warm(f"w{number}")
+        cold.pool.warm(f"w{number}")
     # Other programs take and give memory meanwhile, though not two workers' worth.
-    assert harness.pool.room() <= before - 2
+    assert cold.pool.room() <= before - 2
 
 
-async def test_joins_that_cannot_be_are_refused_with_the_cause(harness: Harness) -> None:
+async def test_joins_that_cannot_be_are_refused_with_the_cause_and_the_worker_stays_idle(harness: Harness) -> None:
     harness.pool.begin(harness.join())
     await harness.warm()
     harness.pool.begin(harness.join(platform="carrier_pigeon"))
+    harness.pool._settings = WorkerSettings(memory_reserve_mb=10_000_000)  # pyright: ignore[reportPrivateUsage]
+    harness.pool.begin(harness.join())
     harness.pool.stopping = True
     harness.pool.begin(harness.join())
     assert [event.cause for event in harness.seen(JoinRefused)] == [
         RefusalCause.NO_SUCH_WORKER,
         RefusalCause.UNKNOWN_PLATFORM,
+        RefusalCause.LOW_MEMORY,
         RefusalCause.STOPPING,
     ]
-
-
-async def test_a_vm_short_of_memory_refuses_and_its_worker_stays_idle(tmp_path: Path) -> None:
-    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0)) as harness:
-        await harness.warm()
-        harness.pool._settings = WorkerSettings(memory_reserve_mb=10_000_000)  # pyright: ignore[reportPrivateUsage]
-        harness.pool.begin(harness.join())
-        assert [event.cause for event in harness.seen(JoinRefused)] == [RefusalCause.LOW_MEMORY]
-        assert harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)}
+    assert harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)}
 
 
 async def test_a_worker_that_holds_too_much_ends_alone_with_the_reason(harness: Harness) -> None:

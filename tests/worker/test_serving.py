@@ -14,6 +14,8 @@ from wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from worker import processes
 from worker.platforms import HERE, adapters
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 FAULTY: Final = f"""
 from pathlib import Path
 from worker.platforms.page import PageAdapter
@@ -36,7 +38,8 @@ async def test_a_bot_has_its_say_before_its_worker_is_gone(harness: Harness) -> 
     harness.pool.leave("w1", "b1", 2, Reason.USER_REQUESTED)  # ignored: another attempt
     harness.pool.leave("w1", "b1", 1, Reason.MAX_DURATION)
     assert (await harness.gone()).cause is GoneCause.SPENT
-    assert [event.reason for event in harness.seen(BotEnded)] == [Reason.MAX_DURATION]
+    assert [(event.reason, event.evidence) for event in harness.seen(BotEnded)] == [(Reason.MAX_DURATION, "")]
+    assert harness.bundles == {}, "of an end that was wished for, nothing is kept"
     assert harness.kinds()[-2:] == [BotEnded, WorkerGone]
     assert harness.seen(JoinRefused) == []
 
@@ -75,8 +78,9 @@ async def test_a_bot_told_to_leave_before_the_claim_is_answered_leaves(harness: 
 
 async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(harness: Harness) -> None:
     await harness.warm()
+    [leader] = harness.browsers()
     for process in processes.scan():
-        if process.group == harness.browsers()[0]:
+        if process.group == leader:
             os.kill(process.pid, signal.SIGSTOP)
     harness.pool.begin(harness.join())
     assert (await harness.gone()).cause is GoneCause.UNRESPONSIVE

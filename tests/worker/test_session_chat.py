@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from room.server import create_app
 from tests.waiting import PATIENCE_S, wait_until
-from tests.worker.visits import Site, bot_at, serving
+from tests.worker.visits import WAIT, Site, bot_at, serving
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
 
@@ -67,7 +67,7 @@ async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
             "the page has no chat that takes it",
         ),
         (
-            "$('in-meeting').innerHTML += '<textarea id=chat-text oninput=\"while (true) {}\">';",
+            f"$('in-meeting').innerHTML += '<textarea id=chat-text>'; $('chat-text').oninput = () => {{ {WAIT} }};",
             "TimeoutError",
         ),
     ],

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 
 from tests.waiting import wait_until
@@ -15,7 +16,10 @@ from tests.worker.conftest import Harness, pool_with
 from wire.settings import WorkerSettings
 from worker import warm_pages
 from worker.browser import Launcher, find_chromium, sweep
+from worker.driver import Driver
 from worker.profile import Profile
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _HTML = """<!doctype html><title>page</title><link rel="icon" href="data:,">
 <script src="/code.js"></script><script>localStorage.visited ??= "once"</script>"""
@@ -44,7 +48,7 @@ class Site:
         return web.Response(text=_CODE, content_type="text/javascript", headers=headers)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def site() -> AsyncGenerator[Site]:
     site = Site()
     app = web.Application()
@@ -65,11 +69,13 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def kept_warm(tmp_path: Path, *pages: str, most_mb: int = 200, refresh_s: float = 600) -> AsyncGenerator[Harness]:
+async def kept_warm(
+    tmp_path: Path, driver: Driver, *pages: str, most_mb: int = 200, refresh_s: float = 600
+) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(
         memory_reserve_mb=0, warm_pages=[*pages], warm_pages_mb=most_mb, warm_pages_refresh_s=refresh_s
     )
-    async with pool_with(tmp_path, settings) as harness, asyncio.TaskGroup() as tasks:
+    async with pool_with(tmp_path, settings, driver) as harness, asyncio.TaskGroup() as tasks:
         keeping = tasks.create_task(harness.pool.keep_pages_warm(), name="warm pages")
         yield harness
         keeping.cancel()
@@ -80,8 +86,10 @@ def copies(tmp_path: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name[-1].isdecimal()] if folder.exists() else []
 
 
-async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(tmp_path: Path, site: Site) -> None:
-    async with kept_warm(tmp_path, site.address) as harness:
+async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(
+    tmp_path: Path, driver: Driver, site: Site
+) -> None:
+    async with kept_warm(tmp_path, driver, site.address) as harness:
         await wait_until(lambda: copies(tmp_path))
         assert (site.asked("/"), site.asked("/code.js")) == (warm_pages.VISITS, 1)
         [copy] = copies(tmp_path)
@@ -97,7 +105,7 @@ async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(tmp_pat
         await wait_until(lambda: len(harness.browsers()) == 1)
     # The next agent of this state folder need not visit anything.
     site.requests.clear()
-    async with kept_warm(tmp_path, site.address) as harness:
+    async with kept_warm(tmp_path, driver, site.address) as harness:
         await harness.warm()
         assert copies(tmp_path) == [copy]
         assert site.requests == []
@@ -107,18 +115,18 @@ async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(tmp_pat
         assert not (tmp_path / "profile" / "Default").exists()
 
 
-async def test_pages_are_visited_anew_when_they_are_out_of_date(tmp_path: Path, site: Site) -> None:
-    async with kept_warm(tmp_path, site.address, refresh_s=0.1):
+async def test_pages_are_visited_anew_when_they_are_out_of_date(tmp_path: Path, driver: Driver, site: Site) -> None:
+    async with kept_warm(tmp_path, driver, site.address, refresh_s=0.1):
         first = (await wait_until(lambda: copies(tmp_path)))[0]
         await wait_until(lambda: any(copy != first for copy in copies(tmp_path)))
         assert len(copies(tmp_path)) <= 2
 
 
 async def test_a_page_that_cannot_be_loaded_is_said_once_and_keeps_nobody_from_being_warm(
-    tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, driver: Driver, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.status = 503
-    async with kept_warm(tmp_path, site.address, refresh_s=0.1) as harness:
+    async with kept_warm(tmp_path, driver, site.address, refresh_s=0.1) as harness:
         await wait_until(lambda: site.asked("/") >= 2)
         await harness.warm()
     said = capsys.readouterr().out
@@ -128,25 +136,27 @@ async def test_a_page_that_cannot_be_loaded_is_said_once_and_keeps_nobody_from_b
 
 
 async def test_a_cache_that_is_too_large_is_not_used(
-    tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, driver: Driver, site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(warm_pages, "VISITS", 1)
-    async with kept_warm(tmp_path, site.address, most_mb=0):
+    async with kept_warm(tmp_path, driver, site.address, most_mb=0):
         await wait_until(lambda: "more than worker.warm_pages_mb" in capsys.readouterr().out)
     assert copies(tmp_path) == []
 
 
-async def test_a_copy_for_another_profile_is_removed(tmp_path: Path, site: Site) -> None:
+async def test_a_copy_for_another_profile_is_removed(tmp_path: Path, driver: Driver, site: Site) -> None:
     other = tmp_path / warm_pages.VISITOR / f"0123456789abcdef-{time.time():.0f}"
     other.mkdir(parents=True)
-    async with kept_warm(tmp_path, site.address):
+    async with kept_warm(tmp_path, driver, site.address):
         await wait_until(lambda: not other.exists())
     assert Profile(find_chromium("")).name != Profile(find_chromium(""), devices="fake").name
 
 
-async def test_a_visitor_is_no_orphan_while_its_agent_lives_and_is_one_afterwards(tmp_path: Path) -> None:
+async def test_a_visitor_is_no_orphan_while_its_agent_lives_and_is_one_afterwards(
+    tmp_path: Path, driver: Driver
+) -> None:
     launcher = Launcher(Profile(find_chromium("")), tmp_path)
-    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0)) as harness:
+    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0), driver) as harness:
         chromium = await launcher.launch(warm_pages.VISITOR)
         assert await harness.pool.sweep(3) == []
         os.kill(chromium.leader.pid, 0)

@@ -11,9 +11,12 @@ from aiohttp import web
 from playwright.async_api import Page
 
 from tests.waiting import wait_until
-from tests.worker.conftest import Harness, pool_with
+from tests.worker.conftest import Harness, pool_with, pool_with_own_driver
 from wire.settings import WorkerSettings
 from worker import processes
+from worker.driver import Driver
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _ASK = """async () => {
   const state = async (name) => (await navigator.permissions.query({ name })).state;
@@ -63,9 +66,9 @@ def page_of(harness: Harness) -> Page:
     ],
 )
 async def test_a_page_in_a_warm_worker_finds_all_settled(
-    tmp_path: Path, devices: Any, kinds: set[str], media: object
+    tmp_path: Path, driver: Driver, devices: Any, kinds: set[str], media: object
 ) -> None:
-    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0, devices=devices)) as harness:
+    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0, devices=devices), driver) as harness:
         await harness.warm()
         async with site() as (address, requests):
             page = page_of(harness)
@@ -83,14 +86,18 @@ async def test_a_page_in_a_warm_worker_finds_all_settled(
             assert found["audio"] == "running"
             assert set(found["devices"]) == kinds
             assert found["media"] == media
-            lines = [processes.command_line(each.pid) for each in processes.scan() if each.group in harness.browsers()]
+            [leader] = harness.browsers()
+            lines = [processes.command_line(each.pid) for each in processes.scan() if each.group == leader]
             assert len(lines) > 3
             assert not [line for line in lines if "AudioService" in line.partition("--disable-features")[0]]
 
 
-async def test_permissions_are_settled_again_after_the_driver_died(harness: Harness) -> None:
-    await harness.warm()
-    async with site() as (address, _):
+async def test_permissions_are_settled_again_after_the_driver_died(tmp_path: Path) -> None:
+    async with (
+        pool_with_own_driver(tmp_path, WorkerSettings(memory_reserve_mb=0)) as harness,
+        site() as (address, _),
+    ):
+        await harness.warm()
         before = page_of(harness)
         await harness.driver.stop()
         workers = harness.pool._workers  # pyright: ignore[reportPrivateUsage]
@@ -101,9 +108,9 @@ async def test_permissions_are_settled_again_after_the_driver_died(harness: Harn
         assert await page.evaluate(state) == "granted"
 
 
-async def test_further_switches_reach_the_browser(tmp_path: Path) -> None:
+async def test_further_switches_reach_the_browser(tmp_path: Path, driver: Driver) -> None:
     switches = ["--host-resolver-rules=MAP meet.test 127.0.0.1", "--disable-features=Prerender2"]
-    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0, chromium_arguments=switches)) as harness:
+    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0, chromium_arguments=switches), driver) as harness:
         await harness.warm()
         async with site() as (address, requests):
             await page_of(harness).goto(address.replace("127.0.0.1", "meet.test"))

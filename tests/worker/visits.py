@@ -27,17 +27,6 @@ from worker.platforms import Adapter, adapter_for
 from worker.reports import BotNews
 from worker.session import Session
 
-FLAGS: Final = (
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-)
-
 # The room's page without a room. A test's own script decides what the buttons do.
 PAGE: Final = """<!doctype html>
 <title>Meeting</title>
@@ -71,9 +60,10 @@ PAGE: Final = """<!doctype html>
 """
 
 
-# Once it is told to, the page answers nothing any more.
-HANGING: Final = """
-  const hang = () => { fetch("/said", { method: "POST", body: "hanging" }).then(() => { while (true) {} }); };
+# Once it is told to, the page answers nothing any more. It waits, and leaves the processors to others.
+WAIT: Final = 'const never = new XMLHttpRequest(); never.open("GET", "/never", false); never.send();'
+HANGING: Final = f"""
+  const hang = () => {{ fetch("/said", {{ method: "POST", body: "hanging" }}).then(() => {{ {WAIT} }}); }};
 """
 
 
@@ -91,6 +81,7 @@ class Site:
         app = web.Application()
         app.router.add_get("/r/{name}", self.serve)
         app.router.add_get("/file", self.give)
+        app.router.add_get("/never", self.wait)
         app.router.add_post("/said", self.hear)
         return app
 
@@ -110,10 +101,14 @@ class Site:
         name = request.match_info["name"]
         if name == "silent":
             self.asked_for.set()
-            await asyncio.Event().wait()
+            await self.wait(request)
         if name not in self.scripts:
             raise web.HTTPNotFound
         return web.Response(text=PAGE % self.scripts[name], content_type="text/html")
+
+    async def wait(self, _request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
 
     async def give(self, _request: web.Request) -> web.Response:
         return web.Response(body=b"a file", headers={"Content-Disposition": "attachment; filename=file.bin"})
