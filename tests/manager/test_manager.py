@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import re
 import signal
@@ -131,19 +132,19 @@ async def test_a_hundred_huge_bad_jobs_stop_nobody(scene: Scene) -> None:
     assert await manager.ended() == 0
 
 
-async def test_ten_thousand_jobs_for_fifty_browsers_are_served_in_order_or_told_why_not(scene: Scene) -> None:
-    waiting_s = 8
+async def test_thousands_of_jobs_for_fifty_browsers_are_served_in_order_or_told_why_not(scene: Scene) -> None:
+    count = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 3_000  # more than are decided ahead
     manager = scene.manager(
         POOLMGR_POOL__MIN_IDLE="10",
         POOLMGR_POOL__MAX_WORKERS="10",
         POOLMGR_POOL__WARMUPS_AT_ONCE="10",
-        POOLMGR_POOL__QUEUE_TIMEOUT_S=str(waiting_s),
+        POOLMGR_POOL__QUEUE_TIMEOUT_S="4",
         POOLMGR_POOL__CLAIM_TIMEOUT_S="30",  # the agents are in this very process, which has much to do
     )
-    bots = [f"bot-{number:05}" for number in range(10_000)]
+    bots = [f"bot-{number:05}" for number in range(count)]
     async with AsyncExitStack() as stack:
         agents = [
-            await stack.enter_async_context(scene.agent(f"vm-{number}", stay_s=1.0, room=10).running())
+            await stack.enter_async_context(scene.agent(f"vm-{number}", stay_s=0.5, room=10).running())
             for number in range(5)
         ]
         await wait_until(lambda: all(agent.idle == 10 for agent in agents))
@@ -155,7 +156,7 @@ async def test_ten_thousand_jobs_for_fifty_browsers_are_served_in_order_or_told_
         [waiting] = re.findall(r"^poolmgr_queue_depth (\S+)", metrics, re.MULTILINE)
         assert float(waiting) > 0
         await wait_until(lambda: scene.redis.zcard(scene.keys.ended))
-        await wait_until(lambda: _ended(scene, len(bots)))
+        await wait_until(lambda: _ended(scene, count))
         assert max(agent.most_workers for agent in agents) <= 10
     order = await scene.assignments()
     assert order == sorted(order), "who came first was served first"
@@ -164,7 +165,7 @@ async def test_ten_thousand_jobs_for_fifty_browsers_are_served_in_order_or_told_
     assert reasons["meeting_ended"] == len(scene.meetings.entries) == len(set(order)) >= 50
     assert set(scene.meetings.entries.values()) == {1}
     assert manager.process
-    assert psutil.Process(manager.process.pid).memory_info().rss < 200 << 20
+    assert psutil.Process(manager.process.pid).memory_info().rss < 100 << 20
 
 
 async def _all_taken(scene: Scene) -> bool:
