@@ -91,9 +91,12 @@ class Say(Message, frozen=True):
 
 
 class Retire(Message, frozen=True):
-    """End this idle worker: process tree and profile folder. An unknown name is answered as already gone."""
+    """End this worker: process tree and profile folder. An unknown name is answered as already gone. One that serves a
+    bot ends when it serves none; with `by_force` it ends at once, and its bot as overdue.
+    """
 
     worker_id: str
+    by_force: bool = False
 
 
 Command = Warm | Join | Leave | Say | Retire

@@ -68,6 +68,8 @@ class PoolSettings(Section, frozen=True):
     queue_timeout_s: Seconds = 1800.0
     reserve_ahead_s: Seconds = 60.0
     max_attempts: Positive = 3
+    leave_within_s: Seconds = 120.0
+    overdue_after_s: Seconds = 72000.0
     on_worker_lost: OnWorkerLost = OnWorkerLost.END
     lost_share: Annotated[float, Meta(gt=0, le=1)] = 0.1
 
@@ -279,6 +281,16 @@ def _from_environment(text: str) -> Any:
     return text
 
 
+def _impatience(pool: PoolSettings, worker: WorkerSettings) -> list[str]:
+    """Backstops that would act before the deadlines that they stand behind."""
+    faults: list[str] = []
+    if pool.leave_within_s < 2 * worker.leave_timeout_s:
+        faults.append("pool.leave_within_s: is less than two worker.leave_timeout_s: it would end who just leaves")
+    if pool.overdue_after_s < worker.session_limit_s:
+        faults.append("pool.overdue_after_s: is less than worker.session_limit_s: it would end bots within that limit")
+    return faults
+
+
 def _contradictions(values: _Values) -> list[str]:
     settings = values.settings()
     pool = settings.pool
@@ -293,6 +305,7 @@ def _contradictions(values: _Values) -> list[str]:
         faults.append("pool.backoff_max_s: is less than pool.backoff_s")
     api, webhooks = settings.api, settings.webhooks
     worker = settings.worker
+    faults += _impatience(pool, worker)
     faults += [f"worker.chromium_arguments: {fault}" for fault in switches.faults_of(worker.chromium_arguments)]
     accounts = [account.name for account in worker.accounts]
     faults += [

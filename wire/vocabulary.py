@@ -89,6 +89,7 @@ class Reason(StrEnum):
     WORKER_LOST = "worker_lost"
     HEARTBEAT_TIMEOUT = "heartbeat_timeout"  # its VM was not heard of for too long
     CUT_OFF = "cut_off"  # its VM did not reach Redis: a bot that is sent in again from elsewhere has to leave
+    OVERDUE = "overdue"  # it outlived every limit of its own, and was ended by force: a fault that a backstop caught
     NO_CAPACITY = "no_capacity"
     UNSUPPORTED_PLATFORM = "unsupported_platform"  # the agent has no adapter for it
     SHUTDOWN = "shutdown"
@@ -154,6 +155,7 @@ ENDS: dict[Reason, End] = {
     Reason.CUT_OFF: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.WORKER_LOST: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.HEARTBEAT_TIMEOUT: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
+    Reason.OVERDUE: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.NO_CAPACITY: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.UNSUPPORTED_PLATFORM: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.SHUTDOWN: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),

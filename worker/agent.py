@@ -20,6 +20,7 @@ from runtime.waiting import pause
 from wire.messages import Command, Heartbeat, Join, Leave, Retire, Say, Warm
 from wire.settings import Settings, WorkerSettings
 from wire.vocabulary import Reason
+from worker import overdue
 from worker.accounts import AccountError, Accounts
 from worker.accounts import read as read_account
 from worker.browser import BrowserError, Launcher, find_chromium, sweep
@@ -39,6 +40,7 @@ from worker.shelf import Shelf, deliver, sender
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 ABANDON_AFTER_S: Final = 5.0  # on top of the time that a session may take to leave
+ABANDONED_S: Final = 30.0  # a process that is killed has 10 s to be gone, its folder as long
 FLUSH_DEADLINE_S: Final = 10.0
 EVIDENCE_DEADLINE_S: Final = 5.0
 MEMORY_CHECK_S: Final = 2.0
@@ -136,6 +138,7 @@ async def _serve(
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
             loops.create_task(_watch_memory(pool), name="memory"),
             loops.create_task(_watch_noise(pool), name="noise"),
+            loops.create_task(_watch_overdue(pool), name="overdue"),
             loops.create_task(_watch_silence(pool, link), name="silence"),
             loops.create_task(_sweep_orphans(pool), name="orphans"),
             loops.create_task(_watch_rules(overrides), name="rules"),
@@ -185,7 +188,9 @@ async def _shut_down(
         pool.leave_all(Reason.SHUTDOWN)
         if not await _within(settings.leave_timeout_s + ABANDON_AFTER_S, pool.empty):
             pool.abandon()
-            await pool.empty.wait()
+            if not await _within(ABANDONED_S, pool.empty):
+                log.error("workers_left", workers=sorted(pool.reports()), why="their processes do not end")
+                pool.let_go()
     # 4. All are gone, and the manager knows.
     pulse.beat()
     await link.flush(flush_s)
@@ -241,7 +246,7 @@ def _carry_out(command: Command, pool: Pool) -> None:
         case Say():
             pool.say(command.worker_id, command.bot_id, command.attempt, command.message)
         case Retire():
-            pool.retire(command.worker_id)
+            pool.retire(command.worker_id, by_force=command.by_force)
 
 
 async def _watch_memory(pool: Pool) -> None:
@@ -254,6 +259,12 @@ async def _watch_noise(pool: Pool) -> None:
     while True:
         await asyncio.sleep(NOISE_CHECK_S)
         await pool.end_those_too_loud()
+
+
+async def _watch_overdue(pool: Pool) -> None:
+    while True:
+        await asyncio.sleep(overdue.LOOK_S)
+        pool.end_those_overdue()
 
 
 async def _watch_silence(pool: Pool, link: Link) -> None:

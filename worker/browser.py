@@ -258,8 +258,10 @@ class Chromium:
             if not self._ended:
                 try:
                     await asyncio.to_thread(_end, self.folder, self.leader)
-                finally:
-                    await self._process.wait()  # also when cancelled: the thread is not
+                finally:  # also when cancelled: the thread is not
+                    with suppress(TimeoutError):  # one that hangs in the kernel is said to be left, and holds up nobody
+                        async with asyncio.timeout(END_DEADLINE_S):
+                            await self._process.wait()
                 self._ended = True
 
 

@@ -35,6 +35,7 @@ from worker.accounts import GUESTS, Accounts
 from worker.browser import Launcher
 from worker.driver import Driver
 from worker.journal import Entry, Stage, WorkerNote
+from worker.overdue import Patience
 from worker.platforms import adapter_for
 from worker.serving import Report, Serving, Witnesses, nobody
 from worker.takeover import Takeover
@@ -45,6 +46,7 @@ from worker.worker import Gone, Worker
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 WARM_UP_WAITS_S: Final = 2.0  # for joins, however many there are
+FORCED_S: Final = 5.0  # for a session that is ended by force to see that it is
 LOUD_BYTES: Final = 100_000  # unread: a calm page has none, a flood fills the kernel's buffer, 200 KB or more
 LOUD_LOOKS: Final = 5  # the agent looks every two seconds; a page that loads is read within one
 RESERVE_FOR_CALLS: Final = 0.5  # of the memory reserve: warm-ups end at all of it, so that calls may use some
@@ -101,13 +103,15 @@ class Pool:
             begin = partial(self._warm_up, worker)
             worker.life = self._start(self._live(worker, begin), name=f"worker {worker_id}")
 
-    def retire(self, worker_id: str) -> None:
+    def retire(self, worker_id: str, *, by_force: bool = False) -> None:
         """End a worker that serves nobody. A busy one goes on, and ends when its assignment turns out stale, or its bot
         has ended: the manager has taken back what it was given, and waits for it to go.
         """
         worker = self._workers.get(worker_id)
         if worker is None:
             self._report_gone(worker_id, Gone(GoneCause.MISSING))
+        elif worker.state is WorkerState.BUSY and by_force:
+            self._serving.end_by_force(worker, "the manager had its browser ended")
         elif worker.state is WorkerState.BUSY:
             log.info("retire_put_off", worker_id=worker_id, why="it serves a bot")
             worker.ends_when_free = GoneCause.RETIRED
@@ -185,6 +189,8 @@ class Pool:
             worker.ends_when_free = worker.ends_when_free or GoneCause.AGENT_STOPPED
             if worker.state is not WorkerState.BUSY:
                 worker.end(GoneCause.AGENT_STOPPED)
+            elif worker.session is None:  # it may wait for Redis to answer its claim: nobody is in a meeting yet
+                self._serving.end_by_force(worker, "the agent stops")
 
     def leave_all(self, reason: Reason) -> None:
         for worker in self._workers.values():
@@ -221,6 +227,15 @@ class Pool:
                     worker.session.browser_gone(detail, Reason.MEMORY_LIMIT)
                 else:
                     worker.end(GoneCause.MEMORY_LIMIT, detail)
+
+    def end_those_overdue(self) -> None:
+        """Whoever has outlived every limit of its own ends, by force. To be called every overdue.LOOK_S."""
+        now = time.monotonic()
+        for worker in self._workers.values():
+            if worker.session and not worker.ended_by_force:
+                patience = worker.patience = worker.patience or Patience(self._settings)
+                if detail := patience.look(worker.session.steps, worker.session.state, now):
+                    self._serving.end_by_force(worker, detail)
 
     async def end_those_too_loud(self) -> None:
         """Whoever's page makes more events than the driver can read ends: it keeps all others from being heard. Only
@@ -280,8 +295,8 @@ class Pool:
         ends = False
         try:
             gone = await begin() or await worker.gone
-            if worker.serving:
-                await asyncio.wait({worker.serving})  # what the bot has to say comes first
+            if worker.serving:  # what the bot has to say comes first; of one that is ended by force it is said
+                await asyncio.wait({worker.serving}, timeout=FORCED_S if worker.ended_by_force else None)
             ends = True
         finally:
             if ends or worker.abandoned:

@@ -149,7 +149,8 @@ class Serving:
                 fault = traceback.format_exc()
                 evidence = await witness.keep(seen, reason, error=fault) if witness else ""
                 ended = self._ended(join, reason, evidence=evidence)
-            self._note_end(worker, ended)
+            if not worker.ended_by_force:  # otherwise that is reported already
+                self._note_end(worker, ended)
             worker.end(GoneCause.SPENT)
 
     async def check_claim(self, worker: Worker, join: Join) -> None:
@@ -193,6 +194,21 @@ class Serving:
             self._note_end(worker, self._ended_as(worker.join, worker.session.state, late))
         elif worker.join:
             self.refuse(worker.join, RefusalCause.STOPPING)
+
+    def end_by_force(self, worker: Worker, detail: str) -> None:
+        """Its bot ends here and now, whatever it is about to do, and its browser is ended next."""
+        join, state = worker.join, worker.session.state if worker.session else None
+        worker.ended_by_force = True
+        if join and worker.session:
+            who = {"worker_id": worker.worker_id, "bot_id": join.bot_id, "attempt": join.attempt}
+            log.error("bot_overdue", **who, detail=detail, phase=state.phase if state else BotState.ASSIGNED)
+            evidence = state.evidence if state else ""
+            self._note_end(worker, self._ended(join, Reason.OVERDUE, detail, evidence or ""))
+        elif join:
+            self.refuse(join, RefusalCause.STOPPING if worker.ends_when_free else RefusalCause.BROWSER_DEAD)
+        worker.end(GoneCause.SPENT if worker.session else worker.ends_when_free or GoneCause.RETIRED, detail)
+        if worker.serving:
+            worker.serving.cancel()
 
     def _note_end(self, worker: Worker, ended: BotEnded) -> None:
         worker.join = None

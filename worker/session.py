@@ -93,6 +93,7 @@ class Session:
         self._driver_answers = driver_answers
         self._begin_with = state
         self._state = state
+        self.steps = 0  # of the lifecycle, so far
         self._witness = witness
         self._hoarding = hoarding
         self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
@@ -234,6 +235,7 @@ class Session:
                 kept = lifecycle.worth_keeping(state)
                 self._keep(state, events)
             self._state = state
+            self.steps += 1
             await self._show_witness(events)
             if state.ending and state.evidence is None:  # before leaving changes what there is to see
                 steps.done(AgentStep.END_CONCLUDED)

@@ -14,6 +14,7 @@ from wire.vocabulary import GoneCause, Reason, WorkerState
 from worker.browser import Chromium
 from worker.deadlines import State
 from worker.journal import Entry, Stage, WorkerNote
+from worker.overdue import Patience
 from worker.session import Session
 
 EXITED: Final = "the browser's process exited"
@@ -37,6 +38,8 @@ class Worker:
         self.page_id = ""
         self.reattaching = False
         self.abandoned = False
+        self.ended_by_force = False
+        self.patience: Patience | None = None
         self.ends_when_free: GoneCause | None = None  # why, once it serves nobody; None: it goes on
         self.join: Join | None = None
         self.session: Session | None = None

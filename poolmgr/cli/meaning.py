@@ -129,6 +129,11 @@ MEANINGS: Final = (
         "what lies between the VM and Redis",
     ),
     Meaning(
+        (Reason.OVERDUE,),
+        "it outlived every limit of its own, and was ended by force; a fault of ours, or a VM that stood still",
+        "[Something is overdue](#something-is-overdue)",
+    ),
+    Meaning(
         (Reason.WORKER_LOST,),
         "its worker went without a word, or no agent claimed in time",
         "[A VM is silent or lost](#a-vm-is-silent-or-lost)",

@@ -93,6 +93,8 @@ def sentence(entry: Entry) -> str:
             return f"the bot did: {entry.did}" if entry.did else f"the page showed {entry.screen}{_rule(entry)}"
         case What.ASKED_TO_LEAVE:
             return f"asked to leave: {entry.reason}"
+        case What.FORCED:
+            return f"it did not leave: the agent of VM {entry.vm_id} was ordered to end its browser"
         case What.CUT:
             return "... more happened here than is kept ..."
         case What.FAILED | What.ENDED:

@@ -7,6 +7,7 @@ Whether a bot is sent in again is said in policy.py.
 from poolmgr.core import backoff, bots, policy, reservations, workers
 from poolmgr.core.decisions import (
     Ask,
+    EndByForce,
     KeepVm,
     Move,
     NoteChat,
@@ -116,7 +117,8 @@ def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
     else:
         # It may have ended for another reason just before it heard that it was to leave. The client's word goes first.
         reason = Reason.USER_REQUESTED if bot.leave_requested else event.reason
-        bots.end(pool, bot, reason, event.detail, event.at, event.audio_packets, event.evidence)
+        by_force = event.reason is Reason.OVERDUE
+        bots.end(pool, bot, reason, event.detail, event.at, event.audio_packets, event.evidence, by_force=by_force)
 
 
 def failed(
@@ -218,27 +220,69 @@ def on_leave_requested(pool: PoolState, event: LeaveRequested) -> None:
     if bot is None:
         return
     if bot.is_on_vm:
-        if not bot.leave_requested:  # one deadline, however often it is wished
-            await_leaving(pool, bot)
         bot.leave_requested = True
-        pool.decided.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, event.reason))
+        _ask(pool, bot, event.reason)
         return
     if reserved := pool.fleet.worker(bot.vm_id, bot.worker_id):
         workers.make_idle(pool, pool.fleet.vms[bot.vm_id], reserved)
     bots.end(pool, bot, event.reason)
 
 
+def _ask(pool: PoolState, bot: Bot, reason: Reason) -> None:
+    pool.decided.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, reason))
+    if bot.asked_since is None:  # one deadline, however often it is wished
+        await_leaving(pool, bot)
+
+
 def await_leaving(pool: PoolState, bot: Bot) -> None:
+    bot.asked_since = pool.now
+    _look_again(pool, bot)
+
+
+def _look_again(pool: PoolState, bot: Bot) -> None:
     pool.timers.set(pool.now + pool.settings.claim_timeout_s, Timer.LEAVE, f"{bot.bot_id}#{bot.attempt}")
 
 
 def leave_overdue(pool: PoolState, whose: str) -> None:
-    """Ask again: an order can be lost with the stream that it stood in."""
-    bot_id, _, attempt = whose.partition("#")
+    """Ask again, since an order can be lost with the stream that it stood in; then have its browser ended; then give it
+    up. A VM that is silent hears nothing of that: how long it may be is another deadline's business.
+    """
+    bot = _on_vm(pool, whose)
+    if bot is None or bot.asked_since is None:
+        return
+    vm = pool.fleet.get(bot.vm_id)
+    if vm is None or vm.silent:
+        bot.asked_since = pool.now
+    match policy.after_asking(pool.now - bot.asked_since, pool.settings):
+        case policy.Step.ASK:
+            reason = Reason.USER_REQUESTED if bot.leave_requested else Reason.OVERDUE
+            pool.decided.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, reason))
+        case policy.Step.END_BY_FORCE:
+            pool.decided.append(EndByForce(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt))
+        case _:  # GIVE_UP
+            _give_up(pool, bot)
+            return
+    _look_again(pool, bot)
+
+
+def overdue(pool: PoolState, whose: str) -> None:
+    """Its agent should have ended it long ago."""
+    if bot := _on_vm(pool, whose):
+        _ask(pool, bot, Reason.OVERDUE)
+
+
+def _on_vm(pool: PoolState, whose: str) -> Bot | None:
+    """The bot of a timer, if it still is in that attempt."""
+    bot_id, _, attempt = whose.rpartition("#")
     bot = pool.bots.get(bot_id)
-    if bot and bot.is_on_vm and bot.attempt == int(attempt):
-        pool.decided.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, Reason.USER_REQUESTED))
-        await_leaving(pool, bot)
+    return bot if bot and bot.is_on_vm and bot.attempt == int(attempt) else None
+
+
+def _give_up(pool: PoolState, bot: Bot) -> None:
+    """Its worker stays believed in for as long as its agent reports it: there is no room for another one."""
+    reason = Reason.USER_REQUESTED if bot.leave_requested else Reason.OVERDUE
+    detail = "given up: it did not leave when it was asked to, and its agent did not end its browser"
+    bots.end(pool, bot, reason, detail, given_up=True)
 
 
 # What a gone worker means for its bot

@@ -72,7 +72,9 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
     bot.vm_id, bot.worker_id = vm.vm_id, worker.worker_id
     pool.fleet.change_worker(vm, worker, WorkerState.BUSY, pool.now, bot.bot_id)
     pool.touch(vm)
+    bot.asked_since = None
     await_claim(pool, bot)
+    await_end(pool, bot)
     job = bot.job
     pool.decided.append(
         Assign(
@@ -101,6 +103,12 @@ def await_claim(pool: PoolState, bot: Bot) -> None:
     pool.timers.set(pool.now + pool.settings.claim_timeout_s, Timer.CLAIM, f"{bot.bot_id}#{bot.attempt}")
 
 
+def await_end(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
+    """`since`: when it was assigned, if not now."""
+    at = (pool.now if since is None else since) + pool.settings.overdue_after_s
+    pool.timers.set(at, Timer.OVERDUE, f"{bot.bot_id}#{bot.attempt}")
+
+
 def most_telling(bot: Bot, reason: Reason, detail: str) -> tuple[Reason, str]:
     """What the bot ends with if it ends here: this, or what an earlier attempt came to nothing for."""
     if bot.failure is None or policy.tells_more(reason, bot.failure):
@@ -122,10 +130,15 @@ def end(
     at: float | None = None,
     audio_packets: int = 0,
     evidence: str = "",
+    *,
+    by_force: bool = False,
+    given_up: bool = False,
 ) -> None:
     move(bot, BotState.STOPPED)
     pool.queue.leave(bot.bot_id)
     pool.queued_in.pop(bot.bot_id, None)
     pool.to_reserve.pop(bot.bot_id, None)
     del pool.bots[bot.bot_id]
-    pool.decided.append(End(bot.bot_id, bot.attempt, reason, detail, at, audio_packets, bot.job.owner, evidence))
+    owner = bot.job.owner
+    end = End(bot.bot_id, bot.attempt, reason, detail, at, audio_packets, owner, evidence, by_force, given_up)
+    pool.decided.append(end)

@@ -24,6 +24,7 @@ class Why(StrEnum):
     VM_LOST = "vm_lost"
     RETRY = "retry"
     RETIRE_OVERDUE = "retire_overdue"
+    SPENT = "spent"
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -151,6 +152,15 @@ class Ask(msgspec.Struct, frozen=True):
     reason: Reason
 
 
+class EndByForce(msgspec.Struct, frozen=True):
+    """Order the agent to end the bot's browser: it was asked to leave for long enough."""
+
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+
+
 class Say(msgspec.Struct, frozen=True):
     """Tell the agent what the bot is to say in its meeting's chat."""
 
@@ -170,7 +180,7 @@ class Unsaid(msgspec.Struct, frozen=True):
 
 class End(msgspec.Struct, frozen=True):
     """The bot's one end. `at` None: now. `owner`: whose quota it no longer counts in. `evidence`: the name of what is
-    kept of it.
+    kept of it. Of one that outlived its limits, `by_force`: its agent ended it; `given_up`: not even that.
     """
 
     bot_id: str
@@ -181,6 +191,8 @@ class End(msgspec.Struct, frozen=True):
     audio_packets: int = 0
     owner: str = ""
     evidence: str = ""
+    by_force: bool = False
+    given_up: bool = False
 
 
 class Warm(msgspec.Struct, frozen=True):
@@ -191,10 +203,13 @@ class Warm(msgspec.Struct, frozen=True):
 
 
 class Retire(msgspec.Struct, frozen=True):
+    """`by_force`: whoever it serves. It was ordered before, and did not go."""
+
     vm_id: str
     worker_id: str
     since: float
     why: Why
+    by_force: bool = False
 
 
 class KeepWorker(msgspec.Struct, frozen=True):
@@ -240,6 +255,7 @@ Written = (
     | Enqueue
     | Revoke
     | Ask
+    | EndByForce
     | Say
     | End
     | Warm

@@ -20,6 +20,7 @@ class Bot:
     worker_id: str = ""
     queued_since: float = 0.0  # steady clock
     leave_requested: bool = False
+    asked_since: float | None = None  # steady clock: since when it is asked to leave, and its VM could hear of it
     failed: int = 0  # attempts that came to nothing and count
     failure: Reason | None = None  # the most telling of what they came to nothing for
     failure_detail: str = ""
@@ -48,6 +49,8 @@ class Worker:
     born: float
     bot_id: str = ""
     aged: bool = False
+    asked: int = 0  # how often it was ordered to end
+    spent_since: float | None = None  # steady clock: since when its agent has it serve a bot that counts nowhere
 
 
 @dataclass(slots=True)

@@ -4,12 +4,14 @@ change one, change it here and its table in tests/core/test_policy.py; others on
 
 import math
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Final
 
 from poolmgr.core.model import Bot, Vm, Worker
 from wire.settings import PoolSettings
 from wire.vocabulary import ENDS, Attribution, BotState, OnWorkerLost, Reason, WorkerState
 
+ORDERS_BEFORE_FORCE: Final = 3  # to a worker to end, each as far from the last as a warm-up may last
 LOST_AT_LEAST: Final = 2  # a fleet of three is not to wait for a quorum
 
 _LOST: Final = frozenset({
@@ -89,6 +91,21 @@ def is_sent_in_again(bot: Bot, settings: PoolSettings, reason: Reason, *, is_out
     if is_out and not bot.state.is_admitted:
         return True
     return _rejoins(bot, settings) and reason in _WORKER_LOST
+
+
+class Step(StrEnum):
+    """What is done about a bot that was asked to leave, and has not left."""
+
+    ASK = "ask"
+    END_BY_FORCE = "end_by_force"
+    GIVE_UP = "give_up"
+
+
+def after_asking(for_s: float, settings: PoolSettings) -> Step:
+    """`for_s`: how long it has been asked."""
+    if for_s < settings.leave_within_s:
+        return Step.ASK
+    return Step.END_BY_FORCE if for_s < 2 * settings.leave_within_s else Step.GIVE_UP
 
 
 def tells_more(reason: Reason, earlier: Reason) -> bool:

@@ -64,6 +64,7 @@ _ON_TIMER: Final[dict[Timer, Callable[[PoolState, str], None]]] = {
     Timer.RETIRE: workers.retire_overdue,
     Timer.CLAIM: attempts.claim_overdue,
     Timer.LEAVE: attempts.leave_overdue,
+    Timer.OVERDUE: attempts.overdue,
     Timer.QUEUE: bots.queue_overdue,
     Timer.RESERVE: reservations.reserve_due,
     Timer.DUE: reservations.join_due,

@@ -51,6 +51,7 @@ def _restore_bot(pool: PoolState, bot: Bot) -> None:
             return
         if bot.state is BotState.ASSIGNED:
             bots.await_claim(pool, bot)
+        bots.await_end(pool, bot, since=vm.workers[bot.worker_id].since)
         if bot.leave_requested:
             attempts.await_leaving(pool, bot)
         pool.touch(vm)

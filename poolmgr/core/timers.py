@@ -20,7 +20,8 @@ class Timer(StrEnum):
     MAX_AGE = "max_age"  # max_age_s after a worker was first warm
     RETIRE = "retire"  # warmup_timeout_s after the order to retire: ask again
     CLAIM = "claim"  # claim_timeout_s after the assignment
-    LEAVE = "leave"  # claim_timeout_s after a bot was asked to leave: ask again
+    LEAVE = "leave"  # claim_timeout_s after a bot was asked to leave: ask again; leave_within_s after: see attempts.py
+    OVERDUE = "overdue"  # overdue_after_s after the assignment: ask to leave
     QUEUE = "queue"  # queue_timeout_s after the bot was queued
     RESERVE = "reserve"  # reserve_ahead_s before join_at (calendar)
     DUE = "due"  # join_at (calendar)

@@ -67,6 +67,18 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
         elif report.bot_id and not may_be_old_news and not attempts.counts(pool, worker_id, report):
             # It was given up, and the leader that knew of it died before it asked it to leave, or the order was lost.
             attempts.supersede(pool, vm.vm_id, worker_id, report.bot_id, report.attempt)
+        if report.state is WorkerState.BUSY and worker is not None and not may_be_old_news:
+            _end_if_spent(pool, vm, worker)
+
+
+def _end_if_spent(pool: PoolState, vm: Vm, worker: Worker) -> None:
+    """A worker whose bot has ended, or counts nowhere, is to go by itself, and is ordered to when it does not."""
+    if worker.state is not WorkerState.BUSY or attempts.bot_on(pool, worker):
+        worker.spent_since = None
+    elif worker.spent_since is None:
+        worker.spent_since = pool.now
+    elif pool.now - worker.spent_since >= pool.settings.warmup_timeout_s:
+        workers.retire(pool, vm, worker, Why.SPENT)
 
 
 def _take_over(pool: PoolState, vm: Vm, worker_id: str, report: WorkerReport) -> None:

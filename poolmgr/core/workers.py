@@ -3,7 +3,7 @@
 It knows of no bot but the id that a worker carries: what a gone worker means for its bot is said in attempts.py.
 """
 
-from poolmgr.core import backoff
+from poolmgr.core import backoff, policy
 from poolmgr.core.decisions import ForgetWorker, KeepWorker, Retire, Warm, Why
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.state import PoolState
@@ -28,10 +28,13 @@ def warm(pool: PoolState, vm: Vm, why: Why) -> None:
 
 
 def retire(pool: PoolState, vm: Vm, worker: Worker, why: Why) -> None:
+    """Order it to end; by force, if it was ordered to often enough."""
+    by_force = worker.asked >= policy.ORDERS_BEFORE_FORCE
+    worker.asked += 1
     pool.fleet.change_worker(vm, worker, WorkerState.RETIRING, pool.now)
     _set_timers(pool, worker)
     pool.fleet.index(vm, pool.now)
-    pool.decided.append(Retire(vm.vm_id, worker.worker_id, pool.now, why))
+    pool.decided.append(Retire(vm.vm_id, worker.worker_id, pool.now, why, by_force))
 
 
 def make_idle(pool: PoolState, vm: Vm, worker: Worker) -> None:

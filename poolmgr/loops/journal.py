@@ -4,9 +4,11 @@ import structlog
 
 from poolmgr.core.decisions import (
     Accept,
+    Ask,
     Assign,
     Decision,
     End,
+    EndByForce,
     Enqueue,
     ForgetWorker,
     KeepVm,
@@ -17,6 +19,7 @@ from poolmgr.core.decisions import (
     Warm,
 )
 from poolmgr.store.ledger import Rejected
+from wire.vocabulary import Reason
 
 _log = structlog.stdlib.get_logger()
 
@@ -26,6 +29,28 @@ def log_rejected(job: Rejected) -> None:
 
 
 def log_decided(decision: Decision) -> None:
+    match decision:
+        case Ask(reason=Reason.OVERDUE):
+            _log.warning("bot_overdue", **_whose(decision), step="asked")
+        case EndByForce():
+            _log.warning("bot_overdue", **_whose(decision), step="forced")
+        case End(given_up=True):
+            _log.error("bot_overdue", bot_id=decision.bot_id, attempt=decision.attempt, step="given_up")
+        case End(by_force=True):
+            _log.warning("bot_overdue", bot_id=decision.bot_id, attempt=decision.attempt, step="ended")
+        case Retire(by_force=True):
+            _log.warning("worker_overdue", vm_id=decision.vm_id, worker_id=decision.worker_id, reason=decision.why)
+        case _:
+            pass
+    _log_change(decision)
+
+
+def _whose(decision: Ask | EndByForce) -> dict[str, str | int]:
+    worker = {"vm_id": decision.vm_id, "worker_id": decision.worker_id}
+    return {"bot_id": decision.bot_id, "attempt": decision.attempt, **worker}
+
+
+def _log_change(decision: Decision) -> None:
     match decision:
         case Accept():
             _log.info("job_accepted", bot_id=decision.bot_id, platform=decision.job.platform, state=decision.state)

@@ -8,9 +8,11 @@ from prometheus_client.registry import Collector
 
 from poolmgr.core.decisions import (
     Accept,
+    Ask,
     Assign,
     Decision,
     End,
+    EndByForce,
     Enqueue,
     ForgetWorker,
     Move,
@@ -22,7 +24,7 @@ from poolmgr.core.model import Vm
 from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
 from poolmgr.store.ledger import Rejected
-from wire.vocabulary import BotState, GoneCause, WorkerState
+from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
 disable_created_metrics()  # nobody reads when a counter was made; the series double what is scraped
 
@@ -79,6 +81,15 @@ class Metrics:
             "poolmgr_warmups_failed", "Warm-ups that came to nothing, by cause", ["cause"], registry=registry
         )
         self._retired = Counter("poolmgr_workers_retired", "Workers retired, by why", ["reason"], registry=registry)
+        self._overdue = Counter(
+            "poolmgr_overdue",
+            "What a backstop caught, by what was done: bot_asked, bot_forced, bot_ended (by its agent), bot_given_up,"
+            " worker_forced",
+            ["step"],
+            registry=registry,
+        )
+        for step in ("bot_asked", "bot_forced", "bot_ended", "bot_given_up", "worker_forced"):
+            self._overdue.labels(step)  # of what should never happen, an alert has to see the zero
         self._gone = Counter("poolmgr_workers_gone", "Workers that are no more, by cause", ["cause"], registry=registry)
         self.heartbeats = Counter("poolmgr_heartbeats", "Heartbeats heard from agents", registry=registry)
         self.leader = Gauge("poolmgr_leader", "1 while this process leads", registry=registry)
@@ -111,11 +122,27 @@ class Metrics:
                 if assigned_at := self._assigned_at.pop(decision.bot_id, None):
                     self._join.observe(max(0.0, now - assigned_at))
             case End():
+                self._count_overdue(decision)
                 self._ended.labels(decision.reason).inc()
                 self._accepted_at.pop(decision.bot_id, None)
                 self._assigned_at.pop(decision.bot_id, None)
+            case Ask() | EndByForce():
+                self._count_overdue(decision)
             case _:
                 self._count_worker(decision)
+
+    def _count_overdue(self, decision: Ask | EndByForce | End) -> None:
+        match decision:
+            case Ask(reason=Reason.OVERDUE):
+                self._overdue.labels("bot_asked").inc()
+            case EndByForce():
+                self._overdue.labels("bot_forced").inc()
+            case End(given_up=True):
+                self._overdue.labels("bot_given_up").inc()
+            case End(by_force=True):
+                self._overdue.labels("bot_ended").inc()
+            case _:
+                pass
 
     def _count_screen(self, seen: NoteSeen) -> None:
         labels = (seen.platform, seen.screen, seen.rule)
@@ -130,6 +157,8 @@ class Metrics:
                 self._warmups.labels(decision.why).inc()
             case Retire():
                 self._retired.labels(decision.why).inc()
+                if decision.by_force:
+                    self._overdue.labels("worker_forced").inc()
             case ForgetWorker():
                 self._gone.labels(decision.cause).inc()
                 if decision.cause in _FAILED_WARMUPS:

@@ -16,6 +16,7 @@ from poolmgr.core.decisions import (
     Assign,
     Decision,
     End,
+    EndByForce,
     Enqueue,
     ForgetVm,
     ForgetWorker,
@@ -239,7 +240,7 @@ class Ledger:
 
     def _vm_call(
         self,
-        decision: Ask | Say | Warm | Retire | KeepWorker | ForgetWorker | KeepVm | ForgetVm,
+        decision: Ask | EndByForce | Say | Warm | Retire | KeepWorker | ForgetWorker | KeepVm | ForgetVm,
         at: float,
     ) -> Call:
         k, vm_id = self._keys, decision.vm_id
@@ -247,9 +248,14 @@ class Ledger:
         match decision:
             case Ask(worker_id=worker_id, bot_id=bot_id, attempt=attempt, reason=reason):
                 message = codec.encode(messages.Leave(worker_id, bot_id, attempt, reason))
-                mark = int(reason is not Reason.SUPERSEDED)
+                wished = int(reason not in (Reason.SUPERSEDED, Reason.OVERDUE))
+                told = story.told(decision, at) if reason is not Reason.SUPERSEDED else ""
                 keys = (k.bot(bot_id), k.commands(vm_id), k.story(bot_id))
-                return "ask", keys, (attempt, message, _VM_LIFE_S, mark, story.told(decision, at) if mark else "")
+                return "ask", keys, (attempt, message, _VM_LIFE_S, wished, told)
+            case EndByForce(worker_id=worker_id, bot_id=bot_id, attempt=attempt):
+                message = codec.encode(messages.Retire(worker_id, by_force=True))
+                keys = (k.bot(bot_id), k.commands(vm_id), k.story(bot_id))
+                return "ask", keys, (attempt, message, _VM_LIFE_S, 0, story.told(decision, at))
             case Say(worker_id=worker_id, bot_id=bot_id, attempt=attempt, message=text):
                 message = codec.encode(messages.Say(worker_id, bot_id, attempt, text))
                 return "ask", (k.bot(bot_id), k.commands(vm_id), k.story(bot_id)), (attempt, message, _VM_LIFE_S, 0, "")
@@ -322,7 +328,7 @@ def _order(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, byt
         case Warm(worker_id=worker_id):
             message = messages.Warm(worker_id)
         case _:  # Retire
-            message = messages.Retire(decision.worker_id)
+            message = messages.Retire(decision.worker_id, decision.by_force)
     return message.worker_id, record.worker_record(decision, at), codec.encode(message)
 
 

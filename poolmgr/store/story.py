@@ -9,7 +9,18 @@ from typing import Any
 
 import msgspec
 
-from poolmgr.core.decisions import Accept, Ask, Assign, End, Enqueue, Move, NoteFailed, NoteSeen, Reschedule
+from poolmgr.core.decisions import (
+    Accept,
+    Ask,
+    Assign,
+    End,
+    EndByForce,
+    Enqueue,
+    Move,
+    NoteFailed,
+    NoteSeen,
+    Reschedule,
+)
 from poolmgr.store import answers
 from poolmgr.store.keys import Keys
 from wire.vocabulary import ENDS
@@ -23,6 +34,7 @@ class What(StrEnum):
     MOVED = "moved"
     SAW = "saw"
     ASKED_TO_LEAVE = "asked_to_leave"
+    FORCED = "forced"
     FAILED = "failed"
     ENDED = "ended"
     CUT = "cut"
@@ -51,7 +63,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: str = ""
 
 
-_Told = Accept | Assign | Reschedule | Move | NoteSeen | Ask | Enqueue | NoteFailed | End
+_Told = Accept | Assign | Reschedule | Move | NoteSeen | Ask | EndByForce | Enqueue | NoteFailed | End
 
 
 def told(decision: _Told, at: float) -> bytes:
@@ -77,6 +89,8 @@ def _entry(decision: _Told, now: str) -> Entry:
             return Entry(answers.iso(decision.at), What.SAW, attempt, screen=screen, rule=rule, did=did)
         case Ask(attempt=attempt, reason=reason):
             return Entry(now, What.ASKED_TO_LEAVE, attempt, reason=reason)
+        case EndByForce(attempt=attempt, vm_id=vm_id, worker_id=worker_id):
+            return Entry(now, What.FORCED, attempt, vm_id=vm_id, worker_id=worker_id)
         case Enqueue(attempt=attempt, why=why):
             return Entry(now, What.QUEUED, attempt, why=why or "")
         case NoteFailed(attempt=attempt, reason=reason, evidence=evidence):

@@ -96,7 +96,7 @@ class Durable:
                 bot.failure = (reason, detail)
             case Ask(bot_id=bot_id, attempt=attempt, reason=reason):
                 bot = self.bots.get(bot_id)
-                if bot and bot.attempt == attempt and reason is not Reason.SUPERSEDED:
+                if bot and bot.attempt == attempt and reason not in (Reason.SUPERSEDED, Reason.OVERDUE):
                     bot.leave_requested = True
             case End(bot_id=bot_id, attempt=attempt):
                 bot = self.bots[bot_id]

@@ -64,6 +64,7 @@ SHEET: Final[dict[str, Told]] = {
     "cut_off": FAILED,
     "worker_lost": FAILED,
     "heartbeat_timeout": FAILED,
+    "overdue": FAILED,
     "no_capacity": FAILED,
     "unsupported_platform": FAILED,
     "shutdown": FAILED,

@@ -21,6 +21,7 @@ from poolmgr.core.decisions import (
     Assign,
     Decision,
     End,
+    EndByForce,
     Enqueue,
     ForgetVm,
     ForgetWorker,
@@ -306,17 +307,28 @@ class Bots(OnRedis):
             at = record.iso(self.moment())
 
     @rule(
-        bot_id=bot_ids, offset=offsets, vm_id=vm_ids, reason=st.sampled_from([Reason.USER_REQUESTED, Reason.SUPERSEDED])
+        bot_id=bot_ids,
+        offset=offsets,
+        vm_id=vm_ids,
+        reason=st.sampled_from([Reason.USER_REQUESTED, Reason.SUPERSEDED, Reason.OVERDUE]),
     )
     def an_agent_is_asked_to_leave(self, bot_id: str, offset: int, vm_id: str, reason: Reason) -> None:
         attempt = self.attempt(bot_id) + offset
         ask = Ask(vm_id, "w1", bot_id, attempt, reason)
-        if self.bot(bot_id) and offset == 0 and reason is not Reason.SUPERSEDED:
+        if self.bot(bot_id) and offset == 0 and reason is Reason.USER_REQUESTED:
             self.bot(bot_id)["leave_requested"] = "1"
-            if self.lives(bot_id):
-                self.relate(bot_id, ask, self.now)
+        if self.counts(bot_id, attempt) and reason is not Reason.SUPERSEDED:
+            self.relate(bot_id, ask, self.now)
         self.order(vm_id, messages.Leave("w1", bot_id, attempt, reason))
         self.apply(ask)
+
+    @rule(bot_id=bot_ids, offset=offsets, vm_id=vm_ids)
+    def an_agent_is_to_end_a_browser(self, bot_id: str, offset: int, vm_id: str) -> None:
+        force = EndByForce(vm_id, "w1", bot_id, self.attempt(bot_id) + offset)
+        if self.counts(bot_id, force.attempt):
+            self.relate(bot_id, force, self.now)
+        self.order(vm_id, messages.Retire("w1", by_force=True))
+        self.apply(force)
 
     @rule(
         bot_id=bot_ids,

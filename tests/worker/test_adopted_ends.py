@@ -20,13 +20,16 @@ from tests.waiting import wait_until
 from wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
 from wire.settings import EvidenceSettings, WorkerSettings
 from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
-from worker import processes
+from worker import lifecycle, processes
 from worker.browser import Launcher
+from worker.deadlines import State
 from worker.driver import Driver
 from worker.evidence import witnesses_for
 from worker.journal import Entry, Journal, Stage, WorkerNote
 from worker.pool import Pool
 from worker.profile import Profile
+from worker.session import Session
+from worker.sights import Finish, Observation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -287,3 +290,60 @@ async def test_an_agent_whose_journal_has_lost_how_far_the_bot_came_goes_on_with
     vm.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
     await vm.gone()
     assert [end.reason for end in vm.seen(BotEnded)] == [Reason.USER_REQUESTED]
+
+
+# The backstop
+
+
+async def overdue(vm: Vm) -> None:
+    """As many looks as it takes, of an agent that lives."""
+    for _ in range(40):
+        vm.pool.end_those_overdue()
+        await asyncio.sleep(0)
+        if vm.seen(BotEnded):
+            break
+
+
+@pytest.mark.parametrize("fault", ["never finishes", "hangs"])
+async def test_a_session_that_would_never_end_is_ended_by_force(
+    vm: Vm, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """The fault that was: a stopped state with no action, for ever. And one that stands still in somebody's code."""
+
+    def endless(state: State, observation: Observation, now: float) -> lifecycle.Step:
+        done = step(state, observation, now)
+        return lifecycle.Step(done.state, tuple(one for one in done.actions if not isinstance(one, Finish)))
+
+    async def stuck(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    step = lifecycle.step
+    await vm.send_in(FOR_EVER)
+    await wait_until(lambda: BotState.IN_MEETING in moves(vm))
+    if fault == "hangs":
+        monkeypatch.setattr(Session, "_act", stuck)
+    else:
+        monkeypatch.setattr(lifecycle, "step", endless)
+    vm.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    await wait_until(lambda: BotState.LEAVING in moves(vm))
+    await overdue(vm)
+    assert (await vm.gone()).cause is GoneCause.SPENT
+    [ended] = vm.seen(BotEnded)
+    assert ended.reason is Reason.OVERDUE
+    assert "user_requested" in ended.detail
+
+
+async def test_the_manager_can_have_a_browser_ended_whoever_it_serves(vm: Vm) -> None:
+    await vm.send_in(FOR_EVER)
+    await wait_until(lambda: BotState.IN_MEETING in moves(vm))
+    vm.pool.retire("w1", by_force=True)
+    await vm.gone()
+    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.OVERDUE]
+
+
+async def test_an_agent_that_stops_is_not_held_up_by_a_claim_that_nobody_answers(vm: Vm) -> None:
+    vm.may_claim.clear()
+    await vm.send_in(FOR_EVER)
+    vm.pool.refuse_work()
+    assert (await vm.gone()).cause is GoneCause.AGENT_STOPPED
+    assert [refused.cause for refused in vm.seen(JoinRefused)] == [RefusalCause.STOPPING]

@@ -91,6 +91,7 @@ OF_THE_POOL: Final = {
 OF_OTHERS: Final = {
     Reason.INVALID_REQUEST,  # intake: a job that is none
     Reason.INTERNAL_ERROR,  # the agent: a session that raised
+    Reason.OVERDUE,  # the agent: a session that outlived its limits
     Reason.CAPTURE_FAILED,  # nobody yet: nothing is recorded
 }
 
