@@ -20,6 +20,8 @@ class ManagerSide:
         self.redis = cast("Any", Redis.from_url(url, retry=patient))  # pyright: ignore[reportUnknownMemberType]
         self.keys = WireKeys(prefix)
         self.commands = self.keys.commands("vm1")
+        self._read: list[tuple[str, Event]] = []
+        self._read_to = "-"
 
     async def order(self, *commands: Command) -> None:
         for command in commands:
@@ -45,5 +47,8 @@ class ManagerSide:
         return [event for _, event in await self.events_with_ids()]
 
     async def events_with_ids(self) -> list[tuple[str, Event]]:
-        entries: list[tuple[bytes, dict[bytes, bytes]]] = await self.redis.xrange(self.keys.events)
-        return [(fields.get(b"id", b"").decode(), codec.decode_event(fields[b"m"])) for _, fields in entries]
+        entries: list[tuple[bytes, dict[bytes, bytes]]] = await self.redis.xrange(self.keys.events, min=self._read_to)
+        self._read += [(fields.get(b"id", b"").decode(), codec.decode_event(fields[b"m"])) for _, fields in entries]
+        if entries:
+            self._read_to = f"({entries[-1][0].decode()}"
+        return self._read

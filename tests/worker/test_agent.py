@@ -3,21 +3,24 @@
 import asyncio
 import os
 import re
+import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pytest
-from aiohttp import web
+import pytest_asyncio
+from click.testing import CliRunner
 
 from room.server import create_app
 from tests.conftest import RedisServer
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.manager_side import ManagerSide
+from tests.worker.visits import serving
 from wire.messages import (
     BotEnded,
     BotMoved,
@@ -34,10 +37,11 @@ from wire.messages import (
 )
 from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from worker import processes
+from worker.__main__ import main
+from worker.browser import Chromium, Launcher, find_chromium
+from worker.profile import Profile
 
 E = TypeVar("E", bound=Event)
-
-EXIT_DEADLINE_S = 60.0
 
 
 class Agent:
@@ -66,41 +70,52 @@ class Agent:
         await self.order(Warm(worker_id))
         await self.seen(WorkerWarm, lambda event: event.worker_id == worker_id)
 
+    async def gone(self, worker_id: str) -> WorkerGone:
+        return await self.seen(WorkerGone, lambda event: event.worker_id == worker_id)
+
+    async def ended(self, bot_id: str) -> BotEnded:
+        return await self.seen(BotEnded, lambda event: event.bot_id == bot_id)
+
     async def reached(self, bot_id: str, state: BotState) -> BotMoved:
         return await self.seen(BotMoved, lambda event: (event.bot_id, event.state) == (bot_id, state))
+
+    async def holds(self, worker_id: str, report: WorkerReport) -> None:
+        """That is what it says from now on of this worker."""
+        now = time.time()
+        await self.seen(Heartbeat, lambda event: event.at > now and event.workers.get(worker_id) == report)
 
     async def enter(self, worker_id: str, bot_id: str, *, warm: bool = True) -> None:
         """A bot into the meeting."""
         if warm:
             await self.warmed(worker_id)
-        join = Join(worker_id, bot_id, 1, "room", self.meeting, "Bot")
+        join = self.join(worker_id, bot_id)
         await self.assign(join)
         await self.order(join)
         await self.reached(bot_id, BotState.IN_MEETING)
 
-    async def stop(self) -> None:
-        """By signals, as often as it takes: two that come at once count as one."""
-        async with asyncio.timeout(EXIT_DEADLINE_S):
-            while self.process.returncode is None:
-                self.process.terminate()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(0.5):
-                        await self.process.wait()
+    def join(self, worker_id: str, bot_id: str, attempt: int = 1) -> Join:
+        return Join(worker_id, bot_id, attempt, "room", self.meeting, "Bot")
+
+    async def kill(self) -> None:
+        """As a machine out of memory does it."""
+        self.process.kill()
+        await self.exit_code()
 
     async def exit_code(self) -> int:
-        async with asyncio.timeout(EXIT_DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.process.wait()
 
-    def leaders(self) -> list[int]:
+    def leaders(self, *worker_ids: str) -> list[int]:
         """One process of each browser."""
-        return sorted(each.pid for each in self.browsers() if each.pid == each.group)
+        return [each.pid for each in self.browsers(*worker_ids) if each.pid == each.group]
 
-    def browsers(self) -> list[processes.Process]:
-        return [
-            each
-            for each in processes.scan()
-            if f"--user-data-dir={self.state_dir}/workers/" in processes.command_line(each.pid)
-        ]
+    def browsers(self, *worker_ids: str) -> list[processes.Process]:
+        """All processes of these workers; of all, when none is named."""
+        ours = f"--user-data-dir={re.escape(str(self.state_dir))}/workers/({'|'.join(worker_ids) or '[^/]+'})/"
+        return [each for each in processes.scan() if re.search(ours, processes.command_line(each.pid))]
+
+    def folders(self) -> list[str]:
+        return sorted(path.name for path in (self.state_dir / "workers").iterdir())
 
 
 class Machine:
@@ -108,54 +123,42 @@ class Machine:
 
     def __init__(self, redis_url: str, prefix: str, folder: Path, meeting: str) -> None:
         self.meeting = meeting
-        self.folder = folder
+        self.state_dir = folder / "state"
         self.manager = ManagerSide(redis_url, prefix)
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "POOLMGR_REDIS__URL": redis_url,
             "POOLMGR_REDIS__PREFIX": prefix,
             "POOLMGR_WORKER__VM_ID": "vm1",
-            "POOLMGR_WORKER__STATE_DIR": str(folder / "state"),
+            "POOLMGR_WORKER__STATE_DIR": str(self.state_dir),
             "POOLMGR_WORKER__MEMORY_RESERVE_MB": "0",
             "POOLMGR_WORKER__HEARTBEAT_S": "0.2",
         }
 
-    def join(self, worker_id: str, bot_id: str, attempt: int = 1) -> Join:
-        return Join(worker_id, bot_id, attempt, "room", self.meeting, "Bot")
-
-    async def run(self, **changed: str) -> asyncio.subprocess.Process:
-        """An agent with these variables changed, which may refuse to start."""
+    async def run(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "worker", "run"),
-            env=self._environment | changed,
+            env=self.environment,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-
-    async def sweep(self) -> tuple[int, str]:
-        """Exit code and output of the sweep command."""
-        sweeping = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "worker", "sweep"), env=self._environment, stdout=asyncio.subprocess.PIPE
-        )
-        output, _ = await sweeping.communicate()
-        assert sweeping.returncode is not None
-        return sweeping.returncode, output.decode()
 
     @asynccontextmanager
     async def agent(self) -> AsyncGenerator[Agent]:
         """An agent that has reported for duty. Nothing of it is left afterwards."""
         process = await self.run()
-        agent = Agent(process, self.manager, self.folder / "state", self.meeting)
+        agent = Agent(process, self.manager, self.state_dir, self.meeting)
         assert process.stderr
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_show(process.stderr), name="show the agent's log")
-            before = len(await agent.events())
-            await wait_until(lambda: _more_than(agent, before))
             try:
+                began_at = time.time()
+                await agent.seen(Heartbeat, lambda event: event.at > began_at)
                 yield agent
             finally:
-                await agent.stop()
+                if process.returncode is None:
+                    await agent.kill()
                 for left in agent.browsers():
                     os.kill(left.pid, signal.SIGKILL)
 
@@ -166,23 +169,43 @@ async def _show(log: asyncio.StreamReader) -> None:
         print(line.decode().rstrip())
 
 
-async def _more_than(agent: Agent, count: int) -> bool:
-    return len(await agent.events()) > count
+@asynccontextmanager
+async def machine_with(redis_url: str, prefix: str, folder: Path) -> AsyncGenerator[Machine]:
+    async with serving(create_app("key", open_door=True)) as address:
+        machine = Machine(redis_url, prefix, folder, f"{address}/r/meeting")
+        yield machine
+        await machine.manager.redis.aclose()
 
 
-@pytest.fixture
-async def machine(own_redis: RedisServer, prefix: str, tmp_path: Path) -> AsyncGenerator[Machine]:
-    runner = web.AppRunner(create_app("key", open_door=True), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    meeting = f"http://127.0.0.1:{runner.addresses[0][1]}/r/meeting"
-    machine = Machine(own_redis.url, prefix, tmp_path, meeting)
-    yield machine
-    await machine.manager.redis.aclose()
-    await runner.cleanup()
+@pytest_asyncio.fixture(loop_scope="session")
+async def machine(redis_server: str, prefix: str, tmp_path: Path) -> AsyncGenerator[Machine]:
+    async with machine_with(redis_server, prefix, tmp_path) as machine:
+        yield machine
 
 
-def story(events: list[Event], worker_id: str) -> list[str]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def machine_with_own_redis(own_redis: RedisServer, prefix: str, tmp_path: Path) -> AsyncGenerator[Machine]:
+    async with machine_with(own_redis.url, prefix, tmp_path) as machine:
+        yield machine
+
+
+class Shared(NamedTuple):
+    machine: Machine
+    agent: Agent
+    orphan: Chromium
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shared]:
+    """An agent for all tests that let it live, each with workers of its own; and a browser that was there before it."""
+    folder, prefix = tmp_path_factory.mktemp("machine"), f"test-{secrets.token_hex(6)}"
+    async with machine_with(redis_server, prefix, folder) as machine:
+        orphan = await Launcher(Profile(find_chromium("")), machine.state_dir).launch("orphan")
+        async with machine.agent() as agent:
+            yield Shared(machine, agent, orphan)
+
+
+def story(events: Sequence[Event], worker_id: str) -> list[str]:
     """What happened to a worker and its bot, one word each, in order."""
     return [
         str(event.state) if isinstance(event, BotMoved) else type(event).__name__
@@ -192,64 +215,159 @@ def story(events: list[Event], worker_id: str) -> list[str]:
     ]
 
 
-async def test_a_bot_goes_into_its_meeting_and_out_again(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        await agent.warmed("w1")
-        join = machine.join("w1", "b1")
-        await agent.assign(join)
-        await agent.order(join)
-        await agent.reached("b1", BotState.IN_MEETING)
-        busy = WorkerReport(WorkerState.BUSY, "b1", 1)
-        await agent.seen(Heartbeat, lambda event: event.workers == {"w1": busy})
-        await agent.order(Leave("w1", "b1", 1))
-        ended = await agent.seen(BotEnded)
-        gone = await agent.seen(WorkerGone)
-        assert (ended.reason, gone.cause) == (Reason.USER_REQUESTED, GoneCause.SPENT)
-        told = story(await agent.events(), "w1")
-        assert told[0] == "WorkerWarm"
-        assert told[-2:] == ["BotEnded", "WorkerGone"]
-        assert told.index("joining") < told.index("in_meeting") < told.index("BotEnded")
-        assert (await machine.manager.bot("b1"))["claimed"] == "1"
-        assert agent.browsers() == []
-        assert await machine.manager.waiting_commands() == 0
+# While it lives
 
 
-async def test_a_stale_attempt_is_dropped_and_the_worker_stays_idle(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        await agent.warmed("w1")
-        await agent.assign(machine.join("w1", "b1", attempt=2))
-        await agent.order(machine.join("w1", "b1", attempt=1))
-        fresh = machine.join("w1", "b2")
-        await agent.assign(fresh)
-        await wait_until(lambda: _all_taken(machine))
-        taken_at = time.time()
-        idle = {"w1": WorkerReport(WorkerState.IDLE)}  # and not busy, as until the claim is answered
-        await agent.seen(Heartbeat, lambda event: event.at > taken_at and event.workers == idle)
-        await agent.order(fresh)
-        await agent.reached("b2", BotState.IN_MEETING)
-        assert not any(getattr(event, "bot_id", "") == "b1" for event in await agent.events())
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_bot_goes_into_its_meeting_and_out_again(shared: Shared) -> None:
+    agent = shared.agent
+    await agent.enter("in-out", "in-out-bot")
+    await agent.holds("in-out", WorkerReport(WorkerState.BUSY, "in-out-bot", 1))
+    await agent.order(Leave("in-out", "in-out-bot", 1))
+    ended, gone = await agent.ended("in-out-bot"), await agent.gone("in-out")
+    assert (ended.reason, gone.cause) == (Reason.USER_REQUESTED, GoneCause.SPENT)
+    told = story(await agent.events(), "in-out")
+    assert told[0] == "WorkerWarm"
+    assert told[-2:] == ["BotEnded", "WorkerGone"]
+    assert told.index("joining") < told.index("in_meeting") < told.index("BotEnded")
+    assert (await agent.manager.bot("in-out-bot"))["claimed"] == "1"
+    assert agent.browsers("in-out") == []
+    assert await agent.manager.waiting_commands() == 0
 
 
-async def _all_taken(machine: Machine) -> bool:
-    return await machine.manager.waiting_commands() == 0
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_stale_attempt_is_dropped_and_the_worker_stays_idle(shared: Shared) -> None:
+    agent = shared.agent
+    await agent.warmed("stale")
+    await agent.assign(agent.join("stale", "moved-on", attempt=2))
+    await agent.order(agent.join("stale", "moved-on", attempt=1))
+    fresh = agent.join("stale", "fresh")
+    await agent.assign(fresh)
+    await wait_until(lambda: _all_taken(agent))
+    await agent.holds("stale", WorkerReport(WorkerState.IDLE))  # and not busy, as until the claim is answered
+    await agent.order(fresh)
+    await agent.reached("fresh", BotState.IN_MEETING)
+    assert not any(getattr(event, "bot_id", "") == "moved-on" for event in await agent.events())
 
 
+async def _all_taken(agent: Agent) -> bool:
+    return await agent.manager.waiting_commands() == 0
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_orders_for_workers_it_does_not_have_are_answered(shared: Shared) -> None:
+    agent = shared.agent
+    await agent.order(Retire("nobody"), agent.join("nobody", "nobodys-bot"))
+    assert (await agent.gone("nobody")).cause is GoneCause.MISSING
+    refused = await agent.seen(JoinRefused, lambda event: event.bot_id == "nobodys-bot")
+    assert refused.cause is RefusalCause.NO_SUCH_WORKER
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_browser_that_nobody_remembers_is_ended_at_the_start(shared: Shared) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        assert await shared.orphan.exited() == -signal.SIGKILL
+    assert not shared.orphan.folder.exists()
+    heartbeats = [event for event in await shared.agent.events() if isinstance(event, Heartbeat)]
+    assert not any("orphan" in event.workers for event in heartbeats)
+
+
+@pytest.mark.parametrize("command", [["run"], ["sweep"]], ids=" ".join)
+def test_its_folder_is_nobody_elses(shared: Shared, command: list[str]) -> None:
+    [line] = complaint(command, shared.machine.environment | {"POOLMGR_WORKER__VM_ID": "vm2"})
+    assert line == (
+        f"poolmgr-worker: cannot use worker.state_dir = '{shared.machine.state_dir}': another agent runs on it;"
+        " stop that one, or give this one a folder of its own"
+    )
+
+
+# Before it lives
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"POOLMGR_WORKER__STATE_DIR": "/proc/poolmgr"}, "cannot write to worker.state_dir = '/proc/poolmgr'"),
+        ({"POOLMGR_WORKER__CHROMIUM": "/nowhere/chromium"}, "cannot run worker.chromium = '/nowhere/chromium'"),
+        ({"POOLMGR_WORKER__HEARTBEAT_S": "soon"}, "POOLMGR_WORKER__HEARTBEAT_S: "),
+    ],
+    ids=["state_dir", "chromium", "settings"],
+)
+def test_what_a_user_can_put_right_is_said_in_one_line(tmp_path: Path, changed: dict[str, str], says: str) -> None:
+    [line] = complaint(["run"], {"POOLMGR_WORKER__STATE_DIR": str(tmp_path)} | changed)
+    assert line.startswith(f"poolmgr-worker: {says}")
+
+
+def test_a_state_folder_that_holds_something_else_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "workers").write_text("a file")
+    [line] = complaint(["run"], {"POOLMGR_WORKER__STATE_DIR": str(tmp_path)})
+    assert line.startswith(f"poolmgr-worker: cannot write to worker.state_dir = '{tmp_path}': File exists")
+
+
+def complaint(command: list[str], environment: dict[str, str]) -> list[str]:
+    """The lines on standard error that are not log, of a command that would not start."""
+    result = CliRunner().invoke(main, command, env=environment)
+    assert (result.exit_code, result.stdout) == (2, "")
+    return [line for line in result.stderr.splitlines() if not line.startswith("{")]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_what_a_dead_agent_left_can_be_swept(tmp_path: Path) -> None:
+    left = await Launcher(Profile(find_chromium("")), tmp_path).launch("w1")
+    environment = {"POOLMGR_WORKER__STATE_DIR": str(tmp_path)}
+    for swept in ("w1\n", ""):
+        result = CliRunner().invoke(main, ["sweep"], env=environment)
+        assert (result.exit_code, result.stdout) == (0, swept)
+    async with asyncio.timeout(PATIENCE_S):
+        assert await left.exited() == -signal.SIGKILL
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_it_waits_for_a_redis_that_is_away_and_says_where(
+    machine_with_own_redis: Machine, own_redis: RedisServer
+) -> None:
+    own_redis.stop()
+    process = await machine_with_own_redis.run()
+    assert process.stderr
+    async with asyncio.timeout(PATIENCE_S):
+        while b"redis_unavailable" not in (line := await process.stderr.readline()):
+            assert line
+        assert re.search(rb'"address": ?"unix:///tmp/[^"]+"', line)
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_ctrl_c_while_it_starts_is_an_orderly_end(machine: Machine) -> None:
+    process = await machine.run()
+    await wait_until(lambda: any(_is_driver_of(each, process.pid) for each in processes.scan()))
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to all of them
+    async with asyncio.timeout(PATIENCE_S):
+        await process.communicate()
+    assert process.returncode == 0
+
+
+def _is_driver_of(process: processes.Process, agent: int) -> bool:
+    return process.parent == agent and processes.bears(process.pid, "run-driver")
+
+
+# Its orderly end
+
+
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(machine: Machine) -> None:
     async with machine.agent() as agent:
-        await agent.warmed("w1")
+        await agent.enter("w1", "b1")
         await agent.warmed("w2")
-        join = machine.join("w1", "b1")
-        await agent.assign(join)
-        await agent.order(join)
-        await agent.reached("b1", BotState.IN_MEETING)
         agent.process.terminate()
         idle = await agent.seen(WorkerGone)
         assert (idle.worker_id, idle.cause) == ("w2", GoneCause.AGENT_STOPPED)
         await agent.seen(Heartbeat, lambda event: event.stopping)
-        await agent.order(machine.join("w1", "b2"), Warm("w3"))
+        await agent.order(agent.join("w1", "b2"), Warm("w3"))
         refused = await agent.seen(JoinRefused)
         assert (refused.bot_id, refused.cause) == ("b2", RefusalCause.STOPPING)
-        await agent.seen(WorkerGone, lambda event: event.worker_id == "w3")
+        await agent.gone("w3")
         assert agent.process.returncode is None
         await agent.order(Leave("w1", "b1", 1))
         assert await agent.exit_code() == 0
@@ -261,13 +379,10 @@ async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(machine: Machi
         assert not await machine.manager.redis.exists(machine.manager.keys.alive("vm1"))
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_second_signal_makes_the_bots_leave_now(machine: Machine) -> None:
     async with machine.agent() as agent:
-        await agent.warmed("w1")
-        join = machine.join("w1", "b1")
-        await agent.assign(join)
-        await agent.order(join)
-        await agent.reached("b1", BotState.IN_MEETING)
+        await agent.enter("w1", "b1")
         agent.process.terminate()
         await agent.seen(Heartbeat, lambda event: event.stopping)
         agent.process.terminate()
@@ -276,45 +391,72 @@ async def test_a_second_signal_makes_the_bots_leave_now(machine: Machine) -> Non
         assert agent.browsers() == []
 
 
-@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGUSR1], ids=["killed", "handed over"])
-async def test_the_next_agent_finds_its_workers_again_and_the_meeting_goes_on(
-    machine: Machine, fault: signal.Signals
-) -> None:
+# Its successor
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_after_a_handover_the_next_agent_goes_on_with_all_workers(machine: Machine) -> None:
     async with machine.agent() as agent:
         await agent.enter("w1", "b1")
         await agent.warmed("w2")
         left = agent.leaders()
-        agent.process.send_signal(fault)
-        assert await agent.exit_code() == (-fault if fault is signal.SIGKILL else 0)
+        agent.process.send_signal(signal.SIGUSR1)
+        assert await agent.exit_code() == 0
         async with machine.agent() as successor:
-            both = {"w1": WorkerReport(WorkerState.BUSY, "b1", 1), "w2": WorkerReport(WorkerState.IDLE)}
-            began_at = time.time()
-            await successor.seen(Heartbeat, lambda event: event.at > began_at and event.workers == both)
-            await successor.enter("w2", "b2", warm=False)
+            await successor.holds("w1", WorkerReport(WorkerState.BUSY, "b1", 1))
+            await successor.holds("w2", WorkerReport(WorkerState.IDLE))
             assert successor.leaders() == left
-            await successor.order(Leave("w1", "b1", 1))
-            ended = await successor.seen(BotEnded)
-            assert (ended.bot_id, ended.reason) == ("b1", Reason.USER_REQUESTED)
-            await successor.seen(WorkerGone)
-            told = [
-                move.state for move in await successor.events() if isinstance(move, BotMoved) and move.bot_id == "b1"
-            ]
-            assert told == ["joining", "in_meeting", "leaving"]
-            sessions = {event.session for event in await successor.events() if isinstance(event, Heartbeat)}
-            assert len(sessions) == 1
+            await goes_on(successor, "w1", "b1")
 
 
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_next_agent_finds_its_workers_again_and_ends_what_came_to_an_end_meanwhile(machine: Machine) -> None:
+    async with machine.agent() as agent:
+        for worker_id, bot_id in (("goes-on", "b1"), ("moved-on", "b2"), ("died", "b3")):
+            await agent.enter(worker_id, bot_id)
+        for worker_id in ("idle", "idle-died"):
+            await agent.warmed(worker_id)
+        left = agent.leaders("goes-on", "idle")
+        await agent.kill()
+        await agent.assign(agent.join("elsewhere", "b2", attempt=2))
+        for leader in agent.leaders("died", "idle-died"):
+            os.kill(leader, signal.SIGKILL)
+        async with machine.agent() as successor:
+            assert (await successor.ended("b2")).reason is Reason.SUPERSEDED
+            assert (await successor.ended("b3")).reason is Reason.BROWSER_CRASHED
+            for worker_id in ("moved-on", "died", "idle-died"):
+                await successor.gone(worker_id)
+            await successor.holds("goes-on", WorkerReport(WorkerState.BUSY, "b1", 1))
+            await successor.holds("idle", WorkerReport(WorkerState.IDLE))
+            assert successor.leaders() == left
+            assert successor.folders() == ["goes-on", "idle"]
+            await successor.enter("idle", "b4", warm=False)
+            await goes_on(successor, "goes-on", "b1")
+
+
+async def goes_on(successor: Agent, worker_id: str, bot_id: str) -> None:
+    """It is told to leave, and there was no break in its meeting, nor in what was told of it."""
+    await successor.order(Leave(worker_id, bot_id, 1))
+    assert (await successor.ended(bot_id)).reason is Reason.USER_REQUESTED
+    await successor.gone(worker_id)
+    told = [event for event in await successor.events() if isinstance(event, BotMoved) and event.bot_id == bot_id]
+    assert [move.state for move in told] == ["joining", "in_meeting", "leaving"]
+    sessions = {event.session for event in await successor.events() if isinstance(event, Heartbeat)}
+    assert len(sessions) == 1
+
+
+@pytest.mark.asyncio(loop_scope="session")
 async def test_the_next_agent_finds_its_meetings_again_while_redis_is_away(
-    machine: Machine, own_redis: RedisServer
+    machine_with_own_redis: Machine, own_redis: RedisServer
 ) -> None:
+    machine = machine_with_own_redis
     async with machine.agent() as agent:
         await agent.enter("w1", "b1")
         own_redis.stop()
-        agent.process.kill()
-        await agent.exit_code()
+        await agent.kill()
         successor = await machine.run()
         assert successor.stderr
-        async with asyncio.timeout(EXIT_DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while b"worker_adopted" not in (line := await successor.stderr.readline()):
                 assert line
         for browser in agent.leaders():  # ends while nobody can be told
@@ -329,69 +471,15 @@ async def test_the_next_agent_finds_its_meetings_again_while_redis_is_away(
             assert told == ["WorkerWarm", "joining", "in_meeting", "BotEnded", "WorkerGone"]
 
 
-async def test_a_bot_whose_attempt_moved_on_while_no_agent_ran_leaves_at_once(machine: Machine) -> None:
-    async with machine.agent() as agent:
+@pytest.mark.asyncio(loop_scope="session")
+async def test_events_of_a_redis_outage_arrive_in_order(
+    machine_with_own_redis: Machine, own_redis: RedisServer
+) -> None:
+    async with machine_with_own_redis.agent() as agent:
         await agent.enter("w1", "b1")
-        agent.process.kill()
-        await agent.exit_code()
-        await agent.assign(machine.join("elsewhere", "b1", attempt=2))
-        async with machine.agent() as successor:
-            assert (await successor.seen(BotEnded)).reason is Reason.SUPERSEDED
-
-
-async def test_a_bot_whose_browser_ended_while_no_agent_ran_is_reported_as_ended(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        await agent.enter("w1", "b1")
-        await agent.warmed("w2")
-        agent.process.kill()
-        await agent.exit_code()
+        own_redis.stop()
         for browser in agent.leaders():
             os.kill(browser, signal.SIGKILL)
-        async with machine.agent() as successor:
-            assert (await successor.seen(BotEnded)).reason is Reason.BROWSER_CRASHED
-            for worker_id in ("w1", "w2"):
-                await successor.seen(WorkerGone, lambda event, worker_id=worker_id: event.worker_id == worker_id)
-            assert list((successor.state_dir / "workers").iterdir()) == []
-
-
-async def test_browsers_that_nobody_remembers_are_ended_at_the_start(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        await agent.warmed("w1")
-        agent.process.kill()
-        await agent.exit_code()
-        assert agent.leaders()
-        for file in agent.state_dir.glob("journal.db*"):
-            file.unlink()
-        async with machine.agent() as successor:
-            assert successor.leaders() == []
-            assert list((successor.state_dir / "workers").iterdir()) == []
-            heartbeats = [event for event in await successor.events() if isinstance(event, Heartbeat)]
-            assert heartbeats[-1].session != heartbeats[0].session
-            assert heartbeats[-1].workers == {}
-
-
-async def test_what_a_dead_agent_left_can_be_swept_but_not_under_a_living_one(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        await agent.warmed("w1")
-        assert await machine.sweep() == (2, "")
-        agent.process.kill()
-        await agent.exit_code()
-        assert await machine.sweep() == (0, "w1\n")
-        assert agent.browsers() == []
-        assert await machine.sweep() == (0, "")
-
-
-async def test_events_of_a_redis_outage_arrive_in_order(machine: Machine, own_redis: RedisServer) -> None:
-    async with machine.agent() as agent:
-        await agent.warmed("w1")
-        join = machine.join("w1", "b1")
-        await agent.assign(join)
-        await agent.order(join)
-        await agent.reached("b1", BotState.IN_MEETING)
-        own_redis.stop()
-        for browser in agent.browsers():
-            if browser.pid == browser.group:
-                os.kill(browser.pid, signal.SIGKILL)
         await wait_until(lambda: not (agent.state_dir / "workers" / "w1").exists())
         own_redis.start()
         gone = await agent.seen(WorkerGone)
@@ -399,80 +487,5 @@ async def test_events_of_a_redis_outage_arrive_in_order(machine: Machine, own_re
         told = story(await agent.events(), "w1")
         assert told[-2:] == ["BotEnded", "WorkerGone"]
         assert told.count("BotEnded") == told.count("WorkerGone") == 1
-        await agent.warmed("w2")
-
-
-async def test_orders_for_workers_it_does_not_have_are_answered(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        await agent.order(Retire("w9"), machine.join("w9", "b1"))
-        assert (await agent.seen(WorkerGone)).cause is GoneCause.MISSING
-        assert (await agent.seen(JoinRefused)).cause is RefusalCause.NO_SUCH_WORKER
-
-
-async def test_a_second_agent_on_the_same_folder_is_refused(machine: Machine) -> None:
-    async with machine.agent():
-        second = await machine.run(POOLMGR_WORKER__VM_ID="vm2")
-        assert await complaint(second) == [
-            f"poolmgr-worker: cannot use worker.state_dir = '{machine.folder / 'state'}': another agent runs on it;"
-            " stop that one, or give this one a folder of its own"
-        ]
-
-
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"POOLMGR_WORKER__STATE_DIR": "/proc/poolmgr"}, "cannot write to worker.state_dir = '/proc/poolmgr'"),
-        ({"POOLMGR_WORKER__CHROMIUM": "/nowhere/chromium"}, "cannot run worker.chromium = '/nowhere/chromium'"),
-        ({"POOLMGR_WORKER__HEARTBEAT_S": "soon"}, "POOLMGR_WORKER__HEARTBEAT_S: "),
-    ],
-    ids=["state_dir", "chromium", "settings"],
-)
-async def test_what_a_user_can_put_right_is_said_in_one_line(
-    machine: Machine, changed: dict[str, str], says: str
-) -> None:
-    [line] = await complaint(await machine.run(**changed))
-    assert line.startswith(f"poolmgr-worker: {says}")
-
-
-async def test_a_state_folder_that_holds_something_else_is_said_in_one_line(machine: Machine) -> None:
-    machine.folder.joinpath("state").mkdir()
-    machine.folder.joinpath("state", "workers").write_text("a file")
-    [line] = await complaint(await machine.run())
-    assert line.startswith(
-        f"poolmgr-worker: cannot write to worker.state_dir = '{machine.folder / 'state'}': File exists"
-    )
-
-
-async def complaint(process: asyncio.subprocess.Process) -> list[str]:
-    """The lines on standard error that are not log, of an agent that would not start."""
-    async with asyncio.timeout(EXIT_DEADLINE_S):
-        _, written = await process.communicate()
-    assert process.returncode == 2
-    return [line for line in written.decode().splitlines() if not line.startswith("{")]
-
-
-async def test_it_waits_for_a_redis_that_is_away_and_says_where(machine: Machine, own_redis: RedisServer) -> None:
-    own_redis.stop()
-    process = await machine.run()
-    assert process.stderr
-    async with asyncio.timeout(EXIT_DEADLINE_S):
-        while b"redis_unavailable" not in (line := await process.stderr.readline()):
-            assert line
-    assert re.search(rb'"address": ?"unix:///tmp/[^"]+"', line)
-    process.terminate()
-    async with asyncio.timeout(EXIT_DEADLINE_S):
-        await process.communicate()
-    assert process.returncode == 0
-
-
-async def test_ctrl_c_while_it_starts_is_an_orderly_end(machine: Machine) -> None:
-    process = await machine.run()
-    await wait_until(lambda: any(_is_driver_of(each, process.pid) for each in processes.scan()))
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to all of them
-    async with asyncio.timeout(EXIT_DEADLINE_S):
-        await process.communicate()
-    assert process.returncode == 0
-
-
-def _is_driver_of(process: processes.Process, agent: int) -> bool:
-    return process.parent == agent and processes.bears(process.pid, "run-driver")
+        await agent.order(Retire("w2"))
+        assert (await agent.gone("w2")).cause is GoneCause.MISSING, "it obeys again"
