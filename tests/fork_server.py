@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import IO, Final, NoReturn, Self
 
 from runtime import steps
+from tests.waiting import PATIENCE_S
 
 ROOT: Final = Path(__file__).parent.parent
 _EAGER: Final = ("uvloop", "redis.asyncio", "aiohttp.web", "rich.console", "rich.table")
@@ -68,8 +69,9 @@ class Forked:
         return out, err
 
     def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        with suppress(ProcessLookupError):  # it may have ended just now
+            if self.poll() is None:
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -77,7 +79,7 @@ class Forked:
     def close(self) -> None:
         """Kill it if it still runs, and close what led to it."""
         self.kill()
-        self.wait()
+        self.wait(PATIENCE_S)
         for stream in (self.stdout, self.stderr):
             if stream:
                 stream.close()

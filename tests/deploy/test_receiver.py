@@ -57,7 +57,7 @@ class Program:
     def call(self, path: str, body: bytes | None = None, fields: dict[str, str] | None = None) -> tuple[int, bytes]:
         request = urllib.request.Request(self.url + path, body, fields or {})
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -124,6 +124,6 @@ def test_it_uses_the_standard_library_only() -> None:
 
 def test_without_secrets_it_says_what_to_set() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "WEBHOOK_SECRETS"}
-    ended = subprocess.run((sys.executable, PROGRAM), env=environment, capture_output=True, timeout=20)
+    ended = subprocess.run((sys.executable, PROGRAM), env=environment, capture_output=True, timeout=60)
     assert ended.returncode == 2
     assert b"WEBHOOK_SECRETS" in ended.stderr

@@ -81,13 +81,13 @@ class Fleet:
     async def record(self, bot_id: str) -> dict[str, str]:
         return await self.views.bot(bot_id) or {}
 
-    async def until_state(self, bot_ids: list[str], state: str, timeout_s: float = 60.0) -> None:
+    async def until_state(self, bot_ids: list[str], state: str, timeout_s: float = PATIENCE_S) -> None:
         async def reached() -> bool:
             return all([(await self.record(bot_id)).get("state") == state for bot_id in bot_ids])
 
         await wait_until(reached, timeout_s)
 
-    async def vitals(self, bot_id: str, where: Callable[[BotVitals], bool], timeout_s: float = 40.0) -> BotVitals:
+    async def vitals(self, bot_id: str, where: Callable[[BotVitals], bool], timeout_s: float = PATIENCE_S) -> BotVitals:
         """The first signs of life of that kind, once they are there."""
 
         async def found() -> list[BotVitals]:
@@ -97,7 +97,7 @@ class Fleet:
 
         return (await wait_until(found, timeout_s))[0]
 
-    async def until_workers(self, by_vm: dict[str, dict[str, int]], timeout_s: float = 60.0) -> None:
+    async def until_workers(self, by_vm: dict[str, dict[str, int]], timeout_s: float = PATIENCE_S) -> None:
         """Until each VM has exactly these workers, by state; states that are not named: none."""
 
         async def reached() -> bool:

@@ -37,7 +37,7 @@ class Manager:
             "POOLMGR_POOL__MAX_WORKERS": "8",
             "POOLMGR_POOL__HEARTBEAT_TIMEOUT_S": "5",
             "POOLMGR_WORKER__HEARTBEAT_S": "0.2",
-            "POOLMGR_POOL__CLAIM_TIMEOUT_S": "2",
+            "POOLMGR_POOL__CLAIM_TIMEOUT_S": "20",  # the agents are in the process of the test, which may have to wait
             "POOLMGR_API__LISTEN": f"127.0.0.1:{api}",
             "POOLMGR_METRICS__LISTEN": f"127.0.0.1:{metrics}",
             "POOLMGR_LEASE__TTL_S": "1",

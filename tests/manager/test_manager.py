@@ -139,7 +139,6 @@ async def test_thousands_of_jobs_for_fifty_browsers_are_served_in_order_or_told_
         POOLMGR_POOL__MAX_WORKERS="10",
         POOLMGR_POOL__WARMUPS_AT_ONCE="10",
         POOLMGR_POOL__QUEUE_TIMEOUT_S="4",
-        POOLMGR_POOL__CLAIM_TIMEOUT_S="30",  # the agents are in this very process, which has much to do
     )
     bots = [f"bot-{number:05}" for number in range(count)]
     async with AsyncExitStack() as stack:
@@ -195,10 +194,10 @@ async def _reasons(scene: Scene, count: int) -> list[str]:
 
 
 async def test_a_scheduled_bot_has_its_browser_reserved_and_joins_at_its_time(scene: Scene) -> None:
-    scene.manager(POOLMGR_POOL__RESERVE_AHEAD_S="1.5")
+    scene.manager(POOLMGR_POOL__RESERVE_AHEAD_S="3")
     async with scene.agent("vm-a").running() as agent:
         await wait_until(lambda: agent.idle == 3)
-        join_at = datetime.now(UTC) + timedelta(seconds=3)
+        join_at = datetime.now(UTC) + timedelta(seconds=5)
         await scene.push("later", join_at=join_at.isoformat())
         await scene.push("late", join_at="2020-01-01T00:00:00Z")
         await scene.until_state("late", "in_meeting")
@@ -212,7 +211,7 @@ async def test_a_scheduled_bot_has_its_browser_reserved_and_joins_at_its_time(sc
         await wait_until(lambda: agent.idle == 4)  # three beside the one that is put aside
         await scene.until_state("later", "in_meeting")
         assigned_at = datetime.fromisoformat((await scene.record("later"))["assigned_at"])
-        assert timedelta(0) <= assigned_at - join_at < timedelta(seconds=1)
+        assert timedelta(0) <= assigned_at - join_at < timedelta(seconds=2)
 
 
 async def test_a_bot_can_be_sent_away_in_every_state(scene: Scene) -> None:
@@ -309,8 +308,7 @@ async def _failed_warmups(metrics: str) -> int:
 
 
 async def test_a_cut_off_vm_is_lost_and_its_bot_that_was_never_admitted_is_sent_by_another(scene: Scene) -> None:
-    settings = {"POOLMGR_POOL__HEARTBEAT_TIMEOUT_S": "1", "POOLMGR_POOL__LOST_AFTER_S": "2"}
-    scene.manager(**settings)
+    scene.manager(POOLMGR_POOL__HEARTBEAT_TIMEOUT_S="2", POOLMGR_POOL__LOST_AFTER_S="3")
     async with scene.agent("vm-a").running() as a:
         await scene.push("inside")
         await scene.until_state("inside", "in_meeting")
@@ -373,7 +371,7 @@ async def test_a_manager_killed_again_and_again_loses_and_doubles_nothing(scene:
                 await asyncio.sleep(chance.uniform(0.0, 0.3))
                 manager.kill()
                 manager.start()
-        await scene.until_all(bots, "stopped", timeout_s=60)
+        await scene.until_all(bots, "stopped")
         assert scene.meetings.entries == dict.fromkeys(bots, 1)
         assert not scene.meetings.doubles
         await wait_until(lambda: a.idle == b.idle == 3)
@@ -391,7 +389,7 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_a_frozen_one_does_n
         await scene.until_state("one", "stopped")
         first.signal(signal.SIGSTOP)
         await scene.push("two")
-        await scene.until_state("two", "stopped", timeout_s=5)
+        await scene.until_state("two", "stopped")
         first.signal(signal.SIGCONT)
         assert await first.ended() == 3, "a leader that was replaced has to go"
         await scene.push("three")
@@ -403,13 +401,13 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_a_frozen_one_does_n
 
 
 async def test_a_leader_that_was_frozen_while_nobody_stood_by_goes_on_and_counts_nobodys_silence(scene: Scene) -> None:
-    manager = scene.manager(POOLMGR_POOL__HEARTBEAT_TIMEOUT_S="1", POOLMGR_POOL__LOST_AFTER_S="2")
+    manager = scene.manager(POOLMGR_POOL__HEARTBEAT_TIMEOUT_S="2", POOLMGR_POOL__LOST_AFTER_S="3")
     async with scene.agent("vm-a").running() as agent:
         await scene.push("inside")
         await scene.until_state("inside", "in_meeting")
         await wait_until(lambda: agent.idle == 3)
         manager.signal(signal.SIGSTOP)
-        await asyncio.sleep(4)  # longer than the lease, and than a VM may be silent
+        await asyncio.sleep(4.5)  # longer than the lease, and than a VM may be silent
         manager.signal(signal.SIGCONT)
         await scene.push("after")
         await scene.until_state("after", "in_meeting")

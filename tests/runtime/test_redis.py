@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runtime.redis import UNAVAILABLE, address, connect
+from tests.waiting import PATIENCE_S
 from wire.settings import RedisSettings
 from wire.vocabulary import WorkerState
 
@@ -25,7 +26,7 @@ async def test_a_loop_around_redis_ends_when_it_is_cancelled_at_whatever_moment(
         for _ in range(chance.randrange(1, 40)):
             await asyncio.sleep(0)
         task.cancel()
-        done, _ = await asyncio.wait({task}, timeout=5)
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
         assert done, "the cancellation was lost"
     assert await redis.ping()
     await redis.aclose()
@@ -90,7 +91,7 @@ def test_the_address_for_logs_carries_no_password(url: str, shown: str) -> None:
 
 async def test_hundreds_of_calls_at_once_are_no_outage(redis_server: str, prefix: str) -> None:
     """As many webhooks may be under way as webhooks.at_once says, and each tells Redis what came of it."""
-    redis: Any = connect(RedisSettings(url=redis_server))
+    redis: Any = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
     try:
         answers = await asyncio.gather(*(redis.blpop([prefix], timeout=0.2) for _ in range(300)))
     finally:

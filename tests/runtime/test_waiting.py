@@ -12,7 +12,7 @@ from runtime.waiting import stop_on_signals
 async def test_whatever_ends_a_program_is_heard(number: signal.Signals) -> None:
     stop = stop_on_signals()
     signal.raise_signal(number)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await stop.wait()
 
 

@@ -50,7 +50,7 @@ async def test_what_is_shown_makes_one_bot(
         text = text.replace(shown, ours)
     environment = {**os.environ, **QUEUES, "POOLMGR_TOKEN": TOKEN, "AWS_ENDPOINT_URL_SQS": sqs_server}
     command = {"sh": ("bash", "-euc", text), "python": (sys.executable, "-c", text)}[language]
-    await asyncio.to_thread(subprocess.run, command, env=environment, check=True, capture_output=True, timeout=30)
+    await asyncio.to_thread(subprocess.run, command, env=environment, check=True, capture_output=True, timeout=100)
 
     async def new() -> set[str]:
         return {record["bot_id"] for record in await visit.records() if record["state"] == "stopped"} - before

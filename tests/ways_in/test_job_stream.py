@@ -11,7 +11,7 @@ import pytest
 from poolmgr.loops.job_stream import follow_job_stream
 from poolmgr.store.inbox import GROUP, Stream
 from tests.manager.conftest import Scene
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.ways_in.conftest import LINK, Counting, House, Visit
 
 
@@ -19,7 +19,7 @@ async def test_xadd_of_flat_fields(house: House, visit: Visit) -> None:
     fields = ("meeting_link", LINK, "bot_name", "Ünïcode 7", "user_id", "7", "priority", "5", "video_required", "false",
               "custom_attributes", '{"team": "a"}')  # fmt: skip
     command = ("redis-cli", "-e", "-s", house.url.removeprefix("unix://"), "XADD", house.keys.job_stream, "*", *fields)
-    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=10)
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=PATIENCE_S)
     record = await visit.ended("7")
     assert house.meetings.entries[record["bot_id"]] == 1
     assert await visit.redis.xlen(house.keys.job_stream) == 0

@@ -146,7 +146,7 @@ def test_a_manager_without_the_extra_says_how_to_install_it_and_does_not_start(t
     (tmp_path / "aiobotocore.py").write_text("raise ImportError('No module named aiobotocore')")
     environment = {**os.environ, "POOLMGR_SQS__QUEUE_URL": "http://127.0.0.1:1/1/q", "PYTHONPATH": str(tmp_path)}
     command = (sys.executable, "-m", "poolmgr", "serve")
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert ended.returncode == 1
     assert "pip install 'poolmgr[sqs]'" in ended.stderr
     assert "Traceback" not in ended.stderr
