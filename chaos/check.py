@@ -217,6 +217,20 @@ def every_key_has_an_end(world: World, seen: _Index) -> Iterator[Violation]:
     del seen
 
 
+def the_audits_find_nothing(world: World, seen: _Index) -> Iterator[Violation]:
+    for sentence in world.audited:
+        yield Violation("audit", sentence, heals=True)
+    del seen
+
+
+def no_backstop_was_needed(world: World, seen: _Index) -> Iterator[Violation]:
+    """But for injected hangs, of which this suite has none: a backstop that acts hides a cause."""
+    for bot_id, record in world.records.items():
+        if record.get("status_reason") == "overdue" or record.get("reason_detail", "").startswith("given up:"):
+            yield Violation("overdue", f"bot {bot_id} had to be ended by a backstop", bot_id)
+    del seen
+
+
 INVARIANTS: Final[tuple[Callable[[World, _Index], Iterator[Violation]], ...]] = (
     no_job_is_lost,
     what_is_rejected_is_dead,
@@ -229,6 +243,8 @@ INVARIANTS: Final[tuple[Callable[[World, _Index], Iterator[Violation]], ...]] = 
     limits_hold,
     the_pool_is_back,
     every_key_has_an_end,
+    the_audits_find_nothing,
+    no_backstop_was_needed,
 )
 
 

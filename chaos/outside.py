@@ -3,6 +3,7 @@
 Reads only what is new, so that looking several times a second at a long run stays cheap.
 """
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from poolmgr.store.answers import text_fields
 from wire.codec import FIELD, UndecodableError, decode_event
 from wire.messages import Heartbeat
 from wire.vocabulary import BotState, WorkerState
+from worker import audit as worker_audit
 
 _PAGE: Final = 1000
 
@@ -75,6 +77,7 @@ class World(NamedTuple):
     live: frozenset[str] = frozenset()
     keys: Mapping[str, int] = MappingProxyType({})
     strays: Sequence[str] = ()
+    audited: Sequence[str] = ()
 
 
 class Outside:
@@ -117,7 +120,21 @@ class Outside:
             frozenset(one.decode() for one in await redis.zrange(k.live, 0, -1)),
             await self._keys(),
             self._strays(browsers),
+            await self._audited(),
         )
+
+    async def _audited(self) -> list[str]:
+        """What the audits that operators have would say: of Redis, and of each VM."""
+        settings = self._stage.settings
+        found = [_said(finding) for finding in await self._stage.views.audit(settings, time.time())]
+        for vm_id in self._stage.agents:
+            try:
+                seen = await asyncio.to_thread(worker_audit.look, self._stage.state_dir(vm_id))
+            except worker_audit.CannotAuditError as error:
+                found.append(f"{vm_id}: {error}")
+            else:
+                found += [f"{vm_id}: {_said(finding)}" for finding in worker_audit.findings(seen, settings.worker)]
+        return found
 
     async def _news(self, stream: str) -> list[tuple[dict[str, str], str]]:
         found: list[tuple[dict[str, str], str]] = []
@@ -205,6 +222,11 @@ def _change(entry_id: str, fields: dict[str, str]) -> Change:
 def tag_of(record: dict[str, str]) -> str:
     """The job's tag, which its link bears."""
     return parse_qs(urlsplit(record["meeting_url"]).query).get("tag", [""])[-1]
+
+
+def _said(finding: tuple[str, str, str]) -> str:
+    kind, of, sentence = finding
+    return f"{kind} {of}: {sentence}"
 
 
 def is_idle(state: str) -> bool:

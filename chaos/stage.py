@@ -31,6 +31,7 @@ from chaos.witness import Witness
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from runtime.steps import VARIABLE
+from wire.settings import parse
 from worker.browser import find_chromium
 
 ROOT: Final = Path(__file__).parent.parent
@@ -133,6 +134,7 @@ class Stage:
             retry=once,
         )
         self.views = Views(self.redis, self.keys)
+        self.settings = parse("", {f"POOLMGR_{key}": str(value) for key, value in _TIMES.items()})
         self.table = Table(self.folder)
         self.wires: dict[str, Proxy] = {}
         self.parts: dict[str, Part] = {}

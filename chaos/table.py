@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -54,17 +55,27 @@ def driver_of(agent_pid: int) -> int | None:
 
 
 def bearing(mark: str) -> list[int]:
-    """All processes but this one that name `mark` in their arguments or their environment."""
+    """All processes that name `mark` in their arguments or their environment, but for this one and those that it stems
+    from: a shell or a wrapper may have been given the same arguments.
+    """
     found: list[int] = []
+    above = set(_ancestors(os.getpid()))
     for process in processes.scan():
         try:
             surroundings = Path(f"/proc/{process.pid}/environ").read_bytes()
         except OSError:
             continue
         named = mark in processes.command_line(process.pid) or mark.encode() in surroundings
-        if named and process.pid != os.getpid():
+        if named and process.pid not in above:
             found.append(process.pid)
     return found
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    """The process and those that it stems from."""
+    while process := processes.read(pid):
+        yield pid
+        pid = process.parent
 
 
 def worker_named_by(pid: int) -> str:

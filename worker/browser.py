@@ -39,7 +39,7 @@ END_POLL_S: Final = 0.005
 DISPLAY_ENDS_S: Final = 5.0  # an Xvfb that is asked to end removes its socket from /tmp, a killed one does not
 STDERR_TAIL_BYTES: Final = 4096
 
-_PROFILE: Final = "--user-data-dir"
+PROFILE: Final = "--user-data-dir"
 _WORKER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 _DISPLAY_VARIABLES: Final = ("DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "PULSE_SERVER", "PULSE_COOKIE")
@@ -277,12 +277,19 @@ def _sweep(workers: Path, known: Collection[str], most: int) -> list[str]:
     """A browser or a display whose folder is gone is found by its argument, which names that folder."""
     workers.mkdir(mode=0o700, parents=True, exist_ok=True)
     left = {path.name for path in workers.iterdir() if path.is_dir() and not path.is_symlink()}
-    left |= set(processes.named_in_arguments(f"{_PROFILE}={workers}/", "/profile"))
+    left |= set(processes.named_in_arguments(f"{PROFILE}={workers}/", "/profile"))
     left |= set(processes.named_in_arguments(f"{workers}/", f"/{display.authority(Path()).name}"))
     orphans = sorted(left - set(known))[:most]
     for worker_id in orphans:
         _end(workers / worker_id, _marked_leader(workers / worker_id))
     return orphans
+
+
+def is_marked_alive(folder: Path) -> bool:
+    """Whether the browser that was started in that folder, in this boot, still runs."""
+    leader = _marked_leader(folder)
+    process = processes.read(leader.pid) if leader else None
+    return bool(leader and process and process.started_ticks == leader.started_ticks)
 
 
 def _marked_leader(folder: Path) -> Leader | None:
@@ -331,7 +338,7 @@ def _workers_folder(state_dir: Path) -> Path:
 
 def _profile_argument(folder: Path) -> str:
     """The argument that every process of a tree bears, and no process of another."""
-    return f"{_PROFILE}={folder / 'profile'}"
+    return f"{PROFILE}={folder / 'profile'}"
 
 
 def _environment(folder: Path, worker_id: str, ours: Mapping[str, str], *, headless: bool) -> dict[str, str]:

@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS workers (worker_id TEXT PRIMARY KEY, note BLOB NOT NU
 """
 
 
+READ_WITHIN_S: Final = 5.0
 MOST_DIGITS: Final = 19
 MOST_ASIDE: Final = 3
 """Broken files that are kept for a person to look at."""
@@ -181,6 +182,21 @@ class Journal:
         if not self._complained:
             self._complained = True
             log.error("journal_unwritable", path=str(self._path), error=str(error))
+
+
+def read_notes(path: Path) -> dict[str, WorkerNote]:
+    """What the journal there remembers of workers, beside the agent whose it is. Writes nothing.
+
+    Raises: sqlite3.Error.
+    """
+    if not path.exists():
+        return {}
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=READ_WITHIN_S)
+    try:
+        db.text_factory = _text
+        return {worker_id: _note(raw) for worker_id, raw in db.execute("SELECT worker_id, note FROM workers")}
+    finally:
+        db.close()
 
 
 def _is_broken(error: sqlite3.DatabaseError) -> bool:

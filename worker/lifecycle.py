@@ -170,9 +170,9 @@ def _learn(state: State, observation: Observation, now: float) -> _Learnt:
         case LeaveRequested(reason=reason):
             return _Learnt(_leave(state, Finish(reason), now))
         case BrowserGone(detail=detail, reason=reason):
-            return _Learnt(_stop(state, Finish(reason, detail)))
+            return _Learnt(_stop(state, Finish(reason, detail), now))
         case LoadFailed(detail=detail):
-            return _Learnt(_stop(state, Finish(Reason.PAGE_LOAD_FAILED, detail)))
+            return _Learnt(_stop(state, Finish(Reason.PAGE_LOAD_FAILED, detail), now))
         case PageRequested():
             return _Learnt(_enter(state, BotState.JOINING, now))
         case CallTimedOut(hoarding=hoarding):
@@ -282,9 +282,9 @@ def _conclude(state: State, now: float) -> State:
     verdict = _verdict(state)
     if verdict and is_believed(state, now):
         finish = Finish(verdict, shown)
-        return _stop(_tell_more(state, finish), finish)
+        return _stop(_tell_more(state, finish), finish, now)
     if state.phase is BotState.LEAVING and state.screen in _PROMPTS:  # nothing to leave any more
-        return _stop(state, Finish(Reason.MEETING_ENDED, shown))
+        return _stop(state, Finish(Reason.MEETING_ENDED, shown), now)
     for timer in timers(state):
         if timer.start is not None and now >= timer.start + timer.limit_s:
             return _run_out(state, timer, verdict, shown, now)
@@ -310,7 +310,7 @@ def _run_out(state: State, timer: Timer, verdict: Reason | None, shown: str, now
     """`verdict`: what the page says by now, if anything; it tells more than that something did not come."""
     reason = verdict if verdict and timer.reason in _SAYS_LITTLE else timer.reason
     finish = Finish(reason, timer.detail or f"{timer.limit_s:g} s passed, {shown}")
-    return _stop(state, finish) if reason in HUNG else _leave(state, finish, now)
+    return _stop(state, finish, now) if reason in HUNG else _leave(state, finish, now)
 
 
 def _vitals_due(state: State, now: float) -> ReportVitals | None:
@@ -333,14 +333,14 @@ def _enter(state: State, phase: BotState, now: float) -> State:
 def _leave(state: State, finish: Finish, now: float) -> State:
     """Leave as a guest does, by the page's own button; where there is none yet, stop at once."""
     if state.phase.rank < BotState.WAITING_ROOM.rank:
-        return _stop(state, finish)
+        return _stop(state, finish, now)
     if state.phase is BotState.LEAVING:
         return state
     return replace(_enter(state, BotState.LEAVING, now), ending=finish, acted_at=None)
 
 
-def _stop(state: State, finish: Finish) -> State:
-    return replace(state, phase=BotState.STOPPED, ending=state.ending or finish)
+def _stop(state: State, finish: Finish, now: float) -> State:
+    return replace(state, phase=BotState.STOPPED, since=now, ending=state.ending or finish)
 
 
 def _finish(state: State) -> Step:

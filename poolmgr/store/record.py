@@ -27,7 +27,7 @@ from wire.vocabulary import ENDS, BotState, OnWorkerLost, Reason, WorkerState, o
 
 Fields = dict[str, str | int]
 
-_TIME_FIELD: Final = {
+TIME_FIELD: Final = {
     BotState.ASSIGNED: "assigned_at",
     BotState.JOINING: "joining_at",
     BotState.WAITING_ROOM: "waiting_room_at",
@@ -35,6 +35,7 @@ _TIME_FIELD: Final = {
     BotState.LEAVING: "leaving_at",
     BotState.STOPPED: "stopped_at",
 }
+"""Where a record says since when the bot is in that state."""
 _CLEARED_WITH_ATTEMPT: Final = (
     "assigned_at", "joining_at", "waiting_room_at", "first_request_at", "claimed", "claimed_at", "screen", "rule",
 )  # fmt: skip
@@ -137,7 +138,7 @@ def moved(decision: Move) -> Fields:
     fields: Fields = {
         "state": decision.state,
         "status": outward_status(decision.state),
-        _TIME_FIELD[decision.state]: iso(decision.at),
+        TIME_FIELD[decision.state]: iso(decision.at),
         "screen": decision.screen,
         "rule": decision.rule,
     }

@@ -16,9 +16,10 @@ from poolmgr.store.keys import Keys
 from wire.vocabulary import BotState, WorkerState
 
 if TYPE_CHECKING:
-    from poolmgr.store import story
+    from poolmgr.store import audit, story
     from poolmgr.store.deliveries import Letters
     from poolmgr.store.evidence import Evidence
+    from wire.settings import Settings
 
 _CONTROL_ENTRIES: Final = 10_000
 
@@ -194,6 +195,13 @@ class Views:
             for change in [one for one in changes if bot_id in ("", one.fields["bot_id"])]:
                 yield change
             after = changes[-1].entry_id if changes else after
+
+    async def audit(self, settings: "Settings", now: float) -> "list[audit.Finding]":
+        """What is wrong with what Redis holds, at one look. `now`: wall clock, epoch seconds."""
+        from poolmgr.store import audit
+
+        seen = await audit.look(self._redis, self._keys)
+        return audit.findings(seen, self._keys, settings, now)
 
     async def leads(self) -> bool:
         """True if some manager leads at the moment."""

@@ -111,6 +111,8 @@ BROKEN: dict[str, Callable[[World], World]] = {
     "limit broken": lambda w: w._replace(vms=[VM._replace(most=5)]),
     "pool not back": lambda w: w._replace(vms=[VmSeen("vm-1", {}, {}, frozenset(), frozenset(), most=4)]),
     "key without end": lambda w: w._replace(keys={"poolmgr:bot:bot-a": -1}),
+    "audit": lambda w: w._replace(audited=["worker_without_order w9: nobody knows of it"]),
+    "overdue": lambda w: with_a(w, way("bot-a", "overdue"), visit("a", "1", 104, 105), "overdue"),
 }
 
 

@@ -13,6 +13,7 @@ _COMMANDS: Final = {
     "sweep": Command("worker.cli.sweep:sweep", "End the browsers that an agent left behind."),
     "sign-in": Command("worker.cli.sign_in:sign_in", "Sign in to an account, by hand."),
     "probe": Command("worker.cli.probe:probe", "Try whether a bot gets into a meeting from here."),
+    "audit": Command("worker.cli.audit:audit", "Look for what is overdue on this VM, or belongs to nobody."),
     "check": Command("worker.cli.check:check", "Check the configuration, the adapters and their rules."),
 }
 

@@ -1,0 +1,68 @@
+"""`poolmgr audit`: does what Redis holds fit together, and with what the agents say? Changes nothing."""
+
+import asyncio
+import time
+from typing import Final
+
+import click
+
+from poolmgr.cli.session import Session, with_session
+from poolmgr.store import audit as rules
+from poolmgr.store.audit import Finding
+from poolmgr.store.views import Views
+from runtime.cli.session import put_json, say
+from runtime.exits import EXIT_FAILED
+
+AGAIN_AFTER_S: Final = 5.0
+
+
+@click.command
+@click.option(
+    "--again-after",
+    "again_after_s",
+    type=click.FloatRange(min=0, max=3600),
+    default=AGAIN_AFTER_S,
+    show_default=True,
+    metavar="S",
+    help="Look a second time after S seconds, and print only what was found both times.",
+)
+@with_session
+def audit(session: Session, again_after_s: float) -> None:
+    """Look for bots and workers that are overdue, workers without an order, and keys without an end.
+
+    Compares what Redis holds with itself and with what each agent said last. Looks twice, since what is under way looks
+    wrong for a moment. Reads only. How long anything may take is taken from the configuration: run it with the one of
+    the manager. What is on a VM itself, `poolmgr-worker audit` looks at, there.
+
+    \b
+    Examples:
+      poolmgr audit
+      poolmgr audit --json --again-after 30
+
+    Exit code 0 when there is nothing to say, 1 when there is.
+    """
+    found = session.ask(lambda views: _both_times(session, views, again_after_s))
+    if session.as_json:
+        put_json({"findings": [finding._asdict() for finding in found]})
+    elif found:
+        from poolmgr.cli.tables import cell, console, table  # who prints JSON or nothing need not wait for it
+
+        grid = table("FINDING", "OF", "WHAT", whole=("OF",))
+        for finding in found:
+            grid.add_row(cell(finding.kind, "bold red"), cell(finding.of), cell(finding.sentence))
+        console().print(grid)
+        say(f'{len(found)} found: see "What an audit finds" in docs/operations.md')
+    else:
+        click.echo("nothing is overdue, and everything has an owner and an end")
+    if found:
+        raise SystemExit(EXIT_FAILED)
+
+
+async def _both_times(session: Session, views: Views, again_after_s: float) -> list[Finding]:
+    first = await views.audit(session.settings, time.time())
+    if not first:
+        return []
+    if not session.as_json:
+        say(f"{len(first)} to look at once more, in {again_after_s:g} s")
+    await asyncio.sleep(again_after_s)
+    return rules.in_both(first, await views.audit(session.settings, time.time()))

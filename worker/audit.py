@@ -1,0 +1,101 @@
+"""What is on this VM: the journal, the state folder and the process table, compared. Reads only, beside an agent or
+without one, and asks nobody. `poolmgr-worker audit`.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from wire.settings import WorkerSettings
+from worker import processes
+from worker.browser import PROFILE, is_marked_alive
+from worker.deadlines import State
+from worker.journal import Stage, WorkerNote, read_notes
+from worker.overdue import GRACE_S, STILL_S
+from worker.warm_pages import VISITOR
+
+LATE_S: Final = STILL_S + GRACE_S  # after this the agent's own watch has acted
+
+
+class Finding(NamedTuple):
+    """`kind`: which rule; `of`: whose id; `sentence`: what is wrong with it, without a meeting's link."""
+
+    kind: str
+    of: str
+    sentence: str
+
+
+class CannotAuditError(Exception):
+    """There is nothing that could be looked at; the message says why."""
+
+
+class Seen(NamedTuple):
+    """By worker_id: what the journal says, which folders there are, whose processes live, and whose browser does, as
+    the agent started it (`leaders`). `at`: monotonic seconds.
+    """
+
+    notes: Mapping[str, WorkerNote]
+    folders: frozenset[str]
+    running: frozenset[str]
+    leaders: frozenset[str]
+    at: float
+
+
+def look(state_dir: Path) -> Seen:
+    """Raises: CannotAuditError."""
+    workers = state_dir.absolute() / "workers"
+    try:
+        folders = frozenset(path.name for path in workers.glob("*") if path.is_dir())
+        notes = read_notes(state_dir / "journal.db")
+    except (OSError, sqlite3.Error) as error:
+        where = f"worker.state_dir = {str(state_dir)!r}"
+        raise CannotAuditError(f"cannot read {where}: {error}; run it as the agent's user") from error
+    running = frozenset(processes.named_in_arguments(f"{PROFILE}={workers}/", "/profile"))
+    leaders = frozenset(worker_id for worker_id in folders if is_marked_alive(workers / worker_id))
+    return Seen(notes, folders, running, leaders, time.monotonic())
+
+
+def findings(seen: Seen, settings: WorkerSettings) -> list[Finding]:
+    """What is wrong with it."""
+    return sorted({*_without_owner(seen), *_without_browser(seen), *_overdue(seen, settings)})
+
+
+def in_both(first: list[Finding], second: list[Finding]) -> list[Finding]:
+    """What was found at the second look, and at the first one of the same, whatever the numbers in it."""
+    before = {(finding.kind, finding.of) for finding in first}
+    return [finding for finding in second if (finding.kind, finding.of) in before]
+
+
+def _without_owner(seen: Seen) -> Iterator[Finding]:
+    known = {*seen.notes, VISITOR}
+    for worker_id in seen.folders - known:
+        yield Finding("folder_without_owner", worker_id, "the state folder has it, and the journal does not")
+    for worker_id in seen.running - known:
+        yield Finding("process_without_owner", worker_id, "processes of it run, and the journal does not know it")
+
+
+def _without_browser(seen: Seen) -> Iterator[Finding]:
+    for worker_id, note in seen.notes.items():
+        if note.stage is Stage.WARM and worker_id not in seen.leaders:
+            what = "no folder" if worker_id not in seen.folders else "no browser"
+            sentence = f"the journal has it as {note.stage}, and there is {what}"
+            yield Finding("worker_without_browser", worker_id, sentence)
+        elif note.stage is Stage.SPENT:
+            yield Finding("worker_left", worker_id, "its bot has ended or it was retired, and something of it is left")
+
+
+def _overdue(seen: Seen, settings: WorkerSettings) -> Iterator[Finding]:
+    for worker_id, note in seen.notes.items():
+        if note.join and note.state and (late := _late(note.state, settings, seen.at)):
+            yield Finding("bot_overdue", f"{note.join.bot_id} on {worker_id}", late)
+
+
+def _late(state: State, settings: WorkerSettings, now: float) -> str:
+    began = now if state.began is None else state.began
+    if now - began > settings.session_limit_s + settings.leave_timeout_s + LATE_S:
+        return f"it is {state.phase} and went in {now - began:.0f} s ago"
+    if state.ending and now - state.since > settings.leave_timeout_s + LATE_S:
+        return f"it is {state.phase} as {state.ending.reason}, and still there"
+    return ""

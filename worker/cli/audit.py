@@ -1,0 +1,57 @@
+"""`audit`: what this VM holds that is overdue, or has no owner. Changes nothing."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from runtime.cli.session import Session, fail, put_json, with_session
+from runtime.cli.text import literal
+from runtime.exits import EXIT_FAILED, EXIT_USAGE
+from worker import audit as rules
+
+AGAIN_AFTER_S: Final = 5.0
+
+
+@click.command
+@click.option(
+    "--again-after",
+    "again_after_s",
+    type=click.FloatRange(min=0, max=3600),
+    default=AGAIN_AFTER_S,
+    show_default=True,
+    metavar="S",
+    help="Look a second time after S seconds, and print only what was found both times.",
+)
+@with_session
+def audit(session: Session, again_after_s: float) -> None:
+    """Look on this VM for bots that are overdue, workers without a browser, folders and processes without an owner.
+
+    Compares the journal, the state folder and the process table. Reads only, and may run beside an agent or without
+    one. `poolmgr audit` looks at the rest of the fleet.
+
+    \b
+    Examples:
+      poolmgr-worker audit --config /etc/poolmgr/config.toml
+      poolmgr-worker audit --json --again-after 30
+
+    Exit code 0 when there is nothing to say, 1 when there is.
+    """
+    worker = session.settings.worker
+    state_dir = Path(worker.state_dir)
+    try:
+        found = rules.findings(rules.look(state_dir), worker)
+        if found:
+            time.sleep(again_after_s)
+            found = rules.in_both(found, rules.findings(rules.look(state_dir), worker))
+    except rules.CannotAuditError as error:
+        fail(str(error), EXIT_USAGE)
+    if session.as_json:
+        put_json({"findings": [finding._asdict() for finding in found]})
+    elif not found:
+        click.echo("nothing is overdue, and everything has an owner")
+    for kind, of, sentence in () if session.as_json else found:
+        click.echo(literal(f"{kind}  {of}: {sentence}"))
+    if found:
+        raise SystemExit(EXIT_FAILED)
