@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from playwright.async_api import Browser, Error, Playwright, async_playwright
@@ -52,13 +52,15 @@ class Driver:
     async def start(self) -> None:
         """Raises: DriverError."""
         before = _driver_pids()
+        playwright = async_playwright()
         try:
             async with asyncio.timeout(START_DEADLINE_S):
-                self._playwright = await async_playwright().start()
+                self._playwright = await playwright.start()
         except Exception as error:  # it raises a bare Exception when the process dies while starting
             for pid in _driver_pids() - before:
                 os.kill(pid, signal.SIGKILL)
             raise DriverError(f"cannot start the Playwright driver: {error or type(error).__name__}") from error
+        _expect_its_end(playwright)
         [pid] = _driver_pids() - before
         self._pidfd = os.pidfd_open(pid)
         self._gone.clear()
@@ -133,6 +135,13 @@ class Driver:
     def _kill(self) -> None:
         with suppress(ProcessLookupError):  # a descriptor of a process, unlike an id, never means another one
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+
+def _expect_its_end(playwright: Any) -> None:
+    """Playwright keeps the error of a driver that died where nobody asks for it, and asyncio complains of that."""
+    with suppress(AttributeError):
+        error: asyncio.Future[None] = playwright._client._transport.on_error_future
+        error.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 def _driver_pids() -> set[int]:

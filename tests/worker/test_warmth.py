@@ -10,8 +10,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Page
 
-from tests.waiting import wait_until
-from tests.worker.conftest import Harness, pool_with, pool_with_own_driver
+from tests.worker.conftest import Harness, pool_with
 from wire.settings import WorkerSettings
 from worker import processes
 from worker.driver import Driver
@@ -90,22 +89,6 @@ async def test_a_page_in_a_warm_worker_finds_all_settled(
             lines = [processes.command_line(each.pid) for each in processes.scan() if each.group == leader]
             assert len(lines) > 3
             assert not [line for line in lines if "AudioService" in line.partition("--disable-features")[0]]
-
-
-async def test_permissions_are_settled_again_after_the_driver_died(tmp_path: Path) -> None:
-    async with (
-        pool_with_own_driver(tmp_path, WorkerSettings(memory_reserve_mb=0)) as harness,
-        site() as (address, _),
-    ):
-        await harness.warm()
-        before = page_of(harness)
-        await harness.driver.stop()
-        workers = harness.pool._workers  # pyright: ignore[reportPrivateUsage]
-        await wait_until(lambda: workers["w1"].page not in (None, before))
-        page = page_of(harness)
-        await page.goto(address)
-        state = "navigator.permissions.query({ name: 'microphone' }).then((one) => one.state)"
-        assert await page.evaluate(state) == "granted"
 
 
 async def test_further_switches_reach_the_browser(tmp_path: Path, driver: Driver) -> None:
