@@ -56,7 +56,7 @@ class CannotStartError(Exception):
 
 
 async def run(settings: Settings) -> None:
-    """Be the agent of this VM until SIGTERM, SIGINT or SIGHUP, of which a second one shortens the drain; or until
+    """Be the agent of this VM until SIGTERM, SIGINT or SIGHUP; a second SIGTERM or SIGINT shortens the drain. Or until
     SIGUSR1, which leaves browsers and meetings as they are, for the agent that is started next.
 
     Raises: CannotStartError.
@@ -295,8 +295,9 @@ class _Orders:
     def __init__(self) -> None:
         self.stop, self.hurry, self.hand_over, self.any = (asyncio.Event() for _ in range(4))
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._drain)
         loop.add_signal_handler(signal.SIGUSR1, self._hand_over)
 
     async def given_before(self, done: asyncio.Event) -> bool:
@@ -309,7 +310,13 @@ class _Orders:
         return self.any.is_set()
 
     def _stop(self) -> None:
-        (self.hurry if self.stop.is_set() else self.stop).set()
+        if self.stop.is_set():
+            self.hurry.set()
+        self._drain()
+
+    def _drain(self) -> None:
+        """Nobody hurries whom somebody left: a terminal that closes, a parent that dies, which may be told twice."""
+        self.stop.set()
         self.any.set()
 
     def _hand_over(self) -> None:

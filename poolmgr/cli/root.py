@@ -9,6 +9,7 @@ from runtime.exits import epilog
 
 PROGRAM: Final = "poolmgr"
 _COMMANDS: Final = {
+    "up": Command("poolmgr.cli.up:up", "Run manager, agent and a Redis on this machine."),
     "serve": Command("poolmgr.cli.serve:serve", "Run the manager."),
     "submit": Command("poolmgr.cli.submit:submit", "Send a bot into a meeting."),
     "bots": Command("poolmgr.cli.bots:bots", "Show bots, or one of them."),

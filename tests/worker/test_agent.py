@@ -37,8 +37,8 @@ from wire.messages import (
 )
 from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from worker import processes
-from worker.__main__ import main
 from worker.browser import Chromium, Launcher, find_chromium
+from worker.cli.root import cli
 from worker.profile import Profile
 
 E = TypeVar("E", bound=Event)
@@ -306,7 +306,7 @@ def test_a_state_folder_that_holds_something_else_is_said_in_one_line(tmp_path: 
 
 def complaint(command: list[str], environment: dict[str, str]) -> list[str]:
     """The lines on standard error that are not log, of a command that would not start."""
-    result = CliRunner().invoke(main, command, env=environment)
+    result = CliRunner().invoke(cli, command, env=environment)
     assert (result.exit_code, result.stdout) == (2, "")
     return [line for line in result.stderr.splitlines() if not line.startswith("{")]
 
@@ -316,7 +316,7 @@ async def test_what_a_dead_agent_left_can_be_swept(tmp_path: Path) -> None:
     left = await Launcher(Profile(find_chromium("")), tmp_path).launch("w1")
     environment = {"POOLMGR_WORKER__STATE_DIR": str(tmp_path)}
     for swept in ("w1\n", ""):
-        result = CliRunner().invoke(main, ["sweep"], env=environment)
+        result = CliRunner().invoke(cli, ["sweep"], env=environment)
         assert (result.exit_code, result.stdout) == (0, swept)
     async with asyncio.timeout(PATIENCE_S):
         assert await left.exited() == -signal.SIGKILL
@@ -364,6 +364,7 @@ async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(machine: Machi
         idle = await agent.seen(WorkerGone)
         assert (idle.worker_id, idle.cause) == ("w2", GoneCause.AGENT_STOPPED)
         await agent.seen(Heartbeat, lambda event: event.stopping)
+        agent.process.send_signal(signal.SIGHUP)  # a parent that dies may be told of more than once
         await agent.order(agent.join("w1", "b2"), Warm("w3"))
         refused = await agent.seen(JoinRefused)
         assert (refused.bot_id, refused.cause) == ("b2", RefusalCause.STOPPING)
@@ -372,6 +373,7 @@ async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(machine: Machi
         await agent.order(Leave("w1", "b1", 1))
         assert await agent.exit_code() == 0
         assert story(await agent.events(), "w1")[-2:] == ["BotEnded", "WorkerGone"]
+        assert (await agent.seen(BotEnded)).reason is Reason.USER_REQUESTED
         last = (await agent.events())[-1]
         assert isinstance(last, Heartbeat)
         assert (last.workers, last.stopping) == ({}, True)

@@ -1,0 +1,106 @@
+"""The state folder of `poolmgr up`: what lies where in it, and that it is this user's and this process's alone.
+
+STATE/up.lock                held by the one `up` that runs here
+      token, authorization   the token of the HTTP API, and the header that shows it (token.py)
+      redis.sock, redis/     the private Redis: its socket, its data
+      agent/                 worker.state_dir, unless the configuration names another folder
+      log/PART.log, .log.1   what each part said
+      run/PART               which process that part is (tie.py, takeover.py)
+"""
+
+import fcntl
+import os
+import stat
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from poolmgr.one_machine.news import PartName
+from runtime import files
+
+_SOCKET_PATH_BYTES: Final = 107
+"""What a socket's path may be long: sun_path has 108 bytes, the last one is a zero. unix(7)."""
+
+_OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+class CannotRunError(Exception):
+    """`up` cannot run here; the message says why and what to do."""
+
+
+def default_state_dir(environment: Mapping[str, str], *, is_root: bool) -> Path:
+    """$XDG_STATE_HOME/poolmgr; root's is /var/lib/poolmgr. Raises: CannotRunError for a user without a home.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/
+    """
+    if is_root:
+        return Path("/var/lib/poolmgr")
+    named = environment.get("XDG_STATE_HOME", "")
+    if os.path.isabs(named):  # a relative one is to be ignored
+        return Path(named) / "poolmgr"
+    try:
+        return Path.home() / ".local" / "state" / "poolmgr"
+    except RuntimeError as error:
+        raise CannotRunError("cannot find a home for the state: name a folder with --state-dir") from error
+
+
+class StateFolder:
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.token_file = self.path / "token"
+        self.header_file = self.path / "authorization"
+        self.redis_data = self.path / "redis"
+        self.redis_socket = self.path / "redis.sock"
+        self.agent = self.path / "agent"
+
+    def log(self, part: PartName) -> Path:
+        return self.path / "log" / f"{part}.log"
+
+    def run_file(self, part: PartName) -> Path:
+        return self.path / "run" / part
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Made, if need be, and ours alone meanwhile. Raises: CannotRunError."""
+        try:
+            self._make_ready()
+            lock = os.open(self.path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            where = f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+            raise CannotRunError(
+                f"cannot keep state in {self.path}: {where}; name a folder of your own with --state-dir"
+            ) from error
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                pid = os.read(lock, 20).decode(errors="replace")
+                raise CannotRunError(
+                    f"cannot start: `poolmgr up` runs on {self.path} already (process {pid}); stop that one, or give"
+                    " this one a folder of its own with --state-dir"
+                ) from error
+            os.ftruncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
+            yield
+        finally:
+            os.close(lock)
+
+    def _make_ready(self) -> None:
+        """Raises: OSError, CannotRunError."""
+        files.make_ready(self.path)
+        found = self.path.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & _OTHERS_MAY_WRITE:
+            why = "others may write there" if found.st_uid == os.geteuid() else "it belongs to another user"
+            raise CannotRunError(f"cannot keep state in {self.path}: {why}; name a folder of your own with --state-dir")
+        for folder in (self.redis_data, self.path / "log", self.path / "run"):
+            files.make_ready(folder)
+
+    def check_socket(self) -> None:
+        """Raises: CannotRunError when the private Redis could not be reached in here."""
+        length = len(os.fsencode(self.redis_socket))
+        if length > _SOCKET_PATH_BYTES:
+            raise CannotRunError(
+                f"cannot put the socket of Redis at {self.redis_socket}: that are {length} bytes, and the path of a"
+                f" socket ends at {_SOCKET_PATH_BYTES}; name a shorter folder with --state-dir"
+            )

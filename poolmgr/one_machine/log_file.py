@@ -1,0 +1,101 @@
+"""What a part says: a file that it writes itself, so that it loses nothing if `up` dies; read along, and kept small."""
+
+import json
+import os
+import re
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+MOST_BYTES: Final = 5_000_000
+"""Then what is in it goes to the one before, PART.log.1: at most twice so much is kept of a part."""
+
+_READ_AT_ONCE: Final = 1_000_000
+_LONGEST_LINE: Final = 65_536
+_LAST_WORDS: Final = 3
+_LONGEST_WORDS: Final = 300
+_LEVELS: Final = frozenset({"warning", "error", "critical"})
+_NO_FACTS: Final = frozenset({"event", "level", "program", "timestamp", "exception"})
+_REDIS_HEAD: Final = re.compile(r"^\d+:[A-Z] \d{2} \w{3} \d{4} [\d:.]+ [.\-*#] ")
+
+
+class Remark(NamedTuple):
+    """A warning or an error that a part logged, in one of our programs' own words."""
+
+    level: str
+    event: str
+    facts: dict[str, str]
+
+
+class LogFile:
+    """Begins to read at its present end."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: OSError."""
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._offset = os.fstat(self._descriptor).st_size
+        self._rest = b""
+        self._words: deque[str] = deque(maxlen=_LAST_WORDS)
+
+    def fileno(self) -> int:
+        """For a process to write to. It appends, wherever the end is."""
+        return self._descriptor
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def begin_anew(self) -> None:
+        """What was said before is no last word any more."""
+        self._words.clear()
+
+    def last_words(self) -> tuple[str, ...]:
+        """The last lines that are no log events: what a program says when it cannot start, or dies."""
+        return tuple(self._words)
+
+    def read(self) -> list[Remark]:
+        """What is worth telling in what came since."""
+        remarks: list[Remark] = []
+        for line in self._lines():
+            event = _event(line)
+            if event is None:
+                if text := _REDIS_HEAD.sub("", line.decode(errors="replace")).strip():
+                    self._words.append(text[:_LONGEST_WORDS])
+            elif event.get("level") in _LEVELS:
+                facts = {name: str(value) for name, value in event.items() if name not in _NO_FACTS}
+                remarks.append(Remark(str(event["level"]), str(event.get("event")), facts))
+        return remarks
+
+    def _lines(self) -> Iterator[bytes]:
+        if os.fstat(self._descriptor).st_size < self._offset:  # somebody emptied it
+            self._offset, self._rest = 0, b""
+        while data := os.pread(self._descriptor, _READ_AT_ONCE, self._offset):
+            self._offset += len(data)
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            self._rest = self._rest[-_LONGEST_LINE:]
+            yield from lines
+        self._keep_small()
+
+    def _keep_small(self) -> None:
+        """Whoever writes goes on with the same file, which only gets empty. What is written between the copy and that
+        is lost: some microseconds in five megabytes.
+        """
+        if self._offset < MOST_BYTES:
+            return
+        before = self._path.with_name(f"{self._path.name}.1")
+        before.touch(mode=0o600)
+        shutil.copyfile(self._path, before)
+        os.ftruncate(self._descriptor, 0)
+        self._offset = 0
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    if not line.startswith(b"{"):
+        return None
+    try:
+        event: Any = json.loads(line)
+    except ValueError:
+        return None
+    return cast(dict[str, Any], event) if isinstance(event, dict) else None

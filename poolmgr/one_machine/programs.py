@@ -1,0 +1,124 @@
+"""Which programs are started, with which arguments and environment: as the units of systemd/ do it. Starts nothing."""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from poolmgr.one_machine.folder import CannotRunError, StateFolder
+from poolmgr.one_machine.news import PartName
+
+_MOST_REDIS_MEMORY: Final = "1gb"
+"""A flood of jobs is refused before it takes the memory of the browsers. Twenty bots and their records need a few
+megabytes, evidence at most evidence.most_mb.
+"""
+
+_PASSED_TO_REDIS: Final = ("PATH", "TZ", "LANG", "LC_ALL")
+
+
+class Program(NamedTuple):
+    command: list[str]
+    environment: dict[str, str]
+
+
+class Wishes(NamedTuple):
+    """What `up` settles for the programs, over file and environment. `named`: the settings, as `section.key`, that
+    either of them sets, and which of them does. `redis_set_by`: that of the Redis; empty: a private one is started.
+    """
+
+    config: Path | None
+    named: Mapping[str, str]
+    redis_set_by: str
+    tokens: str
+    min_idle: int | None = None
+
+
+def redis_url(folder: StateFolder) -> str:
+    return f"unix://{quote(str(folder.redis_socket))}"
+
+
+def programs(folder: StateFolder, wishes: Wishes, environment: Mapping[str, str]) -> dict[PartName, Program]:
+    """Everything that is to run. Raises: CannotRunError for a program that is not installed."""
+    for_both = {"POOLMGR_LOG__FORMAT": "json"}  # they write to files; `up` reads the warnings in there
+    found: dict[PartName, Program] = {}
+    if not wishes.redis_set_by:
+        for_both["POOLMGR_REDIS__URL"] = redis_url(folder)
+        passed = {name: environment[name] for name in _PASSED_TO_REDIS if name in environment}
+        found[PartName.REDIS] = Program(_redis_command(folder), passed)
+    if wishes.min_idle is not None:
+        for_both["POOLMGR_POOL__MIN_IDLE"] = str(wishes.min_idle)
+    for_manager = {**for_both, "POOLMGR_API__TOKENS": wishes.tokens}
+    for_agent = for_both if "worker.state_dir" in wishes.named else {**for_both, _STATE_DIR: str(folder.agent)}
+    options = ["--config", str(wishes.config.absolute())] if wishes.config else []
+    found[PartName.MANAGER] = Program([_ours("poolmgr"), "serve", *options], _over(environment, for_manager))
+    found[PartName.AGENT] = Program([_ours("poolmgr-worker"), "run", *options], _over(environment, for_agent))
+    return found
+
+
+def sweeping(agent: Program) -> Program:
+    """Ends what a killed agent left."""
+    program, _, *options = agent.command
+    return Program([program, "sweep", *options], agent.environment)
+
+
+_STATE_DIR: Final = "POOLMGR_WORKER__STATE_DIR"
+
+
+def _redis_command(folder: StateFolder) -> list[str]:
+    """Everything durable is in this Redis, and it serves one machine: a few writes a second.
+
+    appendfsync always: what was answered is on the disk, after a power cut, too. At this load it costs hardly more than
+    everysec, which writes once a second as well, and 2.5 ms a write here: some 10 ms of a join.
+    """
+    settings = {
+        "port": "0",
+        "unixsocket": str(folder.redis_socket),
+        "unixsocketperm": "600",
+        "dir": str(folder.redis_data),
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",  # no snapshots beside it
+        "maxmemory": _MOST_REDIS_MEMORY,
+        "maxmemory-policy": "noeviction",  # when it is full, it refuses; it never forgets a bot
+        "hash-max-listpack-value": "1024",  # a bot's record takes 3.1 KB instead of 5.6
+        "daemonize": "no",
+        "logfile": "",
+    }
+    program = shutil.which("redis-server")
+    if program is None:
+        raise CannotRunError(
+            "cannot find redis-server: install it (Debian, Ubuntu: `apt install redis-server`; its service need not"
+            " run), or name a Redis that is there in redis.url"
+        )
+    return [program, *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+
+def _ours(name: str) -> str:
+    """The program of this installation: beside the one that runs, beside Python, or where pip puts programs.
+
+    Raises: CannotRunError.
+    """
+    started = Path(sys.argv[0])
+    folders = (
+        started.parent,
+        started.resolve().parent,
+        Path(sys.executable).parent,
+        Path(sysconfig.get_path("scripts")),
+    )
+    for folder in folders:
+        if os.access(folder / name, os.X_OK) and (folder / name).is_file():
+            return str((folder / name).absolute())
+    raise CannotRunError(
+        f"cannot find {name} beside {sys.executable}: install poolmgr into this environment once more, whole (`pip"
+        " install poolmgr` brings both programs)"
+    )
+
+
+def _over(environment: Mapping[str, str], settled: Mapping[str, str]) -> dict[str, str]:
+    """`settled` counts, however the variable of the same setting is spelt: the programs read any case."""
+    kept = {name: value for name, value in environment.items() if name.upper() not in settled}
+    return {**kept, **settled}

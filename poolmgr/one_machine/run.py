@@ -1,0 +1,369 @@
+"""Runs manager, agent and Redis on this machine: the one place where the parts of `poolmgr up` meet. Decides nothing.
+
+A start is a row of numbered steps. From then on whatever happens goes through the supervisor's one door, in the order
+in which it happens, and what that answers is carried out on the spot: nothing here waits.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from poolmgr.one_machine import news, token
+from poolmgr.one_machine.folder import StateFolder
+from poolmgr.one_machine.log_file import LogFile
+from poolmgr.one_machine.news import News, PartName
+from poolmgr.one_machine.process import Process
+from poolmgr.one_machine.programs import Program, Wishes, programs, redis_url, sweeping
+from poolmgr.one_machine.supervisor import (
+    Answered,
+    Asked,
+    AskToEnd,
+    Counted,
+    Deed,
+    End,
+    Exited,
+    Goal,
+    Happening,
+    Kill,
+    Passed,
+    Rules,
+    Start,
+    Supervisor,
+    Sweep,
+    Swept,
+    Tell,
+)
+from poolmgr.one_machine.takeover import take_over
+from poolmgr.one_machine.warmth import Browsers, Warmth, after
+from poolmgr.one_machine.watch import Seen, Watch
+from poolmgr.store.keys import Keys
+from wire.messages import Heartbeat, WorkerGone
+from wire.settings import Settings
+from wire.vocabulary import GoneCause
+
+_TICK_S: Final = 0.25
+_STANDS_BY_S: Final = 5.0  # a manager that lives for so long while another one leads stands by
+_PATIENCE_S: Final = 2.0  # a Redis that is away for longer is told about
+_TOLD_AGAIN_S: Final = 60.0
+_SWEEP_DEADLINE_S: Final = 30.0
+_MOST_REMEMBERED: Final = 1000
+_FAILED: Final = frozenset(
+    {GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY, GoneCause.CRASHED, GoneCause.MEMORY_LIMIT, GoneCause.UNRESPONSIVE}
+)
+_TOLD_OTHERWISE: Final = frozenset({"sandbox_disabled"})  # at the beginning, whatever log.level is
+
+
+class Order(NamedTuple):
+    """What the operator asked for. `named`: see programs.Wishes."""
+
+    folder: StateFolder
+    settings: Settings
+    config: Path | None
+    named: Mapping[str, str]
+    min_idle: int | None
+
+
+def run(order: Order, tell: Callable[[News], None]) -> int:
+    """Until it is told to stop, and all is down. The exit code. Raises: CannotRunError before anything is started."""
+    began = time.monotonic()
+    folder = order.folder
+    # 1. The folder is ours alone.
+    with folder.held():
+        # 2. Everything that is needed is there, and the token is kept.
+        tokens = token.with_token(token.keep(folder), order.settings.api)
+        wishes = Wishes(order.config, order.named, _redis_set_by(order), tokens, order.min_idle)
+        if not wishes.redis_set_by:
+            folder.check_socket()
+        parts = programs(folder, wishes, os.environ)
+        tell(news.Began(str(folder.path), str(order.config or ""), wishes.redis_set_by, os.geteuid() == 0))
+        # 3. Nothing of an earlier start runs any more.
+        take_over(folder, tell)
+        # 4. Redis, then manager and agent: the supervisor says when.
+        return asyncio.run(_supervise(order, parts, wishes.redis_set_by, tell, began))
+
+
+def _redis_set_by(order: Order) -> str:
+    """What names a Redis, a file or a variable. Empty when nothing does, or what does names the private one: in a shell
+    from which somebody looks on, say.
+    """
+    is_private = order.settings.redis.url == redis_url(order.folder)
+    return "" if is_private else order.named.get("redis.url", "")
+
+
+async def _supervise(
+    order: Order, parts: Mapping[PartName, Program], redis_set_by: str, tell: Callable[[News], None], began: float
+) -> int:
+    with ExitStack() as files:
+        logs = {part: LogFile(order.folder.log(part)) for part in parts}
+        for log in logs.values():
+            files.callback(log.close)
+        machine = _Machine(order, parts, logs, redis_set_by, tell, began)
+        with _on_signals(machine.be_asked):
+            return await machine.run()
+
+
+class _Machine:
+    def __init__(
+        self,
+        order: Order,
+        parts: Mapping[PartName, Program],
+        logs: Mapping[PartName, LogFile],
+        redis_set_by: str,
+        tell: Callable[[News], None],
+        began: float,
+    ) -> None:
+        self._order = order
+        self._programs = parts
+        self._logs = logs
+        self._redis_set_by = redis_set_by
+        self._tell = tell
+        self._began = began
+        worker, pool, redis = order.settings.worker, order.settings.pool, order.settings.redis
+        if not redis_set_by:
+            redis = type(redis)(url=redis_url(order.folder), prefix=redis.prefix, timeout_s=redis.timeout_s)
+        self._redis = redis
+        self._vm_id = worker.vm_id or socket.gethostname()
+        self._watch = Watch(redis, self._vm_id, is_private=not redis_set_by)
+        self._supervisor = Supervisor(Rules(not redis_set_by, worker.drain_timeout_s, worker.leave_timeout_s))
+        self._warmth = Warmth(pool)
+        self._processes: dict[PartName, Process] = {}
+        self._browsers: Browsers | None = None
+        self._leader = self._leader_before = ""
+        self._is_open = False
+        self._sweeping: subprocess.Popen[bytes] | None = None
+        self._sweep_by = 0.0
+        self._told: dict[tuple[str, ...], float] = {}
+        self._happenings: deque[Happening] = deque()
+        self._is_at_the_door = False
+        self._exit_code = 0
+        self._done = asyncio.Event()
+
+    async def run(self) -> int:
+        async with asyncio.TaskGroup() as group:
+            self._carry_out(self._supervisor.begin(time.monotonic()))
+            tasks = [
+                group.create_task(self._watch.follow(self._see, self._hear_nothing, self._is_impatient), name="watch"),
+                group.create_task(self._tick(), name="tick"),
+            ]
+            await self._done.wait()
+            for task in tasks:
+                task.cancel()
+        self._tell(news.Stopped(self._exit_code))
+        return self._exit_code
+
+    def be_asked(self, number: signal.Signals) -> None:
+        self._handle(Asked(hung_up=number is signal.SIGHUP))
+
+    # The door
+
+    def _handle(self, happening: Happening) -> None:
+        """In the order in which it happens: what happens while one is being carried out comes after it."""
+        self._happenings.append(happening)
+        if self._is_at_the_door:
+            return
+        self._is_at_the_door = True
+        try:
+            while self._happenings:
+                self._carry_out(self._supervisor.handle(self._happenings.popleft(), time.monotonic()))
+        finally:
+            self._is_at_the_door = False
+
+    def _carry_out(self, deeds: list[Deed]) -> None:
+        for deed in deeds:
+            match deed:
+                case Start(part):
+                    self._start(part)
+                case AskToEnd(part):
+                    self._processes[part].ask_to_end()
+                case Kill(part):
+                    self._processes[part].kill(with_children=part is not PartName.AGENT)
+                case Sweep():
+                    self._sweep()
+                case Tell(what):
+                    self._tell(what)
+                case End(code):
+                    self._exit_code = code
+                    self._done.set()
+
+    def _start(self, part: PartName) -> None:
+        log = self._logs[part]
+        log.read()
+        log.begin_anew()
+        if part is PartName.AGENT:
+            self._browsers = None
+            self._watch.skip_events()
+        if part is PartName.MANAGER:
+            self._leader_before = self._leader
+        # The kernel tells of the death of each of our threads, and a second SIGTERM would end the agent's calls.
+        when_we_die = signal.SIGHUP if part is PartName.AGENT else signal.SIGTERM
+        try:
+            self._processes[part] = Process(
+                self._programs[part],
+                self._order.folder.run_file(part),
+                log,
+                lambda code: self._note_exit(part, code),
+                when_we_die=when_we_die,
+            )
+        except OSError as error:
+            self._handle(Exited(part, 127, (f"cannot start it: {error.strerror}",)))
+
+    def _note_exit(self, part: PartName, code: int) -> None:
+        self._listen(part)
+        self._handle(Exited(part, code, self._logs[part].last_words()))
+
+    def _sweep(self) -> None:
+        program = sweeping(self._programs[PartName.AGENT])
+        log = self._logs[PartName.AGENT].fileno()
+        self._sweep_by = time.monotonic() + _SWEEP_DEADLINE_S
+        try:
+            self._sweeping = subprocess.Popen(
+                program.command,
+                env=program.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                umask=0o077,
+            )
+        except OSError:
+            self._handle(Swept())
+
+    # What is looked at
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            for part in self._logs:
+                self._listen(part)
+            self._look_at_sweep()
+            self._handle(Passed())
+            self._look_at_warmth()
+
+    def _look_at_sweep(self) -> None:
+        if self._sweeping is None:
+            return
+        if self._sweeping.poll() is None and time.monotonic() > self._sweep_by:
+            self._sweeping.kill()
+            self._sweeping.wait()
+        if self._sweeping.poll() is not None:
+            self._sweeping = None
+            self._handle(Swept())
+
+    def _listen(self, part: PartName) -> None:
+        for remark in self._logs[part].read():
+            if remark.event not in _TOLD_OTHERWISE and self._is_new(part, remark.event):
+                self._tell(news.Warned(part, remark.level, remark.event, remark.facts))
+
+    def _see(self, seen: Seen) -> None:
+        self._leader = seen.leader
+        self._note_up(PartName.REDIS)
+        self._look_at_leader()
+        for event in seen.events:
+            self._browsers = after(self._browsers, event)
+            if isinstance(event, Heartbeat):
+                self._note_up(PartName.AGENT)
+            if isinstance(event, WorkerGone) and event.cause in _FAILED and self._is_new(event.cause, event.detail):
+                self._tell(news.BrowserFailed(event.cause, event.detail))
+        if self._browsers is not None:
+            self._handle(Counted(self._browsers.bots))
+        for one in seen.bots:
+            self._tell(one)
+        self._look_at_warmth()
+
+    def _look_at_leader(self) -> None:
+        manager = self._processes.get(PartName.MANAGER)
+        if not self._leader or manager is None:
+            return
+        if self._redis_set_by:  # others may lead there, and ours stand by, of which Redis knows nothing
+            works = time.monotonic() - manager.started_at > _STANDS_BY_S
+        else:
+            works = self._leader != self._leader_before
+        if works:
+            self._note_up(PartName.MANAGER)
+        if self._supervisor.is_up(PartName.MANAGER) and not self._is_open and self._supervisor.goal is Goal.RUN:
+            self._is_open = True
+            self._tell(self._opened())
+
+    def _note_up(self, part: PartName) -> None:
+        if self._supervisor.runs(part) and not self._supervisor.is_up(part):
+            self._handle(Answered(part))
+
+    def _hear_nothing(self, why: str, for_s: float) -> None:
+        if for_s > _PATIENCE_S and self._is_new("redis"):
+            self._tell(news.Waiting(why, for_s, self._redis_set_by))
+
+    def _is_impatient(self) -> bool:
+        return not self._supervisor.is_up(PartName.MANAGER)
+
+    def _look_at_warmth(self) -> None:
+        if self._supervisor.goal is not Goal.RUN:
+            return
+        works = self._supervisor.is_up(PartName.MANAGER) and self._supervisor.is_up(PartName.AGENT)
+        if what := self._warmth.look(self._browsers, works=works, after_s=time.monotonic() - self._began):
+            self._tell(what)
+
+    def _is_new(self, *words: str) -> bool:
+        """Whether this was not told within the last minute. What comes again and again is told now and then."""
+        now = time.monotonic()
+        if now - self._told.get(words, -_TOLD_AGAIN_S) < _TOLD_AGAIN_S:
+            return False
+        if len(self._told) >= _MOST_REMEMBERED:
+            self._told.clear()
+        self._told[words] = now
+        return True
+
+    def _for_others(self) -> dict[str, str]:
+        """What the command line has to be told in order to see this machine as we do."""
+        others = {} if self._redis_set_by else {"POOLMGR_REDIS__URL": self._redis.url}
+        if self._order.min_idle is not None:
+            others["POOLMGR_POOL__MIN_IDLE"] = str(self._order.min_idle)
+        return others
+
+    def _program(self) -> str:
+        """How a shell finds ours."""
+        program = self._programs[PartName.MANAGER].command[0]
+        return Path(program).name if shutil.which(Path(program).name) == program else program
+
+    def _opened(self) -> news.Opened:
+        folder, settings = self._order.folder, self._order.settings
+        pool = settings.pool
+        return news.Opened(
+            program=self._program(),
+            config=str(self._order.config.absolute()) if self._order.config else "",
+            environment=self._for_others(),
+            redis_url=self._redis.url,
+            jobs=Keys(self._redis.prefix).jobs,
+            socket="" if self._redis_set_by else str(folder.redis_socket),
+            api=settings.api.listen,
+            api_tls=bool(settings.api.tls_cert),
+            metrics=settings.metrics.listen,
+            vm_id=self._vm_id,
+            token_file=str(folder.token_file),
+            header_file=str(folder.header_file),
+            room_hosts=settings.meetings.room_hosts,
+            min_idle=pool.min_idle,
+            max_workers=pool.max_workers,
+        )
+
+
+@contextmanager
+def _on_signals(do: Callable[[signal.Signals], None]) -> Generator[None]:
+    """Calls `do` for each Ctrl-C, SIGTERM and SIGHUP. One that is ignored (`nohup`, behind `&`) stays so."""
+    loop = asyncio.get_running_loop()
+    heeded = [one for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+    for number in heeded:
+        loop.add_signal_handler(number, do, number)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            loop.remove_signal_handler(number)

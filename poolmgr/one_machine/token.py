@@ -1,0 +1,66 @@
+"""The token by which programs on this machine call the HTTP API: made at the first start, and kept."""
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from poolmgr.one_machine.folder import CannotRunError, StateFolder
+from runtime import files
+from wire.settings import ApiSettings, TokenSettings
+
+NAME: Final = "up"
+"""What the token is called in logs; bots that it makes are owned by this name."""
+
+_SHORTEST, _LONGEST = 20, 512  # as `poolmgr token --stdin` takes them
+
+
+def keep(folder: StateFolder) -> str:
+    """The token in the folder, a new one if there is none. Both files of it are their owner's alone.
+
+    The second one holds the header, for curl to read: what stands on its command line, every user sees.
+    Raises: CannotRunError.
+    """
+    try:
+        token = folder.token_file.read_text().strip() if folder.token_file.exists() else ""
+        if not token:
+            token = f"pm_{secrets.token_urlsafe(32)}"
+            _put(folder.token_file, token)
+        folder.token_file.chmod(0o600)
+        if not (_SHORTEST <= len(token) <= _LONGEST and token.isascii() and token.isprintable() and " " not in token):
+            raise CannotRunError(
+                f"cannot use the token in {folder.token_file}: it has to be {_SHORTEST} to {_LONGEST} printable ASCII"
+                " characters, no spaces; remove the file, and a new one is made"
+            )
+        _put(folder.header_file, f"Authorization: Token {token}")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CannotRunError(f"cannot keep the token in {folder.token_file}: {why}") from error
+    return token
+
+
+def with_token(token: str, api: ApiSettings) -> str:
+    """The tokens of `api` and this one, as POOLMGR_API__TOKENS is written. Raises: CannotRunError."""
+    if any(one.name == NAME for one in api.tokens):
+        raise CannotRunError(
+            f"cannot add a token to api.tokens: the name {NAME!r} is taken there, and is that of the token which"
+            " `poolmgr up` makes; call yours otherwise"
+        )
+    ours = TokenSettings(NAME, hashlib.sha256(token.encode()).hexdigest())
+    return f"[{', '.join(_inline_table(one) for one in (*api.tokens, ours))}]"
+
+
+def _inline_table(token: TokenSettings) -> str:
+    """In TOML. None of the texts can hold a quote: wire/settings.py."""
+    return (
+        f'{{ name = "{token.name}", sha256 = "{token.sha256}", sees = "{token.sees}",'
+        f" requests_per_s = {token.requests_per_s!r}, bots_at_once = {token.bots_at_once} }}"
+    )
+
+
+def _put(path: Path, text: str) -> None:
+    """All of it or nothing. Raises: OSError."""
+    beside = path.with_suffix(".new")
+    files.write(beside, f"{text}\n".encode())
+    os.replace(beside, path)

@@ -1,0 +1,83 @@
+"""What the agent owns, as its events tell it, and what that means for who waits until all is warm. Pure."""
+
+from typing import Final, NamedTuple
+
+from poolmgr.one_machine.news import Ready, Warming
+from wire.messages import BotEnded, BotMoved, Event, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
+from wire.settings import PoolSettings
+from wire.vocabulary import BotState, WorkerState
+
+PATIENCE_S: Final = 2.0  # what takes longer is told about
+TOLD_EVERY_S: Final = 5.0
+
+
+class Browsers(NamedTuple):
+    """The agent's workers by name. `room`: for how many more there is memory."""
+
+    workers: dict[str, WorkerReport]
+    room: int
+
+    @property
+    def idle(self) -> int:
+        return self._in(WorkerState.IDLE)
+
+    @property
+    def warming(self) -> int:
+        return self._in(WorkerState.WARMING)
+
+    @property
+    def bots(self) -> int:
+        return sum(bool(worker.bot_id) for worker in self.workers.values())
+
+    def wanted(self, pool: PoolSettings) -> int:
+        """How many are to be idle: what the manager aims at, up to the limit of the VM."""
+        return min(pool.min_idle, max(0, pool.max_workers - self.bots))
+
+    def _in(self, state: WorkerState) -> int:
+        return sum(worker.state is state for worker in self.workers.values())
+
+
+def after(before: Browsers | None, event: Event) -> Browsers | None:
+    """What it owns after `event`; None as long as no heartbeat came, which alone tells all."""
+    if isinstance(event, Heartbeat):
+        return Browsers(dict(event.workers), event.room)
+    if before is None:
+        return None
+    workers = dict(before.workers)
+    match event:
+        case WorkerWarm(worker_id=worker_id):
+            workers[worker_id] = WorkerReport(WorkerState.IDLE)
+        case BotMoved(worker_id=worker_id, bot_id=bot_id, state=state) if state is not BotState.STOPPED:
+            workers[worker_id] = WorkerReport(WorkerState.BUSY, bot_id)
+        case BotEnded(worker_id=worker_id):
+            workers[worker_id] = WorkerReport(WorkerState.RETIRING)
+        case WorkerGone(worker_id=worker_id):
+            workers.pop(worker_id, None)
+        case _:
+            return before
+    return Browsers(workers, before.room)
+
+
+class Warmth:
+    """Says once that all is warm, and until then now and then how far it is."""
+
+    def __init__(self, pool: PoolSettings) -> None:
+        self._pool = pool
+        self._is_told = False
+        self._last_s = 0.0
+
+    def look(self, browsers: Browsers | None, *, works: bool, after_s: float) -> Ready | Warming | None:
+        """`works`: manager and agent are up. `after_s`: since the beginning."""
+        if self._is_told:
+            return None
+        if browsers is not None and works:
+            wanted = browsers.wanted(self._pool)
+            is_full = browsers.room == 0 and browsers.warming == 0 and after_s > PATIENCE_S
+            if browsers.idle >= wanted or is_full:
+                self._is_told = True
+                return Ready(browsers.idle, wanted, browsers.bots, after_s)
+        if after_s < PATIENCE_S or after_s - self._last_s < TOLD_EVERY_S:
+            return None
+        self._last_s = after_s
+        idle, wanted = (browsers.idle, browsers.wanted(self._pool)) if browsers else (0, self._pool.min_idle)
+        return Warming(idle, wanted, after_s)

@@ -1,0 +1,118 @@
+"""Looks into Redis for what the parts do: who leads, what the agent owns, where bots are. Writes nothing."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from poolmgr.one_machine.news import BotNews
+from poolmgr.store.keys import Keys
+from runtime.redis import UNAVAILABLE, connect
+from wire import codec
+from wire.messages import Event
+from wire.settings import RedisSettings
+from wire.vocabulary import BotState
+
+_TROUBLE: Final = (*UNAVAILABLE, RedisError)
+_AGAIN_S: Final = 0.1
+_IMPATIENT_MS: Final = 100  # while something is waited for that no stream tells
+_PATIENT_MS: Final = 1000
+_AT_ONCE: Final = 500
+_REJECTED: Final = "rejected"
+_TOLD: Final = frozenset({BotState.WAITING_ROOM, BotState.IN_MEETING, BotState.STOPPED, _REJECTED})
+
+
+class Seen(NamedTuple):
+    """Redis answered. `leader`: the name of the manager that leads, empty if none does. What is new: `events` of this
+    VM's agent, and of `bots`.
+    """
+
+    leader: str
+    events: list[Event]
+    bots: list[BotNews]
+
+
+class Watch:
+    """`vm_id`: whose events and bots are looked at. `is_private`: all bots without a VM are of this machine, too."""
+
+    def __init__(self, settings: RedisSettings, vm_id: str, *, is_private: bool) -> None:
+        self._settings = settings
+        self._keys = Keys(settings.prefix)
+        self._vm_id = vm_id
+        self._is_private = is_private
+        self._skips = False
+
+    def skip_events(self) -> None:
+        """What is in the stream by now is of an agent that is dead: pass over it."""
+        self._skips = True
+
+    async def follow(
+        self, seen: Callable[[Seen], None], silent: Callable[[str, float], None], in_a_hurry: Callable[[], bool]
+    ) -> None:
+        """Calls `seen` with what there is, `silent` while Redis does not answer, with its words and for how long. Never
+        returns. `in_a_hurry`: whether `leader` is waited for.
+        """
+        redis = connect(self._settings)
+        after: dict[str, str] = {}
+        status = self._keys.status
+        since = time.monotonic()
+        try:
+            while True:
+                try:
+                    if self._skips or not after:
+                        self._skips = False
+                        after = await self._ends(redis) | ({status: after[status]} if status in after else {})
+                    found = await self._look(redis, after, _IMPATIENT_MS if in_a_hurry() else _PATIENT_MS)
+                    seen(found._replace(events=[]) if self._skips else found)
+                    since = time.monotonic()
+                except _TROUBLE as error:
+                    silent(" ".join(str(error).split()) or type(error).__name__, time.monotonic() - since)
+                    await asyncio.sleep(_AGAIN_S)
+        finally:
+            await redis.aclose()
+
+    async def _ends(self, redis: Redis) -> dict[str, str]:
+        """Where both streams stand: what comes after that is new."""
+        pipeline: Any = redis.pipeline(transaction=False)
+        streams = (self._keys.events, self._keys.status)
+        for stream in streams:
+            pipeline.xrevrange(stream, count=1)
+        newest = await pipeline.execute()
+        return {stream: one[0][0].decode() if one else "0-0" for stream, one in zip(streams, newest, strict=True)}
+
+    async def _look(self, redis: Any, after: dict[str, str], block_ms: int) -> Seen:
+        """What comes after the positions in `after`, which go along; waits for it, at most `block_ms`."""
+        answer: Any = await redis.xread(after, count=_AT_ONCE, block=block_ms)
+        leader: bytes | None = await redis.get(self._keys.leader)
+        events: list[Event] = []
+        bots: list[BotNews] = []
+        for name, entries in answer or ():
+            after[name.decode()] = entries[-1][0].decode()
+            if name.decode() == self._keys.events:
+                events += self._events(fields for _, fields in entries)
+            else:
+                bots += self._bots(fields for _, fields in entries)
+        return Seen((leader or b"").decode(errors="replace"), events, bots)
+
+    def _events(self, entries: Iterable[dict[bytes, bytes]]) -> list[Event]:
+        found: list[Event] = []
+        for fields in entries:
+            try:
+                event = codec.decode_event(fields[codec.FIELD.encode()])
+            except (KeyError, codec.UndecodableError):  # the manager says so, in its log
+                continue
+            if event.vm_id == self._vm_id:
+                found.append(event)
+        return found
+
+    def _bots(self, entries: Iterable[dict[bytes, bytes]]) -> list[BotNews]:
+        found: list[BotNews] = []
+        for raw in entries:
+            fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
+            vm_id = fields.get("vm_id", "")
+            if fields.get("state") in _TOLD and (vm_id == self._vm_id or (self._is_private and not vm_id)):
+                found.append(BotNews(fields.get("bot_id", ""), fields["state"], fields.get("reason", "")))
+        return found

@@ -1,0 +1,141 @@
+"""One machine, one command, on real parts: installed programs, Redis, Chromium, calls in the project's own room."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from poolmgr.one_machine.news import PartName
+from poolmgr.one_machine.programs import redis_url
+from poolmgr.store.keys import Keys
+from poolmgr.store.views import Views
+from runtime.redis import connect
+from tests.e2e.conftest import Host
+from tests.up.conftest import HOST_KEY, Up
+from tests.waiting import PATIENCE_S, wait_until
+from wire.settings import RedisSettings
+
+pytestmark = pytest.mark.timeout(300)
+
+REDIS, MANAGER, AGENT = PartName
+
+
+@asynccontextmanager
+async def looking_on(room: str) -> AsyncGenerator[Host]:
+    """Somebody in the meeting who sees who comes and goes."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{room}/r/standup/ws", params={"host": HOST_KEY}) as web_socket,
+        asyncio.TaskGroup() as group,
+    ):
+        await web_socket.send_json({"type": "join", "name": "Ada"})
+        host = Host(web_socket)
+        watching = group.create_task(host.watch(), name="Ada")
+        await wait_until(lambda: host.names == ["Ada"])
+        yield host
+        watching.cancel()
+
+
+@asynccontextmanager
+async def asking(up: Up) -> AsyncGenerator[Views]:
+    redis = connect(RedisSettings(url=redis_url(up.state), timeout_s=PATIENCE_S))
+    yield Views(redis, Keys("poolmgr"))
+    await redis.aclose()
+
+
+async def paste(line: str) -> str:
+    """Carry out a line that was printed, as it stands."""
+    process = await asyncio.create_subprocess_shell(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()
+
+
+async def the_bot_in_its_meeting(up: Up) -> dict[str, str]:
+    async with asking(up) as views:
+
+        async def found() -> list[dict[str, str]]:
+            return [one for one in await views.bots(most=10) if one["state"] == "in_meeting"]
+
+        return (await wait_until(found))[0]
+
+
+def private(*paths: Path) -> bool:
+    return all(path.stat().st_mode & 0o777 == 0o600 for path in paths)
+
+
+async def test_calls_go_on_while_each_part_and_the_whole_is_killed_and_nothing_is_left_in_the_end(
+    up: Up, room: str
+) -> None:
+    async with looking_on(room) as ada:
+        up.start("--min-idle", "1")
+        await up.until_said("ready: 1 browser is warm after")
+        token = up.state.token_file.read_text()
+        assert private(up.state.token_file, up.state.header_file, up.state.redis_socket, up.state.log(AGENT))
+        first = await paste(await up.until_said("  curl "))
+        assert '"bot_id"' in first
+        await wait_until(lambda: ada.names == ["Ada", "Notes"])
+        bot = await the_bot_in_its_meeting(up)
+        for part in (AGENT, MANAGER, REDIS):
+            pid = up.pid(part)
+            up.kill(part)
+            await up.until_said(f"{part:<9} works again")
+            assert up.pid(part) != pid
+        assert await the_bot_in_its_meeting(up) == bot | await the_bot_in_its_meeting(up)
+        await up.press(signal.SIGINT, "draining: 1 bot goes on until its call ends, 4h 00m at most")
+        await paste(await up.until_said("  redis-cli "))
+        assert ada.arrivals == ["Ada", "Notes"], "no call noticed any of it"
+        assert ada.names == ["Ada", "Notes"]
+        await up.press(signal.SIGINT, "leaving: 1 bot leaves its meeting")
+        assert await up.ended() == 0
+        assert up.said.endswith("stopped. The next start goes on where this one was\n")
+        await wait_until(lambda: ada.names == ["Ada"])
+        assert up.processes() == []
+
+        up.start("--min-idle", "0")
+        await wait_until(lambda: ada.arrivals == ["Ada", "Notes", "Notes"])  # the job that waited
+        bot = await the_bot_in_its_meeting(up)
+        assert up.state.token_file.read_text() == token
+        up.signal(signal.SIGKILL)
+        await up.ended()
+
+        up.start("--min-idle", "0")
+        await up.until_said("ready: no browser is kept warm")
+        assert "1 bot goes on" in up.said
+        after = await the_bot_in_its_meeting(up)
+        assert [after[name] for name in ("bot_id", "attempt", "worker_id")] == [
+            bot[name] for name in ("bot_id", "attempt", "worker_id")
+        ]
+        assert ada.names == ["Ada", "Notes"]
+        assert len(ada.arrivals) == 3, "the call noticed nothing of that either"
+        up.stop_the_clock_of(AGENT)
+        for words in ("draining: 1 bot", "leaving: 1 bot", "ending: "):
+            await up.press(signal.SIGTERM, words)
+        assert await up.ended() == 130
+        await wait_until(lambda: ada.names == ["Ada"])
+    assert token.strip() not in up.ever_said
+    assert up.processes() == []
+    assert list(up.state.agent.glob("workers/*")) == []
+
+
+async def test_a_port_that_is_taken_is_said_and_all_ends(up: Up) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        listen = f"127.0.0.1:{somebody.getsockname()[1]}"
+        up.start(POOLMGR_API__LISTEN=listen)
+        assert await up.ended() == 1
+    assert f"poolmgr: cannot listen on {listen}" in up.said
+    assert "change api.listen" in up.said
+    assert up.processes() == []
+
+
+async def test_a_browser_that_is_missing_is_said_and_all_ends(up: Up) -> None:
+    up.start(POOLMGR_WORKER__CHROMIUM="/no/such/browser")
+    assert await up.ended() == 2
+    assert "poolmgr-worker: cannot run worker.chromium = '/no/such/browser'" in up.said
+    assert up.processes() == []
