@@ -104,9 +104,9 @@ async def _lives(redis: Any, keys: Keys) -> dict[str, int]:
         page, pipeline = names[start : start + _PAGE], redis.pipeline(transaction=False)
         for name in page:
             pipeline.ttl(name)
-        for name, life in zip(page, await pipeline.execute(), strict=True):
-            if life != -2:  # it ended between the two questions
-                lives[name.decode(errors="replace")] = life
+        answers: list[int] = await pipeline.execute()
+        # -2: it ended between the two questions.
+        lives |= {name.decode(errors="replace"): life for name, life in zip(page, answers, strict=True) if life != -2}
     return lives
 
 

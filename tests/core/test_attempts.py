@@ -262,7 +262,7 @@ def test_an_end_that_a_fresh_browser_would_not_change_is_final(state: BotState, 
     sc = full()
     sc.submit("a")
     bring_to(sc, "a", state)
-    assert sc.ended("a", reason) == [End("a", 1, reason, "", sc.wall, 7)]
+    assert sc.ended("a", reason) == [End("a", 1, reason, "", sc.wall, 7, by_force=reason is Reason.OVERDUE)]
 
 
 @pytest.mark.parametrize("state", ON_VM)

@@ -5,14 +5,15 @@ takes over what is in Redis by then, and hears again what was not acknowledged. 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
+from msgspec.structs import replace
 
 from poolmgr.core.decisions import Ask, Decision, KeepWorker, Revoke
 from poolmgr.core.events import CoreEvent, Revoked
 from poolmgr.core.pool import Pool
-from tests.core.builders import BUSY, full, of_type
+from tests.core.builders import BUSY, IDLE, full, of_type
 from tests.core.test_pool_properties import Agent, PoolAndFleet
 from wire.messages import Join, WorkerReport
-from wire.vocabulary import Reason
+from wire.vocabulary import OnWorkerLost, Reason
 
 
 class HalfDone(PoolAndFleet):
@@ -107,3 +108,28 @@ def test_a_bot_whose_worker_was_forgotten_by_a_leader_that_died_then_has_it_agai
     del sc.durable.workers["vm"][worker_id]
     assert of_type(sc.fail_over(), KeepWorker)[0].bot_id == "a"
     assert sc.durable.workers["vm"][worker_id].bot_id == "a"
+
+
+def test_a_bot_whose_worker_is_kept_as_idle_has_it_all_the_same() -> None:
+    sc = full()
+    sc.submit("a")
+    kept = sc.durable.workers["vm"][sc.bot("a").worker_id]
+    kept.state, kept.bot_id = IDLE, ""
+    sc.fail_over()
+    again = sc.durable.workers["vm"][kept.worker_id]
+    assert (again.state, again.bot_id) == (BUSY, "a")
+
+
+def test_of_two_bots_on_one_worker_one_keeps_it_and_the_other_is_sent_in_again() -> None:
+    """No leader does that; but what is read is not to be believed, and whoever is named by no worker would be missed by
+    nobody.
+    """
+    sc = full()
+    sc.submit("a", "b")
+    sc.durable.bots["b"].worker_id = sc.bot("a").worker_id
+    sc.durable.bots["b"].accept = replace(
+        sc.durable.bots["b"].accept, job=replace(sc.bot("b").job, on_worker_lost=OnWorkerLost.REJOIN)
+    )
+    sc.fail_over()
+    assert sc.bot("a").attempt == 1
+    assert sc.bot("b").failed == 1

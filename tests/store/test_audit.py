@@ -17,9 +17,9 @@ from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 from tests.store.conftest import NOW
 from wire import codec
-from wire.messages import Heartbeat, Join, WorkerReport
+from wire.messages import Heartbeat, Join, WorkerGone, WorkerReport
 from wire.settings import RetentionSettings, Settings
-from wire.vocabulary import BotState, WorkerState
+from wire.vocabulary import BotState, GoneCause, WorkerState
 
 SETTINGS: Final = Settings()
 JOB: Final = Job(platform="room", meeting_url="http://h/r/secret", bot_name="N", payload="p")
@@ -45,6 +45,8 @@ async def whole(redis: Any, keys: Keys) -> None:
     await Ledger(redis, keys, RetentionSettings(), 1).apply(decisions, NOW)
     await redis.set(keys.alive("vm"), "agent", ex=1000)
     await redis.xadd(keys.events, {codec.FIELD: codec.encode(Heartbeat("vm", "s", NOW, REPORTS, 1))})
+    await redis.xadd(keys.events, {codec.FIELD: codec.encode(WorkerGone("vm", "w0", NOW, GoneCause.SPENT))})
+    await redis.xadd(keys.events, {codec.FIELD: "of another release"})
     await redis.expire(keys.events, 1000)
 
 
@@ -134,6 +136,18 @@ async def test_each_rule_finds_what_breaks_it(
 ) -> None:
     kind, of = found
     assert (kind, f"{world[1].prefix}{of}" if of.startswith(":") else of) in kinds(world, **broken(world))
+
+
+async def test_a_worker_whose_record_cannot_be_read_is_said_to_be_so(redis_server: str) -> None:
+    keys = Keys(f"test-{secrets.token_hex(4)}")
+    redis: Any = Redis.from_url(redis_server)  # pyright: ignore[reportUnknownMemberType]
+    try:
+        await redis.sadd(keys.vms, "vm")
+        await redis.hset(keys.workers("vm"), "w1", "pupating")
+        assert (await look(redis, keys)).unreadable == ["w1"]
+    finally:
+        await redis.delete(keys.vms, keys.workers("vm"))
+        await redis.aclose()
 
 
 async def test_no_meeting_link_is_in_what_is_said(world: tuple[Seen, Keys]) -> None:

@@ -217,6 +217,8 @@ def test_a_file_that_is_not_toml_is_one_fault() -> None:
         ("[pool]\nheartbeat_timeout_s = 3.9", "pool.heartbeat_timeout_s"),
         ("[worker]\nheartbeat_s = 6", "pool.heartbeat_timeout_s"),
         ("[pool]\nbackoff_max_s = 1", "pool.backoff_max_s"),
+        ("[pool]\nleave_within_s = 15", "pool.leave_within_s"),
+        ("[worker]\nsession_limit_s = 80000", "pool.overdue_after_s"),
         ("[api]\ntls_cert = 'c'", "api.tls_cert"),
         (f"[api]\ntokens = [{TOKEN}, {TOKEN}]", "api.tokens"),
         ("[webhooks]\nretry_most_s = 1", "webhooks.retry_most_s"),
