@@ -6,12 +6,14 @@ camera that was left on, and with a bot that is still in the meeting after its e
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Final, NamedTuple
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 from playwright.async_api import Error as PlaywrightError
 
 from sites.cases import BOT_NAME, Case
@@ -20,16 +22,17 @@ from sites.site import Site
 from wire.messages import BotEnded, BotMoved, BotSaw, Join
 from wire.settings import WorkerSettings
 from wire.vocabulary import BotState, Reason
-from worker.browser import find_chromium
+from worker.browser import Launcher, find_chromium
 from worker.deadlines import State
+from worker.driver import Driver
 from worker.platforms import adapter_for, prepare
+from worker.profile import Profile
 from worker.reports import BotNews
 from worker.session import Session
 
 AT_ONCE: Final = 6
 PATIENCE_S: Final = 60.0  # over what a case takes by itself
 GONE_S: Final = 5.0  # until a page that was emptied has left the meeting
-FLAGS: Final = ("--autoplay-policy=no-user-gesture-required", "--lang=en-US", "--disable-background-networking")
 
 _MOVED_AT: Final = {"lobby": BotState.WAITING_ROOM, "meeting": BotState.IN_MEETING}
 _NOTHING_TO_ASK: Final = (Reason.BROWSER_CRASHED, Reason.BROWSER_HUNG)
@@ -51,16 +54,20 @@ class Outcome(NamedTuple):
 
 @asynccontextmanager
 async def browser_for(site: Site) -> AsyncGenerator[Browser]:
-    """A browser that knows the site, with the page of voices open in it."""
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    chromium = find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
-    async with async_playwright() as playwright:
-        arguments = [*site.chromium_flags(), *FLAGS, *sandbox]
-        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
-        voices = await browser.new_page()
-        await voices.goto("https://localhost.example/-/voices")
-        yield browser
-        await browser.close()
+    """A browser as the agent starts them, which knows the site and has the page of voices open."""
+    program = find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
+    driver = Driver()
+    with tempfile.TemporaryDirectory(prefix="sites-") as folder:
+        chromium = await Launcher(Profile(program, further=tuple(site.chromium_flags())), Path(folder)).launch("trial")
+        try:
+            await driver.start()
+            browser = await driver.connect(chromium.endpoint, chromium.folder / "artifacts", PATIENCE_S)
+            voices = await browser.contexts[0].new_page()
+            await voices.goto("https://localhost.example/-/voices")
+            yield browser
+        finally:
+            await driver.stop()
+            await chromium.kill()
 
 
 async def try_all(

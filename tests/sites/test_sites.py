@@ -1,12 +1,12 @@
 """The pages in a real Chromium, walked by hand-written clicks: no adapter, no lifecycle."""
 
-import os
 from collections.abc import AsyncGenerator
 from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Error as PlaywrightError
 
 from sites.cases import BOT_NAME
 from sites.hosts import HOSTS, PLATFORMS, link_to, platform_of
@@ -14,9 +14,9 @@ from sites.meeting import Meeting
 from sites.scenario import Act, Scenario, Turn
 from sites.screens import SCREENS, Shown
 from sites.site import Site, serving
+from sites.trial import browser_for
 from tests.waiting import wait_until
 from wire.links import recognise
-from worker.browser import find_chromium
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,28 +62,24 @@ async def site() -> AsyncGenerator[Site]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser(site: Site) -> AsyncGenerator[Browser]:
-    arguments = [
-        *site.chromium_flags(),
-        "--autoplay-policy=no-user-gesture-required",
-        "--disable-background-networking",
-    ]
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    async with async_playwright() as playwright:
-        chromium = find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
-        browser = await playwright.chromium.launch(executable_path=chromium, args=[*arguments, *sandbox])
-        voices = await browser.new_page()
-        await voices.goto("https://localhost.example/-/voices")
+    async with browser_for(site) as browser:
         yield browser
-        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def context(browser: Browser) -> AsyncGenerator[BrowserContext]:
+    context = await browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    await context.add_init_script(COUNT)
+    await context.new_page()
+    yield context
+    await context.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser) -> AsyncGenerator[Page]:
-    context = await browser.new_context()
-    page = await context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    yield page
-    await context.close()
+async def page(context: BrowserContext) -> Page:
+    """The same for all: each test goes to a meeting of its own, and none leaves anything in a page."""
+    return context.pages[0]
 
 
 async def test_a_browser_takes_the_pages_for_the_platforms_own(page: Page, site: Site) -> None:
@@ -96,17 +92,21 @@ async def test_a_browser_takes_the_pages_for_the_platforms_own(page: Page, site:
 
 
 async def test_every_host_name_answers(page: Page) -> None:
-    for host in HOSTS:
-        response = await page.goto(f"https://{host.replace('*', 'us05web')}/")
-        assert response
-        assert response.ok
+    addresses = [f"https://{host.replace('*', 'us05web')}/" for host in HOSTS]
+    answers: list[tuple[str, bool]] = []
+    page.on("response", note := lambda response: answers.append((response.url, response.ok)))
+    await page.goto(addresses[0])
+    await page.evaluate("(all) => Promise.all(all.map((one) => fetch(one, { mode: 'no-cors' })))", addresses)
+    await wait_until(lambda: {(address, True) for address in addresses} <= set(answers))
+    page.remove_listener("response", note)
 
 
-async def test_another_certificate_is_not_trusted(page: Page) -> None:
+async def test_another_certificate_is_not_trusted(context: BrowserContext) -> None:
+    page = await context.new_page()
     async with serving() as other:
-        response = page.goto(f"https://127.0.0.1:{other.port}/-/")
-        with pytest.raises(Exception, match="ERR_CERT_AUTHORITY_INVALID"):
-            await response
+        with pytest.raises(PlaywrightError, match="ERR_CERT_AUTHORITY_INVALID"):
+            await page.goto(f"https://127.0.0.1:{other.port}/-/")
+    await page.close()
 
 
 # How a person gets from the link to the click that joins; the frame, where the client is in one.
@@ -148,7 +148,6 @@ async def ask_to_join(page: Page, meeting: Meeting) -> None:
 @pytest.mark.parametrize("platform", PLATFORMS)
 async def test_one_gets_in_hears_others_and_out_again(page: Page, site: Site, platform: str) -> None:
     meeting = site.arrange(platform, CODES[platform], Scenario(door="lobby", voices=("Vera",)))
-    await page.add_init_script(COUNT)
     await ask_to_join(page, meeting)
     await wait_until(lambda: meeting.waiting == [BOT_NAME])
     assert BOT_NAME not in meeting.present
