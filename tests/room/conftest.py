@@ -1,7 +1,7 @@
 """A real room on a free port, for the tests that talk to one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -14,8 +14,8 @@ HOST_KEY = "the-host-key"
 OpenRoom = Callable[..., Awaitable[str]]
 
 
-@pytest.fixture
-async def open_room() -> AsyncIterator[OpenRoom]:
+@asynccontextmanager
+async def opening() -> AsyncGenerator[OpenRoom]:
     """Start a server and return the address of its room `demo`; takes what `create_app` takes."""
     async with AsyncExitStack() as servers:
 
@@ -25,6 +25,12 @@ async def open_room() -> AsyncIterator[OpenRoom]:
             return str(server.make_url("/r/demo"))
 
         yield start
+
+
+@pytest.fixture
+async def open_room() -> AsyncGenerator[OpenRoom]:
+    async with opening() as open_room:
+        yield open_room
 
 
 @pytest.fixture

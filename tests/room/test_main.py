@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -9,6 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession, WSCloseCode
+from click.testing import CliRunner
+
+from room.__main__ import main
 
 DEADLINE_S = 40.0
 
@@ -54,18 +58,15 @@ async def test_a_signal_says_goodbye_to_everybody_and_exits_cleanly(start_room: 
     assert await process.wait() == 0
 
 
-async def test_a_port_that_is_taken_is_one_clear_line(start_room: StartRoom) -> None:
-    first = await start_room("--listen", "127.0.0.1:0")
-    taken = (await address_after("Guests:", first)).removeprefix("http://").removesuffix("/r/demo")
-    second = await start_room("--listen", taken)
-    _, errors = await second.communicate()
-    assert errors.decode() == f"Error: cannot listen on {taken}: Address already in use\n"
-    assert second.returncode == 1
+def test_a_port_that_is_taken_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        taken = f"127.0.0.1:{first.getsockname()[1]}"
+        result = CliRunner().invoke(main, ["--listen", taken])
+    assert (result.exit_code, result.stderr) == (1, f"Error: cannot listen on {taken}: Address already in use\n")
 
 
 @pytest.mark.parametrize("listen", ["8090", ":8090", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:http"])
-async def test_a_listen_address_that_makes_no_sense_is_refused(start_room: StartRoom, listen: str) -> None:
-    process = await start_room("--listen", listen)
-    _, errors = await process.communicate()
-    assert b"needs HOST:PORT" in errors
-    assert process.returncode == 2
+def test_a_listen_address_that_makes_no_sense_is_refused(listen: str) -> None:
+    result = CliRunner().invoke(main, ["--listen", listen])
+    assert result.exit_code == 2
+    assert "needs HOST:PORT" in result.stderr

@@ -2,13 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
-OpenRoom = Callable[..., Awaitable[str]]
+from tests.room.conftest import OpenRoom, opening
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHROMIUMS = (os.environ.get("POOLMGR_WORKER__CHROMIUM", ""), "/usr/lib/chromium/chromium", "/usr/bin/google-chrome")
 CHROMIUM = next((path for path in CHROMIUMS if path and Path(path).exists()), None)  # None: Playwright's own
@@ -48,7 +51,13 @@ PLAY_SOUND = """async () => {
 }"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_room() -> AsyncIterator[OpenRoom]:
+    async with opening() as open_room:
+        yield open_room
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     as_root = ("--no-sandbox",) if os.geteuid() == 0 else ()
     async with async_playwright() as playwright:
