@@ -14,7 +14,7 @@ from chaos.faults import Inflictor, Planned, Target, plan
 from chaos.judge import Judge, Say
 from chaos.load import Load
 from chaos.outside import World
-from chaos.stage import Scale, Stage
+from chaos.stage import Scale, Spawn, Stage, spawn
 from chaos.witness import Seen, Witness
 
 FULL_WITHIN_S: Final = 60.0
@@ -33,6 +33,7 @@ class Options(NamedTuple):
     longest_s: float = 30.0
     scale: Scale = Scale()
     keep_logs: Path | None = None
+    spawn: Spawn = spawn
 
 
 class Summary:
@@ -50,7 +51,7 @@ async def run(options: Options, say: Say) -> Summary:
     summary = Summary()
     until = time.monotonic() + options.minutes * 60
     async with Witness() as witness:
-        stage = Stage(witness, options.scale, options.seed, options.keep_logs)
+        stage = Stage(witness, options.scale, options.seed, options.keep_logs, spawn=options.spawn)
         try:
             async with stage:
                 await stage.until("the pool is full", stage.is_full, FULL_WITHIN_S)

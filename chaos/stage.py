@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Self
+from typing import IO, Any, Final, NamedTuple, Protocol, Self
 
 import aiohttp
 from redis.asyncio import Redis
@@ -75,19 +75,47 @@ class Scale(NamedTuple):
     real_browsers: bool = False
 
 
+class Process(Protocol):
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+
+
+Spawn = Callable[[tuple[str, ...], Mapping[str, str], IO[bytes]], Awaitable[Process]]
+"""Starts a command with that environment, writing there."""
+
+
+async def spawn(command: tuple[str, ...], environment: Mapping[str, str], log: IO[bytes]) -> Process:
+    # A session of its own: Ctrl-C is for the suite, which then ends its parts.
+    return await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
 class Part:
     """A process that runs again and again. Without `may_run` it stays down."""
 
-    def __init__(self, name: str, command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, command: tuple[str, ...], environment: Mapping[str, str], log: Path, spawn: Spawn
+    ) -> None:
         self.name = name
         self.command = command
         self.environment = dict(environment)
         self.log = log
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: Process | None = None
         self.codes: list[int] = []  # how it ended, each time
         self.ends: list[float] = []  # when, as epoch seconds
         self.may_run = asyncio.Event()
         self.may_run.set()
+        self._spawn = spawn
 
     @property
     def pid(self) -> int | None:
@@ -95,7 +123,7 @@ class Part:
 
     async def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = await _spawn(self.command, self.environment, log)
+            self.process = await self._spawn(self.command, self.environment, log)
 
     def signal(self, number: signal.Signals) -> bool:
         """False when there is nobody to send it to."""
@@ -108,7 +136,7 @@ class Part:
 
 class Stage:
     """An async context manager. `seed` chooses how long who died is away; `armed`: a step for each part, see
-    runtime/steps.py.
+    runtime/steps.py; `spawn` starts the parts.
     """
 
     def __init__(
@@ -118,6 +146,7 @@ class Stage:
         seed: int,
         folder: Path | None = None,
         armed: Mapping[str, str] | None = None,
+        spawn: Spawn = spawn,
     ) -> None:
         self.witness = witness
         self.scale = scale
@@ -143,6 +172,7 @@ class Stage:
         self.most_browsers: dict[str, int] = dict.fromkeys(self.agents, 0)
         self._chance = random.Random(f"{seed} restarts")
         self._armed = armed or {}
+        self._spawn = spawn
         self._exits = AsyncExitStack()
         self._keepers: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -235,7 +265,9 @@ class Stage:
     def _add(self, name: str, *command: str, **environment: str) -> None:
         theirs = {key: value for key, value in os.environ.items() if not key.startswith("POOLMGR_")}
         mark = {"CHAOS_FOLDER": str(self.folder)}
-        self.parts[name] = Part(name, command, {**theirs, **mark, **environment}, self.folder / f"{name}.log")
+        self.parts[name] = Part(
+            name, command, {**theirs, **mark, **environment}, self.folder / f"{name}.log", self._spawn
+        )
 
     async def _keep(self, name: str) -> None:
         assert self._keepers
@@ -310,19 +342,6 @@ def _lasting_ports(count: int) -> list[int]:
             if port not in ports and probe.connect_ex(("127.0.0.1", port)):
                 ports.append(port)
     return ports
-
-
-async def _spawn(command: tuple[str, ...], environment: dict[str, str], log: IO[bytes]) -> asyncio.subprocess.Process:
-    # A session of its own: Ctrl-C is for the suite, which then ends its parts.
-    return await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
 
 
 def _kill_bearers(mark: str) -> None:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from chaos.check import Violation
 from chaos.judge import Judge, Say
 from chaos.load import Load
-from chaos.stage import Scale, Stage, StageError
+from chaos.stage import Scale, Spawn, Stage, StageError, spawn
 from chaos.witness import Witness
 from poolmgr.core.events import DrainRequested
 from runtime.steps import AgentStep, ManagerStep, Step
@@ -67,16 +67,16 @@ def choose(name: str) -> list[Armed]:
     return [armed for armed in everything if name in ("all", str(armed.step))]
 
 
-async def try_steps(chosen: list[Armed], seed: int, say: Say) -> list[Outcome]:
+async def try_steps(chosen: list[Armed], seed: int, say: Say, spawn: Spawn = spawn) -> list[Outcome]:
     """Raises: StageError when the parts do not even start."""
-    return [await try_step(armed, seed, say) for armed in chosen]
+    return [await try_step(armed, seed, say, spawn) for armed in chosen]
 
 
-async def try_step(armed: Armed, seed: int, say: Say) -> Outcome:
+async def try_step(armed: Armed, seed: int, say: Say, spawn: Spawn = spawn) -> Outcome:
     say(f"step {armed}")
     name = "manager-1" if isinstance(armed.step, ManagerStep) else "vm-1"
     async with Witness() as witness:
-        stage = Stage(witness, _SCALE, seed, armed={name: str(armed)})
+        stage = Stage(witness, _SCALE, seed, armed={name: str(armed)}, spawn=spawn)
         found: list[Violation] = []
         try:
             async with stage:

@@ -26,7 +26,7 @@ from types import ModuleType
 from typing import IO, Final, NoReturn, Self
 
 from runtime import steps
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 ROOT: Final = Path(__file__).parent.parent
 _EAGER: Final = ("uvloop", "redis.asyncio", "aiohttp.web", "rich.console", "rich.table")
@@ -53,6 +53,11 @@ class Forked:
         if code is None:
             raise subprocess.TimeoutExpired("the program", timeout or 0.0)
         return code
+
+    async def ended(self, timeout_s: float = PATIENCE_S) -> int:
+        """As `wait`, while the loop goes on."""
+        await wait_until(lambda: self.poll() is not None, timeout_s)
+        return self.wait()
 
     def communicate(self, timeout: float) -> tuple[str, str]:
         """What it writes until its end. Raises: subprocess.TimeoutExpired, and the program is killed."""

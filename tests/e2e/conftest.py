@@ -67,9 +67,7 @@ class Fleet:
 
     async def ended(self, name: str) -> int:
         """Its exit code, once it has ended."""
-        process = self._processes[name]
-        await wait_until(lambda: process.poll() is not None)
-        return process.wait()
+        return await self._processes[name].ended()
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()

@@ -58,10 +58,8 @@ class Manager:
 
     async def ended(self) -> int:
         """Its exit code, once it has ended."""
-        process = self.process
-        assert process
-        await wait_until(lambda: process.poll() is not None)
-        return process.wait()
+        assert self.process
+        return await self.process.ended()
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone. Nothing happens when it runs no longer."""
