@@ -12,20 +12,18 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import is_hypothesis_test, settings
+from hypothesis import is_hypothesis_test
 from redis import Redis
 from redis.exceptions import ConnectionError
 
+from tests.examples import load_profile
 from tests.fork_server import ForkServer
 
 START_DEADLINE_S = 30.0
 
 # Behind `&` of a shell Ctrl-C is ignored, by every program that a test starts, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# The machines that tests run on are noisy. The same examples in every run; HYPOTHESIS_PROFILE=explore tries others.
-settings.register_profile("repeatable", deadline=None, derandomize=True)
-settings.register_profile("explore", deadline=None, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+load_profile()
 
 _GATED_WORKER = ("company", "deadlines", "handling", "hearing", "lifecycle")
 _MEASURED = ("tests/core/", "tests/store/", "tests/wire/", *(f"tests/worker/test_{name}.py" for name in _GATED_WORKER))

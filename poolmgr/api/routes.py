@@ -1,5 +1,6 @@
 """All operations of the API, and the aiohttp routes made from them."""
 
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -34,9 +35,15 @@ def add_api(app: web.Application, service: Service, settings: ApiSettings, metri
         _add_documents(app)
 
 
-def _add_documents(app: web.Application) -> None:
+@cache
+def _documents() -> tuple[bytes, str]:
+    """For programs and for people. They are the same for every process of a version."""
     document = openapi(OPERATIONS)
-    text, html = msgspec.json.encode(document), page(document)
+    return msgspec.json.encode(document), page(document)
+
+
+def _add_documents(app: web.Application) -> None:
+    text, html = _documents()
 
     async def openapi_json(_: web.Request) -> web.Response:
         return web.Response(body=text, content_type="application/json")

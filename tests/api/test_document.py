@@ -1,7 +1,6 @@
 """The document tells the truth: it is valid, it is what is served, and what is served answers as it says."""
 
 import asyncio
-import os
 import re
 from typing import Any
 
@@ -10,9 +9,7 @@ from jsonschema import Draft202012Validator
 
 from poolmgr.api.routes import OPERATIONS
 from tests.api.conftest import TOKEN, World
-
-EXAMPLES = int(os.environ.get("POOLMGR_EXAMPLES", "3"))
-"""Of each operation. The suite has little time; more find more."""
+from tests.examples import examples
 
 
 async def _document(world: World) -> dict[str, Any]:
@@ -92,9 +89,7 @@ def _try(operation: Any, base: str) -> int:
     answers: list[int] = []
 
     @settings(
-        max_examples=EXAMPLES,
-        derandomize=True,
-        deadline=None,
+        max_examples=examples(3),  # of each operation
         database=None,
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

@@ -26,6 +26,7 @@ from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.pool import Pool
 from tests.core.builders import START, WALL, job, of_type
 from tests.core.durable import Durable
+from tests.examples import examples
 from wire import messages
 from wire.messages import (
     BotEnded,
@@ -517,9 +518,7 @@ class PoolAndFleet(RuleBasedStateMachine):
 
 TestPoolAndFleet = PoolAndFleet.TestCase
 TestPoolAndFleet.settings = settings(
-    max_examples=200,
+    max_examples=examples(60),
     stateful_step_count=50,
-    derandomize=True,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

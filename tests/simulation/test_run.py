@@ -15,6 +15,7 @@ from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson
 from poolmgr.simulation.fleet import FleetModel
 from poolmgr.simulation.report import Outcome
 from poolmgr.simulation.run import Simulation
+from tests.examples import examples
 from wire.settings import PoolSettings
 from wire.vocabulary import WorkerState
 
@@ -59,7 +60,7 @@ models = st.builds(
 traffic = st.builds(three_hours, st.floats(1, 60), st.sampled_from([0.0, 30.0, 600.0]), st.integers(0, 1000))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(pools, models, traffic)
 def test_the_pools_invariants_hold_and_no_job_is_lost(
     pool: PoolSettings, model: FleetModel, arrivals: list[Arrival]
@@ -87,7 +88,7 @@ def test_the_same_seed_gives_the_same_outcome_however_it_is_cut() -> None:
     assert msgspec.json.encode(whole.outcome()) == msgspec.json.encode(pieces.outcome())
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=examples(20))
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 1000))
 def test_every_job_is_a_hit_when_there_are_no_more_jobs_than_idle_browsers(vms: int, min_idle: int, seed: int) -> None:
     """Each takes one browser, and a browser that is too old goes only when its replacement has come."""

@@ -9,6 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
+from random import Random
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 import pytest
@@ -21,6 +22,7 @@ from poolmgr.store.ledger import DisagreementError, Ledger, StaleEpochError
 from poolmgr.store.record import Fields
 from poolmgr.store.scripts import DIGESTS, SOURCES, load_scripts
 from runtime.redis import connect
+from tests.examples import EXPLORES, examples
 from tests.store.conftest import NOW
 from wire.settings import RedisSettings, RetentionSettings
 
@@ -33,7 +35,7 @@ DAY_S: Final = 86400
 WEEK_S: Final = 7 * DAY_S
 MONTH_S: Final = 30 * DAY_S
 
-_ROUNDS: Final = 6
+_ROUNDS: Final = 3
 _PATIENCE: Final = 60
 _STEPS: Final = 25
 
@@ -232,7 +234,7 @@ def text(fields: Fields) -> dict[str, str]:
 
 def run(machine: Callable[..., OnRedis], *arguments: Any) -> None:
     """Let the machine take its random steps. Fails by AssertionError when Redis does not hold what it should."""
-    _run(partial(machine, *arguments), settings())
+    _run(partial(machine, *arguments), settings(), examples(_ROUNDS))
 
 
 def finds_fault(machine: Callable[..., OnRedis], *arguments: Any) -> None:
@@ -242,9 +244,11 @@ def finds_fault(machine: Callable[..., OnRedis], *arguments: Any) -> None:
         _run(partial(machine, *arguments), settings(phases=[Phase.generate], report_multiple_bugs=False), _PATIENCE)
 
 
-def _run(machine: Callable[[], OnRedis], how: settings, rounds: int = _ROUNDS) -> None:
+def _run(machine: Callable[[], OnRedis], how: settings, rounds: int) -> None:
     # In rounds of ten, because from the eleventh on most of what hypothesis tries are copies of what it has tried.
-    for number in range(rounds):
+    first = Random().randrange(2**32) if EXPLORES else 0
+    print(f"the rounds' seeds begin with {first}")
+    for number in range(first, first + rounds):
         run_state_machine_as_test(
             seed(number)(cast("type[RuleBasedStateMachine]", machine)),
             settings=settings(
