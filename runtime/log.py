@@ -6,8 +6,9 @@ pass ids, and `wire.redaction.redact` where a link has to be told apart.
 
 import logging
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -36,6 +37,9 @@ with _without("rich"):
     from structlog.tracebacks import ExceptionDictTransformer
 
 
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
 def configure(settings: LogSettings, *, program: str) -> None:
     """Set up structlog for the process. Idempotent."""
     on_terminal = sys.stderr.isatty() if settings.format == "auto" else settings.format == "console"
@@ -62,6 +66,19 @@ def configure(settings: LogSettings, *, program: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(program=program)
+
+
+def tell_configuration(
+    file: Path | None, named_by: str, overriding: Sequence[str], unread: Sequence[str], redis: str
+) -> None:
+    """Say what a program goes by. `overriding`: variables of the environment that do; `unread`: that only look as if.
+    `redis`: its address, without what lets one in.
+    """
+    facts = {"named_by": named_by} if file else {"detail": "no file was named (--config, POOLMGR_CONFIG)"}
+    where = str(file.absolute()) if file else ""
+    _log.info("configuration_read", file=where, environment=list(overriding), redis=redis, **facts)
+    if unread:
+        _log.warning("variables_unread", variables=list(unread), detail="a setting's variable is POOLMGR_SECTION__KEY")
 
 
 def _json(event: object, **_: object) -> bytes:

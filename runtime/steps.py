@@ -12,7 +12,9 @@ import signal
 from enum import StrEnum
 from typing import Final
 
-VARIABLE: Final = "POOLMGR_CRASH_AFTER"
+from runtime import variables
+
+VARIABLE: Final = variables.CRASH_AFTER
 
 
 class ManagerStep(StrEnum):

@@ -26,6 +26,7 @@ from poolmgr.core.events import LeaveRequested
 from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
+from runtime import variables
 from runtime.cli.session import fail, put_json, say
 from runtime.cli.text import literal
 from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
@@ -46,7 +47,7 @@ _EVIDENCE_S: Final = 20.0
 @click.option(
     "--passcode",
     metavar="CODE",
-    envvar="POOLMGR_PROBE_PASSCODE",
+    envvar=variables.PROBE_PASSCODE,
     help="What it types where the page asks for a passcode.",
 )
 @click.option(

@@ -5,6 +5,8 @@ from typing import Final
 import click
 
 from runtime.cli.lazy import Command, LazyGroup
+from runtime.cli.session import Session, with_session
+from runtime.cli.version import with_version
 from runtime.exits import epilog
 
 PROGRAM: Final = "poolmgr"
@@ -23,8 +25,8 @@ _COMMANDS: Final = {
     "webhooks": Command("poolmgr.cli.webhooks:webhooks", "Show a bot's webhooks, or those given up; send them again."),
     "token": Command("poolmgr.cli.token:token", "Make a token for the HTTP API."),
     "simulate": Command("poolmgr.cli.simulate:simulate", "Try settings on a made-up day."),
-    "config": Command("poolmgr.cli.config:config", "Check or show the configuration."),
-    "version": Command("poolmgr.cli.version:version", "Print the version."),
+    "config": Command("poolmgr.cli.common:config", "Check or show the configuration."),
+    "version": Command("poolmgr.cli.common:version", "Print the version."),
 }
 
 
@@ -35,7 +37,9 @@ _COMMANDS: Final = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=epilog(PROGRAM),
 )
-def cli() -> None:
+@with_version(PROGRAM)
+@with_session
+def cli(session: Session) -> None:
     """Keep a fleet of warm browsers and send bots into meetings with them.
 
     Every command takes --config FILE (or POOLMGR_CONFIG) and, for programs, --json. Results go to standard output,

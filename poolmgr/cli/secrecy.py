@@ -1,4 +1,4 @@
-"""What may be shown: a meeting link or a passcode lets one into the meeting, a Redis URL may carry a password.
+"""What may be shown: a meeting link or a passcode lets one into the meeting.
 
 Errs on the side of hiding. Nothing in here decides how a thing looks, only what is left of it.
 """
@@ -6,11 +6,10 @@ Errs on the side of hiding. Nothing in here decides how a thing looks, only what
 import json
 import re
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
+from runtime.masking import HIDDEN
 from wire.redaction import redact
 
-HIDDEN: Final = "***"
 _LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url", "callback_url"})
 _SECRET_FIELDS: Final = frozenset({"passcode"})
 _LINK: Final = re.compile(
@@ -73,16 +72,3 @@ def _hidden(value: Any, name: str) -> str:
     if name in _SECRET_FIELDS:
         return HIDDEN
     return hide_link(value) if name in _LINK_FIELDS else hide_links(value)
-
-
-def mask_url(url: str) -> str:
-    """A Redis URL without its password, wherever it stands: `redis://user:password@host` or `?password=`."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return f"{url.partition('://')[0]}://{HIDDEN}"
-    login, at, _ = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    if at:
-        url = url.replace(f"//{login}@", f"//{user}:{HIDDEN}@" if colon else f"//{HIDDEN}@", 1)
-    return re.sub(r"([?&]password=)[^&#]*", rf"\g<1>{HIDDEN}", url, flags=re.IGNORECASE)

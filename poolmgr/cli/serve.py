@@ -3,8 +3,9 @@
 import click
 
 from poolmgr.cli.root import PROGRAM
-from runtime import collector, log
+from runtime import collector
 from runtime.cli.session import Session, with_session
+from runtime.cli.start import begin
 
 
 @click.command
@@ -19,8 +20,7 @@ def serve(session: Session) -> None:
     Example:
       poolmgr serve --config /etc/poolmgr/config.toml
     """
-    settings = session.settings
-    log.configure(settings.log, program=PROGRAM)
+    settings = begin(session, PROGRAM)
     collector.hold()
     from poolmgr.cli.daemon import run
 

@@ -9,13 +9,13 @@ import click
 import msgspec
 from redis.exceptions import RedisError
 
-from poolmgr.cli.secrecy import mask_url
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from runtime.cli import session
 from runtime.cli.session import fail, say
 from runtime.cli.text import literal
 from runtime.exits import EXIT_TIMEOUT, EXIT_UNREACHABLE
+from runtime.masking import mask_url
 from runtime.redis import UNAVAILABLE, connect
 
 _T = TypeVar("_T")

@@ -12,6 +12,7 @@ from poolmgr.cli.secrecy import hide_links
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
 from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.store.views import Views
+from runtime import variables
 from runtime.cli.session import fail, put_json, say
 from runtime.cli.text import literal
 from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
@@ -54,7 +55,7 @@ _DEAD_LOOKED_AT = 50
 @click.option(
     "--passcode",
     metavar="CODE",
-    envvar="POOLMGR_SUBMIT_PASSCODE",
+    envvar=variables.SUBMIT_PASSCODE,
     help="What the bot types where the page asks for a passcode.",
 )
 @click.option(

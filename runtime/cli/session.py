@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 from click.core import ParameterSource
 
-from runtime import collector
+from runtime import collector, variables
 from runtime.cli.text import literal
 from runtime.exits import EXIT_USAGE
 
@@ -20,25 +20,42 @@ if TYPE_CHECKING:
     from wire.settings import Settings
 
 
-class Session:
-    """`as_json`: print for programs. `path`: the configuration file, if there is one."""
+_OPTION: Final = "--config"
 
-    def __init__(self, path: Path | None, *, as_json: bool = False) -> None:
+
+class Session:
+    """`as_json`: print for programs. `path`: the configuration file, if there is one; `named_by` --config or a variable
+    of the environment.
+    """
+
+    def __init__(self, path: Path | None, *, as_json: bool = False, named_by: str = "") -> None:
         self.path = path
         self.as_json = as_json
+        self.named_by = named_by
 
-    @cached_property
+    @property
     def settings(self) -> "Settings":
         """Ends the program when they cannot be used."""
+        if isinstance(self._read, list):
+            for fault in self._read:
+                say(fault)
+            raise SystemExit(EXIT_USAGE)
+        return self._read
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the settings cannot be used, a sentence each."""
+        return self._read if isinstance(self._read, list) else []
+
+    @cached_property
+    def _read(self) -> "Settings | list[str]":
         from runtime import config  # who needs no settings need not wait for what reads them
         from wire.settings import BadSettingsError
 
         try:
-            return config.load(self.path)
+            return config.load(self.path, named_by=variables.CONFIG if self.named_by == variables.CONFIG else "")
         except BadSettingsError as error:
-            for fault in error.faults:
-                say(fault)
-            raise SystemExit(EXIT_USAGE) from error
+            return error.faults
 
 
 def sessions(kind: type[Session]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -49,11 +66,12 @@ def sessions(kind: type[Session]) -> Callable[[Callable[..., Any]], Callable[...
 
     def with_session(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
-            "--config",
+            _OPTION,
             "config_path",
             metavar="FILE",
             type=click.Path(path_type=Path, dir_okay=False),
-            envvar="POOLMGR_CONFIG",
+            envvar=variables.CONFIG,
+            show_envvar=True,
             help="TOML file; without one every key has its default (see config.example.toml).",
         )
         @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of text for people.")
@@ -62,12 +80,13 @@ def sessions(kind: type[Session]) -> Callable[[Callable[..., Any]], Callable[...
         def wrapped(
             context: click.Context, /, *args: Any, config_path: Path | None, as_json: bool, **options: Any
         ) -> Any:
+            said_here = context.get_parameter_source("config_path") is ParameterSource.COMMANDLINE
+            named_by = _OPTION if said_here else variables.CONFIG if config_path else ""
             above = context.parent.find_object(Session) if context.parent else None
             if above:
-                said_here = context.get_parameter_source("config_path") is ParameterSource.COMMANDLINE
-                config_path = config_path if said_here else above.path
+                config_path, named_by = (config_path, named_by) if said_here else (above.path, above.named_by)
                 as_json = as_json or above.as_json
-            context.obj = kind(config_path, as_json=as_json)
+            context.obj = kind(config_path, as_json=as_json, named_by=named_by)
             collector.release()  # which a program's main holds
             return command(context.obj, *args, **options)
 

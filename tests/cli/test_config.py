@@ -84,14 +84,6 @@ def test_check_for_programs_lists_the_faults_as_data(poolmgr: CommandLine, tmp_p
     assert answer["faults"][0].startswith("pool.min_idle: ")
 
 
-def test_check_names_variables_that_look_like_settings_and_are_none(poolmgr: CommandLine) -> None:
-    known = {"POOLMGR_PROBE_PASSCODE": "s3cret", "POOLMGR_SUBMIT_PASSCODE": "s3cret"}
-    result = poolmgr("config", "check", POOLMGR_REDIS_URL="redis://elsewhere:6379", **known)
-    assert result.exit_code == 0
-    assert "POOLMGR_REDIS_URL is not read" in result.stderr
-    assert "PASSCODE" not in result.stderr
-
-
 @pytest.mark.parametrize("command", [("config", "show"), ("bots",), ("fleet",)])
 def test_a_file_that_is_not_there_is_one_readable_line(command: tuple[str, ...], poolmgr: CommandLine) -> None:
     result = poolmgr(*command, "--config", "/nowhere/config.toml")

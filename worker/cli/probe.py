@@ -8,7 +8,7 @@ import click
 import msgspec
 import uvloop
 
-from runtime import files, log
+from runtime import files, log, variables
 from runtime.cli.session import Session, fail, with_session
 from runtime.cli.text import literal
 from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
@@ -31,7 +31,7 @@ from worker.probe import probe as run_probe
     "--passcode",
     metavar="CODE",
     default="",
-    envvar="POOLMGR_PROBE_PASSCODE",
+    envvar=variables.PROBE_PASSCODE,
     help="What it types where the page asks for a passcode.",
 )
 @click.option(

@@ -5,6 +5,8 @@ from typing import Final
 import click
 
 from runtime.cli.lazy import Command, LazyGroup
+from runtime.cli.session import Session, with_session
+from runtime.cli.version import with_version
 from runtime.exits import epilog
 
 PROGRAM: Final = "poolmgr-worker"
@@ -15,6 +17,8 @@ _COMMANDS: Final = {
     "probe": Command("worker.cli.probe:probe", "Try whether a bot gets into a meeting from here."),
     "audit": Command("worker.cli.audit:audit", "Look for what is overdue on this VM, or belongs to nobody."),
     "check": Command("worker.cli.check:check", "Check the configuration, the adapters and their rules."),
+    "config": Command("worker.cli.common:config", "Check or show the configuration."),
+    "version": Command("worker.cli.common:version", "Print the version."),
 }
 
 
@@ -25,7 +29,9 @@ _COMMANDS: Final = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=epilog(PROGRAM),
 )
-def cli() -> None:
+@with_version(PROGRAM)
+@with_session
+def cli(session: Session) -> None:
     """The agent of one VM: keeps browsers warm and takes meeting bots into their calls.
 
     It does what the manager (`poolmgr serve`) orders over Redis. Run one agent on each VM.

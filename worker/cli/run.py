@@ -2,8 +2,9 @@
 
 import click
 
-from runtime import collector, log
+from runtime import collector
 from runtime.cli.session import Session, with_session
+from runtime.cli.start import begin
 from worker.cli.root import PROGRAM
 
 
@@ -26,8 +27,7 @@ def run(session: Session) -> None:
 
     Exit code 0 after an orderly end, 2 when something has to be put right before it can start.
     """
-    settings = session.settings
-    log.configure(settings.log, program=PROGRAM)
+    settings = begin(session, PROGRAM)
     collector.hold()
     from worker.cli.daemon import run
 

@@ -1,0 +1,44 @@
+"""The agent's command line answers programs as well as people, and says what is wrong in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from runtime.exits import EXIT_USAGE
+from worker.cli.root import cli
+
+
+def run(*words: str, **environment: str) -> Result:
+    return CliRunner().invoke(cli, words, env=environment)
+
+
+def test_check_counts_screens_and_popups_for_programs_as_for_people() -> None:
+    told, counted = run("check").stdout, json.loads(run("check", "--json").stdout)
+    lines = [f"{name}: {one['screens']} screens, {one['popups']} popups" for name, one in counted["adapters"].items()]
+    assert counted["ok"]
+    assert told.splitlines() == lines
+    assert len(lines) == 5
+
+
+def test_sweep_lists_what_it_ended(tmp_path: Path) -> None:
+    nothing = run("sweep", "--json", POOLMGR_WORKER__STATE_DIR=str(tmp_path))
+    assert (nothing.exit_code, json.loads(nothing.stdout)) == (0, {"ended": []})
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (("sign-in", "nobody"), "poolmgr-worker: "),
+        (("probe", "http://127.0.0.1:8090/r/x", "--log-level", "loud"), "'loud' is not one of"),
+        (("check", "--adapters", "/nowhere"), "poolmgr-worker: cannot use "),
+        (("sweep", "now"), "unexpected extra argument"),
+        (("walk",), "No such command 'walk'"),
+    ],
+)
+def test_wrong_words_are_told_and_end_with_2(words: tuple[str, ...], fault: str) -> None:
+    result = run(*words)
+    assert result.exit_code == EXIT_USAGE
+    assert fault in result.stderr
+    assert not isinstance(result.exception, Exception)
