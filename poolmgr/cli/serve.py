@@ -21,8 +21,6 @@ def serve(session: Session) -> None:
       poolmgr serve --config /etc/poolmgr/config.toml
     """
     settings = begin(session, PROGRAM)
-    collector.hold()
-    from poolmgr.cli.daemon import run
-
-    collector.release()
+    with collector.held():
+        from poolmgr.cli.daemon import run
     run(settings)

@@ -49,8 +49,9 @@ class Session:
 
     @cached_property
     def _read(self) -> "Settings | list[str]":
-        from runtime import config  # who needs no settings need not wait for what reads them
-        from wire.settings import BadSettingsError
+        with collector.held():  # who needs no settings need not wait for what reads them
+            from runtime import config
+            from wire.settings import BadSettingsError
 
         try:
             return config.load(self.path, named_by=variables.CONFIG if self.named_by == variables.CONFIG else "")

@@ -28,8 +28,6 @@ def run(session: Session) -> None:
     Exit code 0 after an orderly end, 2 when something has to be put right before it can start.
     """
     settings = begin(session, PROGRAM)
-    collector.hold()
-    from worker.cli.daemon import run
-
-    collector.release()
+    with collector.held():
+        from worker.cli.daemon import run
     run(settings)
