@@ -9,11 +9,11 @@ from functools import singledispatch
 from typing import Final
 from urllib.parse import urlsplit
 
-from poolmgr.cli.secrecy import mask_url
 from poolmgr.cli.text import duration
 from poolmgr.one_machine import news
 from poolmgr.one_machine.news import News, PartName
 from runtime.cli.text import count, literal
+from runtime.masking import mask_url
 
 _MOST_FACTS: Final = 240
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  # what is asked about, not listened on
