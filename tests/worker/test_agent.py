@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import signal
-import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from click.testing import CliRunner
 
 from room.server import create_app
 from tests.conftest import RedisServer
+from tests.fork_server import Forked, ForkServer
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.manager_side import ManagerSide
 from tests.worker.visits import serving
@@ -47,11 +47,10 @@ E = TypeVar("E", bound=Event)
 class Agent:
     """A running agent, seen as the manager sees it."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, manager: ManagerSide, state_dir: Path, meeting: str
-    ) -> None:
+    def __init__(self, process: Forked, log: Path, manager: ManagerSide, state_dir: Path, meeting: str) -> None:
         self.meeting = meeting
         self.process = process
+        self.log = log
         self.state_dir = state_dir
         self.manager = manager
         self.order = manager.order
@@ -102,8 +101,17 @@ class Agent:
         await self.exit_code()
 
     async def exit_code(self) -> int:
-        async with asyncio.timeout(PATIENCE_S):
-            return await self.process.wait()
+        await wait_until(lambda: self.process.poll() is not None)
+        return self.process.wait()
+
+    async def logged(self, event: str) -> str:
+        """The first line of its log with this event, once it is there."""
+
+        def line() -> str:
+            lines = self.log.read_text().splitlines(keepends=True)
+            return next((one for one in lines if f'"{event}"' in one and one.endswith("\n")), "")
+
+        return await wait_until(line)
 
     def leaders(self, *worker_ids: str) -> list[int]:
         """One process of each browser."""
@@ -121,13 +129,15 @@ class Agent:
 class Machine:
     """What an agent needs: a Redis, a place on the disk, a meeting to go to. Starts agents."""
 
-    def __init__(self, redis_url: str, prefix: str, folder: Path, meeting: str) -> None:
+    def __init__(self, fork_server: ForkServer, redis_url: str, prefix: str, folder: Path, meeting: str) -> None:
+        self._fork_server = fork_server
+        self._agents: list[Agent] = []
+        self._folder = folder
         self.meeting = meeting
         self.state_dir = folder / "state"
         self.manager = ManagerSide(redis_url, prefix)
         self.environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            **os.environ,
             "POOLMGR_REDIS__URL": redis_url,
             "POOLMGR_REDIS__PREFIX": prefix,
             "POOLMGR_WORKER__VM_ID": "vm1",
@@ -136,56 +146,52 @@ class Machine:
             "POOLMGR_WORKER__HEARTBEAT_S": "0.2",
         }
 
-    async def run(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "worker", "run"),
-            env=self.environment,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
+    def run(self) -> Agent:
+        path = self._folder / f"agent-{len(self._agents)}.log"
+        with path.open("wb") as log:
+            process = self._fork_server.start("worker", "run", environment=self.environment, log=log)
+        agent = Agent(process, path, self.manager, self.state_dir, self.meeting)
+        self._agents.append(agent)
+        return agent
 
-    @asynccontextmanager
-    async def agent(self) -> AsyncGenerator[Agent]:
-        """An agent that has reported for duty. Nothing of it is left afterwards."""
-        process = await self.run()
-        agent = Agent(process, self.manager, self.state_dir, self.meeting)
-        assert process.stderr
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_show(process.stderr), name="show the agent's log")
-            try:
-                began_at = time.time()
-                await agent.seen(Heartbeat, lambda event: event.at > began_at)
-                yield agent
-            finally:
-                if process.returncode is None:
-                    await agent.kill()
-                for left in agent.browsers():
-                    os.kill(left.pid, signal.SIGKILL)
+    async def agent(self) -> Agent:
+        """One that has reported for duty."""
+        began_at = time.time()
+        agent = self.run()
+        await agent.seen(Heartbeat, lambda event: event.at > began_at)
+        return agent
 
-
-async def _show(log: asyncio.StreamReader) -> None:
-    """Into pytest's own, for whoever reads why a test failed."""
-    async for line in log:
-        print(line.decode().rstrip())
+    async def end(self) -> None:
+        """Nothing of its agents is left afterwards. Their logs are shown to whoever reads why a test failed."""
+        for agent in self._agents:
+            await agent.kill()
+            print(agent.log.read_text())
+            for left in agent.browsers():
+                os.kill(left.pid, signal.SIGKILL)
+        await self.manager.redis.aclose()
 
 
 @asynccontextmanager
-async def machine_with(redis_url: str, prefix: str, folder: Path) -> AsyncGenerator[Machine]:
+async def machine_with(fork_server: ForkServer, redis_url: str, prefix: str, folder: Path) -> AsyncGenerator[Machine]:
     async with serving(create_app("key", open_door=True)) as address:
-        machine = Machine(redis_url, prefix, folder, f"{address}/r/meeting")
-        yield machine
-        await machine.manager.redis.aclose()
+        machine = Machine(fork_server, redis_url, prefix, folder, f"{address}/r/meeting")
+        try:
+            yield machine
+        finally:
+            await machine.end()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def machine(redis_server: str, prefix: str, tmp_path: Path) -> AsyncGenerator[Machine]:
-    async with machine_with(redis_server, prefix, tmp_path) as machine:
+async def machine(fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path) -> AsyncGenerator[Machine]:
+    async with machine_with(fork_server, redis_server, prefix, tmp_path) as machine:
         yield machine
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def machine_with_own_redis(own_redis: RedisServer, prefix: str, tmp_path: Path) -> AsyncGenerator[Machine]:
-    async with machine_with(own_redis.url, prefix, tmp_path) as machine:
+async def machine_with_own_redis(
+    fork_server: ForkServer, own_redis: RedisServer, prefix: str, tmp_path: Path
+) -> AsyncGenerator[Machine]:
+    async with machine_with(fork_server, own_redis.url, prefix, tmp_path) as machine:
         yield machine
 
 
@@ -196,13 +202,14 @@ class Shared(NamedTuple):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shared(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shared]:
+async def shared(
+    fork_server: ForkServer, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Shared]:
     """An agent for all tests that let it live, each with workers of its own; and a browser that was there before it."""
     folder, prefix = tmp_path_factory.mktemp("machine"), f"test-{secrets.token_hex(6)}"
-    async with machine_with(redis_server, prefix, folder) as machine:
+    async with machine_with(fork_server, redis_server, prefix, folder) as machine:
         orphan = await Launcher(Profile(find_chromium("")), machine.state_dir).launch("orphan")
-        async with machine.agent() as agent:
-            yield Shared(machine, agent, orphan)
+        yield Shared(machine, await machine.agent(), orphan)
 
 
 def story(events: Sequence[Event], worker_id: str) -> list[str]:
@@ -327,25 +334,18 @@ async def test_it_waits_for_a_redis_that_is_away_and_says_where(
     machine_with_own_redis: Machine, own_redis: RedisServer
 ) -> None:
     own_redis.stop()
-    process = await machine_with_own_redis.run()
-    assert process.stderr
-    async with asyncio.timeout(PATIENCE_S):
-        while b"redis_unavailable" not in (line := await process.stderr.readline()):
-            assert line
-        assert re.search(rb'"address": ?"unix:///tmp/[^"]+"', line)
-        process.terminate()
-        await process.communicate()
-    assert process.returncode == 0
+    agent = machine_with_own_redis.run()
+    assert re.search(r'"address": ?"unix:///tmp/[^"]+"', await agent.logged("redis_unavailable"))
+    agent.process.send_signal(signal.SIGTERM)
+    assert await agent.exit_code() == 0
 
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_ctrl_c_while_it_starts_is_an_orderly_end(machine: Machine) -> None:
-    process = await machine.run()
-    await wait_until(lambda: any(_is_driver_of(each, process.pid) for each in processes.scan()))
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to all of them
-    async with asyncio.timeout(PATIENCE_S):
-        await process.communicate()
-    assert process.returncode == 0
+    agent = machine.run()
+    await wait_until(lambda: any(_is_driver_of(each, agent.process.pid) for each in processes.scan()))
+    os.killpg(agent.process.pid, signal.SIGINT)  # as a terminal does it: to all of them
+    assert await agent.exit_code() == 0
 
 
 def _is_driver_of(process: processes.Process, agent: int) -> bool:
@@ -357,40 +357,38 @@ def _is_driver_of(process: processes.Process, agent: int) -> bool:
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        await agent.enter("w1", "b1")
-        await agent.warmed("w2")
-        agent.process.terminate()
-        idle = await agent.seen(WorkerGone)
-        assert (idle.worker_id, idle.cause) == ("w2", GoneCause.AGENT_STOPPED)
-        await agent.seen(Heartbeat, lambda event: event.stopping)
-        agent.process.send_signal(signal.SIGHUP)  # a parent that dies may be told of more than once
-        await agent.order(agent.join("w1", "b2"), Warm("w3"))
-        refused = await agent.seen(JoinRefused)
-        assert (refused.bot_id, refused.cause) == ("b2", RefusalCause.STOPPING)
-        await agent.gone("w3")
-        assert agent.process.returncode is None
-        await agent.order(Leave("w1", "b1", 1))
-        assert await agent.exit_code() == 0
-        assert story(await agent.events(), "w1")[-2:] == ["BotEnded", "WorkerGone"]
-        assert (await agent.seen(BotEnded)).reason is Reason.USER_REQUESTED
-        last = (await agent.events())[-1]
-        assert isinstance(last, Heartbeat)
-        assert (last.workers, last.stopping) == ({}, True)
-        assert agent.browsers() == []
-        assert not await machine.manager.redis.exists(machine.manager.keys.alive("vm1"))
+    agent = await machine.agent()
+    await agent.enter("w1", "b1")
+    await agent.warmed("w2")
+    agent.process.send_signal(signal.SIGTERM)
+    idle = await agent.seen(WorkerGone)
+    assert (idle.worker_id, idle.cause) == ("w2", GoneCause.AGENT_STOPPED)
+    await agent.seen(Heartbeat, lambda event: event.stopping)
+    await agent.order(agent.join("w1", "b2"), Warm("w3"))
+    refused = await agent.seen(JoinRefused)
+    assert (refused.bot_id, refused.cause) == ("b2", RefusalCause.STOPPING)
+    await agent.gone("w3")
+    assert agent.process.poll() is None
+    await agent.order(Leave("w1", "b1", 1))
+    assert await agent.exit_code() == 0
+    assert story(await agent.events(), "w1")[-2:] == ["BotEnded", "WorkerGone"]
+    last = (await agent.events())[-1]
+    assert isinstance(last, Heartbeat)
+    assert (last.workers, last.stopping) == ({}, True)
+    assert agent.browsers() == []
+    assert not await machine.manager.redis.exists(machine.manager.keys.alive("vm1"))
 
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_second_signal_makes_the_bots_leave_now(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        await agent.enter("w1", "b1")
-        agent.process.terminate()
-        await agent.seen(Heartbeat, lambda event: event.stopping)
-        agent.process.terminate()
-        assert await agent.exit_code() == 0
-        assert (await agent.seen(BotEnded)).reason is Reason.SHUTDOWN
-        assert agent.browsers() == []
+    agent = await machine.agent()
+    await agent.enter("w1", "b1")
+    agent.process.send_signal(signal.SIGTERM)
+    await agent.seen(Heartbeat, lambda event: event.stopping)
+    agent.process.send_signal(signal.SIGTERM)
+    assert await agent.exit_code() == 0
+    assert (await agent.seen(BotEnded)).reason is Reason.SHUTDOWN
+    assert agent.browsers() == []
 
 
 # Its successor
@@ -398,42 +396,42 @@ async def test_a_second_signal_makes_the_bots_leave_now(machine: Machine) -> Non
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_after_a_handover_the_next_agent_goes_on_with_all_workers(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        await agent.enter("w1", "b1")
-        await agent.warmed("w2")
-        left = agent.leaders()
-        agent.process.send_signal(signal.SIGUSR1)
-        assert await agent.exit_code() == 0
-        async with machine.agent() as successor:
-            await successor.holds("w1", WorkerReport(WorkerState.BUSY, "b1", 1))
-            await successor.holds("w2", WorkerReport(WorkerState.IDLE))
-            assert successor.leaders() == left
-            await goes_on(successor, "w1", "b1")
+    agent = await machine.agent()
+    await agent.enter("w1", "b1")
+    await agent.warmed("w2")
+    left = agent.leaders()
+    agent.process.send_signal(signal.SIGUSR1)
+    assert await agent.exit_code() == 0
+    successor = await machine.agent()
+    await successor.holds("w1", WorkerReport(WorkerState.BUSY, "b1", 1))
+    await successor.holds("w2", WorkerReport(WorkerState.IDLE))
+    assert successor.leaders() == left
+    await goes_on(successor, "w1", "b1")
 
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_the_next_agent_finds_its_workers_again_and_ends_what_came_to_an_end_meanwhile(machine: Machine) -> None:
-    async with machine.agent() as agent:
-        for worker_id, bot_id in (("goes-on", "b1"), ("moved-on", "b2"), ("died", "b3")):
-            await agent.enter(worker_id, bot_id)
-        for worker_id in ("idle", "idle-died"):
-            await agent.warmed(worker_id)
-        left = agent.leaders("goes-on", "idle")
-        await agent.kill()
-        await agent.assign(agent.join("elsewhere", "b2", attempt=2))
-        for leader in agent.leaders("died", "idle-died"):
-            os.kill(leader, signal.SIGKILL)
-        async with machine.agent() as successor:
-            assert (await successor.ended("b2")).reason is Reason.SUPERSEDED
-            assert (await successor.ended("b3")).reason is Reason.BROWSER_CRASHED
-            for worker_id in ("moved-on", "died", "idle-died"):
-                await successor.gone(worker_id)
-            await successor.holds("goes-on", WorkerReport(WorkerState.BUSY, "b1", 1))
-            await successor.holds("idle", WorkerReport(WorkerState.IDLE))
-            assert successor.leaders() == left
-            assert successor.folders() == ["goes-on", "idle"]
-            await successor.enter("idle", "b4", warm=False)
-            await goes_on(successor, "goes-on", "b1")
+    agent = await machine.agent()
+    for worker_id, bot_id in (("goes-on", "b1"), ("moved-on", "b2"), ("died", "b3")):
+        await agent.enter(worker_id, bot_id)
+    for worker_id in ("idle", "idle-died"):
+        await agent.warmed(worker_id)
+    left = agent.leaders("goes-on", "idle")
+    await agent.kill()
+    await agent.assign(agent.join("elsewhere", "b2", attempt=2))
+    for leader in agent.leaders("died", "idle-died"):
+        os.kill(leader, signal.SIGKILL)
+    successor = await machine.agent()
+    assert (await successor.ended("b2")).reason is Reason.SUPERSEDED
+    assert (await successor.ended("b3")).reason is Reason.BROWSER_CRASHED
+    for worker_id in ("moved-on", "died", "idle-died"):
+        await successor.gone(worker_id)
+    await successor.holds("goes-on", WorkerReport(WorkerState.BUSY, "b1", 1))
+    await successor.holds("idle", WorkerReport(WorkerState.IDLE))
+    assert successor.leaders() == left
+    assert successor.folders() == ["goes-on", "idle"]
+    await successor.enter("idle", "b4", warm=False)
+    await goes_on(successor, "goes-on", "b1")
 
 
 async def goes_on(successor: Agent, worker_id: str, bot_id: str) -> None:
@@ -452,42 +450,38 @@ async def test_the_next_agent_finds_its_meetings_again_while_redis_is_away(
     machine_with_own_redis: Machine, own_redis: RedisServer
 ) -> None:
     machine = machine_with_own_redis
-    async with machine.agent() as agent:
-        await agent.enter("w1", "b1")
-        own_redis.stop()
-        await agent.kill()
-        successor = await machine.run()
-        assert successor.stderr
-        async with asyncio.timeout(PATIENCE_S):
-            while b"worker_adopted" not in (line := await successor.stderr.readline()):
-                assert line
-        for browser in agent.leaders():  # ends while nobody can be told
-            os.kill(browser, signal.SIGKILL)
-        await wait_until(lambda: not (agent.state_dir / "workers" / "w1").exists())
-        successor.kill()
-        await successor.communicate()
-        own_redis.start()
-        async with machine.agent():
-            await agent.seen(WorkerGone)
-            told = story(await agent.events(), "w1")
-            assert told == ["WorkerWarm", "joining", "in_meeting", "BotEnded", "WorkerGone"]
+    agent = await machine.agent()
+    await agent.enter("w1", "b1")
+    own_redis.stop()
+    await agent.kill()
+    successor = machine.run()
+    await successor.logged("worker_adopted")
+    for browser in agent.leaders():  # ends while nobody can be told
+        os.kill(browser, signal.SIGKILL)
+    await wait_until(lambda: not (agent.state_dir / "workers" / "w1").exists())
+    await successor.kill()
+    own_redis.start()
+    await machine.agent()
+    await agent.gone("w1")
+    told = story(await agent.events(), "w1")
+    assert told == ["WorkerWarm", "joining", "in_meeting", "BotEnded", "WorkerGone"]
 
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_events_of_a_redis_outage_arrive_in_order(
     machine_with_own_redis: Machine, own_redis: RedisServer
 ) -> None:
-    async with machine_with_own_redis.agent() as agent:
-        await agent.enter("w1", "b1")
-        own_redis.stop()
-        for browser in agent.leaders():
-            os.kill(browser, signal.SIGKILL)
-        await wait_until(lambda: not (agent.state_dir / "workers" / "w1").exists())
-        own_redis.start()
-        gone = await agent.seen(WorkerGone)
-        assert gone.cause is GoneCause.SPENT
-        told = story(await agent.events(), "w1")
-        assert told[-2:] == ["BotEnded", "WorkerGone"]
-        assert told.count("BotEnded") == told.count("WorkerGone") == 1
-        await agent.order(Retire("w2"))
-        assert (await agent.gone("w2")).cause is GoneCause.MISSING, "it obeys again"
+    agent = await machine_with_own_redis.agent()
+    await agent.enter("w1", "b1")
+    own_redis.stop()
+    for browser in agent.leaders():
+        os.kill(browser, signal.SIGKILL)
+    await wait_until(lambda: not (agent.state_dir / "workers" / "w1").exists())
+    own_redis.start()
+    gone = await agent.seen(WorkerGone)
+    assert gone.cause is GoneCause.SPENT
+    told = story(await agent.events(), "w1")
+    assert told[-2:] == ["BotEnded", "WorkerGone"]
+    assert told.count("BotEnded") == told.count("WorkerGone") == 1
+    await agent.order(Retire("w2"))
+    assert (await agent.gone("w2")).cause is GoneCause.MISSING, "it obeys again"
