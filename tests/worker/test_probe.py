@@ -2,47 +2,59 @@
 
 import asyncio
 import json
+import os
 import signal
-import subprocess
-import sys
 import zipfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+import pytest_asyncio
 from click.testing import CliRunner
 
 from room.server import create_app
-from tests.conftest import START_DEADLINE_S
+from tests.fork_server import Forked, ForkServer
+from tests.waiting import PATIENCE_S
+from tests.worker.visits import serving
 from worker import processes
 from worker.cli.root import cli
 
-PATIENCE_S = 3 * START_DEADLINE_S
+Probe = Callable[..., Forked]
 
 
 @pytest.fixture
-async def room() -> AsyncGenerator[str]:
-    runner = web.AppRunner(create_app("key", open_door=True), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
-
-
-async def probe(room: str, folder: Path, *arguments: str) -> asyncio.subprocess.Process:
-    temporary = folder / "tmp"
+def probe(fork_server: ForkServer, tmp_path: Path) -> Generator[Probe]:
+    """Starts `poolmgr-worker probe` for a room, whose files go into `tmp_path`."""
+    temporary = tmp_path / "tmp"
     temporary.mkdir()
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(Path.home()),
-        "TMPDIR": str(temporary),
-        "POOLMGR_MEETINGS__ROOM_HOSTS": json.dumps([room]),
-    }
-    words = (sys.executable, "-m", "worker", "probe", f"http://{room}/r/the-secret-room", *arguments)
-    pipe = subprocess.PIPE
-    return await asyncio.create_subprocess_exec(*words, env=environment, stdout=pipe, stderr=pipe)
+    started: list[Forked] = []
+
+    def start(room: str, *arguments: str) -> Forked:
+        environment = {
+            **os.environ,
+            "TMPDIR": str(temporary),
+            "POOLMGR_MEETINGS__ROOM_HOSTS": json.dumps([room]),
+        }
+        words = ("probe", f"http://{room}/r/the-secret-room", *arguments)
+        started.append(fork_server.start_read("worker", *words, environment=environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def host() -> AsyncGenerator[str]:
+    async with serving(create_app("key", open_door=True)) as address:
+        yield address.removeprefix("http://")
+
+
+async def lines_of(process: Forked) -> AsyncGenerator[str]:
+    assert process.stdout
+    while line := await asyncio.to_thread(process.stdout.readline):
+        yield line
 
 
 def left(folder: Path) -> list[str]:
@@ -51,52 +63,50 @@ def left(folder: Path) -> list[str]:
     return [*map(str, (folder / "tmp").iterdir()), *running]
 
 
-async def test_it_joins_tells_each_screen_saves_it_and_leaves_nothing(room: str, tmp_path: Path) -> None:
-    process = await probe(room, tmp_path, "--save", str(tmp_path / "saved"), "--stay", "1")
-    async with asyncio.timeout(PATIENCE_S):
-        out, err = await process.communicate()
+@pytest.mark.asyncio(loop_scope="session")
+async def test_it_joins_tells_each_screen_saves_it_and_leaves_nothing(probe: Probe, host: str, tmp_path: Path) -> None:
+    process = probe(host, "--save", str(tmp_path / "saved"), "--stay", "1")
+    text, err = await asyncio.to_thread(process.communicate, PATIENCE_S)
     assert process.returncode == 0, err
-    text = out.decode()
     assert "the page showed name_prompt" in text
     assert "now in_meeting" in text
     assert "ended: max_duration" in text
-    assert "secret" not in text + err.decode().replace(str(tmp_path), "")
+    assert "secret" not in text + err.replace(str(tmp_path), "")
     [saved] = (tmp_path / "saved").iterdir()
     with zipfile.ZipFile(saved) as bundle:
         assert any(name.startswith("screens/") and "in_meeting" in name for name in bundle.namelist())
     assert left(tmp_path) == []
 
 
-async def test_ctrl_c_makes_it_leave_in_good_order(room: str, tmp_path: Path) -> None:
-    process = await probe(room, tmp_path, "--json", "--stay", "600")
-    assert process.stdout
+@pytest.mark.asyncio(loop_scope="session")
+async def test_ctrl_c_makes_it_leave_in_good_order(probe: Probe, host: str, tmp_path: Path) -> None:
+    process = probe(host, "--json", "--stay", "600")
     events: list[dict[str, Any]] = []
     async with asyncio.timeout(PATIENCE_S):
-        async for line in process.stdout:
+        async for line in lines_of(process):
             events.append(json.loads(line))
             if events[-1].get("state") == "in_meeting":
                 process.send_signal(signal.SIGINT)
-        await process.wait()
-    assert process.returncode == 0
+    assert process.wait(PATIENCE_S) == 0
     assert [event["reason"] for event in events if event.get("type") == "bot_ended"] == ["user_requested"]
     assert events[-1]["outcome"] == "joined"
     assert left(tmp_path) == []
 
 
-async def test_one_that_is_stopped_before_it_is_in_was_not_refused(tmp_path: Path) -> None:
+@pytest.mark.asyncio(loop_scope="session")
+async def test_one_that_is_stopped_before_it_is_in_was_not_refused(probe: Probe, tmp_path: Path) -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
 
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server, asyncio.timeout(PATIENCE_S):
-        process = await probe(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", tmp_path)
-        assert process.stdout
-        assert process.stderr
-        async for line in process.stdout:
-            if b"a browser is warm" in line:
+        process = probe(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async for line in lines_of(process):
+            if "a browser is warm" in line:
+                assert any((tmp_path / "tmp").iterdir()), "what is to be gone at the end"
                 process.send_signal(signal.SIGINT)
-        await process.wait()
-        assert (process.returncode, await process.stderr.read()) == (130, b"stopped\n")
+        assert process.stderr
+        assert (process.wait(PATIENCE_S), process.stderr.read()) == (130, "stopped\n")
     assert left(tmp_path) == []
 
 
