@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from poolmgr.one_machine import news, token
 from poolmgr.one_machine.folder import StateFolder
@@ -129,7 +131,7 @@ class _Machine:
         self._began = began
         worker, pool, redis = order.settings.worker, order.settings.pool, order.settings.redis
         if not redis_set_by:
-            redis = type(redis)(url=redis_url(order.folder), prefix=redis.prefix, timeout_s=redis.timeout_s)
+            redis = msgspec.structs.replace(redis, url=redis_url(order.folder))
         self._redis = redis
         self._vm_id = worker.vm_id or socket.gethostname()
         self._watch = Watch(redis, self._vm_id, is_private=not redis_set_by)
@@ -137,7 +139,8 @@ class _Machine:
         self._warmth = Warmth(pool)
         self._processes: dict[PartName, Process] = {}
         self._browsers: Browsers | None = None
-        self._leader = self._leader_before = ""
+        self._leader: str | None = None  # as Redis has it; None: never looked
+        self._leader_before: str | None = None  # the same, when our manager was started
         self._is_open = False
         self._sweeping: subprocess.Popen[bytes] | None = None
         self._sweep_by = 0.0
@@ -146,8 +149,10 @@ class _Machine:
         self._is_at_the_door = False
         self._exit_code = 0
         self._done = asyncio.Event()
+        self._fault: BaseException | None = None
 
     async def run(self) -> int:
+        asyncio.get_running_loop().set_exception_handler(self._note_fault)
         async with asyncio.TaskGroup() as group:
             self._carry_out(self._supervisor.begin(time.monotonic()))
             tasks = [
@@ -157,11 +162,21 @@ class _Machine:
             await self._done.wait()
             for task in tasks:
                 task.cancel()
+        if self._fault:
+            raise self._fault
         self._tell(news.Stopped(self._exit_code))
         return self._exit_code
 
     def be_asked(self, number: signal.Signals) -> None:
         self._handle(Asked(hung_up=number is signal.SIGHUP))
+
+    def _note_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A fault of ours in a callback is the end, as it is in a task: the kernel then tells the parts."""
+        if "handle" not in context:
+            loop.default_exception_handler(context)
+            return
+        self._fault = context.get("exception") or RuntimeError(context["message"])
+        self._done.set()
 
     # The door
 
@@ -281,13 +296,13 @@ class _Machine:
 
     def _look_at_leader(self) -> None:
         manager = self._processes.get(PartName.MANAGER)
+        if self._leader_before is None:
+            self._leader_before = self._leader
         if not self._leader or manager is None:
             return
-        if self._redis_set_by:  # others may lead there, and ours stand by, of which Redis knows nothing
-            works = time.monotonic() - manager.started_at > _STANDS_BY_S
-        else:
-            works = self._leader != self._leader_before
-        if works:
+        # Where others may lead, ours may stand by, of which Redis knows nothing.
+        stands_by = bool(self._redis_set_by) and time.monotonic() - manager.started_at > _STANDS_BY_S
+        if stands_by or self._leader != self._leader_before:
             self._note_up(PartName.MANAGER)
         if self._supervisor.is_up(PartName.MANAGER) and not self._is_open and self._supervisor.goal is Goal.RUN:
             self._is_open = True
@@ -323,7 +338,8 @@ class _Machine:
 
     def _for_others(self) -> dict[str, str]:
         """What the command line has to be told in order to see this machine as we do."""
-        others = {} if self._redis_set_by else {"POOLMGR_REDIS__URL": self._redis.url}
+        is_in_file = self._redis_set_by == str(self._order.config)
+        others = {} if is_in_file else {"POOLMGR_REDIS__URL": self._redis.url}
         if self._order.min_idle is not None:
             others["POOLMGR_POOL__MIN_IDLE"] = str(self._order.min_idle)
         return others

@@ -26,7 +26,7 @@ STEADY_S: Final = 30.0  # a part that worked for so long has come through: its n
 MOST_FAILURES: Final = 5  # deaths in a row of a part that never came up; then it is given up
 
 # Shutdown
-YOUNG_S: Final = 30.0  # for so long an agent is left to come up first: before, it does not know what it has to end
+YOUNG_S: Final = 10.0  # for so long an agent is left to come up first: before, it does not know what it has to end
 ONE_WISH_S: Final = 0.5  # su, timeout and others send a signal of their own after the one of the terminal
 ASK_AGAIN_S: Final = 0.5  # two signals that are sent at once arrive as one: signal(7)
 AGENT_REST_S: Final = (
@@ -198,7 +198,7 @@ class Supervisor:
                     self._be_asked(now)
             case Swept():
                 self._needs_sweep = False
-            case Passed():
+            case _:  # time has passed
                 pass
         self._do_what_is_due(now)
         self._go_on(now)

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+import tempfile
+from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,10 +28,10 @@ PROGRAM = Path(sys.executable).with_name("poolmgr")
 
 
 class Up:
-    """One state folder with a space in its name, and the `poolmgr up` that runs in it."""
+    """A state folder, and the `poolmgr up` that runs in it."""
 
     def __init__(self, folder: Path, config: Path) -> None:
-        self.state = StateFolder(folder / "the state")
+        self.state = StateFolder(folder / "state")
         self.config = config
         self._printed = folder / "printed"
         self._process: subprocess.Popen[bytes] | None = None
@@ -138,9 +140,17 @@ async def room() -> AsyncGenerator[str]:
 
 
 @pytest.fixture
-async def up(tmp_path: Path, room: str) -> AsyncGenerator[Up]:
+def folder() -> Generator[Path]:
+    """With a space in its name, and short: a socket's path ends at 108 bytes, and pytest's folders are long ones."""
+    folder = Path(tempfile.mkdtemp(prefix="poolmgr up ", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def up(folder: Path, room: str) -> AsyncGenerator[Up]:
     api, metrics = free_ports(2)
-    config = tmp_path / "config.toml"
+    config = folder / "config.toml"
     config.write_text(
         f"""\
 [pool]
@@ -156,6 +166,6 @@ vm_id = "this-one"
 memory_reserve_mb = 256
 """
     )
-    up = Up(tmp_path, config)
+    up = Up(folder, config)
     yield up
     await up.close()

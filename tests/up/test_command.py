@@ -34,8 +34,8 @@ def test_a_second_one_is_refused_while_the_first_one_runs(tmp_path: Path) -> Non
         assert "`poolmgr up` runs on" in refused("--state-dir", str(tmp_path)).stderr
 
 
-def test_a_machine_without_redis_is_told_what_to_install(tmp_path: Path) -> None:
-    said = refused("--state-dir", str(tmp_path), PATH="/nonexistent").stderr
+def test_a_machine_without_redis_is_told_what_to_install(folder: Path) -> None:
+    said = refused("--state-dir", str(folder), PATH="/nonexistent").stderr
     assert "apt install redis-server" in said
 
 

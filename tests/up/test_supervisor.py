@@ -114,6 +114,8 @@ def test_redis_comes_first_and_then_the_two_programs_at_once() -> None:
     assert machine.deeds == [Start(REDIS)]
     assert machine.after(Answered(REDIS)) == [Start(MANAGER), Start(AGENT)]
     assert machine.after(Answered(REDIS)) == []
+    assert [machine.supervisor.runs(part) for part in PartName] == [True, True, True]
+    assert [machine.supervisor.is_up(part) for part in PartName] == [True, False, False]
 
 
 def test_a_redis_that_is_somebody_elses_is_neither_started_nor_ended() -> None:

@@ -20,6 +20,7 @@ from tests.e2e.conftest import Host
 from tests.up.conftest import HOST_KEY, Up
 from tests.waiting import PATIENCE_S, wait_until
 from wire.settings import RedisSettings
+from worker import processes
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -66,6 +67,10 @@ async def the_bot_in_its_meeting(up: Up) -> dict[str, str]:
         return (await wait_until(found))[0]
 
 
+def who(bot: dict[str, str]) -> tuple[str, str, str]:
+    return bot["bot_id"], bot["attempt"], bot["worker_id"]
+
+
 def private(*paths: Path) -> bool:
     return all(path.stat().st_mode & 0o777 == 0o600 for path in paths)
 
@@ -87,7 +92,7 @@ async def test_calls_go_on_while_each_part_and_the_whole_is_killed_and_nothing_i
             up.kill(part)
             await up.until_said(f"{part:<9} works again")
             assert up.pid(part) != pid
-        assert await the_bot_in_its_meeting(up) == bot | await the_bot_in_its_meeting(up)
+        assert who(await the_bot_in_its_meeting(up)) == who(bot)
         await up.press(signal.SIGINT, "draining: 1 bot goes on until its call ends, 4h 00m at most")
         await paste(await up.until_said("  redis-cli "))
         assert ada.arrivals == ["Ada", "Notes"], "no call noticed any of it"
@@ -102,16 +107,16 @@ async def test_calls_go_on_while_each_part_and_the_whole_is_killed_and_nothing_i
         await wait_until(lambda: ada.arrivals == ["Ada", "Notes", "Notes"])  # the job that waited
         bot = await the_bot_in_its_meeting(up)
         assert up.state.token_file.read_text() == token
+        ending, draining = [up.pid(MANAGER), up.pid(REDIS)], up.pid(AGENT)
         up.signal(signal.SIGKILL)
         await up.ended()
+        await wait_until(lambda: not any(map(processes.read, ending)))
+        assert processes.read(draining), "it lets its call end"
 
         up.start("--min-idle", "0")
         await up.until_said("ready: no browser is kept warm")
         assert "1 bot goes on" in up.said
-        after = await the_bot_in_its_meeting(up)
-        assert [after[name] for name in ("bot_id", "attempt", "worker_id")] == [
-            bot[name] for name in ("bot_id", "attempt", "worker_id")
-        ]
+        assert who(await the_bot_in_its_meeting(up)) == who(bot)
         assert ada.names == ["Ada", "Notes"]
         assert len(ada.arrivals) == 3, "the call noticed nothing of that either"
         up.stop_the_clock_of(AGENT)

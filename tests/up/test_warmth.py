@@ -6,7 +6,7 @@ import pytest
 
 from poolmgr.one_machine.news import Ready, Warming
 from poolmgr.one_machine.warmth import PATIENCE_S, TOLD_EVERY_S, Browsers, Warmth, after
-from wire.messages import BotEnded, BotMoved, Event, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
+from wire.messages import BotEnded, BotMoved, BotVitals, Event, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
 from wire.settings import PoolSettings
 from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
@@ -26,6 +26,7 @@ def owns(*workers: WorkerReport, room: int = 5) -> Browsers:
         (BotMoved("vm", "w-1", "bot-1", 1, 1.0, BotState.JOINING), owns(BUSY, BUSY)),
         (BotEnded("vm", "w-0", "bot-1", 1, 1.0, Reason.MEETING_ENDED), owns(RETIRING, WARMING)),
         (WorkerGone("vm", "w-1", 1.0, GoneCause.SPENT), owns(BUSY)),
+        (BotVitals("vm", "w-0", "bot-1", 1, 1.0), owns(BUSY, WARMING)),
         (WorkerGone("vm", "nobody", 1.0, GoneCause.SPENT), owns(BUSY, WARMING)),
         (Heartbeat("vm", "session", 1.0, {"w-7": IDLE}, room=3), Browsers({"w-7": IDLE}, 3)),
     ],

@@ -14,7 +14,7 @@ REDIS, MANAGER, AGENT = PartName
 OPENED = news.Opened(
     program="poolmgr",
     config="",
-    environment={"POOLMGR_REDIS__URL": "unix:///home/ana/my state/redis.sock"},
+    environment={"POOLMGR_REDIS__URL": "unix:///home/ana/my%20state/redis.sock", "POOLMGR_POOL__MIN_IDLE": "2"},
     redis_url="unix:///home/ana/my%20state/redis.sock",
     jobs="poolmgr:jobs",
     socket="/home/ana/my state/redis.sock",
@@ -133,7 +133,8 @@ def test_the_lines_to_paste_are_whole_words_for_a_shell_and_show_no_token() -> N
     assert json.loads(called[-1]) == json.loads(pushed[-1])
     assert json.loads(pushed[-1])["meeting_link"] == "http://127.0.0.1:8090/r/standup"
     [look] = [shlex.split(line) for line in said if "fleet" in line]
-    assert look == ["POOLMGR_REDIS__URL=unix:///home/ana/my state/redis.sock", "poolmgr", "fleet", "--watch"]
+    redis = "POOLMGR_REDIS__URL=unix:///home/ana/my%20state/redis.sock"
+    assert look == [redis, "POOLMGR_POOL__MIN_IDLE=2", "poolmgr", "fleet", "--watch"]
 
 
 def opened(**others: object) -> str:
@@ -151,6 +152,8 @@ def test_they_follow_the_configuration() -> None:
     theirs = opened(socket="", environment={}, redis_url="rediss://:secret@redis:6379/0", config="/etc/my config.toml")
     assert "redis-cli -u 'rediss://:***@redis:6379/0' LPUSH" in theirs
     assert "secret" not in theirs
+    told = opened(environment={"POOLMGR_REDIS__URL": "rediss://:secret@redis:6379/0"})
+    assert "POOLMGR_REDIS__URL='rediss://:***@redis:6379/0' poolmgr fleet" in told
     assert "  poolmgr fleet --watch --config '/etc/my config.toml'" in theirs
     braced = opened(socket="", redis_url="unix:///run/redis.sock", jobs="{p}:jobs")
     assert "redis-cli -s /run/redis.sock LPUSH '{p}:jobs'" in braced
