@@ -25,8 +25,13 @@ START_DEADLINE_S = 30.0
 signal.signal(signal.SIGINT, signal.default_int_handler)
 load_profile()
 
-_GATED_WORKER = ("company", "deadlines", "handling", "hearing", "lifecycle")
-_MEASURED = ("tests/core/", "tests/store/", "tests/wire/", *(f"tests/worker/test_{name}.py" for name in _GATED_WORKER))
+_MEASURED = (
+    *("tests/core/", "tests/store/", "tests/wire/", "tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
+    *(
+        f"tests/worker/test_{name}.py"
+        for name in ("company", "deadlines", "handling", "hearing", "lifecycle", "overdue")
+    ),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -266,8 +266,11 @@ def leave_overdue(pool: PoolState, whose: str) -> None:
 
 
 def overdue(pool: PoolState, whose: str) -> None:
-    """Its agent should have ended it long ago."""
-    if bot := _on_vm(pool, whose):
+    """Its agent should have ended it long ago, if it is time."""
+    bot = _on_vm(pool, whose)
+    if bot and pool.now < bot.overdue_at:
+        bots.look_at_age(pool, bot)
+    elif bot:
         _ask(pool, bot, Reason.OVERDUE)
 
 

@@ -4,6 +4,8 @@ Who is next and which worker it gets is chosen elsewhere (queue.py, policy.py), 
 an attempt (attempts.py).
 """
 
+from typing import Final
+
 from poolmgr.core import policy
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Why
 from poolmgr.core.events import JobAccepted
@@ -13,6 +15,8 @@ from poolmgr.core.timers import Timer
 from poolmgr.core.transitions import check_move
 from wire.messages import Join
 from wire.vocabulary import BotState, Reason, WorkerState
+
+_LOOK_S: Final = 3600.0
 
 
 def on_job_accepted(pool: PoolState, event: JobAccepted) -> None:
@@ -105,8 +109,13 @@ def await_claim(pool: PoolState, bot: Bot) -> None:
 
 def await_end(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
     """`since`: when it was assigned, if not now."""
-    at = (pool.now if since is None else since) + pool.settings.overdue_after_s
-    pool.timers.set(at, Timer.OVERDUE, f"{bot.bot_id}#{bot.attempt}")
+    bot.overdue_at = (pool.now if since is None else since) + pool.settings.overdue_after_s
+    look_at_age(pool, bot)
+
+
+def look_at_age(pool: PoolState, bot: Bot) -> None:
+    """When it is overdue. Sooner, and again, if that is far away: a bot that has ended leaves its timer behind."""
+    pool.timers.set(min(bot.overdue_at, pool.now + _LOOK_S), Timer.OVERDUE, f"{bot.bot_id}#{bot.attempt}")
 
 
 def most_telling(bot: Bot, reason: Reason, detail: str) -> tuple[Reason, str]:

@@ -20,6 +20,7 @@ class Bot:
     worker_id: str = ""
     queued_since: float = 0.0  # steady clock
     leave_requested: bool = False
+    overdue_at: float = 0.0  # steady clock: when it should have ended long ago, in this attempt
     asked_since: float | None = None  # steady clock: since when it is asked to leave, and its VM could hear of it
     failed: int = 0  # attempts that came to nothing and count
     failure: Reason | None = None  # the most telling of what they came to nothing for

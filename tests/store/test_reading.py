@@ -20,7 +20,7 @@ from poolmgr.store.upkeep import Upkeep
 from poolmgr.store.views import Standing, Views, decode_request, encode_request, is_ended
 from tests.store.conftest import NOW
 from wire.messages import AutomaticLeave, BotNames, Join
-from wire.settings import RetentionSettings
+from wire.settings import RetentionSettings, Settings
 from wire.vocabulary import BotState, Reason, WorkerState
 
 
@@ -230,6 +230,16 @@ async def test_the_story_of_a_bot_is_read_from_where_one_was(redis: Any, keys: K
     assert record
     assert is_ended(record)
     assert not is_ended({**record, "state": "joining"})
+
+
+async def test_letters_evidence_and_an_audit_are_read_under_the_same_prefix(redis: Any, keys: Keys) -> None:
+    views = Views(redis, keys)
+    assert await views.webhooks.waiting("b1") == ([], None)
+    assert await views.evidence.bundle("b1", 1) is None
+    assert await views.audit(Settings(), NOW) == []
+    await redis.set(keys.story("b1"), "without an end")
+    assert [finding.kind for finding in await views.audit(Settings(), NOW)] == ["key_without_end"]
+    await redis.delete(keys.story("b1"))
 
 
 async def test_a_rejected_job_can_be_put_back_once(redis: Any, keys: Keys, ledger: Ledger) -> None:
