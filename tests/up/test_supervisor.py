@@ -226,6 +226,29 @@ def test_an_agent_that_does_not_end_in_its_time_is_killed_and_swept_after(signal
     assert machine.after(Exited(MANAGER, 0), Exited(REDIS, 0))[-1] == End(1)
 
 
+def test_a_fourth_signal_has_nothing_left_to_hurry() -> None:
+    machine = running(bots=1)
+    machine.asked(3)
+    assert machine.asked(1) == []
+    assert machine.deeds == []
+
+
+def test_a_third_signal_after_the_agent_ended_hurries_the_rest() -> None:
+    machine = running()
+    machine.asked(2)
+    assert machine.after(Exited(AGENT, 0)) == [AskToEnd(MANAGER)]
+    assert machine.asked(1) == []
+    assert machine.after_s(HARD_ENDS_S) == [Kill(MANAGER)]
+
+
+def test_an_agent_between_two_starts_is_not_started_again_by_the_third_signal() -> None:
+    machine = running(bots=1)
+    machine.asked(2)
+    machine.after(Exited(AGENT, SIGKILL))
+    assert machine.asked(1) == [Sweep()], "its browsers are ended all the same"
+    assert machine.after_s(RESTART_MOST_S) == []
+
+
 def test_a_manager_that_does_not_end_is_killed() -> None:
     machine = running()
     machine.after(Asked(), Exited(AGENT, 0))
