@@ -106,9 +106,14 @@ async def test_every_reason_is_told_alike_wherever_it_is_told(scene: Scene) -> N
         await scene.push("bad", meeting_link="https://example.com/nothing", callback_url=receiver.url)
         await wait_until(lambda: all(receiver.of(reason)[-1:] == ["bot.done"] for reason in SHEET))
         stream: dict[str, dict[str, str]] = {}
-        for _, raw in await scene.redis.xrange(scene.keys.status):
-            fields = {name.decode(): value.decode() for name, value in raw.items()}
-            stream[fields["bot_id"]] = fields
+
+        async def has_told_of_all() -> bool:
+            for _, raw in await scene.redis.xrange(scene.keys.status):
+                fields = {name.decode(): value.decode() for name, value in raw.items()}
+                stream[fields["bot_id"]] = fields
+            return "bad" in stream
+
+        await wait_until(has_told_of_all)
         command = CommandLine(scene.url, scene.prefix)
         for reason, told in SHEET.items():
             record = await scene.record(reason)

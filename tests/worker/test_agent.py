@@ -7,7 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -167,7 +167,8 @@ class Machine:
             await agent.kill()
             print(agent.log.read_text())
             for left in agent.browsers():
-                os.kill(left.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it went with the one before it
+                    os.kill(left.pid, signal.SIGKILL)
         await self.manager.redis.aclose()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from worker import processes
 from worker.browser import BrowserError, Chromium, Launcher, find_chromium, sweep
 from worker.processes import Leader
@@ -237,7 +237,7 @@ def test_what_was_proven_to_be_ours_is_waited_for(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(os, "kill", hesitate)
         assert sweep(tmp_path) == ["w1"]
         assert told == [ending.pid] * 4
-        assert ending.wait(timeout=5) == -signal.SIGKILL
+        assert ending.wait(timeout=PATIENCE_S) == -signal.SIGKILL
 
 
 def test_a_group_whose_leader_is_gone_is_ours_only_if_a_member_says_so() -> None:

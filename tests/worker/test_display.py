@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,8 @@ async def test_a_display_that_outlived_browser_and_folder_is_found_and_ended(
     display = display_of(chromium)
     for process in processes.scan():
         if process.group == chromium.leader.pid and process.pid != display:
-            os.kill(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it went with the one before it
+                os.kill(process.pid, signal.SIGKILL)
     await chromium.exited()
     await wait_until(lambda: [one.pid for one in processes.scan() if one.group == chromium.leader.pid] == [display])
     shutil.rmtree(chromium.folder)
