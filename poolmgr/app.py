@@ -31,6 +31,7 @@ from poolmgr.loops.events import follow_events
 from poolmgr.loops.intake import Intake
 from poolmgr.loops.job_stream import follow_job_stream
 from poolmgr.loops.journal import log_decided, log_rejected
+from poolmgr.loops.lag import watched
 from poolmgr.loops.leadership import keep_leading, wait_to_lead
 from poolmgr.loops.metrics import Metrics
 from poolmgr.loops.reaper import reap
@@ -78,6 +79,10 @@ class Manager:
         """Raises: LeaseLostError or StaleEpochError (in an ExceptionGroup) when another manager took over, and
         CannotListenError.
         """
+        async with watched(self.metrics.loop.beat):
+            await self._run(stop)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         redis = connect(self.settings.redis)
         runners = await self._serve_http()
         holder = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,123 @@
+"""Watches the event loop from beside it: how late it comes to what is due, and which step of ours held it up.
+
+A beat in the loop measures; a thread that looks only when a beat is late says where the loop is.
+"""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Final, NamedTuple
+
+import structlog
+
+HELD_S: Final = 0.02
+"""Of processor time: no single step is to hold the loop for longer."""
+BEAT_S: Final = 0.05
+_SAID_EVERY_S: Final = 10.0
+_FRAMES: Final = 3
+_OURS: Final = ("poolmgr.", "runtime.", "wire.")
+
+_log = structlog.stdlib.get_logger()
+
+
+class Beat(NamedTuple):
+    """`lag_s`: how late it came. `busy_s`: processor time of the loop since the last one, which a process that only
+    waits for its turn on a busy machine has not. `step`: where the loop was when it was late, as `module.function <
+    caller`; empty where nobody could see.
+    """
+
+    lag_s: float
+    busy_s: float
+    step: str = ""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it was our own doing."""
+        return self.lag_s > HELD_S and self.busy_s > HELD_S
+
+
+class HeldLog:
+    """Says in the log what held the loop: at once, then at most every ten seconds, with how often it was meanwhile."""
+
+    def __init__(self) -> None:
+        self._said_at = -_SAID_EVERY_S
+        self._unsaid = 0
+
+    def __call__(self, beat: Beat, now: float) -> None:
+        """`now`: any steady clock, seconds."""
+        if not beat.is_held:
+            return
+        if now - self._said_at < _SAID_EVERY_S:
+            self._unsaid += 1
+            return
+        facts = {"lag_s": round(beat.lag_s, 3), "busy_s": round(beat.busy_s, 3), "step": beat.step}
+        _log.warning("loop_held", **facts, unsaid=self._unsaid)
+        self._said_at, self._unsaid = now, 0
+
+
+@asynccontextmanager
+async def watched(on_beat: Callable[[Beat], None], beat_s: float = BEAT_S) -> AsyncGenerator[None]:
+    """The running loop is watched within."""
+    watch = _Watch(on_beat, beat_s, asyncio.get_running_loop())
+    thread = threading.Thread(target=watch.look, name="watch the loop", daemon=True)
+    thread.start()
+    watch.begin()
+    try:
+        yield
+    finally:
+        watch.over.set()
+        await asyncio.to_thread(thread.join)
+
+
+class _Watch:
+    """To be made in the thread of the loop."""
+
+    def __init__(self, on_beat: Callable[[Beat], None], beat_s: float, loop: asyncio.AbstractEventLoop) -> None:
+        self.over = threading.Event()
+        self._on_beat = on_beat
+        self._beat_s = beat_s
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._busy = time.thread_time()
+        self._due = time.monotonic() + beat_s
+        self._step = ""
+
+    def begin(self) -> None:
+        self._due = time.monotonic() + self._beat_s
+        self._loop.call_later(self._beat_s, self._beat)
+
+    def _beat(self) -> None:
+        if self.over.is_set():
+            return
+        lag_s, busy_before, self._busy = max(0.0, time.monotonic() - self._due), self._busy, time.thread_time()
+        step, self._step = self._step, ""
+        self._on_beat(Beat(lag_s, self._busy - busy_before, step))
+        self.begin()
+
+    def look(self) -> None:
+        """In a thread of its own, until `over`."""
+        while not self.over.wait(max(HELD_S, self._due + HELD_S - time.monotonic())):
+            if time.monotonic() > self._due + HELD_S and (frame := sys._current_frames().get(self._thread)):  # pyright: ignore[reportPrivateUsage]  # documented, in spite of its name
+                self._see(where(frame))
+
+    def _see(self, step: str) -> None:
+        """The first step of ours: when that is done, a busy machine may let us wait on."""
+        if not self._step.startswith(_OURS) and (step.startswith(_OURS) or not self._step):
+            self._step = step
+
+
+def where(frame: FrameType | None) -> str:
+    """The innermost functions of ours, the callers behind them; else the innermost one of all."""
+    ours: list[str] = []
+    innermost = ""
+    while frame and len(ours) < _FRAMES:
+        name = f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_qualname}"
+        innermost = innermost or name
+        if name.startswith(_OURS):
+            ours.append(name)
+        frame = frame.f_back
+    return " < ".join(ours) or innermost
