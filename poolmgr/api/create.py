@@ -30,15 +30,15 @@ ACTIVE: Final = "Active"
 _SEEN_WITHIN_S: Final = 2.0
 _CAPACITY_KNOWN_WITHIN_S: Final = 3.0
 _LOOK_FIRST_S, _LOOK_MOST_S = 0.002, 0.1
-_LARGE_BODY: Final = 16 * 1024  # bytes; checking a laborious quarter of a megabyte takes tenths of a second
 _LONGEST_KEY: Final = 255
 _NO_CAPACITY_RETRY_S: Final = 10.0
 
 
 async def create_bot(call: Call) -> Answer:
     key = _idempotency_key(call)
-    job, document = await _checked(call)
-    submission, status = _submission(call, job, document, key)
+    job, submission, status = await call.service.turns.read(
+        call.token.name, call.body, lambda body: _read(body, call, key)
+    )
     outcome = await call.service.submissions.submit(submission)
     match outcome.verdict:
         case Verdict.SUBMITTED:
@@ -59,15 +59,16 @@ async def create_bot(call: Call) -> Answer:
             raise later(429, message, _NO_CAPACITY_RETRY_S)
 
 
-async def _checked(call: Call) -> tuple[Job, dict[str, Any]]:
-    """Raises: ApiError 400 that names the field."""
-    body: bytes = call.body
+def _read(body: bytes, call: Call, key: str) -> tuple[Job, Submission, str]:
+    """The job, how it is handed in, and the status that the caller is told of it. Raises: ApiError 400 that names the
+    field, 413.
+    """
     try:
-        if len(body) > _LARGE_BODY:
-            return await asyncio.to_thread(_check, body, call)
-        return _check(body, call)
+        job, document = _check(body, call)
     except BadJobError as error:
         raise ApiError(413 if error.reason == "too_large" else 400, str(error)) from error
+    submission, status = _submission(call, job, document, key)
+    return job, submission, status
 
 
 def _check(body: bytes, call: Call) -> tuple[Job, dict[str, Any]]:

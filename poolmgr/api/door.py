@@ -6,7 +6,8 @@ All answers are JSON with our headers, refusals and accidents too. Neither a bod
 import asyncio
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +36,9 @@ _FAILURES: Final = Rate(per_s=1.0, burst=20)
 """How often an address may show no token, or a wrong one, before it is only told to wait."""
 _ADDRESSES: Final = 10_000
 
+_MOST_HELD: Final = 64 << 20
+"""Bytes of all bodies that are being received or worked on at a time."""
+
 _TOKEN = web.RequestKey("token", str)
 _ID = web.RequestKey("id", str)
 
@@ -48,15 +52,18 @@ class Door:
         self._rates = {token.name: _rate(token) for token in settings.tokens}
         self._calls = Rates(max(1, len(settings.tokens)))
         self._failures = Rates(_ADDRESSES)
+        self._held = 0
 
     def handler(self, operation: Operation) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             token = self._let_in(request)
             path = _path(request.match_info)
             query = _query(request, operation)
-            body = await self._body(request, operation) if operation.body else None
             try:
-                answer = await operation.handle(Call(self._service, token, path, query, body, request.headers))
+                with self._holding(request, operation):
+                    body = await self._body(request, operation) if operation.body else None
+                    call = Call(self._service, token, path, query, body, request.headers)
+                    answer = await self._service.turns.costing(token.name, operation.handle(call))
             except UNAVAILABLE as error:
                 _log.warning("api_redis_unavailable", error=type(error).__name__, route=operation.path)
                 raise later(
@@ -84,7 +91,21 @@ class Door:
         if wait_s := self._calls.wait_s(token.name, self._rates[token.name], now):
             message = f"Your token may make {token.requests_per_s:g} requests a second."
             raise later(429, message, wait_s)
+        self._service.turns.let_in(token.name)
         return token
+
+    @contextmanager
+    def _holding(self, request: web.Request, operation: Operation) -> Generator[None]:
+        """Raises: ApiError 503 where one more body is too much."""
+        length = request.content_length
+        size = min(MAX_JOB_BYTES if length is None else length, MAX_JOB_BYTES) if operation.body else 0
+        if self._held + size > _MOST_HELD:
+            raise later(503, "Too many large requests at a time; try again in a moment.", 1.0)
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
 
     async def _body(self, request: web.Request, operation: Operation) -> Any:
         """The body as the operation's struct, or its bytes. Raises: ApiError 400, 408, 413, 415."""

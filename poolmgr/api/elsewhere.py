@@ -2,7 +2,7 @@
 write, so that a client finds out at once and by a message, not by what then does not happen.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -55,21 +55,21 @@ _ZOOM = "poolmgr keeps no Zoom connections; its bots join as guests."
 _CONFIGS = "poolmgr keeps no storage of yours; its configuration file holds its settings."
 
 
-def _nothing(body: msgspec.Struct) -> Callable[[Call], Awaitable[Answer]]:
+def _nothing(body: msgspec.Struct) -> Callable[[Call], Coroutine[Any, Any, Answer]]:
     async def handle(_: Call) -> Answer:
         return Answer(200, body)
 
     return handle
 
 
-def _none_such(message: str) -> Callable[[Call], Awaitable[Answer]]:
+def _none_such(message: str) -> Callable[[Call], Coroutine[Any, Any, Answer]]:
     async def handle(_: Call) -> Answer:
         raise ApiError(404, message)
 
     return handle
 
 
-def _not_here(message: str) -> Callable[[Call], Awaitable[Answer]]:
+def _not_here(message: str) -> Callable[[Call], Coroutine[Any, Any, Answer]]:
     async def handle(_: Call) -> Answer:
         raise not_offered(message)
 

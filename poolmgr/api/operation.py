@@ -1,6 +1,6 @@
 """An operation of the API as data: what it takes, what it answers, who does it. Routes and document come from it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from poolmgr.api.errors import Message
 from poolmgr.api.rate import Rates
+from poolmgr.api.turns import Turns
 from poolmgr.core.job import JobRules
 from poolmgr.store.catalog import Catalog
 from poolmgr.store.evidence import Evidence
@@ -35,6 +36,7 @@ class Service:
         self.wall = wall
         self.steady = steady
         self.recording_commands = Rates(10_000)
+        self.turns = Turns(steady, len(settings.api.tokens))
 
 
 class Call(NamedTuple):
@@ -83,7 +85,7 @@ class Operation(NamedTuple):
     path: str
     name: str
     summary: str
-    handle: Callable[[Call], Awaitable[Answer]]
+    handle: Callable[[Call], Coroutine[Any, Any, Answer]]
     says: Mapping[int, Says]
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None

@@ -22,15 +22,23 @@ class Rates:
 
     def wait_s(self, key: str, rate: Rate, now: float) -> float:
         """0 if `key` may act now, which then counts; else how long it has to wait. `now`: any steady clock, seconds."""
-        due = max(self._due.get(key, now), now)
-        wait = due - now - (rate.burst - 1) / rate.per_s
+        wait = max(self._due.get(key, now), now) - now - (rate.burst - 1) / rate.per_s
         if wait > 1e-9:
             return wait
-        self._due.pop(key, None)
+        self.count(key, rate, now, 1.0)
+        return 0.0
+
+    def owes_s(self, key: str, rate: Rate, now: float) -> float:
+        """0 while what was counted is within the rate; else how long until it is. Nothing is counted."""
+        wait = self._due.get(key, now) - now - rate.burst / rate.per_s
+        return wait if wait > 1e-9 else 0.0
+
+    def count(self, key: str, rate: Rate, now: float, much: float) -> None:
+        """So much was done, whether it was within the rate or not."""
+        due = max(self._due.pop(key, now), now)
         if len(self._due) >= self._most:
             del self._due[next(iter(self._due))]
-        self._due[key] = due + 1 / rate.per_s
-        return 0.0
+        self._due[key] = due + much / rate.per_s
 
     def __len__(self) -> int:
         return len(self._due)

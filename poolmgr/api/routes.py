@@ -28,6 +28,11 @@ def add_api(app: web.Application, service: Service, settings: ApiSettings, metri
     """Serve the operations under /api/v1, and their document where the settings allow it."""
     door = Door(service, settings, metrics)
     app.middlewares.append(door.answer)
+
+    async def close(_app: web.Application) -> None:
+        service.turns.close()
+
+    app.on_cleanup.append(close)
     for operation in OPERATIONS:
         handler = door.handler(operation)
         app.router.add_route(operation.method, PREFIX + operation.path, handler, expect_handler=_expectation)

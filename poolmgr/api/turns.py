@@ -1,0 +1,98 @@
+"""What one token's requests cost is bounded, and others' requests come in between them.
+
+Bodies are read in turns: of each token one at a time, so that a hundred that came at once do not stand in the way of
+somebody else's one; large ones in a thread, of all tokens one at a time, while the loop goes on. And whoever has used
+up its share of the manager's time is told to wait.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from types import coroutine
+from typing import Any, Final, TypeVar
+
+from poolmgr.api.errors import later
+from poolmgr.api.rate import Rate, Rates
+
+T = TypeVar("T")
+
+SHARE: Final = Rate(per_s=0.25, burst=1.0)
+"""Processor seconds that the requests of one token may cost: on average in a second, and at once. An ordinary request
+costs a millisecond or two.
+"""
+LARGE_BYTES: Final = 16 * 1024
+"""Reading a laborious body of a quarter of a megabyte takes tens of milliseconds."""
+
+
+class Turns:
+    """`steady`: seconds. `tokens`: how many there are. `share`: what each may cost."""
+
+    def __init__(self, steady: Callable[[], float], tokens: int = 1, share: Rate = SHARE) -> None:
+        self._steady = steady
+        self._share = share
+        self._spent = Rates(max(1, tokens))
+        self._reading: dict[str, asyncio.Lock] = {}  # one for each token of the settings
+        self._apart = ThreadPoolExecutor(1, "read a large body")
+
+    def let_in(self, token: str) -> None:
+        """Raises: ApiError 429 while what the token has cost is more than its share."""
+        if wait_s := self._spent.owes_s(token, self._share, self._steady()):
+            message = (
+                "Your token's requests took more than its share of the manager's time; send fewer or smaller ones."
+            )
+            raise later(429, message, wait_s)
+
+    async def costing(self, token: str, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work; what it costs in this loop counts against the token's share."""
+        return await _stepwise(work, lambda seconds: self._charge(token, seconds))
+
+    async def read(self, token: str, body: bytes, read: Callable[[bytes], T]) -> T:
+        """What `read` makes of the body, when it is the token's turn. Raises: what `read` raises."""
+        async with self._reading.setdefault(token, asyncio.Lock()):
+            if len(body) <= LARGE_BYTES:
+                try:
+                    return read(body)
+                finally:
+                    await asyncio.sleep(0)  # the loop goes round once before the token's next one
+            self.let_in(token)  # others of its bodies may have come before
+            spent: list[float] = []
+            try:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._apart, _timed, read, body, spent)
+            finally:
+                self._charge(token, sum(spent))
+
+    def close(self) -> None:
+        self._apart.shutdown(wait=False, cancel_futures=True)
+
+    def _charge(self, token: str, seconds: float) -> None:
+        self._spent.count(token, self._share, self._steady(), seconds)
+
+
+def _timed(read: Callable[[bytes], T], body: bytes, spent: list[float]) -> T:
+    began = time.thread_time()
+    try:
+        return read(body)
+    finally:
+        spent.append(time.thread_time() - began)
+
+
+@coroutine
+def _stepwise(work: Coroutine[Any, Any, T], count: Callable[[float], None]) -> Generator[Any, Any, T]:
+    """Await it, and tell the processor time of this thread of each step between two waits."""
+    answer: Any = None
+    thrown: BaseException | None = None
+    while True:
+        began = time.thread_time()
+        try:
+            waits_for = work.throw(thrown) if thrown else work.send(answer)
+        except StopIteration as end:
+            return end.value
+        finally:
+            count(time.thread_time() - began)
+        answer = thrown = None
+        try:
+            answer = yield waits_for
+        except BaseException as error:  # noqa: BLE001  # handed on, whatever it is: a cancellation above all
+            thrown = error
