@@ -93,7 +93,7 @@ STATUS_ENTRY: Final = {
 DEAD_ENTRY: Final = {
     "at": "when it was rejected",
     "reason": "one word: `too_large`, `not_utf8`, `not_json`, `not_an_object`, `no_link`, `bad_link`, `bad_field`, "
-    "`duplicate_bot_id`, `duplicate_key`",
+    "`duplicate_bot_id`, `duplicate_key`, `poisonous`",
     "detail": "what is wrong and what to change",
     "bot_id": "the bot_id that the job named, if it could be read",
     "payload": "what was pushed, at most its first 256 KiB",

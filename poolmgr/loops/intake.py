@@ -1,6 +1,11 @@
-"""Jobs in: taken from the list, checked, accepted or rejected. At no moment does a taken job exist nowhere."""
+"""Jobs in: taken from the list, checked, accepted or rejected. At no moment does a taken job exist nowhere.
+
+Reading them holds the loop for moments only. And a job over which managers ended, or lost their lease, ends on the dead
+stream: what an earlier leader left half done is taken in one job at a time, and each is counted before it is begun.
+"""
 
 import asyncio
+import re
 import uuid
 from collections.abc import Callable
 
@@ -17,6 +22,14 @@ _MOST_AT_ONCE = 256
 _WAIT_S = 1.0
 _LEFT_OVER_S = 5.0
 """How often jobs that somebody else took and left are looked for under steady load. An idle intake looks at once."""
+_BREATH_S = 0.005
+"""After so long the other loops get their turn; a job takes a fraction of a millisecond."""
+_LARGE_BYTES = 16 * 1024
+"""Such a job is read beside the loop: a laborious one of a quarter of a megabyte takes tens of milliseconds."""
+_MOST_BEGUN = 2
+"""How often a job is begun alone. Whoever did not come to an end with it is not the one to try again."""
+_NAMED_FIRST = re.compile(rb'\{"bot_id": ?"([A-Za-z0-9][A-Za-z0-9._-]{0,127})"')
+"""As the API writes them."""
 _AHEAD = 2000
 """How many decisions may be under way to Redis while the next jobs are taken; those jobs stand in `jobs:taken`."""
 
@@ -59,20 +72,39 @@ class Intake:
         jobs before it heard that it had been replaced. Returns when it looked (steady clock).
         """
         await self._desk.durable()  # from here on none of our own stands in the list
-        left_over = await self._jobs.left_over()
-        for start in range(0, len(left_over), _MOST_AT_ONCE):
-            await self._take_in(left_over[start : start + _MOST_AT_ONCE])
+        done = b""
+        for payload in await self._jobs.left_over():
+            begun = await self._jobs.begin_alone(payload, done)
+            if begun > _MOST_BEGUN:
+                await self._reject([_poisonous(payload)])
+            else:
+                await self._take_in([payload])
+                await self._desk.durable()
+            done = payload
+        if done:
+            await self._jobs.ended_alone(done)
         return self._clock.steady()
 
-    async def _take_in(self, payloads: list[bytes]) -> None:
+    async def _read(self, payloads: list[bytes], now: float) -> tuple[list[Job], list[Rejected]]:
+        """Those that are jobs, and those that are none. `now`: epoch seconds."""
         jobs: list[Job] = []
         rejected: list[Rejected] = []
-        now = self._clock.wall()
+        began = self._clock.steady()
         for payload in payloads:
+            if self._clock.steady() > began + _BREATH_S:
+                await asyncio.sleep(0)
+                began = self._clock.steady()
             try:
-                jobs.append(parse_job(payload, now, self._rules))
+                if len(payload) > _LARGE_BYTES:
+                    jobs.append(await asyncio.to_thread(parse_job, payload, now, self._rules))
+                else:
+                    jobs.append(parse_job(payload, now, self._rules))
             except BadJobError as error:
                 rejected.append(Rejected(payload, error.reason, str(error), error.bot_id))
+        return jobs, rejected
+
+    async def _take_in(self, payloads: list[bytes]) -> None:
+        jobs, rejected = await self._read(payloads, self._clock.wall())
         if any(job.bot_id or job.deduplication_key for job in jobs):
             await self._desk.durable()  # what came just before may be what one of them doubles
         known = await self._jobs.known(jobs)
@@ -87,13 +119,16 @@ class Intake:
             self._desk.put(JobAccepted(bot_id, job, self._clock.wall()))
             steps.done(ManagerStep.JOBS_DECIDED)
         if rejected:
-            await self._desk.durable()  # else who follows a bot hears that it was rejected, when only a copy was
-            await self._ledger.reject(rejected, now)
-            steps.done(ManagerStep.JOBS_REJECTED)
-            for fault in rejected:
-                self._on_rejected(fault)
+            await self._reject(rejected)
         # Where few have come, nothing is to come between them and Redis; where many have, both are to be kept busy.
         await self._desk.durable(ahead=_AHEAD if len(payloads) == _MOST_AT_ONCE else 0)
+
+    async def _reject(self, rejected: list[Rejected]) -> None:
+        await self._desk.durable()  # else who follows a bot hears that it was rejected, when only a copy was
+        await self._ledger.reject(rejected, self._clock.wall())
+        steps.done(ManagerStep.JOBS_REJECTED)
+        for fault in rejected:
+            self._on_rejected(fault)
 
     def _duplicate(self, job: Job, known: dict[str, str]) -> Rejected | None:
         """A job that was handed in before is refused, whether its bot lives or has ended: it never joins twice."""
@@ -105,3 +140,9 @@ class Intake:
             detail = f"deduplication_key: bot {first} was made with the same one"
             return Rejected(payload, "duplicate_key", detail, job.bot_id)
         return None
+
+
+def _poisonous(payload: bytes) -> Rejected:
+    detail = f"{_MOST_BEGUN} managers that had nothing else in hand ended, or lost their lease, over this job"
+    named = _NAMED_FIRST.match(payload)  # it is not to be read whole once more
+    return Rejected(payload, "poisonous", detail, named[1].decode() if named else "")

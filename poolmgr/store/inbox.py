@@ -3,6 +3,7 @@
 Nothing is acknowledged before its consequences are durable, so whatever was half done is read again.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ _MOST_BYTES: Final = 1 << 20
 """Of jobs in one batch: checking a megabyte of the most laborious ones takes a few tenths of a second."""
 
 
+_TRIES_LIFE_S: Final = 86400
+
+
 class Jobs:
     """The client's list. A job that was taken stands in `jobs:taken` until it is a bot or is rejected."""
 
@@ -34,6 +38,21 @@ class Jobs:
         """Jobs that were taken and are not finished, oldest first."""
         taken: list[bytes] = await self._redis.lrange(self._keys.taken, 0, -1)
         return taken[::-1]
+
+    async def begin_alone(self, payload: bytes, done: bytes) -> int:
+        """How often this job was begun alone, this time among them. `done`: the one before it, which came to an end and
+        counts no longer; empty for none.
+        """
+        tries = self._keys.tries
+        pipeline = self._redis.pipeline()
+        if done:
+            pipeline.hdel(tries, _digest(done))
+        pipeline.hincrby(tries, _digest(payload), 1).expire(tries, _TRIES_LIFE_S)
+        return int((await pipeline.execute())[-2])
+
+    async def ended_alone(self, payload: bytes) -> None:
+        """It came to its end."""
+        await self._redis.hdel(self._keys.tries, _digest(payload))
 
     async def take(self, most: int, timeout_s: float) -> list[bytes]:
         """Up to `most` jobs, fewer if they are huge, oldest first; waits for the first one, at most `timeout_s`. Empty
@@ -120,6 +139,11 @@ class Stream:
         oldest_needed: bytes = pending["min"] or read_up_to
         cut = min(oldest_needed, f"{int(before * 1000)}-0".encode(), key=_id_order)
         await self._redis.xtrim(self._key, minid=cut, approximate=True)
+
+
+def _digest(payload: bytes) -> str:
+    """A job may be long and private."""
+    return hashlib.sha256(payload).hexdigest()[:32]
 
 
 def _id_order(entry_id: bytes) -> tuple[int, int]:

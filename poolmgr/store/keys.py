@@ -28,6 +28,7 @@ class Keys(WireKeys):
         super().__init__(prefix)
         self.jobs = f"{prefix}:jobs"
         self.taken = f"{prefix}:jobs:taken"
+        self.tries = f"{prefix}:jobs:tries"
         self.dead = f"{prefix}:dead"
         self.status = f"{prefix}:status"
         self.control = f"{prefix}:control"
@@ -92,6 +93,7 @@ class Keys(WireKeys):
 KEY_DOCS: Final = (
     KeyDoc("jobs", "list", "clients", "LPUSH one JSON object per job; taken from the right", "empty when all are taken"),
     KeyDoc("jobs:taken", "list", "manager", "jobs taken but not yet durable as a bot; re-read by the next leader", "empty when all are durable"),
+    KeyDoc("jobs:tries", "hash", "manager", "digest of a job in `jobs:taken` -> how often a leader began it alone and did not come to an end", "a field with its job's end; the key a day after the last one"),
     KeyDoc("dead", "stream", "manager", "rejected jobs: `payload`, `reason`, `detail`, `at`, `bot_id`", "trimmed to [retention] dead_entries; a week after the last one"),
     KeyDoc("jobs:stream", "stream", "clients", "jobs by XADD: field `job`, or one field each; consumer group `manager`", "an entry when it stands in `jobs`; the key 30 days after the last leader"),
     KeyDoc("sqs:{message_id}", "string", "manager", "this SQS message was handed in, so that it is not when it comes again", "a day after the message was deleted; at the latest 15 days after it came"),

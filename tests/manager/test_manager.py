@@ -19,6 +19,7 @@ import pytest
 from poolmgr import app
 from poolmgr.core.events import DrainRequested, LeaveRequested
 from poolmgr.core.pool import Pool
+from runtime.steps import VARIABLE, ManagerStep
 from tests.conftest import RedisServer
 from tests.manager.conftest import Manager, Scene
 from tests.waiting import wait_until
@@ -130,6 +131,43 @@ async def test_a_hundred_huge_bad_jobs_stop_nobody(scene: Scene) -> None:
     assert await scene.redis.get(scene.keys.epoch) == b"1", "the leader was busy for longer than its lease"
     manager.signal(signal.SIGTERM)
     assert await manager.ended() == 0
+
+
+async def test_a_job_over_which_managers_end_is_set_aside_and_no_other(scene: Scene) -> None:
+    """However many stand beside it: the first manager has all of them in hand, and the next ones one at a time."""
+    settings = {"POOLMGR_LEASE__TTL_S": "0.5"}
+    bots = ["before", "poison", "after"]
+    for bot_id in bots:  # as the API writes them
+        job = {"bot_id": bot_id, "meeting_link": "http://127.0.0.1:8090/r/test"}
+        await scene.redis.lpush(scene.keys.jobs, json.dumps(job))
+    for _ in range(3):
+        doomed = scene.manager(**settings, **{VARIABLE: f"{ManagerStep.JOBS_DECIDED}:{bots.index('poison') + 1}"})
+        assert await doomed.ended() == -signal.SIGKILL
+        bots = [bot_id for bot_id in bots if not await scene.record(bot_id)]
+    scene.manager(**settings)
+    async with scene.agent("vm-a", stay_s=0.1).running():
+        await scene.until_all(["before", "after"], "stopped")
+        await wait_until(lambda: _reasons(scene, 1))
+    [dead] = await scene.views.dead(most=10)
+    assert (dead.reason, dead.bot_id) == ("poisonous", "poison")
+    assert await scene.story("poison") == ["rejected"]
+    assert scene.meetings.entries == {"before": 1, "after": 1}
+    assert not await scene.redis.exists(scene.keys.jobs, scene.keys.taken, scene.keys.tries)
+
+
+async def test_a_manager_that_is_killed_while_it_takes_in_what_was_left_sets_no_good_job_aside(scene: Scene) -> None:
+    settings = {"POOLMGR_LEASE__TTL_S": "0.5"}
+    bots = [f"bot-{number}" for number in range(6)]
+    for bot_id in bots:
+        await scene.push(bot_id)
+    for number in (6, 1, 2, 2):  # all of them in hand; then each time over another one
+        doomed = scene.manager(**settings, **{VARIABLE: f"{ManagerStep.JOBS_DECIDED}:{number}"})
+        assert await doomed.ended() == -signal.SIGKILL
+    scene.manager(**settings)
+    async with scene.agent("vm-a", stay_s=0.1).running():
+        await scene.until_all(bots, "stopped")
+    assert await scene.views.dead(most=10) == []
+    assert scene.meetings.entries == dict.fromkeys(bots, 1)
 
 
 async def test_thousands_of_jobs_for_fifty_browsers_are_served_in_order_or_told_why_not(scene: Scene) -> None:
