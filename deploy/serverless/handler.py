@@ -1,7 +1,9 @@
 """A function that turns calendar events and webhooks into bots: it posts each to the HTTP API of poolmgr, once.
 
-Standard library only, Python 3.9 or newer. For AWS Lambda behind a function URL or an API Gateway (payload 1.0 and
-2.0), for EventBridge, and for calls by hand. README.md says what it takes and how it is installed.
+Standard library only, Python 3.9 or newer, and what stands in this folder: Windows' names of time zones, and copies of
+the project's own reader of meeting links (wire/, made by deploy/vendor.py). For AWS Lambda behind a function URL or an
+API Gateway (payload 1.0 and 2.0), for EventBridge, and for calls by hand. README.md says what it takes and how it is
+installed.
 
 It keeps nothing. That a bot is made once is the API's promise: what is sent twice carries the same Idempotency-Key, and
 what comes of an event the same deduplication_key.
@@ -16,7 +18,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import html
 import json
 import logging
 import os
@@ -32,6 +33,10 @@ from http.client import HTTPException
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from windows_zones import ZONES
+
+from wire.links import BadLinkError, NoLinkError, recognise
+
 _log = logging.getLogger(__name__)
 _log.setLevel(logging.INFO)
 
@@ -43,22 +48,8 @@ _RESERVE_S = 1.0  # to answer in
 _BACKOFF_S, _BACKOFF_MOST_S = 0.3, 4.0
 _ZOOM_FRESH_S = 300
 _RETRY_AFTER_S = 30
+_DECLINED = "the owner of the calendar declined the event"
 _TRY_AGAIN = (408, 425, 429)  # as every 5xx; but 507 is the API's word for a repeat
-
-# How meeting links look in the text of an event. The API checks what is found.
-_LINK = re.compile(
-    r"https://(?:meet\.google\.com/[a-z]{3,4}-[a-z]{4}-[a-z]{3,4}"
-    r"|(?:[\w-]+\.)*zoom(?:gov)?\.(?:us|com)/(?:j|w|my|s|wc)/"
-    r"|(?:[\w-]+\.)*teams\.(?:microsoft\.com|microsoft\.us|live\.com|cloud\.microsoft|sovcloud\.fr)"
-    r"/(?:l/meetup-join/|meet/|dl/launcher/|light-meetings/|v2/\?|_#/)"
-    r"|meet\.jit\.si/(?!static/)"
-    # what mail programs and calendars make of them
-    r"|(?:www\.google\.com/url\?|[\w.-]+\.safelinks\.protection\.outlook\.com/)[^\s\"'<>()\[\]]*"
-    r"(?:meet\.google\.com|zoom(?:gov)?\.(?:us|com)|teams\.(?:microsoft|live|cloud|sovcloud)\.[a-z]+|meet\.jit\.si)"
-    r"(?:/|%2F)"
-    r")[^\s\"'<>()\[\]]*",
-    re.IGNORECASE,
-)
 
 
 class Request(NamedTuple):
@@ -71,11 +62,19 @@ class Request(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What is posted. `key`: equal for what is to be one bot."""
+    """What is posted. `key`: equal for what is to be one bot. `note`: what the caller should know of it beside."""
 
     source: str
     fields: dict[str, Any]
     key: str
+    note: str = ""
+
+
+class Link(NamedTuple):
+    """The meeting of an event. `note`: which other one it names as well."""
+
+    url: str
+    note: str = ""
 
 
 class Outcome(NamedTuple):
@@ -237,9 +236,12 @@ def _google_job(document: Mapping[str, Any]) -> Job:
     """An event resource of Google Calendar (developers.google.com/calendar/api/v3/reference/events)."""
     if document.get("status") == "cancelled":
         raise _IgnoredError("the event was cancelled; a bot that is scheduled for it has to be removed by the API")
+    if any(_mapping(one).get("self") and _declined(one) for one in document.get("attendees") or ()):
+        raise _IgnoredError(_DECLINED)
     points = [_mapping(point) for point in _member(document, "conferenceData").get("entryPoints") or ()]
     videos = [point.get("uri") for point in points if point.get("entryPointType") == "video"]
-    link = _first_link(document.get("hangoutLink"), *videos) or _found_link(document, "location", "description")
+    made = _first_link(document.get("hangoutLink"), *videos)
+    link = _link_of(made, document.get("location"), document.get("description"))
     who = _member(document, "organizer").get("email") or _member(document, "creator").get("email")
     return _event_job("google", document, link, who)
 
@@ -248,18 +250,21 @@ def _graph_job(document: Mapping[str, Any]) -> Job:
     """An event resource of Microsoft Graph (learn.microsoft.com/graph/api/resources/event)."""
     if document.get("isCancelled"):
         raise _IgnoredError("the event was cancelled; a bot that is scheduled for it has to be removed by the API")
-    link = _first_link(_member(document, "onlineMeeting").get("joinUrl"), document.get("onlineMeetingUrl"))
-    texts = {
-        "location": _member(document, "location").get("displayName"),
-        "body": _member(document, "body").get("content"),
-        "preview": document.get("bodyPreview"),
-    }
+    if _member(document, "responseStatus").get("response") == "declined":
+        raise _IgnoredError(_DECLINED)
+    made = _first_link(_member(document, "onlineMeeting").get("joinUrl"), document.get("onlineMeetingUrl"))
+    body = _member(document, "body").get("content") or document.get("bodyPreview")
+    link = _link_of(made, _member(document, "location").get("displayName"), body)
     who = _member(_member(document, "organizer"), "emailAddress").get("address")
-    return _event_job("graph", document, link or _found_link(texts, *texts), who)
+    return _event_job("graph", document, link, who)
 
 
-def _event_job(source: str, document: Mapping[str, Any], link: str, who: Any) -> Job:
-    if not link:
+def _declined(attendee: Any) -> bool:
+    return _mapping(attendee).get("responseStatus") == "declined"
+
+
+def _event_job(source: str, document: Mapping[str, Any], link: Link, who: Any) -> Job:
+    if not link.url:
         raise _IgnoredError("the event has no meeting link")
     start, end = _member(document, "start"), _member(document, "end")
     if "dateTime" not in start:
@@ -270,11 +275,11 @@ def _event_job(source: str, document: Mapping[str, Any], link: str, who: Any) ->
     event_id = document.get("id")
     if not isinstance(event_id, str) or not event_id:
         raise _RefusedError(400, "id: the event has none")
-    fields: dict[str, Any] = {"meeting_link": link, "bot_name": _bot_name(), "join_at": join_at.isoformat()}
+    fields: dict[str, Any] = {"meeting_link": link.url, "bot_name": _bot_name(), "join_at": join_at.isoformat()}
     fields["calendar_event_id"] = event_id
     if isinstance(who, str) and who:
         fields["user_id"] = who
-    return _of_event(source, fields, _key(source, event_id, fields["join_at"], link))
+    return _of_event(source, fields, _key(source, event_id, fields["join_at"], link.url), link.note)
 
 
 def _zoom_job(document: Mapping[str, Any]) -> Job:
@@ -291,9 +296,9 @@ def _zoom_job(document: Mapping[str, Any]) -> Job:
     return _of_event("zoom", fields, _key("zoom", meeting.get("uuid") or number, meeting.get("start_time")))
 
 
-def _of_event(source: str, fields: Mapping[str, Any], key: str) -> Job:
+def _of_event(source: str, fields: Mapping[str, Any], key: str, note: str = "") -> Job:
     """Calendars send an event again after days: the API remembers a deduplication_key for longer than the other."""
-    return Job(source, {**fields, "deduplication_key": key}, key)
+    return Job(source, {**fields, "deduplication_key": key}, key, note)
 
 
 def _key(*facts: Any) -> str:
@@ -308,10 +313,40 @@ def _first_link(*values: Any) -> str:
     return next((value for value in values if isinstance(value, str) and value.startswith("https://")), "")
 
 
-def _found_link(document: Mapping[str, Any], *names: str) -> str:
-    """The first meeting link in these texts, which may be HTML."""
-    texts = (html.unescape(text) for name in names if isinstance(text := document.get(name), str))
-    return next((found[0].rstrip(".,;") for text in texts if (found := _LINK.search(text))), "")
+def _link_of(made: str, location: Any, body: Any) -> Link:
+    """The meeting of an event, whose calendar made the link `made`, or none.
+
+    A link in `location` was put there by a person: it counts more than one that a calendar adds to every event. The
+    body may be HTML. Raises: _RefusedError where there is only a link that is cut, or links to different meetings.
+    """
+    faults: list[str] = []
+    placed = _read_link(location, faults)
+    if made:
+        return _of_two(made, placed) if placed else Link(made)
+    link = placed or _read_link(body, faults)
+    if not link and faults:
+        raise _RefusedError(400, f"the event's meeting link: {faults[0]}")
+    return Link(link)
+
+
+def _of_two(made: str, placed: str) -> Link:
+    try:
+        return Link(recognise(f"<{made}>\n<{placed}>").url)  # as they are one meeting, the more complete of them
+    except BadLinkError:
+        return Link(placed, "the event names two meetings: the one in its location is taken, not the calendar's own")
+
+
+def _read_link(text: Any, faults: list[str]) -> str:
+    """The meeting link in a text; empty for none, and what is wrong with it is put to the faults."""
+    if not isinstance(text, str):
+        return ""
+    try:
+        return recognise(text, longest=_MOST_BYTES).url
+    except NoLinkError:
+        return ""
+    except BadLinkError as error:
+        faults.append(str(error))
+        return ""
 
 
 def _moment(when: Mapping[str, Any]) -> datetime:
@@ -328,10 +363,11 @@ def _moment(when: Mapping[str, Any]) -> datetime:
 
 
 def _zone(name: str) -> Any:
+    """By its name in the IANA's list, or in Windows."""
     if name in ("UTC", "Etc/UTC", "Etc/GMT", "tzone://Microsoft/Utc"):  # which no database of zones is needed for
         return timezone.utc
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(ZONES.get(name, name))
     except (LookupError, ValueError, OSError):
         message = 'timeZone: is not known here; ask Graph with the header Prefer: outlook.timezone="UTC"'
         raise _RefusedError(400, message) from None
@@ -382,6 +418,8 @@ def _post(job: Job, deadline: float) -> Outcome:
         status, retry_after, body = _send(request, min(_ATTEMPT_S, left))
         if status in (200, 201, 507):
             facts = {"outcome": "created" if status == 201 else "known", "source": job.source}
+            if job.note:
+                facts["note"] = job.note
             return Outcome(200, {**facts, "bot_id": str(body.get("bot_id", ""))})
         last = f"the API answered {status}" if status else "the API cannot be reached"
         if status in (401, 403):

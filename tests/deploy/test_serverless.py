@@ -8,6 +8,8 @@ import importlib.util
 import json
 import logging
 import re
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -17,11 +19,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
+from tests.wire import link_cases
+
 FOLDER = Path(__file__).parents[2] / "deploy" / "serverless"
+COPIES = FOLDER / "wire"
 SECRET, TOKEN, ZOOM_SECRET = "s3cret-of-the-trigger", "token-of-the-api", "zoom-secret-token"
 LINK = "https://meet.google.com/abc-defg-hij"
 SOON = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
@@ -92,6 +98,7 @@ def api() -> Generator[Api]:
 @pytest.fixture
 def trigger(api: Api, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module, as it is set up for `api`."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(FOLDER)])  # as Lambda has it; the copies are the project's own
     spec = importlib.util.spec_from_file_location("serverless_handler", FOLDER / "handler.py")
     assert spec
     assert spec.loader
@@ -188,9 +195,9 @@ def test_an_event_of_google_is_scheduled_for_its_start(trigger: ModuleType, api:
 
 
 POINT = {"entryPointType": "phone", "uri": "tel:1"}
-TEAMS = "https://teams.microsoft.com/l/meetup-join/19%3a/0?context=%7b%7d"
-WRAPPED = "https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fgov.teams.microsoft.us%2Fmeet%2F1&data=5"
-ZOOM = "https://us02web.zoom.us/j/123?pwd=a.b&x=1"
+TEAMS = link_cases.TEAMS
+ZOOM = "https://us02web.zoom.us/j/123456789?pwd=a.b&x=1"
+WRAPPED = link_cases.safe_link(ZOOM)
 
 
 @pytest.mark.parametrize(
@@ -198,11 +205,12 @@ ZOOM = "https://us02web.zoom.us/j/123?pwd=a.b&x=1"
     [
         ({"conferenceData": {"entryPoints": [POINT, {"entryPointType": "video", "uri": ZOOM}]}}, ZOOM),
         ({"location": f"Room 4 or {LINK}."}, LINK),
-        ({"description": '<p>Join: <a href="https://us02web.zoom.us/j/123?pwd=a.b&amp;x=1">here</a>'}, ZOOM),
+        ({"description": '<p>Join: <a href="https://us02web.zoom.us/j/123456789?pwd=a.b&amp;x=1">here</a>'}, ZOOM),
         ({"description": f"{TEAMS}, see you"}, TEAMS),
         ({"location": "https://meet.jit.si/Standup"}, "https://meet.jit.si/Standup"),
-        ({"description": f"Help: https://www.google.com/url?q=https://example.com/ Join: <{WRAPPED}>"}, WRAPPED),
+        ({"description": f"Help: https://www.google.com/url?q=https://example.com/ Join: <{WRAPPED}>"}, ZOOM),
         ({"description": "https://meet.jit.si/static/dialInInfo.html https://meet.jit.si/a"}, "https://meet.jit.si/a"),
+        ({"description": f"<style>{'p {} ' * 9000}</style><a href='{ZOOM}'>here</a>"}, ZOOM),
     ],
 )  # fmt: skip
 def test_the_link_is_found_wherever_an_event_has_it(
@@ -210,6 +218,58 @@ def test_the_link_is_found_wherever_an_event_has_it(
 ) -> None:
     trigger.handler(posted({**google(), "hangoutLink": None, **fields}), Context())
     assert [body["meeting_link"] for body in api.bodies] == [link]
+
+
+@pytest.mark.parametrize("case", link_cases.CASES, ids=[case.text[:100] for case in link_cases.CASES])
+def test_a_link_in_an_event_is_read_as_everywhere_else(trigger: ModuleType, api: Api, case: link_cases.Case) -> None:
+    event = graph(onlineMeeting=None, body={"contentType": "html", "content": case.text})
+    trigger.handler(posted(event), Context())
+    assert [body["meeting_link"] for body in api.bodies] == ([case.url] if case.url else [])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_is_made_of_a_link_in_an_event_is_that_meeting_or_none(trigger: ModuleType, seed: int) -> None:
+    for text, meeting, must in link_cases.made(100 + seed, 300):
+        faults: list[str] = []
+        found = trigger._read_link(text, faults)
+        assert found in ((meeting,) if must else (meeting, "")), text
+
+
+@pytest.mark.parametrize(
+    ("location", "link", "noted"),
+    [
+        (ZOOM, ZOOM, True),
+        (f"Room 4, or {ZOOM}", ZOOM, True),
+        (f"Room 4, or {LINK}", LINK, False),
+        (f"{LINK}?authuser=1", LINK, False),
+        ("Room 4", LINK, False),
+        ("https://zoom.us/j/1", LINK, False),
+        (None, LINK, False),
+    ],
+)
+def test_a_meeting_that_a_person_put_in_the_place_counts_more_than_the_automatic_one(
+    trigger: ModuleType, api: Api, location: str | None, link: str, noted: bool
+) -> None:
+    meet = {"joinUrl": LINK}
+    for event in (google(location=location), graph(location={"displayName": location}, onlineMeeting=meet)):
+        facts = answer_of(trigger.handler(posted(event), Context()))[1]
+        assert ("names two meetings" in facts.get("note", "")) is noted
+    assert [body["meeting_link"] for body in api.bodies] == [link, link]
+
+
+def test_of_two_links_to_one_meeting_the_more_complete_is_taken(trigger: ModuleType, api: Api) -> None:
+    bare = ZOOM.partition("?")[0]
+    points = {"entryPoints": [{"entryPointType": "video", "uri": bare}]}
+    trigger.handler(posted(google(hangoutLink=None, conferenceData=points, location=ZOOM)), Context())
+    assert [body["meeting_link"] for body in api.bodies] == [ZOOM]
+
+
+def test_an_event_whose_only_link_is_cut_is_refused_with_what_is_wrong(trigger: ModuleType, api: Api) -> None:
+    event = google(hangoutLink=None, location="Room 4", description=f"Join: {TEAMS[:90]}")
+    status, facts = answer_of(trigger.handler(posted(event), Context()))
+    assert (status, facts["outcome"]) == (400, "refused")
+    assert "is not whole" in facts["message"]
+    assert not api.bodies
 
 
 @pytest.mark.parametrize(
@@ -220,6 +280,9 @@ def test_the_link_is_found_wherever_an_event_has_it(
         ({"dateTime": "2099-07-01T09:00:00", "timeZone": "Europe/Berlin"}, "2099-07-01T07:00:00+00:00"),
         ({"dateTime": "2099-07-01T09:00:00Z", "timeZone": "Europe/Berlin"}, "2099-07-01T09:00:00+00:00"),
         ({"dateTime": "2099-07-01T09:00:00"}, "2099-07-01T09:00:00+00:00"),
+        ({"dateTime": "2099-07-01T09:00:00", "timeZone": "W. Europe Standard Time"}, "2099-07-01T07:00:00+00:00"),
+        ({"dateTime": "2099-07-01T09:00:00", "timeZone": "India Standard Time"}, "2099-07-01T03:30:00+00:00"),
+        ({"dateTime": "2099-07-01T09:00:00", "timeZone": "Pacific Standard Time"}, "2099-07-01T16:00:00+00:00"),
     ],
 )
 def test_the_start_of_an_event_of_graph_is_read_in_its_zone(
@@ -245,6 +308,8 @@ def test_a_zoom_meeting_that_starts_is_joined_now(trigger: ModuleType, api: Api)
         (google(start={"date": "2099-01-01"}), "all day"),
         (google(start={"dateTime": "2020-01-01T09:00:00Z"}, end={"dateTime": "2020-01-01T10:00:00Z"}), "over"),
         (graph(isCancelled=True), "cancelled"),
+        (graph(responseStatus={"response": "declined"}), "declined"),
+        (google(attendees=[{"email": "b@example.com"}, {"self": True, "responseStatus": "declined"}]), "declined"),
         (graph(onlineMeeting=None), "no meeting link"),
     ],
 )
@@ -255,6 +320,18 @@ def test_an_event_that_is_no_meeting_to_come_is_ignored_and_said_so(
     assert (status, facts["outcome"]) == (200, "ignored")
     assert why in facts["message"]
     assert not api.bodies
+
+
+def test_an_event_that_only_others_declined_is_a_meeting(trigger: ModuleType, api: Api) -> None:
+    attendees = [{"self": True, "responseStatus": "accepted"}, {"responseStatus": "declined"}, "no object"]
+    trigger.handler(posted(google(attendees=attendees)), Context())
+    trigger.handler(posted(graph(responseStatus={"response": "organizer"})), Context())
+    assert len(api.bodies) == 2
+
+
+def test_every_name_of_windows_stands_for_a_zone_that_is_there(trigger: ModuleType) -> None:
+    assert len(trigger.ZONES) > 130
+    assert all(trigger._zone(name) == ZoneInfo(zone) for name, zone in trigger.ZONES.items() if name != "UTC")
 
 
 def test_mere_notices_of_a_change_are_let_in_by_their_own_secret_and_ignored(trigger: ModuleType, api: Api) -> None:
@@ -456,11 +533,33 @@ def test_no_link_name_or_secret_is_logged(trigger: ModuleType, api: Api, caplog:
 # How it is installed
 
 
-def test_the_handler_is_of_the_standard_library_and_of_python_3_9() -> None:
-    tree = ast.parse((FOLDER / "handler.py").read_text(), feature_version=(3, 9))
-    modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {module.partition(".")[0] for module in modules} <= sys.stdlib_module_names
+def test_all_that_is_installed_is_of_the_standard_library_and_of_python_3_9() -> None:
+    for file in (*FOLDER.glob("*.py"), *COPIES.glob("*.py")):
+        tree = ast.parse(file.read_text(), feature_version=(3, 9))
+        modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        own = {"wire", "windows_zones"}
+        assert {module.partition(".")[0] for module in modules} <= sys.stdlib_module_names | own
+
+
+def test_the_copies_of_the_reader_of_links_are_not_out_of_date() -> None:
+    spec = importlib.util.spec_from_file_location("vendor", FOLDER.parent / "vendor.py")
+    assert spec
+    assert spec.loader
+    vendor = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(vendor)
+    wanted: dict[Path, bytes] = vendor.copies()
+    assert {file: file.read_bytes() for file in COPIES.glob("*.py")} == wanted, "run python deploy/vendor.py"
+
+
+def test_the_folder_alone_is_enough(tmp_path: Path) -> None:
+    """As Lambda has it: none of the project's own, and nothing that was installed."""
+    shutil.copytree(FOLDER, tmp_path / "task", ignore=shutil.ignore_patterns("__pycache__"))
+    code = f"import handler; print(handler._read_link('Join <{WRAPPED}>', []))"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=tmp_path / "task", env={}, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.returncode) == (ZOOM, 0), done.stderr
 
 
 class _Template(yaml.SafeLoader):

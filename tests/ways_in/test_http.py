@@ -2,6 +2,7 @@
 
 import asyncio
 import runpy
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,6 +46,7 @@ async def test_the_published_client_of_asyncio(house: House, visit: Visit) -> No
 
 async def test_the_serverless_trigger(house: House, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     await led(visit)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(TRIGGER.parent)])  # as Lambda has it
     handler: Callable[[Any], dict[str, Any]] = runpy.run_path(str(TRIGGER))["handler"]
     monkeypatch.setenv("POOLMGR_API_URL", house.manager.api)
     monkeypatch.setenv("POOLMGR_API_TOKEN", TOKEN)
