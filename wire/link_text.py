@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 MAX_LINK_LENGTH = 4096
-MOST_LINKS = 32
+MOST_LINKS = 24
 """Of a text of 16 KB: invitations hold a dozen."""
 MOST_PARAMETERS = 64
 _USUAL_LENGTH = 256

@@ -23,9 +23,10 @@ from wire.link_wrappers import decoded, is_below, may_wrap, parameter, tail, unw
 
 MAX_TEXT_LENGTH = 16 * 1024
 """Of a text with a link in it: the longest invitations are a quarter of it."""
-_MOST_READ = 12
+_MOST_READ = 8
 """Different links on hosts of meetings in a text of 16 KB, fewer in a shorter one; one on a host that has to be guessed
-at counts for three."""
+at counts for two,
+and so does one in a wrapper."""
 
 # Hosts by platform (suffix match on whole labels); facts/platforms: 1.1, 2.1, 3.1, 4.1.
 _KNOWN_HOSTS = {
@@ -45,7 +46,8 @@ for _platform, _hosts in _KNOWN_HOSTS.items():
 
 _ROOM_PATH = re.compile(r"/r/[a-z0-9][a-z0-9-]{0,63}")
 _MOST_WRAPPERS = 3
-_MOST_ESCAPES = 200  # a link to Teams in three wrappers has half of that
+_MOST_ESCAPES = 150  # a link to Teams in three wrappers has a hundred
+_DEEPEST = "%2525252525"  # a launcher in three wrappers has one less
 _MOST_OTHER_LETTERS = 200
 _MOST_HOST = 253
 
@@ -138,12 +140,12 @@ def recognise(
     text = link_text.carried(text).strip()
     spaced = _is_spaced(text)
     share = max(1, longest // MAX_TEXT_LENGTH)
-    most = min(6 + len(text) // 1024, _MOST_READ * share)
+    most = min(5 + len(text) // 4096, _MOST_READ * share)
     reader = _Reader(hosts, most, is_calendar=spaced and "BEGIN:V" in text)
     try:
         if not spaced and (_SCHEME.match(text) or _NO_SCHEME.match(text)) and "<" not in text:
             return reader.alone(text).link
-        most_places = min(10 + len(text) // 400, link_text.MOST_LINKS * share)
+        most_places = min(8 + len(text) // 1000, link_text.MOST_LINKS * share)
         return _only_one(text, reader, most_places, spaced=spaced)
     except _TooManyError:
         raise BadLinkError(
@@ -161,15 +163,22 @@ def _is_spaced(text: str) -> bool:
 def _only_one(text: str, reader: _Reader, most: int, *, spaced: bool) -> MeetingLink:
     found: list[_Found] = []
     faults: list[BadLinkError] = []
+    broken_at = -1
     for piece in link_text.links_in(text, most):
         if not spaced and not (found or faults) and ":" in text[: piece.start]:  # view-source:https://…
             break
+        goes_on = 0 <= broken_at < piece.start and text[broken_at : piece.start].strip(" \t.") == "\n"
+        broken_at = -1
+        if goes_on and "://" not in piece.link[:8]:  # a host that was broken by the end of its line
+            faults.append(BadLinkError(_CUT))
+            continue
         try:
             one = reader.in_text(text, piece)
         except BadLinkError as error:
             faults.append(error)
+            broken_at = piece.stop
             continue
-        if _REFERENCE in text[max(0, piece.start - 40) : piece.start].lower():
+        if one.link.platform == "teams" and _REFERENCE in text[max(0, piece.start - 40) : piece.start].lower():
             one = one._replace(weight=min(one.weight, _REPEATED))
         found.append(one)
     if not found:
@@ -235,11 +244,12 @@ class _Reader:
     def __init__(self, hosts: _Hosts, most: int, *, is_calendar: bool = False) -> None:
         self._hosts = hosts
         self._is_calendar = is_calendar
-        self._tails = _BY_TAIL.keys() | {
+        self._tails = {
             tail(name.partition(":")[0])
             for names in (hosts.rooms, hosts.jitsis, *hosts.others.values())
             for name in names
         }
+        self._words = (*_WORDS, *self._tails)
         self._seen: dict[str, _Found | BadLinkError] = {}
         self._looked_at: dict[tuple[str, bool], tuple[Undressed, _Found | None, BadLinkError | None]] = {}
         self._left = self._broken_left = most
@@ -276,7 +286,7 @@ class _Reader:
         if (more and more.likely) or bare.is_cut or _HALF_ESCAPE.search(bare.link):
             return found._replace(unclear=_CUT)
         doubt = _doubt(text, piece, bare.link, found)
-        return found._replace(unclear=doubt) if doubt else found
+        return _Found(found.link, found.meeting, found.weight, doubt) if doubt else found
 
     def _look_at(self, piece: Piece) -> tuple[Undressed, _Found | None, BadLinkError | None]:
         bare = Undressed(piece.link, piece.closed)
@@ -284,7 +294,8 @@ class _Reader:
             if host := self._stranger(piece.link):
                 raise _unknown(host)
             bare = undressed(piece.link, in_text=not piece.closed)
-            bare = bare._replace(closed=piece.closed or bare.closed)
+            if piece.closed:
+                bare = Undressed(bare.link, True, bare.is_cut)
             return bare, self._either(bare.link), None
         except BadLinkError as error:
             return bare, None, error
@@ -314,16 +325,18 @@ class _Reader:
         if not found:
             return ""
         host = found[1].lower()
-        if tail(host) in self._tails or "teams" in host or "jitsi" in host or may_wrap(link, host):
+        if self._is_named(host) or "teams" in host or "jitsi" in host:
             return ""
+        if may_wrap(link, host):
+            lower = link.lower()
+            return "" if "sophos" in host or any(word in lower for word in self._words) else host
         return "" if any(sign in link for sign in _SIGNS) else host
 
     def _either(self, link: str) -> _Found:
         """With its scheme or without. Raises: BadLinkError."""
         seen = self._seen.get(link)
         if seen is None:
-            host = link[:300].partition("://")[2].partition("/")[0].lower()
-            self._left -= (1 if tail(host) in self._tails or may_wrap(link, host) else 3) + (not link.isascii())
+            self._left -= 1 + (not self._is_plain(link))
             if self._left < 0:
                 raise _TooManyError
             try:
@@ -334,6 +347,15 @@ class _Reader:
         if isinstance(seen, BadLinkError):
             raise seen
         return seen
+
+    def _is_plain(self, link: str) -> bool:
+        """Whether reading it takes one step: on a host that is known, in no wrapper, and of ASCII."""
+        host = (link[:300].partition("://")[2] or link[:300]).partition("/")[0].lower()
+        return self._is_named(host) and link.isascii() and "/linkredirect?" not in link
+
+    def _is_named(self, host: str) -> bool:
+        """Whether everybody knows it, or the operator named it or another of its domain."""
+        return tail(host) in self._tails or _platform_of(host) is not None
 
     def _fresh(self, link: str) -> _Found:
         if _SCHEME.match(link):
@@ -348,6 +370,8 @@ class _Reader:
 
 
 _AUTHORITY = re.compile(r"([A-Za-z0-9.-]{1,253})(?![^/?#:])")
+_WORDS = ("zoom", "meet", "teams", "jit", "8x8", "g.co")
+"""One of them is in every link to a meeting on a known host, however it is wrapped; but in base64."""
 _SIGNS = ("/l/meetup-join/", "/light-meetings/", "/dl/launcher", *(f"#{sign}" for sign in _JITSI_SIGNS))
 
 
@@ -368,6 +392,8 @@ _UNCLEAR_NAME = (
 
 def _doubt(text: str, piece: Piece, link: str, found: _Found) -> str:
     """Why what stands behind a link may be more of it; empty where it cannot be."""
+    if text[piece.stop : piece.stop + 1] in ("", "\n"):
+        return ""
     word, is_last = link_text.beside(text, piece)
     if (len(word) > 1 and any(mark in word for mark in "?&=%") and word[-1] != "?") or link_text.runs_into_tag(
         text, piece
@@ -401,8 +427,9 @@ def _read(link: str, hosts: _Hosts, wrappers: int = 0, *, whole: bool = False) -
             raise BadLinkError(f"the link is wrapped in more than {_MOST_WRAPPERS} others; send the meeting's own")
         return _read(inner[0], hosts, wrappers + 1, whole=inner[1])
     found = _on_named_host(link, parts, host, port, hosts) or _on_other_host(parts, host, port, hosts)
-    if whole:
-        found = found._replace(meeting=found.meeting._replace(whole=True))
+    if whole and not found.meeting.whole:
+        url, identity, secret, _ = found.meeting
+        found = _Found(found.link, Meeting(url, identity, secret, whole=True), found.weight)
     return found
 
 
@@ -417,6 +444,8 @@ def _check_limits(link: str) -> None:
         raise BadLinkError("the link contains spaces, control characters, angle brackets or backslashes")
     if link.count("&") > link_text.MOST_PARAMETERS:
         raise BadLinkError(f"the link has more than {link_text.MOST_PARAMETERS} parameters")
+    if _DEEPEST in link:
+        raise BadLinkError("the link is encoded too many times over; send the meeting's own, out of its wrappers")
     if link.count("%") > _MOST_ESCAPES:
         raise BadLinkError(
             f"the link has more than {_MOST_ESCAPES} escapes; send the meeting's own, out of its wrappers"

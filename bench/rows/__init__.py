@@ -14,6 +14,7 @@ from bench.rows import (
     lobby,
     manager,
     memory,
+    reading,
     records,
     rewarm,
     warm_join,
@@ -39,6 +40,9 @@ ROWS: Final = {
     ),
     "burst": Row(burst.measure, "2,000 jobs at once over a large fleet, beside a bare relay, taskiq, saq and arq"),
     "decision": Row(decision.measure, "what an event costs the pool, 10,000 VMs beside 10"),
+    "reading": Row(
+        reading.measure, "what the slowest of 860 hostile jobs costs to read, beside json.loads of the same bytes"
+    ),
     "warm_join": Row(warm_join.measure, "LPUSH to the meeting page and to Ask to join, beside a browser per job"),
     "warm_pages": Row(
         warm_pages.measure,

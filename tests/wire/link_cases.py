@@ -321,6 +321,8 @@ CASES: Final = [
     Case("https://meet.google.com/abc-defg-hi", None),
     Case("https://meet.google.com/abc-defg-hijSee", None),
     Case(f"{MEET}…", MEET),
+    Case("Join: https://university.\nzoom-x.de/j/81234567890?pwd=a.1", None),
+    Case("Join: https://urldefense.com/v3/__https://university\n .zoom-x.de/j/81234567890?pwd=a.1", None),
     # what stands beside
     Case(f"{OWN_ZOOM}&nbsp;</p>", OWN_ZOOM),
     Case(f"<p>{OWN_ZOOM}&nbsp;</p>", OWN_ZOOM),

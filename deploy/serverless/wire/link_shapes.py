@@ -55,6 +55,9 @@ _TEAMS_THREAD = re.compile(r"19:[A-Za-z0-9_.=+-]{6,200}@(?:thread\.[a-z0-9]{2,12
 _UNSAFE = tuple((character, f"%{ord(character):02X}") for character in '"^`{|}')
 _SAFE = "!#$%&'()*+,-./:;=?@[]~"
 
+_MOST_NAME = 1024
+_MOST_JSON = 1500
+_MOST_OBJECTS = 8
 _NO_NAME = re.compile(r"[,;:\"]")
 _JITSI_FILES = frozenset(
     {
@@ -233,11 +236,13 @@ def _teams_deep(found: re.Match[str]) -> Meeting | None:
     return Meeting(url, f"{thread.lower()}/{message}", whole=True)
 
 
-def _object(text: str | bytes) -> dict[str, Any]:
-    """The JSON object that `text` is, empty if it is none."""
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object that `text` is, empty if it is none, or longer or deeper than any in a link."""
+    if len(text) > _MOST_JSON or text.count("[") + text.count("{") > _MOST_OBJECTS:
+        return {}
     try:
         found: Any = json.loads(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]  # as JSON is
 
@@ -250,7 +255,7 @@ def _teams_light(parts: SplitResult, origin: str) -> Meeting | None:
     for _ in range(_MOST_DECODED):
         coords = unquoted(coords)
     try:
-        at = _object(base64.b64decode(coords.translate(_STANDARD_BASE64).rstrip("=") + "=="))
+        at = _object(base64.b64decode(coords.translate(_STANDARD_BASE64).rstrip("=") + "==").decode())
     except ValueError:
         return None
     code, passcode = at.get("meetingCode"), at.get("passcode")
@@ -280,6 +285,8 @@ def jitsi(parts: SplitResult, origin: str, *, most_segments: int = 2) -> Meeting
     Raises: BadLinkError.
     """
     path = parts.path.removesuffix("/")
+    if len(path) > _MOST_NAME:
+        raise BadLinkError(f"the link is to jitsi, but to a room whose name is longer than {_MOST_NAME} characters")
     segments = path.split("/")[1:]
     if len(segments) > most_segments:
         raise no_meeting("jitsi")
