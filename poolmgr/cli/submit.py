@@ -127,9 +127,11 @@ def _checked(session: Session, job: dict[str, Any]) -> bytes:
     """The payload of a job that the manager will take. Ends the program for any other."""
     payload = json.dumps(job).encode()
     try:
-        parse_job(payload, time.time(), JobRules.of(session.settings))
+        guessed = parse_job(payload, time.time(), JobRules.of(session.settings)).guessed
     except BadJobError as error:
         fail(hide_links(str(error)), EXIT_USAGE)
+    if guessed:
+        click.echo(f"poolmgr: {guessed}; [meetings] says which hosts are whose", err=True)
     return payload
 
 

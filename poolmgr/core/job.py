@@ -116,7 +116,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `custom_attributes`: a JSON object, as text. `owner`: the API token that made it, empty for a job from Redis.
     `queue_timeout_s`: how long it may wait for a worker, None for as long as the settings say. `passcode`: a secret, to
-    be typed where the page asks for one. `is_probe`: the bot only looks whether it gets in.
+    be typed where the page asks for one. `is_probe`: the bot only looks whether it gets in. `guessed`: by what the
+    platform was guessed, where nobody named the link's host; it is not kept in the record.
     """
 
     platform: str
@@ -138,6 +139,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     bot_message: str = ""
     passcode: str = ""
     is_probe: bool = False
+    guessed: str = ""
 
     @property
     def found_by(self) -> list[tuple[str, str]]:
@@ -214,6 +216,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         bot_message=fields.bot_message or "",
         passcode=fields.passcode or "",
         is_probe=fields.probe,
+        guessed=link.guessed,
     )
 
 

@@ -51,6 +51,13 @@ def test_it_says_when_no_manager_leads(poolmgr: CommandLine) -> None:
     assert "no manager leads at the moment: the job waits in the queue" in result.stderr
 
 
+def test_it_says_what_was_guessed(poolmgr: CommandLine) -> None:
+    result = poolmgr("submit", "https://jitsi.company.example/Room")
+    assert result.exit_code == 0
+    assert "jitsi.company.example is taken for a Jitsi by the name of the host" in result.stderr
+    assert "is taken for" not in poolmgr("submit", LINK).stderr
+
+
 def test_the_link_may_come_from_standard_input(poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:
     assert poolmgr("submit", "-", "--bot-id", "my-bot", "--json", stdin=f"{LINK}\n").stdout == '{"bot_id": "my-bot"}\n'
     payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]

@@ -364,7 +364,8 @@ def test_the_rules_for_jobs_are_those_of_the_settings() -> None:
 def test_a_job_may_name_a_host_that_the_settings_name_and_a_guessed_one_where_they_allow_it() -> None:
     others = JobRules(other_hosts={"webex": ["webex.com"]}, guess_hosts=False)
     assert parse_job(with_link("https://acme.webex.com/meet/ada"), NOW, others).platform == "webex"
-    assert parse(with_link("https://jitsi.company.example/Room")).platform == "jitsi"
+    guessed = parse(with_link("https://jitsi.company.example/Room"))
+    assert (guessed.platform, guessed.guessed.partition(" ")[0]) == ("jitsi", "jitsi.company.example")
     with pytest.raises(BadJobError, match="is not a meeting host"):
         parse_job(with_link("https://jitsi.company.example/Room"), NOW, others)
 
