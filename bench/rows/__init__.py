@@ -11,6 +11,7 @@ from bench.rows import (
     command_line,
     decision,
     dispatch,
+    flood,
     lobby,
     manager,
     memory,
@@ -54,6 +55,7 @@ ROWS: Final = {
         calls.measure, "8 bots at once in one room, for --minutes: memory, processor time, false leaves", long=True
     ),
     "manager": Row(manager.measure, "what the manager takes while 1,000 VMs send heartbeats, beside a bare reader"),
+    "flood": Row(flood.measure, "a call of one token beside the flood of another: /healthz, terms of leadership"),
     "command_line": Row(
         command_line.measure,
         "processor time of poolmgr --help, fleet and bots, beside a bare import of what they need",

@@ -22,8 +22,8 @@ _MOST_AT_ONCE = 256
 _WAIT_S = 1.0
 _LEFT_OVER_S = 5.0
 """How often jobs that somebody else took and left are looked for under steady load. An idle intake looks at once."""
-_BREATH_S = 0.005
-"""After so long the other loops get their turn; a job takes a fraction of a millisecond."""
+_BREATH_S = 0.002
+"""After so long the other loops get their turn. A job takes a fraction of that, a laborious one some milliseconds."""
 _LARGE_BYTES = 16 * 1024
 """Such a job is read beside the loop: a laborious one of a quarter of a megabyte takes tens of milliseconds."""
 _MOST_BEGUN = 2

@@ -1,0 +1,48 @@
+"""A client that sends hostile jobs by both ways at once, whenever it is told to.
+
+python -m bench.flooder API TOKEN REDIS_URL JOBS_KEY     each line on the standard input begins a flood; ROUNDS counts
+                                                         those that are answered and read
+"""
+
+import asyncio
+import itertools
+import sys
+from typing import Any, Final
+
+import aiohttp
+import uvloop
+
+from bench import hostile
+from poolmgr.core.job import MAX_JOB_BYTES
+from runtime.redis import connect
+from wire.settings import RedisSettings
+
+ROUNDS: Final = "bench:floods"
+POSTED: Final = 100  # what a token may send at once by default
+PUSHED: Final = 300
+
+
+async def _flood(api: str, token: str, url: str, jobs: str) -> None:
+    redis: Any = connect(RedisSettings(url=url))
+    shapes = itertools.cycle([*hostile.jobs(1.0), hostile.odd_keys(MAX_JOB_BYTES)])
+    headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
+    connections = aiohttp.TCPConnector(limit=POSTED)
+    async with aiohttp.ClientSession(f"{api}/api/v1/", headers=headers, connector=connections) as session:
+
+        async def post(body: bytes) -> None:
+            async with session.post("bots/create_bot", data=body) as answer:
+                await answer.read()
+
+        await redis.set(ROUNDS, 0)
+        while await asyncio.to_thread(sys.stdin.readline):
+            await redis.lpush(jobs, *(next(shapes).payload for _ in range(PUSHED)))
+            async with asyncio.TaskGroup() as group:
+                for number in range(POSTED):
+                    group.create_task(post(next(shapes).payload), name=f"post {number}")
+            while await redis.exists(jobs, f"{jobs}:taken"):  # noqa: ASYNC110  # another process empties them
+                await asyncio.sleep(0.02)
+            await redis.incr(ROUNDS)
+
+
+if __name__ == "__main__":
+    uvloop.run(_flood(*sys.argv[1:5]))
