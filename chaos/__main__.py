@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 import uvloop
 
+from chaos.core import CoreSummary, report_core, run_core
 from chaos.faults import FAULTS
 from chaos.run import Options, report, run
 from chaos.stage import Scale, StageError
@@ -41,6 +42,8 @@ def say(line: str) -> None:
 @click.option("--browser", type=click.Choice(["stand-in", "chromium"]), default="stand-in", show_default=True)
 @click.option("--only", default="", metavar="FAULT", help="Only faults whose name holds this; --only list names them.")
 @click.option("--steps", is_flag=False, flag_value="all", metavar="[STEP]", help="Instead: kill after each step.")
+@click.option("--core", is_flag=True, help="Instead: faults against the pure core and the scripts, without processes.")
+@click.option("--faults-in-all", type=int, default=1000, show_default=True, help="With --core: so many, and no time.")
 @click.option("--keep-logs", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="A new folder.")
 def main(
     seed: int | None,
@@ -54,6 +57,8 @@ def main(
     browser: str,
     only: str,
     steps: str | None,
+    core: bool,
+    faults_in_all: int,
     keep_logs: Path | None,
 ) -> None:
     """Break managers, agents, browsers, Redis and the wires between them, and check every promise from outside."""
@@ -69,6 +74,8 @@ def main(
         keep_logs.mkdir(parents=True)
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     say(f"seed {seed}")
+    if core:
+        _end(_report_core(_carry_out(run_core(seed, faults_in_all, say, rounds))))
     if steps is not None:
         _end(_report_steps(_carry_out(try_steps(choose(steps), seed, say)), seed))
     scale = Scale(managers, agents, workers, min(2, workers), real_browsers=browser == "chromium")
@@ -109,6 +116,12 @@ async def _until_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
             loop.add_signal_handler(number, running.cancel)
         await asyncio.wait({running})
     return None if running.cancelled() else running.result()
+
+
+def _report_core(summary: CoreSummary) -> set[str]:
+    for line in report_core(summary):
+        print(line)
+    return {f"./dev chaos --core --seed {seed} --rounds 1" for seed in summary.broken}
 
 
 def _report_steps(outcomes: list[Outcome], seed: int) -> set[str]:

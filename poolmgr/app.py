@@ -145,7 +145,8 @@ class Manager:
         """One term: rebuild the pool from Redis, then let the loops run until `stop` or a fault."""
         settings, keys, clock = self.settings, self.keys, self.clock
         await load_scripts(redis)
-        streams = [Stream(redis, key) for key in (keys.events, keys.control, keys.job_stream, keys.outbox)]
+        names = (keys.events, keys.control, keys.job_stream, keys.outbox)
+        streams = [Stream(redis, keys, name, epoch) for name in names]
         for stream in streams:
             await stream.open()
         events, control, job_stream, outbox = streams

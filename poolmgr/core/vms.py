@@ -50,9 +50,14 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
     """
     may_be_old_news = not is_new_session and pool.now < pool.absence_counts_from
     for worker in list(vm.workers.values()):
-        order_is_under_way = worker.state is WorkerState.WARMING and not is_new_session
-        if worker.worker_id not in beat.workers and not (order_is_under_way or may_be_old_news):
+        if worker.worker_id in beat.workers or may_be_old_news:
+            continue
+        if worker.state is not WorkerState.WARMING:
             attempts.worker_gone(pool, vm, worker, GoneCause.MISSING)
+        elif is_new_session:
+            # Ordered from the agent before, or, while nobody read what this one says, from this one, which will obey.
+            # It counts until the next heartbeat, and the order to end stands behind the one to begin.
+            workers.retire(pool, vm, worker, Why.WORKER_LOST)
     for worker_id, report in beat.workers.items():
         worker = vm.workers.get(worker_id)
         if worker is None:

@@ -33,6 +33,8 @@ async def follow_events(stream: Stream, desk: Desk, on_heartbeat: Callable[[], N
                 _log.warning("event_unreadable", entry_id=entry.entry_id.decode(), error=str(error))
                 continue
             if isinstance(event, Heartbeat):
+                if stream.late:  # it says how things were, and others have said since how they are
+                    continue
                 on_heartbeat()
             desk.put(event)
         await desk.durable()

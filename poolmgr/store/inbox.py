@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from poolmgr.core.job import Job
 from poolmgr.store.answers import Entry, entries_of
 from poolmgr.store.keys import Keys
+from poolmgr.store.ledger import run_fenced
 from poolmgr.store.roundtrip import ask
 from poolmgr.store.scripts import SOURCES
 
@@ -20,10 +21,11 @@ GROUP: Final = "manager"
 _CONSUMER: Final = "leader"  # one name for all leaders, so that the next one finds what the last one left
 
 _MOST_BYTES: Final = 1 << 20
-"""Of jobs in one batch: checking a megabyte of the most laborious ones takes a few tenths of a second."""
-
+"""Of jobs in one batch."""
 
 _TRIES_LIFE_S: Final = 86400
+_LEFT_OVER_EVERY: Final = 100
+"""After so many looks at a stream in which there was always something new, what is left over is looked for, too."""
 
 
 class Jobs:
@@ -94,12 +96,19 @@ class Jobs:
 
 
 class Stream:
-    """A stream read through the manager's group: first what was read and not acknowledged, then what is new."""
+    """A stream read through the manager's group, for the leader of `epoch`: first what was read and not acknowledged,
+    then what is new. Now and then the former comes once more, since a leader that was frozen may read on before it
+    hears that it was replaced; `late` is true of what came so: newer entries may have been read before it.
+    """
 
-    def __init__(self, redis: Redis, key: str) -> None:
+    def __init__(self, redis: Redis, keys: Keys, key: str, epoch: int) -> None:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
         self._key = key
+        self._epoch = epoch
         self._position: bytes | str = "0"
+        self._read_new = 0
+        self.late = False
 
     async def open(self) -> None:
         """Make the group, reading from the beginning. Idempotent."""
@@ -110,26 +119,32 @@ class Stream:
                 raise
 
     async def read(self, most: int, timeout_s: float) -> list[Entry]:
-        """Up to `most` entries in order; waits at most `timeout_s` for the first."""
-        block = max(1, int(timeout_s * 1000)) if self._position == ">" else None
+        """Up to `most` entries in order; waits at most `timeout_s` for the first, not at all if that is 0. What was
+        read before is to be done by now, or it comes again.
+        """
+        is_new = self._position == ">"
+        block = max(1, int(timeout_s * 1000)) if timeout_s and is_new else None
         answer: Any = await self._redis.xreadgroup(
             GROUP, _CONSUMER, {self._key: self._position}, count=most, block=block
         )
         entries = entries_of(answer)
-        if self._position != ">":
-            self._position = entries[-1].entry_id if entries else ">"
-            if not entries:
-                return await self.read(most, timeout_s)
-        return entries
+        self.late = not is_new and self._read_new > 0
+        if is_new:
+            self._read_new += 1
+            if not entries or self._read_new % _LEFT_OVER_EVERY == 0:
+                self._position = "0"
+            return entries
+        self._position = entries[-1].entry_id if entries else ">"
+        return entries or await self.read(most, timeout_s)
 
     async def done(self, entries: Sequence[Entry], *, forget: bool = False) -> None:
-        """These need not be read again. `forget`: nor by anybody else."""
+        """These need not be read again. `forget`: nor by anybody else. Raises: StaleEpochError, DisagreementError, and
+        Redis' own errors.
+        """
         if not entries:
             return
-        ids = [entry.entry_id for entry in entries]
-        await self._redis.xack(self._key, GROUP, *ids)
-        if forget:
-            await self._redis.xdel(self._key, *ids)
+        arguments = (GROUP, int(forget), *(entry.entry_id for entry in entries))
+        await run_fenced(self._redis, self._keys.epoch, self._epoch, [("acknowledge", (self._key,), arguments)])
 
     async def trim(self, before: float) -> None:
         """Drop entries older than `before` (epoch seconds), but none that has not been read and acknowledged."""

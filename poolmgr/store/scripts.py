@@ -16,7 +16,7 @@ _UNFENCED: Final = frozenset({"deliver_again", "lead", "put_back", "resign", "ta
 _STORY: Final = frozenset({"ask", "assign", "end", "move", "relate", "reschedule"})
 _NAMES: Final = (
     "deliver_again", "deliver_bury", "deliver_done", "deliver_failed", "deliver_put",
-    "accept", "ask", "assign", "end", "forget", "forget_vm", "hand_in", "hand_in_once", "keep_vm",
+    "accept", "acknowledge", "ask", "assign", "end", "forget", "forget_vm", "hand_in", "hand_in_once", "keep_vm",
     "lead", "move", "note", "note_chat", "note_participants", "order", "relate",
     "put_back", "reject", "reschedule", "resign", "revoke", "submit",
     "take", "withdraw",

@@ -308,10 +308,30 @@ def test_an_agent_that_started_anew_lists_all_that_is_left() -> None:
     decisions = sc.beat(session="s2", reports={kept: WorkerReport(BUSY, "a", 1), "vm-1-1": WorkerReport(IDLE)})
     assert decisions[:2] == [
         KeepVm("vm", "s2", draining=False, lost=False),
-        ForgetWorker("vm", lost, GoneCause.MISSING),
+        Retire("vm", lost, sc.now, Why.WORKER_LOST),
     ]
     assert sc.bot("a").attempt == 1
     assert len(of_type(decisions, Warm)) == 1
+    reports = {kept: WorkerReport(BUSY, "a", 1), "vm-1-1": WorkerReport(IDLE)}
+    assert of_type(sc.beat(session="s2", reports=reports), ForgetWorker) == [
+        ForgetWorker("vm", lost, GoneCause.MISSING)
+    ]
+
+
+def test_warm_ups_that_the_next_agent_may_have_been_given_count_until_it_says_otherwise() -> None:
+    """One agent after the other lost its folder while nobody read; what they say is read at once. The last of them
+    finds in its stream what was ordered from those before it.
+    """
+    sc = scenario(min_idle=2, max_workers=3, warmups_at_once=3)
+    sc.beat(session="s1", reports={})
+    orders: list[Warm | Retire] = [Warm("vm", worker_id, sc.now, Why.BELOW_MIN_IDLE) for worker_id in sc.names(WARMING)]
+    for session in ("s2", "s3", "s4"):
+        decisions = sc.beat(session=session, reports={})
+        orders += [decision for decision in decisions if isinstance(decision, Warm | Retire)]
+    there: set[str] = set()
+    for order in orders:
+        (there.add if isinstance(order, Warm) else there.discard)(order.worker_id)
+        assert len(there) <= 3
 
 
 @pytest.mark.parametrize("state", [WARMING, IDLE, RETIRING])

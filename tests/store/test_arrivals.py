@@ -23,7 +23,7 @@ def arrivals(redis: Any, keys: Keys) -> Arrivals:
 
 @pytest.fixture
 async def stream(redis: Any, keys: Keys) -> Stream:
-    stream = Stream(redis, keys.job_stream)
+    stream = Stream(redis, keys, keys.job_stream, 1)
     await stream.open()
     await Upkeep(redis, keys, RetentionSettings()).renew(())
     return stream
@@ -65,7 +65,7 @@ async def test_an_entry_that_two_leaders_read_is_one_job(
 ) -> None:
     await put(redis, keys, "one", "two")
     entries = await read(stream)
-    again = Stream(redis, keys.job_stream)
+    again = Stream(redis, keys, keys.job_stream, 1)
     await again.open()
     assert await read(again) == entries
     assert await arrivals.from_stream(entries[:1]) == 1

@@ -42,7 +42,7 @@ Put = Callable[..., Awaitable[bytes]]
 @pytest.fixture
 async def put(redis: Any, keys: Keys, deliveries: Deliveries) -> Put:
     """Puts webhooks with these numbers into b's line, by an outbox entry as the leader reads it. Answers the entry."""
-    outbox = Stream(redis, keys.outbox)
+    outbox = Stream(redis, keys, keys.outbox, 1)
     await outbox.open()
     await redis.expire(keys.outbox, 60)
 

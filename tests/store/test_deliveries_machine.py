@@ -29,7 +29,7 @@ class Lines(OnRedis):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.letters = Letters(self.redis, self.keys)
-        self.outbox = Stream(self.redis, self.keys.outbox)
+        self.outbox = Stream(self.redis, self.keys, self.keys.outbox, 1)
         self.do(self.outbox.open())
         self.plain.streams[self.keys.outbox] = []
         self.number = 0

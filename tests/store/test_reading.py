@@ -11,10 +11,10 @@ from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker,
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.core.job import Job
 from poolmgr.store.forgetting import forget
-from poolmgr.store.inbox import Stream
+from poolmgr.store.inbox import GROUP, Stream
 from poolmgr.store.keys import Keys
 from poolmgr.store.lease import Lease
-from poolmgr.store.ledger import Ledger, Rejected
+from poolmgr.store.ledger import Ledger, Rejected, StaleEpochError
 from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
 from poolmgr.store.views import Standing, Views, decode_request, encode_request, is_ended
@@ -66,13 +66,13 @@ async def test_a_lease_that_ran_out_is_kept_unless_another_one_took_it(redis: An
 
 
 async def test_a_stream_gives_again_what_was_read_and_not_acknowledged(redis: Any, keys: Keys) -> None:
-    stream = Stream(redis, keys.events)
+    stream = Stream(redis, keys, keys.events, 1)
     await stream.open()
     await stream.open()
     for number in range(3):
         await redis.xadd(keys.events, {"m": number})
     assert [entry.fields for entry in await stream.read(2, 0.01)] == [{b"m": b"0"}, {b"m": b"1"}]
-    successor = Stream(redis, keys.events)
+    successor = Stream(redis, keys, keys.events, 1)
     await successor.open()
     again = await successor.read(10, 0.01)
     assert [entry.fields[b"m"] for entry in again] == [b"0", b"1"]
@@ -86,14 +86,58 @@ async def test_a_stream_gives_again_what_was_read_and_not_acknowledged(redis: An
     await Upkeep(redis, keys, RetentionSettings()).renew([])
 
 
+async def test_what_a_leader_read_that_had_been_replaced_comes_to_the_one_that_leads(redis: Any, keys: Keys) -> None:
+    """It was frozen, woke up, and went on before it asked whether it leads."""
+    replaced, leads = (Stream(redis, keys, keys.events, epoch) for epoch in (0, 1))
+    await leads.open()
+    await redis.xadd(keys.events, {"m": "0"})
+    await leads.done(await leads.read(10, 0))
+    assert not leads.late
+    for number in range(1, 4):
+        await redis.xadd(keys.events, {"m": number})
+    taken = await replaced.read(3, 0)
+    with pytest.raises(StaleEpochError):
+        await replaced.done(taken, forget=True)
+    await redis.xadd(keys.events, {"m": "4"})
+    newest = await leads.read(10, 0)
+    assert [entry.fields[b"m"] for entry in newest] == [b"4"]
+    assert not leads.late
+    await leads.done(newest)
+    assert await leads.read(10, 0) == [], "nothing else is new"
+    found: list[bytes] = []
+    while entries := await leads.read(2, 0):
+        assert leads.late
+        found += [entry.fields[b"m"] for entry in entries]
+        await leads.done(entries)
+    assert found == [b"1", b"2", b"3"]
+    await Upkeep(redis, keys, RetentionSettings()).renew([])
+
+
+async def test_what_is_left_over_is_looked_for_where_there_is_always_something_new(redis: Any, keys: Keys) -> None:
+    replaced, leads = (Stream(redis, keys, keys.events, epoch) for epoch in (0, 1))
+    await leads.open()
+    assert await leads.read(1, 0) == []
+    await redis.xadd(keys.events, {"m": "taken"})
+    assert await replaced.read(1, 0)
+    late: list[bytes] = []
+    for number in range(150):
+        await redis.xadd(keys.events, {"m": number})
+        entries = await leads.read(1, 0)
+        late += [entry.fields[b"m"] for entry in entries if leads.late]
+        await leads.done(entries)
+    assert late == [b"taken"]
+    assert not (await redis.xpending(keys.events, GROUP))["pending"]
+    await Upkeep(redis, keys, RetentionSettings()).renew([])
+
+
 async def test_opening_a_stream_under_a_key_of_another_type_is_an_error(redis: Any, keys: Keys) -> None:
     await redis.set(keys.events, "text", ex=60)
     with pytest.raises(Exception, match="WRONGTYPE"):
-        await Stream(redis, keys.events).open()
+        await Stream(redis, keys, keys.events, 1).open()
 
 
 async def test_trimming_spares_what_was_not_acknowledged(redis: Any, keys: Keys) -> None:
-    stream = Stream(redis, keys.events)
+    stream = Stream(redis, keys, keys.events, 1)
     await stream.open()
     for number in range(400):
         await redis.xadd(keys.events, {"m": number}, id=f"{number + 1}-0")

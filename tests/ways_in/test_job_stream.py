@@ -57,7 +57,7 @@ async def test_while_the_list_is_long_the_rest_waits_in_the_stream(scene: Scene)
     await scene.redis.lpush(scene.keys.jobs, *[b"{}"] * 9_990)
     for _ in range(50):
         await scene.redis.xadd(scene.keys.job_stream, {"meeting_link": LINK})
-    stream, arrivals = Stream(scene.redis, scene.keys.job_stream), Counting(scene.redis, scene.keys, 1)
+    stream, arrivals = Stream(scene.redis, scene.keys, scene.keys.job_stream, 1), Counting(scene.redis, scene.keys, 1)
     await stream.open()
     async with asyncio.TaskGroup() as group:
         loop = group.create_task(follow_job_stream(stream, arrivals))
