@@ -5,6 +5,7 @@ Whatever happens, each webhook is in one place, and those of one bot keep their 
 
 import asyncio
 from functools import partial
+from random import Random
 from typing import Any, Final
 
 import msgspec
@@ -16,10 +17,13 @@ from poolmgr.core.outgoing import Delivery
 from poolmgr.store import record
 from poolmgr.store.deliveries import Attempt, Deliveries, Letters, Waiting, line_life_s
 from poolmgr.store.inbox import Stream
+from poolmgr.webhooks.courier import Bury, Retry, judge
+from poolmgr.webhooks.outcome import Outcome
 from tests.store.model import WEEK_S, OnRedis, break_script, finds_fault, run
 from wire.settings import Settings
 
-LIFE_S: Final = line_life_s(Settings())
+SETTINGS: Final = Settings()
+LIFE_S: Final = line_life_s(SETTINGS)
 BOTS: Final = ("b-1", "b-2")
 bots = st.sampled_from(BOTS)
 places = st.integers(0, 9)
@@ -78,14 +82,15 @@ class Lines(OnRedis):
         self.do(self.deliveries().put((self.put_before if again else []) + batch, at))
         self.put_before += batch
 
-    def head(self, bot_id: str) -> tuple[Waiting, Attempt] | None:
+    def head(self, bot_id: str, *, modelled: bool = True) -> tuple[Waiting, Attempt] | None:
         waiting = self.do(self.deliveries().heads([bot_id]))[bot_id]
-        assert bool(waiting) is bool(self.line(bot_id))
+        assert not modelled or bool(waiting) is bool(self.line(bot_id))
         if not waiting:
             return None
         one = waiting.delivery
-        attempts, _, rest = self.line(bot_id)[0].split(" ", 2)
-        assert (waiting.attempts, msgspec.json.decode(rest, type=Delivery)) == (int(attempts), one)
+        if modelled:
+            attempts, _, rest = self.line(bot_id)[0].split(" ", 2)
+            assert (waiting.attempts, msgspec.json.decode(rest, type=Delivery)) == (int(attempts), one)
         return waiting, Attempt(one.id, one.event, waiting.attempts + 1, record.iso(self.moment()), 0.5, "500", "h")
 
     def noted(self, bot_id: str, attempt: Attempt) -> None:
@@ -183,6 +188,91 @@ class Lines(OnRedis):
     def promises(self, held: dict[str, Any]) -> None:
         due = held.get(self.keys.webhooks_due, {})
         assert set(due) == {bot_id for bot_id in BOTS if self.keys.deliveries(bot_id) in held}
+
+
+class LinesTakenOver(Lines):
+    """The machine of the lines, at the end of whose run new leaders come, each of which dies soon, often with a webhook
+    sent and that not written down. Some receivers answer, some never do.
+    """
+
+    def __init__(self, url: str, *, forgets: bool = False) -> None:
+        super().__init__(url)
+        self.chance = Random(7)
+        self.sent: list[Delivery] = []
+        self.forgets = forgets  # a fault of ours: what was read and not put in line
+
+    def redis_holds_what_it_should(self) -> None:
+        """Looked at by the machine of the lines itself; here only the end counts."""
+
+    def teardown(self) -> None:
+        try:
+            self.leaders_deliver_all()
+        finally:
+            super().teardown()
+
+    def dead(self) -> list[str]:
+        return [letter.delivery.id for letter in self.do(self.letters.dead(most=1000))]
+
+    def leaders_deliver_all(self) -> None:
+        unread = {entry_id: (bot_id, found) for entry_id, bot_id, found in self.entries}
+        lines = {bot_id: [one.delivery.id for one in self.do(self.letters.waiting(bot_id))[0]] for bot_id in BOTS}
+        for bot_id, found in unread.values():
+            lines[bot_id] += [one.id for one in found]
+        dead_before, until = self.dead(), self.now + 2 * SETTINGS.webhooks.retry_for_s
+        while self.one_leader(unread):
+            assert self.now < until, "it is not over within its limits"
+        dead = self.dead()[: len(self.dead()) - len(dead_before)]
+        delivered = {one.id for one in self.sent if is_answered(one)}
+        wanted = [one for line in lines.values() for one in line]
+        assert sorted([*delivered, *dead]) == sorted(wanted), "each is delivered, or given up once"
+        for bot_id, line in lines.items():
+            assert list(dict.fromkeys(one.id for one in self.sent if one.bot_id == bot_id)) == line, "in order"
+        assert self.do(self.redis.xlen(self.keys.outbox)) == 0
+
+    def one_leader(self, unread: dict[bytes, tuple[str, list[Delivery]]]) -> bool:
+        """For as long as it lives. False when nothing is left to be done."""
+        self.lead(self.epoch + 1)
+        deliveries, lives_for = self.deliveries(), self.chance.randrange(8)
+        outbox = Stream(self.redis, self.keys, self.keys.outbox, self.epoch)
+        entries = self.do(outbox.read(100, 0))
+        if lives_for and not self.forgets:
+            self.do(deliveries.put([(one.entry_id, *unread[one.entry_id]) for one in entries], self.now))
+        elif self.forgets:
+            self.do(outbox.done(entries, forget=True))
+        for _ in range(lives_for):
+            due = self.do(deliveries.due())
+            if not due:
+                return False
+            bot_id = min(due, key=lambda one: due[one])
+            self.now = max(self.now, due[bot_id])
+            head = self.head(bot_id, modelled=False)
+            if head is None:
+                self.do(deliveries.clear(bot_id))
+                continue
+            self.sent.append(head[0].delivery)
+            if self.chance.random() < 0.2:
+                break
+            outcome = Outcome(status=200 if is_answered(head[0].delivery) else 500)
+            match judge(outcome, head[1].attempt, head[0].since, self.now, SETTINGS.webhooks, self.chance.random()):
+                case Retry(at=at):
+                    self.do(deliveries.failed(*head, at))
+                case Bury(reason=reason):
+                    self.do(deliveries.bury(*head, reason, self.now))
+                case _:
+                    self.do(deliveries.done(*head, self.now))
+        return True
+
+
+def is_answered(one: Delivery) -> bool:
+    return int(one.id.removeprefix("evt_")) % 3 != 0
+
+
+def test_whatever_the_scripts_have_left_is_delivered_or_given_up_in_order_whoever_dies(redis_server: str) -> None:
+    run(LinesTakenOver, redis_server)
+
+
+def test_a_leader_that_forgets_what_it_has_read_is_found_out(redis_server: str) -> None:
+    finds_fault(partial(LinesTakenOver, forgets=True), redis_server)
 
 
 def test_each_webhook_is_in_one_place_and_in_order(redis_server: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +184,91 @@ async def test_no_redirect_is_followed_and_no_secret_of_the_address_is_said(targ
     assert {path for path, _, _ in target.taken} == {"/secret-path/b1-1.zip"}
     with pytest.raises(UnsentError, match="ClientConnector"):
         await upload(EvidenceSettings(upload_url="http://127.0.0.1:1/x"), "b1-1", b"data")
+
+
+# An agent that dies at any moment
+
+
+class _Killed(BaseException):
+    """Nothing of the agent's own may hold it up."""
+
+
+def _dies_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """After so many changes to the disk: the next one does not happen, but for half of what was to be written."""
+    left = steps
+    renamed, unlinked, opened = Path.replace, Path.unlink, os.fdopen
+
+    def step() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise _Killed
+
+    def replace(path: Path, target: Path) -> Path:
+        step()
+        return renamed(path, target)
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        step()
+        unlinked(path, missing_ok)
+
+    def fdopen(descriptor: int, mode: str) -> Any:
+        file = opened(descriptor, mode, buffering=0)
+        write = file.write
+
+        class Halving:
+            def __enter__(self) -> "Halving":
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                file.close()
+
+            def write(self, data: bytes) -> None:
+                try:
+                    step()
+                except _Killed:
+                    write(data[: len(data) // 2])
+                    raise
+                write(data)
+
+        return Halving()
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    monkeypatch.setattr(shelf_module.os, "fdopen", fdopen)
+
+
+async def test_what_an_agent_leaves_that_dies_after_any_step_is_whole_and_sent_by_the_next(tmp_path: Path) -> None:
+    """It puts three bundles, of which the first is too old and goes, while it hands them in."""
+    settings = EvidenceSettings(most_mb=1, keep_s=1000.0)
+    steps, lived = 0, False
+    while not lived:
+        folder, kept, sent = tmp_path / str(steps), list[str](), dict[str, list[bytes]]()
+
+        async def send(bot_id: str, attempt: int, data: bytes, _: float, had: dict[str, list[bytes]] = sent) -> bool:
+            had.setdefault(f"{bot_id}-{attempt}", []).append(data)
+            return True
+
+        shelf = Shelf(folder, settings)
+        assert shelf.put("old-1", b"old")
+        os.utime(folder / "old-1.zip", (0, 0))
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            _dies_after(monkeypatch, steps)
+            try:
+                for name in ("a-1", "b-2"):
+                    if shelf.put(name, name.encode() * 100):
+                        kept.append(name)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        await deliver(shelf, send, settings)
+                lived = True
+            except _Killed:
+                steps += 1
+        after = Shelf(folder, settings)
+        async with delivering(after, send, settings):
+            await wait_until(after.empty.is_set if after.waiting() else lambda: True)
+            await wait_until(lambda: after.waiting() == [])  # noqa: B023
+        assert set(kept) <= set(sent) <= {"a-1", "b-2"}, f"died after {steps} steps"
+        assert all(data == name.encode() * 100 for name, had in sent.items() for data in had), "whole"
+        assert list(folder.iterdir()) == [], "nothing stays"
+    assert steps > 5
