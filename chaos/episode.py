@@ -43,7 +43,7 @@ SETTINGS: Final[Settings] = parse("", {"POOLMGR_WORKER__SESSION_LIMIT_S": "600"}
         "MIN_IDLE": _MIN_IDLE, "MAX_WORKERS": _MAX_WORKERS, "IDLE_TTL_S": 30, "MAX_AGE_S": 100_000,
         "WARMUPS_AT_ONCE": 2, "WARMUP_TIMEOUT_S": 20, "BACKOFF_S": 2, "BACKOFF_MAX_S": 16, "CLAIM_TIMEOUT_S": 10,
         "HEARTBEAT_TIMEOUT_S": 12, "LOST_AFTER_S": 40, "QUEUE_TIMEOUT_S": 200, "RESERVE_AHEAD_S": 20, "MAX_ATTEMPTS": 4,
-        "LEAVE_WITHIN_S": 40, "OVERDUE_AFTER_S": 900,
+        "LEAVE_WITHIN_S": 40, "OVERDUE_AFTER_S": 5000,
     }.items()
 })  # fmt: skip
 
@@ -162,7 +162,7 @@ class Episode:
         if bot_id:
             job["bot_id"] = bot_id
         if self.chance.random() < 0.2:
-            at = self.ground.wall + self.chance.choice((-5.0, 10.0, 30.0, 70.0))
+            at = self.ground.now + self.chance.choice((-5.0, 10.0, 30.0, 70.0))
             job["join_at"] = datetime.fromtimestamp(at, UTC).isoformat()
         rejoins = self.chance.random() < 0.3
         if rejoins:
@@ -184,7 +184,7 @@ class Episode:
                 self.asked.add(bot_id)
                 await self.ask(LeaveRequested(bot_id))
             case _:
-                await self.ask(RescheduleRequested(bot_id, self.ground.wall + self.chance.choice((-1.0, 20.0))))
+                await self.ask(RescheduleRequested(bot_id, self.ground.now + self.chance.choice((-1.0, 20.0))))
 
     async def ask(self, request: LeaveRequested | RescheduleRequested | DrainRequested) -> None:
         fields: Any = encode_request(request)
@@ -432,6 +432,16 @@ async def _forget_scripts(episode: Episode) -> bool:
     return True
 
 
+async def _step_wall_clock(episode: Episode) -> bool:
+    """By an hour, either way, and back. A process that is started meanwhile takes it as it is."""
+    ground = episode.ground
+    if ground.stepped:
+        return False
+    ground.stepped = episode.chance.choice((-3600.0, 3600.0))
+    episode.lasts(1.0, 60.0, lambda: setattr(ground, "stepped", 0.0))
+    return True
+
+
 FAULTS: Final[dict[str, Fault]] = {
     "leader killed within a batch": _of_leader(kills=True),
     "leader's answers lost": _of_leader(kills=False),
@@ -457,4 +467,5 @@ FAULTS: Final[dict[str, Fault]] = {
     "orders lost": _lose_orders,
     "VM drained, or not": _drain,
     "scripts forgotten": _forget_scripts,
+    "wall clock stepped by an hour": _step_wall_clock,
 }

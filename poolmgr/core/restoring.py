@@ -27,6 +27,8 @@ def _restore_vm(pool: PoolState, record: Vm) -> None:
     kept = Vm(record.vm_id, record.session, pool.now, draining=record.draining, stopping=record.stopping)
     vm = vms.add(pool, kept)
     for worker in sorted(record.workers.values(), key=lambda worker: worker.since):
+        # By the clock of the leader before, which may have been ahead: nothing has happened yet that is to come.
+        worker.since, worker.born = min(worker.since, pool.now), min(worker.born, pool.now)
         if worker.state is WorkerState.RESERVED:  # its bot's calendar timer fires again and reserves anew
             worker.state, worker.bot_id = WorkerState.IDLE, ""
             workers.keep(pool, worker)

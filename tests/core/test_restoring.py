@@ -182,6 +182,19 @@ def test_an_agent_that_started_anew_during_the_change_of_leaders_is_believed_at_
     assert sc.durable.bots["a"].state is BotState.QUEUED
 
 
+def test_what_was_kept_by_a_clock_that_was_ahead_is_of_now() -> None:
+    pool = Pool(PoolSettings(min_idle=0, idle_ttl_s=60, heartbeat_timeout_s=100))
+    record = Vm("vm", "s1", 0.0)
+    record.workers["ahead"] = Worker("ahead", "vm", IDLE, START + 3600, START + 3600)
+    pool.restore([], [record], START)
+    reports = {"ahead": WorkerReport(IDLE), "new": WorkerReport(IDLE)}
+    pool.handle(Heartbeat("vm", "s1", WALL, reports, 9), START + 1)
+    assert list(pool.fleet.vms["vm"].idle) == ["ahead", "new"], "oldest first"
+    assert broken_invariants(pool) == []
+    retired = of_type(pool.handle(Tick(WALL), START + 60), Retire)
+    assert [retire.worker_id for retire in retired] == ["ahead"]
+
+
 def test_a_retiring_worker_and_an_old_one_are_taken_over_with_their_deadlines() -> None:
     pool = Pool(PoolSettings(min_idle=1, max_age_s=100, warmup_timeout_s=60, heartbeat_timeout_s=100))
     record = Vm("vm", "s1", 0.0)
