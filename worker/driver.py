@@ -26,10 +26,12 @@ CHECK_S: Final = 5.0
 ANSWER_DEADLINE_S: Final = 3.0  # asked twice: an agent that was itself stopped for a while finds one question overdue
 
 
-PAGE_ERRORS: Final = (Error, AttributeError, KeyError)
-"""What a call to a page may raise. The last two are not the page's: what Playwright cannot make of the end of one
-browser, it raises in the next call of whomever.
-"""
+NEIGHBOURS_ERRORS: Final = (AttributeError, KeyError)
+"""Not the page's: what Playwright cannot make of the end of one browser, it raises in the next call of whomever."""
+DRIVER_ERRORS: Final = (Error, RuntimeError)
+"""The last is uvloop's word for a driver whose death nobody has noticed yet: the connection to it is closed."""
+PAGE_ERRORS: Final = (*DRIVER_ERRORS, *NEIGHBOURS_ERRORS)
+"""What a call to a page may raise."""
 
 
 def one_line(error: Exception) -> str:
@@ -111,7 +113,7 @@ class Driver:
         if self._playwright is None:
             return
         driver, self._playwright = self._playwright, None
-        with suppress(TimeoutError, Error):
+        with suppress(TimeoutError, *DRIVER_ERRORS):
             async with asyncio.timeout(STOP_DEADLINE_S):
                 await driver.stop()
         self._kill()
@@ -124,7 +126,7 @@ class Driver:
         try:
             async with asyncio.timeout(ANSWER_DEADLINE_S):
                 await (await self._playwright.request.new_context()).dispose()
-        except (TimeoutError, Error):
+        except (TimeoutError, *DRIVER_ERRORS):
             return False
         return True
 

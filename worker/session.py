@@ -17,7 +17,6 @@ from typing import Final
 
 import structlog
 from msgspec.structs import replace
-from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, Request
 
 from runtime import steps
@@ -29,7 +28,7 @@ from wire.vocabulary import BotState, Reason
 from worker import lifecycle
 from worker.company import known
 from worker.deadlines import HUNG, LEAVE_SHARE, Errand, Limits, State, next_deadline
-from worker.driver import PAGE_ERRORS
+from worker.driver import NEIGHBOURS_ERRORS, PAGE_ERRORS
 from worker.evidence import Witness
 from worker.handling import REPEAT_S
 from worker.platforms import ATTEND, BLANK, Adapter
@@ -147,6 +146,11 @@ class Session:
             self._is_attached.clear()
             self._interrupt()
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether there is a connection to the page, as far as is known."""
+        return self._is_attached.is_set()
+
     def attach(self, page: Page) -> None:
         """Go on with the same page over a new connection."""
         self._stop_listening()
@@ -204,7 +208,7 @@ class Session:
             try:
                 response = await self._page.goto(self._adapter.address(self._join), wait_until="commit", timeout=0)
             except PAGE_ERRORS as error:
-                if not isinstance(error, PlaywrightError):
+                if isinstance(error, NEIGHBOURS_ERRORS):
                     continue
                 if await self._lost_connection(error):
                     await self._is_attached.wait()
@@ -281,7 +285,7 @@ class Session:
                     return CallTimedOut(self._hoarding())
             except PAGE_ERRORS as error:  # mostly a page that just navigates
                 self._log.debug("page_unreadable", error=_why(error))
-                if isinstance(error, PlaywrightError) and not await self._lost_connection(error):
+                if not isinstance(error, NEIGHBOURS_ERRORS) and not await self._lost_connection(error):
                     return self._lost_page() or Seen(Screen.UNKNOWN)
 
     async def _is_to_blame(self) -> bool:
@@ -409,7 +413,7 @@ class Session:
     def _note_crash(self, _page: Page) -> None:
         self.browser_gone("the page crashed")
 
-    async def _lost_connection(self, error: PlaywrightError) -> bool:
+    async def _lost_connection(self, error: Exception) -> bool:
         """Whether an error came of a connection that is no more, which says nothing of the page."""
         browser = self._page.context.browser
         disconnected = browser is not None and not browser.is_connected()

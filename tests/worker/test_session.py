@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Page
 
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import HANGING, Bot, Site, bot_at, go, serving
 from wire.messages import AutomaticLeave, BotEnded, BotMoved, Join
 from wire.settings import WorkerSettings
@@ -169,6 +169,24 @@ async def test_a_page_is_not_left_because_the_driver_is_slow_for_a_while(
         began = time.monotonic()
         assert (await bot.end()).reason is Reason.BROWSER_HUNG
         assert time.monotonic() - began >= 4.0
+
+
+async def test_a_driver_that_died_unnoticed_says_nothing_of_the_page(
+    own_page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:  # what uvloop says to whoever writes to a driver that has just died
+        raise RuntimeError("unable to perform operation on <WriteUnixTransport closed=True>; the handler is closed")
+
+    async with bot_at(own_page, site.page("")) as bot:
+        await bot.until_in(BotState.IN_MEETING)
+        bot.driver_answers = False
+        with monkeypatch.context() as patch:
+            patch.setattr(Page, "evaluate", refuse)
+            await wait_until(lambda: not bot.session.is_attached)
+        bot.driver_answers = True
+        bot.session.attach(own_page)
+        await own_page.evaluate("end('ended')")
+        assert (await bot.end()).reason is Reason.MEETING_ENDED
 
 
 async def test_a_page_that_crashes_ends_the_bot(own_page: Page, site: Site) -> None:
