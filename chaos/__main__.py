@@ -18,6 +18,7 @@ import uvloop
 from chaos.core import CoreSummary, report_core, run_core
 from chaos.faults import FAULTS
 from chaos.run import Options, report, run
+from chaos.schedule import ScheduleError, read
 from chaos.stage import Scale, StageError
 from chaos.steps import Outcome, choose, try_steps
 
@@ -39,11 +40,27 @@ def say(line: str) -> None:
 @click.option("--workers", type=int, default=6, show_default=True, help="At most so many on each agent.")
 @click.option("--jobs", type=float, default=2.0, show_default=True, help="Jobs a second, on average.")
 @click.option("--faults", type=float, default=0.6, show_default=True, help="Faults a second, on average.")
+@click.option(
+    "--near-ends",
+    type=click.FloatRange(0, 1),
+    default=0.35,
+    show_default=True,
+    help="How many ends, denials and requests to leave get a kill of their own within 0.8 s. None with --only.",
+)
 @click.option("--browser", type=click.Choice(["stand-in", "chromium"]), default="stand-in", show_default=True)
 @click.option("--only", default="", metavar="FAULT", help="Only faults whose name holds this; --only list names them.")
 @click.option("--steps", is_flag=False, flag_value="all", metavar="[STEP]", help="Instead: kill after each step.")
 @click.option("--core", is_flag=True, help="Instead: faults against the pure core and the scripts, without processes.")
 @click.option("--faults-in-all", type=int, default=1000, show_default=True, help="With --core: so many, and no time.")
+@click.option(
+    "--replay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Instead: that schedule."
+)
+@click.option(
+    "--write-schedules",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write each round down there, to be replayed.",
+)
 @click.option("--keep-logs", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="A new folder.")
 def main(
     seed: int | None,
@@ -54,11 +71,14 @@ def main(
     workers: int,
     jobs: float,
     faults: float,
+    near_ends: float,
     browser: str,
     only: str,
     steps: str | None,
     core: bool,
     faults_in_all: int,
+    replay: Path | None,
+    write_schedules: Path | None,
     keep_logs: Path | None,
 ) -> None:
     """Break managers, agents, browsers, Redis and the wires between them, and check every promise from outside."""
@@ -70,9 +90,18 @@ def main(
         raise click.BadParameter(f"no fault's name holds {only!r}; --only list names them", param_hint="--only")
     if steps is not None and not choose(steps):
         raise click.BadParameter(f"there is no step {steps!r}; runtime/steps.py names them", param_hint="--steps")
+    if replay and steps is not None:
+        raise click.UsageError("--replay and --steps do not go together")
+    try:
+        round_again = read(replay) if replay else None
+    except ScheduleError as error:
+        raise click.BadParameter(str(error), param_hint="--replay") from error
     if keep_logs:
         keep_logs.mkdir(parents=True)
-    seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    if write_schedules:
+        write_schedules.mkdir(parents=True, exist_ok=True)
+    if seed is None:
+        seed = round_again.seed if round_again else random.SystemRandom().randrange(1_000_000)
     say(f"seed {seed}")
     if core:
         _end(_report_core(_carry_out(run_core(seed, faults_in_all, say, rounds))))
@@ -82,17 +111,20 @@ def main(
     options = Options(
         seed=seed,
         minutes=minutes,
-        rounds=rounds,
+        rounds=1 if round_again else rounds,
         jobs_per_s=jobs,
         faults_per_s=faults,
+        near_ends=near_ends,
         only=only,
-        scale=scale,
+        scale=round_again.scale if round_again else scale,
         keep_logs=keep_logs and keep_logs.absolute(),
+        schedules=write_schedules and write_schedules.absolute(),
+        replay=round_again,
     )
     summary = _carry_out(run(options, say))
     for line in report(summary):
         print(line)
-    _end({_again(broken) for broken, _ in summary.violations})
+    _end({shlex.join(["./dev", "chaos", "--replay", str(broken.written)]) for broken in summary.violations})
 
 
 def _carry_out(work: Coroutine[Any, Any, T]) -> T:
@@ -137,24 +169,6 @@ def _end(to_repeat: set[str]) -> NoReturn:
     for command in sorted(to_repeat):
         print(f"again: {command}")
     sys.exit(1 if to_repeat else 0)
-
-
-def _again(seed: int) -> str:
-    return shlex.join(["./dev", "chaos", "--seed", str(seed), "--rounds", "1", *_but_for_seed(sys.argv[1:])])
-
-
-def _but_for_seed(words: list[str]) -> list[str]:
-    """The options of this run that a repetition of one round needs, too."""
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if skip:
-            skip = False
-        elif word in ("--seed", "--minutes", "--rounds", "--keep-logs"):
-            skip = True
-        elif not word.startswith(("--seed=", "--minutes=", "--rounds=", "--keep-logs=")):
-            kept.append(word)
-    return kept
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from chaos.load import Push
 from chaos.outside import Change, World, is_idle, tag_of
 from chaos.witness import Mark, Seen
-from wire.vocabulary import BotState
+from wire.vocabulary import BotState, Reason
 
 _ENDLESS: Final = ("jobs", "jobs:taken", "bots:live")
 """What docs/redis-keys.md says is bounded otherwise: lists and an index that are empty when all is done."""
@@ -111,11 +111,13 @@ def every_end_is_explained(world: World, seen: _Index) -> Iterator[Violation]:
         asked = bot_id in world.asked and reason == "user_requested"
         if reason in push.ends_as or asked:
             continue
-        vm_ids = {change.vm_id for change in seen.changes[bot_id]}
-        begin, end = _epoch(record["created_at"]), _epoch(record["stopped_at"])
+        changes = seen.changes[bot_id]
+        vm_ids, pids = {change.vm_id for change in changes}, {mark.pid for mark in seen.marks[push.tag]}
+        begin, end = changes[0].told_at, changes[-1].told_at
         explained = any(
             reason in excuse.reasons and excuse.vm_id in vm_ids and excuse.begin <= end and begin <= excuse.end
             for excuse in world.excuses
+            if not excuse.pid or excuse.pid in pids
         )
         if not explained:
             meant = ", ".join(sorted(push.ends_as))
@@ -136,7 +138,7 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
                     both = f"by the browsers {sorted(inside)} and {mark.visit}"
                     yield Violation("twice in a meeting", f"job {tag} is in its meeting twice at once, {both}", bot_id)
                 inside.add(mark.visit)
-                known = admitted and not _unknown_admission(admitted[-1], marks, seen.changes[bot_id], before=mark.at)
+                known = admitted and not _unknown_admission(world, admitted[-1], marks, seen.changes[bot_id], mark.at)
                 if known and not rejoins:
                     yield Violation("admitted again", f"job {tag} was let into its meeting a second time", bot_id)
                 admitted.append(mark.visit)
@@ -144,11 +146,21 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
                 inside.discard(mark.visit)
 
 
-def _unknown_admission(visit: str, marks: list[Mark], changes: list[Change], *, before: float) -> bool:
-    """Whether that visit's browser died before anybody but the host could know that it had been let in."""
-    died = any(mark.visit == visit and mark.seen is Seen.GONE for mark in marks)
-    told = any(change.state == BotState.IN_MEETING and _epoch(change.at) < before for change in changes)
-    return died and not told
+def _unknown_admission(world: World, visit: str, marks: list[Mark], changes: list[Change], before: float) -> bool:
+    """Whether that visit's browser died before anybody but the host could know that it had been let in: in the meeting,
+    or with the end screen on it that nobody had looked at.
+    """
+    told = any(change.state == BotState.IN_MEETING and change.seen_at < before for change in changes)
+    [last] = [mark for mark in marks if mark.visit == visit][-1:]
+    vm_ids = {change.vm_id for change in changes}
+    killed = any(
+        Reason.BROWSER_CRASHED in excuse.reasons
+        and (excuse.pid == last.pid if excuse.pid else excuse.vm_id in vm_ids)
+        and last.at <= excuse.end
+        and excuse.begin <= before
+        for excuse in world.excuses
+    )
+    return not told and (last.seen is Seen.GONE or killed)
 
 
 def status_only_moves_forward(world: World, seen: _Index) -> Iterator[Violation]:
@@ -228,6 +240,8 @@ def no_backstop_was_needed(world: World, seen: _Index) -> Iterator[Violation]:
     for bot_id, record in world.records.items():
         if record.get("status_reason") == "overdue" or record.get("reason_detail", "").startswith("given up:"):
             yield Violation("overdue", f"bot {bot_id} had to be ended by a backstop", bot_id)
+    for backstop in world.backstops:
+        yield Violation("overdue", f"{backstop.of} says: {backstop.sentence}", backstop.bot_id)
     del seen
 
 
@@ -253,16 +267,12 @@ def story(world: World, bot_id: str) -> list[str]:
     record = world.records.get(bot_id)
     tag = tag_of(record) if record else bot_id.removeprefix("bot-")
     lines = [
-        (_epoch(change.at), f"status   {change.state} {change.reason} attempt {change.attempt} {change.vm_id}")
+        (change.seen_at, f"status   {change.state} {change.reason} attempt {change.attempt} {change.vm_id}")
         for change in world.changes
         if change.bot_id == bot_id
     ]
     lines += [(mark.at, f"witness  {mark.seen} {mark.visit}") for mark in world.marks if mark.tag == tag]
     return [f"{_clock(at)}  {line.strip()}" for at, line in sorted(lines)]
-
-
-def _epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 def _clock(at: float) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from enum import StrEnum
@@ -15,12 +14,12 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from chaos.proxy import Wire
-from chaos.stage import LEASE_S, LOST_AFTER_S, Stage
-from chaos.table import Running, driver_of
+from chaos.stage import CLAIM_TIMEOUT_S, LEASE_S, LOST_AFTER_S, Stage
+from chaos.table import driver_of
 from wire.vocabulary import Reason
 
 EXPLAINS_FOR_S: Final = 15.0  # how long after its end a fault may still show: a page that hung is given up so late
-_REST_S: Final = 4.0  # between two faults of one target, so that two short silences are not a long one
+_OUTLASTS_S: Final = 8.0  # how long a fault may go on when the round's load has ended
 _AGAIN_S: Final = 0.05
 
 
@@ -35,11 +34,12 @@ class Aim(StrEnum):
 
 
 class Target(NamedTuple):
-    """`name`: a part of the stage; `pid`: who gets the signal; `label`: for people."""
+    """`name`: a part of the stage; `pid`: who gets the signal; `label`: for people; `job`: whose browser it is."""
 
     name: str
     pid: int
     label: str
+    job: str = ""
 
 
 Inflict = Callable[[Stage, Target], AbstractAsyncContextManager[None]]
@@ -54,6 +54,11 @@ class Fault(NamedTuple):
     lasts_s: tuple[float, float] = (0.0, 0.0)
     may_end: frozenset[Reason] = frozenset()
 
+    @property
+    def is_of_a_process(self) -> bool:
+        """Whether a process is killed, ended or frozen by it: manager, agent, driver, browser or Redis."""
+        return self.inflict in _OF_A_PROCESS
+
 
 class Planned(NamedTuple):
     """`at_s`: into the round. `pick` (0 to 1) chooses among those that fit then."""
@@ -65,12 +70,15 @@ class Planned(NamedTuple):
 
 
 class Excuse(NamedTuple):
-    """What a fault may explain: these ends, on this VM, between these epoch seconds."""
+    """What a fault may explain: these ends, on this VM, between these epoch seconds. `pid`: only of who was in that
+    browser.
+    """
 
     vm_id: str
     reasons: frozenset[Reason]
     begin: float
     end: float
+    pid: int = 0
 
 
 def _signalled(number: signal.Signals) -> Inflict:
@@ -101,6 +109,15 @@ async def _kept_down(stage: Stage, target: Target) -> AsyncGenerator[None]:
         yield
     finally:
         stage.part(target.name).may_run.set()
+
+
+@asynccontextmanager
+async def _killed_with_driver(_stage: Stage, target: Target) -> AsyncGenerator[None]:
+    """An agent and its driver, at once."""
+    driver = driver_of(target.pid)
+    for pid in (target.pid, *((driver,) if driver else ())):
+        _send(pid, signal.SIGKILL)
+    yield
 
 
 @asynccontextmanager
@@ -155,7 +172,9 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 _killed, _terminated = _signalled(signal.SIGKILL), _signalled(signal.SIGTERM)
+_OF_A_PROCESS: Final = (_killed, _terminated, _frozen, _kept_down, _vm_gone, _killed_with_driver)
 _SHORT: Final = (0.3, 2.0)  # an agent that asks again ever more rarely is heard of before it counts as lost
+_UNCLAIMED: Final = (CLAIM_TIMEOUT_S + 0.5, CLAIM_TIMEOUT_S + 1.5)  # ... and yet what it was given is taken back
 _LONG: Final = (LOST_AFTER_S + 1.0, LOST_AFTER_S + 4.0)
 LOST: Final = frozenset({Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF})
 _CRASHED: Final = frozenset({Reason.BROWSER_CRASHED})
@@ -172,9 +191,12 @@ FAULTS: Final = (
     Fault("manager's answers cut in half", Aim.MANAGER, _wired(Wire.HALF)),
     Fault("manager's wire slow", Aim.MANAGER, _wired(Wire.DELAY, 0.15), (1.0, 4.0)),
     Fault("agent killed", Aim.AGENT, _killed),
+    Fault("agent and driver killed", Aim.AGENT, _killed_with_driver),
+    Fault("agent killed and down for a moment", Aim.AGENT, _kept_down, _SHORT),
     Fault("agent killed and kept down", Aim.AGENT, _kept_down, _LONG, LOST),
     Fault("agent terminated", Aim.AGENT, _terminated, may_end=frozenset({Reason.SHUTDOWN})),
     Fault("agent frozen", Aim.AGENT, _frozen, _SHORT),
+    Fault("agent frozen past a claim's time", Aim.AGENT, _frozen, _UNCLAIMED),
     Fault("agent frozen for long", Aim.AGENT, _frozen, _LONG, LOST),
     Fault("agent cut off", Aim.AGENT, _wired(Wire.CUT), _SHORT),
     Fault("agent cut off for long", Aim.AGENT, _wired(Wire.CUT), _LONG, LOST),
@@ -206,78 +228,15 @@ BY_NAME: Final = {fault.name: fault for fault in FAULTS}
 
 
 def plan(chance: random.Random, seconds: float, per_s: float, only: str = "", longest_s: float = 30.0) -> list[Planned]:
-    """What is to happen in a round of so many seconds: faults whose name holds `only`, if none of them lasts longer."""
+    """What is to happen in a round of so many seconds: faults whose name holds `only`, if none of them lasts longer.
+    What lasts long begins so that the quiet after the round need not wait for it.
+    """
     faults = [fault for fault in FAULTS if only in fault.name and fault.lasts_s[1] <= longest_s]
     planned: list[Planned] = []
     at_s = chance.uniform(0.2, 1.0)
     while at_s < seconds:
-        fault = chance.choice(faults)
+        in_time = [fault for fault in faults if at_s + fault.lasts_s[1] <= seconds + _OUTLASTS_S]
+        fault = chance.choice(in_time or faults)
         planned.append(Planned(round(at_s, 3), fault, round(chance.uniform(*fault.lasts_s), 3), chance.random()))
         at_s += chance.expovariate(per_s)
     return planned
-
-
-class Inflictor:
-    """Carries a plan out. `on_fault` hears of each fault and its target when it begins."""
-
-    def __init__(self, stage: Stage, on_fault: Callable[[Planned, Target], None]) -> None:
-        self.excuses: list[Excuse] = []
-        self._stage = stage
-        self._on_fault = on_fault
-        self._free_at: dict[str, float] = {}
-
-    async def run(self, planned: list[Planned]) -> None:
-        """Returns when all is undone. A fault without a target at its moment does not happen."""
-        began = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            for one in planned:
-                await asyncio.sleep(max(0.0, began + one.at_s - time.monotonic()))
-                if target := await self._aim(one):
-                    group.create_task(self._inflict(one, target), name=one.fault.name)
-
-    async def _aim(self, planned: Planned) -> Target | None:
-        stage, now = self._stage, time.monotonic()
-        targets = await self._candidates(planned.fault.aim)
-        targets = [target for target in targets if self._free_at.get(target.name, 0.0) <= now]
-        if not targets:
-            return None
-        target = targets[int(planned.pick * len(targets))]
-        self._free_at[target.name] = now + planned.lasts_s + _REST_S
-        assert target.name in stage.parts
-        return target
-
-    async def _candidates(self, aim: Aim) -> list[Target]:
-        stage = self._stage
-        match aim:
-            case Aim.LEADER:
-                leader = await stage.leader()
-                names = [leader] if leader else []
-            case Aim.MANAGER:
-                names = list(stage.managers)
-            case Aim.REDIS:
-                names = ["redis"]
-            case Aim.AGENT | Aim.DRIVER:
-                names = list(stage.agents)
-            case Aim.IDLE_BROWSER | Aim.MEETING_BROWSER:
-                return self._browsers(in_meeting=aim is Aim.MEETING_BROWSER)
-        found = [(name, pid) for name in names if (pid := stage.part(name).pid)]
-        if aim is Aim.DRIVER:
-            found = [(name, driver) for name, pid in found if (driver := driver_of(pid))]
-        return [Target(name, pid, name) for name, pid in found]
-
-    def _browsers(self, *, in_meeting: bool) -> list[Target]:
-        present = {mark.pid for mark in self._stage.witness.present.values()}
-        browsers = [one for one in self._stage.table.browsers() if (one.pid in present) is in_meeting]
-        return [Target(one.vm_id, one.pid, one.worker_id) for one in sorted(browsers, key=_by_name)]
-
-    async def _inflict(self, planned: Planned, target: Target) -> None:
-        fault, begin = planned.fault, time.time()
-        # Known before it happens: a check in the middle of it must not wonder.
-        self.excuses.append(Excuse(target.name, fault.may_end, begin - 0.5, begin + planned.lasts_s + EXPLAINS_FOR_S))
-        self._on_fault(planned, target)
-        async with fault.inflict(self._stage, target):
-            await asyncio.sleep(planned.lasts_s)
-
-
-def _by_name(browser: Running) -> str:
-    return browser.worker_id

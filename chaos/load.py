@@ -8,9 +8,11 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+import msgspec
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from chaos.stage import Stage
@@ -44,6 +46,8 @@ FORMS: Final = {"plain": 3, "with bot_id": 5, "twice": 1, "with key": 1, "schedu
 """How a job is handed in, and how often beside the others."""
 
 
+LETS_GO_S: Final = (0.0, 0.0, 0.2, 0.6)
+"""How long a page takes to be left: so much later an end is reported than it is concluded. Less than an agent waits."""
 REJOINS: Final = 0.25
 """How many of the jobs ask to be sent in again when their worker is lost."""
 
@@ -69,87 +73,139 @@ class BadPush(NamedTuple):
     times: int = 1
 
 
-class Load:
-    """`per_s`: jobs a second, on average. `name` makes its ids its own."""
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A job that is to be handed in `at_s` into the round. `tag` names it. `form`: of FORMS; `meeting`: of MEETINGS, or
+    of BAD when the form is that. `link`: what its meeting's page is told, see chaos/pretend.py.
 
-    def __init__(self, stage: Stage, chance: random.Random, per_s: float, name: str) -> None:
+    `join_in_s`: it is scheduled, so long after it was handed in. `again_s`: it is handed in once more so long after the
+    first time. `leaves_s`: it is asked to leave so long after it was handed in. `rejoins`: as for Push.
+    """
+
+    at_s: float
+    tag: str
+    form: str
+    meeting: str
+    link: str = ""
+    rejoins: bool = False
+    join_in_s: float = 0.0
+    again_s: float = 0.0
+    leaves_s: float = 0.0
+
+    @property
+    def bot_id(self) -> str:
+        """Empty when the job does not name itself so."""
+        named = self.form in ("with bot_id", "twice", "scheduled") or self.is_asked_to_leave
+        return f"bot-{self.tag}" if named else ""
+
+    @property
+    def is_asked_to_leave(self) -> bool:
+        return self.form != "bad" and MEETINGS[self.meeting].asked_to_leave
+
+
+_LINK: Final = "http://{address}/r/chaos"
+BAD: Final[dict[str, Callable[[str, str], str]]] = {
+    "not JSON": lambda mark, _: f"{{{mark}",
+    "a list": lambda mark, _: json.dumps([mark]),
+    "without a link": lambda mark, _: json.dumps({"bot_name": mark}),
+    "another host": lambda mark, _: json.dumps({"meeting_link": f"https://evil.example/{mark}"}),
+    "a bad time": lambda mark, link: json.dumps({"meeting_link": link, "user_id": mark, "join_at": "soon"}),
+    "a bad priority": lambda mark, link: json.dumps({"meeting_link": link, "user_id": mark, "priority": "high"}),
+    "too long": lambda mark, link: json.dumps({"meeting_link": link, "user_id": mark, "filler": "x" * 300_000}),
+}
+"""What is wrong with a job that is to be rejected: its payload, by its mark and a meeting's link."""
+
+
+def plan(chance: random.Random, seconds: float, per_s: float, name: str, *, real: bool = False) -> list[Job]:
+    """The jobs of a round of so many seconds, `per_s` a second on average. `name` makes their tags its own; `real`: for
+    real browsers, of which a page cannot make an end.
+    """
+    jobs: list[Job] = []
+    at_s = 0.0
+    while at_s < seconds:
+        form, tag = _choose(chance, FORMS), f"{name}.{len(jobs) + 1}"
+        kinds = {one: kind.how_often for one, kind in MEETINGS.items() if not (real and one == "crashes")}
+        meeting = chance.choice(list(BAD)) if form == "bad" else _choose(chance, kinds)
+        jobs.append(draw(chance, tag, form, meeting, at_s))
+        at_s += chance.expovariate(per_s)
+    return jobs
+
+
+def draw(chance: random.Random, tag: str, form: str, meeting: str, at_s: float = 0.0) -> Job:
+    """A job of that form for such a meeting; chance decides all the rest."""
+    at_s = round(at_s, 3)
+    if form == "bad":
+        return Job(at_s, tag, form, meeting)
+    kind = MEETINGS[meeting]
+    lobby_s, lets_go_s = chance.choice([0.0, 0.2, 0.5, 1.5]), chance.choice(LETS_GO_S)
+    query = kind.query.format(stay_s=round(chance.uniform(0.5, 4.0), 2))
+    return Job(
+        at_s,
+        tag,
+        form,
+        meeting,
+        "&".join(filter(None, (f"lobby_s={lobby_s}", f"lets_go_s={lets_go_s}" if lets_go_s else "", query))),
+        # Into a page that breaks every browser it would be sent again and again, up to the last attempt.
+        rejoins=chance.random() < REJOINS and meeting not in ("crashes", "hangs"),
+        join_in_s=round(chance.uniform(0.5, 2.5), 3) if form == "scheduled" else 0.0,
+        again_s=round(chance.uniform(0.0, 1.0), 3) if form in ("twice", "with key") else 0.0,
+        leaves_s=round(chance.uniform(0.5, 3.0), 3) if kind.asked_to_leave else 0.0,
+    )
+
+
+def _choose(chance: random.Random, weights: dict[str, float] | dict[str, int]) -> str:
+    return chance.choices(list(weights), list(weights.values()))[0]
+
+
+class Load:
+    """`on_asked` hears of the tag of each job whose bot was asked to leave, as soon as Redis has the request."""
+
+    def __init__(self, stage: Stage, on_asked: Callable[[str], None] = lambda _tag: None) -> None:
         self.pushes: list[Push] = []
         self.bad: list[BadPush] = []
         self.asked: set[str] = set()  # bots that were asked to leave
         self._stage = stage
         self._views: Views = stage.views
-        self._chance = chance
-        self._per_s = per_s
-        self._name = name
-        self._number = 0
+        self._on_asked = on_asked
 
-    async def run(self, seconds: float) -> None:
-        """Push for so long; returns when Redis has everything and whoever is to leave was told so."""
-        until = time.monotonic() + seconds
+    async def run(self, jobs: Sequence[Job]) -> None:
+        """Each at its moment; returns when Redis has everything and whoever is to leave was told so."""
+        began = time.monotonic()
         async with asyncio.TaskGroup() as clients:
-            while time.monotonic() < until:
-                clients.create_task(self.push_any(), name="client")
-                await asyncio.sleep(self._chance.expovariate(self._per_s))
+            for job in jobs:
+                await asyncio.sleep(max(0.0, began + job.at_s - time.monotonic()))
+                clients.create_task(self.take(job), name="client")
 
-    async def push_any(self) -> None:
-        """One job of a kind that chance chooses."""
-        form = self._choose(FORMS)
-        if form == "bad":
-            await self.push_bad()
-        else:
-            real = self._stage.scale.real_browsers  # of which a page cannot make an end
-            kinds = {name: one.how_often for name, one in MEETINGS.items() if not (real and name == "crashes")}
-            await self.push(form, self._choose(kinds))
-
-    async def push(self, form: str, meeting_name: str) -> None:
-        self._number += 1
-        chance, meeting, tag = self._chance, MEETINGS[meeting_name], f"{self._name}.{self._number}"
-        named = form in ("with bot_id", "twice", "scheduled") or meeting.asked_to_leave
-        bot_id, key = f"bot-{tag}" if named else "", f"key-{tag}" if form == "with key" else ""
-        job: dict[str, str] = {"meeting_link": self._link(tag, meeting), "bot_name": f"Bot {tag}"}
+    async def take(self, job: Job) -> None:
+        if job.form == "bad":
+            await self._take_bad(job)
+            return
+        bot_id, key = job.bot_id, f"key-{job.tag}" if job.form == "with key" else ""
+        body: dict[str, str] = {"meeting_link": self._link(job), "bot_name": f"Bot {job.tag}"}
         if bot_id:
-            job["bot_id"] = bot_id
+            body["bot_id"] = bot_id
         if key:
-            job["deduplication_key"] = key
-        # Into a page that breaks every browser it would be sent again and again, up to the last attempt.
-        rejoins = chance.random() < REJOINS and meeting_name not in ("crashes", "hangs")
-        if rejoins:
-            job["on_worker_lost"] = "rejoin"
-        if form == "scheduled":
-            at = time.time() + chance.uniform(0.5, 2.5)
-            job["join_at"] = datetime.fromtimestamp(at, UTC).isoformat()
-        stays_s, again_s = chance.uniform(0.5, 3.0), chance.uniform(0.0, 1.0)
-        times = await self._hand_in(json.dumps(job), repeat=bool(bot_id or key))
-        if form in ("twice", "with key"):
-            await asyncio.sleep(again_s)
-            times += await self._hand_in(json.dumps(job), repeat=True)
-        ends_as = frozenset({meeting.ends_as})
-        self.pushes.append(Push(tag, form, bot_id, key, times, ends_as, rejoins))
+            body["deduplication_key"] = key
+        if job.rejoins:
+            body["on_worker_lost"] = "rejoin"
+        if job.form == "scheduled":
+            body["join_at"] = datetime.fromtimestamp(time.time() + job.join_in_s, UTC).isoformat()
+        times = await self._hand_in(json.dumps(body), repeat=bool(bot_id or key))
+        if job.form in ("twice", "with key"):
+            await asyncio.sleep(job.again_s)
+            times += await self._hand_in(json.dumps(body), repeat=True)
+        meeting = MEETINGS[job.meeting]
+        self.pushes.append(Push(job.tag, job.form, bot_id, key, times, frozenset({meeting.ends_as}), job.rejoins))
         if meeting.asked_to_leave:
-            await asyncio.sleep(stays_s)
+            await asyncio.sleep(job.leaves_s)
             await self._ask_to_leave(bot_id)
+            self._on_asked(job.tag)
 
-    def _link(self, tag: str, meeting: Meeting) -> str:
-        chance = self._chance
-        lobby_s = chance.choice([0.0, 0.2, 0.5, 1.5])
-        query = meeting.query.format(stay_s=round(chance.uniform(0.5, 4.0), 2))
-        return f"http://{self._stage.witness.address}/r/chaos?tag={tag}&lobby_s={lobby_s}&{query}"
+    def _link(self, job: Job) -> str:
+        return f"{_LINK.format(address=self._stage.witness.address)}?tag={job.tag}&{job.link}"
 
-    async def push_bad(self) -> None:
-        self._number += 1
-        mark = f"bad-{self._name}.{self._number}"
-        link = f"http://{self._stage.witness.address}/r/chaos"
-        payload = self._chance.choice(
-            [
-                f"{{{mark}",
-                json.dumps([mark]),
-                json.dumps({"bot_name": mark}),
-                json.dumps({"meeting_link": f"https://evil.example/{mark}"}),
-                json.dumps({"meeting_link": link, "user_id": mark, "join_at": "soon"}),
-                json.dumps({"meeting_link": link, "user_id": mark, "priority": "high"}),
-                json.dumps({"meeting_link": link, "user_id": mark, "filler": "x" * 300_000}),
-            ]
-        )
+    async def _take_bad(self, job: Job) -> None:
+        mark = f"bad-{job.tag}"
+        payload = BAD[job.meeting](mark, _LINK.format(address=self._stage.witness.address))
         self.bad.append(BadPush(mark, await self._hand_in(payload, repeat=True)))
 
     async def _hand_in(self, payload: str, *, repeat: bool) -> int:
@@ -177,6 +233,3 @@ class Load:
             except (RedisError, OSError):
                 pass
             await asyncio.sleep(_AGAIN_S)
-
-    def _choose(self, weights: dict[str, float] | dict[str, int]) -> str:
-        return self._chance.choices(list(weights), list(weights.values()))[0]

@@ -1,4 +1,5 @@
-"""What the world looks like from outside: Redis, the witness, the process table, the agents' folders. Judges nothing.
+"""What the world looks like from outside: Redis, the witness, the process table, the agents' folders; and what the logs
+say of backstops. Judges nothing.
 
 Reads only what is new, so that looking several times a second at a long run stays cheap.
 """
@@ -7,12 +8,14 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from chaos.backstops import Backstop, Backstops
 from chaos.faults import EXPLAINS_FOR_S, LOST, Excuse
 from chaos.load import BadPush, Push
 from chaos.stage import ANSWER_S, LOST_AFTER_S, Stage
@@ -25,6 +28,8 @@ from wire.vocabulary import BotState, WorkerState
 from worker import audit as worker_audit
 
 _PAGE: Final = 1000
+_CLOCKS_DIFFER_S: Final = 600.0
+"""More than anybody waits to tell of something, and less than a clock is set by."""
 
 
 class Change(NamedTuple):
@@ -37,6 +42,17 @@ class Change(NamedTuple):
     attempt: int
     vm_id: str
     at: str
+
+    @property
+    def told_at(self) -> float:
+        """When Redis was told, in epoch seconds by its clock, which nobody sets."""
+        return int(self.entry_id.partition("-")[0]) / 1000
+
+    @property
+    def seen_at(self) -> float:
+        """When whoever told of it saw it, in epoch seconds; when Redis was told, if their clock was plainly wrong."""
+        at = datetime.fromisoformat(self.at).timestamp()
+        return at if abs(at - self.told_at) < _CLOCKS_DIFFER_S else self.told_at
 
 
 class Dead(NamedTuple):
@@ -78,6 +94,7 @@ class World(NamedTuple):
     keys: Mapping[str, int] = MappingProxyType({})
     strays: Sequence[str] = ()
     audited: Sequence[str] = ()
+    backstops: Sequence[Backstop] = ()
 
 
 class Outside:
@@ -91,6 +108,7 @@ class Outside:
         self._beats: dict[str, Heartbeat] = {}
         self._beaten_at: defaultdict[str, list[float]] = defaultdict(list)
         self._ended: dict[str, dict[str, str]] = {}
+        self._backstops = Backstops()
 
     async def look(
         self, pushes: Sequence[Push], bad: Sequence[BadPush], asked: set[str], excuses: Sequence[Excuse]
@@ -121,7 +139,13 @@ class Outside:
             await self._keys(),
             self._strays(browsers),
             await self._audited(),
+            self._look_at_logs(),
         )
+
+    def _look_at_logs(self) -> list[Backstop]:
+        for name in (*self._stage.managers, *self._stage.agents):
+            self._backstops.look(self._stage.part(name).log)
+        return list(self._backstops.found)
 
     async def _audited(self) -> list[str]:
         """What the audits that operators have would say: of Redis, and of each VM."""

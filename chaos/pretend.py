@@ -11,6 +11,7 @@ The meeting's link says what happens in it, so that one program serves every tes
     deny=1           the host says no at the end of the lobby
     hang_s=1.5       so long after it came in the page answers no question any more
     crash_s=1.5      ... the browser dies
+    lets_go_s=0.5    so long it takes to leave the page for another one, as pages do that have much to put away
 """
 
 import asyncio
@@ -56,6 +57,10 @@ class Page:
         query = parse_qs(urlsplit(url).query)
         self._query = {name: values[-1] for name, values in query.items()}
         self._enter(BLANK if url == "about:blank" else PROMPT)
+
+    @property
+    def lets_go_s(self) -> float:
+        return self._seconds("lets_go_s")
 
     # What scripts do to it
 

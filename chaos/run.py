@@ -1,5 +1,5 @@
 """A run: rounds of load and faults on one stage, each followed by quiet and a check. The seed of a round chooses
-everything in it, so that a round can be had again by itself.
+everything in it; what was done in it can be written down as a schedule, and a schedule played instead.
 """
 
 import asyncio
@@ -9,11 +9,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from chaos import faults, load, schedule
+from chaos.blow import Blow
 from chaos.check import Violation
-from chaos.faults import Inflictor, Planned, Target, plan
+from chaos.faults import BY_NAME, Target
+from chaos.inflictor import Inflictor
 from chaos.judge import Judge, Say
 from chaos.load import Load
+from chaos.near_ends import NearEnds
 from chaos.outside import World
+from chaos.schedule import Schedule
 from chaos.stage import Scale, Spawn, Stage, spawn
 from chaos.witness import Seen, Witness
 
@@ -21,29 +26,48 @@ FULL_WITHIN_S: Final = 60.0
 
 
 class Options(NamedTuple):
-    """`rounds`: 0 for as many as fit into `minutes`. `only`, `longest_s`: which faults, by name and by length."""
+    """`rounds`: 0 for as many as fit into `minutes`. `only`, `longest_s`: which faults, by name and by length.
+    `near_ends`: how many ends, denials and requests to leave get a kill, 0 to 1; none when `only` says which faults.
+    `replay`: the one round is this. `schedules`: a folder in which each round is written down.
+    """
 
     seed: int
     minutes: float = 1.0
     rounds: int = 0
-    round_s: float = 12.0
+    round_s: float = 30.0
     jobs_per_s: float = 2.0
     faults_per_s: float = 0.6
+    near_ends: float = 0.35
     only: str = ""
     longest_s: float = 30.0
     scale: Scale = Scale()
     keep_logs: Path | None = None
+    schedules: Path | None = None
+    replay: Schedule | None = None
     spawn: Spawn = spawn
 
 
+class Broken(NamedTuple):
+    """A violation, the seed of its round, and where that round is written down."""
+
+    seed: int
+    violation: Violation
+    written: Path
+
+
 class Summary:
-    """What happened in all rounds together. `violations`: with the seed of the round."""
+    """What happened in all rounds together."""
 
     def __init__(self) -> None:
         self.rounds = 0
         self.faults: Counter[str] = Counter()
-        self.violations: list[tuple[int, Violation]] = []
+        self.violations: list[Broken] = []
         self.world: World | None = None
+
+    @property
+    def process_faults(self) -> int:
+        """How many of the faults killed, ended or froze a process."""
+        return sum(count for name, count in self.faults.items() if BY_NAME[name].is_of_a_process)
 
 
 async def run(options: Options, say: Say) -> Summary:
@@ -71,31 +95,52 @@ async def run(options: Options, say: Say) -> Summary:
 async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary, say: Say) -> bool:
     """False when it left something broken, on which nothing more can be built."""
 
-    def note(planned: Planned, target: Target) -> None:
-        summary.faults[planned.fault.name] += 1
-        lasts = f" for {planned.lasts_s:.1f} s" if planned.lasts_s else ""
-        say(f"{planned.fault.name}{lasts}: {target.label}")
+    def note(blow: Blow, target: Target) -> None:
+        summary.faults[blow.fault] += 1
+        lasts = f" for {blow.lasts_s:.1f} s" if blow.lasts_s else ""
+        near = f", {blow.at_s:.2f} s after {blow.job} was {blow.after}" if blow.after else ""
+        say(f"{blow.fault}{lasts}: {target.label}{near}")
 
     seed = options.seed + summary.rounds
     summary.rounds += 1
     say(f"round {summary.rounds}, seed {seed}")
-    load = Load(stage, random.Random(f"{seed} load"), options.jobs_per_s, str(seed))
-    inflictor = Inflictor(stage, note)
-    chance = random.Random(f"{seed} faults")
-    planned = plan(chance, options.round_s, options.faults_per_s, options.only, options.longest_s)
+    replay = options.replay
+    jobs = replay.jobs if replay else _jobs(options, seed)
+    near_ends = None if replay or options.only else NearEnds(seed, options.near_ends)
+    inflictor = Inflictor(stage, note, {job.tag: job.meeting for job in jobs}, near_ends)
+    clients = Load(stage, inflictor.note_asked)
+    stage.witness.on_mark = inflictor.see
     async with asyncio.TaskGroup() as both:
-        both.create_task(load.run(options.round_s), name="load")
-        both.create_task(inflictor.run(planned), name="faults")
-    judge.take_note(load, inflictor.excuses)
+        both.create_task(clients.run(jobs), name="load")
+        if replay:
+            both.create_task(inflictor.play(replay.faults), name="faults")
+        else:
+            chance = random.Random(f"{seed} faults")
+            planned = faults.plan(chance, options.round_s, options.faults_per_s, options.only, options.longest_s)
+            both.create_task(inflictor.run(planned, options.round_s), name="faults")
+    for blow in inflictor.missed if replay else ():
+        say(f"did not come to be: {blow.fault}")
+    judge.take_note(clients, inflictor.excuses)
     news = await judge.settle()
     summary.world = judge.world
-    summary.violations += [(seed, violation) for violation in news]
+    if news or options.keep_logs or options.schedules:
+        about = f"round {summary.rounds}: {', '.join(sorted({one.kind for one in news})) or 'no violation'}"
+        done = Schedule(schedule.FORMAT, seed, options.scale, jobs, inflictor.dealt, about)
+        written = schedule.write(done, (options.schedules or stage.folder) / f"schedule-{seed}.json")
+        say(f"the round is written down in {written}")
+        summary.violations += [Broken(seed, violation, written) for violation in news]
     return not any(violation.heals for violation in news)
+
+
+def _jobs(options: Options, seed: int) -> list[load.Job]:
+    chance, real = random.Random(f"{seed} load"), options.scale.real_browsers
+    return load.plan(chance, options.round_s, options.jobs_per_s, str(seed), real=real)
 
 
 def report(summary: Summary) -> list[str]:
     """The table at the end of a run."""
-    lines = [f"rounds {summary.rounds}, faults {sum(summary.faults.values())}"]
+    count, of_processes = sum(summary.faults.values()), summary.process_faults
+    lines = [f"rounds {summary.rounds}, faults {count}, of them process faults {of_processes}"]
     lines += _table(summary.faults)
     if world := summary.world:
         records = world.records.values()
@@ -107,7 +152,7 @@ def report(summary: Summary) -> list[str]:
         )
         lines += _table(Counter(record["status_reason"] for record in records))
     lines.append(f"violations {len(summary.violations)}")
-    lines += _table(Counter(violation.kind for _, violation in summary.violations))
+    lines += _table(Counter(broken.violation.kind for broken in summary.violations))
     return lines
 
 

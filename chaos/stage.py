@@ -16,9 +16,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Protocol, Self
+from typing import IO, Any, Final, Protocol, Self
 
 import aiohttp
+import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -38,6 +39,7 @@ ROOT: Final = Path(__file__).parent.parent
 START_DEADLINE_S: Final = 30.0
 RESTART_S: Final = (0.05, 0.6)  # systemd waits a moment, too
 LOST_AFTER_S: Final = 5.0
+CLAIM_TIMEOUT_S: Final = 2.0
 LEASE_S: Final = 1.0
 SILENT_AFTER_S: Final = 1.5
 ANSWER_S: Final = 1.0
@@ -47,7 +49,7 @@ _TIMES: Final = {
     "POOL__HEARTBEAT_TIMEOUT_S": SILENT_AFTER_S,
     "POOL__LOST_AFTER_S": LOST_AFTER_S,
     "POOL__IDLE_TTL_S": 4,  # what a fault left over has to go before it is quiet
-    "POOL__CLAIM_TIMEOUT_S": 2,
+    "POOL__CLAIM_TIMEOUT_S": CLAIM_TIMEOUT_S,
     "POOL__WARMUP_TIMEOUT_S": 20,
     "POOL__BACKOFF_S": 0.2,
     "POOL__BACKOFF_MAX_S": 1,
@@ -67,7 +69,7 @@ class StageError(Exception):
     """A part does not start; the message names it and shows its log's end."""
 
 
-class Scale(NamedTuple):
+class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     managers: int = 2
     agents: int = 3
     max_workers: int = 6

@@ -166,6 +166,10 @@ class _Client:
             assert self._calls
             self._calls.create_task(self._call(message["id"], session, params), name="call")
             return
+        if method == "Page.navigate" and self._browser.page.lets_go_s:
+            assert self._calls
+            self._calls.create_task(self._leave_slowly(message["id"], session, params), name="leave slowly")
+            return
         handler = self._handlers.get(method)
         result = handler(session, params) if handler else {}
         self._answer(message["id"], session, {"result": result or {}})
@@ -274,6 +278,11 @@ class _Client:
         browser = self._browser
         browser.navigate(params["url"])
         return {"frameId": browser.target_id, "loaderId": browser.loader_id}
+
+    async def _leave_slowly(self, number: int, session: str, params: Message) -> None:
+        await asyncio.sleep(self._browser.page.lets_go_s)
+        self._answer(number, session, {"result": self._navigate(session, params)})
+        await self._writer.drain()
 
     def tell_navigation(self, url: str) -> None:
         """Every listening session hears of the request and of the answer."""

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from chaos.check import Violation
 from chaos.judge import Judge, Say
-from chaos.load import Load
+from chaos.load import BAD, Load, draw
 from chaos.stage import Scale, Spawn, Stage, StageError, spawn
 from chaos.witness import Witness
 from poolmgr.core.events import DrainRequested
@@ -80,9 +80,9 @@ async def try_step(armed: Armed, seed: int, say: Say, spawn: Spawn = spawn) -> O
         found: list[Violation] = []
         try:
             async with stage:
-                load = Load(stage, random.Random(f"{seed} {armed}"), 1.0, "step")
+                load, chance = Load(stage), random.Random(f"{seed} {armed}")
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(_go_the_way(stage, load), name="the way")
+                    both.create_task(_go_the_way(stage, load, chance), name="the way")
                     reached = both.create_task(_reached(stage, name), name="the step")
                 judge = Judge(stage, say)
                 judge.take_note(load)
@@ -99,14 +99,17 @@ async def try_step(armed: Armed, seed: int, say: Say, spawn: Spawn = spawn) -> O
     return Outcome(armed, found)
 
 
-async def _go_the_way(stage: Stage, load: Load) -> None:
+async def _go_the_way(stage: Stage, load: Load, chance: random.Random) -> None:
     """Warm, join, meet, end; be asked to leave; be rejected; drain and serve again."""
     with suppress(StageError):  # then it is what the judge will find, with all the rest
         await stage.until("the pool is full", stage.is_full, _FULL_WITHIN_S)
-    async with asyncio.TaskGroup() as clients:
-        for form, meeting in (("with bot_id", "ends"), ("plain", "ends"), ("with bot_id", "is asked to leave")):
-            clients.create_task(load.push(form, meeting), name=meeting)
-        clients.create_task(load.push_bad(), name="bad")
+    jobs = (
+        ("with bot_id", "ends"),
+        ("plain", "ends"),
+        ("with bot_id", "is asked to leave"),
+        ("bad", chance.choice(list(BAD))),
+    )
+    await load.run([draw(chance, f"step.{n}", form, meeting) for n, (form, meeting) in enumerate(jobs, 1)])
     for draining in (True, False):
         await _ask(stage, DrainRequested(stage.agents[0], draining))
         await asyncio.sleep(0.5)

@@ -35,13 +35,14 @@ class Table:
         for process in sorted(processes.scan(), key=lambda process: process.started_ticks):
             who = (process.pid, process.started_ticks)
             # Between fork and exec a process bears its parent's name: one that is nobody is looked at once more.
-            seen[who] = self._known.get(who) or self._recognise(process.pid)
+            seen[who] = self._known.get(who) or self.browser_of(process.pid)
             if browser := seen[who]:
                 found.setdefault((browser.vm_id, browser.worker_id), browser)
         self._known = seen
         return list(found.values())
 
-    def _recognise(self, pid: int) -> Running | None:
+    def browser_of(self, pid: int) -> Running | None:
+        """Whose that browser is; None when it is nobody's below the folder, or has ended."""
         match = _PROFILE.search(processes.command_line(pid))
         if match is None or Path(match[1]).parent != self._folder:
             return None

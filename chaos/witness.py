@@ -44,11 +44,14 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 class Witness:
-    """An async context manager. `marks` is the whole story, in its order; `present` who is there now, by visit."""
+    """An async context manager. `marks` is the whole story, in its order; `present` who is there now, by visit.
+    `on_mark` hears of each as it comes.
+    """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.marks: list[Mark] = []
         self.present: dict[str, Mark] = {}
+        self.on_mark: Callable[[Mark], None] = lambda _mark: None
         self.address = ""
         self._now = now
         self._runner: web.AppRunner | None = None
@@ -77,6 +80,7 @@ class Witness:
             self.present[visit] = mark
         else:
             self.present.pop(visit, None)
+        self.on_mark(mark)
 
     async def _listen(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from chaos.backstops import Backstop
 from chaos.check import story, violations
 from chaos.faults import Excuse
 from chaos.load import BadPush, Push
@@ -14,6 +15,7 @@ from chaos.outside import Change, Dead, VmSeen, World
 from chaos.witness import Mark, Seen
 from wire.vocabulary import Reason
 
+PID = 7
 WAY = ["queued", "assigned", "joining", "waiting_room", "in_meeting", "stopped"]
 
 
@@ -23,7 +25,9 @@ def at(seconds: float) -> str:
 
 def changes(bot_id: str, *steps: tuple[str, int], reason: str = "meeting_ended", vm_id: str = "vm-1") -> list[Change]:
     return [
-        Change(f"{n}-0", bot_id, state, reason if state == "stopped" else "", attempt, vm_id if attempt else "", at(n))
+        Change(
+            f"{n}000-0", bot_id, state, reason if state == "stopped" else "", attempt, vm_id if attempt else "", at(n)
+        )
         for n, (state, attempt) in enumerate(steps, 100)
     ]
 
@@ -45,8 +49,8 @@ def push(tag: str, form: str = "with bot_id", times: int = 1, ends_as: Reason = 
 
 
 def visit(tag: str, name: str, begin: float, end: float, *, gone: bool = False) -> list[Mark]:
-    left = Mark(end, Seen.GONE if gone else Seen.LEFT, tag, name)
-    return [Mark(begin - 1, Seen.LOBBY, tag, name), Mark(begin, Seen.INSIDE, tag, name), left]
+    left = Mark(end, Seen.GONE if gone else Seen.LEFT, tag, name, PID)
+    return [Mark(begin - 1, Seen.LOBBY, tag, name, PID), Mark(begin, Seen.INSIDE, tag, name, PID), left]
 
 
 IDLE = {"vm-1-1-1": "idle", "vm-1-1-2": "idle"}
@@ -104,7 +108,7 @@ BROKEN: dict[str, Callable[[World], World]] = {
         + way("bot-b")
     ),
     "status after the end": lambda w: w._replace(
-        changes=[*w.changes, Change("1-0", "bot-a", "queued", "", 1, "", at(106))]
+        changes=[*w.changes, Change("106000-0", "bot-a", "queued", "", 1, "", at(106))]
     ),
     "orphan": lambda w: w._replace(vms=[VM._replace(folders=frozenset({*IDLE, "vm-1-1-3"}))]),
     "sides disagree": lambda w: w._replace(vms=[VM._replace(reported={"vm-1-1-1": "idle"})]),
@@ -145,11 +149,26 @@ def test_a_worker_without_a_browser_is_found_though_both_sides_believe_in_it() -
         (Excuse("vm-1", frozenset({Reason.BROWSER_CRASHED}), 103, 110), False),
         (Excuse("vm-1", frozenset({Reason.WORKER_LOST}), 90, 99), False),
         (Excuse("vm-1", frozenset({Reason.WORKER_LOST}), 106, 110), False),
+        (Excuse("vm-1", frozenset({Reason.WORKER_LOST}), 103, 110, pid=7), True),
+        (Excuse("vm-1", frozenset({Reason.WORKER_LOST}), 103, 110, pid=8), False),
     ],
 )
 def test_a_fault_explains_only_its_own_ends_on_its_vm_in_its_time(excuse: Excuse, explains: bool) -> None:
     world = with_a(WHOLE, way("bot-a", "worker_lost"), visit("a", "1", 104, 105), "worker_lost")
     assert (violations(world._replace(excuses=[excuse])) == []) is explains
+
+
+def test_a_clock_that_was_set_is_not_believed() -> None:
+    true = Change("100000-0", "bot-a", "queued", "", 1, "", at(98))
+    assert (true.told_at, true.seen_at) == (100, 98)
+    assert true._replace(at=at(3700)).seen_at == true._replace(at=at(-3500)).seen_at == 100
+
+
+def test_a_backstop_that_only_a_log_tells_of_is_found() -> None:
+    backstop = Backstop("vm-1", "bot-a", "a backstop had to act for bot bot-a: forced")
+    [violation] = violations(WHOLE._replace(backstops=[backstop]))
+    assert (violation.kind, violation.bot_id) == ("overdue", "bot-a")
+    assert "vm-1 says: a backstop had to act" in violation.sentence
 
 
 def test_who_was_asked_to_leave_may_do_so() -> None:
@@ -180,6 +199,27 @@ def test_a_second_admission_is_excused_only_if_the_first_died_before_anybody_kne
     marks = [*visit("a", "1", 102.5, 103, gone=died), *visit("a", "9", 104.5, 106)]
     kinds = {violation.kind for violation in violations(with_a(WHOLE, attempts, marks))}
     assert ("admitted again" in kinds) is (first_was_told or not died)
+
+
+@pytest.mark.parametrize(
+    ("excuse", "explains"),
+    [
+        (Excuse("vm-1", frozenset({Reason.BROWSER_CRASHED}), 103.1, 110, PID), True),
+        (Excuse("vm-1", frozenset({Reason.BROWSER_CRASHED}), 103.1, 110, PID + 1), False),
+        (Excuse("vm-1", frozenset({Reason.BROWSER_CRASHED}), 103.1, 110), True),
+        (Excuse("vm-2", frozenset({Reason.BROWSER_CRASHED}), 103.1, 110), False),
+        (Excuse("vm-1", frozenset({Reason.BROWSER_HUNG}), 103.1, 110, PID), False),
+        (Excuse("vm-1", frozenset({Reason.BROWSER_CRASHED}), 104.6, 110, PID), False),
+        (Excuse("vm-1", frozenset({Reason.BROWSER_CRASHED}), 90, 102, PID), False),
+    ],
+)
+def test_so_is_one_whose_first_browser_was_killed_with_an_end_screen_that_nobody_had_seen(
+    excuse: Excuse, explains: bool
+) -> None:
+    attempts = changes("bot-a", *AGAIN[:3], *AGAIN[3:], ("stopped", 2))
+    marks = [*visit("a", "1", 102.5, 103), *visit("a", "9", 104.5, 106)]
+    world = with_a(WHOLE, attempts, marks)._replace(excuses=[excuse])
+    assert (violations(world) == []) is explains
 
 
 def test_what_ends_while_it_waits_was_never_sent_anywhere() -> None:

@@ -1,54 +1,24 @@
-"""The fault suite itself, short: one round that a seed chose, and one step. `./dev chaos` is the long one;
+"""The fault suite itself, short: one round that a seed chose, one step, and the rounds in which promises were broken
+once (`replays/`). `./dev chaos` is the long one;
 tests/manager/test_steps.py goes through the manager's steps.
 """
 
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
-from typing import IO
 
 import pytest
 
 from chaos.run import Options, report, run
-from chaos.stage import Process, Scale, Spawn, spawn
+from chaos.schedule import read
+from chaos.stage import Scale, Spawn
 from chaos.steps import choose, try_steps
 from runtime.steps import AgentStep, ManagerStep
-from tests.fork_server import Forked, ForkServer
 
-ALL_THE_TIME_S = 3600.0
+REPLAYS = sorted((Path(__file__).parent / "replays").glob("*.json"))
 
 
 def say(line: str) -> None:
     print(line)  # which pytest shows when the test fails
-
-
-class Child:
-    """A forked program, as the stage sees a process."""
-
-    def __init__(self, forked: Forked) -> None:
-        self._forked = forked
-
-    @property
-    def pid(self) -> int:
-        return self._forked.pid
-
-    @property
-    def returncode(self) -> int | None:
-        return self._forked.poll()
-
-    async def wait(self) -> int:
-        return await self._forked.ended(ALL_THE_TIME_S)
-
-
-@pytest.fixture
-def fork(fork_server: ForkServer) -> Spawn:
-    async def start(command: tuple[str, ...], environment: Mapping[str, str], log: IO[bytes]) -> Process:
-        match command:
-            case (_, "-m", program, *arguments):
-                return Child(fork_server.start(program, *arguments, environment=environment, log=log))
-            case _:
-                return await spawn(command, environment, log)
-
-    return start
 
 
 async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path, fork: Spawn) -> None:
@@ -72,6 +42,21 @@ async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path, fork: Spawn) 
     assert summary.world
     assert len(summary.world.records) > 5
     assert sum(summary.faults.values()) > 2
+    assert 0 < summary.process_faults <= sum(summary.faults.values())
+    written = read(folder / "schedule-1.json")
+    assert len(written.jobs) == len(summary.world.pushes) + len(summary.world.bad)
+    assert Counter(blow.fault for blow in written.faults) == summary.faults
+
+
+@pytest.mark.parametrize("path", REPLAYS, ids=lambda path: path.stem)
+async def test_what_broke_a_promise_once_breaks_none_any_more(path: Path, fork: Spawn) -> None:
+    schedule = read(path)
+    options = Options(schedule.seed, rounds=1, scale=schedule.scale, replay=schedule, spawn=fork)
+    summary = await run(options, say)
+    assert [broken.violation.sentence for broken in summary.violations] == []
+    assert summary.world
+    assert len(summary.world.records) == len(schedule.jobs)
+    assert sum(summary.faults.values()) == len(schedule.faults)
 
 
 async def test_a_process_that_ends_after_a_step_breaks_no_promise(fork: Spawn) -> None:
