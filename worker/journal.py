@@ -3,7 +3,8 @@
 One SQLite file in the state folder. A change is there when the call returns, all of it or nothing: also after kill -9,
 but not after a power cut, which no browser survives either. It is never asked to wait for the disk.
 
-What cannot be written (the disk is full) is said once and kept in memory: then only a second fault loses anything.
+What cannot be written (the disk is full) is said once, kept in memory, and written with the next change when it can be:
+until then only a second fault loses anything.
 
 Of a file that was cut off or spoilt nothing is believed: it is put aside, and the agent begins anew, under a new
 session. What ran is ended then as nobody's, and the manager hears by the session that its bots are lost.
@@ -76,6 +77,16 @@ class Entry(NamedTuple):
     note: WorkerNote | None
 
 
+class _Due:
+    """What is to be written: events by number, notes by worker, the numbers of events that Redis has."""
+
+    def __init__(self) -> None:
+        self.events: dict[int, Event] = {}
+        self.notes: dict[str, WorkerNote | None] = {}
+        self.forgotten: list[int] = []
+        self.heard_at: float | None = None
+
+
 class Journal:
     """`session` names this agent for as long as its state folder lives. `is_new`: nothing was remembered."""
 
@@ -83,6 +94,7 @@ class Journal:
         """Raises: OSError when there can be no such file."""
         self._path = path
         self._complained = False
+        self._due = _Due()
         try:
             self._open()
         except sqlite3.DatabaseError as error:
@@ -126,34 +138,46 @@ class Journal:
         """Remember all of it together. Returns the numbers of the events, which grow."""
         numbers = list(range(self._last_number + 1, self._last_number + 1 + len(events)))
         self._last_number += len(events)
-        try:
-            self._db.execute("BEGIN")
-            self._db.executemany(
-                "INSERT INTO events VALUES (?, ?)", zip(numbers, map(codec.encode, events), strict=True)
-            )
-            if numbers:
-                self._db.execute("INSERT OR REPLACE INTO facts VALUES ('number', ?)", (str(numbers[-1]),))
-            if entry and entry.note:
-                note = msgspec.json.encode(entry.note)
-                self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (entry.worker_id, note))
-            elif entry:
-                self._db.execute("DELETE FROM workers WHERE worker_id = ?", (entry.worker_id,))
-            self._db.execute("COMMIT")
-            self._complained = False
-        except sqlite3.Error as error:
-            self._complain(error)
+        self._due.events.update(zip(numbers, events, strict=True))
+        if entry:
+            self._due.notes[entry.worker_id] = entry.note
+        self._write_due()
         return numbers
 
     def forget_events(self, numbers: Iterable[int], *, heard_at: float | None = None) -> None:
         """These need not be remembered: Redis has them, and took them at `heard_at` (monotonic)."""
+        for number in numbers:
+            if self._due.events.pop(number, None) is None:
+                self._due.forgotten.append(number)
+        if heard_at is not None:
+            self._due.heard_at = heard_at
+        self._write_due()
+
+    def _write_due(self) -> None:
+        """All that is not written yet, or nothing: what a disk that was full did not take is written when it does."""
+        due = self._due
         try:
             self._db.execute("BEGIN")
-            self._db.executemany("DELETE FROM events WHERE number = ?", ((number,) for number in numbers))
-            if heard_at is not None:
-                self._db.execute("INSERT OR REPLACE INTO facts VALUES ('heard_at', ?)", (repr(heard_at),))
+            self._db.executemany(
+                "INSERT INTO events VALUES (?, ?)", ((number, codec.encode(one)) for number, one in due.events.items())
+            )
+            if due.events:
+                self._db.execute("INSERT OR REPLACE INTO facts VALUES ('number', ?)", (str(self._last_number),))
+            for worker_id, note in due.notes.items():
+                if note:
+                    raw = msgspec.json.encode(note)
+                    self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (worker_id, raw))
+                else:
+                    self._db.execute("DELETE FROM workers WHERE worker_id = ?", (worker_id,))
+            self._db.executemany("DELETE FROM events WHERE number = ?", ((number,) for number in due.forgotten))
+            if due.heard_at is not None:
+                self._db.execute("INSERT OR REPLACE INTO facts VALUES ('heard_at', ?)", (repr(due.heard_at),))
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:  # read again after a restart, they are known as written
+        except sqlite3.Error as error:
             self._complain(error)
+        else:
+            self._due = _Due()
+            self._complained = False
 
     def heard_at(self, now: float) -> float:
         """When Redis last took something (monotonic); `now` when it never did, or before the machine was booted."""

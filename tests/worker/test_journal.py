@@ -80,17 +80,27 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert journal.workers() == {"w1": WorkerNote(Stage.WARM, "499")}
 
 
-def test_a_full_disk_is_said_once_and_numbers_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_said_once_and_all_that_it_did_not_take_is_written_when_it_can_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     journal = Journal(tmp_path / "journal.db")
+    [known] = journal.write([gone(0)], Entry("w0", WorkerNote(Stage.WARM)))
     journal._db.execute("PRAGMA max_page_count = 1")  # pyright: ignore[reportPrivateUsage]
-    big = [gone(number) for number in range(2000)]
-    first, second = journal.write(big), journal.write(big)
-    assert [*first, *second] == sorted({*first, *second})
+    big = [gone(number) for number in range(1, 2000)]
+    first = journal.write(big, Entry("w1", WorkerNote(Stage.ORDERED)))
+    second = journal.write(big, Entry("w1", WorkerNote(Stage.WARM)))
+    journal.write(entry=Entry("w0", None))
+    assert [known, *first, *second] == sorted({known, *first, *second})
+    journal.forget_events([known, *first], heard_at=123.5)
     assert capsys.readouterr().out.count("journal_unwritable") == 1
-    assert journal.events() == []
+    assert journal.events() == [(known, gone(0))]
     journal._db.execute("PRAGMA max_page_count = 1000000")  # pyright: ignore[reportPrivateUsage]
-    journal.write([gone(1)])
-    assert [event for _, event in journal.events()] == [gone(1)]
+    [last] = journal.write([gone(2000)])
+    assert journal.events() == [*zip(second, big, strict=True), (last, gone(2000))]
+    assert journal.workers() == {"w1": WorkerNote(Stage.WARM)}
+    assert journal.heard_at(200.0) == 123.5
+    journal.close()
+    assert Journal(tmp_path / "journal.db").write([gone(1)])[0] > last
 
 
 def test_a_broken_file_is_put_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
