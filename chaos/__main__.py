@@ -17,6 +17,7 @@ import uvloop
 
 from chaos.core import CoreSummary, report_core, run_core
 from chaos.faults import FAULTS
+from chaos.machine import Need
 from chaos.run import Options, report, run
 from chaos.schedule import ScheduleError, read
 from chaos.stage import Scale, StageError
@@ -120,6 +121,7 @@ def main(
         keep_logs=keep_logs and keep_logs.absolute(),
         schedules=write_schedules and write_schedules.absolute(),
         replay=round_again,
+        needs=tuple(Need),
     )
     summary = _carry_out(run(options, say))
     for line in report(summary):

@@ -6,21 +6,35 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from redis.exceptions import RedisError
 
+from chaos.machine import (
+    Need,
+    fill,
+    fix_files,
+    free_files,
+    give_descriptors,
+    leave_no_descriptor,
+    say_little_memory,
+    say_true_memory,
+    set_clock,
+)
 from chaos.proxy import Wire
-from chaos.stage import CLAIM_TIMEOUT_S, LEASE_S, LOST_AFTER_S, Stage
+from chaos.stage import CLAIM_TIMEOUT_S, LEASE_S, LOST_AFTER_S, MEMORY_RESERVE_MB, Stage
 from chaos.table import driver_of
 from wire.vocabulary import Reason
 
 EXPLAINS_FOR_S: Final = 15.0  # how long after its end a fault may still show: a page that hung is given up so late
 _OUTLASTS_S: Final = 8.0  # how long a fault may go on when the round's load has ended
 _AGAIN_S: Final = 0.05
+HOUR_S: Final = 3600.0
+LITTLE_MB: Final = MEMORY_RESERVE_MB // 2
 
 
 class Aim(StrEnum):
@@ -46,13 +60,14 @@ Inflict = Callable[[Stage, Target], AbstractAsyncContextManager[None]]
 
 
 class Fault(NamedTuple):
-    """`lasts_s`: from, to. `may_end`: how bots on that VM may end because of it."""
+    """`lasts_s`: from, to. `may_end`: how bots on that VM may end because of it. `needs`: of the machine."""
 
     name: str
     aim: Aim
     inflict: Inflict
     lasts_s: tuple[float, float] = (0.0, 0.0)
     may_end: frozenset[Reason] = frozenset()
+    needs: Need | None = None
 
     @property
     def is_of_a_process(self) -> bool:
@@ -166,6 +181,83 @@ def _told(do: tuple[str, ...], undo: tuple[str, ...] = ()) -> Inflict:
     return inflict
 
 
+@asynccontextmanager
+async def _disk_full(stage: Stage, target: Target) -> AsyncGenerator[None]:
+    """What the agent frees is taken, too."""
+    filler = stage.state_dir(target.name) / "filler"
+    async with asyncio.TaskGroup() as group:
+        filling = group.create_task(_keep_full(filler), name="keep the disk full")
+        try:
+            yield
+        finally:
+            filling.cancel()
+            filler.unlink(missing_ok=True)
+
+
+async def _keep_full(filler: Path) -> None:
+    while True:
+        fill(filler)
+        await asyncio.sleep(_AGAIN_S)
+
+
+@asynccontextmanager
+async def _read_only(stage: Stage, target: Target) -> AsyncGenerator[None]:
+    folder = stage.state_dir(target.name)
+    try:
+        await asyncio.to_thread(fix_files, folder)
+        yield
+    finally:
+        await asyncio.to_thread(free_files, folder)
+
+
+@asynccontextmanager
+async def _out_of_descriptors(_stage: Stage, target: Target) -> AsyncGenerator[None]:
+    try:
+        before = leave_no_descriptor(target.pid)
+    except (OSError, ValueError):  # it ended just now
+        yield
+        return
+    try:
+        yield
+    finally:
+        give_descriptors(target.pid, before)
+
+
+@asynccontextmanager
+async def _little_memory(stage: Stage, target: Target) -> AsyncGenerator[None]:
+    try:
+        await asyncio.to_thread(say_little_memory, target.pid, LITTLE_MB, stage.folder)
+        yield
+    finally:
+        await asyncio.to_thread(say_true_memory, target.pid)
+
+
+def _clock_set(by_s: float) -> Inflict:
+    @asynccontextmanager
+    async def inflict(stage: Stage, target: Target) -> AsyncGenerator[None]:
+        set_clock(stage.clock(target.name), by_s)
+        try:
+            yield
+        finally:
+            set_clock(stage.clock(target.name), 0.0)
+
+    return inflict
+
+
+@asynccontextmanager
+async def _started_twice(stage: Stage, target: Target) -> AsyncGenerator[None]:
+    """A second one that is to find the state folder taken. Should it get hold of it, since the first one was killed, it
+    is what an agent is, until it is killed.
+    """
+    second = await stage.start_beside(target.name)
+    try:
+        yield
+    finally:
+        if second.returncode is None:
+            _send(second.pid, signal.SIGKILL)
+        await second.wait()
+
+
 def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -204,6 +296,15 @@ FAULTS: Final = (
     Fault("agent in a black hole for long", Aim.AGENT, _wired(Wire.HOLE), _LONG, LOST),
     Fault("agent's answers cut in half", Aim.AGENT, _wired(Wire.HALF)),
     Fault("agent's wire slow", Aim.AGENT, _wired(Wire.DELAY, 0.15), (1.0, 4.0)),
+    Fault("agent's state folder full", Aim.AGENT, _disk_full, (1.0, 5.0), needs=Need.SMALL_DISK),
+    Fault("agent's state folder read-only", Aim.AGENT, _read_only, (1.0, 4.0), needs=Need.FIXED_FILES),
+    Fault("agent out of file descriptors", Aim.AGENT, _out_of_descriptors, (1.0, 4.0)),
+    Fault("agent sees little memory", Aim.AGENT, _little_memory, (1.0, 6.0), needs=Need.OWN_MEMINFO),
+    Fault("agent's clock an hour ahead", Aim.AGENT, _clock_set(HOUR_S), (1.0, 8.0), needs=Need.OWN_CLOCK),
+    Fault("agent's clock an hour behind", Aim.AGENT, _clock_set(-HOUR_S), (1.0, 8.0), needs=Need.OWN_CLOCK),
+    Fault("manager's clock an hour ahead", Aim.MANAGER, _clock_set(HOUR_S), (1.0, 8.0), needs=Need.OWN_CLOCK),
+    Fault("manager's clock an hour behind", Aim.MANAGER, _clock_set(-HOUR_S), (1.0, 8.0), needs=Need.OWN_CLOCK),
+    Fault("agent started twice", Aim.AGENT, _started_twice, (2.0, 3.0)),
     Fault("vm restarted", Aim.AGENT, _vm_gone, (0.0, 2.0), LOST | _CRASHED),
     Fault("vm gone", Aim.AGENT, _vm_gone, _LONG, LOST | _CRASHED),
     Fault("driver killed", Aim.DRIVER, _killed),
@@ -227,11 +328,16 @@ FAULTS: Final = (
 BY_NAME: Final = {fault.name: fault for fault in FAULTS}
 
 
-def plan(chance: random.Random, seconds: float, per_s: float, only: str = "", longest_s: float = 30.0) -> list[Planned]:
-    """What is to happen in a round of so many seconds: faults whose name holds `only`, if none of them lasts longer.
-    What lasts long begins so that the quiet after the round need not wait for it.
-    """
+def chosen(only: str = "", longest_s: float = 30.0, met: Collection[Need] = tuple(Need)) -> list[Fault]:
+    """Those whose name holds `only`, if none of them lasts longer, or needs of the machine what is not `met`."""
     faults = [fault for fault in FAULTS if only in fault.name and fault.lasts_s[1] <= longest_s]
+    return [fault for fault in faults if fault.needs is None or fault.needs in met]
+
+
+def plan(chance: random.Random, seconds: float, per_s: float, faults: Sequence[Fault]) -> list[Planned]:
+    """What is to happen in a round of so many seconds. What lasts long begins so that the quiet after the round need
+    not wait for it.
+    """
     planned: list[Planned] = []
     at_s = chance.uniform(0.2, 1.0)
     while at_s < seconds:

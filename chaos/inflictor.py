@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from chaos.blow import Blow, Moment
-from chaos.faults import BY_NAME, EXPLAINS_FOR_S, Aim, Excuse, Planned, Target
+from chaos.faults import BY_NAME, EXPLAINS_FOR_S, Aim, Excuse, Fault, Planned, Target
 from chaos.near_ends import NearEnds
 from chaos.stage import Stage
 from chaos.table import Running, driver_of
@@ -75,7 +75,7 @@ class Inflictor:
 
     async def _choose(self, planned: Planned) -> Target | None:
         stage, now = self._stage, time.monotonic()
-        targets = await self._candidates(planned.fault.aim)
+        targets = [one for one in await self._candidates(planned.fault.aim) if self._is_fit(planned.fault, one)]
         targets = [target for target in targets if self._free_at.get(target.label, 0.0) <= now]
         if not targets:
             return None
@@ -103,6 +103,9 @@ class Inflictor:
             case Aim.IDLE_BROWSER | Aim.MEETING_BROWSER:
                 return self._browsers(in_meeting=aim is Aim.MEETING_BROWSER)
         return [target for name in names if (target := self._part(name, aim))]
+
+    def _is_fit(self, fault: Fault, target: Target) -> bool:
+        return fault.needs is None or self._stage.has(fault.needs, target.name)
 
     def _part(self, name: str, aim: Aim) -> Target | None:
         pid = self._stage.part(name).pid
@@ -140,7 +143,8 @@ class Inflictor:
                 return
             began = self._heard_at[blow.job, blow.after]
         await asyncio.sleep(max(0.0, began + blow.at_s - time.monotonic()))
-        if target := await self._aim(blow):
+        target = await self._aim(blow)
+        if target and self._is_fit(BY_NAME[blow.fault], target):
             self._deal(blow, target)
         else:
             self.missed.append(blow)

@@ -6,16 +6,18 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from chaos import faults, load, schedule
 from chaos.blow import Blow
 from chaos.check import Violation
-from chaos.faults import BY_NAME, Target
+from chaos.faults import BY_NAME, FAULTS, Target
 from chaos.inflictor import Inflictor
 from chaos.judge import Judge, Say
 from chaos.load import Load
+from chaos.machine import Need
 from chaos.near_ends import NearEnds
 from chaos.outside import World
 from chaos.schedule import Schedule
@@ -28,7 +30,8 @@ FULL_WITHIN_S: Final = 60.0
 class Options(NamedTuple):
     """`rounds`: 0 for as many as fit into `minutes`. `only`, `longest_s`: which faults, by name and by length.
     `near_ends`: how many ends, denials and requests to leave get a kill, 0 to 1; none when `only` says which faults.
-    `replay`: the one round is this. `schedules`: a folder in which each round is written down.
+    `replay`: the one round is this. `schedules`: a folder in which each round is written down. `needs`: what faults may
+    have of the machine.
     """
 
     seed: int
@@ -44,6 +47,7 @@ class Options(NamedTuple):
     keep_logs: Path | None = None
     schedules: Path | None = None
     replay: Schedule | None = None
+    needs: Collection[Need] = ()
     spawn: Spawn = spawn
 
 
@@ -75,11 +79,15 @@ async def run(options: Options, say: Say) -> Summary:
     summary = Summary()
     until = time.monotonic() + options.minutes * 60
     async with Witness() as witness:
-        stage = Stage(witness, options.scale, options.seed, options.keep_logs, spawn=options.spawn)
+        stage = Stage(witness, options.scale, options.seed, options.keep_logs, spawn=options.spawn, needs=options.needs)
         try:
             async with stage:
                 await stage.until("the pool is full", stage.is_full, FULL_WITHIN_S)
                 say(f"{len(stage.managers)} managers, {len(stage.agents)} agents, all idle; files in {stage.folder}")
+                for need in options.needs:
+                    if need not in stage.fit:
+                        names = ", ".join(fault.name for fault in FAULTS if fault.needs is need)
+                        say(f"left out, for want of {need}: {names}")
                 judge = Judge(stage, say)
                 goes_on = True
                 while goes_on and (summary.rounds < options.rounds if options.rounds else time.monotonic() < until):
@@ -116,7 +124,8 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
             both.create_task(inflictor.play(replay.faults), name="faults")
         else:
             chance = random.Random(f"{seed} faults")
-            planned = faults.plan(chance, options.round_s, options.faults_per_s, options.only, options.longest_s)
+            possible = faults.chosen(options.only, options.longest_s, stage.fit)
+            planned = faults.plan(chance, options.round_s, options.faults_per_s, possible)
             both.create_task(inflictor.run(planned, options.round_s), name="faults")
     for blow in inflictor.missed if replay else ():
         say(f"did not come to be: {blow.fault}")

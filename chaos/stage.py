@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, Self
@@ -25,6 +25,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from chaos.machine import Need, allows, mount_small_disk, settable_clock, unmount
 from chaos.proxy import Proxy
 from chaos.stand_in import write_program
 from chaos.table import Table, bearing
@@ -43,6 +44,9 @@ CLAIM_TIMEOUT_S: Final = 2.0
 LEASE_S: Final = 1.0
 SILENT_AFTER_S: Final = 1.5
 ANSWER_S: Final = 1.0
+MEMORY_RESERVE_MB: Final = 256
+_SMALL_DISK_MB: Final = 16
+_LARGE_DISK_MB: Final = 1024  # for the profiles of real browsers
 
 _TIMES: Final = {
     "LEASE__TTL_S": LEASE_S,
@@ -60,7 +64,7 @@ _TIMES: Final = {
     "WORKER__LAUNCH_TIMEOUT_S": 15,
     "WORKER__LEAVE_TIMEOUT_S": 4,
     "WORKER__DRAIN_TIMEOUT_S": 2,
-    "WORKER__MEMORY_RESERVE_MB": 256,
+    "WORKER__MEMORY_RESERVE_MB": MEMORY_RESERVE_MB,
     "LOG__FORMAT": "json",
 }
 
@@ -138,7 +142,9 @@ class Part:
 
 class Stage:
     """An async context manager. `seed` chooses how long who died is away; `armed`: a step for each part, see
-    runtime/steps.py; `spawn` starts the parts.
+    runtime/steps.py; `spawn` starts the parts; `needs`: what faults need of the machine, as far as it allows that.
+
+    `fit`: the names of the parts that have what is needed, for each of `needs`.
     """
 
     def __init__(
@@ -149,6 +155,7 @@ class Stage:
         folder: Path | None = None,
         armed: Mapping[str, str] | None = None,
         spawn: Spawn = spawn,
+        needs: Collection[Need] = (),
     ) -> None:
         self.witness = witness
         self.scale = scale
@@ -171,9 +178,11 @@ class Stage:
         self.parts: dict[str, Part] = {}
         self.managers = {f"manager-{number + 1}": port for number, port in enumerate(ports)}  # -> its api port
         self.agents = [f"vm-{number + 1}" for number in range(scale.agents)]
+        self.fit: dict[Need, frozenset[str]] = {}
         self.most_browsers: dict[str, int] = dict.fromkeys(self.agents, 0)
         self._chance = random.Random(f"{seed} restarts")
         self._armed = armed or {}
+        self._needs = needs
         self._spawn = spawn
         self._exits = AsyncExitStack()
         self._keepers: asyncio.TaskGroup | None = None
@@ -219,6 +228,32 @@ class Stage:
         counts = {vm.vm_id: {state: n for state, n in vm.workers.items() if n} for vm in fleet if vm.state == "up"}
         return all(counts.get(vm_id) == full for vm_id in self.agents)
 
+    def has(self, need: Need, name: str) -> bool:
+        """Whether that part has what a fault needs of the machine."""
+        return name in self.fit.get(need, ())
+
+    def _fit(self, need: Need) -> frozenset[str]:
+        """Whom it is given. Files on a small disk cannot be fixed: the agents take turns in what they have."""
+        match need:
+            case Need.SMALL_DISK:
+                return frozenset(self.agents[::2])
+            case Need.FIXED_FILES:
+                return frozenset(self.agents) - self.fit.get(Need.SMALL_DISK, frozenset())
+            case Need.OWN_MEMINFO:
+                return frozenset(self.agents)
+            case Need.OWN_CLOCK:
+                return frozenset({*self.agents, *self.managers})
+
+    def clock(self, name: str) -> Path:
+        """The file by which that part's wall clock is set, if it has one of its own."""
+        return self.folder / f"{name}.clock"
+
+    async def start_beside(self, name: str) -> Process:
+        """Another process like that part, beside it."""
+        part = self.parts[name]
+        with part.log.open("ab") as log:
+            return await self._spawn(part.command, part.environment, log)
+
     def log_end(self, name: str, lines: int = 12) -> str:
         return "\n".join(self.parts[name].log.read_text(errors="replace").splitlines()[-lines:])
 
@@ -232,11 +267,16 @@ class Stage:
         await self._keep("redis")
         await self.until("redis answers", self._redis_answers)
         chromium = self._browser_program()
+        for need in self._needs:
+            if allows(need, self.folder):
+                self.fit[need] = self._fit(need)
         for name, port in self.managers.items():
             listen = {"API__LISTEN": f"127.0.0.1:{port}", "METRICS__LISTEN": f"127.0.0.1:{port}"}
             await self._add_program(name, "poolmgr", "serve", listen)
         for vm_id in self.agents:
             self.state_dir(vm_id).mkdir()
+            if self.has(Need.SMALL_DISK, vm_id):
+                mount_small_disk(self.state_dir(vm_id), _LARGE_DISK_MB if self.scale.real_browsers else _SMALL_DISK_MB)
             mine = {"WORKER__VM_ID": vm_id, "WORKER__STATE_DIR": str(self.state_dir(vm_id))}
             await self._add_program(vm_id, "worker", "run", {**mine, "WORKER__CHROMIUM": str(chromium)})
         for name in (*self.managers, *self.agents):
@@ -260,7 +300,10 @@ class Stage:
             **settings,
         }
         environment = {f"POOLMGR_{key}": str(value) for key, value in all_settings.items()}
-        self._add(name, sys.executable, "-m", module, command, **environment)
+        if self.has(Need.OWN_CLOCK, name):
+            environment |= settable_clock(self.clock(name))
+        alone = ("unshare", "-m") if self.has(Need.OWN_MEMINFO, name) else ()
+        self._add(name, *alone, sys.executable, "-m", module, command, **environment)
         if step := self._armed.get(name):
             self.parts[name].environment[VARIABLE] = step
 
@@ -325,6 +368,8 @@ class Stage:
                 part.signal(signal.SIGKILL)
                 await part.process.wait()
         await asyncio.to_thread(_kill_bearers, str(self.folder))
+        for vm_id in self.fit.get(Need.SMALL_DISK, ()):
+            unmount(self.state_dir(vm_id))
         await self.redis.aclose()
         await self._exits.aclose()
 
