@@ -18,7 +18,7 @@ import uvloop
 from chaos.core import CoreSummary, report_core, run_core
 from chaos.faults import FAULTS
 from chaos.machine import Need
-from chaos.run import Options, report, run
+from chaos.run import OLD_COPY_BACK_AT, ROUND_S, Options, report, run
 from chaos.schedule import ScheduleError, read
 from chaos.stage import Scale, StageError
 from chaos.steps import Outcome, choose, try_steps
@@ -40,13 +40,19 @@ def say(line: str) -> None:
 @click.option("--agents", type=int, default=3, show_default=True)
 @click.option("--workers", type=int, default=6, show_default=True, help="At most so many on each agent.")
 @click.option("--jobs", type=float, default=2.0, show_default=True, help="Jobs a second, on average.")
-@click.option("--faults", type=float, default=0.6, show_default=True, help="Faults a second, on average.")
+@click.option("--faults", type=float, default=0.8, show_default=True, help="Faults a second, on average.")
 @click.option(
     "--near-ends",
     type=click.FloatRange(0, 1),
-    default=0.35,
+    default=0.5,
     show_default=True,
     help="How many ends, denials and requests to leave get a kill of their own within 0.8 s. None with --only.",
+)
+@click.option(
+    "--old-copy",
+    type=click.FloatRange(5, 60),
+    metavar="SECONDS",
+    help="In each round Redis comes back once with what it had so many seconds ago (5 to 60).",
 )
 @click.option("--browser", type=click.Choice(["stand-in", "chromium"]), default="stand-in", show_default=True)
 @click.option("--only", default="", metavar="FAULT", help="Only faults whose name holds this; --only list names them.")
@@ -73,6 +79,7 @@ def main(
     jobs: float,
     faults: float,
     near_ends: float,
+    old_copy: float | None,
     browser: str,
     only: str,
     steps: str | None,
@@ -116,6 +123,8 @@ def main(
         jobs_per_s=jobs,
         faults_per_s=faults,
         near_ends=near_ends,
+        old_copy_s=old_copy or 0.0,
+        round_s=max(ROUND_S, (old_copy or 0.0) / OLD_COPY_BACK_AT + 1.0),
         only=only,
         scale=round_again.scale if round_again else scale,
         keep_logs=keep_logs and keep_logs.absolute(),

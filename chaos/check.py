@@ -54,7 +54,7 @@ class _Index:
 def no_job_is_lost(world: World, seen: _Index) -> Iterator[Violation]:
     for push in world.pushes:
         bots = seen.bots.get(push.tag, [])
-        if push.times and not bots:
+        if push.times and not bots and not _may_be_gone(world, push.at):
             sentence = f"job {push.tag} ({push.form}) was accepted and is no bot"
             yield Violation("job lost", sentence, push.bot_id, heals=True)
         if len(bots) > 1:
@@ -64,15 +64,37 @@ def no_job_is_lost(world: World, seen: _Index) -> Iterator[Violation]:
         yield Violation("job left", f"jobs are left over: {where}", heals=True)
 
 
+def _may_be_gone(world: World, at: float) -> bool:
+    """Whether Redis has come back since without what it was asked then."""
+    return any(back.may_lack(at) for back in world.rollbacks)
+
+
+def no_attempt_is_used_again(world: World, seen: _Index) -> Iterator[Violation]:
+    """Also of those that Redis has forgotten: their agents have not."""
+    for back in world.rollbacks[-1:]:
+        for change in world.changes:
+            again = (change.bot_id, change.attempt) in world.attempts_before
+            if change.state == BotState.ASSIGNED and again and change.told_at > back.restored_at:
+                sentence = f"bot {change.bot_id} was given attempt {change.attempt} a second time"
+                yield Violation("attempt used again", sentence, change.bot_id)
+    for used, first in world.epochs:
+        if first and first <= used:
+            sentence = f"epoch {first} was given a second time: {used} had been reached when Redis was set back"
+            yield Violation("epoch used again", sentence)
+    del seen
+
+
 def what_is_rejected_is_dead(world: World, seen: _Index) -> Iterator[Violation]:
     payloads = [dead.payload for dead in world.dead]
     for bad in world.bad:
+        if _may_be_gone(world, bad.at):
+            continue
         count = sum(bad.mark in payload for payload in payloads)
         if count < bad.times:
             yield Violation("rejected job lost", f"the bad job {bad.mark} is not on the dead stream", heals=True)
     for push in world.pushes:
         copies = sum(f"tag={push.tag}&" in payload for payload in payloads)
-        if copies < push.times - 1:
+        if copies < push.times - 1 and not _may_be_gone(world, push.at):
             sentence = f"job {push.tag} was handed in {push.times} times, and {copies} copies were rejected"
             yield Violation("rejected job lost", sentence, push.bot_id, heals=True)
         if copies and not seen.bots.get(push.tag):
@@ -130,7 +152,7 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
     for tag, marks in seen.marks.items():
         bot_id = next(iter(seen.bots.get(tag, [])), "")
         inside: set[str] = set()
-        admitted: list[str] = []
+        admitted: list[Mark] = []
         rejoins = tag in seen.pushes and seen.pushes[tag].rejoins
         for mark in marks:
             if mark.seen is Seen.INSIDE:
@@ -138,10 +160,14 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
                     both = f"by the browsers {sorted(inside)} and {mark.visit}"
                     yield Violation("twice in a meeting", f"job {tag} is in its meeting twice at once, {both}", bot_id)
                 inside.add(mark.visit)
-                known = admitted and not _unknown_admission(world, admitted[-1], marks, seen.changes[bot_id], mark.at)
+                known = (
+                    admitted
+                    and not _may_be_gone(world, admitted[-1].at)
+                    and not _unknown_admission(world, admitted[-1].visit, marks, seen.changes[bot_id], mark.at)
+                )
                 if known and not rejoins:
                     yield Violation("admitted again", f"job {tag} was let into its meeting a second time", bot_id)
-                admitted.append(mark.visit)
+                admitted.append(mark)
             elif mark.seen is not Seen.LOBBY:
                 inside.discard(mark.visit)
 
@@ -247,6 +273,7 @@ def no_backstop_was_needed(world: World, seen: _Index) -> Iterator[Violation]:
 
 INVARIANTS: Final[tuple[Callable[[World, _Index], Iterator[Violation]], ...]] = (
     no_job_is_lost,
+    no_attempt_is_used_again,
     what_is_rejected_is_dead,
     every_bot_ends_once,
     every_end_is_explained,

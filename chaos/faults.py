@@ -258,13 +258,22 @@ async def _started_twice(stage: Stage, target: Target) -> AsyncGenerator[None]:
         await second.wait()
 
 
+@asynccontextmanager
+async def _old_copy(stage: Stage, _target: Target) -> AsyncGenerator[None]:
+    copied_at = await asyncio.to_thread(stage.copy_redis)
+    try:
+        yield
+    finally:
+        await stage.restore_redis(copied_at)
+
+
 def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
 _killed, _terminated = _signalled(signal.SIGKILL), _signalled(signal.SIGTERM)
-_OF_A_PROCESS: Final = (_killed, _terminated, _frozen, _kept_down, _vm_gone, _killed_with_driver)
+_OF_A_PROCESS: Final = (_killed, _terminated, _frozen, _kept_down, _vm_gone, _killed_with_driver, _old_copy)
 _SHORT: Final = (0.3, 2.0)  # an agent that asks again ever more rarely is heard of before it counts as lost
 _UNCLAIMED: Final = (CLAIM_TIMEOUT_S + 0.5, CLAIM_TIMEOUT_S + 1.5)  # ... and yet what it was given is taken back
 _LONG: Final = (LOST_AFTER_S + 1.0, LOST_AFTER_S + 4.0)
@@ -325,7 +334,9 @@ FAULTS: Final = (
     Fault("redis forgets its scripts", Aim.REDIS, _told(("SCRIPT", "FLUSH"))),
     Fault("redis drops its clients", Aim.REDIS, _told(("CLIENT", "KILL", "TYPE", "normal"))),
 )  # fmt: skip
-BY_NAME: Final = {fault.name: fault for fault in FAULTS}
+OLD_COPY: Final = Fault("redis back with an old copy", Aim.REDIS, _old_copy, (5.0, 60.0))
+"""No accepted job is safe from it: only in a round that is told to have it."""
+BY_NAME: Final = {fault.name: fault for fault in (*FAULTS, OLD_COPY)}
 
 
 def chosen(only: str = "", longest_s: float = 30.0, met: Collection[Need] = tuple(Need)) -> list[Fault]:

@@ -15,12 +15,13 @@ from typing import Final, NamedTuple
 import msgspec
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
-from chaos.stage import Stage
+from chaos.stage import ON_ITS_WAY_S, Stage
 from poolmgr.core.events import LeaveRequested
 from poolmgr.store.views import Views
 from wire.vocabulary import Reason
 
 _AGAIN_S: Final = 0.1
+_KNOWN_AFTER_S: Final = 5.0  # a job that Redis has is a bot by then
 _UNCLEAR: Final = (ConnectionError, TimeoutError, OSError)
 """No answer: it may have happened. Whatever else Redis says, it did not."""
 
@@ -54,7 +55,7 @@ REJOINS: Final = 0.25
 
 class Push(NamedTuple):
     """A job. `tag` names it to the witness. `times`: how often Redis has it for sure; 0: perhaps once. `rejoins`: it is
-    to be sent in again when its worker is lost.
+    to be sent in again when its worker is lost. `at`: epoch seconds, when Redis was first asked to take it.
     """
 
     tag: str
@@ -64,6 +65,7 @@ class Push(NamedTuple):
     times: int = 1
     ends_as: frozenset[Reason] = frozenset()
     rejoins: bool = False
+    at: float = 0.0
 
 
 class BadPush(NamedTuple):
@@ -71,6 +73,7 @@ class BadPush(NamedTuple):
 
     mark: str
     times: int = 1
+    at: float = 0.0
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -163,6 +166,7 @@ class Load:
         self.pushes: list[Push] = []
         self.bad: list[BadPush] = []
         self.asked: set[str] = set()  # bots that were asked to leave
+        self._asked_at: dict[str, tuple[float, float]] = {}  # when, and when its job was pushed
         self._stage = stage
         self._views: Views = stage.views
         self._on_asked = on_asked
@@ -189,16 +193,23 @@ class Load:
             body["on_worker_lost"] = "rejoin"
         if job.form == "scheduled":
             body["join_at"] = datetime.fromtimestamp(time.time() + job.join_in_s, UTC).isoformat()
+        at = time.time()
         times = await self._hand_in(json.dumps(body), repeat=bool(bot_id or key))
         if job.form in ("twice", "with key"):
             await asyncio.sleep(job.again_s)
             times += await self._hand_in(json.dumps(body), repeat=True)
         meeting = MEETINGS[job.meeting]
-        self.pushes.append(Push(job.tag, job.form, bot_id, key, times, frozenset({meeting.ends_as}), job.rejoins))
+        self.pushes.append(Push(job.tag, job.form, bot_id, key, times, frozenset({meeting.ends_as}), job.rejoins, at))
         if meeting.asked_to_leave:
             await asyncio.sleep(job.leaves_s)
-            await self._ask_to_leave(bot_id)
+            await self._ask_to_leave(bot_id, at)
             self._on_asked(job.tag)
+
+    async def ask_again(self, since: float) -> None:
+        """Redis is back with what it had at `since` (epoch seconds): who asked a bot to leave sees that it stays."""
+        for bot_id, (at, pushed_at) in list(self._asked_at.items()):
+            if at >= since - ON_ITS_WAY_S:
+                await self._ask_to_leave(bot_id, pushed_at)
 
     def _link(self, job: Job) -> str:
         return f"{_LINK.format(address=self._stage.witness.address)}?tag={job.tag}&{job.link}"
@@ -206,7 +217,8 @@ class Load:
     async def _take_bad(self, job: Job) -> None:
         mark = f"bad-{job.tag}"
         payload = BAD[job.meeting](mark, _LINK.format(address=self._stage.witness.address))
-        self.bad.append(BadPush(mark, await self._hand_in(payload, repeat=True)))
+        at = time.time()
+        self.bad.append(BadPush(mark, await self._hand_in(payload, repeat=True), at))
 
     async def _hand_in(self, payload: str, *, repeat: bool) -> int:
         """How often Redis has it for sure: once, or not at all when it did not answer and nothing may be repeated."""
@@ -222,14 +234,26 @@ class Load:
                 return 1
             await asyncio.sleep(_AGAIN_S)
 
-    async def _ask_to_leave(self, bot_id: str) -> None:
-        """Until Redis has taken the request; not before there is such a bot, for nobody keeps a request to nobody."""
+    async def _ask_to_leave(self, bot_id: str, pushed_at: float) -> None:
+        """Until Redis has taken the request; not before there is such a bot, for nobody keeps a request to nobody. Or
+        until it is plain that Redis has forgotten the job.
+        """
         while True:
             try:
                 if await self._views.bot(bot_id):
                     await self._views.request(LeaveRequested(bot_id))
                     self.asked.add(bot_id)
+                    self._asked_at[bot_id] = (time.time(), pushed_at)
+                    return
+                if self._is_forgotten(pushed_at):
                     return
             except (RedisError, OSError):
                 pass
             await asyncio.sleep(_AGAIN_S)
+
+    def _is_forgotten(self, pushed_at: float) -> bool:
+        """Whether it would have become a bot by now if Redis still had it."""
+        return any(
+            back.may_lack(pushed_at) and time.time() > back.restored_at + _KNOWN_AFTER_S
+            for back in self._stage.rollbacks
+        )

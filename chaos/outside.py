@@ -18,13 +18,13 @@ import msgspec
 from chaos.backstops import Backstop, Backstops
 from chaos.faults import EXPLAINS_FOR_S, LOST, Excuse
 from chaos.load import BadPush, Push
-from chaos.stage import ANSWER_S, LOST_AFTER_S, Stage
+from chaos.stage import ANSWER_S, LOST_AFTER_S, Rollback, Stage
 from chaos.table import Running, bearing, stems_from, worker_named_by
 from chaos.witness import Mark
 from poolmgr.store.answers import text_fields
 from wire.codec import FIELD, UndecodableError, decode_event
 from wire.messages import Heartbeat
-from wire.vocabulary import BotState, WorkerState
+from wire.vocabulary import BotState, Reason, WorkerState
 from worker import audit as worker_audit
 
 _PAGE: Final = 1000
@@ -75,7 +75,10 @@ class VmSeen(NamedTuple):
 
 
 class World(NamedTuple):
-    """Everything that is judged. `keys`: name -> seconds to live, -1 for none."""
+    """Everything that is judged. `keys`: name -> seconds to live, -1 for none. `attempts_before`: the bots and attempts
+    that were assigned in times that no Redis remembers. `epochs`: at each time that Redis was set back, the latest one
+    before, and the first new one since; 0: none yet.
+    """
 
     min_idle: int
     max_workers: int
@@ -95,6 +98,9 @@ class World(NamedTuple):
     strays: Sequence[str] = ()
     audited: Sequence[str] = ()
     backstops: Sequence[Backstop] = ()
+    rollbacks: Sequence[Rollback] = ()
+    attempts_before: frozenset[tuple[str, int]] = frozenset()
+    epochs: Sequence[tuple[int, int]] = ()
 
 
 class Outside:
@@ -109,12 +115,15 @@ class Outside:
         self._beaten_at: defaultdict[str, list[float]] = defaultdict(list)
         self._ended: dict[str, dict[str, str]] = {}
         self._backstops = Backstops()
+        self._rolled_back = 0
+        self._attempts_before: set[tuple[str, int]] = set()
 
     async def look(
         self, pushes: Sequence[Push], bad: Sequence[BadPush], asked: set[str], excuses: Sequence[Excuse]
     ) -> World:
         """Raises: RedisError, OSError."""
         stage, redis, k = self._stage, self._stage.redis, self._stage.keys
+        self._forget_what_redis_forgot()
         for fields, entry_id in await self._news(k.status):
             self._changes.append(_change(entry_id, fields))
         for fields, _ in await self._news(k.dead):
@@ -131,7 +140,7 @@ class Outside:
             tuple(self._changes),
             tuple(self._dead),
             tuple(stage.witness.marks),
-            (*excuses, *self._away()),
+            (*excuses, *self._away(), *self._unknown_ends()),
             [await self._vm(vm_id, browsers) for vm_id in stage.agents],
             await redis.llen(k.jobs),
             await redis.llen(k.taken),
@@ -140,7 +149,24 @@ class Outside:
             self._strays(browsers),
             await self._audited(),
             self._look_at_logs(),
+            tuple(stage.rollbacks),
+            frozenset(self._attempts_before),
+            tuple(stage.epochs),
         )
+
+    def _forget_what_redis_forgot(self) -> None:
+        """Read anew from the copy on; but what was assigned in between stays known."""
+        if len(self._stage.rollbacks) == self._rolled_back:
+            return
+        self._rolled_back = len(self._stage.rollbacks)
+        since = self._stage.rollbacks[-1].copied_at
+        lost = [change for change in self._changes if change.told_at > since]
+        self._attempts_before |= {(one.bot_id, one.attempt) for one in lost if one.state == BotState.ASSIGNED}
+        self._changes.clear()
+        self._dead.clear()
+        self._ended.clear()
+        self._beaten_at.clear()
+        self._after = dict.fromkeys(self._after, "-")
 
     def _look_at_logs(self) -> list[Backstop]:
         for name in (*self._stage.managers, *self._stage.agents):
@@ -180,6 +206,12 @@ class Outside:
     def _away(self) -> Iterator[Excuse]:
         for vm_id in self._stage.agents:
             yield from long_away(vm_id, self._stage.part(vm_id).ends, self._beaten_at[vm_id], time.time())
+
+    def _unknown_ends(self) -> Iterator[Excuse]:
+        """A bot that ended, or came, when Redis has forgotten it, is lost to it wherever it was."""
+        for copied_at, restored_at in self._stage.rollbacks:
+            for vm_id in self._stage.agents:
+                yield Excuse(vm_id, LOST | {Reason.BROWSER_CRASHED}, copied_at, restored_at + EXPLAINS_FOR_S)
 
     async def _records(self) -> dict[str, dict[str, str]]:
         """By bot_id. An ended record changes no more, unless something is wrong; so much the stream tells."""

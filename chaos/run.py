@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from chaos import faults, load, schedule
 from chaos.blow import Blow
 from chaos.check import Violation
-from chaos.faults import BY_NAME, FAULTS, Target
+from chaos.faults import BY_NAME, FAULTS, OLD_COPY, Planned, Target
 from chaos.inflictor import Inflictor
 from chaos.judge import Judge, Say
 from chaos.load import Load
@@ -25,24 +25,27 @@ from chaos.stage import Scale, Spawn, Stage, spawn
 from chaos.witness import Seen, Witness
 
 FULL_WITHIN_S: Final = 60.0
+ROUND_S: Final = 30.0
+OLD_COPY_BACK_AT: Final = 0.7  # of a round: what it gives rise to is still under load
 
 
 class Options(NamedTuple):
     """`rounds`: 0 for as many as fit into `minutes`. `only`, `longest_s`: which faults, by name and by length.
     `near_ends`: how many ends, denials and requests to leave get a kill, 0 to 1; none when `only` says which faults.
-    `replay`: the one round is this. `schedules`: a folder in which each round is written down. `needs`: what faults may
-    have of the machine.
+    `old_copy_s`: in each round Redis comes back once with what it had so long ago; 0: never. `replay`: the one round is
+    this. `schedules`: a folder in which each round is written down. `needs`: what faults may have of the machine.
     """
 
     seed: int
     minutes: float = 1.0
     rounds: int = 0
-    round_s: float = 30.0
+    round_s: float = ROUND_S
     jobs_per_s: float = 2.0
-    faults_per_s: float = 0.6
-    near_ends: float = 0.35
+    faults_per_s: float = 0.8
+    near_ends: float = 0.5
     only: str = ""
     longest_s: float = 30.0
+    old_copy_s: float = 0.0
     scale: Scale = Scale()
     keep_logs: Path | None = None
     schedules: Path | None = None
@@ -126,7 +129,12 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
             chance = random.Random(f"{seed} faults")
             possible = faults.chosen(options.only, options.longest_s, stage.fit)
             planned = faults.plan(chance, options.round_s, options.faults_per_s, possible)
+            if age_s := options.old_copy_s:
+                at_s = max(0.0, options.round_s * OLD_COPY_BACK_AT - age_s)
+                planned = sorted([*planned, Planned(at_s, OLD_COPY, age_s, 0.0)], key=lambda one: one.at_s)
             both.create_task(inflictor.run(planned, options.round_s), name="faults")
+    for back in stage.rollbacks[-1:]:
+        await clients.ask_again(back.copied_at)
     for blow in inflictor.missed if replay else ():
         say(f"did not come to be: {blow.fault}")
     judge.take_note(clients, inflictor.excuses)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, Final, Protocol, Self
+from typing import IO, Any, Final, NamedTuple, Protocol, Self
 
 import aiohttp
 import msgspec
@@ -44,6 +44,7 @@ CLAIM_TIMEOUT_S: Final = 2.0
 LEASE_S: Final = 1.0
 SILENT_AFTER_S: Final = 1.5
 ANSWER_S: Final = 1.0
+ON_ITS_WAY_S: Final = 3.0  # what was asked of Redis so long ago it may not have been given yet
 MEMORY_RESERVE_MB: Final = 256
 _SMALL_DISK_MB: Final = 16
 _LARGE_DISK_MB: Final = 1024  # for the profiles of real browsers
@@ -79,6 +80,17 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_workers: int = 6
     min_idle: int = 2
     real_browsers: bool = False
+
+
+class Rollback(NamedTuple):
+    """Redis came back at `restored_at` with what it had at `copied_at`, epoch seconds. What came in between is gone."""
+
+    copied_at: float
+    restored_at: float
+
+    def may_lack(self, at: float) -> bool:
+        """Whether Redis may be without what it was asked then."""
+        return self.copied_at - ON_ITS_WAY_S <= at <= self.restored_at
 
 
 class Process(Protocol):
@@ -178,6 +190,8 @@ class Stage:
         self.parts: dict[str, Part] = {}
         self.managers = {f"manager-{number + 1}": port for number, port in enumerate(ports)}  # -> its api port
         self.agents = [f"vm-{number + 1}" for number in range(scale.agents)]
+        self.rollbacks: list[Rollback] = []
+        self.epochs: list[tuple[int, int]] = []  # before Redis was set back, and the first new one after it; 0: none
         self.fit: dict[Need, frozenset[str]] = {}
         self.most_browsers: dict[str, int] = dict.fromkeys(self.agents, 0)
         self._chance = random.Random(f"{seed} restarts")
@@ -247,6 +261,45 @@ class Stage:
     def clock(self, name: str) -> Path:
         """The file by which that part's wall clock is set, if it has one of its own."""
         return self.folder / f"{name}.clock"
+
+    def copy_redis(self) -> float:
+        """Keep a copy of its files as they are. Returns when that was."""
+        copy = self.folder / "redis.copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.folder / "redis", copy)
+        return time.time()
+
+    async def restore_redis(self, copied_at: float) -> None:
+        """Redis ends as by kill -9, and comes back with the files of the copy."""
+        part, before = self.parts["redis"], await self._epoch()
+        part.may_run.clear()
+        part.signal(signal.SIGKILL)
+        if part.process:
+            await part.process.wait()
+        shutil.rmtree(self.folder / "redis")
+        (self.folder / "redis.copy").rename(self.folder / "redis")
+        self.rollbacks.append(Rollback(copied_at, time.time()))
+        part.may_run.set()
+        await self.until("redis answers", self._redis_answers)
+        self.epochs.append((before, 0))
+        restored = await self._epoch()
+        assert self._keepers
+        self._tasks.append(self._keepers.create_task(self._see_next_epoch(before, restored), name="see the next epoch"))
+
+    async def _see_next_epoch(self, before: int, restored: int) -> None:
+        while True:
+            if (now := await self._epoch()) != restored:
+                self.epochs[-1] = (before, now)
+                return
+            await asyncio.sleep(0.05)
+
+    async def _epoch(self) -> int:
+        """That of the latest leader; asked until Redis answers."""
+        while True:
+            try:
+                return int(await self.redis.get(self.keys.epoch) or 0)
+            except (RedisError, OSError):
+                await asyncio.sleep(0.05)
 
     async def start_beside(self, name: str) -> Process:
         """Another process like that part, beside it."""

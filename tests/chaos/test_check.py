@@ -12,6 +12,7 @@ from chaos.check import story, violations
 from chaos.faults import Excuse
 from chaos.load import BadPush, Push
 from chaos.outside import Change, Dead, VmSeen, World
+from chaos.stage import Rollback
 from chaos.witness import Mark, Seen
 from wire.vocabulary import Reason
 
@@ -115,6 +116,10 @@ BROKEN: dict[str, Callable[[World], World]] = {
     "limit broken": lambda w: w._replace(vms=[VM._replace(most=5)]),
     "pool not back": lambda w: w._replace(vms=[VmSeen("vm-1", {}, {}, frozenset(), frozenset(), most=4)]),
     "key without end": lambda w: w._replace(keys={"poolmgr:bot:bot-a": -1}),
+    "attempt used again": lambda w: w._replace(
+        rollbacks=[Rollback(90, 100.5)], attempts_before=frozenset({("bot-a", 1)})
+    ),
+    "epoch used again": lambda w: w._replace(epochs=[(7, 7)]),
     "audit": lambda w: w._replace(audited=["worker_without_order w9: nobody knows of it"]),
     "overdue": lambda w: with_a(w, way("bot-a", "overdue"), visit("a", "1", 104, 105), "overdue"),
 }
@@ -175,6 +180,42 @@ def test_who_was_asked_to_leave_may_do_so() -> None:
     world = with_a(WHOLE, way("bot-a", "user_requested"), visit("a", "1", 104, 105), "user_requested")
     assert [violation.kind for violation in violations(world)] == ["end unexplained"]
     assert violations(world._replace(asked=frozenset({"bot-a"}))) == []
+
+
+FORGOT = [Rollback(99, 103)]
+
+
+def test_what_came_before_redis_was_set_back_may_be_gone_and_no_more() -> None:
+    lost = WHOLE._replace(
+        pushes=[push("a")._replace(at=100), *WHOLE.pushes[1:]],
+        records={"bot-b": WHOLE.records["bot-b"]},
+        changes=way("bot-b"),
+        bad=[BadPush("bad-9", at=100), *WHOLE.bad],
+    )
+    assert {one.kind for one in violations(lost)} == {"job lost", "rejected job lost"}
+    assert violations(lost._replace(rollbacks=FORGOT)) == []
+    for other in (Rollback(104, 110), Rollback(80, 90)):
+        assert {one.kind for one in violations(lost._replace(rollbacks=[other]))} == {"job lost", "rejected job lost"}
+
+
+@pytest.mark.parametrize(("first_in", "is_excused"), [(102.5, True), (103.5, False), (90, False)])
+def test_who_was_let_in_when_redis_has_forgotten_it_may_be_let_in_again(first_in: float, is_excused: bool) -> None:
+    marks = [*visit("a", "1", first_in, 103.6), *visit("a", "9", 104.5, 106)]
+    world = with_a(WHOLE, changes("bot-a", *AGAIN, ("stopped", 2)), marks)._replace(rollbacks=FORGOT)
+    assert (violations(world) == []) is is_excused
+
+
+def test_whoever_is_doubled_by_it_is_found_all_the_same() -> None:
+    marks = [*visit("a", "1", 102.5, 105), *visit("a", "9", 104.5, 106)]
+    marks.sort(key=lambda mark: mark.at)
+    world = with_a(WHOLE, changes("bot-a", *AGAIN, ("stopped", 2)), marks)._replace(rollbacks=FORGOT)
+    assert {one.kind for one in violations(world)} == {"twice in a meeting"}
+
+
+@pytest.mark.parametrize(("used", "first", "is_found"), [(7, 0, False), (7, 8, False), (7, 7, True), (7, 5, True)])
+def test_an_epoch_is_new_if_it_is_above_all_that_were(used: int, first: int, is_found: bool) -> None:
+    kinds = {one.kind for one in violations(WHOLE._replace(epochs=[(used, first)]))}
+    assert ("epoch used again" in kinds) is is_found
 
 
 AGAIN = [("queued", 0), ("assigned", 1), ("waiting_room", 1), ("queued", 1), ("assigned", 2), ("in_meeting", 2)]
