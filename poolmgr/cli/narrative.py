@@ -94,7 +94,8 @@ def sentence(entry: Entry) -> str:
         case What.ASKED_TO_LEAVE:
             return f"asked to leave: {entry.reason}"
         case What.FORCED:
-            return f"it did not leave: the agent of VM {entry.vm_id} was ordered to end its browser"
+            who = f"its worker {entry.worker_id} did not go" if entry.why else "it did not leave"
+            return f"{who}: the agent of VM {entry.vm_id} was ordered to end its browser"
         case What.CUT:
             return "... more happened here than is kept ..."
         case What.FAILED | What.ENDED:

@@ -203,13 +203,14 @@ class Warm(msgspec.Struct, frozen=True):
 
 
 class Retire(msgspec.Struct, frozen=True):
-    """`by_force`: whoever it serves. It was ordered before, and did not go."""
+    """`by_force`: whoever it serves. It was ordered before, and did not go; `served`: the bot whose story that is."""
 
     vm_id: str
     worker_id: str
     since: float
     why: Why
     by_force: bool = False
+    served: str = ""
 
 
 class KeepWorker(msgspec.Struct, frozen=True):

@@ -47,6 +47,7 @@ class Fleet:
         self.workers[worker.state] -= 1
         self.workers[state] += 1
         vm.idle.pop(worker.worker_id, None)
+        worker.served = bot_id or worker.bot_id or worker.served
         worker.state, worker.since, worker.bot_id = state, now, bot_id
         if state is WorkerState.IDLE:
             vm.idle[worker.worker_id] = worker

@@ -49,6 +49,7 @@ class Worker:
     since: float
     born: float
     bot_id: str = ""
+    served: str = ""  # the last bot that it was given to
     aged: bool = False
     asked: int = 0  # how often it was ordered to end
     spent_since: float | None = None  # steady clock: since when its agent has it serve a bot that counts nowhere

@@ -34,7 +34,8 @@ def retire(pool: PoolState, vm: Vm, worker: Worker, why: Why) -> None:
     pool.fleet.change_worker(vm, worker, WorkerState.RETIRING, pool.now)
     _set_timers(pool, worker)
     pool.fleet.index(vm, pool.now)
-    pool.decided.append(Retire(vm.vm_id, worker.worker_id, pool.now, why, by_force))
+    served = worker.served if by_force else ""
+    pool.decided.append(Retire(vm.vm_id, worker.worker_id, pool.now, why, by_force, served))
 
 
 def make_idle(pool: PoolState, vm: Vm, worker: Worker) -> None:

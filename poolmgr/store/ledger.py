@@ -259,6 +259,9 @@ class Ledger:
             case Say(worker_id=worker_id, bot_id=bot_id, attempt=attempt, message=text):
                 message = codec.encode(messages.Say(worker_id, bot_id, attempt, text))
                 return "ask", (k.bot(bot_id), k.commands(vm_id), k.story(bot_id)), (attempt, message, _VM_LIFE_S, 0, "")
+            case Retire(served=served) if served:
+                told = story.told(decision, at)
+                return "order", (*order_keys, k.story(served)), (*_order(decision, at), _VM_LIFE_S, told)
             case Warm() | Retire():
                 return "order", order_keys, (*_order(decision, at), _VM_LIFE_S)
             case KeepWorker():

@@ -13,7 +13,7 @@ STREAM_LIFE_S: Final = 604800
 
 _FOLDER: Final = resources.files("poolmgr.store") / "lua"
 _UNFENCED: Final = frozenset({"deliver_again", "lead", "put_back", "resign", "take", "forget", "submit", "withdraw"})
-_STORY: Final = frozenset({"ask", "assign", "end", "move", "relate", "reschedule"})
+_STORY: Final = frozenset({"ask", "assign", "end", "move", "order", "relate", "reschedule"})
 _NAMES: Final = (
     "deliver_again", "deliver_bury", "deliver_done", "deliver_failed", "deliver_put",
     "accept", "acknowledge", "ask", "assign", "end", "forget", "forget_vm", "hand_in", "hand_in_once", "keep_vm",

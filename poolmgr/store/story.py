@@ -20,6 +20,7 @@ from poolmgr.core.decisions import (
     NoteFailed,
     NoteSeen,
     Reschedule,
+    Retire,
 )
 from poolmgr.store import answers
 from poolmgr.store.keys import Keys
@@ -63,7 +64,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: str = ""
 
 
-_Told = Accept | Assign | Reschedule | Move | NoteSeen | Ask | EndByForce | Enqueue | NoteFailed | End
+_Told = Accept | Assign | Reschedule | Move | NoteSeen | Ask | EndByForce | Retire | Enqueue | NoteFailed | End
 
 
 def told(decision: _Told, at: float) -> bytes:
@@ -91,6 +92,8 @@ def _entry(decision: _Told, now: str) -> Entry:
             return Entry(now, What.ASKED_TO_LEAVE, attempt, reason=reason)
         case EndByForce(attempt=attempt, vm_id=vm_id, worker_id=worker_id):
             return Entry(now, What.FORCED, attempt, vm_id=vm_id, worker_id=worker_id)
+        case Retire(vm_id=vm_id, worker_id=worker_id, why=why):
+            return Entry(now, What.FORCED, vm_id=vm_id, worker_id=worker_id, why=why)
         case Enqueue(attempt=attempt, why=why):
             return Entry(now, What.QUEUED, attempt, why=why or "")
         case NoteFailed(attempt=attempt, reason=reason, evidence=evidence):

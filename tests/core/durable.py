@@ -192,4 +192,6 @@ class Durable:
 
 
 def _copy(worker: Worker) -> Worker:
-    return Worker(worker.worker_id, worker.vm_id, worker.state, worker.since, worker.born, worker.bot_id, worker.aged)
+    return Worker(
+        worker.worker_id, worker.vm_id, worker.state, worker.since, worker.born, worker.bot_id, aged=worker.aged
+    )

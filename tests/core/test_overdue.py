@@ -118,6 +118,18 @@ def test_a_worker_that_serves_nobody_who_counts_is_ended(*, fails_over: bool) ->
     assert [one.why for one in of_type(sc.log, Retire) if one.worker_id == worker_id] == [Why.SPENT]
 
 
+def test_a_worker_that_has_to_be_ended_by_force_is_told_of_in_the_story_of_its_last_bot() -> None:
+    sc = in_meeting(warmup_timeout_s=60)
+    worker_id = sc.bot("a").worker_id
+    sc.ended("a")
+    for _ in range(24):
+        sc.wait(AGAIN_S)
+        sc.beat(reports={**sc.reports("vm"), worker_id: WorkerReport(BUSY)})
+    orders = [(one.by_force, one.served) for one in of_type(sc.log, Retire) if one.worker_id == worker_id]
+    assert orders[:2] == [(False, ""), (False, "")]
+    assert orders[-1] == (True, "a")
+
+
 def test_a_worker_that_does_not_go_is_ordered_to_by_force_in_the_end() -> None:
     sc = full(warmup_timeout_s=60, min_idle=1, idle_ttl_s=1)
     [worker_id] = sc.names(IDLE)

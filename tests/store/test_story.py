@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from poolmgr.cli.narrative import sentence
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -16,6 +17,7 @@ from poolmgr.core.decisions import (
     NoteFailed,
     NoteSeen,
     Reschedule,
+    Retire,
     Why,
 )
 from poolmgr.core.job import Job
@@ -72,6 +74,18 @@ async def test_what_happened_is_told_in_order_from_the_acceptance_to_the_end(
     ]
     assert await redis.hget(keys.bot("b1"), "evidence") == b"b1-1 b1-2"
     assert [entry.what for entry in await Views(redis, keys).story("b1", 8)] == [What.ASKED_TO_LEAVE, What.ENDED]
+
+
+async def test_a_worker_that_does_not_go_is_part_of_the_story_of_its_last_bot(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    forced = Retire("vm1", "w1", NOW, Why.RETIRE_OVERDUE, by_force=True, served="b1")
+    await ledger.apply([ACCEPT, ASSIGN, End("b1", 1, Reason.USER_REQUESTED), forced], NOW + 5)
+    entry = (await Views(redis, keys).story("b1"))[-1]
+    assert entry == Entry(iso(NOW + 5), What.FORCED, vm_id="vm1", worker_id="w1", why="retire_overdue")
+    assert "its worker w1 did not go: the agent of VM vm1 was ordered" in sentence(entry)
+    await ledger.apply([replace(forced, served="forgotten")], NOW + 5)
+    assert await redis.exists(keys.story("forgotten")) == 0
 
 
 async def test_the_record_names_the_screen_that_shows_and_not_only_that_of_a_change_of_state(
