@@ -40,7 +40,7 @@ def say(line: str) -> None:
 @click.option("--agents", type=int, default=3, show_default=True)
 @click.option("--workers", type=int, default=6, show_default=True, help="At most so many on each agent.")
 @click.option("--jobs", type=float, default=2.0, show_default=True, help="Jobs a second, on average.")
-@click.option("--faults", type=float, default=0.8, show_default=True, help="Faults a second, on average.")
+@click.option("--faults", type=float, default=1.0, show_default=True, help="Faults a second, on average.")
 @click.option(
     "--near-ends",
     type=click.FloatRange(0, 1),

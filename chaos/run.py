@@ -25,7 +25,7 @@ from chaos.stage import Scale, Spawn, Stage, spawn
 from chaos.witness import Seen, Witness
 
 FULL_WITHIN_S: Final = 60.0
-ROUND_S: Final = 30.0
+ROUND_S: Final = 45.0
 OLD_COPY_BACK_AT: Final = 0.7  # of a round: what it gives rise to is still under load
 
 
@@ -41,7 +41,7 @@ class Options(NamedTuple):
     rounds: int = 0
     round_s: float = ROUND_S
     jobs_per_s: float = 2.0
-    faults_per_s: float = 0.8
+    faults_per_s: float = 1.0
     near_ends: float = 0.5
     only: str = ""
     longest_s: float = 30.0
