@@ -318,7 +318,8 @@ FAULTS: Final = (
     Fault("vm gone", Aim.AGENT, _vm_gone, _LONG, LOST | _CRASHED),
     Fault("driver killed", Aim.DRIVER, _killed),
     Fault("driver frozen", Aim.DRIVER, _frozen, (18.0, 22.0)),
-    Fault("idle browser killed", Aim.IDLE_BROWSER, _killed),
+    # Idle to the witness is also one whose meeting is over, which its agent may not have looked at yet.
+    Fault("idle browser killed", Aim.IDLE_BROWSER, _killed, may_end=_CRASHED),
     Fault("idle browser frozen", Aim.IDLE_BROWSER, _frozen, (2.0, 5.0), _HUNG),
     Fault("browser in a meeting killed", Aim.MEETING_BROWSER, _killed, may_end=_CRASHED),
     Fault("browser in a meeting frozen", Aim.MEETING_BROWSER, _frozen, (1.0, 4.0)),

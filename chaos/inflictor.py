@@ -14,6 +14,7 @@ from chaos.near_ends import NearEnds
 from chaos.stage import Stage
 from chaos.table import Running, driver_of
 from chaos.witness import Mark
+from wire.vocabulary import Reason
 
 _REST_S: Final = 4.0  # after what silences a target, so that two short silences are not a long one
 _COMES_WITHIN_S: Final = 30.0  # a moment that a blow waits for
@@ -173,7 +174,7 @@ class Inflictor:
         self._free_at[target.label] = max(self._free_at.get(target.label, 0.0), now + rests_s)
         self.dealt.append(blow)
         # Known before it happens: a check in the middle of it must not wonder.
-        begin, of_one = time.time(), target.pid if fault.aim is Aim.MEETING_BROWSER else 0
+        begin, of_one = time.time(), target.pid if _is_of_one_bot(fault) else 0
         end = begin + blow.lasts_s + EXPLAINS_FOR_S
         self.excuses.append(Excuse(target.name, fault.may_end, begin - 0.5, end, of_one))
         self._on_fault(blow, target)
@@ -182,3 +183,10 @@ class Inflictor:
     async def _inflict(self, blow: Blow, target: Target) -> None:
         async with BY_NAME[blow.fault].inflict(self._stage, target):
             await asyncio.sleep(blow.lasts_s)
+
+
+def _is_of_one_bot(fault: Fault) -> bool:
+    """Whether it explains only the end of who was in that browser: who comes into one that hangs may never be seen."""
+    return fault.aim is Aim.MEETING_BROWSER or (
+        fault.aim is Aim.IDLE_BROWSER and Reason.BROWSER_CRASHED in fault.may_end
+    )
