@@ -189,7 +189,7 @@ class Pool:
             worker.ends_when_free = worker.ends_when_free or GoneCause.AGENT_STOPPED
             if worker.state is not WorkerState.BUSY:
                 worker.end(GoneCause.AGENT_STOPPED)
-            elif worker.session is None:  # it may wait for Redis to answer its claim: nobody is in a meeting yet
+            elif worker.session is None and not worker.is_in:  # it may wait for Redis to answer its claim
                 self._serving.end_by_force(worker, "the agent stops")
 
     def leave_all(self, reason: Reason) -> None:

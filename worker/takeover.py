@@ -105,7 +105,7 @@ class Takeover:
 
     def find(self, worker: Worker, note: WorkerNote) -> Chromium | None:
         """The browser, if it lives and is to go on: then it is `take_over` next, otherwise `end_leftover`."""
-        worker.page_id, worker.join = note.page, note.join
+        worker.page_id, worker.join, worker.is_in = note.page, note.join, note.state is not None
         worker.ends_when_free = GoneCause.RETIRED if note.retires else None
         worker.chromium = self._launcher.find(worker.worker_id) if note.stage is Stage.WARM else None
         if worker.chromium:

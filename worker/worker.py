@@ -43,6 +43,7 @@ class Worker:
         self.ends_when_free: GoneCause | None = None  # why, once it serves nobody; None: it goes on
         self.join: Join | None = None
         self.session: Session | None = None
+        self.is_in = False  # an earlier agent took its bot to a meeting, whose session begins when it is connected to
         self.left_early: Reason | None = None
         self.held_mb: deque[tuple[float, int]] = deque()  # when, and how much; the latest of HOARD_WINDOW_S
         self.loud = 0  # in how many looks in a row too much of what its page tells the driver was unread

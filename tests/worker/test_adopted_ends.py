@@ -347,3 +347,17 @@ async def test_an_agent_that_stops_is_not_held_up_by_a_claim_that_nobody_answers
     vm.pool.refuse_work()
     assert (await vm.gone()).cause is GoneCause.AGENT_STOPPED
     assert [refused.cause for refused in vm.seen(JoinRefused)] == [RefusalCause.STOPPING]
+
+
+async def test_a_bot_in_a_meeting_is_not_refused_by_an_agent_that_stops_before_it_is_connected_to_it(vm: Vm) -> None:
+    """It would be sent in a second time, beside the one that is there."""
+    await vm.send_in(FOR_EVER)
+    await wait_until(lambda: BotState.IN_MEETING in moves(vm))
+    await vm.kill()
+    await vm.agent()
+    assert vm.pool._workers["w1"].session is None  # pyright: ignore[reportPrivateUsage]
+    vm.pool.refuse_work()
+    vm.pool.leave_all(Reason.SHUTDOWN)
+    await vm.gone()
+    assert vm.seen(JoinRefused) == []
+    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.SHUTDOWN]
