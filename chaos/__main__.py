@@ -19,7 +19,7 @@ from chaos.core import CoreSummary, report_core, run_core
 from chaos.faults import FAULTS
 from chaos.machine import Need
 from chaos.run import OLD_COPY_BACK_AT, ROUND_S, Options, report, run
-from chaos.schedule import ScheduleError, read
+from chaos.schedule import Schedule, ScheduleError, read
 from chaos.stage import Scale, StageError
 from chaos.steps import Outcome, choose, try_steps
 
@@ -94,16 +94,7 @@ def main(
         for fault in FAULTS:
             click.echo(fault.name)
         return
-    if not any(only in fault.name for fault in FAULTS):
-        raise click.BadParameter(f"no fault's name holds {only!r}; --only list names them", param_hint="--only")
-    if steps is not None and not choose(steps):
-        raise click.BadParameter(f"there is no step {steps!r}; runtime/steps.py names them", param_hint="--steps")
-    if replay and steps is not None:
-        raise click.UsageError("--replay and --steps do not go together")
-    try:
-        round_again = read(replay) if replay else None
-    except ScheduleError as error:
-        raise click.BadParameter(str(error), param_hint="--replay") from error
+    round_again = _checked(only, steps, replay)
     if keep_logs:
         keep_logs.mkdir(parents=True)
     if write_schedules:
@@ -136,6 +127,20 @@ def main(
     for line in report(summary):
         print(line)
     _end({shlex.join(["./dev", "chaos", "--replay", str(broken.written)]) for broken in summary.violations})
+
+
+def _checked(only: str, steps: str | None, replay: Path | None) -> Schedule | None:
+    """The schedule that is to be replayed, if any. Raises: click.UsageError when there is no such thing."""
+    if not any(only in fault.name for fault in FAULTS):
+        raise click.BadParameter(f"no fault's name holds {only!r}; --only list names them", param_hint="--only")
+    if steps is not None and not choose(steps):
+        raise click.BadParameter(f"there is no step {steps!r}; runtime/steps.py names them", param_hint="--steps")
+    if replay and steps is not None:
+        raise click.UsageError("--replay and --steps do not go together")
+    try:
+        return read(replay) if replay else None
+    except ScheduleError as error:
+        raise click.BadParameter(str(error), param_hint="--replay") from error
 
 
 def _carry_out(work: Coroutine[Any, Any, T]) -> T:

@@ -279,7 +279,7 @@ class Ledger:
                 }
                 return (
                     "keep_vm",
-                    (k.vm(vm_id), k.workers(vm_id), k.vms),
+                    (k.vm(vm_id), k.workers(vm_id), k.vms, k.commands(vm_id)),
                     (vm_id, int(self._retention.vm_s), int(decision.lost), *_flat(facts)),
                 )
             case _:  # ForgetVm

@@ -290,7 +290,7 @@ async def test_a_vm_is_kept_lost_found_again_and_forgotten(redis: Any, keys: Key
     assert await redis.hlen(keys.workers("vm1")) == 1
     await ledger.apply([KeepVm("vm1", "s", draining=True, lost=True)], NOW)
     assert await redis.hget(keys.vm("vm1"), "lost") == b"1"
-    assert await redis.exists(keys.workers("vm1")) == 0
+    assert await redis.exists(keys.workers("vm1"), keys.commands("vm1")) == 0
     await ledger.apply([KeepVm("vm1", "s2", draining=True, lost=False)], NOW)
     assert await redis.hget(keys.vm("vm1"), "lost") == b"0"
     await ledger.apply([ForgetVm("vm1")], NOW)

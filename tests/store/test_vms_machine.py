@@ -85,7 +85,7 @@ class Fleet(OnRedis):
         self.plain.ends_in(k.vms, RETENTION.vm_s)
         if lost:
             self.states[vm_id].clear()
-            self.plain.drop(k.workers(vm_id))
+            self.plain.drop(k.workers(vm_id), k.commands(vm_id))
         self.apply(KeepVm(vm_id, "s1", draining, lost))
 
     @rule(vm_id=vm_ids)
@@ -147,12 +147,13 @@ def test_vms_and_workers_are_what_they_should_be_in_whatever_order_they_are_writ
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("keep_vm", "if ARGV[4] == '1' then redis.call('DEL', KEYS[3]) end", ""),
+        ("keep_vm", "DEL', KEYS[3], KEYS[5])", "DEL', KEYS[5])"),
+        ("keep_vm", "DEL', KEYS[3], KEYS[5])", "DEL', KEYS[3])"),
         ("forget_vm", ", KEYS[4])", ")"),
         ("order", "if ARGV[4] ~= '' then", "if true then"),
         ("order", "redis.call('EXPIRE', KEYS[2], ARGV[5])", ""),
     ],
-    ids=["workers of a lost VM", "orders of a forgotten VM", "an empty order", "kept for ever"],
+    ids=["workers of a lost VM", "orders to a lost VM", "orders to a forgotten VM", "an empty order", "kept for ever"],
 )
 def test_a_script_that_leaves_something_behind_is_found_out(
     redis_server: str, monkeypatch: pytest.MonkeyPatch, script: str, old: str, new: str
