@@ -67,6 +67,28 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return (yield)
 
 
+_LONGEST: Final = (
+    "tests/e2e/test_end_to_end.py",
+    "tests/up/test_up.py",
+    "tests/chaos/test_short.py",
+    "tests/e2e/test_demo.py",
+    "tests/manager/test_manager.py",
+    "tests/worker/test_session.py",
+    "tests/worker/test_agent.py",
+    "tests/worker/test_neighbours.py",
+    "tests/worker/test_takeover.py",
+    "tests/worker/test_platforms.py",
+    "tests/chaos/test_core.py",
+    "tests/worker/test_stopped.py",
+)
+"""Of the files, in seconds. A file is with one process, and whoever has one of these is not to begin with it last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {file: place for place, file in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What is collected stays until the end: the garbage collector need not walk through it again and again."""

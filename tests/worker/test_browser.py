@@ -236,7 +236,8 @@ def test_what_was_proven_to_be_ours_is_waited_for(tmp_path: Path, monkeypatch: p
     with subprocess.Popen(command) as ending:
         monkeypatch.setattr(os, "kill", hesitate)
         assert sweep(tmp_path) == ["w1"]
-        assert told == [ending.pid] * 4
+        assert set(told) == {ending.pid}
+        assert len(told) >= 4, "until it was gone, which after the signal takes the kernel a moment"
         assert ending.wait(timeout=PATIENCE_S) == -signal.SIGKILL
 
 
