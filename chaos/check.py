@@ -176,8 +176,14 @@ def _unknown_admission(world: World, visit: str, marks: list[Mark], changes: lis
     """Whether that visit's browser died before anybody but the host could know that it had been let in: in the meeting,
     or with the end screen on it that nobody had looked at.
     """
-    told = any(change.state == BotState.IN_MEETING and change.seen_at < before for change in changes)
-    [last] = [mark for mark in marks if mark.visit == visit][-1:]
+    of_visit = [mark for mark in marks if mark.visit == visit]
+    first, last = of_visit[0], of_visit[-1]
+    # Its own attempt: the next one may have told that it is in before the host heard so.
+    attempt = max((change.attempt for change in changes if change.told_at <= first.at), default=0)
+    told = any(
+        change.state == BotState.IN_MEETING and change.attempt <= attempt and change.seen_at < before
+        for change in changes
+    )
     vm_ids = {change.vm_id for change in changes}
     killed = any(
         Reason.BROWSER_CRASHED in excuse.reasons

@@ -7,6 +7,7 @@ It serves the page, too, for browsers that are real.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -84,7 +85,10 @@ class Witness:
 
     async def _listen(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
-        await socket.prepare(request)
+        with suppress(ConnectionResetError):  # a page may be killed while it connects
+            await socket.prepare(request)
+        if not socket.prepared:
+            return socket
         who: _Told | None = None
         try:
             async for frame in socket:

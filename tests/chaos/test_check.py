@@ -242,6 +242,15 @@ def test_a_second_admission_is_excused_only_if_the_first_died_before_anybody_kne
     assert ("admitted again" in kinds) is (first_was_told or not died)
 
 
+@pytest.mark.parametrize("first_was_told", [False, True])
+def test_what_the_second_attempt_tells_before_the_host_hears_it_is_not_of_the_first(first_was_told: bool) -> None:
+    told = [("in_meeting", 1)] if first_was_told else []
+    attempts = changes("bot-a", *AGAIN[:3], *told, *AGAIN[3:], ("stopped", 2))
+    marks = [*visit("a", "1", 102.5, 103, gone=True), *visit("a", "9", attempts[-1].seen_at - 0.1, 109)]
+    kinds = {violation.kind for violation in violations(with_a(WHOLE, attempts, marks))}
+    assert ("admitted again" in kinds) is first_was_told
+
+
 @pytest.mark.parametrize(
     ("excuse", "explains"),
     [
