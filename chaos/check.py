@@ -254,6 +254,14 @@ def the_pool_is_back(world: World, seen: _Index) -> Iterator[Violation]:
     del seen
 
 
+def no_input_changes_the_lead(world: World, seen: _Index) -> Iterator[Violation]:
+    for before, after in world.flooded:
+        if after != before:
+            sentence = f"the lead went from epoch {before} to {after}, and nothing was done to it but floods of jobs"
+            yield Violation("lead changed", sentence)
+    del seen
+
+
 def every_key_has_an_end(world: World, seen: _Index) -> Iterator[Violation]:
     for name, life_s in world.keys.items():
         if life_s < 0 and name.partition(":")[2] not in _ENDLESS:
@@ -281,6 +289,7 @@ INVARIANTS: Final[tuple[Callable[[World, _Index], Iterator[Violation]], ...]] = 
     no_job_is_lost,
     no_attempt_is_used_again,
     what_is_rejected_is_dead,
+    no_input_changes_the_lead,
     every_bot_ends_once,
     every_end_is_explained,
     nobody_is_in_a_meeting_twice,

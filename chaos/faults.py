@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from redis.exceptions import RedisError
 
+from chaos.hostile_jobs import flood
 from chaos.machine import (
     Need,
     fill,
@@ -68,6 +69,11 @@ class Fault(NamedTuple):
     lasts_s: tuple[float, float] = (0.0, 0.0)
     may_end: frozenset[Reason] = frozenset()
     needs: Need | None = None
+
+    @property
+    def is_a_flood(self) -> bool:
+        """Whether it is only what a client may send."""
+        return self.inflict is _flooded
 
     @property
     def is_of_a_process(self) -> bool:
@@ -267,6 +273,14 @@ async def _old_copy(stage: Stage, _target: Target) -> AsyncGenerator[None]:
         await stage.restore_redis(copied_at)
 
 
+@asynccontextmanager
+async def _flooded(stage: Stage, _target: Target) -> AsyncGenerator[None]:
+    payloads = await asyncio.to_thread(flood)
+    with suppress(RedisError, OSError):  # as above
+        await stage.redis.lpush(stage.keys.jobs, *payloads)
+    yield
+
+
 def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -324,6 +338,7 @@ FAULTS: Final = (
     Fault("browser in a meeting killed", Aim.MEETING_BROWSER, _killed, may_end=_CRASHED),
     Fault("browser in a meeting frozen", Aim.MEETING_BROWSER, _frozen, (1.0, 4.0)),
     Fault("browser in a meeting frozen for long", Aim.MEETING_BROWSER, _frozen, (17.0, 20.0), _HUNG),
+    Fault("flood of hostile jobs", Aim.REDIS, _flooded),
     Fault("redis killed", Aim.REDIS, _killed),
     Fault("redis frozen", Aim.REDIS, _frozen, (0.3, 5.0)),
     Fault("redis full", Aim.REDIS, _told((*_CONFIG, "maxmemory", "1"), (*_CONFIG, "maxmemory", "0")), (0.5, 4.0)),

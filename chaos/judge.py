@@ -32,6 +32,7 @@ class Judge:
         self._bad: list[BadPush] = []
         self._asked: set[str] = set()
         self._excuses: list[Excuse] = []
+        self._flooded: list[tuple[int, int]] = []
 
     def take_note(self, load: Load, excuses: Sequence[Excuse] = ()) -> None:
         """What the clients did, and what the faults may explain."""
@@ -39,6 +40,10 @@ class Judge:
         self._bad += load.bad
         self._asked |= load.asked
         self._excuses += excuses
+
+    def note_flooded(self, before: int, after: int) -> None:
+        """The epochs before and after a round in which managers and Redis had no other fault than floods of jobs."""
+        self._flooded.append((before, after))
 
     async def settle(self, within_s: float = QUIET_WITHIN_S) -> list[Violation]:
         """Wait until nothing is wrong that may heal. Returns what is new since the last time.
@@ -53,7 +58,8 @@ class Judge:
                 told_at = time.monotonic()
                 self._say(f"still to heal: {'; '.join(one.sentence for one in seen if one.heals)}")
             try:
-                self.world = await self._outside.look(self._pushes, self._bad, self._asked, self._excuses)
+                world = await self._outside.look(self._pushes, self._bad, self._asked, self._excuses)
+                self.world = world._replace(flooded=tuple(self._flooded))
             except (RedisError, OSError) as error:
                 self._say(f"Redis does not answer yet: {error}")
             else:

@@ -77,7 +77,8 @@ class VmSeen(NamedTuple):
 class World(NamedTuple):
     """Everything that is judged. `keys`: name -> seconds to live, -1 for none. `attempts_before`: the bots and attempts
     that were assigned in times that no Redis remembers. `epochs`: at each time that Redis was set back, the latest one
-    before, and the first new one since; 0: none yet.
+    before, and the first new one since; 0: none yet. `flooded`: the epochs before and after each round in which
+    managers and Redis had no other fault than floods of jobs.
     """
 
     min_idle: int
@@ -101,6 +102,7 @@ class World(NamedTuple):
     rollbacks: Sequence[Rollback] = ()
     attempts_before: frozenset[tuple[str, int]] = frozenset()
     epochs: Sequence[tuple[int, int]] = ()
+    flooded: Sequence[tuple[int, int]] = ()
 
 
 class Outside:
@@ -127,7 +129,8 @@ class Outside:
         for fields, entry_id in await self._news(k.status):
             self._changes.append(_change(entry_id, fields))
         for fields, _ in await self._news(k.dead):
-            self._dead.append(Dead(fields["reason"], fields.get("bot_id", ""), fields["payload"]))
+            if _bears_a_mark(fields["payload"]):
+                self._dead.append(Dead(fields["reason"], fields.get("bot_id", ""), fields["payload"]))
         await self._hear_heartbeats()
         browsers = stage.table.browsers()
         return World(
@@ -261,6 +264,11 @@ def long_away(vm_id: str, ends: Iterable[float], beats: Sequence[float], now: fl
         back = min((beat for beat in beats if beat > end), default=now)
         if back - heard > LOST_AFTER_S - ANSWER_S:  # so long the manager may take to hear it
             yield Excuse(vm_id, LOST, heard, back + EXPLAINS_FOR_S)
+
+
+def _bears_a_mark(payload: str) -> bool:
+    """Whether it is one that is asked for, and none of a flood."""
+    return "tag=" in payload or "bad-" in payload
 
 
 def _change(entry_id: str, fields: dict[str, str]) -> Change:

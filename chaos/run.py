@@ -6,14 +6,14 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from chaos import faults, load, schedule
 from chaos.blow import Blow
 from chaos.check import Violation
-from chaos.faults import BY_NAME, FAULTS, OLD_COPY, Planned, Target
+from chaos.faults import BY_NAME, FAULTS, OLD_COPY, Aim, Planned, Target
 from chaos.inflictor import Inflictor
 from chaos.judge import Judge, Say
 from chaos.load import Load
@@ -26,6 +26,7 @@ from chaos.witness import Seen, Witness
 
 FULL_WITHIN_S: Final = 60.0
 ROUND_S: Final = 45.0
+_ABOVE_THE_AGENTS: Final = (Aim.LEADER, Aim.MANAGER, Aim.REDIS)
 OLD_COPY_BACK_AT: Final = 0.7  # of a round: what it gives rise to is still under load
 
 
@@ -120,6 +121,7 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
     near_ends = None if replay or options.only else NearEnds(seed, options.near_ends)
     inflictor = Inflictor(stage, note, {job.tag: job.meeting for job in jobs}, near_ends)
     clients = Load(stage, inflictor.note_asked)
+    epoch = await stage.epoch()
     stage.witness.on_mark = inflictor.see
     async with asyncio.TaskGroup() as both:
         both.create_task(clients.run(jobs), name="load")
@@ -138,6 +140,8 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
     for blow in inflictor.missed if replay else ():
         say(f"did not come to be: {blow.fault}")
     judge.take_note(clients, inflictor.excuses)
+    if _is_only_flooded(inflictor.dealt):
+        judge.note_flooded(epoch, await stage.epoch())
     news = await judge.settle()
     summary.world = judge.world
     if news or options.keep_logs or options.schedules:
@@ -147,6 +151,12 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
         say(f"the round is written down in {written}")
         summary.violations += [Broken(seed, violation, written) for violation in news]
     return not any(violation.heals for violation in news)
+
+
+def _is_only_flooded(blows: Sequence[Blow]) -> bool:
+    """Whether managers and Redis had a flood, and nothing else."""
+    above = [BY_NAME[one.fault] for one in blows if BY_NAME[one.fault].aim in _ABOVE_THE_AGENTS]
+    return bool(above) and all(fault.is_a_flood for fault in above)
 
 
 def _jobs(options: Options, seed: int) -> list[load.Job]:

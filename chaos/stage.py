@@ -271,7 +271,7 @@ class Stage:
 
     async def restore_redis(self, copied_at: float) -> None:
         """Redis ends as by kill -9, and comes back with the files of the copy."""
-        part, before = self.parts["redis"], await self._epoch()
+        part, before = self.parts["redis"], await self.epoch()
         part.may_run.clear()
         part.signal(signal.SIGKILL)
         if part.process:
@@ -282,18 +282,18 @@ class Stage:
         part.may_run.set()
         await self.until("redis answers", self._redis_answers)
         self.epochs.append((before, 0))
-        restored = await self._epoch()
+        restored = await self.epoch()
         assert self._keepers
         self._tasks.append(self._keepers.create_task(self._see_next_epoch(before, restored), name="see the next epoch"))
 
     async def _see_next_epoch(self, before: int, restored: int) -> None:
         while True:
-            if (now := await self._epoch()) != restored:
+            if (now := await self.epoch()) != restored:
                 self.epochs[-1] = (before, now)
                 return
             await asyncio.sleep(0.05)
 
-    async def _epoch(self) -> int:
+    async def epoch(self) -> int:
         """That of the latest leader; asked until Redis answers."""
         while True:
             try:

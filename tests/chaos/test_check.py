@@ -120,6 +120,7 @@ BROKEN: dict[str, Callable[[World], World]] = {
         rollbacks=[Rollback(90, 100.5)], attempts_before=frozenset({("bot-a", 1)})
     ),
     "epoch used again": lambda w: w._replace(epochs=[(7, 7)]),
+    "lead changed": lambda w: w._replace(flooded=[(7, 7), (7, 8)]),
     "audit": lambda w: w._replace(audited=["worker_without_order w9: nobody knows of it"]),
     "overdue": lambda w: with_a(w, way("bot-a", "overdue"), visit("a", "1", 104, 105), "overdue"),
 }

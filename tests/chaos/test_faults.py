@@ -12,15 +12,21 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from chaos.faults import BY_NAME, FAULTS, Target, chosen, plan
+from chaos.hostile_jobs import FLOOD
 from chaos.machine import Need, allows, mount_small_disk, settable_clock, unmount
 from chaos.stage import LOST_AFTER_S, SILENT_AFTER_S, Process, Stage
 from chaos.table import driver_of
+from poolmgr.core.job import BadJobError, JobRules, parse_job
+from poolmgr.store.keys import Keys
+from runtime.redis import connect
 from tests.waiting import wait_until
+from wire.settings import RedisSettings
 from worker import processes
 
 
@@ -51,6 +57,23 @@ def test_no_fault_that_is_shorter_than_the_grace_explains_an_end() -> None:
     assert len(silencing) == 9
     assert {fault.lasts_s[1] < LOST_AFTER_S for fault in silencing if not fault.may_end} == {True}
     assert {fault.lasts_s[0] > LOST_AFTER_S > SILENT_AFTER_S for fault in silencing if fault.may_end} == {True}
+
+
+async def test_a_flood_is_of_jobs_that_are_none_and_are_not_asked_for(redis_server: str, prefix: str) -> None:
+    redis, keys = connect(RedisSettings(url=redis_server)), Keys(prefix)
+    stage = cast(Stage, SimpleNamespace(redis=redis, keys=keys))
+    for _ in range(2):
+        async with BY_NAME["flood of hostile jobs"].inflict(stage, Target("redis", 0, "redis")):
+            pass
+    jobs: list[bytes] = await cast(Any, redis).lrange(keys.jobs, 0, -1)
+    await redis.aclose()
+    assert len(jobs) == 2 * FLOOD
+    assert jobs[:FLOOD] != jobs[FLOOD:]
+    for job in jobs:
+        with pytest.raises(BadJobError):
+            parse_job(job, 0.0, JobRules())
+    assert b"tag=" not in b"".join(jobs)
+    assert b"bad-" not in b"".join(jobs)
 
 
 class Scene:
