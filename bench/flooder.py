@@ -1,7 +1,7 @@
-"""A client that sends hostile jobs by both ways at once, whenever it is told to.
+"""A client that floods the manager with hostile jobs, whenever it is told to.
 
-python -m bench.flooder API TOKEN REDIS_URL JOBS_KEY     each line on the standard input begins a flood; ROUNDS counts
-                                                         those that are answered and read
+python -m bench.flooder API TOKEN REDIS_URL JOBS_KEY     a line on the standard input begins a flood, `post` by HTTP,
+                                                         `push` by LPUSH; ROUNDS counts those that are answered and read
 """
 
 import asyncio
@@ -34,11 +34,13 @@ async def _flood(api: str, token: str, url: str, jobs: str) -> None:
                 await answer.read()
 
         await redis.set(ROUNDS, 0)
-        while await asyncio.to_thread(sys.stdin.readline):
-            await redis.lpush(jobs, *(next(shapes).payload for _ in range(PUSHED)))
-            async with asyncio.TaskGroup() as group:
-                for number in range(POSTED):
-                    group.create_task(post(next(shapes).payload), name=f"post {number}")
+        while how := await asyncio.to_thread(sys.stdin.readline):
+            if how == "push\n":
+                await redis.lpush(jobs, *(next(shapes).payload for _ in range(PUSHED)))
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for number in range(POSTED):
+                        group.create_task(post(next(shapes).payload), name=f"post {number}")
             while await redis.exists(jobs, f"{jobs}:taken"):  # noqa: ASYNC110  # another process empties them
                 await asyncio.sleep(0.02)
             await redis.incr(ROUNDS)

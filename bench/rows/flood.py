@@ -28,14 +28,14 @@ _WITHIN_S: Final = 60.0
 
 async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     rounds = 3 if quick else 10
-    subject, floor = Series("beside a flood", "ms"), Series("alone", "ms")
+    posts, pushes, floor = (Series(name, "ms") for name in ("beside POSTs", "beside LPUSHes", "alone"))
     health = Series("/healthz beside a flood", "ms")
     async with _manager() as flooded:
 
-        async def beside() -> list[tuple[float]]:
+        async def beside(how: str) -> list[tuple[float]]:
             async with asyncio.TaskGroup() as group:
                 looking = group.create_task(flooded.health(health), name="health")
-                flood = group.create_task(flooded.flood(), name="flood")
+                flood = group.create_task(flooded.flood(how), name="flood")
                 samples = await flooded.calls(flood.done)
                 looking.cancel()
             return samples
@@ -45,7 +45,8 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             return await flooded.calls(lambda: time.perf_counter() > until)
 
         contenders = [
-            Contender((subject,), beside),
+            Contender((posts,), lambda: beside("post")),
+            Contender((pushes,), lambda: beside("push")),
             Contender((floor,), alone),
         ]
         await take_turns(rounds, contenders, progress.say)
@@ -55,17 +56,17 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         Measurement(
             "flood",
             "GET status of a bot by one token, beside the flood of another",
-            subject.summary(),
-            [floor.summary()],
-            ratio(subject, floor),
+            posts.summary(),
+            [floor.summary(), pushes.summary()],
+            ratio(posts, floor),
             [
-                Budget("p50 / p50 alone", "x", subject.summary().p50 / floor.summary().p50, _MOST),
+                Budget("p50 / p50 alone", "x", posts.summary().p50 / floor.summary().p50, _MOST),
                 Budget("p99 of /healthz", "ms", p99, _HEALTH_MS),
                 Budget("terms of leadership", "", terms, 1),
             ],
             conditions=f"{rounds} rounds; in each, {POSTED} POSTs of hostile jobs (bench/hostile.py, up to"
-            f" {MAX_JOB_BYTES >> 10} KiB) at once by a token with the default rate, {PUSHED} more by LPUSH. Until all"
-            " is answered and read, another token calls one by one, and /healthz is asked every"
+            f" {MAX_JOB_BYTES >> 10} KiB) at once by a token with the default rate, and another time {PUSHED} of them by"
+            " LPUSH. Until all is answered and read, another token calls one by one, and /healthz is asked every"
             f" {_HEALTH_EVERY_S * 1000:g} ms. The lease is {_LEASE_S:g} s.",
             limited_by="two cores for the manager, Redis, the flood's own client and the one that measures.",
         )
@@ -94,10 +95,10 @@ class _Flooded:
             samples.append(await _took_ms(self._other, f"{self.stage.api}/healthz"))
             await asyncio.sleep(_HEALTH_EVERY_S)
 
-    async def flood(self) -> None:
+    async def flood(self, how: str) -> None:
         """Until all of it is answered and read."""
         count = await self._floods()
-        self.stage.tell("flooder", "flood")
+        self.stage.tell("flooder", how)
 
         async def is_over() -> bool:
             return await self._floods() > count
