@@ -7,6 +7,7 @@ python -m bench.flooder API TOKEN REDIS_URL JOBS_KEY     a line on the standard 
 import asyncio
 import itertools
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
@@ -30,8 +31,10 @@ async def _flood(api: str, token: str, url: str, jobs: str) -> None:
     async with aiohttp.ClientSession(f"{api}/api/v1/", headers=headers, connector=connections) as session:
 
         async def post(body: bytes) -> None:
-            async with session.post("bots/create_bot", data=body) as answer:
-                await answer.read()
+            # Of what is refused the manager does not wait for the whole body.
+            with suppress(aiohttp.ClientError):
+                async with session.post("bots/create_bot", data=body) as answer:
+                    await answer.read()
 
         await redis.set(ROUNDS, 0)
         while how := await asyncio.to_thread(sys.stdin.readline):

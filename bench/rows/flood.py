@@ -65,8 +65,8 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
                 Budget("terms of leadership", "", terms, 1),
             ],
             conditions=f"{rounds} rounds; in each, {POSTED} POSTs of hostile jobs (bench/hostile.py, up to"
-            f" {MAX_JOB_BYTES >> 10} KiB) at once by a token with the default rate, and another time {PUSHED} of them by"
-            " LPUSH. Until all is answered and read, another token calls one by one, and /healthz is asked every"
+            f" {MAX_JOB_BYTES >> 10} KiB) at once by a token with the default rate, and another time {PUSHED} of them"
+            " by LPUSH. Until all is answered and read, another token calls one by one, and /healthz is asked every"
             f" {_HEALTH_EVERY_S * 1000:g} ms. The lease is {_LEASE_S:g} s.",
             limited_by="two cores for the manager, Redis, the flood's own client and the one that measures.",
         )
