@@ -49,6 +49,7 @@ WARM_UP_WAITS_S: Final = 2.0  # for joins, however many there are
 FORCED_S: Final = 5.0  # for a session that is ended by force to see that it is
 LOUD_BYTES: Final = 100_000  # unread: a calm page has none, a flood fills the kernel's buffer, 200 KB or more
 LOUD_LOOKS: Final = 5  # the agent looks every two seconds; a page that loads is read within one
+REMEMBERED: Final = 1000  # orders are deleted when they are carried out: only the latest ones can come again
 RESERVE_FOR_CALLS: Final = 0.5  # of the memory reserve: warm-ups end at all of it, so that calls may use some
 
 
@@ -80,6 +81,7 @@ class Pool:
             launcher, self._takeover.connect, self._start, self._warm_pages.furnish, settings.launch_timeout_s
         )
         self._workers: dict[str, Worker] = {}
+        self._were_here: dict[str, None] = {}  # the latest ones that were reported to be gone
         self._running: set[asyncio.Task[None]] = set()
         self.stopping = False
         self.adopted = self._takeover.done
@@ -89,8 +91,10 @@ class Pool:
     # Orders
 
     def warm(self, worker_id: str) -> None:
-        """Start a worker of that name. When there is one already, nothing changes."""
-        if worker_id in self._workers:
+        """Start a worker of that name. When there is one already, or was one that is gone, nothing changes: an agent
+        reads the order again over which the one before it died, and the manager has ordered another worker.
+        """
+        if worker_id in self._workers or worker_id in self._were_here:
             return
         if self.stopping:
             self._report_gone(worker_id, Gone(GoneCause.AGENT_STOPPED))
@@ -343,6 +347,9 @@ class Pool:
         return None
 
     def _report_gone(self, worker_id: str, gone: Gone) -> None:
+        self._were_here[worker_id] = None
+        if len(self._were_here) > REMEMBERED:
+            del self._were_here[next(iter(self._were_here))]
         log.info("worker_gone", worker_id=worker_id, cause=gone.cause, detail=gone.detail)
         gone_event = WorkerGone(self._vm_id, worker_id, time.time(), gone.cause, gone.detail)
         self._report(gone_event, entry=Entry(worker_id, None))

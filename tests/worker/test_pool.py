@@ -54,6 +54,17 @@ async def test_a_worker_can_be_retired_while_it_warms_up(cold: Harness) -> None:
     assert cold.seen(WorkerWarm) == []
 
 
+async def test_an_order_that_is_read_again_starts_none_that_is_gone(harness: Harness) -> None:
+    """As by the next agent, when one died between a browser's start and the deletion of the order."""
+    await harness.warm()
+    harness.pool.retire("w1")
+    await harness.gone()
+    harness.pool.warm("w1")
+    assert harness.pool.reports() == {}
+    harness.pool.warm("w2")
+    assert list(harness.pool.reports()) == ["w2"]
+
+
 async def test_an_unknown_worker_is_retired_as_missing(harness: Harness) -> None:
     harness.pool.retire("w9")
     [event] = harness.seen(WorkerGone)
