@@ -21,6 +21,7 @@ from poolmgr.store import answers
 from poolmgr.store.catalog import BadCursorError, Question, cursor_of, position_of
 from poolmgr.store.forgetting import forget
 from poolmgr.webhooks import envelope
+from wire.text import NOT_TEXT, is_text
 from wire.vocabulary import BotState, Status
 
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
@@ -75,7 +76,7 @@ async def list_bots(call: Call) -> Answer:
 
 def _question(call: Call, query: ListBots) -> Question | None:
     """None when no bot can be an answer. Raises: ApiError."""
-    pairs = [("attribute", attribute(name, _value(text))) for name, text in query.custom_attr.items()]
+    pairs = [("attribute", _attribute(name, text)) for name, text in query.custom_attr.items()]
     if query.user_id:
         pairs.append(("user_id", query.user_id))
     if query.calendar_event_id:
@@ -105,6 +106,14 @@ def _platform(call: Call, name: str) -> str:
         known = [*PLATFORMS.values(), *(other for other in others if other not in PLATFORMS)]
         raise bad_request(f"platform: is none of {', '.join(known)}")
     return inward
+
+
+def _attribute(name: str, text: str) -> str:
+    """Raises: ApiError."""
+    wanted = attribute(name, _value(text))
+    if not is_text(wanted):
+        raise bad_request(f"custom_attr: {NOT_TEXT}")
+    return wanted
 
 
 def _value(text: str) -> Any:

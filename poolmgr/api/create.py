@@ -17,7 +17,7 @@ from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.known import SUBMITTED, may_see
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import CreateBot, Created, Replayed
-from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, Job, fault_of, parse_job
+from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, Job, fault_of, parse_job, typed_json
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.store import answers
 from poolmgr.store.submission import Submission, Verdict
@@ -75,7 +75,7 @@ def _check(body: bytes, call: Call) -> tuple[Job, dict[str, Any]]:
     rules = call.service.rules
     job = parse_job(body, call.service.wall(), rules)
     try:
-        fields = msgspec.json.decode(body, type=CreateBot)
+        fields = typed_json(body, CreateBot)
     except msgspec.ValidationError as error:
         raise bad_request(fault_of(error)) from error
     except msgspec.DecodeError as error:

@@ -20,9 +20,10 @@ from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import JSON, Answer, Call, File, Operation, Service
 from poolmgr.api.rate import Rate, Rates
 from poolmgr.api.tokens import Tokens
-from poolmgr.core.job import BOT_ID, MAX_JOB_BYTES, fault_of
+from poolmgr.core.job import BOT_ID, MAX_JOB_BYTES, fault_of, typed_json
 from runtime.redis import UNAVAILABLE
 from wire.settings import ApiSettings, TokenSettings
+from wire.text import NOT_TEXT, is_text
 
 _log = structlog.stdlib.get_logger()
 
@@ -133,7 +134,7 @@ class Door:
         if operation.reads_json:
             return bytes(body)
         try:
-            return msgspec.json.decode(body, type=operation.body)
+            return typed_json(bytes(body), operation.body)
         except msgspec.ValidationError as error:
             raise bad_request(fault_of(error)) from error
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -201,7 +202,7 @@ def _path(match: Mapping[str, str]) -> Mapping[str, str]:
     for name, value in match.items():
         if name == "bot_id" and not BOT_ID.fullmatch(value):
             raise bot_not_found()
-        if len(value) > _LONGEST_NAME:
+        if len(value) > _LONGEST_NAME or not is_text(value):
             raise ApiError(404, f"There is no such {name}.")
     return match
 
@@ -213,6 +214,8 @@ def _query(request: web.Request, operation: Operation) -> Any:
     fields = {field.encode_name: field for field in msgspec.structs.fields(operation.query)}
     values: dict[str, Any] = {}
     for name, value in request.query.items():
+        if not (is_text(name) and is_text(value)):
+            raise bad_request(f"The query {NOT_TEXT}.")
         match = _MEMBER.fullmatch(name)
         if match and match[1] in fields and fields[match[1]].default_factory is dict:
             values.setdefault(match[1], {})[match[2]] = value

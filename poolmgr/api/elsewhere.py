@@ -50,8 +50,9 @@ class Configs(msgspec.Struct):
 
 _CALENDARS = "poolmgr has no calendars; schedule a bot with join_at of create_bot."
 _AGENTS = "poolmgr has no agents (MIA)."
-_LOGINS = "poolmgr keeps no Google logins; its bots join as guests."
-_ZOOM = "poolmgr keeps no Zoom connections; its bots join as guests."
+_ACCOUNTS = "a bot joins as a guest, or with an account of [worker] accounts in the configuration."
+_LOGINS = f"poolmgr keeps no logins of yours; {_ACCOUNTS}"
+_ZOOM = f"poolmgr keeps no Zoom connections; {_ACCOUNTS}"
 _CONFIGS = "poolmgr keeps no storage of yours; its configuration file holds its settings."
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import sys
 import time
 import uuid
 from collections.abc import Generator
@@ -27,7 +26,7 @@ from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
 from runtime import variables
-from runtime.cli.session import fail, put_json, say
+from runtime.cli.session import fail, line_of_input, put_json, say
 from runtime.cli.text import literal
 from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
 from wire.vocabulary import Attribution, Reason
@@ -103,7 +102,7 @@ def probe(
       echo "$LINK" | poolmgr probe - --json
     """
     if link == "-":
-        link = sys.stdin.readline().strip()
+        link = line_of_input().strip()
     job: dict[str, Any] = {"meeting_link": link, "bot_id": uuid.uuid4().hex, "bot_name": bot_name, "probe": True}
     if passcode:
         job["passcode"] = passcode

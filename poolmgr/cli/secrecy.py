@@ -11,7 +11,12 @@ from runtime.masking import HIDDEN
 from wire.redaction import redact
 
 _LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url", "callback_url"})
-_SECRET_FIELDS: Final = frozenset({"passcode"})
+_SECRET_FIELD: Final = re.compile(
+    r"passcode|passw|pwd|secret|token|apikey|privatekey|authorization|^pass$|^(meeting)?pin$|^zak"
+)
+"""Looked for in a field's name without its case, spaces, dashes and underscores."""
+_OURS: Final = frozenset({"reason_detail", "failure_detail", "status_reason", "failure", "screen", "rule"})
+"""What we say ourselves: that a passcode is wrong is no passcode."""
 _LINK: Final = re.compile(
     r"""
     (?P<scheme>[a-z][a-z0-9+.-]{1,20}:(?:\\?/){2})        # https:// and, in JSON, https:\/\/
@@ -22,7 +27,19 @@ _LINK: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_SECRET: Final = re.compile(rf"((?:{'|'.join(_SECRET_FIELDS)})[\\\"']*\s*[:=]\s*)[^,}}]+", re.IGNORECASE)
+_WORD: Final = (
+    r"pass[\s_-]?(?:code|wor[dt]|phrase|wd)|pwd|(?:access|entry|meeting)[\s_-]?(?:code|pin)|\bpin(?:[\s_-]?code)?"
+    r"|secret|token|kenn(?:code|wort)|zugangscode|mots?\sde\spasse|code\s(?:secret|d.acc[eè]s)"
+    r"|contrase[nñ]a|c[oó]digo\sde\sacce?s+o"
+    r"|senha|wachtwoord|toegangscode|codice\sd.accesso|пароль|код\sдоступа|パスコード|パスワード|密码|密碼|암호|비밀번호"
+)
+"""What invitations and clients call a passcode."""
+_SECRET: Final = re.compile(
+    rf"""(?P<name>(?:{_WORD})[\\"'*_]{{0,4}})"""
+    r"""(?:\s{0,4}(?:(?:is[t]?|est?)\s{0,4})?[:=:][\s\\"'*_]*|\s(?:is[t]?|est?)\s|\s{1,4}(?=\S*\d))[^\r\n]+"""
+    r"|(?P<dial>,{2,})[\d*#,]+",  # as one calls in by telephone: ,,ID#,,,,*PASSCODE#
+    re.IGNORECASE,
+)
 _LONGEST_TEXT: Final = 4096
 """Free text beyond this is cut: it is read by people, and looking for links in it takes time."""
 
@@ -41,6 +58,11 @@ def hide_links(text: str) -> str:
     return _LINK.sub(hidden, text[:_LONGEST_TEXT])
 
 
+def hide_secrets(text: str) -> str:
+    """Free text that a client wrote, also without what it calls a passcode, to the end of the line."""
+    return _SECRET.sub(lambda found: f"{found['name']}: {HIDDEN}" if found["name"] else HIDDEN, hide_links(text))
+
+
 def hide_links_in_record(record: dict[str, str]) -> dict[str, str]:
     """A session record without its secrets: links redacted wherever they stand, the client's payload left out."""
     return {name: _hidden(value, name) if value else value for name, value in record.items() if name != "payload"}
@@ -52,15 +74,15 @@ def hide_links_in_payload(payload: str) -> str:
         shown = json.dumps(_without_links(json.loads(payload)), ensure_ascii=False)
         return shown.encode(errors="backslashreplace").decode()  # half a surrogate pair, which no reader of ours takes
     except (ValueError, RecursionError):
-        return _SECRET.sub(rf"\g<1>{HIDDEN}", hide_links(payload))
+        return hide_secrets(payload)
 
 
 def _without_links(value: Any, name: str = "") -> Any:
-    if name in _SECRET_FIELDS:
+    if _is_secret(name):
         return HIDDEN
     if isinstance(value, dict):
         members = cast(dict[str, Any], value)
-        return {hide_links(key): _without_links(member, key) for key, member in members.items()}
+        return {hide_secrets(key): _without_links(member, key) for key, member in members.items()}
     if isinstance(value, list):
         return [_without_links(item, name) for item in cast(list[Any], value)]
     if isinstance(value, str):
@@ -69,6 +91,14 @@ def _without_links(value: Any, name: str = "") -> Any:
 
 
 def _hidden(value: Any, name: str) -> str:
-    if name in _SECRET_FIELDS:
+    if _is_secret(name):
         return HIDDEN
-    return hide_link(value) if name in _LINK_FIELDS else hide_links(value)
+    if name == "custom_attributes" and isinstance(value, str):  # of a record: JSON, and to stay so
+        return hide_links_in_payload(value)
+    if name in _OURS:
+        return hide_links(value)
+    return hide_link(value) if name in _LINK_FIELDS else hide_secrets(value)
+
+
+def _is_secret(name: str) -> bool:
+    return bool(_SECRET_FIELD.search(re.sub(r"[\s_-]", "", name.lower())))

@@ -1,7 +1,6 @@
 """`submit`: one job in, checked before it is pushed."""
 
 import json
-import sys
 import time
 import uuid
 from typing import Any
@@ -13,7 +12,7 @@ from poolmgr.cli.session import Session, say_if_unled, with_session, with_waitin
 from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.store.views import Views
 from runtime import variables
-from runtime.cli.session import fail, put_json, say
+from runtime.cli.session import fail, line_of_input, put_json, say
 from runtime.cli.text import literal
 from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from wire.vocabulary import OnWorkerLost, Status
@@ -95,7 +94,7 @@ def submit(
       id=$(poolmgr submit http://127.0.0.1:8090/r/standup) && poolmgr bots "$id"
     """
     if link == "-":
-        link = sys.stdin.readline().strip()
+        link = line_of_input().strip()
     job: dict[str, Any] = {"meeting_link": link, "bot_id": uuid.uuid4().hex}
     job |= {name: value for name, value in options.items() if value is not None}
     if attributes:

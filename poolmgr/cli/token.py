@@ -5,12 +5,11 @@ import hashlib
 import json
 import re
 import secrets
-import sys
 from typing import Final
 
 import click
 
-from runtime.cli.session import Session, fail, put_json, say, with_session
+from runtime.cli.session import Session, fail, line_of_input, put_json, say, with_session
 from runtime.exits import EXIT_USAGE
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -80,7 +79,7 @@ def token(
 
 
 def _from_stdin() -> str:
-    secret = sys.stdin.readline().rstrip("\r\n")
+    secret = line_of_input()
     if not (_SHORTEST <= len(secret) <= _LONGEST and secret.isascii() and secret.isprintable() and " " not in secret):
         message = f"cannot use this token: it has to be {_SHORTEST} to {_LONGEST} printable ASCII characters, no spaces"
         fail(message, EXIT_USAGE)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,7 @@ from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from wire.links import BadLinkError, recognise
 from wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
 from wire.settings import Settings
+from wire.text import is_text
 from wire.vocabulary import OnWorkerLost
 
 MAX_JOB_BYTES: Final = 256 * 1024
@@ -26,7 +27,11 @@ FARTHEST_S: Final = 366 * 86400.0
 """How far ahead a bot can be scheduled, and the longest that it can be told to wait for a worker."""
 
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_QUOTED: Final = re.compile(r"""(?<=enum value) (['"]).*\1""", re.DOTALL)
+_GOT_A_FLOAT: Final = "got `float`"
 _FOUND_BY: Final = ("platform", "user_id", "calendar_event_id", "owner")
+
+_T = TypeVar("_T")
 
 ShortText = Annotated[str, Meta(max_length=256)]
 Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -170,7 +175,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     document = _read_object(payload)
     bot_id = _bot_id(document)
     try:
-        fields = msgspec.convert(document, _Fields)
+        fields = typed(document, _Fields)
     except msgspec.ValidationError as error:
         raise BadJobError("bad_field", fault_of(error), bot_id) from error
     text = fields.meeting_link or fields.meeting_url
@@ -236,12 +241,8 @@ def _read_object(payload: bytes) -> dict[str, Any]:
         raise BadJobError("not_json", f"not JSON: {error}") from error
     if _depth(text) > MAX_DEPTH:
         raise BadJobError("not_json", _TOO_DEEP)
-    if "\\ud" in text.lower():
-        try:
-            json.dumps(document, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            message = "a string holds half a surrogate pair, which is no character"
-            raise BadJobError("not_json", message) from error
+    if "\\ud" in text.lower() and not is_text(json.dumps(document, ensure_ascii=False)):
+        raise BadJobError("not_json", "a string holds half a surrogate pair, which is no character")
     if not isinstance(document, dict):
         raise BadJobError("not_an_object", f"the job is a JSON {type(document).__name__}, not an object")
     return document  # pyright: ignore[reportUnknownVariableType]  # a JSON object's values are anything
@@ -281,9 +282,44 @@ def _bot_id(document: dict[str, Any]) -> str:
     return value
 
 
-def fault_of(error: msgspec.ValidationError) -> str:
-    """`Expected `int`, got `str` - at `$.priority`` -> `priority: expected `int`, got `str``."""
-    message, _, path = str(error).partition(" - at `")
+def typed(document: Any, kind: type[_T]) -> _T:
+    """The JSON `document` as a struct. To JSON, 1.0 is an integer as good as 1; custom_attributes stay as they came.
+
+    Raises: msgspec.ValidationError.
+    """
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        if _GOT_A_FLOAT not in str(error):
+            raise
+        return msgspec.convert(_whole(document), kind)
+
+
+def typed_json(body: bytes, kind: type[_T]) -> _T:
+    """The same of a JSON text. Raises: msgspec.DecodeError, RecursionError, UnicodeDecodeError."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        if _GOT_A_FLOAT not in str(error):
+            raise
+        return typed(msgspec.json.decode(body), kind)
+
+
+def _whole(value: Any) -> Any:
+    """With whole numbers as int."""
+    if isinstance(value, dict):
+        members = cast(dict[str, Any], value).items()
+        return {name: one if name == "custom_attributes" else _whole(one) for name, one in members}
+    if isinstance(value, list):
+        return [_whole(one) if isinstance(one, float | list | dict) else one for one in cast(list[Any], value)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def fault_of(error: msgspec.MsgspecError) -> str:
+    """`Expected `int`, got `str` - at `$.priority`` -> `priority: expected `int`, got `str``. Without the value, which
+    may be a secret, and goes into logs.
+    """
+    message, _, path = _QUOTED.sub("", str(error)).partition(" - at `")
     field = path.rstrip("`").removeprefix("key in ").removeprefix("$").lstrip(".")
     words = f"{message[0].lower()}{message[1:]}"
     return f"{field}: {words}" if field else words

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from poolmgr.core.events import SayRequested
+from poolmgr.core.job import fault_of
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Stream
 from poolmgr.store.views import Request, decode_request
@@ -24,6 +25,11 @@ def _fact(request: Request) -> dict[str, Any]:
     return {name: value for name, value in msgspec.to_builtins(request).items() if name != "message"}
 
 
+def what_is_wrong(error: Exception) -> str:
+    """With a request that cannot be read; nothing of what stands in it."""
+    return fault_of(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
+
+
 async def follow_requests(stream: Stream, desk: Desk) -> None:
     """Until cancelled. A request that cannot be read is logged and dropped."""
     while True:
@@ -32,7 +38,7 @@ async def follow_requests(stream: Stream, desk: Desk) -> None:
             try:
                 request = decode_request(entry.fields)
             except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-                _log.warning("request_unreadable", entry_id=entry.entry_id.decode(), error=repr(error))
+                _log.warning("request_unreadable", entry_id=entry.entry_id.decode(), error=what_is_wrong(error))
                 continue
             steps.done(ManagerStep.REQUESTS_READ)
             _log.info("request_taken", request=type(request).__name__, fact=_fact(request))

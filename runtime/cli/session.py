@@ -4,10 +4,11 @@ line and an exit code.
 
 import functools
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import click
 from click.core import ParameterSource
@@ -15,6 +16,7 @@ from click.core import ParameterSource
 from runtime import collector, variables
 from runtime.cli.text import literal
 from runtime.exits import EXIT_USAGE
+from wire.text import NOT_TEXT, is_text
 
 if TYPE_CHECKING:
     from wire.settings import Settings
@@ -89,6 +91,9 @@ def sessions(kind: type[Session]) -> Callable[[Callable[..., Any]], Callable[...
                 as_json = as_json or above.as_json
             context.obj = kind(config_path, as_json=as_json, named_by=named_by)
             collector.release()  # which a program's main holds
+            for value in _texts([*args, *options.values()]):
+                if not is_text(value):
+                    fail(f"cannot use {value!r}: it {NOT_TEXT}", EXIT_USAGE)
             return command(context.obj, *args, **options)
 
         return wrapped
@@ -97,6 +102,23 @@ def sessions(kind: type[Session]) -> Callable[[Callable[..., Any]], Callable[...
 
 
 with_session = sessions(Session)
+
+
+def _texts(values: Iterable[Any]) -> Iterator[str]:
+    """What was said on the command line, or in the environment. Not names of files, for any bytes may be one."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _texts(cast(tuple[Any, ...], value))
+
+
+def line_of_input() -> str:
+    """The first line of standard input. Ends the program for one that is not UTF-8."""
+    try:
+        return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        fail(f"cannot use what came in: it {NOT_TEXT}", EXIT_USAGE)
 
 
 def say(message: str) -> None:

@@ -79,6 +79,9 @@ async def test_bots_are_found_by_a_platform_that_only_the_settings_name(world: W
         ("to=9999-12-31", "to: 9999-12-31 is no day"), ("from=2027-01-02&to=2027-01-01", "from: is a later day"),
         ("cursor=garbage", "cursor: "), ("limit=1&limit=2", "limit: is given twice"), ("custom_attr=x", "[KEY]=VALUE"),
         ("custom_attr=x&custom_attr[a]=1", "custom_attr[KEY]=VALUE"),
+        ("custom_attr[a]=%22%5Cud800%22", "half a surrogate"),
+        ("custom_attr[a]={%22%5CuDfff%22:1}", "half a surrogate"),
+        ("custom_attr[a]=[%22%5Cud800%20%5Cudc00%22]", "half a surrogate"),
     ],
 )  # fmt: skip
 async def test_a_question_that_cannot_be_answered_says_why(world: World, query: str, words: str) -> None:
@@ -327,7 +330,11 @@ async def test_commands_reach_only_a_bot_that_is_in_its_meeting(world: World) ->
             assert (await call("POST", f"/bots/none/{command}")).status == 404
         answers = await asyncio.gather(*(call("POST", "/bots/in/pause_recording") for _ in range(40)))
         assert {answer.status for answer in answers} == {503, 429}
+        image = b'{"img_url": "https://images.example/x.png", "display_duration": %s}'
         assert (await call("POST", "/bots/in/send_image", {"img_url": "https://images.example/x.png"})).status == 501
+        assert (await call("POST", "/bots/in/send_image", image % b"1.0")).status == 501, "1.0 is an integer to JSON"
+        for bad in (b"1.5", b"0.0", b"86401.0", b"1e999", b'"1"'):
+            assert (await call("POST", "/bots/in/send_image", image % bad)).status == 400
         assert (await call("POST", "/bots/in/transcribe", {})).status == 501
         assert (await call("GET", "/bots/in/transcriptions")).body == {"bot_id": "in", "transcriptions": []}
         assert (await call("GET", "/transcript/some-id/get_transcript?raw=True")).status == 404

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from prometheus_client import generate_latest
 
-from tests.api.conftest import LINK, OWN, TOKEN, Caller, World, token
+from tests.api.conftest import JOB, LINK, OWN, TOKEN, Caller, World, token
 from tests.conftest import RedisServer
 
 
@@ -132,6 +132,57 @@ async def test_requests_are_counted_by_route_and_not_by_id(world: World) -> None
     assert 'method="other"' in text
     assert "some-bot" not in text
     assert "some-nonsense" not in text
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(
+            b"GET /api/v1/bots?%s HTTP/1.1" % query
+            for query in (b"user_id=\xff", b"custom_attr[\xff]=1", b"\xed\xa0\x80=1")
+        ),
+        *(b"GET /api/v1/bots?%s HTTP/1.1" % query for query in (b"cursor=%FF", b"user_id=%ED%A0%80", b"platform=\xff")),
+        b"GET /api/v1/bots/\xff/status HTTP/1.1",
+        b"DELETE /api/v1/google-logins/\xff HTTP/1.1",
+        b"GET /api/v1/\xff HTTP/1.1",
+        b"\xff /api/v1/bots HTTP/1.1",
+        *(b"GET /api/v1/bots HTTP/1.1\r\n%s: \xff\xed\xa0\x80" % name for name in (b"X-Request-Id", b"X-A", b"\xff")),
+        b"GET /api/v1/bots HTTP/1.1\r\nAuthorization: Token \xff",
+        b"POST /api/v1/bots/create_bot HTTP/1.1\r\nIdempotency-Key: \xff",
+        b"POST /api/v1/bots/create_bot HTTP/1.1\r\nContent-Type: application/json;a=\xff",
+        b"POST /api/v1/bots/create_bot HTTP/1.1\r\nHost: \xff",
+    ],
+)
+async def test_bytes_that_are_no_text_are_never_an_accident(world: World, head: bytes) -> None:
+    async with world.serving() as call:
+        host, _, port = call.base.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, port)
+        more = [] if b"Authorization" in head else [b"Authorization: Token " + TOKEN.encode()]
+        more += [] if b"Content-Type" in head else [b"Content-Type: application/json"]
+        writer.write(b"\r\n".join([head, b"Connection: close", b"Content-Length: 2", *more, b"", b"{}"]))
+        status = int((await reader.read()).split()[1])
+        writer.close()
+        await writer.wait_closed()
+    assert 200 <= status < 500
+
+
+@pytest.mark.parametrize("half", ["\ud800", "a\udc00\ud800b"])
+async def test_half_a_character_in_a_body_is_refused_wherever_it_stands(world: World, half: str) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.accept("later", join_at="2027-06-01T00:00:00Z")
+    places: list[dict[str, Any]] = [
+        *({**JOB, name: half} for name in ("bot_name", "user_id", "x", half, "deduplication_key", "passcode")),
+        {**JOB, "custom_attributes": {half: 1}},
+        {**JOB, "recording_config": {"transcript": {"provider": {half: {}}}}},
+        {**JOB, "zoom": {half: 1}},
+    ]
+    async with world.serving() as call:
+        for body in places:
+            assert (await call("POST", "/bots/create_bot", body)).status == 400
+        assert (await call("POST", "/bots/b1/send_message", {"message": half})).status == 400
+        moved = await call("PATCH", "/calendar/scheduled_bots/later", {"scheduled_join_time": half})
+        assert moved.status == 400
 
 
 async def test_when_redis_is_away_callers_are_told_to_come_again(own_redis: RedisServer, prefix: str) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from poolmgr.cli.secrecy import hide_link, hide_links, hide_links_in_payload, hide_links_in_record
+from poolmgr.cli.secrecy import hide_link, hide_links, hide_links_in_payload, hide_links_in_record, hide_secrets
 from runtime.masking import mask_url
 
 
@@ -47,6 +47,13 @@ def test_links_in_free_text_are_found_and_redacted(text: str) -> None:
         {"passcode": "secret"},
         {"a": [{"passcode": {"secret": ["secret"]}}]},
         {"meeting_link": "Join https://meet.google.com/secret Passcode: secret"},
+        *({name: "secret"} for name in ("PassCode", "PASSWORD", "pass_code", "Meeting-Password", "pwd", "pin", "zak")),
+        {"clientSecret": 5, "access_token": "secret", "sso_private_key_pem": "secret"},
+        {"bot_message": "Hello\r\nPasscode: a secret one"},
+        {"note": ["Meeting password is secret", "PIN:secret", "Kenncode: secret", "パスコード:secret", "pwd=secret"]},
+        {"note": "Passcode\n  :  \n secret"},
+        {"note": "Passcode 4secret"},
+        {"Passcode: secret": 1},
     ],
 )
 def test_links_in_a_job_are_redacted_wherever_they_stand(job: object) -> None:
@@ -62,6 +69,8 @@ def test_links_in_a_job_are_redacted_wherever_they_stand(job: object) -> None:
         "{'passcode': 'secret'}",
         "passcode=secret",
         '{\\"passcode\\": \\"secret',
+        '{"PassCode": "secret", "Password": "secret"',
+        "Password : secret",
     ],
 )
 def test_a_passcode_in_a_job_that_is_no_json_is_hidden(payload: str) -> None:
@@ -72,6 +81,25 @@ def test_a_record_is_shown_without_its_link_its_passcode_and_its_payload() -> No
     record = {"meeting_url": "https://zoom.us/j/1?pwd=secret", "passcode": "secret", "payload": "secret", "state": "x"}
     assert hide_links_in_record(record) == {"meeting_url": "https://zoom.us/…", "passcode": "***", "state": "x"}
     assert hide_links_in_record({"meeting_url": "", "passcode": ""}) == {"meeting_url": "", "passcode": ""}
+
+
+def test_a_passcode_to_be_dialled_is_hidden() -> None:
+    assert "123456" not in hide_secrets("One tap: +15550001111,,89145612#,,,,*123456#")
+
+
+def test_what_only_speaks_of_a_passcode_is_shown() -> None:
+    text = "The passcode that the bot was given is wrong."
+    assert hide_secrets(text) == text
+    detail = "passcode: expected `str`, got `int`"
+    assert hide_links_in_record({"reason_detail": detail, "bot_message": detail}) == {
+        "reason_detail": detail,
+        "bot_message": "passcode: ***",
+    }
+
+
+def test_attributes_of_a_record_stay_json() -> None:
+    shown = hide_links_in_record({"custom_attributes": '{"password": "secret", "tenant": "acme"}'})
+    assert json.loads(shown["custom_attributes"]) == {"password": "***", "tenant": "acme"}
 
 
 def test_a_payload_too_deep_to_walk_is_still_shown() -> None:

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner
 from redis import Redis
 
+from poolmgr.cli.root import cli
 from poolmgr.core.job import JobRules, parse_job
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy, wait_for
@@ -62,6 +64,34 @@ def test_the_link_may_come_from_standard_input(poolmgr: CommandLine, redis: Redi
     assert poolmgr("submit", "-", "--bot-id", "my-bot", "--json", stdin=f"{LINK}\n").stdout == '{"bot_id": "my-bot"}\n'
     payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]
     assert json.loads(payload) == {"meeting_link": LINK, "bot_id": "my-bot"}
+
+
+def test_what_is_no_text_is_refused_by_every_command_before_anything_is_asked(
+    poolmgr: CommandLine, redis: Redis, keys: Keys
+) -> None:
+    half = "a\udcff"  # as Python reads the byte FF of a command line
+    calls = (
+        *(("submit", half), ("submit", LINK, "--name", half), ("submit", LINK, "--attribute", f"a={half}")),
+        *(
+            ("bots", half),
+            ("leave", half),
+            ("explain", half),
+            ("drain", half),
+            ("webhooks", half),
+            ("dead", "put-back", half),
+        ),
+        *(("webhooks", "--replay", half), ("probe", half), ("token", half)),
+    )
+    for arguments in calls:
+        result = poolmgr(*arguments)
+        assert result.exit_code == 2
+        assert "not UTF-8" in result.stderr
+    assert not redis.exists(keys.jobs, keys.control)
+
+
+def test_standard_input_that_is_no_text_is_refused() -> None:
+    result = CliRunner().invoke(cli, ["submit", "-"], input=b"\xff\n", prog_name="poolmgr")
+    assert (result.exit_code, "not UTF-8" in result.stderr) == (2, True)
 
 
 def test_the_passcode_may_come_from_the_environment(

@@ -4,11 +4,21 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from poolmgr.core.job import MAX_DEPTH, MAX_JOB_BYTES, BadJobError, Job, JobRules, parse_job
+from poolmgr.core.job import (
+    MAX_DEPTH,
+    MAX_JOB_BYTES,
+    BadJobError,
+    Job,
+    JobRules,
+    NameDetection,
+    parse_job,
+    typed_json,
+)
 from wire.messages import AutomaticLeave, BotNames
 from wire.settings import parse as parse_settings
 from wire.vocabulary import OnWorkerLost
@@ -211,6 +221,10 @@ def test_a_bad_job_is_refused_with_one_reason_word(payload: bytes, reason: str) 
             pushed(automatic_leave={"waiting_room_timeout": 0}),
             "automatic_leave.waiting_room_timeout: expected `int` >= 1",
         ),
+        *(
+            (pushed(on_worker_lost=value), "on_worker_lost: invalid enum value")
+            for value in ("a 'b'", 'a"b', "x` - at `$")
+        ),
         (with_link("x"), "meeting_link: the link does not begin with https://"),
         (b"{}", "meeting_link is required."),
         (b"[]", "the job is a JSON list, not an object"),
@@ -329,6 +343,13 @@ def test_the_link_is_kept_tidied_and_the_payload_as_it_came() -> None:
     job = parse(with_link(text))
     assert (job.platform, job.meeting_url) == ("zoom", "https://us02web.zoom.us/j/81234567890?pwd=a.1")
     assert json.loads(job.payload)["meeting_link"] == text
+
+
+def test_a_whole_number_is_one_however_it_is_written_and_attributes_stay_as_they_came() -> None:
+    fields = b'"priority": 2.0, "user_id": 7e0, "automatic_leave": {"waiting_room_timeout": 90.0}, "x": [1.5]'
+    job = parse(b'{"meeting_link": "%s", %s, "custom_attributes": {"a": 1.0}}' % (LINK.encode(), fields))
+    assert (job.priority, job.user_id, job.automatic_leave.waiting_room_timeout) == (2, "7", 90)
+    assert job.custom_attributes == '{"a":1.0}'
 
 
 @pytest.mark.parametrize("passcode", ["hunter2\n", "hunter2\x00", "hunter2" * 40, ["hunter2"]])
@@ -525,3 +546,10 @@ def test_any_depth_is_a_job_or_refused(depth: int, opening: bytes, surrogate: bo
     closing = b"]" if opening == b"[" else b"}"
     inner = rb'"\ud800"' if surrogate else b"1"
     check(with_raw("x", opening * depth + inner + closing * depth))
+
+
+def test_a_json_text_is_read_as_a_struct_or_refused() -> None:
+    assert typed_json(b'{"timeout": 5.0}', NameDetection) == typed_json(b'{"timeout": 5}', NameDetection)
+    for bad in (b'{"timeout": 5.5}', b'{"timeout": "5"}', b'{"timeout": 0.0}', b'{"timeout": 1e999}', b"{"):
+        with pytest.raises(msgspec.DecodeError):
+            typed_json(bad, NameDetection)

@@ -9,7 +9,7 @@ import msgspec
 import uvloop
 
 from runtime import files, log, variables
-from runtime.cli.session import Session, fail, with_session
+from runtime.cli.session import Session, fail, line_of_input, with_session
 from runtime.cli.text import literal
 from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
 from runtime.waiting import stop_on_signals
@@ -86,7 +86,7 @@ def probe(
         read_rules(settings.worker)
         if folder:
             _make_ready(folder)
-        join = _join(settings, sys.stdin.readline().strip() if link == "-" else link, bot_name, passcode, stay_s)
+        join = _join(settings, line_of_input().strip() if link == "-" else link, bot_name, passcode, stay_s)
         outcome = uvloop.run(_probe(settings, join, folder, session.as_json))
     except (BadLinkError, CannotProbeError, CannotStartError) as error:
         fail(str(error), EXIT_USAGE)
