@@ -39,6 +39,8 @@ WebhookSecret = Annotated[
 """24 to 66 bytes, padded as base64 is."""
 
 
+WebhookTimestamp = Literal["delivery", "event"]
+
 PlatformName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,30}\Z")]
 HostName = Annotated[str, Meta(pattern=rf"^[a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?(:{_PORT})?\Z")]
 
@@ -123,6 +125,7 @@ class WebhookSettings(Section, frozen=True):
     retry_for_s: Seconds = 86400.0
     at_once: Positive = 256
     at_once_per_host: Positive = 8
+    timestamp: WebhookTimestamp = "delivery"
 
 
 class EvidenceSettings(Section, frozen=True):

@@ -118,7 +118,8 @@ class Webhooks:
             self._over(bot_id, answers=None, due_at=self._clock.wall() if more else None)
             return
         one = head.delivery
-        signed = headers(one, self._settings.secrets, self._clock.wall())
+        settings = self._settings
+        signed = headers(one, settings.secrets, self._clock.wall(), settings.timestamp)
         outcome = await self._sender.send(one.url, one.body.encode(), signed)
         steps.done(WebhookStep.WEBHOOK_SENT)
         due_at = await self._follow_up(head, outcome)

@@ -7,18 +7,24 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from poolmgr.core.outgoing import Delivery
+from wire.settings import WebhookTimestamp
 
 
-def headers(delivery: Delivery, secrets: Sequence[str], now: float) -> dict[str, str]:
+def headers(
+    delivery: Delivery, secrets: Sequence[str], now: float, timestamp: WebhookTimestamp = "delivery"
+) -> dict[str, str]:
     """For one attempt made `now` (epoch seconds). `secrets`: `whsec_` and base64; a receiver may know any one of them.
 
-    X-MeetStream-Signature knows only one: the first. Without secrets nothing is signed.
+    X-MeetStream-Signature knows only one: the first. Without secrets nothing is signed. `timestamp`: what
+    X-MeetStream-Timestamp is: of this attempt (ISO 8601), which MeetStream's newer receivers check within 300 s, each
+    attempt having its own; or of the event (epoch seconds), as older ones read it. No signature covers it.
     """
     body, sent_at = delivery.body.encode(), str(int(now))
     named = {
-        "X-MeetStream-Timestamp": str(int(delivery.at)),
+        "X-MeetStream-Timestamp": _iso(now) if timestamp == "delivery" else str(int(delivery.at)),
         "webhook-id": delivery.id,
         "webhook-timestamp": sent_at,
     }
@@ -31,6 +37,11 @@ def headers(delivery: Delivery, secrets: Sequence[str], now: float) -> dict[str,
         "X-MeetStream-Signature": f"sha256={digest}",
         "webhook-signature": " ".join(_standard(secret, signed) for secret in secrets),
     }
+
+
+def _iso(at: float) -> str:
+    """With milliseconds: Python before 3.11 and JavaScript read that, too."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _standard(secret: str, signed: bytes) -> str:

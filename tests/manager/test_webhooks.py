@@ -1,10 +1,13 @@
 """What receivers hear of bots while they fail, hang, die and return, and the manager is killed again and again."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 import random
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from meetstream import verify_webhook_signature
 from standardwebhooks import Webhook
 
 from demo.stage import free_ports
+from poolmgr.store.answers import iso
 from poolmgr.webhooks.envelope import deletion
 from tests.conftest import RedisServer
 from tests.manager.conftest import Scene
@@ -50,6 +54,20 @@ async def _take() -> int:
     return 200
 
 
+def published_check(raw: bytes, headers: Mapping[str, str]) -> str:
+    """Why a receiver made after MeetStream's public material of 2026-11 answers 401, or nothing: it looks for the
+    hexadecimal HMAC of the raw body, and for a time of delivery that is a date and at most 300 s away.
+    """
+    expected = "sha256=" + hmac.new(SECRET.encode(), raw, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(headers.get("x-meetstream-signature", "").encode(), expected.encode()):
+        return "invalid signature"
+    try:
+        sent = datetime.strptime(headers["x-meetstream-timestamp"].replace("Z", "+0000"), "%Y-%m-%dT%H:%M:%S.%f%z")
+    except (KeyError, ValueError):
+        return "no timestamp"
+    return "" if abs((datetime.now(UTC) - sent).total_seconds()) <= 300 else "expired"
+
+
 class Receiver:
     """A program that is called: keeps what arrives, answers as the test says, and can go and come back on its port."""
 
@@ -60,6 +78,7 @@ class Receiver:
         self.arrived: list[dict[str, Any]] = []
         self.unsigned: list[dict[str, Any]] = []
         self.bodies: dict[str, set[bytes]] = {}
+        self.as_published = False
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -76,6 +95,8 @@ class Receiver:
 
     async def _receive(self, request: web.Request) -> web.Response:
         raw = await request.read()
+        if self.as_published and (why := published_check(raw, request.headers)):
+            return web.json_response({"error": why}, status=401)
         if "webhook-signature" not in request.headers:
             self.unsigned.append(json.loads(raw))
             return web.Response()
@@ -108,6 +129,34 @@ async def receivers() -> AsyncGenerator[Callable[..., Awaitable[Receiver]]]:
     yield start
     for receiver in started:
         await receiver.stop()
+
+
+@pytest.mark.parametrize("stamp", ["delivery", "event"])
+async def test_a_receiver_made_after_todays_public_material_takes_each_also_long_after_it_happened(
+    scene: Scene, receivers: Any, stamp: str
+) -> None:
+    scene.manager(**ENVIRONMENT, POOLMGR_WEBHOOKS__TIMESTAMP=stamp)
+    answers = iter([500, 500])
+    receiver = await receivers(lambda: _later(next(answers, 200)))
+    receiver.as_published = True
+    an_hour_ago = iso(datetime.now(UTC).timestamp() - 3600)
+    late = msgspec.json.encode(deletion({"bot_id": "old", "callback_url": receiver.url}, 1, an_hour_ago))
+    await scene.redis.xadd(scene.keys.outbox, {"bot_id": "old", "delivery": late})
+    if stamp == "event":
+        await wait_until(lambda: _attempts(scene, "old", "401"))
+        assert not receiver.arrived, "as it was sent before: every one is refused there"
+        return
+    await wait_until(lambda: len(receiver.arrived) == 3)
+    assert [one["event"] for one in receiver.arrived] == ["data_deletion"] * 3
+    assert len(receiver.bodies[receiver.arrived[0]["id"]]) == 1, "the body is the same on every attempt"
+
+
+async def _later(status: int) -> int:
+    return status
+
+
+async def _attempts(scene: Scene, bot_id: str, outcome: str) -> bool:
+    return any(one.outcome == outcome for one in await scene.views.webhooks.log(bot_id))
 
 
 async def test_a_bots_way_is_told_in_order_and_signed(scene: Scene, receivers: Any, tmp_path: Path) -> None:

@@ -33,12 +33,18 @@ def test_a_standard_webhooks_receiver_accepts_it_with_any_secret(secret: str) ->
             Webhook(secret).verify(DELIVERY.body, {**made, name: value})
 
 
-def test_id_and_event_time_are_the_same_on_every_attempt_and_the_attempts_time_is_not() -> None:
-    first, second = headers(DELIVERY, SECRETS, 1.8e9), headers(DELIVERY, SECRETS, 1.8e9 + 3600)
+def test_id_and_signature_are_the_same_on_every_attempt_and_the_attempts_time_is_not() -> None:
+    first, second = headers(DELIVERY, SECRETS, 1.8e9), headers(DELIVERY, SECRETS, 1.8e9 + 3600.0404)
     same = {name for name in first if first[name] == second[name]}
-    assert same == {"webhook-id", "X-MeetStream-Timestamp", "X-MeetStream-Signature"}
-    assert first["X-MeetStream-Timestamp"] == "1800000000"
+    assert same == {"webhook-id", "X-MeetStream-Signature"}
+    assert first["X-MeetStream-Timestamp"] == "2027-01-15T08:00:00.000Z"
+    assert second["X-MeetStream-Timestamp"] == "2027-01-15T09:00:00.040Z"
     assert second["webhook-timestamp"] == "1800003600"
+
+
+def test_older_receivers_may_have_the_events_time() -> None:
+    for now in (1.8e9, 1.8e9 + 3600):
+        assert headers(DELIVERY, SECRETS, now, "event")["X-MeetStream-Timestamp"] == "1800000000"
 
 
 def test_without_secrets_nothing_is_signed() -> None:

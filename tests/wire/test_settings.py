@@ -30,6 +30,7 @@ OTHER_TEXTS: Final = {
     "level": "debug",
     "format": "json",
     "on_worker_lost": "rejoin",
+    "timestamp": "event",
     "display": "virtual",
     "display_size": "1920x1080",
     "devices": "fake",
