@@ -40,6 +40,14 @@ class Logins(msgspec.Struct):
     google_logins: list[dict[str, Any]]
 
 
+class TeamsLoginDomains(msgspec.Struct):
+    teams_login_domains: list[dict[str, Any]]
+
+
+class TeamsLogins(msgspec.Struct):
+    teams_logins: list[dict[str, Any]]
+
+
 class Connections(msgspec.Struct):
     connections: list[dict[str, Any]]
 
@@ -84,12 +92,15 @@ _READS: tuple[tuple[str, str, msgspec.Struct], ...] = (
     ("/mia", "listAgentConfigs", AgentConfigs([])),
     ("/google-login-domains", "listGoogleLoginDomains", LoginDomains([])),
     ("/google-logins", "listGoogleLogins", Logins([])),
+    ("/teams-login-domains", "listTeamsLoginDomains", TeamsLoginDomains([])),
+    ("/teams-logins", "listTeamsLogins", TeamsLogins([])),
     ("/zoom/oauth/connections", "listZoomConnections", Connections([])),
     ("/admin/configs", "getConfigs", Configs([])),
 )
 
 _SINGLE_READS = (
     ("/google-login-domains/{domain}", "getGoogleLoginDomain", _LOGINS),
+    ("/teams-login-domains/{domain}", "getTeamsLoginDomain", _LOGINS),
     ("/zoom/oauth/connections/{zoom_user_id}", "getZoomConnection", _ZOOM),
 )
 
@@ -97,6 +108,7 @@ _WRITES = (
     ("POST", "/calendar/create_calendar", "createCalendar", _CALENDARS),
     ("POST", "/calendar/create_outlook_calendar", "createOutlookCalendar", _CALENDARS),
     ("POST", "/calendar/disconnect", "disconnectCalendar", _CALENDARS),
+    ("DELETE", "/calendar/disconnect", "disconnectCalendarByDelete", _CALENDARS),
     ("POST", "/calendar/schedule/{event_id}", "scheduleEvent", _CALENDARS),
     ("DELETE", "/calendar/schedule/{event_id}", "unscheduleEvent", _CALENDARS),
     ("POST", "/calendar/toggle-recurrence", "toggleRecurrence", _CALENDARS),
@@ -111,6 +123,12 @@ _WRITES = (
     ("POST", "/google-logins", "createGoogleLogin", _LOGINS),
     ("PATCH", "/google-logins/{login_id}", "updateGoogleLogin", _LOGINS),
     ("DELETE", "/google-logins/{login_id}", "deleteGoogleLogin", _LOGINS),
+    ("POST", "/teams-login-domains", "createTeamsLoginDomain", _LOGINS),
+    ("PATCH", "/teams-login-domains/{domain}", "updateTeamsLoginDomain", _LOGINS),
+    ("DELETE", "/teams-login-domains/{domain}", "deleteTeamsLoginDomain", _LOGINS),
+    ("POST", "/teams-logins", "createTeamsLogin", _LOGINS),
+    ("PATCH", "/teams-logins/{login_id}", "updateTeamsLogin", _LOGINS),
+    ("DELETE", "/teams-logins/{login_id}", "deleteTeamsLogin", _LOGINS),
     ("GET", "/zoom/oauth/authorize-url", "getZoomAuthorizeUrl", _ZOOM),
     ("POST", "/zoom/oauth/connections", "createZoomConnection", _ZOOM),
     ("DELETE", "/zoom/oauth/connections/{zoom_user_id}", "deleteZoomConnection", _ZOOM),

@@ -84,6 +84,7 @@ def details(bot: Bot, now: float) -> Details:
         Reason=bot["status_reason"],
         ReasonDetail=bot["reason_detail"],
         Attribution=bot["attribution"],
+        ErrorReason=bot["status_reason"] if is_over(bot) and bot["status"] != Status.STOPPED else "",
         UserID=bot["user_id"],
         CalendarEventID=bot["calendar_event_id"],
         JoinAt=bot["join_at"] or None,
@@ -93,6 +94,8 @@ def details(bot: Bot, now: float) -> Details:
         caption_file=CaptionFile(available=False),
         transcript_id=None,
         participant_events=[],
+        transcript_webhook_received=bot["transcript_webhook_received"] == "1",
+        audio_webhook_received=bot["audio_webhook_received"] == "1",
     )
 
 

@@ -206,6 +206,7 @@ class Details(msgspec.Struct):
     Reason: str
     ReasonDetail: str
     Attribution: str
+    ErrorReason: str
     UserID: str
     CalendarEventID: str
     JoinAt: str | None
@@ -215,6 +216,8 @@ class Details(msgspec.Struct):
     caption_file: CaptionFile
     transcript_id: str | None
     participant_events: list[dict[str, Any]]
+    transcript_webhook_received: bool
+    audio_webhook_received: bool
 
 
 class DetailsOf(msgspec.Struct):

@@ -129,9 +129,10 @@ def _end(change: Mapping[str, str], record: Mapping[str, str]) -> list[_Event]:
     code = 200 if bot_event in ("bot.stopped", "bot.kicked") else 500
     status = change["status"]
     message = _ENDINGS.get(reason, f"The bot's session failed: {reason}.")
+    failed = bot_event == "bot.failed" and record.get("platform") == "google_meet"  # as clients of MeetStream know it
     artefacts = _ARTEFACTS if _asked_for_video(record.get("payload", "")) else _ARTEFACTS[:3]
     return [
-        _Event("bot.stopped", bot_event, status, message, code),
+        _Event("bot.stopped", bot_event, status, message, code, {"failure_reason": reason} if failed else {}),
         *(_Event(name, name, status, text, 200, {field: "skipped"}) for name, field, text in artefacts),
         _Event("bot.done", "bot.done", "Done", "All is done for this bot; nothing more will be said of it.", code),
     ]

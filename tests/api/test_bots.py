@@ -145,6 +145,8 @@ async def test_the_detail_tells_the_bots_way_and_why_it_ended(world: World) -> N
     assert details["custom_attributes"] == {"a": [1]}
     assert details["RequestPayload"]["x"] == 1e300
     assert details["caption_file"] == {"available": False}
+    assert details["ErrorReason"] == "", "it ended as Stopped"
+    assert (details["transcript_webhook_received"], details["audio_webhook_received"]) == (False, False)
     reached = {stage: told["timestamp"] for stage, told in details["StatusTimeline"].items() if told["status"]}
     assert reached == {
         "Joining": "2027-01-15T08:00:01.000000Z",
@@ -167,8 +169,17 @@ async def test_each_kind_of_end_is_a_stage_of_its_own(world: World, reason: Reas
     await hand.end("b1", reason)
     async with world.serving() as call:
         details = (await call("GET", "/bots/b1/detail")).body["bot_details"]
-    assert details["Status"] == status
+    assert (details["Status"], details["ErrorReason"]) == (status, reason)
     assert [name for name, told in details["StatusTimeline"].items() if told["status"]] == [stage]
+
+
+async def test_the_detail_says_what_the_callback_took(world: World) -> None:
+    hand = await world.ledger()
+    await hand.accept("b1")
+    async with world.serving() as call:
+        for name in ("audio_webhook_received", "transcript_webhook_received"):
+            await world.redis.hset(world.keys.bot("b1"), name, 1)
+            assert (await call("GET", "/bots/b1/detail")).body["bot_details"][name] is True
 
 
 async def test_a_bot_is_taken_out_of_its_meeting_once(world: World) -> None:

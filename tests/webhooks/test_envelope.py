@@ -65,6 +65,15 @@ def test_joining_is_said_three_times_at_most() -> None:
     assert [len(render("1-0", change("joining", attempt=number), RECORD)) for number in (1, 2, 3, 4)] == [1, 1, 1, 0]
 
 
+@pytest.mark.parametrize("platform", ["google_meet", "zoom"])
+@pytest.mark.parametrize("reason", [Reason.CAPTCHA, Reason.REQUEST_DENIED, Reason.EVERYONE_LEFT])
+def test_why_a_bot_failed_in_google_meet_stands_where_clients_look_for_it(reason: Reason, platform: str) -> None:
+    stopped, *others = bodies(render("1-0", change("stopped", reason), {**RECORD, "platform": platform}))
+    failed = reason is Reason.CAPTCHA and platform == "google_meet"
+    assert stopped.get("failure_reason") == ("captcha" if failed else None)
+    assert not any("failure_reason" in other for other in others)
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reason) -> None:
     made = bodies(render("1-0", change("stopped", reason), {**RECORD, "attribution": ENDS[reason].attribution}))
