@@ -57,6 +57,7 @@ RECORD: Final = {
     "on_worker_lost": "what the job asked for: `end`, `rejoin`, or empty for `pool.on_worker_lost`",
     "callback_url": "where webhooks of this bot go; empty: nowhere. Often holds a key: a secret",
     "custom_attributes": "JSON object: the client's own, as it came",
+    "warnings": "JSON array: what of the job is taken and does not happen as it says, a sentence each",
     "owner": "the API token that made the bot; empty for a job from Redis",
     "queue_timeout": "how long it may wait for its first worker, in seconds; empty: `pool.queue_timeout_s`",
     "bot_message": "what the bot says in the chat once it is in the meeting",
@@ -93,7 +94,7 @@ STATUS_ENTRY: Final = {
 DEAD_ENTRY: Final = {
     "at": "when it was rejected",
     "reason": "one word: `too_large`, `not_utf8`, `not_json`, `not_an_object`, `no_link`, `bad_link`, `bad_field`, "
-    "`duplicate_bot_id`, `duplicate_key`, `poisonous`",
+    "`warned`, `duplicate_bot_id`, `duplicate_key`, `poisonous`",
     "detail": "what is wrong and what to change",
     "bot_id": "the bot_id that the job named, if it could be read",
     "payload": "what was pushed, at most its first 256 KiB",

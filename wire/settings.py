@@ -81,6 +81,7 @@ class MeetingSettings(Section, frozen=True):
     jitsi_hosts: list[str] = []
     other_hosts: dict[PlatformName, list[HostName]] = {}
     guess_hosts: bool = True
+    strict: bool = False
 
 
 class RetentionSettings(Section, frozen=True):
@@ -103,6 +104,7 @@ class TokenSettings(Section, frozen=True):
     sees: TokenSees = "all"
     requests_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 50.0
     bots_at_once: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    strict: bool = False
 
 
 class ApiSettings(Section, frozen=True):

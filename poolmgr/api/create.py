@@ -73,6 +73,8 @@ def _read(body: bytes, call: Call, key: str) -> tuple[Job, Submission, str]:
 
 def _check(body: bytes, call: Call) -> tuple[Job, dict[str, Any]]:
     rules = call.service.rules
+    if call.token.strict:
+        rules = msgspec.structs.replace(rules, strict=True)
     job = parse_job(body, call.service.wall(), rules)
     try:
         fields = typed_json(body, CreateBot)
@@ -96,11 +98,6 @@ def _faults(fields: CreateBot, document: dict[str, Any], rules: OutgoingRules) -
         yield "zoom: has both zak_url and obf_url; send one of them"
     if fields.zoom and not (fields.zoom.zak_url or fields.zoom.obf_url):
         yield "zoom: has neither zak_url nor obf_url; send one of them, or leave zoom out"
-    if fields.live_transcription_required and not _streams_transcript(fields):
-        yield (
-            "live_transcription_required: needs a provider that streams, as deepgram_streaming, in"
-            " recording_config.transcript.provider"
-        )
     for name, url in _urls(fields):
         try:
             check_url(url, rules)
@@ -115,14 +112,6 @@ def _faults(fields: CreateBot, document: dict[str, Any], rules: OutgoingRules) -
             check_url(f"https://{rest}", rules)
         except BadUrlError as error:
             yield f"{name}: {error}"
-
-
-def _streams_transcript(fields: CreateBot) -> bool:
-    if fields.transcription:  # the older form of the wish, whose providers' names are not known to us
-        return True
-    config = fields.recording_config
-    provider = config.transcript.provider if config and config.transcript else None
-    return any(name.endswith("_streaming") for name in provider or ())
 
 
 def _urls(fields: CreateBot) -> Iterator[tuple[str, str]]:
@@ -183,6 +172,7 @@ def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tup
             "calendar_event_id": job.calendar_event_id,
             "owner": call.token.name,
             "custom_attributes": job.custom_attributes,
+            "warnings": msgspec.json.encode(job.warnings).decode(),
             "bot_message": job.bot_message,
             "state": SUBMITTED,
             "status": status,
@@ -215,7 +205,7 @@ def _digest(document: dict[str, Any]) -> str:
 
 async def _followed(call: Call, submission: Submission, job: Job, status: str) -> Answer:
     """Answers once the bot is there for all to see; or, where no leader takes it in time, that it will be."""
-    created = Answer(201, Created(submission.bot_id, None, job.meeting_url, status))
+    created = Answer(201, Created(submission.bot_id, None, job.meeting_url, status, job.warnings))
     if job.queue_timeout_s == 0 and status != Status.SCHEDULED:
         await _until_served(call, submission)
     else:
@@ -276,13 +266,13 @@ async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
     # It may have been deleted since, and another token may then have chosen its bot_id.
     status = bot["status"] if bot and may_see(call.token, bot) else Status.STOPPED
     message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
-    return Answer(507, Replayed(message, bot_id, None, job.meeting_url, status))
+    return Answer(507, Replayed(message, bot_id, None, job.meeting_url, status, job.warnings))
 
 
 async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
     bot = await call.service.submissions.find(bot_id)
     if bot and bot["meeting_url"] == job.meeting_url and may_see(call.token, bot):
-        return Answer(200, Created(bot_id, None, bot["meeting_url"], bot["status"]))
+        return Answer(200, Created(bot_id, None, bot["meeting_url"], bot["status"], job.warnings))
     whose = "in another meeting" if bot is None or may_see(call.token, bot) else "of another token"
     raise ApiError(409, f"deduplication_key: was used for a bot {whose}; a new bot needs a new key.")
 

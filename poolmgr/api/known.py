@@ -94,6 +94,7 @@ def details(bot: Bot, now: float) -> Details:
         caption_file=CaptionFile(available=False),
         transcript_id=None,
         participant_events=[],
+        warnings=msgspec.json.decode(bot["warnings"], type=list[str]),
         transcript_webhook_received=bot["transcript_webhook_received"] == "1",
         audio_webhook_received=bot["audio_webhook_received"] == "1",
     )

@@ -149,10 +149,13 @@ class CreateBot(msgspec.Struct):
 
 
 class Created(msgspec.Struct):
+    """`warnings`: what of the request is taken and does not happen as it says, a sentence each."""
+
     bot_id: str
     transcript_id: str | None
     meeting_url: str
     status: str
+    warnings: tuple[str, ...] = ()
 
 
 class Replayed(msgspec.Struct):
@@ -163,6 +166,7 @@ class Replayed(msgspec.Struct):
     transcript_id: str | None
     meeting_url: str
     status: str
+    warnings: tuple[str, ...] = ()
 
 
 class StatusOf(msgspec.Struct):
@@ -216,6 +220,7 @@ class Details(msgspec.Struct):
     caption_file: CaptionFile
     transcript_id: str | None
     participant_events: list[dict[str, Any]]
+    warnings: list[str]
     transcript_webhook_received: bool
     audio_webhook_received: bool
 

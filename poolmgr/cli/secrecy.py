@@ -15,7 +15,7 @@ _SECRET_FIELD: Final = re.compile(
     r"passcode|passw|pwd|secret|token|apikey|privatekey|authorization|^pass$|^(meeting)?pin$|^zak"
 )
 """Looked for in a field's name without its case, spaces, dashes and underscores."""
-_OURS: Final = frozenset({"reason_detail", "failure_detail", "status_reason", "failure", "screen", "rule"})
+_OURS: Final = frozenset({"reason_detail", "failure_detail", "status_reason", "failure", "screen", "rule", "warnings"})
 """What we say ourselves: that a passcode is wrong is no passcode."""
 _LINK: Final = re.compile(
     r"""

@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -100,8 +101,8 @@ def submit(
     if attributes:
         job["custom_attributes"] = dict(map(_attribute, attributes))
     bot_id: str = job["bot_id"]
-    payload = _checked(session, job)
-    after = session.ask(lambda views: _push(session, views, bot_id, payload))
+    payload, warnings = _checked(session, job)
+    after = session.ask(lambda views: _push(session, views, bot_id, payload, warnings))
     if not wait:
         return
     try:
@@ -122,26 +123,26 @@ def _attribute(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _checked(session: Session, job: dict[str, Any]) -> bytes:
-    """The payload of a job that the manager will take. Ends the program for any other."""
+def _checked(session: Session, job: dict[str, Any]) -> tuple[bytes, Sequence[str]]:
+    """The payload of a job that the manager will take, and what to say of it. Ends the program for any other."""
     payload = json.dumps(job).encode()
     try:
-        guessed = parse_job(payload, time.time(), JobRules.of(session.settings)).guessed
+        told = parse_job(payload, time.time(), JobRules.of(session.settings)).warnings
     except BadJobError as error:
         fail(hide_links(str(error)), EXIT_USAGE)
-    if guessed:
-        click.echo(f"poolmgr: {guessed}; [meetings] says which hosts are whose", err=True)
-    return payload
+    for warning in told:
+        say(f"warning: {warning}")
+    return payload, told
 
 
-async def _push(session: Session, views: Views, bot_id: str, payload: bytes) -> str:
+async def _push(session: Session, views: Views, bot_id: str, payload: bytes, warnings: Sequence[str]) -> str:
     """Hand the job in. Returns the position in the status stream after which the bot's changes come."""
     if await views.bot(bot_id):
         fail(f"there is a bot {bot_id} already (`poolmgr bots {bot_id}` shows it)", EXIT_FAILED)
     after = await views.last_status_id()  # before the push, so that no change is missed
     await views.submit(payload)
     if session.as_json:
-        put_json({"bot_id": bot_id})
+        put_json({"bot_id": bot_id, **({"warnings": warnings} if warnings else {})})
     else:
         click.echo(bot_id)
     say_if_unled((await views.standing()).leader, "the job waits in the queue")

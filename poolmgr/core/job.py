@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Meta
 
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
+from poolmgr.core.warnings import Said, warnings
 from wire.links import BadLinkError, recognise
 from wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
-from wire.settings import Settings
+from wire.settings import Settings, WorkerSettings
 from wire.text import is_text
 from wire.vocabulary import OnWorkerLost
 
@@ -96,13 +97,18 @@ class _Fields(msgspec.Struct):
 
 
 class JobRules(msgspec.Struct, frozen=True):
-    """What a job may name: meeting hosts beside those everybody knows, and where its webhooks may go."""
+    """What a job may name: meeting hosts beside those everybody knows, and where its webhooks may go.
+
+    `session_limit_s`: how long any bot may be there. `strict`: what is worth a warning is refused.
+    """
 
     room_hosts: frozenset[str] = frozenset()
     jitsi_hosts: frozenset[str] = frozenset()
     outgoing: OutgoingRules = OutgoingRules()
     other_hosts: Mapping[str, Collection[str]] = {}
     guess_hosts: bool = True
+    session_limit_s: float = WorkerSettings().session_limit_s
+    strict: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> "JobRules":
@@ -113,6 +119,8 @@ class JobRules(msgspec.Struct, frozen=True):
             OutgoingRules.of(settings.webhooks),
             meetings.other_hosts,
             meetings.guess_hosts,
+            settings.worker.session_limit_s,
+            meetings.strict,
         )
 
 
@@ -121,8 +129,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `custom_attributes`: a JSON object, as text. `owner`: the API token that made it, empty for a job from Redis.
     `queue_timeout_s`: how long it may wait for a worker, None for as long as the settings say. `passcode`: a secret, to
-    be typed where the page asks for one. `is_probe`: the bot only looks whether it gets in. `guessed`: by what the
-    platform was guessed, where nobody named the link's host; it is not kept in the record.
+    be typed where the page asks for one. `is_probe`: the bot only looks whether it gets in. `warnings`: what of it
+    does not happen as it says, a sentence each.
     """
 
     platform: str
@@ -144,7 +152,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     bot_message: str = ""
     passcode: str = ""
     is_probe: bool = False
-    guessed: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def found_by(self) -> list[tuple[str, str]]:
@@ -170,7 +178,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     """The job that `payload` describes. `now`: wall clock, epoch seconds.
 
     Raises: BadJobError with a reason word (`too_large`, `not_utf8`, `not_json`, `not_an_object`, `no_link`,
-    `bad_link`, `bad_field`) and, where the payload named a usable one, the bot_id.
+    `bad_link`, `bad_field`, `warned`) and, where the payload named a usable one, the bot_id.
     """
     document = _read_object(payload)
     bot_id = _bot_id(document)
@@ -201,6 +209,10 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         )
     except ValueError as error:
         raise BadJobError("bad_field", "custom_attributes: a number in it is too large", bot_id) from error
+    leave = _automatic_leave(fields.automatic_leave)
+    told = warnings(Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s))
+    if told and rules.strict:
+        raise BadJobError("warned", "; ".join(told), bot_id)
     return Job(
         platform=link.platform,
         meeting_url=link.url,
@@ -212,7 +224,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         join_at=_parse_time(fields.join_at, now, bot_id),
         priority=fields.priority,
         deduplication_key=fields.deduplication_key or "",
-        automatic_leave=_automatic_leave(fields.automatic_leave),
+        automatic_leave=leave,
         on_worker_lost=fields.on_worker_lost,
         callback_url=fields.callback_url or "",
         custom_attributes=attributes,
@@ -221,7 +233,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         bot_message=fields.bot_message or "",
         passcode=fields.passcode or "",
         is_probe=fields.probe,
-        guessed=link.guessed,
+        warnings=told,
     )
 
 

@@ -1,6 +1,7 @@
 """The token by which programs on this machine call the HTTP API: made at the first start, and kept."""
 
 import hashlib
+import json
 import os
 import secrets
 from pathlib import Path
@@ -55,7 +56,8 @@ def _inline_table(token: TokenSettings) -> str:
     """In TOML. None of the texts can hold a quote: wire/settings.py."""
     return (
         f'{{ name = "{token.name}", sha256 = "{token.sha256}", sees = "{token.sees}",'
-        f" requests_per_s = {token.requests_per_s!r}, bots_at_once = {token.bots_at_once} }}"
+        f" requests_per_s = {token.requests_per_s!r}, bots_at_once = {token.bots_at_once},"
+        f" strict = {json.dumps(token.strict)} }}"
     )
 
 

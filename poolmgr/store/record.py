@@ -59,6 +59,7 @@ BLANK: Final[Fields] = {
     ),
     "automatic_leave": "{}",
     "custom_attributes": "{}",
+    "warnings": "[]",
 }  # fmt: skip
 """What a record holds that says nothing yet. Redis knows it by heart (scripts.py), so only what differs is sent."""
 
@@ -96,6 +97,7 @@ def accepted(decision: Accept) -> Fields:
         "on_worker_lost": job.on_worker_lost or "",
         "callback_url": job.callback_url,
         "custom_attributes": job.custom_attributes,
+        "warnings": msgspec.json.encode(job.warnings).decode(),
         "owner": job.owner,
         "queue_timeout": "" if job.queue_timeout_s is None else f"{job.queue_timeout_s:g}",
         "bot_message": job.bot_message,
@@ -218,6 +220,7 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
         bot_message=fields.get("bot_message", ""),
         passcode=fields.get("passcode", ""),
         is_probe=fields.get("probe") == "1",
+        warnings=msgspec.json.decode(fields.get("warnings", "[]"), type=tuple[str, ...]),
     )
     return Bot(
         bot_id=fields["bot_id"],

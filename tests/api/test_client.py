@@ -66,7 +66,13 @@ async def _everything(world: World, client: Both) -> None:
     job = {"meeting_link": LINK, "bot_name": "Notetaker", "custom_attributes": {"tag": "x"}, "video_required": True}
     created = await client("bots.create", job, idempotency_key="k")
     bot_id = created["bot_id"]
-    assert created == {"bot_id": bot_id, "transcript_id": None, "meeting_url": LINK, "status": "Active"}
+    assert created == {
+        "bot_id": bot_id,
+        "transcript_id": None,
+        "meeting_url": LINK,
+        "status": "Active",
+        "warnings": [],
+    }
     assert (await client("bots.create", job, idempotency_key="k"))["bot_id"] == bot_id
     await client.refused(ConflictError, 409, "bots.create", {**job, "bot_name": "other"}, idempotency_key="k")
     await client.refused(BadRequestError, 400, "bots.create", {"bot_name": "no link"})

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from poolmgr.core.job import JobRules, parse_job
+from poolmgr.store.views import DeadJob
 from tests.api.conftest import JOB, LINK, OWN, TOKEN, World, token
 from tests.waiting import wait_until
 from wire.settings import WebhookSettings
@@ -40,7 +41,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"bot_image_url": "data:image/png;base64,AAAA"}, "bot_image_url: "),
     ({"bot_image_url": "https://10.0.0.1/x.png"}, "bot_image_url: the URL's host is an address that may not be called"),
     ({"live_transcription_required": {}}, "missing required field `webhook_url`"),
-    ({"live_transcription_required": {"webhook_url": "https://hooks.example/x"}}, "needs a provider that streams"),
     (
         {
             "live_transcription_required": {"webhook_url": "https://169.254.169.254/"},
@@ -153,6 +153,8 @@ async def test_what_is_sent_is_handed_in_as_it_is_with_our_two_fields(world: Wor
         answer = await call.create(**fields)
         assert answer.status == 201, answer.message
         bot_id = answer.body["bot_id"]
+        (warning,) = answer.body.pop("warnings")
+        assert warning.startswith("live_transcription_required: ")
         assert answer.body == {"bot_id": bot_id, "transcript_id": None, "meeting_url": LINK, "status": "Active"}
         payload = await world.redis.rpop(world.keys.jobs)
         assert json.loads(payload) == {**JOB, **fields, "bot_id": bot_id, "owner": "app"}
@@ -162,6 +164,80 @@ async def test_what_is_sent_is_handed_in_as_it_is_with_our_two_fields(world: Wor
         assert status.body == {"bot_id": bot_id, "status": "Active", "custom_attributes": fields["custom_attributes"]}
         detail = (await call("GET", f"/bots/{bot_id}/detail")).body["bot_details"]
         assert (detail["Status"], detail["BotUsername"], detail["UserID"]) == ("Active", fields["bot_name"], "17")
+
+
+ARTICLE = {  # model 1 of the article: its own call
+    "meeting_link": LINK,
+    "bot_name": "Notetaker",
+    "callback_url": "http://127.0.0.1:9000/hook",
+    "live_transcription_required": {"webhook_url": "http://127.0.0.1:9000/transcript"},
+}
+
+
+async def test_what_does_not_happen_as_it_says_is_told_alike_by_every_way_in(world: World) -> None:
+    sent = {**ARTICLE, "joinAt": "2030-01-01", "automatic_leave": {"everyone_left": 60}}
+    async with world.leading() as call:
+        created = await call("POST", "/bots/create_bot", sent)
+        assert created.status == 201
+        await world.redis.lpush(world.keys.jobs, json.dumps({**sent, "bot_id": "pushed"}))
+        await world.until_state("pushed", "queued")
+        told = [
+            (await call("GET", f"/bots/{bot_id}/detail")).body["bot_details"]["warnings"]
+            for bot_id in (created.body["bot_id"], "pushed")
+        ]
+        record = await world.views.bot("pushed")
+    assert [one.partition(":")[0] for one in created.body["warnings"]] == [
+        "joinAt",
+        "automatic_leave.everyone_left",
+        "live_transcription_required",
+    ]
+    assert told == [created.body["warnings"]] * 2
+    assert record is not None
+    assert json.loads(record["warnings"]) == told[0]
+
+
+async def test_a_bot_without_a_record_yet_has_its_warnings_and_so_have_replays(world: World) -> None:
+    async with world.serving() as call:
+        created = await call.create("k", joinAt="x", deduplication_key="d")
+        detail = (await call("GET", f"/bots/{created.body['bot_id']}/detail")).body["bot_details"]
+        replayed = await call.create("k", joinAt="x", deduplication_key="d")
+        again = await call.create(joinAt="x", deduplication_key="d")
+        assert (created.status, replayed.status, again.status) == (201, 507, 200)
+        (warning,) = created.body["warnings"]
+        assert detail["warnings"] == replayed.body["warnings"] == again.body["warnings"] == [warning]
+        assert (await call.create()).body["warnings"] == []
+
+
+async def test_who_is_strict_has_it_refused(world: World) -> None:
+    world.change(tokens=[token("app", TOKEN, strict=True), token("own", OWN)])
+    async with world.serving() as call:
+        refused = await call.create(joinAt="x", metadata={})
+        assert refused.status == 400
+        assert "joinAt: is no field of ours" in refused.message
+        assert "metadata: is no field of ours" in refused.message
+        assert (await call.create()).status == 201
+        assert (await call.as_(OWN).create(joinAt="x")).status == 201
+
+
+async def test_strict_settings_refuse_it_by_every_way_in(world: World) -> None:
+    meetings = msgspec.structs.replace(world.settings.meetings, strict=True)
+    world.settings = msgspec.structs.replace(world.settings, meetings=meetings)
+    async with world.leading() as call:
+        refused = await call("POST", "/bots/create_bot", ARTICLE)
+        await world.redis.lpush(world.keys.jobs, json.dumps({**ARTICLE, "bot_id": "pushed"}))
+        dead = await _dead(world)
+    assert (refused.status, dead.reason, dead.bot_id) == (400, "warned", "pushed")
+    assert dead.detail == refused.message
+
+
+async def _dead(world: World) -> DeadJob:
+    async def one() -> DeadJob | None:
+        return next(iter(await world.views.dead(most=1)), None)
+
+    await wait_until(one)
+    found = await one()
+    assert found is not None
+    return found
 
 
 async def test_numbers_and_spacing_stay_as_they_were_sent(world: World) -> None:
@@ -205,7 +281,7 @@ async def test_a_request_sent_twenty_times_with_one_idempotency_key_makes_one_bo
         assert len({answer.body["bot_id"] for answer in answers}) == 1
         replay = await call.create("my key", custom_attributes={"b": 2, "a": 1})
         assert replay.status == 507, "it says the same in another order"
-        assert replay.body.keys() == {"message", "bot_id", "transcript_id", "meeting_url", "status"}
+        assert replay.body.keys() == {"message", "bot_id", "transcript_id", "meeting_url", "status", "warnings"}
         assert (replay.body["meeting_url"], replay.body["status"]) == (LINK, "Joining")
         other = await call.create("my key", custom_attributes={"a": 2})
         assert other.status == 409

@@ -60,6 +60,17 @@ def test_it_says_what_was_guessed(poolmgr: CommandLine) -> None:
     assert "is taken for" not in poolmgr("submit", LINK).stderr
 
 
+def test_it_warns_of_what_does_not_happen_as_it_says(poolmgr: CommandLine) -> None:
+    result = poolmgr("submit", LINK, "--join-at", "2020-01-01", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["warnings"] == [
+        "join_at: is a date without a time; the bot joins at 00:00 UTC of that day"
+    ]
+    assert "poolmgr: warning: join_at: is a date without a time" in result.stderr
+    refused = poolmgr("submit", LINK, "--join-at", "2020-01-01", POOLMGR_MEETINGS__STRICT="true")
+    assert (refused.exit_code, "is a date without a time" in refused.stderr) == (2, True)
+
+
 def test_the_link_may_come_from_standard_input(poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:
     assert poolmgr("submit", "-", "--bot-id", "my-bot", "--json", stdin=f"{LINK}\n").stdout == '{"bot_id": "my-bot"}\n'
     payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]

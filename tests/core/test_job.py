@@ -314,6 +314,10 @@ def test_a_full_job_arrives_with_everything() -> None:
         bot_message="Hello",
         passcode="12 34.ü",
         is_probe=True,
+        warnings=(
+            "automatic_leave.in_call_recording_timeout: 604800 s is more than any bot may stay; it leaves after 64800 s"
+            " (worker.session_limit_s)",
+        ),
     )
 
 
@@ -386,7 +390,7 @@ def test_a_job_may_name_a_host_that_the_settings_name_and_a_guessed_one_where_th
     others = JobRules(other_hosts={"webex": ["webex.com"]}, guess_hosts=False)
     assert parse_job(with_link("https://acme.webex.com/meet/ada"), NOW, others).platform == "webex"
     guessed = parse(with_link("https://jitsi.company.example/Room"))
-    assert (guessed.platform, guessed.guessed.partition(" ")[0]) == ("jitsi", "jitsi.company.example")
+    assert (guessed.platform, guessed.warnings[0].split(" ")[1]) == ("jitsi", "jitsi.company.example")
     with pytest.raises(BadJobError, match="is not a meeting host"):
         parse_job(with_link("https://jitsi.company.example/Room"), NOW, others)
 

@@ -1,0 +1,212 @@
+"""What a job says that is taken and does not happen, or not as it says: each a sentence that names the field, and what
+happens instead. The same for every way in. Whoever is strict refuses such a job.
+
+Only what is likely to be a mistake: fields that nobody knows are a client's own, and are kept.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, cast
+
+from wire.messages import AutomaticLeave
+
+FIELDS: Final = (
+    *("meeting_link", "meeting_url", "bot_name", "bot_id", "user_id", "calendar_event_id", "join_at", "callback_url"),
+    *("custom_attributes", "owner", "queue_timeout", "bot_message", "priority", "deduplication_key", "automatic_leave"),
+    *("on_worker_lost", "passcode", "probe", "bot_image_url", "video_required", "audio_required", "recording_config"),
+    *("audio_separate_streams", "video_separate_streams", "agent_config_id", "workflow_config_ids", "transcription"),
+    *("socket_connection_url", "live_audio_required", "live_video_required", "live_transcription_required", "zoom"),
+    *("google_meet", "teams"),
+)
+"""Of a job, as clients of the API know them; also those that are only kept."""
+
+_TIMEOUTS: Final = (
+    *("waiting_room_timeout", "everyone_left_timeout", "noone_joined_timeout", "no_one_joined_timeout"),
+    *("voice_inactivity_timeout", "in_call_recording_timeout", "recording_permission_denied_timeout"),
+)
+
+_ELSEWHERE: Final = {
+    "url": "meeting_link", "link": "meeting_link", "native_meeting_id": "meeting_link", "name": "bot_name",
+    "metadata": "custom_attributes", "bot_metadata": "custom_attributes", "extra": "custom_attributes",
+    "entry_message": "bot_message", "bot_image": "bot_image_url", "webhook_url": "callback_url",
+    "webhooks": "callback_url", "automatic_leave_settings": "automatic_leave", "start_time": "join_at",
+    "transcription_settings": "recording_config", "recording_settings": "recording_config",
+    "recording_mode": "recording_config", "speech_to_text": "recording_config", "zoom_settings": "zoom",
+    "transcribe_enabled": "recording_config", "recording_enabled": "recording_config",
+    "websocket_settings": "live_audio_required",
+    "google_meet_settings": "google_meet", "teams_settings": "teams", "authenticated": "google_meet or teams",
+    "output_media": "", "variant": "", "rtmp_settings": "", "debug_settings": "", "language": "", "task": "",
+    "reserved": "", "bearer_token": "", "team_id": "", "timezone": "",
+}  # fmt: skip
+"""What Recall.ai, Attendee, Vexa, Meeting BaaS and screenappai call things -> what it is here; empty for nothing."""
+
+_LEAVE_ELSEWHERE: Final = {
+    "silence_detection": "voice_inactivity_timeout", "silence_timeout": "voice_inactivity_timeout",
+    "only_participant_timeout": "everyone_left_timeout", "max_time_left_alone": "everyone_left_timeout",
+    "max_wait_for_admission": "waiting_room_timeout", "wait_for_host_timeout": "waiting_room_timeout",
+    "max_uptime": "in_call_recording_timeout", "max_bot_time": "in_call_recording_timeout",
+    "max_duration": "in_call_recording_timeout",
+}  # fmt: skip
+
+SHOWN_NAME: Final = {"google_meet": 60, "teams": 50, "jitsi": 50}
+"""Characters of a guest's name: `maxlength` of the pages' fields, and MAX_DISPLAY_NAME_LENGTH of jitsi-meet."""
+_PLATFORM: Final = {"google_meet": "Google Meet", "teams": "Teams", "jitsi": "Jitsi"}
+
+_MOST_LOOKED_AT: Final = 16
+_LONGEST_NAME: Final = 40
+"""Of a field, to be looked at as a misspelt one."""
+_DATE: Final = re.compile(r"\d{4}-?(?:\d{2}-?\d{2}|W\d{2}(?:-?\d)?)")
+
+
+class Said(NamedTuple):
+    """A job as it is known when it has been read. `document`: what the client sent. `guessed`: by what the platform was
+    guessed, where nobody named the link's host. `session_limit_s`: how long any bot may be there.
+    """
+
+    document: Mapping[str, Any]
+    platform: str
+    bot_name: str
+    automatic_leave: AutomaticLeave
+    guessed: str
+    session_limit_s: float
+
+
+def warnings(said: Said) -> tuple[str, ...]:
+    """One sentence each, beginning with the field. Bounded, however much the document holds."""
+    return tuple(sentence for look in _TABLE for sentence in look(said))
+
+
+def _foreign_fields(said: Said) -> Iterator[str]:
+    for name in _unknown(said.document, _KNOWN):
+        if name.endswith("_timeout") and name in _TIMEOUTS:
+            yield f"{name}: is ignored here; it belongs in automatic_leave"
+        elif (meant := _meant(name, _FIELD_OF)) is not None:
+            yield f"{_shown(name)}: is no field of ours, and is ignored" + (f"; {meant} is one" if meant else "")
+
+
+def _foreign_timeouts(said: Said) -> Iterator[str]:
+    given = _object(said.document.get("automatic_leave"))
+    for name in _unknown(given, _LEAVE_KNOWN):
+        told = f"automatic_leave.{_shown(name)}: is no field of ours, and is ignored"
+        if meant := _meant(name, _LEAVE_FIELD_OF):
+            attribute = "noone_joined_timeout" if meant == "no_one_joined_timeout" else meant
+            told += f"; {meant} is one, and is {getattr(said.automatic_leave, attribute)} s"
+        yield told
+    detection = _object(given.get("bot_detection"))
+    for name in _unknown(detection, frozenset({"using_participant_names"})):
+        yield (
+            f"automatic_leave.bot_detection.{_shown(name)}: is no field of ours, and is ignored;"
+            " using_participant_names is one"
+        )
+    for name in _unknown(_object(detection.get("using_participant_names")), _DETECTION_KNOWN):
+        yield (
+            f"automatic_leave.bot_detection.using_participant_names.{_shown(name)}: is no field of ours, and is"
+            " ignored; matches, activate_after and timeout are"
+        )
+
+
+def _long_name(said: Said) -> Iterator[str]:
+    most = SHOWN_NAME.get(said.platform)
+    if most and len(said.bot_name) > most:
+        platform = _PLATFORM[said.platform]
+        yield f"bot_name: has {len(said.bot_name)} characters, and {platform} shows {most}; others see it cut"
+
+
+def _long_stay(said: Said) -> Iterator[str]:
+    stay_s = said.automatic_leave.in_call_recording_timeout
+    if stay_s > said.session_limit_s:
+        yield (
+            f"automatic_leave.in_call_recording_timeout: {stay_s} s is more than any bot may stay; it leaves after"
+            f" {said.session_limit_s:g} s (worker.session_limit_s)"
+        )
+
+
+def _bare_date(said: Said) -> Iterator[str]:
+    join_at = said.document.get("join_at")
+    if isinstance(join_at, str) and _DATE.fullmatch(join_at.strip()):
+        yield "join_at: is a date without a time; the bot joins at 00:00 UTC of that day"
+
+
+def _guess(said: Said) -> Iterator[str]:
+    if said.guessed:
+        yield f"meeting_link: {said.guessed}; [meetings] says which hosts are whose"
+
+
+def _live_transcription(said: Said) -> Iterator[str]:
+    if said.document.get("live_transcription_required"):
+        yield "live_transcription_required: nothing is transcribed by this release, so its webhook_url hears nothing"
+
+
+_TABLE: Final[tuple[Callable[[Said], Iterator[str]], ...]] = (
+    _guess,
+    _foreign_fields,
+    _foreign_timeouts,
+    _long_name,
+    _long_stay,
+    _bare_date,
+    _live_transcription,
+)
+
+
+def _unknown(document: Mapping[str, Any], known: frozenset[str]) -> Iterator[str]:
+    looked_at = 0
+    for name in document:
+        if name not in known:
+            looked_at += 1
+            if looked_at > _MOST_LOOKED_AT:
+                return
+            yield name
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
+
+
+def _meant(name: str, names: "_Names") -> str | None:
+    """The field that `name` stands for, or is one letter away from."""
+    if len(name) > _LONGEST_NAME:
+        return None
+    plain = _plain(name)
+    if plain in names.same:
+        return names.same[plain]
+    return next((names.near[near] for near in (plain, *_one_less(plain)) if near in names.near), None)
+
+
+def _plain(name: str) -> str:
+    """Without case, underscores, dashes and spaces: joinAt, JoinAt and join-at are join_at."""
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
+def _one_less(word: str) -> list[str]:
+    """`word` without one of its letters, each in turn. Words that are a slip apart have one of these in common, or
+    one is among the other's.
+    """
+    return [word[:place] + word[place + 1 :] for place in range(len(word))]
+
+
+class _Names(NamedTuple):
+    """Plain names -> the field that is meant: the same in other words, and with a letter wrong."""
+
+    same: Mapping[str, str]
+    near: Mapping[str, str]
+
+    @classmethod
+    def of(cls, fields: tuple[str, ...], elsewhere: Mapping[str, str], ending: str = "") -> "_Names":
+        same = {_plain(name): field for name, field in elsewhere.items()}
+        same |= {_plain(name): field for field in fields for name in (field.removesuffix(ending), field)}
+        # A letter more or less of a short one may be a client's own word.
+        plain = {_plain(field): field for field in fields if len(field) >= _SHORTEST_MISSPELT}
+        return cls(same, {less: field for word, field in plain.items() for less in _one_less(word)} | plain)
+
+
+_SHORTEST_MISSPELT: Final = 7
+_KNOWN: Final = frozenset(FIELDS)
+_LEAVE_KNOWN: Final = frozenset((*_TIMEOUTS, "bot_detection"))
+_DETECTION_KNOWN: Final = frozenset(("matches", "activate_after", "timeout"))
+_FIELD_OF: Final = _Names.of(FIELDS, _ELSEWHERE)
+_LEAVE_FIELD_OF: Final = _Names.of(_TIMEOUTS, _LEAVE_ELSEWHERE, "_timeout")
+
+
+def _shown(name: str) -> str:
+    short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    return "".join(character if character.isprintable() else "?" for character in short)
