@@ -60,6 +60,7 @@ RECORD: Final = {
     "warnings": "JSON array: what of the job is taken and does not happen as it says, a sentence each",
     "owner": "the API token that made the bot; empty for a job from Redis",
     "queue_timeout": "how long it may wait for its first worker, in seconds; empty: `pool.queue_timeout_s`",
+    "join_late_limit": "how much later than `join_at` it may be sent in, in seconds; empty: `pool.join_late_limit_s`",
     "bot_message": "what the bot says in the chat once it is in the meeting",
     "passcode": "the meeting's passcode, typed where its page asks for one: a secret",
     "probe": "1 for a bot that only looks whether it gets in (`poolmgr probe`)",

@@ -154,7 +154,7 @@ class Manager:
         bots, vms = await load_bots(redis, keys), await load_vms(redis, keys)
         ledger = Ledger(redis, keys, settings.retention, epoch)
         desk = Desk(pool, ledger, clock, self._on_durable)
-        desk.begin(pool.restore(bots, vms, clock.steady()))
+        desk.begin(pool.restore(bots, vms, clock.steady(), clock.wall()))
         steps.done(ManagerStep.POOL_RESTORED)
         # A large fleet is many objects, and a full collection over them stops the process for a tenth of a second.
         gc.unfreeze()  # the pool of the last term, whose parts know each other, is garbage by now

@@ -91,6 +91,7 @@ class Reason(StrEnum):
     CUT_OFF = "cut_off"  # its VM did not reach Redis: a bot that is sent in again from elsewhere has to leave
     OVERDUE = "overdue"  # it outlived every limit of its own, and was ended by force: a fault that a backstop caught
     NO_CAPACITY = "no_capacity"
+    MISSED_START = "missed_start"  # its join_at was too long ago to be sent in
     UNSUPPORTED_PLATFORM = "unsupported_platform"  # the agent has no adapter for it
     SHUTDOWN = "shutdown"
     SUPERSEDED = "superseded"  # another attempt of the same bot goes on; never the end of the bot itself
@@ -157,6 +158,7 @@ ENDS: dict[Reason, End] = {
     Reason.HEARTBEAT_TIMEOUT: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.OVERDUE: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.NO_CAPACITY: End(Status.ERROR, Attribution.US, "bot.failed"),
+    Reason.MISSED_START: End(Status.ERROR, Attribution.USER, "bot.failed"),
     Reason.UNSUPPORTED_PLATFORM: End(Status.ERROR, Attribution.US, "bot.failed"),
     Reason.SHUTDOWN: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
     Reason.SUPERSEDED: End(Status.STOPPED, Attribution.US, "bot.stopped", evidence=False),

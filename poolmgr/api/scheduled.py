@@ -1,7 +1,6 @@
 """/calendar/scheduled_bots: bots that wait for their join_at, from wherever they were scheduled."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import msgspec
@@ -12,7 +11,7 @@ from poolmgr.api.known import PLATFORMS, SUBMITTED, Bot, attributes, known_bot
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import Moved, NewTime, ScheduledBot, ScheduledBots, Unscheduled
 from poolmgr.core.events import LeaveRequested, RescheduleRequested
-from poolmgr.core.job import FARTHEST_S
+from poolmgr.core.job import moment_of
 from poolmgr.store import answers
 from poolmgr.store.catalog import Question
 from runtime.waiting import backoff
@@ -85,15 +84,9 @@ async def _until(call: Call, bot_id: str, field: str, value: str) -> bool:
 
 def _moment(text: str, now: float) -> float:
     try:
-        moment = datetime.fromisoformat(text)
-        join_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError) as error:
-        raise bad_request("scheduled_join_time: is not an ISO 8601 time such as 2030-01-31T09:00:00Z") from error
-    if join_at <= now:
-        raise bad_request("scheduled_join_time: is not in the future")
-    if join_at > now + FARTHEST_S:
-        raise bad_request("scheduled_join_time: is more than a year ahead")
-    return join_at
+        return moment_of(text, now)
+    except ValueError as error:
+        raise bad_request(f"scheduled_join_time: {error}") from error
 
 
 def _shown(bot: Bot) -> ScheduledBot:

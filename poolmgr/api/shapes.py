@@ -118,6 +118,17 @@ class CreateBot(msgspec.Struct):
         ]
         | None
     ) = None
+    join_late_limit: (
+        Annotated[
+            float,
+            Meta(
+                ge=1,
+                le=FARTHEST_S,
+                description="Seconds after join_at within which it is to be sent in; else it ends as missed_start.",
+            ),
+        ]
+        | None
+    ) = None
     priority: Annotated[int, Meta(ge=-1000, le=1000, description="Higher goes first.")] = 0
     on_worker_lost: OnWorkerLost | None = None
     bot_message: (

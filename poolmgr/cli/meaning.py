@@ -144,6 +144,11 @@ MEANINGS: Final = (
         "[The queue grows](#the-queue-grows)",
     ),
     Meaning(
+        (Reason.MISSED_START,),
+        "its `join_at` was longer ago than `pool.join_late_limit_s`, or the job's own `join_late_limit`",
+        "the client's `join_at`; else who led then, or [The queue grows](#the-queue-grows)",
+    ),
+    Meaning(
         (Reason.UNSUPPORTED_PLATFORM,),
         "its agent has no adapter for the link's platform; none of this release's, and none that is installed there",
         "install one on the VMs: [docs/adapters.md](adapters.md#an-adapter-of-your-own)",

@@ -30,6 +30,8 @@ def on_job_accepted(pool: PoolState, event: JobAccepted) -> None:
     pool.decided.append(Accept(bot.bot_id, bot.job, state, event.at, bot.seq))
     if scheduled:
         put_on_calendar(pool, bot)
+    elif event.at > policy.latest_start(bot, pool.settings):
+        miss(pool, bot, event.at)
     else:
         stand_in_line(pool, bot)
 
@@ -50,6 +52,8 @@ def stand_in_line(pool: PoolState, bot: Bot, *, since: float | None = None) -> N
     pool.queued_in[bot.bot_id] = pool.events
     pool.queue.add(bot)
     pool.timers.set(bot.queued_since + policy.patience_s(bot, pool.settings), Timer.QUEUE, bot.bot_id)
+    if bot.job.join_at is not None and not bot.attempt:
+        pool.calendar.set(policy.latest_start(bot, pool.settings), Timer.MISSED, bot.bot_id)
 
 
 def enqueue(pool: PoolState, bot: Bot, why: Why | None = None) -> None:
@@ -67,6 +71,22 @@ def queue_overdue(pool: PoolState, bot_id: str) -> None:
     if bot and bot.state is BotState.QUEUED and waited >= policy.patience_s(bot, pool.settings):
         reason, detail = most_telling(bot, Reason.NO_CAPACITY, f"waited {waited:.0f} s for a warm worker")
         end(pool, bot, reason, detail)
+
+
+def start_missed(pool: PoolState, bot_id: str) -> None:
+    bot = pool.bots.get(bot_id)
+    if bot and bot.state is BotState.QUEUED and has_missed(pool, bot):
+        miss(pool, bot, pool.wall)
+
+
+def has_missed(pool: PoolState, bot: Bot) -> bool:
+    """It was not sent in yet, and by the calendar it is too late for that."""
+    return not bot.attempt and pool.wall >= policy.latest_start(bot, pool.settings)
+
+
+def miss(pool: PoolState, bot: Bot, wall: float) -> None:
+    late_s = wall - due(bot)
+    end(pool, bot, Reason.MISSED_START, f"it was to join {late_s:.0f} s ago (join_late_limit)")
 
 
 def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:

@@ -87,6 +87,7 @@ class _Fields(msgspec.Struct):
     custom_attributes: Annotated[dict[str, Any], Meta(max_length=MAX_ATTRIBUTES)] | None = None
     owner: Annotated[str, Meta(max_length=63)] = ""
     queue_timeout: Annotated[float, Meta(ge=0, le=FARTHEST_S)] | None = None
+    join_late_limit: Annotated[float, Meta(ge=1, le=FARTHEST_S)] | None = None
     bot_message: Annotated[str, Meta(max_length=MOST_MESSAGE_CHARS)] | None = None
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     deduplication_key: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
@@ -128,9 +129,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A checked job. `join_at`: epoch seconds, None for now. `payload`: what the client sent, as it was sent.
 
     `custom_attributes`: a JSON object, as text. `owner`: the API token that made it, empty for a job from Redis.
-    `queue_timeout_s`: how long it may wait for a worker, None for as long as the settings say. `passcode`: a secret, to
-    be typed where the page asks for one. `is_probe`: the bot only looks whether it gets in. `warnings`: what of it
-    does not happen as it says, a sentence each.
+    `queue_timeout_s`: how long it may wait for a worker, `join_late_limit_s`: how much later than join_at it may be
+    sent in; None for as long as the settings say. `passcode`: a secret, to be typed where the page asks for one.
+    `is_probe`: the bot only looks whether it gets in. `warnings`: what does not happen as it says, a sentence each.
     """
 
     platform: str
@@ -149,6 +150,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     custom_attributes: str = "{}"
     owner: str = ""
     queue_timeout_s: float | None = None
+    join_late_limit_s: float | None = None
     bot_message: str = ""
     passcode: str = ""
     is_probe: bool = False
@@ -221,7 +223,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         bot_id=bot_id,
         user_id="" if fields.user_id is None else str(fields.user_id),
         calendar_event_id=fields.calendar_event_id or "",
-        join_at=_parse_time(fields.join_at, now, bot_id),
+        join_at=_join_at(fields.join_at, now, bot_id),
         priority=fields.priority,
         deduplication_key=fields.deduplication_key or "",
         automatic_leave=leave,
@@ -230,6 +232,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         custom_attributes=attributes,
         owner=fields.owner,
         queue_timeout_s=fields.queue_timeout,
+        join_late_limit_s=fields.join_late_limit,
         bot_message=fields.bot_message or "",
         passcode=fields.passcode or "",
         is_probe=fields.probe,
@@ -337,22 +340,32 @@ def fault_of(error: msgspec.MsgspecError) -> str:
     return f"{field}: {words}" if field else words
 
 
-def _parse_time(text: str | None, now: float, bot_id: str) -> float | None:
-    if text is None:
+def _join_at(text: str | None, now: float, bot_id: str) -> float | None:
+    if text is None or not text.strip():
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        return moment_of(text, now)
     except ValueError as error:
-        message = "join_at: is not an ISO 8601 time such as 2030-01-31T09:00:00Z"
-        raise BadJobError("bad_field", message, bot_id) from error
+        raise BadJobError("bad_field", f"join_at: {error}", bot_id) from error
+
+
+def moment_of(text: str, now: float) -> float:
+    """The moment at which a bot is to join, epoch seconds. Without an offset it is UTC.
+
+    Raises: ValueError, whose text says what is wrong with it.
+    """
+    try:
+        moment = datetime.fromisoformat(re.sub(r"(?<=\d)z\Z", "Z", text.strip()))
+    except ValueError as error:
+        raise ValueError("is not an ISO 8601 time such as 2030-01-31T09:00:00Z") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    join_at = moment.timestamp()
-    if join_at < 0:
-        raise BadJobError("bad_field", "join_at: is before 1970", bot_id)
-    if join_at > now + FARTHEST_S:
-        raise BadJobError("bad_field", "join_at: is more than a year ahead", bot_id)
-    return join_at
+    at = moment.timestamp()
+    if at < 0:
+        raise ValueError("is before 1970")
+    if at > now + FARTHEST_S:
+        raise ValueError("is more than a year ahead")
+    return at
 
 
 def _automatic_leave(fields: AutomaticLeaveFields | None) -> AutomaticLeave:

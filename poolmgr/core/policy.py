@@ -93,6 +93,14 @@ def is_sent_in_again(bot: Bot, settings: PoolSettings, reason: Reason, *, is_out
     return _rejoins(bot, settings) and reason in _WORKER_LOST
 
 
+def latest_start(bot: Bot, settings: PoolSettings) -> float:
+    """Until when, by the calendar, a bot may be sent in for the first time; infinity for one without a time."""
+    if bot.job.join_at is None:
+        return math.inf
+    limit_s = bot.job.join_late_limit_s
+    return bot.job.join_at + (settings.join_late_limit_s if limit_s is None else limit_s)
+
+
 class Step(StrEnum):
     """What is done about a bot that was asked to leave, and has not left."""
 

@@ -68,10 +68,12 @@ _ON_TIMER: Final[dict[Timer, Callable[[PoolState, str], None]]] = {
     Timer.QUEUE: bots.queue_overdue,
     Timer.RESERVE: reservations.reserve_due,
     Timer.DUE: reservations.join_due,
+    Timer.MISSED: bots.start_missed,
 }
 
 
 def _on_tick(pool: PoolState, tick: Tick) -> None:
+    pool.wall = tick.wall
     for timer, whose in pool.timers.due(pool.now):
         _ON_TIMER[timer](pool, whose)
     for timer, whose in pool.calendar.due(tick.wall):
@@ -130,10 +132,12 @@ class Pool:
         """True if a Tick would find a deadline that has come."""
         return self.timers.next_at <= now or self.calendar.next_at <= wall
 
-    def restore(self, bots: Iterable[Bot], vms: Iterable[Vm], now: float) -> list[Decision]:
-        """Take over what an earlier leader left in Redis. Nobody's silence counts before `now`."""
+    def restore(self, bots: Iterable[Bot], vms: Iterable[Vm], now: float, wall: float = 0.0) -> list[Decision]:
+        """Take over what an earlier leader left in Redis. Nobody's silence counts before `now`. `wall`: the calendar's
+        time; 0: not known.
+        """
         state = self._state
-        state.now = now
+        state.now, state.wall = now, wall
         restoring.restore(state, bots, vms)
         settle(state)
         decided, state.decided = state.decided, []

@@ -67,6 +67,11 @@ def join_due(pool: PoolState, whose: str) -> None:
         return
     pool.to_reserve.pop(bot.bot_id, None)
     vm, worker = pool.fleet.get(bot.vm_id), pool.fleet.worker(bot.vm_id, bot.worker_id)
+    if bots.has_missed(pool, bot):
+        if vm and worker:
+            workers.make_idle(pool, vm, worker)
+        bots.miss(pool, bot, pool.wall)
+        return
     bots.enqueue(pool, bot)
     if vm and worker and vm.takes_bots:
         pool.queue.leave(bot.bot_id)

@@ -41,6 +41,8 @@ def _restore_bot(pool: PoolState, bot: Bot) -> None:
     pool.last_seq = max(pool.last_seq, bot.seq)
     if bot.state is BotState.SCHEDULED:
         bots.put_on_calendar(pool, bot)
+    elif bot.state is BotState.QUEUED and bots.has_missed(pool, bot):
+        bots.miss(pool, bot, pool.wall)
     elif bot.state is BotState.QUEUED:
         bots.stand_in_line(pool, bot)
     elif not bot.worker_id:  # its assignment was revoked, and the leader died before it said so

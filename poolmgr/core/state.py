@@ -22,6 +22,7 @@ class PoolState:
         self.forget_vm_s = forget_vm_s
 
         self.now = 0.0  # the steady clock at this event
+        self.wall = 0.0  # the calendar's time at the latest tick
         self.events = 0  # handled so far, with this one
         self.absence_counts_from = float("-inf")  # before that, a heartbeat may be older than what was restored
 

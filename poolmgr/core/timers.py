@@ -25,6 +25,7 @@ class Timer(StrEnum):
     QUEUE = "queue"  # queue_timeout_s after the bot was queued
     RESERVE = "reserve"  # reserve_ahead_s before join_at (calendar)
     DUE = "due"  # join_at (calendar)
+    MISSED = "missed"  # join_late_limit_s after join_at (calendar)
 
 
 class Timers:

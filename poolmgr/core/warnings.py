@@ -13,10 +13,10 @@ from wire.messages import AutomaticLeave
 FIELDS: Final = (
     *("meeting_link", "meeting_url", "bot_name", "bot_id", "user_id", "calendar_event_id", "join_at", "callback_url"),
     *("custom_attributes", "owner", "queue_timeout", "bot_message", "priority", "deduplication_key", "automatic_leave"),
-    *("on_worker_lost", "passcode", "probe", "bot_image_url", "video_required", "audio_required", "recording_config"),
+    *("join_late_limit", "on_worker_lost", "passcode", "probe", "bot_image_url", "video_required", "audio_required"),
     *("audio_separate_streams", "video_separate_streams", "agent_config_id", "workflow_config_ids", "transcription"),
     *("socket_connection_url", "live_audio_required", "live_video_required", "live_transcription_required", "zoom"),
-    *("google_meet", "teams"),
+    *("google_meet", "teams", "recording_config"),
 )
 """Of a job, as clients of the API know them; also those that are only kept."""
 

@@ -59,6 +59,7 @@ _ENDINGS: Final[Mapping[str, str]] = {
     Reason.CONNECTION_LOST: "The connection to the meeting was lost.",
     Reason.UNSUPPORTED_PLATFORM: "This fleet has no way into meetings of that platform.",
     Reason.NO_CAPACITY: "No worker was free for the bot in time.",
+    Reason.MISSED_START: "The time at which the bot was to join was too long ago.",
 }
 
 _SKIPPED: Final = "Nothing is recorded by this release, so there is none."

@@ -369,12 +369,26 @@ async def test_scheduled_bots_are_listed_moved_and_called_off(world: World) -> N
         assert moved.body["updated_fields"] == ["scheduled_join_time"]
         record = await world.views.bot(first) or {}
         assert datetime.fromisoformat(record["join_at"]) == datetime.fromisoformat(day)
-        for bad in ("soon", "2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"):
+        for bad in ("soon", "", "2999-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"):
             assert (await call("PATCH", path, {"scheduled_join_time": bad})).status == 400
         assert (await call("DELETE", path)).body["bot_id"] == first
         assert (await call("DELETE", path)).status == 404
         assert (await call("PATCH", path, {"scheduled_join_time": day})).status == 404
         assert (await world.views.bot(first) or {})["status_reason"] == Reason.USER_REQUESTED
+
+
+async def test_a_scheduled_bot_that_is_moved_to_a_moment_ago_joins_now(world: World) -> None:
+    now = datetime.now(UTC)
+    async with world.leading() as call, world.agent().running():
+        for moment in (now - timedelta(seconds=1), now):
+            bot_id = (await call.create(join_at=(now + timedelta(hours=1)).isoformat())).body["bot_id"]
+            body = {"scheduled_join_time": moment.isoformat().replace("+00:00", "z")}
+            assert (await call("PATCH", f"/calendar/scheduled_bots/{bot_id}", body)).status == 200
+            await world.until_state(bot_id, "in_meeting")
+        long_ago = (await call.create(join_at="2020-01-01T00:00:00Z")).body["bot_id"]
+        await world.until_state(long_ago, "stopped")
+        detail = (await call("GET", f"/bots/{long_ago}/detail")).body["bot_details"]
+        assert (detail["Status"], detail["Reason"], detail["Attribution"]) == ("Error", "missed_start", "user")
 
 
 async def test_a_move_that_no_manager_takes_up_in_time_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

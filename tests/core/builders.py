@@ -36,6 +36,7 @@ def job(
     join_at: float | None = None,
     on_worker_lost: OnWorkerLost | None = None,
     queue_timeout_s: float | None = None,
+    join_late_limit_s: float | None = None,
 ) -> Job:
     return Job(
         platform="room",
@@ -46,6 +47,7 @@ def job(
         join_at=join_at,
         on_worker_lost=on_worker_lost,
         queue_timeout_s=queue_timeout_s,
+        join_late_limit_s=join_late_limit_s,
     )
 
 
@@ -89,7 +91,7 @@ class Scenario:
     def fail_over(self) -> list[Decision]:
         self.epoch += 1
         self.pool = Pool(self.settings, epoch=self.epoch)
-        decisions = self.durable.restored_into(self.pool, self.now)
+        decisions = self.durable.restored_into(self.pool, self.now, self.wall)
         self.take(decisions)
         return decisions
 
@@ -112,13 +114,16 @@ class Scenario:
         join_in: float | None = None,
         on_worker_lost: OnWorkerLost | None = None,
         queue_timeout_s: float | None = None,
+        join_late_limit_s: float | None = None,
     ) -> list[Decision]:
         join_at = None if join_in is None else self.wall + join_in
         return [
             decision
             for bot_id in bot_ids
             for decision in self.step(
-                JobAccepted(bot_id, job(priority, join_at, on_worker_lost, queue_timeout_s), self.wall)
+                JobAccepted(
+                    bot_id, job(priority, join_at, on_worker_lost, queue_timeout_s, join_late_limit_s), self.wall
+                )
             )
         ]
 

@@ -121,7 +121,7 @@ class Durable:
             return True
         return False
 
-    def restored_into(self, pool: Pool, now: float) -> list[Decision]:
+    def restored_into(self, pool: Pool, now: float, wall: float = 0.0) -> list[Decision]:
         """Let `pool` take over, as a new leader does."""
         vms: list[Vm] = []
         for vm_id, record in self.vms.items():
@@ -148,7 +148,7 @@ class Durable:
             for bot_id, record in self.bots.items()
             if record.end is None
         ]
-        return pool.restore(bots, vms, now)
+        return pool.restore(bots, vms, now, wall)
 
     def _assign(self, decision: Assign, now: float) -> None:
         join = decision.join

@@ -237,8 +237,11 @@ async def test_a_scheduled_bot_has_its_browser_reserved_and_joins_at_its_time(sc
         await wait_until(lambda: agent.idle == 3)
         join_at = datetime.now(UTC) + timedelta(seconds=5)
         await scene.push("later", join_at=join_at.isoformat())
-        await scene.push("late", join_at="2020-01-01T00:00:00Z")
+        await scene.push("late", join_at=(join_at - timedelta(hours=1)).isoformat())
+        await scene.push("too-late", join_at="2020-01-01T00:00:00Z")
         await scene.until_state("late", "in_meeting")
+        await scene.until_state("too-late", "stopped")
+        assert (await scene.record("too-late"))["status_reason"] == "missed_start"
         assert await scene.state("later") == "scheduled"
         assert (await scene.record("later"))["status"] == "Scheduled"
 

@@ -66,6 +66,7 @@ SHEET: Final[dict[str, Told]] = {
     "heartbeat_timeout": FAILED,
     "overdue": FAILED,
     "no_capacity": FAILED,
+    "missed_start": BY_USER,
     "unsupported_platform": FAILED,
     "shutdown": FAILED,
     "internal_error": FAILED,

@@ -82,7 +82,8 @@ TOLD: Final = {
     (Status.DENIED, "bot.denied", False): "request_denied",
     (Status.ERROR, "bot.failed", False): "sign_in_required org_only registration_required passcode_missing "
     "passcode_wrong meeting_not_found meeting_full meeting_locked captcha platform_blocked recording_permission_denied "
-    "no_media ice_failed capture_failed overdue no_capacity invalid_request internal_error unsupported_platform",
+    "no_media ice_failed capture_failed overdue no_capacity missed_start invalid_request internal_error "
+    "unsupported_platform",
     (Status.ERROR, "bot.failed", True): "page_load_failed ui_element_not_found unexpected_redirect connection_lost "
     "browser_crashed browser_hung memory_limit cut_off worker_lost heartbeat_timeout shutdown",
 }

@@ -86,6 +86,7 @@ OF_THE_POOL: Final = {
     Reason.WORKER_LOST,
     Reason.HEARTBEAT_TIMEOUT,
     Reason.NO_CAPACITY,
+    Reason.MISSED_START,
     Reason.UNSUPPORTED_PLATFORM,
 }
 OF_OTHERS: Final = {
