@@ -24,7 +24,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
 
 
 class BotNames(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Leave when only bots are left: participants whose names hold one of `matches`, whatever its case.
+    """Leave when only bots are left: participants whose names hold one of `matches`, whatever its case, as a word or
+    words of their own, or (`whole_words` False) anywhere.
 
     Looked for from `activate_after` seconds in the meeting on, and left when it has held for `timeout` seconds.
     """
@@ -32,15 +33,18 @@ class BotNames(msgspec.Struct, frozen=True, omit_defaults=True):
     matches: list[str]
     activate_after: int = 300
     timeout: int = 5
+    whole_words: bool = True
 
 
 class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When a bot leaves by itself, in seconds. Defaults are those of the API our clients know."""
+    """When a bot leaves by itself, in seconds. Defaults are those of the API our clients know, but for silence: its
+    100 s end calls with people in them who only read, or wait for somebody.
+    """
 
     waiting_room_timeout: int = 600
     everyone_left_timeout: int = 300
     noone_joined_timeout: int = 600
-    voice_inactivity_timeout: int = 100
+    voice_inactivity_timeout: int = 600
     in_call_recording_timeout: int = 14400
     recording_permission_denied_timeout: int = 60
     bot_names: BotNames | None = None

@@ -10,6 +10,7 @@ as it had attempts before count as nobody. And whoever bears a name that the job
 """
 
 from typing import Annotated, Final
+from unicodedata import category
 
 import msgspec
 from msgspec import Meta
@@ -57,16 +58,41 @@ class Known(msgspec.Struct, frozen=True):
 
 class Names(msgspec.Struct, frozen=True):
     """Whom the bot takes for no company. `own`: its name, with so many attempts `earlier`; `bots`: parts of names, in
-    whatever case.
+    whatever case; with `whole_words` they are words of their own, so that "bot" is in "Ann's bot", not in "Bothin".
     """
 
     own: str = ""
     earlier: int = 0
     bots: tuple[str, ...] = ()
+    whole_words: bool = True
 
     def is_bot(self, name: str) -> bool:
         folded = name.strip().casefold()
-        return folded not in _NAMELESS and any(part.casefold() in folded for part in self.bots if part)
+        if folded in _NAMELESS:
+            return False
+        parts = [part.casefold().strip() if self.whole_words else part.casefold() for part in self.bots]
+        holds = _holds_word if self.whole_words else str.__contains__
+        return any(holds(folded, part) for part in parts if part)
+
+
+def _holds_word(text: str, word: str) -> bool:
+    at = text.find(word)
+    while at >= 0:
+        after = at + len(word)
+        if not (_goes_on(text[at - 1 : at], word[0]) or _goes_on(word[-1], text[after : after + 1])):
+            return True
+        at = text.find(word, at + 1)
+    return False
+
+
+def _goes_on(one: str, other: str) -> bool:
+    """Whether a word goes on from one character to the other: both are letters, or marks on them, of a script that puts
+    spaces between words. Digits, signs and the ends of the text are not, nor is what Chinese or Japanese is written in.
+    """
+    return all(
+        character and category(character)[0] in "LM" and (character < "\u0e00" or "\u1e00" <= character < "\u2000")
+        for character in (one, other)
+    )
 
 
 class ReportPeople(msgspec.Struct, frozen=True):

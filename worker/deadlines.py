@@ -51,7 +51,7 @@ class Limits(msgspec.Struct, frozen=True):
     leave_s: float
     hung_s: float
     unknown_grace_s: float = UNKNOWN_GRACE_S
-    silence_s: float = 100.0
+    silence_s: float = 600.0
     recording_denied_s: float = 60.0
     session_s: float = 64800.0
     only_bots: BotNames | None = None
@@ -86,7 +86,8 @@ class Errand(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, join: Join) -> Self:
         bots = join.automatic_leave.bot_names
-        names = Names(join.bot_name, join.attempt - 1, tuple(bots.matches) if bots else ())
+        matches, whole_words = (tuple(bots.matches), bots.whole_words) if bots else ((), True)
+        names = Names(join.bot_name, join.attempt - 1, matches, whole_words)
         stays = join.automatic_leave.in_call_recording_timeout != AutomaticLeave().in_call_recording_timeout
         return cls(names, bool(join.passcode), join.is_probe and not stays)
 

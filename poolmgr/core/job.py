@@ -29,6 +29,8 @@ FARTHEST_S: Final = 366 * 86400.0
 
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _QUOTED: Final = re.compile(r"""(?<=enum value) (['"]).*\1""", re.DOTALL)
+_JOINERS: Final = "\u200c\u200d"
+"""Zero-width non-joiner and joiner: names in Persian and Hindi, and many emoji, are others without them."""
 _GOT_A_FLOAT: Final = "got `float`"
 _FOUND_BY: Final = ("platform", "user_id", "calendar_event_id", "owner")
 
@@ -49,11 +51,14 @@ class BadJobError(ValueError):
 
 
 class NameDetection(msgspec.Struct):
-    """Participants whose names hold one of `matches`, whatever its case, are bots."""
+    """Participants whose names hold one of `matches`, whatever its case, are bots: as a word or words of their own, or
+    (`whole_words` false) anywhere.
+    """
 
     matches: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=100)] | None = None
     activate_after: LeaveSeconds | None = None
     timeout: LeaveSeconds | None = None
+    whole_words: bool | None = None
 
 
 class BotDetection(msgspec.Struct):
@@ -195,7 +200,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         link = recognise(text, rules.room_hosts, rules.jitsi_hosts, rules.other_hosts, guess_hosts=rules.guess_hosts)
     except BadLinkError as error:
         raise BadJobError("bad_link", f"meeting_link: {error}", bot_id) from error
-    name = "".join(character for character in fields.bot_name if character.isprintable()).strip()
+    name = "".join(one for one in fields.bot_name if one.isprintable() or one in _JOINERS).strip(f" {_JOINERS}")
     if not name:
         raise BadJobError("bad_field", "bot_name: has no printable character", bot_id)
     if fields.passcode and not fields.passcode.isprintable():
@@ -384,5 +389,6 @@ def _bot_names(fields: NameDetection | None) -> BotNames | None:
     """None where nothing is looked for: every name holds a blank text."""
     if fields is None or not (matches := [match for match in fields.matches or () if match.strip()]):
         return None
-    given = {"activate_after": fields.activate_after, "timeout": fields.timeout}
-    return BotNames(matches, **{name: value for name, value in given.items() if value is not None})
+    given: dict[str, Any] = {name: value for name, value in msgspec.structs.asdict(fields).items() if value is not None}
+    given["matches"] = matches
+    return BotNames(**given)

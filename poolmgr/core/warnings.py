@@ -101,7 +101,7 @@ def _foreign_timeouts(said: Said) -> Iterator[str]:
     for name in _unknown(_object(detection.get("using_participant_names")), _DETECTION_KNOWN):
         yield (
             f"automatic_leave.bot_detection.using_participant_names.{_shown(name)}: is no field of ours, and is"
-            " ignored; matches, activate_after and timeout are"
+            " ignored; matches, activate_after, timeout and whole_words are"
         )
 
 
@@ -202,7 +202,7 @@ class _Names(NamedTuple):
 _SHORTEST_MISSPELT: Final = 7
 _KNOWN: Final = frozenset(FIELDS)
 _LEAVE_KNOWN: Final = frozenset((*_TIMEOUTS, "bot_detection"))
-_DETECTION_KNOWN: Final = frozenset(("matches", "activate_after", "timeout"))
+_DETECTION_KNOWN: Final = frozenset(("matches", "activate_after", "timeout", "whole_words"))
 _FIELD_OF: Final = _Names.of(FIELDS, _ELSEWHERE)
 _LEAVE_FIELD_OF: Final = _Names.of(_TIMEOUTS, _LEAVE_ELSEWHERE, "_timeout")
 

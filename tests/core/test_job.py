@@ -144,6 +144,7 @@ BAD: Final[list[tuple[str, bytes, str]]] = [
     ("bot_name: number", pushed(bot_name=7), "bad_field"),
     ("bot_name: empty", pushed(bot_name=""), "bad_field"),
     ("bot_name: nothing to see", pushed(bot_name=" \u200b\n\u202e"), "bad_field"),
+    ("bot_name: joiners only", pushed(bot_name=" \u200d\u200c "), "bad_field"),
     ("bot_name: too long", pushed(bot_name="x" * 101), "bad_field"),
     ("bot_id: number", pushed(bot_id=7), "bad_field"),
     ("bot_id: empty", pushed(bot_id=""), "bad_field"),
@@ -338,9 +339,32 @@ def test_where_no_name_is_told_nobody_is_taken_for_a_bot(detection: object) -> N
     assert parse(pushed(automatic_leave={"bot_detection": detection})).automatic_leave == AutomaticLeave()
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("👩\u200d💻 Ann", "👩\u200d💻 Ann"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("\u200d Ann \u200c", "Ann"),
+        ("A\u200bn\u202en\u2066\x07", "Ann"),
+    ],
+)
+def test_a_name_keeps_its_joiners_and_no_other_control_character(name: str, shown: str) -> None:
+    assert parse(pushed(bot_name=name)).bot_name == shown
+
+
+def test_the_silence_that_ends_a_call_by_default_is_not_that_of_people_who_read() -> None:
+    assert AutomaticLeave().voice_inactivity_timeout == 600, "as in the article's example"
+    own = parse(pushed(automatic_leave={"voice_inactivity_timeout": 100})).automatic_leave
+    assert own.voice_inactivity_timeout == 100
+
+
 def test_what_is_not_said_of_bots_names_is_as_the_clients_know_it() -> None:
     leave = parse(pushed(automatic_leave={"bot_detection": {"using_participant_names": {"matches": ["bot"]}}}))
-    assert leave.automatic_leave.bot_names == BotNames(["bot"], 300, 5)
+    assert leave.automatic_leave.bot_names == BotNames(["bot"], 300, 5, whole_words=True)
+    names = {"matches": ["bot"], "whole_words": False}
+    leave = parse(pushed(automatic_leave={"bot_detection": {"using_participant_names": names}}))
+    assert leave.automatic_leave.bot_names == BotNames(["bot"], 300, 5, whole_words=False)
 
 
 def test_the_link_is_kept_tidied_and_the_payload_as_it_came() -> None:

@@ -62,7 +62,7 @@ def test_nothing_is_said_of_what_happens_as_it_says_nor_of_a_clients_own_fields(
         ),
         (
             {"automatic_leave": {"silence_detection": {"timeout": 5}}},
-            f"automatic_leave.silence_detection: {NO_FIELD}; voice_inactivity_timeout is one, and is 100 s",
+            f"automatic_leave.silence_detection: {NO_FIELD}; voice_inactivity_timeout is one, and is 600 s",
         ),
         ({"automatic_leave": {"a\nb": 1}}, f"automatic_leave.a?b: {NO_FIELD}"),
         ({"automatic_leave": {"a" * 50: 1}}, f"automatic_leave.{'a' * 40}…: {NO_FIELD}"),
@@ -73,7 +73,7 @@ def test_nothing_is_said_of_what_happens_as_it_says_nor_of_a_clients_own_fields(
         (
             {"automatic_leave": {"bot_detection": {"using_participant_names": {"match": []}}}},
             f"automatic_leave.bot_detection.using_participant_names.match: {NO_FIELD};"
-            " matches, activate_after and timeout are",
+            " matches, activate_after, timeout and whole_words are",
         ),
         ({"bot_name": "x" * 61}, "bot_name: has 61 characters, and Google Meet shows 60; others see it cut"),
         (

@@ -194,6 +194,42 @@ def test_of_a_crowd_that_is_not_read_to_its_end_nobody_knows_that_it_is_bots() -
     assert left_for([(1, crowd), (400, crowd), (500, crowd)], bots=MATCHES) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "word", "is_bot"),
+    [
+        ("Carole Bothin", "bot", False),
+        ("Abbot", "bot", False),
+        ("Ann's Bot", "bot", True),
+        ("bot", "BOT", True),
+        ("Bothin's bot", "bot", True),
+        ("bot_2", "bot", True),
+        ("Bot2", "bot", True),
+        ("(bot)", "bot", True),
+        ("my note taker here", "Note Taker", True),
+        ("my note takers", "note taker", False),
+        ("Otter.ai", "otter.ai", True),
+        ("Otter.aida", "otter.ai", False),
+        ("Ann - bot", " bot ", True),
+        ("БОТ Анны", "бот", True),
+        ("работа", "бот", False),
+        ("bote\u0301", "bot", False),
+        ("bot\u0301", "bot", False),
+        ("議事録ボットさん", "ボット", True),
+        ("회의록봇은", "봇", True),
+        ("Zoe's 's", "'s", True),
+        ("Ann", "", False),
+        ("Ann", " ", False),
+    ],
+)
+def test_a_bots_name_is_a_word_of_its_own(name: str, word: str, is_bot: bool) -> None:
+    assert Names(bots=(word,)).is_bot(name) is is_bot
+
+
+def test_a_client_may_have_it_anywhere() -> None:
+    assert Names(bots=("bot",), whole_words=False).is_bot("Carole Bothin")
+    assert not Names(bots=("", "bat"), whole_words=False).is_bot("Carole Bothin")
+
+
 GHOST: Final = named(g="Notetaker")
 TWO: Final = named(g="Notetaker", h="Notetaker")
 

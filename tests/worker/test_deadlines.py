@@ -260,3 +260,11 @@ def test_the_errand_is_what_the_order_says() -> None:
     automatic = AutomaticLeave(bot_names=BotNames(["Bot", "AI"]))
     order = msgspec.structs.replace(order, automatic_leave=automatic, passcode="1234", is_probe=True)
     assert Errand.of(order) == Errand(Names("Notetaker", 2, ("Bot", "AI")), has_passcode=True, is_probe=True)
+    anywhere = msgspec.structs.replace(
+        order, automatic_leave=AutomaticLeave(bot_names=BotNames(["Bot"], whole_words=False))
+    )
+    assert Errand.of(anywhere).names == Names("Notetaker", 2, ("Bot",), whole_words=False)
+
+
+def test_a_silence_of_ten_minutes_ends_a_call_by_default() -> None:
+    assert Limits.of(AutomaticLeave(), WorkerSettings()).silence_s == Limits(1, 1, 1, 1, 1, 1, 1, 1).silence_s == 600
