@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import time
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 import pytest
 import structlog
 from coverage import Coverage
+from coverage.exceptions import CoverageWarning
 from hypothesis import is_hypothesis_test
 from redis import Redis
 from redis.exceptions import ConnectionError
@@ -52,10 +54,19 @@ class Measuring:
             if self._paused:
                 self._paused.start()
                 self._paused = None
-        elif coverage := Coverage.current():
-            coverage.get_data()  # now: at the end it gathers only what was measured since the last start
-            coverage.stop()
+        elif self._paused is None and (coverage := _of_pytest_cov(item.config)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CoverageWarning)  # of what is not imported yet
+                coverage.get_data()  # now: at the end it gathers only what was measured since the last start
+            while started := Coverage.current():  # those under it would go on
+                started.stop()
             self._paused = coverage
+
+
+def _of_pytest_cov(config: pytest.Config) -> Coverage | None:
+    plugin: Any = config.pluginmanager.getplugin("_cov")
+    controller = plugin and plugin.cov_controller
+    return controller.cov if controller else None
 
 
 _measuring: Final = Measuring()

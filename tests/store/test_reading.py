@@ -11,7 +11,7 @@ from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker,
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.core.job import Job
 from poolmgr.store.forgetting import forget
-from poolmgr.store.inbox import GROUP, Stream
+from poolmgr.store.inbox import GROUP, Jobs, Stream
 from poolmgr.store.keys import Keys
 from poolmgr.store.lease import Lease
 from poolmgr.store.ledger import Ledger, Rejected, StaleEpochError
@@ -249,17 +249,26 @@ async def test_the_standing_counts_what_waits_and_lives_and_names_who_leads(redi
     views = Views(redis, keys)
     assert await views.standing() == Standing("", 1, 0, 0)
     assert not await views.leads()
-    assert await Lease(redis, keys, "manager-1", 30).take() == 2
-    await Ledger(redis, keys, RetentionSettings(), epoch=2).apply(
-        [Accept("b1", job(), BotState.QUEUED, NOW, seq=1)], NOW
-    )
+    epoch = await Lease(redis, keys, "manager-1", 30).take()
+    await Ledger(redis, keys, RetentionSettings(), epoch).apply([Accept("b1", job(), BotState.QUEUED, NOW, seq=1)], NOW)
     await views.submit(b"{}")
     await views.submit(b"[]")
-    assert await views.standing() == Standing("manager-1", 2, 2, 1)
+    assert await views.standing() == Standing("manager-1", epoch, 2, 1)
     assert await views.leads()
     assert [await views.take_back(b"{}") for _ in range(2)] == [True, False]
     assert await redis.lrange(keys.jobs, 0, -1) == [b"[]"]
     await redis.delete(keys.jobs)
+
+
+async def test_a_job_that_is_begun_alone_is_counted_until_it_came_to_its_end(redis: Any, keys: Keys) -> None:
+    jobs = Jobs(redis, keys)
+    assert await jobs.begin_alone(b"one", b"") == 1
+    assert await jobs.begin_alone(b"one", b"") == 2, "the leader ended meanwhile"
+    assert await jobs.begin_alone(b"other", b"one") == 1
+    assert 0 < await redis.ttl(keys.tries) <= 86400
+    assert await jobs.begin_alone(b"one", b"other") == 1
+    await jobs.ended_alone(b"one")
+    assert await redis.exists(keys.tries) == 0
 
 
 async def test_the_story_of_a_bot_is_read_from_where_one_was(redis: Any, keys: Keys, ledger: Ledger) -> None:

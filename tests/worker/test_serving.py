@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness
@@ -129,8 +130,8 @@ async def test_a_faulty_adapter_of_somebody_else_costs_its_bot_the_meeting_and_n
         assert (await harness.gone()).cause is GoneCause.SPENT
         assert [event.reason for event in harness.seen(BotEnded)] == [Reason.INTERNAL_ERROR]
         harness.events.clear()
-        await harness.warm()
-        harness.pool.begin(harness.join("b2"))
+        await harness.warm("w2")
+        harness.pool.begin(replace(harness.join("b2"), worker_id="w2"))
         await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
     finally:
         adapters.cache_clear()
