@@ -83,12 +83,12 @@ class Witness:
             self.present.pop(visit, None)
         self.on_mark(mark)
 
-    async def _listen(self, request: web.Request) -> web.WebSocketResponse:
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
         with suppress(ConnectionResetError):  # a page may be killed while it connects
             await socket.prepare(request)
         if not socket.prepared:
-            return socket
+            return web.Response()
         who: _Told | None = None
         try:
             async for frame in socket:
