@@ -68,6 +68,7 @@ RECORD: Final = {
     "failed_attempts": "attempts that came to nothing and count against `pool.max_attempts`",
     "priority": "higher goes first, -1000 to 1000",
     "deduplication_key": "as the client gave it",
+    "held_meeting": "a digest of the meeting of which it is to be the only bot (`one_bot_per_meeting`), or empty",
     "automatic_leave": "JSON: the timeouts that differ from the defaults",
     "participants": "how many are in the meeting, the bot included, by the last look",
     "audio_packets_received": "RTP audio packets received in this meeting so far",
@@ -91,11 +92,12 @@ STATUS_ENTRY: Final = {
     "vm_id": "the VM, if the bot has one",
     "worker_id": "the worker, if the bot has one",
     "at": "when it happened; agents' changes by the agent's clock",
+    "detail": "of a rejected job only: as in `dead`",
 }
 DEAD_ENTRY: Final = {
     "at": "when it was rejected",
     "reason": "one word: `too_large`, `not_utf8`, `not_json`, `not_an_object`, `no_link`, `bad_link`, `bad_field`, "
-    "`warned`, `duplicate_bot_id`, `duplicate_key`, `poisonous`",
+    "`warned`, `duplicate_bot_id`, `duplicate_key`, `duplicate_meeting`, `poisonous`",
     "detail": "what is wrong and what to change",
     "bot_id": "the bot_id that the job named, if it could be read",
     "payload": "what was pushed, at most its first 256 KiB",
@@ -203,11 +205,13 @@ def _record_fields() -> list[str]:
 
 
 def _status_fields() -> list[str]:
-    """The fields that the Lua scripts write into the status stream; every script writes the same."""
+    """The fields that the Lua scripts write into the status stream; every script writes the same, and of a rejected job
+    also why.
+    """
     found = [_xadd_fields(SOURCES[script].decode()) for script in ("move", "reject")]
-    if found[0] != found[1]:
+    if [*found[0], "detail"] != found[1]:
         raise ValueError(f"cannot describe the status stream: its entries differ: {found}")
-    return found[0]
+    return found[1]
 
 
 def _xadd_fields(source: str) -> list[str]:

@@ -82,11 +82,14 @@ class _TooManyError(Exception):
 
 
 class MeetingLink(NamedTuple):
-    """`guessed`: by what the platform was guessed, on a host that nobody named; else empty."""
+    """`guessed`: by what the platform was guessed, on a host that nobody named; else empty. `identity`: equal for links
+    to the same meeting of a platform.
+    """
 
     platform: str
     url: str
     guessed: str = ""
+    identity: str = ""
 
 
 class _Found(NamedTuple):
@@ -511,7 +514,7 @@ def _on_named_host(link: str, parts: SplitResult, host: str, port: int | None, h
     if not names.isdisjoint(hosts.rooms):
         if not _ROOM_PATH.fullmatch(parts.path):
             raise BadLinkError("the link is to a meeting room host, but its path is not /r/NAME")
-        return _Found(MeetingLink("room", link), Meeting(link, link), _CERTAIN)
+        return _Found(MeetingLink("room", link, "", link), Meeting(link, link), _CERTAIN)
     if not names.isdisjoint(hosts.jitsis):
         origin = f"{parts.scheme}://{parts.netloc.lower()}"
         return _found("jitsi", link_shapes.jitsi(parts, origin, most_segments=8))
@@ -567,7 +570,7 @@ def _unknown(host: str) -> NoLinkError:
 
 
 def _found(platform: str, meeting: Meeting, weight: int = _CERTAIN, guessed: str = "") -> _Found:
-    return _Found(MeetingLink(platform, meeting.url, guessed), meeting, weight)
+    return _Found(MeetingLink(platform, meeting.url, guessed, meeting.identity), meeting, weight)
 
 
 def _platform_of(host: str) -> str | None:

@@ -70,6 +70,7 @@ class PoolSettings(Section, frozen=True):
     queue_timeout_s: Seconds = 1800.0
     reserve_ahead_s: Seconds = 60.0
     join_late_limit_s: Annotated[float, Meta(ge=1, le=10_000_000)] = 21600.0
+    one_bot_per_meeting: bool = False
     max_attempts: Positive = 3
     leave_within_s: Seconds = 120.0
     overdue_after_s: Seconds = 72000.0

@@ -49,6 +49,8 @@ async def create_bot(call: Call) -> Answer:
             raise ApiError(409, "This Idempotency-Key was used for another request; a new request needs a new key.")
         case Verdict.DEDUPLICATED:
             return await _deduplicated(call, outcome.bot_id, job)
+        case Verdict.MEETING_HELD:
+            return await _held(call, outcome.bot_id, job)
         case Verdict.ID_TAKEN:
             raise ApiError(409, "There is a bot with this bot_id already; leave bot_id out to be given a new one.")
         case Verdict.OVER_QUOTA:
@@ -182,6 +184,7 @@ def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tup
         idempotency_key=key,
         digest=_digest(document) if key else "",
         deduplication_key=job.deduplication_key,
+        held_meeting=job.held_meeting,
         bots_at_once=call.token.bots_at_once,
     )
     return submission, status
@@ -277,6 +280,22 @@ async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
     raise ApiError(409, f"deduplication_key: was used for a bot {whose}; a new bot needs a new key.")
 
 
+async def _held(call: Call, bot_id: str, job: Job) -> Answer:
+    """The first bot of the meeting; or, where a leader has begun to make it and no bot came of it in time, 503."""
+    submissions = call.service.submissions
+    bot = await submissions.find(bot_id)
+    for delay in _looks(_SEEN_WITHIN_S):
+        if bot is not None:
+            break
+        await asyncio.sleep(delay)  # as above
+        bot = await submissions.find(bot_id)
+    if bot is None:
+        raise later(503, "one_bot_per_meeting: another bot is being made for this meeting, and is not there yet.", 2.0)
+    if may_see(call.token, bot):
+        return Answer(200, Created(bot_id, None, bot["meeting_url"], bot["status"], job.warnings))
+    raise ApiError(409, "one_bot_per_meeting: a bot of another token is in this meeting, or will be.")
+
+
 CREATE_BOT = Operation(
     "POST",
     "/bots/create_bot",
@@ -284,9 +303,16 @@ CREATE_BOT = Operation(
     "Send a bot into a meeting, now or at join_at.",
     create_bot,
     {
-        200: Says("There was a bot with this deduplication_key in the same meeting: this is it.", Created),
+        200: Says(
+            "There was a bot with this deduplication_key in the same meeting, or the meeting has its one bot:"
+            " this is it.",
+            Created,
+        ),
         201: Says("The bot is made, and will join.", Created),
-        409: Says("The Idempotency-Key, deduplication_key or bot_id stands for something else."),
+        409: Says(
+            "The Idempotency-Key, deduplication_key or bot_id stands for something else, or the one bot of the"
+            " meeting is another token's."
+        ),
         507: Says("Not a failure: the Idempotency-Key was sent before with the same request.", Replayed),
     },
     body=CreateBot,

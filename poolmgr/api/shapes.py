@@ -104,6 +104,9 @@ class CreateBot(msgspec.Struct):
     deduplication_key: Annotated[Printable, Meta(description="A second bot with the same key is not made.")] | None = (
         None
     )
+    one_bot_per_meeting: (
+        Annotated[bool, Meta(description="While a bot of such a job is in the meeting, no second is made.")] | None
+    ) = None
     automatic_leave: AutomaticLeaveFields | None = None
     user_id: Annotated[str, Meta(max_length=256)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     calendar_event_id: Annotated[str, Meta(max_length=1024)] | None = None

@@ -1,5 +1,6 @@
 """What a client pushed, checked: bytes in, a Job or one clear reason out. Knows nothing of bots."""
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -12,7 +13,7 @@ from msgspec import Meta
 
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.core.warnings import Said, warnings
-from wire.links import BadLinkError, recognise
+from wire.links import BadLinkError, MeetingLink, recognise
 from wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
 from wire.settings import Settings, WorkerSettings
 from wire.text import is_text
@@ -100,12 +101,14 @@ class _Fields(msgspec.Struct):
     on_worker_lost: OnWorkerLost | None = None
     passcode: ShortText | None = None
     probe: bool = False
+    one_bot_per_meeting: bool | None = None
 
 
 class JobRules(msgspec.Struct, frozen=True):
     """What a job may name: meeting hosts beside those everybody knows, and where its webhooks may go.
 
     `session_limit_s`: how long any bot may be there. `strict`: what is worth a warning is refused.
+    `one_bot_per_meeting`: of a job that does not say.
     """
 
     room_hosts: frozenset[str] = frozenset()
@@ -115,6 +118,7 @@ class JobRules(msgspec.Struct, frozen=True):
     guess_hosts: bool = True
     session_limit_s: float = WorkerSettings().session_limit_s
     strict: bool = False
+    one_bot_per_meeting: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> "JobRules":
@@ -127,6 +131,7 @@ class JobRules(msgspec.Struct, frozen=True):
             meetings.guess_hosts,
             settings.worker.session_limit_s,
             meetings.strict,
+            settings.pool.one_bot_per_meeting,
         )
 
 
@@ -137,6 +142,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `queue_timeout_s`: how long it may wait for a worker, `join_late_limit_s`: how much later than join_at it may be
     sent in; None for as long as the settings say. `passcode`: a secret, to be typed where the page asks for one.
     `is_probe`: the bot only looks whether it gets in. `warnings`: what does not happen as it says, a sentence each.
+    `held_meeting`: a digest of the meeting of which it is to be the only bot, equal for all links to it, or empty.
     """
 
     platform: str
@@ -160,6 +166,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     passcode: str = ""
     is_probe: bool = False
     warnings: tuple[str, ...] = ()
+    held_meeting: str = ""
 
     @property
     def found_by(self) -> list[tuple[str, str]]:
@@ -220,6 +227,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     told = warnings(Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s))
     if told and rules.strict:
         raise BadJobError("warned", "; ".join(told), bot_id)
+    alone = rules.one_bot_per_meeting if fields.one_bot_per_meeting is None else fields.one_bot_per_meeting
     return Job(
         platform=link.platform,
         meeting_url=link.url,
@@ -242,7 +250,13 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         passcode=fields.passcode or "",
         is_probe=fields.probe,
         warnings=told,
+        held_meeting=_digest(link) if alone and not fields.probe else "",
     )
+
+
+def _digest(link: MeetingLink) -> str:
+    """Not the meeting itself: on some platforms that is the whole link."""
+    return hashlib.sha256(f"{link.platform} {link.identity}".encode()).hexdigest()[:32]
 
 
 def _read_object(payload: bytes) -> dict[str, Any]:

@@ -16,7 +16,7 @@ FIELDS: Final = (
     *("join_late_limit", "on_worker_lost", "passcode", "probe", "bot_image_url", "video_required", "audio_required"),
     *("audio_separate_streams", "video_separate_streams", "agent_config_id", "workflow_config_ids", "transcription"),
     *("socket_connection_url", "live_audio_required", "live_video_required", "live_transcription_required", "zoom"),
-    *("google_meet", "teams", "recording_config"),
+    *("google_meet", "teams", "recording_config", "one_bot_per_meeting"),
 )
 """Of a job, as clients of the API know them; also those that are only kept."""
 

@@ -105,14 +105,24 @@ class Intake:
 
     async def _take_in(self, payloads: list[bytes]) -> None:
         jobs, rejected = await self._read(payloads, self._clock.wall())
-        if any(job.bot_id or job.deduplication_key for job in jobs):
+        if any(job.bot_id or job.deduplication_key or job.held_meeting for job in jobs):
             await self._desk.durable()  # what came just before may be what one of them doubles
         known = await self._jobs.known(jobs)
+        held: set[str] = set()
         for job in jobs:
             if fault := self._duplicate(job, known):
                 rejected.append(fault)
                 continue
             bot_id = job.bot_id or uuid.uuid4().hex
+            if job.held_meeting:
+                if job.held_meeting in held:
+                    await self._desk.durable()  # whether that one is in, or has had its end at once
+                held.add(job.held_meeting)
+                first = await self._jobs.hold(job.held_meeting, bot_id)
+                if first != bot_id:
+                    detail = f"one_bot_per_meeting: bot {first} is in this meeting, or will be"
+                    rejected.append(Rejected(job.payload.encode(), "duplicate_meeting", detail, job.bot_id))
+                    continue
             known[bot_id] = bot_id
             if job.deduplication_key:
                 known[f"key {job.deduplication_key}"] = bot_id

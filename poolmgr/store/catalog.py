@@ -109,12 +109,12 @@ class Catalog:
         k, bot_id = self._keys, bot["bot_id"]
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.exists(k.bot(bot_id), *k.satellites(bot_id), *keys_of(k, bot))
-        pipeline.get(k.deduplication(bot["deduplication_key"]))
+        pipeline.get(k.deduplication(bot["deduplication_key"])).hget(k.meeting(bot["held_meeting"]), "bot_id")
         indexes = [k.index(field, value) for field, value in (*found_by(bot), ("status", bot["status"]))]
         for index in (k.ended, k.all_bots, *indexes):
             pipeline.zscore(index, bot_id)
-        keys, first, *scores = await pipeline.execute()
-        return keys + (first == bot_id.encode()) + sum(score is not None for score in scores)
+        keys, first, holder, *scores = await pipeline.execute()
+        return keys + [first, holder].count(bot_id.encode()) + sum(score is not None for score in scores)
 
     async def _smallest(self, question: Question) -> str:
         """The index with the fewest entries of the asked time, of all those that hold every bot that is asked for."""

@@ -28,11 +28,13 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
     satellites = (*keys.satellites(bot_id), *evidence)
     key = fields.get("deduplication_key")
     dedup = keys.deduplication(key) if key else keys.bot(bot_id)
+    held = fields.get("held_meeting")
+    meeting = keys.meeting(held) if held else keys.bot(bot_id)
     script: Any = redis.register_script(SOURCES["forget"])
     return int(
         await script(
             keys=[
-                *(keys.bot(bot_id), keys.ended, keys.all_bots, keys.outbox, dedup),
+                *(keys.bot(bot_id), keys.ended, keys.all_bots, keys.outbox, dedup, meeting),
                 *(keys.evidence_index, keys.evidence_sizes),
                 *satellites,
                 *(keys.index(field, value) for field, value in _indexed(fields)),

@@ -24,6 +24,8 @@ _MOST_BYTES: Final = 1 << 20
 """Of jobs in one batch."""
 
 _TRIES_LIFE_S: Final = 86400
+_HELD_S: Final = 300
+"""Longer than any leader takes from a decision to its being durable; its lease is over long before."""
 _LEFT_OVER_EVERY: Final = 100
 """After so many looks at a stream in which there was always something new, what is left over is looked for, too."""
 
@@ -35,6 +37,7 @@ class Jobs:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
         self._keys = keys
         self._take: Any = redis.register_script(SOURCES["take"])
+        self._hold: Any = redis.register_script(SOURCES["hold"])
 
     async def left_over(self) -> list[bytes]:
         """Jobs that were taken and are not finished, oldest first."""
@@ -90,6 +93,14 @@ class Jobs:
             return {}
         answers: list[bytes | None] = await pipeline.execute()
         return {name: found.decode() for name, found in zip(asked, answers, strict=True) if found is not None}
+
+    async def hold(self, held_meeting: str, bot_id: str) -> str:
+        """The bot that is to be the only one in that meeting: `bot_id`, which is about to be accepted, or the one that
+        was first and has not ended. All that this leader accepted of that meeting before is to be durable.
+        """
+        k = self._keys
+        keys = [k.meeting(held_meeting), k.bot(bot_id), k.submitted(bot_id)]
+        return (await self._hold(keys=keys, args=[bot_id, _HELD_S])).decode()
 
     async def backlog(self) -> int:
         return int(await self._redis.llen(self._keys.jobs))

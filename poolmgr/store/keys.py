@@ -47,6 +47,10 @@ class Keys(WireKeys):
         """A client's key may be long and private: only its digest becomes a name."""
         return f"{self.prefix}:dedup:{_digest(key)}"
 
+    def meeting(self, held_meeting: str) -> str:
+        """A job's `held_meeting` is a digest already."""
+        return f"{self.prefix}:meeting:{held_meeting}"
+
     def deliveries(self, bot_id: str) -> str:
         return f"{self.prefix}:bot:{bot_id}:webhooks"
 
@@ -117,6 +121,7 @@ KEY_DOCS: Final = (
     KeyDoc("bots:live", "sorted set", "manager", "ids of bots that have not ended, by creation", "a member leaves with its bot's end"),
     KeyDoc("bots:ended", "sorted set", "manager", "ids of ended bots, by end", "a member [retention] bot_s after its bot's end; the key 400 days after the last one"),
     KeyDoc("dedup:{digest}", "string", "manager, API", "bot_id of the first job with this deduplication_key", "[retention] bot_s after the job"),
+    KeyDoc("meeting:{digest}", "hash", "manager, API", "the bot that is to be the only one in its meeting (one_bot_per_meeting): `bot_id`, the names of its keys `bot` and `entry`, `taken` while a leader makes it; counts until the bot ends", "with the session record; at the latest 400 days after the bot was accepted, a day after a POST or five minutes after a leader took it of which no bot came"),
     KeyDoc("status", "stream", "manager", "every status change of every bot", "trimmed to [retention] stream_entries; a week after the last change"),
     KeyDoc("events", "stream", "agents", "what happened on the VMs; consumer group `manager`", "an entry [retention] events_s after it was written and read; the key a week after the last event or leader"),
     KeyDoc("control", "stream", "command line, API", "what operators ask for; consumer group `manager`", "an entry when it is done; the key a week after the last leader"),

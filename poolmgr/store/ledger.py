@@ -155,7 +155,9 @@ class Ledger:
             kept = job.payload[:MAX_JOB_BYTES]  # a 10 MB job is evidence enough by its beginning
             keys = (k.taken, k.dead, k.status, k.bot(job.bot_id), k.submitted(job.bot_id))
             limits = (self._retention.dead_entries, job.bot_id, answers.iso(at), self._retention.stream_entries)
-            calls.append(("reject", keys, (job.payload, *limits, job.reason, "payload", kept, *_flat(fields))))
+            calls.append(
+                ("reject", keys, (job.payload, *limits, job.reason, fields["detail"], "payload", kept, *_flat(fields)))
+            )
         await self._run(calls)
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
@@ -204,6 +206,7 @@ class Ledger:
         fields, orders = record.accepted(accept), [order for order in (assign, warm) if order]
         limits = (self._retention.stream_entries, int(self._retention.bot_s), _INDEX_LIFE_S)
         there = (int(bool(job.deduplication_key)), int(bool(job.callback_url)), int(bool(job.owner)))
+        there += (int(bool(job.held_meeting)),)
         start = (accept.bot_id, job.payload, accept.at, fields["created_at"], fields["state"], fields["status"])
         arguments: tuple[Any, ...] = (*start, *limits, *there, len(orders), story.told(accept, at))
         if assign:
@@ -217,6 +220,8 @@ class Ledger:
             keys.append(k.outbox)
         if job.owner:
             keys += k.owned(job.owner), k.submitted(accept.bot_id)
+        if job.held_meeting:
+            keys.append(k.meeting(job.held_meeting))
         keys += [k.index(field, value) for field, value in job.found_by]
         return "accept", tuple(keys), (*arguments, *_flat(record.filled_in(fields)))
 

@@ -47,6 +47,7 @@ BLANK: Final[Fields] = {
             "first_request_at", "joining_at", "waiting_room_at", "inmeeting_at", "leaving_at", "stopped_at", "vm_id",
             "worker_id", "deduplication_key", "on_worker_lost", "callback_url", "owner", "queue_timeout", "bot_message",
             "join_late_limit", "evidence", "passcode", "audio_level", "active_speaker", "failure", "failure_detail",
+            "held_meeting",
         ),
         "",
     ),
@@ -93,6 +94,7 @@ def accepted(decision: Accept) -> Fields:
         "attempt": 0,
         "priority": job.priority,
         "deduplication_key": job.deduplication_key,
+        "held_meeting": job.held_meeting,
         "automatic_leave": msgspec.json.encode(job.automatic_leave).decode(),
         "on_worker_lost": job.on_worker_lost or "",
         "callback_url": job.callback_url,
@@ -223,6 +225,7 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
         passcode=fields.get("passcode", ""),
         is_probe=fields.get("probe") == "1",
         warnings=msgspec.json.decode(fields.get("warnings", "[]"), type=tuple[str, ...]),
+        held_meeting=fields.get("held_meeting", ""),
     )
     return Bot(
         bot_id=fields["bot_id"],

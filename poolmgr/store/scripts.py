@@ -12,12 +12,14 @@ STREAM_LIFE_S: Final = 604800
 """The end of a stream that nobody writes to: a week, as in lua/_fence.lua."""
 
 _FOLDER: Final = resources.files("poolmgr.store") / "lua"
-_UNFENCED: Final = frozenset({"deliver_again", "lead", "put_back", "resign", "take", "forget", "submit", "withdraw"})
+_UNFENCED: Final = frozenset(
+    {"deliver_again", "lead", "put_back", "resign", "take", "forget", "hold", "submit", "withdraw"}
+)
 _STORY: Final = frozenset({"ask", "assign", "end", "move", "order", "relate", "reschedule"})
 _NAMES: Final = (
     "deliver_again", "deliver_bury", "deliver_done", "deliver_failed", "deliver_put",
-    "accept", "acknowledge", "ask", "assign", "end", "forget", "forget_vm", "hand_in", "hand_in_once", "keep_vm",
-    "lead", "move", "note", "note_chat", "note_participants", "order", "relate",
+    "accept", "acknowledge", "ask", "assign", "end", "forget", "forget_vm", "hand_in", "hand_in_once", "hold",
+    "keep_vm", "lead", "move", "note", "note_chat", "note_participants", "order", "relate",
     "put_back", "reject", "reschedule", "resign", "revoke", "submit",
     "take", "withdraw",
 )  # fmt: skip
@@ -29,6 +31,8 @@ def _source(name: str) -> bytes:
         body = _blank_record() + body
     if name.startswith("deliver_"):
         body = (_FOLDER / "_line.lua").read_bytes() + body
+    if name in ("hold", "submit"):
+        body = (_FOLDER / "_meeting.lua").read_bytes() + body
     if name in _STORY:
         body = (_FOLDER / "_story.lua").read_bytes() + body
     return body if name in _UNFENCED else (_FOLDER / "_fence.lua").read_bytes() + body

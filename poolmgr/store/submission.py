@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     REPLAYED = "replayed"  # same Idempotency-Key, same request
     KEY_REUSED = "key_reused"  # same Idempotency-Key, another request
     DEDUPLICATED = "deduplicated"  # a bot with this deduplication_key is there
+    MEETING_HELD = "meeting_held"  # a bot that is to be the only one in this meeting is there, or about to be made
     ID_TAKEN = "id_taken"
     OVER_QUOTA = "over_quota"
 
@@ -48,6 +49,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str = ""
     digest: str = ""
     deduplication_key: str = ""
+    held_meeting: str = ""
     bots_at_once: int = 0  # 0: no limit
 
 
@@ -65,12 +67,17 @@ class Submissions:
         """The job is on the list and its entry can be found, or, by any other verdict, nothing has changed."""
         k = self._keys
         verdict, bot_id = await self._submit(
-            keys=[k.jobs, k.bot(one.bot_id), k.submitted(one.bot_id), k.owned(one.owner), *self._once_keys(one)],
+            keys=[
+                *(k.jobs, k.bot(one.bot_id), k.submitted(one.bot_id), k.owned(one.owner)),
+                *self._once_keys(one),
+                *([k.meeting(one.held_meeting)] if one.held_meeting else ()),
+            ],
             args=[
                 *(one.bot_id, one.payload, msgspec.json.encode(one.entry), _ENTRY_LIFE_S),
                 *(one.bots_at_once, _OWNED_LIFE_S),
                 *(int(bool(one.idempotency_key)), one.digest, IDEMPOTENCY_LIFE_S),
                 *(int(bool(one.deduplication_key)), self._deduplicated_s),
+                int(bool(one.held_meeting)),
             ],
         )
         return Outcome(Verdict(verdict.decode()), bot_id.decode())

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from poolmgr.core.job import JobRules, parse_job
+from poolmgr.store.inbox import Jobs
 from poolmgr.store.views import DeadJob
 from tests.api.conftest import JOB, LINK, OWN, TOKEN, World, token
 from tests.waiting import wait_until
@@ -331,6 +333,55 @@ async def test_a_deduplication_key_is_one_bot_in_one_meeting(world: World) -> No
         assert hidden.status == 409, "it is another token's bot"
     assert await world.redis.zcard(world.keys.live) == 1
     assert not await world.redis.exists(world.keys.dead)
+
+
+async def test_one_meeting_has_one_bot_however_many_ask_at_once(world: World) -> None:
+    alone: dict[str, Any] = {"one_bot_per_meeting": True}
+    async with world.leading() as call:
+        answers = await asyncio.gather(*(call.create(**alone) for _ in range(20)))
+        assert Counter(answer.status for answer in answers) == {201: 1, 200: 19}
+        (bot_id,) = {answer.body["bot_id"] for answer in answers}
+        hidden = await call.as_(OWN).create(**alone)
+        assert (hidden.status, hidden.message.partition(":")[0]) == (409, "one_bot_per_meeting")
+        assert (await call.create()).status == 201, "who does not ask for it is not asked"
+        assert (await call.create(meeting_link=LINK + "-2", **alone)).status == 201
+        assert (await call("GET", f"/bots/{bot_id}/remove_bot")).status == 200
+        await world.until_state(bot_id, "stopped")
+        assert (await call.create(**alone)).status == 201
+    assert not await world.redis.exists(world.keys.dead)
+
+
+async def test_by_http_and_by_redis_at_once_a_meeting_has_one_bot(world: World) -> None:
+    async with world.leading() as call:
+        for number in range(10):
+            job: dict[str, Any] = {**JOB, "meeting_link": f"{LINK}-{number}", "one_bot_per_meeting": True}
+            pushed: Awaitable[int] = world.redis.lpush(
+                world.keys.jobs, json.dumps({**job, "bot_id": f"pushed-{number}"})
+            )
+            answer, _ = await asyncio.gather(call.create(**job), pushed)
+            assert answer.status in {200, 201}
+            assert (answer.status == 200) == (answer.body["bot_id"] == f"pushed-{number}")
+        await wait_until(lambda: _all_taken(world))
+        assert await world.redis.zcard(world.keys.live) == 10
+
+
+async def _all_taken(world: World) -> bool:
+    return not await world.redis.exists(world.keys.jobs, world.keys.taken)
+
+
+async def test_who_asks_for_a_meeting_that_a_leader_held_when_it_died_is_to_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolmgr.api.create._SEEN_WITHIN_S", 0.05)
+    async with world.serving() as call:
+        held = parse_job(
+            json.dumps({**JOB, "one_bot_per_meeting": True}).encode(), 0, JobRules.of(world.settings)
+        ).held_meeting
+        await Jobs(world.redis, world.keys).hold(held, "never-was")
+        answer = await call.create(one_bot_per_meeting=True)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+        await world.redis.delete(world.keys.meeting(held))  # as when it has run out
+        assert (await call.create(one_bot_per_meeting=True)).status == 201
 
 
 async def test_a_token_has_so_many_bots_at_a_time(world: World) -> None:

@@ -176,6 +176,7 @@ BAD: Final[list[tuple[str, bytes, str]]] = [
     ("priority: 100 digits", with_raw("priority", b"9" * 100), "bad_field"),
     ("deduplication_key: empty", pushed(deduplication_key=""), "bad_field"),
     ("deduplication_key: number", pushed(deduplication_key=1), "bad_field"),
+    ("one_bot_per_meeting: word", pushed(one_bot_per_meeting="yes"), "bad_field"),
     ("deduplication_key: too long", pushed(deduplication_key="x" * 2001), "bad_field"),
     ("join_at: junk", pushed(join_at="tomorrow"), "bad_field"),
     ("join_at: small z alone", pushed(join_at="z"), "bad_field"),
@@ -408,7 +409,37 @@ def test_the_rules_for_jobs_are_those_of_the_settings() -> None:
     )
     rules = JobRules.of(settings)
     assert (rules.room_hosts, rules.jitsi_hosts, rules.outgoing.allow_http) == ({"a"}, {"b"}, True)
-    assert (rules.other_hosts, rules.guess_hosts) == ({"c": ["d"]}, False)
+    assert (rules.other_hosts, rules.guess_hosts, rules.one_bot_per_meeting) == ({"c": ["d"]}, False, False)
+    assert JobRules.of(parse_settings("[pool]\none_bot_per_meeting = true")).one_bot_per_meeting
+
+
+@pytest.mark.parametrize(
+    ("setting", "field", "holds"),
+    [
+        (False, {}, False),
+        (True, {}, True),
+        (True, {"one_bot_per_meeting": None}, True),
+        (True, {"one_bot_per_meeting": False}, False),
+        (False, {"one_bot_per_meeting": True}, True),
+        (False, {"one_bot_per_meeting": True, "probe": True}, False),
+    ],
+)
+def test_a_job_says_whether_it_is_to_be_the_only_bot_of_its_meeting(
+    setting: bool, field: dict[str, Any], holds: bool
+) -> None:
+    rules = JobRules(RULES.room_hosts, one_bot_per_meeting=setting)
+    assert bool(parse_job(pushed(**field), NOW, rules).held_meeting) is holds
+
+
+def test_a_meeting_is_held_alike_by_all_links_to_it_and_by_no_other() -> None:
+    def held(link: str) -> str:
+        return parse_job(with_link(link), NOW, JobRules(one_bot_per_meeting=True)).held_meeting
+
+    first = held("https://us02web.zoom.us/j/81234567890?pwd=abc")
+    assert held("https://zoom.us/wc/join/81234567890") == first
+    assert held("Join: https://acme.zoom.us/j/81234567890?pwd=xyz") == first
+    assert held("https://zoom.us/j/81234567891") != first
+    assert "81234567890" not in first
 
 
 def test_a_job_may_name_a_host_that_the_settings_name_and_a_guessed_one_where_they_allow_it() -> None:

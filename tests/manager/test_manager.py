@@ -18,7 +18,9 @@ import pytest
 
 from poolmgr import app
 from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.core.job import JobRules, parse_job
 from poolmgr.core.pool import Pool
+from poolmgr.store.inbox import Jobs
 from runtime.steps import VARIABLE, ManagerStep
 from tests.conftest import RedisServer
 from tests.manager.conftest import Manager, Scene
@@ -103,6 +105,53 @@ async def test_a_job_handed_in_twice_joins_once(scene: Scene) -> None:
         reasons = await wait_until(lambda: _reasons(scene, 4))
     assert reasons == ["duplicate_bot_id", "duplicate_bot_id", "duplicate_bot_id", "duplicate_key"]
     assert scene.meetings.entries == {"same": 1, "one": 1}
+
+
+async def test_a_meeting_has_one_bot_until_that_has_ended(scene: Scene) -> None:
+    alone = {"one_bot_per_meeting": True}
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    async with scene.agent("vm-a").running():
+        await scene.push("first", **alone)
+        await scene.push("same-batch", **alone)
+        await scene.push("planned", join_at=later, meeting_link="http://127.0.0.1:8090/r/other", **alone)
+        for bot_id, join_at in (("missed", "2020-01-01T00:00:00Z"), ("today", "")):
+            await scene.push(bot_id, join_at=join_at, meeting_link="http://127.0.0.1:8090/r/daily", **alone)
+        scene.manager()  # reads them in one batch
+        await scene.until_state("today", "in_meeting")
+        assert await scene.state("missed") == "stopped"
+        await scene.until_state("first", "in_meeting")
+        await scene.push("second", **alone)
+        await scene.push("now", meeting_link="http://127.0.0.1:8090/r/other", **alone)
+        await scene.push("free")
+        await scene.until_state("free", "in_meeting")
+        assert await wait_until(lambda: _reasons(scene, 3)) == ["duplicate_meeting"] * 3
+        dead = {job.bot_id: job.detail for job in await scene.views.dead(most=10)}
+        told = {
+            entry[b"bot_id"]: entry for _, entry in await scene.redis.xrange(scene.keys.status) if b"detail" in entry
+        }
+        for bot_id, holder in (("same-batch", "first"), ("second", "first"), ("now", "planned")):
+            assert dead[bot_id] == f"one_bot_per_meeting: bot {holder} is in this meeting, or will be"
+            entry = told[bot_id.encode()]
+            assert (entry[b"state"], entry[b"reason"]) == (b"rejected", b"duplicate_meeting")
+            assert entry[b"detail"].decode() == dead[bot_id]
+        await scene.views.request(LeaveRequested("first"))
+        await scene.until_state("first", "stopped")
+        await scene.push("third", **alone)
+        await scene.until_state("third", "in_meeting")
+    assert scene.meetings.entries == {"first": 1, "today": 1, "free": 1, "third": 1}
+
+
+async def test_a_meeting_that_a_leader_held_when_it_died_is_its_jobs_with_the_next_leader(scene: Scene) -> None:
+    payload = json.dumps({"meeting_link": "http://127.0.0.1:8090/r/test", "one_bot_per_meeting": True})
+    held = parse_job(payload.encode(), 0.0, JobRules(frozenset({"127.0.0.1:8090"}))).held_meeting
+    assert await Jobs(scene.redis, scene.keys).hold(held, "never-was") == "never-was"
+    await scene.redis.lpush(scene.keys.taken, payload)  # so a leader leaves it that dies before the bot is durable
+    scene.manager()
+    async with scene.agent("vm-a").running():
+        await wait_until(lambda: scene.redis.zcard(scene.keys.live))
+        await scene.redis.lpush(scene.keys.jobs, payload)
+        assert await wait_until(lambda: _reasons(scene, 1)) == ["duplicate_meeting"]
+    assert await scene.redis.zcard(scene.keys.all_bots) == 1
 
 
 async def test_who_follows_a_bot_hears_nothing_of_its_job_handed_in_once_more(scene: Scene) -> None:

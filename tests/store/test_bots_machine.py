@@ -52,10 +52,17 @@ CLAIM: Final = (Path(worker.__file__).parent / "lua" / "claim.lua").read_text()
 
 PLAIN = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="p1")
 OWNED: Final = replace(
-    PLAIN, owner="app", user_id="u", custom_attributes='{"a":[1]}', callback_url="https://h/x", deduplication_key="k3"
+    PLAIN,
+    owner="app",
+    user_id="u",
+    custom_attributes='{"a":[1]}',
+    callback_url="https://h/x",
+    deduplication_key="k3",
+    held_meeting="m1",
 )
 JOBS: Final = (
-    PLAIN, replace(PLAIN, payload="p2", deduplication_key="k1"), replace(PLAIN, deduplication_key="k2"), OWNED
+    PLAIN, replace(PLAIN, payload="p2", deduplication_key="k1"),
+    replace(PLAIN, deduplication_key="k2", held_meeting="m2"), OWNED,
 )  # fmt: skip
 LONG_S: Final = 400 * DAY_S
 
@@ -127,6 +134,8 @@ class Bots(OnRedis):
     def tell_of(self, bot_id: str, at: float, *seen: str | None) -> None:
         names = ("state", "status", "reason", *_WHERE)
         told = {name: value or "" for name, value in zip(names, seen, strict=True)}
+        if told["state"] == "rejected":
+            told["detail"] = "d"
         told["status_reason"] = "invalid_request" if told["state"] == "rejected" else told["reason"]
         streams = [self.keys.status]
         if told["state"] != "rejected" and self.bot(bot_id).get("callback_url"):
@@ -166,6 +175,10 @@ class Bots(OnRedis):
             name = k.deduplication(job.deduplication_key)
             self.plain.strings[name] = accept.bot_id
             self.plain.ends_in(name, WEEK_S)
+        if job.held_meeting:
+            name = k.meeting(job.held_meeting)
+            self.plain.hashes[name] = {"bot_id": accept.bot_id, "bot": k.bot(accept.bot_id)}
+            self.plain.ends_in(name, LONG_S)
         self.done_with(job.payload)
         return True
 
@@ -389,6 +402,8 @@ class Bots(OnRedis):
             self.plain.ends_in(k.outbox, WEEK_S)
         if (key := bot["deduplication_key"]) and self.plain.strings.get(k.deduplication(key)) == bot_id:
             self.plain.drop(k.deduplication(key))
+        if (held := bot["held_meeting"]) and self.plain.hashes[k.meeting(held)].get("bot_id") == bot_id:
+            self.plain.drop(k.meeting(held))
         for index in [k.ended, k.all_bots, k.index("status", bot["status"])]:
             self.plain.scores[index].pop(bot_id, None)
         for field, value in found_by(bot):

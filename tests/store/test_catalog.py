@@ -150,7 +150,7 @@ async def test_bots_whose_record_is_gone_are_passed_over(
 async def test_what_is_kept_of_a_bot_is_counted_as_it_is_deleted(
     redis: Any, keys: Keys, ledger: Ledger, catalog: Catalog
 ) -> None:
-    fields = {"user_id": "u", "custom_attributes": {"a": 1}, "deduplication_key": "d"}
+    fields = {"user_id": "u", "custom_attributes": {"a": 1}, "deduplication_key": "d", "one_bot_per_meeting": True}
     await _add(ledger, "bot-1", NOW, end=Reason.EVERYONE_LEFT, **fields)
     await redis.rpush(keys.chats("bot-1"), "{}")
     record = {name.decode(): value.decode() for name, value in (await redis.hgetall(keys.bot("bot-1"))).items()}

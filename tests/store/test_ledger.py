@@ -107,7 +107,7 @@ async def test_an_assignment_changes_bot_worker_and_commands_together(redis: Any
     assert 0 < await redis.ttl(keys.commands("vm1")) <= 86400
 
 
-KEYED = replace(JOB, deduplication_key="k", priority=3, calendar_event_id="c", join_at=NOW - 60)
+KEYED = replace(JOB, deduplication_key="k", held_meeting="m", priority=3, calendar_event_id="c", join_at=NOW - 60)
 GROUPS: list[list[Decision]] = [
     [accept()],
     [accept(state=BotState.SCHEDULED)],

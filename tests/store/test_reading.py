@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker, Move, Warm, Why
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
@@ -158,6 +159,7 @@ async def test_trimming_spares_what_was_not_acknowledged(redis: Any, keys: Keys)
 async def test_a_bot_is_taken_over_as_it_was(redis: Any, keys: Keys, ledger: Ledger) -> None:
     asked = job(
         bot_id="b1", user_id="u", calendar_event_id="c", join_at=NOW + 60, priority=3, deduplication_key="k",
+        held_meeting="m",
         automatic_leave=AutomaticLeave(waiting_room_timeout=7, bot_names=BotNames(["bot"], timeout=9)),
         passcode="12 34", is_probe=True,
     )  # fmt: skip
@@ -393,6 +395,7 @@ async def test_a_bot_whose_time_is_over_is_forgotten_with_all_that_was_kept_of_i
 ) -> None:
     upkeep = Upkeep(redis, keys, RetentionSettings(bot_s=100))
     mine = job(owner="app", user_id="u", custom_attributes='{"a":1}', deduplication_key="k", callback_url="https://h/")
+    mine = replace(mine, held_meeting="m")
     await ledger.apply([Accept("b1", mine, BotState.QUEUED, NOW, seq=1)], NOW)
     for key in (keys.participants("b1"), keys.chats("b1"), keys.delivery_log("b1")):
         await redis.set(key, "", ex=1000)
@@ -415,11 +418,14 @@ async def test_an_ended_bot_whose_record_expired_while_nobody_led_leaves_the_ind
 async def test_a_key_that_meanwhile_belongs_to_another_bot_is_not_forgotten(
     redis: Any, keys: Keys, ledger: Ledger
 ) -> None:
-    accept = Accept("b1", job(deduplication_key="k"), BotState.QUEUED, NOW, seq=1)
+    accept = Accept("b1", job(deduplication_key="k", held_meeting="m"), BotState.QUEUED, NOW, seq=1)
     await ledger.apply([accept, End("b1", 0, Reason.NO_CAPACITY)], NOW)
     await redis.set(keys.deduplication("k"), "b2", ex=60)
+    await redis.hset(keys.meeting("m"), "bot_id", "b2")
     assert await forget(redis, keys, "b1")
     assert await redis.get(keys.deduplication("k")) == b"b2"
+    assert await redis.hget(keys.meeting("m"), "bot_id") == b"b2"
+    await redis.delete(keys.meeting("m"))
 
 
 async def test_a_quota_counts_a_bot_until_nothing_says_that_it_lives_or_is_to_live(

@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
+from poolmgr.core.decisions import Accept, End
+from poolmgr.core.job import Job
+from poolmgr.store.inbox import Jobs
 from poolmgr.store.keys import Keys
+from poolmgr.store.ledger import Ledger, Rejected
 from poolmgr.store.submission import Outcome, Submission, Submissions, Verdict
+from tests.store.conftest import NOW
+from wire.vocabulary import BotState, Reason
 
 _numbers = itertools.count()
 
@@ -114,3 +120,80 @@ async def test_a_bot_that_ended_without_a_chance_frees_its_own_keys_and_no_other
     assert await redis.get(keys.deduplication("d")) == b"another"
     assert not await redis.exists(keys.idempotency("app", "k"))
     assert await submissions.withdraw(job, ended=True)
+
+
+# One bot per meeting
+
+
+async def test_of_twenty_requests_for_one_meeting_one_makes_a_bot(
+    redis: Any, keys: Keys, submissions: Submissions
+) -> None:
+    outcomes = await asyncio.gather(*(submissions.submit(one(held_meeting="m")) for _ in range(20)))
+    assert Counter(outcome.verdict for outcome in outcomes) == {Verdict.SUBMITTED: 1, Verdict.MEETING_HELD: 19}
+    assert len({outcome.bot_id for outcome in outcomes}) == 1
+    assert await redis.llen(keys.jobs) == 1
+    assert (await submissions.submit(one(held_meeting="other"))).verdict is Verdict.SUBMITTED
+    assert (await submissions.submit(one())).verdict is Verdict.SUBMITTED, "who does not ask for it is not asked"
+
+
+async def test_a_request_and_the_leader_at_once_make_one_bot(redis: Any, keys: Keys, submissions: Submissions) -> None:
+    jobs = Jobs(redis, keys)
+    for number in range(20):
+        posted, pushed = f"a{number}", f"b{number}"
+        work = [submissions.submit(one(posted, held_meeting=f"m{number}")), jobs.hold(f"m{number}", pushed)]
+        outcome, holder = await asyncio.gather(*(work if number % 2 else reversed(work)))
+        if not number % 2:
+            outcome, holder = holder, outcome
+        assert isinstance(outcome, Outcome)
+        first = posted if outcome.verdict is Verdict.SUBMITTED else pushed
+        assert (outcome.bot_id, holder) == (first, first)
+
+
+async def test_a_meeting_is_free_again_when_its_bot_has_ended_or_never_was(
+    redis: Any, keys: Keys, ledger: Ledger, submissions: Submissions
+) -> None:
+    jobs = Jobs(redis, keys)
+    first, second, third, fourth = (one(f"b{number}", held_meeting="m") for number in range(1, 5))
+    await submissions.submit(first)
+    assert await jobs.hold("m", "b1") == "b1", "its own job does not stand in its way"
+    assert await jobs.hold("m", "b9") == "b1"
+    assert await submissions.withdraw(first)
+    assert (await submissions.submit(second)).verdict is Verdict.SUBMITTED
+    held = Job(platform="room", meeting_url="u", bot_name="N", payload="p", owner="app", held_meeting="m")
+    await ledger.apply([Accept("b2", held, BotState.SCHEDULED, NOW, seq=1)], NOW)
+    assert not await redis.exists(keys.submitted("b2"))
+    assert await submissions.submit(third) == Outcome(Verdict.MEETING_HELD, "b2")
+    assert await jobs.hold("m", "b3") == "b2"
+    await ledger.apply([End("b2", 0, Reason.NO_CAPACITY, owner="app")], NOW)
+    assert (await submissions.submit(third)).verdict is Verdict.SUBMITTED
+    await ledger.reject([Rejected(third.payload, "warned", "d", "b3")], NOW)
+    assert (await submissions.submit(fourth)).verdict is Verdict.SUBMITTED
+    assert 0 < await redis.ttl(keys.meeting("m")) <= 86400
+
+
+async def test_what_a_leader_held_and_did_not_accept_is_free_for_the_next_one_and_later_for_all(
+    redis: Any, keys: Keys, ledger: Ledger, submissions: Submissions
+) -> None:
+    jobs = Jobs(redis, keys)
+    assert await jobs.hold("m", "b1") == "b1"
+    assert await submissions.submit(one(held_meeting="m")) == Outcome(Verdict.MEETING_HELD, "b1")
+    assert 0 < await redis.ttl(keys.meeting("m")) <= 300
+    assert await jobs.hold("m", "b2") == "b2", "the next leader reads the job again"
+    held = Job(platform="room", meeting_url="u", bot_name="N", payload="p", held_meeting="m")
+    await ledger.apply([Accept("b2", held, BotState.QUEUED, NOW, seq=1)], NOW)
+    assert await jobs.hold("m", "b3") == "b2"
+    assert await redis.ttl(keys.meeting("m")) > 366 * 86400
+    await jobs.hold("other", "b4")
+    await redis.delete(keys.meeting("other"))  # as when it has run out
+    assert (await submissions.submit(one(held_meeting="other"))).verdict is Verdict.SUBMITTED
+
+
+async def test_who_sent_a_request_before_hears_of_that_and_not_of_the_meeting(submissions: Submissions) -> None:
+    await submissions.submit(one("b1", held_meeting="m", idempotency_key="k", digest="d", deduplication_key="d"))
+    again = one(held_meeting="m", idempotency_key="k", digest="d")
+    assert await submissions.submit(again) == Outcome(Verdict.REPLAYED, "b1")
+    assert await submissions.submit(one(held_meeting="m", deduplication_key="d")) == Outcome(Verdict.DEDUPLICATED, "b1")
+    refused = one(held_meeting="m", deduplication_key="d2")
+    assert await submissions.submit(refused) == Outcome(Verdict.MEETING_HELD, "b1")
+    other = one("b8", deduplication_key="d2")
+    assert await submissions.submit(other) == Outcome(Verdict.SUBMITTED, "b8"), "of the refused one nothing was kept"

@@ -30,7 +30,7 @@ JITSIS: Final = ("jitsi.example",)
     ],
 )
 def test_a_link_to_a_room_host_is_a_room_and_stays_as_it_was(text: str) -> None:
-    assert recognise(text, ROOMS) == MeetingLink("room", text)
+    assert recognise(text, ROOMS) == MeetingLink("room", text, identity=text)
 
 
 def test_white_space_around_a_link_is_dropped() -> None:
@@ -324,7 +324,7 @@ def test_a_host_that_nobody_named_is_not_guessed_at_where_that_is_switched_off(p
     with pytest.raises(BadLinkError, match="is not a meeting host"):
         recognise(link, guess_hosts=False)
     host = urlsplit(link).netloc
-    assert recognise(link, other_hosts={platform: [host]}, guess_hosts=False) == MeetingLink(platform, link)
+    assert recognise(link, other_hosts={platform: [host]}, guess_hosts=False)[:3] == (platform, link, "")
 
 
 LOOK_ALIKES: Final = [
@@ -541,8 +541,8 @@ OTHERS: Final = {
     ],
 )
 def test_hosts_may_be_named_for_any_platform(platform: str, link: str) -> None:
-    assert recognise(link, other_hosts=OTHERS) == MeetingLink(platform, link)
-    assert recognise(f"Join: {link} .", other_hosts=OTHERS) == MeetingLink(platform, link)
+    assert recognise(link, other_hosts=OTHERS)[:3] == (platform, link, "")
+    assert recognise(f"Join: {link} .", other_hosts=OTHERS)[:3] == (platform, link, "")
 
 
 @pytest.mark.parametrize(
@@ -756,3 +756,19 @@ def test_a_link_in_a_log_has_no_path_query_or_credentials() -> None:
     assert redact("https://user:secret@rooms.example:8090/r/demo?pwd=1#x") == "https://rooms.example/…"
     for no_url in ("nonsense", "https://[::1", "javascript:alert(1)", ""):
         assert redact(no_url) == "…"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://us02web.zoom.us/j/81234567890?pwd=abc", "https://zoom.us/wc/join/81234567890"),
+        ("https://meet.google.com/abc-defg-hij?authuser=1", "http://meet.google.com/ABC-DEFG-HIJ"),
+        (
+            "https://teams.live.com/meet/9312345678901?p=abc",
+            "https://teams.live.com/meet/9312345678901?p=abc&anon=true",
+        ),
+    ],
+)
+def test_links_to_one_meeting_name_it_alike_and_links_to_others_do_not(one: str, other: str) -> None:
+    assert recognise(one).identity == recognise(other).identity
+    assert recognise(one).identity != recognise("https://zoom.us/j/81234567891").identity
