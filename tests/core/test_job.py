@@ -179,6 +179,7 @@ BAD: Final[list[tuple[str, bytes, str]]] = [
     ("one_bot_per_meeting: word", pushed(one_bot_per_meeting="yes"), "bad_field"),
     ("deduplication_key: too long", pushed(deduplication_key="x" * 2001), "bad_field"),
     ("join_at: junk", pushed(join_at="tomorrow"), "bad_field"),
+    ("join_at: endless", pushed(join_at="2030-01-31T09:00:00." + "1" * 100), "bad_field"),
     ("join_at: small z alone", pushed(join_at="z"), "bad_field"),
     ("join_late_limit: 0", pushed(join_late_limit=0), "bad_field"),
     ("join_at: number", pushed(join_at=1893456000), "bad_field"),
