@@ -14,10 +14,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from chaos.agent_side import Agent, Browser, is_final
 from chaos.check import story, violations
+from chaos.ground import Ground
 from chaos.load import BadPush, Push
+from chaos.manager_side import LEASE_S, Manager
 from chaos.outside import Change, Dead, VmSeen, World
-from chaos.sides import LEASE_S, Agent, Browser, Ground, Manager, is_final
 from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested
 from poolmgr.store import audit
 from poolmgr.store.answers import epoch, text_fields

@@ -294,11 +294,14 @@ class Stage:
             await asyncio.sleep(0.05)
 
     async def epoch(self) -> int:
-        """That of the latest leader; asked until Redis answers."""
+        """That of the latest leader. Raises: StageError when Redis does not answer for too long."""
+        deadline = time.monotonic() + START_DEADLINE_S
         while True:
             try:
                 return int(await self.redis.get(self.keys.epoch) or 0)
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
+                if time.monotonic() > deadline:
+                    raise StageError(f"redis does not answer: {error}") from error
                 await asyncio.sleep(0.05)
 
     async def start_beside(self, name: str) -> Process:

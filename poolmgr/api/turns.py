@@ -86,7 +86,7 @@ def _stepwise(work: Coroutine[Any, Any, T], count: Callable[[float], None]) -> G
     while True:
         began = time.thread_time()
         try:
-            waits_for = work.throw(thrown) if thrown else work.send(answer)
+            waits_for = work.send(answer) if thrown is None else work.throw(thrown)
         except StopIteration as end:
             return end.value
         finally:

@@ -7,7 +7,7 @@ from shutil import copytree
 
 import pytest
 
-from chaos import sides
+from chaos import agent_side
 from chaos.core import CoreSummary, report_core, run_core
 from poolmgr.core import attempts, vms
 from poolmgr.core.model import Vm
@@ -54,10 +54,10 @@ async def test_an_assignment_that_is_taken_back_though_it_was_claimed_is_found(m
 
 
 async def test_events_that_are_written_twice_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    lua = copytree(sides.LUA, tmp_path / "lua")
+    lua = copytree(agent_side.LUA, tmp_path / "lua")
     write = lua / "write.lua"
     write.write_text(without(write.read_text(), "elseif mine > written then", "else"))
-    monkeypatch.setattr(sides, "LUA", lua)
+    monkeypatch.setattr(agent_side, "LUA", lua)
     assert "event doubled" in (await found_in(1)).violations
 
 

@@ -1,5 +1,5 @@
 """A process dies after any command that Redis carries out for it, and what it was about comes to its end all the same:
-a rejected job that is put back, a job that joins later. The other processes are the fault suite's (chaos/sides.py).
+a rejected job that is put back, a job that joins later. The others are those of the fault suite (chaos/agent_side.py).
 """
 
 from collections import Counter
@@ -12,9 +12,11 @@ from typing import Any, Final
 import pytest
 from redis.exceptions import ConnectionError
 
+from chaos.agent_side import Agent
 from chaos.episode import SETTINGS
 from chaos.fragile import Fuse, fragile
-from chaos.sides import Agent, Ground, Manager
+from chaos.ground import Ground
+from chaos.manager_side import Manager
 from poolmgr.core import restoring
 from poolmgr.core.model import Bot
 from poolmgr.core.state import PoolState
