@@ -24,8 +24,9 @@ from tests.fork_server import ForkServer
 
 START_DEADLINE_S = 30.0
 
-# Behind `&` of a shell Ctrl-C is ignored, by every program that a test starts, too.
+# Behind `&` of a shell Ctrl-C is ignored, and behind `nohup` SIGHUP, by every program that a test starts, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 load_profile()
 
 _MEASURED = (
