@@ -14,6 +14,8 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT
 
+from common.wire.messages import Command, Event, Join
+from common.wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause, WorkerState, outward_status
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Move
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.core.job import Job
@@ -21,8 +23,6 @@ from poolmgr.store import record
 from poolmgr.store.keys import KEY_DOCS
 from poolmgr.store.scripts import SOURCES
 from poolmgr.store.views import DeadJob, Request, encode_request
-from wire.messages import Command, Event, Join
-from wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause, WorkerState, outward_status
 
 TARGET: Final = Path(__file__).parent / "redis-keys.md"
 

@@ -1,7 +1,7 @@
 """The program `poolmgr`."""
 
+from common.runtime import collector
 from poolmgr.cli.root import PROGRAM, cli
-from runtime import collector
 
 
 def main() -> None:

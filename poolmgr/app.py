@@ -15,6 +15,11 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from common.config.settings import Settings
+from common.runtime import steps
+from common.runtime.redis import UNAVAILABLE, address, connect
+from common.runtime.steps import ManagerStep
+from common.runtime.waiting import backoff, pause
 from poolmgr.api.health import Readiness, add_health
 from poolmgr.api.listen import Limits, serve, tls_context
 from poolmgr.api.metrics import add_metrics
@@ -47,11 +52,6 @@ from poolmgr.store.ledger import DisagreementError, Ledger, Rejected
 from poolmgr.store.scripts import load_scripts
 from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
-from runtime import steps
-from runtime.redis import UNAVAILABLE, address, connect
-from runtime.steps import ManagerStep
-from runtime.waiting import backoff, pause
-from wire.settings import Settings
 
 _log = structlog.stdlib.get_logger()
 _REBUILD = (*UNAVAILABLE, ResponseError, DisagreementError)

@@ -30,11 +30,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 load_profile()
 
 _MEASURED = (
-    *("tests/core/", "tests/store/", "tests/wire/", "tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
-    *(
-        f"tests/worker/test_{name}.py"
-        for name in ("company", "deadlines", "handling", "hearing", "lifecycle", "overdue")
-    ),
+    *("tests/core/", "tests/store/", "tests/common/wire/", "tests/common/links/", "tests/common/config/"),
+    *("tests/worker/decide/", "tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
 )
 
 
@@ -82,15 +79,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 _LONGEST: Final = (
     "tests/e2e/test_end_to_end.py",
     "tests/up/test_up.py",
-    "tests/chaos/test_short.py",
+    "tests/lab/chaos/test_short.py",
     "tests/e2e/test_demo.py",
     "tests/manager/test_manager.py",
-    "tests/worker/test_session.py",
+    "tests/worker/meeting/test_session.py",
     "tests/worker/test_agent.py",
-    "tests/worker/test_neighbours.py",
-    "tests/worker/test_takeover.py",
-    "tests/worker/test_platforms.py",
-    "tests/chaos/test_core.py",
+    "tests/worker/pool/test_neighbours.py",
+    "tests/worker/pool/test_takeover.py",
+    "tests/worker/platforms/test_sites.py",
+    "tests/lab/chaos/test_core.py",
     "tests/worker/test_stopped.py",
 )
 """Of the files, in seconds. A file is with one process, and whoever has one of these is not to begin with it last."""

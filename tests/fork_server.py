@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Final, NoReturn, Self
 
-from runtime import steps
+from common.runtime import steps
 from tests.waiting import PATIENCE_S, wait_until
 
 ROOT: Final = Path(__file__).parent.parent

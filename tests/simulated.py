@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import worker
-from poolmgr.store.answers import entries_of
-from wire import codec
-from wire.keys import WireKeys
-from wire.messages import (
+from common.wire import codec
+from common.wire.keys import WireKeys
+from common.wire.messages import (
     BotEnded,
     BotMoved,
     Event,
@@ -29,9 +28,10 @@ from wire.messages import (
     WorkerReport,
     WorkerWarm,
 )
-from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+from poolmgr.store.answers import entries_of
 
-_CLAIM = (Path(worker.__file__).parent / "lua" / "claim.lua").read_bytes()
+_CLAIM = (Path(worker.__file__).parent / "link" / "lua" / "claim.lua").read_bytes()
 
 
 class Meetings:

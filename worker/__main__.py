@@ -1,6 +1,6 @@
 """The program `poolmgr-worker`."""
 
-from runtime import collector
+from common.runtime import collector
 from worker.cli.root import PROGRAM, cli
 
 

@@ -16,26 +16,26 @@ from typing import Final
 
 import structlog
 
-from runtime.waiting import pause
-from wire.messages import Command, Heartbeat, Join, Leave, Retire, Say, Warm
-from wire.settings import Settings, WorkerSettings
-from wire.vocabulary import Reason
-from worker import overdue
-from worker.accounts import AccountError, Accounts
-from worker.accounts import read as read_account
-from worker.browser import BrowserError, Launcher, find_chromium, sweep
-from worker.display import find_xvfb
-from worker.driver import Driver, DriverError
-from worker.evidence import witnesses_for
-from worker.journal import Journal
-from worker.link import ContestedError, Link
+from common.config.settings import Settings, WorkerSettings
+from common.runtime.waiting import pause
+from common.wire.messages import Command, Heartbeat, Join, Leave, Retire, Say, Warm
+from common.wire.vocabulary import Reason
+from worker.chromium.accounts import AccountError, Accounts
+from worker.chromium.accounts import read as read_account
+from worker.chromium.display import find_xvfb
+from worker.chromium.driver import Driver, DriverError
+from worker.chromium.process import BrowserError, Launcher, find_chromium, sweep
+from worker.chromium.profile import Profile
+from worker.decide import overdue
+from worker.link.journal import Journal
+from worker.link.redis import ContestedError, Link
+from worker.link.shelf import Shelf, deliver, sender
+from worker.meeting.evidence import witnesses_for
 from worker.platforms import adapters
 from worker.platforms.overrides import Overrides
 from worker.platforms.rules import BadRulesError
 from worker.platforms.third_party import BadAdapterError
-from worker.pool import Pool
-from worker.profile import Profile
-from worker.shelf import Shelf, deliver, sender
+from worker.pool.pool import Pool
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

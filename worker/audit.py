@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from wire.settings import WorkerSettings
-from worker import processes
-from worker.browser import PROFILE, is_marked_alive
-from worker.deadlines import State
-from worker.journal import Stage, WorkerNote, read_notes
-from worker.overdue import GRACE_S, STILL_S
-from worker.warm_pages import VISITOR
+from common.config.settings import WorkerSettings
+from worker.chromium import processes
+from worker.chromium.process import PROFILE, is_marked_alive
+from worker.chromium.warm_pages import VISITOR
+from worker.decide.deadlines import State
+from worker.decide.overdue import GRACE_S, STILL_S
+from worker.link.journal import Stage, WorkerNote, read_notes
 
 LATE_S: Final = STILL_S + GRACE_S  # after this the agent's own watch has acted
 

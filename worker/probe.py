@@ -12,15 +12,15 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
-from wire.settings import Settings
-from wire.vocabulary import BotState, Reason
-from worker.browser import BrowserError, Launcher, find_chromium
-from worker.driver import Driver, DriverError
-from worker.evidence import witnesses_for
-from worker.journal import Entry
-from worker.pool import Pool
-from worker.profile import Profile
+from common.config.settings import Settings
+from common.wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
+from common.wire.vocabulary import BotState, Reason
+from worker.chromium.driver import Driver, DriverError
+from worker.chromium.process import BrowserError, Launcher, find_chromium
+from worker.chromium.profile import Profile
+from worker.link.journal import Entry
+from worker.meeting.evidence import witnesses_for
+from worker.pool.pool import Pool
 
 WORKER_ID: Final = "probe"
 LEAVE_GRACE_S: Final = 5.0

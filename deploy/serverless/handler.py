@@ -1,9 +1,9 @@
 """A function that turns calendar events and webhooks into bots: it posts each to the HTTP API of poolmgr, once.
 
 Standard library only, Python 3.9 or newer, and what stands in this folder: Windows' names of time zones, and copies of
-the project's own reader of meeting links (wire/, made by deploy/vendor.py). For AWS Lambda behind a function URL or an
-API Gateway (payload 1.0 and 2.0), for EventBridge, and for calls by hand. README.md says what it takes and how it is
-installed.
+the project's own reader of meeting links (common/links/, made by deploy/vendor.py). For AWS Lambda behind a function
+URL or an API Gateway (payload 1.0 and 2.0), for EventBridge, and for calls by hand. README.md says what it takes and
+how it is installed.
 
 It keeps nothing. That a bot is made once is the API's promise: what is sent twice carries the same Idempotency-Key, and
 what comes of an event the same deduplication_key.
@@ -35,7 +35,7 @@ from zoneinfo import ZoneInfo
 
 from windows_zones import ZONES
 
-from wire.links import BadLinkError, NoLinkError, recognise
+from common.links.links import BadLinkError, NoLinkError, recognise
 
 _log = logging.getLogger(__name__)
 _log.setLevel(logging.INFO)

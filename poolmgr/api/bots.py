@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from common.wire.text import NOT_TEXT, is_text
+from common.wire.vocabulary import BotState, Status
 from poolmgr.api.create import ACTIVE
 from poolmgr.api.errors import ApiError, Message, bad_request, bot_not_found, later, not_offered
 from poolmgr.api.known import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, is_over, known_bot, row
@@ -21,8 +23,6 @@ from poolmgr.store import answers
 from poolmgr.store.catalog import BadCursorError, Question, cursor_of, position_of
 from poolmgr.store.forgetting import forget
 from poolmgr.webhooks import envelope
-from wire.text import NOT_TEXT, is_text
-from wire.vocabulary import BotState, Status
 
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _INWARD: Final = {outward.lower(): inward for inward, outward in PLATFORMS.items()}

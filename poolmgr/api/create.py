@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
+from common.runtime.waiting import backoff
+from common.wire.vocabulary import BotState, Reason, Status
 from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.known import SUBMITTED, may_see
 from poolmgr.api.operation import Answer, Call, Operation, Says
@@ -21,8 +23,6 @@ from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, Job, fault_of, parse_jo
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.store import answers
 from poolmgr.store.submission import Submission, Verdict
-from runtime.waiting import backoff
-from wire.vocabulary import BotState, Reason, Status
 
 ACTIVE: Final = "Active"
 """What the API that our clients know answers at creation, for all that is to join now."""

@@ -2,12 +2,12 @@
 
 import msgspec
 
+from common.config.settings import TokenSettings
+from common.wire.vocabulary import BotState, Status
 from poolmgr.api.errors import ApiError, bot_not_found
 from poolmgr.api.operation import Call, Says
 from poolmgr.api.shapes import BotRow, CaptionFile, Details, Stage
 from poolmgr.store.answers import epoch
-from wire.settings import TokenSettings
-from wire.vocabulary import BotState, Status
 
 Bot = dict[str, str]
 """A session record, or what is known before there is one, by the record's field names."""

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
+from common.config.settings import Settings, TokenSettings
 from poolmgr.api.errors import Message
 from poolmgr.api.rate import Rates
 from poolmgr.api.turns import Turns
@@ -16,7 +17,6 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.meetings import Meetings
 from poolmgr.store.submission import Submissions
 from poolmgr.store.views import Views
-from wire.settings import Settings, TokenSettings
 
 
 class Service:

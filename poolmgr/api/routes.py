@@ -6,13 +6,13 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from common.config.settings import ApiSettings
 from poolmgr.api import bots, elsewhere, media, scheduled, transcripts
 from poolmgr.api.create import CREATE_BOT
 from poolmgr.api.document import PAGE_POLICY, PREFIX, openapi, page
 from poolmgr.api.door import Door
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import Service
-from wire.settings import ApiSettings
 
 OPERATIONS: Final = (
     CREATE_BOT,

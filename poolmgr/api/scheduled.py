@@ -6,6 +6,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from common.runtime.waiting import backoff
+from common.wire.vocabulary import BotState, Status
 from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.known import PLATFORMS, SUBMITTED, Bot, attributes, known_bot
 from poolmgr.api.operation import Answer, Call, Operation, Says
@@ -14,8 +16,6 @@ from poolmgr.core.events import LeaveRequested, RescheduleRequested
 from poolmgr.core.job import moment_of
 from poolmgr.store import answers
 from poolmgr.store.catalog import Question
-from runtime.waiting import backoff
-from wire.vocabulary import BotState, Status
 
 _DONE_WITHIN_S: Final = 3.0
 _LOOK_FIRST_S, _LOOK_MOST_S = 0.005, 0.2

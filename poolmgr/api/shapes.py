@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from common.links.links import MAX_TEXT_LENGTH
+from common.wire.messages import MOST_MESSAGE_CHARS
+from common.wire.vocabulary import OnWorkerLost
 from poolmgr.core.job import BOT_ID, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeaveFields, ShortText
-from wire.links import MAX_TEXT_LENGTH
-from wire.messages import MOST_MESSAGE_CHARS
-from wire.vocabulary import OnWorkerLost
 
 Url = Annotated[str, Meta(min_length=1, max_length=4096)]
 AnyObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]

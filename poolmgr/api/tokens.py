@@ -6,8 +6,8 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
+from common.config.settings import TokenSettings
 from poolmgr.api.errors import ApiError
-from wire.settings import TokenSettings
 
 _SCHEMES = ("token", "bearer")
 _LONGEST = 512

@@ -6,12 +6,12 @@ from typing import Final
 
 import click
 
+from common.runtime.cli.session import put_json, say
+from common.runtime.exits import EXIT_FAILED
 from poolmgr.cli.session import Session, with_session
 from poolmgr.store import audit as rules
 from poolmgr.store.audit import Finding
 from poolmgr.store.views import Views
-from runtime.cli.session import put_json, say
-from runtime.exits import EXIT_FAILED
 
 AGAIN_AFTER_S: Final = 5.0
 

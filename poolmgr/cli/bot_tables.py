@@ -7,10 +7,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from common.runtime.cli.text import literal
 from poolmgr.cli.tables import cell, console, status_cell, table
 from poolmgr.cli.text import clock_time, duration, epoch_of, moment
 from poolmgr.store.views import is_ended
-from runtime.cli.text import literal
 
 _SECTIONS: Final = (
     ("bot_id", "bot_name", "status", "state", "status_reason", "reason_detail", "attribution"),

@@ -1,8 +1,8 @@
 """The commands that the manager shares with the other program."""
 
+from common.runtime.cli.config import config_of
+from common.runtime.cli.version import version_of
 from poolmgr.cli.root import PROGRAM
-from runtime.cli.config import config_of
-from runtime.cli.version import version_of
 
 config = config_of(PROGRAM)
 version = version_of(PROGRAM)

@@ -6,15 +6,15 @@ from typing import Final
 
 import uvloop
 
+from common.config.settings import Settings
+from common.runtime.cli.session import fail
+from common.runtime.exits import EXIT_FAILED, EXIT_REPLACED
+from common.runtime.waiting import stop_on_signals
 from poolmgr.api.listen import CannotListenError
 from poolmgr.app import Manager
 from poolmgr.loops.leadership import LeaseLostError
 from poolmgr.loops.sqs import CannotReadSqsError
 from poolmgr.store.ledger import StaleEpochError
-from runtime.cli.session import fail
-from runtime.exits import EXIT_FAILED, EXIT_REPLACED
-from runtime.waiting import stop_on_signals
-from wire.settings import Settings
 
 _SWITCH_S: Final = 0.0005
 """How long the loop waits for a thread that reads a large job; Python's own value is ten times that."""

@@ -9,6 +9,11 @@ import msgspec
 from rich.console import Group
 from rich.text import Text
 
+from common.runtime import files
+from common.runtime.cli.session import fail, put_json, say
+from common.runtime.cli.text import literal
+from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
+from common.wire.vocabulary import Attribution, BotState
 from poolmgr.cli import narrative
 from poolmgr.cli.meaning import meaning_of
 from poolmgr.cli.secrecy import hide_links, hide_links_in_record
@@ -18,11 +23,6 @@ from poolmgr.cli.text import clock_time, duration, epoch_of
 from poolmgr.store.evidence import Bundle
 from poolmgr.store.story import Entry
 from poolmgr.store.views import DeadJob, Views
-from runtime import files
-from runtime.cli.session import fail, put_json, say
-from runtime.cli.text import literal
-from runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
-from wire.vocabulary import Attribution, BotState
 
 _DEAD_LOOKED_AT: Final = 10_000
 

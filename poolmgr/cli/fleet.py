@@ -6,14 +6,14 @@ import time
 import click
 import msgspec
 
+from common.runtime.cli.session import fail, put_json
+from common.runtime.cli.text import literal
+from common.runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
+from common.wire.vocabulary import WorkerState
 from poolmgr.cli.session import Session, in_time, say_if_unled, with_session, with_waiting
 from poolmgr.cli.text import clock_time
 from poolmgr.core.requests import DrainRequested
 from poolmgr.store.views import Standing, Views, VmView
-from runtime.cli.session import fail, put_json
-from runtime.cli.text import literal
-from runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
-from wire.vocabulary import WorkerState
 
 _LOOK_EVERY_S = 0.2
 

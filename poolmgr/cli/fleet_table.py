@@ -6,12 +6,12 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
+from common.config.settings import PoolSettings
+from common.runtime.cli.text import count, literal
+from common.wire.vocabulary import WorkerState
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import clock_time
 from poolmgr.store.views import Standing, VmView
-from runtime.cli.text import count, literal
-from wire.settings import PoolSettings
-from wire.vocabulary import WorkerState
 
 _STATE_STYLES: Final = {"up": "green", "draining": "yellow", "stopping": "yellow", "silent": "red", "lost": "red"}
 _STATES: Final = tuple(WorkerState)

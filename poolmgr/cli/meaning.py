@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from wire.vocabulary import Reason
+from common.wire.vocabulary import Reason
 
 
 class Meaning(NamedTuple):

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from common.wire.vocabulary import Attribution, BotState
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
-from wire.vocabulary import Attribution, BotState
 
 WHOSE: Final = {
     Attribution.HOST: "the host's doing",

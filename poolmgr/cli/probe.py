@@ -14,6 +14,11 @@ import click
 import msgspec
 from rich.text import Text
 
+from common.config import variables
+from common.runtime.cli.session import fail, line_of_input, put_json, say
+from common.runtime.cli.text import literal
+from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
+from common.wire.vocabulary import Attribution, Reason
 from poolmgr.cli import narrative
 from poolmgr.cli.explain import Known, look, make_ready, save
 from poolmgr.cli.meaning import meaning_of
@@ -25,11 +30,6 @@ from poolmgr.core.events import LeaveRequested
 from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
-from runtime import variables
-from runtime.cli.session import fail, line_of_input, put_json, say
-from runtime.cli.text import literal
-from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
-from wire.vocabulary import Attribution, Reason
 
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_S: Final = 0.1

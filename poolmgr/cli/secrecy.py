@@ -7,8 +7,8 @@ import json
 import re
 from typing import Any, Final, cast
 
-from runtime.masking import HIDDEN
-from wire.redaction import redact
+from common.config.masking import HIDDEN
+from common.links.redaction import redact
 
 _LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url", "callback_url"})
 _SECRET_FIELD: Final = re.compile(

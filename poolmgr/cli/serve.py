@@ -2,10 +2,10 @@
 
 import click
 
+from common.runtime import collector
+from common.runtime.cli.session import Session, with_session
+from common.runtime.cli.start import begin
 from poolmgr.cli.root import PROGRAM
-from runtime import collector
-from runtime.cli.session import Session, with_session
-from runtime.cli.start import begin
 
 
 @click.command

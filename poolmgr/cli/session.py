@@ -9,14 +9,14 @@ import click
 import msgspec
 from redis.exceptions import RedisError
 
+from common.config.masking import mask_url
+from common.runtime.cli import session
+from common.runtime.cli.session import fail, say
+from common.runtime.cli.text import literal
+from common.runtime.exits import EXIT_TIMEOUT, EXIT_UNREACHABLE
+from common.runtime.redis import UNAVAILABLE, connect
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
-from runtime.cli import session
-from runtime.cli.session import fail, say
-from runtime.cli.text import literal
-from runtime.exits import EXIT_TIMEOUT, EXIT_UNREACHABLE
-from runtime.masking import mask_url
-from runtime.redis import UNAVAILABLE, connect
 
 _T = TypeVar("_T")
 

@@ -15,6 +15,10 @@ import click
 import msgspec
 from rich.table import Table
 
+from common.config.settings import BadSettingsError, PoolSettings, Settings, parse
+from common.runtime.cli.session import Session, fail, put_json, say, with_session
+from common.runtime.cli.text import count, literal
+from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from poolmgr.cli.tables import console, table
 from poolmgr.cli.text import NOTHING, duration
 from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson
@@ -23,10 +27,6 @@ from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_pl
 from poolmgr.simulation.report import Outcome, pareto
 from poolmgr.simulation.run import Simulation
 from poolmgr.simulation.trace import BadTraceError, read_trace
-from runtime.cli.session import Session, fail, put_json, say, with_session
-from runtime.cli.text import count, literal
-from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from wire.settings import BadSettingsError, PoolSettings, Settings, parse
 
 _SWEPT: Final[dict[str, type[int] | type[float]]] = {"min_idle": int, "idle_ttl_s": float}
 _JOBS_PER_DAY: Final = 2000.0

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.runtime.cli.text import literal
 from poolmgr.cli.text import NOTHING
-from runtime.cli.text import literal
 
 _UNLIMITED: Final = 10_000
 _STATUS_STYLES: Final = {

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from runtime.cli.text import literal
+from common.runtime.cli.text import literal
 
 NOTHING: Final = "–"
 

@@ -9,8 +9,8 @@ from typing import Final
 
 import click
 
-from runtime.cli.session import Session, fail, line_of_input, put_json, say, with_session
-from runtime.exits import EXIT_USAGE
+from common.runtime.cli.session import Session, fail, line_of_input, put_json, say, with_session
+from common.runtime.exits import EXIT_USAGE
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SHORTEST: Final = 20

@@ -11,13 +11,13 @@ from typing import Final
 import click
 import msgspec
 
+from common.runtime import config as files
+from common.runtime.cli.session import Session, fail, with_session
+from common.runtime.exits import EXIT_INTERRUPTED, EXIT_USAGE
 from poolmgr.cli.up_words import lines
 from poolmgr.one_machine.folder import CannotRunError, StateFolder, default_state_dir
 from poolmgr.one_machine.news import CannotStart, Died, News, Ready
 from poolmgr.one_machine.run import Order, run
-from runtime import config as files
-from runtime.cli.session import Session, fail, with_session
-from runtime.exits import EXIT_INTERRUPTED, EXIT_USAGE
 
 _MOST_UNSAID: Final = 1000
 _LAST_WORDS_S: Final = 1.0

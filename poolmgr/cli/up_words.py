@@ -9,11 +9,11 @@ from functools import singledispatch
 from typing import Final
 from urllib.parse import urlsplit
 
+from common.config.masking import mask_url
+from common.runtime.cli.text import count, literal
 from poolmgr.cli.text import duration
 from poolmgr.one_machine import news
 from poolmgr.one_machine.news import News, PartName
-from runtime.cli.text import count, literal
-from runtime.masking import mask_url
 
 _MOST_FACTS: Final = 240
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  # what is asked about, not listened on
@@ -208,8 +208,8 @@ def _link(what: news.Opened) -> str:
 def _room(what: news.Opened) -> list[str]:
     if not what.room_hosts:
         return []
-    listen = what.room_hosts[0]
+    where = "" if what.room_hosts[0] == "127.0.0.1:8090" else f" --listen {what.room_hosts[0]}"
     return [
         "The link may be one of yours. This one leads to a meeting room for trying out, which is started by",
-        f"  {shlex.quote(sys.executable)} -m room --open{'' if listen == '127.0.0.1:8090' else f' --listen {listen}'}",
+        f"  {shlex.quote(sys.executable)} -m lab.meeting --open{where}",
     ]

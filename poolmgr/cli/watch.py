@@ -6,12 +6,12 @@ from typing import Final
 
 from rich.text import Text
 
+from common.runtime.cli.session import put_json
+from common.runtime.cli.text import literal
 from poolmgr.cli.session import Session, in_time
 from poolmgr.cli.tables import console, status_cell
 from poolmgr.cli.text import NOTHING, clock_time, duration, epoch_of
 from poolmgr.store.views import Views
-from runtime.cli.session import put_json
-from runtime.cli.text import literal
 
 REJECTED: Final = "rejected"
 _ENDS: Final = ("stopped", REJECTED)

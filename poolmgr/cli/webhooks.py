@@ -7,6 +7,9 @@ from typing import Any, Final
 import click
 import msgspec
 
+from common.runtime.cli.session import fail, put_json, say
+from common.runtime.cli.text import count, literal
+from common.runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import duration, moment
@@ -14,9 +17,6 @@ from poolmgr.core.outgoing import Delivery, host_of
 from poolmgr.store.answers import iso
 from poolmgr.store.deliveries import Attempt, DeadLetter, Waiting, line_life_s
 from poolmgr.store.views import Standing, Views
-from runtime.cli.session import fail, put_json, say
-from runtime.cli.text import count, literal
-from runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
 
 _ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 

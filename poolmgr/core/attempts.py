@@ -4,6 +4,18 @@ News of any attempt but the one that counts changes nothing here; whoever speaks
 Whether a bot is sent in again is said in policy.py.
 """
 
+from common.wire.messages import (
+    BotEnded,
+    BotMoved,
+    BotSaw,
+    BotVitals,
+    ChatHeard,
+    JoinRefused,
+    ParticipantsSeen,
+    WorkerGone,
+    WorkerReport,
+)
+from common.wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause
 from poolmgr.core import backoff, bots, policy, reservations, workers
 from poolmgr.core.decisions import (
     Ask,
@@ -25,18 +37,6 @@ from poolmgr.core.events import LeaveRequested, Revoked, SayRequested
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
-from wire.messages import (
-    BotEnded,
-    BotMoved,
-    BotSaw,
-    BotVitals,
-    ChatHeard,
-    JoinRefused,
-    ParticipantsSeen,
-    WorkerGone,
-    WorkerReport,
-)
-from wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause
 
 _UNCOUNTED = frozenset({RefusalCause.STOPPING, RefusalCause.LOW_MEMORY})
 """Refusals that say nothing of the bot, nor of the worker."""

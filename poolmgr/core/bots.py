@@ -6,6 +6,8 @@ an attempt (attempts.py).
 
 from typing import Final
 
+from common.wire.messages import Join
+from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core import policy
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Why
 from poolmgr.core.events import JobAccepted
@@ -13,8 +15,6 @@ from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
 from poolmgr.core.transitions import check_move
-from wire.messages import Join
-from wire.vocabulary import BotState, Reason, WorkerState
 
 _LOOK_S: Final = 3600.0
 

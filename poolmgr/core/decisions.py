@@ -4,9 +4,9 @@ from enum import StrEnum
 
 import msgspec
 
+from common.wire.messages import ChatLine, Join, Participant
+from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.job import Job
-from wire.messages import ChatLine, Join, Participant
-from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
 
 class Why(StrEnum):

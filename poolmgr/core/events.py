@@ -1,10 +1,10 @@
-"""What the manager itself tells the pool, beside the agents' events of wire.messages. Frozen."""
+"""What the manager itself tells the pool, beside the agents' events of common.wire.messages. Frozen."""
 
 import msgspec
 
+from common.wire import messages
 from poolmgr.core.job import Job
 from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested, SayRequested
-from wire import messages
 
 
 class JobAccepted(msgspec.Struct, frozen=True):

@@ -6,10 +6,10 @@ Both are answered without looking at the whole fleet, so that the cost of an eve
 from collections import Counter
 from collections.abc import Iterator
 
+from common.config.settings import PoolSettings
+from common.wire.vocabulary import WorkerState
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.policy import can_warm
-from wire.settings import PoolSettings
-from wire.vocabulary import WorkerState
 
 
 class Fleet:

@@ -1,7 +1,7 @@
 """What is true of a Pool after every event. Tests check it after each step; it is the guarantees as a function."""
 
+from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.pool import Pool
-from wire.vocabulary import BotState, WorkerState
 
 
 def broken_invariants(pool: Pool) -> list[str]:

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
+from common.config.settings import Settings, WorkerSettings
+from common.links.links import BadLinkError, MeetingLink, recognise
+from common.wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
+from common.wire.text import is_text
+from common.wire.vocabulary import OnWorkerLost
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.core.warnings import Said, warnings
-from wire.links import BadLinkError, MeetingLink, recognise
-from wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
-from wire.settings import Settings, WorkerSettings
-from wire.text import is_text
-from wire.vocabulary import OnWorkerLost
 
 MAX_JOB_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64

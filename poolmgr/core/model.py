@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core.job import Job
-from wire.vocabulary import BotState, Reason, WorkerState
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from wire.settings import WebhookSettings
+from common.config.settings import WebhookSettings
 
 MAX_URL_LENGTH: Final = 4096
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
+from common.config.settings import PoolSettings
+from common.wire.vocabulary import ENDS, Attribution, BotState, OnWorkerLost, Reason, WorkerState
 from poolmgr.core.model import Bot, Vm, Worker
-from wire.settings import PoolSettings
-from wire.vocabulary import ENDS, Attribution, BotState, OnWorkerLost, Reason, WorkerState
 
 ORDERS_BEFORE_FORCE: Final = 3  # to a worker to end, each as far from the last as a warm-up may last
 LOST_AT_LEAST: Final = 2  # a fleet of three is not to wait for a quorum

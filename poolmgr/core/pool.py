@@ -22,6 +22,19 @@ Repeated and stale news changes nothing, so an event may be handed in twice.
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from common.config.settings import PoolSettings
+from common.wire.messages import (
+    BotEnded,
+    BotMoved,
+    BotSaw,
+    BotVitals,
+    ChatHeard,
+    Heartbeat,
+    JoinRefused,
+    ParticipantsSeen,
+    WorkerGone,
+    WorkerWarm,
+)
 from poolmgr.core import attempts, backoff, bots, reservations, restoring, vms, workers
 from poolmgr.core.decisions import Decision
 from poolmgr.core.events import (
@@ -39,19 +52,6 @@ from poolmgr.core.model import Bot, Vm
 from poolmgr.core.settling import settle
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
-from wire.messages import (
-    BotEnded,
-    BotMoved,
-    BotSaw,
-    BotVitals,
-    ChatHeard,
-    Heartbeat,
-    JoinRefused,
-    ParticipantsSeen,
-    WorkerGone,
-    WorkerWarm,
-)
-from wire.settings import PoolSettings
 
 _ON_TIMER: Final[dict[Timer, Callable[[PoolState, str], None]]] = {
     Timer.VM_SILENT: vms.silence_due,

@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from wire.messages import MOST_MESSAGE_CHARS
-from wire.vocabulary import Reason
+from common.wire.messages import MOST_MESSAGE_CHARS
+from common.wire.vocabulary import Reason
 
 
 class LeaveRequested(msgspec.Struct, frozen=True):

@@ -5,12 +5,12 @@ It is no right: a bot whose worker is not there when its time has come stands in
 
 import msgspec
 
+from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core import bots, workers
 from poolmgr.core.decisions import Reschedule
 from poolmgr.core.events import RescheduleRequested
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
-from wire.vocabulary import BotState, WorkerState
 
 
 def reserve_due(pool: PoolState, whose: str) -> None:

@@ -5,11 +5,11 @@ It believes what it finds. What has changed since then, the agents will say.
 
 from collections.abc import Iterable
 
+from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core import attempts, bots, vms, workers
 from poolmgr.core.decisions import Why
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
-from wire.vocabulary import BotState, Reason, WorkerState
 
 
 def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -> None:

@@ -5,12 +5,12 @@ The parts of the core are functions that take it as `pool`, and keep nothing the
 
 from collections import deque
 
+from common.config.settings import PoolSettings
 from poolmgr.core.decisions import Decision
 from poolmgr.core.fleet import Fleet
 from poolmgr.core.model import Bot, Vm
 from poolmgr.core.queue import BotQueue
 from poolmgr.core.timers import Timers
-from wire.settings import PoolSettings
 
 
 class PoolState:

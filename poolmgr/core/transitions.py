@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from wire.vocabulary import BotState
+from common.wire.vocabulary import BotState
 
 S = BotState
 

@@ -3,14 +3,14 @@
 One that is cut off looks like one that is gone: what its loss means for its bots is said in attempts.py and policy.py.
 """
 
+from common.wire.messages import Heartbeat, WorkerReport
+from common.wire.vocabulary import BotState, GoneCause, WorkerState
 from poolmgr.core import attempts, policy, reservations, workers
 from poolmgr.core.decisions import ForgetVm, KeepVm, Why
 from poolmgr.core.events import DrainRequested, Unheard
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
-from wire.messages import Heartbeat, WorkerReport
-from wire.vocabulary import BotState, GoneCause, WorkerState
 
 
 def add(pool: PoolState, vm: Vm) -> Vm:

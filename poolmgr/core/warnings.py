@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, cast
 
-from wire.messages import AutomaticLeave
+from common.wire.messages import AutomaticLeave
 
 FIELDS: Final = (
     *("meeting_link", "meeting_url", "bot_name", "bot_id", "user_id", "calendar_event_id", "join_at", "callback_url"),

@@ -3,13 +3,13 @@
 It knows of no bot but the id that a worker carries: what a gone worker means for its bot is said in attempts.py.
 """
 
+from common.wire.messages import WorkerWarm
+from common.wire.vocabulary import GoneCause, WorkerState
 from poolmgr.core import backoff, policy
 from poolmgr.core.decisions import ForgetWorker, KeepWorker, Retire, Warm, Why
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
-from wire.messages import WorkerWarm
-from wire.vocabulary import GoneCause, WorkerState
 
 _FAILURES = frozenset(
     {GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY, GoneCause.CRASHED, GoneCause.UNRESPONSIVE},

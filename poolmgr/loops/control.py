@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import structlog
 
+from common.runtime import steps
+from common.runtime.steps import ManagerStep
 from poolmgr.core.events import SayRequested
 from poolmgr.core.job import fault_of
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Stream
 from poolmgr.store.views import Request, decode_request
-from runtime import steps
-from runtime.steps import ManagerStep
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 100

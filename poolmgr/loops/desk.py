@@ -7,13 +7,13 @@ there as the next one: batches grow with the load, and a single job waits for no
 import asyncio
 from collections.abc import Callable, Iterable
 
+from common.runtime import steps
+from common.runtime.steps import ManagerStep
 from poolmgr.core.decisions import Decision
 from poolmgr.core.events import CoreEvent
 from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
 from poolmgr.store.ledger import Ledger
-from runtime import steps
-from runtime.steps import ManagerStep
 
 _MOST_AT_ONCE = 2000
 """Decisions in one round trip: enough for full speed, few enough that others of Redis' clients get their turn."""

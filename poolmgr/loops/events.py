@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import structlog
 
+from common.runtime import steps
+from common.runtime.steps import ManagerStep
+from common.wire.codec import FIELD, UndecodableError, decode_event
+from common.wire.messages import Heartbeat
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Stream
-from runtime import steps
-from runtime.steps import ManagerStep
-from wire.codec import FIELD, UndecodableError, decode_event
-from wire.messages import Heartbeat
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 500

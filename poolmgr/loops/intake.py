@@ -9,14 +9,14 @@ import re
 import uuid
 from collections.abc import Callable
 
+from common.runtime import steps
+from common.runtime.steps import ManagerStep
 from poolmgr.core.events import JobAccepted
 from poolmgr.core.job import BadJobError, Job, JobRules, parse_job
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.ledger import Ledger, Rejected
-from runtime import steps
-from runtime.steps import ManagerStep
 
 _MOST_AT_ONCE = 256
 _WAIT_S = 1.0

@@ -2,6 +2,7 @@
 
 import structlog
 
+from common.wire.vocabulary import Reason
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -19,7 +20,6 @@ from poolmgr.core.decisions import (
     Warm,
 )
 from poolmgr.store.ledger import Rejected
-from wire.vocabulary import Reason
 
 _log = structlog.stdlib.get_logger()
 

@@ -6,8 +6,8 @@ from typing import Final
 
 import structlog
 
+from common.runtime.waiting import pause
 from poolmgr.store.lease import Lease
-from runtime.waiting import pause
 
 _LOOK_EVERY_S: Final = 0.25
 """How often a standby asks whether the lease is free: an orderly end of the leader is noticed in that time."""

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -26,7 +27,6 @@ from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.lag import Beat, HeldLog
 from poolmgr.store.ledger import Rejected
-from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
 disable_created_metrics()  # nobody reads when a counter was made; the series double what is scraped
 

@@ -5,11 +5,11 @@ from collections.abc import Collection
 
 import structlog
 
+from common.config.settings import RetentionSettings
 from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
 from poolmgr.store.inbox import Stream
 from poolmgr.store.upkeep import Upkeep
-from wire.settings import RetentionSettings
 
 _log = structlog.stdlib.get_logger()
 _EVERY_S = 60.0

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import structlog
 
+from common.config.settings import SqsSettings
+from common.runtime.waiting import backoff
 from poolmgr.store.arrivals import Arrivals, Message
-from runtime.waiting import backoff
-from wire.settings import SqsSettings
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE: Final = 10  # more SQS does not hand out, nor takes to delete

@@ -11,6 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 import structlog
 
+from common.config.settings import WebhookSettings
+from common.runtime import steps
+from common.runtime.steps import WebhookStep
+from common.runtime.waiting import pause
 from poolmgr.core.outgoing import Delivery, OutgoingRules, host_of
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import WebhookMetrics
@@ -22,10 +26,6 @@ from poolmgr.webhooks.envelope import render
 from poolmgr.webhooks.outcome import Outcome
 from poolmgr.webhooks.sender import Sender
 from poolmgr.webhooks.signature import headers
-from runtime import steps
-from runtime.steps import WebhookStep
-from runtime.waiting import pause
-from wire.settings import WebhookSettings
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 100

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from common.runtime import files
 from poolmgr.one_machine.news import PartName
-from runtime import files
 
 _SOCKET_PATH_BYTES: Final = 107
 """What a socket's path may be long: sun_path has 108 bytes, the last one is a zero. unix(7)."""

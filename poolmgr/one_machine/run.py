@@ -19,6 +19,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from common.config.settings import Settings
+from common.wire.messages import Heartbeat, WorkerGone
+from common.wire.vocabulary import GoneCause
 from poolmgr.one_machine import news, token
 from poolmgr.one_machine.folder import StateFolder
 from poolmgr.one_machine.log_file import LogFile
@@ -48,9 +51,6 @@ from poolmgr.one_machine.takeover import take_over
 from poolmgr.one_machine.warmth import Browsers, Warmth, after
 from poolmgr.one_machine.watch import Seen, Watch
 from poolmgr.store.keys import Keys
-from wire.messages import Heartbeat, WorkerGone
-from wire.settings import Settings
-from wire.vocabulary import GoneCause
 
 _TICK_S: Final = 0.25
 _STANDS_BY_S: Final = 5.0  # a manager that lives for so long while another one leads stands by

@@ -7,9 +7,9 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from common.config.settings import ApiSettings, TokenSettings
+from common.runtime import files
 from poolmgr.one_machine.folder import CannotRunError, StateFolder
-from runtime import files
-from wire.settings import ApiSettings, TokenSettings
 
 NAME: Final = "up"
 """What the token is called in logs; bots that it makes are owned by this name."""
@@ -53,7 +53,7 @@ def with_token(token: str, api: ApiSettings) -> str:
 
 
 def _inline_table(token: TokenSettings) -> str:
-    """In TOML. None of the texts can hold a quote: wire/settings.py."""
+    """In TOML. None of the texts can hold a quote: common/config/settings.py."""
     return (
         f'{{ name = "{token.name}", sha256 = "{token.sha256}", sees = "{token.sees}",'
         f" requests_per_s = {token.requests_per_s!r}, bots_at_once = {token.bots_at_once},"

@@ -2,10 +2,10 @@
 
 from typing import Final, NamedTuple
 
+from common.config.settings import PoolSettings
+from common.wire.messages import BotEnded, BotMoved, Event, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
+from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.one_machine.news import Ready, Warming
-from wire.messages import BotEnded, BotMoved, Event, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
-from wire.settings import PoolSettings
-from wire.vocabulary import BotState, WorkerState
 
 PATIENCE_S: Final = 2.0  # what takes longer is told about
 TOLD_EVERY_S: Final = 5.0

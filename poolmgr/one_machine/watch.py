@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from common.config.settings import RedisSettings
+from common.runtime.redis import UNAVAILABLE, connect
+from common.wire import codec
+from common.wire.messages import Event
+from common.wire.vocabulary import BotState
 from poolmgr.one_machine.news import BotNews
 from poolmgr.store.keys import Keys
-from runtime.redis import UNAVAILABLE, connect
-from wire import codec
-from wire.messages import Event
-from wire.settings import RedisSettings
-from wire.vocabulary import BotState
 
 _TROUBLE: Final = (*UNAVAILABLE, RedisError)
 _AGAIN_S: Final = 0.1

@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
+from common.wire.messages import BotEnded, BotMoved, Event, Heartbeat, WorkerGone, WorkerWarm
+from common.wire.vocabulary import BotState, GoneCause, Reason
 from poolmgr.core.decisions import Assign, Retire, Revoke, Warm
 from poolmgr.core.events import Revoked
 from poolmgr.simulation.arrivals import Arrival, draw_lognormal
-from wire.messages import BotEnded, BotMoved, Event, Heartbeat, WorkerGone, WorkerWarm
-from wire.vocabulary import BotState, GoneCause, Reason
 
 _WARMUP_SIGMA: Final = 0.3
 _JOINING_AFTER_S: Final = 0.05  # docs/performance.md, warm_join: from the push to the first request

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from common.wire.vocabulary import WorkerState
 from poolmgr.core.decisions import Assign, End, ForgetWorker, Warm
-from wire.vocabulary import WorkerState
 
 
 class Outcome(msgspec.Struct, frozen=True):

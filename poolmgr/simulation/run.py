@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from common.config.settings import PoolSettings
 from poolmgr.core.decisions import Assign, End, ForgetWorker, Retire, Revoke, Warm
 from poolmgr.core.events import JobAccepted, Tick
 from poolmgr.core.job import Job
@@ -18,7 +19,6 @@ from poolmgr.core.pool import Pool
 from poolmgr.simulation.arrivals import Arrival
 from poolmgr.simulation.fleet import Fleet, FleetModel
 from poolmgr.simulation.report import Meter, Outcome
-from wire.settings import PoolSettings
 
 _BEGIN: Final = 86_400.0
 """When what is measured begins, on both clocks. They show the same: a calendar that jumps is not simulated."""

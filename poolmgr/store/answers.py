@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from wire.vocabulary import WorkerState
+from common.wire.vocabulary import WorkerState
 
 
 class Entry(NamedTuple):

@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from common.config.settings import Settings
+from common.wire.codec import FIELD, UndecodableError, decode_event
+from common.wire.messages import Heartbeat, WorkerReport
+from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.model import Bot, Worker
 from poolmgr.store import answers, record
 from poolmgr.store.keys import KEY_DOCS, Keys
-from wire.codec import FIELD, UndecodableError, decode_event
-from wire.messages import Heartbeat, WorkerReport
-from wire.settings import Settings
-from wire.vocabulary import BotState, WorkerState
 
 SLACK_S: Final = 60.0  # on top of every limit: clocks of two machines, and what a backstop takes to act
 STILL_S: Final = 150.0  # what an agent's watch takes, see docs/architecture.md

@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
+from common.wire.vocabulary import BotState, outward_status
 from poolmgr.core.job import found_by
 from poolmgr.store import record
 from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
-from wire.vocabulary import BotState, outward_status
 
 _LOOKED_AT: Final = 2000
 _AT_ONCE: Final = 200

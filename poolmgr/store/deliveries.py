@@ -9,13 +9,13 @@ from typing import Any, Final
 import msgspec
 from redis.asyncio import Redis
 
+from common.config.settings import Settings
 from poolmgr.core.outgoing import Delivery
 from poolmgr.store import answers
 from poolmgr.store.inbox import GROUP
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Call, run_fenced
 from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
-from wire.settings import Settings
 
 _PAGE: Final = 500
 _RENDERED_FROM: Final = (

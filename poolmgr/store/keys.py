@@ -6,7 +6,7 @@ No name is built anywhere else, neither in Lua nor in the loops.
 import hashlib
 from typing import Final, NamedTuple
 
-from wire.keys import WireKeys
+from common.wire.keys import WireKeys
 
 
 def _digest(*parts: str) -> str:

@@ -10,6 +10,9 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
+from common.config.settings import RetentionSettings
+from common.wire import codec, messages
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -43,9 +46,6 @@ from poolmgr.store import answers, record, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.roundtrip import ask
 from poolmgr.store.scripts import DIGESTS
-from wire import codec, messages
-from wire.settings import RetentionSettings
-from wire.vocabulary import BotState, Reason
 
 GRACE_S: Final = 86400
 """How much longer the record of an ended bot stays than it has to: the reaper is to take it off the indexes first."""

@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from common.wire.messages import AutomaticLeave
+from common.wire.vocabulary import ENDS, BotState, OnWorkerLost, Reason, WorkerState, outward_status
 from poolmgr.core.decisions import (
     Accept,
     Assign,
@@ -22,8 +24,6 @@ from poolmgr.core.job import Job
 from poolmgr.core.model import Bot, Worker
 from poolmgr.store import answers
 from poolmgr.store.answers import WorkerRecord, epoch, iso
-from wire.messages import AutomaticLeave
-from wire.vocabulary import ENDS, BotState, OnWorkerLost, Reason, WorkerState, outward_status
 
 Fields = dict[str, str | int]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from common.wire.vocabulary import ENDS
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -24,7 +25,6 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.store import answers
 from poolmgr.store.keys import Keys
-from wire.vocabulary import ENDS
 
 
 class What(StrEnum):

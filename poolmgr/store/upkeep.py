@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from common.config.settings import RetentionSettings
+from common.wire.vocabulary import BotState
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
 from poolmgr.store.scripts import STREAM_LIFE_S
-from wire.settings import RetentionSettings
-from wire.vocabulary import BotState
 
 _JOBS_LIFE_S: Final = 2592000  # as long as an epoch: jobs may wait in their stream for the next leader
 _ORPHANS_AT_ONCE: Final = 100  # the rest waits for the next time

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
+from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.requests import DrainRequested, LeaveRequested, Request, RescheduleRequested, SayRequested
 from poolmgr.store import answers
 from poolmgr.store.keys import Keys
-from wire.vocabulary import BotState, WorkerState
 
 if TYPE_CHECKING:
+    from common.config.settings import Settings
     from poolmgr.store import audit, story
     from poolmgr.store.deliveries import Letters
     from poolmgr.store.evidence import Evidence
-    from wire.settings import Settings
 
 _CONTROL_ENTRIES: Final = 10_000
 

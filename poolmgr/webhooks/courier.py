@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from common.config.settings import WebhookSettings
 from poolmgr.webhooks.outcome import Outcome
-from wire.settings import WebhookSettings
 
 GONE: Final = 410
 MOST_REMEMBERED: Final = 10_000

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+from common.links.redaction import redact
+from common.wire.vocabulary import ENDS, BotState, Reason
 from poolmgr.core.outgoing import Delivery
-from wire.redaction import redact
-from wire.vocabulary import ENDS, BotState, Reason
 
 MOST_JOININGS: Final = 3
 """How often clients expect bot.joining at most: fact sheet, 5."""

@@ -9,8 +9,8 @@ import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from common.config.settings import WebhookTimestamp
 from poolmgr.core.outgoing import Delivery
-from wire.settings import WebhookTimestamp
 
 
 def headers(

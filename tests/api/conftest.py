@@ -14,7 +14,22 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from yarl import URL
 
-from demo.stage import free_ports
+from common.config.settings import (
+    ApiSettings,
+    LeaseSettings,
+    MeetingSettings,
+    MetricsSettings,
+    PoolSettings,
+    RedisSettings,
+    Settings,
+    TokenSettings,
+    WebhookSettings,
+    WorkerSettings,
+)
+from common.runtime.redis import connect
+from common.wire.messages import Join
+from common.wire.vocabulary import BotState, Reason
+from lab.demo.stage import free_ports
 from poolmgr.api.listen import Limits, serve, tls_context
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import Service
@@ -27,23 +42,8 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 from poolmgr.store.views import Views
-from runtime.redis import connect
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import wait_until
-from wire.messages import Join
-from wire.settings import (
-    ApiSettings,
-    LeaseSettings,
-    MeetingSettings,
-    MetricsSettings,
-    PoolSettings,
-    RedisSettings,
-    Settings,
-    TokenSettings,
-    WebhookSettings,
-    WorkerSettings,
-)
-from wire.vocabulary import BotState, Reason
 
 TOKEN = "pm_a-token-of-the-tests-that-nobody-guesses"
 OWN = "pm_another-token-that-sees-only-its-own-bots"

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.config.settings import MeetingSettings
+from common.wire.vocabulary import BotState, Reason
 from tests.api.conftest import LINK, OWN, Caller, World
-from wire.settings import MeetingSettings
-from wire.vocabulary import BotState, Reason
 
 
 async def _ids(call: Caller, query: str = "") -> list[str]:

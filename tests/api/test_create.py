@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.config.settings import WebhookSettings
 from poolmgr.core.job import JobRules, parse_job
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.views import DeadJob
 from tests.api.conftest import JOB, LINK, OWN, TOKEN, World, token
 from tests.waiting import wait_until
-from wire.settings import WebhookSettings
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"meeting_link": None}, "meeting_link is required."),

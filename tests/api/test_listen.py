@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from common.config.settings import MetricsSettings
 from poolmgr.api.listen import CannotListenError, serve, tls_context
 from tests.api.conftest import TOKEN, World
-from wire.settings import MetricsSettings
 
 
 @pytest.fixture

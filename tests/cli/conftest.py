@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
+from common.wire.codec import FIELD, decode_command, encode
+from common.wire.messages import BotEnded, BotMoved, Command, Event, Heartbeat, Join, Warm, WorkerReport, WorkerWarm
+from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.cli.root import cli
 from poolmgr.store.keys import Keys
 from tests.fork_server import Forked, ForkServer
-from wire.codec import FIELD, decode_command, encode
-from wire.messages import BotEnded, BotMoved, Command, Event, Heartbeat, Join, Warm, WorkerReport, WorkerWarm
-from wire.vocabulary import BotState, Reason, WorkerState
 
 ROOT = Path(__file__).parents[2]
 LINK = "http://127.0.0.1:8090/r/the-secret-room"

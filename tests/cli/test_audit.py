@@ -10,9 +10,9 @@ from redis import Redis
 
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import CommandLine
-from tests.worker.test_journal import JOIN, STATE
+from tests.worker.link.test_journal import JOIN, STATE
 from worker.cli.root import cli as worker_program
-from worker.journal import Entry, Journal, Stage, WorkerNote
+from worker.link.journal import Entry, Journal, Stage, WorkerNote
 
 
 def test_an_empty_redis_has_nothing_to_say(poolmgr: CommandLine) -> None:

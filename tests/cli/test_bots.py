@@ -8,15 +8,15 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
+from common.config.settings import RetentionSettings
+from common.wire.messages import Join
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
 from poolmgr.core.job import Job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 from tests.cli.conftest import CommandLine
-from wire.messages import Join
-from wire.settings import RetentionSettings
-from wire.vocabulary import BotState, Reason
 
 SECRET = "https://meet.google.com/secret-path?pwd=secret"
 HOSTILE = "\x1b[31m[red]Ada[/red]\x1b]0;pwned\x07\u202e:smile:[/]"

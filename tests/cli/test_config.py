@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.config.settings import Settings, parse
 from tests.cli.conftest import ROOT, CommandLine
-from wire.settings import Settings, parse
 
 EXAMPLE = ROOT / "config.example.toml"
 KEYS = [

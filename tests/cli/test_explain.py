@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.meaning import MEANINGS, meaning_of
 from poolmgr.cli.narrative import told, waits_for
 from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, NoteFailed, NoteSeen, Why
@@ -18,7 +19,6 @@ from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
 from tests.cli.conftest import ROOT, CommandLine
 from tests.cli.test_bots import SECRET, Writer, accept, assign
-from wire.vocabulary import BotState, Reason
 
 ATTEMPTS: tuple[Decision, ...] = (
     Move("b", 1, BotState.JOINING, 1_800_000_001.0, "loading"),

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
+from common.wire.messages import Join, Retire, WorkerGone
+from common.wire.vocabulary import BotState, GoneCause, Reason
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy, wait_for
 from tests.fork_server import Forked
-from wire.messages import Join, Retire, WorkerGone
-from wire.vocabulary import BotState, GoneCause, Reason
 
 Start = Callable[..., Forked]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from common.wire.messages import BotEnded, BotSaw, Join, Leave
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.probe import exit_code
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy
 from tests.fork_server import Forked
-from wire.messages import BotEnded, BotSaw, Join, Leave
-from wire.vocabulary import BotState, Reason
 
 Start = Callable[..., Forked]
 

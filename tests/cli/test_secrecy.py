@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from common.config.masking import mask_url
 from poolmgr.cli.secrecy import hide_link, hide_links, hide_links_in_payload, hide_links_in_record, hide_secrets
-from runtime.masking import mask_url
 
 
 @pytest.mark.parametrize(

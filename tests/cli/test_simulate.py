@@ -11,11 +11,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End, Move
 from poolmgr.core.job import JobRules, parse_job
 from poolmgr.store import record
 from tests.cli.conftest import ROOT, CommandLine
-from wire.vocabulary import BotState, Reason
 
 SMALL = ("simulate", "--vms", "3", "--jobs-per-day", "150", "--hours", "6")
 SWEEP = (*SMALL, "--sweep", "min_idle=0,1,4", "--sweep", "idle_ttl_s=60,900")

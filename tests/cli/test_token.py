@@ -6,9 +6,9 @@ import tomllib
 
 import pytest
 
+from common.config import settings
 from poolmgr.api.tokens import Tokens
 from tests.cli.conftest import CommandLine
-from wire import settings
 
 MINE = "a-token-of-mine-1234"
 

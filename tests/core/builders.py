@@ -3,6 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from common.config.settings import PoolSettings
+from common.wire.messages import (
+    BotEnded,
+    BotMoved,
+    BotVitals,
+    Heartbeat,
+    JoinRefused,
+    WorkerGone,
+    WorkerReport,
+    WorkerWarm,
+)
+from common.wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 from poolmgr.core.decisions import Assign, Decision, End, Revoke
 from poolmgr.core.events import CoreEvent, JobAccepted, Revoked, Tick
 from poolmgr.core.invariants import broken_invariants
@@ -10,9 +22,6 @@ from poolmgr.core.job import Job
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.pool import Pool
 from tests.core.durable import Durable
-from wire.messages import BotEnded, BotMoved, BotVitals, Heartbeat, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
-from wire.settings import PoolSettings
-from wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 
 _T = TypeVar("_T")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from common.wire.vocabulary import BotState, OnWorkerLost, Reason, WorkerState
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -24,7 +25,6 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.pool import Pool
-from wire.vocabulary import BotState, OnWorkerLost, Reason, WorkerState
 
 
 @dataclass

@@ -4,6 +4,9 @@ from typing import Final
 
 import pytest
 
+from common.config.settings import PoolSettings
+from common.wire.messages import BotMoved, ChatHeard, ChatLine, JoinRefused, Participant, ParticipantsSeen
+from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
 from poolmgr.core.decisions import (
     Ask,
     Assign,
@@ -24,9 +27,6 @@ from poolmgr.core.events import LeaveRequested, Revoked, SayRequested, Tick
 from poolmgr.core.model import Bot
 from poolmgr.core.pool import Pool
 from tests.core.builders import ON_VM, START, WALL, bring_to, full, job, of_type, scenario
-from wire.messages import BotMoved, ChatHeard, ChatLine, JoinRefused, Participant, ParticipantsSeen
-from wire.settings import PoolSettings
-from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
 
 RETRIED: Final = [
     Reason.PAGE_LOAD_FAILED,

@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
+from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
 from poolmgr.core.decisions import Warm
 from tests.core.builders import IDLE, WARMING, full, of_type, scenario
-from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
 
 
 def test_failed_warm_ups_back_off_and_never_spin() -> None:

@@ -2,11 +2,11 @@
 
 from msgspec.structs import replace
 
+from common.wire.messages import Join
+from common.wire.vocabulary import BotState, Reason, RefusalCause
 from poolmgr.core.decisions import Accept, Assign, End, Warm, Why
 from poolmgr.core.events import JobAccepted, LeaveRequested
 from tests.core.builders import BUSY, START, WALL, WARMING, bring_to, full, job, of_type, scenario, whose
-from wire.messages import Join
-from wire.vocabulary import BotState, Reason, RefusalCause
 
 
 def test_a_job_goes_to_an_idle_worker_at_once_and_its_place_is_filled() -> None:

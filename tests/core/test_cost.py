@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import pytest
 
+from common.config.settings import PoolSettings
+from common.wire.messages import BotEnded, BotMoved, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
+from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.events import JobAccepted, LeaveRequested, Tick
 from poolmgr.core.pool import Pool
 from tests.core.builders import START, WALL, job
-from wire.messages import BotEnded, BotMoved, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
-from wire.settings import PoolSettings
-from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
 pytestmark = pytest.mark.no_cover  # it traces the steps itself
 

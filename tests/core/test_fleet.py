@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.config.settings import PoolSettings
+from common.wire.vocabulary import WorkerState
 from poolmgr.core.fleet import Fleet
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.policy import can_warm
-from wire.settings import PoolSettings
-from wire.vocabulary import WorkerState
 
 SETTINGS = PoolSettings(max_workers=4, warmups_at_once=1)
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from msgspec.structs import replace
 
+from common.wire.messages import Join, WorkerReport
+from common.wire.vocabulary import OnWorkerLost, Reason
 from poolmgr.core.decisions import Ask, Decision, KeepWorker, Revoke
 from poolmgr.core.events import CoreEvent, Revoked
 from poolmgr.core.pool import Pool
 from tests.core.builders import BUSY, IDLE, full, of_type
 from tests.core.test_pool_properties import Agent, PoolAndFleet
-from wire.messages import Join, WorkerReport
-from wire.vocabulary import OnWorkerLost, Reason
 
 
 class HalfDone(PoolAndFleet):

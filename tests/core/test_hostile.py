@@ -11,10 +11,13 @@ from typing import Any, Final, cast
 
 import pytest
 
-from bench import hostile
+from common.links import links
+from common.links import shapes as link_shapes
+from common.links import text as link_text
+from common.links import wrappers as link_wrappers
+from lab.bench import hostile
 from poolmgr.core import job
 from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, JobRules, parse_job
-from wire import link_shapes, link_text, link_wrappers, links
 
 RULES: Final = JobRules()
 MOST_CALLS: Final = 2_500

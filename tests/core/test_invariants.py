@@ -2,10 +2,10 @@
 
 import pytest
 
+from common.wire.vocabulary import BotState
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.pool import Pool
 from tests.core.builders import IDLE, full
-from wire.vocabulary import BotState
 
 
 def break_it(how: str) -> Pool:

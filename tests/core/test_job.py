@@ -9,6 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from common.config.settings import parse as parse_settings
+from common.wire.messages import AutomaticLeave, BotNames
+from common.wire.vocabulary import OnWorkerLost
 from poolmgr.core.job import (
     MAX_DEPTH,
     MAX_JOB_BYTES,
@@ -19,9 +22,6 @@ from poolmgr.core.job import (
     parse_job,
     typed_json,
 )
-from wire.messages import AutomaticLeave, BotNames
-from wire.settings import parse as parse_settings
-from wire.vocabulary import OnWorkerLost
 
 NOW: Final = datetime(2030, 1, 31, 9, tzinfo=UTC).timestamp()
 RULES: Final = JobRules(frozenset({"rooms.example", "localhost:8090"}))

@@ -2,10 +2,10 @@
 
 import pytest
 
+from common.wire.vocabulary import BotState, GoneCause, Reason
 from poolmgr.core.decisions import Accept, Assign, End, Reschedule
 from poolmgr.core.events import RescheduleRequested, Tick
 from tests.core.builders import IDLE, RESERVED, Scenario, full, of_type, scenario
-from wire.vocabulary import BotState, GoneCause, Reason
 
 SIX_HOURS = 6 * 3600.0
 

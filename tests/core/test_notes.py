@@ -1,10 +1,10 @@
 """What is noted of an attempt, so that it can be explained: screens, and what it came to nothing for."""
 
+from common.wire.messages import BotSaw
+from common.wire.vocabulary import BotState, Reason, RefusalCause
 from poolmgr.core.decisions import End, NoteFailed, NoteSeen, Why
 from poolmgr.core.events import LeaveRequested
 from tests.core.builders import Scenario, bring_to, full, of_type
-from wire.messages import BotSaw
-from wire.vocabulary import BotState, Reason, RefusalCause
 
 
 def saw(sc: Scenario, attempt: int) -> BotSaw:

@@ -4,11 +4,11 @@ stays for ever. Each step is one that can be counted.
 
 import pytest
 
+from common.wire.messages import WorkerReport
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Ask, End, EndByForce, Retire, Why
 from poolmgr.core.events import DrainRequested, LeaveRequested
 from tests.core.builders import BUSY, IDLE, RETIRING, Scenario, bring_to, full, of_type
-from wire.messages import WorkerReport
-from wire.vocabulary import BotState, Reason
 
 LEAVE_S = 120.0
 AGAIN_S = 15.0

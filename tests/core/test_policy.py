@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.config.settings import PoolSettings
+from common.wire.vocabulary import ENDS, BotState, OnWorkerLost, Reason, WorkerState
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.policy import (
     backoff_s,
@@ -20,8 +22,6 @@ from poolmgr.core.policy import (
     to_trim,
 )
 from tests.core.builders import job
-from wire.settings import PoolSettings
-from wire.vocabulary import ENDS, BotState, OnWorkerLost, Reason, WorkerState
 
 NOW = 1000.0
 LETTERS = {

@@ -1,9 +1,9 @@
 """The pool through its one door: repeated and stale news, clocks and deadlines."""
 
+from common.wire.messages import WorkerGone
+from common.wire.vocabulary import BotState, GoneCause
 from poolmgr.core.decisions import Warm
 from tests.core.builders import START, WALL, WARMING, bring_to, full, of_type, scenario
-from wire.messages import WorkerGone
-from wire.vocabulary import BotState, GoneCause
 
 
 def test_news_that_comes_twice_changes_nothing() -> None:

@@ -12,6 +12,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
+from common.config.settings import PoolSettings
+from common.wire import messages
+from common.wire.messages import (
+    BotEnded,
+    BotMoved,
+    BotVitals,
+    Command,
+    Event,
+    Heartbeat,
+    Join,
+    JoinRefused,
+    Leave,
+    Say,
+    WorkerGone,
+    WorkerReport,
+    WorkerWarm,
+)
+from common.wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 from poolmgr.core.decisions import Ask, Assign, Decision, End, Retire, Revoke, Warm
 from poolmgr.core.events import (
     CoreEvent,
@@ -27,24 +45,6 @@ from poolmgr.core.pool import Pool
 from tests.core.builders import START, WALL, job, of_type
 from tests.core.durable import Durable
 from tests.examples import examples
-from wire import messages
-from wire.messages import (
-    BotEnded,
-    BotMoved,
-    BotVitals,
-    Command,
-    Event,
-    Heartbeat,
-    Join,
-    JoinRefused,
-    Leave,
-    Say,
-    WorkerGone,
-    WorkerReport,
-    WorkerWarm,
-)
-from wire.settings import PoolSettings
-from wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 
 BEAT_S: Final = 5.0
 HEALED_S: Final = 400.0

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.wire.vocabulary import BotState
 from poolmgr.core.model import Bot
 from poolmgr.core.queue import BotQueue
 from tests.core.builders import job
-from wire.vocabulary import BotState
 
 
 def waiting(bot_id: str, seq: int = 0, priority: int = 0, join_at: float | None = None, created: float = 10.0) -> Bot:

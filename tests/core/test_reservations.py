@@ -2,10 +2,10 @@
 
 import pytest
 
+from common.wire.vocabulary import BotState, GoneCause, Reason
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepWorker, Reschedule, Warm, Why
 from poolmgr.core.events import DrainRequested, LeaveRequested, RescheduleRequested, Tick
 from tests.core.builders import IDLE, RESERVED, START, WALL, WARMING, full, keep_alive, of_type, scenario
-from wire.vocabulary import BotState, GoneCause, Reason
 
 
 def test_a_bot_for_later_has_a_worker_put_aside_and_joins_on_time() -> None:

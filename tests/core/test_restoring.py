@@ -5,6 +5,9 @@ from typing import Final
 
 import pytest
 
+from common.config.settings import PoolSettings
+from common.wire.messages import Heartbeat, WorkerReport, WorkerWarm
+from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepVm, KeepWorker, Retire, Revoke, Warm, Why
 from poolmgr.core.events import DrainRequested, JobAccepted, LeaveRequested, Tick
 from poolmgr.core.invariants import broken_invariants
@@ -26,9 +29,6 @@ from tests.core.builders import (
     scenario,
     watched,
 )
-from wire.messages import Heartbeat, WorkerReport, WorkerWarm
-from wire.settings import PoolSettings
-from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
 
 
 def test_a_new_leader_waits_for_the_agents_before_it_calls_them_silent() -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
+from common.wire.messages import WorkerReport
+from common.wire.vocabulary import BotState, GoneCause
 from poolmgr.core.decisions import Assign, KeepVm, Retire, Warm, Why
 from poolmgr.core.events import LeaveRequested
 from tests.core.builders import BUSY, IDLE, RETIRING, START, WARMING, bring_to, full, of_type, scenario
-from wire.messages import WorkerReport
-from wire.vocabulary import BotState, GoneCause
 
 # Who is served
 

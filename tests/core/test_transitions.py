@@ -2,8 +2,8 @@
 
 import pytest
 
+from common.wire.vocabulary import BotState
 from poolmgr.core.transitions import LEGAL, IllegalMoveError, check_move
-from wire.vocabulary import BotState
 
 
 @pytest.mark.parametrize("old", BotState)

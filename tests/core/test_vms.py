@@ -2,6 +2,8 @@
 
 import pytest
 
+from common.wire.messages import BotMoved, WorkerReport
+from common.wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 from poolmgr.core.decisions import (
     Ask,
     Assign,
@@ -31,8 +33,6 @@ from tests.core.builders import (
     scenario,
     watched,
 )
-from wire.messages import BotMoved, WorkerReport
-from wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, RefusalCause, WorkerState
 
 # Draining and stopping
 

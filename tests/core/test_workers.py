@@ -2,9 +2,9 @@
 
 import pytest
 
+from common.wire.vocabulary import GoneCause
 from poolmgr.core.decisions import Assign, ForgetWorker, Retire, Warm, Why
 from tests.core.builders import IDLE, WARMING, full, of_type, scenario
-from wire.vocabulary import GoneCause
 
 
 def test_worker_names_are_new_for_every_order_and_every_leader() -> None:

@@ -24,10 +24,10 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from tests.wire import link_cases
+from tests.common.links import link_cases
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "serverless"
-COPIES = FOLDER / "wire"
+COPIES = FOLDER / "common" / "links"
 SECRET, TOKEN, ZOOM_SECRET = "s3cret-of-the-trigger", "token-of-the-api", "zoom-secret-token"
 LINK = "https://meet.google.com/abc-defg-hij"
 SOON = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
@@ -534,11 +534,11 @@ def test_no_link_name_or_secret_is_logged(trigger: ModuleType, api: Api, caplog:
 
 
 def test_all_that_is_installed_is_of_the_standard_library_and_of_python_3_9() -> None:
-    for file in (*FOLDER.glob("*.py"), *COPIES.glob("*.py")):
+    for file in (*FOLDER.glob("*.py"), *COPIES.parent.rglob("*.py")):
         tree = ast.parse(file.read_text(), feature_version=(3, 9))
         modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        own = {"wire", "windows_zones"}
+        own = {"common", "windows_zones"}
         assert {module.partition(".")[0] for module in modules} <= sys.stdlib_module_names | own
 
 
@@ -549,7 +549,7 @@ def test_the_copies_of_the_reader_of_links_are_not_out_of_date() -> None:
     vendor = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(vendor)
     wanted: dict[Path, bytes] = vendor.copies()
-    assert {file: file.read_bytes() for file in COPIES.glob("*.py")} == wanted, "run python deploy/vendor.py"
+    assert {file: file.read_bytes() for file in COPIES.parent.rglob("*.py")} == wanted, "run python deploy/vendor.py"
 
 
 def test_the_folder_alone_is_enough(tmp_path: Path) -> None:

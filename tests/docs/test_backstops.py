@@ -6,12 +6,12 @@ from typing import Final
 
 import pytest
 
+from common.config.settings import PoolSettings
+from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.pool import Pool
 from poolmgr.core.timers import Timer
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import PoolGauges
-from wire.settings import PoolSettings
-from wire.vocabulary import BotState, WorkerState
 
 ARCHITECTURE: Final = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
 

@@ -9,16 +9,16 @@ import msgspec
 import pytest
 from prometheus_client.metrics_core import Metric
 
+from common.config.settings import Settings
+from common.runtime.exits import EXITS
+from common.wire.vocabulary import Reason
 from docs import generate
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.cli.root import cli
 from poolmgr.core.timers import Timer
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import Metrics
-from runtime.exits import EXITS
 from tests.commands import members
-from wire.settings import Settings
-from wire.vocabulary import Reason
 from worker.cli.root import cli as agent_cli
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_operations_names_every_metric_of_the_code_and_no_other() -> None:
 def test_operations_names_every_log_event_of_the_code_and_no_other() -> None:
     in_code = {
         name
-        for room in ("poolmgr", "runtime", "worker")
+        for room in ("poolmgr", "common", "worker")
         for path in ROOT.glob(f"{room}/**/*.py")
         for name in re.findall(r'\blog\.(?:debug|info|warning|error|exception)\(\s*"(\w+)"', path.read_text())
         + re.findall(r'\b_log\.(?:debug|info|warning|error|exception)\(\s*"(\w+)"', path.read_text())
@@ -101,7 +101,7 @@ def _headings(document: Path) -> set[str]:
 @by_document
 def test_files_that_are_named_are_there(document: Path) -> None:
     names = re.findall(
-        r"`((?:wire|runtime|poolmgr|worker|room|demo|tests|systemd|docs)/[\w./]+\.\w+)`", document.read_text()
+        r"`((?:common|poolmgr|worker|lab|tests|systemd|docs|deploy)/[\w./]+\.\w+)`", document.read_text()
     )
     expected = [name for name in names if name != WRITTEN_BY_THE_BENCH and PLACEHOLDER not in name]
     assert [name for name in expected if not (ROOT / name).exists()] == []

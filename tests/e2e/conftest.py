@@ -13,17 +13,17 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from demo.stage import free_ports
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
+from common.wire import codec
+from common.wire.messages import BotVitals
+from lab.demo.stage import free_ports
+from lab.meeting.server import create_app
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
-from room.server import create_app
-from runtime.redis import connect
 from tests.fork_server import Forked, ForkServer
 from tests.waiting import PATIENCE_S, wait_until
-from wire import codec
-from wire.messages import BotVitals
-from wire.settings import RedisSettings
-from worker.browser import sweep
+from worker.chromium.process import sweep
 
 HOST_KEY = "a-host-key-for-tests"
 

@@ -49,7 +49,7 @@ def test_ctrl_c_takes_the_demo_down_in_order_at_every_stage(
     with (
         tempfile.TemporaryDirectory(prefix="demo-") as folder,
         subprocess.Popen(
-            [sys.executable, "-u", "-m", "demo", *options],
+            [sys.executable, "-u", "-m", "lab.demo", *options],
             env=os.environ | {"TMPDIR": folder},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

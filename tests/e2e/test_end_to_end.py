@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 from playwright.async_api import async_playwright
 
+from common.wire.messages import BotVitals
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from tests.e2e.conftest import HOST_KEY, Fleet, Host
 from tests.waiting import wait_until
-from wire.messages import BotVitals
-from worker.browser import find_chromium
+from worker.chromium.process import find_chromium
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from demo.stage import free_ports
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
+from lab.demo.stage import free_ports
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
-from runtime.redis import connect
 from tests.conftest import RedisServer
 from tests.fork_server import Forked, ForkServer
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import PATIENCE_S, wait_until
-from wire.settings import RedisSettings
 
 
 class Manager:

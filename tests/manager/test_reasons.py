@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 import aiohttp
 
+from common.wire.vocabulary import Reason, WorkerState
 from tests.cli.conftest import CommandLine
 from tests.manager.conftest import Scene
 from tests.manager.test_webhooks import ENVIRONMENT, Receiver
 from tests.waiting import wait_until
-from wire.vocabulary import Reason, WorkerState
 
 TOKEN: Final = "pm_a-token-of-the-tests-that-nobody-guesses"
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from common.runtime.steps import VARIABLE, ManagerStep
 from poolmgr.core.events import DrainRequested, LeaveRequested
-from runtime.steps import VARIABLE, ManagerStep
 from tests.manager.conftest import Manager, Scene
 from tests.waiting import wait_until
 

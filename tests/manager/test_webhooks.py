@@ -19,7 +19,7 @@ from aiohttp import web
 from meetstream import verify_webhook_signature
 from standardwebhooks import Webhook
 
-from demo.stage import free_ports
+from lab.demo.stage import free_ports
 from poolmgr.store.answers import iso
 from poolmgr.webhooks.envelope import deletion
 from tests.conftest import RedisServer

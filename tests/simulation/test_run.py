@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from common.config.settings import PoolSettings
+from common.wire.vocabulary import WorkerState
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson
 from poolmgr.simulation.fleet import FleetModel
 from poolmgr.simulation.report import Outcome
 from poolmgr.simulation.run import Simulation
 from tests.examples import examples
-from wire.settings import PoolSettings
-from wire.vocabulary import WorkerState
 
 HABITS = Habits(stay_s=1200.0)
 SMALL_DAY = calendar(250, 24, HABITS, Random(1))

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.wire.messages import Join
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End, Move
 from poolmgr.core.job import JobRules, parse_job
 from poolmgr.simulation.arrivals import Arrival
 from poolmgr.simulation.trace import BadTraceError, Trace, read_trace
 from poolmgr.store import record
-from wire.messages import Join
-from wire.vocabulary import BotState, Reason
 
 MEAN_STAY_S = 1800.0
 NINE = "2026-11-20T09:00:00Z"

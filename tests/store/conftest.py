@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import worker
+from common.config.settings import RedisSettings, RetentionSettings
+from common.runtime.redis import connect
 from poolmgr.store.keys import KEY_DOCS, Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
-from runtime.redis import connect
-from wire.settings import RedisSettings, RetentionSettings
 
 _CLIENTS = {"jobs", "jobs:taken", "bots:live", "webhooks:due"}
 """Keys that last as long as something is in them: jobs nobody took, bots that have not ended, or are not told of."""
@@ -43,7 +43,7 @@ def ledger(redis: Any, keys: Keys) -> Ledger:
 @pytest.fixture
 def claim(redis: Any, keys: Keys) -> Callable[[str, int, str], Awaitable[int]]:
     """The agent's claim script: (bot_id, attempt, worker_id) -> 1 or 0."""
-    script = redis.register_script((Path(worker.__file__).parent / "lua" / "claim.lua").read_bytes())
+    script = redis.register_script((Path(worker.__file__).parent / "link" / "lua" / "claim.lua").read_bytes())
 
     async def claim(bot_id: str, attempt: int, worker_id: str) -> int:
         return await script(keys=[keys.bot(bot_id)], args=[attempt, worker_id, "2027-01-01T00:00:00Z"])

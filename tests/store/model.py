@@ -16,15 +16,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
 
+from common.config.settings import RedisSettings, RetentionSettings
+from common.runtime.redis import connect
 from poolmgr.core.decisions import Decision
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import DisagreementError, Ledger, StaleEpochError
 from poolmgr.store.record import Fields
 from poolmgr.store.scripts import DIGESTS, SOURCES, load_scripts
-from runtime.redis import connect
 from tests.examples import EXPLORES, examples
 from tests.store.conftest import NOW
-from wire.settings import RedisSettings, RetentionSettings
 
 T = TypeVar("T")
 Value = str | list[str] | set[str] | dict[str, str] | dict[str, float] | list[dict[str, str]]

@@ -1,5 +1,5 @@
 """A process dies after any command that Redis carries out for it, and what it was about comes to its end all the same:
-a rejected job that is put back, a job that joins later. The others are those of the fault suite (chaos/agent_side.py).
+a rejected job that is put back, a job that joins later. The others are in lab/chaos/agent_side.py.
 """
 
 from collections import Counter
@@ -12,19 +12,19 @@ from typing import Any, Final
 import pytest
 from redis.exceptions import ConnectionError
 
-from chaos.agent_side import Agent
-from chaos.episode import SETTINGS
-from chaos.fragile import Fuse, fragile
-from chaos.ground import Ground
-from chaos.manager_side import Manager
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
+from common.wire.vocabulary import BotState
+from lab.chaos.agent_side import Agent
+from lab.chaos.episode import SETTINGS
+from lab.chaos.fragile import Fuse, fragile
+from lab.chaos.ground import Ground
+from lab.chaos.manager_side import Manager
 from poolmgr.core import restoring
 from poolmgr.core.model import Bot
 from poolmgr.core.state import PoolState
 from poolmgr.store.answers import epoch, text_fields
 from poolmgr.store.views import Views
-from runtime.redis import connect
-from wire.settings import RedisSettings
-from wire.vocabulary import BotState
 
 _DATABASE: Final = 14
 _LINK: Final = "http://127.0.0.1:8090/r/x?tag=a"

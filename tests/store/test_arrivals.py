@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
+from common.config.settings import RetentionSettings
 from poolmgr.store.arrivals import Arrivals, Message
 from poolmgr.store.inbox import GROUP, Stream
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import StaleEpochError
 from poolmgr.store.upkeep import Upkeep
 from tests.store.model import break_script
-from wire.settings import RetentionSettings
 
 DAY_S = 86400
 

@@ -8,6 +8,10 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from common.config.settings import RetentionSettings, Settings
+from common.wire import codec
+from common.wire.messages import Heartbeat, Join, WorkerGone, WorkerReport
+from common.wire.vocabulary import BotState, GoneCause, WorkerState
 from poolmgr.core.decisions import Accept, Assign, Decision, KeepVm, KeepWorker, Move
 from poolmgr.core.job import Job
 from poolmgr.store.answers import iso
@@ -16,10 +20,6 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 from tests.store.conftest import NOW
-from wire import codec
-from wire.messages import Heartbeat, Join, WorkerGone, WorkerReport
-from wire.settings import RetentionSettings, Settings
-from wire.vocabulary import BotState, GoneCause, WorkerState
 
 SETTINGS: Final = Settings()
 JOB: Final = Job(platform="room", meeting_url="http://h/r/secret", bot_name="N", payload="p")

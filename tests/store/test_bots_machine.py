@@ -15,6 +15,8 @@ from hypothesis.stateful import initialize, rule
 from msgspec.structs import replace
 
 import worker
+from common.wire import codec, messages
+from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -45,10 +47,8 @@ from poolmgr.store.forgetting import forget
 from poolmgr.store.ledger import Rejected
 from tests.store import conftest
 from tests.store.model import DAY_S, HOUR_S, WEEK_S, OnRedis, break_script, finds_fault, run, text, without
-from wire import codec, messages
-from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
-CLAIM: Final = (Path(worker.__file__).parent / "lua" / "claim.lua").read_text()
+CLAIM: Final = (Path(worker.__file__).parent / "link" / "lua" / "claim.lua").read_text()
 
 PLAIN = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="p1")
 OWNED: Final = replace(

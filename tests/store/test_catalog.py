@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
 from poolmgr.core.job import JobRules, attribute, parse_job
 from poolmgr.store import catalog as catalog_module
@@ -15,7 +16,6 @@ from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from tests.store.conftest import NOW
-from wire.vocabulary import BotState, Reason
 
 RULES = JobRules(frozenset({"127.0.0.1:8090"}))
 LINKS = ("http://127.0.0.1:8090/r/one", "https://meet.google.com/abc-defg-hij", "https://zoom.us/j/1234567890")

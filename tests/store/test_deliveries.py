@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from common.config.settings import RetentionSettings, Settings
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
 from poolmgr.core.job import Job
 from poolmgr.core.outgoing import Delivery
@@ -15,8 +17,6 @@ from poolmgr.store.inbox import Stream
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, StaleEpochError
 from tests.store.conftest import NOW
-from wire.settings import RetentionSettings, Settings
-from wire.vocabulary import BotState, Reason
 
 SETTINGS = Settings(retention=RetentionSettings(dead_entries=100))
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from common.config.settings import Settings
 from poolmgr.core.outgoing import Delivery
 from poolmgr.store import record
 from poolmgr.store.deliveries import Attempt, Deliveries, Letters, Waiting, line_life_s
@@ -20,7 +21,6 @@ from poolmgr.store.inbox import Stream
 from poolmgr.webhooks.courier import Bury, Retry, judge
 from poolmgr.webhooks.outcome import Outcome
 from tests.store.model import WEEK_S, OnRedis, break_script, finds_fault, run
-from wire.settings import Settings
 
 SETTINGS: Final = Settings()
 LIFE_S: Final = line_life_s(SETTINGS)

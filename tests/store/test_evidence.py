@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from common.config.settings import RedisSettings
+from common.wire.messages import Join
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End
 from poolmgr.core.job import Job
 from poolmgr.store.evidence import Bundle, Evidence, Picture, attempts_of, pictures
@@ -15,11 +18,8 @@ from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from tests.store.conftest import NOW
-from wire.messages import Join
-from wire.settings import RedisSettings
-from wire.vocabulary import BotState, Reason
-from worker.journal import Journal
-from worker.link import Link
+from worker.link.journal import Journal
+from worker.link.redis import Link
 
 JOB = Job(platform="room", meeting_url="http://127.0.0.1:8090/r/x", bot_name="N", payload="{}")
 MB = 1024 * 1024

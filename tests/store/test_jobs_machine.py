@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
+from common.wire.vocabulary import BotState
 from poolmgr.core.decisions import Accept
 from poolmgr.core.job import Job
 from poolmgr.store import record
@@ -20,7 +21,6 @@ from poolmgr.store.inbox import Jobs
 from poolmgr.store.ledger import Rejected
 from poolmgr.store.views import DeadJob, Views
 from tests.store.model import DAY_S, HOUR_S, WEEK_S, OnRedis, break_script, finds_fault, run
-from wire.vocabulary import BotState
 
 MOST_BYTES: Final = 60
 sizes = st.lists(st.sampled_from([10, 10, 30, 90]), min_size=1, max_size=5)

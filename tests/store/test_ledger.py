@@ -7,6 +7,9 @@ import pytest
 from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
+from common.config.settings import RetentionSettings
+from common.wire import codec, messages
+from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -34,9 +37,6 @@ from poolmgr.store.ledger import GRACE_S, DisagreementError, Ledger, Rejected, S
 from poolmgr.store.record import accepted as record_of
 from poolmgr.store.record import bot_from, epoch, iso
 from tests.store.conftest import NOW
-from wire import codec, messages
-from wire.settings import RetentionSettings
-from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
 PAYLOAD = '{"meeting_link":"http://127.0.0.1:8090/r/x","extra":"kept"}'
 JOB = Job(platform="room", meeting_url="http://127.0.0.1:8090/r/x", bot_name="N", payload=PAYLOAD, user_id="u7")

@@ -8,6 +8,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
+from common.config.settings import RetentionSettings
+from common.wire import codec, messages
+from common.wire.messages import ChatLine, Participant
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, NoteChat, NoteParticipants, Say, Unsaid
 from poolmgr.core.job import Job
 from poolmgr.store.keys import Keys
@@ -16,10 +20,6 @@ from poolmgr.store.meetings import Attendance, Meetings
 from poolmgr.store.record import iso
 from tests.store.conftest import NOW
 from tests.store.model import DAY_S, WEEK_S, OnRedis, break_script, finds_fault, run
-from wire import codec, messages
-from wire.messages import ChatLine, Participant
-from wire.settings import RetentionSettings
-from wire.vocabulary import BotState, Reason
 
 JOB: Final = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="{}")
 JOIN: Final = messages.Join("w1", "b1", 1, "room", "http://h/r/x", "N")

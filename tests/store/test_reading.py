@@ -8,6 +8,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from common.config.settings import RetentionSettings, Settings
+from common.wire.messages import AutomaticLeave, BotNames, Join
+from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker, Move, Warm, Why
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.core.job import Job
@@ -20,9 +23,6 @@ from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
 from poolmgr.store.views import Standing, Views, decode_request, encode_request, is_ended
 from tests.store.conftest import NOW
-from wire.messages import AutomaticLeave, BotNames, Join
-from wire.settings import RetentionSettings, Settings
-from wire.vocabulary import BotState, Reason, WorkerState
 
 
 def job(**fields: Any) -> Job:

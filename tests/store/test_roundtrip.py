@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
 from poolmgr.store.keys import Keys
 from poolmgr.store.roundtrip import ask
-from runtime.redis import connect
-from wire.settings import RedisSettings
 
 
 async def test_answers_come_in_the_order_of_the_commands_and_a_refusal_is_one_of_them(redis: Any, keys: Keys) -> None:

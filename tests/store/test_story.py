@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from common.wire.messages import Join
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.narrative import sentence
 from poolmgr.core.decisions import (
     Accept,
@@ -27,8 +29,6 @@ from poolmgr.store.record import iso
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
 from tests.store.conftest import NOW
-from wire.messages import Join
-from wire.vocabulary import BotState, Reason
 
 JOB = Job(platform="room", meeting_url="http://127.0.0.1:8090/r/x", bot_name="N", payload="{}")
 ACCEPT = Accept("b1", JOB, BotState.QUEUED, NOW, seq=1)

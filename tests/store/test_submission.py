@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
 from poolmgr.core.job import Job
 from poolmgr.store.inbox import Jobs
@@ -14,7 +15,6 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, Rejected
 from poolmgr.store.submission import Outcome, Submission, Submissions, Verdict
 from tests.store.conftest import NOW
-from wire.vocabulary import BotState, Reason
 
 _numbers = itertools.count()
 

@@ -9,13 +9,13 @@ from typing import Final, cast
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
+from common.config.settings import PoolSettings
+from common.wire.vocabulary import BotState
 from poolmgr.core.decisions import Decision, End, Written
 from poolmgr.core.events import CoreEvent, Tick
 from poolmgr.core.pool import Pool
 from poolmgr.store.snapshot import load_bots, load_vms
 from tests.store.test_bots_machine import Bots
-from wire.settings import PoolSettings
-from wire.vocabulary import BotState
 
 SETTINGS: Final = PoolSettings(min_idle=0, queue_timeout_s=100, lost_after_s=60)
 LEAPS_S: Final = 100.0

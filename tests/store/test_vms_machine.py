@@ -10,13 +10,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
+from common.wire import codec, messages
+from common.wire.vocabulary import GoneCause, WorkerState
 from poolmgr.core.decisions import Decision, ForgetVm, ForgetWorker, KeepVm, KeepWorker, Retire, Warm, Why
 from poolmgr.store import record
 from poolmgr.store.snapshot import load_vms
 from poolmgr.store.upkeep import Upkeep
 from tests.store.model import DAY_S, HOUR_S, RETENTION, OnRedis, break_script, finds_fault, run
-from wire import codec, messages
-from wire.vocabulary import GoneCause, WorkerState
 
 VMS: Final = ("vm1", "vm2")
 vm_ids = st.sampled_from(VMS)

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from demo.stage import free_ports
+from lab.demo.stage import free_ports
+from lab.meeting.server import create_app
 from poolmgr.one_machine.folder import StateFolder
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.supervisor import ONE_WISH_S
 from poolmgr.one_machine.tie import identity
-from room.server import create_app
 from tests.waiting import PATIENCE_S, wait_until
-from worker.browser import sweep
+from worker.chromium.process import sweep
 
 HOST_KEY = "a-host-key-for-tests"
 PROGRAM = Path(sys.executable).with_name("poolmgr")

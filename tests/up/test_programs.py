@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from common.config.settings import parse
+from common.runtime.redis import url_fault
 from poolmgr.one_machine.folder import CannotRunError, StateFolder
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.programs import Program, Wishes, programs, redis_url, sweeping
-from runtime.redis import url_fault
-from wire.settings import parse
 
 REDIS, MANAGER, AGENT = PartName
 FOLDER = StateFolder(Path("/home/ana/a state 100%"))

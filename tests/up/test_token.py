@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from common.config.settings import ApiSettings, TokenSettings, parse
 from poolmgr.api.tokens import Tokens
 from poolmgr.one_machine import token
 from poolmgr.one_machine.folder import CannotRunError, StateFolder
-from wire.settings import ApiSettings, TokenSettings, parse
 
 
 def test_it_is_made_at_the_first_start_and_kept(tmp_path: Path) -> None:

@@ -11,16 +11,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.programs import redis_url
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
-from runtime.redis import connect
 from tests.e2e.conftest import Host
 from tests.up.conftest import HOST_KEY, Up
 from tests.waiting import PATIENCE_S, wait_until
-from wire.settings import RedisSettings
-from worker import processes
+from worker.chromium import processes
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 
+from common.config.settings import PoolSettings
+from common.wire.messages import BotEnded, BotMoved, BotVitals, Event, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
+from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.one_machine.news import Ready, Warming
 from poolmgr.one_machine.warmth import PATIENCE_S, TOLD_EVERY_S, Browsers, Warmth, after
-from wire.messages import BotEnded, BotMoved, BotVitals, Event, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
-from wire.settings import PoolSettings
-from wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
 IDLE, WARMING = WorkerReport(WorkerState.IDLE), WorkerReport(WorkerState.WARMING)
 BUSY, RETIRING = WorkerReport(WorkerState.BUSY, "bot-1"), WorkerReport(WorkerState.RETIRING)

@@ -146,8 +146,8 @@ def test_they_follow_the_configuration() -> None:
     assert "http://127.0.0.1:8080/api/v1/bots" in opened(api="0.0.0.0:8080")
     assert "http://127.0.0.1:8080/api/v1/bots" in opened(api=":8080")
     assert "http://127.0.0.1:PORT/api/v1/bots" in opened(api=":0"), "only the kernel knows"
-    assert "room --open --listen 127.0.0.1:9000" in opened(room_hosts=["127.0.0.1:9000"])
-    assert "-m room" not in opened(room_hosts=[])
+    assert "-m lab.meeting --open --listen 127.0.0.1:9000" in opened(room_hosts=["127.0.0.1:9000"])
+    assert "-m lab.meeting" not in opened(room_hosts=[])
     assert "meet.google.com" in opened(room_hosts=[])
     theirs = opened(socket="", environment={}, redis_url="rediss://:secret@redis:6379/0", config="/etc/my config.toml")
     assert "redis-cli -u 'rediss://:***@redis:6379/0' LPUSH" in theirs

@@ -20,16 +20,16 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from demo.stage import free_ports
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
+from lab.demo.stage import free_ports
 from poolmgr.store.arrivals import Arrivals
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
-from runtime.redis import connect
 from tests.fork_server import ForkServer
 from tests.manager.conftest import Manager, Scene
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import PATIENCE_S, wait_until
-from wire.settings import RedisSettings
 
 LINK = "http://127.0.0.1:8090/r/test"
 TOKEN = "token-of-the-tests"

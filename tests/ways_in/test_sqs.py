@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from common.config.settings import SqsSettings
 from poolmgr.loops.sqs import Sqs
 from tests.manager.conftest import Manager, Scene
 from tests.waiting import wait_until
@@ -24,7 +25,6 @@ from tests.ways_in.conftest import (
     queue_url,
     send,
 )
-from wire.settings import SqsSettings
 
 
 def job(user_id: str) -> str:

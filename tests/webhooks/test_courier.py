@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.config.settings import WebhookSettings
 from poolmgr.webhooks.courier import MOST_REMEMBERED, Bury, Courier, Delivered, Retry, judge
 from poolmgr.webhooks.outcome import Fault, Outcome
-from wire.settings import WebhookSettings
 
 SETTINGS = WebhookSettings(retry_first_s=5, retry_most_s=60, retry_for_s=1000)
 

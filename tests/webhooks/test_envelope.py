@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from meetstream import describe_stop
 
+from common.wire.vocabulary import ENDS, Attribution, BotState, Reason, Status, outward_status
 from poolmgr.core.outgoing import Delivery
 from poolmgr.webhooks.envelope import deletion, render
-from wire.vocabulary import ENDS, Attribution, BotState, Reason, Status, outward_status
 
 AT = "2027-01-15T08:00:00.123456Z"
 LINK = "https://meet.google.com/abc-defg-hij?pwd=secret"

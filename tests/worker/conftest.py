@@ -11,21 +11,21 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 from playwright.async_api import Error as PlaywrightError
 
-from room.server import create_app
+from common.config.settings import EvidenceSettings, WorkerSettings
+from common.wire.messages import Event, Join, WorkerGone, WorkerWarm
+from common.wire.vocabulary import Reason
+from lab.meeting.server import create_app
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import Site, serving
-from wire.messages import Event, Join, WorkerGone, WorkerWarm
-from wire.settings import EvidenceSettings, WorkerSettings
-from wire.vocabulary import Reason
-from worker import processes
-from worker.accounts import Accounts
-from worker.browser import Launcher, find_chromium
-from worker.driver import Driver
-from worker.evidence import witnesses_for
-from worker.journal import Entry, WorkerNote
+from worker.chromium import processes
+from worker.chromium.accounts import Accounts
+from worker.chromium.driver import Driver
+from worker.chromium.process import Launcher, find_chromium
+from worker.chromium.profile import Profile
+from worker.link.journal import Entry, WorkerNote
+from worker.meeting.evidence import witnesses_for
 from worker.platforms import BLANK, prepare
-from worker.pool import Pool
-from worker.profile import Profile
+from worker.pool.pool import Pool
 
 E = TypeVar("E", bound=Event)
 

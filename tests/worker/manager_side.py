@@ -6,9 +6,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
-from wire import codec
-from wire.keys import WireKeys
-from wire.messages import Command, Event, Join
+from common.wire import codec
+from common.wire.keys import WireKeys
+from common.wire.messages import Command, Event, Join
 
 
 class ManagerSide:

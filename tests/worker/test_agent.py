@@ -15,13 +15,7 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner
 
-from room.server import create_app
-from tests.conftest import RedisServer
-from tests.fork_server import Forked, ForkServer
-from tests.waiting import PATIENCE_S, wait_until
-from tests.worker.manager_side import ManagerSide
-from tests.worker.visits import serving
-from wire.messages import (
+from common.wire.messages import (
     BotEnded,
     BotMoved,
     Event,
@@ -35,11 +29,17 @@ from wire.messages import (
     WorkerReport,
     WorkerWarm,
 )
-from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
-from worker import processes
-from worker.browser import Chromium, Launcher, find_chromium
+from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+from lab.meeting.server import create_app
+from tests.conftest import RedisServer
+from tests.fork_server import Forked, ForkServer
+from tests.waiting import PATIENCE_S, wait_until
+from tests.worker.manager_side import ManagerSide
+from tests.worker.visits import serving
+from worker.chromium import processes
+from worker.chromium.process import Chromium, Launcher, find_chromium
+from worker.chromium.profile import Profile
 from worker.cli.root import cli
-from worker.profile import Profile
 
 E = TypeVar("E", bound=Event)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from runtime.exits import EXIT_USAGE
+from common.runtime.exits import EXIT_USAGE
 from worker.cli.root import cli
 
 

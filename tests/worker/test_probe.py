@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner
 
-from room.server import create_app
+from lab.meeting.server import create_app
 from tests.fork_server import Forked, ForkServer
 from tests.waiting import PATIENCE_S
 from tests.worker.visits import serving
-from worker import processes
+from worker.chromium import processes
 from worker.cli.root import cli
 
 Probe = Callable[..., Forked]

@@ -11,13 +11,13 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from chaos.stand_in import write_program
-from chaos.witness import Witness
+from common.wire.messages import BotEnded, BotSaw, Heartbeat, Join, JoinRefused, Leave, Retire, Warm, WorkerGone
+from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
+from lab.chaos.stand_in import write_program
+from lab.chaos.witness import Witness
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.test_agent import Agent, Machine
-from wire.messages import BotEnded, BotSaw, Heartbeat, Join, JoinRefused, Leave, Retire, Warm, WorkerGone
-from wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
 
 DRAIN_S: Final = 1.2
 LEAVE_S: Final = 1.0

@@ -8,8 +8,8 @@ from typing import Any, Final
 from aiohttp import web
 from playwright.async_api import Page
 
-from tests.waiting import PATIENCE_S
-from wire.messages import (
+from common.config.settings import WorkerSettings
+from common.wire.messages import (
     AutomaticLeave,
     BotEnded,
     BotMoved,
@@ -20,12 +20,12 @@ from wire.messages import (
     Join,
     ParticipantsSeen,
 )
-from wire.settings import WorkerSettings
-from wire.vocabulary import BotState
-from worker.deadlines import State
+from common.wire.vocabulary import BotState
+from tests.waiting import PATIENCE_S
+from worker.decide.deadlines import State
+from worker.meeting.reports import BotNews
+from worker.meeting.session import Session
 from worker.platforms import Adapter, adapter_for
-from worker.reports import BotNews
-from worker.session import Session
 
 # The room's page without a room. A test's own script decides what the buttons do.
 PAGE: Final = """<!doctype html>

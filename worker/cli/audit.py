@@ -6,9 +6,9 @@ from typing import Final
 
 import click
 
-from runtime.cli.session import Session, fail, put_json, with_session
-from runtime.cli.text import literal
-from runtime.exits import EXIT_FAILED, EXIT_USAGE
+from common.runtime.cli.session import Session, fail, put_json, with_session
+from common.runtime.cli.text import literal
+from common.runtime.exits import EXIT_FAILED, EXIT_USAGE
 from worker import audit as rules
 
 AGAIN_AFTER_S: Final = 5.0

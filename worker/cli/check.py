@@ -3,9 +3,9 @@
 import click
 from msgspec.structs import replace
 
-from runtime import log
-from runtime.cli.session import Session, fail, put_json, with_session
-from runtime.exits import EXIT_USAGE
+from common.runtime import log
+from common.runtime.cli.session import Session, fail, put_json, with_session
+from common.runtime.exits import EXIT_USAGE
 from worker.agent import CannotStartError, read_rules
 from worker.cli.root import PROGRAM
 from worker.platforms import adapters

@@ -1,7 +1,7 @@
 """The commands that the agent shares with the other program."""
 
-from runtime.cli.config import config_of
-from runtime.cli.version import version_of
+from common.runtime.cli.config import config_of
+from common.runtime.cli.version import version_of
 from worker.cli.root import PROGRAM
 
 config = config_of(PROGRAM)

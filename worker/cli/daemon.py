@@ -2,9 +2,9 @@
 
 import uvloop
 
-from runtime.cli.session import fail
-from runtime.exits import EXIT_USAGE
-from wire.settings import Settings
+from common.config.settings import Settings
+from common.runtime.cli.session import fail
+from common.runtime.exits import EXIT_USAGE
 from worker import agent
 from worker.agent import CannotStartError
 

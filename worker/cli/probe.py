@@ -8,15 +8,26 @@ import click
 import msgspec
 import uvloop
 
-from runtime import files, log, variables
-from runtime.cli.session import Session, fail, line_of_input, with_session
-from runtime.cli.text import literal
-from runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
-from runtime.waiting import stop_on_signals
-from wire.links import BadLinkError, recognise
-from wire.messages import AutomaticLeave, BotEnded, BotMoved, BotSaw, Event, Join, JoinRefused, WorkerGone, WorkerWarm
-from wire.settings import LogSettings, Settings
-from wire.vocabulary import ENDS, Attribution, GoneCause
+from common.config import variables
+from common.config.settings import LogSettings, Settings
+from common.links.links import BadLinkError, recognise
+from common.runtime import files, log
+from common.runtime.cli.session import Session, fail, line_of_input, with_session
+from common.runtime.cli.text import literal
+from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
+from common.runtime.waiting import stop_on_signals
+from common.wire.messages import (
+    AutomaticLeave,
+    BotEnded,
+    BotMoved,
+    BotSaw,
+    Event,
+    Join,
+    JoinRefused,
+    WorkerGone,
+    WorkerWarm,
+)
+from common.wire.vocabulary import ENDS, Attribution, GoneCause
 from worker.agent import CannotStartError, read_rules
 from worker.cli.root import PROGRAM
 from worker.platforms import adapter_for

@@ -4,10 +4,10 @@ from typing import Final
 
 import click
 
-from runtime.cli.lazy import Command, LazyGroup
-from runtime.cli.session import Session, with_session
-from runtime.cli.version import with_version
-from runtime.exits import epilog
+from common.runtime.cli.lazy import Command, LazyGroup
+from common.runtime.cli.session import Session, with_session
+from common.runtime.cli.version import with_version
+from common.runtime.exits import epilog
 
 PROGRAM: Final = "poolmgr-worker"
 _COMMANDS: Final = {

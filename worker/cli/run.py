@@ -2,9 +2,9 @@
 
 import click
 
-from runtime import collector
-from runtime.cli.session import Session, with_session
-from runtime.cli.start import begin
+from common.runtime import collector
+from common.runtime.cli.session import Session, with_session
+from common.runtime.cli.start import begin
 from worker.cli.root import PROGRAM
 
 

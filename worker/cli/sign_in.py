@@ -6,12 +6,12 @@ import sys
 import click
 import uvloop
 
-from runtime import log
-from runtime.cli.session import Session, fail, put_json, with_session
-from runtime.exits import EXIT_USAGE
-from worker import sign_in as by_hand
+from common.runtime import log
+from common.runtime.cli.session import Session, fail, put_json, with_session
+from common.runtime.exits import EXIT_USAGE
+from worker.chromium import sign_in as by_hand
+from worker.chromium.sign_in import CannotSignInError, account_named
 from worker.cli.root import PROGRAM
-from worker.sign_in import CannotSignInError, account_named
 
 
 @click.command

@@ -1,5 +1,5 @@
 """The meeting platforms: one package each, which recognises the platform's screens and acts on them. An adapter
-decides nothing; `worker.lifecycle` does.
+decides nothing; `worker.decide.lifecycle` does.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

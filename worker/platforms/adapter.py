@@ -7,10 +7,10 @@ from typing import Protocol, runtime_checkable
 
 from playwright.async_api import Page
 
-from wire.messages import Join
-from worker.company import Known
+from common.wire.messages import Join
+from worker.decide.participants import Known
+from worker.decide.words import Dismiss, Observation, PageAction
 from worker.platforms.rules import Rules
-from worker.sights import Dismiss, Observation, PageAction
 
 
 @runtime_checkable

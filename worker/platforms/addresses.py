@@ -1,4 +1,4 @@
-"""Where the browser goes to join: from a tidied link (wire/links.py) the platform's page for a browser. Pure text.
+"""Where the browser goes to join: from a tidied link (common/links) the platform's page for a browser. Pure text.
 
 Passcodes and tokens stay byte for byte as they are in the link. All take the bot's name, and whether the browser is
 signed in to the platform. Sources: facts on the platforms' pages, 1.1 Google Meet, 2.1 Zoom, 3.1 Teams, 4.1 Jitsi.

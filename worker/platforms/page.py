@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary
 import structlog
 from playwright.async_api import Page
 
-from wire.messages import Join
-from worker.company import Known
+from common.wire.messages import Join
+from worker.decide.participants import Known
+from worker.decide.words import Dismiss, Observation, PageAction
 from worker.platforms.rules import Rules, Target, Targets, folded, load, look, script
-from worker.sights import Dismiss, Observation, PageAction
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -21,9 +21,9 @@ from msgspec import Meta
 from msgspec.structs import replace
 from playwright.async_api import Error, Page
 
-from wire.messages import Participant
-from worker.company import Known, SeenLine
-from worker.sights import Screen, Seen
+from common.wire.messages import Participant
+from worker.decide.participants import Known, SeenLine
+from worker.decide.words import Screen, Seen
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -78,7 +78,7 @@ class Evidence(Section, frozen=True, kw_only=True):
 
 
 class ScreenRule(Evidence, frozen=True):
-    """`holds_s`, `again_s`: as in `worker.sights.Seen`."""
+    """`holds_s`, `again_s`: as in `worker.decide.words.Seen`."""
 
     name: Screen
     rule: RuleName

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.links import recognise
+from common.links.links import recognise
 from worker.platforms.addresses import google_meet, jitsi, teams, zoom
 
 DEEP: Final = "/l/meetup-join/19%3ameeting_x%40thread.v2/0?context=%7b%22Tid%22%3a%22t%22%7d"

@@ -5,12 +5,12 @@ from typing import Final
 import pytest
 from playwright.async_api import Page
 
+from common.wire.messages import Participant
 from tests.waiting import PATIENCE_S
 from tests.worker.platforms.conftest import rewrite
-from wire.messages import Participant
-from worker.company import Known, SeenLine
+from worker.decide.participants import Known, SeenLine
+from worker.decide.words import Screen, Seen
 from worker.platforms.rules import Actions, Chat, Count, People, Readings, Rules, ScreenRule, look
-from worker.sights import Screen, Seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -10,17 +10,17 @@ import pytest
 from playwright.async_api import Page
 from structlog.testing import capture_logs
 
+from common.config.settings import WorkerSettings
+from common.wire.messages import BotMoved, BotSaw, Join
+from common.wire.vocabulary import BotState, Reason
 from tests.waiting import wait_until
 from tests.worker.platforms.conftest import Show
-from wire.messages import BotMoved, BotSaw, Join
-from wire.settings import WorkerSettings
-from wire.vocabulary import BotState, Reason
-from worker.deadlines import State
+from worker.decide.deadlines import State
+from worker.meeting.reports import BotNews
+from worker.meeting.session import Session
 from worker.platforms.overrides import Overrides, lay_over
 from worker.platforms.page import PageAdapter
 from worker.platforms.rules import BadRulesError, load
-from worker.reports import BotNews
-from worker.session import Session
 
 SOURCE: Final = """
 ignore = [".chat"]

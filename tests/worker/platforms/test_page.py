@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Page
 from structlog.testing import capture_logs
 
+from common.wire.messages import Join, Participant
 from tests.waiting import wait_until
 from tests.worker.platforms.conftest import Show, rewrite
 from tests.worker.platforms.test_screens import (
@@ -21,13 +22,12 @@ from tests.worker.platforms.test_screens import (
     ZOOM_BAR,
     app,
 )
-from wire.messages import Join, Participant
-from worker.company import Known, SeenLine
+from worker.decide.participants import Known, SeenLine
+from worker.decide.words import Dismiss, PageAction, Screen, Seen
 from worker.platforms import Adapter, adapter_for
 from worker.platforms import page as page_adapter
 from worker.platforms.page import PageAdapter
 from worker.platforms.rules import NOTHING
-from worker.sights import Dismiss, PageAction, Screen, Seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from worker.decide.words import Screen
 from worker.platforms import adapter_for, adapters, built_in
 from worker.platforms.rules import BadRulesError, fold, load
-from worker.sights import Screen
 
 GOOD = """
 [places]

@@ -6,9 +6,9 @@ import pytest
 from playwright.async_api import Page
 
 from tests.worker.platforms.conftest import Show, rewrite
+from worker.decide.words import Screen, Seen
 from worker.platforms import adapter_for
 from worker.platforms.rules import NOTHING
-from worker.sights import Screen, Seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -1,0 +1,1 @@
+"""What both programs share: words and messages, meeting links, settings, and what a program needs to run."""

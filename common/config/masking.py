@@ -1,0 +1,35 @@
+"""Settings as they may be shown: a Redis URL may carry a password, a hash is as good as its token."""
+
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from common.config.settings import Settings
+
+HIDDEN: Final = "***"
+
+
+def masked(settings: Settings) -> dict[str, dict[str, Any]]:
+    """By section and key, without secrets."""
+    shown: dict[str, dict[str, Any]] = msgspec.to_builtins(settings)
+    shown["redis"]["url"] = mask_url(settings.redis.url)
+    shown["evidence"]["upload_url"] = mask_url(settings.evidence.upload_url)
+    for token in shown["api"]["tokens"]:
+        token["sha256"] = HIDDEN
+    shown["webhooks"]["secrets"] = [HIDDEN for _ in settings.webhooks.secrets]
+    return shown
+
+
+def mask_url(url: str) -> str:
+    """A Redis URL without its password, wherever it stands: `redis://user:password@host` or `?password=`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"{url.partition('://')[0]}://{HIDDEN}"
+    login, at, _ = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    if at:
+        url = url.replace(f"//{login}@", f"//{user}:{HIDDEN}@" if colon else f"//{HIDDEN}@", 1)
+    return re.sub(r"([?&]password=)[^&#]*", rf"\g<1>{HIDDEN}", url, flags=re.IGNORECASE)

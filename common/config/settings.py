@@ -1,0 +1,336 @@
+"""Every setting of both programs, and how a TOML text and the environment become one. Reads no file itself.
+
+`config.example.toml` says what each key is for; here is what it may be. All faults of a configuration are reported
+at once, each with the name of its key.
+"""
+
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from common.config import switches
+from common.wire.vocabulary import OnWorkerLost
+
+ENVIRONMENT_PREFIX: Final = "POOLMGR_"
+
+Count = Annotated[int, Meta(ge=0, le=10_000)]
+Positive = Annotated[int, Meta(ge=1, le=10_000)]
+Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]
+Megabytes = Annotated[int, Meta(ge=0, le=10_000_000)]
+_PORT: Final = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
+Listen = Annotated[str, Meta(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\[\]\s]*):{_PORT}\Z")]
+OptionalName = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?\Z")]
+Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}:-]{1,64}\Z")]
+
+
+TokenName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z")]
+TokenSees = Literal["all", "own"]
+AccountPlatform = Literal["google_meet", "zoom", "teams", "jitsi", "room"]
+WebAddress = Annotated[str, Meta(pattern=r"^https?://[^\s#]+\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_BASE64: Final = "[A-Za-z0-9+/]"
+WebhookSecret = Annotated[
+    str, Meta(pattern=rf"^whsec_(?:{_BASE64}{{4}}){{8,21}}(?:{_BASE64}{{4}}|{_BASE64}{{3}}=|{_BASE64}{{2}}==)?\Z")
+]
+"""24 to 66 bytes, padded as base64 is."""
+
+
+WebhookTimestamp = Literal["delivery", "event"]
+
+PlatformName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,30}\Z")]
+HostName = Annotated[str, Meta(pattern=rf"^[a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?(:{_PORT})?\Z")]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class RedisSettings(Section, frozen=True):
+    url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://")] = "redis://127.0.0.1:6379/0"
+    prefix: Prefix = "poolmgr"
+    timeout_s: Annotated[float, Meta(ge=3, le=600)] = 5.0  # blocking reads wait up to 2 s
+
+
+class PoolSettings(Section, frozen=True):
+    min_idle: Count = 5
+    max_workers: Positive = 12
+    idle_ttl_s: Seconds = 900.0
+    max_age_s: Seconds = 14400.0
+    warmups_at_once: Positive = 2
+    warmup_timeout_s: Seconds = 60.0
+    backoff_s: Seconds = 2.0
+    backoff_max_s: Seconds = 120.0
+    claim_timeout_s: Seconds = 15.0
+    heartbeat_timeout_s: Seconds = 10.0
+    lost_after_s: Seconds = 60.0
+    queue_timeout_s: Seconds = 1800.0
+    reserve_ahead_s: Seconds = 60.0
+    join_late_limit_s: Annotated[float, Meta(ge=1, le=10_000_000)] = 21600.0
+    one_bot_per_meeting: bool = False
+    max_attempts: Positive = 3
+    leave_within_s: Seconds = 120.0
+    overdue_after_s: Seconds = 72000.0
+    on_worker_lost: OnWorkerLost = OnWorkerLost.END
+    lost_share: Annotated[float, Meta(gt=0, le=1)] = 0.1
+
+
+class MeetingSettings(Section, frozen=True):
+    room_hosts: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1:8090", "localhost:8090"])
+    jitsi_hosts: list[str] = []
+    other_hosts: dict[PlatformName, list[HostName]] = {}
+    guess_hosts: bool = True
+    strict: bool = False
+
+
+class RetentionSettings(Section, frozen=True):
+    bot_s: Seconds = 604800.0
+    stream_entries: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
+    events_s: Seconds = 600.0
+    dead_entries: Annotated[int, Meta(ge=100, le=1_000_000)] = 10_000
+    vm_s: Seconds = 86400.0
+
+
+class LeaseSettings(Section, frozen=True):
+    ttl_s: Annotated[float, Meta(ge=0.5, le=60)] = 3.0
+
+
+class TokenSettings(Section, frozen=True):
+    """A client of the HTTP API. `sha256`: of its token, in hexadecimal; the token itself is written down nowhere."""
+
+    name: TokenName
+    sha256: Sha256
+    sees: TokenSees = "all"
+    requests_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 50.0
+    bots_at_once: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    strict: bool = False
+
+
+class ApiSettings(Section, frozen=True):
+    listen: Listen = "127.0.0.1:8080"
+    tokens: list[TokenSettings] = []
+    tls_cert: str = ""
+    tls_key: str = ""
+    request_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    documents: bool = True
+
+
+class WebhookSettings(Section, frozen=True):
+    secrets: list[WebhookSecret] = []
+    allow_http: bool = False
+    allowed_networks: list[str] = []
+    timeout_s: Annotated[float, Meta(gt=0, le=120)] = 15.0
+    retry_first_s: Seconds = 5.0
+    retry_most_s: Seconds = 3600.0
+    retry_for_s: Seconds = 86400.0
+    at_once: Positive = 256
+    at_once_per_host: Positive = 8
+    timestamp: WebhookTimestamp = "delivery"
+
+
+class EvidenceSettings(Section, frozen=True):
+    enabled: bool = True
+    keep_s: Seconds = 604800.0
+    bundle_kb: Annotated[int, Meta(ge=16, le=16_384)] = 512
+    most_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
+    upload_url: Annotated[str, Meta(pattern=r"^(https?://[^\s?#]+)?\Z")] = ""
+    upload_token_file: str = ""
+
+
+class SqsSettings(Section, frozen=True):
+    queue_url: str = ""
+    endpoint_url: str = ""
+    region: str = ""
+
+
+class MetricsSettings(Section, frozen=True):
+    listen: Listen = "127.0.0.1:9464"
+
+
+class LogSettings(Section, frozen=True):
+    level: Annotated[str, Meta(pattern=r"^(debug|info|warning|error)$")] = "info"
+    format: Annotated[str, Meta(pattern=r"^(auto|console|json)$")] = "auto"
+
+
+class AccountSettings(Section, frozen=True):
+    """Somebody whom a platform knows. `state_file`: of a browser that is signed in, as Playwright writes it."""
+
+    name: TokenName
+    platform: AccountPlatform
+    state_file: str
+
+
+class WorkerSettings(Section, frozen=True):
+    vm_id: OptionalName = ""
+    state_dir: str = "/var/lib/poolmgr"
+    chromium: str = ""
+    headless: bool = True
+    display: Literal["", "virtual"] = ""
+    display_size: Annotated[str, Meta(pattern=r"^[1-9][0-9]{2,3}x[1-9][0-9]{2,3}\Z")] = "1280x720"
+    devices: Literal["none", "fake"] = "none"
+    chromium_arguments: list[str] = []
+    warm_pages: list[WebAddress] = []
+    warm_pages_refresh_s: Seconds = 21600.0
+    warm_pages_mb: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    accounts: list[AccountSettings] = []
+    adapters_dir: str = ""
+    memory_reserve_mb: Megabytes = 1024
+    worker_memory_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 350
+    memory_limit_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 3000
+    heartbeat_s: Seconds = 2.0
+    launch_timeout_s: Seconds = 30.0
+    page_timeout_s: Seconds = 5.0
+    load_timeout_s: Seconds = 60.0
+    join_timeout_s: Seconds = 90.0
+    leave_timeout_s: Seconds = 8.0
+    session_limit_s: Seconds = 64800.0
+    unattended_s: Seconds = 300.0
+    drain_timeout_s: Seconds = 14400.0
+
+
+class Settings(Section, frozen=True):
+    redis: RedisSettings = RedisSettings()
+    pool: PoolSettings = PoolSettings()
+    meetings: MeetingSettings = MeetingSettings()
+    retention: RetentionSettings = RetentionSettings()
+    lease: LeaseSettings = LeaseSettings()
+    api: ApiSettings = ApiSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
+    sqs: SqsSettings = SqsSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+
+class BadSettingsError(ValueError):
+    """The configuration cannot be used. `faults`: one sentence each, beginning with the key or variable at fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def parse(toml_text: str, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from a TOML text, overridden by variables such as `POOLMGR_REDIS__URL`.
+
+    Raises: BadSettingsError with all faults.
+    """
+    try:
+        document = tomllib.loads(toml_text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettingsError([f"the file is not TOML: {error}"]) from error
+    faults: list[str] = []
+    values = _Values(faults)
+    for section, keys in document.items():
+        if not isinstance(keys, dict):
+            faults.append(f"{section}: is not a [section]")
+            continue
+        if not keys:
+            values.kind_of(section, name=section)
+        for key, value in keys.items():  # pyright: ignore[reportUnknownVariableType]  # TOML holds anything
+            values.put(section, str(key), value, name=f"{section}.{key}")  # pyright: ignore[reportUnknownArgumentType]
+    for variable, text in (environment or {}).items():
+        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
+            section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            values.put(section, key, _from_environment(text), name=variable, strict=False)
+    if not faults:
+        faults += _contradictions(values)
+    if faults:
+        raise BadSettingsError(faults)
+    return values.settings()
+
+
+class _Values:
+    """Checked values by section, put in one after the other; what does not fit becomes a fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self._faults = faults
+        self._by_section: dict[str, dict[str, Any]] = {}
+        self._sections = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+    def kind_of(self, section: str, *, name: str) -> Any:
+        """The section's class, or None and a fault."""
+        if section not in self._sections:
+            self._faults.append(f"{name}: there is no section [{section}] (known: {', '.join(self._sections)})")
+        return self._sections.get(section)
+
+    def put(self, section: str, key: str, value: Any, *, name: str, strict: bool = True) -> None:
+        kind = self.kind_of(section, name=name)
+        if kind is None:
+            return
+        types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        if key not in types:
+            self._faults.append(f"{name}: unknown key (known in [{section}]: {', '.join(types)})")
+            return
+        try:
+            checked = msgspec.convert(value, types[key], strict=strict)
+        except msgspec.ValidationError as error:
+            self._faults.append(f"{name}: {str(error)[0].lower()}{str(error)[1:]}")
+            return
+        self._by_section.setdefault(section, {})[key] = checked
+
+    def settings(self) -> Settings:
+        return Settings(**{name: self._sections[name](**keys) for name, keys in self._by_section.items()})
+
+
+def _from_environment(text: str) -> Any:
+    """A list is written as a TOML array (`["a", "b"]`), a table as an inline one; everything else as it is."""
+    if text.startswith(("[", "{")):
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            return text
+    return text
+
+
+def _impatience(pool: PoolSettings, worker: WorkerSettings) -> list[str]:
+    """Backstops that would act before the deadlines that they stand behind."""
+    faults: list[str] = []
+    if pool.leave_within_s < 2 * worker.leave_timeout_s:
+        faults.append("pool.leave_within_s: is less than two worker.leave_timeout_s: it would end who just leaves")
+    if pool.overdue_after_s < worker.session_limit_s:
+        faults.append("pool.overdue_after_s: is less than worker.session_limit_s: it would end bots within that limit")
+    return faults
+
+
+def _contradictions(values: _Values) -> list[str]:
+    settings = values.settings()
+    pool = settings.pool
+    faults: list[str] = []
+    if pool.min_idle > pool.max_workers:
+        faults.append(f"pool.min_idle: {pool.min_idle} is more than pool.max_workers ({pool.max_workers})")
+    if pool.lost_after_s < pool.heartbeat_timeout_s:
+        faults.append("pool.lost_after_s: is less than pool.heartbeat_timeout_s")
+    if pool.heartbeat_timeout_s < 2 * settings.worker.heartbeat_s:
+        faults.append("pool.heartbeat_timeout_s: is less than two worker.heartbeat_s: a late beat would look silent")
+    if pool.backoff_max_s < pool.backoff_s:
+        faults.append("pool.backoff_max_s: is less than pool.backoff_s")
+    api, webhooks = settings.api, settings.webhooks
+    worker = settings.worker
+    faults += _impatience(pool, worker)
+    faults += [f"worker.chromium_arguments: {fault}" for fault in switches.faults_of(worker.chromium_arguments)]
+    accounts = [account.name for account in worker.accounts]
+    faults += [
+        f"worker.accounts: two have the name {name!r}" for name in sorted(set(accounts)) if accounts.count(name) > 1
+    ]
+    names = [token.name for token in api.tokens]
+    faults += [f"api.tokens: two have the name {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+    if bool(api.tls_cert) is not bool(api.tls_key):
+        faults.append("api.tls_cert: goes with api.tls_key; set both or neither")
+    if "room" in settings.meetings.other_hosts:
+        faults.append("meetings.other_hosts: hosts of the platform room go in meetings.room_hosts")
+    if webhooks.retry_most_s < webhooks.retry_first_s:
+        faults.append("webhooks.retry_most_s: is less than webhooks.retry_first_s")
+    if settings.evidence.upload_token_file and not settings.evidence.upload_url:
+        faults.append("evidence.upload_token_file: goes with evidence.upload_url, which is not set")
+    for network in webhooks.allowed_networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            faults.append(f"webhooks.allowed_networks: {error}; write it as 10.1.0.0/16 or fd00::/8")
+    return faults

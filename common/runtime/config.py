@@ -1,0 +1,51 @@
+"""Reads the configuration file and the environment. The only place that looks for them."""
+
+import os
+import tomllib
+from pathlib import Path
+
+from common.config import variables
+from common.config.settings import ENVIRONMENT_PREFIX, BadSettingsError, Settings, parse
+from common.runtime.redis import url_fault
+
+
+def load(path: Path | None, *, named_by: str = "") -> Settings:
+    """Settings from `path` (None: the defaults) overridden by the environment. `named_by`: the variable that names the
+    file, to be told when it cannot be read.
+
+    Raises: BadSettingsError, also for a file that cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        fault = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+        raise BadSettingsError([f"{named_by}: {fault}" if named_by else fault]) from error
+    settings = parse(text, os.environ)
+    if fault := url_fault(settings.redis):
+        raise BadSettingsError([f"redis.url: {fault}"])
+    return settings
+
+
+def named(path: Path | None) -> dict[str, str]:
+    """`section.key` of every setting that is not left at its default by silence -> the file or variable that sets it.
+
+    For who has to tell a value that was chosen from one that nobody thought of. Of a configuration that `load` took.
+    """
+    document = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+    return {f"{section}.{key}": str(path) for section, keys in document.items() for key in keys} | overriding()
+
+
+def overriding() -> dict[str, str]:
+    """`section.key` -> the variable of the environment that sets it."""
+    found: dict[str, str] = {}
+    for variable in os.environ:
+        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
+            section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            found[f"{section}.{key}"] = variable
+    return found
+
+
+def unread() -> list[str]:
+    """Variables that look like settings and are none, because they lack the `__` between section and key."""
+    ours = [variable for variable in sorted(os.environ) if variable.startswith(ENVIRONMENT_PREFIX)]
+    return [variable for variable in ours if "__" not in variable and variable not in variables.ALL]

@@ -1,0 +1,190 @@
+"""Agents without browsers, many in one process: they speak the real protocol with the agent's own scripts, and every
+order succeeds.
+
+    python -m lab.bench.simulate REDIS_URL VMS VMS_A_CONNECTION WARM_AFTER_S STAY_S ARRIVALS_FILE [BEATS_AT_ONCE]
+
+Heartbeats are spread over their interval; BEATS_AT_ONCE VMs send theirs in the same moment, which is cheaper to
+simulate than one after the other.
+
+A worker is warm WARM_AFTER_S after the order; a bot stays STAY_S in its meeting, then its worker is spent. That a Join
+was read is written down, by the last word of its link, before anything else is done about it.
+"""
+
+import asyncio
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+import worker
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
+from common.wire import codec
+from common.wire.keys import WireKeys
+from common.wire.messages import BotEnded, Event, Heartbeat, Join, Retire, Warm, WorkerGone, WorkerReport, WorkerWarm
+from common.wire.vocabulary import GoneCause, Reason, WorkerState
+from lab.bench.arrivals import note_arrivals
+from poolmgr.store.roundtrip import ask
+from worker.link import redis as link
+
+_HEARTBEAT_S: Final = 2.0
+_MOST_AT_ONCE: Final = 500
+_FIELD: Final = codec.FIELD.encode()
+_ROOM: Final = 100
+_LUA: Final = Path(worker.__file__).parent / "link" / "lua"
+
+
+class SimulatedVm:
+    def __init__(self, vm_id: str) -> None:
+        self.vm_id = vm_id
+        self.session = uuid.uuid4().hex
+        self.workers: dict[str, WorkerReport] = {}
+        self.outbox: list[Event] = []
+        self._written = 0
+
+    def take_news(self) -> list[int | bytes]:
+        """What is to be written now, as the script takes it: number and message, again and again."""
+        parts: list[int | bytes] = []
+        for event in self.outbox:
+            self._written += not isinstance(event, Heartbeat)
+            parts += (0 if isinstance(event, Heartbeat) else self._written, codec.encode(event))
+        self.outbox.clear()
+        return parts
+
+    def heartbeat(self) -> Heartbeat:
+        return Heartbeat(self.vm_id, self.session, time.time(), self.workers, _ROOM)
+
+
+class Agents:
+    def __init__(
+        self, url: str, vms: int, warm_after_s: float, stay_s: float, note: Callable[[list[str]], None]
+    ) -> None:
+        # Typed as Any, as in poolmgr/store: its answers are typed as unions of every shape.
+        self._redis: Any = connect(RedisSettings(url=url))
+        self._keys = WireKeys("poolmgr")
+        self._vms = [SimulatedVm(f"vm-{number:04}") for number in range(vms)]
+        self._warm_after_s = warm_after_s
+        self._stay_s = stay_s
+        self._note = note
+        self._talkative: dict[str, SimulatedVm] = {}
+        self._news = asyncio.Event()
+        self._scripts: dict[str, str] = {}
+
+    async def run(self, vms_a_connection: int, beats_at_once: int) -> None:
+        for name in ("write", "claim"):
+            self._scripts[name] = await self._redis.script_load((_LUA / f"{name}.lua").read_bytes())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write(), name="events")
+            group.create_task(self._beat(beats_at_once), name="heartbeats")
+            for start in range(0, len(self._vms), vms_a_connection):
+                some = self._vms[start : start + vms_a_connection]
+                group.create_task(self._obey(some), name=f"commands from {some[0].vm_id} on")
+
+    async def _beat(self, at_once: int) -> None:
+        at_once = min(at_once, len(self._vms))
+        due, pause_s = time.monotonic(), _HEARTBEAT_S * at_once / len(self._vms)
+        while True:
+            for start in range(0, len(self._vms), at_once):
+                for vm in self._vms[start : start + at_once]:
+                    self._send(vm, vm.heartbeat())
+                due += pause_s
+                await asyncio.sleep(due - time.monotonic())
+
+    async def _write(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            talkative, self._talkative = self._talkative, {}
+            await self._do([self._writing(vm) for vm in talkative.values()])
+
+    def _writing(self, vm: SimulatedVm) -> tuple[Any, ...]:
+        k, vm_id, session = self._keys, vm.vm_id, vm.session
+        keys = (k.events, k.written(vm_id), k.alive(vm_id), k.commands(vm_id))
+        presence = b'{"session":"%s","host":"bench","state_dir":""}' % session.encode()
+        lives = (link.ALIVE_S, link.COMMANDS_LIVE_S, link.WRITTEN_LIVES_S, link.HEARTBEATS_UNREAD, link.NOBODY_READS_S)
+        return ("EVALSHA", self._scripts["write"], len(keys), *keys, session, presence, *lives, *vm.take_news())
+
+    async def _obey(self, vms: Sequence[SimulatedVm]) -> None:
+        by_key = {self._keys.commands(vm.vm_id).encode(): vm for vm in vms}
+        after: dict[bytes, bytes] = dict.fromkeys(by_key, b"0")
+        while True:
+            answer = await self._redis.xread(after, count=_MOST_AT_ONCE, block=1000)
+            streams: list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]] = answer or []
+            commands = [
+                (by_key[key], codec.decode_command(fields[_FIELD])) for key, entries in streams for _, fields in entries
+            ]
+            if joins := [_meeting(command) for _, command in commands if isinstance(command, Join)]:
+                self._note(joins)
+            for vm, command in commands:
+                self._carry_out(vm, command)
+            done = [self._claiming(command) for _, command in commands if isinstance(command, Join)]
+            for key, entries in streams:
+                after[key] = entries[-1][0]
+                done.append(("XDEL", key, *(entry_id for entry_id, _ in entries)))
+            await self._do(done)
+
+    async def _do(self, commands: list[tuple[Any, ...]]) -> None:
+        for answer in await ask(self._redis, commands) if commands else ():
+            if isinstance(answer, Exception):
+                raise answer
+
+    def _claiming(self, join: Join) -> tuple[Any, ...]:
+        now = datetime.now(UTC).isoformat()
+        return ("EVALSHA", self._scripts["claim"], 1, self._keys.bot(join.bot_id), join.attempt, join.worker_id, now)
+
+    def _carry_out(self, vm: SimulatedVm, command: object) -> None:
+        match command:
+            case Warm(worker_id=worker_id):
+                vm.workers[worker_id] = WorkerReport(WorkerState.WARMING)
+                self._later(self._warm_after_s, lambda: self._be_warm(vm, worker_id))
+            case Join(worker_id=worker_id, bot_id=bot_id, attempt=attempt):
+                vm.workers[worker_id] = WorkerReport(WorkerState.BUSY, bot_id, attempt)
+                self._later(self._stay_s, lambda: self._be_spent(vm, command))
+            case Retire(worker_id=worker_id):
+                self._gone(vm, worker_id, GoneCause.RETIRED)
+            case _:
+                pass
+
+    def _later(self, delay_s: float, do: Callable[[], None]) -> None:
+        if delay_s:
+            asyncio.get_running_loop().call_later(delay_s, do)
+        else:
+            do()
+
+    def _be_warm(self, vm: SimulatedVm, worker_id: str) -> None:
+        vm.workers[worker_id] = WorkerReport(WorkerState.IDLE)
+        self._send(vm, WorkerWarm(vm.vm_id, worker_id, time.time(), self._warm_after_s))
+
+    def _be_spent(self, vm: SimulatedVm, join: Join) -> None:
+        ended = (vm.vm_id, join.worker_id, join.bot_id, join.attempt, time.time(), Reason.MEETING_ENDED)
+        self._send(vm, BotEnded(*ended))
+        self._gone(vm, join.worker_id, GoneCause.SPENT)
+
+    def _gone(self, vm: SimulatedVm, worker_id: str, cause: GoneCause) -> None:
+        vm.workers.pop(worker_id, None)
+        self._send(vm, WorkerGone(vm.vm_id, worker_id, time.time(), cause))
+
+    def _send(self, vm: SimulatedVm, event: Event) -> None:
+        vm.outbox.append(event)
+        self._talkative[vm.vm_id] = vm
+        self._news.set()
+
+
+def _meeting(join: Join) -> str:
+    return join.meeting_url.rpartition("/")[2]
+
+
+async def _main(
+    url: str, vms: str, vms_a_connection: str, warm_after_s: str, stay_s: str, arrivals: str, beats_at_once: str = "25"
+) -> None:
+    agents = Agents(url, int(vms), float(warm_after_s), float(stay_s), note_arrivals(arrivals))
+    await agents.run(int(vms_a_connection), int(beats_at_once))
+
+
+if __name__ == "__main__":
+    uvloop.run(_main(*sys.argv[1:]))

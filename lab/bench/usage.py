@@ -1,0 +1,73 @@
+"""What processes take: memory, as each one's share of what it maps (PSS), and processor time."""
+
+import asyncio
+import os
+import time
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from worker.chromium import processes
+
+TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
+
+
+class _Marker(msgspec.Struct):
+    pgid: int
+
+
+def worker_groups(state_dir: Path) -> list[int]:
+    """The process groups of an agent's workers."""
+    files = sorted(state_dir.glob("workers/*/worker.json"))
+    return [msgspec.json.decode(file.read_bytes(), type=_Marker).pgid for file in files]
+
+
+def tree(group: int) -> set[int]:
+    """The processes of a group and all below its leader."""
+    return {process.pid for process in processes.scan() if process.group == group} | descendants(group)
+
+
+def descendants(root: int) -> set[int]:
+    """The process and all below it."""
+    children: dict[int, list[int]] = {}
+    for process in processes.scan():
+        children.setdefault(process.parent, []).append(process.pid)
+    found, left = set[int](), [root]
+    while left:
+        pid = left.pop()
+        found.add(pid)
+        left += children.get(pid, [])
+    return found
+
+
+def pss_mb(pids: Iterable[int]) -> float:
+    return sum(_pss_kb(pid) for pid in pids) / 1024
+
+
+def _pss_kb(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+async def cpu_percent(pids: Collection[int], interval_s: float) -> float:
+    """Of one core, all of them together, over the next `interval_s`."""
+    return sum(await cpu_percents(pids, interval_s))
+
+
+async def cpu_percents(pids: Collection[int], interval_s: float) -> list[float]:
+    """Of one core, each of them, over the next `interval_s`."""
+    began, before = time.monotonic(), [_ticks(pid) for pid in pids]
+    await asyncio.sleep(interval_s)
+    spent = [_ticks(pid) - ticks for pid, ticks in zip(pids, before, strict=True)]
+    return [100 * ticks / TICKS_A_SECOND / (time.monotonic() - began) for ticks in spent]
+
+
+def _ticks(pid: int) -> int:
+    """User and system time, fields 14 and 15 of /proc/PID/stat: proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

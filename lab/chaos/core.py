@@ -1,0 +1,132 @@
+"""The core and the scripts under faults: no process, no browser, no waiting, but the real Pool and the real Lua on a
+real redis-server. Ten thousand faults take minutes, and each episode can be had again by itself.
+"""
+
+import asyncio
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from redis.exceptions import ConnectionError
+
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
+from lab.chaos.episode import Episode, Told
+from lab.chaos.judge import Say
+from lab.chaos.stage import START_DEADLINE_S, StageError
+
+_TELL_EVERY_S: Final = 5.0
+
+
+@dataclass
+class CoreSummary:
+    """`broken`: the seeds of the episodes in which something was violated."""
+
+    episodes: int = 0
+    bots: int = 0
+    again: int = 0
+    stale_turns: int = 0
+    took_s: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter[str])
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    violations: Counter[str] = field(default_factory=Counter[str])
+    broken: list[int] = field(default_factory=list[int])
+
+    def add(self, seed: int, told: Told) -> None:
+        self.episodes += 1
+        self.bots += told.bots
+        self.again += told.again
+        self.stale_turns += told.stale_turns
+        self.faults += told.faults
+        self.reasons += told.reasons
+        self.violations += Counter(one.kind for one in told.broken)
+        if told.broken:
+            self.broken.append(seed)
+
+
+async def run_core(seed: int, faults: int, say: Say, episodes: int = 0) -> CoreSummary:
+    """Whole episodes until there were so many faults, or, if that is not 0, so many `episodes`. Their seeds are `seed`
+    and those after it. Raises: StageError.
+    """
+    summary, began = CoreSummary(), time.monotonic()
+    told_at = began
+    async with _redis() as (address, redis):
+        while summary.episodes < episodes if episodes else summary.faults.total() < faults:
+            number = seed + summary.episodes
+            told = await Episode(address, redis, f"core {number}").run()
+            summary.add(number, told)
+            for one in told.broken:
+                say(f"VIOLATION in episode {number}: {one.kind}: {one.sentence}")
+                for line in one.story:
+                    say(f"    {line}")
+            if time.monotonic() > told_at + _TELL_EVERY_S:
+                told_at = time.monotonic()
+                done, per_s = summary.faults.total(), summary.faults.total() / (told_at - began)
+                say(f"{summary.episodes} episodes, {done} of {faults} faults ({per_s:.0f}/s), {summary.bots} bots")
+    summary.took_s = time.monotonic() - began
+    return summary
+
+
+def report_core(summary: CoreSummary) -> list[str]:
+    """The table at the end."""
+    faults = summary.faults.total()
+    lines = [f"episodes {summary.episodes}, faults {faults} in {summary.took_s:.0f} s"]
+    lines += _table(summary.faults)
+    lines.append(
+        f"bots {summary.bots}, sent in again {summary.again}, turns of leaders that had been replaced"
+        f" {summary.stale_turns}; ended by reason:"
+    )
+    lines += _table(summary.reasons)
+    lines.append(f"violations {summary.violations.total()}")
+    lines += _table(summary.violations)
+    return lines
+
+
+def _table(counts: Counter[str]) -> list[str]:
+    return [f"  {count:6}  {name}" for name, count in sorted(counts.items())]
+
+
+@asynccontextmanager
+async def _redis() -> AsyncGenerator[tuple[str, Any]]:
+    """A server that nobody else uses, and a client of it. All of it is gone afterwards."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise StageError("cannot start redis: redis-server is not installed; ./dev setup does it")
+    # A socket's path ends at 108 bytes (unix(7)), and TMPDIR may be long.
+    socket = Path("/tmp") / f"chaos-core-{secrets.token_hex(8)}.sock"
+    url = f"unix://{socket}"
+    with tempfile.TemporaryDirectory(prefix="chaos-core-") as folder:
+        command = (program, "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", "")
+        # A session of its own: Ctrl-C is for the suite, which then ends it.
+        server = await asyncio.create_subprocess_exec(
+            *command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        redis: Any = connect(RedisSettings(url=url))
+        try:
+            await _answers(redis)
+            yield url, redis
+        finally:
+            await redis.aclose()
+            server.kill()
+            await server.wait()
+            socket.unlink(missing_ok=True)
+
+
+async def _answers(redis: Any) -> None:
+    deadline = time.monotonic() + START_DEADLINE_S
+    while True:
+        try:
+            await redis.ping()
+            return
+        except ConnectionError as error:
+            if time.monotonic() > deadline:
+                raise StageError(f"redis does not answer: {error}") from error
+        await asyncio.sleep(0.01)

@@ -1,0 +1,79 @@
+"""A client of Redis whose line breaks when it is told to: after so many commands that Redis still carries out, within
+a batch or between two of them. Whether the last one was carried out, the client never hears.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError, ResponseError
+
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
+
+
+class KilledError(Exception):
+    """The process whose line it was has ended at that moment."""
+
+
+class Fuse:
+    """Of one client. `left`: how many commands Redis still carries out, None: as many as there are."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.kills = False
+
+    def light(self, left: int, *, kills: bool) -> None:
+        self.left, self.kills = left, kills
+
+    def blow(self) -> Exception:
+        self.left = None
+        return KilledError() if self.kills else ConnectionError("the line broke")
+
+
+class _Fragile(AbstractConnection):
+    """Mixed into the kind of connection that a client uses."""
+
+    fuse: Fuse
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        fuse = self.fuse
+        if fuse.left is None:
+            await super().send_packed_command(command, check_health)
+            return
+        single = list(_split(command if isinstance(command, bytes) else b"".join(command)))
+        if len(single) < fuse.left:
+            fuse.left -= len(single)
+            await super().send_packed_command(command, check_health)
+            return
+        carried_out = single[: fuse.left]
+        if carried_out:
+            await super().send_packed_command(b"".join(carried_out), check_health)
+            for _ in carried_out:
+                try:
+                    await self.read_response()
+                except ResponseError:  # which nobody hears of, either
+                    continue
+        await self.disconnect(nowait=True)
+        raise fuse.blow()
+
+
+def fragile(url: str, fuse: Fuse) -> Any:
+    """A client as the programs make theirs, on a line that `fuse` breaks."""
+    redis: Any = connect(RedisSettings(url=url))
+    kind = redis.connection_pool.connection_class
+    redis.connection_pool.connection_class = type("Fragile", (_Fragile, kind), {"fuse": fuse})
+    return redis
+
+
+def _split(packed: bytes) -> Iterator[bytes]:
+    """The commands of a batch, each an array of strings (RESP: https://redis.io/docs/latest/develop/reference)."""
+    start = 0
+    while start < len(packed):
+        end = packed.index(b"\r\n", start)
+        count, at = int(packed[start + 1 : end]), end + 2
+        for _ in range(count):
+            end = packed.index(b"\r\n", at)
+            at = end + 2 + int(packed[at + 1 : end]) + 2
+        yield packed[start:at]
+        start = at

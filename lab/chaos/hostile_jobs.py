@@ -1,0 +1,30 @@
+"""Jobs that are none, and are made to be slow to read: a flood of them is a fault like any other."""
+
+import itertools
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+from lab.bench import hostile
+from poolmgr.core.job import BadJobError, JobRules, parse_job
+
+FLOOD: Final = 100
+"""So many at once: some megabytes."""
+
+
+@cache
+def _all() -> Iterator[bytes]:
+    return itertools.cycle([one.payload for one in hostile.jobs() if _is_none(one.payload)])
+
+
+def flood() -> list[bytes]:
+    """The next ones. They bear no mark: what becomes of each is not asked."""
+    return list(itertools.islice(_all(), FLOOD))
+
+
+def _is_none(payload: bytes) -> bool:
+    try:
+        parse_job(payload, 0.0, JobRules())
+    except BadJobError:
+        return True
+    return False

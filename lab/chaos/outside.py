@@ -1,0 +1,297 @@
+"""What the world looks like from outside: Redis, the witness, the process table, the agents' folders; and what the logs
+say of backstops. Judges nothing.
+
+Reads only what is new, so that looking several times a second at a long run stays cheap.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from common.wire.codec import FIELD, UndecodableError, decode_event
+from common.wire.messages import Heartbeat
+from common.wire.vocabulary import BotState, Reason, WorkerState
+from lab.chaos.backstops import Backstop, Backstops
+from lab.chaos.faults import EXPLAINS_FOR_S, LOST, Excuse
+from lab.chaos.load import BadPush, Push
+from lab.chaos.stage import ANSWER_S, LOST_AFTER_S, Rollback, Stage
+from lab.chaos.table import Running, bearing, stems_from, worker_named_by
+from lab.chaos.witness import Mark
+from poolmgr.store.answers import text_fields
+from worker import audit as worker_audit
+
+_PAGE: Final = 1000
+_CLOCKS_DIFFER_S: Final = 600.0
+"""More than anybody waits to tell of something, and less than a clock is set by."""
+
+
+class Change(NamedTuple):
+    """An entry of the status stream."""
+
+    entry_id: str
+    bot_id: str
+    state: str
+    reason: str
+    attempt: int
+    vm_id: str
+    at: str
+
+    @property
+    def told_at(self) -> float:
+        """When Redis was told, in epoch seconds by its clock, which nobody sets."""
+        return int(self.entry_id.partition("-")[0]) / 1000
+
+    @property
+    def seen_at(self) -> float:
+        """When whoever told of it saw it, in epoch seconds; when Redis was told, if their clock was plainly wrong."""
+        at = datetime.fromisoformat(self.at).timestamp()
+        return at if abs(at - self.told_at) < _CLOCKS_DIFFER_S else self.told_at
+
+
+class Dead(NamedTuple):
+    reason: str
+    bot_id: str
+    payload: str
+
+
+class VmSeen(NamedTuple):
+    """One VM from all sides: worker_id -> state by Redis, by the agent's last heartbeat; the ids of those that have a
+    folder, and of those that have a living process. `most`: how many browsers it ever had at once.
+    """
+
+    vm_id: str
+    kept: Mapping[str, str]
+    reported: Mapping[str, str]
+    folders: frozenset[str]
+    browsers: frozenset[str]
+    most: int
+
+
+class World(NamedTuple):
+    """Everything that is judged. `keys`: name -> seconds to live, -1 for none. `attempts_before`: the bots and attempts
+    that were assigned in times that no Redis remembers. `epochs`: at each time that Redis was set back, the latest one
+    before, and the first new one since; 0: none yet. `flooded`: the epochs before and after each round in which
+    managers and Redis had no other fault than floods of jobs.
+    """
+
+    min_idle: int
+    max_workers: int
+    pushes: Sequence[Push] = ()
+    bad: Sequence[BadPush] = ()
+    asked: frozenset[str] = frozenset()
+    records: Mapping[str, dict[str, str]] = MappingProxyType({})
+    changes: Sequence[Change] = ()
+    dead: Sequence[Dead] = ()
+    marks: Sequence[Mark] = ()
+    excuses: Sequence[Excuse] = ()
+    vms: Sequence[VmSeen] = ()
+    waiting: int = 0
+    taken: int = 0
+    live: frozenset[str] = frozenset()
+    keys: Mapping[str, int] = MappingProxyType({})
+    strays: Sequence[str] = ()
+    audited: Sequence[str] = ()
+    backstops: Sequence[Backstop] = ()
+    rollbacks: Sequence[Rollback] = ()
+    attempts_before: frozenset[tuple[str, int]] = frozenset()
+    epochs: Sequence[tuple[int, int]] = ()
+    flooded: Sequence[tuple[int, int]] = ()
+
+
+class Outside:
+    """Looks at one stage. What the clients pushed and the faults explain is handed in."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._changes: list[Change] = []
+        self._dead: list[Dead] = []
+        self._after = {stage.keys.status: "-", stage.keys.dead: "-", stage.keys.events: "-"}
+        self._beats: dict[str, Heartbeat] = {}
+        self._beaten_at: defaultdict[str, list[float]] = defaultdict(list)
+        self._ended: dict[str, dict[str, str]] = {}
+        self._backstops = Backstops()
+        self._rolled_back = 0
+        self._attempts_before: set[tuple[str, int]] = set()
+
+    async def look(
+        self, pushes: Sequence[Push], bad: Sequence[BadPush], asked: set[str], excuses: Sequence[Excuse]
+    ) -> World:
+        """Raises: RedisError, OSError."""
+        stage, redis, k = self._stage, self._stage.redis, self._stage.keys
+        self._forget_what_redis_forgot()
+        for fields, entry_id in await self._news(k.status):
+            self._changes.append(_change(entry_id, fields))
+        for fields, _ in await self._news(k.dead):
+            if _bears_a_mark(fields["payload"]):
+                self._dead.append(Dead(fields["reason"], fields.get("bot_id", ""), fields["payload"]))
+        await self._hear_heartbeats()
+        browsers = stage.table.browsers()
+        return World(
+            stage.scale.min_idle,
+            stage.scale.max_workers,
+            tuple(pushes),
+            tuple(bad),
+            frozenset(asked),
+            await self._records(),
+            tuple(self._changes),
+            tuple(self._dead),
+            tuple(stage.witness.marks),
+            (*excuses, *self._away(), *self._unknown_ends()),
+            [await self._vm(vm_id, browsers) for vm_id in stage.agents],
+            await redis.llen(k.jobs),
+            await redis.llen(k.taken),
+            frozenset(one.decode() for one in await redis.zrange(k.live, 0, -1)),
+            await self._keys(),
+            self._strays(browsers),
+            await self._audited(),
+            self._look_at_logs(),
+            tuple(stage.rollbacks),
+            frozenset(self._attempts_before),
+            tuple(stage.epochs),
+        )
+
+    def _forget_what_redis_forgot(self) -> None:
+        """Read anew from the copy on; but what was assigned in between stays known."""
+        if len(self._stage.rollbacks) == self._rolled_back:
+            return
+        self._rolled_back = len(self._stage.rollbacks)
+        since = self._stage.rollbacks[-1].copied_at
+        lost = [change for change in self._changes if change.told_at > since]
+        self._attempts_before |= {(one.bot_id, one.attempt) for one in lost if one.state == BotState.ASSIGNED}
+        self._changes.clear()
+        self._dead.clear()
+        self._ended.clear()
+        self._beaten_at.clear()
+        self._after = dict.fromkeys(self._after, "-")
+
+    def _look_at_logs(self) -> list[Backstop]:
+        for name in (*self._stage.managers, *self._stage.agents):
+            self._backstops.look(self._stage.part(name).log)
+        return list(self._backstops.found)
+
+    async def _audited(self) -> list[str]:
+        """What the audits that operators have would say: of Redis, and of each VM."""
+        settings = self._stage.settings
+        found = [_said(finding) for finding in await self._stage.views.audit(settings, time.time())]
+        for vm_id in self._stage.agents:
+            try:
+                seen = await asyncio.to_thread(worker_audit.look, self._stage.state_dir(vm_id))
+            except worker_audit.CannotAuditError as error:
+                found.append(f"{vm_id}: {error}")
+            else:
+                found += [f"{vm_id}: {_said(finding)}" for finding in worker_audit.findings(seen, settings.worker)]
+        return found
+
+    async def _news(self, stream: str) -> list[tuple[dict[str, str], str]]:
+        found: list[tuple[dict[str, str], str]] = []
+        while entries := await self._stage.redis.xrange(stream, self._after[stream], count=_PAGE):
+            found += [(text_fields(fields), entry_id.decode()) for entry_id, fields in entries]
+            self._after[stream] = f"({found[-1][1]}"
+        return found
+
+    async def _hear_heartbeats(self) -> None:
+        for fields, entry_id in await self._news(self._stage.keys.events):
+            try:
+                event = decode_event(fields.get(FIELD, "").encode())
+            except UndecodableError:
+                continue
+            if isinstance(event, Heartbeat):
+                self._beats[event.vm_id] = event
+                self._beaten_at[event.vm_id].append(int(entry_id.split("-")[0]) / 1000)
+
+    def _away(self) -> Iterator[Excuse]:
+        for vm_id in self._stage.agents:
+            yield from long_away(vm_id, self._stage.part(vm_id).ends, self._beaten_at[vm_id], time.time())
+
+    def _unknown_ends(self) -> Iterator[Excuse]:
+        """A bot that ended, or came, when Redis has forgotten it, is lost to it wherever it was."""
+        for copied_at, restored_at in self._stage.rollbacks:
+            for vm_id in self._stage.agents:
+                yield Excuse(vm_id, LOST | {Reason.BROWSER_CRASHED}, copied_at, restored_at + EXPLAINS_FOR_S)
+
+    async def _records(self) -> dict[str, dict[str, str]]:
+        """By bot_id. An ended record changes no more, unless something is wrong; so much the stream tells."""
+        bot_ids = {change.bot_id for change in self._changes if change.state != "rejected"}
+        for bot_id in sorted(bot_ids - set(self._ended)):
+            if record := await self._stage.views.bot(bot_id):
+                self._ended[bot_id] = record
+        records = dict(self._ended)
+        self._ended = {b: record for b, record in records.items() if record["state"] == BotState.STOPPED}
+        return records
+
+    async def _vm(self, vm_id: str, browsers: list[Running]) -> VmSeen:
+        stage = self._stage
+        raw: dict[bytes, bytes] = await stage.redis.hgetall(stage.keys.workers(vm_id))
+        kept = {name.decode(): str(msgspec.json.decode(value)["state"]) for name, value in raw.items()}
+        beat = self._beats.get(vm_id)
+        reported = {name: str(report.state) for name, report in beat.workers.items()} if beat else {}
+        workers = stage.state_dir(vm_id) / "workers"
+        folders = frozenset(path.name for path in workers.iterdir()) if workers.exists() else frozenset[str]()
+        alive = frozenset(one.worker_id for one in browsers if one.vm_id == vm_id)
+        return VmSeen(vm_id, kept, reported, folders, alive, stage.most_browsers[vm_id])
+
+    async def _keys(self) -> dict[str, int]:
+        names: list[bytes] = [name async for name in self._stage.redis.scan_iter(count=_PAGE)]
+        pipeline = self._stage.redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.ttl(name)
+        lives: list[int] = await pipeline.execute()
+        # -2: it ended between the two questions.
+        return {name.decode(): life for name, life in zip(names, lives, strict=True) if life != -2}
+
+    def _strays(self, browsers: list[Running]) -> list[str]:
+        """Processes that name our folder, but stem neither from a part nor from a browser, nor name one that lives."""
+        known = {part.pid for part in self._stage.parts.values() if part.pid} | {one.pid for one in browsers}
+        workers = {one.worker_id for one in browsers}
+        found = [pid for pid in bearing(str(self._stage.folder)) if not stems_from(pid, known)]
+        return [f"process {pid}" for pid in found if worker_named_by(pid) not in workers]
+
+
+def long_away(vm_id: str, ends: Iterable[float], beats: Sequence[float], now: float) -> Iterator[Excuse]:
+    """What explains itself where an agent ended and did not speak again in time, as on a machine with too much to do.
+
+    `ends`, `beats`: when it did, in order, in epoch seconds like `now`.
+    """
+    for end in ends:
+        heard = max((beat for beat in beats if beat <= end), default=end)
+        back = min((beat for beat in beats if beat > end), default=now)
+        if back - heard > LOST_AFTER_S - ANSWER_S:  # so long the manager may take to hear it
+            yield Excuse(vm_id, LOST, heard, back + EXPLAINS_FOR_S)
+
+
+def _bears_a_mark(payload: str) -> bool:
+    """Whether it is one that is asked for, and none of a flood."""
+    return "tag=" in payload or "bad-" in payload
+
+
+def _change(entry_id: str, fields: dict[str, str]) -> Change:
+    return Change(
+        entry_id,
+        fields["bot_id"],
+        fields["state"],
+        fields["reason"],
+        int(fields["attempt"]),
+        fields["vm_id"],
+        fields["at"],
+    )
+
+
+def tag_of(record: dict[str, str]) -> str:
+    """The job's tag, which its link bears."""
+    return parse_qs(urlsplit(record["meeting_url"]).query).get("tag", [""])[-1]
+
+
+def _said(finding: tuple[str, str, str]) -> str:
+    kind, of, sentence = finding
+    return f"{kind} {of}: {sentence}"
+
+
+def is_idle(state: str) -> bool:
+    return state == WorkerState.IDLE

@@ -1,0 +1,97 @@
+"""Reads the process table: the browsers and drivers of the stage's agents, by what only they can bear. Ends nothing."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from worker.chromium import processes
+
+_PROFILE: Final = re.compile(r"--user-data-dir=(\S+)/workers/([^/\s]+)/profile(?=\s|$)")
+
+_WORKER: Final = re.compile(r"/workers/([^/\s]+)/")
+
+
+class Running(NamedTuple):
+    """A browser: the leader of a worker's process tree. `vm_id`: the agent in whose folder it runs."""
+
+    vm_id: str
+    worker_id: str
+    pid: int
+
+
+class Table:
+    """Command lines are read once a process, so that looking many times a second costs little."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[int, int], Running | None] = {}
+
+    def browsers(self) -> list[Running]:
+        """One for each worker that has a living process below the folder: its oldest."""
+        found: dict[tuple[str, str], Running] = {}
+        seen: dict[tuple[int, int], Running | None] = {}
+        for process in sorted(processes.scan(), key=lambda process: process.started_ticks):
+            who = (process.pid, process.started_ticks)
+            # Between fork and exec a process bears its parent's name: one that is nobody is looked at once more.
+            seen[who] = self._known.get(who) or self.browser_of(process.pid)
+            if browser := seen[who]:
+                found.setdefault((browser.vm_id, browser.worker_id), browser)
+        self._known = seen
+        return list(found.values())
+
+    def browser_of(self, pid: int) -> Running | None:
+        """Whose that browser is; None when it is nobody's below the folder, or has ended."""
+        match = _PROFILE.search(processes.command_line(pid))
+        if match is None or Path(match[1]).parent != self._folder:
+            return None
+        return Running(Path(match[1]).name, match[2], pid)
+
+
+def driver_of(agent_pid: int) -> int | None:
+    """The Playwright driver of an agent."""
+    children = (process.pid for process in processes.scan() if process.parent == agent_pid)
+    return next((pid for pid in children if processes.bears(pid, "run-driver")), None)
+
+
+def bearing(mark: str) -> list[int]:
+    """All processes that name `mark` in their arguments or their environment, but for this one and those that it stems
+    from: a shell or a wrapper may have been given the same arguments.
+    """
+    found: list[int] = []
+    above = set(_ancestors(os.getpid()))
+    for process in processes.scan():
+        try:
+            surroundings = Path(f"/proc/{process.pid}/environ").read_bytes()
+        except OSError:
+            continue
+        named = mark in processes.command_line(process.pid) or mark.encode() in surroundings
+        if named and process.pid not in above:
+            found.append(process.pid)
+    return found
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    """The process and those that it stems from."""
+    while process := processes.read(pid):
+        yield pid
+        pid = process.parent
+
+
+def worker_named_by(pid: int) -> str:
+    """The worker in whose folder that process works, empty if in none. Chromium's crash handlers leave its family."""
+    match = _WORKER.search(processes.command_line(pid))
+    return match[1] if match else ""
+
+
+def stems_from(pid: int, ancestors: set[int]) -> bool:
+    """Whether it is one of them, or was started by one of them, however far back; also if it has ended meanwhile."""
+    while pid not in ancestors:
+        process = processes.read(pid)
+        if process is None:
+            return True
+        if process.parent <= 1:
+            return False
+        pid = process.parent
+    return True

@@ -1,0 +1,314 @@
+"""`./dev demo`: shows the main job on real parts, as it happens.
+
+With --once it is also a check: it ends by itself, and with 0 only if every bot was in the meeting and received the
+other participant's audio, the pool was back at its target, and nothing was left running or on disk.
+"""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+import click
+import uvloop
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Page, async_playwright
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.table import Table
+
+from common.config.settings import RedisSettings
+from common.runtime.redis import connect
+from common.runtime.waiting import pause, stop_on_signals
+from lab.demo.stage import Stage, StageError
+from poolmgr.store.keys import Keys
+from poolmgr.store.views import Views, VmView, is_ended
+from worker.chromium.process import BrowserError
+
+MIN_IDLE = 2
+JOBS = 4
+_OVER_HTTP = 3  # the last one; the others come by LPUSH
+_DEADLINE_S = 90.0
+_NAMES = ("Notes for Ana", "Notes for Ben", "Notes for Cleo", "Notes for Dina")
+_REQUEST = aiohttp.ClientTimeout(total=10.0)
+
+
+class Failed(Exception):  # noqa: N818 - it is the demo's verdict, not a fault of the program
+    """A promise was not kept; the message says which."""
+
+
+class Stopped(Exception):  # noqa: N818 - nothing is wrong
+    """The user has seen enough."""
+
+
+class Show:
+    """Prints what happens, with the time since the first LPUSH (before it: since the start)."""
+
+    def __init__(self, stage: Stage, views: Views) -> None:
+        self._stage = stage
+        self._views = views
+        self._console = Console(highlight=False, width=max(100, Console().width))
+        self._zero = time.time()
+        self._names: dict[str, str] = {}
+        self._pool = ""
+        self.pushed_at: dict[str, float] = {}
+
+    def say(self, who: str, what: str, style: str = "", at: float | None = None) -> None:
+        elapsed = (at or time.time()) - self._zero
+        self._console.print(f"{elapsed:8.3f} s  {who[:15]:<16}", end="", style="dim", markup=False)
+        self._console.print(what, style=style, markup=False, soft_wrap=True)  # links and commands stay whole
+
+    def headline(self, text: str) -> None:
+        self._console.print(f"\n{text}", style="bold", markup=False)
+
+    async def until(self, what: str, done: Callable[[], bool]) -> None:
+        """Wait until `done`. Raises: Failed at the deadline or when a part died."""
+        deadline = time.monotonic() + _DEADLINE_S
+        while not done():
+            if fault := self._stage.fault():
+                raise Failed(fault)
+            if time.monotonic() > deadline:
+                raise Failed(f"{what}: not within {_DEADLINE_S:.0f} s")
+            await asyncio.sleep(0.02)
+
+    async def tell_bots(self, after: str) -> None:
+        """One line per status change, until cancelled."""
+        async for _, change in self._views.follow(after):
+            bot_id = change["bot_id"]
+            words = change["state"].replace("_", " ")
+            if change["state"] == "assigned":
+                words += f" to {change['worker_id']}"
+            if change["reason"]:
+                words += f" ({change['reason']})"
+            style = {"in_meeting": "bold green", "stopped": "yellow"}.get(change["state"], "")
+            self.say(self._names.get(bot_id, bot_id), words, style, datetime.fromisoformat(change["at"]).timestamp())
+
+    async def tell_pool(self, on_change: Callable[[VmView], None]) -> None:
+        """One line whenever the pool has changed, until cancelled."""
+        while True:
+            for vm in await self._views.fleet():
+                on_change(vm)
+                words = ", ".join(f"{count} {state}" for state, count in vm.workers.items() if count)
+                if words != self._pool:
+                    self._pool = words
+                    self.say(f"pool {vm.vm_id}", words or "empty", "cyan")
+            await asyncio.sleep(0.05)
+
+    async def push(self, number: int) -> str:
+        bot_id = f"demo-{number + 1}"
+        self._names[bot_id] = _NAMES[number]
+        job = {"meeting_link": self._stage.meeting_link, "bot_name": _NAMES[number], "bot_id": bot_id}
+        if number == 0:
+            self._zero = time.time()
+        self.pushed_at[bot_id] = time.time()
+        if number < _OVER_HTTP:
+            self.say(_NAMES[number], "LPUSH", at=self.pushed_at[bot_id])
+            await self._stage.lpush(json.dumps(job))
+        else:
+            self.say(_NAMES[number], "POST /api/v1/bots/create_bot", at=self.pushed_at[bot_id])
+            await self._post({**job, "callback_url": f"{self._stage.receiver}/webhooks"})
+        return bot_id
+
+    async def _post(self, job: dict[str, str]) -> None:
+        headers = {"Authorization": f"Token {self._stage.token}"}
+        async with (
+            aiohttp.ClientSession(timeout=_REQUEST) as session,
+            session.post(f"{self._stage.api}/bots/create_bot", json=job, headers=headers) as response,
+        ):
+            if response.status != 201:
+                raise Failed(f"create_bot was answered with {response.status}: {await response.text()}")
+
+    async def tell_receiver(self, bot_id: str) -> None:
+        """What the receiver of webhooks has been told of the bot. Raises: Failed when it is not all at the deadline."""
+        bot: dict[str, Any] = {}
+
+        async def look() -> None:
+            nonlocal bot
+            async with aiohttp.ClientSession(timeout=_REQUEST) as session:
+                while True:
+                    async with session.get(f"{self._stage.receiver}/bots/{bot_id}") as response:
+                        bot = await response.json()
+                    await asyncio.sleep(0.05)
+
+        await while_looking(look(), self.until("the receiver told of the end", lambda: bot.get("done") == 1))
+        words = f"{bot['status']}, {bot['reason']}; every signature was checked"
+        self.say("webhooks", f"the receiver was told of {self._names[bot_id]}: {words}", "magenta")
+
+    def print_times(self, records: dict[str, dict[str, str]]) -> None:
+        table = Table(
+            title="Milliseconds since its LPUSH (redis-cli's own start included) or POST", title_justify="left"
+        )
+        columns = ("assigned_at", "first_request_at", "inmeeting_at")
+        for column in ("bot", "assigned", "asks for the page", "in the meeting", "audio packets"):
+            table.add_column(column, justify="left" if column == "bot" else "right")
+        for bot_id, record in records.items():
+            zero = self.pushed_at[bot_id]
+            times = [(datetime.fromisoformat(record[name]).timestamp() - zero) * 1000 for name in columns]
+            table.add_row(self._names[bot_id], *(f"{ms:.0f}" for ms in times), record["audio_packets_received"])
+        self._console.print(table)
+
+
+async def perform(stage: Stage, *, once: bool) -> None:
+    """The whole play. Raises, in a group: Failed, Stopped, StageError, and what a browser or Redis raises."""
+    stop = stop_on_signals()
+    redis = connect(RedisSettings(url=f"redis://127.0.0.1:{stage.redis_port}"))
+    views = Views(redis, Keys("poolmgr"))
+    show = Show(stage, views)
+    idle = 0
+
+    def note_idle(vm: VmView) -> None:
+        nonlocal idle
+        idle = vm.workers["idle"]
+
+    try:
+        async with asyncio.TaskGroup() as group, async_playwright() as playwright:
+            watching = group.create_task(_raise_when(stop), name="Ctrl-C")
+            show.headline("1. A private Redis, the manager, one agent, and a meeting with one person in it")
+            await stage.start()
+            telling = [
+                group.create_task(show.tell_bots("0-0"), name="bots"),
+                group.create_task(show.tell_pool(note_idle), name="pool"),
+            ]
+            await show.until(f"{MIN_IDLE} workers warm", lambda: idle == MIN_IDLE)
+            browser, person = await stage.bring_in_person(playwright, "Ada")
+            show.say("Ada", "is in the meeting with microphone and camera, lets everybody in")
+            show.headline(
+                f"2. {_OVER_HTTP} jobs by redis-cli LPUSH, one over HTTP; {MIN_IDLE} browsers are warm, the others wait"
+            )
+            bot_ids = [await show.push(number) for number in range(JOBS)]
+            records = await _all_hear_her(views, bot_ids, show)
+            await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
+            show.print_times(records)
+            if not once:
+                watching.cancel()
+                await _let_the_user_look(stage, show, stop)
+                stop.clear()
+                watching = group.create_task(_raise_when(stop), name="Ctrl-C, once more")
+            show.headline("3. Ada ends the meeting for everyone; the pool comes back")
+            await _end_meeting(person)
+            await _all_have_left(views, bot_ids, show)
+            await show.tell_receiver(bot_ids[_OVER_HTTP])
+            await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
+            await browser.close()
+            for task in (watching, *telling):
+                task.cancel()
+    finally:
+        await redis.aclose()
+
+
+async def _raise_when(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise Stopped
+
+
+async def _all_hear_her(views: Views, bot_ids: list[str], show: Show) -> dict[str, dict[str, str]]:
+    """Each bot's record, once all are in the meeting and receive audio."""
+    records: dict[str, dict[str, str]] = {}
+
+    async def look() -> None:
+        while True:
+            for bot_id in bot_ids:
+                record = await views.bot(bot_id) or {}
+                if record.get("state") == "in_meeting" and int(record["audio_packets_received"]) > 0:
+                    records[bot_id] = record
+                if is_ended(record):
+                    raise Failed(f"{bot_id} ended with {record['status_reason']}: {record['reason_detail']}")
+            await asyncio.sleep(0.05)
+
+    await while_looking(look(), show.until("all in the meeting, receiving audio", lambda: len(records) == len(bot_ids)))
+    return {bot_id: records[bot_id] for bot_id in bot_ids}
+
+
+async def _all_have_left(views: Views, bot_ids: list[str], show: Show) -> None:
+    ends: dict[str, str] = {}
+
+    async def look() -> None:
+        while True:
+            for bot_id in bot_ids:
+                record = await views.bot(bot_id) or {}
+                if is_ended(record):
+                    ends[bot_id] = record["status_reason"]
+            await asyncio.sleep(0.05)
+
+    await while_looking(look(), show.until("every bot has left", lambda: len(ends) == len(bot_ids)))
+    if set(ends.values()) != {"meeting_ended"}:
+        raise Failed(f"the host ended the meeting, but the records say {ends}")
+
+
+async def while_looking(look: Coroutine[Any, Any, None], wait: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(look, name="look")
+        await group.create_task(wait, name="wait")
+        looking.cancel()
+
+
+async def _let_the_user_look(stage: Stage, show: Show, stop: asyncio.Event) -> None:
+    show.headline("Join them. Ctrl-C ends the demo")
+    show.say("as a guest", stage.meeting_link)
+    show.say("as the host", stage.host_link)
+    show.say("metrics", stage.metrics_link)
+    show.say("the API", f"{stage.api}/docs  (token: {stage.token})")
+    show.say("command line", f"./dev run poolmgr bots --config {stage.config}")
+    show.say("one more bot", f"./dev run poolmgr submit {stage.meeting_link} --wait --config {stage.config}")
+    while not await pause(stop, 0.5):
+        if fault := stage.fault():
+            raise Failed(fault)
+
+
+async def _end_meeting(person: Page) -> None:
+    await person.locator("#end-for-all").click(timeout=10_000)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--once", is_flag=True, help="End by itself; exit 0 only if every promise was seen to be kept.")
+def main(once: bool) -> None:
+    """Show the main job: warm browsers, jobs by redis-cli LPUSH and over HTTP, a real WebRTC meeting, webhooks."""
+    stage = Stage(min_idle=MIN_IDLE, max_workers=MIN_IDLE + JOBS)
+    faults: list[str] = []
+    stopped = False
+    try:
+        uvloop.run(perform(stage, once=once))
+    except* (Stopped, KeyboardInterrupt):
+        stopped = True
+    except* (Failed, StageError, BrowserError, PlaywrightError, RedisError) as group:
+        faults += [str(error) for error in _leaves(group)]
+    finally:
+        for signum in (signal.SIGINT, signal.SIGTERM):  # it takes seconds, and half of it would leave browsers behind
+            signal.signal(signum, signal.SIG_IGN)
+        click.secho("\n4. SIGTERM to all; is anything left?", bold=True)
+        if stopped:
+            faults.clear()  # what the interruption broke
+        faults += stage.stop(interrupted=stopped or bool(faults))
+        faults += [f"left behind: {what}" for what in stage.left_behind()]
+        if faults:
+            click.echo(f"   logs are kept in {stage.folder}")
+        else:
+            stage.remove()
+    if faults:
+        for fault in dict.fromkeys(faults):
+            click.secho(f"   {fault}", fg="red")
+        sys.exit(1)
+    if stopped:
+        click.echo("   nothing. Stopped before the end, so nothing was shown to hold.")
+        sys.exit(130)
+    click.secho(
+        f"   nothing. All {JOBS} bots were in the meeting and received Ada's audio, the pool came back to {MIN_IDLE},"
+        " and the receiver of webhooks was told.",
+        fg="green",
+    )
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]  # pyright: ignore[reportUnknownArgumentType]
+    return found
+
+
+if __name__ == "__main__":
+    main()

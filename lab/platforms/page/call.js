@@ -1,0 +1,128 @@
+// The media and the messages of a page, and nothing of how it looks: one WebSocket to the meeting, as lab/meeting/server.py
+// documents it, and one RTCPeerConnection to each participant with whom there is media to exchange.
+
+export class Call {
+  #socket = null;
+  #peers = new Map(); // participant id -> { connection, last: the negotiation step under way }
+  #waiting = []; // messages from before the socket was open
+  #own = new MediaStream();
+  #isOver = false;
+
+  // `path`: PLATFORM/CODE. `hear` gets every message of the meeting but signals.
+  constructor(path, hear, { sendsMedia = true } = {}) {
+    this.hear = hear;
+    this.sendsMedia = sendsMedia;
+    this.#socket = new WebSocket(`wss://${location.host}/-/call/${path}`);
+    this.#socket.onopen = () => {
+      for (const message of this.#waiting) this.#socket.send(message);
+      this.#waiting = [];
+    };
+    this.#socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
+    this.#socket.onclose = () => this.#isOver || this.hear({ type: "lost" });
+    addEventListener("pagehide", () => this.leave());
+  }
+
+  // Waits in the lobby or comes in; the meeting's first message says which. `own`: the MediaStream to send.
+  join(name, own = new MediaStream()) {
+    this.#own = own;
+    const sends = (kind) => own.getTracks().some((track) => track.kind === kind);
+    this.#send("join", { name, microphone: sends("audio"), camera: sends("video") });
+  }
+
+  say(text) {
+    this.#send("say", { text });
+  }
+
+  note(what) {
+    this.#send("note", { what });
+  }
+
+  leave() {
+    this.#isOver = true;
+    this.#hangUp();
+    this.#socket.close();
+  }
+
+  #send(type, fields) {
+    const message = JSON.stringify({ type, ...fields });
+    if (this.#socket.readyState === WebSocket.CONNECTING) this.#waiting.push(message);
+    else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(message);
+  }
+
+  #take(message) {
+    if (message.type === "signal") return this.#follow(message.from, message.data);
+    if (message.type === "meeting") this.#connectAll(message);
+    if (message.type === "end") this.#hangUp();
+    return this.hear(message);
+  }
+
+  #hangUp() {
+    for (const id of [...this.#peers.keys()]) this.#disconnect(id);
+    for (const track of this.#own.getTracks()) track.stop();
+  }
+
+  #connectAll({ you, participants }) {
+    const others = new Set(participants.map(({ id }) => id));
+    for (const id of [...this.#peers.keys()]) if (!others.has(id)) this.#disconnect(id);
+    const mine = participants.findIndex(({ id }) => id === you);
+    participants.forEach((other, place) => {
+      const media = [participants[mine], other].some((one) => one.microphone || one.camera);
+      if (other.id !== you && media && !this.#peers.has(other.id)) this.#connect(other, place < mine);
+    });
+  }
+
+  // Of two participants the one who came later offers, always, so that offers never cross.
+  #connect(other, offering) {
+    const connection = new RTCPeerConnection();
+    const peer = { connection, last: Promise.resolve(), elements: [] };
+    this.#peers.set(other.id, peer);
+    connection.onicecandidate = ({ candidate }) => candidate && this.#send("signal", { to: other.id, data: { candidate } });
+    connection.ontrack = ({ track }) => {
+      const element = document.createElement(track.kind);
+      Object.assign(element, { autoplay: true, playsInline: true, srcObject: new MediaStream([track]) });
+      document.body.append(element);
+      peer.elements.push(element);
+      element.play().catch(() => {});
+    };
+    if (!offering) return;
+    connection.onnegotiationneeded = () => this.#inTurn(peer, async () => {
+      await connection.setLocalDescription();
+      this.#send("signal", { to: other.id, data: { description: connection.localDescription } });
+    });
+    if (!this.sendsMedia) return void connection.createDataChannel("nothing");
+    for (const [kind, receives] of [["audio", other.microphone], ["video", other.camera]]) {
+      const [track] = this.#own.getTracks().filter((candidate) => candidate.kind === kind);
+      if (track) connection.addTransceiver(track, { direction: receives ? "sendrecv" : "sendonly" });
+      else if (receives) connection.addTransceiver(kind, { direction: "recvonly" });
+    }
+  }
+
+  #disconnect(id) {
+    const { connection, elements } = this.#peers.get(id);
+    for (const element of elements) element.remove();
+    connection.close();
+    this.#peers.delete(id);
+  }
+
+  #follow(from, { description, candidate }) {
+    const peer = this.#peers.get(from);
+    if (!peer) return;
+    const { connection } = peer;
+    this.#inTurn(peer, async () => {
+      if (candidate) return connection.addIceCandidate(candidate);
+      await connection.setRemoteDescription(description);
+      if (description.type !== "offer") return;
+      const sending = connection.getSenders().map((sender) => sender.track);
+      for (const track of this.#own.getTracks()) if (!sending.includes(track)) connection.addTrack(track);
+      await connection.setLocalDescription();
+      this.#send("signal", { to: from, data: { description: connection.localDescription } });
+    });
+  }
+
+  // One step after another: a candidate must not overtake the description it belongs to.
+  #inTurn(peer, step) {
+    peer.last = peer.last.then(step).catch((error) => {
+      if (peer.connection.signalingState !== "closed") console.warn("cannot negotiate:", error);
+    });
+  }
+}

@@ -1,0 +1,194 @@
+"""Real bots on the pages: each case with the worker's own session and adapters, many in one browser.
+
+A trial finds fault with an end for another reason, with a screen that was never recognised, with a microphone or a
+camera that was left on, and with a bot that is still in the meeting after its end.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from playwright.async_api import Browser
+from playwright.async_api import Error as PlaywrightError
+
+from common.config.settings import WorkerSettings
+from common.wire.messages import BotEnded, BotMoved, BotSaw, Join
+from common.wire.vocabulary import BotState, Reason
+from lab.platforms.cases import BOT_NAME, Case
+from lab.platforms.meeting import Meeting
+from lab.platforms.site import Site
+from worker.chromium.driver import Driver
+from worker.chromium.process import Launcher, find_chromium
+from worker.chromium.profile import Profile
+from worker.decide.deadlines import State
+from worker.meeting.reports import BotNews
+from worker.meeting.session import Session
+from worker.platforms import adapter_for, prepare
+
+AT_ONCE: Final = 6
+PATIENCE_S: Final = 60.0  # over what a case takes by itself
+GONE_S: Final = 5.0  # until a page that was emptied has left the meeting
+
+_MOVED_AT: Final = {"lobby": BotState.WAITING_ROOM, "meeting": BotState.IN_MEETING}
+_NOTHING_TO_ASK: Final = (Reason.BROWSER_CRASHED, Reason.BROWSER_HUNG)
+_GIVES_UP_SOON: Final = (Reason.PAGE_LOAD_FAILED, Reason.UI_ELEMENT_NOT_FOUND)
+
+
+class Outcome(NamedTuple):
+    """`seen`: the screens and rules, in order, and what the bot did. `noted`: what its page says was done to it.
+    `faults`: none, if all was right.
+    """
+
+    case: Case
+    ended: BotEnded | None
+    seen: list[str]
+    noted: list[str]
+    faults: list[str]
+    took_s: float
+
+
+@asynccontextmanager
+async def browser_for(site: Site) -> AsyncGenerator[Browser]:
+    """A browser as the agent starts them, which knows the site and has the page of voices open."""
+    program = find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
+    driver = Driver()
+    with tempfile.TemporaryDirectory(prefix="sites-") as folder:
+        chromium = await Launcher(Profile(program, further=tuple(site.chromium_flags())), Path(folder)).launch("trial")
+        try:
+            await driver.start()
+            browser = await driver.connect(chromium.endpoint, chromium.folder / "artifacts", PATIENCE_S)
+            voices = await browser.contexts[0].new_page()
+            await voices.goto("https://localhost.example/-/voices")
+            yield browser
+        finally:
+            await driver.stop()
+            await chromium.kill()
+
+
+async def try_all(
+    browser: Browser, site: Site, cases: Iterable[Case], tell: Callable[[Outcome], None] = lambda _: None
+) -> list[Outcome]:
+    """Those that take longest first; `tell` hears of each as it ends."""
+    waiting = sorted(cases, key=lambda case: -case.takes_s)
+    outcomes: list[Outcome] = []
+
+    async def one_after_another() -> None:
+        while waiting:
+            outcome = await attempt(browser, site, waiting.pop(0))
+            outcomes.append(outcome)
+            tell(outcome)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(AT_ONCE):
+            tasks.create_task(one_after_another(), name=f"try cases, {number}")
+    return outcomes
+
+
+async def attempt(browser: Browser, site: Site, case: Case) -> Outcome:
+    """One bot, from the link to its end."""
+    meeting = site.arrange(case.platform, case.code, case.scenario)
+    context = await browser.new_context(locale="en-US")
+    began = time.monotonic()
+    bot = _Bot(case)
+    try:
+        page, _ = await prepare(context)
+        session = Session(page, bot.join, bot.adapter, _settings(case), "vm-1", bot.keep, _answers)
+        async with asyncio.TaskGroup() as tasks:
+            ending = tasks.create_task(session.run(), name=f"session of {case}")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_S + case.takes_s):
+                    if case.asked_at:
+                        await bot.reached(case.asked_at)
+                        session.leave(Reason.USER_REQUESTED)
+                    if case.crashes:
+                        await bot.reached("meeting")
+                        await context.new_page()  # a context without a living page would go down with it
+                        with suppress(PlaywrightError):
+                            await page.goto("chrome://crash")
+                    await asyncio.wait([ending])
+            if not ending.done():
+                ending.cancel()
+        ended = None if ending.cancelled() else ending.result()
+        # Of a page that does not answer any more it is the browser's end that takes it out.
+        still_there = case.reason not in _NOTHING_TO_ASK and await _is_still_in(meeting)
+    finally:
+        with suppress(PlaywrightError, TimeoutError):
+            async with asyncio.timeout(GONE_S):
+                await context.close()
+    faults = _faults(case, meeting, bot, ended, still_there=still_there)
+    return Outcome(case, ended, bot.seen, meeting.noted, faults, time.monotonic() - began)
+
+
+class _Bot:
+    """What a session is given, and what it tells."""
+
+    def __init__(self, case: Case) -> None:
+        adapter = adapter_for(case.platform)
+        assert adapter
+        self.adapter = adapter
+        self.join = Join(
+            *("w-1", str(case), 1, case.platform, case.link, BOT_NAME, case.automatic_leave),
+            passcode=case.passcode,
+        )
+        self.seen: list[str] = []
+        self.screens: set[str] = set()
+        self.moves: list[BotState] = []
+        self._noted = asyncio.Event()
+
+    def keep(self, _state: State, news: Sequence[BotNews]) -> None:
+        for one in news:
+            if isinstance(one, BotSaw):
+                self.seen.append(f"{one.screen}/{one.rule}{': ' if one.did else ''}{one.did}")
+                self.screens.add(one.screen)
+            elif isinstance(one, BotMoved):
+                self.moves.append(one.state)
+        self._noted.set()
+
+    async def reached(self, moment: str) -> None:
+        while _MOVED_AT.get(moment, BotState.JOINING) not in self.moves:
+            self._noted.clear()
+            await self._noted.wait()
+
+
+def _faults(case: Case, meeting: Meeting, bot: _Bot, ended: BotEnded | None, *, still_there: bool) -> list[str]:
+    faults: list[str] = []
+    if ended is None:
+        return [f"did not end within {PATIENCE_S + case.takes_s:g} s"]
+    if ended.reason is not case.reason:
+        faults.append(f"ended with {ended.reason} ({ended.detail}), not with {case.reason}")
+    if case.screen and case.screen not in {*bot.screens, *ended.detail.split()}:
+        faults.append(f"never saw {case.screen}")
+    if case.reason is Reason.MEETING_ENDED and BotState.IN_MEETING not in bot.moves:
+        faults.append("was never in the meeting")
+    for note in meeting.noted:
+        if note.startswith("joined with") and note != "joined with microphone false camera false":
+            faults.append(note)
+    if case.clicks_leave and "left" not in meeting.noted:
+        faults.append("did not leave by the page's own button")
+    if still_there:
+        faults.append("is still in the meeting")
+    return faults
+
+
+async def _is_still_in(meeting: Meeting) -> bool:
+    deadline = time.monotonic() + GONE_S
+    while BOT_NAME in (*meeting.present, *meeting.waiting):
+        if time.monotonic() > deadline:
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+def _settings(case: Case) -> WorkerSettings:
+    load_s = 6.0 if case.reason in _GIVES_UP_SOON else 40.0
+    page_s = 1.5 if case.reason in (Reason.BROWSER_HUNG, *_GIVES_UP_SOON) else 5.0
+    return WorkerSettings(load_timeout_s=load_s, join_timeout_s=20.0, page_timeout_s=page_s, leave_timeout_s=6.0)
+
+
+async def _answers() -> bool:
+    return True

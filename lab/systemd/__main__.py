@@ -1,0 +1,117 @@
+"""`./dev fleet-test`: installs poolmgr in a fresh Debian as systemd/README.md says, boots it, tries the units there.
+Exit code 0 only if every promise was seen to be kept.
+"""
+
+import hashlib
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from lab.systemd import host, manual, nspawn, program, tree
+from lab.systemd.checks import MIN_IDLE, Checks
+from lab.systemd.told import FleetError, Told
+
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+NAME: Final = "poolmgr-fleet"
+
+_BASE: Final = ("systemd", "systemd-sysv", "dbus", "iproute2", "ca-certificates")
+_REDIS: Final = "apt-get install --no-install-recommends redis-server"
+_STEP_S: Final = 600.0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--fresh", is_flag=True, help="Build the Debian anew, too.")
+def main(fresh: bool) -> None:
+    """Install poolmgr in a fresh Debian 12 by the steps of systemd/README.md, boot it by systemd-nspawn, and try both
+    units: killed, reloaded, upgraded, stopped, with bots in a meeting.
+
+    Needs root. The Debian is kept in /var/cache/poolmgr-fleet (or POOLMGR_FLEET_CACHE) for the next run; all else is
+    gone afterwards. Package servers, proxies and certificates are those of this machine.
+    """
+    program.carry_out("lab.systemd", "fleet-test", lambda told: _run(told, fresh=fresh))
+
+
+def _run(told: Told, *, fresh: bool) -> None:
+    sections = manual.read((CHECKOUT / "systemd" / "README.md").read_text())
+    apt = [line for section in sections.values() for line in section.commands if line.startswith("apt-get install")]
+    sources, options, carried = host.sources(), host.apt_options(), host.carried()
+    cache = tree.cache_folder()
+    with tree.kept(cache):
+        base = tree.Tree(cache, "units", _BASE, [_REDIS, *apt], told).build(sources, options, carried, fresh=fresh)
+        with tree.layer(cache, base) as (folder, root):
+            source = folder / "source"
+            tree.copy_source(CHECKOUT, source)
+            told.heading("the steps of systemd/README.md, up to the boot")
+            _build_wheel(sections[1], source, told)
+            tree.configure_apt(root, sources, options)
+            downloads = cache / "pip"
+            downloads.mkdir(exist_ok=True)
+            for number in (2, 3, 4):
+                for command in sections[number].before_boot:
+                    told.line(f"# {command}")
+                    nspawn.run(
+                        root,
+                        command,
+                        binds={str(source): tree.SOURCE} | carried.binds,
+                        writable={str(downloads): "/root/.cache/pip"},
+                        environment=carried.environment,
+                        folder=tree.SOURCE,
+                        timeout_s=_STEP_S,
+                    )
+            password, token = secrets.token_hex(16), f"pm_{secrets.token_urlsafe(32)}"
+            _configure(root, password, token)
+            told.heading(f"booting it: {NAME}")
+            with nspawn.booted(root, NAME, folder / "boot.log", {str(source): tree.SOURCE}) as machine:
+                state = machine.ask("systemctl", "is-system-running").stdout.strip()
+                failed = machine.ask("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
+                told.check("it boots", state == "running", f"systemctl is-system-running: {state} {failed}".strip())
+                checks = Checks(machine, password, token, sections, told)
+                try:
+                    checks.run()
+                finally:
+                    if told.failed or sys.exc_info()[0] is FleetError:
+                        checks.last_words()
+                took_s = machine.power_off()
+                told.check("it powers off", took_s is not None, f"after {took_s:.1f} s" if took_s else "not in time")
+
+
+def _build_wheel(section: manual.Section, source: Path, told: Told) -> None:
+    """In the copy, with the environment of the checkout, which `./dev` has set up."""
+    environment = os.environ | {"PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"}
+    for command in section.commands:
+        if command == "./dev setup":
+            continue
+        told.line(f"$ {command}")
+        done = subprocess.run(
+            ("sh", "-ec", command.removeprefix("./dev run ")),
+            cwd=source,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_STEP_S,
+            check=False,
+        )
+        if done.returncode:
+            raise FleetError(f"cannot carry out: {command}\n{done.stdout}{done.stderr}")
+
+
+def _configure(root: Path, password: str, token: str) -> None:
+    """What the steps leave to the operator: the lines that differ, and Redis as README.md asks for it."""
+    (root / "etc/hostname").write_text(f"{NAME}\n")  # or it has that of this machine
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    (root / "etc/poolmgr/config.toml").write_text(
+        f"[pool]\nmin_idle = {MIN_IDLE}\nmax_workers = 6\n[[api.tokens]]\nname = 'fleet'\nsha256 = '{digest}'\n"
+    )
+    (root / "etc/poolmgr/environment").write_text(f"POOLMGR_REDIS__URL=redis://:{password}@127.0.0.1:6379/0\n")
+    with (root / "etc/redis/redis.conf").open("a") as redis:
+        redis.write(f"\nrequirepass {password}\nappendonly yes\nmaxmemory-policy noeviction\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What this machine knows about package servers, carried over into another Debian: apt's sources and options, pip's
+settings, proxies, certificates. No address stands in this project; whoever can install here can install there.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from lab.systemd.told import FleetError
+from requirements.run_uv import read_pip_settings
+
+SUITE: Final = "bookworm"
+MIRROR_VARIABLE: Final = "POOLMGR_FLEET_MIRROR"
+CARRIED: Final = "/mnt/host"
+"""Where files of this machine are seen in the other one, so that they cover none of its own."""
+
+_VARIABLES: Final = re.compile(r"PIP_.+|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(?i:(https?|ftp|no)_proxy)")
+_NOT_OURS: Final = re.compile(r"PIP_(REQUIRE_VIRTUALENV|TARGET|PREFIX|USER|CACHE_DIR|CONFIG_FILE|PYTHON|LOG)")
+_PATH: Final = re.compile(r"(?<![^\s=])(file://)?(/[^\s]+)")
+
+
+class Source(NamedTuple):
+    """One line of a sources.list."""
+
+    uri: str
+    suite: str
+    component: str
+
+    def __str__(self) -> str:
+        return f"deb {self.uri} {self.suite} {self.component}"
+
+
+class Carried(NamedTuple):
+    """`environment`: as it has to be over there. `binds`: paths here by paths there."""
+
+    environment: dict[str, str]
+    binds: dict[str, str]
+
+
+def sources() -> list[Source]:
+    """Debian 12, wherever this machine's apt finds it; the suite itself first. Raises: FleetError."""
+    if mirror := os.environ.get(MIRROR_VARIABLE):
+        return [Source(mirror, SUITE, "main")]
+    wanted = "$(CODENAME) $(REPO_URI) $(COMPONENT) $(ORIGIN)"
+    listed = _ask("apt-get", "indextargets", "--format", wanted, "Created-By: Packages")
+    found = read_sources(listed.splitlines())
+    if not found or found[0].suite != SUITE:
+        raise FleetError(
+            f"cannot build a Debian 12: apt of this machine has no source of {SUITE}; name a mirror in"
+            f" {MIRROR_VARIABLE}"
+        )
+    return found
+
+
+def read_sources(lines: Iterable[str]) -> list[Source]:
+    """From lines of codename, address, component and origin; each source once."""
+    found: dict[Source, None] = {}
+    for line in lines:
+        match line.split():
+            case [suite, uri, "main", "Debian"] if suite == SUITE or suite.startswith(f"{SUITE}-"):
+                found[Source(uri, suite, "main")] = None
+            case _:
+                pass
+    return sorted(found, key=lambda source: (source.suite != SUITE, source.suite))
+
+
+def apt_options() -> str:
+    """How this machine's apt fetches, as a file for apt.conf.d: proxies, certificates, patience."""
+    dumped = _ask("apt-config", "dump", "Acquire").splitlines()
+    # Where its own credentials and lists are is its own business.
+    kept = [line for line in dumped if re.match(r"Acquire::(https?|ftp|Retries|Check-|Allow|Languages|By-Hash)", line)]
+    return "\n".join([*kept, 'APT::Get::Assume-Yes "true";', ""])
+
+
+def proxies_of_apt(options: str) -> dict[str, str]:
+    """The same for programs that know the environment only."""
+    found = re.findall(r'^Acquire::(https?)::Proxy "(\S+)";$', options, re.MULTILINE)
+    return {f"{scheme}_proxy": address for scheme, address in found if address != "DIRECT"}
+
+
+def carried() -> Carried:
+    """Environment and files that pip and apt of this machine fetch with."""
+    listed = _ask(sys.executable, "-m", "pip", "config", "list").splitlines()
+    return carry({**read_pip_settings(listed), **os.environ})
+
+
+def carry(environment: Mapping[str, str]) -> Carried:
+    """What of it is about fetching, with every file that it names where it is found over there."""
+    carried = Carried({}, {})
+    for name, value in environment.items():
+        if _VARIABLES.fullmatch(name) and not _NOT_OURS.fullmatch(name):
+            carried.environment[name] = _PATH.sub(lambda found: _move(found, carried.binds), value)
+    return carried
+
+
+def _move(found: re.Match[str], binds: dict[str, str]) -> str:
+    scheme, path = found[1] or "", Path(found[2])
+    if not path.exists():
+        return found[0]
+    # An index of files names them relative to itself, mostly beside it.
+    root = path.parent if scheme and path.parent != Path("/") else path
+    binds[str(root)] = f"{CARRIED}{root}"
+    return f"{scheme}{CARRIED}{path}"
+
+
+def _ask(*command: str) -> str:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        words = getattr(error, "stderr", "") or error
+        raise FleetError(f"cannot ask this machine: {' '.join(command[:3])}: {words}") from error

@@ -1,0 +1,145 @@
+"""A Debian 12 as a folder: built once and kept, and for each run a throw-away copy over it.
+
+    CACHE/tree-KIND-KEY/   what never changes: Debian, and what the steps install by apt
+    CACHE/pip/             downloads of pip
+    CACHE/run-*/           one run: its layer over the tree, the checkout as it was copied, logs. Gone at its end
+
+Mounts are made in the mount namespace of this process (`python -m lab.systemd` begins with one): none can
+outlive it.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from lab.systemd import host, nspawn
+from lab.systemd.host import Carried, Source
+from lab.systemd.told import FleetError, Told
+
+SOURCE: Final = "/mnt/poolmgr"
+"""Where the checkout is seen inside."""
+
+CACHE_VARIABLE: Final = "POOLMGR_FLEET_CACHE"
+CACHE: Final = "/var/cache/poolmgr-fleet"
+
+_DEBOOTSTRAP_S: Final = 900.0
+_INSTALL_S: Final = 900.0
+_ROOM_BYTES: Final = 4 * 2**30
+_NOT_SOURCE: Final = (".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "/build", "/dist")
+
+
+class Tree:
+    """A Debian with the packages of `base` and what `apt_commands` install, the same for all runs of a kind."""
+
+    def __init__(self, cache: Path, kind: str, base: Sequence[str], apt_commands: Sequence[str], told: Told) -> None:
+        self._cache = cache
+        self._kind = kind
+        self._base = base
+        self._apt_commands = apt_commands
+        self._told = told
+        words = "\n".join((host.SUITE, *base, *apt_commands))
+        self._path = cache / f"tree-{kind}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+
+    def build(self, sources: Sequence[Source], options: str, carried: Carried, *, fresh: bool) -> Path:
+        """The folder, built unless it is there. Raises: FleetError."""
+        if fresh:
+            shutil.rmtree(self._path, ignore_errors=True)
+        if self._path.is_dir():
+            self._told.heading(f"Debian 12 is there: {self._path}")
+            return self._path
+        for old in [*self._cache.glob(f"tree-{self._kind}-*"), *self._cache.glob("partial-*")]:
+            shutil.rmtree(old)
+        if shutil.disk_usage(self._cache).free < _ROOM_BYTES:
+            raise FleetError(f"cannot build a Debian in {self._cache}: less than 4 GiB free there")
+        self._told.heading(f"building Debian 12 in {self._path}, once; some minutes")
+        partial = self._cache / f"partial-{self._path.name}"
+        log = self._cache / "debootstrap.log"
+        self._told.line(f"debootstrap {sources[0].suite}, log in {log}")
+        bootstrap = ("debootstrap", "--variant=minbase", f"--include={','.join(self._base)}")
+        with log.open("wb") as lines:
+            done = subprocess.run(
+                (*bootstrap, sources[0].suite, partial, sources[0].uri),
+                env=os.environ | host.proxies_of_apt(options),
+                stdin=subprocess.DEVNULL,
+                stdout=lines,
+                stderr=lines,
+                timeout=_DEBOOTSTRAP_S,
+                check=False,
+            )
+        if done.returncode:
+            raise FleetError(f"cannot build a Debian: debootstrap ended with {done.returncode}; {log} says why")
+        configure_apt(partial, sources, options)
+        for command in ("apt-get update", *self._apt_commands) if self._apt_commands else ():
+            self._install(partial, command, carried)
+        self._install(partial, "apt-get clean", carried)
+        partial.rename(self._path)
+        return self._path
+
+    def _install(self, root: Path, command: str, carried: Carried) -> None:
+        self._told.line(command)
+        nspawn.run(root, command, binds=carried.binds, environment=carried.environment, timeout_s=_INSTALL_S)
+
+
+def configure_apt(root: Path, sources: Sequence[Source], options: str) -> None:
+    """Let apt in there fetch as it does here."""
+    apt = root / "etc" / "apt"
+    (apt / "sources.list").write_text("".join(f"{source}\n" for source in sources))
+    (apt / "apt.conf.d" / "90poolmgr-fleet").write_text(options)
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get(CACHE_VARIABLE) or CACHE)
+
+
+@contextmanager
+def kept(cache: Path) -> Generator[None]:
+    """The cache is ours alone, and nothing is left in it of a run that was killed. Raises: FleetError."""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FleetError(f"cannot use {cache}: another run uses it") from error
+        for left in cache.glob("run-*"):
+            shutil.rmtree(left)
+        yield
+
+
+@contextmanager
+def layer(cache: Path, tree: Path) -> Generator[tuple[Path, Path]]:
+    """A folder for this run, and in it a root that is the tree until it is written to. Gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=cache))
+    root, upper, work = (folder / name for name in ("root", "upper", "work"))
+    try:
+        for path in (root, upper, work):
+            path.mkdir(mode=0o755)
+        mount = ("mount", "-t", "overlay", "-o", f"lowerdir={tree},upperdir={upper},workdir={work}", "overlay", root)
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        if not mounted:
+            root.rmdir()
+            subprocess.run(("cp", "-a", "--reflink=auto", tree, root), check=True)
+        try:
+            yield folder, root
+        finally:
+            if mounted:
+                subprocess.run(("umount", "--lazy", root), check=True)
+    finally:
+        shutil.rmtree(folder)
+
+
+def copy_source(checkout: Path, to: Path) -> None:
+    """The checkout as it is now, without what was made in it."""
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        at_top = Path(folder) == checkout
+        patterns = [pattern.lstrip("/") for pattern in _NOT_SOURCE if at_top or not pattern.startswith("/")]
+        return set(shutil.ignore_patterns(*patterns)(folder, names))
+
+    shutil.copytree(checkout, to, ignore=ignored, symlinks=True)

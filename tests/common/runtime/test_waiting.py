@@ -1,0 +1,25 @@
+"""Waits that can be interrupted, and what interrupts them."""
+
+import asyncio
+import signal
+
+import pytest
+
+from common.runtime.waiting import stop_on_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_whatever_ends_a_program_is_heard(number: signal.Signals) -> None:
+    stop = stop_on_signals()
+    signal.raise_signal(number)
+    async with asyncio.timeout(60):
+        await stop.wait()
+
+
+async def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop_on_signals()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

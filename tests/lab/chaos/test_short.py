@@ -1,0 +1,76 @@
+"""The fault suite itself, short: one round that a seed chose, one step, and the rounds in which promises were broken
+once (`replays/`). `./dev chaos` is the long one;
+tests/manager/test_steps.py goes through the manager's steps.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from common.runtime.steps import AgentStep, ManagerStep
+from lab.chaos.faults import BY_NAME, OLD_COPY
+from lab.chaos.machine import allows
+from lab.chaos.run import Options, report, run
+from lab.chaos.schedule import read
+from lab.chaos.stage import Scale, Spawn
+from lab.chaos.steps import choose, try_steps
+
+REPLAYS = sorted((Path(__file__).parent / "replays").glob("*.json"))
+
+
+def say(line: str) -> None:
+    print(line)  # which pytest shows when the test fails
+
+
+async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path, fork: Spawn) -> None:
+    scale = Scale(managers=2, agents=2, max_workers=5, min_idle=2)
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    options = Options(
+        seed=1,
+        rounds=1,
+        round_s=5,
+        jobs_per_s=2,
+        faults_per_s=1.2,
+        longest_s=6,
+        scale=scale,
+        keep_logs=folder,
+        spawn=fork,
+    )
+    summary = await run(options, say)
+    print("\n".join(report(summary)))
+    assert summary.violations == []
+    assert summary.world
+    assert len(summary.world.records) > 5
+    assert sum(summary.faults.values()) > 2
+    assert 0 < summary.process_faults <= sum(summary.faults.values())
+    written = read(folder / "schedule-1.json")
+    assert len(written.jobs) == len(summary.world.pushes) + len(summary.world.bad)
+    assert Counter(blow.fault for blow in written.faults) == summary.faults
+
+
+@pytest.mark.parametrize("path", REPLAYS, ids=lambda path: path.stem)
+async def test_what_broke_a_promise_once_breaks_none_any_more(path: Path, fork: Spawn, tmp_path: Path) -> None:
+    schedule = read(path)
+    faults = [BY_NAME[blow.fault] for blow in schedule.faults]
+    needs = {fault.needs for fault in faults if fault.needs}
+    if any(not allows(need, tmp_path) for need in needs):
+        pytest.skip(f"for want of {', '.join(needs)}")
+    options = Options(schedule.seed, rounds=1, scale=schedule.scale, replay=schedule, needs=tuple(needs), spawn=fork)
+    summary = await run(options, say)
+    assert [broken.violation.sentence for broken in summary.violations] == []
+    assert summary.world
+    assert len(summary.world.records) == len(schedule.jobs) or OLD_COPY in faults
+    assert sum(summary.faults.values()) == len(schedule.faults)
+
+
+async def test_a_process_that_ends_after_a_step_breaks_no_promise(fork: Spawn) -> None:
+    [outcome] = await try_steps(choose(AgentStep.JOIN_CLAIMED), seed=1, say=say, spawn=fork)
+    assert outcome.violations == []
+
+
+def test_every_step_can_be_chosen_and_nothing_else() -> None:
+    assert {armed.step for armed in choose("all")} == {*ManagerStep, *AgentStep}
+    assert [str(armed) for armed in choose("jobs_taken:3")] == ["jobs_taken:3"]
+    assert choose("jobs_tuken") == choose("jobs_tuken:3") == choose("jobs_taken:x") == []

@@ -1,0 +1,181 @@
+"""Bots that join as somebody, one at a time, with that person's cookies and storage; else as a guest."""
+
+from collections.abc import AsyncGenerator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from redis.asyncio import Redis
+
+from common.config.settings import AccountSettings, RedisSettings, WorkerSettings
+from common.wire.messages import BotEnded, BotMoved, Join
+from common.wire.vocabulary import BotState, Reason
+from lab.meeting.server import create_app
+from tests.conftest import RedisServer
+from tests.waiting import wait_until
+from tests.worker.conftest import Harness, pool_with
+from worker.chromium import accounts as accounts_module
+from worker.chromium.accounts import AccountError, Accounts, read
+from worker.chromium.driver import Driver
+from worker.link.journal import Journal
+from worker.link.redis import Link
+
+JOIN = Join("w1", "b1", 1, "room", "http://localhost/r/x", "Bot")
+
+
+class SignedIn:
+    """A meeting room that knows who is signed in, a pool whose bots have an account for it, and the cookies it saw."""
+
+    def __init__(self, harness: Harness, cookies: list[dict[str, str]]) -> None:
+        self.harness = harness
+        self.cookies = cookies
+
+    def states(self, bot_id: str) -> list[BotState]:
+        return [event.state for event in self.harness.seen(BotMoved) if event.bot_id == bot_id]
+
+    async def join(self, worker_id: str, bot_id: str) -> None:
+        self.harness.pool.begin(Join(worker_id, bot_id, 1, "room", self.harness.meeting, "Bot"))
+        await wait_until(lambda: BotState.IN_MEETING in self.states(bot_id))
+
+
+def write_state(file: Path, address: str, *, mode: int = 0o600) -> None:
+    state: dict[str, Any] = {
+        "cookies": [
+            {"name": "session", "value": "of-ann", "domain": "127.0.0.1", "path": "/", "expires": -1, "httpOnly": True,
+             "secure": False, "sameSite": "Lax"}
+        ],
+        "origins": [{"origin": address, "localStorage": [{"name": "who", "value": "ann"}]}],
+    }  # fmt: skip
+    file.touch(mode)
+    file.chmod(mode)
+    file.write_bytes(msgspec.json.encode(state))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def signed_in(tmp_path: Path, driver: Driver) -> AsyncGenerator[SignedIn]:
+    cookies: list[dict[str, str]] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path == "/r/meeting":
+            cookies.append(dict(request.cookies))
+        return await handler(request)
+
+    app = create_app("key", open_door=True)
+    app.middlewares.append(note)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    file = tmp_path / "ann.json"
+    write_state(file, address)
+    settings = WorkerSettings(memory_reserve_mb=0, accounts=[AccountSettings("ann", "room", str(file))])
+    async with pool_with(tmp_path, settings, driver) as harness:
+        harness.meeting = f"{address}/r/meeting"
+        yield SignedIn(harness, cookies)
+    await runner.cleanup()
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_account_is_with_one_bot_at_a_time_and_free_after_it(signed_in: SignedIn) -> None:
+    harness = signed_in.harness
+    for worker_id in ("w1", "w2", "w3"):
+        harness.pool.warm(worker_id)
+    await wait_until(lambda: sum(report.state == "idle" for report in harness.pool.reports().values()) == 3)
+    await signed_in.join("w1", "b1")
+    assert harness.locks == {"ann": "vm1:b1:1"}
+    noted = harness.notes["w1"].join
+    assert noted
+    assert noted.account == "ann", "an agent that adopts the bot renews its lock"
+    page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
+    assert page
+    assert await page.evaluate("localStorage.who") == "ann"
+    await page.evaluate("localStorage.who = 'changed by the page'; location.reload()")
+    await wait_until(lambda: len(signed_in.cookies) == 2)
+    await signed_in.join("w2", "b2")
+    assert signed_in.cookies == [{"session": "of-ann"}, {"session": "of-ann"}, {}], "the second bot is a guest"
+    harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    await wait_until(lambda: "w1" not in harness.pool.reports())
+    assert harness.locks == {}
+    await signed_in.join("w3", "b3")
+    assert harness.locks == {"ann": "vm1:b3:1"}
+    assert signed_in.cookies[-1] == {"session": "of-ann"}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_stale_assignment_gives_its_account_back(signed_in: SignedIn) -> None:
+    await signed_in.harness.warm()
+    signed_in.harness.claimed = False
+    signed_in.harness.pool.begin(JOIN)
+    await wait_until(lambda: signed_in.harness.pool.reports()["w1"].state == "idle")
+    assert signed_in.harness.locks == {}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_account_that_became_unusable_makes_guests(signed_in: SignedIn, tmp_path: Path) -> None:
+    await signed_in.harness.warm()
+    (tmp_path / "ann.json").chmod(0o644)
+    await signed_in.join("w1", "b1")
+    assert signed_in.cookies == [{}]
+    assert signed_in.harness.locks == {}
+    assert signed_in.harness.seen(BotEnded) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "why"),
+    [
+        (None, 0o600, "cannot be read: No such file or directory; `poolmgr-worker sign-in ann` makes one"),
+        (b"{}", 0o640, r"others may read it; make it the agent's own \(chmod 600\)"),
+        (b'{"cookies": 1}', 0o600, "is no storage state of Playwright"),
+        (b"cookie-value", 0o600, "is no storage state of Playwright"),
+    ],
+)
+def test_a_state_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes | None, mode: int, why: str) -> None:
+    file = tmp_path / "ann.json"
+    if content is not None:
+        file.touch()
+        file.chmod(mode)
+        file.write_bytes(content)
+    with pytest.raises(AccountError, match=why) as caught:
+        read(AccountSettings("ann", "teams", str(file)))
+    assert str(caught.value).startswith(f"worker.accounts: 'ann', state_file '{file}': ")
+    assert "cookie-value" not in str(caught.value)
+
+
+async def test_the_lock_is_one_for_the_fleet_and_ends_with_its_holder(
+    own_redis: RedisServer, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts_module, "LIFE_S", 0.4)
+    monkeypatch.setattr(accounts_module, "RENEW_S", 0.1)
+    links = [
+        Link(RedisSettings(url=own_redis.url, prefix=prefix), name, Journal(tmp_path / f"{name}.db"), tmp_path)
+        for name in ("vm1", "vm2")
+    ]
+    settings = [AccountSettings("ann", "room", "/ann"), AccountSettings("eve", "teams", "/eve")]
+    here, there = (Accounts(settings, name, link) for name, link in zip(("vm1", "vm2"), links, strict=True))
+    assert await here.take(JOIN) == "ann"
+    assert await here.take(JOIN) == "ann", "asked again after a lost answer"
+    assert await there.take(JOIN) == "", "the same bot in another VM is another guest"
+    as_ann = msgspec.structs.replace(JOIN, account="ann")
+    async with here.held(as_ann):
+        async with Redis.from_url(own_redis.url) as redis:  # pyright: ignore[reportUnknownMemberType]
+            lives_ms = [await redis.pttl(f"{prefix}:account:ann")]
+
+            async def renewed_twice() -> bool:
+                lives_ms.append(await redis.pttl(f"{prefix}:account:ann"))
+                return sum(after > before for before, after in pairwise(lives_ms)) >= 2
+
+            await wait_until(renewed_twice)
+        assert await there.take(JOIN) == ""
+    assert await there.take(JOIN) == "ann", "given back"
+    assert await wait_until(lambda: here.take(JOIN)) == "ann", "a VM that died does not keep it"
+    own_redis.stop()
+    assert await there.take(JOIN) == "", "without Redis as a guest"
+    async with there.held(as_ann):
+        pass
+    for link in links:
+        await link.close()

@@ -1,0 +1,130 @@
+"""A browser on a virtual display of its own: it comes and goes with the browser, and leaves nothing."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from common.config.settings import WorkerSettings
+from common.wire.messages import BotMoved
+from common.wire.vocabulary import BotState, GoneCause, Reason
+from tests.waiting import wait_until
+from tests.worker.conftest import pool_with
+from worker.chromium import processes
+from worker.chromium.driver import Driver
+from worker.chromium.process import BrowserError, Chromium, Launcher, find_chromium, sweep
+from worker.chromium.profile import Profile
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Launcher:
+    return Launcher(Profile(find_chromium(""), headless=False, display_size="1280x720"), tmp_path)
+
+
+@pytest.fixture
+async def chromium(launcher: Launcher) -> AsyncGenerator[Chromium]:
+    async with asyncio.timeout(30):
+        chromium = await launcher.launch("w1")
+    yield chromium
+    await chromium.kill()
+
+
+def display_of(chromium: Chromium) -> int:
+    [display] = [
+        process.pid
+        for process in processes.scan()
+        if processes.bears(process.pid, "-displayfd")
+        and processes.bears(process.pid, str(chromium.folder / "xauthority"))
+    ]
+    return display
+
+
+def socket_of(chromium: Chromium) -> Path:
+    held = {os.readlink(descriptor) for descriptor in Path(f"/proc/{display_of(chromium)}/fd").iterdir()}
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    # Inode and path, proc(5); a listening socket of the file system and not of the abstract space.
+    [path] = {row[7] for row in rows if len(row) == 8 and f"socket:[{row[6]}]" in held and row[7].startswith("/tmp")}
+    return Path(path)
+
+
+async def test_a_display_belongs_to_the_group_of_its_browser(chromium: Chromium) -> None:
+    display = display_of(chromium)
+    assert os.getpgid(display) == os.getpgid(chromium.leader.pid) == chromium.leader.pid
+    assert processes.command_line(chromium.leader.pid).startswith(str(find_chromium("")))
+
+
+async def test_a_killed_browser_takes_its_display_with_it(chromium: Chromium) -> None:
+    display = display_of(chromium)
+    socket = socket_of(chromium)
+    assert socket.exists()
+    await chromium.kill()
+    assert processes.read(display) is None
+    assert not socket.exists()
+    assert not chromium.folder.exists()
+
+
+async def test_a_display_that_outlived_browser_and_folder_is_found_and_ended(
+    chromium: Chromium, tmp_path: Path
+) -> None:
+    display = display_of(chromium)
+    for process in processes.scan():
+        if process.group == chromium.leader.pid and process.pid != display:
+            with suppress(ProcessLookupError):  # it went with the one before it
+                os.kill(process.pid, signal.SIGKILL)
+    await chromium.exited()
+    await wait_until(lambda: [one.pid for one in processes.scan() if one.group == chromium.leader.pid] == [display])
+    shutil.rmtree(chromium.folder)
+    assert processes.read(display)
+    assert sweep(tmp_path) == ["w1"]
+    await wait_until(lambda: processes.read(display) is None)  # one that exits has lost its arguments already
+
+
+async def test_nobody_without_its_key_gets_onto_the_display(chromium: Chromium) -> None:
+    assert (chromium.folder / "xauthority").stat().st_mode & 0o777 == 0o600
+    reader, writer = await asyncio.open_unix_connection(socket_of(chromium))
+    writer.write(b"l\0" + (11).to_bytes(2, "little") + bytes(8))  # X11 protocol, 8: connection setup without a name
+    async with asyncio.timeout(20):
+        assert (await reader.readexactly(1)) == b"\0", "failed"
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_an_interrupted_launch_leaves_no_display(launcher: Launcher, tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        launching = tasks.create_task(launcher.launch("w1"), name="launch")
+        await wait_until((tmp_path / "workers" / "w1" / "worker.json").exists)
+        launching.cancel()
+    assert list((tmp_path / "workers").iterdir()) == []
+    key = str(tmp_path / "workers" / "w1" / "xauthority")
+    assert [process for process in processes.scan() if processes.bears(process.pid, key)] == []
+
+
+async def test_a_missing_xvfb_is_said_with_what_to_install(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BrowserError, match=r"cannot find Xvfb.*apt install xvfb"):
+        await launcher.launch("w1")
+    assert list((tmp_path / "workers").iterdir()) == []
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_bot_joins_on_a_virtual_display(tmp_path: Path, driver: Driver, room: str) -> None:
+    settings = WorkerSettings(memory_reserve_mb=0, headless=False, display="virtual", display_size="1024x768")
+    async with pool_with(tmp_path, settings, driver) as harness:
+        harness.meeting = room
+        await harness.warm()
+        harness.pool.begin(harness.join())
+        await wait_until(lambda: any(event.state is BotState.IN_MEETING for event in harness.seen(BotMoved)))
+        page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
+        assert page
+        assert await page.evaluate("[screen.width, screen.height, innerWidth > 1000]") == [1024, 768, True]
+        harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+        assert (await harness.gone()).cause is GoneCause.SPENT
+    key = str(tmp_path / "workers" / "w1" / "xauthority")
+    assert [process for process in processes.scan() if processes.bears(process.pid, key)] == []

@@ -1,0 +1,138 @@
+"""What a bot does to its page: pop-ups first, each for a while; pages loaded anew; a passcode once."""
+
+import pytest
+
+from tests.worker.decide.stories import (
+    CLICK_LEAVE,
+    FILL,
+    FOR_HOST,
+    LEAVE,
+    LOADING,
+    LOBBY,
+    PASSCODE,
+    PROMPT,
+    REQUESTED,
+    UNKNOWN,
+    Story,
+    clicks_of,
+    live,
+    meeting,
+    put_away,
+)
+from worker.decide.deadlines import Errand
+from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
+from worker.decide.lifecycle import begin, step
+from worker.decide.words import Action, Dismiss, Move, PageAction, Screen, Seen
+
+COVERED = Seen(Screen.NAME_PROMPT, "prompt", popup="cookies")
+
+
+def deeds(story: Story) -> list[tuple[float, PageAction | Dismiss]]:
+    """What was done when."""
+    state, done = begin(live([])[0].limits, 0), list[tuple[float, PageAction | Dismiss]]()
+    for now, observation in story:
+        state, actions = step(state, observation, now)
+        done += [(now, action) for action in actions if isinstance(action, PageAction | Dismiss)]
+    return done
+
+
+def test_a_popup_is_put_away_before_anything_else_is_done() -> None:
+    away = Dismiss("cookies")
+    assert deeds([(1, COVERED), (1.5, COVERED), (1.6, PROMPT)]) == [(1, away), (1.6, FILL)]
+    again = [(1, COVERED), (1 + REPEAT_S, COVERED), (1.1 + REPEAT_S, PROMPT)]
+    assert deeds(again) == [(1, away), (1 + REPEAT_S, away), (1.1 + REPEAT_S, FILL)]
+
+
+def test_a_popup_that_cannot_be_put_away_is_in_nobodys_way_for_long() -> None:
+    done = deeds([(1, COVERED), (1 + REPEAT_S, COVERED), (1.1 + REPEAT_S, COVERED)])
+    assert done[-1] == (1.1 + REPEAT_S, FILL)
+
+
+def test_a_popup_that_stays_is_passed_over_in_the_end() -> None:
+    story = [(turn / 2, Seen(Screen.IN_MEETING, "", 2, popup="notice")) for turn in range(1, 400)]
+    done = live(story)[1]
+    assert put_away(done) == ["notice"] * POPUP_TIMES
+    _, done = live([*story, (200.0, meeting(2)), (200.0 + POPUP_GONE_S, story[0][1])])
+    assert len(put_away(done)) == POPUP_TIMES + 1, "one that comes after a while is another one"
+    _, done = live([*story, (199.6 + POPUP_GONE_S, story[0][1])])
+    assert len(put_away(done)) == POPUP_TIMES + 1, "also when nobody looked meanwhile"
+
+
+def test_each_popup_counts_for_itself_and_in_every_phase() -> None:
+    def over(screen: Screen, *names: str) -> list[Seen]:
+        return [Seen(screen, "", popup=name) for name in names]
+
+    shown = [
+        *over(Screen.LOADING, "a"),
+        *over(Screen.WAITING_ROOM, "a", "b"),
+        *over(Screen.IN_MEETING, "a", "b", "b"),
+        *over(Screen.UNKNOWN, "b"),
+    ]
+    assert put_away(live([(3.0 * turn, seen) for turn, seen in enumerate(shown)])[1]) == ["a", "a", "b", *"abbb"]
+
+
+def test_a_popup_does_not_keep_a_bot_from_leaving() -> None:
+    covered = Seen(Screen.IN_MEETING, "", 2, popup="notice")
+    assert deeds([(1, meeting(2)), (2, LEAVE), (2.1, covered)]) == [(2, CLICK_LEAVE), (2.1, Dismiss("notice"))]
+    assert deeds([(1, covered), (2, LEAVE)])[-1] == (2, CLICK_LEAVE)
+
+
+def test_other_news_are_told_even_when_a_popup_is_in_the_way() -> None:
+    _, done = live([(0, REQUESTED), (1, Seen(Screen.WAITING_ROOM, "lobby", popup="a"))])
+    assert [type(action) for action in done] == [Move, Move, Dismiss]
+
+
+def again(again_s: float, screen: Screen = Screen.WAITING_FOR_HOST) -> Seen:
+    return Seen(screen, "3001", again_s=again_s, holds_s=0 if screen is Screen.WAITING_FOR_HOST else 40)
+
+
+def loaded_at(story: Story) -> list[float]:
+    return [now for now, deed in deeds(story) if deed is PageAction.LOAD_AGAIN]
+
+
+def test_a_page_is_loaded_again_as_often_as_its_rule_says() -> None:
+    story = [(turn / 2, again(15)) for turn in range(2, 100)]
+    assert loaded_at(story) == [16, 31, 46]
+    between = [(1, again(15)), (16, again(15)), (16.5, LOADING), (20, UNKNOWN), (25, again(15)), (31, again(15))]
+    assert loaded_at(between) == [16, 31], "loading is no other screen"
+    assert loaded_at([(1, again(15)), (16, again(15)), (17, LOBBY), (18, again(15)), (32, again(15))]) == [16]
+
+
+def test_no_rule_loads_a_page_faster_than_it_can_come() -> None:
+    story = [(turn / 10, again(0.1)) for turn in range(10, 200)]
+    assert loaded_at(story) == [1 + AGAIN_AT_LEAST_S, 1 + 2 * AGAIN_AT_LEAST_S, 1 + 3 * AGAIN_AT_LEAST_S]
+
+
+def test_a_page_that_came_to_nothing_is_loaded_once_more_after_a_while() -> None:
+    lost = [(1, again(15)), (16, again(15)), *((16.0 + turn, UNKNOWN) for turn in range(1, 45))]
+    assert loaded_at(lost) == [16, 46]
+    assert loaded_at([(1, again(15)), (16, again(15)), (50, LOADING), (90, LOADING)]) == [16]
+
+
+def test_a_page_is_never_loaded_again_once_the_bot_was_inside() -> None:
+    assert loaded_at([(1, meeting()), (2, again(15)), (18, again(15)), (19, LEAVE), (24, again(15))]) == []
+
+
+def test_an_end_screen_holds_while_its_page_is_loaded_again() -> None:
+    wall = again(15, Screen.BLOCKED)
+    story = [(1, wall), (16, wall), (17, LOADING), (18, wall), (40, wall)]
+    assert live(story)[0].ending is None
+    assert live([*story, (41, wall)])[0].ending is not None
+
+
+@pytest.mark.parametrize(
+    ("story", "times"),
+    [
+        ([(1, PASSCODE), (2, PASSCODE), (9, PASSCODE)], 1),
+        ([(1, PASSCODE), (2, LOADING), (3, PASSCODE)], 1),
+        ([(1, LOBBY), (2, PASSCODE)], 1),
+        ([(1, meeting()), (2, PASSCODE), (9, PASSCODE)], 1),
+        ([(1, meeting()), (7, PASSCODE), (9, PASSCODE)], 0),
+        ([(1, LOBBY), (2, LEAVE), (3, PASSCODE)], 0),
+        ([(1, PROMPT), (2, FOR_HOST)], 0),
+    ],
+)
+def test_a_passcode_is_entered_once_and_on_the_way_in(story: Story, times: int) -> None:
+    done: list[Action] = live(story, errand=Errand(has_passcode=True))[1]
+    assert clicks_of(done).count(PageAction.ENTER_PASSCODE) == times
+    assert PageAction.ENTER_PASSCODE not in clicks_of(live(story)[1])

@@ -1,0 +1,196 @@
+"""Agents write events under one vm_id: answers get lost, batches come again and overlap, one agent follows another.
+
+Readers see each event once and in order. Heartbeats say what is, and are left out when nobody reads.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule
+
+import worker
+from tests.store.model import DAY_S, OnRedis, finds_fault, run, without
+from worker.link.redis import ALIVE_S, COMMANDS_LIVE_S, NOBODY_READS_S, WRITTEN_LIVES_S
+
+LUA: Final = Path(worker.__file__).parent / "link" / "lua"
+WRITE: Final = (LUA / "write.lua").read_text()
+RESIGN: Final = (LUA / "resign.lua").read_text()
+
+UNREAD: Final = 5
+"""With so many entries in the stream no heartbeat is added."""
+
+FIRST: Final = 1_800_000_000_000
+"""An agent's events are numbered from its clock, in milliseconds."""
+
+HEARTBEAT: Final = (0, "heartbeat")
+
+
+class Agents(OnRedis):
+    """`queue`: what the agent of now has to say, as long as it has no answer; `said`: all of its events."""
+
+    def __init__(self, url: str, write: str = WRITE, resign: str = RESIGN) -> None:
+        super().__init__(url)
+        self._write: Any = self.redis.register_script(write)
+        self._resign: Any = self.redis.register_script(resign)
+        self.queue: list[tuple[int, str]] = []
+        self.session = 0
+        self.number = 0
+        self.said: list[str] = []
+        self.read_ids: list[str] = []
+        self.another_agent_begins(0)
+
+    @initialize(ordered=st.booleans())
+    def begin(self, ordered: bool) -> None:
+        if ordered:
+            self.it_orders()
+
+    @property
+    def name(self) -> str:
+        return f"s{self.session}"
+
+    @property
+    def presence(self) -> str:
+        return f'{{"session":"{self.name}"}}'
+
+    # What agents do
+
+    @rule(back_s=st.sampled_from([0, 60]))
+    def another_agent_begins(self, back_s: int) -> None:
+        """Its predecessor's state folder is lost, and with it what was not written; its own clock may be behind."""
+        self.session += 1
+        self.number = FIRST - back_s * 1000
+        self.queue.clear()
+
+    @rule()
+    def it_restarts(self) -> None:
+        """Events are in the journal, a heartbeat is not."""
+        self.queue = [one for one in self.queue if one != HEARTBEAT]
+
+    @rule(
+        events=st.integers(0, 3),
+        number_skipped=st.booleans(),
+        beats=st.booleans(),
+        after_s=st.sampled_from([0, 0, ALIVE_S, DAY_S // 2]),
+        most=st.integers(1, 6),
+        answered=st.booleans(),
+    )
+    def it_writes(
+        self, events: int, number_skipped: bool, beats: bool, after_s: int, most: int, answered: bool
+    ) -> None:
+        """What happened and what waits. Not answered, all of it comes again, together with what happens meanwhile."""
+        self.number += number_skipped
+        for _ in range(events):
+            self.number += 1
+            self.queue.append((self.number, f"{self.name} {self.number}"))
+        if beats:
+            self.it_restarts()
+            self.queue.append(HEARTBEAT)
+        self.time_passes(after_s)
+        if self.queue:
+            self.write(most, answered)
+
+    def write(self, most: int, answered: bool) -> None:
+        k, batch = self.keys, self.queue[:most]
+        before = self.expect_written(batch)
+        answer: bytes | None = self.do(
+            self._write(
+                keys=[k.events, k.written("vm1"), k.alive("vm1"), k.commands("vm1")],
+                args=[
+                    *(self.name, self.presence, ALIVE_S, COMMANDS_LIVE_S, WRITTEN_LIVES_S, UNREAD, NOBODY_READS_S),
+                    *(part for one in batch for part in one),
+                ],
+            )
+        )
+        assert (answer and answer.decode()) == before
+        if answered:
+            del self.queue[:most]
+
+    def expect_written(self, batch: list[tuple[int, str]]) -> str | None:
+        k, nobody_reads = self.keys, len(self.plain.streams.get(self.keys.events, ())) >= UNREAD
+        wrote = False
+        for number, message in batch:
+            if (number, message) == HEARTBEAT:
+                if not nobody_reads:
+                    self.plain.add(k.events, m=message)
+            elif message not in self.said:
+                self.said.append(message)
+                self.plain.add(k.events, m=message, id=f"{self.name}-{number}")
+                self.plain.hashes[k.written("vm1")] = {"session": self.name, "number": str(number)}
+                wrote = True
+        if wrote:
+            self.plain.ends_in(k.written("vm1"), WRITTEN_LIVES_S)
+        before = self.plain.strings.get(k.alive("vm1"))
+        self.plain.strings[k.alive("vm1")] = self.presence
+        self.plain.ends_in(k.alive("vm1"), ALIVE_S)
+        self.plain.ends_in(k.commands("vm1"), COMMANDS_LIVE_S)
+        self.plain.ends_in(k.events, WRITTEN_LIVES_S)
+        return before
+
+    @rule(own=st.booleans())
+    def one_gives_its_place_back(self, own: bool) -> None:
+        """Also one that was replaced meanwhile: it has none to give."""
+        presence = self.presence if own else f'{{"session":"s{self.session - 1}"}}'
+        ours = self.plain.strings.get(self.keys.alive("vm1")) == presence
+        if ours:
+            self.plain.drop(self.keys.alive("vm1"))
+        assert self.do(self._resign(keys=[self.keys.alive("vm1")], args=[presence])) == int(ours)
+
+    # What the manager does
+
+    @rule(most=st.integers(1, 20))
+    def the_manager_reads(self, most: int) -> None:
+        """And trims: what an agent wrote is not to be looked for in the stream."""
+        events = self.plain.streams.get(self.keys.events, [])
+        del events[:most]
+        for entry_id, fields in self.do(self.redis.xrange(self.keys.events, count=most)):
+            self.do(self.redis.xdel(self.keys.events, entry_id))
+            if event_id := fields.get(b"id", b"").decode():
+                self.read_ids.append(event_id)
+
+    @rule()
+    def it_orders(self) -> None:
+        self.do(self.redis.xadd(self.keys.commands("vm1"), {"m": "warm"}))
+        self.do(self.redis.expire(self.keys.commands("vm1"), COMMANDS_LIVE_S))
+        self.plain.add(self.keys.commands("vm1"), m="warm")
+        self.plain.ends_in(self.keys.commands("vm1"), COMMANDS_LIVE_S)
+
+    def time_passes(self, seconds: int) -> None:
+        """What was written is remembered for a week after the last event; for longer no answer is waited for."""
+        self.let_pass(seconds)
+        if not self.plain.hashes[self.keys.written("vm1")]:
+            self.said.clear()
+            self.read_ids.clear()
+
+    def promises(self, held: dict[str, Any]) -> None:
+        in_stream = [event["id"] for event in held.get(self.keys.events, []) if "id" in event]
+        ids = [
+            (session, int(number)) for session, _, number in (one.partition("-") for one in self.read_ids + in_stream)
+        ]
+        assert len(set(ids)) == len(ids), f"twice: {ids}"
+        for one in {session for session, _ in ids}:
+            numbers = [number for session, number in ids if session == one]
+            assert numbers == sorted(numbers), f"out of order: {numbers}"
+
+
+def test_each_event_is_read_once_and_in_order_whatever_comes_again(redis_server: str) -> None:
+    run(Agents, redis_server)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("elseif mine > written then", "else"),
+        ("last[1] == ARGV[1] and tonumber(last[2]) or 0", "tonumber(last[2] or 0)"),
+        ("if not nobody_reads then", "if true then"),
+        ("redis.call('EXPIRE', KEYS[2], ARGV[5])", ""),
+    ],
+    ids=["twice", "a successor unheard", "heartbeats that nobody reads", "remembered for ever"],
+)
+def test_a_write_that_forgets_a_condition_is_found_out(redis_server: str, old: str, new: str) -> None:
+    finds_fault(Agents, redis_server, without(WRITE, old, new))
+
+
+def test_an_agent_that_gives_back_what_is_anothers_is_found_out(redis_server: str) -> None:
+    finds_fault(Agents, redis_server, WRITE, without(RESIGN, "redis.call('GET', KEYS[1]) == ARGV[1]", "true"))

@@ -1,0 +1,90 @@
+"""What a bot says in the chat of its meeting and hears there: in the real room, and on pages that do not take it."""
+
+import asyncio
+from typing import Final
+
+import msgspec
+import pytest
+from aiohttp import ClientSession, ClientWebSocketResponse
+from playwright.async_api import Page
+from structlog.testing import capture_logs
+
+from common.config.settings import WorkerSettings
+from common.wire.vocabulary import BotState, Reason
+from lab.meeting.server import create_app
+from tests.waiting import PATIENCE_S, wait_until
+from tests.worker.visits import WAIT, Site, bot_at, serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+END_SCREEN: Final = '<section id="end-screen" data-end="removed">You were removed from the meeting</section>'
+
+
+async def test_a_bot_takes_part_in_the_chat_of_the_real_room_and_knows_who_is_there(page: Page) -> None:
+    async with (
+        serving(create_app("key", open_door=True)) as address,
+        ClientSession() as session,
+        session.ws_connect(f"{address}/r/demo/ws") as ann,
+        bot_at(page, f"{address}/r/demo", message="I take notes") as bot,
+    ):
+        await ann.send_json({"type": "join", "name": "Ann"})
+        heard = [await next_line(ann)]
+        for text in ("You were removed from the meeting", END_SCREEN):
+            await ann.send_json({"type": "say", "text": text})
+            await next_line(ann)
+        await bot.until(lambda: len(bot.chat) == 3)
+        for text in ("first", "second\nof two lines"):
+            bot.session.say(text)
+        heard += [await next_line(ann), await next_line(ann)]
+        assert heard == [("Notetaker", text) for text in ("I take notes", "first", "second\nof two lines")]
+        await bot.until(lambda: len(bot.chat) == 5)
+        said = [(line.sender_name, line.text) for line in bot.chat]
+        assert said == [heard[0], ("Ann", "You were removed from the meeting"), ("Ann", END_SCREEN), *heard[1:]]
+        assert len({line.id for line in bot.chat}) == 5
+        assert [names for names, _ in bot.comings if names] == [["Ann"]]
+        assert bot.moves[-1] is BotState.IN_MEETING, "whatever is said, it stays"
+        await ann.close()
+        await bot.until(lambda: bot.comings[-1] == ([], 1))
+        bot.session.leave(Reason.USER_REQUESTED)
+        assert (await bot.end()).reason is Reason.USER_REQUESTED
+    assert "removed from" not in msgspec.json.encode(bot.kept[-1]).decode()
+
+
+async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
+    async with asyncio.timeout(PATIENCE_S):
+        while (message := await guest.receive_json())["type"] != "said":
+            pass
+    return message["name"], message["text"]
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("", "the page has no chat that takes it"),
+        ("$('in-meeting').innerHTML += '<textarea id=chat-text>';", "TimeoutError"),
+        (
+            "$('in-meeting').innerHTML += '<textarea id=chat-text></textarea><button id=chat-send>';",
+            "the page has no chat that takes it",
+        ),
+        (
+            f"$('in-meeting').innerHTML += '<textarea id=chat-text>'; $('chat-text').oninput = () => {{ {WAIT} }};",
+            "TimeoutError",
+        ),
+    ],
+    ids=["no field", "no button", "not sent", "hangs"],
+)
+async def test_what_cannot_be_said_is_logged_without_its_text_and_dropped(
+    own_page: Page, site: Site, script: str, why: str
+) -> None:
+    settings = WorkerSettings(page_timeout_s=1, leave_timeout_s=1)
+    with capture_logs() as logs:
+        async with bot_at(own_page, site.page(script), settings=settings) as bot:
+            await bot.until_in(BotState.IN_MEETING)
+            for number in range(102):
+                bot.session.say(f"secret {number}")
+            await wait_until(lambda: sum(log["event"] == "say_failed" for log in logs) >= 3)
+            bot.session.leave(Reason.USER_REQUESTED)
+            await bot.end()
+    failed = [log["why"] for log in logs if log["event"] == "say_failed"]
+    assert failed == ["too many messages wait"] * 2 + [why] * (len(failed) - 3) + ["the bot is out"]
+    assert "secret" not in repr(logs)

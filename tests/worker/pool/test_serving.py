@@ -1,0 +1,154 @@
+"""The one bot of a worker, in a real browser: begun or refused, and what it says before its worker is gone."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from common.wire.messages import (
+    BotEnded,
+    ChatHeard,
+    JoinRefused,
+    ParticipantsSeen,
+    WorkerGone,
+    WorkerReport,
+    WorkerWarm,
+)
+from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
+from tests.waiting import wait_until
+from tests.worker.conftest import Harness
+from worker.chromium import processes
+from worker.platforms import HERE, adapters
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+FAULTY: Final = f"""
+from pathlib import Path
+from worker.platforms.page import PageAdapter
+
+def address(join):
+    raise ZeroDivisionError
+
+def adapter():
+    return PageAdapter("faulty", Path({str(HERE)!r}) / "room" / "screens.toml", address)
+"""
+
+
+async def test_a_bot_has_its_say_before_its_worker_is_gone(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    harness.pool.begin(harness.join())  # the same order a second time changes nothing
+    assert harness.pool.reports() == {"w1": WorkerReport(WorkerState.BUSY, "b1", 1)}
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    harness.pool.retire("w1")  # put off: it serves a bot
+    harness.pool.leave("w1", "b1", 2, Reason.USER_REQUESTED)  # ignored: another attempt
+    harness.pool.leave("w1", "b1", 1, Reason.MAX_DURATION)
+    assert (await harness.gone()).cause is GoneCause.SPENT
+    assert [(event.reason, event.evidence) for event in harness.seen(BotEnded)] == [(Reason.MAX_DURATION, "")]
+    assert harness.bundles == {}, "of an end that was wished for, nothing is kept"
+    assert harness.kinds()[-2:] == [BotEnded, WorkerGone]
+    assert harness.seen(JoinRefused) == []
+
+
+async def test_a_browser_that_crashes_in_a_meeting_ends_its_bot_at_once(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    [leader] = harness.browsers()
+    os.kill(leader, signal.SIGKILL)
+    await harness.gone()
+    assert [event.reason for event in harness.seen(BotEnded)] == [Reason.BROWSER_CRASHED]
+    assert harness.kinds()[-2:] == [BotEnded, WorkerGone]
+
+
+async def test_a_stale_assignment_leaves_the_worker_idle(harness: Harness) -> None:
+    await harness.warm()
+    harness.claimed = False
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)})
+    assert harness.kinds() == [WorkerWarm]
+    harness.claimed = True
+    harness.pool.begin(harness.join("b2"))
+    await wait_until(lambda: any(getattr(event, "bot_id", "") == "b2" for event in harness.events))
+
+
+async def test_a_bot_told_to_leave_before_the_claim_is_answered_leaves(harness: Harness) -> None:
+    await harness.warm()
+    harness.may_claim.clear()
+    harness.pool.begin(harness.join())
+    harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    harness.may_claim.set()
+    await harness.gone()
+    assert [event.reason for event in harness.seen(BotEnded)] == [Reason.USER_REQUESTED]
+
+
+async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(harness: Harness) -> None:
+    await harness.warm()
+    [leader] = harness.browsers()
+    for process in processes.scan():
+        if process.group == leader:
+            os.kill(process.pid, signal.SIGSTOP)
+    harness.pool.begin(harness.join())
+    assert (await harness.gone()).cause is GoneCause.UNRESPONSIVE
+    assert [event.cause for event in harness.seen(JoinRefused)] == [RefusalCause.BROWSER_DEAD]
+    assert harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
+
+
+async def test_a_browser_that_crashes_while_the_claim_is_asked_is_refused_before_it_is_gone(harness: Harness) -> None:
+    await harness.warm()
+    harness.may_claim.clear()
+    harness.pool.begin(harness.join())
+    [leader] = harness.browsers()
+    os.kill(leader, signal.SIGKILL)
+    await wait_until(lambda: not harness.browsers())
+    harness.may_claim.set()
+    await harness.gone()
+    assert harness.kinds()[-2:] in ([JoinRefused, WorkerGone], [BotEnded, WorkerGone])
+
+
+async def test_only_the_bot_that_is_meant_says_something(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.say("w1", "b1", 1, "before it came")
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: harness.seen(ParticipantsSeen))
+    for worker_id, bot_id, attempt in (("w9", "b1", 1), ("w1", "b9", 1), ("w1", "b1", 2)):
+        harness.pool.say(worker_id, bot_id, attempt, "not meant for it")
+    harness.pool.say("w1", "b1", 1, "x" * 3000)
+    heard = await wait_until(lambda: harness.seen(ChatHeard))
+    assert [(line.sender_name, line.text) for event in heard for line in event.chats] == [("Bot", "x" * 2000)]
+
+
+async def test_a_faulty_adapter_of_somebody_else_costs_its_bot_the_meeting_and_nobody_else(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    metadata = site / "faulty-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[poolmgr.adapters]\nfaulty = faulty_adapter:adapter\n")
+    (site / "faulty_adapter.py").write_text(FAULTY)
+    monkeypatch.syspath_prepend(str(site))  # pyright: ignore[reportUnknownMemberType]
+    adapters.cache_clear()
+    try:
+        await harness.warm()
+        harness.pool.begin(harness.join(platform="faulty"))
+        assert (await harness.gone()).cause is GoneCause.SPENT
+        assert [event.reason for event in harness.seen(BotEnded)] == [Reason.INTERNAL_ERROR]
+        harness.events.clear()
+        await harness.warm("w2")
+        harness.pool.begin(replace(harness.join("b2"), worker_id="w2"))
+        await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    finally:
+        adapters.cache_clear()
+
+
+async def test_workers_that_do_not_leave_are_abandoned(harness: Harness) -> None:
+    await harness.warm()
+    harness.may_claim.clear()
+    harness.pool.begin(harness.join())
+    harness.pool.abandon()
+    assert (await harness.gone()).cause is GoneCause.AGENT_STOPPED
+    assert harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]

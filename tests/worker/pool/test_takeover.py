@@ -1,0 +1,83 @@
+"""After the driver failed, workers and meetings are connected to again. What outlives the agent is in test_agent.py."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from common.config.settings import WorkerSettings
+from common.wire.messages import BotEnded, BotMoved, Join, WorkerGone, WorkerWarm
+from common.wire.vocabulary import BotState, Reason
+from tests.waiting import wait_until
+from tests.worker.conftest import Harness, pool_with_own_driver
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def harness(tmp_path: Path, room: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Harness]:
+    """Whose driver is asked often whether it still answers. Nobody complains in the log of what came of its death."""
+    complaints: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    monkeypatch.setattr("worker.chromium.driver.CHECK_S", 0.5)
+    monkeypatch.setattr("worker.chromium.driver.ANSWER_DEADLINE_S", 1.0)
+    async with pool_with_own_driver(tmp_path, WorkerSettings(memory_reserve_mb=0)) as harness:
+        harness.meeting = room
+        yield harness
+    gc.collect()
+    loop.set_exception_handler(None)
+    assert complaints == []
+
+
+MICROPHONE: Final = "navigator.permissions.query({ name: 'microphone' }).then((one) => one.state)"
+
+
+def _signal_driver(harness: Harness, number: signal.Signals) -> None:
+    signal.pidfd_send_signal(harness.driver._pidfd, number)  # pyright: ignore[reportPrivateUsage]
+
+
+def _are_in(harness: Harness) -> set[str]:
+    return {event.bot_id for event in harness.seen(BotMoved) if event.state is BotState.IN_MEETING}
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+async def test_a_meeting_outlives_the_driver_and_idle_workers_serve_again(
+    harness: Harness, fault: signal.Signals
+) -> None:
+    for worker_id in ("w1", "w2"):
+        harness.pool.warm(worker_id)
+    await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: _are_in(harness) == {"b1"})
+    browsers = harness.browsers()
+    workers = harness.pool._workers  # pyright: ignore[reportPrivateUsage]
+    before = [None, *(worker.page for worker in workers.values())]
+    _signal_driver(harness, fault)
+    await wait_until(lambda: not any(worker.page in before for worker in workers.values()))
+    page = workers["w1"].page
+    assert page
+    assert await page.evaluate(MICROPHONE) == "granted", "what the last driver had settled went with it"
+    harness.pool.begin(Join("w2", "b2", 1, "room", harness.meeting, "Bot"))
+    await wait_until(lambda: _are_in(harness) == {"b1", "b2"})
+    assert harness.browsers() == browsers
+    harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    await wait_until(lambda: harness.seen(WorkerGone))
+    [ended] = harness.seen(BotEnded)
+    assert (ended.bot_id, ended.reason, ended.detail) == ("b1", Reason.USER_REQUESTED, "")
+    told = [move.state for move in harness.seen(BotMoved) if move.bot_id == "b1"]
+    assert told == ["joining", "in_meeting", "leaving"]
+
+
+async def test_a_bot_that_is_on_its_way_when_the_driver_dies_arrives(harness: Harness) -> None:
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(isinstance(event, BotMoved) for event in harness.events))
+    _signal_driver(harness, signal.SIGKILL)
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    assert harness.seen(BotEnded) == []

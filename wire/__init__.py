@@ -1,1 +1,0 @@
-"""What manager and agent agree on: words, messages, key names, settings. Imports neither side and does no I/O."""

@@ -1,0 +1,157 @@
+"""Bots that join as somebody: each account of `worker.accounts` is with one bot of the fleet at a time.
+
+A lock in Redis says with which; it is renewed while the bot is there, given back at its end, and free again by itself
+some time after a VM died. It keeps the platform from seeing one person twice, and is never worth a meeting: without an
+account, or without an answer from Redis, a bot joins as a guest, and one that lost its lock stays where it is.
+"""
+
+import asyncio
+import stat
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import msgspec
+import structlog
+from playwright.async_api import BrowserContext
+
+from common.config.settings import AccountSettings
+from common.wire.messages import Join
+from worker.chromium.driver import PAGE_ERRORS
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+LIFE_S: Final = 60.0  # of the lock: longer than an agent takes to restart, so that an adopted bot keeps its account
+RENEW_S: Final = LIFE_S / 4
+SIGN_IN_DEADLINE_S: Final = 2.0
+
+# Written before the page's own scripts run, and only what is not there: from then on the storage is the page's.
+_STORAGE: Final = """((origins) => {
+  for (const [name, value] of origins[location.origin] ?? [])
+    if (localStorage.getItem(name) === null) localStorage.setItem(name, value);
+})(%s)"""
+
+
+class AccountError(Exception):
+    """An account cannot be used; the message names it and says what to do."""
+
+
+class Lock(Protocol):
+    async def hold(self, name: str, holder: str, life_s: float) -> bool | None:
+        """Whether it is the holder's, and if so for `life_s` from now. None: Redis does not answer."""
+        ...
+
+    async def let_go(self, name: str, holder: str) -> None:
+        """Afterwards it is not the holder's, at the latest when its life is over."""
+        ...
+
+
+class _Entry(msgspec.Struct):
+    name: str
+    value: str
+
+
+class _Origin(msgspec.Struct):
+    origin: str
+    entries: list[_Entry] = msgspec.field(name="localStorage", default_factory=list[_Entry])
+
+
+class _State(msgspec.Struct):
+    """https://playwright.dev/docs/auth: what `storageState` writes."""
+
+    cookies: list[dict[str, Any]]
+    origins: list[_Origin] = []
+
+
+class Accounts:
+    """`vm_id` is part of the holder's name, which is unique in the fleet."""
+
+    def __init__(self, accounts: Sequence[AccountSettings], vm_id: str, lock: Lock) -> None:
+        self._accounts = {account.name: account for account in accounts}
+        self._vm_id = vm_id
+        self._lock = lock
+
+    async def take(self, join: Join) -> str:
+        """The name of an account for that platform, which is this bot's from now on; empty when there is none free."""
+        names = [account.name for account in self._accounts.values() if account.platform == join.platform]
+        for name in names:
+            held = await self._lock.hold(name, self._holder(join), LIFE_S)
+            if held:
+                log.info("account_taken", account=name, bot_id=join.bot_id)
+                return name
+            if held is None:
+                break
+        if names:
+            log.info("account_not_free", platform=join.platform, bot_id=join.bot_id)
+        return ""
+
+    async def sign_in(self, context: BrowserContext, name: str) -> bool:
+        """Whether the browser is that account's now."""
+        try:
+            state = await asyncio.to_thread(read, self._accounts[name])
+            async with asyncio.timeout(SIGN_IN_DEADLINE_S):
+                await context.add_cookies(cast("Any", state.cookies))
+                origins = {one.origin: [(entry.name, entry.value) for entry in one.entries] for one in state.origins}
+                await context.add_init_script(_STORAGE % msgspec.json.encode(origins).decode())
+        except AccountError as error:
+            log.error("account_unusable", account=name, why=str(error))
+        except (TimeoutError, *PAGE_ERRORS) as error:  # whose text may quote a cookie
+            log.error("account_unusable", account=name, why=f"the browser refuses it: {type(error).__name__}")
+        else:
+            return True
+        return False
+
+    async def give_back(self, join: Join) -> None:
+        await self._lock.let_go(join.account, self._holder(join))
+
+    @asynccontextmanager
+    async def held(self, join: Join) -> AsyncGenerator[None]:
+        """Renews the bot's account, if it has one, and gives it back at the end; a cancelled one is left to the next
+        agent.
+        """
+        if not join.account:
+            yield
+            return
+        async with asyncio.TaskGroup() as tasks:
+            renewing = tasks.create_task(self._renew(join), name=f"account of {join.bot_id}")
+            yield
+            renewing.cancel()
+        await self.give_back(join)
+
+    async def _renew(self, join: Join) -> None:
+        while True:
+            if await self._lock.hold(join.account, self._holder(join), LIFE_S) is False:
+                log.warning("account_lost", account=join.account, bot_id=join.bot_id, why="another bot has it")
+                return
+            await asyncio.sleep(RENEW_S)
+
+    def _holder(self, join: Join) -> str:
+        return f"{self._vm_id}:{join.bot_id}:{join.attempt}"
+
+
+class _NoLock:
+    async def hold(self, name: str, holder: str, life_s: float) -> bool | None:
+        return None
+
+    async def let_go(self, name: str, holder: str) -> None:
+        pass
+
+
+GUESTS: Final = Accounts((), "", _NoLock())
+"""No accounts: all join as guests."""
+
+
+def read(account: AccountSettings) -> _State:
+    """Raises: AccountError."""
+    file = Path(account.state_file)
+    where = f"worker.accounts: {account.name!r}, state_file {str(file)!r}"
+    try:
+        if stat.S_IMODE(file.stat().st_mode) & 0o077:
+            raise AccountError(f"{where}: others may read it; make it the agent's own (chmod 600)")
+        return msgspec.json.decode(file.read_bytes(), type=_State)
+    except OSError as error:
+        make_one = f"`poolmgr-worker sign-in {account.name}` makes one"
+        raise AccountError(f"{where}: cannot be read: {error.strerror}; {make_one}") from error
+    except msgspec.DecodeError as error:
+        raise AccountError(f"{where}: is no storage state of Playwright: {type(error).__name__}") from error

@@ -1,0 +1,172 @@
+"""The platforms' own page code, in the cache of every worker from its first moment on: already loaded, and compiled.
+
+One browser visits the pages of `worker.warm_pages` in the background and is closed in good order. Its cache is kept in
+the state folder and copied into each fresh profile; nothing else is, no cookie and no storage of the visits. Whatever
+goes wrong with it, workers become warm all the same.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import structlog
+from playwright.async_api import Page
+
+from common.config.settings import WorkerSettings
+from common.runtime.waiting import pause
+from worker.chromium.driver import PAGE_ERRORS, Driver, DriverError, one_line
+from worker.chromium.process import BrowserError, Chromium, Launcher
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+VISITOR: Final = "warm-pages"
+"""The name of the browser that visits, where the workers have theirs."""
+
+VISITS: Final = 2  # V8 keeps what it compiled from the second time on that it sees a script
+LOAD_DEADLINE_S: Final = 30.0
+SETTLE_S: Final = 2.0  # what a page loads and compiles after its load event, and what is written a moment later
+CLOSE_DEADLINE_S: Final = 10.0
+JOINS_FIRST_S: Final = 30.0
+AGAIN_S: Final = 60.0  # after a failure
+
+_KEPT: Final = ("Cache", "Code Cache")  # below the profile's Default/
+_UNFINISHED: Final = ".unfinished"
+_TROUBLE: Final = (BrowserError, DriverError, *PAGE_ERRORS, OSError)  # TimeoutError is an OSError
+
+
+class WarmPages:
+    """`has_room`: whether the VM bears one browser more. `nobody_joins`: no bot is on its way in."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        launcher: Launcher,
+        driver: Driver,
+        nobody_joins: asyncio.Event,
+        has_room: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._launcher = launcher
+        self._driver = driver
+        self._nobody_joins = nobody_joins
+        self._has_room = has_room
+        self._folder = launcher.state_dir / VISITOR
+        self._current: Path | None = None
+        self._failing: set[str] = set()
+
+    async def keep(self) -> None:
+        """Keep the copy fresh, for as long as the agent lives. Ends at once when there are no pages."""
+        if not self._settings.warm_pages:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            return
+        wait_s = await asyncio.to_thread(self._take_up)
+        while True:
+            await asyncio.sleep(wait_s)
+            await pause(self._nobody_joins, JOINS_FIRST_S)
+            wait_s = AGAIN_S
+            if self._has_room():
+                try:
+                    await self._make()
+                    wait_s = self._settings.warm_pages_refresh_s
+                except _TROUBLE as error:
+                    log.warning("warm_pages_failed", why=one_line(error), again_in_s=wait_s)
+
+    def furnish(self, profile: Path) -> None:
+        """Put the copy, if there is one, into a profile that no browser has seen yet. Blocks; never raises."""
+        if self._current:
+            try:
+                for name in _KEPT:
+                    shutil.copytree(self._current / name, profile / "Default" / name)
+            except OSError as error:
+                log.warning("warm_pages_failed", why=str(error))
+                shutil.rmtree(profile / "Default", ignore_errors=True)
+
+    # Copies: a folder each, named by the profile, the pages, and when they were visited (epoch seconds)
+
+    @property
+    def _name(self) -> str:
+        what = "\0".join([self._launcher.profile.name, *self._settings.warm_pages])
+        return hashlib.sha256(what.encode()).hexdigest()[:16]
+
+    def _take_up(self) -> float:
+        """Use what an earlier agent left for this profile and these pages. In how many s it is out of date."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        made_at = 0
+        for path in self._folder.iterdir():
+            name, _, when = path.name.partition("-")
+            if name == self._name and when.isdecimal() and int(when) > made_at:
+                self._current, made_at = path, int(when)
+        self._keep_only({self._current})
+        return max(0.0, made_at + self._settings.warm_pages_refresh_s - time.time())
+
+    def _keep_only(self, kept: set[Path | None]) -> None:
+        for path in self._folder.iterdir():
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _take(self, chromium: Chromium) -> float:
+        """Use the cache of a browser that has ended. Its size in MB. Raises: OSError when it is not to be used."""
+        unfinished = self._folder / _UNFINISHED
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for name in _KEPT:
+            shutil.copytree(chromium.folder / "profile" / "Default" / name, unfinished / name)
+        held_mb = sum(file.stat().st_size for file in unfinished.rglob("*") if file.is_file()) / 2**20
+        if held_mb > self._settings.warm_pages_mb:
+            shutil.rmtree(unfinished)
+            raise OSError(f"the pages take {held_mb:.0f} MB, more than worker.warm_pages_mb")
+        before, self._current = self._current, unfinished.rename(self._folder / f"{self._name}-{time.time():.0f}")
+        self._keep_only({before, self._current})  # a launch may be copying the one before
+        return held_mb
+
+    # Visits
+
+    async def _make(self) -> None:
+        began = time.monotonic()
+        limit_s = self._settings.launch_timeout_s
+        async with asyncio.timeout(limit_s):
+            chromium = await self._launcher.launch(VISITOR)
+        try:
+            browser = await self._driver.connect(chromium.endpoint, chromium.folder, limit_s)
+            page = browser.contexts[0].pages[0]
+            loaded = [await self._visit(page, address) for address in self._settings.warm_pages]
+            async with asyncio.timeout(CLOSE_DEADLINE_S):
+                session = await browser.new_browser_cdp_session()
+                send = cast("Callable[[str], Awaitable[object]]", session.send)  # pyright: ignore[reportUnknownMemberType]
+                with suppress(*PAGE_ERRORS):  # it may be gone before it answers
+                    await send("Browser.close")
+                await chromium.exited()
+            held_mb = await asyncio.to_thread(self._take, chromium)
+        finally:
+            await chromium.kill()
+        took_s = round(time.monotonic() - began, 1)
+        log.info("warm_pages_made", pages=sum(loaded), held_mb=round(held_mb, 1), took_s=took_s)
+
+    async def _visit(self, page: Page, address: str) -> bool:
+        """Whether it could be loaded. A page that cannot is said once, until it can again."""
+        try:
+            for _ in range(VISITS):
+                async with asyncio.timeout(LOAD_DEADLINE_S):
+                    response = await page.goto(address, wait_until="load", timeout=0)
+                if response and not response.ok:
+                    raise OSError(f"HTTP {response.status}")
+                await asyncio.sleep(SETTLE_S)
+        except _TROUBLE as error:
+            if address not in self._failing:
+                host = urlsplit(address).hostname
+                log.warning("warm_page_failed", host=host, why=_why(error))
+            self._failing.add(address)
+            return False
+        self._failing.discard(address)
+        return True
+
+
+def _why(error: Exception) -> str:
+    """Without the address, in which a meeting may stand."""
+    text = str(error)
+    return text if text.startswith("HTTP ") else type(error).__name__

@@ -1,0 +1,1 @@
+"""What is decided about one bot. Pure: (state, observation, now) -> (state, actions); no I/O, clock, chance or log."""

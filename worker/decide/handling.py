@@ -1,0 +1,93 @@
+"""What a bot does to the page that it sees: put away what lies over it, load it anew, fill in and click. Pure.
+
+A click that changed nothing is made again, since overlays and half-loaded pages swallow them; but nothing for ever: a
+pop-up that comes back at once is passed over in the end, and a passcode is entered only once.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from common.wire.vocabulary import BotState
+from worker.decide.deadlines import UNKNOWN_GRACE_S, Popup, State, is_believed, was_in
+from worker.decide.words import Dismiss, PageAction, Screen
+
+REPEAT_S: Final = 2.0  # a click that changed nothing by then was swallowed, as overlays and half-loaded pages do
+AGAIN_AT_LEAST_S: Final = 5.0  # whatever a rule says: a page wants some time to load
+POPUP_TIMES: Final = 10
+POPUP_BLOCKS: Final = 2  # times; after that the bot goes on beneath it
+POPUP_GONE_S: Final = 60.0  # one that has not been seen for so long is a new one
+
+_ACTION_ON: Final = {
+    (BotState.JOINING, Screen.LAUNCHER): PageAction.CONTINUE,
+    (BotState.JOINING, Screen.NAME_PROMPT): PageAction.FILL_NAME_AND_JOIN,
+    (BotState.WAITING_ROOM, Screen.LAUNCHER): PageAction.CONTINUE,  # the page reloaded itself
+    (BotState.WAITING_ROOM, Screen.NAME_PROMPT): PageAction.FILL_NAME_AND_JOIN,
+    (BotState.LEAVING, Screen.WAITING_ROOM): PageAction.CANCEL_REQUEST,
+    (BotState.LEAVING, Screen.WAITING_FOR_HOST): PageAction.CANCEL_REQUEST,
+    (BotState.LEAVING, Screen.IN_MEETING): PageAction.LEAVE_MEETING,
+    (BotState.LEAVING, Screen.RECORDING_DENIED): PageAction.LEAVE_MEETING,
+}
+
+Done = tuple[PageAction | Dismiss, ...]
+
+
+def handle(state: State, popup: str, now: float) -> tuple[State, Done]:
+    """`popup`: the rule of what lies over the page."""
+    state, dismissed, in_the_way = _put_away(state, popup, now)
+    if in_the_way and state.phase is not BotState.LEAVING:
+        return state, dismissed
+    if _is_to_load_again(state, now):
+        return replace(state, loaded_again_at=now, acted_at=None), (*dismissed, PageAction.LOAD_AGAIN)
+    action = _ACTION_ON.get((state.phase, state.screen))
+    if _is_to_enter_passcode(state):
+        action, state = PageAction.ENTER_PASSCODE, replace(state, passcode_at=now)
+    elif action is None or not is_believed(state, now) or _is_too_soon(state, now):
+        return state, dismissed
+    return replace(state, acted_at=now), (*dismissed, action)
+
+
+def _put_away(state: State, popup: str, now: float) -> tuple[State, Done, bool]:
+    """Also whether it is in the way of anything else."""
+    others = tuple(one for one in state.popups if one.name != popup and now - one.seen_at < POPUP_GONE_S)
+    if not popup:
+        return (state if others == state.popups else replace(state, popups=others)), (), False
+    before = next((one for one in state.popups if one.name == popup), None)
+    if before is None or now - before.seen_at >= POPUP_GONE_S:
+        before = Popup(popup, 0, now - REPEAT_S, now)
+    is_due = before.times < POPUP_TIMES and now - before.dismissed_at >= REPEAT_S
+    after = replace(before, seen_at=now)
+    if is_due:
+        after = replace(after, times=before.times + 1, dismissed_at=now)
+    in_the_way = is_due or after.times < POPUP_BLOCKS
+    return replace(state, popups=(*others, after)), (Dismiss(popup),) if is_due else (), in_the_way
+
+
+def _is_to_load_again(state: State, now: float) -> bool:
+    """As often as the rule of the screen says; also when the page came to nothing the last time. Never once inside."""
+    if not state.again_s or state.phase.is_admitted:
+        return False
+    if state.screen is state.shown:
+        after_s = max(state.again_s, AGAIN_AT_LEAST_S)
+    elif state.screen is Screen.UNKNOWN:
+        after_s = max(state.again_s, UNKNOWN_GRACE_S)
+    else:
+        return False
+    last = state.shown_since if state.loaded_again_at is None else state.loaded_again_at
+    return now - last >= after_s
+
+
+def _is_too_soon(state: State, now: float) -> bool:
+    return state.acted_at is not None and now - state.acted_at < REPEAT_S
+
+
+def _is_to_enter_passcode(state: State) -> bool:
+    """On the way in; some pages draw the meeting first, and ask then."""
+    on_the_way = state.phase in (BotState.JOINING, BotState.WAITING_ROOM)
+    asked_at_once = state.phase is BotState.IN_MEETING and not was_in(state, state.shown_since)
+    return (
+        state.errand.has_passcode
+        and state.passcode_at is None
+        and state.screen is Screen.PASSCODE_PROMPT
+        and (on_the_way or asked_at_once)
+    )

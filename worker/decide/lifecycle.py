@@ -1,0 +1,357 @@
+"""Where a bot is on its way through one meeting, and what to do next. Pure: no page, no clock, no waiting.
+
+`step(state, observation, now)` is the one door: what the page shows goes in, the new state and the actions come out.
+Every step learns from the observation, concludes whether that ends anything, and says what to do. `now` and every
+time in a state are monotonic seconds. The phase is a `BotState`, and only ever moves to the right; a door that
+stands open has no lobby, so a phase may be skipped:
+
+    ASSIGNED -> JOINING -> WAITING_ROOM -> IN_MEETING -> LEAVING -> STOPPED
+
+Whatever a page does: there is exactly one `Finish` and nothing after it; a request to leave is honoured in every
+phase, ends within `Limits.leave_s`, and its reason wins over whatever the page shows from then on; nothing lasts
+longer than `Limits.session_s`. A state that was written down leads on: whoever carries on with one that has stopped
+already has its `Finish` at the next step, since nobody can know whether it was heard.
+
+The words are in `worker.decide.words`, the deadlines in deadlines.py, what is done to the page in handling.py.
+"""
+
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from common.wire.vocabulary import ENDS, BotState, Reason
+from worker.decide.audio import Hearing, hear, level, told
+from worker.decide.deadlines import (
+    AT_THE_DOOR,
+    HUNG,
+    UNKNOWN_GRACE_S,
+    Errand,
+    Limits,
+    State,
+    Timer,
+    is_believed,
+    timers,
+    was_in,
+)
+from worker.decide.handling import handle
+from worker.decide.participants import News, notice, others
+from worker.decide.words import (
+    Action,
+    BrowserGone,
+    CallTimedOut,
+    Finish,
+    Greet,
+    LeaveRequested,
+    LoadFailed,
+    Move,
+    Observation,
+    PageRequested,
+    ReportVitals,
+    Screen,
+    Seen,
+)
+
+VITALS_S: Final = 10.0
+SPEAKER_S: Final = 1.0  # people interrupt each other faster than anybody wants to be told
+
+_PHASE_SHOWN: Final = {
+    Screen.LAUNCHER: BotState.JOINING,
+    Screen.NAME_PROMPT: BotState.JOINING,
+    Screen.PASSCODE_PROMPT: BotState.JOINING,
+    Screen.WAITING_ROOM: BotState.WAITING_ROOM,
+    Screen.WAITING_FOR_HOST: BotState.WAITING_ROOM,
+    Screen.IN_MEETING: BotState.IN_MEETING,
+    Screen.RECORDING_DENIED: BotState.IN_MEETING,
+}
+_PROMPTS: Final = (Screen.LAUNCHER, Screen.NAME_PROMPT, Screen.PASSCODE_PROMPT)
+_INSIDE: Final = (Screen.IN_MEETING, Screen.RECORDING_DENIED)
+_END_SHOWN: Final = {
+    Screen.DENIED: Reason.REQUEST_DENIED,
+    Screen.REMOVED: Reason.REMOVED_BY_HOST,
+    Screen.ENDED: Reason.MEETING_ENDED,
+    Screen.LEFT: Reason.MEETING_ENDED,  # not by our click: the platform closed the call under the bot
+    Screen.NO_ANSWER: Reason.WAITING_ROOM_TIMEOUT,  # nobody refused it
+    Screen.FULL: Reason.MEETING_FULL,
+    Screen.LOCKED: Reason.MEETING_LOCKED,
+    Screen.CONNECTION_LOST: Reason.CONNECTION_LOST,
+    Screen.NOT_FOUND: Reason.MEETING_NOT_FOUND,
+    Screen.SIGN_IN: Reason.SIGN_IN_REQUIRED,
+    Screen.ORG_ONLY: Reason.ORG_ONLY,
+    Screen.REGISTRATION: Reason.REGISTRATION_REQUIRED,
+    Screen.PASSCODE_WRONG: Reason.PASSCODE_WRONG,
+    Screen.CAPTCHA: Reason.CAPTCHA,
+    Screen.BLOCKED: Reason.PLATFORM_BLOCKED,
+    Screen.REDIRECTED: Reason.UNEXPECTED_REDIRECT,
+    Screen.FAILED: Reason.PAGE_LOAD_FAILED,
+}
+_SAYS_LITTLE: Final = (Reason.PAGE_LOAD_FAILED, Reason.UI_ELEMENT_NOT_FOUND)
+_SHOWN_TO_WHO_LEFT: Final = (Screen.LEFT, Screen.ENDED, Screen.REDIRECTED, Screen.SIGN_IN)
+_TELLS_NOTHING: Final = (Screen.LOADING, Screen.UNKNOWN)
+
+
+class Step(NamedTuple):
+    state: State
+    actions: tuple[Action, ...] = ()
+
+
+def begin(limits: Limits, now: float, errand: Errand | None = None, *, greets: bool = False) -> State:
+    return State(limits, since=now, began=now, shown_since=now, errand=errand or Errand(), greets=greets)
+
+
+def carry_on(state: State) -> State:
+    """Where another agent left off. Of the time in which nobody looked nobody knows what the page showed; and of an
+    end that was concluded nobody knows whether it was reported.
+    """
+    return replace(state, silent_since=None, lost_since=None, has_finished=False)
+
+
+def step(state: State, observation: Observation, now: float) -> Step:
+    if state.phase is BotState.STOPPED:
+        return Step(state) if state.has_finished else _finish(state)
+    before, (learnt, news) = state, _learn(state, observation, now)
+    state = _conclude(learnt, now)
+    if state.phase is BotState.STOPPED:
+        return _finish(state)
+    actions: list[Action] = []
+    if state.phase is not before.phase:
+        actions.append(Move(state.phase, state.screen, state.rule))
+    if vitals := _vitals_due(state, now):
+        actions.append(vitals)
+        state = replace(state, vitals=vitals, vitals_at=now, hearing=told(state.hearing))
+    if state.greets and is_in(state):
+        actions.append(Greet())
+        state = replace(state, greets=False)
+    actions += news
+    state, done = handle(state, observation.popup if isinstance(observation, Seen) else "", now)
+    return Step(state, (*actions, *done))
+
+
+def worth_keeping(state: State) -> State:
+    """The state without what the next look at the page tells anyway: of two that are equal one need be written down."""
+    heard = state.hearing
+    return replace(
+        state,
+        screen=Screen.LOADING,
+        rule="",
+        shown=Screen.LOADING,
+        shown_since=0.0,
+        holds_s=0.0,
+        again_s=0.0,
+        loaded_again_at=None,
+        acted_at=None,
+        popups=(),
+        silent_since=None,
+        hoarding="",
+        has_finished=False,
+        participants=None,
+        is_alone=False,
+        audio_packets=0,
+        uncounted_since=None,
+        hearing=Hearing(has_heard=heard.has_heard, has_received=heard.has_received, was_connected=heard.was_connected),
+        speaker="",
+        vitals=None,
+        vitals_at=0.0,
+        company=replace(state.company, people_key="", is_listed=False),
+    )
+
+
+def is_in(state: State) -> bool:
+    """True while the page shows the meeting, and the bot means to stay: the only time at which it may speak."""
+    return state.phase is BotState.IN_MEETING and state.screen is Screen.IN_MEETING
+
+
+class _Learnt(NamedTuple):
+    state: State
+    news: tuple[News, ...] = ()
+
+
+def _learn(state: State, observation: Observation, now: float) -> _Learnt:
+    match observation:
+        case LeaveRequested(reason=reason):
+            return _Learnt(_leave(state, Finish(reason), now))
+        case BrowserGone(detail=detail, reason=reason):
+            return _Learnt(_stop(state, Finish(reason, detail), now))
+        case LoadFailed(detail=detail):
+            return _Learnt(_stop(state, Finish(Reason.PAGE_LOAD_FAILED, detail), now))
+        case PageRequested():
+            return _Learnt(_enter(state, BotState.JOINING, now))
+        case CallTimedOut(hoarding=hoarding):
+            return _Learnt(
+                replace(
+                    state,
+                    screen=Screen.UNKNOWN,
+                    rule="",
+                    shown=Screen.UNKNOWN,
+                    shown_since=now,
+                    holds_s=0.0,
+                    again_s=0.0,
+                    acted_at=None,
+                    participants=None,
+                    is_alone=False,
+                    silent_since=_first(state.silent_since, now),
+                    hoarding=hoarding,
+                )
+            )
+        case _:
+            return _look(state, observation, now)
+
+
+def _look(state: State, seen: Seen, now: float) -> _Learnt:
+    seen = _from_inside(state, seen, now)
+    state = _note_screen(state, seen, now)
+    if is_believed(state, now):
+        prompted = seen.screen in _PROMPTS
+        state = replace(
+            _enter(state, _PHASE_SHOWN.get(seen.screen, state.phase), now),
+            prompted_at=_first(state.prompted_at, now) if prompted else state.prompted_at,
+            host_seen=state.host_seen or seen.screen is Screen.WAITING_ROOM,
+        )
+    return _look_inside(state, seen, now) if state.phase is BotState.IN_MEETING else _Learnt(state)
+
+
+def _from_inside(state: State, seen: Seen, now: float) -> Seen:
+    """A page that tells what is told at the door while others are seen or heard in the meeting tells it of somebody
+    else: notices say who waits, and what people write.
+    """
+    others_there = (seen.participants or 0) > 1 or seen.audio_packets > state.hearing.audio_packets
+    if seen.screen in AT_THE_DOOR and others_there and was_in(state, _first(state.lost_since, now)):
+        return replace(seen, screen=Screen.IN_MEETING, holds_s=0.0, again_s=0.0)
+    return seen
+
+
+def _note_screen(state: State, seen: Seen, now: float) -> State:
+    loads_again = state.loaded_again_at is not None and seen.screen in (Screen.LOADING, Screen.UNKNOWN)
+    state = replace(
+        state,
+        screen=seen.screen,
+        rule=seen.rule,
+        acted_at=state.acted_at if seen.screen is state.screen else None,
+        silent_since=None,
+        participants=None,
+        is_alone=False,
+        audio_packets=max(state.audio_packets, seen.audio_packets),
+    )
+    if loads_again:  # between the screen that it was loaded again for, and that same screen
+        return state
+    state = replace(state, holds_s=seen.holds_s, again_s=seen.again_s)
+    if seen.screen is state.shown:
+        return state
+    return replace(state, shown=seen.screen, shown_since=now, loaded_again_at=None)
+
+
+def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
+    if seen.screen not in _INSIDE:
+        hearing = hear(state.hearing, seen, now, others=None if seen.screen in _TELLS_NOTHING else False)
+        return _Learnt(replace(state, lost_since=_first(state.lost_since, now), hearing=hearing))
+    company, news = state.company, ()
+    refused_since = None
+    if seen.screen is Screen.IN_MEETING:
+        company, news = notice(company, seen, now, state.errand.names)
+    else:
+        refused_since = _first(state.refused_since, now)
+    count = others(company, seen.participants)
+    state = replace(
+        state,
+        lost_since=None,
+        refused_since=refused_since,
+        company=company,
+        speaker=seen.speaker,
+        hearing=hear(state.hearing, seen, now, others=None if count is None else count > 0),
+    )
+    if count is None:  # the bot itself is there, so nobody is no count: the page was being redrawn
+        heard = state.had_others or state.hearing.voice_at == now
+        return _Learnt(replace(state, had_others=heard, uncounted_since=_first(state.uncounted_since, now)), news)
+    # Of those who came and went while nobody was counted, nobody knows.
+    alone_since = None if _is_past(state.uncounted_since, UNKNOWN_GRACE_S, now) else state.alone_since
+    state = replace(
+        state,
+        participants=seen.participants,
+        is_alone=count == 0,
+        had_others=state.had_others or count > 0,
+        alone_since=_first(alone_since, now) if count == 0 else None,
+        uncounted_since=None,
+    )
+    return _Learnt(state, news)
+
+
+def _conclude(state: State, now: float) -> State:
+    """The state once everything that is over by now has ended."""
+    if state.phase is BotState.STOPPED:
+        return state
+    shown = f"the page showed {state.screen} {state.rule}".rstrip()
+    verdict = _verdict(state)
+    if verdict and is_believed(state, now):
+        finish = Finish(verdict, shown)
+        return _stop(_tell_more(state, finish), finish, now)
+    if state.phase is BotState.LEAVING and state.screen in _PROMPTS:  # nothing to leave any more
+        return _stop(state, Finish(Reason.MEETING_ENDED, shown), now)
+    for timer in timers(state):
+        if timer.start is not None and now >= timer.start + timer.limit_s:
+            return _run_out(state, timer, verdict, shown, now)
+    return state
+
+
+def _verdict(state: State) -> Reason | None:
+    """What the page says of the end, if anything. A call that is over may lead to any page of the platform's or of
+    others (platforms: 1.5, 2.5, 3.5).
+    """
+    if state.phase.is_admitted and state.screen in (Screen.REDIRECTED, Screen.SIGN_IN):
+        return Reason.MEETING_ENDED
+    return _END_SHOWN.get(state.screen)
+
+
+def _tell_more(state: State, verdict: Finish) -> State:
+    """What the page says tells more than a fault of ours, unless it says it to everybody who leaves."""
+    by_fault = state.ending is not None and ENDS[state.ending.reason].retry
+    return replace(state, ending=verdict) if by_fault and state.screen not in _SHOWN_TO_WHO_LEFT else state
+
+
+def _run_out(state: State, timer: Timer, verdict: Reason | None, shown: str, now: float) -> State:
+    """`verdict`: what the page says by now, if anything; it tells more than that something did not come."""
+    reason = verdict if verdict and timer.reason in _SAYS_LITTLE else timer.reason
+    finish = Finish(reason, timer.detail or f"{timer.limit_s:g} s passed, {shown}")
+    return _stop(state, finish, now) if reason in HUNG else _leave(state, finish, now)
+
+
+def _vitals_due(state: State, now: float) -> ReportVitals | None:
+    """A count that changed and the first sound are told at once, another speaker soon, the rest now and then."""
+    if state.phase is not BotState.IN_MEETING:
+        return None
+    last, age_s = state.vitals or ReportVitals(), now - state.vitals_at
+    participants = state.participants or last.participants
+    changed = participants != last.participants or (state.audio_packets > 0 and last.audio_packets == 0)
+    speaks = state.speaker not in ("", last.speaker) and age_s >= SPEAKER_S
+    if not (changed or speaks or state.vitals is None or age_s >= VITALS_S):
+        return None
+    return ReportVitals(participants, state.audio_packets, level(state.hearing), state.speaker)
+
+
+def _enter(state: State, phase: BotState, now: float) -> State:
+    return replace(state, phase=phase, since=now) if phase.rank > state.phase.rank else state
+
+
+def _leave(state: State, finish: Finish, now: float) -> State:
+    """Leave as a guest does, by the page's own button; where there is none yet, stop at once."""
+    if state.phase.rank < BotState.WAITING_ROOM.rank:
+        return _stop(state, finish, now)
+    if state.phase is BotState.LEAVING:
+        return state
+    return replace(_enter(state, BotState.LEAVING, now), ending=finish, acted_at=None)
+
+
+def _stop(state: State, finish: Finish, now: float) -> State:
+    return replace(state, phase=BotState.STOPPED, since=now, ending=state.ending or finish)
+
+
+def _finish(state: State) -> Step:
+    """The end of what has stopped, with the reason that it had."""
+    finish = state.ending or Finish(Reason.INTERNAL_ERROR, "it stopped, and nobody wrote down why")
+    return Step(replace(state, has_finished=True), (finish,))
+
+
+def _is_past(since: float | None, limit_s: float, now: float) -> bool:
+    return since is not None and now - since > limit_s
+
+
+def _first(earlier: float | None, now: float) -> float:
+    return now if earlier is None else earlier

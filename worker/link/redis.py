@@ -1,0 +1,366 @@
+"""The agent's line to Redis: events out in order, commands in, claims. No other file of the agent speaks Redis.
+
+Events wait in one queue for one writer, which keeps them for as long as Redis is away, and in the journal, in case the
+agent ends meanwhile. Each is in the stream once. Of a heartbeat that waits, only the newest is kept.
+
+An error that Redis answers is never the end of an agent with meetings in it: it is logged, and tried again.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from common.config.settings import RedisSettings
+from common.runtime import steps
+from common.runtime.redis import UNAVAILABLE, address, connect
+from common.runtime.steps import AgentStep
+from common.runtime.waiting import backoff, pause
+from common.wire import codec
+from common.wire.keys import WireKeys
+from common.wire.messages import Command, Event, Heartbeat, Join, JoinRefused, Say
+from common.wire.vocabulary import RefusalCause
+from worker.link.journal import Entry, Journal
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+QUEUE_LIMIT: Final = 100_000
+BATCH: Final = 500
+ALIVE_S: Final = 15
+CONTEST_S: Final = 20.0  # longer than ALIVE_S: what is there by then is being renewed
+CONTEST_POLL_S: Final = 1.0
+COMMANDS_LIVE_S: Final = 86_400
+WRITTEN_LIVES_S: Final = 604_800
+HEARTBEATS_UNREAD: Final = 50_000  # entries in the stream, and nobody who reads: memory is not to fill up with them
+NOBODY_READS_S: Final = 60  # a leader reads several times a second
+BLOCK_S: Final = 2.0
+LOCK_DEADLINE_S: Final = 1.0  # a bot that waits for an account longer than this joins as a guest
+RETRY_S: Final = (0.1, 5.0)
+CLAIM_RETRY_S: Final = (0.05, 1.0)
+
+_TROUBLE: Final = (*UNAVAILABLE, RedisError)
+
+_Entries = list[tuple[bytes, dict[bytes, bytes]]]
+_Answer = list[tuple[bytes, _Entries]] | dict[bytes, _Entries]  # in RESP 2, in RESP 3
+
+
+class ContestedError(Exception):
+    """Another agent lives under this vm_id."""
+
+
+class LinkError(Exception):
+    """Redis did not take it; it is not known whether it did."""
+
+
+class _Presence(msgspec.Struct, frozen=True):
+    """Who lives under a vm_id."""
+
+    session: str
+    host: str
+    state_dir: str
+
+
+class Link:
+    """To be opened before anything else, and closed at the end. `send` never waits."""
+
+    def __init__(self, settings: RedisSettings, vm_id: str, journal: Journal, state_dir: Path) -> None:
+        self._redis: Redis = connect(settings)
+        self._keys = WireKeys(settings.prefix)
+        self._address = address(settings)
+        self._block_ms = int(min(BLOCK_S, settings.timeout_s / 2) * 1000)
+        self._vm_id = vm_id
+        self._journal = journal
+        self._presence = _Presence(journal.session, socket.gethostname(), str(state_dir.absolute()))
+        self._claim_script = self._redis.register_script(_source("claim"))
+        self._write_script = self._redis.register_script(_source("write"))
+        self._keep_script = self._redis.register_script(_source("keep_evidence"))
+        self._hold_script = self._redis.register_script(_source("hold"))
+        self._resign_script = self._redis.register_script(_source("resign"))
+        self._waiting: dict[int, tuple[int, Event]] = {}  # oldest first: number in the journal, or 0; event
+        self._last_place = 0
+        self._waiting_heartbeat = 0
+        self._news = asyncio.Event()
+        self._written = asyncio.Event()
+        self._written.set()
+        self._heard_at = journal.heard_at(time.monotonic())
+        for number, event in journal.events():
+            self._queue(number, event)
+
+    async def open(self, stop: asyncio.Event) -> bool:
+        """Make sure that the vm_id is ours, and answer what was ordered from one before us whose state folder is lost.
+
+        Waits for a Redis that is away. False when `stop` was set before it was done.
+        Raises: ContestedError.
+        """
+        for delay_s in backoff(*RETRY_S):
+            try:
+                if await self._vm_id_is_free(stop):
+                    if self._journal.is_new:
+                        await self._answer_backlog()
+                    return True
+                return False
+            except _TROUBLE as error:
+                log.warning("redis_unavailable", address=self._address, error=_why(error), again_in_s=delay_s)
+            if await pause(stop, delay_s):
+                break
+        return False
+
+    async def close(self) -> None:
+        """Give the vm_id back, so that another host may take it at once."""
+        try:
+            await self._resign_script(keys=[self._keys.alive(self._vm_id)], args=[msgspec.json.encode(self._presence)])
+        except _TROUBLE as error:
+            log.warning("presence_left", error=_why(error), ends_in_s=ALIVE_S)
+        await self._redis.aclose()
+
+    # Events
+
+    def send(self, *events: Event, entry: Entry | None = None) -> None:
+        """Remember the events and what they mean for a worker, and queue them. Those sent before are written before."""
+        kept = [event for event in events if not isinstance(event, Heartbeat)]
+        numbers = iter(self._journal.write(kept, entry) if kept or entry else ())
+        for event in events:
+            self._queue(0 if isinstance(event, Heartbeat) else next(numbers), event)
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago Redis last took something from this agent."""
+        return time.monotonic() - self._heard_at
+
+    def _queue(self, number: int, event: Event) -> None:
+        self._last_place += 1
+        if isinstance(event, Heartbeat):
+            self._waiting.pop(self._waiting_heartbeat, None)
+            self._waiting_heartbeat = self._last_place
+        elif len(self._waiting) >= QUEUE_LIMIT:
+            dropped, _ = self._waiting.pop(next(iter(self._waiting)))
+            self._journal.forget_events([dropped])
+            log.error("event_dropped", number=dropped, why="the queue is full")
+        self._waiting[self._last_place] = (number, event)
+        self._written.clear()
+        self._news.set()
+
+    async def write_events(self) -> None:
+        """Write what is queued, for as long as the agent lives."""
+        delays = backoff(*RETRY_S)
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                while self._waiting:
+                    await self._write_batch()
+                self._written.set()
+            except _TROUBLE as error:
+                delay_s = next(delays)
+                log.warning("events_unwritten", error=_why(error), waiting=len(self._waiting), again_in_s=delay_s)
+                await asyncio.sleep(delay_s)
+                self._news.set()
+            else:
+                delays = backoff(*RETRY_S)
+
+    async def flush(self, deadline_s: float) -> None:
+        """Wait until all that was sent is written, or say what is left for the next start."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._written.wait()
+        except TimeoutError:
+            if left := sum(number > 0 for number, _ in self._waiting.values()):
+                log.error("events_left", count=left, why="Redis did not take them before the end")
+
+    async def _write_batch(self) -> None:
+        """The oldest ones, all or none: with some of them refused, a later event would overtake an earlier one."""
+        batch = list(islice(self._waiting.items(), BATCH))
+        parts: list[int | bytes] = []
+        for _, (number, event) in batch:
+            parts += (number, codec.encode(event))
+        vm_id = self._vm_id
+        before: object = await self._write_script(
+            keys=[self._keys.events, self._keys.written(vm_id), self._keys.alive(vm_id), self._keys.commands(vm_id)],
+            args=[
+                self._journal.session,
+                msgspec.json.encode(self._presence),
+                ALIVE_S,
+                COMMANDS_LIVE_S,
+                WRITTEN_LIVES_S,
+                HEARTBEATS_UNREAD,
+                NOBODY_READS_S,
+                *parts,
+            ],
+        )
+        self._heard_at = time.monotonic()
+        steps.done(AgentStep.EVENTS_WRITTEN)
+        # Silent for longer than ALIVE_S, it lost its place to another. Both may have bots, so neither just ends.
+        if rival := self._rival_in(cast("bytes | None", before)):
+            log.error("vm_id_contested", host=rival.host, state_dir=rival.state_dir)
+        for place, _ in batch:
+            self._waiting.pop(place, None)
+        self._journal.forget_events((number for _, (number, _) in batch if number), heard_at=self._heard_at)
+
+    # Commands
+
+    async def commands(self) -> AsyncIterator[Command]:
+        """Every command in order, for as long as the agent lives. Taken over, it is deleted from the stream; one over
+        which an agent was killed comes again, but for a Say: better unsaid than said twice.
+        """
+        key = self._keys.commands(self._vm_id)
+        delays = backoff(*RETRY_S)
+        after = b"0"
+        done: list[bytes] = []
+        while True:
+            try:
+                if done:
+                    await self._redis.xdel(key, *done)
+                    steps.done(AgentStep.COMMANDS_DELETED)
+                    done.clear()
+                entries = [(place, _decode(fields)) for place, fields in await self._read(key, after, self._block_ms)]
+                if to_say := [place for place, command in entries if isinstance(command, Say)]:
+                    await self._redis.xdel(key, *to_say)
+                delays = backoff(*RETRY_S)
+            except _TROUBLE as error:
+                delay_s = next(delays)
+                log.warning("commands_unreadable", error=_why(error), again_in_s=delay_s)
+                await asyncio.sleep(delay_s)
+                # Its successor's clock may be behind. What was read before is deleted by then: see above.
+                after = b"0"
+                continue
+            if entries:
+                steps.done(AgentStep.COMMANDS_READ)
+            for entry_id, command in entries:
+                if command:
+                    yield command
+                after = entry_id
+                done.append(entry_id)
+
+    async def claim(self, join: Join) -> bool:
+        """Whether this attempt is still ours; if so, it is from now on. Asks until Redis answers; idempotent."""
+        delays = backoff(*CLAIM_RETRY_S)
+        while True:
+            try:
+                answer: object = await self._claim_script(
+                    keys=[self._keys.bot(join.bot_id)],
+                    args=[join.attempt, join.worker_id, datetime.now(UTC).isoformat()],
+                )
+            except _TROUBLE as error:
+                delay_s = next(delays)
+                log.warning("claim_unanswered", bot_id=join.bot_id, error=_why(error), again_in_s=delay_s)
+                await asyncio.sleep(delay_s)
+            else:
+                return answer == 1
+
+    # Evidence
+
+    async def keep_evidence(self, bot_id: str, attempt: int, bundle: bytes, life_s: float, most_bytes: int) -> bool:
+        """Hand a bundle in, at most once kept under its name. False when nobody is to have it: its bot is forgotten, or
+        it is larger than all of them may be. Raises: LinkError when Redis is away, full, or refuses.
+        """
+        keys = self._keys
+        try:
+            kept: object = await self._keep_script(
+                keys=[
+                    *(keys.bot(bot_id), keys.evidence(bot_id, attempt)),
+                    *(keys.evidence_index, keys.evidence_sizes),
+                ],
+                args=[bundle, max(1, int(life_s)), most_bytes],
+            )
+        except _TROUBLE as error:
+            raise LinkError(_why(error)) from error
+        return kept == 1
+
+    async def hold(self, name: str, holder: str, life_s: float) -> bool | None:
+        """Whether that account is the holder's, and if so for `life_s` from now. None: Redis does not answer."""
+        try:
+            async with asyncio.timeout(LOCK_DEADLINE_S):
+                answer: object = await self._hold_script(
+                    keys=[self._keys.account(name)], args=[holder, int(life_s * 1000)]
+                )
+        except (*_TROUBLE, TimeoutError) as error:
+            log.warning("account_unanswered", account=name, error=_why(error))
+            return None
+        return answer == 1
+
+    async def let_go(self, name: str, holder: str) -> None:
+        """Afterwards that account is not the holder's; without an answer, when its life is over."""
+        try:
+            async with asyncio.timeout(LOCK_DEADLINE_S):
+                await self._resign_script(keys=[self._keys.account(name)], args=[holder])
+        except (*_TROUBLE, TimeoutError) as error:
+            log.warning("account_unanswered", account=name, error=_why(error))
+
+    async def _read(self, key: str, after: bytes, block_ms: int | None) -> _Entries:
+        answer = cast("_Answer", await self._redis.xread({key: after}, count=BATCH, block=block_ms))
+        streams = answer.values() if isinstance(answer, dict) else (entries for _, entries in answer)
+        return [entry for entries in streams for entry in entries]
+
+    # Start
+
+    async def _vm_id_is_free(self, stop: asyncio.Event) -> bool:
+        """Waits until it is. False when `stop` was set before that."""
+        deadline = time.monotonic() + CONTEST_S
+        while rival := await self._rival():
+            if time.monotonic() > deadline:
+                raise ContestedError(
+                    f"cannot be {self._vm_id!r}: the agent on host {rival.host!r} with the state folder"
+                    f" {rival.state_dir!r} is; give every agent a worker.vm_id of its own"
+                )
+            log.warning("vm_id_contested", host=rival.host, state_dir=rival.state_dir)
+            if await pause(stop, CONTEST_POLL_S):
+                return False
+        return True
+
+    async def _rival(self) -> _Presence | None:
+        """Whoever lives under our vm_id, unless it was in our own folder: that agent is dead, we hold its lock."""
+        return self._rival_in(cast("bytes | None", await self._redis.get(self._keys.alive(self._vm_id))))
+
+    def _rival_in(self, raw: bytes | None) -> _Presence | None:
+        try:
+            holder = msgspec.json.decode(raw, type=_Presence) if raw else None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        ours = (self._presence.host, self._presence.state_dir)
+        return None if holder is None or (holder.host, holder.state_dir) == ours else holder
+
+    async def _answer_backlog(self) -> None:
+        """What was ordered from an earlier agent went with its workers; only a bot must not wait for them."""
+        key = self._keys.commands(self._vm_id)
+        while entries := await self._read(key, b"0", None):
+            for _, fields in entries:
+                command = _decode(fields)
+                if isinstance(command, Join):
+                    self.send(
+                        JoinRefused(
+                            self._vm_id,
+                            command.worker_id,
+                            command.bot_id,
+                            command.attempt,
+                            time.time(),
+                            RefusalCause.NO_SUCH_WORKER,
+                        )
+                    )
+            await self._redis.xdel(key, *(entry_id for entry_id, _ in entries))
+            log.info("backlog_dropped", commands=len(entries))
+
+
+def _source(script: str) -> str:
+    return (Path(__file__).parent / "lua" / f"{script}.lua").read_text(encoding="utf-8")
+
+
+def _decode(fields: dict[bytes, bytes]) -> Command | None:
+    """None for what is no command that this release knows."""
+    try:
+        return codec.decode_command(fields.get(codec.FIELD.encode(), b""))
+    except codec.UndecodableError as error:
+        log.error("command_unreadable", error=str(error))
+        return None
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,161 @@
+"""Where bundles of evidence wait on this VM until somebody has them: a folder that outlives the agent, and the way out.
+
+    STATE_DIR/evidence/BOT-ATTEMPT.zip
+
+They are small, and only so many of them wait for so long: evidence is never what fills a disk, and no fault of its way
+out disturbs anything else.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from common.config.settings import EvidenceSettings
+from common.runtime.waiting import backoff, pause
+from worker.link.redis import Link, LinkError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+RETRY_S: Final = (1.0, 120.0)
+SUFFIX: Final = ".zip"
+_UNFINISHED: Final = ".part"
+
+Send = Callable[[str, int, bytes, float], Awaitable[bool]]
+"""Hands a bundle in: bot_id, attempt, data, how long it is to be kept in s. False: nobody is to have it. Raises:
+UnsentError.
+"""
+
+
+class UnsentError(Exception):
+    """A bundle did not get where it is to go; the message says why, without what lets one in."""
+
+
+class RefusedError(UnsentError):
+    """Whoever is to have it answered, and did not want this one: others may fare better."""
+
+
+class Shelf:
+    """The folder. Every method may be called at any time, and fails softly: evidence is a help, not a duty."""
+
+    def __init__(self, folder: Path, settings: EvidenceSettings) -> None:
+        self._folder = folder
+        self._settings = settings
+        self.news = asyncio.Event()
+        self.news.set()  # what an earlier agent left
+        self.empty = asyncio.Event()
+        self.empty.set()
+        for part in folder.glob(f"*{_UNFINISHED}"):  # of an agent that was killed while it wrote
+            self.drop(part)
+
+    def put(self, name: str, data: bytes) -> bool:
+        """Keep it until it is sent. False, and the log says why, when it cannot be."""
+        path = self._folder / f"{name}{SUFFIX}"
+        part = path.with_suffix(_UNFINISHED)
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            part.replace(path)
+            self._make_room()
+        except OSError as error:
+            log.error("evidence_failed", evidence=name, error=error.strerror or type(error).__name__)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            return False
+        self.empty.clear()
+        self.news.set()
+        return True
+
+    def waiting(self) -> list[Path]:
+        """Those that wait, oldest first."""
+        with suppress(OSError):
+            dated = [(path.stat().st_mtime, path) for path in self._folder.glob(f"*{SUFFIX}")]
+            return [path for _, path in sorted(dated)]
+        return []
+
+    def drop(self, path: Path) -> None:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+    def read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    def age_s(self, path: Path) -> float:
+        return max(0.0, time.time() - path.stat().st_mtime)
+
+    def _make_room(self) -> None:
+        """The oldest go when there are too many of them, and those that nobody wants any more."""
+        left = self._settings.most_mb * 1024 * 1024
+        for path in reversed(self.waiting()):
+            left -= path.stat().st_size
+            if left < 0 or self.age_s(path) > self._settings.keep_s:
+                log.warning("evidence_dropped", evidence=path.stem, why="it waited too long, or too many wait")
+                self.drop(path)
+
+
+async def deliver(shelf: Shelf, send: Send, settings: EvidenceSettings) -> None:
+    """Hand in what waits, for as long as the agent lives."""
+    delays = backoff(*RETRY_S)
+    complained = ""
+    while True:
+        await shelf.news.wait()
+        shelf.news.clear()
+        failed = False
+        for path in shelf.waiting():
+            try:
+                await _hand_in(shelf, path, send, settings)
+            except (UnsentError, OSError) as error:
+                failed = True
+                if (fault := str(error)) != complained:
+                    log.warning("evidence_unsent", evidence=path.stem, error=fault)
+                    complained = fault
+                if not isinstance(error, RefusedError | OSError):
+                    break  # there is nobody who could have another one
+            else:
+                complained = ""
+        if not shelf.waiting():
+            shelf.empty.set()
+        if not failed:
+            delays = backoff(*RETRY_S)
+            continue
+        await pause(shelf.news, next(delays))
+        shelf.news.set()
+
+
+async def _hand_in(shelf: Shelf, path: Path, send: Send, settings: EvidenceSettings) -> None:
+    bot_id, _, attempt = path.stem.rpartition("-")
+    left_s = settings.keep_s - shelf.age_s(path)
+    if not bot_id or not attempt.isdecimal() or left_s <= 0:
+        log.warning("evidence_dropped", evidence=path.stem, why="it is none of ours, or waited too long")
+    elif not await send(bot_id, int(attempt), shelf.read(path), left_s):
+        log.info("evidence_dropped", evidence=path.stem, why="its bot is forgotten, or it is too large")
+    else:
+        log.debug("evidence_sent", evidence=path.stem)
+    shelf.drop(path)
+
+
+def sender(link: Link, settings: EvidenceSettings) -> Send:
+    """The way out that the settings name."""
+
+    async def to_redis(bot_id: str, attempt: int, data: bytes, left_s: float) -> bool:
+        try:
+            return await link.keep_evidence(bot_id, attempt, data, left_s, settings.most_mb * 1024 * 1024)
+        except LinkError as error:
+            raise UnsentError(f"Redis: {error}") from error
+
+    if not settings.upload_url:
+        return to_redis
+    from worker.link.upload import upload  # most agents never speak HTTP, and its client is large
+
+    async def to_url(bot_id: str, attempt: int, data: bytes, _left_s: float) -> bool:
+        await upload(settings, f"{bot_id}-{attempt}", data)
+        return True
+
+    return to_url

@@ -1,0 +1,363 @@
+"""What is kept of a session that ended as nobody wished: a witness sees all of it, and packs a bundle in the end.
+
+While all is well it only remembers a little of what happened. A page that answers nothing costs the bundle the page's
+parts, never the end its time: `Witness.keep` has a deadline, and what is missing is said in the bundle. Nothing gets in
+that lets one into the meeting (redaction.py); of the page's picture such text is painted over before it is taken, and
+where that cannot be done there is no picture.
+"""
+
+import asyncio
+import hashlib
+import io
+import os
+import platform
+import time
+import zipfile
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import structlog
+from playwright.async_api import ConsoleMessage, Error, Frame, Page, Request
+
+from common.config.settings import EvidenceSettings
+from common.links.redaction import redact
+from common.wire.messages import Join
+from common.wire.vocabulary import ENDS, Reason
+from worker.chromium.driver import PAGE_ERRORS
+from worker.meeting.redaction import Secrets
+from worker.platforms import Adapter
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+KEEP_S: Final = 3.0  # for all of a bundle; leaving has to fit beside it into what an agent that stops allows
+PART_S: Final = 1.5  # for one part of the page
+PICTURE_S: Final = 1.0  # of a screen, while a probe is under way
+MOST_CHARS: Final = 200_000  # of the page's text, and of its accessibility tree
+MOST_LINE_CHARS: Final = 500
+MOST_HISTORY: Final = 400
+MOST_CONSOLE: Final = 200
+MOST_PICTURES: Final = 40
+CHATTER: Final = 300  # lines from one screen change to the next; more cost more than they tell
+QUALITY: Final = 60
+SMALL_QUALITY: Final = 25
+
+_HIDE: Final = (Path(__file__).parent / "hide.js").read_text(encoding="utf-8")
+_TEXT: Final = (Path(__file__).parent / "text.js").read_text(encoding="utf-8")
+
+
+class Put(NamedTuple):
+    """One file of a bundle. `at`: when what is in it was so (ISO 8601)."""
+
+    name: str
+    data: bytes
+    at: str = ""
+
+
+class Witness:
+    """Of one session. `put` takes the packed bundle under its name and answers whether it is kept."""
+
+    def __init__(
+        self,
+        join: Join,
+        settings: EvidenceSettings,
+        put: Callable[[str, bytes], bool],
+        *,
+        vm_id: str = "",
+        address: str = "",
+        rules: Callable[[], object] = lambda: None,
+        resumed: bool = False,
+    ) -> None:
+        """`address`: where the browser is sent. `rules`: those that count at the time. `resumed`: an earlier agent has
+        seen how it began.
+        """
+        self._join = join
+        self._settings = settings
+        self._put = put
+        self._vm_id = vm_id
+        self._rules = rules
+        self._resumed = resumed
+        self._secrets = Secrets(join, [address] if address else [])
+        self._began_at, self._began = time.time(), time.monotonic()
+        self._history: deque[dict[str, Any]] = deque(maxlen=MOST_HISTORY)
+        self._console: deque[str] = deque(maxlen=MOST_CONSOLE)
+        self._pictures: deque[Put] = deque(maxlen=MOST_PICTURES)
+        self._chatter = 0
+        self._listens = False
+        self._page: Page | None = None
+        self._screen = ""
+
+    # What it sees
+
+    def watch(self, page: Page) -> None:
+        """Listen to the page from here on, or again over a new connection."""
+        self._page = page
+        page.on("framenavigated", self._note_navigation)
+        self._listen()
+
+    def unwatch(self) -> None:
+        page, self._page = self._page, None
+        if page is None:
+            return
+        page.remove_listener("framenavigated", self._note_navigation)
+        self._stop_listening(page)
+
+    def saw(self, screen: str, rule: str = "", did: str = "") -> None:
+        """The page shows another screen, or the bot did something about it."""
+        self._note(screen=screen, rule=rule, did=did)
+        self._chatter = 0
+        self._listen()
+
+    def note(self, what: str) -> None:
+        self._note(what=what)
+
+    async def picture(self, page: Page, screen: str) -> None:
+        """Take a picture of a screen, of a probe only. Never raises for what a page does; waits PICTURE_S at most."""
+        if not self._join.is_probe or screen == self._screen:
+            return
+        self._screen = screen
+        with suppress(TimeoutError, msgspec.ValidationError, *PAGE_ERRORS):
+            async with asyncio.timeout(PICTURE_S):
+                data = await self._screenshot(page, SMALL_QUALITY)
+            name = f"screens/{len(self._pictures) + 1:02}-{screen}.jpg"
+            self._pictures.append(Put(name, data, _iso(time.time())))
+
+    def _listen(self) -> None:
+        if self._page and not self._listens:
+            self._listens = True
+            self._page.on("console", self._note_console)
+            self._page.on("pageerror", self._note_error)
+            self._page.on("requestfailed", self._note_failed_request)
+
+    def _stop_listening(self, page: Page) -> None:
+        if self._listens:
+            self._listens = False
+            page.remove_listener("console", self._note_console)
+            page.remove_listener("pageerror", self._note_error)
+            page.remove_listener("requestfailed", self._note_failed_request)
+
+    def _note(self, **facts: str) -> None:
+        now = time.time()
+        said = {name: self._secrets.hide(text)[:MOST_LINE_CHARS] for name, text in facts.items() if text}
+        self._history.append({"at": _iso(now), "s": round(time.monotonic() - self._began, 3), **said})
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        self._hear(f"{message.type}: {message.text}")
+
+    def _note_error(self, error: Error) -> None:
+        self._hear(f"page error: {error.message}")
+
+    def _hear(self, line: str) -> None:
+        """Of the page. Whatever it does without end is not listened to any more: it would cost all workers."""
+        self._say(line)
+        self._chatter += 1
+        if self._chatter >= CHATTER and self._page and self._listens:
+            self._say("the page says too much; it is not listened to until the next screen")
+            self._stop_listening(self._page)
+
+    def _say(self, line: str) -> None:
+        since_s = time.monotonic() - self._began
+        # Secrets are looked for when it is packed: most of what a page says is never read. What is cut off here could
+        # have made a secret of the rest, so a part of it more is kept until then.
+        self._console.append(f"{since_s:9.3f}  {line[: 4 * MOST_LINE_CHARS]}")
+
+    def _note_navigation(self, frame: Frame) -> None:
+        if frame.parent_frame is None:
+            self._note(navigated=redact(frame.url))
+
+    def _note_failed_request(self, request: Request) -> None:
+        if request.resource_type in ("document", "script", "xhr", "fetch", "websocket"):
+            self._hear(f"request failed: {request.resource_type} {redact(request.url)} {request.failure or ''}")
+
+    # What is kept
+
+    async def keep(self, page: Page | None, reason: Reason, detail: str = "", error: str = "") -> str:
+        """Pack what is known, if it is an end to be kept. The name under which that is, or "". Never raises, and takes
+        little more than KEEP_S. `page` None: it cannot be asked; `error`: a traceback of ours.
+        """
+        if not self._settings.enabled or not (ENDS[reason].evidence or self._join.is_probe):
+            return ""
+        try:
+            return await self._keep(page, reason, detail, error)
+        except Exception:  # a fault in what is kept of an end must not cost the bot that end
+            log.exception("evidence_failed", bot_id=self._join.bot_id, attempt=self._join.attempt)
+            return ""
+
+    async def _keep(self, page: Page | None, reason: Reason, detail: str, error: str) -> str:
+        self._note(ended=reason)
+        missing: dict[str, str] = {}
+        files = await self._page_parts(page, missing) if page else []
+        if page is None:
+            missing["page"] = detail or f"the page could not be asked any more: {reason}"
+        name = f"{self._join.bot_id}-{self._join.attempt}"
+        about = self._about(page, reason, detail)
+        files += [
+            Put(
+                "console.txt", "\n".join(self._secrets.hide(line)[:MOST_LINE_CHARS] for line in self._console).encode()
+            ),
+            Put("history.json", msgspec.json.format(msgspec.json.encode([*self._history]))),
+        ]
+        if error:
+            files.append(Put("traceback.txt", self._secrets.hide(error)[-MOST_CHARS:].encode()))
+        data = packed(about, missing, files, [*self._pictures], self._settings.bundle_kb * 1024)
+        if not self._put(name, data):
+            return ""
+        log.info("evidence_kept", evidence=name, reason=reason, kb=len(data) // 1024, missing=sorted(missing))
+        return name
+
+    async def _page_parts(self, page: Page, missing: dict[str, str]) -> list[Put]:
+        """What the page shows, as far as it says so in time."""
+        files: list[Put] = []
+
+        async def part(name: str, read: Callable[[], Awaitable[bytes]]) -> None:
+            try:
+                async with asyncio.timeout(PART_S):
+                    files.append(Put(name, await read(), _iso(time.time())))
+            except TimeoutError:
+                missing[name] = late
+            except (*PAGE_ERRORS, msgspec.ValidationError) as fault:  # whose text may quote what is to be hidden
+                missing[name] = f"the page refused it: {type(fault).__name__}"
+
+        late = f"the page did not give it within {PART_S:g} s"
+        # The picture first and alone: hiding what it must not show finds out what was typed into fields for secrets.
+        await part("screenshot.jpg", lambda: self._screenshot(page, QUALITY))
+        if missing.get("screenshot.jpg") == late:  # it is given no time for anything else
+            missing["page.txt"] = missing["accessibility.txt"] = "the page does not answer"
+            return files
+        async with asyncio.TaskGroup() as reading:
+            reading.create_task(part("page.txt", lambda: self._text(page)), name="read the page's text")
+            reading.create_task(part("accessibility.txt", lambda: self._tree(page)), name="read the accessibility tree")
+        return files
+
+    async def _screenshot(self, page: Page, quality: int) -> bytes:
+        """What is seen of the page, without its secrets. Raises: TimeoutError, playwright's Error, ValidationError."""
+        for _ in range(2):  # what is found out in one frame, is hidden in the others, too
+            for frame in page.frames:
+                self._secrets.add(msgspec.convert(await frame.evaluate(_HIDE, self._secrets.expressions), list[str]))
+        data = await page.screenshot(
+            type="jpeg", quality=quality, scale="css", animations="allow", caret="initial", timeout=PART_S * 1000
+        )
+        for frame in page.frames:
+            await frame.evaluate(_HIDE, None)
+        return data
+
+    async def _text(self, page: Page) -> bytes:
+        parts: list[str] = []
+        for frame in page.frames:
+            parts.append(f"--- {'page' if frame.parent_frame is None else 'frame'} {redact(frame.url)}")
+            parts.append(str(await frame.evaluate(_TEXT, MOST_CHARS)))
+        return self._secrets.hide("\n".join(parts))[:MOST_CHARS].encode(errors="replace")
+
+    async def _tree(self, page: Page) -> bytes:
+        tree = await page.locator("body").aria_snapshot(timeout=PART_S * 1000)
+        return self._secrets.hide(tree[:MOST_CHARS]).encode(errors="replace")
+
+    def _about(self, page: Page | None, reason: Reason, detail: str) -> dict[str, Any]:
+        join, hide = self._join, self._secrets.hide
+        return {
+            "bot_id": join.bot_id,
+            "attempt": join.attempt,
+            "vm_id": self._vm_id,
+            "worker_id": join.worker_id,
+            "platform": join.platform,
+            "is_probe": join.is_probe,
+            "reason": reason,
+            "detail": hide(detail),
+            "meeting": redact(join.meeting_url),
+            "page": redact(page.url) if page else "",
+            "began_at": _iso(self._began_at),
+            "ended_at": _iso(time.time()),
+            "took_s": round(time.monotonic() - self._began, 3),
+            "resumed": self._resumed,
+            "versions": {
+                "poolmgr": _version_of("poolmgr"),
+                "playwright": _version_of("playwright"),
+                "chromium": _chromium(page),
+                "python": platform.python_version(),
+                "kernel": platform.release(),
+                "rules": digest(self._rules()),
+            },
+            "host": host_facts(),
+        }
+
+
+def witnesses_for(
+    settings: EvidenceSettings, vm_id: str, put: Callable[[str, bytes], bool]
+) -> Callable[[Join, Adapter, bool], Witness | None]:
+    """Makes the witness of each session, or none where no evidence is to be kept."""
+
+    def witness_of(join: Join, adapter: Adapter, resumed: bool) -> Witness | None:
+        if not settings.enabled:
+            return None
+        address, rules = adapter.address(join), lambda: adapter.rules
+        return Witness(join, settings, put, vm_id=vm_id, address=address, rules=rules, resumed=resumed)
+
+    return witness_of
+
+
+def packed(about: dict[str, Any], missing: dict[str, str], files: list[Put], pictures: list[Put], most: int) -> bytes:
+    """One zip of at most `most` bytes. What does not fit falls away: pictures of single screens first, the oldest
+    before the others, then the largest; `about.json` says what.
+    """
+    while True:
+        facts = {**about, "missing": missing}
+        listed = [Put("about.json", msgspec.json.format(msgspec.json.encode(facts))), *files, *pictures]
+        data = _zip(listed)
+        if len(data) <= most or not (files or pictures):
+            return data
+        images = [one for one in files if one.name.endswith(".jpg")]
+        gone = pictures[0] if pictures else max(images or files, key=lambda one: len(one.data))
+        missing[gone.name] = f"the bundle would have been larger than {most // 1024} KB"
+        files = [one for one in files if one is not gone]
+        pictures = [one for one in pictures if one is not gone]
+
+
+def _zip(files: list[Put]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for each in files:
+            member = zipfile.ZipInfo(each.name, max(time.gmtime()[:6], (1980, 1, 1, 0, 0, 0)))
+            member.comment = each.at.encode()
+            member.external_attr = 0o600 << 16
+            kind = zipfile.ZIP_STORED if each.name.endswith(".jpg") else zipfile.ZIP_DEFLATED
+            archive.writestr(member, each.data, compress_type=kind)
+    return buffer.getvalue()
+
+
+def digest(rules: object) -> str:
+    """The same for the same rules, whichever release or override they came from."""
+    if rules is None:
+        return ""
+    return hashlib.sha256(msgspec.json.encode(rules, enc_hook=repr, order="deterministic")).hexdigest()[:12]
+
+
+def host_facts() -> dict[str, float | int]:
+    """How busy the machine is."""
+    facts: dict[str, float | int] = {"cores": os.cpu_count() or 0, "load_1m": round(os.getloadavg()[0], 2)}
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name in ("MemTotal", "MemAvailable"):
+                facts["memory_mb" if name == "MemTotal" else "memory_available_mb"] = int(rest.split()[0]) // 1024
+    return facts
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def _chromium(page: Page | None) -> str:
+    browser = page.context.browser if page else None
+    return browser.version if browser else ""
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

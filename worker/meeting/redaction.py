@@ -1,0 +1,114 @@
+"""What evidence must not hold: whatever lets one into the meeting, and what was said in it by the bot.
+
+Errs on the side of hiding: every address on a page loses its path, every e-mail address is hidden. The same expressions
+are used by the page itself before a picture of it is taken (hide.js), so they say only what Python and JavaScript
+understand alike.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from common.wire.messages import Join
+
+HIDDEN: Final = "[hidden]"
+
+_SHORTEST_PIECE: Final = 5
+"""Of a link's path: what is shorter is no key to a meeting, but a word such as `join`."""
+_SHORTEST_LOOSE: Final = 5
+"""What is shorter is hidden only where it stands alone: four digits are part of many other things."""
+_WORDS: Final = frozenset(
+    {
+        *("about", "browser", "call", "calls", "channel", "client", "guest", "home", "index", "invite", "launch"),
+        *("launcher", "light", "live", "login", "lobby", "lookup", "main", "meet", "meeting", "meetings"),
+        *("meetup-join", "modern", "personal", "register", "room", "rooms", "start", "teams", "thread", "token"),
+        *("true", "false", "video", "webclient", "webinar"),
+    }
+)
+"""What pieces of links are that are no secrets."""
+
+_SHORTEST_LINE: Final = 4
+
+_URL: Final = r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s'<>\x22]+"
+_BARE_URL: Final = r"(?<![A-Za-z0-9-])[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}(?::\d{1,5})?/[^\s'<>\x22]+"
+_EMAIL: Final = r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
+_JWT: Final = r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"
+_NAMED: Final = (
+    r"(?:pass ?code|password|passwd|pwd|secret|access_token|id_token|refresh_token|token|jwt|bearer|authorization"
+    r"|api_?key|tk|zak|sid)['\x22]?\s*[:=]\s*['\x22]?[^\s'<>&,;\x22]{3,}"
+)
+PATTERNS: Final = (_URL, _BARE_URL, _EMAIL, _JWT, _NAMED)
+
+
+class Secrets:
+    """Of one bot. `also`: further links of its meeting, as the platform's own page for browsers."""
+
+    def __init__(self, join: Join, also: Iterable[str] = ()) -> None:
+        known = {*_of_text(join.message), *_of_text(join.passcode)}
+        for link in (join.meeting_url, *also):
+            known |= {link, *_of_link(link)}
+        self._known = {one for one in known if one.strip()}
+        self._compile()
+
+    def add(self, values: Iterable[str]) -> None:
+        """What was typed into a field for secrets is one."""
+        self._known |= {value for value in values if value.strip()}
+        self._compile()
+
+    def _compile(self) -> None:
+        literals = sorted({form for one in self._known for form in _forms(one)}, key=len, reverse=True)
+        self.expressions = [*map(_literal, literals), *PATTERNS]
+        self._expression = re.compile("|".join(f"(?:{one})" for one in self.expressions), re.IGNORECASE)
+
+    def hide(self, text: str) -> str:
+        """`text` without them, and without halves of characters, which nobody can write down. Of an address the host
+        is left.
+        """
+        return self._expression.sub(_hidden, text.encode(errors="replace").decode())
+
+
+def _hidden(found: re.Match[str]) -> str:
+    text = found[0]
+    scheme, there, rest = text.partition("://")
+    if there and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{1,20}", scheme):
+        host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+        return f"{scheme}://{host}/{HIDDEN}"
+    return HIDDEN
+
+
+def _of_text(text: str) -> Iterator[str]:
+    yield text
+    yield from (line.strip() for line in text.splitlines() if len(line.strip()) >= _SHORTEST_LINE)
+
+
+def _of_link(link: str) -> Iterator[str]:
+    """What in a link is the key to the meeting: pieces of its path, the values behind it."""
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return
+    if parts.hostname:
+        yield f"{parts.netloc}{parts.path}"
+    for piece in re.split(r"[/;]", parts.path):
+        word = unquote(piece)
+        if len(word) >= _SHORTEST_PIECE and word.lower() not in _WORDS:
+            yield from {piece, word}
+    for text in (parts.query, parts.fragment):
+        for _, value in parse_qsl(text):
+            if len(value) >= _SHORTEST_LINE and value.lower() not in _WORDS:
+                yield value
+
+
+def _forms(secret: str) -> set[str]:
+    """As it may be written elsewhere: in an address, in HTML."""
+    return {secret, quote(secret, safe=""), quote(secret), html.escape(secret)}
+
+
+def _literal(text: str) -> str:
+    if text.isdecimal() and len(text) >= 9:  # meeting ids are shown in groups
+        return r"[\s-]?".join(text)
+    escaped = re.sub(r"[.*+?^${}()|\[\]\\/]", r"\\\g<0>", text)
+    spaced = re.sub(r"\s+", r"\\s+", escaped)
+    return spaced if len(text) >= _SHORTEST_LOOSE else rf"(?<![A-Za-z0-9]){spaced}(?![A-Za-z0-9])"

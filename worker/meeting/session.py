@@ -1,0 +1,435 @@
+"""One bot in one meeting: looks at the page, lets the lifecycle decide, acts on the page and reports.
+
+The only place between a page and the lifecycle: here clocks are read, and whatever Playwright may raise becomes an
+observation. It decides nothing. The page is the session's own from `run` until the end; the browser is not.
+
+A meeting outlives the connection to its page: when that is lost, the session waits for `attach`. It outlives the agent,
+too: `keep` is told every state worth it together with the events that come of it, and a later session begins with it.
+"""
+
+import asyncio
+import re
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+from msgspec.structs import replace
+from playwright.async_api import Page, Request
+
+from common.config.settings import WorkerSettings
+from common.runtime import steps
+from common.runtime.steps import AgentStep
+from common.runtime.waiting import pause
+from common.wire.messages import BotEnded, BotMoved, BotSaw, Join
+from common.wire.vocabulary import BotState, Reason
+from worker.chromium.driver import NEIGHBOURS_ERRORS, PAGE_ERRORS
+from worker.decide import lifecycle
+from worker.decide.deadlines import HUNG, LEAVE_SHARE, Errand, Limits, State, next_deadline
+from worker.decide.handling import REPEAT_S
+from worker.decide.participants import known
+from worker.decide.words import (
+    BrowserGone,
+    CallTimedOut,
+    Dismiss,
+    Finish,
+    Greet,
+    LeaveRequested,
+    LoadFailed,
+    Observation,
+    PageAction,
+    PageRequested,
+    Screen,
+    Seen,
+)
+from worker.meeting.evidence import Witness
+from worker.meeting.reports import BotNews, Reporter
+from worker.platforms import ATTEND, BLANK, Adapter
+
+LOOK_S: Final = 0.05
+LOOK_WHILE_SETTLED_S: Final = 0.5
+SHORTEST_CALL_S: Final = 0.5  # a page that is only busy is not silent when a timer runs out
+SHORTEST_CALL_WHILE_LEAVING_S: Final = 0.05
+ATTEND_S: Final = 10.0
+ATTEND_SHARE: Final = 0.25
+SLOW_DRIVER_SHARE: Final = 0.2  # of a page's time to answer: a look takes several turns of the driver
+EXCUSED_S: Final = 60.0  # a page that answers nothing for so long is left, whatever the driver does
+BLANK_HOLDS_S: Final = 5.0  # pages may pass through an empty one
+MOST_TO_SAY: Final = 100
+
+_SETTLED: Final = (BotState.WAITING_ROOM, BotState.IN_MEETING)
+_TYPED: Final = (PageAction.FILL_NAME_AND_JOIN, PageAction.ENTER_PASSCODE)
+_NET_ERROR: Final = re.compile(r"net::ERR_\w+")
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Session:
+    def __init__(
+        self,
+        page: Page,
+        join: Join,
+        adapter: Adapter,
+        settings: WorkerSettings,
+        vm_id: str,
+        keep: Callable[[State, Sequence[BotNews]], None],
+        driver_answers: Callable[[], Awaitable[bool]],
+        state: State | None = None,
+        witness: Witness | None = None,
+        hoarding: Callable[[], str] = str,
+    ) -> None:
+        """`state`: where an earlier session of this bot was, which went with its agent. `witness`: sees what happens,
+        and keeps it if nobody wished for the end. `hoarding`: what the browser took of memory, if that is enough to
+        bring the page down.
+        """
+        self._page = page
+        self._join = join
+        self._adapter = adapter
+        self._settings = settings
+        self._keep = keep
+        self._driver_answers = driver_answers
+        self._begin_with = state
+        self._state = state
+        self.steps = 0  # of the lifecycle, so far
+        self._witness = witness
+        self._hoarding = hoarding
+        self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
+        self._attended_at = float("-inf")
+        self._news: deque[Observation] = deque()
+        self._to_say: deque[str] = deque()
+        self._wake = asyncio.Event()  # there is news, or a reason to look at once
+        self._call: asyncio.Timeout | None = None  # the page call that is under way
+        self._excused_since: float | None = None  # since when a slow driver is why the page did not answer
+        self._is_open = False
+        self._is_requested = False
+        self._is_attached = asyncio.Event()
+        self._is_attached.set()
+        self._asked_to_leave = False
+        self._gone = False
+        self._log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
+        self._reporter = Reporter(join, vm_id, state, self._log)
+
+    def leave(self, reason: Reason) -> None:
+        """Leave the meeting, wherever the bot is on its way. At any time, idempotent: the first reason counts."""
+        if not self._asked_to_leave:  # a second request must not cut short the click of the first
+            self._asked_to_leave = True
+            self._interrupt(LeaveRequested(reason))
+
+    @property
+    def state(self) -> State | None:
+        """Where the bot is by the last look; None before the first. Once it has an ending, that is its reason, whatever
+        becomes of the session.
+        """
+        return self._state
+
+    def say(self, text: str) -> None:
+        """Say it in the meeting's chat, at most once and as soon as the page shows the meeting. At any time."""
+        if len(self._to_say) < MOST_TO_SAY:
+            self._to_say.append(text)
+            self._wake.set()
+        else:
+            self._log.warning("say_failed", why="too many messages wait")
+
+    def browser_gone(self, detail: str, reason: Reason = Reason.BROWSER_CRASHED) -> None:
+        """The browser is lost, or about to be ended. At any time, idempotent."""
+        self._gone = True
+        if reason is Reason.BROWSER_CRASHED and (hoarding := self._hoarding()):
+            detail, reason = f"{detail}: {hoarding}", Reason.MEMORY_LIMIT
+        self._interrupt(BrowserGone(detail, reason))
+
+    def detach(self) -> None:
+        """The connection to the page is lost. Until `attach` or `browser_gone` nothing is known of the meeting."""
+        if self._is_attached.is_set():
+            self._log.warning("page_detached")
+            self._is_attached.clear()
+            self._interrupt()
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether there is a connection to the page, as far as is known."""
+        return self._is_attached.is_set()
+
+    def attach(self, page: Page) -> None:
+        """Go on with the same page over a new connection."""
+        self._stop_listening()
+        self._page = page
+        self._listen()
+        self._is_attached.set()
+        self._wake.set()
+        self._log.info("page_attached")
+
+    async def run(self) -> BotEnded:
+        """Go into the meeting and stay until the end; the page is empty afterwards. To be called once.
+
+        Never raises for what a page or browser does.
+        """
+        self._listen()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                opening = tasks.create_task(self._open(), name=f"open the meeting page of {self._join.bot_id}")
+                state, finish = await self._follow()
+                opening.cancel()
+            if self._can_be_asked(finish):
+                await self._empty_page()
+            steps.done(AgentStep.PAGE_EMPTIED)
+        finally:
+            self._stop_listening()
+        if self._to_say:
+            self._log.warning("say_failed", why="the bot is out", messages=len(self._to_say))
+        return self._reporter.ended(state, finish, state.evidence or "")
+
+    def _listen(self) -> None:
+        if not self._is_requested:
+            self._page.on("request", self._note_request)
+        self._page.on("domcontentloaded", self._note_ready)
+        self._page.on("crash", self._note_crash)
+        if self._witness:
+            self._witness.watch(self._page)
+
+    def _stop_listening(self) -> None:
+        self._stop_listening_to_requests()
+        self._page.remove_listener("domcontentloaded", self._note_ready)
+        self._page.remove_listener("crash", self._note_crash)
+        if self._witness:
+            self._witness.unwatch()
+
+    def _stop_listening_to_requests(self) -> None:
+        if not self._is_requested:
+            self._page.remove_listener("request", self._note_request)
+
+    async def _open(self) -> None:
+        """Navigate to the meeting, unless an earlier session has. No deadline here: the lifecycle's own ends the
+        session and cancels this.
+        """
+        was_open = self._begin_with is not None and self._begin_with.phase is not BotState.ASSIGNED
+        while self._page.url == BLANK and not was_open:
+            try:
+                response = await self._page.goto(self._adapter.address(self._join), wait_until="commit", timeout=0)
+            except PAGE_ERRORS as error:
+                if isinstance(error, NEIGHBOURS_ERRORS):
+                    continue
+                if await self._lost_connection(error):
+                    await self._is_attached.wait()
+                    continue
+                self._note(self._lost_page() or LoadFailed(_why(error)))
+                return
+            if response and response.status >= 400:
+                self._note(LoadFailed(f"HTTP {response.status}"))
+                return
+            break
+        steps.done(AgentStep.MEETING_ENTERED)
+        self._is_open = True
+        if self._begin_with is None:
+            self._note(Seen(Screen.LOADING))
+
+    async def _follow(self) -> tuple[State, Finish]:
+        """Observe, decide, act, until the lifecycle says that it is over."""
+        limits = Limits.of(self._join.automatic_leave, self._settings)
+        errand = Errand.of(self._join)
+        state = lifecycle.begin(limits, time.monotonic(), errand, greets=bool(self._join.message))
+        if self._begin_with:
+            state = lifecycle.carry_on(self._begin_with)
+        kept = None
+        while True:
+            state, actions = lifecycle.step(state, await self._observe(state), time.monotonic())
+            events = self._reporter.news(state, actions)
+            if events or lifecycle.worth_keeping(state) != kept:
+                kept = lifecycle.worth_keeping(state)
+                self._keep(state, events)
+            self._state = state
+            self.steps += 1
+            await self._show_witness(events)
+            if state.ending and state.evidence is None:  # before leaving changes what there is to see
+                steps.done(AgentStep.END_CONCLUDED)
+                state = replace(state, evidence=await self._keep_evidence(state.ending))
+                self._state, kept = state, lifecycle.worth_keeping(state)
+                self._keep(state, ())
+                steps.done(AgentStep.EVIDENCE_KEPT)
+            for action in actions:
+                if action is PageAction.LOAD_AGAIN:
+                    await self._load_again(state)
+                elif isinstance(action, PageAction | Dismiss):
+                    await self._act(action, state)
+                elif isinstance(action, Greet):
+                    await self._say(self._join.message, state)
+                elif isinstance(action, Finish):
+                    return state, action
+            if self._to_say and lifecycle.is_in(state):
+                await self._say(self._to_say.popleft(), state)
+
+    async def _observe(self, state: State) -> Observation:
+        """Whatever is news, at once; without any, what the page shows after a pause."""
+        while True:
+            if not self._news:
+                await pause(self._wake, LOOK_WHILE_SETTLED_S if state.phase in _SETTLED else LOOK_S)
+            self._wake.clear()
+            if self._news:
+                return self._news.popleft()
+            if not self._is_attached.is_set():
+                continue
+            if not self._is_open:
+                return Seen(Screen.LOADING)
+            if self._page.url == BLANK:
+                return self._blank()
+            try:
+                knows = known(state.company, self._join.bot_name)
+                async with self._interruptible():
+                    await self._attend(self._patience_s(state))
+                    seen = await self._adapter.observe(self._page, self._patience_s(state), knows)
+                self._excused_since = None
+                return seen
+            except TimeoutError:
+                if self._is_attached.is_set() and not self._news and await self._is_to_blame():
+                    return CallTimedOut(self._hoarding())
+            except PAGE_ERRORS as error:  # mostly a page that just navigates
+                self._log.debug("page_unreadable", error=_why(error))
+                if not isinstance(error, NEIGHBOURS_ERRORS) and not await self._lost_connection(error):
+                    return self._lost_page() or Seen(Screen.UNKNOWN)
+
+    async def _is_to_blame(self) -> bool:
+        """Whether it is the page that did not answer, and not the driver. One that is merely slow, as while another
+        page floods it, excuses the page for a while.
+        """
+        asked_at = time.monotonic()
+        if not await self._driver_answers():
+            self.detach()
+            return False
+        now = time.monotonic()
+        if now - asked_at < self._settings.page_timeout_s * SLOW_DRIVER_SHARE:
+            return True
+        if self._excused_since is None:
+            self._excused_since = asked_at
+            self._log.warning("driver_slow", answered_after_s=round(now - asked_at, 3))
+        return now - self._excused_since > EXCUSED_S
+
+    def _blank(self) -> Observation:
+        """An empty page: it went there because nobody attended to it (guard.js), or else of its own."""
+        never_attended = self._begin_with is None and self._attended_at == float("-inf")
+        if never_attended or time.monotonic() - self._attended_at < self._unattended_s * (1 - ATTEND_SHARE):
+            return Seen(Screen.REDIRECTED, "blank-page", holds_s=BLANK_HOLDS_S)
+        return BrowserGone("the page left its meeting, because no agent attended to it", Reason.CUT_OFF)
+
+    async def _attend(self, timeout_s: float) -> None:
+        if time.monotonic() - self._attended_at >= min(ATTEND_S, self._unattended_s * ATTEND_SHARE):
+            async with asyncio.timeout(timeout_s):
+                await self._page.evaluate(ATTEND, self._unattended_s)
+            self._attended_at = time.monotonic()
+
+    async def _act(self, action: PageAction | Dismiss, state: State) -> None:
+        """Act on the page. Whether it worked is not asked here: the next look tells."""
+        try:
+            async with self._interruptible():
+                patience_s = self._patience_s(state)
+                if action not in _TYPED:  # half a passcode would be a wrong one
+                    patience_s = min(patience_s, REPEAT_S)
+                await self._adapter.act(self._page, action, self._join, patience_s)
+        except (TimeoutError, *PAGE_ERRORS) as error:
+            self._log.debug("page_action_failed", action=action, error=_why(error))
+
+    async def _load_again(self, state: State) -> None:
+        """As if it was entered anew. What came of it, the next look tells."""
+        address = self._adapter.address(self._join)
+        try:
+            async with self._interruptible(), asyncio.timeout(min(self._patience_s(state), REPEAT_S)):
+                response = await self._page.goto(address, wait_until="commit")
+                if response is None:  # an address that differs in its fragment only loads nothing
+                    await self._page.reload(wait_until="commit")
+        except (TimeoutError, *PAGE_ERRORS) as error:
+            self._log.debug("page_action_failed", action=PageAction.LOAD_AGAIN, error=_why(error))
+
+    async def _say(self, text: str, state: State) -> None:
+        """Once: what failed may have been sent all the same, and is not sent again."""
+        try:
+            async with self._interruptible():
+                patience_s = min(self._patience_s(state), REPEAT_S)
+                if await self._adapter.say(self._page, text, patience_s):
+                    self._log.info("message_said", chars=len(text))
+                else:
+                    self._log.warning("say_failed", why="the page has no chat that takes it")
+        except (TimeoutError, *PAGE_ERRORS) as error:
+            self._log.warning("say_failed", why=_why(error))
+
+    async def _show_witness(self, events: Sequence[BotNews]) -> None:
+        """What was seen and done; a probe also takes a picture of each screen."""
+        if self._witness is None:
+            return
+        for event in events:
+            if isinstance(event, BotSaw):
+                self._witness.saw(event.screen, event.rule, event.did)
+            elif isinstance(event, BotMoved):
+                self._witness.note(f"moved to {event.state}")
+        if any(isinstance(event, BotSaw) and not event.did for event in events) and self._is_attached.is_set():
+            await self._witness.picture(self._page, self._reporter.screen)
+
+    async def _keep_evidence(self, finish: Finish) -> str:
+        page = self._page if self._can_be_asked(finish) else None
+        return await self._witness.keep(page, finish.reason, finish.detail) if self._witness else ""
+
+    def _can_be_asked(self, finish: Finish) -> bool:
+        return not self._gone and self._is_attached.is_set() and finish.reason not in HUNG
+
+    async def _empty_page(self) -> None:
+        """Ends what the page's own button did not. A page that does not even let go of this is left to be killed."""
+        with suppress(TimeoutError, *PAGE_ERRORS):
+            async with asyncio.timeout(self._settings.leave_timeout_s * (1 - LEAVE_SHARE)):
+                await self._page.goto(BLANK)
+
+    def _patience_s(self, state: State) -> float:
+        """How long one call to the page may take: no longer than until the next timer runs out."""
+        leaves = state.phase is BotState.LEAVING
+        shortest_s = SHORTEST_CALL_WHILE_LEAVING_S if leaves else SHORTEST_CALL_S
+        return min(self._settings.page_timeout_s, max(next_deadline(state) - time.monotonic(), shortest_s))
+
+    @asynccontextmanager
+    async def _interruptible(self) -> AsyncGenerator[None]:
+        """Ends with TimeoutError as soon as there is news that cannot wait for the page."""
+        try:
+            async with asyncio.timeout(None) as self._call:
+                yield
+        finally:
+            self._call = None
+
+    def _note(self, observation: Observation) -> None:
+        self._news.append(observation)
+        self._wake.set()
+
+    def _interrupt(self, observation: Observation | None = None) -> None:
+        if observation:
+            self._note(observation)
+        if self._call is not None and not self._call.expired():
+            self._call.reschedule(asyncio.get_running_loop().time())
+
+    def _note_request(self, request: Request) -> None:
+        if request.is_navigation_request() and self._reporter.note_request():
+            self._note(PageRequested())
+            self._stop_listening_to_requests()  # a page may make thousands a second, which would cost all workers
+            self._is_requested = True
+
+    def _note_ready(self, _page: Page) -> None:
+        self._wake.set()
+
+    def _note_crash(self, _page: Page) -> None:
+        self.browser_gone("the page crashed")
+
+    async def _lost_connection(self, error: Exception) -> bool:
+        """Whether an error came of a connection that is no more, which says nothing of the page."""
+        browser = self._page.context.browser
+        disconnected = browser is not None and not browser.is_connected()
+        # A driver that died says nothing, and only what is asked of it fails.
+        if disconnected or ("closed" in str(error) and not await self._driver_answers()):
+            self.detach()
+        return not self._is_attached.is_set()
+
+    def _lost_page(self) -> BrowserGone | None:
+        if self._page.is_closed():
+            self._gone = True
+            return BrowserGone("the page was closed")
+        return None
+
+
+def _why(error: Exception) -> str:
+    """The error without its text, which may quote the meeting link."""
+    net_error = _NET_ERROR.search(str(error))
+    return net_error[0] if net_error else type(error).__name__

@@ -1,0 +1,1 @@
+"""The workers of this VM, from the order to the end."""
