@@ -64,6 +64,19 @@ _DEAD_LOOKED_AT = 50
     metavar="S",
     help="How long to wait for a worker, never longer than pool.queue_timeout_s.  [default: that]",
 )
+@click.option(
+    "--join-late-limit",
+    type=float,
+    metavar="S",
+    help="How long after its time to join it may still be sent in, at least 1; later it ends as missed_start."
+    "  [default: pool.join_late_limit_s]",
+)
+@click.option(
+    "--one-bot-per-meeting/--bot-of-its-own",
+    default=None,
+    help="The job is rejected while a bot that asked for the same is in that meeting, or is to be; or it gets a bot in"
+    " any case.  [default: pool.one_bot_per_meeting]",
+)
 @with_waiting("until the bot has ended; print each status change")
 @with_session
 def submit(
@@ -92,6 +105,8 @@ def submit(
       poolmgr submit http://127.0.0.1:8090/r/standup --name "Ada's notetaker" --wait
       poolmgr submit http://127.0.0.1:8090/r/standup --join-at "$(date -d 'tomorrow 9:00' -Is)"
       echo "$LINK" | poolmgr submit - --dedup-key "standup-2030-01-31"
+      echo "$LINK" | poolmgr submit - --one-bot-per-meeting --wait
+      poolmgr submit http://127.0.0.1:8090/r/standup --join-at 2030-01-31T09:00Z --join-late-limit 600
       id=$(poolmgr submit http://127.0.0.1:8090/r/standup) && poolmgr bots "$id"
     """
     if link == "-":

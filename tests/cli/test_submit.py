@@ -32,6 +32,7 @@ def test_the_job_is_pushed_as_said_and_its_bot_id_printed(poolmgr: CommandLine, 
         "--message": "Hello",
         "--passcode": "s3cret",
         "--queue-timeout": "7.5",
+        "--join-late-limit": "600",
     }
     attributes = ("--attribute", "team=red", "--attribute", "tier=2")
     result = poolmgr("submit", LINK, *(word for option in options.items() for word in option), *attributes)
@@ -44,8 +45,24 @@ def test_the_job_is_pushed_as_said_and_its_bot_id_printed(poolmgr: CommandLine, 
     assert (job.bot_name, job.user_id, job.calendar_event_id) == ("Ada [bold]", "u1", "c1")
     assert (job.priority, job.deduplication_key, job.join_at) == (-5, "k1", 1580457600.0)
     assert (job.callback_url, job.bot_message, job.queue_timeout_s) == ("https://hooks.example/x", "Hello", 7.5)
-    assert job.passcode == "s3cret"
+    assert (job.passcode, job.join_late_limit_s) == ("s3cret", 600.0)
     assert json.loads(job.custom_attributes) == {"team": "red", "tier": 2}
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--one-bot-per-meeting", {"one_bot_per_meeting": True}),
+        ("--bot-of-its-own", {"one_bot_per_meeting": False}),
+        ("--json", {}),
+    ],
+)
+def test_whether_it_is_to_be_the_only_bot_is_said_or_left_to_the_setting(
+    option: str, said: dict[str, bool], poolmgr: CommandLine, redis: Redis, keys: Keys
+) -> None:
+    assert poolmgr("submit", LINK, option, "--bot-id", "my-bot").exit_code == 0
+    payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]
+    assert json.loads(payload) == {"meeting_link": LINK, "bot_id": "my-bot", **said}
 
 
 def test_it_says_when_no_manager_leads(poolmgr: CommandLine) -> None:
@@ -123,6 +140,7 @@ def test_the_passcode_may_come_from_the_environment(
         ((LINK, "--bot-id", "../x"), "bot_id: must be"),
         ((LINK, "--bot-id", ""), "bot_id: must be"),
         ((LINK, "--priority", "9999"), "priority: expected"),
+        ((LINK, "--join-late-limit", "0"), "join_late_limit: expected"),
         ((LINK, "--join-at", "tomorrow"), "join_at: is not an ISO 8601 time"),
         ((LINK, "--name", "\x1b"), "bot_name: has no printable character"),
         ((LINK, "--passcode", "secret\x1b"), "passcode: holds a character that nobody can type"),
