@@ -49,7 +49,9 @@ _LEAVE_ELSEWHERE: Final = {
 }  # fmt: skip
 
 SHOWN_NAME: Final = {"google_meet": 60, "teams": 50, "jitsi": 50}
-"""Characters of a guest's name: `maxlength` of the pages' fields, and MAX_DISPLAY_NAME_LENGTH of jitsi-meet."""
+"""Characters of a guest's name: `maxlength` of the pages' fields; Jitsi's is MAX_DISPLAY_NAME_LENGTH in jitsi-meet,
+react/features/base/participants/constants.ts. Zoom's is not in: no source for that of its web client was found.
+"""
 _PLATFORM: Final = {"google_meet": "Google Meet", "teams": "Teams", "jitsi": "Jitsi"}
 
 _MOST_LOOKED_AT: Final = 16
