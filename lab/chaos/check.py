@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from common.wire.vocabulary import BotState, Reason
 from lab.chaos.load import Push
 from lab.chaos.outside import Change, World, is_idle, tag_of
+from lab.chaos.poisoned import MOST_ENDS
 from lab.chaos.witness import Mark, Seen
 
 _ENDLESS: Final = ("jobs", "jobs:taken", "bots:live")
@@ -262,6 +263,18 @@ def no_input_changes_the_lead(world: World, seen: _Index) -> Iterator[Violation]
     del seen
 
 
+def what_managers_end_over_is_set_aside(world: World, seen: _Index) -> Iterator[Violation]:
+    """Asked only where Redis was not set back: it may have forgotten the job, or how often it was begun."""
+    for one in () if world.rollbacks else world.poisons:
+        if one.ends > MOST_ENDS:
+            sentence = f"{one.ends} managers ended over {one.bot_id}, and it is not to be begun after {MOST_ENDS}"
+            yield Violation("poison begun again", sentence, one.bot_id)
+        if (one.ends or one.taken) and set(one.reasons) != {"poisonous"}:
+            sentence = f"{one.bot_id}, over which managers end, is on the dead stream as {sorted(one.reasons)}"
+            yield Violation("poison not set aside", sentence, one.bot_id, heals=True)
+    del seen
+
+
 def every_key_has_an_end(world: World, seen: _Index) -> Iterator[Violation]:
     for name, life_s in world.keys.items():
         if life_s < 0 and name.partition(":")[2] not in _ENDLESS:
@@ -290,6 +303,7 @@ INVARIANTS: Final[tuple[Callable[[World, _Index], Iterator[Violation]], ...]] = 
     no_attempt_is_used_again,
     what_is_rejected_is_dead,
     no_input_changes_the_lead,
+    what_managers_end_over_is_set_aside,
     every_bot_ends_once,
     every_end_is_explained,
     nobody_is_in_a_meeting_twice,

@@ -3,6 +3,7 @@ fault explains, nothing excuses: lab/chaos/check.py takes every other end that w
 """
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from common.wire.vocabulary import Reason
+from lab.chaos import poisoned
 from lab.chaos.hostile_jobs import flood
 from lab.chaos.machine import (
     Need,
@@ -281,6 +283,17 @@ async def _flooded(stage: Stage, _target: Target) -> AsyncGenerator[None]:
     yield
 
 
+@asynccontextmanager
+async def _poisoned(stage: Stage, _target: Target) -> AsyncGenerator[None]:
+    bot_id = f"{poisoned.MARK}{len(stage.poisons) + 1}"
+    job = {"bot_id": bot_id, "meeting_link": f"http://{stage.witness.address}/r/chaos"}
+    stage.poisons[bot_id] = False
+    with suppress(RedisError, OSError):  # as above
+        await stage.redis.lpush(stage.keys.jobs, json.dumps(job))
+        stage.poisons[bot_id] = True
+    yield
+
+
 def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -339,6 +352,7 @@ FAULTS: Final = (
     Fault("browser in a meeting frozen", Aim.MEETING_BROWSER, _frozen, (1.0, 4.0)),
     Fault("browser in a meeting frozen for long", Aim.MEETING_BROWSER, _frozen, (17.0, 20.0), _HUNG),
     Fault("flood of hostile jobs", Aim.REDIS, _flooded),
+    Fault("job over which managers end", Aim.REDIS, _poisoned),
     Fault("redis killed", Aim.REDIS, _killed),
     Fault("redis frozen", Aim.REDIS, _frozen, (0.3, 5.0)),
     Fault("redis full", Aim.REDIS, _told((*_CONFIG, "maxmemory", "1"), (*_CONFIG, "maxmemory", "0")), (0.5, 4.0)),

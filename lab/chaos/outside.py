@@ -6,7 +6,7 @@ Reads only what is new, so that looking several times a second at a long run sta
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -18,6 +18,7 @@ import msgspec
 from common.wire.codec import FIELD, UndecodableError, decode_event
 from common.wire.messages import Heartbeat
 from common.wire.vocabulary import BotState, Reason, WorkerState
+from lab.chaos import poisoned
 from lab.chaos.backstops import Backstop, Backstops
 from lab.chaos.faults import EXPLAINS_FOR_S, LOST, Excuse
 from lab.chaos.load import BadPush, Push
@@ -59,6 +60,17 @@ class Dead(NamedTuple):
     reason: str
     bot_id: str
     payload: str
+
+
+class Poison(NamedTuple):
+    """A job over which managers end. `taken`: Redis said that it has it; `ends`: how many ended; `reasons`: those that
+    it has on the dead stream.
+    """
+
+    bot_id: str
+    taken: bool
+    ends: int
+    reasons: Sequence[str]
 
 
 class VmSeen(NamedTuple):
@@ -103,6 +115,7 @@ class World(NamedTuple):
     attempts_before: frozenset[tuple[str, int]] = frozenset()
     epochs: Sequence[tuple[int, int]] = ()
     flooded: Sequence[tuple[int, int]] = ()
+    poisons: Sequence[Poison] = ()
 
 
 class Outside:
@@ -112,6 +125,7 @@ class Outside:
         self._stage = stage
         self._changes: list[Change] = []
         self._dead: list[Dead] = []
+        self._set_aside: list[Dead] = []
         self._after = {stage.keys.status: "-", stage.keys.dead: "-", stage.keys.events: "-"}
         self._beats: dict[str, Heartbeat] = {}
         self._beaten_at: defaultdict[str, list[float]] = defaultdict(list)
@@ -131,6 +145,8 @@ class Outside:
         for fields, _ in await self._news(k.dead):
             if _bears_a_mark(fields["payload"]):
                 self._dead.append(Dead(fields["reason"], fields.get("bot_id", ""), fields["payload"]))
+            elif fields.get("bot_id", "").startswith(poisoned.MARK):
+                self._set_aside.append(Dead(fields["reason"], fields["bot_id"], fields["payload"]))
         await self._hear_heartbeats()
         browsers = stage.table.browsers()
         return World(
@@ -155,6 +171,7 @@ class Outside:
             tuple(stage.rollbacks),
             frozenset(self._attempts_before),
             tuple(stage.epochs),
+            poisons=self._poisons(),
         )
 
     def _forget_what_redis_forgot(self) -> None:
@@ -167,9 +184,17 @@ class Outside:
         self._attempts_before |= {(one.bot_id, one.attempt) for one in lost if one.state == BotState.ASSIGNED}
         self._changes.clear()
         self._dead.clear()
+        self._set_aside.clear()
         self._ended.clear()
         self._beaten_at.clear()
         self._after = dict.fromkeys(self._after, "-")
+
+    def _poisons(self) -> list[Poison]:
+        ends, dead = Counter(poisoned.ends(self._stage.folder)), self._set_aside
+        return [
+            Poison(bot_id, taken, ends[bot_id], [one.reason for one in dead if one.bot_id == bot_id])
+            for bot_id, taken in self._stage.poisons.items()
+        ]
 
     def _look_at_logs(self) -> list[Backstop]:
         for name in (*self._stage.managers, *self._stage.agents):

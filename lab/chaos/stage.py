@@ -191,6 +191,7 @@ class Stage:
         self.managers = {f"manager-{number + 1}": port for number, port in enumerate(ports)}  # -> its api port
         self.agents = [f"vm-{number + 1}" for number in range(scale.agents)]
         self.rollbacks: list[Rollback] = []
+        self.poisons: dict[str, bool] = {}  # bot_id of a job over which managers end -> whether Redis said it has it
         self.epochs: list[tuple[int, int]] = []  # before Redis was set back, and the first new one after it; 0: none
         self.fit: dict[Need, frozenset[str]] = {}
         self.most_browsers: dict[str, int] = dict.fromkeys(self.agents, 0)
@@ -328,7 +329,7 @@ class Stage:
                 self.fit[need] = self._fit(need)
         for name, port in self.managers.items():
             listen = {"API__LISTEN": f"127.0.0.1:{port}", "METRICS__LISTEN": f"127.0.0.1:{port}"}
-            await self._add_program(name, "poolmgr", "serve", listen)
+            await self._add_program(name, "lab.chaos.poisoned", "serve", listen)
         for vm_id in self.agents:
             self.state_dir(vm_id).mkdir()
             if self.has(Need.SMALL_DISK, vm_id):

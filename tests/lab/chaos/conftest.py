@@ -9,6 +9,8 @@ from lab.chaos.stage import Process, Spawn, spawn
 from tests.fork_server import Forked, ForkServer
 
 ALL_THE_TIME_S = 3600.0
+IMPORTS = {"lab.chaos.poisoned": ("poolmgr.cli.daemon",)}
+"""What a program imports of another package only when it runs."""
 
 
 class Child:
@@ -34,7 +36,8 @@ def fork(fork_server: ForkServer) -> Spawn:
     async def start(command: tuple[str, ...], environment: Mapping[str, str], log: IO[bytes]) -> Process:
         match command:
             case (_, "-m", program, *arguments):
-                return Child(fork_server.start(program, *arguments, environment=environment, log=log))
+                imports = IMPORTS.get(program, ())
+                return Child(fork_server.start(program, *arguments, environment=environment, log=log, imports=imports))
             case _:
                 return await spawn(command, environment, log)
 

@@ -12,7 +12,7 @@ from lab.chaos.backstops import Backstop
 from lab.chaos.check import story, violations
 from lab.chaos.faults import Excuse
 from lab.chaos.load import BadPush, Push
-from lab.chaos.outside import Change, Dead, VmSeen, World
+from lab.chaos.outside import Change, Dead, Poison, VmSeen, World
 from lab.chaos.stage import Rollback
 from lab.chaos.witness import Mark, Seen
 
@@ -61,6 +61,7 @@ WHOLE = World(
     max_workers=4,
     pushes=[push("a"), push("b", "twice", times=2), push("c", "plain", times=0)],
     bad=[BadPush("bad-1")],
+    poisons=[Poison("poison-1", True, 3, ["poisonous"]), Poison("poison-2", False, 0, [])],
     records={"bot-a": record("bot-a", "a"), "bot-b": record("bot-b", "b")},
     changes=way("bot-a") + way("bot-b"),
     dead=[Dead("not_json", "", "{bad-1"), Dead("duplicate_bot_id", "bot-b", "... ?tag=b&lobby_s=0 ...")],
@@ -120,6 +121,8 @@ BROKEN: dict[str, Callable[[World], World]] = {
         rollbacks=[Rollback(90, 100.5)], attempts_before=frozenset({("bot-a", 1)})
     ),
     "epoch used again": lambda w: w._replace(epochs=[(7, 7)]),
+    "poison begun again": lambda w: w._replace(poisons=[Poison("poison-1", True, 4, ["poisonous"])]),
+    "poison not set aside": lambda w: w._replace(poisons=[Poison("poison-1", False, 1, [])]),
     "lead changed": lambda w: w._replace(flooded=[(7, 7), (7, 8)]),
     "audit": lambda w: w._replace(audited=["worker_without_order w9: nobody knows of it"]),
     "overdue": lambda w: with_a(w, way("bot-a", "overdue"), visit("a", "1", 104, 105), "overdue"),

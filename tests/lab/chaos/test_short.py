@@ -3,16 +3,20 @@ once (`replays/`). `./dev chaos` is the long one;
 tests/manager/test_steps.py goes through the manager's steps.
 """
 
+import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from common.runtime.steps import AgentStep, ManagerStep
+from lab.chaos import load
+from lab.chaos.blow import Blow
 from lab.chaos.faults import BY_NAME, OLD_COPY
 from lab.chaos.machine import allows
+from lab.chaos.poisoned import MOST_ENDS
 from lab.chaos.run import Options, report, run
-from lab.chaos.schedule import read
+from lab.chaos.schedule import FORMAT, Schedule, read
 from lab.chaos.stage import Scale, Spawn
 from lab.chaos.steps import choose, try_steps
 
@@ -48,6 +52,17 @@ async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path, fork: Spawn) 
     written = read(folder / "schedule-1.json")
     assert len(written.jobs) == len(summary.world.pushes) + len(summary.world.bad)
     assert Counter(blow.fault for blow in written.faults) == summary.faults
+
+
+async def test_a_job_over_which_managers_end_is_set_aside(fork: Spawn) -> None:
+    scale = Scale(managers=2, agents=1, max_workers=4, min_idle=1)
+    blow = Blow(0.5, "job over which managers end", target="redis")
+    replay = Schedule(FORMAT, 1, scale, load.plan(random.Random(1), 3, 1, "1"), [blow])
+    summary = await run(Options(seed=1, rounds=1, scale=scale, replay=replay, spawn=fork), say)
+    assert [broken.violation.sentence for broken in summary.violations] == []
+    assert summary.world
+    [poison] = summary.world.poisons
+    assert (poison.taken, 0 < poison.ends <= MOST_ENDS, poison.reasons) == (True, True, ["poisonous"])
 
 
 @pytest.mark.parametrize("path", REPLAYS, ids=lambda path: path.stem)

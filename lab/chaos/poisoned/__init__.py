@@ -1,0 +1,32 @@
+"""Jobs over which a manager ends. None is known, so the stage's managers (`python -m lab.chaos.poisoned`) are the real
+ones but for their reader: over whatever bears the mark it writes that down, and ends the process.
+"""
+
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+from poolmgr.core.job import Job, JobRules, parse_job
+
+MARK: Final = "poison-"
+"""What the bot ids of such jobs begin with."""
+MOST_ENDS: Final = 3
+"""The first manager has a batch in hand, and nobody can know which of it was the one; two more begin it alone."""
+_FILE: Final = "poisoned"
+
+
+def deadly(payload: bytes, now: float, rules: JobRules) -> Job:
+    """In place of the manager's own."""
+    job = parse_job(payload, now, rules)
+    if job.bot_id.startswith(MARK):
+        with (Path(os.environ["CHAOS_FOLDER"]) / _FILE).open("a") as file:
+            file.write(f"{job.bot_id}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def ends(folder: Path) -> list[str]:
+    """The bot ids, one for each manager that ended."""
+    file = folder / _FILE
+    return file.read_text().split() if file.exists() else []
