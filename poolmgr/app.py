@@ -74,6 +74,7 @@ class Manager:
         self.keys = Keys(settings.redis.prefix)
         self._sqs = Sqs(settings.sqs) if settings.sqs.queue_url else None
         self._readiness = Readiness("starting", "has not reached Redis yet")
+        self._has_led = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Raises: LeaseLostError or StaleEpochError (in an ExceptionGroup) when another manager took over, and
@@ -157,9 +158,11 @@ class Manager:
         desk.begin(pool.restore(bots, vms, clock.steady(), clock.wall()))
         steps.done(ManagerStep.POOL_RESTORED)
         # A large fleet is many objects, and a full collection over them stops the process for a tenth of a second.
-        gc.unfreeze()  # the pool of the last term, whose parts know each other, is garbage by now
-        gc.collect()
+        if self._has_led:
+            gc.unfreeze()  # the pool of the last term, whose parts know each other, is garbage by now
+            gc.collect()
         gc.freeze()
+        self._has_led = True
         upkeep = Upkeep(redis, keys, settings.retention)
         jobs = Jobs(redis, keys)
         owners = [token.name for token in settings.api.tokens]

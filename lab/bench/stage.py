@@ -214,7 +214,7 @@ class Stage:
 
 def module(name: str, *arguments: object, python: str | Path = sys.executable) -> tuple[str, ...]:
     """The command that runs a module of this package."""
-    return (str(python), "-m", f"bench.{name}", *map(str, arguments))
+    return (str(python), "-m", f"lab.bench.{name}", *map(str, arguments))
 
 
 def free_ports(count: int) -> list[int]:

@@ -25,17 +25,18 @@ class Sender:
         self._rules = rules
         self._timeout_s = timeout_s
         self._user_agent = user_agent
-        self._tls = ssl.create_default_context()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        # Reading the machine's certificates takes 40 ms, which the event loop is not to wait for.
+        tls = await asyncio.to_thread(ssl.create_default_context)
         # Its own limit of connections is off: how many there are is the courier's decision.
         connector = aiohttp.TCPConnector(
             resolver=CheckedResolver(self._rules, self._timeout_s),
             use_dns_cache=False,
             force_close=True,
             limit=0,
-            ssl=self._tls,
+            ssl=tls,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
