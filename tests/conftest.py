@@ -4,8 +4,6 @@ import gc
 import os
 import secrets
 import signal
-import subprocess
-import time
 import warnings
 from collections.abc import Generator
 from pathlib import Path
@@ -16,13 +14,10 @@ import structlog
 from coverage import Coverage
 from coverage.exceptions import CoverageWarning
 from hypothesis import is_hypothesis_test
-from redis import Redis
-from redis.exceptions import ConnectionError
 
+from lab.parts.redis_server import RedisServer
 from tests.examples import load_profile
 from tests.fork_server import ForkServer
-
-START_DEADLINE_S = 30.0
 
 # Behind `&` of a shell Ctrl-C is ignored, and behind `nohup` SIGHUP, by every program that a test starts, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -124,50 +119,10 @@ def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     structlog.contextvars.clear_contextvars()
 
 
-class RedisServer:
-    """A redis-server on a Unix socket, with all its files in one folder. Nothing survives `stop`, unless `durable`."""
-
-    def __init__(self, folder: Path, *, durable: bool) -> None:
-        # A socket's path ends at 108 bytes, and pytest's folders are named after long test names: unix(7).
-        self._socket = Path("/tmp") / f"poolmgr-test-{secrets.token_hex(8)}.sock"
-        self._folder = folder
-        self._durable = durable
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"unix://{self._socket}"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [
-                *("redis-server", "--port", "0", "--unixsocket", self._socket, "--dir", self._folder),
-                *("--save", "", "--appendonly", "yes" if self._durable else "no", "--appendfsync", "always"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + START_DEADLINE_S
-        with Redis(unix_socket_path=str(self._socket)) as client:
-            while True:
-                try:
-                    client.ping()  # pyright: ignore[reportUnknownMemberType]
-                    return
-                except ConnectionError:
-                    assert time.monotonic() < deadline, "redis-server does not answer"
-                    assert self._process.poll() is None, "redis-server did not start"
-                    time.sleep(0.01)
-
-    def stop(self) -> None:
-        """Kill it, as a failing machine would."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-        self._socket.unlink(missing_ok=True)
-
-
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The URL of a server that all tests share: each keeps to its `prefix`."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"), durable=False)
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server.url
     server.stop()
@@ -198,7 +153,7 @@ def own_redis(tmp_path: Path) -> Generator[RedisServer]:
     """A running server of the test's own, which keeps its data over `stop` and `start`."""
     folder = tmp_path / "redis"
     folder.mkdir()
-    server = RedisServer(folder, durable=True)
+    server = RedisServer(folder, "always")
     server.start()
     yield server
     server.stop()

@@ -25,7 +25,9 @@ from lab.bench.page import PageError
 from lab.bench.progress import Progress
 from lab.bench.report import Machine, Measurement, Run
 from lab.bench.rows import ROWS, calls, chosen
-from lab.bench.stage import ROOT, StageError, chromium
+from lab.parts import StageError
+from lab.parts.browser import chromium
+from lab.parts.stage import ROOT
 from worker.chromium.process import BrowserError
 
 LATEST: Final = ROOT / "lab" / "bench" / "results" / "latest.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lab.bench.stage import Stage
+    from lab.parts.stage import Stage
 
 
 class Arrivals:

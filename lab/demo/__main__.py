@@ -25,7 +25,8 @@ from rich.table import Table
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
 from common.runtime.waiting import pause, stop_on_signals
-from lab.demo.stage import Stage, StageError
+from lab.demo.stage import DemoStage
+from lab.parts import StageError
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views, VmView, is_ended
 from worker.chromium.process import BrowserError
@@ -49,7 +50,7 @@ class Stopped(Exception):  # noqa: N818 - nothing is wrong
 class Show:
     """Prints what happens, with the time since the first LPUSH (before it: since the start)."""
 
-    def __init__(self, stage: Stage, views: Views) -> None:
+    def __init__(self, stage: DemoStage, views: Views) -> None:
         self._stage = stage
         self._views = views
         self._console = Console(highlight=False, width=max(100, Console().width))
@@ -67,11 +68,10 @@ class Show:
         self._console.print(f"\n{text}", style="bold", markup=False)
 
     async def until(self, what: str, done: Callable[[], bool]) -> None:
-        """Wait until `done`. Raises: Failed at the deadline or when a part died."""
+        """Wait until `done`. Raises: Failed at the deadline, StageError when a part died."""
         deadline = time.monotonic() + _DEADLINE_S
         while not done():
-            if fault := self._stage.fault():
-                raise Failed(fault)
+            self._stage.parts.check()
             if time.monotonic() > deadline:
                 raise Failed(f"{what}: not within {_DEADLINE_S:.0f} s")
             await asyncio.sleep(0.02)
@@ -153,10 +153,10 @@ class Show:
         self._console.print(table)
 
 
-async def perform(stage: Stage, *, once: bool) -> None:
+async def perform(stage: DemoStage, *, once: bool) -> None:
     """The whole play. Raises, in a group: Failed, Stopped, StageError, and what a browser or Redis raises."""
     stop = stop_on_signals()
-    redis = connect(RedisSettings(url=f"redis://127.0.0.1:{stage.redis_port}"))
+    redis = connect(RedisSettings(url=stage.parts.redis_url))
     views = Views(redis, Keys("poolmgr"))
     show = Show(stage, views)
     idle = 0
@@ -247,17 +247,16 @@ async def while_looking(look: Coroutine[Any, Any, None], wait: Coroutine[Any, An
         looking.cancel()
 
 
-async def _let_the_user_look(stage: Stage, show: Show, stop: asyncio.Event) -> None:
+async def _let_the_user_look(stage: DemoStage, show: Show, stop: asyncio.Event) -> None:
     show.headline("Join them. Ctrl-C ends the demo")
     show.say("as a guest", stage.meeting_link)
     show.say("as the host", stage.host_link)
-    show.say("metrics", stage.metrics_link)
+    show.say("metrics", stage.parts.metrics)
     show.say("the API", f"{stage.api}/docs  (token: {stage.token})")
-    show.say("command line", f"./dev run poolmgr bots --config {stage.config}")
-    show.say("one more bot", f"./dev run poolmgr submit {stage.meeting_link} --wait --config {stage.config}")
+    show.say("command line", f"./dev run poolmgr bots --config {stage.parts.config}")
+    show.say("one more bot", f"./dev run poolmgr submit {stage.meeting_link} --wait --config {stage.parts.config}")
     while not await pause(stop, 0.5):
-        if fault := stage.fault():
-            raise Failed(fault)
+        stage.parts.check()
 
 
 async def _end_meeting(person: Page) -> None:
@@ -268,7 +267,7 @@ async def _end_meeting(person: Page) -> None:
 @click.option("--once", is_flag=True, help="End by itself; exit 0 only if every promise was seen to be kept.")
 def main(once: bool) -> None:
     """Show the main job: warm browsers, jobs by redis-cli LPUSH and over HTTP, a real WebRTC meeting, webhooks."""
-    stage = Stage(min_idle=MIN_IDLE, max_workers=MIN_IDLE + JOBS)
+    stage = DemoStage(min_idle=MIN_IDLE, max_workers=MIN_IDLE + JOBS)
     faults: list[str] = []
     stopped = False
     try:
@@ -284,9 +283,9 @@ def main(once: bool) -> None:
         if stopped:
             faults.clear()  # what the interruption broke
         faults += stage.stop(interrupted=stopped or bool(faults))
-        faults += [f"left behind: {what}" for what in stage.left_behind()]
+        faults += [f"left behind: {what}" for what in stage.parts.left_behind()]
         if faults:
-            click.echo(f"   logs are kept in {stage.folder}")
+            click.echo(f"   logs are kept in {stage.parts.folder}")
         else:
             stage.remove()
     if faults:

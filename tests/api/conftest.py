@@ -29,7 +29,7 @@ from common.config.settings import (
 from common.runtime.redis import connect
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
-from lab.demo.stage import free_ports
+from lab.parts.ports import free_ports
 from poolmgr.api.listen import Limits, serve, tls_context
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import Service

@@ -10,8 +10,8 @@ import pytest
 import structlog
 from prometheus_client import generate_latest
 
+from lab.parts.redis_server import RedisServer
 from tests.api.conftest import JOB, LINK, OWN, TOKEN, Caller, World, token
-from tests.conftest import RedisServer
 
 
 async def _raw(call: Caller, path: str = "/bots", **headers: str) -> tuple[int, Any, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lab.demo.stage import free_ports
+from lab.parts.ports import free_ports
 from poolmgr.core.outgoing import Delivery
 from poolmgr.webhooks.envelope import deletion, render
 from poolmgr.webhooks.signature import headers

@@ -11,18 +11,19 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
 from common.wire import codec
 from common.wire.messages import BotVitals
-from lab.demo.stage import free_ports
 from lab.meeting.server import create_app
+from lab.parts.ports import free_ports
+from lab.parts.table import told_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from tests.fork_server import Forked, ForkServer
 from tests.waiting import PATIENCE_S, wait_until
+from tests.worker.visits import serving
 from worker.chromium.process import sweep
 
 HOST_KEY = "a-host-key-for-tests"
@@ -108,18 +109,8 @@ class Fleet:
         """What still runs of this fleet: its programs by name, and the command lines of what they started, which name
         its folder.
         """
-        mark = str(self.folder).encode()
         found = [name for name, process in self._processes.items() if process.poll() is None]
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            try:
-                words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if mark in words:
-                found.append(words.replace(b"\0", b" ").decode(errors="replace")[:200])
-        return found
+        return found + told_of(str(self.folder))
 
     def worker_folders(self) -> list[Path]:
         return list(self.folder.glob("*/workers/*"))
@@ -167,13 +158,8 @@ class Host:
 @pytest.fixture
 async def room() -> AsyncGenerator[str]:
     """The address of a meeting room with a lobby."""
-    runner = web.AppRunner(create_app(HOST_KEY), access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port: int = runner.addresses[0][1]
-    yield f"http://127.0.0.1:{port}"
-    await runner.cleanup()
+    async with serving(create_app(HOST_KEY)) as address:
+        yield address
 
 
 @pytest.fixture

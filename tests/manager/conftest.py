@@ -11,10 +11,10 @@ import pytest
 
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
-from lab.demo.stage import free_ports
+from lab.parts.ports import free_ports
+from lab.parts.redis_server import RedisServer
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
-from tests.conftest import RedisServer
 from tests.fork_server import Forked, ForkServer
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import PATIENCE_S, wait_until

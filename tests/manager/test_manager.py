@@ -19,12 +19,12 @@ import pytest
 from common.config.settings import ApiSettings, MetricsSettings, RedisSettings, Settings
 from common.runtime.steps import VARIABLE, ManagerStep
 from common.wire.vocabulary import Reason, WorkerState
+from lab.parts.redis_server import RedisServer
 from poolmgr import app
 from poolmgr.core.events import DrainRequested, LeaveRequested
 from poolmgr.core.job import JobRules, parse_job
 from poolmgr.core.pool import Pool
 from poolmgr.store.inbox import Jobs
-from tests.conftest import RedisServer
 from tests.manager.conftest import Manager, Scene
 from tests.waiting import wait_until
 

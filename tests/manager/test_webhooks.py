@@ -19,10 +19,10 @@ from aiohttp import web
 from meetstream import verify_webhook_signature
 from standardwebhooks import Webhook
 
-from lab.demo.stage import free_ports
+from lab.parts.ports import free_ports
+from lab.parts.redis_server import RedisServer
 from poolmgr.store.answers import iso
 from poolmgr.webhooks.envelope import deletion
-from tests.conftest import RedisServer
 from tests.manager.conftest import Scene
 from tests.waiting import wait_until
 

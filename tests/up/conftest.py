@@ -12,15 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from lab.demo.stage import free_ports
 from lab.meeting.server import create_app
+from lab.parts.ports import free_ports
+from lab.parts.table import told_of
 from poolmgr.one_machine.folder import StateFolder
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.supervisor import ONE_WISH_S
 from poolmgr.one_machine.tie import identity
 from tests.waiting import PATIENCE_S, wait_until
+from tests.worker.visits import serving
 from worker.chromium.process import sweep
 
 HOST_KEY = "a-host-key-for-tests"
@@ -103,18 +104,7 @@ class Up:
 
     def processes(self) -> list[str]:
         """Command lines of all processes that name the folder, or were told of it."""
-        mark = str(self.state.path).encode()
-        found: list[str] = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            try:
-                words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if mark in words:
-                found.append(words.replace(b"\0", b" ").decode(errors="replace")[:200])
-        return found
+        return told_of(str(self.state.path))
 
     async def close(self) -> None:
         if self.running:
@@ -130,13 +120,8 @@ class Up:
 @pytest.fixture
 async def room() -> AsyncGenerator[str]:
     """The address of a meeting room that lets everybody in."""
-    runner = web.AppRunner(create_app(HOST_KEY, open_door=True), access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port: int = runner.addresses[0][1]
-    yield f"http://127.0.0.1:{port}"
-    await runner.cleanup()
+    async with serving(create_app(HOST_KEY, open_door=True)) as address:
+        yield address
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from aiohttp import ClientSession, web
 
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
-from lab.demo.stage import free_ports
+from lab.parts.ports import free_ports
 from poolmgr.store.arrivals import Arrivals
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views

@@ -31,7 +31,7 @@ from common.wire.messages import (
 )
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from lab.meeting.server import create_app
-from tests.conftest import RedisServer
+from lab.parts.redis_server import RedisServer
 from tests.fork_server import Forked, ForkServer
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.manager_side import ManagerSide

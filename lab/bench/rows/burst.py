@@ -8,7 +8,7 @@ from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.rows.dispatch import PEERS, ROOM_HOST, Lane, start_lanes
 from lab.bench.sample import Contender, Series, ratio, take_turns
-from lab.bench.stage import Stage
+from lab.parts.stage import Stage
 
 _AT_LEAST: Final = 4000.0  # assigned a second; docs: the budgets
 _JOBS: Final = 2000
@@ -22,7 +22,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     ours, floor = (Series(name, "jobs/s", more_is_better=True) for name in ("poolmgr", "bare relay, un-batched"))
     peers = {name: Series(f"{name}, no pool", "jobs/s", more_is_better=True) for name in PEERS}
     pool = {"min_idle": min_idle, "max_workers": 2 * min_idle + 2}
-    async with Stage({"pool": pool, "meetings": {"room_hosts": [ROOM_HOST]}}) as stage:
+    async with Stage("bench", {"pool": pool, "meetings": {"room_hosts": [ROOM_HOST]}}) as stage:
         lanes = await start_lanes(stage, vms=vms, vms_a_connection=50, warm_after_s=_WARM_AFTER_S, stay_s=_STAY_S)
 
         async def burst() -> list[tuple[float]]:

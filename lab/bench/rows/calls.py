@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import time
 from typing import Final
 
@@ -13,8 +12,10 @@ from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.rows.memory import pairs_mb, processes_of
 from lab.bench.sample import Series
-from lab.bench.stage import QUIET, Stage, chromium, free_ports, no_sandbox
 from lab.bench.usage import cpu_percents, pss_mb
+from lab.parts.browser import launch
+from lab.parts.ports import free_ports
+from lab.parts.stage import Stage
 from poolmgr.store.views import Views
 
 _SETTLE_S: Final = 6.0
@@ -34,15 +35,13 @@ async def measure(progress: Progress, *, quick: bool, minutes: float = 2.0) -> l
     each, cpu = Series("one bot: its Chromium", "MB"), Series("one bot: its Chromium", "% of a core")
     peer = Series("a driver and a browser for every bot", "MB")
     share = Series("agent and driver, one for all", "% of a core")
-    async with Stage(sections) as stage, async_playwright() as playwright:
-        stage.start("room", sys.executable, "-m", "lab.meeting", "--listen", f"127.0.0.1:{port}", "--open")
-        await stage.port_opens("room", port)
+    async with Stage("bench", sections) as stage, async_playwright() as playwright:
+        await stage.start_room(port, "--open")
         await stage.start_manager()
-        await stage.start_agent()
+        stage.start_agent()
         progress.say(f"{count} workers warm up")
         await stage.pool_is(count)
-        switches = [*QUIET, *no_sandbox(), *_SENDS]
-        talker = await playwright.chromium.launch(executable_path=chromium(), args=switches)
+        talker = await launch(playwright, *_SENDS)
         await _enter(await talker.new_page(), link, sends=True)
         for number in range(count):
             stage.client.lpush(stage.keys.jobs, json.dumps({"meeting_link": link, "bot_id": f"calls-{number}"}))

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from lab.bench.arrivals import Arrivals
+from lab.bench.commands import module
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
-from lab.bench.stage import ROOT, Stage, StageError, module
+from lab.parts import StageError
+from lab.parts.stage import ROOT, Stage
 
 _MOST: Final = 1.5  # times; docs: the budgets
 _VMS, _MIN_IDLE, _BOTS = 5, 5, 20
@@ -28,7 +30,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     rounds, starts = (4, 3) if quick else (12, 5)
     floor = Series("python -c 'import redis, click'", "ms")
     ours = {words: Series(f"poolmgr {words}", "ms") for words in _COMMANDS}
-    async with Stage({"pool": {"min_idle": _MIN_IDLE}, "meetings": {"room_hosts": [_ROOM_HOST]}}) as stage:
+    async with Stage("bench", {"pool": {"min_idle": _MIN_IDLE}, "meetings": {"room_hosts": [_ROOM_HOST]}}) as stage:
         await _fill(stage, progress)
         # Compiled files are written where they are missing, as an installation does: the first round, not counted.
         environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

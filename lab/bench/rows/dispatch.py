@@ -9,10 +9,12 @@ from typing import Final, NamedTuple
 
 from lab.bench import relay
 from lab.bench.arrivals import Arrivals
+from lab.bench.commands import PEERS_PYTHON, module
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
-from lab.bench.stage import PEERS_PYTHON, Stage, StageError, module
+from lab.parts import StageError
+from lab.parts.stage import Stage
 
 _P50_MS, _P99_MS = 1.2, 4.0  # docs: the budgets
 _RELAY_P50_MS = 0.49  # of the bare relay on the machine for which they were set
@@ -68,7 +70,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     )
     peers = {name: Series(f"{name}, one hop, no pool", "ms") for name in PEERS}
     rounds = 3 if quick else 12
-    async with Stage({"pool": {"min_idle": _MIN_IDLE}, "meetings": {"room_hosts": [ROOM_HOST]}}) as stage:
+    async with Stage("bench", {"pool": {"min_idle": _MIN_IDLE}, "meetings": {"room_hosts": [ROOM_HOST]}}) as stage:
         lanes = await start_lanes(stage, vms=_VMS, vms_a_connection=1, warm_after_s=0.0, stay_s=0.0)
         progress.say("the simulated pool warms up")
         await stage.pool_is(_VMS * _MIN_IDLE)

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import aiohttp
 
+from lab.bench.commands import module
 from lab.bench.flooder import POSTED, PUSHED, ROUNDS
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, percentile, ratio, take_turns
-from lab.bench.stage import Stage, module
+from lab.parts.stage import Stage
 from poolmgr.core.job import MAX_JOB_BYTES
 
 _FLOOD: Final = "pm_" + "flood" * 6
@@ -122,7 +123,7 @@ async def _manager() -> AsyncGenerator[_Flooded]:
     tokens = [{"name": name, "sha256": hashlib.sha256(secret.encode()).hexdigest(), **more} for name, secret, more in (
         ("flood", _FLOOD, {}), ("other", _OTHER, {"requests_per_s": 10_000.0}),
     )]  # fmt: skip
-    async with Stage({"api": {"tokens": tokens}, "lease": {"ttl_s": _LEASE_S}}) as stage:
+    async with Stage("bench", {"api": {"tokens": tokens}, "lease": {"ttl_s": _LEASE_S}}) as stage:
         await stage.start_manager()
         stage.start("flooder", *module("flooder", stage.api, _FLOOD, stage.redis_url, stage.keys.jobs), listens=True)
         headers = {"Authorization": f"Token {_OTHER}"}

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from typing import Final
 
 from playwright.async_api import Page
@@ -12,8 +11,9 @@ from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.rows.memory import pairs_mb, processes_of
 from lab.bench.sample import Series
-from lab.bench.stage import Stage, free_ports
 from lab.bench.usage import pss_mb
+from lab.parts.ports import free_ports
+from lab.parts.stage import Stage
 from poolmgr.store.views import Views
 
 _MOST_MB: Final = 350.0  # a worker; docs: the budgets
@@ -31,11 +31,10 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         "meetings": {"room_hosts": [f"127.0.0.1:{port}"]},
     }
     peer = Series("a driver and a browser for every bot", "MB")
-    async with Stage(sections) as stage:
-        stage.start("room", sys.executable, "-m", "lab.meeting", "--listen", f"127.0.0.1:{port}")
-        await stage.port_opens("room", port)
+    async with Stage("bench", sections) as stage:
+        await stage.start_room(port)
         await stage.start_manager()
-        await stage.start_agent()
+        stage.start_agent()
         progress.say(f"{count} workers warm up")
         await stage.pool_is(count)
         for number in range(count):

@@ -3,11 +3,12 @@
 from typing import Final
 
 from lab.bench.arrivals import Arrivals
+from lab.bench.commands import module
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Series, ratio
-from lab.bench.stage import Stage, module
 from lab.bench.usage import TICKS_A_SECOND, cpu_percents, pss_mb
+from lab.parts.stage import Stage
 
 _MOST_CPU: Final = 15.0  # percent of one core; docs: the budgets
 _MOST_MB: Final = 150.0
@@ -19,7 +20,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     intervals, interval_s = (3, 4.0) if quick else (4, 6.0)
     ours, floor = Series("manager", "% of a core"), Series("a bare reader of the same heartbeats", "% of a core")
     memory, reader = Series("manager", "MB"), Series("a bare reader of the same heartbeats", "MB")
-    async with Stage({"pool": {"min_idle": _MIN_IDLE}}) as stage:
+    async with Stage("bench", {"pool": {"min_idle": _MIN_IDLE}}) as stage:
         arrivals = Arrivals(stage.folder / "agents.arrivals")
         await stage.start_manager()
         stage.start("agents", *module("simulate", stage.redis_url, _VMS, 50, 0.5, 0.0, arrivals.path, _AT_ONCE))

@@ -11,8 +11,10 @@ from playwright.async_api import Page, async_playwright
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Series
-from lab.bench.stage import Stage, StageError, launch
 from lab.bench.usage import TICKS_A_SECOND, cpu_percent, descendants, pss_mb, tree, worker_groups
+from lab.parts import StageError
+from lab.parts.browser import launch
+from lab.parts.stage import Stage
 
 _MOST_MB: Final = 200.0  # a worker; docs: the budgets
 _MOST_CPU: Final = 2.0  # percent of one core, for ten workers; docs: the budgets
@@ -23,9 +25,9 @@ _INTERVAL_S: Final = 5.0
 
 async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     count, intervals = (4, 2) if quick else (_BUDGETED_WORKERS, 4)
-    async with Stage({"pool": {"min_idle": count, "max_workers": count}}) as stage:
+    async with Stage("bench", {"pool": {"min_idle": count, "max_workers": count}}) as stage:
         await stage.start_manager()
-        await stage.start_agent()
+        stage.start_agent()
         progress.say(f"{count} workers warm up")
         await stage.pool_is(count, within_s=120.0)
         progress.say("they settle")

@@ -17,7 +17,7 @@ from common.wire.vocabulary import BotState, Reason
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
-from lab.bench.stage import Stage
+from lab.parts.stage import Stage
 from poolmgr.core.decisions import Accept, Decision, End
 from poolmgr.core.job import Job, JobRules, parse_job
 from poolmgr.store.ledger import Ledger
@@ -79,7 +79,7 @@ class _Full:
 @asynccontextmanager
 async def _with_records(count: int, progress: Progress) -> AsyncGenerator[_Full]:
     token = {"name": "bench", "sha256": hashlib.sha256(_TOKEN.encode()).hexdigest(), "requests_per_s": 100_000.0}
-    async with Stage({"api": {"tokens": [token]}}) as stage:
+    async with Stage("bench", {"api": {"tokens": [token]}}) as stage:
         client: Any = stage.client
         client.config_set("appendonly", "no")  # what is measured is the question, not the disk
         bytes_each = await _fill(stage, count, progress)
@@ -181,7 +181,7 @@ def _list(params: Mapping[str, str]) -> _Ask:
 
 async def _packed_bytes(progress: Progress) -> tuple[int, float]:
     """The bytes of a record in a Redis that packs hashes with long values, too."""
-    async with Stage({}) as stage:
+    async with Stage("bench", {}) as stage:
         client: Any = stage.client
         client.config_set("appendonly", "no")
         client.config_set("hash-max-listpack-value", "1024")

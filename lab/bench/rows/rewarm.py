@@ -21,7 +21,9 @@ from lab.bench.page import MeetingPage
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
-from lab.bench.stage import QUIET, Stage, StageError, chromium, launch, no_sandbox
+from lab.parts import StageError
+from lab.parts.browser import QUIET, chromium, launch, no_sandbox
+from lab.parts.stage import Stage
 from poolmgr.store.answers import entries_of
 
 _MOST: Final = 1.5  # times a bare start; docs: the budgets
@@ -37,9 +39,9 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     async with MeetingPage() as page, async_playwright() as playwright:
         # One slot: its next browser is not ordered before the last one is gone.
         sections = {"pool": {"min_idle": 1, "max_workers": 1}, "meetings": {"room_hosts": [page.host]}}
-        async with Stage(sections) as stage:
+        async with Stage("bench", sections) as stage:
             await stage.start_manager()
-            await stage.start_agent()
+            stage.start_agent()
             contenders = [
                 Contender((ours,), lambda: _spend(stage, page)),
                 Contender((floor,), lambda: _start_bare(stage.folder)),

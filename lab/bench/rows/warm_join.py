@@ -12,7 +12,8 @@ from lab.bench.page import MeetingPage
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
-from lab.bench.stage import Stage, launch
+from lab.parts.browser import launch
+from lab.parts.stage import Stage
 from poolmgr.core.events import LeaveRequested
 from poolmgr.store.views import Views
 
@@ -48,9 +49,9 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             "pool": {"min_idle": _MIN_IDLE, "max_workers": _MIN_IDLE + 2},
             "meetings": {"room_hosts": [page.host]},
         }
-        async with Stage(sections) as stage:
+        async with Stage("bench", sections) as stage:
             await stage.start_manager()
-            await stage.start_agent()
+            stage.start_agent()
             progress.say(f"{_MIN_IDLE} workers warm up")
             await stage.pool_is(_MIN_IDLE)
             race = _Race(stage, page, playwright, warm_pages)
@@ -65,9 +66,9 @@ async def measure_idle(progress: Progress, *, quick: bool) -> list[Measurement]:
     async with MeetingPage() as page, async_playwright() as playwright, AsyncExitStack() as browsers:
         # As many slots as workers: while the bots stay where they are, no fresh worker comes to be taken first.
         sections = {"pool": {"min_idle": count, "max_workers": count}, "meetings": {"room_hosts": [page.host]}}
-        async with Stage(sections) as stage:
+        async with Stage("bench", sections) as stage:
             await stage.start_manager()
-            await stage.start_agent()
+            stage.start_agent()
             pages: list[Page] = []
             for number in range(count):
                 progress.say(f"a bare browser, {number + 1} of {count}, warms up; so do {count} workers")

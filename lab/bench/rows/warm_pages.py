@@ -15,7 +15,9 @@ from playwright.async_api import Playwright, async_playwright
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
-from lab.bench.stage import QUIET, Stage, StageError, chromium, no_sandbox
+from lab.parts import StageError
+from lab.parts.browser import launch
+from lab.parts.stage import Stage
 from lab.platforms.meeting import Meeting
 from lab.platforms.scenario import Scenario
 from lab.platforms.site import Site, serving
@@ -44,7 +46,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         without = await stack.enter_async_context(_stage(site, {}))
         for stage in (with_pages, without):
             await stage.start_manager()
-            await stage.start_agent()
+            stage.start_agent()
         progress.say(f"a browser visits a page of {_WEIGHT_MB} MB")
         await with_pages.until("the pages are warm", lambda: _is_warm(with_pages), _DEADLINE_S)
         contenders = [
@@ -77,7 +79,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
 
 def _stage(site: Site, worker: dict[str, object]) -> Stage:
     pool = {"min_idle": 1, "max_workers": 3}
-    return Stage({"pool": pool, "worker": {"chromium_arguments": site.chromium_flags(), **worker}})
+    return Stage("bench", {"pool": pool, "worker": {"chromium_arguments": site.chromium_flags(), **worker}})
 
 
 async def _is_warm(stage: Stage) -> bool:
@@ -110,8 +112,7 @@ async def _launched_job(playwright: Playwright, site: Site) -> list[tuple[float]
     await asyncio.sleep(_SETTLE_S)
     meeting = _arrange(site)
     began = time.monotonic_ns()
-    switches = [*QUIET, *no_sandbox(), *site.chromium_flags()]
-    browser = await playwright.chromium.launch(executable_path=chromium(), args=switches)
+    browser = await launch(playwright, *site.chromium_flags())
     try:
         page = await browser.new_page()
         await page.goto(meeting.link, wait_until="domcontentloaded")

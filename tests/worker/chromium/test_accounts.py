@@ -15,7 +15,7 @@ from common.config.settings import AccountSettings, RedisSettings, WorkerSetting
 from common.wire.messages import BotEnded, BotMoved, Join
 from common.wire.vocabulary import BotState, Reason
 from lab.meeting.server import create_app
-from tests.conftest import RedisServer
+from lab.parts.redis_server import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
 from worker.chromium import accounts as accounts_module

@@ -10,7 +10,7 @@ import pytest
 from common.config.settings import RedisSettings
 from common.wire.messages import Command, Heartbeat, Join, JoinRefused, Retire, Say, Warm, WorkerGone
 from common.wire.vocabulary import GoneCause, RefusalCause
-from tests.conftest import RedisServer
+from lab.parts.redis_server import RedisServer
 from tests.waiting import wait_until
 from tests.worker.manager_side import ManagerSide
 from worker.link import redis as link_module

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from common.config.settings import EvidenceSettings, RedisSettings
 from common.runtime.redis import connect
 from common.wire.keys import WireKeys
-from tests.conftest import RedisServer
+from lab.parts.redis_server import RedisServer
 from tests.waiting import wait_until
 from worker.link import shelf as shelf_module
 from worker.link.journal import Journal

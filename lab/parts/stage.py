@@ -1,13 +1,13 @@
-"""The parts that are measured, as processes below one temporary folder. Whatever happens, none of them stays behind."""
+"""Redis, the manager, an agent, and whoever else takes part: processes below one temporary folder, where each has its
+log. Whatever happens, none of them stays behind.
+"""
 
 import asyncio
-import functools
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,68 +20,57 @@ from typing import Any, Final, Self, cast
 import aiohttp
 import redis
 import redis.asyncio
-from playwright.async_api import Browser, Playwright
 
+from lab.parts import StageError
+from lab.parts.ports import free_ports, listens
+from lab.parts.redis_server import on_port, redis_command
+from lab.parts.table import told_of
 from poolmgr.store.keys import Keys
-from worker.chromium import process as browser
+from worker.chromium.process import sweep
 
 ROOT: Final = Path(__file__).parents[2]
-PEERS_PYTHON: Final = ROOT / ".venv-peers" / "bin" / "python"
 START_DEADLINE_S: Final = 20.0
 STOP_DEADLINE_S: Final = 30.0
-# Chromium calls nobody while it is measured.
-QUIET: Final = (
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-    "--disable-quic",
-)  # fmt: skip
 _WORKER: Final = {"memory_reserve_mb": 256, "drain_timeout_s": 1.0}
 _GAUGE: Final = re.compile(r'^poolmgr_workers\{state="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
-class StageError(Exception):
-    """A part did not start, ended, or did not do its work in time; the message names it and shows its log's end."""
+def log_end(log: Path, lines: int = 12) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 class Stage:
     """An async context manager. Its Redis keeps an append-only file, as one that must lose nothing does.
 
-    `sections`: what the configuration is to say beyond the addresses, by section.
+    `name`: of who builds it; `sections`: what the configuration is to say beyond the addresses, by section.
     """
 
-    def __init__(self, sections: Mapping[str, Mapping[str, Any]]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="poolmgr-bench-"))
-        redis_port, self._api_port, self._metrics_port = free_ports(3)
-        self.redis_port = redis_port
-        self.redis_url = f"redis://127.0.0.1:{redis_port}/0"
+    def __init__(self, name: str, sections: Mapping[str, Mapping[str, Any]]) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"poolmgr-{name}-"))
+        self.redis_port, self.api_port, self.metrics_port = free_ports(3)
+        self.redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
+        self.api = f"http://127.0.0.1:{self.api_port}"
+        self.metrics = f"http://127.0.0.1:{self.metrics_port}/metrics"
         self.keys = Keys("poolmgr")
-        self.client = redis.Redis(host="127.0.0.1", port=redis_port)
-        self.redis = redis.asyncio.Redis(host="127.0.0.1", port=redis_port)
+        self.client = redis.Redis(host="127.0.0.1", port=self.redis_port)
+        self.redis = redis.asyncio.Redis(host="127.0.0.1", port=self.redis_port)
         self.state_dir = self.folder / "agent"
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.config = self.folder / "config.toml"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         ours: dict[str, dict[str, Any]] = {
             "redis": {"url": self.redis_url},
-            "api": {"listen": f"127.0.0.1:{self._api_port}"},
-            "metrics": {"listen": f"127.0.0.1:{self._metrics_port}"},
+            "api": {"listen": f"127.0.0.1:{self.api_port}"},
+            "metrics": {"listen": f"127.0.0.1:{self.metrics_port}"},
             "log": {"format": "json"},
-            "worker": {"vm_id": "bench", "state_dir": str(self.state_dir), **_WORKER},
+            "worker": {"vm_id": name, "state_dir": str(self.state_dir), **_WORKER},
         }
         self.config.write_text(
             _toml({name: {**ours.get(name, {}), **sections.get(name, {})} for name in {**ours, **sections}})
         )
 
-    @property
-    def api(self) -> str:
-        return f"http://127.0.0.1:{self._api_port}"
-
     async def __aenter__(self) -> Self:
         try:
-            folder = self.folder / "redis"
-            folder.mkdir()
-            listen = ("--port", str(self.redis_port), "--bind", "127.0.0.1")
-            durable = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
-            self.start("redis", "redis-server", *listen, "--dir", str(folder), *durable)
-            await self.port_opens("redis", self.redis_port)
+            await self.start_redis()
         except BaseException:
             self.destroy()
             raise
@@ -93,31 +82,51 @@ class Stage:
                 await self.redis.aclose()
             self.client.close()
             if kind is None:
-                await self.stop_all()
+                for name in reversed(list(self._processes)):
+                    await self.stop(name)
         finally:
             self.destroy()
 
     # Parts
 
+    async def start_redis(self) -> None:
+        folder = self.folder / "redis"
+        folder.mkdir()
+        self.start("redis", *redis_command(folder, "everysec", *on_port(self.redis_port)))
+        await self.port_opens("redis", self.redis_port)
+
     async def start_manager(self) -> None:
         self.start("manager", sys.executable, "-m", "poolmgr", "serve", "--config", str(self.config))
-        await self.port_opens("manager", self._api_port)
+        await self.port_opens("manager", self.api_port)
 
-    async def start_agent(self) -> None:
+    def start_agent(self) -> None:
         """The real one, with real browsers."""
         self.start("agent", sys.executable, "-m", "worker", "run", "--config", str(self.config))
 
-    def start(self, name: str, *command: str, listens: bool = False) -> int:
-        """Start a process in a session of its own (Ctrl-C is for the benchmark, which then ends its parts). Its id.
+    async def start_room(self, port: int, *options: str) -> None:
+        """The project's own meeting room."""
+        self.start("room", sys.executable, "-m", "lab.meeting", "--listen", f"127.0.0.1:{port}", *options)
+        await self.port_opens("room", port)
 
-        `listens`: it reads what `tell` says from its standard input.
+    def start(self, name: str, *command: str, listens: bool = False, **environment: str) -> None:
+        """Start a process in a session of its own: Ctrl-C is for us, who then end the parts in order.
+
+        `listens`: it reads what `tell` says from its standard input. Raises: StageError.
         """
         stdin = subprocess.PIPE if listens else subprocess.DEVNULL
-        with self._log(name).open("wb") as log:
-            self._processes[name] = subprocess.Popen(
-                command, cwd=ROOT, stdin=stdin, stdout=log, stderr=log, start_new_session=True
-            )
-        return self._processes[name].pid
+        try:
+            with self._log(name).open("wb") as log:
+                self._processes[name] = subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env={**os.environ, **environment},
+                    stdin=stdin,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except FileNotFoundError as error:
+            raise StageError(f"cannot start {name}: {command[0]} is not installed; ./dev setup installs it") from error
 
     def tell(self, name: str, line: str) -> None:
         """Say one line to a part that listens. Raises: OSError when it has ended."""
@@ -129,33 +138,49 @@ class Stage:
     def pid(self, name: str) -> int:
         return self._processes[name].pid
 
+    def has(self, name: str) -> bool:
+        """Whether such a part was started, and not stopped."""
+        return name in self._processes
+
     async def stop(self, name: str) -> None:
         """SIGTERM, and wait for the end. Raises: StageError when there is none in time."""
-        process = self._processes.pop(name)
+        await asyncio.to_thread(self.end, name)
+
+    def end(self, name: str) -> int:
+        """As `stop`. Returns: the exit code."""
+        process = self._processes[name]
         process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.to_thread(process.wait, STOP_DEADLINE_S)
-        except BaseException as error:
-            self._processes[name] = process
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise StageError(f"{name} did not end within {STOP_DEADLINE_S:.0f} s of SIGTERM") from error
-            raise
+            code = process.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired as error:
+            raise StageError(f"{name} did not end within {STOP_DEADLINE_S:.0f} s of SIGTERM") from error
+        self._processes.pop(name, None)
+        _close_ear(process)
+        return code
 
-    async def stop_all(self) -> None:
-        """In the opposite order of their start."""
-        for name in reversed(list(self._processes)):
-            await self.stop(name)
-
-    def destroy(self) -> None:
-        """Kill whatever still runs, and remove the folder. Idempotent; for when there is no time to be polite."""
+    def kill_all(self) -> None:
+        """Whatever still runs, and the browsers of an agent that was killed: they would live on, for its next start to
+        find. Idempotent; for when there is no time to be polite.
+        """
         while self._processes:
             _, process = self._processes.popitem()
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            _close_ear(process)
         if self.state_dir.exists():
-            browser.sweep(self.state_dir)
+            sweep(self.state_dir)
+
+    def destroy(self) -> None:
+        """Kill all, and remove the folder."""
+        self.kill_all()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def left_behind(self) -> list[str]:
+        """Processes that still name the folder, and folders of workers that are still there."""
+        workers = self.state_dir / "workers"
+        folders = workers.iterdir() if workers.is_dir() else ()
+        return [*told_of(str(self.folder)), *(f"folder {path}" for path in folders)]
 
     # Waits
 
@@ -167,7 +192,7 @@ class Stage:
         while not await done():
             self.check()
             if time.monotonic() > deadline:
-                logs = "\n".join(f"{name}: {self._log_end(name)}" for name in self._processes)
+                logs = "\n".join(f"{name}: {log_end(self._log(name))}" for name in self._processes)
                 raise StageError(f"{what}: not within {within_s:.0f} s\n{logs}")
             await asyncio.sleep(every_s)
 
@@ -182,9 +207,8 @@ class Stage:
 
     async def workers(self) -> dict[str, int]:
         """How many by state, as the manager's metrics say; none when it does not answer."""
-        address = f"http://127.0.0.1:{self._metrics_port}/metrics"
         try:
-            async with aiohttp.ClientSession() as http, http.get(address) as answer:
+            async with aiohttp.ClientSession() as http, http.get(self.metrics) as answer:
                 text = await answer.text()
         except aiohttp.ClientError:  # it has not come so far yet, or has ended: `check` tells
             return {}
@@ -194,35 +218,27 @@ class Stage:
         """Raises: StageError when a part has ended by itself."""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                raise StageError(f"{name} ended with exit code {process.returncode}:\n{self._log_end(name)}")
+                raise StageError(self.ended(name, process.returncode))
+
+    def ended(self, name: str, code: int) -> str:
+        return f"{name} ended with exit code {code}; the end of its log:\n{log_end(self._log(name))}"
 
     async def port_opens(self, name: str, port: int) -> None:
         """Raises: StageError."""
 
         async def answers() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
+            return listens(port)
 
         await self.until(f"{name} listens on port {port}", answers, START_DEADLINE_S)
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def _log_end(self, name: str) -> str:
-        return "\n".join(self._log(name).read_text(errors="replace").splitlines()[-8:])
 
-
-def module(name: str, *arguments: object, python: str | Path = sys.executable) -> tuple[str, ...]:
-    """The command that runs a module of this package."""
-    return (str(python), "-m", f"lab.bench.{name}", *map(str, arguments))
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+def _close_ear(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        with suppress(BrokenPipeError):  # of what it was told and did not read
+            process.stdin.close()
 
 
 def _toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
@@ -240,19 +256,3 @@ def _value(value: Any) -> str:
         members = cast(dict[str, Any], value).items()
         return f"{{ {', '.join(f'{name} = {_value(member)}' for name, member in members)} }}"
     return json.dumps(value)
-
-
-@functools.cache
-def chromium() -> Path:
-    """The browser that the agent takes, too. Raises: worker.chromium.process.BrowserError."""
-    return browser.find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
-
-
-def no_sandbox() -> list[str]:
-    """Chromium's sandbox does not work for root."""
-    return ["--no-sandbox"] if os.geteuid() == 0 else []
-
-
-async def launch(playwright: Playwright) -> Browser:
-    """A browser as any Playwright program starts one."""
-    return await playwright.chromium.launch(executable_path=chromium(), args=[*QUIET, *no_sandbox()])

@@ -1,0 +1,33 @@
+"""Browsers beside the product's own: people in a meeting, and what the product is compared with."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.async_api import Browser, Playwright
+
+from worker.chromium.process import find_chromium
+
+QUIET: Final = (
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--disable-quic",
+)  # fmt: skip
+"""Such a browser calls nobody by itself."""
+
+
+@functools.cache
+def chromium() -> Path:
+    """The browser that the agent takes, too. Raises: worker.chromium.process.BrowserError."""
+    return find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
+
+
+def no_sandbox() -> list[str]:
+    """Chromium's sandbox does not work for root."""
+    return ["--no-sandbox"] if os.geteuid() == 0 else []
+
+
+async def launch(playwright: Playwright, *switches: str, **options: Any) -> Browser:
+    """A browser as any Playwright program starts one. `options`: of Playwright."""
+    switches = (*QUIET, *no_sandbox(), *switches)
+    return await playwright.chromium.launch(executable_path=chromium(), args=switches, **options)
