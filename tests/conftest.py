@@ -18,6 +18,7 @@ from hypothesis import is_hypothesis_test
 from lab.parts.redis_server import RedisServer
 from tests.examples import load_profile
 from tests.fork_server import ForkServer
+from tests.guardian import guarded
 
 # Behind `&` of a shell Ctrl-C is ignored, and behind `nohup` SIGHUP, by every program that a test starts, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -117,6 +118,12 @@ def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     yield
     configure(**before)
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    with guarded(tmp_path_factory.getbasetemp()):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from lab.parts.table import below
 from worker.chromium import processes
 
 TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
@@ -26,20 +27,7 @@ def worker_groups(state_dir: Path) -> list[int]:
 
 def tree(group: int) -> set[int]:
     """The processes of a group and all below its leader."""
-    return {process.pid for process in processes.scan() if process.group == group} | descendants(group)
-
-
-def descendants(root: int) -> set[int]:
-    """The process and all below it."""
-    children: dict[int, list[int]] = {}
-    for process in processes.scan():
-        children.setdefault(process.parent, []).append(process.pid)
-    found, left = set[int](), [root]
-    while left:
-        pid = left.pop()
-        found.add(pid)
-        left += children.get(pid, [])
-    return found
+    return {process.pid for process in processes.scan() if process.group == group} | below([group])
 
 
 def pss_mb(pids: Iterable[int]) -> float:

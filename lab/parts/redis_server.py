@@ -20,7 +20,8 @@ Keeps = Literal["nothing", "everysec", "always"]
 def redis_command(folder: Path, keeps: Keeps, *where: str | Path) -> tuple[str, ...]:
     """`where`: its options that say how it is reached."""
     durable = ("--appendonly", "no") if keeps == "nothing" else ("--appendonly", "yes", "--appendfsync", keeps)
-    return ("redis-server", *map(str, where), "--dir", str(folder), "--save", "", *durable)
+    # With a title of its own, its arguments and environment could not be read any more.
+    return ("redis-server", *map(str, where), "--dir", str(folder), "--save", "", *durable, "--set-proc-title", "no")
 
 
 def on_port(port: int) -> tuple[str, ...]:

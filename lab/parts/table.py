@@ -1,9 +1,9 @@
-"""Reads the process table: who bears a mark, and ends them."""
+"""Reads the process table: who bears a mark and who stems from whom; and ends them."""
 
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,13 +33,26 @@ def told_of(mark: str) -> list[str]:
 
 
 def end_bearers(mark: str, within_s: float) -> None:
-    """Kill all that bear the mark, until there is none: who is started meanwhile is found in the next look."""
+    """Kill all that bear the mark, with all below them, until there is none: a look finds whom the last one missed."""
     deadline = time.monotonic() + within_s
-    while (pids := bearing(mark)) and time.monotonic() < deadline:
+    while (pids := below(bearing(mark))) and time.monotonic() < deadline:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
+
+
+def below(roots: Iterable[int]) -> set[int]:
+    """The processes and all below them."""
+    children: dict[int, list[int]] = {}
+    for process in processes.scan():
+        children.setdefault(process.parent, []).append(process.pid)
+    found, left = set[int](), list(roots)
+    while left:
+        pid = left.pop()
+        found.add(pid)
+        left += children.get(pid, [])
+    return found
 
 
 def _ancestors(pid: int) -> Iterator[int]:

@@ -11,10 +11,11 @@ from playwright.async_api import Page, async_playwright
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Series
-from lab.bench.usage import TICKS_A_SECOND, cpu_percent, descendants, pss_mb, tree, worker_groups
+from lab.bench.usage import TICKS_A_SECOND, cpu_percent, pss_mb, tree, worker_groups
 from lab.parts import StageError
 from lab.parts.browser import launch
 from lab.parts.stage import Stage
+from lab.parts.table import below
 
 _MOST_MB: Final = 200.0  # a worker; docs: the budgets
 _MOST_CPU: Final = 2.0  # percent of one core, for ten workers; docs: the budgets
@@ -83,7 +84,7 @@ async def pairs_mb(
     """The memory of each of `count` pairs of driver and browser, as a program for one bot starts them, `settle_s` after
     all have used their page.
     """
-    before = descendants(os.getpid())
+    before = below([os.getpid()])
     pairs: list[set[int]] = []
     async with AsyncExitStack() as stack:
         for number in range(count):
@@ -92,13 +93,13 @@ async def pairs_mb(
             browser = await launch(playwright)
             stack.push_async_callback(browser.close)
             await use(await browser.new_page())
-            now = descendants(os.getpid())
+            now = below([os.getpid()])
             pairs.append(now - before)
             before = now
         progress.say("they settle")
         await asyncio.sleep(settle_s)
         # What a pair started later on is its driver's descendant, too.
-        return [pss_mb({pid for one in pair for pid in (one, *descendants(one))}) for pair in pairs]
+        return [pss_mb(below(pair)) for pair in pairs]
 
 
 def processes_of(stage: Stage, count: int) -> tuple[list[set[int]], set[int]]:
@@ -108,7 +109,7 @@ def processes_of(stage: Stage, count: int) -> tuple[list[set[int]], set[int]]:
     workers = [tree(group) for group in worker_groups(stage.state_dir)]
     if len(workers) != count:
         raise StageError(f"there should be {count} workers, but {len(workers)} browsers were found")
-    return workers, descendants(stage.pid("agent")) - {pid for one in workers for pid in one}
+    return workers, below([stage.pid("agent")]) - {pid for one in workers for pid in one}
 
 
 async def _nothing(_page: Page) -> None:

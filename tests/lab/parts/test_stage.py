@@ -43,7 +43,7 @@ async def test_what_ignores_its_end_goes_with_the_stage() -> None:
     async with Stage("test", {}) as stage:
         stage.start("deaf", "sh", "-c", "trap '' TERM; sleep 60 & wait", MARK=str(stage.folder))
         assert await stage.redis.ping()  # pyright: ignore[reportUnknownMemberType]
-        await wait_until(lambda: len(stage.left_behind()) == 2)  # the shell and its child; Redis changes its title
+        await wait_until(lambda: len(stage.left_behind()) == 3)  # Redis, the shell and its child
         stage.destroy()
         assert stage.left_behind() == []
 
