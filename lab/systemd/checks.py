@@ -248,7 +248,7 @@ class Checks:
             _RESTART_S, "the room listens", lambda: ROOM in self._machine.do("ss", "--listening", "--tcp", "--numeric")
         )
         for meeting in MEETINGS:
-            witness = (_PYTHON, f"{SOURCE}/lab/systemd/witness.py", ROOM, meeting, "fleet")
+            witness = (_PYTHON, f"{SOURCE}/lab/parts/host.py", ROOM, meeting, "fleet")
             self._machine.do(*transient, f"--unit=witness-{meeting}", *witness)
 
     def _warmed(self) -> list[dict[str, object]] | None:

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from common.config.settings import RedisSettings
@@ -126,33 +125,6 @@ class Fleet:
         with (self.folder / f"{name}.log").open("ab") as log:
             environment = {**self._environment, **settings}
             self._processes[name] = self._fork_server.start(program, command, environment=environment, log=log)
-
-
-class Host:
-    """The host of the meeting, as a program: sees who is there, admits, denies, ends."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-        self.names: list[str] = []
-        self.lobby: dict[str, str] = {}
-        self.arrivals: list[str] = []
-        self.chat: list[tuple[str, str]] = []
-
-    async def watch(self) -> None:
-        """Keeps `names`, `lobby`, `arrivals` and `chat` up to date until the meeting ends."""
-        async for frame in self._socket:
-            message = frame.json()
-            if message["type"] == "said":
-                self.chat.append((message["name"], message["text"]))
-            if message["type"] != "meeting":
-                continue
-            here = {one["id"]: one["name"] for one in message["participants"]}
-            self.arrivals += [name for name in here.values() if name not in self.names]
-            self.names = list(here.values())
-            self.lobby = {one["name"]: one["id"] for one in message.get("lobby", ())}
-
-    async def say(self, **message: object) -> None:
-        await self._socket.send_json(message)
 
 
 @pytest.fixture

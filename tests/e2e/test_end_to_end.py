@@ -1,6 +1,5 @@
 """The main job on real parts: real Redis, real manager, real agents, real Chromium, a real WebRTC meeting."""
 
-import asyncio
 import json
 import os
 import signal
@@ -8,31 +7,17 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 from playwright.async_api import async_playwright
 
 from common.wire.messages import BotVitals
+from lab.parts.host import Host, hosting
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
-from tests.e2e.conftest import HOST_KEY, Fleet, Host
+from tests.e2e.conftest import HOST_KEY, Fleet
 from tests.waiting import wait_until
 from worker.chromium.process import find_chromium
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@asynccontextmanager
-async def hosting(room: str) -> AsyncGenerator[Host]:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(f"{room}/r/test/ws", params={"host": HOST_KEY}) as socket,
-        asyncio.TaskGroup() as group,
-    ):
-        await socket.send_json({"type": "join", "name": "Host"})
-        host = Host(socket)
-        watching = group.create_task(host.watch(), name="host")
-        yield host
-        watching.cancel()
 
 
 async def test_two_vms_take_more_jobs_than_are_warm_drain_and_leave_nothing_behind(fleet: Fleet) -> None:
@@ -41,8 +26,8 @@ async def test_two_vms_take_more_jobs_than_are_warm_drain_and_leave_nothing_behi
     fleet.start_agent("vm-b")
     await fleet.until_workers({"vm-a": {"idle": 1}, "vm-b": {"idle": 1}})
     bots = [f"e2e-{number}" for number in range(3)]
-    async with hosting(fleet.room) as host:
-        await host.say(type="auto_admit", on=True)
+    async with hosting(f"{fleet.room}/r/test", HOST_KEY) as host:
+        await host.say("auto_admit", on=True)
         for bot_id in bots:
             await fleet.push(bot_id)
         await fleet.until_state(bots, "in_meeting")
@@ -68,7 +53,7 @@ async def test_two_vms_take_more_jobs_than_are_warm_drain_and_leave_nothing_behi
             return bool((await people(fleet, bots[1]))[f"Bot {bots[0]}"]["left_at"])
 
         await wait_until(gone)
-        await host.say(type="end_for_all")
+        await host.say("end_for_all")
         await fleet.until_state(bots, "stopped")
     reasons = Counter([(await fleet.record(bot_id))["status_reason"] for bot_id in bots])
     assert reasons == {"user_requested": 1, "meeting_ended": 2}
@@ -94,7 +79,7 @@ async def they_talk_and_see_who_is_there(fleet: Fleet, host: Host, bot_id: str) 
     async def all_are_seen() -> bool:
         return set(await people(fleet, bot_id)) == set(host.names) - {f"Bot {bot_id}"}
 
-    await host.say(type="say", text="You have been removed from the meeting")
+    await host.say("say", text="You have been removed from the meeting")
     await wait_until(said)
     await fleet.views.request(SayRequested("nobody", "a secret"))
     await fleet.views.request(SayRequested(bot_id, "a secret"))
@@ -120,15 +105,15 @@ async def people(fleet: Fleet, bot_id: str) -> dict[str, dict[str, str]]:
 async def test_the_host_decides_in_the_lobby_and_every_end_tells_whose_doing_it_was(fleet: Fleet) -> None:
     fleet.start_manager(min_idle="1", max_workers="4")
     fleet.start_agent("vm-a")
-    async with hosting(fleet.room) as host:
+    async with hosting(f"{fleet.room}/r/test", HOST_KEY) as host:
         bots = ["welcome", "unwelcome", "patient"]
         for bot_id in bots[:2]:
             await fleet.push(bot_id)
         await fleet.push("patient", automatic_leave={"waiting_room_timeout": 1})
         await fleet.until_state(["welcome", "unwelcome"], "waiting_room")
         assert (await fleet.record("welcome"))["status"] == "InWaitingRoom"
-        await host.say(type="admit", id=host.lobby["Bot welcome"])
-        await host.say(type="deny", id=host.lobby["Bot unwelcome"])
+        await host.say("admit", id=host.lobby["Bot welcome"])
+        await host.say("deny", id=host.lobby["Bot unwelcome"])
         await fleet.until_state(["welcome"], "in_meeting")
         await fleet.until_state(["unwelcome", "patient"], "stopped")
         participants = await fleet.redis.hget(fleet.keys.bot("welcome"), "participants")
@@ -145,13 +130,13 @@ async def test_the_host_decides_in_the_lobby_and_every_end_tells_whose_doing_it_
 async def test_calls_go_on_while_their_agent_is_killed_again_and_again(fleet: Fleet) -> None:
     fleet.start_manager(min_idle="1", max_workers="4")
     fleet.start_agent("vm-a")
-    async with hosting(fleet.room) as host, talking(fleet.room):
+    async with hosting(f"{fleet.room}/r/test", HOST_KEY) as host, talking(fleet.room):
         await wait_until(lambda: "Ada" in host.lobby)
-        await host.say(type="admit", id=host.lobby["Ada"])
+        await host.say("admit", id=host.lobby["Ada"])
         for bot_id in ("talks", "waits"):
             await fleet.push(bot_id)
         await fleet.until_state(["talks", "waits"], "waiting_room")
-        await host.say(type="admit", id=host.lobby["Bot talks"])
+        await host.say("admit", id=host.lobby["Bot talks"])
         first = await fleet.vitals("talks", lambda vitals: vitals.audio_packets > 0)
         whole = await fleet.vitals("talks", lambda vitals: vitals.at > first.at)
         unheard_of = dict(host.lobby)
@@ -169,9 +154,9 @@ async def test_calls_go_on_while_their_agent_is_killed_again_and_again(fleet: Fl
         assert host.lobby == unheard_of, "the bot in the lobby asked once"
         # Packets come at an even pace, so as many in a second with the agent killed as without: nothing was missed.
         assert heard_per_s(whole, broken) > 0.9 * heard_per_s(first, whole)
-        await host.say(type="admit", id=host.lobby["Bot waits"])
+        await host.say("admit", id=host.lobby["Bot waits"])
         await fleet.until_state(["waits"], "in_meeting")
-        await host.say(type="end_for_all")
+        await host.say("end_for_all")
         await fleet.until_state(["talks", "waits"], "stopped")
     reasons = [(await fleet.record(bot_id))["status_reason"] for bot_id in ("talks", "waits")]
     assert reasons == ["meeting_ended", "meeting_ended"]

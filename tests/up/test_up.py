@@ -8,16 +8,15 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
+from lab.parts.host import hosting
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.programs import redis_url
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
-from tests.e2e.conftest import Host
 from tests.up.conftest import HOST_KEY, Up
 from tests.waiting import PATIENCE_S, wait_until
 from worker.chromium import processes
@@ -25,22 +24,6 @@ from worker.chromium import processes
 pytestmark = pytest.mark.timeout(300)
 
 REDIS, MANAGER, AGENT = PartName
-
-
-@asynccontextmanager
-async def looking_on(room: str) -> AsyncGenerator[Host]:
-    """Somebody in the meeting who sees who comes and goes."""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(f"{room}/r/standup/ws", params={"host": HOST_KEY}) as web_socket,
-        asyncio.TaskGroup() as group,
-    ):
-        await web_socket.send_json({"type": "join", "name": "Ada"})
-        host = Host(web_socket)
-        watching = group.create_task(host.watch(), name="Ada")
-        await wait_until(lambda: host.names == ["Ada"])
-        yield host
-        watching.cancel()
 
 
 @asynccontextmanager
@@ -78,7 +61,8 @@ def private(*paths: Path) -> bool:
 async def test_calls_go_on_while_each_part_and_the_whole_is_killed_and_nothing_is_left_in_the_end(
     up: Up, room: str
 ) -> None:
-    async with looking_on(room) as ada:
+    async with hosting(f"{room}/r/standup", HOST_KEY, "Ada") as ada:
+        await wait_until(lambda: ada.names == ["Ada"])
         up.start("--min-idle", "1")
         await up.until_said("ready: 1 browser is warm after")
         token = up.state.token_file.read_text()
