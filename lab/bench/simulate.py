@@ -13,51 +13,25 @@ was read is written down, by the last word of its link, before anything else is 
 import asyncio
 import sys
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-import worker
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
 from common.wire import codec
 from common.wire.keys import WireKeys
-from common.wire.messages import BotEnded, Event, Heartbeat, Join, Retire, Warm, WorkerGone, WorkerReport, WorkerWarm
+from common.wire.messages import Join, Retire, Warm, WorkerReport
 from common.wire.vocabulary import GoneCause, Reason, WorkerState
 from lab.bench.arrivals import note_arrivals
+from lab.parts.agent import LUA, SimulatedVm
 from poolmgr.store.roundtrip import ask
-from worker.link import redis as link
 
 _HEARTBEAT_S: Final = 2.0
 _MOST_AT_ONCE: Final = 500
 _FIELD: Final = codec.FIELD.encode()
-_ROOM: Final = 100
-_LUA: Final = Path(worker.__file__).parent / "link" / "lua"
-
-
-class SimulatedVm:
-    def __init__(self, vm_id: str) -> None:
-        self.vm_id = vm_id
-        self.session = uuid.uuid4().hex
-        self.workers: dict[str, WorkerReport] = {}
-        self.outbox: list[Event] = []
-        self._written = 0
-
-    def take_news(self) -> list[int | bytes]:
-        """What is to be written now, as the script takes it: number and message, again and again."""
-        parts: list[int | bytes] = []
-        for event in self.outbox:
-            self._written += not isinstance(event, Heartbeat)
-            parts += (0 if isinstance(event, Heartbeat) else self._written, codec.encode(event))
-        self.outbox.clear()
-        return parts
-
-    def heartbeat(self) -> Heartbeat:
-        return Heartbeat(self.vm_id, self.session, time.time(), self.workers, _ROOM)
 
 
 class Agents:
@@ -77,7 +51,7 @@ class Agents:
 
     async def run(self, vms_a_connection: int, beats_at_once: int) -> None:
         for name in ("write", "claim"):
-            self._scripts[name] = await self._redis.script_load((_LUA / f"{name}.lua").read_bytes())
+            self._scripts[name] = await self._redis.script_load((LUA / f"{name}.lua").read_bytes())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._write(), name="events")
             group.create_task(self._beat(beats_at_once), name="heartbeats")
@@ -91,7 +65,7 @@ class Agents:
         while True:
             for start in range(0, len(self._vms), at_once):
                 for vm in self._vms[start : start + at_once]:
-                    self._send(vm, vm.heartbeat())
+                    self._later(vm, 0.0, vm.beat)
                 due += pause_s
                 await asyncio.sleep(due - time.monotonic())
 
@@ -103,11 +77,8 @@ class Agents:
             await self._do([self._writing(vm) for vm in talkative.values()])
 
     def _writing(self, vm: SimulatedVm) -> tuple[Any, ...]:
-        k, vm_id, session = self._keys, vm.vm_id, vm.session
-        keys = (k.events, k.written(vm_id), k.alive(vm_id), k.commands(vm_id))
-        presence = b'{"session":"%s","host":"bench","state_dir":""}' % session.encode()
-        lives = (link.ALIVE_S, link.COMMANDS_LIVE_S, link.WRITTEN_LIVES_S, link.HEARTBEATS_UNREAD, link.NOBODY_READS_S)
-        return ("EVALSHA", self._scripts["write"], len(keys), *keys, session, presence, *lives, *vm.take_news())
+        keys, arguments = vm.news(self._keys)
+        return ("EVALSHA", self._scripts["write"], len(keys), *keys, *arguments)
 
     async def _obey(self, vms: Sequence[SimulatedVm]) -> None:
         by_key = {self._keys.commands(vm.vm_id).encode(): vm for vm in vms}
@@ -141,38 +112,25 @@ class Agents:
         match command:
             case Warm(worker_id=worker_id):
                 vm.workers[worker_id] = WorkerReport(WorkerState.WARMING)
-                self._later(self._warm_after_s, lambda: self._be_warm(vm, worker_id))
-            case Join(worker_id=worker_id, bot_id=bot_id, attempt=attempt):
-                vm.workers[worker_id] = WorkerReport(WorkerState.BUSY, bot_id, attempt)
-                self._later(self._stay_s, lambda: self._be_spent(vm, command))
+                self._later(vm, self._warm_after_s, lambda: vm.warmed(worker_id, self._warm_after_s))
+            case Join(worker_id=worker_id):
+                vm.begin(command)
+                self._later(vm, self._stay_s, lambda: vm.end(worker_id, Reason.MEETING_ENDED))
             case Retire(worker_id=worker_id):
-                self._gone(vm, worker_id, GoneCause.RETIRED)
+                self._later(vm, 0.0, lambda: vm.gone(worker_id, GoneCause.RETIRED))
             case _:
                 pass
 
-    def _later(self, delay_s: float, do: Callable[[], None]) -> None:
+    def _later(self, vm: SimulatedVm, delay_s: float, say: Callable[[], None]) -> None:
+        def tell() -> None:
+            say()
+            self._talkative[vm.vm_id] = vm
+            self._news.set()
+
         if delay_s:
-            asyncio.get_running_loop().call_later(delay_s, do)
+            asyncio.get_running_loop().call_later(delay_s, tell)
         else:
-            do()
-
-    def _be_warm(self, vm: SimulatedVm, worker_id: str) -> None:
-        vm.workers[worker_id] = WorkerReport(WorkerState.IDLE)
-        self._send(vm, WorkerWarm(vm.vm_id, worker_id, time.time(), self._warm_after_s))
-
-    def _be_spent(self, vm: SimulatedVm, join: Join) -> None:
-        ended = (vm.vm_id, join.worker_id, join.bot_id, join.attempt, time.time(), Reason.MEETING_ENDED)
-        self._send(vm, BotEnded(*ended))
-        self._gone(vm, join.worker_id, GoneCause.SPENT)
-
-    def _gone(self, vm: SimulatedVm, worker_id: str, cause: GoneCause) -> None:
-        vm.workers.pop(worker_id, None)
-        self._send(vm, WorkerGone(vm.vm_id, worker_id, time.time(), cause))
-
-    def _send(self, vm: SimulatedVm, event: Event) -> None:
-        vm.outbox.append(event)
-        self._talkative[vm.vm_id] = vm
-        self._news.set()
+            tell()
 
 
 def _meeting(join: Join) -> str:

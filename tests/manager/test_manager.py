@@ -577,13 +577,12 @@ async def test_a_redis_that_dies_and_returns_ends_nothing(durable_scene: Scene, 
     own_redis.stop()
     own_redis.start()
     await scene.redis.connection_pool.disconnect()
-    survivor = agent.successor()
-    async with survivor.running():
+    async with agent.running():
         await scene.push("after")
         await scene.until_state("after", "in_meeting")
         assert await scene.state("inside") == "in_meeting"
-        await wait_until(lambda: survivor.idle == 3)
-        assert sum(report.state is WorkerState.BUSY for report in survivor.workers.values()) == 2
+        await wait_until(lambda: agent.idle == 3)
+        assert sum(report.state is WorkerState.BUSY for report in agent.workers.values()) == 2
     assert scene.meetings.entries == {"inside": 1, "after": 1}
     manager.signal(signal.SIGTERM)
     assert await manager.ended() == 0
