@@ -20,8 +20,9 @@ from lab.chaos.faults import FAULTS
 from lab.chaos.machine import Need
 from lab.chaos.run import OLD_COPY_BACK_AT, ROUND_S, Options, report, run
 from lab.chaos.schedule import Schedule, ScheduleError, read
-from lab.chaos.stage import Scale, StageError
+from lab.chaos.stage import Scale
 from lab.chaos.steps import Outcome, choose, try_steps
+from lab.parts import StageError
 
 T = TypeVar("T")
 

@@ -3,9 +3,6 @@ real redis-server. Ten thousand faults take minutes, and each episode can be had
 """
 
 import asyncio
-import secrets
-import shutil
-import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -15,13 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from redis.exceptions import ConnectionError
-
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
 from lab.chaos.episode import Episode, Told
 from lab.chaos.judge import Say
-from lab.chaos.stage import START_DEADLINE_S, StageError
+from lab.parts.redis_server import RedisServer
 
 _TELL_EVERY_S: Final = 5.0
 
@@ -97,36 +92,12 @@ def _table(counts: Counter[str]) -> list[str]:
 @asynccontextmanager
 async def _redis() -> AsyncGenerator[tuple[str, Any]]:
     """A server that nobody else uses, and a client of it. All of it is gone afterwards."""
-    program = shutil.which("redis-server")
-    if program is None:
-        raise StageError("cannot start redis: redis-server is not installed; ./dev setup does it")
-    # A socket's path ends at 108 bytes (unix(7)), and TMPDIR may be long.
-    socket = Path("/tmp") / f"chaos-core-{secrets.token_hex(8)}.sock"
-    url = f"unix://{socket}"
     with tempfile.TemporaryDirectory(prefix="chaos-core-") as folder:
-        command = (program, "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", "")
-        # A session of its own: Ctrl-C is for the suite, which then ends it.
-        server = await asyncio.create_subprocess_exec(
-            *command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-        redis: Any = connect(RedisSettings(url=url))
+        server = RedisServer(Path(folder))
+        redis: Any = connect(RedisSettings(url=server.url))
         try:
-            await _answers(redis)
-            yield url, redis
+            await asyncio.to_thread(server.start)
+            yield server.url, redis
         finally:
             await redis.aclose()
-            server.kill()
-            await server.wait()
-            socket.unlink(missing_ok=True)
-
-
-async def _answers(redis: Any) -> None:
-    deadline = time.monotonic() + START_DEADLINE_S
-    while True:
-        try:
-            await redis.ping()
-            return
-        except ConnectionError as error:
-            if time.monotonic() > deadline:
-                raise StageError(f"redis does not answer: {error}") from error
-        await asyncio.sleep(0.01)
+            server.stop()

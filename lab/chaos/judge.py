@@ -11,7 +11,8 @@ from lab.chaos.check import Violation, story, violations
 from lab.chaos.faults import Excuse
 from lab.chaos.load import BadPush, Load, Push
 from lab.chaos.outside import Outside, World
-from lab.chaos.stage import Stage, StageError
+from lab.chaos.stage import Stage
+from lab.parts import StageError
 
 QUIET_WITHIN_S: Final = 60.0
 _LOOK_EVERY_S: Final = 0.3

@@ -23,8 +23,9 @@ from lab.chaos.backstops import Backstop, Backstops
 from lab.chaos.faults import EXPLAINS_FOR_S, LOST, Excuse
 from lab.chaos.load import BadPush, Push
 from lab.chaos.stage import ANSWER_S, LOST_AFTER_S, Rollback, Stage
-from lab.chaos.table import Running, bearing, stems_from, worker_named_by
+from lab.chaos.table import Running, stems_from, worker_named_by
 from lab.chaos.witness import Mark
+from lab.parts.table import bearing
 from poolmgr.store.answers import text_fields
 from worker import audit as worker_audit
 

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,14 +29,17 @@ from common.runtime.steps import VARIABLE
 from lab.chaos.machine import Need, allows, mount_small_disk, settable_clock, unmount
 from lab.chaos.proxy import Proxy
 from lab.chaos.stand_in import write_program
-from lab.chaos.table import Table, bearing
+from lab.chaos.table import Table
 from lab.chaos.witness import Witness
+from lab.parts import StageError
+from lab.parts.ports import lasting_ports
+from lab.parts.redis_server import START_DEADLINE_S, on_port, redis_command
+from lab.parts.stage import ROOT, log_end
+from lab.parts.table import end_bearers
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from worker.chromium.process import find_chromium
 
-ROOT: Final = Path(__file__).parents[2]
-START_DEADLINE_S: Final = 30.0
 RESTART_S: Final = (0.05, 0.6)  # systemd waits a moment, too
 LOST_AFTER_S: Final = 5.0
 CLAIM_TIMEOUT_S: Final = 2.0
@@ -68,10 +70,6 @@ _TIMES: Final = {
     "WORKER__MEMORY_RESERVE_MB": MEMORY_RESERVE_MB,
     "LOG__FORMAT": "json",
 }
-
-
-class StageError(Exception):
-    """A part does not start; the message names it and shows its log's end."""
 
 
 class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,7 +171,7 @@ class Stage:
         self.scale = scale
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-")) if folder is None else folder
         self.keys = Keys("poolmgr")
-        self.redis_port, *ports = _lasting_ports(1 + scale.managers)
+        self.redis_port, *ports = lasting_ports(1 + scale.managers)
         # By no wire, and nothing is sent twice by itself: what was pushed twice has to be known.
         once = Retry(NoBackoff(), 0)
         self.redis: Any = Redis(
@@ -312,15 +310,14 @@ class Stage:
             return await self._spawn(part.command, part.environment, log)
 
     def log_end(self, name: str, lines: int = 12) -> str:
-        return "\n".join(self.parts[name].log.read_text(errors="replace").splitlines()[-lines:])
+        return log_end(self.parts[name].log, lines)
 
     # Start and end
 
     async def _start(self) -> None:
         folder = self.folder / "redis"
         folder.mkdir()
-        self._add("redis", "redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "--dir", str(folder),
-                  "--appendonly", "yes", "--appendfsync", "always", "--save", "")  # fmt: skip
+        self._add("redis", *redis_command(folder, "always", *on_port(self.redis_port)))
         await self._keep("redis")
         await self.until("redis answers", self._redis_answers)
         chromium = self._browser_program()
@@ -424,7 +421,7 @@ class Stage:
             if part.process and part.process.returncode is None:
                 part.signal(signal.SIGKILL)
                 await part.process.wait()
-        await asyncio.to_thread(_kill_bearers, str(self.folder))
+        await asyncio.to_thread(end_bearers, str(self.folder), START_DEADLINE_S)
         for vm_id in self.fit.get(Need.SMALL_DISK, ()):
             unmount(self.state_dir(vm_id))
         await self.redis.aclose()
@@ -432,26 +429,3 @@ class Stage:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _lasting_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, and that the kernel gives nobody for a call out: whoever is started again on one
-    finds it free.
-    """
-    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.SystemRandom().randrange(first_given // 2, first_given)
-        with socket.socket() as probe:
-            if port not in ports and probe.connect_ex(("127.0.0.1", port)):
-                ports.append(port)
-    return ports
-
-
-def _kill_bearers(mark: str) -> None:
-    deadline = time.monotonic() + START_DEADLINE_S
-    while (pids := bearing(mark)) and time.monotonic() < deadline:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)

@@ -16,8 +16,9 @@ from common.runtime.steps import AgentStep, ManagerStep, Step
 from lab.chaos.check import Violation
 from lab.chaos.judge import Judge, Say
 from lab.chaos.load import BAD, Load, draw
-from lab.chaos.stage import Scale, Spawn, Stage, StageError, spawn
+from lab.chaos.stage import Scale, Spawn, Stage, spawn
 from lab.chaos.witness import Witness
+from lab.parts import StageError
 from poolmgr.core.events import DrainRequested
 
 REACHED_WITHIN_S: Final = 25.0

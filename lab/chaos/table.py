@@ -1,8 +1,6 @@
 """Reads the process table: the browsers and drivers of the stage's agents, by what only they can bear. Ends nothing."""
 
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -53,30 +51,6 @@ def driver_of(agent_pid: int) -> int | None:
     """The Playwright driver of an agent."""
     children = (process.pid for process in processes.scan() if process.parent == agent_pid)
     return next((pid for pid in children if processes.bears(pid, "run-driver")), None)
-
-
-def bearing(mark: str) -> list[int]:
-    """All processes that name `mark` in their arguments or their environment, but for this one and those that it stems
-    from: a shell or a wrapper may have been given the same arguments.
-    """
-    found: list[int] = []
-    above = set(_ancestors(os.getpid()))
-    for process in processes.scan():
-        try:
-            surroundings = Path(f"/proc/{process.pid}/environ").read_bytes()
-        except OSError:
-            continue
-        named = mark in processes.command_line(process.pid) or mark.encode() in surroundings
-        if named and process.pid not in above:
-            found.append(process.pid)
-    return found
-
-
-def _ancestors(pid: int) -> Iterator[int]:
-    """The process and those that it stems from."""
-    while process := processes.read(pid):
-        yield pid
-        pid = process.parent
 
 
 def worker_named_by(pid: int) -> str:

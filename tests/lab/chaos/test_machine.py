@@ -14,7 +14,7 @@ import pytest
 
 from lab.chaos import machine
 from lab.chaos.machine import Need
-from lab.chaos.stage import ROOT
+from lab.parts.stage import ROOT
 
 
 def demand(need: Need, folder: Path) -> None:
