@@ -5,7 +5,6 @@ camera that was left on, and with a bot that is still in the meeting after its e
 """
 
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -19,11 +18,12 @@ from playwright.async_api import Error as PlaywrightError
 from common.config.settings import WorkerSettings
 from common.wire.messages import BotEnded, BotMoved, BotSaw, Join
 from common.wire.vocabulary import BotState, Reason
+from lab.parts.browser import chromium
 from lab.platforms.cases import BOT_NAME, Case
 from lab.platforms.meeting import Meeting
 from lab.platforms.site import Site
 from worker.chromium.driver import Driver
-from worker.chromium.process import Launcher, find_chromium
+from worker.chromium.process import Launcher
 from worker.chromium.profile import Profile
 from worker.decide.deadlines import State
 from worker.meeting.reports import BotNews
@@ -55,19 +55,19 @@ class Outcome(NamedTuple):
 @asynccontextmanager
 async def browser_for(site: Site) -> AsyncGenerator[Browser]:
     """A browser as the agent starts them, which knows the site and has the page of voices open."""
-    program = find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
     driver = Driver()
     with tempfile.TemporaryDirectory(prefix="sites-") as folder:
-        chromium = await Launcher(Profile(program, further=tuple(site.chromium_flags())), Path(folder)).launch("trial")
+        launcher = Launcher(Profile(chromium(), further=tuple(site.chromium_flags())), Path(folder))
+        process = await launcher.launch("trial")
         try:
             await driver.start()
-            browser = await driver.connect(chromium.endpoint, chromium.folder / "artifacts", PATIENCE_S)
+            browser = await driver.connect(process.endpoint, process.folder / "artifacts", PATIENCE_S)
             voices = await browser.contexts[0].new_page()
             await voices.goto("https://localhost.example/-/voices")
             yield browser
         finally:
             await driver.stop()
-            await chromium.kill()
+            await process.kill()
 
 
 async def try_all(

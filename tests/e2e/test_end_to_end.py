@@ -1,7 +1,6 @@
 """The main job on real parts: real Redis, real manager, real agents, real Chromium, a real WebRTC meeting."""
 
 import json
-import os
 import signal
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -11,11 +10,11 @@ import pytest
 from playwright.async_api import async_playwright
 
 from common.wire.messages import BotVitals
+from lab.parts.browser import launch
 from lab.parts.host import Host, hosting
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from tests.e2e.conftest import HOST_KEY, Fleet
 from tests.waiting import wait_until
-from worker.chromium.process import find_chromium
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -171,10 +170,9 @@ async def test_calls_go_on_while_their_agent_is_killed_again_and_again(fleet: Fl
 @asynccontextmanager
 async def talking(room: str) -> AsyncGenerator[None]:
     """Ada, with a microphone that is always on, in a browser of her own."""
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    devices = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    devices = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_chromium(""), args=[*devices, *sandbox])
+        browser = await launch(playwright, *devices)
         page = await browser.new_page()
         await page.goto(f"{room}/r/test?name=Ada&join=1")
         yield

@@ -1,29 +1,17 @@
 """The page in a real Chromium: two people meet, one hears the other, and is then shown the door."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
+from lab.parts.browser import launch
 from tests.lab.meeting.conftest import OpenRoom, opening
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CHROMIUMS = (os.environ.get("POOLMGR_WORKER__CHROMIUM", ""), "/usr/lib/chromium/chromium", "/usr/bin/google-chrome")
-CHROMIUM = next((path for path in CHROMIUMS if path and Path(path).exists()), None)  # None: Playwright's own
-FLAGS = (
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-)
 DEADLINE_MS = 60_000
 
 KEEP_CONNECTIONS = """
@@ -59,9 +47,8 @@ async def open_room() -> AsyncIterator[OpenRoom]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    as_root = ("--no-sandbox",) if os.geteuid() == 0 else ()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *as_root])
+        browser = await launch(playwright, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
         yield browser
         await browser.close()
 
