@@ -9,8 +9,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ from worker.platforms.overrides import Overrides
 from worker.platforms.rules import BadRulesError
 from worker.platforms.third_party import BadAdapterError
 from worker.pool.pool import Pool
+from worker.pool.uplink import Uplink
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -132,16 +134,19 @@ async def _serve(
         shelf = Shelf(Path(settings.worker.state_dir) / "evidence", settings.evidence)
         witnesses = witnesses_for(settings.evidence, vm_id, shelf.put)
         accounts = Accounts(settings.worker.accounts, vm_id, link)
-        pool = Pool(settings.worker, vm_id, launcher, driver, workers, link.claim, link.send, witnesses, accounts)
+        uplink = Uplink(vm_id, link.claim, link.send, witnesses, accounts)
+        pool = Pool(settings.worker, launcher, driver, uplink, workers)
         pulse = _Pulse(link, pool, vm_id, journal.session)
         running = [
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
-            loops.create_task(_watch_memory(pool), name="memory"),
-            loops.create_task(_watch_noise(pool), name="noise"),
-            loops.create_task(_watch_overdue(pool), name="overdue"),
-            loops.create_task(_watch_silence(pool, link), name="silence"),
-            loops.create_task(_sweep_orphans(pool), name="orphans"),
-            loops.create_task(_watch_rules(overrides), name="rules"),
+            loops.create_task(_every(MEMORY_CHECK_S, pool.watch.end_those_too_large), name="memory"),
+            loops.create_task(_every(NOISE_CHECK_S, pool.watch.end_those_too_loud), name="noise"),
+            loops.create_task(_every(overdue.LOOK_S, pool.watch.end_those_overdue), name="overdue"),
+            loops.create_task(
+                _every(SILENCE_CHECK_S, lambda: pool.watch.leave_if_cut_off(link.silent_s)), name="silence"
+            ),
+            loops.create_task(_every(SWEEP_S, partial(_sweep_orphans, pool)), name="orphans"),
+            loops.create_task(_every(RULES_CHECK_S, partial(_take_up_rules, overrides)), name="rules"),
             loops.create_task(pool.keep_pages_warm(), name="warm pages"),
         ]
         # 4. Meetings that are under way go on, whether Redis is there or not.
@@ -249,44 +254,24 @@ def _carry_out(command: Command, pool: Pool) -> None:
             pool.retire(command.worker_id, by_force=command.by_force)
 
 
-async def _watch_memory(pool: Pool) -> None:
+async def _every(seconds: float, look: Callable[[], Awaitable[None] | None]) -> None:
+    """Each has a loop of its own: one that waits, as for the driver, puts off no other."""
     while True:
-        await asyncio.sleep(MEMORY_CHECK_S)
-        pool.end_those_too_large()
+        await asyncio.sleep(seconds)
+        if waits := look():
+            await waits
 
 
-async def _watch_noise(pool: Pool) -> None:
-    while True:
-        await asyncio.sleep(NOISE_CHECK_S)
-        await pool.end_those_too_loud()
-
-
-async def _watch_overdue(pool: Pool) -> None:
-    while True:
-        await asyncio.sleep(overdue.LOOK_S)
-        pool.end_those_overdue()
-
-
-async def _watch_silence(pool: Pool, link: Link) -> None:
-    while True:
-        await asyncio.sleep(SILENCE_CHECK_S)
-        pool.leave_if_cut_off(link.silent_s)
-
-
-async def _watch_rules(overrides: Overrides) -> None:
-    while True:
-        await asyncio.sleep(RULES_CHECK_S)
-        overrides.take_up(await asyncio.to_thread(overrides.changes))
+async def _take_up_rules(overrides: Overrides) -> None:
+    overrides.take_up(await asyncio.to_thread(overrides.changes))
 
 
 async def _sweep_orphans(pool: Pool) -> None:
-    while True:
-        await asyncio.sleep(SWEEP_S)
-        try:
-            if ended := await pool.sweep(ORPHANS_AT_ONCE):
-                log.warning("orphans_ended", workers=ended)
-        except OSError as error:
-            log.warning("sweep_failed", error=str(error))
+    try:
+        if ended := await pool.sweep(ORPHANS_AT_ONCE):
+            log.warning("orphans_ended", workers=ended)
+    except OSError as error:
+        log.warning("sweep_failed", error=str(error))
 
 
 class _Orders:

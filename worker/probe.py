@@ -21,6 +21,7 @@ from worker.chromium.profile import Profile
 from worker.link.journal import Entry
 from worker.meeting.evidence import witnesses_for
 from worker.pool.pool import Pool
+from worker.pool.uplink import Uplink
 
 WORKER_ID: Final = "probe"
 LEAVE_GRACE_S: Final = 5.0
@@ -77,8 +78,8 @@ async def probe(
             launcher = Launcher(profile, Path(folder))
             await driver.start()
             async with asyncio.TaskGroup() as tasks:
-                witnesses = witnesses_for(settings.evidence, "", keep)
-                pool = Pool(worker, "probe", launcher, driver, tasks, claim, report, witnesses)
+                uplink = Uplink("probe", claim, report, witnesses_for(settings.evidence, "", keep))
+                pool = Pool(worker, launcher, driver, uplink, tasks)
                 pool.warm(WORKER_ID)
                 await _first(tasks, idle, heard, stop)
                 if idle.is_set() and not stop.is_set():

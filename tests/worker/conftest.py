@@ -26,6 +26,7 @@ from worker.link.journal import Entry, WorkerNote
 from worker.meeting.evidence import witnesses_for
 from worker.platforms import BLANK, prepare
 from worker.pool.pool import Pool
+from worker.pool.uplink import Uplink
 
 E = TypeVar("E", bound=Event)
 
@@ -49,7 +50,8 @@ class Harness:
         accounts = Accounts(settings.accounts, "vm1", self)
         self.bundles: dict[str, bytes] = {}
         witnesses = witnesses_for(EvidenceSettings(), "vm1", self._put)
-        self.pool = Pool(settings, "vm1", launcher, driver, tasks, self._claim, self.report, witnesses, accounts)
+        uplink = Uplink("vm1", self._claim, self.report, witnesses, accounts)
+        self.pool = Pool(settings, launcher, driver, uplink, tasks)
 
     def _put(self, name: str, data: bytes) -> bool:
         self.bundles[name] = data

@@ -24,7 +24,7 @@ from common.wire.vocabulary import BotState
 from tests.waiting import PATIENCE_S
 from worker.decide.deadlines import State
 from worker.meeting.reports import BotNews
-from worker.meeting.session import Session
+from worker.meeting.session import Context, Session
 from worker.platforms import Adapter, adapter_for
 
 # The room's page without a room. A test's own script decides what the buttons do.
@@ -153,7 +153,8 @@ class Bot:
         self.kept: list[State] = []
         self.driver_answers = True
         self.driver_answers_after_s = 0.0
-        self.session = Session(page, join, adapter, settings, "vm-1", self._keep, self._ask_driver, state)
+        context = Context(settings, "vm-1", self._keep, self._ask_driver, state)
+        self.session = Session(page, join, adapter, context)
         self._noted = asyncio.Event()
         self._ending: asyncio.Task[BotEnded] | None = None
 

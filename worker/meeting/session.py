@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from msgspec.structs import replace
@@ -66,35 +66,33 @@ _NET_ERROR: Final = re.compile(r"net::ERR_\w+")
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
+class Context(NamedTuple):
+    """What a session needs of who runs it. `keep` is told every state worth it, and the events that come of it.
+
+    `state`: where an earlier session of this bot was, which went with its agent. `witness`: sees what happens, and
+    keeps it if nobody wished for the end. `hoarding`: what the browser took of memory, if that is enough to bring the
+    page down.
+    """
+
+    settings: WorkerSettings
+    vm_id: str
+    keep: Callable[[State, Sequence[BotNews]], None]
+    driver_answers: Callable[[], Awaitable[bool]]
+    state: State | None = None
+    witness: Witness | None = None
+    hoarding: Callable[[], str] = str
+
+
 class Session:
-    def __init__(
-        self,
-        page: Page,
-        join: Join,
-        adapter: Adapter,
-        settings: WorkerSettings,
-        vm_id: str,
-        keep: Callable[[State, Sequence[BotNews]], None],
-        driver_answers: Callable[[], Awaitable[bool]],
-        state: State | None = None,
-        witness: Witness | None = None,
-        hoarding: Callable[[], str] = str,
-    ) -> None:
-        """`state`: where an earlier session of this bot was, which went with its agent. `witness`: sees what happens,
-        and keeps it if nobody wished for the end. `hoarding`: what the browser took of memory, if that is enough to
-        bring the page down.
-        """
+    def __init__(self, page: Page, join: Join, adapter: Adapter, context: Context) -> None:
+        settings, vm_id, self._keep, self._driver_answers, state, self._witness, self._hoarding = context
         self._page = page
         self._join = join
         self._adapter = adapter
         self._settings = settings
-        self._keep = keep
-        self._driver_answers = driver_answers
         self._begin_with = state
         self._state = state
         self.steps = 0  # of the lifecycle, so far
-        self._witness = witness
-        self._hoarding = hoarding
         self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
         self._attended_at = float("-inf")
         self._news: deque[Observation] = deque()

@@ -1,25 +1,19 @@
 """The workers of this VM: each is warmed up, serves one bot, and ends with its process tree and folder gone.
 
-A worker is one task from its order to its end (`_live`), and one more while it serves a bot (serving.py):
-
-    warm() -> WARMING -> IDLE -> begin() -> BUSY -> its bot ended -> RETIRING -> gone
-                          |                  |
-                          +-- retire(), crash, dead at the probe ----^
-
-Every worker ends with exactly one WorkerGone, after everything that its bot had to say. How many there should be,
-and who gets which bot, is the manager's business.
+A worker is one task from its order to its removal (`_live`), and one for what it does meanwhile: it warms up, and later
+serves its bot. Where it is on its way, and what follows from what happens to it, is decided by worker.decide.worker:
+what arrives here is told to the worker, and the rest is done below. How many workers there should be, and who gets
+which bot, is the manager's business.
 
 Browsers outlive the agent. All that happens to a worker is noted in the journal before it counts, and after an agent
 that was killed or handed over the next one finds its workers again (takeover.py). A task of a worker that is cancelled
-leaves the browser as it is; only `abandon` and an end of its own do not.
+leaves the browser as it is.
 """
 
 import asyncio
 import time
 from collections import ChainMap
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from functools import partial
-from pathlib import Path
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 import structlog
@@ -27,62 +21,70 @@ import structlog
 from common.config.settings import WorkerSettings
 from common.runtime import steps
 from common.runtime.steps import AgentStep
-from common.runtime.waiting import pause
-from common.wire.messages import MOST_MESSAGE_CHARS, Join, WorkerGone, WorkerReport, WorkerWarm
-from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
-from worker.chromium import processes
-from worker.chromium.accounts import GUESTS, Accounts
+from common.wire.messages import MOST_MESSAGE_CHARS, Join, JoinRefused, WorkerGone, WorkerReport
+from common.wire.vocabulary import GoneCause, Reason, RefusalCause
 from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher
 from worker.chromium.warm_pages import VISITOR, WarmPages
-from worker.decide.overdue import Patience
-from worker.link.journal import Entry, Stage, WorkerNote
+from worker.decide.overdue import Limits
+from worker.decide.worker import (
+    Abandoned,
+    Assigned,
+    LeaveOrdered,
+    Phase,
+    Removed,
+    RetireOrdered,
+    StopOrdered,
+    WorkerStatus,
+)
+from worker.link.journal import Entry, WorkerNote
 from worker.platforms import adapter_for
-from worker.pool.serving import Report, Serving, Witnesses, nobody
-from worker.pool.takeover import Takeover
-from worker.pool.warmth import ColdError, Warmth
-from worker.pool.worker import Gone, Worker
+from worker.pool.connections import Connections
+from worker.pool.joins_first import JoinsFirst
+from worker.pool.memory import Memory
+from worker.pool.serving import Serving
+from worker.pool.takeover import Takeover, status_of
+from worker.pool.uplink import Uplink
+from worker.pool.warmth import Warmth
+from worker.pool.watch import Watch
+from worker.pool.worker import Worker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-WARM_UP_WAITS_S: Final = 2.0  # for joins, however many there are
-FORCED_S: Final = 5.0  # for a session that is ended by force to see that it is
-LOUD_BYTES: Final = 100_000  # unread: a calm page has none, a flood fills the kernel's buffer, 200 KB or more
-LOUD_LOOKS: Final = 5  # the agent looks every two seconds; a page that loads is read within one
+WIND_UP_S: Final = 5.0  # for a worker's task, once its bot was answered, to be done before its browser is killed
 REMEMBERED: Final = 1000  # orders are deleted when they are carried out: only the latest ones can come again
-RESERVE_FOR_CALLS: Final = 0.5  # of the memory reserve: warm-ups end at all of it, so that calls may use some
 
 
 class Pool:
-    """`claim` answers whether an assignment is still this worker's."""
+    """`adopted`: what an earlier agent left is connected to, or ends. `empty`: there is no worker. `watch` is to be
+    asked to look now and then.
+    """
 
     def __init__(
-        self,
-        settings: WorkerSettings,
-        vm_id: str,
-        launcher: Launcher,
-        driver: Driver,
-        tasks: asyncio.TaskGroup,
-        claim: Callable[[Join], Awaitable[bool]],
-        report: Report,
-        witnesses: Witnesses = nobody,
-        accounts: Accounts = GUESTS,
+        self, settings: WorkerSettings, launcher: Launcher, driver: Driver, uplink: Uplink, tasks: asyncio.TaskGroup
     ) -> None:
-        self._settings = settings
-        self._vm_id = vm_id
+        self._uplink = uplink
         self._launcher = launcher
-        self._driver = driver
         self._tasks = tasks
-        self._report = report
-        self._serving = Serving(settings, vm_id, driver, claim, report, witnesses, accounts)
-        self._takeover = Takeover(settings, launcher, driver, self._serving, self._start)
-        self._warm_pages = WarmPages(settings, launcher, driver, self._serving.nobody_joins, lambda: self.room() > 0)
-        self._warmth = Warmth(
-            launcher, self._takeover.connect, self._start, self._warm_pages.furnish, settings.launch_timeout_s
-        )
+        self._running: set[asyncio.Task[None]] = set()
         self._workers: dict[str, Worker] = {}
         self._were_here: dict[str, None] = {}  # the latest ones that were reported to be gone
-        self._running: set[asyncio.Task[None]] = set()
+        self._memory = Memory(settings.memory_reserve_mb, settings.worker_memory_mb)
+        self._joins = JoinsFirst()
+        self._connections = Connections(driver, settings.launch_timeout_s, self._start)
+        self._warm_pages = WarmPages(settings, launcher, driver, self._joins.nobody_joins, lambda: self.room() > 0)
+        self._warmth = Warmth(
+            launcher,
+            self._connections,
+            self._joins,
+            self._start,
+            furnish=self._warm_pages.furnish,
+            limit_s=settings.launch_timeout_s,
+        )
+        self._serving = Serving(settings, driver, uplink, self._joins)
+        self._takeover = Takeover(launcher, self._connections, self._serving, self._start)
+        limits = Limits(settings.session_limit_s, settings.leave_timeout_s)
+        self.watch = Watch(self._workers, driver, settings.memory_limit_mb, limits)
         self.stopping = False
         self.adopted = self._takeover.done
         self.empty = asyncio.Event()
@@ -97,15 +99,14 @@ class Pool:
         if worker_id in self._workers or worker_id in self._were_here:
             return
         if self.stopping:
-            self._report_gone(worker_id, Gone(GoneCause.AGENT_STOPPED))
+            self._report_gone(worker_id, GoneCause.AGENT_STOPPED)
         elif self.room() < 1:
-            self._report_gone(worker_id, Gone(GoneCause.LOW_MEMORY, "a worker more would touch the memory reserve"))
+            self._report_gone(worker_id, GoneCause.LOW_MEMORY, "a worker more would touch the memory reserve")
         else:
-            worker = self._add(worker_id)
-            self._report(entry=worker.remember(Stage.ORDERED))
+            worker = self._add(WorkerStatus(self._uplink.vm_id, worker_id, Phase.WARMING))
+            worker.note()
             steps.done(AgentStep.WORKER_NOTED)
-            begin = partial(self._warm_up, worker)
-            worker.life = self._start(self._live(worker, begin), name=f"worker {worker_id}")
+            worker.work = self._start(self._warmth.warm_up(worker), name=f"warm up {worker_id}")
 
     def retire(self, worker_id: str, *, by_force: bool = False) -> None:
         """End a worker that serves nobody. A busy one goes on, and ends when its assignment turns out stale, or its bot
@@ -113,51 +114,46 @@ class Pool:
         """
         worker = self._workers.get(worker_id)
         if worker is None:
-            self._report_gone(worker_id, Gone(GoneCause.MISSING))
-        elif worker.state is WorkerState.BUSY and by_force:
-            self._serving.end_by_force(worker, "the manager had its browser ended")
-        elif worker.state is WorkerState.BUSY:
-            log.info("retire_put_off", worker_id=worker_id, why="it serves a bot")
-            worker.ends_when_free = GoneCause.RETIRED
-            if worker.session is None:  # otherwise its bot has come, and goes before it
-                self._report(entry=worker.remember(Stage.WARM))
+            self._report_gone(worker_id, GoneCause.MISSING)
+        elif worker.status.join and by_force:
+            worker.end_by_force("the manager had its browser ended")
         else:
-            self._report(entry=worker.remember(Stage.SPENT))  # the order is not given again
-            worker.end(GoneCause.RETIRED)
+            if worker.status.join:
+                log.info("retire_put_off", worker_id=worker_id, why="it serves a bot")
+            worker.tell(RetireOrdered())
 
     def begin(self, join: Join) -> None:
         """Take a bot into its meeting, or say why not. The same order a second time changes nothing."""
         worker = self._workers.get(join.worker_id)
         adapter = adapter_for(join.platform)
-        if worker and worker.serves(join.bot_id, join.attempt):
+        if worker and worker.status.serves(join.bot_id, join.attempt):
             return
         if self.stopping:
-            self._serving.refuse(join, RefusalCause.STOPPING)
-        elif worker is None or worker.state is not WorkerState.IDLE or worker.gone.done():
-            self._serving.refuse(join, RefusalCause.NO_SUCH_WORKER)
+            self._refuse(join, RefusalCause.STOPPING)
+        elif worker is None or worker.status.phase is not Phase.IDLE:
+            self._refuse(join, RefusalCause.NO_SUCH_WORKER)
         elif adapter is None:
-            self._serving.refuse(join, RefusalCause.UNKNOWN_PLATFORM)
-        elif _available_memory_mb() < self._settings.memory_reserve_mb * RESERVE_FOR_CALLS:
-            self._serving.refuse(join, RefusalCause.LOW_MEMORY)
+            self._refuse(join, RefusalCause.UNKNOWN_PLATFORM)
+        elif not self._memory.bears_a_join():
+            self._refuse(join, RefusalCause.LOW_MEMORY)
         else:
-            worker.state, worker.join = WorkerState.BUSY, join
-            self._report(entry=worker.remember(Stage.WARM))
+            worker.tell(Assigned(join))
             steps.done(AgentStep.JOIN_NOTED)
-            self._serving.let_join_go_first(worker.worker_id)
-            worker.serving = self._start(self._serving.serve(worker, join, adapter), name=f"bot {join.bot_id}")
+            self._joins.begin(worker.worker_id)
+            worker.work = self._start(self._serving.serve(worker, join, adapter), name=f"bot {join.bot_id}")
 
     def leave(self, worker_id: str, bot_id: str, attempt: int, reason: Reason) -> None:
         """Let a bot leave, if it is with this worker in this attempt."""
         worker = self._workers.get(worker_id)
-        if worker is None or not worker.serves(bot_id, attempt):
-            log.info("leave_ignored", worker_id=worker_id, bot_id=bot_id, attempt=attempt, why="no such bot here")
+        if worker and worker.status.serves(bot_id, attempt):
+            worker.tell(LeaveOrdered(reason))
         else:
-            worker.leave(reason)
+            log.info("leave_ignored", worker_id=worker_id, bot_id=bot_id, attempt=attempt, why="no such bot here")
 
     def say(self, worker_id: str, bot_id: str, attempt: int, text: str) -> None:
         """Let a bot say something, if it is with this worker in this attempt."""
         worker = self._workers.get(worker_id)
-        if worker and worker.session and worker.serves(bot_id, attempt):
+        if worker and worker.session and worker.status.serves(bot_id, attempt):
             worker.session.say(text[:MOST_MESSAGE_CHARS])
         else:
             log.info("say_ignored", worker_id=worker_id, bot_id=bot_id, attempt=attempt, why="no such bot here")
@@ -169,20 +165,13 @@ class Pool:
         `adopted` is set once each of them is connected to, or ends.
         """
         for worker_id, note in notes.items():
-            worker = self._add(worker_id)
-            if chromium := self._takeover.find(worker, note):
-                begin = partial(self._takeover.take_over, worker, chromium, note)
-                worker.life = self._start(self._live(worker, begin), name=f"worker {worker_id}")
-            else:
-                worker.life = self._start(self._end_leftover(worker, note), name=f"leftover {worker_id}")
+            worker = self._add(status_of(self._uplink.vm_id, worker_id, note))
+            self._takeover.begin(worker, note)
         self._takeover.done_if_connected()
-
-    async def _end_leftover(self, worker: Worker, note: WorkerNote) -> None:
-        self._forget(worker, await self._takeover.end_leftover(worker, note))
 
     def reconnect(self) -> None:
         """The driver was started anew: connect to all browsers again."""
-        self._takeover.reconnect(self._workers.values())
+        self._connections.lose_all(self._workers.values())
 
     # Shutdown
 
@@ -190,87 +179,23 @@ class Pool:
         """No new worker, no new bot; whoever serves nobody ends, now or when its assignment turns out stale."""
         self.stopping = True
         for worker in self._workers.values():
-            worker.ends_when_free = worker.ends_when_free or GoneCause.AGENT_STOPPED
-            if worker.state is not WorkerState.BUSY:
-                worker.end(GoneCause.AGENT_STOPPED)
-            elif worker.session is None and not worker.is_in:  # it may wait for Redis to answer its claim
-                self._serving.end_by_force(worker, "the agent stops")
+            worker.tell(StopOrdered())
 
     def leave_all(self, reason: Reason) -> None:
         for worker in self._workers.values():
-            if worker.join:
-                worker.leave(reason)
+            worker.tell(LeaveOrdered(reason))
 
     def abandon(self) -> None:
         """End all workers as they are: for when `leave_all` was not heeded."""
         for worker in self._workers.values():
-            worker.abandoned = True
-            self._serving.abandon(worker)
-            for task in (worker.serving, worker.life):
-                if task:
-                    task.cancel()
+            worker.tell(Abandoned())
 
     def let_go(self) -> None:
         """Leave all workers as they are, for the next agent."""
         for task in self._running:
             task.cancel()
 
-    # Watching
-
-    def end_those_too_large(self) -> None:
-        """Whoever holds more memory than one worker may ends, and its neighbours do not notice. Blocks for some ms."""
-        limit_mb = self._settings.memory_limit_mb
-        of_group = {worker.chromium.leader.pid: worker for worker in self._workers.values() if worker.chromium}
-        for group, held_mb in processes.private_memory_mb(of_group).items():
-            worker = of_group[group]
-            worker.note_memory(held_mb, time.monotonic())
-            if held_mb > limit_mb and not worker.gone.done():
-                detail = f"it held {held_mb} MB, more than worker.memory_limit_mb ({limit_mb})"
-                log.warning("memory_limit_reached", worker_id=worker.worker_id, held_mb=held_mb, limit_mb=limit_mb)
-                if worker.session:
-                    worker.session.browser_gone(detail, Reason.MEMORY_LIMIT)
-                else:
-                    worker.end(GoneCause.MEMORY_LIMIT, detail)
-
-    def end_those_overdue(self) -> None:
-        """Whoever has outlived every limit of its own ends, by force. To be called every overdue.LOOK_S."""
-        now = time.monotonic()
-        for worker in self._workers.values():
-            if worker.session and not worker.ended_by_force:
-                patience = worker.patience = worker.patience or Patience(self._settings)
-                if detail := patience.look(worker.session.steps, worker.session.state, now):
-                    self._serving.end_by_force(worker, detail)
-
-    async def end_those_too_loud(self) -> None:
-        """Whoever's page makes more events than the driver can read ends: it keeps all others from being heard. Only
-        the loudest, since beside it others may go unread, too; and of a driver that reads nothing no page is to blame.
-        """
-        if not self._loudest() or not await self._driver.answers():
-            return
-        loudest = self._loudest()
-        if not loudest or not loudest.session:
-            return
-        for worker in self._workers.values():
-            worker.loud = 0
-        log.warning("page_too_loud", worker_id=loudest.worker_id)
-        detail = "its page made more events than the driver, which all workers share, can read"
-        loudest.session.browser_gone(detail, Reason.BROWSER_HUNG)
-
-    def _loudest(self) -> Worker | None:
-        """Of those that were too loud at every look for a while; None: nobody was."""
-        of_port = {worker.chromium.port: worker for worker in self._workers.values() if worker.chromium}
-        unread = processes.unread_bytes(of_port)  # nothing of those that the driver is about to be connected to again
-        for port, waiting in unread.items():
-            of_port[port].loud = of_port[port].loud + 1 if waiting > LOUD_BYTES else 0
-        loud = [port for port in unread if of_port[port].loud >= LOUD_LOOKS]
-        return of_port[max(loud, key=lambda port: unread[port])] if loud else None
-
-    def leave_if_cut_off(self, silent_s: float) -> None:
-        """Bots that are sent in again when their VM is not heard of leave before that happens."""
-        for worker in self._workers.values():
-            limit_s = worker.join.leave_when_cut_off_s if worker.join else 0.0
-            if worker.session and 0.0 < limit_s < silent_s:
-                worker.session.leave(Reason.CUT_OFF)
+    # Upkeep and reports
 
     async def sweep(self, most: int) -> list[str]:
         """End what is in the state folder and belongs to no worker, up to `most` of them. Their ids."""
@@ -280,35 +205,37 @@ class Pool:
         """For as long as the agent lives."""
         await self._warm_pages.keep()
 
-    # Reports
-
     def reports(self) -> dict[str, WorkerReport]:
         return {worker.worker_id: worker.report() for worker in self._workers.values()}
 
     def room(self) -> int:
         """How many further workers the memory bears without touching the reserve. Those warming up have theirs."""
-        spare_mb = _available_memory_mb() - self._settings.memory_reserve_mb
-        warming = sum(worker.state is WorkerState.WARMING for worker in self._workers.values())
-        return max(0, spare_mb // self._settings.worker_memory_mb - warming)
+        return self._memory.room(sum(worker.status.phase is Phase.WARMING for worker in self._workers.values()))
 
     # The life of a worker
 
-    async def _live(self, worker: Worker, begin: Callable[[], Awaitable[Gone | None]]) -> None:
-        """From its beginning, which answers None once it is idle or busy, to its end."""
-        gone = Gone(GoneCause.AGENT_STOPPED)
-        ends = False
-        try:
-            gone = await begin() or await worker.gone
-            if worker.serving:  # what the bot has to say comes first; of one that is ended by force it is said
-                await asyncio.wait({worker.serving}, timeout=FORCED_S if worker.ended_by_force else None)
-            ends = True
-        finally:
-            if ends or worker.abandoned:
-                worker.state = WorkerState.RETIRING
-                self._serving.join_is_done(worker.worker_id)
-                if worker.chromium:
-                    await worker.chromium.kill()
-                self._forget(worker, gone)
+    def _add(self, status: WorkerStatus) -> Worker:
+        worker = self._workers[status.worker_id] = Worker(status, self._uplink)
+        self.empty.clear()
+        self._start(self._live(worker), name=f"worker {status.worker_id}")
+        return worker
+
+    async def _live(self, worker: Worker) -> None:
+        """Wait for its end, and remove it."""
+        await worker.ends.wait()
+        if worker.work:
+            await asyncio.wait({worker.work}, timeout=WIND_UP_S)
+        self._joins.end(worker.worker_id)
+        if worker.chromium:
+            await worker.chromium.kill()
+        else:
+            await self._launcher.end_leftover(worker.worker_id)
+        self._remember_gone(worker.worker_id)
+        worker.tell(Removed())
+        steps.done(AgentStep.WORKER_FORGOTTEN)
+        del self._workers[worker.worker_id]
+        if not self._workers:
+            self.empty.set()
 
     def _start(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         task = self._tasks.create_task(work, name=name)
@@ -316,47 +243,18 @@ class Pool:
         task.add_done_callback(self._running.discard)
         return task
 
-    def _add(self, worker_id: str) -> Worker:
-        worker = self._workers[worker_id] = Worker(worker_id)
-        self.empty.clear()
-        return worker
+    # What is said of workers that are not there
 
-    def _forget(self, worker: Worker, gone: Gone) -> None:
-        self._report_gone(worker.worker_id, gone)
-        steps.done(AgentStep.WORKER_FORGOTTEN)
-        del self._workers[worker.worker_id]
-        if not self._workers:
-            self.empty.set()
+    def _refuse(self, join: Join, cause: RefusalCause) -> None:
+        who = (self._uplink.vm_id, join.worker_id, join.bot_id, join.attempt)
+        self._uplink.tell(JoinRefused(*who, time.time(), cause))
 
-    async def _warm_up(self, worker: Worker) -> Gone | None:
-        """None when it is idle now."""
-        await pause(self._serving.nobody_joins, WARM_UP_WAITS_S)
-        if worker.gone.done():
-            return worker.gone.result()
-        started = time.monotonic()
-        try:
-            await self._warmth.warm_up(worker)
-        except ColdError as error:
-            return worker.gone.result() if worker.gone.done() else Gone(GoneCause.WARMUP_FAILED, str(error))
-        took_s = time.monotonic() - started
-        worker.state = WorkerState.IDLE
-        log.info("worker_warmed", worker_id=worker.worker_id, took_s=round(took_s, 3))
-        warm = WorkerWarm(self._vm_id, worker.worker_id, time.time(), took_s)
-        self._report(warm, entry=worker.remember(Stage.WARM))
-        steps.done(AgentStep.WORKER_WARMED)
-        return None
+    def _report_gone(self, worker_id: str, cause: GoneCause, detail: str = "") -> None:
+        self._remember_gone(worker_id)
+        gone = WorkerGone(self._uplink.vm_id, worker_id, time.time(), cause, detail)
+        self._uplink.tell(gone, entry=Entry(worker_id, None))
 
-    def _report_gone(self, worker_id: str, gone: Gone) -> None:
+    def _remember_gone(self, worker_id: str) -> None:
         self._were_here[worker_id] = None
         if len(self._were_here) > REMEMBERED:
             del self._were_here[next(iter(self._were_here))]
-        log.info("worker_gone", worker_id=worker_id, cause=gone.cause, detail=gone.detail)
-        gone_event = WorkerGone(self._vm_id, worker_id, time.time(), gone.cause, gone.detail)
-        self._report(gone_event, entry=Entry(worker_id, None))
-
-
-def _available_memory_mb() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1024
-    raise RuntimeError("cannot read MemAvailable from /proc/meminfo: the kernel is older than 3.14")

@@ -5,57 +5,62 @@ Ready to join is: the platforms' page code in its cache (warm_pages.py); English
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
-from playwright.async_api import BrowserContext
-
-from worker.chromium import permissions
+from common.runtime import steps
+from common.runtime.steps import AgentStep
+from common.runtime.waiting import pause
+from common.wire.vocabulary import GoneCause
 from worker.chromium.driver import one_line
-from worker.chromium.process import BrowserError, Chromium, Launcher
+from worker.chromium.process import BrowserError, Launcher
+from worker.decide.worker import Failure, Warmed
 from worker.platforms import prepare
-from worker.pool.takeover import ATTACH_ERRORS, Start
+from worker.pool.connections import CONNECT_ERRORS, Connections, Start
+from worker.pool.joins_first import JoinsFirst
 from worker.pool.worker import Worker
 
-
-class ColdError(Exception):
-    """A worker did not become warm; the message says why."""
+WARM_UP_WAITS_S: Final = 2.0  # for joins, however many there are
 
 
 class Warmth:
-    """`furnish`: puts into an empty profile folder what the browser is to find there."""
+    """`furnish`: puts into an empty profile folder what the browser is to find there. `limit_s`: for one warm-up."""
 
     def __init__(
         self,
         launcher: Launcher,
-        connect: Callable[[Worker, Chromium], Awaitable[BrowserContext]],
+        connections: Connections,
+        joins: JoinsFirst,
         start: Start,
+        *,
         furnish: Callable[[Path], None],
         limit_s: float,
     ) -> None:
         self._launcher = launcher
-        self._connect = connect
+        self._connections = connections
+        self._joins = joins
         self._start = start
         self._furnish = furnish
         self._limit_s = limit_s
 
     async def warm_up(self, worker: Worker) -> None:
-        """Afterwards it is ready to join, unless it was told to end meanwhile.
-
-        Raises: ColdError; what there is of its browser is left to be ended.
-        """
+        """Afterwards it is ready to join, or ends; what there is of its browser is left to be removed."""
+        await pause(self._joins.nobody_joins, WARM_UP_WAITS_S)
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self._limit_s) as worker.warm_up:
-                worker.chromium = await self._launcher.launch(worker.worker_id, self._furnish)
-                self._start(worker.watch(worker.chromium), name=f"watch the browser of {worker.worker_id}")
-                context = await self._connect(worker, worker.chromium)
-                await permissions.settle(context)
-                worker.page, worker.page_id = await prepare(context)
-                await worker.await_answer(worker.page)
-        except (BrowserError, *ATTACH_ERRORS) as error:
+            async with asyncio.timeout(self._limit_s):
+                chromium = worker.chromium = await self._launcher.launch(worker.worker_id, self._furnish)
+                self._start(worker.watch(chromium), name=f"watch the browser of {worker.worker_id}")
+                page, page_id = await prepare(await self._connections.connect(worker, chromium))
+                await worker.await_answer(page)
+        except (BrowserError, *CONNECT_ERRORS) as error:
             missing = "an answer from the page" if worker.chromium else "the DevTools port"
             late = isinstance(error, TimeoutError)
             why = f"cannot warm up: after {self._limit_s:g} s still without {missing}" if late else one_line(error)
-            raise ColdError(why) from error
-        finally:
-            worker.warm_up = None
+            worker.tell(Failure(GoneCause.WARMUP_FAILED, why))
+        else:
+            worker.page = page
+            worker.tell(Warmed(page_id, time.monotonic() - began))
+            steps.done(AgentStep.WORKER_WARMED)

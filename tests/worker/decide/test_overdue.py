@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from common.config.settings import WorkerSettings
 from tests.worker.decide.stories import LEAVE, LIMITS, live, meeting
 from worker.decide.deadlines import State
 from worker.decide.lifecycle import begin
-from worker.decide.overdue import GRACE_S, LOOK_S, STILL_S, Patience
+from worker.decide.overdue import GRACE_S, LOOK_S, STILL_S, Limits, Patience
 
-SETTINGS: Final = WorkerSettings(session_limit_s=1000, leave_timeout_s=8)
+WITHIN: Final = Limits(session_s=1000, leave_s=8)
 INSIDE: Final = live([(1, meeting())])[0]
 LEAVING: Final = live([(1, meeting()), (2, LEAVE)])[0]
 STOPPED: Final = live([(1, LEAVE)])[0]
@@ -26,7 +25,7 @@ def looks_until(
     state: State | None, *, moves: bool = True, at: Callable[[int], float] = lambda look: look * LOOK_S
 ) -> int | None:
     """At which look it is overdue; None: at none of many."""
-    patience = Patience(SETTINGS)
+    patience = Patience(WITHIN)
     for look in range(5000):
         if patience.look(look if moves else 7, state, at(look)):
             return look
@@ -50,7 +49,7 @@ def test_what_outlives_its_limits_is_overdue(state: State | None, moves: bool, l
 
 def test_an_agent_that_was_frozen_finds_nobody_overdue_when_it_wakes_up() -> None:
     """However long it slept: a session that is alive makes its steps before the next look."""
-    patience = Patience(SETTINGS)
+    patience = Patience(WITHIN)
     assert patience.look(1, INSIDE, 10.0) == ""
     assert patience.look(1, INSIDE, 1e6) == ""
     ends = replace(LEAVING, began=1e6)
@@ -63,6 +62,6 @@ def test_a_state_without_a_beginning_is_not_too_old() -> None:
 
 @given(st.lists(st.integers(1, int(STILL_S / LOOK_S)), max_size=30))
 def test_a_session_that_moves_now_and_then_is_never_overdue_for_standing_still(looks_between: list[int]) -> None:
-    patience = Patience(SETTINGS)
+    patience = Patience(WITHIN)
     for steps, looks in enumerate(looks_between):
         assert [patience.look(steps, begin(LIMITS, 0), 0.0) for _ in range(looks)] == [""] * looks

@@ -31,6 +31,7 @@ from worker.link.journal import Entry, Journal, Stage, WorkerNote
 from worker.meeting.evidence import witnesses_for
 from worker.meeting.session import Session
 from worker.pool.pool import Pool
+from worker.pool.uplink import Uplink
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,19 +63,18 @@ class Vm:
         self.died = asyncio.Event()
         self.pool: Pool
 
-    async def agent(self) -> Pool:
-        """The next one, once it has taken over what the one before left."""
+    async def agent(self, *, connects: bool = True) -> Pool:
+        """The next one; if it `connects`, once it has taken over what the one before left."""
         await self.kill()
         self.died.clear()
         self._journal = journal = Journal(self.folder / "journal.db")
         self._alive = tasks = await asyncio.TaskGroup().__aenter__()
-        witnesses = witnesses_for(EvidenceSettings(), "vm1", self._put)
-        self.pool = Pool(
-            self.settings, "vm1", self._launcher, self._driver, tasks, self._claim, self._report, witnesses
-        )
+        uplink = Uplink("vm1", self._claim, self._report, witnesses_for(EvidenceSettings(), "vm1", self._put))
+        self.pool = Pool(self.settings, self._launcher, self._driver, uplink, tasks)
         await self._launcher.sweep(journal.workers(), most=10)
         self.pool.adopt(journal.workers())
-        await self.pool.adopted.wait()
+        if connects:
+            await self.pool.adopted.wait()
         return self.pool
 
     async def kill(self) -> None:
@@ -273,7 +273,7 @@ async def test_a_bot_whose_adapter_went_with_the_upgrade_ends_and_holds_no_worke
 async def test_an_agent_whose_journal_has_lost_the_bot_ends_its_browser(vm: Vm, stage: Stage | None) -> None:
     await vm.send_in(FOR_EVER)
     await wait_until(lambda: BotState.IN_MEETING in moves(vm))
-    page = vm.pool._workers["w1"].page_id  # pyright: ignore[reportPrivateUsage]
+    page = vm.pool._workers["w1"].status.page_id  # pyright: ignore[reportPrivateUsage]
     await vm.rewind(WorkerNote(stage, page) if stage else None)
     await vm.agent()
     await (vm.gone() if stage else vm.ended())
@@ -283,9 +283,9 @@ async def test_an_agent_whose_journal_has_lost_the_bot_ends_its_browser(vm: Vm, 
 async def test_an_agent_whose_journal_has_lost_how_far_the_bot_came_goes_on_with_it(vm: Vm) -> None:
     await vm.send_in(FOR_EVER)
     await wait_until(lambda: BotState.IN_MEETING in moves(vm))
-    worker = vm.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
-    assert worker.join
-    await vm.rewind(WorkerNote(Stage.WARM, worker.page_id, worker.join))
+    status = vm.pool._workers["w1"].status  # pyright: ignore[reportPrivateUsage]
+    assert status.join
+    await vm.rewind(WorkerNote(Stage.WARM, status.page_id, status.join))
     await vm.agent()
     await wait_until(lambda: moves(vm).count(BotState.IN_MEETING) == 2)
     vm.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
@@ -299,7 +299,7 @@ async def test_an_agent_whose_journal_has_lost_how_far_the_bot_came_goes_on_with
 async def overdue(vm: Vm) -> None:
     """As many looks as it takes, of an agent that lives."""
     for _ in range(40):
-        vm.pool.end_those_overdue()
+        vm.pool.watch.end_those_overdue()
         await asyncio.sleep(0)
         if vm.seen(BotEnded):
             break
@@ -355,7 +355,7 @@ async def test_a_bot_in_a_meeting_is_not_refused_by_an_agent_that_stops_before_i
     await vm.send_in(FOR_EVER)
     await wait_until(lambda: BotState.IN_MEETING in moves(vm))
     await vm.kill()
-    await vm.agent()
+    await vm.agent(connects=False)
     assert vm.pool._workers["w1"].session is None  # pyright: ignore[reportPrivateUsage]
     vm.pool.refuse_work()
     vm.pool.leave_all(Reason.SHUTDOWN)

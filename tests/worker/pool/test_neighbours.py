@@ -39,7 +39,7 @@ _ENDS = {
 async def _watch_memory(harness: Harness) -> None:
     """As the agent does, and more often: these pages take in a second what meetings take in minutes."""
     while True:
-        harness.pool.end_those_too_large()
+        harness.pool.watch.end_those_too_large()
         await asyncio.sleep(0.2)
 
 

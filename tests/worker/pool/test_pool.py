@@ -19,7 +19,8 @@ from tests.worker.conftest import Harness, pool_with
 from worker.chromium import processes
 from worker.chromium.driver import Driver
 from worker.link.journal import Stage
-from worker.pool.pool import LOUD_BYTES, LOUD_LOOKS
+from worker.pool.memory import Memory
+from worker.pool.watch import LOUD_BYTES, LOUD_LOOKS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -105,7 +106,7 @@ async def test_joins_that_cannot_be_are_refused_with_the_cause_and_the_worker_st
     harness.pool.begin(harness.join())
     await harness.warm()
     harness.pool.begin(harness.join(platform="carrier_pigeon"))
-    harness.pool._settings = WorkerSettings(memory_reserve_mb=10_000_000)  # pyright: ignore[reportPrivateUsage]
+    harness.pool._memory = Memory(10_000_000, 1)  # pyright: ignore[reportPrivateUsage]
     harness.pool.begin(harness.join())
     harness.pool.stopping = True
     harness.pool.begin(harness.join())
@@ -124,12 +125,12 @@ async def test_a_worker_that_holds_too_much_ends_alone_with_the_reason(harness: 
     await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
     harness.pool.begin(harness.join())
     await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
-    harness.pool.end_those_too_large()
+    harness.pool.watch.end_those_too_large()
     page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
     assert page
     await page.evaluate("globalThis.hoard = new Uint8Array(400 << 20).fill(1); 0")
-    harness.pool._settings = WorkerSettings(memory_limit_mb=400)  # pyright: ignore[reportPrivateUsage]
-    harness.pool.end_those_too_large()
+    harness.pool.watch._limit_mb = 400  # pyright: ignore[reportPrivateUsage]
+    harness.pool.watch.end_those_too_large()
     await wait_until(lambda: harness.seen(WorkerGone))
     [ended], [gone] = harness.seen(BotEnded), harness.seen(WorkerGone)
     assert (ended.reason, gone.worker_id) == (Reason.MEMORY_LIMIT, "w1")
@@ -144,8 +145,8 @@ async def test_a_page_that_crashes_of_its_own_hoard_ends_for_that_reason(harness
     await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
     worker = harness.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
     now = time.monotonic()
-    worker.note_memory(100, now - 10)
-    worker.note_memory(1200, now)
+    worker.held.note(100, now - 10)
+    worker.held.note(1200, now)
     assert worker.page
     with suppress(PlaywrightError):
         await worker.page.goto("chrome://crash")
@@ -172,9 +173,9 @@ async def test_the_page_that_floods_the_driver_ends_alone(harness: Harness, monk
 
     monkeypatch.setattr(processes, "unread_bytes", read)
     for _ in range(2 * LOUD_LOOKS - 1):
-        await harness.pool.end_those_too_loud()
-    assert all(one.session and not one.gone.done() for one in workers.values())
-    await harness.pool.end_those_too_loud()
+        await harness.pool.watch.end_those_too_loud()
+    assert all(one.session and not one.status.is_ending for one in workers.values())
+    await harness.pool.watch.end_those_too_loud()
     await wait_until(lambda: harness.seen(WorkerGone))
     [ended] = harness.seen(BotEnded)
     assert (ended.bot_id, ended.reason) == ("b1", Reason.BROWSER_HUNG)
@@ -190,8 +191,8 @@ async def test_only_bots_that_are_sent_in_again_leave_when_their_vm_is_cut_off(h
     goes = Join("w2", "goes", 1, "room", harness.meeting, "Bot", leave_when_cut_off_s=30.0)
     harness.pool.begin(goes)
     await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in harness.events) == 2)
-    harness.pool.leave_if_cut_off(29.0)
-    harness.pool.leave_if_cut_off(31.0)
+    harness.pool.watch.leave_if_cut_off(29.0)
+    harness.pool.watch.leave_if_cut_off(31.0)
     await wait_until(lambda: harness.seen(BotEnded))
     [ended] = harness.seen(BotEnded)
     assert (ended.bot_id, ended.reason) == ("goes", Reason.CUT_OFF)

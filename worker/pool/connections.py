@@ -1,0 +1,92 @@
+"""Connections to browsers, which outlive them: the first one, and another whenever one is lost.
+
+All are lost when the driver dies. Meanwhile a worker goes on as it is, and the session of its bot waits.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from playwright.async_api import BrowserContext
+
+from common.wire.vocabulary import GoneCause
+from worker.chromium import permissions
+from worker.chromium.driver import PAGE_ERRORS, Driver, DriverError, one_line
+from worker.chromium.process import Chromium
+from worker.decide.worker import Failure, Phase
+from worker.platforms import find_again
+from worker.pool.worker import Worker
+
+RESTORE_DEADLINE_S: Final = 45.0  # a driver may take 30 s to start on a machine that is very busy
+RESTORE_AGAIN_S: Final = 0.1
+
+CONNECT_ERRORS: Final = (DriverError, *PAGE_ERRORS, OSError)  # TimeoutError is an OSError
+"""What connecting may raise, and asking the page for the first time."""
+
+
+class Start(Protocol):
+    """Starts a task that is cancelled when the workers are left to the next agent."""
+
+    def __call__(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]: ...
+
+
+class Connections:
+    """`limit_s`: how long one connection may take."""
+
+    def __init__(self, driver: Driver, limit_s: float, start: Start) -> None:
+        self._driver = driver
+        self._limit_s = limit_s
+        self._start = start
+
+    async def connect(self, worker: Worker, chromium: Chromium) -> BrowserContext:
+        """Its pages ask nobody for permission. Raises: CONNECT_ERRORS."""
+        browser = await self._driver.connect(chromium.endpoint, _artifacts(chromium), self._limit_s)
+        browser.on("disconnected", lambda _: self._lose(worker))
+        await permissions.settle(browser.contexts[0])
+        return browser.contexts[0]
+
+    def lose_all(self, workers: Iterable[Worker]) -> None:
+        """The driver that had them is gone: make all anew."""
+        for worker in workers:
+            self._lose(worker)
+
+    def _lose(self, worker: Worker) -> None:
+        if worker.chromium and worker.page and not worker.status.is_ending:
+            if worker.session:
+                worker.session.detach()
+            worker.page = None
+            self._start(self.restore(worker, worker.chromium), name=f"reattach {worker.worker_id}")
+
+    async def restore(self, worker: Worker, chromium: Chromium) -> None:
+        """Afterwards the worker is connected to, or ends."""
+        error: Exception | None = None
+        try:
+            async with asyncio.timeout(RESTORE_DEADLINE_S):
+                while not worker.status.is_ending:
+                    try:
+                        context = await self.connect(worker, chromium)
+                        page = await find_again(context, worker.status.page_id)
+                    except CONNECT_ERRORS as fault:  # the driver is starting, or died again
+                        error = fault
+                        await asyncio.sleep(RESTORE_AGAIN_S)
+                        continue
+                    if page is None:
+                        worker.tell(Failure(GoneCause.UNRESPONSIVE, "its page was closed"))
+                        return
+                    if worker.status.phase is Phase.IDLE:
+                        await worker.await_answer(page)
+                    worker.page = page
+                    if worker.session:
+                        worker.session.attach(page)
+                    return
+        except CONNECT_ERRORS as fault:
+            why = f"cannot connect to it again: {one_line(error or fault)}"
+            worker.tell(Failure(GoneCause.UNRESPONSIVE, why))
+
+
+def _artifacts(chromium: Chromium) -> Path:
+    """Where Playwright puts downloads: with the rest of the worker, so that they go with it."""
+    folder = chromium.folder / "artifacts"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -1,0 +1,51 @@
+"""The memory of this VM, and what a worker takes of it."""
+
+from collections import deque
+from pathlib import Path
+from typing import Final, NamedTuple
+
+HOARD_WINDOW_S: Final = 30.0  # a page that answers nothing is given up within it
+HOARD_SHARE: Final = 1 / 3  # of what a worker may hold: meetings come to that in minutes, or never
+RESERVE_FOR_CALLS: Final = 0.5  # of the memory reserve: warm-ups end at all of it, so that calls may use some
+
+
+class Memory(NamedTuple):
+    """What is to be left to the VM, and what one worker is expected to take."""
+
+    reserve_mb: int
+    worker_mb: int
+
+    def room(self, warming: int) -> int:
+        """How many further workers it bears without touching the reserve. Those `warming` up have theirs."""
+        return max(0, (_available_mb() - self.reserve_mb) // self.worker_mb - warming)
+
+    def bears_a_join(self) -> bool:
+        return _available_mb() >= self.reserve_mb * RESERVE_FOR_CALLS
+
+
+class Held:
+    """How much one worker held lately."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, int]] = deque()  # when, and how much; the latest of HOARD_WINDOW_S
+
+    def note(self, held_mb: int, now: float) -> None:
+        """At `now`, monotonic seconds."""
+        self._looks.append((now, held_mb))
+        while now - self._looks[0][0] > HOARD_WINDOW_S:
+            self._looks.popleft()
+
+    def hoarding(self, limit_mb: int) -> str:
+        """How much memory it took lately, if that is enough to have brought its page down; or empty."""
+        held_mb = [held for _, held in self._looks]
+        if not held_mb or held_mb[-1] - min(held_mb) < limit_mb * HOARD_SHARE:
+            return ""
+        took_s = self._looks[-1][0] - self._looks[held_mb.index(min(held_mb))][0]
+        return f"it grew from {min(held_mb)} to {held_mb[-1]} MB in {took_s:.0f} s"
+
+
+def _available_mb() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1024
+    raise RuntimeError("cannot read MemAvailable from /proc/meminfo: the kernel is older than 3.14")

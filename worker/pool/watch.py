@@ -1,0 +1,83 @@
+"""Ends the workers that hold too much memory, flood the driver, or outlive every limit of their own."""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from common.wire.vocabulary import GoneCause, Reason
+from worker.chromium import processes
+from worker.chromium.driver import Driver
+from worker.decide.overdue import Limits, Patience
+from worker.decide.worker import Failure, LeaveOrdered, Phase
+from worker.pool.worker import Worker
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+LOUD_BYTES: Final = 100_000  # unread: a calm page has none, a flood fills the kernel's buffer, 200 KB or more
+LOUD_LOOKS: Final = 5  # the agent looks every two seconds; a page that loads is read within one
+
+
+class Watch:
+    """`workers`: those that there are, at any time. `limit_mb`: what each may hold. `limits`: of its session."""
+
+    def __init__(self, workers: Mapping[str, Worker], driver: Driver, limit_mb: int, limits: Limits) -> None:
+        self._workers = workers
+        self._driver = driver
+        self._limit_mb = limit_mb
+        self._limits = limits
+        self._patience: dict[str, Patience] = {}
+        self._loud: dict[int, int] = {}  # by port: in how many looks in a row too much was unread
+
+    def end_those_too_large(self) -> None:
+        """Whoever holds more memory than one worker may ends, and its neighbours do not notice. Blocks for some ms."""
+        limit_mb = self._limit_mb
+        of_group = {worker.chromium.leader.pid: worker for worker in self._workers.values() if worker.chromium}
+        for group, held_mb in processes.private_memory_mb(of_group).items():
+            worker = of_group[group]
+            worker.held.note(held_mb, time.monotonic())
+            if held_mb > limit_mb and not worker.status.is_ending:
+                detail = f"it held {held_mb} MB, more than worker.memory_limit_mb ({limit_mb})"
+                log.warning("memory_limit_reached", worker_id=worker.worker_id, held_mb=held_mb, limit_mb=limit_mb)
+                worker.tell(Failure(GoneCause.MEMORY_LIMIT, detail, Reason.MEMORY_LIMIT))
+
+    def end_those_overdue(self) -> None:
+        """Whoever has outlived every limit of its own ends, by force. To be called every overdue.LOOK_S."""
+        before, self._patience = self._patience, {}
+        for worker in self._workers.values():
+            if (session := worker.session) and worker.status.phase is Phase.SERVING:
+                patience = before.get(worker.worker_id) or Patience(self._limits)
+                self._patience[worker.worker_id] = patience
+                if detail := patience.look(session.steps, session.state, time.monotonic()):
+                    worker.end_by_force(detail)
+
+    async def end_those_too_loud(self) -> None:
+        """Whoever's page makes more events than the driver can read ends: it keeps all others from being heard. Only
+        the loudest, since beside it others may go unread, too; and of a driver that reads nothing no page is to blame.
+        """
+        if not self._loudest() or not await self._driver.answers():
+            return
+        loudest = self._loudest()
+        if not loudest or loudest.status.phase is not Phase.SERVING:
+            return
+        self._loud.clear()
+        log.warning("page_too_loud", worker_id=loudest.worker_id)
+        detail = "its page made more events than the driver, which all workers share, can read"
+        loudest.tell(Failure(GoneCause.UNRESPONSIVE, detail, Reason.BROWSER_HUNG))
+
+    def leave_if_cut_off(self, silent_s: float) -> None:
+        """Bots that are sent in again when their VM is not heard of leave before that happens."""
+        for worker in self._workers.values():
+            join = worker.status.join
+            if join and worker.status.phase is Phase.SERVING and 0.0 < join.leave_when_cut_off_s < silent_s:
+                worker.tell(LeaveOrdered(Reason.CUT_OFF))
+
+    def _loudest(self) -> Worker | None:
+        """Of those that were too loud at every look for a while; None: nobody was."""
+        of_port = {worker.chromium.port: worker for worker in self._workers.values() if worker.chromium}
+        unread = processes.unread_bytes(of_port)  # nothing of those that the driver is about to be connected to again
+        before = self._loud
+        self._loud = {port: before.get(port, 0) + 1 if waiting > LOUD_BYTES else 0 for port, waiting in unread.items()}
+        loud = [port for port, looks in self._loud.items() if looks >= LOUD_LOOKS]
+        return of_port[max(loud, key=lambda port: unread[port])] if loud else None
