@@ -287,8 +287,8 @@ def _happened(status: WorkerStatus, event: Happening, now: float) -> Step:
         case Failure():
             return _fail(status, event, now)
         case _:  # removed
-            gone = status.gone or Gone(GoneCause.MISSING)
-            news = WorkerGone(status.vm_id, status.worker_id, now, gone.cause, gone.detail)
+            assert status.gone
+            news = WorkerGone(status.vm_id, status.worker_id, now, *status.gone)
             return Step(_move(status, Phase.GONE, now), (Report((news,)),))
 
 

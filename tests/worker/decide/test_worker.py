@@ -254,10 +254,9 @@ def test_the_story_is_that_of_the_latest_moves() -> None:
     assert told in str(raised.value)
 
 
-@pytest.mark.parametrize("status", [replace(RETIRING, gone=None), RETIRING])
-def test_the_manager_hears_why_it_is_gone(status: WorkerStatus) -> None:
-    cause = status.gone or Gone(GoneCause.MISSING)
-    assert step(status, Removed(), NOW).effects == (Report((WorkerGone("vm1", "w1", NOW, *cause),)),)
+def test_the_manager_hears_why_it_is_gone() -> None:
+    gone = WorkerGone("vm1", "w1", NOW, GoneCause.CRASHED, "exit code 5")
+    assert step(RETIRING, Removed(), NOW).effects == (Report((gone,)),)
 
 
 @pytest.mark.parametrize(
