@@ -12,8 +12,8 @@ from common.config.settings import WorkerSettings
 from worker.chromium import processes
 from worker.chromium.process import PROFILE, is_marked_alive
 from worker.chromium.warm_pages import VISITOR
-from worker.decide.deadlines import State
 from worker.decide.overdue import GRACE_S, STILL_S
+from worker.decide.state import State
 from worker.link.journal import Stage, WorkerNote, read_notes
 
 LATE_S: Final = STILL_S + GRACE_S  # after this the agent's own watch has acted

@@ -25,7 +25,7 @@ from lab.platforms.site import Site
 from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher
 from worker.chromium.profile import Profile
-from worker.decide.deadlines import State
+from worker.decide.state import State
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms import adapter_for, prepare

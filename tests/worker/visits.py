@@ -22,7 +22,7 @@ from common.wire.messages import (
 )
 from common.wire.vocabulary import BotState
 from tests.waiting import PATIENCE_S
-from worker.decide.deadlines import State
+from worker.decide.state import State
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms import Adapter, adapter_for

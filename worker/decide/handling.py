@@ -9,7 +9,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from common.wire.vocabulary import BotState
-from worker.decide.deadlines import UNKNOWN_GRACE_S, Popup, State, is_believed, was_in
+from worker.decide.deadlines import is_believed, was_in
+from worker.decide.state import UNKNOWN_GRACE_S, Popup, State
 from worker.decide.words import Dismiss, PageAction, Screen
 
 REPEAT_S: Final = 2.0  # a click that changed nothing by then was swallowed, as overlays and half-loaded pages do

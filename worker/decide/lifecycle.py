@@ -12,7 +12,8 @@ phase, ends within `Limits.leave_s`, and its reason wins over whatever the page 
 longer than `Limits.session_s`. A state that was written down leads on: whoever carries on with one that has stopped
 already has its `Finish` at the next step, since nobody can know whether it was heard.
 
-The words are in `worker.decide.words`, the deadlines in deadlines.py, what is done to the page in handling.py.
+The words are in `worker.decide.words`, what is known of a bot in state.py, the deadlines in deadlines.py, what is done
+to the page in handling.py.
 """
 
 from typing import Final, NamedTuple
@@ -21,20 +22,10 @@ from msgspec.structs import replace
 
 from common.wire.vocabulary import ENDS, BotState, Reason
 from worker.decide.audio import Hearing, hear, level, told
-from worker.decide.deadlines import (
-    AT_THE_DOOR,
-    HUNG,
-    UNKNOWN_GRACE_S,
-    Errand,
-    Limits,
-    State,
-    Timer,
-    is_believed,
-    timers,
-    was_in,
-)
+from worker.decide.deadlines import AT_THE_DOOR, HUNG, Timer, is_believed, timers, was_in
 from worker.decide.handling import handle
 from worker.decide.participants import News, notice, others
+from worker.decide.state import UNKNOWN_GRACE_S, Errand, Limits, State
 from worker.decide.words import (
     Action,
     BrowserGone,

@@ -8,7 +8,7 @@ machine that slept, does not find everything overdue when it wakes up.
 import math
 from typing import Final, NamedTuple
 
-from worker.decide.deadlines import State
+from worker.decide.state import State
 
 LOOK_S: Final = 5.0
 STILL_S: Final = 150.0  # without a step of the session: a driver has 45 s to be connected to again, a slow one 60 s

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from common.wire.messages import BotEnded, Event, Join, JoinRefused, WorkerGone, WorkerWarm
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
-from worker.decide.deadlines import State
+from worker.decide.state import State
 from worker.decide.words import BrowserGone, Finish, LeaveRequested
 
 MOST_TOLD: Final = 8  # moves that a story keeps

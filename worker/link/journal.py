@@ -25,7 +25,7 @@ import structlog
 
 from common.wire import codec
 from common.wire.messages import Event, Join
-from worker.decide.deadlines import State
+from worker.decide.state import State
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

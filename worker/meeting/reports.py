@@ -8,8 +8,8 @@ import structlog
 
 from common.wire.messages import BotEnded, BotMoved, BotSaw, BotVitals, ChatHeard, ChatLine, Join, ParticipantsSeen
 from common.wire.vocabulary import BotState
-from worker.decide.deadlines import State
 from worker.decide.participants import ReportChat, ReportPeople
+from worker.decide.state import State
 from worker.decide.words import Action, Dismiss, Finish, Move, PageAction, ReportVitals, Screen
 
 LEVEL_DIGITS: Final = 4

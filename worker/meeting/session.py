@@ -27,9 +27,10 @@ from common.wire.messages import BotEnded, BotMoved, BotSaw, Join
 from common.wire.vocabulary import BotState, Reason
 from worker.chromium.driver import NEIGHBOURS_ERRORS, PAGE_ERRORS
 from worker.decide import lifecycle
-from worker.decide.deadlines import HUNG, LEAVE_SHARE, Errand, Limits, State, next_deadline
+from worker.decide.deadlines import HUNG, next_deadline
 from worker.decide.handling import REPEAT_S
 from worker.decide.participants import known
+from worker.decide.state import LEAVE_SHARE, Errand, Limits, State
 from worker.decide.words import (
     BrowserGone,
     CallTimedOut,

@@ -21,7 +21,7 @@ from common.runtime.steps import AgentStep
 from common.wire.messages import BotEnded, Join
 from common.wire.vocabulary import BotState, GoneCause, Reason
 from worker.chromium.driver import PAGE_ERRORS, Driver, one_line
-from worker.decide.deadlines import State
+from worker.decide.state import State
 from worker.decide.worker import Begun, Ended, Failure, LeaveOrdered, Progressed, Stale
 from worker.meeting.evidence import Witness
 from worker.meeting.reports import BotNews

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from common.wire.messages import Participant
 from common.wire.vocabulary import BotState, Reason
-from worker.decide.deadlines import Errand, Limits, State
 from worker.decide.lifecycle import begin, step
 from worker.decide.participants import SeenLine
+from worker.decide.state import Errand, Limits, State
 from worker.decide.words import (
     Action,
     BrowserGone,

@@ -31,9 +31,10 @@ from tests.worker.decide.stories import (
     meeting,
     reason_of,
 )
-from worker.decide.deadlines import COUNT_GRACE_S, Errand, Limits, next_deadline
+from worker.decide.deadlines import COUNT_GRACE_S, next_deadline
 from worker.decide.lifecycle import begin
 from worker.decide.participants import Names
+from worker.decide.state import Errand, Limits
 from worker.decide.words import CallTimedOut, Finish, LoadFailed, Observation, Screen, Seen
 
 CUT_OFF = Seen(Screen.CONNECTION_LOST, "reconnecting", holds_s=60)

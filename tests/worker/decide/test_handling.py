@@ -19,9 +19,9 @@ from tests.worker.decide.stories import (
     meeting,
     put_away,
 )
-from worker.decide.deadlines import Errand
 from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
 from worker.decide.lifecycle import begin, step
+from worker.decide.state import Errand
 from worker.decide.words import Action, Dismiss, Move, PageAction, Screen, Seen
 
 COVERED = Seen(Screen.NAME_PROMPT, "prompt", popup="cookies")

@@ -21,8 +21,8 @@ from tests.worker.decide.stories import (
     observations,
     stories,
 )
-from worker.decide.deadlines import State
 from worker.decide.lifecycle import begin, carry_on, step, worth_keeping
+from worker.decide.state import State
 from worker.decide.words import Finish, LeaveRequested, LoadFailed, Observation, Screen, Seen
 from worker.link.journal import Stage, WorkerNote
 

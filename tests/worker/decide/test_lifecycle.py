@@ -37,9 +37,10 @@ from tests.worker.decide.stories import (
     states_of,
     stories,
 )
-from worker.decide.deadlines import AT_THE_DOOR, CAPTCHA_S, UNKNOWN_GRACE_S, Errand, State, next_deadline
+from worker.decide.deadlines import AT_THE_DOOR, CAPTCHA_S, next_deadline
 from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
 from worker.decide.lifecycle import VITALS_S, begin, carry_on, step, worth_keeping
+from worker.decide.state import UNKNOWN_GRACE_S, Errand, State
 from worker.decide.words import (
     Finish,
     Greet,

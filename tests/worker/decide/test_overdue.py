@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.worker.decide.stories import LEAVE, LIMITS, live, meeting
-from worker.decide.deadlines import State
 from worker.decide.lifecycle import begin
 from worker.decide.overdue import GRACE_S, LOOK_S, STILL_S, Limits, Patience
+from worker.decide.state import State
 
 WITHIN: Final = Limits(session_s=1000, leave_s=8)
 INSIDE: Final = live([(1, meeting())])[0]

@@ -10,7 +10,6 @@ from hypothesis import given
 from common.wire.messages import BotNames, Participant
 from common.wire.vocabulary import Reason
 from tests.worker.decide.stories import LEAVE, LIMITS, LOBBY, PROMPT, UNKNOWN, Story, ends_for, live, stories
-from worker.decide.deadlines import Errand
 from worker.decide.lifecycle import worth_keeping
 from worker.decide.participants import (
     LINES_REMEMBERED,
@@ -24,6 +23,7 @@ from worker.decide.participants import (
     known,
     others,
 )
+from worker.decide.state import Errand
 from worker.decide.words import Action, Observation, Screen, Seen
 
 

@@ -20,7 +20,7 @@ from common.wire.messages import BotEnded, Event, Join, JoinRefused, WorkerGone
 from common.wire.vocabulary import GoneCause, Reason, WorkerState
 from tests.examples import examples
 from tests.worker.decide.stories import LEAVE, live, meeting
-from worker.decide.deadlines import State
+from worker.decide.state import State
 from worker.decide.words import BrowserGone, LeaveRequested
 from worker.decide.worker import (
     LEGAL,

@@ -11,7 +11,7 @@ import pytest
 
 from common.wire.messages import AutomaticLeave, Join, WorkerGone
 from common.wire.vocabulary import BotState, GoneCause, Reason
-from worker.decide.deadlines import Limits, State
+from worker.decide.state import Limits, State
 from worker.decide.words import Finish, ReportVitals
 from worker.link.journal import Entry, Journal, Stage, WorkerNote
 

@@ -22,8 +22,8 @@ from tests.worker.decide.stories import (
     ends_for,
     meeting,
 )
-from worker.decide.deadlines import Errand
 from worker.decide.participants import Names
+from worker.decide.state import Errand
 from worker.decide.words import BrowserGone, LeaveRequested, Observation, Screen, Seen
 
 OTTER: Final = Seen(Screen.IN_MEETING, "", 2, people=(Participant("1", "Otter"),), people_key="1")

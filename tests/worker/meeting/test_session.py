@@ -14,8 +14,8 @@ from common.wire.messages import AutomaticLeave, BotEnded, BotMoved, Join
 from common.wire.vocabulary import BotState, Reason
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import HANGING, Bot, Site, bot_at, go, serving
-from worker.decide.deadlines import State
 from worker.decide.handling import REPEAT_S
+from worker.decide.state import State
 from worker.decide.words import Dismiss, PageAction
 from worker.meeting import reports
 from worker.platforms import built_in

@@ -15,7 +15,7 @@ from common.wire.messages import BotMoved, BotSaw, Join
 from common.wire.vocabulary import BotState, Reason
 from tests.waiting import wait_until
 from tests.worker.platforms.conftest import Show
-from worker.decide.deadlines import State
+from worker.decide.state import State
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms.overrides import Overrides, lay_over

@@ -25,7 +25,7 @@ from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher
 from worker.chromium.profile import Profile
 from worker.decide import lifecycle
-from worker.decide.deadlines import State
+from worker.decide.state import State
 from worker.decide.words import Finish, Observation
 from worker.link.journal import Entry, Journal, Stage, WorkerNote
 from worker.meeting.evidence import witnesses_for
