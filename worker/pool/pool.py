@@ -225,6 +225,7 @@ class Pool:
         await worker.ends.wait()
         if worker.work:
             await asyncio.wait({worker.work}, timeout=WIND_UP_S)
+            worker.work.cancel()  # it may wait for an answer of Redis, which nobody needs any more
         self._joins.end(worker.worker_id)
         if worker.chromium:
             await worker.chromium.kill()
