@@ -114,7 +114,7 @@ class Assigned(msgspec.Struct, frozen=True):
 
 
 class LeaveOrdered(msgspec.Struct, frozen=True):
-    """Its bot is to leave, also one that is not in yet."""
+    """Its bot is to leave, also one that is not in yet. The first reason counts."""
 
     reason: Reason
 
@@ -247,7 +247,7 @@ def _ordered(status: WorkerStatus, order: Order, now: float) -> Step:
         case LeaveOrdered(reason=reason):
             if status.phase is Phase.SERVING:
                 return Step(status, (LeaveRequested(reason),))
-            return Step(replace(status, leaves=reason) if status.join else status)
+            return Step(replace(status, leaves=status.leaves or reason) if status.join else status)
         case RetireOrdered():
             if status.join is None:
                 return _end(status, Gone(GoneCause.RETIRED), now)

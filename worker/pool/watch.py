@@ -1,5 +1,6 @@
 """Ends the workers that hold too much memory, flood the driver, or outlive every limit of their own."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -17,6 +18,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 LOUD_BYTES: Final = 100_000  # unread: a calm page has none, a flood fills the kernel's buffer, 200 KB or more
 LOUD_LOOKS: Final = 5  # the agent looks every two seconds; a page that loads is read within one
+LEAVES_WITHIN_SHARE: Final = 0.5  # of leave_when_cut_off_s: as long again is left until its VM is taken for lost
+_IN_A_MEETING: Final = (Phase.RETURNING, Phase.SERVING)
 
 
 class Watch:
@@ -66,12 +69,23 @@ class Watch:
         detail = "its page made more events than the driver, which all workers share, can read"
         loudest.tell(Failure(GoneCause.UNRESPONSIVE, detail, Reason.BROWSER_HUNG))
 
-    def leave_if_cut_off(self, silent_s: float) -> None:
-        """Bots that are sent in again when their VM is not heard of leave before that happens."""
-        for worker in self._workers.values():
-            join = worker.status.join
-            if join and worker.status.phase is Phase.SERVING and 0.0 < join.leave_when_cut_off_s < silent_s:
+    async def leave_if_cut_off(self, silent_s: float) -> None:
+        """Bots that are sent in again when their VM is not heard of are out before that: after half of that time they
+        are told to leave, and a quarter of it later the browsers of those that have not are ended.
+
+        Then nothing is asked of page, driver or session: any of them may hang, and hold it in there.
+        """
+        async with asyncio.TaskGroup() as killing:
+            for worker in self._workers.values():
+                limit_s = worker.status.join.leave_when_cut_off_s if worker.status.join else 0.0
+                if worker.status.phase not in _IN_A_MEETING or not 0.0 < limit_s < silent_s:
+                    continue
                 worker.tell(LeaveOrdered(Reason.CUT_OFF))
+                if silent_s > limit_s * (1 + LEAVES_WITHIN_SHARE) and worker.chromium:
+                    log.warning("cut_off_browser_ended", worker_id=worker.worker_id)
+                    detail = "it did not leave in time when its VM was cut off"
+                    worker.tell(Failure(GoneCause.UNRESPONSIVE, detail, Reason.CUT_OFF))
+                    killing.create_task(worker.chromium.kill(), name=f"end the browser of {worker.worker_id}")
 
     def _loudest(self) -> Worker | None:
         """Of those that were too loud at every look for a while; None: nobody was."""

@@ -113,10 +113,16 @@ class Vm:
     def seen(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    async def send_in(self, meeting: str) -> None:
+    async def send_in(self, meeting: str, leave_when_cut_off_s: float = 0.0) -> None:
         self.pool.warm("w1")
         await wait_until(lambda: self.seen(WorkerWarm))
-        self.pool.begin(Join("w1", "b1", 1, "room", f"http://{self._witness.address}/r/x?tag=b1&{meeting}", "Bot"))
+        address = f"http://{self._witness.address}/r/x?tag=b1&{meeting}"
+        join = Join("w1", "b1", 1, "room", address, "Bot", leave_when_cut_off_s=leave_when_cut_off_s)
+        self.pool.begin(join)
+
+    def browser(self) -> int:
+        mark = f"--user-data-dir={self.folder}/workers/"
+        return next(each.pid for each in processes.scan() if mark in processes.command_line(each.pid))
 
     async def rewind(self, note: WorkerNote | None) -> None:
         """As a log does that was cut off: the journal says what was true of the worker before."""
@@ -206,6 +212,23 @@ async def test_one_who_is_asked_to_leave_is_out_however_often_the_agent_dies_ove
     await vm.gone()
     assert [end.reason for end in vm.seen(BotEnded)] == [Reason.USER_REQUESTED]
     assert not [mark for mark in witness.present.values() if mark.seen is Seen.INSIDE]
+
+
+async def test_a_browser_that_hangs_when_the_agent_starts_does_not_outstay_the_time_that_its_vm_may_be_cut_off(
+    vm: Vm, witness: Witness
+) -> None:
+    """The next agent cannot connect to it, and has no session that could be told to leave."""
+    await vm.send_in(FOR_EVER, leave_when_cut_off_s=30.0)
+    await wait_until(lambda: BotState.IN_MEETING in moves(vm))
+    await vm.kill()
+    os.kill(vm.browser(), signal.SIGSTOP)
+    await vm.agent(connects=False)
+    await vm.pool.watch.leave_if_cut_off(31.0)
+    assert witness.present
+    await vm.pool.watch.leave_if_cut_off(46.0)
+    await wait_until(lambda: not witness.present)
+    await vm.gone()
+    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.CUT_OFF]
 
 
 async def test_a_meeting_that_was_over_and_a_browser_that_died_with_the_agent_end_as_the_meeting(vm: Vm) -> None:

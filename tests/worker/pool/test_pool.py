@@ -191,12 +191,31 @@ async def test_only_bots_that_are_sent_in_again_leave_when_their_vm_is_cut_off(h
     goes = Join("w2", "goes", 1, "room", harness.meeting, "Bot", leave_when_cut_off_s=30.0)
     harness.pool.begin(goes)
     await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in harness.events) == 2)
-    harness.pool.watch.leave_if_cut_off(29.0)
-    harness.pool.watch.leave_if_cut_off(31.0)
+    await harness.pool.watch.leave_if_cut_off(29.0)
+    await harness.pool.watch.leave_if_cut_off(31.0)
     await wait_until(lambda: harness.seen(BotEnded))
     [ended] = harness.seen(BotEnded)
     assert (ended.bot_id, ended.reason) == ("goes", Reason.CUT_OFF)
     await wait_until(lambda: list(harness.pool.reports()) == ["w1"])
+
+
+async def test_a_browser_that_hangs_does_not_outstay_the_time_that_its_vm_may_be_cut_off(
+    tmp_path: Path, driver: Driver, room: str
+) -> None:
+    settings = WorkerSettings(memory_reserve_mb=0, leave_timeout_s=200, page_timeout_s=200)
+    async with pool_with(tmp_path, settings, driver) as harness:
+        await harness.warm()
+        harness.pool.begin(Join("w1", "hangs", 1, "room", room, "Bot", leave_when_cut_off_s=30.0))
+        await wait_until(lambda: "in_meeting" in [getattr(event, "state", "") for event in harness.events])
+        [leader] = harness.browsers()
+        os.killpg(leader, signal.SIGSTOP)
+        await harness.pool.watch.leave_if_cut_off(44.0)
+        assert harness.browsers() == [leader], "it may still leave by its page's own button"
+        await harness.pool.watch.leave_if_cut_off(46.0)
+        await harness.pool.watch.leave_if_cut_off(47.0)
+        await harness.gone()
+        assert harness.browsers() == []
+        assert [(ended.bot_id, ended.reason) for ended in harness.seen(BotEnded)] == [("hangs", Reason.CUT_OFF)]
 
 
 async def test_stopping_ends_the_idle_and_those_that_warm_up(harness: Harness) -> None:
