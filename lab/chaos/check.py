@@ -3,21 +3,26 @@
 Nothing here knows what manager or agent meant to do. What may look wrong for a moment `heals`; what has happened, has.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from common.wire.vocabulary import BotState, Reason
+from lab.chaos.faults import Aim
 from lab.chaos.load import Push
 from lab.chaos.outside import Change, World, is_idle, tag_of
 from lab.chaos.poisoned import MOST_ENDS
+from lab.chaos.stage import LOST_AFTER_S
 from lab.chaos.witness import Mark, Seen
 
 _ENDLESS: Final = ("jobs", "jobs:taken", "bots:live")
 """What docs/redis-keys.md says is bounded otherwise: lists and an index that are empty when all is done."""
 _REJECTED: Final = "rejected"
 _NOT_AN_ATTEMPT: Final = (BotState.SCHEDULED, BotState.QUEUED)
+
+_OUT_WITHIN_S: Final = 2.0  # pages look every second whether anybody attends to them
 
 
 class Violation(NamedTuple):
@@ -86,15 +91,14 @@ def no_attempt_is_used_again(world: World, seen: _Index) -> Iterator[Violation]:
 
 
 def what_is_rejected_is_dead(world: World, seen: _Index) -> Iterator[Violation]:
-    payloads = [dead.payload for dead in world.dead]
+    rejected, copied = Counter(dead.mark for dead in world.dead), Counter(dead.tag for dead in world.dead)
     for bad in world.bad:
         if _may_be_gone(world, bad.at):
             continue
-        count = sum(bad.mark in payload for payload in payloads)
-        if count < bad.times:
+        if rejected[bad.mark] < bad.times:
             yield Violation("rejected job lost", f"the bad job {bad.mark} is not on the dead stream", heals=True)
     for push in world.pushes:
-        copies = sum(f"tag={push.tag}&" in payload for payload in payloads)
+        copies = copied[push.tag]
         if copies < push.times - 1 and not _may_be_gone(world, push.at):
             sentence = f"job {push.tag} was handed in {push.times} times, and {copies} copies were rejected"
             yield Violation("rejected job lost", sentence, push.bot_id, heals=True)
@@ -157,7 +161,7 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
         rejoins = tag in seen.pushes and seen.pushes[tag].rejoins
         for mark in marks:
             if mark.seen is Seen.INSIDE:
-                if inside:
+                if inside and not (rejoins and _stands_still(world, inside, marks, seen.changes[bot_id], mark)):
                     both = f"by the browsers {sorted(inside)} and {mark.visit}"
                     yield Violation("twice in a meeting", f"job {tag} is in its meeting twice at once, {both}", bot_id)
                 inside.add(mark.visit)
@@ -171,6 +175,33 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
                 admitted.append(mark)
             elif mark.seen is not Seen.LOBBY:
                 inside.discard(mark.visit)
+
+
+def _stands_still(world: World, inside: set[str], marks: list[Mark], changes: list[Change], second: Mark) -> bool:
+    """Whether those who are still inside when the second one comes in could not leave: their browsers are frozen, and
+    so was their agent, which ends such a browser, when their VM was given up. As on a machine that stands still. When
+    the browser goes on, its page has to be out at once.
+    """
+    given = [one for one in changes if one.state == BotState.ASSIGNED and one.told_at <= second.at]
+    if len(given) < 2:
+        return False
+    before, since = given[-2], given[-1].told_at
+    for visit in inside:
+        of_visit = [mark for mark in marks if mark.visit == visit]
+        ends_at = next((mark.at for mark in of_visit if mark.seen in (Seen.LEFT, Seen.GONE)), math.inf)
+        is_frozen = any(
+            one.pid == of_visit[0].pid and one.begin <= second.at <= one.end and ends_at <= one.end + _OUT_WITHIN_S
+            for one in world.still
+        )
+        agent_stood_s = sum(
+            max(0.0, min(one.end, since) - max(one.begin, since - LOST_AFTER_S))
+            for one in world.still
+            if one.aim is Aim.AGENT and one.name == before.vm_id
+        )
+        # A quarter of the time is its own: it has the rest for ending the browser.
+        if not is_frozen or agent_stood_s < LOST_AFTER_S / 4:
+            return False
+    return True
 
 
 def _unknown_admission(world: World, visit: str, marks: list[Mark], changes: list[Change], before: float) -> bool:

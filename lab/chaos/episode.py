@@ -23,7 +23,7 @@ from lab.chaos.check import story, violations
 from lab.chaos.ground import Ground
 from lab.chaos.load import BadPush, Push
 from lab.chaos.manager_side import LEASE_S, Manager
-from lab.chaos.outside import Change, Dead, VmSeen, World
+from lab.chaos.outside import Change, VmSeen, World, dead_job
 from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested
 from poolmgr.store import audit
 from poolmgr.store.answers import epoch, text_fields
@@ -153,8 +153,8 @@ class Episode:
             self.chance.choice(("plain", "with bot_id", "twice", "bad")),
         )
         if form == "bad":
-            self._bad.append(BadPush(tag))
-            await self._lpush(b'{"meeting_link": "' + tag.encode())
+            self._bad.append(BadPush(f"bad-{tag}"))
+            await self._lpush(b'{"meeting_link": "bad-' + tag.encode())
             return
         job: dict[str, Any] = {
             "meeting_link": f"http://127.0.0.1:8090/r/chaos?tag={tag}&lobby_s=0",
@@ -283,7 +283,7 @@ class Episode:
             Change(entry_id, f["bot_id"], f["state"], f["reason"], int(f["attempt"]), f["vm_id"], f["at"])
             for entry_id, f in await self._entries(keys.status)
         ]
-        dead = [Dead(f["reason"], f.get("bot_id", ""), f["payload"]) for _, f in await self._entries(keys.dead)]
+        dead = [one for _, fields in await self._entries(keys.dead) if (one := dead_job(fields))]
         return World(
             min_idle=_MIN_IDLE,
             max_workers=_MAX_WORKERS,

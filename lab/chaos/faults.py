@@ -78,6 +78,11 @@ class Fault(NamedTuple):
         return self.inflict is _flooded
 
     @property
+    def is_a_freeze(self) -> bool:
+        """Whether a process stands still for as long as it lasts."""
+        return self.inflict is _frozen
+
+    @property
     def is_of_a_process(self) -> bool:
         """Whether a process is killed, ended or frozen by it: manager, agent, driver, browser or Redis."""
         return self.inflict in _OF_A_PROCESS
@@ -102,6 +107,18 @@ class Excuse(NamedTuple):
     begin: float
     end: float
     pid: int = 0
+
+
+class Still(NamedTuple):
+    """A process stood still, between these epoch seconds: it was frozen, or was down. `name`: the part; its VM's, if it
+    is a browser or a driver.
+    """
+
+    aim: Aim
+    name: str
+    pid: int
+    begin: float
+    end: float
 
 
 def _signalled(number: signal.Signals) -> Inflict:

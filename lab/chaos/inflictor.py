@@ -10,7 +10,7 @@ from typing import Final
 
 from common.wire.vocabulary import Reason
 from lab.chaos.blow import Blow, Moment
-from lab.chaos.faults import BY_NAME, EXPLAINS_FOR_S, OLD_COPY, Aim, Excuse, Fault, Planned, Target
+from lab.chaos.faults import BY_NAME, EXPLAINS_FOR_S, OLD_COPY, Aim, Excuse, Fault, Planned, Still, Target
 from lab.chaos.near_ends import NearEnds
 from lab.chaos.stage import Stage
 from lab.chaos.table import Running, driver_of
@@ -25,7 +25,8 @@ OnFault = Callable[[Blow, Target], None]
 class Inflictor:
     """`on_fault` hears of each fault and its target when it begins. `meetings`: what happens in each job's, by tag.
 
-    `dealt`: what was dealt; `missed`: what of a schedule could not be, since its target was not there.
+    `dealt`: what was dealt; `stood_still`: which processes were frozen, once they go on; `missed`: what of a schedule
+    could not be, since its target was not there.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Inflictor:
     ) -> None:
         self.excuses: list[Excuse] = []
         self.dealt: list[Blow] = []
+        self.stood_still: list[Still] = []
         self.missed: list[Blow] = []
         self._stage = stage
         self._on_fault = on_fault
@@ -181,8 +183,14 @@ class Inflictor:
         self._group.create_task(self._inflict(blow, target), name=blow.fault)
 
     async def _inflict(self, blow: Blow, target: Target) -> None:
-        async with BY_NAME[blow.fault].inflict(self._stage, target):
+        fault, begin = BY_NAME[blow.fault], time.time()
+        async with fault.inflict(self._stage, target):
             await asyncio.sleep(blow.lasts_s)
+        if fault.is_a_freeze:
+            ends = [time.time()]
+            if fault.aim is Aim.AGENT:  # if it was killed meanwhile, the next one was not frozen
+                ends += [end for end in self._stage.part(target.name).ends if end > begin]
+            self.stood_still.append(Still(fault.aim, target.name, target.pid, begin, min(ends)))
 
 
 def _is_of_one_bot(fault: Fault) -> bool:

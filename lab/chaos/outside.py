@@ -5,10 +5,12 @@ Reads only what is new, so that looking several times a second at a long run sta
 """
 
 import asyncio
+import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise, zip_longest
 from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -20,7 +22,8 @@ from common.wire.messages import Heartbeat
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from lab.chaos import poisoned
 from lab.chaos.backstops import Backstop, Backstops
-from lab.chaos.faults import EXPLAINS_FOR_S, LOST, Excuse
+from lab.chaos.faults import EXPLAINS_FOR_S, LOST, Aim, Excuse, Still
+from lab.chaos.given import TOLD_FROM_S
 from lab.chaos.load import BadPush, Push
 from lab.chaos.stage import ANSWER_S, LOST_AFTER_S, Rollback, Stage
 from lab.chaos.table import Running, stems_from, worker_named_by
@@ -30,6 +33,8 @@ from poolmgr.store.answers import text_fields
 from worker import audit as worker_audit
 
 _PAGE: Final = 1000
+_TAG: Final = re.compile(r"tag=([^&]+)&")
+_BAD: Final = re.compile(r"bad-[\w.-]+")
 _CLOCKS_DIFFER_S: Final = 600.0
 """More than anybody waits to tell of something, and less than a clock is set by."""
 
@@ -58,9 +63,12 @@ class Change(NamedTuple):
 
 
 class Dead(NamedTuple):
+    """`tag`: the job's, if it had one; `mark`: of one that was to be rejected."""
+
     reason: str
     bot_id: str
-    payload: str
+    tag: str = ""
+    mark: str = ""
 
 
 class Poison(NamedTuple):
@@ -117,6 +125,7 @@ class World(NamedTuple):
     epochs: Sequence[tuple[int, int]] = ()
     flooded: Sequence[tuple[int, int]] = ()
     poisons: Sequence[Poison] = ()
+    still: Sequence[Still] = ()
 
 
 class Outside:
@@ -136,44 +145,58 @@ class Outside:
         self._attempts_before: set[tuple[str, int]] = set()
 
     async def look(
-        self, pushes: Sequence[Push], bad: Sequence[BadPush], asked: set[str], excuses: Sequence[Excuse]
+        self,
+        pushes: Sequence[Push],
+        bad: Sequence[BadPush],
+        asked: set[str],
+        excuses: Sequence[Excuse],
+        still: Sequence[Still] = (),
+        *,
+        at_all: bool = True,
     ) -> World:
-        """Raises: RedisError, OSError."""
+        """Without `at_all` what is dear is left out: all keys, strays, and the audits. Raises: RedisError, OSError."""
         stage, redis, k = self._stage, self._stage.redis, self._stage.keys
         self._forget_what_redis_forgot()
-        for fields, entry_id in await self._news(k.status):
-            self._changes.append(_change(entry_id, fields))
+        await self._hear_changes()
         for fields, _ in await self._news(k.dead):
-            if _bears_a_mark(fields["payload"]):
-                self._dead.append(Dead(fields["reason"], fields.get("bot_id", ""), fields["payload"]))
+            if dead := dead_job(fields):
+                self._dead.append(dead)
             elif fields.get("bot_id", "").startswith(poisoned.MARK):
-                self._set_aside.append(Dead(fields["reason"], fields["bot_id"], fields["payload"]))
+                self._set_aside.append(Dead(fields["reason"], fields["bot_id"]))
         await self._hear_heartbeats()
-        browsers = stage.table.browsers()
+        records = await self._records()
+        # What the records say was told before, but may have come after the first question.
+        await self._hear_changes()
+        browsers = await asyncio.to_thread(stage.table.browsers)
         return World(
             stage.scale.min_idle,
             stage.scale.max_workers,
             tuple(pushes),
             tuple(bad),
             frozenset(asked),
-            await self._records(),
+            records,
             tuple(self._changes),
             tuple(self._dead),
-            tuple(stage.witness.marks),
+            stage.witness.story(),
             (*excuses, *self._away(), *self._unknown_ends()),
             [await self._vm(vm_id, browsers) for vm_id in stage.agents],
             await redis.llen(k.jobs),
             await redis.llen(k.taken),
             frozenset(one.decode() for one in await redis.zrange(k.live, 0, -1)),
-            await self._keys(),
-            self._strays(browsers),
-            await self._audited(),
+            await self._keys() if at_all else {},
+            await asyncio.to_thread(self._strays, browsers) if at_all else (),
+            await self._audited() if at_all else (),
             self._look_at_logs(),
             tuple(stage.rollbacks),
             frozenset(self._attempts_before),
             tuple(stage.epochs),
             poisons=self._poisons(),
+            still=(*still, *self._down()),
         )
+
+    async def _hear_changes(self) -> None:
+        for fields, entry_id in await self._news(self._stage.keys.status):
+            self._changes.append(_change(entry_id, fields))
 
     def _forget_what_redis_forgot(self) -> None:
         """Read anew from the copy on; but what was assigned in between stays known."""
@@ -234,7 +257,16 @@ class Outside:
 
     def _away(self) -> Iterator[Excuse]:
         for vm_id in self._stage.agents:
-            yield from long_away(vm_id, self._stage.part(vm_id).ends, self._beaten_at[vm_id], time.time())
+            beats, given = self._beaten_at[vm_id], self._stage.given
+            yield from long_away(vm_id, self._stage.part(vm_id).ends, beats, time.time())
+            yield from long_starved(vm_id, beats, given.starved_between_s)
+
+    def _down(self) -> Iterator[Still]:
+        """The agents, whenever they did not run at all."""
+        for vm_id in self._stage.agents:
+            part = self._stage.part(vm_id)
+            for end, begin in zip_longest(part.ends, part.begins[1:], fillvalue=time.time()):
+                yield Still(Aim.AGENT, vm_id, 0, end, begin)
 
     def _unknown_ends(self) -> Iterator[Excuse]:
         """A bot that ended, or came, when Redis has forgotten it, is lost to it wherever it was."""
@@ -292,9 +324,24 @@ def long_away(vm_id: str, ends: Iterable[float], beats: Sequence[float], now: fl
             yield Excuse(vm_id, LOST, heard, back + EXPLAINS_FOR_S)
 
 
-def _bears_a_mark(payload: str) -> bool:
-    """Whether it is one that is asked for, and none of a flood."""
-    return "tag=" in payload or "bad-" in payload
+def long_starved(
+    vm_id: str, beats: Sequence[float], starved_between_s: Callable[[float, float], float]
+) -> Iterator[Excuse]:
+    """What explains itself where nothing was heard of an agent in time because the machine did not let the parts run.
+
+    `beats`: when it was heard, in order, in epoch seconds.
+    """
+    for heard, back in pairwise(beats):
+        if back - heard > LOST_AFTER_S - ANSWER_S and starved_between_s(heard, back) >= TOLD_FROM_S:
+            yield Excuse(vm_id, LOST, heard, back + EXPLAINS_FOR_S)
+
+
+def dead_job(fields: Mapping[str, str]) -> Dead | None:
+    """From an entry of the dead stream; None if it is of a flood, which is not asked for."""
+    tag, mark = _TAG.search(fields["payload"]), _BAD.search(fields["payload"])
+    if not tag and not mark:
+        return None
+    return Dead(fields["reason"], fields.get("bot_id", ""), tag[1] if tag else "", mark[0] if mark else "")
 
 
 def _change(entry_id: str, fields: dict[str, str]) -> Change:

@@ -81,7 +81,11 @@ class Page:
         """As worker/platforms/guard.js: it leaves by itself when this is not said again for so long."""
         if self._guard:
             self._guard.cancel()
-        self._guard = asyncio.get_running_loop().call_later(seconds, self._on_unattended)
+        self._guard = asyncio.get_running_loop().call_later(seconds, self._leave_unattended)
+
+    def _leave_unattended(self) -> None:
+        if not self.hangs:  # then nothing in it runs
+            self._on_unattended()
 
     def focus_name(self) -> str:
         return self._name

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lab.chaos import faults, load, schedule
+from lab.chaos.apart import Apart
 from lab.chaos.blow import Blow
 from lab.chaos.check import Violation
 from lab.chaos.faults import BY_NAME, FAULTS, OLD_COPY, Aim, Planned, Target
@@ -22,7 +23,7 @@ from lab.chaos.near_ends import NearEnds
 from lab.chaos.outside import World
 from lab.chaos.schedule import Schedule
 from lab.chaos.stage import Scale, Spawn, Stage, spawn
-from lab.chaos.witness import Seen, Witness
+from lab.chaos.witness import Seen
 
 FULL_WITHIN_S: Final = 60.0
 ROUND_S: Final = 45.0
@@ -71,6 +72,7 @@ class Summary:
         self.faults: Counter[str] = Counter()
         self.violations: list[Broken] = []
         self.world: World | None = None
+        self.starved_s = 0.0
 
     @property
     def process_faults(self) -> int:
@@ -82,8 +84,8 @@ async def run(options: Options, say: Say) -> Summary:
     """Raises: StageError when the parts do not even start."""
     summary = Summary()
     until = time.monotonic() + options.minutes * 60
-    async with Witness() as witness:
-        stage = Stage(witness, options.scale, options.seed, options.keep_logs, spawn=options.spawn, needs=options.needs)
+    async with Apart() as apart:
+        stage = Stage(apart, options.scale, options.seed, options.keep_logs, spawn=options.spawn, needs=options.needs)
         try:
             async with stage:
                 await stage.until("the pool is full", stage.is_full, FULL_WITHIN_S)
@@ -139,11 +141,11 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
         await clients.ask_again(back.copied_at)
     for blow in inflictor.missed if replay else ():
         say(f"did not come to be: {blow.fault}")
-    judge.take_note(clients, inflictor.excuses)
+    judge.take_note(clients, inflictor.excuses, inflictor.stood_still)
     if _is_only_flooded(inflictor.dealt):
         judge.note_flooded(epoch, await stage.epoch())
     news = await judge.settle()
-    summary.world = judge.world
+    summary.world, summary.starved_s = judge.world, judge.starved_s
     if news or options.keep_logs or options.schedules:
         about = f"round {summary.rounds}: {', '.join(sorted({one.kind for one in news})) or 'no violation'}"
         done = Schedule(schedule.FORMAT, seed, options.scale, jobs, inflictor.dealt, about)
@@ -178,6 +180,7 @@ def report(summary: Summary) -> list[str]:
             f" in a meeting {admissions}, sent in again {again}; ended by reason:"
         )
         lines += _table(Counter(record["status_reason"] for record in records))
+    lines.append(f"parts waited {summary.starved_s:.0f} s for a processor")
     lines.append(f"violations {len(summary.violations)}")
     lines += _table(Counter(broken.violation.kind for broken in summary.violations))
     return lines

@@ -26,11 +26,11 @@ from redis.exceptions import RedisError
 
 from common.config.settings import parse
 from common.runtime.steps import VARIABLE
+from lab.chaos.apart import Apart, FarWire
+from lab.chaos.given import Given
 from lab.chaos.machine import Need, allows, mount_small_disk, settable_clock, unmount
-from lab.chaos.proxy import Proxy
 from lab.chaos.stand_in import write_program
 from lab.chaos.table import Table
-from lab.chaos.witness import Witness
 from lab.parts import StageError
 from lab.parts.ports import lasting_ports
 from lab.parts.redis_server import START_DEADLINE_S, on_port, redis_command
@@ -128,7 +128,8 @@ class Part:
         self.log = log
         self.process: Process | None = None
         self.codes: list[int] = []  # how it ended, each time
-        self.ends: list[float] = []  # when, as epoch seconds
+        self.begins: list[float] = []  # when it began each time, as epoch seconds
+        self.ends: list[float] = []  # ... and when it ended
         self.may_run = asyncio.Event()
         self.may_run.set()
         self._spawn = spawn
@@ -140,6 +141,7 @@ class Part:
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = await self._spawn(self.command, self.environment, log)
+        self.begins.append(time.time())
 
     def signal(self, number: signal.Signals) -> bool:
         """False when there is nobody to send it to."""
@@ -159,7 +161,7 @@ class Stage:
 
     def __init__(
         self,
-        witness: Witness,
+        apart: Apart,
         scale: Scale,
         seed: int,
         folder: Path | None = None,
@@ -167,7 +169,8 @@ class Stage:
         spawn: Spawn = spawn,
         needs: Collection[Need] = (),
     ) -> None:
-        self.witness = witness
+        self.apart = apart
+        self.witness = apart.witness
         self.scale = scale
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-")) if folder is None else folder
         self.keys = Keys("poolmgr")
@@ -184,7 +187,7 @@ class Stage:
         self.views = Views(self.redis, self.keys)
         self.settings = parse("", {f"POOLMGR_{key}": str(value) for key, value in _TIMES.items()})
         self.table = Table(self.folder)
-        self.wires: dict[str, Proxy] = {}
+        self.wires: dict[str, FarWire] = {}
         self.parts: dict[str, Part] = {}
         self.managers = {f"manager-{number + 1}": port for number, port in enumerate(ports)}  # -> its api port
         self.agents = [f"vm-{number + 1}" for number in range(scale.agents)]
@@ -192,6 +195,7 @@ class Stage:
         self.poisons: dict[str, bool] = {}  # bot_id of a job over which managers end -> whether Redis said it has it
         self.epochs: list[tuple[int, int]] = []  # before Redis was set back, and the first new one after it; 0: none
         self.fit: dict[Need, frozenset[str]] = {}
+        self.given = Given(self._pids, lambda: apart.late_s)
         self.most_browsers: dict[str, int] = dict.fromkeys(self.agents, 0)
         self._chance = random.Random(f"{seed} restarts")
         self._armed = armed or {}
@@ -212,6 +216,9 @@ class Stage:
 
     async def __aexit__(self, *_: object) -> None:
         await self._end()
+
+    def _pids(self) -> list[int]:
+        return [part.pid for part in self.parts.values() if part.pid]
 
     # Who is who
 
@@ -337,6 +344,7 @@ class Stage:
             await self._keep(name)
         assert self._keepers
         self._tasks.append(self._keepers.create_task(self._watch_limits(), name="watch the limits"))
+        self._tasks.append(self._keepers.create_task(self.given.watch(), name="watch what the machine gives"))
 
     def _browser_program(self) -> Path:
         if self.scale.real_browsers:
@@ -344,7 +352,7 @@ class Stage:
         return write_program(self.folder / "stand-in", self.witness.address)
 
     async def _add_program(self, name: str, module: str, command: str, settings: Mapping[str, Any]) -> None:
-        wire = self.wires[name] = await self._exits.enter_async_context(Proxy(self.redis_port))
+        wire = self.wires[name] = await self.apart.lay(self.redis_port)
         all_settings = {
             **_TIMES,
             "POOL__MIN_IDLE": self.scale.min_idle,

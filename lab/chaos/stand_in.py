@@ -51,7 +51,7 @@ def main(witness: str) -> None:
 class _StandIn:
     def __init__(self, witness: str) -> None:
         self._witness = witness
-        self._visit: asyncio.Queue[str] | None = None
+        self._visit: asyncio.Queue[tuple[str, float]] | None = None
         self._visits = 0
         self._tasks: asyncio.TaskGroup | None = None
         self.page = Page(
@@ -100,19 +100,19 @@ class _StandIn:
             assert self._tasks
             self._tasks.create_task(self._visit_meeting(self._visit, tag), name=f"visit {tag}")
         if self._visit:
-            self._visit.put_nowait(phase)
+            self._visit.put_nowait((phase, time.time()))
         if phase == END:
             self._visit = None
 
-    async def _visit_meeting(self, phases: "asyncio.Queue[str]", tag: str) -> None:
+    async def _visit_meeting(self, phases: "asyncio.Queue[tuple[str, float]]", tag: str) -> None:
         host, _, port = self._witness.partition(":")
         who = {"tag": tag, "visit": f"{os.getpid()}.{self._visits}", "pid": os.getpid()}
         try:
             reader, writer = await asyncio.open_connection(host, int(port))
             await framing.ask(reader, writer, self._witness, "/r/chaos/ws")
             while True:
-                phase = await phases.get()
-                writer.write(framing.frame(json.dumps({**who, "phase": phase}).encode(), client=True))
+                phase, at = await phases.get()
+                writer.write(framing.frame(json.dumps({**who, "phase": phase, "at": at}).encode(), client=True))
                 await writer.drain()
                 if phase == END:
                     break

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from common.runtime.steps import AgentStep, ManagerStep, Step
+from lab.chaos.apart import Apart
 from lab.chaos.check import Violation
 from lab.chaos.judge import Judge, Say
 from lab.chaos.load import BAD, Load, draw
 from lab.chaos.stage import Scale, Spawn, Stage, spawn
-from lab.chaos.witness import Witness
 from lab.parts import StageError
 from poolmgr.core.events import DrainRequested
 
@@ -76,8 +76,8 @@ async def try_steps(chosen: list[Armed], seed: int, say: Say, spawn: Spawn = spa
 async def try_step(armed: Armed, seed: int, say: Say, spawn: Spawn = spawn) -> Outcome:
     say(f"step {armed}")
     name = "manager-1" if isinstance(armed.step, ManagerStep) else "vm-1"
-    async with Witness() as witness:
-        stage = Stage(witness, _SCALE, seed, armed={name: str(armed)}, spawn=spawn)
+    async with Apart() as apart:
+        stage = Stage(apart, _SCALE, seed, armed={name: str(armed)}, spawn=spawn)
         found: list[Violation] = []
         try:
             async with stage:

@@ -28,7 +28,9 @@ class Seen(StrEnum):
 
 
 class Mark(NamedTuple):
-    """`tag` is the job's, `visit` one page's stay, `pid` the browser's (0: not known). `at`: epoch seconds."""
+    """`tag` is the job's, `visit` one page's stay, `pid` the browser's (0: not known). `at`: epoch seconds, as the page
+    says, which is there at the moment; of one that is GONE, when that was noticed.
+    """
 
     at: float
     seen: Seen
@@ -42,18 +44,41 @@ class _Told(msgspec.Struct, frozen=True):
     visit: str
     phase: str
     pid: int = 0
+    at: float = 0.0
 
 
-class Witness:
-    """An async context manager. `marks` is the whole story, in its order; `present` who is there now, by visit.
-    `on_mark` hears of each as it comes.
+class Sightings:
+    """What was seen. `marks` is all of it, as it was heard; `present` who is there now, by visit. `on_mark` hears
+    of each as it comes. `address`: where the meetings are, HOST:PORT.
     """
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self) -> None:
         self.marks: list[Mark] = []
         self.present: dict[str, Mark] = {}
         self.on_mark: Callable[[Mark], None] = lambda _mark: None
         self.address = ""
+
+    def inside(self) -> list[Mark]:
+        return [mark for mark in self.present.values() if mark.seen is Seen.INSIDE]
+
+    def story(self) -> tuple[Mark, ...]:
+        """In the order in which it happened: two pages may be heard in another one than they spoke in."""
+        return tuple(sorted(self.marks, key=lambda mark: mark.at))
+
+    def take(self, mark: Mark) -> None:
+        self.marks.append(mark)
+        if mark.seen in (Seen.LOBBY, Seen.INSIDE):
+            self.present[mark.visit] = mark
+        else:
+            self.present.pop(mark.visit, None)
+        self.on_mark(mark)
+
+
+class Witness(Sightings):
+    """An async context manager, which sees it."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self._now = now
         self._runner: web.AppRunner | None = None
 
@@ -71,18 +96,6 @@ class Witness:
         assert self._runner
         await self._runner.cleanup()
 
-    def inside(self) -> list[Mark]:
-        return [mark for mark in self.present.values() if mark.seen is Seen.INSIDE]
-
-    def note(self, seen: Seen, tag: str, visit: str, pid: int = 0) -> None:
-        mark = Mark(self._now(), seen, tag, visit, pid)
-        self.marks.append(mark)
-        if seen in (Seen.LOBBY, Seen.INSIDE):
-            self.present[visit] = mark
-        else:
-            self.present.pop(visit, None)
-        self.on_mark(mark)
-
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
         with suppress(ConnectionResetError):  # a page may be killed while it connects
@@ -95,7 +108,7 @@ class Witness:
                 who = self._hear(frame) or who
         finally:
             if who and who.visit in self.present:
-                self.note(Seen.GONE, who.tag, who.visit, who.pid)
+                self.take(Mark(self._now(), Seen.GONE, who.tag, who.visit, who.pid))
         return socket
 
     def _hear(self, frame: WSMessage) -> _Told | None:
@@ -104,7 +117,7 @@ class Witness:
         told = msgspec.json.decode(frame.data, type=_Told)
         seen = {"lobby": Seen.LOBBY, "inside": Seen.INSIDE, "end": Seen.LEFT}.get(told.phase)
         if seen:
-            self.note(seen, told.tag, told.visit, told.pid)
+            self.take(Mark(told.at or self._now(), seen, told.tag, told.visit, told.pid))
         return told
 
 

@@ -10,7 +10,7 @@ import pytest
 from common.wire.vocabulary import Reason
 from lab.chaos.backstops import Backstop
 from lab.chaos.check import story, violations
-from lab.chaos.faults import Excuse
+from lab.chaos.faults import Aim, Excuse, Still
 from lab.chaos.load import BadPush, Push
 from lab.chaos.outside import Change, Dead, Poison, VmSeen, World
 from lab.chaos.stage import Rollback
@@ -64,7 +64,7 @@ WHOLE = World(
     poisons=[Poison("poison-1", True, 3, ["poisonous"]), Poison("poison-2", False, 0, [])],
     records={"bot-a": record("bot-a", "a"), "bot-b": record("bot-b", "b")},
     changes=way("bot-a") + way("bot-b"),
-    dead=[Dead("not_json", "", "{bad-1"), Dead("duplicate_bot_id", "bot-b", "... ?tag=b&lobby_s=0 ...")],
+    dead=[Dead("not_json", "", mark="bad-1"), Dead("duplicate_bot_id", "bot-b", "b")],
     marks=visit("a", "1", 104, 105) + visit("b", "2", 104, 105),
     vms=[VM],
     keys={"poolmgr:bot:bot-a": 60, "poolmgr:jobs": -1},
@@ -91,7 +91,7 @@ BROKEN: dict[str, Callable[[World], World]] = {
     ),
     "job left": lambda w: w._replace(taken=1),
     "rejected job lost": lambda w: w._replace(dead=w.dead[1:]),
-    "good job rejected": lambda w: w._replace(dead=[*w.dead, Dead("bad_field", "", "?tag=c&lobby_s=0")]),
+    "good job rejected": lambda w: w._replace(dead=[*w.dead, Dead("bad_field", "", "c")]),
     "not ended": lambda w: w._replace(
         records={**w.records, "bot-a": record("bot-a", "a", "", "in_meeting")}, changes=way("bot-a")[:-1] + way("bot-b")
     ),
@@ -220,6 +220,41 @@ def test_whoever_is_doubled_by_it_is_found_all_the_same() -> None:
 def test_an_epoch_is_new_if_it_is_above_all_that_were(used: int, first: int, is_found: bool) -> None:
     kinds = {one.kind for one in violations(WHOLE._replace(epochs=[(used, first)]))}
     assert ("epoch used again" in kinds) is is_found
+
+
+FROZEN = Still(Aim.MEETING_BROWSER, "vm-1", PID, 101, 110)
+AGENT_TOO = Still(Aim.AGENT, "vm-1", 8, 100, 108)
+
+
+@pytest.mark.parametrize(
+    ("still", "rejoins", "leaves_at", "is_excused"),
+    [
+        ([FROZEN, AGENT_TOO], True, 110.1, True),
+        ([FROZEN, AGENT_TOO], False, 110.1, False),
+        ([FROZEN], True, 110.1, False),
+        ([AGENT_TOO], True, 110.1, False),
+        ([FROZEN, AGENT_TOO], True, 115, False),
+        ([FROZEN._replace(pid=9), AGENT_TOO], True, 110.1, False),
+        ([FROZEN._replace(end=104)], True, 110.1, False),
+        ([FROZEN, AGENT_TOO._replace(name="vm-2")], True, 110.1, False),
+        ([FROZEN, AGENT_TOO._replace(end=100)], True, 110.1, False),
+        ([FROZEN, AGENT_TOO._replace(aim=Aim.DRIVER)], True, 110.1, False),
+    ],
+    ids=[
+        "all stands still", "it was not to rejoin", "the agent ran", "the page ran", "it stays when it goes on",
+        "another browser", "it goes on before", "the agent of another", "the agent stood before", "only the driver",
+    ],
+)  # fmt: skip
+def test_who_cannot_leave_because_all_on_its_vm_stands_still_may_be_there_when_the_next_one_comes(
+    still: list[Still], rejoins: bool, leaves_at: float, is_excused: bool
+) -> None:
+    marks = [*visit("a", "1", 100, leaves_at), *visit("a", "9", 106, 109)]
+    second = [mark._replace(pid=10) for mark in marks[3:]]
+    story_of_a = sorted([*marks[:3], *second], key=lambda mark: mark.at)
+    world = with_a(WHOLE, changes("bot-a", *AGAIN, ("stopped", 2)), story_of_a)
+    pushes = [push("a")._replace(rejoins=rejoins), *WHOLE.pushes[1:]]
+    kinds = {one.kind for one in violations(world._replace(pushes=pushes, still=still))}
+    assert ("twice in a meeting" not in kinds) is is_excused
 
 
 AGAIN = [("queued", 0), ("assigned", 1), ("waiting_room", 1), ("queued", 1), ("assigned", 2), ("in_meeting", 2)]

@@ -4,7 +4,7 @@ import json
 
 import aiohttp
 
-from lab.chaos.witness import Seen, Witness
+from lab.chaos.witness import Mark, Seen, Sightings, Witness
 from tests.waiting import wait_until
 
 
@@ -31,3 +31,15 @@ async def test_it_serves_the_page_to_browsers_that_are_real() -> None:
             await socket.send_str(json.dumps({"tag": "t", "visit": "1", "phase": "prompt"}))
             await socket.close()
         assert witness.marks == []
+
+
+def test_who_left_before_the_next_one_came_did_so_though_that_is_heard_later() -> None:
+    heard = Sightings()
+    for mark in (Mark(1.0, Seen.INSIDE, "t", "1"), Mark(2.1, Seen.INSIDE, "t", "2"), Mark(2.0, Seen.LEFT, "t", "1")):
+        heard.take(mark)
+    assert [(mark.visit, mark.seen) for mark in heard.story()] == [
+        ("1", Seen.INSIDE),
+        ("1", Seen.LEFT),
+        ("2", Seen.INSIDE),
+    ]
+    assert list(heard.present) == ["2"]
