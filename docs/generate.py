@@ -1,7 +1,7 @@
 """`./dev docs`: writes docs/redis-keys.md from the code, so that it cannot say anything else than the code does.
 
-What a field means stands here, beside no other copy; that each field of the code has such a line, and each line a
-field, is checked while writing.
+What a field of the session record means stands with the field, that of any other here; that each field of the code has
+such a line, and each line a field, is checked while writing.
 """
 
 import re
@@ -14,74 +14,17 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT
 
-from common.wire.messages import Command, Event, Join
-from common.wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause, WorkerState, outward_status
-from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Move
+from common.wire.messages import Command, Event
+from common.wire.vocabulary import ENDS, BotState, GoneCause, RefusalCause, WorkerState, outward_status
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
-from poolmgr.core.job import Job
-from poolmgr.store import record
+from poolmgr.core.record import Record
+from poolmgr.store.answers import WorkerRecord
 from poolmgr.store.keys import KEY_DOCS
 from poolmgr.store.scripts import SOURCES
 from poolmgr.store.views import DeadJob, Request, encode_request
 
 TARGET: Final = Path(__file__).parent / "redis-keys.md"
 
-RECORD: Final = {
-    "bot_id": "the bot's id: the client's own, or 32 hexadecimal digits",
-    "meeting_url": "the meeting's link, tidied (docs/clients.md). Whoever has it can join: it is a secret",
-    "platform": "which adapter joins it",
-    "bot_name": "what the bot is called in the meeting",
-    "user_id": "the client's own id of the user",
-    "calendar_event_id": "the client's own id of the calendar event",
-    "state": "the fine state (below)",
-    "status": "the outward status word (below)",
-    "status_reason": "ended: why, one word (below). Queued again: why the last attempt came to nothing",
-    "reason_detail": "a sentence for people, at most 500 characters",
-    "attribution": "ended: whose doing it was (below)",
-    "created_at": "when the manager accepted the job",
-    "join_at": "when the bot is to join; empty: at once",
-    "assigned_at": "when this attempt was given to a worker",
-    "first_request_at": "when the browser asked for the meeting page",
-    "joining_at": "when the agent reported that it was on the page",
-    "waiting_room_at": "when the bot asked to be let in",
-    "inmeeting_at": "when the bot was in the meeting",
-    "leaving_at": "when the bot began to leave",
-    "stopped_at": "when the bot ended",
-    "vm_id": "the VM of this attempt",
-    "worker_id": "the worker of this attempt",
-    "attempt": "the fencing number of the assignment: 0 before the first, grows by one with each",
-    "claimed": "the attempt that an agent has claimed; written by the agent's claim script",
-    "claimed_at": "when; written by the agent's claim script, by the agent's clock",
-    "screen": "the screen that the page showed last",
-    "rule": "the rule in screens.toml that recognised it",
-    "on_worker_lost": "what the job asked for: `end`, `rejoin`, or empty for `pool.on_worker_lost`",
-    "callback_url": "where webhooks of this bot go; empty: nowhere. Often holds a key: a secret",
-    "custom_attributes": "JSON object: the client's own, as it came",
-    "warnings": "JSON array: what of the job is taken and does not happen as it says, a sentence each",
-    "owner": "the API token that made the bot; empty for a job from Redis",
-    "queue_timeout": "how long it may wait for its first worker, in seconds; empty: `pool.queue_timeout_s`",
-    "join_late_limit": "how much later than `join_at` it may be sent in, in seconds; empty: `pool.join_late_limit_s`",
-    "bot_message": "what the bot says in the chat once it is in the meeting",
-    "passcode": "the meeting's passcode, typed where its page asks for one: a secret",
-    "probe": "1 for a bot that only looks whether it gets in (`poolmgr probe`)",
-    "evidence": "the names of what is kept of its failed attempts (docs/evidence.md), with spaces between",
-    "failed_attempts": "attempts that came to nothing and count against `pool.max_attempts`",
-    "priority": "higher goes first, -1000 to 1000",
-    "deduplication_key": "as the client gave it",
-    "held_meeting": "a digest of the meeting of which it is to be the only bot (`one_bot_per_meeting`), or empty",
-    "automatic_leave": "JSON: the timeouts that differ from the defaults",
-    "participants": "how many are in the meeting, the bot included, by the last look",
-    "audio_packets_received": "RTP audio packets received in this meeting so far",
-    "audio_level": "how loud the meeting was of late: root mean square, 0 to 1; empty: its page's media do not tell",
-    "active_speaker": "who spoke at the last report, by the name that the page showed",
-    "failure": "while it is sent in again: the most telling reason of its failed attempts",
-    "failure_detail": "what is known of that",
-    "transcript_webhook_received": "1 once the receiver of its webhooks has taken one about the transcript",
-    "audio_webhook_received": "the same about the audio",
-    "leave_requested": "1 once somebody asked the bot to leave",
-    "seq": "the order of acceptance",
-    "payload": "what the client pushed, as it was pushed. Holds the link",
-}
 STATUS_ENTRY: Final = {
     "bot_id": "whose change it is",
     "state": "the fine state, or `rejected` for a job that became no bot",
@@ -137,9 +80,9 @@ def _keys() -> Iterator[str]:
 
 def _bots() -> Iterator[str]:
     yield from ("", "## The session record: `bot:{bot_id}`", "")
-    yield from _fields(RECORD, _record_fields())
+    yield from _table(("field", "what"), ((f"`{name}`", meaning) for name, meaning in _record_meanings().items()))
     yield from ("", "## A worker's record: a value in `vm:{vm_id}:workers`, JSON", "")
-    yield from _fields(WORKER, msgspec.structs.asdict(record.WorkerRecord(WorkerState.IDLE, 0.0)))
+    yield from _fields(WORKER, msgspec.structs.asdict(WorkerRecord(WorkerState.IDLE, 0.0)))
 
 
 def _streams() -> Iterator[str]:
@@ -189,19 +132,11 @@ def _words() -> Iterator[str]:
         yield from ("", f"### {title}", "", _list(words))
 
 
-def _record_fields() -> list[str]:
-    """The fields of the record, in the order in which they are first written."""
-    job = Job(platform="", meeting_url="", bot_name="", payload="")
-    join = Join("", "", 1, "", "", "")
-    written: list[Mapping[str, Any]] = [
-        record.accepted(Accept("", job, BotState.QUEUED, 0.0, 1)),
-        record.assigned(Assign("", join, 0.0, warm=True, waited_s=0.0), 0.0),
-        record.moved(Move("", 1, BotState.JOINING, 0.0, first_request_at=1.0)),
-        record.enqueued(Enqueue("", 1)),
-        record.ended(End("", 1, Reason.MEETING_ENDED, audio_packets=1), 0.0),
-        {"claimed_at": ""},  # with `claimed`, by the agent's claim script
-    ]
-    return list(dict.fromkeys(name for fields in written for name in fields))
+def _record_meanings() -> dict[str, str]:
+    return {
+        field.encode_name: next(note.description for note in get_args(field.type)[1:] if note.description)
+        for field in msgspec.structs.fields(Record)
+    }
 
 
 def _status_fields() -> list[str]:

@@ -27,7 +27,8 @@ from common.wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCau
 from lab.chaos.fragile import Fuse, KilledError, fragile
 from lab.chaos.ground import Ground
 from lab.chaos.witness import Seen
-from poolmgr.store.answers import entries_of, iso
+from poolmgr.core.record import iso
+from poolmgr.store.answers import entries_of
 
 UNATTENDED_S: Final = 120.0  # after which a page leaves by itself
 DRAIN_S: Final = 40.0

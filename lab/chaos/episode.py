@@ -24,9 +24,10 @@ from lab.chaos.ground import Ground
 from lab.chaos.load import BadPush, Push
 from lab.chaos.manager_side import LEASE_S, Manager
 from lab.chaos.outside import Change, VmSeen, World, dead_job
+from poolmgr.core.record import epoch
 from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested
 from poolmgr.store import audit
-from poolmgr.store.answers import epoch, text_fields
+from poolmgr.store.answers import text_fields
 from poolmgr.store.views import encode_request
 
 TURNS: Final = 30

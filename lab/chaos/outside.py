@@ -279,7 +279,7 @@ class Outside:
         bot_ids = {change.bot_id for change in self._changes if change.state != "rejected"}
         for bot_id in sorted(bot_ids - set(self._ended)):
             if record := await self._stage.views.bot(bot_id):
-                self._ended[bot_id] = record
+                self._ended[bot_id] = record.texts()
         records = dict(self._ended)
         self._ended = {b: record for b, record in records.items() if record["state"] == BotState.STOPPED}
         return records

@@ -27,8 +27,9 @@ from common.runtime.redis import connect
 from common.runtime.waiting import pause, stop_on_signals
 from lab.demo.stage import DemoStage
 from lab.parts import StageError
+from poolmgr.core.record import Record, epoch
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import Views, VmView, is_ended
+from poolmgr.store.views import Views, VmView
 from worker.chromium.process import BrowserError
 
 MIN_IDLE = 2
@@ -139,7 +140,7 @@ class Show:
         words = f"{bot['status']}, {bot['reason']}; every signature was checked"
         self.say("webhooks", f"the receiver was told of {self._names[bot_id]}: {words}", "magenta")
 
-    def print_times(self, records: dict[str, dict[str, str]]) -> None:
+    def print_times(self, records: dict[str, Record]) -> None:
         table = Table(
             title="Milliseconds since its LPUSH (redis-cli's own start included) or POST", title_justify="left"
         )
@@ -148,8 +149,8 @@ class Show:
             table.add_column(column, justify="left" if column == "bot" else "right")
         for bot_id, record in records.items():
             zero = self.pushed_at[bot_id]
-            times = [(datetime.fromisoformat(record[name]).timestamp() - zero) * 1000 for name in columns]
-            table.add_row(self._names[bot_id], *(f"{ms:.0f}" for ms in times), record["audio_packets_received"])
+            times = [(epoch(getattr(record, name)) - zero) * 1000 for name in columns]
+            table.add_row(self._names[bot_id], *(f"{ms:.0f}" for ms in times), str(record.audio_packets_received))
         self._console.print(table)
 
 
@@ -206,18 +207,18 @@ async def _raise_when(stop: asyncio.Event) -> None:
     raise Stopped
 
 
-async def _all_hear_her(views: Views, bot_ids: list[str], show: Show) -> dict[str, dict[str, str]]:
+async def _all_hear_her(views: Views, bot_ids: list[str], show: Show) -> dict[str, Record]:
     """Each bot's record, once all are in the meeting and receive audio."""
-    records: dict[str, dict[str, str]] = {}
+    records: dict[str, Record] = {}
 
     async def look() -> None:
         while True:
             for bot_id in bot_ids:
-                record = await views.bot(bot_id) or {}
-                if record.get("state") == "in_meeting" and int(record["audio_packets_received"]) > 0:
+                record = await views.bot(bot_id)
+                if record and record.state == "in_meeting" and record.audio_packets_received > 0:
                     records[bot_id] = record
-                if is_ended(record):
-                    raise Failed(f"{bot_id} ended with {record['status_reason']}: {record['reason_detail']}")
+                if record and record.is_over:
+                    raise Failed(f"{bot_id} ended with {record.status_reason}: {record.reason_detail}")
             await asyncio.sleep(0.05)
 
     await while_looking(look(), show.until("all in the meeting, receiving audio", lambda: len(records) == len(bot_ids)))
@@ -230,9 +231,9 @@ async def _all_have_left(views: Views, bot_ids: list[str], show: Show) -> None:
     async def look() -> None:
         while True:
             for bot_id in bot_ids:
-                record = await views.bot(bot_id) or {}
-                if is_ended(record):
-                    ends[bot_id] = record["status_reason"]
+                record = await views.bot(bot_id)
+                if record and record.is_over:
+                    ends[bot_id] = record.status_reason
             await asyncio.sleep(0.05)
 
     await while_looking(look(), show.until("every bot has left", lambda: len(ends) == len(bot_ids)))

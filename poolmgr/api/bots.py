@@ -13,13 +13,12 @@ from common.wire.text import NOT_TEXT, is_text
 from common.wire.vocabulary import BotState, Status
 from poolmgr.api.create import ACTIVE
 from poolmgr.api.errors import ApiError, Message, bad_request, bot_not_found, later, not_offered
-from poolmgr.api.known import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, is_over, known_bot, row
+from poolmgr.api.known import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, known_bot, row
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.rate import Rate
 from poolmgr.api.shapes import Accepted, BotsPage, Deleted, DetailsOf, SendImage, SendMessage, StatusOf
 from poolmgr.core.events import LeaveRequested, SayRequested
-from poolmgr.core.job import attribute
-from poolmgr.store import answers
+from poolmgr.core.record import attribute, iso
 from poolmgr.store.catalog import BadCursorError, Question, cursor_of, position_of
 from poolmgr.store.forgetting import forget
 from poolmgr.webhooks import envelope
@@ -134,7 +133,7 @@ def _day(name: str, text: str, later_by: timedelta = timedelta(0)) -> float:
 
 async def status(call: Call) -> Answer:
     bot = await known_bot(call)
-    return Answer(200, StatusOf(bot["bot_id"], bot["status"], attributes(bot)))
+    return Answer(200, StatusOf(bot.bot_id, bot.status, attributes(bot)))
 
 
 async def detail(call: Call) -> Answer:
@@ -143,52 +142,52 @@ async def detail(call: Call) -> Answer:
 
 async def remove_bot(call: Call) -> Answer:
     bot = await known_bot(call)
-    if is_over(bot):
+    if bot.is_over:
         raise ApiError(404, "This bot has already stopped.")
-    if bot["state"] == SUBMITTED:
+    if bot.state == SUBMITTED:
         raise later(503, "No manager has taken this bot's job yet; ask again in a moment.", 2.0)
-    await call.service.views.request(LeaveRequested(bot["bot_id"]))
+    await call.service.views.request(LeaveRequested(bot.bot_id))
     return Answer(200, Message("The bot was told to leave; its status says when it has."))
 
 
 async def delete(call: Call) -> Answer:
     bot = await known_bot(call)
-    if not is_over(bot):
+    if not bot.is_over:
         raise ApiError(409, "This bot has not stopped yet; remove it from its meeting first (remove_bot).")
     service = call.service
     delivery = b""
-    if bot["callback_url"]:
+    if bot.callback_url:
         objects = await service.catalog.objects_of(bot)
-        delivery = msgspec.json.encode(envelope.deletion(bot, objects, answers.iso(service.wall())))
+        delivery = msgspec.json.encode(envelope.deletion(bot, objects, iso(service.wall())))
     until = service.steady() + _TOLD_WITHIN_S
-    while (gone := await forget(service.redis, service.keys, bot["bot_id"], delivery=delivery)) < 0:
+    while (gone := await forget(service.redis, service.keys, bot.bot_id, delivery=delivery)) < 0:
         if service.steady() >= until:
             raise later(503, "This bot's callback_url has still to be told of its end; ask again in a moment.", 2.0)
         await asyncio.sleep(_LOOK_S)
     if not gone:
         raise bot_not_found()
-    return Answer(200, Deleted("All that was kept of the bot is deleted.", bot["bot_id"], gone))
+    return Answer(200, Deleted("All that was kept of the bot is deleted.", bot.bot_id, gone))
 
 
 async def pause_or_resume(call: Call) -> Answer:
     bot = await known_bot(call)
     service = call.service
-    if wait_s := service.recording_commands.wait_s(bot["bot_id"], _RECORDING_COMMANDS, service.steady()):
+    if wait_s := service.recording_commands.wait_s(bot.bot_id, _RECORDING_COMMANDS, service.steady()):
         raise later(429, "A bot takes 30 such commands a minute.", wait_s)
-    if bot["state"] != BotState.IN_MEETING:
-        raise ApiError(409, f"The bot is not in its meeting: its status is {bot['status']}.")
+    if bot.state != BotState.IN_MEETING:
+        raise ApiError(409, f"The bot is not in its meeting: its status is {bot.status}.")
     raise ApiError(503, "The bot is not recording: this release of poolmgr records nothing.")
 
 
 async def send_message(call: Call) -> Answer:
     body: SendMessage = call.body
     bot = await known_bot(call)
-    if bot["state"] != BotState.IN_MEETING:
-        raise ApiError(409, f"The bot is not in its meeting: its status is {bot['status']}.")
+    if bot.state != BotState.IN_MEETING:
+        raise ApiError(409, f"The bot is not in its meeting: its status is {bot.status}.")
     if not body.message.strip():
         raise bad_request("message: is empty")
-    await call.service.views.request(SayRequested(bot["bot_id"], body.message))
-    return Answer(200, Accepted("accepted", bot["bot_id"], "sendmsg"))
+    await call.service.views.request(SayRequested(bot.bot_id, body.message))
+    return Answer(200, Accepted("accepted", bot.bot_id, "sendmsg"))
 
 
 async def send_image(call: Call) -> Answer:

@@ -19,9 +19,9 @@ from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.known import SUBMITTED, may_see
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import CreateBot, Created, Replayed
-from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, Job, fault_of, parse_job, typed_json
+from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, fault_of, parse_job, typed_json
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
-from poolmgr.store import answers
+from poolmgr.core.record import Job, Record, iso
 from poolmgr.store.submission import Submission, Verdict
 
 ACTIVE: Final = "Active"
@@ -165,22 +165,23 @@ def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tup
         bot_id=bot_id,
         payload=payload,
         owner=call.token.name,
-        entry={
-            "bot_id": bot_id,
-            "meeting_url": job.meeting_url,
-            "platform": job.platform,
-            "bot_name": job.bot_name,
-            "user_id": job.user_id,
-            "calendar_event_id": job.calendar_event_id,
-            "owner": call.token.name,
-            "custom_attributes": job.custom_attributes,
-            "warnings": msgspec.json.encode(job.warnings).decode(),
-            "bot_message": job.bot_message,
-            "state": SUBMITTED,
-            "status": status,
-            "created_at": answers.iso(now),
-            "join_at": answers.iso(job.join_at) if job.join_at else "",
-        },
+        entry=Record(
+            bot_id=bot_id,
+            meeting_url=job.meeting_url,
+            platform=job.platform,
+            bot_name=job.bot_name,
+            user_id=job.user_id,
+            calendar_event_id=job.calendar_event_id,
+            owner=call.token.name,
+            custom_attributes=job.custom_attributes,
+            warnings=job.warnings,
+            bot_message=job.bot_message,
+            payload="",
+            state=SUBMITTED,
+            status=status,
+            created_at=iso(now),
+            join_at=job.join_at,
+        ),
         idempotency_key=key,
         digest=_digest(document) if key else "",
         deduplication_key=job.deduplication_key,
@@ -231,10 +232,10 @@ async def _until_served(call: Call, submission: Submission) -> None:
     for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
         if await submissions.taken(bot_id):
             bot = await submissions.find(bot_id)
-            if bot and bot["status_reason"] == Reason.NO_CAPACITY:
+            if bot and bot.status_reason == Reason.NO_CAPACITY:
                 await submissions.withdraw(submission, ended=True)
                 raise _no_capacity()
-            if bot is None or bot["state"] != BotState.QUEUED:
+            if bot is None or bot.state != BotState.QUEUED:
                 return
         await asyncio.sleep(delay)  # as above
     if await submissions.withdraw(submission):
@@ -260,22 +261,22 @@ async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
     bot = await submissions.find(bot_id)
     if job.queue_timeout_s == 0:  # whether that one is served may not be known yet
         for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
-            if bot is None or bot["state"] not in (SUBMITTED, BotState.QUEUED):
+            if bot is None or bot.state not in (SUBMITTED, BotState.QUEUED):
                 break
             await asyncio.sleep(delay)  # as above
             bot = await submissions.find(bot_id)
-        if bot and bot["status_reason"] == Reason.NO_CAPACITY:
+        if bot and bot.status_reason == Reason.NO_CAPACITY:
             raise _no_capacity()
     # It may have been deleted since, and another token may then have chosen its bot_id.
-    status = bot["status"] if bot and may_see(call.token, bot) else Status.STOPPED
+    status = bot.status if bot and may_see(call.token, bot) else Status.STOPPED
     message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
     return Answer(507, Replayed(message, bot_id, None, job.meeting_url, status, job.warnings))
 
 
 async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
     bot = await call.service.submissions.find(bot_id)
-    if bot and bot["meeting_url"] == job.meeting_url and may_see(call.token, bot):
-        return Answer(200, Created(bot_id, None, bot["meeting_url"], bot["status"], job.warnings))
+    if bot and bot.meeting_url == job.meeting_url and may_see(call.token, bot):
+        return Answer(200, Created(bot_id, None, bot.meeting_url, bot.status, job.warnings))
     whose = "in another meeting" if bot is None or may_see(call.token, bot) else "of another token"
     raise ApiError(409, f"deduplication_key: was used for a bot {whose}; a new bot needs a new key.")
 
@@ -292,7 +293,7 @@ async def _held(call: Call, bot_id: str, job: Job) -> Answer:
     if bot is None:
         raise later(503, "one_bot_per_meeting: another bot is being made for this meeting, and is not there yet.", 2.0)
     if may_see(call.token, bot):
-        return Answer(200, Created(bot_id, None, bot["meeting_url"], bot["status"], job.warnings))
+        return Answer(200, Created(bot_id, None, bot.meeting_url, bot.status, job.warnings))
     raise ApiError(409, "one_bot_per_meeting: a bot of another token is in this meeting, or will be.")
 
 

@@ -1,16 +1,16 @@
 """A bot that a request names, as far as its caller may know of it, and how it is shown."""
 
+from collections.abc import Callable
+from operator import attrgetter
+
 import msgspec
 
 from common.config.settings import TokenSettings
-from common.wire.vocabulary import BotState, Status
+from common.wire.vocabulary import Status
 from poolmgr.api.errors import ApiError, bot_not_found
 from poolmgr.api.operation import Call, Says
 from poolmgr.api.shapes import BotRow, CaptionFile, Details, Stage
-from poolmgr.store.answers import epoch
-
-Bot = dict[str, str]
-"""A session record, or what is known before there is one, by the record's field names."""
+from poolmgr.core.record import Record, epoch, iso
 
 SUBMITTED = "submitted"
 """The `state` of a bot whose job no manager has taken yet."""
@@ -19,13 +19,13 @@ UNKNOWN_BOT = {404: Says("There is no such bot.")}
 
 PLATFORMS = {"google_meet": "GMeet", "zoom": "Zoom", "teams": "Teams", "jitsi": "Jitsi", "room": "Room"}
 
-_STAGES = (
-    ("Scheduled", "The bot was scheduled.", "scheduled_at"),
-    ("Joining", "The bot is joining the meeting.", "joining_at"),
-    ("WaitingRoom", "The bot is waiting to be let in.", "waiting_room_at"),
-    ("InMeeting", "The bot is in the meeting.", "inmeeting_at"),
-    ("Recording", "The bot is recording.", ""),
-    ("Leaving", "The bot is leaving the meeting.", "leaving_at"),
+_STAGES: tuple[tuple[str, str, Callable[[Record], str]], ...] = (
+    ("Scheduled", "The bot was scheduled.", lambda bot: bot.created_at if bot.join_at else ""),
+    ("Joining", "The bot is joining the meeting.", attrgetter("joining_at")),
+    ("WaitingRoom", "The bot is waiting to be let in.", attrgetter("waiting_room_at")),
+    ("InMeeting", "The bot is in the meeting.", attrgetter("inmeeting_at")),
+    ("Recording", "The bot is recording.", lambda _: ""),
+    ("Leaving", "The bot is leaving the meeting.", attrgetter("leaving_at")),
 )
 _ENDS = {
     "Stopped": (Status.STOPPED, "The bot has stopped, in the meeting or before it."),
@@ -35,11 +35,11 @@ _ENDS = {
 }
 
 
-def may_see(token: TokenSettings, bot: Bot) -> bool:
-    return token.sees == "all" or bot["owner"] == token.name
+def may_see(token: TokenSettings, bot: Record) -> bool:
+    return token.sees == "all" or bot.owner == token.name
 
 
-async def known_bot(call: Call) -> Bot:
+async def known_bot(call: Call) -> Record:
     """Raises: ApiError 404 for a bot that is none, 403 for one that is another token's."""
     bot_id = call.path["bot_id"]
     bot = await call.service.submissions.find(bot_id)
@@ -50,53 +50,53 @@ async def known_bot(call: Call) -> Bot:
     return bot
 
 
-def is_over(bot: Bot) -> bool:
-    return bot["state"] == BotState.STOPPED
+def join_at(bot: Record) -> str | None:
+    return None if bot.join_at is None else iso(bot.join_at)
 
 
-def attributes(bot: Bot) -> msgspec.Raw:
-    return msgspec.Raw(bot["custom_attributes"])
+def attributes(bot: Record) -> msgspec.Raw:
+    return msgspec.Raw(bot.custom_attributes)
 
 
-def details(bot: Bot, now: float) -> Details:
-    payload = bot.get("payload", "{}")
-    latest = max(bot.get(name, "") for name in _TIMES)
+def details(bot: Record, now: float) -> Details:
+    payload = bot.payload or "{}"
+    latest = max(getattr(bot, name) for name in _TIMES)
     return Details(
-        BotID=bot["bot_id"],
-        BotUsername=bot["bot_name"],
-        BotMessage=bot["bot_message"],
+        BotID=bot.bot_id,
+        BotUsername=bot.bot_name,
+        BotMessage=bot.bot_message,
         BotImageURL=_image(payload),
         BotProfile="",
-        CreatedAt=bot["created_at"],
-        StartTime=bot["inmeeting_at"] or None,
-        EndTime=bot["stopped_at"] or None,
+        CreatedAt=bot.created_at,
+        StartTime=bot.inmeeting_at or None,
+        EndTime=bot.stopped_at or None,
         Duration=_seconds_in(bot, now),
         LastUpdatedAt=int(epoch(latest)),
         ManifestStatus="skipped",
         AudioStatus="skipped",
         TranscriptStatus="skipped",
-        MeetingLink=bot["meeting_url"],
+        MeetingLink=bot.meeting_url,
         NativeSTT=False,
         OfferingType="",
-        Platform=PLATFORMS.get(bot["platform"], bot["platform"]),
-        Status=bot["status"],
+        Platform=PLATFORMS.get(bot.platform, bot.platform),
+        Status=bot.status,
         StatusCreatedAt=latest,
-        Reason=bot["status_reason"],
-        ReasonDetail=bot["reason_detail"],
-        Attribution=bot["attribution"],
-        ErrorReason=bot["status_reason"] if is_over(bot) and bot["status"] != Status.STOPPED else "",
-        UserID=bot["user_id"],
-        CalendarEventID=bot["calendar_event_id"],
-        JoinAt=bot["join_at"] or None,
+        Reason=bot.status_reason,
+        ReasonDetail=bot.reason_detail,
+        Attribution=bot.attribution,
+        ErrorReason=bot.status_reason if bot.is_over and bot.status != Status.STOPPED else "",
+        UserID=bot.user_id,
+        CalendarEventID=bot.calendar_event_id,
+        JoinAt=join_at(bot),
         RequestPayload=msgspec.Raw(payload),
         StatusTimeline=_timeline(bot),
         custom_attributes=attributes(bot),
         caption_file=CaptionFile(available=False),
         transcript_id=None,
         participant_events=[],
-        warnings=msgspec.json.decode(bot["warnings"], type=list[str]),
-        transcript_webhook_received=bot["transcript_webhook_received"] == "1",
-        audio_webhook_received=bot["audio_webhook_received"] == "1",
+        warnings=list(bot.warnings),
+        transcript_webhook_received=bot.transcript_webhook_received,
+        audio_webhook_received=bot.audio_webhook_received,
     )
 
 
@@ -105,50 +105,49 @@ _TIMES = (
 )  # fmt: skip
 
 
-def row(bot: Bot, now: float) -> BotRow:
-    platform = PLATFORMS.get(bot["platform"], bot["platform"])
+def row(bot: Record, now: float) -> BotRow:
+    platform = PLATFORMS.get(bot.platform, bot.platform)
     return BotRow(
-        bot_id=bot["bot_id"],
-        bot_name=bot["bot_name"],
-        status=bot["status"],
+        bot_id=bot.bot_id,
+        bot_name=bot.bot_name,
+        status=bot.status,
         platform=platform,
-        meeting_url=bot["meeting_url"],
-        created_at=bot["created_at"],
-        join_at=bot["join_at"] or None,
-        user_id=bot["user_id"],
-        calendar_event_id=bot["calendar_event_id"],
-        reason=bot["status_reason"],
+        meeting_url=bot.meeting_url,
+        created_at=bot.created_at,
+        join_at=join_at(bot),
+        user_id=bot.user_id,
+        calendar_event_id=bot.calendar_event_id,
+        reason=bot.status_reason,
         custom_attributes=attributes(bot),
-        BotID=bot["bot_id"],
-        BotUsername=bot["bot_name"],
-        Status=bot["status"],
+        BotID=bot.bot_id,
+        BotUsername=bot.bot_name,
+        Status=bot.status,
         Platform=platform,
-        MeetingLink=bot["meeting_url"],
-        CreatedAt=bot["created_at"],
-        StartTime=bot["inmeeting_at"] or None,
-        EndTime=bot["stopped_at"] or None,
+        MeetingLink=bot.meeting_url,
+        CreatedAt=bot.created_at,
+        StartTime=bot.inmeeting_at or None,
+        EndTime=bot.stopped_at or None,
         Duration=_seconds_in(bot, now),
     )
 
 
-def _timeline(bot: Bot) -> dict[str, Stage]:
-    times = {**bot, "scheduled_at": bot["created_at"] if bot["join_at"] else "", "": ""}
-    timeline = {
-        stage: Stage(message if times[field] else "", bool(times[field]), times[field] or None)
-        for stage, message, field in _STAGES
-    }
+def _timeline(bot: Record) -> dict[str, Stage]:
+    timeline: dict[str, Stage] = {}
+    for stage, message, at_of in _STAGES:
+        at = at_of(bot)
+        timeline[stage] = Stage(message if at else "", bool(at), at or None)
     for stage, (status, message) in _ENDS.items():
-        here = is_over(bot) and bot["status"] == status
-        timeline[stage] = Stage(message if here else "", here, bot["stopped_at"] or None if here else None)
+        here = bot.is_over and bot.status == status
+        timeline[stage] = Stage(message if here else "", here, bot.stopped_at or None if here else None)
     return timeline
 
 
-def _seconds_in(bot: Bot, now: float) -> int:
+def _seconds_in(bot: Record, now: float) -> int:
     """How long it was in the meeting, or is by now."""
-    if not bot["inmeeting_at"]:
+    if not bot.inmeeting_at:
         return 0
-    until = epoch(bot["stopped_at"]) if bot["stopped_at"] else now
-    return max(0, int(until - epoch(bot["inmeeting_at"])))
+    until = epoch(bot.stopped_at) if bot.stopped_at else now
+    return max(0, int(until - epoch(bot.inmeeting_at)))
 
 
 class _Shown(msgspec.Struct):

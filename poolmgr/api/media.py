@@ -10,16 +10,17 @@ import msgspec
 from msgspec import Meta
 
 from poolmgr.api.errors import ApiError, Message
-from poolmgr.api.known import UNKNOWN_BOT, Bot, is_over, known_bot
+from poolmgr.api.known import UNKNOWN_BOT, known_bot
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
+from poolmgr.core.record import Record
 from poolmgr.store.evidence import pictures
 from poolmgr.store.meetings import Attendance, KeptLine
 
 
 async def participants(call: Call) -> Answer:
     bot = await known_bot(call)
-    return Answer(200, [_participant(one) for one in await call.service.meetings.participants(bot["bot_id"])])
+    return Answer(200, [_participant(one) for one in await call.service.meetings.participants(bot.bot_id)])
 
 
 def _participant(one: Attendance) -> Participant:
@@ -37,10 +38,10 @@ def _participant(one: Attendance) -> Participant:
 
 async def chats(call: Call) -> Answer:
     bot = await known_bot(call)
-    return Answer(200, _chats(bot, await call.service.meetings.chat(bot["bot_id"])))
+    return Answer(200, _chats(bot, await call.service.meetings.chat(bot.bot_id)))
 
 
-def _chats(bot: Bot, said: Sequence[KeptLine]) -> Chats:
+def _chats(bot: Record, said: Sequence[KeptLine]) -> Chats:
     messages = [
         ChatMessage(
             message_id=one.id,
@@ -62,21 +63,21 @@ def _chats(bot: Bot, said: Sequence[KeptLine]) -> Chats:
     ]
     latest = messages[-1].timestamp if messages else None
     session = ChatSession(
-        session_id=bot["bot_id"],
-        start_time=bot["inmeeting_at"] or None,
+        session_id=bot.bot_id,
+        start_time=bot.inmeeting_at or None,
         last_updated=latest,
         total_messages=len(messages),
         unique_speakers=len(by_speaker),
-        bot_id=bot["bot_id"],
-        meeting_id=bot["meeting_url"],
+        bot_id=bot.bot_id,
+        meeting_id=bot.meeting_url,
     )
-    server = ChatServer(latest, bot["bot_id"], bot["meeting_url"], "poolmgr")
+    server = ChatServer(latest, bot.bot_id, bot.meeting_url, "poolmgr")
     return Chats(session, speakers, messages, by_speaker, server)
 
 
 async def recording(call: Call) -> Answer:
     bot = await known_bot(call)
-    if is_over(bot):
+    if bot.is_over:
         raise ApiError(404, "There is none, and there never will be: this release of poolmgr records nothing.")
     return Answer(202, Message("Not ready: the meeting goes on. This release of poolmgr records nothing."))
 
@@ -105,14 +106,14 @@ async def screenshots(call: Call) -> Answer:
     bot, evidence = await known_bot(call), call.service.evidence
     found: list[Screenshot] = []
     for attempt in (await evidence.kept_of(bot))[-_SHOWN_ATTEMPTS:]:
-        if bundle := await evidence.bundle(bot["bot_id"], attempt):
+        if bundle := await evidence.bundle(bot.bot_id, attempt):
             found += [
                 Screenshot(one.name, one.attempt, one.at, "image/jpeg", base64.b64encode(one.data).decode())
                 for one in pictures(bundle)
             ]
     if found:
-        return Answer(200, Screenshots(bot["bot_id"], len(found), found))
-    if is_over(bot):
+        return Answer(200, Screenshots(bot.bot_id, len(found), found))
+    if bot.is_over:
         raise ApiError(404, "There is none: screenshots are only taken of what failed, and of probes.")
     return Answer(202, Message("There is none yet: screenshots are only taken of what failed, and of probes."))
 
@@ -122,11 +123,11 @@ async def bundle(call: Call) -> Answer:
     query: WhichEvidence = call.query
     kept = await evidence.kept_of(bot)
     attempt = query.attempt or (kept[-1] if kept else 0)
-    found = await evidence.bundle(bot["bot_id"], attempt) if attempt in kept else None
+    found = await evidence.bundle(bot.bot_id, attempt) if attempt in kept else None
     if found:
         return Answer(200, File("application/zip", f"{found.name}.zip", found.data))
-    if bot.get("evidence"):
-        raise ApiError(404, f"It is not here: {bot['evidence']} is on its way, is kept elsewhere, or its time is over.")
+    if bot.evidence:
+        raise ApiError(404, f"It is not here: {bot.evidence} is on its way, is kept elsewhere, or its time is over.")
     raise ApiError(404, "There is none: evidence is only kept of what failed, and of probes.")
 
 

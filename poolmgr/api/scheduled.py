@@ -1,6 +1,7 @@
 """/calendar/scheduled_bots: bots that wait for their join_at, from wherever they were scheduled."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Final
 
 import msgspec
@@ -9,12 +10,12 @@ from msgspec import Meta
 from common.runtime.waiting import backoff
 from common.wire.vocabulary import BotState, Status
 from poolmgr.api.errors import ApiError, bad_request, later
-from poolmgr.api.known import PLATFORMS, SUBMITTED, Bot, attributes, known_bot
+from poolmgr.api.known import PLATFORMS, SUBMITTED, attributes, join_at, known_bot
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import Moved, NewTime, ScheduledBot, ScheduledBots, Unscheduled
 from poolmgr.core.events import LeaveRequested, RescheduleRequested
 from poolmgr.core.job import moment_of
-from poolmgr.store import answers
+from poolmgr.core.record import Record, iso
 from poolmgr.store.catalog import Question
 
 _DONE_WITHIN_S: Final = 3.0
@@ -28,7 +29,7 @@ class ListScheduled(msgspec.Struct):
 async def list_scheduled(call: Call) -> Answer:
     query: ListScheduled = call.query
     pairs = (("owner", call.token.name),) if call.token.sees == "own" else ()
-    bots: list[Bot] = []
+    bots: list[Record] = []
     after = None
     for _ in range(5):  # ten thousand bots that live: enough for a page, and an end
         page = await call.service.catalog.page(Question(Status.SCHEDULED, pairs), query.limit - len(bots), after)
@@ -43,38 +44,38 @@ async def move(call: Call) -> Answer:
     body: NewTime = call.body
     service = call.service
     bot = await _scheduled(call)
-    join_at = _moment(body.scheduled_join_time, service.wall())
-    await service.views.request(RescheduleRequested(bot["bot_id"], join_at))
-    if not await _until(call, bot["bot_id"], "join_at", answers.iso(join_at)):
+    at = _moment(body.scheduled_join_time, service.wall())
+    await service.views.request(RescheduleRequested(bot.bot_id, at))
+    if not await _until(call, bot.bot_id, lambda bot: join_at(bot) == iso(at)):
         raise later(503, "The new time was handed in, but no manager has taken it up yet; look again in a moment.", 2.0)
-    answer = Moved("The bot joins at its new time.", bot["bot_id"], ["scheduled_join_time"], schedule_updated=True)
+    answer = Moved("The bot joins at its new time.", bot.bot_id, ["scheduled_join_time"], schedule_updated=True)
     return Answer(200, answer)
 
 
 async def unschedule(call: Call) -> Answer:
     bot = await _scheduled(call)
-    await call.service.views.request(LeaveRequested(bot["bot_id"]))
-    await _until(call, bot["bot_id"], "state", BotState.STOPPED)
-    return Answer(200, Unscheduled("The bot is not going to join.", bot["bot_id"]))
+    await call.service.views.request(LeaveRequested(bot.bot_id))
+    await _until(call, bot.bot_id, lambda bot: bot.is_over)
+    return Answer(200, Unscheduled("The bot is not going to join.", bot.bot_id))
 
 
-async def _scheduled(call: Call) -> Bot:
+async def _scheduled(call: Call) -> Record:
     """Raises: ApiError, 404 also for a bot that is joining or has joined."""
     bot = await known_bot(call)
-    if bot["state"] == SUBMITTED and bot["status"] == Status.SCHEDULED:
+    if bot.state == SUBMITTED and bot.status == Status.SCHEDULED:
         raise later(503, "No manager has taken this bot's job yet; ask again in a moment.", 2.0)
-    if bot["state"] != BotState.SCHEDULED:
-        raise ApiError(404, f"This bot is not scheduled any more: its status is {bot['status']}.")
+    if bot.state != BotState.SCHEDULED:
+        raise ApiError(404, f"This bot is not scheduled any more: its status is {bot.status}.")
     return bot
 
 
-async def _until(call: Call, bot_id: str, field: str, value: str) -> bool:
+async def _until(call: Call, bot_id: str, is_so: Callable[[Record], bool]) -> bool:
     """Whether the record says so before long. The request is durable either way."""
     passed = 0.0
     for delay in backoff(_LOOK_FIRST_S, _LOOK_MOST_S):
         bot = await call.service.views.bot(bot_id)
-        if bot is None or bot.get(field) == value or bot["state"] != BotState.SCHEDULED:
-            return bot is not None and bot.get(field) == value
+        if bot is None or is_so(bot) or bot.state != BotState.SCHEDULED:
+            return bot is not None and is_so(bot)
         if passed >= _DONE_WITHIN_S:
             return False
         passed += delay
@@ -89,14 +90,14 @@ def _moment(text: str, now: float) -> float:
         raise bad_request(f"scheduled_join_time: {error}") from error
 
 
-def _shown(bot: Bot) -> ScheduledBot:
+def _shown(bot: Record) -> ScheduledBot:
     return ScheduledBot(
-        bot_id=bot["bot_id"],
-        platform=PLATFORMS.get(bot["platform"], bot["platform"]),
-        status=bot["status"],
-        scheduled_join_time=bot["join_at"],
-        bot_username=bot["bot_name"],
-        meeting_link=bot["meeting_url"],
+        bot_id=bot.bot_id,
+        platform=PLATFORMS.get(bot.platform, bot.platform),
+        status=bot.status,
+        scheduled_join_time=join_at(bot) or "",
+        bot_username=bot.bot_name,
+        meeting_link=bot.meeting_url,
         custom_attributes=attributes(bot),
     )
 

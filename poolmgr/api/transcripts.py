@@ -21,7 +21,7 @@ async def transcript(_: Call) -> Answer:
 
 async def transcriptions(call: Call) -> Answer:
     bot = await known_bot(call)
-    return Answer(200, Transcriptions(bot["bot_id"], []))
+    return Answer(200, Transcriptions(bot.bot_id, []))
 
 
 async def transcribe(call: Call) -> Answer:

@@ -10,7 +10,7 @@ from rich.text import Text
 from common.runtime.cli.text import literal
 from poolmgr.cli.tables import cell, console, status_cell, table
 from poolmgr.cli.text import clock_time, duration, epoch_of, moment
-from poolmgr.store.views import is_ended
+from poolmgr.core.record import Record
 
 _SECTIONS: Final = (
     ("bot_id", "bot_name", "status", "state", "status_reason", "reason_detail", "attribution"),
@@ -39,62 +39,62 @@ _SINCE: Final = {
 }
 
 
-def show_list(records: list[dict[str, str]], now: float) -> None:
+def show_list(records: list[Record], now: float) -> None:
     console().print(_table(records, now))
 
 
-def show(record: dict[str, str]) -> None:
+def show(record: Record) -> None:
     console().print(_all_of(record), soft_wrap=True)
 
 
-def _table(records: list[dict[str, str]], now: float) -> Table:
+def _table(records: list[Record], now: float) -> Table:
     headings = ("BOT", "NAME", "STATUS", "STATE", "VM", "CREATED", "TIME")
     # On a narrow terminal the name and the VM are cut: what tells bots apart and what became of them is not.
     grid = table(*headings, right=("TIME",), whole=("BOT", "STATUS", "STATE", "CREATED", "TIME"), gap=1)
     for record in records:
-        field = record.get
         grid.add_row(
-            Text(literal(field("bot_id", "")), overflow="fold"),
-            cell(field("bot_name", "")),
-            status_cell(field("status", "")),
+            Text(literal(record.bot_id), overflow="fold"),
+            cell(record.bot_name),
+            status_cell(record.status),
             _state(record),
-            cell(field("vm_id", "")),
-            Text(moment(field("created_at", ""), now), "dim", no_wrap=True),
+            cell(record.vm_id),
+            Text(moment(record.created_at, now), "dim", no_wrap=True),
             Text(_time_taken(record, now), no_wrap=True),
         )
     return grid
 
 
-def _state(record: dict[str, str]) -> Text:
-    state, reason = record.get("state", ""), record.get("status_reason", "")
-    if is_ended(record):
+def _state(record: Record) -> Text:
+    state, reason = record.state, record.status_reason
+    if record.is_over:
         return cell(reason)
     return cell(f"{state} ({reason})" if reason else state)
 
 
-def _time_taken(record: dict[str, str], now: float) -> str:
-    created = epoch_of(record.get("created_at", ""))
-    if is_ended(record):
-        until = epoch_of(record.get("stopped_at", ""))
+def _time_taken(record: Record, now: float) -> str:
+    created = epoch_of(record.created_at)
+    if record.is_over:
+        until = epoch_of(record.stopped_at)
         return duration(until - created) if until and created else ""
-    due = epoch_of(record.get("join_at", ""))
-    if record.get("state") == "scheduled" and due and due > now:
+    due = record.join_at
+    if record.state == "scheduled" and due and due > now:
         return f"in {duration(due - now)}"
-    since = epoch_of(record.get(_SINCE.get(record.get("state", ""), "created_at"), ""))
+    since = epoch_of(getattr(record, _SINCE.get(record.state, "created_at")))
     return duration(max(0.0, now - since)) if since else ""
 
 
-def _all_of(record: dict[str, str]) -> Group:
+def _all_of(record: Record) -> Group:
     """Every field of the record under the name it has in Redis, and its way as a timeline."""
+    texts = record.texts()
     known = {name for section in _SECTIONS for name in section} | _TIMELINE.keys() | {"payload"}
-    others = tuple(sorted(record.keys() - known))
+    others = tuple(sorted(texts.keys() - known))
     fields = Table.grid(padding=(0, 2, 0, 0))
     fields.add_column(no_wrap=True)
     fields.add_column(overflow="fold")
     for section in (*_SECTIONS, others):
-        present = [name for name in section if name in record]
+        present = [name for name in section if name in texts]
         for name in present:
-            shown = status_cell(record[name]) if name == "status" else cell(record[name])
+            shown = status_cell(texts[name]) if name == "status" else cell(texts[name])
             shown.no_wrap, shown.overflow = False, "fold"
             fields.add_row(Text(literal(name), "bold"), shown)
         if present:
@@ -102,9 +102,9 @@ def _all_of(record: dict[str, str]) -> Group:
     return Group(fields, _timeline(record))
 
 
-def _timeline(record: dict[str, str]) -> Table:
+def _timeline(record: Record) -> Table:
     grid = table("TIMELINE (UTC)", "", "STEP", "SINCE CREATED", right=("STEP", "SINCE CREATED"))
-    times = {step: epoch_of(record.get(name, "")) for name, step in _TIMELINE.items()}
+    times = {step: epoch_of(getattr(record, name)) for name, step in _TIMELINE.items()}
     steps = sorted(((at, step) for step, at in times.items() if at is not None), key=lambda pair: pair[0])
     for (before, _), (at, step) in zip([(0.0, ""), *steps], steps, strict=False):
         is_first = not before

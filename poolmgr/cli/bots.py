@@ -11,7 +11,7 @@ from common.runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
 from poolmgr.cli.secrecy import hide_links_in_record
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
 from poolmgr.core.requests import LeaveRequested
-from poolmgr.store.views import Views, is_ended
+from poolmgr.store.views import Views
 
 
 @click.command
@@ -39,7 +39,7 @@ def bots(session: Session, bot_id: str | None, *, live: bool, limit: int, show_l
         records = session.ask(lambda views: views.bots(most=limit, live_only=live))
         shown = records if show_link else [hide_links_in_record(record) for record in records]
         if session.as_json:
-            put_json(shown)
+            put_json([record.texts() for record in shown])
         elif shown:
             from poolmgr.cli import bot_tables
 
@@ -50,7 +50,7 @@ def bots(session: Session, bot_id: str | None, *, live: bool, limit: int, show_l
     record = session.ask(lambda views: views.bot(bot_id)) or _not_found(bot_id)
     shown_record = record if show_link else hide_links_in_record(record)
     if session.as_json:
-        put_json(shown_record)
+        put_json(shown_record.texts())
     else:
         from poolmgr.cli import bot_tables
 
@@ -81,11 +81,11 @@ def leave(session: Session, bot_id: str, *, wait: bool, timeout_s: float | None)
 async def _leave(session: Session, views: Views, bot_id: str, *, wait: bool, timeout_s: float | None) -> None:
     after = await views.last_status_id()  # before the look at the bot, so that its end cannot come between
     record = await views.bot(bot_id) or _not_found(bot_id)
-    ended = is_ended(record)
+    ended = record.is_over
     if session.as_json:
-        put_json({"bot_id": bot_id, "requested": not ended, "status": record.get("status", "")})
+        put_json({"bot_id": bot_id, "requested": not ended, "status": record.status})
     if ended:
-        say(f"bot {bot_id} has ended already: {record.get('status', '')}, {record.get('status_reason', '')}")
+        say(f"bot {bot_id} has ended already: {record.status}, {record.status_reason}")
         return
     await views.request(LeaveRequested(bot_id))
     if not session.as_json:

@@ -13,13 +13,14 @@ from common.runtime import files
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
-from common.wire.vocabulary import Attribution, BotState
+from common.wire.vocabulary import Attribution
 from poolmgr.cli import narrative
 from poolmgr.cli.meaning import meaning_of
 from poolmgr.cli.secrecy import hide_links, hide_links_in_record
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console, status_cell, table
 from poolmgr.cli.text import clock_time, duration, epoch_of
+from poolmgr.core.record import Record
 from poolmgr.store.evidence import Bundle
 from poolmgr.store.story import Entry
 from poolmgr.store.views import DeadJob, Views
@@ -30,7 +31,7 @@ _DEAD_LOOKED_AT: Final = 10_000
 class Known(NamedTuple):
     """All there is to be said of a bot."""
 
-    record: dict[str, str]
+    record: Record
     entries: list[Entry]
     waits_for: list[str]
     kept: list[int]
@@ -93,7 +94,7 @@ def make_ready(folder: Path) -> None:
 
 def save(session: Session, known: Known, folder: Path) -> list[Path]:
     """Write the bundles that are there, and say where. Ends the program when they cannot be written."""
-    bot_id = known.record["bot_id"]
+    bot_id = known.record.bot_id
     bundles = session.ask(lambda views: _bundles(views, bot_id, known.kept))
     if not bundles:
         say(f"there is no evidence of bot {bot_id} here to be saved")
@@ -115,10 +116,10 @@ async def _bundles(views: Views, bot_id: str, attempts: list[int]) -> list[Bundl
     return [bundle for bundle in found if bundle]
 
 
-def _document(known: Known, record: dict[str, str]) -> dict[str, Any]:
-    meaning = meaning_of(record.get("status_reason", ""))
+def _document(known: Known, record: Record) -> dict[str, Any]:
+    meaning = meaning_of(record.status_reason)
     return {
-        "bot": record,
+        "bot": record.texts(),
         "story": [msgspec.to_builtins(entry) for entry in known.entries],
         "means": {"what": meaning.what, "do": meaning.do} if meaning else None,
         "waits_for": known.waits_for,
@@ -128,13 +129,13 @@ def _document(known: Known, record: dict[str, str]) -> dict[str, Any]:
 
 def _evidence(known: Known) -> list[tuple[str, bool]]:
     """The names of all bundles that were kept, or are on their way, and whether each can be had from here."""
-    bot_id = known.record["bot_id"]
+    bot_id = known.record.bot_id
     here = [f"{bot_id}-{attempt}" for attempt in known.kept]
-    named = known.record.get("evidence", "").split()
+    named = known.record.evidence.split()
     return [(name, name in here) for name in dict.fromkeys([*named, *here])]
 
 
-def _page(session: Session, known: Known, record: dict[str, str]) -> Group:
+def _page(session: Session, known: Known, record: Record) -> Group:
     parts: list[Any] = [_head(record)]
     if known.waits_for:
         parts += [Text("It waits for", "bold"), *(Text(f"  {literal(one)}") for one in known.waits_for), Text()]
@@ -144,25 +145,25 @@ def _page(session: Session, known: Known, record: dict[str, str]) -> Group:
         parts.append(Text("Evidence", "bold"))
         parts += [Text(f"  {literal(name)}: {'here' if here else elsewhere}") for name, here in evidence]
         if any(here for _, here in evidence):
-            parts.append(Text(f"  poolmgr explain {literal(known.record['bot_id'])} --save DIR", "dim"))
+            parts.append(Text(f"  poolmgr explain {literal(known.record.bot_id)} --save DIR", "dim"))
     return Group(*parts)
 
 
-def _head(record: dict[str, str]) -> Group:
+def _head(record: Record) -> Group:
     first = Text("bot ", "bold")
-    first.append(literal(record.get("bot_id", "")), "bold")
+    first.append(literal(record.bot_id), "bold")
     first.append("  ")
-    first.append(status_cell(record.get("status", "")))
-    reason = record.get("status_reason", "")
-    attribution = record.get("attribution", "")
+    first.append(status_cell(record.status))
+    reason = record.status_reason
+    attribution = record.attribution
     if reason:
         first.append(f"  {literal(reason)}")
     if attribution in set(Attribution):
         first.append(f", {narrative.WHOSE[Attribution(attribution)]}")
-    lines = [first, Text(f"  {literal(record.get('meeting_url', ''))}", "dim")]
-    if detail := record.get("reason_detail"):
+    lines = [first, Text(f"  {literal(record.meeting_url)}", "dim")]
+    if detail := record.reason_detail:
         lines.append(Text(f"  {literal(detail)}"))
-    if record.get("state") == BotState.STOPPED and (meaning := meaning_of(reason)):
+    if record.is_over and (meaning := meaning_of(reason)):
         lines.append(Text(f"  What it means  {meaning.what}"))
         lines.append(Text(f"  What to do     {meaning.do or 'nothing'}"))
     return Group(*lines, Text())

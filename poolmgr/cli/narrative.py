@@ -1,9 +1,10 @@
 """A bot's story in sentences, and what a bot that is not in its meeting yet waits for. Asks nobody anything."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from common.wire.vocabulary import Attribution, BotState
+from poolmgr.core.record import Record, iso
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
 
@@ -35,10 +36,10 @@ class Line(NamedTuple):
     text: str
 
 
-def told(entries: Sequence[Entry], record: Mapping[str, str]) -> list[Line]:
+def told(entries: Sequence[Entry], record: Record) -> list[Line]:
     """The story, a sentence each; what an agent began, which only the record says, is put in where it belongs."""
     lines = [Line(entry.at, sentence(entry)) for entry in entries]
-    if (at := record.get("claimed_at")) and (attempt := record.get("claimed")):
+    if (at := record.claimed_at) and (attempt := record.claimed):
         place = next((n for n, one in enumerate(entries) if _is_of(one, attempt) and one.what is not What.ASSIGNED), -1)
         begun = Line(_as_utc(at), f"the agent began attempt {attempt}")
         if place >= 0:
@@ -124,9 +125,9 @@ def _rule(entry: Entry) -> str:
     return f" (rule {entry.rule})" if entry.rule else ""
 
 
-def waits_for(record: Mapping[str, str], standing: Standing, fleet: Sequence[VmView]) -> list[str]:
+def waits_for(record: Record, standing: Standing, fleet: Sequence[VmView]) -> list[str]:
     """Why a bot that lives is not further on its way; nothing for one that is in its meeting, or has ended."""
-    state = record.get("state", "")
+    state = record.state
     if state in (BotState.STOPPED, BotState.IN_MEETING):
         return []
     reasons: list[str] = []
@@ -134,22 +135,22 @@ def waits_for(record: Mapping[str, str], standing: Standing, fleet: Sequence[VmV
         reasons.append('no manager leads: nothing is decided until one does ("Nobody leads" in docs/operations.md)')
     match state:
         case BotState.SCHEDULED:
-            reasons.append(f"its join_at, {record.get('join_at', '')}")
+            reasons.append(f"its join_at, {iso(record.join_at or 0)}")
         case BotState.QUEUED:
             reasons.append("an idle worker")
             reasons += _without_workers(fleet)
         case BotState.ASSIGNED:
-            vm = next((one for one in fleet if one.vm_id == record.get("vm_id")), None)
+            vm = next((one for one in fleet if one.vm_id == record.vm_id), None)
             heard = f"which is {vm.state}" if vm else "which is not known any more"
-            begun = record.get("claimed") == record.get("attempt")
+            begun = record.claimed == str(record.attempt)
             what = "its browser to ask for the page" if begun else "the agent to begin it"
-            reasons.append(f"{what}, on VM {record.get('vm_id', '')}, {heard}")
+            reasons.append(f"{what}, on VM {record.vm_id}, {heard}")
         case BotState.WAITING_ROOM:
             reasons.append("somebody in the meeting to let it in")
         case BotState.LEAVING:
             reasons.append("the page to let it go")
         case _:
-            reasons.append(f"the page, which last showed {record.get('screen') or 'nothing yet'}")
+            reasons.append(f"the page, which last showed {record.screen or 'nothing yet'}")
     return reasons
 
 

@@ -28,6 +28,7 @@ from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time, duration, epoch_of
 from poolmgr.core.events import LeaveRequested
 from poolmgr.core.job import BadJobError, JobRules, parse_job
+from poolmgr.core.record import Record
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
 
@@ -218,7 +219,7 @@ async def _known(session: Session, views: Views, bot_id: str) -> Known | None:
         say(why)
         return None
     until = time.monotonic() + _EVIDENCE_S
-    while (known := await look(views, bot_id)) and len(known.kept) < len(known.record.get("evidence", "").split()):
+    while (known := await look(views, bot_id)) and len(known.kept) < len(known.record.evidence.split()):
         if session.settings.evidence.upload_url or time.monotonic() >= until:
             break
         await asyncio.sleep(_LOOK_S)
@@ -236,13 +237,13 @@ def _put(session: Session, entry: Entry, elapsed_s: float) -> None:
     console().print(line, soft_wrap=True)
 
 
-def exit_code(record: dict[str, str]) -> int:
+def exit_code(record: Record) -> int:
     """0: it was in the meeting. Else by whose doing it was not; that of somebody who told it to leave is no refusal."""
-    if record.get("inmeeting_at"):
+    if record.inmeeting_at:
         return 0
-    if record.get("status_reason") == Reason.USER_REQUESTED:
+    if record.status_reason == Reason.USER_REQUESTED:
         return EXIT_FAILED
-    return EXIT_REFUSED if record.get("attribution") in (Attribution.HOST, Attribution.USER) else EXIT_FAILED
+    return EXIT_REFUSED if record.attribution in (Attribution.HOST, Attribution.USER) else EXIT_FAILED
 
 
 def _conclude(session: Session, known: Known, code: int) -> None:
@@ -250,13 +251,13 @@ def _conclude(session: Session, known: Known, code: int) -> None:
     outcome = {0: "joined", EXIT_REFUSED: "refused"}.get(code, "failed")
     if session.as_json:
         facts = {
-            name: record.get(name, "") for name in ("bot_id", "status", "status_reason", "attribution", "evidence")
+            name: getattr(record, name) for name in ("bot_id", "status", "status_reason", "attribution", "evidence")
         }
         put_json({"outcome": outcome, **facts})
         return
-    reason = record.get("status_reason", "")
+    reason = record.status_reason
     say(f"{outcome}: {reason}" if reason else outcome)
     if code and (meaning := meaning_of(reason)):
         say(f"{meaning.what}; what to do: {meaning.do or 'nothing'}")
     if known.kept:
-        say(f"`poolmgr explain {record['bot_id']} --save DIR` writes what it saw")
+        say(f"`poolmgr explain {record.bot_id} --save DIR` writes what it saw")

@@ -7,8 +7,11 @@ import json
 import re
 from typing import Any, Final, cast
 
+import msgspec
+
 from common.config.masking import HIDDEN
 from common.links.redaction import redact
+from poolmgr.core.record import Record
 
 _LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url", "callback_url"})
 _SECRET_FIELD: Final = re.compile(
@@ -63,9 +66,10 @@ def hide_secrets(text: str) -> str:
     return _SECRET.sub(lambda found: f"{found['name']}: {HIDDEN}" if found["name"] else HIDDEN, hide_links(text))
 
 
-def hide_links_in_record(record: dict[str, str]) -> dict[str, str]:
+def hide_links_in_record(record: Record) -> Record:
     """A session record without its secrets: links redacted wherever they stand, the client's payload left out."""
-    return {name: _hidden(value, name) if value else value for name, value in record.items() if name != "payload"}
+    fields = msgspec.to_builtins(msgspec.structs.replace(record, payload=""))
+    return msgspec.convert({name: _without_links(one, name) if one else one for name, one in fields.items()}, Record)
 
 
 def hide_links_in_payload(payload: str) -> str:

@@ -14,7 +14,7 @@ from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import duration, moment
 from poolmgr.core.outgoing import Delivery, host_of
-from poolmgr.store.answers import iso
+from poolmgr.core.record import iso
 from poolmgr.store.deliveries import Attempt, DeadLetter, Waiting, line_life_s
 from poolmgr.store.views import Standing, Views
 

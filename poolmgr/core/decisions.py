@@ -6,7 +6,7 @@ import msgspec
 
 from common.wire.messages import ChatLine, Join, Participant
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
-from poolmgr.core.job import Job
+from poolmgr.core.record import Job
 
 
 class Why(StrEnum):

@@ -3,7 +3,7 @@
 import msgspec
 
 from common.wire import messages
-from poolmgr.core.job import Job
+from poolmgr.core.record import Job
 from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested, SayRequested
 
 

@@ -17,6 +17,7 @@ from common.wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
 from common.wire.text import is_text
 from common.wire.vocabulary import OnWorkerLost
 from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
+from poolmgr.core.record import Job
 from poolmgr.core.warnings import Said, warnings
 
 MAX_JOB_BYTES: Final = 256 * 1024
@@ -35,7 +36,6 @@ _QUOTED: Final = re.compile(r"""(?<=enum value) (['"]).*\1""", re.DOTALL)
 _JOINERS: Final = "\u200c\u200d"
 """Zero-width non-joiner and joiner: names in Persian and Hindi, and many emoji, are others without them."""
 _GOT_A_FLOAT: Final = "got `float`"
-_FOUND_BY: Final = ("platform", "user_id", "calendar_event_id", "owner")
 
 _T = TypeVar("_T")
 
@@ -135,59 +135,6 @@ class JobRules(msgspec.Struct, frozen=True):
             meetings.strict,
             settings.pool.one_bot_per_meeting,
         )
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked job. `join_at`: epoch seconds, None for now. `payload`: what the client sent, as it was sent.
-
-    `custom_attributes`: a JSON object, as text. `owner`: the API token that made it, empty for a job from Redis.
-    `queue_timeout_s`: how long it may wait for a worker, `join_late_limit_s`: how much later than join_at it may be
-    sent in; None for as long as the settings say. `passcode`: a secret, to be typed where the page asks for one.
-    `is_probe`: the bot only looks whether it gets in. `warnings`: what does not happen as it says, a sentence each.
-    `held_meeting`: a digest of the meeting of which it is to be the only bot, equal for all links to it, or empty.
-    """
-
-    platform: str
-    meeting_url: str
-    bot_name: str
-    payload: str
-    bot_id: str = ""
-    user_id: str = ""
-    calendar_event_id: str = ""
-    join_at: float | None = None
-    priority: int = 0
-    deduplication_key: str = ""
-    automatic_leave: AutomaticLeave = AutomaticLeave()
-    on_worker_lost: OnWorkerLost | None = None  # None: as the settings say
-    callback_url: str = ""
-    custom_attributes: str = "{}"
-    owner: str = ""
-    queue_timeout_s: float | None = None
-    join_late_limit_s: float | None = None
-    bot_message: str = ""
-    passcode: str = ""
-    is_probe: bool = False
-    warnings: tuple[str, ...] = ()
-    held_meeting: str = ""
-
-    @property
-    def found_by(self) -> list[tuple[str, str]]:
-        """The (field, value) pairs by which its bot is indexed."""
-        return found_by(msgspec.structs.asdict(self))
-
-
-def found_by(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The (field, value) pairs by which a bot is indexed, of a job or of its record; only those that say something."""
-    pairs = [(name, fields[name]) for name in _FOUND_BY if fields[name]]
-    if fields["custom_attributes"] != "{}":
-        attributes: dict[str, Any] = json.loads(fields["custom_attributes"])
-        pairs += [("attribute", attribute(*one)) for one in attributes.items()]
-    return pairs
-
-
-def attribute(name: str, value: Any) -> str:
-    """One of a bot's custom_attributes as it is indexed: equal JSON values are equal texts."""
-    return f"{name}={json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False)}"
 
 
 def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:

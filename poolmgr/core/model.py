@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from common.wire.vocabulary import BotState, Reason, WorkerState
-from poolmgr.core.job import Job
+from poolmgr.core.record import Job
 
 
 @dataclass(slots=True)

@@ -16,9 +16,10 @@ from common.runtime import steps
 from common.runtime.steps import WebhookStep
 from common.runtime.waiting import pause
 from poolmgr.core.outgoing import Delivery, OutgoingRules, host_of
+from poolmgr.core.record import Record, iso
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import WebhookMetrics
-from poolmgr.store.answers import Entry, iso, text_fields
+from poolmgr.store.answers import Entry, text_fields
 from poolmgr.store.deliveries import Attempt, Deliveries, Waiting
 from poolmgr.store.inbox import Stream
 from poolmgr.webhooks.courier import GONE, Bury, Courier, Retry, judge
@@ -161,7 +162,7 @@ class Webhooks:
             await asyncio.sleep(_LOOK_S)
 
 
-def _made_of(entry: Entry, change: Mapping[str, str], records: Mapping[str, Mapping[str, str]]) -> list[Delivery]:
+def _made_of(entry: Entry, change: Mapping[str, str], records: Mapping[str, Record]) -> list[Delivery]:
     """The webhooks of one outbox entry; none of one that is none of ours, or whose bot has no record any more."""
     try:
         if ready := entry.fields.get(b"delivery"):

@@ -4,7 +4,6 @@ It imports little, so that the command line, which mostly reads, starts quickly.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -41,12 +40,3 @@ def text_fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:
 def worker_record(raw: bytes) -> WorkerRecord:
     """Raises: msgspec.DecodeError."""
     return msgspec.json.decode(raw, type=WorkerRecord)
-
-
-def iso(at: float) -> str:
-    """Epoch seconds as ISO 8601 in UTC with microseconds; of fixed length, so that text order is time order."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()

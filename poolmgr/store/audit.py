@@ -15,6 +15,7 @@ from common.wire.codec import FIELD, UndecodableError, decode_event
 from common.wire.messages import Heartbeat, WorkerReport
 from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.model import Bot, Worker
+from poolmgr.core.record import epoch
 from poolmgr.store import answers, record
 from poolmgr.store.keys import KEY_DOCS, Keys
 
@@ -130,7 +131,7 @@ def _about_bots(seen: Seen, settings: Settings, now: float) -> Iterator[Finding]
             continue
         try:
             bot = record.bot_from(fields)
-        except (KeyError, ValueError, msgspec.MsgspecError):
+        except ValueError:
             yield Finding("record_unreadable", bot_id, "its record cannot be read: nobody takes care of it")
             continue
         limit = _latest(bot, fields, settings)
@@ -177,7 +178,7 @@ def _latest(bot: Bot, fields: Mapping[str, str], settings: Settings) -> float | 
 
 def _epoch(fields: Mapping[str, str], name: str) -> float | None:
     text = fields.get(name, "")
-    return answers.epoch(text) if text else None
+    return epoch(text) if text else None
 
 
 def _about_workers(seen: Seen, settings: Settings, now: float) -> Iterator[Finding]:

@@ -13,8 +13,7 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 
 from common.wire.vocabulary import BotState, outward_status
-from poolmgr.core.job import found_by
-from poolmgr.store import record
+from poolmgr.core.record import Record
 from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
 
@@ -30,7 +29,7 @@ FIELDS: Final = (
 
 
 class Question(NamedTuple):
-    """Empty: not asked for. `status`: an outward word. `pairs`: what bots are indexed by (core.job.found_by), all of
+    """Empty: not asked for. `status`: an outward word. `pairs`: what bots are indexed by (Job.found_by), all of
     them. `since`, `until`: creation, epoch seconds, both included.
     """
 
@@ -50,7 +49,7 @@ class Position(NamedTuple):
 class Page(NamedTuple):
     """`more`: where the next page begins, None after the last one."""
 
-    bots: list[dict[str, str]]
+    bots: list[Record]
     more: Position | None
 
 
@@ -87,7 +86,7 @@ class Catalog:
         """Up to `most` bots that `question` asks for, newest first, from those that come after `after`."""
         index = await self._smallest(question)
         walk = _Walk(self._redis, index, question, after)
-        bots: list[dict[str, str]] = []
+        bots: list[Record] = []
         shown: Position | None = None
         last, portion = after, most + 1  # enough where the index is all that was asked for
         while not walk.over:
@@ -104,13 +103,13 @@ class Catalog:
                 return Page(bots, _onward(last, shown, after))
         return Page(bots, None)
 
-    async def objects_of(self, bot: dict[str, str]) -> int:
+    async def objects_of(self, bot: Record) -> int:
         """How many keys and index entries are kept of an ended bot, which are no more when it is forgotten."""
-        k, bot_id = self._keys, bot["bot_id"]
+        k, bot_id = self._keys, bot.bot_id
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.exists(k.bot(bot_id), *k.satellites(bot_id), *keys_of(k, bot))
-        pipeline.get(k.deduplication(bot["deduplication_key"])).hget(k.meeting(bot["held_meeting"]), "bot_id")
-        indexes = [k.index(field, value) for field, value in (*found_by(bot), ("status", bot["status"]))]
+        pipeline.get(k.deduplication(bot.deduplication_key)).hget(k.meeting(bot.held_meeting), "bot_id")
+        indexes = [k.index(field, value) for field, value in (*bot.found_by, ("status", bot.status))]
         for index in (k.ended, k.all_bots, *indexes):
             pipeline.zscore(index, bot_id)
         keys, first, holder, *scores = await pipeline.execute()
@@ -132,13 +131,13 @@ class Catalog:
         sizes: list[int] = await pipeline.execute()
         return indexes[sizes.index(min(sizes))]
 
-    async def _records(self, places: list[Position]) -> list[dict[str, str] | None]:
+    async def _records(self, places: list[Position]) -> list[Record | None]:
         """None where the record is gone: an index is put in order only now and then."""
         pipeline = self._redis.pipeline(transaction=False)
         for place in places:
             pipeline.hmget(self._keys.bot(place.bot_id.decode()), FIELDS)
-        answers: list[list[bytes | None]] = await pipeline.execute()
-        return [_fields(values) for values in answers]
+        found: list[list[bytes | None]] = await pipeline.execute()
+        return [_record(values) for values in found]
 
 
 def _onward(last: Position, shown: Position | None, after: Position | None) -> Position:
@@ -181,20 +180,18 @@ class _Walk:
         return ahead
 
 
-def _fields(values: list[bytes | None]) -> dict[str, str] | None:
+def _record(values: list[bytes | None]) -> Record | None:
     if values[0] is None:
         return None
-    return {
-        name: str(record.BLANK.get(name, "")) if value is None else value.decode(errors="replace")
-        for name, value in zip(FIELDS, values, strict=True)
-    }
+    said = zip(FIELDS, values, strict=True)
+    return Record.from_hash({name: value.decode(errors="replace") for name, value in said if value is not None})
 
 
-def _answers(question: Question, bot: dict[str, str]) -> bool:
+def _answers(question: Question, bot: Record) -> bool:
     """Whether the record says what is asked for; its time of creation is that of the index."""
-    if question.status and bot["status"] != question.status:
+    if question.status and bot.status != question.status:
         return False
-    return not question.pairs or set(question.pairs) <= set(found_by(bot))
+    return not question.pairs or set(question.pairs) <= set(bot.found_by)
 
 
 _LIVE: Final = frozenset(outward_status(state) for state in BotState if state is not BotState.STOPPED)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from common.config.settings import Settings
 from poolmgr.core.outgoing import Delivery
+from poolmgr.core.record import Record, iso
 from poolmgr.store import answers
 from poolmgr.store.inbox import GROUP
 from poolmgr.store.keys import Keys
@@ -66,16 +67,18 @@ class Deliveries:
         self._life_s = line_life_s(settings)
         self._epoch = epoch
 
-    async def records(self, bot_ids: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Of each bot what webhooks are made of; nothing of one that has no record."""
+    async def records(self, bot_ids: Iterable[str]) -> dict[str, Record]:
+        """Of each bot what webhooks are made of; blank for one that has no record."""
         wanted = list(dict.fromkeys(bot_ids))
         pipeline = self._redis.pipeline(transaction=False)
         for bot_id in wanted:
             pipeline.hmget(self._keys.bot(bot_id), *_RENDERED_FROM)
-        answers: list[list[bytes | None]] = await pipeline.execute() if wanted else []
+        found: list[list[bytes | None]] = await pipeline.execute() if wanted else []
         return {
-            bot_id: {name: raw.decode() for name, raw in zip(_RENDERED_FROM, values, strict=True) if raw is not None}
-            for bot_id, values in zip(wanted, answers, strict=True)
+            bot_id: Record.from_hash(
+                {name: raw.decode() for name, raw in zip(_RENDERED_FROM, values, strict=True) if raw is not None}
+            )
+            for bot_id, values in zip(wanted, found, strict=True)
         }
 
     async def put(self, entries: Sequence[tuple[bytes, str, Sequence[Delivery]]], now: float) -> None:
@@ -139,7 +142,7 @@ class Deliveries:
         """It is given up, for `reason`. Returns whether its bot has a next one."""
         one = waiting.delivery
         keys = (*self._line(one.bot_id), self._keys.webhooks_dead)
-        letter = ("reason", reason, "outcome", attempt.outcome, "attempts", attempt.attempt, "at", answers.iso(now))
+        letter = ("reason", reason, "outcome", attempt.outcome, "attempts", attempt.attempt, "at", iso(now))
         arguments = (one.bot_id, one.id, now, self._life_s, _json(attempt), self._keep, *letter)
         return await self._call("deliver_bury", keys, arguments)
 

@@ -2,11 +2,12 @@
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
+from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 
 MOST_ATTEMPTS: Final = 100
@@ -32,15 +33,14 @@ class Picture(NamedTuple):
     data: bytes
 
 
-def attempts_of(record: Mapping[str, str]) -> range:
+def attempts_of(record: Record) -> range:
     """The attempts of a bot that a bundle may be there of."""
-    latest = int(record.get("attempt") or 0)
-    return range(max(1, latest - MOST_ATTEMPTS + 1), latest + 1)
+    return range(max(1, record.attempt - MOST_ATTEMPTS + 1), record.attempt + 1)
 
 
-def keys_of(keys: Keys, record: Mapping[str, str]) -> list[str]:
+def keys_of(keys: Keys, record: Record) -> list[str]:
     """Every key of a bundle of the bot, whether it is there or not."""
-    return [keys.evidence(record["bot_id"], attempt) for attempt in attempts_of(record)]
+    return [keys.evidence(record.bot_id, attempt) for attempt in attempts_of(record)]
 
 
 class Evidence:
@@ -50,7 +50,7 @@ class Evidence:
         self._redis: Any = redis
         self._keys = keys
 
-    async def kept_of(self, record: Mapping[str, str]) -> list[int]:
+    async def kept_of(self, record: Record) -> list[int]:
         """The attempts of the bot of which a bundle is here."""
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys_of(self._keys, record):

@@ -1,12 +1,11 @@
 """The end of a bot's record and of everything that is kept beside it: when its time is over, or its owner says so."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio import Redis
 
-from poolmgr.core.job import found_by
-from poolmgr.store import answers, record
+from poolmgr.core.record import Record
+from poolmgr.store import answers
 from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
@@ -24,11 +23,11 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
         await client.zrem(keys.ended, bot_id)
         await client.zrem(keys.all_bots, bot_id)
         return 0
-    evidence = keys_of(keys, {**fields, "bot_id": bot_id})
+    record = Record.from_hash({**fields, "bot_id": bot_id})
+    evidence = keys_of(keys, record)
     satellites = (*keys.satellites(bot_id), *evidence)
-    key = fields.get("deduplication_key")
+    key, held = record.deduplication_key, record.held_meeting
     dedup = keys.deduplication(key) if key else keys.bot(bot_id)
-    held = fields.get("held_meeting")
     meeting = keys.meeting(held) if held else keys.bot(bot_id)
     script: Any = redis.register_script(SOURCES["forget"])
     return int(
@@ -37,12 +36,8 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
                 *(keys.bot(bot_id), keys.ended, keys.all_bots, keys.outbox, dedup, meeting),
                 *(keys.evidence_index, keys.evidence_sizes),
                 *satellites,
-                *(keys.index(field, value) for field, value in _indexed(fields)),
+                *(keys.index(field, value) for field, value in (*record.found_by, ("status", record.status))),
             ],
             args=[bot_id, len(satellites), delivery, STREAM_LIFE_S, len(evidence)],
         )
     )
-
-
-def _indexed(fields: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [*found_by({**record.BLANK, "platform": "", **fields}), ("status", fields.get("status", ""))]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from poolmgr.core.job import Job
+from poolmgr.core.record import Job
 from poolmgr.store.answers import Entry, entries_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import run_fenced

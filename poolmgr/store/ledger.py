@@ -42,7 +42,8 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.core.events import Revoked
 from poolmgr.core.job import MAX_JOB_BYTES
-from poolmgr.store import answers, record, story
+from poolmgr.core.record import Fields, iso
+from poolmgr.store import record, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.roundtrip import ask
 from poolmgr.store.scripts import DIGESTS
@@ -146,15 +147,15 @@ class Ledger:
         """Move taken payloads to the dead stream. `at`: wall clock, epoch seconds. Raises: as apply."""
         k, calls = self._keys, list[Call]()
         for job in rejected:
-            fields: record.Fields = {
+            fields: Fields = {
                 "reason": job.reason,
                 "detail": job.detail[:500],
                 "bot_id": job.bot_id,
-                "at": answers.iso(at),
+                "at": iso(at),
             }
             kept = job.payload[:MAX_JOB_BYTES]  # a 10 MB job is evidence enough by its beginning
             keys = (k.taken, k.dead, k.status, k.bot(job.bot_id), k.submitted(job.bot_id))
-            limits = (self._retention.dead_entries, job.bot_id, answers.iso(at), self._retention.stream_entries)
+            limits = (self._retention.dead_entries, job.bot_id, iso(at), self._retention.stream_entries)
             calls.append(
                 ("reject", keys, (job.payload, *limits, job.reason, fields["detail"], "payload", kept, *_flat(fields)))
             )
@@ -173,7 +174,7 @@ class Ledger:
             case Assign(join=join, vm_id=vm_id):
                 bot_keys = (k.bot(join.bot_id), k.workers(vm_id), k.commands(vm_id), k.status, k.outbox)
                 keys = (*bot_keys, k.story(join.bot_id))
-                arguments = (join.bot_id, join.attempt, *_order(step, at), answers.iso(at), keep, _VM_LIFE_S)
+                arguments = (join.bot_id, join.attempt, *_order(step, at), iso(at), keep, _VM_LIFE_S)
                 return "assign", keys, (*arguments, story.told(step, at), *_flat(record.assigned(step, at)))
             case Move():
                 return self._move(step, step.at, record.moved(step))
@@ -181,7 +182,7 @@ class Ledger:
                 return self._move(step, at, record.enqueued(step))
             case Reschedule():
                 keys = (k.bot(step.bot_id), k.story(step.bot_id))
-                return "reschedule", keys, (answers.iso(step.join_at), story.told(step, at))
+                return "reschedule", keys, (iso(step.join_at), story.told(step, at))
             case NoteVitals() | Remember():
                 fields = record.vitals(step) if isinstance(step, NoteVitals) else record.remembered(step)
                 return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(fields))
@@ -194,7 +195,7 @@ class Ledger:
                 by_status = k.index("status", str(fields["status"]))
                 keys = (k.bot(step.bot_id), k.status, k.outbox, k.live, k.ended, by_status, k.story(step.bot_id))
                 owned = (k.owned(step.owner),) if step.owner else ()
-                when = (answers.iso(stopped), keep, stopped, bot_s + GRACE_S, _INDEX_LIFE_S)
+                when = (iso(stopped), keep, stopped, bot_s + GRACE_S, _INDEX_LIFE_S)
                 arguments = (step.bot_id, *when, story.told(step, at), step.evidence, *_flat(fields))
                 return "end", keys + owned, arguments
             case _:
@@ -223,14 +224,14 @@ class Ledger:
         if job.held_meeting:
             keys.append(k.meeting(job.held_meeting))
         keys += [k.index(field, value) for field, value in job.found_by]
-        return "accept", tuple(keys), (*arguments, *_flat(record.filled_in(fields)))
+        return "accept", tuple(keys), (*arguments, *_flat(fields))
 
     def _note_call(self, note: NoteParticipants | NoteChat | NoteSeen | NoteFailed, at: float) -> Call:
         k, limits = self._keys, (_MOST_NOTED, int(self._retention.bot_s) + GRACE_S)
         match note:
             case NoteParticipants():
                 came = [part for one in note.joined for part in (one.id, one.name)]
-                facts = (answers.iso(note.at), int(note.anew), len(note.joined), *came, *note.left)
+                facts = (iso(note.at), int(note.anew), len(note.joined), *came, *note.left)
                 keys = (k.bot(note.bot_id), k.participants(note.bot_id))
                 return "note_participants", keys, (note.attempt, *limits, *facts)
             case NoteChat():
@@ -275,12 +276,12 @@ class Ledger:
             case ForgetWorker():
                 return "order", order_keys, (decision.worker_id, "", "", _VM_LIFE_S)
             case KeepVm():
-                facts: record.Fields = {
+                facts: Fields = {
                     "session": decision.session,
                     "draining": int(decision.draining),
                     "lost": int(decision.lost),
                     "stopping": int(decision.stopping),
-                    "at": answers.iso(at),
+                    "at": iso(at),
                 }
                 return (
                     "keep_vm",
@@ -290,10 +291,10 @@ class Ledger:
             case _:  # ForgetVm
                 return "forget_vm", (k.vm(vm_id), k.workers(vm_id), k.commands(vm_id), k.vms), (vm_id,)
 
-    def _move(self, step: Move | Enqueue, at: float, fields: record.Fields) -> Call:
+    def _move(self, step: Move | Enqueue, at: float, fields: Fields) -> Call:
         k, bot_id = self._keys, step.bot_id
         keys = (k.bot(bot_id), k.status, k.outbox, k.story(bot_id))
-        facts = (bot_id, step.attempt, answers.iso(at), self._retention.stream_entries, story.told(step, at))
+        facts = (bot_id, step.attempt, iso(at), self._retention.stream_entries, story.told(step, at))
         return "move", keys, (*facts, *_flat(fields))
 
 
@@ -341,9 +342,9 @@ def _order(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, byt
 
 
 def _chat_record(line: messages.ChatLine) -> bytes:
-    facts = msgspec.structs.asdict(line) | {"text": line.text[:_MOST_CHAT_CHARS], "at": answers.iso(line.at)}
+    facts = msgspec.structs.asdict(line) | {"text": line.text[:_MOST_CHAT_CHARS], "at": iso(line.at)}
     return msgspec.json.encode(facts)
 
 
-def _flat(fields: record.Fields) -> list[str | int]:
+def _flat(fields: Fields) -> list[str | int]:
     return [part for pair in fields.items() for part in pair]

@@ -6,7 +6,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from poolmgr.store import record
+from poolmgr.core.record import BLANK
 
 STREAM_LIFE_S: Final = 604800
 """The end of a stream that nobody writes to: a week, as in lua/_fence.lua."""
@@ -39,7 +39,7 @@ def _source(name: str) -> bytes:
 
 
 def _blank_record() -> bytes:
-    values = ", ".join(f"'{part}'" for pair in record.BLANK.items() for part in pair)
+    values = ", ".join(f"'{part}'" for pair in BLANK.items() for part in pair)
     return f"local BLANK = {{{values}}}\n".encode()
 
 

@@ -21,7 +21,7 @@ async def load_bots(redis: Any, keys: Keys) -> list[Bot]:
     async for bot_id, fields in _hashes(redis, [(one.decode(), keys.bot(one.decode())) for one in ids]):
         try:
             bots.append(record.bot_from(answers.text_fields(fields)))
-        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+        except ValueError as error:
             _log.error("bot_record_unreadable", bot_id=bot_id, error=repr(error))
     return bots
 

@@ -23,7 +23,7 @@ from poolmgr.core.decisions import (
     Reschedule,
     Retire,
 )
-from poolmgr.store import answers
+from poolmgr.core.record import iso
 from poolmgr.store.keys import Keys
 
 
@@ -69,25 +69,25 @@ _Told = Accept | Assign | Reschedule | Move | NoteSeen | Ask | EndByForce | Reti
 
 def told(decision: _Told, at: float) -> bytes:
     """The entry that `decision` leaves, as JSON. `at`: wall clock, epoch seconds."""
-    return msgspec.json.encode(_entry(decision, answers.iso(at)))
+    return msgspec.json.encode(_entry(decision, iso(at)))
 
 
 def _entry(decision: _Told, now: str) -> Entry:
     match decision:
         case Accept(job=job, state=state):
-            join_at = answers.iso(job.join_at) if job.join_at else ""
-            return Entry(answers.iso(decision.at), What.ACCEPTED, state=state, platform=job.platform, join_at=join_at)
+            join_at = iso(job.join_at) if job.join_at else ""
+            return Entry(iso(decision.at), What.ACCEPTED, state=state, platform=job.platform, join_at=join_at)
         case Assign(join=join, vm_id=vm_id, warm=warm, waited_s=waited_s):
             waited_s, worker_id = round(waited_s, 3), join.worker_id
             return Entry(
                 now, What.ASSIGNED, join.attempt, vm_id=vm_id, worker_id=worker_id, warm=warm, waited_s=waited_s
             )
         case Reschedule(join_at=join_at):
-            return Entry(now, What.RESCHEDULED, join_at=answers.iso(join_at))
+            return Entry(now, What.RESCHEDULED, join_at=iso(join_at))
         case Move(attempt=attempt, state=state, screen=screen, rule=rule):
-            return Entry(answers.iso(decision.at), What.MOVED, attempt, state=state, screen=screen, rule=rule)
+            return Entry(iso(decision.at), What.MOVED, attempt, state=state, screen=screen, rule=rule)
         case NoteSeen(attempt=attempt, screen=screen, rule=rule, did=did):
-            return Entry(answers.iso(decision.at), What.SAW, attempt, screen=screen, rule=rule, did=did)
+            return Entry(iso(decision.at), What.SAW, attempt, screen=screen, rule=rule, did=did)
         case Ask(attempt=attempt, reason=reason):
             return Entry(now, What.ASKED_TO_LEAVE, attempt, reason=reason)
         case EndByForce(attempt=attempt, vm_id=vm_id, worker_id=worker_id):
@@ -100,7 +100,7 @@ def _entry(decision: _Told, now: str) -> Entry:
             return Entry(now, What.FAILED, attempt, reason=reason, detail=decision.detail[:500], evidence=evidence)
         case _:  # End
             return Entry(
-                answers.iso(decision.at) if decision.at else now,
+                iso(decision.at) if decision.at else now,
                 What.ENDED,
                 decision.attempt,
                 reason=decision.reason,

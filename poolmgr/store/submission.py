@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from poolmgr.store import answers, record
+from poolmgr.core.record import Record
+from poolmgr.store import answers
 from poolmgr.store.keys import Keys
 from poolmgr.store.scripts import SOURCES
 
@@ -38,14 +39,14 @@ class Outcome(NamedTuple):
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked job with its bot_id in it. `entry`: what can be said of its bot before there is a record, by its field
-    names. `digest`: of the request, so that a repeated Idempotency-Key can be told from a reused one.
+    """A checked job with its bot_id in it. `entry`: what can be said of its bot before there is a record.
+    `digest`: of the request, so that a repeated Idempotency-Key can be told from a reused one.
     """
 
     bot_id: str
     payload: bytes
     owner: str
-    entry: dict[str, str]
+    entry: Record
     idempotency_key: str = ""
     digest: str = ""
     deduplication_key: str = ""
@@ -73,7 +74,7 @@ class Submissions:
                 *([k.meeting(one.held_meeting)] if one.held_meeting else ()),
             ],
             args=[
-                *(one.bot_id, one.payload, msgspec.json.encode(one.entry), _ENTRY_LIFE_S),
+                *(one.bot_id, one.payload, msgspec.json.encode(_texts(one.entry)), _ENTRY_LIFE_S),
                 *(one.bots_at_once, _OWNED_LIFE_S),
                 *(int(bool(one.idempotency_key)), one.digest, IDEMPOTENCY_LIFE_S),
                 *(int(bool(one.deduplication_key)), self._deduplicated_s),
@@ -99,14 +100,14 @@ class Submissions:
         """Whether the bot's record is there, which has then taken the place of its entry."""
         return bool(await self._redis.exists(self._keys.bot(bot_id)))
 
-    async def find(self, bot_id: str) -> dict[str, str] | None:
-        """The session record of a bot, or its entry while there is no record, by the same field names; or None."""
+    async def find(self, bot_id: str) -> Record | None:
+        """The session record of a bot, or its entry while there is no record; or None."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(self._keys.bot(bot_id)).get(self._keys.submitted(bot_id))
         raw, entry = await pipeline.execute()
         if raw:
-            return {**_BLANK, **answers.text_fields(raw)}
-        return {**_BLANK, **msgspec.json.decode(entry, type=dict[str, str])} if entry else None
+            return Record.from_hash(answers.text_fields(raw))
+        return Record.from_hash(msgspec.json.decode(entry, type=dict[str, str])) if entry else None
 
     def _once_keys(self, one: Submission) -> list[str]:
         keys: list[str] = []
@@ -117,4 +118,5 @@ class Submissions:
         return keys
 
 
-_BLANK: Final = {name: str(value) for name, value in record.BLANK.items()}
+def _texts(entry: Record) -> dict[str, str]:
+    return {name: str(value) for name, value in entry.to_hash().items()}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from common.wire.vocabulary import BotState, WorkerState
+from common.wire.vocabulary import WorkerState
+from poolmgr.core.record import Record
 from poolmgr.core.requests import DrainRequested, LeaveRequested, Request, RescheduleRequested, SayRequested
 from poolmgr.store import answers
 from poolmgr.store.keys import Keys
@@ -108,10 +109,10 @@ class Views:
         fields: Any = encode_request(request)
         await self._redis.xadd(self._keys.control, fields, maxlen=_CONTROL_ENTRIES, approximate=True)
 
-    async def bot(self, bot_id: str) -> dict[str, str] | None:
+    async def bot(self, bot_id: str) -> Record | None:
         """The session record, or None."""
         raw: dict[bytes, bytes] = await self._redis.hgetall(self._keys.bot(bot_id))
-        return answers.text_fields(raw) if raw else None
+        return Record.from_hash(answers.text_fields(raw)) if raw else None
 
     async def story(self, bot_id: str, after: int = 0) -> "list[story.Entry]":
         """What happened to the bot, in order; without the first `after` entries."""
@@ -119,7 +120,7 @@ class Views:
 
         return await story.read(self._redis, self._keys, bot_id, after)
 
-    async def bots(self, *, most: int, live_only: bool = False) -> list[dict[str, str]]:
+    async def bots(self, *, most: int, live_only: bool = False) -> list[Record]:
         """The newest session records: those that live, newest first, then those that ended, latest first."""
         ids: list[bytes] = await self._redis.zrange(self._keys.live, 0, most - 1, desc=True)
         if not live_only and len(ids) < most:
@@ -129,7 +130,7 @@ class Views:
         for bot_id in ids:
             pipeline.hgetall(self._keys.bot(bot_id.decode()))
         found: list[dict[bytes, bytes]] = await pipeline.execute()
-        return [answers.text_fields(raw) for raw in found if raw]
+        return [Record.from_hash(answers.text_fields(raw)) for raw in found if raw]
 
     async def fleet(self) -> list[VmView]:
         return await self._vms(sorted(one.decode() for one in await self._redis.smembers(self._keys.vms)))
@@ -239,7 +240,3 @@ def _dead_job(entry_id: bytes, raw: dict[bytes, bytes]) -> DeadJob:
         fields.get("bot_id", ""),
         fields.get("payload", ""),
     )
-
-
-def is_ended(fields: dict[str, str]) -> bool:
-    return fields.get("state") == BotState.STOPPED

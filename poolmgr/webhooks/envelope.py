@@ -6,7 +6,6 @@ Pure, and the same on every call: a manager that died between rendering and send
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from common.links.redaction import redact
 from common.wire.vocabulary import ENDS, BotState, Reason
 from poolmgr.core.outgoing import Delivery
+from poolmgr.core.record import Record, epoch
 
 MOST_JOININGS: Final = 3
 """How often clients expect bot.joining at most: fact sheet, 5."""
@@ -77,13 +77,13 @@ class _Asked(msgspec.Struct):
     video_required: Any = False
 
 
-def render(entry_id: str, change: Mapping[str, str], record: Mapping[str, str]) -> list[Delivery]:
+def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Delivery]:
     """The webhooks of one entry of the outbox, in the order in which they are to arrive; empty if it is not told.
 
     `change`: the entry's fields. `record`: the bot's session record, whatever it has become since.
     Raises: ValueError (UnicodeError and msgspec's among it) and KeyError for an entry that is none of ours.
     """
-    url = record.get("callback_url", "")
+    url = record.callback_url
     if not url or _was_refused(change, record):
         return []
     state = BotState(change["state"])
@@ -97,22 +97,22 @@ def render(entry_id: str, change: Mapping[str, str], record: Mapping[str, str]) 
     return [_delivery(entry_id, event, change, record, url) for event in events]
 
 
-def deletion(record: Mapping[str, str], deleted_objects: int, at: str) -> Delivery:
+def deletion(record: Record, deleted_objects: int, at: str) -> Delivery:
     """What is told of a bot whose data was deleted `at` (ISO 8601), once. Holds nothing of what was deleted."""
-    bot_id, event = record["bot_id"], "data_deletion"
+    bot_id, event = record.bot_id, "data_deletion"
     delivery_id = _id(bot_id, at, event)
     body = {
         "event": event,
         "bot_event": event,
         "bot_id": bot_id,
-        "bot_status": record.get("status", ""),
+        "bot_status": record.status,
         "message": "The bot's data was deleted.",
         "status_code": 200,
         "timestamp": at,
         "id": delivery_id,
         "deleted_objects": deleted_objects,
     }
-    return Delivery(delivery_id, bot_id, event, record.get("callback_url", ""), _json(body), _epoch(at))
+    return Delivery(delivery_id, bot_id, event, record.callback_url, _json(body), epoch(at))
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -124,14 +124,14 @@ class _Event(msgspec.Struct, frozen=True):
     more: dict[str, str] = {}
 
 
-def _end(change: Mapping[str, str], record: Mapping[str, str]) -> list[_Event]:
+def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
     reason = change["reason"]
     bot_event = ENDS[Reason(reason)].bot_event
     code = 200 if bot_event in ("bot.stopped", "bot.kicked") else 500
     status = change["status"]
     message = _ENDINGS.get(reason, f"The bot's session failed: {reason}.")
-    failed = bot_event == "bot.failed" and record.get("platform") == "google_meet"  # as clients of MeetStream know it
-    artefacts = _ARTEFACTS if _asked_for_video(record.get("payload", "")) else _ARTEFACTS[:3]
+    failed = bot_event == "bot.failed" and record.platform == "google_meet"  # as clients of MeetStream know it
+    artefacts = _ARTEFACTS if _asked_for_video(record.payload) else _ARTEFACTS[:3]
     return [
         _Event("bot.stopped", bot_event, status, message, code, {"failure_reason": reason} if failed else {}),
         *(_Event(name, name, status, text, 200, {field: "skipped"}) for name, field, text in artefacts),
@@ -139,7 +139,7 @@ def _end(change: Mapping[str, str], record: Mapping[str, str]) -> list[_Event]:
     ]
 
 
-def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: Mapping[str, str], url: str) -> Delivery:
+def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: Record, url: str) -> Delivery:
     bot_id, at = change["bot_id"], change["at"]
     ended = change["state"] == BotState.STOPPED
     delivery_id = _id(bot_id, entry_id, event.name)
@@ -151,27 +151,27 @@ def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: M
         "message": event.message,
         "status_code": event.code,
         "timestamp": at,
-        "custom_attributes": msgspec.Raw((record.get("custom_attributes") or "{}").encode()),
+        "custom_attributes": msgspec.Raw(record.custom_attributes.encode()),
         "id": delivery_id,
         "reason": change["reason"],
-        "reason_detail": _LINK.sub(lambda link: redact(link[0]), record.get("reason_detail", "")) if ended else "",
-        "attribution": record.get("attribution", "") if ended else "",
-        "user_id": record.get("user_id", ""),
-        "calendar_event_id": record.get("calendar_event_id", ""),
+        "reason_detail": _LINK.sub(lambda link: redact(link[0]), record.reason_detail) if ended else "",
+        "attribution": record.attribution if ended else "",
+        "user_id": record.user_id,
+        "calendar_event_id": record.calendar_event_id,
         "attempt": int(change["attempt"]),
         **event.more,
     }
-    return Delivery(delivery_id, bot_id, event.name, url, _json(body), _epoch(at))
+    return Delivery(delivery_id, bot_id, event.name, url, _json(body), epoch(at))
 
 
-def _was_refused(change: Mapping[str, str], record: Mapping[str, str]) -> bool:
+def _was_refused(change: Mapping[str, str], record: Record) -> bool:
     """Whether the bot ended because it was not to wait at all: whoever created it has been told so, there and then."""
     return (
         change["reason"] == Reason.NO_CAPACITY
         and change["state"] == BotState.STOPPED
         and change["attempt"] == "0"
-        and not record.get("join_at")
-        and float(record.get("queue_timeout") or "inf") == 0
+        and record.join_at is None
+        and record.queue_timeout_s == 0
     )
 
 
@@ -188,7 +188,3 @@ def _id(bot_id: str, entry_id: str, event: str) -> str:
 
 def _json(body: dict[str, Any]) -> str:
     return msgspec.json.encode(body).decode()
-
-
-def _epoch(at: str) -> float:
-    return datetime.fromisoformat(at).timestamp()

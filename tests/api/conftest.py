@@ -36,7 +36,8 @@ from poolmgr.api.operation import Service
 from poolmgr.api.routes import add_api
 from poolmgr.app import Manager
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
-from poolmgr.core.job import Job, JobRules, parse_job
+from poolmgr.core.job import JobRules, parse_job
+from poolmgr.core.record import Job
 from poolmgr.loops.clock import Clock
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
@@ -175,7 +176,8 @@ class World:
 
     async def until_state(self, bot_id: str, *states: str) -> None:
         async def reached() -> bool:
-            return (await self.views.bot(bot_id) or {}).get("state") in states
+            bot = await self.views.bot(bot_id)
+            return bot is not None and bot.state in states
 
         await wait_until(reached)
 

@@ -367,14 +367,17 @@ async def test_scheduled_bots_are_listed_moved_and_called_off(world: World) -> N
         path = f"/calendar/scheduled_bots/{first}"
         moved = await call("PATCH", path, {"scheduled_join_time": day})
         assert moved.body["updated_fields"] == ["scheduled_join_time"]
-        record = await world.views.bot(first) or {}
-        assert datetime.fromisoformat(record["join_at"]) == datetime.fromisoformat(day)
+        record = await world.views.bot(first)
+        assert record
+        assert datetime.fromtimestamp(record.join_at or 0, UTC) == datetime.fromisoformat(day)
         for bad in ("soon", "", "2999-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"):
             assert (await call("PATCH", path, {"scheduled_join_time": bad})).status == 400
         assert (await call("DELETE", path)).body["bot_id"] == first
         assert (await call("DELETE", path)).status == 404
         assert (await call("PATCH", path, {"scheduled_join_time": day})).status == 404
-        assert (await world.views.bot(first) or {})["status_reason"] == Reason.USER_REQUESTED
+        record = await world.views.bot(first)
+        assert record
+        assert record.status_reason == Reason.USER_REQUESTED
 
 
 async def test_a_scheduled_bot_that_is_moved_to_a_moment_ago_joins_now(world: World) -> None:

@@ -195,7 +195,7 @@ async def test_what_does_not_happen_as_it_says_is_told_alike_by_every_way_in(wor
     ]
     assert told == [created.body["warnings"]] * 2
     assert record is not None
-    assert json.loads(record["warnings"]) == told[0]
+    assert list(record.warnings) == told[0]
 
 
 async def test_a_bot_without_a_record_yet_has_its_warnings_and_so_have_replays(world: World) -> None:

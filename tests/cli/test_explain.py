@@ -14,6 +14,7 @@ from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.meaning import MEANINGS, meaning_of
 from poolmgr.cli.narrative import told, waits_for
 from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, NoteFailed, NoteSeen, Why
+from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
@@ -132,7 +133,7 @@ LED = Standing("somebody", 1, 0, 1)
     [
         ({"state": "in_meeting"}, ""),
         ({"state": "stopped"}, ""),
-        ({"state": "scheduled", "join_at": "2027-01-01T00:00:00Z"}, "its join_at, 2027-01-01T00:00:00Z"),
+        ({"state": "scheduled", "join_at": "2027-01-01T00:00:00Z"}, "its join_at, 2027-01-01T00:00:00.000000Z"),
         ({"state": "queued"}, "about to be given one"),
         ({"state": "assigned", "vm_id": "vm-1", "attempt": "1"}, "the agent to begin it, on VM vm-1, which is up"),
         ({"state": "assigned", "vm_id": "vm-9", "attempt": "1", "claimed": "1"}, "not known any more"),
@@ -142,18 +143,20 @@ LED = Standing("somebody", 1, 0, 1)
     ],
 )
 def test_what_a_bot_waits_for_is_said_by_its_state(record: dict[str, str], expected: str) -> None:
-    waits = waits_for(record, LED, [UP])
+    waits = waits_for(Record.from_hash(record), LED, [UP])
     assert expected in (waits[-1] if waits else "")
     assert bool(waits) is bool(expected)
 
 
 def test_what_an_agent_began_is_told_where_it_belongs() -> None:
     entries = [Entry("1", What.ACCEPTED), Entry("2", What.ASSIGNED, 1), Entry("4", What.MOVED, 1, state="joining")]
-    record = {"claimed": "1", "claimed_at": "3"}
+    record = Record.from_hash({"claimed": "1", "claimed_at": "3"})
     assert [line.at for line in told(entries, record)] == ["1", "2", "3", "4"]
     assert [line.at for line in told(entries[:2], record)] == ["1", "2", "3"]
-    assert [line.at for line in told(entries, {"claimed": "7", "claimed_at": "3"})] == ["1", "2", "4"]
-    assert told([Entry("1", What.CUT), Entry("2", What.RESCHEDULED, join_at="x")], {})[0].text.startswith("...")
+    assert [line.at for line in told(entries, Record.from_hash({"claimed": "7", "claimed_at": "3"}))] == ["1", "2", "4"]
+    assert told([Entry("1", What.CUT), Entry("2", What.RESCHEDULED, join_at="x")], Record.from_hash({}))[
+        0
+    ].text.startswith("...")
 
 
 def test_every_reason_means_what_the_document_says() -> None:

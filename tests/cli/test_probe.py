@@ -12,6 +12,7 @@ from redis import Redis
 from common.wire.messages import BotEnded, BotSaw, Join, Leave
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.probe import exit_code
+from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy
 from tests.fork_server import Forked
@@ -120,4 +121,4 @@ def test_a_probe_whose_job_is_rejected_has_failed(
     ],
 )
 def test_the_exit_code_says_whose_doing_it_was(record: dict[str, str], code: int) -> None:
-    assert exit_code(record) == code
+    assert exit_code(Record.from_hash(record)) == code

@@ -6,6 +6,7 @@ import pytest
 
 from common.config.masking import mask_url
 from poolmgr.cli.secrecy import hide_link, hide_links, hide_links_in_payload, hide_links_in_record, hide_secrets
+from poolmgr.core.record import Record
 
 
 @pytest.mark.parametrize(
@@ -79,8 +80,10 @@ def test_a_passcode_in_a_job_that_is_no_json_is_hidden(payload: str) -> None:
 
 def test_a_record_is_shown_without_its_link_its_passcode_and_its_payload() -> None:
     record = {"meeting_url": "https://zoom.us/j/1?pwd=secret", "passcode": "secret", "payload": "secret", "state": "x"}
-    assert hide_links_in_record(record) == {"meeting_url": "https://zoom.us/…", "passcode": "***", "state": "x"}
-    assert hide_links_in_record({"meeting_url": "", "passcode": ""}) == {"meeting_url": "", "passcode": ""}
+    shown = Record.from_hash({"meeting_url": "https://zoom.us/…", "passcode": "***", "state": "x"})
+    assert hide_links_in_record(Record.from_hash(record)) == shown
+    assert "payload" not in shown.texts()
+    assert hide_links_in_record(Record.from_hash({})) == Record.from_hash({})
 
 
 def test_a_passcode_to_be_dialled_is_hidden() -> None:
@@ -91,15 +94,13 @@ def test_what_only_speaks_of_a_passcode_is_shown() -> None:
     text = "The passcode that the bot was given is wrong."
     assert hide_secrets(text) == text
     detail = "passcode: expected `str`, got `int`"
-    assert hide_links_in_record({"reason_detail": detail, "bot_message": detail}) == {
-        "reason_detail": detail,
-        "bot_message": "passcode: ***",
-    }
+    shown = hide_links_in_record(Record.from_hash({"reason_detail": detail, "bot_message": detail}))
+    assert (shown.reason_detail, shown.bot_message) == (detail, "passcode: ***")
 
 
 def test_attributes_of_a_record_stay_json() -> None:
-    shown = hide_links_in_record({"custom_attributes": '{"password": "secret", "tenant": "acme"}'})
-    assert json.loads(shown["custom_attributes"]) == {"password": "***", "tenant": "acme"}
+    shown = hide_links_in_record(Record.from_hash({"custom_attributes": '{"password": "secret", "tenant": "acme"}'}))
+    assert json.loads(shown.custom_attributes) == {"password": "***", "tenant": "acme"}
 
 
 def test_a_payload_too_deep_to_walk_is_still_shown() -> None:

@@ -18,9 +18,9 @@ from common.wire.vocabulary import BotState, GoneCause, OnWorkerLost, Reason, Re
 from poolmgr.core.decisions import Assign, Decision, End, Revoke
 from poolmgr.core.events import CoreEvent, JobAccepted, Revoked, Tick
 from poolmgr.core.invariants import broken_invariants
-from poolmgr.core.job import Job
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.pool import Pool
+from poolmgr.core.record import Job
 from tests.core.durable import Durable
 
 _T = TypeVar("_T")

@@ -17,12 +17,13 @@ import pytest
 
 from lab.parts.ports import free_ports
 from poolmgr.core.outgoing import Delivery
+from poolmgr.core.record import Record
 from poolmgr.webhooks.envelope import deletion, render
 from poolmgr.webhooks.signature import headers
 
 PROGRAM = Path(__file__).parents[2] / "deploy" / "receiver" / "receiver.py"
 SECRET, OLD_SECRET, FOREIGN = (f"whsec_{base64.b64encode(bytes([number]) * 32).decode()}" for number in range(3))
-RECORD = {"bot_id": "b", "callback_url": "http://127.0.0.1/", "custom_attributes": "{}"}
+RECORD = Record.from_hash({"bot_id": "b", "callback_url": "http://127.0.0.1/", "custom_attributes": "{}"})
 
 
 def change(state: str, status: str, reason: str = "", entry_id: str = "1-0") -> list[Delivery]:

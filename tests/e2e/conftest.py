@@ -77,7 +77,8 @@ class Fleet:
         await self.redis.lpush(self.keys.jobs, json.dumps(job))
 
     async def record(self, bot_id: str) -> dict[str, str]:
-        return await self.views.bot(bot_id) or {}
+        record = await self.views.bot(bot_id)
+        return record.texts() if record else {}
 
     async def until_state(self, bot_ids: list[str], state: str, timeout_s: float = PATIENCE_S) -> None:
         async def reached() -> bool:

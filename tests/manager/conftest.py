@@ -99,7 +99,8 @@ class Scene:
         await self.redis.lpush(self.keys.jobs, json.dumps(job))
 
     async def record(self, bot_id: str) -> dict[str, str]:
-        return await self.views.bot(bot_id) or {}
+        record = await self.views.bot(bot_id)
+        return record.texts() if record else {}
 
     async def state(self, bot_id: str) -> str:
         return (await self.record(bot_id)).get("state", "")

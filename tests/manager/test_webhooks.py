@@ -21,7 +21,7 @@ from standardwebhooks import Webhook
 
 from lab.parts.ports import free_ports
 from lab.parts.redis_server import RedisServer
-from poolmgr.store.answers import iso
+from poolmgr.core.record import Record, iso
 from poolmgr.webhooks.envelope import deletion
 from tests.manager.conftest import Scene
 from tests.waiting import wait_until
@@ -140,7 +140,9 @@ async def test_a_receiver_made_after_todays_public_material_takes_each_also_long
     receiver = await receivers(lambda: _later(next(answers, 200)))
     receiver.as_published = True
     an_hour_ago = iso(datetime.now(UTC).timestamp() - 3600)
-    late = msgspec.json.encode(deletion({"bot_id": "old", "callback_url": receiver.url}, 1, an_hour_ago))
+    late = msgspec.json.encode(
+        deletion(Record.from_hash({"bot_id": "old", "callback_url": receiver.url}), 1, an_hour_ago)
+    )
     await scene.redis.xadd(scene.keys.outbox, {"bot_id": "old", "delivery": late})
     if stamp == "event":
         await wait_until(lambda: _attempts(scene, "old", "401"))
@@ -318,7 +320,11 @@ async def test_what_is_none_of_ours_is_dropped_and_what_is_ready_made_is_sent(
     scene: Scene, receivers: Any, tmp_path: Path
 ) -> None:
     receiver = await receivers()
-    ready = deletion({"bot_id": "bot-1", "status": "Stopped", "callback_url": receiver.url}, 3, "2027-01-15T08:00:00Z")
+    ready = deletion(
+        Record.from_hash({"bot_id": "bot-1", "status": "Stopped", "callback_url": receiver.url}),
+        3,
+        "2027-01-15T08:00:00Z",
+    )
     for fields in (
         {"nonsense": "x"},
         {"bot_id": "bot-1", "delivery": "{"},

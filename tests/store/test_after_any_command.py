@@ -22,8 +22,9 @@ from lab.chaos.ground import Ground
 from lab.chaos.manager_side import Manager
 from poolmgr.core import restoring
 from poolmgr.core.model import Bot
+from poolmgr.core.record import epoch
 from poolmgr.core.state import PoolState
-from poolmgr.store.answers import epoch, text_fields
+from poolmgr.store.answers import text_fields
 from poolmgr.store.views import Views
 
 _DATABASE: Final = 14

@@ -13,8 +13,7 @@ from common.wire import codec
 from common.wire.messages import Heartbeat, Join, WorkerGone, WorkerReport
 from common.wire.vocabulary import BotState, GoneCause, WorkerState
 from poolmgr.core.decisions import Accept, Assign, Decision, KeepVm, KeepWorker, Move
-from poolmgr.core.job import Job
-from poolmgr.store.answers import iso
+from poolmgr.core.record import Job, iso
 from poolmgr.store.audit import Finding, Seen, findings, in_both, look
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger

@@ -41,7 +41,7 @@ from poolmgr.core.decisions import (
     Why,
 )
 from poolmgr.core.events import Revoked
-from poolmgr.core.job import Job, found_by
+from poolmgr.core.record import BLANK, Job, Record, iso
 from poolmgr.store import record, story
 from poolmgr.store.forgetting import forget
 from poolmgr.store.ledger import Rejected
@@ -141,7 +141,7 @@ class Bots(OnRedis):
         if told["state"] != "rejected" and self.bot(bot_id).get("callback_url"):
             streams.append(self.keys.outbox)
         for stream in streams:
-            self.plain.add(stream, bot_id=bot_id, at=record.iso(at), **told)
+            self.plain.add(stream, bot_id=bot_id, at=iso(at), **told)
             self.plain.ends_in(stream, WEEK_S)
 
     def relate(self, bot_id: str, decision: Any, at: float) -> None:
@@ -160,7 +160,7 @@ class Bots(OnRedis):
         if self.bot(accept.bot_id):
             return False
         k, job = self.keys, accept.job
-        self.bot(accept.bot_id).update(text(record.accepted(accept)))
+        self.bot(accept.bot_id).update(text({**BLANK, **record.accepted(accept)}))
         self.tell(accept.bot_id, accept.at)
         self.relate(accept.bot_id, accept, accept.at)
         self.plain.ends_in(k.story(accept.bot_id), LONG_S)
@@ -307,7 +307,7 @@ class Bots(OnRedis):
     @rule(bot_id=bot_ids, offset=offsets, as_ordered=st.sampled_from([True, True, False]), times=st.integers(1, 2))
     def an_agent_claims(self, bot_id: str, offset: int, as_ordered: bool, times: int) -> None:
         """Also a second time, when the answer was lost."""
-        bot, attempt, at = self.bot(bot_id), self.attempt(bot_id) + offset, record.iso(self.moment())
+        bot, attempt, at = self.bot(bot_id), self.attempt(bot_id) + offset, iso(self.moment())
         worker_id = self.ordered.get((bot_id, attempt), "w1") if as_ordered else "w9"
         ours = self.counts(bot_id, attempt) and bot["worker_id"] == worker_id
         if ours and bot.get("claimed") != str(attempt):
@@ -317,7 +317,7 @@ class Bots(OnRedis):
         for _ in range(times):
             claimed = self.do(self._claim(keys=[self.keys.bot(bot_id)], args=[attempt, worker_id, at]))
             assert claimed == int(ours)
-            at = record.iso(self.moment())
+            at = iso(self.moment())
 
     @rule(
         bot_id=bot_ids,
@@ -375,7 +375,7 @@ class Bots(OnRedis):
     def a_bot_is_to_join_at_another_time(self, bot_id: str, later_s: int) -> None:
         decision = Reschedule(bot_id, self.now + later_s)
         if self.bot(bot_id).get("state") == BotState.SCHEDULED:
-            self.bot(bot_id)["join_at"] = record.iso(decision.join_at)
+            self.bot(bot_id)["join_at"] = iso(decision.join_at)
             self.relate(bot_id, decision, self.now)
         self.apply(decision)
 
@@ -406,7 +406,7 @@ class Bots(OnRedis):
             self.plain.drop(k.meeting(held))
         for index in [k.ended, k.all_bots, k.index("status", bot["status"])]:
             self.plain.scores[index].pop(bot_id, None)
-        for field, value in found_by(bot):
+        for field, value in Record.from_hash(bot).found_by:
             self.plain.scores[k.index(field, value)].pop(bot_id, None)
         self.plain.drop(k.bot(bot_id), k.story(bot_id))
         self.claimed = {one for one in self.claimed if one[0] != bot_id}
@@ -415,7 +415,7 @@ class Bots(OnRedis):
     @rule(payload=payloads, bot_id=st.sampled_from(["", *BOTS]))
     def a_job_is_rejected(self, payload: str, bot_id: str) -> None:
         k, at = self.keys, self.moment()
-        job = {"payload": payload, "reason": "no_link", "detail": "d", "bot_id": bot_id, "at": record.iso(at)}
+        job = {"payload": payload, "reason": "no_link", "detail": "d", "bot_id": bot_id, "at": iso(at)}
         self.plain.add(k.dead, **job)
         self.plain.ends_in(k.dead, WEEK_S)
         if bot_id and not self.bot(bot_id):

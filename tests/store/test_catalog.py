@@ -9,7 +9,8 @@ import pytest
 
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
-from poolmgr.core.job import JobRules, attribute, parse_job
+from poolmgr.core.job import JobRules, parse_job
+from poolmgr.core.record import Record, attribute
 from poolmgr.store import catalog as catalog_module
 from poolmgr.store.catalog import BadCursorError, Catalog, Position, Question, cursor_of, position_of
 from poolmgr.store.forgetting import forget
@@ -36,11 +37,11 @@ async def _add(ledger: Ledger, bot_id: str, at: float, *, end: Reason | None = N
 async def _all(catalog: Catalog, question: Question, most: int = 7) -> list[str]:
     found: list[str] = []
     page = await catalog.page(question, most)
-    found += [bot["bot_id"] for bot in page.bots]
+    found += [bot.bot_id for bot in page.bots]
     while page.more:
         assert len(page.bots) <= most
         page = await catalog.page(question, most, position_of(cursor_of(page.more)))
-        found += [bot["bot_id"] for bot in page.bots]
+        found += [bot.bot_id for bot in page.bots]
     return found
 
 
@@ -128,10 +129,10 @@ async def test_a_page_goes_on_from_a_bot_that_was_shown_or_from_none(
     question = Question("Joining", (("owner", "mine"), ("user_id", "shared")))
     found, named, page = list[str](), set[str](), await catalog.page(question, 1)
     while page.more:
-        found += [bot["bot_id"] for bot in page.bots]
+        found += [bot.bot_id for bot in page.bots]
         named.add(page.more.bot_id.decode())
         page = await catalog.page(question, 1, position_of(cursor_of(page.more)))
-    found += [bot["bot_id"] for bot in page.bots]
+    found += [bot.bot_id for bot in page.bots]
     assert found == [f"mine-{number:02}" for number in reversed(range(30)) if number % 7 in (0, 1)]
     if apart_s:
         assert named <= {*found, "~"}
@@ -154,7 +155,7 @@ async def test_what_is_kept_of_a_bot_is_counted_as_it_is_deleted(
     await _add(ledger, "bot-1", NOW, end=Reason.EVERYONE_LEFT, **fields)
     await redis.rpush(keys.chats("bot-1"), "{}")
     record = {name.decode(): value.decode() for name, value in (await redis.hgetall(keys.bot("bot-1"))).items()}
-    counted = await catalog.objects_of({"custom_attributes": "{}", "owner": "", "calendar_event_id": "", **record})
+    counted = await catalog.objects_of(Record.from_hash(record))
     assert counted == await forget(redis, keys, "bot-1")
 
 

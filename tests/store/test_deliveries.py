@@ -9,8 +9,8 @@ import pytest
 from common.config.settings import RetentionSettings, Settings
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
-from poolmgr.core.job import Job
 from poolmgr.core.outgoing import Delivery
+from poolmgr.core.record import Job, Record
 from poolmgr.store.deliveries import Attempt, Deliveries, Letters, Waiting, line_life_s
 from poolmgr.store.forgetting import forget
 from poolmgr.store.inbox import Stream
@@ -214,8 +214,8 @@ async def test_of_many_bots_what_webhooks_are_made_of_is_read_at_once(
 ) -> None:
     await redis.hset(keys.bot("b"), mapping={"state": "joining", "callback_url": "https://h.example/", "user_id": "ü"})
     assert await deliveries.records(["b", "b", "none"]) == {
-        "b": {"callback_url": "https://h.example/", "user_id": "ü"},
-        "none": {},
+        "b": Record.from_hash({"callback_url": "https://h.example/", "user_id": "ü"}),
+        "none": Record.from_hash({}),
     }
     assert await deliveries.records([]) == {}
 

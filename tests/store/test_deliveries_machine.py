@@ -15,7 +15,7 @@ from hypothesis.stateful import precondition, rule
 
 from common.config.settings import Settings
 from poolmgr.core.outgoing import Delivery
-from poolmgr.store import record
+from poolmgr.core.record import iso
 from poolmgr.store.deliveries import Attempt, Deliveries, Letters, Waiting, line_life_s
 from poolmgr.store.inbox import Stream
 from poolmgr.webhooks.courier import Bury, Retry, judge
@@ -91,7 +91,7 @@ class Lines(OnRedis):
         if modelled:
             attempts, _, rest = self.line(bot_id)[0].split(" ", 2)
             assert (waiting.attempts, msgspec.json.decode(rest, type=Delivery)) == (int(attempts), one)
-        return waiting, Attempt(one.id, one.event, waiting.attempts + 1, record.iso(self.moment()), 0.5, "500", "h")
+        return waiting, Attempt(one.id, one.event, waiting.attempts + 1, iso(self.moment()), 0.5, "500", "h")
 
     def noted(self, bot_id: str, attempt: Attempt) -> None:
         self.plain.lists[self.keys.delivery_log(bot_id)].insert(0, msgspec.json.encode(attempt).decode())
@@ -129,7 +129,7 @@ class Lines(OnRedis):
     def one_is_given_up(self, bot_id: str) -> None:
         if head := self.head(bot_id):
             self.noted(bot_id, head[1])
-            facts = {"reason": "gone", "outcome": "500", "attempts": str(head[1].attempt), "at": record.iso(self.now)}
+            facts = {"reason": "gone", "outcome": "500", "attempts": str(head[1].attempt), "at": iso(self.now)}
             self.plain.add(self.keys.webhooks_dead, delivery=self.line(bot_id)[0].split(" ", 2)[2], **facts)
             self.plain.ends_in(self.keys.webhooks_dead, WEEK_S)
             more = self.moved_up(bot_id, self.now)

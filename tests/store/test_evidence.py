@@ -12,7 +12,8 @@ from common.config.settings import RedisSettings
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End
-from poolmgr.core.job import Job
+from poolmgr.core.record import Job, Record
+from poolmgr.store.answers import text_fields
 from poolmgr.store.evidence import Bundle, Evidence, Picture, attempts_of, pictures
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
@@ -39,8 +40,8 @@ async def begin(ledger: Ledger, *bot_ids: str) -> None:
         await ledger.apply([Accept(bot_id, JOB, BotState.QUEUED, NOW, 1), assign], NOW)
 
 
-async def record(redis: Any, keys: Keys, bot_id: str = "b1") -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in (await redis.hgetall(keys.bot(bot_id))).items()}
+async def record(redis: Any, keys: Keys, bot_id: str = "b1") -> Record:
+    return Record.from_hash(text_fields(await redis.hgetall(keys.bot(bot_id))))
 
 
 async def total(redis: Any, keys: Keys) -> int:
@@ -110,7 +111,7 @@ async def test_nothing_is_kept_of_a_bot_that_is_forgotten(redis: Any, keys: Keys
 
 @pytest.mark.parametrize(("attempt", "expected"), [("", []), ("0", []), ("2", [1, 2]), ("250", [*range(151, 251)])])
 def test_bundles_are_looked_for_of_the_latest_attempts(attempt: str, expected: list[int]) -> None:
-    assert list(attempts_of({"attempt": attempt})) == expected
+    assert list(attempts_of(Record.from_hash({"attempt": attempt}))) == expected
 
 
 def test_the_pictures_of_a_bundle_come_in_order_with_their_times() -> None:

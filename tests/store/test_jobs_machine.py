@@ -15,8 +15,7 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from common.wire.vocabulary import BotState
 from poolmgr.core.decisions import Accept
-from poolmgr.core.job import Job
-from poolmgr.store import record
+from poolmgr.core.record import Job, iso
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.ledger import Rejected
 from poolmgr.store.views import DeadJob, Views
@@ -94,7 +93,7 @@ class Way(OnRedis):
     @rule(place=places)
     def a_job_is_rejected(self, place: int) -> None:
         payload, at = self.taken.pop(place % len(self.taken)), self.moment()
-        job = {"payload": payload, "reason": "no_link", "detail": "d", "bot_id": "", "at": record.iso(at)}
+        job = {"payload": payload, "reason": "no_link", "detail": "d", "bot_id": "", "at": iso(at)}
         self.plain.add(self.keys.dead, **job)
         self.plain.ends_in(self.keys.dead, WEEK_S)
         self.do(self.ledger().reject([Rejected(payload.encode(), "no_link", "d")], at))
@@ -164,7 +163,7 @@ class Way(OnRedis):
         assert len(found) == len(self.submitted) - self.expired, f"lost: {set(self.submitted) - set(found)}"
 
     async def bot_payloads(self) -> list[str]:
-        return [bot["payload"] for bot in await self.views.bots(most=1000)]
+        return [bot.payload for bot in await self.views.bots(most=1000)]
 
 
 def test_each_job_is_in_one_place_whoever_takes_rejects_dies_or_hands_in_again(

@@ -30,7 +30,7 @@ from poolmgr.core.decisions import (
     Why,
 )
 from poolmgr.core.events import Revoked
-from poolmgr.core.job import Job
+from poolmgr.core.record import BLANK, Job
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import GRACE_S, DisagreementError, Ledger, Rejected, StaleEpochError
@@ -154,7 +154,7 @@ async def test_a_job_that_finds_a_worker_at_once_is_refused_as_a_whole(
 
 async def test_a_record_that_says_little_is_whole_all_the_same(redis: Any, keys: Keys, ledger: Ledger) -> None:
     await ledger.apply([accept()], NOW)
-    assert await bot(redis, keys) == {name: str(value) for name, value in record_of(accept()).items()}
+    assert await bot(redis, keys) == {name: str(value) for name, value in {**BLANK, **record_of(accept())}.items()}
 
 
 @pytest.mark.parametrize("wrong", [assign(attempt=2), assign(bot_id="nobody")])

@@ -13,7 +13,7 @@ from common.wire import codec, messages
 from common.wire.messages import ChatLine, Participant
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, NoteChat, NoteParticipants, Say, Unsaid
-from poolmgr.core.job import Job
+from poolmgr.core.record import Job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, StaleEpochError
 from poolmgr.store.meetings import Attendance, Meetings

@@ -13,7 +13,7 @@ from common.wire.messages import AutomaticLeave, BotNames, Join
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker, Move, Warm, Why
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
-from poolmgr.core.job import Job
+from poolmgr.core.record import Job, Record
 from poolmgr.store.forgetting import forget
 from poolmgr.store.inbox import GROUP, Jobs, Stream
 from poolmgr.store.keys import Keys
@@ -21,7 +21,7 @@ from poolmgr.store.lease import Lease
 from poolmgr.store.ledger import Ledger, Rejected, StaleEpochError
 from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
-from poolmgr.store.views import Standing, Views, decode_request, encode_request, is_ended
+from poolmgr.store.views import Standing, Views, decode_request, encode_request
 from tests.store.conftest import NOW
 
 
@@ -216,9 +216,9 @@ async def test_bots_are_listed_live_ones_first_then_the_latest_end(redis: Any, k
     ends = [End("b0", 0, Reason.USER_REQUESTED, at=NOW + 9), End("b1", 0, Reason.USER_REQUESTED, at=NOW + 8)]
     await ledger.apply([*accepts, *ends], NOW)
     views = Views(redis, keys)
-    assert [bot["bot_id"] for bot in await views.bots(most=10)] == ["b3", "b2", "b0", "b1"]
-    assert [bot["bot_id"] for bot in await views.bots(most=3)] == ["b3", "b2", "b0"]
-    assert [bot["bot_id"] for bot in await views.bots(most=10, live_only=True)] == ["b3", "b2"]
+    assert [bot.bot_id for bot in await views.bots(most=10)] == ["b3", "b2", "b0", "b1"]
+    assert [bot.bot_id for bot in await views.bots(most=3)] == ["b3", "b2", "b0"]
+    assert [bot.bot_id for bot in await views.bots(most=10, live_only=True)] == ["b3", "b2"]
     assert await views.bot("nobody") is None
 
 
@@ -283,8 +283,8 @@ async def test_the_story_of_a_bot_is_read_from_where_one_was(redis: Any, keys: K
     assert await views.story("b1", after=2) == whole[2:]
     record = await views.bot("b1")
     assert record
-    assert is_ended(record)
-    assert not is_ended({**record, "state": "joining"})
+    assert record.is_over
+    assert not Record.from_hash({**record.texts(), "state": "joining"}).is_over
 
 
 async def test_letters_evidence_and_an_audit_are_read_under_the_same_prefix(redis: Any, keys: Keys) -> None:

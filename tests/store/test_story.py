@@ -22,7 +22,7 @@ from poolmgr.core.decisions import (
     Retire,
     Why,
 )
-from poolmgr.core.job import Job
+from poolmgr.core.record import Job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.record import iso

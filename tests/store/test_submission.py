@@ -9,7 +9,7 @@ import pytest
 
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
-from poolmgr.core.job import Job
+from poolmgr.core.record import Job, Record
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, Rejected
@@ -26,7 +26,7 @@ def submissions(redis: Any, keys: Keys) -> Submissions:
 
 def one(bot_id: str = "", **fields: Any) -> Submission:
     bot_id = bot_id or f"bot-{next(_numbers)}"
-    entry = {"bot_id": bot_id, "status": "Active"}
+    entry = Record.from_hash({"bot_id": bot_id, "status": "Active"})
     return Submission(bot_id=bot_id, payload=f'{{"bot_id":"{bot_id}"}}'.encode(), owner="app", entry=entry, **fields)
 
 
@@ -39,7 +39,7 @@ async def test_a_submitted_job_is_on_the_list_found_and_counted(
     assert await redis.smembers(keys.owned("app")) == {b"b1"}
     found = await submissions.find("b1")
     assert found
-    assert (found["status"], found["bot_id"], found["participants"]) == ("Active", "b1", "0")
+    assert (found.status, found.bot_id, found.participants) == ("Active", "b1", 0)
     assert await submissions.find("b2") is None
 
 
@@ -47,7 +47,7 @@ async def test_the_record_takes_over_from_the_entry(redis: Any, keys: Keys, subm
     await submissions.submit(one("b1"))
     assert not await submissions.taken("b1")
     await redis.hset(keys.bot("b1"), mapping={"bot_id": "b1", "status": "Joining"})
-    assert (await submissions.find("b1") or {})["status"] == "Joining"
+    assert (await submissions.find("b1")) == Record.from_hash({"bot_id": "b1", "status": "Joining"})
     assert await submissions.taken("b1")
 
 
@@ -63,8 +63,11 @@ async def test_of_twenty_requests_with_one_idempotency_key_one_makes_a_bot(
 
 
 async def test_an_idempotency_key_is_its_owners(submissions: Submissions) -> None:
-    await submissions.submit(one(idempotency_key="k", digest="d"))
-    other = Submission(bot_id="b9", payload=b"{}", owner="else", entry={}, idempotency_key="k", digest="d")
+    key = {"idempotency_key": "k", "digest": "d"}
+    await submissions.submit(one(**key))
+    other = Submission(
+        bot_id="b9", payload=b"{}", owner="else", entry=Record.from_hash({}), idempotency_key="k", digest="d"
+    )
     assert (await submissions.submit(other)).verdict is Verdict.SUBMITTED
 
 

@@ -13,6 +13,7 @@ from hypothesis.stateful import initialize, rule
 from common.wire import codec, messages
 from common.wire.vocabulary import GoneCause, WorkerState
 from poolmgr.core.decisions import Decision, ForgetVm, ForgetWorker, KeepVm, KeepWorker, Retire, Warm, Why
+from poolmgr.core.record import iso
 from poolmgr.store import record
 from poolmgr.store.snapshot import load_vms
 from poolmgr.store.upkeep import Upkeep
@@ -77,7 +78,7 @@ class Fleet(OnRedis):
 
     @rule(vm_id=vm_ids, draining=st.booleans(), lost=st.sampled_from([False, False, True]))
     def a_vm_is_kept(self, vm_id: str, draining: bool, lost: bool) -> None:
-        k, at = self.keys, record.iso(self.moment())
+        k, at = self.keys, iso(self.moment())
         facts = {"session": "s1", "draining": str(int(draining)), "lost": str(int(lost)), "stopping": "0", "at": at}
         self.plain.hashes[k.vm(vm_id)].update(facts)
         self.plain.sets[k.vms].add(vm_id)

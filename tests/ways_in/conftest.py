@@ -74,7 +74,7 @@ class Visit:
         """All of them."""
         index: list[bytes] = await self.redis.zrange(self.keys.all_bots, 0, -1)
         found = [await self.views.bot(raw.decode()) for raw in index]
-        return [record for record in found if record]
+        return [record.texts() for record in found if record]
 
     async def ended(self, user_id: str) -> dict[str, str]:
         """The record of the one bot of that user_id, once it has been in its meeting and left."""

@@ -1,6 +1,7 @@
 """What a callback_url is told of each status change, and that it is told the same whenever it is made."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from meetstream import describe_stop
 
 from common.wire.vocabulary import ENDS, Attribution, BotState, Reason, Status, outward_status
 from poolmgr.core.outgoing import Delivery
+from poolmgr.core.record import Record
 from poolmgr.webhooks.envelope import deletion, render
 
 AT = "2027-01-15T08:00:00.123456Z"
@@ -31,6 +33,10 @@ def change(state: str, reason: str = "", attempt: int = 1) -> dict[str, str]:
     return {**facts, "vm_id": "v", "worker_id": "w", "at": AT}
 
 
+def made_of(entry_id: str, change: Mapping[str, str], record: Mapping[str, str]) -> list[Delivery]:
+    return render(entry_id, change, Record.from_hash(record))
+
+
 def bodies(found: list[Delivery]) -> list[dict[str, Any]]:
     return [json.loads(one.body) for one in found]
 
@@ -46,7 +52,7 @@ def bodies(found: list[Delivery]) -> list[dict[str, Any]]:
     ],
 )
 def test_each_state_on_the_way_has_its_event(state: str, event: str, status: str) -> None:
-    (made,) = render("1-0", change(state), RECORD)
+    (made,) = made_of("1-0", change(state), RECORD)
     (body,) = bodies([made])
     assert (made.event, made.bot_id, made.url, made.id) == (event, "b", RECORD["callback_url"], body["id"])
     assert made.at == pytest.approx(1800000000.123456)
@@ -58,17 +64,17 @@ def test_each_state_on_the_way_has_its_event(state: str, event: str, status: str
 
 @pytest.mark.parametrize("state", ["queued", "assigned"])
 def test_nothing_is_said_of_what_clients_do_not_know(state: str) -> None:
-    assert render("1-0", change(state), RECORD) == []
+    assert made_of("1-0", change(state), RECORD) == []
 
 
 def test_joining_is_said_three_times_at_most() -> None:
-    assert [len(render("1-0", change("joining", attempt=number), RECORD)) for number in (1, 2, 3, 4)] == [1, 1, 1, 0]
+    assert [len(made_of("1-0", change("joining", attempt=number), RECORD)) for number in (1, 2, 3, 4)] == [1, 1, 1, 0]
 
 
 @pytest.mark.parametrize("platform", ["google_meet", "zoom"])
 @pytest.mark.parametrize("reason", [Reason.CAPTCHA, Reason.REQUEST_DENIED, Reason.EVERYONE_LEFT])
 def test_why_a_bot_failed_in_google_meet_stands_where_clients_look_for_it(reason: Reason, platform: str) -> None:
-    stopped, *others = bodies(render("1-0", change("stopped", reason), {**RECORD, "platform": platform}))
+    stopped, *others = bodies(made_of("1-0", change("stopped", reason), {**RECORD, "platform": platform}))
     failed = reason is Reason.CAPTCHA and platform == "google_meet"
     assert stopped.get("failure_reason") == ("captcha" if failed else None)
     assert not any("failure_reason" in other for other in others)
@@ -76,7 +82,7 @@ def test_why_a_bot_failed_in_google_meet_stands_where_clients_look_for_it(reason
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reason) -> None:
-    made = bodies(render("1-0", change("stopped", reason), {**RECORD, "attribution": ENDS[reason].attribution}))
+    made = bodies(made_of("1-0", change("stopped", reason), {**RECORD, "attribution": ENDS[reason].attribution}))
     assert [body["event"] for body in made] == [
         "bot.stopped", "manifest.skipped", "audio.skipped", "transcription.skipped", "bot.done",
     ]  # fmt: skip
@@ -95,22 +101,22 @@ def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reas
 
 
 def test_who_asked_for_video_is_told_that_there_is_none() -> None:
-    made = render("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": '{"video_required": true}'})
+    made = made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": '{"video_required": true}'})
     assert [one.event for one in made][-2:] == ["video.skipped", "bot.done"]
     for payload in ('{"video_required": "yes"}', "", "not json", "[" * 5000):
-        assert len(render("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": payload})) == 5
+        assert len(made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": payload})) == 5
 
 
 def test_the_same_entry_makes_the_same_webhooks_and_another_one_others() -> None:
-    first = render("1-0", change("stopped", "meeting_ended"), RECORD)
-    assert render("1-0", change("stopped", "meeting_ended"), dict(RECORD)) == first
-    other = render("1-1", change("stopped", "meeting_ended"), RECORD)
+    first = made_of("1-0", change("stopped", "meeting_ended"), RECORD)
+    assert made_of("1-0", change("stopped", "meeting_ended"), dict(RECORD)) == first
+    other = made_of("1-1", change("stopped", "meeting_ended"), RECORD)
     assert {one.id for one in first}.isdisjoint(one.id for one in other)
 
 
 def test_no_meeting_link_is_passed_on() -> None:
     detail = f"net::ERR_FAILED at {LINK} (twice: '{LINK}')"
-    made = render("1-0", change("stopped", "page_load_failed"), {**RECORD, "reason_detail": detail})
+    made = made_of("1-0", change("stopped", "page_load_failed"), {**RECORD, "reason_detail": detail})
     assert "abc-defg" not in "".join(one.body for one in made)
     assert "secret" not in "".join(one.body for one in made)
     assert bodies(made)[0]["reason_detail"].startswith("net::ERR_FAILED at https://meet.google.com/…")
@@ -118,13 +124,13 @@ def test_no_meeting_link_is_passed_on() -> None:
 
 def test_what_the_record_became_later_is_not_said_of_earlier_changes() -> None:
     later = {**RECORD, "reason_detail": "kicked", "attribution": Attribution.HOST, "status": Status.STOPPED}
-    (body,) = bodies(render("1-0", change("joining"), later))
+    (body,) = bodies(made_of("1-0", change("joining"), later))
     assert (body["bot_status"], body["reason"], body["reason_detail"], body["attribution"]) == ("Joining", "", "", "")
 
 
 def test_a_bot_without_a_callback_is_not_told_of() -> None:
-    assert render("1-0", change("joining"), {**RECORD, "callback_url": ""}) == []
-    assert render("1-0", change("joining"), {}) == []
+    assert made_of("1-0", change("joining"), {**RECORD, "callback_url": ""}) == []
+    assert made_of("1-0", change("joining"), {}) == []
 
 
 @pytest.mark.parametrize(
@@ -143,14 +149,15 @@ def test_a_bot_without_a_callback_is_not_told_of() -> None:
 def test_a_bot_that_was_refused_at_once_is_not_told_of(
     record: dict[str, str], attempt: int, reason: str, told: bool
 ) -> None:
-    made = render("1-0", change("stopped", reason, attempt), {**RECORD, **record})
+    made = made_of("1-0", change("stopped", reason, attempt), {**RECORD, **record})
     assert bool(made) is told
 
 
 def test_a_deletion_is_told_without_anything_of_what_was_deleted() -> None:
-    made = deletion({**RECORD, "status": "Stopped"}, 7, AT)
+    record = Record.from_hash({**RECORD, "status": "Stopped"})
+    made = deletion(record, 7, AT)
     body = json.loads(made.body)
-    assert made == deletion({**RECORD, "status": "Stopped"}, 7, AT)
+    assert made == deletion(record, 7, AT)
     assert (body["event"], body["bot_event"], body["deleted_objects"]) == ("data_deletion", "data_deletion", 7)
     assert (body["bot_status"], body["status_code"], body["timestamp"]) == ("Stopped", 200, AT)
     assert not body.keys() & {"custom_attributes", "user_id", "calendar_event_id"}
@@ -159,4 +166,4 @@ def test_a_deletion_is_told_without_anything_of_what_was_deleted() -> None:
 @pytest.mark.parametrize("fault", [{"state": "rejected"}, {"state": "joining", "attempt": "x"}, {"at": "soon"}])
 def test_what_is_no_status_change_is_refused(fault: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        render("1-0", {**change("joining"), **fault}, RECORD)
+        made_of("1-0", {**change("joining"), **fault}, RECORD)

@@ -111,4 +111,4 @@ async def _are_in(stage: Stage, count: int) -> bool:
 
 async def _count_in(stage: Stage, count: int) -> int:
     bots = await Views(stage.redis, stage.keys).bots(most=count, live_only=True)
-    return sum(bot["state"] == BotState.IN_MEETING for bot in bots)
+    return sum(bot.state == BotState.IN_MEETING for bot in bots)

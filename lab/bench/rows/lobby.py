@@ -75,4 +75,4 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
 
 async def _are_waiting(stage: Stage, count: int) -> bool:
     bots = await Views(stage.redis, stage.keys).bots(most=count, live_only=True)
-    return [bot["state"] for bot in bots] == [BotState.WAITING_ROOM] * count
+    return [bot.state for bot in bots] == [BotState.WAITING_ROOM] * count

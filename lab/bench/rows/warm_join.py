@@ -164,9 +164,7 @@ class _Race:
         link = self._page.link(name)
         began = _push(self._stage, link)
         times = await self._times(name, began)
-        [bot_id] = [
-            bot["bot_id"] for bot in await self._views.bots(most=10, live_only=True) if bot["meeting_url"] == link
-        ]
+        [bot_id] = [bot.bot_id for bot in await self._views.bots(most=10, live_only=True) if bot.meeting_url == link]
         await self._views.request(LeaveRequested(bot_id))
         await self._stage.pool_is(_MIN_IDLE)
         return times

@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from poolmgr.core.job import Job, JobRules, parse_job
+from poolmgr.core.job import JobRules, parse_job
+from poolmgr.core.record import Job
 
 MARK: Final = "poison-"
 """What the bot ids of such jobs begin with."""

@@ -1,0 +1,244 @@
+"""A checked job, and the session record of the bot that it became: as structs, and as the hash that Redis holds.
+
+What each field means stands beside it; docs/redis-keys.md is written from that.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, NamedTuple, get_args
+
+import msgspec
+from msgspec import NODEFAULT, Meta
+
+from common.wire.messages import AutomaticLeave
+from common.wire.vocabulary import BotState, OnWorkerLost
+
+Fields = dict[str, str | int]
+"""Fields of a hash, as they are sent to Redis."""
+
+_FOUND_BY: Final = ("platform", "user_id", "calendar_event_id", "owner")
+
+
+def iso(at: float) -> str:
+    """Epoch seconds as ISO 8601 in UTC with microseconds; of fixed length, so that text order is time order."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def epoch(text: str) -> float:
+    """Raises: ValueError."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _is(description: str) -> Meta:
+    return Meta(description=description)
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked job. Times: epoch seconds; durations: seconds."""
+
+    bot_id: Annotated[str, _is("the bot's id: the client's own, or 32 hexadecimal digits")] = ""
+    meeting_url: Annotated[
+        str, _is("the meeting's link, tidied (docs/clients.md). Whoever has it can join: it is a secret")
+    ]
+    platform: Annotated[str, _is("which adapter joins it")]
+    bot_name: Annotated[str, _is("what the bot is called in the meeting")]
+    user_id: Annotated[str, _is("the client's own id of the user")] = ""
+    calendar_event_id: Annotated[str, _is("the client's own id of the calendar event")] = ""
+    join_at: Annotated[float | None, _is("when the bot is to join; empty: at once")] = None
+    priority: Annotated[int, _is("higher goes first, -1000 to 1000")] = 0
+    deduplication_key: Annotated[str, _is("as the client gave it")] = ""
+    held_meeting: Annotated[
+        str, _is("a digest of the meeting of which it is to be the only bot (`one_bot_per_meeting`), or empty")
+    ] = ""
+    automatic_leave: Annotated[AutomaticLeave, _is("JSON: the timeouts that differ from the defaults")] = (
+        AutomaticLeave()
+    )
+    on_worker_lost: Annotated[
+        OnWorkerLost | None, _is("what the job asked for: `end`, `rejoin`, or empty for `pool.on_worker_lost`")
+    ] = None
+    callback_url: Annotated[str, _is("where webhooks of this bot go; empty: nowhere. Often holds a key: a secret")] = ""
+    custom_attributes: Annotated[str, _is("JSON object: the client's own, as it came")] = "{}"
+    warnings: Annotated[
+        tuple[str, ...], _is("JSON array: what of the job is taken and does not happen as it says, a sentence each")
+    ] = ()
+    owner: Annotated[str, _is("the API token that made the bot; empty for a job from Redis")] = ""
+    queue_timeout_s: Annotated[
+        float | None,
+        _is("how long it may wait for its first worker, in seconds; empty: `pool.queue_timeout_s`"),
+    ] = msgspec.field(name="queue_timeout", default=None)
+    join_late_limit_s: Annotated[
+        float | None,
+        _is("how much later than `join_at` it may be sent in, in seconds; empty: `pool.join_late_limit_s`"),
+    ] = msgspec.field(name="join_late_limit", default=None)
+    bot_message: Annotated[str, _is("what the bot says in the chat once it is in the meeting")] = ""
+    passcode: Annotated[str, _is("the meeting's passcode, typed where its page asks for one: a secret")] = ""
+    is_probe: Annotated[bool, _is("1 for a bot that only looks whether it gets in (`poolmgr probe`)")] = msgspec.field(
+        name="probe", default=False
+    )
+    payload: Annotated[str, _is("what the client pushed, as it was pushed. Holds the link")]
+
+    @property
+    def found_by(self) -> list[tuple[str, str]]:
+        """The (field, value) pairs by which its bot is indexed; only those that say something."""
+        pairs = [(name, value) for name in _FOUND_BY if (value := getattr(self, name))]
+        if self.custom_attributes != "{}":
+            attributes: dict[str, Any] = json.loads(self.custom_attributes)
+            pairs += [("attribute", attribute(*one)) for one in attributes.items()]
+        return pairs
+
+    def to_hash(self) -> Fields:
+        """The fields that say something: those that differ from BLANK."""
+        values = zip(_PLANS[type(self)], msgspec.structs.astuple(self), strict=True)
+        return {name: write(value) if write else value for (name, default, write), value in values if value != default}
+
+
+def attribute(name: str, value: Any) -> str:
+    """One of a bot's custom_attributes as it is indexed: equal JSON values are equal texts."""
+    return f"{name}={json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False)}"
+
+
+class Record(Job, frozen=True, kw_only=True):
+    """What the job says, and what became of it. Times but `join_at` are ISO 8601, empty for not yet.
+
+    What the vocabulary names is text here, as it may come from another release.
+    """
+
+    state: Annotated[str, _is("the fine state (below)")]
+    status: Annotated[str, _is("the outward status word (below)")]
+    status_reason: Annotated[
+        str, _is("ended: why, one word (below). Queued again: why the last attempt came to nothing")
+    ] = ""
+    reason_detail: Annotated[str, _is("a sentence for people, at most 500 characters")] = ""
+    attribution: Annotated[str, _is("ended: whose doing it was (below)")] = ""
+    created_at: Annotated[str, _is("when the manager accepted the job")]
+    assigned_at: Annotated[str, _is("when this attempt was given to a worker")] = ""
+    first_request_at: Annotated[str, _is("when the browser asked for the meeting page")] = ""
+    joining_at: Annotated[str, _is("when the agent reported that it was on the page")] = ""
+    waiting_room_at: Annotated[str, _is("when the bot asked to be let in")] = ""
+    inmeeting_at: Annotated[str, _is("when the bot was in the meeting")] = ""
+    leaving_at: Annotated[str, _is("when the bot began to leave")] = ""
+    stopped_at: Annotated[str, _is("when the bot ended")] = ""
+    vm_id: Annotated[str, _is("the VM of this attempt")] = ""
+    worker_id: Annotated[str, _is("the worker of this attempt")] = ""
+    attempt: Annotated[int, _is("the fencing number of the assignment: 0 before the first, grows by one with each")] = 0
+    claimed: Annotated[str, _is("the attempt that an agent has claimed; written by the agent's claim script")] = ""
+    claimed_at: Annotated[str, _is("when; written by the agent's claim script, by the agent's clock")] = ""
+    screen: Annotated[str, _is("the screen that the page showed last")] = ""
+    rule: Annotated[str, _is("the rule in screens.toml that recognised it")] = ""
+    participants: Annotated[int, _is("how many are in the meeting, the bot included, by the last look")] = 0
+    audio_packets_received: Annotated[int, _is("RTP audio packets received in this meeting so far")] = 0
+    audio_level: Annotated[
+        float | None,
+        _is("how loud the meeting was of late: root mean square, 0 to 1; empty: its page's media do not tell"),
+    ] = None
+    active_speaker: Annotated[str, _is("who spoke at the last report, by the name that the page showed")] = ""
+    failure: Annotated[str, _is("while it is sent in again: the most telling reason of its failed attempts")] = ""
+    failure_detail: Annotated[str, _is("what is known of that")] = ""
+    failed_attempts: Annotated[int, _is("attempts that came to nothing and count against `pool.max_attempts`")] = 0
+    evidence: Annotated[
+        str, _is("the names of what is kept of its failed attempts (docs/evidence.md), with spaces between")
+    ] = ""
+    transcript_webhook_received: Annotated[
+        bool, _is("1 once the receiver of its webhooks has taken one about the transcript")
+    ] = False
+    audio_webhook_received: Annotated[bool, _is("the same about the audio")] = False
+    leave_requested: Annotated[bool, _is("1 once somebody asked the bot to leave")] = False
+    seq: Annotated[int, _is("the order of acceptance")] = 0
+
+    @classmethod
+    def from_hash(cls, fields: Mapping[str, str], *, strict: bool = False) -> "Record":
+        """The record of a hash, or of a part of one: what is missing says nothing. Fields that are none are left out.
+
+        A field that cannot be read says nothing either; if `strict`, it raises ValueError.
+        """
+        said: dict[str, Any] = dict.fromkeys(_REQUIRED, "")
+        for name, text in fields.items():
+            if (form := _FORMS.get(name)) is None:
+                continue
+            if form.read is None:
+                said[form.attribute] = text
+            elif text:
+                try:
+                    said[form.attribute] = form.read(text)
+                except ValueError:
+                    if strict:
+                        raise
+        return cls(**said)
+
+    def texts(self) -> dict[str, str]:
+        """Every field by its name in Redis, as text. Of the payload and of what agents add, only what is said."""
+        values = zip(_PLANS[Record], msgspec.structs.astuple(self), strict=True)
+        texts = {name: str(write(value) if write else value) for (name, _, write), value in values}
+        return {name: text for name, text in texts.items() if text or name not in _LEFT_OUT}
+
+    @property
+    def is_over(self) -> bool:
+        return self.state == BotState.STOPPED
+
+    @property
+    def job(self) -> Job:
+        return Job(**{name: getattr(self, name) for name in Job.__struct_fields__})
+
+
+class _Form(NamedTuple):
+    """A field and its hash field. `write`, `read`: from value to what is sent and back; None: as it is."""
+
+    name: str
+    attribute: str
+    default: Any
+    write: Callable[[Any], str | int] | None
+    read: Callable[[str], Any] | None
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _reader(kind: Any) -> Callable[[str], Any]:
+    return msgspec.json.Decoder(kind).decode
+
+
+_BY_TYPE: Final[dict[Any, tuple[Callable[[Any], str | int] | None, Callable[[str], Any] | None]]] = {
+    str: (None, None),
+    int: (None, int),
+    bool: (int, lambda text: text == "1"),
+    float | None: (lambda value: "" if value is None else f"{value:g}", float),
+    OnWorkerLost | None: (lambda value: value or "", OnWorkerLost),
+    AutomaticLeave: (_json, _reader(AutomaticLeave)),
+    tuple[str, ...]: (_json, _reader(tuple[str, ...])),
+}
+
+
+def _moment(at: float | None) -> str:
+    return "" if at is None else iso(at)
+
+
+def _forms() -> dict[str, _Form]:
+    return {
+        field.encode_name: _Form(
+            field.encode_name,
+            field.name,
+            field.default,
+            *((_moment, epoch) if field.name == "join_at" else _BY_TYPE[get_args(field.type)[0]]),
+        )
+        for field in msgspec.structs.fields(Record)
+    }
+
+
+_FORMS: Final = _forms()
+_PLANS: Final = {
+    kind: tuple(_FORMS[name][:1] + _FORMS[name][2:4] for name in kind.__struct_encode_fields__)
+    for kind in (Job, Record)
+}
+"""(name, default, write) of each field, in the order of the struct: jobs are many."""
+_REQUIRED: Final = tuple(form.attribute for form in _FORMS.values() if form.default is NODEFAULT)
+_LATER: Final = ("claimed", "claimed_at", "screen", "rule")
+_LEFT_OUT: Final = frozenset({*_LATER, "payload"})
+
+BLANK: Final[Fields] = {
+    form.name: form.default if form.write is None else form.write(form.default)
+    for form in _FORMS.values()
+    if form.default is not NODEFAULT and form.name not in _LATER
+}
+"""What a record holds that says nothing yet. Redis knows it by heart (scripts.py), so only what differs is sent."""
