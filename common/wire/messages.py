@@ -146,53 +146,43 @@ class WorkerGone(Message, frozen=True):
     detail: str = ""
 
 
-class JoinRefused(Message, frozen=True):
+class OfAttempt(Message, frozen=True):
+    """What an agent says of one attempt of a bot, and when."""
+
     vm_id: str
     worker_id: str
     bot_id: str
     attempt: int
     at: float
+
+
+class JoinRefused(OfAttempt, frozen=True):
     cause: RefusalCause
 
 
-class BotMoved(Message, frozen=True):
+class BotMoved(OfAttempt, frozen=True):
     """The bot is in a new state. `screen` is what the page showed, `rule` the detector that recognised it."""
 
-    vm_id: str
-    worker_id: str
-    bot_id: str
-    attempt: int
-    at: float
     state: BotState
     screen: str = ""
     rule: str = ""
     first_request_at: float = 0.0  # when the browser asked for the meeting page
 
 
-class BotSaw(Message, frozen=True):
+class BotSaw(OfAttempt, frozen=True):
     """The page shows another screen, or the same by another rule; or the bot did something about it (`did`)."""
 
-    vm_id: str
-    worker_id: str
-    bot_id: str
-    attempt: int
-    at: float
     screen: str
     rule: str = ""
     did: str = ""
 
 
-class BotVitals(Message, frozen=True):
+class BotVitals(OfAttempt, frozen=True):
     """Signs of life from the call. `audio_packets`: RTP audio packets received since the join. `audio_level`: of what
     was received since the last, root mean square, 0 to 1; None: the media do not tell. `speaker`: who speaks, by the
     name that the page shows.
     """
 
-    vm_id: str
-    worker_id: str
-    bot_id: str
-    attempt: int
-    at: float
     participants: int = 0
     audio_packets: int = 0
     audio_level: float | None = None
@@ -206,17 +196,12 @@ class Participant(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
 
 
-class ParticipantsSeen(Message, frozen=True):
+class ParticipantsSeen(OfAttempt, frozen=True):
     """Who came and who went since it was last told, the bot itself left out; at most 500 of each.
 
     `anew`: the bot has just come in, and whoever is not among `joined` is not there.
     """
 
-    vm_id: str
-    worker_id: str
-    bot_id: str
-    attempt: int
-    at: float
     joined: list[Participant] = []
     left: list[str] = []
     anew: bool = False
@@ -232,30 +217,23 @@ class ChatLine(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float
 
 
-class ChatHeard(Message, frozen=True):
+class ChatHeard(OfAttempt, frozen=True):
     """What was said in the meeting's chat since it was last told, the bot's own messages included; at most 100."""
 
-    vm_id: str
-    worker_id: str
-    bot_id: str
-    attempt: int
-    at: float
     chats: list[ChatLine] = []
 
 
-class BotEnded(Message, frozen=True):
+class BotEnded(OfAttempt, frozen=True):
     """`evidence`: the name under which what was seen of the end is kept; empty: nothing is."""
 
-    vm_id: str
-    worker_id: str
-    bot_id: str
-    attempt: int
-    at: float
     reason: Reason
     detail: str = ""
     audio_packets: int = 0
     evidence: str = ""
 
+
+Fact = BotSaw | BotVitals | ParticipantsSeen | ChatHeard
+"""What is kept of a meeting as the agent says it."""
 
 Event = (
     Heartbeat

@@ -7,11 +7,9 @@ Whether a bot is sent in again is said in policy.py.
 from common.wire.messages import (
     BotEnded,
     BotMoved,
-    BotSaw,
-    BotVitals,
-    ChatHeard,
+    Fact,
     JoinRefused,
-    ParticipantsSeen,
+    OfAttempt,
     WorkerGone,
     WorkerReport,
 )
@@ -22,11 +20,8 @@ from poolmgr.core.decisions import (
     EndByForce,
     KeepVm,
     Move,
-    NoteChat,
+    Note,
     NoteFailed,
-    NoteParticipants,
-    NoteSeen,
-    NoteVitals,
     Remember,
     Revoke,
     Say,
@@ -45,10 +40,7 @@ _UNCOUNTED = frozenset({RefusalCause.STOPPING, RefusalCause.LOW_MEMORY})
 # On its way
 
 
-_OfAttempt = BotMoved | BotSaw | BotVitals | ParticipantsSeen | ChatHeard | BotEnded | JoinRefused
-
-
-def _current(pool: PoolState, event: _OfAttempt) -> Bot | None:
+def _current(pool: PoolState, event: OfAttempt) -> Bot | None:
     """The bot, if the event speaks of the attempt that counts."""
     bot = pool.bots.get(event.bot_id)
     same = bot and bot.is_on_vm and (bot.attempt, bot.worker_id) == (event.attempt, event.worker_id)
@@ -72,28 +64,9 @@ def supersede(pool: PoolState, vm_id: str, worker_id: str, bot_id: str, attempt:
     pool.decided.append(Ask(vm_id, worker_id, bot_id, attempt, Reason.SUPERSEDED))
 
 
-def on_bot_saw(pool: PoolState, event: BotSaw) -> None:
+def on_fact(pool: PoolState, event: Fact) -> None:
     if bot := _current(pool, event):
-        platform = bot.job.platform
-        note = NoteSeen(bot.bot_id, bot.attempt, event.at, platform, event.screen, event.rule, event.did)
-        pool.decided.append(note)
-
-
-def on_bot_vitals(pool: PoolState, event: BotVitals) -> None:
-    if bot := _current(pool, event):
-        counts = (event.participants, event.audio_packets, event.audio_level, event.speaker)
-        pool.decided.append(NoteVitals(bot.bot_id, bot.attempt, event.at, *counts))
-
-
-def on_participants_seen(pool: PoolState, event: ParticipantsSeen) -> None:
-    if bot := _current(pool, event):
-        note = NoteParticipants(bot.bot_id, bot.attempt, event.at, event.joined, event.left, event.anew)
-        pool.decided.append(note)
-
-
-def on_chat_heard(pool: PoolState, event: ChatHeard) -> None:
-    if bot := _current(pool, event):
-        pool.decided.append(NoteChat(bot.bot_id, bot.attempt, event.chats))
+        pool.decided.append(Note(event, bot.job.platform))
 
 
 def on_say_requested(pool: PoolState, event: SayRequested) -> None:

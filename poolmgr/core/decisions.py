@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from common.wire.messages import ChatLine, Join, Participant
+from common.wire.messages import Fact, Join
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.record import Job
 
@@ -66,26 +66,11 @@ class Move(msgspec.Struct, frozen=True):
     first_request_at: float = 0.0
 
 
-class NoteVitals(msgspec.Struct, frozen=True):
-    bot_id: str
-    attempt: int
-    at: float
-    participants: int
-    audio_packets: int
-    audio_level: float | None = None
-    speaker: str = ""
+class Note(msgspec.Struct, frozen=True):
+    """Keep what the agent says of the attempt that counts, as it says it. `platform`: which adapter saw it."""
 
-
-class NoteSeen(msgspec.Struct, frozen=True):
-    """The page of the bot shows another screen, or the bot did something about it."""
-
-    bot_id: str
-    attempt: int
-    at: float
-    platform: str
-    screen: str
-    rule: str
-    did: str
+    event: Fact
+    platform: str = ""
 
 
 class NoteFailed(msgspec.Struct, frozen=True):
@@ -105,23 +90,6 @@ class Remember(msgspec.Struct, frozen=True):
     attempt: int
     reason: Reason
     detail: str
-
-
-class NoteParticipants(msgspec.Struct, frozen=True):
-    """Who came into the bot's meeting and who went; `anew`: whoever is not among `joined` is not there."""
-
-    bot_id: str
-    attempt: int
-    at: float
-    joined: list[Participant]
-    left: list[str]
-    anew: bool
-
-
-class NoteChat(msgspec.Struct, frozen=True):
-    bot_id: str
-    attempt: int
-    chats: list[ChatLine]
 
 
 class Enqueue(msgspec.Struct, frozen=True):
@@ -247,12 +215,9 @@ Written = (
     | Assign
     | Reschedule
     | Move
-    | NoteVitals
-    | NoteSeen
+    | Note
     | NoteFailed
     | Remember
-    | NoteParticipants
-    | NoteChat
     | Enqueue
     | Revoke
     | Ask

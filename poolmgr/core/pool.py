@@ -94,10 +94,10 @@ _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
     WorkerGone: attempts.on_worker_gone,
     JoinRefused: attempts.on_join_refused,
     BotMoved: attempts.on_bot_moved,
-    BotSaw: attempts.on_bot_saw,
-    BotVitals: attempts.on_bot_vitals,
-    ParticipantsSeen: attempts.on_participants_seen,
-    ChatHeard: attempts.on_chat_heard,
+    BotSaw: attempts.on_fact,
+    BotVitals: attempts.on_fact,
+    ParticipantsSeen: attempts.on_fact,
+    ChatHeard: attempts.on_fact,
     BotEnded: attempts.on_bot_ended,
 }
 

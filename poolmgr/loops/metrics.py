@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.decisions import (
     Accept,
@@ -18,7 +19,7 @@ from poolmgr.core.decisions import (
     Enqueue,
     ForgetWorker,
     Move,
-    NoteSeen,
+    Note,
     Retire,
     Warm,
 )
@@ -121,8 +122,8 @@ class Metrics:
                 self._requeued.labels(decision.why).inc()
             case Assign():
                 self._count_assignment(decision, now)
-            case NoteSeen(did=""):
-                self._count_screen(decision)
+            case Note(event=BotSaw(did="") as saw, platform=platform):
+                self._count_screen(platform, saw)
             case Move(state=BotState.IN_MEETING):
                 if assigned_at := self._assigned_at.pop(decision.bot_id, None):
                     self._join.observe(max(0.0, now - assigned_at))
@@ -149,10 +150,10 @@ class Metrics:
             case _:
                 pass
 
-    def _count_screen(self, seen: NoteSeen) -> None:
-        labels = (seen.platform, seen.screen, seen.rule)
+    def _count_screen(self, platform: str, saw: BotSaw) -> None:
+        labels = (platform, saw.screen, saw.rule)
         if labels not in self._seen and len(self._seen) >= _MOST_RULES:
-            labels = (seen.platform, "other", "other")
+            labels = (platform, "other", "other")
         self._seen.add(labels)
         self._screens.labels(*labels).inc()
 

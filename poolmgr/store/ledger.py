@@ -26,11 +26,8 @@ from poolmgr.core.decisions import (
     KeepVm,
     KeepWorker,
     Move,
-    NoteChat,
+    Note,
     NoteFailed,
-    NoteParticipants,
-    NoteSeen,
-    NoteVitals,
     Remember,
     Reschedule,
     Retire,
@@ -183,11 +180,13 @@ class Ledger:
             case Reschedule():
                 keys = (k.bot(step.bot_id), k.story(step.bot_id))
                 return "reschedule", keys, (iso(step.join_at), story.told(step, at))
-            case NoteVitals() | Remember():
-                fields = record.vitals(step) if isinstance(step, NoteVitals) else record.remembered(step)
-                return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(fields))
-            case NoteParticipants() | NoteChat() | NoteSeen() | NoteFailed():
-                return self._note_call(step, at)
+            case Remember():
+                return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(record.remembered(step)))
+            case Note(event=event):
+                return self._note_call(event, at)
+            case NoteFailed():
+                bot_keys = (k.bot(step.bot_id), k.story(step.bot_id))
+                return "relate", bot_keys, (step.attempt, story.told(step, at), step.evidence)
             case Revoke():
                 return "revoke", (k.bot(step.bot_id),), (step.attempt,)
             case End():
@@ -226,23 +225,22 @@ class Ledger:
         keys += [k.index(field, value) for field, value in job.found_by]
         return "accept", tuple(keys), (*arguments, *_flat(fields))
 
-    def _note_call(self, note: NoteParticipants | NoteChat | NoteSeen | NoteFailed, at: float) -> Call:
-        k, limits = self._keys, (_MOST_NOTED, int(self._retention.bot_s) + GRACE_S)
-        match note:
-            case NoteParticipants():
-                came = [part for one in note.joined for part in (one.id, one.name)]
-                facts = (iso(note.at), int(note.anew), len(note.joined), *came, *note.left)
-                keys = (k.bot(note.bot_id), k.participants(note.bot_id))
-                return "note_participants", keys, (note.attempt, *limits, *facts)
-            case NoteChat():
-                keys = (k.bot(note.bot_id), k.chats(note.bot_id))
-                return "note_chat", keys, (note.attempt, *limits, *map(_chat_record, note.chats))
-            case NoteSeen():
-                keys = (k.bot(note.bot_id), k.story(note.bot_id))
-                return "relate", keys, (note.attempt, story.told(note, at), "", *_flat(record.seen(note)))
-            case _:  # NoteFailed
-                keys = (k.bot(note.bot_id), k.story(note.bot_id))
-                return "relate", keys, (note.attempt, story.told(note, at), note.evidence)
+    def _note_call(self, event: messages.Fact, at: float) -> Call:
+        k, bot_id, attempt = self._keys, event.bot_id, event.attempt
+        limits = (_MOST_NOTED, int(self._retention.bot_s) + GRACE_S)
+        match event:
+            case messages.BotVitals():
+                return "note", (k.bot(bot_id),), (attempt, *_flat(record.vitals(event)))
+            case messages.BotSaw():
+                keys = (k.bot(bot_id), k.story(bot_id))
+                return "relate", keys, (attempt, story.told(event, at), "", *_flat(record.seen(event)))
+            case messages.ParticipantsSeen():
+                came = [part for one in event.joined for part in (one.id, one.name)]
+                facts = (iso(event.at), int(event.anew), len(event.joined), *came, *event.left)
+                return "note_participants", (k.bot(bot_id), k.participants(bot_id)), (attempt, *limits, *facts)
+            case messages.ChatHeard():
+                said = map(_chat_record, event.chats)
+                return "note_chat", (k.bot(bot_id), k.chats(bot_id)), (attempt, *limits, *said)
 
     def _vm_call(
         self,

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from common.wire.messages import BotSaw, BotVitals
 from common.wire.vocabulary import ENDS, BotState, Reason, WorkerState, outward_status
 from poolmgr.core.decisions import (
     Accept,
@@ -13,8 +14,6 @@ from poolmgr.core.decisions import (
     Enqueue,
     KeepWorker,
     Move,
-    NoteSeen,
-    NoteVitals,
     Remember,
     Retire,
     Warm,
@@ -75,17 +74,17 @@ def moved(decision: Move) -> Fields:
     return fields
 
 
-def seen(decision: NoteSeen) -> Fields:
-    return {"screen": decision.screen, "rule": decision.rule}
+def seen(event: BotSaw) -> Fields:
+    return {"screen": event.screen, "rule": event.rule}
 
 
-def vitals(decision: NoteVitals) -> Fields:
-    level = decision.audio_level
+def vitals(event: BotVitals) -> Fields:
+    level = event.audio_level
     return {
-        "participants": decision.participants,
-        "audio_packets_received": decision.audio_packets,
+        "participants": event.participants,
+        "audio_packets_received": event.audio_packets,
         "audio_level": "" if level is None else f"{level:g}",
-        "active_speaker": decision.speaker,
+        "active_speaker": event.speaker,
     }
 
 

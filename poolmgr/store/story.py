@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from common.wire.messages import BotSaw
 from common.wire.vocabulary import ENDS
 from poolmgr.core.decisions import (
     Accept,
@@ -19,7 +20,6 @@ from poolmgr.core.decisions import (
     Enqueue,
     Move,
     NoteFailed,
-    NoteSeen,
     Reschedule,
     Retire,
 )
@@ -64,7 +64,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: str = ""
 
 
-_Told = Accept | Assign | Reschedule | Move | NoteSeen | Ask | EndByForce | Retire | Enqueue | NoteFailed | End
+_Told = Accept | Assign | Reschedule | Move | BotSaw | Ask | EndByForce | Retire | Enqueue | NoteFailed | End
 
 
 def told(decision: _Told, at: float) -> bytes:
@@ -86,8 +86,8 @@ def _entry(decision: _Told, now: str) -> Entry:
             return Entry(now, What.RESCHEDULED, join_at=iso(join_at))
         case Move(attempt=attempt, state=state, screen=screen, rule=rule):
             return Entry(iso(decision.at), What.MOVED, attempt, state=state, screen=screen, rule=rule)
-        case NoteSeen(attempt=attempt, screen=screen, rule=rule, did=did):
-            return Entry(iso(decision.at), What.SAW, attempt, screen=screen, rule=rule, did=did)
+        case BotSaw(attempt=attempt, at=seen_at, screen=screen, rule=rule, did=did):
+            return Entry(iso(seen_at), What.SAW, attempt, screen=screen, rule=rule, did=did)
         case Ask(attempt=attempt, reason=reason):
             return Entry(now, What.ASKED_TO_LEAVE, attempt, reason=reason)
         case EndByForce(attempt=attempt, vm_id=vm_id, worker_id=worker_id):

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.meaning import MEANINGS, meaning_of
 from poolmgr.cli.narrative import told, waits_for
-from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, NoteFailed, NoteSeen, Why
+from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, Note, NoteFailed, Why
 from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 from poolmgr.store.story import Entry, What
@@ -23,8 +24,13 @@ from tests.cli.test_bots import SECRET, Writer, accept, assign
 
 ATTEMPTS: tuple[Decision, ...] = (
     Move("b", 1, BotState.JOINING, 1_800_000_001.0, "loading"),
-    NoteSeen("b", 1, 1_800_000_002.0, "google_meet", "name_prompt", "name-field", ""),
-    *(NoteSeen("b", 1, 1_800_000_003.0, "google_meet", "name_prompt", "name-field", "fill_name_and_join"),) * 3,
+    Note(BotSaw("vm", "w", "b", 1, 1_800_000_002.0, "name_prompt", "name-field", ""), "google_meet"),
+    *(
+        Note(
+            BotSaw("vm", "w", "b", 1, 1_800_000_003.0, "name_prompt", "name-field", "fill_name_and_join"), "google_meet"
+        ),
+    )
+    * 3,
     NoteFailed("b", 1, Reason.UI_ELEMENT_NOT_FOUND, "90 s passed", "b-1"),
     Enqueue("b", 1, Why.RETRY, failed=1),
 )

@@ -5,24 +5,9 @@ from typing import Final
 import pytest
 
 from common.config.settings import PoolSettings
-from common.wire.messages import BotMoved, ChatHeard, ChatLine, JoinRefused, Participant, ParticipantsSeen
+from common.wire.messages import BotMoved, BotVitals, ChatHeard, ChatLine, JoinRefused, Participant, ParticipantsSeen
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
-from poolmgr.core.decisions import (
-    Ask,
-    Assign,
-    End,
-    Enqueue,
-    KeepVm,
-    Move,
-    NoteChat,
-    NoteParticipants,
-    NoteVitals,
-    Retire,
-    Revoke,
-    Say,
-    Unsaid,
-    Why,
-)
+from poolmgr.core.decisions import Ask, Assign, End, Enqueue, KeepVm, Move, Note, Retire, Revoke, Say, Unsaid, Why
 from poolmgr.core.events import LeaveRequested, Revoked, SayRequested, Tick
 from poolmgr.core.model import Bot
 from poolmgr.core.pool import Pool
@@ -226,7 +211,9 @@ def test_what_the_agent_saw_is_passed_on() -> None:
 def test_signs_of_life_are_noted_for_the_attempt_that_counts() -> None:
     sc = full()
     sc.submit("a")
-    assert sc.vitals("a", audio_level=0.25, speaker="Ann") == [NoteVitals("a", 1, sc.wall, 2, 5, 0.25, "Ann")]
+    worker_id = sc.bot("a").worker_id
+    said = BotVitals("vm", worker_id, "a", 1, sc.wall, 2, 5, 0.25, "Ann")
+    assert sc.vitals("a", audio_level=0.25, speaker="Ann") == [Note(said, "room")]
     assert sc.vitals("a", attempt=2) == []
 
 
@@ -236,10 +223,9 @@ def test_who_is_there_and_what_is_said_is_noted_for_the_attempt_that_counts() ->
     ann, line = Participant("1", "Ann"), ChatLine("7", "1", "Ann", "Hello", 5.0)
     for attempt, is_noted in ((1, True), (2, False)):
         who = ("vm", sc.bot("a").worker_id, "a", attempt, 5.0)
-        seen = sc.step(ParticipantsSeen(*who, joined=[ann], left=["2"], anew=True))
-        heard = sc.step(ChatHeard(*who, chats=[line]))
-        notes = [NoteParticipants("a", 1, 5.0, [ann], ["2"], anew=True), NoteChat("a", 1, [line])]
-        assert seen + heard == (notes if is_noted else [])
+        said = (ParticipantsSeen(*who, joined=[ann], left=["2"], anew=True), ChatHeard(*who, chats=[line]))
+        decided = [one for event in said for one in sc.step(event)]
+        assert decided == ([Note(event, "room") for event in said] if is_noted else [])
 
 
 @pytest.mark.parametrize("state", ON_VM)

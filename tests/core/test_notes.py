@@ -2,7 +2,7 @@
 
 from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, Reason, RefusalCause
-from poolmgr.core.decisions import End, NoteFailed, NoteSeen, Why
+from poolmgr.core.decisions import End, Note, NoteFailed, Why
 from poolmgr.core.events import LeaveRequested
 from tests.core.builders import Scenario, bring_to, full, of_type
 
@@ -16,8 +16,7 @@ def test_a_screen_is_noted_of_the_attempt_that_counts_only() -> None:
     sc = full()
     sc.submit("a")
     bring_to(sc, "a", BotState.JOINING)
-    expected = NoteSeen("a", 1, sc.wall, "room", "name_prompt", "a-rule", "continue")
-    assert sc.step(saw(sc, 1)) == [expected]
+    assert sc.step(saw(sc, 1)) == [Note(saw(sc, 1), "room")]
     assert sc.step(saw(sc, 2)) == []
 
 

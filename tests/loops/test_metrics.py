@@ -2,7 +2,8 @@
 
 from prometheus_client import CollectorRegistry
 
-from poolmgr.core.decisions import NoteSeen
+from common.wire.messages import BotSaw
+from poolmgr.core.decisions import Note
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import Metrics
 
@@ -15,9 +16,9 @@ def count(registry: CollectorRegistry, platform: str, screen: str, rule: str) ->
 def test_screens_are_counted_by_the_rule_that_recognised_them_up_to_a_limit() -> None:
     metrics = Metrics(Clock())
     for number in range(505):
-        metrics.decided(NoteSeen("b", 1, 0.0, "zoom", "denied", f"rule-{number}", ""))
-    metrics.decided(NoteSeen("b", 1, 0.0, "zoom", "denied", "rule-0", ""))
-    metrics.decided(NoteSeen("b", 1, 0.0, "zoom", "denied", "rule-0", "continue"))
+        metrics.decided(Note(BotSaw("vm", "w", "b", 1, 0.0, "denied", f"rule-{number}", ""), "zoom"))
+    metrics.decided(Note(BotSaw("vm", "w", "b", 1, 0.0, "denied", "rule-0", ""), "zoom"))
+    metrics.decided(Note(BotSaw("vm", "w", "b", 1, 0.0, "denied", "rule-0", "continue"), "zoom"))
     assert count(metrics.registry, "zoom", "denied", "rule-0") == 2
     assert count(metrics.registry, "zoom", "denied", "rule-499") == 1
     assert count(metrics.registry, "zoom", "denied", "rule-500") is None

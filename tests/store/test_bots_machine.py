@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 import worker
 from common.wire import codec, messages
+from common.wire.messages import BotSaw, BotVitals
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.decisions import (
     Accept,
@@ -30,9 +31,8 @@ from poolmgr.core.decisions import (
     KeepVm,
     KeepWorker,
     Move,
+    Note,
     NoteFailed,
-    NoteSeen,
-    NoteVitals,
     Remember,
     Reschedule,
     Retire,
@@ -261,10 +261,10 @@ class Bots(OnRedis):
 
     @rule(bot_id=bot_ids, offset=offsets, participants=st.integers(0, 3))
     def vitals_are_noted(self, bot_id: str, offset: int, participants: int) -> None:
-        note = NoteVitals(bot_id, self.attempt(bot_id) + offset, self.now, participants, audio_packets=7)
-        if self.counts(bot_id, note.attempt):
-            self.bot(bot_id).update(text(record.vitals(note)))
-        self.apply(note)
+        said = BotVitals("vm", "w", bot_id, self.attempt(bot_id) + offset, self.now, participants, audio_packets=7)
+        if self.counts(bot_id, said.attempt):
+            self.bot(bot_id).update(text(record.vitals(said)))
+        self.apply(Note(said))
 
     @rule(bot_id=bot_ids, offset=offsets, detail=st.sampled_from(["", "a sentence"]))
     def a_failure_is_remembered(self, bot_id: str, offset: int, detail: str) -> None:
@@ -275,11 +275,12 @@ class Bots(OnRedis):
 
     @rule(bot_id=bot_ids, offset=offsets, did=st.sampled_from(["", "continue"]))
     def a_screen_is_seen(self, bot_id: str, offset: int, did: str) -> None:
-        note = NoteSeen(bot_id, self.attempt(bot_id) + offset, self.moment(), "room", "a screen", "a rule", did)
-        if self.counts(bot_id, note.attempt):
-            self.bot(bot_id).update(text(record.seen(note)))
-            self.relate(bot_id, note, self.now)
-        self.apply(note)
+        attempt = self.attempt(bot_id) + offset
+        said = BotSaw("vm", "w", bot_id, attempt, self.moment(), "a screen", "a rule", did)
+        if self.counts(bot_id, said.attempt):
+            self.bot(bot_id).update(text(record.seen(said)))
+            self.relate(bot_id, said, self.now)
+        self.apply(Note(said))
 
     @rule(bot_id=bot_ids, offset=offsets, evidence=st.sampled_from(["", "e1", "e2"]))
     def an_attempt_fails(self, bot_id: str, offset: int, evidence: str) -> None:
@@ -452,8 +453,8 @@ class Bots(OnRedis):
             [Move(bot_id, attempt, BotState.LEAVING, self.now)],
             [Reschedule(bot_id, self.now)],
             [Enqueue(bot_id, attempt, Why.RETRY)],
-            [NoteVitals(bot_id, attempt, self.now, 1, 1)],
-            [NoteSeen(bot_id, attempt, self.now, "room", "a screen", "", "")],
+            [Note(BotVitals("vm", "w", bot_id, attempt, self.now, 1, 1))],
+            [Note(BotSaw("vm", "w", bot_id, attempt, self.now, "a screen", "", ""), "room")],
             [NoteFailed(bot_id, attempt, Reason.SHUTDOWN, "", "e")],
             [Remember(bot_id, attempt, Reason.SHUTDOWN, "")],
             [Revoke(bot_id, attempt)],

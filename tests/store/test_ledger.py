@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from common.config.settings import RetentionSettings
 from common.wire import codec, messages
+from common.wire.messages import BotVitals
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.decisions import (
     Accept,
@@ -22,7 +23,7 @@ from poolmgr.core.decisions import (
     KeepVm,
     KeepWorker,
     Move,
-    NoteVitals,
+    Note,
     Remember,
     Retire,
     Revoke,
@@ -184,7 +185,11 @@ async def test_every_step_of_a_bot_leaves_its_time_and_tells_the_status_stream(
             Move("b1", 1, BotState.JOINING, NOW + 1, "loading", "r", first_request_at=NOW + 0.5),
             Move("b1", 1, BotState.WAITING_ROOM, NOW + 2),
             Move("b1", 1, BotState.IN_MEETING, NOW + 3),
-            NoteVitals("b1", 1, NOW + 4, participants=3, audio_packets=50, audio_level=0.0625, speaker="Ann"),
+            Note(
+                BotVitals(
+                    "vm", "w", "b1", 1, NOW + 4, participants=3, audio_packets=50, audio_level=0.0625, speaker="Ann"
+                )
+            ),
             Move("b1", 1, BotState.LEAVING, NOW + 5),
             End("b1", 1, Reason.MEETING_ENDED, at=NOW + 6, audio_packets=99),
         ],
@@ -215,7 +220,7 @@ async def test_an_ended_bot_has_an_end_of_life_and_never_changes_again(redis: An
     again: list[Decision] = [
         End("b1", 1, Reason.BROWSER_CRASHED),
         Move("b1", 1, BotState.IN_MEETING, NOW),
-        NoteVitals("b1", 1, NOW, 9, 9),
+        Note(BotVitals("vm", "w", "b1", 1, NOW, 9, 9)),
         Enqueue("b1", 1, Why.RETRY),
     ]
     await ledger.apply(again, NOW + 1)
@@ -229,7 +234,7 @@ async def test_an_ended_bot_has_an_end_of_life_and_never_changes_again(redis: An
 async def test_news_of_an_earlier_attempt_changes_nothing(redis: Any, keys: Keys, ledger: Ledger) -> None:
     await ledger.apply([accept(), assign(), Enqueue("b1", 1, Why.REFUSED), assign(attempt=2, worker_id="w2")], NOW)
     before = await bot(redis, keys)
-    await ledger.apply([Move("b1", 1, BotState.IN_MEETING, NOW), NoteVitals("b1", 1, NOW, 5, 5)], NOW)
+    await ledger.apply([Move("b1", 1, BotState.IN_MEETING, NOW), Note(BotVitals("vm", "w", "b1", 1, NOW, 5, 5))], NOW)
     assert await bot(redis, keys) == before
 
 
@@ -333,7 +338,7 @@ async def test_a_huge_rejected_job_is_kept_only_by_its_beginning(redis: Any, key
 
 
 ALL: list[Decision] = [
-    accept("b2"), assign(), Move("b1", 1, BotState.JOINING, NOW), NoteVitals("b1", 1, NOW, 1, 1),
+    accept("b2"), assign(), Move("b1", 1, BotState.JOINING, NOW), Note(BotVitals("vm", "w", "b1", 1, NOW, 1, 1)),
     Enqueue("b1", 1, Why.RETRY), Revoke("b1", 1), Ask("vm1", "w1", "b1", 1, Reason.SHUTDOWN),
     End("b1", 1, Reason.SHUTDOWN), Warm("vm1", "w2", NOW, Why.JOBS_WAIT), Retire("vm1", "w1", NOW, Why.IDLE_TTL),
     KeepWorker("vm1", "w1", WorkerState.IDLE, NOW, NOW), ForgetWorker("vm1", "w1", GoneCause.SPENT),

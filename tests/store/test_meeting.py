@@ -10,9 +10,9 @@ from hypothesis.stateful import initialize, rule
 
 from common.config.settings import RetentionSettings
 from common.wire import codec, messages
-from common.wire.messages import ChatLine, Participant
+from common.wire.messages import ChatHeard, ChatLine, Participant, ParticipantsSeen
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, NoteChat, NoteParticipants, Say, Unsaid
+from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, Note, Say, Unsaid
 from poolmgr.core.record import Job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, StaleEpochError
@@ -29,9 +29,19 @@ INSIDE: Final[list[Decision]] = [
     Move("b1", 1, BotState.IN_MEETING, NOW),
 ]
 ANN, BOB = Participant("1", 'Ann "the/\\boss" Ü'), Participant("2", "Bob")
+
+
+def crowd_of(at: float, joined: list[Participant], left: list[str], *, anew: bool) -> Note:
+    return Note(ParticipantsSeen("vm1", "w1", "b1", 1, at, joined, left, anew))
+
+
+def talk(lines: list[ChatLine]) -> Note:
+    return Note(ChatHeard("vm1", "w1", "b1", 1, NOW, lines))
+
+
 STALE: Final[list[Decision]] = [
-    NoteParticipants("b1", 1, NOW, [ANN], [], anew=False),
-    NoteChat("b1", 1, [ChatLine("7", "1", "Ann", "Hello", NOW)]),
+    crowd_of(NOW, [ANN], [], anew=False),
+    talk([ChatLine("7", "1", "Ann", "Hello", NOW)]),
 ]
 
 
@@ -40,9 +50,9 @@ def line(number: int, text: str = "Hello") -> ChatLine:
 
 
 async def test_what_is_kept_is_read_in_the_order_in_which_it_happened(redis: Any, keys: Keys, ledger: Ledger) -> None:
-    later = NoteParticipants("b1", 1, NOW + 1, [ANN], ["2"], anew=False)
-    first = NoteParticipants("b1", 1, NOW, [BOB], [], anew=True)
-    await ledger.apply([*INSIDE, first, later, NoteChat("b1", 1, [line(1), line(2)])], NOW)
+    later = crowd_of(NOW + 1, [ANN], ["2"], anew=False)
+    first = crowd_of(NOW, [BOB], [], anew=True)
+    await ledger.apply([*INSIDE, first, later, talk([line(1), line(2)])], NOW)
     meetings = Meetings(redis, keys)
     assert await meetings.participants("b1") == [
         Attendance("2", "Bob", iso(NOW), iso(NOW + 1)),
@@ -66,14 +76,14 @@ async def said(redis: Any, keys: Keys) -> list[dict[str, str]]:
 async def test_participants_are_kept_with_the_times_of_their_coming_and_going(
     redis: Any, keys: Keys, ledger: Ledger
 ) -> None:
-    came = NoteParticipants("b1", 1, NOW + 1, [ANN, BOB], [], anew=True)
-    went = NoteParticipants("b1", 1, NOW + 2, [], ["2", "nobody"], anew=False)
+    came = crowd_of(NOW + 1, [ANN, BOB], [], anew=True)
+    went = crowd_of(NOW + 2, [], ["2", "nobody"], anew=False)
     await ledger.apply([*INSIDE, came, went], NOW)
     assert await there(redis, keys) == {
         "1": {"id": "1", "name": ANN.name, "joined_at": iso(NOW + 1), "left_at": ""},
         "2": {"id": "2", "name": "Bob", "joined_at": iso(NOW + 1), "left_at": iso(NOW + 2)},
     }
-    back = NoteParticipants("b1", 1, NOW + 3, [BOB], [], anew=False)
+    back = crowd_of(NOW + 3, [BOB], [], anew=False)
     await ledger.apply([back], NOW)
     assert (await there(redis, keys))["2"]["left_at"] == ""
     assert (await there(redis, keys))["2"]["joined_at"] == iso(NOW + 1)
@@ -83,8 +93,8 @@ async def test_participants_are_kept_with_the_times_of_their_coming_and_going(
 
 async def test_of_more_participants_than_are_kept_the_first_stay(redis: Any, keys: Keys, ledger: Ledger) -> None:
     crowds = [[Participant(f"p{n}") for n in range(start, start + 400)] for start in (0, 400, 800)]
-    notes = [NoteParticipants("b1", 1, NOW, crowd, [], anew=False) for crowd in crowds]
-    await ledger.apply([*INSIDE, *notes, NoteParticipants("b1", 1, NOW + 1, [], ["p0", "p1100"], anew=False)], NOW)
+    notes = [crowd_of(NOW, crowd, [], anew=False) for crowd in crowds]
+    await ledger.apply([*INSIDE, *notes, crowd_of(NOW + 1, [], ["p0", "p1100"], anew=False)], NOW)
     kept = await there(redis, keys)
     assert set(kept) == {f"p{n}" for n in range(1000)}
     assert kept["p0"]["left_at"] == iso(NOW + 1)
@@ -93,8 +103,14 @@ async def test_of_more_participants_than_are_kept_the_first_stay(redis: Any, key
 async def test_the_chat_is_kept_in_order_and_a_line_that_comes_again_is_not_said_again(
     redis: Any, keys: Keys, ledger: Ledger
 ) -> None:
-    await ledger.apply([*INSIDE, NoteChat("b1", 1, [line(1), line(2)])], NOW)
-    await ledger.apply([NoteChat("b1", 1, [line(1), line(2)]), NoteChat("b1", 1, [line(3, "ü" * 5000)])], NOW)
+    await ledger.apply([*INSIDE, talk([line(1), line(2)])], NOW)
+    await ledger.apply(
+        [
+            talk([line(1), line(2)]),
+            talk([line(3, "ü" * 5000)]),
+        ],
+        NOW,
+    )
     first, _, third = await said(redis, keys)
     assert first == {"id": "line-1", "sender_id": "1", "sender_name": "Ann", "text": "Hello", "at": iso(NOW + 1)}
     assert third["text"] == "ü" * 4096
@@ -103,7 +119,7 @@ async def test_the_chat_is_kept_in_order_and_a_line_that_comes_again_is_not_said
 
 
 async def test_of_a_long_chat_the_latest_lines_are_kept(redis: Any, keys: Keys, ledger: Ledger) -> None:
-    notes = [NoteChat("b1", 1, [line(n) for n in range(start, start + 100)]) for start in range(0, 1100, 100)]
+    notes = [talk([line(n) for n in range(start, start + 100)]) for start in range(0, 1100, 100)]
     await ledger.apply([*INSIDE, *notes], NOW)
     assert [one["id"] for one in await said(redis, keys)] == [f"line-{n}" for n in range(100, 1100)]
 
@@ -175,7 +191,7 @@ class Meeting(OnRedis):
                 known = before[who]
                 kept[who] = _kept(who, known["name"], known["joined_at"], known["left_at"] or iso(at))
             self.plain.ends_in(self.keys.participants("b1"), WEEK_S + DAY_S)
-        self.apply(NoteParticipants("b1", 2 + offset, at, came, sorted(gone), anew))
+        self.apply(Note(ParticipantsSeen("vm", "w", "b1", 2 + offset, at, came, sorted(gone), anew)))
 
     @rule(numbers=st.lists(st.integers(0, 5), max_size=3, unique=True), offset=offsets)
     def people_talk(self, numbers: list[int], offset: int) -> None:
@@ -186,7 +202,7 @@ class Meeting(OnRedis):
             texts = [msgspec.json.encode(one).decode() for one in told]
             kept += [text for text in texts if text not in kept]
             self.plain.ends_in(self.keys.chats("b1"), WEEK_S + DAY_S)
-        self.apply(NoteChat("b1", 2 + offset, lines))
+        self.apply(Note(ChatHeard("vm", "w", "b1", 2 + offset, NOW, lines)))
 
     @rule()
     def some_time_passes(self) -> None:

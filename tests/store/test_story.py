@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from common.wire.messages import Join
+from common.wire.messages import BotSaw, Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.narrative import sentence
 from poolmgr.core.decisions import (
@@ -16,8 +16,8 @@ from poolmgr.core.decisions import (
     End,
     Enqueue,
     Move,
+    Note,
     NoteFailed,
-    NoteSeen,
     Reschedule,
     Retire,
     Why,
@@ -35,8 +35,8 @@ ACCEPT = Accept("b1", JOB, BotState.QUEUED, NOW, seq=1)
 ASSIGN = Assign("vm1", Join("w1", "b1", 1, "room", JOB.meeting_url, "N"), born=NOW, warm=False, waited_s=2.5)
 
 
-def seen(screen: str, did: str = "") -> NoteSeen:
-    return NoteSeen("b1", 1, NOW + 2, "room", screen, "a-rule", did)
+def seen(screen: str, did: str = "") -> Note:
+    return Note(BotSaw("vm", "w", "b1", 1, NOW + 2, screen, "a-rule", did), "room")
 
 
 async def test_what_happened_is_told_in_order_from_the_acceptance_to_the_end(
@@ -115,9 +115,9 @@ async def test_a_long_story_loses_its_middle_and_says_so(redis: Any, keys: Keys,
 
 
 STALE: list[Decision] = [
-    NoteSeen("b1", 2, NOW, "room", "in_meeting", "", ""),
+    Note(BotSaw("vm", "w", "b1", 2, NOW, "in_meeting", "", ""), "room"),
     NoteFailed("b1", 2, Reason.BROWSER_CRASHED, "", "b1-2"),
-    NoteSeen("nobody", 1, NOW, "room", "in_meeting", "", ""),
+    Note(BotSaw("vm", "w", "nobody", 1, NOW, "in_meeting", "", ""), "room"),
 ]
 
 

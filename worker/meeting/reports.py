@@ -6,7 +6,17 @@ from typing import Final, TypedDict
 
 import structlog
 
-from common.wire.messages import BotEnded, BotMoved, BotSaw, BotVitals, ChatHeard, ChatLine, Join, ParticipantsSeen
+from common.wire.messages import (
+    BotEnded,
+    BotMoved,
+    BotSaw,
+    BotVitals,
+    ChatHeard,
+    ChatLine,
+    Fact,
+    Join,
+    ParticipantsSeen,
+)
 from common.wire.vocabulary import BotState
 from worker.decide.participants import ReportChat, ReportPeople
 from worker.decide.state import State
@@ -15,7 +25,7 @@ from worker.decide.words import Action, Dismiss, Finish, Move, PageAction, Repor
 LEVEL_DIGITS: Final = 4
 MOST_SEEN: Final = 200  # screens and deeds that are told of one attempt
 
-BotNews = BotMoved | BotSaw | BotVitals | ParticipantsSeen | ChatHeard
+BotNews = BotMoved | Fact
 
 
 class _Who(TypedDict):
