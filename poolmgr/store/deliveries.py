@@ -21,7 +21,7 @@ from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
 _PAGE: Final = 500
 _RENDERED_FROM: Final = (
     "callback_url", "custom_attributes", "queue_timeout", "join_at", "reason_detail", "attribution", "user_id",
-    "calendar_event_id", "payload",
+    "calendar_event_id", "payload", "platform",
 )  # fmt: skip
 _NOTED: Final = {"audio": "audio_webhook_received", "transcription": "transcript_webhook_received"}
 

@@ -16,6 +16,7 @@ from poolmgr.store.forgetting import forget
 from poolmgr.store.inbox import Stream
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, StaleEpochError
+from poolmgr.webhooks.envelope import render
 from tests.store.conftest import NOW
 
 SETTINGS = Settings(retention=RetentionSettings(dead_entries=100))
@@ -218,6 +219,36 @@ async def test_of_many_bots_what_webhooks_are_made_of_is_read_at_once(
         "none": Record.from_hash({}),
     }
     assert await deliveries.records([]) == {}
+
+
+async def test_webhooks_made_of_what_is_read_are_those_made_of_the_whole_record(
+    redis: Any, keys: Keys, deliveries: Deliveries
+) -> None:
+    whole = Record(
+        bot_id="b",
+        meeting_url="https://meet.google.com/abc-defg-hij",
+        platform="google_meet",
+        bot_name="Notes",
+        user_id="u",
+        calendar_event_id="c",
+        callback_url="https://h.example/",
+        custom_attributes='{"a":1}',
+        queue_timeout_s=5.0,
+        payload='{"video_required":true}',
+        state="stopped",
+        status="Error",
+        status_reason="captcha",
+        reason_detail="a sentence",
+        attribution="platform",
+        created_at="2027-01-15T08:00:00.000000Z",
+    )
+    await redis.hset(keys.bot("b"), mapping=whole.texts())
+    await redis.expire(keys.bot("b"), 60)
+    facts = {"state": "stopped", "status": "Error", "reason": "captcha", "attempt": "1"}
+    change = {"bot_id": "b", "at": "2027-01-15T08:00:00.000000Z", **facts}
+    made = render("1-0", change, (await deliveries.records(["b"]))["b"])
+    assert made == render("1-0", change, whole)
+    assert '"failure_reason":"captcha"' in made[0].body
 
 
 async def test_a_leader_that_was_replaced_changes_nothing(

@@ -11,6 +11,8 @@ from common.wire.codec import UndecodableError, decode_command, decode_event, en
 from common.wire.keys import WireKeys
 from common.wire.messages import (
     AutomaticLeave,
+    BotMoved,
+    BotVitals,
     ChatLine,
     Command,
     Event,
@@ -21,7 +23,7 @@ from common.wire.messages import (
     Warm,
     WorkerReport,
 )
-from common.wire.vocabulary import WorkerState
+from common.wire.vocabulary import BotState, WorkerState
 
 COMMANDS: Final[tuple[type[Message], ...]] = get_args(Command)
 EVENTS: Final[tuple[type[Message], ...]] = get_args(Event)
@@ -49,6 +51,14 @@ def filled(kind: type[Message]) -> st.SearchStrategy[Any]:
     """Messages of that kind, every field of them with any value that it may have."""
     fields = msgspec.structs.fields(kind)
     return st.builds(kind, **{field.name: _of_type(field.type) for field in fields})
+
+
+def test_an_event_is_written_as_agents_and_managers_of_earlier_releases_know_it() -> None:
+    moved = BotMoved("v", "w", "b", 2, 5.5, BotState.JOINING, "s", "r", 4.0)
+    begin = b'"vm_id":"v","worker_id":"w","bot_id":"b","attempt":2,"at":5.5'
+    end = b'"state":"joining","screen":"s","rule":"r","first_request_at":4.0'
+    assert encode(moved) == b'{"type":"bot_moved",' + begin + b"," + end + b"}"
+    assert encode(BotVitals("v", "w", "b", 2, 5.5)) == b'{"type":"bot_vitals",' + begin + b"}"
 
 
 @given(st.one_of([filled(kind) for kind in COMMANDS]))
