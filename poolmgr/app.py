@@ -27,8 +27,8 @@ from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import Service
 from poolmgr.api.routes import add_api
 from poolmgr.core.decisions import Decision
-from poolmgr.core.job import JobRules
 from poolmgr.core.pool import Pool
+from poolmgr.intake.job import JobRules
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.control import follow_requests
 from poolmgr.loops.desk import Desk

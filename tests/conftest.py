@@ -26,7 +26,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 load_profile()
 
 _MEASURED = (
-    *("tests/core/", "tests/store/", "tests/common/wire/", "tests/common/links/", "tests/common/config/"),
+    *("tests/core/", "tests/intake/", "tests/store/"),
+    *("tests/common/wire/", "tests/common/links/", "tests/common/config/"),
     *("tests/worker/decide/", "tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
 )
 

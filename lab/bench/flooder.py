@@ -16,7 +16,7 @@ import uvloop
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
 from lab.bench import hostile
-from poolmgr.core.job import MAX_JOB_BYTES
+from poolmgr.intake.job import MAX_JOB_BYTES
 
 ROUNDS: Final = "bench:floods"
 POSTED: Final = 100  # what a token may send at once by default

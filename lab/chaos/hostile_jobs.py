@@ -6,7 +6,7 @@ from functools import cache
 from typing import Final
 
 from lab.bench import hostile
-from poolmgr.core.job import BadJobError, JobRules, parse_job
+from poolmgr.intake.job import BadJobError, JobRules, parse_job
 
 FLOOD: Final = 100
 """So many at once: some megabytes."""

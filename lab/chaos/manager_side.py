@@ -15,8 +15,8 @@ from lab.chaos.ground import Ground
 from poolmgr.core.decisions import Decision
 from poolmgr.core.events import CoreEvent, JobAccepted, SayRequested, Tick, Unheard
 from poolmgr.core.invariants import broken_invariants
-from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.core.pool import Pool
+from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.inbox import Jobs, Stream
 from poolmgr.store.lease import Lease
 from poolmgr.store.ledger import DisagreementError, Ledger, Rejected, StaleEpochError

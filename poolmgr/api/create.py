@@ -1,7 +1,7 @@
 """POST /bots/create_bot: a request becomes a job on the list, once, and the caller hears what became of it.
 
-What makes a job is core.job's to say. What is checked here beside it are those fields that this release only keeps, so
-that nobody learns at the meeting that one of them was wrong.
+What makes a job is intake.job's to say. What is checked here beside it are those fields that this release only keeps,
+so that nobody learns at the meeting that one of them was wrong.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.known import SUBMITTED, may_see
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import CreateBot, Created, Replayed
-from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, fault_of, parse_job, typed_json
-from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.core.record import Job, Record, iso
+from poolmgr.intake.job import MAX_JOB_BYTES, BadJobError, fault_of, parse_job, typed_json
+from poolmgr.intake.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.store.submission import Submission, Verdict
 
 ACTIVE: Final = "Active"

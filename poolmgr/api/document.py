@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from poolmgr.api.operation import JSON, Operation, Says, answers
-from poolmgr.core.job import BOT_ID
+from poolmgr.intake.job import BOT_ID
 
 PREFIX: Final = "/api/v1"
 

@@ -23,7 +23,7 @@ from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import JSON, Answer, Call, File, Operation, Service
 from poolmgr.api.rate import Rate, Rates
 from poolmgr.api.tokens import Tokens
-from poolmgr.core.job import BOT_ID, MAX_JOB_BYTES, fault_of, typed_json
+from poolmgr.intake.job import BOT_ID, MAX_JOB_BYTES, fault_of, typed_json
 
 _log = structlog.stdlib.get_logger()
 

@@ -10,7 +10,7 @@ from common.config.settings import Settings, TokenSettings
 from poolmgr.api.errors import Message
 from poolmgr.api.rate import Rates
 from poolmgr.api.turns import Turns
-from poolmgr.core.job import JobRules
+from poolmgr.intake.job import JobRules
 from poolmgr.store.catalog import Catalog
 from poolmgr.store.evidence import Evidence
 from poolmgr.store.keys import Keys

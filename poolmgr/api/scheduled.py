@@ -14,8 +14,8 @@ from poolmgr.api.known import PLATFORMS, SUBMITTED, attributes, join_at, known_b
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import Moved, NewTime, ScheduledBot, ScheduledBots, Unscheduled
 from poolmgr.core.events import LeaveRequested, RescheduleRequested
-from poolmgr.core.job import moment_of
 from poolmgr.core.record import Record, iso
+from poolmgr.intake.job import moment_of
 from poolmgr.store.catalog import Question
 
 _DONE_WITHIN_S: Final = 3.0

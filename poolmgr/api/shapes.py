@@ -11,7 +11,7 @@ from msgspec import Meta
 from common.links.links import MAX_TEXT_LENGTH
 from common.wire.messages import MOST_MESSAGE_CHARS
 from common.wire.vocabulary import OnWorkerLost
-from poolmgr.core.job import BOT_ID, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeaveFields, ShortText
+from poolmgr.intake.job import BOT_ID, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeaveFields, ShortText
 
 Url = Annotated[str, Meta(min_length=1, max_length=4096)]
 AnyObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]

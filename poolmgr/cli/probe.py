@@ -27,8 +27,8 @@ from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time, duration, epoch_of
 from poolmgr.core.events import LeaveRequested
-from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.core.record import Record
+from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
 

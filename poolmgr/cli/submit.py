@@ -15,7 +15,7 @@ from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from common.wire.vocabulary import OnWorkerLost, Status
 from poolmgr.cli.secrecy import hide_links
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
-from poolmgr.core.job import BadJobError, JobRules, parse_job
+from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.views import Views
 
 _DEAD_LOOKED_AT = 50

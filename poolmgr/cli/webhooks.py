@@ -13,8 +13,8 @@ from common.runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import duration, moment
-from poolmgr.core.outgoing import Delivery, host_of
 from poolmgr.core.record import iso
+from poolmgr.intake.outgoing import Delivery, host_of
 from poolmgr.store.deliveries import Attempt, DeadLetter, Waiting, line_life_s
 from poolmgr.store.views import Standing, Views
 

@@ -10,7 +10,7 @@ import structlog
 from common.runtime import steps
 from common.runtime.steps import ManagerStep
 from poolmgr.core.events import SayRequested
-from poolmgr.core.job import fault_of
+from poolmgr.intake.job import fault_of
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Stream
 from poolmgr.store.views import Request, decode_request

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from common.runtime import steps
 from common.runtime.steps import ManagerStep
 from poolmgr.core.events import JobAccepted
-from poolmgr.core.job import BadJobError, JobRules, parse_job
 from poolmgr.core.record import Job
+from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.desk import Desk
 from poolmgr.store.inbox import Jobs

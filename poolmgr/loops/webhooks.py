@@ -15,8 +15,8 @@ from common.config.settings import WebhookSettings
 from common.runtime import steps
 from common.runtime.steps import WebhookStep
 from common.runtime.waiting import pause
-from poolmgr.core.outgoing import Delivery, OutgoingRules, host_of
 from poolmgr.core.record import Record, iso
+from poolmgr.intake.outgoing import Delivery, OutgoingRules, host_of
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import WebhookMetrics
 from poolmgr.store.answers import Entry, text_fields

@@ -10,8 +10,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from common.config.settings import Settings
-from poolmgr.core.outgoing import Delivery
 from poolmgr.core.record import Record, iso
+from poolmgr.intake.outgoing import Delivery
 from poolmgr.store import answers
 from poolmgr.store.inbox import GROUP
 from poolmgr.store.keys import Keys

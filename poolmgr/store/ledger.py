@@ -38,8 +38,8 @@ from poolmgr.core.decisions import (
     Written,
 )
 from poolmgr.core.events import Revoked
-from poolmgr.core.job import MAX_JOB_BYTES
 from poolmgr.core.record import Fields, iso
+from poolmgr.intake.job import MAX_JOB_BYTES
 from poolmgr.store import record, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.roundtrip import ask

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from poolmgr.core.outgoing import OutgoingRules, is_allowed
+from poolmgr.intake.outgoing import OutgoingRules, is_allowed
 
 
 class AddressNotAllowedError(Exception):

@@ -12,8 +12,8 @@ import msgspec
 
 from common.links.redaction import redact
 from common.wire.vocabulary import ENDS, BotState, Reason
-from poolmgr.core.outgoing import Delivery
 from poolmgr.core.record import Record, epoch
+from poolmgr.intake.outgoing import Delivery
 
 MOST_JOININGS: Final = 3
 """How often clients expect bot.joining at most: fact sheet, 5."""

@@ -10,7 +10,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
+from poolmgr.intake.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.webhooks.address import AddressNotAllowedError, CheckedResolver, check_address
 from poolmgr.webhooks.outcome import Outcome
 

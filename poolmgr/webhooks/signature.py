@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from common.config.settings import WebhookTimestamp
-from poolmgr.core.outgoing import Delivery
+from poolmgr.intake.outgoing import Delivery
 
 
 def headers(

@@ -36,8 +36,8 @@ from poolmgr.api.operation import Service
 from poolmgr.api.routes import add_api
 from poolmgr.app import Manager
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
-from poolmgr.core.job import JobRules, parse_job
 from poolmgr.core.record import Job
+from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.loops.clock import Clock
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger

@@ -13,7 +13,7 @@ import pytest
 
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End, Move
-from poolmgr.core.job import JobRules, parse_job
+from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store import record
 from tests.cli.conftest import ROOT, CommandLine
 

@@ -12,7 +12,7 @@ from redis import Redis
 from common.wire.messages import Join, Leave
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.root import cli
-from poolmgr.core.job import JobRules, parse_job
+from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy, wait_for
 from tests.fork_server import Forked

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from lab.parts.ports import free_ports
-from poolmgr.core.outgoing import Delivery
 from poolmgr.core.record import Record
+from poolmgr.intake.outgoing import Delivery
 from poolmgr.webhooks.envelope import deletion, render
 from poolmgr.webhooks.signature import headers
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from poolmgr.core.job import JobRules, parse_job
 from poolmgr.core.record import Job
+from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.loops import intake
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.intake import Intake

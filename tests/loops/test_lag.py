@@ -7,7 +7,7 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from poolmgr.core import job
+from poolmgr.intake import job
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.lag import HELD_S, Beat, HeldLog, watched, where
 from poolmgr.loops.metrics import Metrics
@@ -37,7 +37,7 @@ async def test_a_step_that_holds_the_loop_is_named(monkeypatch: pytest.MonkeyPat
     held = max(beats, key=lambda beat: beat.busy_s)
     assert held.busy_s >= 0.3
     assert held.lag_s >= 0.29
-    assert held.step.startswith("poolmgr.core.job._read_object < poolmgr.core.job.parse_job")
+    assert held.step.startswith("poolmgr.intake.job._read_object < poolmgr.intake.job.parse_job")
 
 
 async def test_a_process_that_merely_waits_for_its_turn_is_not_blamed() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End, Move
-from poolmgr.core.job import JobRules, parse_job
+from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.simulation.arrivals import Arrival
 from poolmgr.simulation.trace import BadTraceError, Trace, read_trace
 from poolmgr.store import record

@@ -9,8 +9,8 @@ import pytest
 from common.config.settings import RetentionSettings, Settings
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
-from poolmgr.core.outgoing import Delivery
 from poolmgr.core.record import Job, Record
+from poolmgr.intake.outgoing import Delivery
 from poolmgr.store.deliveries import Attempt, Deliveries, Letters, Waiting, line_life_s
 from poolmgr.store.forgetting import forget
 from poolmgr.store.inbox import Stream

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from common.config.settings import Settings
-from poolmgr.core.outgoing import Delivery
 from poolmgr.core.record import iso
+from poolmgr.intake.outgoing import Delivery
 from poolmgr.store.deliveries import Attempt, Deliveries, Letters, Waiting, line_life_s
 from poolmgr.store.inbox import Stream
 from poolmgr.webhooks.courier import Bury, Retry, judge

@@ -8,8 +8,8 @@ import pytest
 from meetstream import describe_stop
 
 from common.wire.vocabulary import ENDS, Attribution, BotState, Reason, Status, outward_status
-from poolmgr.core.outgoing import Delivery
 from poolmgr.core.record import Record
+from poolmgr.intake.outgoing import Delivery
 from poolmgr.webhooks.envelope import deletion, render
 
 AT = "2027-01-15T08:00:00.123456Z"

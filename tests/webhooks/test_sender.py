@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from poolmgr.core.outgoing import OutgoingRules
+from poolmgr.intake.outgoing import OutgoingRules
 from poolmgr.webhooks.outcome import Outcome
 from poolmgr.webhooks.sender import Sender
 

@@ -12,8 +12,8 @@ from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
 from poolmgr.core.decisions import Assign, Warm
 from poolmgr.core.events import CoreEvent, JobAccepted, Tick
-from poolmgr.core.job import JobRules, parse_job
 from poolmgr.core.pool import Pool
+from poolmgr.intake.job import JobRules, parse_job
 
 _MOST: Final = 1.3  # times; docs: the budgets
 _FEW, _MANY = 10, 10_000

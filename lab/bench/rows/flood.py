@@ -15,7 +15,7 @@ from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, percentile, ratio, take_turns
 from lab.parts.stage import Stage
-from poolmgr.core.job import MAX_JOB_BYTES
+from poolmgr.intake.job import MAX_JOB_BYTES
 
 _FLOOD: Final = "pm_" + "flood" * 6
 _OTHER: Final = "pm_" + "other" * 6

@@ -11,7 +11,7 @@ from lab.bench import hostile
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
-from poolmgr.core.job import MAX_JOB_BYTES, BadJobError, JobRules, parse_job
+from poolmgr.intake.job import MAX_JOB_BYTES, BadJobError, JobRules, parse_job
 
 _MOST: Final = 20.0  # times a json.loads of the same bytes, beside what any job may take
 _FREE_US: Final = 100.0

@@ -19,8 +19,8 @@ from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
 from lab.parts.stage import Stage
 from poolmgr.core.decisions import Accept, Decision, End
-from poolmgr.core.job import JobRules, parse_job
 from poolmgr.core.record import Job
+from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 

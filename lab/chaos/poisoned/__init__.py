@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from poolmgr.core.job import JobRules, parse_job
 from poolmgr.core.record import Job
+from poolmgr.intake.job import JobRules, parse_job
 
 MARK: Final = "poison-"
 """What the bot ids of such jobs begin with."""

@@ -24,7 +24,7 @@ from lab.chaos.hostile_jobs import FLOOD
 from lab.chaos.machine import Need, allows, mount_small_disk, settable_clock, unmount
 from lab.chaos.stage import LOST_AFTER_S, SILENT_AFTER_S, Process, Stage
 from lab.chaos.table import driver_of
-from poolmgr.core.job import BadJobError, JobRules, parse_job
+from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.keys import Keys
 from tests.waiting import wait_until
 from worker.chromium import processes

@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 
 from poolmgr.api.shapes import CreateBot
-from poolmgr.core.job import BadJobError, JobRules, parse_job
-from poolmgr.core.warnings import FIELDS
+from poolmgr.intake.job import BadJobError, JobRules, parse_job
+from poolmgr.intake.warnings import FIELDS
 
 LINK: Final = "https://meet.google.com/abc-defg-hij"
 NO_FIELD: Final = "is no field of ours, and is ignored"

@@ -16,9 +16,9 @@ from common.links.links import BadLinkError, MeetingLink, recognise
 from common.wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
 from common.wire.text import is_text
 from common.wire.vocabulary import OnWorkerLost
-from poolmgr.core.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.core.record import Job
-from poolmgr.core.warnings import Said, warnings
+from poolmgr.intake.outgoing import BadUrlError, OutgoingRules, check_url
+from poolmgr.intake.warnings import Said, warnings
 
 MAX_JOB_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64
