@@ -147,7 +147,7 @@ def most_telling(bot: Bot, reason: Reason, detail: str) -> tuple[Reason, str]:
 
 def move(bot: Bot, state: BotState) -> None:
     """Raises: IllegalMoveError."""
-    check_move(bot.bot_id, bot.attempt, bot.state, state)
+    check_move(bot, state)
     bot.state = state
 
 

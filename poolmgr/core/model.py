@@ -35,6 +35,14 @@ class Bot:
         return (-self.job.priority, max(self.job.join_at or 0.0, self.created_at), self.seq)
 
     @property
+    def story(self) -> str:
+        """Where it is and what it came through, for people; nothing of what its client sent."""
+        place = f", on {self.worker_id} of {self.vm_id}" if self.worker_id else ""
+        wish = ", asked to leave" if self.leave_requested else ""
+        failed = f", {self.failed} attempts failed ({self.failure})" if self.failure else ""
+        return f"bot {self.bot_id} (attempt {self.attempt}{place}{wish}{failed}) from {self.state}"
+
+    @property
     def is_on_vm(self) -> bool:
         return BotState.ASSIGNED.rank <= self.state.rank < BotState.STOPPED.rank
 

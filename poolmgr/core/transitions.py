@@ -3,6 +3,7 @@
 from typing import Final
 
 from common.wire.vocabulary import BotState
+from poolmgr.core.model import Bot
 
 S = BotState
 
@@ -23,7 +24,7 @@ class IllegalMoveError(RuntimeError):
     """A fault of ours, never of a client or an agent: their stale or repeated news is dropped before it gets here."""
 
 
-def check_move(bot_id: str, attempt: int, old: BotState, new: BotState) -> None:
+def check_move(bot: Bot, new: BotState) -> None:
     """Raises: IllegalMoveError."""
-    if new not in LEGAL[old]:
-        raise IllegalMoveError(f"cannot move bot {bot_id} (attempt {attempt}) from {old} to {new}")
+    if new not in LEGAL[bot.state]:
+        raise IllegalMoveError(f"cannot move {bot.story} to {new}")

@@ -2,8 +2,15 @@
 
 import pytest
 
-from common.wire.vocabulary import BotState
+from common.wire.vocabulary import BotState, Reason
+from poolmgr.core.model import Bot
+from poolmgr.core.record import Job
 from poolmgr.core.transitions import LEGAL, IllegalMoveError, check_move
+
+
+def bot(state: BotState) -> Bot:
+    job = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", passcode="secret", payload="{}")
+    return Bot("b1", job, seq=1, created_at=0.0, state=state, attempt=3)
 
 
 @pytest.mark.parametrize("old", BotState)
@@ -15,10 +22,18 @@ def test_a_move_is_legal_or_tells_the_story_of_the_bot(old: BotState, new: BotSt
     waits = old in (BotState.SCHEDULED, BotState.QUEUED)
     one_step = new.rank == old.rank + 1 or new is BotState.STOPPED
     if (forward and (not waits or one_step)) or back_to_the_queue:
-        check_move("b1", 3, old, new)
+        check_move(bot(old), new)
     else:
         with pytest.raises(IllegalMoveError, match=rf"cannot move bot b1 \(attempt 3\) from {old} to {new}"):
-            check_move("b1", 3, old, new)
+            check_move(bot(old), new)
+
+
+def test_the_story_of_a_bot_says_where_it_is_and_what_it_came_through_and_no_secret() -> None:
+    known = bot(BotState.LEAVING)
+    known.vm_id, known.worker_id, known.leave_requested = "vm-1", "w1", True
+    known.failed, known.failure = 2, Reason.WORKER_LOST
+    expected = "bot b1 (attempt 3, on w1 of vm-1, asked to leave, 2 attempts failed (worker_lost)) from leaving"
+    assert known.story == expected
 
 
 def test_every_state_but_the_last_can_be_stopped_and_the_last_is_the_last() -> None:
