@@ -61,6 +61,10 @@ class Manager:
         assert self.process
         return await self.process.ended()
 
+    @property
+    def is_over(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
     def kill(self) -> None:
         """kill -9, and wait until it is gone. Nothing happens when it runs no longer."""
         if self.process and self.process.poll() is None:

@@ -21,6 +21,7 @@ from standardwebhooks import Webhook
 
 from lab.parts.ports import free_ports
 from lab.parts.redis_server import RedisServer
+from poolmgr.core.events import LeaveRequested
 from poolmgr.core.record import Record, iso
 from poolmgr.webhooks.envelope import deletion
 from tests.manager.conftest import Scene
@@ -224,8 +225,12 @@ async def test_a_receiver_that_hangs_or_is_gone_delays_nobody_else(scene: Scene,
 async def test_what_a_manager_that_died_left_half_done_is_delivered(step: str, scene: Scene, receivers: Any) -> None:
     manager = scene.manager(**ENVIRONMENT, POOLMGR_CRASH_AFTER=step)
     receiver = await receivers()
-    async with scene.agent("vm-a", stay_s=0.1).running():
+    async with scene.agent("vm-a").running():
         await scene.push("bot-1", callback_url=receiver.url)
+        await scene.until_state("bot-1", "in_meeting")
+        # Its end comes by itself: with the first changes it could be put in line at once.
+        await wait_until(lambda: bool(receiver.arrived) or manager.is_over)
+        await scene.views.request(LeaveRequested("bot-1"))
         assert await manager.ended() == -9
         scene.manager(**ENVIRONMENT)
         await wait_until(lambda: receiver.of("bot-1") == WAY)
