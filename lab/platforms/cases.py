@@ -21,6 +21,7 @@ class Case(NamedTuple):
     """`screen`: what the bot must have recognised on its way. `asked_at`: when the user asks it to leave.
     `crashes`: its page is made to crash in the meeting. `clicks_leave`: the page's own button has to be used.
     `is_quick`: among those that every run of the tests tries. `takes_s`: of patience that no setting shortens.
+    `most_s`: how long it may take in all; 0: as long as it likes.
     """
 
     platform: str
@@ -35,6 +36,7 @@ class Case(NamedTuple):
     clicks_leave: bool = False
     is_quick: bool = False
     takes_s: float = 0.0
+    most_s: float = 0.0
 
     @property
     def code(self) -> str:
@@ -250,6 +252,45 @@ _SAID: Final = (
 )
 
 
+def _words_of_others() -> list[Case]:
+    """Nothing that people write ends a call, however the page shows it; and a call that is over ends soon, whatever the
+    page says of it.
+    """
+    cases: list[Case] = []
+    for platform in PLATFORMS:
+        for form in range(5):
+            quotes = tuple(
+                Turn("meeting", f"quote:{text}", 100 + 20 * place) for place, text in enumerate((*_SAID, *_SAID_OF_IT))
+            )
+            acts = (Act("meeting", "end", 15_000),)
+            scenario = Scenario(people=("Ann", "Ben"), voices=("Vera",), turns=quotes, acts=acts, wording=form)
+            cases.append(Case(platform, f"quoted-{form}", scenario, Reason.MEETING_ENDED, takes_s=15))
+            if platform == "jitsi":
+                appless = _with(scenario, turns=(Turn("load", "appless"), *quotes))
+                is_quick = form == 0
+                cases.append(
+                    Case(platform, f"quoted-{form}-without-app", appless, Reason.MEETING_ENDED, takes_s=15)
+                    if not is_quick
+                    else Case(
+                        platform,
+                        "quoted-without-app",
+                        _with(appless, acts=(Act("meeting", "end", 3000),)),
+                        Reason.MEETING_ENDED,
+                        is_quick=True,
+                    )
+                )
+        for form, voices in enumerate((("Vera",), ())):
+            over = Scenario(voices=voices, turns=(Turn("meeting", "vanish", 3000),), wording=form)
+            cases.append(Case(platform, f"vanishes-{form}", over, Reason.MEETING_ENDED, most_s=30))
+    return cases
+
+
+_SAID_OF_IT: Final = (
+    *("You have been removed from the meeting", "The host ended the meeting for everyone", "Call ended"),
+    *("The meeting has been terminated", "You have been disconnected", "You left the meeting", "Reconnecting"),
+)
+
+
 def _troubles() -> list[Case]:
     """Servers and pages that are no use, and those that end a browser."""
     cases: list[Case] = []
@@ -414,4 +455,4 @@ def _with(scenario: Scenario, **changes: object) -> Scenario:
     return msgspec.structs.replace(scenario, **changes)
 
 
-CASES: Final = (*_ends_by_screens(), *_calls(), *_deadlines(), *_troubles(), *_of_one_platform())
+CASES: Final = (*_ends_by_screens(), *_calls(), *_deadlines(), *_words_of_others(), *_troubles(), *_of_one_platform())

@@ -16,7 +16,9 @@ Layout = Literal["frame", "shadow", "renamed", "moved", "curly"]
 class Turn(msgspec.Struct, frozen=True):
     """`after_ms` into the moment the page turns `to`: a screen, a pop-up, a moment, or trouble:
 
-    `reload`, `navigate:ADDRESS`, `alert`, `endless` (a script without an end), `memory:MB`, `nodes:COUNT`
+    `reload`, `navigate:ADDRESS`, `alert`, `endless` (a script without an end), `memory:MB`, `nodes:COUNT`,
+    `quote:TEXT` (a notice with what somebody wrote), `vanish` (the call is over, in words that no rule knows),
+    `appless` (Jitsi's page without its program)
     """
 
     at: Moment

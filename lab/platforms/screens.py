@@ -284,7 +284,7 @@ SCREENS: Final = (
         "jitsi",
         "removed",
         "removed",
-        ("You have been kicked", "kicked out of the meeting"),
+        ("You have been kicked", "kicked out of the meeting", "kicked you out of the meeting"),
         Reason.REMOVED_BY_HOST,
         "meeting",
         "remove",

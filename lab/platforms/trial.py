@@ -120,8 +120,10 @@ async def attempt(browser: Browser, site: Site, case: Case) -> Outcome:
         with suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(GONE_S):
                 await context.close()
-    faults = _faults(case, meeting, bot, ended, still_there=still_there)
-    return Outcome(case, ended, bot.seen, meeting.noted, faults, time.monotonic() - began)
+    faults, took_s = _faults(case, meeting, bot, ended, still_there=still_there), time.monotonic() - began
+    if case.most_s and took_s > case.most_s:
+        faults.append(f"took {took_s:.0f} s, more than {case.most_s:g} s")
+    return Outcome(case, ended, bot.seen, meeting.noted, faults, took_s)
 
 
 class _Bot:

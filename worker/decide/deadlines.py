@@ -19,6 +19,7 @@ CAPTCHA_S: Final = 30.0  # some are solved by the page itself
 NO_MEDIA_S: Final = 600.0  # Jibri allows three minutes, and ten if everybody says to be muted
 ICE_S: Final = 30.0  # Jibri's too
 PROBE_S: Final = 5.0  # long enough to see who else is there
+OVER_S: Final = 5.0  # for the page to say why, once the call is over
 
 AT_THE_DOOR: Final = (
     *(Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST, Screen.DENIED, Screen.NO_ANSWER, Screen.FULL, Screen.LOCKED),
@@ -85,7 +86,8 @@ def next_deadline(state: State) -> float:
 
 
 def _on_the_way(state: State) -> Timer:
-    reason = Reason.PAGE_LOAD_FAILED if state.screen is Screen.LOADING else Reason.UI_ELEMENT_NOT_FOUND
+    is_there = state.screen not in (Screen.LOADING, Screen.BLANK)
+    reason = Reason.UI_ELEMENT_NOT_FOUND if is_there else Reason.PAGE_LOAD_FAILED
     if state.prompted_at is not None:
         return Timer(state.prompted_at, state.limits.join_s, reason)
     return Timer(state.since, state.limits.load_s, reason)
@@ -105,6 +107,7 @@ def _in_meeting(state: State) -> tuple[Timer, ...]:
     return (
         Timer(state.since if state.errand.is_probe else None, PROBE_S, Reason.USER_REQUESTED, "probe"),
         Timer(state.since, limits.max_duration_s, Reason.MAX_DURATION),
+        Timer(state.over_since, OVER_S, Reason.CONNECTION_LOST if state.is_broken else Reason.MEETING_ENDED),
         _lost(state),
         Timer(state.refused_since, limits.recording_denied_s, Reason.RECORDING_PERMISSION_DENIED),
         _alone(state),

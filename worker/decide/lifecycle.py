@@ -43,6 +43,8 @@ from worker.decide.words import (
 )
 
 VITALS_S: Final = 10.0
+WORDS_S: Final = 3.0  # what the page itself says over a call is believed then, where no media tell whether it is over
+WORDS_CONNECTED_S: Final = 10.0  # and where they are still connected, and nothing is heard
 SPEAKER_S: Final = 1.0  # people interrupt each other faster than anybody wants to be told
 
 _PHASE_SHOWN: Final = {
@@ -77,7 +79,9 @@ _END_SHOWN: Final = {
 }
 _SAYS_LITTLE: Final = (Reason.PAGE_LOAD_FAILED, Reason.UI_ELEMENT_NOT_FOUND)
 _SHOWN_TO_WHO_LEFT: Final = (Screen.LEFT, Screen.ENDED, Screen.REDIRECTED, Screen.SIGN_IN)
-_TELLS_NOTHING: Final = (Screen.LOADING, Screen.UNKNOWN)
+_TELLS_NOTHING: Final = (Screen.LOADING, Screen.UNKNOWN, Screen.BLANK)
+_TOLD_INSIDE: Final = (Screen.REMOVED, Screen.ENDED, Screen.LEFT)
+_LOBBIES: Final = (Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST)
 
 
 class Step(NamedTuple):
@@ -137,6 +141,9 @@ def worth_keeping(state: State) -> State:
         participants=None,
         is_alone=False,
         audio_packets=0,
+        document=0.0,
+        over_since=None,
+        is_broken=False,
         uncounted_since=None,
         hearing=Hearing(has_heard=heard.has_heard, has_received=heard.has_received, was_connected=heard.was_connected),
         speaker="",
@@ -201,13 +208,39 @@ def _look(state: State, seen: Seen, now: float) -> _Learnt:
 
 
 def _from_inside(state: State, seen: Seen, now: float) -> Seen:
-    """A page that tells what is told at the door while others are seen or heard in the meeting tells it of somebody
-    else: notices say who waits, and what people write.
+    """What people say is not what the page says: words of an end over a call that is still there end nothing, whoever
+    wrote them. They need a sign that the call itself is over: it is gone from the page, its connections are, or the
+    page itself says so over it, and nobody is heard meanwhile. What is told at the door is told to somebody else as
+    long as others are seen or heard: notices say who waits.
     """
-    others_there = (seen.participants or 0) > 1 or seen.audio_packets > state.hearing.audio_packets
-    if seen.screen in AT_THE_DOOR and others_there and was_in(state, _first(state.lost_since, now)):
-        return replace(seen, screen=Screen.IN_MEETING, holds_s=0.0, again_s=0.0)
-    return seen
+    inside = replace(seen, screen=Screen.IN_MEETING, holds_s=0.0, again_s=0.0)
+    if state.phase.rank < BotState.IN_MEETING.rank:  # the first that it sees of the call may come with such words
+        hears = seen.behind != "" and 0 < state.audio_packets < seen.audio_packets
+        is_free = seen.screen in _TOLD_INSIDE and seen.behind == "free"
+        return inside if is_free or (hears and seen.screen in AT_THE_DOOR) else seen
+    if state.phase is not BotState.IN_MEETING or seen.screen not in (*AT_THE_DOOR, *_END_SHOWN):
+        return seen
+    is_heard = seen.audio_packets > state.hearing.audio_packets
+    if seen.screen in AT_THE_DOOR:
+        others_there = (
+            (seen.participants or 0) > 1 or is_heard or (seen.behind == "free" and seen.screen not in _LOBBIES)
+        )
+        return inside if others_there and was_in(state, _first(state.lost_since, now)) else seen
+    if not seen.behind:
+        return seen
+    if seen.behind == "free" or is_heard:
+        return inside
+    if not state.hearing.was_connected:
+        return replace(seen, holds_s=max(seen.holds_s, WORDS_S))
+    return seen if seen.media in ("", "failed") else replace(seen, holds_s=max(seen.holds_s, WORDS_CONNECTED_S))
+
+
+def _is_over(state: State, seen: Seen) -> bool:
+    """Whether a page that no rule knows shows that the call is over: it says so, or hung up in the document of the
+    call. One that loaded itself anew is only on its way.
+    """
+    has_hung_up = state.hearing.was_connected and seen.media in ("", "failed") and seen.document == state.document
+    return seen.screen is Screen.UNKNOWN and (seen.over or has_hung_up)
 
 
 def _note_screen(state: State, seen: Seen, now: float) -> State:
@@ -233,7 +266,16 @@ def _note_screen(state: State, seen: Seen, now: float) -> State:
 def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
     if seen.screen not in _INSIDE:
         hearing = hear(state.hearing, seen, now, others=None if seen.screen in _TELLS_NOTHING else False)
-        return _Learnt(replace(state, lost_since=_first(state.lost_since, now), hearing=hearing))
+        over_since = _first(state.over_since, now) if _is_over(state, seen) else None
+        return _Learnt(
+            replace(
+                state,
+                lost_since=_first(state.lost_since, now),
+                over_since=over_since,
+                is_broken=over_since is not None and seen.media == "failed",
+                hearing=hearing,
+            )
+        )
     company, news = state.company, ()
     refused_since = None
     if seen.screen is Screen.IN_MEETING:
@@ -244,6 +286,8 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
     state = replace(
         state,
         lost_since=None,
+        over_since=None,
+        document=seen.document,
         refused_since=refused_since,
         company=company,
         speaker=seen.speaker,

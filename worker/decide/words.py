@@ -38,6 +38,7 @@ class Screen(StrEnum):
     BLOCKED = "blocked"
     REDIRECTED = "redirected"  # the page is none of the platform's
     FAILED = "failed"  # the page itself says that something went wrong, and a new one may not
+    BLANK = "blank"  # it is loaded, and there is nothing on it
     UNKNOWN = "unknown"
 
 
@@ -54,6 +55,10 @@ class Seen(Look, frozen=True):
     received so far, and how long that lasts, as in WebRTC's totalAudioEnergy and totalSamplesDuration: their growth
     tells the level; None: the media do not tell.
     `media`: "" (no connection was made yet), "connecting", "connected" or "failed", the best of all connections.
+    `document`: tells one document from the next under the same address, as performance.timeOrigin.
+    `behind`: what is behind words of an end. "": the call is gone. "free": it is still there, and the words may be
+    anybody's. "under": it lies under what the page itself says. `over`: the page shows no call, and says that it is in
+    none or offers the way back.
     """
 
     screen: Screen
@@ -68,6 +73,9 @@ class Seen(Look, frozen=True):
     audio_energy: float | None = None
     audio_s: float = 0.0
     media: str = ""
+    document: float = 0.0
+    behind: str = ""
+    over: bool = False
 
 
 class PageRequested(msgspec.Struct, frozen=True):

@@ -273,7 +273,7 @@ class Session:
             if self._page.url == BLANK:
                 return self._blank()
             try:
-                knows = known(state.company, self._join.bot_name)
+                knows = known(state.company, self._join.bot_name, inside=_is_inside(state), document=state.document)
                 async with self._interruptible():
                     await self._attend(self._patience_s(state))
                     seen = await self._adapter.observe(self._page, self._patience_s(state), knows)
@@ -426,6 +426,10 @@ class Session:
             self._gone = True
             return BrowserGone("the page was closed")
         return None
+
+
+def _is_inside(state: State) -> bool:
+    return state.phase is BotState.IN_MEETING
 
 
 def _why(error: Exception) -> str:

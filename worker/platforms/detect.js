@@ -1,7 +1,8 @@
 // One look at the page: which screen shows, by which rule, what lies over it, and what can be read off it. The first rule
 // that matches wins; a rule matches when everything that it names is so. What people write in the chat is no part of
 // any screen: a message that says "you were removed" removes nobody.
-// In a meeting it reads who else is there, and what the chat says after the line that is known.
+// In a meeting it reads who else is there, and what the chat says after the line that is known. Of whoever was let in
+// (`known.inside`) it tells, too, whether the call is still there behind what the page says of its end.
 ({ rules: text, known }) => {
   /* finding.js */
   const rules = JSON.parse(text);
@@ -187,6 +188,66 @@
     }));
   }
 
+  // ---- whether the call itself is over ----
+
+  const INSIDE = new Set(["in_meeting", "recording_denied"]);
+  const TOLD_INSIDE = new Set(["removed", "ended", "left"]);
+  const WHOLE = 0.8; // of the window
+  const MODAL = "[role=dialog], [role=alertdialog], dialog[open], [aria-modal=true]";
+  // Where lines of people stand, and what quotes them for a moment.
+  const FEEDS = "[aria-live]:not([aria-live=off]), [role=log], [role=feed], [role=status], [role=alert], [class*=notification i], [class*=toast i], [class*=snackbar i], ul, ol, [role=list], [role=tree]";
+  const FIELDS = "textarea, [contenteditable=true], [role=textbox], input:not([type=checkbox], [type=radio], [type=button], [type=submit], [type=hidden])";
+
+  const takesAnswers = (element) => [...element.querySelectorAll(FIELDS)].some(page.isShown);
+
+  // Whether the page itself says it, and nobody who can write on it: in a dialog that takes no answer, or as its title.
+  function isOfThePage({ within, visible = [], text, says }) {
+    const places = within ? rules.places[within] : [];
+    const saying = [...visible, ...places].flatMap(page.telling).filter(
+      (element) => page.isShown(element) && (!text || page.holds(element, text)) && (!says || page.says(element, says)),
+    );
+    return saying.some((element) => {
+      if (page.isInside(element, FEEDS)) return false;
+      const speaker = element.closest(MODAL) ?? element;
+      const speaks = speaker.matches(`${MODAL}, h1, h2`) || within === "dialog";
+      return speaks && !takesAnswers(speaker);
+    });
+  }
+
+  // Whether a page of its own lies over every button of the call, and says that.
+  function isCovered(buttons, { text, says }) {
+    let tried = 0;
+    for (const button of buttons) {
+      const box = button.getBoundingClientRect();
+      let over = button.getRootNode().elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+      if (!over) continue; // out of sight
+      if (button.contains(over) || over.contains(button)) return false;
+      while (over.parentElement && !over.parentElement.contains(button)) over = over.parentElement;
+      const { width, height } = over.getBoundingClientRect();
+      if (width < innerWidth * WHOLE || height < innerHeight * WHOLE) return false;
+      if (over.matches(FEEDS) || over.querySelector(FEEDS) || takesAnswers(over)) return false;
+      if ((text && !page.holds(over, text)) || (says && !page.says(over, says))) return false;
+      tried += 1;
+    }
+    return tried > 0;
+  }
+
+  // "": the call is gone. "free": it is there, and what the page shows may be anybody's words. "under": it lies under what
+  // the page itself says.
+  function behind(rule) {
+    const calls = rules.screen.filter((other) => INSIDE.has(other.name) && shows(other));
+    if (!calls.length) return "";
+    const buttons = calls.flatMap(({ visible = [], present = [] }) => [...visible, ...present])
+      .flatMap(page.all).filter((element) => element.matches(page.CONTROLS) && page.isLaidOut(element));
+    return isOfThePage(rule) || isCovered(buttons, rule) ? "under" : "free";
+  }
+
+  const OFFERS = ["rejoin", "rejoinnow", "rejoinmeeting", "rejointhemeeting", "rejoincall", "joinagain", "returntohomescreen",
+    "returntohome", "backtohome", "backtohomescreen", "gotohomepage", "returntohomepage", "startanewmeeting", "newmeeting"];
+  // A page with no call on it that says it is not in one, or offers the way back.
+  const isOver = () => (Boolean(facts.parted) && known.document === performance.timeOrigin) ||
+    (page.mayHold(OFFERS) && page.all(page.CONTROLS).some((element) => page.isShown(element) && page.isCalled(element, OFFERS)));
+
   // As worker/platforms/media.js counts them.
   function media() {
     const { poolmgrMedia } = globalThis;
@@ -196,11 +257,14 @@
   const BROKEN = { name: "failed", rule: "browser-error-page" };
   const found = location.protocol === "chrome-error:" ? BROKEN : rules.screen.find(shows);
   const loading = document.readyState !== "complete" || location.href === "about:blank";
-  const screen = found?.name ?? (loading ? "loading" : "unknown");
+  const screen = found?.name ?? (loading ? "loading" : page.isEmpty() ? "blank" : "unknown");
+  const received = media();
+  const mayBeIn = known.inside || TOLD_INSIDE.has(screen) || received.audio_packets > 0;
+  const call = found && mayBeIn && !INSIDE.has(screen) ? behind(found) : "";
   const over = rules.popup.find(
     (popup) => (!popup.on || popup.on.includes(screen)) && shows(popup) && popup.click.some((target) => target.press || page.meant(target).some(page.isShown)),
   );
-  const isIn = screen === "in_meeting" || screen === "recording_denied";
+  const isIn = INSIDE.has(screen) || call !== "";
   const there = !isIn ? null : facts.people ? told(facts.people) : readings.people ? others(readings.people) : null;
   const lines = !isIn ? [] : Array.isArray(facts.lines) ? heard(facts.lines) : readings.chat ? chat(readings.chat) : [];
   return {
@@ -209,9 +273,12 @@
     holds_s: found?.holds_s ?? 0,
     again_s: found?.again_s ?? 0,
     popup: over?.rule ?? "",
+    document: performance.timeOrigin,
+    behind: call,
+    over: known.inside === true && screen === "unknown" && isOver(),
     participants: participants(),
     speaker: isIn ? String(facts.speaker ?? readings.speaker?.map((where) => read(where, NAME_CHARS)).find(Boolean) ?? "").slice(0, NAME_CHARS) : "",
-    ...media(),
+    ...received,
     ...(isIn && (facts.people || readings.people) ? people(there) : {}),
     lines,
     bad: [...page.bad],

@@ -123,6 +123,21 @@ const survey = (ignore) => {
     return text;
   }
 
+  // Whether nothing shows that anybody could read, see or use.
+  const THINGS = `${CONTROLS}, input, textarea, select, img, svg, canvas, video, embed, object, iframe`;
+  function isEmpty() {
+    const shows = (thing) => isShown(thing) && thing.offsetWidth !== 0 && !isCutOff(thing);
+    if (all(THINGS).some((thing) => shows(thing) && !roots.includes(thing.contentDocument))) return false;
+    return !roots.some((root) => {
+      const texts = document.createTreeWalker(root.body ?? root, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode()) {
+        const parent = texts.currentNode.parentElement;
+        if (texts.currentNode.data.trim() && parent && !UNSPOKEN.has(parent.tagName) && isShown(parent) && !isCutOff(parent)) return true;
+      }
+      return false;
+    });
+  }
+
   // What stands anywhere on the page, shown or not, and in names of its controls: most phrases are not among it, and then
   // nobody need look any closer.
   let everything;
@@ -186,5 +201,5 @@ const survey = (ignore) => {
     return [...found.filter(isShown), ...found.filter((element) => !isShown(element))];
   }
 
-  return { CONTROLS, all, attempt, bad, fold, holds, isCalled, isInside, isLaidOut, isOff, isShown, mayHold, meant, outOf, says, telling };
+  return { CONTROLS, all, attempt, bad, fold, holds, isCalled, isEmpty, isInside, isLaidOut, isOff, isShown, mayHold, meant, outOf, says, telling };
 };

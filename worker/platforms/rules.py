@@ -286,8 +286,8 @@ def _faults_of_rows(rules: Rules) -> Iterator[str]:
     for section, rows in sections.items():
         for place, row in enumerate(rows):
             where = f"{section}[{place}]"
-            if isinstance(row, ScreenRule) and row.name is Screen.UNKNOWN:
-                yield f"{where}.name: unknown is what remains when no rule matches"
+            if isinstance(row, ScreenRule) and row.name in (Screen.UNKNOWN, Screen.BLANK):
+                yield f"{where}.name: {row.name} is what remains when no rule matches"
             if row.rule in seen:
                 yield f"{where}.rule: {row.rule!r} is the name of an earlier rule"
             seen.add(row.rule)

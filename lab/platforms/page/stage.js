@@ -314,6 +314,18 @@ class Stage {
     else this.show("left");
   }
 
+  // What somebody wrote, as pages show it for a while to whoever does not look at the chat. The wording says how.
+  quote(text) {
+    const quoted = QUOTES[this.scenario.wording % QUOTES.length](escape(text), "Ann");
+    const box = Object.assign(document.createElement("div"), { className: "aside", innerHTML: quoted });
+    this.popups.append(box);
+  }
+
+  fill(html) {
+    this.#fill(this.main, html);
+    this.shown = "";
+  }
+
   over() {
     this.#enter("over");
     this.call.leave();
@@ -358,6 +370,21 @@ class Stage {
   }
 }
 
+// ---- what a rule does not know ----
+
+const QUOTES = [
+  (text, who) => `<div class="note notification-x1" role="alert"><b>${who}</b><p>${text}</p></div>`,
+  (text, who) => `<section class="bubble"><h4>${who}</h4><span>${text}</span></section>`,
+  (text, who) => `<div aria-live="polite"><div role="dialog" aria-label="New message"><h2>${text}</h2><small>${who}</small></div></div>`,
+  (text, who) => `<div role="dialog"><p>${who}: <em>${text}</em></p><textarea placeholder="Answer"></textarea></div>`,
+  (text) => `<div class="q7"><div role="heading" aria-level="3">${text}</div></div>`,
+];
+// No sentence that anybody wrote a rule for.
+const ODD_ENDS = [
+  `<div role="dialog"><h2>Ann hat dich hinausgeworfen</h2><button>Weiter</button></div>`,
+  `<div class="k1"><p>That is all for today, folks</p><button>Rejoin now</button><button>Tell us more</button></div>`,
+];
+
 // ---- trouble ----
 
 const TROUBLE = {
@@ -373,6 +400,13 @@ const TROUBLE = {
     document.body.append(box);
   },
   navigate: (address) => { location.assign(address); return false; },
+  quote: (text, stage) => stage.quote(text),
+  appless: () => { delete globalThis.APP; },
+  vanish: (_, stage) => {
+    stage.over();
+    stage.popups.replaceChildren();
+    stage.fill(ODD_ENDS[stage.scenario.wording % ODD_ENDS.length]);
+  },
   reload: () => { location.reload(); return false; },
   lost: (_, stage) => {
     if (!stage.platform.screens.lost) return;

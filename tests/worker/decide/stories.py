@@ -114,6 +114,8 @@ extras = {
     "audio_s": st.floats(0, 3),
     "media": st.sampled_from(["", "connecting", "connected", "failed"]),
     "speaker": st.sampled_from(["", "Ann", "Bob"]),
+    "behind": st.sampled_from(["", "", "free", "under"]),
+    "over": st.booleans(),
 }
 screens = st.builds(Seen, screen=st.sampled_from(Screen), rule=st.sampled_from(["", "a-rule"]), **extras)
 # Endings are rare, or no story would get anywhere.

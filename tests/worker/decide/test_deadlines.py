@@ -46,6 +46,7 @@ CUT_OFF = Seen(Screen.CONNECTION_LOST, "reconnecting", holds_s=60)
         ([(60, LOADING)], Reason.PAGE_LOAD_FAILED),
         ([(1, REQUESTED), (61, LOADING)], Reason.PAGE_LOAD_FAILED),
         ([(60, UNKNOWN)], Reason.UI_ELEMENT_NOT_FOUND),
+        ([(60, Seen(Screen.BLANK))], Reason.PAGE_LOAD_FAILED),
         ([(50, PROMPT), (140, PROMPT)], Reason.UI_ELEMENT_NOT_FOUND),
         ([(50, PROMPT), (60, UNKNOWN), (140, UNKNOWN)], Reason.UI_ELEMENT_NOT_FOUND),
         ([(50, LAUNCHER), (60, PROMPT), (140, PROMPT)], Reason.UI_ELEMENT_NOT_FOUND),

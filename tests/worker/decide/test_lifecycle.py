@@ -37,9 +37,9 @@ from tests.worker.decide.stories import (
     states_of,
     stories,
 )
-from worker.decide.deadlines import AT_THE_DOOR, CAPTCHA_S, next_deadline
+from worker.decide.deadlines import AT_THE_DOOR, CAPTCHA_S, OVER_S, next_deadline
 from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
-from worker.decide.lifecycle import VITALS_S, begin, carry_on, step, worth_keeping
+from worker.decide.lifecycle import VITALS_S, WORDS_CONNECTED_S, WORDS_S, begin, carry_on, step, worth_keeping
 from worker.decide.state import UNKNOWN_GRACE_S, Errand, State
 from worker.decide.words import (
     Finish,
@@ -145,7 +145,7 @@ def test_a_page_that_goes_elsewhere_while_the_bot_leaves_for_a_fault_does_not_hi
 def test_every_other_screen_is_one_on_the_way() -> None:
     assert set(Screen) - set(ENDS_SHOWN) == {
         *(Screen.LOADING, Screen.LAUNCHER, Screen.NAME_PROMPT, Screen.PASSCODE_PROMPT, Screen.WAITING_ROOM),
-        *(Screen.WAITING_FOR_HOST, Screen.IN_MEETING, Screen.RECORDING_DENIED, Screen.UNKNOWN),
+        *(Screen.WAITING_FOR_HOST, Screen.IN_MEETING, Screen.RECORDING_DENIED, Screen.UNKNOWN, Screen.BLANK),
     }
 
 
@@ -239,6 +239,74 @@ def test_what_a_notice_says_of_others_is_not_said_to_a_bot_that_sees_or_hears_th
     assert ends_for([*story, (301, quiet), (330.9, quiet), (331, quiet)]) is not None
     resumed: list[tuple[float, Observation]] = [(301, quiet), (330, notice(330)), (331, quiet), (360.9, quiet)]
     assert ends_for([*story, *resumed]) is None
+
+
+@pytest.mark.parametrize("screen", [Screen.REMOVED, Screen.ENDED, Screen.LEFT, Screen.CONNECTION_LOST, Screen.SIGN_IN])
+def test_words_of_an_end_over_a_call_that_is_still_there_end_nothing(screen: Screen) -> None:
+    words = Seen(screen, "words", behind="free", media="connected")
+    story = [(1, meeting()), *((now, words) for now in range(2, 300))]
+    assert live(story)[0].screen is Screen.IN_MEETING
+    assert ends_for([*story, (301, Seen(screen, "words"))]) is not None, "and now it is gone"
+    alone = [(1, meeting(1)), *((now, Seen(screen, "words", 1, behind="free")) for now in range(2, 503))]
+    assert ends_for(alone) is Reason.NO_ONE_JOINED, "no other clock stands still meanwhile"
+
+
+@pytest.mark.parametrize(
+    ("media", "holds_s"), [("", WORDS_S), ("connected", WORDS_CONNECTED_S), ("connecting", WORDS_CONNECTED_S)]
+)
+def test_what_the_page_itself_says_over_a_call_is_believed_after_a_while(media: str, holds_s: float) -> None:
+    def over(packets: int = 0) -> Seen:
+        return Seen(Screen.REMOVED, "dialog", audio_packets=packets, behind="under", media=media)
+
+    call = Seen(Screen.IN_MEETING, "meeting", 2, media="connected" if media else "")
+    story: list[tuple[float, Observation]] = [(1, call), (9, over()), (8.9 + holds_s, over())]
+    assert ends_for(story) is None
+    assert ends_for([*story, (9 + holds_s, over())]) is Reason.REMOVED_BY_HOST
+    heard = [*story, *((now, over(now)) for now in range(20, 300))]
+    assert ends_for(heard) is None, "somebody is heard"
+
+
+@pytest.mark.parametrize("media", ["", "failed"])
+def test_what_the_page_says_once_its_connections_are_gone_is_believed_at_once(media: str) -> None:
+    call = Seen(Screen.IN_MEETING, "meeting", 2, media="connected")
+    assert ends_for([(1, call), (9, Seen(Screen.ENDED, "dialog", behind="under", media=media))]) is Reason.MEETING_ENDED
+
+
+def test_words_that_come_with_the_first_of_the_call_keep_nobody_out_of_it() -> None:
+    words = Seen(Screen.REMOVED, "words", behind="free")
+    assert states_of(live([(1, PROMPT), (2, words)])[1])[-1] is BotState.IN_MEETING
+    assert ends_for([(1, PROMPT), (2, msgspec.structs.replace(words, behind="under"))]) is Reason.REMOVED_BY_HOST
+    heard = [Seen(Screen.WAITING_ROOM, "words", audio_packets=packets, behind="free") for packets in (5, 9)]
+    assert states_of(live([(1, PROMPT), (2, heard[0]), (3, heard[1])])[1])[-1] is BotState.IN_MEETING
+    assert states_of(live([(1, PROMPT), (2, heard[0]), (3, heard[0])])[1])[-1] is BotState.WAITING_ROOM
+
+
+def odd(*, over: bool = False, media: str = "", document: float = 0.0) -> Seen:
+    return Seen(Screen.UNKNOWN, over=over, media=media, document=document)
+
+
+@pytest.mark.parametrize(
+    ("shown", "reason"),
+    [
+        (odd(over=True), Reason.MEETING_ENDED),
+        (odd(over=True, media="failed"), Reason.CONNECTION_LOST),
+        (odd(), Reason.MEETING_ENDED),
+        (odd(media="failed"), Reason.CONNECTION_LOST),
+        (odd(media="connected"), None),
+        (odd(document=7.0), None),
+        (Seen(Screen.BLANK), None),
+    ],
+)
+def test_a_call_that_is_over_ends_soon_if_no_rule_says_why(shown: Seen, reason: Reason | None) -> None:
+    call = Seen(Screen.IN_MEETING, "meeting", 2, media="connected")
+    story: list[tuple[float, Observation]] = [(1, call), (9, shown), (8.9 + OVER_S, shown)]
+    assert ends_for(story) is None
+    assert ends_for([*story, (9 + OVER_S, shown)]) is reason
+    assert ends_for([*story, (9 + OVER_S, call), (10 + OVER_S, shown), (9.9 + 2 * OVER_S, shown)]) is None
+
+
+def test_a_page_that_never_had_a_connection_and_shows_nothing_known_may_come_back() -> None:
+    assert ends_for([(1, meeting()), (9, odd()), (9 + OVER_S, odd())]) is None
 
 
 def test_a_lobby_that_draws_the_people_of_the_meeting_behind_itself_is_a_lobby() -> None:

@@ -99,8 +99,14 @@ async def test_a_room_that_is_slow_to_answer_is_asked_only_once(
 
 
 async def test_a_page_that_never_asks_for_a_name_is_not_understood(page: Page, site: Site) -> None:
-    _, ended = await go(page, site.page("show(null);"), settings=WorkerSettings(load_timeout_s=0.5))
+    url = site.page("show(null); document.body.append('Hello');")
+    _, ended = await go(page, url, settings=WorkerSettings(load_timeout_s=0.5))
     assert ended.reason is Reason.UI_ELEMENT_NOT_FOUND
+
+
+async def test_a_page_that_shows_nothing_did_not_load(page: Page, site: Site) -> None:
+    _, ended = await go(page, site.page("show(null);"), settings=WorkerSettings(load_timeout_s=0.5))
+    assert ended.reason is Reason.PAGE_LOAD_FAILED
 
 
 async def test_a_bot_that_nobody_admits_cancels_its_request(page: Page, site: Site) -> None:

@@ -135,7 +135,7 @@ async def test_what_stands_anywhere_is_found_typed_into_and_clicked_on(
 async def test_a_frame_that_does_not_show_shows_nothing(page: Page, show: Show, tmp_path: Path) -> None:
     hidden = IN_FRAME.replace("<iframe ", "<iframe hidden ").replace("PARTS", PARTS).replace("500px", "0")
     await show("https://meeting.example/1", NOTE + hidden.replace('style="margin', 'style="display: none; margin'))
-    assert (await look(page, adapter_of(tmp_path))).screen is Screen.UNKNOWN
+    assert (await look(page, adapter_of(tmp_path))).screen is Screen.BLANK
 
 
 async def test_a_name_that_stands_there_is_not_typed_again(page: Page, show: Show, tmp_path: Path) -> None:

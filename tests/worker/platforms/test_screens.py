@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.worker.platforms.conftest import Show, rewrite
+from worker.decide.participants import Known
 from worker.decide.words import Screen, Seen
 from worker.platforms import adapter_for
 from worker.platforms.rules import NOTHING
@@ -438,7 +439,7 @@ ROWS: Final = [
     Row("jitsi", S.SIGN_IN, "login-form", "<input name=username><input type=password><button>Log in</button>"),
     Row("jitsi", S.LAUNCHER, "guest-entry", "<input type=email><input type=password><button>Join as guest</button>"),
     Row("jitsi", S.REDIRECTED, "elsewhere", "<input type=password><button>Log in</button>", url="https://sso.example/"),
-    Row("jitsi", S.UNKNOWN, "", "<div id=react></div>", url="https://meet.jit.si/Room"),
+    Row("jitsi", S.BLANK, "", "<div id=react></div>", url="https://meet.jit.si/Room"),
     Row("jitsi", S.CONNECTION_LOST, "app-parted", app() + HANGUP + "<h1>Disconnected</h1><a role=button>Rejoin</a>"),
     Row("jitsi", S.CONNECTION_LOST, "disconnected-text", "<h1>You have been disconnected</h1><button>Rejoin</button>"),
     Row("jitsi", S.IN_MEETING, "hangup-button", HANGUP + "<p class=notification>Bob was kicked out of the meeting</p>"),
@@ -458,7 +459,7 @@ ROWS: Final = [
         for text in ("What if I was kicked out of the meeting?", "Why a meeting has been terminated")
     ),
     Row("jitsi", S.NAME_PROMPT, "join-label", "<button>Join meeting</button><footer>What if I was kicked out of the meeting?</footer>"),
-    Row("jitsi", S.UNKNOWN, "", "<script>globalThis.APP = { conference: { isJoined: async () => false } };</script>"),
+    Row("jitsi", S.BLANK, "", "<script>globalThis.APP = { conference: { isJoined: async () => false } };</script>"),
     Row("jitsi", S.IN_MEETING, "hangup-button", HANGUP + "<script>globalThis.APP = { conference: { isJoined: async () => false } };</script>"),
     Row("jitsi", S.IN_MEETING, "app-joined", "<script>globalThis.APP = { conference: { isJoined: () => true, get _room() { throw 1; } } };</script>"),
     *(Row("jitsi", S.IN_MEETING, "hangup-button", f"{HANGUP}<p>{text}</p>") for text in ("The meeting is full", "The meeting is locked", "Incorrect password")),
@@ -483,6 +484,8 @@ ROWS: Final = [
     ),
     *(Row("jitsi", S.REMOVED, "kicked-page", f"<p>{text}</p>") for text in ("You have been kicked", "You were kicked out of the meeting")),
     Row("jitsi", S.REMOVED, "kicked-dialog", app(joined=True) + dialog("You have been kicked")),
+    Row("jitsi", S.REMOVED, "kicked-dialog", dialog("Ouch! Ann kicked you out of the meeting") + "<button>Rejoin</button>"),
+    Row("jitsi", S.REMOVED, "kicked-page", app() + "<h2>Ann kicked you out of the call</h2><button>Rejoin now</button>"),
     *(Row("jitsi", S.ENDED, "terminated-page", f"<p>{text}</p>") for text in ("The meeting has been terminated", "The conference has ended")),
     Row("jitsi", S.LEFT, "thanks-page", "<h1>Thank you for using Jitsi</h1><button>Rejoin</button>"),
     Row("jitsi", S.LEFT, "rejoin-button", "<button>Rejoin</button>"),
@@ -519,3 +522,69 @@ async def test_a_page_is_recognised_and_by_which_rule(page: Page, show: Show, pl
             await show(row.url, row.html)
             await try_(row)
     assert mistaken == []
+
+
+SAYS: Final = "You've been removed from the meeting"
+NOTE: Final = "<p class=n>Ann writes</p>"
+# What is behind such words, of a bot that was let in. The wording and the classes are none that a rule names.
+BEHIND: Final = {
+    f"<div role=dialog>{SAYS}<button>OK</button></div>": "under",
+    f"<div class=roSPhc><h1>{SAYS}</h1></div>": "under",
+    f"<h1>{SAYS}</h1>": "under",
+    f"<h2><b>{SAYS}</b></h2>{NOTE}": "under",
+    f"<div class=k><h3 role=heading>{SAYS}</h3></div>": "free",
+    f"<ul><li><h2>{SAYS}</h2></ul>": "free",
+    f"<div aria-live=polite><div role=dialog>Ann: {SAYS}</div></div>": "free",
+    f"<div class='app-Toast-3' role=dialog>{SAYS}</div>": "free",
+    f"<div role=dialog>{SAYS}<div contenteditable=true>Answer</div></div>": "free",
+    f"<div style='position: fixed; inset: 0; background: #fff'><h3 role=heading>{SAYS}</h3></div>": "under",
+    f"<div style='position: fixed; inset: 0'><h3 role=heading>{SAYS}</h3><textarea></textarea></div>": "free",
+    f"<div style='position: fixed; top: 0; height: 90px; width: 100%'><h3 role=heading>{SAYS}</h3></div>": "free",
+    f"<div style='position: fixed; inset: 0'></div><h3 role=heading>{SAYS}</h3>": "free",
+}
+
+
+async def test_of_words_of_an_end_it_is_told_whether_the_call_is_still_there(page: Page, show: Show) -> None:
+    meet = adapter_for("google_meet")
+    assert meet
+    inside = Known(inside=True)
+    await show(MEET, "")
+    for html, behind in BEHIND.items():
+        await rewrite(page, html + MEET_BAR)
+        seen = await meet.observe(page, TIMEOUT_S, inside)
+        assert isinstance(seen, Seen)
+        assert (seen.screen, seen.behind) == (Screen.REMOVED, behind), html
+        await rewrite(page, html)
+        seen = await meet.observe(page, TIMEOUT_S, inside)
+        assert isinstance(seen, Seen)
+        assert seen.behind == "", html
+
+
+@pytest.mark.parametrize("platform", ADDRESS)
+async def test_a_page_that_offers_the_way_back_is_not_in_the_call(page: Page, show: Show, platform: str) -> None:
+    adapter = adapter_for(platform)
+    assert adapter
+    await show(ADDRESS[platform], "")
+    for html, over in (
+        ("<p>So long</p><a role=button>Join again</a>", True),
+        ("<h1>So long</h1><button><i></i>Rejoin now</button>", True),
+        ("<h1>So long</h1><p>Rejoin now</p>", False),
+        ("<h1>One moment</h1>", False),
+    ):
+        await rewrite(page, html)
+        seen = await adapter.observe(page, TIMEOUT_S, Known(inside=True))
+        assert isinstance(seen, Seen)
+        assert (seen.screen, seen.over) == (Screen.UNKNOWN, over), html
+        assert not (await look(page, platform)).over
+
+
+async def test_a_program_that_is_in_no_call_says_so_of_the_document_that_had_one(page: Page, show: Show) -> None:
+    jitsi = adapter_for("jitsi")
+    assert jitsi
+    await show(JITSI, app(joined=True))
+    document = (await look(page, "jitsi")).document
+    await rewrite(page, app() + "<h1>Hm</h1>")
+    for known, over in ((Known(inside=True, document=document), True), (Known(inside=True, document=1), False)):
+        seen = await jitsi.observe(page, TIMEOUT_S, known)
+        assert isinstance(seen, Seen)
+        assert (seen.screen, seen.over) == (Screen.UNKNOWN, over)
