@@ -149,6 +149,11 @@ def _calls() -> list[Case]:
             "slow-answer": _with(_CALL, join_ms=3000),
             "flicker": _with(_CALL, flickers=True, acts=(Act("lobby", "admit", 300), Act("meeting", "end", 2500))),
         }
+        on = (Turn("meeting", "unmute:microphone", 700), Turn("meeting", "unmute:camera", 1500))
+        like["switched-on-by-others"] = _with(_CALL, turns=on, acts=(*_CALL.acts[:1], Act("meeting", "end", 5000)))
+        like["stuck-switches-until-loaded-anew"] = _with(
+            _CALL, turns=(Turn("load", "stuck"), Turn("prejoin", "reload", 9000)), loads=1
+        )
         for layout in _LAYOUTS[platform]:
             like[f"layout-{layout}"] = _with(_CALL, layout=(layout,))
         for moment, popup in _POPUPS[platform]:

@@ -170,6 +170,11 @@ def _faults(case: Case, meeting: Meeting, bot: _Bot, ended: BotEnded | None, *, 
     for note in meeting.noted:
         if note.startswith("joined with") and note != "joined with microphone false camera false":
             faults.append(note)
+        if note.startswith("switched on by somebody"):
+            device = note.rpartition(" ")[2]
+            again = [one for one in meeting.noted if one.endswith(f"in the meeting: {device}")]
+            if not again or not again[-1].startswith("switched off"):
+                faults.append(f"left its {device} on")
     if case.clicks_leave and "left" not in meeting.noted:
         faults.append("did not leave by the page's own button")
     if still_there:

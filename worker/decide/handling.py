@@ -16,6 +16,7 @@ from worker.decide.words import Dismiss, PageAction, Screen
 REPEAT_S: Final = 2.0  # a click that changed nothing by then was swallowed, as overlays and half-loaded pages do
 AGAIN_AT_LEAST_S: Final = 5.0  # whatever a rule says: a page wants some time to load
 POPUP_TIMES: Final = 10
+SWITCH_TIMES: Final = 5  # in a row; then what is on is a button that means something else
 POPUP_BLOCKS: Final = 2  # times; after that the bot goes on beneath it
 POPUP_GONE_S: Final = 60.0  # one that has not been seen for so long is a new one
 
@@ -36,6 +37,8 @@ Done = tuple[PageAction | Dismiss, ...]
 def handle(state: State, popup: str, now: float) -> tuple[State, Done]:
     """`popup`: the rule of what lies over the page."""
     state, dismissed, in_the_way = _put_away(state, popup, now)
+    if _is_to_switch_off(state, now):
+        return replace(state, switched=state.switched + 1, switched_at=now), (*dismissed, PageAction.SWITCH_OFF)
     if in_the_way and state.phase is not BotState.LEAVING:
         return state, dismissed
     if _is_to_load_again(state, now):
@@ -62,6 +65,12 @@ def _put_away(state: State, popup: str, now: float) -> tuple[State, Done, bool]:
         after = replace(after, times=before.times + 1, dismissed_at=now)
     in_the_way = is_due or after.times < POPUP_BLOCKS
     return replace(state, popups=(*others, after)), (Dismiss(popup),) if is_due else (), in_the_way
+
+
+def _is_to_switch_off(state: State, now: float) -> bool:
+    """Nobody is in a call with a device on, whoever switched it on."""
+    is_due = state.switched_at is None or now - state.switched_at >= REPEAT_S
+    return state.phase is BotState.IN_MEETING and state.sends and state.switched < SWITCH_TIMES and is_due
 
 
 def _is_to_load_again(state: State, now: float) -> bool:

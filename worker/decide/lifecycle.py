@@ -135,6 +135,9 @@ def worth_keeping(state: State) -> State:
         loaded_again_at=None,
         acted_at=None,
         popups=(),
+        sends=False,
+        switched=0,
+        switched_at=None,
         silent_since=None,
         hoarding="",
         has_finished=False,
@@ -253,6 +256,8 @@ def _note_screen(state: State, seen: Seen, now: float) -> State:
         silent_since=None,
         participants=None,
         is_alone=False,
+        sends=seen.sends,
+        switched=state.switched if seen.sends else 0,
         audio_packets=max(state.audio_packets, seen.audio_packets),
     )
     if loads_again:  # between the screen that it was loaded again for, and that same screen

@@ -55,6 +55,7 @@ class Seen(Look, frozen=True):
     received so far, and how long that lasts, as in WebRTC's totalAudioEnergy and totalSamplesDuration: their growth
     tells the level; None: the media do not tell.
     `media`: "" (no connection was made yet), "connecting", "connected" or "failed", the best of all connections.
+    `sends`: the call's own buttons show a microphone or camera of the bot's as on.
     `document`: tells one document from the next under the same address, as performance.timeOrigin.
     `behind`: what is behind words of an end. "": the call is gone. "free": it is still there, and the words may be
     anybody's. "under": it lies under what the page itself says. `over`: the page shows no call, and says that it is in
@@ -73,6 +74,7 @@ class Seen(Look, frozen=True):
     audio_energy: float | None = None
     audio_s: float = 0.0
     media: str = ""
+    sends: bool = False
     document: float = 0.0
     behind: str = ""
     over: bool = False
@@ -122,6 +124,7 @@ class PageAction(StrEnum):
     CANCEL_REQUEST = "cancel_request"
     LEAVE_MEETING = "leave_meeting"
     LOAD_AGAIN = "load_again"
+    SWITCH_OFF = "switch_off"  # microphone and camera, in the call
 
 
 class Dismiss(msgspec.Struct, frozen=True):

@@ -188,6 +188,10 @@
     }));
   }
 
+  // A switch of the bot's own that is on. What belongs to others stands in lists and menus: a host may mute them.
+  const OTHERS = "ul, ol, table, [role=list], [role=listitem], [role=tree], [role=treeitem], [role=row], [role=menu]";
+  const isDevice = (element) => page.isLaidOut(element) && !page.isOff(element) && !page.isInside(element, OTHERS);
+
   // ---- whether the call itself is over ----
 
   const INSIDE = new Set(["in_meeting", "recording_denied"]);
@@ -273,6 +277,7 @@
     holds_s: found?.holds_s ?? 0,
     again_s: found?.again_s ?? 0,
     popup: over?.rule ?? "",
+    sends: screen === "in_meeting" && rules.devices.flatMap(page.meant).some(isDevice),
     document: performance.timeOrigin,
     behind: call,
     over: known.inside === true && screen === "unknown" && isOver(),

@@ -1,6 +1,6 @@
 // Runs in every page before the page's own scripts. Keeps a list of the page's live peer connections, so that it can
 // be asked how much arrived, and how loud. It disguises nothing and alters nothing else: a page gets the connections it
-// makes. Those of frames of the same origin are kept by the topmost one: a frame that goes takes nothing along.
+// makes. Only of one whose own switch leaves a device on (`hush`) every track that it would send is turned off. Those of frames of the same origin are kept by the topmost one: a frame that goes takes nothing along.
 // What a page decodes by itself, without WebRTC, has no level here.
 (() => {
   const REFRESH_MS = 500; // statistics cost the page time, and looking at it has to stay cheap
@@ -10,7 +10,7 @@
 
   // As the browser made them: a page that wraps its own is not to find us among its callers, nor we its wrapping.
   const { RTCPeerConnection, Promise, performance, setTimeout } = globalThis;
-  const { getReceivers, getStats } = RTCPeerConnection.prototype;
+  const { getReceivers, getSenders, getStats } = RTCPeerConnection.prototype;
 
   let live = []; // { connection, tracks: by id, what they had received }
   const sum = { audio_packets: 0, media_packets: 0, audio_energy: 0, audio_s: 0 };
@@ -21,6 +21,25 @@
 
   function watch(connection) {
     live.push({ connection, tracks: new Map() });
+  }
+
+  let hushed = false;
+  const turnOff = (track) => track && (track.enabled = false);
+  const mute = ({ connection }) => getSenders.call(connection).forEach(({ track }) => turnOff(track));
+
+  // From now on the page sends neither sound nor picture, whatever it switches.
+  function hush() {
+    const { mediaDevices } = globalThis.navigator;
+    if (!hushed && mediaDevices) {
+      const { getUserMedia } = mediaDevices;
+      mediaDevices.getUserMedia = async (...wanted) => {
+        const stream = await getUserMedia.apply(mediaDevices, wanted);
+        stream.getTracks().forEach(turnOff);
+        return stream;
+      };
+    }
+    hushed = true;
+    live.forEach(mute);
   }
 
   function keeper() {
@@ -104,11 +123,12 @@
     const now = performance.now();
     if (now - refreshedAt >= REFRESH_MS && !refreshing) {
       refreshedAt = now;
+      if (hushed) live.forEach(mute);
       refresh().catch(() => (refreshing = false));
     }
     const tells = tellsLevel && now - answeredAt < STALE_MS;
     return { ...sum, audio_energy: tells ? sum.audio_energy : null, media: state() };
   }
 
-  Object.defineProperty(globalThis, "poolmgrMedia", { value: Object.freeze({ read, watch }) });
+  Object.defineProperty(globalThis, "poolmgrMedia", { value: Object.freeze({ hush, read, watch }) });
 })();

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -31,7 +31,6 @@ SWITCH_OFF: Final = script("switch_off.js")
 PLACE: Final = script("place.js")
 
 TRIES_BY_MOUSE: Final = 2  # then the page's own click: an overlay that lets nothing through does not go away by waiting
-SWITCHES: Final = "switch off"
 TRIES_TO_SWITCH_OFF: Final = 5
 OFF_S: Final = 1.0  # how long a switch may take; it is clicked on again with the next try
 CLICK_S: Final = 2.0  # how long a button to join may take until it can be clicked on
@@ -40,6 +39,13 @@ CHAT_BUTTON_S: Final = 0.5
 CHAT_OPEN_S: Final = 2.0
 SENT_S: Final = 1.0
 SENT_LOOKS: Final = 5
+
+
+class Stuck(NamedTuple):
+    """How often the switches of a document could not be moved: another one has other switches."""
+
+    document: float
+    tries: int
 
 
 class PageAdapter:
@@ -52,6 +58,7 @@ class PageAdapter:
         self._address = address
         self._rules = load(source)
         self._missed: WeakKeyDictionary[Page, Counter[Deed]] = WeakKeyDictionary()
+        self._stuck: WeakKeyDictionary[Page, Stuck] = WeakKeyDictionary()
 
     @property
     def rules(self) -> Rules:
@@ -85,17 +92,22 @@ class PageAdapter:
                 case PageAction.CANCEL_REQUEST:
                     await self._click(page, action, on.cancel, timeout_s)
                 case PageAction.LEAVE_MEETING:
-                    # A page that asks already is answered; one that does not is left by the button first.
-                    asks = len(on.confirm_leave)
-                    hit = await self._click(page, action, [*on.confirm_leave, *on.leave], timeout_s)
-                    if hit is not None and hit >= asks and asks:
-                        await self._click(page, action, on.confirm_leave, min(CONFIRM_S, timeout_s))
+                    await self._leave(page, timeout_s)
+                case PageAction.SWITCH_OFF:
+                    await self._is_off(page, timeout_s, in_call=True)
                 case Dismiss(popup=name):
-                    for popup in self._rules.popup:
-                        if popup.rule == name:
-                            await self._click(page, action, popup.click, timeout_s)
+                    for targets in [popup.click for popup in self._rules.popup if popup.rule == name]:
+                        await self._click(page, action, targets, timeout_s)
                 case _:
                     pass
+
+    async def _leave(self, page: Page, timeout_s: float) -> None:
+        """A page that asks already is answered; one that does not is left by the button first."""
+        on, deed = self._rules.actions, PageAction.LEAVE_MEETING
+        asks = len(on.confirm_leave)
+        hit = await self._click(page, deed, [*on.confirm_leave, *on.leave], timeout_s)
+        if hit is not None and hit >= asks and asks:
+            await self._click(page, deed, on.confirm_leave, min(CONFIRM_S, timeout_s))
 
     async def say(self, page: Page, text: str, timeout_s: float) -> bool:
         on = self._rules.actions
@@ -121,19 +133,31 @@ class PageAdapter:
         on = self._rules.actions
         await _fill(page, on.name, name, keys=on.keys)
 
-    async def _is_off(self, page: Page, timeout_s: float) -> bool:
+    async def _is_off(self, page: Page, timeout_s: float, *, in_call: bool = False) -> bool:
         """Switch off microphone and camera. False: the page shows one that stays on, and the bot does not go in yet.
-        A switch that always does has no device behind it, as where `worker.devices` is "none".
+        One that cannot be moved in several tries has mostly no device behind it, as where `worker.devices` is "none":
+        the bot goes in, and its page sends nothing, whatever is behind it.
         """
-        missed = self._missed.setdefault(page, Counter())
-        if not self._rules.actions.switch_off or missed[SWITCHES] >= TRIES_TO_SWITCH_OFF:
+        on = self._rules.actions
+        if not on.switch_off and not on.switch_on:
             return True
-        targets = folded(self._rules.actions.switch_off)
-        is_off = await page.evaluate(SWITCH_OFF, {"targets": targets, "patience_ms": min(OFF_S, timeout_s / 2) * 1000})
-        if not is_off:
-            missed[SWITCHES] += 1
-            log.warning("devices_stay_on", platform=self.platform, tries=missed[SWITCHES])
-        return bool(is_off)
+        stuck = self._stuck.get(page, Stuck(0.0, 0))
+        force = in_call or stuck.tries >= TRIES_TO_SWITCH_OFF
+        question = {
+            "targets": folded(on.switch_off),
+            "wishes": [] if in_call else folded(on.switch_on),
+            "calls": in_call,
+            "patience_ms": min(OFF_S, timeout_s / 2) * 1000,
+            "force": force,
+        }
+        answer = await page.evaluate(SWITCH_OFF, question)
+        if answer["off"]:
+            self._stuck.pop(page, None)
+            return True
+        tries = stuck.tries + 1 if answer["document"] == stuck.document else 1
+        self._stuck[page] = Stuck(answer["document"], tries)
+        log.warning("devices_stay_on", platform=self.platform, tries=tries, in_call=in_call)
+        return tries > TRIES_TO_SWITCH_OFF
 
     async def _click(self, page: Page, deed: Deed, targets: Targets, patience_s: float) -> int | None:
         """Click on the first target that is there; which one that was. None: none is, or something lies over it."""

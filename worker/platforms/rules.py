@@ -109,11 +109,13 @@ class Popup(Evidence, frozen=True):
 
 class Actions(Section, frozen=True, rename={"continue_": "continue"}):
     """Each a list of targets, the best first. `keys`: the name is typed key by key. `switch_off`: toggles, each matched
-    only while it is on. `confirm_leave`: what is to be clicked after `leave`, where the page asks.
+    only while it is on: nobody joins before. `switch_on`: those that are tried, once. `confirm_leave`: what is to be
+    clicked after `leave`, where the page asks.
     """
 
     continue_: Targets = []
     switch_off: Targets = []
+    switch_on: Targets = []
     name: Targets = []
     keys: bool = False
     join: Targets = []
@@ -199,7 +201,8 @@ class Rules(Section, frozen=True, dict=True):
         if self.readings.participants:
             readings["participants"] = folded(self.readings.participants)
         seen = {"screen": folded(self.screen), "popup": folded(self.popup)}
-        rest = {"places": self.places, "ignore": self.ignore, "readings": readings}
+        devices = folded(self.actions.switch_off)
+        rest = {"places": self.places, "ignore": self.ignore, "readings": readings, "devices": devices}
         return msgspec.json.encode({**seen, **rest}).decode()
 
     @cached_property

@@ -1,16 +1,50 @@
-// Switches off what is on; answers whether all of it is off then. Each is clicked on once, also one that is labelled twice:
-// a switch that takes its time would go on again.
-async ({ targets, patience_ms }) => {
+// Switches off what is on, and tries once what is only wished for; answers whether all of it is off then, and in which
+// document. Each is clicked on once at a time, also one that is labelled twice. A click that changed nothing soon is made
+// again, since pages that were just drawn lose them; a switch that goes on again was only slow, and gets its time.
+// With `force` what cannot be switched off is made to send nothing: the page goes on believing that it does.
+async ({ targets, wishes, calls, patience_ms, force }) => {
   /* finding.js */
-  const on = () => {
+  const [AGAIN_MS, SETTLE_MS, LOOK_MS] = [150, 300, 15];
+  // What belongs to others: a host may mute them.
+  const OTHERS = "ul, ol, table, [role=list], [role=listitem], [role=tree], [role=treeitem], [role=row], [role=menu]";
+  const there = (wanted) => {
     const page = survey();
-    return [...new Set(targets.flatMap(page.meant).filter(page.isLaidOut))];
+    return [...new Set(wanted.flatMap(page.meant))].filter(
+      (one) => page.isLaidOut(one) && !(calls && (page.isOff(one) || page.isInside(one, OTHERS))),
+    );
   };
-  const toggles = on().filter((toggle) => toggle.click);
-  for (const toggle of toggles) if (!toggles.some((other) => other !== toggle && toggle.contains(other))) toggle.click();
-  for (const end = performance.now() + patience_ms; on().length; ) {
-    if (performance.now() >= end) return false;
-    await new Promise((again) => setTimeout(again, 20));
+  const on = () => there(targets);
+  const wait = (ms) => new Promise((again) => setTimeout(again, ms));
+  const click = (found) => {
+    const toggles = found.filter((toggle) => toggle.click);
+    for (const toggle of toggles) if (!toggles.some((other) => other !== toggle && toggle.contains(other))) toggle.click();
+  };
+  async function isOffWithin(ms) {
+    for (const end = performance.now() + ms; on().length; await wait(LOOK_MS)) if (performance.now() >= end) return false;
+    return true;
   }
-  return true;
+
+  async function switchOff() {
+    const end = performance.now() + patience_ms;
+    let patience = AGAIN_MS;
+    for (let clicks = 0; ; ) {
+      const toggles = on();
+      if (!toggles.length) {
+        if (clicks < 2) return true;
+        await wait(SETTLE_MS); // the clicks before may have been slow, not lost
+        if (!on().length) return true;
+        [patience, clicks] = [patience_ms, 0];
+        if (await isOffWithin(SETTLE_MS)) continue;
+      }
+      if (performance.now() >= end) return false;
+      click(on());
+      clicks += 1;
+      await isOffWithin(Math.min(patience, Math.max(end - performance.now(), LOOK_MS)));
+    }
+  }
+
+  if (wishes.length) click(there(wishes).slice(0, 1));
+  const off = await switchOff();
+  if (!off && force) globalThis.poolmgrMedia?.hush?.();
+  return { off, document: performance.timeOrigin };
 }

@@ -253,8 +253,17 @@ class Stage {
     this.closed?.();
   }
 
+  // Somebody in the meeting does, or the page itself.
+  switchOn(device) {
+    this.state[device] = true;
+    this.call.note(`switched on by somebody: ${device}`);
+    this.draw("meeting");
+  }
+
   #toggle(device) {
+    if (this.isStuck) return;
     this.state[device] = !this.state[device];
+    if (this.moment === "meeting") this.call.note(`switched ${this.state[device] ? "on" : "off"} in the meeting: ${device}`);
     for (const button of this.root.querySelectorAll(`[data-do=${device}]`)) {
       const html = this.platform.device(device, this.state);
       const template = document.createElement("template");
@@ -401,6 +410,8 @@ const TROUBLE = {
   },
   navigate: (address) => { location.assign(address); return false; },
   quote: (text, stage) => stage.quote(text),
+  stuck: (_, stage) => { stage.isStuck = true; },
+  unmute: (device, stage) => stage.switchOn(device),
   appless: () => { delete globalThis.APP; },
   vanish: (_, stage) => {
     stage.over();

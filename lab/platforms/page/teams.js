@@ -62,12 +62,12 @@ const teams = {
     lobby: LOBBY.map((text) => ({ host, wording }) => `<div class="lobby" data-tid="lobby-screen"><h1>${host ? text : "Someone will let you in when the meeting starts"}</h1>
       ${wording % 2 ? `<button id="prejoin-join-button" data-tid="prejoin-join-button" disabled>Join now</button>` : ""}
       <button data-tid="prejoin-cancel-button" data-do="cancel">Cancel</button></div>`),
-    meeting: hangup.map((button) => `<div class="call" data-tid="meeting-stage"><div data-slot="videos"></div>
+    meeting: hangup.map((button) => (state) => `<div class="call" data-tid="meeting-stage"><div data-slot="videos"></div>
       <div class="panel" data-panel="chat" hidden><div data-tid="chat-pane-list" data-slot="lines"></div>
         <div contenteditable="true" role="textbox" data-tid="ckeditor" data-field="chat" aria-label="Type a message" data-placeholder="Type a message"></div><button data-tid="newMessageCommands-send" name="send" aria-label="Send" data-do="send">send</button></div>
       <div class="panel" data-panel="people" hidden data-slot="people"></div>
       <div class="toolbar" role="toolbar" aria-label="Meeting controls"><button id="chat-button" data-tid="chat-button" aria-label="Chat" data-do="panel:chat">Chat</button><span data-slot="count"></span>
-      <button id="raisehands-button" aria-label="Raise">Raise</button><button id="reaction-menu-button" aria-label="React">React</button><button id="view-mode-button">View</button>
+      <button id="raisehands-button" aria-label="Raise">Raise</button><button id="reaction-menu-button" aria-label="React">React</button><button id="view-mode-button">View</button>${device("microphone", state)}${device("camera", state)}
       <button id="callingButtons-showMoreBtn" aria-label="More">More</button>${button}</div></div>`),
     denied: [calling("Sorry, but you were denied access to the meeting"), calling("Your request to join was declined", "", `<button data-tid="calling-retry-cancelbutton">Cancel</button>`)],
     removed: [calling("You've been removed from this meeting", "", `<button data-tid="calling-retry-rejoinbutton">Rejoin</button>`)],

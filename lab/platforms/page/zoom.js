@@ -56,12 +56,12 @@ const zoom = {
     lobby: WAITING.map((text) => ({ host }) => `<div class="meeting-app"><div class="waiting-room-container">
       <span class="wr-information">${host ? text : ["Waiting for the host to start this meeting", "Waiting for the host to start the meeting"][WAITING.indexOf(text) % 2]}</span>
       <button data-do="leave" class="leave-btn" aria-label="Leave">Leave</button></div></div>`),
-    meeting: [() => `<div class="meeting-app"><div id="video-share-layout"><video-player></video-player></div><div class="single-main-container__video-frame"></div><div data-slot="videos"></div>
+    meeting: [(state) => `<div class="meeting-app"><div id="video-share-layout"><video-player></video-player></div><div class="single-main-container__video-frame"></div><div data-slot="videos"></div>
       <div class="panel chat-container" data-panel="chat" aria-label="Chat" hidden><div class="chat-container__chat-list" id="chat-list-content" aria-label="Chat Message List"><div class="chat-virtuoso-wrapper" data-slot="lines"></div></div>
         <div class="chat-rtf-box__editor-outer"><div class="tiptap ProseMirror" contenteditable="true" role="textbox" data-field="chat" aria-label="Type message here ..."></div></div>
         <button class="chat-rtf-box__send" data-do="send" aria-label="send">send</button></div>
       <div class="panel" data-panel="people" hidden data-slot="people"></div>
-      <footer id="wc-footer" class="footer toolbar"><div footer-section="left"><button aria-label="mute my microphone">mic</button><button aria-label="start my video">cam</button></div>
+      <footer id="wc-footer" class="footer toolbar"><div footer-section="left"><button data-do="microphone" aria-label="${state.microphone ? "mute" : "unmute"} my microphone">mic</button><button data-do="camera" aria-label="${state.camera ? "stop" : "start"} my video">cam</button></div>
         <div footer-section="center"><span data-slot="count"></span><button aria-label="open the chat panel" data-do="panel:chat">Chat</button><button aria-label="More meeting control">More</button></div>
         <div footer-section="right"><button aria-label="Leave" class="footer__leave-btn" data-do="popup:leave">Leave</button></div></footer></div>`],
     invalid: [plain("This meeting link is invalid (3,001)")],

@@ -116,6 +116,7 @@ extras = {
     "speaker": st.sampled_from(["", "Ann", "Bob"]),
     "behind": st.sampled_from(["", "", "free", "under"]),
     "over": st.booleans(),
+    "sends": st.booleans(),
 }
 screens = st.builds(Seen, screen=st.sampled_from(Screen), rule=st.sampled_from(["", "a-rule"]), **extras)
 # Endings are rare, or no story would get anywhere.

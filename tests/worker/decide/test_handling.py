@@ -19,7 +19,7 @@ from tests.worker.decide.stories import (
     meeting,
     put_away,
 )
-from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
+from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S, SWITCH_TIMES
 from worker.decide.lifecycle import begin, step
 from worker.decide.state import Errand
 from worker.decide.words import Action, Dismiss, Move, PageAction, Screen, Seen
@@ -136,3 +136,14 @@ def test_a_passcode_is_entered_once_and_on_the_way_in(story: Story, times: int) 
     done: list[Action] = live(story, errand=Errand(has_passcode=True))[1]
     assert clicks_of(done).count(PageAction.ENTER_PASSCODE) == times
     assert PageAction.ENTER_PASSCODE not in clicks_of(live(story)[1])
+
+
+def test_a_device_that_is_on_in_the_call_is_switched_off_again_and_again_but_not_for_ever() -> None:
+    on = Seen(Screen.IN_MEETING, "meeting", 2, sends=True)
+    off = PageAction.SWITCH_OFF
+    assert deeds([(1, on), (1.5, on), (1 + REPEAT_S, on)]) == [(1, off), (1 + REPEAT_S, off)]
+    assert deeds([(1, on), (2, meeting()), (2.5, on), (3, on)]) == [(1, off), (3, off)]
+    stays: Story = [(1 + n * REPEAT_S, on) for n in range(50)]
+    assert len(deeds(stays)) == SWITCH_TIMES
+    assert len(deeds([*stays, (200, meeting()), (201, on)])) == SWITCH_TIMES + 1
+    assert deeds([(1, on), (2, LEAVE)]) == [(1, off), (2, CLICK_LEAVE)]
