@@ -165,6 +165,42 @@ def _calls() -> list[Case]:
     return cases
 
 
+def _taken_elsewhere() -> list[Case]:
+    """The page does not stay where the bot was, by itself or because somebody wanted it so."""
+    cases: list[Case] = []
+    for platform in PLATFORMS:
+        back = Scenario(
+            turns=(Turn("meeting", "lobby", 6500), Turn("lobby", "meeting", 12_000)),
+            acts=(Act("meeting", "end", 20_000),),
+        )
+        blank = _with(
+            _CALL,
+            turns=(Turn("lobby", "blank", 300),),
+            loads=1,
+            acts=(Act("lobby", "admit", 34_000), *_CALL.acts[1:]),
+        )
+        cases.append(Case(platform, "blank-in-the-lobby", blank, Reason.MEETING_ENDED, "blank", takes_s=60))
+        anew = _with(
+            _CALL,
+            turns=(Turn("meeting", "reload", 1500),),
+            loads=1,
+            acts=(Act("lobby", "admit", 600), Act("meeting", "end", 4000)),
+        )
+        cases.append(Case(platform, "reload-in-the-call", anew, Reason.MEETING_ENDED, "name_prompt"))
+        cases.append(Case(platform, "lobby-again", back, Reason.MEETING_ENDED, "lobby_again"))
+        for wording, screen in enumerate(("breakout", "")):
+            away = Scenario(
+                turns=(Turn("meeting", "away:6000", 800),), wording=wording, acts=(Act("meeting", "end", 9000),)
+            )
+            cases.append(Case(platform, f"away-{wording}", away, Reason.MEETING_ENDED, screen))
+    for platform in ("google_meet", "teams"):
+        once = _with(_CALL, turns=(Turn("join" if platform == "teams" else "load", "refused"),), loads=1)
+        cases.append(
+            Case(platform, "refused-once", once, Reason.MEETING_ENDED, "refused", is_quick=platform == "google_meet")
+        )
+    return cases
+
+
 def _deadlines() -> list[Case]:
     """What people do or do not do, and when a bot has had enough of it."""
     cases: list[Case] = []
@@ -460,4 +496,12 @@ def _with(scenario: Scenario, **changes: object) -> Scenario:
     return msgspec.structs.replace(scenario, **changes)
 
 
-CASES: Final = (*_ends_by_screens(), *_calls(), *_deadlines(), *_words_of_others(), *_troubles(), *_of_one_platform())
+CASES: Final = (
+    *_ends_by_screens(),
+    *_calls(),
+    *_deadlines(),
+    *_taken_elsewhere(),
+    *_words_of_others(),
+    *_troubles(),
+    *_of_one_platform(),
+)

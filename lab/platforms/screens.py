@@ -58,10 +58,14 @@ SCREENS: Final = (
         "google_meet",
         "blocked",
         "blocked",
-        (
-            *("You can't join this video call", "You can't join this meeting"),
-            *("There is a problem connecting to this video call", "we encountered a problem joining"),
-        ),
+        ("You can't join this video call", "You can't join this meeting"),
+        Reason.PLATFORM_BLOCKED,
+    ),
+    Shown(
+        "google_meet",
+        "refused",
+        "refused",
+        ("There is a problem connecting to this video call", "we encountered a problem joining"),
         Reason.PLATFORM_BLOCKED,
     ),
     Shown(
@@ -263,7 +267,7 @@ SCREENS: Final = (
         "join",
     ),
     Shown("teams", "not_found", "not_found", ("Looks like the meeting URL is incorrect",), Reason.MEETING_NOT_FOUND),
-    Shown("teams", "failed", "failed", ("we couldn't connect you",), Reason.PAGE_LOAD_FAILED, "join"),
+    Shown("teams", "refused", "refused", ("we couldn't connect you",), Reason.PLATFORM_BLOCKED, "join"),
     Shown("teams", "captcha", "captcha", ("Verify you're a real person",), Reason.CAPTCHA),
     # Jitsi: facts 4.2, 4.3
     Shown("jitsi", "lobby", "waiting_room", ("Asking to join", "css:.lobby-screen"), at="lobby"),

@@ -19,13 +19,24 @@ CAPTCHA_S: Final = 30.0  # some are solved by the page itself
 NO_MEDIA_S: Final = 600.0  # Jibri allows three minutes, and ten if everybody says to be muted
 ICE_S: Final = 30.0  # Jibri's too
 PROBE_S: Final = 5.0  # long enough to see who else is there
+BREAKOUT_S: Final = 180.0  # from one room of a meeting to another
+UNSEEN_S: Final = 30.0  # of a lobby; then its page is loaded anew, and given up after as long again
 OVER_S: Final = 5.0  # for the page to say why, once the call is over
 
 AT_THE_DOOR: Final = (
     *(Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST, Screen.DENIED, Screen.NO_ANSWER, Screen.FULL, Screen.LOCKED),
     *(Screen.NOT_FOUND, Screen.ORG_ONLY, Screen.REGISTRATION, Screen.PASSCODE_WRONG, Screen.CAPTCHA, Screen.BLOCKED),
+    Screen.REFUSED,
 )
 """What a page tells those who are not in: where they wait, and why they are not let in."""
+
+LOBBIES: Final = (Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST)
+"""They draw the call behind them."""
+
+PROMPTS: Final = (Screen.LAUNCHER, Screen.NAME_PROMPT, Screen.PASSCODE_PROMPT)
+"""What a page asks on the way in."""
+
+TELLS_NOTHING: Final = (Screen.LOADING, Screen.UNKNOWN, Screen.BLANK)
 
 COMES_BACK: Final = (Screen.LOADING, Screen.CONNECTION_LOST)
 """What lies over a meeting for as long as its rule says: the page connects anew."""
@@ -39,7 +50,8 @@ def is_believed(state: State, now: float) -> bool:
     is in takes what is told at the door for words about somebody else, until it has shown for a while.
     """
     holds_s = max(state.holds_s, CAPTCHA_S) if state.screen is Screen.CAPTCHA else state.holds_s
-    if state.screen in AT_THE_DOOR and was_in(state, state.shown_since):
+    is_told_others = state.screen in AT_THE_DOOR and state.screen not in LOBBIES
+    if is_told_others and was_in(state, state.shown_since) and not state.is_returning:
         holds_s = max(holds_s, state.limits.unknown_grace_s)
     return state.phase is BotState.LEAVING or now - state.shown_since >= holds_s
 
@@ -73,7 +85,7 @@ def timers(state: State) -> tuple[Timer, ...]:
             of_phase, by_then = _in_meeting(state), Reason.MAX_DURATION
         case BotState.WAITING_ROOM:
             by_then = Reason.WAITING_ROOM_TIMEOUT if state.host_seen else Reason.HOST_NOT_STARTED
-            of_phase = (*_passcode(state), Timer(state.since, limits.waiting_room_s, by_then))
+            of_phase = (*_passcode(state), _unseen(state), Timer(state.since, limits.waiting_room_s, by_then))
         case _:
             of_phase, by_then = (*_passcode(state), _on_the_way(state)), Reason.UI_ELEMENT_NOT_FOUND
     began = state.since if state.began is None else state.began
@@ -85,9 +97,19 @@ def next_deadline(state: State) -> float:
     return min(timer.start + timer.limit_s for timer in timers(state) if timer.start is not None)
 
 
-def _on_the_way(state: State) -> Timer:
+def _not_come(state: State) -> Reason:
+    """Whose fault it is that the page shows nothing known: it did not come, or nobody knows what came."""
     is_there = state.screen not in (Screen.LOADING, Screen.BLANK)
-    reason = Reason.UI_ELEMENT_NOT_FOUND if is_there else Reason.PAGE_LOAD_FAILED
+    return Reason.UI_ELEMENT_NOT_FOUND if is_there else Reason.PAGE_LOAD_FAILED
+
+
+def _unseen(state: State) -> Timer:
+    """Runs while the page shows nothing of the lobby: nobody can let in whom the platform has lost."""
+    return Timer(state.unseen_since, 2 * UNSEEN_S, _not_come(state))
+
+
+def _on_the_way(state: State) -> Timer:
+    reason = _not_come(state)
     if state.prompted_at is not None:
         return Timer(state.prompted_at, state.limits.join_s, reason)
     return Timer(state.since, state.limits.load_s, reason)
@@ -119,14 +141,27 @@ def _in_meeting(state: State) -> tuple[Timer, ...]:
 
 
 def _lost(state: State) -> Timer:
-    """Runs while something else than the meeting shows."""
-    if state.screen is not Screen.WAITING_ROOM or state.lost_since is None:
-        holds_s = state.holds_s if state.screen in COMES_BACK else 0.0
-        limit_s = max(state.limits.unknown_grace_s, holds_s)
-        return Timer(state.lost_since, limit_s, Reason.UI_ELEMENT_NOT_FOUND)
-    if not was_in(state, state.lost_since):
-        return Timer(state.lost_since, state.limits.waiting_room_s, Reason.WAITING_ROOM_TIMEOUT)
-    return Timer(state.lost_since, state.limits.unknown_grace_s, Reason.REMOVED_BY_HOST)
+    """Runs while something else than the meeting shows. Back in the lobby, that has its own limit; a page that left the
+    meeting by itself is entered again within the time for joining.
+    """
+    limits = state.limits
+    match state.screen:
+        case Screen.WAITING_ROOM | Screen.WAITING_FOR_HOST | Screen.LOBBY_AGAIN:
+            limit_s, reason = limits.waiting_room_s, Reason.WAITING_ROOM_TIMEOUT
+        case Screen.BREAKOUT:
+            limit_s, reason = BREAKOUT_S, Reason.CONNECTION_LOST
+        case screen if state.is_returning:
+            limit_s = limits.waiting_room_s if screen in AT_THE_DOOR else limits.join_s
+            reason = Reason.CONNECTION_LOST
+        case screen if screen in PROMPTS:
+            limit_s, reason = limits.unknown_grace_s, Reason.CONNECTION_LOST
+        case screen:
+            limit_s = limits.away_s if screen in TELLS_NOTHING else limits.unknown_grace_s
+            if screen in COMES_BACK:
+                limit_s = max(limit_s, state.holds_s)
+            known = state.has_hung_up or screen is Screen.BLANK
+            reason = Reason.CONNECTION_LOST if known else Reason.UI_ELEMENT_NOT_FOUND
+    return Timer(state.lost_since, limit_s, reason)
 
 
 def _alone(state: State) -> Timer:

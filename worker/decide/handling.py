@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from common.wire.vocabulary import BotState
-from worker.decide.deadlines import is_believed, was_in
+from worker.decide.deadlines import UNSEEN_S, is_believed, was_in
 from worker.decide.state import UNKNOWN_GRACE_S, Popup, State
 from worker.decide.words import Dismiss, PageAction, Screen
 
@@ -25,6 +25,8 @@ _ACTION_ON: Final = {
     (BotState.JOINING, Screen.NAME_PROMPT): PageAction.FILL_NAME_AND_JOIN,
     (BotState.WAITING_ROOM, Screen.LAUNCHER): PageAction.CONTINUE,  # the page reloaded itself
     (BotState.WAITING_ROOM, Screen.NAME_PROMPT): PageAction.FILL_NAME_AND_JOIN,
+    (BotState.IN_MEETING, Screen.LAUNCHER): PageAction.CONTINUE,  # it did so in the call: `State.is_returning`
+    (BotState.IN_MEETING, Screen.NAME_PROMPT): PageAction.FILL_NAME_AND_JOIN,
     (BotState.LEAVING, Screen.WAITING_ROOM): PageAction.CANCEL_REQUEST,
     (BotState.LEAVING, Screen.WAITING_FOR_HOST): PageAction.CANCEL_REQUEST,
     (BotState.LEAVING, Screen.IN_MEETING): PageAction.LEAVE_MEETING,
@@ -42,8 +44,11 @@ def handle(state: State, popup: str, now: float) -> tuple[State, Done]:
     if in_the_way and state.phase is not BotState.LEAVING:
         return state, dismissed
     if _is_to_load_again(state, now):
-        return replace(state, loaded_again_at=now, acted_at=None), (*dismissed, PageAction.LOAD_AGAIN)
+        reloads = state.reloads + (state.screen is Screen.REFUSED)
+        return replace(state, loaded_again_at=now, reloads=reloads, acted_at=None), (*dismissed, PageAction.LOAD_AGAIN)
     action = _ACTION_ON.get((state.phase, state.screen))
+    if state.phase is BotState.IN_MEETING and not state.is_returning:
+        action = None
     if _is_to_enter_passcode(state):
         action, state = PageAction.ENTER_PASSCODE, replace(state, passcode_at=now)
     elif action is None or not is_believed(state, now) or _is_too_soon(state, now):
@@ -74,8 +79,16 @@ def _is_to_switch_off(state: State, now: float) -> bool:
 
 
 def _is_to_load_again(state: State, now: float) -> bool:
-    """As often as the rule of the screen says; also when the page came to nothing the last time. Never once inside."""
-    if not state.again_s or state.phase.is_admitted:
+    """As often as the rule of the screen says; also when the page came to nothing the last time. Once if the page
+    refused the bot, and if it lost the lobby. Never once inside.
+    """
+    if state.phase.is_admitted:
+        return False
+    if state.screen is Screen.REFUSED:
+        return not state.reloads and is_believed(state, now)
+    if state.unseen_since is not None and now - state.unseen_since >= UNSEEN_S:
+        return state.loaded_again_at is None or now - state.loaded_again_at >= UNSEEN_S
+    if not state.again_s:
         return False
     if state.screen is state.shown:
         after_s = max(state.again_s, AGAIN_AT_LEAST_S)
@@ -93,7 +106,7 @@ def _is_too_soon(state: State, now: float) -> bool:
 
 def _is_to_enter_passcode(state: State) -> bool:
     """On the way in; some pages draw the meeting first, and ask then."""
-    on_the_way = state.phase in (BotState.JOINING, BotState.WAITING_ROOM)
+    on_the_way = state.phase in (BotState.JOINING, BotState.WAITING_ROOM) or state.is_returning
     asked_at_once = state.phase is BotState.IN_MEETING and not was_in(state, state.shown_since)
     return (
         state.errand.has_passcode

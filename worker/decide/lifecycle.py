@@ -22,8 +22,18 @@ from msgspec.structs import replace
 
 from common.wire.vocabulary import ENDS, BotState, Reason
 from worker.decide.audio import Hearing, hear, level, told
-from worker.decide.deadlines import AT_THE_DOOR, HUNG, Timer, is_believed, timers, was_in
-from worker.decide.handling import handle
+from worker.decide.deadlines import (
+    AT_THE_DOOR,
+    HUNG,
+    LOBBIES,
+    PROMPTS,
+    TELLS_NOTHING,
+    Timer,
+    is_believed,
+    timers,
+    was_in,
+)
+from worker.decide.handling import AGAIN_AT_LEAST_S, handle
 from worker.decide.participants import News, notice, others
 from worker.decide.state import UNKNOWN_GRACE_S, Errand, Limits, State
 from worker.decide.words import (
@@ -43,6 +53,9 @@ from worker.decide.words import (
 )
 
 VITALS_S: Final = 10.0
+LOBBY_S: Final = 2.0  # pages that redraw themselves show one for a moment
+LOBBY_DRAWN_S: Final = 10.0  # over a call that is drawn behind it: notices say who waits, and go away again
+RETURNS: Final = 3  # whoever is led out again and again is not wanted, or the page is of no use
 WORDS_S: Final = 3.0  # what the page itself says over a call is believed then, where no media tell whether it is over
 WORDS_CONNECTED_S: Final = 10.0  # and where they are still connected, and nothing is heard
 SPEAKER_S: Final = 1.0  # people interrupt each other faster than anybody wants to be told
@@ -56,7 +69,6 @@ _PHASE_SHOWN: Final = {
     Screen.IN_MEETING: BotState.IN_MEETING,
     Screen.RECORDING_DENIED: BotState.IN_MEETING,
 }
-_PROMPTS: Final = (Screen.LAUNCHER, Screen.NAME_PROMPT, Screen.PASSCODE_PROMPT)
 _INSIDE: Final = (Screen.IN_MEETING, Screen.RECORDING_DENIED)
 _END_SHOWN: Final = {
     Screen.DENIED: Reason.REQUEST_DENIED,
@@ -74,14 +86,13 @@ _END_SHOWN: Final = {
     Screen.PASSCODE_WRONG: Reason.PASSCODE_WRONG,
     Screen.CAPTCHA: Reason.CAPTCHA,
     Screen.BLOCKED: Reason.PLATFORM_BLOCKED,
+    Screen.REFUSED: Reason.PLATFORM_BLOCKED,
     Screen.REDIRECTED: Reason.UNEXPECTED_REDIRECT,
     Screen.FAILED: Reason.PAGE_LOAD_FAILED,
 }
 _SAYS_LITTLE: Final = (Reason.PAGE_LOAD_FAILED, Reason.UI_ELEMENT_NOT_FOUND)
 _SHOWN_TO_WHO_LEFT: Final = (Screen.LEFT, Screen.ENDED, Screen.REDIRECTED, Screen.SIGN_IN)
-_TELLS_NOTHING: Final = (Screen.LOADING, Screen.UNKNOWN, Screen.BLANK)
 _TOLD_INSIDE: Final = (Screen.REMOVED, Screen.ENDED, Screen.LEFT)
-_LOBBIES: Final = (Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST)
 
 
 class Step(NamedTuple):
@@ -145,6 +156,9 @@ def worth_keeping(state: State) -> State:
         is_alone=False,
         audio_packets=0,
         document=0.0,
+        place="",
+        unseen_since=None,
+        has_hung_up=False,
         over_since=None,
         is_broken=False,
         uncounted_since=None,
@@ -200,8 +214,11 @@ def _learn(state: State, observation: Observation, now: float) -> _Learnt:
 def _look(state: State, seen: Seen, now: float) -> _Learnt:
     seen = _from_inside(state, seen, now)
     state = _note_screen(state, seen, now)
+    if state.phase is BotState.WAITING_ROOM:
+        is_lost = seen.screen in TELLS_NOTHING and not seen.rule
+        state = replace(state, unseen_since=_first(state.unseen_since, now) if is_lost else None)
     if is_believed(state, now):
-        prompted = seen.screen in _PROMPTS
+        prompted = seen.screen in PROMPTS
         state = replace(
             _enter(state, _PHASE_SHOWN.get(seen.screen, state.phase), now),
             prompted_at=_first(state.prompted_at, now) if prompted else state.prompted_at,
@@ -226,9 +243,13 @@ def _from_inside(state: State, seen: Seen, now: float) -> Seen:
     is_heard = seen.audio_packets > state.hearing.audio_packets
     if seen.screen in AT_THE_DOOR:
         others_there = (
-            (seen.participants or 0) > 1 or is_heard or (seen.behind == "free" and seen.screen not in _LOBBIES)
+            (seen.participants or 0) > 1 or is_heard or (seen.behind == "free" and seen.screen not in LOBBIES)
         )
-        return inside if others_there and was_in(state, _first(state.lost_since, now)) else seen
+        if others_there and was_in(state, _first(state.lost_since, now)) and not state.is_returning:
+            return inside
+        if seen.screen in LOBBIES and not _has_hung_up(state, seen):
+            return replace(seen, holds_s=max(seen.holds_s, LOBBY_DRAWN_S if seen.behind else LOBBY_S))
+        return seen
     if not seen.behind:
         return seen
     if seen.behind == "free" or is_heard:
@@ -238,16 +259,20 @@ def _from_inside(state: State, seen: Seen, now: float) -> Seen:
     return seen if seen.media in ("", "failed") else replace(seen, holds_s=max(seen.holds_s, WORDS_CONNECTED_S))
 
 
+def _has_hung_up(state: State, seen: Seen) -> bool:
+    """Whether the document that showed the call has none of its connections any more."""
+    return state.hearing.was_connected and seen.media in ("", "failed") and seen.document == state.document
+
+
 def _is_over(state: State, seen: Seen) -> bool:
-    """Whether a page that no rule knows shows that the call is over: it says so, or hung up in the document of the
-    call. One that loaded itself anew is only on its way.
+    """Whether a page that no rule knows shows that the call is over: it says so, or hung up and asks what next. One
+    that loaded itself anew, or shows nothing to click on, is only on its way.
     """
-    has_hung_up = state.hearing.was_connected and seen.media in ("", "failed") and seen.document == state.document
-    return seen.screen is Screen.UNKNOWN and (seen.over or has_hung_up)
+    return seen.screen is Screen.UNKNOWN and (seen.over or (seen.asks and _has_hung_up(state, seen)))
 
 
 def _note_screen(state: State, seen: Seen, now: float) -> State:
-    loads_again = state.loaded_again_at is not None and seen.screen in (Screen.LOADING, Screen.UNKNOWN)
+    loads_again = state.loaded_again_at is not None and seen.screen in TELLS_NOTHING
     state = replace(
         state,
         screen=seen.screen,
@@ -268,9 +293,24 @@ def _note_screen(state: State, seen: Seen, now: float) -> State:
     return replace(state, shown=seen.screen, shown_since=now, loaded_again_at=None)
 
 
+def _note_lost(state: State, seen: Seen, now: float) -> State:
+    """Where a page has taken the bot that was in the meeting: back to the lobby, or to the questions before it."""
+    if not is_believed(state, now):
+        return state
+    if seen.screen in LOBBIES and was_in(state, _first(state.lost_since, now)):
+        return replace(state, screen=Screen.LOBBY_AGAIN)
+    asks_anew = (
+        seen.screen in (Screen.LAUNCHER, Screen.NAME_PROMPT) and not seen.behind and now - state.shown_since >= LOBBY_S
+    )
+    if asks_anew and not state.is_returning and state.returns < RETURNS:
+        return replace(state, is_returning=True, returns=state.returns + 1, passcode_at=None)
+    return state
+
+
 def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
     if seen.screen not in _INSIDE:
-        hearing = hear(state.hearing, seen, now, others=None if seen.screen in _TELLS_NOTHING else False)
+        hearing = hear(state.hearing, seen, now, others=None if seen.screen in TELLS_NOTHING else False)
+        state = _note_lost(state, seen, now)
         over_since = _first(state.over_since, now) if _is_over(state, seen) else None
         return _Learnt(
             replace(
@@ -278,6 +318,7 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
                 lost_since=_first(state.lost_since, now),
                 over_since=over_since,
                 is_broken=over_since is not None and seen.media == "failed",
+                has_hung_up=_has_hung_up(state, seen),
                 hearing=hearing,
             )
         )
@@ -292,7 +333,9 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
         state,
         lost_since=None,
         over_since=None,
+        is_returning=False,
         document=seen.document,
+        place=seen.place,
         refused_since=refused_since,
         company=company,
         speaker=seen.speaker,
@@ -319,11 +362,11 @@ def _conclude(state: State, now: float) -> State:
     if state.phase is BotState.STOPPED:
         return state
     shown = f"the page showed {state.screen} {state.rule}".rstrip()
-    verdict = _verdict(state)
+    verdict = _verdict(state, now)
     if verdict and is_believed(state, now):
         finish = Finish(verdict, shown)
         return _stop(_tell_more(state, finish), finish, now)
-    if state.phase is BotState.LEAVING and state.screen in _PROMPTS:  # nothing to leave any more
+    if state.phase is BotState.LEAVING and state.screen in PROMPTS:  # nothing to leave any more
         return _stop(state, Finish(Reason.MEETING_ENDED, shown), now)
     for timer in timers(state):
         if timer.start is not None and now >= timer.start + timer.limit_s:
@@ -331,12 +374,16 @@ def _conclude(state: State, now: float) -> State:
     return state
 
 
-def _verdict(state: State) -> Reason | None:
-    """What the page says of the end, if anything. A call that is over may lead to any page of the platform's or of
-    others (platforms: 1.5, 2.5, 3.5).
+def _verdict(state: State, now: float) -> Reason | None:
+    """What the page says of the end, if anything. What refused the bot once is asked once more. A call that is over may
+    lead to any page of the platform's or of others (platforms: 1.5, 2.5, 3.5).
     """
     if state.phase.is_admitted and state.screen in (Screen.REDIRECTED, Screen.SIGN_IN):
         return Reason.MEETING_ENDED
+    if state.screen is Screen.REFUSED and state.phase.rank < BotState.LEAVING.rank:
+        asked_at = state.loaded_again_at
+        again = state.reloads > 0 and (asked_at is None or now - asked_at >= AGAIN_AT_LEAST_S)
+        return Reason.PLATFORM_BLOCKED if again or state.phase.is_admitted else None
     return _END_SHOWN.get(state.screen)
 
 

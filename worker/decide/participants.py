@@ -48,7 +48,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 class Known(msgspec.Struct, frozen=True):
     """What need not be read off the page again: these people, and the chat up to this line. `own`: the bot's name, for
-    pages that do not mark which of the people it is. `inside`: it was let in; `document`: the one that showed the call.
+    pages that do not mark which of the people it is. `inside`: it was let in; `document`: the one that showed the call;
+    `place`: at which address.
     """
 
     people_key: str = ""
@@ -56,6 +57,7 @@ class Known(msgspec.Struct, frozen=True):
     own: str = ""
     inside: bool = False
     document: float = 0.0
+    place: str = ""
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -147,9 +149,9 @@ def are_only_bots(company: Company, participants: int | None) -> bool:
     return company.only_bots_since is not None and company.is_listed and (participants or 1) - 1 <= company.listed
 
 
-def known(company: Company, own: str = "", *, inside: bool = False, document: float = 0.0) -> Known:
+def known(company: Company, own: str = "", *, inside: bool = False, document: float = 0.0, place: str = "") -> Known:
     """What the next look at the page may leave out."""
-    return Known(company.people_key, company.heard[-1] if company.heard else "", own, inside, document)
+    return Known(company.people_key, company.heard[-1] if company.heard else "", own, inside, document, place)
 
 
 def _notice_names(company: Company, look: Look, now: float, names: Names) -> Company:

@@ -15,6 +15,7 @@ from worker.decide.participants import Company, Names
 from worker.decide.words import Finish, ReportVitals, Screen
 
 UNKNOWN_GRACE_S: Final = 30.0  # pages cover the meeting with dialogs, and redraw themselves while reconnecting
+AWAY_S: Final = 60.0  # a page that took the bot somewhere else for 45 s came back
 LEAVE_SHARE: Final = 0.75  # of the time allowed for leaving; the rest is for emptying the page
 
 
@@ -30,6 +31,7 @@ class Limits(msgspec.Struct, frozen=True):
     leave_s: float
     hung_s: float
     unknown_grace_s: float = UNKNOWN_GRACE_S
+    away_s: float = AWAY_S
     silence_s: float = 600.0
     recording_denied_s: float = 60.0
     session_s: float = 64800.0
@@ -107,6 +109,12 @@ class State(msgspec.Struct, frozen=True):
     hoarding: str = ""  # what its browser took of memory meanwhile, if that explains it
     lost_since: float | None = None  # since when it does not show the meeting that the bot is in
     document: float = 0.0  # the one that showed the meeting last
+    place: str = ""  # and at which address
+    returns: int = 0  # how often it went in again, since the page had left the meeting by itself
+    is_returning: bool = False  # it is on its way in again
+    unseen_since: float | None = None  # since when the page shows nothing of the lobby that the bot is in
+    has_hung_up: bool = False  # the page has, and does not show the meeting any more
+    reloads: int = 0  # how often a page that refused the bot was loaded anew
     over_since: float | None = None  # since when the call is over, and no rule says why
     is_broken: bool = False  # its connections failed then
     refused_since: float | None = None  # since when the host does not allow what the bot is there for

@@ -38,6 +38,9 @@ class Screen(StrEnum):
     BLOCKED = "blocked"
     REDIRECTED = "redirected"  # the page is none of the platform's
     FAILED = "failed"  # the page itself says that something went wrong, and a new one may not
+    REFUSED = "refused"  # the platform could not take the bot in, and may at the next try
+    LOBBY_AGAIN = "lobby_again"  # a waiting room, of a bot that had been in the meeting
+    BREAKOUT = "breakout"  # between the meeting and a room of it
     BLANK = "blank"  # it is loaded, and there is nothing on it
     UNKNOWN = "unknown"
 
@@ -59,7 +62,8 @@ class Seen(Look, frozen=True):
     `document`: tells one document from the next under the same address, as performance.timeOrigin.
     `behind`: what is behind words of an end. "": the call is gone. "free": it is still there, and the words may be
     anybody's. "under": it lies under what the page itself says. `over`: the page shows no call, and says that it is in
-    none or offers the way back.
+    none or offers the way back. `asks`: an unknown page has something to click on. `place`: tells the address of one
+    meeting from another's.
     """
 
     screen: Screen
@@ -78,6 +82,8 @@ class Seen(Look, frozen=True):
     document: float = 0.0
     behind: str = ""
     over: bool = False
+    asks: bool = False
+    place: str = ""
 
 
 class PageRequested(msgspec.Struct, frozen=True):

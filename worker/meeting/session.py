@@ -59,6 +59,7 @@ SLOW_DRIVER_SHARE: Final = 0.2  # of a page's time to answer: a look takes sever
 EXCUSED_S: Final = 60.0  # a page that answers nothing for so long is left, whatever the driver does
 BLANK_HOLDS_S: Final = 5.0  # pages may pass through an empty one
 MOST_TO_SAY: Final = 100
+FORGET: Final = "() => { try { localStorage.clear(); sessionStorage.clear(); } catch {} }"
 
 _SETTLED: Final = (BotState.WAITING_ROOM, BotState.IN_MEETING)
 _TYPED: Final = (PageAction.FILL_NAME_AND_JOIN, PageAction.ENTER_PASSCODE)
@@ -273,7 +274,13 @@ class Session:
             if self._page.url == BLANK:
                 return self._blank()
             try:
-                knows = known(state.company, self._join.bot_name, inside=_is_inside(state), document=state.document)
+                knows = known(
+                    state.company,
+                    self._join.bot_name,
+                    inside=state.phase is BotState.IN_MEETING,
+                    document=state.document,
+                    place=state.place,
+                )
                 async with self._interruptible():
                     await self._attend(self._patience_s(state))
                     seen = await self._adapter.observe(self._page, self._patience_s(state), knows)
@@ -328,10 +335,13 @@ class Session:
             self._log.debug("page_action_failed", action=action, error=_why(error))
 
     async def _load_again(self, state: State) -> None:
-        """As if it was entered anew. What came of it, the next look tells."""
+        """As if it was entered anew. What came of it, the next look tells. A page that refused the bot forgets it."""
         address = self._adapter.address(self._join)
         try:
             async with self._interruptible(), asyncio.timeout(min(self._patience_s(state), REPEAT_S)):
+                if state.screen is Screen.REFUSED and not self._join.account:
+                    await self._page.evaluate(FORGET)
+                    await self._page.context.clear_cookies()
                 response = await self._page.goto(address, wait_until="commit")
                 if response is None:  # an address that differs in its fragment only loads nothing
                     await self._page.reload(wait_until="commit")
@@ -426,10 +436,6 @@ class Session:
             self._gone = True
             return BrowserGone("the page was closed")
         return None
-
-
-def _is_inside(state: State) -> bool:
-    return state.phase is BotState.IN_MEETING
 
 
 def _why(error: Exception) -> str:

@@ -252,6 +252,13 @@
   const isOver = () => (Boolean(facts.parted) && known.document === performance.timeOrigin) ||
     (page.mayHold(OFFERS) && page.all(page.CONTROLS).some((element) => page.isShown(element) && page.isCalled(element, OFFERS)));
 
+  const ROOMS = ["breakout", "mainsession", "mainroom", "mainmeeting", "movingyou", "beingmoved", "aspanelist", "asapanelist",
+    "asanattendee", "joiningtheroom", "joiningroom", "returningtothemeeting"];
+  // Whether a page that shows nothing known takes the bot to another room of the same meeting: it says so, or has gone to
+  // another address of the platform.
+  const isAway = () => known.inside === true && isSite &&
+    ((known.place !== "" && known.place !== where) || (page.mayHold(ROOMS) && page.holds(document.body, ROOMS)));
+
   // As worker/platforms/media.js counts them.
   function media() {
     const { poolmgrMedia } = globalThis;
@@ -261,7 +268,8 @@
   const BROKEN = { name: "failed", rule: "browser-error-page" };
   const found = location.protocol === "chrome-error:" ? BROKEN : rules.screen.find(shows);
   const loading = document.readyState !== "complete" || location.href === "about:blank";
-  const screen = found?.name ?? (loading ? "loading" : page.isEmpty() ? "blank" : "unknown");
+  const where = digest(`${location.host}${location.pathname}`);
+  const screen = found?.name ?? (isAway() ? "breakout" : loading ? "loading" : page.isEmpty() ? "blank" : "unknown");
   const received = media();
   const mayBeIn = known.inside || TOLD_INSIDE.has(screen) || received.audio_packets > 0;
   const call = found && mayBeIn && !INSIDE.has(screen) ? behind(found) : "";
@@ -280,6 +288,8 @@
     sends: screen === "in_meeting" && rules.devices.flatMap(page.meant).some(isDevice),
     document: performance.timeOrigin,
     behind: call,
+    asks: known.inside === true && screen === "unknown" && page.all(page.CONTROLS).some(page.isShown),
+    place: isSite ? where : "",
     over: known.inside === true && screen === "unknown" && isOver(),
     participants: participants(),
     speaker: isIn ? String(facts.speaker ?? readings.speaker?.map((where) => read(where, NAME_CHARS)).find(Boolean) ?? "").slice(0, NAME_CHARS) : "",

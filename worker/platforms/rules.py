@@ -289,7 +289,7 @@ def _faults_of_rows(rules: Rules) -> Iterator[str]:
     for section, rows in sections.items():
         for place, row in enumerate(rows):
             where = f"{section}[{place}]"
-            if isinstance(row, ScreenRule) and row.name in (Screen.UNKNOWN, Screen.BLANK):
+            if isinstance(row, ScreenRule) and row.name in (Screen.UNKNOWN, Screen.BLANK, Screen.LOBBY_AGAIN):
                 yield f"{where}.name: {row.name} is what remains when no rule matches"
             if row.rule in seen:
                 yield f"{where}.rule: {row.rule!r} is the name of an earlier rule"

@@ -410,6 +410,11 @@ const TROUBLE = {
   },
   navigate: (address) => { location.assign(address); return false; },
   quote: (text, stage) => stage.quote(text),
+  blank: (_, stage) => { stage.fill("<div><i></i></div>"); },
+  away: (ms, stage) => {
+    stage.fill(`<div class="w3"><p>${["You are being moved to Breakout Room 2", "One moment, please"][stage.scenario.wording % 2]}</p></div>`);
+    setTimeout(() => stage.show("meeting"), Number(ms));
+  },
   stuck: (_, stage) => { stage.isStuck = true; },
   unmute: (device, stage) => stage.switchOn(device),
   appless: () => { delete globalThis.APP; },

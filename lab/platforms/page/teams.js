@@ -76,7 +76,7 @@ const teams = {
     sign_in: [calling("We need to verify your info before you can join"), calling("To join, sign in or use Teams on the web"), calling("You need to be signed in to join this meeting")],
     org_only: [calling("External participants are not permitted to join before the event begins"), calling("Your organization's policy doesn't let you join this meeting", "Org policy")],
     not_found: [calling("Looks like the meeting URL is incorrect")],
-    failed: [calling("Sorry, we couldn't connect you", "Please try again", `<button>Rejoin</button>`)],
+    refused: [calling("Sorry, we couldn't connect you", "Please try again", `<button>Rejoin</button>`)],
     captcha: [`<div><h1>Verify you're a real person</h1><p>Enter the characters you see</p><input aria-label="Characters"><button>Verify</button></div>`],
     passcode: [`<div><h1>Enter the meeting passcode</h1><input data-field="passcode" type="text" placeholder="Meeting passcode" data-tid="meeting-passcode-input"><button data-do="passcode">Join a meeting</button></div>`],
     passcode_wrong: [`<div><h1>Enter the meeting passcode</h1><p>The passcode is incorrect</p><input data-field="passcode" type="text" placeholder="Meeting passcode" data-tid="meeting-passcode-input" aria-invalid="true"><button data-do="passcode">Join a meeting</button></div>`],

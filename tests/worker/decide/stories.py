@@ -36,6 +36,7 @@ LIMITS: Final = Limits(
     leave_s=6,
     hung_s=10,
     unknown_grace_s=30,
+    away_s=30,
     silence_s=100,
     recording_denied_s=60,
     session_s=20000,
@@ -117,6 +118,7 @@ extras = {
     "behind": st.sampled_from(["", "", "free", "under"]),
     "over": st.booleans(),
     "sends": st.booleans(),
+    "asks": st.booleans(),
 }
 screens = st.builds(Seen, screen=st.sampled_from(Screen), rule=st.sampled_from(["", "a-rule"]), **extras)
 # Endings are rare, or no story would get anywhere.

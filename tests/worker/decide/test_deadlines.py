@@ -37,6 +37,7 @@ from worker.decide.participants import Names
 from worker.decide.state import Errand, Limits
 from worker.decide.words import CallTimedOut, Finish, LoadFailed, Observation, Screen, Seen
 
+BREAKOUT = Seen(Screen.BREAKOUT)
 CUT_OFF = Seen(Screen.CONNECTION_LOST, "reconnecting", holds_s=60)
 
 
@@ -62,7 +63,10 @@ CUT_OFF = Seen(Screen.CONNECTION_LOST, "reconnecting", holds_s=60)
         ([(1, meeting(2)), (2, meeting(1)), (302, meeting(1)), (303, LEFT)], Reason.EVERYONE_LEFT),
         ([(1, meeting(2)), (14401, meeting(2)), (14402, LEFT)], Reason.MAX_DURATION),
         ([(1, meeting(2)), (2, UNKNOWN), (32, UNKNOWN), (38, UNKNOWN)], Reason.UI_ELEMENT_NOT_FOUND),
-        ([(1, meeting(2)), (2, PROMPT), (32, PROMPT), (38, UNKNOWN)], Reason.UI_ELEMENT_NOT_FOUND),
+        ([(1, meeting(2)), (2, Seen(Screen.BLANK)), (32, Seen(Screen.BLANK)), (38, UNKNOWN)], Reason.CONNECTION_LOST),
+        ([(1, meeting(2)), (2, BREAKOUT), (99, BREAKOUT), (182, BREAKOUT), (188, UNKNOWN)], Reason.CONNECTION_LOST),
+        ([(1, meeting(2)), (2, PASSCODE), (32, PASSCODE), (38, UNKNOWN)], Reason.CONNECTION_LOST),
+        ([(1, meeting(2)), (2, PROMPT), (92, PROMPT), (98, UNKNOWN)], Reason.CONNECTION_LOST),
         (
             [(1, meeting(2)), (2, Seen(Screen.LOADING, "connecting", holds_s=60)), (32, LOADING), (38, LEFT)],
             Reason.UI_ELEMENT_NOT_FOUND,
@@ -72,11 +76,12 @@ CUT_OFF = Seen(Screen.CONNECTION_LOST, "reconnecting", holds_s=60)
             [(1, meeting(2)), (2, CUT_OFF), (42, CUT_OFF), (43, meeting(2)), (14401, meeting(2)), (14408, LEFT)],
             Reason.MAX_DURATION,
         ),
-        ([(1, meeting(2)), (6, LOBBY), (36, LOBBY), (42, LOBBY)], Reason.REMOVED_BY_HOST),
+        ([(1, meeting(2)), (6, LOBBY), (606, LOBBY), (612, LOBBY)], Reason.WAITING_ROOM_TIMEOUT),
+        ([(1, meeting(2)), (6, FOR_HOST), (606, FOR_HOST), (612, LOBBY)], Reason.WAITING_ROOM_TIMEOUT),
         ([(1, meeting(2)), (5.9, LOBBY), (605.9, LOBBY), (612, LOBBY)], Reason.WAITING_ROOM_TIMEOUT),
         (
-            [(1, meeting(2)), (2, LOBBY), (500, meeting(2)), (600, LOBBY), (630, LOBBY), (636, LOBBY)],
-            Reason.REMOVED_BY_HOST,
+            [(1, meeting(2)), (2, LOBBY), (500, meeting(2)), (600, LOBBY), (1200, LOBBY), (1206, LOBBY)],
+            Reason.WAITING_ROOM_TIMEOUT,
         ),
         ([(1, REFUSED), (61, REFUSED), (67, REFUSED)], Reason.RECORDING_PERMISSION_DENIED),
         ([(1, meeting()), (5, REFUSED), (9, UNKNOWN), (65, REFUSED), (71, LEFT)], Reason.RECORDING_PERMISSION_DENIED),

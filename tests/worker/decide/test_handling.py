@@ -2,11 +2,13 @@
 
 import pytest
 
+from common.wire.vocabulary import Reason
 from tests.worker.decide.stories import (
     CLICK_LEAVE,
     FILL,
     FOR_HOST,
     LEAVE,
+    LIMITS,
     LOADING,
     LOBBY,
     PASSCODE,
@@ -15,12 +17,14 @@ from tests.worker.decide.stories import (
     UNKNOWN,
     Story,
     clicks_of,
+    ends_for,
     live,
     meeting,
     put_away,
 )
+from worker.decide.deadlines import UNSEEN_S
 from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S, SWITCH_TIMES
-from worker.decide.lifecycle import begin, step
+from worker.decide.lifecycle import RETURNS, begin, step
 from worker.decide.state import Errand
 from worker.decide.words import Action, Dismiss, Move, PageAction, Screen, Seen
 
@@ -106,7 +110,56 @@ def test_no_rule_loads_a_page_faster_than_it_can_come() -> None:
 def test_a_page_that_came_to_nothing_is_loaded_once_more_after_a_while() -> None:
     lost = [(1, again(15)), (16, again(15)), *((16.0 + turn, UNKNOWN) for turn in range(1, 45))]
     assert loaded_at(lost) == [16, 46]
-    assert loaded_at([(1, again(15)), (16, again(15)), (50, LOADING), (90, LOADING)]) == [16]
+    assert loaded_at([(1, again(15)), (16, again(15)), (50, LOADING), (79, LOADING)]) == [16]
+
+
+@pytest.mark.parametrize("shown", [UNKNOWN, LOADING, Seen(Screen.BLANK)])
+def test_a_lobby_whose_page_shows_nothing_known_is_loaded_again_and_then_given_up(shown: Seen) -> None:
+    story = [(1, LOBBY), *((float(now), shown) for now in range(2, 61))]
+    assert loaded_at(story) == [2 + UNSEEN_S]
+    assert ends_for(story) is None
+    lost = Reason.UI_ELEMENT_NOT_FOUND if shown is UNKNOWN else Reason.PAGE_LOAD_FAILED
+    assert ends_for([*story, (62, shown)]) is lost
+    assert ends_for([*story, (61, LOBBY), (62, shown), (90, shown)]) is None
+    said = Seen(Screen.LOADING, "joining", holds_s=60)
+    assert loaded_at([(1, LOBBY), *((float(now), said) for now in range(2, 99))]) == [], "it says that it loads"
+
+
+def test_a_page_that_refused_the_bot_is_asked_once_more() -> None:
+    refused = Seen(Screen.REFUSED, "problem", holds_s=2)
+    story: Story = [(1, refused), (3, refused), (3.5, LOADING), (4, refused)]
+    assert loaded_at(story) == [3]
+    assert ends_for(story) is None
+    assert ends_for([*story, (3 + AGAIN_AT_LEAST_S, refused)]) is Reason.PLATFORM_BLOCKED
+    let_in: Story = [*story, (5, PROMPT), (6, LOBBY), (7, meeting())]
+    assert ends_for(let_in) is None
+    assert ends_for([*let_in, (9, refused), (11, refused)]) is Reason.PLATFORM_BLOCKED
+    assert loaded_at([*story, (5, PROMPT), (6, refused), (9, refused)]) == [3]
+    assert ends_for([*story, (5, PROMPT), (6, refused), (9, refused)]) is Reason.PLATFORM_BLOCKED
+
+
+def test_a_page_that_left_the_meeting_by_itself_is_entered_again_a_few_times() -> None:
+    fill, episode = PageAction.FILL_NAME_AND_JOIN, [(0, PROMPT), (2, PROMPT), (3, LOBBY), (5, LOBBY), (8, meeting())]
+    story: Story = [(1, meeting()), *((10.0 + 10 * n + at, seen) for n in range(RETURNS + 1) for at, seen in episode)]
+    story = story[: -len(episode) + 2]
+    assert [now for now, deed in deeds(story) if deed is fill] == [12, 22, 32]
+    last = 10 + 10 * RETURNS
+    assert ends_for([*story, (last + LIMITS.unknown_grace_s, PROMPT)]) is Reason.CONNECTION_LOST
+    returning = story[:4]
+    assert live(returning)[0].screen is Screen.WAITING_ROOM
+    assert ends_for([*returning, (14, Seen(Screen.DENIED))]) is Reason.REQUEST_DENIED
+    asked: Story = [(1, meeting()), (10, PROMPT), (12, PROMPT), (14, PASSCODE)]
+    done = live(asked, errand=Errand(has_passcode=True))[1]
+    assert clicks_of(done) == [fill, PageAction.ENTER_PASSCODE]
+    stuck: Story = [(1, meeting()), (10, PROMPT), (12, PROMPT), (99, PROMPT)]
+    assert ends_for(stuck) is None
+    assert ends_for([*stuck, (10 + LIMITS.join_s, PROMPT)]) is Reason.CONNECTION_LOST
+
+
+def test_a_prompt_that_shows_for_a_moment_or_over_the_call_is_nobodys() -> None:
+    assert clicks_of(live([(1, meeting()), (10, PROMPT), (11.9, PROMPT), (12, meeting())])[1]) == []
+    over = Seen(Screen.NAME_PROMPT, "prompt", behind="under")
+    assert clicks_of(live([(1, meeting()), (10, over), (19, over)])[1]) == []
 
 
 def test_a_page_is_never_loaded_again_once_the_bot_was_inside() -> None:

@@ -37,9 +37,20 @@ from tests.worker.decide.stories import (
     states_of,
     stories,
 )
-from worker.decide.deadlines import AT_THE_DOOR, CAPTCHA_S, OVER_S, next_deadline
+from worker.decide.deadlines import AT_THE_DOOR, CAPTCHA_S, LOBBIES, OVER_S, next_deadline
 from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
-from worker.decide.lifecycle import VITALS_S, WORDS_CONNECTED_S, WORDS_S, begin, carry_on, step, worth_keeping
+from worker.decide.lifecycle import (
+    LOBBY_DRAWN_S,
+    LOBBY_S,
+    RETURNS,
+    VITALS_S,
+    WORDS_CONNECTED_S,
+    WORDS_S,
+    begin,
+    carry_on,
+    step,
+    worth_keeping,
+)
 from worker.decide.state import UNKNOWN_GRACE_S, Errand, State
 from worker.decide.words import (
     Finish,
@@ -146,6 +157,7 @@ def test_every_other_screen_is_one_on_the_way() -> None:
     assert set(Screen) - set(ENDS_SHOWN) == {
         *(Screen.LOADING, Screen.LAUNCHER, Screen.NAME_PROMPT, Screen.PASSCODE_PROMPT, Screen.WAITING_ROOM),
         *(Screen.WAITING_FOR_HOST, Screen.IN_MEETING, Screen.RECORDING_DENIED, Screen.UNKNOWN, Screen.BLANK),
+        *(Screen.LOBBY_AGAIN, Screen.BREAKOUT, Screen.REFUSED),
     }
 
 
@@ -215,9 +227,34 @@ def test_alone_from_the_start_counts_from_admission_even_if_the_count_came_late(
 
 
 def test_a_lobby_that_flickers_after_admission_is_no_removal() -> None:
-    story = [(1, LOBBY), (2, meeting()), (2.5, LOBBY), (12, LOBBY), (12.5, meeting()), (13, LOBBY), (42.9, LOBBY)]
-    assert ends_for(story) is None
-    assert ends_for([*story, (43, LOBBY)]) is Reason.REMOVED_BY_HOST
+    story = [(1, LOBBY), (2, meeting()), (2.5, LOBBY), (12, LOBBY), (12.5, meeting()), (13, LOBBY), (14.9, LOBBY)]
+    assert live(story)[0].screen is Screen.WAITING_ROOM
+
+
+@pytest.mark.parametrize(
+    ("lobby", "holds_s"),
+    [
+        (Seen(Screen.WAITING_ROOM, "lobby"), LOBBY_S),
+        (Seen(Screen.WAITING_FOR_HOST, "lobby"), LOBBY_S),
+        (Seen(Screen.WAITING_ROOM, "lobby", behind="free"), LOBBY_DRAWN_S),
+        (Seen(Screen.WAITING_ROOM, "lobby", behind="free", media="failed"), 0.0),
+    ],
+)
+def test_a_bot_that_was_put_back_into_the_lobby_waits_there_again(lobby: Seen, holds_s: float) -> None:
+    call = Seen(Screen.IN_MEETING, "meeting", 2, media="connected")
+    if not lobby.media:
+        lobby = msgspec.structs.replace(lobby, media="connected")
+    story: list[tuple[float, Observation]] = [(1, call), (20, lobby)]
+    if holds_s:
+        assert live([*story, (19.9 + holds_s, lobby)])[0].screen is not Screen.LOBBY_AGAIN
+    story.append((20 + holds_s, lobby))
+    state, _ = live(story)
+    assert (state.phase, state.screen) == (BotState.IN_MEETING, Screen.LOBBY_AGAIN)
+    back = [*story, (65, call), (300, call)]
+    assert (ends_for(back), live(back)[0].screen) == (None, Screen.IN_MEETING)
+    assert ends_for([*story, (619.9, lobby)]) is None
+    assert ends_for([*story, (620, lobby)]) is Reason.WAITING_ROOM_TIMEOUT
+    assert clicks_of(live([*story, (60, LEAVE), (61, lobby)])[1]) == [CANCEL]
 
 
 @pytest.mark.parametrize("screen", AT_THE_DOOR)
@@ -234,9 +271,10 @@ def test_what_a_notice_says_of_others_is_not_said_to_a_bot_that_sees_or_hears_th
     state, done = live(story)
     assert (state.phase, state.screen) == (BotState.IN_MEETING, Screen.IN_MEETING)
     assert clicks_of(done) == []
-    quiet = Seen(screen, "notice", audio_packets=0 if counted else 299)
+    quiet = Seen(screen, "notice", audio_packets=0 if counted else 299, behind="under")
     assert ends_for([*story, (301, quiet), (330.9, quiet)]) is None, "nobody is heard for a while"
-    assert ends_for([*story, (301, quiet), (330.9, quiet), (331, quiet)]) is not None
+    late, _ = live([*story, (301, quiet), (330.9, quiet), (331, quiet)])
+    assert late.screen is Screen.LOBBY_AGAIN if screen in LOBBIES else late.ending is not None
     resumed: list[tuple[float, Observation]] = [(301, quiet), (330, notice(330)), (331, quiet), (360.9, quiet)]
     assert ends_for([*story, *resumed]) is None
 
@@ -281,8 +319,8 @@ def test_words_that_come_with_the_first_of_the_call_keep_nobody_out_of_it() -> N
     assert states_of(live([(1, PROMPT), (2, heard[0]), (3, heard[0])])[1])[-1] is BotState.WAITING_ROOM
 
 
-def odd(*, over: bool = False, media: str = "", document: float = 0.0) -> Seen:
-    return Seen(Screen.UNKNOWN, over=over, media=media, document=document)
+def odd(*, over: bool = False, media: str = "", document: float = 0.0, asks: bool = True) -> Seen:
+    return Seen(Screen.UNKNOWN, over=over, media=media, document=document, asks=asks)
 
 
 @pytest.mark.parametrize(
@@ -294,6 +332,7 @@ def odd(*, over: bool = False, media: str = "", document: float = 0.0) -> Seen:
         (odd(media="failed"), Reason.CONNECTION_LOST),
         (odd(media="connected"), None),
         (odd(document=7.0), None),
+        (odd(asks=False), None),
         (Seen(Screen.BLANK), None),
     ],
 )
@@ -303,6 +342,11 @@ def test_a_call_that_is_over_ends_soon_if_no_rule_says_why(shown: Seen, reason: 
     assert ends_for(story) is None
     assert ends_for([*story, (9 + OVER_S, shown)]) is reason
     assert ends_for([*story, (9 + OVER_S, call), (10 + OVER_S, shown), (9.9 + 2 * OVER_S, shown)]) is None
+
+
+def test_a_page_that_hung_up_and_asks_nothing_is_given_up_as_a_lost_connection() -> None:
+    call, silent = Seen(Screen.IN_MEETING, "meeting", 2, media="connected"), odd(asks=False)
+    assert ends_for([(1, call), (9, silent), (9 + LIMITS.away_s, silent)]) is Reason.CONNECTION_LOST
 
 
 def test_a_page_that_never_had_a_connection_and_shows_nothing_known_may_come_back() -> None:
@@ -329,13 +373,13 @@ def test_a_meeting_hidden_for_a_while_is_no_end() -> None:
     assert states_of(live(story)[1]) == [BotState.IN_MEETING]
 
 
-@pytest.mark.parametrize(("shown", "limit_s"), [(UNKNOWN, 30), (LOBBY, 30), (TIMED_OUT, 10)])
+@pytest.mark.parametrize(("shown", "limit_s"), [(UNKNOWN, 30), (LOBBY, 600), (TIMED_OUT, 10)])
 def test_what_an_agent_before_this_one_saw_last_did_not_go_on_while_nobody_looked(
     shown: Observation, limit_s: float
 ) -> None:
     state, _ = live([(1, meeting()), (2, shown)])
-    for now, ends in ((500.0, False), (499.9 + limit_s, False), (500 + limit_s, True)):
-        state = step(carry_on(state) if now == 500 else state, shown, now).state
+    for now, ends in ((5000.0, False), (4999.9 + limit_s, False), (5000 + limit_s, True)):
+        state = step(carry_on(state) if now == 5000 else state, shown, now).state
         assert (state.ending is not None) is ends
 
 
@@ -350,7 +394,6 @@ def test_an_answer_in_between_is_no_hang() -> None:
         ([(1, PROMPT), (1 + REPEAT_S, PROMPT)], [FILL, FILL]),
         ([(1, PROMPT), (1.5, LOADING), (1.6, PROMPT)], [FILL, FILL]),  # a page that reloads has forgotten the name
         ([(1, PROMPT), (1.5, LOBBY), (9, PROMPT)], [FILL, FILL]),
-        ([(1, meeting()), (2, PROMPT), (9, PROMPT)], []),  # once admitted, never a second time
         ([(1, LOBBY), (2, LEAVE), (3, LOBBY), (2 + REPEAT_S, LOBBY)], [CANCEL, CANCEL]),
         ([(1, meeting()), (2, LEAVE), (2 + REPEAT_S, meeting())], [CLICK_LEAVE, CLICK_LEAVE]),
         ([(1, LOBBY), (2, LEAVE), (2.1, meeting())], [CANCEL, CLICK_LEAVE]),  # admitted while it was going
@@ -523,7 +566,7 @@ def test_whatever_comes_back_for_ever_is_done_something_about_for_a_while_only(
     state, done = live(story, errand=Errand(has_passcode=has_passcode))
     end = story[-1][0] if story else 0.0
     assert clicks_of(done).count(PageAction.LOAD_AGAIN) <= end / AGAIN_AT_LEAST_S
-    assert clicks_of(done).count(PageAction.ENTER_PASSCODE) <= has_passcode
+    assert clicks_of(done).count(PageAction.ENTER_PASSCODE) <= has_passcode * (1 + RETURNS)
     for popup in set(put_away(done)):
         assert put_away(done).count(popup) <= POPUP_TIMES * (1 + end / POPUP_GONE_S)
     if state.phase is BotState.STOPPED:

@@ -123,7 +123,6 @@ ROWS: Final = [
         Row("google_meet", S.BLOCKED, "cannot-join-text", f"<h1>{text}</h1><button>Return to home screen</button>")
         for text in (
             "You can't join this video call", "You can’t join this meeting",
-            "There is a problem connecting to this video call", "Sorry, we encountered a problem joining",
         )
     ),
     Row("google_meet", S.SIGN_IN, "sign-in-page", "<h1>Sign in</h1>", "https://accounts.google.com/v3/signin?continue=x"),
@@ -366,7 +365,7 @@ ROWS: Final = [
     Row("teams", S.DENIED, "denied-text", "<p>Sorry, but you were denied access to the meeting</p><button data-tid=calling-retry-cancelbutton>Cancel</button>"),
     Row("teams", S.DENIED, "denied-text", "<p>Your request to join was declined</p>"),
     Row("teams", S.DENIED, "retry-button", "<button data-tid=calling-retry-cancelbutton>Cancel</button>"),
-    Row("teams", S.FAILED, "cannot-connect-text", "<h1>Sorry, we couldn’t connect you</h1><button data-tid=calling-retry-cancelbutton>Cancel</button>"),
+    Row("teams", S.REFUSED, "cannot-connect-text", "<h1>Sorry, we couldn’t connect you</h1><button data-tid=calling-retry-cancelbutton>Cancel</button>"),
     *(
         Row("teams", S.SIGN_IN, "sign-in-text", f"<p>{text}</p>")
         for text in (
@@ -588,3 +587,26 @@ async def test_a_program_that_is_in_no_call_says_so_of_the_document_that_had_one
         seen = await jitsi.observe(page, TIMEOUT_S, known)
         assert isinstance(seen, Seen)
         assert (seen.screen, seen.over) == (Screen.UNKNOWN, over)
+
+
+@pytest.mark.parametrize("platform", ADDRESS)
+async def test_a_page_that_takes_the_bot_to_another_room_says_so_or_is_elsewhere(
+    page: Page, show: Show, platform: str
+) -> None:
+    adapter = adapter_for(platform)
+    assert adapter
+    await show(ADDRESS[platform], "")
+    here = (await look(page, platform)).place
+    for html, place, screen in (
+        ("<p>One moment</p>", here, Screen.UNKNOWN),
+        ("<p>One moment</p>", "", Screen.UNKNOWN),
+        ("<p>One moment</p>", "another", Screen.BREAKOUT),
+        ("<div></div>", "another", Screen.BREAKOUT),
+        ("<p>Joining Breakout Room 7 as Bot</p>", here, Screen.BREAKOUT),
+        ("<p>Taking you back to the main session</p>", here, Screen.BREAKOUT),
+    ):
+        await rewrite(page, html)
+        seen = await adapter.observe(page, TIMEOUT_S, Known(inside=True, place=place))
+        assert isinstance(seen, Seen)
+        assert seen.screen is screen, html
+        assert (await look(page, platform)).screen is not Screen.BREAKOUT
