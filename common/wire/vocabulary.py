@@ -1,7 +1,10 @@
 """The words both programs use for bots, workers and ends. Holds no behaviour beyond looking a word up."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+LOBBY_AGAIN: Final = "lobby_again"
+"""The screen of a bot that was in its meeting and waits to be let in again."""
 
 
 class BotState(StrEnum):
@@ -56,10 +59,12 @@ class Reason(StrEnum):
 
     USER_REQUESTED = "user_requested"
     MEETING_ENDED = "meeting_ended"
+    NEVER_ADMITTED = "never_admitted"  # the meeting was over before the bot was let in
     EVERYONE_LEFT = "everyone_left"
     NO_ONE_JOINED = "no_one_joined"
     SILENCE = "silence"
     MAX_DURATION = "max_duration"
+    SESSION_LIMIT = "session_limit"  # the fleet's own limit, above whatever the job asked for
     ONLY_BOTS_LEFT = "only_bots_left"
     REMOVED_BY_HOST = "removed_by_host"
     REQUEST_DENIED = "request_denied"
@@ -123,10 +128,12 @@ class End(NamedTuple):
 ENDS: dict[Reason, End] = {
     Reason.USER_REQUESTED: End(Status.STOPPED, Attribution.USER, "bot.stopped", evidence=False),
     Reason.MEETING_ENDED: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
+    Reason.NEVER_ADMITTED: End(Status.NOT_ALLOWED, Attribution.HOST, "bot.notallowed"),
     Reason.EVERYONE_LEFT: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
     Reason.NO_ONE_JOINED: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
     Reason.SILENCE: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
     Reason.MAX_DURATION: End(Status.STOPPED, Attribution.USER, "bot.stopped", evidence=False),
+    Reason.SESSION_LIMIT: End(Status.STOPPED, Attribution.US, "bot.stopped", evidence=False),
     Reason.ONLY_BOTS_LEFT: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
     Reason.REMOVED_BY_HOST: End(Status.STOPPED, Attribution.HOST, "bot.kicked"),
     Reason.REQUEST_DENIED: End(Status.DENIED, Attribution.HOST, "bot.denied"),

@@ -193,6 +193,10 @@ def _taken_elsewhere() -> list[Case]:
                 turns=(Turn("meeting", "away:6000", 800),), wording=wording, acts=(Act("meeting", "end", 9000),)
             )
             cases.append(Case(platform, f"away-{wording}", away, Reason.MEETING_ENDED, screen))
+        over = Scenario(door="lobby", acts=(Act("lobby", "end", 1500),))
+        cases.append(Case(platform, "ends-in-the-lobby", over, Reason.NEVER_ADMITTED, "", is_quick=platform == "zoom"))
+    kicked = Scenario(turns=(Turn("meeting", "navigate:https://zoom.us/signin", 1200),))
+    cases.append(Case("zoom", "kicked-to-sign-in", kicked, Reason.REMOVED_BY_HOST, "removed"))
     for platform in ("google_meet", "teams"):
         once = _with(_CALL, turns=(Turn("join" if platform == "teams" else "load", "refused"),), loads=1)
         cases.append(

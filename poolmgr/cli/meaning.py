@@ -34,9 +34,15 @@ MEANINGS: Final = (
             Reason.REQUEST_DENIED,
             Reason.WAITING_ROOM_TIMEOUT,
             Reason.HOST_NOT_STARTED,
+            Reason.NEVER_ADMITTED,
         ),
         "a person in the meeting decided, or nobody did in time",
         "nothing",
+    ),
+    Meaning(
+        (Reason.SESSION_LIMIT,),
+        "it had been there for `worker.session_limit_s`, whatever its job allows",
+        "a longer `worker.session_limit_s`, if meetings last so long",
     ),
     Meaning(
         (

@@ -7,13 +7,14 @@ Whether a bot is sent in again is said in policy.py.
 from common.wire.messages import (
     BotEnded,
     BotMoved,
+    BotSaw,
     Fact,
     JoinRefused,
     OfAttempt,
     WorkerGone,
     WorkerReport,
 )
-from common.wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause
+from common.wire.vocabulary import ENDS, LOBBY_AGAIN, BotState, GoneCause, Reason, RefusalCause, outward_status
 from poolmgr.core import backoff, bots, policy, reservations, workers
 from poolmgr.core.decisions import (
     Ask,
@@ -66,7 +67,14 @@ def supersede(pool: PoolState, vm_id: str, worker_id: str, bot_id: str, attempt:
 
 def on_fact(pool: PoolState, event: Fact) -> None:
     if bot := _current(pool, event):
-        pool.decided.append(Note(event, bot.job.platform))
+        pool.decided.append(Note(event, bot.job.platform, _status(bot, event)))
+
+
+def _status(bot: Bot, event: Fact) -> str:
+    """What is told of a bot that was put back into the lobby, or is in again; it stays one that was admitted."""
+    if bot.state is not BotState.IN_MEETING or not isinstance(event, BotSaw) or event.did:
+        return ""
+    return outward_status(BotState.WAITING_ROOM if event.screen == LOBBY_AGAIN else BotState.IN_MEETING)
 
 
 def on_say_requested(pool: PoolState, event: SayRequested) -> None:

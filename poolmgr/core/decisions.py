@@ -67,10 +67,13 @@ class Move(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Keep what the agent says of the attempt that counts, as it says it. `platform`: which adapter saw it."""
+    """Keep what the agent says of the attempt that counts, as it says it. `platform`: which adapter saw it.
+    `status`: what that makes of its outward status; empty: nothing.
+    """
 
     event: Fact
     platform: str = ""
+    status: str = ""
 
 
 class NoteFailed(msgspec.Struct, frozen=True):

@@ -182,8 +182,8 @@ class Ledger:
                 return "reschedule", keys, (iso(step.join_at), story.told(step, at))
             case Remember():
                 return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(record.remembered(step)))
-            case Note(event=event):
-                return self._note_call(event, at)
+            case Note():
+                return self._note_call(step, at)
             case NoteFailed():
                 bot_keys = (k.bot(step.bot_id), k.story(step.bot_id))
                 return "relate", bot_keys, (step.attempt, story.told(step, at), step.evidence)
@@ -225,7 +225,8 @@ class Ledger:
         keys += [k.index(field, value) for field, value in job.found_by]
         return "accept", tuple(keys), (*arguments, *_flat(fields))
 
-    def _note_call(self, event: messages.Fact, at: float) -> Call:
+    def _note_call(self, note: Note, at: float) -> Call:
+        event = note.event
         k, bot_id, attempt = self._keys, event.bot_id, event.attempt
         limits = (_MOST_NOTED, int(self._retention.bot_s) + GRACE_S)
         match event:
@@ -233,7 +234,7 @@ class Ledger:
                 return "note", (k.bot(bot_id),), (attempt, *_flat(record.vitals(event)))
             case messages.BotSaw():
                 keys = (k.bot(bot_id), k.story(bot_id))
-                return "relate", keys, (attempt, story.told(event, at), "", *_flat(record.seen(event)))
+                return "relate", keys, (attempt, story.told(event, at), "", *_flat(record.seen(event, note.status)))
             case messages.ParticipantsSeen():
                 came = [part for one in event.joined for part in (one.id, one.name)]
                 facts = (iso(event.at), int(event.anew), len(event.joined), *came, *event.left)

@@ -74,8 +74,9 @@ def moved(decision: Move) -> Fields:
     return fields
 
 
-def seen(event: BotSaw) -> Fields:
-    return {"screen": event.screen, "rule": event.rule}
+def seen(event: BotSaw, status: str = "") -> Fields:
+    told: Fields = {"status": status} if status else {}
+    return {"screen": event.screen, "rule": event.rule, **told}
 
 
 def vitals(event: BotVitals) -> Fields:

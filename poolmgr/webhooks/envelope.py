@@ -31,11 +31,13 @@ _EVENTS: Final = {
 _ENDINGS: Final[Mapping[str, str]] = {
     Reason.USER_REQUESTED: "The bot left because it was asked to.",
     Reason.MEETING_ENDED: "The bot left because the meeting ended.",
+    Reason.NEVER_ADMITTED: "The meeting was over before the bot was let in.",
     Reason.EVERYONE_LEFT: "The bot left because everyone else had left.",
     Reason.NO_ONE_JOINED: "The bot left because no one joined.",
     Reason.SILENCE: "The bot left because nobody had spoken for as long as it was to wait.",
     Reason.ONLY_BOTS_LEFT: "The bot left because only bots were left.",
     Reason.MAX_DURATION: "The bot left because it had been in the meeting for as long as it was to be.",
+    Reason.SESSION_LIMIT: "The bot left because it had been there for as long as this fleet lets any bot be.",
     Reason.REMOVED_BY_HOST: "The bot was removed from the meeting.",
     Reason.REQUEST_DENIED: "The bot's request to join was denied.",
     Reason.WAITING_ROOM_TIMEOUT: "Nobody let the bot in from the waiting room in time.",

@@ -1,5 +1,7 @@
 """What is noted of an attempt, so that it can be explained: screens, and what it came to nothing for."""
 
+from msgspec.structs import replace
+
 from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, Reason, RefusalCause
 from poolmgr.core.decisions import End, Note, NoteFailed, Why
@@ -41,3 +43,15 @@ def test_an_end_names_its_evidence_also_of_a_bot_that_was_to_leave_anyway() -> N
         sc.step(LeaveRequested("a"))
         [end] = of_type(sc.ended("a", reason, evidence="a-1"), End)
         assert (end.reason, end.evidence) == (Reason.USER_REQUESTED, "a-1")
+
+
+def test_a_bot_that_is_put_back_into_the_lobby_is_told_to_wait_and_stays_admitted() -> None:
+    sc = full()
+    sc.submit("a")
+    bring_to(sc, "a", BotState.IN_MEETING)
+    told: list[str] = []
+    for screen, did in (("lobby_again", ""), ("lobby_again", "dismiss tip"), ("in_meeting", "")):
+        event = replace(saw(sc, 1), screen=screen, did=did)
+        told += [note.status for note in of_type(sc.step(event), Note)]
+        assert sc.bot("a").state is BotState.IN_MEETING
+    assert told == ["InWaitingRoom", "", "InMeeting"]

@@ -39,6 +39,8 @@ SHEET: Final[dict[str, Told]] = {
     "removed_by_host": STOPPED._replace(bot_event="bot.kicked"),
     "waiting_room_timeout": Told("bot.notallowed", "NotAllowed", 500, "host"),
     "host_not_started": Told("bot.notallowed", "NotAllowed", 500, "host"),
+    "never_admitted": Told("bot.notallowed", "NotAllowed", 500, "host"),
+    "session_limit": STOPPED._replace(attribution="us"),
     "request_denied": Told("bot.denied", "Denied", 500, "host"),
     "sign_in_required": BY_HOST,
     "org_only": BY_HOST,

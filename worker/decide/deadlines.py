@@ -82,7 +82,7 @@ def timers(state: State) -> tuple[Timer, ...]:
             # The page does not let go. What the bot leaves for is known and stays its reason.
             return (hung, Timer(state.since, limits.leave_s, Reason.BROWSER_HUNG))
         case BotState.IN_MEETING:
-            of_phase, by_then = _in_meeting(state), Reason.MAX_DURATION
+            of_phase, by_then = _in_meeting(state), Reason.SESSION_LIMIT
         case BotState.WAITING_ROOM:
             by_then = Reason.WAITING_ROOM_TIMEOUT if state.host_seen else Reason.HOST_NOT_STARTED
             of_phase = (*_passcode(state), _unseen(state), Timer(state.since, limits.waiting_room_s, by_then))

@@ -384,7 +384,9 @@ def _verdict(state: State, now: float) -> Reason | None:
         asked_at = state.loaded_again_at
         again = state.reloads > 0 and (asked_at is None or now - asked_at >= AGAIN_AT_LEAST_S)
         return Reason.PLATFORM_BLOCKED if again or state.phase.is_admitted else None
-    return _END_SHOWN.get(state.screen)
+    reason = _END_SHOWN.get(state.screen)
+    is_over = reason is Reason.MEETING_ENDED and not state.phase.is_admitted
+    return Reason.NEVER_ADMITTED if is_over else reason
 
 
 def _tell_more(state: State, verdict: Finish) -> State:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from common.wire.vocabulary import BotState, Reason
+from common.wire.vocabulary import LOBBY_AGAIN, BotState, Reason
 from worker.decide.participants import Look, News
 
 
@@ -39,7 +39,7 @@ class Screen(StrEnum):
     REDIRECTED = "redirected"  # the page is none of the platform's
     FAILED = "failed"  # the page itself says that something went wrong, and a new one may not
     REFUSED = "refused"  # the platform could not take the bot in, and may at the next try
-    LOBBY_AGAIN = "lobby_again"  # a waiting room, of a bot that had been in the meeting
+    LOBBY_AGAIN = LOBBY_AGAIN  # a waiting room, of a bot that had been in the meeting
     BREAKOUT = "breakout"  # between the meeting and a room of it
     BLANK = "blank"  # it is loaded, and there is nothing on it
     UNKNOWN = "unknown"

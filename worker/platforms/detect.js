@@ -269,7 +269,7 @@
   const found = location.protocol === "chrome-error:" ? BROKEN : rules.screen.find(shows);
   const loading = document.readyState !== "complete" || location.href === "about:blank";
   const where = digest(`${location.host}${location.pathname}`);
-  const screen = found?.name ?? (isAway() ? "breakout" : loading ? "loading" : page.isEmpty() ? "blank" : "unknown");
+  const screen = (known.inside && found?.inside) || (found?.name ?? (isAway() ? "breakout" : loading ? "loading" : page.isEmpty() ? "blank" : "unknown"));
   const received = media();
   const mayBeIn = known.inside || TOLD_INSIDE.has(screen) || received.audio_packets > 0;
   const call = found && mayBeIn && !INSIDE.has(screen) ? behind(found) : "";

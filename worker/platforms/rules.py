@@ -78,12 +78,13 @@ class Evidence(Section, frozen=True, kw_only=True):
 
 
 class ScreenRule(Evidence, frozen=True):
-    """`holds_s`, `again_s`: as in `worker.decide.words.Seen`."""
+    """`holds_s`, `again_s`: as in `worker.decide.words.Seen`. `inside`: what it is to a bot that had been let in."""
 
     name: Screen
     rule: RuleName
     holds_s: Seconds = 0.0
     again_s: Seconds = 0.0
+    inside: Screen | None = None
 
 
 class Target(Section, frozen=True):

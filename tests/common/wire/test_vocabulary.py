@@ -64,7 +64,8 @@ def test_what_others_did_is_not_laid_at_our_door() -> None:
     errors = {reason for reason, end in ENDS.items() if end.status is Status.ERROR}
     assert {reason for reason in errors if ENDS[reason].attribution is Attribution.US} == OURS_TO_MEND
     stopped = [end for end in ENDS.values() if end.status is not Status.ERROR]
-    assert {end.attribution for end in stopped if end is not ENDS[Reason.SUPERSEDED]} == {
+    ours = (ENDS[Reason.SUPERSEDED], ENDS[Reason.SESSION_LIMIT])
+    assert {end.attribution for end in stopped if end not in ours} == {
         Attribution.HOST,
         Attribution.USER,
     }
@@ -76,9 +77,10 @@ TOLD: Final = {
         Status.STOPPED,
         "bot.stopped",
         False,
-    ): "user_requested meeting_ended everyone_left no_one_joined silence max_duration only_bots_left superseded",
+    ): "user_requested meeting_ended everyone_left no_one_joined silence max_duration only_bots_left superseded "
+    "session_limit",
     (Status.STOPPED, "bot.kicked", False): "removed_by_host",
-    (Status.NOT_ALLOWED, "bot.notallowed", False): "waiting_room_timeout host_not_started",
+    (Status.NOT_ALLOWED, "bot.notallowed", False): "waiting_room_timeout host_not_started never_admitted",
     (Status.DENIED, "bot.denied", False): "request_denied",
     (Status.ERROR, "bot.failed", False): "sign_in_required org_only registration_required passcode_missing "
     "passcode_wrong meeting_not_found meeting_full meeting_locked captcha platform_blocked recording_permission_denied "

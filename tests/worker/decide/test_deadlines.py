@@ -195,9 +195,9 @@ def test_alone_from_the_start_counts_from_admission_even_if_the_count_came_late(
         (FOR_HOST, Reason.HOST_NOT_STARTED),
         (Seen(Screen.WAITING_FOR_HOST, "3001", again_s=15, popup="cookies"), Reason.HOST_NOT_STARTED),
         (LOBBY, Reason.WAITING_ROOM_TIMEOUT),
-        (meeting(2), Reason.MAX_DURATION),
-        (REFUSED, Reason.MAX_DURATION),
-        (Seen(Screen.ENDED, "over", holds_s=1e9), Reason.MEETING_ENDED),
+        (meeting(2), Reason.SESSION_LIMIT),
+        (REFUSED, Reason.SESSION_LIMIT),
+        (Seen(Screen.ENDED, "over", holds_s=1e9), Reason.NEVER_ADMITTED),
     ],
 )
 def test_the_cap_ends_whatever_else_would_wait(shown: Seen, reason: Reason) -> None:

@@ -50,6 +50,7 @@ SEEN: Final[dict[Reason, list[tuple[float, Observation]]]] = {
     Reason.EVERYONE_LEFT: [(1, meeting(2)), (2, meeting(1)), (302, meeting(1))],
     Reason.NO_ONE_JOINED: [(1, meeting(1)), (501, meeting(1))],
     Reason.SILENCE: for_s(110, inside(packets=1)),
+    Reason.NEVER_ADMITTED: shown(Screen.ENDED),
     Reason.MAX_DURATION: [(1, meeting(2)), (14401, meeting(2))],
     Reason.ONLY_BOTS_LEFT: [(1, OTTER), (66, OTTER)],
     Reason.REMOVED_BY_HOST: [(1, meeting()), *shown(Screen.REMOVED)[1:]],
@@ -93,6 +94,7 @@ OF_OTHERS: Final = {
     Reason.INVALID_REQUEST,  # intake: a job that is none
     Reason.INTERNAL_ERROR,  # the agent: a session that raised
     Reason.OVERDUE,  # the agent: a session that outlived its limits
+    Reason.SESSION_LIMIT,  # tests/worker/decide/test_deadlines.py: the job's own limit comes before it
     Reason.CAPTURE_FAILED,  # nobody yet: nothing is recorded
 }
 
