@@ -21,7 +21,8 @@ class Case(NamedTuple):
     """`screen`: what the bot must have recognised on its way. `asked_at`: when the user asks it to leave.
     `crashes`: its page is made to crash in the meeting. `clicks_leave`: the page's own button has to be used.
     `is_quick`: among those that every run of the tests tries. `takes_s`: of patience that no setting shortens.
-    `most_s`: how long it may take in all; 0: as long as it likes.
+    `most_s`: how long it may take in all; 0: as long as it likes. `most_late_s`: how long
+    after a deaf button hears again it may be clicked on at last.
     """
 
     platform: str
@@ -37,6 +38,7 @@ class Case(NamedTuple):
     is_quick: bool = False
     takes_s: float = 0.0
     most_s: float = 0.0
+    most_late_s: float = 0.0
 
     @property
     def code(self) -> str:
@@ -195,6 +197,9 @@ def _taken_elsewhere() -> list[Case]:
             cases.append(Case(platform, f"away-{wording}", away, Reason.MEETING_ENDED, screen))
         over = Scenario(door="lobby", acts=(Act("lobby", "end", 1500),))
         cases.append(Case(platform, "ends-in-the-lobby", over, Reason.NEVER_ADMITTED, "", is_quick=platform == "zoom"))
+        for deaf_ms in (150, 500, 950):
+            deaf = _with(_CALL, deaf_ms=deaf_ms)
+            cases.append(Case(platform, f"deaf-for-{deaf_ms}", deaf, Reason.MEETING_ENDED, most_late_s=0.6))
     kicked = Scenario(turns=(Turn("meeting", "navigate:https://zoom.us/signin", 1200),))
     cases.append(Case("zoom", "kicked-to-sign-in", kicked, Reason.REMOVED_BY_HOST, "removed"))
     for platform in ("google_meet", "teams"):

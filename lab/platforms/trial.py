@@ -175,6 +175,9 @@ def _faults(case: Case, meeting: Meeting, bot: _Bot, ended: BotEnded | None, *, 
             again = [one for one in meeting.noted if one.endswith(f"in the meeting: {device}")]
             if not again or not again[-1].startswith("switched off"):
                 faults.append(f"left its {device} on")
+    lost_until = [float(note.rpartition(" ")[2]) for note in meeting.noted if note.startswith("heard again after")]
+    if case.most_late_s and max(lost_until, default=0.0) > case.most_late_s * 1000:
+        faults.append(f"clicked {lost_until} ms after the button heard again, not within {case.most_late_s:g} s")
     if case.clicks_leave and "left" not in meeting.noted:
         faults.append("did not leave by the page's own button")
     if still_there:

@@ -191,6 +191,15 @@ const survey = (ignore) => {
   const isOff = (element) =>
     element.matches(":disabled") || element.getAttribute("aria-disabled") === "true" || element.classList.contains("disabled");
 
+  // Few characters that are others once a click took, as far as the page shows it: a deaf button changes nothing. What
+  // hovering and focus do to the button itself is no answer.
+  function mark(button) {
+    const { disabled, ariaDisabled, ariaBusy, ariaPressed, ariaChecked, ariaLabel, isConnected } = button;
+    const text = roots.map((root) => (root.body ?? root).textContent.length).join();
+    const own = [disabled, ariaDisabled, ariaBusy, ariaPressed, ariaChecked, ariaLabel, isConnected, isShown(button), isOff(button)];
+    return [location.href, elements, roots.length, text, ...own, button.textContent].join("|");
+  }
+
   // The elements that a target means, those that show first.
   function meant(target) {
     const { css, label = [], text = [] } = typeof target === "string" ? { css: target } : target;
@@ -201,5 +210,5 @@ const survey = (ignore) => {
     return [...found.filter(isShown), ...found.filter((element) => !isShown(element))];
   }
 
-  return { CONTROLS, all, attempt, bad, fold, holds, isCalled, isEmpty, isInside, isLaidOut, isOff, isShown, mayHold, meant, outOf, says, telling };
+  return { CONTROLS, all, attempt, bad, fold, holds, isCalled, isEmpty, isInside, isLaidOut, isOff, isShown, mark, mayHold, meant, outOf, says, telling };
 };

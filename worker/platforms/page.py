@@ -7,6 +7,7 @@ lost, and the lifecycle already does: it looks whether the screen changed, and a
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -29,16 +30,22 @@ Deed = PageAction | Dismiss | str
 FILL: Final = script("fill.js")
 SWITCH_OFF: Final = script("switch_off.js")
 PLACE: Final = script("place.js")
+TOOK: Final = script("took.js")
 
 TRIES_BY_MOUSE: Final = 2  # then the page's own click: an overlay that lets nothing through does not go away by waiting
 TRIES_TO_SWITCH_OFF: Final = 5
 OFF_S: Final = 1.0  # how long a switch may take; it is clicked on again with the next try
 CLICK_S: Final = 2.0  # how long a button to join may take until it can be clicked on
+TOOK_S: Final = 0.2  # pages answer a click within that, if only by a button that is off; one that lost it does not
+DEAF_S: Final = 1.1  # for so long a page that was just drawn may lose every click; then it is only slow to answer
 CONFIRM_S: Final = 1.0  # how long a page may take until it asks "really leave?"
 CHAT_BUTTON_S: Final = 0.5
 CHAT_OPEN_S: Final = 2.0
 SENT_S: Final = 1.0
 SENT_LOOKS: Final = 5
+
+
+_ASKED_ONCE: Final = ("open the chat", "send")  # a second click would close it again, or say it twice
 
 
 class Stuck(NamedTuple):
@@ -186,7 +193,24 @@ class PageAdapter:
         elif isinstance(target, Target) and target.press:
             await page.keyboard.press(target.press)
         missed.pop(deed, None)
+        if deed not in _ASKED_ONCE and "mark" in found:
+            meant = question["targets"][index]
+            await self._insist(page, {"targets": [meant], "patience_ms": 0, "force": False}, found["mark"])
         return index
+
+    async def _insist(self, page: Page, question: dict[str, Any], mark: str) -> None:
+        """Click again at once while the page shows nothing of having heard it."""
+        until = time.monotonic() + DEAF_S
+        target = question["targets"][0]
+        while not await page.evaluate(TOOK, {"target": target, "mark": mark, "patience_ms": TOOK_S * 1000}):
+            if time.monotonic() >= until:
+                return
+            found = await page.evaluate(PLACE, question)
+            if not found or "mark" not in found:
+                return
+            if "x" in found:
+                await page.mouse.click(found["x"], found["y"])
+            mark = found["mark"]
 
 
 async def _fill(page: Page, targets: Targets, text: str, *, keys: bool) -> None:

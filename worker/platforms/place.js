@@ -1,5 +1,6 @@
-// Where to click on the first target that can be clicked: { index, x, y } once that is there, null when it is not in time.
-// A target that wants the page's own click gets it here: { index }. `covered`: something else lies over it all that while.
+// Where to click on the first target that can be clicked: { index, x, y, mark } once that is there, null when it is not in
+// time. `mark`: what the page was like, to see whether a click took. A target that wants the page's own click gets it
+// here: { index, mark }. `covered`: something else lies over it all that while.
 // `hidden`: it is there and does not show, as the buttons of a bar that hides itself; and a place to move the mouse to. With
 // `force` both are clicked on by the page's own click.
 async ({ targets, patience_ms, force }) => {
@@ -40,12 +41,13 @@ async ({ targets, patience_ms, force }) => {
         if (page.isOff(element)) continue;
         let kind = "hidden";
         if (page.isShown(element)) {
+          const mark = page.mark(element);
           if (target.how === "dom") {
             element.click();
-            return { index };
+            return { index, mark };
           }
           const { at, local } = middle(page, element);
-          if (comes(page, element, local)) return { index, ...at };
+          if (comes(page, element, local)) return { index, ...at, mark };
           if (at.x >= 0 && at.y >= 0 && at.x < innerWidth && at.y < innerHeight) kind = "covered";
         }
         worst ??= { index, element, kind };

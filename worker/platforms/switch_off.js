@@ -4,7 +4,7 @@
 // With `force` what cannot be switched off is made to send nothing: the page goes on believing that it does.
 async ({ targets, wishes, calls, patience_ms, force }) => {
   /* finding.js */
-  const [AGAIN_MS, SETTLE_MS, LOOK_MS] = [150, 300, 15];
+  const [AGAIN_MS, SETTLE_MS, LOOK_MS] = [100, 150, 10];
   // What belongs to others: a host may mute them.
   const OTHERS = "ul, ol, table, [role=list], [role=listitem], [role=tree], [role=treeitem], [role=row], [role=menu]";
   const there = (wanted) => {

@@ -226,7 +226,14 @@ class Stage {
     const button = target.closest("[data-do]");
     if (!button) return undefined;
     event.preventDefault();
-    if (performance.now() < this.deafUntil) return this.call.note(`lost a click on ${button.dataset.do}`);
+    if (performance.now() < this.deafUntil) {
+      this.isDeaf = true;
+      return this.call.note(`lost a click on ${button.dataset.do}`);
+    }
+    if (this.isDeaf && button.dataset.do === "join") {
+      this.isDeaf = false;
+      this.call.note(`heard again after ${Math.round(performance.now() - this.deafUntil)}`);
+    }
     return this.#do(button.dataset.do, button);
   }
 

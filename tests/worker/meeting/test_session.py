@@ -58,7 +58,7 @@ async def test_a_slow_page_is_waited_for(page: Page, site: Site) -> None:
         show(null);
         after(300, () => show("name-prompt"));
         $("name").oninput = () => after(150, () => { $("join").disabled = false; });
-        asked = () => after(300, () => show("waiting-room"));
+        asked = () => { $("join").disabled = true; after(300, () => show("waiting-room")); };
     """)
     bot, ended = await go(page, url, then={BotState.WAITING_ROOM: "end('denied')"})
     assert ended.reason is Reason.REQUEST_DENIED
@@ -69,7 +69,7 @@ async def test_a_slow_page_is_waited_for(page: Page, site: Site) -> None:
     ("screen", "reason"),
     [
         ("removed", Reason.REMOVED_BY_HOST),
-        ("left", Reason.MEETING_ENDED),
+        ("left", Reason.NEVER_ADMITTED),
         ("full", Reason.MEETING_FULL),
         ("lost", Reason.CONNECTION_LOST),
     ],

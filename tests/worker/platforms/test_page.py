@@ -68,6 +68,12 @@ send = [{ press = "Enter" }]
 """
 
 
+@pytest.fixture(autouse=True)
+def answers_no_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These pages mostly do not, and are not insisted on."""
+    monkeypatch.setattr(page_adapter, "DEAF_S", 0.0)
+
+
 def join(platform: str = "x", passcode: str = "") -> Join:
     return Join("w-1", "b-1", 1, platform, "https://meeting.example/1", "Ann's bot", passcode=passcode)
 
@@ -195,6 +201,40 @@ async def test_a_switch_that_loses_its_first_clicks_is_clicked_on_again_at_once(
     await show("https://meeting.example/", f"{NOTE}{DEAF}<button class=ask>Ask to join</button>")
     noted = await do(page, adapter_of(tmp_path), PageAction.FILL_NAME_AND_JOIN)
     assert (noted[-1], await page.locator(".on").count()) == (["ask", True], 0)
+
+
+BUTTONS: Final = {
+    "name prompt": ("<input class=name>BUTTON", PageAction.FILL_NAME_AND_JOIN, "Ask to join"),
+    "popup": ("<div class=call>.</div>BUTTON", Dismiss("tip"), "Got it"),
+    "meeting": ("<div class=call>.</div>BUTTON", PageAction.LEAVE_MEETING, "Leave"),
+}
+
+
+@pytest.mark.parametrize("where", BUTTONS)
+@pytest.mark.parametrize("answer", ["disabled = true", "remove()", "textContent += '.'", "ariaBusy = 'true'"])
+async def test_a_button_that_was_deaf_is_clicked_on_soon_after_and_once(
+    page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, answer: str
+) -> None:
+    monkeypatch.setattr(page_adapter, "DEAF_S", 2.0)
+    html, action, label = BUTTONS[where]
+    button = f"<button class=leave onclick='heard(this)'>{label}</button>"
+    script = f"""<script>
+      globalThis.times = [];
+      let until = 0;
+      function heard(button) {{
+        until ||= performance.now() + 350;
+        if (performance.now() < until) return;
+        times.push(performance.now() - until);
+        button.{answer};
+      }}
+    </script>"""
+    await show("https://meeting.example/1", html.replace("BUTTON", button) + script)
+    await adapter_of(tmp_path).act(page, action, join(), TIMEOUT_S)
+    [late_ms] = await page.evaluate("times")
+    assert late_ms < (page_adapter.TOOK_S + MACHINE_S) * 1000
+
+
+MACHINE_S: Final = 0.5  # what a busy one adds
 
 
 async def test_a_page_that_was_loaded_anew_has_switches_of_its_own(
