@@ -177,6 +177,7 @@ class WorkerSettings(Section, frozen=True):
     warm_pages_refresh_s: Seconds = 21600.0
     warm_pages_mb: Annotated[int, Meta(ge=1, le=10_000)] = 200
     accounts: list[AccountSettings] = []
+    reads_chat: bool = True
     adapters_dir: str = ""
     memory_reserve_mb: Megabytes = 1024
     worker_memory_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 350

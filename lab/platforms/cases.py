@@ -22,7 +22,8 @@ class Case(NamedTuple):
     `crashes`: its page is made to crash in the meeting. `clicks_leave`: the page's own button has to be used.
     `is_quick`: among those that every run of the tests tries. `takes_s`: of patience that no setting shortens.
     `most_s`: how long it may take in all; 0: as long as it likes. `most_late_s`: how long
-    after a deaf button hears again it may be clicked on at last.
+    after a deaf button hears again it may be clicked on at last. `tells`: it has to tell how many are there, who speaks
+    and what is said.
     """
 
     platform: str
@@ -39,6 +40,7 @@ class Case(NamedTuple):
     takes_s: float = 0.0
     most_s: float = 0.0
     most_late_s: float = 0.0
+    tells: bool = False
 
     @property
     def code(self) -> str:
@@ -197,6 +199,12 @@ def _taken_elsewhere() -> list[Case]:
             cases.append(Case(platform, f"away-{wording}", away, Reason.MEETING_ENDED, screen))
         over = Scenario(door="lobby", acts=(Act("lobby", "end", 1500),))
         cases.append(Case(platform, "ends-in-the-lobby", over, Reason.NEVER_ADMITTED, "", is_quick=platform == "zoom"))
+        lines = tuple(Act("meeting", f"say:Ann:{text}", 2500 + n) for n, text in enumerate(("Good morning", "Ann: hi")))
+        told = Scenario(
+            voices=("Vera",), acts=(*lines, Act("meeting", "tone:Vera", 2600), Act("meeting", "end", 5500)), wording=1
+        )
+        is_quick = platform == "teams"
+        cases.append(Case(platform, "tells-of-others", told, Reason.MEETING_ENDED, tells=True, is_quick=is_quick))
         for deaf_ms in (150, 500, 950):
             deaf = _with(_CALL, deaf_ms=deaf_ms)
             cases.append(Case(platform, f"deaf-for-{deaf_ms}", deaf, Reason.MEETING_ENDED, most_late_s=0.6))

@@ -16,7 +16,7 @@ from playwright.async_api import Browser
 from playwright.async_api import Error as PlaywrightError
 
 from common.config.settings import WorkerSettings
-from common.wire.messages import BotEnded, BotMoved, BotSaw, Join
+from common.wire.messages import BotEnded, BotMoved, BotSaw, BotVitals, ChatHeard, Join
 from common.wire.vocabulary import BotState, Reason
 from lab.parts.browser import chromium
 from lab.platforms.cases import BOT_NAME, Case
@@ -140,6 +140,9 @@ class _Bot:
         self.seen: list[str] = []
         self.screens: set[str] = set()
         self.moves: list[BotState] = []
+        self.heard: list[tuple[str, str]] = []
+        self.most_people = 0
+        self.speakers: set[str] = set()
         self._noted = asyncio.Event()
 
     def keep(self, _state: State, news: Sequence[BotNews]) -> None:
@@ -149,6 +152,11 @@ class _Bot:
                 self.screens.add(one.screen)
             elif isinstance(one, BotMoved):
                 self.moves.append(one.state)
+            elif isinstance(one, ChatHeard):
+                self.heard += [(line.sender_name, line.text) for line in one.chats]
+            elif isinstance(one, BotVitals):
+                self.most_people = max(self.most_people, one.participants)
+                self.speakers.add(one.speaker)
         self._noted.set()
 
     async def reached(self, moment: str) -> None:
@@ -167,6 +175,16 @@ def _faults(case: Case, meeting: Meeting, bot: _Bot, ended: BotEnded | None, *, 
         faults.append(f"never saw {case.screen}")
     if case.reason is Reason.MEETING_ENDED and BotState.IN_MEETING not in bot.moves:
         faults.append("was never in the meeting")
+    faults += _faults_of_devices(meeting)
+    if case.clicks_leave and "left" not in meeting.noted:
+        faults.append("did not leave by the page's own button")
+    if still_there:
+        faults.append("is still in the meeting")
+    return faults + _faults_of_telling(case, meeting, bot)
+
+
+def _faults_of_devices(meeting: Meeting) -> list[str]:
+    faults: list[str] = []
     for note in meeting.noted:
         if note.startswith("joined with") and note != "joined with microphone false camera false":
             faults.append(note)
@@ -175,13 +193,19 @@ def _faults(case: Case, meeting: Meeting, bot: _Bot, ended: BotEnded | None, *, 
             again = [one for one in meeting.noted if one.endswith(f"in the meeting: {device}")]
             if not again or not again[-1].startswith("switched off"):
                 faults.append(f"left its {device} on")
+    return faults
+
+
+def _faults_of_telling(case: Case, meeting: Meeting, bot: _Bot) -> list[str]:
+    faults: list[str] = []
+    if case.tells:
+        everybody = 1 + len(case.scenario.people) + len(case.scenario.voices)
+        told = (bot.most_people, bot.speakers - {""}, bot.heard)
+        if told != (everybody, set(case.scenario.voices), meeting.said):
+            faults.append(f"told {told}, and there were {everybody}, who said {meeting.said}")
     lost_until = [float(note.rpartition(" ")[2]) for note in meeting.noted if note.startswith("heard again after")]
     if case.most_late_s and max(lost_until, default=0.0) > case.most_late_s * 1000:
         faults.append(f"clicked {lost_until} ms after the button heard again, not within {case.most_late_s:g} s")
-    if case.clicks_leave and "left" not in meeting.noted:
-        faults.append("did not leave by the page's own button")
-    if still_there:
-        faults.append("is still in the meeting")
     return faults
 
 

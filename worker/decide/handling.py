@@ -16,6 +16,8 @@ from worker.decide.words import Dismiss, PageAction, Screen
 REPEAT_S: Final = 2.0  # a click that changed nothing by then was swallowed, as overlays and half-loaded pages do
 AGAIN_AT_LEAST_S: Final = 5.0  # whatever a rule says: a page wants some time to load
 POPUP_TIMES: Final = 10
+CHAT_TIMES: Final = 5  # somebody else may close it, or a panel that takes its place
+CHAT_AGAIN_S: Final = 10.0
 SWITCH_TIMES: Final = 5  # in a row; then what is on is a button that means something else
 POPUP_BLOCKS: Final = 2  # times; after that the bot goes on beneath it
 POPUP_GONE_S: Final = 60.0  # one that has not been seen for so long is a new one
@@ -41,6 +43,9 @@ def handle(state: State, popup: str, now: float) -> tuple[State, Done]:
     state, dismissed, in_the_way = _put_away(state, popup, now)
     if _is_to_switch_off(state, now):
         return replace(state, switched=state.switched + 1, switched_at=now), (*dismissed, PageAction.SWITCH_OFF)
+    if _is_to_open_chat(state, now):
+        state = replace(state, chat_opened=state.chat_opened + 1, chat_opened_at=now)
+        return state, (*dismissed, PageAction.OPEN_CHAT)
     if in_the_way and state.phase is not BotState.LEAVING:
         return state, dismissed
     if _is_to_load_again(state, now):
@@ -70,6 +75,12 @@ def _put_away(state: State, popup: str, now: float) -> tuple[State, Done, bool]:
         after = replace(after, times=before.times + 1, dismissed_at=now)
     in_the_way = is_due or after.times < POPUP_BLOCKS
     return replace(state, popups=(*others, after)), (Dismiss(popup),) if is_due else (), in_the_way
+
+
+def _is_to_open_chat(state: State, now: float) -> bool:
+    is_due = state.chat_opened_at is None or now - state.chat_opened_at >= CHAT_AGAIN_S
+    is_wanted = state.errand.reads_chat and state.is_chat_closed and state.chat_opened < CHAT_TIMES
+    return state.phase is BotState.IN_MEETING and is_wanted and is_due and is_believed(state, now)
 
 
 def _is_to_switch_off(state: State, now: float) -> bool:

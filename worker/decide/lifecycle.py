@@ -147,6 +147,9 @@ def worth_keeping(state: State) -> State:
         acted_at=None,
         popups=(),
         sends=False,
+        has_no_exit=False,
+        is_chat_closed=False,
+        chat_opened_at=None,
         switched=0,
         switched_at=None,
         silent_since=None,
@@ -282,6 +285,8 @@ def _note_screen(state: State, seen: Seen, now: float) -> State:
         participants=None,
         is_alone=False,
         sends=seen.sends,
+        has_no_exit=seen.no_exit,
+        is_chat_closed=seen.chat_closed,
         switched=state.switched if seen.sends else 0,
         audio_packets=max(state.audio_packets, seen.audio_packets),
     )
@@ -366,7 +371,8 @@ def _conclude(state: State, now: float) -> State:
     if verdict and is_believed(state, now):
         finish = Finish(verdict, shown)
         return _stop(_tell_more(state, finish), finish, now)
-    if state.phase is BotState.LEAVING and state.screen in PROMPTS:  # nothing to leave any more
+    # Nothing to leave any more, or nothing to leave it by: the page is emptied at once.
+    if state.phase is BotState.LEAVING and (state.screen in PROMPTS or state.has_no_exit):
         return _stop(state, Finish(Reason.MEETING_ENDED, shown), now)
     for timer in timers(state):
         if timer.start is not None and now >= timer.start + timer.limit_s:

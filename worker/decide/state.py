@@ -63,14 +63,15 @@ class Errand(msgspec.Struct, frozen=True):
     names: Names = Names()
     has_passcode: bool = False
     is_probe: bool = False
+    reads_chat: bool = False
 
     @classmethod
-    def of(cls, join: Join) -> Self:
+    def of(cls, join: Join, *, reads_chat: bool = False) -> Self:
         bots = join.automatic_leave.bot_names
         matches, whole_words = (tuple(bots.matches), bots.whole_words) if bots else ((), True)
         names = Names(join.bot_name, join.attempt - 1, matches, whole_words)
         stays = join.automatic_leave.in_call_recording_timeout != AutomaticLeave().in_call_recording_timeout
-        return cls(names, bool(join.passcode), join.is_probe and not stays)
+        return cls(names, bool(join.passcode), join.is_probe and not stays, reads_chat)
 
 
 class Popup(msgspec.Struct, frozen=True):
@@ -104,6 +105,10 @@ class State(msgspec.Struct, frozen=True):
     sends: bool = False  # by the last look
     switched: int = 0  # how often it was switched off in a row
     switched_at: float | None = None
+    has_no_exit: bool = False  # the lobby shows no button out of it, by the last look
+    is_chat_closed: bool = False  # by the last look
+    chat_opened: int = 0  # how often
+    chat_opened_at: float | None = None
     host_seen: bool = False  # the lobby was one that somebody looks after
     silent_since: float | None = None  # since when it answers no call
     hoarding: str = ""  # what its browser took of memory meanwhile, if that explains it

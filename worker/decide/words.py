@@ -58,6 +58,7 @@ class Seen(Look, frozen=True):
     received so far, and how long that lasts, as in WebRTC's totalAudioEnergy and totalSamplesDuration: their growth
     tells the level; None: the media do not tell.
     `media`: "" (no connection was made yet), "connecting", "connected" or "failed", the best of all connections.
+    `no_exit`: a lobby with no button out of it. `chat_closed`: what is said in the chat shows once its panel is open.
     `sends`: the call's own buttons show a microphone or camera of the bot's as on.
     `document`: tells one document from the next under the same address, as performance.timeOrigin.
     `behind`: what is behind words of an end. "": the call is gone. "free": it is still there, and the words may be
@@ -79,6 +80,8 @@ class Seen(Look, frozen=True):
     audio_s: float = 0.0
     media: str = ""
     sends: bool = False
+    no_exit: bool = False
+    chat_closed: bool = False
     document: float = 0.0
     behind: str = ""
     over: bool = False
@@ -130,6 +133,7 @@ class PageAction(StrEnum):
     CANCEL_REQUEST = "cancel_request"
     LEAVE_MEETING = "leave_meeting"
     LOAD_AGAIN = "load_again"
+    OPEN_CHAT = "open_chat"
     SWITCH_OFF = "switch_off"  # microphone and camera, in the call
 
 

@@ -227,7 +227,7 @@ class Session:
     async def _follow(self) -> tuple[State, Finish]:
         """Observe, decide, act, until the lifecycle says that it is over."""
         limits = Limits.of(self._join.automatic_leave, self._settings)
-        errand = Errand.of(self._join)
+        errand = Errand.of(self._join, reads_chat=self._settings.reads_chat)
         state = lifecycle.begin(limits, time.monotonic(), errand, greets=bool(self._join.message))
         if self._begin_with:
             state = lifecycle.carry_on(self._begin_with)

@@ -127,7 +127,7 @@
       const there = count(way);
       if (there !== null) return there;
     }
-    return 0;
+    return null;
   }
 
   // null when the page shows nobody, not even the bot, as while it is being redrawn; or when all are known.
@@ -155,6 +155,19 @@
 
   const cut = (text, chars) => String(text ?? "").trim().slice(0, chars);
 
+  const isBot = (name) => known.own !== "" && (name === known.own || name.startsWith(`${known.own} (`));
+
+  // Who is marked as speaking, on the element of somebody or in it; nobody takes notice of the bot itself.
+  function speaker() {
+    if (facts.speaker !== undefined) return String(facts.speaker ?? "");
+    const ways = [readings.people ?? []].flat().filter(({ speaks }) => speaks);
+    const marked = ways.flatMap(({ each, speaks, name, own }) =>
+      page.all(each).filter((one) => page.isLaidOut(one) && !isOwn(one, own) && isMarked(one, speaks)).map(reader(name, NAME_CHARS)));
+    const read_ = (readings.speaker ?? []).map((where) => read(where, NAME_CHARS));
+    return [...read_, ...marked].find((name) => name && !isBot(name)) ?? "";
+  }
+  const isMarked = (element, mark) => page.attempt(mark, (css) => element.matches(css) || element.querySelector(css) !== null, false);
+
   function told(people) {
     return people.slice(0, MOST_PEOPLE).map(({ id, name }) => ({ id: cut(id, ID_CHARS), name: cut(name, NAME_CHARS) }));
   }
@@ -170,11 +183,24 @@
       .map((element) => ({
         id: idOf(element),
         sender_id: senderIdOf(element),
-        sender_name: senderNameOf(element),
-        text: textOf(element),
-        own: isOwn(element, own),
+        ...said(senderNameOf(element), textOf(element), isOwn(element, own)),
       }))
       .filter((line) => line.id);
+  }
+
+  // What was said, without what stands over it: who said it, and when. Pages call the bot "You".
+  function said(sender, text, own) {
+    const rest = text.split("\n").map((line) => line.trim()).filter(Boolean);
+    const isHead = (line) => line === sender || /^\d{1,2}[:.]\d{2}(\s?[AP]M)?$/i.test(line);
+    let name = sender;
+    if (!name && rest.length > 1) name = rest.shift();
+    let cut = name !== sender;
+    while (rest.length > 1 && isHead(rest[0])) {
+      rest.shift();
+      cut = true;
+    }
+    const isOwnLine = own || /^(you|me)$/i.test(name) || isBot(name);
+    return { sender_name: name, text: cut ? rest.join("\n") : text, own: isOwnLine };
   }
 
   function heard(lines) {
@@ -191,6 +217,10 @@
   // A switch of the bot's own that is on. What belongs to others stands in lists and menus: a host may mute them.
   const OTHERS = "ul, ol, table, [role=list], [role=listitem], [role=tree], [role=treeitem], [role=row], [role=menu]";
   const isDevice = (element) => page.isLaidOut(element) && !page.isOff(element) && !page.isInside(element, OTHERS);
+
+  const LOBBY = new Set(["waiting_room", "waiting_for_host"]);
+  const isChatClosed = () => !page.all(readings.chat.each).some(page.isLaidOut) &&
+    !rules.chat.field.flatMap(page.meant).some(page.isLaidOut) && rules.chat.open.flatMap(page.meant).some(page.isLaidOut);
 
   // ---- whether the call itself is over ----
 
@@ -285,6 +315,8 @@
     holds_s: found?.holds_s ?? 0,
     again_s: found?.again_s ?? 0,
     popup: over?.rule ?? "",
+    no_exit: LOBBY.has(screen) && !rules.exits.flatMap(page.meant).some(page.isShown),
+    chat_closed: screen === "in_meeting" && !Array.isArray(facts.lines) && Boolean(readings.chat) && isChatClosed(),
     sends: screen === "in_meeting" && rules.devices.flatMap(page.meant).some(isDevice),
     document: performance.timeOrigin,
     behind: call,
@@ -292,7 +324,7 @@
     place: isSite ? where : "",
     over: known.inside === true && screen === "unknown" && isOver(),
     participants: participants(),
-    speaker: isIn ? String(facts.speaker ?? readings.speaker?.map((where) => read(where, NAME_CHARS)).find(Boolean) ?? "").slice(0, NAME_CHARS) : "",
+    speaker: isIn ? speaker().slice(0, NAME_CHARS) : "",
     ...received,
     ...(isIn && (facts.people || readings.people) ? people(there) : {}),
     lines,

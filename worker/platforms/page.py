@@ -45,7 +45,8 @@ SENT_S: Final = 1.0
 SENT_LOOKS: Final = 5
 
 
-_ASKED_ONCE: Final = ("open the chat", "send")  # a second click would close it again, or say it twice
+OPENING: Final = "open the chat"
+_ASKED_ONCE: Final = (OPENING, "send")  # a second click would close it again, or say it twice
 
 
 class Stuck(NamedTuple):
@@ -100,6 +101,8 @@ class PageAdapter:
                     await self._click(page, action, on.cancel, timeout_s)
                 case PageAction.LEAVE_MEETING:
                     await self._leave(page, timeout_s)
+                case PageAction.OPEN_CHAT:
+                    await self._click(page, OPENING, on.chat_open, min(CHAT_BUTTON_S, timeout_s))
                 case PageAction.SWITCH_OFF:
                     await self._is_off(page, timeout_s, in_call=True)
                 case Dismiss(popup=name):
@@ -122,7 +125,7 @@ class PageAdapter:
             return False
         async with asyncio.timeout(timeout_s):
             if await _focus(page, on.chat) is None:
-                if await self._click(page, "open the chat", on.chat_open, min(CHAT_BUTTON_S, timeout_s / 4)) is None:
+                if await self._click(page, OPENING, on.chat_open, min(CHAT_BUTTON_S, timeout_s / 4)) is None:
                     return False
                 if await _focus(page, on.chat, patience_s=min(CHAT_OPEN_S, timeout_s / 4)) is None:
                     return False

@@ -147,13 +147,14 @@ class Count(Section, frozen=True, rename={"is_": "is"}):
 
 class People(Section, frozen=True):
     """`own`: what the element of the bot itself matches; where none does, the bot is the one who bears its name.
-    Somebody without an id is passed over.
+    Somebody without an id is passed over. `speaks`: what the element of who speaks matches, or something in it.
     """
 
     each: Text
     id: Text | Texts
     name: Text | Texts
     own: Text | None = None
+    speaks: Text | None = None
 
 
 class Chat(Section, frozen=True):
@@ -203,7 +204,9 @@ class Rules(Section, frozen=True, dict=True):
             readings["participants"] = folded(self.readings.participants)
         seen = {"screen": folded(self.screen), "popup": folded(self.popup)}
         devices = folded(self.actions.switch_off)
-        rest = {"places": self.places, "ignore": self.ignore, "readings": readings, "devices": devices}
+        rest: dict[str, Any] = {"places": self.places, "ignore": self.ignore, "readings": readings, "devices": devices}
+        rest["exits"] = folded(self.actions.cancel)
+        rest["chat"] = {"field": folded(self.actions.chat), "open": folded(self.actions.chat_open)}
         return msgspec.json.encode({**seen, **rest}).decode()
 
     @cached_property
@@ -338,7 +341,20 @@ def _may_never_end(pattern: str) -> bool:
     return False
 
 
-_WITH_CSS: Final = ("css", "each", "own", "id", "number", "visible", "present", "absent", "ignore", "speaker", "places")
+_WITH_CSS: Final = (
+    "css",
+    "each",
+    "own",
+    "speaks",
+    "id",
+    "number",
+    "visible",
+    "present",
+    "absent",
+    "ignore",
+    "speaker",
+    "places",
+)
 
 
 def _selectors(node: Any, where: str = "", key: str = "") -> Iterator[tuple[str, str]]:

@@ -42,7 +42,7 @@ const teams = {
     if (!isClient) stage.scenario.turns = [{ at: "load", to: "launcher", after_ms: 0 }, ...stage.scenario.turns.filter(({ at }) => at !== "load")];
   },
   slots: {
-    count: ({ people, flickering }) => `<button id="roster-button" data-tid="roster-button" data-do="panel:people" aria-label="People${flickering ? "" : ` (${people.length})`}">People <span data-tid="toolbar-item-badge">${flickering ? "" : people.length}</span></button>`,
+    count: ({ people, flickering, wording }) => wording === 1 ? `<button id="roster-button" data-tid="roster-button" data-do="panel:people" aria-label="People">People</button>` : `<button id="roster-button" data-tid="roster-button" data-do="panel:people" aria-label="People${flickering ? "" : ` (${people.length})`}">People <span data-tid="toolbar-item-badge">${flickering ? "" : people.length}</span></button>`,
     people: ({ people, me, open, flickering }) => flickering || !open.has("people") ? "" : `<div role="tree" aria-label="Attendees">${people.map(({ id, name }) => `<div role="treeitem" data-tid="participantsInCall-${escape(name)}" id="participant-${id}"
       aria-label="${escape(name)}, ${id === me ? "you, " : "External unfamiliar, "}Unverified, muted"><span title="${escape(name)}">${escape(name)}</span></div>`).join("")}</div>`,
     videos: ({ people, me, speaking, flickering }) => flickering ? "" : people.map(({ id, name }) => `<div class="tile" role="menuitem" data-tid="${escape(name)}" data-stream-type="Video" data-cid="${id}" ${id === me ? `data-is-self="true"` : ""} aria-label="${escape(name)}, External unfamiliar">

@@ -119,6 +119,8 @@ extras = {
     "over": st.booleans(),
     "sends": st.booleans(),
     "asks": st.booleans(),
+    "no_exit": st.sampled_from([False, False, False, True]),
+    "chat_closed": st.booleans(),
 }
 screens = st.builds(Seen, screen=st.sampled_from(Screen), rule=st.sampled_from(["", "a-rule"]), **extras)
 # Endings are rare, or no story would get anywhere.

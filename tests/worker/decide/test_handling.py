@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.wire.vocabulary import Reason
+from common.wire.vocabulary import BotState, Reason
 from tests.worker.decide.stories import (
     CLICK_LEAVE,
     FILL,
@@ -23,7 +23,7 @@ from tests.worker.decide.stories import (
     put_away,
 )
 from worker.decide.deadlines import UNSEEN_S
-from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S, SWITCH_TIMES
+from worker.decide.handling import AGAIN_AT_LEAST_S, CHAT_TIMES, POPUP_GONE_S, POPUP_TIMES, REPEAT_S, SWITCH_TIMES
 from worker.decide.lifecycle import RETURNS, begin, step
 from worker.decide.state import Errand
 from worker.decide.words import Action, Dismiss, Move, PageAction, Screen, Seen
@@ -189,6 +189,22 @@ def test_a_passcode_is_entered_once_and_on_the_way_in(story: Story, times: int) 
     done: list[Action] = live(story, errand=Errand(has_passcode=True))[1]
     assert clicks_of(done).count(PageAction.ENTER_PASSCODE) == times
     assert PageAction.ENTER_PASSCODE not in clicks_of(live(story)[1])
+
+
+def test_the_chat_is_opened_where_that_is_wished_and_not_for_ever() -> None:
+    closed = Seen(Screen.IN_MEETING, "meeting", 2, chat_closed=True)
+    story: Story = [(1 + n, closed) for n in range(200)]
+    done = live(story, errand=Errand(reads_chat=True))[1]
+    assert clicks_of(done).count(PageAction.OPEN_CHAT) == CHAT_TIMES
+    assert clicks_of(live(story)[1]) == []
+    assert clicks_of(live([(1, LOBBY), (2, meeting())], errand=Errand(reads_chat=True))[1]) == []
+
+
+def test_a_lobby_without_a_way_out_is_left_by_emptying_its_page() -> None:
+    walled = Seen(Screen.WAITING_ROOM, "lobby", no_exit=True)
+    assert live([(1, walled), (2, LEAVE)])[0].phase is BotState.STOPPED
+    assert live([(1, LOBBY), (2, LEAVE), (3, LOBBY)])[0].phase is BotState.LEAVING
+    assert live([(1, LOBBY), (2, LEAVE), (3, walled)])[0].phase is BotState.STOPPED
 
 
 def test_a_device_that_is_on_in_the_call_is_switched_off_again_and_again_but_not_for_ever() -> None:

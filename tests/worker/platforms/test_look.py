@@ -16,7 +16,7 @@ from worker.platforms.rules import Actions, Chat, Count, People, Readings, Rules
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 UNREADABLE: Final = Seen(Screen.UNKNOWN)
-BLANK: Final = Seen(Screen.BLANK, participants=0)
+BLANK: Final = Seen(Screen.BLANK)
 
 
 async def put(page: Page, body: str) -> None:
@@ -27,17 +27,17 @@ async def put(page: Page, body: str) -> None:
 @pytest.mark.parametrize(
     ("body", "seen"),
     [
-        ("<p class=sign>You can’t join this call</p>", Seen(Screen.DENIED, "refusal", 0)),
-        ("<p class=sign>You can't join this call</p><main></main>", Seen(Screen.DENIED, "refusal", 0)),
-        ("<p class=sign hidden>You can't join</p><main>Hello</main>", Seen(Screen.IN_MEETING, "main", 0)),
+        ("<p class=sign>You can’t join this call</p>", Seen(Screen.DENIED, "refusal")),
+        ("<p class=sign>You can't join this call</p><main></main>", Seen(Screen.DENIED, "refusal")),
+        ("<p class=sign hidden>You can't join</p><main>Hello</main>", Seen(Screen.IN_MEETING, "main")),
         ("<p class=sign style='visibility: hidden'>You can't join</p>", BLANK),
         ("<div><i></i></div><iframe></iframe><script>1</script><p style='font-size: 0'></p>", BLANK),
-        ("<div><img width=9 height=9></div>", Seen(Screen.UNKNOWN, participants=0)),
-        ("<div><b>?</b></div>", Seen(Screen.UNKNOWN, participants=0)),
+        ("<div><img width=9 height=9></div>", Seen(Screen.UNKNOWN)),
+        ("<div><b>?</b></div>", Seen(Screen.UNKNOWN)),
         ("<p class=sign>Ann says: hello</p><main>can't join <i></i><i></i></main>", Seen(Screen.IN_MEETING, "main", 2)),
-        ("<p class=sign>Hello</p><p class=sign>You can't join</p>", Seen(Screen.DENIED, "refusal", 0)),
-        ("<form>Name</form><main>Hello</main>", Seen(Screen.IN_MEETING, "main", 0)),
-        ("<form>Name</form>", Seen(Screen.NAME_PROMPT, "form", 0)),
+        ("<p class=sign>Hello</p><p class=sign>You can't join</p>", Seen(Screen.DENIED, "refusal")),
+        ("<form>Name</form><main>Hello</main>", Seen(Screen.IN_MEETING, "main")),
+        ("<form>Name</form>", Seen(Screen.NAME_PROMPT, "form")),
         (
             "<script>Array.prototype.find = () => ({ name: 7 })</script>",
             UNREADABLE,
@@ -143,3 +143,59 @@ async def test_what_is_read_off_a_page_is_cut_and_can_be_passed_on(page: Page) -
 async def test_what_people_write_in_the_chat_is_no_screen(page: Page, body: str, screen: Screen) -> None:
     await put(page, body)
     assert (await look(page, READ, PATIENCE_S)).screen is screen
+
+
+# How pages write a line, who is told to have said it, and what.
+LINES: Final = {
+    "<q id=a>Ann<p>Hello</p></q>": ("Ann", "Hello", False),
+    "<q id=a><u title=Ann>Ann</u><p>9:41 PM</p><p>Hello</p><p>there</p></q>": ("Ann", "Hello\nthere", False),
+    "<q id=a>You<p>Hello</p></q>": ("You", "Hello", True),
+    "<q id=a><u title=Bot></u>Hello</q>": ("Bot", "Hello", True),
+    "<q id=a>Hello</q>": ("", "Hello", False),
+    "<q id=a><u title=Ann>Ann</u></q>": ("Ann", "Ann", False),
+    "<q id=a><u title=Ben></u>9:41</q>": ("Ben", "9:41", False),
+}
+
+
+async def test_a_line_is_told_without_the_name_and_the_time_over_it(page: Page) -> None:
+    chat = Chat(each="q", id="@id", text=["i", ":scope"], sender_name="u@title")
+    screens = [ScreenRule(Screen.IN_MEETING, "main", visible=["main"])]
+    rules = Rules(screens, Actions(chat_open=[".open"], chat=["textarea"]), Readings(chat=chat))
+    for html, (sender, text, own) in LINES.items():
+        await put(page, f"<main><style>p {{ display: block }}</style>{html}</main><a class=open>Chat</a>")
+        seen = await look(page, rules, PATIENCE_S, Known(own="Bot"))
+        assert seen.lines == (SeenLine("a", "", sender, text, own),), html
+        assert not seen.chat_closed
+    for html, closed in (
+        ("<a class=open>Chat</a>", True),
+        ("<textarea></textarea><a class=open>Chat</a>", False),
+        ("", False),
+    ):
+        await put(page, f"<main>Call</main>{html}")
+        assert (await look(page, rules, PATIENCE_S)).chat_closed is closed
+
+
+async def test_a_lobby_that_shows_no_way_out_is_told(page: Page) -> None:
+    rules = Rules([ScreenRule(Screen.WAITING_ROOM, "main", visible=["main"])], Actions(cancel=[".out"]))
+    for html, no_exit in (
+        ("<main>Wait</main>", True),
+        ("<main>Wait<a class=out>Cancel</a></main>", False),
+        ("<p>?", False),
+    ):
+        await put(page, html)
+        assert (await look(page, rules, PATIENCE_S)).no_exit is no_exit
+
+
+async def test_who_speaks_is_marked_and_never_the_bot(page: Page) -> None:
+    people = People(each="li", id="@id", name="b", speaks=".loud")
+    screens = [ScreenRule(Screen.IN_MEETING, "main", visible=["main"])]
+    rules = Rules(screens, Actions(), Readings(people=people, speaker=["h4"]))
+    for html, speaker in (
+        ("<li id=1 class=loud><b>Ann</b>", "Ann"),
+        ("<li id=1><b>Ben</b><i class=loud>.</i>", "Ben"),
+        ("<li id=1 class=loud><b>Bot (Guest)</b><li id=2><b>Ann</b>", ""),
+        ("<h4>Bot</h4><li id=2 class=loud><b>Ann</b>", "Ann"),
+        ("<li id=1><b>Ann</b>", ""),
+    ):
+        await put(page, f"<main>{html}</main>")
+        assert (await look(page, rules, PATIENCE_S, Known(own="Bot"))).speaker == speaker, html

@@ -480,6 +480,7 @@ POPUPS: Final = [
         ("google_meet", "<button>Use without an account</button><button>Ask to join</button>", "account-promotion"),
         ("google_meet", MEET_BAR + "<div role=dialog>This call is being recorded<button>Join now</button></div>", "recording-consent"),
         ("google_meet", MEET_BAR + "<div role=dialog>This call is being recorded<button>Close</button></div>", "recording-notice"),
+        ("google_meet", MEET_BAR + "<div role=dialog>Take notes with Gemini is on<button>Join now</button></div>", "recording-consent"),
         ("google_meet", MEET_BAR + "<div data-disable-esc-to-close=true>.</div>", "escape-overlay"),
         ("zoom", "<div id=onetrust-banner-sdk><button id=onetrust-accept-btn-handler>Yes</button></div>", "cookie-banner"),
         ("zoom", "<button>Accept Cookies</button>", "cookie-question"),
@@ -503,7 +504,11 @@ COUNTS: Final = [
         ("teams", TEAMS_BAR, 3, ""),
         ("teams", TEAMS_BAR + "<p>You’re the only one here</p>", 1, ""),
         ("jitsi", HANGUP + "<div id=remoteVideos><div class=videocontainer id=participant_1></div></div>", 2, ""),
-        ("jitsi", HANGUP, 0, ""),
+        ("jitsi", HANGUP, None, ""),
+        ("teams", TEAMS_BAR.replace("People 3", "People") + "<div data-stream-type=Video data-tid=Ann>Ann</div>" * 2, 2, ""),
+        ("teams", TEAMS_BAR.replace("People 3", "People"), None, ""),
+        ("google_meet", MEET_BAR + "<div data-participant-id=1 data-audio-level=4 aria-label=Ann>.</div>", 3, "Ann"),
+        ("google_meet", MEET_BAR + "<div data-participant-id=1 class='x Oaajhc'><i class=notranslate>Ann</i></div>", 3, "Ann"),
 ]  # fmt: skip
 
 

@@ -291,6 +291,8 @@ ROWS: Final = [
     Row("zoom", S.UNKNOWN, "", "<h1>Hm</h1>", "https://us02web.zoom.us/j/1?to=/webinar/register/"),
     Row("zoom", S.FULL, "full-text", "<p>The meeting is full</p>"),
     Row("zoom", S.LOCKED, "locked-text", "<p>This meeting is locked by the host</p>"),
+    Row("zoom", S.LAUNCHER, "launch-button", "<button>Launch Meeting</button>"),
+    Row("zoom", S.LAUNCHER, "browser-link", "<button>Launch Meeting</button><a href=#>Join from your browser</a>"),
     Row("zoom", S.REMOVED, "removed-dialog", f"<div class=zm-modal><p>You have been removed</p></div>{ZOOM_BAR}"),
     Row("zoom", S.ENDED, "ended-dialog", f"<div class=zm-modal-body-title>This meeting has been ended by host</div>{ZOOM_BAR}"),
     *(Row("zoom", S.ENDED, "ended-dialog", f"<div class='zm-modal x'>{text}</div>{ZOOM_BAR}") for text in ("The meeting has ended", "host ended the meeting")),
