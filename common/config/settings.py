@@ -30,7 +30,8 @@ Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}:-]{1,64}\Z")]
 TokenName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z")]
 TokenSees = Literal["all", "own"]
 AccountPlatform = Literal["google_meet", "zoom", "teams", "jitsi", "room"]
-WebAddress = Annotated[str, Meta(pattern=r"^https?://[^\s#]+\Z")]
+_WEB_ADDRESS: Final = r"^https?://[^\s#][^\s]*\Z"
+WebAddress = Annotated[str, Meta(pattern=_WEB_ADDRESS)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _BASE64: Final = "[A-Za-z0-9+/]"
 WebhookSecret = Annotated[
@@ -271,7 +272,10 @@ class _Values:
         try:
             checked = msgspec.convert(value, types[key], strict=strict)
         except msgspec.ValidationError as error:
-            self._faults.append(f"{name}: {str(error)[0].lower()}{str(error)[1:]}")
+            fault = str(error)
+            if _WEB_ADDRESS in fault.replace("\\\\", "\\"):
+                fault = "Expected an address that begins with http:// or https:// and holds no space"
+            self._faults.append(f"{name}: {fault[0].lower()}{fault[1:]}")
             return
         self._by_section.setdefault(section, {})[key] = checked
 

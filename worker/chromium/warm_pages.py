@@ -153,6 +153,8 @@ class WarmPages:
             for _ in range(VISITS):
                 async with asyncio.timeout(LOAD_DEADLINE_S):
                     response = await page.goto(address, wait_until="load", timeout=0)
+                    if response is None:  # an address that differs in its fragment only loads nothing
+                        response = await page.reload(wait_until="load", timeout=0)
                 if response and not response.ok:
                     raise OSError(f"HTTP {response.status}")
                 await asyncio.sleep(SETTLE_S)

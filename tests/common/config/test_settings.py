@@ -360,4 +360,6 @@ def test_two_accounts_of_one_name_are_a_fault() -> None:
 
 def test_a_warm_page_is_a_web_address() -> None:
     (fault,) = faults_of("[worker]\nwarm_pages = ['file:///etc/passwd']")
-    assert fault.startswith("worker.warm_pages: ")
+    assert fault == ("worker.warm_pages: expected an address that begins with http:// or https:// and holds no space")
+    client = "https://teams.microsoft.com/v2/?meetingjoin=true#/l/meetup-join/"
+    assert parse(f"[worker]\nwarm_pages = ['{client}']").worker.warm_pages == [client]
