@@ -8,6 +8,7 @@ import asyncio
 import gc
 import socket
 import uuid
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -15,16 +16,20 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from common.config.settings import Settings
+from common.config.settings import BadSettingsError, Settings
 from common.runtime import steps
+from common.runtime.cli.text import count
 from common.runtime.redis import UNAVAILABLE, address, connect
+from common.runtime.service import Service, telling
 from common.runtime.steps import ManagerStep
+from common.runtime.turns import Turns, patience_s
 from common.runtime.waiting import backoff, pause
+from poolmgr.api.door import Door
 from poolmgr.api.health import Readiness, add_health
 from poolmgr.api.listen import Limits, serve, tls_context
 from poolmgr.api.metrics import add_metrics
 from poolmgr.api.observe import ApiMetrics
-from poolmgr.api.operation import Service
+from poolmgr.api.operation import Service as Api
 from poolmgr.api.routes import add_api
 from poolmgr.core.decisions import Decision
 from poolmgr.core.pool import Pool
@@ -60,6 +65,9 @@ full, cannot save, misses its replicas, or holds a key of another type.
 """
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.1, 2.0
 _API_REDIS_TIMEOUT_S = 2.0
+_LOOK_S = 1.0
+_LOOPS = ("desk", "leadership", "events", "control", "job_stream", "schedule", "webhooks", "intake")
+"""Of a leader: those that turn every few seconds, whatever there is to do."""
 _GOOD_TERM_S = 10.0
 """After a term of this length the next fault is a new one, and the delays begin anew."""
 
@@ -67,9 +75,15 @@ _GOOD_TERM_S = 10.0
 class Manager:
     """The daemon. `run` returns when `stop` was set and everything taken in is durable."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read_again: Callable[[], Settings] | None = None) -> None:
         self.settings = settings
         self.clock = Clock()
+        self._read_again = read_again or (lambda: settings)
+        self._service = Service.of_environment()
+        self._turns = Turns(self.clock.steady)
+        self._patience_s = patience_s(settings.redis.timeout_s)
+        self._door: Door | None = None
+        self._epoch = 0
         self.metrics = Metrics(self.clock)
         self.keys = Keys(settings.redis.prefix)
         self._sqs = Sqs(settings.sqs) if settings.sqs.queue_url else None
@@ -80,12 +94,13 @@ class Manager:
         """Raises: LeaseLostError or StaleEpochError (in an ExceptionGroup) when another manager took over, and
         CannotListenError.
         """
-        async with watched(self.metrics.loop.beat):
+        async with watched(self.metrics.loop.beat), telling(self._service, self._status, self._turns):
             await self._run(stop)
 
     async def _run(self, stop: asyncio.Event) -> None:
         redis = connect(self.settings.redis)
         runners = await self._serve_http()
+        self._service.ready()
         holder = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         lease = Lease(redis, self.keys, holder, self.settings.lease.ttl_s)
         delays = backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
@@ -93,7 +108,10 @@ class Manager:
             while not stop.is_set():
                 began = self.clock.steady()
                 try:
-                    epoch = await wait_to_lead(lease, self.settings.lease.ttl_s, stop, self._stand_by)
+                    with self._turns.expecting(self._patience_s, "standby"):
+                        turned = self._turns.of("standby")
+                        ttl_s = self.settings.lease.ttl_s
+                        epoch = await wait_to_lead(lease, ttl_s, stop, self._stand_by, turned)
                     if not epoch:
                         break
                     steps.done(ManagerStep.LEASE_TAKEN)
@@ -114,6 +132,7 @@ class Manager:
             # Shutdown: 1 not ready; 2 the loops have ended and what was taken is durable; 3 the lease is given back;
             # 4 the addresses and the connections are closed. Meetings go on with their agents.
             self._readiness = Readiness("stopping", "is shutting down")
+            self._service.stopping()
             await self._resign(lease)
             for runner in runners:
                 await runner.cleanup()
@@ -127,8 +146,8 @@ class Manager:
         # A client of its own: callers are not to wait for a Redis that is away, nor to lose theirs with a term's end.
         redis = connect(msgspec.structs.replace(self.settings.redis, timeout_s=_API_REDIS_TIMEOUT_S))
         app.on_cleanup.append(lambda _: redis.aclose())
-        service = Service(redis, self.keys, self.settings, self.clock.wall, self.clock.steady)
-        add_api(app, service, api, ApiMetrics(self.metrics.registry))
+        service = Api(redis, self.keys, self.settings, self.clock.wall, self.clock.steady)
+        self._door = add_api(app, service, api, ApiMetrics(self.metrics.registry))
         served = [(app, api.listen, "api.listen", tls_context(api.tls_cert, api.tls_key))]
         if metrics.listen != api.listen:
             app = web.Application()
@@ -144,7 +163,7 @@ class Manager:
 
     async def _lead(self, redis: Redis, lease: Lease, epoch: int, stop: asyncio.Event) -> None:
         """One term: rebuild the pool from Redis, then let the loops run until `stop` or a fault."""
-        settings, keys, clock = self.settings, self.keys, self.clock
+        settings, keys, clock, turns = self.settings, self.keys, self.clock, self._turns
         await load_scripts(redis)
         names = (keys.events, keys.control, keys.job_stream, keys.outbox)
         streams = [Stream(redis, keys, name, epoch) for name in names]
@@ -165,41 +184,88 @@ class Manager:
         self._has_led = True
         upkeep = Upkeep(redis, keys, settings.retention)
         jobs = Jobs(redis, keys)
-        owners = [token.name for token in settings.api.tokens]
         arrivals = Arrivals(redis, keys, epoch)
-        intake = Intake(jobs, desk, ledger, clock, JobRules.of(settings), self._on_rejected)
+        intake = Intake(jobs, desk, ledger, clock, JobRules.of(settings), self._on_rejected, turns.of("intake"))
         deliveries = Deliveries(redis, keys, settings, epoch)
-        webhooks = Webhooks(outbox, deliveries, settings.webhooks, clock, self.metrics.webhooks)
+        webhooks = Webhooks(
+            *(outbox, deliveries, settings.webhooks, clock, self.metrics.webhooks),
+            secrets=lambda: self.settings.webhooks.secrets,
+            turned=turns.of("webhooks"),
+        )
         self.metrics.leader.set(1)
         self.metrics.epoch.set(epoch)
+        self._epoch = epoch
         self.metrics.pool_gauges.pool = pool
         self._readiness = Readiness("leader", "")
         _log.info("term_begun", epoch=epoch, bots=len(bots), vms=len(vms))
-        async with asyncio.TaskGroup() as group:
-            loops = [
-                group.create_task(desk.run(), name="desk"),
-                group.create_task(keep_leading(lease, settings.lease.ttl_s), name="leadership"),
-                group.create_task(follow_events(events, desk, self.metrics.heartbeats.inc), name="events"),
-                group.create_task(follow_requests(control, desk), name="control"),
-                group.create_task(follow_job_stream(job_stream, arrivals), name="job_stream"),
-                group.create_task(watch_deadlines(desk, clock, settings.pool.heartbeat_timeout_s / 2), name="schedule"),
-                group.create_task(reap(pool, events, upkeep, clock, settings.retention, owners), name="reaper"),
-                group.create_task(self._watch_backlog(jobs), name="backlog"),
-                group.create_task(webhooks.run(), name="webhooks"),
-            ]
-            if self._sqs:
-                loops.append(group.create_task(self._sqs.follow(arrivals), name="sqs"))
-            await intake.run(stop)  # its last batch is durable when it returns
-            for loop in loops:
-                loop.cancel()
+        away_s = settings.pool.heartbeat_timeout_s / 2
+        of = turns.of
+        with turns.expecting(self._patience_s, *_LOOPS):
+            async with asyncio.TaskGroup() as group:
+                start = group.create_task
+                heard = self.metrics.heartbeats.inc
+                loops = [
+                    start(desk.run(), name="desk"),
+                    start(keep_leading(lease, settings.lease.ttl_s, of("leadership")), name="leadership"),
+                    start(follow_events(events, desk, heard, of("events")), name="events"),
+                    start(follow_requests(control, desk, of("control")), name="control"),
+                    start(follow_job_stream(job_stream, arrivals, of("job_stream")), name="job_stream"),
+                    start(watch_deadlines(desk, clock, away_s, of("schedule")), name="schedule"),
+                    start(reap(pool, events, upkeep, clock, settings.retention, self._owners), name="reaper"),
+                    start(self._watch_backlog(jobs), name="backlog"),
+                    start(self._watch_desk(desk), name="watch the desk"),
+                    start(webhooks.run(), name="webhooks"),
+                ]
+                if self._sqs:
+                    loops.append(start(self._sqs.follow(arrivals), name="sqs"))
+                await intake.run(stop)  # its last batch is durable when it returns
+                for loop in loops:
+                    loop.cancel()
+
+    def read_again(self) -> None:
+        """From now on the API takes the tokens that the configuration has by now, and webhooks are signed with its
+        secrets. A configuration that cannot be used changes nothing. All else that changed waits for the next start.
+        """
+        self._service.reloading()
+        try:
+            read = self._read_again()
+        except BadSettingsError as error:
+            _log.error("configuration_refused", faults=error.faults, detail="nothing has changed")
+        else:
+            api = msgspec.structs.replace(self.settings.api, tokens=read.api.tokens)
+            webhooks = msgspec.structs.replace(self.settings.webhooks, secrets=read.webhooks.secrets)
+            self.settings = msgspec.structs.replace(self.settings, api=api, webhooks=webhooks)
+            if self._door:
+                self._door.take(api.tokens)
+            facts = {"tokens": self._owners(), "webhook_secrets": len(webhooks.secrets)}
+            _log.info("configuration_read_again", **facts, wait_for_restart=_differing(self.settings, read))
+        self._service.ready()
+
+    def _owners(self) -> list[str]:
+        return [token.name for token in self.settings.api.tokens]
+
+    def _status(self) -> str:
+        """As `systemctl status` shows it."""
+        role, fault = self._readiness
+        if (pool := self.metrics.pool_gauges.pool) is not None:
+            return f"leads, epoch {self._epoch}, {count(len(pool.bots), 'bot')}"
+        known = {"standby": "stands by", "starting": "starts", "stopping": "stops", "leader": "leads"}
+        return f"{known[role]}: {fault}" if fault else known[role]
 
     def _stand_by(self) -> None:
         self._readiness = Readiness("standby", "")
 
+    async def _watch_desk(self, desk: Desk) -> None:
+        """Most of the time it has nothing to do: it stands still only where it does not end with what it was given."""
+        while True:
+            await desk.durable()
+            self._turns.turned("desk")
+            await asyncio.sleep(_LOOK_S)
+
     async def _watch_backlog(self, jobs: Jobs) -> None:
         while True:
             self.metrics.backlog.set(await jobs.backlog())
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_LOOK_S)
 
     async def _resign(self, lease: Lease) -> None:
         try:
@@ -214,6 +280,17 @@ class Manager:
     def _on_rejected(self, job: Rejected) -> None:
         log_rejected(job)
         self.metrics.rejected(job)
+
+
+def _differing(old: Settings, new: Settings) -> list[str]:
+    """The names of the keys."""
+    before, after = msgspec.structs.asdict(old), msgspec.structs.asdict(new)
+    return [
+        f"{section}.{key}"
+        for section in before
+        for key, value in msgspec.structs.asdict(before[section]).items()
+        if getattr(after[section], key) != value
+    ]
 
 
 def _first_line(group: BaseExceptionGroup[Exception]) -> str:

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,9 +18,11 @@ from typing import Final
 import structlog
 
 from common.config.settings import Settings, WorkerSettings
+from common.runtime.service import Service, telling
+from common.runtime.turns import Turned, Turns, patience_s, unwatched
 from common.runtime.waiting import pause
 from common.wire.messages import Command, Heartbeat, Join, Leave, Retire, Say, Warm
-from common.wire.vocabulary import Reason
+from common.wire.vocabulary import Reason, WorkerState
 from worker.chromium.accounts import AccountError, Accounts
 from worker.chromium.accounts import read as read_account
 from worker.chromium.display import find_xvfb
@@ -49,6 +51,7 @@ MEMORY_CHECK_S: Final = 2.0
 NOISE_CHECK_S: Final = 2.0
 SILENCE_CHECK_S: Final = 1.0
 RULES_CHECK_S: Final = 1.0
+_SILENT_S: Final = 10.0
 SWEEP_S: Final = 60.0
 ORPHANS_AT_ONCE: Final = 3  # a sweep that finds more than there can be is wrong itself more likely than they are
 
@@ -64,6 +67,7 @@ async def run(settings: Settings) -> None:
     Raises: CannotStartError.
     """
     orders = _Orders()
+    service = Service.of_environment()
     # 1. The browser's program is there, the one that makes displays if each is to have its own, and every account.
     try:
         profile = Profile.of(find_chromium(settings.worker.chromium), settings.worker)
@@ -95,7 +99,7 @@ async def run(settings: Settings) -> None:
                 return
             raise CannotStartError(str(error)) from error
         try:
-            await _serve(settings, launcher, driver, journal, overrides, orders)
+            await _serve(settings, launcher, driver, journal, overrides, orders, service)
         finally:
             await driver.stop()
             journal.close()
@@ -126,11 +130,18 @@ def sweep_left(settings: Settings) -> list[str]:
 
 
 async def _serve(
-    settings: Settings, launcher: Launcher, driver: Driver, journal: Journal, overrides: Overrides, orders: "_Orders"
+    settings: Settings,
+    launcher: Launcher,
+    driver: Driver,
+    journal: Journal,
+    overrides: Overrides,
+    orders: "_Orders",
+    service: Service,
 ) -> None:
     vm_id = settings.worker.vm_id or socket.gethostname()
     link = Link(settings.redis, vm_id, journal, Path(settings.worker.state_dir))
-    async with asyncio.TaskGroup() as loops, asyncio.TaskGroup() as workers:
+    turns, limit_s = Turns(), patience_s(settings.redis.timeout_s) + 2 * settings.worker.heartbeat_s
+    async with asyncio.TaskGroup() as loops, asyncio.TaskGroup() as workers, AsyncExitStack() as watched:
         shelf = Shelf(Path(settings.worker.state_dir) / "evidence", settings.evidence)
         witnesses = witnesses_for(settings.evidence, vm_id, shelf.put)
         accounts = Accounts(settings.worker.accounts, vm_id, link)
@@ -139,11 +150,16 @@ async def _serve(
         pulse = _Pulse(link, pool, vm_id, journal.session)
         running = [
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
-            loops.create_task(_every(MEMORY_CHECK_S, pool.watch.end_those_too_large), name="memory"),
-            loops.create_task(_every(NOISE_CHECK_S, pool.watch.end_those_too_loud), name="noise"),
-            loops.create_task(_every(overdue.LOOK_S, pool.watch.end_those_overdue), name="overdue"),
             loops.create_task(
-                _every(SILENCE_CHECK_S, lambda: pool.watch.leave_if_cut_off(link.silent_s)), name="silence"
+                _every(MEMORY_CHECK_S, pool.watch.end_those_too_large, turns.of("memory")), name="memory"
+            ),
+            loops.create_task(_every(NOISE_CHECK_S, pool.watch.end_those_too_loud), name="noise"),
+            loops.create_task(
+                _every(overdue.LOOK_S, pool.watch.end_those_overdue, turns.of("overdue")), name="overdue"
+            ),
+            loops.create_task(
+                _every(SILENCE_CHECK_S, lambda: pool.watch.leave_if_cut_off(link.silent_s), turns.of("silence")),
+                name="silence",
             ),
             loops.create_task(_every(SWEEP_S, partial(_sweep_orphans, pool)), name="orphans"),
             loops.create_task(_every(RULES_CHECK_S, partial(_take_up_rules, overrides)), name="rules"),
@@ -151,15 +167,20 @@ async def _serve(
         ]
         # 4. Meetings that are under way go on, whether Redis is there or not.
         pool.adopt(journal.workers())
+        watched.enter_context(turns.expecting(limit_s, "memory", "overdue", "silence"))
+        await watched.enter_async_context(telling(service, lambda: _status(pool, link, settings), turns))
+        service.ready()
         # 5. Redis is there and the vm_id is ours.
         try:
             is_open = await link.open(orders.any)
         except ContestedError as error:
             raise CannotStartError(str(error)) from error
         if is_open:
+            watched.enter_context(turns.expecting(limit_s, "events", "heartbeat"))
+            beat_s = settings.worker.heartbeat_s
             running += [
-                loops.create_task(link.write_events(), name="write events"),
-                loops.create_task(pulse.beat_every(settings.worker.heartbeat_s), name="heartbeat"),
+                loops.create_task(link.write_events(turns.of("events")), name="write events"),
+                loops.create_task(pulse.beat_every(beat_s, turns.of("heartbeat")), name="heartbeat"),
                 loops.create_task(
                     deliver(shelf, sender(link, settings.evidence), settings.evidence), name="deliver evidence"
                 ),
@@ -167,9 +188,11 @@ async def _serve(
             log.info("agent_started", vm_id=vm_id, session=journal.session, adopted=len(pool.reports()))
             # 6. Once every worker is connected, it takes orders.
             if not await orders.given_before(pool.adopted):
-                running.append(loops.create_task(_obey(link, pool), name="commands"))
+                watched.enter_context(turns.expecting(limit_s, "commands"))
+                running.append(loops.create_task(_obey(link, pool, turns.of("commands")), name="commands"))
         await orders.any.wait()
         if orders.stop.is_set():
+            service.stopping()
             await _shut_down(pool, link, pulse, settings.worker, orders.hurry, FLUSH_DEADLINE_S if is_open else 0.0)
             # 5. What is left of evidence, the next start hands in.
             await pause(shelf.empty, EVIDENCE_DEADLINE_S if is_open else 0.0)
@@ -178,6 +201,16 @@ async def _serve(
         for task in running:
             task.cancel()
     await link.close()
+
+
+def _status(pool: Pool, link: Link, settings: Settings) -> str:
+    """As `systemctl status` shows it."""
+    states = [report.state for report in pool.reports().values()]
+    counted = [f"{states.count(state)} {state}" for state in (WorkerState.IDLE, WorkerState.BUSY)]
+    counted += [f"{warming} warming"] if (warming := states.count(WorkerState.WARMING)) else []
+    reached = link.is_open and link.silent_s < max(_SILENT_S, 3 * settings.worker.heartbeat_s)
+    words = ["stops" if pool.stopping else "", *counted, "Redis reached" if reached else "Redis not reached"]
+    return ", ".join(filter(None, words))
 
 
 async def _shut_down(
@@ -228,14 +261,15 @@ class _Pulse:
             Heartbeat(self._vm_id, self._session, time.time(), pool.reports(), pool.room(), stopping=pool.stopping)
         )
 
-    async def beat_every(self, seconds: float) -> None:
+    async def beat_every(self, seconds: float, turned: Turned) -> None:
         while True:
+            turned()
             self.beat()
             await asyncio.sleep(seconds)
 
 
-async def _obey(link: Link, pool: Pool) -> None:
-    async for command in link.commands():
+async def _obey(link: Link, pool: Pool, turned: Turned) -> None:
+    async for command in link.commands(turned):
         _carry_out(command, pool)
 
 
@@ -254,9 +288,10 @@ def _carry_out(command: Command, pool: Pool) -> None:
             pool.retire(command.worker_id, by_force=command.by_force)
 
 
-async def _every(seconds: float, look: Callable[[], Awaitable[None] | None]) -> None:
+async def _every(seconds: float, look: Callable[[], Awaitable[None] | None], turned: Turned = unwatched) -> None:
     """Each has a loop of its own: one that waits, as for the driver, puts off no other."""
     while True:
+        turned()
         await asyncio.sleep(seconds)
         if waits := look():
             await waits

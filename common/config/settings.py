@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from common.config import switches
+from common.config.credentials import CREDENTIALS, value_of
 from common.wire.vocabulary import OnWorkerLost
 
 ENVIRONMENT_PREFIX: Final = "POOLMGR_"
@@ -217,8 +218,11 @@ class BadSettingsError(ValueError):
         self.faults = faults
 
 
-def parse(toml_text: str, environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from a TOML text, overridden by variables such as `POOLMGR_REDIS__URL`.
+def parse(
+    toml_text: str, environment: Mapping[str, str] | None = None, credentials: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings from a TOML text, overridden by `credentials` (name -> text, of those in CREDENTIALS), and these by
+    variables such as `POOLMGR_REDIS__URL`.
 
     Raises: BadSettingsError with all faults.
     """
@@ -236,6 +240,10 @@ def parse(toml_text: str, environment: Mapping[str, str] | None = None) -> Setti
             values.kind_of(section, name=section)
         for key, value in keys.items():  # pyright: ignore[reportUnknownVariableType]  # TOML holds anything
             values.put(section, str(key), value, name=f"{section}.{key}")  # pyright: ignore[reportUnknownArgumentType]
+    for name, text in (credentials or {}).items():
+        credential = CREDENTIALS[name]
+        value = value_of(credential, text)
+        values.put(credential.section, credential.key, value, name=f"credential {name}", strict=False)
     for variable, text in (environment or {}).items():
         if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
             section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")

@@ -10,4 +10,7 @@ SUBMIT_PASSCODE: Final = "POOLMGR_SUBMIT_PASSCODE"
 CRASH_AFTER: Final = "POOLMGR_CRASH_AFTER"
 """See common.runtime.steps."""
 
+CREDENTIALS_DIRECTORY: Final = "CREDENTIALS_DIRECTORY"
+"""Set by systemd, of a service with LoadCredential: a folder with a file for each."""
+
 ALL: Final = frozenset({CONFIG, PROBE_PASSCODE, SUBMIT_PASSCODE, CRASH_AFTER})

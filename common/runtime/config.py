@@ -1,17 +1,18 @@
-"""Reads the configuration file and the environment. The only place that looks for them."""
+"""Reads the configuration file, the environment, and systemd's credentials. The only place that looks for them."""
 
 import os
 import tomllib
 from pathlib import Path
 
 from common.config import variables
+from common.config.credentials import CREDENTIALS
 from common.config.settings import ENVIRONMENT_PREFIX, BadSettingsError, Settings, parse
 from common.runtime.redis import url_fault
 
 
 def load(path: Path | None, *, named_by: str = "") -> Settings:
-    """Settings from `path` (None: the defaults) overridden by the environment. `named_by`: the variable that names the
-    file, to be told when it cannot be read.
+    """Settings from `path` (None: the defaults) overridden by credentials, and these by the environment. `named_by`:
+    the variable that names the file, to be told when it cannot be read.
 
     Raises: BadSettingsError, also for a file that cannot be read.
     """
@@ -20,7 +21,7 @@ def load(path: Path | None, *, named_by: str = "") -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         fault = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
         raise BadSettingsError([f"{named_by}: {fault}" if named_by else fault]) from error
-    settings = parse(text, os.environ)
+    settings = parse(text, os.environ, _credentials())
     if fault := url_fault(settings.redis):
         raise BadSettingsError([f"redis.url: {fault}"])
     return settings
@@ -35,9 +36,28 @@ def named(path: Path | None) -> dict[str, str]:
     return {f"{section}.{key}": str(path) for section, keys in document.items() for key in keys} | overriding()
 
 
-def overriding() -> dict[str, str]:
-    """`section.key` -> the variable of the environment that sets it."""
+def _credentials() -> dict[str, str]:
+    """Name -> what is in it, or its path where that is what counts. Raises: BadSettingsError."""
     found: dict[str, str] = {}
+    for name, path in _credential_files():
+        try:
+            found[name] = str(path) if CREDENTIALS[name].is_path else path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise BadSettingsError([f"credential {name}: cannot read {path}: {why}"]) from error
+    return found
+
+
+def _credential_files() -> list[tuple[str, Path]]:
+    """Of those that are settings."""
+    folder = os.environ.get(variables.CREDENTIALS_DIRECTORY)
+    paths = ((name, Path(folder) / name) for name in CREDENTIALS) if folder else ()
+    return [(name, path) for name, path in paths if path.exists()]
+
+
+def overriding() -> dict[str, str]:
+    """`section.key` -> the credential or the variable of the environment that sets it."""
+    found = {str(CREDENTIALS[name]): f"credential {name}" for name, _ in _credential_files()}
     for variable in os.environ:
         if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
             section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")

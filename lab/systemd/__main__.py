@@ -108,7 +108,7 @@ def _configure(root: Path, password: str, token: str) -> None:
     (root / "etc/poolmgr/config.toml").write_text(
         f"[pool]\nmin_idle = {MIN_IDLE}\nmax_workers = 6\n[[api.tokens]]\nname = 'fleet'\nsha256 = '{digest}'\n"
     )
-    (root / "etc/poolmgr/environment").write_text(f"POOLMGR_REDIS__URL=redis://:{password}@127.0.0.1:6379/0\n")
+    (root / "etc/credstore/poolmgr.redis_url").write_text(f"redis://:{password}@127.0.0.1:6379/0\n")
     with (root / "etc/redis/redis.conf").open("a") as redis:
         redis.write(f"\nrequirepass {password}\nappendonly yes\nmaxmemory-policy noeviction\n")
 

@@ -3,6 +3,9 @@
 Each part leaves the pool as the next one needs it: bots in two meetings, which only the last part ends.
 """
 
+import hashlib
+import secrets
+import shlex
 import time
 from typing import Final, NamedTuple
 
@@ -18,6 +21,7 @@ MIN_IDLE: Final = 2
 
 _SETTLE_S: Final = 60.0
 _RESTART_S: Final = 20.0
+_WATCHDOG_S: Final = 30.0
 _DRAINS_ON_S: Final = 3.0
 _UNAWARE_S: Final = 5.0
 _PYTHON: Final = "/opt/poolmgr/venv/bin/python"
@@ -52,6 +56,10 @@ class Checks:
             self.kill_agent()
         with self._told.part("an upgrade: pip, restart of the manager, reload of the agent"):
             self.upgrade()
+        with self._told.part("the manager takes a new token without a restart"):
+            self.reload_manager()
+        with self._told.part("a program that stands still"):
+            self.stand_still()
         with self._told.part("the manager is killed"):
             self.kill_manager()
         with self._told.part("stop drains the agent"):
@@ -81,7 +89,11 @@ class Checks:
         self._told.check("units are active and were started once", good, states)
         took = ", ".join(f"{one['worker_id']} {one['took_s']} s" for one in warm)
         self._told.check("worker_warmed in the journal", len(warm) >= MIN_IDLE, took)
-        [look] = self._manual[5].commands
+        shown, look = self._manual[5].commands
+        status = self._machine.do("bash", "-ec", shown)
+        lines = [line.strip() for line in status.splitlines() if line.strip().startswith("Status: ")]
+        good = any("leads, epoch" in line for line in lines) and any("Redis reached" in line for line in lines)
+        self._told.check("systemctl status says what each does", good, "; ".join(lines))
         fleet = self._machine.do("bash", "-ec", look)
         self._told.check("poolmgr fleet shows the VM", "poolmgr-fleet" in fleet, fleet.splitlines()[1])
 
@@ -156,6 +168,33 @@ class Checks:
         self._told.check("the agent hands over and is started again", handed == 1, f"after {took:.1f} s")
         self._expect_adopted(adopted, len(before.browsers))
         self._expect_unaware(before)
+
+    def reload_manager(self) -> None:
+        old = self._inside.unit(MANAGER)
+        before = self._calls()
+        token = f"pm_{secrets.token_urlsafe(32)}"
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        line = f"[[api.tokens]]\nname = 'later'\nsha256 = '{digest}'\n"
+        self._machine.do("sh", "-ec", f"printf %s {shlex.quote(line)} >>/etc/poolmgr/config.toml")
+        self._machine.do("systemctl", "reload", MANAGER)
+        found = self._inside.call_as(token, "bots/bot-daily/status")
+        same = self._inside.unit(MANAGER).main_pid == old.main_pid
+        self._told.check("the new token is let in, by the same process", same and bool(found), str(found.get("status")))
+        self._expect_unaware(before)
+
+    def stand_still(self) -> None:
+        """Stopped by SIGSTOP, a process lives and does nothing: only its watchdog tells."""
+        for name in (MANAGER, AGENT):
+            before = self._calls()
+            old = self._inside.unit(name)
+            adopted = self._count("worker_adopted")
+            self._machine.do("systemctl", "kill", "-s", "STOP", "--kill-whom=main", name)
+            new, took = self._restarted(name, old.main_pid, within_s=_WATCHDOG_S + _RESTART_S)
+            good = new.restarts == old.restarts + 1
+            self._told.check(f"{name}: the watchdog ends it, systemd starts it again", good, f"after {took:.1f} s")
+            if name == AGENT:
+                self._expect_adopted(adopted, len(before.browsers))
+            self._expect_unaware(before)
 
     def kill_manager(self) -> None:
         before = self._calls()
@@ -279,14 +318,14 @@ class Checks:
         unit = self._inside.unit(name)
         return unit if unit.active in ("inactive", "failed") else None
 
-    def _restarted(self, name: str, old_pid: int) -> tuple[Unit, float]:
+    def _restarted(self, name: str, old_pid: int, *, within_s: float = _RESTART_S) -> tuple[Unit, float]:
         began = time.monotonic()
 
         def running() -> Unit | None:
             unit = self._inside.unit(name)
             return unit if unit.active == "active" and unit.main_pid not in (0, old_pid) else None
 
-        return until(_RESTART_S, f"{name} runs again", running), time.monotonic() - began
+        return until(within_s, f"{name} runs again", running), time.monotonic() - began
 
     def _calls(self) -> _Calls:
         records = [self._inside.bot(bot_id) for bot_id in self._bots]

@@ -86,8 +86,12 @@ class Inside:
 
     def call(self, path: str, document: dict[str, str] | None = None) -> dict[str, Any]:
         """An operation of the HTTP API: POST with a document, GET without. Raises: FleetError when it is refused."""
+        return self.call_as(self._token, path, document)
+
+    def call_as(self, token: str, path: str, document: dict[str, str] | None = None) -> dict[str, Any]:
+        """As another client."""
         body = "" if document is None else json.dumps(document)
-        return json.loads(self.machine.do("python3", "-c", _CALL, self._token, path, body))
+        return json.loads(self.machine.do("python3", "-c", _CALL, token, path, body))
 
     def bot(self, bot_id: str) -> dict[str, str]:
         words = self.redis("HGETALL", f"poolmgr:bot:{bot_id}").splitlines()

@@ -6,7 +6,7 @@ All answers are JSON with our headers, refusals and accidents too. Neither a bod
 import asyncio
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from common.runtime.redis import UNAVAILABLE
 from common.wire.text import NOT_TEXT, is_text
 from poolmgr.api.errors import HEADERS, ApiError, answer_of, bad_request, bot_not_found, from_aiohttp, later
 from poolmgr.api.observe import ApiMetrics
-from poolmgr.api.operation import JSON, Answer, Call, File, Operation, Service
+from poolmgr.api.operation import JSON, MOST_TOKENS, Answer, Call, File, Operation, Service
 from poolmgr.api.rate import Rate, Rates
 from poolmgr.api.tokens import Tokens
 from poolmgr.intake.job import BOT_ID, MAX_JOB_BYTES, fault_of, typed_json
@@ -49,11 +49,15 @@ class Door:
         self._service = service
         self._settings = settings
         self._metrics = metrics
-        self._tokens = Tokens(settings.tokens)
-        self._rates = {token.name: _rate(token) for token in settings.tokens}
-        self._calls = Rates(max(1, len(settings.tokens)))
+        self.take(settings.tokens)
+        self._calls = Rates(MOST_TOKENS)
         self._failures = Rates(_ADDRESSES)
         self._held = 0
+
+    def take(self, tokens: Sequence[TokenSettings]) -> None:
+        """From now on these are let in, and no others."""
+        self._tokens = Tokens(tokens)
+        self._rates = {token.name: _rate(token) for token in tokens}
 
     def handler(self, operation: Operation) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:

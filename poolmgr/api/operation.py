@@ -18,6 +18,9 @@ from poolmgr.store.meetings import Meetings
 from poolmgr.store.submission import Submissions
 from poolmgr.store.views import Views
 
+MOST_TOKENS: Final = 10_000
+"""What each has done of late is remembered for so many; of more, for those that called last."""
+
 
 class Service:
     """What the operations work with. `wall`: epoch seconds; `steady`: seconds, for what is counted."""
@@ -36,7 +39,7 @@ class Service:
         self.wall = wall
         self.steady = steady
         self.recording_commands = Rates(10_000)
-        self.turns = Turns(steady, len(settings.api.tokens))
+        self.turns = Turns(steady, MOST_TOKENS)
 
 
 class Call(NamedTuple):

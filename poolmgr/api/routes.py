@@ -24,8 +24,10 @@ OPERATIONS: Final = (
 )
 
 
-def add_api(app: web.Application, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> None:
-    """Serve the operations under /api/v1, and their document where the settings allow it."""
+def add_api(app: web.Application, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> Door:
+    """Serve the operations under /api/v1, and their document where the settings allow it. The door can be given
+    other tokens.
+    """
     door = Door(service, settings, metrics)
     app.middlewares.append(door.answer)
 
@@ -38,6 +40,7 @@ def add_api(app: web.Application, service: Service, settings: ApiSettings, metri
         app.router.add_route(operation.method, PREFIX + operation.path, handler, expect_handler=_expectation)
     if settings.documents:
         _add_documents(app)
+    return door
 
 
 @cache

@@ -1,7 +1,9 @@
 """The manager as a process: the one place where uvloop is chosen, and where its faults become exit codes."""
 
 import asyncio
+import signal
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import uvloop
@@ -20,13 +22,13 @@ _SWITCH_S: Final = 0.0005
 """How long the loop waits for a thread that reads a large job; Python's own value is ten times that."""
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, read_again: Callable[[], Settings]) -> None:
     """Returns after an orderly end; ends the program, saying why, after any other."""
     sys.setswitchinterval(_SWITCH_S)
     fault, exit_code = "", 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(Manager(settings)))
+            runner.run(_serve(Manager(settings, read_again)))
     except* (CannotListenError, CannotReadSqsError) as group:
         fault, exit_code = str(group.exceptions[0]), EXIT_FAILED
     except* (LeaseLostError, StaleEpochError):
@@ -37,4 +39,6 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(manager: Manager) -> None:
-    await manager.run(stop_on_signals())
+    stop = stop_on_signals()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, manager.read_again)
+    await manager.run(stop)

@@ -14,7 +14,8 @@ def serve(session: Session) -> None:
     """Run the manager until SIGTERM or SIGINT.
 
     Any number may run against one Redis: one leads, the others stand by. On SIGTERM it takes no further job, makes
-    durable what it has taken and gives up the lead; meetings go on with their agents.
+    durable what it has taken and gives up the lead; meetings go on with their agents. On SIGUSR1 (`systemctl reload`)
+    it takes api.tokens and webhooks.secrets anew from the configuration, and nothing else.
 
     \b
     Example:
@@ -23,4 +24,4 @@ def serve(session: Session) -> None:
     settings = begin(session, PROGRAM)
     with collector.held():
         from poolmgr.cli.daemon import run
-    run(settings)
+    run(settings, session.read_again)

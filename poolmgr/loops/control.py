@@ -9,6 +9,7 @@ import structlog
 
 from common.runtime import steps
 from common.runtime.steps import ManagerStep
+from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import SayRequested
 from poolmgr.intake.job import fault_of
 from poolmgr.loops.desk import Desk
@@ -30,9 +31,10 @@ def what_is_wrong(error: Exception) -> str:
     return fault_of(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
 
 
-async def follow_requests(stream: Stream, desk: Desk) -> None:
+async def follow_requests(stream: Stream, desk: Desk, turned: Turned = unwatched) -> None:
     """Until cancelled. A request that cannot be read is logged and dropped."""
     while True:
+        turned()
         entries = await stream.read(_MOST_AT_ONCE, _WAIT_S)
         for entry in entries:
             try:

@@ -7,6 +7,7 @@ import structlog
 
 from common.runtime import steps
 from common.runtime.steps import ManagerStep
+from common.runtime.turns import Turned, unwatched
 from common.wire.codec import FIELD, UndecodableError, decode_event
 from common.wire.messages import Heartbeat
 from poolmgr.loops.desk import Desk
@@ -20,9 +21,12 @@ _REST_S = 0.005
 _FIELD = FIELD.encode()
 
 
-async def follow_events(stream: Stream, desk: Desk, on_heartbeat: Callable[[], None]) -> None:
+async def follow_events(
+    stream: Stream, desk: Desk, on_heartbeat: Callable[[], None], turned: Turned = unwatched
+) -> None:
     """Until cancelled. An entry that is no event of ours is logged and passed over."""
     while True:
+        turned()
         entries = await stream.read(_MOST_AT_ONCE, _WAIT_S)
         if entries:
             steps.done(ManagerStep.EVENTS_READ)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from common.runtime import steps
 from common.runtime.steps import ManagerStep
+from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import JobAccepted
 from poolmgr.core.record import Job
 from poolmgr.intake.job import BadJobError, JobRules, parse_job
@@ -46,6 +47,7 @@ class Intake:
         clock: Clock,
         rules: JobRules,
         on_rejected: Callable[[Rejected], None],
+        turned: Turned = unwatched,
     ) -> None:
         self._jobs = jobs
         self._desk = desk
@@ -53,6 +55,7 @@ class Intake:
         self._clock = clock
         self._rules = rules
         self._on_rejected = on_rejected
+        self._turned = turned
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take jobs until `stop`; all that was taken is durable when it returns. What an earlier leader left half done
@@ -60,6 +63,7 @@ class Intake:
         """
         looked_at = await self._take_in_left_over()
         while not stop.is_set():
+            self._turned()
             payloads = await self._jobs.take(_MOST_AT_ONCE, _WAIT_S)
             if payloads:
                 steps.done(ManagerStep.JOBS_TAKEN)
@@ -75,6 +79,7 @@ class Intake:
         await self._desk.durable()  # from here on none of our own stands in the list
         done = b""
         for payload in await self._jobs.left_over():
+            self._turned()
             begun = await self._jobs.begin_alone(payload, done)
             if begun > _MOST_BEGUN:
                 await self._reject([_poisonous(payload)])

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from common.runtime.turns import Turned, unwatched
 from poolmgr.store.arrivals import Arrivals
 from poolmgr.store.inbox import Stream
 
@@ -21,9 +22,10 @@ _JOB: Final = b"job"
 _NOT_TEXT: Final = frozenset({"priority", "queue_timeout", "automatic_leave", "custom_attributes", "probe"})
 
 
-async def follow_job_stream(stream: Stream, arrivals: Arrivals) -> None:
+async def follow_job_stream(stream: Stream, arrivals: Arrivals, turned: Turned = unwatched) -> None:
     """Until cancelled. While too many jobs wait in the list, the rest waits in the stream."""
     while True:
+        turned()
         if not await arrivals.has_room():
             await asyncio.sleep(_REST_S)
             continue

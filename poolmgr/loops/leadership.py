@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import pause
 from poolmgr.store.lease import Lease
 
@@ -19,13 +20,16 @@ class LeaseLostError(Exception):
     """Another manager leads by now, or may. This process has to stop deciding."""
 
 
-async def wait_to_lead(lease: Lease, ttl_s: float, stop: asyncio.Event, on_standby: Callable[[], None]) -> int:
+async def wait_to_lead(
+    lease: Lease, ttl_s: float, stop: asyncio.Event, on_standby: Callable[[], None], turned: Turned = unwatched
+) -> int:
     """The epoch once this process leads; 0 if `stop` came first.
 
     `on_standby` hears when Redis has answered that another one leads.
     """
     standing_by = False
     while not stop.is_set():
+        turned()
         if epoch := await lease.take():
             return epoch
         if not standing_by:
@@ -36,9 +40,10 @@ async def wait_to_lead(lease: Lease, ttl_s: float, stop: asyncio.Event, on_stand
     return 0
 
 
-async def keep_leading(lease: Lease, ttl_s: float) -> None:
+async def keep_leading(lease: Lease, ttl_s: float, turned: Turned = unwatched) -> None:
     """Renew the lease until cancelled. Raises: LeaseLostError."""
     while True:
         await asyncio.sleep(ttl_s / 3)
         if not await lease.renew():
             raise LeaseLostError("the lease was lost: another manager may lead by now")
+        turned()

@@ -1,7 +1,7 @@
 """Once a minute: what is in use is kept, what is not gets its end."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -16,16 +16,21 @@ _EVERY_S = 60.0
 
 
 async def reap(
-    pool: Pool, events: Stream, upkeep: Upkeep, clock: Clock, retention: RetentionSettings, owners: Collection[str]
+    pool: Pool,
+    events: Stream,
+    upkeep: Upkeep,
+    clock: Clock,
+    retention: RetentionSettings,
+    owners: Callable[[], Collection[str]],
 ) -> None:
-    """Until cancelled. `owners`: the names of the API tokens, whose bots are counted."""
+    """Until cancelled. `owners`: the names of the API tokens by now, whose bots are counted."""
     while True:
         now = clock.wall()
         await upkeep.renew(vm.vm_id for vm in pool.fleet if not vm.lost)
         await upkeep.forget_ended(now)
         if orphans := await upkeep.forget_orphans(pool.bots):
             _log.warning("orphans_forgotten", bots=orphans)
-        if unowned := await upkeep.forget_unowned(owners, pool.bots):
+        if unowned := await upkeep.forget_unowned(owners(), pool.bots):
             _log.warning("unowned_forgotten", bots=unowned)
         await events.trim(now - retention.events_s)
         await asyncio.sleep(_EVERY_S)

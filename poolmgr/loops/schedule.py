@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import Tick, Unheard
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.desk import Desk
@@ -13,11 +14,12 @@ _LOOK_EVERY_S = 0.05
 """How late a deadline may be noticed. Twenty looks a second at a heap's top cost next to nothing."""
 
 
-async def watch_deadlines(desk: Desk, clock: Clock, away_s: float) -> None:
+async def watch_deadlines(desk: Desk, clock: Clock, away_s: float, turned: Turned = unwatched) -> None:
     """Until cancelled. When this loop was kept from looking for more than `away_s`, so were those that listen."""
     looked_at = clock.steady()
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)
+        turned()
         now, wall = clock.steady(), clock.wall()
         if now - looked_at > away_s:
             _log.warning("process_was_stopped", seconds=round(now - looked_at, 3))

@@ -5,7 +5,7 @@ Redis holds all of it at every moment; what stands here is only who is to be cal
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
@@ -14,6 +14,7 @@ import structlog
 from common.config.settings import WebhookSettings
 from common.runtime import steps
 from common.runtime.steps import WebhookStep
+from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import pause
 from poolmgr.core.record import Record, iso
 from poolmgr.intake.outgoing import Delivery, OutgoingRules, host_of
@@ -39,7 +40,7 @@ _LONGEST_REST_S = 60.0
 
 
 class Webhooks:
-    """One term's. `run` ends only when it is cancelled, or with what Redis raises."""
+    """One term's. `secrets`: those of now. `run` ends only when it is cancelled, or with what Redis raises."""
 
     def __init__(
         self,
@@ -48,16 +49,20 @@ class Webhooks:
         settings: WebhookSettings,
         clock: Clock,
         metrics: WebhookMetrics,
+        secrets: Callable[[], Sequence[str]],
+        turned: Turned = unwatched,
     ) -> None:
         self._outbox = outbox
         self._deliveries = deliveries
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
+        self._secrets = secrets
+        self._turned = turned
         self._courier = Courier(settings.at_once, settings.at_once_per_host)
         self._sender = Sender(OutgoingRules.of(settings), settings.timeout_s, f"poolmgr/{_release()}")
         self._woken = asyncio.Event()
-        self._said_unsigned = bool(settings.secrets)
+        self._said_unsigned = False
 
     async def run(self) -> None:
         await self._put(await self._deliveries.due())
@@ -71,6 +76,7 @@ class Webhooks:
 
     async def _take_in(self) -> None:
         while True:
+            self._turned()
             if entries := await self._outbox.read(_MOST_AT_ONCE, _WAIT_S):
                 await self._put_in_line([(entry, text_fields(entry.fields)) for entry in entries])
 
@@ -89,7 +95,7 @@ class Webhooks:
                 self._courier.put(bot_id, host_of(found[0].url), now)
         await self._put({change["bot_id"]: now for _, change in changes if "again" in change and "bot_id" in change})
         self._woken.set()
-        if not self._said_unsigned and any(found for *_, found in lines):
+        if not self._said_unsigned and not self._secrets() and any(found for *_, found in lines):
             self._said_unsigned = True
             _log.warning("webhooks_unsigned", detail="receivers cannot tell who sent them: set webhooks.secrets")
 
@@ -120,7 +126,7 @@ class Webhooks:
             return
         one = head.delivery
         settings = self._settings
-        signed = headers(one, settings.secrets, self._clock.wall(), settings.timestamp)
+        signed = headers(one, self._secrets(), self._clock.wall(), settings.timestamp)
         outcome = await self._sender.send(one.url, one.body.encode(), signed)
         steps.done(WebhookStep.WEBHOOK_SENT)
         due_at = await self._follow_up(head, outcome)

@@ -33,6 +33,7 @@ from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, Wo
 from lab.meeting.server import create_app
 from lab.parts.redis_server import RedisServer
 from tests.fork_server import Forked, ForkServer
+from tests.notified import Notified
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.manager_side import ManagerSide
 from tests.worker.visits import serving
@@ -486,3 +487,37 @@ async def test_events_of_a_redis_outage_arrive_in_order(
     assert told.count("BotEnded") == told.count("WorkerGone") == 1
     await agent.order(Retire("w2"))
     assert (await agent.gone("w2")).cause is GoneCause.MISSING, "it obeys again"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_as_a_service_of_systemd_it_says_what_it_has_and_feeds_its_watchdog(
+    machine: Machine, tmp_path: Path
+) -> None:
+    systemd = Notified(tmp_path / "notify")
+    machine.environment |= {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "200000"}
+    agent = await machine.agent()
+    assert "READY=1" in systemd.hear()
+    await agent.warmed("w1")
+    await wait_until(lambda: "STATUS=1 idle, 0 busy, Redis reached" in systemd.hear())
+    await agent.enter("w1", "bot", warm=False)
+    await wait_until(lambda: "STATUS=0 idle, 1 busy, Redis reached" in systemd.hear())
+    fed = systemd.said.count("WATCHDOG=1")
+    await wait_until(lambda: systemd.hear().count("WATCHDOG=1") > fed)
+    agent.process.send_signal(signal.SIGTERM)
+    await wait_until(lambda: "STOPPING=1" in systemd.hear())
+    await wait_until(lambda: "STATUS=stops, 0 idle, 1 busy, Redis reached" in systemd.hear())
+    agent.process.send_signal(signal.SIGTERM)
+    assert await agent.exit_code() == 0
+    systemd.close()
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_service_whose_redis_is_away_is_ready_all_the_same(machine: Machine, tmp_path: Path) -> None:
+    systemd = Notified(tmp_path / "notify")
+    machine.environment |= {"NOTIFY_SOCKET": systemd.address, "POOLMGR_REDIS__URL": "redis://127.0.0.1:1/0"}
+    agent = machine.run()
+    await wait_until(lambda: "READY=1" in systemd.hear())
+    assert "STATUS=0 idle, 0 busy, Redis not reached" in systemd.said
+    agent.process.send_signal(signal.SIGTERM)
+    assert await agent.exit_code() == 0
+    systemd.close()

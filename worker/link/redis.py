@@ -24,6 +24,7 @@ from common.config.settings import RedisSettings
 from common.runtime import steps
 from common.runtime.redis import UNAVAILABLE, address, connect
 from common.runtime.steps import AgentStep
+from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import backoff, pause
 from common.wire import codec
 from common.wire.keys import WireKeys
@@ -92,6 +93,7 @@ class Link:
         self._written = asyncio.Event()
         self._written.set()
         self._heard_at = journal.heard_at(time.monotonic())
+        self.is_open = False
         for number, event in journal.events():
             self._queue(number, event)
 
@@ -106,6 +108,7 @@ class Link:
                 if await self._vm_id_is_free(stop):
                     if self._journal.is_new:
                         await self._answer_backlog()
+                    self.is_open = True
                     return True
                 return False
             except _TROUBLE as error:
@@ -149,7 +152,7 @@ class Link:
         self._written.clear()
         self._news.set()
 
-    async def write_events(self) -> None:
+    async def write_events(self, turned: Turned = unwatched) -> None:
         """Write what is queued, for as long as the agent lives."""
         delays = backoff(*RETRY_S)
         while True:
@@ -157,6 +160,7 @@ class Link:
             self._news.clear()
             try:
                 while self._waiting:
+                    turned()
                     await self._write_batch()
                 self._written.set()
             except _TROUBLE as error:
@@ -207,7 +211,7 @@ class Link:
 
     # Commands
 
-    async def commands(self) -> AsyncIterator[Command]:
+    async def commands(self, turned: Turned = unwatched) -> AsyncIterator[Command]:
         """Every command in order, for as long as the agent lives. Taken over, it is deleted from the stream; one over
         which an agent was killed comes again, but for a Say: better unsaid than said twice.
         """
@@ -216,6 +220,7 @@ class Link:
         after = b"0"
         done: list[bytes] = []
         while True:
+            turned()
             try:
                 if done:
                     await self._redis.xdel(key, *done)

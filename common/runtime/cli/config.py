@@ -15,6 +15,7 @@ _GROUP = """Check the configuration, or show it as it takes effect.
 
     It is one for both programs. The file is TOML; config.example.toml explains every key. Each key can be overridden
     from the environment: POOLMGR_REDIS__URL is url of [redis]. POOLMGR_CONFIG names the file where --config does not.
+    Secrets may come as credentials of systemd (docs/operations.md).
 
     \b
     Examples:
@@ -97,11 +98,15 @@ def _show(session: Session) -> None:
 
 
 def _where(session: Session) -> str:
+    from common.config.settings import ENVIRONMENT_PREFIX
     from common.runtime.config import overriding
 
-    variables = len(overriding())
+    by = list(overriding().values())
+    variables = sum(name.startswith(ENVIRONMENT_PREFIX) for name in by)
+    words = [count(len(by) - variables, "credential")] if len(by) > variables else []
+    words += [f"{count(variables, 'variable')} of the environment"] if variables else []
     file = literal(str(session.path)) if session.path else "the defaults (no file was named)"
-    return f"{file}, overridden by {count(variables, 'variable')} of the environment" if variables else file
+    return f"{file}, overridden by {' and '.join(words)}" if words else file
 
 
 def _toml(value: Any) -> str:

@@ -50,6 +50,12 @@ class Session:
         """Why the settings cannot be used, a sentence each."""
         return self._read if isinstance(self._read, list) else []
 
+    def read_again(self) -> "Settings":
+        """As file and environment are by now. Raises: BadSettingsError."""
+        from common.runtime import config
+
+        return config.load(self.path)
+
     @cached_property
     def _read(self) -> "Settings | list[str]":
         with collector.held():  # who needs no settings need not wait for what reads them

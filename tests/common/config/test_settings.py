@@ -363,3 +363,22 @@ def test_a_warm_page_is_a_web_address() -> None:
     assert fault == ("worker.warm_pages: expected an address that begins with http:// or https:// and holds no space")
     client = "https://teams.microsoft.com/v2/?meetingjoin=true#/l/meetup-join/"
     assert parse(f"[worker]\nwarm_pages = ['{client}']").worker.warm_pages == [client]
+
+
+def test_a_credential_counts_more_than_the_file_and_less_than_the_environment() -> None:
+    file = '[redis]\nurl = "redis://file:1/0"\n'
+    secret = {"redis_url": "redis://:secret@credential:2/0\n"}
+    assert parse(file, {}, secret).redis.url == "redis://:secret@credential:2/0"
+    assert parse(file, {"POOLMGR_REDIS__URL": "redis://environment:3/0"}, secret).redis.url == "redis://environment:3/0"
+
+
+def test_secrets_of_webhooks_are_one_on_each_line_of_their_credential() -> None:
+    secrets = ["whsec_" + "A" * 32, "whsec_" + "B" * 32]
+    assert parse("", {}, {"webhook_secrets": "\n".join(secrets) + "\n"}).webhooks.secrets == secrets
+
+
+def test_a_credential_that_is_none_is_named_and_not_shown() -> None:
+    with pytest.raises(BadSettingsError) as caught:
+        parse("", {}, {"webhook_secrets": "hunter2"})
+    assert caught.value.faults[0].startswith("credential webhook_secrets: ")
+    assert "hunter2" not in str(caught.value)

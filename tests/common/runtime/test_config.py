@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from common.config.settings import BadSettingsError
 from common.runtime import config
 
 
@@ -20,3 +21,22 @@ def test_a_setting_that_is_named_is_known_with_what_names_it(tmp_path: Path, mon
         "api.listen": "POOLMGR_API__LISTEN",
     }
     assert "redis.url" not in config.named(None)
+
+
+def test_credentials_of_systemd_are_read_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "redis_url").write_text("redis://:secret@127.0.0.1:6380/0\n")
+    (tmp_path / "evidence_upload_token").write_text("t")
+    (tmp_path / "of_somebody_else").write_text("x")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("POOLMGR_EVIDENCE__UPLOAD_URL", "https://objects.example/bots")
+    settings = config.load(None)
+    assert settings.redis.url == "redis://:secret@127.0.0.1:6380/0"
+    assert settings.evidence.upload_token_file == str(tmp_path / "evidence_upload_token")
+    assert config.overriding()["redis.url"] == config.named(None)["redis.url"] == "credential redis_url"
+
+
+def test_a_credential_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "webhook_secrets").write_bytes(b"\xff")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(BadSettingsError, match=r"^credential webhook_secrets: cannot read "):
+        config.load(None)

@@ -46,3 +46,6 @@ def test_the_readme_has_all_steps_that_the_fleet_test_carries_out() -> None:
     assert all(section.commands for section in sections.values())
     copied = {line for section in sections.values() for line in section.commands if line.startswith("cp systemd/")}
     assert copied == {f"cp systemd/{path.name} /etc/systemd/system/" for path in CHECKOUT.glob("systemd/*.service")}
+    installed = " ".join(line for line in sections[2].commands if line.startswith("install "))
+    others = [path.name for path in CHECKOUT.glob("systemd/*") if path.suffix not in (".service", ".md")]
+    assert [name for name in others if f"systemd/{name}" not in installed] == []
