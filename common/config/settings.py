@@ -24,6 +24,7 @@ Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]
 Megabytes = Annotated[int, Meta(ge=0, le=10_000_000)]
 _PORT: Final = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
 Listen = Annotated[str, Meta(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\[\]\s]*):{_PORT}\Z")]
+OptionalServer = Annotated[str, Meta(pattern=rf"^((\[[0-9a-fA-F:]+\]|[^:\[\]\s]+):{_PORT})?\Z")]
 OptionalName = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?\Z")]
 Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}:-]{1,64}\Z")]
 
@@ -181,6 +182,7 @@ class WorkerSettings(Section, frozen=True):
     accounts: list[AccountSettings] = []
     reads_chat: bool = True
     adapters_dir: str = ""
+    stun_server: OptionalServer = "stun.l.google.com:19302"
     memory_reserve_mb: Megabytes = 1024
     worker_memory_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 350
     memory_limit_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 3000

@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "fleet": Command("poolmgr.cli.fleet:fleet", "Show the VMs and their workers."),
     "drain": Command("poolmgr.cli.fleet:drain", "Take a VM out of service."),
     "audit": Command("poolmgr.cli.audit:audit", "Look for what is overdue, or belongs to nobody."),
+    "doctor": Command("poolmgr.cli.doctor:doctor", "Look for what keeps a manager from its work."),
     "dead": Command("poolmgr.cli.dead:dead", "Show rejected jobs; put them back."),
     "webhooks": Command("poolmgr.cli.webhooks:webhooks", "Show a bot's webhooks, or those given up; send them again."),
     "token": Command("poolmgr.cli.token:token", "Make a token for the HTTP API."),

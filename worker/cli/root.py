@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "sign-in": Command("worker.cli.sign_in:sign_in", "Sign in to an account, by hand."),
     "probe": Command("worker.cli.probe:probe", "Try whether a bot gets into a meeting from here."),
     "audit": Command("worker.cli.audit:audit", "Look for what is overdue on this VM, or belongs to nobody."),
+    "doctor": Command("worker.cli.doctor:doctor", "Look for what keeps bots from joining from this VM."),
     "check": Command("worker.cli.check:check", "Check the configuration, the adapters and their rules."),
     "config": Command("worker.cli.common:config", "Check or show the configuration."),
     "version": Command("worker.cli.common:version", "Print the version."),

@@ -34,6 +34,7 @@ OTHER_TEXTS: Final = {
     "display": "virtual",
     "display_size": "1920x1080",
     "devices": "fake",
+    "stun_server": "[::1]:3478",
     "upload_url": "https://objects.example/bots",
 }
 

@@ -58,8 +58,11 @@ LINK: Final = "http://127.0.0.1:8090/r/x"
 READING: Final = [
     *((PROGRAMS[0], words) for words in ("serve", f"submit {LINK}", "bots", "bots b1", "explain b1", "leave b1")),
     *((PROGRAMS[0], words) for words in ("fleet", "drain vm-1", f"probe {LINK}", "dead", "dead put-back --all")),
-    *((PROGRAMS[0], words) for words in ("webhooks b1", "webhooks --dead", "simulate --hours 1", "audit", "up")),
-    *((PROGRAMS[1], words) for words in ("run", "sweep", "sign-in ann", f"probe {LINK}", "check", "audit")),
+    *(
+        (PROGRAMS[0], words)
+        for words in ("webhooks b1", "webhooks --dead", "simulate --hours 1", "audit", "doctor", "up")
+    ),
+    *((PROGRAMS[1], words) for words in ("run", "sweep", "sign-in ann", f"probe {LINK}", "check", "audit", "doctor")),
     *((program, words) for program in PROGRAMS for words in ("config check", "config show")),
 ]
 """Every command that goes by the settings, with what else it needs to hear."""

@@ -1,0 +1,40 @@
+"""`doctor`, as both programs have it: prints what its checks found, and what to do."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from common.runtime.cli.session import Session, put_json, say
+from common.runtime.cli.text import count, literal
+from common.runtime.doctor.checks import Check, Diagnosis, Severity, carry_out, is_well
+from common.runtime.exits import EXIT_FAILED
+
+_COLOURS: Final = {
+    Severity.OK: "green", Severity.SKIPPED: "bright_black", Severity.WARNING: "yellow", Severity.ERROR: "red",
+}  # fmt: skip
+
+
+def report(session: Session, checks: Sequence[Check], *, offline: bool) -> None:
+    """Carry them out, print, and end the program with EXIT_FAILED where one is an error."""
+    found = asyncio.run(carry_out(checks, offline=offline))
+    well = is_well(found)
+    if session.as_json:
+        put_json({"ok": well, "checks": [one._asdict() for one in found]})
+    else:
+        width = max(len(one.name) for one in found)
+        for one in found:
+            _print(one, width)
+        errors = sum(one.severity is Severity.ERROR for one in found)
+        warnings = sum(one.severity is Severity.WARNING for one in found)
+        say(f"{count(errors, 'error')}, {count(warnings, 'warning')}")
+    if not well:
+        raise SystemExit(EXIT_FAILED)
+
+
+def _print(one: Diagnosis, width: int) -> None:
+    word = click.style(f"{one.severity:<8}", fg=_COLOURS[one.severity])
+    click.echo(f"{word} {one.name:<{width}}  {literal(one.what)}")
+    if one.todo:
+        click.echo(f"{'':{9 + width}}  -> {literal(one.todo)}")

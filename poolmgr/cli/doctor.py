@@ -1,0 +1,73 @@
+"""`poolmgr doctor`: what keeps a manager on this machine from doing its work."""
+
+from typing import Final
+
+import click
+
+from common.config.settings import Settings
+from common.runtime.cli.doctor import report
+from common.runtime.cli.session import Session, with_session
+from common.runtime.doctor import redis
+from common.runtime.doctor.checks import Check, Found, beside, error, ok, warning
+from common.runtime.doctor.machine import open_files
+
+_QUICK_S: Final = 5.0
+_FILES: Final = 200
+
+
+@click.command
+@click.option("--offline", is_flag=True, help="Leave out what needs the network, Redis too.")
+@with_session
+def doctor(session: Session, *, offline: bool) -> None:
+    """Look for what keeps a manager from its work, and say what to do about it.
+
+    Redis (version, persistence, maxmemory-policy, latency), this machine's clock against Redis', limits, the
+    certificate of the API, its tokens, secrets for webhooks. All side by side, each with its own deadline. Reads only,
+    and may run beside a manager. What keeps bots from joining from a VM, `poolmgr-worker doctor` looks for, there.
+
+    \b
+    Examples:
+      poolmgr doctor --config /etc/poolmgr/config.toml
+      poolmgr doctor --json | jq -r '.checks[] | select(.severity != "ok") | "\\(.name): \\(.todo)"'
+
+    Exit code 0 without an error, 1 with one.
+    """
+    report(session, _checks(session.settings), offline=offline)
+
+
+def _checks(settings: Settings) -> list[Check]:
+    return [
+        *redis.checks(settings.redis),
+        open_files(_FILES, settings.api.connections + settings.webhooks.at_once + _FILES),
+        Check("certificate", _QUICK_S, lambda: beside(lambda: _certificate(settings))),
+        Check("tokens", _QUICK_S, lambda: beside(lambda: _tokens(settings))),
+        Check("webhooks", _QUICK_S, lambda: beside(lambda: _webhooks(settings))),
+    ]
+
+
+def _certificate(settings: Settings) -> Found:
+    from poolmgr.api.listen import CannotListenError, tls_context
+
+    api = settings.api
+    try:
+        served = tls_context(api.tls_cert, api.tls_key)
+    except CannotListenError as fault:
+        return error(str(fault), "a certificate and its key in PEM that the manager's user may read")
+    if served is None:
+        local = api.listen.startswith(("127.", "[::1]", "localhost:"))
+        facts = f"none; the API is served in the clear on {api.listen}"
+        return ok(facts) if local else warning(facts, "api.tls_cert and api.tls_key, or a proxy with TLS before it")
+    return ok(api.tls_cert)
+
+
+def _tokens(settings: Settings) -> Found:
+    if not settings.api.tokens:
+        return warning("none: the HTTP API lets nobody in", "`poolmgr token NAME` makes one, and says where it goes")
+    return ok(", ".join(token.name for token in settings.api.tokens))
+
+
+def _webhooks(settings: Settings) -> Found:
+    if not settings.webhooks.secrets:
+        todo = "webhooks.secrets: without one receivers cannot tell who sent them"
+        return warning("they are not signed", todo)
+    return ok(f"signed with {len(settings.webhooks.secrets)} secrets")

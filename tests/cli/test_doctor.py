@@ -1,0 +1,64 @@
+"""`poolmgr doctor`: what keeps a manager from its work."""
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from poolmgr.cli.root import cli
+
+TOKENS = '[{ name = "crm", sha256 = "' + "0f" * 32 + '" }]'
+
+
+def run(*words: str, **environment: str) -> tuple[int, dict[str, Any]]:
+    result = CliRunner().invoke(cli, ["doctor", *words], env={"POOLMGR_CONFIG": "", **environment})
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    return result.exit_code, {one["name"]: one for one in json.loads(result.stdout)["checks"]}
+
+
+def test_each_check_says_what_it_found_and_what_to_do(redis_server: str) -> None:
+    code, found = run("--json", POOLMGR_REDIS__URL=redis_server)
+    assert found["redis"]["severity"] == "ok"
+    assert found["clock"]["severity"] == "ok"
+    assert (found["tokens"]["severity"], found["tokens"]["todo"][:20]) == ("warning", "`poolmgr token NAME`")
+    assert found["webhooks"]["severity"] == "warning"
+    assert all(one["todo"] for one in found.values() if one["severity"] in ("warning", "error"))
+    assert code == any(one["severity"] == "error" for one in found.values())
+
+
+def test_what_is_set_is_well() -> None:
+    secrets = '["whsec_' + "A" * 32 + '"]'
+    code, found = run("--json", "--offline", POOLMGR_API__TOKENS=TOKENS, POOLMGR_WEBHOOKS__SECRETS=secrets)
+    assert code == 0
+    assert {name: found[name]["severity"] for name in ("tokens", "webhooks", "certificate", "redis")} == {
+        "tokens": "ok", "webhooks": "ok", "certificate": "ok", "redis": "skipped",
+    }  # fmt: skip
+    assert found["tokens"]["what"] == "crm"
+
+
+def test_redis_that_is_away_is_an_error_and_its_exit_code() -> None:
+    code, found = run("--json", POOLMGR_REDIS__URL="redis://:hunter2@127.0.0.1:1/0")
+    assert code == 1
+    assert found["redis"]["severity"] == "error"
+    assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("environment", "severity"),
+    [
+        ({"POOLMGR_API__LISTEN": ":8080"}, "warning"),
+        ({"POOLMGR_API__TLS_CERT": "/nowhere.pem", "POOLMGR_API__TLS_KEY": "/nowhere.key"}, "error"),
+    ],
+)
+def test_how_the_api_is_served(environment: dict[str, str], severity: str) -> None:
+    _, found = run("--json", "--offline", **environment)
+    assert found["certificate"]["severity"] == severity
+
+
+def test_for_people_what_to_do_stands_under_what_was_found() -> None:
+    result = CliRunner().invoke(cli, ["doctor", "--offline"], env={"POOLMGR_CONFIG": ""})
+    lines = result.stdout.splitlines()
+    [at] = [number for number, line in enumerate(lines) if line.startswith("warning  tokens")]
+    assert lines[at + 1].lstrip().startswith("-> `poolmgr token NAME`")
+    assert "poolmgr: 0 errors, " in result.stderr

@@ -1,0 +1,160 @@
+"""What of a VM keeps bots from joining, by the real browser and by what other machines are like."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from common.config.settings import Settings, WorkerSettings, parse
+from common.runtime.doctor.checks import Severity, carry_out
+from tests.commands import members
+from worker import doctor
+from worker.chromium import processes
+from worker.chromium.process import find_chromium
+from worker.cli.root import cli
+
+OK, WARNING, ERROR = Severity.OK, Severity.WARNING, Severity.ERROR
+
+
+def run(*words: str, **environment: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """The exit code, and each check by its name."""
+    result = CliRunner().invoke(cli, ["doctor", "--json", *words], env={"POOLMGR_CONFIG": "", **environment})
+    document = json.loads(result.stdout)
+    assert document["ok"] is (result.exit_code == 0)
+    return result.exit_code, {one["name"]: one for one in document["checks"]}
+
+
+def test_the_browser_starts_and_nothing_of_it_is_left(tmp_path: Path) -> None:
+    code, found = run("--offline", POOLMGR_WORKER__STATE_DIR=str(tmp_path))
+    assert found["browser"]["severity"] == OK
+    assert "starts and ends in" in found["browser"]["what"]
+    assert not [one for one in processes.scan() if "poolmgr-doctor-" in processes.command_line(one.pid)]
+    if os.geteuid() == 0:
+        assert (found["sandbox"]["severity"], code) == (ERROR, 1)
+        assert "runuser" in found["sandbox"]["todo"]
+    skipped = {name for name, one in found.items() if one["severity"] == "skipped"}
+    assert skipped >= {"redis", "clock", "google_meet", "zoom", "teams", "jitsi", "udp"}
+
+
+def test_a_browser_that_is_not_there_is_an_error_that_names_the_setting() -> None:
+    code, found = run("--offline", POOLMGR_WORKER__CHROMIUM="/nowhere/chromium")
+    assert code == 1
+    assert (found["browser"]["severity"], "worker.chromium" in found["browser"]["what"]) == (ERROR, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a program as somebody else")
+@pytest.mark.parametrize(("user", "switches", "severity"), [(65534, [], OK), (0, ["--no-sandbox"], ERROR)])
+def test_a_real_browsers_sandbox_is_seen_to_be_on_or_off(
+    tmp_path: Path, user: int, switches: list[str], severity: Severity
+) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="doctor-"))  # whose parents everybody may pass
+    os.chown(folder, user, user)
+    words = ["--headless=new", f"--user-data-dir={folder}", "--remote-debugging-port=0", *switches, "about:blank"]
+    with (tmp_path / "log").open("wb") as log:
+        browser = subprocess.Popen(
+            [str(find_chromium("")), *words],
+            cwd=folder,
+            env={"HOME": str(folder), "TMPDIR": str(folder)},
+            user=user,
+            group=user,
+            extra_groups=[],
+            start_new_session=True,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        found = doctor.sandbox(doctor.of_pages(browser.pid))
+    finally:
+        os.killpg(browser.pid, signal.SIGKILL)
+        browser.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+    assert found.severity is severity, (found, (tmp_path / "log").read_text()[-2000:])
+
+
+def test_each_check_has_a_name_of_its_own_but_hosts_of_one_platform() -> None:
+    names = [check.name for check in doctor.checks(Settings())]
+    assert sorted({name for name in names if names.count(name) > 1}) == ["teams", "zoom"]
+
+
+def test_a_jitsi_of_ones_own_is_asked_in_place_of_the_public_one() -> None:
+    settings = parse('[meetings]\njitsi_hosts = ["meet.example.org", "127.0.0.1:8443"]\n')
+    assert doctor._hosts(settings)["jitsi"] == ("meet.example.org",)  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize(
+    ("files", "severity", "word"),
+    [
+        ({}, OK, "allowed"),
+        ({"sys/user/max_user_namespaces": "96365"}, OK, "96365 at most"),
+        ({"sys/user/max_user_namespaces": "0"}, ERROR, "max_user_namespaces is 0"),
+        ({"sys/kernel/unprivileged_userns_clone": "0"}, ERROR, "unprivileged_userns_clone is 0"),
+        ({"sys/kernel/unprivileged_userns_clone": "1"}, OK, "allowed"),
+        ({"sys/kernel/apparmor_restrict_unprivileged_userns": "1"}, WARNING, "AppArmor"),
+        ({"sys/kernel/apparmor_restrict_unprivileged_userns": "0"}, OK, "allowed"),
+    ],
+)
+def test_what_the_kernel_says_of_user_namespaces(
+    tmp_path: Path, files: dict[str, str], severity: Severity, word: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    found = doctor.user_namespaces(tmp_path)
+    assert found.severity is severity
+    assert word in found.what
+
+
+@pytest.mark.parametrize(
+    ("pages", "severity"),
+    [
+        ([(True, True), (True, True)], OK),
+        ([], ERROR),
+        ([(True, True), (False, True)], ERROR),
+        ([(True, False)], ERROR),
+    ],
+)
+def test_the_sandbox_is_on_only_if_every_page_is_in_it(pages: list[tuple[bool, bool]], severity: Severity) -> None:
+    assert doctor.sandbox(pages).severity is severity
+
+
+@pytest.mark.parametrize(("size_mb", "severity"), [(64, ERROR), (65, WARNING), (767, WARNING), (768, OK)])
+def test_shared_memory_is_for_as_many_browsers_as_there_may_be(size_mb: int, severity: Severity) -> None:
+    assert doctor.shared_memory_of(size_mb, 12).severity is severity
+
+
+def test_shared_memory_that_is_not_used_or_not_there(tmp_path: Path) -> None:
+    unused = WorkerSettings(chromium_arguments=["--disable-dev-shm-usage"])
+    assert doctor.shared_memory(tmp_path / "none", unused, 12).severity is OK
+    assert doctor.shared_memory(tmp_path / "none", WorkerSettings(), 12).severity is ERROR
+
+
+@pytest.mark.parametrize(("available", "severity"), [(2000, ERROR), (2774, WARNING), (5223, WARNING), (5224, OK)])
+def test_memory_is_for_the_idle_ones_at_least(available: int, severity: Severity) -> None:
+    assert doctor.memory(available, WorkerSettings(), min_idle=5, max_workers=12).severity is severity
+
+
+@pytest.mark.parametrize(("limit", "severity"), [(None, OK), (2999, WARNING), (3000, OK)])
+def test_processes_are_for_all_browsers(limit: int | None, severity: Severity) -> None:
+    assert doctor.tasks(limit, 12).severity is severity
+
+
+def test_fonts_are_counted_wherever_they_lie(tmp_path: Path) -> None:
+    assert doctor.fonts([str(tmp_path)]).severity is WARNING
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/x.ttf").touch()
+    (tmp_path / "a/b/readme.txt").touch()
+    assert doctor.fonts([str(tmp_path), "/nowhere"]) == (OK, "1 files", "")
+
+
+async def test_every_quick_check_answers_on_this_machine() -> None:
+    """Whatever it answers: none of them fails for want of a file."""
+    quick = [check for check in doctor.checks(Settings()) if check.name not in ("browser", "sandbox")]
+    found = await carry_out(quick, offline=True)
+    assert all(one.what for one in found)
+    assert "doctor" in members(cli)

@@ -1,0 +1,261 @@
+"""What of this VM keeps bots from joining: its browser and sandbox, memory, fonts, network. `poolmgr-worker doctor`.
+
+Starts one browser in a folder of its own, which is gone afterwards, and touches nothing of an agent that runs here.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from common.config.settings import Settings, WorkerSettings
+from common.runtime.doctor import network, redis
+from common.runtime.doctor.checks import Check, Found, beside, error, ok, skipped, warning
+from common.runtime.doctor.machine import available_mb, cgroup_limit, disk, open_files
+from worker.chromium import processes
+from worker.chromium.accounts import AccountError, read
+from worker.chromium.display import find_xvfb
+from worker.chromium.process import BrowserError, Chromium, Launcher, find_chromium
+from worker.chromium.profile import Profile
+
+HOSTS: Final = {
+    "google_meet": ("meet.google.com",),
+    "zoom": ("app.zoom.us", "zoom.us"),
+    "teams": ("teams.microsoft.com", "teams.live.com"),
+    "jitsi": ("meet.jit.si",),
+}
+"""Where a bot's browser goes first, by platform. What their pages load from elsewhere is the platforms' own affair."""
+
+_QUICK_S: Final = 5.0
+_SHM_LEAST_MB: Final = 65  # containers have 64 by default, and tabs of a meeting die of it
+_SHM_WORKER_MB: Final = 64
+_TASKS_WORKER: Final = 250
+_FILES_WORKER: Final = 100
+_DISK_WORKER_MB: Final = 50
+_FONTS: Final = ("/usr/share/fonts", "/usr/local/share/fonts")
+_SHM: Final = Path("/dev/shm")  # noqa: S108  # it is looked at, nothing is put there
+_FONT_FILES: Final = frozenset({".ttf", ".otf", ".ttc", ".pfb"})
+_SANDBOX_POLL_S: Final = 0.05
+
+
+def checks(settings: Settings) -> list[Check]:
+    worker, pool = settings.worker, settings.pool
+    trial = _Trial(worker)
+    many = pool.max_workers
+    return [
+        Check("browser", worker.launch_timeout_s + _QUICK_S, trial.starts, "see worker.launch_timeout_s"),
+        Check("sandbox", worker.launch_timeout_s + 2 * _QUICK_S, trial.is_sandboxed),
+        _quick("user namespaces", user_namespaces),
+        _quick("display", lambda: _display(worker)),
+        _quick("accounts", lambda: _accounts(worker)),
+        _quick("fonts", lambda: fonts(_FONTS)),
+        _quick("shared memory", lambda: shared_memory(_SHM, worker, many)),
+        _quick("memory", lambda: memory(available_mb(), worker, pool.min_idle, many)),
+        _quick("processes", lambda: tasks(cgroup_limit("pids.max"), many)),
+        open_files(1024, 1024 + _FILES_WORKER * many),
+        disk(Path(worker.state_dir), 200, 500 + _DISK_WORKER_MB * many, "worker.state_dir"),
+        *redis.checks(settings.redis),
+        *(network.reaches(platform, host) for platform, hosts in _hosts(settings).items() for host in hosts),
+        network.stun(worker.stun_server),
+    ]
+
+
+def _hosts(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """With the Jitsis of the configuration; ports of their own are for `poolmgr-worker probe`."""
+    own = tuple(host for host in settings.meetings.jitsi_hosts if ":" not in host)
+    return HOSTS | {"jitsi": own or HOSTS["jitsi"]}
+
+
+class _Trial:
+    """A browser in a folder of its own, as the agent starts it."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+
+    async def starts(self) -> Found:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="poolmgr-doctor-") as folder:
+            try:
+                chromium, profile = await self._launch(Path(folder))
+            except (BrowserError, FileNotFoundError) as fault:
+                return error(str(fault), "install what is missing, or name a browser in worker.chromium")
+            await chromium.kill()
+        return ok(f"{profile.chromium} starts and ends in {time.monotonic() - began:.1f} s")
+
+    async def is_sandboxed(self) -> Found:
+        """By what the kernel says of the processes that would hold a page."""
+        if os.geteuid() == 0:
+            todo = "ask as the agent's user: runuser -u poolmgr-worker -- poolmgr-worker doctor"
+            return error("this is root, for whom Chromium has no sandbox", todo)
+        with tempfile.TemporaryDirectory(prefix="poolmgr-doctor-") as folder:
+            try:
+                chromium, _ = await self._launch(Path(folder))
+            except (BrowserError, FileNotFoundError):
+                return skipped("no browser starts")
+            try:
+                return sandbox(await beside(lambda: of_pages(chromium.leader.pid)))
+            finally:
+                await chromium.kill()
+
+    async def _launch(self, folder: Path) -> tuple[Chromium, Profile]:
+        profile = Profile.of(find_chromium(self._settings.chromium), self._settings)
+        return await Launcher(profile, folder).launch("doctor"), profile
+
+
+def of_pages(browser: int) -> list[tuple[bool, bool]]:
+    """Of each process for pages in the group `browser`: whether it is in namespaces of its own, and behind a filter
+    that its browser has not. Waits a while until there is one and all are: one that was just made is not yet.
+    """
+    found: list[tuple[bool, bool]] = []
+    deadline = time.monotonic() + _QUICK_S
+    while time.monotonic() < deadline and not (found and all(map(all, found))):
+        pages = [
+            one.pid for one in processes.scan() if one.group == browser and processes.bears(one.pid, "--type=renderer")
+        ]
+        with suppress(FileNotFoundError, ProcessLookupError):  # a page may end while it is looked at
+            found = [_confined(pid, browser) for pid in pages]
+        time.sleep(_SANDBOX_POLL_S)
+    return found
+
+
+def _confined(pid: int, browser: int) -> tuple[bool, bool]:
+    apart = all(_namespace(pid, kind) != _namespace(browser, kind) for kind in ("pid", "net"))
+    return apart, _filters(pid) > _filters(browser)
+
+
+def _namespace(pid: int, kind: str) -> str:
+    """Not readable means not ours to see, which only one of another namespace is."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+    except PermissionError:
+        return "another"
+
+
+def _filters(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("Seccomp_filters:"):
+            return int(line.split()[1])
+    return 0
+
+
+def sandbox(pages: Sequence[tuple[bool, bool]]) -> Found:
+    todo = (
+        "let this user make user namespaces (see there), and no container take unshare, clone and chroot away by its"
+        " seccomp profile; a hostile page has nothing else between itself and this machine"
+    )
+    if not pages:
+        return error("no process for pages was seen", "poolmgr-worker probe LINK tells more")
+    if not all(apart for apart, _ in pages):
+        return error("pages have no namespaces of their own", todo)
+    if not all(filtered for _, filtered in pages):
+        return error("pages are behind no seccomp filter", todo)
+    return ok("on: namespaces and a seccomp filter around pages")
+
+
+def user_namespaces(proc: Path = Path("/proc")) -> Found:
+    """Whether the kernel lets an ordinary user make them."""
+    most = _number(proc / "sys/user/max_user_namespaces")
+    if most == 0:
+        return error("user.max_user_namespaces is 0", "sysctl user.max_user_namespaces=15000, and in /etc/sysctl.d")
+    if _number(proc / "sys/kernel/unprivileged_userns_clone") == 0:
+        return error(
+            "kernel.unprivileged_userns_clone is 0", "sysctl kernel.unprivileged_userns_clone=1, and in /etc/sysctl.d"
+        )
+    if _number(proc / "sys/kernel/apparmor_restrict_unprivileged_userns") == 1:
+        todo = (
+            "where `sandbox` is not ok: an AppArmor profile for the browser that worker.chromium names, with"
+            " `flags=(unconfined)` and `userns,`, as Ubuntu has for Google's Chrome in /etc/apparmor.d/chrome"
+        )
+        return warning("AppArmor lets only programs with a profile make them (Ubuntu 23.10 and later)", todo)
+    return ok("allowed" if most is None else f"allowed, {most} at most")
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def shared_memory(folder: Path, worker: WorkerSettings, many: int) -> Found:
+    if "--disable-dev-shm-usage" in worker.chromium_arguments:
+        return ok("not used: --disable-dev-shm-usage")
+    try:
+        room = os.statvfs(folder)
+    except FileNotFoundError:
+        return error(f"there is no {folder}", f"mount a tmpfs there: mount -t tmpfs -o size=2g tmpfs {folder}")
+    size_mb = room.f_blocks * room.f_frsize // 2**20
+    return shared_memory_of(size_mb, many)
+
+
+def shared_memory_of(size_mb: int, many: int) -> Found:
+    want_mb = max(512, _SHM_WORKER_MB * many)
+    todo = f"{want_mb} MB: mount -o remount,size={want_mb}m /dev/shm, or shm_size in a container"
+    facts = f"{size_mb} MB at /dev/shm"
+    if size_mb < _SHM_LEAST_MB:
+        return error(facts, todo)
+    return warning(facts, todo) if size_mb < want_mb else ok(facts)
+
+
+def memory(available: int, worker: WorkerSettings, min_idle: int, max_workers: int) -> Found:
+    room = max(0, available - worker.memory_reserve_mb) // worker.worker_memory_mb
+    facts = f"{available} MB available: room for {room} idle workers beside worker.memory_reserve_mb"
+    todo = f"more memory, or lower pool.max_workers ({max_workers}) and pool.min_idle ({min_idle})"
+    if room < max(1, min_idle):
+        return error(facts, todo)
+    return warning(facts, todo) if room < max_workers else ok(facts)
+
+
+def tasks(limit: int | None, many: int) -> Found:
+    """`limit`: of the control group that this runs in, which may be another one than the agent's."""
+    want = _TASKS_WORKER * many
+    if limit is None:
+        return ok("no limit of its control group")
+    facts = f"{limit} processes and threads in this control group"
+    return ok(facts) if limit >= want else warning(facts, f"TasksMax={want} at least in the unit of the agent")
+
+
+def fonts(folders: Sequence[str]) -> Found:
+    """A page without a font shows boxes, and a detector that looks at text on the page's own canvas sees them."""
+    files = [
+        name
+        for folder in folders
+        for _, _, names in os.walk(folder)
+        for name in names
+        if Path(name).suffix in _FONT_FILES
+    ]
+    if not files:
+        return warning("no font is installed", "apt-get install fonts-liberation fonts-noto-core fonts-noto-cjk")
+    return ok(f"{len(files)} files")
+
+
+def _display(worker: WorkerSettings) -> Found:
+    if worker.headless:
+        return ok("none is needed: worker.headless")
+    if worker.display == "virtual":
+        try:
+            return ok(f"virtual, by {find_xvfb()}")
+        except FileNotFoundError as fault:
+            return error(str(fault), "apt-get install xvfb")
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return ok("that of the environment")
+    return error("worker.headless is false, and there is no display", 'worker.display = "virtual"')
+
+
+def _accounts(worker: WorkerSettings) -> Found:
+    for account in worker.accounts:
+        try:
+            read(account)
+        except AccountError as fault:
+            return error(str(fault), f"poolmgr-worker sign-in {account.name}")
+    return ok(f"{len(worker.accounts)} signed in" if worker.accounts else "none are configured")
+
+
+def _quick(name: str, look: Callable[[], Found]) -> Check:
+    async def looked() -> Found:
+        return await beside(look)
+
+    return Check(name, _QUICK_S, looked)
