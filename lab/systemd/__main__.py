@@ -38,7 +38,8 @@ def main(fresh: bool) -> None:
 
 def _run(told: Told, *, fresh: bool) -> None:
     sections = manual.read((CHECKOUT / "systemd" / "README.md").read_text())
-    apt = [line for section in sections.values() for line in section.commands if line.startswith("apt-get install")]
+    steps = (CHECKOUT / "packer" / "provision" / "10-packages.sh").read_text().splitlines()
+    apt = [line.strip() for line in steps if line.strip().startswith("apt-get install")]
     sources, options, carried = host.sources(), host.apt_options(), host.carried()
     cache = tree.cache_folder()
     with tree.kept(cache):
