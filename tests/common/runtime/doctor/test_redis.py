@@ -1,8 +1,10 @@
 """Redis is judged by what it says of itself: a real one, and what others would say."""
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from common.config.settings import RedisSettings
 from common.runtime.doctor import redis
@@ -13,21 +15,26 @@ from tests.conftest import RedisServer
 OK, WARNING, ERROR = Severity.OK, Severity.WARNING, Severity.ERROR
 
 
-async def test_a_redis_as_the_pool_wants_it_is_well(own_redis: RedisServer) -> None:
+@pytest_asyncio.fixture
+async def client(own_redis: RedisServer) -> AsyncGenerator[Any]:
+    client = connect(RedisSettings(url=own_redis.url))
+    yield client
+    await client.aclose()
+
+
+async def test_a_redis_as_the_pool_wants_it_is_well(own_redis: RedisServer, client: Any) -> None:
     settings = RedisSettings(url=own_redis.url)
-    client: Any = connect(settings)
     await client.config_set("maxmemory-policy", "noeviction")
     await client.config_set("appendonly", "yes")
     found = {one.name: one for one in await carry_out(redis.checks(settings))}
-    assert {name: one.severity for name, one in found.items()} == {
-        "redis": OK, "redis persistence": OK, "redis memory": OK, "clock": OK,
-    }, found  # fmt: skip
+    # How quick a call is depends on what else runs here.
+    assert found["redis"].severity in (OK, WARNING), found
+    assert {found[name].severity for name in ("redis persistence", "redis memory", "clock")} == {OK}, found
     await client.config_set("maxmemory-policy", "allkeys-lru")
     await client.config_set("appendonly", "no")
     found = {one.name: one for one in await carry_out(redis.checks(settings))}
     assert (found["redis persistence"].severity, found["redis memory"].severity) == (WARNING, ERROR)
     assert "noeviction" in found["redis memory"].todo
-    await client.aclose()
 
 
 async def test_one_that_is_away_is_an_error_without_its_password() -> None:
@@ -37,15 +44,13 @@ async def test_one_that_is_away_is_an_error_without_its_password() -> None:
     assert "redis.url" in found[0].todo
 
 
-async def test_one_that_asks_for_a_password_says_so(own_redis: RedisServer) -> None:
-    client: Any = connect(RedisSettings(url=own_redis.url))
+async def test_one_that_asks_for_a_password_says_so(own_redis: RedisServer, client: Any) -> None:
     await client.config_set("requirepass", "hunter2")
     found = await carry_out(redis.checks(RedisSettings(url=own_redis.url)))
     assert found[0].severity is ERROR
     assert "authenticate" in found[0].what
     await client.execute_command("AUTH", "hunter2")
     await client.config_set("requirepass", "")
-    await client.aclose()
 
 
 @pytest.mark.parametrize(
