@@ -142,7 +142,7 @@ class Manager:
         """The API and health on one address, metrics and health on the other; all on one where they are the same."""
         api, metrics = self.settings.api, self.settings.metrics
         app = web.Application()
-        add_health(app, lambda: self._readiness)
+        add_health(app, lambda: self._readiness, self._turns.late)
         # A client of its own: callers are not to wait for a Redis that is away, nor to lose theirs with a term's end.
         redis = connect(msgspec.structs.replace(self.settings.redis, timeout_s=_API_REDIS_TIMEOUT_S))
         app.on_cleanup.append(lambda _: redis.aclose())
@@ -151,7 +151,7 @@ class Manager:
         served = [(app, api.listen, "api.listen", tls_context(api.tls_cert, api.tls_key))]
         if metrics.listen != api.listen:
             app = web.Application()
-            add_health(app, lambda: self._readiness)
+            add_health(app, lambda: self._readiness, self._turns.late)
             served.append((app, metrics.listen, "metrics.listen", None))
         add_metrics(app, self.metrics.registry)
         limits = Limits(api.connections, api.request_timeout_s)

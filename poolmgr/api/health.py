@@ -1,6 +1,6 @@
-"""/healthz: the process lives. /readyz: it can do its work now; if not, why not."""
+"""/healthz: the process gets on. /readyz: it can do its work now; if not, why not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from aiohttp import web
@@ -13,8 +13,12 @@ class Readiness(NamedTuple):
     fault: str
 
 
-def add_health(app: web.Application, readiness: Callable[[], Readiness]) -> None:
+def add_health(app: web.Application, readiness: Callable[[], Readiness], late: Callable[[], Sequence[str]]) -> None:
+    """`late`: the loops that stand still, which only a new process mends."""
+
     async def healthz(_: web.Request) -> web.Response:
+        if loops := late():
+            return web.json_response({"status": "stands still", "loops": list(loops)}, status=503)
         return web.json_response({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
