@@ -132,7 +132,7 @@ def test_the_lines_to_paste_are_whole_words_for_a_shell_and_show_no_token() -> N
     assert "http://127.0.0.1:8080/api/v1/bots/create_bot" in called
     assert json.loads(called[-1]) == json.loads(pushed[-1])
     assert json.loads(pushed[-1])["meeting_link"] == "http://127.0.0.1:8090/r/standup"
-    [look] = [shlex.split(line) for line in said if "fleet" in line]
+    [look] = [shlex.split(line) for line in said if "poolmgr fleet" in line]
     redis = "POOLMGR_REDIS__URL=unix:///home/ana/my%20state/redis.sock"
     assert look == [redis, "POOLMGR_POOL__MIN_IDLE=2", "poolmgr", "fleet", "--watch"]
 
