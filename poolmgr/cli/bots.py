@@ -8,10 +8,10 @@ import click
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
-from poolmgr.cli.secrecy import hide_links_in_record
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
 from poolmgr.core.requests import LeaveRequested
 from poolmgr.store.views import Views
+from poolmgr.telling.secrecy import hide_links_in_record
 
 
 @click.command

@@ -11,11 +11,11 @@ from rich.text import Text
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import count, literal
 from common.runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
-from poolmgr.cli.secrecy import hide_links, hide_links_in_payload
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import moment
 from poolmgr.store.views import DeadJob, Standing, Views
+from poolmgr.telling.secrecy import hide_links, hide_links_in_payload
 
 _PAYLOAD_SHOWN: Final = 60
 _ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
 import msgspec
@@ -14,27 +14,18 @@ from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
 from common.wire.vocabulary import Attribution
-from poolmgr.cli import narrative
-from poolmgr.cli.meaning import meaning_of
-from poolmgr.cli.secrecy import hide_links, hide_links_in_record
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console, status_cell, table
 from poolmgr.cli.text import clock_time, duration, epoch_of
 from poolmgr.core.record import Record
 from poolmgr.store.evidence import Bundle
-from poolmgr.store.story import Entry
 from poolmgr.store.views import DeadJob, Views
+from poolmgr.telling import narrative
+from poolmgr.telling.known import Known, evidence_of, look
+from poolmgr.telling.meaning import meaning_of
+from poolmgr.telling.secrecy import hide_links, hide_links_in_record
 
 _DEAD_LOOKED_AT: Final = 10_000
-
-
-class Known(NamedTuple):
-    """All there is to be said of a bot."""
-
-    record: Record
-    entries: list[Entry]
-    waits_for: list[str]
-    kept: list[int]
 
 
 @click.command
@@ -73,15 +64,6 @@ def explain(session: Session, bot_id: str, *, folder: Path | None, show_link: bo
         console().print(_page(session, known, record))
     if folder:
         save(session, known, folder)
-
-
-async def look(views: Views, bot_id: str) -> Known | None:
-    record = await views.bot(bot_id)
-    if record is None:
-        return None
-    entries = await views.story(bot_id)
-    waits = narrative.waits_for(record, await views.standing(), await views.fleet())
-    return Known(record, entries, waits, await views.evidence.kept_of(record))
 
 
 def make_ready(folder: Path) -> None:
@@ -123,16 +105,8 @@ def _document(known: Known, record: Record) -> dict[str, Any]:
         "story": [msgspec.to_builtins(entry) for entry in known.entries],
         "means": {"what": meaning.what, "do": meaning.do} if meaning else None,
         "waits_for": known.waits_for,
-        "evidence": [{"name": name, "is_here": is_here} for name, is_here in _evidence(known)],
+        "evidence": [{"name": name, "is_here": is_here} for name, is_here in evidence_of(known)],
     }
-
-
-def _evidence(known: Known) -> list[tuple[str, bool]]:
-    """The names of all bundles that were kept, or are on their way, and whether each can be had from here."""
-    bot_id = known.record.bot_id
-    here = [f"{bot_id}-{attempt}" for attempt in known.kept]
-    named = known.record.evidence.split()
-    return [(name, name in here) for name in dict.fromkeys([*named, *here])]
 
 
 def _page(session: Session, known: Known, record: Record) -> Group:
@@ -140,7 +114,7 @@ def _page(session: Session, known: Known, record: Record) -> Group:
     if known.waits_for:
         parts += [Text("It waits for", "bold"), *(Text(f"  {literal(one)}") for one in known.waits_for), Text()]
     parts += [lines_of(known), Text()]
-    if evidence := _evidence(known):
+    if evidence := evidence_of(known):
         elsewhere = "kept elsewhere" if session.settings.evidence.upload_url else "on its way, or its time is over"
         parts.append(Text("Evidence", "bold"))
         parts += [Text(f"  {literal(name)}: {'here' if here else elsewhere}") for name, here in evidence]

@@ -19,10 +19,7 @@ from common.runtime.cli.session import fail, line_of_input, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
 from common.wire.vocabulary import Attribution, Reason
-from poolmgr.cli import narrative
-from poolmgr.cli.explain import Known, look, make_ready, save
-from poolmgr.cli.meaning import meaning_of
-from poolmgr.cli.secrecy import hide_links
+from poolmgr.cli.explain import make_ready, save
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time, duration, epoch_of
@@ -31,6 +28,10 @@ from poolmgr.core.record import Record
 from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
+from poolmgr.telling import narrative
+from poolmgr.telling.known import Known, look
+from poolmgr.telling.meaning import meaning_of
+from poolmgr.telling.secrecy import hide_links
 
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_S: Final = 0.1

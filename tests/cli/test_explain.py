@@ -12,13 +12,13 @@ from redis import Redis
 
 from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.cli.meaning import MEANINGS, meaning_of
-from poolmgr.cli.narrative import told, waits_for
 from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, Note, NoteFailed, Why
 from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
+from poolmgr.telling.meaning import MEANINGS, meaning_of
+from poolmgr.telling.narrative import told, waits_for
 from tests.cli.conftest import ROOT, CommandLine
 from tests.cli.test_bots import SECRET, Writer, accept, assign
 
@@ -170,7 +170,7 @@ def test_every_reason_means_what_the_document_says() -> None:
     for meaning in MEANINGS:
         names = ", ".join(f"`{reason}`" for reason in meaning.reasons)
         row = f"| {names} | {meaning.what} | {meaning.do} |".replace("|  |", "| |")
-        assert row in text, "docs/operations.md and poolmgr/cli/meaning.py differ"
+        assert row in text, "docs/operations.md and poolmgr/telling/meaning.py differ"
     assert {reason for meaning in MEANINGS for reason in meaning.reasons} == {*Reason} - {Reason.SUPERSEDED}
     assert meaning_of("no such word") is None
     shown = [found.do for one in MEANINGS for reason in one.reasons if (found := meaning_of(reason))]

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from common.wire.messages import BotSaw, Join
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.cli.narrative import sentence
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -28,6 +27,7 @@ from poolmgr.store.ledger import Ledger
 from poolmgr.store.record import iso
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
+from poolmgr.telling.narrative import sentence
 from tests.store.conftest import NOW
 
 JOB = Job(platform="room", meeting_url="http://127.0.0.1:8090/r/x", bot_name="N", payload="{}")

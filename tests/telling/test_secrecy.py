@@ -5,8 +5,8 @@ import json
 import pytest
 
 from common.config.masking import mask_url
-from poolmgr.cli.secrecy import hide_link, hide_links, hide_links_in_payload, hide_links_in_record, hide_secrets
 from poolmgr.core.record import Record
+from poolmgr.telling.secrecy import hide_link, hide_links, hide_links_in_payload, hide_links_in_record, hide_secrets
 
 
 @pytest.mark.parametrize(

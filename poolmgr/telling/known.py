@@ -1,0 +1,35 @@
+"""All there is to be said of one bot, gathered: for `poolmgr explain`, and for a bot's page."""
+
+from typing import NamedTuple
+
+from poolmgr.core.record import Record
+from poolmgr.store.story import Entry
+from poolmgr.store.views import Views
+from poolmgr.telling import narrative
+
+
+class Known(NamedTuple):
+    """`waits_for`: why a live bot is not further on its way. `kept`: the attempts whose bundle of evidence is here."""
+
+    record: Record
+    entries: list[Entry]
+    waits_for: list[str]
+    kept: list[int]
+
+
+async def look(views: Views, bot_id: str) -> Known | None:
+    """None where there is no such bot."""
+    record = await views.bot(bot_id)
+    if record is None:
+        return None
+    entries = await views.story(bot_id)
+    waits = narrative.waits_for(record, await views.standing(), await views.fleet())
+    return Known(record, entries, waits, await views.evidence.kept_of(record))
+
+
+def evidence_of(known: Known) -> list[tuple[str, bool]]:
+    """The names of all bundles that were kept, or are on their way, and whether each can be had from here."""
+    bot_id = known.record.bot_id
+    here = [f"{bot_id}-{attempt}" for attempt in known.kept]
+    named = known.record.evidence.split()
+    return [(name, name in here) for name in dict.fromkeys([*named, *here])]
