@@ -31,6 +31,7 @@ Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}:-]{1,64}\Z")]
 
 TokenName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z")]
 TokenSees = Literal["all", "own"]
+TokenRole = Literal["operate", "read"]
 AccountPlatform = Literal["google_meet", "zoom", "teams", "jitsi", "room"]
 _WEB_ADDRESS: Final = r"^https?://[^\s#][^\s]*\Z"
 WebAddress = Annotated[str, Meta(pattern=_WEB_ADDRESS)]
@@ -110,6 +111,7 @@ class TokenSettings(Section, frozen=True):
     requests_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 50.0
     bots_at_once: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     strict: bool = False
+    role: TokenRole = "operate"
 
 
 class ApiSettings(Section, frozen=True):

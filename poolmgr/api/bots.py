@@ -233,7 +233,7 @@ OPERATIONS = (
         detail,
         {200: Says("Its details.", DetailsOf), **UNKNOWN_BOT},
     ),
-    Operation("GET", "/bots/{bot_id}/remove_bot", "removeBot", _REMOVE, remove_bot, _REMOVED),
+    Operation("GET", "/bots/{bot_id}/remove_bot", "removeBot", _REMOVE, remove_bot, _REMOVED, acts=True),
     Operation("POST", "/bots/{bot_id}/remove_bot", "removeBotByPost", _REMOVE, remove_bot, _REMOVED),
     Operation("DELETE", "/bots/{bot_id}/remove_bot", "removeBotByDelete", _REMOVE, remove_bot, _REMOVED),
     Operation(

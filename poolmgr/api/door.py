@@ -31,6 +31,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONGEST_NAME: Final = 1024
+_ACTED_ON: Final = ("bot_id", "vm_id")
+"""What of an address the log names, for it is to say who did what to whom."""
 _MEMBER: Final = re.compile(r"(\w+)\[(.*)\]", re.DOTALL)
 
 _FAILURES: Final = Rate(per_s=1.0, burst=20)
@@ -42,6 +44,7 @@ _MOST_HELD: Final = 64 << 20
 
 _TOKEN = web.RequestKey("token", str)
 _ID = web.RequestKey("id", str)
+_ACTS = web.RequestKey("acts", bool)
 
 
 class Door:
@@ -61,7 +64,7 @@ class Door:
 
     def handler(self, operation: Operation) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            token = self._let_in(request)
+            token = self._let_in(request, operation)
             path = _path(request.match_info)
             query = _query(request, operation)
             try:
@@ -83,7 +86,7 @@ class Door:
 
         return handle
 
-    def _let_in(self, request: web.Request) -> TokenSettings:
+    def _let_in(self, request: web.Request, operation: Operation) -> TokenSettings:
         now = self._service.steady()
         try:
             token = self._tokens.caller(request.headers.get("Authorization"))
@@ -97,6 +100,10 @@ class Door:
             message = f"Your token may make {token.requests_per_s:g} requests a second."
             raise later(429, message, wait_s)
         self._service.turns.let_in(token.name)
+        if operation.changes:
+            request[_ACTS] = True
+            if token.role == "read":
+                raise ApiError(403, 'Your token may only read: its role is "read".')
         return token
 
     @contextmanager
@@ -169,7 +176,7 @@ class Door:
         route = resource.canonical if resource else ""
         self._metrics.answered(route, request.method, status, took_s)
         token = request.get(_TOKEN, "")
-        facts = {
+        facts: dict[str, Any] = {
             "method": request.method[:20],
             "route": route,
             "status": status,
@@ -177,7 +184,10 @@ class Door:
             "token": token,
             "request_id": request[_ID],
         }
-        if not token or (request.method == "GET" and status < 400):
+        acts = request.get(_ACTS, False)
+        if acts and status < 400:
+            facts |= {name: request.match_info[name] for name in _ACTED_ON if name in request.match_info}
+        if not token or (not acts and status < 400):
             _log.debug("request_answered", **facts)
         else:
             _log.info("request_answered", **facts)

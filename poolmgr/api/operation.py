@@ -81,7 +81,7 @@ class Says(NamedTuple):
 
 class Operation(NamedTuple):
     """`path` under /api/v1, with {names}. `query`, `body`: structs. `reads_json`: the handler reads the body itself,
-    and `body` only describes it. `headers`: name -> what it is for.
+    and `body` only describes it. `headers`: name -> what it is for. `acts`: it changes something, though it is a GET.
     """
 
     method: str
@@ -94,11 +94,17 @@ class Operation(NamedTuple):
     body: type[msgspec.Struct] | None = None
     reads_json: bool = False
     headers: Mapping[str, str] = {}
+    acts: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether a token that may only read is refused it."""
+        return self.acts or self.method != "GET"
 
 
 _LET_IN = {
     401: Says("No token was sent, or the header is malformed."),
-    403: Says("The token is not known, or the bot is another token's."),
+    403: Says("The token is not known or may only read, or the bot is another token's."),
     429: Says("Too many requests; Retry-After says when to come again."),
     503: Says("Redis is away, or will not do it; Retry-After says when to come again."),
 }

@@ -22,6 +22,7 @@ _SECRET_BYTES: Final = 32
 @click.argument("name", required=False)
 @click.option("--stdin", "from_stdin", is_flag=True, help="Take the token from standard input instead of making one.")
 @click.option("--sees", type=click.Choice(["all", "own"]), help="Which bots it may see.  [default: all]")
+@click.option("--role", type=click.Choice(["operate", "read"]), help="read: it changes nothing.  [default: operate]")
 @click.option(
     "--bots-at-once", type=click.IntRange(min=0), metavar="N", help="How many of its bots may live at a time."
 )
@@ -33,6 +34,7 @@ def token(
     *,
     from_stdin: bool,
     sees: str | None,
+    role: str | None,
     bots_at_once: int | None,
     webhook_secret: bool,
 ) -> None:
@@ -48,11 +50,12 @@ def token(
     Examples:
       poolmgr token crm
       poolmgr token crm --sees own --bots-at-once 20
+      poolmgr token wallboard --role read
       pass show poolmgr/crm | poolmgr token crm --stdin
       poolmgr token --webhook-secret
     """
     if webhook_secret:
-        if name or from_stdin or sees or bots_at_once is not None:
+        if name or from_stdin or sees or role or bots_at_once is not None:
             raise click.UsageError("--webhook-secret stands alone")
         _put_webhook_secret(session)
         return
@@ -64,6 +67,8 @@ def token(
     entry: dict[str, str | int] = {"name": name, "sha256": hashlib.sha256(secret.encode()).hexdigest()}
     if sees:
         entry["sees"] = sees
+    if role:
+        entry["role"] = role
     if bots_at_once is not None:
         entry["bots_at_once"] = bots_at_once
     if session.as_json:

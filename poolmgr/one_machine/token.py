@@ -55,7 +55,7 @@ def with_token(token: str, api: ApiSettings) -> str:
 def _inline_table(token: TokenSettings) -> str:
     """In TOML. None of the texts can hold a quote: common/config/settings.py."""
     return (
-        f'{{ name = "{token.name}", sha256 = "{token.sha256}", sees = "{token.sees}",'
+        f'{{ name = "{token.name}", sha256 = "{token.sha256}", sees = "{token.sees}", role = "{token.role}",'
         f" requests_per_s = {token.requests_per_s!r}, bots_at_once = {token.bots_at_once},"
         f" strict = {json.dumps(token.strict)} }}"
     )

@@ -3,16 +3,19 @@
 import asyncio
 import io
 import json
+import re
 import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from common.config.settings import MeetingSettings
 from common.wire.vocabulary import BotState, Reason
-from tests.api.conftest import LINK, OWN, Caller, World
+from poolmgr.api.routes import OPERATIONS
+from tests.api.conftest import LINK, OWN, Caller, World, token
 
 
 async def _ids(call: Caller, query: str = "") -> list[str]:
@@ -127,6 +130,27 @@ async def test_a_token_that_sees_its_own_sees_nothing_else(world: World) -> None
         assert (await own("POST", "/bots/theirs/send_message", {"message": "hi"})).status == 403
         assert (await own("DELETE", "/calendar/scheduled_bots/theirs")).status == 403
         assert (await own("GET", "/bots/mine/status")).status == 200
+
+
+READER = "pm_a-third-token-that-changes-nothing"
+
+
+async def test_a_token_that_may_only_read_changes_nothing_and_the_log_says_who_changed_what(world: World) -> None:
+    world.change(tokens=[*world.settings.api.tokens, token("wall", READER, role="read")])
+    hand = await world.ledger()
+    await hand.enter("b1")
+    with capture_logs() as lines:
+        async with world.serving() as call:
+            reader = call.as_(READER)
+            assert (await reader("GET", "/bots/b1/status")).status == 200
+            for operation in OPERATIONS:
+                if operation.changes:
+                    said = await reader(operation.method, re.sub(r"\{\w+\}", "b1", operation.path), {})
+                    assert (said.status, "may only read" in said.message) == (403, True), operation
+            assert await world.redis.xlen(world.keys.control) == 0
+            assert (await call("GET", "/bots/b1/remove_bot")).status == 200
+    acted = [(line["log_level"], line["token"], line["bot_id"]) for line in lines if "bot_id" in line]
+    assert acted == [("info", "app", "b1")]
 
 
 async def test_the_detail_tells_the_bots_way_and_why_it_ended(world: World) -> None:

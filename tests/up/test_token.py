@@ -47,7 +47,7 @@ def test_one_that_is_weak_or_cannot_be_sent_is_refused_without_showing_it(tmp_pa
 
 
 def test_the_manager_is_told_of_it_and_of_those_that_are_configured() -> None:
-    theirs = TokenSettings("crm", hashlib.sha256(b"theirs").hexdigest(), "own", 2.5, 20)
+    theirs = TokenSettings("crm", hashlib.sha256(b"theirs").hexdigest(), "own", 2.5, 20, role="read")
     written = token.with_token("ours", ApiSettings(tokens=[theirs]))
     assert "ours" not in written
     read = parse("", {"POOLMGR_API__TOKENS": written}).api.tokens
