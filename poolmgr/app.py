@@ -48,6 +48,7 @@ from poolmgr.loops.reaper import reap
 from poolmgr.loops.schedule import watch_deadlines
 from poolmgr.loops.sqs import Sqs
 from poolmgr.loops.webhooks import Webhooks
+from poolmgr.page.routes import add_page
 from poolmgr.store.arrivals import Arrivals
 from poolmgr.store.deliveries import Deliveries
 from poolmgr.store.inbox import Jobs, Stream
@@ -148,6 +149,8 @@ class Manager:
         app.on_cleanup.append(lambda _: redis.aclose())
         service = Api(redis, self.keys, self.settings, self.clock.wall, self.clock.steady)
         self._door = add_api(app, service, api, ApiMetrics(self.metrics.registry))
+        if api.page:
+            add_page(app, self._door, service, self.settings)
         served = [(app, api.listen, "api.listen", tls_context(api.tls_cert, api.tls_key))]
         if metrics.listen != api.listen:
             app = web.Application()

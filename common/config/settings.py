@@ -122,6 +122,7 @@ class ApiSettings(Section, frozen=True):
     request_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     documents: bool = True
+    page: bool = True
 
 
 class WebhookSettings(Section, frozen=True):

@@ -25,5 +25,8 @@ class WireKeys:
     def alive(self, vm_id: str) -> str:
         return f"{self.prefix}:vm:{vm_id}:alive"
 
+    def vitals(self, vm_id: str) -> str:
+        return f"{self.prefix}:vm:{vm_id}:vitals"
+
     def written(self, vm_id: str) -> str:
         return f"{self.prefix}:vm:{vm_id}:written"

@@ -131,6 +131,26 @@ class Heartbeat(Message, frozen=True):
     stopping: bool = False
 
 
+class WorkerVitals(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one worker takes: memory that it shares with nobody, and processors (1.0 is one of them, in full)."""
+
+    memory_mb: int = 0
+    processors: float = 0.0
+
+
+class VmVitals(msgspec.Struct, frozen=True):
+    """What an agent says of its VM now and then, in a key of its own, for people to look at: nothing is decided by it.
+
+    `available_mb`: what the kernel would give away, of `total_mb`; `reserve_mb` of it warm-ups leave alone.
+    """
+
+    at: float
+    total_mb: int
+    available_mb: int
+    reserve_mb: int
+    workers: dict[str, WorkerVitals]
+
+
 class WorkerWarm(Message, frozen=True):
     vm_id: str
     worker_id: str

@@ -171,6 +171,7 @@ async def perform(stage: DemoStage, *, once: bool) -> None:
             watching = group.create_task(_raise_when(stop), name="Ctrl-C")
             show.headline("1. A private Redis, the manager, one agent, and a meeting with one person in it")
             await stage.start()
+            show.say("look on", f"{stage.page}  (token: {stage.token})")
             telling = [
                 group.create_task(show.tell_bots("0-0"), name="bots"),
                 group.create_task(show.tell_pool(note_idle), name="pool"),
@@ -252,8 +253,9 @@ async def _let_the_user_look(stage: DemoStage, show: Show, stop: asyncio.Event) 
     show.headline("Join them. Ctrl-C ends the demo")
     show.say("as a guest", stage.meeting_link)
     show.say("as the host", stage.host_link)
+    show.say("the page", f"{stage.page}  (token: {stage.token})")
     show.say("metrics", stage.parts.metrics)
-    show.say("the API", f"{stage.api}/docs  (token: {stage.token})")
+    show.say("the API", f"{stage.api}/docs  (the same token)")
     show.say("command line", f"./dev run poolmgr bots --config {stage.parts.config}")
     show.say("one more bot", f"./dev run poolmgr submit {stage.meeting_link} --wait --config {stage.parts.config}")
     while not await pause(stop, 0.5):

@@ -52,6 +52,10 @@ class DemoStage:
     def api(self) -> str:
         return f"{self.parts.api}/api/v1"
 
+    @property
+    def page(self) -> str:
+        return f"{self.parts.api}/"
+
     async def start(self) -> None:
         """Start Redis, the room, the receiver, the manager and the agent. Raises: StageError."""
         parts = self.parts

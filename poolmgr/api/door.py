@@ -45,6 +45,7 @@ _MOST_HELD: Final = 64 << 20
 _TOKEN = web.RequestKey("token", str)
 _ID = web.RequestKey("id", str)
 _ACTS = web.RequestKey("acts", bool)
+_HEAD_AT = web.RequestKey("head_at", float)
 
 
 class Door:
@@ -83,6 +84,21 @@ class Door:
                 _log.warning("api_redis_refused", error=str(error)[:80], route=operation.path)
                 raise later(503, "Redis will not do it (it may be full). Try again later.", 5.0) from error
             return _response(answer)
+
+        return handle
+
+    def streaming(
+        self, operation: Operation, begin: Callable[[web.Request, TokenSettings], Awaitable[Handler]]
+    ) -> Handler:
+        """For an answer that goes on for as long as its reader stays. `begin` refuses, or says who answers from there
+        on; what is observed of the request ends with its head.
+        """
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            token = self._let_in(request, operation)
+            answer = await begin(request, token)
+            request[_HEAD_AT] = self._service.steady()
+            return await answer(request)
 
         return handle
 
@@ -169,7 +185,9 @@ class Door:
             response.headers.update({**HEADERS, "X-Request-Id": request[_ID]})
             return response
         finally:
-            self._observe(request, status, self._service.steady() - began)
+            if _HEAD_AT in request:
+                status = 200  # its reader went, or the manager ends: no answer of this kind ends otherwise
+            self._observe(request, status, request.get(_HEAD_AT, self._service.steady()) - began)
 
     def _observe(self, request: web.Request, status: int, took_s: float) -> None:
         resource = request.match_info.route.resource

@@ -130,6 +130,7 @@ KEY_DOCS: Final = (
     KeyDoc("vm:{vm_id}:workers", "hash", "manager", "worker_id -> JSON of state, since, born, bot_id", "when its VM is lost; [retention] vm_s after the last leader"),
     KeyDoc("vm:{vm_id}:commands", "stream", "manager", "what the agent of that VM is to do", "an entry is deleted when done; the key when the VM is lost, or a day after the last heartbeat or order"),
     KeyDoc("vm:{vm_id}:alive", "string", "agent", "which agent speaks for the VM", "15 s after its last heartbeat"),
+    KeyDoc("vm:{vm_id}:vitals", "string", "agent", "the VM's memory, and what each worker takes, as JSON, every 5 s; for people", "60 s after it was written"),
     KeyDoc("account:{name}", "string", "agent", "which bot has this account of [[worker.accounts]]", "with its bot; 60 s after its agent was last there"),
     KeyDoc("vm:{vm_id}:written", "hash", "agent", "`session` and `number` of its last event in the stream, so that none comes twice", "a week after its last event"),
     KeyDoc("epoch", "string", "manager", "the fencing number of the leader", "30 days after the last leader"),

@@ -112,7 +112,11 @@ def _entry(decision: _Told, now: str) -> Entry:
 
 async def read(redis: Any, keys: Keys, bot_id: str, after: int = 0) -> list[Entry]:
     """The entries of the bot from the one numbered `after` on. An entry that is none of this release is left out."""
-    raws: Sequence[bytes] = await redis.lrange(keys.story(bot_id), after, -1)
+    return decoded(await redis.lrange(keys.story(bot_id), after, -1))
+
+
+def decoded(raws: Sequence[bytes]) -> list[Entry]:
+    """Without those that are none of this release."""
     entries: list[Entry] = []
     for raw in raws:
         try:

@@ -3,7 +3,7 @@
 What only few ask for is imported where they ask: the command line is to start quickly.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -133,20 +133,20 @@ class Views:
         return [Record.from_hash(answers.text_fields(raw)) for raw in found if raw]
 
     async def fleet(self) -> list[VmView]:
-        return await self._vms(sorted(one.decode() for one in await self._redis.smembers(self._keys.vms)))
+        return await self.vms(sorted(one.decode() for one in await self._redis.smembers(self._keys.vms)))
 
     async def vm(self, vm_id: str) -> VmView | None:
         """The VM, or None if no manager knows it."""
         known = await self._redis.sismember(self._keys.vms, vm_id)
-        return (await self._vms([vm_id]))[0] if known else None
+        return (await self.vms([vm_id]))[0] if known else None
 
     async def standing(self) -> Standing:
-        k, pipeline = self._keys, self._redis.pipeline(transaction=False)
-        pipeline.get(k.leader).get(k.epoch).llen(k.jobs).zcard(k.live)
-        leader, epoch, waiting, live = await pipeline.execute()
-        return Standing((leader or b"").decode(errors="replace"), int(epoch or 0), waiting, live)
+        pipeline = self._redis.pipeline(transaction=False)
+        ask_standing(pipeline, self._keys)
+        return standing_of(await pipeline.execute())
 
-    async def _vms(self, ids: list[str]) -> list[VmView]:
+    async def vms(self, ids: Sequence[str]) -> list[VmView]:
+        """The VMs of these ids, which are to be known ones."""
         pipeline = self._redis.pipeline(transaction=False)
         for vm_id in ids:
             pipeline.hgetall(self._keys.vm(vm_id)).hgetall(self._keys.workers(vm_id)).exists(self._keys.alive(vm_id))
@@ -207,6 +207,16 @@ class Views:
     async def leads(self) -> bool:
         """True if some manager leads at the moment."""
         return bool(await self._redis.exists(self._keys.leader))
+
+
+def ask_standing(pipeline: Any, keys: Keys) -> None:
+    """Put to a pipeline what `standing_of` reads."""
+    pipeline.get(keys.leader).get(keys.epoch).llen(keys.jobs).zcard(keys.live)
+
+
+def standing_of(answered: Sequence[Any]) -> Standing:
+    leader, epoch, waiting, live = answered
+    return Standing((leader or b"").decode(errors="replace"), int(epoch or 0), waiting, live)
 
 
 def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], alive: int) -> VmView:

@@ -1,10 +1,11 @@
 """All there is to be said of one bot, gathered: for `poolmgr explain`, and for a bot's page."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from poolmgr.core.record import Record
 from poolmgr.store.story import Entry
-from poolmgr.store.views import Views
+from poolmgr.store.views import Views, VmView
 from poolmgr.telling import narrative
 
 
@@ -17,13 +18,15 @@ class Known(NamedTuple):
     kept: list[int]
 
 
-async def look(views: Views, bot_id: str) -> Known | None:
-    """None where there is no such bot."""
+async def look(views: Views, bot_id: str, fleet: Sequence[VmView] | None = None) -> Known | None:
+    """None where there is no such bot. `fleet`: for who knows it already."""
     record = await views.bot(bot_id)
     if record is None:
         return None
     entries = await views.story(bot_id)
-    waits = narrative.waits_for(record, await views.standing(), await views.fleet())
+    if fleet is None:
+        fleet = await views.fleet()
+    waits = narrative.waits_for(record, await views.standing(), fleet)
     return Known(record, entries, waits, await views.evidence.kept_of(record))
 
 

@@ -39,6 +39,7 @@ from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
 from poolmgr.core.record import Job
 from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.loops.clock import Clock
+from poolmgr.page.routes import add_page
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
@@ -138,7 +139,8 @@ class World:
         redis = connect(self.settings.redis)
         app = web.Application()
         service = Service(redis, self.keys, self.settings, clock.wall, clock.steady)
-        add_api(app, service, api, ApiMetrics(self.registry))
+        door = add_api(app, service, api, ApiMetrics(self.registry))
+        add_page(app, door, service, self.settings)
         limits = Limits(api.connections, api.request_timeout_s, answer_s)
         runner = await serve(app, api.listen, "api.listen", limits=limits, tls=tls_context(**tls) if tls else None)
         self._runner = runner
@@ -197,23 +199,23 @@ class Hand:
 
     async def accept(self, bot_id: str, state: BotState = BotState.QUEUED, **fields: Any) -> None:
         self._seq += 1
-        await self._apply(Accept(bot_id, self.job(bot_id, **fields), state, self.at, self._seq))
+        await self.apply(Accept(bot_id, self.job(bot_id, **fields), state, self.at, self._seq))
 
     async def enter(self, bot_id: str, **fields: Any) -> None:
         """The bot is in its meeting."""
         await self.accept(bot_id, **fields)
         join = Join(f"worker-{bot_id}", bot_id, 1, "room", LINK, "Notetaker")
-        await self._apply(Assign("vm-a", join, born=self.at, warm=True, waited_s=0.0))
-        await self._apply(Move(bot_id, 1, BotState.JOINING, self.at + 1))
-        await self._apply(Move(bot_id, 1, BotState.IN_MEETING, self.at + 2))
+        await self.apply(Assign("vm-a", join, born=self.at, warm=True, waited_s=0.0))
+        await self.apply(Move(bot_id, 1, BotState.JOINING, self.at + 1))
+        await self.apply(Move(bot_id, 1, BotState.IN_MEETING, self.at + 2))
 
     async def end(
         self, bot_id: str, reason: Reason = Reason.EVERYONE_LEFT, owner: str = "", evidence: str = ""
     ) -> None:
-        await self._apply(End(bot_id, 1, reason, at=self.at + 60, owner=owner, evidence=evidence))
+        await self.apply(End(bot_id, 1, reason, at=self.at + 60, owner=owner, evidence=evidence))
 
-    async def _apply(self, decision: Decision) -> None:
-        await self._ledger.apply([decision], self.at)
+    async def apply(self, *decisions: Decision) -> None:
+        await self._ledger.apply(list(decisions), self.at)
 
 
 @pytest.fixture

@@ -1,0 +1,83 @@
+"""What the page tells of one bot: its story as `poolmgr explain` tells it, who was there, its webhooks."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from common.config.settings import EvidenceSettings
+from common.wire.vocabulary import Attribution
+from poolmgr.core.record import iso
+from poolmgr.intake.outgoing import host_of
+from poolmgr.store.meetings import Meetings
+from poolmgr.store.views import Views, VmView
+from poolmgr.telling import narrative
+from poolmgr.telling.known import Known, evidence_of, look
+from poolmgr.telling.meaning import meaning_of
+from poolmgr.telling.secrecy import hide_links, hide_links_in_record
+
+_SHOWN: Final = (
+    "bot_id", "bot_name", "platform", "meeting_url", "state", "status", "status_reason", "reason_detail", "user_id",
+    "calendar_event_id", "owner", "vm_id", "worker_id", "attempt", "participants", "active_speaker", "screen", "rule",
+    "created_at", "join_at", "assigned_at", "inmeeting_at", "stopped_at", "leave_requested",
+)  # fmt: skip
+_MOST_PARTICIPANTS: Final = 500
+_MOST_ATTEMPTS: Final = 50
+_LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+
+async def bot_page(
+    views: Views, meetings: Meetings, evidence: EvidenceSettings, bot_id: str, fleet: list[VmView]
+) -> dict[str, Any] | None:
+    """None where there is no such bot. No link in it lets anybody in."""
+    known = await look(views, bot_id, fleet or None)
+    if known is None:
+        return None
+    record = hide_links_in_record(known.record)
+    attribution = record.attribution
+    meaning = meaning_of(record.status_reason)
+    there = await meetings.participants(bot_id)
+    return {
+        "bot": {name: getattr(record, name) for name in _SHOWN}
+        | {"join_at": iso(record.join_at) if record.join_at else ""},
+        "whose": narrative.WHOSE[Attribution(attribution)] if attribution in set(Attribution) else "",
+        "means": {"what": _plain(meaning.what), "do": _plain(meaning.do)} if meaning else None,
+        "waits_for": known.waits_for,
+        "story": [
+            {"at": line.at, "text": hide_links(line.text)} for line in narrative.told(known.entries, known.record)
+        ],
+        "participants": [msgspec.to_builtins(one) for one in there[-_MOST_PARTICIPANTS:]],
+        "evidence": _evidence(known, evidence),
+        "webhooks": await _webhooks(views, bot_id),
+    }
+
+
+def _plain(text: str) -> str:
+    """Markdown as text."""
+    return _LINK.sub(r"\1", text).replace("`", "")
+
+
+def _evidence(known: Known, settings: EvidenceSettings) -> list[dict[str, Any]]:
+    elsewhere = "kept elsewhere" if settings.upload_url else "on its way, or its time is over"
+    return [
+        {"name": name, "attempt": int(name.rpartition("-")[2]), "here": here, "where": "" if here else elsewhere}
+        for name, here in evidence_of(known)
+    ]
+
+
+async def _webhooks(views: Views, bot_id: str) -> dict[str, Any]:
+    waiting, due_at = await views.webhooks.waiting(bot_id)
+    log = await views.webhooks.log(bot_id)
+    return {
+        "next_at": iso(due_at) if due_at else "",
+        "waiting": [
+            {
+                "event": one.delivery.event,
+                "at": iso(one.delivery.at),
+                "attempts": one.attempts,
+                "host": host_of(one.delivery.url),
+            }
+            for one in waiting[:_MOST_ATTEMPTS]
+        ],
+        "log": [msgspec.to_builtins(one) for one in log[:_MOST_ATTEMPTS]],
+    }

@@ -1,0 +1,280 @@
+"""What the page shows of the whole fleet, and what of it is new since it was last told. Pure: time is handed in.
+
+Memory is bounded by the fleet: a row a VM, a brief a live bot, and the newest bots.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from common.wire.vocabulary import BotState, WorkerState
+from poolmgr.core.record import epoch
+from poolmgr.page.hour import Hour, Minute
+from poolmgr.store.record import TIME_FIELD
+from poolmgr.store.views import Standing, StatusChange, VmView
+
+MOST_BOTS: Final = 100
+"""How many of the newest bots are shown; others are found by searching."""
+
+
+class VmRow(msgspec.Struct, frozen=True):
+    """`workers`: how many warm up, stand idle, are put aside, serve, and end."""
+
+    id: str
+    state: str
+    workers: tuple[int, ...]
+    drains: bool
+
+
+class BotRow(msgspec.Struct, frozen=True):
+    """Times: epoch seconds, 0 for never. `since`: of its state. `join_s`: from its assignment to being in."""
+
+    id: str
+    name: str
+    platform: str
+    state: str
+    status: str
+    reason: str
+    whose: str
+    attempt: int
+    vm: str
+    screen: str
+    created: float
+    since: float
+    join_s: float | None
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The fleet's numbers. `target`: idle workers that there are to be. `counted`: whether `bots` and the queue are
+    complete yet. `oldest_since`: since when the bot waits that waits longest, 0 if none does.
+    """
+
+    leader: str
+    epoch: int
+    jobs_waiting: int
+    bots_live: int
+    min_idle: int
+    target: int
+    workers: dict[str, int]
+    vms: dict[str, int]
+    bots: dict[str, int]
+    queued: int
+    oldest_since: float
+    counted: bool
+
+
+class Everything(msgspec.Struct, frozen=True, tag_field="kind", tag="all"):
+    at: float
+    head: Head | None
+    vms: list[VmRow]
+    bots: list[BotRow]
+    hour: list[Minute]
+
+
+class Difference(msgspec.Struct, frozen=True, tag_field="kind", tag="change", omit_defaults=True):
+    """What is another than before, whole; `gone`: VMs that are no more; `no_more`: bots that are not shown any more."""
+
+    at: float
+    head: Head | None = None
+    vms: list[VmRow] = []
+    gone: list[str] = []
+    bots: list[BotRow] = []
+    no_more: list[str] = []
+    hour: list[Minute] = []
+
+
+class _Brief(NamedTuple):
+    """A live bot. `since`: of its state, epoch seconds."""
+
+    name: str
+    state: str
+    since: float
+    assigned: float
+
+
+class Outlook:
+    """`min_idle`: of the settings, for a VM that is up."""
+
+    def __init__(self, min_idle: int) -> None:
+        self.vms: dict[str, VmView] = {}
+        self.bots: dict[str, BotRow] = {}
+        self.hour = Hour()
+        self.counted = False
+        self._min_idle = min_idle
+        self._standing: Standing | None = None
+        self._live: dict[str, _Brief] = {}
+        self._bots: Counter[str] = Counter()  # live ones by state
+        self._queued: dict[str, float] = {}  # since when
+        self._vms: Counter[str] = Counter()  # by state
+        self._workers: Counter[str] = Counter(dict.fromkeys((state.value for state in WorkerState), 0))
+        self._head: Head | None = None
+        self._changed_vms: set[str] = set()
+        self._changed_bots: set[str] = set()
+
+    # What was read
+
+    def put_standing(self, standing: Standing) -> None:
+        self._standing = standing
+
+    def put_vm(self, vm: VmView) -> None:
+        if self.vms.get(vm.vm_id) != vm:
+            self._set_vm(vm.vm_id, vm)
+
+    def keep_vms(self, known: Iterable[str]) -> None:
+        """All others are no more."""
+        for vm_id in self.vms.keys() - set(known):
+            self._set_vm(vm_id, None)
+
+    def put_bot(self, record: Mapping[str, str]) -> None:
+        """What the record says of it. It is shown if it is among the newest."""
+        row = row_of(record)
+        if row.state == BotState.STOPPED:
+            self._set_live(row.id, None)
+        else:
+            assigned = _time(record, "assigned_at")
+            known = self._live.get(row.id)
+            queued = known and known.state == row.state == BotState.QUEUED
+            since = known.since if known and queued else row.since  # a record does not say when it was queued again
+            self._set_live(row.id, _Brief(row.name, row.state, since, assigned))
+        if self.bots.get(row.id) != row:
+            self.bots[row.id] = row
+            self._changed_bots.add(row.id)
+        if len(self.bots) > MOST_BOTS:
+            oldest = min(self.bots.values(), key=lambda one: (one.created, one.id))
+            del self.bots[oldest.id]
+            self._changed_bots.add(oldest.id)
+
+    def put_live(self, record: Mapping[str, str]) -> None:
+        """A bot that may be none of the newest."""
+        row = row_of(record)
+        if row.state != BotState.STOPPED and row.id not in self._live:
+            self._set_live(row.id, _Brief(row.name, row.state, row.since, _time(record, "assigned_at")))
+
+    def keep_live(self, live: Iterable[str]) -> list[str]:
+        """All others live no more. Returns those that are not known yet."""
+        there = set(live)
+        for bot_id in self._live.keys() - there:
+            self._set_live(bot_id, None)
+        return sorted(there - self._live.keys())
+
+    def happened(self, change: StatusChange) -> None:
+        """A bot changed its status. Of one that joined it counts how long that took."""
+        bot_id, state = change.fields["bot_id"], change.fields.get("state", "")
+        at = _time(change.fields, "at")
+        known = self._live.get(bot_id, _Brief("", "", 0.0, 0.0))
+        if state == BotState.STOPPED:
+            self._set_live(bot_id, None)
+        elif state in _LIVE:
+            if state == BotState.IN_MEETING and known.assigned:
+                self.hour.joined(at, max(0.0, at - known.assigned))
+            assigned = at if state == BotState.ASSIGNED else known.assigned
+            self._set_live(bot_id, known._replace(state=state, since=at, assigned=assigned))
+
+    # What is told of it
+
+    def find(self, text: str, most: int) -> tuple[list[str], list[str]]:
+        """Ids of VMs, and of bots by name or id, that hold `text` in whatever case."""
+        wanted = text.casefold()
+        vms = sorted(vm_id for vm_id in self.vms if wanted in vm_id.casefold())[:most]
+        names = {bot.id: bot.name for bot in self.bots.values()} | {one: bot.name for one, bot in self._live.items()}
+        bots = [bot_id for bot_id, name in names.items() if wanted in name.casefold() or wanted in bot_id.casefold()]
+        return vms, bots[:most]
+
+    def everything(self, now: float) -> Everything:
+        vms = [_vm_row(vm) for _, vm in sorted(self.vms.items())]
+        return Everything(now, self._head_now(), vms, list(self.bots.values()), self.hour.all())
+
+    def take_difference(self, now: float) -> Difference | None:
+        """What is new since this was last asked; None where nothing is."""
+        head, before = self._head_now(), self._head
+        vms, bots = self._changed_vms, self._changed_bots
+        self._head, self._changed_vms, self._changed_bots = head, set(), set()
+        difference = Difference(
+            now,
+            head if head != before else None,
+            [_vm_row(self.vms[one]) for one in sorted(vms & self.vms.keys())],
+            sorted(vms - self.vms.keys()),
+            [self.bots[one] for one in sorted(bots & self.bots.keys())],
+            sorted(bots - self.bots.keys()),
+            self.hour.take_changed(),
+        )
+        return difference if any(list(_parts(difference))[1:]) else None
+
+    # Counted as it comes, because a fleet may have thousands of each
+
+    def _set_vm(self, vm_id: str, vm: VmView | None) -> None:
+        if before := self.vms.pop(vm_id, None):
+            self._vms[before.state] -= 1
+            self._workers.subtract(before.workers)
+        if vm:
+            self.vms[vm_id] = vm
+            self._vms[vm.state] += 1
+            self._workers.update(vm.workers)
+        self._changed_vms.add(vm_id)
+
+    def _set_live(self, bot_id: str, bot: _Brief | None) -> None:
+        if before := self._live.pop(bot_id, None):
+            self._bots[before.state] -= 1
+            self._queued.pop(bot_id, None)
+        if bot:
+            self._live[bot_id] = bot
+            self._bots[bot.state] += 1
+            if bot.state == BotState.QUEUED:
+                self._queued[bot_id] = bot.since
+
+    def _head_now(self) -> Head | None:
+        if self._standing is None:
+            return None
+        standing = self._standing
+        facts = (standing.leader, standing.epoch, standing.jobs_waiting, standing.bots_live)
+        target = self._vms["up"] * self._min_idle
+        counts = (dict(self._workers), _some(self._vms), _some(self._bots))
+        oldest = min(self._queued.values(), default=0.0)
+        return Head(*facts, self._min_idle, target, *counts, len(self._queued), oldest, self.counted)
+
+
+_LIVE: Final = frozenset(state for state in BotState if state is not BotState.STOPPED)
+
+
+def _parts(difference: Difference) -> Iterator[object]:
+    return (getattr(difference, name) for name in difference.__struct_fields__)
+
+
+def _some(counts: Counter[str]) -> dict[str, int]:
+    return {word: number for word, number in counts.items() if number}
+
+
+def _vm_row(vm: VmView) -> VmRow:
+    return VmRow(vm.vm_id, vm.state, tuple(vm.workers[state] for state in WorkerState), vm.draining)
+
+
+def row_of(record: Mapping[str, str]) -> BotRow:
+    state = record["state"]
+    assigned, joined = _time(record, "assigned_at"), _time(record, "inmeeting_at")
+    field = TIME_FIELD.get(BotState(state), "") if state in set(BotState) else ""
+    begun = max(_time(record, "created_at"), _time(record, "join_at") if state != BotState.SCHEDULED else 0.0)
+    return BotRow(
+        record["bot_id"],
+        record["bot_name"],
+        record["platform"],
+        state,
+        record["status"],
+        record["status_reason"],
+        record["attribution"],
+        int(record["attempt"] or 0),
+        record["vm_id"],
+        record["screen"],
+        _time(record, "created_at"),
+        _time(record, field) or begun,
+        round(joined - assigned, 2) if joined and assigned else None,
+    )
+
+
+def _time(fields: Mapping[str, str], name: str) -> float:
+    """Epoch seconds; 0 where there is none, or none that can be read."""
+    try:
+        return epoch(fields[name])
+    except (KeyError, ValueError):
+        return 0.0

@@ -1,0 +1,195 @@
+"""The page, and what it asks for: who calls is asked at the API's own door. Its two files are let out to everybody, and
+hold nothing; what is shown in them only a token gets that sees all bots.
+"""
+
+import asyncio
+from importlib import resources
+from typing import Annotated, Final
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+from redis.exceptions import RedisError
+
+from common.config.settings import Settings, TokenSettings
+from common.wire.text import is_text
+from common.wire.vocabulary import Status
+from poolmgr.api.door import Door, Handler
+from poolmgr.api.errors import HEADERS, ApiError, bad_request, bot_not_found, later
+from poolmgr.api.operation import Answer, Call, Operation, Service
+from poolmgr.core.requests import DrainRequested
+from poolmgr.intake.job import BOT_ID
+from poolmgr.page.bot import bot_page
+from poolmgr.page.outlook import row_of
+from poolmgr.page.watch import Watch
+from poolmgr.store.catalog import Question
+from poolmgr.store.sight import Sight
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    **HEADERS,
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_FILES: Final = {
+    "": ("page.html", "text/html"),
+    "page/page.js": ("page.js", "text/javascript"),
+    "page/page.css": ("page.css", "text/css"),
+}
+
+MOST_WATCHING: Final = 100
+_WRITE_S: Final = 10.0
+"""Whoever does not take what it watches for so long watches no more."""
+_AGAIN_S: Final = 1.0
+_FOUND: Final = 20
+
+
+class Search(msgspec.Struct):
+    q: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class Drain(msgspec.Struct):
+    draining: bool
+
+
+def add_page(app: web.Application, door: Door, service: Service, settings: Settings) -> None:
+    for path, (name, media_type) in _FILES.items():
+        app.router.add_get(f"/{path}", _file(name, media_type))
+    page = _Page(service, settings)
+    for operation in (
+        Operation("GET", "/page/me", "", "", page.me, {}),
+        Operation("GET", "/page/search", "", "", page.search, {}, query=Search),
+        Operation("GET", "/page/bots/{bot_id}", "", "", page.bot, {}),
+        Operation("GET", "/page/vms/{vm_id}", "", "", page.vm, {}),
+        Operation("POST", "/page/vms/{vm_id}/drain", "", "", page.drain, {}, body=Drain),
+    ):
+        app.router.add_route(operation.method, operation.path, door.handler(operation))
+    live = Operation("GET", "/page/live", "", "", page.me, {})
+    app.router.add_get(live.path, door.streaming(live, page.begin))
+    app.on_shutdown.append(page.close)
+
+
+def _file(name: str, media_type: str) -> Handler:
+    data = (resources.files("poolmgr.page") / "shown" / name).read_bytes()
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=data, content_type=media_type, charset="utf-8", headers=_HEADERS)
+
+    return answer
+
+
+class _Page:
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+        self._sight = Sight(service.redis, service.keys)
+        self._watch = Watch(service.redis, service.keys, settings.pool.min_idle, service.wall, service.steady)
+        self._watching = 0
+        self._closing = asyncio.Event()
+
+    async def close(self, _app: web.Application) -> None:
+        """Whoever watches is told that it is over, and asks another manager."""
+        self._closing.set()
+
+    async def me(self, call: Call) -> Answer:
+        _sees_all(call.token)
+        pool = self._settings.pool
+        return Answer(200, {"name": call.token.name, "role": call.token.role, "max_workers": pool.max_workers})
+
+    # What is live
+
+    async def begin(self, _request: web.Request, token: TokenSettings) -> Handler:
+        """Raises: ApiError."""
+        _sees_all(token)
+        if self._watching >= MOST_WATCHING:
+            raise later(503, f"{MOST_WATCHING} watch already.", 30.0)
+        return self._live
+
+    async def _live(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={**_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        )
+        self._watching += 1
+        try:
+            await response.prepare(request)
+            version = -1
+            while not self._closing.is_set():
+                try:
+                    version, told = await self._watch.next(version)
+                except (RedisError, OSError):
+                    await _write(response, b'data: {"kind":"fault","message":"Redis is away, or will not answer."}\n\n')
+                    await asyncio.sleep(_AGAIN_S)
+                    version = -1
+                    continue
+                await _write(
+                    response, b"".join(b"data: %s\n\n" % line for line in told.split(b"\n")) if told else b": beat\n\n"
+                )
+        except (TimeoutError, ConnectionError):
+            if request.transport:
+                request.transport.abort()
+        finally:
+            self._watching -= 1
+        return response
+
+    # One bot, one VM
+
+    async def bot(self, call: Call) -> Answer:
+        _sees_all(call.token)
+        service, evidence = self._service, self._settings.evidence
+        fleet = list(self._watch.outlook.vms.values())
+        found = await bot_page(service.views, service.meetings, evidence, call.path["bot_id"], fleet)
+        if found is None:
+            raise bot_not_found()
+        return Answer(200, found)
+
+    async def vm(self, call: Call) -> Answer:
+        _sees_all(call.token)
+        vm_id = call.path["vm_id"]
+        vm = await self._service.views.vm(vm_id)
+        if vm is None:
+            raise ApiError(404, "There is no such VM.")
+        workers = await self._sight.workers(vm_id)
+        bots = await self._sight.bots([worker.bot_id for worker in workers if worker.bot_id])
+        names = {bot["bot_id"]: {"name": bot["bot_name"], "state": bot["state"]} for bot in bots}
+        vitals = await self._sight.vitals(vm_id)
+        return Answer(200, {"vm": vm, "workers": workers, "bots": names, "vitals": vitals, "now": self._service.wall()})
+
+    async def drain(self, call: Call) -> Answer:
+        _sees_all(call.token)
+        vm_id, wish = call.path["vm_id"], call.body
+        if await self._service.views.vm(vm_id) is None:
+            raise ApiError(404, "There is no such VM.")
+        await self._service.views.request(DrainRequested(vm_id, draining=wish.draining))
+        return Answer(200, {"message": "It drains." if wish.draining else "It takes bots again."})
+
+    async def search(self, call: Call) -> Answer:
+        """By what is known here of names, and by what bots are indexed by: id, user, calendar event, status word."""
+        _sees_all(call.token)
+        text = call.query.q.strip()
+        if not (text and is_text(text)):
+            raise bad_request("q: is empty")
+        vms, ids = self._watch.outlook.find(text, _FOUND)
+        if BOT_ID.fullmatch(text):
+            ids.insert(0, text)
+        status = next((word.value for word in Status if word.casefold() == text.casefold()), "")
+        questions = [Question(pairs=((field, text),)) for field in ("user_id", "calendar_event_id")]
+        for question in [*questions, *([Question(status)] if status else [])]:
+            page = await self._service.catalog.page(question, _FOUND)
+            ids += [bot.bot_id for bot in page.bots]
+        found = await self._sight.bots(list(dict.fromkeys(ids))[: 3 * _FOUND])
+        return Answer(200, {"vms": vms, "bots": [row_of(record) for record in found]})
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    async with asyncio.timeout(_WRITE_S):
+        await response.write(data)
+
+
+def _sees_all(token: TokenSettings) -> None:
+    """Raises: ApiError 403."""
+    if token.sees != "all":
+        raise ApiError(403, 'This page shows all bots, and your token sees only its own (sees = "own").')

@@ -1,0 +1,124 @@
+"""What somebody reads who looks on the whole fleet all the time: in portions, and only what is new.
+
+Each call is one round trip, and answers in milliseconds however large the fleet is: who looks on holds up nobody.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from common.wire.messages import VmVitals
+from poolmgr.core.record import BLANK
+from poolmgr.store import answers, story
+from poolmgr.store.keys import Keys
+from poolmgr.store.views import Standing, StatusChange, Views, VmView, ask_standing, standing_of
+
+FIELDS: Final = (
+    "bot_id", "bot_name", "platform", "state", "status", "status_reason", "attribution", "attempt", "vm_id", "screen",
+    "created_at", "join_at", "assigned_at", "joining_at", "waiting_room_at", "inmeeting_at", "leaving_at", "stopped_at",
+)  # fmt: skip
+"""Of a bot. No link, no payload, nothing that anybody said."""
+
+
+class News(NamedTuple):
+    """`changes`: of bots' status, in order, those after the ones that were known."""
+
+    standing: Standing
+    changes: list[StatusChange]
+
+
+class WorkerView(msgspec.Struct, frozen=True):
+    """Times: epoch seconds."""
+
+    worker_id: str
+    state: str
+    since: float
+    born: float
+    bot_id: str
+
+
+class Sight:
+    """Reads under one prefix; holds no state."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._keys = keys
+        self._views = Views(redis, keys)
+
+    async def news(self, after: str, most: int) -> News:
+        pipeline = self._redis.pipeline(transaction=False)
+        ask_standing(pipeline, self._keys)
+        pipeline.xread({self._keys.status: after}, count=most)
+        *standing, entries = await pipeline.execute()
+        changes = [
+            StatusChange(one.entry_id.decode(), answers.text_fields(one.fields)) for one in answers.entries_of(entries)
+        ]
+        return News(standing_of(standing), changes)
+
+    async def last_change(self) -> str:
+        """Where the status stream stands, for `news`."""
+        return await self._views.last_status_id()
+
+    async def changes_before(self, before: str, since_ms: int, most: int) -> list[StatusChange]:
+        """Status changes before the entry `before`, latest first, down to those of `since_ms` (epoch)."""
+        entries: Any = await self._redis.xrevrange(self._keys.status, f"({before}", f"{since_ms}-0", count=most)
+        return [StatusChange(entry_id.decode(), answers.text_fields(fields)) for entry_id, fields in entries]
+
+    async def vm_ids(self) -> set[str]:
+        return {one.decode() for one in await self._redis.smembers(self._keys.vms)}
+
+    async def vms(self, ids: Sequence[str]) -> list[VmView]:
+        return await self._views.vms(ids)
+
+    async def workers(self, vm_id: str) -> list[WorkerView]:
+        """The VM's workers, those that are longest in their state first."""
+        raws: dict[bytes, bytes] = await self._redis.hgetall(self._keys.workers(vm_id))
+        found: list[WorkerView] = []
+        for raw_id, raw in raws.items():
+            worker = answers.worker_record(raw)
+            found.append(WorkerView(raw_id.decode(), worker.state, worker.since, worker.born, worker.bot_id))
+        return sorted(found, key=lambda worker: (worker.since, worker.worker_id))
+
+    async def vitals(self, vm_id: str) -> VmVitals | None:
+        """What the VM's agent said last of its memory; None if it did not of late, or not so that we can read it."""
+        raw: bytes | None = await self._redis.get(self._keys.vitals(vm_id))
+        try:
+            return msgspec.json.decode(raw, type=VmVitals) if raw else None
+        except msgspec.DecodeError:
+            return None
+
+    async def newest(self, most: int) -> list[str]:
+        """The ids of the bots that were made last, the newest first."""
+        return [one.decode() for one in await self._redis.zrange(self._keys.all_bots, 0, most - 1, desc=True)]
+
+    async def live(self) -> list[str]:
+        return [one.decode() for one in await self._redis.zrange(self._keys.live, 0, -1)]
+
+    async def bots(self, ids: Sequence[str]) -> list[dict[str, str]]:
+        """FIELDS of those that have a record."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for bot_id in ids:
+            pipeline.hmget(self._keys.bot(bot_id), FIELDS)
+        found: list[list[bytes | None]] = await pipeline.execute() if ids else []
+        return [
+            {
+                name: str(BLANK.get(name, "")) if value is None else value.decode(errors="replace")
+                for name, value in zip(FIELDS, values, strict=True)
+            }
+            for values in found
+            if values[0] is not None
+        ]
+
+    async def stood_idle(self, ids: Sequence[str]) -> dict[str, bool]:
+        """Of each bot that was given to a worker: whether the first one stood idle, so that it had not to wait."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for bot_id in ids:
+            pipeline.lrange(self._keys.story(bot_id), 0, 3)
+        raws: list[list[bytes]] = await pipeline.execute() if ids else []
+        first = {
+            bot_id: next((one for one in story.decoded(entries) if one.what is story.What.ASSIGNED), None)
+            for bot_id, entries in zip(ids, raws, strict=True)
+        }
+        return {bot_id: entry.warm for bot_id, entry in first.items() if entry}

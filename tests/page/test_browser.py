@@ -1,0 +1,150 @@
+"""The page in a real Chromium: fleets of 0, 3 and 1,000 VMs, hostile names, a cut line, a narrow screen."""
+
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from common.wire.vocabulary import Reason
+from lab.parts.browser import launch
+from tests.api.conftest import TOKEN, Caller
+from tests.page.conftest import HOSTILE, READER, Fleet
+from tests.waiting import wait_until
+
+FIRST_PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+ROWS_AT = "() => document.querySelectorAll('#vms tbody tr').length && performance.now()"
+
+
+@pytest.fixture
+async def browser() -> AsyncGenerator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await launch(playwright)
+        yield browser
+        await browser.close()
+
+
+@asynccontextmanager
+async def looking(browser: Browser, call: Caller, token: str = TOKEN, **how: Any) -> AsyncGenerator[Page]:
+    """A page on which somebody typed the token. Nothing that it logs is an error when it is done."""
+    context = await browser.new_context(**how)
+    page = await context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+    await page.goto(call.base)
+    await page.get_by_label("API token").fill(token)
+    await page.get_by_label("API token").press("Enter")
+    await expect(page.locator("#connection")).to_contain_text("live")
+    yield page
+    assert faults == []
+    assert token not in page.url
+    await context.close()
+
+
+async def test_an_empty_fleet_says_what_to_do(browser: Browser, fleet: Fleet) -> None:
+    async with fleet.world.serving() as call, looking(browser, call) as page:
+        await expect(page.locator("#no-vms")).to_contain_text("poolmgr-worker run")
+        await expect(page.locator("#no-bots")).to_be_visible()
+        await expect(page.locator("#connection")).to_have_text("live · nobody leads")
+
+
+async def test_a_wrong_token_is_refused_and_not_kept(browser: Browser, fleet: Fleet) -> None:
+    async with fleet.world.serving() as call:
+        page = await browser.new_page()
+        await page.goto(call.base)
+        await expect(page.get_by_label("API token")).to_be_focused()
+        await page.keyboard.type("pm_guessed")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("not known")
+        assert await page.evaluate("() => sessionStorage.length") == 0
+
+
+async def test_three_vms_and_a_bot_with_a_hostile_name(browser: Browser, fleet: Fleet) -> None:
+    await fleet.grow(3)
+    await fleet.hand.enter("b1", bot_name=HOSTILE)
+    async with fleet.world.serving() as call, looking(browser, call) as page:
+        await expect(page.locator("#vms tbody tr")).to_have_count(3)
+        await expect(page.locator("#vms tbody tr").first).to_contain_text("1 warming, 3 idle, 1 busy")
+        await expect(page.locator("#bots tbody th a")).to_have_text(HOSTILE)
+        await page.locator("#bots tbody th a").press("Enter")
+        await expect(page.locator("#detail h1")).to_have_text(HOSTILE)
+        await expect(page.locator("#detail h1")).to_be_focused()
+        await expect(page.locator("ol.story li").first).to_contain_text("accepted")
+        await page.get_by_role("button", name="Have it leave").press("Enter")
+        await page.locator("#ask-yes").press("Enter")
+        await wait_until(lambda: fleet.world.redis.xlen(fleet.world.keys.control))
+        await fleet.hand.end("b1", Reason.BROWSER_CRASHED)
+        await expect(page.locator("#detail")).to_contain_text("our doing")
+        await expect(page.get_by_role("button", name="Have it leave")).to_have_count(0)
+        await page.get_by_label("Search").fill("vm-2")
+        await page.get_by_label("Search").press("Enter")
+        await page.get_by_role("link", name="vm-2").click()
+        await expect(page.locator("#detail")).to_contain_text("Workers (5)")
+        await page.get_by_role("button", name="Drain").click()
+        await page.get_by_role("button", name="Cancel").click()
+        assert await page.locator("img").count() == 0
+        assert "owned" not in await page.title()
+
+
+async def test_a_reader_finds_no_buttons(browser: Browser, fleet: Fleet) -> None:
+    await fleet.grow(1)
+    await fleet.hand.enter("b1")
+    async with fleet.world.serving() as call, looking(browser, call, READER) as page:
+        for address, shows in (("#/bot/b1", "What happened"), ("#/vm/vm-0", "Workers (5)")):
+            await page.evaluate("(to) => { location.hash = to; }", address)
+            await expect(page.locator("#detail")).to_contain_text(shows)
+            assert await page.locator("#detail button").count() == 0
+
+
+async def test_a_thousand_vms_are_there_at_once_and_change_as_they_are(
+    browser: Browser, fleet: Fleet, record_property: Callable[[str, object], None]
+) -> None:
+    await fleet.grow(1000, bots=60)
+    await fleet.world.redis.delete(fleet.world.keys.alive("vm-777"))
+    async with fleet.world.serving() as call, looking(browser, call) as page:
+        await expect(page.locator("#vms tbody tr")).to_have_count(100)
+        await expect(page.locator("#vms tbody tr").first).to_contain_text("vm-777")  # the sick ones first
+        await expect(page.locator("#numbers")).to_contain_text("999 of 1000")
+        await page.reload()
+        rows_at = await wait_until(lambda: page.evaluate(ROWS_AT))
+        first_paint = await wait_until(lambda: page.evaluate(FIRST_PAINT))
+        record_property("first_paint_ms", round(first_paint))
+        record_property("rows_ms", round(rows_at))
+        print(f"first paint {first_paint:.0f} ms, rows by {rows_at:.0f} ms")
+        assert first_paint < 300 or os.getloadavg()[0] > 1.5  # of a machine that has time for it
+        await page.get_by_role("button", name="Show more").click()
+        await expect(page.locator("#vms tbody tr")).to_have_count(300)
+        await fleet.hand.enter("late", bot_name="Late one")
+        await expect(page.locator("#bots tbody tr").first).to_contain_text("Late one")
+
+
+async def test_a_cut_line_is_shown_as_cut_and_goes_on(browser: Browser, fleet: Fleet) -> None:
+    await fleet.grow(1)
+    async with fleet.world.serving() as call, looking(browser, call) as page:
+        await expect(page.locator("#vms tbody tr")).to_have_count(1)
+        await page.context.set_offline(True)
+        await expect(page.locator("#connection")).to_contain_text("Cut off. What you see is of", timeout=20_000)
+        await expect(page.locator("#vms tbody tr")).to_have_count(1)
+        await fleet.hand.accept("b1", bot_name="Meanwhile")
+        await page.context.set_offline(False)
+        await expect(page.locator("#connection")).to_contain_text("live", timeout=20_000)
+        await expect(page.locator("#bots tbody tr")).to_contain_text("Meanwhile")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_is_readable_on_a_narrow_screen(browser: Browser, fleet: Fleet, scheme: str) -> None:
+    await fleet.grow(3)
+    await fleet.hand.enter("b1", bot_name="x" * 90)
+    small: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "color_scheme": scheme}
+    async with fleet.world.serving() as call, looking(browser, call, **small) as page:
+        await expect(page.locator("#bots tbody tr")).to_have_count(1)
+        for address in ("#/", "#/bot/b1", "#/vm/vm-0"):
+            await page.evaluate("(to) => { location.hash = to; }", address)
+            await expect(page.locator("main section:visible h1")).to_be_visible()
+            assert await page.evaluate("() => document.documentElement.scrollWidth") <= 360, address
+        if folder := os.environ.get("POOLMGR_PICTURES"):
+            await page.screenshot(path=Path(folder) / f"narrow-{scheme}.png")

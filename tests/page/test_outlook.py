@@ -1,0 +1,141 @@
+"""What is told is what changed, and what is counted is what there is, however often it changed before."""
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.wire.vocabulary import BotState, WorkerState
+from poolmgr.core.record import iso
+from poolmgr.page.hour import Hour, Minute
+from poolmgr.page.outlook import MOST_BOTS, Everything, Outlook
+from poolmgr.store.sight import FIELDS
+from poolmgr.store.views import Standing, StatusChange, VmView
+from tests.examples import examples
+
+AT = 1_800_000_000.0
+
+
+def record(bot_id: str, state: str = "queued", created: float = AT, **more: str) -> dict[str, str]:
+    blank = dict.fromkeys(FIELDS, "")
+    return {**blank, "bot_id": bot_id, "bot_name": f"Bot {bot_id}", "state": state, "created_at": iso(created), **more}
+
+
+def change(bot_id: str, state: str, at: float, attempt: str = "1") -> StatusChange:
+    return StatusChange("1-0", {"bot_id": bot_id, "state": state, "at": iso(at), "attempt": attempt})
+
+
+def vm(vm_id: str, state: str = "up", **workers: int) -> VmView:
+    return VmView(vm_id, state, {one.value: workers.get(one.value, 0) for one in WorkerState}, [])
+
+
+def outlook() -> Outlook:
+    made = Outlook(5)
+    made.put_standing(Standing("m", 1, 0, 0))
+    return made
+
+
+def test_nothing_is_told_twice() -> None:
+    seen = outlook()
+    seen.put_vm(vm("vm-1", idle=3))
+    seen.put_bot(record("b1"))
+    first = seen.take_difference(AT)
+    assert first
+    assert ([one.id for one in first.vms], [one.id for one in first.bots]) == (["vm-1"], ["b1"])
+    seen.put_vm(vm("vm-1", idle=3))
+    seen.put_bot(record("b1"))
+    assert seen.take_difference(AT + 1) is None
+    seen.keep_vms([])
+    last = seen.take_difference(AT + 2)
+    assert last
+    assert (last.gone, last.vms, last.head and last.head.vms) == (["vm-1"], [], {})
+
+
+def test_only_the_newest_bots_are_shown() -> None:
+    seen = outlook()
+    for number in range(MOST_BOTS + 1):
+        seen.put_bot(record(f"b{number}", created=AT + number))
+    assert len(seen.bots) == MOST_BOTS
+    assert "b0" not in seen.bots
+    told = seen.take_difference(AT)
+    assert told
+    assert told.no_more == ["b0"]
+    assert told.head
+    assert told.head.queued == MOST_BOTS + 1
+
+
+def test_how_long_the_first_waits_counts_from_when_it_was_queued_again() -> None:
+    seen = outlook()
+    seen.put_bot(record("b1", "joining", assigned_at=iso(AT + 1), joining_at=iso(AT + 2)))
+    seen.happened(change("b1", "queued", AT + 50))
+    seen.put_bot(record("b1", "queued"))
+    told = seen.take_difference(AT)
+    assert told
+    assert told.head
+    assert told.head.oldest_since == AT + 50
+
+
+def test_joining_counts_from_the_assignment_and_once() -> None:
+    seen = outlook()
+    for state, at in (("queued", 0), ("assigned", 10), ("joining", 11), ("in_meeting", 14), ("stopped", 99)):
+        seen.happened(change("b1", state, AT + at))
+    seen.happened(change("b2", "in_meeting", AT + 14))  # when it was assigned nobody saw
+    [minute] = seen.hour.all()
+    assert minute == Minute(int(AT), 0, 0, 1, 4.0, 4.0)
+
+
+def test_names_and_ids_are_found_in_any_case() -> None:
+    seen = outlook()
+    seen.put_vm(vm("Host-7"))
+    seen.put_live(record("b1"))
+    seen.put_bot(record("b2", "stopped", bot_name="Straße", stopped_at=iso(AT)))
+    assert seen.find("host", 10) == (["Host-7"], [])
+    assert seen.find("BOT", 10) == ([], ["b1"])
+    assert seen.find("STRASSE", 10) == ([], ["b2"])
+
+
+def test_a_record_of_another_release_is_shown_as_far_as_it_is_known() -> None:
+    seen = outlook()
+    seen.put_bot(record("b1", "dreaming", created_at="yesterday"))
+    assert (seen.bots["b1"].state, seen.bots["b1"].created) == ("dreaming", 0.0)
+
+
+def test_the_hour_forgets_what_is_older_and_takes_nothing_older() -> None:
+    hour = Hour()
+    hour.given(AT, warm=True)
+    hour.given(AT + 3600, warm=False)
+    hour.given(AT, warm=True)
+    assert [(one.at, one.given, one.hits) for one in hour.all()] == [(int(AT) + 3600, 1, 0)]
+    assert len(hour.take_changed()) == 1
+    assert hour.take_changed() == []
+
+
+_STATES = st.sampled_from([state.value for state in BotState])
+_STEPS = st.lists(st.tuples(st.sampled_from(["put", "live", "change", "keep"]), st.sampled_from("abcd"), _STATES))
+
+
+@settings(max_examples=examples(60))
+@given(_STEPS)
+def test_counts_agree_with_what_lives(steps: list[tuple[str, str, str]]) -> None:
+    seen = outlook()
+    alive: dict[str, str] = {}
+    for what, bot_id, state in steps:
+        match what:
+            case "put":
+                seen.put_bot(record(bot_id, state))
+                alive[bot_id] = state
+            case "live":
+                seen.put_live(record(bot_id, state))
+                alive.setdefault(bot_id, state)
+            case "change":
+                seen.happened(change(bot_id, state, AT))
+                alive[bot_id] = state
+            case _:
+                assert seen.keep_live([bot_id]) == ([] if bot_id in alive else [bot_id])
+                alive = {one: known for one, known in alive.items() if one == bot_id}
+        alive = {one: known for one, known in alive.items() if known != "stopped"}
+    told = seen.everything(AT)
+    assert isinstance(told, Everything)
+    assert told.head
+    assert told.head.bots == dict(Counter(alive.values()))
+    assert told.head.queued == sum(state == "queued" for state in alive.values())
