@@ -19,6 +19,7 @@ from redis.exceptions import ResponseError
 from common.config.settings import BadSettingsError, Settings
 from common.runtime import steps
 from common.runtime.cli.text import count
+from common.runtime.lag import watched
 from common.runtime.redis import UNAVAILABLE, address, connect
 from common.runtime.service import Service, telling
 from common.runtime.steps import ManagerStep
@@ -41,7 +42,6 @@ from poolmgr.loops.events import follow_events
 from poolmgr.loops.intake import Intake
 from poolmgr.loops.job_stream import follow_job_stream
 from poolmgr.loops.journal import log_decided, log_rejected
-from poolmgr.loops.lag import watched
 from poolmgr.loops.leadership import keep_leading, wait_to_lead
 from poolmgr.loops.metrics import Metrics
 from poolmgr.loops.reaper import reap

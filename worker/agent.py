@@ -21,7 +21,7 @@ from common.config.settings import Settings, WorkerSettings
 from common.runtime.service import Service, telling
 from common.runtime.turns import Turned, Turns, patience_s, unwatched
 from common.runtime.waiting import pause
-from common.wire.messages import Command, Heartbeat, Join, Leave, Retire, Say, Warm
+from common.wire.messages import Command, Event, Heartbeat, Join, Leave, Retire, Say, Warm
 from common.wire.vocabulary import Reason, WorkerState
 from worker.chromium.accounts import AccountError, Accounts
 from worker.chromium.accounts import read as read_account
@@ -30,10 +30,11 @@ from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import BrowserError, Launcher, find_chromium, sweep
 from worker.chromium.profile import Profile
 from worker.decide import overdue
-from worker.link.journal import Journal
+from worker.link.journal import Entry, Journal
 from worker.link.redis import ContestedError, Link
 from worker.link.shelf import Shelf, deliver, sender
 from worker.meeting.evidence import witnesses_for
+from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
 from worker.platforms import adapters
 from worker.platforms.overrides import Overrides
 from worker.platforms.rules import BadRulesError
@@ -81,7 +82,8 @@ async def run(settings: Settings) -> None:
     state_dir = Path(settings.worker.state_dir)
     # 2. The state folder is ours alone, until the end of the process, and with it what an earlier agent left.
     with _locked(state_dir):
-        launcher = Launcher(profile, state_dir)
+        metrics = AgentMetrics()
+        launcher = ObservedLauncher(profile, state_dir, metrics=metrics)
         try:
             journal = Journal(state_dir / "journal.db")
             known = journal.workers()
@@ -91,7 +93,7 @@ async def run(settings: Settings) -> None:
         if swept:
             log.warning("orphans_ended", workers=swept)
         # 3. The driver runs.
-        driver = Driver()
+        driver = ObservedDriver(metrics)
         try:
             await driver.start()
         except DriverError as error:
@@ -99,7 +101,10 @@ async def run(settings: Settings) -> None:
                 return
             raise CannotStartError(str(error)) from error
         try:
-            await _serve(settings, launcher, driver, journal, overrides, orders, service)
+            async with served(settings.worker.metrics_listen, metrics):
+                await _serve(settings, launcher, driver, journal, overrides, orders, service, metrics)
+        except CannotServeError as error:
+            raise CannotStartError(str(error)) from error
         finally:
             await driver.stop()
             journal.close()
@@ -137,6 +142,7 @@ async def _serve(
     overrides: Overrides,
     orders: "_Orders",
     service: Service,
+    metrics: AgentMetrics,
 ) -> None:
     vm_id = settings.worker.vm_id or socket.gethostname()
     link = Link(settings.redis, vm_id, journal, Path(settings.worker.state_dir))
@@ -145,8 +151,14 @@ async def _serve(
         shelf = Shelf(Path(settings.worker.state_dir) / "evidence", settings.evidence)
         witnesses = witnesses_for(settings.evidence, vm_id, shelf.put)
         accounts = Accounts(settings.worker.accounts, vm_id, link)
-        uplink = Uplink(vm_id, link.claim, link.send, witnesses, accounts)
+
+        def report(*events: Event, entry: Entry | None = None) -> None:
+            link.send(*events, entry=entry)
+            metrics.reported(*events)
+
+        uplink = Uplink(vm_id, link.claim, report, witnesses, accounts)
         pool = Pool(settings.worker, launcher, driver, uplink, workers)
+        metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         pulse = _Pulse(link, pool, vm_id, journal.session)
         running = [
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
@@ -182,6 +194,10 @@ async def _serve(
                 loops.create_task(link.write_events(turns.of("events")), name="write events"),
                 loops.create_task(pulse.beat_every(beat_s, turns.of("heartbeat")), name="heartbeat"),
                 loops.create_task(
+                    keep_looking(metrics, link.tell_vitals, link.clock_offset_s, settings.worker.memory_reserve_mb),
+                    name="vitals",
+                ),
+                loops.create_task(
                     deliver(shelf, sender(link, settings.evidence), settings.evidence), name="deliver evidence"
                 ),
             ]
@@ -189,7 +205,7 @@ async def _serve(
             # 6. Once every worker is connected, it takes orders.
             if not await orders.given_before(pool.adopted):
                 watched.enter_context(turns.expecting(limit_s, "commands"))
-                running.append(loops.create_task(_obey(link, pool, turns.of("commands")), name="commands"))
+                running.append(loops.create_task(_obey(link, pool, turns.of("commands"), metrics), name="commands"))
         await orders.any.wait()
         if orders.stop.is_set():
             service.stopping()
@@ -268,8 +284,9 @@ class _Pulse:
             await asyncio.sleep(seconds)
 
 
-async def _obey(link: Link, pool: Pool, turned: Turned) -> None:
+async def _obey(link: Link, pool: Pool, turned: Turned, metrics: AgentMetrics) -> None:
     async for command in link.commands(turned):
+        metrics.ordered(command)
         _carry_out(command, pool)
 
 

@@ -25,6 +25,7 @@ Megabytes = Annotated[int, Meta(ge=0, le=10_000_000)]
 _PORT: Final = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
 Listen = Annotated[str, Meta(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\[\]\s]*):{_PORT}\Z")]
 OptionalServer = Annotated[str, Meta(pattern=rf"^((\[[0-9a-fA-F:]+\]|[^:\[\]\s]+):{_PORT})?\Z")]
+OptionalListen = Annotated[str, Meta(pattern=rf"^((\[[0-9a-fA-F:]+\]|[^:\[\]\s]*):{_PORT})?\Z")]
 OptionalName = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?\Z")]
 Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}:-]{1,64}\Z")]
 
@@ -198,6 +199,7 @@ class WorkerSettings(Section, frozen=True):
     session_limit_s: Seconds = 64800.0
     unattended_s: Seconds = 300.0
     drain_timeout_s: Seconds = 14400.0
+    metrics_listen: OptionalListen = ""
 
 
 class Settings(Section, frozen=True):

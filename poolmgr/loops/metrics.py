@@ -1,12 +1,12 @@
 """What Prometheus sees of the manager. Names follow its conventions; labels come from closed sets, never ids."""
 
-from collections import deque
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from common.runtime.loop_metrics import LoopMetrics
 from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.decisions import (
@@ -26,7 +26,6 @@ from poolmgr.core.decisions import (
 from poolmgr.core.model import Vm
 from poolmgr.core.pool import Pool
 from poolmgr.loops.clock import Clock
-from poolmgr.loops.lag import Beat, HeldLog
 from poolmgr.store.ledger import Rejected
 
 disable_created_metrics()  # nobody reads when a counter was made; the series double what is scraped
@@ -34,8 +33,6 @@ disable_created_metrics()  # nobody reads when a counter was made; the series do
 _DISPATCH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _JOIN_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _WEBHOOK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)
-_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-_LAG_WINDOW_S = 60.0
 _MOST_RULES = 500
 """Rules come from files that operators may add to, screens from agents of any release: beyond this they are `other`."""
 _FAILED_WARMUPS = frozenset({GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY})
@@ -100,7 +97,7 @@ class Metrics:
         self.leader = Gauge("poolmgr_leader", "1 while this process leads", registry=registry)
         self.epoch = Gauge("poolmgr_epoch", "The fencing number of this process's latest leadership", registry=registry)
         self.backlog = Gauge("poolmgr_intake_backlog", "Jobs on the list that nobody has taken yet", registry=registry)
-        self.loop = LoopMetrics(registry, clock)
+        self.loop = LoopMetrics(registry, "poolmgr", lambda: clock.steady())
         self.webhooks = WebhookMetrics(registry)
         self.pool_gauges = PoolGauges(clock)
         registry.register(self.pool_gauges)
@@ -179,45 +176,6 @@ class Metrics:
         if accepted_at := self._accepted_at.pop(bot_id, None):
             self._dispatch.observe(max(0.0, now - accepted_at))
         self._assigned_at[bot_id] = now
-
-
-class LoopMetrics:
-    """Of the event loop, which all that a manager does shares. Hears of every beat."""
-
-    def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
-        self._clock = clock
-        self._seconds = Histogram(
-            "poolmgr_loop_lag_seconds",
-            "How late the event loop comes to what is due, looked at twenty times a second",
-            buckets=_LAG_BUCKETS,
-            registry=registry,
-        )
-        worst = Gauge("poolmgr_loop_lag_worst_seconds", "The longest of the last minute", registry=registry)
-        worst.set_function(self._worst)
-        self._held = Counter(
-            "poolmgr_loop_held", "Steps of ours that held the loop for 20 ms of processor time", registry=registry
-        )
-        self._say = HeldLog()
-        self._longest: deque[tuple[float, float]] = deque()  # (when, lag), each longer than all that came later
-
-    def beat(self, beat: Beat) -> None:
-        now = self._clock.steady()
-        self._seconds.observe(beat.lag_s)
-        while self._longest and self._longest[-1][1] <= beat.lag_s:
-            self._longest.pop()
-        self._longest.append((now, beat.lag_s))
-        self._drop_old(now)
-        if beat.is_held:
-            self._held.inc()
-        self._say(beat, now)
-
-    def _worst(self) -> float:
-        self._drop_old(self._clock.steady())
-        return self._longest[0][1] if self._longest else 0.0
-
-    def _drop_old(self, now: float) -> None:
-        while self._longest and self._longest[0][0] < now - _LAG_WINDOW_S:
-            self._longest.popleft()
 
 
 class WebhookMetrics:

@@ -20,6 +20,7 @@ from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import Metrics
 from tests.commands import members
 from worker.cli.root import cli as agent_cli
+from worker.metrics import AgentMetrics
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted(
@@ -43,7 +44,7 @@ def test_the_generated_document_is_that_of_the_code() -> None:
 def test_operations_names_every_metric_of_the_code_and_no_other() -> None:
     registry = Metrics(Clock()).registry
     ApiMetrics(registry)
-    families: list[Metric] = list(registry.collect())
+    families: list[Metric] = [*registry.collect(), *AgentMetrics().registry.collect()]
     in_code = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     in_document = {
         re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\bpoolmgr_[a-z_]*[a-z]", OPERATIONS)

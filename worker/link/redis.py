@@ -10,6 +10,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import backoff, pause
 from common.wire import codec
 from common.wire.keys import WireKeys
-from common.wire.messages import Command, Event, Heartbeat, Join, JoinRefused, Say
+from common.wire.messages import Command, Event, Heartbeat, Join, JoinRefused, Say, VmVitals
 from common.wire.vocabulary import RefusalCause
 from worker.link.journal import Entry, Journal
 
@@ -43,6 +44,7 @@ COMMANDS_LIVE_S: Final = 86_400
 WRITTEN_LIVES_S: Final = 604_800
 HEARTBEATS_UNREAD: Final = 50_000  # entries in the stream, and nobody who reads: memory is not to fill up with them
 NOBODY_READS_S: Final = 60  # a leader reads several times a second
+VITALS_LIVE_S: Final = 60
 BLOCK_S: Final = 2.0
 LOCK_DEADLINE_S: Final = 1.0  # a bot that waits for an account longer than this joins as a guest
 RETRY_S: Final = (0.1, 5.0)
@@ -133,6 +135,25 @@ class Link:
         numbers = iter(self._journal.write(kept, entry) if kept or entry else ())
         for event in events:
             self._queue(0 if isinstance(event, Heartbeat) else next(numbers), event)
+
+    async def tell_vitals(self, vitals: VmVitals) -> None:
+        """For people to look at; nothing waits for it, and nothing comes of it if Redis does not take it."""
+        with suppress(*_TROUBLE):
+            await self._redis.set(self._keys.vitals(self._vm_id), msgspec.json.encode(vitals), ex=VITALS_LIVE_S)
+
+    async def clock_offset_s(self) -> float | None:
+        """How much this machine's wall clock is ahead of Redis', to half a round trip; None: unknown."""
+        began = time.time()
+        try:
+            seconds, microseconds = await self._redis.time()  # pyright: ignore[reportUnknownMemberType]
+        except _TROUBLE:
+            return None
+        return (began + time.time()) / 2 - (seconds + microseconds / 1e6)
+
+    @property
+    def unwritten(self) -> int:
+        """How many events Redis has not taken yet; they are in the journal."""
+        return sum(number > 0 for number, _ in self._waiting.values())
 
     @property
     def silent_s(self) -> float:

@@ -45,6 +45,7 @@ from worker.decide.words import (
     Screen,
     Seen,
 )
+from worker.meeting.counts import counts
 from worker.meeting.evidence import Witness
 from worker.meeting.reports import BotNews, Reporter
 from worker.platforms import ATTEND, BLANK, Adapter
@@ -287,6 +288,7 @@ class Session:
                 self._excused_since = None
                 return seen
             except TimeoutError:
+                counts.page_timeouts += not self._news
                 if self._is_attached.is_set() and not self._news and await self._is_to_blame():
                     return CallTimedOut(self._hoarding())
             except PAGE_ERRORS as error:  # mostly a page that just navigates

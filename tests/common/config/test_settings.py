@@ -27,6 +27,7 @@ OTHER_LISTS: Final[dict[str, str]] = {
 OTHER_TEXTS: Final = {
     "url": "rediss://elsewhere:6380/1",
     "listen": "[::1]:9000",
+    "metrics_listen": "127.0.0.1:9465",
     "level": "debug",
     "format": "json",
     "on_worker_lost": "rejoin",

@@ -7,9 +7,9 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from common.runtime.lag import HELD_S, Beat, HeldLog, watched, where
 from poolmgr.intake import job
 from poolmgr.loops.clock import Clock
-from poolmgr.loops.lag import HELD_S, Beat, HeldLog, watched, where
 from poolmgr.loops.metrics import Metrics
 from tests.waiting import wait_until
 
@@ -60,7 +60,7 @@ async def test_nothing_is_watched_any_more_when_it_is_over() -> None:
 
 
 def test_where_nobody_of_ours_is_the_innermost_function_is_named() -> None:
-    assert where(inspect.currentframe()).startswith("tests.loops.test_lag.test_where")
+    assert where(inspect.currentframe()).startswith("tests.common.runtime.test_lag.test_where")
     assert where(None) == ""
 
 

@@ -19,7 +19,7 @@ HELD_S: Final = 0.02
 BEAT_S: Final = 0.05
 _SAID_EVERY_S: Final = 10.0
 _FRAMES: Final = 3
-_OURS: Final = ("poolmgr.", "common.")
+_OURS: Final = ("poolmgr.", "worker.", "common.")
 
 _log = structlog.stdlib.get_logger()
 

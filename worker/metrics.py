@@ -1,0 +1,315 @@
+"""What Prometheus sees of an agent, and what is told of its VM to people. Looks on from beside: nothing here decides.
+
+It hears of the orders that come in and of the events that go out, and of what the launcher and the driver do. Labels
+come from closed sets, never ids.
+"""
+
+import asyncio
+import time
+from collections import Counter as Counts
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from common.runtime.lag import watched
+from common.runtime.loop_metrics import LoopMetrics
+from common.wire.messages import (
+    BotEnded,
+    BotSaw,
+    Command,
+    Event,
+    Join,
+    JoinRefused,
+    VmVitals,
+    WorkerGone,
+    WorkerReport,
+    WorkerVitals,
+    WorkerWarm,
+)
+from common.wire.vocabulary import WorkerState
+from worker.chromium import processes
+from worker.chromium.driver import Driver
+from worker.chromium.process import Chromium, Launcher
+from worker.meeting.counts import counts
+
+disable_created_metrics()
+
+LOOK_S: Final = 5.0
+_WARM_BUCKETS: Final = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60)
+_MOST_SCREENS: Final = 500
+"""As the manager counts them: rules come from files that operators may add to."""
+_MOST_BOTS: Final = 1_000
+_REQUEST_S: Final = 10.0
+
+
+class Taken(NamedTuple):
+    """What one worker takes: `processors` since the last look, 1.0 is one of them in full."""
+
+    memory_mb: int
+    processors: float
+
+
+class AgentMetrics(Collector):
+    """One registry for the process. `reports`, `room`, `unwritten`: of the agent, asked when they are wanted."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reports: Callable[[], Mapping[str, WorkerReport]] = dict
+        self.room: Callable[[], int] = lambda: 0
+        self.unwritten: Callable[[], int] = lambda: 0
+        self.loop = LoopMetrics(self.registry, "poolmgr_worker", time.monotonic)
+        self.starts = 0  # of the driver
+        registry = self.registry
+        self._warmups = Histogram(
+            "poolmgr_worker_warmup_seconds",
+            "From a browser's start to being ready, by step: launch (to its DevTools), connect, page, and all of them",
+            ["step"],
+            buckets=_WARM_BUCKETS,
+            registry=registry,
+        )
+        for step in ("launch", "connect", "page", "all"):
+            self._warmups.labels(step)
+        self._gone = Counter("poolmgr_worker_gone", "Browsers that are no more, by cause", ["cause"], registry=registry)
+        self._refused = Counter("poolmgr_worker_refused", "Bots not begun, by cause", ["cause"], registry=registry)
+        self._ended = Counter(
+            "poolmgr_worker_bots_ended", "Attempts that ended, by reason", ["reason"], registry=registry
+        )
+        self._screens = Counter(
+            "poolmgr_worker_screens_seen",
+            "Screens that pages showed, by the rule that recognised them",
+            ["platform", "screen", "rule"],
+            registry=registry,
+        )
+        self._busy = Counter(
+            "poolmgr_worker_browser_cpu_seconds",
+            "Processor time of browsers, by their state",
+            ["state"],
+            registry=registry,
+        )
+        for state in WorkerState:
+            self._busy.labels(state)
+        self._clock = Gauge(
+            "poolmgr_worker_clock_offset_seconds",
+            "How far this VM's clock is ahead of Redis'",
+            registry=registry,
+        )
+        self._clock.set(float("nan"))
+        self._seen: set[tuple[str, str, str]] = set()
+        self._platforms: dict[str, str] = {}  # of the bots that are under way
+        self._steps: dict[str, dict[str, float]] = {}  # of the workers that warm up
+        self._endpoints: dict[str, str] = {}
+        self._browsers: dict[str, Chromium] = {}
+        self._used: dict[str, float] = {}
+        self.taken: dict[str, Taken] = {}
+        registry.register(self)
+
+    # What it hears
+
+    def ordered(self, command: Command) -> None:
+        if isinstance(command, Join):
+            if len(self._platforms) >= _MOST_BOTS:
+                del self._platforms[next(iter(self._platforms))]
+            self._platforms[command.bot_id] = command.platform
+
+    def reported(self, *events: Event) -> None:
+        for event in events:
+            match event:
+                case WorkerWarm():
+                    self._warmed(event)
+                case WorkerGone():
+                    self._gone.labels(event.cause).inc()
+                    self._forget(event.worker_id)
+                case JoinRefused():
+                    self._refused.labels(event.cause).inc()
+                    self._platforms.pop(event.bot_id, None)
+                case BotEnded():
+                    self._ended.labels(event.reason).inc()
+                    self._platforms.pop(event.bot_id, None)
+                case BotSaw(did=""):
+                    self._count_screen(self._platforms.get(event.bot_id, "other"), event)
+                case _:
+                    pass
+
+    def launched(self, worker_id: str, chromium: Chromium, took_s: float) -> None:
+        self._steps[worker_id] = {"launch": took_s}
+        self._endpoints[chromium.endpoint] = worker_id
+        self._browsers[worker_id] = chromium
+
+    def found(self, worker_id: str, chromium: Chromium) -> None:
+        """Of an earlier agent."""
+        self._browsers[worker_id] = chromium
+
+    def connected(self, endpoint: str, took_s: float) -> None:
+        if worker_id := self._endpoints.pop(endpoint, ""):
+            self._steps[worker_id]["connect"] = took_s
+
+    def _warmed(self, event: WorkerWarm) -> None:
+        steps = self._steps.pop(event.worker_id, {})
+        self._warmups.labels("all").observe(event.took_s)
+        if steps:
+            steps["page"] = max(0.0, event.took_s - sum(steps.values()))
+        for step, took_s in steps.items():
+            self._warmups.labels(step).observe(took_s)
+
+    def _forget(self, worker_id: str) -> None:
+        self._steps.pop(worker_id, None)
+        if browser := self._browsers.pop(worker_id, None):
+            self._endpoints.pop(browser.endpoint, None)
+        self._used.pop(worker_id, None)
+        self.taken.pop(worker_id, None)
+
+    def _count_screen(self, platform: str, event: BotSaw) -> None:
+        labels = (platform, event.screen, event.rule)
+        if labels not in self._seen and len(self._seen) >= _MOST_SCREENS:
+            labels = (platform, "other", "other")
+        self._seen.add(labels)
+        self._screens.labels(*labels).inc()
+
+    # What it looks at
+
+    def clock_is_ahead(self, offset_s: float | None) -> None:
+        self._clock.set(float("nan") if offset_s is None else offset_s)
+
+    async def look(self, since_s: float) -> None:
+        """What each browser takes now; `since_s` after the last look."""
+        of_group = {browser.leader.pid: worker_id for worker_id, browser in self._browsers.items()}
+        used = await asyncio.to_thread(processes.use, of_group)
+        states = {worker_id: report.state for worker_id, report in self.reports().items()}
+        for group, use in used.items():
+            worker_id = of_group[group]
+            if worker_id not in self._browsers:  # it went meanwhile
+                continue
+            before = self._used.get(worker_id, use.busy_s)
+            busy_s = max(0.0, use.busy_s - before)  # a process that ended takes its time along
+            self._used[worker_id] = use.busy_s
+            self.taken[worker_id] = Taken(use.private_mb, busy_s / since_s)
+            if state := states.get(worker_id):
+                self._busy.labels(state).inc(busy_s)
+
+    def vitals(self, reserve_mb: int) -> VmVitals:
+        total_mb, available_mb = _memory_mb()
+        workers = {one: WorkerVitals(taken.memory_mb, round(taken.processors, 2)) for one, taken in self.taken.items()}
+        return VmVitals(time.time(), total_mb, available_mb, reserve_mb, workers)
+
+    def collect(self) -> Iterable[Metric]:
+        workers = GaugeMetricFamily("poolmgr_worker_workers", "Workers by state", labels=["state"])
+        memory = GaugeMetricFamily(
+            "poolmgr_worker_browser_memory_bytes", "What browsers share with nobody, by their state", labels=["state"]
+        )
+        largest = GaugeMetricFamily("poolmgr_worker_browser_memory_largest_bytes", "Of one browser, the most")
+        room = GaugeMetricFamily("poolmgr_worker_room", "Further workers that the memory bears beside the reserve")
+        available = GaugeMetricFamily("poolmgr_worker_memory_available_bytes", "What the kernel would give away")
+        waiting = GaugeMetricFamily("poolmgr_worker_events_waiting", "Events on disk that Redis has not taken yet")
+        timeouts = CounterMetricFamily("poolmgr_worker_page_timeouts", "Calls that a page did not answer in time")
+        restarts = CounterMetricFamily("poolmgr_worker_driver_restarts", "Starts of the driver after the first")
+        reports = self.reports()
+        number = Counts(report.state for report in reports.values())
+        held: Counts[WorkerState] = Counts()
+        for worker_id, taken in self.taken.items():
+            if worker_id in reports:
+                held[reports[worker_id].state] += taken.memory_mb
+        for state in WorkerState:
+            workers.add_metric([state], number[state])
+            memory.add_metric([state], held[state] * 2**20)
+        largest.add_metric([], max((taken.memory_mb for taken in self.taken.values()), default=0) * 2**20)
+        room.add_metric([], self.room())
+        available.add_metric([], _memory_mb()[1] * 2**20)
+        waiting.add_metric([], self.unwritten())
+        timeouts.add_metric([], counts.page_timeouts)
+        restarts.add_metric([], max(0, self.starts - 1))
+        return [workers, memory, largest, room, available, waiting, timeouts, restarts]
+
+
+class ObservedLauncher(Launcher):
+    def __init__(self, *given: Any, metrics: AgentMetrics) -> None:
+        super().__init__(*given)
+        self._metrics = metrics
+
+    async def launch(self, worker_id: str, furnish: Callable[[Path], None] | None = None) -> Chromium:
+        began = time.monotonic()
+        chromium = await super().launch(worker_id, furnish)
+        self._metrics.launched(worker_id, chromium, time.monotonic() - began)
+        return chromium
+
+    def find(self, worker_id: str) -> Chromium | None:
+        if chromium := super().find(worker_id):
+            self._metrics.found(worker_id, chromium)
+        return chromium
+
+
+class ObservedDriver(Driver):
+    def __init__(self, metrics: AgentMetrics) -> None:
+        super().__init__()
+        self._metrics = metrics
+
+    async def start(self) -> None:
+        await super().start()
+        self._metrics.starts += 1
+
+    async def connect(self, endpoint: str, folder: Path, deadline_s: float) -> Any:
+        began = time.monotonic()
+        browser = await super().connect(endpoint, folder, deadline_s)
+        self._metrics.connected(endpoint, time.monotonic() - began)
+        return browser
+
+
+class CannotServeError(Exception):
+    """The address is taken, or is not of this machine."""
+
+
+@asynccontextmanager
+async def served(listen: str, metrics: AgentMetrics) -> AsyncGenerator[None]:
+    """/metrics is there within, and the loop is watched; nothing where `listen` is empty. Raises: CannotServeError."""
+    if not listen:
+        yield
+        return
+    from aiohttp import web  # an agent that serves nothing need not hold it in memory
+
+    async def answer(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
+
+    app = web.Application()
+    app.router.add_get("/metrics", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=_REQUEST_S)
+    await runner.setup()
+    host, _, port = listen.rpartition(":")
+    try:
+        try:
+            await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+        except (OSError, OverflowError) as error:
+            raise CannotServeError(f"cannot listen on {listen} ({error}); change worker.metrics_listen") from error
+        async with watched(metrics.loop.beat):
+            yield
+    finally:
+        await runner.cleanup()
+
+
+async def keep_looking(
+    metrics: AgentMetrics,
+    tell: Callable[[VmVitals], Any],
+    offset_s: Callable[[], Any],
+    reserve_mb: int,
+) -> None:
+    """For as long as the agent lives."""
+    looked = time.monotonic()
+    while True:
+        await asyncio.sleep(LOOK_S)
+        now = time.monotonic()
+        await metrics.look(now - looked)
+        looked = now
+        await tell(metrics.vitals(reserve_mb))
+        metrics.clock_is_ahead(await offset_s())
+
+
+def _memory_mb() -> tuple[int, int]:
+    """Of the VM: all, and what the kernel would give away; /proc/meminfo, proc(5)."""
+    found = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    total, available = (int(found[name].split()[0]) // 1024 for name in ("MemTotal", "MemAvailable"))
+    return total, available
