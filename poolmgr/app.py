@@ -69,6 +69,7 @@ _API_REDIS_TIMEOUT_S = 2.0
 _LOOK_S = 1.0
 _LOOPS = ("desk", "leadership", "events", "control", "job_stream", "schedule", "webhooks", "intake")
 """Of a leader: those that turn every few seconds, whatever there is to do."""
+_REDIS_MEMORY_EVERY_S = 10.0
 _GOOD_TERM_S = 10.0
 """After a term of this length the next fault is a new one, and the delays begin anew."""
 
@@ -216,6 +217,7 @@ class Manager:
                     start(watch_deadlines(desk, clock, away_s, of("schedule")), name="schedule"),
                     start(reap(pool, events, upkeep, clock, settings.retention, self._owners), name="reaper"),
                     start(self._watch_backlog(jobs), name="backlog"),
+                    start(self._watch_redis(upkeep), name="redis memory"),
                     start(self._watch_desk(desk), name="watch the desk"),
                     start(webhooks.run(), name="webhooks"),
                 ]
@@ -269,6 +271,16 @@ class Manager:
         while True:
             self.metrics.backlog.set(await jobs.backlog())
             await asyncio.sleep(_LOOK_S)
+
+    async def _watch_redis(self, upkeep: Upkeep) -> None:
+        while True:
+            try:
+                used, limit = await upkeep.memory()
+            except ResponseError:  # a Redis of somebody else's may not tell
+                return
+            self.metrics.redis_memory.set(used)
+            self.metrics.redis_limit.set(limit)
+            await asyncio.sleep(_REDIS_MEMORY_EVERY_S)
 
     async def _resign(self, lease: Lease) -> None:
         try:

@@ -96,6 +96,10 @@ class Metrics:
         self.heartbeats = Counter("poolmgr_heartbeats", "Heartbeats heard from agents", registry=registry)
         self.leader = Gauge("poolmgr_leader", "1 while this process leads", registry=registry)
         self.epoch = Gauge("poolmgr_epoch", "The fencing number of this process's latest leadership", registry=registry)
+        self.redis_memory = Gauge("poolmgr_redis_memory_bytes", "What Redis holds, by its own word", registry=registry)
+        self.redis_limit = Gauge(
+            "poolmgr_redis_memory_limit_bytes", "What it may hold, its maxmemory; 0: no limit", registry=registry
+        )
         self.backlog = Gauge("poolmgr_intake_backlog", "Jobs on the list that nobody has taken yet", registry=registry)
         self.loop = LoopMetrics(registry, "poolmgr", lambda: clock.steady())
         self.webhooks = WebhookMetrics(registry)

@@ -24,6 +24,11 @@ class Upkeep:
         self._keys = keys
         self._retention = retention
 
+    async def memory(self) -> tuple[int, int]:
+        """Bytes that Redis holds, and may hold at most; 0: no limit. Raises: also where INFO is refused."""
+        said: dict[str, Any] = await self._redis.info("memory")
+        return int(said.get("used_memory", 0)), int(said.get("maxmemory", 0))
+
     async def renew(self, vm_ids: Iterable[str]) -> None:
         """Put off the end of the keys of these VMs, which are in use, and of the streams that this leader reads."""
         life_s = int(self._retention.vm_s)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.config.settings import RetentionSettings
 from common.wire.messages import Join, VmVitals
 from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.decisions import Accept, Assign, KeepVm, KeepWorker, Move
@@ -13,6 +14,7 @@ from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.sight import Sight, WorkerView
+from poolmgr.store.upkeep import Upkeep
 
 LINK = "https://meet.google.com/abc-defg-hij"
 AT = 1_800_000_000.0
@@ -82,3 +84,8 @@ async def test_a_vm_is_read_with_its_workers_and_what_its_agent_said(
     for said in (VmVitals(AT, 8000, 4000, 1024, {}), None):
         await redis.set(keys.vitals("vm-1"), msgspec.json.encode(said), ex=60)
         assert await sight.vitals("vm-1") == said
+
+
+async def test_redis_says_what_it_holds(redis: Any, keys: Keys) -> None:
+    used, limit = await Upkeep(redis, keys, RetentionSettings()).memory()
+    assert (used > 100_000, limit) == (True, 0)

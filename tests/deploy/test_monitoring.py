@@ -1,0 +1,256 @@
+"""Rules and dashboards: Prometheus reads them, alerts fire and clear, and every query means something that there is."""
+
+import asyncio
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+from prometheus_client import start_http_server
+
+from common.wire.messages import BotSaw, Join, WorkerReport, WorkerWarm
+from common.wire.vocabulary import ENDS, Attribution, Reason, WorkerState
+from lab.parts.ports import free_ports
+from poolmgr.api.observe import ApiMetrics
+from poolmgr.loops.clock import Clock
+from poolmgr.loops.metrics import Metrics
+from tests.api.conftest import World, world
+from tests.waiting import wait_until
+from worker.metrics import AgentMetrics
+
+__all__ = ["world"]
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+installed = pytest.mark.skipif(not shutil.which("promtool"), reason="Prometheus is not installed (apt: prometheus)")
+
+
+def _dashboards() -> Any:
+    spec = importlib.util.spec_from_file_location("dashboards", DEPLOY / "grafana" / "dashboards.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+dashboards = _dashboards()
+
+
+def rules(file: str) -> list[dict[str, Any]]:
+    document = yaml.safe_load((PROMETHEUS / file).read_text())
+    return [rule for group in document["groups"] for rule in group["rules"]]
+
+
+def every_query() -> list[tuple[str, str]]:
+    recorded = [(rule.get("record") or rule["alert"], rule["expr"]) for rule in rules("recording.yml")]
+    alerts = [(rule["alert"], rule["expr"]) for rule in rules("alerts.yml")]
+    return [*recorded, *alerts, *dashboards.queries()]
+
+
+def test_the_dashboards_are_those_of_the_code() -> None:
+    for name in dashboards.DASHBOARDS:
+        made = dashboards.document(name)
+        assert (DEPLOY / "grafana" / f"{name}.json").read_text() == made, "run: python deploy/grafana/dashboards.py"
+        ids = [panel["id"] for panel in json.loads(made)["panels"]]
+        assert len(ids) == len(set(ids))
+
+
+def test_every_query_asks_for_what_there_is() -> None:
+    registry = Metrics(Clock()).registry
+    ApiMetrics(registry)
+    there: set[str] = {rule["record"] for rule in rules("recording.yml")}
+    for family in [*registry.collect(), *AgentMetrics().registry.collect()]:
+        endings = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}.get(family.type, [""])
+        there |= {family.name + ending for ending in endings}
+    for name, query in every_query():
+        asked = set(re.findall(r"\bpoolmgr[a-z_]*(?::[a-z_0-9]+)*", query))
+        assert asked
+        assert asked <= there, name
+
+
+def test_every_alert_has_a_runbook_that_is_there() -> None:
+    operations = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    titles = re.findall(r"^#+ (.*)$", operations, re.MULTILINE)
+    headings = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    for rule in rules("alerts.yml"):
+        page, _, heading = rule["annotations"]["runbook"].partition("#")
+        assert page == "docs/operations.md"
+        assert heading in headings, rule["alert"]
+        assert rule["labels"]["severity"] in ("page", "ticket")
+
+
+def test_what_counts_as_our_doing_is_what_the_code_says() -> None:
+    [expression] = [rule["expr"] for rule in rules("recording.yml") if rule["record"] == "poolmgr:ends_of_ours:rate10m"]
+    matched = re.search(r'reason=~"([^"]+)"', expression)
+    assert matched
+    counted = {reason for reason in Reason if re.fullmatch(matched[1], reason)}
+    ours = {reason for reason, end in ENDS.items() if end.attribution is Attribution.US}
+    assert counted == ours - {Reason.SHUTDOWN, Reason.SUPERSEDED}
+
+
+def test_every_alert_is_tried() -> None:
+    tried = {
+        test["alertname"]
+        for group in yaml.safe_load((PROMETHEUS / "rules_test.yml").read_text())["tests"]
+        for test in group["alert_rule_test"]
+        if test["exp_alerts"]
+    }
+    assert tried == {rule["alert"] for rule in rules("alerts.yml")}
+
+
+def promtool(*command: str) -> None:
+    done = subprocess.run(
+        ["promtool", *command], cwd=PROMETHEUS, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@installed
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check", "rules", "recording.yml", "alerts.yml"),
+        ("test", "rules", "rules_test.yml"),
+        ("check", "config", "prometheus.yml"),
+        ("check", "config", "ec2.yml"),
+    ],
+    ids=" ".join,
+)
+def test_prometheus_takes_them(command: tuple[str, ...]) -> None:
+    promtool(*command)
+
+
+@installed
+def test_prometheus_takes_what_is_for_kubernetes(tmp_path: Path) -> None:
+    """But for the discovery itself, which Debian's Prometheus is built without."""
+    config = yaml.safe_load((PROMETHEUS / "kubernetes.yml").read_text())
+    config["rule_files"] = []
+    for job in config["scrape_configs"]:
+        assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+    (tmp_path / "kubernetes.yml").write_text(yaml.safe_dump(config))
+    promtool("check", "config", str(tmp_path / "kubernetes.yml"))
+
+
+class Prometheus:
+    """A real one, that scrapes once a second."""
+
+    def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
+        self._base = base
+        self._session = session
+
+    async def ask(self, query: str) -> list[Any]:
+        """The series of an instant query. Raises: AssertionError where Prometheus does not understand it."""
+        async with self._session.get(f"{self._base}/api/v1/query", params={"query": query}) as answer:
+            said = await answer.json()
+        assert said["status"] == "success", (query, said)
+        return said["data"]["result"]
+
+    async def number(self, query: str) -> float:
+        found = await self.ask(query)
+        return float(found[0]["value"][1]) if found else float("nan")
+
+    async def is_ready(self) -> bool:
+        try:
+            async with self._session.get(f"{self._base}/-/ready") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+@asynccontextmanager
+async def scraping(folder: Path, manager: str, agent: str) -> AsyncGenerator[Prometheus]:
+    [port] = free_ports(1)
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(PROMETHEUS / file) for file in config["rule_files"]]
+    for job, target in zip(config["scrape_configs"], (manager, agent), strict=True):
+        job["static_configs"] = [{"targets": [target]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    process = await asyncio.create_subprocess_exec(
+        *("prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"),
+        f"--web.listen-address=127.0.0.1:{port}",
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with aiohttp.ClientSession() as session:
+            prometheus = Prometheus(f"http://127.0.0.1:{port}", session)
+            await wait_until(prometheus.is_ready)
+            yield prometheus
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def agent_metrics() -> AgentMetrics:
+    """Of an agent that has done something."""
+    metrics = AgentMetrics()
+    metrics.reports = lambda: {"w": WorkerReport(WorkerState.IDLE)}
+    metrics.ordered(Join("w", "b", 1, "room", "http://127.0.0.1:8090/r/x", "Bot"))
+    metrics.reported(WorkerWarm("vm", "w", 0.0, 0.5), BotSaw("vm", "w", "b", 1, 0.0, "lobby", "lobby"))
+    metrics.clock_is_ahead(0.001)
+    return metrics
+
+
+_NOT_ALWAYS = (
+    "API", "Browsers gone", "Ends here", "Ends that pages cause, all platforms", "Not begun", "Rules", "Screens",
+    "Screens that no rule recognised", "Warm-up, median by step",
+)  # fmt: skip
+"""Panels that show nothing until a page shows a screen, or something goes wrong; all others show any fleet."""
+
+
+@installed
+async def test_every_query_answers_of_a_real_run_and_changes_with_it(world: World, tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    server, _ = start_http_server(port, "127.0.0.1", registry=agent_metrics().registry)
+    agent = world.agent("vm-a")
+    try:
+        async with (
+            world.leading() as call,
+            scraping(tmp_path, world.settings.metrics.listen, f"127.0.0.1:{port}") as prometheus,
+        ):
+            async with agent.running():
+                await wait_until(lambda: agent.idle == 3)
+                for number in range(4):
+                    bot_id = (await call.create(bot_name=f"Bot {number}")).body["bot_id"]
+                    await world.until_state(bot_id, "in_meeting")
+                    if number == 0:
+                        await call("POST", f"/bots/{bot_id}/remove_bot", {})
+                        await world.until_state(bot_id, "stopped")
+                    joined = number + 1
+
+                    async def is_seen(joined: int = joined) -> bool:
+                        return await prometheus.number("sum(poolmgr_join_seconds_count)") == joined
+
+                    await wait_until(is_seen)
+
+                async def all_answer() -> bool:
+                    return not [
+                        title
+                        for title, query in dashboards.queries()
+                        if title not in _NOT_ALWAYS and not await prometheus.ask(query)
+                    ]
+
+                await wait_until(all_answer)
+                for _, query in every_query():
+                    await prometheus.ask(query)
+                assert await prometheus.number('sum(poolmgr_bots{state="in_meeting"})') == 3
+                assert await prometheus.number("sum(poolmgr_leader)") == 1
+                assert await prometheus.ask('ALERTS{alertname="PoolmgrVmSilent"}') == []
+
+            async def is_pending() -> bool:
+                return bool(await prometheus.ask('ALERTS{alertname="PoolmgrVmSilent"}'))
+
+            await wait_until(is_pending)  # its agent is gone
+    finally:
+        server.shutdown()
+        server.server_close()
