@@ -1,7 +1,7 @@
 """`bots` and `leave`: what became of the jobs, and a way to end one."""
 
 import time
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
@@ -9,34 +9,55 @@ from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
+from poolmgr.cli.text import Ago, epoch_of
+from poolmgr.core.record import Record
 from poolmgr.core.requests import LeaveRequested
 from poolmgr.store.views import Views
 from poolmgr.telling.secrecy import hide_links_in_record
+
+_CHOSEN_FROM: Final = 10_000
 
 
 @click.command
 @click.argument("bot_id", required=False)
 @click.option("--live", is_flag=True, help="Only bots that have not ended.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, metavar="N", help="At most N.")
+@click.option("--since", "since_s", type=Ago(), help="Only bots that were made so long ago or later: 90s, 30m, 1h, 2d.")
+@click.option("--reason", metavar="WORD", help="Only bots with this reason, such as browser_crashed.")
 @click.option("--show-link", is_flag=True, help="Show meeting links whole: whoever has one can join.")
 @with_session
-def bots(session: Session, bot_id: str | None, *, live: bool, limit: int, show_link: bool) -> None:
+def bots(
+    session: Session,
+    bot_id: str | None,
+    *,
+    live: bool,
+    limit: int,
+    since_s: float | None,
+    reason: str | None,
+    show_link: bool,
+) -> None:
     """Show the newest bots, or everything about BOT_ID.
 
     Live bots come first, newest first, then those that ended, latest first. STATE is the fine state of a live bot
     and the reason of one that ended; TIME is how long it has been in that state, or, once it ended, how long it took
     in all. Times are UTC.
 
-    Meeting links are redacted unless --show-link. What the client pushed (`payload`) is only in --json --show-link.
+    --since and --reason choose from the 10,000 newest. Meeting links are redacted unless --show-link. What the client
+    pushed (`payload`) is only in --json --show-link.
 
     \b
     Examples:
       poolmgr bots --live
+      poolmgr bots --since 1h --reason browser_crashed
       poolmgr bots 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d
       poolmgr bots --limit 500 --json | jq -r '.[] | select(.status == "Error") | .status_reason' | sort | uniq -c
     """
     if bot_id is None:
-        records = session.ask(lambda views: views.bots(most=limit, live_only=live))
+        chooses = since_s is not None or reason is not None
+        most = max(limit, _CHOSEN_FROM) if chooses else limit
+        records = session.ask(lambda views: views.bots(most=most, live_only=live))
+        if chooses:
+            records = _chosen(records, time.time() - (since_s or time.time()), reason)[:limit]
         shown = records if show_link else [hide_links_in_record(record) for record in records]
         if session.as_json:
             put_json([record.texts() for record in shown])
@@ -44,6 +65,8 @@ def bots(session: Session, bot_id: str | None, *, live: bool, limit: int, show_l
             from poolmgr.cli import bot_tables
 
             bot_tables.show_list(shown, time.time())
+        elif chooses:
+            say("no bot is so")
         else:
             say("there is no live bot" if live else "there is no bot yet (`poolmgr submit LINK` makes one)")
         return
@@ -55,6 +78,14 @@ def bots(session: Session, bot_id: str | None, *, live: bool, limit: int, show_l
         from poolmgr.cli import bot_tables
 
         bot_tables.show(shown_record)
+
+
+def _chosen(records: list[Record], since: float, reason: str | None) -> list[Record]:
+    return [
+        record
+        for record in records
+        if (epoch_of(record.created_at) or 0) >= since and reason in (None, record.status_reason)
+    ]
 
 
 @click.command

@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "serve": Command("poolmgr.cli.serve:serve", "Run the manager."),
     "submit": Command("poolmgr.cli.submit:submit", "Send a bot into a meeting."),
     "bots": Command("poolmgr.cli.bots:bots", "Show bots, or one of them."),
+    "tail": Command("poolmgr.cli.tail:tail", "Print what happens to bots, as it happens."),
     "explain": Command("poolmgr.cli.explain:explain", "Say what happened to a bot, and why."),
     "probe": Command("poolmgr.cli.probe:probe", "Try whether a bot gets into a meeting."),
     "leave": Command("poolmgr.cli.bots:leave", "End a bot."),

@@ -1,11 +1,28 @@
 """How times and durations look. Asks nobody anything."""
 
+import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
+
+import click
 
 from common.runtime.cli.text import literal
 
 NOTHING: Final = "–"
+_AGO: Final = re.compile(r"(\d{1,6})([smhd])")
+_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Ago(click.ParamType[float]):
+    """A time ago, as `30m`: in seconds."""
+
+    name = "AGO"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = _AGO.fullmatch(str(value))
+        if not match:
+            self.fail(f"{value!r} is no time: write 90s, 30m, 1h or 2d", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
 
 
 def epoch_of(iso: str) -> float | None:

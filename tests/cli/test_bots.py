@@ -144,3 +144,39 @@ def test_a_prefix_that_holds_something_else_is_a_readable_fault(poolmgr: Command
     result = poolmgr("bots")
     assert result.exit_code == 5
     assert "WRONGTYPE" in result.stderr
+
+
+def test_bots_are_chosen_by_age_and_reason(write: Writer, poolmgr: CommandLine) -> None:
+    now = time.time()
+    write(accept("old", now - 7200), assign("old"), End("old", 1, Reason.BROWSER_CRASHED))
+    write(accept("new", now - 60), assign("new"), End("new", 1, Reason.BROWSER_CRASHED))
+    write(accept("well", now - 50), assign("well"), End("well", 1, Reason.EVERYONE_LEFT))
+    chosen: list[tuple[tuple[str, ...], str]] = [
+        (("--since", "1h", "--reason", "browser_crashed"), "new"),
+        (("--reason", "browser_crashed"), "new old"),
+        (("--since", "90s"), "new well"),
+        (("--since", "2h", "--live"), ""),
+    ]
+    for words, found in chosen:
+        assert sorted(bot["bot_id"] for bot in poolmgr.json("bots", *words)) == found.split(), words
+    assert len(poolmgr.json("bots", "--since", "2d", "--limit", "1")) == 1
+    assert "no bot is so" in poolmgr("bots", "--reason", "captcha").stderr
+    refused = poolmgr("bots", "--since", "yesterday")
+    assert refused.exit_code == 2
+    assert "90s, 30m, 1h or 2d" in refused.stderr
+
+
+def test_tail_prints_the_changes_that_are_asked_for(write: Writer, poolmgr: CommandLine) -> None:
+    write(accept("b1", time.time()), assign("b1"), End("b1", 1, Reason.BROWSER_CRASHED))
+    write(accept("b2", time.time()), assign("b2", "vm-2"))
+    for words, lines in (
+        (("--count", "5"), 5),
+        (("--bot", "b2", "--count", "2"), 2),
+        (("--status", "error", "--count", "1"), 1),
+        (("--vm", "vm-2", "--count", "1"), 1),
+    ):
+        result = poolmgr("tail", "--since", "1h", *words)
+        assert result.exit_code == 0
+        assert len(result.stdout.splitlines()) == lines, words
+    assert "browser_crashed" in poolmgr("tail", "--since", "1h", "--reason", "browser_crashed", "--count", "1").stdout
+    assert poolmgr.json("tail", "--since", "1h", "--status", "ERROR", "--count", "1")["bot_id"] == "b1"
