@@ -60,7 +60,7 @@ READING: Final = [
     *((PROGRAMS[0], words) for words in ("fleet", "drain vm-1", f"probe {LINK}", "dead", "dead put-back --all")),
     *(
         (PROGRAMS[0], words)
-        for words in ("webhooks b1", "webhooks --dead", "simulate --hours 1", "audit", "doctor", "up")
+        for words in ("webhooks b1", "webhooks --dead", "simulate --hours 1", "audit", "doctor", "up", "tail")
     ),
     *((PROGRAMS[1], words) for words in ("run", "sweep", "sign-in ann", f"probe {LINK}", "check", "audit", "doctor")),
     *((program, words) for program in PROGRAMS for words in ("config check", "config show")),
