@@ -138,7 +138,8 @@ def say_true_memory(pid: int) -> None:
     """Take it back, if the process still runs. Idempotent."""
     with suppress(OSError):
         if os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
-            _runs("nsenter", "-t", str(pid), "-m", "umount", str(_MEMINFO))
+            # Lazily: while somebody has it open, who is reading it, it could not be taken away otherwise.
+            _runs("nsenter", "-t", str(pid), "-m", "umount", "--lazy", str(_MEMINFO))
 
 
 # Descriptors

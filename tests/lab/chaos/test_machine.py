@@ -103,6 +103,7 @@ def test_little_memory_is_said_to_one_process_and_to_no_other(tmp_path: Path) ->
         assert "'MemAvailable:', '102400'" in answer(alone, question)
         assert str(true) in answer(alone, question)
         assert "'MemAvailable:', '102400'" not in answer(beside, question)
+        answer(alone, "globals().update(held=open('/proc/meminfo'))")  # it is in the middle of reading it
         for program in (alone, beside):
             machine.say_true_memory(program.pid)
         assert "'MemAvailable:', '102400'" not in answer(alone, question)
