@@ -9,6 +9,7 @@ import msgspec
 from common.config.settings import Settings
 
 HIDDEN: Final = "***"
+_SECRET: Final = re.compile(r"secret|key|token|password|sas|credential")
 
 
 def masked(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -18,6 +19,10 @@ def masked(settings: Settings) -> dict[str, dict[str, Any]]:
     shown["evidence"]["upload_url"] = mask_url(settings.evidence.upload_url)
     for token in shown["api"]["tokens"]:
         token["sha256"] = HIDDEN
+    options: dict[str, str] = shown["capture"]["store_options"]
+    shown["capture"]["store_options"] = {
+        name: HIDDEN if _SECRET.search(name) else value for name, value in options.items()
+    }
     shown["webhooks"]["secrets"] = [HIDDEN for _ in settings.webhooks.secrets]
     return shown
 

@@ -148,6 +148,22 @@ class EvidenceSettings(Section, frozen=True):
     upload_token_file: str = ""
 
 
+StoreOption = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
+Store = Annotated[str, Meta(pattern=r"^(|/[^\x00]*|(s3|gs|az)://[^\s/?#@:]+(/[^\s?#]*)?)\Z")]
+"""A folder or an object store, empty for none. What lets one in does not stand in it."""
+
+
+class CaptureSettings(Section, frozen=True):
+    store: Store = ""
+    store_options: dict[StoreOption, str] = {}
+    storage_class: Annotated[str, Meta(pattern=r"^[A-Za-z_-]{0,40}\Z")] = ""
+    audio_kbps: Annotated[int, Meta(ge=16, le=256)] = 96
+    spool_mb: Annotated[int, Meta(ge=8, le=1_000_000)] = 512
+    store_timeout_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    finish_memory_mb: Annotated[int, Meta(ge=128, le=1_000_000)] = 1024
+    link_s: Annotated[int, Meta(ge=60, le=604_800)] = 3600
+
+
 class SqsSettings(Section, frozen=True):
     queue_url: str = ""
     endpoint_url: str = ""
@@ -211,6 +227,7 @@ class Settings(Section, frozen=True):
     api: ApiSettings = ApiSettings()
     webhooks: WebhookSettings = WebhookSettings()
     evidence: EvidenceSettings = EvidenceSettings()
+    capture: CaptureSettings = CaptureSettings()
     sqs: SqsSettings = SqsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
@@ -348,6 +365,8 @@ def _contradictions(values: _Values) -> list[str]:
         faults.append("webhooks.retry_most_s: is less than webhooks.retry_first_s")
     if settings.evidence.upload_token_file and not settings.evidence.upload_url:
         faults.append("evidence.upload_token_file: goes with evidence.upload_url, which is not set")
+    if settings.capture.store_options and not settings.capture.store:
+        faults.append("capture.store_options: goes with capture.store, which is not set")
     for network in webhooks.allowed_networks:
         try:
             ipaddress.ip_network(network)

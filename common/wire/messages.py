@@ -74,6 +74,7 @@ class Join(Message, frozen=True):
     passcode: str = ""  # to be typed where the page asks for one
     is_probe: bool = False  # it only looks: every screen is kept, and once in it leaves
     account: str = ""  # as whom it joins; filled in by the agent
+    no_audio: bool = False  # the sound is not recorded, whatever the agent's settings say
 
 
 class Leave(Message, frozen=True):

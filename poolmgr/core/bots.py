@@ -115,6 +115,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
                 job.bot_message,
                 job.passcode,
                 job.is_probe,
+                no_audio=job.no_audio,
             ),
             born=worker.born,
             warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,

@@ -76,6 +76,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     is_probe: Annotated[bool, _is("1 for a bot that only looks whether it gets in (`poolmgr probe`)")] = msgspec.field(
         name="probe", default=False
     )
+    no_audio: Annotated[bool, _is("1 for a bot whose meeting's sound is not recorded (`audio_required: false`)")] = (
+        False
+    )
     payload: Annotated[str, _is("what the client pushed, as it was pushed. Holds the link")]
 
     @property

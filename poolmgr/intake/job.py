@@ -104,13 +104,14 @@ class _Fields(msgspec.Struct):
     passcode: ShortText | None = None
     probe: bool = False
     one_bot_per_meeting: bool | None = None
+    audio_required: bool | None = None
 
 
 class JobRules(msgspec.Struct, frozen=True):
     """What a job may name: meeting hosts beside those everybody knows, and where its webhooks may go.
 
     `session_limit_s`: how long any bot may be there. `strict`: what is worth a warning is refused.
-    `one_bot_per_meeting`: of a job that does not say.
+    `one_bot_per_meeting`: of a job that does not say. `records`: there is a store that recordings go to.
     """
 
     room_hosts: frozenset[str] = frozenset()
@@ -121,6 +122,7 @@ class JobRules(msgspec.Struct, frozen=True):
     session_limit_s: float = WorkerSettings().session_limit_s
     strict: bool = False
     one_bot_per_meeting: bool = False
+    records: bool = True
 
     @classmethod
     def of(cls, settings: Settings) -> "JobRules":
@@ -134,6 +136,7 @@ class JobRules(msgspec.Struct, frozen=True):
             settings.worker.session_limit_s,
             meetings.strict,
             settings.pool.one_bot_per_meeting,
+            bool(settings.capture.store),
         )
 
 
@@ -173,7 +176,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     except ValueError as error:
         raise BadJobError("bad_field", "custom_attributes: a number in it is too large", bot_id) from error
     leave = _automatic_leave(fields.automatic_leave)
-    told = warnings(Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s))
+    told = warnings(Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s, rules.records))
     if told and rules.strict:
         raise BadJobError("warned", "; ".join(told), bot_id)
     alone = rules.one_bot_per_meeting if fields.one_bot_per_meeting is None else fields.one_bot_per_meeting
@@ -198,6 +201,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         bot_message=fields.bot_message or "",
         passcode=fields.passcode or "",
         is_probe=fields.probe,
+        no_audio=fields.audio_required is False,
         warnings=told,
         held_meeting=_digest(link) if alone and not fields.probe else "",
     )

@@ -63,6 +63,7 @@ _DATE: Final = re.compile(r"\d{4}-?(?:\d{2}-?\d{2}|W\d{2}(?:-?\d)?)")
 class Said(NamedTuple):
     """A job as it is known when it has been read. `document`: what the client sent. `guessed`: by what the platform was
     guessed, where nobody named the link's host. `session_limit_s`: how long any bot may be there.
+    `records`: sound is recorded.
     """
 
     document: Mapping[str, Any]
@@ -71,6 +72,7 @@ class Said(NamedTuple):
     automatic_leave: AutomaticLeave
     guessed: str
     session_limit_s: float
+    records: bool
 
 
 def warnings(said: Said) -> tuple[str, ...]:
@@ -139,6 +141,11 @@ def _live_transcription(said: Said) -> Iterator[str]:
         yield "live_transcription_required: nothing is transcribed by this release, so its webhook_url hears nothing"
 
 
+def _recording(said: Said) -> Iterator[str]:
+    if said.document.get("audio_required") and not said.records:
+        yield "audio_required: nothing is recorded, because there is no store to put it in (capture.store)"
+
+
 _TABLE: Final[tuple[Callable[[Said], Iterator[str]], ...]] = (
     _guess,
     _foreign_fields,
@@ -147,6 +154,7 @@ _TABLE: Final[tuple[Callable[[Said], Iterator[str]], ...]] = (
     _long_stay,
     _bare_date,
     _live_transcription,
+    _recording,
 )
 
 

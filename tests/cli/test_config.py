@@ -106,6 +106,7 @@ def test_show_masks_secrets_and_says_what_the_environment_set(poolmgr: CommandLi
     file.write_text(
         f"[[api.tokens]]\nname = 'one'\nsha256 = '{digest}'\n[[api.tokens]]\nname = 'two'\nsha256 = '{digest}'\n"
         f"[webhooks]\nsecrets = ['{secret}']\n[evidence]\nupload_url = 'https://ada:hunter2@store.example/'\n"
+        "[capture]\nstore = 's3://b'\nstore_options = { secret_access_key = 'hunter2', region = 'eu' }\n"
     )
     url = "redis://ada:pass@word@redis.example:6379/0?password=another"
     for form in ((), ("--json",)):

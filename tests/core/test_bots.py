@@ -21,9 +21,10 @@ def test_a_job_goes_to_an_idle_worker_at_once_and_its_place_is_filled() -> None:
 
 def test_what_lets_the_bot_in_and_what_it_is_for_goes_with_it() -> None:
     sc = full()
-    asked = replace(job(), passcode="1234", is_probe=True, bot_message="Hello")
+    asked = replace(job(), passcode="1234", is_probe=True, bot_message="Hello", no_audio=True)
     (assign,) = of_type(sc.step(JobAccepted("b1", asked, sc.wall)), Assign)
-    assert (assign.join.passcode, assign.join.is_probe, assign.join.message) == ("1234", True, "Hello")
+    join = assign.join
+    assert (join.passcode, join.is_probe, join.message, join.no_audio) == ("1234", True, "Hello", True)
 
 
 def test_the_same_job_twice_is_one_bot() -> None:

@@ -287,7 +287,7 @@ def test_a_full_job_arrives_with_everything() -> None:
         },
         passcode="12 34.ü",
         probe=True,
-        audio_required=True,
+        audio_required=False,
         something_new=[1, 2, 3],
     )
     assert parse(payload) == Job(
@@ -310,6 +310,7 @@ def test_a_full_job_arrives_with_everything() -> None:
         bot_message="Hello",
         passcode="12 34.ü",
         is_probe=True,
+        no_audio=True,
         warnings=(
             "automatic_leave.in_call_recording_timeout: 604800 s is more than any bot may stay; it leaves after 64800 s"
             " (worker.session_limit_s)",

@@ -39,6 +39,13 @@ def test_nothing_is_said_of_what_happens_as_it_says_nor_of_a_clients_own_fields(
     assert said_of(**fields) == []
 
 
+def test_a_recording_that_is_asked_for_and_has_nowhere_to_go_is_named() -> None:
+    nowhere = JobRules(records=False)
+    [said] = said_of(nowhere, audio_required=True)
+    assert said.startswith("audio_required: nothing is recorded")
+    assert said_of(nowhere) == said_of(nowhere, audio_required=False) == said_of(audio_required=True) == []
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

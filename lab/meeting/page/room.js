@@ -229,7 +229,7 @@ function connect(other, offering) {
   if (!offering) return;
 
   connection.onnegotiationneeded = () => inTurn(peer, async () => {
-    await connection.setLocalDescription();
+    await connection.setLocalDescription(inStereo(await connection.createOffer()));
     signal(other.id, { description: connection.localDescription });
   });
   connection.onconnectionstatechange = () => connection.connectionState === "failed" && connection.restartIce();
@@ -259,9 +259,14 @@ function follow(from, { description, candidate }) {
     if (description.type !== "offer") return;
     const sending = connection.getSenders().map((sender) => sender.track);
     for (const track of own.getTracks()) if (!sending.includes(track)) connection.addTrack(track);
-    await connection.setLocalDescription();
+    await connection.setLocalDescription(inStereo(await connection.createAnswer()));
     signal(from, { description: connection.localDescription });
   });
+}
+
+// Sound stays in stereo only where both sides ask for it (RFC 7587, 6.1).
+function inStereo({ type, sdp }) {
+  return { type, sdp: sdp.replaceAll("useinbandfec=1", "useinbandfec=1;stereo=1") };
 }
 
 // One step after another: a candidate must not overtake the description it belongs to.

@@ -36,6 +36,7 @@ OTHER_TEXTS: Final = {
     "display_size": "1920x1080",
     "devices": "fake",
     "stun_server": "[::1]:3478",
+    "store": "s3://bucket/prefix",
     "upload_url": "https://objects.example/bots",
 }
 
@@ -57,6 +58,8 @@ def another(section: str, key: str) -> Any:
         return old / 2
     if isinstance(old, int | float):
         return old + 1
+    if key == "store_options":
+        return '{ region = "eu-central-1" }'
     if isinstance(old, dict):
         return '{ webex = ["webex.example", "localhost:8443"] }'
     if isinstance(old, list):
@@ -102,6 +105,7 @@ def beside(section: str, key: str) -> str:
         ("api", "tls_cert"): "tls_key = 'k'",
         ("api", "tls_key"): "tls_cert = 'c'",
         ("evidence", "upload_token_file"): "upload_url = 'https://objects.example/bots'",
+        ("capture", "store_options"): "store = 's3://bucket'",
     }
     return needs.get((section, key), "")
 
@@ -240,6 +244,27 @@ def test_all_contradictions_are_reported_at_once() -> None:
 def test_a_token_for_uploads_needs_somewhere_to_show_it() -> None:
     [fault] = faults_of("[evidence]\nupload_token_file = '/etc/poolmgr/token'")
     assert fault.startswith("evidence.upload_token_file: ")
+
+
+def test_options_of_a_store_need_a_store() -> None:
+    [fault] = faults_of("[capture]\nstore_options = { region = 'eu-central-1' }")
+    assert fault.startswith("capture.store_options: ")
+
+
+@pytest.mark.parametrize("store", ["/srv/recordings", "s3://b", "s3://b/a/b c", "gs://b/x", "az://container/x", ""])
+def test_recordings_go_to_a_folder_or_to_an_object_store(store: str) -> None:
+    if " " in store:
+        assert faults_of(f"[capture]\nstore = '{store}'")
+    else:
+        assert parse(f"[capture]\nstore = '{store}'").capture.store == store
+
+
+@pytest.mark.parametrize(
+    "store", ["recordings", "s3://", "s3://key:secret@b/x", "s3://b/x?key=1", "http://h/x", "memory:///", "s3://b/x#y"]
+)
+def test_recordings_go_nowhere_else(store: str) -> None:
+    [fault] = faults_of(f"[capture]\nstore = '{store}'")
+    assert fault.startswith("capture.store: ")
 
 
 @pytest.mark.parametrize("url", ["ftp://h/x", "objects.example", "https://h/x?key=1", "https://h/x#y", "https://h/ x"])
