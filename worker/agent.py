@@ -17,12 +17,15 @@ from typing import Final
 
 import structlog
 
-from common.config.settings import Settings, WorkerSettings
+from common.config.settings import CaptureSettings, Settings, WorkerSettings
 from common.runtime.service import Service, telling
+from common.runtime.store import Store, StoreError
 from common.runtime.turns import Turned, Turns, patience_s, unwatched
 from common.runtime.waiting import pause
+from common.wire.manifest import Manifest
 from common.wire.messages import Command, Event, Heartbeat, Join, Leave, Retire, Say, Warm
 from common.wire.vocabulary import Reason, WorkerState
+from worker.capture.recordings import Recordings
 from worker.chromium.accounts import AccountError, Accounts
 from worker.chromium.accounts import read as read_account
 from worker.chromium.display import find_xvfb
@@ -48,6 +51,7 @@ ABANDON_AFTER_S: Final = 5.0  # on top of the time that a session may take to le
 ABANDONED_S: Final = 30.0  # a process that is killed has 10 s to be gone, its folder as long
 FLUSH_DEADLINE_S: Final = 10.0
 EVIDENCE_DEADLINE_S: Final = 5.0
+RECORDINGS_DEADLINE_S: Final = 30.0
 MEMORY_CHECK_S: Final = 2.0
 NOISE_CHECK_S: Final = 2.0
 SILENCE_CHECK_S: Final = 1.0
@@ -145,18 +149,20 @@ async def _serve(
     metrics: AgentMetrics,
 ) -> None:
     vm_id = settings.worker.vm_id or socket.gethostname()
+    store = _store(settings.capture)
     link = Link(settings.redis, vm_id, journal, Path(settings.worker.state_dir))
     turns, limit_s = Turns(), patience_s(settings.redis.timeout_s) + 2 * settings.worker.heartbeat_s
     async with asyncio.TaskGroup() as loops, asyncio.TaskGroup() as workers, AsyncExitStack() as watched:
         shelf = Shelf(Path(settings.worker.state_dir) / "evidence", settings.evidence)
         witnesses = witnesses_for(settings.evidence, vm_id, shelf.put)
         accounts = Accounts(settings.worker.accounts, vm_id, link)
+        recordings = Recordings(Path(settings.worker.state_dir) / "recordings", settings.capture, store, _note_done)
 
         def report(*events: Event, entry: Entry | None = None) -> None:
             link.send(*events, entry=entry)
             metrics.reported(*events)
 
-        uplink = Uplink(vm_id, link.claim, report, witnesses, accounts)
+        uplink = Uplink(vm_id, link.claim, report, witnesses, accounts, recordings.of)
         pool = Pool(settings.worker, launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         pulse = _Pulse(link, pool, vm_id, journal.session)
@@ -176,6 +182,7 @@ async def _serve(
             loops.create_task(_every(SWEEP_S, partial(_sweep_orphans, pool)), name="orphans"),
             loops.create_task(_every(RULES_CHECK_S, partial(_take_up_rules, overrides)), name="rules"),
             loops.create_task(pool.keep_pages_warm(), name="warm pages"),
+            loops.create_task(_finish_recordings(pool, recordings), name="recordings"),
         ]
         # 4. Meetings that are under way go on, whether Redis is there or not.
         pool.adopt(journal.workers())
@@ -212,6 +219,9 @@ async def _serve(
             await _shut_down(pool, link, pulse, settings.worker, orders.hurry, FLUSH_DEADLINE_S if is_open else 0.0)
             # 5. What is left of evidence, the next start hands in.
             await pause(shelf.empty, EVIDENCE_DEADLINE_S if is_open else 0.0)
+            # 6. So it does what is left of recordings; the store has most of it.
+            if store:
+                await pause(recordings.idle, RECORDINGS_DEADLINE_S)
         else:
             pool.let_go()
         for task in running:
@@ -227,6 +237,21 @@ def _status(pool: Pool, link: Link, settings: Settings) -> str:
     reached = link.is_open and link.silent_s < max(_SILENT_S, 3 * settings.worker.heartbeat_s)
     words = ["stops" if pool.stopping else "", *counted, "Redis reached" if reached else "Redis not reached"]
     return ", ".join(filter(None, words))
+
+
+def _store(settings: CaptureSettings) -> Store | None:
+    """Where recordings go; None where there are none. Raises: CannotStartError."""
+    if not settings.store:
+        log.warning("nothing_recorded", why="capture.store is not set")
+        return None
+    try:
+        return Store(settings)
+    except StoreError as error:
+        raise CannotStartError(str(error)) from error
+
+
+def _note_done(_manifest: Manifest) -> None:
+    """Nobody asks yet."""
 
 
 async def _shut_down(
@@ -312,6 +337,14 @@ async def _every(seconds: float, look: Callable[[], Awaitable[None] | None], tur
         await asyncio.sleep(seconds)
         if waits := look():
             await waits
+
+
+async def _finish_recordings(pool: Pool, recordings: Recordings) -> None:
+    """Of bots that no worker has any more, once it is known who they are."""
+    await pool.adopted.wait()
+    await recordings.finish(
+        lambda: {(report.bot_id, report.attempt) for report in pool.reports().values() if report.bot_id}
+    )
 
 
 async def _take_up_rules(overrides: Overrides) -> None:

@@ -26,7 +26,7 @@ from worker.link.journal import Entry, WorkerNote
 from worker.meeting.evidence import witnesses_for
 from worker.platforms import BLANK, prepare
 from worker.pool.pool import Pool
-from worker.pool.uplink import Uplink
+from worker.pool.uplink import Recorders, Uplink, unrecorded
 
 E = TypeVar("E", bound=Event)
 
@@ -36,7 +36,14 @@ ANSWER_S: Final = 10.0  # a page that takes longer to answer is not lent again
 class Harness:
     """A pool, and all that it reported."""
 
-    def __init__(self, state_dir: Path, driver: Driver, tasks: asyncio.TaskGroup, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        driver: Driver,
+        tasks: asyncio.TaskGroup,
+        settings: WorkerSettings,
+        recorders: Recorders = unrecorded,
+    ) -> None:
         self.state_dir = state_dir
         self.driver = driver
         self.events: list[Event] = []
@@ -50,7 +57,7 @@ class Harness:
         accounts = Accounts(settings.accounts, "vm1", self)
         self.bundles: dict[str, bytes] = {}
         witnesses = witnesses_for(EvidenceSettings(), "vm1", self._put)
-        uplink = Uplink("vm1", self._claim, self.report, witnesses, accounts)
+        uplink = Uplink("vm1", self._claim, self.report, witnesses, accounts, recorders)
         self.pool = Pool(settings, launcher, driver, uplink, tasks)
 
     def _put(self, name: str, data: bytes) -> bool:
@@ -115,9 +122,11 @@ async def driver() -> AsyncGenerator[Driver]:
 
 
 @asynccontextmanager
-async def pool_with(state_dir: Path, settings: WorkerSettings, driver: Driver) -> AsyncGenerator[Harness]:
+async def pool_with(
+    state_dir: Path, settings: WorkerSettings, driver: Driver, recorders: Recorders = unrecorded
+) -> AsyncGenerator[Harness]:
     async with asyncio.TaskGroup() as tasks:
-        harness = Harness(state_dir, driver, tasks, settings)
+        harness = Harness(state_dir, driver, tasks, settings, recorders)
         try:
             yield harness
         finally:

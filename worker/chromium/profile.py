@@ -59,6 +59,8 @@ _DEVICES: Final = {
     # The second one lets the page have them without a question, also while no agent is there to answer.
     "fake": ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 }
+CAPTURED_TITLE: Final = "poolmgr: this tab is recorded"
+"""Of the tab whose sound a recorder in the same browser is given without a question (worker/capture)."""
 _TO_MERGE: Final = "--disable-features="
 
 
@@ -98,6 +100,7 @@ class Profile(NamedTuple):
             *(["--window-position=0,0"] if self.display_size else []),
             f"{_TO_MERGE}{','.join(features_off)}",
             *_ARGUMENTS,
+            f"--auto-select-tab-capture-source-by-title={CAPTURED_TITLE}",
             *_DEVICES[self.devices],
             *(one for one in self.further if not _merges(one)),
         ]

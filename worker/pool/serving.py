@@ -18,7 +18,7 @@ from playwright.async_api import Page
 from common.config.settings import WorkerSettings
 from common.runtime import steps
 from common.runtime.steps import AgentStep
-from common.wire.messages import BotEnded, Join
+from common.wire.messages import BotEnded, BotSaw, Join
 from common.wire.vocabulary import BotState, GoneCause, Reason
 from worker.chromium.driver import PAGE_ERRORS, Driver, one_line
 from worker.decide.state import State
@@ -79,14 +79,19 @@ class Serving:
             if state.phase.rank >= BotState.WAITING_ROOM.rank:
                 self._joins.end(worker.worker_id)
             worker.tell(Progressed(state, tuple(news)))
+            recorded(state)
             steps.done(AgentStep.MOVE_NOTED)
 
         def hoarding() -> str:
             return worker.held.hoarding(settings.memory_limit_mb)
 
+        def tell(did: str) -> None:
+            self._tell(worker, join, did)
+
         settings, uplink = self._settings, self._uplink
         witness: Witness | None = None
-        async with uplink.accounts.held(join):
+        recorder = uplink.recorders(join, lambda: worker.page, lambda: _voice_at(worker), tell)
+        async with uplink.accounts.held(join), recorder as recorded:
             if worker.status.is_ending:  # its browser went meanwhile, and its bot was answered
                 return
             try:
@@ -106,12 +111,24 @@ class Serving:
             worker.tell(Ended(ended))
             steps.done(AgentStep.END_NOTED)
 
+    def _tell(self, worker: Worker, join: Join, did: str) -> None:
+        """It is part of the bot's story."""
+        state = worker.session.state if worker.session else None
+        screen, rule = (state.screen, state.rule) if state else ("", "")
+        who = (self._uplink.vm_id, join.worker_id, join.bot_id, join.attempt)
+        self._uplink.tell(BotSaw(*who, time.time(), screen, rule, did))
+
     async def check_claim(self, worker: Worker, join: Join) -> None:
         """While nobody drove this bot, its attempt may have come to nothing."""
         if not await self._uplink.claim(join):
             log.warning("assignment_stale", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
             if worker.status.serves(join.bot_id, join.attempt):
                 worker.tell(LeaveOrdered(Reason.SUPERSEDED))
+
+
+def _voice_at(worker: Worker) -> float | None:
+    state = worker.session.state if worker.session else None
+    return state.hearing.voice_at if state else None
 
 
 async def _probe(worker: Worker) -> Page | None:

@@ -1,0 +1,149 @@
+"""Where recordings are kept: a folder or an object store, as `capture.store` names it. Both programs open it here.
+
+Every call has a deadline and raises StoreError, whose text says what failed without what lets one in.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, from_url
+
+from common.config.settings import CaptureSettings
+
+_THREADS: Final = 4
+_DELETED_AT_ONCE: Final = 1000
+_T = TypeVar("_T")
+
+
+class StoreError(Exception):
+    """The store did not do it; the message says why."""
+
+
+class AbsentError(StoreError):
+    """There is no such object."""
+
+
+class TakenError(StoreError):
+    """There is such an object already."""
+
+
+class Store:
+    """Paths are relative to what `capture.store` names, and use slashes.
+
+    Calls go in threads of its own: obstore's coroutines abort an interpreter that ends soon after one (0.12), and a
+    store that hangs is to hold up nothing else.
+    """
+
+    def __init__(self, settings: CaptureSettings) -> None:
+        """Nothing is asked of the store yet. Raises: StoreError when it cannot be what the settings say."""
+        self._deadline_s = settings.store_timeout_s
+        self._attributes = {"Storage-Class": settings.storage_class} if settings.storage_class else {}
+        self.folder = Path(settings.store) if settings.store.startswith("/") else None
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._remote: Any = None
+        try:
+            if self.folder is None:
+                self._remote = from_url(
+                    settings.store,
+                    config=cast(Any, _config(settings.store_options)),
+                    client_options=cast(Any, _client(settings)),
+                    retry_config={"max_retries": 0},  # whoever calls tries again, and says so
+                )
+        except (BaseError, ValueError) as error:
+            raise StoreError(f"cannot use capture.store: {_why(error)}") from error
+
+    async def put(self, path: str, what: bytes | Path, *, once: bool = False, content_type: str = "") -> None:
+        """It is there afterwards, whole. `once`: if nothing was there before. Raises: StoreError, TakenError."""
+        how: dict[str, Any] = {}
+        attributes = {**self._attributes, **({"Content-Type": content_type} if content_type else {})}
+        if self._remote is not None and attributes:
+            how["attributes"] = attributes
+        if once:
+            how |= {"mode": "create", "use_multipart": False}
+        await self._call(lambda: self._store().put(path, what, **how))
+
+    async def get(self, path: str) -> bytes:
+        """Raises: StoreError, AbsentError."""
+        return await self._call(lambda: bytes(self._store().get(path).bytes()))
+
+    async def size(self, path: str) -> int:
+        """Raises: StoreError, AbsentError."""
+        return await self._call(lambda: int(self._store().head(path)["size"]))
+
+    async def attempts(self, bot_id: str) -> list[int]:
+        """Of which attempts of a bot there is something, in order. Raises: StoreError."""
+
+        def listed() -> list[int]:
+            found = self._store().list_with_delimiter(f"{bot_id}/")
+            names = (str(prefix).rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"])
+            return sorted(int(name) for name in names if name.isdecimal())
+
+        return await self._call(listed)
+
+    async def delete(self, bot_id: str) -> int:
+        """Everything of a bot is gone afterwards; how many objects that were. Raises: StoreError."""
+
+        def deleted() -> int:
+            store = self._store()
+            paths = [str(one["path"]) for page in store.list(f"{bot_id}/") for one in page]
+            for at in range(0, len(paths), _DELETED_AT_ONCE):
+                store.delete(paths[at : at + _DELETED_AT_ONCE])
+            return len(paths)
+
+        return await self._call(deleted)
+
+    async def link(self, path: str, life_s: int) -> str:
+        """An address at which anybody can fetch it for so long; empty for a folder. Raises: StoreError."""
+        if self._remote is None:
+            return ""
+        return await self._call(lambda: str(obstore.sign(self._remote, "GET", path, timedelta(seconds=life_s))))
+
+    def close(self) -> None:
+        """Waits for no call that is under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _store(self) -> Any:
+        """A folder is made when it is first used. Raises: OSError."""
+        if self.folder is None:
+            return self._remote
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return LocalStore(self.folder, automatic_cleanup=True)
+
+    async def _call(self, call: Callable[[], _T]) -> _T:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except AlreadyExistsError as error:
+            raise TakenError("there is such an object already") from error
+        except FileNotFoundError as error:
+            raise AbsentError("there is no such object") from error
+        except TimeoutError as error:
+            raise StoreError(f"no answer within {self._deadline_s:g} s") from error
+        except (BaseError, OSError, ValueError) as error:
+            raise StoreError(_why(error)) from error
+
+
+def _config(options: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in options.items() if name not in _CLIENT}
+
+
+_CLIENT: Final = ("allow_http", "proxy_url")
+
+
+def _client(settings: CaptureSettings) -> dict[str, Any]:
+    own = {name: value for name, value in settings.store_options.items() if name in _CLIENT}
+    if "allow_http" in own:
+        own = {**own, "allow_http": cast(Any, own["allow_http"].lower() in ("true", "1", "yes"))}
+    return {**own, "timeout": timedelta(seconds=settings.store_timeout_s)}
+
+
+def _why(error: Exception) -> str:
+    """One line, without what may be a secret: requests that failed are quoted with their signature."""
+    lines = str(error).strip().splitlines()
+    return lines[0].partition("?")[0][:200] if lines else type(error).__name__

@@ -1,0 +1,120 @@
+"""A bot that is recorded in a real meeting, with somebody whose left is 440 Hz and whose right is 1,000 Hz."""
+
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from common.config.settings import CaptureSettings, WorkerSettings
+from common.runtime.store import Store
+from common.wire import manifest
+from common.wire.manifest import Manifest
+from common.wire.messages import BotMoved, BotSaw
+from common.wire.vocabulary import BotState
+from tests.waiting import wait_until
+from tests.worker.conftest import Harness, pool_with
+from worker.capture.recordings import Recordings
+from worker.chromium.driver import Driver
+from worker.chromium.process import find_chromium
+
+TONES: Final = """
+  navigator.mediaDevices.getUserMedia = async () => {
+    const context = new AudioContext();
+    const [sides, sent] = [context.createChannelMerger(2), context.createMediaStreamDestination()];
+    [440, 1000].forEach((hz, side) => {
+      const [tone, quieter] = [context.createOscillator(), context.createGain()];
+      tone.frequency.value = hz;
+      quieter.gain.value = 0.25;
+      tone.connect(quieter).connect(sides, 0, side);
+      tone.start();
+    });
+    sides.connect(sent);
+    globalThis.microphone = context; // suspended, it is muted
+    return sent.stream;
+  };
+"""
+
+
+class Recorded:
+    """`done`: what is finished."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = CaptureSettings(store=str(folder / "store"), store_timeout_s=5.0)
+        self.store = Store(self.settings)
+        self.folder = folder / "state" / "recordings"
+        self.done: list[Manifest] = []
+        self.recordings = self.anew()
+
+    def anew(self) -> Recordings:
+        """As an agent that is started has them."""
+        self.recordings = Recordings(self.folder, self.settings, self.store, self.done.append)
+        return self.recordings
+
+    def file(self, name: str, attempt: int = 1, bot_id: str = "b1") -> Path:
+        return Path(self.settings.store) / manifest.folder(bot_id, attempt) / name
+
+    def block_store(self) -> None:
+        """Nothing can be put there."""
+        Path(self.settings.store).write_text("in the way of the folder")
+
+    def unblock_store(self) -> None:
+        Path(self.settings.store).unlink()
+
+    @property
+    def segments(self) -> list[Path]:
+        return sorted(self.file("x").parent.glob("segment-*"))
+
+    @property
+    def spooled(self) -> list[Path]:
+        return sorted(self.folder.rglob("segment-*"))
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recorded:
+    return Recorded(tmp_path)
+
+
+@asynccontextmanager
+async def harness_of(recorded: Recorded, driver: Driver, room: str) -> AsyncGenerator[Harness]:
+    settings = WorkerSettings(memory_reserve_mb=0)
+    async with pool_with(recorded.folder.parent, settings, driver, recorded.recordings.of) as harness:
+        harness.meeting = room
+        yield harness
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def somebodys() -> AsyncGenerator[Browser]:
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        yield await playwright.chromium.launch(
+            executable_path=find_chromium(""), args=[*sandbox, "--autoplay-policy=no-user-gesture-required"]
+        )
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def somebody(somebodys: Browser, room: str) -> AsyncGenerator[Callable[[str], object]]:
+    """In the meeting, heard. Gives what evaluates a script in the page."""
+    page = await somebodys.new_page()
+    await page.add_init_script(TONES)
+    await page.goto(f"{room}?name=Ann")
+    await page.check("#microphone")
+    await page.click("#join")
+    await page.locator("#in-meeting").wait_for(state="visible")
+    yield page.evaluate
+    await page.close()
+
+
+async def go_in(harness: Harness) -> None:
+    """The bot is in its meeting."""
+    await harness.warm()
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: any(move.state is BotState.IN_MEETING for move in harness.seen(BotMoved)))
+
+
+def told(harness: Harness) -> list[str]:
+    return [saw.did for saw in harness.seen(BotSaw) if saw.did]

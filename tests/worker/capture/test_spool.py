@@ -1,0 +1,112 @@
+"""What came of a recorder is on the disk before anybody may drop it, and is found there whatever died."""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from worker.capture.ledger import Began, Chunk, Closed, Opened
+from worker.capture.spool import LOG, SpoiledError, Spool, name_of
+
+OPENED: Final = Opened("b1", 2, "room", 1000.0)
+
+
+def chunks(first: int, last: int, part: int = 0) -> list[tuple[Began, Chunk, bytes]]:
+    return [
+        (Began(part, 1000.0 + part * 100), Chunk(n, 1001.0 + n + part * 100, float(n), 3), b"%03d" % n)
+        for n in range(first, last + 1)
+    ]
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool.create(tmp_path / name_of("b1", 2), OPENED)
+
+
+def again(spool: Spool) -> Spool:
+    """As the next agent finds it."""
+    found = Spool.find(spool.folder)
+    assert found.ledger.manifest() == spool.ledger.manifest()
+    return found
+
+
+def content(spool: Spool) -> bytes:
+    spool.cut()
+    return b"".join(spool.read(one) for one in spool.ledger.segments)
+
+
+def test_chunks_are_cut_into_files_whose_sums_are_known_and_which_go_when_they_are_stored(spool: Spool) -> None:
+    spool.append(chunks(0, 7))
+    first = spool.ledger.to_store
+    assert first
+    assert (spool.read(first), first.sha256) == (b"000001002003004", hashlib.sha256(b"000001002003004").hexdigest())
+    assert [path.name for path in sorted(spool.folder.iterdir())] == [LOG, first.path, "segment-000001.webm"]
+    assert {oct(path.stat().st_mode)[-3:] for path in spool.folder.iterdir()} == {"600"}
+    spool.note_stored(first)
+    assert not (spool.folder / first.path).exists()
+    spool.close(Closed(1009.0))
+    spool.close(Closed(1010.0))
+    last = again(spool).ledger.to_store
+    assert last
+    assert (spool.read(last), last.ended_at) == (b"005006007", 1008.0)
+    spool.remove()
+    assert not spool.folder.exists()
+
+
+def test_what_is_there_already_is_not_taken_twice_and_parts_are_kept_apart(spool: Spool) -> None:
+    spool.append(chunks(0, 1))
+    found = again(spool)
+    found.append(chunks(0, 3))
+    found.append(chunks(4, 5, part=1))
+    assert content(found) == b"000001002003004005"
+    assert [one.part for one in again(found).ledger.segments] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("torn", [b'{"is":"chu', b'{"is":"chunk"}\n', b"\x00" * 30])
+def test_a_line_that_was_being_written_is_forgotten_and_its_chunk_taken_again(spool: Spool, torn: bytes) -> None:
+    spool.append(chunks(0, 1))
+    with (spool.folder / LOG).open("ab") as log:
+        log.write(torn)
+    with (spool.folder / "segment-000000.webm").open("ab") as pending:
+        pending.write(b"00")  # of a chunk that nobody confirmed
+    found = again(spool)
+    assert found.ledger.next_seq == 2
+    found.append(chunks(1, 2))
+    assert content(again(found)) == b"000001002"
+
+
+def test_a_disk_that_is_full_keeps_what_it_has(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool.append(chunks(0, 1))
+    write = os.write
+
+    def full(descriptor: int, data: memoryview) -> int:
+        if len(data) > 1:
+            return write(descriptor, data[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.write", full)
+        with pytest.raises(OSError, match="No space left"):
+            spool.append(chunks(2, 3))
+        with pytest.raises(OSError, match="No space left"):
+            spool.cut()
+    assert again(spool).ledger.next_seq == 2
+    spool.append(chunks(2, 3))
+    assert content(again(spool)) == b"000001002003"
+
+
+def test_a_folder_that_holds_no_recording_is_spoiled(spool: Spool) -> None:
+    spool.append(chunks(0, 1))
+    (spool.folder / "segment-000000.webm").write_bytes(b"000")
+    with pytest.raises(SpoiledError, match="shorter than the log says"):
+        Spool.find(spool.folder)
+    lines = (spool.folder / LOG).read_bytes().splitlines(keepends=True)
+    (spool.folder / LOG).write_bytes(b"".join([lines[0], *lines[2:]]))
+    with pytest.raises(SpoiledError, match="does not follow"):
+        Spool.find(spool.folder)
+    (spool.folder / LOG).write_bytes(b"".join(lines[1:]))
+    with pytest.raises(SpoiledError, match="does not begin"):
+        Spool.find(spool.folder)

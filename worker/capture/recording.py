@@ -1,0 +1,204 @@
+"""One bot's recording while it is in its meeting: begins when the bot is in, fetches from the recorder every second,
+and ends with it. Whatever goes wrong with it, the meeting goes on; what is missing stands in the ledger with its cause.
+"""
+
+import asyncio
+import errno
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+from playwright.async_api import Page
+
+from common.runtime.waiting import backoff, pause
+from common.wire.manifest import GapCause
+from common.wire.vocabulary import BotState
+from worker.capture import ledger, tab
+from worker.capture.level import Watch
+from worker.capture.spool import Spool
+from worker.chromium.driver import PAGE_ERRORS, one_line
+from worker.decide.state import State
+
+FETCH_S: Final = 1.0
+OPEN_AGAIN_S: Final = (0.5, 15.0)
+WARN_AFTER_S: Final = 10.0
+ANEW_EVERY_S: Final = 60.0
+END_DEADLINE_S: Final = 4.0
+ATTACH_S: Final = 0.2
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Recording:
+    """`spool` begins one, or goes on with what there is. `page`: the meeting's, None while nobody is connected to it.
+    `voice_at`: when the meeting's connections received a voice, monotonic seconds. `has_room`: more may be spooled.
+    `tell`: puts it into the bot's story.
+    """
+
+    def __init__(
+        self,
+        spool: Callable[[], Spool],
+        kbps: int,
+        page: Callable[[], Page | None],
+        voice_at: Callable[[], float | None],
+        has_room: Callable[[], bool],
+        tell: Callable[[str], None],
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        self._make_spool = spool
+        self._kbps = kbps
+        self._page = page
+        self._voice_at = voice_at
+        self._has_room = has_room
+        self._tell = tell
+        self._log = log
+        self._is_in = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended_at = 0.0
+        self._tab: Page | None = None
+        self._watch = Watch()
+        self._cause: GapCause = "agent_away"  # of a recorder that stopped because nobody fetched
+        self._again: GapCause = "recorder_lost"  # of one that is opened again
+        self._told: set[str] = set()
+        self._began_anew_at = float("-inf")
+        self.spool: Spool | None = None
+        self.news = asyncio.Event()  # something is to be stored
+
+    def note(self, state: State) -> None:
+        """Where the bot is. At any time."""
+        if state.ending or state.phase.rank > BotState.IN_MEETING.rank:
+            self.end()
+        elif state.phase is BotState.IN_MEETING:
+            self._is_in.set()
+
+    def end(self) -> None:
+        """The bot is out. At any time, idempotent."""
+        if not self._ended.is_set():
+            self._ended_at = time.time()
+            self._ended.set()
+            self._is_in.set()
+
+    async def run(self) -> None:
+        """Until it has ended. Afterwards all that there is of it is on the disk."""
+        await self._is_in.wait()
+        if self._ended.is_set():
+            return
+        try:
+            self.spool = await asyncio.to_thread(self._make_spool)
+        except OSError as error:
+            self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+            return
+        delays = backoff(*OPEN_AGAIN_S)
+        began, next_delay_s = time.monotonic(), FETCH_S
+        while not await pause(self._ended, next_delay_s if self._page() else ATTACH_S):
+            page = self._page()
+            if page is None:
+                self._tab = None
+                continue
+            try:
+                if self._tab is None:
+                    self._tab = await tab.find(page) or await self._open(page)
+                    delays = backoff(*OPEN_AGAIN_S)
+                await self._fetch(self._tab)
+                next_delay_s = FETCH_S
+            except tab.CAPTURE_ERRORS as error:
+                self._tab, next_delay_s = None, next(delays)
+                self._log.warning("recorder_failed", error=one_line(error), again_in_s=next_delay_s)
+                if time.monotonic() - began >= WARN_AFTER_S:
+                    self._fail("there is no recorder; it is tried again")
+        await self._finish()
+
+    async def _open(self, page: Page) -> Page:
+        assert self.spool
+        known = self.spool.ledger
+        again = self._again if known.parts else None
+        start = tab.Start(self._kbps, len(known.parts), known.next_seq, again)
+        recorder = await tab.open_beside(page, start)
+        if again is None:
+            self._tell("began to record the sound, by a tab that captures the meeting's")
+        self._again = "recorder_lost"
+        self._log.info("recording_began", part=start.part)
+        return recorder
+
+    async def _fetch(self, recorder: Page) -> bool:
+        """Whether there is more."""
+        assert self.spool
+        most = tab.MOST_AT_ONCE
+        if not self._has_room():
+            most, self._cause = 0, "spool_full"
+            self._fail("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
+        pulled = await tab.pull(recorder, self.spool.ledger.next_seq, most, self._cause)
+        try:
+            await asyncio.to_thread(self.spool.append, [_entries(chunk) for chunk in pulled.chunks])
+        except OSError as error:
+            self._cause = "disk_full" if error.errno in _FULL else "spool_full"
+            self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+            return False
+        if pulled.chunks:
+            self.news.set()
+            self._cause = "agent_away"
+        more = pulled.waiting > len(pulled.chunks)
+        if not more and pulled.stopped in ("tab", "recorder") and not self._ended.is_set():
+            await self._begin_anew("tab_lost" if pulled.stopped == "tab" else "recorder_lost")
+        elif self._watch.look(time.monotonic(), pulled.level, self._voice_at()):
+            await self._note_silence()
+        return more
+
+    async def _note_silence(self) -> None:
+        """Somebody speaks, and it is not recorded: another recorder may do better."""
+        assert self.spool
+        assert self._watch.silent_since is not None
+        now = time.monotonic()
+        if now - self._began_anew_at < ANEW_EVERY_S:
+            return
+        self._fail("capture_failed: what is recorded is silent, and the meeting is not; the recorder begins anew")
+        began_at = time.time() - (now - self._watch.silent_since)
+        await asyncio.to_thread(self.spool.miss, ledger.Missed(began_at, time.time(), "silent"))
+        await self._begin_anew("recorder_lost")
+
+    async def _begin_anew(self, cause: GapCause) -> None:
+        self._log.warning("recorder_begins_anew", cause=cause)
+        self._again, self._began_anew_at = cause, time.monotonic()
+        self._watch.begin_anew()
+        if self._tab:
+            with suppress(*PAGE_ERRORS):
+                await self._tab.close()
+        self._tab = None
+
+    async def _finish(self) -> None:
+        """Fetch what is left, if the recorder still answers."""
+        assert self.spool
+        cause: GapCause = "browser_gone"
+        try:
+            async with asyncio.timeout(END_DEADLINE_S):
+                page = self._page()
+                recorder = self._tab or (await tab.find(page) if page else None)
+                if recorder:
+                    await tab.stop(recorder)
+                    while await self._fetch(recorder):
+                        pass
+        except tab.CAPTURE_ERRORS as error:
+            self._log.warning("recorder_lost", error=one_line(error))
+        try:
+            await asyncio.to_thread(self.spool.close, ledger.Closed(self._ended_at, cause))
+        except OSError as error:
+            self._log.error("recording_unfinished", error=error.strerror)  # whoever finishes it closes it
+        self._log.info("recording_ended", recorded_s=round(self.spool.ledger.recorded_s, 1))
+
+    def _fail(self, why: str) -> None:
+        """Say it, each once."""
+        if why not in self._told:
+            self._told.add(why)
+            self._log.error("capture_failed", why=why)
+            self._tell(why if why.startswith("capture_failed") else f"capture_failed: {why}")
+
+
+def _entries(chunk: tab.Chunk) -> tuple[ledger.Began, ledger.Chunk, bytes]:
+    content = chunk.content()
+    return (
+        ledger.Began(chunk.part, chunk.part_at / 1000, chunk.cause),
+        ledger.Chunk(chunk.seq, chunk.at / 1000, round(chunk.media_ms / 1000, 3), len(content)),
+        content,
+    )

@@ -1,0 +1,325 @@
+"""All recordings of this VM: those of bots in their meetings, and those that an agent left and that are to be finished.
+
+What is spooled goes into the store while the meeting runs. Afterwards one file is made of it, one recording at a time,
+and with the final manifest, which only one agent can put there, it is done. Nothing here is ever waited for by a bot.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from playwright.async_api import Page
+
+from common.config.settings import CaptureSettings
+from common.runtime.store import AbsentError, Store, StoreError, TakenError
+from common.runtime.waiting import backoff, pause
+from common.wire import manifest
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Gap, Manifest, Segment
+from common.wire.messages import Join
+from worker.capture.ledger import Closed, Opened
+from worker.capture.recording import Recording
+from worker.capture.spool import SpoiledError, Spool, name_of
+from worker.capture.work import Made, Stream, Work
+from worker.decide.state import State
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+LOOK_S: Final = 5.0
+RETRY_S: Final = (1.0, 60.0)
+REMUX_DEADLINE_S: Final = 900.0
+SPOILED: Final = ".spoiled"
+_MOST_COMPLAINT: Final = 300
+
+Note = Callable[[State], None]
+"""Takes where the bot is."""
+
+
+def ignore(_state: State) -> None:
+    pass
+
+
+class UnmadeError(Exception):
+    """The process that makes the file did not."""
+
+
+class Recordings:
+    """`done`: told of each that is finished. `store` None: nothing is recorded, and what an agent left stays."""
+
+    def __init__(
+        self, folder: Path, settings: CaptureSettings, store: Store | None, done: Callable[[Manifest], None]
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._store = store
+        self._done = done
+        self._held: dict[str, Recording] = {}
+        self._left_bytes = 0  # of those that are not held
+        self._complained = ""
+        self._news = asyncio.Event()
+        self.idle = asyncio.Event()  # nothing is held, and nothing is left
+
+    # Of bots in their meetings
+
+    @asynccontextmanager
+    async def of(
+        self,
+        join: Join,
+        page: Callable[[], Page | None],
+        voice_at: Callable[[], float | None],
+        tell: Callable[[str], None],
+    ) -> AsyncGenerator[Note]:
+        """Of one bot, for as long as its session lasts. Whoever is cancelled leaves it as it is, for the next agent."""
+        if self._store is None or join.no_audio or join.is_probe:
+            yield ignore
+            return
+        name = name_of(join.bot_id, join.attempt)
+        bound = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
+
+        def spool() -> Spool:
+            return self._begin(name, join)
+
+        kbps = self._settings.audio_kbps
+        self.idle.clear()
+        recording = self._held[name] = Recording(spool, kbps, page, voice_at, self._has_room, tell, bound)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(_alone(recording.run()), name=f"record {join.bot_id}")
+                storing = tasks.create_task(_alone(self._store_along(recording, tell)), name=f"store {join.bot_id}")
+                try:
+                    yield recording.note
+                    recording.end()
+                    await running
+                finally:
+                    storing.cancel()
+                    running.cancel()
+        finally:
+            del self._held[name]
+            self._news.set()
+
+    def _begin(self, name: str, join: Join) -> Spool:
+        folder = self._folder / name
+        if (folder / "log").exists():
+            try:
+                return Spool.find(folder)
+            except SpoiledError as error:
+                self._put_aside(folder, error)
+        return Spool.create(folder, Opened(join.bot_id, join.attempt, join.platform, time.time()))
+
+    def _has_room(self) -> bool:
+        return self.spooled_bytes < self._settings.spool_mb * 1024 * 1024
+
+    @property
+    def spooled_bytes(self) -> int:
+        """What waits on this VM's disk."""
+        held = (one.spool.ledger.spooled_bytes for one in self._held.values() if one.spool)
+        return self._left_bytes + sum(held)
+
+    async def _store_along(self, recording: Recording, tell: Callable[[str], None]) -> None:
+        delays, is_down = backoff(*RETRY_S), False
+        while True:
+            await recording.news.wait()
+            recording.news.clear()
+            while recording.spool and (segment := recording.spool.ledger.to_store):
+                try:
+                    await self._put_segment(recording.spool, segment)
+                    delays = backoff(*RETRY_S)
+                    if is_down:
+                        is_down = False
+                        tell("the store takes the recording again")
+                except (StoreError, OSError) as error:
+                    if not is_down:
+                        is_down = True
+                        tell(
+                            f"the store does not take the recording, which waits on the disk: {error}"[:_MOST_COMPLAINT]
+                        )
+                    self._complain(error)
+                    await asyncio.sleep(next(delays))
+
+    async def _put_segment(self, spool: Spool, segment: Segment) -> None:
+        """The store has it, and the disk has it no more. Raises: StoreError, OSError."""
+        store, where = self._opened(), _where(spool)
+        content = await asyncio.to_thread(spool.read, segment)
+        await store.put(f"{where}/{segment.path}", content, content_type="audio/webm")
+        if await store.size(f"{where}/{segment.path}") != segment.bytes:
+            raise StoreError("what it holds is shorter than what it was given")
+        await asyncio.to_thread(spool.note_stored, segment)
+        # For whoever finishes it where this VM is gone.
+        await store.put(
+            f"{where}/{PROGRESS}", manifest.encode(spool.ledger.manifest()), content_type="application/json"
+        )
+
+    # Of bots that are out
+
+    async def finish(self, live: Callable[[], Collection[tuple[str, int]]]) -> None:
+        """Finish what is left, as long as the agent lives. `live`: bots that are with a worker, by id and attempt."""
+        if self._store is None:
+            return
+        delays = backoff(*RETRY_S)
+        while True:
+            failed = False
+            self.idle.clear()
+            for folder in await asyncio.to_thread(self._left, {name_of(*one) for one in live()}):
+                try:
+                    await self._finish(folder)
+                except (StoreError, OSError, UnmadeError) as error:
+                    failed = True
+                    self._complain(error)
+            delays = delays if failed else backoff(*RETRY_S)
+            self._news.clear()
+            if not failed and not self._held:
+                self.idle.set()
+            await pause(self._news, next(delays) if failed else LOOK_S)
+
+    def _left(self, live: Collection[str]) -> list[Path]:
+        """Oldest first."""
+        try:
+            found = [one for one in self._folder.iterdir() if one.is_dir() and one.suffix != SPOILED]
+        except FileNotFoundError:
+            found = []
+        left = [one for one in found if one.name not in live and one.name not in self._held]
+        self._left_bytes = sum(file.stat().st_size for one in left for file in one.glob("segment-*"))
+        return sorted(left, key=lambda one: one.stat().st_mtime)
+
+    async def _finish(self, folder: Path) -> None:
+        """Raises: StoreError, OSError, UnmadeError."""
+        try:
+            spool = await asyncio.to_thread(Spool.find, folder)
+        except (SpoiledError, FileNotFoundError) as error:
+            self._put_aside(folder, error)
+            return
+        known = spool.ledger
+        if not known.closed:
+            last = known.segments[-1].ended_at if known.segments else known.opened.at
+            await asyncio.to_thread(spool.close, Closed(known.pending[-1].at if known.pending else last))
+        while segment := known.to_store:
+            await self._put_segment(spool, segment)
+        begun = time.monotonic()
+        final = await self._make(spool)
+        store, where = self._opened(), _where(spool)
+        try:
+            await store.put(f"{where}/{FINAL}", manifest.encode(final), once=True, content_type="application/json")
+        except TakenError:
+            log.info("recording_finished_before", bot_id=known.opened.bot_id, attempt=known.opened.attempt)
+        else:
+            took_s = round(time.monotonic() - begun, 1)
+            audio_s = final.audio.duration_s if final.audio else 0.0
+            log.info(
+                "recording_finished",
+                bot_id=final.bot_id,
+                attempt=final.attempt,
+                audio_s=audio_s,
+                gaps=len(final.gaps),
+                took_s=took_s,
+            )
+            self._done(final)
+        await asyncio.to_thread(spool.remove)
+
+    async def _make(self, spool: Spool) -> Manifest:
+        """The one file is in the store, if there is anything to make it of; the final manifest."""
+        known, store, where = spool.ledger, self._opened(), _where(spool)
+        workshop = spool.folder / "workshop"
+        shutil.rmtree(workshop, ignore_errors=True)
+        workshop.mkdir(mode=0o700)
+        damaged: list[Gap] = []
+        streams: list[Stream] = []
+        for part in known.parts:
+            path = workshop / f"part-{part.number}.webm"
+            if whole := [one for one in known.segments if one.part == part.number]:
+                damaged += await self._fetch_part(where, whole, path)
+                streams.append(_stream(path, round(part.began_at - known.began_at, 3), part.began_at, whole))
+        out = workshop / AUDIO
+        made = await self._remux(Work(streams, str(out), self._settings.finish_memory_mb))
+        damaged += [Gap(known.parts[n].began_at, known.parts[n].began_at, "damaged") for n in made.unreadable]
+        audio = None
+        if made.duration_s:
+            content = await asyncio.to_thread(out.read_bytes)
+            audio = Audio(
+                AUDIO,
+                len(content),
+                hashlib.sha256(content).hexdigest(),
+                made.duration_s,
+                made.filled_s,
+                made.loudness_lufs,
+                *made.dbfs,
+            )
+            await store.put(f"{where}/{AUDIO}", content, content_type="audio/ogg")
+        final = known.manifest(audio, finished=True)
+        return msgspec.structs.replace(final, gaps=[*final.gaps, *damaged])
+
+    async def _fetch_part(self, where: str, segments: list[Segment], path: Path) -> list[Gap]:
+        """It is in the file as far as the store has what it was given; where not, a gap each."""
+        damaged: list[Gap] = []
+        with path.open("wb") as file:
+            for segment in segments:
+                try:
+                    content = await self._opened().get(f"{where}/{segment.path}")
+                except AbsentError:
+                    content = b""
+                if hashlib.sha256(content).hexdigest() == segment.sha256:
+                    file.write(content)
+                else:
+                    damaged.append(Gap(segment.began_at, segment.ended_at, "damaged"))
+        return damaged
+
+    async def _remux(self, work: Work) -> Made:
+        """Raises: UnmadeError, OSError."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "worker.capture.remux"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said = complaint = b""
+        try:
+            async with asyncio.timeout(REMUX_DEADLINE_S):
+                said, complaint = await process.communicate(msgspec.json.encode(work))
+            return msgspec.json.decode(said, type=Made)
+        except TimeoutError as error:
+            raise UnmadeError(f"no file was made within {REMUX_DEADLINE_S:g} s") from error
+        except msgspec.DecodeError as error:
+            last = complaint.decode(errors="replace").strip().splitlines()[-1:]
+            raise UnmadeError(f"no file was made (exit {process.returncode}): {''.join(last)[:200]}") from error
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+
+    def _opened(self) -> Store:
+        assert self._store
+        return self._store
+
+    def _complain(self, error: Exception) -> None:
+        """Once for the same."""
+        if (said := str(error)) != self._complained:
+            self._complained = said
+            log.warning("recording_unstored", error=said[:_MOST_COMPLAINT])
+
+    def _put_aside(self, folder: Path, error: Exception) -> None:
+        log.error("recording_spoiled", recording=folder.name, error=str(error))
+        with suppress(OSError):
+            folder.rename(folder.with_name(f"{folder.name}-{time.time_ns()}{SPOILED}"))
+
+
+async def _alone(work: Coroutine[None, None, None]) -> None:
+    try:
+        await work
+    except Exception:  # of ours: it costs this bot its recording, and not its meeting
+        log.exception("recording_failed")
+
+
+def _stream(path: Path, media_s: float, began_at: float, segments: Sequence[Segment]) -> Stream:
+    anchors = [(one.media_s - media_s, one.began_at - began_at) for one in segments]
+    return Stream(str(path), media_s, anchors, segments[-1].ended_at - began_at)
+
+
+def _where(spool: Spool) -> str:
+    return manifest.folder(spool.ledger.opened.bot_id, spool.ledger.opened.attempt)

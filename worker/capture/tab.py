@@ -1,0 +1,120 @@
+"""The tab that records: opened beside a meeting's page, found again by whoever takes it over, asked for its chunks.
+
+Every call has a deadline, and raises what a page may raise (`CAPTURE_ERRORS`).
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+from playwright.async_api import Page
+
+from common.wire.manifest import GapCause
+from worker.chromium.driver import PAGE_ERRORS
+from worker.chromium.profile import CAPTURED_TITLE
+
+HERE: Final = Path(__file__).parent
+ADDRESS: Final = (HERE / "recorder.html").as_uri()  # of a file, which is an origin that may capture, and no page's own
+SCRIPT: Final = (HERE / "recorder.js").read_text(encoding="utf-8")
+OPEN_DEADLINE_S: Final = 10.0
+CALL_DEADLINE_S: Final = 5.0
+MOST_AT_ONCE: Final = 60  # chunks: a megabyte
+_FIND: Final = "typeof globalThis.poolmgrRecorder === 'object'"
+_TITLE: Final = "(title) => { const before = document.title; document.title = title; return before; }"
+
+CAPTURE_ERRORS: Final = (TimeoutError, *PAGE_ERRORS, msgspec.ValidationError, binascii.Error)
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """As the recorder has it. `data`: in base64. Times are in ms."""
+
+    seq: int
+    part: int
+    part_at: float
+    at: float
+    media_ms: float
+    size: int
+    data: str
+    cause: GapCause | None = None
+
+    def content(self) -> bytes:
+        return base64.b64decode(self.data, validate=True)
+
+
+class Pulled(msgspec.Struct, frozen=True):
+    """`stopped`: why nothing is recorded any more; empty: it is. `level`: the loudest since the last, root mean
+    square.
+    """
+
+    chunks: list[Chunk]
+    waiting: int
+    stopped: str
+    level: float
+
+
+class Start(NamedTuple):
+    """Where numbers go on, and why there is a gap before."""
+
+    kbps: int
+    part: int
+    seq: int
+    cause: GapCause | None
+
+
+async def find(page: Page) -> Page | None:
+    """The recorder beside the meeting's `page`, whoever opened it."""
+    async with asyncio.timeout(CALL_DEADLINE_S):
+        for other in page.context.pages:
+            if other.url == ADDRESS and await other.evaluate(_FIND):
+                return other
+    return None
+
+
+async def open_beside(page: Page, start: Start) -> Page:
+    """A recorder of what the meeting's `page` sounds like, at work. The page's title is another for a moment."""
+    tab: Page | None = None
+    async with asyncio.timeout(OPEN_DEADLINE_S):
+        try:
+            tab = await _new_tab(page)
+            await tab.evaluate(SCRIPT)
+            before = await page.evaluate(_TITLE, CAPTURED_TITLE)
+            try:
+                await tab.evaluate("(start) => poolmgrRecorder.start(start)", start._asdict())
+            finally:
+                await page.evaluate(_TITLE, before)
+            return tab
+        except BaseException:
+            if tab:
+                with suppress(*PAGE_ERRORS):
+                    await tab.close()
+            raise
+
+
+async def pull(tab: Page, confirmed: int, most: int, cause: GapCause) -> Pulled:
+    async with asyncio.timeout(CALL_DEADLINE_S):
+        call = "([confirmed, most, cause]) => poolmgrRecorder.pull(confirmed, most, cause)"
+        return msgspec.convert(await tab.evaluate(call, [confirmed, most, cause]), Pulled, strict=False)
+
+
+async def stop(tab: Page) -> None:
+    """What was recorded so far can be pulled, all of it. Idempotent."""
+    async with asyncio.timeout(CALL_DEADLINE_S):
+        await tab.evaluate("poolmgrRecorder.stop()")
+
+
+async def _new_tab(page: Page) -> Page:
+    """In the background: the meeting stays what is looked at, on a display too."""
+    context = page.context
+    session = await context.new_cdp_session(page)
+    send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]
+    async with context.expect_page(timeout=OPEN_DEADLINE_S * 1000) as opened:
+        await send("Target.createTarget", {"url": ADDRESS, "background": True})
+    tab = await opened.value
+    await tab.wait_for_load_state("domcontentloaded")
+    await session.detach()
+    return tab
