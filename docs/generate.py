@@ -1,4 +1,5 @@
-"""`./dev docs`: writes docs/redis-keys.md from the code, so that it cannot say anything else than the code does.
+"""`./dev docs`: writes docs/redis-keys.md and docs/manifest.schema.json from the code, so that they cannot say anything
+else than the code does.
 
 What a field of the session record means stands with the field, that of any other here; that each field of the code has
 such a line, and each line a field, is checked while writing.
@@ -14,6 +15,7 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT
 
+from common.wire.manifest import Manifest
 from common.wire.messages import Command, Event
 from common.wire.vocabulary import ENDS, BotState, GoneCause, RefusalCause, WorkerState, outward_status
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
@@ -24,6 +26,7 @@ from poolmgr.store.scripts import SOURCES
 from poolmgr.store.views import DeadJob, Request, encode_request
 
 TARGET: Final = Path(__file__).parent / "redis-keys.md"
+SCHEMA: Final = Path(__file__).parent / "manifest.schema.json"
 
 STATUS_ENTRY: Final = {
     "bot_id": "whose change it is",
@@ -55,6 +58,13 @@ WORKER: Final = {
 
 def main() -> None:
     TARGET.write_text(document(), encoding="utf-8")
+    SCHEMA.write_text(schema(), encoding="utf-8")
+
+
+def schema() -> str:
+    """The whole of docs/manifest.schema.json: what a recording's manifest may be."""
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Manifest)}
+    return msgspec.json.format(msgspec.json.encode(described), indent=2).decode() + "\n"
 
 
 def document() -> str:

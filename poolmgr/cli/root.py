@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "bots": Command("poolmgr.cli.bots:bots", "Show bots, or one of them."),
     "tail": Command("poolmgr.cli.tail:tail", "Print what happens to bots, as it happens."),
     "explain": Command("poolmgr.cli.explain:explain", "Say what happened to a bot, and why."),
+    "recording": Command("poolmgr.cli.recording:recording", "Say what is recorded of a meeting; save it."),
     "probe": Command("poolmgr.cli.probe:probe", "Try whether a bot gets into a meeting."),
     "leave": Command("poolmgr.cli.bots:leave", "End a bot."),
     "fleet": Command("poolmgr.cli.fleet:fleet", "Show the VMs and their workers."),

@@ -91,7 +91,7 @@ class Recording:
             self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
             return
         delays = backoff(*OPEN_AGAIN_S)
-        began, next_delay_s = time.monotonic(), FETCH_S
+        failing_since, next_delay_s = time.monotonic(), FETCH_S
         while not await pause(self._ended, next_delay_s if self._page() else ATTACH_S):
             page = self._page()
             if page is None:
@@ -102,11 +102,11 @@ class Recording:
                     self._tab = await tab.find(page) or await self._open(page)
                     delays = backoff(*OPEN_AGAIN_S)
                 await self._fetch(self._tab)
-                next_delay_s = FETCH_S
+                failing_since, next_delay_s = time.monotonic(), FETCH_S
             except tab.CAPTURE_ERRORS as error:
                 self._tab, next_delay_s = None, next(delays)
                 self._log.warning("recorder_failed", error=one_line(error), again_in_s=next_delay_s)
-                if time.monotonic() - began >= WARN_AFTER_S:
+                if time.monotonic() - failing_since >= WARN_AFTER_S:
                     self._fail("there is no recorder; it is tried again")
         await self._finish()
 

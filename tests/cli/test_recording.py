@@ -1,0 +1,93 @@
+"""What is recorded of a meeting, as its operator meets it: from a folder that an agent has put it into."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import pytest
+
+from common.wire import manifest
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Gap, Manifest, Part, Segment
+from tests.cli.conftest import ROOT, CommandLine
+
+SOUND: Final = b"OggS and so on"
+SO_FAR: Final = Manifest(
+    *(1, "b1", 1, "room", 1000.0, None, False),
+    parts=[Part(0, 1000.5)],
+    segments=[Segment(0, 0, "segment-000000.webm", 0.5, 1000.5, 1005.5, 60_000, "0f" * 32)],
+)
+WHOLE: Final = Manifest(
+    *(1, "b1", 2, "room", 2000.0, 2065.0, True),
+    parts=[Part(0, 2000.5)],
+    segments=[Segment(0, 0, "segment-000000.webm", 0.5, 2000.5, 2062.5, 750_000, "0f" * 32)],
+    gaps=[Gap(2062.5, 2065.0, "browser_gone")],
+    audio=Audio(AUDIO, len(SOUND), hashlib.sha256(SOUND).hexdigest(), 62.5, 1.2, -23.5, -30.0),
+)
+
+
+def put(store: Path, name: str, made: Manifest) -> Path:
+    folder = store / manifest.folder(made.bot_id, made.attempt)
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(manifest.encode(made))
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path, poolmgr: CommandLine) -> Path:
+    folder = tmp_path / "store"
+    poolmgr.environment["POOLMGR_CAPTURE__STORE"] = str(folder)
+    put(folder, PROGRESS, SO_FAR)
+    (put(folder, FINAL, WHOLE) / AUDIO).write_bytes(SOUND)
+    return folder
+
+
+def test_it_is_said_how_long_how_loud_and_what_is_missing(poolmgr: CommandLine, store: Path) -> None:
+    shown = poolmgr("recording", "b1").stdout
+    assert "attempt 2: sound, by recorder_tab" in shown
+    assert "audio.ogg: 1m 02s" in shown
+    assert "-23.5 LUFS, left -30 dBFS, right silent, 1.20 s of it filled with silence" in shown
+    assert "missing from 00:34:22.500, for 2.50 s: browser_gone" in shown
+    before = poolmgr("recording", "b1", "--attempt", "1").stdout
+    assert "not finished" in before
+    assert "no gap" in before
+
+
+@pytest.mark.parametrize("how", ["--json", "--manifest"])
+def test_the_manifest_is_one_by_its_schema(poolmgr: CommandLine, store: Path, how: str) -> None:
+    shown: Any = json.loads(poolmgr("recording", "b1", how).stdout)
+    jsonschema.validate(shown, json.loads((ROOT / "docs" / "manifest.schema.json").read_text()))
+    assert manifest.decode(json.dumps(shown).encode()) == WHOLE
+
+
+def test_the_file_is_saved_with_its_manifest_if_it_is_what_that_says(
+    poolmgr: CommandLine, store: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "deep" / "er"
+    assert poolmgr("recording", "b1", "--save", str(saved)).exit_code == 0
+    assert (saved / "b1-2.ogg").read_bytes() == SOUND
+    assert manifest.decode((saved / "b1-2.manifest.json").read_bytes()) == WHOLE
+    assert oct((saved / "b1-2.ogg").stat().st_mode)[-3:] == "600"
+    only = poolmgr("recording", "b1", "--attempt", "1", "--save", str(saved))
+    assert "only the manifest" in only.stderr
+    (store / "b1" / "2" / AUDIO).write_bytes(b"another")
+    spoilt = poolmgr("recording", "b1", "--save", str(saved))
+    assert (spoilt.exit_code, "not what its manifest says" in spoilt.stderr) == (1, True)
+    (store / "b1" / "2" / AUDIO).unlink()
+    assert poolmgr("recording", "b1", "--save", str(saved)).exit_code == 4
+    (tmp_path / "file").write_text("")
+    assert poolmgr("recording", "b1", "--attempt", "1", "--save", str(tmp_path / "file" / "below")).exit_code == 1
+
+
+def test_what_there_is_not_is_said_with_the_reason(poolmgr: CommandLine, store: Path) -> None:
+    assert poolmgr("recording", "nobody").exit_code == 4
+    assert poolmgr("recording", "../b1").exit_code == 2
+    unset = poolmgr("recording", "b1", POOLMGR_CAPTURE__STORE="")
+    assert (unset.exit_code, "capture.store" in unset.stderr) == (2, True)
+    (store / "b1" / "2" / FINAL).write_text("{}")
+    assert "cannot read" in poolmgr("recording", "b1").stderr
+    assert poolmgr("recording", "b1", POOLMGR_CAPTURE__STORE=str(store / "b1" / "2" / FINAL)).exit_code == 1
+    silent = Manifest(*(1, "b9", 1, "room", 1000.0, 1001.0, True))
+    put(store, FINAL, silent)
+    assert "nothing was recorded" in poolmgr("recording", "b9").stdout
