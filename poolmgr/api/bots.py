@@ -14,6 +14,7 @@ from common.wire.vocabulary import BotState, Status
 from poolmgr.api.create import ACTIVE
 from poolmgr.api.errors import ApiError, Message, bad_request, bot_not_found, later, not_offered
 from poolmgr.api.known import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, known_bot, row
+from poolmgr.api.media import delete_recording
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.rate import Rate
 from poolmgr.api.shapes import Accepted, BotsPage, Deleted, DetailsOf, SendImage, SendMessage, StatusOf
@@ -155,10 +156,11 @@ async def delete(call: Call) -> Answer:
     if not bot.is_over:
         raise ApiError(409, "This bot has not stopped yet; remove it from its meeting first (remove_bot).")
     service = call.service
+    recorded = await delete_recording(call, bot)
     delivery = b""
     if bot.callback_url:
         objects = await service.catalog.objects_of(bot)
-        delivery = msgspec.json.encode(envelope.deletion(bot, objects, iso(service.wall())))
+        delivery = msgspec.json.encode(envelope.deletion(bot, objects + recorded, iso(service.wall())))
     until = service.steady() + _TOLD_WITHIN_S
     while (gone := await forget(service.redis, service.keys, bot.bot_id, delivery=delivery)) < 0:
         if service.steady() >= until:
@@ -166,7 +168,7 @@ async def delete(call: Call) -> Answer:
         await asyncio.sleep(_LOOK_S)
     if not gone:
         raise bot_not_found()
-    return Answer(200, Deleted("All that was kept of the bot is deleted.", bot.bot_id, gone))
+    return Answer(200, Deleted("All that was kept of the bot is deleted.", bot.bot_id, gone + recorded))
 
 
 async def pause_or_resume(call: Call) -> Answer:
@@ -176,7 +178,7 @@ async def pause_or_resume(call: Call) -> Answer:
         raise later(429, "A bot takes 30 such commands a minute.", wait_s)
     if bot.state != BotState.IN_MEETING:
         raise ApiError(409, f"The bot is not in its meeting: its status is {bot.status}.")
-    raise ApiError(503, "The bot is not recording: this release of poolmgr records nothing.")
+    raise ApiError(503, "The bot is not recording: this release of poolmgr cannot pause a recording.")
 
 
 async def send_message(call: Call) -> Answer:

@@ -1,21 +1,28 @@
-"""What a meeting leaves behind: who was there, what was written, the evidence of what failed, and the recordings that
-this release does not make.
-"""
+"""What a meeting leaves behind: who was there, what was written, the evidence of what failed, and its sound."""
 
 import base64
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Awaitable, Sequence
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from poolmgr.api.errors import ApiError, Message
+from common.runtime import recordings
+from common.runtime.store import Store, StoreError
+from common.wire import manifest
+from common.wire.manifest import Manifest
+from poolmgr.api.errors import ApiError, Message, later
 from poolmgr.api.known import UNKNOWN_BOT, known_bot
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
-from poolmgr.core.record import Record
+from poolmgr.core.record import Record, epoch
 from poolmgr.store.evidence import pictures
 from poolmgr.store.meetings import Attendance, KeptLine
+
+_T = TypeVar("_T")
+
+MADE_WITHIN_S: Final = 900.0
+"""After a bot's end: the file of hours takes minutes, and a store may be away."""
 
 
 async def participants(call: Call) -> Answer:
@@ -78,8 +85,85 @@ def _chats(bot: Record, said: Sequence[KeptLine]) -> Chats:
 async def recording(call: Call) -> Answer:
     bot = await known_bot(call)
     if bot.is_over:
-        raise ApiError(404, "There is none, and there never will be: this release of poolmgr records nothing.")
-    return Answer(202, Message("Not ready: the meeting goes on. This release of poolmgr records nothing."))
+        raise ApiError(404, "There is none, and there never will be: this release of poolmgr records sound only.")
+    return Answer(202, Message("Not ready: the meeting goes on. This release of poolmgr records sound only."))
+
+
+class AudioLink(msgspec.Struct):
+    audio_url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
+
+
+async def audio(call: Call) -> Answer:
+    """A link that lasts for capture.link_s; of a file in a folder, which has none, an address of this API."""
+    bot = await known_bot(call)
+    made, store = await _recorded(call, bot)
+    if made is None or store is None:
+        return Answer(202, Message("Not ready: the meeting goes on, or the file is being made."))
+    path = f"{manifest.folder(made.bot_id, made.attempt)}/{made.audio.path if made.audio else ''}"
+    link = await _of_store(store.link(path, call.service.capture.link_s))
+    here = f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/bots/{bot.bot_id}/audio"
+    return Answer(200, AudioLink(link or here))
+
+
+async def audio_file(call: Call) -> Answer:
+    bot = await known_bot(call)
+    made, store = await _recorded(call, bot)
+    if made is None or store is None or made.audio is None:
+        return Answer(202, Message("Not ready: the meeting goes on, or the file is being made."))
+    if made.audio.bytes > _MOST_SENT:
+        raise ApiError(404, "The file is too large to be sent from here: fetch it from the store.")
+    data = await _of_store(store.get(f"{manifest.folder(made.bot_id, made.attempt)}/{made.audio.path}"))
+    return Answer(200, File("audio/ogg", f"{made.bot_id}-{made.attempt}.ogg", data))
+
+
+async def _recorded(call: Call, bot: Record) -> tuple[Manifest | None, Store | None]:
+    """The final manifest, if there is a file; nothing while it may come. Raises: ApiError 404, 503."""
+    try:
+        store = call.service.store
+    except StoreError as error:
+        raise _store_away(error) from error
+    none_is_made = store is None or bot.no_audio or bot.is_probe
+    if none_is_made and bot.is_over:
+        raise ApiError(404, "There is none, and there never will be: its meeting was not recorded.")
+    if none_is_made or store is None:
+        return None, None
+    made = await _of_store(recordings.find(store, bot.bot_id))
+    if made and made.finished and made.audio:
+        return made, store
+    never = made.finished if made else not (bot.inmeeting_at and ended_lately(call, bot))
+    if bot.is_over and never:
+        raise ApiError(404, "There is none: nothing of its meeting is in the store.")
+    return None, store
+
+
+def ended_lately(call: Call, bot: Record) -> bool:
+    """Whether an agent may still be about to make the file of its meeting."""
+    return bool(bot.stopped_at) and call.service.wall() - epoch(bot.stopped_at) < MADE_WITHIN_S
+
+
+async def delete_recording(call: Call, bot: Record) -> int:
+    """Nothing of it is in the store afterwards; how many objects that were. Raises: ApiError 503."""
+    try:
+        store = call.service.store
+        if store is None:
+            return 0
+        made = await recordings.find(store, bot.bot_id)
+        if made and not made.finished and ended_lately(call, bot):
+            raise later(503, "The file of this bot's recording is still being made; ask again in a moment.", 5.0)
+        return await store.delete(bot.bot_id)
+    except (StoreError, ValueError) as error:
+        raise _store_away(error) from error
+
+
+async def _of_store(question: Awaitable[_T]) -> _T:
+    try:
+        return await question
+    except (StoreError, ValueError) as error:
+        raise _store_away(error) from error
+
+
+def _store_away(error: Exception) -> ApiError:
+    return later(503, f"The store of recordings does not answer as it should: {error}", _STORE_RETRY_S)
 
 
 class Screenshot(msgspec.Struct):
@@ -132,8 +216,9 @@ async def bundle(call: Call) -> Answer:
 
 
 _SHOWN_ATTEMPTS = 5
+_MOST_SENT = 256 * 1024 * 1024
+_STORE_RETRY_S = 5.0
 _RECORDINGS = (
-    ("get_audio", "getAudio", "The audio recording."),
     ("get_video", "getVideo", "The video recording."),
     ("get_audio_streams", "getAudioStreams", "Each participant's audio."),
     ("get_recording_streams", "getRecordingStreams", "Each participant's video."),
@@ -178,12 +263,36 @@ OPERATIONS = (
         {200: Says("The bundle.", Message, "application/zip"), 404: Says("There is no such bot, or none of it.")},
         query=WhichEvidence,
     ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_audio",
+        "getAudio",
+        "The meeting's sound: where the file can be fetched.",
+        audio,
+        {
+            200: Says("The address.", AudioLink),
+            202: Says("Not yet: the meeting goes on, or the file is being made.", Message),
+            404: Says("There is no such bot, or its meeting was not recorded."),
+        },
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/audio",
+        "getAudioFile",
+        "The meeting's sound: the file itself, an Ogg of Opus.",
+        audio_file,
+        {
+            200: Says("The file.", Message, "audio/ogg"),
+            202: Says("Not yet: the meeting goes on, or the file is being made.", Message),
+            404: Says("There is no such bot, or its meeting was not recorded."),
+        },
+    ),
     *(
         Operation(
             "GET",
             f"/bots/{{bot_id}}/{path}",
             name,
-            f"{what} This release records nothing.",
+            f"{what} This release records sound only.",
             recording,
             {
                 202: Says("Not yet: it has not ended.", Message),

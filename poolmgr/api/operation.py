@@ -1,12 +1,14 @@
 """An operation of the API as data: what it takes, what it answers, who does it. Routes and document come from it."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
 
 from common.config.settings import Settings, TokenSettings
+from common.runtime.store import Store
 from poolmgr.api.errors import Message
 from poolmgr.api.rate import Rates
 from poolmgr.api.turns import Turns
@@ -36,10 +38,17 @@ class Service:
         self.evidence = Evidence(redis, keys)
         self.submissions = Submissions(redis, keys, settings.retention.bot_s)
         self.rules = JobRules.of(settings)
+        self.capture = settings.capture
+        self.scheme = "https" if settings.api.tls_cert else "http"
         self.wall = wall
         self.steady = steady
         self.recording_commands = Rates(10_000)
         self.turns = Turns(steady, MOST_TOKENS)
+
+    @cached_property
+    def store(self) -> Store | None:
+        """Where recordings are, if there are any. Raises: StoreError."""
+        return Store(self.capture) if self.capture.store else None
 
 
 class Call(NamedTuple):

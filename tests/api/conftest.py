@@ -86,7 +86,7 @@ class Caller:
             headers.setdefault("Content-Type", "application/json")
         url = URL(f"{self.base}/api/v1{path}", encoded=True)
         async with self._session.request(method, url, headers=headers, **options) as response:
-            if response.content_type == "application/zip":
+            if response.content_type in ("application/zip", "audio/ogg"):
                 return Said(response.status, await response.read(), response.headers)
             text = await response.text()
             is_json = response.content_type == "application/json"

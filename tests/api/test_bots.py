@@ -6,13 +6,16 @@ import json
 import re
 import zipfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from common.config.settings import MeetingSettings
+from common.config.settings import CaptureSettings, MeetingSettings
+from common.wire import manifest
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Manifest
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from tests.api.conftest import LINK, OWN, Caller, World, token
@@ -256,12 +259,69 @@ async def test_recordings_are_not_there_yet_and_then_never(world: World) -> None
     await hand.enter("over")
     await hand.end("over")
     async with world.serving() as call:
-        for what in ("audio", "video", "audio_streams", "recording_streams", "speaker_timeline"):
+        for what in ("video", "audio_streams", "recording_streams", "speaker_timeline"):
             assert (await call("GET", f"/bots/live/get_{what}")).status == 202
             over = await call("GET", f"/bots/over/get_{what}")
             assert over.status == 404
             assert "never will be" in over.message
             assert (await call("GET", f"/bots/none/get_{what}")).message == "Bot not found."
+
+
+def put(store: Path, made: Manifest, name: str = FINAL) -> None:
+    folder = store / manifest.folder(made.bot_id, made.attempt)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(manifest.encode(made))
+    (folder / AUDIO).write_bytes(b"OggS")
+
+
+async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_its_bot(
+    world: World, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    hand = await world.ledger()
+    await hand.enter("b1")
+    so_far = Manifest(1, "b1", 1, "room", 0.0, None, finished=False)
+    async with world.serving() as call:
+        assert (await call("GET", "/bots/b1/get_audio")).status == 202
+        put(store, so_far, PROGRESS)
+        assert (await call("GET", "/bots/b1/audio")).status == 202
+        await hand.end("b1")
+        assert (await call("GET", "/bots/b1/get_audio")).status == 202
+        assert (await call("DELETE", "/bots/b1/delete")).status == 503
+        put(store, msgspec.structs.replace(so_far, finished=True, audio=Audio(AUDIO, 4, "0f" * 32, 1.0)))
+        link = (await call("GET", "/bots/b1/get_audio")).body["audio_url"]
+        assert link.endswith("/api/v1/bots/b1/audio")
+        assert link.startswith("http://127.0.0.1:")
+        file = await call("GET", "/bots/b1/audio")
+        assert (file.status, file.body, file.headers["Content-Type"]) == (200, b"OggS", "audio/ogg")
+        await call("DELETE", "/bots/b1/delete")
+        assert list(store.rglob("*.*")) == []
+
+
+async def test_a_meeting_that_was_not_recorded_says_so(world: World) -> None:
+    hand = await world.ledger()
+    for bot_id in ("live", "over"):
+        await hand.enter(bot_id)
+    await hand.end("over")
+    async with world.serving() as call:
+        assert (await call("GET", "/bots/live/get_audio")).status == 202
+        assert "was not recorded" in (await call("GET", "/bots/over/get_audio")).message
+        assert (await call("GET", "/bots/none/get_audio")).status == 404
+
+
+async def test_a_recording_that_is_none_is_told_from_a_store_that_fails(world: World, tmp_path: Path) -> None:
+    hand = await world.ledger()
+    await hand.enter("over")
+    await hand.end("over")
+    store = tmp_path / "store"
+    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    put(store, Manifest(1, "over", 1, "room", 0.0, 1.0, finished=True))
+    async with world.serving() as call:
+        assert "nothing of its meeting" in (await call("GET", "/bots/over/audio")).message
+        (store / "over" / "1" / FINAL).write_text("{}")
+        assert (await call("GET", "/bots/over/audio")).status == 503
+        assert (await call("DELETE", "/bots/over/delete")).status == 503
 
 
 def bundle(**pictures: bytes) -> bytes:
@@ -360,7 +420,7 @@ async def test_commands_reach_only_a_bot_that_is_in_its_meeting(world: World) ->
             assert (await call("POST", "/bots/in/send_message", bad)).status == 400
         for command in ("pause_recording", "resume_recording"):
             refused = await call("POST", f"/bots/in/{command}", {})
-            assert (refused.status, "records nothing" in refused.message) == (503, True)
+            assert (refused.status, "cannot pause" in refused.message) == (503, True)
             assert (await call("POST", f"/bots/waits/{command}")).status == 409
             assert (await call("POST", f"/bots/none/{command}")).status == 404
         answers = await asyncio.gather(*(call("POST", "/bots/in/pause_recording") for _ in range(40)))
