@@ -2,16 +2,15 @@
 // numbered chunks of a second until the agent has said that it has them: for up to ten minutes, also while no agent is
 // there. No page can reach it, and it goes on whatever the meeting's page does or navigates to.
 //
-// Sound goes through an AudioContext at 48 kHz: a tab's track has 44.1, and comes out of the recorder damaged without
-// it. A source of silence keeps the recorder going while nothing is heard.
+// Sound goes through an AudioContext: at 48 kHz, a tab's track has 44.1; with a source of silence that keeps the recorder
+// going while nothing is heard; and where it can be asked how loud it is. Large buffers, for nobody listens.
 (() => {
   const TIMESLICE_MS = 1000;
-  const MOST_CHUNKS = 600;
-  const ROOM_CHUNKS = 300; // with that few left it begins again
   const LEVEL_MS = 250;
   if (globalThis.poolmgrRecorder) return;
 
   let kbps = 96;
+  let most = 600; // chunks that are kept; with half as many it begins again
   let track = null;
   let mixed = null;
   let analyser = null;
@@ -35,7 +34,7 @@
     const at = Date.now();
     last = last.then(async () => {
       chunks.push({ ...of, seq: seq++, at, media_ms: timecode, size: data.size, data: toText(await data.arrayBuffer()) });
-      if (chunks.length >= MOST_CHUNKS) halt("full");
+      if (chunks.length >= most) halt("full");
     });
   }
 
@@ -73,6 +72,7 @@
   // Of the tab that the browser selects: what its title says. Numbers go on where an earlier recorder of this bot ended.
   async function start(settings) {
     kbps = settings.kbps;
+    most = settings.keeps;
     part = settings.part - 1;
     seq = settings.seq;
     const stream = await navigator.mediaDevices.getDisplayMedia({
@@ -82,7 +82,7 @@
     for (const picture of stream.getVideoTracks()) picture.stop();
     [track] = stream.getAudioTracks();
     if (!track) throw new Error("the tab gives no sound");
-    const context = new AudioContext({ sampleRate: 48000 });
+    const context = new AudioContext({ sampleRate: 48000, latencyHint: "playback" });
     const output = context.createMediaStreamDestination();
     const source = context.createMediaStreamSource(new MediaStream([track]));
     analyser = context.createAnalyser();
@@ -100,15 +100,15 @@
     begin(settings.cause);
   }
 
-  // The oldest chunks, up to `most`. Those before `confirmed` are dropped: whoever asks has them on its disk. `cause`: why
+  // The oldest chunks, as many as are wanted. Those before `confirmed` are dropped: whoever asks has them on its disk. `cause`: why
   // nobody fetched anything, if it was for so long that it stopped.
-  async function pull(confirmed, most, cause) {
+  async function pull(confirmed, wanted, cause) {
     await last;
     chunks = chunks.filter((chunk) => chunk.seq >= confirmed);
-    if (stopped === "full" && chunks.length <= ROOM_CHUNKS && track.readyState === "live") begin(cause);
+    if (stopped === "full" && chunks.length <= most / 2 && track.readyState === "live") begin(cause);
     const level = loudest;
     loudest = 0;
-    return { chunks: chunks.slice(0, most), waiting: chunks.length, stopped, level };
+    return { chunks: chunks.slice(0, wanted), waiting: chunks.length, stopped, level };
   }
 
   async function stop() {

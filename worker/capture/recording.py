@@ -22,6 +22,8 @@ from worker.chromium.driver import PAGE_ERRORS, one_line
 from worker.decide.state import State
 
 FETCH_S: Final = 1.0
+KEEPS: Final = 600
+"""Chunks, one a second, that the recorder keeps while nobody takes them."""
 OPEN_AGAIN_S: Final = (0.5, 15.0)
 WARN_AFTER_S: Final = 10.0
 ANEW_EVERY_S: Final = 60.0
@@ -114,7 +116,7 @@ class Recording:
         assert self.spool
         known = self.spool.ledger
         again = self._again if known.parts else None
-        start = tab.Start(self._kbps, len(known.parts), known.next_seq, again)
+        start = tab.Start(self._kbps, KEEPS, len(known.parts), known.next_seq, again)
         recorder = await tab.open_beside(page, start)
         if again is None:
             self._tell("began to record the sound, by a tab that captures the meeting's")
@@ -125,11 +127,11 @@ class Recording:
     async def _fetch(self, recorder: Page) -> bool:
         """Whether there is more."""
         assert self.spool
-        most = tab.MOST_AT_ONCE
+        wanted = tab.MOST_AT_ONCE
         if not self._has_room():
-            most, self._cause = 0, "spool_full"
+            wanted, self._cause = 0, "spool_full"
             self._fail("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
-        pulled = await tab.pull(recorder, self.spool.ledger.next_seq, most, self._cause)
+        pulled = await tab.pull(recorder, self.spool.ledger.next_seq, wanted, self._cause)
         try:
             await asyncio.to_thread(self.spool.append, [_entries(chunk) for chunk in pulled.chunks])
         except OSError as error:
@@ -138,6 +140,7 @@ class Recording:
             return False
         if pulled.chunks:
             self.news.set()
+        if not pulled.stopped:
             self._cause = "agent_away"
         more = pulled.waiting > len(pulled.chunks)
         if not more and pulled.stopped in ("tab", "recorder") and not self._ended.is_set():

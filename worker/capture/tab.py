@@ -58,9 +58,10 @@ class Pulled(msgspec.Struct, frozen=True):
 
 
 class Start(NamedTuple):
-    """Where numbers go on, and why there is a gap before."""
+    """Where numbers go on, and why there is a gap before. `keeps`: how many chunks wait for an agent at most."""
 
     kbps: int
+    keeps: int
     part: int
     seq: int
     cause: GapCause | None
@@ -95,10 +96,13 @@ async def open_beside(page: Page, start: Start) -> Page:
             raise
 
 
-async def pull(tab: Page, confirmed: int, most: int, cause: GapCause) -> Pulled:
+async def pull(tab: Page, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
+    """The oldest chunks from `confirmed` on; those before are dropped. `cause`: why nobody fetched any for so long that
+    it stopped, if it did.
+    """
     async with asyncio.timeout(CALL_DEADLINE_S):
-        call = "([confirmed, most, cause]) => poolmgrRecorder.pull(confirmed, most, cause)"
-        return msgspec.convert(await tab.evaluate(call, [confirmed, most, cause]), Pulled, strict=False)
+        call = "([confirmed, wanted, cause]) => poolmgrRecorder.pull(confirmed, wanted, cause)"
+        return msgspec.convert(await tab.evaluate(call, [confirmed, wanted, cause]), Pulled, strict=False)
 
 
 async def stop(tab: Page) -> None:

@@ -1,14 +1,14 @@
 """A bot that is recorded in a real meeting, with somebody whose left is 440 Hz and whose right is 1,000 Hz."""
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from common.config.settings import CaptureSettings, WorkerSettings
 from common.runtime.store import Store
@@ -18,6 +18,7 @@ from common.wire.messages import BotMoved, BotSaw
 from common.wire.vocabulary import BotState
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
+from worker.capture.recording import Recording
 from worker.capture.recordings import Recordings
 from worker.chromium.driver import Driver
 from worker.chromium.process import find_chromium
@@ -66,6 +67,12 @@ class Recorded:
         Path(self.settings.store).unlink()
 
     @property
+    def held(self) -> Recording:
+        """The one that is under way."""
+        [one] = self.recordings._held.values()  # pyright: ignore[reportPrivateUsage]
+        return one
+
+    @property
     def segments(self) -> list[Path]:
         return sorted(self.file("x").parent.glob("segment-*"))
 
@@ -96,17 +103,23 @@ async def somebodys() -> AsyncGenerator[Browser]:
         )
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def somebody(somebodys: Browser, room: str) -> AsyncGenerator[Callable[[str], object]]:
-    """In the meeting, heard. Gives what evaluates a script in the page."""
-    page = await somebodys.new_page()
+@asynccontextmanager
+async def somebody_in(browser: Browser, meeting: str) -> AsyncGenerator[Page]:
+    """In the meeting, heard."""
+    page = await browser.new_page()
     await page.add_init_script(TONES)
-    await page.goto(f"{room}?name=Ann")
+    await page.goto(f"{meeting}?name=Ann")
     await page.check("#microphone")
     await page.click("#join")
     await page.locator("#in-meeting").wait_for(state="visible")
-    yield page.evaluate
+    yield page
     await page.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def somebody(somebodys: Browser, room: str) -> AsyncGenerator[Page]:
+    async with somebody_in(somebodys, room) as page:
+        yield page
 
 
 async def go_in(harness: Harness) -> None:

@@ -21,19 +21,14 @@ class Heard(NamedTuple):
     def duration_s(self) -> float:
         return len(self.left) / RATE
 
-    def best_s(self, begin_s: float = 0.0) -> int:
-        """The sample from which on the loudest tenth of a second plays: a busy machine leaves holes in sound."""
-        starts = range(round(begin_s * RATE), len(self.left) - BLOCK, BLOCK)
-        return max(starts, key=lambda at: level(self.left[at : at + BLOCK]) + level(self.right[at : at + BLOCK]))
+    def clearest(self, left_hz: float, right_hz: float) -> int:
+        """The sample from which on a tenth of a second has most of both tones: a busy machine leaves holes in sound."""
+        starts = range(0, len(self.left) - BLOCK, BLOCK)
+        return max(starts, key=lambda at: self.tones(left_hz, at)[0] + self.tones(right_hz, at)[1])
 
     def tones(self, hz: float, at: int) -> tuple[float, float]:
         """How loud a tone is left and right in the tenth of a second from sample `at`, dB."""
         return tone(self.left[at : at + BLOCK], hz), tone(self.right[at : at + BLOCK], hz)
-
-    def sounding_s(self) -> float:
-        """For how long there is something to be heard."""
-        blocks = range(0, len(self.left) - BLOCK + 1, BLOCK)
-        return sum(level(self.left[at : at + BLOCK]) > 0.01 for at in blocks) * BLOCK / RATE
 
 
 def listen(path: Path) -> Heard:
