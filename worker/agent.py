@@ -22,7 +22,6 @@ from common.runtime.service import Service, telling
 from common.runtime.store import Store, StoreError
 from common.runtime.turns import Turned, Turns, patience_s, unwatched
 from common.runtime.waiting import pause
-from common.wire.manifest import Manifest
 from common.wire.messages import Command, Event, Heartbeat, Join, Leave, Retire, Say, Warm
 from common.wire.vocabulary import Reason, WorkerState
 from worker.capture.recordings import Recordings
@@ -156,12 +155,13 @@ async def _serve(
         shelf = Shelf(Path(settings.worker.state_dir) / "evidence", settings.evidence)
         witnesses = witnesses_for(settings.evidence, vm_id, shelf.put)
         accounts = Accounts(settings.worker.accounts, vm_id, link)
-        recordings = Recordings(Path(settings.worker.state_dir) / "recordings", settings.capture, store, _note_done)
 
         def report(*events: Event, entry: Entry | None = None) -> None:
             link.send(*events, entry=entry)
             metrics.reported(*events)
 
+        state_dir = Path(settings.worker.state_dir)
+        recordings = Recordings(vm_id, state_dir / "recordings", settings.capture, store, report)
         uplink = Uplink(vm_id, link.claim, report, witnesses, accounts, recordings.of)
         pool = Pool(settings.worker, launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
@@ -248,10 +248,6 @@ def _store(settings: CaptureSettings) -> Store | None:
         return Store(settings)
     except StoreError as error:
         raise CannotStartError(str(error)) from error
-
-
-def _note_done(_manifest: Manifest) -> None:
-    """Nobody asks yet."""
 
 
 async def _shut_down(

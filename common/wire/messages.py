@@ -244,6 +244,20 @@ class ChatHeard(OfAttempt, frozen=True):
     chats: list[ChatLine] = []
 
 
+class BotRecorded(Message, frozen=True):
+    """The bot's meeting is being recorded; with `finished`, which comes after its end, one file is made of it:
+    `audio_s` long, 0 if nothing was recorded, with so many `gaps`.
+    """
+
+    vm_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    finished: bool = False
+    audio_s: float = 0.0
+    gaps: int = 0
+
+
 class BotEnded(OfAttempt, frozen=True):
     """`evidence`: the name under which what was seen of the end is kept; empty: nothing is."""
 
@@ -266,5 +280,6 @@ Event = (
     | BotVitals
     | ParticipantsSeen
     | ChatHeard
+    | BotRecorded
     | BotEnded
 )

@@ -27,6 +27,7 @@ _STAGES: tuple[tuple[str, str, Callable[[Record], str]], ...] = (
     ("Recording", "The bot is recording.", lambda _: ""),
     ("Leaving", "The bot is leaving the meeting.", attrgetter("leaving_at")),
 )
+_MANIFEST = {"recording": "recording", "processed": "completed"}
 _ENDS = {
     "Stopped": (Status.STOPPED, "The bot has stopped, in the meeting or before it."),
     "BotNotAllowed": (Status.NOT_ALLOWED, "The bot was not let in."),
@@ -72,8 +73,8 @@ def details(bot: Record, now: float) -> Details:
         EndTime=bot.stopped_at or None,
         Duration=_seconds_in(bot, now),
         LastUpdatedAt=int(epoch(latest)),
-        ManifestStatus="skipped",
-        AudioStatus="skipped",
+        ManifestStatus=_MANIFEST.get(bot.audio_status, "skipped"),
+        AudioStatus=bot.audio_status or "skipped",
         TranscriptStatus="skipped",
         MeetingLink=bot.meeting_url,
         NativeSTT=False,

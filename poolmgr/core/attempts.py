@@ -7,6 +7,7 @@ Whether a bot is sent in again is said in policy.py.
 from common.wire.messages import (
     BotEnded,
     BotMoved,
+    BotRecorded,
     BotSaw,
     Fact,
     JoinRefused,
@@ -23,6 +24,7 @@ from poolmgr.core.decisions import (
     Move,
     Note,
     NoteFailed,
+    NoteRecorded,
     Remember,
     Revoke,
     Say,
@@ -75,6 +77,11 @@ def _status(bot: Bot, event: Fact) -> str:
     if bot.state is not BotState.IN_MEETING or not isinstance(event, BotSaw) or event.did:
         return ""
     return outward_status(BotState.WAITING_ROOM if event.screen == LOBBY_AGAIN else BotState.IN_MEETING)
+
+
+def on_bot_recorded(pool: PoolState, event: BotRecorded) -> None:
+    """Of a bot that may have ended, and be unknown here: its record says whether it is the attempt that counts."""
+    pool.decided.append(NoteRecorded(event))
 
 
 def on_say_requested(pool: PoolState, event: SayRequested) -> None:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from common.wire.messages import Fact, Join
+from common.wire.messages import BotRecorded, Fact, Join
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.core.record import Job
 
@@ -74,6 +74,12 @@ class Note(msgspec.Struct, frozen=True):
     event: Fact
     platform: str = ""
     status: str = ""
+
+
+class NoteRecorded(msgspec.Struct, frozen=True):
+    """Keep that the bot's meeting is being recorded, or was, which may be said long after the bot's end."""
+
+    event: BotRecorded
 
 
 class NoteFailed(msgspec.Struct, frozen=True):
@@ -219,6 +225,7 @@ Written = (
     | Reschedule
     | Move
     | Note
+    | NoteRecorded
     | NoteFailed
     | Remember
     | Enqueue

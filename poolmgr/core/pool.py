@@ -26,6 +26,7 @@ from common.config.settings import PoolSettings
 from common.wire.messages import (
     BotEnded,
     BotMoved,
+    BotRecorded,
     BotSaw,
     BotVitals,
     ChatHeard,
@@ -98,6 +99,7 @@ _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
     BotVitals: attempts.on_fact,
     ParticipantsSeen: attempts.on_fact,
     ChatHeard: attempts.on_fact,
+    BotRecorded: attempts.on_bot_recorded,
     BotEnded: attempts.on_bot_ended,
 }
 

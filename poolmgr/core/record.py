@@ -135,6 +135,9 @@ class Record(Job, frozen=True, kw_only=True):
         float | None,
         _is("how loud the meeting was of late: root mean square, 0 to 1; empty: its page's media do not tell"),
     ] = None
+    audio_status: Annotated[
+        str, _is("of the meeting's sound: empty, `recording`, then `processed`, or `skipped` if there is none")
+    ] = ""
     active_speaker: Annotated[str, _is("who spoke at the last report, by the name that the page showed")] = ""
     failure: Annotated[str, _is("while it is sent in again: the most telling reason of its failed attempts")] = ""
     failure_detail: Annotated[str, _is("what is known of that")] = ""

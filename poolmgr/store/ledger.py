@@ -28,6 +28,7 @@ from poolmgr.core.decisions import (
     Move,
     Note,
     NoteFailed,
+    NoteRecorded,
     Remember,
     Reschedule,
     Retire,
@@ -182,7 +183,7 @@ class Ledger:
                 return "reschedule", keys, (iso(step.join_at), story.told(step, at))
             case Remember():
                 return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(record.remembered(step)))
-            case Note():
+            case Note() | NoteRecorded():
                 return self._note_call(step, at)
             case NoteFailed():
                 bot_keys = (k.bot(step.bot_id), k.story(step.bot_id))
@@ -225,7 +226,9 @@ class Ledger:
         keys += [k.index(field, value) for field, value in job.found_by]
         return "accept", tuple(keys), (*arguments, *_flat(fields))
 
-    def _note_call(self, note: Note, at: float) -> Call:
+    def _note_call(self, note: Note | NoteRecorded, at: float) -> Call:
+        if isinstance(note, NoteRecorded):
+            return self._recorded(note.event, at)
         event = note.event
         k, bot_id, attempt = self._keys, event.bot_id, event.attempt
         limits = (_MOST_NOTED, int(self._retention.bot_s) + GRACE_S)
@@ -242,6 +245,11 @@ class Ledger:
             case messages.ChatHeard():
                 said = map(_chat_record, event.chats)
                 return "note_chat", (k.bot(bot_id), k.chats(bot_id)), (attempt, *limits, *said)
+
+    def _recorded(self, event: messages.BotRecorded, at: float) -> Call:
+        k, bot_id = self._keys, event.bot_id
+        told = (iso(event.at), record.audio_status(event), story.told(event, at))
+        return "recorded", (k.bot(bot_id), k.outbox, k.story(bot_id)), (bot_id, event.attempt, *told)
 
     def _vm_call(
         self,

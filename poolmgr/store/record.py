@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from common.wire.messages import BotSaw, BotVitals
+from common.wire.messages import BotRecorded, BotSaw, BotVitals
 from common.wire.vocabulary import ENDS, BotState, Reason, WorkerState, outward_status
 from poolmgr.core.decisions import (
     Accept,
@@ -141,6 +141,12 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
         worker_id=record.worker_id,
         leave_requested=record.leave_requested,
     )
+
+
+def audio_status(event: BotRecorded) -> str:
+    if not event.finished:
+        return "recording"
+    return "processed" if event.audio_s else "skipped"
 
 
 def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> bytes:

@@ -15,11 +15,11 @@ _FOLDER: Final = resources.files("poolmgr.store") / "lua"
 _UNFENCED: Final = frozenset(
     {"deliver_again", "lead", "put_back", "resign", "take", "forget", "hold", "submit", "withdraw"}
 )
-_STORY: Final = frozenset({"ask", "assign", "end", "move", "order", "relate", "reschedule"})
+_STORY: Final = frozenset({"ask", "assign", "end", "move", "order", "recorded", "relate", "reschedule"})
 _NAMES: Final = (
     "deliver_again", "deliver_bury", "deliver_done", "deliver_failed", "deliver_put",
     "accept", "acknowledge", "ask", "assign", "end", "forget", "forget_vm", "hand_in", "hand_in_once", "hold",
-    "keep_vm", "lead", "move", "note", "note_chat", "note_participants", "order", "relate",
+    "keep_vm", "lead", "move", "note", "note_chat", "note_participants", "order", "recorded", "relate",
     "put_back", "reject", "reschedule", "resign", "revoke", "submit",
     "take", "withdraw",
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from common.wire.messages import BotSaw
+from common.wire.messages import BotRecorded, BotSaw
 from common.wire.vocabulary import ENDS
 from poolmgr.core.decisions import (
     Accept,
@@ -36,13 +36,16 @@ class What(StrEnum):
     SAW = "saw"
     ASKED_TO_LEAVE = "asked_to_leave"
     FORCED = "forced"
+    RECORDED = "recorded"
     FAILED = "failed"
     ENDED = "ended"
     CUT = "cut"
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that happened. `at`: ISO 8601, by the clock of who saw it. `warm`, `waited_s`: as of Assign."""
+    """One thing that happened. `at`: ISO 8601, by the clock of who saw it. `warm`, `waited_s`: as of Assign; `audio_s`,
+    `gaps`: of a recording that is finished.
+    """
 
     at: str
     what: What
@@ -62,9 +65,13 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     attribution: str = ""
     evidence: str = ""
+    audio_s: float | None = None
+    gaps: int = 0
 
 
-_Told = Accept | Assign | Reschedule | Move | BotSaw | Ask | EndByForce | Retire | Enqueue | NoteFailed | End
+_Told = (
+    Accept | Assign | Reschedule | Move | BotSaw | BotRecorded | Ask | EndByForce | Retire | Enqueue | NoteFailed | End
+)
 
 
 def told(decision: _Told, at: float) -> bytes:
@@ -88,6 +95,8 @@ def _entry(decision: _Told, now: str) -> Entry:
             return Entry(iso(decision.at), What.MOVED, attempt, state=state, screen=screen, rule=rule)
         case BotSaw(attempt=attempt, at=seen_at, screen=screen, rule=rule, did=did):
             return Entry(iso(seen_at), What.SAW, attempt, screen=screen, rule=rule, did=did)
+        case BotRecorded(attempt=attempt, at=said_at, finished=finished, audio_s=audio_s, gaps=gaps):
+            return Entry(iso(said_at), What.RECORDED, attempt, audio_s=audio_s if finished else None, gaps=gaps)
         case Ask(attempt=attempt, reason=reason):
             return Entry(now, What.ASKED_TO_LEAVE, attempt, reason=reason)
         case EndByForce(attempt=attempt, vm_id=vm_id, worker_id=worker_id):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from common.wire.vocabulary import Attribution, BotState
+from poolmgr.cli.text import duration
 from poolmgr.core.record import Record, iso
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
@@ -82,10 +83,9 @@ def sentence(entry: Entry) -> str:
             return f"accepted as a bot for {entry.platform}, {then}"
         case What.RESCHEDULED:
             return f"is to join at another time: {entry.join_at}"
-        case What.QUEUED if entry.why:
-            return f"in line again, because {_WHY.get(entry.why, entry.why)}"
         case What.QUEUED:
-            return "its time has come: in line for a worker"
+            why = _WHY.get(entry.why, entry.why)
+            return f"in line again, because {why}" if why else "its time has come: in line for a worker"
         case What.ASSIGNED:
             return f"attempt {entry.attempt}: {_choice(entry)}"
         case What.MOVED:
@@ -97,6 +97,8 @@ def sentence(entry: Entry) -> str:
         case What.FORCED:
             who = f"its worker {entry.worker_id} did not go" if entry.why else "it did not leave"
             return f"{who}: the agent of VM {entry.vm_id} was ordered to end its browser"
+        case What.RECORDED:
+            return _recorded(entry)
         case What.CUT:
             return "... more happened here than is kept ..."
         case What.FAILED | What.ENDED:
@@ -107,6 +109,13 @@ def _choice(entry: Entry) -> str:
     waited = "it stood idle" if entry.warm else f"none was idle before, after {entry.waited_s:.1f} s one was"
     rule = "the newest idle one of the VM with the fewest bots, unless one was put aside for it"
     return f"given to worker {entry.worker_id} of VM {entry.vm_id} ({rule}; {waited})"
+
+
+def _recorded(entry: Entry) -> str:
+    if entry.audio_s is None:
+        return "its meeting is being recorded"
+    missing = f"{entry.gaps} gaps" if entry.gaps else "no gap"
+    return f"its recording is finished: {duration(entry.audio_s)}, {missing}"
 
 
 def _end(entry: Entry) -> str:

@@ -64,7 +64,7 @@ _ENDINGS: Final[Mapping[str, str]] = {
     Reason.MISSED_START: "The time at which the bot was to join was too long ago.",
 }
 
-_SKIPPED: Final = "Nothing is recorded by this release, so there is none."
+_SKIPPED: Final = "Its meeting was not recorded."
 _ARTEFACTS: Final = (
     ("manifest.skipped", "manifest_status", f"There is no manifest: {_SKIPPED}"),
     ("audio.skipped", "audio_status", f"There is no audio: {_SKIPPED}"),
@@ -89,7 +89,9 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
     if not url or _was_refused(change, record):
         return []
     state = BotState(change["state"])
-    if state is BotState.STOPPED:
+    if recorded := change.get("recorded"):
+        events = _recorded(recorded, change)
+    elif state is BotState.STOPPED:
         events = _end(change, record)
     elif state not in _EVENTS or (state is BotState.JOINING and int(change["attempt"]) > MOST_JOININGS):
         return []
@@ -134,10 +136,32 @@ def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
     message = _ENDINGS.get(reason, f"The bot's session failed: {reason}.")
     failed = bot_event == "bot.failed" and record.platform == "google_meet"  # as clients of MeetStream know it
     artefacts = _ARTEFACTS if _asked_for_video(record.payload) else _ARTEFACTS[:3]
+    done = "All is done for this bot; nothing more will be said of it."
+    if record.audio_status:
+        artefacts = artefacts[2:]
+        done = "All is done for this bot but its recording, of which audio.processed will tell."
     return [
         _Event("bot.stopped", bot_event, status, message, code, {"failure_reason": reason} if failed else {}),
         *(_Event(name, name, status, text, 200, {field: "skipped"}) for name, field, text in artefacts),
-        _Event("bot.done", "bot.done", "Done", "All is done for this bot; nothing more will be said of it.", code),
+        _Event("bot.done", "bot.done", "Done", done, code),
+    ]
+
+
+def _recorded(what: str, change: Mapping[str, str]) -> list[_Event]:
+    """Of a recording, which goes its own way after the bot's end."""
+    if what == "recording":
+        return [_Event("bot.recording", "bot.recording", "Recording", "The meeting is being recorded.", 200)]
+    status = change["status"]
+    made = what == "processed"
+    audio = (
+        ("audio.processed", "The audio is there.") if made else ("audio.skipped", "There is no audio: none was heard.")
+    )
+    return [
+        _Event(name, name, status, text, 200, {field: word, "status": "success"})
+        for name, text, field, word in (
+            ("manifest.completed", "The manifest is there.", "manifest_status", "completed"),
+            (*audio, "audio_status", what),
+        )
     ]
 
 

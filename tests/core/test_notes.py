@@ -2,9 +2,9 @@
 
 from msgspec.structs import replace
 
-from common.wire.messages import BotSaw
+from common.wire.messages import BotRecorded, BotSaw
 from common.wire.vocabulary import BotState, Reason, RefusalCause
-from poolmgr.core.decisions import End, Note, NoteFailed, Why
+from poolmgr.core.decisions import End, Note, NoteFailed, NoteRecorded, Why
 from poolmgr.core.events import LeaveRequested
 from tests.core.builders import Scenario, bring_to, full, of_type
 
@@ -55,3 +55,9 @@ def test_a_bot_that_is_put_back_into_the_lobby_is_told_to_wait_and_stays_admitte
         told += [note.status for note in of_type(sc.step(event), Note)]
         assert sc.bot("a").state is BotState.IN_MEETING
     assert told == ["InWaitingRoom", "", "InMeeting"]
+
+
+def test_a_recording_is_noted_also_of_a_bot_that_has_ended_and_is_forgotten_here() -> None:
+    sc = full()
+    told = BotRecorded("vm", "long gone", 2, sc.wall, finished=True, audio_s=60.5, gaps=1)
+    assert sc.step(told) == [NoteRecorded(told)]

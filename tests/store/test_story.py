@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from common.wire.messages import BotSaw, Join
+from common.wire.messages import BotRecorded, BotSaw, Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import (
     Accept,
@@ -17,6 +17,7 @@ from poolmgr.core.decisions import (
     Move,
     Note,
     NoteFailed,
+    NoteRecorded,
     Reschedule,
     Retire,
     Why,
@@ -86,6 +87,47 @@ async def test_a_worker_that_does_not_go_is_part_of_the_story_of_its_last_bot(
     assert "its worker w1 did not go: the agent of VM vm1 was ordered" in sentence(entry)
     await ledger.apply([replace(forced, served="forgotten")], NOW + 5)
     assert await redis.exists(keys.story("forgotten")) == 0
+
+
+async def test_a_recording_is_told_of_once_when_it_begins_and_when_it_is_finished_after_the_bots_end(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    called = replace(ACCEPT, job=replace(JOB, callback_url="https://hooks.example/x"))
+    began = BotRecorded("vm", "b1", 1, NOW + 1)
+    finished = BotRecorded("vm", "b1", 1, NOW + 90, finished=True, audio_s=60.5, gaps=2)
+    first = [began, began, replace(began, attempt=2), replace(finished, bot_id="nobody")]
+    await ledger.apply([called, ASSIGN, *map(NoteRecorded, first)], NOW)
+    assert await redis.hget(keys.bot("b1"), "audio_status") == b"recording"
+    await ledger.apply([End("b1", 1, Reason.EVERYONE_LEFT, at=NOW + 60)], NOW + 60)
+    life_s = await redis.ttl(keys.bot("b1"))
+    again = [finished, finished, began, replace(finished, audio_s=0.0)]
+    await ledger.apply([*map(NoteRecorded, again)], NOW + 91)
+    assert await redis.hget(keys.bot("b1"), "audio_status") == b"processed"
+    assert 0 < await redis.ttl(keys.bot("b1")) <= life_s
+    assert not await redis.exists(keys.bot("nobody"), keys.story("nobody"))
+    story = [entry for entry in await Views(redis, keys).story("b1") if entry.what is What.RECORDED]
+    assert story == [
+        Entry(iso(NOW + 1), What.RECORDED, 1),
+        Entry(iso(NOW + 90), What.RECORDED, 1, audio_s=60.5, gaps=2),
+    ]
+    assert [sentence(entry) for entry in story] == [
+        "its meeting is being recorded",
+        "its recording is finished: 1m 00s, 2 gaps",
+    ]
+    told = [fields for _, fields in await redis.xrange(keys.outbox) if b"recorded" in fields]
+    assert [(one[b"recorded"], one[b"state"], one[b"at"].decode()) for one in told] == [
+        (b"recording", b"assigned", iso(NOW + 1)),
+        (b"processed", b"stopped", iso(NOW + 90)),
+    ]
+
+
+async def test_nobody_is_called_of_a_recording_that_is_empty_and_has_nobody_to_call(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(BotRecorded("vm", "b1", 1, NOW, finished=True))], NOW)
+    assert await redis.hget(keys.bot("b1"), "audio_status") == b"skipped"
+    assert await redis.exists(keys.outbox) == 0
+    assert sentence((await Views(redis, keys).story("b1"))[-1]).endswith("0 ms, no gap")
 
 
 async def test_the_record_names_the_screen_that_shows_and_not_only_that_of_a_change_of_state(

@@ -100,6 +100,30 @@ def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reas
     assert "with status" not in describe_stop(stop)
 
 
+@pytest.mark.parametrize(
+    ("recorded", "state", "events"),
+    [
+        ("recording", "in_meeting", ["bot.recording"]),
+        ("processed", "stopped", ["manifest.completed", "audio.processed"]),
+        ("skipped", "stopped", ["manifest.completed", "audio.skipped"]),
+    ],
+)
+def test_a_recording_is_told_of_when_it_begins_and_when_its_file_is_made(
+    recorded: str, state: str, events: list[str]
+) -> None:
+    reason = "" if state == "in_meeting" else "everyone_left"
+    made = bodies(made_of("1-0", {**change(state, reason), "recorded": recorded}, {**RECORD, "audio_status": recorded}))
+    assert [body["event"] for body in made] == events
+    assert {body["status_code"] for body in made} == {200}
+    assert made[-1].get("audio_status") == (None if state == "in_meeting" else recorded)
+
+
+def test_of_a_recorded_meeting_the_end_leaves_to_the_recording_what_is_said_of_it() -> None:
+    made = bodies(made_of("1-0", change("stopped", "everyone_left"), {**RECORD, "audio_status": "recording"}))
+    assert [body["event"] for body in made] == ["bot.stopped", "transcription.skipped", "bot.done"]
+    assert "audio.processed will tell" in made[-1]["message"]
+
+
 def test_who_asked_for_video_is_told_that_there_is_none() -> None:
     made = made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": '{"video_required": true}'})
     assert [one.event for one in made][-2:] == ["video.skipped", "bot.done"]

@@ -36,7 +36,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 class Recording:
     """`spool` begins one, or goes on with what there is. `page`: the meeting's, None while nobody is connected to it.
     `voice_at`: when the meeting's connections received a voice, monotonic seconds. `has_room`: more may be spooled.
-    `tell`: puts it into the bot's story.
+    `began`: is told once that the bot is being recorded. `tell`: puts it into the bot's story.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Recording:
         page: Callable[[], Page | None],
         voice_at: Callable[[], float | None],
         has_room: Callable[[], bool],
+        began: Callable[[], None],
         tell: Callable[[str], None],
         log: structlog.stdlib.BoundLogger,
     ) -> None:
@@ -54,6 +55,7 @@ class Recording:
         self._page = page
         self._voice_at = voice_at
         self._has_room = has_room
+        self._began = began
         self._tell = tell
         self._log = log
         self._is_in = asyncio.Event()
@@ -119,7 +121,8 @@ class Recording:
         start = tab.Start(self._kbps, KEEPS, len(known.parts), known.next_seq, again)
         recorder = await tab.open_beside(page, start)
         if again is None:
-            self._tell("began to record the sound, by a tab that captures the meeting's")
+            self._began()
+            self._tell("record its sound, by a tab that captures the meeting's")
         self._again = "recorder_lost"
         self._log.info("recording_began", part=start.part)
         return recorder

@@ -23,7 +23,7 @@ from common.runtime.store import AbsentError, Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Gap, Manifest, Segment
-from common.wire.messages import Join
+from common.wire.messages import BotRecorded, Join
 from worker.capture.ledger import Closed, Opened
 from worker.capture.recording import Recording
 from worker.capture.spool import SpoiledError, Spool, name_of
@@ -51,15 +51,23 @@ class UnmadeError(Exception):
 
 
 class Recordings:
-    """`done`: told of each that is finished. `store` None: nothing is recorded, and what an agent left stays."""
+    """`report`: is told of each that begins, and that is finished. `store` None: nothing is recorded, and what an agent
+    left stays.
+    """
 
     def __init__(
-        self, folder: Path, settings: CaptureSettings, store: Store | None, done: Callable[[Manifest], None]
+        self,
+        vm_id: str,
+        folder: Path,
+        settings: CaptureSettings,
+        store: Store | None,
+        report: Callable[[BotRecorded], None],
     ) -> None:
+        self._vm_id = vm_id
         self._folder = folder
         self._settings = settings
         self._store = store
-        self._done = done
+        self._report = report
         self._held: dict[str, Recording] = {}
         self._left_bytes = 0  # of those that are not held
         self._complained = ""
@@ -86,9 +94,12 @@ class Recordings:
         def spool() -> Spool:
             return self._begin(name, join)
 
+        def began() -> None:
+            self._report(BotRecorded(self._vm_id, join.bot_id, join.attempt, time.time()))
+
         kbps = self._settings.audio_kbps
         self.idle.clear()
-        recording = self._held[name] = Recording(spool, kbps, page, voice_at, self._has_room, tell, bound)
+        recording = self._held[name] = Recording(spool, kbps, page, voice_at, self._has_room, began, tell, bound)
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(_alone(recording.run()), name=f"record {join.bot_id}")
@@ -111,7 +122,8 @@ class Recordings:
                 return Spool.find(folder)
             except SpoiledError as error:
                 self._put_aside(folder, error)
-        return Spool.create(folder, Opened(join.bot_id, join.attempt, join.platform, time.time()))
+        opened = Opened(join.bot_id, join.attempt, join.platform, time.time())
+        return Spool.create(folder, opened)
 
     def _has_room(self) -> bool:
         return self.spooled_bytes < self._settings.spool_mb * 1024 * 1024
@@ -219,7 +231,8 @@ class Recordings:
                 gaps=len(final.gaps),
                 took_s=took_s,
             )
-            self._done(final)
+            told = (final.bot_id, final.attempt, time.time())
+            self._report(BotRecorded(self._vm_id, *told, finished=True, audio_s=audio_s, gaps=len(final.gaps)))
         await asyncio.to_thread(spool.remove)
 
     async def _make(self, spool: Spool) -> Manifest:

@@ -13,8 +13,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from common.config.settings import CaptureSettings, WorkerSettings
 from common.runtime.store import Store
 from common.wire import manifest
-from common.wire.manifest import Manifest
-from common.wire.messages import BotMoved, BotSaw
+from common.wire.messages import BotMoved, BotRecorded, BotSaw
 from common.wire.vocabulary import BotState
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
@@ -42,18 +41,18 @@ TONES: Final = """
 
 
 class Recorded:
-    """`done`: what is finished."""
+    """`told`: what the manager hears."""
 
     def __init__(self, folder: Path) -> None:
         self.settings = CaptureSettings(store=str(folder / "store"), store_timeout_s=5.0)
         self.store = Store(self.settings)
         self.folder = folder / "state" / "recordings"
-        self.done: list[Manifest] = []
+        self.told: list[BotRecorded] = []
         self.recordings = self.anew()
 
     def anew(self) -> Recordings:
         """As an agent that is started has them."""
-        self.recordings = Recordings(self.folder, self.settings, self.store, self.done.append)
+        self.recordings = Recordings("vm1", self.folder, self.settings, self.store, self.told.append)
         return self.recordings
 
     def file(self, name: str, attempt: int = 1, bot_id: str = "b1") -> Path:

@@ -29,11 +29,13 @@ async def finished(recorded: Recorded) -> Manifest:
     """What an agent makes of what is left."""
     async with asyncio.TaskGroup() as tasks:
         finishing = tasks.create_task(recorded.recordings.finish(lambda: set()), name="finish")
-        await wait_until(lambda: recorded.done)
+        await wait_until(lambda: any(one.finished for one in recorded.told))
         await recorded.recordings.idle.wait()
         finishing.cancel()
-    [made] = recorded.done
-    assert made == manifest.decode(recorded.file(FINAL).read_bytes())
+    began, done = recorded.told
+    made = manifest.decode(recorded.file(FINAL).read_bytes())
+    assert (began.finished, began.bot_id, began.attempt) == (False, "b1", 1)
+    assert (done.audio_s, done.gaps) == (made.audio and made.audio.duration_s, len(made.gaps))
     assert list(recorded.folder.iterdir()) == []
     return made
 
@@ -113,7 +115,7 @@ async def test_what_is_said_while_the_agent_is_dead_is_not_missing(
             began = time.time()
             await wait_until(lambda: recorded.spooled)
             await agent.kill()
-            await asyncio.sleep(4)
+            await asyncio.sleep(2)
             successor = await machine.agent()
             await successor.logged("worker_adopted")
             killed = len(recorded.segments)
@@ -167,6 +169,7 @@ async def test_silence_in_the_recorder_while_somebody_speaks_is_told_and_another
     somebody: Page,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("worker.capture.level.BELIEVED_S", 3.0)
     async with harness_of(recorded, driver, room) as harness:
         await go_in(harness)
         await wait_until(lambda: recorded.spooled)
