@@ -176,25 +176,32 @@ class Recordings:
             return
         delays = backoff(*RETRY_S)
         while True:
-            failed = False
-            self.idle.clear()
-            for folder in await asyncio.to_thread(self._left, {name_of(*one) for one in live()}):
+            failed, some_are_held = False, bool(self._held)  # before it is looked: what is let go meanwhile is left
+            left = await asyncio.to_thread(self._left, {name_of(*one) for one in live()})
+            if left or some_are_held or self._held:
+                self.idle.clear()
+            else:
+                self.idle.set()
+            for folder in left:
                 try:
                     await self._finish(folder)
                 except (StoreError, OSError, UnmadeError) as error:
                     failed = True
                     self._complain(error)
+                except Exception as error:  # of ours: it costs this recording its file, and is not met again and again
+                    log.exception("recording_failed")
+                    self._put_aside(folder, error)
             delays = delays if failed else backoff(*RETRY_S)
-            self._news.clear()
-            if not failed and not self._held:
-                self.idle.set()
+            if left and not failed:
+                continue  # more may have come meanwhile
             await pause(self._news, next(delays) if failed else LOOK_S)
+            self._news.clear()
 
     def _left(self, live: Collection[str]) -> list[Path]:
         """Oldest first."""
         try:
             found = [one for one in self._folder.iterdir() if one.is_dir() and one.suffix != SPOILED]
-        except FileNotFoundError:
+        except OSError:  # none was made yet, or the disk is gone, and with it what is left
             found = []
         left = [one for one in found if one.name not in live and one.name not in self._held]
         self._left_bytes = sum(file.stat().st_size for one in left for file in one.glob("segment-*"))

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import av
 
 RATE: Final = 48_000
-BLOCK: Final = RATE // 10
+BLOCK: Final = RATE // 20
 
 
 class Heard(NamedTuple):
@@ -22,7 +22,7 @@ class Heard(NamedTuple):
         return len(self.left) / RATE
 
     def clearest(self, left_hz: float, right_hz: float) -> int:
-        """The sample from which on a tenth of a second has most of both tones: a busy machine leaves holes in sound."""
+        """The sample from which on a twentieth of a second has most of both tones: a busy machine leaves holes."""
         starts = range(0, len(self.left) - BLOCK, BLOCK)
         return max(starts, key=lambda at: self.tones(left_hz, at)[0] + self.tones(right_hz, at)[1])
 

@@ -79,9 +79,9 @@ async def test_both_sides_of_a_meeting_are_in_one_file_also_when_the_store_was_a
     assert heard.duration_s == pytest.approx(made.audio.duration_s, abs=0.1) == pytest.approx(took_s, abs=1.5)
     at = heard.clearest(440, 1000)
     (left, leaked), (crossed, right) = heard.tones(440, at), heard.tones(1000, at)
-    assert left == pytest.approx(-12, abs=2)
-    assert right == pytest.approx(-12, abs=2)
-    assert max(leaked, crossed) < -45
+    assert left == pytest.approx(-12, abs=3)
+    assert right == pytest.approx(-12, abs=3)
+    assert max(leaked, crossed) < -40
     assert made.audio.left_dbfs is not None
     assert made.audio.loudness_lufs is not None
 
