@@ -260,17 +260,11 @@ class Recordings:
         damaged += [Gap(known.parts[n].began_at, known.parts[n].began_at, "damaged") for n in made.unreadable]
         audio = None
         if made.duration_s:
-            content = await asyncio.to_thread(out.read_bytes)
-            audio = Audio(
-                AUDIO,
-                len(content),
-                hashlib.sha256(content).hexdigest(),
-                made.duration_s,
-                made.filled_s,
-                made.loudness_lufs,
-                *made.dbfs,
-            )
-            await store.put(f"{where}/{AUDIO}", content, content_type="audio/ogg")
+            size, sha256 = await asyncio.to_thread(_measure, out)
+            audio = Audio(AUDIO, size, sha256, made.duration_s, made.filled_s, made.loudness_lufs, *made.dbfs)
+            await store.put(f"{where}/{AUDIO}", out, content_type="audio/ogg")
+            if await store.size(f"{where}/{AUDIO}") != size:
+                raise StoreError("what it holds is shorter than what it was given")
         final = known.manifest(audio, finished=True)
         return msgspec.structs.replace(final, gaps=[*final.gaps, *damaged])
 
@@ -334,6 +328,12 @@ async def _alone(work: Coroutine[None, None, None]) -> None:
         await work
     except Exception:  # of ours: it costs this bot its recording, and not its meeting
         log.exception("recording_failed")
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256."""
+    with path.open("rb") as file:
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stream(path: Path, media_s: float, began_at: float, segments: Sequence[Segment]) -> Stream:

@@ -7,6 +7,7 @@ was busy, silence stands in, so that the file keeps to the clock of the wall. Th
 player would: what is told of it was heard, not believed.
 """
 
+import errno
 import os
 import resource
 import sys
@@ -94,7 +95,9 @@ def join(work: Work) -> tuple[Writer, list[int]]:
                 writer.fill(round((stream.media_s + begins_s + lag_s) * RATE))
                 writer.put(data)
             writer.fill(round((stream.media_s + stream.ends_s) * RATE))
-        except (av.error.FFmpegError, IndexError, ValueError):
+        except (av.error.FFmpegError, IndexError, ValueError) as error:
+            if getattr(error, "errno", None) == errno.ENOMEM:  # which says nothing of the part
+                raise
             unreadable.append(place)
     writer.close()
     return writer, unreadable

@@ -1,0 +1,174 @@
+"""What an agent makes of what another one left: one file, once, and the truth about what is missing. No browser here:
+sound is encoded as a browser does it.
+"""
+
+import asyncio
+import hashlib
+import io
+import math
+import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from common.config.settings import CaptureSettings
+from common.wire import manifest
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, Manifest
+from tests.waiting import wait_until
+from tests.worker.capture.conftest import Recorded
+from tests.worker.capture.hearing import listen
+from worker.capture.ledger import Began, Chunk, Closed, Opened
+from worker.capture.spool import Spool, name_of
+
+RATE: Final = 48_000
+OPENED: Final = Opened("b1", 1, "room", 1000.0)
+
+
+def sound(seconds: int) -> bytes:
+    """A WebM of Opus: 440 Hz on both sides."""
+    out = io.BytesIO()
+    file: Any = av.open(out, "w", format="webm")
+    stream = file.add_stream("libopus", rate=RATE, layout="stereo")
+    for n in range(seconds * 50):
+        frame: Any = av.AudioFrame(format="s16", layout="stereo", samples=960)
+        frame.rate, frame.pts, frame.time_base = RATE, n * 960, Fraction(1, RATE)
+        tone = (round(8000 * math.sin(2 * math.pi * 440 * (n * 960 + k) / RATE)) for k in range(960))
+        frame.planes[0].update(b"".join(value.to_bytes(2, "little", signed=True) * 2 for value in tone))
+        file.mux(stream.encode(frame))
+    file.mux(stream.encode(None))
+    file.close()
+    return out.getvalue()
+
+
+TEN_S: Final = sound(10)
+
+
+def spooled(folder: Path, *begins_at: float) -> Spool:
+    """Parts of ten seconds, in chunks of one, as a bot that was killed left them."""
+    spool = Spool.create(folder / name_of("b1", 1), OPENED)
+    for part, began_at in enumerate(begins_at):
+        size = len(TEN_S) // 10 + 1
+        pieces = [TEN_S[at : at + size] for at in range(0, len(TEN_S), size)]
+        cause = "agent_away" if part else None
+        spool.append(
+            [
+                (Began(part, began_at, cause), Chunk(part * 10 + n, began_at + n + 1, float(n), len(piece)), piece)
+                for n, piece in enumerate(pieces)
+            ]
+        )
+    return spool
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recorded:
+    return Recorded(tmp_path)
+
+
+@asynccontextmanager
+async def finishing(recorded: Recorded) -> AsyncGenerator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(recorded.recordings.finish(lambda: [("live", 1)]), name="finish")
+        yield
+        work.cancel()
+
+
+async def finish(recorded: Recorded) -> Manifest:
+    async with finishing(recorded):
+        await asyncio.wait_for(recorded.recordings.idle.wait(), 60)
+    return manifest.decode(recorded.file(FINAL).read_bytes())
+
+
+async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_silence(recorded: Recorded) -> None:
+    spooled(recorded.folder, 1000.5, 1015.0)
+    Spool.create(recorded.folder / name_of("live", 1), OPENED)
+    async with finishing(recorded):
+        await wait_until(lambda: recorded.told)
+        await wait_until(lambda: not (recorded.folder / name_of("b1", 1)).exists())
+        assert not recorded.recordings.idle.is_set() or not recorded.recordings.spooled_bytes
+    made = manifest.decode(recorded.file(FINAL).read_bytes())
+    assert [(gap.began_at, gap.ended_at, gap.cause) for gap in made.gaps] == [(1010.5, 1015.0, "agent_away")]
+    assert [one.part for one in made.segments] == [0, 0, 1, 1]
+    assert (made.finished, made.ended_at) == (True, 1025.0)
+    assert made.audio
+    assert made.audio.duration_s == pytest.approx(25.0, abs=0.2)
+    assert made.audio.filled_s == pytest.approx(5.0, abs=0.2)
+    assert made.audio.loudness_lufs == pytest.approx(-12.0, abs=1.5)
+    assert hashlib.sha256(recorded.file(AUDIO).read_bytes()).hexdigest() == made.audio.sha256
+    heard = listen(recorded.file(AUDIO))
+    assert heard.tones(440, 12 * RATE)[0] < -60 < -20 < heard.tones(440, 16 * RATE)[0]
+    assert manifest.decode(recorded.file(PROGRESS).read_bytes()).segments == made.segments
+    assert [(one.finished, one.gaps) for one in recorded.told] == [(True, 1)]
+
+
+async def test_what_another_agent_finished_is_finished_no_second_time(recorded: Recorded, tmp_path: Path) -> None:
+    spool = spooled(recorded.folder, 1000.5)
+    shutil.copytree(spool.folder, tmp_path / "copy")
+    before = await finish(recorded)
+    shutil.copytree(tmp_path / "copy", spool.folder)
+    recorded.anew()
+    assert await finish(recorded) == before
+    assert len(recorded.told) == 1
+    assert list(recorded.folder.iterdir()) == []
+
+
+async def test_a_segment_that_is_not_what_it_was_is_a_gap_and_the_rest_plays(recorded: Recorded) -> None:
+    spool = spooled(recorded.folder, 1000.5)
+    spool.close(Closed(1011.0))
+    store = recorded.store
+    for segment in spool.ledger.segments:
+        await store.put(f"b1/1/{segment.path}", spool.read(segment))
+        spool.note_stored(segment)
+    await store.put(f"b1/1/{spool.ledger.segments[-1].path}", b"another")
+    made = await finish(recorded)
+    assert [gap.cause for gap in made.gaps] == ["damaged"]
+    assert made.audio
+    assert 4.0 < made.audio.duration_s - made.audio.filled_s < 8.0
+
+
+async def test_of_nothing_no_file_is_made_and_what_is_missing_is_said(recorded: Recorded) -> None:
+    spool = Spool.create(recorded.folder / name_of("b1", 1), OPENED)
+    spool.close(Closed(1009.0, "recorder_lost"))
+    made = await finish(recorded)
+    assert (made.audio, [gap.cause for gap in made.gaps]) == (None, ["recorder_lost"])
+    assert [(one.finished, one.audio_s) for one in recorded.told] == [(True, 0.0)]
+    assert not recorded.file(AUDIO).exists()
+
+
+async def test_what_is_no_sound_is_a_damaged_part(recorded: Recorded) -> None:
+    spool = Spool.create(recorded.folder / name_of("b1", 1), OPENED)
+    spool.append([(Began(0, 1000.5), Chunk(0, 1001.5, 0.0, 30_000), b"\x1a\x45\xdf\xa3" * 7_500)])
+    made = await finish(recorded)
+    assert (made.audio, [gap.cause for gap in made.gaps]) == (None, ["damaged"])
+
+
+async def test_a_file_that_cannot_be_made_is_tried_again_and_nothing_goes_meanwhile(recorded: Recorded) -> None:
+    recorded.settings = msgspec.structs.replace(recorded.settings, finish_memory_mb=1)
+    recorded.anew()
+    spooled(recorded.folder, 1000.5)
+    with capture_logs() as logs:
+        async with finishing(recorded):
+            await wait_until(lambda: any(one["event"] == "recording_unstored" for one in logs))
+    assert not recorded.file(FINAL).exists()
+    assert len(recorded.segments) == 2
+    recorded.settings = CaptureSettings(store=recorded.settings.store)
+    recorded.anew()
+    assert (await finish(recorded)).audio
+
+
+async def test_a_folder_that_holds_no_recording_is_put_aside_and_keeps_no_other_one_waiting(recorded: Recorded) -> None:
+    broken = recorded.folder / name_of("b0", 1)
+    broken.mkdir(parents=True)
+    (broken / "log").write_text("nothing of ours\n")
+    (recorded.folder / name_of("b00", 1)).mkdir()
+    spooled(recorded.folder, 1000.5)
+    assert (await finish(recorded)).audio
+    left = sorted(path.name for path in recorded.folder.iterdir())
+    assert [name.partition("-")[0] for name in left] == ["b00@1", "b0@1"]
+    assert all(name.endswith(".spoiled") for name in left)
