@@ -29,6 +29,7 @@ _MEASURED = (
     *("tests/core/", "tests/intake/", "tests/store/"),
     *("tests/common/wire/", "tests/common/links/", "tests/common/config/"),
     *("tests/worker/decide/", "tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
+    *("tests/worker/capture/test_ledger.py", "tests/worker/capture/test_level.py"),
 )
 
 

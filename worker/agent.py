@@ -82,6 +82,7 @@ async def run(settings: Settings) -> None:
     except (BrowserError, FileNotFoundError, AccountError) as error:
         raise CannotStartError(str(error)) from error
     overrides = read_rules(settings.worker)  # every platform's, and the operator's
+    store = _store(settings.capture)
     state_dir = Path(settings.worker.state_dir)
     # 2. The state folder is ours alone, until the end of the process, and with it what an earlier agent left.
     with _locked(state_dir):
@@ -105,7 +106,7 @@ async def run(settings: Settings) -> None:
             raise CannotStartError(str(error)) from error
         try:
             async with served(settings.worker.metrics_listen, metrics):
-                await _serve(settings, launcher, driver, journal, overrides, orders, service, metrics)
+                await _serve(settings, launcher, driver, journal, overrides, store, orders, service, metrics)
         except CannotServeError as error:
             raise CannotStartError(str(error)) from error
         finally:
@@ -143,12 +144,14 @@ async def _serve(
     driver: Driver,
     journal: Journal,
     overrides: Overrides,
+    store: Store | None,
     orders: "_Orders",
     service: Service,
     metrics: AgentMetrics,
 ) -> None:
     vm_id = settings.worker.vm_id or socket.gethostname()
-    store = _store(settings.capture)
+    if store is None:
+        log.warning("nothing_recorded", why="capture.store is not set")
     link = Link(settings.redis, vm_id, journal, Path(settings.worker.state_dir))
     turns, limit_s = Turns(), patience_s(settings.redis.timeout_s) + 2 * settings.worker.heartbeat_s
     async with asyncio.TaskGroup() as loops, asyncio.TaskGroup() as workers, AsyncExitStack() as watched:
@@ -241,11 +244,8 @@ def _status(pool: Pool, link: Link, settings: Settings) -> str:
 
 def _store(settings: CaptureSettings) -> Store | None:
     """Where recordings go; None where there are none. Raises: CannotStartError."""
-    if not settings.store:
-        log.warning("nothing_recorded", why="capture.store is not set")
-        return None
     try:
-        return Store(settings)
+        return Store(settings) if settings.store else None
     except StoreError as error:
         raise CannotStartError(str(error)) from error
 

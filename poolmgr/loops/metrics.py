@@ -20,6 +20,7 @@ from poolmgr.core.decisions import (
     ForgetWorker,
     Move,
     Note,
+    NoteRecorded,
     Retire,
     Warm,
 )
@@ -92,6 +93,15 @@ class Metrics:
         )
         for step in ("bot_asked", "bot_forced", "bot_ended", "bot_given_up", "worker_forced"):
             self._overdue.labels(step)  # of what should never happen, an alert has to see the zero
+        self._recordings = Counter(
+            "poolmgr_recordings",
+            "Recordings of meetings: begun, processed (there is a file), skipped (nothing to make one of)",
+            ["step"],
+            registry=registry,
+        )
+        self._recording_gaps = Counter(
+            "poolmgr_recording_gaps", "Gaps in recordings that are finished", registry=registry
+        )
         self._gone = Counter("poolmgr_workers_gone", "Workers that are no more, by cause", ["cause"], registry=registry)
         self.heartbeats = Counter("poolmgr_heartbeats", "Heartbeats heard from agents", registry=registry)
         self.leader = Gauge("poolmgr_leader", "1 while this process leads", registry=registry)
@@ -166,6 +176,10 @@ class Metrics:
                 self._retired.labels(decision.why).inc()
                 if decision.by_force:
                     self._overdue.labels("worker_forced").inc()
+            case NoteRecorded(event=event):
+                made = "processed" if event.audio_s else "skipped"
+                self._recordings.labels(made if event.finished else "begun").inc()
+                self._recording_gaps.inc(event.gaps)
             case ForgetWorker():
                 self._gone.labels(decision.cause).inc()
                 if decision.cause in _FAILED_WARMUPS:

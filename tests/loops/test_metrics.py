@@ -1,9 +1,9 @@
-"""What is counted of screens: a closed set, whatever operators and agents name."""
+"""What is counted of screens, in a closed set whatever operators and agents name; and of recordings."""
 
 from prometheus_client import CollectorRegistry
 
-from common.wire.messages import BotSaw
-from poolmgr.core.decisions import Note
+from common.wire.messages import BotRecorded, BotSaw
+from poolmgr.core.decisions import Note, NoteRecorded
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.metrics import Metrics
 
@@ -23,3 +23,13 @@ def test_screens_are_counted_by_the_rule_that_recognised_them_up_to_a_limit() ->
     assert count(metrics.registry, "zoom", "denied", "rule-499") == 1
     assert count(metrics.registry, "zoom", "denied", "rule-500") is None
     assert count(metrics.registry, "zoom", "other", "other") == 5
+
+
+def test_recordings_are_counted_when_they_begin_and_by_what_came_of_them() -> None:
+    metrics = Metrics(Clock())
+    for finished, audio_s, gaps in ((False, 0.0, 0), (True, 60.0, 2), (True, 0.0, 1)):
+        metrics.decided(NoteRecorded(BotRecorded("vm", "b", 1, 0.0, finished, audio_s, gaps)))
+    steps = ("begun", "processed", "skipped")
+    counts = [metrics.registry.get_sample_value("poolmgr_recordings_total", {"step": step}) for step in steps]
+    assert counts == [1, 1, 1]
+    assert metrics.registry.get_sample_value("poolmgr_recording_gaps_total") == 3

@@ -299,8 +299,12 @@ def test_its_folder_is_nobody_elses(shared: Shared, command: list[str]) -> None:
         ({"POOLMGR_WORKER__STATE_DIR": "/proc/poolmgr"}, "cannot write to worker.state_dir = '/proc/poolmgr'"),
         ({"POOLMGR_WORKER__CHROMIUM": "/nowhere/chromium"}, "cannot run worker.chromium = '/nowhere/chromium'"),
         ({"POOLMGR_WORKER__HEARTBEAT_S": "soon"}, "POOLMGR_WORKER__HEARTBEAT_S: "),
+        (
+            {"POOLMGR_CAPTURE__STORE": "s3://b", "POOLMGR_CAPTURE__STORE_OPTIONS": "{ colour = 'red' }"},
+            "cannot use capture.store: ",
+        ),
     ],
-    ids=["state_dir", "chromium", "settings"],
+    ids=["state_dir", "chromium", "settings", "store"],
 )
 def test_what_a_user_can_put_right_is_said_in_one_line(tmp_path: Path, changed: dict[str, str], says: str) -> None:
     [line] = complaint(["run"], {"POOLMGR_WORKER__STATE_DIR": str(tmp_path)} | changed)

@@ -134,7 +134,7 @@ class Ledger:
                 if entry.at - self._heard_until > UNNOTED_S:
                     self._miss(self._heard_until, entry.at, entry.cause)
                 self.closed = entry
-            case Opened():
+            case _:  # Opened
                 raise DisorderError(f"cannot follow anything: {entry}")
 
     # What is to be done

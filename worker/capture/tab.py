@@ -23,6 +23,7 @@ ADDRESS: Final = (HERE / "recorder.html").as_uri()  # of a file, which is an ori
 SCRIPT: Final = (HERE / "recorder.js").read_text(encoding="utf-8")
 OPEN_DEADLINE_S: Final = 10.0
 CALL_DEADLINE_S: Final = 5.0
+LOOK_S: Final = 0.02
 MOST_AT_ONCE: Final = 60  # chunks: a megabyte
 _FIND: Final = "typeof globalThis.poolmgrRecorder === 'object'"
 _TITLE: Final = "(title) => { const before = document.title; document.title = title; return before; }"
@@ -112,13 +113,16 @@ async def stop(tab: Page) -> None:
 
 
 async def _new_tab(page: Page) -> Page:
-    """In the background: the meeting stays what is looked at, on a display too."""
+    """In the background: the meeting stays what is looked at, on a display too. Known by its address, since a meeting's
+    page may open others at the same time.
+    """
     context = page.context
     session = await context.new_cdp_session(page)
     send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]
-    async with context.expect_page(timeout=OPEN_DEADLINE_S * 1000) as opened:
-        await send("Target.createTarget", {"url": ADDRESS, "background": True})
-    tab = await opened.value
-    await tab.wait_for_load_state("domcontentloaded")
+    await send("Target.createTarget", {"url": ADDRESS, "background": True})
     await session.detach()
-    return tab
+    while True:
+        for other in context.pages:
+            if other.url == ADDRESS and not await other.evaluate(_FIND):
+                return other
+        await asyncio.sleep(LOOK_S)

@@ -1,0 +1,35 @@
+"""A manifest is read as it was written, and by programs that know its schema only."""
+
+import json
+from typing import Final
+
+import jsonschema
+import msgspec
+import pytest
+
+from common.wire import manifest
+from common.wire.manifest import AUDIO, VERSION, Audio, Gap, Manifest, Part, Segment
+
+WHOLE: Final = Manifest(
+    *(VERSION, "b1", 2, "room", 1000.0, 1020.5, True),
+    parts=[Part(0, 1000.5), Part(1, 1015.0)],
+    segments=[Segment(0, 0, "segment-000000.webm", 0.5, 1000.5, 1005.5, 60_000, "0f" * 32)],
+    gaps=[Gap(1010.5, 1015.0, "agent_away")],
+    audio=Audio(AUDIO, 120_000, "0f" * 32, 20.5, 4.5, -23.0, -30.0, None),
+)
+
+
+def test_what_is_written_is_read() -> None:
+    for one in (WHOLE, Manifest(VERSION, "b1", 1, "room", 1000.0, None, finished=False)):
+        assert manifest.decode(manifest.encode(one)) == one
+        jsonschema.validate(json.loads(manifest.encode(one)), msgspec.json.schema(Manifest))
+
+
+def test_each_attempt_has_a_folder_of_its_own() -> None:
+    assert manifest.folder("b1", 2) == "b1/2"
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", manifest.encode(WHOLE).replace(b"agent_away", b"a whim")])
+def test_what_is_no_manifest_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        manifest.decode(text)
