@@ -26,7 +26,7 @@ async def transcriptions(call: Call) -> Answer:
 
 async def transcribe(call: Call) -> Answer:
     await known_bot(call)
-    raise not_offered("This release of poolmgr records nothing, so there is nothing to transcribe.")
+    raise not_offered("This release of poolmgr transcribes nothing.")
 
 
 OPERATIONS = (
@@ -53,6 +53,6 @@ OPERATIONS = (
         "transcribe",
         "Transcribe the bot's recording. Not in this release.",
         transcribe,
-        {**UNKNOWN_BOT, 501: Says("There are no recordings.")},
+        {**UNKNOWN_BOT, 501: Says("Nothing is transcribed.")},
     ),
 )

@@ -92,7 +92,11 @@ MEANINGS: Final = (
         "in the meeting, and nothing was received from the others while they spoke, or no media connection came about",
         "UDP and TURN from the VM: firewall, NAT",
     ),
-    Meaning((Reason.CAPTURE_FAILED,), "never, in this release: it records nothing", ""),
+    Meaning(
+        (Reason.CAPTURE_FAILED,),
+        "never, in this release: a recording that fails ends no bot; `poolmgr explain` tells of it",
+        "",
+    ),
     Meaning(
         (Reason.HEARTBEAT_TIMEOUT,),
         "its VM was not heard of for `pool.lost_after_s`",
