@@ -7,9 +7,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from common.runtime.cli.text import literal
+from common.runtime.cli.text import duration, literal
 from poolmgr.cli.tables import cell, console, status_cell, table
-from poolmgr.cli.text import clock_time, duration, epoch_of, moment
+from poolmgr.cli.text import clock_time, epoch_of, moment
 from poolmgr.core.record import Record
 
 _SECTIONS: Final = (

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from common.runtime import files
 from common.runtime.cli.session import fail, put_json, say
-from common.runtime.cli.text import literal
+from common.runtime.cli.text import duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
 from common.wire.vocabulary import Attribution
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console, status_cell, table
-from poolmgr.cli.text import clock_time, duration, epoch_of
+from poolmgr.cli.text import clock_time, epoch_of
 from poolmgr.core.record import Record
 from poolmgr.store.evidence import Bundle
 from poolmgr.store.views import DeadJob, Views

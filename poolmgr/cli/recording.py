@@ -12,13 +12,14 @@ import msgspec
 
 from common.runtime import files, recordings
 from common.runtime.cli.session import fail, put_json, say
+from common.runtime.cli.text import duration
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
 from common.runtime.store import AbsentError, Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Audio, Manifest
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console
-from poolmgr.cli.text import clock_time, duration
+from poolmgr.cli.text import clock_time
 from poolmgr.intake.job import BOT_ID
 
 _T = TypeVar("_T")

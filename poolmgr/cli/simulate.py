@@ -17,10 +17,10 @@ from rich.table import Table
 
 from common.config.settings import BadSettingsError, PoolSettings, Settings, parse
 from common.runtime.cli.session import Session, fail, put_json, say, with_session
-from common.runtime.cli.text import count, literal
+from common.runtime.cli.text import count, duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from poolmgr.cli.tables import console, table
-from poolmgr.cli.text import NOTHING, duration
+from poolmgr.cli.text import NOTHING
 from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson
 from poolmgr.simulation.fleet import FleetModel
 from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_plot

@@ -1,4 +1,4 @@
-"""How times and durations look. Asks nobody anything."""
+"""How times look. Asks nobody anything."""
 
 import re
 from datetime import UTC, datetime
@@ -46,20 +46,3 @@ def moment(iso: str, now: float) -> str:
         return literal(iso)
     then, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
     return then.strftime("%H:%M:%S" if then.date() == today.date() else "%Y-%m-%d %H:%M")
-
-
-def duration(seconds: float) -> str:
-    """At most seven characters or so: `12 ms`, `2.13 s`, `4m 05s`, `3h 20m`, `5d 02h`."""
-    if seconds < 0:
-        return f"-{duration(-seconds)}"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
-    whole = round(seconds)
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if hours < 1:
-        return f"{minutes}m {whole % 60:02}s"
-    if days < 2:
-        return f"{hours}h {minutes % 60:02}m"
-    return f"{days}d {hours % 24:02}h"

@@ -10,8 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from common.config.masking import mask_url
-from common.runtime.cli.text import count, literal
-from poolmgr.cli.text import duration
+from common.runtime.cli.text import count, duration, literal
 from poolmgr.one_machine import news
 from poolmgr.one_machine.news import News, PartName
 

@@ -7,10 +7,10 @@ from typing import Final
 from rich.text import Text
 
 from common.runtime.cli.session import put_json
-from common.runtime.cli.text import literal
+from common.runtime.cli.text import duration, literal
 from poolmgr.cli.session import Session, in_time
 from poolmgr.cli.tables import console, status_cell
-from poolmgr.cli.text import NOTHING, clock_time, duration, epoch_of
+from poolmgr.cli.text import NOTHING, clock_time, epoch_of
 from poolmgr.store.views import Views
 
 REJECTED: Final = "rejected"

@@ -8,11 +8,11 @@ import click
 import msgspec
 
 from common.runtime.cli.session import fail, put_json, say
-from common.runtime.cli.text import count, literal
+from common.runtime.cli.text import count, duration, literal
 from common.runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import cell, console, table
-from poolmgr.cli.text import duration, moment
+from poolmgr.cli.text import moment
 from poolmgr.core.record import iso
 from poolmgr.intake.outgoing import Delivery, host_of
 from poolmgr.store.deliveries import Attempt, DeadLetter, Waiting, line_life_s

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from common.runtime.cli.text import duration
 from common.wire.vocabulary import Attribution, BotState
-from poolmgr.cli.text import duration
 from poolmgr.core.record import Record, iso
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView

@@ -2,7 +2,8 @@
 
 import pytest
 
-from poolmgr.cli.text import duration, literal, moment
+from common.runtime.cli.text import duration
+from poolmgr.cli.text import literal, moment
 
 
 @pytest.mark.parametrize(
