@@ -202,7 +202,7 @@ def _type(kind: Any) -> str:
     if get_origin(kind) is dict:
         return f"object of {_type(get_args(kind)[1])} by {_type(get_args(kind)[0])}"
     if get_origin(kind) is UnionType:  # something or null
-        return _type(next(one for one in get_args(kind) if one is not NoneType))
+        return _type(next(member for member in get_args(kind) if member is not NoneType))
     if get_origin(kind) is list:
         return f"list of {_type(get_args(kind)[0])}"
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

@@ -51,7 +51,7 @@ def faults(pins: Mapping[str, Pin], asked: Iterable[tuple[str, str]], installed:
     for each in installed:
         pin = pins.get(canonicalize_name(each.name))
         if pin and pin.version == each.version:
-            wanted += [(f"{each.name} {each.version}", one) for one in _requirements(each, pin)]
+            wanted += [(f"{each.name} {each.version}", requirement) for requirement in _requirements(each, pin)]
     return [fault for who, requirement in wanted if (fault := _fault(pins, who, requirement))]
 
 
@@ -59,7 +59,11 @@ def _requirements(package: Distribution, pin: Pin) -> list[Requirement]:
     """Those that count here, with the extras that are pinned."""
     listed = [Requirement(words) for words in package.requires or ()]
     extras = (*_NO_EXTRA, *sorted(pin.extras))
-    return [one for one in listed if one.marker is None or any(one.marker.evaluate({"extra": e}) for e in extras)]
+    return [
+        requirement
+        for requirement in listed
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in extras)
+    ]
 
 
 def _fault(pins: Mapping[str, Pin], who: str, wanted: Requirement) -> str:

@@ -70,7 +70,7 @@ class Forked:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
-            out, err = [one.result() for one in reading]
+            out, err = [reader.result() for reader in reading]
         return out, err
 
     def send_signal(self, number: int) -> None:
@@ -170,8 +170,8 @@ def _serve(inbox: socket.socket) -> Callable[[], None]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests
     signal.signal(signal.SIGCHLD, _ring)
     alarm, bell = socket.socketpair()
-    for one in (alarm, bell):
-        one.setblocking(False)
+    for descriptor in (alarm, bell):
+        descriptor.setblocking(False)
     signal.set_wakeup_fd(bell.fileno())
     reports: dict[int, int] = {}  # pid -> where its end is told
     programs: dict[str, ModuleType] = {}
@@ -194,8 +194,8 @@ def _serve(inbox: socket.socket) -> Callable[[], None]:
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            for one in (inbox, alarm, bell):
-                one.close()
+            for descriptor in (inbox, alarm, bell):
+                descriptor.close()
             _become(program, arguments, environment, outputs, [*reports.values(), report])
             return programs[program].main
         reports[pid] = report

@@ -177,18 +177,18 @@ def _only_one(text: str, reader: _Reader, most: int, *, spaced: bool) -> Meeting
             faults.append(BadLinkError(_CUT))
             continue
         try:
-            one = reader.in_text(text, piece)
+            candidate = reader.in_text(text, piece)
         except BadLinkError as error:
             faults.append(error)
             broken_at = piece.stop
             continue
-        if one.link.platform == "teams" and _REFERENCE in text[max(0, piece.start - 40) : piece.start].lower():
-            one = one._replace(weight=min(one.weight, _REPEATED))
-        found.append(one)
+        if candidate.link.platform == "teams" and _REFERENCE in text[max(0, piece.start - 40) : piece.start].lower():
+            candidate = candidate._replace(weight=min(candidate.weight, _REPEATED))
+        found.append(candidate)
     if not found:
         raise _worst(faults, spaced=spaced)
-    weight = max(one.weight for one in found)
-    link = _chosen([one for one in found if one.weight == weight], text)
+    weight = max(candidate.weight for candidate in found)
+    link = _chosen([candidate for candidate in found if candidate.weight == weight], text)
     if link.platform == "room" and spaced:  # whose name may have been cut by the space
         raise BadLinkError("the link contains spaces or has text around it; send a meeting room's link alone")
     return link
@@ -196,17 +196,17 @@ def _only_one(text: str, reader: _Reader, most: int, *, spaced: bool) -> Meeting
 
 def _chosen(found: list[_Found], text: str) -> MeetingLink:
     """The most complete of them. Raises: BadLinkError where the meetings or what lets one in are different."""
-    meetings = {(one.link.platform, one.meeting.identity) for one in found}
+    meetings = {(candidate.link.platform, candidate.meeting.identity) for candidate in found}
     if len(meetings) > 1:
         found = _without_second_form(found, meetings, text)
-    clear = [one for one in found if not one.unclear]
+    clear = [candidate for candidate in found if not candidate.unclear]
     if not clear:
         raise BadLinkError(found[0].unclear)
-    best = next((one for one in clear if one.meeting.whole), None) or max(
-        clear, key=lambda one: len(one.meeting.secret)
+    best = next((candidate for candidate in clear if candidate.meeting.whole), None) or max(
+        clear, key=lambda candidate: len(candidate.meeting.secret)
     )
-    for one in clear:
-        if one.meeting.whole != best.meeting.whole or best.meeting.secret.startswith(one.meeting.secret):
+    for candidate in clear:
+        if candidate.meeting.whole != best.meeting.whole or best.meeting.secret.startswith(candidate.meeting.secret):
             continue
         raise BadLinkError("the text holds links to one meeting with different passcodes; send the one that is meant")
     return best.link
@@ -222,7 +222,7 @@ def _without_second_form(found: list[_Found], meetings: set[tuple[str, str]], te
         number = short[0]
         spelt = " ".join(number[at : at + 3] for at in range(0, len(number), 3))
         if spelt in text.replace("\u00a0", " ").replace("&nbsp;", " "):
-            return [one for one in found if one.meeting.identity == number]
+            return [candidate for candidate in found if candidate.meeting.identity == number]
     raise BadLinkError("the text holds links to different meetings; send the one that is meant")
 
 
@@ -274,10 +274,10 @@ class _Reader:
 
     def in_text(self, text: str, piece: Piece) -> _Found:
         """Raises: BadLinkError."""
-        one = self._looked_at.get((piece.link, piece.closed))
-        if one is None:
-            one = self._looked_at[piece.link, piece.closed] = self._look_at(piece)
-        bare, found, fault = one
+        result = self._looked_at.get((piece.link, piece.closed))
+        if result is None:
+            result = self._looked_at[piece.link, piece.closed] = self._look_at(piece)
+        bare, found, fault = result
         if found and (found.meeting.whole or bare.closed):
             return found
         if isinstance(fault, NoLinkError) and not _is_broken_in_brackets(text, piece):

@@ -40,5 +40,5 @@ EXITS: Final = (
 
 def epilog(program: str) -> str:
     """The table as click takes it, for the end of a program's help."""
-    lines = [f"  {one.code:>3}  {one.meaning}" for one in EXITS if program in one.programs]
+    lines = [f"  {way.code:>3}  {way.meaning}" for way in EXITS if program in way.programs]
     return "\n".join(["\b", "Exit codes:", *lines])

@@ -56,7 +56,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: list[str], now: flo
     for secret in secrets:
         key = base64.b64decode(secret.removeprefix("whsec_"))
         expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest())
-        if any(hmac.compare_digest(expected, one) for one in given):
+        if any(hmac.compare_digest(expected, signature) for signature in given):
             return webhook_id
     raise NotSignedError("no signature is by a secret of ours")
 

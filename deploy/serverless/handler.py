@@ -236,7 +236,7 @@ def _google_job(document: Mapping[str, Any]) -> Job:
     """An event resource of Google Calendar (developers.google.com/calendar/api/v3/reference/events)."""
     if document.get("status") == "cancelled":
         raise _IgnoredError("the event was cancelled; a bot that is scheduled for it has to be removed by the API")
-    if any(_mapping(one).get("self") and _declined(one) for one in document.get("attendees") or ()):
+    if any(_mapping(attendee).get("self") and _declined(attendee) for attendee in document.get("attendees") or ()):
         raise _IgnoredError(_DECLINED)
     points = [_mapping(point) for point in _member(document, "conferenceData").get("entryPoints") or ()]
     videos = [point.get("uri") for point in points if point.get("entryPointType") == "video"]

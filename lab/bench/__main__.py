@@ -79,7 +79,7 @@ def main(
         click.echo("bench: stopped; nothing is kept", err=True)
         sys.exit(130)
     report.print_table(run, console)
-    failed = any(one.why_not for one in run.measurements)
+    failed = any(measurement.why_not for measurement in run.measurements)
     for line in run.missed:
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if earlier:

@@ -15,7 +15,8 @@ _HTML: Final = """<!doctype html><meta charset="utf-8"><title>Meeting</title><li
 <section id="waiting-room" hidden><button id="cancel">Cancel</button></section>
 <section id="in-meeting" hidden></section><section id="end-screen" data-end="left" hidden>The end</section>
 <script>
-const show = (id) => { for (const one of document.querySelectorAll("section")) one.hidden = one.id !== id; };
+const sections = document.querySelectorAll("section");
+const show = (id) => { for (const section of sections) section.hidden = section.id !== id; };
 document.getElementById("join").onclick = () => {
   navigator.sendBeacon(location.pathname.replace("/r/", "/joined/"));
   show("waiting-room");

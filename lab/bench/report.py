@@ -93,11 +93,14 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def missed(self) -> list[str]:
         """One sentence for every budget that was not kept and every row without numbers."""
-        found = [f"{one.row}: {one.why_not}" for one in self.measurements if one.why_not]
-        for one in self.measurements:
+        found = [
+            f"{measurement.row}: {measurement.why_not}" for measurement in self.measurements if measurement.why_not
+        ]
+        for measurement in self.measurements:
             found += [
-                f"{one.row}: {one.what}: {budget.rule}, measured {number(budget.measured)} {budget.unit}".rstrip()
-                for budget in one.budgets
+                f"{measurement.row}: {measurement.what}: {budget.rule}, "
+                f"measured {number(budget.measured)} {budget.unit}".rstrip()
+                for budget in measurement.budgets
                 if budget.kept is False
             ]
         return found
@@ -107,10 +110,12 @@ def merged(run: Run, later: Run) -> Run:
     """`run` with the rows of `later` in place of its own; they say of themselves that they are of a later run."""
     load = f"load average {later.machine.load_before:.2f} before, {later.machine.load_after:.2f} after"
     anew = f"{later.at}, commit `{later.commit}`, `{later.command}`, {load}"
-    rows = {one.row for one in later.measurements}
-    kept = [one for one in run.measurements if one.row not in rows]
-    place = next((n for n, one in enumerate(run.measurements) if one.row in rows), len(run.measurements))
-    measured = [msgspec.structs.replace(one, anew=anew) for one in later.measurements]
+    rows = {measurement.row for measurement in later.measurements}
+    kept = [measurement for measurement in run.measurements if measurement.row not in rows]
+    place = next(
+        (n for n, measurement in enumerate(run.measurements) if measurement.row in rows), len(run.measurements)
+    )
+    measured = [msgspec.structs.replace(measurement, anew=anew) for measurement in later.measurements]
     return msgspec.structs.replace(run, measurements=[*kept[:place], *measured, *kept[place:]])
 
 
@@ -135,15 +140,19 @@ def print_table(run: Run, console: Console) -> None:
     table = Table(title=f"{run.command}, commit {run.commit}", title_justify="left", pad_edge=False)
     for heading in ("row", "what", "unit", "n", "p50", "p99", "ratio", "budget", "verdict"):
         table.add_column(heading, justify="right" if heading in ("n", "p50", "p99", "ratio") else "left")
-    for one in run.measurements:
-        if one.subject is None:
-            table.add_row(one.row, one.what, "", "", "", "", "", one.why_not, "[yellow]not measured[/]")
+    for measurement in run.measurements:
+        if measurement.subject is None:
+            table.add_row(
+                measurement.row, measurement.what, "", "", "", "", "", measurement.why_not, "[yellow]not measured[/]"
+            )
             continue
-        verdicts = "\n".join(_coloured(budget) for budget in one.budgets)
-        rules = "\n".join(_with_value(budget) for budget in one.budgets)
-        ratio = f"{one.ratio:.2f}" if one.ratio is not None else ""
-        table.add_row(one.row, one.what, *_numbers(one.subject), ratio, rules, verdicts, style="bold")
-        for other in one.beside:
+        verdicts = "\n".join(_coloured(budget) for budget in measurement.budgets)
+        rules = "\n".join(_with_value(budget) for budget in measurement.budgets)
+        ratio = f"{measurement.ratio:.2f}" if measurement.ratio is not None else ""
+        table.add_row(
+            measurement.row, measurement.what, *_numbers(measurement.subject), ratio, rules, verdicts, style="bold"
+        )
+        for other in measurement.beside:
             table.add_row("", f"  beside: {other.name}", *_numbers(other), style="dim")
         table.add_section()
     console.print(table)
@@ -192,34 +201,34 @@ def to_markdown(run: Run) -> str:
     parts = [_INTRODUCTION, _table(("run", ""), facts)]
     budgets = [
         (
-            one.row,
-            one.what,
+            measurement.row,
+            measurement.what,
             budget.rule,
             f"{number(budget.measured)} {budget.unit}".rstrip(),
             _used(budget),
             budget.verdict,
         )
-        for one in run.measurements
-        for budget in one.budgets
+        for measurement in run.measurements
+        for budget in measurement.budgets
     ]
     parts += ["## Budgets\n", _table(("row", "what", "budget", "measured", "used", "verdict"), budgets)]
-    parts += [_chapter(one) for one in run.measurements]
+    parts += [_chapter(measurement) for measurement in run.measurements]
     return "\n".join(parts)
 
 
-def _chapter(one: Measurement) -> str:
-    lines = [f"## {one.row}: {one.what}\n"]
-    if one.anew:
-        lines.append(f"Measured anew, after the run above: {one.anew}.\n")
-    if one.subject is None:
-        return "\n".join([*lines, f"Not measured: {one.why_not}\n"])
+def _chapter(measurement: Measurement) -> str:
+    lines = [f"## {measurement.row}: {measurement.what}\n"]
+    if measurement.anew:
+        lines.append(f"Measured anew, after the run above: {measurement.anew}.\n")
+    if measurement.subject is None:
+        return "\n".join([*lines, f"Not measured: {measurement.why_not}\n"])
     heads = ("", "unit", "n", "best", "p50", "p90", "p99", "worst", "ratio")
-    rows = [_cells(one.subject, one.ratio), *(_cells(other, None) for other in one.beside)]
+    rows = [_cells(measurement.subject, measurement.ratio), *(_cells(other, None) for other in measurement.beside)]
     lines.append(_table(heads, rows))
-    if one.conditions:
-        lines.append(f"How: {one.conditions}\n")
-    if one.limited_by:
-        lines.append(f"What limits it: {one.limited_by}\n")
+    if measurement.conditions:
+        lines.append(f"How: {measurement.conditions}\n")
+    if measurement.limited_by:
+        lines.append(f"What limits it: {measurement.limited_by}\n")
     return "\n".join(lines)
 
 

@@ -43,7 +43,7 @@ class Series:
     @property
     def samples(self) -> list[float]:
         """All of them, best first."""
-        return sorted((sample for one in self.rounds for sample in one), reverse=self.more_is_better)
+        return sorted((sample for samples in self.rounds for sample in samples), reverse=self.more_is_better)
 
     def summary(self) -> Summary:
         """Raises: ValueError when nothing was measured."""

@@ -182,7 +182,7 @@ def _stands_still(world: World, inside: set[str], marks: list[Mark], changes: li
     so was their agent, which ends such a browser, when their VM was given up. As on a machine that stands still. When
     the browser goes on, its page has to be out at once.
     """
-    given = [one for one in changes if one.state == BotState.ASSIGNED and one.told_at <= second.at]
+    given = [change for change in changes if change.state == BotState.ASSIGNED and change.told_at <= second.at]
     if len(given) < 2:
         return False
     before, since = given[-2], given[-1].told_at
@@ -190,13 +190,15 @@ def _stands_still(world: World, inside: set[str], marks: list[Mark], changes: li
         of_visit = [mark for mark in marks if mark.visit == visit]
         ends_at = next((mark.at for mark in of_visit if mark.seen in (Seen.LEFT, Seen.GONE)), math.inf)
         is_frozen = any(
-            one.pid == of_visit[0].pid and one.begin <= second.at <= one.end and ends_at <= one.end + _OUT_WITHIN_S
-            for one in world.still
+            frozen.pid == of_visit[0].pid
+            and frozen.begin <= second.at <= frozen.end
+            and ends_at <= frozen.end + _OUT_WITHIN_S
+            for frozen in world.still
         )
         agent_stood_s = sum(
-            max(0.0, min(one.end, since) - max(one.begin, since - LOST_AFTER_S))
-            for one in world.still
-            if one.aim is Aim.AGENT and one.name == before.vm_id
+            max(0.0, min(frozen.end, since) - max(frozen.begin, since - LOST_AFTER_S))
+            for frozen in world.still
+            if frozen.aim is Aim.AGENT and frozen.name == before.vm_id
         )
         # A quarter of the time is its own: it has the rest for ending the browser.
         if not is_frozen or agent_stood_s < LOST_AFTER_S / 4:
@@ -296,13 +298,13 @@ def no_input_changes_the_lead(world: World, seen: _Index) -> Iterator[Violation]
 
 def what_managers_end_over_is_set_aside(world: World, seen: _Index) -> Iterator[Violation]:
     """Asked only where Redis was not set back: it may have forgotten the job, or how often it was begun."""
-    for one in () if world.rollbacks else world.poisons:
-        if one.ends > MOST_ENDS:
-            sentence = f"{one.ends} managers ended over {one.bot_id}, and it is not to be begun after {MOST_ENDS}"
-            yield Violation("poison begun again", sentence, one.bot_id)
-        if (one.ends or one.taken) and set(one.reasons) != {"poisonous"}:
-            sentence = f"{one.bot_id}, over which managers end, is on the dead stream as {sorted(one.reasons)}"
-            yield Violation("poison not set aside", sentence, one.bot_id, heals=True)
+    for poison in () if world.rollbacks else world.poisons:
+        if poison.ends > MOST_ENDS:
+            sentence = f"{poison.ends} managers ended over {poison.bot_id}, and it is not to be begun after {MOST_ENDS}"
+            yield Violation("poison begun again", sentence, poison.bot_id)
+        if (poison.ends or poison.taken) and set(poison.reasons) != {"poisonous"}:
+            sentence = f"{poison.bot_id}, over which managers end, is on the dead stream as {sorted(poison.reasons)}"
+            yield Violation("poison not set aside", sentence, poison.bot_id, heals=True)
     del seen
 
 

@@ -42,7 +42,7 @@ class CoreSummary:
         self.stale_turns += told.stale_turns
         self.faults += told.faults
         self.reasons += told.reasons
-        self.violations += Counter(one.kind for one in told.broken)
+        self.violations += Counter(violation.kind for violation in told.broken)
         if told.broken:
             self.broken.append(seed)
 
@@ -58,9 +58,9 @@ async def run_core(seed: int, faults: int, say: Say, episodes: int = 0) -> CoreS
             number = seed + summary.episodes
             told = await Episode(address, redis, f"core {number}").run()
             summary.add(number, told)
-            for one in told.broken:
-                say(f"VIOLATION in episode {number}: {one.kind}: {one.sentence}")
-                for line in one.story:
+            for violation in told.broken:
+                say(f"VIOLATION in episode {number}: {violation.kind}: {violation.sentence}")
+                for line in violation.story:
                     say(f"    {line}")
             if time.monotonic() > told_at + _TELL_EVERY_S:
                 told_at = time.monotonic()

@@ -113,7 +113,7 @@ class Episode:
     async def _turn(self, seconds: float) -> None:
         ground = self.ground
         ground.now += seconds
-        for at, end in [one for one in self._ends if one[0] <= ground.now]:
+        for at, end in [end for end in self._ends if end[0] <= ground.now]:
             end()
             self._ends.remove((at, end))
         await self._let_lease_run_out()
@@ -126,7 +126,7 @@ class Episode:
 
     async def _attempts(self) -> dict[str, int]:
         redis, keys = self.ground.redis, self.ground.keys
-        live = [one.decode() for one in await redis.zrange(keys.live, 0, -1)]
+        live = [bot_id.decode() for bot_id in await redis.zrange(keys.live, 0, -1)]
         return {bot_id: int(await redis.hget(keys.bot(bot_id), "attempt") or 0) for bot_id in live}
 
     async def _let_lease_run_out(self) -> None:
@@ -250,18 +250,25 @@ class Episode:
             f"{kind} {of}: {what}" for kind, of, what in audit.findings(first, ground.keys, SETTINGS, ground.wall)
         ]
         world = await self._world(first.lives, audited)
-        found = [one for one in violations(world) if one.kind != "overdue" or not self.faults["a bot is deaf"]]
-        broken = [Broken(one.kind, one.sentence, story(world, one.bot_id) if one.bot_id else ()) for one in found]
+        found = [
+            violation
+            for violation in violations(world)
+            if violation.kind != "overdue" or not self.faults["a bot is deaf"]
+        ]
+        broken = [
+            Broken(violation.kind, violation.sentence, story(world, violation.bot_id) if violation.bot_id else ())
+            for violation in found
+        ]
         broken += self._untrue_ends(world)
         left = sorted(f"{tag} {visit}" for tag, visits in ground.inside.items() for visit in visits)
         if left:
             broken.append(Broken("left in a meeting", f"nobody sent them, and they are in: {left}"))
-        heals = any(one.heals for one in found) or bool(left)
+        heals = any(violation.heals for violation in found) or bool(left)
         for stream in (ground.keys.events, ground.keys.control):
             if count := (await ground.redis.xpending(stream, "manager"))["pending"]:
                 broken.append(Broken("event left", f"{count} of {stream} were read and never acknowledged"))
         told = Counter(f["id"] for _, f in await self._entries(ground.keys.events) if "id" in f)
-        if twice := [one for one, times in told.items() if times > 1]:
+        if twice := [event_id for event_id, times in told.items() if times > 1]:
             broken.append(Broken("event doubled", f"in the stream more than once: {twice[:5]}"))
         return broken, heals
 
@@ -284,7 +291,7 @@ class Episode:
             Change(entry_id, f["bot_id"], f["state"], f["reason"], int(f["attempt"]), f["vm_id"], f["at"])
             for entry_id, f in await self._entries(keys.status)
         ]
-        dead = [one for _, fields in await self._entries(keys.dead) if (one := dead_job(fields))]
+        dead = [job for _, fields in await self._entries(keys.dead) if (job := dead_job(fields))]
         return World(
             min_idle=_MIN_IDLE,
             max_workers=_MAX_WORKERS,
@@ -298,7 +305,7 @@ class Episode:
             vms=[await self._vm(agent) for agent in self.agents],
             waiting=await redis.llen(keys.jobs),
             taken=await redis.llen(keys.taken),
-            live=frozenset(one.decode() for one in await redis.zrange(keys.live, 0, -1)),
+            live=frozenset(bot_id.decode() for bot_id in await redis.zrange(keys.live, 0, -1)),
             keys=lives,
             audited=audited,
         )
@@ -308,7 +315,7 @@ class Episode:
         return [(entry_id.decode(), text_fields(fields)) for entry_id, fields in entries]
 
     async def _records(self) -> dict[str, dict[str, str]]:
-        bot_ids = [one.decode() for one in await self.ground.redis.zrange(self.ground.keys.all_bots, 0, -1)]
+        bot_ids = [bot_id.decode() for bot_id in await self.ground.redis.zrange(self.ground.keys.all_bots, 0, -1)]
         raw = [await self.ground.redis.hgetall(self.ground.keys.bot(bot_id)) for bot_id in bot_ids]
         return {bot_id: text_fields(fields) for bot_id, fields in zip(bot_ids, raw, strict=True)}
 

@@ -14,7 +14,7 @@ FLOOD: Final = 100
 
 @cache
 def _all() -> Iterator[bytes]:
-    return itertools.cycle([one.payload for one in hostile.jobs() if _is_none(one.payload)])
+    return itertools.cycle([job.payload for job in hostile.jobs() if _is_none(job.payload)])
 
 
 def flood() -> list[bytes]:

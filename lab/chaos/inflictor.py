@@ -60,10 +60,10 @@ class Inflictor:
         """For so long, and until all is undone. A fault without a target at its moment does not happen."""
         self._began = time.monotonic()
         async with asyncio.TaskGroup() as self._group:
-            for one in planned:
-                await asyncio.sleep(max(0.0, self._began + one.at_s - time.monotonic()))
-                if target := await self._choose(one):
-                    self._deal(self._as_dealt(one, target), target)
+            for fault in planned:
+                await asyncio.sleep(max(0.0, self._began + fault.at_s - time.monotonic()))
+                if target := await self._choose(fault):
+                    self._deal(self._as_dealt(fault, target), target)
             await asyncio.sleep(max(0.0, self._began + seconds - time.monotonic()))
             self._near_ends = None
 
@@ -78,7 +78,9 @@ class Inflictor:
 
     async def _choose(self, planned: Planned) -> Target | None:
         stage, now = self._stage, time.monotonic()
-        targets = [one for one in await self._candidates(planned.fault.aim) if self._is_fit(planned.fault, one)]
+        targets = [
+            target for target in await self._candidates(planned.fault.aim) if self._is_fit(planned.fault, target)
+        ]
         if planned.fault is not OLD_COPY:  # of which the round has one, whatever else befalls Redis
             targets = [target for target in targets if self._free_at.get(target.label, 0.0) <= now]
         if not targets:
@@ -120,9 +122,11 @@ class Inflictor:
 
     def _browsers(self, *, in_meeting: bool) -> list[Target]:
         present = {mark.pid: mark.tag for mark in self._stage.witness.present.values()}
-        browsers = [one for one in self._stage.table.browsers() if (one.pid in present) is in_meeting]
-        browsers.sort(key=lambda one: one.worker_id)
-        return [Target(one.vm_id, one.pid, one.worker_id, present.get(one.pid, "")) for one in browsers]
+        browsers = [browser for browser in self._stage.table.browsers() if (browser.pid in present) is in_meeting]
+        browsers.sort(key=lambda browser: browser.worker_id)
+        return [
+            Target(browser.vm_id, browser.pid, browser.worker_id, present.get(browser.pid, "")) for browser in browsers
+        ]
 
     # What follows on a moment, or was written down
 
@@ -164,7 +168,7 @@ class Inflictor:
             return Target(browser.vm_id, browser.pid, browser.worker_id, blow.job) if browser and alive else None
         name = "redis" if aim is Aim.REDIS else blow.target or (browser.vm_id if browser else "")
         if aim is Aim.IDLE_BROWSER:
-            return next((one for one in self._browsers(in_meeting=False) if one.name == name), None)
+            return next((browser for browser in self._browsers(in_meeting=False) if browser.name == name), None)
         return self._part(name, aim) if name else None
 
     # One

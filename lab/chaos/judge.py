@@ -77,7 +77,7 @@ class Judge:
             at_all = is_over or not heals
             if seen and heals and now > told_at + _TELL_EVERY_S:
                 told_at = now
-                self._say(f"still to heal: {'; '.join(one.sentence for one in seen if one.heals)}")
+                self._say(f"still to heal: {'; '.join(violation.sentence for violation in seen if violation.heals)}")
             if not at_all:
                 await asyncio.sleep(max(_LOOK_EVERY_S, (now - looks_at) * _REST_SHARE))
         if seen is None:

@@ -126,7 +126,7 @@ def plan(chance: random.Random, seconds: float, per_s: float, name: str, *, real
     at_s = 0.0
     while at_s < seconds:
         form, tag = _choose(chance, FORMS), f"{name}.{len(jobs) + 1}"
-        kinds = {one: kind.how_often for one, kind in MEETINGS.items() if not (real and one == "crashes")}
+        kinds = {meeting: kind.how_often for meeting, kind in MEETINGS.items() if not (real and meeting == "crashes")}
         meeting = chance.choice(list(BAD)) if form == "bad" else _choose(chance, kinds)
         jobs.append(draw(chance, tag, form, meeting, at_s))
         at_s += chance.expovariate(per_s)

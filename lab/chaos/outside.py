@@ -182,7 +182,7 @@ class Outside:
             [await self._vm(vm_id, browsers) for vm_id in stage.agents],
             await redis.llen(k.jobs),
             await redis.llen(k.taken),
-            frozenset(one.decode() for one in await redis.zrange(k.live, 0, -1)),
+            frozenset(bot_id.decode() for bot_id in await redis.zrange(k.live, 0, -1)),
             await self._keys() if at_all else {},
             await asyncio.to_thread(self._strays, browsers) if at_all else (),
             await self._audited() if at_all else (),
@@ -205,7 +205,9 @@ class Outside:
         self._rolled_back = len(self._stage.rollbacks)
         since = self._stage.rollbacks[-1].copied_at
         lost = [change for change in self._changes if change.told_at > since]
-        self._attempts_before |= {(one.bot_id, one.attempt) for one in lost if one.state == BotState.ASSIGNED}
+        self._attempts_before |= {
+            (change.bot_id, change.attempt) for change in lost if change.state == BotState.ASSIGNED
+        }
         self._changes.clear()
         self._dead.clear()
         self._set_aside.clear()
@@ -216,7 +218,7 @@ class Outside:
     def _poisons(self) -> list[Poison]:
         ends, dead = Counter(poisoned.ends(self._stage.folder)), self._set_aside
         return [
-            Poison(bot_id, taken, ends[bot_id], [one.reason for one in dead if one.bot_id == bot_id])
+            Poison(bot_id, taken, ends[bot_id], [job.reason for job in dead if job.bot_id == bot_id])
             for bot_id, taken in self._stage.poisons.items()
         ]
 
@@ -292,7 +294,7 @@ class Outside:
         reported = {name: str(report.state) for name, report in beat.workers.items()} if beat else {}
         workers = stage.state_dir(vm_id) / "workers"
         folders = frozenset(path.name for path in workers.iterdir()) if workers.exists() else frozenset[str]()
-        alive = frozenset(one.worker_id for one in browsers if one.vm_id == vm_id)
+        alive = frozenset(browser.worker_id for browser in browsers if browser.vm_id == vm_id)
         return VmSeen(vm_id, kept, reported, folders, alive, stage.most_browsers[vm_id])
 
     async def _keys(self) -> dict[str, int]:
@@ -306,8 +308,8 @@ class Outside:
 
     def _strays(self, browsers: list[Running]) -> list[str]:
         """Processes that name our folder, but stem neither from a part nor from a browser, nor name one that lives."""
-        known = {part.pid for part in self._stage.parts.values() if part.pid} | {one.pid for one in browsers}
-        workers = {one.worker_id for one in browsers}
+        known = {part.pid for part in self._stage.parts.values() if part.pid} | {browser.pid for browser in browsers}
+        workers = {browser.worker_id for browser in browsers}
         found = [pid for pid in bearing(str(self._stage.folder)) if not stems_from(pid, known)]
         return [f"process {pid}" for pid in found if worker_named_by(pid) not in workers]
 

@@ -135,7 +135,7 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
             planned = faults.plan(chance, options.round_s, options.faults_per_s, possible)
             if age_s := options.old_copy_s:
                 at_s = max(0.0, options.round_s * OLD_COPY_BACK_AT - age_s)
-                planned = sorted([*planned, Planned(at_s, OLD_COPY, age_s, 0.0)], key=lambda one: one.at_s)
+                planned = sorted([*planned, Planned(at_s, OLD_COPY, age_s, 0.0)], key=lambda blow: blow.at_s)
             both.create_task(inflictor.run(planned, options.round_s), name="faults")
     for back in stage.rollbacks[-1:]:
         await clients.ask_again(back.copied_at)
@@ -147,7 +147,7 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
     news = await judge.settle()
     summary.world, summary.starved_s = judge.world, judge.starved_s
     if news or options.keep_logs or options.schedules:
-        about = f"round {summary.rounds}: {', '.join(sorted({one.kind for one in news})) or 'no violation'}"
+        about = f"round {summary.rounds}: {', '.join(sorted({violation.kind for violation in news})) or 'no violation'}"
         done = Schedule(schedule.FORMAT, seed, options.scale, jobs, inflictor.dealt, about)
         written = schedule.write(done, (options.schedules or stage.folder) / f"schedule-{seed}.json")
         say(f"the round is written down in {written}")
@@ -157,7 +157,7 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
 
 def _is_only_flooded(blows: Sequence[Blow]) -> bool:
     """Whether managers and Redis had a flood, and nothing else."""
-    above = [BY_NAME[one.fault] for one in blows if BY_NAME[one.fault].aim in _ABOVE_THE_AGENTS]
+    above = [BY_NAME[blow.fault] for blow in blows if BY_NAME[blow.fault].aim in _ABOVE_THE_AGENTS]
     return bool(above) and all(fault.is_a_flood for fault in above)
 
 

@@ -390,7 +390,7 @@ def _plain(value: Any) -> Any:
     fields = cast("Message", value)
     if "o" in fields:
         return {pair["k"]: _plain(pair["v"]) for pair in fields["o"]}
-    return [_plain(one) for one in fields["a"]] if "a" in fields else None
+    return [_plain(value) for value in fields["a"]] if "a" in fields else None
 
 
 def _serialised(value: Any) -> Message:

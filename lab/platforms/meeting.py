@@ -271,4 +271,6 @@ def _read_nothing(_: Message) -> None:
 def _without_doorman(message: Reply) -> Reply:
     if not isinstance(message, Snapshot):
         return message
-    return Snapshot(message.you, tuple(one for one in message.participants if one.id != DOORMAN.id))
+    return Snapshot(
+        message.you, tuple(participant for participant in message.participants if participant.id != DOORMAN.id)
+    )

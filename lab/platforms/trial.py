@@ -146,17 +146,17 @@ class _Bot:
         self._noted = asyncio.Event()
 
     def keep(self, _state: State, news: Sequence[BotNews]) -> None:
-        for one in news:
-            if isinstance(one, BotSaw):
-                self.seen.append(f"{one.screen}/{one.rule}{': ' if one.did else ''}{one.did}")
-                self.screens.add(one.screen)
-            elif isinstance(one, BotMoved):
-                self.moves.append(one.state)
-            elif isinstance(one, ChatHeard):
-                self.heard += [(line.sender_name, line.text) for line in one.chats]
-            elif isinstance(one, BotVitals):
-                self.most_people = max(self.most_people, one.participants)
-                self.speakers.add(one.speaker)
+        for event in news:
+            if isinstance(event, BotSaw):
+                self.seen.append(f"{event.screen}/{event.rule}{': ' if event.did else ''}{event.did}")
+                self.screens.add(event.screen)
+            elif isinstance(event, BotMoved):
+                self.moves.append(event.state)
+            elif isinstance(event, ChatHeard):
+                self.heard += [(line.sender_name, line.text) for line in event.chats]
+            elif isinstance(event, BotVitals):
+                self.most_people = max(self.most_people, event.participants)
+                self.speakers.add(event.speaker)
         self._noted.set()
 
     async def reached(self, moment: str) -> None:

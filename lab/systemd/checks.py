@@ -35,7 +35,7 @@ class _Calls(NamedTuple):
     bots: list[tuple[str, str, str]]
 
     def __str__(self) -> str:
-        pids = ", ".join(str(one.pid) for one in self.browsers)
+        pids = ", ".join(str(browser.pid) for browser in self.browsers)
         return f"browsers {pids}; " + ", ".join(f"{id_} {state} attempt {n}" for id_, state, n in self.bots)
 
 
@@ -87,7 +87,7 @@ class Checks:
         )
         good = all((unit.active, unit.sub, unit.restarts) == ("active", "running", 0) for unit in units.values())
         self._told.check("units are active and were started once", good, states)
-        took = ", ".join(f"{one['worker_id']} {one['took_s']} s" for one in warm)
+        took = ", ".join(f"{event['worker_id']} {event['took_s']} s" for event in warm)
         self._told.check("worker_warmed in the journal", len(warm) >= MIN_IDLE, took)
         shown, look = self._manual[5].commands
         status = self._machine.do("bash", "-ec", shown)
@@ -112,7 +112,7 @@ class Checks:
             f"{len(held)} of {len(renderers)} renderers",
         )
         tree = self._inside.tree()
-        held = [one.pid for one in tree if status(one.pid, "NoNewPrivs") == ["1"]]
+        held = [process.pid for process in tree if status(process.pid, "NoNewPrivs") == ["1"]]
         self._told.check(
             "no process of a browser can gain privileges", len(held) == len(tree), f"{len(held)} of {len(tree)}"
         )

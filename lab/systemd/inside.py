@@ -99,24 +99,30 @@ class Inside:
 
     def tree(self) -> list[processes.Process]:
         """All processes of all browsers."""
-        return [one for one in self.machine.processes() if "/chromium" in processes.command_line(one.pid).split(" ")[0]]
+        return [
+            process
+            for process in self.machine.processes()
+            if "/chromium" in processes.command_line(process.pid).split(" ")[0]
+        ]
 
     def browsers(self) -> list[Browser]:
         found: list[Browser] = []
-        for one in self.tree():
-            words = f"{processes.command_line(one.pid)} "
+        for process in self.tree():
+            words = f"{processes.command_line(process.pid)} "
             if " --type=" not in words and (worker := _PROFILE.search(words)):
-                found.append(Browser(worker[1], one.pid, one.started_ticks))
+                found.append(Browser(worker[1], process.pid, process.started_ticks))
         return sorted(found)
 
     def renderers(self) -> list[int]:
-        return [one.pid for one in self.tree() if " --type=renderer " in f"{processes.command_line(one.pid)} "]
+        return [
+            process.pid for process in self.tree() if " --type=renderer " in f"{processes.command_line(process.pid)} "
+        ]
 
     def is_sandboxed(self, pid: int) -> bool:
         """Whether it is in namespaces of its own and behind a seccomp filter that its browser has not."""
         other = all(namespace(pid, kind) != namespace(self.machine.leader, kind) for kind in ("user", "pid", "net"))
         [filters] = status(pid, "Seccomp_filters")
-        browser = next(one for one in self.browsers() if _profile(one.pid) == _profile(pid))
+        browser = next(browser for browser in self.browsers() if _profile(browser.pid) == _profile(pid))
         return other and int(filters) > int(status(browser.pid, "Seccomp_filters")[0])
 
     def leave_marks(self, browser: Browser) -> None:

@@ -35,4 +35,4 @@ def _make_wheel(wheel: Path, name: str, pin: Pin) -> None:
         archive.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: poolmgr\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
-        archive.writestr(f"{info}/RECORD", "".join(f"{info}/{one},,\n" for one in ("METADATA", "WHEEL", "RECORD")))
+        archive.writestr(f"{info}/RECORD", "".join(f"{info}/{name},,\n" for name in ("METADATA", "WHEEL", "RECORD")))

@@ -127,9 +127,9 @@ class Machine:
     def power_off(self) -> float | None:
         """In good order. The seconds that it took, None when it was not off in time."""
         began = time.monotonic()
-        for one in _below(self._process.pid):
-            if one.parent == self._process.pid:  # systemd-nspawn, which passes it on
-                os.kill(one.pid, signal.SIGTERM)
+        for process in _below(self._process.pid):
+            if process.parent == self._process.pid:  # systemd-nspawn, which passes it on
+                os.kill(process.pid, signal.SIGTERM)
         try:
             self._process.wait(_POWEROFF_S)
         except subprocess.TimeoutExpired:
@@ -181,15 +181,15 @@ def _below(pid: int) -> list[processes.Process]:
     everything = list(processes.scan())
     inside, found = {pid}, {pid}
     while found:
-        found = {one.pid for one in everything if one.parent in inside} - inside
+        found = {child.pid for child in everything if child.parent in inside} - inside
         inside |= found
-    return [one for one in everything if one.pid in inside and one.pid != pid]
+    return [child for child in everything if child.pid in inside and child.pid != pid]
 
 
 def _await_end(left: Sequence[processes.Process]) -> None:
     deadline = time.monotonic() + _END_S
     while living := [
-        one.pid for one in left if (now := processes.read(one.pid)) and now.started_ticks == one.started_ticks
+        child.pid for child in left if (now := processes.read(child.pid)) and now.started_ticks == child.started_ticks
     ]:
         if time.monotonic() > deadline:
             raise FleetError(f"cannot end these processes of the machine: {living}")
@@ -199,7 +199,7 @@ def _await_end(left: Sequence[processes.Process]) -> None:
 def _await_boot(process: subprocess.Popen[bytes], log: Path) -> Machine:
     deadline = time.monotonic() + _BOOT_S
     while time.monotonic() < deadline and process.poll() is None:
-        leaders = [one.pid for one in _below(process.pid) if _is_first(one.pid)]
+        leaders = [child.pid for child in _below(process.pid) if _is_first(child.pid)]
         if leaders:
             machine = Machine(process, leaders[0])
             # Until D-Bus answers it says "offline" or nothing at all.

@@ -44,8 +44,8 @@ PAGE_POLICY: Final = (
 
 def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
     """The document. Nothing in it depends on the configuration."""
-    types = [said.type for one in operations for said in answers(one).values()]
-    types += [one.body for one in operations if one.body]
+    types = [said.type for operation in operations for said in answers(operation).values()]
+    types += [operation.body for operation in operations if operation.body]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     schema_of = {_name(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
@@ -156,8 +156,8 @@ def _section(method: str, path: str, operation: dict[str, Any]) -> str:
     parts = [f"<h2><span class='method'>{method}</span><code>{html.escape(path)}</code></h2>"]
     parts.append(f"<p>{_prose(operation['summary'])}</p>")
     parts += _table(
-        (one["name"], one["in"], _kind(one["schema"]), _prose(one.get("description", "")))
-        for one in operation["parameters"]
+        (parameter["name"], parameter["in"], _kind(parameter["schema"]), _prose(parameter.get("description", "")))
+        for parameter in operation["parameters"]
     )
     if body := operation.get("requestBody"):
         parts.append(f"<p>Body: {_kind(body['content']['application/json']['schema'])}</p>")
@@ -187,8 +187,8 @@ def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
     return [f"<table>{''.join(lines)}</table>"] if lines else []
 
 
-def _content(one: tuple[str, dict[str, Any]]) -> str:
-    media_type, content = one
+def _content(item: tuple[str, dict[str, Any]]) -> str:
+    media_type, content = item
     return _kind(content["schema"]) if media_type == JSON else f"<code>{html.escape(media_type)}</code>"
 
 
@@ -198,9 +198,9 @@ def _kind(schema: dict[str, Any]) -> str:
         name = html.escape(reference.rpartition("/")[2])
         return f"<a href='#{name}'>{name}</a>"
     if "anyOf" in schema:
-        return " or ".join(_kind(one) for one in schema["anyOf"])
+        return " or ".join(_kind(choice) for choice in schema["anyOf"])
     if "enum" in schema:
-        return ", ".join(html.escape(str(one)) for one in schema["enum"])
+        return ", ".join(html.escape(str(choice)) for choice in schema["enum"])
     limits = ", ".join(f"{word} {schema[name]}" for name, word in _LIMITS.items() if schema.get(name) is not None)
     items = schema.get("items")
     inner = f" of {_kind(items)}" if items else ""

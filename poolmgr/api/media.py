@@ -27,19 +27,21 @@ MADE_WITHIN_S: Final = 900.0
 
 async def participants(call: Call) -> Answer:
     bot = await known_bot(call)
-    return Answer(200, [_participant(one) for one in await call.service.meetings.participants(bot.bot_id)])
+    return Answer(
+        200, [_participant(attendance) for attendance in await call.service.meetings.participants(bot.bot_id)]
+    )
 
 
-def _participant(one: Attendance) -> Participant:
+def _participant(attendance: Attendance) -> Participant:
     return Participant(
-        device_id=one.id,
-        display_name=one.name,
-        full_name=one.name,
+        device_id=attendance.id,
+        display_name=attendance.name,
+        full_name=attendance.name,
         profile_picture=None,
-        status=0 if one.left_at else 1,
-        humanized_status="left" if one.left_at else "in_meeting",
+        status=0 if attendance.left_at else 1,
+        humanized_status="left" if attendance.left_at else "in_meeting",
         stream_ids=[],
-        last_updated=one.left_at or one.joined_at,
+        last_updated=attendance.left_at or attendance.joined_at,
     )
 
 
@@ -51,16 +53,16 @@ async def chats(call: Call) -> Answer:
 def _chats(bot: Record, said: Sequence[KeptLine]) -> Chats:
     messages = [
         ChatMessage(
-            message_id=one.id,
-            device_id=one.sender_id,
-            timestamp=one.at,
-            text=one.text,
-            speaker_name=one.sender_name,
-            speaker_display_name=one.sender_name,
-            client_timestamp=one.at,
-            session_timestamp=one.at,
+            message_id=message.id,
+            device_id=message.sender_id,
+            timestamp=message.at,
+            text=message.text,
+            speaker_name=message.sender_name,
+            speaker_display_name=message.sender_name,
+            client_timestamp=message.at,
+            session_timestamp=message.at,
         )
-        for one in said
+        for message in said
     ]
     by_speaker: dict[str, list[ChatMessage]] = {}
     for message in messages:
@@ -192,8 +194,10 @@ async def screenshots(call: Call) -> Answer:
     for attempt in (await evidence.kept_of(bot))[-_SHOWN_ATTEMPTS:]:
         if bundle := await evidence.bundle(bot.bot_id, attempt):
             found += [
-                Screenshot(one.name, one.attempt, one.at, "image/jpeg", base64.b64encode(one.data).decode())
-                for one in pictures(bundle)
+                Screenshot(
+                    picture.name, picture.attempt, picture.at, "image/jpeg", base64.b64encode(picture.data).decode()
+                )
+                for picture in pictures(bundle)
             ]
     if found:
         return Answer(200, Screenshots(bot.bot_id, len(found), found))

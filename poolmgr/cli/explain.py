@@ -112,7 +112,7 @@ def _document(known: Known, record: Record) -> dict[str, Any]:
 def _page(session: Session, known: Known, record: Record) -> Group:
     parts: list[Any] = [_head(record)]
     if known.waits_for:
-        parts += [Text("It waits for", "bold"), *(Text(f"  {literal(one)}") for one in known.waits_for), Text()]
+        parts += [Text("It waits for", "bold"), *(Text(f"  {literal(reason)}") for reason in known.waits_for), Text()]
     parts += [lines_of(known), Text()]
     if evidence := evidence_of(known):
         elsewhere = "kept elsewhere" if session.settings.evidence.upload_url else "on its way, or its time is over"

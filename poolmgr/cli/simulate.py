@@ -249,7 +249,7 @@ def _swept(text: str) -> tuple[str, list[float]]:
         raise click.UsageError(f"--sweep {literal(text)}: write KEY=A,B,... with {' or '.join(_SWEPT)} as KEY")
     kind = _SWEPT[key]
     try:
-        values = [kind(one) for one in listed.split(",")]
+        values = [kind(value) for value in listed.split(",")]
         if not all(map(math.isfinite, values)):
             raise ValueError(listed)
     except ValueError as error:
@@ -346,17 +346,17 @@ def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:
     """Of several runs, each has a letter for the plot, and a star if none beats it."""
     several = len(runs) > 1
     grid = table(*[""] * several, *_NUMBERS, right=_NUMBERS, whole=("", *_NUMBERS), gap=1)
-    for number, (run, best, one) in enumerate(zip(runs, pareto(outcomes), outcomes, strict=True)):
-        waits_s = (one.wait_p50_s, one.wait_p90_s, one.wait_p99_s, one.wait_max_s)
+    for number, (run, best, outcome) in enumerate(zip(runs, pareto(outcomes), outcomes, strict=True)):
+        waits_s = (outcome.wait_p50_s, outcome.wait_p90_s, outcome.wait_p99_s, outcome.wait_max_s)
         cells = (
             str(run.min_idle),
             f"{run.idle_ttl_s:g}",
-            _percent(one.warm_hit_rate),
+            _percent(outcome.warm_hit_rate),
             *(NOTHING if wait_s is None else duration(wait_s) for wait_s in waits_s),
-            _percent(one.never_served_share),
-            f"{one.idle_worker_h:,.0f}",
-            NOTHING if one.idle_s_per_bot is None else duration(one.idle_s_per_bot),
-            f"{one.peak_workers:,}",
+            _percent(outcome.never_served_share),
+            f"{outcome.idle_worker_h:,.0f}",
+            NOTHING if outcome.idle_s_per_bot is None else duration(outcome.idle_s_per_bot),
+            f"{outcome.peak_workers:,}",
         )
         grid.add_row(*[f"{letter(number)}{'*' if best else ' '}"] * several, *cells)
     return grid

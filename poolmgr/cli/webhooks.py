@@ -73,8 +73,8 @@ def _show_bot(session: Session, bot_id: str, limit: int) -> None:
             {
                 "bot_id": bot_id,
                 "next_at": iso(told.due_at) if told.due_at else "",
-                "waiting": [{**_facts(one.delivery), "attempts": one.attempts} for one in told.waiting],
-                "log": [msgspec.to_builtins(one) for one in told.log[:limit]],
+                "waiting": [{**_facts(webhook.delivery), "attempts": webhook.attempts} for webhook in told.waiting],
+                "log": [msgspec.to_builtins(attempt) for attempt in told.log[:limit]],
             }
         )
         return
@@ -84,9 +84,11 @@ def _show_bot(session: Session, bot_id: str, limit: int) -> None:
         when = f"in {duration(due_in_s)}" if due_in_s > 0 else "now"
         say(f"{count(len(told.waiting), 'webhook')} to be delivered, the first one {when}")
         grid = table("WAITING", "HAPPENED", "ATTEMPTS", "HOST", right=("ATTEMPTS",), whole=("WAITING",))
-        for one in told.waiting[:limit]:
-            happened = moment(iso(one.delivery.at), now)
-            grid.add_row(cell(one.delivery.event), happened, str(one.attempts), cell(host_of(one.delivery.url)))
+        for webhook in told.waiting[:limit]:
+            happened = moment(iso(webhook.delivery.at), now)
+            grid.add_row(
+                cell(webhook.delivery.event), happened, str(webhook.attempts), cell(host_of(webhook.delivery.url))
+            )
         console().print(grid)
     if not told.log:
         say("none was sent so far")
@@ -94,10 +96,12 @@ def _show_bot(session: Session, bot_id: str, limit: int) -> None:
     grid = table(
         "SENT", "AT", "ATTEMPT", "OUTCOME", "TOOK", "HOST", right=("ATTEMPT", "TOOK"), whole=("SENT", "OUTCOME")
     )
-    for one in told.log[:limit]:
-        style = "green" if one.outcome.startswith("2") else "red"
-        sent, took = moment(one.at, now), duration(one.took_s)
-        grid.add_row(cell(one.event), sent, str(one.attempt), cell(one.outcome, style), took, cell(one.host))
+    for webhook in told.log[:limit]:
+        style = "green" if webhook.outcome.startswith("2") else "red"
+        sent, took = moment(webhook.at, now), duration(webhook.took_s)
+        grid.add_row(
+            cell(webhook.event), sent, str(webhook.attempt), cell(webhook.outcome, style), took, cell(webhook.host)
+        )
     console().print(grid)
 
 
@@ -112,7 +116,7 @@ async def _told(views: Views, bot_id: str) -> _Told | None:
 def _show_dead(session: Session, limit: int) -> None:
     letters = session.ask(lambda views: views.webhooks.dead(most=limit))
     if session.as_json:
-        put_json([_letter(one) for one in letters])
+        put_json([_letter(letter) for letter in letters])
         return
     if not letters:
         say("no webhook was given up")
@@ -121,10 +125,19 @@ def _show_dead(session: Session, limit: int) -> None:
     grid = table(
         "ENTRY", "AT", "BOT", "EVENT", "REASON", "OUTCOME", "TRIES", "HOST", right=("TRIES",), whole=("ENTRY",)
     )
-    for one in letters:
-        event, host = cell(one.delivery.event), cell(host_of(one.delivery.url))
-        at, bot = moment(one.at, now), cell(one.delivery.bot_id)
-        grid.add_row(one.entry_id, at, bot, event, cell(one.reason, "red"), cell(one.outcome), str(one.attempts), host)
+    for letter in letters:
+        event, host = cell(letter.delivery.event), cell(host_of(letter.delivery.url))
+        at, bot = moment(letter.at, now), cell(letter.delivery.bot_id)
+        grid.add_row(
+            letter.entry_id,
+            at,
+            bot,
+            event,
+            cell(letter.reason, "red"),
+            cell(letter.outcome),
+            str(letter.attempts),
+            host,
+        )
     console().print(grid)
 
 
@@ -151,16 +164,16 @@ async def _send_again(views: Views, entry_id: str, life_s: int) -> tuple[list[st
     return [entry_id] if there else [], await views.standing()
 
 
-def _letter(one: DeadLetter) -> dict[str, Any]:
-    facts = {"reason": one.reason, "outcome": one.outcome, "attempts": one.attempts}
+def _letter(letter: DeadLetter) -> dict[str, Any]:
+    facts = {"reason": letter.reason, "outcome": letter.outcome, "attempts": letter.attempts}
     return {
-        "entry_id": one.entry_id,
-        "given_up_at": one.at,
-        "bot_id": one.delivery.bot_id,
-        **_facts(one.delivery),
+        "entry_id": letter.entry_id,
+        "given_up_at": letter.at,
+        "bot_id": letter.delivery.bot_id,
+        **_facts(letter.delivery),
         **facts,
     }
 
 
-def _facts(one: Delivery) -> dict[str, Any]:
-    return {"id": one.id, "event": one.event, "at": iso(one.at), "host": host_of(one.url)}
+def _facts(delivery: Delivery) -> dict[str, Any]:
+    return {"id": delivery.id, "event": delivery.event, "at": iso(delivery.at), "host": host_of(delivery.url)}

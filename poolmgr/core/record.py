@@ -87,7 +87,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         pairs = [(name, value) for name in _FOUND_BY if (value := getattr(self, name))]
         if self.custom_attributes != "{}":
             attributes: dict[str, Any] = json.loads(self.custom_attributes)
-            pairs += [("attribute", attribute(*one)) for one in attributes.items()]
+            pairs += [("attribute", attribute(*item)) for item in attributes.items()]
         return pairs
 
     def to_hash(self) -> Fields:

@@ -159,7 +159,9 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         link = recognise(text, rules.room_hosts, rules.jitsi_hosts, rules.other_hosts, guess_hosts=rules.guess_hosts)
     except BadLinkError as error:
         raise BadJobError("bad_link", f"meeting_link: {error}", bot_id) from error
-    name = "".join(one for one in fields.bot_name if one.isprintable() or one in _JOINERS).strip(f" {_JOINERS}")
+    name = "".join(
+        character for character in fields.bot_name if character.isprintable() or character in _JOINERS
+    ).strip(f" {_JOINERS}")
     if not name:
         raise BadJobError("bad_field", "bot_name: has no printable character", bot_id)
     if fields.passcode and not fields.passcode.isprintable():
@@ -296,9 +298,9 @@ def _whole(value: Any) -> Any:
     """With whole numbers as int."""
     if isinstance(value, dict):
         members = cast(dict[str, Any], value).items()
-        return {name: one if name == "custom_attributes" else _whole(one) for name, one in members}
+        return {name: member if name == "custom_attributes" else _whole(member) for name, member in members}
     if isinstance(value, list):
-        return [_whole(one) if isinstance(one, float | list | dict) else one for one in cast(list[Any], value)]
+        return [_whole(item) if isinstance(item, float | list | dict) else item for item in cast(list[Any], value)]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -112,7 +112,7 @@ def host_of(url: str) -> str:
 def is_allowed(address: Address, rules: OutgoingRules) -> bool:
     """Only what is public, and what the rules name. An IPv6 address that stands for an IPv4 one is judged by that."""
     if inner := _embedded(address):
-        return all(is_allowed(one, rules) for one in inner)
+        return all(is_allowed(address, rules) for address in inner)
     if any(address in network for network in rules.networks):
         return True
     if isinstance(address, IPv4Address):

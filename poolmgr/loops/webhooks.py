@@ -124,10 +124,10 @@ class Webhooks:
             more = await self._deliveries.clear(bot_id)
             self._over(bot_id, answers=None, due_at=self._clock.wall() if more else None)
             return
-        one = head.delivery
+        delivery = head.delivery
         settings = self._settings
-        signed = headers(one, self._secrets(), self._clock.wall(), settings.timestamp)
-        outcome = await self._sender.send(one.url, one.body.encode(), signed)
+        signed = headers(delivery, self._secrets(), self._clock.wall(), settings.timestamp)
+        outcome = await self._sender.send(delivery.url, delivery.body.encode(), signed)
         steps.done(WebhookStep.WEBHOOK_SENT)
         due_at = await self._follow_up(head, outcome)
         steps.done(WebhookStep.WEBHOOK_NOTED)
@@ -139,10 +139,12 @@ class Webhooks:
 
     async def _follow_up(self, head: Waiting, outcome: Outcome) -> float | None:
         """Write down what came of an attempt. Returns when the bot's next one is due."""
-        one, now = head.delivery, self._clock.wall()
-        host, number = host_of(one.url), head.attempts + 1
-        attempt = Attempt(one.id, one.event, number, iso(now), round(outcome.took_s, 3), outcome.word, host)
-        log = _log.bind(bot_id=one.bot_id, webhook_event=one.event, host=host, outcome=outcome.word, attempt=number)
+        delivery, now = head.delivery, self._clock.wall()
+        host, number = host_of(delivery.url), head.attempts + 1
+        attempt = Attempt(delivery.id, delivery.event, number, iso(now), round(outcome.took_s, 3), outcome.word, host)
+        log = _log.bind(
+            bot_id=delivery.bot_id, webhook_event=delivery.event, host=host, outcome=outcome.word, attempt=number
+        )
         self._metrics.attempted(outcome.kind, outcome.took_s)
         # Chance keeps receivers that failed together from being called together; nothing secret hangs on it.
         match judge(outcome, number, head.since, now, self._settings, random.random()):  # noqa: S311
@@ -157,7 +159,7 @@ class Webhooks:
             case _:
                 more = await self._deliveries.done(head, attempt, now)
                 log.debug("webhook_delivered", took_s=round(outcome.took_s, 3))
-                self._metrics.delivered.labels(one.event).inc()
+                self._metrics.delivered.labels(delivery.event).inc()
         return now if more else None
 
     async def _watch(self) -> None:
@@ -177,9 +179,9 @@ def _made_of(entry: Entry, change: Mapping[str, str], records: Mapping[str, Reco
             made = []
         else:
             made = render(entry.entry_id.decode(), change, records[change["bot_id"]])
-        if any(one.bot_id != change["bot_id"] for one in made):
+        if any(delivery.bot_id != change["bot_id"] for delivery in made):
             raise ValueError("it is of another bot than it says")
-        return [one for one in made if host_of(one.url)]
+        return [delivery for delivery in made if host_of(delivery.url)]
     except (KeyError, ValueError) as error:
         _log.warning("outbox_unreadable", entry_id=entry.entry_id.decode(), error=type(error).__name__)
         return []

@@ -290,8 +290,8 @@ class _Machine:
                 self._tell(news.BrowserFailed(event.cause, event.detail))
         if self._browsers is not None:
             self._handle(Counted(self._browsers.bots))
-        for one in seen.bots:
-            self._tell(one)
+        for bot in seen.bots:
+            self._tell(bot)
         self._look_at_warmth()
 
     def _look_at_leader(self) -> None:
@@ -375,7 +375,11 @@ class _Machine:
 def _on_signals(do: Callable[[signal.Signals], None]) -> Generator[None]:
     """Calls `do` for each Ctrl-C, SIGTERM and SIGHUP. One that is ignored (`nohup`, behind `&`) stays so."""
     loop = asyncio.get_running_loop()
-    heeded = [one for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+    heeded = [
+        number
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN
+    ]
     for number in heeded:
         loop.add_signal_handler(number, do, number)
     try:

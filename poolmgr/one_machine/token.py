@@ -43,13 +43,13 @@ def keep(folder: StateFolder) -> str:
 
 def with_token(token: str, api: ApiSettings) -> str:
     """The tokens of `api` and this one, as POOLMGR_API__TOKENS is written. Raises: CannotRunError."""
-    if any(one.name == NAME for one in api.tokens):
+    if any(token.name == NAME for token in api.tokens):
         raise CannotRunError(
             f"cannot add a token to api.tokens: the name {NAME!r} is taken there, and is that of the token which"
             " `poolmgr up` makes; call yours otherwise"
         )
     ours = TokenSettings(NAME, hashlib.sha256(token.encode()).hexdigest())
-    return f"[{', '.join(_inline_table(one) for one in (*api.tokens, ours))}]"
+    return f"[{', '.join(_inline_table(token) for token in (*api.tokens, ours))}]"
 
 
 def _inline_table(token: TokenSettings) -> str:

@@ -81,7 +81,10 @@ class Watch:
         for stream in streams:
             pipeline.xrevrange(stream, count=1)
         newest = await pipeline.execute()
-        return {stream: one[0][0].decode() if one else "0-0" for stream, one in zip(streams, newest, strict=True)}
+        return {
+            stream: entries[0][0].decode() if entries else "0-0"
+            for stream, entries in zip(streams, newest, strict=True)
+        }
 
     async def _look(self, redis: Any, after: dict[str, str], block_ms: int) -> Seen:
         """What comes after the positions in `after`, which go along; waits for it, at most `block_ms`."""

@@ -105,11 +105,11 @@ def pareto(outcomes: Sequence[Outcome]) -> list[bool]:
     """True for each that no other beats: none has both at most its idle time and at least its warm hits, and is better
     in one of them.
     """
-    return [not any(_beats(other, one) for other in outcomes) for one in outcomes]
+    return [not any(_beats(other, outcome) for other in outcomes) for outcome in outcomes]
 
 
-def _beats(one: Outcome, other: Outcome) -> bool:
-    better = (one.warm_hits, -one.idle_worker_h), (other.warm_hits, -other.idle_worker_h)
+def _beats(outcome: Outcome, other: Outcome) -> bool:
+    better = (outcome.warm_hits, -outcome.idle_worker_h), (other.warm_hits, -other.idle_worker_h)
     return better[0] != better[1] and all(a >= b for a, b in zip(*better, strict=True))
 
 

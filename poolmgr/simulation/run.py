@@ -50,7 +50,10 @@ class Simulation:
         self._fleet.come_up(earliest, lead_s)
         # Last first, so that the next is taken from the end.
         self._jobs = sorted(
-            ((max(earliest, _BEGIN + one.at_s - one.ahead_s), number) for number, one in enumerate(arrivals)),
+            (
+                (max(earliest, _BEGIN + arrival.at_s - arrival.ahead_s), number)
+                for number, arrival in enumerate(arrivals)
+            ),
             reverse=True,
         )
         self._job_at = self._jobs[-1][0] if self._jobs else float("inf")

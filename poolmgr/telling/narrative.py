@@ -41,11 +41,13 @@ def told(entries: Sequence[Entry], record: Record) -> list[Line]:
     """The story, a sentence each; what an agent began, which only the record says, is put in where it belongs."""
     lines = [Line(entry.at, sentence(entry)) for entry in entries]
     if (at := record.claimed_at) and (attempt := record.claimed):
-        place = next((n for n, one in enumerate(entries) if _is_of(one, attempt) and one.what is not What.ASSIGNED), -1)
+        place = next(
+            (n for n, entry in enumerate(entries) if _is_of(entry, attempt) and entry.what is not What.ASSIGNED), -1
+        )
         begun = Line(_as_utc(at), f"the agent began attempt {attempt}")
         if place >= 0:
             lines.insert(place, begun)
-        elif any(_is_of(one, attempt) for one in entries):
+        elif any(_is_of(entry, attempt) for entry in entries):
             lines.append(begun)
     return list(_once(lines))
 
@@ -149,7 +151,7 @@ def waits_for(record: Record, standing: Standing, fleet: Sequence[VmView]) -> li
             reasons.append("an idle worker")
             reasons += _without_workers(fleet)
         case BotState.ASSIGNED:
-            vm = next((one for one in fleet if one.vm_id == record.vm_id), None)
+            vm = next((vm for vm in fleet if vm.vm_id == record.vm_id), None)
             heard = f"which is {vm.state}" if vm else "which is not known any more"
             begun = record.claimed == str(record.attempt)
             what = "its browser to ask for the page" if begun else "the agent to begin it"

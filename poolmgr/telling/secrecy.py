@@ -69,7 +69,9 @@ def hide_secrets(text: str) -> str:
 def hide_links_in_record(record: Record) -> Record:
     """A session record without its secrets: links redacted wherever they stand, the client's payload left out."""
     fields = msgspec.to_builtins(msgspec.structs.replace(record, payload=""))
-    return msgspec.convert({name: _without_links(one, name) if one else one for name, one in fields.items()}, Record)
+    return msgspec.convert(
+        {name: _without_links(value, name) if value else value for name, value in fields.items()}, Record
+    )
 
 
 def hide_links_in_payload(payload: str) -> str:

@@ -386,20 +386,24 @@ async def test_who_was_there_and_what_was_written_is_shown(world: World) -> None
         {"id": "m2", "sender_id": "p2", "sender_name": "Bo", "text": "ho", "at": "2027-01-15T08:00:04Z"},
         {"id": "m3", "sender_id": "p1", "sender_name": "Ada", "text": "ha", "at": "2027-01-15T08:00:05Z"},
     ]
-    await world.redis.hset(world.keys.participants("b1"), mapping={one["id"]: json.dumps(one) for one in people})
+    await world.redis.hset(
+        world.keys.participants("b1"), mapping={person["id"]: json.dumps(person) for person in people}
+    )
     await world.redis.rpush(world.keys.chats("b1"), *map(json.dumps, lines))
     async with world.serving() as call:
         seen = (await call("GET", "/bots/b1/get_participants")).body
         chats = (await call("GET", "/bots/b1/get_chats")).body
-    assert [(one["deviceId"], one["fullName"], one["status"], one["humanized_status"]) for one in seen] == [
+    assert [
+        (person["deviceId"], person["fullName"], person["status"], person["humanized_status"]) for person in seen
+    ] == [
         ("p1", "Ada", 1, "in_meeting"),
         ("p2", "Bo", 0, "left"),
     ]
     assert seen[1]["lastUpdated"] == "2027-01-15T08:00:09Z"
-    assert [one["text"] for one in chats["chatMessages"]] == ["hi", "ho", "ha"]
-    assert [(one["deviceId"], one["messageCount"]) for one in chats["speakers"]] == [("p1", 2), ("p2", 1)]
+    assert [message["text"] for message in chats["chatMessages"]] == ["hi", "ho", "ha"]
+    assert [(speaker["deviceId"], speaker["messageCount"]) for speaker in chats["speakers"]] == [("p1", 2), ("p2", 1)]
     assert (chats["metadata"]["totalMessages"], chats["metadata"]["uniqueSpeakers"]) == (3, 2)
-    assert [one["text"] for one in chats["messagesBySpeaker"]["p1"]] == ["hi", "ha"]
+    assert [message["text"] for message in chats["messagesBySpeaker"]["p1"]] == ["hi", "ha"]
 
 
 async def test_commands_reach_only_a_bot_that_is_in_its_meeting(world: World) -> None:

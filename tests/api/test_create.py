@@ -188,7 +188,7 @@ async def test_what_does_not_happen_as_it_says_is_told_alike_by_every_way_in(wor
             for bot_id in (created.body["bot_id"], "pushed")
         ]
         record = await world.views.bot("pushed")
-    assert [one.partition(":")[0] for one in created.body["warnings"]] == [
+    assert [warning.partition(":")[0] for warning in created.body["warnings"]] == [
         "joinAt",
         "automatic_leave.everyone_left",
         "live_transcription_required",

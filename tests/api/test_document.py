@@ -24,7 +24,7 @@ async def test_the_document_is_served_without_a_token_and_names_every_operation(
     assert document["openapi"] == "3.1.0"
     named = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert named == {(operation.method, f"/api/v1{operation.path}") for operation in OPERATIONS}
-    names = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
+    names = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
     assert len(names) == len(set(names))
     for schema in document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)

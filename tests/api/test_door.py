@@ -82,7 +82,7 @@ async def test_every_answer_has_our_headers_and_a_request_id(world: World) -> No
             (await call("GET", "/bots", headers={"X-Request-Id": bad})).headers["X-Request-Id"]
             for bad in ("a b", "x" * 200)
         ]
-        assert all(len(one) == 32 for one in ids)
+        assert all(len(request_id) == 32 for request_id in ids)
 
 
 async def test_addresses_and_methods_that_are_none_are_told_in_json(world: World) -> None:

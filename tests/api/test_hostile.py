@@ -140,8 +140,8 @@ async def test_a_sender_that_goes_away_is_no_fault_of_ours(world: World, line: L
     with structlog.testing.capture_logs() as lines:
         await line.send(LET_IN + b"Content-Length: 1000\r\n\r\n{")
         await line.close()
-        await wait_until(lambda: [one for one in lines if one["event"] == "request_answered"])
-    assert {one["event"] for one in lines} == {"request_answered"}
+        await wait_until(lambda: [line for line in lines if line["event"] == "request_answered"])
+    assert {line["event"] for line in lines} == {"request_answered"}
 
 
 async def test_a_head_that_trickles_is_not_waited_for(call: Caller) -> None:

@@ -74,7 +74,7 @@ def test_a_vm_says_what_of_it_belongs_to_nobody_or_is_overdue(
     if folder:
         (tmp_path / "workers" / folder).mkdir(parents=True)
     result = on_vm(tmp_path, "--json")
-    assert {one["kind"] for one in json.loads(result.stdout)["findings"]} == found
+    assert {finding["kind"] for finding in json.loads(result.stdout)["findings"]} == found
     assert result.exit_code == bool(found)
     assert all(kind in on_vm(tmp_path).stdout for kind in found)
     assert "localhost/r/x" not in result.stdout, "no meeting link"

@@ -173,5 +173,5 @@ def test_every_reason_means_what_the_document_says() -> None:
         assert row in text, "docs/operations.md and poolmgr/telling/meaning.py differ"
     assert {reason for meaning in MEANINGS for reason in meaning.reasons} == {*Reason} - {Reason.SUPERSEDED}
     assert meaning_of("no such word") is None
-    shown = [found.do for one in MEANINGS for reason in one.reasons if (found := meaning_of(reason))]
+    shown = [found.do for meaning in MEANINGS for reason in meaning.reasons if (found := meaning_of(reason))]
     assert not any(re.search(r"[\[\]`]", text) for text in shown), "for a terminal"

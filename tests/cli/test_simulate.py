@@ -117,7 +117,7 @@ def test_what_bots_prints_is_a_trace(poolmgr: CommandLine, tmp_path: Path) -> No
         records.append({name: str(value) for name, value in fields.items()})
     whole, lines = tmp_path / "jobs.json", tmp_path / "jobs.jsonl"
     whole.write_text(json.dumps(records) + "\n")
-    lines.write_text("".join(json.dumps(one) + "\n" for one in records))
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records))
     outcomes = [runs_of(poolmgr, "simulate", "--trace", str(file)) for file in (whole, lines)]
     assert outcomes[0] == outcomes[1]
     assert (outcomes[0][0]["jobs"], outcomes[0][0]["warm_hits"]) == (3, 3)

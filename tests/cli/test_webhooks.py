@@ -59,11 +59,11 @@ def test_a_bots_line_and_log_are_shown(poolmgr: CommandLine) -> None:
     ]
     assert "secret" not in result.stdout + result.stderr
     shown = poolmgr.json("webhooks", "b-1")
-    assert [(one["event"], one["attempts"], one["host"]) for one in shown["waiting"]] == [
+    assert [(webhook["event"], webhook["attempts"], webhook["host"]) for webhook in shown["waiting"]] == [
         ("bot.joining", 2, "hooks.example"),
         ("bot.done", 0, "hooks.example"),
     ]
-    assert [one["outcome"] for one in shown["log"]] == ["timeout", "500"]
+    assert [attempt["outcome"] for attempt in shown["log"]] == ["timeout", "500"]
     assert shown["next_at"] > "2026"
     assert "secret" not in json.dumps(shown)
 
@@ -103,7 +103,7 @@ def test_one_is_sent_again_once(bury: Any, poolmgr: CommandLine, redis: Redis, k
 def test_all_are_sent_again_oldest_first(bury: Any, poolmgr: CommandLine) -> None:
     ids = [bury(number) for number in range(3)]
     assert poolmgr.json("webhooks", "--replay", "all") == {"replayed": ids}
-    assert [one["id"] for one in poolmgr.json("webhooks", "b-1")["waiting"]] == ["evt_0", "evt_1", "evt_2"]
+    assert [webhook["id"] for webhook in poolmgr.json("webhooks", "b-1")["waiting"]] == ["evt_0", "evt_1", "evt_2"]
     assert poolmgr("webhooks", "--dead").stderr == "poolmgr: no webhook was given up\n"
     assert poolmgr("webhooks", "--replay", "all").stdout == "put 0 webhooks in line again\n"
 

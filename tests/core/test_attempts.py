@@ -224,7 +224,7 @@ def test_who_is_there_and_what_is_said_is_noted_for_the_attempt_that_counts() ->
     for attempt, is_noted in ((1, True), (2, False)):
         who = ("vm", sc.bot("a").worker_id, "a", attempt, 5.0)
         said = (ParticipantsSeen(*who, joined=[ann], left=["2"], anew=True), ChatHeard(*who, chats=[line]))
-        decided = [one for event in said for one in sc.step(event)]
+        decided = [decision for event in said for decision in sc.step(event)]
         assert decided == ([Note(event, "room") for event in said] if is_noted else [])
 
 

@@ -86,5 +86,5 @@ def test_a_bot_that_is_moved_to_a_moment_ago_joins_now_and_to_long_ago_not_at_al
     sc.submit("a", "b", join_in=1000)
     assert sc.step(RescheduleRequested("a", sc.wall - 1)) == [Reschedule("a", sc.wall - 1)]
     sc.step(RescheduleRequested("b", sc.wall - SIX_HOURS))
-    assert [one.join.bot_id for one in of_type(sc.wait(0), Assign)] == ["a"]
+    assert [assign.join.bot_id for assign in of_type(sc.wait(0), Assign)] == ["a"]
     assert ends(sc, "b") is Reason.MISSED_START

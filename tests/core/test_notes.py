@@ -32,7 +32,7 @@ def test_an_attempt_that_is_tried_again_is_noted_with_its_evidence_before_the_ne
     sc.submit("a")
     refused = sc.refused("a", RefusalCause.BROWSER_DEAD)
     assert of_type(refused, NoteFailed) == [NoteFailed("a", 1, Reason.WORKER_LOST, "refused: browser_dead", "")]
-    assert Why.REFUSED in [getattr(one, "why", None) for one in refused]
+    assert Why.REFUSED in [getattr(decision, "why", None) for decision in refused]
 
 
 def test_an_end_names_its_evidence_also_of_a_bot_that_was_to_leave_anyway() -> None:

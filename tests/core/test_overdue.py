@@ -115,7 +115,7 @@ def test_a_worker_that_serves_nobody_who_counts_is_ended(*, fails_over: bool) ->
     for _ in range(4):
         sc.wait(AGAIN_S)
         sc.beat(reports={**sc.reports("vm"), **busy})
-    assert [one.why for one in of_type(sc.log, Retire) if one.worker_id == worker_id] == [Why.SPENT]
+    assert [retire.why for retire in of_type(sc.log, Retire) if retire.worker_id == worker_id] == [Why.SPENT]
 
 
 def test_a_worker_that_has_to_be_ended_by_force_is_told_of_in_the_story_of_its_last_bot() -> None:
@@ -125,7 +125,7 @@ def test_a_worker_that_has_to_be_ended_by_force_is_told_of_in_the_story_of_its_l
     for _ in range(24):
         sc.wait(AGAIN_S)
         sc.beat(reports={**sc.reports("vm"), worker_id: WorkerReport(BUSY)})
-    orders = [(one.by_force, one.served) for one in of_type(sc.log, Retire) if one.worker_id == worker_id]
+    orders = [(retire.by_force, retire.served) for retire in of_type(sc.log, Retire) if retire.worker_id == worker_id]
     assert orders[:2] == [(False, ""), (False, "")]
     assert orders[-1] == (True, "a")
 
@@ -137,6 +137,6 @@ def test_a_worker_that_does_not_go_is_ordered_to_by_force_in_the_end() -> None:
     for _ in range(5):
         sc.wait(61)
         sc.beat(reports={worker_id: WorkerReport(BUSY, "x", 1)})
-    orders = [one.by_force for one in of_type(sc.log, Retire) if one.worker_id == worker_id]
+    orders = [retire.by_force for retire in of_type(sc.log, Retire) if retire.worker_id == worker_id]
     assert orders == [False, False, False, True, True, True]
     assert sc.names(RETIRING) == [worker_id]

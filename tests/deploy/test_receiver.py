@@ -66,9 +66,9 @@ class Program:
         except urllib.error.URLError as error:
             raise ConnectionError(str(error)) from error
 
-    def tell(self, one: Delivery, *secrets: str, now: float | None = None) -> int:
-        signed = headers(one, secrets or (SECRET,), now or time.time())
-        return self.call("/webhooks", one.body.encode(), signed)[0]
+    def tell(self, delivery: Delivery, *secrets: str, now: float | None = None) -> int:
+        signed = headers(delivery, secrets or (SECRET,), now or time.time())
+        return self.call("/webhooks", delivery.body.encode(), signed)[0]
 
     def bot(self, bot_id: str = "b") -> dict[str, Any]:
         status, body = self.call(f"/bots/{bot_id}")
@@ -87,16 +87,16 @@ def test_a_bots_way_is_kept_through_repetition_and_kill_9(receiver: Program) -> 
     end = change("stopped", "Stopped", "meeting_ended", "2-0")
     assert receiver.tell(joining) == 204
     assert (receiver.bot()["status"], receiver.bot()["done"]) == ("Joining", 0)
-    for one in end[:3]:
-        assert receiver.tell(one) == 204
+    for delivery in end[:3]:
+        assert receiver.tell(delivery) == 204
     receiver.kill()
     receiver.start()
     assert receiver.tell(joining) == 204, "what came before may come again"
     half = receiver.bot()
     assert (half["status"], half["reason"], half["bot_event"]) == ("Stopped", "meeting_ended", "bot.stopped")
     assert (half["audio_webhook_received"], half["transcript_webhook_received"]) == (1, 0)
-    for one in end[3:]:
-        assert receiver.tell(one, FOREIGN, SECRET) == 204
+    for delivery in end[3:]:
+        assert receiver.tell(delivery, FOREIGN, SECRET) == 204
     whole = receiver.bot()
     assert (whole["transcript_webhook_received"], whole["done"], whole["status"]) == (1, 1, "Stopped")
     assert receiver.tell(deletion(RECORD, 3, "2027-01-15T08:00:01Z")) == 204
@@ -104,17 +104,17 @@ def test_a_bots_way_is_kept_through_repetition_and_kill_9(receiver: Program) -> 
 
 
 def test_what_nobody_signed_changes_nothing(receiver: Program) -> None:
-    (one,) = change("joining", "Joining")
-    signed = headers(one, (SECRET,), time.time())
-    assert receiver.tell(one, FOREIGN) == 401
-    assert receiver.tell(one, SECRET, now=time.time() - 3600) == 401
-    assert receiver.call("/webhooks", one.body.encode() + b" ", signed)[0] == 401
-    assert receiver.call("/webhooks", one.body.encode(), {**signed, "webhook-id": "evt_x"})[0] == 401
-    assert receiver.call("/webhooks", one.body.encode())[0] == 401
-    assert receiver.call("/webhooks", one.body.encode(), {**signed, "Content-Length": "9999999"})[0] == 413
+    (delivery,) = change("joining", "Joining")
+    signed = headers(delivery, (SECRET,), time.time())
+    assert receiver.tell(delivery, FOREIGN) == 401
+    assert receiver.tell(delivery, SECRET, now=time.time() - 3600) == 401
+    assert receiver.call("/webhooks", delivery.body.encode() + b" ", signed)[0] == 401
+    assert receiver.call("/webhooks", delivery.body.encode(), {**signed, "webhook-id": "evt_x"})[0] == 401
+    assert receiver.call("/webhooks", delivery.body.encode())[0] == 401
+    assert receiver.call("/webhooks", delivery.body.encode(), {**signed, "Content-Length": "9999999"})[0] == 413
     assert receiver.call("/elsewhere", b"{}")[0] == 404
     assert receiver.bot() == {}
-    assert receiver.tell(one, OLD_SECRET) == 204
+    assert receiver.tell(delivery, OLD_SECRET) == 204
 
 
 def test_it_uses_the_standard_library_only() -> None:

@@ -73,7 +73,7 @@ def test_operations_says_of_every_reason_what_to_do() -> None:
 
 
 def test_operations_names_every_exit_code() -> None:
-    codes = {str(one.code) for one in EXITS}
+    codes = {str(way.code) for way in EXITS}
     _, _, section = OPERATIONS.partition("\n## Exit codes\n")
     assert codes <= set(re.findall(r"^\| (\d+) \|", section.partition("\n## ")[0], re.MULTILINE))
 

@@ -92,7 +92,9 @@ class Fleet:
         async def found() -> list[BotVitals]:
             entries: Any = await self.redis.xrange(self.keys.events)
             events = [codec.decode_event(fields[b"m"]) for _, fields in entries]
-            return [one for one in events if isinstance(one, BotVitals) and one.bot_id == bot_id and where(one)]
+            return [
+                event for event in events if isinstance(event, BotVitals) and event.bot_id == bot_id and where(event)
+            ]
 
         return (await wait_until(found, timeout_s))[0]
 

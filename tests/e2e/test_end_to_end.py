@@ -88,7 +88,7 @@ async def they_talk_and_see_who_is_there(fleet: Fleet, host: Host, bot_id: str) 
     both = [("Host", "You have been removed from the meeting"), (f"Bot {bot_id}", "a secret")]
     assert (host.chat, await said()) == (both, both)
     seen = await people(fleet, bot_id)
-    assert all(one["joined_at"] and not one["left_at"] for one in seen.values())
+    assert all(participant["joined_at"] and not participant["left_at"] for participant in seen.values())
     for name in ("manager", "vm-a", "vm-b"):
         assert "a secret" not in fleet.log(name)
         assert "been removed" not in fleet.log(name)
@@ -98,7 +98,7 @@ async def they_talk_and_see_who_is_there(fleet: Fleet, host: Host, bot_id: str) 
 async def people(fleet: Fleet, bot_id: str) -> dict[str, dict[str, str]]:
     """Who is known to have been in the bot's meeting, by name."""
     found = [json.loads(raw) for raw in await fleet.redis.hvals(fleet.keys.participants(bot_id))]
-    return {one["name"]: one for one in found}
+    return {participant["name"]: participant for participant in found}
 
 
 async def test_the_host_decides_in_the_lobby_and_every_end_tells_whose_doing_it_was(fleet: Fleet) -> None:

@@ -48,22 +48,22 @@ def everything(scale: float) -> list[hostile.Hostile]:
 
 
 def test_a_link_is_read_in_a_bounded_number_of_steps_and_a_document_in_proportion_to_its_bytes() -> None:
-    for one in everything(1.0):
-        calls = calls_to_read(one.payload)
-        objects = one.payload.count(b"{") if one.name not in hostile.NO_JSON else 0
-        assert calls <= MOST_CALLS + 3 * objects, f"{one.name}: {calls} calls"
+    for case in everything(1.0):
+        calls = calls_to_read(case.payload)
+        objects = case.payload.count(b"{") if case.name not in hostile.NO_JSON else 0
+        assert calls <= MOST_CALLS + 3 * objects, f"{case.name}: {calls} calls"
 
 
 def test_four_times_the_bytes_cost_no_more_than_four_times_the_steps() -> None:
-    small = {one.name: calls_to_read(one.payload) for one in everything(0.25)}
-    for one in everything(1.0):
-        assert calls_to_read(one.payload) <= 4.5 * small[one.name] + 200, one.name
+    small = {case.name: calls_to_read(case.payload) for case in everything(0.25)}
+    for case in everything(1.0):
+        assert calls_to_read(case.payload) <= 4.5 * small[case.name] + 200, case.name
 
 
 def test_every_shape_is_as_large_as_the_limits_let_it_be() -> None:
-    for one in everything(1.0):
-        assert len(one.payload) <= MAX_JOB_BYTES
-        assert len(one.payload) > 3_000 or "in each other" in one.name or "layers" in one.name, one.name
+    for case in everything(1.0):
+        assert len(case.payload) <= MAX_JOB_BYTES
+        assert len(case.payload) > 3_000 or "in each other" in case.name or "layers" in case.name, case.name
 
 
 MODULES: Final = (links, link_shapes, link_text, link_wrappers, job)

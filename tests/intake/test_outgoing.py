@@ -150,7 +150,7 @@ def test_an_ipv4_address_is_judged_alike_in_whatever_it_is_wrapped(number: int, 
         IPv6Address(0x2002 << 112 | number << 80 | tail),
     ]
     for rules in (STRICT, HOME):
-        assert {is_allowed(one, rules) for one in wrapped} == {is_allowed(inner, rules)}
+        assert {is_allowed(address, rules) for address in wrapped} == {is_allowed(inner, rules)}
     if not is_allowed(inner, STRICT):
         teredo = IPv6Address(0x20010000 << 96 | 0x08080808 << 64 | (number ^ 0xFFFFFFFF))
         assert not is_allowed(teredo, STRICT)

@@ -111,7 +111,7 @@ def test_what_does_not_happen_as_it_says_is_said_and_strictly_refused(fields: di
 
 def test_all_that_is_to_be_said_is_said_at_once() -> None:
     fields: dict[str, Any] = {"joinAt": 1, "metadata": {}, "automatic_leave": {"everyone_left": 5}}
-    assert [one.partition(":")[0] for one in said_of(**fields)] == [
+    assert [warning.partition(":")[0] for warning in said_of(**fields)] == [
         "joinAt",
         "metadata",
         "automatic_leave.everyone_left",

@@ -67,5 +67,5 @@ async def test_large_jobs_are_read_beside_the_loop_and_stay_in_order(
     small = json.dumps({"meeting_link": LINK, "bot_id": "small"}).encode()
     jobs, rejected = await reading._read([large, small, b"{", large], 0.0)  # pyright: ignore[reportPrivateUsage]
     assert [job.bot_id for job in jobs] == ["large", "small", "large"]
-    assert [one.reason for one in rejected] == ["not_json"]
+    assert [job.reason for job in rejected] == ["not_json"]
     assert [thread == threading.get_ident() for thread in by] == [False, True, True, False]

@@ -103,7 +103,7 @@ async def test_every_reason_is_told_alike_wherever_it_is_told(scene: Scene) -> N
                 async with api.get(f"api/v1/bots/{reason}/remove_bot") as answer:
                     assert answer.status == 200
             else:
-                [busy] = [name for name, one in agent.workers.items() if one.state is WorkerState.BUSY]
+                [busy] = [name for name, worker in agent.workers.items() if worker.state is WorkerState.BUSY]
                 await agent.end(busy, Reason(reason))
             await scene.until_state(reason, "stopped")
         await scene.push("bad", meeting_link="https://example.com/nothing", callback_url=receiver.url)

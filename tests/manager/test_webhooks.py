@@ -150,7 +150,7 @@ async def test_a_receiver_made_after_todays_public_material_takes_each_also_long
         assert not receiver.arrived, "as it was sent before: every one is refused there"
         return
     await wait_until(lambda: len(receiver.arrived) == 3)
-    assert [one["event"] for one in receiver.arrived] == ["data_deletion"] * 3
+    assert [webhook["event"] for webhook in receiver.arrived] == ["data_deletion"] * 3
     assert len(receiver.bodies[receiver.arrived[0]["id"]]) == 1, "the body is the same on every attempt"
 
 
@@ -159,7 +159,7 @@ async def _later(status: int) -> int:
 
 
 async def _attempts(scene: Scene, bot_id: str, outcome: str) -> bool:
-    return any(one.outcome == outcome for one in await scene.views.webhooks.log(bot_id))
+    return any(attempt.outcome == outcome for attempt in await scene.views.webhooks.log(bot_id))
 
 
 async def test_a_bots_way_is_told_in_order_and_signed(scene: Scene, receivers: Any, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ async def test_a_bots_way_is_told_in_order_and_signed(scene: Scene, receivers: A
     record = await scene.record("bot-1")
     assert (record["audio_webhook_received"], record["transcript_webhook_received"]) == ("1", "1")
     log = await scene.views.webhooks.log("bot-1")
-    assert [(one.event, one.outcome, one.host) for one in log[::-1]] == [
+    assert [(attempt.event, attempt.outcome, attempt.host) for attempt in log[::-1]] == [
         (event, "200", f"127.0.0.1:{receiver.port}") for event in WAY
     ]
     async with aiohttp.ClientSession() as session, session.get(manager.metrics) as response:
@@ -345,6 +345,6 @@ async def test_what_is_none_of_ours_is_dropped_and_what_is_ready_made_is_sent(
     unsigned = {name: value for name, value in ENVIRONMENT.items() if not name.endswith("SECRETS")}
     scene.manager(**unsigned)
     await wait_until(lambda: _settled(scene))
-    assert [(one["event"], one["deleted_objects"]) for one in receiver.unsigned] == [("data_deletion", 3)]
+    assert [(webhook["event"], webhook["deleted_objects"]) for webhook in receiver.unsigned] == [("data_deletion", 3)]
     logged = _logged(tmp_path)
     assert (logged.count("outbox_unreadable"), logged.count("webhooks_unsigned")) == (4, 1)

@@ -63,7 +63,12 @@ def test_every_pin_has_its_hashes_and_no_lock_names_a_place(lock: str) -> None:
 def package(folder: Path, name: str, *requires: str) -> Distribution:
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", *(f"Requires-Dist: {one}" for one in requires)]
+    lines = [
+        "Metadata-Version: 2.1",
+        f"Name: {name}",
+        "Version: 1.0",
+        *(f"Requires-Dist: {requirement}" for requirement in requires),
+    ]
     (info / "METADATA").write_text("\n".join(lines) + "\n")
     return Distribution.at(info)
 

@@ -32,7 +32,7 @@ def test_the_best_runs_beat_all_others_and_none_of_each_other(runs: list[Outcome
     best = [(run.warm_hits, run.idle_worker_h) for run, is_best in zip(runs, marks, strict=True) if is_best]
     assert best
     for run, is_best in zip(runs, marks, strict=True):
-        others_as_good = [one for one in best if one[0] >= run.warm_hits and one[1] <= run.idle_worker_h]
+        others_as_good = [pair for pair in best if pair[0] >= run.warm_hits and pair[1] <= run.idle_worker_h]
         assert others_as_good
         if is_best:
             assert set(others_as_good) == {(run.warm_hits, run.idle_worker_h)}

@@ -126,8 +126,8 @@ def test_jobs_come_in_order_and_before_the_end(created: list[float]) -> None:
 def test_what_is_no_trace_is_refused_with_every_line_at_fault(text: str, faults: list[str]) -> None:
     found = faults_of(text)
     assert len(found) == len(faults)
-    for one, expected in zip(found, faults, strict=True):
-        assert one.startswith(expected)
+    for fault, expected in zip(found, faults, strict=True):
+        assert fault.startswith(expected)
 
 
 @given(st.text() | st.text(alphabet='{}[]":,\n1a created_at') | st.binary().map(lambda raw: raw.decode("latin-1")))

@@ -213,9 +213,9 @@ def _value(kind: bytes, raw: Any) -> Value:
         case b"string":
             return raw.decode()
         case b"list":
-            return [one.decode() for one in raw]
+            return [member.decode() for member in raw]
         case b"set":
-            return {one.decode() for one in raw}
+            return {member.decode() for member in raw}
         case b"zset":
             return {member: float(score) for member, score in _pairs(raw).items()}
         case b"hash":

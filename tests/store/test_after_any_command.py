@@ -79,7 +79,7 @@ async def _until_all_has_ended(of: Scene, bots: int = 1) -> None:
     until = of.ground.now + _ENOUGH_S
     while of.ground.now < until:
         await of.turn()
-        ended = [one for one in await of.statuses() if one["state"] == BotState.STOPPED]
+        ended = [change for change in await of.statuses() if change["state"] == BotState.STOPPED]
         if len(ended) >= bots and not await of.ground.redis.llen(of.ground.keys.taken):
             break
 
@@ -106,7 +106,9 @@ async def _put_back(of: Scene, operator_dies: int | None, manager_dies: int | No
     if manager_dies is not None:
         next(manager for manager in of.managers if manager.leads).fuse.light(manager_dies, kills=True)
     await _until_all_has_ended(of)
-    states = Counter(one["state"] for one in await of.statuses() if one["attempt"] == "0" or one["state"] == "stopped")
+    states = Counter(
+        change["state"] for change in await of.statuses() if change["attempt"] == "0" or change["state"] == "stopped"
+    )
     assert states == {"queued": 1, "stopped": 1}
     assert [await redis.llen(key) for key in (keys.jobs, keys.taken)] == [0, 0]
     assert await redis.xlen(keys.dead) == 0
@@ -135,14 +137,14 @@ async def _joins_later(of: Scene, manager_dies: int) -> None:
     await redis.lpush(keys.jobs, f'{{"meeting_link": "{_LINK}", "bot_id": "a", "join_at": "{at}"}}')
     next(manager for manager in of.managers if manager.leads).fuse.light(manager_dies, kills=True)
     await _until_all_has_ended(of)
-    assigned = [epoch(one["at"]) for one in await of.statuses() if one["state"] == BotState.ASSIGNED]
+    assigned = [epoch(change["at"]) for change in await of.statuses() if change["state"] == BotState.ASSIGNED]
     assert assigned, f"killed after {manager_dies} commands it never joined"
     assert joins_at <= assigned[0] <= joins_at + _LATE_S
-    ends = [one["reason"] for one in await of.statuses() if one["state"] == BotState.STOPPED]
+    ends = [change["reason"] for change in await of.statuses() if change["state"] == BotState.STOPPED]
     assert len(ends) == 1
     assert ends[0]
     workers = await redis.hvals(keys.workers("vm-1"))
-    assert not any(b"reserved" in one for one in workers)
+    assert not any(b"reserved" in worker for worker in workers)
     assert of.ground.wrong == []
 
 

@@ -62,7 +62,7 @@ async def world(redis_server: str) -> tuple[Seen, Keys]:
 
 def kinds(world: tuple[Seen, Keys], now: float = NOW + 10, **changed: Any) -> set[tuple[str, str]]:
     seen, keys = world
-    return {(one.kind, one.of) for one in findings(seen._replace(**changed), keys, SETTINGS, now)}
+    return {(finding.kind, finding.of) for finding in findings(seen._replace(**changed), keys, SETTINGS, now)}
 
 
 def bot(world: tuple[Seen, Keys], bot_id: str, **fields: str) -> dict[str, Any]:

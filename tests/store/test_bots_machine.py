@@ -410,8 +410,8 @@ class Bots(OnRedis):
         for field, value in Record.from_hash(bot).found_by:
             self.plain.scores[k.index(field, value)].pop(bot_id, None)
         self.plain.drop(k.bot(bot_id), k.story(bot_id))
-        self.claimed = {one for one in self.claimed if one[0] != bot_id}
-        self.revoked = {one for one in self.revoked if one[0] != bot_id}
+        self.claimed = {claim for claim in self.claimed if claim[0] != bot_id}
+        self.revoked = {claim for claim in self.revoked if claim[0] != bot_id}
 
     @rule(payload=payloads, bot_id=st.sampled_from(["", *BOTS]))
     def a_job_is_rejected(self, payload: str, bot_id: str) -> None:
@@ -440,7 +440,8 @@ class Bots(OnRedis):
         ledger = self.ledger(self.epoch + ahead)
         rejected = [Rejected(b"p1", "no_link", "d", bot_id)]
         writes = [
-            partial(ledger.apply, one, self.now) for one in self.every_write(bot_id, self.attempt(bot_id) + offset)
+            partial(ledger.apply, decision, self.now)
+            for decision in self.every_write(bot_id, self.attempt(bot_id) + offset)
         ]
         self.refused(*writes, partial(ledger.reject, rejected, self.now))
 

@@ -62,8 +62,10 @@ def webhook(number: int, event: str = "bot.joining") -> Delivery:
 
 
 def attempt(waiting: Waiting, outcome: str = "500") -> Attempt:
-    one = waiting.delivery
-    return Attempt(one.id, one.event, waiting.attempts + 1, "2027-01-15T08:00:00.000000Z", 0.1, outcome, "h.example")
+    delivery = waiting.delivery
+    return Attempt(
+        delivery.id, delivery.event, waiting.attempts + 1, "2027-01-15T08:00:00.000000Z", 0.1, outcome, "h.example"
+    )
 
 
 async def head(deliveries: Deliveries) -> Waiting:
@@ -79,8 +81,8 @@ async def test_webhooks_stand_in_line_as_they_were_made_and_the_outbox_entry_is_
     await put(3)
     await put()
     line, due_at = await letters.waiting("b")
-    assert [(one.delivery, one.attempts) for one in line] == [(webhook(number), 0) for number in (1, 2, 3)]
-    assert [one.since for one in line] == pytest.approx([one.delivery.at for one in line], abs=1e-5)
+    assert [(waiting.delivery, waiting.attempts) for waiting in line] == [(webhook(number), 0) for number in (1, 2, 3)]
+    assert [waiting.since for waiting in line] == pytest.approx([waiting.delivery.at for waiting in line], abs=1e-5)
     assert due_at == NOW
     assert await redis.xlen(keys.outbox) == 0
     assert (await redis.xpending(keys.outbox, "manager"))["pending"] == 0
@@ -98,7 +100,7 @@ async def test_a_line_goes_on_when_its_first_is_delivered(put: Put, deliveries: 
     second = await head(deliveries)
     assert second.delivery.id == "evt_2"
     assert not await deliveries.done(second, attempt(second, "204"), NOW + 3)
-    assert [(one.id, one.outcome) for one in await letters.log("b")] == [("evt_2", "204"), ("evt_1", "200")]
+    assert [(attempt.id, attempt.outcome) for attempt in await letters.log("b")] == [("evt_2", "204"), ("evt_1", "200")]
     assert await letters.waiting("b") == ([], None)
     assert await deliveries.heads(["b"]) == {"b": None}
     assert await deliveries.due() == {}
@@ -155,7 +157,7 @@ async def test_what_is_given_up_becomes_a_dead_letter_and_the_line_goes_on(
     second = await head(deliveries)
     assert not await deliveries.bury(second, attempt(second), "too_old", NOW)
     assert await deliveries.due() == {}
-    assert [one.delivery.id for one in await letters.dead(most=1)] == ["evt_2"]
+    assert [letter.delivery.id for letter in await letters.dead(most=1)] == ["evt_2"]
 
 
 async def test_a_dead_letter_is_sent_again_once_as_if_it_were_new(
@@ -163,10 +165,10 @@ async def test_a_dead_letter_is_sent_again_once_as_if_it_were_new(
 ) -> None:
     await put(1, 2)
     for _ in range(2):
-        one = await head(deliveries)
-        await deliveries.failed(one, attempt(one), NOW)
-        one = await head(deliveries)
-        await deliveries.bury(one, attempt(one), "too_old", NOW)
+        waiting = await head(deliveries)
+        await deliveries.failed(waiting, attempt(waiting), NOW)
+        waiting = await head(deliveries)
+        await deliveries.bury(waiting, attempt(waiting), "too_old", NOW)
     newest, oldest = await letters.dead(most=10)
     assert await letters.send_again(oldest.entry_id, NOW + 90_000, 600)
     assert not await letters.send_again(oldest.entry_id, NOW + 90_000, 600)
@@ -180,8 +182,8 @@ async def test_a_dead_letter_is_sent_again_once_as_if_it_were_new(
 
 async def test_two_operators_at_once_send_it_once(put: Put, deliveries: Deliveries, letters: Letters) -> None:
     await put(1)
-    one = await head(deliveries)
-    await deliveries.bury(one, attempt(one), "gone", NOW)
+    waiting = await head(deliveries)
+    await deliveries.bury(waiting, attempt(waiting), "gone", NOW)
     (letter,) = await letters.dead(most=1)
     both = await asyncio.gather(*(letters.send_again(letter.entry_id, NOW, 600) for _ in range(2)))
     assert sorted(both) == [False, True]
@@ -205,9 +207,9 @@ async def test_the_log_holds_the_latest_two_hundred_attempts(
 ) -> None:
     await put(1)
     for _ in range(203):
-        one = await head(deliveries)
-        await deliveries.failed(one, attempt(one), NOW)
-    assert [one.attempt for one in await letters.log("b")] == list(range(203, 3, -1))
+        waiting = await head(deliveries)
+        await deliveries.failed(waiting, attempt(waiting), NOW)
+    assert [attempt.attempt for attempt in await letters.log("b")] == list(range(203, 3, -1))
 
 
 async def test_of_many_bots_what_webhooks_are_made_of_is_read_at_once(

@@ -76,7 +76,9 @@ class Lines(OnRedis):
         for _, bot_id, found in batch:
             self.plain.streams[self.keys.outbox].remove({"bot_id": bot_id})
             if found:
-                self.line(bot_id).extend(f"0 {one.at:.6f} {msgspec.json.encode(one).decode()}" for one in found)
+                self.line(bot_id).extend(
+                    f"0 {delivery.at:.6f} {msgspec.json.encode(delivery).decode()}" for delivery in found
+                )
                 self.plain.scores[self.keys.webhooks_due].setdefault(bot_id, at)
                 self.live_on(bot_id)
         self.do(self.deliveries().put((self.put_before if again else []) + batch, at))
@@ -87,11 +89,11 @@ class Lines(OnRedis):
         assert not modelled or bool(waiting) is bool(self.line(bot_id))
         if not waiting:
             return None
-        one = waiting.delivery
+        delivery = waiting.delivery
         if modelled:
             attempts, _, rest = self.line(bot_id)[0].split(" ", 2)
-            assert (waiting.attempts, msgspec.json.decode(rest, type=Delivery)) == (int(attempts), one)
-        return waiting, Attempt(one.id, one.event, waiting.attempts + 1, iso(self.moment()), 0.5, "500", "h")
+            assert (waiting.attempts, msgspec.json.decode(rest, type=Delivery)) == (int(attempts), delivery)
+        return waiting, Attempt(delivery.id, delivery.event, waiting.attempts + 1, iso(self.moment()), 0.5, "500", "h")
 
     def noted(self, bot_id: str, attempt: Attempt) -> None:
         self.plain.lists[self.keys.delivery_log(bot_id)].insert(0, msgspec.json.encode(attempt).decode())
@@ -215,18 +217,22 @@ class LinesTakenOver(Lines):
 
     def leaders_deliver_all(self) -> None:
         unread = {entry_id: (bot_id, found) for entry_id, bot_id, found in self.entries}
-        lines = {bot_id: [one.delivery.id for one in self.do(self.letters.waiting(bot_id))[0]] for bot_id in BOTS}
+        lines = {
+            bot_id: [waiting.delivery.id for waiting in self.do(self.letters.waiting(bot_id))[0]] for bot_id in BOTS
+        }
         for bot_id, found in unread.values():
-            lines[bot_id] += [one.id for one in found]
+            lines[bot_id] += [delivery.id for delivery in found]
         dead_before, until = self.dead(), self.now + 2 * SETTINGS.webhooks.retry_for_s
         while self.one_leader(unread):
             assert self.now < until, "it is not over within its limits"
         dead = self.dead()[: len(self.dead()) - len(dead_before)]
-        delivered = {one.id for one in self.sent if is_answered(one)}
-        wanted = [one for line in lines.values() for one in line]
+        delivered = {delivery.id for delivery in self.sent if is_answered(delivery)}
+        wanted = [delivery for line in lines.values() for delivery in line]
         assert sorted([*delivered, *dead]) == sorted(wanted), "each is delivered, or given up once"
         for bot_id, line in lines.items():
-            assert list(dict.fromkeys(one.id for one in self.sent if one.bot_id == bot_id)) == line, "in order"
+            assert list(dict.fromkeys(delivery.id for delivery in self.sent if delivery.bot_id == bot_id)) == line, (
+                "in order"
+            )
         assert self.do(self.redis.xlen(self.keys.outbox)) == 0
 
     def one_leader(self, unread: dict[bytes, tuple[str, list[Delivery]]]) -> bool:
@@ -236,14 +242,14 @@ class LinesTakenOver(Lines):
         outbox = Stream(self.redis, self.keys, self.keys.outbox, self.epoch)
         entries = self.do(outbox.read(100, 0))
         if lives_for and not self.forgets:
-            self.do(deliveries.put([(one.entry_id, *unread[one.entry_id]) for one in entries], self.now))
+            self.do(deliveries.put([(entry.entry_id, *unread[entry.entry_id]) for entry in entries], self.now))
         elif self.forgets:
             self.do(outbox.done(entries, forget=True))
         for _ in range(lives_for):
             due = self.do(deliveries.due())
             if not due:
                 return False
-            bot_id = min(due, key=lambda one: due[one])
+            bot_id = min(due, key=lambda bot: due[bot])
             self.now = max(self.now, due[bot_id])
             head = self.head(bot_id, modelled=False)
             if head is None:
@@ -263,8 +269,8 @@ class LinesTakenOver(Lines):
         return True
 
 
-def is_answered(one: Delivery) -> bool:
-    return int(one.id.removeprefix("evt_")) % 3 != 0
+def is_answered(delivery: Delivery) -> bool:
+    return int(delivery.id.removeprefix("evt_")) % 3 != 0
 
 
 def test_whatever_the_scripts_have_left_is_delivered_or_given_up_in_order_whoever_dies(redis_server: str) -> None:

@@ -58,7 +58,7 @@ async def test_what_is_kept_is_read_in_the_order_in_which_it_happened(redis: Any
         Attendance("2", "Bob", iso(NOW), iso(NOW + 1)),
         Attendance("1", ANN.name, iso(NOW + 1)),
     ]
-    assert [(one.id, one.at) for one in await meetings.chat("b1")] == [
+    assert [(message.id, message.at) for message in await meetings.chat("b1")] == [
         ("line-1", iso(NOW + 1)), ("line-2", iso(NOW + 2)),
     ]  # fmt: skip
     assert await meetings.participants("b2") == []
@@ -121,7 +121,7 @@ async def test_the_chat_is_kept_in_order_and_a_line_that_comes_again_is_not_said
 async def test_of_a_long_chat_the_latest_lines_are_kept(redis: Any, keys: Keys, ledger: Ledger) -> None:
     notes = [talk([line(n) for n in range(start, start + 100)]) for start in range(0, 1100, 100)]
     await ledger.apply([*INSIDE, *notes], NOW)
-    assert [one["id"] for one in await said(redis, keys)] == [f"line-{n}" for n in range(100, 1100)]
+    assert [message["id"] for message in await said(redis, keys)] == [f"line-{n}" for n in range(100, 1100)]
 
 
 @pytest.mark.parametrize("before", [[], [*INSIDE, End("b1", 1, Reason.MEETING_ENDED)]], ids=["no bot", "ended"])
@@ -184,9 +184,9 @@ class Meeting(OnRedis):
         if offset == 0:
             kept = self.plain.hashes[self.keys.participants("b1")]
             before = {who: json.loads(raw) for who, raw in kept.items()}
-            for one in came:
-                joined_at = before.get(one.id, {"joined_at": iso(at)})["joined_at"]
-                kept[one.id] = _kept(one.id, one.name, joined_at, "")
+            for person in came:
+                joined_at = before.get(person.id, {"joined_at": iso(at)})["joined_at"]
+                kept[person.id] = _kept(person.id, person.name, joined_at, "")
             for who in (set(before) - joined) if anew else gone & set(before):
                 known = before[who]
                 kept[who] = _kept(who, known["name"], known["joined_at"], known["left_at"] or iso(at))
@@ -198,8 +198,8 @@ class Meeting(OnRedis):
         lines = [line(number) for number in numbers]
         if offset == 0:
             kept = self.plain.lists[self.keys.chats("b1")]
-            told = [msgspec.structs.asdict(one) | {"at": iso(one.at)} for one in lines]
-            texts = [msgspec.json.encode(one).decode() for one in told]
+            told = [msgspec.structs.asdict(line) | {"at": iso(line.at)} for line in lines]
+            texts = [msgspec.json.encode(line).decode() for line in told]
             kept += [text for text in texts if text not in kept]
             self.plain.ends_in(self.keys.chats("b1"), WEEK_S + DAY_S)
         self.apply(Note(ChatHeard("vm", "w", "b1", 2 + offset, NOW, lines)))
@@ -210,8 +210,8 @@ class Meeting(OnRedis):
 
 
 def _kept(who: str, name: str, joined_at: str, left_at: str) -> str:
-    one = {"id": who, "name": name, "joined_at": joined_at, "left_at": left_at}
-    return json.dumps(one, separators=(",", ":"))
+    person = {"id": who, "name": name, "joined_at": joined_at, "left_at": left_at}
+    return json.dumps(person, separators=(",", ":"))
 
 
 def test_what_is_kept_of_a_meeting_is_what_was_seen_of_it(redis_server: str) -> None:

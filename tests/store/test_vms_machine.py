@@ -138,7 +138,7 @@ class Fleet(OnRedis):
         assert {vm.vm_id for vm in vms} == known
         for vm in vms:
             assert vm.draining is (facts[vm.vm_id].get("draining") == "1")
-            assert {worker_id: one.state for worker_id, one in vm.workers.items()} == self.states[vm.vm_id]
+            assert {worker_id: worker.state for worker_id, worker in vm.workers.items()} == self.states[vm.vm_id]
 
 
 def test_vms_and_workers_are_what_they_should_be_in_whatever_order_they_are_written(redis_server: str) -> None:

@@ -32,7 +32,7 @@ def test_it_is_made_with_nobody_else_let_in(tmp_path: Path) -> None:
             folder.log(PartName.AGENT).parent,
             folder.run_file(PartName.AGENT).parent,
         ]
-        assert {stat.S_IMODE(one.stat().st_mode) for one in folders} == {0o700}
+        assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
 
 
 def test_two_at_a_time_are_refused_and_one_after_the_other_is_not(tmp_path: Path) -> None:

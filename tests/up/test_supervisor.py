@@ -56,7 +56,7 @@ class Machine:
 
     def after(self, *happenings: Happening) -> list[Deed]:
         """What they lead to, all together, besides what is told."""
-        self.deeds = [deed for one in happenings for deed in self.supervisor.handle(one, self.now)]
+        self.deeds = [deed for happening in happenings for deed in self.supervisor.handle(happening, self.now)]
         return [deed for deed in self.deeds if not isinstance(deed, Tell)]
 
     def asked(self, times: int) -> list[Deed]:
@@ -381,8 +381,8 @@ def test_whatever_happens_nothing_runs_twice_or_unasked_and_three_signals_end_it
         check(machine.after(happening))
 
     check(machine.deeds)
-    for one in story:
-        happen(one)
+    for happening in story:
+        happen(happening)
     for _ in range(3):
         happen(Wait(ONE_WISH_S))
         happen(Asked())

@@ -45,7 +45,7 @@ async def the_bot_in_its_meeting(up: Up) -> dict[str, str]:
     async with asking(up) as views:
 
         async def found() -> list[dict[str, str]]:
-            return [one.texts() for one in await views.bots(most=10) if one.state == "in_meeting"]
+            return [bot.texts() for bot in await views.bots(most=10) if bot.state == "in_meeting"]
 
         return (await wait_until(found))[0]
 

@@ -31,7 +31,7 @@ def test_delays_double_up_to_the_most_and_are_spread_by_a_quarter() -> None:
     for chance, spread in ((0.0, 0.75), (0.5, 1.0), (1.0, 1.25)):
         verdicts = [judge(Outcome(500), number, 0, 100, SETTINGS, chance) for number in (1, 2, 3, 4, 5, 99)]
         delays = [verdict.at - 100 for verdict in verdicts if isinstance(verdict, Retry)]
-        assert delays == pytest.approx([one * spread for one in (5, 10, 20, 40, 60, 60)])
+        assert delays == pytest.approx([delay * spread for delay in (5, 10, 20, 40, 60, 60)])
 
 
 @pytest.mark.parametrize(("asked_s", "waits_s"), [(1, 5), (30, 30), (86400, 60)])
@@ -142,14 +142,14 @@ class Receivers:
         """On to whatever is next; False when nothing is left."""
         for bot_id in self.courier.next(self.now):
             assert self.lines[bot_id], "nobody is called for nothing"
-            assert bot_id not in [one for _, one in self.under_way]
+            assert bot_id not in [other for _, other in self.under_way]
             took_s = self.slow[int(self.host(bot_id))] * self.chance.uniform(0.5, 1)
             heapq.heappush(self.under_way, (self.now + took_s, bot_id))
         at_once, at_once_per_host = self.limits
         assert len(self.under_way) == self.courier.busy <= at_once
         hosts = [self.host(bot_id) for _, bot_id in self.under_way]
         assert all(hosts.count(host) <= at_once_per_host for host in hosts)
-        times = [one for one in (self.courier.wake_at(), self.under_way[0][0] if self.under_way else None) if one]
+        times = [at for at in (self.courier.wake_at(), self.under_way[0][0] if self.under_way else None) if at]
         if not times:
             return False
         self.now = max(self.now, min(times))

@@ -38,7 +38,7 @@ def made_of(entry_id: str, change: Mapping[str, str], record: Mapping[str, str])
 
 
 def bodies(found: list[Delivery]) -> list[dict[str, Any]]:
-    return [json.loads(one.body) for one in found]
+    return [json.loads(delivery.body) for delivery in found]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_of_a_recorded_meeting_the_end_leaves_to_the_recording_what_is_said_of_i
 
 def test_who_asked_for_video_is_told_that_there_is_none() -> None:
     made = made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": '{"video_required": true}'})
-    assert [one.event for one in made][-2:] == ["video.skipped", "bot.done"]
+    assert [delivery.event for delivery in made][-2:] == ["video.skipped", "bot.done"]
     for payload in ('{"video_required": "yes"}', "", "not json", "[" * 5000):
         assert len(made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": payload})) == 5
 
@@ -135,14 +135,14 @@ def test_the_same_entry_makes_the_same_webhooks_and_another_one_others() -> None
     first = made_of("1-0", change("stopped", "meeting_ended"), RECORD)
     assert made_of("1-0", change("stopped", "meeting_ended"), dict(RECORD)) == first
     other = made_of("1-1", change("stopped", "meeting_ended"), RECORD)
-    assert {one.id for one in first}.isdisjoint(one.id for one in other)
+    assert {delivery.id for delivery in first}.isdisjoint(delivery.id for delivery in other)
 
 
 def test_no_meeting_link_is_passed_on() -> None:
     detail = f"net::ERR_FAILED at {LINK} (twice: '{LINK}')"
     made = made_of("1-0", change("stopped", "page_load_failed"), {**RECORD, "reason_detail": detail})
-    assert "abc-defg" not in "".join(one.body for one in made)
-    assert "secret" not in "".join(one.body for one in made)
+    assert "abc-defg" not in "".join(delivery.body for delivery in made)
+    assert "secret" not in "".join(delivery.body for delivery in made)
     assert bodies(made)[0]["reason_detail"].startswith("net::ERR_FAILED at https://meet.google.com/…")
 
 

@@ -187,10 +187,10 @@ class Names:
         if not found:
             raise socket.gaierror(-2, "Name or service not known")
         return [
-            (socket.AF_INET6, kind, 6, "", (one, port, 0, 0))
-            if ":" in one
-            else (socket.AF_INET, kind, 6, "", (one, port))
-            for one in found
+            (socket.AF_INET6, kind, 6, "", (address, port, 0, 0))
+            if ":" in address
+            else (socket.AF_INET, kind, 6, "", (address, port))
+            for address in found
         ]
 
 

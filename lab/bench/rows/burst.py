@@ -48,7 +48,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             "burst",
             f"{_JOBS:,} jobs at once, {vms:,} VMs, all durable",
             summary,
-            [floor.summary(), *(one.summary() for one in peers.values())],
+            [floor.summary(), *(peer.summary() for peer in peers.values())],
             ratio(ours, floor),
             [Budget("p50", "assigned/s", summary.p50, _AT_LEAST, at_least=True)],
             conditions=f"{rounds} bursts, pushed by one LPUSH; from just before it to the last Join read by its agent;"

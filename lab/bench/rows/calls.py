@@ -51,14 +51,14 @@ async def measure(progress: Progress, *, quick: bool, minutes: float = 2.0) -> l
         until = time.monotonic() + minutes * 60
         while (left_s := until - time.monotonic()) > 0:
             progress.say(f"{count} bots in one room, for {left_s:.0f} s more")
-            everything = [*(sorted(one) for one in workers), sorted(agent)]
-            flat = [pid for one in everything for pid in one]
+            everything = [*(sorted(pids) for pids in workers), sorted(agent)]
+            flat = [pid for pids in everything for pid in pids]
             percents = iter(await cpu_percents(flat, min(_INTERVAL_S, max(left_s, 1.0))))
-            *bots, own = [sum(next(percents) for _ in one) for one in everything]
+            *bots, own = [sum(next(percents) for _ in pids) for pids in everything]
             cpu.add(bots)
             share.add([own])
             stage.check()
-        each.add([pss_mb(one) for one in workers])
+        each.add([pss_mb(pids) for pids in workers])
         still_in = await _count_in(stage, count)
         await stage.stop("agent")
 

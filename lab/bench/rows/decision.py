@@ -52,14 +52,14 @@ class Life:
             return list(decisions)
 
         decisions = handle(JobAccepted(bot_id, self._job, self._now))
-        [assign] = [one for one in decisions if isinstance(one, Assign)]
-        [warm] = [one for one in decisions if isinstance(one, Warm)]
+        [assign] = [decision for decision in decisions if isinstance(decision, Assign)]
+        [warm] = [decision for decision in decisions if isinstance(decision, Warm)]
         vm_id, worker_id = assign.vm_id, assign.join.worker_id
         handle(WorkerWarm(vm_id, warm.worker_id, self._now))
         handle(BotMoved(vm_id, worker_id, bot_id, 1, self._now, BotState.IN_MEETING))
         handle(Tick(self._now))
         vm = self._pool.fleet.vms[vm_id]
-        reports = {one.worker_id: WorkerReport(one.state, one.bot_id, 1) for one in vm.workers.values()}
+        reports = {worker.worker_id: WorkerReport(worker.state, worker.bot_id, 1) for worker in vm.workers.values()}
         handle(Heartbeat(vm_id, "session", self._now, reports, 100))
         handle(BotEnded(vm_id, worker_id, bot_id, 1, self._now, Reason.MEETING_ENDED))
         handle(WorkerGone(vm_id, worker_id, self._now, GoneCause.SPENT))

@@ -91,7 +91,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             "dispatch",
             "LPUSH to the agent holding the command, one job, pool warm",
             summary,
-            [one.summary() for one in (floor, *peers.values(), named, wake)],
+            [series.summary() for series in (floor, *peers.values(), named, wake)],
             times,
             [
                 Budget("p50", "ms", summary.p50, _P50_MS),

@@ -44,7 +44,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         await asyncio.sleep(_SETTLE_S)
         workers, agent = processes_of(stage, count)
         each, share = Series("one worker: its Chromium", "MB"), Series("one worker with its share of agent", "MB")
-        each.add([pss_mb(one) for one in workers])
+        each.add([pss_mb(pids) for pids in workers])
         share.add([mb + pss_mb(agent) / count for mb in each.samples])
         await stage.stop("agent")
 

@@ -35,10 +35,10 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         await asyncio.sleep(_SETTLE_S)
         workers, agent = processes_of(stage, count)
         each = Series("one worker: its Chromium", "MB")
-        each.add([pss_mb(one) for one in workers])
+        each.add([pss_mb(pids) for pids in workers])
         shared_mb = pss_mb(agent)
         cpu = Series(f"{count} workers, agent, driver", "% of a core")
-        everything = [*agent, *(pid for one in workers for pid in one)]
+        everything = [*agent, *(pid for pids in workers for pid in pids)]
         for number in range(intervals):
             progress.say(f"processor time, {number + 1} of {intervals} times {_INTERVAL_S:.0f} s")
             cpu.add([await cpu_percent(everything, _INTERVAL_S)])
@@ -109,7 +109,7 @@ def processes_of(stage: Stage, count: int) -> tuple[list[set[int]], set[int]]:
     workers = [tree(group) for group in worker_groups(stage.state_dir)]
     if len(workers) != count:
         raise StageError(f"there should be {count} workers, but {len(workers)} browsers were found")
-    return workers, below([stage.pid("agent")]) - {pid for one in workers for pid in one}
+    return workers, below([stage.pid("agent")]) - {pid for pids in workers for pid in pids}
 
 
 async def _nothing(_page: Page) -> None:

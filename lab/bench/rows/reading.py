@@ -29,7 +29,7 @@ class Fastest(NamedTuple):
     def worst(self) -> tuple[str, float]:
         """The shape that costs most, and how many times `json.loads` that is, beside what is free."""
         times = {name: max(0.0, ours - _FREE_US) / self.bare[name] for name, ours in self.ours.items()}
-        name = max(times, key=lambda one: times[one])
+        name = max(times, key=lambda shape: times[shape])
         return name, times[name]
 
 

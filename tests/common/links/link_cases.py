@@ -59,7 +59,9 @@ def proofpoint_1(link: str) -> str:
 
 
 def proofpoint_2(link: str) -> str:
-    kept = "".join(one if one.isalnum() or one in ".:/" else f"%{ord(one):02X}" for one in link)
+    kept = "".join(
+        character if character.isalnum() or character in ".:/" else f"%{ord(character):02X}" for character in link
+    )
     coded = kept.replace(":", "%3A").replace("%", "-").replace("/", "_")
     return f"https://urldefense.proofpoint.com/v2/url?u={coded}&d=DwMFAg&c=x&r=y&m=z&s=w&e="
 
@@ -69,7 +71,7 @@ def proofpoint_3(link: str, *, runs: bool = True, slashes: int = 2) -> str:
     plain, taken, text = set(_PLAIN), "", ""
     rest = link.replace("://", ":" + "/" * slashes, 1)
     while rest:
-        run = next((at for at, one in enumerate(rest) if one in plain), len(rest))
+        run = next((at for at, character in enumerate(rest) if character in plain), len(rest))
         if run > 1 and runs:
             run = min(run, len(_RUNS) + 1)
             text, taken, rest = f"{text}**{_RUNS[run - 2]}", taken + rest[:run], rest[run:]

@@ -110,12 +110,12 @@ def test_every_command_takes_a_file_and_prints_for_programs(program: Program, pa
 def test_the_help_of_the_program_lists_its_exit_codes(program: Program) -> None:
     _, _, listed = program("--help").stdout.partition("Exit codes:")
     said = dict(line.split(maxsplit=1) for line in listed.strip().splitlines())
-    assert said == {str(one.code): one.meaning for one in EXITS if program.name in one.programs}
+    assert said == {str(way.code): way.meaning for way in EXITS if program.name in way.programs}
 
 
 def test_the_table_has_every_exit_code_once() -> None:
     codes = {value for name, value in vars(exits).items() if name.startswith("EXIT_")}
-    assert sorted(one.code for one in EXITS) == sorted({0, *codes})
+    assert sorted(way.code for way in EXITS) == sorted({0, *codes})
 
 
 @of_both

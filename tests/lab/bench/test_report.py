@@ -100,7 +100,7 @@ def test_a_row_that_was_measured_anew_takes_its_place_and_says_when() -> None:
     later = msgspec.structs.replace(run, at="2030-02-01T10:00:00+00:00", commit="def", measurements=[again, again])
     together = merged(run, later)
     assert (together.at, together.commit) == (run.at, run.commit)
-    assert [one.row for one in together.measurements] == ["dispatch", "rewarm", "rewarm"]
+    assert [measurement.row for measurement in together.measurements] == ["dispatch", "rewarm", "rewarm"]
     assert together.measurements[0] == measured
     text = to_markdown(together)
     anew = "Measured anew, after the run above: 2030-02-01T10:00:00+00:00, commit `def`"
@@ -111,4 +111,4 @@ def test_a_row_that_was_not_in_the_run_comes_last() -> None:
     run = _run()
     new = msgspec.structs.replace(run.measurements[0], row="another")
     together = merged(run, msgspec.structs.replace(run, measurements=[new]))
-    assert [one.row for one in together.measurements] == ["dispatch", "rewarm", "another"]
+    assert [measurement.row for measurement in together.measurements] == ["dispatch", "rewarm", "another"]

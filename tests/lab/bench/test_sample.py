@@ -7,8 +7,8 @@ from lab.bench.sample import Contender, Series, percentile, ratio, take_turns
 
 def _series(*rounds: list[float], more_is_better: bool = False) -> Series:
     series = Series("some", "ms", more_is_better=more_is_better)
-    for one in rounds:
-        series.add(one)
+    for samples in rounds:
+        series.add(samples)
     return series
 
 
@@ -56,5 +56,5 @@ async def test_contenders_take_turns_and_the_first_round_does_not_count() -> Non
     contenders = [contender("a"), contender("b"), contender("rare", every=2)]
     await take_turns(3, contenders, lambda _: None)
     assert turns == ["a", "b", "rare", "a", "b", "rare", "b", "a", "rare", "a", "b"]
-    assert [len(one.series[0].samples) for one in contenders] == [3, 3, 2]
-    assert [len(one.series[0].rounds) for one in contenders] == [3, 3, 3]
+    assert [len(contender.series[0].samples) for contender in contenders] == [3, 3, 2]
+    assert [len(contender.series[0].rounds) for contender in contenders] == [3, 3, 3]

@@ -45,4 +45,4 @@ def test_what_is_no_backstop_is_passed_over_and_half_a_line_is_read_when_it_is_w
     assert backstops.found == []
     log.write_text("\n".join([*other, whole, ""]))
     backstops.look(log)
-    assert [one.bot_id for one in backstops.found] == ["b1"]
+    assert [finding.bot_id for finding in backstops.found] == ["b1"]

@@ -196,10 +196,13 @@ def test_what_came_before_redis_was_set_back_may_be_gone_and_no_more() -> None:
         changes=way("bot-b"),
         bad=[BadPush("bad-9", at=100), *WHOLE.bad],
     )
-    assert {one.kind for one in violations(lost)} == {"job lost", "rejected job lost"}
+    assert {violation.kind for violation in violations(lost)} == {"job lost", "rejected job lost"}
     assert violations(lost._replace(rollbacks=FORGOT)) == []
     for other in (Rollback(104, 110), Rollback(80, 90)):
-        assert {one.kind for one in violations(lost._replace(rollbacks=[other]))} == {"job lost", "rejected job lost"}
+        assert {violation.kind for violation in violations(lost._replace(rollbacks=[other]))} == {
+            "job lost",
+            "rejected job lost",
+        }
 
 
 @pytest.mark.parametrize(("first_in", "is_excused"), [(102.5, True), (103.5, False), (90, False)])
@@ -213,12 +216,12 @@ def test_whoever_is_doubled_by_it_is_found_all_the_same() -> None:
     marks = [*visit("a", "1", 102.5, 105), *visit("a", "9", 104.5, 106)]
     marks.sort(key=lambda mark: mark.at)
     world = with_a(WHOLE, changes("bot-a", *AGAIN, ("stopped", 2)), marks)._replace(rollbacks=FORGOT)
-    assert {one.kind for one in violations(world)} == {"twice in a meeting"}
+    assert {violation.kind for violation in violations(world)} == {"twice in a meeting"}
 
 
 @pytest.mark.parametrize(("used", "first", "is_found"), [(7, 0, False), (7, 8, False), (7, 7, True), (7, 5, True)])
 def test_an_epoch_is_new_if_it_is_above_all_that_were(used: int, first: int, is_found: bool) -> None:
-    kinds = {one.kind for one in violations(WHOLE._replace(epochs=[(used, first)]))}
+    kinds = {violation.kind for violation in violations(WHOLE._replace(epochs=[(used, first)]))}
     assert ("epoch used again" in kinds) is is_found
 
 
@@ -253,7 +256,7 @@ def test_who_cannot_leave_because_all_on_its_vm_stands_still_may_be_there_when_t
     story_of_a = sorted([*marks[:3], *second], key=lambda mark: mark.at)
     world = with_a(WHOLE, changes("bot-a", *AGAIN, ("stopped", 2)), story_of_a)
     pushes = [push("a")._replace(rejoins=rejoins), *WHOLE.pushes[1:]]
-    kinds = {one.kind for one in violations(world._replace(pushes=pushes, still=still))}
+    kinds = {violation.kind for violation in violations(world._replace(pushes=pushes, still=still))}
     assert ("twice in a meeting" not in kinds) is is_excused
 
 
@@ -267,7 +270,9 @@ def test_another_attempt_is_no_step_back() -> None:
 
 def test_an_attempt_that_comes_back_after_a_later_one_is() -> None:
     attempts = changes("bot-a", *AGAIN[:5], ("joining", 1), ("stopped", 2))
-    assert "status went back" in {one.kind for one in violations(with_a(WHOLE, attempts, visit("a", "1", 104, 105)))}
+    assert "status went back" in {
+        violation.kind for violation in violations(with_a(WHOLE, attempts, visit("a", "1", 104, 105)))
+    }
 
 
 @pytest.mark.parametrize(("first_was_told", "died"), [(False, True), (True, True), (False, False)])

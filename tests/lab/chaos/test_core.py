@@ -67,7 +67,7 @@ async def test_warm_ups_beyond_the_limit_are_found(monkeypatch: pytest.MonkeyPat
 
     def forget_what_warms(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: bool) -> None:
         if is_new_session:
-            for worker in [one for one in vm.workers.values() if one.worker_id not in beat.workers]:
+            for worker in [worker for worker in vm.workers.values() if worker.worker_id not in beat.workers]:
                 attempts.worker_gone(pool, vm, worker, GoneCause.MISSING)
         match(pool, vm, beat, is_new_session=is_new_session)
 

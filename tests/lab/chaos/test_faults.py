@@ -38,14 +38,14 @@ def test_a_seed_plans_the_same_round_again_and_another_one_another() -> None:
 
 def test_every_fault_comes_to_be_planned() -> None:
     planned = plan(random.Random("1"), 1000, 1.0, FAULTS)
-    assert {one.fault.name for one in planned} == {fault.name for fault in FAULTS}
-    assert all(one.fault.lasts_s[0] <= one.lasts_s <= one.fault.lasts_s[1] for one in planned)
-    assert [one.at_s for one in planned] == sorted(one.at_s for one in planned)
+    assert {blow.fault.name for blow in planned} == {fault.name for fault in FAULTS}
+    assert all(blow.fault.lasts_s[0] <= blow.lasts_s <= blow.fault.lasts_s[1] for blow in planned)
+    assert [blow.at_s for blow in planned] == sorted(blow.at_s for blow in planned)
 
 
 def test_a_plan_may_be_narrowed_by_name_by_length_and_by_what_the_machine_allows() -> None:
     assert chosen() == list(FAULTS)
-    assert {fault.name for fault in chosen("redis")} == {one.name for one in FAULTS if "redis" in one.name}
+    assert {fault.name for fault in chosen("redis")} == {fault.name for fault in FAULTS if "redis" in fault.name}
     assert 0 < len(chosen(longest_s=6)) < len(FAULTS)
     assert all(fault.lasts_s[1] <= 6 for fault in chosen(longest_s=6))
     assert {fault.needs for fault in chosen(met=[Need.OWN_CLOCK])} == {None, Need.OWN_CLOCK}

@@ -40,7 +40,7 @@ def test_with_an_open_door_one_is_in_at_once_and_the_doorman_is_nobody() -> None
     person = at.knock()
     [snapshot] = at.mail
     assert isinstance(snapshot, Snapshot)
-    assert [one.name for one in snapshot.participants] == ["Ann", "Bot"]
+    assert [participant.name for participant in snapshot.participants] == ["Ann", "Bot"]
     assert snapshot.you == person
 
 
