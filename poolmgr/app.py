@@ -37,7 +37,7 @@ from poolmgr.core.pool import Pool
 from poolmgr.intake.job import JobRules
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.control import follow_requests
-from poolmgr.loops.desk import Desk
+from poolmgr.loops.dispatcher import Dispatcher
 from poolmgr.loops.events import follow_events
 from poolmgr.loops.intake import Intake
 from poolmgr.loops.job_stream import follow_job_stream
@@ -67,7 +67,7 @@ full, cannot save, misses its replicas, or holds a key of another type.
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.1, 2.0
 _API_REDIS_TIMEOUT_S = 2.0
 _LOOK_S = 1.0
-_LOOPS = ("desk", "leadership", "events", "control", "job_stream", "schedule", "webhooks", "intake")
+_LOOPS = ("dispatcher", "leadership", "events", "control", "job_stream", "schedule", "webhooks", "intake")
 """Of a leader: those that turn every few seconds, whatever there is to do."""
 _REDIS_MEMORY_EVERY_S = 10.0
 _GOOD_TERM_S = 10.0
@@ -177,8 +177,8 @@ class Manager:
         pool = Pool(settings.pool, epoch=epoch, forget_vm_s=settings.retention.vm_s)
         bots, vms = await load_bots(redis, keys), await load_vms(redis, keys)
         ledger = Ledger(redis, keys, settings.retention, epoch)
-        desk = Desk(pool, ledger, clock, self._on_durable)
-        desk.begin(pool.restore(bots, vms, clock.steady(), clock.wall()))
+        dispatcher = Dispatcher(pool, ledger, clock, self._on_durable)
+        dispatcher.begin(pool.restore(bots, vms, clock.steady(), clock.wall()))
         steps.done(ManagerStep.POOL_RESTORED)
         # A large fleet is many objects, and a full collection over them stops the process for a tenth of a second.
         if self._has_led:
@@ -189,7 +189,7 @@ class Manager:
         upkeep = Upkeep(redis, keys, settings.retention)
         jobs = Jobs(redis, keys)
         arrivals = Arrivals(redis, keys, epoch)
-        intake = Intake(jobs, desk, ledger, clock, JobRules.of(settings), self._on_rejected, turns.of("intake"))
+        intake = Intake(jobs, dispatcher, ledger, clock, JobRules.of(settings), self._on_rejected, turns.of("intake"))
         deliveries = Deliveries(redis, keys, settings, epoch)
         webhooks = Webhooks(
             *(outbox, deliveries, settings.webhooks, clock, self.metrics.webhooks),
@@ -201,24 +201,24 @@ class Manager:
         self._epoch = epoch
         self.metrics.pool_gauges.pool = pool
         self._readiness = Readiness("leader", "")
-        _log.info("term_begun", epoch=epoch, bots=len(bots), vms=len(vms))
         away_s = settings.pool.heartbeat_timeout_s / 2
+        _log.info("term_begun", epoch=epoch, bots=len(bots), vms=len(vms))
         of = turns.of
         with turns.expecting(self._patience_s, *_LOOPS):
             async with asyncio.TaskGroup() as group:
                 start = group.create_task
                 heard = self.metrics.heartbeats.inc
                 loops = [
-                    start(desk.run(), name="desk"),
+                    start(dispatcher.run(), name="dispatcher"),
                     start(keep_leading(lease, settings.lease.ttl_s, of("leadership")), name="leadership"),
-                    start(follow_events(events, desk, heard, of("events")), name="events"),
-                    start(follow_requests(control, desk, of("control")), name="control"),
+                    start(follow_events(events, dispatcher, heard, of("events")), name="events"),
+                    start(follow_requests(control, dispatcher, of("control")), name="control"),
                     start(follow_job_stream(job_stream, arrivals, of("job_stream")), name="job_stream"),
-                    start(watch_deadlines(desk, clock, away_s, of("schedule")), name="schedule"),
+                    start(watch_deadlines(dispatcher, clock, away_s, of("schedule")), name="schedule"),
                     start(reap(pool, events, upkeep, clock, settings.retention, self._owners), name="reaper"),
                     start(self._watch_backlog(jobs), name="backlog"),
                     start(self._watch_redis(upkeep), name="redis memory"),
-                    start(self._watch_desk(desk), name="watch the desk"),
+                    start(self._watch_dispatcher(dispatcher), name="watch the dispatcher"),
                     start(webhooks.run(), name="webhooks"),
                 ]
                 if self._sqs:
@@ -260,11 +260,11 @@ class Manager:
     def _stand_by(self) -> None:
         self._readiness = Readiness("standby", "")
 
-    async def _watch_desk(self, desk: Desk) -> None:
+    async def _watch_dispatcher(self, dispatcher: Dispatcher) -> None:
         """Most of the time it has nothing to do: it stands still only where it does not end with what it was given."""
         while True:
-            await desk.durable()
-            self._turns.turned("desk")
+            await dispatcher.durable()
+            self._turns.turned("dispatcher")
             await asyncio.sleep(_LOOK_S)
 
     async def _watch_backlog(self, jobs: Jobs) -> None:

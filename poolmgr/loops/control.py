@@ -12,7 +12,7 @@ from common.runtime.steps import ManagerStep
 from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import SayRequested
 from poolmgr.intake.job import fault_of
-from poolmgr.loops.desk import Desk
+from poolmgr.loops.dispatcher import Dispatcher
 from poolmgr.store.inbox import Stream
 from poolmgr.store.views import Request, decode_request
 
@@ -31,7 +31,7 @@ def what_is_wrong(error: Exception) -> str:
     return fault_of(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
 
 
-async def follow_requests(stream: Stream, desk: Desk, turned: Turned = unwatched) -> None:
+async def follow_requests(stream: Stream, dispatcher: Dispatcher, turned: Turned = unwatched) -> None:
     """Until cancelled. A request that cannot be read is logged and dropped."""
     while True:
         turned()
@@ -46,8 +46,8 @@ async def follow_requests(stream: Stream, desk: Desk, turned: Turned = unwatched
             _log.info("request_taken", request=type(request).__name__, fact=_fact(request))
             if isinstance(request, SayRequested):
                 await stream.done([entry], forget=True)
-            desk.put(request)
-        await desk.durable()
+            dispatcher.put(request)
+        await dispatcher.durable()
         if entries:
             steps.done(ManagerStep.REQUESTS_APPLIED)
         await stream.done(entries, forget=True)

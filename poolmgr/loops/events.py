@@ -10,7 +10,7 @@ from common.runtime.steps import ManagerStep
 from common.runtime.turns import Turned, unwatched
 from common.wire.codec import FIELD, UndecodableError, decode_event
 from common.wire.messages import Heartbeat
-from poolmgr.loops.desk import Desk
+from poolmgr.loops.dispatcher import Dispatcher
 from poolmgr.store.inbox import Stream
 
 _log = structlog.stdlib.get_logger()
@@ -22,7 +22,7 @@ _FIELD = FIELD.encode()
 
 
 async def follow_events(
-    stream: Stream, desk: Desk, on_heartbeat: Callable[[], None], turned: Turned = unwatched
+    stream: Stream, dispatcher: Dispatcher, on_heartbeat: Callable[[], None], turned: Turned = unwatched
 ) -> None:
     """Until cancelled. An entry that is no event of ours is logged and passed over."""
     while True:
@@ -40,8 +40,8 @@ async def follow_events(
                 if stream.late:  # it says how things were, and others have said since how they are
                     continue
                 on_heartbeat()
-            desk.put(event)
-        await desk.durable()
+            dispatcher.put(event)
+        await dispatcher.durable()
         if entries:
             steps.done(ManagerStep.EVENTS_APPLIED)
         await stream.done(entries)

@@ -16,7 +16,7 @@ from poolmgr.core.events import JobAccepted
 from poolmgr.core.record import Job
 from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.loops.clock import Clock
-from poolmgr.loops.desk import Desk
+from poolmgr.loops.dispatcher import Dispatcher
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.ledger import Ledger, Rejected
 
@@ -42,7 +42,7 @@ class Intake:
     def __init__(
         self,
         jobs: Jobs,
-        desk: Desk,
+        dispatcher: Dispatcher,
         ledger: Ledger,
         clock: Clock,
         rules: JobRules,
@@ -50,7 +50,7 @@ class Intake:
         turned: Turned = unwatched,
     ) -> None:
         self._jobs = jobs
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._ledger = ledger
         self._clock = clock
         self._rules = rules
@@ -70,13 +70,13 @@ class Intake:
                 await self._take_in(payloads)
             if not payloads or self._clock.steady() > looked_at + _LEFT_OVER_S:
                 looked_at = await self._take_in_left_over()
-        await self._desk.durable()
+        await self._dispatcher.durable()
 
     async def _take_in_left_over(self) -> float:
         """Take in what another leader took and did not finish: one that ended, or one that was frozen, woke up and took
         jobs before it heard that it had been replaced. Returns when it looked (steady clock).
         """
-        await self._desk.durable()  # from here on none of our own stands in the list
+        await self._dispatcher.durable()  # from here on none of our own stands in the list
         done = b""
         for payload in await self._jobs.left_over():
             self._turned()
@@ -85,7 +85,7 @@ class Intake:
                 await self._reject([_poisonous(payload)])
             else:
                 await self._take_in([payload])
-                await self._desk.durable()
+                await self._dispatcher.durable()
             done = payload
         if done:
             await self._jobs.ended_alone(done)
@@ -112,46 +112,46 @@ class Intake:
     async def _take_in(self, payloads: list[bytes]) -> None:
         jobs, rejected = await self._read(payloads, self._clock.wall())
         if any(job.bot_id or job.deduplication_key or job.held_meeting for job in jobs):
-            await self._desk.durable()  # what came just before may be what one of them doubles
-        known = await self._jobs.known(jobs)
+            await self._dispatcher.durable()  # what came just before may be what one of them doubles
+        taken = await self._jobs.taken(jobs)
         held: set[str] = set()
         for job in jobs:
-            if fault := self._duplicate(job, known):
+            if fault := self._duplicate(job, taken):
                 rejected.append(fault)
                 continue
             bot_id = job.bot_id or uuid.uuid4().hex
             if job.held_meeting:
                 if job.held_meeting in held:
-                    await self._desk.durable()  # whether that one is in, or has had its end at once
+                    await self._dispatcher.durable()  # whether that one is in, or has had its end at once
                 held.add(job.held_meeting)
                 first = await self._jobs.hold(job.held_meeting, bot_id)
                 if first != bot_id:
                     detail = f"one_bot_per_meeting: bot {first} is in this meeting, or will be"
                     rejected.append(Rejected(job.payload.encode(), "duplicate_meeting", detail, job.bot_id))
                     continue
-            known[bot_id] = bot_id
+            taken[bot_id] = bot_id
             if job.deduplication_key:
-                known[f"key {job.deduplication_key}"] = bot_id
-            self._desk.put(JobAccepted(bot_id, job, self._clock.wall()))
+                taken[f"key {job.deduplication_key}"] = bot_id
+            self._dispatcher.put(JobAccepted(bot_id, job, self._clock.wall()))
             steps.done(ManagerStep.JOBS_DECIDED)
         if rejected:
             await self._reject(rejected)
         # Where few have come, nothing is to come between them and Redis; where many have, both are to be kept busy.
-        await self._desk.durable(ahead=_AHEAD if len(payloads) == _MOST_AT_ONCE else 0)
+        await self._dispatcher.durable(ahead=_AHEAD if len(payloads) == _MOST_AT_ONCE else 0)
 
     async def _reject(self, rejected: list[Rejected]) -> None:
-        await self._desk.durable()  # else who follows a bot hears that it was rejected, when only a copy was
+        await self._dispatcher.durable()  # else who follows a bot hears that it was rejected, when only a copy was
         await self._ledger.reject(rejected, self._clock.wall())
         steps.done(ManagerStep.JOBS_REJECTED)
         for fault in rejected:
             self._on_rejected(fault)
 
-    def _duplicate(self, job: Job, known: dict[str, str]) -> Rejected | None:
+    def _duplicate(self, job: Job, taken: dict[str, str]) -> Rejected | None:
         """A job that was handed in before is refused, whether its bot lives or has ended: it never joins twice."""
         payload = job.payload.encode()
-        if job.bot_id in known:
+        if job.bot_id in taken:
             return Rejected(payload, "duplicate_bot_id", f"there is a bot {job.bot_id} already", job.bot_id)
-        first = known.get(f"key {job.deduplication_key}") if job.deduplication_key else None
+        first = taken.get(f"key {job.deduplication_key}") if job.deduplication_key else None
         if first and first != job.bot_id:  # the API takes the key for the bot before it hands the job in
             detail = f"deduplication_key: bot {first} was made with the same one"
             return Rejected(payload, "duplicate_key", detail, job.bot_id)

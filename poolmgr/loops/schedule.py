@@ -7,14 +7,14 @@ import structlog
 from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import Tick, Unheard
 from poolmgr.loops.clock import Clock
-from poolmgr.loops.desk import Desk
+from poolmgr.loops.dispatcher import Dispatcher
 
 _log = structlog.stdlib.get_logger()
 _LOOK_EVERY_S = 0.05
 """How late a deadline may be noticed. Twenty looks a second at a heap's top cost next to nothing."""
 
 
-async def watch_deadlines(desk: Desk, clock: Clock, away_s: float, turned: Turned = unwatched) -> None:
+async def watch_deadlines(dispatcher: Dispatcher, clock: Clock, away_s: float, turned: Turned = unwatched) -> None:
     """Until cancelled. When this loop was kept from looking for more than `away_s`, so were those that listen."""
     looked_at = clock.steady()
     while True:
@@ -23,7 +23,7 @@ async def watch_deadlines(desk: Desk, clock: Clock, away_s: float, turned: Turne
         now, wall = clock.steady(), clock.wall()
         if now - looked_at > away_s:
             _log.warning("process_was_stopped", seconds=round(now - looked_at, 3))
-            desk.put(Unheard())
+            dispatcher.put(Unheard())
         looked_at = now
-        if desk.pool.is_due(now, wall):
-            desk.put(Tick(wall))
+        if dispatcher.pool.is_due(now, wall):
+            dispatcher.put(Tick(wall))

@@ -24,7 +24,7 @@ READY = Readiness("leader", "")
     ("late", "expected"),
     [
         ([], (200, {"status": "ok"})),
-        (["desk", "events"], (503, {"status": "stands still", "loops": ["desk", "events"]})),
+        (["dispatcher", "events"], (503, {"status": "stands still", "loops": ["dispatcher", "events"]})),
     ],
 )
 async def test_a_process_whose_loops_stand_still_is_not_healthy(

@@ -121,11 +121,11 @@ async def test_the_watchdog_is_fed_only_while_every_loop_turns(listener: Notifie
         return now[0]
 
     turns = Turns(steady)
-    with turns.expecting(5.0, "events", "desk"):
+    with turns.expecting(5.0, "events", "dispatcher"):
         async with telling(Service(listener.address, watchdog_s=0.02), lambda: "works", turns):
             await wait_until(lambda: listener.hear().count("WATCHDOG=1") > 3)
             now[0] += 4.0
-            turns.turned("desk")
+            turns.turned("dispatcher")
             now[0] += 2.0
             await wait_until(lambda: "STATUS=events stand still" in listener.hear())
             fed = listener.said.count("WATCHDOG=1")

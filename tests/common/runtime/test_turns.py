@@ -14,10 +14,10 @@ class Time:
 def test_a_loop_that_has_not_turned_in_time_is_late_until_it_turns() -> None:
     now = Time()
     turns = Turns(now)
-    with turns.expecting(5.0, "events", "desk"):
+    with turns.expecting(5.0, "events", "dispatcher"):
         now.now += 5.0
         assert turns.late() == []
-        turns.turned("desk")
+        turns.turned("dispatcher")
         now.now += 0.1
         assert turns.late() == ["events"]
         turns.of("events")()

@@ -19,7 +19,7 @@ _MOST_AT_ONCE = 2000
 """Decisions in one round trip: enough for full speed, few enough that others of Redis' clients get their turn."""
 
 
-class Desk:
+class Dispatcher:
     """Events in, durable decisions out. `on_durable` hears of every decision once it is in Redis."""
 
     def __init__(self, pool: Pool, ledger: Ledger, clock: Clock, on_durable: Callable[[Decision], None]) -> None:
