@@ -25,7 +25,7 @@ _TIMEOUTS: Final = (
     *("voice_inactivity_timeout", "in_call_recording_timeout", "recording_permission_denied_timeout"),
 )
 
-_ELSEWHERE: Final = {
+_OTHER_SPELLINGS: Final = {
     "url": "meeting_link", "link": "meeting_link", "native_meeting_id": "meeting_link", "name": "bot_name",
     "metadata": "custom_attributes", "bot_metadata": "custom_attributes", "extra": "custom_attributes",
     "entry_message": "bot_message", "bot_image": "bot_image_url", "webhook_url": "callback_url",
@@ -40,7 +40,7 @@ _ELSEWHERE: Final = {
 }  # fmt: skip
 """What Recall.ai, Attendee, Vexa, Meeting BaaS and screenappai call things -> what it is here; empty for nothing."""
 
-_LEAVE_ELSEWHERE: Final = {
+_LEAVE_OTHER_SPELLINGS: Final = {
     "silence_detection": "voice_inactivity_timeout", "silence_timeout": "voice_inactivity_timeout",
     "only_participant_timeout": "everyone_left_timeout", "max_time_left_alone": "everyone_left_timeout",
     "max_wait_for_admission": "waiting_room_timeout", "wait_for_host_timeout": "waiting_room_timeout",
@@ -201,8 +201,8 @@ class _Names(NamedTuple):
     near: Mapping[str, str]
 
     @classmethod
-    def of(cls, fields: tuple[str, ...], elsewhere: Mapping[str, str], ending: str = "") -> "_Names":
-        same = {_plain(name): field for name, field in elsewhere.items()}
+    def of(cls, fields: tuple[str, ...], spellings: Mapping[str, str], ending: str = "") -> "_Names":
+        same = {_plain(name): field for name, field in spellings.items()}
         same |= {_plain(name): field for field in fields for name in (field.removesuffix(ending), field)}
         # A letter more or less of a short one may be a client's own word.
         plain = {_plain(field): field for field in fields if len(field) >= _SHORTEST_MISSPELT}
@@ -213,8 +213,8 @@ _SHORTEST_MISSPELT: Final = 7
 _KNOWN: Final = frozenset(FIELDS)
 _LEAVE_KNOWN: Final = frozenset((*_TIMEOUTS, "bot_detection"))
 _DETECTION_KNOWN: Final = frozenset(("matches", "activate_after", "timeout", "whole_words"))
-_FIELD_OF: Final = _Names.of(FIELDS, _ELSEWHERE)
-_LEAVE_FIELD_OF: Final = _Names.of(_TIMEOUTS, _LEAVE_ELSEWHERE, "_timeout")
+_FIELD_OF: Final = _Names.of(FIELDS, _OTHER_SPELLINGS)
+_LEAVE_FIELD_OF: Final = _Names.of(_TIMEOUTS, _LEAVE_OTHER_SPELLINGS, "_timeout")
 
 
 def _shown(name: str) -> str:
