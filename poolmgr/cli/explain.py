@@ -21,7 +21,7 @@ from poolmgr.core.record import Record
 from poolmgr.store.evidence import Bundle
 from poolmgr.store.views import DeadJob, Views
 from poolmgr.telling import narrative
-from poolmgr.telling.known import Known, evidence_of, look
+from poolmgr.telling.history import BotHistory, evidence_of, look
 from poolmgr.telling.meaning import meaning_of
 from poolmgr.telling.secrecy import hide_links, hide_links_in_record
 
@@ -53,17 +53,17 @@ def explain(session: Session, bot_id: str, *, folder: Path | None, show_link: bo
       poolmgr explain 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/evidence
       poolmgr explain 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --json | jq -r '.story[] | select(.screen) | .screen'
     """
-    known = session.ask(lambda views: look(views, bot_id))
-    if known is None:
+    history = session.ask(lambda views: look(views, bot_id))
+    if history is None:
         _explain_unknown(session, bot_id)
         return
-    record = known.record if show_link else hide_links_in_record(known.record)
+    record = history.record if show_link else hide_links_in_record(history.record)
     if session.as_json:
-        put_json(_document(known, record))
+        put_json(_document(history, record))
     else:
-        console().print(_page(session, known, record))
+        console().print(_page(session, history, record))
     if folder:
-        save(session, known, folder)
+        save(session, history, folder)
 
 
 def make_ready(folder: Path) -> None:
@@ -74,10 +74,10 @@ def make_ready(folder: Path) -> None:
         fail(f"cannot write to {folder}: {error.strerror}", EXIT_FAILED)
 
 
-def save(session: Session, known: Known, folder: Path) -> list[Path]:
+def save(session: Session, history: BotHistory, folder: Path) -> list[Path]:
     """Write the bundles that are there, and say where. Ends the program when they cannot be written."""
-    bot_id = known.record.bot_id
-    bundles = session.ask(lambda views: _bundles(views, bot_id, known.kept))
+    bot_id = history.record.bot_id
+    bundles = session.ask(lambda views: _bundles(views, bot_id, history.kept))
     if not bundles:
         say(f"there is no evidence of bot {bot_id} here to be saved")
     written: list[Path] = []
@@ -98,28 +98,28 @@ async def _bundles(views: Views, bot_id: str, attempts: list[int]) -> list[Bundl
     return [bundle for bundle in found if bundle]
 
 
-def _document(known: Known, record: Record) -> dict[str, Any]:
+def _document(history: BotHistory, record: Record) -> dict[str, Any]:
     meaning = meaning_of(record.status_reason)
     return {
         "bot": record.texts(),
-        "story": [msgspec.to_builtins(entry) for entry in known.entries],
+        "story": [msgspec.to_builtins(entry) for entry in history.entries],
         "means": {"what": meaning.what, "do": meaning.do} if meaning else None,
-        "waits_for": known.waits_for,
-        "evidence": [{"name": name, "is_here": is_here} for name, is_here in evidence_of(known)],
+        "waits_for": history.waits_for,
+        "evidence": [{"name": name, "is_here": is_here} for name, is_here in evidence_of(history)],
     }
 
 
-def _page(session: Session, known: Known, record: Record) -> Group:
+def _page(session: Session, history: BotHistory, record: Record) -> Group:
     parts: list[Any] = [_head(record)]
-    if known.waits_for:
-        parts += [Text("It waits for", "bold"), *(Text(f"  {literal(reason)}") for reason in known.waits_for), Text()]
-    parts += [lines_of(known), Text()]
-    if evidence := evidence_of(known):
+    if history.waits_for:
+        parts += [Text("It waits for", "bold"), *(Text(f"  {literal(reason)}") for reason in history.waits_for), Text()]
+    parts += [lines_of(history), Text()]
+    if evidence := evidence_of(history):
         elsewhere = "kept elsewhere" if session.settings.evidence.upload_url else "on its way, or its time is over"
         parts.append(Text("Evidence", "bold"))
         parts += [Text(f"  {literal(name)}: {'here' if here else elsewhere}") for name, here in evidence]
         if any(here for _, here in evidence):
-            parts.append(Text(f"  poolmgr explain {literal(known.record.bot_id)} --save DIR", "dim"))
+            parts.append(Text(f"  poolmgr explain {literal(history.record.bot_id)} --save DIR", "dim"))
     return Group(*parts)
 
 
@@ -143,10 +143,10 @@ def _head(record: Record) -> Group:
     return Group(*lines, Text())
 
 
-def lines_of(known: Known) -> Any:
+def lines_of(history: BotHistory) -> Any:
     grid = table("WHEN (UTC)", "AFTER", "WHAT HAPPENED", right=("AFTER",), whole=("WHEN (UTC)", "AFTER"))
     before: float | None = None
-    for at, text in narrative.told(known.entries, known.record):
+    for at, text in narrative.told(history.entries, history.record):
         moment = epoch_of(at)
         after = "" if moment is None or before is None else f"+{duration(moment - before)}"
         grid.add_row(clock_time(moment) if moment is not None else "", after, Text(literal(hide_links(text))))

@@ -29,7 +29,7 @@ from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
 from poolmgr.telling import narrative
-from poolmgr.telling.known import Known, look
+from poolmgr.telling.history import BotHistory, look
 from poolmgr.telling.meaning import meaning_of
 from poolmgr.telling.secrecy import hide_links
 
@@ -116,15 +116,15 @@ def probe(
         make_ready(folder)
     overdue = f"bot {bot_id} has not ended within {timeout_s:g} s; it was told to leave (`poolmgr explain {bot_id}`)"
     try:
-        known = session.ask(lambda views: _probe(session, views, bot_id, payload, timeout_s, overdue))
+        history = session.ask(lambda views: _probe(session, views, bot_id, payload, timeout_s, overdue))
     except (KeyboardInterrupt, asyncio.CancelledError):
         fail(f"stopped watching; bot {bot_id} has been asked to leave", EXIT_INTERRUPTED)
-    if known is None:
+    if history is None:
         raise SystemExit(EXIT_FAILED)
     if folder:
-        save(session, known, folder)
-    code = exit_code(known.record)
-    _conclude(session, known, code)
+        save(session, history, folder)
+    code = exit_code(history.record)
+    _conclude(session, history, code)
     raise SystemExit(code)
 
 
@@ -139,7 +139,7 @@ def _checked(session: Session, job: dict[str, Any]) -> bytes:
 
 async def _probe(
     session: Session, views: Views, bot_id: str, payload: bytes, timeout_s: float, overdue: str
-) -> Known | None:
+) -> BotHistory | None:
     """Hand the job in and follow it to its end. None when it was rejected, which has been said."""
     ended = False
     with _cancelled_by_signals():
@@ -156,7 +156,7 @@ async def _probe(
                 await _call_off(views, bot_id, payload)
         if not ended:
             fail(overdue, EXIT_TIMEOUT)
-        return await _known(session, views, bot_id)
+        return await _history(session, views, bot_id)
 
 
 @contextmanager
@@ -214,17 +214,17 @@ async def _rejection(views: Views, bot_id: str) -> str:
     return f"the job was rejected: {hide_links(rejected[0].detail)}" if rejected else ""
 
 
-async def _known(session: Session, views: Views, bot_id: str) -> Known | None:
+async def _history(session: Session, views: Views, bot_id: str) -> BotHistory | None:
     """All that is known of the bot, once what it saw is there, or should be."""
     if why := await _rejection(views, bot_id):
         say(why)
         return None
     until = time.monotonic() + _EVIDENCE_S
-    while (known := await look(views, bot_id)) and len(known.kept) < len(known.record.evidence.split()):
+    while (history := await look(views, bot_id)) and len(history.kept) < len(history.record.evidence.split()):
         if session.settings.evidence.upload_url or time.monotonic() >= until:
             break
         await asyncio.sleep(_LOOK_S)
-    return known
+    return history
 
 
 def _put(session: Session, entry: Entry, elapsed_s: float) -> None:
@@ -247,8 +247,8 @@ def exit_code(record: Record) -> int:
     return EXIT_REFUSED if record.attribution in (Attribution.HOST, Attribution.USER) else EXIT_FAILED
 
 
-def _conclude(session: Session, known: Known, code: int) -> None:
-    record = known.record
+def _conclude(session: Session, history: BotHistory, code: int) -> None:
+    record = history.record
     outcome = {0: "joined", EXIT_REFUSED: "refused"}.get(code, "failed")
     if session.as_json:
         facts = {
@@ -260,5 +260,5 @@ def _conclude(session: Session, known: Known, code: int) -> None:
     say(f"{outcome}: {reason}" if reason else outcome)
     if code and (meaning := meaning_of(reason)):
         say(f"{meaning.what}; what to do: {meaning.do or 'nothing'}")
-    if known.kept:
+    if history.kept:
         say(f"`poolmgr explain {record.bot_id} --save DIR` writes what it saw")

@@ -12,7 +12,7 @@ from poolmgr.intake.outgoing import host_of
 from poolmgr.store.meetings import Meetings
 from poolmgr.store.views import Views, VmView
 from poolmgr.telling import narrative
-from poolmgr.telling.known import Known, evidence_of, look
+from poolmgr.telling.history import BotHistory, evidence_of, look
 from poolmgr.telling.meaning import meaning_of
 from poolmgr.telling.secrecy import hide_links, hide_links_in_record
 
@@ -30,10 +30,10 @@ async def bot_page(
     views: Views, meetings: Meetings, evidence: EvidenceSettings, bot_id: str, fleet: list[VmView]
 ) -> dict[str, Any] | None:
     """None where there is no such bot. No link in it lets anybody in."""
-    known = await look(views, bot_id, fleet or None)
-    if known is None:
+    history = await look(views, bot_id, fleet or None)
+    if history is None:
         return None
-    record = hide_links_in_record(known.record)
+    record = hide_links_in_record(history.record)
     attribution = record.attribution
     meaning = meaning_of(record.status_reason)
     there = await meetings.participants(bot_id)
@@ -42,12 +42,12 @@ async def bot_page(
         | {"join_at": iso(record.join_at) if record.join_at else ""},
         "whose": narrative.WHOSE[Attribution(attribution)] if attribution in set(Attribution) else "",
         "means": {"what": _plain(meaning.what), "do": _plain(meaning.do)} if meaning else None,
-        "waits_for": known.waits_for,
+        "waits_for": history.waits_for,
         "story": [
-            {"at": line.at, "text": hide_links(line.text)} for line in narrative.told(known.entries, known.record)
+            {"at": line.at, "text": hide_links(line.text)} for line in narrative.told(history.entries, history.record)
         ],
         "participants": [msgspec.to_builtins(one) for one in there[-_MOST_PARTICIPANTS:]],
-        "evidence": _evidence(known, evidence),
+        "evidence": _evidence(history, evidence),
         "webhooks": await _webhooks(views, bot_id),
     }
 
@@ -57,11 +57,11 @@ def _plain(text: str) -> str:
     return _LINK.sub(r"\1", text).replace("`", "")
 
 
-def _evidence(known: Known, settings: EvidenceSettings) -> list[dict[str, Any]]:
+def _evidence(history: BotHistory, settings: EvidenceSettings) -> list[dict[str, Any]]:
     elsewhere = "kept elsewhere" if settings.upload_url else "on its way, or its time is over"
     return [
         {"name": name, "attempt": int(name.rpartition("-")[2]), "here": here, "where": "" if here else elsewhere}
-        for name, here in evidence_of(known)
+        for name, here in evidence_of(history)
     ]
 
 

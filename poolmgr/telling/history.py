@@ -9,7 +9,7 @@ from poolmgr.store.views import Views, VmView
 from poolmgr.telling import narrative
 
 
-class Known(NamedTuple):
+class BotHistory(NamedTuple):
     """`waits_for`: why a live bot is not further on its way. `kept`: the attempts whose bundle of evidence is here."""
 
     record: Record
@@ -18,7 +18,7 @@ class Known(NamedTuple):
     kept: list[int]
 
 
-async def look(views: Views, bot_id: str, fleet: Sequence[VmView] | None = None) -> Known | None:
+async def look(views: Views, bot_id: str, fleet: Sequence[VmView] | None = None) -> BotHistory | None:
     """None where there is no such bot. `fleet`: for who knows it already."""
     record = await views.bot(bot_id)
     if record is None:
@@ -27,12 +27,12 @@ async def look(views: Views, bot_id: str, fleet: Sequence[VmView] | None = None)
     if fleet is None:
         fleet = await views.fleet()
     waits = narrative.waits_for(record, await views.standing(), fleet)
-    return Known(record, entries, waits, await views.evidence.kept_of(record))
+    return BotHistory(record, entries, waits, await views.evidence.kept_of(record))
 
 
-def evidence_of(known: Known) -> list[tuple[str, bool]]:
+def evidence_of(history: BotHistory) -> list[tuple[str, bool]]:
     """The names of all bundles that were kept, or are on their way, and whether each can be had from here."""
-    bot_id = known.record.bot_id
-    here = [f"{bot_id}-{attempt}" for attempt in known.kept]
-    named = known.record.evidence.split()
+    bot_id = history.record.bot_id
+    here = [f"{bot_id}-{attempt}" for attempt in history.kept]
+    named = history.record.evidence.split()
     return [(name, name in here) for name in dict.fromkeys([*named, *here])]
