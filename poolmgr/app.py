@@ -25,7 +25,6 @@ from common.runtime.service import Service, telling
 from common.runtime.steps import ManagerStep
 from common.runtime.turns import Turns, patience_s
 from common.runtime.waiting import backoff, pause
-from poolmgr.api.door import Door
 from poolmgr.api.health import Readiness, add_health
 from poolmgr.api.listen import Limits, serve, tls_context
 from poolmgr.api.metrics import add_metrics

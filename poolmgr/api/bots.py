@@ -11,9 +11,9 @@ from msgspec import Meta
 
 from common.wire.text import NOT_TEXT, is_text
 from common.wire.vocabulary import BotState, Status
+from poolmgr.api.bot_views import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, find_bot, row
 from poolmgr.api.create import ACTIVE
 from poolmgr.api.errors import ApiError, Message, bad_request, bot_not_found, later, not_offered
-from poolmgr.api.known import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, known_bot, row
 from poolmgr.api.media import delete_recording
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.rate import Rate
@@ -133,16 +133,16 @@ def _day(name: str, text: str, later_by: timedelta = timedelta(0)) -> float:
 
 
 async def status(call: Call) -> Answer:
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     return Answer(200, StatusOf(bot.bot_id, bot.status, attributes(bot)))
 
 
 async def detail(call: Call) -> Answer:
-    return Answer(200, DetailsOf(details(await known_bot(call), call.service.wall())))
+    return Answer(200, DetailsOf(details(await find_bot(call), call.service.wall())))
 
 
 async def remove_bot(call: Call) -> Answer:
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     if bot.is_over:
         raise ApiError(404, "This bot has already stopped.")
     if bot.state == SUBMITTED:
@@ -152,7 +152,7 @@ async def remove_bot(call: Call) -> Answer:
 
 
 async def delete(call: Call) -> Answer:
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     if not bot.is_over:
         raise ApiError(409, "This bot has not stopped yet; remove it from its meeting first (remove_bot).")
     service = call.service
@@ -172,7 +172,7 @@ async def delete(call: Call) -> Answer:
 
 
 async def pause_or_resume(call: Call) -> Answer:
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     service = call.service
     if wait_s := service.recording_commands.wait_s(bot.bot_id, _RECORDING_COMMANDS, service.steady()):
         raise later(429, "A bot takes 30 such commands a minute.", wait_s)
@@ -183,7 +183,7 @@ async def pause_or_resume(call: Call) -> Answer:
 
 async def send_message(call: Call) -> Answer:
     body: SendMessage = call.body
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     if bot.state != BotState.IN_MEETING:
         raise ApiError(409, f"The bot is not in its meeting: its status is {bot.status}.")
     if not body.message.strip():
@@ -193,7 +193,7 @@ async def send_message(call: Call) -> Answer:
 
 
 async def send_image(call: Call) -> Answer:
-    await known_bot(call)
+    await find_bot(call)
     raise not_offered("Bots of this release show no images; send_message reaches the meeting's chat.")
 
 

@@ -15,8 +15,8 @@ import msgspec
 
 from common.runtime.waiting import backoff
 from common.wire.vocabulary import BotState, Reason, Status
+from poolmgr.api.bot_views import SUBMITTED, may_see
 from poolmgr.api.errors import ApiError, bad_request, later
-from poolmgr.api.known import SUBMITTED, may_see
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import CreateBot, Created, Replayed
 from poolmgr.core.record import Job, Record, iso

@@ -11,8 +11,8 @@ from common.runtime import recordings
 from common.runtime.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Manifest
+from poolmgr.api.bot_views import UNKNOWN_BOT, find_bot
 from poolmgr.api.errors import ApiError, Message, later
-from poolmgr.api.known import UNKNOWN_BOT, known_bot
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
 from poolmgr.core.record import Record, epoch
@@ -26,7 +26,7 @@ MADE_WITHIN_S: Final = 900.0
 
 
 async def participants(call: Call) -> Answer:
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     return Answer(
         200, [_participant(attendance) for attendance in await call.service.meetings.participants(bot.bot_id)]
     )
@@ -46,7 +46,7 @@ def _participant(attendance: Attendance) -> Participant:
 
 
 async def chats(call: Call) -> Answer:
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     return Answer(200, _chats(bot, await call.service.meetings.chat(bot.bot_id)))
 
 
@@ -85,7 +85,7 @@ def _chats(bot: Record, said: Sequence[KeptLine]) -> Chats:
 
 
 async def recording(call: Call) -> Answer:
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     if bot.is_over:
         raise ApiError(404, "There is none, and there never will be: this release of poolmgr records sound only.")
     return Answer(202, Message("Not ready: the meeting goes on. This release of poolmgr records sound only."))
@@ -97,7 +97,7 @@ class AudioLink(msgspec.Struct):
 
 async def audio(call: Call) -> Answer:
     """A link that lasts for capture.link_s; of a file in a folder, which has none, an address of this API."""
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     made, store = await _recorded(call, bot)
     if made is None or store is None:
         return Answer(202, Message("Not ready: the meeting goes on, or the file is being made."))
@@ -108,7 +108,7 @@ async def audio(call: Call) -> Answer:
 
 
 async def audio_file(call: Call) -> Answer:
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     made, store = await _recorded(call, bot)
     if made is None or store is None or made.audio is None:
         return Answer(202, Message("Not ready: the meeting goes on, or the file is being made."))
@@ -189,7 +189,7 @@ class WhichEvidence(msgspec.Struct):
 
 
 async def screenshots(call: Call) -> Answer:
-    bot, evidence = await known_bot(call), call.service.evidence
+    bot, evidence = await find_bot(call), call.service.evidence
     found: list[Screenshot] = []
     for attempt in (await evidence.kept_of(bot))[-_SHOWN_ATTEMPTS:]:
         if bundle := await evidence.bundle(bot.bot_id, attempt):
@@ -207,7 +207,7 @@ async def screenshots(call: Call) -> Answer:
 
 
 async def bundle(call: Call) -> Answer:
-    bot, evidence = await known_bot(call), call.service.evidence
+    bot, evidence = await find_bot(call), call.service.evidence
     query: WhichEvidence = call.query
     kept = await evidence.kept_of(bot)
     attempt = query.attempt or (kept[-1] if kept else 0)

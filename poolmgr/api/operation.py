@@ -127,11 +127,11 @@ _CHECKED = {400: Says("Something in the request has to change; the message names
 
 def answers(operation: Operation) -> dict[int, Says]:
     """All that the operation may answer, its own words before those that all share."""
-    known = dict(_LET_IN)
+    answers_by_status = dict(_LET_IN)
     if "{" in operation.path:
-        known[404] = Says("There is no such thing.")
+        answers_by_status[404] = Says("There is no such thing.")
     if operation.query or operation.body:
-        known |= _CHECKED
+        answers_by_status |= _CHECKED
     if operation.body:
-        known |= _WITH_BODY
-    return dict(sorted((known | dict(operation.says)).items()))
+        answers_by_status |= _WITH_BODY
+    return dict(sorted((answers_by_status | dict(operation.says)).items()))

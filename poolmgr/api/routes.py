@@ -7,10 +7,10 @@ import msgspec
 from aiohttp import web
 
 from common.config.settings import ApiSettings
-from poolmgr.api import bots, elsewhere, media, scheduled, transcripts
+from poolmgr.api import bots, media, not_offered, scheduled, transcripts
 from poolmgr.api.create import CREATE_BOT
 from poolmgr.api.document import PAGE_POLICY, PREFIX, openapi, page
-from poolmgr.api.door import Door
+from poolmgr.api.gateway import Gateway
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import Service
 
@@ -20,27 +20,27 @@ OPERATIONS: Final = (
     *media.OPERATIONS,
     *transcripts.OPERATIONS,
     *scheduled.OPERATIONS,
-    *elsewhere.OPERATIONS,
+    *not_offered.OPERATIONS,
 )
 
 
-def add_api(app: web.Application, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> Door:
+def add_api(app: web.Application, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> Gateway:
     """Serve the operations under /api/v1, and their document where the settings allow it. The door can be given
     other tokens.
     """
-    door = Door(service, settings, metrics)
-    app.middlewares.append(door.answer)
+    gateway = Gateway(service, settings, metrics)
+    app.middlewares.append(gateway.answer)
 
     async def close(_app: web.Application) -> None:
         service.turns.close()
 
     app.on_cleanup.append(close)
     for operation in OPERATIONS:
-        handler = door.handler(operation)
+        handler = gateway.handler(operation)
         app.router.add_route(operation.method, PREFIX + operation.path, handler, expect_handler=_expectation)
     if settings.documents:
         _add_documents(app)
-    return door
+    return gateway
 
 
 @cache

@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from common.runtime.waiting import backoff
 from common.wire.vocabulary import BotState, Status
+from poolmgr.api.bot_views import PLATFORMS, SUBMITTED, attributes, find_bot, join_at
 from poolmgr.api.errors import ApiError, bad_request, later
-from poolmgr.api.known import PLATFORMS, SUBMITTED, attributes, join_at, known_bot
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import Moved, NewTime, ScheduledBot, ScheduledBots, Unscheduled
 from poolmgr.core.events import LeaveRequested, RescheduleRequested
@@ -61,7 +61,7 @@ async def unschedule(call: Call) -> Answer:
 
 async def _scheduled(call: Call) -> Record:
     """Raises: ApiError, 404 also for a bot that is joining or has joined."""
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     if bot.state == SUBMITTED and bot.status == Status.SCHEDULED:
         raise later(503, "No manager has taken this bot's job yet; ask again in a moment.", 2.0)
     if bot.state != BotState.SCHEDULED:

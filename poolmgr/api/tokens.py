@@ -27,11 +27,11 @@ class Tokens:
         if scheme.lower() not in _SCHEMES or not presented or len(presented) > _LONGEST:
             missing = "Authorization is missing" if not header else "Authorization is malformed"
             raise ApiError(401, f"{missing}: {_HOW}.", {"WWW-Authenticate": 'Token realm="poolmgr"'})
-        if token := self._known(presented):
+        if token := self._find(presented):
             return token
         raise ApiError(403, "This token is not known here; it may have been mistyped, or taken back.")
 
-    def _known(self, presented: str) -> TokenSettings | None:
+    def _find(self, presented: str) -> TokenSettings | None:
         """Looks at all of them, so that the time it takes says nothing."""
         digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
         found: TokenSettings | None = None

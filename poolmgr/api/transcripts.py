@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from poolmgr.api.bot_views import UNKNOWN_BOT, find_bot
 from poolmgr.api.errors import ApiError, not_offered
-from poolmgr.api.known import UNKNOWN_BOT, known_bot
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import Transcriptions
 
@@ -20,12 +20,12 @@ async def transcript(_: Call) -> Answer:
 
 
 async def transcriptions(call: Call) -> Answer:
-    bot = await known_bot(call)
+    bot = await find_bot(call)
     return Answer(200, Transcriptions(bot.bot_id, []))
 
 
 async def transcribe(call: Call) -> Answer:
-    await known_bot(call)
+    await find_bot(call)
     raise not_offered("This release of poolmgr transcribes nothing.")
 
 

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from common.config.settings import Settings, TokenSettings
 from common.wire.text import is_text
 from common.wire.vocabulary import Status
-from poolmgr.api.door import Door, Handler
 from poolmgr.api.errors import HEADERS, ApiError, bad_request, bot_not_found, later
+from poolmgr.api.gateway import Handler
 from poolmgr.api.operation import Answer, Call, Operation, Service
 from poolmgr.core.requests import DrainRequested
 from poolmgr.intake.job import BOT_ID

@@ -40,7 +40,7 @@ def may_see(token: TokenSettings, bot: Record) -> bool:
     return token.sees == "all" or bot.owner == token.name
 
 
-async def known_bot(call: Call) -> Record:
+async def find_bot(call: Call) -> Record:
     """Raises: ApiError 404 for a bot that is none, 403 for one that is another token's."""
     bot_id = call.path["bot_id"]
     bot = await call.service.submissions.find(bot_id)

@@ -48,7 +48,7 @@ _ACTS = web.RequestKey("acts", bool)
 _HEAD_AT = web.RequestKey("head_at", float)
 
 
-class Door:
+class Gateway:
     def __init__(self, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> None:
         self._service = service
         self._settings = settings
