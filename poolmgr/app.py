@@ -25,6 +25,7 @@ from common.runtime.service import Service, telling
 from common.runtime.steps import ManagerStep
 from common.runtime.turns import Turns, patience_s
 from common.runtime.waiting import backoff, pause
+from poolmgr.api.gateway import Gateway
 from poolmgr.api.health import Readiness, add_health
 from poolmgr.api.listen import Limits, serve, tls_context
 from poolmgr.api.metrics import add_metrics
@@ -83,7 +84,7 @@ class Manager:
         self._service = Service.of_environment()
         self._turns = Turns(self.clock.steady)
         self._patience_s = patience_s(settings.redis.timeout_s)
-        self._door: Door | None = None
+        self._gateway: Gateway | None = None
         self._epoch = 0
         self.metrics = Metrics(self.clock)
         self.keys = Keys(settings.redis.prefix)
@@ -148,9 +149,9 @@ class Manager:
         redis = connect(msgspec.structs.replace(self.settings.redis, timeout_s=_API_REDIS_TIMEOUT_S))
         app.on_cleanup.append(lambda _: redis.aclose())
         service = Api(redis, self.keys, self.settings, self.clock.wall, self.clock.steady)
-        self._door = add_api(app, service, api, ApiMetrics(self.metrics.registry))
+        self._gateway = add_api(app, service, api, ApiMetrics(self.metrics.registry))
         if api.page:
-            add_page(app, self._door, service, self.settings)
+            add_page(app, self._gateway, service, self.settings)
         served = [(app, api.listen, "api.listen", tls_context(api.tls_cert, api.tls_key))]
         if metrics.listen != api.listen:
             app = web.Application()
@@ -239,8 +240,8 @@ class Manager:
             api = msgspec.structs.replace(self.settings.api, tokens=read.api.tokens)
             webhooks = msgspec.structs.replace(self.settings.webhooks, secrets=read.webhooks.secrets)
             self.settings = msgspec.structs.replace(self.settings, api=api, webhooks=webhooks)
-            if self._door:
-                self._door.take(api.tokens)
+            if self._gateway:
+                self._gateway.take(api.tokens)
             facts = {"tokens": self._owners(), "webhook_secrets": len(webhooks.secrets)}
             _log.info("configuration_read_again", **facts, wait_for_restart=_differing(self.settings, read))
         self._service.ready()

@@ -5,7 +5,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from lab.parts.table import bearing, told_of
+from lab.parts.table import bearing, describe_bearers
 from tests.guardian import ROOT
 from tests.waiting import wait_until
 
@@ -28,7 +28,7 @@ async def test_kill_9_leaves_nothing_behind(tmp_path: Path) -> None:
         sys.executable, "-m", "pytest", *options, module, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
     )
     await wait_until(lambda: bearing(first) and len(bearing(f"sleep {second}")) == 2)
-    assert "redis-server" in str(told_of(f"{base}/redis"))
+    assert "redis-server" in str(describe_bearers(f"{base}/redis"))
     run.kill()
     await run.wait()
     await wait_until(lambda: not [*bearing(str(base)), *bearing(first), *bearing(second)])

@@ -203,13 +203,13 @@ class Agent:
 
     def _guard_pages(self) -> None:
         """What pages do by themselves when nobody attends to them: see worker/platforms/guard.js."""
-        unheard_s = self._ground.now - self.heard_at
+        unreachable_s = self._ground.now - self.heard_at
         for browser in self.disk.browsers.values():
             join = browser.join
             if not (join and browser.alive and not browser.out):
                 continue
             limit_s = join.leave_when_cut_off_s or UNATTENDED_S
-            if unheard_s > limit_s and (join.leave_when_cut_off_s or not self.runs):
+            if unreachable_s > limit_s and (join.leave_when_cut_off_s or not self.runs):
                 browser.out = True
                 if browser.was_inside:
                     self._ground.saw(Seen.LEFT, join)
@@ -257,7 +257,7 @@ class Agent:
             if mine <= int(number):
                 ground.news.append(event)
                 if isinstance(event, BotEnded):
-                    ground.told_ends.setdefault((event.bot_id, event.attempt), (ground.wall, event.reason))
+                    ground.reported_ends.setdefault((event.bot_id, event.attempt), (ground.wall, event.reason))
 
     async def _obey_all(self) -> None:
         key = self._ground.keys.commands(self.vm_id)

@@ -80,7 +80,7 @@ def no_attempt_is_used_again(world: World, seen: _Index) -> Iterator[Violation]:
     for back in world.rollbacks[-1:]:
         for change in world.changes:
             again = (change.bot_id, change.attempt) in world.attempts_before
-            if change.state == BotState.ASSIGNED and again and change.told_at > back.restored_at:
+            if change.state == BotState.ASSIGNED and again and change.written_at > back.restored_at:
                 sentence = f"bot {change.bot_id} was given attempt {change.attempt} a second time"
                 yield Violation("attempt used again", sentence, change.bot_id)
     for used, first in world.epochs:
@@ -140,7 +140,7 @@ def every_end_is_explained(world: World, seen: _Index) -> Iterator[Violation]:
             continue
         changes = seen.changes[bot_id]
         vm_ids, pids = {change.vm_id for change in changes}, {mark.pid for mark in seen.marks[push.tag]}
-        begin, end = changes[0].told_at, changes[-1].told_at
+        begin, end = changes[0].written_at, changes[-1].written_at
         explained = any(
             reason in excuse.reasons and excuse.vm_id in vm_ids and excuse.begin <= end and begin <= excuse.end
             for excuse in world.excuses
@@ -182,10 +182,10 @@ def _stands_still(world: World, inside: set[str], marks: list[Mark], changes: li
     so was their agent, which ends such a browser, when their VM was given up. As on a machine that stands still. When
     the browser goes on, its page has to be out at once.
     """
-    given = [change for change in changes if change.state == BotState.ASSIGNED and change.told_at <= second.at]
+    given = [change for change in changes if change.state == BotState.ASSIGNED and change.written_at <= second.at]
     if len(given) < 2:
         return False
-    before, since = given[-2], given[-1].told_at
+    before, since = given[-2], given[-1].written_at
     for visit in inside:
         of_visit = [mark for mark in marks if mark.visit == visit]
         ends_at = next((mark.at for mark in of_visit if mark.seen in (Seen.LEFT, Seen.GONE)), math.inf)
@@ -213,8 +213,8 @@ def _unknown_admission(world: World, visit: str, marks: list[Mark], changes: lis
     of_visit = [mark for mark in marks if mark.visit == visit]
     first, last = of_visit[0], of_visit[-1]
     # Its own attempt: the next one may have told that it is in before the host heard so.
-    attempt = max((change.attempt for change in changes if change.told_at <= first.at), default=0)
-    told = any(
+    attempt = max((change.attempt for change in changes if change.written_at <= first.at), default=0)
+    was_reported = any(
         change.state == BotState.IN_MEETING and change.attempt <= attempt and change.seen_at < before
         for change in changes
     )
@@ -226,7 +226,7 @@ def _unknown_admission(world: World, visit: str, marks: list[Mark], changes: lis
         and excuse.begin <= before
         for excuse in world.excuses
     )
-    return not told and (last.seen is Seen.GONE or killed)
+    return not was_reported and (last.seen is Seen.GONE or killed)
 
 
 def status_only_moves_forward(world: World, seen: _Index) -> Iterator[Violation]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
-from lab.chaos.episode import Episode, Told
+from lab.chaos.episode import Episode, EpisodeResult
 from lab.chaos.judge import Say
 from lab.parts.redis_server import RedisServer
 
@@ -35,15 +35,15 @@ class CoreSummary:
     violations: Counter[str] = field(default_factory=Counter[str])
     broken: list[int] = field(default_factory=list[int])
 
-    def add(self, seed: int, told: Told) -> None:
+    def add(self, seed: int, result: EpisodeResult) -> None:
         self.episodes += 1
-        self.bots += told.bots
-        self.again += told.again
-        self.stale_turns += told.stale_turns
-        self.faults += told.faults
-        self.reasons += told.reasons
-        self.violations += Counter(violation.kind for violation in told.broken)
-        if told.broken:
+        self.bots += result.bots
+        self.again += result.again
+        self.stale_turns += result.stale_turns
+        self.faults += result.faults
+        self.reasons += result.reasons
+        self.violations += Counter(violation.kind for violation in result.broken)
+        if result.broken:
             self.broken.append(seed)
 
 
@@ -52,19 +52,19 @@ async def run_core(seed: int, faults: int, say: Say, episodes: int = 0) -> CoreS
     and those after it. Raises: StageError.
     """
     summary, began = CoreSummary(), time.monotonic()
-    told_at = began
+    reported_at = began
     async with _redis() as (address, redis):
         while summary.episodes < episodes if episodes else summary.faults.total() < faults:
             number = seed + summary.episodes
-            told = await Episode(address, redis, f"core {number}").run()
-            summary.add(number, told)
-            for violation in told.broken:
+            result = await Episode(address, redis, f"core {number}").run()
+            summary.add(number, result)
+            for violation in result.broken:
                 say(f"VIOLATION in episode {number}: {violation.kind}: {violation.sentence}")
                 for line in violation.story:
                     say(f"    {line}")
-            if time.monotonic() > told_at + _TELL_EVERY_S:
-                told_at = time.monotonic()
-                done, per_s = summary.faults.total(), summary.faults.total() / (told_at - began)
+            if time.monotonic() > reported_at + _TELL_EVERY_S:
+                reported_at = time.monotonic()
+                done, per_s = summary.faults.total(), summary.faults.total() / (reported_at - began)
                 say(f"{summary.episodes} episodes, {done} of {faults} faults ({per_s:.0f}/s), {summary.bots} bots")
     summary.took_s = time.monotonic() - began
     return summary

@@ -59,7 +59,7 @@ class Broken(NamedTuple):
     story: Sequence[str] = ()
 
 
-class Told(NamedTuple):
+class EpisodeResult(NamedTuple):
     """What became of an episode."""
 
     faults: Counter[str]
@@ -84,7 +84,7 @@ class Episode:
         self._bad: list[BadPush] = []
         self.asked: set[str] = set()
 
-    async def run(self) -> Told:
+    async def run(self) -> EpisodeResult:
         try:
             await self.ground.redis.flushall()
             for _ in range(3):
@@ -96,7 +96,7 @@ class Episode:
                 await self._turn(self.chance.choice((0.5, 2.0, 4.0, 4.0, 9.0)))
             broken = await self._heal()
             records = await self._records()
-            return Told(
+            return EpisodeResult(
                 self.faults,
                 len(records),
                 sum(int(record["attempt"]) > 1 for record in records.values()),
@@ -267,8 +267,8 @@ class Episode:
         for stream in (ground.keys.events, ground.keys.control):
             if count := (await ground.redis.xpending(stream, "manager"))["pending"]:
                 broken.append(Broken("event left", f"{count} of {stream} were read and never acknowledged"))
-        told = Counter(f["id"] for _, f in await self._entries(ground.keys.events) if "id" in f)
-        if twice := [event_id for event_id, times in told.items() if times > 1]:
+        counts = Counter(f["id"] for _, f in await self._entries(ground.keys.events) if "id" in f)
+        if twice := [event_id for event_id, times in counts.items() if times > 1]:
             broken.append(Broken("event doubled", f"in the stream more than once: {twice[:5]}"))
         return broken, heals
 
@@ -276,7 +276,7 @@ class Episode:
         """Bots that ended otherwise than their agent had said, in the attempt that counted, before they did."""
         broken: list[Broken] = []
         for bot_id, record in world.records.items():
-            at, said = self.ground.told_ends.get((bot_id, int(record["attempt"])), (math.inf, Reason.SUPERSEDED))
+            at, said = self.ground.reported_ends.get((bot_id, int(record["attempt"])), (math.inf, Reason.SUPERSEDED))
             reason = record["status_reason"]
             if said is Reason.SUPERSEDED or not is_final(said) or reason in (said, "", Reason.USER_REQUESTED):
                 continue

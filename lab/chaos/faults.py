@@ -186,7 +186,7 @@ def _wired(wire: Wire, delay_s: float = 0.0) -> Inflict:
     return inflict
 
 
-def _told(do: tuple[str, ...], undo: tuple[str, ...] = ()) -> Inflict:
+def _command(do: tuple[str, ...], undo: tuple[str, ...] = ()) -> Inflict:
     """A command to Redis, and the one that takes it back."""
 
     @asynccontextmanager
@@ -372,14 +372,17 @@ FAULTS: Final = (
     Fault("job over which managers end", Aim.REDIS, _poisoned),
     Fault("redis killed", Aim.REDIS, _killed),
     Fault("redis frozen", Aim.REDIS, _frozen, (0.3, 5.0)),
-    Fault("redis full", Aim.REDIS, _told((*_CONFIG, "maxmemory", "1"), (*_CONFIG, "maxmemory", "0")), (0.5, 4.0)),
-    Fault("redis read-only", Aim.REDIS, _told(("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")), (0.5, 4.0)),
+    Fault("redis full", Aim.REDIS, _command((*_CONFIG, "maxmemory", "1"), (*_CONFIG, "maxmemory", "0")), (0.5, 4.0)),
+    Fault(
+        "redis read-only", Aim.REDIS,
+        _command(("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")), (0.5, 4.0),
+    ),
     Fault(
         "redis without its replicas", Aim.REDIS,
-        _told((*_CONFIG, "min-replicas-to-write", "1"), (*_CONFIG, "min-replicas-to-write", "0")), (0.5, 4.0),
+        _command((*_CONFIG, "min-replicas-to-write", "1"), (*_CONFIG, "min-replicas-to-write", "0")), (0.5, 4.0),
     ),
-    Fault("redis forgets its scripts", Aim.REDIS, _told(("SCRIPT", "FLUSH"))),
-    Fault("redis drops its clients", Aim.REDIS, _told(("CLIENT", "KILL", "TYPE", "normal"))),
+    Fault("redis forgets its scripts", Aim.REDIS, _command(("SCRIPT", "FLUSH"))),
+    Fault("redis drops its clients", Aim.REDIS, _command(("CLIENT", "KILL", "TYPE", "normal"))),
 )  # fmt: skip
 OLD_COPY: Final = Fault("redis back with an old copy", Aim.REDIS, _old_copy, (5.0, 60.0))
 """No accepted job is safe from it: only in a round that is told to have it."""

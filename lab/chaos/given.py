@@ -14,7 +14,7 @@ from typing import Final
 
 _LOOK_S: Final = 0.5
 _NANO: Final = 1e-9
-TOLD_FROM_S: Final = 1.0
+REPORTED_FROM_S: Final = 1.0
 MOST_TIMES: Final = 3
 """So often what was asked for is waited for at most, by the clock on the wall, whatever the machine gives."""
 

@@ -46,7 +46,9 @@ class Ground:
         self.inside: dict[str, set[str]] = {}  # tag -> visits
         self.counting: dict[str, int] = {}  # while it heals: live bot -> the attempt that counts
         self.news: deque[Event] = deque(maxlen=40)  # what agents wrote lately
-        self.told_ends: dict[tuple[str, int], tuple[float, Reason]] = {}  # by bot and attempt: when the stream had it
+        self.reported_ends: dict[
+            tuple[str, int], tuple[float, Reason]
+        ] = {}  # by bot and attempt: when the stream had it
         self.most: Counter[str] = Counter()
         self.refused_writes = 0
         self.dump: Any = redis.register_script(_DUMP)

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from lab.chaos.check import Violation, story, violations
 from lab.chaos.faults import Excuse, Still
-from lab.chaos.given import TOLD_FROM_S, patience_s
+from lab.chaos.given import REPORTED_FROM_S, patience_s
 from lab.chaos.load import BadPush, Load, Push
 from lab.chaos.outside import Outside, World
 from lab.chaos.stage import Stage
@@ -58,7 +58,7 @@ class Judge:
 
         Raises: StageError when Redis never answers.
         """
-        began = told_at = time.monotonic()
+        began = written_at = time.monotonic()
         starved_before_s = self._given.starved_s
         seen: list[Violation] | None = None
         at_all = False
@@ -75,8 +75,8 @@ class Judge:
                 break
             # A look at all only when that tells more: when nothing else is wrong any more, or for the last time.
             at_all = is_over or not heals
-            if seen and heals and now > told_at + _TELL_EVERY_S:
-                told_at = now
+            if seen and heals and now > written_at + _TELL_EVERY_S:
+                written_at = now
                 self._say(f"still to heal: {'; '.join(violation.sentence for violation in seen if violation.heals)}")
             if not at_all:
                 await asyncio.sleep(max(_LOOK_EVERY_S, (now - looks_at) * _REST_SHARE))
@@ -101,7 +101,7 @@ class Judge:
 
     def _tell_starved(self) -> None:
         starved_s, self.starved_s = self._given.starved_s - self.starved_s, self._given.starved_s
-        if starved_s >= TOLD_FROM_S:
+        if starved_s >= REPORTED_FROM_S:
             self._say(f"this machine was starved: in this round parts waited {starved_s:.1f} s for a processor")
 
     def _tell(self, violation: Violation) -> None:

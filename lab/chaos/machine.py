@@ -128,9 +128,11 @@ def say_little_memory(pid: int, available_mb: int, folder: Path) -> None:
     if os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
         return
     words = [line.split() for line in _MEMINFO.read_text().splitlines()]
-    told = [["MemAvailable:", str(available_mb * 1024), "kB"] if line[0] == "MemAvailable:" else line for line in words]
+    faked = [
+        ["MemAvailable:", str(available_mb * 1024), "kB"] if line[0] == "MemAvailable:" else line for line in words
+    ]
     fake = folder / "meminfo"
-    fake.write_text("".join(f"{' '.join(line)}\n" for line in told))
+    fake.write_text("".join(f"{' '.join(line)}\n" for line in faked))
     _runs("nsenter", "-t", str(pid), "-m", "mount", "--bind", str(fake), str(_MEMINFO))
 
 

@@ -23,7 +23,7 @@ from common.wire.vocabulary import BotState, Reason, WorkerState
 from lab.chaos import poisoned
 from lab.chaos.backstops import Backstop, Backstops
 from lab.chaos.faults import EXPLAINS_FOR_S, LOST, Aim, Excuse, Still
-from lab.chaos.given import TOLD_FROM_S
+from lab.chaos.given import REPORTED_FROM_S
 from lab.chaos.load import BadPush, Push
 from lab.chaos.stage import ANSWER_S, LOST_AFTER_S, Rollback, Stage
 from lab.chaos.table import Running, stems_from, worker_named_by
@@ -51,7 +51,7 @@ class Change(NamedTuple):
     at: str
 
     @property
-    def told_at(self) -> float:
+    def written_at(self) -> float:
         """When Redis was told, in epoch seconds by its clock, which nobody sets."""
         return int(self.entry_id.partition("-")[0]) / 1000
 
@@ -59,7 +59,7 @@ class Change(NamedTuple):
     def seen_at(self) -> float:
         """When whoever told of it saw it, in epoch seconds; when Redis was told, if their clock was plainly wrong."""
         at = datetime.fromisoformat(self.at).timestamp()
-        return at if abs(at - self.told_at) < _CLOCKS_DIFFER_S else self.told_at
+        return at if abs(at - self.written_at) < _CLOCKS_DIFFER_S else self.written_at
 
 
 class Dead(NamedTuple):
@@ -204,7 +204,7 @@ class Outside:
             return
         self._rolled_back = len(self._stage.rollbacks)
         since = self._stage.rollbacks[-1].copied_at
-        lost = [change for change in self._changes if change.told_at > since]
+        lost = [change for change in self._changes if change.written_at > since]
         self._attempts_before |= {
             (change.bot_id, change.attempt) for change in lost if change.state == BotState.ASSIGNED
         }
@@ -334,7 +334,7 @@ def long_starved(
     `beats`: when it was heard, in order, in epoch seconds.
     """
     for heard, back in pairwise(beats):
-        if back - heard > LOST_AFTER_S - ANSWER_S and starved_between_s(heard, back) >= TOLD_FROM_S:
+        if back - heard > LOST_AFTER_S - ANSWER_S and starved_between_s(heard, back) >= REPORTED_FROM_S:
             yield Excuse(vm_id, LOST, heard, back + EXPLAINS_FOR_S)
 
 

@@ -39,7 +39,7 @@ class Mark(NamedTuple):
     pid: int = 0
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _PageReport(msgspec.Struct, frozen=True):
     tag: str
     visit: str
     phase: str
@@ -102,7 +102,7 @@ class Witness(Sightings):
             await socket.prepare(request)
         if not socket.prepared:
             return web.Response()
-        who: _Told | None = None
+        who: _PageReport | None = None
         try:
             async for frame in socket:
                 who = self._hear(frame) or who
@@ -111,14 +111,14 @@ class Witness(Sightings):
                 self.take(Mark(self._now(), Seen.GONE, who.tag, who.visit, who.pid))
         return socket
 
-    def _hear(self, frame: WSMessage) -> _Told | None:
+    def _hear(self, frame: WSMessage) -> _PageReport | None:
         if frame.type is not WSMsgType.TEXT:
             return None
-        told = msgspec.json.decode(frame.data, type=_Told)
-        seen = {"lobby": Seen.LOBBY, "inside": Seen.INSIDE, "end": Seen.LEFT}.get(told.phase)
+        report = msgspec.json.decode(frame.data, type=_PageReport)
+        seen = {"lobby": Seen.LOBBY, "inside": Seen.INSIDE, "end": Seen.LEFT}.get(report.phase)
         if seen:
-            self.take(Mark(told.at or self._now(), seen, told.tag, told.visit, told.pid))
-        return told
+            self.take(Mark(report.at or self._now(), seen, report.tag, report.visit, report.pid))
+        return report
 
 
 async def _show_page(_: web.Request) -> web.FileResponse:

@@ -101,14 +101,14 @@ def create_app(host_key: str, *, open_door: bool = False, heartbeat_s: float = H
     """
     if not host_key:
         raise ValueError("cannot open a room without a host key")
-    doorway = _Doorway(host_key, Hub(open_door=open_door), heartbeat_s)
+    entrance = _Entrance(host_key, Hub(open_door=open_door), heartbeat_s)
     app = web.Application()
-    app.router.add_get("/", doorway.choose_room)
-    app.router.add_get(f"/r/{{room:{ROOM_NAME}}}", doorway.show_page)
-    app.router.add_get(f"/r/{{room:{ROOM_NAME}}}/ws", doorway.meet)
+    app.router.add_get("/", entrance.choose_room)
+    app.router.add_get(f"/r/{{room:{ROOM_NAME}}}", entrance.show_page)
+    app.router.add_get(f"/r/{{room:{ROOM_NAME}}}/ws", entrance.meet)
     app.router.add_static("/page", PAGE)
     app.on_response_prepare.append(_add_headers)
-    app.on_shutdown.append(doorway.close)
+    app.on_shutdown.append(entrance.close)
     return app
 
 
@@ -172,7 +172,7 @@ class _Connection:
             await self.socket.close(code=self._close_code)
 
 
-class _Doorway:
+class _Entrance:
     """The handlers, and the sockets of everybody who is in or waiting."""
 
     def __init__(self, host_key: str, hub: Hub, heartbeat_s: float) -> None:

@@ -71,8 +71,8 @@ async def hosting(link: str, key: str, name: str = "Host") -> AsyncGenerator[Hos
 
 
 async def _main(address: str, meeting: str, key: str) -> None:
-    ended, told_to = asyncio.Event(), asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to.set)
+    ended, asked_to_end = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_end.set)
 
     def tell(words: str) -> None:
         print(words, flush=True)
@@ -82,7 +82,7 @@ async def _main(address: str, meeting: str, key: str) -> None:
     async with hosting(f"http://{address}/r/{meeting}", key) as host:
         host.on_change = tell
         await host.say("auto_admit", on=True)
-        await told_to.wait()
+        await asked_to_end.wait()
         await host.say("end_for_all")
         with suppress(TimeoutError):
             async with asyncio.timeout(5):

@@ -24,7 +24,7 @@ import redis.asyncio
 from lab.parts import StageError
 from lab.parts.ports import free_ports, listens
 from lab.parts.redis_server import on_port, redis_command
-from lab.parts.table import told_of
+from lab.parts.table import describe_bearers
 from poolmgr.store.keys import Keys
 from worker.chromium.process import sweep
 
@@ -180,7 +180,7 @@ class Stage:
         """Processes that still name the folder, and folders of workers that are still there."""
         workers = self.state_dir / "workers"
         folders = workers.iterdir() if workers.is_dir() else ()
-        return [*told_of(str(self.folder)), *(f"folder {path}" for path in folders)]
+        return [*describe_bearers(str(self.folder)), *(f"folder {path}" for path in folders)]
 
     # Waits
 

@@ -27,7 +27,7 @@ def bearing(mark: str) -> list[int]:
     return found
 
 
-def told_of(mark: str) -> list[str]:
+def describe_bearers(mark: str) -> list[str]:
     """One line for each process that bears the mark."""
     return [f"process {pid}: {processes.command_line(pid)[:160]}" for pid in bearing(mark)]
 

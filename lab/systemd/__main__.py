@@ -14,7 +14,7 @@ import click
 
 from lab.systemd import host, manual, nspawn, program, tree
 from lab.systemd.checks import MIN_IDLE, Checks
-from lab.systemd.told import FleetError, Told
+from lab.systemd.report import FleetError, Report
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 NAME: Final = "poolmgr-fleet"
@@ -33,28 +33,28 @@ def main(fresh: bool) -> None:
     Needs root. The Debian is kept in /var/cache/poolmgr-fleet (or POOLMGR_FLEET_CACHE) for the next run; all else is
     gone afterwards. Package servers, proxies and certificates are those of this machine.
     """
-    program.carry_out("lab.systemd", "fleet-test", lambda told: _run(told, fresh=fresh))
+    program.carry_out("lab.systemd", "fleet-test", lambda report: _run(report, fresh=fresh))
 
 
-def _run(told: Told, *, fresh: bool) -> None:
+def _run(report: Report, *, fresh: bool) -> None:
     sections = manual.read((CHECKOUT / "systemd" / "README.md").read_text())
     steps = (CHECKOUT / "packer" / "provision" / "10-packages.sh").read_text().splitlines()
     apt = [line.strip() for line in steps if line.strip().startswith("apt-get install")]
     sources, options, carried = host.sources(), host.apt_options(), host.carried()
     cache = tree.cache_folder()
     with tree.kept(cache):
-        base = tree.Tree(cache, "units", _BASE, [_REDIS, *apt], told).build(sources, options, carried, fresh=fresh)
+        base = tree.Tree(cache, "units", _BASE, [_REDIS, *apt], report).build(sources, options, carried, fresh=fresh)
         with tree.layer(cache, base) as (folder, root):
             source = folder / "source"
             tree.copy_source(CHECKOUT, source)
-            told.heading("the steps of systemd/README.md, up to the boot")
-            _build_wheel(sections[1], source, told)
+            report.heading("the steps of systemd/README.md, up to the boot")
+            _build_wheel(sections[1], source, report)
             tree.configure_apt(root, sources, options)
             downloads = cache / "pip"
             downloads.mkdir(exist_ok=True)
             for number in (2, 3, 4):
                 for command in sections[number].before_boot:
-                    told.line(f"# {command}")
+                    report.line(f"# {command}")
                     nspawn.run(
                         root,
                         command,
@@ -66,28 +66,28 @@ def _run(told: Told, *, fresh: bool) -> None:
                     )
             password, token = secrets.token_hex(16), f"pm_{secrets.token_urlsafe(32)}"
             _configure(root, password, token)
-            told.heading(f"booting it: {NAME}")
+            report.heading(f"booting it: {NAME}")
             with nspawn.booted(root, NAME, folder / "boot.log", {str(source): tree.SOURCE}) as machine:
                 state = machine.ask("systemctl", "is-system-running").stdout.strip()
                 failed = machine.ask("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
-                told.check("it boots", state == "running", f"systemctl is-system-running: {state} {failed}".strip())
-                checks = Checks(machine, password, token, sections, told)
+                report.check("it boots", state == "running", f"systemctl is-system-running: {state} {failed}".strip())
+                checks = Checks(machine, password, token, sections, report)
                 try:
                     checks.run()
                 finally:
-                    if told.failed or sys.exc_info()[0] is FleetError:
+                    if report.failed or sys.exc_info()[0] is FleetError:
                         checks.last_words()
                 took_s = machine.power_off()
-                told.check("it powers off", took_s is not None, f"after {took_s:.1f} s" if took_s else "not in time")
+                report.check("it powers off", took_s is not None, f"after {took_s:.1f} s" if took_s else "not in time")
 
 
-def _build_wheel(section: manual.Section, source: Path, told: Told) -> None:
+def _build_wheel(section: manual.Section, source: Path, report: Report) -> None:
     """In the copy, with the environment of the checkout, which `./dev` has set up."""
     environment = os.environ | {"PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"}
     for command in section.commands:
         if command == "./dev setup":
             continue
-        told.line(f"$ {command}")
+        report.line(f"$ {command}")
         done = subprocess.run(
             ("sh", "-ec", command.removeprefix("./dev run ")),
             cwd=source,

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from lab.systemd.inside import AGENT, MANAGER, STATE_DIR, Browser, Inside, Unit, status, throughout, until
 from lab.systemd.manual import Section
 from lab.systemd.nspawn import Machine
-from lab.systemd.told import Told
+from lab.systemd.report import Report
 from lab.systemd.tree import SOURCE
 
 ROOM: Final = "127.0.0.1:8090"
@@ -40,11 +40,11 @@ class _Calls(NamedTuple):
 
 
 class Checks:
-    def __init__(self, machine: Machine, password: str, token: str, manual: dict[int, Section], told: Told) -> None:
+    def __init__(self, machine: Machine, password: str, token: str, manual: dict[int, Section], report: Report) -> None:
         self._inside = Inside(machine, password, token)
         self._machine = machine
         self._manual = manual
-        self._told = told
+        self._report = report
         self._bots = ["bot-daily"]
 
     def run(self) -> None:
@@ -52,33 +52,33 @@ class Checks:
         self.start()
         self.sandbox()
         self.join()
-        with self._told.part("the agent is killed"):
+        with self._report.part("the agent is killed"):
             self.kill_agent()
-        with self._told.part("an upgrade: pip, restart of the manager, reload of the agent"):
+        with self._report.part("an upgrade: pip, restart of the manager, reload of the agent"):
             self.upgrade()
-        with self._told.part("the manager takes a new token without a restart"):
+        with self._report.part("the manager takes a new token without a restart"):
             self.reload_manager()
-        with self._told.part("a program that stands still"):
+        with self._report.part("a program that stands still"):
             self.stand_still()
-        with self._told.part("the manager is killed"):
+        with self._report.part("the manager is killed"):
             self.kill_manager()
-        with self._told.part("stop drains the agent"):
+        with self._report.part("stop drains the agent"):
             self.stop_agent()
-        with self._told.part("an agent that died and is not to be started again"):
+        with self._report.part("an agent that died and is not to be started again"):
             self.sweep()
-        with self._told.part("stop ends the manager in good order"):
+        with self._report.part("stop ends the manager in good order"):
             self.stop_manager()
-        with self._told.part("exposure, by systemd-analyze security (0 is none, 10 is all)"):
+        with self._report.part("exposure, by systemd-analyze security (0 is none, 10 is all)"):
             self.exposure()
 
     def start(self) -> None:
-        self._told.heading("the services start")
+        self._report.heading("the services start")
         self._machine.do("systemctl", "start", "redis-server")
         until(_SETTLE_S, "Redis answers", lambda: self._inside.redis("PING") == "PONG")
         self._serve_room()
         for number in (3, 4):
             for command in self._manual[number].once_booted:
-                self._told.line(f"# {command}")
+                self._report.line(f"# {command}")
                 self._machine.do("sh", "-ec", command)
         warm = until(_SETTLE_S, "browsers are warm", self._warmed)
         units = {name: self._inside.unit(name) for name in ("redis-server", MANAGER, AGENT)}
@@ -86,55 +86,55 @@ class Checks:
             f"{name} {unit.active} ({unit.sub}), {unit.restarts} restarts" for name, unit in units.items()
         )
         good = all((unit.active, unit.sub, unit.restarts) == ("active", "running", 0) for unit in units.values())
-        self._told.check("units are active and were started once", good, states)
+        self._report.check("units are active and were started once", good, states)
         took = ", ".join(f"{event['worker_id']} {event['took_s']} s" for event in warm)
-        self._told.check("worker_warmed in the journal", len(warm) >= MIN_IDLE, took)
+        self._report.check("worker_warmed in the journal", len(warm) >= MIN_IDLE, took)
         shown, look = self._manual[5].commands
         status = self._machine.do("bash", "-ec", shown)
         lines = [line.strip() for line in status.splitlines() if line.strip().startswith("Status: ")]
         good = any("leads, epoch" in line for line in lines) and any("Redis reached" in line for line in lines)
-        self._told.check("systemctl status says what each does", good, "; ".join(lines))
+        self._report.check("systemctl status says what each does", good, "; ".join(lines))
         fleet = self._machine.do("bash", "-ec", look)
-        self._told.check("poolmgr fleet shows the VM", "poolmgr-fleet" in fleet, fleet.splitlines()[1])
+        self._report.check("poolmgr fleet shows the VM", "poolmgr-fleet" in fleet, fleet.splitlines()[1])
 
     def sandbox(self) -> None:
-        self._told.heading("Chromium's sandbox, with an agent that is no root")
+        self._report.heading("Chromium's sandbox, with an agent that is no root")
         agent = self._inside.unit(AGENT).main_pid
         user = self._machine.do("stat", "--format=%U", f"/proc/{agent}")
-        self._told.check("the agent runs as poolmgr-worker", user == "poolmgr-worker", user)
+        self._report.check("the agent runs as poolmgr-worker", user == "poolmgr-worker", user)
         warnings = self._inside.events(AGENT, "sandbox_disabled")
-        self._told.check("no sandbox_disabled in the journal", not warnings, f"{len(warnings)} times")
+        self._report.check("no sandbox_disabled in the journal", not warnings, f"{len(warnings)} times")
         renderers = self._inside.renderers()
         held = [pid for pid in renderers if self._inside.is_sandboxed(pid)]
-        self._told.check(
+        self._report.check(
             "every renderer has user, pid and network namespaces and a filter",
             bool(renderers) and held == renderers,
             f"{len(held)} of {len(renderers)} renderers",
         )
         tree = self._inside.tree()
         held = [process.pid for process in tree if status(process.pid, "NoNewPrivs") == ["1"]]
-        self._told.check(
+        self._report.check(
             "no process of a browser can gain privileges", len(held) == len(tree), f"{len(held)} of {len(tree)}"
         )
 
     def join(self) -> None:
-        self._told.heading("a job by redis-cli")
+        self._report.heading("a job by redis-cli")
         self._inside.push("bot-daily", f"http://{ROOM}/r/daily")
         pushed = time.monotonic()
         until(_SETTLE_S, "bot-daily is in the meeting", lambda: self._in_meeting("bot-daily"))
         took = time.monotonic() - pushed
         seen = f"{took:.1f} s; the meeting's host saw {self._inside.witnessed('daily')}"
-        self._told.check("it is in the meeting", self._inside.witnessed("daily") == ["came: bot-daily"], seen)
+        self._report.check("it is in the meeting", self._inside.witnessed("daily") == ["came: bot-daily"], seen)
         until(_SETTLE_S, "the pool is full again", self._is_full)
-        self._told.heading("a job over HTTP")
+        self._report.heading("a job over HTTP")
         job = {"meeting_link": f"http://{ROOM}/r/hourly", "bot_name": "bot-hourly", "bot_id": "bot-hourly"}
         created = self._inside.call("bots/create_bot", job)
-        self._told.check("it is taken", created.get("bot_id") == "bot-hourly", str(created.get("status")))
+        self._report.check("it is taken", created.get("bot_id") == "bot-hourly", str(created.get("status")))
         status = until(_SETTLE_S, "bot-hourly is in the lobby", lambda: self._status_in_lobby("bot-hourly"))
-        self._told.check("the API says that it waits to be let in", status == "InWaitingRoom", status)
+        self._report.check("the API says that it waits to be let in", status == "InWaitingRoom", status)
         self._inside.call("bots/bot-hourly/remove_bot")
         reason = until(_SETTLE_S, "bot-hourly has left", lambda: self._reason("bot-hourly"))
-        self._told.check("and it leaves when the API is told so", reason == "user_requested", reason)
+        self._report.check("and it leaves when the API is told so", reason == "user_requested", reason)
         until(_SETTLE_S, "the pool is full again", self._is_full)
 
     def kill_agent(self) -> None:
@@ -146,26 +146,26 @@ class Checks:
         self._machine.do("systemctl", "kill", "-s", "KILL", "--kill-whom=main", AGENT)
         new, took = self._restarted(AGENT, old.main_pid)
         good = new.restarts == old.restarts + 1
-        self._told.check("systemd restarts it", good, f"after {took:.1f} s, {new.restarts} restarts in all")
+        self._report.check("systemd restarts it", good, f"after {took:.1f} s, {new.restarts} restarts in all")
         self._expect_adopted(adopted, len(before.browsers))
         self._expect_unaware(before)
         lost = sorted({place for browser in before.browsers for place in self._inside.marks_lost(browser)})
         seen = f"lost or not writable: {', '.join(lost) or 'none'}"
-        self._told.check("and keep what they wrote to /tmp, /var/tmp, /dev/shm", not lost, seen)
+        self._report.check("and keep what they wrote to /tmp, /var/tmp, /dev/shm", not lost, seen)
 
     def upgrade(self) -> None:
         before = self._calls()
         old, manager = self._inside.unit(AGENT), self._inside.unit(MANAGER)
         adopted, handed = self._count("worker_adopted"), self._count("agent_handed_over")
         for command in self._manual[6].commands:
-            self._told.line(f"# {command}")
+            self._report.line(f"# {command}")
             self._machine.do("sh", "-ec", f"cd {SOURCE}; {command}", timeout_s=120)
         restarted = self._inside.unit(MANAGER)
         good = restarted.active == "active" and restarted.main_pid != manager.main_pid
-        self._told.check("the manager was restarted", good, f"pid {manager.main_pid}, then {restarted.main_pid}")
+        self._report.check("the manager was restarted", good, f"pid {manager.main_pid}, then {restarted.main_pid}")
         _, took = self._restarted(AGENT, old.main_pid)
         handed = self._count("agent_handed_over") - handed
-        self._told.check("the agent hands over and is started again", handed == 1, f"after {took:.1f} s")
+        self._report.check("the agent hands over and is started again", handed == 1, f"after {took:.1f} s")
         self._expect_adopted(adopted, len(before.browsers))
         self._expect_unaware(before)
 
@@ -179,7 +179,9 @@ class Checks:
         self._machine.do("systemctl", "reload", MANAGER)
         found = self._inside.call_as(token, "bots/bot-daily/status")
         same = self._inside.unit(MANAGER).main_pid == old.main_pid
-        self._told.check("the new token is let in, by the same process", same and bool(found), str(found.get("status")))
+        self._report.check(
+            "the new token is let in, by the same process", same and bool(found), str(found.get("status"))
+        )
         self._expect_unaware(before)
 
     def stand_still(self) -> None:
@@ -191,7 +193,7 @@ class Checks:
             self._machine.do("systemctl", "kill", "-s", "STOP", "--kill-whom=main", name)
             new, took = self._restarted(name, old.main_pid, within_s=_WATCHDOG_S + _RESTART_S)
             good = new.restarts == old.restarts + 1
-            self._told.check(f"{name}: the watchdog ends it, systemd starts it again", good, f"after {took:.1f} s")
+            self._report.check(f"{name}: the watchdog ends it, systemd starts it again", good, f"after {took:.1f} s")
             if name == AGENT:
                 self._expect_adopted(adopted, len(before.browsers))
             self._expect_unaware(before)
@@ -202,13 +204,13 @@ class Checks:
         self._machine.do("systemctl", "kill", "-s", "KILL", "--kill-whom=main", MANAGER)
         new, took = self._restarted(MANAGER, old.main_pid)
         good = new.restarts == old.restarts + 1
-        self._told.check("systemd restarts it", good, f"after {took:.1f} s, {new.restarts} restarts in all")
+        self._report.check("systemd restarts it", good, f"after {took:.1f} s, {new.restarts} restarts in all")
         self._expect_unaware(before)
         self._inside.push("bot-weekly", f"http://{ROOM}/r/weekly")
         pushed = time.monotonic()
         until(_SETTLE_S, "bot-weekly is in the meeting", lambda: self._in_meeting("bot-weekly"))
         self._bots.append("bot-weekly")
-        self._told.check(
+        self._report.check(
             "it leads again: a second job", True, f"in its meeting {time.monotonic() - pushed:.1f} s later"
         )
         until(_SETTLE_S, "the pool is full again", self._is_full)
@@ -223,39 +225,39 @@ class Checks:
             return self._inside.unit(AGENT).active == "deactivating" and all(map(self._in_meeting, self._bots))
 
         good = throughout(_DRAINS_ON_S, calls_go_on)
-        self._told.check("idle browsers go, calls go on", good, f"{self._inside.unit(AGENT).active}; {self._calls()}")
+        self._report.check("idle browsers go, calls go on", good, f"{self._inside.unit(AGENT).active}; {self._calls()}")
         self._machine.do("systemctl", "stop", "witness-daily")
         until(_RESTART_S, "bot-daily has ended", lambda: self._reason("bot-daily"))
         good = self._reason("bot-daily") == "meeting_ended" and self._in_meeting("bot-weekly")
         seen = f"bot-daily {self._reason('bot-daily')}; bot-weekly {self._inside.bot('bot-weekly').get('state')}"
-        self._told.check("its host ends one meeting, the other goes on", good, seen)
+        self._report.check("its host ends one meeting, the other goes on", good, seen)
         self._machine.do("systemctl", "kill", "-s", "TERM", "--kill-whom=main", AGENT)
         unit = until(_SETTLE_S, "the agent has ended", lambda: self._ended(AGENT))
         good = (unit.active, unit.result, unit.exit_code) == ("inactive", "success", 0)
-        self._told.check("a second SIGTERM ends it in good order", good, f"{unit.active}, result {unit.result}")
+        self._report.check("a second SIGTERM ends it in good order", good, f"{unit.active}, result {unit.result}")
         reason = until(_RESTART_S, "bot-weekly has ended", lambda: self._reason("bot-weekly"))
-        self._told.check("and the last bot left", reason == "shutdown", f"bot-weekly {reason}")
+        self._report.check("and the last bot left", reason == "shutdown", f"bot-weekly {reason}")
         tree, folders = self._inside.tree(), self._inside.worker_folders()
         seen = f"{len(tree)} processes, {len(folders)} folders below {STATE_DIR}/workers"
-        self._told.check("no Chromium process and no worker folder is left", not tree and not folders, seen)
+        self._report.check("no Chromium process and no worker folder is left", not tree and not folders, seen)
 
     def sweep(self) -> None:
         self._machine.do("systemctl", "start", AGENT)
         self._bots.clear()
         until(_SETTLE_S, "the pool is full again", self._is_full)
-        self._told.check("after a stop it starts again", True, f"{len(self._inside.browsers())} browsers are warm")
+        self._report.check("after a stop it starts again", True, f"{len(self._inside.browsers())} browsers are warm")
         self._machine.do("systemctl", "kill", "-s", "KILL", "--kill-whom=main", AGENT)
         self._machine.do("systemctl", "stop", AGENT)
         left = self._inside.browsers()
         unit = self._inside.unit(AGENT)
         seen = f"{unit.active}; {len(left)} browsers live on"
-        self._told.check("it died and was stopped", unit.active != "active" and len(left) == MIN_IDLE, seen)
+        self._report.check("it died and was stopped", unit.active != "active" and len(left) == MIN_IDLE, seen)
         for command in self._manual[7].commands:
-            self._told.line(f"# {command}")
+            self._report.line(f"# {command}")
             self._machine.do("sh", "-ec", command)
         tree, folders = self._inside.tree(), self._inside.worker_folders()
         seen = f"{len(tree)} processes, {len(folders)} folders below {STATE_DIR}/workers"
-        self._told.check("no Chromium process and no worker folder is left", not tree and not folders, seen)
+        self._report.check("no Chromium process and no worker folder is left", not tree and not folders, seen)
 
     def stop_manager(self) -> None:
         began = time.monotonic()
@@ -263,21 +265,21 @@ class Checks:
         unit = self._inside.unit(MANAGER)
         good = (unit.active, unit.result, unit.exit_code) == ("inactive", "success", 0)
         seen = f"{unit.active}, result {unit.result}, after {time.monotonic() - began:.1f} s"
-        self._told.check("systemctl stop poolmgr", good, seen)
-        self._told.check("and the lease was given back", not self._inside.redis("GET", "poolmgr:leader"), "no leader")
+        self._report.check("systemctl stop poolmgr", good, seen)
+        self._report.check("and the lease was given back", not self._inside.redis("GET", "poolmgr:leader"), "no leader")
 
     def exposure(self) -> None:
         for unit in (MANAGER, AGENT):
-            told = self._machine.do("systemd-analyze", "security", "--no-pager", f"{unit}.service").splitlines()
-            overall = next((line for line in told if "Overall exposure" in line), "not told")
-            self._told.check(f"{unit}.service", "Overall" in overall, overall.strip("→ "))
+            analysis = self._machine.do("systemd-analyze", "security", "--no-pager", f"{unit}.service").splitlines()
+            overall = next((line for line in analysis if "Overall exposure" in line), "not told")
+            self._report.check(f"{unit}.service", "Overall" in overall, overall.strip("→ "))
 
     def last_words(self) -> None:
         """Why something failed, as far as the journal knows."""
         for unit in (MANAGER, AGENT):
-            self._told.heading(f"the end of the journal of {unit}")
+            self._report.heading(f"the end of the journal of {unit}")
             for line in self._inside.journal_end(unit):
-                self._told.line(line)
+                self._report.line(line)
 
     def _serve_room(self) -> None:
         transient = ("systemd-run", "--quiet", "--collect")
@@ -341,9 +343,11 @@ class Checks:
             return found if found >= browsers else 0
 
         found = until(_RESTART_S, f"{browsers} times worker_adopted", all_adopted)
-        self._told.check("worker_adopted in the journal", found == browsers, f"{found} times, for {browsers} browsers")
+        self._report.check(
+            "worker_adopted in the journal", found == browsers, f"{found} times, for {browsers} browsers"
+        )
 
     def _expect_unaware(self, before: _Calls) -> None:
         """For some seconds: what a newly started program decides comes after its start."""
         good = throughout(_UNAWARE_S, lambda: self._calls() == before)
-        self._told.check("the same browsers go on, the bots are in their meetings", good, str(self._calls()))
+        self._report.check("the same browsers go on, the bots are in their meetings", good, str(self._calls()))

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 import click
 
 from lab.systemd import host, newer, nspawn, program, tree
+from lab.systemd.report import FleetError, Report
 from lab.systemd.set_up import RECORD, digest, write_record
-from lab.systemd.told import FleetError, Told
 from requirements import locks
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
@@ -55,10 +55,10 @@ class _Said(NamedTuple):
 class Fresh:
     """One machine, and what is tried on it."""
 
-    def __init__(self, root: Path, folder: Path, carried: host.Carried, told: Told) -> None:
+    def __init__(self, root: Path, folder: Path, carried: host.Carried, report: Report) -> None:
         self._root = root
         self._folder = folder
-        self._told = told
+        self._report = report
         index = f"{carried.environment.get('PIP_EXTRA_INDEX_URL', '')} file://{_NEWER}".strip()
         self._environment = {**carried.environment, "PIP_EXTRA_INDEX_URL": index}
         self._binds = {**carried.binds, str(folder / "source.git"): _SOURCE, str(folder / "newer"): _NEWER}
@@ -71,27 +71,29 @@ class Fresh:
 
     def both_commands(self, test: str) -> dict[str, float]:
         """How many seconds each took. Raises: FleetError when one fails."""
-        self._told.heading("./dev demo --once")
+        self._report.heading("./dev demo --once")
         demo = self._do("./dev demo --once")
         took = f"{demo.took_s:.0f} s, of these {demo.apt_s:.0f} s apt"
-        self._told.check("./dev demo --once keeps its promises", "the pool came back" in demo.text, took)
-        self._told.heading(test)
+        self._report.check("./dev demo --once keeps its promises", "the pool came back" in demo.text, took)
+        self._report.heading(test)
         tests = self._do(test)
         closing = [line.strip(" =") for line in tests.text.splitlines() if re.search(r"\d+ passed", line)]
-        self._told.check(f"{test} passes", bool(closing), closing[-1] if closing else "no closing line")
+        self._report.check(f"{test} passes", bool(closing), closing[-1] if closing else "no closing line")
         self.pins("dev.txt", f"{CLONE}/.venv")
         again = self._do("./dev setup")
-        self._told.check("a set-up that has nothing to do is quick", again.took_s < _AT_ONCE_S, f"{again.took_s:.1f} s")
+        self._report.check(
+            "a set-up that has nothing to do is quick", again.took_s < _AT_ONCE_S, f"{again.took_s:.1f} s"
+        )
         return {"demo": demo.took_s, "apt": demo.apt_s, "test": tests.took_s}
 
     def cut_off(self) -> None:
         for seconds in _CUT_OFF_S:
             said = self._do(f"timeout --signal=KILL {seconds} ./dev setup || true")
-            self._told.line(f"killed after {seconds} s: {said.text.strip().splitlines()[-1]}")
+            self._report.line(f"killed after {seconds} s: {said.text.strip().splitlines()[-1]}")
         self._do("./dev setup")
         said = self._do(f"./dev test {_FEW_TESTS}")
         closing = said.text.splitlines()[-1].strip(" =")
-        self._told.check("a set-up that was killed goes on", "passed" in closing, closing)
+        self._report.check("a set-up that was killed goes on", "passed" in closing, closing)
         self.pins("dev.txt", f"{CLONE}/.venv")
 
     def pip_alone(self) -> None:
@@ -99,7 +101,7 @@ class Fresh:
         for lock, venv in (("run.txt", "/opt/run"), ("dev.txt", "/opt/dev")):
             command = f"{venv}/bin/pip install -q --require-hashes -r requirements/{lock}"
             said = self._do(f"python3 -m venv {venv} && {command}")
-            self._told.line(f"{command}: {said.took_s:.0f} s")
+            self._report.line(f"{command}: {said.took_s:.0f} s")
             self.pins(lock, venv)
 
     def pins(self, lock: str, venv: str) -> None:
@@ -109,7 +111,7 @@ class Fresh:
         there = dict(re.findall(r"^([\w.-]+)==(\S+)$", listed, re.MULTILINE))
         installed = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in there.items()}
         other = {name: installed.get(name) for name, version in pins.items() if installed.get(name) != version}
-        self._told.check(
+        self._report.check(
             f"{lock}: still the pinned releases", not other, f"{len(pins)} packages" if not other else str(other)
         )
 
@@ -122,7 +124,7 @@ class Fresh:
             plain = _COLOURS.sub("", line)
             if heading := _HEADING.match(plain):
                 headings.append((heading[1], time.monotonic()))
-                self._told.line(heading[1])
+                self._report.line(heading[1])
 
         text = nspawn.run(
             self._root,
@@ -152,34 +154,34 @@ def main(fresh: bool, quick: bool) -> None:
     Needs root, and about ten minutes. The Debian is kept in /var/cache/poolmgr-fleet (or POOLMGR_FLEET_CACHE) for the
     next run; all else is gone afterwards. Package servers, proxies and certificates are those of this machine.
     """
-    program.carry_out("lab.systemd.fresh", "fresh", lambda told: _run(told, fresh=fresh, quick=quick))
+    program.carry_out("lab.systemd.fresh", "fresh", lambda report: _run(report, fresh=fresh, quick=quick))
 
 
-def _run(told: Told, *, fresh: bool, quick: bool) -> None:
+def _run(report: Report, *, fresh: bool, quick: bool) -> None:
     fetching = Fetching(host.sources(), host.apt_options(), host.carried())
     if changed := _git("status", "--porcelain"):
         raise FleetError(f"cannot try what is not committed:\n{changed}")
     cache = tree.cache_folder()
     with tree.kept(cache):
-        base = tree.Tree(cache, "fresh", _BASE, [], told).build(*fetching, fresh=fresh)
-        with _machine(cache, base, fetching, told) as machine:
+        base = tree.Tree(cache, "fresh", _BASE, [], report).build(*fetching, fresh=fresh)
+        with _machine(cache, base, fetching, report) as machine:
             seconds = machine.both_commands(f"./dev test {_FEW_TESTS}" if quick else "./dev test")
-        with _machine(cache, base, fetching, told) as machine:
-            told.heading("./dev setup, killed and begun again")
+        with _machine(cache, base, fetching, report) as machine:
+            report.heading("./dev setup, killed and begun again")
             machine.cut_off()
-            told.heading("pip alone, as systemd/README.md has it")
+            report.heading("pip alone, as systemd/README.md has it")
             machine.pip_alone()
-    if not told.failed and not quick:
+    if not report.failed and not quick:
         write_record(CHECKOUT / RECORD, digest(CHECKOUT), datetime.now(UTC).date(), seconds)
-        told.heading(f"written down in {RECORD}")
+        report.heading(f"written down in {RECORD}")
 
 
 @contextmanager
-def _machine(cache: Path, base: Path, fetching: Fetching, told: Told) -> Generator[Fresh]:
+def _machine(cache: Path, base: Path, fetching: Fetching, report: Report) -> Generator[Fresh]:
     with tree.layer(cache, base) as (folder, root):
         _git("clone", "-q", "--bare", ".", str(folder / "source.git"))
         tree.configure_apt(root, fetching.sources, fetching.options)
-        machine = Fresh(root, folder, fetching.carried, told)
+        machine = Fresh(root, folder, fetching.carried, report)
         machine.prepare()
         yield machine
 

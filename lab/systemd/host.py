@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from lab.systemd.told import FleetError
+from lab.systemd.report import FleetError
 from requirements.run_uv import read_pip_settings
 
 SUITE: Final = "bookworm"

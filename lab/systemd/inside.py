@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from lab.systemd.nspawn import Machine
-from lab.systemd.told import FleetError
+from lab.systemd.report import FleetError
 from worker.chromium import processes
 
 T = TypeVar("T")
@@ -147,8 +147,8 @@ class Inside:
 
     def witnessed(self, meeting: str) -> list[str]:
         """Who came and went there, as the room told the meeting's host."""
-        told = self.machine.do("journalctl", "--no-pager", "--output=cat", f"--unit=witness-{meeting}")
-        return [line for line in told.splitlines() if line.startswith(("came: ", "went: ")) and line != "came: Host"]
+        report = self.machine.do("journalctl", "--no-pager", "--output=cat", f"--unit=witness-{meeting}")
+        return [line for line in report.splitlines() if line.startswith(("came: ", "went: ")) and line != "came: Host"]
 
 
 def until(seconds: float, what: str, found: Callable[[], T | None]) -> T:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
-from lab.systemd.told import FleetError
+from lab.systemd.report import FleetError
 from worker.chromium import processes
 
 _OWN_MOUNTS: Final = "POOLMGR_FLEET_MOUNTS"

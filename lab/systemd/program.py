@@ -7,29 +7,29 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from lab.systemd import nspawn
-from lab.systemd.told import FleetError, Told
+from lab.systemd.report import FleetError, Report
 
 _FAILED: Final = 1
 _CANNOT: Final = 2
 _INTERRUPTED: Final = 130
 
 
-def carry_out(module: str, name: str, run: Callable[[Told], None]) -> NoReturn:
+def carry_out(module: str, name: str, run: Callable[[Report], None]) -> NoReturn:
     """`run`, as `python -m MODULE`. Exit code 0 only if every promise was kept."""
-    told = Told()
+    report = Report()
     try:
         nspawn.own_mounts(module)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _interrupt)
-        run(told)
+        run(report)
     except (FleetError, subprocess.SubprocessError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(_CANNOT)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; the machine is down and its folder gone", file=sys.stderr)
         sys.exit(_INTERRUPTED)
-    told.heading(f"{told.kept} checks ok, {told.failed} failed; the machine is down and its folder gone")
-    sys.exit(_FAILED if told.failed else 0)
+    report.heading(f"{report.kept} checks ok, {report.failed} failed; the machine is down and its folder gone")
+    sys.exit(_FAILED if report.failed else 0)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

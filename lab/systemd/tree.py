@@ -21,7 +21,7 @@ from typing import Final
 
 from lab.systemd import host, nspawn
 from lab.systemd.host import Carried, Source
-from lab.systemd.told import FleetError, Told
+from lab.systemd.report import FleetError, Report
 
 SOURCE: Final = "/mnt/poolmgr"
 """Where the checkout is seen inside."""
@@ -38,12 +38,14 @@ _NOT_SOURCE: Final = (".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis"
 class Tree:
     """A Debian with the packages of `base` and what `apt_commands` install, the same for all runs of a kind."""
 
-    def __init__(self, cache: Path, kind: str, base: Sequence[str], apt_commands: Sequence[str], told: Told) -> None:
+    def __init__(
+        self, cache: Path, kind: str, base: Sequence[str], apt_commands: Sequence[str], report: Report
+    ) -> None:
         self._cache = cache
         self._kind = kind
         self._base = base
         self._apt_commands = apt_commands
-        self._told = told
+        self._report = report
         words = "\n".join((host.SUITE, *base, *apt_commands))
         self._path = cache / f"tree-{kind}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
@@ -52,16 +54,16 @@ class Tree:
         if fresh:
             shutil.rmtree(self._path, ignore_errors=True)
         if self._path.is_dir():
-            self._told.heading(f"Debian 12 is there: {self._path}")
+            self._report.heading(f"Debian 12 is there: {self._path}")
             return self._path
         for old in [*self._cache.glob(f"tree-{self._kind}-*"), *self._cache.glob("partial-*")]:
             shutil.rmtree(old)
         if shutil.disk_usage(self._cache).free < _ROOM_BYTES:
             raise FleetError(f"cannot build a Debian in {self._cache}: less than 4 GiB free there")
-        self._told.heading(f"building Debian 12 in {self._path}, once; some minutes")
+        self._report.heading(f"building Debian 12 in {self._path}, once; some minutes")
         partial = self._cache / f"partial-{self._path.name}"
         log = self._cache / "debootstrap.log"
-        self._told.line(f"debootstrap {sources[0].suite}, log in {log}")
+        self._report.line(f"debootstrap {sources[0].suite}, log in {log}")
         bootstrap = ("debootstrap", "--variant=minbase", f"--include={','.join(self._base)}")
         with log.open("wb") as lines:
             done = subprocess.run(
@@ -83,7 +85,7 @@ class Tree:
         return self._path
 
     def _install(self, root: Path, command: str, carried: Carried) -> None:
-        self._told.line(command)
+        self._report.line(command)
         nspawn.run(root, command, binds=carried.binds, environment=carried.environment, timeout_s=_INSTALL_S)
 
 

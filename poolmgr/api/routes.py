@@ -25,7 +25,7 @@ OPERATIONS: Final = (
 
 
 def add_api(app: web.Application, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> Gateway:
-    """Serve the operations under /api/v1, and their document where the settings allow it. The door can be given
+    """Serve the operations under /api/v1, and their document where the settings allow it. The gateway can be given
     other tokens.
     """
     gateway = Gateway(service, settings, metrics)
@@ -65,4 +65,4 @@ def _add_documents(app: web.Application) -> None:
 
 
 async def _expectation(_: web.Request) -> None:
-    """The door says "100 Continue" when it wants the body, and knows who asks and how much there is to come."""
+    """The gateway says "100 Continue" when it wants the body, and knows who asks and how much there is to come."""

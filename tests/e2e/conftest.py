@@ -17,7 +17,7 @@ from common.wire import codec
 from common.wire.messages import BotVitals
 from lab.meeting.server import create_app
 from lab.parts.ports import free_ports
-from lab.parts.table import told_of
+from lab.parts.table import describe_bearers
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 from tests.fork_server import Forked, ForkServer
@@ -112,7 +112,7 @@ class Fleet:
         its folder.
         """
         found = [name for name, process in self._processes.items() if process.poll() is None]
-        return found + told_of(str(self.folder))
+        return found + describe_bearers(str(self.folder))
 
     def worker_folders(self) -> list[Path]:
         return list(self.folder.glob("*/workers/*"))

@@ -15,7 +15,7 @@ import pytest
 
 from lab.meeting.server import create_app
 from lab.parts.ports import free_ports
-from lab.parts.table import told_of
+from lab.parts.table import describe_bearers
 from poolmgr.one_machine.folder import StateFolder
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.supervisor import ONE_WISH_S
@@ -104,7 +104,7 @@ class Up:
 
     def processes(self) -> list[str]:
         """Command lines of all processes that name the folder, or were told of it."""
-        return told_of(str(self.state.path))
+        return describe_bearers(str(self.state.path))
 
     async def close(self) -> None:
         if self.running:

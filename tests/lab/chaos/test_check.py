@@ -169,7 +169,7 @@ def test_a_fault_explains_only_its_own_ends_on_its_vm_in_its_time(excuse: Excuse
 
 def test_a_clock_that_was_set_is_not_believed() -> None:
     true = Change("100000-0", "bot-a", "queued", "", 1, "", at(98))
-    assert (true.told_at, true.seen_at) == (100, 98)
+    assert (true.written_at, true.seen_at) == (100, 98)
     assert true._replace(at=at(3700)).seen_at == true._replace(at=at(-3500)).seen_at == 100
 
 
@@ -277,22 +277,22 @@ def test_an_attempt_that_comes_back_after_a_later_one_is() -> None:
 
 @pytest.mark.parametrize(("first_was_told", "died"), [(False, True), (True, True), (False, False)])
 def test_a_second_admission_is_excused_only_if_the_first_died_before_anybody_knew(
-    first_was_told: bool, died: bool
+    first_was_asked: bool, died: bool
 ) -> None:
-    told = [("in_meeting", 1)] if first_was_told else []
+    told = [("in_meeting", 1)] if first_was_asked else []
     attempts = changes("bot-a", *AGAIN[:3], *told, *AGAIN[3:], ("stopped", 2))
     marks = [*visit("a", "1", 102.5, 103, gone=died), *visit("a", "9", 104.5, 106)]
     kinds = {violation.kind for violation in violations(with_a(WHOLE, attempts, marks))}
-    assert ("admitted again" in kinds) is (first_was_told or not died)
+    assert ("admitted again" in kinds) is (first_was_asked or not died)
 
 
 @pytest.mark.parametrize("first_was_told", [False, True])
-def test_what_the_second_attempt_tells_before_the_host_hears_it_is_not_of_the_first(first_was_told: bool) -> None:
-    told = [("in_meeting", 1)] if first_was_told else []
+def test_what_the_second_attempt_tells_before_the_host_hears_it_is_not_of_the_first(first_was_asked: bool) -> None:
+    told = [("in_meeting", 1)] if first_was_asked else []
     attempts = changes("bot-a", *AGAIN[:3], *told, *AGAIN[3:], ("stopped", 2))
     marks = [*visit("a", "1", 102.5, 103, gone=True), *visit("a", "9", attempts[-1].seen_at - 0.1, 109)]
     kinds = {violation.kind for violation in violations(with_a(WHOLE, attempts, marks))}
-    assert ("admitted again" in kinds) is first_was_told
+    assert ("admitted again" in kinds) is first_was_asked
 
 
 @pytest.mark.parametrize(

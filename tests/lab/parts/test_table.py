@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from lab.parts.table import bearing, end_bearers, told_of
+from lab.parts.table import bearing, describe_bearers, end_bearers
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -22,7 +22,7 @@ async def test_bearers_are_found_and_ended_and_nobody_else() -> None:
     with sleeper(mark) as by_argument, sleeper(TOLD=f"x/{mark}/y") as by_environment, sleeper() as bystander:
         both = {by_argument.pid, by_environment.pid}
         await wait_until(lambda: set(bearing(mark)) == both)  # between fork and exec a process bears its parent's
-        assert f"process {by_argument.pid}: {mark} 60 " in told_of(mark)
+        assert f"process {by_argument.pid}: {mark} 60 " in describe_bearers(mark)
         end_bearers(mark, PATIENCE_S)
         assert bearing(mark) == []
         assert {by_argument.wait(), by_environment.wait()} == {-9}

@@ -12,7 +12,7 @@ class FleetError(Exception):
     """The test cannot go on; the message says why and what to do."""
 
 
-class Told:
+class Report:
     """`failed`: how many promises were not kept so far."""
 
     def __init__(self) -> None:
