@@ -13,7 +13,7 @@ from common.wire.messages import Heartbeat
 from lab.chaos.fragile import Fuse, KilledError, fragile
 from lab.chaos.ground import Ground
 from poolmgr.core.decisions import Decision
-from poolmgr.core.events import CoreEvent, JobAccepted, SayRequested, Tick, Unheard
+from poolmgr.core.events import CoreEvent, JobAccepted, ProcessResumed, SayRequested, Tick
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.pool import Pool
 from poolmgr.intake.job import BadJobError, JobRules, parse_job
@@ -244,7 +244,7 @@ class Term:
     async def _watch_deadlines(self) -> Sequence[Callable[[], Awaitable[None]]]:
         now, wall = self._steady, self._ground.wall
         if now - self._looked_at > self._ground.settings.pool.heartbeat_timeout_s / 2:
-            self._put(Unheard())
+            self._put(ProcessResumed())
         self._looked_at = now
         if self._pool.is_due(now, wall):
             self._put(Tick(wall))

@@ -23,8 +23,8 @@ class Revoked(msgspec.Struct, frozen=True):
     revoked: bool
 
 
-class Unheard(msgspec.Struct, frozen=True):
-    """Nobody was listened to for a while: this process was stopped, or its host. What was said then is yet to come."""
+class ProcessResumed(msgspec.Struct, frozen=True):
+    """This process or its host stood still for a while. Messages sent meanwhile are not read yet."""
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ CoreEvent = (
     | RescheduleRequested
     | DrainRequested
     | Revoked
-    | Unheard
+    | ProcessResumed
     | Tick
     | messages.Event
 )

@@ -43,11 +43,11 @@ from poolmgr.core.events import (
     DrainRequested,
     JobAccepted,
     LeaveRequested,
+    ProcessResumed,
     RescheduleRequested,
     Revoked,
     SayRequested,
     Tick,
-    Unheard,
 )
 from poolmgr.core.model import Bot, Vm
 from poolmgr.core.settling import settle
@@ -88,7 +88,7 @@ _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
     RescheduleRequested: reservations.on_reschedule_requested,
     DrainRequested: vms.on_drain_requested,
     Revoked: attempts.on_revoked,
-    Unheard: vms.on_unheard,
+    ProcessResumed: vms.on_process_resumed,
     Tick: _on_tick,
     Heartbeat: vms.on_heartbeat,
     WorkerWarm: workers.on_worker_warm,

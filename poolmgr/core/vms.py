@@ -7,7 +7,7 @@ from common.wire.messages import Heartbeat, WorkerReport
 from common.wire.vocabulary import BotState, GoneCause, WorkerState
 from poolmgr.core import attempts, policy, reservations, workers
 from poolmgr.core.decisions import ForgetVm, KeepVm, Why
-from poolmgr.core.events import DrainRequested, Unheard
+from poolmgr.core.events import DrainRequested, ProcessResumed
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
@@ -37,8 +37,8 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
     vm.silent = vm.lost = False
     vm.stopping = beat.stopping
     _match_workers(pool, vm, beat, is_new_session=is_new_session)
-    unheard = sum(w.state is WorkerState.WARMING and w.worker_id not in beat.workers for w in vm.workers.values())
-    vm.room = beat.room - unheard
+    unreported = sum(w.state is WorkerState.WARMING and w.worker_id not in beat.workers for w in vm.workers.values())
+    vm.room = beat.room - unreported
     pool.touch(vm)
 
 
@@ -118,7 +118,7 @@ def silence_due(pool: PoolState, vm_id: str) -> None:
     pool.touch(vm)
 
 
-def on_unheard(pool: PoolState, _: Unheard) -> None:
+def on_process_resumed(pool: PoolState, _: ProcessResumed) -> None:
     """Nobody's silence counts before now."""
     for vm in pool.fleet:
         if not vm.lost:

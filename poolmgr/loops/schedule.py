@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from common.runtime.turns import Turned, unwatched
-from poolmgr.core.events import Tick, Unheard
+from poolmgr.core.events import ProcessResumed, Tick
 from poolmgr.loops.clock import Clock
 from poolmgr.loops.dispatcher import Dispatcher
 
@@ -23,7 +23,7 @@ async def watch_deadlines(dispatcher: Dispatcher, clock: Clock, away_s: float, t
         now, wall = clock.steady(), clock.wall()
         if now - looked_at > away_s:
             _log.warning("process_was_stopped", seconds=round(now - looked_at, 3))
-            dispatcher.put(Unheard())
+            dispatcher.put(ProcessResumed())
         looked_at = now
         if dispatcher.pool.is_due(now, wall):
             dispatcher.put(Tick(wall))

@@ -18,7 +18,7 @@ from poolmgr.core.decisions import (
     Warm,
     Why,
 )
-from poolmgr.core.events import DrainRequested, Unheard
+from poolmgr.core.events import DrainRequested, ProcessResumed
 from tests.core.builders import (
     BUSY,
     IDLE,
@@ -132,7 +132,7 @@ def test_the_silence_of_a_time_in_which_nobody_listened_does_not_count() -> None
     keep_alive(sc, heard, 30)
     assert sc.vm(silent).silent
     sc.now += 500
-    sc.step(Unheard())
+    sc.step(ProcessResumed())
     sc.wait(0)
     assert not sc.vm(heard).silent
     assert not sc.vm(silent).lost
@@ -140,7 +140,7 @@ def test_the_silence_of_a_time_in_which_nobody_listened_does_not_count() -> None
     assert not sc.vm(silent).lost
     keep_alive(sc, heard, 30)
     assert sc.vm(silent).lost
-    sc.step(Unheard())
+    sc.step(ProcessResumed())
     assert sc.vm(silent).lost  # what was concluded before stays
     keep_alive(sc, heard, 10)
     assert sc.vm(silent).lost, "who stays silent is lost in the end"
