@@ -33,7 +33,7 @@ _STATUSES: Final = {status.lower(): status for status in Status} | {
 _NEVER: Final = frozenset({"recording", "done"})
 """Words of the API that our clients know which no bot of this release has."""
 
-_TOLD_WITHIN_S = 2.0
+_FORGET_WITHIN_S = 2.0
 """How long a deletion waits for the leader to make the webhooks of a bot that has only just ended."""
 _LOOK_S: Final = 0.2  # seldom: each look reads the outbox, which may be long when nobody leads
 
@@ -161,7 +161,7 @@ async def delete(call: Call) -> Answer:
     if bot.callback_url:
         objects = await service.catalog.objects_of(bot)
         delivery = msgspec.json.encode(envelope.deletion(bot, objects + recorded, iso(service.wall())))
-    until = service.steady() + _TOLD_WITHIN_S
+    until = service.steady() + _FORGET_WITHIN_S
     while (gone := await forget(service.redis, service.keys, bot.bot_id, delivery=delivery)) < 0:
         if service.steady() >= until:
             raise later(503, "This bot's callback_url has still to be told of its end; ask again in a moment.", 2.0)

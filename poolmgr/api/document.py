@@ -75,7 +75,7 @@ def _name(kind: Any) -> str:
 
 
 def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    description: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": _parameters(operation),
@@ -86,8 +86,8 @@ def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
     }
     if operation.body:
         content = {"application/json": {"schema": schema_of[_name(operation.body)]}}
-        told["requestBody"] = {"required": True, "content": content}
-    return told
+        description["requestBody"] = {"required": True, "content": content}
+    return description
 
 
 def _response(status: int, said: Says, schema: Any) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def _head(record: Record) -> Group:
 def lines_of(history: BotHistory) -> Any:
     grid = table("WHEN (UTC)", "AFTER", "WHAT HAPPENED", right=("AFTER",), whole=("WHEN (UTC)", "AFTER"))
     before: float | None = None
-    for at, text in narrative.told(history.entries, history.record):
+    for at, text in narrative.sentences(history.entries, history.record):
         moment = epoch_of(at)
         after = "" if moment is None or before is None else f"+{duration(moment - before)}"
         grid.add_row(clock_time(moment) if moment is not None else "", after, Text(literal(hide_links(text))))

@@ -142,12 +142,12 @@ def _checked(session: Session, job: dict[str, Any]) -> tuple[bytes, Sequence[str
     """The payload of a job that the manager will take, and what to say of it. Ends the program for any other."""
     payload = json.dumps(job).encode()
     try:
-        told = parse_job(payload, time.time(), JobRules.of(session.settings)).warnings
+        found = parse_job(payload, time.time(), JobRules.of(session.settings)).warnings
     except BadJobError as error:
         fail(hide_links(str(error)), EXIT_USAGE)
-    for warning in told:
+    for warning in found:
         say(f"warning: {warning}")
-    return payload, told
+    return payload, found
 
 
 async def _push(session: Session, views: Views, bot_id: str, payload: bytes, warnings: Sequence[str]) -> str:

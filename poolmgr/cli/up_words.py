@@ -57,8 +57,8 @@ def _(what: news.Opened) -> list[str]:
     header, json_type = f"-H @{shlex.quote(what.header_file)}", "-H 'Content-Type: application/json'"
     job = json.dumps({"meeting_link": _link(what), "bot_name": "Notes"})
     named = f" --config {shlex.quote(what.config)}" if what.config else ""
-    told = "".join(f"{name}={shlex.quote(mask_url(value))} " for name, value in what.environment.items())
-    look = f"{told}{shlex.quote(what.program)} fleet --watch{named}"
+    variables = "".join(f"{name}={shlex.quote(mask_url(value))} " for name, value in what.environment.items())
+    look = f"{variables}{shlex.quote(what.program)} fleet --watch{named}"
     return [
         *said,
         "",

@@ -21,7 +21,7 @@ from poolmgr.store.views import Standing, Views
 _ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _Webhooks(msgspec.Struct, frozen=True):
     """All of one bot."""
 
     waiting: list[Waiting]
@@ -65,38 +65,38 @@ def webhooks(session: Session, bot_id: str | None, *, dead: bool, replay: str | 
 
 
 def _show_bot(session: Session, bot_id: str, limit: int) -> None:
-    told = session.ask(lambda views: _told(views, bot_id))
-    if told is None:
+    webhooks = session.ask(lambda views: _webhooks_of(views, bot_id))
+    if webhooks is None:
         fail(f"there is no bot {bot_id!r}, and no webhook of one (`poolmgr bots` lists bots)", EXIT_NOT_FOUND)
     if session.as_json:
         put_json(
             {
                 "bot_id": bot_id,
-                "next_at": iso(told.due_at) if told.due_at else "",
-                "waiting": [{**_facts(webhook.delivery), "attempts": webhook.attempts} for webhook in told.waiting],
-                "log": [msgspec.to_builtins(attempt) for attempt in told.log[:limit]],
+                "next_at": iso(webhooks.due_at) if webhooks.due_at else "",
+                "waiting": [{**_facts(webhook.delivery), "attempts": webhook.attempts} for webhook in webhooks.waiting],
+                "log": [msgspec.to_builtins(attempt) for attempt in webhooks.log[:limit]],
             }
         )
         return
     now = time.time()
-    if told.waiting:
-        due_in_s = (told.due_at or now) - now
+    if webhooks.waiting:
+        due_in_s = (webhooks.due_at or now) - now
         when = f"in {duration(due_in_s)}" if due_in_s > 0 else "now"
-        say(f"{count(len(told.waiting), 'webhook')} to be delivered, the first one {when}")
+        say(f"{count(len(webhooks.waiting), 'webhook')} to be delivered, the first one {when}")
         grid = table("WAITING", "HAPPENED", "ATTEMPTS", "HOST", right=("ATTEMPTS",), whole=("WAITING",))
-        for webhook in told.waiting[:limit]:
+        for webhook in webhooks.waiting[:limit]:
             happened = moment(iso(webhook.delivery.at), now)
             grid.add_row(
                 cell(webhook.delivery.event), happened, str(webhook.attempts), cell(host_of(webhook.delivery.url))
             )
         console().print(grid)
-    if not told.log:
+    if not webhooks.log:
         say("none was sent so far")
         return
     grid = table(
         "SENT", "AT", "ATTEMPT", "OUTCOME", "TOOK", "HOST", right=("ATTEMPT", "TOOK"), whole=("SENT", "OUTCOME")
     )
-    for webhook in told.log[:limit]:
+    for webhook in webhooks.log[:limit]:
         style = "green" if webhook.outcome.startswith("2") else "red"
         sent, took = moment(webhook.at, now), duration(webhook.took_s)
         grid.add_row(
@@ -105,12 +105,12 @@ def _show_bot(session: Session, bot_id: str, limit: int) -> None:
     console().print(grid)
 
 
-async def _told(views: Views, bot_id: str) -> _Told | None:
+async def _webhooks_of(views: Views, bot_id: str) -> _Webhooks | None:
     waiting, due_at = await views.webhooks.waiting(bot_id)
     log = await views.webhooks.log(bot_id)
     if not waiting and not log and await views.bot(bot_id) is None:
         return None
-    return _Told(waiting, due_at, log)
+    return _Webhooks(waiting, due_at, log)
 
 
 def _show_dead(session: Session, limit: int) -> None:

@@ -178,9 +178,9 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     except ValueError as error:
         raise BadJobError("bad_field", "custom_attributes: a number in it is too large", bot_id) from error
     leave = _automatic_leave(fields.automatic_leave)
-    told = warnings(Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s, rules.records))
-    if told and rules.strict:
-        raise BadJobError("warned", "; ".join(told), bot_id)
+    found = warnings(Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s, rules.records))
+    if found and rules.strict:
+        raise BadJobError("warned", "; ".join(found), bot_id)
     alone = rules.one_bot_per_meeting if fields.one_bot_per_meeting is None else fields.one_bot_per_meeting
     return Job(
         platform=link.platform,
@@ -204,7 +204,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         passcode=fields.passcode or "",
         is_probe=fields.probe,
         no_audio=fields.audio_required is False,
-        warnings=told,
+        warnings=found,
         held_meeting=_digest(link) if alone and not fields.probe else "",
     )
 

@@ -91,11 +91,11 @@ def _foreign_fields(said: Said) -> Iterator[str]:
 def _foreign_timeouts(said: Said) -> Iterator[str]:
     given = _object(said.document.get("automatic_leave"))
     for name in _unknown(given, _LEAVE_KNOWN):
-        told = f"automatic_leave.{_shown(name)}: is no field of ours, and is ignored"
+        warning = f"automatic_leave.{_shown(name)}: is no field of ours, and is ignored"
         if meant := _meant(name, _LEAVE_FIELD_OF):
             attribute = "noone_joined_timeout" if meant == "no_one_joined_timeout" else meant
-            told += f"; {meant} is one, and is {getattr(said.automatic_leave, attribute)} s"
-        yield told
+            warning += f"; {meant} is one, and is {getattr(said.automatic_leave, attribute)} s"
+        yield warning
     detection = _object(given.get("bot_detection"))
     for name in _unknown(detection, frozenset({"using_participant_names"})):
         yield (

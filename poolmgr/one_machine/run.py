@@ -55,13 +55,13 @@ from poolmgr.store.keys import Keys
 _TICK_S: Final = 0.25
 _STANDS_BY_S: Final = 5.0  # a manager that lives for so long while another one leads stands by
 _PATIENCE_S: Final = 2.0  # a Redis that is away for longer is told about
-_TOLD_AGAIN_S: Final = 60.0
+_REPEAT_AFTER_S: Final = 60.0
 _SWEEP_DEADLINE_S: Final = 30.0
 _MOST_REMEMBERED: Final = 1000
 _FAILED: Final = frozenset(
     {GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY, GoneCause.CRASHED, GoneCause.MEMORY_LIMIT, GoneCause.UNRESPONSIVE}
 )
-_TOLD_OTHERWISE: Final = frozenset({"sandbox_disabled"})  # at the beginning, whatever log.level is
+_SAID_ANYWAY: Final = frozenset({"sandbox_disabled"})  # at the beginning, whatever log.level is
 
 
 class Order(NamedTuple):
@@ -144,9 +144,9 @@ class _Machine:
         self._is_open = False
         self._sweeping: subprocess.Popen[bytes] | None = None
         self._sweep_by = 0.0
-        self._told: dict[tuple[str, ...], float] = {}
+        self._said_at: dict[tuple[str, ...], float] = {}
         self._happenings: deque[Happening] = deque()
-        self._is_at_the_door = False
+        self._is_handling = False
         self._exit_code = 0
         self._done = asyncio.Event()
         self._fault: BaseException | None = None
@@ -178,19 +178,19 @@ class _Machine:
         self._fault = context.get("exception") or RuntimeError(context["message"])
         self._done.set()
 
-    # The door
+    # The entry point
 
     def _handle(self, happening: Happening) -> None:
         """In the order in which it happens: what happens while one is being carried out comes after it."""
         self._happenings.append(happening)
-        if self._is_at_the_door:
+        if self._is_handling:
             return
-        self._is_at_the_door = True
+        self._is_handling = True
         try:
             while self._happenings:
                 self._carry_out(self._supervisor.handle(self._happenings.popleft(), time.monotonic()))
         finally:
-            self._is_at_the_door = False
+            self._is_handling = False
 
     def _carry_out(self, deeds: list[Deed]) -> None:
         for deed in deeds:
@@ -275,7 +275,7 @@ class _Machine:
 
     def _listen(self, part: PartName) -> None:
         for remark in self._logs[part].read():
-            if remark.event not in _TOLD_OTHERWISE and self._is_new(part, remark.event):
+            if remark.event not in _SAID_ANYWAY and self._is_new(part, remark.event):
                 self._tell(news.Warned(part, remark.level, remark.event, remark.facts))
 
     def _see(self, seen: Seen) -> None:
@@ -329,11 +329,11 @@ class _Machine:
     def _is_new(self, *words: str) -> bool:
         """Whether this was not told within the last minute. What comes again and again is told now and then."""
         now = time.monotonic()
-        if now - self._told.get(words, -_TOLD_AGAIN_S) < _TOLD_AGAIN_S:
+        if now - self._said_at.get(words, -_REPEAT_AFTER_S) < _REPEAT_AFTER_S:
             return False
-        if len(self._told) >= _MOST_REMEMBERED:
-            self._told.clear()
-        self._told[words] = now
+        if len(self._said_at) >= _MOST_REMEMBERED:
+            self._said_at.clear()
+        self._said_at[words] = now
         return True
 
     def _for_others(self) -> dict[str, str]:

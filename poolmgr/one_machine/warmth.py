@@ -8,7 +8,7 @@ from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.one_machine.news import Ready, Warming
 
 PATIENCE_S: Final = 2.0  # what takes longer is told about
-TOLD_EVERY_S: Final = 5.0
+PROGRESS_EVERY_S: Final = 5.0
 
 
 class Browsers(NamedTuple):
@@ -63,20 +63,20 @@ class Warmth:
 
     def __init__(self, pool: PoolSettings) -> None:
         self._pool = pool
-        self._is_told = False
+        self._is_said = False
         self._last_s = 0.0
 
     def look(self, browsers: Browsers | None, *, works: bool, after_s: float) -> Ready | Warming | None:
         """`works`: manager and agent are up. `after_s`: since the beginning."""
-        if self._is_told:
+        if self._is_said:
             return None
         if browsers is not None and works:
             wanted = browsers.wanted(self._pool)
             is_full = browsers.room == 0 and browsers.warming == 0 and after_s > PATIENCE_S
             if browsers.idle >= wanted or is_full:
-                self._is_told = True
+                self._is_said = True
                 return Ready(browsers.idle, wanted, browsers.bots, after_s)
-        if after_s < PATIENCE_S or after_s - self._last_s < TOLD_EVERY_S:
+        if after_s < PATIENCE_S or after_s - self._last_s < PROGRESS_EVERY_S:
             return None
         self._last_s = after_s
         idle, wanted = (browsers.idle, browsers.wanted(self._pool)) if browsers else (0, self._pool.min_idle)

@@ -22,7 +22,7 @@ _IMPATIENT_MS: Final = 100  # while something is waited for that no stream tells
 _PATIENT_MS: Final = 1000
 _AT_ONCE: Final = 500
 _REJECTED: Final = "rejected"
-_TOLD: Final = frozenset({BotState.WAITING_ROOM, BotState.IN_MEETING, BotState.STOPPED, _REJECTED})
+_REPORTED: Final = frozenset({BotState.WAITING_ROOM, BotState.IN_MEETING, BotState.STOPPED, _REJECTED})
 
 
 class Seen(NamedTuple):
@@ -116,6 +116,6 @@ class Watch:
         for raw in entries:
             fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
             vm_id = fields.get("vm_id", "")
-            if fields.get("state") in _TOLD and (vm_id == self._vm_id or (self._is_private and not vm_id)):
+            if fields.get("state") in _REPORTED and (vm_id == self._vm_id or (self._is_private and not vm_id)):
                 found.append(BotNews(fields.get("bot_id", ""), fields["state"], fields.get("reason", "")))
         return found

@@ -44,7 +44,8 @@ async def bot_page(
         "means": {"what": _plain(meaning.what), "do": _plain(meaning.do)} if meaning else None,
         "waits_for": history.waits_for,
         "story": [
-            {"at": line.at, "text": hide_links(line.text)} for line in narrative.told(history.entries, history.record)
+            {"at": line.at, "text": hide_links(line.text)}
+            for line in narrative.sentences(history.entries, history.record)
         ],
         "participants": [msgspec.to_builtins(one) for one in there[-_MOST_PARTICIPANTS:]],
         "evidence": _evidence(history, evidence),

@@ -1,4 +1,4 @@
-"""The page, and what it asks for: who calls is asked at the API's own door. Its two files are let out to everybody, and
+"""The page, and what it asks for: the API's own gateway asks who calls. Its two files are let out to everybody, and
 hold nothing; what is shown in them only a token gets that sees all bots.
 """
 
@@ -15,7 +15,7 @@ from common.config.settings import Settings, TokenSettings
 from common.wire.text import is_text
 from common.wire.vocabulary import Status
 from poolmgr.api.errors import HEADERS, ApiError, bad_request, bot_not_found, later
-from poolmgr.api.gateway import Handler
+from poolmgr.api.gateway import Gateway, Handler
 from poolmgr.api.operation import Answer, Call, Operation, Service
 from poolmgr.core.requests import DrainRequested
 from poolmgr.intake.job import BOT_ID
@@ -56,7 +56,7 @@ class Drain(msgspec.Struct):
     draining: bool
 
 
-def add_page(app: web.Application, door: Door, service: Service, settings: Settings) -> None:
+def add_page(app: web.Application, gateway: Gateway, service: Service, settings: Settings) -> None:
     for path, (name, media_type) in _FILES.items():
         app.router.add_get(f"/{path}", _file(name, media_type))
     page = _Page(service, settings)
@@ -67,9 +67,9 @@ def add_page(app: web.Application, door: Door, service: Service, settings: Setti
         Operation("GET", "/page/vms/{vm_id}", "", "", page.vm, {}),
         Operation("POST", "/page/vms/{vm_id}/drain", "", "", page.drain, {}, body=Drain),
     ):
-        app.router.add_route(operation.method, operation.path, door.handler(operation))
+        app.router.add_route(operation.method, operation.path, gateway.handler(operation))
     live = Operation("GET", "/page/live", "", "", page.me, {})
-    app.router.add_get(live.path, door.streaming(live, page.begin))
+    app.router.add_get(live.path, gateway.streaming(live, page.begin))
     app.on_shutdown.append(page.close)
 
 

@@ -37,7 +37,7 @@ class Line(NamedTuple):
     text: str
 
 
-def told(entries: Sequence[Entry], record: Record) -> list[Line]:
+def sentences(entries: Sequence[Entry], record: Record) -> list[Line]:
     """The story, a sentence each; what an agent began, which only the record says, is put in where it belongs."""
     lines = [Line(entry.at, sentence(entry)) for entry in entries]
     if (at := record.claimed_at) and (attempt := record.claimed):

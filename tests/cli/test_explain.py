@@ -18,7 +18,7 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
 from poolmgr.telling.meaning import MEANINGS, meaning_of
-from poolmgr.telling.narrative import told, waits_for
+from poolmgr.telling.narrative import sentences, waits_for
 from tests.cli.conftest import ROOT, CommandLine
 from tests.cli.test_bots import SECRET, Writer, accept, assign
 
@@ -157,10 +157,14 @@ def test_what_a_bot_waits_for_is_said_by_its_state(record: dict[str, str], expec
 def test_what_an_agent_began_is_told_where_it_belongs() -> None:
     entries = [Entry("1", What.ACCEPTED), Entry("2", What.ASSIGNED, 1), Entry("4", What.MOVED, 1, state="joining")]
     record = Record.from_hash({"claimed": "1", "claimed_at": "3"})
-    assert [line.at for line in told(entries, record)] == ["1", "2", "3", "4"]
-    assert [line.at for line in told(entries[:2], record)] == ["1", "2", "3"]
-    assert [line.at for line in told(entries, Record.from_hash({"claimed": "7", "claimed_at": "3"}))] == ["1", "2", "4"]
-    assert told([Entry("1", What.CUT), Entry("2", What.RESCHEDULED, join_at="x")], Record.from_hash({}))[
+    assert [line.at for line in sentences(entries, record)] == ["1", "2", "3", "4"]
+    assert [line.at for line in sentences(entries[:2], record)] == ["1", "2", "3"]
+    assert [line.at for line in sentences(entries, Record.from_hash({"claimed": "7", "claimed_at": "3"}))] == [
+        "1",
+        "2",
+        "4",
+    ]
+    assert sentences([Entry("1", What.CUT), Entry("2", What.RESCHEDULED, join_at="x")], Record.from_hash({}))[
         0
     ].text.startswith("...")
 

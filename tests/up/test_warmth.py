@@ -8,7 +8,7 @@ from common.config.settings import PoolSettings
 from common.wire.messages import BotEnded, BotMoved, BotVitals, Event, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.one_machine.news import Ready, Warming
-from poolmgr.one_machine.warmth import PATIENCE_S, TOLD_EVERY_S, Browsers, Warmth, after
+from poolmgr.one_machine.warmth import PATIENCE_S, PROGRESS_EVERY_S, Browsers, Warmth, after
 
 IDLE, WARMING = WorkerReport(WorkerState.IDLE), WorkerReport(WorkerState.WARMING)
 BUSY, RETIRING = WorkerReport(WorkerState.BUSY, "bot-1"), WorkerReport(WorkerState.RETIRING)
@@ -69,7 +69,7 @@ def test_ready_is_said_once_and_until_then_how_far_it_is_now_and_then() -> None:
     times = [number * 0.25 for number in range(100)]
     said = [warmth.look(owns(IDLE), works=True, after_s=at) for at in times]
     told = [what.after_s for what in said if what]
-    assert all(later - earlier >= TOLD_EVERY_S for earlier, later in pairwise(told))
+    assert all(later - earlier >= PROGRESS_EVERY_S for earlier, later in pairwise(told))
     assert len(told) == 4
     assert warmth.look(owns(IDLE, IDLE), works=True, after_s=30.0) == Ready(2, 2, 0, 30.0)
     assert warmth.look(owns(IDLE), works=True, after_s=60.0) is None
