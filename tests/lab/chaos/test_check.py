@@ -275,7 +275,7 @@ def test_an_attempt_that_comes_back_after_a_later_one_is() -> None:
     }
 
 
-@pytest.mark.parametrize(("first_was_told", "died"), [(False, True), (True, True), (False, False)])
+@pytest.mark.parametrize(("first_was_asked", "died"), [(False, True), (True, True), (False, False)])
 def test_a_second_admission_is_excused_only_if_the_first_died_before_anybody_knew(
     first_was_asked: bool, died: bool
 ) -> None:
@@ -286,7 +286,7 @@ def test_a_second_admission_is_excused_only_if_the_first_died_before_anybody_kne
     assert ("admitted again" in kinds) is (first_was_asked or not died)
 
 
-@pytest.mark.parametrize("first_was_told", [False, True])
+@pytest.mark.parametrize("first_was_asked", [False, True])
 def test_what_the_second_attempt_tells_before_the_host_hears_it_is_not_of_the_first(first_was_asked: bool) -> None:
     told = [("in_meeting", 1)] if first_was_asked else []
     attempts = changes("bot-a", *AGAIN[:3], *told, *AGAIN[3:], ("stopped", 2))
