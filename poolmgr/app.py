@@ -1,7 +1,7 @@
 """Builds the manager and runs it: one term of leadership after the other, until it is told to stop.
 
-A term is a Pool and the loops around it. When Redis goes away, or holds something else than the pool believed, the
-term ends and the next one rebuilds the pool from Redis: there is one way back from every fault, and it is the way in.
+A term is a Pool and the loops around it. When Redis goes away, or holds something else than the pool believed, the term
+ends and the next one rebuilds the pool from Redis. Every fault has this one recovery, the same as a start.
 """
 
 import asyncio

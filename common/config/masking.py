@@ -1,4 +1,4 @@
-"""Settings as they may be shown: a Redis URL may carry a password, a hash is as good as its token."""
+"""Settings without secrets, for display: a Redis URL may hold a password, and a hash is as good as its token."""
 
 import re
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Which further switches an operator may give to Chromium: all but those that would take away what poolmgr promises."""
+"""The Chromium switches that an operator may not set, because they would take away what poolmgr promises."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final

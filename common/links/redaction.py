@@ -1,4 +1,4 @@
-"""What may be said of a link in logs and messages. By itself, because whoever only hides links need not know any."""
+"""Hides the secrets of a link for logs and messages. Apart from links.py, because hiding needs no platform."""
 
 from urllib.parse import urlsplit
 

@@ -1,8 +1,8 @@
 """Python's garbage collector at the start of a program.
 
-Hardly anything that is imported becomes garbage, and all of it stays to the end; yet the collector looks at it again
-and again: while it is imported, while the program runs, and once more at its end. Held meanwhile, and told afterwards
-not to mind what is there, it costs `poolmgr fleet` a fifth less, and the start of a manager or an agent a quarter.
+Hardly any import becomes garbage, yet the collector looks at all of it again and again: during the imports, while the
+program runs, and at its end. Here it is off during the imports, and ignores them afterwards. That costs `poolmgr fleet`
+a fifth less, and the start of a manager or an agent a quarter less.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""How the programs end: one table for both. `--help` of each shows it, and docs/operations.md says more."""
+"""The exit codes of both programs, in one table. `--help` of each shows it; docs/operations.md says more."""
 
 from typing import Final, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Files that nobody but their owner may read."""
+"""Files that only their owner may read."""
 
 import tempfile
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Watches the event loop from beside it: how late it comes to what is due, and which step of ours held it up.
+"""Measures how late the event loop runs what is due, and names the step of ours that held it up.
 
-A beat in the loop measures; a thread that looks only when a beat is late says where the loop is.
+A beat in the loop measures. A thread that looks only when a beat is late finds out where the loop is.
 """
 
 import asyncio

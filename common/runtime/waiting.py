@@ -1,4 +1,4 @@
-"""Waits that can be interrupted. Every wait here ends at its deadline or when told to stop."""
+"""Waits that can be interrupted. Each ends at its deadline or when it is told to stop."""
 
 import asyncio
 import signal

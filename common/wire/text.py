@@ -1,4 +1,4 @@
-"""Text that came from outside: whether it can be written down again."""
+"""Whether text from outside can be written as UTF-8 again."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""Who is in which meeting, who waits at its door, and who is to be told when that changes.
+"""Who is in which meeting, who waits in its lobby, and which messages a change causes.
 
-Pure: ids come from outside, and every method returns the messages to deliver instead of sending them. It knows
-no sockets, no keys and no clock; whether somebody is a host was settled before they got here.
+Pure: ids come from outside, and every method returns the messages to deliver instead of sending them. It knows no
+sockets, no keys and no clock. Whether somebody is a host is decided by the caller.
 """
 
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """One meeting: who is in it, who waits, what was said, and what its people do next. It knows no sockets and no pages.
 
-The room's hub keeps who is where and relays what browsers need to find each other; here the host of a platform is
-added, who opens the door, and who is no participant of anybody's list.
+The room's hub keeps who is where, and relays what browsers need to find each other. Added here is a platform's host,
+who admits people and is in nobody's list of participants.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""What a meeting on these pages is like: its door, its people, and what its page does at which moment. Only data.
+"""What a meeting on these pages is like: lobby or not, its people, and what its page does at which moment. Only data.
 
 A page goes through the moments `load`, `prejoin`, `join` (the click until the answer), `lobby` and `meeting`. A `Turn`
-is what the page does at one of them: it shows a screen or a pop-up of its platform (page/PLATFORM.js names
-them), or misbehaves. An `Act` is what the people in the meeting do. Both are forgotten when the moment is over.
+is what the page does at one of them: it shows a screen or a pop-up of its platform (page/PLATFORM.js names them), or
+misbehaves. An `Act` is what the people in the meeting do. Both are forgotten when the moment is over.
 """
 
 from typing import Literal

@@ -1,4 +1,4 @@
-"""A bot that a request names, as far as its caller may know of it, and how it is shown."""
+"""Finds the bot that a request names, if its caller may see it, and shows it as the clients' JSON."""
 
 from collections.abc import Callable
 from operator import attrgetter

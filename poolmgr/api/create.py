@@ -1,7 +1,7 @@
-"""POST /bots/create_bot: a request becomes a job on the list, once, and the caller hears what became of it.
+"""POST /bots/create_bot: turns a request into one job on the list, and waits to tell the caller what became of it.
 
-What makes a job is intake.job's to say. What is checked here beside it are those fields that this release only keeps,
-so that nobody learns at the meeting that one of them was wrong.
+intake.job checks the job itself. Here are checked the fields that this release only keeps, so that a mistake in one
+of them is found now and not at the meeting.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The API told to others: an OpenAPI 3.1 document and a page for people, both from the table of operations."""
+"""Describes the API: an OpenAPI 3.1 document and a page for people, both made from the table of operations."""
 
 import base64
 import hashlib

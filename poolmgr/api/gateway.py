@@ -1,6 +1,6 @@
-"""The way in to every operation: who calls, how often, with what; then the operation; then answer, log and count.
+"""Every request passes here: authentication, rate limit, checks, the operation, the answer, log and metrics.
 
-All answers are JSON with our headers, refusals and accidents too. Neither a body nor a token nor a link is logged.
+All answers are JSON with our headers, errors too. Bodies, tokens and links are never logged.
 """
 
 import asyncio

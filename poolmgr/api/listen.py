@@ -1,7 +1,7 @@
-"""Serving aiohttp applications on configured addresses, within limits, and what to say when that is not possible.
+"""Serves aiohttp applications on configured addresses, within limits, and explains why an address cannot be served.
 
-Bounds what a client can hold: connections at a time, the time for a TLS handshake and a request's head, that head's
-size, and how long a connection stays idle. What aiohttp itself refuses (a bad request line) is answered as JSON, too.
+Limited are: connections at a time, the time for a TLS handshake and for a request's head, the size of that head, and
+how long a connection may be idle. What aiohttp itself refuses (a bad request line) is answered as JSON, too.
 """
 
 import asyncio

@@ -1,5 +1,6 @@
-"""What the published clients can ask for and poolmgr does not have: empty lists for those who read, 501 for those who
-write, so that a client finds out at once and by a message, not by what then does not happen.
+"""Operations that the published clients have and poolmgr has not: reads answer empty lists, writes answer 501.
+
+So a client learns at once, from a message, that something is not offered.
 """
 
 from collections.abc import Callable, Coroutine

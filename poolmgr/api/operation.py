@@ -1,4 +1,4 @@
-"""An operation of the API as data: what it takes, what it answers, who does it. Routes and document come from it."""
+"""An operation of the API as data: its input, its answers, its handler. Routes and document are made from it."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property

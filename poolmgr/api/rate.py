@@ -1,6 +1,6 @@
-"""How often somebody may do something: the generic cell rate algorithm (ITU-T I.371), one number per somebody.
+"""Rate limits by the generic cell rate algorithm (ITU-T I.371), with one number for each caller.
 
-Pure: time is handed in. Memory is bounded: whoever has been quiet longest is forgotten first.
+Pure: time is handed in. Memory is bounded: the caller who has been quiet longest is forgotten first.
 """
 
 from typing import NamedTuple

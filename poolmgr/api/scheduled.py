@@ -1,4 +1,4 @@
-"""/calendar/scheduled_bots: bots that wait for their join_at, from wherever they were scheduled."""
+"""/calendar/scheduled_bots: bots that wait for their join_at, whichever way they were scheduled."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""The JSON that goes in and out, as the published clients know it. Field names and odd capitals are theirs.
+"""The JSON of requests and answers, as the published clients expect it. Field names and odd capitals are theirs.
 
-What comes in may have further fields: they are kept with the bot, and ignored.
+A request may have further fields: they are kept with the bot, and ignored.
 """
 
 from typing import Annotated, Any, Literal

@@ -1,6 +1,4 @@
-"""Who calls: from the Authorization header to a configured token. Holds digests only; tells nobody how close
-a guess was.
-"""
+"""Finds the configured token that an Authorization header shows. Holds digests only, and compares in constant time."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Transcripts, of which this release makes none: clients that ask for them are told so in words they understand."""
+"""Transcripts. This release makes none, and answers so in the words that the clients expect."""
 
 from typing import Annotated
 

@@ -1,8 +1,8 @@
-"""What one token's requests cost is bounded, and others' requests come in between them.
+"""Bounds the processor time of each token's requests, and lets other tokens' requests in between.
 
-Bodies are read in turns: of each token one at a time, so that a hundred that came at once do not stand in the way of
-somebody else's one; large ones in a thread, of all tokens one at a time, while the loop goes on. And whoever has used
-up its share of the manager's time is told to wait.
+Each token has one body read at a time, so that a hundred requests that came together do not delay the one of another
+token. Large bodies are read in a thread, one at a time for all tokens, while the loop goes on. A token that has used up
+its share of the manager's time has to wait.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""`poolmgr audit`: does what Redis holds fit together, and with what the agents say? Changes nothing."""
+"""`poolmgr audit`: checks that the records in Redis agree with each other and with the agents. Changes nothing."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Bots as a table, and one bot with its way as a timeline, for people."""
+"""Shows bots as a table, and one bot's history as a timeline, for people."""
 
 from datetime import UTC, datetime
 from typing import Final

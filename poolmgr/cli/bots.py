@@ -1,4 +1,4 @@
-"""`bots` and `leave`: what became of the jobs, and a way to end one."""
+"""`bots` and `leave`: shows what became of jobs, and ends a bot."""
 
 import time
 from typing import Final, NoReturn

@@ -1,4 +1,4 @@
-"""`explain`: what happened to a bot, in order, and why; and what an operator can do about it."""
+"""`explain`: shows what happened to a bot, in order, and why, and what an operator can do about it."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`fleet` and `drain`: the VMs as they stand, and taking one out of service."""
+"""`fleet` and `drain`: shows the VMs, and takes one out of service."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""`probe`: whether the fleet gets into a meeting, and what it sees on the way."""
+"""`probe`: sends a bot to a meeting and shows each screen, to find out whether the fleet gets in."""
 
 import asyncio
 import json

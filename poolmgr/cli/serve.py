@@ -1,4 +1,4 @@
-"""`serve`: what is wrong with its configuration is said before the rest of the manager is imported."""
+"""`serve`: reports faults of the configuration before the rest of the manager is imported."""
 
 import click
 

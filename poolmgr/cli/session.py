@@ -1,4 +1,4 @@
-"""What the manager's commands have at hand beside what both programs share: asking Redis, waiting for an answer."""
+"""What the manager's commands share beyond common.runtime.cli: they ask Redis, and wait for an answer."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""`simulate`: what a fleet and its settings would make of a day's traffic, or of another one's."""
+"""`simulate`: computes how a fleet with these or other settings would serve a day's traffic."""
 
 import gc
 import json

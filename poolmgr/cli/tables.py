@@ -1,8 +1,8 @@
-"""How things look: tables, and values in them. Asks nobody anything.
+"""Tables for a terminal, and the values in them. Does no I/O.
 
-What comes from Redis was written by clients, browsers and pages. It is printed as it is, never obeyed: neither
-control sequences of the terminal nor markup of the table library. That library takes a while to import, so whoever
-prints JSON does without this module.
+Values from Redis were written by clients, browsers and pages. They are printed as text: control sequences of the
+terminal and markup of the table library have no effect. Importing that library takes a while, so a command that prints
+JSON does not import this module.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""`token`: a new token for the HTTP API, shown once, and what the configuration is to hold of it; or a secret."""
+"""`token`: makes an API token or another secret, shows it once, and says what to put into the configuration."""
 
 import base64
 import hashlib

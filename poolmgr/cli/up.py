@@ -1,4 +1,4 @@
-"""`up`: everything on this machine, by one command. Says what is going on; poolmgr/one_machine does it."""
+"""`up`: runs everything on this machine by one command, and prints what goes on; poolmgr/one_machine does the work."""
 
 import os
 import queue

@@ -1,4 +1,4 @@
-"""What `poolmgr up` says: each piece of news as lines for people. Asks nobody anything."""
+"""What `poolmgr up` prints: each piece of news as lines for people. Does no I/O."""
 
 import json
 import shlex

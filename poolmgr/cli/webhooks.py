@@ -1,4 +1,4 @@
-"""`webhooks`: what a bot's callback_url was told, what it is still to be told, and what was given up."""
+"""`webhooks`: shows a bot's sent and waiting webhooks and those that were given up, and sends one once more."""
 
 import re
 import time

@@ -1,7 +1,7 @@
-"""What becomes of an assignment: claimed or taken back, refused, on its way, asked to leave, ended, or its worker lost.
+"""What becomes of an assignment: claimed, revoked, refused, under way, asked to leave, ended, or its worker lost.
 
-News of any attempt but the one that counts changes nothing here; whoever speaks of it as if it counted has to leave.
-Whether a bot is sent in again is said in policy.py.
+Only the current attempt of a bot counts. News of another attempt changes nothing, and a bot that is still in a meeting
+under one is told to leave. policy.py decides whether a bot is sent in again.
 """
 
 from common.wire.messages import (

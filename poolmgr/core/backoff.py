@@ -1,7 +1,7 @@
-"""VMs that fail get less for a while, longer every time: no warm-ups after failed ones, no bots after those that they
-did not begin.
+"""VMs that fail get less work for a while, longer with each failure: no warm-ups after failed warm-ups, no bots after
+assignments that they did not begin.
 
-How long is said in policy.py. Nothing is taken here from a VM that it already has.
+policy.py says how long. A VM keeps the bots and workers that it already has.
 """
 
 from poolmgr.core import policy

@@ -1,7 +1,6 @@
-"""A bot's way to a worker: accepted, on the calendar or in line, assigned; and its one end.
+"""A bot's way to a worker: accepted, scheduled or queued, assigned; and its one end.
 
-Who is next and which worker it gets is chosen elsewhere (queue.py, policy.py), and so is whether it goes in again after
-an attempt (attempts.py).
+queue.py and policy.py choose which bot is next and which worker it gets; attempts.py decides whether it goes in again.
 """
 
 from typing import Final

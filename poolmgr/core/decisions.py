@@ -1,4 +1,4 @@
-"""What the pool wants done. Frozen, complete, each with its reason where there is one to give."""
+"""What the pool decided: frozen and complete, most with a reason."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""What the manager itself tells the pool, beside the agents' events of common.wire.messages. Frozen."""
+"""Events that the manager itself hands to the pool, beside the agents' events of common.wire.messages. Frozen."""
 
 import msgspec
 

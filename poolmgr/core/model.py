@@ -1,4 +1,4 @@
-"""What the pool knows of bots, workers and VMs. Plain state: it is changed behind the door of pool.py only."""
+"""Bots, workers and VMs as the pool holds them: plain state. Only what pool.py calls may change it."""
 
 from dataclasses import dataclass, field
 

@@ -1,5 +1,6 @@
-"""The choices, one function each: how many to warm, whom to trim, who is to do the next job, who is sent in again. To
-change one, change it here and its table in tests/core/test_policy.py; others only carry it out (see pool.py).
+"""The choices, one function each: how many to warm, which to trim, who gets the next bot, which bot goes in again.
+
+To change a choice, change it here and its table in tests/core/test_policy.py; the other files carry out (see pool.py).
 """
 
 import math

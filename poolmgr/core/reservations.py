@@ -1,6 +1,6 @@
-"""Scheduled bots: a worker is put aside ahead of time, so that it is there when the calendar says so.
+"""Puts a worker aside for a scheduled bot ahead of its time, so that it is warm at `join_at`.
 
-It is no right: a bot whose worker is not there when its time has come stands in line, and a new leader reserves anew.
+A reservation is no guarantee: if the worker is gone by then, the bot waits in the queue. A new leader reserves anew.
 """
 
 import msgspec

@@ -1,6 +1,6 @@
-"""A new leader takes over what an earlier one left in Redis, and finishes what that one left half done.
+"""Takes over what an earlier leader left in Redis, and finishes what that leader left half done.
 
-It believes what it finds. What has changed since then, the agents will say.
+It believes the records. The agents' next heartbeats correct what has changed since.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
-"""After every event: whoever waits is served, and every VM that changed is brought to its target.
+"""After every event: serves the waiting bots, and brings every VM that changed to its target.
 
-This is where policy.py is asked whom to serve, warm and trim, and where its answers are carried out. A new choice of
-that kind is a function there and a line here.
+It asks policy.py what to serve, warm and trim, and carries the answers out. A new choice of that kind is a function
+there and a line here.
 """
 
 from poolmgr.core import bots, policy, reservations, workers

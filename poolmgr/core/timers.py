@@ -1,4 +1,4 @@
-"""Deadlines that have not come yet. A timer is never cancelled: who set it looks when it fires whether it still counts.
+"""Deadlines that have not come yet. A timer is never cancelled: when it fires, its owner checks if it still counts.
 
 `Timer` is the one table of every deadline the manager owns.
 """

@@ -1,6 +1,6 @@
-"""What a VM says against what is believed of it; and what its silence means: no new work, loss, in the end oblivion.
+"""A VM's heartbeats, against what is believed of it; and its silence: no new work, then loss, then it is forgotten.
 
-One that is cut off looks like one that is gone: what its loss means for its bots is said in attempts.py and policy.py.
+A VM that is cut off looks like one that is gone: attempts.py and policy.py say what its loss means for its bots.
 """
 
 from common.wire.messages import Heartbeat, WorkerReport

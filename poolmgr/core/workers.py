@@ -1,6 +1,6 @@
-"""The life of a worker: ordered, warm, retired, gone; and the deadlines in it. Whose turn it is, others say.
+"""The life of a worker: ordered, warm, retired, gone; and its deadlines. Other files choose which worker is next.
 
-It knows of no bot but the id that a worker carries: what a gone worker means for its bot is said in attempts.py.
+Of its bot it knows the id only: attempts.py says what the loss of a worker means for a bot.
 """
 
 from common.wire.messages import WorkerWarm

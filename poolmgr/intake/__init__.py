@@ -1,1 +1,1 @@
-"""What comes from outside, checked: pushed jobs, and the addresses that they name."""
+"""Checks input from outside: pushed jobs, and the addresses that they name."""

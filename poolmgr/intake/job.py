@@ -1,4 +1,4 @@
-"""What a client pushed, checked: bytes in, a Job or one clear reason out. Knows nothing of bots."""
+"""Checks what a client pushed: bytes in, a Job or one clear reason out. Knows nothing of bots."""
 
 import hashlib
 import json

@@ -1,6 +1,6 @@
-"""What goes out to addresses that others chose: a delivery, and where it may go: a URL's form, an IP address's kind.
+"""A webhook to be sent, and where it may go: the form of a URL, the kind of an IP address.
 
-Resolves no names: what a name stands for is known only at the moment of the call, and is checked there once more.
+Resolves no names: the addresses of a name are known only at the moment of the call, and are checked again there.
 """
 
 import ipaddress

@@ -1,7 +1,7 @@
-"""What a job says that is taken and does not happen, or not as it says: each a sentence that names the field, and what
-happens instead. The same for every way in. Whoever is strict refuses such a job.
+"""Warns of what a job asks for and does not get as asked. Each warning is a sentence with the field and what happens
+instead. It is the same for every way in. With `strict` such a job is rejected.
 
-Only what is likely to be a mistake: fields that nobody knows are a client's own, and are kept.
+Only likely mistakes are named. Fields that are unlike any of ours are a client's own, and are kept.
 """
 
 import re

@@ -1,5 +1,6 @@
-"""What operators and clients ask for (leave, say, drain): read, handed to the pool, forgotten when the consequences are
-durable; only what a bot is to say is forgotten before, because it is better unsaid than said twice.
+"""Requests of operators and clients (leave, say, drain): read, handed to the pool, deleted once the outcome is durable.
+
+A `say` is deleted before it is carried out: a message lost is better than a message said twice.
 """
 
 from typing import Any

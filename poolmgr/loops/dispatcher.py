@@ -1,7 +1,7 @@
-"""The one place where events meet the pool and its decisions become durable, in the order in which they were made.
+"""Hands events to the pool and carries its decisions out in Redis, in the order in which they were made.
 
-All loops of a leader hand their events in here. What has been decided while Redis was busy with the last batch goes
-there as the next one: batches grow with the load, and a single job waits for nobody.
+All loops of a leader use it. What is decided while Redis works on one batch goes out as the next: batches grow with the
+load, and a single job is sent at once.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Jobs that clients put in the job stream: read, written as JSON, handed in to the list of jobs.
+"""Jobs from the job stream: read, written as JSON, put on the list of jobs.
 
-An entry holds the job as JSON in a field `job`, or flat, a field of the job in each of its own. What is no job goes the
-same way: the intake says why, and keeps it.
+An entry holds the job as JSON in a field `job`, or flat, each field of the job in one of its own. A bad job goes the
+same way: the intake rejects it, with the reason.
 """
 
 import asyncio

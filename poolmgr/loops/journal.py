@@ -1,4 +1,4 @@
-"""Says in the log what was decided, once it is durable: fixed event names, facts as fields, ids and no links."""
+"""Logs decisions once they are durable: fixed event names, facts as fields, ids and no links."""
 
 import structlog
 

@@ -1,4 +1,4 @@
-"""Who leads: waits for the lease, keeps it, and says at once when it is lost."""
+"""Leadership: waits for the lease, renews it, and reports its loss at once."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Once a minute: what is in use is kept, what is not gets its end."""
+"""Once a minute: extends the expiry of keys in use, and lets the others expire."""
 
 import asyncio
 from collections.abc import Callable, Collection

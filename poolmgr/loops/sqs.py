@@ -1,7 +1,7 @@
-"""Jobs that come through an Amazon SQS queue: received, handed in to the list of jobs, deleted from the queue.
+"""Jobs from an Amazon SQS queue: received, put on the list of jobs, deleted from the queue.
 
-The order is what keeps them: a message is deleted when its job is durable, and one that comes again is known by its id.
-A queue that is away or refuses is asked again, ever less often; it is no reason to end the term.
+No job is lost, because a message is deleted only when its job is durable. A message that comes again is recognised by
+its id. A queue that is away or refuses is asked again, less and less often; the term goes on.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Webhooks out: status changes of the outbox become lines of deliveries, and each line's first one is sent when due.
+"""Webhooks: status changes of the outbox go to each bot's queue, and the first of a queue is sent when it is due.
 
-Redis holds all of it at every moment; what stands here is only who is to be called next, and is made anew every term.
+Redis holds all of it at every moment. In memory is only which bot is next; it is built anew every term.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a part says: a file that it writes itself, so that it loses nothing if `up` dies; read along, and kept small."""
+"""A part's log: the part writes it itself, so nothing is lost if `up` dies. `up` reads along, and keeps it small."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What there is to tell whoever runs `poolmgr up`: facts only. poolmgr/cli/up_words.py makes sentences of them."""
+"""What `poolmgr up` has to report: facts only. poolmgr/cli/up_words.py makes sentences of them."""
 
 from enum import StrEnum
 

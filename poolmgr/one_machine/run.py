@@ -1,7 +1,7 @@
 """Runs manager, agent and Redis on this machine: the one place where the parts of `poolmgr up` meet. Decides nothing.
 
-A start is a row of numbered steps. From then on whatever happens goes through the supervisor's one door, in the order
-in which it happens, and what that answers is carried out on the spot: nothing here waits.
+A start is a row of numbered steps. After that every happening goes to the supervisor's one entry point, in order, and
+its answer is carried out at once: nothing here waits.
 """
 
 import asyncio

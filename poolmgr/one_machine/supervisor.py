@@ -1,6 +1,6 @@
-"""Decides what becomes of the parts: what is started, asked to end, killed, and told. One door: `handle`.
+"""Decides which part is started, asked to end, killed or told something. One entry point: `handle`.
 
-Pure. It is handed what happened and when (monotonic seconds), and answers what is to be done. Ways and numbers as in
+Pure. It gets what happened and when (monotonic seconds), and returns what is to be done. Method and numbers follow
 Pebble's servstate/handlers.go: ask, wait, kill; a backoff, and what resets it.
 """
 

@@ -1,8 +1,8 @@
-"""Ends what an earlier `up` left, when it did not live to do so itself: then this one goes on where that was.
+"""Ends what an earlier `up` left when it was killed, so that this one goes on from there.
 
-The kernel has told the parts of its death already (tie.py): Redis and the manager are on their way out, and the agent
-lets its calls end, for hours perhaps. It is ended without its browsers, which the next agent finds again with their
-calls in them.
+The kernel has told the parts of that death already (tie.py): Redis and the manager are ending, and the agent lets its
+calls end, perhaps for hours. The agent is ended without its browsers. The next agent finds them again, with their
+calls.
 """
 
 import os

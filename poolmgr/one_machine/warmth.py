@@ -1,4 +1,4 @@
-"""What the agent owns, as its events tell it, and what that means for who waits until all is warm. Pure."""
+"""What the agent owns, by its events, and how far that is from all being warm. Pure."""
 
 from typing import Final, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Looks into Redis for what the parts do: who leads, what the agent owns, where bots are. Writes nothing."""
+"""Reads in Redis what the parts do: who leads, what the agent owns, where bots are. Writes nothing."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What would happen: the real core under a virtual clock, with a fleet and traffic that are made up or recorded.
+"""The real core on a virtual clock, with a simulated fleet and simulated or recorded traffic.
 
-Pure as the core is, but for chance, which is handed in as a `random.Random`. It holds no rule of the pool's.
+As pure as the core, except for chance, which is handed in as a `random.Random`. It holds no rule of the pool's.
 """

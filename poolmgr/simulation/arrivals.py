@@ -1,4 +1,4 @@
-"""When jobs come and how long their bots stay: drawn, or as they once came. Knows nothing of pools.
+"""When jobs come and how long their bots stay: drawn at random, or as recorded. Knows nothing of pools.
 
 The shapes below are assumptions about working days, not measurements; a recorded trace (trace.py) has none of them.
 """

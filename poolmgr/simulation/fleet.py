@@ -1,6 +1,6 @@
-"""The agents of a made-up fleet: they obey every order at once, and say later what came of it.
+"""The agents of a simulated fleet: they obey every order at once, and report the outcome later.
 
-Nothing of what goes wrong on real VMs is in here, but for warm-ups that fail when they are told to.
+Of the faults of real VMs it has only one: warm-ups that fail as often as the settings say.
 """
 
 import heapq

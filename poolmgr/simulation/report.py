@@ -1,4 +1,4 @@
-"""What a simulation is judged by: how long bots waited, and what it cost that they did not wait longer."""
+"""The results of a simulation: how long bots waited, and what the warm workers for that cost."""
 
 import math
 from collections.abc import Mapping, Sequence

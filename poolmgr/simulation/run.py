@@ -1,7 +1,7 @@
-"""The virtual clock: it jumps to whatever happens next, hands that to the real pool, and has the fleet obey.
+"""The virtual clock: it jumps to what happens next, hands that to the real pool, and lets the fleet obey.
 
-A job, an agent's news or one of the pool's own deadlines; at the same moment deadlines come first. Nothing here decides
-anything: that is done by `Pool.handle`, as in the daemon.
+Next is a job, an agent's event or one of the pool's own deadlines; at the same moment deadlines come first. All
+decisions are made by `Pool.handle`, as in the daemon.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What the reason of an end means for an operator, and what to do about it. docs/operations.md says the same."""
+"""What each end reason means for an operator, and what to do about it. docs/operations.md says the same."""
 
 import re
 from typing import Final, NamedTuple

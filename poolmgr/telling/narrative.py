@@ -1,4 +1,4 @@
-"""A bot's story in sentences, and what a bot that is not in its meeting yet waits for. Asks nobody anything."""
+"""A bot's story in sentences, and what a bot that is not in its meeting yet waits for. Does no I/O."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple

@@ -1,6 +1,6 @@
-"""What may be shown: a meeting link or a passcode lets one into the meeting.
+"""Hides meeting links and passcodes in what is shown: whoever has them can join the meeting.
 
-Errs on the side of hiding. Nothing in here decides how a thing looks, only what is left of it.
+When in doubt it hides. It decides what is left of a text, never how the text looks.
 """
 
 import json

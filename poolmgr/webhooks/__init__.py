@@ -1,1 +1,1 @@
-"""Webhooks: what is told of a bot, how it is signed, where it may go, one attempt, and who is next."""
+"""Webhooks: content, signature, allowed addresses, one attempt to send, and which is next."""

@@ -1,6 +1,6 @@
-"""From a name to the addresses that a connection is pinned to: each looked at before anything is sent to any of them.
+"""Resolves a host name to the addresses that a connection is pinned to, and checks each before anything is sent.
 
-A name is resolved once per attempt, so that what was checked is what is called: a DNS server cannot answer twice.
+A name is resolved once for each attempt. So what was checked is what is called: a DNS server cannot answer twice.
 """
 
 import asyncio

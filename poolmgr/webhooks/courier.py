@@ -1,10 +1,11 @@
-"""Who is called next, and what follows from an answer. Pure: the time and the chance are handed in.
+"""Chooses which bot's webhook is sent next, and what follows from an answer. Pure: time and chance are handed in.
 
-A bot's webhooks stand in line in Redis; here stands only which bots have a line, whose host may be called, and when.
-One webhook of a bot is under way at a time, and the next one waits until it is delivered or given up: so they arrive in
-order. A host whose last answer was bad, or that has not answered yet, is called once at a time, and all such hosts
-together take at most half of what may be under way, and those that are known to be bad at most a quarter, the unknown
-ones first: those that answer never wait for those that do not, and who is new waits for nobody who is known to be bad.
+Redis holds each bot's queue of webhooks. Here is only which bots have a queue, which hosts may be called, and when. One
+webhook of a bot is sent at a time, and the next waits until it is delivered or given up: so they arrive in order.
+
+A host is *bad* if its last answer was bad, and *unknown* if it has not answered yet. Such a host gets one call at a
+time. Bad and unknown hosts together take at most half of the calls under way, bad ones at most a quarter; unknown ones
+come first. So a host that answers never waits for one that does not, and a new host never waits for a bad one.
 """
 
 import heapq

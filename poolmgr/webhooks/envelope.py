@@ -1,6 +1,7 @@
-"""What a bot's callback_url is told: from one status change and the bot's record to the webhooks of it, in order.
+"""Renders the webhooks of one status change from the bot's record, in order.
 
-Pure, and the same on every call: a manager that died between rendering and sending renders the same ids and bodies.
+Pure, and the same on every call: after a manager died between rendering and sending, the next one renders the same ids
+and bodies.
 """
 
 import hashlib

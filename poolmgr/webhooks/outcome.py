@@ -1,4 +1,4 @@
-"""What came of one attempt to deliver a webhook: words from a closed set. Pure."""
+"""The outcome of one attempt to deliver a webhook, as words from a closed set. Pure."""
 
 from typing import Literal
 

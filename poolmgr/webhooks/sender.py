@@ -1,4 +1,4 @@
-"""One attempt to deliver a webhook: a POST with a deadline, to a checked address, whose answer is hardly looked at."""
+"""One attempt to deliver a webhook: a POST with a deadline, to a checked address. Reads only status and Retry-After."""
 
 import asyncio
 import ssl

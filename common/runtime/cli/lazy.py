@@ -1,6 +1,6 @@
-"""A group of commands of which only the one that is called is imported.
+"""A group of commands that imports only the one that is called.
 
-Most of what a command line takes is imports, and what one command needs is no concern of the others.
+Most of a command line's start is imports, and no command needs those of the others.
 """
 
 import importlib

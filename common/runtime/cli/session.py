@@ -1,5 +1,5 @@
-"""One call of a command line: its configuration, and how it speaks. A fault of the user's ends here, in one readable
-line and an exit code.
+"""One call of a command line: its configuration and its output. A user's mistake ends it with one readable line and an
+exit code.
 """
 
 import functools
