@@ -145,7 +145,7 @@ class Manager:
         api, metrics = self.settings.api, self.settings.metrics
         app = web.Application()
         add_health(app, lambda: self._readiness, self._turns.late)
-        # A client of its own: callers are not to wait for a Redis that is away, nor to lose theirs with a term's end.
+        # A client of its own: so API calls do not wait for a Redis that is away, nor end with a term.
         redis = connect(msgspec.structs.replace(self.settings.redis, timeout_s=_API_REDIS_TIMEOUT_S))
         app.on_cleanup.append(lambda _: redis.aclose())
         service = Api(redis, self.keys, self.settings, self.clock.wall, self.clock.steady)
@@ -182,7 +182,7 @@ class Manager:
         steps.done(ManagerStep.POOL_RESTORED)
         # A large fleet is many objects, and a full collection over them stops the process for a tenth of a second.
         if self._has_led:
-            gc.unfreeze()  # the pool of the last term, whose parts know each other, is garbage by now
+            gc.unfreeze()  # the pool of the last term has reference cycles, and is garbage by now
             gc.collect()
         gc.freeze()
         self._has_led = True
@@ -228,8 +228,8 @@ class Manager:
                     loop.cancel()
 
     def read_again(self) -> None:
-        """From now on the API takes the tokens that the configuration has by now, and webhooks are signed with its
-        secrets. A configuration that cannot be used changes nothing. All else that changed waits for the next start.
+        """From now on the API takes the tokens of the configuration as it is now, and webhooks are signed with its
+        secrets. A configuration that cannot be used changes nothing. Other changes take effect at the next start.
         """
         self._service.reloading()
         try:
@@ -261,7 +261,9 @@ class Manager:
         self._readiness = Readiness("standby", "")
 
     async def _watch_dispatcher(self, dispatcher: Dispatcher) -> None:
-        """Most of the time it has nothing to do: it stands still only where it does not end with what it was given."""
+        """The dispatcher has nothing to do most of the time. It counts as standing still only while it does not finish
+        its work.
+        """
         while True:
             await dispatcher.durable()
             self._turns.turned("dispatcher")

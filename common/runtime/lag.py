@@ -41,7 +41,7 @@ class Beat(NamedTuple):
 
 
 class HeldLog:
-    """Says in the log what held the loop: at once, then at most every ten seconds, with how often it was meanwhile."""
+    """Logs what held the loop: at once, then at most every ten seconds, with how many times it was not logged."""
 
     def __init__(self) -> None:
         self._said_at = -_SAID_EVERY_S
@@ -105,13 +105,15 @@ class _Watch:
                 self._see(where(frame))
 
     def _see(self, step: str) -> None:
-        """The first step of ours: when that is done, a busy machine may let us wait on."""
+        """Keeps the first step of ours. When that is done, the process may merely be waiting for its turn on a busy
+        machine.
+        """
         if not self._step.startswith(_OURS) and (step.startswith(_OURS) or not self._step):
             self._step = step
 
 
 def where(frame: FrameType | None) -> str:
-    """The innermost functions of ours, the callers behind them; else the innermost one of all."""
+    """The innermost functions of ours with their callers; if there is none, the innermost function of all."""
     ours: list[str] = []
     innermost = ""
     while frame and len(ours) < _FRAMES:

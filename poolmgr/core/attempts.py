@@ -53,7 +53,7 @@ def _current(pool: PoolState, event: OfAttempt) -> Bot | None:
 def on_bot_moved(pool: PoolState, event: BotMoved) -> None:
     bot = _current(pool, event)
     if bot is None:
-        # A VM that was cut off, or a bot that has ended meanwhile: whoever speaks here has to leave.
+        # From a VM that was cut off, or of a bot that has ended meanwhile: that bot has to leave.
         supersede(pool, event.vm_id, event.worker_id, event.bot_id, event.attempt)
     elif bot.state.rank < event.state.rank < BotState.STOPPED.rank:
         bots.move(bot, event.state)
@@ -73,7 +73,7 @@ def on_fact(pool: PoolState, event: Fact) -> None:
 
 
 def _status(bot: Bot, event: Fact) -> str:
-    """What is told of a bot that was put back into the lobby, or is in again; it stays one that was admitted."""
+    """The outward status of a bot that was put back into the lobby, or is in again. It still counts as admitted."""
     if bot.state is not BotState.IN_MEETING or not isinstance(event, BotSaw) or event.did:
         return ""
     return outward_status(BotState.WAITING_ROOM if event.screen == LOBBY_AGAIN else BotState.IN_MEETING)
@@ -103,7 +103,7 @@ def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
     if ENDS[event.reason].retry:
         failed(pool, bot, Why.RETRY, event.reason, event.detail, event.at, event.audio_packets, evidence=event.evidence)
     else:
-        # It may have ended for another reason just before it heard that it was to leave. The client's word goes first.
+        # It may have ended for another reason just before the order to leave. The client's wish counts first.
         reason = Reason.USER_REQUESTED if bot.leave_requested else event.reason
         by_force = event.reason is Reason.OVERDUE
         bots.end(pool, bot, reason, event.detail, event.at, event.audio_packets, event.evidence, by_force=by_force)
@@ -218,7 +218,7 @@ def on_leave_requested(pool: PoolState, event: LeaveRequested) -> None:
 
 def _ask(pool: PoolState, bot: Bot, reason: Reason) -> None:
     pool.decided.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, reason))
-    if bot.asked_since is None:  # one deadline, however often it is wished
+    if bot.asked_since is None:  # one deadline, however often it is asked
         await_leaving(pool, bot)
 
 
@@ -232,8 +232,8 @@ def _look_again(pool: PoolState, bot: Bot) -> None:
 
 
 def leave_overdue(pool: PoolState, whose: str) -> None:
-    """Ask again, since an order can be lost with the stream that it stood in; then have its browser ended; then give it
-    up. A VM that is silent hears nothing of that: how long it may be is another deadline's business.
+    """Three steps, each at its deadline: ask again, since the order may have been lost with its stream; have the
+    browser ended; give the bot up. While its VM is silent nothing of this is done: that has deadlines of its own.
     """
     bot = _on_vm(pool, whose)
     if bot is None or bot.asked_since is None:
@@ -270,7 +270,7 @@ def _on_vm(pool: PoolState, whose: str) -> Bot | None:
 
 
 def _give_up(pool: PoolState, bot: Bot) -> None:
-    """Its worker stays believed in for as long as its agent reports it: there is no room for another one."""
+    """Its worker still counts for as long as its agent reports it: it takes the room of another one."""
     reason = Reason.USER_REQUESTED if bot.leave_requested else Reason.OVERDUE
     detail = "given up: it did not leave when it was asked to, and its agent did not end its browser"
     bots.end(pool, bot, reason, detail, given_up=True)
@@ -286,7 +286,7 @@ def bot_on(pool: PoolState, worker: Worker) -> Bot | None:
 
 
 def counts(pool: PoolState, worker_id: str, report: WorkerReport) -> bool:
-    """Whether the bot that an agent reports on that worker is there in the attempt that counts."""
+    """Whether the bot that an agent reports on that worker is there in the bot's current attempt."""
     bot = pool.bots.get(report.bot_id)
     return bot is not None and bot.is_on_vm and (bot.worker_id, bot.attempt) == (worker_id, report.attempt)
 
@@ -308,7 +308,7 @@ def worker_gone(
     reason: Reason = Reason.WORKER_LOST,
     is_out: bool = True,
 ) -> None:
-    """`is_out`: its agent says so; else its VM is not heard of, and a bot of it may be in its meeting."""
+    """`is_out`: its agent reported so. Otherwise its VM is silent, and the bot may still be in its meeting."""
     reservations.free(pool, worker)
     bot = bot_on(pool, worker)
     workers.drop(pool, vm, worker, cause)

@@ -56,7 +56,9 @@ def stand_in_line(pool: PoolState, bot: Bot, *, since: float | None = None) -> N
 
 
 def enqueue(pool: PoolState, bot: Bot, why: Why | None = None) -> None:
-    """Its time has come, or (`why`) an attempt came to nothing. One that was never begun costs it no waiting time."""
+    """Puts the bot in the queue: its time has come, or (`why`) an attempt failed. An attempt that was never begun takes
+    none of its waiting time.
+    """
     never_began = bot.state is BotState.ASSIGNED and why is not None
     move(bot, BotState.QUEUED)
     bot.vm_id = bot.worker_id = ""
@@ -134,12 +136,12 @@ def await_end(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
 
 
 def look_at_age(pool: PoolState, bot: Bot) -> None:
-    """When it is overdue. Sooner, and again, if that is far away: a bot that has ended leaves its timer behind."""
+    """Acts when the bot is overdue; before that, sets its timer again. A bot that has ended leaves its timer behind."""
     pool.timers.set(min(bot.overdue_at, pool.now + _LOOK_S), Timer.OVERDUE, f"{bot.bot_id}#{bot.attempt}")
 
 
 def most_telling(bot: Bot, reason: Reason, detail: str) -> tuple[Reason, str]:
-    """What the bot ends with if it ends here: this, or what an earlier attempt came to nothing for."""
+    """The reason that the bot ends with: this one, or a more specific one of an earlier attempt."""
     if bot.failure is None or policy.tells_more(reason, bot.failure):
         return reason, detail
     return bot.failure, bot.failure_detail

@@ -67,8 +67,8 @@ class Move(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Keep what the agent says of the attempt that counts, as it says it. `platform`: which adapter saw it.
-    `status`: what that makes of its outward status; empty: nothing.
+    """Keep what the agent reports of the current attempt, as it reports it. `platform`: which adapter saw it. `status`:
+    the outward status that follows; empty: unchanged.
     """
 
     event: Fact
@@ -83,7 +83,7 @@ class NoteRecorded(msgspec.Struct, frozen=True):
 
 
 class NoteFailed(msgspec.Struct, frozen=True):
-    """An attempt came to nothing, and the bot is sent in again. `evidence`: the name of what is kept of it."""
+    """An attempt failed, and the bot is sent in again. `evidence`: the name of its bundle."""
 
     bot_id: str
     attempt: int
@@ -93,7 +93,7 @@ class NoteFailed(msgspec.Struct, frozen=True):
 
 
 class Remember(msgspec.Struct, frozen=True):
-    """Of all attempts of the bot that came to nothing, this is the most telling reason, for whoever ends it."""
+    """The most specific reason of all failed attempts of the bot, in case it ends."""
 
     bot_id: str
     attempt: int
@@ -102,8 +102,8 @@ class Remember(msgspec.Struct, frozen=True):
 
 
 class Enqueue(msgspec.Struct, frozen=True):
-    """The bot waits for a worker: because its time has come, or (`why`) because an attempt came to nothing, which
-    makes `failed` of those that count.
+    """The bot waits for a worker: because its time has come, or (`why`) because an attempt failed. `failed`: how many
+    of those count.
     """
 
     bot_id: str
@@ -130,7 +130,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class EndByForce(msgspec.Struct, frozen=True):
-    """Order the agent to end the bot's browser: it was asked to leave for long enough."""
+    """Order the agent to end the bot's browser, because the bot did not leave in time."""
 
     vm_id: str
     worker_id: str
@@ -149,15 +149,17 @@ class Say(msgspec.Struct, frozen=True):
 
 
 class Unsaid(msgspec.Struct, frozen=True):
-    """What the bot was to say is dropped, because it is in no meeting. Nothing of it is kept; `state` None: no bot."""
+    """Drop a message that the bot was to say, because it is in no meeting. Nothing of the message is kept. `state`
+    None: there is no such bot.
+    """
 
     bot_id: str
     state: BotState | None
 
 
 class End(msgspec.Struct, frozen=True):
-    """The bot's one end. `at` None: now. `owner`: whose quota it no longer counts in. `evidence`: the name of what is
-    kept of it. Of one that outlived its limits, `by_force`: its agent ended it; `given_up`: not even that.
+    """The bot's one end. `at` None: now. `owner`: the token whose quota it leaves. `evidence`: the name of its bundle.
+    For a bot that outlived its limits: `by_force`: its agent ended it; `given_up`: nobody could.
     """
 
     bot_id: str
@@ -180,7 +182,9 @@ class Warm(msgspec.Struct, frozen=True):
 
 
 class Retire(msgspec.Struct, frozen=True):
-    """`by_force`: whoever it serves. It was ordered before, and did not go; `served`: the bot whose story that is."""
+    """End the worker. `by_force`: even if it serves a bot, because it did not end when ordered before. `served`: the
+    bot whose story tells of it.
+    """
 
     vm_id: str
     worker_id: str

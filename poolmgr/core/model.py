@@ -28,15 +28,15 @@ class Bot:
 
     @property
     def order(self) -> tuple[int, float, int]:
-        """Its place in the queue: priority first, then who was due first, then who came first.
+        """Its place in the queue: priority first, then due time, then order of arrival.
 
-        A time that was past already when the job came is the time when it came: nobody jumps the queue by it.
+        If its time was past when the job came, the time of arrival counts: so nobody jumps the queue.
         """
         return (-self.job.priority, max(self.job.join_at or 0.0, self.created_at), self.seq)
 
     @property
     def story(self) -> str:
-        """Where it is and what it came through, for people; nothing of what its client sent."""
+        """Its state and history, for people. Holds nothing that its client sent."""
         place = f", on {self.worker_id} of {self.vm_id}" if self.worker_id else ""
         wish = ", asked to leave" if self.leave_requested else ""
         failed = f", {self.failed} attempts failed ({self.failure})" if self.failure else ""
@@ -60,7 +60,7 @@ class Worker:
     served: str = ""  # the last bot that it was given to
     aged: bool = False
     asked: int = 0  # how often it was ordered to end
-    spent_since: float | None = None  # steady clock: since when its agent has it serve a bot that counts nowhere
+    spent_since: float | None = None  # steady clock: since when its agent reports it with a bot that does not count
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class Vm:
     stopping: bool = False  # by its agent
     silent: bool = False
     lost: bool = False
-    shunned: bool = False  # it beats, but began nothing of what it was given: no bots before `shunned_until`
+    shunned: bool = False  # sends heartbeats, but began no assignment: no bots before `shunned_until`
     shunned_until: float = float("-inf")
     unbegun: int = 0  # assignments in a row that it did not begin
     room: int = 0

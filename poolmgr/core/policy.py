@@ -12,8 +12,8 @@ from common.config.settings import PoolSettings
 from common.wire.vocabulary import ENDS, Attribution, BotState, OnWorkerLost, Reason, WorkerState
 from poolmgr.core.model import Bot, Vm, Worker
 
-ORDERS_BEFORE_FORCE: Final = 3  # to a worker to end, each as far from the last as a warm-up may last
-LOST_AT_LEAST: Final = 2  # a fleet of three is not to wait for a quorum
+ORDERS_BEFORE_FORCE: Final = 3  # orders to a worker to end, a warm-up timeout apart
+LOST_AT_LEAST: Final = 2  # so that a fleet of three does not wait for a quorum
 
 _LOST: Final = frozenset({
     Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF, Reason.SHUTDOWN, Reason.NO_CAPACITY,
@@ -58,8 +58,8 @@ def to_trim(vm: Vm, settings: PoolSettings, now: float) -> Iterator[Worker]:
 
 
 def recycled_first(vm: Vm, settings: PoolSettings) -> Worker | None:
-    """The old worker to end before its replacement starts: only when the VM is so full of idle workers that no
-    replacement would ever fit beside them.
+    """The old worker to end before its replacement starts. There is one only if the VM is full of idle workers, so that
+    no replacement would ever fit beside them.
     """
     full_of_idle = len(vm.idle) == len(vm.workers) == settings.max_workers
     return next((worker for worker in vm.idle.values() if worker.aged), None) if full_of_idle else None
@@ -71,7 +71,7 @@ def pick_worker(vm: Vm) -> Worker:
 
 
 def patience_s(bot: Bot, settings: PoolSettings) -> float:
-    """How long the bot waits for a worker: for its first as its job says, and never longer than the settings say."""
+    """How long the bot waits for a worker: at first as its job says, never longer than the settings say."""
     asked_s = bot.job.queue_timeout_s
     if asked_s is None or bot.attempt:
         return settings.queue_timeout_s
@@ -79,13 +79,13 @@ def patience_s(bot: Bot, settings: PoolSettings) -> float:
 
 
 def is_sent_in_again(bot: Bot, settings: PoolSettings, reason: Reason, *, is_out: bool) -> bool:
-    """Whether a bot whose attempt came to nothing for `reason` is given another one.
+    """Whether a bot whose attempt failed for `reason` gets another attempt.
 
-    Once it was in the meeting, only if the job asks for it and what it lost is its worker: a page that shows no meeting
-    any more may have shown the bot the door, in words that nobody knows yet.
+    A bot that was in the meeting gets one only if its job asks for it and it lost its worker. A page that no longer
+    shows the meeting may have shown a refusal in words that no rule knows.
 
-    `is_out`: whoever had it says that it is in no meeting. A VM that is merely not heard of may still have it in there,
-    or in the lobby: then only a bot that would have left by itself meanwhile may be sent in (`leave_when_cut_off_s`).
+    `is_out`: its agent reported that it is in no meeting. If its VM is merely silent, the bot may still be in the
+    meeting or the lobby; then it is sent in only if it would have left by itself by now (`leave_when_cut_off_s`).
     """
     if bot.leave_requested or bot.state is BotState.LEAVING or bot.failed >= settings.max_attempts:
         return False
@@ -118,10 +118,10 @@ def after_asking(for_s: float, settings: PoolSettings) -> Step:
 
 
 def tells_more(reason: Reason, earlier: Reason) -> bool:
-    """Whether a bot that failed for `earlier` first ends with `reason`, or still with `earlier`.
+    """Whether a bot that failed for `earlier` first ends with `reason` rather than with `earlier`.
 
-    What others did to it tells more than what failed on our side, and that more than that it was lost. Of two that
-    tell as much the later counts.
+    What others did is more specific than what failed on our side, and that is more specific than that it was lost. Of
+    two that are equal the later one counts.
     """
     return _weight(reason) >= _weight(earlier)
 
@@ -133,9 +133,9 @@ def _weight(reason: Reason) -> int:
 
 
 def leave_when_cut_off_s(bot: Bot, settings: PoolSettings) -> float:
-    """How long the bot's agent may be cut off before the bot has to leave; 0 for as long as it takes.
+    """How long the bot's agent may be cut off before the bot has to leave; 0: without limit.
 
-    Half the time after which its VM is taken for lost: the other half is for leaving.
+    It is half the time after which its VM counts as lost. The other half is for leaving.
     """
     return settings.lost_after_s / 2 if _rejoins(bot, settings) else 0.0
 
@@ -145,8 +145,8 @@ def _rejoins(bot: Bot, settings: PoolSettings) -> bool:
 
 
 def most_lost_at_once(vms: int, settings: PoolSettings) -> int:
-    """How many of `vms` may be taken for lost within lost_after_s. When more fall silent, it is likelier that nobody
-    can be heard than that all of them are gone.
+    """How many of `vms` may be declared lost within lost_after_s. When more fall silent, the network is a likelier
+    cause than the loss of them all.
     """
     return max(LOST_AT_LEAST, math.ceil(vms * settings.lost_share))
 

@@ -135,8 +135,8 @@ class Pool:
         return self.timers.next_at <= now or self.calendar.next_at <= wall
 
     def restore(self, bots: Iterable[Bot], vms: Iterable[Vm], now: float, wall: float = 0.0) -> list[Decision]:
-        """Take over what an earlier leader left in Redis. Nobody's silence counts before `now`. `wall`: the calendar's
-        time; 0: not known.
+        """Take over what an earlier leader left in Redis. Silence is counted from `now`. `wall`: the calendar's time;
+        0: not known.
         """
         state = self._state
         state.now, state.wall = now, wall

@@ -37,5 +37,5 @@ class BotQueue:
 
     def leave(self, bot_id: str) -> None:
         self._waiting.pop(bot_id, None)
-        if not self._waiting:  # whoever left is still in the heap, and nobody would ever take it out
+        if not self._waiting:  # bots that left are still in the heap; without this they stay for ever
             self._heap.clear()

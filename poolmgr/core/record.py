@@ -102,9 +102,9 @@ def attribute(name: str, value: Any) -> str:
 
 
 class Record(Job, frozen=True, kw_only=True):
-    """What the job says, and what became of it. Times but `join_at` are ISO 8601, empty for not yet.
+    """What the job says, and what became of the bot. Times except `join_at` are ISO 8601, and empty until they come.
 
-    What the vocabulary names is text here, as it may come from another release.
+    Words of the vocabulary are plain text here, because another release may have written them.
     """
 
     state: Annotated[str, _is("the fine state (below)")]
@@ -154,9 +154,9 @@ class Record(Job, frozen=True, kw_only=True):
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str], *, strict: bool = False) -> "Record":
-        """The record of a hash, or of a part of one: what is missing says nothing. Fields that are none are left out.
+        """The record of a hash, or of a part of one: a missing field has its default. Unknown fields are left out.
 
-        A field that cannot be read says nothing either; if `strict`, it raises ValueError.
+        A field that cannot be read has its default too; if `strict`, it raises ValueError.
         """
         said: dict[str, Any] = dict.fromkeys(_REQUIRED, "")
         for name, text in fields.items():

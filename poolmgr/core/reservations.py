@@ -34,7 +34,7 @@ def reserve(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
 
 
 def free(pool: PoolState, worker: Worker) -> None:
-    """The worker will not be there for its bot: another one is to be put aside."""
+    """The worker will not be there for its bot: reserve another one."""
     bot = pool.bots.get(worker.bot_id)
     if worker.state is WorkerState.RESERVED and bot:
         bot.vm_id = bot.worker_id = ""
@@ -48,7 +48,7 @@ def free_all(pool: PoolState, vm: Vm) -> None:
 
 
 def on_reschedule_requested(pool: PoolState, event: RescheduleRequested) -> None:
-    """A bot that is on its way already cannot be moved, and a time that has passed is now."""
+    """Moves a scheduled bot. One that is on its way already stays as it is; a time that has passed means now."""
     bot = pool.bots.get(event.bot_id)
     if bot is None or bot.state is not BotState.SCHEDULED:
         return

@@ -13,7 +13,9 @@ from poolmgr.core.state import PoolState
 
 
 def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -> None:
-    """Nobody's silence counts before now, and for a while nobody's absence from a heartbeat: it may be old news."""
+    """Silence is counted from now. For a while a worker that is missing in a heartbeat is not taken for gone: that
+    heartbeat may be older.
+    """
     pool.absence_counts_from = pool.now + pool.settings.heartbeat_timeout_s
     for vm in kept_vms:
         _restore_vm(pool, vm)
@@ -27,7 +29,7 @@ def _restore_vm(pool: PoolState, record: Vm) -> None:
     kept = Vm(record.vm_id, record.session, pool.now, draining=record.draining, stopping=record.stopping)
     vm = vms.add(pool, kept)
     for worker in sorted(record.workers.values(), key=lambda worker: worker.since):
-        # By the clock of the leader before, which may have been ahead: nothing has happened yet that is to come.
+        # By the last leader's clock, which may have been ahead: a time in the future becomes now.
         worker.since, worker.born = min(worker.since, pool.now), min(worker.born, pool.now)
         if worker.state is WorkerState.RESERVED:  # its bot's calendar timer fires again and reserves anew
             worker.state, worker.bot_id = WorkerState.IDLE, ""
@@ -45,7 +47,7 @@ def _restore_bot(pool: PoolState, bot: Bot) -> None:
         bots.miss(pool, bot, pool.wall)
     elif bot.state is BotState.QUEUED:
         bots.stand_in_line(pool, bot)
-    elif not bot.worker_id:  # its assignment was revoked, and the leader died before it said so
+    elif not bot.worker_id:  # its assignment was revoked, and the leader died before it wrote that down
         attempts.not_claimed(pool, bot)
     else:
         vm = pool.fleet.get(bot.vm_id) or vms.add(pool, Vm(bot.vm_id, "", pool.now))
@@ -62,11 +64,11 @@ def _restore_bot(pool: PoolState, bot: Bot) -> None:
 
 
 def _has_its_worker(pool: PoolState, vm: Vm, bot: Bot) -> bool:
-    """Afterwards it has, whatever the worker's own record says, unless another bot that counts is on it: what is on a
-    worker that does not name it nobody would ever miss.
+    """Afterwards the bot has its worker, whatever the worker's own record says, unless another bot that counts is on
+    it. A bot on a worker that does not name it would never be missed.
     """
     worker = vm.workers.get(bot.worker_id)
-    if worker is None:  # forgotten, and the leader died before it said what that means for the bot
+    if worker is None:  # forgotten, and the leader died before it wrote what follows for the bot
         worker = Worker(bot.worker_id, vm.vm_id, WorkerState.BUSY, pool.now, pool.now, bot.bot_id)
         workers.add(pool, vm, worker)
     elif worker.state is WorkerState.BUSY and worker.bot_id == bot.bot_id:

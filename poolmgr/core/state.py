@@ -41,6 +41,6 @@ class PoolState:
         self.decided: list[Decision] = []  # because of this event, in the order in which it is to be done
 
     def touch(self, vm: Vm) -> None:
-        """Something about the VM has changed: its place in the indexes, and perhaps what it needs."""
+        """The VM has changed: update its place in the indexes, and bring it to its target after this event."""
         self.changed[vm.vm_id] = vm
         self.fleet.index(vm, self.now)

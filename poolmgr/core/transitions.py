@@ -21,7 +21,7 @@ LEGAL: Final[dict[BotState, frozenset[BotState]]] = {
 
 
 class IllegalMoveError(RuntimeError):
-    """A fault of ours, never of a client or an agent: their stale or repeated news is dropped before it gets here."""
+    """A fault of ours, never of a client or an agent: stale and repeated news is dropped before."""
 
 
 def check_move(bot: Bot, new: BotState) -> None:

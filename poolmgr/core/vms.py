@@ -43,10 +43,12 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
 
 
 def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: bool) -> None:
-    """What the agent does not list is gone (it reports in order); what only the agent knows is taken over.
+    """A worker that the agent does not list is gone, since the agent reports in order. A worker that only the agent
+    knows is taken over.
 
-    Events that the last leader had not acknowledged come once more after `restore`. Such a heartbeat can be older
-    than the workers that were restored, so for a while absence proves nothing unless the agent started anew.
+    Events that the last leader had not acknowledged come once more after `restore`. Such a heartbeat can be older than
+    the workers that were restored. So for a while a missing worker is not taken for gone, unless the agent started
+    anew.
     """
     may_be_old_news = not is_new_session and pool.now < pool.absence_counts_from
     for worker in list(vm.workers.values()):
@@ -55,8 +57,8 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
         if worker.state is not WorkerState.WARMING:
             attempts.worker_gone(pool, vm, worker, GoneCause.MISSING)
         elif is_new_session:
-            # Ordered from the agent before, or, while nobody read what this one says, from this one, which will obey.
-            # It counts until the next heartbeat, and the order to end stands behind the one to begin.
+            # Ordered from the last agent; or from this one before its events were read, and then it will obey.
+            # It counts until the next heartbeat. The order to end comes after the one to begin.
             workers.retire(pool, vm, worker, Why.WORKER_LOST)
     for worker_id, report in beat.workers.items():
         worker = vm.workers.get(worker_id)
@@ -77,7 +79,7 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
 
 
 def _end_if_spent(pool: PoolState, vm: Vm, worker: Worker) -> None:
-    """A worker whose bot has ended, or counts nowhere, is to go by itself, and is ordered to when it does not."""
+    """A worker whose bot has ended, or does not count, ends by itself. If it does not, it is ordered to."""
     if worker.state is not WorkerState.BUSY or attempts.bot_on(pool, worker):
         worker.spent_since = None
     elif worker.spent_since is None:
@@ -119,7 +121,7 @@ def silence_due(pool: PoolState, vm_id: str) -> None:
 
 
 def on_process_resumed(pool: PoolState, _: ProcessResumed) -> None:
-    """Nobody's silence counts before now."""
+    """Silence is counted from now."""
     for vm in pool.fleet:
         if not vm.lost:
             vm.last_seen = pool.now
@@ -128,7 +130,7 @@ def on_process_resumed(pool: PoolState, _: ProcessResumed) -> None:
 
 
 def loss_due(pool: PoolState, vm_id: str) -> None:
-    """Few are given up at a time; the others stay silent until it is their turn."""
+    """A few VMs are declared lost at a time; the others stay silent until it is their turn."""
     vm = pool.fleet.get(vm_id)
     if vm is None or not vm.silent or pool.now < vm.last_seen + pool.settings.lost_after_s:
         return
@@ -142,7 +144,7 @@ def loss_due(pool: PoolState, vm_id: str) -> None:
     vm.lost, vm.silent = True, False
     for worker in list(vm.workers.values()):
         bot = attempts.bot_on(pool, worker)
-        if bot and bot.state is BotState.ASSIGNED:  # whether it was begun, Redis knows
+        if bot and bot.state is BotState.ASSIGNED:  # Redis knows whether it was begun
             attempts.take_back(pool, bot)
         else:
             attempts.lost_with_vm(pool, vm, worker, is_out=False)

@@ -58,7 +58,7 @@ def keep(pool: PoolState, worker: Worker) -> None:
 
 
 def drop(pool: PoolState, vm: Vm, worker: Worker, cause: GoneCause) -> None:
-    """It is no more. That of one which nobody has used yet may be a failure of its VM."""
+    """Forgets the worker. If nobody has used it yet, that may count as a failure of its VM."""
     if cause in _FAILURES and worker.state in NOT_YET_USED:
         backoff.count_failure(pool, vm)
     pool.fleet.drop_worker(vm, worker)

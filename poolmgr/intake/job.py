@@ -108,7 +108,7 @@ class _Fields(msgspec.Struct):
 
 
 class JobRules(msgspec.Struct, frozen=True):
-    """What a job may name: meeting hosts beside those everybody knows, and where its webhooks may go.
+    """What a job may name: meeting hosts beside the known ones, and where its webhooks may go.
 
     `session_limit_s`: how long any bot may be there. `strict`: what is worth a warning is refused.
     `one_bot_per_meeting`: of a job that does not say. `records`: there is a store that recordings go to.

@@ -153,7 +153,7 @@ def _number(label: str) -> int:
 
 
 def _embedded(address: Address) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that `address` is another way of writing, or is carried to."""
+    """The IPv4 addresses that `address` contains, or is translated to."""
     if isinstance(address, IPv4Address):
         return ()
     number = int(address)

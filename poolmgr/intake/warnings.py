@@ -188,14 +188,14 @@ def _plain(name: str) -> str:
 
 
 def _one_less(word: str) -> list[str]:
-    """`word` without one of its letters, each in turn. Words that are a slip apart have one of these in common, or
-    one is among the other's.
+    """`word` without one of its letters, each in turn. Two words that differ by one slip have one of these in common,
+    or one word is among the other's.
     """
     return [word[:place] + word[place + 1 :] for place in range(len(word))]
 
 
 class _Names(NamedTuple):
-    """Plain names -> the field that is meant: the same in other words, and with a letter wrong."""
+    """Plain names -> the field that is meant: other names of it, and names with one wrong letter."""
 
     same: Mapping[str, str]
     near: Mapping[str, str]

@@ -24,7 +24,7 @@ _FIELD = FIELD.encode()
 async def follow_events(
     stream: Stream, dispatcher: Dispatcher, on_heartbeat: Callable[[], None], turned: Turned = unwatched
 ) -> None:
-    """Until cancelled. An entry that is no event of ours is logged and passed over."""
+    """Until cancelled. An entry that is no event of ours is logged and skipped."""
     while True:
         turned()
         entries = await stream.read(_MOST_AT_ONCE, _WAIT_S)
@@ -37,7 +37,7 @@ async def follow_events(
                 _log.warning("event_unreadable", entry_id=entry.entry_id.decode(), error=str(error))
                 continue
             if isinstance(event, Heartbeat):
-                if stream.late:  # it says how things were, and others have said since how they are
+                if stream.late:  # it is out of date: newer ones were read already
                     continue
                 on_heartbeat()
             dispatcher.put(event)

@@ -73,8 +73,8 @@ class Intake:
         await self._dispatcher.durable()
 
     async def _take_in_left_over(self) -> float:
-        """Take in what another leader took and did not finish: one that ended, or one that was frozen, woke up and took
-        jobs before it heard that it had been replaced. Returns when it looked (steady clock).
+        """Take in what another leader took and did not finish: a leader that ended, or one that was frozen and took
+        jobs before it learned that it was replaced. Returns the time of this look (steady clock).
         """
         await self._dispatcher.durable()  # from here on none of our own stands in the list
         done = b""
@@ -112,7 +112,7 @@ class Intake:
     async def _take_in(self, payloads: list[bytes]) -> None:
         jobs, rejected = await self._read(payloads, self._clock.wall())
         if any(job.bot_id or job.deduplication_key or job.held_meeting for job in jobs):
-            await self._dispatcher.durable()  # what came just before may be what one of them doubles
+            await self._dispatcher.durable()  # one of them may double a job of this batch
         taken = await self._jobs.known(jobs)
         held: set[str] = set()
         for job in jobs:
@@ -136,18 +136,19 @@ class Intake:
             steps.done(ManagerStep.JOBS_DECIDED)
         if rejected:
             await self._reject(rejected)
-        # Where few have come, nothing is to come between them and Redis; where many have, both are to be kept busy.
+        # A few are sent at once; with many, reading and Redis are kept busy in parallel.
         await self._dispatcher.durable(ahead=_AHEAD if len(payloads) == _MOST_AT_ONCE else 0)
 
     async def _reject(self, rejected: list[Rejected]) -> None:
-        await self._dispatcher.durable()  # else who follows a bot hears that it was rejected, when only a copy was
+        # First what was accepted: else a follower of a bot reads that it was rejected, when only a copy was.
+        await self._dispatcher.durable()
         await self._ledger.reject(rejected, self._clock.wall())
         steps.done(ManagerStep.JOBS_REJECTED)
         for fault in rejected:
             self._on_rejected(fault)
 
     def _duplicate(self, job: Job, taken: dict[str, str]) -> Rejected | None:
-        """A job that was handed in before is refused, whether its bot lives or has ended: it never joins twice."""
+        """A job that came before is refused, whether its bot lives or has ended: no job joins twice."""
         payload = job.payload.encode()
         if job.bot_id in taken:
             return Rejected(payload, "duplicate_bot_id", f"there is a bot {job.bot_id} already", job.bot_id)
@@ -160,5 +161,5 @@ class Intake:
 
 def _poisonous(payload: bytes) -> Rejected:
     detail = f"{_MOST_BEGUN} managers that had nothing else in hand ended, or lost their lease, over this job"
-    named = _NAMED_FIRST.match(payload)  # it is not to be read whole once more
+    named = _NAMED_FIRST.match(payload)  # so that it is not read as a whole again
     return Rejected(payload, "poisonous", detail, named[1].decode() if named else "")

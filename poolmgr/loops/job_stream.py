@@ -35,7 +35,7 @@ async def follow_job_stream(stream: Stream, arrivals: Arrivals, turned: Turned =
 
 
 def job_of(fields: Mapping[bytes, bytes]) -> bytes:
-    """The job of an entry as JSON. Bytes that are no UTF-8 stay as they are, to be named by who checks the job."""
+    """The job of an entry as JSON. Bytes that are not UTF-8 stay as they are; the check of the job names them."""
     if _JOB in fields:
         return fields[_JOB]
     texts = {_text(name): _text(value) for name, value in fields.items()}
@@ -52,7 +52,7 @@ def _string(text: str) -> str:
 
 
 def _value(name: str, text: str) -> str:
-    """Where a job has something else than text, JSON is taken as it was written."""
+    """Where a field of a job is not text, JSON is taken as it was written."""
     if name not in _NOT_TEXT and not name.endswith("_required"):
         return _string(text)
     try:

@@ -197,7 +197,7 @@ class Metrics:
 
 
 class WebhookMetrics:
-    """Of what is told to the callback URLs. No label names a receiver: there may be any number of them."""
+    """Metrics of webhooks. No label names a receiver, because there may be any number of them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.delivered = Counter(

@@ -15,7 +15,7 @@ _LOOK_EVERY_S = 0.05
 
 
 async def watch_deadlines(dispatcher: Dispatcher, clock: Clock, away_s: float, turned: Turned = unwatched) -> None:
-    """Until cancelled. When this loop was kept from looking for more than `away_s`, so were those that listen."""
+    """Until cancelled. If this loop stood still for more than `away_s`, so did the loops that read from agents."""
     looked_at = clock.steady()
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)

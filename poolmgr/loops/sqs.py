@@ -59,7 +59,7 @@ class Sqs:
         self._delays = backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
 
     async def follow(self, arrivals: Arrivals) -> None:
-        """Until cancelled. Raises: what Redis raises; the queue's own faults are logged and outlasted."""
+        """Until cancelled. Raises: what Redis raises. Faults of the queue are logged, and it is asked again."""
         while True:
             try:
                 async with AsyncExitStack() as stack:
@@ -110,7 +110,7 @@ class Sqs:
         ]
 
     async def _delete(self, queue: Any, messages: Sequence[Message]) -> list[Message]:
-        """Those that are deleted now. The others come again, and are deleted then."""
+        """Those that can be deleted now. The others come again, and are deleted then."""
         entries = [{"Id": str(number), "ReceiptHandle": message.receipt} for number, message in enumerate(messages)]
         answer = await self._ask(queue.delete_message_batch(QueueUrl=self._settings.queue_url, Entries=entries))
         if failed := answer.get("Failed"):
@@ -125,7 +125,7 @@ class Sqs:
 
 
 def _named(error: Exception) -> str:
-    """The same words for the same fault: what else stands in an answer differs from one to the next."""
+    """The same words for the same fault: the rest of an answer differs from one to the next."""
     response: Any = getattr(error, "response", None)
     code = response["Error"]["Code"] if response else str(error)
     return f"{type(error).__name__}: {code}"[:300]

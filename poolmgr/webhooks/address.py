@@ -50,8 +50,8 @@ class CheckedResolver(AbstractResolver):
 
 
 async def _look_up(host: str, port: int, family: int) -> list[Any]:
-    """What getaddrinfo answers, from a thread of its own: the loop's threads are few, and names that nobody answers for
-    would make everybody else's wait. It ends by itself, when the system's resolver gives up.
+    """What getaddrinfo answers, from a thread of its own. The loop's threads are few, and names that no server answers
+    for would block them for others. The thread ends when the system's resolver gives up.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[Any]] = loop.create_future()

@@ -46,7 +46,7 @@ Verdict = Delivered | Retry | Bury
 def judge(
     outcome: Outcome, attempts: int, since: float, now: float, settings: WebhookSettings, chance: float
 ) -> Verdict:
-    """What follows from the last of `attempts` at a delivery that counts from `since`. `chance`: 0 to 1."""
+    """What follows from the last of `attempts` to send a webhook whose time counts from `since`. `chance`: 0 to 1."""
     if outcome.delivered:
         return Delivered()
     if outcome.fault == "address_not_allowed":
@@ -92,7 +92,7 @@ class Courier:
         self._later: list[tuple[float, int, str]] = []
         self._sequence = 0
         self._busy: dict[bool | None, int] = {True: 0, None: 0, False: 0}
-        # Hosts that may be called for somebody, by whether they answer. Each has one call a turn.
+        # Hosts with something due, by how they answered. Each gets one call a turn.
         self._turns: dict[bool | None, deque[_Host]] = {True: deque(), None: deque(), False: deque()}
 
     def __len__(self) -> int:
@@ -104,15 +104,15 @@ class Courier:
         return len(self._under_way)
 
     def put(self, bot_id: str, host: str, due_at: float) -> None:
-        """There is something for this bot's receiver. Changes nothing for a bot that is known: its line got longer."""
+        """The bot has a webhook to send. Changes nothing for a bot that has a queue already: it got longer."""
         if bot_id in self._under_way:
-            # The line may have been found empty, by the attempt that is under way, before this was put into it.
+            # The attempt under way may have found the queue empty before this was put into it.
             self._asked_again.add(bot_id)
         elif bot_id not in self._host_of:
             self._begin(bot_id, host, due_at)
 
     def next(self, now: float) -> list[str]:
-        """The bots whose first webhook is to be sent now; `over` has to be said of each."""
+        """The bots whose first webhook is to be sent now. The caller has to call `over` for each."""
         while self._later and self._later[0][0] <= now:
             bot_id = heapq.heappop(self._later)[2]
             host = self._host_of[bot_id]
@@ -125,8 +125,8 @@ class Courier:
         return chosen
 
     def over(self, bot_id: str, *, answers: bool | None, due_at: float | None) -> None:
-        """An attempt is over. `answers`: whether the receiver took it, None if it was not called; `due_at`: when the
-        bot's next one is due, None if its line is empty.
+        """An attempt is over. `answers`: whether the receiver took it, None if it was not called. `due_at`: when the
+        bot's next webhook is due, None if its queue is empty.
         """
         host = self._host_of.pop(bot_id)
         self._busy[self._under_way.pop(bot_id)] -= 1
@@ -143,7 +143,7 @@ class Courier:
         self._queue(host)
 
     def wake_at(self) -> float | None:
-        """When `next` has somebody new, if nothing else happens before; None if never."""
+        """When `next` returns another bot, if nothing else happens before; None if never."""
         return self._later[0][0] if self._later else None
 
     def _begin(self, bot_id: str, name: str, due_at: float) -> None:
@@ -168,7 +168,7 @@ class Courier:
 
     def _turn(self) -> _Host | None:
         """The host to be called next: one that answers, if there is one."""
-        for answers in (True, None, False, True):  # once more: some stood in another line and answer by now
+        for answers in (True, None, False, True):  # once more: some were in another queue, and answer by now
             turns = self._turns[answers]
             while turns and self._has_room(answers):
                 host = turns.popleft()

@@ -103,7 +103,7 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
 
 
 def deletion(record: Record, deleted_objects: int, at: str) -> Delivery:
-    """What is told of a bot whose data was deleted `at` (ISO 8601), once. Holds nothing of what was deleted."""
+    """The webhook of a bot whose data was deleted `at` (ISO 8601). It holds nothing of what was deleted."""
     bot_id, event = record.bot_id, "data_deletion"
     delivery_id = _id(bot_id, at, event)
     body = {
@@ -192,7 +192,7 @@ def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: R
 
 
 def _was_refused(change: Mapping[str, str], record: Record) -> bool:
-    """Whether the bot ended because it was not to wait at all: whoever created it has been told so, there and then."""
+    """Whether the bot ended because its job did not let it wait. Its creator got that answer at once."""
     return (
         change["reason"] == Reason.NO_CAPACITY
         and change["state"] == BotState.STOPPED

@@ -10,7 +10,9 @@ Fault = Literal[
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of an attempt: a status, or the fault for which there is none. `retry_after_s`: what was asked for."""
+    """The outcome of an attempt: a status, or the fault for which there is none. `retry_after_s`: what the receiver
+    asked for.
+    """
 
     status: int = 0
     fault: Fault | None = None

@@ -19,7 +19,7 @@ _LONGEST_WAIT_S: Final = 7 * 86400
 
 
 class Sender:
-    """Sends for one term. An attempt shares nothing with another one: no connection, cookie or DNS answer."""
+    """Sends for one term. Attempts share nothing: no connection, cookie or DNS answer."""
 
     def __init__(self, rules: OutgoingRules, timeout_s: float, user_agent: str) -> None:
         self._rules = rules
@@ -86,10 +86,10 @@ class Sender:
         check_address(target.host or "", self._rules)  # a literal address never comes to the resolver
         sent = CIMultiDict({**headers, "Content-Type": "application/json", "User-Agent": self._user_agent})
         async with self._session.post(target, data=body, headers=sent, allow_redirects=False) as response:
-            response.close()  # what else it says is read by nobody
+            response.close()  # the rest of the answer is not read
             return response.status, _seconds(response.headers.get("Retry-After", ""))
 
 
 def _seconds(retry_after: str) -> float:
-    """0 for a date, which clocks may disagree about, and for anything else that is no number of seconds."""
+    """Seconds as a number; 0 for a date, because clocks differ, and for anything else."""
     return min(float(retry_after), _LONGEST_WAIT_S) if retry_after.isascii() and retry_after.isdecimal() else 0.0
