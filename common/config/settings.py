@@ -104,7 +104,7 @@ class LeaseSettings(Section, frozen=True):
 
 
 class TokenSettings(Section, frozen=True):
-    """A client of the HTTP API. `sha256`: of its token, in hexadecimal; the token itself is written down nowhere."""
+    """A client of the HTTP API. `sha256`: of its token, in hexadecimal; the token itself is stored nowhere."""
 
     name: TokenName
     sha256: Sha256
@@ -180,7 +180,7 @@ class LogSettings(Section, frozen=True):
 
 
 class AccountSettings(Section, frozen=True):
-    """Somebody whom a platform knows. `state_file`: of a browser that is signed in, as Playwright writes it."""
+    """An account on a platform. `state_file`: the state of a browser that is signed in, as Playwright writes it."""
 
     name: TokenName
     platform: AccountPlatform

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 
 def redact(url: str) -> str:
-    """The link without what lets one in, for logs: on most platforms the path alone is the key to the meeting."""
+    """The link without its secrets, for logs. On most platforms the path alone lets one in."""
     try:
         parts = urlsplit(url)
     except ValueError:

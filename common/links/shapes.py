@@ -70,7 +70,7 @@ _JITSI_FILES = frozenset(
 class Meeting(NamedTuple):
     """`url`: the tidied link. `identity`: equal for links to the same meeting of a platform.
 
-    `secret`: what in the link lets one in. `whole`: by its shape nothing of the link can be missing.
+    `secret`: the part that lets one in. `whole`: by its shape no part of the link is missing.
     """
 
     url: str
@@ -84,7 +84,7 @@ def no_meeting(platform: str) -> BadLinkError:
 
 
 def _secret(query: str) -> str:
-    """Of a link's parameters those that let one in. Raises: BadLinkError where one is empty or cut, or holds more."""
+    """The parameters of a link that let one in. Raises: BadLinkError where one is empty, cut, or has text added."""
     secrets: list[str] = []
     for part in query.split("&"):
         name, equals, value = part.partition("=")

@@ -104,7 +104,7 @@ def decoded(text: str, *starts: str) -> str:
 
 
 def unwrapped(link: str, parts: SplitResult, host: str) -> Wrapped | None:
-    """What a link only leads on to; None for one that leads nowhere else.
+    """The link inside a wrapper; None for a link that is no wrapper.
 
     Raises: BadLinkError for a wrapper that was cut off, or hides where it leads.
     """
@@ -142,7 +142,7 @@ def _by_host(link: str, parts: SplitResult, host: str) -> Wrapped | None:
 
 
 def _parameters(host: str, path: str) -> tuple[str, ...]:
-    """Of a page that only leads on, the names under which it may have the link; of others none."""
+    """For a redirecting page, the names of the parameters that may hold the link; empty for others."""
     if path == "/url" and _GOOGLE.fullmatch(host):
         return ("q", "url")
     if path == "/linkredirect" and host == "meet.google.com":

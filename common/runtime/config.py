@@ -66,6 +66,6 @@ def overriding() -> dict[str, str]:
 
 
 def unread() -> list[str]:
-    """Variables that look like settings and are none, because they lack the `__` between section and key."""
+    """Variables that look like settings and are not, because they lack the `__` between section and key."""
     ours = [variable for variable in sorted(os.environ) if variable.startswith(ENVIRONMENT_PREFIX)]
     return [variable for variable in ours if "__" not in variable and variable not in variables.ALL]

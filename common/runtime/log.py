@@ -31,7 +31,7 @@ def _without(package: str) -> Generator[None]:
 
 
 # structlog takes rich, and with it pygments, wherever it finds them: 45 ms and 5 MB of a daemon, for tracebacks that
-# are not rendered with them here. So this module is to be imported before anybody else imports structlog.
+# are not rendered with them here. So this module must be imported before anything else imports structlog.
 with _without("rich"):
     import structlog
     from structlog.tracebacks import ExceptionDictTransformer
@@ -71,8 +71,8 @@ def configure(settings: LogSettings, *, program: str) -> None:
 def tell_configuration(
     file: Path | None, named_by: str, overriding: Sequence[str], unread: Sequence[str], redis: str
 ) -> None:
-    """Say what a program goes by. `overriding`: variables of the environment that do; `unread`: that only look as if.
-    `redis`: its address, without what lets one in.
+    """Log which configuration the program uses. `overriding`: variables of the environment that override it; `unread`:
+    those that only look like settings. `redis`: its address without secrets.
     """
     facts = {"named_by": named_by} if file else {"detail": "no file was named (--config, POOLMGR_CONFIG)"}
     where = str(file.absolute()) if file else ""

@@ -36,19 +36,19 @@ class _Connection(AbstractConnection):
         try:
             async with asyncio.timeout(limit_s):
                 await super().send_packed_command(command, check_health)
-        except RuntimeError as error:  # uvloop's word for a connection that was reset a moment ago
+        except RuntimeError as error:  # uvloop's message for a connection that was reset a moment ago
             raise ConnectionError(str(error)) from error
         finally:
             self.socket_timeout = limit_s
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        if " " in args[0]:  # two words of one command, which are to go as two
+        if " " in args[0]:  # two words of one command, which must be sent as two
             return super().pack_command(*args)
         return [cast("Any", hiredis).pack_command(args)]
 
 
 def connect(settings: RedisSettings) -> Redis:
-    """A client that answers bytes and never retries by itself: whoever calls knows whether a repeat is safe.
+    """A client that returns bytes and never retries by itself: only the caller knows whether a repeat is safe.
 
     Every call has a deadline of `settings.timeout_s`; a blocking read must ask for less than that.
     """
@@ -56,7 +56,7 @@ def connect(settings: RedisSettings) -> Redis:
 
 
 def url_fault(settings: RedisSettings) -> str:
-    """Why no client can be made from the URL; empty if one can. Quotes nothing of it, for it may hold a password."""
+    """Why the URL cannot be used; empty if it can. Quotes nothing of it, because it may hold a password."""
     try:
         _pool(settings).make_connection()  # which connects to nobody yet, but looks at every option
         parts = urlsplit(settings.url)

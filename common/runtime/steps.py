@@ -36,8 +36,8 @@ class ManagerStep(StrEnum):
 class WebhookStep(StrEnum):
     """Also a manager's, of the webhooks of a bot that has a callback_url."""
 
-    WEBHOOKS_PUT = "webhooks_put"  # they stand in line, the outbox entry is gone
-    WEBHOOK_SENT = "webhook_sent"  # the receiver may have it, Redis does not know
+    WEBHOOKS_PUT = "webhooks_put"  # they are in the bot's queue, the outbox entry is gone
+    WEBHOOK_SENT = "webhook_sent"  # the receiver may have it; Redis does not know
     WEBHOOK_NOTED = "webhook_noted"
 
 

@@ -17,7 +17,7 @@ _events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 class UndecodableError(ValueError):
-    """A stream entry that is no message of ours: from a newer release, or written by hand."""
+    """A stream entry that is no message of this release: of a newer one, or written by hand."""
 
 
 def encode(message: Command | Event) -> bytes:

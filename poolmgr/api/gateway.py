@@ -107,7 +107,7 @@ class Gateway:
         try:
             token = self._tokens.caller(request.headers.get("Authorization"))
         except ApiError:
-            # Who shows a known token is let in from whatever address: behind a proxy all come from the same one.
+            # A known token is accepted from any address: behind a proxy all callers have the same one.
             if wait_s := self._failures.wait_s(_address(request), _FAILURES, now):
                 raise later(429, "Too many requests without a known token from this address.", wait_s) from None
             raise
@@ -145,7 +145,7 @@ class Gateway:
             raise too_large
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # or aiohttp believes that the answer has begun
+            request.writer.output_size = 0  # else aiohttp takes the answer for begun
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
                 body = bytearray()

@@ -48,7 +48,7 @@ def tls_context(cert: str, key: str) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # A password that is none, so that nobody is asked for one on the terminal.
+        # An empty answer, so that OpenSSL does not ask for a password on the terminal.
         context.load_cert_chain(cert, key, password="")
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         why = error.strerror or "not a certificate and its key in PEM" if isinstance(error, OSError) else "not PEM"

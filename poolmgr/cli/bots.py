@@ -110,7 +110,7 @@ def leave(session: Session, bot_id: str, *, wait: bool, timeout_s: float | None)
 
 
 async def _leave(session: Session, views: Views, bot_id: str, *, wait: bool, timeout_s: float | None) -> None:
-    after = await views.last_status_id()  # before the look at the bot, so that its end cannot come between
+    after = await views.last_status_id()  # before the bot is read, so that its end is not missed
     record = await views.bot(bot_id) or _not_found(bot_id)
     ended = record.is_over
     if session.as_json:

@@ -300,7 +300,7 @@ class _Machine:
             self._leader_before = self._leader
         if not self._leader or manager is None:
             return
-        # Where others may lead, ours may stand by, of which Redis knows nothing.
+        # Where others may lead, ours may be a standby, which writes nothing to Redis.
         stands_by = bool(self._redis_set_by) and time.monotonic() - manager.started_at > _STANDS_BY_S
         if stands_by or self._leader != self._leader_before:
             self._note_up(PartName.MANAGER)

@@ -20,13 +20,13 @@ EXIT_REPLACED: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
 # Backoff
-RESTART_FIRST_S: Final = 0.5  # meanwhile nobody looks at the meeting pages, so soon
+RESTART_FIRST_S: Final = 0.5  # short, because no agent looks at the meeting pages meanwhile
 RESTART_MOST_S: Final = 30.0
 STEADY_S: Final = 30.0  # a part that worked for so long has come through: its next death is a new one
 MOST_FAILURES: Final = 5  # deaths in a row of a part that never came up; then it is given up
 
 # Shutdown
-YOUNG_S: Final = 10.0  # for so long an agent is left to come up first: before, it does not know what it has to end
+YOUNG_S: Final = 10.0  # so long an agent may take to come up first: before that it does not know what to end
 ONE_WISH_S: Final = 0.5  # su, timeout and others send a signal of their own after the one of the terminal
 ASK_AGAIN_S: Final = 0.5  # two signals that are sent at once arrive as one: signal(7)
 AGENT_REST_S: Final = (
@@ -34,7 +34,7 @@ AGENT_REST_S: Final = (
 )
 MANAGER_ENDS_S: Final = 20.0  # as TimeoutStopSec of its unit
 REDIS_ENDS_S: Final = 30.0  # it writes what is left; on a slow disk that takes a while
-HARD_ENDS_S: Final = 3.0  # both, once somebody is in a hurry
+HARD_ENDS_S: Final = 3.0  # both, after a second signal
 
 _EXPONENT_MOST: Final = 16
 

@@ -35,7 +35,7 @@ class FleetModel(msgspec.Struct, frozen=True):
 
 
 class Fleet:
-    """What its agents will say, and when. The bot of `arrivals[n]` is the one with the id `str(n)`."""
+    """What its agents will report, and when. The bot of `arrivals[n]` is the one with the id `str(n)`."""
 
     def __init__(self, model: FleetModel, arrivals: Sequence[Arrival], random: Random) -> None:
         self._model = model
@@ -57,7 +57,7 @@ class Fleet:
         heapq.heappush(self._to_say, (at, self._said, news))
 
     def come_up(self, begin: float, within_s: float) -> None:
-        """Every VM says once that it is there, one after the other, so that not all browsers are of one age."""
+        """Every VM reports once, one after the other, so that not all browsers are of one age."""
         for number in range(self._model.vms):
             at = begin + within_s * number / self._model.vms
             self._say(at, Heartbeat(f"vm-{number}", "simulated", at, {}, _ROOM))

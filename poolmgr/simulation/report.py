@@ -102,8 +102,8 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
 
 
 def pareto(outcomes: Sequence[Outcome]) -> list[bool]:
-    """True for each that no other beats: none has both at most its idle time and at least its warm hits, and is better
-    in one of them.
+    """True for each outcome that no other beats: another one beats it with at most its idle time and at least its warm
+    hits, and better in one of them.
     """
     return [not any(_beats(other, outcome) for other in outcomes) for outcome in outcomes]
 

@@ -31,9 +31,9 @@ _JOB: Final = Job(platform="room", meeting_url="", bot_name="", payload="")
 
 
 class Simulation:
-    """`arrivals` are served by a fleet that came up before them over `max_age_s`, so that its browsers age in turn.
+    """A fleet serves `arrivals`. It came up before them over `max_age_s`, so that its browsers age in turn.
 
-    The fleet's VMs are heard once, when they come up, and never fall silent: heartbeat_timeout_s and lost_after_s of
+    Each VM sends one heartbeat, when it comes up, and never falls silent: heartbeat_timeout_s and lost_after_s of
     `settings` are not used.
     """
 

@@ -47,16 +47,16 @@ class Arrivals:
         return await self._redis.llen(self._keys.jobs) < _MOST_WAITING
 
     async def from_stream(self, jobs: Sequence[tuple[bytes, bytes]]) -> int:
-        """Hand in entries that were read from the job stream: id and job, oldest first. Those that are acknowledged
-        already are passed over. Answers how many were handed in; they are acknowledged and deleted then.
+        """Put entries of the job stream on the list of jobs: id and job, oldest first. Entries that were acknowledged
+        before are skipped. Returns how many were put; they are acknowledged and deleted then.
         """
         k = self._keys
         arguments = [part for entry in jobs for part in entry]
         return await self._run(self._hand_in, [k.epoch, k.job_stream, k.jobs], [self._epoch, GROUP, *arguments])
 
     async def from_sqs(self, messages: Sequence[Message]) -> int:
-        """Hand in messages, oldest first. Those that were handed in before are passed over. Answers how many were not;
-        all may be deleted from their queue then.
+        """Put messages on the list of jobs, oldest first. Messages that were put before are skipped. Returns how many
+        were new; all may be deleted from their queue then.
         """
         k = self._keys
         keys = [k.epoch, k.jobs, *(k.taken_from_sqs(message.message_id) for message in messages)]

@@ -36,8 +36,8 @@ class Finding(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What there is. `records`: of those in the index of live bots, None: no such record. `lives`: key -> seconds to
-    live, -1 for none. `beats`: the last word of each agent; `alive`: those that spoke lately.
+    """What Redis holds. `records`: of the bots in the index of live ones, None: no such record. `lives`: key -> seconds
+    to live, -1 for none. `beats`: the last heartbeat of each agent; `alive`: the agents with a recent one.
     """
 
     records: Mapping[str, dict[str, str] | None]
@@ -118,7 +118,7 @@ def findings(seen: Seen, keys: Keys, settings: Settings, now: float) -> list[Fin
 
 
 def in_both(first: Sequence[Finding], second: Sequence[Finding]) -> list[Finding]:
-    """What was found at the second look, and at the first one of the same, whatever the numbers in it."""
+    """The findings of the second look that the first look had too, whatever the numbers in them."""
     before = {(finding.kind, finding.of) for finding in first}
     return [finding for finding in second if (finding.kind, finding.of) in before]
 

@@ -104,7 +104,7 @@ class Catalog:
         return Page(bots, None)
 
     async def objects_of(self, bot: Record) -> int:
-        """How many keys and index entries are kept of an ended bot, which are no more when it is forgotten."""
+        """How many keys and index entries an ended bot has; forgetting it deletes them."""
         k, bot_id = self._keys, bot.bot_id
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.exists(k.bot(bot_id), *k.satellites(bot_id), *keys_of(k, bot))
@@ -141,8 +141,8 @@ class Catalog:
 
 
 def _onward(last: Position, shown: Position | None, after: Position | None) -> Position:
-    """Where to go on after `last`. Clients read it, so it names no bot that was not shown to them, if it can be helped:
-    the bots of that moment are looked at once more.
+    """Where to go on after `last`. Clients see it, so it should name no bot that they were not shown: the bots of that
+    moment are looked at again.
     """
     if shown and shown.created == last.created:
         return shown
@@ -188,7 +188,7 @@ def _record(values: list[bytes | None]) -> Record | None:
 
 
 def _answers(question: Question, bot: Record) -> bool:
-    """Whether the record says what is asked for; its time of creation is that of the index."""
+    """Whether the record matches the question. Its time of creation is that of the index."""
     if question.status and bot.status != question.status:
         return False
     return not question.pairs or set(question.pairs) <= set(bot.found_by)

@@ -27,7 +27,7 @@ _NOTED: Final = {"audio": "audio_webhook_received", "transcription": "transcript
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A webhook in its bot's line. `attempts` at it so far; `since`: from when its time counts, epoch seconds."""
+    """A webhook in its bot's queue. `attempts` so far; `since`: from when its time counts, epoch seconds."""
 
     delivery: Delivery
     attempts: int
@@ -82,7 +82,9 @@ class Deliveries:
         }
 
     async def put(self, entries: Sequence[tuple[bytes, str, Sequence[Delivery]]], now: float) -> None:
-        """Of each outbox entry (its id, bot_id, webhooks): they stand in line, and the entry is gone. Idempotent."""
+        """Put the webhooks of each outbox entry (id, bot_id, webhooks) into their bot's queue, and delete the entry.
+        Idempotent.
+        """
         k = self._keys
         calls: list[Call] = []
         for entry_id, bot_id, deliveries in entries:
@@ -102,7 +104,7 @@ class Deliveries:
         return found
 
     async def oldest(self) -> tuple[int, float | None]:
-        """How many bots have a line, and the earliest time at which one of them is or was due."""
+        """How many bots have a queue, and the earliest time at which one of them is or was due."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.zcard(self._keys.webhooks_due).zrange(self._keys.webhooks_due, 0, 0, withscores=True)
         count, first = await pipeline.execute()
@@ -121,7 +123,7 @@ class Deliveries:
         return found
 
     async def done(self, waiting: Waiting, attempt: Attempt, now: float) -> bool:
-        """It was delivered. Returns whether its bot has a next one. Idempotent, as are the others."""
+        """It was delivered. Returns whether its bot has another one. Idempotent, as the others are."""
         one, k = waiting.delivery, self._keys
         keys = (*self._line(one.bot_id), k.bot(one.bot_id))
         field = _NOTED.get(one.event.partition(".")[0], "")
@@ -182,7 +184,7 @@ class Letters:
         return [_letter(entry_id, fields) for entry_id, fields in entries]
 
     async def send_again(self, entry_id: str, now: float, life_s: int) -> bool:
-        """Put a dead letter at the end of its bot's line, as if it were new. False if it is not there (any more)."""
+        """Put a dead letter at the end of its bot's queue, as if it were new. False if it is not there (any more)."""
         k = self._keys
         found: Any = await self._redis.xrange(k.webhooks_dead, entry_id, entry_id)
         if not found:

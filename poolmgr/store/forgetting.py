@@ -12,10 +12,12 @@ from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
 
 
 async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"") -> int:
-    """Delete all of an ended bot but its webhooks that are still under way. `delivery`: a last one, ready-made JSON.
+    """Delete everything of an ended bot but its webhooks that are still to be sent. `delivery`: a last webhook,
+    ready-made JSON.
 
-    Returns how many keys and index entries are gone; 0 when there is no such bot, or when it has not ended; -1, and all
-    of it is left, when there is a last one and the leader has still to make earlier ones of the record. Idempotent.
+    Returns how many keys and index entries are gone; 0 when there is no such bot, or when it has not ended. Returns -1,
+    and deletes nothing, when there is a last webhook and the leader has still to render earlier ones from the record.
+    Idempotent.
     """
     client: Any = redis
     fields = answers.text_fields(await client.hgetall(keys.bot(bot_id)))

@@ -31,7 +31,7 @@ _LEFT_OVER_EVERY: Final = 100
 
 
 class Jobs:
-    """The client's list. A job that was taken stands in `jobs:taken` until it is a bot or is rejected."""
+    """The clients' list. A job that was taken is in `jobs:taken` until it is a bot or is rejected."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
@@ -45,8 +45,8 @@ class Jobs:
         return taken[::-1]
 
     async def begin_alone(self, payload: bytes, done: bytes) -> int:
-        """How often this job was begun alone, this time among them. `done`: the one before it, which came to an end and
-        counts no longer; empty for none.
+        """How many times this job was begun alone, including this time. `done`: the one before it, which was finished
+        and no longer counts; empty for none.
         """
         tries = self._keys.tries
         pipeline = self._redis.pipeline()
@@ -95,8 +95,8 @@ class Jobs:
         return {name: found.decode() for name, found in zip(asked, answers, strict=True) if found is not None}
 
     async def hold(self, held_meeting: str, bot_id: str) -> str:
-        """The bot that is to be the only one in that meeting: `bot_id`, which is about to be accepted, or the one that
-        was first and has not ended. All that this leader accepted of that meeting before is to be durable.
+        """The only bot of that meeting: `bot_id`, which is about to be accepted, or the one that was first and has not
+        ended. All bots of that meeting that this leader accepted before must be durable.
         """
         k = self._keys
         keys = [k.meeting(held_meeting), k.bot(bot_id), k.submitted(bot_id)]
@@ -108,8 +108,8 @@ class Jobs:
 
 class Stream:
     """A stream read through the manager's group, for the leader of `epoch`: first what was read and not acknowledged,
-    then what is new. Now and then the former comes once more, since a leader that was frozen may read on before it
-    hears that it was replaced; `late` is true of what came so: newer entries may have been read before it.
+    then what is new. At intervals the former is read again, because a leader that was frozen may read on before it
+    learns that it was replaced. `late` is true of such entries: newer ones may have been read before them.
     """
 
     def __init__(self, redis: Redis, keys: Keys, key: str, epoch: int) -> None:
@@ -130,8 +130,8 @@ class Stream:
                 raise
 
     async def read(self, most: int, timeout_s: float) -> list[Entry]:
-        """Up to `most` entries in order; waits at most `timeout_s` for the first, not at all if that is 0. What was
-        read before is to be done by now, or it comes again.
+        """Up to `most` entries in order. Waits at most `timeout_s` for the first, not at all if that is 0. Entries that
+        were read before and are not done by now come again.
         """
         is_new = self._position == ">"
         block = max(1, int(timeout_s * 1000)) if timeout_s and is_new else None
@@ -149,8 +149,8 @@ class Stream:
         return entries or await self.read(most, timeout_s)
 
     async def done(self, entries: Sequence[Entry], *, forget: bool = False) -> None:
-        """These need not be read again. `forget`: nor by anybody else. Raises: StaleEpochError, DisagreementError, and
-        Redis' own errors.
+        """Acknowledge these entries. `forget`: delete them too. Raises: StaleEpochError, DisagreementError, and Redis'
+        own errors.
         """
         if not entries:
             return
@@ -158,7 +158,7 @@ class Stream:
         await run_fenced(self._redis, self._keys.epoch, self._epoch, [("acknowledge", (self._key,), arguments)])
 
     async def trim(self, before: float) -> None:
-        """Drop entries older than `before` (epoch seconds), but none that has not been read and acknowledged."""
+        """Drop entries older than `before` (epoch seconds), except those that were not read and acknowledged."""
         pending: Any = await self._redis.xpending(self._key, GROUP)
         groups: Any = await self._redis.xinfo_groups(self._key)
         read_up_to = next((group["last-delivered-id"] for group in groups if group["name"] == GROUP.encode()), b"0-0")

@@ -25,7 +25,7 @@ class Lease:
         return self._epoch
 
     async def renew(self) -> bool:
-        """False when the lease was lost: whatever this process still writes will be refused."""
+        """False when the lease was lost: every later write of this process will be refused."""
         return self._epoch != 0 and await self._call(self._epoch) != 0
 
     async def resign(self) -> None:

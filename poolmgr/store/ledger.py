@@ -104,7 +104,7 @@ async def run_fenced(redis: Redis, epoch_key: str, epoch: int, calls: Sequence[C
 
 
 class Rejected(NamedTuple):
-    """A job that is none: what came, why not, and the bot_id it was to have, if it named one."""
+    """A payload that is no usable job: the payload, the reason, and its bot_id, if it named one."""
 
     payload: bytes
     reason: str
@@ -122,10 +122,10 @@ class Ledger:
         self._epoch = epoch
 
     async def apply(self, decisions: Sequence[Decision], at: float) -> list[Revoked]:
-        """Make `decisions` true, in their order. `at`: wall clock, epoch seconds.
+        """Carry out `decisions`, in their order. `at`: wall clock, epoch seconds.
 
-        Returns what the pool has to be told of the outcome. Raises: StaleEpochError, DisagreementError, and Redis'
-        own errors, after which it is not known which of them were carried out.
+        Returns the events that the outcome makes for the pool. Raises: StaleEpochError, DisagreementError, and Redis'
+        own errors, after which it is not known which decisions were carried out.
         """
         if not decisions:
             return []

@@ -32,15 +32,15 @@ class Verdict(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """`bot_id`: the bot that was there before, where the verdict speaks of one; else the submitted one."""
+    """`bot_id`: the bot that was there before, where the verdict is about one; else the submitted one."""
 
     verdict: Verdict
     bot_id: str
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked job with its bot_id in it. `entry`: what can be said of its bot before there is a record.
-    `digest`: of the request, so that a repeated Idempotency-Key can be told from a reused one.
+    """A checked job with its bot_id in it. `entry`: what the API shows of its bot before there is a record. `digest`:
+    of the request, so that a repeated Idempotency-Key can be told from a reused one.
     """
 
     bot_id: str
@@ -65,7 +65,7 @@ class Submissions:
         self._withdraw: Any = redis.register_script(SOURCES["withdraw"])
 
     async def submit(self, one: Submission) -> Outcome:
-        """The job is on the list and its entry can be found, or, by any other verdict, nothing has changed."""
+        """Afterwards the job is on the list and its entry can be found; with any other verdict nothing has changed."""
         k = self._keys
         verdict, bot_id = await self._submit(
             keys=[
@@ -84,9 +84,9 @@ class Submissions:
         return Outcome(Verdict(verdict.decode()), bot_id.decode())
 
     async def withdraw(self, one: Submission, *, ended: bool = False) -> bool:
-        """Take the job back, so that the same request may come again. `ended`: its bot had its end without a chance.
+        """Take the job back, so that the same request may come again. `ended`: its bot ended without a chance.
 
-        False when the job was taken meanwhile and goes its way; then nothing has changed.
+        False when a manager has taken the job meanwhile; then nothing has changed.
         """
         k = self._keys
         return bool(

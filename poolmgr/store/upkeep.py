@@ -30,7 +30,7 @@ class Upkeep:
         return int(said.get("used_memory", 0)), int(said.get("maxmemory", 0))
 
     async def renew(self, vm_ids: Iterable[str]) -> None:
-        """Put off the end of the keys of these VMs, which are in use, and of the streams that this leader reads."""
+        """Extend the expiry of the keys of these VMs, which are in use, and of the streams of this leader."""
         life_s = int(self._retention.vm_s)
         pipeline = self._redis.pipeline(transaction=False)
         for vm_id in vm_ids:
@@ -44,8 +44,8 @@ class Upkeep:
         await pipeline.execute()
 
     async def forget_orphans(self, known: Collection[str]) -> list[str]:
-        """Drop from the index of live bots those that are not `known` to the pool and whose record says that they have
-        ended, or is gone. Returns their ids. Only such evidence counts, not that nobody knows them.
+        """Drop bots from the index of live bots that are not `known` to the pool and whose record has ended or is gone.
+        Returns their ids. Only the record counts as evidence, not that the pool does not know them.
         """
         live: list[bytes] = await self._redis.zrange(self._keys.live, 0, -1)
         unknown = [bot_id for raw in live if (bot_id := raw.decode()) not in known][:_ORPHANS_AT_ONCE]
@@ -60,7 +60,7 @@ class Upkeep:
         return orphans
 
     async def forget_ended(self, now: float) -> int:
-        """Forget the bots whose time is over by `now` (epoch seconds), some thousands at most. Returns how many."""
+        """Forget the bots whose retention is over by `now` (epoch seconds), some thousands at most. Returns how many."""
         over: list[bytes] = await self._redis.zrange(
             self._keys.ended, "-inf", now - self._retention.bot_s, byscore=True, offset=0, num=_FORGOTTEN_AT_ONCE
         )
@@ -69,9 +69,9 @@ class Upkeep:
         return len(over)
 
     async def forget_unowned(self, owners: Iterable[str], known: Collection[str]) -> list[str]:
-        """Take off the quotas of `owners` the bots that live no more, or never came to be. Returns their ids.
+        """Take bots off the quotas of `owners` that have ended, or never came to be. Returns their ids.
 
-        A bot that is not `known` to the pool is given up when nothing in Redis says that it lives, or is to live.
+        A bot that is not `known` to the pool is dropped when nothing in Redis says that it lives, or will.
         """
         given_up: list[str] = []
         for owner in owners:

@@ -44,7 +44,7 @@ class VmView(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """The fleet's numbers that belong to no VM. `leader`: the name of the leading manager, empty if none leads."""
+    """The numbers of the fleet as a whole. `leader`: the name of the leading manager, empty if none leads."""
 
     leader: str
     epoch: int
@@ -105,7 +105,9 @@ class Views:
         return bool(await self._redis.lrem(self._keys.jobs, 1, payload))
 
     async def request(self, request: Request) -> None:
-        """Ask the leader for something. It is durable when this returns, and done when the leader gets to it."""
+        """Ask the leader for something. The request is durable when this returns, and carried out when the leader reads
+        it.
+        """
         fields: Any = encode_request(request)
         await self._redis.xadd(self._keys.control, fields, maxlen=_CONTROL_ENTRIES, approximate=True)
 
@@ -160,7 +162,7 @@ class Views:
         return [_dead_job(entry_id, fields) for entry_id, fields in entries]
 
     async def put_back(self, entry_id: str) -> DeadJob | None:
-        """Hand a rejected job in once more, as it was, and take it off the dead stream. None if it is not there."""
+        """Put a rejected job on the list again, unchanged, and take it off the dead stream. None if it is not there."""
         from poolmgr.store.scripts import SOURCES
 
         script = self._redis.register_script(SOURCES["put_back"])
@@ -170,7 +172,7 @@ class Views:
         return _dead_job(entry_id.encode(), dict(zip(fields[0::2], fields[1::2], strict=True)))
 
     async def put_all_back(self) -> list[str]:
-        """Hand in all jobs that stand rejected now, oldest first, each once. Returns their entry ids."""
+        """Put all jobs that are rejected now on the list again, oldest first, each once. Returns their entry ids."""
         newest: Any = await self._redis.xrevrange(self._keys.dead, count=1)
         done: list[str] = []
         after = "-"
@@ -198,7 +200,7 @@ class Views:
             after = changes[-1].entry_id if changes else after
 
     async def audit(self, settings: "Settings", now: float) -> "list[audit.Finding]":
-        """What is wrong with what Redis holds, at one look. `now`: wall clock, epoch seconds."""
+        """What is wrong in Redis, at one look. `now`: wall clock, epoch seconds."""
         from poolmgr.store import audit
 
         seen = await audit.look(self._redis, self._keys)

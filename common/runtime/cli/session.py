@@ -69,9 +69,10 @@ class Session:
 
 
 def sessions(kind: type[Session]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator that gives a command the options that all share, and a session of `kind` as its first argument.
+    """A decorator that gives a command the options that all commands share, and a session of `kind` as its first
+    argument.
 
-    What was said to a group (`poolmgr dead --config FILE put-back ...`) counts for its commands too.
+    Options of a group (`poolmgr dead --config FILE put-back ...`) count for its commands too.
     """
 
     def with_session(command: Callable[..., Any]) -> Callable[..., Any]:

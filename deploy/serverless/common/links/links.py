@@ -83,8 +83,8 @@ class _TooManyError(Exception):
 
 
 class MeetingLink(NamedTuple):
-    """`guessed`: by what the platform was guessed, on a host that nobody named; else empty. `identity`: equal for links
-    to the same meeting of a platform.
+    """`guessed`: what the platform was guessed by, on an unknown host; else empty. `identity`: equal for links to the
+    same meeting of a platform.
     """
 
     platform: str
@@ -94,7 +94,9 @@ class MeetingLink(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """`weight`: of two different meetings in a text the heavier counts. `unclear`: why it may not be all of a link."""
+    """`weight`: of two different meetings in a text the one with more weight counts. `unclear`: why part of the link
+    may be missing.
+    """
 
     link: MeetingLink
     meeting: Meeting
@@ -195,7 +197,7 @@ def _only_one(text: str, reader: _Reader, most: int, *, spaced: bool) -> Meeting
 
 
 def _chosen(found: list[_Found], text: str) -> MeetingLink:
-    """The most complete of them. Raises: BadLinkError where the meetings or what lets one in are different."""
+    """The most complete of them. Raises: BadLinkError where meetings or passcodes differ."""
     meetings = {(candidate.link.platform, candidate.meeting.identity) for candidate in found}
     if len(meetings) > 1:
         found = _without_second_form(found, meetings, text)
@@ -213,7 +215,7 @@ def _chosen(found: list[_Found], text: str) -> MeetingLink:
 
 
 def _without_second_form(found: list[_Found], meetings: set[tuple[str, str]], text: str) -> list[_Found]:
-    """Without the longer link of an invitation to Teams that gives the number of the shorter one.
+    """Without the longer of the two links of a Teams invitation; it holds the number of the shorter one.
 
     Raises: BadLinkError where the meetings are different.
     """
@@ -323,7 +325,7 @@ class _Reader:
         return found if found.meeting.whole or more.closed else None
 
     def _stranger(self, link: str) -> str:
-        """The host of a link that at first sight is to no meeting, and has the shape of none; else empty."""
+        """The host of a link that matches no known host and no shape of a meeting link; else empty."""
         start = link.find("://", 0, 8)
         found = _AUTHORITY.match(link, start + 3 if start >= 0 else 0)
         if not found:
@@ -353,7 +355,7 @@ class _Reader:
         return seen
 
     def _is_plain(self, link: str) -> bool:
-        """Whether reading it takes one step: on a host that is known, in no wrapper, and of ASCII."""
+        """Whether the link is read in one step: known host, no wrapper, ASCII."""
         host = (link[:300].partition("://")[2] or link[:300]).partition("/")[0].lower()
         return self._is_named(host) and link.isascii() and "/linkredirect?" not in link
 
@@ -483,10 +485,10 @@ _MIXED = re.compile(r"[A-Za-z0-9]([^\x00-\x7f])")
 
 
 def _without_beside(link: str, parts: SplitResult, host: str, hosts: _Hosts) -> str:
-    """A link without the text that follows it with no space between, where it is certain which that is.
+    """A link without the text that follows it with no space between, where it is certain which text that is.
 
-    Links to all platforms but Jitsi are of ASCII to their end. A name of a Jitsi's room may be of any letters: where
-    ASCII letters are followed by such of a script without spaces, nobody can tell. Raises: BadLinkError.
+    Links to all platforms but Jitsi are ASCII to their end. The name of a Jitsi room may have any letters: where
+    letters of a script without spaces follow ASCII ones, the end is uncertain. Raises: BadLinkError.
     """
     first = _NO_ASCII.search(link, link.find(parts.netloc) + len(parts.netloc))
     if not first or not parts.netloc.isascii():

@@ -72,11 +72,11 @@ _INLINE = re.compile(r"(?:</?(?:span|b|i|u|em|strong|font|mark|s)(?:[ \t][^<>]{0
 
 
 class BadLinkError(ValueError):
-    """The text is no meeting link; the message says what to change, and quotes nothing but a host."""
+    """The text is no usable meeting link. The message says what to change, and quotes at most a host."""
 
 
 class Piece(NamedTuple):
-    """A link as it stands in a text from `start` to `stop`. `closed`: what stands around it says where it ends."""
+    """A link in a text, from `start` to `stop`. `closed`: the text around it shows where it ends."""
 
     start: int
     stop: int
@@ -85,7 +85,7 @@ class Piece(NamedTuple):
 
 
 class Undressed(NamedTuple):
-    """`closed`: something that cannot be in a link ended it. `is_cut`: dots say that the rest was left out."""
+    """`closed`: a character that cannot be in a link ended it. `is_cut`: dots show that the rest was left out."""
 
     link: str
     closed: bool = False
@@ -118,7 +118,7 @@ def unquoted(text: str) -> str:
 
 
 def carried(text: str) -> str:
-    """`text` with that undone which iCalendar, quoted-printable, JSON and HTML do to whatever they carry."""
+    """`text` without the encodings of iCalendar, quoted-printable, JSON and HTML."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     # One character is looked for in a tenth of the time that several take.
@@ -151,7 +151,7 @@ _PUNCTUATION = tuple((ord(character), character) for character in ":/?=.")  # as
 
 
 def links_in(text: str, most: int = MOST_LINKS) -> Iterator[Piece]:
-    """Every place that a link stands at, with its scheme or without. Raises: BadLinkError for more than `most`."""
+    """Every place in the text where a link starts, with scheme or without. Raises: BadLinkError for more than `most`."""
     place = looked = 0
     colon = text.find("://")
     while True:
@@ -266,9 +266,9 @@ def _without_quoted_printable(link: str) -> str:
 
 
 def without_end(link: str) -> str:
-    """Without what ends the sentence, or closes what was opened before the link.
+    """Without the end of the sentence, and without brackets that were opened before the link.
 
-    Raises: BadLinkError for more brackets than anybody closes.
+    Raises: BadLinkError for more brackets than any text has.
     """
     counts: dict[str, int] = {}
     for _ in range(_MOST_CLOSERS):
