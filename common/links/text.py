@@ -151,7 +151,7 @@ _PUNCTUATION = tuple((ord(character), character) for character in ":/?=.")  # as
 
 
 def links_in(text: str, most: int = MOST_LINKS) -> Iterator[Piece]:
-    """Every place in the text where a link starts, with scheme or without. Raises: BadLinkError for more than `most`."""
+    """Every place in the text where a link starts, with or without scheme. Raises: BadLinkError for over `most`."""
     place = looked = 0
     colon = text.find("://")
     while True:

@@ -30,7 +30,7 @@ class Upkeep:
         return int(said.get("used_memory", 0)), int(said.get("maxmemory", 0))
 
     async def renew(self, vm_ids: Iterable[str]) -> None:
-        """Extend the expiry of the keys of these VMs, which are in use, and of the streams of this leader."""
+        """Extend the expiry of the keys of these VMs, which are in use, and of this leader's streams."""
         life_s = int(self._retention.vm_s)
         pipeline = self._redis.pipeline(transaction=False)
         for vm_id in vm_ids:
@@ -60,7 +60,7 @@ class Upkeep:
         return orphans
 
     async def forget_ended(self, now: float) -> int:
-        """Forget the bots whose retention is over by `now` (epoch seconds), some thousands at most. Returns how many."""
+        """Forget bots whose retention is over by `now` (epoch seconds), at most some thousands. Returns how many."""
         over: list[bytes] = await self._redis.zrange(
             self._keys.ended, "-inf", now - self._retention.bot_s, byscore=True, offset=0, num=_FORGOTTEN_AT_ONCE
         )
