@@ -1,5 +1,5 @@
-"""Who arrived when, written down by one process and read by another. Needs nothing but the standard library, because
-the peers have an environment of their own.
+"""Arrival times that one process writes and another reads. Imports only the standard library, because the peers have an
+environment of their own.
 """
 
 import os

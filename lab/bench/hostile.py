@@ -1,4 +1,4 @@
-"""Jobs that are made to be slow to read: what each is of, repeated up to the limits. Shared by `./dev bench` and tests.
+"""Jobs that are slow to read on purpose: each repeats one thing up to the limits. Used by `./dev bench` and tests.
 
 Every shape stands for a kind of work: many links, many hosts, brackets, escapes, lines, layers; or, of the job itself,
 many small elements, odd keys, depth. `jobs(scale)` makes them as large as the limits allow, times `scale`.

@@ -1,4 +1,4 @@
-"""Says what is going on, so that nobody has to wonder whether it hangs."""
+"""Prints what the benchmark is doing, so that a long run does not look hung."""
 
 import time
 from collections.abc import Generator

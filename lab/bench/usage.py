@@ -1,4 +1,4 @@
-"""What processes take: memory, as each one's share of what it maps (PSS), and processor time."""
+"""Measures the memory (PSS, each process's share of what it maps) and the processor time of processes."""
 
 import asyncio
 import os

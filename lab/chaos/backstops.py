@@ -1,5 +1,5 @@
-"""What the parts say in their logs of backstops that acted: nobody else knows of all of them. A bot that was asked to
-leave ends as that was meant, also where its agent had to end it by force, or its worker had to be ordered away twice.
+"""Finds in the logs which backstops acted: no other source has all of them. A bot that was asked to leave ends as
+asked, also where its agent had to end it by force, or its worker had to be ordered to end twice.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One fault at one moment to one target: as it was dealt, or is to be dealt again."""
+"""One fault at one moment to one target: as it was inflicted, or is to be inflicted again."""
 
 from enum import StrEnum
 

@@ -1,6 +1,6 @@
-"""The invariants, each a pure question to what was seen from outside. A violation is one sentence and a story.
+"""The invariants, each a pure function of what was seen from outside. A violation is one sentence and a story.
 
-Nothing here knows what manager or agent meant to do. What may look wrong for a moment `heals`; what has happened, has.
+Nothing here knows what manager or agent meant to do. A violation that may pass with time `heals`; the others do not.
 """
 
 import math

@@ -1,5 +1,5 @@
-"""A client of Redis whose line breaks when it is told to: after so many commands that Redis still carries out, within
-a batch or between two of them. Whether the last one was carried out, the client never hears.
+"""A Redis client whose connection breaks on demand: after so many commands that Redis still carries out, within a batch
+or between two. The client never learns whether the last one was carried out.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""How long the machine did not let the parts run, though they wanted to: what is to be done within so many seconds is
-to be done within so many of those that the machine gave.
+"""Measures how long the machine did not let the parts run although they were ready. Deadlines of the suite count only
+the time that the machine gave.
 
-Linux counts for each thread how long it stood ready and waited for a processor. A part that hangs, sleeps or is frozen
-waits for none, so this excuses nobody who does nothing.
+Linux counts for each thread how long it was ready and waited for a processor. A part that hangs, sleeps or is frozen
+waits for none, so this excuses no part that does nothing.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What both sides of Redis stand on where there are no processes: time, chance, a Redis, and the witness of it all."""
+"""What managers and agents without processes share: time, chance, a Redis, and the witness."""
 
 import math
 import random

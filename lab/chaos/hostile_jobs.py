@@ -1,4 +1,4 @@
-"""Jobs that are none, and are made to be slow to read: a flood of them is a fault like any other."""
+"""A flood of bad jobs that are slow to read, as one of the faults."""
 
 import itertools
 from collections.abc import Iterator

@@ -1,5 +1,5 @@
-"""Deals the faults out: those that chance planned, those that follow on ends, or those that a schedule names. What was
-dealt is written down, so that it can be dealt again.
+"""Inflicts the faults: those drawn at random, those that follow on ends, or those of a schedule. Each is recorded, so
+that it can be repeated.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Waits for quiet, then judges: whatever is wrong by then is wrong for good."""
+"""Waits until the system is quiet, then judges: what is wrong by then does not heal."""
 
 import asyncio
 import time

@@ -1,6 +1,6 @@
-"""Kills near ends: what is about to end, has just ended, or was just asked to leave is where a kill finds most. Which
-ends get one, whom it hits and when, and whether the same VM is hit again while it comes back, is the seed's and the
-job's: not when the processes came to it. Kills nobody itself.
+"""Kills near ends: a bot that is about to end, has just ended, or was just asked to leave is where a kill finds most
+faults. The seed and the job decide which ends get a kill, whom it hits and when, and whether the same VM is hit
+again while it comes back; the timing of processes does not. Kills nobody itself.
 """
 
 import random

@@ -1,5 +1,5 @@
-"""What the world looks like from outside: Redis, the witness, the process table, the agents' folders; and what the logs
-say of backstops. Judges nothing.
+"""What is seen from outside: Redis, the witness, the process table, the agents' folders, and the logs' word on
+backstops. Judges nothing.
 
 Reads only what is new, so that looking several times a second at a long run stays cheap.
 """

@@ -1,6 +1,6 @@
-"""A wire to Redis that can be cut: one for each manager and each agent, so that each can be alone for itself.
+"""A connection to Redis that can be cut: one for each manager and each agent, so that each can be cut off alone.
 
-What it does to whole connections, as routers and cables do; it knows nothing of what passes through it.
+It breaks whole connections, as routers and cables do. It knows nothing of their content.
 """
 
 import asyncio

@@ -1,5 +1,6 @@
-"""The parts that are broken: a Redis that keeps its data, managers and agents, each behind a wire of its own, with
-small times. Who dies is started again after a moment, as systemd does it. Whatever happens, nothing of it stays behind.
+"""The parts that are broken: a Redis that keeps its data, managers and agents, each behind a connection of its own,
+with short timeouts. A part that dies is started again after a moment, as systemd does it. In the end nothing of it
+is left.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
-"""Every step of a job's way, one after the other: a fresh scene for each, in which one process ends as by kill -9 as
-soon as the step is done, and is started again. What it left half done has to be put right, and no promise broken.
+"""Every step of a job's way, one after the other. For each there is a fresh stage, on which one process ends as by kill
+-9 right after the step, and is started again. What it left half done has to be put right, and no promise broken.
 """
 
 import asyncio

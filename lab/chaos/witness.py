@@ -1,8 +1,8 @@
-"""The outside witness: the meeting's own view of who came in and who left. It is told by the meetings' pages, over a
-connection that each holds for as long as it is there, so that no process can die or be frozen without the truth
-being known here. It believes nothing that manager or agent say, and hears nothing of it.
+"""The outside witness: the meeting's own view of who came in and who left. The meetings' pages report to it, each over
+a connection that it holds as long as it lives. So the witness learns the truth whichever process dies or is frozen.
+It hears nothing of manager and agent, and believes nothing of theirs.
 
-It serves the page, too, for browsers that are real.
+It also serves the page to real browsers.
 """
 
 import time

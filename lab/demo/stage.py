@@ -1,5 +1,5 @@
-"""What the demo adds to the parts of every stage: a receiver of webhooks, the meeting room and a person in it. All goes
-down in order, and afterwards it is looked whether anything stayed behind.
+"""What the demo adds to the parts of every stage: a receiver of webhooks, the meeting room and a person in it. At the
+end all parts are stopped in order, and it is checked that nothing stayed behind.
 """
 
 import asyncio

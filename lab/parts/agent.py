@@ -1,5 +1,5 @@
-"""What an agent without browsers has in its memory and says: the real messages, as the real script writes them. When it
-says what is up to whoever plays the agent.
+"""An agent without browsers: it holds what an agent has in memory, and sends the real messages by the real script. Its
+caller decides when.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1: which nobody has, and whether somebody listens on one."""
+"""Free ports of 127.0.0.1, and whether a port is listened on."""
 
 import random
 import socket

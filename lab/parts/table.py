@@ -1,4 +1,4 @@
-"""Reads the process table: who bears a mark and who stems from whom; and ends them."""
+"""Reads the process table: which processes bear a mark, and which stem from which; and ends them."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
-"""All that can become of a bot on the pages: `CASES` says for a scenario which screen a bot must have recognised and
-with which reason it must end.
+"""Every outcome of a bot on the pages: `CASES` says for each scenario which screen the bot must recognise and with
+which reason it must end.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""A certificate for host names that are not ours, made for one run and trusted by nobody who was not told its key."""
+"""A certificate for the platforms' host names, made for one run. Only a browser that was given its key trusts it."""
 
 import base64
 import datetime

@@ -1,4 +1,4 @@
-"""What can be seen of the pool without asking its parts: systemctl, the journal, redis-cli, /proc, the witness."""
+"""Looks at the pool from outside its parts: systemctl, the journal, redis-cli, /proc, the witness."""
 
 import json
 import re

@@ -1,6 +1,4 @@
-"""What a command costs before it has said anything: the command line beside the bare import of what it cannot do
-without.
-"""
+"""The start-up cost of a command, beside the bare import of what it needs."""
 
 import asyncio
 import json

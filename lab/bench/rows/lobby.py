@@ -1,4 +1,4 @@
-"""What a worker takes while its bot waits in a lobby: memory, with a real manager, agent, Chromium and meeting room."""
+"""The memory of a worker whose bot waits in a lobby, with a real manager, agent, Chromium and meeting room."""
 
 import asyncio
 import json

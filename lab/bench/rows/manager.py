@@ -1,4 +1,4 @@
-"""What the manager takes while nothing happens but heartbeats: processor time and memory."""
+"""The processor time and memory of a manager that handles heartbeats only."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What workers take while they stand idle: memory, as each process's share of what it maps (PSS), and CPU time."""
+"""The memory (PSS, each process's share of what it maps) and CPU time of idle workers."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""How long a spent slot is without a warm browser, beside a bare start of Chromium."""
+"""The time from a spent worker to the next warm one in its place, beside a bare start of Chromium."""
 
 import asyncio
 import json
