@@ -41,7 +41,7 @@ def may_see(token: TokenSettings, bot: Record) -> bool:
 
 
 async def find_bot(call: Call) -> Record:
-    """Raises: ApiError 404 for a bot that is none, 403 for one that is another token's."""
+    """The bot that the request names. Raises: ApiError 404 if there is none, 403 if it is another token's."""
     bot_id = call.path["bot_id"]
     bot = await call.service.submissions.find(bot_id)
     if bot is None:

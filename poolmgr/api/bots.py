@@ -99,7 +99,7 @@ def _question(call: Call, query: ListBots) -> Question | None:
 
 
 def _platform(call: Call, name: str) -> str:
-    """The inward name of a platform, in any case: a known one, or one that the settings name. Raises: ApiError."""
+    """The internal name of a platform, in any case: a built-in one, or one of the settings. Raises: ApiError."""
     others = call.service.rules.other_hosts
     inward = _INWARD.get(name.lower(), name.lower())
     if inward not in PLATFORMS and inward not in others:

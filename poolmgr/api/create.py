@@ -192,7 +192,7 @@ def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tup
 
 
 def _with_facts(body: bytes, document: dict[str, Any], bot_id: str, owner: str) -> bytes:
-    """The client's JSON as it was sent, but for the two fields that are put before it."""
+    """The client's JSON as it was sent, with two fields put before it."""
     facts = {"owner": owner} if document.get("bot_id") else {"bot_id": bot_id, "owner": owner}
     if "bot_id" in document and not document["bot_id"]:  # null: the name stands there already
         try:
@@ -208,7 +208,7 @@ def _digest(document: dict[str, Any]) -> str:
 
 
 async def _followed(call: Call, submission: Submission, job: Job, status: str) -> Answer:
-    """Answers once the bot is there for all to see; or, where no leader takes it in time, that it will be."""
+    """Answers once the bot can be read; if no leader takes the job in time, the answer says that it will."""
     created = Answer(201, Created(submission.bot_id, None, job.meeting_url, status, job.warnings))
     if job.queue_timeout_s == 0 and status != Status.SCHEDULED:
         await _until_served(call, submission)
@@ -218,7 +218,7 @@ async def _followed(call: Call, submission: Submission, job: Job, status: str) -
 
 
 async def _until_seen(call: Call, bot_id: str) -> None:
-    """Until there is a record, or it takes too long. Does not wait when nobody leads."""
+    """Waits until there is a record, or it takes too long. Does not wait when nobody leads."""
     service = call.service
     for delay in _looks(_SEEN_WITHIN_S):
         if await service.submissions.taken(bot_id) or not await service.views.leads():
@@ -227,7 +227,7 @@ async def _until_seen(call: Call, bot_id: str) -> None:
 
 
 async def _until_served(call: Call, submission: Submission) -> None:
-    """Raises: ApiError 503 when there was no worker for it, or nobody to ask; the same request may then come again."""
+    """Raises: ApiError 503 when no worker was free, or nobody leads; the same request may then come again."""
     submissions, bot_id = call.service.submissions, submission.bot_id
     for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
         if await submissions.taken(bot_id):
@@ -282,7 +282,7 @@ async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
 
 
 async def _held(call: Call, bot_id: str, job: Job) -> Answer:
-    """The first bot of the meeting; or, where a leader has begun to make it and no bot came of it in time, 503."""
+    """The first bot of the meeting. 503 where a leader has begun to make it and there was no bot in time."""
     submissions = call.service.submissions
     bot = await submissions.find(bot_id)
     for delay in _looks(_SEEN_WITHIN_S):

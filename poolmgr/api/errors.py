@@ -12,7 +12,7 @@ HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-stor
 
 
 class Message(msgspec.Struct, frozen=True):
-    """Something was refused, or is still to come: `message` says what, and what to change."""
+    """The request was refused, or its result is still to come: `message` says what, and what to change."""
 
     message: str
 

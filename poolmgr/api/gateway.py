@@ -224,7 +224,7 @@ def _response(answer: Answer) -> web.Response:
 
 
 def _address(request: web.Request) -> str:
-    """Of the client; of an IPv6 one its network, for it has more addresses than there are to count."""
+    """The client's address; for IPv6 its network, because a client has too many addresses there to count."""
     address = request.remote or ""
     return ":".join(address.split(":")[:4]) if ":" in address else address
 
@@ -240,7 +240,7 @@ def _path(match: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _query(request: web.Request, operation: Operation) -> Any:
-    """The operation's query; what it does not know is ignored. Raises: ApiError 400."""
+    """The operation's query; unknown parameters are ignored. Raises: ApiError 400."""
     if operation.query is None:
         return None
     fields = {field.encode_name: field for field in msgspec.structs.fields(operation.query)}

@@ -118,8 +118,8 @@ class _Site(web.BaseSite):
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's, with our words for what goes wrong before a request is one, or where nobody expected it; and an end to
-    waiting for a client that does not take its answer.
+    """aiohttp's connection, with our words for requests that cannot be read and for unexpected faults, and a deadline
+    for a client that does not take its answer.
     """
 
     __slots__ = ("_answer_s",)

@@ -52,8 +52,8 @@ class Service:
 
 
 class Call(NamedTuple):
-    """A request that was let in and checked. `query`, `body`: of the operation's types; an operation that reads JSON
-    itself finds the text in `body`.
+    """A request that passed the gateway. `query`, `body`: of the operation's types. An operation that reads JSON itself
+    finds the text in `body`.
     """
 
     service: Service
@@ -81,7 +81,7 @@ class File(NamedTuple):
 
 
 class Says(NamedTuple):
-    """One of an operation's answers. `type`: of its JSON; a `media_type` that is another: it is a file of that."""
+    """One of an operation's answers. `type`: of its JSON. With another `media_type` it is a file of that type."""
 
     what: str
     type: Any = Message
@@ -126,7 +126,7 @@ _CHECKED = {400: Says("Something in the request has to change; the message names
 
 
 def answers(operation: Operation) -> dict[int, Says]:
-    """All that the operation may answer, its own words before those that all share."""
+    """All answers of the operation. Its own descriptions replace the shared ones."""
     answers_by_status = dict(_LET_IN)
     if "{" in operation.path:
         answers_by_status[404] = Says("There is no such thing.")

@@ -29,7 +29,7 @@ class Rates:
         return 0.0
 
     def owes_s(self, key: str, rate: Rate, now: float) -> float:
-        """0 while what was counted is within the rate; else how long until it is. Nothing is counted."""
+        """0 while the count is within the rate; else how long until it is. Counts nothing."""
         wait = self._due.get(key, now) - now - rate.burst / rate.per_s
         return wait if wait > 1e-9 else 0.0
 

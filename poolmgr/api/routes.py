@@ -25,8 +25,8 @@ OPERATIONS: Final = (
 
 
 def add_api(app: web.Application, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> Gateway:
-    """Serve the operations under /api/v1, and their document where the settings allow it. The gateway can be given
-    other tokens.
+    """Serve the operations under /api/v1, and their document where the settings allow it. The gateway's tokens can be
+    replaced later.
     """
     gateway = Gateway(service, settings, metrics)
     app.middlewares.append(gateway.answer)
@@ -45,7 +45,7 @@ def add_api(app: web.Application, service: Service, settings: ApiSettings, metri
 
 @cache
 def _documents() -> tuple[bytes, str]:
-    """For programs and for people. They are the same for every process of a version."""
+    """The document for programs and the page for people. They are the same for every process of a version."""
     document = openapi(OPERATIONS)
     return msgspec.json.encode(document), page(document)
 
@@ -65,4 +65,4 @@ def _add_documents(app: web.Application) -> None:
 
 
 async def _expectation(_: web.Request) -> None:
-    """The gateway says "100 Continue" when it wants the body, and knows who asks and how much there is to come."""
+    """The gateway itself answers "100 Continue": when it wants the body, and knows the caller and the size."""

@@ -70,7 +70,7 @@ async def _scheduled(call: Call) -> Record:
 
 
 async def _until(call: Call, bot_id: str, is_so: Callable[[Record], bool]) -> bool:
-    """Whether the record says so before long. The request is durable either way."""
+    """Whether the record shows it within the wait. The request is durable either way."""
     passed = 0.0
     for delay in backoff(_LOOK_FIRST_S, _LOOK_MOST_S):
         bot = await call.service.views.bot(bot_id)

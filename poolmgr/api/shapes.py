@@ -163,7 +163,7 @@ class CreateBot(msgspec.Struct):
 
 
 class Created(msgspec.Struct):
-    """`warnings`: what of the request is taken and does not happen as it says, a sentence each."""
+    """`warnings`: what the request asks for and does not get as asked, a sentence each."""
 
     bot_id: str
     transcript_id: str | None

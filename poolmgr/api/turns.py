@@ -36,7 +36,7 @@ class Turns:
         self._apart = ThreadPoolExecutor(1, "read a large body")
 
     def let_in(self, token: str) -> None:
-        """Raises: ApiError 429 while what the token has cost is more than its share."""
+        """Raises: ApiError 429 while the token has used more than its share."""
         if wait_s := self._spent.owes_s(token, self._share, self._steady()):
             message = (
                 "Your token's requests took more than its share of the manager's time; send fewer or smaller ones."
@@ -44,7 +44,7 @@ class Turns:
             raise later(429, message, wait_s)
 
     async def costing(self, token: str, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work; what it costs in this loop counts against the token's share."""
+        """Do the work. Its time in this loop counts against the token's share."""
         return await _stepwise(work, lambda seconds: self._charge(token, seconds))
 
     async def read(self, token: str, body: bytes, read: Callable[[bytes], T]) -> T:
@@ -80,7 +80,7 @@ def _timed(read: Callable[[bytes], T], body: bytes, spent: list[float]) -> T:
 
 @coroutine
 def _stepwise(work: Coroutine[Any, Any, T], count: Callable[[float], None]) -> Generator[Any, Any, T]:
-    """Await it, and tell the processor time of this thread of each step between two waits."""
+    """Await it, and report this thread's processor time of each step between two waits."""
     answer: Any = None
     thrown: BaseException | None = None
     while True:

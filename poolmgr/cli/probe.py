@@ -140,7 +140,7 @@ def _checked(session: Session, job: dict[str, Any]) -> bytes:
 async def _probe(
     session: Session, views: Views, bot_id: str, payload: bytes, timeout_s: float, overdue: str
 ) -> BotHistory | None:
-    """Hand the job in and follow it to its end. None when it was rejected, which has been said."""
+    """Push the job and follow its bot to the end. None when it was rejected; that is printed then."""
     ended = False
     with _cancelled_by_signals():
         try:
@@ -161,7 +161,7 @@ async def _probe(
 
 @contextmanager
 def _cancelled_by_signals() -> Generator[None]:
-    """The first signal to stop cancels the task that runs here; further ones do not cut short what it then does. One
+    """The first signal to stop cancels the task that runs here. Further ones do not interrupt its clean-up. A signal
     that is ignored (`nohup`) stays so.
     """
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
@@ -239,7 +239,7 @@ def _put(session: Session, entry: Entry, elapsed_s: float) -> None:
 
 
 def exit_code(record: Record) -> int:
-    """0: it was in the meeting. Else by whose doing it was not; that of somebody who told it to leave is no refusal."""
+    """0: it was in the meeting. Else by whose doing it was not; that somebody asked it to leave is no refusal."""
     if record.inmeeting_at:
         return 0
     if record.status_reason == Reason.USER_REQUESTED:

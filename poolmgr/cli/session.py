@@ -25,7 +25,7 @@ class Session(session.Session):
     """One call of the command line."""
 
     def ask(self, question: Callable[[Views], Awaitable[_T]]) -> _T:
-        """The answer of `question`, put to Redis. Ends the program when Redis is not there or will not do it."""
+        """The answer of `question`, put to Redis. Ends the program when Redis is away or refuses."""
         settings = self.settings.redis
         where = literal(mask_url(settings.url))
         try:
@@ -76,7 +76,7 @@ def with_waiting(until: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 
 async def in_time(timeout_s: float | None, work: Awaitable[_T], *, overdue: str) -> _T:
-    """What `work` gives. Ends the program with EXIT_TIMEOUT, saying `overdue`, when it takes longer than that."""
+    """What `work` returns. Ends the program with EXIT_TIMEOUT and the text `overdue` when it takes longer."""
     deadline = asyncio.timeout(timeout_s)
     try:
         async with deadline:

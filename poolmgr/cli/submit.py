@@ -139,7 +139,7 @@ def _attribute(text: str) -> tuple[str, Any]:
 
 
 def _checked(session: Session, job: dict[str, Any]) -> tuple[bytes, Sequence[str]]:
-    """The payload of a job that the manager will take, and what to say of it. Ends the program for any other."""
+    """The payload of a job that the manager will take, and its warnings. Ends the program for any other."""
     payload = json.dumps(job).encode()
     try:
         found = parse_job(payload, time.time(), JobRules.of(session.settings)).warnings
@@ -151,7 +151,7 @@ def _checked(session: Session, job: dict[str, Any]) -> tuple[bytes, Sequence[str
 
 
 async def _push(session: Session, views: Views, bot_id: str, payload: bytes, warnings: Sequence[str]) -> str:
-    """Hand the job in. Returns the position in the status stream after which the bot's changes come."""
+    """Push the job. Returns the position in the status stream after which the bot's changes come."""
     if await views.bot(bot_id):
         fail(f"there is a bot {bot_id} already (`poolmgr bots {bot_id}` shows it)", EXIT_FAILED)
     after = await views.last_status_id()  # before the push, so that no change is missed

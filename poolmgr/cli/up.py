@@ -81,8 +81,8 @@ def up(session: Session, *, min_idle: int | None, state_dir: Path | None) -> Non
 
 
 class _Voice:
-    """Speaks to standard output from a thread of its own: a terminal that is held (Ctrl-S), or a reader that is slow or
-    gone, never holds up who looks after the parts. What nobody reads is dropped.
+    """Writes to standard output from a thread of its own. So a terminal that is held (Ctrl-S), or a reader that is slow
+    or gone, never delays the supervisor. What nobody reads is dropped.
     """
 
     def __init__(self, *, as_json: bool) -> None:

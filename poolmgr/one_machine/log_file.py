@@ -52,7 +52,7 @@ class LogFile:
         self._words.clear()
 
     def last_words(self) -> tuple[str, ...]:
-        """The last lines that are no log events: what a program says when it cannot start, or dies."""
+        """The last lines that are no log events: what a program prints when it cannot start, or dies."""
         return tuple(self._words)
 
     def read(self) -> list[Remark]:
@@ -79,8 +79,8 @@ class LogFile:
         self._keep_small()
 
     def _keep_small(self) -> None:
-        """Whoever writes goes on with the same file, which only gets empty. What is written between the copy and that
-        is lost: some microseconds in five megabytes.
+        """Empties the file after copying it; the writer goes on with the same file. What is written between the copy
+        and that is lost: some microseconds in five megabytes.
         """
         if self._offset < MOST_BYTES:
             return

@@ -31,7 +31,9 @@ class Began(News, frozen=True):
 
 
 class TookOver(News, frozen=True):
-    """An earlier `up` did not live to end this part; it is ended now. An agent leaves its browsers to the next one."""
+    """An earlier `up` was killed before it could end this part; it is ended now. An agent leaves its browsers to the
+    next one.
+    """
 
     part: PartName
     pid: int
@@ -105,7 +107,7 @@ class Back(News, frozen=True):
 
 
 class CannotStart(News, frozen=True):
-    """A part never came up, and nothing changes by trying again. `log`: where all that it said stands."""
+    """A part never came up, and trying again would change nothing. `log`: the file with all its output."""
 
     part: PartName
     code: int
@@ -137,7 +139,7 @@ class Warned(News, frozen=True):
 
 
 class Draining(News, frozen=True):
-    """Told to end: `bots` are let go on until they end, at most so long. None: the agent was not heard of."""
+    """Told to end. `bots` may go on until they end, at most for that time. None: no heartbeat came from the agent."""
 
     bots: int | None
     at_most_s: float

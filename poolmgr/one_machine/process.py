@@ -52,7 +52,7 @@ class Process:
             os.kill(self._process.pid, signal.SIGTERM)
 
     def kill(self, *, with_children: bool) -> None:
-        """`with_children`: its whole group. An agent's browsers have groups of their own; they are its to end."""
+        """`with_children`: its whole group. An agent's browsers have groups of their own, which the agent ends."""
         with suppress(ProcessLookupError):
             (os.killpg if with_children else os.kill)(self._process.pid, signal.SIGKILL)
 

@@ -119,6 +119,6 @@ def _ours(name: str) -> str:
 
 
 def _over(environment: Mapping[str, str], settled: Mapping[str, str]) -> dict[str, str]:
-    """`settled` counts, however the variable of the same setting is spelt: the programs read any case."""
+    """`settled` wins over a variable of the same setting in any spelling: the programs read any case."""
     kept = {name: value for name, value in environment.items() if name.upper() not in settled}
     return {**kept, **settled}

@@ -171,7 +171,7 @@ class _Machine:
         self._handle(Asked(hung_up=number is signal.SIGHUP))
 
     def _note_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A fault of ours in a callback is the end, as it is in a task: the kernel then tells the parts."""
+        """A fault of ours in a callback ends the program, as one in a task does; the kernel then tells the parts."""
         if "handle" not in context:
             loop.default_exception_handler(context)
             return
@@ -181,7 +181,7 @@ class _Machine:
     # The entry point
 
     def _handle(self, happening: Happening) -> None:
-        """In the order in which it happens: what happens while one is being carried out comes after it."""
+        """Happenings are handled in order: one that comes while another is carried out waits for that."""
         self._happenings.append(happening)
         if self._is_handling:
             return
@@ -327,7 +327,7 @@ class _Machine:
             self._tell(what)
 
     def _is_new(self, *words: str) -> bool:
-        """Whether this was not told within the last minute. What comes again and again is told now and then."""
+        """Whether this was not printed within the last minute. What repeats is printed once a minute."""
         now = time.monotonic()
         if now - self._said_at.get(words, -_REPEAT_AFTER_S) < _REPEAT_AFTER_S:
             return False
@@ -337,7 +337,7 @@ class _Machine:
         return True
 
     def _for_others(self) -> dict[str, str]:
-        """What the command line has to be told in order to see this machine as we do."""
+        """The variables that the command line needs in order to see this machine as we do."""
         is_in_file = self._redis_set_by == str(self._order.config)
         others = {} if is_in_file else {"POOLMGR_REDIS__URL": self._redis.url}
         if self._order.min_idle is not None:

@@ -48,7 +48,7 @@ class Rules(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The part works: Redis answers, the manager leads (or stands by), the agent's heart beats."""
+    """The part works: Redis answers, the manager leads (or stands by), the agent sends heartbeats."""
 
     part: PartName
 
@@ -68,7 +68,7 @@ class Counted(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """Ctrl-C, or a signal like it. `hung_up`: the terminal was closed, of which the shell tells as well."""
+    """Ctrl-C, or a signal like it. `hung_up`: the terminal was closed; the shell sends a signal for that as well."""
 
     hung_up: bool = False
 
@@ -122,11 +122,12 @@ class GiveUp(NamedTuple):
 
 
 def after_exit(code: int, *, was_up: bool, failures: int) -> Again | GiveUp:
-    """What follows on the end of a part that nobody asked for. `was_up`: it has worked, since `up` began. `failures`:
-    ends in a row, this one included.
+    """What follows when a part ends that nobody asked to. `was_up`: it has worked since `up` began. `failures`: ends in
+    a row, this one included.
 
-    A program that never came up and ends by itself has said what is to be put right: trying again changes nothing. One
-    that has worked is started again, whatever it says: meetings hang on it, and the fault may be put right meanwhile.
+    A program that never came up and ends by itself has printed what to put right: trying again changes nothing. One
+    that has worked is started again, whatever it prints: meetings depend on it, and the fault may be put right
+    meanwhile.
     """
     if not was_up and code > 0 and code != EXIT_REPLACED:
         return GiveUp()

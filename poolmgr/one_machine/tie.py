@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def identity(pid: int) -> str:
-    """The process id, its start in clock ticks since boot, and that boot: what no other process ever has.
+    """The process id, its start in clock ticks since boot, and that boot: together unique for ever.
 
     Raises: FileNotFoundError, ProcessLookupError when there is none.
     """

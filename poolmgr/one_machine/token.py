@@ -18,10 +18,9 @@ _SHORTEST, _LONGEST = 20, 512  # as `poolmgr token --stdin` takes them
 
 
 def keep(folder: StateFolder) -> str:
-    """The token in the folder, a new one if there is none. Both files of it are their owner's alone.
+    """The token in the folder, a new one if there is none. Only their owner can read its two files.
 
-    The second one holds the header, for curl to read: what stands on its command line, every user sees.
-    Raises: CannotRunError.
+    The second file holds the header for curl, because every user can see a command line. Raises: CannotRunError.
     """
     try:
         token = folder.token_file.read_text().strip() if folder.token_file.exists() else ""

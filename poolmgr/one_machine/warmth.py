@@ -30,7 +30,7 @@ class Browsers(NamedTuple):
         return sum(bool(worker.bot_id) for worker in self.workers.values())
 
     def wanted(self, pool: PoolSettings) -> int:
-        """How many are to be idle: what the manager aims at, up to the limit of the VM."""
+        """How many should be idle: the manager's target, up to the limit of the VM."""
         return min(pool.min_idle, max(0, pool.max_workers - self.bots))
 
     def _in(self, state: WorkerState) -> int:
@@ -38,7 +38,7 @@ class Browsers(NamedTuple):
 
 
 def after(before: Browsers | None, event: Event) -> Browsers | None:
-    """What it owns after `event`; None as long as no heartbeat came, which alone tells all."""
+    """What the agent owns after `event`; None until the first heartbeat, since only heartbeats list everything."""
     if isinstance(event, Heartbeat):
         return Browsers(dict(event.workers), event.room)
     if before is None:
@@ -59,7 +59,7 @@ def after(before: Browsers | None, event: Event) -> Browsers | None:
 
 
 class Warmth:
-    """Says once that all is warm, and until then now and then how far it is."""
+    """Reports once that all is warm, and until then at intervals how far it is."""
 
     def __init__(self, pool: PoolSettings) -> None:
         self._pool = pool

@@ -26,8 +26,8 @@ _REPORTED: Final = frozenset({BotState.WAITING_ROOM, BotState.IN_MEETING, BotSta
 
 
 class Seen(NamedTuple):
-    """Redis answered. `leader`: the name of the manager that leads, empty if none does. What is new: `events` of this
-    VM's agent, and of `bots`.
+    """Redis answered. `leader`: the name of the leading manager, empty if none leads. New are the `events` of this VM's
+    agent, and the changes of `bots`.
     """
 
     leader: str
@@ -46,7 +46,7 @@ class Watch:
         self._skips = False
 
     def skip_events(self) -> None:
-        """What is in the stream by now is of an agent that is dead: pass over it."""
+        """The events in the stream so far are of an agent that is dead: skip them."""
         self._skips = True
 
     async def follow(
@@ -87,7 +87,7 @@ class Watch:
         }
 
     async def _look(self, redis: Any, after: dict[str, str], block_ms: int) -> Seen:
-        """What comes after the positions in `after`, which go along; waits for it, at most `block_ms`."""
+        """The entries after the positions in `after`, and the new positions; waits for them at most `block_ms`."""
         answer: Any = await redis.xread(after, count=_AT_ONCE, block=block_ms)
         leader: bytes | None = await redis.get(self._keys.leader)
         events: list[Event] = []

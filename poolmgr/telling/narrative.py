@@ -38,7 +38,7 @@ class Line(NamedTuple):
 
 
 def sentences(entries: Sequence[Entry], record: Record) -> list[Line]:
-    """The story, a sentence each; what an agent began, which only the record says, is put in where it belongs."""
+    """The story, a sentence each. Only the record knows when the agent began; that is put in at its place."""
     lines = [Line(entry.at, sentence(entry)) for entry in entries]
     if (at := record.claimed_at) and (attempt := record.claimed):
         place = next(
@@ -137,7 +137,7 @@ def _rule(entry: Entry) -> str:
 
 
 def waits_for(record: Record, standing: Standing, fleet: Sequence[VmView]) -> list[str]:
-    """Why a bot that lives is not further on its way; nothing for one that is in its meeting, or has ended."""
+    """What a live bot waits for; nothing for one that is in its meeting, or has ended."""
     state = record.state
     if state in (BotState.STOPPED, BotState.IN_MEETING):
         return []

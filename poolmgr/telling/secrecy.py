@@ -62,7 +62,7 @@ def hide_links(text: str) -> str:
 
 
 def hide_secrets(text: str) -> str:
-    """Free text that a client wrote, also without what it calls a passcode, to the end of the line."""
+    """Free text of a client without links, and without what it calls a passcode, to the end of the line."""
     return _SECRET.sub(lambda found: f"{found['name']}: {HIDDEN}" if found["name"] else HIDDEN, hide_links(text))
 
 
