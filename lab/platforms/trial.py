@@ -190,7 +190,7 @@ def _faults_of_devices(meeting: Meeting) -> list[str]:
             faults.append(note)
         if note.startswith("switched on by somebody"):
             device = note.rpartition(" ")[2]
-            again = [one for one in meeting.noted if one.endswith(f"in the meeting: {device}")]
+            again = [note for note in meeting.noted if note.endswith(f"in the meeting: {device}")]
             if not again or not again[-1].startswith("switched off"):
                 faults.append(f"left its {device} on")
     return faults

@@ -47,7 +47,7 @@ async def bot_page(
             {"at": line.at, "text": hide_links(line.text)}
             for line in narrative.sentences(history.entries, history.record)
         ],
-        "participants": [msgspec.to_builtins(one) for one in there[-_MOST_PARTICIPANTS:]],
+        "participants": [msgspec.to_builtins(participant) for participant in there[-_MOST_PARTICIPANTS:]],
         "evidence": _evidence(history, evidence),
         "webhooks": await _webhooks(views, bot_id),
     }
@@ -73,12 +73,12 @@ async def _webhooks(views: Views, bot_id: str) -> dict[str, Any]:
         "next_at": iso(due_at) if due_at else "",
         "waiting": [
             {
-                "event": one.delivery.event,
-                "at": iso(one.delivery.at),
-                "attempts": one.attempts,
-                "host": host_of(one.delivery.url),
+                "event": webhook.delivery.event,
+                "at": iso(webhook.delivery.at),
+                "attempts": webhook.attempts,
+                "host": host_of(webhook.delivery.url),
             }
-            for one in waiting[:_MOST_ATTEMPTS]
+            for webhook in waiting[:_MOST_ATTEMPTS]
         ],
-        "log": [msgspec.to_builtins(one) for one in log[:_MOST_ATTEMPTS]],
+        "log": [msgspec.to_builtins(attempt) for attempt in log[:_MOST_ATTEMPTS]],
     }

@@ -63,7 +63,7 @@ class Hour:
         if number not in self._minutes:
             self._minutes[number] = _Counts()
             latest = max(self._minutes)
-            for old in [one for one in self._minutes if one <= latest - MINUTES]:
+            for old in [minute for minute in self._minutes if minute <= latest - MINUTES]:
                 del self._minutes[old]
         self._changed.add(number)
         return self._minutes.get(number) or _Counts()  # of earlier than the hour: counted nowhere

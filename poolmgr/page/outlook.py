@@ -142,7 +142,7 @@ class Outlook:
             self.bots[row.id] = row
             self._changed_bots.add(row.id)
         if len(self.bots) > MOST_BOTS:
-            oldest = min(self.bots.values(), key=lambda one: (one.created, one.id))
+            oldest = min(self.bots.values(), key=lambda bot: (bot.created, bot.id))
             del self.bots[oldest.id]
             self._changed_bots.add(oldest.id)
 
@@ -178,7 +178,9 @@ class Outlook:
         """Ids of VMs, and of bots by name or id, that hold `text` in whatever case."""
         wanted = text.casefold()
         vms = sorted(vm_id for vm_id in self.vms if wanted in vm_id.casefold())[:most]
-        names = {bot.id: bot.name for bot in self.bots.values()} | {one: bot.name for one, bot in self._live.items()}
+        names = {bot.id: bot.name for bot in self.bots.values()} | {
+            bot_id: bot.name for bot_id, bot in self._live.items()
+        }
         bots = [bot_id for bot_id, name in names.items() if wanted in name.casefold() or wanted in bot_id.casefold()]
         return vms, bots[:most]
 
@@ -194,9 +196,9 @@ class Outlook:
         difference = Difference(
             now,
             head if head != before else None,
-            [_vm_row(self.vms[one]) for one in sorted(vms & self.vms.keys())],
+            [_vm_row(self.vms[vm_id]) for vm_id in sorted(vms & self.vms.keys())],
             sorted(vms - self.vms.keys()),
-            [self.bots[one] for one in sorted(bots & self.bots.keys())],
+            [self.bots[bot_id] for bot_id in sorted(bots & self.bots.keys())],
             sorted(bots - self.bots.keys()),
             self.hour.take_changed(),
         )

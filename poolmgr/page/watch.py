@@ -140,7 +140,7 @@ class Watch:
         known = await self._sight.vm_ids()
         self.outlook.keep_vms(known)
         new = known - self.outlook.vms.keys()
-        self._turn = deque([*sorted(new), *(one for one in self._turn if one in known - new)])
+        self._turn = deque([*sorted(new), *(vm_id for vm_id in self._turn if vm_id in known - new)])
         self._unknown = deque(self.outlook.keep_live(await self._sight.live()))
         if not self._turn:
             self._turn.extend(sorted(known))
@@ -160,7 +160,9 @@ class Watch:
     async def _look_at_bots(self, changes: list[StatusChange]) -> None:
         ids = [change.fields["bot_id"] for change in changes]
         accepted = {change.fields["bot_id"] for change in changes if change.fields.get("attempt", "") in ("", "0")}
-        wanted = [one for one in dict.fromkeys(reversed(ids)) if one in self.outlook.bots or one in accepted]
+        wanted = [
+            bot_id for bot_id in dict.fromkeys(reversed(ids)) if bot_id in self.outlook.bots or bot_id in accepted
+        ]
         for record in await self._sight.bots(wanted[:_BOTS]):
             self.outlook.put_bot(record)
         portion = [self._unknown.popleft() for _ in range(min(_BRIEFS, len(self._unknown)))]

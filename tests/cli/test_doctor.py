@@ -14,7 +14,7 @@ TOKENS = '[{ name = "crm", sha256 = "' + "0f" * 32 + '" }]'
 def run(*words: str, **environment: str) -> tuple[int, dict[str, Any]]:
     result = CliRunner().invoke(cli, ["doctor", *words], env={"POOLMGR_CONFIG": "", **environment})
     assert isinstance(result.exception, SystemExit | None), result.exception
-    return result.exit_code, {one["name"]: one for one in json.loads(result.stdout)["checks"]}
+    return result.exit_code, {check["name"]: check for check in json.loads(result.stdout)["checks"]}
 
 
 def test_each_check_says_what_it_found_and_what_to_do(redis_server: str) -> None:
@@ -23,8 +23,8 @@ def test_each_check_says_what_it_found_and_what_to_do(redis_server: str) -> None
     assert found["clock"]["severity"] == "ok"
     assert (found["tokens"]["severity"], found["tokens"]["todo"][:20]) == ("warning", "`poolmgr token NAME`")
     assert found["webhooks"]["severity"] == "warning"
-    assert all(one["todo"] for one in found.values() if one["severity"] in ("warning", "error"))
-    assert code == any(one["severity"] == "error" for one in found.values())
+    assert all(check["todo"] for check in found.values() if check["severity"] in ("warning", "error"))
+    assert code == any(check["severity"] == "error" for check in found.values())
 
 
 def test_what_is_set_is_well() -> None:

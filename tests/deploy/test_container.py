@@ -39,7 +39,7 @@ def test_what_is_copied_is_there_and_let_through() -> None:
     ignored = (DEPLOY / "container/Dockerfile.dockerignore").read_text().splitlines()
     let_through = [line.removeprefix("!") for line in ignored if line.startswith("!")]
     assert "*" in ignored
-    assert [path for path in copied if not any(path.startswith(one) for one in let_through)] == []
+    assert [path for path in copied if not any(path.startswith(prefix) for prefix in let_through)] == []
     assert [path for path in copied - {"dist"} if not (ROOT / path).exists()] == []
 
 
@@ -78,7 +78,7 @@ def test_every_part_of_the_compose_file_is_there() -> None:
     assert set(services) == {"redis", "manager", "worker", "prometheus"}
     for name, service in services.items():
         for kind in ("secrets", "networks"):
-            assert [one for one in service.get(kind, []) if one not in COMPOSE[kind]] == [], name
+            assert [value for value in service.get(kind, []) if value not in COMPOSE[kind]] == [], name
         for config in service.get("configs", []):
             assert (DEPLOY / "compose" / COMPOSE["configs"][config["source"]]["file"]).is_file()
         assert [other for other in service.get("depends_on", {}) if other not in services] == []
@@ -107,5 +107,5 @@ def test_a_worker_has_what_a_bot_needs_and_time_to_end_its_call() -> None:
     assert (worker["mem_limit"], worker["cpus"], worker["shm_size"]) == (f"{2 * bots}g", 2.0 * bots, f"{2 * bots}gb")
     hours, minutes = re.fullmatch(r"(\d+)h(\d+)m", worker["stop_grace_period"]).groups()  # pyright: ignore[reportOptionalMemberAccess]
     assert int(hours) * 3600 + int(minutes) * 60 >= settings.worker.drain_timeout_s + 30
-    [profile] = [one.partition("=")[2] for one in worker["security_opt"] if one.startswith("seccomp=")]
+    [profile] = [option.partition("=")[2] for option in worker["security_opt"] if option.startswith("seccomp=")]
     assert (DEPLOY / "compose" / profile).resolve() == DEPLOY / "container/seccomp.json"

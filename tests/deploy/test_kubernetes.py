@@ -27,13 +27,15 @@ def documents(folder: str) -> list[dict[str, Any]]:
     return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
 
 
-ALL = [one for folder in ("base", "overlays/trial", "overlays/production") for one in documents(folder)]
+ALL = [document for folder in ("base", "overlays/trial", "overlays/production") for document in documents(folder)]
 
 
 def pods() -> dict[str, dict[str, Any]]:
     """The pods' specifications by the name of what makes them."""
     return {
-        one["metadata"]["name"]: one["spec"]["template"] for one in ALL if one["kind"] in ("Deployment", "StatefulSet")
+        document["metadata"]["name"]: document["spec"]["template"]
+        for document in ALL
+        if document["kind"] in ("Deployment", "StatefulSet")
     }
 
 
@@ -46,9 +48,9 @@ def test_every_file_of_a_folder_is_in_its_kustomization_and_the_other_way_round(
     for file in FOLDER.rglob("kustomization.yaml"):
         kustomization = yaml.safe_load(file.read_text())
         named = [*kustomization["resources"], *kustomization.get("components", [])]
-        assert [one for one in named if not (file.parent / one).exists()] == [], file
+        assert [name for name in named if not (file.parent / name).exists()] == [], file
         here = {path.name for path in file.parent.glob("*.yaml")} - {"kustomization.yaml"}
-        assert here == {one for one in named if one.endswith(".yaml")}, file
+        assert here == {name for name in named if name.endswith(".yaml")}, file
 
 
 @pytest.mark.parametrize("name", sorted(pods()))
@@ -70,13 +72,13 @@ def test_no_pod_has_privileges(name: str) -> None:
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "Service", "PodDisruptionBudget", "NetworkPolicy"])
 def test_every_selector_finds_a_pod(kind: str) -> None:
     labels = [pod["metadata"]["labels"] for pod in pods().values()]
-    found = [one for one in ALL if one["kind"] == kind]
+    found = [document for document in ALL if document["kind"] == kind]
     assert found
-    for one in found:
-        spec = one["spec"]
+    for document in found:
+        spec = document["spec"]
         selector = spec.get("podSelector", spec.get("selector"))
         wanted = selector.get("matchLabels", {} if kind == "NetworkPolicy" else selector)
-        assert any(wanted.items() <= label.items() for label in labels), one["metadata"]["name"]
+        assert any(wanted.items() <= label.items() for label in labels), document["metadata"]["name"]
         for expression in selector.get("matchExpressions", []):
             names = {label[expression["key"]] for label in labels}
             assert set(expression["values"]) <= names
@@ -84,9 +86,17 @@ def test_every_selector_finds_a_pod(kind: str) -> None:
 
 def test_ports_are_named_as_their_services_have_them() -> None:
     names = {
-        port["name"] for pod in pods().values() for one in pod["spec"]["containers"] for port in one.get("ports", [])
+        port["name"]
+        for pod in pods().values()
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", [])
     }
-    targets = {port["targetPort"] for one in ALL if one["kind"] == "Service" for port in one["spec"].get("ports", [])}
+    targets = {
+        port["targetPort"]
+        for document in ALL
+        if document["kind"] == "Service"
+        for port in document["spec"].get("ports", [])
+    }
     assert targets <= names
     assert SETTINGS.api.listen.endswith(":8080")
     assert SETTINGS.metrics.listen.endswith(":9464")
@@ -103,22 +113,28 @@ def test_a_worker_has_room_for_its_bots_and_time_to_end_their_calls() -> None:
     assert shm == {"medium": "Memory", "sizeLimit": "2Gi"}
     mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert {"/dev/shm", "/tmp", SETTINGS.worker.state_dir} <= mounts
-    [vm_id] = [one for one in container["env"] if one["name"] == "POOLMGR_WORKER__VM_ID"]
+    [vm_id] = [variable for variable in container["env"] if variable["name"] == "POOLMGR_WORKER__VM_ID"]
     assert vm_id["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
 
 
 def test_nobody_takes_a_worker_away_by_eviction() -> None:
-    budgets = {one["metadata"]["name"]: one["spec"] for one in ALL if one["kind"] == "PodDisruptionBudget"}
+    budgets = {
+        document["metadata"]["name"]: document["spec"] for document in ALL if document["kind"] == "PodDisruptionBudget"
+    }
     assert budgets["poolmgr-worker"]["maxUnavailable"] == 0
-    [worker] = [one for one in ALL if one["kind"] == "StatefulSet" and one["metadata"]["name"] == "poolmgr-worker"]
+    [worker] = [
+        document
+        for document in ALL
+        if document["kind"] == "StatefulSet" and document["metadata"]["name"] == "poolmgr-worker"
+    ]
     assert worker["spec"]["updateStrategy"] == {"type": "OnDelete"}
 
 
 def test_pages_reach_neither_neighbours_nor_the_metadata_server() -> None:
     [policy] = [
-        one
-        for one in documents("base")
-        if one["metadata"]["name"] == "poolmgr-worker" and one["kind"] == "NetworkPolicy"
+        document
+        for document in documents("base")
+        if document["metadata"]["name"] == "poolmgr-worker" and document["kind"] == "NetworkPolicy"
     ]
     assert "ingress" not in policy["spec"]
     [rule] = policy["spec"]["egress"]
@@ -128,7 +144,10 @@ def test_pages_reach_neither_neighbours_nor_the_metadata_server() -> None:
 
 def test_secrets_are_credentials_and_none_is_in_the_overlay_for_production() -> None:
     trial = yaml.safe_load((FOLDER / "overlays/trial/kustomization.yaml").read_text())
-    made = {one["name"]: [literal.partition("=")[0] for literal in one["literals"]] for one in trial["secretGenerator"]}
+    made = {
+        generator["name"]: [literal.partition("=")[0] for literal in generator["literals"]]
+        for generator in trial["secretGenerator"]
+    }
     wanted = {
         volume["secret"]["secretName"]
         for pod in pods().values()
@@ -148,11 +167,11 @@ def test_an_overlay_is_built_whole(overlay: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     built = list(yaml.safe_load_all(done.stdout))
-    kinds = [one["kind"] for one in built]
+    kinds = [document["kind"] for document in built]
     assert kinds.count("Deployment") == 1
     assert ("ServiceMonitor" in kinds) is (overlay == "production")
-    assert {one["metadata"].get("namespace", "poolmgr") for one in built} == {"poolmgr"}
+    assert {document["metadata"].get("namespace", "poolmgr") for document in built} == {"poolmgr"}
     # A changed configuration has another name, so that its pods are made anew.
-    [config] = [one["metadata"]["name"] for one in built if one["kind"] == "ConfigMap"]
+    [config] = [document["metadata"]["name"] for document in built if document["kind"] == "ConfigMap"]
     assert re.fullmatch(r"poolmgr-[0-9a-z]+", config)
     assert done.stdout.count(f"name: {config}\n") == 3

@@ -35,8 +35,8 @@ class Fleet:
                 decisions.append(KeepVm(vm_id, f"session-{number}", draining=False, lost=False, stopping=False))
                 states = (WorkerState.IDLE, WorkerState.IDLE, WorkerState.IDLE, WorkerState.WARMING, WorkerState.BUSY)
                 decisions += [
-                    KeepWorker(vm_id, f"{vm_id}-w{one}", state, since=time.time(), born=time.time(), bot_id="")
-                    for one, state in enumerate(states)
+                    KeepWorker(vm_id, f"{vm_id}-w{number}", state, since=time.time(), born=time.time(), bot_id="")
+                    for number, state in enumerate(states)
                 ]
                 pipeline.set(keys.alive(vm_id), "simulated", ex=60)
             await self.hand.apply(*decisions)

@@ -26,7 +26,7 @@ def change(bot_id: str, state: str, at: float, attempt: str = "1") -> StatusChan
 
 
 def vm(vm_id: str, state: str = "up", **workers: int) -> VmView:
-    return VmView(vm_id, state, {one.value: workers.get(one.value, 0) for one in WorkerState}, [])
+    return VmView(vm_id, state, {kind.value: workers.get(kind.value, 0) for kind in WorkerState}, [])
 
 
 def outlook() -> Outlook:
@@ -41,7 +41,7 @@ def test_nothing_is_told_twice() -> None:
     seen.put_bot(record("b1"))
     first = seen.take_difference(AT)
     assert first
-    assert ([one.id for one in first.vms], [one.id for one in first.bots]) == (["vm-1"], ["b1"])
+    assert ([vm.id for vm in first.vms], [bot.id for bot in first.bots]) == (["vm-1"], ["b1"])
     seen.put_vm(vm("vm-1", idle=3))
     seen.put_bot(record("b1"))
     assert seen.take_difference(AT + 1) is None
@@ -105,7 +105,7 @@ def test_the_hour_forgets_what_is_older_and_takes_nothing_older() -> None:
     hour.given(AT, warm=True)
     hour.given(AT + 3600, warm=False)
     hour.given(AT, warm=True)
-    assert [(one.at, one.given, one.hits) for one in hour.all()] == [(int(AT) + 3600, 1, 0)]
+    assert [(minute.at, minute.given, minute.hits) for minute in hour.all()] == [(int(AT) + 3600, 1, 0)]
     assert len(hour.take_changed()) == 1
     assert hour.take_changed() == []
 
@@ -132,8 +132,8 @@ def test_counts_agree_with_what_lives(steps: list[tuple[str, str, str]]) -> None
                 alive[bot_id] = state
             case _:
                 assert seen.keep_live([bot_id]) == ([] if bot_id in alive else [bot_id])
-                alive = {one: known for one, known in alive.items() if one == bot_id}
-        alive = {one: known for one, known in alive.items() if known != "stopped"}
+                alive = {other: known for other, known in alive.items() if other == bot_id}
+        alive = {bot_id: known for bot_id, known in alive.items() if known != "stopped"}
     told = seen.everything(AT)
     assert isinstance(told, Everything)
     assert told.head

@@ -100,16 +100,16 @@ async def test_the_queue_and_the_last_hour_are_counted(fleet: Fleet, session: ai
         stream = Stream(answer)
         told = await stream.next()
         head = told["head"]
-        minutes = {one["at"]: one for one in told["hour"]}
-        while not head["counted"] or sum(one["given"] for one in minutes.values()) < 3:
+        minutes = {minute["at"]: minute for minute in told["hour"]}
+        while not head["counted"] or sum(minute["given"] for minute in minutes.values()) < 3:
             told = await stream.next()
             head = told.get("head") or head
-            minutes |= {one["at"]: one for one in told.get("hour", [])}
+            minutes |= {minute["at"]: minute for minute in told.get("hour", [])}
         assert (head["queued"], head["bots"]) == (3, {"queued": 3, "in_meeting": 3})
         assert head["oldest_since"] == pytest.approx(hand.at, abs=0.01)
-        assert sum(one["hits"] for one in minutes.values()) == 2
-        assert sum(one["joined"] for one in minutes.values()) == 3
-        assert [one["median_s"] for one in minutes.values() if one["joined"]] == [3.0]
+        assert sum(minute["hits"] for minute in minutes.values()) == 2
+        assert sum(minute["joined"] for minute in minutes.values()) == 3
+        assert [minute["median_s"] for minute in minutes.values() if minute["joined"]] == [3.0]
 
 
 async def test_ten_viewers_cost_no_more_looks_than_one(

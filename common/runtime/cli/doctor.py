@@ -21,20 +21,20 @@ def report(session: Session, checks: Sequence[Check], *, offline: bool) -> None:
     found = asyncio.run(carry_out(checks, offline=offline))
     well = is_well(found)
     if session.as_json:
-        put_json({"ok": well, "checks": [one._asdict() for one in found]})
+        put_json({"ok": well, "checks": [diagnosis._asdict() for diagnosis in found]})
     else:
-        width = max(len(one.name) for one in found)
-        for one in found:
-            _print(one, width)
-        errors = sum(one.severity is Severity.ERROR for one in found)
-        warnings = sum(one.severity is Severity.WARNING for one in found)
+        width = max(len(diagnosis.name) for diagnosis in found)
+        for diagnosis in found:
+            _print(diagnosis, width)
+        errors = sum(diagnosis.severity is Severity.ERROR for diagnosis in found)
+        warnings = sum(diagnosis.severity is Severity.WARNING for diagnosis in found)
         say(f"{count(errors, 'error')}, {count(warnings, 'warning')}")
     if not well:
         raise SystemExit(EXIT_FAILED)
 
 
-def _print(one: Diagnosis, width: int) -> None:
-    word = click.style(f"{one.severity:<8}", fg=_COLOURS[one.severity])
-    click.echo(f"{word} {one.name:<{width}}  {literal(one.what)}")
-    if one.todo:
-        click.echo(f"{'':{9 + width}}  -> {literal(one.todo)}")
+def _print(diagnosis: Diagnosis, width: int) -> None:
+    word = click.style(f"{diagnosis.severity:<8}", fg=_COLOURS[diagnosis.severity])
+    click.echo(f"{word} {diagnosis.name:<{width}}  {literal(diagnosis.what)}")
+    if diagnosis.todo:
+        click.echo(f"{'':{9 + width}}  -> {literal(diagnosis.todo)}")

@@ -75,7 +75,7 @@ async def carry_out(checks: Sequence[Check], *, offline: bool = False) -> list[D
 
 
 def is_well(diagnoses: Sequence[Diagnosis]) -> bool:
-    return all(one.severity is not Severity.ERROR for one in diagnoses)
+    return all(diagnosis.severity is not Severity.ERROR for diagnosis in diagnoses)
 
 
 async def _carry_out(check: Check, *, offline: bool) -> Diagnosis:

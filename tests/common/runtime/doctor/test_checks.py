@@ -21,7 +21,7 @@ def check(name: str, answer: Found | Exception, *, deadline_s: float = 60.0, net
 
 async def test_each_has_its_diagnosis_in_their_order_and_only_an_error_is_not_well() -> None:
     found = await carry_out([check("a", ok("good")), check("b", warning("slow", "hurry"))])
-    assert [one[:4] for one in found] == [("a", "ok", "good", ""), ("b", "warning", "slow", "hurry")]
+    assert [diagnosis[:4] for diagnosis in found] == [("a", "ok", "good", ""), ("b", "warning", "slow", "hurry")]
     assert is_well(found)
     assert not is_well(await carry_out([check("a", ok("good")), check("b", error("bad", "mend"))]))
 
@@ -34,7 +34,7 @@ async def test_they_run_side_by_side() -> None:
         return ok("met")
 
     found = await carry_out([Check("a", 60.0, look), Check("b", 60.0, look)])
-    assert [one.what for one in found] == ["met", "met"]
+    assert [diagnosis.what for diagnosis in found] == ["met", "met"]
 
 
 async def test_one_that_does_not_answer_is_an_error_at_its_own_deadline() -> None:
@@ -59,7 +59,7 @@ async def test_a_fault_of_ours_is_none_of_the_machine() -> None:
 
 async def test_offline_what_needs_the_network_is_skipped_and_the_rest_is_not() -> None:
     found = await carry_out([check("a", error("bad", "x"), network=True), check("b", ok("good"))], offline=True)
-    assert [one.severity for one in found] == ["skipped", "ok"]
+    assert [diagnosis.severity for diagnosis in found] == ["skipped", "ok"]
     assert is_well(found)
 
 
@@ -71,7 +71,7 @@ async def test_what_blocks_keeps_nobody_from_ending() -> None:
 
     [found] = await carry_out([Check("blocks", 0.01, look)])
     assert found.what == "no answer within 0.01 s"
-    [thread] = [one for one in threading.enumerate() if one.name == "look"]
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "look"]
     assert thread.daemon
     over.set()
     await wait_until(lambda: not thread.is_alive())

@@ -36,7 +36,7 @@ def test_where_nobody_tells_there_is_no_limit(tmp_path: Path) -> None:
 
 async def test_open_files_are_compared_with_what_is_needed() -> None:
     found = await carry_out([open_files(1, 1), open_files(1, 1 << 40), open_files(1 << 40, 1 << 40)])
-    assert [one.severity for one in found] == [Severity.OK, Severity.WARNING, Severity.ERROR]
+    assert [diagnosis.severity for diagnosis in found] == [Severity.OK, Severity.WARNING, Severity.ERROR]
     assert "LimitNOFILE=1099511627776" in found[1].todo
 
 

@@ -26,20 +26,20 @@ async def test_a_redis_as_the_pool_wants_it_is_well(own_redis: RedisServer, clie
     settings = RedisSettings(url=own_redis.url)
     await client.config_set("maxmemory-policy", "noeviction")
     await client.config_set("appendonly", "yes")
-    found = {one.name: one for one in await carry_out(redis.checks(settings))}
+    found = {diagnosis.name: diagnosis for diagnosis in await carry_out(redis.checks(settings))}
     # How quick a call is depends on what else runs here.
     assert found["redis"].severity in (OK, WARNING), found
     assert {found[name].severity for name in ("redis persistence", "redis memory", "clock")} == {OK}, found
     await client.config_set("maxmemory-policy", "allkeys-lru")
     await client.config_set("appendonly", "no")
-    found = {one.name: one for one in await carry_out(redis.checks(settings))}
+    found = {diagnosis.name: diagnosis for diagnosis in await carry_out(redis.checks(settings))}
     assert (found["redis persistence"].severity, found["redis memory"].severity) == (WARNING, ERROR)
     assert "noeviction" in found["redis memory"].todo
 
 
 async def test_one_that_is_away_is_an_error_without_its_password() -> None:
     found = await carry_out(redis.checks(RedisSettings(url="redis://:hunter2@127.0.0.1:1/0")))
-    assert [one.severity for one in found] == [ERROR, *[Severity.SKIPPED] * 3]  # it is said once
+    assert [diagnosis.severity for diagnosis in found] == [ERROR, *[Severity.SKIPPED] * 3]  # it is said once
     assert "hunter2" not in str(found)
     assert "redis.url" in found[0].todo
 
