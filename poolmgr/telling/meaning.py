@@ -78,10 +78,10 @@ MEANINGS: Final = (
         "the platform does not take this guest, often because of the network it comes from",
         "`poolmgr explain BOT`; a signed-in account, another network",
     ),
-    Meaning((Reason.MEETING_FULL,), "the meeting takes nobody more", "nothing"),
+    Meaning((Reason.MEETING_FULL,), "the meeting is full", "nothing"),
     Meaning(
         (Reason.UNEXPECTED_REDIRECT,),
-        "the link led to a page that is none of its platform's",
+        "the link led to a page outside its platform",
         "open the link from the VM",
     ),
     Meaning(
@@ -104,12 +104,12 @@ MEANINGS: Final = (
     ),
     Meaning(
         (Reason.INVALID_REQUEST,),
-        "the job was none: only in the status stream, of a job that named a bot_id",
+        "the job was rejected; only in the status stream, for a job that named a bot_id",
         "[dead jobs](#jobs-in-dead)",
     ),
     Meaning(
         (Reason.PAGE_LOAD_FAILED,),
-        "the page did not come: network, DNS, HTTP error",
+        "the page could not be loaded: network, DNS, HTTP error",
         "open the link from the VM; `reason_detail` has the `net::ERR_` or HTTP code",
     ),
     Meaning(
@@ -145,7 +145,7 @@ MEANINGS: Final = (
     ),
     Meaning(
         (Reason.WORKER_LOST,),
-        "its worker went without a word, or no agent claimed in time",
+        "its worker disappeared without a report, or no agent claimed it in time",
         "[A VM is silent or lost](#a-vm-is-silent-or-lost)",
     ),
     Meaning(

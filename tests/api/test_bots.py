@@ -231,7 +231,7 @@ async def test_a_bot_whose_job_nobody_took_cannot_be_taken_out_yet(world: World)
 
 
 async def test_deleting_leaves_nothing_and_tells_the_callback(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("poolmgr.api.bots._TOLD_WITHIN_S", 0.05)
+    monkeypatch.setattr("poolmgr.api.bots._FORGET_WITHIN_S", 0.05)
     hand = await world.ledger()
     await hand.enter("b1", callback_url="https://hooks.example/x", owner="app", custom_attributes={"a": 1})
     async with world.serving() as call:
