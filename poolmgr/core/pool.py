@@ -1,7 +1,7 @@
-"""The one door of the core: `Pool.handle(event, now) -> decisions`. Two tables say which part an event, or a deadline
-that has come, belongs to; nothing is decided here.
+"""The one entry point of the core: `Pool.handle(event, now) -> decisions`. Two tables say which part handles which
+event, and which deadline that has come; nothing is decided here.
 
-Behind the door stand every bot that has not ended and every VM. Each part calls only those below it:
+The pool holds every bot that has not ended and every VM. Each part calls only those below it:
 
     settling        after every event: who waits is served, VMs come to their target
     restoring       what an earlier leader left
@@ -14,7 +14,7 @@ Behind the door stand every bot that has not ended and every VM. Each part calls
     state           what all of these share: fleet, queue, timers, and the decisions so far
     policy          the choices that they carry out
 
-Repeated and stale news changes nothing, so an event may be handed in twice.
+Repeated and stale news changes nothing, so the same event may come twice.
 
 `now` is the steady clock: epoch seconds that never jump. The calendar's time comes with Tick, for join_at alone.
 """

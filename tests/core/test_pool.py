@@ -1,4 +1,4 @@
-"""The pool through its one door: repeated and stale news, clocks and deadlines."""
+"""The pool through its one entry point: repeated and stale news, clocks and deadlines."""
 
 from common.wire.messages import WorkerGone
 from common.wire.vocabulary import BotState, GoneCause

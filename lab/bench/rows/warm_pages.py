@@ -124,7 +124,7 @@ async def _launched_job(playwright: Playwright, site: Site) -> list[tuple[float]
 
 
 async def _knocked(meeting: Meeting, began: int) -> float:
-    """How long after `began` the bot stood before the door, in ms."""
+    """How long after `began` the bot was in the lobby, in ms."""
     while _BOT_NAME not in meeting.waiting:
         if time.monotonic_ns() - began > _DEADLINE_S * 1e9:
             raise StageError(f"nobody asked to join within {_DEADLINE_S:.0f} s")
