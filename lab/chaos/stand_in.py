@@ -352,7 +352,7 @@ class _Client:
         elif "field.select()" in script:
             answer = _serialised(page.focus_name())
         elif "toggle.contains(other)" in script:
-            answer = _serialised(True)  # its microphone and camera are off
+            answer = _serialised({"off": True, "document": 0.0})  # its microphone and camera
         elif "getBoundingClientRect" in script:
             answer = _serialised(await self._place(argument))
         elif script == "1":

@@ -126,7 +126,7 @@ def test_every_end_that_a_page_can_bring_about_has_a_case() -> None:
     not_a_page = {
         *(Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF, Reason.NO_CAPACITY, Reason.INTERNAL_ERROR),
         *(Reason.UNSUPPORTED_PLATFORM, Reason.SHUTDOWN, Reason.SUPERSEDED, Reason.INVALID_REQUEST),
-        *(Reason.CAPTURE_FAILED, Reason.MEMORY_LIMIT, Reason.OVERDUE, Reason.MISSED_START),
+        *(Reason.CAPTURE_FAILED, Reason.MEMORY_LIMIT, Reason.OVERDUE, Reason.MISSED_START, Reason.SESSION_LIMIT),
         Reason.CONNECTION_LOST,  # only the room says so by itself
     }
     assert set(Reason) - {case.reason for case in CASES} == not_a_page
