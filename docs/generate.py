@@ -22,7 +22,7 @@ from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.core.record import Record
 from poolmgr.store.answers import WorkerRecord
 from poolmgr.store.keys import KEY_DOCS
-from poolmgr.store.scripts import SOURCES
+from poolmgr.store.scripts import SCRIPTS
 from poolmgr.store.views import DeadJob, Request, encode_request
 
 TARGET: Final = Path(__file__).parent / "redis-keys.md"
@@ -153,7 +153,7 @@ def _status_fields() -> list[str]:
     """The fields that the Lua scripts write into the status stream; every script writes the same, and of a rejected job
     also why.
     """
-    found = [_xadd_fields(SOURCES[script].decode()) for script in ("move", "reject")]
+    found = [_xadd_fields(SCRIPTS.scripts[script].source) for script in ("move", "reject")]
     if [*found[0], "detail"] != found[1]:
         raise ValueError(f"cannot describe the status stream: its entries differ: {found}")
     return found[1]
@@ -161,7 +161,7 @@ def _status_fields() -> list[str]:
 
 def _xadd_fields(source: str) -> list[str]:
     """The names in the last entry of the status stream in a script, written at once or as a table."""
-    [*_, call] = re.findall(r"(?:'\*', |local entry = \{)('bot_id', bot_id, [^})]*|'bot_id', ARGV[^})]*)", source)
+    [*_, call] = re.findall(r"(?:'\*', |local entry = \{)('bot_id', bot_id, [^})]*)", source)
     return [argument.strip().strip("'") for argument in _split(call)][::2]
 
 

@@ -13,8 +13,9 @@ from common.wire import codec
 from common.wire.keys import WireKeys
 from common.wire.messages import BotMoved, Event, Join, Leave, Retire, Say, Warm, WorkerReport
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
-from lab.parts.agent import LUA, SimulatedVm
+from lab.parts.agent import SimulatedVm
 from poolmgr.store.answers import entries_of
+from worker.link.scripts import claim
 
 
 class Meetings:
@@ -50,9 +51,6 @@ class SimulatedAgent:
         self._keys = WireKeys(prefix)
         self._meetings = meetings
         self._stay_s = stay_s
-        self._claim, self._write = (
-            redis.register_script((LUA / f"{name}.lua").read_bytes()) for name in ("claim", "write")
-        )
         self._is_new = True
         self._telling = asyncio.Lock()  # whoever asks first has it first
         self._group: asyncio.TaskGroup | None = None
@@ -93,8 +91,7 @@ class SimulatedAgent:
         """In the order of the calls, however many are under way: as with the real one, no heartbeat overtakes news."""
         self._vm.say(*events)
         async with self._telling:
-            keys, arguments = self._vm.news(self._keys)
-            await self._write(keys=keys, args=arguments)
+            await self._vm.news(self._keys).run(self._redis)
 
     async def _answer_backlog(self) -> None:
         """What was ordered from an agent before it went with its workers, as with the real one."""
@@ -142,8 +139,9 @@ class SimulatedAgent:
             if worker_id in self.workers:
                 self._vm.gone(worker_id, GoneCause.UNRESPONSIVE)
             return
-        keys = [self._keys.bot(join.bot_id)]
-        if not await self._claim(keys=keys, args=[join.attempt, worker_id, "2027-01-01T00:00:00Z"]):
+        bot = self._keys.bot(join.bot_id)
+        call = claim(bot=bot, attempt=join.attempt, worker_id=worker_id, at="2027-01-01T00:00:00Z")
+        if not await call.run(self._redis):
             return
         self._vm.begin(join)
         self._meetings.enter(join.bot_id, worker_id)

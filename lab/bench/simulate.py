@@ -26,8 +26,9 @@ from common.wire.keys import WireKeys
 from common.wire.messages import Join, Retire, Warm, WorkerReport
 from common.wire.vocabulary import GoneCause, Reason, WorkerState
 from lab.bench.arrivals import note_arrivals
-from lab.parts.agent import LUA, SimulatedVm
+from lab.parts.agent import SimulatedVm
 from poolmgr.store.roundtrip import ask
+from worker.link import scripts
 
 _HEARTBEAT_S: Final = 2.0
 _MOST_AT_ONCE: Final = 500
@@ -47,11 +48,9 @@ class Agents:
         self._note = note
         self._talkative: dict[str, SimulatedVm] = {}
         self._news = asyncio.Event()
-        self._scripts: dict[str, str] = {}
 
     async def run(self, vms_a_connection: int, beats_at_once: int) -> None:
-        for name in ("write", "claim"):
-            self._scripts[name] = await self._redis.script_load((LUA / f"{name}.lua").read_bytes())
+        await scripts.SCRIPTS.load(self._redis)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._write(), name="events")
             group.create_task(self._beat(beats_at_once), name="heartbeats")
@@ -77,8 +76,7 @@ class Agents:
             await self._do([self._writing(vm) for vm in talkative.values()])
 
     def _writing(self, vm: SimulatedVm) -> tuple[Any, ...]:
-        keys, arguments = vm.news(self._keys)
-        return ("EVALSHA", self._scripts["write"], len(keys), *keys, *arguments)
+        return vm.news(self._keys).command()
 
     async def _obey(self, vms: Sequence[SimulatedVm]) -> None:
         by_key = {self._keys.commands(vm.vm_id).encode(): vm for vm in vms}
@@ -106,7 +104,8 @@ class Agents:
 
     def _claiming(self, join: Join) -> tuple[Any, ...]:
         now = datetime.now(UTC).isoformat()
-        return ("EVALSHA", self._scripts["claim"], 1, self._keys.bot(join.bot_id), join.attempt, join.worker_id, now)
+        bot = self._keys.bot(join.bot_id)
+        return scripts.claim(bot=bot, attempt=join.attempt, worker_id=join.worker_id, at=now).command()
 
     def _carry_out(self, vm: SimulatedVm, command: object) -> None:
         match command:

@@ -3,10 +3,8 @@ passes when the ground says so. What an agent keeps in its memory is lost with i
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-import worker
 from common.runtime.redis import UNAVAILABLE
 from common.wire import codec, messages
 from common.wire.messages import (
@@ -29,14 +27,12 @@ from lab.chaos.ground import Ground
 from lab.chaos.witness import Seen
 from poolmgr.core.record import iso
 from poolmgr.store.answers import entries_of
+from worker.link import scripts
+from worker.link.redis import HEARTBEATS_UNREAD
 
 UNATTENDED_S: Final = 120.0  # after which a page leaves by itself
 DRAIN_S: Final = 40.0
 MEMORY: Final = 6  # workers that fit on one VM
-
-_WEEK_S: Final = 604_800
-_DAY_S: Final = 86_400
-LUA: Final = Path(worker.__file__).parent / "link" / "lua"
 
 
 @dataclass
@@ -88,9 +84,6 @@ class Agent:
         self.heard_at = ground.now
         self._ground = ground
         self._redis = fragile(ground.url, self.fuse)
-        self._claim, self._write, self._resign = (
-            self._redis.register_script((LUA / f"{name}.lua").read_bytes()) for name in ("claim", "write", "resign")
-        )
         self._stops_at = 0.0
         self._is_new = True
         self._is_up = True
@@ -231,15 +224,21 @@ class Agent:
     async def _write_all(self) -> None:
         k, vm_id = self._ground.keys, self.vm_id
         batch = dict(self.disk.unwritten)
-        parts: list[int | bytes] = [part for number, event in batch.items() for part in (number, codec.encode(event))]
+        entries: list[int | bytes] = [part for number, event in batch.items() for part in (number, codec.encode(event))]
         if self._beat:
-            parts += (0, codec.encode(self._beat))
-        presence = self.session
+            entries += (0, codec.encode(self._beat))
+        call = scripts.write(
+            events=k.events,
+            written=k.written(vm_id),
+            alive=k.alive(vm_id),
+            commands=k.commands(vm_id),
+            session=self.session,
+            presence=self.session,
+            most_unread=HEARTBEATS_UNREAD,
+            entries=entries,
+        )
         try:
-            await self._write(
-                keys=[k.events, k.written(vm_id), k.alive(vm_id), k.commands(vm_id)],
-                args=[self.session, presence, 600, _DAY_S, _WEEK_S, 50_000, 60, *parts],
-            )
+            await call.run(self._redis)
         finally:
             await self._witness(batch)
         self.heard_at = self._ground.now
@@ -334,9 +333,9 @@ class Agent:
             join = browser.join
             if join is None or (browser.begun and not browser.unchecked) or ground.now < self.claims_from:
                 continue
-            ours = await self._claim(
-                keys=[ground.keys.bot(join.bot_id)], args=[join.attempt, worker_id, iso(ground.wall)]
-            )
+            bot, at = ground.keys.bot(join.bot_id), iso(ground.wall)
+            call = scripts.claim(bot=bot, attempt=join.attempt, worker_id=worker_id, at=at)
+            ours = await call.run(self._redis)
             if browser.begun:
                 browser.unchecked, browser.leaves = False, browser.leaves if ours else Reason.SUPERSEDED
             elif self.refuses is RefusalCause.BROWSER_DEAD or not browser.alive:

@@ -4,17 +4,14 @@ caller decides when.
 
 import time
 import uuid
-from pathlib import Path
-from typing import Any, Final
 
-import worker
+from common.runtime.lua import Call
 from common.wire import codec
 from common.wire.keys import WireKeys
 from common.wire.messages import BotEnded, Event, Heartbeat, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
-from worker.link import redis as link
-
-LUA: Final = Path(worker.__file__).parent / "link" / "lua"
+from worker.link import scripts
+from worker.link.redis import HEARTBEATS_UNREAD
 
 
 class SimulatedVm:
@@ -31,18 +28,24 @@ class SimulatedVm:
     def say(self, *events: Event) -> None:
         self._unwritten += events
 
-    def news(self, keys: WireKeys) -> tuple[list[str], list[Any]]:
-        """What was said since, as keys and arguments of write.lua."""
-        presence = b'{"session":"%s","host":"lab","state_dir":""}' % self.session.encode()
-        lives = (link.ALIVE_S, link.COMMANDS_LIVE_S, link.WRITTEN_LIVES_S, link.HEARTBEATS_UNREAD, link.NOBODY_READS_S)
+    def news(self, keys: WireKeys) -> Call[bytes | None]:
+        """What was said since, to be written."""
         numbered: list[int | bytes] = []
         for event in self._unwritten:
             self._written += not isinstance(event, Heartbeat)
             numbered += (0 if isinstance(event, Heartbeat) else self._written, codec.encode(event))
         self._unwritten.clear()
         vm_id = self.vm_id
-        where = [keys.events, keys.written(vm_id), keys.alive(vm_id), keys.commands(vm_id)]
-        return where, [self.session, presence, *lives, *numbered]
+        return scripts.write(
+            events=keys.events,
+            written=keys.written(vm_id),
+            alive=keys.alive(vm_id),
+            commands=keys.commands(vm_id),
+            session=self.session,
+            presence=b'{"session":"%s","host":"lab","state_dir":""}' % self.session.encode(),
+            most_unread=HEARTBEATS_UNREAD,
+            entries=numbered,
+        )
 
     def beat(self) -> None:
         room = max(0, self._room - len(self.workers))

@@ -9,19 +9,15 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from common.runtime.lua import Call
+from poolmgr.store import scripts
 from poolmgr.store.inbox import GROUP
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import StaleEpochError
-from poolmgr.store.scripts import SOURCES
+from poolmgr.store.lives import MARK_OF_DELETED_LIFE_S
 
 _MOST_WAITING: Final = 10_000
 """Jobs on the list, of at most 256 KB each. Where more are waiting, the rest is better kept where it is."""
-
-_MARK_S: Final = 15 * 86400
-"""SQS keeps a message for at most 14 days, so that none can come again after the end of its mark."""
-
-_MARK_OF_DELETED_S: Final = 86400
-"""A standard queue may hand out a message that was deleted, when one of its servers missed that."""
 
 
 class Message(NamedTuple):
@@ -39,8 +35,6 @@ class Arrivals:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
         self._keys = keys
         self._epoch = epoch
-        self._hand_in: Any = redis.register_script(SOURCES["hand_in"])
-        self._hand_in_once: Any = redis.register_script(SOURCES["hand_in_once"])
 
     async def has_room(self) -> bool:
         """Whether the list of jobs is short enough to be given more."""
@@ -51,28 +45,28 @@ class Arrivals:
         before are skipped. Returns how many were put; they are acknowledged and deleted then.
         """
         k = self._keys
-        arguments = [part for entry in jobs for part in entry]
-        return await self._run(self._hand_in, [k.epoch, k.job_stream, k.jobs], [self._epoch, GROUP, *arguments])
+        entries = [part for entry in jobs for part in entry]
+        return await self._run(scripts.hand_in(job_stream=k.job_stream, jobs=k.jobs, group=GROUP, entries=entries))
 
     async def from_sqs(self, messages: Sequence[Message]) -> int:
         """Put messages on the list of jobs, oldest first. Messages that were put before are skipped. Returns how many
         were new; all may be deleted from their queue then.
         """
         k = self._keys
-        keys = [k.epoch, k.jobs, *(k.taken_from_sqs(message.message_id) for message in messages)]
-        bodies = [message.body for message in messages]
-        return await self._run(self._hand_in_once, keys, [self._epoch, _MARK_S, *bodies])
+        marks = [k.taken_from_sqs(message.message_id) for message in messages]
+        payloads = [message.body for message in messages]
+        return await self._run(scripts.hand_in_once(jobs=k.jobs, marks=marks, payloads=payloads))
 
     async def deleted(self, messages: Sequence[Message]) -> None:
         """These messages are deleted from their queue: their marks may end sooner."""
         pipeline = self._redis.pipeline(transaction=False)
         for message in messages:
-            pipeline.expire(self._keys.taken_from_sqs(message.message_id), _MARK_OF_DELETED_S)
+            pipeline.expire(self._keys.taken_from_sqs(message.message_id), MARK_OF_DELETED_LIFE_S)
         await pipeline.execute()
 
-    async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> int:
+    async def _run(self, call: Call[int]) -> int:
         try:
-            return await script(keys=keys, args=arguments)
+            return await call.run(self._redis, (self._keys.epoch, self._epoch))
         except ResponseError as error:
             if str(error).startswith("STALE_EPOCH"):
                 raise StaleEpochError("another manager leads") from error

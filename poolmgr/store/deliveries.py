@@ -10,13 +10,13 @@ import msgspec
 from redis.asyncio import Redis
 
 from common.config.settings import Settings
+from common.runtime.lua import Call
 from poolmgr.core.record import Record, iso
 from poolmgr.intake.outgoing import Delivery
-from poolmgr.store import answers
+from poolmgr.store import answers, scripts
 from poolmgr.store.inbox import GROUP
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import Call, run_fenced
-from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
+from poolmgr.store.ledger import run_fenced
 
 _PAGE: Final = 500
 _RENDERED_FROM: Final = (
@@ -86,11 +86,20 @@ class Deliveries:
         Idempotent.
         """
         k = self._keys
-        calls: list[Call] = []
+        calls: list[Call[bool]] = []
         for entry_id, bot_id, deliveries in entries:
-            items = [f"0 {one.at:.6f} ".encode() + msgspec.json.encode(one) for one in deliveries]
-            keys = (k.outbox, k.deliveries(bot_id), k.webhooks_due)
-            calls.append(("deliver_put", keys, (GROUP, entry_id, bot_id, now, self._life_s, *items)))
+            call = scripts.deliver_put(
+                outbox=k.outbox,
+                line=k.deliveries(bot_id),
+                due=k.webhooks_due,
+                group=GROUP,
+                entry_id=entry_id,
+                bot_id=bot_id,
+                now=now,
+                life_s=self._life_s,
+                items=[f"0 {one.at:.6f} ".encode() + msgspec.json.encode(one) for one in deliveries],
+            )
+            calls.append(call)
         if calls:
             await self._run(calls)
 
@@ -124,38 +133,67 @@ class Deliveries:
 
     async def done(self, waiting: Waiting, attempt: Attempt, now: float) -> bool:
         """It was delivered. Returns whether its bot has another one. Idempotent, as the others are."""
-        one, k = waiting.delivery, self._keys
-        keys = (*self._line(one.bot_id), k.bot(one.bot_id))
-        field = _NOTED.get(one.event.partition(".")[0], "")
-        return await self._call("deliver_done", keys, (one.bot_id, one.id, now, self._life_s, _json(attempt), field))
+        one = waiting.delivery
+        noted_as = _NOTED.get(one.event.partition(".")[0], "")
+        return await self._done(one.bot_id, one.id, now, _json(attempt), noted_as)
 
     async def clear(self, bot_id: str) -> bool:
         """An empty line is due no longer. Returns whether it is not empty after all."""
-        keys = (*self._line(bot_id), self._keys.bot(bot_id))
-        return await self._call("deliver_done", keys, (bot_id, "", 0, self._life_s, "", ""))
+        return await self._done(bot_id, "", 0, b"", "")
 
     async def failed(self, waiting: Waiting, attempt: Attempt, next_at: float) -> None:
         """It was not; there will be another attempt at `next_at` (epoch seconds)."""
-        one = waiting.delivery
-        arguments = (one.bot_id, one.id, attempt.attempt, next_at, self._life_s, _json(attempt))
-        await self._call("deliver_failed", self._line(one.bot_id), arguments)
+        one, k = waiting.delivery, self._keys
+        call = scripts.deliver_failed(
+            line=k.deliveries(one.bot_id),
+            due=k.webhooks_due,
+            log=k.delivery_log(one.bot_id),
+            bot_id=one.bot_id,
+            id=one.id,
+            attempts=attempt.attempt,
+            next_at=next_at,
+            life_s=self._life_s,
+            entry=_json(attempt),
+        )
+        await self._run([call])
 
     async def bury(self, waiting: Waiting, attempt: Attempt, reason: str, now: float) -> bool:
         """It is given up, for `reason`. Returns whether its bot has a next one."""
-        one = waiting.delivery
-        keys = (*self._line(one.bot_id), self._keys.webhooks_dead)
-        letter = ("reason", reason, "outcome", attempt.outcome, "attempts", attempt.attempt, "at", iso(now))
-        arguments = (one.bot_id, one.id, now, self._life_s, _json(attempt), self._keep, *letter)
-        return await self._call("deliver_bury", keys, arguments)
+        one, k = waiting.delivery, self._keys
+        call = scripts.deliver_bury(
+            line=k.deliveries(one.bot_id),
+            due=k.webhooks_due,
+            log=k.delivery_log(one.bot_id),
+            dead=k.webhooks_dead,
+            bot_id=one.bot_id,
+            id=one.id,
+            now=now,
+            life_s=self._life_s,
+            entry=_json(attempt),
+            keep_dead=self._keep,
+            letter={"reason": reason, "outcome": attempt.outcome, "attempts": attempt.attempt, "at": iso(now)},
+        )
+        (has_next,) = await self._run([call])
+        return has_next
 
-    def _line(self, bot_id: str) -> tuple[str, ...]:
-        return self._keys.deliveries(bot_id), self._keys.webhooks_due, self._keys.delivery_log(bot_id)
+    async def _done(self, bot_id: str, id: str, now: float, entry: bytes, noted_as: str) -> bool:
+        k = self._keys
+        call = scripts.deliver_done(
+            line=k.deliveries(bot_id),
+            due=k.webhooks_due,
+            log=k.delivery_log(bot_id),
+            bot=k.bot(bot_id),
+            bot_id=bot_id,
+            id=id,
+            now=now,
+            life_s=self._life_s,
+            entry=entry,
+            noted_as=noted_as,
+        )
+        (has_next,) = await self._run([call])
+        return has_next
 
-    async def _call(self, script: str, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> bool:
-        (answer,) = await self._run([(script, keys, arguments)])
-        return bool(answer)
-
-    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+    async def _run(self, calls: Sequence[Call[bool]]) -> list[bool]:
         return await run_fenced(self._redis, self._keys.epoch, self._epoch, calls)
 
 
@@ -191,9 +229,18 @@ class Letters:
             return False
         raw: bytes = found[0][1][b"delivery"]
         bot_id = msgspec.json.decode(raw, type=Delivery).bot_id
-        script = self._redis.register_script(SOURCES["deliver_again"])
-        keys = [k.webhooks_dead, k.deliveries(bot_id), k.webhooks_due, k.outbox]
-        return bool(await script(keys=keys, args=[entry_id, bot_id, raw, now, life_s, STREAM_LIFE_S]))
+        call = scripts.deliver_again(
+            dead=k.webhooks_dead,
+            line=k.deliveries(bot_id),
+            due=k.webhooks_due,
+            outbox=k.outbox,
+            entry_id=entry_id,
+            bot_id=bot_id,
+            delivery=raw,
+            now=now,
+            life_s=life_s,
+        )
+        return await call.run(self._redis)
 
     async def send_all_again(self, now: float, life_s: int) -> list[str]:
         """All that are dead now, oldest first, each once. Returns their entry ids."""

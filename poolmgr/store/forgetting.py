@@ -5,10 +5,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from poolmgr.core.record import Record
-from poolmgr.store import answers
+from poolmgr.store import answers, scripts
 from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
-from poolmgr.store.scripts import SOURCES, STREAM_LIFE_S
 
 
 async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"") -> int:
@@ -26,20 +25,20 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
         await client.zrem(keys.all_bots, bot_id)
         return 0
     record = Record.from_hash({**fields, "bot_id": bot_id})
-    evidence = keys_of(keys, record)
-    satellites = (*keys.satellites(bot_id), *evidence)
     key, held = record.deduplication_key, record.held_meeting
-    dedup = keys.deduplication(key) if key else keys.bot(bot_id)
-    meeting = keys.meeting(held) if held else keys.bot(bot_id)
-    script: Any = redis.register_script(SOURCES["forget"])
-    return int(
-        await script(
-            keys=[
-                *(keys.bot(bot_id), keys.ended, keys.all_bots, keys.outbox, dedup, meeting),
-                *(keys.evidence_index, keys.evidence_sizes),
-                *satellites,
-                *(keys.index(field, value) for field, value in (*record.found_by, ("status", record.status))),
-            ],
-            args=[bot_id, len(satellites), delivery, STREAM_LIFE_S, len(evidence)],
-        )
+    call = scripts.forget(
+        bot=keys.bot(bot_id),
+        ended=keys.ended,
+        all_bots=keys.all_bots,
+        outbox=keys.outbox,
+        dedup=keys.deduplication(key) if key else None,
+        meeting=keys.meeting(held) if held else None,
+        evidence_index=keys.evidence_index,
+        evidence_sizes=keys.evidence_sizes,
+        satellites=keys.satellites(bot_id),
+        bundles=keys_of(keys, record),
+        indexes=[keys.index(field, value) for field, value in (*record.found_by, ("status", record.status))],
+        bot_id=bot_id,
+        delivery=delivery,
     )
+    return await call.run(redis)

@@ -11,11 +11,12 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from poolmgr.core.record import Job
+from poolmgr.store import scripts
 from poolmgr.store.answers import Entry, entries_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import run_fenced
+from poolmgr.store.lives import TRIES_LIFE_S
 from poolmgr.store.roundtrip import ask
-from poolmgr.store.scripts import SOURCES
 
 GROUP: Final = "manager"
 _CONSUMER: Final = "leader"  # one name for all leaders, so that the next one finds what the last one left
@@ -23,9 +24,6 @@ _CONSUMER: Final = "leader"  # one name for all leaders, so that the next one fi
 _MOST_BYTES: Final = 1 << 20
 """Of jobs in one batch."""
 
-_TRIES_LIFE_S: Final = 86400
-_HELD_S: Final = 300
-"""Longer than any leader takes from a decision to its being durable; its lease is over long before."""
 _LEFT_OVER_EVERY: Final = 100
 """After so many looks at a stream in which there was always something new, what is left over is looked for, too."""
 
@@ -36,8 +34,6 @@ class Jobs:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
         self._keys = keys
-        self._take: Any = redis.register_script(SOURCES["take"])
-        self._hold: Any = redis.register_script(SOURCES["hold"])
 
     async def left_over(self) -> list[bytes]:
         """Jobs that were taken and are not finished, oldest first."""
@@ -52,7 +48,7 @@ class Jobs:
         pipeline = self._redis.pipeline()
         if done:
             pipeline.hdel(tries, _digest(done))
-        pipeline.hincrby(tries, _digest(payload), 1).expire(tries, _TRIES_LIFE_S)
+        pipeline.hincrby(tries, _digest(payload), 1).expire(tries, TRIES_LIFE_S)
         return int((await pipeline.execute())[-2])
 
     async def ended_alone(self, payload: bytes) -> None:
@@ -74,7 +70,8 @@ class Jobs:
         room = _MOST_BYTES - len(first)
         if not left or most == 1 or room <= 0:
             return [first]
-        return [first, *await self._take(keys=[jobs, taken], args=[most - 1, room])]
+        more = scripts.take(jobs=jobs, taken=taken, most=most - 1, most_bytes=room)
+        return [first, *await more.run(self._redis)]
 
     async def known(self, jobs: Sequence[Job]) -> dict[str, str]:
         """The bots that some of `jobs` would double: by `BOT_ID` where the id is in use, by `key KEY` where the
@@ -99,8 +96,8 @@ class Jobs:
         ended. All bots of that meeting that this leader accepted before must be durable.
         """
         k = self._keys
-        keys = [k.meeting(held_meeting), k.bot(bot_id), k.submitted(bot_id)]
-        return (await self._hold(keys=keys, args=[bot_id, _HELD_S])).decode()
+        meeting, bot, submitted = k.meeting(held_meeting), k.bot(bot_id), k.submitted(bot_id)
+        return await scripts.hold(meeting=meeting, bot=bot, submitted=submitted, bot_id=bot_id).run(self._redis)
 
     async def backlog(self) -> int:
         return int(await self._redis.llen(self._keys.jobs))
@@ -154,8 +151,9 @@ class Stream:
         """
         if not entries:
             return
-        arguments = (GROUP, int(forget), *(entry.entry_id for entry in entries))
-        await run_fenced(self._redis, self._keys.epoch, self._epoch, [("acknowledge", (self._key,), arguments)])
+        ids = [entry.entry_id for entry in entries]
+        call = scripts.acknowledge(stream=self._key, group=GROUP, is_to_be_deleted=forget, entry_ids=ids)
+        await run_fenced(self._redis, self._keys.epoch, self._epoch, [call])
 
     async def trim(self, before: float) -> None:
         """Drop entries older than `before` (epoch seconds), except those that were not read and acknowledged."""

@@ -1,23 +1,21 @@
 """Who leads: one key with a short life, and a number that grows with every new leader."""
 
-from typing import Any
-
 from redis.asyncio import Redis
 
+from common.runtime.scripts import resign
 from poolmgr.store.keys import Keys
-from poolmgr.store.scripts import SOURCES
+from poolmgr.store.scripts import lead
 
 
 class Lease:
     """`holder`: a name no other process has. `ttl_s`: how long silence is leadership."""
 
     def __init__(self, redis: Redis, keys: Keys, holder: str, ttl_s: float) -> None:
+        self._redis = redis
         self._keys = keys
         self._holder = holder
         self._ttl_ms = int(ttl_s * 1000)
         self._epoch = 0
-        self._lead: Any = redis.register_script(SOURCES["lead"])
-        self._resign: Any = redis.register_script(SOURCES["resign"])
 
     async def take(self) -> int:
         """The epoch if this process now leads, 0 if another one does."""
@@ -30,8 +28,9 @@ class Lease:
 
     async def resign(self) -> None:
         """Let the next one lead at once."""
-        await self._resign(keys=[self._keys.leader], args=[self._holder])
+        await resign(name=self._keys.leader, holder=self._holder).run(self._redis)
 
     async def _call(self, epoch: int) -> int:
-        keys = [self._keys.epoch, self._keys.leader]
-        return int(await self._lead(keys=keys, args=[self._holder, self._ttl_ms, epoch]))
+        k = self._keys
+        call = lead(epoch=k.epoch, leader=k.leader, holder=self._holder, lease_ms=self._ttl_ms, renewed=epoch)
+        return await call.run(self._redis)

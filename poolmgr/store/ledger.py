@@ -4,13 +4,14 @@ A job that finds a worker at once is one script as a whole: its acceptance, its 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from common.config.settings import RetentionSettings
+from common.runtime.lua import Call
 from common.wire import codec, messages
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import (
@@ -41,24 +42,14 @@ from poolmgr.core.decisions import (
 from poolmgr.core.events import Revoked
 from poolmgr.core.record import Fields, iso
 from poolmgr.intake.job import MAX_JOB_BYTES
-from poolmgr.store import record, story
+from poolmgr.store import record, scripts, story
 from poolmgr.store.keys import Keys
+from poolmgr.store.lives import GRACE_S
 from poolmgr.store.roundtrip import ask
-from poolmgr.store.scripts import DIGESTS
 
-GRACE_S: Final = 86400
-"""How much longer the record of an ended bot stays than it has to: the reaper is to take it off the indexes first."""
-
-_INDEX_LIFE_S: Final = 400 * 86400
-"""The end of an index that no bot has been added to: later than that of any bot in it, scheduled a year ahead."""
-
-_MOST_NOTED: Final = 1000
-"""Of a bot's participants and of its chat lines. Of the lines the latest are kept."""
+R = TypeVar("R")
 
 _MOST_CHAT_CHARS: Final = 4096
-
-_VM_LIFE_S: Final = 86400
-"""The end of a VM's keys when nobody speaks to it, is heard of it, or leads. Renewed by agent and reaper until then."""
 
 
 class _Dispatch(NamedTuple):
@@ -68,9 +59,6 @@ class _Dispatch(NamedTuple):
     assign: Assign
     warm: Warm | None
 
-
-Call = tuple[str, tuple[str, ...], tuple[Any, ...]]
-"""A script, its keys after the epoch's, and its arguments after the epoch."""
 
 _MUST_SUCCEED: Final = (Accept, Assign, _Dispatch)
 """When Redis answers 0 to one of these, what the pool believes is not what Redis holds."""
@@ -84,15 +72,9 @@ class DisagreementError(Exception):
     """Redis does not hold what the pool believed. The pool has to be rebuilt from Redis."""
 
 
-async def run_fenced(redis: Redis, epoch_key: str, epoch: int, calls: Sequence[Call]) -> list[Any]:
+async def run_fenced(redis: Redis, epoch_key: str, epoch: int, calls: Sequence[Call[R]]) -> list[R]:
     """The answers of `calls`, in one round trip. Raises: StaleEpochError, DisagreementError, and Redis' own errors."""
-    answers = await ask(
-        redis,
-        [
-            ("EVALSHA", DIGESTS[script], len(keys) + 1, epoch_key, *keys, epoch, *arguments)
-            for script, keys, arguments in calls
-        ],
-    )
+    answers = await ask(redis, [call.fenced(epoch_key, epoch) for call in calls])
     for answer in answers:
         if isinstance(answer, NoScriptError):
             raise DisagreementError("Redis restarted and lost its scripts") from answer
@@ -100,7 +82,7 @@ async def run_fenced(redis: Redis, epoch_key: str, epoch: int, calls: Sequence[C
             raise StaleEpochError("another manager leads") from answer
         if isinstance(answer, Exception):
             raise answer
-    return answers
+    return [call.script.answer(answer) for call, answer in zip(calls, answers, strict=True)]
 
 
 class Rejected(NamedTuple):
@@ -119,6 +101,7 @@ class Ledger:
         self._redis = redis
         self._keys = keys
         self._retention = retention
+        self._record_life_s = int(retention.bot_s) + GRACE_S
         self._epoch = epoch
 
     async def apply(self, decisions: Sequence[Decision], at: float) -> list[Revoked]:
@@ -136,152 +119,248 @@ class Ledger:
         news: list[Revoked] = []
         for step, answer in zip(steps, answers, strict=True):
             if isinstance(step, Revoke):
-                news.append(Revoked(step.bot_id, step.attempt, revoked=bool(answer)))
+                news.append(Revoked(step.bot_id, step.attempt, revoked=answer))
             elif not answer and isinstance(step, _MUST_SUCCEED):
                 raise DisagreementError(f"Redis refused {_named(step)}")
         return news
 
     async def reject(self, rejected: Sequence[Rejected], at: float) -> None:
         """Move taken payloads to the dead stream. `at`: wall clock, epoch seconds. Raises: as apply."""
-        k, calls = self._keys, list[Call]()
+        k, keep_dead, keep = self._keys, self._retention.dead_entries, self._retention.stream_entries
+        calls: list[Call[bool]] = []
         for job in rejected:
-            fields: Fields = {
+            fields: dict[str, str | bytes] = {
+                "payload": job.payload[:MAX_JOB_BYTES],  # a 10 MB job is evidence enough by its beginning
                 "reason": job.reason,
                 "detail": job.detail[:500],
                 "bot_id": job.bot_id,
                 "at": iso(at),
             }
-            kept = job.payload[:MAX_JOB_BYTES]  # a 10 MB job is evidence enough by its beginning
-            keys = (k.taken, k.dead, k.status, k.bot(job.bot_id), k.submitted(job.bot_id))
-            limits = (self._retention.dead_entries, job.bot_id, iso(at), self._retention.stream_entries)
-            calls.append(
-                ("reject", keys, (job.payload, *limits, job.reason, fields["detail"], "payload", kept, *_flat(fields)))
+            call = scripts.reject(
+                taken=k.taken,
+                dead=k.dead,
+                status=k.status,
+                bot=k.bot(job.bot_id),
+                submitted=k.submitted(job.bot_id),
+                payload=job.payload,
+                bot_id=job.bot_id,
+                at=iso(at),
+                reason=job.reason,
+                detail=job.detail[:500],
+                keep_dead=keep_dead,
+                keep=keep,
+                fields=fields,
             )
+            calls.append(call)
         await self._run(calls)
 
-    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+    async def _run(self, calls: Sequence[Call[bool]]) -> list[bool]:
         return await run_fenced(self._redis, self._keys.epoch, self._epoch, calls)
 
-    def _call(self, step: Written | _Dispatch, at: float) -> Call:
-        k, keep, bot_s = self._keys, self._retention.stream_entries, int(self._retention.bot_s)
+    def _call(self, step: Written | _Dispatch, at: float) -> Call[bool]:
+        k = self._keys
         match step:
             case _Dispatch():
                 return self._accept(step.accept, step.assign, step.warm, at)
             case Accept():
                 return self._accept(step, None, None, at)
-            case Assign(join=join, vm_id=vm_id):
-                bot_keys = (k.bot(join.bot_id), k.workers(vm_id), k.commands(vm_id), k.status, k.outbox)
-                keys = (*bot_keys, k.story(join.bot_id))
-                arguments = (join.bot_id, join.attempt, *_order(step, at), iso(at), keep, _VM_LIFE_S)
-                return "assign", keys, (*arguments, story.told(step, at), *_flat(record.assigned(step, at)))
+            case Assign():
+                return self._assign(step, at)
             case Move():
-                return self._move(step, step.at, record.moved(step))
+                return self._move(step, step.at, at, record.moved(step))
             case Enqueue():
-                return self._move(step, at, record.enqueued(step))
+                return self._move(step, at, at, record.enqueued(step))
             case Reschedule():
-                keys = (k.bot(step.bot_id), k.story(step.bot_id))
-                return "reschedule", keys, (iso(step.join_at), story.told(step, at))
+                bot, story_key = k.bot(step.bot_id), k.story(step.bot_id)
+                return scripts.reschedule(
+                    bot=bot, story=story_key, join_at=iso(step.join_at), entry=story.told(step, at)
+                )
             case Remember():
-                return "note", (k.bot(step.bot_id),), (step.attempt, *_flat(record.remembered(step)))
+                return scripts.note(bot=k.bot(step.bot_id), attempt=step.attempt, fields=record.remembered(step))
             case Note() | NoteRecorded():
-                return self._note_call(step, at)
+                return self._note(step, at)
             case NoteFailed():
-                bot_keys = (k.bot(step.bot_id), k.story(step.bot_id))
-                return "relate", bot_keys, (step.attempt, story.told(step, at), step.evidence)
+                return scripts.relate(
+                    bot=k.bot(step.bot_id),
+                    story=k.story(step.bot_id),
+                    attempt=step.attempt,
+                    entry=story.told(step, at),
+                    bundle=step.evidence,
+                    fields={},
+                )
             case Revoke():
-                return "revoke", (k.bot(step.bot_id),), (step.attempt,)
+                return scripts.revoke(bot=k.bot(step.bot_id), attempt=step.attempt)
             case End():
-                fields, stopped = record.ended(step, at), step.at or at
-                by_status = k.index("status", str(fields["status"]))
-                keys = (k.bot(step.bot_id), k.status, k.outbox, k.live, k.ended, by_status, k.story(step.bot_id))
-                owned = (k.owned(step.owner),) if step.owner else ()
-                when = (iso(stopped), keep, stopped, bot_s + GRACE_S, _INDEX_LIFE_S)
-                arguments = (step.bot_id, *when, story.told(step, at), step.evidence, *_flat(fields))
-                return "end", keys + owned, arguments
+                return self._end(step, at)
             case _:
                 return self._vm_call(step, at)
 
-    def _accept(self, accept: Accept, assign: Assign | None, warm: Warm | None, at: float) -> Call:
-        k, job = self._keys, accept.job
-        keys = [k.bot(accept.bot_id), k.taken, k.live, k.all_bots, k.status, k.story(accept.bot_id)]
-        fields, orders = record.accepted(accept), [order for order in (assign, warm) if order]
-        limits = (self._retention.stream_entries, int(self._retention.bot_s), _INDEX_LIFE_S)
-        there = (int(bool(job.deduplication_key)), int(bool(job.callback_url)), int(bool(job.owner)))
-        there += (int(bool(job.held_meeting)),)
-        start = (accept.bot_id, job.payload, accept.at, fields["created_at"], fields["state"], fields["status"])
-        arguments: tuple[Any, ...] = (*start, *limits, *there, len(orders), story.told(accept, at))
+    def _accept(self, accept: Accept, assign: Assign | None, warm: Warm | None, at: float) -> Call[bool]:
+        k, job, bot_id = self._keys, accept.job, accept.bot_id
+        fields = record.accepted(accept)
+        state, status = str(fields["state"]), str(fields["status"])
+        orders: list[str | bytes] = []
         if assign:
-            keys += k.workers(assign.vm_id), k.commands(assign.vm_id)
             fields |= record.assigned(assign, at)
-            arguments += (fields["assigned_at"], fields["status"], assign.vm_id, _VM_LIFE_S, story.told(assign, at))
-            arguments += tuple(part for order in orders for part in _order(order, at))
-        if job.deduplication_key:
-            keys.append(k.deduplication(job.deduplication_key))
-        if job.callback_url:
-            keys.append(k.outbox)
-        if job.owner:
-            keys += k.owned(job.owner), k.submitted(accept.bot_id)
-        if job.held_meeting:
-            keys.append(k.meeting(job.held_meeting))
-        keys += [k.index(field, value) for field, value in job.found_by]
-        return "accept", tuple(keys), (*arguments, *_flat(fields))
+            orders += _order(assign, at)
+        if warm:
+            orders += _order(warm, at)
+        return scripts.accept(
+            bot=k.bot(bot_id),
+            taken=k.taken,
+            live=k.live,
+            all_bots=k.all_bots,
+            status=k.status,
+            story=k.story(bot_id),
+            workers=k.workers(assign.vm_id) if assign else None,
+            commands=k.commands(assign.vm_id) if assign else None,
+            dedup=k.deduplication(job.deduplication_key) if job.deduplication_key else None,
+            outbox=k.outbox if job.callback_url else None,
+            owned=k.owned(job.owner) if job.owner else None,
+            submitted=k.submitted(bot_id) if job.owner else None,
+            meeting=k.meeting(job.held_meeting) if job.held_meeting else None,
+            indexes=[k.index(field, value) for field, value in job.found_by],
+            bot_id=bot_id,
+            payload=job.payload,
+            created=accept.at,
+            at=str(fields["created_at"]),
+            state=state,
+            status_word=status,
+            keep=self._retention.stream_entries,
+            dedup_life_s=int(self._retention.bot_s),
+            entry=story.told(accept, at),
+            assigned_at=str(fields["assigned_at"]) if assign else "",
+            assigned_status_word=str(fields["status"]) if assign else "",
+            vm_id=assign.vm_id if assign else "",
+            assigned_entry=story.told(assign, at) if assign else b"",
+            orders=orders,
+            fields=fields,
+        )
 
-    def _note_call(self, note: Note | NoteRecorded, at: float) -> Call:
+    def _assign(self, assign: Assign, at: float) -> Call[bool]:
+        k, bot_id, vm_id = self._keys, assign.join.bot_id, assign.vm_id
+        worker_id, worker, message = _order(assign, at)
+        return scripts.assign(
+            bot=k.bot(bot_id),
+            workers=k.workers(vm_id),
+            commands=k.commands(vm_id),
+            status=k.status,
+            outbox=k.outbox,
+            story=k.story(bot_id),
+            bot_id=bot_id,
+            attempt=assign.join.attempt,
+            worker_id=worker_id,
+            worker=worker,
+            message=message,
+            at=iso(at),
+            keep=self._retention.stream_entries,
+            entry=story.told(assign, at),
+            fields=record.assigned(assign, at),
+        )
+
+    def _move(self, step: Move | Enqueue, moved_at: float, at: float, fields: Fields) -> Call[bool]:
+        k, bot_id = self._keys, step.bot_id
+        return scripts.move(
+            bot=k.bot(bot_id),
+            status=k.status,
+            outbox=k.outbox,
+            story=k.story(bot_id),
+            bot_id=bot_id,
+            attempt=step.attempt,
+            at=iso(moved_at),
+            keep=self._retention.stream_entries,
+            entry=story.told(step, at),
+            fields=fields,
+        )
+
+    def _end(self, end: End, at: float) -> Call[bool]:
+        k, bot_id = self._keys, end.bot_id
+        fields, stopped = record.ended(end, at), end.at or at
+        return scripts.end(
+            bot=k.bot(bot_id),
+            status=k.status,
+            outbox=k.outbox,
+            live=k.live,
+            ended=k.ended,
+            by_status=k.index("status", str(fields["status"])),
+            story=k.story(bot_id),
+            owned=k.owned(end.owner) if end.owner else None,
+            bot_id=bot_id,
+            at=iso(stopped),
+            keep=self._retention.stream_entries,
+            stopped=stopped,
+            record_life_s=self._record_life_s,
+            entry=story.told(end, at),
+            bundle=end.evidence,
+            fields=fields,
+        )
+
+    def _note(self, note: Note | NoteRecorded, at: float) -> Call[bool]:
         if isinstance(note, NoteRecorded):
             return self._recorded(note.event, at)
         event = note.event
-        k, bot_id, attempt = self._keys, event.bot_id, event.attempt
-        limits = (_MOST_NOTED, int(self._retention.bot_s) + GRACE_S)
+        k, attempt, life_s = self._keys, event.attempt, self._record_life_s
+        bot = k.bot(event.bot_id)
         match event:
             case messages.BotVitals():
-                return "note", (k.bot(bot_id),), (attempt, *_flat(record.vitals(event)))
+                return scripts.note(bot=bot, attempt=attempt, fields=record.vitals(event))
             case messages.BotSaw():
-                keys = (k.bot(bot_id), k.story(bot_id))
-                return "relate", keys, (attempt, story.told(event, at), "", *_flat(record.seen(event, note.status)))
+                return scripts.relate(
+                    bot=bot,
+                    story=k.story(event.bot_id),
+                    attempt=attempt,
+                    entry=story.told(event, at),
+                    bundle="",
+                    fields=record.seen(event, note.status),
+                )
             case messages.ParticipantsSeen():
-                came = [part for one in event.joined for part in (one.id, one.name)]
-                facts = (iso(event.at), int(event.anew), len(event.joined), *came, *event.left)
-                return "note_participants", (k.bot(bot_id), k.participants(bot_id)), (attempt, *limits, *facts)
+                return scripts.note_participants(
+                    bot=bot,
+                    participants=k.participants(event.bot_id),
+                    attempt=attempt,
+                    life_s=life_s,
+                    at=iso(event.at),
+                    nobody_else=event.anew,
+                    came=[part for participant in event.joined for part in (participant.id, participant.name)],
+                    left=event.left,
+                )
             case messages.ChatHeard():
-                said = map(_chat_record, event.chats)
-                return "note_chat", (k.bot(bot_id), k.chats(bot_id)), (attempt, *limits, *said)
+                lines = [*map(_chat_record, event.chats)]
+                chats = k.chats(event.bot_id)
+                return scripts.note_chat(bot=bot, chats=chats, attempt=attempt, life_s=life_s, lines=lines)
 
-    def _recorded(self, event: messages.BotRecorded, at: float) -> Call:
+    def _recorded(self, event: messages.BotRecorded, at: float) -> Call[bool]:
         k, bot_id = self._keys, event.bot_id
-        told = (iso(event.at), record.audio_status(event), story.told(event, at))
-        return "recorded", (k.bot(bot_id), k.outbox, k.story(bot_id)), (bot_id, event.attempt, *told)
+        return scripts.recorded(
+            bot=k.bot(bot_id),
+            outbox=k.outbox,
+            story=k.story(bot_id),
+            bot_id=bot_id,
+            attempt=event.attempt,
+            at=iso(event.at),
+            audio_status=record.audio_status(event),
+            entry=story.told(event, at),
+        )
 
     def _vm_call(
         self,
         decision: Ask | EndByForce | Say | Warm | Retire | KeepWorker | ForgetWorker | KeepVm | ForgetVm,
         at: float,
-    ) -> Call:
+    ) -> Call[bool]:
         k, vm_id = self._keys, decision.vm_id
-        order_keys = (k.workers(vm_id), k.commands(vm_id))
         match decision:
+            case Warm() | Retire() | KeepWorker() | ForgetWorker():
+                return self._order(decision, at)
             case Ask(worker_id=worker_id, bot_id=bot_id, attempt=attempt, reason=reason):
-                message = codec.encode(messages.Leave(worker_id, bot_id, attempt, reason))
-                wished = int(reason not in (Reason.SUPERSEDED, Reason.OVERDUE))
-                told = story.told(decision, at) if reason is not Reason.SUPERSEDED else ""
-                keys = (k.bot(bot_id), k.commands(vm_id), k.story(bot_id))
-                return "ask", keys, (attempt, message, _VM_LIFE_S, wished, told)
-            case EndByForce(worker_id=worker_id, bot_id=bot_id, attempt=attempt):
-                message = codec.encode(messages.Retire(worker_id, by_force=True))
-                keys = (k.bot(bot_id), k.commands(vm_id), k.story(bot_id))
-                return "ask", keys, (attempt, message, _VM_LIFE_S, 0, story.told(decision, at))
+                message = messages.Leave(worker_id, bot_id, attempt, reason)
+                is_wished = reason not in (Reason.SUPERSEDED, Reason.OVERDUE)
+                entry = story.told(decision, at) if reason is not Reason.SUPERSEDED else b""
+                return self._ask(decision, message, is_wished=is_wished, entry=entry)
+            case EndByForce(worker_id=worker_id):
+                entry = story.told(decision, at)
+                return self._ask(decision, messages.Retire(worker_id, by_force=True), entry=entry)
             case Say(worker_id=worker_id, bot_id=bot_id, attempt=attempt, message=text):
-                message = codec.encode(messages.Say(worker_id, bot_id, attempt, text))
-                return "ask", (k.bot(bot_id), k.commands(vm_id), k.story(bot_id)), (attempt, message, _VM_LIFE_S, 0, "")
-            case Retire(served=served) if served:
-                told = story.told(decision, at)
-                return "order", (*order_keys, k.story(served)), (*_order(decision, at), _VM_LIFE_S, told)
-            case Warm() | Retire():
-                return "order", order_keys, (*_order(decision, at), _VM_LIFE_S)
-            case KeepWorker():
-                worker = record.worker_record(decision, at)
-                return "order", order_keys, (decision.worker_id, worker, "", _VM_LIFE_S)
-            case ForgetWorker():
-                return "order", order_keys, (decision.worker_id, "", "", _VM_LIFE_S)
+                return self._ask(decision, messages.Say(worker_id, bot_id, attempt, text))
             case KeepVm():
                 facts: Fields = {
                     "session": decision.session,
@@ -290,19 +369,64 @@ class Ledger:
                     "stopping": int(decision.stopping),
                     "at": iso(at),
                 }
-                return (
-                    "keep_vm",
-                    (k.vm(vm_id), k.workers(vm_id), k.vms, k.commands(vm_id)),
-                    (vm_id, int(self._retention.vm_s), int(decision.lost), *_flat(facts)),
+                return scripts.keep_vm(
+                    vm=k.vm(vm_id),
+                    workers=k.workers(vm_id),
+                    vms=k.vms,
+                    commands=k.commands(vm_id),
+                    vm_id=vm_id,
+                    life_s=int(self._retention.vm_s),
+                    is_lost=decision.lost,
+                    fields=facts,
                 )
             case _:  # ForgetVm
-                return "forget_vm", (k.vm(vm_id), k.workers(vm_id), k.commands(vm_id), k.vms), (vm_id,)
+                workers, commands = k.workers(vm_id), k.commands(vm_id)
+                return scripts.forget_vm(vm=k.vm(vm_id), workers=workers, commands=commands, vms=k.vms, vm_id=vm_id)
 
-    def _move(self, step: Move | Enqueue, at: float, fields: Fields) -> Call:
-        k, bot_id = self._keys, step.bot_id
-        keys = (k.bot(bot_id), k.status, k.outbox, k.story(bot_id))
-        facts = (bot_id, step.attempt, iso(at), self._retention.stream_entries, story.told(step, at))
-        return "move", keys, (*facts, *_flat(fields))
+    def _ask(
+        self,
+        decision: Ask | EndByForce | Say,
+        message: messages.Command,
+        *,
+        is_wished: bool = False,
+        entry: bytes = b"",
+    ) -> Call[bool]:
+        k, bot_id = self._keys, decision.bot_id
+        return scripts.ask(
+            bot=k.bot(bot_id),
+            commands=k.commands(decision.vm_id),
+            story=k.story(bot_id),
+            attempt=decision.attempt,
+            message=codec.encode(message),
+            is_wished=is_wished,
+            entry=entry,
+        )
+
+    def _order(self, decision: Warm | Retire | KeepWorker | ForgetWorker, at: float) -> Call[bool]:
+        k, vm_id, worker_id = self._keys, decision.vm_id, decision.worker_id
+        worker = message = b""
+        stories: Sequence[str] = ()
+        entries: Sequence[bytes] = ()
+        match decision:
+            case Warm():
+                _, worker, message = _order(decision, at)
+            case Retire(served=served):
+                _, worker, message = _order(decision, at)
+                if served:
+                    stories, entries = [k.story(served)], [story.told(decision, at)]
+            case KeepWorker():
+                worker = record.worker_record(decision, at)
+            case _:  # ForgetWorker
+                pass
+        return scripts.order(
+            workers=k.workers(vm_id),
+            commands=k.commands(vm_id),
+            stories=stories,
+            worker_id=worker_id,
+            worker=worker,
+            message=message,
+            entries=entries,
+        )
 
 
 def _steps(decisions: Sequence[Decision]) -> Iterator[Written | _Dispatch]:
@@ -339,10 +463,10 @@ def _is_first_of(accept: Accept, assign: Assign) -> bool:
 def _order(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, bytes]:
     """A worker, its new record, and what its agent is told of it."""
     match decision:
-        case Assign(join=message):
-            pass
         case Warm(worker_id=worker_id):
             message = messages.Warm(worker_id)
+        case Assign(join=message):
+            pass
         case _:  # Retire
             message = messages.Retire(decision.worker_id, decision.by_force)
     return message.worker_id, record.worker_record(decision, at), codec.encode(message)
@@ -351,7 +475,3 @@ def _order(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, byt
 def _chat_record(line: messages.ChatLine) -> bytes:
     facts = msgspec.structs.asdict(line) | {"text": line.text[:_MOST_CHAT_CHARS], "at": iso(line.at)}
     return msgspec.json.encode(facts)
-
-
-def _flat(fields: Fields) -> list[str | int]:
-    return [part for pair in fields.items() for part in pair]

@@ -1,53 +1,390 @@
-"""The Lua scripts, loaded once from lua/*.lua and called by digest. What each does stands in its first lines."""
+"""The manager's Lua scripts: what each takes and answers. What it does stands in its first lines, lua/*.lua.
 
-import hashlib
-from importlib import resources
+Times are epoch seconds where they are floats, ISO 8601 where they are text.
+"""
+
 from typing import Final
 
 from redis.asyncio import Redis
 
+from common.runtime.lua import FENCE, Key, Keys, Library, OptionalKey, Pairs, Values
+from common.runtime.scripts import STATES
+from common.wire.vocabulary import Reason, Status
 from poolmgr.core.record import BLANK
+from poolmgr.store import lives
 
-STREAM_LIFE_S: Final = 604800
-"""The end of a stream that nobody writes to: a week, as in lua/_fence.lua."""
+MOST_NOTED: Final = 1000
+"""Of a bot's participants and of its chat lines. Of the lines the latest are kept."""
 
-_FOLDER: Final = resources.files("poolmgr.store") / "lua"
-_UNFENCED: Final = frozenset(
-    {"deliver_again", "lead", "put_back", "resign", "take", "forget", "hold", "submit", "withdraw"}
+SCRIPTS: Final = Library(
+    "poolmgr.store",
+    {
+        **STATES,
+        **{name: life_s for name, life_s in vars(lives).items() if name.endswith("_S")},
+        "REJECTED": "rejected",
+        "ERROR": Status.ERROR,
+        "INVALID_REQUEST": Reason.INVALID_REQUEST,
+        "BLANK": tuple(str(part) for pair in BLANK.items() for part in pair),
+        "MOST_NOTED": MOST_NOTED,
+        "STORY_MOST": 300,
+        "STORY_BEGINNING": 50,
+        "LOG_MOST": 200,
+        "MOST_LEADERS_IN_S": 10,  # one is started, asks for the lease, and loses it
+    },
 )
-_STORY: Final = frozenset({"ask", "assign", "end", "move", "order", "recorded", "relate", "reschedule"})
-_NAMES: Final = (
-    "deliver_again", "deliver_bury", "deliver_done", "deliver_failed", "deliver_put",
-    "accept", "acknowledge", "ask", "assign", "end", "forget", "forget_vm", "hand_in", "hand_in_once", "hold",
-    "keep_vm", "lead", "move", "note", "note_chat", "note_participants", "order", "recorded", "relate",
-    "put_back", "reject", "reschedule", "resign", "revoke", "submit",
-    "take", "withdraw",
-)  # fmt: skip
-
-
-def _source(name: str) -> bytes:
-    body = (_FOLDER / f"{name}.lua").read_bytes()
-    if name == "accept":
-        body = _blank_record() + body
-    if name.startswith("deliver_"):
-        body = (_FOLDER / "_line.lua").read_bytes() + body
-    if name in ("hold", "submit"):
-        body = (_FOLDER / "_meeting.lua").read_bytes() + body
-    if name in _STORY:
-        body = (_FOLDER / "_story.lua").read_bytes() + body
-    return body if name in _UNFENCED else (_FOLDER / "_fence.lua").read_bytes() + body
-
-
-def _blank_record() -> bytes:
-    values = ", ".join(f"'{part}'" for pair in BLANK.items() for part in pair)
-    return f"local BLANK = {{{values}}}\n".encode()
-
-
-SOURCES: Final[dict[str, bytes]] = {name: _source(name) for name in _NAMES}
-DIGESTS: Final[dict[str, str]] = {name: hashlib.sha1(source).hexdigest() for name, source in SOURCES.items()}  # noqa: S324 - Redis names scripts by SHA-1
 
 
 async def load_scripts(redis: Redis) -> None:
     """After this every script can be called by its digest, until Redis restarts. Idempotent."""
-    for source in SOURCES.values():
-        await redis.script_load(source)  # pyright: ignore[reportArgumentType]  # bytes are taken as they are
+    await SCRIPTS.load(redis)
+
+
+# The lease
+
+
+@SCRIPTS.script()
+def lead(*, epoch: Key, leader: Key, holder: str, lease_ms: int, renewed: int) -> int: ...
+
+
+# Jobs
+
+
+@SCRIPTS.script("meeting")
+def submit(
+    *,
+    jobs: Key,
+    bot: Key,
+    submitted: Key,
+    owned: Key,
+    idempotency: OptionalKey,
+    dedup: OptionalKey,
+    meeting: OptionalKey,
+    bot_id: str,
+    payload: bytes,
+    entry: bytes,
+    quota: int,
+    digest: str,
+    dedup_life_s: int,
+) -> tuple[bytes, bytes]: ...
+
+
+@SCRIPTS.script()
+def withdraw(
+    *, jobs: Key, submitted: Key, owned: Key, once_keys: Keys, bot_id: str, payload: bytes, has_ended: bool
+) -> bool: ...
+
+
+@SCRIPTS.script()
+def take(*, jobs: Key, taken: Key, most: int, most_bytes: int) -> list[bytes]: ...
+
+
+@SCRIPTS.script("meeting")
+def hold(*, meeting: Key, bot: Key, submitted: Key, bot_id: str) -> str: ...
+
+
+@SCRIPTS.script(FENCE)
+def hand_in(*, job_stream: Key, jobs: Key, group: str, entries: Values) -> int: ...
+
+
+@SCRIPTS.script(FENCE)
+def hand_in_once(*, jobs: Key, marks: Keys, payloads: Values) -> int: ...
+
+
+@SCRIPTS.script(FENCE)
+def reject(
+    *,
+    taken: Key,
+    dead: Key,
+    status: Key,
+    bot: Key,
+    submitted: Key,
+    payload: bytes,
+    bot_id: str,
+    at: str,
+    reason: str,
+    detail: str,
+    keep_dead: int,
+    keep: int,
+    fields: Pairs,
+) -> bool: ...
+
+
+@SCRIPTS.script()
+def put_back(*, dead: Key, jobs: Key, entry_id: str) -> list[bytes] | None: ...
+
+
+@SCRIPTS.script(FENCE)
+def acknowledge(*, stream: Key, group: str, is_to_be_deleted: bool, entry_ids: Values) -> bool: ...
+
+
+# Bots
+
+
+@SCRIPTS.script("status", FENCE)
+def accept(
+    *,
+    bot: Key,
+    taken: Key,
+    live: Key,
+    all_bots: Key,
+    status: Key,
+    story: Key,
+    workers: OptionalKey,
+    commands: OptionalKey,
+    dedup: OptionalKey,
+    outbox: OptionalKey,
+    owned: OptionalKey,
+    submitted: OptionalKey,
+    meeting: OptionalKey,
+    indexes: Keys,
+    bot_id: str,
+    payload: str,
+    created: float,
+    at: str,
+    state: str,
+    status_word: str,
+    keep: int,
+    dedup_life_s: int,
+    entry: bytes,
+    assigned_at: str,
+    assigned_status_word: str,
+    vm_id: str,
+    assigned_entry: bytes,
+    orders: Values,
+    fields: Pairs,
+) -> bool: ...
+
+
+@SCRIPTS.script("status", "story", FENCE)
+def assign(
+    *,
+    bot: Key,
+    workers: Key,
+    commands: Key,
+    status: Key,
+    outbox: Key,
+    story: Key,
+    bot_id: str,
+    attempt: int,
+    worker_id: str,
+    worker: bytes,
+    message: bytes,
+    at: str,
+    keep: int,
+    entry: bytes,
+    fields: Pairs,
+) -> bool: ...
+
+
+@SCRIPTS.script("attempt", "status", "story", FENCE)
+def move(
+    *,
+    bot: Key,
+    status: Key,
+    outbox: Key,
+    story: Key,
+    bot_id: str,
+    attempt: int,
+    at: str,
+    keep: int,
+    entry: bytes,
+    fields: Pairs,
+) -> bool: ...
+
+
+@SCRIPTS.script("story", FENCE)
+def reschedule(*, bot: Key, story: Key, join_at: str, entry: bytes) -> bool: ...
+
+
+@SCRIPTS.script(FENCE)
+def revoke(*, bot: Key, attempt: int) -> bool: ...
+
+
+@SCRIPTS.script("status", "story", "bundles", FENCE)
+def end(
+    *,
+    bot: Key,
+    status: Key,
+    outbox: Key,
+    live: Key,
+    ended: Key,
+    by_status: Key,
+    story: Key,
+    owned: OptionalKey,
+    bot_id: str,
+    at: str,
+    keep: int,
+    stopped: float,
+    record_life_s: int,
+    entry: bytes,
+    bundle: str,
+    fields: Pairs,
+) -> bool: ...
+
+
+@SCRIPTS.script("evidence")
+def forget(
+    *,
+    bot: Key,
+    ended: Key,
+    all_bots: Key,
+    outbox: Key,
+    dedup: OptionalKey,
+    meeting: OptionalKey,
+    evidence_index: Key,
+    evidence_sizes: Key,
+    satellites: Keys,
+    bundles: Keys,
+    indexes: Keys,
+    bot_id: str,
+    delivery: bytes,
+) -> int: ...
+
+
+# What is known of a bot's meeting
+
+
+@SCRIPTS.script("attempt", FENCE)
+def note(*, bot: Key, attempt: int, fields: Pairs) -> bool: ...
+
+
+@SCRIPTS.script("attempt", FENCE)
+def note_participants(
+    *,
+    bot: Key,
+    participants: Key,
+    attempt: int,
+    life_s: int,
+    at: str,
+    nobody_else: bool,
+    came: Values,
+    left: Values,
+) -> bool: ...
+
+
+@SCRIPTS.script("attempt", FENCE)
+def note_chat(*, bot: Key, chats: Key, attempt: int, life_s: int, lines: Values) -> bool: ...
+
+
+@SCRIPTS.script("attempt", "story", "bundles", FENCE)
+def relate(*, bot: Key, story: Key, attempt: int, entry: bytes, bundle: str, fields: Pairs) -> bool: ...
+
+
+@SCRIPTS.script("story", FENCE)
+def recorded(
+    *,
+    bot: Key,
+    outbox: Key,
+    story: Key,
+    bot_id: str,
+    attempt: int,
+    at: str,
+    audio_status: str,
+    entry: bytes,
+) -> bool: ...
+
+
+# VMs and workers
+
+
+@SCRIPTS.script("story", FENCE)
+def ask(
+    *, bot: Key, commands: Key, story: Key, attempt: int, message: bytes, is_wished: bool, entry: bytes
+) -> bool: ...
+
+
+@SCRIPTS.script("story", FENCE)
+def order(
+    *, workers: Key, commands: Key, stories: Keys, worker_id: str, worker: bytes, message: bytes, entries: Values
+) -> bool: ...
+
+
+@SCRIPTS.script(FENCE)
+def keep_vm(
+    *, vm: Key, workers: Key, vms: Key, commands: Key, vm_id: str, life_s: int, is_lost: bool, fields: Pairs
+) -> bool: ...
+
+
+@SCRIPTS.script(FENCE)
+def forget_vm(*, vm: Key, workers: Key, commands: Key, vms: Key, vm_id: str) -> bool: ...
+
+
+# Webhooks
+
+
+@SCRIPTS.script(FENCE)
+def deliver_put(
+    *,
+    outbox: Key,
+    line: Key,
+    due: Key,
+    group: str,
+    entry_id: bytes,
+    bot_id: str,
+    now: float,
+    life_s: int,
+    items: Values,
+) -> bool: ...
+
+
+@SCRIPTS.script("line", FENCE)
+def deliver_done(
+    *,
+    line: Key,
+    due: Key,
+    log: Key,
+    bot: Key,
+    bot_id: str,
+    id: str,
+    now: float,
+    life_s: int,
+    entry: bytes,
+    noted_as: str,
+) -> bool: ...
+
+
+@SCRIPTS.script("line", FENCE)
+def deliver_failed(
+    *,
+    line: Key,
+    due: Key,
+    log: Key,
+    bot_id: str,
+    id: str,
+    attempts: int,
+    next_at: float,
+    life_s: int,
+    entry: bytes,
+) -> bool: ...
+
+
+@SCRIPTS.script("line", FENCE)
+def deliver_bury(
+    *,
+    line: Key,
+    due: Key,
+    log: Key,
+    dead: Key,
+    bot_id: str,
+    id: str,
+    now: float,
+    life_s: int,
+    entry: bytes,
+    keep_dead: int,
+    letter: Pairs,
+) -> bool: ...
+
+
+@SCRIPTS.script()
+def deliver_again(
+    *,
+    dead: Key,
+    line: Key,
+    due: Key,
+    outbox: Key,
+    entry_id: str,
+    bot_id: str,
+    delivery: bytes,
+    now: float,
+    life_s: int,
+) -> bool: ...

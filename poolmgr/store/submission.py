@@ -4,21 +4,14 @@ Writes for nobody's epoch: any manager may submit, leader or not.
 """
 
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
 
 from poolmgr.core.record import Record
-from poolmgr.store import answers
+from poolmgr.store import answers, scripts
 from poolmgr.store.keys import Keys
-from poolmgr.store.scripts import SOURCES
-
-IDEMPOTENCY_LIFE_S: Final = 86400
-"""How long a repeated Idempotency-Key is recognised; as the API says that our clients know."""
-
-_ENTRY_LIFE_S: Final = 86400  # while no leader takes the job; its record takes over
-_OWNED_LIFE_S: Final = 400 * 86400  # later than the end of any bot in it, scheduled a year ahead
 
 
 class Verdict(StrEnum):
@@ -61,26 +54,26 @@ class Submissions:
         self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
         self._keys = keys
         self._deduplicated_s = int(deduplicated_s)
-        self._submit: Any = redis.register_script(SOURCES["submit"])
-        self._withdraw: Any = redis.register_script(SOURCES["withdraw"])
 
     async def submit(self, one: Submission) -> Outcome:
         """Afterwards the job is on the list and its entry can be found; with any other verdict nothing has changed."""
         k = self._keys
-        verdict, bot_id = await self._submit(
-            keys=[
-                *(k.jobs, k.bot(one.bot_id), k.submitted(one.bot_id), k.owned(one.owner)),
-                *self._once_keys(one),
-                *([k.meeting(one.held_meeting)] if one.held_meeting else ()),
-            ],
-            args=[
-                *(one.bot_id, one.payload, msgspec.json.encode(_texts(one.entry)), _ENTRY_LIFE_S),
-                *(one.bots_at_once, _OWNED_LIFE_S),
-                *(int(bool(one.idempotency_key)), one.digest, IDEMPOTENCY_LIFE_S),
-                *(int(bool(one.deduplication_key)), self._deduplicated_s),
-                int(bool(one.held_meeting)),
-            ],
+        call = scripts.submit(
+            jobs=k.jobs,
+            bot=k.bot(one.bot_id),
+            submitted=k.submitted(one.bot_id),
+            owned=k.owned(one.owner),
+            idempotency=k.idempotency(one.owner, one.idempotency_key) if one.idempotency_key else None,
+            dedup=k.deduplication(one.deduplication_key) if one.deduplication_key else None,
+            meeting=k.meeting(one.held_meeting) if one.held_meeting else None,
+            bot_id=one.bot_id,
+            payload=one.payload,
+            entry=msgspec.json.encode(_texts(one.entry)),
+            quota=one.bots_at_once,
+            digest=one.digest,
+            dedup_life_s=self._deduplicated_s,
         )
+        verdict, bot_id = await call.run(self._redis)
         return Outcome(Verdict(verdict.decode()), bot_id.decode())
 
     async def withdraw(self, one: Submission, *, ended: bool = False) -> bool:
@@ -89,12 +82,16 @@ class Submissions:
         False when a manager has taken the job meanwhile; then nothing has changed.
         """
         k = self._keys
-        return bool(
-            await self._withdraw(
-                keys=[k.jobs, k.submitted(one.bot_id), k.owned(one.owner), *self._once_keys(one)],
-                args=[one.bot_id, one.payload, int(ended)],
-            )
+        call = scripts.withdraw(
+            jobs=k.jobs,
+            submitted=k.submitted(one.bot_id),
+            owned=k.owned(one.owner),
+            once_keys=self._once_keys(one),
+            bot_id=one.bot_id,
+            payload=one.payload,
+            has_ended=ended,
         )
+        return await call.run(self._redis)
 
     async def taken(self, bot_id: str) -> bool:
         """Whether the bot's record is there, which has then taken the place of its entry."""

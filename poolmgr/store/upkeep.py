@@ -9,9 +9,8 @@ from common.config.settings import RetentionSettings
 from common.wire.vocabulary import BotState
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
-from poolmgr.store.scripts import STREAM_LIFE_S
+from poolmgr.store.lives import JOB_STREAM_LIFE_S, STREAM_LIFE_S
 
-_JOBS_LIFE_S: Final = 2592000  # as long as an epoch: jobs may wait in their stream for the next leader
 _ORPHANS_AT_ONCE: Final = 100  # the rest waits for the next time
 _FORGOTTEN_AT_ONCE: Final = 5000
 
@@ -40,7 +39,7 @@ class Upkeep:
         pipeline.expire(self._keys.events, STREAM_LIFE_S)
         pipeline.expire(self._keys.control, STREAM_LIFE_S)
         pipeline.expire(self._keys.outbox, STREAM_LIFE_S)
-        pipeline.expire(self._keys.job_stream, _JOBS_LIFE_S)
+        pipeline.expire(self._keys.job_stream, JOB_STREAM_LIFE_S)
         await pipeline.execute()
 
     async def forget_orphans(self, known: Collection[str]) -> list[str]:

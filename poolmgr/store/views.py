@@ -163,10 +163,10 @@ class Views:
 
     async def put_back(self, entry_id: str) -> DeadJob | None:
         """Put a rejected job on the list again, unchanged, and take it off the dead stream. None if it is not there."""
-        from poolmgr.store.scripts import SOURCES
+        from poolmgr.store import scripts
 
-        script = self._redis.register_script(SOURCES["put_back"])
-        fields: list[bytes] | None = await script(keys=[self._keys.dead, self._keys.jobs], args=[entry_id])
+        call = scripts.put_back(dead=self._keys.dead, jobs=self._keys.jobs, entry_id=entry_id)
+        fields = await call.run(self._redis)
         if fields is None:
             return None
         return _dead_job(entry_id.encode(), dict(zip(fields[0::2], fields[1::2], strict=True)))

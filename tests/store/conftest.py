@@ -1,17 +1,16 @@
 """A ledger on a real Redis, and a leak check after every test: each key is documented and has an end."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import worker
 from common.config.settings import RedisSettings, RetentionSettings
 from common.runtime.redis import connect
 from poolmgr.store.keys import KEY_DOCS, Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
+from worker.link import scripts
 
 _CLIENTS = {"jobs", "jobs:taken", "bots:live", "webhooks:due"}
 """Keys that last as long as something is in them: jobs nobody took, bots that have not ended, or are not told of."""
@@ -41,12 +40,12 @@ def ledger(redis: Any, keys: Keys) -> Ledger:
 
 
 @pytest.fixture
-def claim(redis: Any, keys: Keys) -> Callable[[str, int, str], Awaitable[int]]:
-    """The agent's claim script: (bot_id, attempt, worker_id) -> 1 or 0."""
-    script = redis.register_script((Path(worker.__file__).parent / "link" / "lua" / "claim.lua").read_bytes())
+def claim(redis: Any, keys: Keys) -> Callable[[str, int, str], Awaitable[bool]]:
+    """The agent's claim script: (bot_id, attempt, worker_id)."""
 
-    async def claim(bot_id: str, attempt: int, worker_id: str) -> int:
-        return await script(keys=[keys.bot(bot_id)], args=[attempt, worker_id, "2027-01-01T00:00:00Z"])
+    async def claim(bot_id: str, attempt: int, worker_id: str) -> bool:
+        bot, at = keys.bot(bot_id), "2027-01-01T00:00:00Z"
+        return await scripts.claim(bot=bot, attempt=attempt, worker_id=worker_id, at=at).run(redis)
 
     return claim
 

@@ -5,7 +5,6 @@ same: each key, each value, and how long it has left.
 """
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,14 +16,19 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
 
 from common.config.settings import RedisSettings, RetentionSettings
+from common.runtime.lua import digest_of
 from common.runtime.redis import connect
+from common.runtime.scripts import SHARED
 from poolmgr.core.decisions import Decision
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import DisagreementError, Ledger, StaleEpochError
 from poolmgr.store.record import Fields
-from poolmgr.store.scripts import DIGESTS, SOURCES, load_scripts
+from poolmgr.store.scripts import SCRIPTS
 from tests.examples import EXPLORES, examples
 from tests.store.conftest import NOW
+from worker.link import scripts as worker_scripts
+
+LIBRARIES: Final = (SCRIPTS, SHARED, worker_scripts.SCRIPTS)
 
 T = TypeVar("T")
 Value = str | list[str] | set[str] | dict[str, str] | dict[str, float] | list[dict[str, str]]
@@ -136,8 +140,8 @@ class OnRedis(RuleBasedStateMachine):
 
     async def _begin(self) -> None:
         await self.redis.flushdb()
-        if not all(await self.redis.script_exists(*DIGESTS.values())):
-            await load_scripts(self.redis)
+        if not all(await self.redis.script_exists(*(script.digest for script in SCRIPTS.scripts.values()))):
+            await SCRIPTS.load(self.redis)
 
     def do(self, work: Awaitable[T]) -> T:
         return self._loop.run_until_complete(work)
@@ -264,11 +268,8 @@ def _run(machine: Callable[[], OnRedis], how: settings, rounds: int) -> None:
 
 def break_script(monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str) -> None:
     """From now on the script says `new` where it says `old`."""
-    broken = without(SOURCES[name].decode(), old, new).encode()
-    monkeypatch.setitem(SOURCES, name, broken)
-    monkeypatch.setitem(DIGESTS, name, hashlib.sha1(broken).hexdigest())
-
-
-def without(source: str, old: str, new: str) -> str:
-    assert source.count(old) == 1, f"not once in the script: {old!r}"
-    return source.replace(old, new)
+    script = next(library.scripts[name] for library in LIBRARIES if name in library.scripts)
+    assert script.source.count(old) == 1, f"not once in the script: {old!r}"
+    broken = script.source.replace(old, new)
+    monkeypatch.setattr(script, "source", broken)
+    monkeypatch.setattr(script, "digest", digest_of(broken))

@@ -6,7 +6,6 @@ indexes name who lives and who has ended.
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 from msgspec.structs import replace
 
-import worker
 from common.wire import codec, messages
 from common.wire.messages import BotSaw, BotVitals
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
@@ -46,9 +44,8 @@ from poolmgr.store import record, story
 from poolmgr.store.forgetting import forget
 from poolmgr.store.ledger import Rejected
 from tests.store import conftest
-from tests.store.model import DAY_S, HOUR_S, WEEK_S, OnRedis, break_script, finds_fault, run, text, without
-
-CLAIM: Final = (Path(worker.__file__).parent / "link" / "lua" / "claim.lua").read_text()
+from tests.store.model import DAY_S, HOUR_S, WEEK_S, OnRedis, break_script, finds_fault, run, text
+from worker.link.scripts import claim
 
 PLAIN = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="p1")
 OWNED: Final = replace(
@@ -80,9 +77,8 @@ moves = st.sampled_from([BotState.JOINING, BotState.WAITING_ROOM, BotState.IN_ME
 
 
 class Bots(OnRedis):
-    def __init__(self, url: str, claim: str = CLAIM) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._claim: Any = self.redis.register_script(claim)
         self.seq = 0
         self.claimed: set[tuple[str, int]] = set()
         self.revoked: set[tuple[str, int]] = set()
@@ -316,8 +312,8 @@ class Bots(OnRedis):
         if ours:
             self.claimed.add((bot_id, attempt))
         for _ in range(times):
-            claimed = self.do(self._claim(keys=[self.keys.bot(bot_id)], args=[attempt, worker_id, at]))
-            assert claimed == int(ours)
+            call = claim(bot=self.keys.bot(bot_id), attempt=attempt, worker_id=worker_id, at=at)
+            assert self.do(call.run(self.redis)) == ours
             at = iso(self.moment())
 
     @rule(
@@ -508,20 +504,20 @@ def test_bots_are_what_they_should_be_whatever_is_called_in_whatever_order(redis
     run(Bots, redis_server)
 
 
-FENCE: Final = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then"
+FENCE: Final = "if redis.call('GET', epoch_key) ~= epoch then"
 
 
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("accept", "if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end", ""),
-        ("assign", " or tonumber(now[2]) ~= tonumber(ARGV[3]) - 1", ""),
-        ("move", " or now[2] ~= ARGV[3]", ""),
-        ("revoke", " or now[3] == ARGV[2]", ""),
-        ("end", " or state == 'stopped'", ""),
-        ("end", "redis.call('EXPIRE', KEYS[2], ARGV[6])", ""),
+        ("accept", "if redis.call('EXISTS', bot) == 1 then return 0 end", ""),
+        ("assign", " or tonumber(before) ~= attempt - 1", ""),
+        ("move", " and tonumber(latest) == attempt", ""),
+        ("revoke", " or tonumber(claimed) == attempt", ""),
+        ("end", " or state == STOPPED", ""),
+        ("end", "redis.call('EXPIRE', bot, record_life_s)", ""),
         ("end", FENCE, "if false then"),
-        ("reject", " and redis.call('EXISTS', KEYS[5]) == 0", ""),
+        ("reject", " and redis.call('EXISTS', bot) == 0", ""),
     ],
     ids=["accepted twice", "attempt", "stale news", "claimed", "two ends", "kept for ever", "no fence", "other's bot"],
 )
@@ -532,6 +528,11 @@ def test_a_script_that_forgets_a_condition_is_found_out(
     finds_fault(Bots, redis_server)
 
 
-@pytest.mark.parametrize("condition", ["bot[1] ~= ARGV[1] or ", "bot[2] ~= ARGV[2] or ", " or bot[3] == 'stopped'"])
-def test_a_claim_that_is_not_exclusive_is_found_out(redis_server: str, condition: str) -> None:
-    finds_fault(Bots, redis_server, without(CLAIM, condition, ""))
+@pytest.mark.parametrize(
+    "condition", [" and tonumber(latest) == attempt", " or assigned ~= worker_id", " and state ~= STOPPED"]
+)
+def test_a_claim_that_is_not_exclusive_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, redis_server: str, condition: str
+) -> None:
+    break_script(monkeypatch, "claim", condition, "")
+    finds_fault(Bots, redis_server)

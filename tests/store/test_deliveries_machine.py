@@ -290,9 +290,9 @@ def test_each_webhook_is_in_one_place_and_in_order(redis_server: str) -> None:
     [
         ("deliver_put", "== 0 then return 0 end\nif", "== 2 then return 0 end\nif"),
         ("deliver_put", "'RPUSH'", "'LPUSH'"),
-        ("deliver_failed", "if tonumber(attempts) >= tonumber(ARGV[4]) then return 0 end", ""),
-        ("deliver_done", "if first_of(KEYS[2], ARGV[3]) then", "if true then"),
-        ("deliver_bury", "  redis.call('LPOP', KEYS[2])\n", ""),
+        ("deliver_failed", "if tonumber(before) >= attempts then return 0 end", ""),
+        ("deliver_done", "if first_of(line, id) then", "if true then"),
+        ("deliver_bury", "  redis.call('LPOP', line)\n", ""),
         ("deliver_again", "== 0 then return 0 end", "== 2 then return 0 end"),
     ],
     ids=["twice", "order", "counted twice", "another one", "in two places", "sent again twice"],

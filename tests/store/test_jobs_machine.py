@@ -177,11 +177,11 @@ def test_each_job_is_in_one_place_whoever_takes_rejects_dies_or_hands_in_again(
     ("script", "old", "new"),
     [
         ("take", "'RIGHT', 'LEFT'", "'RIGHT', 'RIGHT'"),
-        ("take", " and bytes < tonumber(ARGV[2])", ""),
-        ("accept", "redis.call('LREM', KEYS[3], -1, ARGV[3])", ""),
-        ("reject", "return redis.call('LREM', KEYS[2], -1, ARGV[2])", "return 1"),
-        ("put_back", "redis.call('XDEL', KEYS[1], ARGV[1])", ""),
-        ("put_back", "redis.call('LPUSH', KEYS[2], fields[i + 1])", ""),
+        ("take", " and bytes < most_bytes", ""),
+        ("accept", "redis.call('LREM', taken, -1, payload)", ""),
+        ("reject", "return redis.call('LREM', taken, -1, payload)", "return 1"),
+        ("put_back", "redis.call('XDEL', dead, entry_id)", ""),
+        ("put_back", "redis.call('LPUSH', jobs, fields[i + 1])", ""),
     ],
     ids=["order", "too much", "a bot is still taken", "a dead job is still taken", "twice", "lost"],
 )

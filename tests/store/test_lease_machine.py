@@ -124,10 +124,10 @@ async def test_no_epoch_is_given_twice_though_redis_was_set_back(redis: Any, pre
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("lead", "if holder and holder ~= ARGV[1] then return 0 end", ""),
-        ("lead", "if redis.call('GET', KEYS[1]) ~= ARGV[3] then return 0 end", ""),
-        ("lead", "redis.call('INCRBY', KEYS[1], 1 +", "tonumber(redis.call('GET', KEYS[1]) or 1) + 0 * ("),
-        ("resign", "redis.call('GET', KEYS[1]) == ARGV[1]", "true"),
+        ("lead", "if before and before ~= holder then return 0 end", ""),
+        ("lead", "if tonumber(redis.call('GET', epoch)) ~= renewed then return 0 end", ""),
+        ("lead", "redis.call('INCRBY', epoch, 1 +", "tonumber(redis.call('GET', epoch) or 1) + 0 * ("),
+        ("resign", "redis.call('GET', name) == holder", "true"),
     ],
     ids=["takes what is held", "renews what was lost", "old epoch", "resigns for others"],
 )

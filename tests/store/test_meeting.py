@@ -221,11 +221,11 @@ def test_what_is_kept_of_a_meeting_is_what_was_seen_of_it(redis_server: str) -> 
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("note_participants", " or now[2] ~= ARGV[2]", ""),
+        ("note_participants", " and tonumber(latest) == attempt", ""),
         ("note_participants", "cjson.decode(before).joined_at", "at"),
-        ("note_participants", "one and one.left_at == ''", "one"),
-        ("note_chat", " or now[2] ~= ARGV[2]", ""),
-        ("note_chat", "if not redis.call('LPOS', KEYS[3], ARGV[i]) then", "if true then"),
+        ("note_participants", "known and known.left_at == ''", "known"),
+        ("note_chat", " and tonumber(latest) == attempt", ""),
+        ("note_chat", "if not redis.call('LPOS', chats, line) then", "if true then"),
     ],
     ids=["people of another attempt", "came again", "went again", "chat of another attempt", "said again"],
 )

@@ -148,11 +148,11 @@ def test_vms_and_workers_are_what_they_should_be_in_whatever_order_they_are_writ
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("keep_vm", "DEL', KEYS[3], KEYS[5])", "DEL', KEYS[5])"),
-        ("keep_vm", "DEL', KEYS[3], KEYS[5])", "DEL', KEYS[3])"),
-        ("forget_vm", ", KEYS[4])", ")"),
-        ("order", "if ARGV[4] ~= '' then", "if true then"),
-        ("order", "redis.call('EXPIRE', KEYS[2], ARGV[5])", ""),
+        ("keep_vm", "DEL', workers, commands)", "DEL', commands)"),
+        ("keep_vm", "DEL', workers, commands)", "DEL', workers)"),
+        ("forget_vm", ", commands)", ")"),
+        ("order", "if message ~= '' then", "if true then"),
+        ("order", "redis.call('EXPIRE', workers, VM_LIFE_S)", ""),
     ],
     ids=["workers of a lost VM", "orders to a lost VM", "orders to a forgotten VM", "an empty order", "kept for ever"],
 )

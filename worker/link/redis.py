@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from common.config.settings import RedisSettings
 from common.runtime import steps
 from common.runtime.redis import UNAVAILABLE, address, connect
+from common.runtime.scripts import resign
 from common.runtime.steps import AgentStep
 from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import backoff, pause
@@ -31,19 +32,17 @@ from common.wire import codec
 from common.wire.keys import WireKeys
 from common.wire.messages import Command, Event, Heartbeat, Join, JoinRefused, Say, VmVitals
 from common.wire.vocabulary import RefusalCause
+from worker.link import scripts
 from worker.link.journal import Entry, Journal
+from worker.link.scripts import ALIVE_S
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 QUEUE_LIMIT: Final = 100_000
 BATCH: Final = 500
-ALIVE_S: Final = 15
 CONTEST_S: Final = 20.0  # longer than ALIVE_S: what is there by then is being renewed
 CONTEST_POLL_S: Final = 1.0
-COMMANDS_LIVE_S: Final = 86_400
-WRITTEN_LIVES_S: Final = 604_800
 HEARTBEATS_UNREAD: Final = 50_000  # entries in the stream, and nobody who reads: memory is not to fill up with them
-NOBODY_READS_S: Final = 60  # a leader reads several times a second
 VITALS_LIVE_S: Final = 60
 BLOCK_S: Final = 2.0
 LOCK_DEADLINE_S: Final = 1.0  # a bot that waits for an account longer than this joins as a guest
@@ -83,11 +82,6 @@ class Link:
         self._vm_id = vm_id
         self._journal = journal
         self._presence = _Presence(journal.session, socket.gethostname(), str(state_dir.absolute()))
-        self._claim_script = self._redis.register_script(_source("claim"))
-        self._write_script = self._redis.register_script(_source("write"))
-        self._keep_script = self._redis.register_script(_source("keep_evidence"))
-        self._hold_script = self._redis.register_script(_source("hold"))
-        self._resign_script = self._redis.register_script(_source("resign"))
         self._waiting: dict[int, tuple[int, Event]] = {}  # oldest first: number in the journal, or 0; event
         self._last_place = 0
         self._waiting_heartbeat = 0
@@ -122,7 +116,9 @@ class Link:
     async def close(self) -> None:
         """Give the vm_id back, so that another host may take it at once."""
         try:
-            await self._resign_script(keys=[self._keys.alive(self._vm_id)], args=[msgspec.json.encode(self._presence)])
+            await resign(name=self._keys.alive(self._vm_id), holder=msgspec.json.encode(self._presence)).run(
+                self._redis
+            )
         except _TROUBLE as error:
             log.warning("presence_left", error=_why(error), ends_in_s=ALIVE_S)
         await self._redis.aclose()
@@ -204,27 +200,25 @@ class Link:
     async def _write_batch(self) -> None:
         """The oldest ones, all or none: with some of them refused, a later event would overtake an earlier one."""
         batch = list(islice(self._waiting.items(), BATCH))
-        parts: list[int | bytes] = []
+        entries: list[int | bytes] = []
         for _, (number, event) in batch:
-            parts += (number, codec.encode(event))
-        vm_id = self._vm_id
-        before: object = await self._write_script(
-            keys=[self._keys.events, self._keys.written(vm_id), self._keys.alive(vm_id), self._keys.commands(vm_id)],
-            args=[
-                self._journal.session,
-                msgspec.json.encode(self._presence),
-                ALIVE_S,
-                COMMANDS_LIVE_S,
-                WRITTEN_LIVES_S,
-                HEARTBEATS_UNREAD,
-                NOBODY_READS_S,
-                *parts,
-            ],
+            entries += (number, codec.encode(event))
+        k, vm_id = self._keys, self._vm_id
+        call = scripts.write(
+            events=k.events,
+            written=k.written(vm_id),
+            alive=k.alive(vm_id),
+            commands=k.commands(vm_id),
+            session=self._journal.session,
+            presence=msgspec.json.encode(self._presence),
+            most_unread=HEARTBEATS_UNREAD,
+            entries=entries,
         )
+        before = await call.run(self._redis)
         self._heard_at = time.monotonic()
         steps.done(AgentStep.EVENTS_WRITTEN)
         # Silent for longer than ALIVE_S, it lost its place to another. Both may have bots, so neither just ends.
-        if rival := self._rival_in(cast("bytes | None", before)):
+        if rival := self._rival_in(before):
             log.error("vm_id_contested", host=rival.host, state_dir=rival.state_dir)
         for place, _ in batch:
             self._waiting.pop(place, None)
@@ -271,16 +265,19 @@ class Link:
         delays = backoff(*CLAIM_RETRY_S)
         while True:
             try:
-                answer: object = await self._claim_script(
-                    keys=[self._keys.bot(join.bot_id)],
-                    args=[join.attempt, join.worker_id, datetime.now(UTC).isoformat()],
+                call = scripts.claim(
+                    bot=self._keys.bot(join.bot_id),
+                    attempt=join.attempt,
+                    worker_id=join.worker_id,
+                    at=datetime.now(UTC).isoformat(),
                 )
+                is_ours = await call.run(self._redis)
             except _TROUBLE as error:
                 delay_s = next(delays)
                 log.warning("claim_unanswered", bot_id=join.bot_id, error=_why(error), again_in_s=delay_s)
                 await asyncio.sleep(delay_s)
             else:
-                return answer == 1
+                return is_ours
 
     # Evidence
 
@@ -288,36 +285,36 @@ class Link:
         """Hand a bundle in, at most once kept under its name. False when nobody is to have it: its bot is forgotten, or
         it is larger than all of them may be. Raises: LinkError when Redis is away, full, or refuses.
         """
-        keys = self._keys
+        k = self._keys
+        call = scripts.keep_evidence(
+            bot=k.bot(bot_id),
+            bundle=k.evidence(bot_id, attempt),
+            index=k.evidence_index,
+            sizes=k.evidence_sizes,
+            data=bundle,
+            life_s=max(1, int(life_s)),
+            most_bytes=most_bytes,
+        )
         try:
-            kept: object = await self._keep_script(
-                keys=[
-                    *(keys.bot(bot_id), keys.evidence(bot_id, attempt)),
-                    *(keys.evidence_index, keys.evidence_sizes),
-                ],
-                args=[bundle, max(1, int(life_s)), most_bytes],
-            )
+            return await call.run(self._redis)
         except _TROUBLE as error:
             raise LinkError(_why(error)) from error
-        return kept == 1
 
     async def hold(self, name: str, holder: str, life_s: float) -> bool | None:
         """Whether that account is the holder's, and if so for `life_s` from now. None: Redis does not answer."""
         try:
             async with asyncio.timeout(LOCK_DEADLINE_S):
-                answer: object = await self._hold_script(
-                    keys=[self._keys.account(name)], args=[holder, int(life_s * 1000)]
-                )
+                call = scripts.hold(name=self._keys.account(name), holder=holder, life_ms=int(life_s * 1000))
+                return await call.run(self._redis)
         except (*_TROUBLE, TimeoutError) as error:
             log.warning("account_unanswered", account=name, error=_why(error))
             return None
-        return answer == 1
 
     async def let_go(self, name: str, holder: str) -> None:
         """Afterwards that account is not the holder's; without an answer, when its life is over."""
         try:
             async with asyncio.timeout(LOCK_DEADLINE_S):
-                await self._resign_script(keys=[self._keys.account(name)], args=[holder])
+                await resign(name=self._keys.account(name), holder=holder).run(self._redis)
         except (*_TROUBLE, TimeoutError) as error:
             log.warning("account_unanswered", account=name, error=_why(error))
 
@@ -373,10 +370,6 @@ class Link:
                     )
             await self._redis.xdel(key, *(entry_id for entry_id, _ in entries))
             log.info("backlog_dropped", commands=len(entries))
-
-
-def _source(script: str) -> str:
-    return (Path(__file__).parent / "lua" / f"{script}.lua").read_text(encoding="utf-8")
 
 
 def _decode(fields: dict[bytes, bytes]) -> Command | None:

@@ -1,11 +1,11 @@
--- Put before the scripts that give a meeting to one bot. Whoever holds it says itself by what names to look for it: its
--- record, which counts until the bot has ended, or the entry of a job that the API pushed.
+-- Whoever holds a meeting says itself by what names to look for it: its record, which counts until the bot has ended, or
+-- the entry of a job that the API pushed.
 -- Answers the bot that holds it and counts, or nil; then whether a leader is about to make a bot of the one who holds it.
 local function holder(meeting)
   local bot_id, bot, entry, taken = unpack(redis.call('HMGET', meeting, 'bot_id', 'bot', 'entry', 'taken'))
   if not bot_id then return nil, nil end
   local state = redis.call('HGET', bot, 'state')
-  if state then return state ~= 'stopped' and bot_id or nil, nil end
+  if state then return state ~= STOPPED and bot_id or nil, nil end
   if entry and redis.call('EXISTS', entry) == 1 then return bot_id, nil end
   return nil, taken and bot_id or nil
 end

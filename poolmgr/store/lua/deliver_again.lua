@@ -1,11 +1,10 @@
 -- A dead letter stands at the end of its bot's line once more: two operators at once do it once. The leader hears of it
 -- through the outbox.
--- KEYS: dead, line, due, outbox. ARGV: entry id, bot_id, delivery, now (epoch seconds), life in s, life of the outbox in s.
-if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('RPUSH', KEYS[2], '0 ' .. ARGV[4] .. ' ' .. ARGV[3])
-redis.call('EXPIRE', KEYS[2], ARGV[5])
-redis.call('ZADD', KEYS[3], 'NX', ARGV[4], ARGV[2])
-redis.call('EXPIRE', KEYS[3], ARGV[5])
-redis.call('XADD', KEYS[4], '*', 'bot_id', ARGV[2], 'again', ARGV[1])
-redis.call('EXPIRE', KEYS[4], ARGV[6])
+if redis.call('XDEL', dead, entry_id) == 0 then return 0 end
+redis.call('RPUSH', line, '0 ' .. now .. ' ' .. delivery)
+redis.call('EXPIRE', line, life_s)
+redis.call('ZADD', due, 'NX', now, bot_id)
+redis.call('EXPIRE', due, life_s)
+redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'again', entry_id)
+redis.call('EXPIRE', outbox, STREAM_LIFE_S)
 return 1

@@ -1,9 +1,8 @@
 -- The first webhook of a bot's line was delivered, and leaves it. Also clears up after a line that is no more.
--- KEYS: epoch, line, due, log, bot. ARGV: epoch, bot_id, id, now (epoch seconds), life in s, log entry, the record's
--- field that says so (or empty). Answers 1 if there is a next one.
-if first_of(KEYS[2], ARGV[3]) then
-  redis.call('LPOP', KEYS[2])
-  log_attempt(KEYS[4], ARGV[6], ARGV[5])
-  if ARGV[7] ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then redis.call('HSET', KEYS[5], ARGV[7], 1) end
+-- `noted_as`: the record's field that says so, or empty. Answers 1 if there is a next one.
+if first_of(line, id) then
+  redis.call('LPOP', line)
+  log_attempt(log, entry, life_s)
+  if noted_as ~= '' and redis.call('EXISTS', bot) == 1 then redis.call('HSET', bot, noted_as, 1) end
 end
-return move_up(KEYS[2], KEYS[3], ARGV[2], ARGV[4])
+return move_up(line, due, bot_id, now)

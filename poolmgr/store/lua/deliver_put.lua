@@ -1,10 +1,9 @@
 -- The webhooks of one outbox entry stand in their bot's line, and the entry is done; nothing if it was done before.
--- KEYS: epoch, outbox, line, due. ARGV: epoch, group, entry id, bot_id, now (epoch seconds), life in s, then the items.
-redis.call('XACK', KEYS[2], ARGV[2], ARGV[3])
-if redis.call('XDEL', KEYS[2], ARGV[3]) == 0 then return 0 end
-if #ARGV < 7 then return 1 end
-redis.call('RPUSH', KEYS[3], unpack(rest(7)))
-redis.call('EXPIRE', KEYS[3], ARGV[6])
-redis.call('ZADD', KEYS[4], 'NX', ARGV[5], ARGV[4])
-redis.call('EXPIRE', KEYS[4], ARGV[6])
+redis.call('XACK', outbox, group, entry_id)
+if redis.call('XDEL', outbox, entry_id) == 0 then return 0 end
+if #items == 0 then return 1 end
+redis.call('RPUSH', line, unpack(items))
+redis.call('EXPIRE', line, life_s)
+redis.call('ZADD', due, 'NX', now, bot_id)
+redis.call('EXPIRE', due, life_s)
 return 1

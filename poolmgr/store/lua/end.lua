@@ -1,21 +1,17 @@
--- A bot's one end: record, indexes and time to live together. A second end changes nothing.
--- KEYS: epoch, bot, status, outbox, live, ended, the index of its outward status, story; owned, if it has an owner.
--- ARGV: epoch, bot_id, at (ISO), status entries kept, stopped (epoch seconds), life of the record in s, life of indexes
--- in s, entry of the story, the name of its evidence (or empty), then field value pairs.
-local state = redis.call('HGET', KEYS[2], 'state')
-if not state or state == 'stopped' then return 0 end
-local bot_id, created = ARGV[2], redis.call('ZSCORE', KEYS[5], ARGV[2]) or ARGV[5]
-announce(KEYS[2], KEYS[3], KEYS[4], ARGV[4], bot_id, ARGV[3], rest(10))
-relate(KEYS[8], ARGV[8])
-if ARGV[9] ~= '' then
-  redis.call('HSET', KEYS[2], 'evidence', with_evidence(redis.call('HGET', KEYS[2], 'evidence'), ARGV[9]))
-end
-redis.call('EXPIRE', KEYS[2], ARGV[6])
-redis.call('EXPIRE', KEYS[8], ARGV[6])
-redis.call('ZREM', KEYS[5], bot_id)
-redis.call('ZADD', KEYS[6], ARGV[5], bot_id)
-redis.call('ZADD', KEYS[7], created, bot_id)
-redis.call('EXPIRE', KEYS[6], ARGV[7])
-redis.call('EXPIRE', KEYS[7], ARGV[7])
-if KEYS[9] then redis.call('SREM', KEYS[9], bot_id) end
+-- A bot's one end: record, indexes and time to live together. A second end changes nothing. `by_status`: the index of its
+-- outward status; `bundle`: the name of its evidence, or empty.
+local state = redis.call('HGET', bot, 'state')
+if not state or state == STOPPED then return 0 end
+local created = redis.call('ZSCORE', live, bot_id) or stopped
+announce(bot, status, outbox, keep, bot_id, at, fields)
+relate(story, entry)
+if bundle ~= '' then name_bundle(bot, bundle) end
+redis.call('EXPIRE', bot, record_life_s)
+redis.call('EXPIRE', story, record_life_s)
+redis.call('ZREM', live, bot_id)
+redis.call('ZADD', ended, stopped, bot_id)
+redis.call('ZADD', by_status, created, bot_id)
+redis.call('EXPIRE', ended, INDEX_LIFE_S)
+redis.call('EXPIRE', by_status, INDEX_LIFE_S)
+if owned then redis.call('SREM', owned, bot_id) end
 return 1

@@ -1,11 +1,12 @@
--- A worker's new state (an empty record: forgotten) and what its agent is told of it.
--- KEYS: epoch, workers, commands, and the story of a bot that tells of it, if any. ARGV: epoch, worker_id, record, message
--- (or empty), life in s, entry of the story.
-if ARGV[3] == '' then redis.call('HDEL', KEYS[2], ARGV[2]) else redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) end
-redis.call('EXPIRE', KEYS[2], ARGV[5])
-if ARGV[4] ~= '' then
-  redis.call('XADD', KEYS[3], '*', 'm', ARGV[4])
-  redis.call('EXPIRE', KEYS[3], ARGV[5])
+-- A worker's new state (an empty record: forgotten) and what its agent is told of it, if anything. `stories` and
+-- `entries`: the story of a bot that tells of it and what it tells, or none.
+if worker == '' then redis.call('HDEL', workers, worker_id) else redis.call('HSET', workers, worker_id, worker) end
+redis.call('EXPIRE', workers, VM_LIFE_S)
+if message ~= '' then
+  redis.call('XADD', commands, '*', 'm', message)
+  redis.call('EXPIRE', commands, VM_LIFE_S)
 end
-if KEYS[4] and redis.call('EXISTS', KEYS[4]) == 1 then relate(KEYS[4], ARGV[6]) end
+for i, story in ipairs(stories) do
+  if redis.call('EXISTS', story) == 1 then relate(story, entries[i]) end
+end
 return 1

@@ -1,10 +1,10 @@
 -- Hand a rejected job in once more and take it off the dead stream: two operators at once do it once.
--- KEYS: dead, jobs. ARGV: entry id. Answers its fields, or nothing if it is not there.
-local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
+-- Answers its fields, or nothing if it is not there.
+local found = redis.call('XRANGE', dead, entry_id, entry_id)
 if #found == 0 then return false end
 local fields = found[1][2]
 for i = 1, #fields, 2 do
-  if fields[i] == 'payload' then redis.call('LPUSH', KEYS[2], fields[i + 1]) end
+  if fields[i] == 'payload' then redis.call('LPUSH', jobs, fields[i + 1]) end
 end
-redis.call('XDEL', KEYS[1], ARGV[1])
+redis.call('XDEL', dead, entry_id)
 return fields

@@ -11,6 +11,7 @@ from common.config.settings import RedisSettings
 from common.wire.messages import Command, Heartbeat, Join, JoinRefused, Retire, Say, Warm, WorkerGone
 from common.wire.vocabulary import GoneCause, RefusalCause
 from lab.parts.redis_server import RedisServer
+from tests.store.model import break_script
 from tests.waiting import wait_until
 from tests.worker.manager_side import ManagerSide
 from worker.link import redis as link_module
@@ -93,7 +94,7 @@ async def test_heartbeats_are_left_out_only_of_a_long_stream_that_nobody_reads(
     link: Link, manager: ManagerSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link_module, "HEARTBEATS_UNREAD", 3)
-    monkeypatch.setattr(link_module, "NOBODY_READS_S", 30)
+    break_script(monkeypatch, "write", "local NOBODY_READS_S = 60", "local NOBODY_READS_S = 30")
     events, redis = manager.keys.events, manager.redis
 
     async def beats() -> int:

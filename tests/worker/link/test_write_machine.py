@@ -3,20 +3,16 @@
 Readers see each event once and in order. Heartbeats say what is, and are left out when nobody reads.
 """
 
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-import worker
-from tests.store.model import DAY_S, OnRedis, finds_fault, run, without
-from worker.link.redis import ALIVE_S, COMMANDS_LIVE_S, NOBODY_READS_S, WRITTEN_LIVES_S
-
-LUA: Final = Path(worker.__file__).parent / "link" / "lua"
-WRITE: Final = (LUA / "write.lua").read_text()
-RESIGN: Final = (LUA / "resign.lua").read_text()
+from common.runtime.scripts import resign
+from tests.store.model import DAY_S, OnRedis, break_script, finds_fault, run
+from worker.link import scripts
+from worker.link.scripts import ALIVE_S, COMMANDS_LIFE_S, WRITTEN_LIFE_S
 
 UNREAD: Final = 5
 """With so many entries in the stream no heartbeat is added."""
@@ -30,10 +26,8 @@ HEARTBEAT: Final = (0, "heartbeat")
 class Agents(OnRedis):
     """`queue`: what the agent of now has to say, as long as it has no answer; `said`: all of its events."""
 
-    def __init__(self, url: str, write: str = WRITE, resign: str = RESIGN) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._write: Any = self.redis.register_script(write)
-        self._resign: Any = self.redis.register_script(resign)
         self.queue: list[tuple[int, str]] = []
         self.session = 0
         self.number = 0
@@ -94,15 +88,17 @@ class Agents(OnRedis):
     def write(self, most: int, answered: bool) -> None:
         k, batch = self.keys, self.queue[:most]
         before = self.expect_written(batch)
-        answer: bytes | None = self.do(
-            self._write(
-                keys=[k.events, k.written("vm1"), k.alive("vm1"), k.commands("vm1")],
-                args=[
-                    *(self.name, self.presence, ALIVE_S, COMMANDS_LIVE_S, WRITTEN_LIVES_S, UNREAD, NOBODY_READS_S),
-                    *(part for one in batch for part in one),
-                ],
-            )
+        call = scripts.write(
+            events=k.events,
+            written=k.written("vm1"),
+            alive=k.alive("vm1"),
+            commands=k.commands("vm1"),
+            session=self.name,
+            presence=self.presence,
+            most_unread=UNREAD,
+            entries=[part for one in batch for part in one],
         )
+        answer = self.do(call.run(self.redis))
         assert (answer and answer.decode()) == before
         if answered:
             del self.queue[:most]
@@ -120,12 +116,12 @@ class Agents(OnRedis):
                 self.plain.hashes[k.written("vm1")] = {"session": self.name, "number": str(number)}
                 wrote = True
         if wrote:
-            self.plain.ends_in(k.written("vm1"), WRITTEN_LIVES_S)
+            self.plain.ends_in(k.written("vm1"), WRITTEN_LIFE_S)
         before = self.plain.strings.get(k.alive("vm1"))
         self.plain.strings[k.alive("vm1")] = self.presence
         self.plain.ends_in(k.alive("vm1"), ALIVE_S)
-        self.plain.ends_in(k.commands("vm1"), COMMANDS_LIVE_S)
-        self.plain.ends_in(k.events, WRITTEN_LIVES_S)
+        self.plain.ends_in(k.commands("vm1"), COMMANDS_LIFE_S)
+        self.plain.ends_in(k.events, WRITTEN_LIFE_S)
         return before
 
     @rule(own=st.booleans())
@@ -135,7 +131,7 @@ class Agents(OnRedis):
         ours = self.plain.strings.get(self.keys.alive("vm1")) == presence
         if ours:
             self.plain.drop(self.keys.alive("vm1"))
-        assert self.do(self._resign(keys=[self.keys.alive("vm1")], args=[presence])) == int(ours)
+        assert self.do(resign(name=self.keys.alive("vm1"), holder=presence).run(self.redis)) == ours
 
     # What the manager does
 
@@ -152,9 +148,9 @@ class Agents(OnRedis):
     @rule()
     def it_orders(self) -> None:
         self.do(self.redis.xadd(self.keys.commands("vm1"), {"m": "warm"}))
-        self.do(self.redis.expire(self.keys.commands("vm1"), COMMANDS_LIVE_S))
+        self.do(self.redis.expire(self.keys.commands("vm1"), COMMANDS_LIFE_S))
         self.plain.add(self.keys.commands("vm1"), m="warm")
-        self.plain.ends_in(self.keys.commands("vm1"), COMMANDS_LIVE_S)
+        self.plain.ends_in(self.keys.commands("vm1"), COMMANDS_LIFE_S)
 
     def time_passes(self, seconds: int) -> None:
         """What was written is remembered for a week after the last event; for longer no answer is waited for."""
@@ -181,16 +177,22 @@ def test_each_event_is_read_once_and_in_order_whatever_comes_again(redis_server:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("elseif mine > written then", "else"),
-        ("last[1] == ARGV[1] and tonumber(last[2]) or 0", "tonumber(last[2] or 0)"),
+        ("elseif mine > newest then", "else"),
+        ("last[1] == session and tonumber(last[2]) or 0", "tonumber(last[2] or 0)"),
         ("if not nobody_reads then", "if true then"),
-        ("redis.call('EXPIRE', KEYS[2], ARGV[5])", ""),
+        ("redis.call('EXPIRE', written, WRITTEN_LIFE_S)", ""),
     ],
     ids=["twice", "a successor unheard", "heartbeats that nobody reads", "remembered for ever"],
 )
-def test_a_write_that_forgets_a_condition_is_found_out(redis_server: str, old: str, new: str) -> None:
-    finds_fault(Agents, redis_server, without(WRITE, old, new))
+def test_a_write_that_forgets_a_condition_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, redis_server: str, old: str, new: str
+) -> None:
+    break_script(monkeypatch, "write", old, new)
+    finds_fault(Agents, redis_server)
 
 
-def test_an_agent_that_gives_back_what_is_anothers_is_found_out(redis_server: str) -> None:
-    finds_fault(Agents, redis_server, WRITE, without(RESIGN, "redis.call('GET', KEYS[1]) == ARGV[1]", "true"))
+def test_an_agent_that_gives_back_what_is_anothers_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, redis_server: str
+) -> None:
+    break_script(monkeypatch, "resign", "redis.call('GET', name) == holder", "true")
+    finds_fault(Agents, redis_server)

@@ -1,0 +1,20 @@
+-- One entry of the status stream; with an outbox, the same there, of which webhooks are made. No other limit keeps that
+-- one short than that the leader empties it. `seen`: state, status, reason, attempt, vm_id, worker_id.
+local function tell(status, outbox, keep, bot_id, at, seen)
+  local entry = {'bot_id', bot_id, 'state', seen[1] or '', 'status', seen[2] or '', 'reason', seen[3] or '',
+    'status_reason', seen[3] or '', 'attempt', seen[4] or '0', 'vm_id', seen[5] or '', 'worker_id', seen[6] or '', 'at', at}
+  redis.call('XADD', status, 'MAXLEN', '~', keep, '*', unpack(entry))
+  redis.call('EXPIRE', status, STREAM_LIFE_S)
+  if outbox then
+    redis.call('XADD', outbox, '*', unpack(entry))
+    redis.call('EXPIRE', outbox, STREAM_LIFE_S)
+  end
+end
+
+-- A status change becomes visible: the bot's hash and the status stream together, and the outbox if it has a callback.
+local function announce(bot, status, outbox, keep, bot_id, at, fields)
+  redis.call('HSET', bot, unpack(fields))
+  local seen = redis.call('HMGET', bot, 'state', 'status', 'status_reason', 'attempt', 'vm_id', 'worker_id', 'callback_url')
+  local called = seen[7] and seen[7] ~= ''
+  tell(status, called and outbox, keep, bot_id, at, seen)
+end

@@ -1,0 +1,50 @@
+"""The agent's Lua scripts: what each takes and answers. What it does stands in its first lines, lua/*.lua."""
+
+from typing import Final
+
+from common.runtime.lua import Key, Library, Values
+from common.runtime.scripts import STATES
+
+ALIVE_S: Final = 15
+COMMANDS_LIFE_S: Final = 86_400
+WRITTEN_LIFE_S: Final = 604_800
+NOBODY_READS_S: Final = 60  # a leader reads several times a second
+
+SCRIPTS: Final = Library(
+    "worker.link",
+    {
+        **STATES,
+        "ALIVE_S": ALIVE_S,
+        "COMMANDS_LIFE_S": COMMANDS_LIFE_S,
+        "WRITTEN_LIFE_S": WRITTEN_LIFE_S,
+        "NOBODY_READS_S": NOBODY_READS_S,
+    },
+)
+
+
+@SCRIPTS.script("attempt")
+def claim(*, bot: Key, attempt: int, worker_id: str, at: str) -> bool: ...
+
+
+@SCRIPTS.script()
+def write(
+    *,
+    events: Key,
+    written: Key,
+    alive: Key,
+    commands: Key,
+    session: str,
+    presence: bytes | str,
+    most_unread: int,
+    entries: Values,
+) -> bytes | None: ...
+
+
+@SCRIPTS.script("evidence")
+def keep_evidence(
+    *, bot: Key, bundle: Key, index: Key, sizes: Key, data: bytes, life_s: int, most_bytes: int
+) -> bool: ...
+
+
+@SCRIPTS.script()
+def hold(*, name: Key, holder: str, life_ms: int) -> bool: ...
