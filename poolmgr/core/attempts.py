@@ -34,7 +34,7 @@ from poolmgr.core.decisions import (
 from poolmgr.core.events import LeaveRequested, Revoked, SayRequested
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
-from poolmgr.core.timers import Timer
+from poolmgr.core.timers import AttemptOf, Timer
 
 _UNCOUNTED = frozenset({RefusalCause.STOPPING, RefusalCause.LOW_MEMORY})
 """Refusals that say nothing of the bot, nor of the worker."""
@@ -168,10 +168,9 @@ def on_join_refused(pool: PoolState, event: JoinRefused) -> None:
 # Claimed, or taken back: Redis knows which came first.
 
 
-def claim_overdue(pool: PoolState, whose: str) -> None:
-    bot_id, _, attempt = whose.partition("#")
-    bot = pool.bots.get(bot_id)
-    if bot and bot.state is BotState.ASSIGNED and bot.attempt == int(attempt):
+def claim_overdue(pool: PoolState, whose: AttemptOf) -> None:
+    bot = pool.bots.get(whose.bot_id)
+    if bot and bot.state is BotState.ASSIGNED and bot.attempt == whose.attempt:
         take_back(pool, bot)
 
 
@@ -228,10 +227,10 @@ def await_leaving(pool: PoolState, bot: Bot) -> None:
 
 
 def _look_again(pool: PoolState, bot: Bot) -> None:
-    pool.timers.set(pool.now + pool.settings.claim_timeout_s, Timer.LEAVE, f"{bot.bot_id}#{bot.attempt}")
+    pool.timers.set(pool.now + pool.settings.claim_timeout_s, Timer.LEAVE, AttemptOf(bot.bot_id, bot.attempt))
 
 
-def leave_overdue(pool: PoolState, whose: str) -> None:
+def leave_overdue(pool: PoolState, whose: AttemptOf) -> None:
     """Three steps, each at its deadline: ask again, since the order may have been lost with its stream; have the
     browser ended; give the bot up. While its VM is silent nothing of this is done: that has deadlines of its own.
     """
@@ -253,7 +252,7 @@ def leave_overdue(pool: PoolState, whose: str) -> None:
     _look_again(pool, bot)
 
 
-def overdue(pool: PoolState, whose: str) -> None:
+def overdue(pool: PoolState, whose: AttemptOf) -> None:
     """Its agent should have ended it long ago, if it is time."""
     bot = _on_vm(pool, whose)
     if bot and pool.now < bot.overdue_at:
@@ -262,11 +261,10 @@ def overdue(pool: PoolState, whose: str) -> None:
         _ask(pool, bot, Reason.OVERDUE)
 
 
-def _on_vm(pool: PoolState, whose: str) -> Bot | None:
+def _on_vm(pool: PoolState, whose: AttemptOf) -> Bot | None:
     """The bot of a timer, if it still is in that attempt."""
-    bot_id, _, attempt = whose.rpartition("#")
-    bot = pool.bots.get(bot_id)
-    return bot if bot and bot.is_on_vm and bot.attempt == int(attempt) else None
+    bot = pool.bots.get(whose.bot_id)
+    return bot if bot and bot.is_on_vm and bot.attempt == whose.attempt else None
 
 
 def _give_up(pool: PoolState, bot: Bot) -> None:

@@ -12,7 +12,7 @@ from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Why
 from poolmgr.core.events import JobAccepted
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
-from poolmgr.core.timers import Timer
+from poolmgr.core.timers import AttemptOf, PlanOf, Timer
 from poolmgr.core.transitions import check_move
 
 _LOOK_S: Final = 3600.0
@@ -37,8 +37,8 @@ def on_job_accepted(pool: PoolState, event: JobAccepted) -> None:
 
 def put_on_calendar(pool: PoolState, bot: Bot) -> None:
     at = due(bot)
-    pool.calendar.set(at - pool.settings.reserve_ahead_s, Timer.RESERVE, f"{bot.bot_id}#{at}")
-    pool.calendar.set(at, Timer.DUE, f"{bot.bot_id}#{at}")
+    pool.calendar.set(at - pool.settings.reserve_ahead_s, Timer.RESERVE, PlanOf(bot.bot_id, at))
+    pool.calendar.set(at, Timer.DUE, PlanOf(bot.bot_id, at))
 
 
 def due(bot: Bot) -> float:
@@ -126,7 +126,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
 
 
 def await_claim(pool: PoolState, bot: Bot) -> None:
-    pool.timers.set(pool.now + pool.settings.claim_timeout_s, Timer.CLAIM, f"{bot.bot_id}#{bot.attempt}")
+    pool.timers.set(pool.now + pool.settings.claim_timeout_s, Timer.CLAIM, AttemptOf(bot.bot_id, bot.attempt))
 
 
 def await_end(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
@@ -137,7 +137,7 @@ def await_end(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
 
 def look_at_age(pool: PoolState, bot: Bot) -> None:
     """Acts when the bot is overdue; before that, sets its timer again. A bot that has ended leaves its timer behind."""
-    pool.timers.set(min(bot.overdue_at, pool.now + _LOOK_S), Timer.OVERDUE, f"{bot.bot_id}#{bot.attempt}")
+    pool.timers.set(min(bot.overdue_at, pool.now + _LOOK_S), Timer.OVERDUE, AttemptOf(bot.bot_id, bot.attempt))
 
 
 def most_telling(bot: Bot, reason: Reason, detail: str) -> tuple[Reason, str]:

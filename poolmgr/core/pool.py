@@ -54,7 +54,7 @@ from poolmgr.core.settling import settle
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
 
-_ON_TIMER: Final[dict[Timer, Callable[[PoolState, str], None]]] = {
+_ON_TIMER: Final[dict[Timer, Callable[[PoolState, Any], None]]] = {
     Timer.VM_SILENT: vms.silence_due,
     Timer.VM_LOST: vms.loss_due,
     Timer.VM_FORGOTTEN: vms.forgetting_due,

@@ -11,19 +11,19 @@ from poolmgr.core.decisions import Reschedule
 from poolmgr.core.events import RescheduleRequested
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
+from poolmgr.core.timers import PlanOf
 
 
-def reserve_due(pool: PoolState, whose: str) -> None:
+def reserve_due(pool: PoolState, whose: PlanOf) -> None:
     bot = _on_calendar(pool, whose)
     if bot and not bot.worker_id:
         pool.to_reserve[bot.bot_id] = bot
 
 
-def _on_calendar(pool: PoolState, whose: str) -> Bot | None:
+def _on_calendar(pool: PoolState, whose: PlanOf) -> Bot | None:
     """The bot, if it still is to join at that time."""
-    bot_id, _, due = whose.partition("#")
-    bot = pool.bots.get(bot_id)
-    return bot if bot and bot.state is BotState.SCHEDULED and bots.due(bot) == float(due) else None
+    bot = pool.bots.get(whose.bot_id)
+    return bot if bot and bot.state is BotState.SCHEDULED and bots.due(bot) == whose.join_at else None
 
 
 def reserve(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
@@ -61,7 +61,7 @@ def on_reschedule_requested(pool: PoolState, event: RescheduleRequested) -> None
     bots.put_on_calendar(pool, bot)
 
 
-def join_due(pool: PoolState, whose: str) -> None:
+def join_due(pool: PoolState, whose: PlanOf) -> None:
     bot = _on_calendar(pool, whose)
     if bot is None:
         return

@@ -6,6 +6,7 @@
 import heapq
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import NamedTuple, TypeAlias
 
 
 class Timer(StrEnum):
@@ -28,21 +29,44 @@ class Timer(StrEnum):
     MISSED = "missed"  # join_late_limit_s after join_at (calendar)
 
 
+class AttemptOf(NamedTuple):
+    """The timer counts while the bot is in this attempt."""
+
+    bot_id: str
+    attempt: int
+
+
+class PlanOf(NamedTuple):
+    """The timer counts while the bot is to join at this time (epoch seconds)."""
+
+    bot_id: str
+    join_at: float
+
+
+class WorkerOf(NamedTuple):
+    vm_id: str
+    worker_id: str
+
+
+Owner: TypeAlias = str | AttemptOf | PlanOf | WorkerOf
+"""Whose timer it is. A text: the id of a VM, or that of a bot in whichever attempt."""
+
+
 class Timers:
     """A heap of (when, timer, whose). Both the steady clock and the calendar have one."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer, str]] = []
+        self._heap: list[tuple[float, int, Timer, Owner]] = []
         self._set = 0
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def set(self, at: float, timer: Timer, whose: str) -> None:
+    def set(self, at: float, timer: Timer, whose: Owner) -> None:
         self._set += 1
         heapq.heappush(self._heap, (at, self._set, timer, whose))
 
-    def due(self, now: float) -> Iterator[tuple[Timer, str]]:
+    def due(self, now: float) -> Iterator[tuple[Timer, Owner]]:
         """Those due by `now`, earliest first, including any that are set for the past while iterating."""
         while self._heap and self._heap[0][0] <= now:
             _, _, timer, whose = heapq.heappop(self._heap)

@@ -9,7 +9,7 @@ from poolmgr.core import backoff, policy
 from poolmgr.core.decisions import ForgetWorker, KeepWorker, Retire, Warm, Why
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.state import PoolState
-from poolmgr.core.timers import Timer
+from poolmgr.core.timers import Timer, WorkerOf
 
 _FAILURES = frozenset(
     {GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY, GoneCause.CRASHED, GoneCause.UNRESPONSIVE},
@@ -79,7 +79,7 @@ def on_worker_warm(pool: PoolState, event: WorkerWarm) -> None:
 
 def _set_timers(pool: PoolState, worker: Worker) -> None:
     settings = pool.settings
-    whose = f"{worker.vm_id}#{worker.worker_id}"
+    whose = WorkerOf(worker.vm_id, worker.worker_id)
     if worker.state is WorkerState.WARMING:
         pool.timers.set(pool.now + settings.warmup_timeout_s, Timer.WARMUP, whose)
     elif worker.state is WorkerState.RETIRING:
@@ -89,14 +89,13 @@ def _set_timers(pool: PoolState, worker: Worker) -> None:
         pool.timers.set(worker.born + settings.max_age_s, Timer.MAX_AGE, whose)
 
 
-def _find(pool: PoolState, whose: str, state: WorkerState) -> tuple[Vm, Worker] | None:
+def _find(pool: PoolState, whose: WorkerOf, state: WorkerState) -> tuple[Vm, Worker] | None:
     """The worker of a timer, if it is still in the `state` that the timer is about."""
-    vm_id, _, worker_id = whose.partition("#")
-    vm, worker = pool.fleet.get(vm_id), pool.fleet.worker(vm_id, worker_id)
+    vm, worker = pool.fleet.get(whose.vm_id), pool.fleet.worker(*whose)
     return (vm, worker) if vm and worker and worker.state is state else None
 
 
-def warmup_overdue(pool: PoolState, whose: str) -> None:
+def warmup_overdue(pool: PoolState, whose: WorkerOf) -> None:
     if found := _find(pool, whose, WorkerState.WARMING):
         vm, worker = found
         backoff.count_failure(pool, vm)
@@ -104,7 +103,7 @@ def warmup_overdue(pool: PoolState, whose: str) -> None:
         pool.touch(vm)
 
 
-def retire_overdue(pool: PoolState, whose: str) -> None:
+def retire_overdue(pool: PoolState, whose: WorkerOf) -> None:
     if found := _find(pool, whose, WorkerState.RETIRING):
         vm, worker = found
         if not vm.silent:
@@ -119,7 +118,7 @@ def idle_ttl_over(pool: PoolState, vm_id: str) -> None:
         pool.touch(vm)
 
 
-def max_age_reached(pool: PoolState, whose: str) -> None:
+def max_age_reached(pool: PoolState, whose: WorkerOf) -> None:
     found = _find(pool, whose, WorkerState.IDLE)
     if found and pool.now >= found[1].born + pool.settings.max_age_s:
         vm, worker = found

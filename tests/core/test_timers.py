@@ -46,6 +46,6 @@ def test_what_is_due_is_all_up_to_now_earliest_first(moments: list[float], now: 
     timers = Timers()
     for n, at in enumerate(moments):
         timers.set(at, Timer.IDLE_TTL, str(n))
-    due = [moments[int(whose)] for _, whose in timers.due(now)]
+    due = [moments[int(str(whose))] for _, whose in timers.due(now)]
     assert due == sorted(at for at in moments if at <= now)
     assert timers.next_at == min((at for at in moments if at > now), default=float("inf"))
