@@ -19,6 +19,7 @@ from redis.exceptions import ResponseError
 from common.config.settings import BadSettingsError, Settings
 from common.runtime import steps
 from common.runtime.cli.text import count
+from common.runtime.clock import Clock
 from common.runtime.lag import watched
 from common.runtime.redis import UNAVAILABLE, address, connect
 from common.runtime.service import Service, telling
@@ -35,19 +36,18 @@ from poolmgr.api.routes import add_api
 from poolmgr.core.decisions import Decision
 from poolmgr.core.pool import Pool
 from poolmgr.intake.job import JobRules
-from poolmgr.loops.clock import Clock
 from poolmgr.loops.control import follow_requests
 from poolmgr.loops.dispatcher import Dispatcher
 from poolmgr.loops.events import follow_events
 from poolmgr.loops.intake import Intake
 from poolmgr.loops.job_stream import follow_job_stream
-from poolmgr.loops.journal import log_decided, log_rejected
 from poolmgr.loops.leadership import keep_leading, wait_to_lead
-from poolmgr.loops.metrics import Metrics
 from poolmgr.loops.reaper import reap
 from poolmgr.loops.schedule import watch_deadlines
 from poolmgr.loops.sqs import Sqs
 from poolmgr.loops.webhooks import Webhooks
+from poolmgr.observe.log import log_decided, log_rejected
+from poolmgr.observe.metrics import Metrics
 from poolmgr.page.routes import add_page
 from poolmgr.store.arrivals import Arrivals
 from poolmgr.store.deliveries import Deliveries

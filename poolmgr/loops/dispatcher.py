@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from common.runtime import steps
+from common.runtime.clock import Clock
 from common.runtime.steps import ManagerStep
 from poolmgr.core.decisions import Decision
 from poolmgr.core.events import CoreEvent
 from poolmgr.core.pool import Pool
-from poolmgr.loops.clock import Clock
 from poolmgr.store.ledger import Ledger
 
 _MOST_AT_ONCE = 2000

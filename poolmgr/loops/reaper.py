@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 import structlog
 
 from common.config.settings import RetentionSettings
+from common.runtime.clock import Clock
 from poolmgr.core.pool import Pool
-from poolmgr.loops.clock import Clock
 from poolmgr.store.inbox import Stream
 from poolmgr.store.upkeep import Upkeep
 

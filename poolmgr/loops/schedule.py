@@ -4,9 +4,9 @@ import asyncio
 
 import structlog
 
+from common.runtime.clock import Clock
 from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import ProcessResumed, Tick
-from poolmgr.loops.clock import Clock
 from poolmgr.loops.dispatcher import Dispatcher
 
 _log = structlog.stdlib.get_logger()

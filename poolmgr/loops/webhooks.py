@@ -13,13 +13,13 @@ import structlog
 
 from common.config.settings import WebhookSettings
 from common.runtime import steps
+from common.runtime.clock import Clock
 from common.runtime.steps import WebhookStep
 from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import pause
 from poolmgr.core.record import Record, iso
 from poolmgr.intake.outgoing import Delivery, OutgoingRules, host_of
-from poolmgr.loops.clock import Clock
-from poolmgr.loops.metrics import WebhookMetrics
+from poolmgr.observe.metrics import WebhookMetrics
 from poolmgr.store.answers import Entry, text_fields
 from poolmgr.store.deliveries import Attempt, Deliveries, Waiting
 from poolmgr.store.inbox import Stream

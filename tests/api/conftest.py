@@ -26,6 +26,7 @@ from common.config.settings import (
     WebhookSettings,
     WorkerSettings,
 )
+from common.runtime.clock import Clock
 from common.runtime.redis import connect
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
@@ -38,7 +39,6 @@ from poolmgr.app import Manager
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
 from poolmgr.core.record import Job
 from poolmgr.intake.job import JobRules, parse_job
-from poolmgr.loops.clock import Clock
 from poolmgr.page.routes import add_page
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger

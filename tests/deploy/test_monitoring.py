@@ -16,12 +16,12 @@ import pytest
 import yaml
 from prometheus_client import start_http_server
 
+from common.runtime.clock import Clock
 from common.wire.messages import BotSaw, Join, WorkerReport, WorkerWarm
 from common.wire.vocabulary import ENDS, Attribution, Reason, WorkerState
 from lab.parts.ports import free_ports
 from poolmgr.api.observe import ApiMetrics
-from poolmgr.loops.clock import Clock
-from poolmgr.loops.metrics import Metrics
+from poolmgr.observe.metrics import Metrics
 from tests.api.conftest import World, world
 from tests.waiting import wait_until
 from worker.metrics import AgentMetrics

@@ -7,11 +7,11 @@ from typing import Final
 import pytest
 
 from common.config.settings import PoolSettings
+from common.runtime.clock import Clock
 from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.pool import Pool
 from poolmgr.core.timers import Timer
-from poolmgr.loops.clock import Clock
-from poolmgr.loops.metrics import PoolGauges
+from poolmgr.observe.metrics import PoolGauges
 
 ARCHITECTURE: Final = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
 

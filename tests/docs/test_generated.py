@@ -10,14 +10,14 @@ import pytest
 from prometheus_client.metrics_core import Metric
 
 from common.config.settings import Settings
+from common.runtime.clock import Clock
 from common.runtime.exits import EXITS
 from common.wire.vocabulary import Reason
 from docs import generate
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.cli.root import cli
 from poolmgr.core.timers import Timer
-from poolmgr.loops.clock import Clock
-from poolmgr.loops.metrics import Metrics
+from poolmgr.observe.metrics import Metrics
 from tests.commands import members
 from worker.cli.root import cli as agent_cli
 from worker.metrics import AgentMetrics

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from common.runtime.clock import Clock
 from poolmgr.core.record import Job
 from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.loops import intake
-from poolmgr.loops.clock import Clock
 from poolmgr.loops.intake import Intake
 
 LINK = "https://meet.google.com/abc-defg-hij"

@@ -7,10 +7,10 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from common.runtime.clock import Clock
 from common.runtime.lag import HELD_S, Beat, HeldLog, watched, where
 from poolmgr.intake import job
-from poolmgr.loops.clock import Clock
-from poolmgr.loops.metrics import Metrics
+from poolmgr.observe.metrics import Metrics
 from tests.waiting import wait_until
 
 

@@ -2,10 +2,10 @@
 
 from prometheus_client import CollectorRegistry
 
+from common.runtime.clock import Clock
 from common.wire.messages import BotRecorded, BotSaw
 from poolmgr.core.decisions import Note, NoteRecorded
-from poolmgr.loops.clock import Clock
-from poolmgr.loops.metrics import Metrics
+from poolmgr.observe.metrics import Metrics
 
 
 def count(registry: CollectorRegistry, platform: str, screen: str, rule: str) -> float | None:

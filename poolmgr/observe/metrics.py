@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from common.runtime.clock import Clock
 from common.runtime.loop_metrics import LoopMetrics
 from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
@@ -26,7 +27,6 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.core.model import Vm
 from poolmgr.core.pool import Pool
-from poolmgr.loops.clock import Clock
 from poolmgr.store.ledger import Rejected
 
 disable_created_metrics()  # nobody reads when a counter was made; the series double what is scraped
