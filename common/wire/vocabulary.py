@@ -32,6 +32,22 @@ class BotState(StrEnum):
 _RANK = {state: rank for rank, state in enumerate(BotState)}
 
 
+class VmState(StrEnum):
+    """Where a VM stands, in every place that tells it. Of several that are true the last counts."""
+
+    UP = "up"
+    RESTING = "resting"  # it began nothing of what it was given, and is given no bots for a while
+    DRAINING = "draining"  # by an operator
+    STOPPING = "stopping"  # its agent ends
+    SILENT = "silent"  # its agent has not been heard of
+    LOST = "lost"
+
+    @property
+    def has_target(self) -> bool:
+        """Whether it is to have its idle workers."""
+        return self in (VmState.UP, VmState.RESTING)
+
+
 class WorkerState(StrEnum):
     WARMING = "warming"
     IDLE = "idle"

@@ -246,7 +246,7 @@ class Stage:
         except (RedisError, OSError):
             return False
         full = {"idle": self.scale.min_idle}
-        counts = {vm.vm_id: {state: n for state, n in vm.workers.items() if n} for vm in fleet if vm.state == "up"}
+        counts = {vm.vm_id: {state: n for state, n in vm.workers.items() if n} for vm in fleet if vm.state.has_target}
         return all(counts.get(vm_id) == full for vm_id in self.agents)
 
     def has(self, need: Need, name: str) -> bool:

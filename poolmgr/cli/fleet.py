@@ -9,7 +9,7 @@ import msgspec
 from common.runtime.cli.session import fail, put_json
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
-from common.wire.vocabulary import WorkerState
+from common.wire.vocabulary import VmState, WorkerState
 from poolmgr.cli.session import Session, in_time, say_if_unled, with_session, with_waiting
 from poolmgr.cli.text import clock_time
 from poolmgr.core.requests import DrainRequested
@@ -25,8 +25,9 @@ def fleet(session: Session, *, watch: bool) -> None:
     """Show each VM with its workers by state, the totals, and who leads.
 
     IDLE is warm browsers against pool.min_idle, red where there are fewer. A VM is `silent` when its agent has not
-    been heard of for 15 seconds, `lost` when the manager has given it up, `draining` by `poolmgr drain`, and `stopping`
-    while its agent ends; only one that is `up` has a target.
+    been heard of for 15 seconds, `lost` when the manager has given it up, `draining` by `poolmgr drain`, `stopping`
+    while its agent ends, and `resting` while it is given no bots because it began nothing of what it was given; only
+    one that is `up` or `resting` has a target.
 
     \b
     Examples:
@@ -113,7 +114,7 @@ async def _until_empty(session: Session, views: Views, vm_id: str) -> None:
     while True:
         vm = await views.vm(vm_id)
         # The request may not have been read yet: an empty VM is not a drained one.
-        done = vm is None or ((vm.draining or vm.state == "lost") and not any(vm.workers.values()))
+        done = vm is None or ((vm.draining or vm.state is VmState.LOST) and not any(vm.workers.values()))
         left = {} if vm is None else {state: number for state, number in vm.workers.items() if number}
         if left != last or done:
             last = left

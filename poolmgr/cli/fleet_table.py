@@ -8,12 +8,19 @@ from rich.text import Text
 
 from common.config.settings import PoolSettings
 from common.runtime.cli.text import count, literal
-from common.wire.vocabulary import WorkerState
+from common.wire.vocabulary import VmState, WorkerState
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import clock_time
 from poolmgr.store.views import Standing, VmView
 
-_STATE_STYLES: Final = {"up": "green", "draining": "yellow", "stopping": "yellow", "silent": "red", "lost": "red"}
+_STATE_STYLES: Final = {
+    VmState.UP: "green",
+    VmState.RESTING: "yellow",
+    VmState.DRAINING: "yellow",
+    VmState.STOPPING: "yellow",
+    VmState.SILENT: "red",
+    VmState.LOST: "red",
+}
 _STATES: Final = tuple(WorkerState)
 
 
@@ -46,20 +53,21 @@ def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Tabl
         warming, *rest = others
         grid.add_row(
             cell(vm.vm_id),
-            cell(vm.state, _STATE_STYLES.get(vm.state, "")),
+            cell(vm.state, _STATE_STYLES[vm.state]),
             _idle(vm, pool),
             warming,
             *rest,
             Text(workers, no_wrap=True),
             _number(len(vm.bots)),
         )
-    up = sum(vm.state == "up" for vm in vms)
+    up = sum(vm.state is VmState.UP for vm in vms)
+    with_target = sum(vm.state.has_target for vm in vms)
     grid.add_section()
     sums = [_number(total[state], "bold") for state in _STATES if state is not WorkerState.IDLE]
     grid.add_row(
         Text("total", "bold"),
         Text(f"{up} of {len(vms)} up", "bold", no_wrap=True),
-        Text(f"{total['idle']}/{up * pool.min_idle}", "bold", no_wrap=True),
+        Text(f"{total['idle']}/{with_target * pool.min_idle}", "bold", no_wrap=True),
         *sums,
         Text(f"{sum(total.values())}/{len(vms) * pool.max_workers}", "bold", no_wrap=True),
         _number(sum(len(vm.bots) for vm in vms), "bold"),
@@ -73,6 +81,6 @@ def _number(number: int, style: str = "") -> Text:
 
 def _idle(vm: VmView, pool: PoolSettings) -> Text:
     idle = vm.workers[WorkerState.IDLE]
-    if vm.state != "up":
+    if not vm.state.has_target:
         return Text(str(idle), "dim", no_wrap=True)
     return Text(f"{idle}/{pool.min_idle}", "bold red" if idle < pool.min_idle else "green", no_wrap=True)

@@ -20,7 +20,6 @@ from poolmgr.core import backoff, bots, policy, reservations, workers
 from poolmgr.core.decisions import (
     Ask,
     EndByForce,
-    KeepVm,
     Move,
     Note,
     NoteFailed,
@@ -153,7 +152,7 @@ def on_join_refused(pool: PoolState, event: JoinRefused) -> None:
     elif event.cause is RefusalCause.STOPPING:
         if not vm.stopping:
             vm.stopping = True
-            pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost, stopping=True))
+            pool.keep_vm(vm)
         pool.touch(vm)
     if event.cause is RefusalCause.UNKNOWN_PLATFORM:
         detail = f"the agent of {vm.vm_id} has no adapter for {bot.job.platform}"

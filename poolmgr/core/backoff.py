@@ -22,8 +22,11 @@ def count_failure(pool: PoolState, vm: Vm) -> None:
 def shun(pool: PoolState, vm: Vm) -> None:
     """It did not begin what it was given: others come first for a while."""
     vm.unbegun += 1
+    was_shunned = vm.shunned
     vm.shunned, vm.shunned_until = True, pool.now + policy.backoff_s(vm.unbegun, pool.settings)
     pool.timers.set(vm.shunned_until, Timer.BACKOFF, vm.vm_id)
+    if not was_shunned:
+        pool.keep_vm(vm)
     pool.touch(vm)
 
 
@@ -31,11 +34,19 @@ def note_begun(pool: PoolState, vm_id: str) -> None:
     """It began what it was given: all is forgiven."""
     vm = pool.fleet.get(vm_id)
     if vm and vm.unbegun:
-        vm.unbegun, vm.shunned = 0, False
+        vm.unbegun = 0
+        _rested(pool, vm)
         pool.touch(vm)
 
 
 def over(pool: PoolState, vm_id: str) -> None:
     if vm := pool.fleet.get(vm_id):
-        vm.shunned = vm.shunned and pool.now < vm.shunned_until
+        if pool.now >= vm.shunned_until:
+            _rested(pool, vm)
         pool.touch(vm)
+
+
+def _rested(pool: PoolState, vm: Vm) -> None:
+    if vm.shunned:
+        vm.shunned = False
+        pool.keep_vm(vm)

@@ -212,11 +212,14 @@ class ForgetWorker(msgspec.Struct, frozen=True):
 
 
 class KeepVm(msgspec.Struct, frozen=True):
+    """`resting`: it is given no bots for a while, since it began nothing of what it was given."""
+
     vm_id: str
     session: str
     draining: bool
     lost: bool
     stopping: bool = False
+    resting: bool = False
 
 
 class ForgetVm(msgspec.Struct, frozen=True):

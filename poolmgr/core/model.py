@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from common.wire.vocabulary import BotState, Reason, WorkerState
+from common.wire.vocabulary import BotState, Reason, VmState, WorkerState
 from poolmgr.core.record import Job
 
 
@@ -83,6 +83,14 @@ class Vm:
     backoff_until: float = float("-inf")
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
     idle: dict[str, Worker] = field(default_factory=dict[str, Worker])  # oldest first
+
+    @property
+    def state(self) -> VmState:
+        if self.lost or self.silent:
+            return VmState.LOST if self.lost else VmState.SILENT
+        if self.draining or self.stopping:
+            return VmState.STOPPING if self.stopping else VmState.DRAINING
+        return VmState.RESTING if self.shunned else VmState.UP
 
     @property
     def takes_work(self) -> bool:

@@ -6,7 +6,7 @@ It believes the records. The agents' next heartbeats correct what has changed si
 from collections.abc import Iterable
 
 from common.wire.vocabulary import BotState, Reason, WorkerState
-from poolmgr.core import attempts, bots, vms, workers
+from poolmgr.core import attempts, backoff, bots, vms, workers
 from poolmgr.core.decisions import Why
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
@@ -28,6 +28,8 @@ def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -
 def _restore_vm(pool: PoolState, record: Vm) -> None:
     kept = Vm(record.vm_id, record.session, pool.now, draining=record.draining, stopping=record.stopping)
     vm = vms.add(pool, kept)
+    if record.shunned:  # for how long, the earlier leader knew: begin anew
+        backoff.shun(pool, vm)
     for worker in sorted(record.workers.values(), key=lambda worker: worker.since):
         # By the last leader's clock, which may have been ahead: a time in the future becomes now.
         worker.since, worker.born = min(worker.since, pool.now), min(worker.born, pool.now)

@@ -6,7 +6,7 @@ The parts of the core are functions that take it as `pool`, and keep nothing the
 from collections import deque
 
 from common.config.settings import PoolSettings
-from poolmgr.core.decisions import Decision
+from poolmgr.core.decisions import Decision, KeepVm
 from poolmgr.core.fleet import Fleet
 from poolmgr.core.model import Bot, Vm
 from poolmgr.core.queue import BotQueue
@@ -39,6 +39,10 @@ class PoolState:
         self.lost_at: deque[float] = deque()  # the VMs that were taken for lost, for as long as they count
         self.changed: dict[str, Vm] = {}  # the VMs that are to be brought to their target after this event
         self.decided: list[Decision] = []  # because of this event, in the order in which it is to be done
+
+    def keep_vm(self, vm: Vm) -> None:
+        """What is known of the VM is to be durable."""
+        self.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost, vm.stopping, vm.shunned))
 
     def touch(self, vm: Vm) -> None:
         """The VM has changed: update its place in the indexes, and bring it to its target after this event."""

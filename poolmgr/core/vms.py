@@ -6,7 +6,7 @@ A VM that is cut off looks like one that is gone: attempts.py and policy.py say 
 from common.wire.messages import Heartbeat, WorkerReport
 from common.wire.vocabulary import BotState, GoneCause, WorkerState
 from poolmgr.core import attempts, policy, reservations, workers
-from poolmgr.core.decisions import ForgetVm, KeepVm, Why
+from poolmgr.core.decisions import ForgetVm, Why
 from poolmgr.core.events import DrainRequested, ProcessResumed
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.state import PoolState
@@ -31,11 +31,12 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
     is_new_session = vm.session != beat.session
     if vm.silent or vm.lost:
         _listen(pool, vm)
-    if is_new_session or vm.lost or vm.stopping != beat.stopping:
-        pool.decided.append(KeepVm(vm.vm_id, beat.session, vm.draining, lost=False, stopping=beat.stopping))
+    is_news = is_new_session or vm.lost or vm.stopping != beat.stopping
     vm.session, vm.last_seen = beat.session, pool.now
     vm.silent = vm.lost = False
     vm.stopping = beat.stopping
+    if is_news:
+        pool.keep_vm(vm)
     _match_workers(pool, vm, beat, is_new_session=is_new_session)
     unreported = sum(w.state is WorkerState.WARMING and w.worker_id not in beat.workers for w in vm.workers.values())
     vm.room = beat.room - unreported
@@ -100,7 +101,7 @@ def on_drain_requested(pool: PoolState, event: DrainRequested) -> None:
     vm = pool.fleet.get(event.vm_id)
     if vm and vm.draining != event.draining:
         vm.draining = event.draining
-        pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost, vm.stopping))
+        pool.keep_vm(vm)
         reservations.free_all(pool, vm)
         pool.touch(vm)
 
@@ -148,7 +149,7 @@ def loss_due(pool: PoolState, vm_id: str) -> None:
             attempts.take_back(pool, bot)
         else:
             attempts.lost_with_vm(pool, vm, worker, is_out=False)
-    pool.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, lost=True, stopping=vm.stopping))
+    pool.keep_vm(vm)
     pool.timers.set(pool.now + pool.forget_vm_s, Timer.VM_FORGOTTEN, vm_id)
     pool.touch(vm)
 

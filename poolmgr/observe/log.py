@@ -84,6 +84,6 @@ def _log_change(decision: Decision) -> None:
             _log.debug("worker_gone", worker_id=decision.worker_id, cause=decision.cause)
         case KeepVm():
             states = {"draining": decision.draining, "stopping": decision.stopping, "lost": decision.lost}
-            _log.info("vm_changed", vm_id=decision.vm_id, **states)
+            _log.info("vm_changed", vm_id=decision.vm_id, resting=decision.resting, **states)
         case _:
             pass

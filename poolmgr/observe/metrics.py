@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from common.runtime.clock import Clock
 from common.runtime.loop_metrics import LoopMetrics
 from common.wire.messages import BotSaw
-from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
+from common.wire.vocabulary import BotState, GoneCause, Reason, VmState, WorkerState
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -25,7 +25,6 @@ from poolmgr.core.decisions import (
     Retire,
     Warm,
 )
-from poolmgr.core.model import Vm
 from poolmgr.core.pool import Pool
 from poolmgr.store.ledger import Rejected
 
@@ -251,9 +250,12 @@ class PoolGauges(Collector):
             bots_by_state = dict.fromkeys(BotState, 0)
             for bot in self.pool.bots.values():
                 bots_by_state[bot.state] += 1
-            vms_by_state = {"up": 0, "resting": 0, "draining": 0, "silent": 0, "lost": 0}
+            vms_by_state = dict.fromkeys(VmState, 0)
             for vm in self.pool.fleet:
-                vms_by_state[_state(vm)] += 1
+                vms_by_state[vm.state] += 1
+            usable = sum(count for state, count in vms_by_state.items() if state.has_target)
+            # One release long, as before it had a word of its own: a stopping one counts as draining, too.
+            vms_by_state[VmState.DRAINING] += vms_by_state[VmState.STOPPING]
             for state, count in bots_by_state.items():
                 if state is not BotState.STOPPED:
                     bots.add_metric([state], count)
@@ -264,14 +266,5 @@ class PoolGauges(Collector):
             queue.add_metric([], len(self.pool.queue))
             now = self._clock.steady()
             longest.add_metric([], max((now - bot.queued_since for bot in self.pool.queue), default=0.0))
-            usable = vms_by_state["up"] + vms_by_state["resting"]
             target.add_metric([], usable * self.pool.settings.min_idle)
         return [bots, workers, vms, queue, longest, target]
-
-
-def _state(vm: Vm) -> str:
-    if vm.lost or vm.silent:
-        return "lost" if vm.lost else "silent"
-    if vm.draining or vm.stopping:
-        return "draining"
-    return "resting" if vm.shunned else "up"

@@ -367,6 +367,7 @@ class Ledger:
                     "draining": int(decision.draining),
                     "lost": int(decision.lost),
                     "stopping": int(decision.stopping),
+                    "resting": int(decision.resting),
                     "at": iso(at),
                 }
                 return scripts.keep_vm(

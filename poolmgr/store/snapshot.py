@@ -35,8 +35,9 @@ async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
     async for vm_id, raw in _hashes(redis, [(one, keys.vm(one)) for one in ids]):
         fields = answers.text_fields(raw)
         if fields.get("lost") != "1":
-            draining, stopping = (fields.get(name) == "1" for name in ("draining", "stopping"))
-            vms.append(Vm(vm_id, fields.get("session", ""), 0.0, draining=draining, stopping=stopping))
+            draining, stopping, shunned = (fields.get(name) == "1" for name in ("draining", "stopping", "resting"))
+            vm = Vm(vm_id, fields.get("session", ""), 0.0, draining=draining, stopping=stopping, shunned=shunned)
+            vms.append(vm)
     by_id = {vm.vm_id: vm for vm in vms}
     async for vm_id, workers in _hashes(redis, [(one, keys.workers(one)) for one in by_id]):
         for raw_id, raw in workers.items():

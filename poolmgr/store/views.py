@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from common.wire.vocabulary import WorkerState
+from common.wire.vocabulary import VmState, WorkerState
+from poolmgr.core.model import Vm
 from poolmgr.core.record import Record
 from poolmgr.core.requests import DrainRequested, LeaveRequested, Request, RescheduleRequested, SayRequested
 from poolmgr.store import answers
@@ -37,7 +38,7 @@ class VmView(msgspec.Struct, frozen=True):
     """A VM as operators see it. `workers`: how many by state; `draining`, by an operator, whatever the state."""
 
     vm_id: str
-    state: str
+    state: VmState
     workers: dict[str, int]
     bots: list[str]
     draining: bool = False
@@ -230,16 +231,11 @@ def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], a
         counts[worker.state] += 1
         if worker.bot_id:
             bots.append(worker.bot_id)
-    draining = fields.get("draining") == "1"
-    if fields.get("lost") == "1":
-        state = "lost"
-    elif not alive:
-        state = "silent"
-    elif fields.get("stopping") == "1":
-        state = "stopping"
-    else:
-        state = "draining" if draining else "up"
-    return VmView(vm_id, state, counts, sorted(bots), draining)
+    draining, stopping, lost, shunned = (
+        fields.get(name) == "1" for name in ("draining", "stopping", "lost", "resting")
+    )
+    known = Vm(vm_id, "", 0.0, draining, stopping, silent=not alive, lost=lost, shunned=shunned)
+    return VmView(vm_id, known.state, counts, sorted(bots), draining)
 
 
 def _dead_job(entry_id: bytes, raw: dict[bytes, bytes]) -> DeadJob:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from common.runtime.cli.text import duration
-from common.wire.vocabulary import Attribution, BotState
+from common.wire.vocabulary import Attribution, BotState, VmState
 from poolmgr.core.record import Record, iso
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
@@ -170,14 +170,14 @@ def _without_workers(fleet: Sequence[VmView]) -> Iterator[str]:
     if not fleet:
         yield 'there is no VM: no agent speaks ("A VM is silent or lost" in docs/operations.md)'
         return
-    up = [vm for vm in fleet if vm.state == "up"]
-    for state in ("silent", "lost", "draining", "stopping"):
-        if names := [vm.vm_id for vm in fleet if vm.state == state]:
+    up = [vm for vm in fleet if vm.state is VmState.UP]
+    for state in (VmState.SILENT, VmState.LOST, VmState.DRAINING, VmState.STOPPING, VmState.RESTING):
+        if names := [vm.vm_id for vm in fleet if vm.state is state]:
             yield f"{state}, so without new bots: {', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"
     counts = {state: sum(vm.workers[state] for vm in up) for state in ("idle", "warming", "busy", "reserved")}
     said = ", ".join(f"{number} {state}" for state, number in counts.items())
     yield f"on the {len(up)} VMs that are up: {said} workers"
     if counts["idle"]:
-        yield "idle ones are there: it is about to be given one, or its VM rests because it began nothing it was given"
+        yield "idle ones are there: it is about to be given one"
     elif not counts["warming"]:
         yield 'none is warming either: see "Nothing is idle" in docs/operations.md'

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from common.wire.messages import BotSaw
-from common.wire.vocabulary import BotState, Reason
+from common.wire.vocabulary import BotState, Reason, VmState
 from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, Note, NoteFailed, Why
 from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
@@ -130,7 +130,7 @@ def test_of_a_bot_that_nobody_knows_nothing_is_told(poolmgr: CommandLine, redis:
     assert "1 jobs wait" in result.stderr
 
 
-UP = VmView("vm-1", "up", {"idle": 1, "warming": 0, "busy": 0, "reserved": 0, "retiring": 0}, [])
+UP = VmView("vm-1", VmState.UP, {"idle": 1, "warming": 0, "busy": 0, "reserved": 0, "retiring": 0}, [])
 LED = Standing("somebody", 1, 0, 1)
 
 

@@ -51,6 +51,7 @@ class VmRecord:
     draining: bool = False
     lost: bool = False
     stopping: bool = False
+    resting: bool = False
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
 
 
@@ -126,7 +127,14 @@ class Durable:
         vms: list[Vm] = []
         for vm_id, record in self.vms.items():
             if not record.lost:
-                vm = Vm(vm_id, record.session, 0.0, draining=record.draining, stopping=record.stopping)
+                vm = Vm(
+                    vm_id,
+                    record.session,
+                    0.0,
+                    draining=record.draining,
+                    stopping=record.stopping,
+                    shunned=record.resting,
+                )
                 for worker in self.workers.get(vm_id, {}).values():
                     vm.workers[worker.worker_id] = _copy(worker)
                 vms.append(vm)
@@ -174,7 +182,8 @@ class Durable:
                 kept = self.workers.get(vm_id, {}).pop(worker_id, None)
                 self._expect(kept is not None or self.vms[vm_id].lost, decision)  # a lost VM's went with its record
             case KeepVm(vm_id=vm_id):
-                self.vms[vm_id] = VmRecord(decision.session, decision.draining, decision.lost, decision.stopping)
+                d = decision
+                self.vms[vm_id] = VmRecord(d.session, d.draining, d.lost, d.stopping, d.resting)
                 if decision.lost:
                     self.workers.pop(vm_id, None)
             case ForgetVm(vm_id=vm_id):

@@ -7,7 +7,7 @@ import pytest
 
 from common.config.settings import PoolSettings
 from common.wire.messages import Heartbeat, WorkerReport, WorkerWarm
-from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
+from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, VmState
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepVm, KeepWorker, Retire, Revoke, Warm, Why
 from poolmgr.core.events import DrainRequested, JobAccepted, LeaveRequested, Tick
 from poolmgr.core.invariants import broken_invariants
@@ -62,7 +62,8 @@ def test_an_assignment_that_an_earlier_leader_made_may_come_to_nothing_and_wait(
     sc.fail_over()
     sc.wait(15)
     assert Enqueue("a", 1, Why.CLAIM_OVERDUE, failed=1) in sc.answer(Revoke("a", 1))
-    assert sc.wait(84) == []
+    rested = KeepVm("vm", "s1", draining=False, lost=False)
+    assert sc.wait(84) == [rested]
     assert sc.end_of("a") is None
 
 
@@ -96,6 +97,17 @@ def test_an_agent_that_was_stopping_is_known_to_be_and_to_be_back() -> None:
     sc.fail_over()
     assert sc.vm().stopping
     assert KeepVm("vm", "s1", draining=False, lost=False) in sc.beat()
+
+
+def test_a_vm_that_rests_does_so_under_the_next_leader_and_not_for_ever() -> None:
+    sc = full(min_idle=1, max_workers=1, claim_timeout_s=15, queue_timeout_s=1000)
+    sc.submit("a")
+    sc.wait(15)
+    assert KeepVm("vm", "s1", draining=False, lost=False, resting=True) in sc.answer(Revoke("a", 1))
+    sc.fail_over()
+    assert sc.vm().state is VmState.RESTING
+    assert KeepVm("vm", "s1", draining=False, lost=False) in sc.wait(60)
+    assert sc.vm().state is VmState.UP
 
 
 def test_a_reservation_is_made_anew_by_the_next_leader() -> None:

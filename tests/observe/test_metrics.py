@@ -1,11 +1,14 @@
-"""What is counted of screens, in a closed set whatever operators and agents name; and of recordings."""
+"""What is counted of screens and VMs, in closed sets whatever operators and agents name; and of recordings."""
 
 from prometheus_client import CollectorRegistry
 
+from common.config.settings import PoolSettings
 from common.runtime.clock import Clock
 from common.wire.messages import BotRecorded, BotSaw
 from poolmgr.core.decisions import Note, NoteRecorded
-from poolmgr.observe.metrics import Metrics
+from poolmgr.core.model import Vm
+from poolmgr.core.pool import Pool
+from poolmgr.observe.metrics import Metrics, PoolGauges
 
 
 def count(registry: CollectorRegistry, platform: str, screen: str, rule: str) -> float | None:
@@ -33,3 +36,21 @@ def test_recordings_are_counted_when_they_begin_and_by_what_came_of_them() -> No
     counts = [metrics.registry.get_sample_value("poolmgr_recordings_total", {"step": step}) for step in steps]
     assert counts == [1, 1, 1]
     assert metrics.registry.get_sample_value("poolmgr_recording_gaps_total") == 3
+
+
+def test_a_vm_is_counted_by_the_word_that_the_fleet_shows_and_a_stopping_one_as_draining_too() -> None:
+    gauges = PoolGauges(Clock())
+    gauges.pool = Pool(PoolSettings(min_idle=2))
+    vms = [
+        Vm("a", "s", 0.0, stopping=True),
+        Vm("b", "s", 0.0, draining=True),
+        Vm("c", "s", 0.0, shunned=True),
+        Vm("d", "s", 0.0, silent=True),
+        Vm("e", "s", 0.0, lost=True),
+        Vm("f", "s", 0.0),
+    ]
+    gauges.pool.fleet.vms.update((vm.vm_id, vm) for vm in vms)
+    families = {family.name: family for family in gauges.collect()}
+    counted = {sample.labels["state"]: sample.value for sample in families["poolmgr_vms"].samples}
+    assert counted == {"up": 1, "resting": 1, "draining": 2, "stopping": 1, "silent": 1, "lost": 1}
+    assert [sample.value for sample in families["poolmgr_idle_target"].samples] == [4]

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.wire.vocabulary import BotState, WorkerState
+from common.wire.vocabulary import BotState, VmState, WorkerState
 from poolmgr.core.record import iso
 from poolmgr.page.hour import Hour, Minute
 from poolmgr.page.outlook import MOST_BOTS, Everything, Outlook
@@ -26,7 +26,7 @@ def change(bot_id: str, state: str, at: float, attempt: str = "1") -> StatusChan
 
 
 def vm(vm_id: str, state: str = "up", **workers: int) -> VmView:
-    return VmView(vm_id, state, {kind.value: workers.get(kind.value, 0) for kind in WorkerState}, [])
+    return VmView(vm_id, VmState(state), {kind.value: workers.get(kind.value, 0) for kind in WorkerState}, [])
 
 
 def outlook() -> Outlook:

@@ -230,17 +230,19 @@ async def test_the_fleet_shows_states_workers_and_bots(redis: Any, keys: Keys, l
             KeepWorker("up", "w2", WorkerState.BUSY, NOW, NOW, "b1"),
             KeepVm("drained", "s", draining=True, lost=False),
             KeepVm("ending", "s", draining=True, lost=False, stopping=True),
+            KeepVm("idler", "s", draining=False, lost=False, resting=True),
             KeepVm("gone", "s", draining=False, lost=True),
             KeepVm("quiet", "s", draining=False, lost=False),
         ],
         NOW,
     )
-    for vm_id in ("up", "drained", "ending"):
+    for vm_id in ("up", "drained", "ending", "idler"):
         await redis.set(keys.alive(vm_id), "{}", ex=15)
     views = Views(redis, keys)
     fleet = {vm.vm_id: vm for vm in await views.fleet()}
     states = {vm_id: vm.state for vm_id, vm in fleet.items()}
-    assert states == {"up": "up", "drained": "draining", "ending": "stopping", "gone": "lost", "quiet": "silent"}
+    others = {"ending": "stopping", "idler": "resting", "gone": "lost", "quiet": "silent"}
+    assert states == {"up": "up", "drained": "draining", **others}
     assert fleet["up"].workers == {"warming": 0, "idle": 1, "reserved": 0, "busy": 1, "retiring": 0}
     assert fleet["up"].bots == ["b1"]
     assert await views.vm("up") == fleet["up"]

@@ -79,7 +79,14 @@ class Fleet(OnRedis):
     @rule(vm_id=vm_ids, draining=st.booleans(), lost=st.sampled_from([False, False, True]))
     def a_vm_is_kept(self, vm_id: str, draining: bool, lost: bool) -> None:
         k, at = self.keys, iso(self.moment())
-        facts = {"session": "s1", "draining": str(int(draining)), "lost": str(int(lost)), "stopping": "0", "at": at}
+        facts = {
+            "session": "s1",
+            "draining": str(int(draining)),
+            "lost": str(int(lost)),
+            "stopping": "0",
+            "resting": "0",
+            "at": at,
+        }
         self.plain.hashes[k.vm(vm_id)].update(facts)
         self.plain.sets[k.vms].add(vm_id)
         self.plain.ends_in(k.vm(vm_id), RETENTION.vm_s)

@@ -4,7 +4,7 @@ const SILENT_MS = 7000; // the manager says something every two seconds: silence
 const AGAIN_MS = [500, 8000];
 const SHOWN = 100; // VMs at first
 const STATES = ["warming", "idle", "reserved", "busy", "retiring"];
-const SICK = ["lost", "silent", "stopping", "draining"];
+const SICK = ["lost", "silent", "stopping", "draining", "resting"];
 const WHERE = {
   scheduled: "scheduled", queued: "in line for a worker", assigned: "given to a worker", joining: "on its way in",
   waiting_room: "in the waiting room", in_meeting: "in the meeting", leaving: "leaving", stopped: "ended",
