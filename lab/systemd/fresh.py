@@ -66,6 +66,9 @@ class Fresh:
     def prepare(self) -> None:
         for lock in locks.LOCKS:
             newer.make_index(self._folder / "newer", locks.read(locks.FOLDER / lock))
+        self._do(
+            "grep -qs localhost /etc/hosts || echo 127.0.0.1 localhost >>/etc/hosts", folder="/root"
+        )  # as installers do
         self._do(f"git clone -q {_SOURCE} {shlex.quote(CLONE)}", folder="/root")
         self._do("python3 -m lab.systemd.set_up")  # there is a test that asks whether what is there was tried
 

@@ -324,7 +324,7 @@ class Ledger:
                     came=[part for participant in event.joined for part in (participant.id, participant.name)],
                     left=event.left,
                 )
-            case messages.ChatHeard():
+            case _:  # ChatHeard
                 lines = [*map(_chat_record, event.chats)]
                 chats = k.chats(event.bot_id)
                 return scripts.note_chat(bot=bot, chats=chats, attempt=attempt, life_s=life_s, lines=lines)

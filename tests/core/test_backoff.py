@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
-from poolmgr.core.decisions import Warm
+from poolmgr.core.decisions import KeepVm, Warm
 from tests.core.builders import IDLE, WARMING, full, of_type, scenario
 
 
@@ -64,6 +64,29 @@ def test_a_vm_that_begins_nothing_gets_less_and_less_until_it_begins_something()
     sc.refused("a", RefusalCause.LOW_MEMORY)
     sc.wait(2)
     assert sc.bot("a").state is BotState.ASSIGNED
+
+
+def test_that_a_vm_rests_is_kept_once_and_so_is_that_it_rests_no_longer() -> None:
+    sc = full(min_idle=4, max_workers=9, backoff_s=50, backoff_max_s=100)
+    sc.submit("a", "b")
+    sc.refused("a", RefusalCause.LOW_MEMORY)
+    sc.refused("b", RefusalCause.LOW_MEMORY)
+    sc.wait(101)
+    sc.moved("a", BotState.JOINING)
+    assert sc.vm().unbegun == 0
+    assert [decision.resting for decision in of_type(sc.log, KeepVm)][-2:] == [True, False]
+
+
+def test_the_end_of_a_wait_for_warm_ups_does_not_end_a_vm_s_rest() -> None:
+    sc = full(min_idle=4, max_workers=9, backoff_s=50, backoff_max_s=100)
+    sc.submit("a")
+    sc.gone(sc.names(WARMING)[0], GoneCause.WARMUP_FAILED)
+    sc.wait(20)
+    sc.refused("a", RefusalCause.LOW_MEMORY)
+    sc.wait(40)
+    assert sc.vm().shunned, "that wait was over after 50 s, the rest is after 70"
+    sc.wait(11)
+    assert not sc.vm().shunned
 
 
 def test_a_bot_that_ended_was_begun() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -75,11 +76,16 @@ async def test_it_sees_while_the_suite_is_busy() -> None:
 
 async def test_that_the_process_was_not_let_run_is_known() -> None:
     async with Apart() as apart:
-        os.kill(apart.pid, signal.SIGSTOP)
-        stopped_at = time.monotonic()
-        await wait_until(lambda: time.monotonic() > stopped_at + 0.5)
-        os.kill(apart.pid, signal.SIGCONT)
-        await wait_until(lambda: apart.late_s >= 0.3)
+        # It may have been stopped before it looked at the clock for the first time: then nobody can know.
+        for _ in range(10):
+            os.kill(apart.pid, signal.SIGSTOP)
+            stopped_at = time.monotonic()
+            await wait_until(lambda stopped_at=stopped_at: time.monotonic() > stopped_at + 0.5)
+            os.kill(apart.pid, signal.SIGCONT)
+            with suppress(AssertionError):
+                await wait_until(lambda: apart.late_s >= 0.3, 3.0)
+                return
+    raise AssertionError(f"known of ten stops: {apart.late_s} s")
 
 
 async def test_a_suite_whose_wires_are_gone_ends() -> None:

@@ -241,7 +241,7 @@ async def test_a_meeting_that_was_over_and_a_browser_that_died_with_the_agent_en
             os.kill(process.pid, signal.SIGKILL)
     await vm.agent()
     await vm.gone()
-    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.MEETING_ENDED]
+    assert [end.reason for end in vm.seen(BotEnded)] == [Reason.NEVER_ADMITTED]
 
 
 @pytest.mark.parametrize("dies", [False, True])
