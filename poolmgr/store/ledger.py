@@ -405,7 +405,7 @@ class Ledger:
 
     def _order(self, decision: Warm | Retire | KeepWorker | ForgetWorker, at: float) -> Call[bool]:
         k, vm_id, worker_id = self._keys, decision.vm_id, decision.worker_id
-        worker = message = b""
+        message = b""
         stories: Sequence[str] = ()
         entries: Sequence[bytes] = ()
         match decision:
@@ -418,7 +418,7 @@ class Ledger:
             case KeepWorker():
                 worker = record.worker_record(decision, at)
             case _:  # ForgetWorker
-                pass
+                worker = b""
         return scripts.order(
             workers=k.workers(vm_id),
             commands=k.commands(vm_id),
