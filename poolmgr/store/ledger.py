@@ -413,8 +413,8 @@ class Ledger:
                 _, worker, message = _order(decision, at)
             case Retire(served=served):
                 _, worker, message = _order(decision, at)
-                if served:
-                    stories, entries = [k.story(served)], [story.told(decision, at)]
+                stories = [k.story(served)] if served else []
+                entries = [story.told(decision, at)] if served else []
             case KeepWorker():
                 worker = record.worker_record(decision, at)
             case _:  # ForgetWorker

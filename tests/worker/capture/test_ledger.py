@@ -120,7 +120,7 @@ class World:
         self.ledger.apply(entry)
 
     def do(self, what: str, took_s: float) -> None:
-        self.now += took_s
+        self.now += took_s if what in ("chunk", "part") else 0.0  # chunks come all the time, whatever else is done
         known = self.ledger
         match what:
             case "chunk" if known.parts:
