@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Gap, Manifest, S
 from common.wire.messages import BotRecorded, Join
 from worker.capture.ledger import Closed, Opened
 from worker.capture.recording import Recording
-from worker.capture.spool import SpoiledError, Spool, name_of
+from worker.capture.spool import SpoiledError, Spool, name_of, whose_is
 from worker.capture.work import Made, Stream, Work
 from worker.decide.state import State
 
@@ -36,6 +37,10 @@ LOOK_S: Final = 5.0
 RETRY_S: Final = (1.0, 60.0)
 REMUX_DEADLINE_S: Final = 900.0
 SPOILED: Final = ".spoiled"
+SPOILED_LIFE_S: Final = 7 * 86_400.0
+MOST_SPOILED: Final = 20
+MOST_TRIES: Final = 10
+"""Of making one file: ten minutes. What could not be made then cannot be made."""
 _MOST_COMPLAINT: Final = 300
 
 Note = Callable[[State], None]
@@ -71,6 +76,7 @@ class Recordings:
         self._held: dict[str, Recording] = {}
         self._left_bytes = 0  # of those that are not held
         self._complained = ""
+        self._tries: Counter[str] = Counter()
         self._news = asyncio.Event()
         self.idle = asyncio.Event()  # nothing is held, and nothing is left
 
@@ -121,7 +127,8 @@ class Recordings:
             try:
                 return Spool.find(folder)
             except SpoiledError as error:
-                self._put_aside(folder, error)
+                log.error("recording_spoiled", recording=name, error=str(error))
+                _move_aside(folder)
         opened = Opened(join.bot_id, join.attempt, join.platform, time.time())
         return Spool.create(folder, opened)
 
@@ -183,37 +190,52 @@ class Recordings:
             else:
                 self.idle.set()
             for folder in left:
-                try:
-                    await self._finish(folder)
-                except (StoreError, OSError, UnmadeError) as error:
-                    failed = True
-                    self._complain(error)
-                except Exception as error:  # of ours: it costs this recording its file, and is not met again and again
-                    log.exception("recording_failed")
-                    self._put_aside(folder, error)
+                failed |= not await self._is_done_with(folder)
             delays = delays if failed else backoff(*RETRY_S)
             if left and not failed:
                 continue  # more may have come meanwhile
             await pause(self._news, next(delays) if failed else LOOK_S)
             self._news.clear()
 
+    async def _is_done_with(self, folder: Path) -> bool:
+        """False: it is there as it was, and to be tried again after a pause."""
+        try:
+            await self._finish(folder)
+        except UnmadeError as error:
+            self._complain(error)
+            self._tries[folder.name] += 1
+            if self._tries[folder.name] < MOST_TRIES:
+                return False
+            return self._put_aside(folder, error)
+        except (StoreError, OSError) as error:
+            self._complain(error)
+            return False
+        except SpoiledError as error:
+            return self._put_aside(folder, error)
+        except Exception as error:  # of ours: it costs this recording its file, and is not met again and again
+            log.exception("recording_failed")
+            return self._put_aside(folder, error)
+        self._tries.pop(folder.name, None)
+        return True
+
     def _left(self, live: Collection[str]) -> list[Path]:
         """Oldest first."""
         try:
-            found = [one for one in self._folder.iterdir() if one.is_dir() and one.suffix != SPOILED]
+            folders = [one for one in self._folder.iterdir() if one.is_dir()]
         except OSError:  # none was made yet, or the disk is gone, and with it what is left
-            found = []
+            folders = []
+        found = [one for one in folders if one.suffix != SPOILED]
+        _forget([one for one in folders if one.suffix == SPOILED])
         left = [one for one in found if one.name not in live and one.name not in self._held]
         self._left_bytes = sum(file.stat().st_size for one in left for file in one.glob("segment-*"))
         return sorted(left, key=lambda one: one.stat().st_mtime)
 
     async def _finish(self, folder: Path) -> None:
-        """Raises: StoreError, OSError, UnmadeError."""
+        """Raises: SpoiledError, StoreError, OSError, UnmadeError."""
         try:
             spool = await asyncio.to_thread(Spool.find, folder)
-        except (SpoiledError, FileNotFoundError) as error:
-            self._put_aside(folder, error)
-            return
+        except FileNotFoundError as error:
+            raise SpoiledError("there is no log") from error
         known = spool.ledger
         if not known.closed:
             last = known.segments[-1].ended_at if known.segments else known.opened.at
@@ -317,10 +339,32 @@ class Recordings:
             self._complained = said
             log.warning("recording_unstored", error=said[:_MOST_COMPLAINT])
 
-    def _put_aside(self, folder: Path, error: Exception) -> None:
-        log.error("recording_spoiled", recording=folder.name, error=str(error))
-        with suppress(OSError):
-            folder.rename(folder.with_name(f"{folder.name}-{time.time_ns()}{SPOILED}"))
+    def _put_aside(self, folder: Path, error: Exception) -> bool:
+        """No file will be made of it, and whoever waits for one hears so. False: it could not even be moved."""
+        log.error("recording_spoiled", recording=folder.name, error=str(error)[:_MOST_COMPLAINT])
+        try:
+            _move_aside(folder)
+        except OSError as fault:
+            self._complain(fault)
+            return False
+        self._tries.pop(folder.name, None)
+        if whose := whose_is(folder.name):
+            self._report(BotRecorded(self._vm_id, *whose, time.time(), finished=True, gaps=1))
+        return True
+
+
+def _move_aside(folder: Path) -> None:
+    """Raises: OSError."""
+    folder.rename(folder.with_name(f"{folder.name}-{time.time_ns()}{SPOILED}"))
+
+
+def _forget(spoiled: Sequence[Path]) -> None:
+    """For somebody to look at they stay a week, the latest of them. It is the sound of meetings."""
+    times = ((folder.stem.rpartition("-")[2], folder) for folder in spoiled)
+    dated = sorted(((int(at_ns), folder) for at_ns, folder in times if at_ns.isdecimal()), reverse=True)
+    for kept, (at_ns, folder) in enumerate(dated):
+        if kept >= MOST_SPOILED or time.time() - at_ns / 1e9 > SPOILED_LIFE_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _alone(work: Coroutine[None, None, None]) -> None:

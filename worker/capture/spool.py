@@ -45,6 +45,12 @@ def name_of(bot_id: str, attempt: int) -> str:
     return f"{bot_id}{_BETWEEN}{attempt}"
 
 
+def whose_is(name: str) -> tuple[str, int] | None:
+    """bot_id and attempt of a folder of that name; None of any other."""
+    bot_id, _, attempt = name.rpartition(_BETWEEN)
+    return (bot_id, int(attempt)) if bot_id and attempt.isdecimal() else None
+
+
 class Spool:
     """`ledger`: what is on the disk."""
 
@@ -119,8 +125,8 @@ class Spool:
         (self.folder / segment.path).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Nothing is left of it here."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Nothing is left of it here. Raises: OSError."""
+        shutil.rmtree(self.folder)
 
     def _pending_path(self) -> Path:
         return self.folder / path_of(len(self.ledger.segments))

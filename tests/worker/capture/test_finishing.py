@@ -7,9 +7,11 @@ import hashlib
 import io
 import math
 import shutil
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
 from tests.worker.capture.hearing import listen
 from worker.capture.ledger import Began, Chunk, Closed, Opened
+from worker.capture.recordings import MOST_SPOILED, RETRY_S, SPOILED, SPOILED_LIFE_S
 from worker.capture.spool import Spool, name_of
 
 RATE: Final = 48_000
@@ -172,3 +175,50 @@ async def test_a_folder_that_holds_no_recording_is_put_aside_and_keeps_no_other_
     left = sorted(path.name for path in recorded.folder.iterdir())
     assert [name.partition("-")[0] for name in left] == ["b00@1", "b0@1"]
     assert all(name.endswith(".spoiled") for name in left)
+    assert {(one.bot_id, one.finished, one.audio_s) for one in recorded.told} >= {("b0", True, 0.0), ("b00", True, 0.0)}
+
+
+async def test_a_folder_that_cannot_even_be_moved_is_tried_again_after_a_pause(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (recorded.folder / name_of("b0", 1)).mkdir(parents=True)
+    tried_at: list[float] = []
+
+    def refuse(_: Path, __: Path) -> Path:
+        tried_at.append(time.monotonic())
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    async with finishing(recorded):
+        await wait_until(lambda: len(tried_at) >= 3)
+    waits = [later - earlier for earlier, later in pairwise(tried_at)]
+    assert min(waits) >= RETRY_S[0] * 0.9
+    assert recorded.told == [], "it may still be made a file of"
+
+
+async def test_what_cannot_be_made_a_file_of_is_given_up_in_the_end(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.recordings.MOST_TRIES", 2)
+    recorded.settings = msgspec.structs.replace(recorded.settings, finish_memory_mb=1)
+    recorded.anew()
+    spooled(recorded.folder, 1000.5)
+    async with finishing(recorded):
+        await wait_until(lambda: bool(recorded.told))
+    [told] = recorded.told
+    assert (told.bot_id, told.attempt, told.finished, told.audio_s) == ("b1", 1, True, 0.0)
+    assert [path.suffix for path in recorded.folder.iterdir()] == [SPOILED]
+    assert len(recorded.segments) == 2, "what the store has it keeps"
+
+
+async def test_what_was_put_aside_stays_for_a_week_and_the_latest_of_it_only(recorded: Recorded) -> None:
+    now_ns = time.time_ns()
+    names = [f"b{n}@1-{now_ns - n}{SPOILED}" for n in range(MOST_SPOILED + 2)]
+    old = f"old@1-{now_ns - int((SPOILED_LIFE_S + 60) * 1e9)}{SPOILED}"
+    for name in (*names, old, f"of-somebody{SPOILED}"):
+        (recorded.folder / name).mkdir(parents=True)
+    async with finishing(recorded):
+        await asyncio.wait_for(recorded.recordings.idle.wait(), 60)
+    left = {path.name for path in recorded.folder.iterdir()}
+    assert left == {*names[:MOST_SPOILED], f"of-somebody{SPOILED}"}
