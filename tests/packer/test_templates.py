@@ -8,6 +8,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 ROOT = Path(__file__).parents[2]
 PACKER = ROOT / "packer"
@@ -27,7 +29,8 @@ def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[s
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of the qemu target, which reads it while it is validated."""
     path = tmp_path_factory.mktemp("key") / "id"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True, timeout=60)
+    private = Ed25519PrivateKey.generate()
+    path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     return path
 
 
