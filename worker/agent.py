@@ -32,9 +32,9 @@ from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import BrowserError, Launcher, find_chromium, sweep
 from worker.chromium.profile import Profile
 from worker.decide import overdue
+from worker.link.evidence_outbox import EvidenceOutbox, deliver, sender
 from worker.link.journal import Entry, Journal
 from worker.link.redis import ContestedError, Link
-from worker.link.shelf import Shelf, deliver, sender
 from worker.meeting.evidence import witnesses_for
 from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
 from worker.platforms import adapters
@@ -155,8 +155,8 @@ async def _serve(
     link = Link(settings.redis, vm_id, journal, Path(settings.worker.state_dir))
     turns, limit_s = Turns(), patience_s(settings.redis.timeout_s) + 2 * settings.worker.heartbeat_s
     async with asyncio.TaskGroup() as loops, asyncio.TaskGroup() as workers, AsyncExitStack() as watched:
-        shelf = Shelf(Path(settings.worker.state_dir) / "evidence", settings.evidence)
-        witnesses = witnesses_for(settings.evidence, vm_id, shelf.put)
+        outbox = EvidenceOutbox(Path(settings.worker.state_dir) / "evidence", settings.evidence)
+        witnesses = witnesses_for(settings.evidence, vm_id, outbox.put)
         accounts = Accounts(settings.worker.accounts, vm_id, link)
 
         def report(*events: Event, entry: Entry | None = None) -> None:
@@ -208,7 +208,7 @@ async def _serve(
                     name="vitals",
                 ),
                 loops.create_task(
-                    deliver(shelf, sender(link, settings.evidence), settings.evidence), name="deliver evidence"
+                    deliver(outbox, sender(link, settings.evidence), settings.evidence), name="deliver evidence"
                 ),
             ]
             log.info("agent_started", vm_id=vm_id, session=journal.session, adopted=len(pool.reports()))
@@ -221,7 +221,7 @@ async def _serve(
             service.stopping()
             await _shut_down(pool, link, pulse, settings.worker, orders.hurry, FLUSH_DEADLINE_S if is_open else 0.0)
             # 5. What is left of evidence, the next start hands in.
-            await pause(shelf.empty, EVIDENCE_DEADLINE_S if is_open else 0.0)
+            await pause(outbox.empty, EVIDENCE_DEADLINE_S if is_open else 0.0)
             # 6. So it does what is left of recordings; the store has most of it.
             if store:
                 await pause(recordings.idle, RECORDINGS_DEADLINE_S)

@@ -7,7 +7,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from common.config.settings import EvidenceSettings
 from common.links.redaction import redact
-from worker.link.shelf import SUFFIX, RefusedError, UnsentError
+from worker.link.evidence_outbox import SUFFIX, RefusedError, UnsentError
 
 UPLOAD_S: Final = 60.0
 

@@ -59,7 +59,7 @@ COLOURS: Final = """async ([data, box]) => {
 }"""
 
 
-class Shelf:
+class Outbox:
     """Takes bundles."""
 
     def __init__(self) -> None:
@@ -77,16 +77,16 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def outbox() -> Outbox:
+    return Outbox()
 
 
-def witness(shelf: Shelf, join: Join = JOIN, **settings: Any) -> Witness:
-    return Witness(join, EvidenceSettings(**settings), shelf.put, vm_id="vm1", rules=lambda: [{"rule": "r"}])
+def witness(outbox: Outbox, join: Join = JOIN, **settings: Any) -> Witness:
+    return Witness(join, EvidenceSettings(**settings), outbox.put, vm_id="vm1", rules=lambda: [{"rule": "r"}])
 
 
-async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own_page: Page, shelf: Shelf) -> None:
-    seen = witness(shelf)
+async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own_page: Page, outbox: Outbox) -> None:
+    seen = witness(outbox)
     seen.watch(own_page)
     said: list[object] = []
     own_page.on("pageerror", lambda error: said.append(error))
@@ -94,7 +94,7 @@ async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own
     await wait_until(lambda: said)
     seen.saw("name_prompt", "a-rule", "fill_name_and_join")
     assert await seen.keep(own_page, Reason.UI_ELEMENT_NOT_FOUND, f"nothing at {LINK}") == "b1-2"
-    files = shelf.files()
+    files = outbox.files()
     assert set(files) == {
         *("about.json", "screenshot.jpg", "page.txt", "accessibility.txt", "console.txt", "history.json")
     }
@@ -116,13 +116,13 @@ async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own
     assert about["host"]["memory_mb"] > 0
 
 
-async def test_a_picture_shows_the_page_but_for_its_secrets_and_leaves_it_as_it_was(page: Page, shelf: Shelf) -> None:
+async def test_a_picture_shows_the_page_but_for_its_secrets_and_leaves_it_as_it_was(page: Page, outbox: Outbox) -> None:
     await page.set_content(LEAKY)
     before = await page.content()
-    await witness(shelf).keep(page, Reason.CAPTCHA)
+    await witness(outbox).keep(page, Reason.CAPTCHA)
     assert await page.content() == before
     assert await page.evaluate("CSS.highlights.size + document.adoptedStyleSheets.length") == 0
-    data = base64.b64encode(shelf.files()["screenshot.jpg"]).decode()
+    data = base64.b64encode(outbox.files()["screenshot.jpg"]).decode()
     boxes = {name: await page.locator(name).bounding_box() for name in ("#code", "#copy", "#plain")}
     seen = {name: await page.evaluate(COLOURS, [data, box]) for name, box in boxes.items()}
     assert seen["#code"][1] < 90, "all of it is dark"
@@ -130,60 +130,60 @@ async def test_a_picture_shows_the_page_but_for_its_secrets_and_leaves_it_as_it_
     assert seen["#plain"][0] < 90 < 200 < seen["#plain"][1], "black on white"
 
 
-async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, site: Site, shelf: Shelf) -> None:
+async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, site: Site, outbox: Outbox) -> None:
     await own_page.goto(site.page(HANGING))
     await own_page.evaluate("hang()")
     await site.until_said("hanging")
     began = time.monotonic()
-    seen = witness(shelf)
+    seen = witness(outbox)
     seen.saw("in_meeting", "a-rule")
     assert await seen.keep(own_page, Reason.CONNECTION_LOST) == "b1-2"
     assert time.monotonic() - began < 8.0
-    files = shelf.files()
+    files = outbox.files()
     assert set(json.loads(files["about.json"])["missing"]) == {"screenshot.jpg", "page.txt", "accessibility.txt"}
     assert b"in_meeting" in files["history.json"]
 
 
-async def test_where_secrets_cannot_be_painted_over_there_is_no_picture(page: Page, shelf: Shelf) -> None:
+async def test_where_secrets_cannot_be_painted_over_there_is_no_picture(page: Page, outbox: Outbox) -> None:
     await page.set_content("<p>abc-defg-hij</p><p>the rest</p><script>window.Highlight = undefined</script>")
-    assert await witness(shelf).keep(page, Reason.CAPTCHA) == "b1-2"
-    files = shelf.files()
+    assert await witness(outbox).keep(page, Reason.CAPTCHA) == "b1-2"
+    files = outbox.files()
     assert "screenshot.jpg" not in files
     assert list(json.loads(files["about.json"])["missing"]) == ["screenshot.jpg"]
     assert b"the rest" in files["page.txt"]
 
 
-async def test_a_page_that_is_gone_costs_the_bundle_only_what_it_showed(own_page: Page, shelf: Shelf) -> None:
-    seen = witness(shelf)
+async def test_a_page_that_is_gone_costs_the_bundle_only_what_it_showed(own_page: Page, outbox: Outbox) -> None:
+    seen = witness(outbox)
     seen.watch(own_page)
     await own_page.close()
     assert await seen.keep(own_page, Reason.BROWSER_CRASHED) == "b1-2"
-    assert "refused" in json.loads(shelf.files()["about.json"])["missing"]["screenshot.jpg"]
+    assert "refused" in json.loads(outbox.files()["about.json"])["missing"]["screenshot.jpg"]
     assert await seen.keep(None, Reason.BROWSER_HUNG, "it hung", error=f"Traceback: {LINK}") == "b1-2"
-    assert json.loads(shelf.files()["about.json"])["missing"] == {"page": "it hung"}
-    assert shelf.files()["traceback.txt"] == b"Traceback: https://meet.google.com/[hidden]"
+    assert json.loads(outbox.files()["about.json"])["missing"] == {"page": "it hung"}
+    assert outbox.files()["traceback.txt"] == b"Traceback: https://meet.google.com/[hidden]"
     seen.unwatch()
     seen.unwatch()
 
 
-async def test_nothing_is_kept_of_what_was_wished_for_unless_it_is_a_probe(page: Page, shelf: Shelf) -> None:
-    assert await witness(shelf).keep(page, Reason.EVERYONE_LEFT) == ""
-    assert await witness(shelf, enabled=False).keep(page, Reason.CAPTCHA) == ""
-    shelf.is_full = True
-    assert await witness(shelf).keep(page, Reason.CAPTCHA) == ""
-    shelf.is_full = False
-    assert shelf.bundles == {}
-    probe = witness(shelf, replace(JOIN, is_probe=True))
+async def test_nothing_is_kept_of_what_was_wished_for_unless_it_is_a_probe(page: Page, outbox: Outbox) -> None:
+    assert await witness(outbox).keep(page, Reason.EVERYONE_LEFT) == ""
+    assert await witness(outbox, enabled=False).keep(page, Reason.CAPTCHA) == ""
+    outbox.is_full = True
+    assert await witness(outbox).keep(page, Reason.CAPTCHA) == ""
+    outbox.is_full = False
+    assert outbox.bundles == {}
+    probe = witness(outbox, replace(JOIN, is_probe=True))
     await page.set_content("<h1>one</h1>")
     for screen in ("loading", "loading", "in_meeting"):
         await probe.picture(page, screen)
     assert await probe.keep(page, Reason.USER_REQUESTED) == "b1-2"
-    screens = [name for name in shelf.files() if name.startswith("screens/")]
+    screens = [name for name in outbox.files() if name.startswith("screens/")]
     assert screens == ["screens/01-loading.jpg", "screens/02-in_meeting.jpg"]
-    plain = witness(shelf)
+    plain = witness(outbox)
     await plain.picture(page, "loading")
     await plain.keep(page, Reason.CAPTCHA)
-    assert [name for name in shelf.files() if name.startswith("screens/")] == []
+    assert [name for name in outbox.files() if name.startswith("screens/")] == []
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,9 @@ async def test_nothing_is_kept_of_what_was_wished_for_unless_it_is_a_probe(page:
     ],
 )
 async def test_a_page_that_talks_without_end_is_listened_to_until_it_is_too_much(
-    own_page: Page, shelf: Shelf, talk: str, times: int
+    own_page: Page, outbox: Outbox, talk: str, times: int
 ) -> None:
-    seen = witness(shelf)
+    seen = witness(outbox)
     seen.watch(own_page)
     await own_page.set_content(f"<script>for (let i = 0; i < {times + 10}; i++) {talk}</script>")
     await wait_until(lambda: not seen._listens)  # pyright: ignore[reportPrivateUsage]
@@ -210,7 +210,7 @@ async def test_a_page_that_talks_without_end_is_listened_to_until_it_is_too_much
     await own_page.evaluate("console.log('after the next screen')")
     await wait_until(lambda: "after the next screen" in lines)
     await seen.keep(own_page, Reason.CAPTCHA)
-    console = shelf.files()["console.txt"].decode()
+    console = outbox.files()["console.txt"].decode()
     assert "says too much" in console
     assert "the last one" not in console
     assert "after the next screen" in console
@@ -243,6 +243,6 @@ async def test_the_agent_makes_a_witness_of_each_session_unless_it_is_told_not_t
     adapter = adapter_for("room")
     assert adapter
     join = replace(JOIN, platform="room")
-    assert witnesses_for(EvidenceSettings(enabled=False), "vm1", Shelf().put)(join, adapter, False) is None
-    assert witnesses_for(EvidenceSettings(), "vm1", Shelf().put)(join, adapter, True) is not None
+    assert witnesses_for(EvidenceSettings(enabled=False), "vm1", Outbox().put)(join, adapter, False) is None
+    assert witnesses_for(EvidenceSettings(), "vm1", Outbox().put)(join, adapter, True) is not None
     assert digest(adapter.rules) == digest(adapter.rules) != digest(None) == ""

@@ -17,63 +17,63 @@ from common.runtime.redis import connect
 from common.wire.keys import WireKeys
 from lab.parts.redis_server import RedisServer
 from tests.waiting import wait_until
-from worker.link import shelf as shelf_module
+from worker.link import evidence_outbox as outbox_module
+from worker.link.evidence_outbox import EvidenceOutbox, Send, UnsentError, deliver, sender
 from worker.link.journal import Journal
 from worker.link.redis import Link
-from worker.link.shelf import Send, Shelf, UnsentError, deliver, sender
 from worker.link.upload import upload
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelf_module, "RETRY_S", (0.02, 0.05))
+    monkeypatch.setattr(outbox_module, "RETRY_S", (0.02, 0.05))
 
 
 @asynccontextmanager
-async def delivering(shelf: Shelf, send: Send, settings: EvidenceSettings) -> AsyncGenerator[None]:
+async def delivering(outbox: EvidenceOutbox, send: Send, settings: EvidenceSettings) -> AsyncGenerator[None]:
     async with asyncio.TaskGroup() as tasks:
-        delivery = tasks.create_task(deliver(shelf, send, settings), name="deliver")
+        delivery = tasks.create_task(deliver(outbox, send, settings), name="deliver")
         yield
         delivery.cancel()
 
 
 def test_a_bundle_is_kept_for_nobody_else_to_read(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "evidence", EvidenceSettings())
-    assert shelf.put("b1-1", b"data")
-    [path] = shelf.waiting()
+    outbox = EvidenceOutbox(tmp_path / "evidence", EvidenceSettings())
+    assert outbox.put("b1-1", b"data")
+    [path] = outbox.waiting()
     assert (path.name, path.read_bytes(), path.stat().st_mode & 0o777) == ("b1-1.zip", b"data", 0o600)
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert not shelf.empty.is_set()
+    assert not outbox.empty.is_set()
 
 
 def test_only_so_many_wait_for_so_long(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "evidence", EvidenceSettings(most_mb=1, keep_s=1000.0))
+    outbox = EvidenceOutbox(tmp_path / "evidence", EvidenceSettings(most_mb=1, keep_s=1000.0))
     for number in range(1, 5):
-        assert shelf.put(f"b-{number}", b"x" * 400_000)
+        assert outbox.put(f"b-{number}", b"x" * 400_000)
         at = time.time() - 500 + number
-        os.utime(shelf.waiting()[-1], (at, at))
-    assert [path.stem for path in shelf.waiting()] == ["b-3", "b-4"]
-    os.utime(shelf.waiting()[0], (0, 0))
-    shelf.put("b-5", b"x")
-    assert [path.stem for path in shelf.waiting()] == ["b-4", "b-5"]
+        os.utime(outbox.waiting()[-1], (at, at))
+    assert [path.stem for path in outbox.waiting()] == ["b-3", "b-4"]
+    os.utime(outbox.waiting()[0], (0, 0))
+    outbox.put("b-5", b"x")
+    assert [path.stem for path in outbox.waiting()] == ["b-4", "b-5"]
 
 
 def test_what_cannot_be_written_is_said_and_harms_nobody(tmp_path: Path) -> None:
     (tmp_path / "evidence").write_text("in the way")
     with capture_logs() as logs:
-        assert not Shelf(tmp_path / "evidence", EvidenceSettings()).put("b1-1", b"data")
+        assert not EvidenceOutbox(tmp_path / "evidence", EvidenceSettings()).put("b1-1", b"data")
     assert [entry["event"] for entry in logs] == ["evidence_failed"]
 
 
 async def test_what_waits_is_handed_in_when_it_can_be_oldest_first(tmp_path: Path) -> None:
     settings = EvidenceSettings()
     folder = tmp_path / "evidence"
-    Shelf(folder, settings).put("left-by-an-earlier-agent-7", b"7")
+    EvidenceOutbox(folder, settings).put("left-by-an-earlier-agent-7", b"7")
     unfinished = folder / "b9-1.part"
     unfinished.touch()
-    shelf = Shelf(folder, settings)
+    outbox = EvidenceOutbox(folder, settings)
     assert not unfinished.exists()
-    shelf.put("none of ours", b"?")
+    outbox.put("none of ours", b"?")
     sent: list[tuple[str, int, bytes]] = []
     refusals = iter([True, True])
 
@@ -85,10 +85,10 @@ async def test_what_waits_is_handed_in_when_it_can_be_oldest_first(tmp_path: Pat
         return bot_id != "b2"
 
     with capture_logs() as logs:
-        async with delivering(shelf, send, settings):
-            await shelf.empty.wait()
-            shelf.put("b2-1", b"nobody wants it")
-            await wait_until(lambda: shelf.empty.is_set() and not shelf.waiting())
+        async with delivering(outbox, send, settings):
+            await outbox.empty.wait()
+            outbox.put("b2-1", b"nobody wants it")
+            await wait_until(lambda: outbox.empty.is_set() and not outbox.waiting())
     assert sent == [("left-by-an-earlier-agent", 7, b"7"), ("b2", 1, b"nobody wants it")]
     said = [entry["event"] for entry in logs]
     assert said == ["evidence_unsent", "evidence_sent", "evidence_dropped", "evidence_dropped"]
@@ -100,18 +100,18 @@ async def test_redis_that_is_full_or_away_gets_it_later(own_redis: RedisServer, 
     link = Link(RedisSettings(own_redis.url, prefix, timeout_s=3.0), "vm1", Journal(tmp_path / "journal.db"), tmp_path)
     await redis.hset(keys.bot("b1"), "state", "queued")
     await redis.config_set("maxmemory", "1")
-    shelf = Shelf(tmp_path / "evidence", settings)
-    shelf.put("b1-1", b"data")
+    outbox = EvidenceOutbox(tmp_path / "evidence", settings)
+    outbox.put("b1-1", b"data")
     with capture_logs() as logs:
-        async with delivering(shelf, sender(link, settings), settings):
+        async with delivering(outbox, sender(link, settings), settings):
             await wait_until(lambda: [entry for entry in logs if entry["event"] == "evidence_unsent"])
             await redis.config_set("maxmemory", "0")
-            await shelf.empty.wait()
+            await outbox.empty.wait()
             own_redis.stop()
-            shelf.put("b1-2", b"more")
+            outbox.put("b1-2", b"more")
             await wait_until(lambda: len([entry for entry in logs if entry["event"] == "evidence_unsent"]) == 2)
             own_redis.start()
-            await shelf.empty.wait()
+            await outbox.empty.wait()
     assert "maxmemory" in next(entry["error"] for entry in logs if entry["event"] == "evidence_unsent")
     assert await redis.get(keys.evidence("b1", 1)) == b"data"
     assert await redis.get(keys.evidence("b1", 2)) == b"more"
@@ -149,11 +149,11 @@ async def test_a_bundle_goes_to_the_address_with_the_token(target: Target, tmp_p
     token = tmp_path / "token"
     token.write_text("s3cret\n")
     settings = EvidenceSettings(upload_url=f"{target.url}/", upload_token_file=str(token))
-    shelf = Shelf(tmp_path / "evidence", settings)
-    shelf.put("b1-3", b"data")
+    outbox = EvidenceOutbox(tmp_path / "evidence", settings)
+    outbox.put("b1-3", b"data")
     link: Any = None
-    async with delivering(shelf, sender(link, settings), settings):
-        await shelf.empty.wait()
+    async with delivering(outbox, sender(link, settings), settings):
+        await outbox.empty.wait()
     assert target.taken == [("/secret-path/b1-3.zip", "Bearer s3cret", b"data")]
     with pytest.raises(UnsentError, match="upload_token_file: FileNotFoundError"):
         await upload(EvidenceSettings(upload_url=target.url, upload_token_file="/nowhere"), "b1-3", b"")
@@ -161,15 +161,15 @@ async def test_a_bundle_goes_to_the_address_with_the_token(target: Target, tmp_p
 
 async def test_one_that_is_refused_keeps_no_other_one_waiting(target: Target, tmp_path: Path) -> None:
     settings = EvidenceSettings(upload_url=target.url)
-    shelf = Shelf(tmp_path / "evidence", settings)
+    outbox = EvidenceOutbox(tmp_path / "evidence", settings)
     for name in ("b1-1", "b2-1", "b3-1"):
-        shelf.put(name, b"data")
-    [first, second, third] = shelf.waiting()
+        outbox.put(name, b"data")
+    [first, second, third] = outbox.waiting()
     first.unlink()
     first.mkdir()  # so that even root cannot read it
     target.answer = lambda: web.Response(status=413 if target.taken[-1][0].endswith(f"{second.name}") else 200)
     link: Any = None
-    async with delivering(shelf, sender(link, settings), settings):
+    async with delivering(outbox, sender(link, settings), settings):
         await wait_until(lambda: not third.exists())
         await wait_until(lambda: len([path for path, *_ in target.taken if path.endswith(second.name)]) > 1)
     assert second.exists()
@@ -235,7 +235,7 @@ def _dies_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
     monkeypatch.setattr(Path, "replace", replace)
     monkeypatch.setattr(Path, "unlink", unlink)
-    monkeypatch.setattr(shelf_module.os, "fdopen", fdopen)
+    monkeypatch.setattr(outbox_module.os, "fdopen", fdopen)
 
 
 async def test_what_an_agent_leaves_that_dies_after_any_step_is_whole_and_sent_by_the_next(tmp_path: Path) -> None:
@@ -249,22 +249,22 @@ async def test_what_an_agent_leaves_that_dies_after_any_step_is_whole_and_sent_b
             had.setdefault(f"{bot_id}-{attempt}", []).append(data)
             return True
 
-        shelf = Shelf(folder, settings)
-        assert shelf.put("old-1", b"old")
+        outbox = EvidenceOutbox(folder, settings)
+        assert outbox.put("old-1", b"old")
         os.utime(folder / "old-1.zip", (0, 0))
         with pytest.MonkeyPatch.context() as monkeypatch:
             _dies_after(monkeypatch, steps)
             try:
                 for name in ("a-1", "b-2"):
-                    if shelf.put(name, name.encode() * 100):
+                    if outbox.put(name, name.encode() * 100):
                         kept.append(name)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0.02):
-                        await deliver(shelf, send, settings)
+                        await deliver(outbox, send, settings)
                 lived = True
             except _Killed:
                 steps += 1
-        after = Shelf(folder, settings)
+        after = EvidenceOutbox(folder, settings)
         async with delivering(after, send, settings):
             await wait_until(after.empty.is_set if after.waiting() else lambda: True)
             await wait_until(lambda: after.waiting() == [])  # noqa: B023

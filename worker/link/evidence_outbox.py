@@ -40,7 +40,7 @@ class RefusedError(UnsentError):
     """Whoever is to have it answered, and did not want this one: others may fare better."""
 
 
-class Shelf:
+class EvidenceOutbox:
     """The folder. Every method may be called at any time, and fails softly: evidence is a help, not a duty."""
 
     def __init__(self, folder: Path, settings: EvidenceSettings) -> None:
@@ -100,17 +100,17 @@ class Shelf:
                 self.drop(path)
 
 
-async def deliver(shelf: Shelf, send: Send, settings: EvidenceSettings) -> None:
+async def deliver(outbox: EvidenceOutbox, send: Send, settings: EvidenceSettings) -> None:
     """Hand in what waits, for as long as the agent lives."""
     delays = backoff(*RETRY_S)
     complained = ""
     while True:
-        await shelf.news.wait()
-        shelf.news.clear()
+        await outbox.news.wait()
+        outbox.news.clear()
         failed = False
-        for path in shelf.waiting():
+        for path in outbox.waiting():
             try:
-                await _hand_in(shelf, path, send, settings)
+                await _hand_in(outbox, path, send, settings)
             except (UnsentError, OSError) as error:
                 failed = True
                 if (fault := str(error)) != complained:
@@ -120,25 +120,25 @@ async def deliver(shelf: Shelf, send: Send, settings: EvidenceSettings) -> None:
                     break  # there is nobody who could have another one
             else:
                 complained = ""
-        if not shelf.waiting():
-            shelf.empty.set()
+        if not outbox.waiting():
+            outbox.empty.set()
         if not failed:
             delays = backoff(*RETRY_S)
             continue
-        await pause(shelf.news, next(delays))
-        shelf.news.set()
+        await pause(outbox.news, next(delays))
+        outbox.news.set()
 
 
-async def _hand_in(shelf: Shelf, path: Path, send: Send, settings: EvidenceSettings) -> None:
+async def _hand_in(outbox: EvidenceOutbox, path: Path, send: Send, settings: EvidenceSettings) -> None:
     bot_id, _, attempt = path.stem.rpartition("-")
-    left_s = settings.keep_s - shelf.age_s(path)
+    left_s = settings.keep_s - outbox.age_s(path)
     if not bot_id or not attempt.isdecimal() or left_s <= 0:
         log.warning("evidence_dropped", evidence=path.stem, why="it is none of ours, or waited too long")
-    elif not await send(bot_id, int(attempt), shelf.read(path), left_s):
+    elif not await send(bot_id, int(attempt), outbox.read(path), left_s):
         log.info("evidence_dropped", evidence=path.stem, why="its bot is forgotten, or it is too large")
     else:
         log.debug("evidence_sent", evidence=path.stem)
-    shelf.drop(path)
+    outbox.drop(path)
 
 
 def sender(link: Link, settings: EvidenceSettings) -> Send:
