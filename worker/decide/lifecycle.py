@@ -13,7 +13,7 @@ longer than `Limits.session_s`. A state that was written down leads on: whoever 
 already has its `Finish` at the next step, since nobody can know whether it was heard.
 
 The words are in `worker.decide.words`, what is known of a bot in state.py, the deadlines in deadlines.py, what is done
-to the page in handling.py.
+to the page in page_actions.py.
 """
 
 from typing import Final, NamedTuple
@@ -33,7 +33,7 @@ from worker.decide.deadlines import (
     timers,
     was_in,
 )
-from worker.decide.handling import AGAIN_AT_LEAST_S, handle
+from worker.decide.page_actions import AGAIN_AT_LEAST_S, decide_page_actions
 from worker.decide.participants import News, notice, others
 from worker.decide.state import UNKNOWN_GRACE_S, Errand, Limits, State
 from worker.decide.words import (
@@ -128,8 +128,8 @@ def step(state: State, observation: Observation, now: float) -> Step:
         actions.append(Greet())
         state = replace(state, greets=False)
     actions += news
-    state, done = handle(state, observation.popup if isinstance(observation, Seen) else "", now)
-    return Step(state, (*actions, *done))
+    state, page_actions = decide_page_actions(state, observation.popup if isinstance(observation, Seen) else "", now)
+    return Step(state, (*actions, *page_actions))
 
 
 def worth_keeping(state: State) -> State:

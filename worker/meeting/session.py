@@ -28,7 +28,7 @@ from common.wire.vocabulary import BotState, Reason
 from worker.chromium.driver import NEIGHBOURS_ERRORS, PAGE_ERRORS
 from worker.decide import lifecycle
 from worker.decide.deadlines import HUNG, next_deadline
-from worker.decide.handling import REPEAT_S
+from worker.decide.page_actions import REPEAT_S
 from worker.decide.participants import known
 from worker.decide.state import LEAVE_SHARE, Errand, Limits, State
 from worker.decide.words import (

@@ -38,7 +38,6 @@ from tests.worker.decide.stories import (
     stories,
 )
 from worker.decide.deadlines import AT_THE_DOOR, CAPTCHA_S, LOBBIES, OVER_S, next_deadline
-from worker.decide.handling import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
 from worker.decide.lifecycle import (
     LOBBY_DRAWN_S,
     LOBBY_S,
@@ -51,6 +50,7 @@ from worker.decide.lifecycle import (
     step,
     worth_keeping,
 )
+from worker.decide.page_actions import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
 from worker.decide.state import UNKNOWN_GRACE_S, Errand, State
 from worker.decide.words import (
     Finish,

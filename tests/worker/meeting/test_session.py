@@ -14,7 +14,7 @@ from common.wire.messages import AutomaticLeave, BotEnded, BotMoved, Join
 from common.wire.vocabulary import BotState, Reason
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import HANGING, Bot, Site, bot_at, go, serving
-from worker.decide.handling import REPEAT_S
+from worker.decide.page_actions import REPEAT_S
 from worker.decide.state import State
 from worker.decide.words import Dismiss, PageAction
 from worker.meeting import reports
@@ -80,7 +80,7 @@ async def test_an_end_screen_ends_the_bot(page: Page, site: Site, screen: str, r
 
 
 async def test_a_click_that_is_swallowed_is_made_again(page: Page, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.decide.handling.REPEAT_S", 0.5)
+    monkeypatch.setattr("worker.decide.page_actions.REPEAT_S", 0.5)
     url = site.page("asked = () => { asked = () => { say('asked again'); end('full'); }; };")
     _, ended = await go(page, url)
     assert ended.reason is Reason.MEETING_FULL
@@ -90,7 +90,7 @@ async def test_a_click_that_is_swallowed_is_made_again(page: Page, site: Site, m
 async def test_a_room_that_is_slow_to_answer_is_asked_only_once(
     page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.decide.handling.REPEAT_S", 0.3)
+    monkeypatch.setattr("worker.decide.page_actions.REPEAT_S", 0.3)
     url = site.page("""
         asked = () => { say("asked"); $("join").disabled = true; after(1000, () => end("full")); };
     """)
@@ -504,7 +504,7 @@ async def test_only_so_much_is_told_of_what_was_seen(
 async def test_a_page_without_its_host_is_loaded_again_until_it_has_one(
     page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fragment: str
 ) -> None:
-    monkeypatch.setattr("worker.decide.handling.AGAIN_AT_LEAST_S", 0.2)
+    monkeypatch.setattr("worker.decide.page_actions.AGAIN_AT_LEAST_S", 0.2)
     url = site.page("""
       const times = Number(sessionStorage.times ?? 0) + 1;
       sessionStorage.times = times;

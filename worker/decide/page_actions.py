@@ -35,10 +35,10 @@ _ACTION_ON: Final = {
     (BotState.LEAVING, Screen.RECORDING_DENIED): PageAction.LEAVE_MEETING,
 }
 
-Done = tuple[PageAction | Dismiss, ...]
+PageActions = tuple[PageAction | Dismiss, ...]
 
 
-def handle(state: State, popup: str, now: float) -> tuple[State, Done]:
+def decide_page_actions(state: State, popup: str, now: float) -> tuple[State, PageActions]:
     """`popup`: the rule of what lies over the page."""
     state, dismissed, in_the_way = _put_away(state, popup, now)
     if _is_to_switch_off(state, now):
@@ -61,7 +61,7 @@ def handle(state: State, popup: str, now: float) -> tuple[State, Done]:
     return replace(state, acted_at=now), (*dismissed, action)
 
 
-def _put_away(state: State, popup: str, now: float) -> tuple[State, Done, bool]:
+def _put_away(state: State, popup: str, now: float) -> tuple[State, PageActions, bool]:
     """Also whether it is in the way of anything else."""
     others = tuple(one for one in state.popups if one.name != popup and now - one.seen_at < POPUP_GONE_S)
     if not popup:

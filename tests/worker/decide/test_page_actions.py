@@ -23,8 +23,8 @@ from tests.worker.decide.stories import (
     put_away,
 )
 from worker.decide.deadlines import UNSEEN_S
-from worker.decide.handling import AGAIN_AT_LEAST_S, CHAT_TIMES, POPUP_GONE_S, POPUP_TIMES, REPEAT_S, SWITCH_TIMES
 from worker.decide.lifecycle import RETURNS, begin, step
+from worker.decide.page_actions import AGAIN_AT_LEAST_S, CHAT_TIMES, POPUP_GONE_S, POPUP_TIMES, REPEAT_S, SWITCH_TIMES
 from worker.decide.state import Errand
 from worker.decide.words import Action, Dismiss, Move, PageAction, Screen, Seen
 
