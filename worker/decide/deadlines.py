@@ -125,7 +125,7 @@ def _passcode(state: State) -> tuple[Timer, ...]:
 
 
 def _in_meeting(state: State) -> tuple[Timer, ...]:
-    limits, hearing = state.limits, state.hearing
+    limits, received = state.limits, state.received
     return (
         Timer(state.since if state.errand.is_probe else None, PROBE_S, Reason.USER_REQUESTED, "probe"),
         Timer(state.since, limits.max_duration_s, Reason.MAX_DURATION),
@@ -134,9 +134,9 @@ def _in_meeting(state: State) -> tuple[Timer, ...]:
         Timer(state.refused_since, limits.recording_denied_s, Reason.RECORDING_PERMISSION_DENIED),
         _alone(state),
         _only_bots(state),
-        Timer(hearing.cut_since, ICE_S, Reason.ICE_FAILED),
-        Timer(hearing.deaf_since, NO_MEDIA_S, Reason.NO_MEDIA),
-        Timer(hearing.quiet_since, limits.silence_s, Reason.SILENCE),
+        Timer(received.unconnected_since, ICE_S, Reason.ICE_FAILED),
+        Timer(received.no_media_since, NO_MEDIA_S, Reason.NO_MEDIA),
+        Timer(received.quiet_since, limits.silence_s, Reason.SILENCE),
     )
 
 
@@ -174,7 +174,7 @@ def _alone(state: State) -> Timer:
         start, limit_s, reason = state.alone_since, state.limits.everyone_left_s, Reason.EVERYONE_LEFT
     else:
         start, limit_s, reason = state.since, state.limits.noone_joined_s, Reason.NO_ONE_JOINED
-    start = max(start, state.hearing.voice_at or start)
+    start = max(start, state.received.voice_at or start)
     return Timer(max(start, state.alone_since + COUNT_GRACE_S - limit_s), limit_s, reason)
 
 

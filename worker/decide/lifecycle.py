@@ -21,7 +21,6 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from common.wire.vocabulary import ENDS, BotState, Reason
-from worker.decide.audio import Hearing, hear, level, told
 from worker.decide.deadlines import (
     AT_THE_DOOR,
     HUNG,
@@ -35,6 +34,7 @@ from worker.decide.deadlines import (
 )
 from worker.decide.page_actions import AGAIN_AT_LEAST_S, decide_page_actions
 from worker.decide.participants import News, notice, others
+from worker.decide.received_media import ReceivedMedia, mark_reported, note_media, unreported_level
 from worker.decide.state import UNKNOWN_GRACE_S, Errand, Limits, State
 from worker.decide.words import (
     Action,
@@ -123,7 +123,7 @@ def step(state: State, observation: Observation, now: float) -> Step:
         actions.append(Move(state.phase, state.screen, state.rule))
     if vitals := _vitals_due(state, now):
         actions.append(vitals)
-        state = replace(state, vitals=vitals, vitals_at=now, hearing=told(state.hearing))
+        state = replace(state, vitals=vitals, vitals_at=now, received=mark_reported(state.received))
     if state.greets and is_in(state):
         actions.append(Greet())
         state = replace(state, greets=False)
@@ -134,7 +134,7 @@ def step(state: State, observation: Observation, now: float) -> Step:
 
 def worth_keeping(state: State) -> State:
     """The state without what the next look at the page tells anyway: of two that are equal one need be written down."""
-    heard = state.hearing
+    heard = state.received
     return replace(
         state,
         screen=Screen.LOADING,
@@ -165,7 +165,9 @@ def worth_keeping(state: State) -> State:
         over_since=None,
         is_broken=False,
         uncounted_since=None,
-        hearing=Hearing(has_heard=heard.has_heard, has_received=heard.has_received, was_connected=heard.was_connected),
+        received=ReceivedMedia(
+            has_heard=heard.has_heard, has_received=heard.has_received, was_connected=heard.was_connected
+        ),
         speaker="",
         vitals=None,
         vitals_at=0.0,
@@ -243,7 +245,7 @@ def _from_inside(state: State, seen: Seen, now: float) -> Seen:
         return inside if is_free or (hears and seen.screen in AT_THE_DOOR) else seen
     if state.phase is not BotState.IN_MEETING or seen.screen not in (*AT_THE_DOOR, *_END_SHOWN):
         return seen
-    is_heard = seen.audio_packets > state.hearing.audio_packets
+    is_heard = seen.audio_packets > state.received.audio_packets
     if seen.screen in AT_THE_DOOR:
         others_there = (
             (seen.participants or 0) > 1 or is_heard or (seen.behind == "free" and seen.screen not in LOBBIES)
@@ -257,14 +259,14 @@ def _from_inside(state: State, seen: Seen, now: float) -> Seen:
         return seen
     if seen.behind == "free" or is_heard:
         return inside
-    if not state.hearing.was_connected:
+    if not state.received.was_connected:
         return replace(seen, holds_s=max(seen.holds_s, WORDS_S))
     return seen if seen.media in ("", "failed") else replace(seen, holds_s=max(seen.holds_s, WORDS_CONNECTED_S))
 
 
 def _has_hung_up(state: State, seen: Seen) -> bool:
     """Whether the document that showed the call has none of its connections any more."""
-    return state.hearing.was_connected and seen.media in ("", "failed") and seen.document == state.document
+    return state.received.was_connected and seen.media in ("", "failed") and seen.document == state.document
 
 
 def _is_over(state: State, seen: Seen) -> bool:
@@ -314,7 +316,7 @@ def _note_lost(state: State, seen: Seen, now: float) -> State:
 
 def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
     if seen.screen not in _INSIDE:
-        hearing = hear(state.hearing, seen, now, others=None if seen.screen in TELLS_NOTHING else False)
+        received = note_media(state.received, seen, now, others=None if seen.screen in TELLS_NOTHING else False)
         state = _note_lost(state, seen, now)
         over_since = _first(state.over_since, now) if _is_over(state, seen) else None
         return _Learnt(
@@ -324,7 +326,7 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
                 over_since=over_since,
                 is_broken=over_since is not None and seen.media == "failed",
                 has_hung_up=_has_hung_up(state, seen),
-                hearing=hearing,
+                received=received,
             )
         )
     company, news = state.company, ()
@@ -344,10 +346,10 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
         refused_since=refused_since,
         company=company,
         speaker=seen.speaker,
-        hearing=hear(state.hearing, seen, now, others=None if count is None else count > 0),
+        received=note_media(state.received, seen, now, others=None if count is None else count > 0),
     )
     if count is None:  # the bot itself is there, so nobody is no count: the page was being redrawn
-        heard = state.had_others or state.hearing.voice_at == now
+        heard = state.had_others or state.received.voice_at == now
         return _Learnt(replace(state, had_others=heard, uncounted_since=_first(state.uncounted_since, now)), news)
     # Of those who came and went while nobody was counted, nobody knows.
     alone_since = None if _is_past(state.uncounted_since, UNKNOWN_GRACE_S, now) else state.alone_since
@@ -418,7 +420,7 @@ def _vitals_due(state: State, now: float) -> ReportVitals | None:
     speaks = state.speaker not in ("", last.speaker) and age_s >= SPEAKER_S
     if not (changed or speaks or state.vitals is None or age_s >= VITALS_S):
         return None
-    return ReportVitals(participants, state.audio_packets, level(state.hearing), state.speaker)
+    return ReportVitals(participants, state.audio_packets, unreported_level(state.received), state.speaker)
 
 
 def _enter(state: State, phase: BotState, now: float) -> State:

@@ -10,8 +10,8 @@ import msgspec
 from common.config.settings import WorkerSettings
 from common.wire.messages import AutomaticLeave, BotNames, Join
 from common.wire.vocabulary import BotState
-from worker.decide.audio import Hearing
 from worker.decide.participants import Company, Names
+from worker.decide.received_media import ReceivedMedia
 from worker.decide.words import Finish, ReportVitals, Screen
 
 UNKNOWN_GRACE_S: Final = 30.0  # pages cover the meeting with dialogs, and redraw themselves while reconnecting
@@ -83,7 +83,7 @@ class Popup(msgspec.Struct, frozen=True):
     seen_at: float
 
 
-class State(msgspec.Struct, frozen=True):
+class State(msgspec.Struct, frozen=True, rename={"received": "hearing"}):
     """Times are monotonic seconds; None: it is not so, or it has not been."""
 
     limits: Limits
@@ -129,7 +129,7 @@ class State(msgspec.Struct, frozen=True):
     alone_since: float | None = None
     uncounted_since: float | None = None  # since when the meeting shows without a count
     audio_packets: int = 0
-    hearing: Hearing = Hearing()
+    received: ReceivedMedia = ReceivedMedia()
     speaker: str = ""
     vitals: ReportVitals | None = None
     vitals_at: float = 0.0

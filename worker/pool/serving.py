@@ -128,7 +128,7 @@ class Serving:
 
 def _voice_at(worker: Worker) -> float | None:
     state = worker.session.state if worker.session else None
-    return state.hearing.voice_at if state else None
+    return state.received.voice_at if state else None
 
 
 async def _probe(worker: Worker) -> Page | None:

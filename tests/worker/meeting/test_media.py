@@ -176,7 +176,7 @@ async def test_a_bot_hears_the_others_in_the_real_room(page: Page, browser: Brow
             async with bot_at(page, f"{address}/r/demo") as bot:
                 heard = await bot.until_heard()
                 assert heard.participants == 2
-                await wait_until(lambda: (bot.kept[-1].hearing.energy or 0) > 0)
+                await wait_until(lambda: (bot.kept[-1].received.energy or 0) > 0)
                 bot.session.leave(Reason.USER_REQUESTED)
                 ended = await bot.end()
             assert ended.audio_packets >= heard.audio_packets > 0

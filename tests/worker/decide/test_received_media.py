@@ -8,8 +8,8 @@ import pytest
 
 from common.wire.vocabulary import Reason
 from tests.worker.decide.stories import LIMITS, LOBBY, TIMED_OUT, UNKNOWN, Story, ends_for
-from worker.decide.audio import GAP_S, VOICE_LEVEL
 from worker.decide.deadlines import ICE_S, NO_MEDIA_S
+from worker.decide.received_media import GAP_S, VOICE_LEVEL
 from worker.decide.words import Observation, Screen, Seen
 
 LOUD: Final = 0.1
