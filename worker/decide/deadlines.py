@@ -118,7 +118,7 @@ def _on_the_way(state: State) -> Timer:
 def _passcode(state: State) -> tuple[Timer, ...]:
     if state.screen is not Screen.PASSCODE_PROMPT:
         return ()
-    if not state.errand.has_passcode:
+    if not state.options.has_passcode:
         return (Timer(state.shown_since, FLICKER_S, Reason.PASSCODE_MISSING),)
     start = None if state.passcode_at is None else max(state.passcode_at, state.shown_since + FLICKER_S - PASSCODE_S)
     return (Timer(start, PASSCODE_S, Reason.PASSCODE_WRONG),)
@@ -127,7 +127,7 @@ def _passcode(state: State) -> tuple[Timer, ...]:
 def _in_meeting(state: State) -> tuple[Timer, ...]:
     limits, received = state.limits, state.received
     return (
-        Timer(state.since if state.errand.is_probe else None, PROBE_S, Reason.USER_REQUESTED, "probe"),
+        Timer(state.since if state.options.is_probe else None, PROBE_S, Reason.USER_REQUESTED, "probe"),
         Timer(state.since, limits.max_duration_s, Reason.MAX_DURATION),
         Timer(state.over_since, OVER_S, Reason.CONNECTION_LOST if state.is_broken else Reason.MEETING_ENDED),
         _lost(state),
@@ -180,8 +180,8 @@ def _alone(state: State) -> Timer:
 
 def _only_bots(state: State) -> Timer:
     """Runs only while the page shows the list: as for a count, what is missing never ends a call."""
-    named, since = state.limits.only_bots, state.company.only_bots_since
-    is_shown = state.screen is Screen.IN_MEETING and are_only_bots(state.company, state.participants)
+    named, since = state.limits.only_bots, state.roster.only_bots_since
+    is_shown = state.screen is Screen.IN_MEETING and are_only_bots(state.roster, state.participants)
     if named is None or since is None or not is_shown:
         return Timer(None, 0.0, Reason.ONLY_BOTS_LEFT)
     return Timer(max(since, state.since + named.activate_after), named.timeout, Reason.ONLY_BOTS_LEFT)

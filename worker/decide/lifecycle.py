@@ -33,9 +33,9 @@ from worker.decide.deadlines import (
     was_in,
 )
 from worker.decide.page_actions import AGAIN_AT_LEAST_S, decide_page_actions
-from worker.decide.participants import News, notice, others
+from worker.decide.participants import News, count_others, note_people
 from worker.decide.received_media import ReceivedMedia, mark_reported, note_media, unreported_level
-from worker.decide.state import UNKNOWN_GRACE_S, Errand, Limits, State
+from worker.decide.state import UNKNOWN_GRACE_S, Limits, SessionOptions, State
 from worker.decide.words import (
     Action,
     BrowserGone,
@@ -100,8 +100,8 @@ class Step(NamedTuple):
     actions: tuple[Action, ...] = ()
 
 
-def begin(limits: Limits, now: float, errand: Errand | None = None, *, greets: bool = False) -> State:
-    return State(limits, since=now, began=now, shown_since=now, errand=errand or Errand(), greets=greets)
+def begin(limits: Limits, now: float, options: SessionOptions | None = None, *, greets: bool = False) -> State:
+    return State(limits, since=now, began=now, shown_since=now, options=options or SessionOptions(), greets=greets)
 
 
 def carry_on(state: State) -> State:
@@ -171,7 +171,7 @@ def worth_keeping(state: State) -> State:
         speaker="",
         vitals=None,
         vitals_at=0.0,
-        company=replace(state.company, people_key="", is_listed=False),
+        roster=replace(state.roster, people_key="", is_listed=False),
     )
 
 
@@ -329,13 +329,13 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
                 received=received,
             )
         )
-    company, news = state.company, ()
+    roster, news = state.roster, ()
     refused_since = None
     if seen.screen is Screen.IN_MEETING:
-        company, news = notice(company, seen, now, state.errand.names)
+        roster, news = note_people(roster, seen, now, state.options.names)
     else:
         refused_since = _first(state.refused_since, now)
-    count = others(company, seen.participants)
+    count = count_others(roster, seen.participants)
     state = replace(
         state,
         lost_since=None,
@@ -344,7 +344,7 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
         document=seen.document,
         place=seen.place,
         refused_since=refused_since,
-        company=company,
+        roster=roster,
         speaker=seen.speaker,
         received=note_media(state.received, seen, now, others=None if count is None else count > 0),
     )

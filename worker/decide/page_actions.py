@@ -79,7 +79,7 @@ def _put_away(state: State, popup: str, now: float) -> tuple[State, PageActions,
 
 def _is_to_open_chat(state: State, now: float) -> bool:
     is_due = state.chat_opened_at is None or now - state.chat_opened_at >= CHAT_AGAIN_S
-    is_wanted = state.errand.reads_chat and state.is_chat_closed and state.chat_opened < CHAT_TIMES
+    is_wanted = state.options.reads_chat and state.is_chat_closed and state.chat_opened < CHAT_TIMES
     return state.phase is BotState.IN_MEETING and is_wanted and is_due and is_believed(state, now)
 
 
@@ -120,7 +120,7 @@ def _is_to_enter_passcode(state: State) -> bool:
     on_the_way = state.phase in (BotState.JOINING, BotState.WAITING_ROOM) or state.is_returning
     asked_at_once = state.phase is BotState.IN_MEETING and not was_in(state, state.shown_since)
     return (
-        state.errand.has_passcode
+        state.options.has_passcode
         and state.passcode_at is None
         and state.screen is Screen.PASSCODE_PROMPT
         and (on_the_way or asked_at_once)

@@ -1,12 +1,13 @@
-"""Who else is in the meeting, and what was said in its chat: what of it is new, and what need not be read again. Pure.
+"""Who else is in the meeting, and what its chat says: what of that is new, and what need not be read again. Pure.
 
-`notice(company, look, now)` compares what a look at the page found with what was told before, so that each coming, each
-going and each line is told once: a line at once, who came or went when it has held for `PEOPLE_S`. Whether there is a
-meeting to look at is said in `worker.decide.lifecycle`.
+`note_people(roster, look, now)` compares a look at the page with what was reported before. Each arrival, departure and
+chat line is reported once: a line at once, an arrival or departure after it has held for PEOPLE_S. It is called while
+the page shows the meeting (`worker.decide.lifecycle`).
 
-Not everybody who is there is company. A bot that is sent in again may find its own earlier attempt still on the list,
-a ghost that the platform has not missed yet: of those who bear the bot's name and were there when it came in, as many
-as it had attempts before count as nobody. And whoever bears a name that the job calls a bot's may be left alone.
+Two kinds of participants do not count as others:
+- Ghosts: earlier attempts of this bot that the platform still lists. Of the people who bear the bot's name and were
+  there when it came in, as many as it had earlier attempts are ghosts.
+- Other bots, by the names that the job gives. A meeting in which only bots are left may be left.
 """
 
 from typing import Annotated, Final
@@ -18,12 +19,12 @@ from msgspec.structs import replace
 
 from common.wire.messages import Participant
 
-PEOPLE_S: Final = 1.0  # lists of people are redrawn, too
-MOST_PEOPLE: Final = 500  # that are read off a page
-MOST_LINES: Final = 100  # of its chat, the latest
-LINES_REMEMBERED: Final = 200  # by their ids, so that none is told twice
-GHOSTS_S: Final = 10.0  # from the first list of people on: pages fill it little by little
-_NAMELESS: Final = ("", "unknown")  # what pages show until they know the name: a person, for all that is known
+PEOPLE_S: Final = 1.0  # pages redraw their lists of people
+MOST_PEOPLE: Final = 500  # read off a page in one look
+MOST_LINES: Final = 100  # read off a page in one look: the latest of its chat
+LINES_REMEMBERED: Final = 200  # ids of chat lines that were reported, so that none is reported twice
+GHOSTS_S: Final = 10.0  # after the first list of people: pages fill it little by little
+_NAMELESS: Final = ("", "unknown")  # pages show these until they know a name; they count as a person, not a bot
 
 
 class SeenLine(msgspec.Struct, frozen=True):
@@ -37,8 +38,8 @@ class SeenLine(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """`people`: all others who are there; None: the page does not say, or they are those known by `people_key`.
-    `lines`: of the chat, in order, those after the one that was known.
+    """What one look found. `people`: all other participants; None: the page does not say, or they are the same as at
+    the look that gave `people_key`. `lines`: the chat lines after `LookRequest.line`, in order.
     """
 
     people: Annotated[tuple[Participant, ...], Meta(max_length=MOST_PEOPLE)] | None = None
@@ -46,10 +47,10 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     lines: Annotated[tuple[SeenLine, ...], Meta(max_length=MOST_LINES)] = ()
 
 
-class Known(msgspec.Struct, frozen=True):
-    """What need not be read off the page again: these people, and the chat up to this line. `own`: the bot's name, for
-    pages that do not mark which of the people it is. `inside`: it was let in; `document`: the one that showed the call;
-    `place`: at which address.
+class LookRequest(msgspec.Struct, frozen=True):
+    """What a look at the page starts from. `people_key`, `line`: the people and the last chat line that were read
+    before; they need not be read again. `own`: the bot's name, for pages that do not mark which of the people it is.
+    `inside`: the bot was let in. `document`, `place`: the document and the address that last showed the call.
     """
 
     people_key: str = ""
@@ -61,8 +62,9 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Names(msgspec.Struct, frozen=True):
-    """Whom the bot takes for no company. `own`: its name, with so many attempts `earlier`; `bots`: parts of names, in
-    whatever case; with `whole_words` they are words of their own, so that "bot" is in "Ann's bot", not in "Bothin".
+    """Names of participants who do not count as others. `own`: the bot's own name; `earlier`: how many attempts of the
+    bot came before this one. `bots`: parts of other bots' names, in any case. With `whole_words` such a part has to be
+    a word: "bot" is in "Ann's bot" and not in "Bothin".
     """
 
     own: str = ""
@@ -89,18 +91,18 @@ def _holds_word(text: str, word: str) -> bool:
     return False
 
 
-def _goes_on(one: str, other: str) -> bool:
-    """Whether a word goes on from one character to the other: both are letters, or marks on them, of a script that puts
-    spaces between words. Digits, signs and the ends of the text are not, nor is what Chinese or Japanese is written in.
+def _goes_on(before: str, after: str) -> bool:
+    """Whether two neighbouring characters belong to one word: both are letters, or marks on letters, of a script that
+    puts spaces between words. Digits, signs and the ends of the text do not, nor do Chinese or Japanese characters.
     """
     return all(
         character and category(character)[0] in "LM" and (character < "\u0e00" or "\u1e00" <= character < "\u2000")
-        for character in (one, other)
+        for character in (before, after)
     )
 
 
 class ReportPeople(msgspec.Struct, frozen=True):
-    """Who came and who went, by their ids; `anew`: nobody else is there."""
+    """`joined`: who came. `left`: the ids of who went. `anew`: `joined` is everybody who is there."""
 
     joined: tuple[Participant, ...] = ()
     left: tuple[str, ...] = ()
@@ -117,56 +119,59 @@ News = ReportPeople | ReportChat
 NOBODY: Final = Names()
 
 
-class Company(msgspec.Struct, frozen=True):
-    """What was told so far."""
+class Roster(msgspec.Struct, frozen=True, rename={"line_ids": "heard"}):
+    """What was reported so far. Times are monotonic seconds."""
 
-    people_key: str = ""  # what the page said of the people whom the last look found
-    present: tuple[str, ...] | None = None  # the ids of those who were told to be there; None: nothing was told yet
-    differs_since: float | None = None  # since when others are there
-    heard: tuple[str, ...] = ()  # the ids of the latest chat lines; the texts are nobody's to keep
+    people_key: str = ""  # the page's digest of the people whom the last look found
+    present: tuple[str, ...] | None = None  # ids of the people reported as present; None: nothing was reported yet
+    differs_since: float | None = None  # since when the page lists other people than `present`
+    line_ids: tuple[str, ...] = ()  # ids of the latest chat lines; their texts are not kept
     since: float | None = None  # when the first list of people was seen
-    ghosts: tuple[str, ...] = ()  # the ids of the bot's own earlier attempts that are still there
-    only_bots_since: float | None = None  # since when there are others, and all of them bots by name
-    listed: int = 0  # how many others the last list held
-    is_listed: bool = False  # that list still showed by the last look
+    ghosts: tuple[str, ...] = ()  # ids of this bot's earlier attempts that the page still lists
+    only_bots_since: float | None = None  # since when there are others, and all of them are bots by name
+    listed: int = 0  # how many people the last list held
+    is_listed: bool = False  # whether the last look showed a list
 
 
-def notice(company: Company, look: Look, now: float, names: Names = NOBODY) -> tuple[Company, tuple[News, ...]]:
-    company, people = _notice_people(_notice_names(company, look, now, names), look, now)
-    company, lines = _notice_lines(company, look.lines)
-    return company, tuple(news for news in (people, lines) if news)
+def note_people(roster: Roster, look: Look, now: float, names: Names = NOBODY) -> tuple[Roster, tuple[News, ...]]:
+    roster, people = _notice_people(_notice_names(roster, look, now, names), look, now)
+    roster, lines = _notice_lines(roster, look.lines)
+    return roster, tuple(news for news in (people, lines) if news)
 
 
-def others(company: Company, participants: int | None) -> int | None:
-    """How many of `participants` are company to the bot, which is one of them; None: the page does not say."""
-    return max(participants - 1 - len(company.ghosts), 0) if participants else None
+def count_others(roster: Roster, participants: int | None) -> int | None:
+    """How many of the `participants` are others: neither the bot itself nor a ghost. None: the page does not say."""
+    return max(participants - 1 - len(roster.ghosts), 0) if participants else None
 
 
-def are_only_bots(company: Company, participants: int | None) -> bool:
-    """Whether all others are bots by name as far as the page shows them now: of a list that shows a part of those who
-    are counted, the rest may be anybody.
+def are_only_bots(roster: Roster, participants: int | None) -> bool:
+    """Whether all others are bots by name. False where the page counts more participants than it lists: the rest may be
+    people.
     """
-    return company.only_bots_since is not None and company.is_listed and (participants or 1) - 1 <= company.listed
+    return roster.only_bots_since is not None and roster.is_listed and (participants or 1) - 1 <= roster.listed
 
 
-def known(company: Company, own: str = "", *, inside: bool = False, document: float = 0.0, place: str = "") -> Known:
-    """What the next look at the page may leave out."""
-    return Known(company.people_key, company.heard[-1] if company.heard else "", own, inside, document, place)
+def look_request(
+    roster: Roster, own: str = "", *, inside: bool = False, document: float = 0.0, place: str = ""
+) -> LookRequest:
+    """What the next look at the page starts from."""
+    return LookRequest(roster.people_key, roster.line_ids[-1] if roster.line_ids else "", own, inside, document, place)
 
 
-def _notice_names(company: Company, look: Look, now: float, names: Names) -> Company:
-    """Who of those on the list is no company. A list that is not there says nothing."""
+def _notice_names(roster: Roster, look: Look, now: float, names: Names) -> Roster:
+    """Finds the ghosts and the bots on the list. A page without a list changes nothing of them."""
     if look.people is None:
-        return replace(company, is_listed=bool(look.people_key))
-    since = now if company.since is None else company.since
-    namesakes = [one.id for one in look.people if one.name == names.own]
-    known = namesakes if now - since <= GHOSTS_S else [one for one in namesakes if one in company.ghosts]
-    ghosts = tuple(known[: names.earlier])
-    rest = [one.name for one in look.people if one.id not in ghosts]
+        return replace(roster, is_listed=bool(look.people_key))
+    since = now if roster.since is None else roster.since
+    namesakes = [person.id for person in look.people if person.name == names.own]
+    if now - since > GHOSTS_S:
+        namesakes = [person_id for person_id in namesakes if person_id in roster.ghosts]
+    ghosts = tuple(namesakes[: names.earlier])
+    rest = [person.name for person in look.people if person.id not in ghosts]
     only_bots = bool(rest) and len(look.people) < MOST_PEOPLE and all(map(names.is_bot, rest))
-    only_bots_since = (now if company.only_bots_since is None else company.only_bots_since) if only_bots else None
+    only_bots_since = (now if roster.only_bots_since is None else roster.only_bots_since) if only_bots else None
     return replace(
-        company,
+        roster,
         since=since,
         ghosts=ghosts,
         only_bots_since=only_bots_since,
@@ -175,30 +180,31 @@ def _notice_names(company: Company, look: Look, now: float, names: Names) -> Com
     )
 
 
-def _notice_people(company: Company, look: Look, now: float) -> tuple[Company, ReportPeople | None]:
+def _notice_people(roster: Roster, look: Look, now: float) -> tuple[Roster, ReportPeople | None]:
     if look.people is None:
-        return replace(company, people_key=look.people_key), None
-    anew, before = company.present is None, dict.fromkeys(company.present or ())
-    there = {one.id: one for one in look.people}
-    joined = tuple(one for one in there.values() if one.id not in before)
-    missing = tuple(one for one in before if one not in there)
-    left = missing[:MOST_PEOPLE] if len(look.people) < MOST_PEOPLE else ()  # else they may be further down the list
+        return replace(roster, people_key=look.people_key), None
+    anew, before = roster.present is None, dict.fromkeys(roster.present or ())
+    there = {person.id: person for person in look.people}
+    joined = tuple(person for person in there.values() if person.id not in before)
+    missing = tuple(person_id for person_id in before if person_id not in there)
+    # A list of MOST_PEOPLE may be cut off, so who is missing from it may still be there.
+    left = missing[:MOST_PEOPLE] if len(look.people) < MOST_PEOPLE else ()
     if not (joined or left or anew):
-        return replace(company, people_key=look.people_key, differs_since=None), None
-    since = now if company.differs_since is None else company.differs_since
+        return replace(roster, people_key=look.people_key, differs_since=None), None
+    since = now if roster.differs_since is None else roster.differs_since
     if not anew and now - since < PEOPLE_S:
-        return replace(company, people_key="", differs_since=since), None  # the next look is to read them again
+        return replace(roster, people_key="", differs_since=since), None  # no key: the next look reads them again
     present = (*there, *missing[len(left) :])[: 2 * MOST_PEOPLE]
     key = "" if 0 < len(left) < len(missing) else look.people_key
-    company = replace(company, people_key=key, present=present, differs_since=None)
-    return company, ReportPeople(joined, left, anew)
+    roster = replace(roster, people_key=key, present=present, differs_since=None)
+    return roster, ReportPeople(joined, left, anew)
 
 
-def _notice_lines(company: Company, lines: tuple[SeenLine, ...]) -> tuple[Company, ReportChat | None]:
+def _notice_lines(roster: Roster, lines: tuple[SeenLine, ...]) -> tuple[Roster, ReportChat | None]:
     if not lines:
-        return company, None
-    there, before = {line.id: line for line in lines}, set(company.heard)
+        return roster, None
+    there, before = {line.id: line for line in lines}, set(roster.line_ids)
     new = tuple(line for line in there.values() if line.id not in before)
-    heard = (*(line for line in company.heard if line not in there), *there)
-    company = replace(company, heard=heard[-LINES_REMEMBERED:])
-    return company, ReportChat(new) if new else None
+    line_ids = (*(line for line in roster.line_ids if line not in there), *there)
+    roster = replace(roster, line_ids=line_ids[-LINES_REMEMBERED:])
+    return roster, ReportChat(new) if new else None

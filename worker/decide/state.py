@@ -10,7 +10,7 @@ import msgspec
 from common.config.settings import WorkerSettings
 from common.wire.messages import AutomaticLeave, BotNames, Join
 from common.wire.vocabulary import BotState
-from worker.decide.participants import Company, Names
+from worker.decide.participants import Names, Roster
 from worker.decide.received_media import ReceivedMedia
 from worker.decide.words import Finish, ReportVitals, Screen
 
@@ -55,7 +55,7 @@ class Limits(msgspec.Struct, frozen=True):
         )
 
 
-class Errand(msgspec.Struct, frozen=True):
+class SessionOptions(msgspec.Struct, frozen=True):
     """What the bot was sent for, as far as that decides what it does. `is_probe`: it leaves after a few seconds in the
     meeting; one that was told how long to stay stays as long as any other bot.
     """
@@ -83,7 +83,7 @@ class Popup(msgspec.Struct, frozen=True):
     seen_at: float
 
 
-class State(msgspec.Struct, frozen=True, rename={"received": "hearing"}):
+class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options": "errand", "roster": "company"}):
     """Times are monotonic seconds; None: it is not so, or it has not been."""
 
     limits: Limits
@@ -91,7 +91,7 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing"}):
     phase: BotState = BotState.ASSIGNED
     screen: Screen = Screen.LOADING
     rule: str = ""
-    errand: Errand = Errand()
+    options: SessionOptions = SessionOptions()
     began: float | None = None  # when the order to join was carried out
     shown: Screen = Screen.LOADING  # the last screen but for what a page shows while it is loaded again
     shown_since: float = 0.0
@@ -134,7 +134,7 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing"}):
     vitals: ReportVitals | None = None
     vitals_at: float = 0.0
     greets: bool = False  # it still has something to say first
-    company: Company = Company()  # what was told of the others
+    roster: Roster = Roster()  # what was told of the others
     ending: Finish | None = None  # why the bot leaves, or left
     has_finished: bool = False  # that was said, to whoever is there to report it
     evidence: str | None = None  # the name of what is kept of that; empty: of such an end nothing is; None: not yet

@@ -29,8 +29,8 @@ from worker.chromium.driver import NEIGHBOURS_ERRORS, PAGE_ERRORS
 from worker.decide import lifecycle
 from worker.decide.deadlines import HUNG, next_deadline
 from worker.decide.page_actions import REPEAT_S
-from worker.decide.participants import known
-from worker.decide.state import LEAVE_SHARE, Errand, Limits, State
+from worker.decide.participants import look_request
+from worker.decide.state import LEAVE_SHARE, Limits, SessionOptions, State
 from worker.decide.words import (
     BrowserGone,
     CallTimedOut,
@@ -228,8 +228,8 @@ class Session:
     async def _follow(self) -> tuple[State, Finish]:
         """Observe, decide, act, until the lifecycle says that it is over."""
         limits = Limits.of(self._join.automatic_leave, self._settings)
-        errand = Errand.of(self._join, reads_chat=self._settings.reads_chat)
-        state = lifecycle.begin(limits, time.monotonic(), errand, greets=bool(self._join.message))
+        options = SessionOptions.of(self._join, reads_chat=self._settings.reads_chat)
+        state = lifecycle.begin(limits, time.monotonic(), options, greets=bool(self._join.message))
         if self._begin_with:
             state = lifecycle.carry_on(self._begin_with)
         kept = None
@@ -275,8 +275,8 @@ class Session:
             if self._page.url == BLANK:
                 return self._blank()
             try:
-                knows = known(
-                    state.company,
+                request = look_request(
+                    state.roster,
                     self._join.bot_name,
                     inside=state.phase is BotState.IN_MEETING,
                     document=state.document,
@@ -284,7 +284,7 @@ class Session:
                 )
                 async with self._interruptible():
                     await self._attend(self._patience_s(state))
-                    seen = await self._adapter.observe(self._page, self._patience_s(state), knows)
+                    seen = await self._adapter.observe(self._page, self._patience_s(state), request)
                 self._excused_since = None
                 return seen
             except TimeoutError:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from playwright.async_api import Page
 
 from common.wire.messages import Join
-from worker.decide.participants import Known
+from worker.decide.participants import LookRequest
 from worker.decide.words import Dismiss, Observation, PageAction
 from worker.platforms.rules import Rules
 
@@ -26,8 +26,8 @@ class Adapter(Protocol):
         """Where the browser is to go in order to join; the link itself, or the platform's page for it in a browser."""
         ...
 
-    async def observe(self, page: Page, timeout_s: float, known: Known) -> Observation:
-        """What the page shows now, in one evaluation, without those people and chat lines that are known.
+    async def observe(self, page: Page, timeout_s: float, request: LookRequest) -> Observation:
+        """What the page shows now, in one evaluation, without the people and chat lines that `request` says were read.
 
         Raises: TimeoutError when the page does not answer, playwright's Error when it cannot.
         """

@@ -1,9 +1,9 @@
 // One look at the page: which screen shows, by which rule, what lies over it, and what can be read off it. The first rule
 // that matches wins; a rule matches when everything that it names is so. What people write in the chat is no part of
 // any screen: a message that says "you were removed" removes nobody.
-// In a meeting it reads who else is there, and what the chat says after the line that is known. Of whoever was let in
-// (`known.inside`) it tells, too, whether the call is still there behind what the page says of its end.
-({ rules: text, known }) => {
+// In a meeting it reads who else is there, and what the chat says after the last line that was read. Of whoever was let in
+// (`request.inside`) it tells, too, whether the call is still there behind what the page says of its end.
+({ rules: text, request }) => {
   /* finding.js */
   const rules = JSON.parse(text);
   const { readings } = rules;
@@ -130,11 +130,11 @@
     return null;
   }
 
-  // null when the page shows nobody, not even the bot, as while it is being redrawn; or when all are known.
+  // null when the page shows nobody, not even the bot, as while it is being redrawn; or when nobody came or went since the last look.
   function people(others) {
     if (!others) return { people: null, people_key: "" };
     const key = digest(JSON.stringify(others));
-    return { people: key === known.people_key ? null : others, people_key: key };
+    return { people: key === request.people_key ? null : others, people_key: key };
   }
 
   function others(ways) {
@@ -144,8 +144,8 @@
     const elements = page.all(way.each).slice(0, MOST_PEOPLE + 1);
     const found = elements.map((element) => ({ id: idOf(element), name: nameOf(element) }));
     const ids = new Set(found.filter((_, place) => isOwn(elements[place], way.own)).map(({ id }) => id));
-    if (!ids.size && known.own) {
-      const itself = found.find(({ name }) => name === known.own || name.startsWith(`${known.own} (`));
+    if (!ids.size && request.own) {
+      const itself = found.find(({ name }) => name === request.own || name.startsWith(`${request.own} (`));
       if (itself) ids.add(itself.id);
     }
     return found
@@ -155,7 +155,7 @@
 
   const cut = (text, chars) => String(text ?? "").trim().slice(0, chars);
 
-  const isBot = (name) => known.own !== "" && (name === known.own || name.startsWith(`${known.own} (`));
+  const isBot = (name) => request.own !== "" && (name === request.own || name.startsWith(`${request.own} (`));
 
   // Who is marked as speaking, on the element of somebody or in it; nobody takes notice of the bot itself.
   function speaker() {
@@ -175,7 +175,7 @@
   function chat({ each, id, sender_id, sender_name, text, own }) {
     const idOf = reader(id, ID_CHARS);
     const latest = page.all(each).slice(-MOST_LINES);
-    const seen = known.line ? latest.findLastIndex((element) => idOf(element) === known.line) : -1;
+    const seen = request.line ? latest.findLastIndex((element) => idOf(element) === request.line) : -1;
     const [senderIdOf, senderNameOf] = [reader(sender_id, ID_CHARS), reader(sender_name, NAME_CHARS)];
     const textOf = reader(text, TEXT_CHARS, (element) => element.innerText);
     return latest
@@ -205,7 +205,7 @@
 
   function heard(lines) {
     const latest = lines.slice(-MOST_LINES);
-    return latest.slice(known.line ? latest.findLastIndex((line) => line.id === known.line) + 1 : 0).map((line) => ({
+    return latest.slice(request.line ? latest.findLastIndex((line) => line.id === request.line) + 1 : 0).map((line) => ({
       id: cut(line.id, ID_CHARS),
       sender_id: cut(line.sender_id, ID_CHARS),
       sender_name: cut(line.sender_name, NAME_CHARS),
@@ -279,15 +279,15 @@
   const OFFERS = ["rejoin", "rejoinnow", "rejoinmeeting", "rejointhemeeting", "rejoincall", "joinagain", "returntohomescreen",
     "returntohome", "backtohome", "backtohomescreen", "gotohomepage", "returntohomepage", "startanewmeeting", "newmeeting"];
   // A page with no call on it that says it is not in one, or offers the way back.
-  const isOver = () => (Boolean(facts.parted) && known.document === performance.timeOrigin) ||
+  const isOver = () => (Boolean(facts.parted) && request.document === performance.timeOrigin) ||
     (page.mayHold(OFFERS) && page.all(page.CONTROLS).some((element) => page.isShown(element) && page.isCalled(element, OFFERS)));
 
   const ROOMS = ["breakout", "mainsession", "mainroom", "mainmeeting", "movingyou", "beingmoved", "aspanelist", "asapanelist",
     "asanattendee", "joiningtheroom", "joiningroom", "returningtothemeeting"];
   // Whether a page that shows nothing known takes the bot to another room of the same meeting: it says so, or has gone to
   // another address of the platform.
-  const isAway = () => known.inside === true && isSite &&
-    ((known.place !== "" && known.place !== where) || (page.mayHold(ROOMS) && page.holds(document.body, ROOMS)));
+  const isAway = () => request.inside === true && isSite &&
+    ((request.place !== "" && request.place !== where) || (page.mayHold(ROOMS) && page.holds(document.body, ROOMS)));
 
   // As worker/platforms/media.js counts them.
   function media() {
@@ -299,9 +299,9 @@
   const found = location.protocol === "chrome-error:" ? BROKEN : rules.screen.find(shows);
   const loading = document.readyState !== "complete" || location.href === "about:blank";
   const where = digest(`${location.host}${location.pathname}`);
-  const screen = (known.inside && found?.inside) || (found?.name ?? (isAway() ? "breakout" : loading ? "loading" : page.isEmpty() ? "blank" : "unknown"));
+  const screen = (request.inside && found?.inside) || (found?.name ?? (isAway() ? "breakout" : loading ? "loading" : page.isEmpty() ? "blank" : "unknown"));
   const received = media();
-  const mayBeIn = known.inside || TOLD_INSIDE.has(screen) || received.audio_packets > 0;
+  const mayBeIn = request.inside || TOLD_INSIDE.has(screen) || received.audio_packets > 0;
   const call = found && mayBeIn && !INSIDE.has(screen) ? behind(found) : "";
   const over = rules.popup.find(
     (popup) => (!popup.on || popup.on.includes(screen)) && shows(popup) && popup.click.some((target) => target.press || page.meant(target).some(page.isShown)),
@@ -320,9 +320,9 @@
     sends: screen === "in_meeting" && rules.devices.flatMap(page.meant).some(isDevice),
     document: performance.timeOrigin,
     behind: call,
-    asks: known.inside === true && screen === "unknown" && page.all(page.CONTROLS).some(page.isShown),
+    asks: request.inside === true && screen === "unknown" && page.all(page.CONTROLS).some(page.isShown),
     place: isSite ? where : "",
-    over: known.inside === true && screen === "unknown" && isOver(),
+    over: request.inside === true && screen === "unknown" && isOver(),
     participants: participants(),
     speaker: isIn ? speaker().slice(0, NAME_CHARS) : "",
     ...received,

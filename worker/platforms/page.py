@@ -18,7 +18,7 @@ import structlog
 from playwright.async_api import Page
 
 from common.wire.messages import Join
-from worker.decide.participants import Known
+from worker.decide.participants import LookRequest
 from worker.decide.words import Dismiss, Observation, PageAction
 from worker.platforms.rules import Rules, Target, Targets, folded, load, look, script
 
@@ -79,8 +79,8 @@ class PageAdapter:
     def address(self, join: Join) -> str:
         return self._address(join)
 
-    async def observe(self, page: Page, timeout_s: float, known: Known) -> Observation:
-        return await look(page, self._rules, timeout_s, known)
+    async def observe(self, page: Page, timeout_s: float, request: LookRequest) -> Observation:
+        return await look(page, self._rules, timeout_s, request)
 
     async def act(self, page: Page, action: PageAction | Dismiss, join: Join, timeout_s: float) -> None:
         on = self._rules.actions

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from playwright.async_api import Error, Page
 
 from common.wire.messages import Participant
-from worker.decide.participants import Known, SeenLine
+from worker.decide.participants import LookRequest, SeenLine
 from worker.decide.words import Screen, Seen
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -39,7 +39,7 @@ def script(name: str) -> str:
 DETECT: Final = script("detect.js")
 NO_FACTS: Final = "/* facts */ () => null"
 
-NOTHING: Final = Known()
+NOTHING: Final = LookRequest()
 MOST_CHARS: Final = 4096  # of a chat message; detect.js cuts names and ids shorter
 MOST_BYTES: Final = 256 * 1024  # of a file: ten times the largest of this release
 MOST_RULES: Final = 200  # of one platform: their names are labels of a metric
@@ -287,7 +287,7 @@ def _faults(rules: Rules) -> Iterator[str]:
 
 
 def _faults_of_rows(rules: Rules) -> Iterator[str]:
-    known = {screen.rule for screen in rules.screen}
+    rule_names = {screen.rule for screen in rules.screen}
     seen: set[str] = set()
     sections = {"screen": rules.screen, "popup": rules.popup}
     for section, rows in sections.items():
@@ -298,10 +298,10 @@ def _faults_of_rows(rules: Rules) -> Iterator[str]:
             if row.rule in seen:
                 yield f"{where}.rule: {row.rule!r} is the name of an earlier rule"
             seen.add(row.rule)
-            yield from _faults_of(where, row, rules, known)
+            yield from _faults_of(where, row, rules, rule_names)
 
 
-def _faults_of(where: str, evidence: Evidence, rules: Rules, known: set[str]) -> Iterator[str]:
+def _faults_of(where: str, evidence: Evidence, rules: Rules, rule_names: set[str]) -> Iterator[str]:
     said = (evidence.visible, evidence.present, evidence.within, evidence.text, evidence.label, evidence.title)
     if not any((*said, evidence.says, evidence.url, evidence.url_not, evidence.fact)):
         yield f"{where}: says nothing of what the page shows"
@@ -312,7 +312,7 @@ def _faults_of(where: str, evidence: Evidence, rules: Rules, known: set[str]) ->
     if evidence.says and not (evidence.within or evidence.visible or evidence.present):
         yield f"{where}.says: needs to know where: name it in within, visible or present"
     for name in evidence.unless or []:
-        if name not in known:
+        if name not in rule_names:
             yield f"{where}.unless: there is no screen with the rule {name!r}"
     for key, pattern in (("url", evidence.url), ("url_not", evidence.url_not)):
         yield from _faults_of_pattern(f"{where}.{key}", pattern or "")
@@ -409,28 +409,28 @@ _FACTS: Final = "facts"
 """Among what was complained about: `facts` is no JavaScript, and the rest of the rules does without."""
 
 
-async def look(page: Page, rules: Rules, timeout_s: float, known: Known = NOTHING) -> Seen:
-    """What the page shows now, in one evaluation, without those people and chat lines that are known.
+async def look(page: Page, rules: Rules, timeout_s: float, request: LookRequest = NOTHING) -> Seen:
+    """What the page shows now, in one evaluation, without the people and chat lines that `request` says were read.
 
     Raises: TimeoutError when the page does not answer, playwright's Error when it cannot.
     """
     async with asyncio.timeout(timeout_s):
-        told = {"rules": rules.argument, "known": msgspec.to_builtins(known)}
+        argument = {"rules": rules.argument, "request": msgspec.to_builtins(request)}
         try:
-            answer = await page.evaluate(DETECT if _FACTS in rules.complained else rules.script, told)
+            answer = await page.evaluate(DETECT if _FACTS in rules.complained else rules.script, argument)
         except Error as error:
             if not rules.facts or _FACTS in rules.complained or "SyntaxError" not in error.message:
                 raise
             rules.complained.add(_FACTS)
             log.warning("adapter_facts_bad", error=error.message[:200])
-            answer = await page.evaluate(DETECT, told)
+            answer = await page.evaluate(DETECT, argument)
     _complain(rules, answer)
     try:
         seen = msgspec.convert(answer, Seen)
     except msgspec.ValidationError:  # the page tampers with what the detector is made of
         return Seen(Screen.UNKNOWN)
     if seen.people or seen.lines:
-        people = seen.people and tuple(Participant(_text(one.id), _text(one.name)) for one in seen.people)
+        people = seen.people and tuple(Participant(_text(person.id), _text(person.name)) for person in seen.people)
         lines = tuple(
             SeenLine(_text(line.id), _text(line.sender_id), _text(line.sender_name), _text(line.text), line.own)
             for line in seen.lines

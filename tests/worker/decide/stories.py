@@ -9,7 +9,7 @@ from common.wire.messages import Participant
 from common.wire.vocabulary import BotState, Reason
 from worker.decide.lifecycle import begin, step
 from worker.decide.participants import SeenLine
-from worker.decide.state import Errand, Limits, State
+from worker.decide.state import Limits, SessionOptions, State
 from worker.decide.words import (
     Action,
     BrowserGone,
@@ -67,28 +67,28 @@ def meeting(participants: int | None = 2, audio_packets: int = 0) -> Seen:
     return Seen(Screen.IN_MEETING, "meeting", participants, audio_packets)
 
 
-def live(story: Story, limits: Limits = LIMITS, errand: Errand | None = None) -> tuple[State, list[Action]]:
+def live(story: Story, limits: Limits = LIMITS, options: SessionOptions | None = None) -> tuple[State, list[Action]]:
     """What has happened after all of the story, which begins at time 0."""
-    state, done = begin(limits, 0, errand), list[Action]()
+    state, done = begin(limits, 0, options), list[Action]()
     for now, observation in story:
         state, actions = step(state, observation, now)
         done += actions
     return state, done
 
 
-def finish_of(story: Story, limits: Limits = LIMITS, errand: Errand | None = None) -> Finish | None:
-    _, done = live(story, limits, errand)
+def finish_of(story: Story, limits: Limits = LIMITS, options: SessionOptions | None = None) -> Finish | None:
+    _, done = live(story, limits, options)
     return next((action for action in done if isinstance(action, Finish)), None)
 
 
-def reason_of(story: Story, limits: Limits = LIMITS, errand: Errand | None = None) -> Reason | None:
-    finish = finish_of(story, limits, errand)
+def reason_of(story: Story, limits: Limits = LIMITS, options: SessionOptions | None = None) -> Reason | None:
+    finish = finish_of(story, limits, options)
     return finish.reason if finish else None
 
 
-def ends_for(story: Story, limits: Limits = LIMITS, errand: Errand | None = None) -> Reason | None:
+def ends_for(story: Story, limits: Limits = LIMITS, options: SessionOptions | None = None) -> Reason | None:
     """Why it ends, or is about to: the reason is settled when it begins to leave."""
-    ending = live(story, limits, errand)[0].ending
+    ending = live(story, limits, options)[0].ending
     return ending.reason if ending else None
 
 

@@ -34,7 +34,7 @@ from tests.worker.decide.stories import (
 from worker.decide.deadlines import COUNT_GRACE_S, next_deadline
 from worker.decide.lifecycle import begin
 from worker.decide.participants import Names
-from worker.decide.state import Errand, Limits
+from worker.decide.state import Limits, SessionOptions
 from worker.decide.words import CallTimedOut, Finish, LoadFailed, Observation, Screen, Seen
 
 BREAKOUT = Seen(Screen.BREAKOUT)
@@ -108,7 +108,7 @@ def _leaves(story: Story) -> bool:
     return live(story)[0].phase is BotState.LEAVING
 
 
-HAS_PASSCODE: Final = Errand(has_passcode=True)
+HAS_PASSCODE: Final = SessionOptions(has_passcode=True)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ HAS_PASSCODE: Final = Errand(has_passcode=True)
 def test_a_passcode_that_changed_nothing_was_wrong(
     story: list[tuple[float, Observation]], reason: Reason | None
 ) -> None:
-    assert reason_of(story, errand=HAS_PASSCODE) is reason
+    assert reason_of(story, options=HAS_PASSCODE) is reason
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,10 @@ def test_the_cap_ends_whatever_else_would_wait(shown: Seen, reason: Reason) -> N
 
 
 def test_a_probe_leaves_soon_after_it_has_come_in() -> None:
-    probe = Errand(is_probe=True)
-    assert ends_for([(1, LOBBY), (500, meeting()), (504.9, meeting())], errand=probe) is None
+    probe = SessionOptions(is_probe=True)
+    assert ends_for([(1, LOBBY), (500, meeting()), (504.9, meeting())], options=probe) is None
     story = [(1, LOBBY), (500, meeting()), (505, meeting()), (506, LEFT)]
-    assert finish_of(story, errand=probe) == Finish(Reason.USER_REQUESTED, "probe")
+    assert finish_of(story, options=probe) == Finish(Reason.USER_REQUESTED, "probe")
     assert finish_of(story) == Finish(Reason.MEETING_ENDED, "the page showed left")
 
 
@@ -263,14 +263,16 @@ def test_the_cap_is_above_every_timeout_that_the_api_takes() -> None:
 
 def test_the_errand_is_what_the_order_says() -> None:
     order = Join("w", "b", 3, "zoom", "https://zoom.example/j/1", "Notetaker")
-    assert Errand.of(order) == Errand(Names("Notetaker", 2))
+    assert SessionOptions.of(order) == SessionOptions(Names("Notetaker", 2))
     automatic = AutomaticLeave(bot_names=BotNames(["Bot", "AI"]))
     order = msgspec.structs.replace(order, automatic_leave=automatic, passcode="1234", is_probe=True)
-    assert Errand.of(order) == Errand(Names("Notetaker", 2, ("Bot", "AI")), has_passcode=True, is_probe=True)
+    assert SessionOptions.of(order) == SessionOptions(
+        Names("Notetaker", 2, ("Bot", "AI")), has_passcode=True, is_probe=True
+    )
     anywhere = msgspec.structs.replace(
         order, automatic_leave=AutomaticLeave(bot_names=BotNames(["Bot"], whole_words=False))
     )
-    assert Errand.of(anywhere).names == Names("Notetaker", 2, ("Bot",), whole_words=False)
+    assert SessionOptions.of(anywhere).names == Names("Notetaker", 2, ("Bot",), whole_words=False)
 
 
 def test_a_silence_of_ten_minutes_ends_a_call_by_default() -> None:

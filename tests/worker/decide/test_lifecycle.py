@@ -51,7 +51,7 @@ from worker.decide.lifecycle import (
     worth_keeping,
 )
 from worker.decide.page_actions import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
-from worker.decide.state import UNKNOWN_GRACE_S, Errand, State
+from worker.decide.state import UNKNOWN_GRACE_S, SessionOptions, State
 from worker.decide.words import (
     Finish,
     Greet,
@@ -99,7 +99,7 @@ def test_a_bot_that_is_let_in_at_once_never_waits() -> None:
 def test_a_bot_clicks_through_the_launcher_and_asks_for_a_passcode_on_its_way() -> None:
     _, done = live(
         [(0, REQUESTED), (1, LAUNCHER), (3, PASSCODE), (4, PROMPT), (5, FOR_HOST), (9, LOBBY), (20, meeting())],
-        errand=Errand(has_passcode=True),
+        options=SessionOptions(has_passcode=True),
     )
     assert clicks_of(done) == [PageAction.CONTINUE, PageAction.ENTER_PASSCODE, FILL]
     assert [move.screen for move in done if isinstance(move, Move)] == [
@@ -264,12 +264,12 @@ def test_a_bot_that_was_put_back_into_the_lobby_waits_there_again(lobby: Seen, h
 def test_what_a_notice_says_of_others_is_not_said_to_a_bot_that_sees_or_hears_them(
     screen: Screen, *, counted: bool
 ) -> None:
-    def notice(now: int) -> Seen:
+    def note_people(now: int) -> Seen:
         return Seen(
             screen, "notice", participants=2 if counted else None, audio_packets=0 if counted else now, holds_s=1
         )
 
-    story = [(1, meeting(2, 1)), *((now, notice(now)) for now in range(7, 300))]
+    story = [(1, meeting(2, 1)), *((now, note_people(now)) for now in range(7, 300))]
     state, done = live(story)
     assert (state.phase, state.screen) == (BotState.IN_MEETING, Screen.IN_MEETING)
     assert clicks_of(done) == []
@@ -277,7 +277,7 @@ def test_what_a_notice_says_of_others_is_not_said_to_a_bot_that_sees_or_hears_th
     assert ends_for([*story, (301, quiet), (330.9, quiet)]) is None, "nobody is heard for a while"
     late, _ = live([*story, (301, quiet), (330.9, quiet), (331, quiet)])
     assert late.screen is Screen.LOBBY_AGAIN if screen in LOBBIES else late.ending is not None
-    resumed: list[tuple[float, Observation]] = [(301, quiet), (330, notice(330)), (331, quiet), (360.9, quiet)]
+    resumed: list[tuple[float, Observation]] = [(301, quiet), (330, note_people(330)), (331, quiet), (360.9, quiet)]
     assert ends_for([*story, *resumed]) is None
 
 
@@ -540,7 +540,7 @@ SEEN_WHEN: Final = {
 def test_a_bot_never_acts_on_a_screen_that_it_does_not_see(
     story: list[tuple[float, Observation]], has_passcode: bool
 ) -> None:
-    state = begin(LIMITS, 0, Errand(has_passcode=has_passcode))
+    state = begin(LIMITS, 0, SessionOptions(has_passcode=has_passcode))
     for now, observation in story:
         before, (state, actions) = state, step(state, observation, now)
         clicks = clicks_of(actions)
@@ -565,7 +565,7 @@ def test_a_bot_never_acts_on_a_screen_that_it_does_not_see(
 def test_whatever_comes_back_for_ever_is_done_something_about_for_a_while_only(
     story: list[tuple[float, Observation]], has_passcode: bool
 ) -> None:
-    state, done = live(story, errand=Errand(has_passcode=has_passcode))
+    state, done = live(story, options=SessionOptions(has_passcode=has_passcode))
     end = story[-1][0] if story else 0.0
     assert clicks_of(done).count(PageAction.LOAD_AGAIN) <= end / AGAIN_AT_LEAST_S
     assert clicks_of(done).count(PageAction.ENTER_PASSCODE) <= has_passcode * (1 + RETURNS)
@@ -582,7 +582,7 @@ def test_nothing_puts_off_the_end_beyond_the_cap(
     limits = msgspec.structs.replace(LIMITS, session_s=100.0, load_s=1e6, join_s=1e6, waiting_room_s=1e6)
     early = [(now, seen) for now, seen in story if now < 100]
     late = [(100 + limits.leave_s * turn, seen) for turn, seen in enumerate([*after, meeting(2), meeting(2)])]
-    assert finish_of([*early, *late], limits, Errand(has_passcode=has_passcode)) is not None
+    assert finish_of([*early, *late], limits, SessionOptions(has_passcode=has_passcode)) is not None
 
 
 @given(stories())

@@ -25,7 +25,7 @@ from tests.worker.decide.stories import (
 from worker.decide.deadlines import UNSEEN_S
 from worker.decide.lifecycle import RETURNS, begin, step
 from worker.decide.page_actions import AGAIN_AT_LEAST_S, CHAT_TIMES, POPUP_GONE_S, POPUP_TIMES, REPEAT_S, SWITCH_TIMES
-from worker.decide.state import Errand
+from worker.decide.state import SessionOptions
 from worker.decide.words import Action, Dismiss, Move, PageAction, Screen, Seen
 
 COVERED = Seen(Screen.NAME_PROMPT, "prompt", popup="cookies")
@@ -149,7 +149,7 @@ def test_a_page_that_left_the_meeting_by_itself_is_entered_again_a_few_times() -
     assert live(returning)[0].screen is Screen.WAITING_ROOM
     assert ends_for([*returning, (14, Seen(Screen.DENIED))]) is Reason.REQUEST_DENIED
     asked: Story = [(1, meeting()), (10, PROMPT), (12, PROMPT), (14, PASSCODE)]
-    done = live(asked, errand=Errand(has_passcode=True))[1]
+    done = live(asked, options=SessionOptions(has_passcode=True))[1]
     assert clicks_of(done) == [fill, PageAction.ENTER_PASSCODE]
     stuck: Story = [(1, meeting()), (10, PROMPT), (12, PROMPT), (99, PROMPT)]
     assert ends_for(stuck) is None
@@ -186,7 +186,7 @@ def test_an_end_screen_holds_while_its_page_is_loaded_again() -> None:
     ],
 )
 def test_a_passcode_is_entered_once_and_on_the_way_in(story: Story, times: int) -> None:
-    done: list[Action] = live(story, errand=Errand(has_passcode=True))[1]
+    done: list[Action] = live(story, options=SessionOptions(has_passcode=True))[1]
     assert clicks_of(done).count(PageAction.ENTER_PASSCODE) == times
     assert PageAction.ENTER_PASSCODE not in clicks_of(live(story)[1])
 
@@ -194,10 +194,10 @@ def test_a_passcode_is_entered_once_and_on_the_way_in(story: Story, times: int) 
 def test_the_chat_is_opened_where_that_is_wished_and_not_for_ever() -> None:
     closed = Seen(Screen.IN_MEETING, "meeting", 2, chat_closed=True)
     story: Story = [(1 + n, closed) for n in range(200)]
-    done = live(story, errand=Errand(reads_chat=True))[1]
+    done = live(story, options=SessionOptions(reads_chat=True))[1]
     assert clicks_of(done).count(PageAction.OPEN_CHAT) == CHAT_TIMES
     assert clicks_of(live(story)[1]) == []
-    assert clicks_of(live([(1, LOBBY), (2, meeting())], errand=Errand(reads_chat=True))[1]) == []
+    assert clicks_of(live([(1, LOBBY), (2, meeting())], options=SessionOptions(reads_chat=True))[1]) == []
 
 
 def test_a_lobby_without_a_way_out_is_left_by_emptying_its_page() -> None:

@@ -15,15 +15,15 @@ from worker.decide.participants import (
     LINES_REMEMBERED,
     MOST_PEOPLE,
     PEOPLE_S,
-    Known,
+    LookRequest,
     Names,
     ReportChat,
     ReportPeople,
     SeenLine,
-    known,
-    others,
+    count_others,
+    look_request,
 )
-from worker.decide.state import Errand
+from worker.decide.state import SessionOptions
 from worker.decide.words import Action, Observation, Screen, Seen
 
 
@@ -86,20 +86,20 @@ def test_of_a_crowd_that_is_not_read_to_its_end_nobody_is_said_to_have_gone() ->
     story = [(5.0 * turn + wait, people(*crowd)) for turn, crowd in enumerate(crowds) for wait in (0, PEOPLE_S)]
     assert "-" not in "".join(comings_of(story))
     state, _ = live(story)
-    assert len(state.company.present or ()) == 2 * MOST_PEOPLE
-    assert known(state.company).people_key
-    assert known(live([*story, (50, people("p0")), (51, people("p0"))])[0].company).people_key == ""
+    assert len(state.roster.present or ()) == 2 * MOST_PEOPLE
+    assert look_request(state.roster).people_key
+    assert look_request(live([*story, (50, people("p0")), (51, people("p0"))])[0].roster).people_key == ""
     few = [(50.0 + wait, people("p0")) for wait in (0, 1, 2, 3, 4)]
     assert [told.count("-") for told in comings_of([*story, *few])[3:]] == [MOST_PEOPLE, MOST_PEOPLE]
 
 
 def test_the_next_look_leaves_out_whom_and_what_is_known() -> None:
-    assert known(live([(1, LOBBY)])[0].company) == Known("", "")
-    assert known(live([(1, people("a", key="k")), (2, chat("x", "y"))])[0].company) == Known("", "y")
-    assert known(live([(1, people("a", key="k"))])[0].company) == Known("k", "")
+    assert look_request(live([(1, LOBBY)])[0].roster) == LookRequest("", "")
+    assert look_request(live([(1, people("a", key="k")), (2, chat("x", "y"))])[0].roster) == LookRequest("", "y")
+    assert look_request(live([(1, people("a", key="k"))])[0].roster) == LookRequest("k", "")
     changing = [(1.0, people("a", key="k")), (2.0, people("b", key="l"))]
-    assert known(live(changing)[0].company) == Known("", ""), "until it is told"
-    assert known(live([*changing, (4.0, people("b", key="l"))])[0].company) == Known("l", "")
+    assert look_request(live(changing)[0].roster) == LookRequest("", ""), "until it is told"
+    assert look_request(live([*changing, (4.0, people("b", key="l"))])[0].roster) == LookRequest("l", "")
 
 
 def test_a_line_of_chat_is_told_once_and_at_once() -> None:
@@ -115,7 +115,7 @@ def test_a_line_of_chat_is_told_once_and_at_once() -> None:
     ]
     state, done = live(story)
     assert lines_of(done) == [["x", "y"], ["z"], ["v"]]
-    assert state.company.heard == ("z", "v", "y", "x")
+    assert state.roster.line_ids == ("z", "v", "y", "x")
     assert "Ann" not in repr(worth_keeping(state))
 
 
@@ -123,7 +123,7 @@ def test_only_so_many_lines_are_remembered() -> None:
     ids = [f"line-{n}" for n in range(3 * LINES_REMEMBERED)]
     state, done = live([(1.0 + place, chat(*ids[place : place + 50])) for place in range(0, len(ids), 50)])
     assert [one for told in lines_of(done) for one in told] == ids
-    assert state.company.heard == tuple(ids[-LINES_REMEMBERED:])
+    assert state.roster.line_ids == tuple(ids[-LINES_REMEMBERED:])
 
 
 @given(stories())
@@ -152,8 +152,8 @@ def named(**names: str) -> Seen:
 
 def left_for(story: Story, *, earlier: int = 0, bots: BotNames | None = None) -> Reason | None:
     limits = msgspec.structs.replace(LIMITS, only_bots=bots)
-    errand = Errand(Names("Notetaker", earlier, tuple(bots.matches) if bots else ()))
-    return ends_for(story, limits, errand)
+    options = SessionOptions(Names("Notetaker", earlier, tuple(bots.matches) if bots else ()))
+    return ends_for(story, limits, options)
 
 
 HUMAN: Final = named(a="Ann", b="Fireflies.ai Notetaker")
@@ -256,4 +256,4 @@ def test_a_ghost_of_its_own_earlier_attempt_is_nobody(earlier: int, story: Story
 def test_a_ghost_among_bots_is_neither() -> None:
     left = named(g="Notetaker", b="Otter")
     assert left_for([(1, left), (400, left)], earlier=1, bots=BotNames(["otter"])) is Reason.ONLY_BOTS_LEFT
-    assert others(live([(1, GHOST)], errand=Errand(Names("Notetaker", 1)))[0].company, 5) == 3
+    assert count_others(live([(1, GHOST)], options=SessionOptions(Names("Notetaker", 1)))[0].roster, 5) == 3

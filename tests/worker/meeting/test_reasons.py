@@ -23,7 +23,7 @@ from tests.worker.decide.stories import (
     meeting,
 )
 from worker.decide.participants import Names
-from worker.decide.state import Errand
+from worker.decide.state import SessionOptions
 from worker.decide.words import BrowserGone, LeaveRequested, Observation, Screen, Seen
 
 OTTER: Final = Seen(Screen.IN_MEETING, "", 2, people=(Participant("1", "Otter"),), people_key="1")
@@ -103,8 +103,8 @@ OF_OTHERS: Final = {
 def test_what_a_bot_sees_ends_with_the_reason_that_tells_it(
     reason: Reason, story: list[tuple[float, Observation]]
 ) -> None:
-    errand = Errand(Names("Notetaker", bots=("otter",)))
-    assert ends_for(story, LIMITED, errand) is reason
+    options = SessionOptions(Names("Notetaker", bots=("otter",)))
+    assert ends_for(story, LIMITED, options) is reason
 
 
 @pytest.mark.parametrize(("reason", "told"), TOLD.items())

@@ -9,7 +9,7 @@ from playwright.async_api import Page
 from common.wire.messages import Participant
 from tests.waiting import PATIENCE_S
 from tests.worker.platforms.conftest import rewrite
-from worker.decide.participants import Known, SeenLine
+from worker.decide.participants import LookRequest, SeenLine
 from worker.decide.words import Screen, Seen
 from worker.platforms.rules import Actions, Chat, Count, People, Readings, Rules, ScreenRule, look
 
@@ -89,23 +89,23 @@ async def test_who_is_there_is_read_with_the_screen_and_only_when_it_changed(pag
     )
     first = await look(page, READ, PATIENCE_S)
     assert first.people == (Participant("1", "Ann"), Participant("2"))
-    again = await look(page, READ, PATIENCE_S, Known(first.people_key))
+    again = await look(page, READ, PATIENCE_S, LookRequest(first.people_key))
     assert (again.people, again.people_key) == (None, first.people_key)
     await page.evaluate("document.querySelector('b').closest('main').querySelectorAll('li')[1].remove()")
-    assert (await look(page, READ, PATIENCE_S, Known(first.people_key))).people == (Participant("2"),)
+    assert (await look(page, READ, PATIENCE_S, LookRequest(first.people_key))).people == (Participant("2"),)
     await page.evaluate("document.querySelector('main').replaceChildren()")
-    redrawn = await look(page, READ, PATIENCE_S, Known(first.people_key))
+    redrawn = await look(page, READ, PATIENCE_S, LookRequest(first.people_key))
     assert (redrawn.screen, redrawn.people, redrawn.people_key) == (Screen.IN_MEETING, None, "")
 
 
-async def test_the_chat_is_read_from_the_known_line_on(page: Page) -> None:
+async def test_the_chat_is_read_after_the_last_line_that_was_read(page: Page) -> None:
     await put(
         page,
         "<main><q id=a data-by=1><u title=Ann></u><i>Hello<br>there</i></q><q id=b class=own><i>Hi</i></q><q></q>",
     )
     ann, own = SeenLine("a", "1", "Ann", "Hello\nthere"), SeenLine("b", "", "", "Hi", own=True)
-    for known, lines in (("", (ann, own)), ("a", (own,)), ("b", ()), ("gone", (ann, own))):
-        assert (await look(page, READ, PATIENCE_S, Known(line=known))).lines == lines
+    for line, lines in (("", (ann, own)), ("a", (own,)), ("b", ()), ("gone", (ann, own))):
+        assert (await look(page, READ, PATIENCE_S, LookRequest(line=line))).lines == lines
 
 
 async def test_what_is_read_off_a_page_is_cut_and_can_be_passed_on(page: Page) -> None:
@@ -163,7 +163,7 @@ async def test_a_line_is_told_without_the_name_and_the_time_over_it(page: Page) 
     rules = Rules(screens, Actions(chat_open=[".open"], chat=["textarea"]), Readings(chat=chat))
     for html, (sender, text, own) in LINES.items():
         await put(page, f"<main><style>p {{ display: block }}</style>{html}</main><a class=open>Chat</a>")
-        seen = await look(page, rules, PATIENCE_S, Known(own="Bot"))
+        seen = await look(page, rules, PATIENCE_S, LookRequest(own="Bot"))
         assert seen.lines == (SeenLine("a", "", sender, text, own),), html
         assert not seen.chat_closed
     for html, closed in (
@@ -198,4 +198,4 @@ async def test_who_speaks_is_marked_and_never_the_bot(page: Page) -> None:
         ("<li id=1><b>Ann</b>", ""),
     ):
         await put(page, f"<main>{html}</main>")
-        assert (await look(page, rules, PATIENCE_S, Known(own="Bot"))).speaker == speaker, html
+        assert (await look(page, rules, PATIENCE_S, LookRequest(own="Bot"))).speaker == speaker, html

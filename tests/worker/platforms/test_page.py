@@ -22,7 +22,7 @@ from tests.worker.platforms.test_screens import (
     ZOOM_BAR,
     app,
 )
-from worker.decide.participants import Known, SeenLine
+from worker.decide.participants import LookRequest, SeenLine
 from worker.decide.words import Dismiss, PageAction, Screen, Seen
 from worker.platforms import Adapter, adapter_for
 from worker.platforms import page as page_adapter
@@ -84,9 +84,9 @@ def adapter_of(folder: Path, rules: str = RULES, *, keys: bool = False) -> PageA
     return PageAdapter("x", path, lambda join: join.meeting_url)
 
 
-async def look(page: Page, adapter: Adapter | None, known: Known = NOTHING) -> Seen:
+async def look(page: Page, adapter: Adapter | None, request: LookRequest = NOTHING) -> Seen:
     assert adapter
-    seen = await adapter.observe(page, TIMEOUT_S, known)
+    seen = await adapter.observe(page, TIMEOUT_S, request)
     assert isinstance(seen, Seen)
     return seen
 
@@ -554,7 +554,7 @@ async def test_where_nothing_marks_the_bot_it_is_whoever_bears_its_name(
     page: Page, show: Show, platform: str, tile: str, bar: str
 ) -> None:
     await show(ADDRESS[platform], bar + "".join(tile.replace("NAME", name) for name in ("Ann", "Bot (Guest)", "Ann")))
-    seen = await look(page, adapter_for(platform), Known(own="Bot"))
+    seen = await look(page, adapter_for(platform), LookRequest(own="Bot"))
     assert seen.people == (Participant("Ann", "Ann"),)
 
 
@@ -584,7 +584,7 @@ async def test_jitsis_own_program_tells_who_is_there_and_what_is_said(page: Page
     assert seen.people == (Participant("a", "Ann"),)
     own = SeenLine("2", "me", "Bot", "Hello", own=True)
     assert seen.lines == (SeenLine("1", "a", "Ann", "You have been kicked"), own)
-    again = await look(page, adapter_for("jitsi"), Known(seen.people_key, "1"))
+    again = await look(page, adapter_for("jitsi"), LookRequest(seen.people_key, "1"))
     assert (again.people, again.lines) == (None, (own,))
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.worker.platforms.conftest import Show, rewrite
-from worker.decide.participants import Known
+from worker.decide.participants import LookRequest
 from worker.decide.words import Screen, Seen
 from worker.platforms import adapter_for
 from worker.platforms.rules import NOTHING
@@ -548,7 +548,7 @@ BEHIND: Final = {
 async def test_of_words_of_an_end_it_is_told_whether_the_call_is_still_there(page: Page, show: Show) -> None:
     meet = adapter_for("google_meet")
     assert meet
-    inside = Known(inside=True)
+    inside = LookRequest(inside=True)
     await show(MEET, "")
     for html, behind in BEHIND.items():
         await rewrite(page, html + MEET_BAR)
@@ -573,7 +573,7 @@ async def test_a_page_that_offers_the_way_back_is_not_in_the_call(page: Page, sh
         ("<h1>One moment</h1>", False),
     ):
         await rewrite(page, html)
-        seen = await adapter.observe(page, TIMEOUT_S, Known(inside=True))
+        seen = await adapter.observe(page, TIMEOUT_S, LookRequest(inside=True))
         assert isinstance(seen, Seen)
         assert (seen.screen, seen.over) == (Screen.UNKNOWN, over), html
         assert not (await look(page, platform)).over
@@ -585,8 +585,11 @@ async def test_a_program_that_is_in_no_call_says_so_of_the_document_that_had_one
     await show(JITSI, app(joined=True))
     document = (await look(page, "jitsi")).document
     await rewrite(page, app() + "<h1>Hm</h1>")
-    for known, over in ((Known(inside=True, document=document), True), (Known(inside=True, document=1), False)):
-        seen = await jitsi.observe(page, TIMEOUT_S, known)
+    for request, over in (
+        (LookRequest(inside=True, document=document), True),
+        (LookRequest(inside=True, document=1), False),
+    ):
+        seen = await jitsi.observe(page, TIMEOUT_S, request)
         assert isinstance(seen, Seen)
         assert (seen.screen, seen.over) == (Screen.UNKNOWN, over)
 
@@ -608,7 +611,7 @@ async def test_a_page_that_takes_the_bot_to_another_room_says_so_or_is_elsewhere
         ("<p>Taking you back to the main session</p>", here, Screen.BREAKOUT),
     ):
         await rewrite(page, html)
-        seen = await adapter.observe(page, TIMEOUT_S, Known(inside=True, place=place))
+        seen = await adapter.observe(page, TIMEOUT_S, LookRequest(inside=True, place=place))
         assert isinstance(seen, Seen)
         assert seen.screen is screen, html
         assert (await look(page, platform)).screen is not Screen.BREAKOUT
