@@ -73,8 +73,8 @@ class Timer(NamedTuple):
 def timers(state: State) -> tuple[Timer, ...]:
     """Those that count in this phase. When two have run out, the first is the reason."""
     limits = state.limits
-    if state.hoarding:
-        hung = Timer(state.silent_since, limits.hung_s, Reason.MEMORY_LIMIT, f"the page hung: {state.hoarding}")
+    if state.memory_growth:
+        hung = Timer(state.silent_since, limits.hung_s, Reason.MEMORY_LIMIT, f"the page hung: {state.memory_growth}")
     else:
         hung = Timer(state.silent_since, limits.hung_s, Reason.BROWSER_HUNG)
     match state.phase:

@@ -153,7 +153,7 @@ def worth_keeping(state: State) -> State:
         switched=0,
         switched_at=None,
         silent_since=None,
-        hoarding="",
+        memory_growth="",
         has_finished=False,
         participants=None,
         is_alone=False,
@@ -195,7 +195,7 @@ def _learn(state: State, observation: Observation, now: float) -> _Learnt:
             return _Learnt(_stop(state, Finish(Reason.PAGE_LOAD_FAILED, detail), now))
         case PageRequested():
             return _Learnt(_enter(state, BotState.JOINING, now))
-        case CallTimedOut(hoarding=hoarding):
+        case CallTimedOut(memory_growth=memory_growth):
             return _Learnt(
                 replace(
                     state,
@@ -209,7 +209,7 @@ def _learn(state: State, observation: Observation, now: float) -> _Learnt:
                     participants=None,
                     is_alone=False,
                     silent_since=_first(state.silent_since, now),
-                    hoarding=hoarding,
+                    memory_growth=memory_growth,
                 )
             )
         case _:

@@ -111,7 +111,7 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options
     chat_opened_at: float | None = None
     host_seen: bool = False  # the lobby was one that somebody looks after
     silent_since: float | None = None  # since when it answers no call
-    hoarding: str = ""  # what its browser took of memory meanwhile, if that explains it
+    memory_growth: str = ""  # what its browser took of memory meanwhile, if that explains it
     lost_since: float | None = None  # since when it does not show the meeting that the bot is in
     document: float = 0.0  # the one that showed the meeting last
     place: str = ""  # and at which address

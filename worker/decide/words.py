@@ -100,11 +100,11 @@ class LoadFailed(msgspec.Struct, frozen=True):
 
 
 class CallTimedOut(msgspec.Struct, frozen=True):
-    """The page did not answer one call within its deadline. `hoarding`: what its browser took of memory lately, if that
+    """The page did not answer one call within its deadline. `memory_growth`: what its browser took of memory lately, if that
     is enough to be why.
     """
 
-    hoarding: str = ""
+    memory_growth: str = ""
 
 
 class BrowserGone(msgspec.Struct, frozen=True):

@@ -73,7 +73,7 @@ class Context(NamedTuple):
     """What a session needs of who runs it. `keep` is told every state worth it, and the events that come of it.
 
     `state`: where an earlier session of this bot was, which went with its agent. `witness`: sees what happens, and
-    keeps it if nobody wished for the end. `hoarding`: what the browser took of memory, if that is enough to bring the
+    keeps it if nobody wished for the end. `memory_growth`: what the browser took of memory, if that is enough to bring the
     page down.
     """
 
@@ -83,12 +83,12 @@ class Context(NamedTuple):
     driver_answers: Callable[[], Awaitable[bool]]
     state: State | None = None
     witness: Witness | None = None
-    hoarding: Callable[[], str] = str
+    memory_growth: Callable[[], str] = str
 
 
 class Session:
     def __init__(self, page: Page, join: Join, adapter: Adapter, context: Context) -> None:
-        settings, vm_id, self._keep, self._driver_answers, state, self._witness, self._hoarding = context
+        settings, vm_id, self._keep, self._driver_answers, state, self._witness, self._memory_growth = context
         self._page = page
         self._join = join
         self._adapter = adapter
@@ -136,8 +136,8 @@ class Session:
     def browser_gone(self, detail: str, reason: Reason = Reason.BROWSER_CRASHED) -> None:
         """The browser is lost, or about to be ended. At any time, idempotent."""
         self._gone = True
-        if reason is Reason.BROWSER_CRASHED and (hoarding := self._hoarding()):
-            detail, reason = f"{detail}: {hoarding}", Reason.MEMORY_LIMIT
+        if reason is Reason.BROWSER_CRASHED and (memory_growth := self._memory_growth()):
+            detail, reason = f"{detail}: {memory_growth}", Reason.MEMORY_LIMIT
         self._interrupt(BrowserGone(detail, reason))
 
     def detach(self) -> None:
@@ -290,7 +290,7 @@ class Session:
             except TimeoutError:
                 counts.page_timeouts += not self._news
                 if self._is_attached.is_set() and not self._news and await self._is_to_blame():
-                    return CallTimedOut(self._hoarding())
+                    return CallTimedOut(self._memory_growth())
             except PAGE_ERRORS as error:  # mostly a page that just navigates
                 self._log.debug("page_unreadable", error=_why(error))
                 if not isinstance(error, NEIGHBOURS_ERRORS) and not await self._lost_connection(error):

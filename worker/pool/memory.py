@@ -4,8 +4,8 @@ from collections import deque
 from pathlib import Path
 from typing import Final, NamedTuple
 
-HOARD_WINDOW_S: Final = 30.0  # a page that answers nothing is given up within it
-HOARD_SHARE: Final = 1 / 3  # of what a worker may hold: meetings come to that in minutes, or never
+GROWTH_WINDOW_S: Final = 30.0  # a page that answers nothing is given up within it
+GROWTH_SHARE: Final = 1 / 3  # of what a worker may hold: meetings come to that in minutes, or never
 RESERVE_FOR_CALLS: Final = 0.5  # of the memory reserve: warm-ups end at all of it, so that calls may use some
 
 
@@ -23,7 +23,7 @@ class Memory(NamedTuple):
         return _available_mb() >= self.reserve_mb * RESERVE_FOR_CALLS
 
 
-class Held:
+class MemoryHistory:
     """How much one worker held lately."""
 
     def __init__(self) -> None:
@@ -32,13 +32,13 @@ class Held:
     def note(self, held_mb: int, now: float) -> None:
         """At `now`, monotonic seconds."""
         self._looks.append((now, held_mb))
-        while now - self._looks[0][0] > HOARD_WINDOW_S:
+        while now - self._looks[0][0] > GROWTH_WINDOW_S:
             self._looks.popleft()
 
-    def hoarding(self, limit_mb: int) -> str:
+    def growth(self, limit_mb: int) -> str:
         """How much memory it took lately, if that is enough to have brought its page down; or empty."""
         held_mb = [held for _, held in self._looks]
-        if not held_mb or held_mb[-1] - min(held_mb) < limit_mb * HOARD_SHARE:
+        if not held_mb or held_mb[-1] - min(held_mb) < limit_mb * GROWTH_SHARE:
             return ""
         took_s = self._looks[-1][0] - self._looks[held_mb.index(min(held_mb))][0]
         return f"it grew from {min(held_mb)} to {held_mb[-1]} MB in {took_s:.0f} s"

@@ -82,8 +82,8 @@ class Serving:
             recorded(state)
             steps.done(AgentStep.MOVE_NOTED)
 
-        def hoarding() -> str:
-            return worker.held.hoarding(settings.memory_limit_mb)
+        def memory_growth() -> str:
+            return worker.memory.growth(settings.memory_limit_mb)
 
         def tell(did: str) -> None:
             self._tell(worker, join, did)
@@ -96,7 +96,7 @@ class Serving:
                 return
             try:
                 witness = uplink.witnesses(join, adapter, state is not None)
-                context = Context(settings, uplink.vm_id, keep, self._driver.answers, state, witness, hoarding)
+                context = Context(settings, uplink.vm_id, keep, self._driver.answers, state, witness, memory_growth)
                 worker.session = Session(page, join, adapter, context)
                 worker.tell(Begun(join))
                 if worker.page is not page:  # the connection was lost

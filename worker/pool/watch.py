@@ -39,7 +39,7 @@ class Watch:
         of_group = {worker.chromium.leader.pid: worker for worker in self._workers.values() if worker.chromium}
         for group, held_mb in processes.private_memory_mb(of_group).items():
             worker = of_group[group]
-            worker.held.note(held_mb, time.monotonic())
+            worker.memory.note(held_mb, time.monotonic())
             if held_mb > limit_mb and not worker.status.is_ending:
                 detail = f"it held {held_mb} MB, more than worker.memory_limit_mb ({limit_mb})"
                 log.warning("memory_limit_reached", worker_id=worker.worker_id, held_mb=held_mb, limit_mb=limit_mb)

@@ -17,7 +17,7 @@ from worker.decide.words import BrowserGone, LeaveRequested
 from worker.decide.worker import End, Failure, Happening, Order, Overdue, Phase, Report, WorkerStatus, step
 from worker.link.journal import Entry, Stage, WorkerNote
 from worker.meeting.session import Session
-from worker.pool.memory import Held
+from worker.pool.memory import MemoryHistory
 from worker.pool.uplink import Uplink
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -40,7 +40,7 @@ class Worker:
         self.session: Session | None = None
         self.work: asyncio.Task[None] | None = None
         self.ends = asyncio.Event()
-        self.held = Held()
+        self.memory = MemoryHistory()
         self._uplink = uplink
 
     def tell(self, event: Order | Happening) -> None:

@@ -52,7 +52,7 @@ LOBBY: Final = Seen(Screen.WAITING_ROOM, "lobby")
 UNKNOWN: Final = Seen(Screen.UNKNOWN)
 LEFT: Final = Seen(Screen.LEFT)
 TIMED_OUT: Final = CallTimedOut()
-HOARDS: Final = CallTimedOut("it grew")
+MEMORY_GREW: Final = CallTimedOut("it grew")
 LEAVE: Final = LeaveRequested(Reason.USER_REQUESTED)
 GONE: Final = BrowserGone("exited")
 
@@ -138,7 +138,7 @@ calm_screens = st.builds(
     lines=st.lists(st.builds(SeenLine, st.sampled_from("abcd")), max_size=4).map(tuple),
 )
 faults = st.sampled_from(
-    [TIMED_OUT, HOARDS, REQUESTED, LoadFailed("HTTP 500"), GONE, LEAVE, LeaveRequested(Reason.SHUTDOWN)]
+    [TIMED_OUT, MEMORY_GREW, REQUESTED, LoadFailed("HTTP 500"), GONE, LEAVE, LeaveRequested(Reason.SHUTDOWN)]
 )
 observations = calm_screens | calm_screens | st.just(TIMED_OUT) | screens | faults
 delays = st.floats(0, 3) | st.floats(0, 400)

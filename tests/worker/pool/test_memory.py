@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.pool.memory import Held
+from worker.pool.memory import MemoryHistory
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,8 @@ from worker.pool.memory import Held
         ([(0, 200), (31, 1000), (40, 1900)], ""),
     ],
 )
-def test_only_what_grew_much_and_lately_hoards(looks: list[tuple[float, int]], hoarding: str) -> None:
-    held = Held()
+def test_only_what_grew_much_and_lately_counts_as_growth(looks: list[tuple[float, int]], growth: str) -> None:
+    history = MemoryHistory()
     for now, held_mb in looks:
-        held.note(held_mb, now)
-    assert held.hoarding(3000) == hoarding
+        history.note(held_mb, now)
+    assert history.growth(3000) == growth

@@ -145,8 +145,8 @@ async def test_a_page_that_crashes_of_its_own_hoard_ends_for_that_reason(harness
     await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
     worker = harness.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
     now = time.monotonic()
-    worker.held.note(100, now - 10)
-    worker.held.note(1200, now)
+    worker.memory.note(100, now - 10)
+    worker.memory.note(1200, now)
     assert worker.page
     with suppress(PlaywrightError):
         await worker.page.goto("chrome://crash")
