@@ -231,9 +231,9 @@ class ObservedLauncher(Launcher):
         super().__init__(*given)
         self._metrics = metrics
 
-    async def launch(self, worker_id: str, furnish: Callable[[Path], None] | None = None) -> Chromium:
+    async def launch(self, worker_id: str, fill_profile: Callable[[Path], None] | None = None) -> Chromium:
         began = time.monotonic()
-        chromium = await super().launch(worker_id, furnish)
+        chromium = await super().launch(worker_id, fill_profile)
         self._metrics.launched(worker_id, chromium, time.monotonic() - began)
         return chromium
 

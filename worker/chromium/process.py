@@ -125,23 +125,23 @@ class Launcher:
         if profile.needs_no_sandbox:
             log.warning("sandbox_disabled", why="Chromium's sandbox does not work for root; run the agent as a user")
 
-    async def launch(self, worker_id: str, furnish: Callable[[Path], None] | None = None) -> "Chromium":
+    async def launch(self, worker_id: str, fill_profile: Callable[[Path], None] | None = None) -> "Chromium":
         """A running browser that answers on its endpoint. The deadline is the caller's: after a failure or an
         interruption nothing of it is left.
 
-        `furnish`: puts into the empty profile folder what the browser is to find there; called in a thread.
+        `fill_profile`: puts into the empty profile folder what the browser is to find there; called in a thread.
         Raises: BrowserError.
         """
         folder = self._workers / worker_id
         if not _WORKER_ID.fullmatch(worker_id) or folder.exists():
             raise BrowserError(f"cannot make a folder for the worker {worker_id[:40]!r}: a bad name, or it is there")
-        process = leader = furnishing = None
+        process = leader = filling = None
         try:
             for name in ("profile", "home", "tmp"):
                 (folder / name).mkdir(mode=0o700, parents=True)
-            if furnish:
-                furnishing = asyncio.get_running_loop().run_in_executor(None, furnish, folder / "profile")
-                await asyncio.shield(furnishing)
+            if fill_profile:
+                filling = asyncio.get_running_loop().run_in_executor(None, fill_profile, folder / "profile")
+                await asyncio.shield(filling)
             process = await self._spawn(folder, worker_id)
             steps.done(AgentStep.BROWSER_SPAWNED)
             running = processes.read(process.pid)
@@ -151,8 +151,8 @@ class Launcher:
             steps.done(AgentStep.BROWSER_MARKED)
             await chromium.await_endpoint()
         except BaseException as error:
-            if furnishing:
-                await asyncio.wait({furnishing})  # a thread is not cancelled, and would fill an ended folder
+            if filling:
+                await asyncio.wait({filling})  # a thread is not cancelled, and would fill an ended folder
             await asyncio.to_thread(_end, folder, leader)
             if process:
                 await process.wait()

@@ -77,7 +77,7 @@ class WarmPages:
                 except _TROUBLE as error:
                     log.warning("warm_pages_failed", why=one_line(error), again_in_s=wait_s)
 
-    def furnish(self, profile: Path) -> None:
+    def copy_cache(self, profile: Path) -> None:
         """Put the copy, if there is one, into a profile that no browser has seen yet. Blocks; never raises."""
         if self._current:
             try:

@@ -78,7 +78,7 @@ class Pool:
             self._connections,
             self._joins,
             self._start,
-            furnish=self._warm_pages.furnish,
+            fill_profile=self._warm_pages.copy_cache,
             limit_s=settings.launch_timeout_s,
         )
         self._serving = Serving(settings, driver, uplink, self._joins)

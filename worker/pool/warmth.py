@@ -26,7 +26,7 @@ WARM_UP_WAITS_S: Final = 2.0  # for joins, however many there are
 
 
 class Warmth:
-    """`furnish`: puts into an empty profile folder what the browser is to find there. `limit_s`: for one warm-up."""
+    """`fill_profile`: puts into an empty profile folder what the browser is to find there. `limit_s`: for one warm-up."""
 
     def __init__(
         self,
@@ -35,14 +35,14 @@ class Warmth:
         joins: JoinsFirst,
         start: Start,
         *,
-        furnish: Callable[[Path], None],
+        fill_profile: Callable[[Path], None],
         limit_s: float,
     ) -> None:
         self._launcher = launcher
         self._connections = connections
         self._joins = joins
         self._start = start
-        self._furnish = furnish
+        self._fill_profile = fill_profile
         self._limit_s = limit_s
 
     async def warm_up(self, worker: Worker) -> None:
@@ -51,7 +51,7 @@ class Warmth:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._limit_s):
-                chromium = worker.chromium = await self._launcher.launch(worker.worker_id, self._furnish)
+                chromium = worker.chromium = await self._launcher.launch(worker.worker_id, self._fill_profile)
                 self._start(worker.watch(chromium), name=f"watch the browser of {worker.worker_id}")
                 page, page_id = await prepare(await self._connections.connect(worker, chromium))
                 await worker.await_answer(page)

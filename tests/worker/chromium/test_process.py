@@ -127,13 +127,13 @@ async def test_a_launch_that_is_interrupted_while_its_profile_is_furnished_leave
 ) -> None:
     began, may_end = threading.Event(), threading.Event()
 
-    def furnish(profile: Path) -> None:
+    def fill_profile(profile: Path) -> None:
         began.set()
         may_end.wait(10)
         (profile / "Default" / "Cache").mkdir(parents=True)
 
     async with asyncio.TaskGroup() as tasks:
-        launching = tasks.create_task(launcher.launch("w1", furnish), name="launch")
+        launching = tasks.create_task(launcher.launch("w1", fill_profile), name="launch")
         await wait_until(began.is_set)
         launching.cancel()
         asyncio.get_running_loop().call_later(0.05, may_end.set)

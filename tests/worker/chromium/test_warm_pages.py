@@ -111,7 +111,7 @@ async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(
         assert site.requests == []
         # A copy that is half gone is none.
         (copy / "Code Cache").rename(tmp_path / "elsewhere")
-        harness.pool._warm_pages.furnish(tmp_path / "profile")  # pyright: ignore[reportPrivateUsage]
+        harness.pool._warm_pages.copy_cache(tmp_path / "profile")  # pyright: ignore[reportPrivateUsage]
         assert not (tmp_path / "profile" / "Default").exists()
 
 
