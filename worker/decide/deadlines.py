@@ -23,7 +23,7 @@ BREAKOUT_S: Final = 180.0  # from one room of a meeting to another
 UNSEEN_S: Final = 30.0  # of a lobby; then its page is loaded anew, and given up after as long again
 OVER_S: Final = 5.0  # for the page to say why, once the call is over
 
-AT_THE_DOOR: Final = (
+NOT_ADMITTED: Final = (
     *(Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST, Screen.DENIED, Screen.NO_ANSWER, Screen.FULL, Screen.LOCKED),
     *(Screen.NOT_FOUND, Screen.ORG_ONLY, Screen.REGISTRATION, Screen.PASSCODE_WRONG, Screen.CAPTCHA, Screen.BLOCKED),
     Screen.REFUSED,
@@ -50,8 +50,8 @@ def is_believed(state: State, now: float) -> bool:
     is in takes what is told at the door for words about somebody else, until it has shown for a while.
     """
     holds_s = max(state.holds_s, CAPTCHA_S) if state.screen is Screen.CAPTCHA else state.holds_s
-    is_told_others = state.screen in AT_THE_DOOR and state.screen not in LOBBIES
-    if is_told_others and was_in(state, state.shown_since) and not state.is_returning:
+    is_for_others = state.screen in NOT_ADMITTED and state.screen not in LOBBIES
+    if is_for_others and was_in(state, state.shown_since) and not state.is_returning:
         holds_s = max(holds_s, state.limits.unknown_grace_s)
     return state.phase is BotState.LEAVING or now - state.shown_since >= holds_s
 
@@ -151,7 +151,7 @@ def _lost(state: State) -> Timer:
         case Screen.BREAKOUT:
             limit_s, reason = BREAKOUT_S, Reason.CONNECTION_LOST
         case screen if state.is_returning:
-            limit_s = limits.waiting_room_s if screen in AT_THE_DOOR else limits.join_s
+            limit_s = limits.waiting_room_s if screen in NOT_ADMITTED else limits.join_s
             reason = Reason.CONNECTION_LOST
         case screen if screen in PROMPTS:
             limit_s, reason = limits.unknown_grace_s, Reason.CONNECTION_LOST

@@ -22,9 +22,9 @@ from msgspec.structs import replace
 
 from common.wire.vocabulary import ENDS, BotState, Reason
 from worker.decide.deadlines import (
-    AT_THE_DOOR,
     HUNG,
     LOBBIES,
+    NOT_ADMITTED,
     PROMPTS,
     TELLS_NOTHING,
     Timer,
@@ -242,11 +242,11 @@ def _from_inside(state: State, seen: Seen, now: float) -> Seen:
     if state.phase.rank < BotState.IN_MEETING.rank:  # the first that it sees of the call may come with such words
         hears = seen.behind != "" and 0 < state.audio_packets < seen.audio_packets
         is_free = seen.screen in _TOLD_INSIDE and seen.behind == "free"
-        return inside if is_free or (hears and seen.screen in AT_THE_DOOR) else seen
-    if state.phase is not BotState.IN_MEETING or seen.screen not in (*AT_THE_DOOR, *_END_SHOWN):
+        return inside if is_free or (hears and seen.screen in NOT_ADMITTED) else seen
+    if state.phase is not BotState.IN_MEETING or seen.screen not in (*NOT_ADMITTED, *_END_SHOWN):
         return seen
     is_heard = seen.audio_packets > state.received.audio_packets
-    if seen.screen in AT_THE_DOOR:
+    if seen.screen in NOT_ADMITTED:
         others_there = (
             (seen.participants or 0) > 1 or is_heard or (seen.behind == "free" and seen.screen not in LOBBIES)
         )

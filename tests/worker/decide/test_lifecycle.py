@@ -37,7 +37,7 @@ from tests.worker.decide.stories import (
     states_of,
     stories,
 )
-from worker.decide.deadlines import AT_THE_DOOR, CAPTCHA_S, LOBBIES, OVER_S, next_deadline
+from worker.decide.deadlines import CAPTCHA_S, LOBBIES, NOT_ADMITTED, OVER_S, next_deadline
 from worker.decide.lifecycle import (
     LOBBY_DRAWN_S,
     LOBBY_S,
@@ -131,7 +131,7 @@ ENDS_SHOWN: Final = {
 
 
 def holds_at_least_s(screen: Screen, before: list[Seen]) -> float:
-    if screen in AT_THE_DOOR and meeting() in before:  # somebody in the meeting may have written that
+    if screen in NOT_ADMITTED and meeting() in before:  # somebody in the meeting may have written that
         return UNKNOWN_GRACE_S
     return CAPTCHA_S if screen is Screen.CAPTCHA else 0.0
 
@@ -259,7 +259,7 @@ def test_a_bot_that_was_put_back_into_the_lobby_waits_there_again(lobby: Seen, h
     assert clicks_of(live([*story, (60, LEAVE), (61, lobby)])[1]) == [CANCEL]
 
 
-@pytest.mark.parametrize("screen", AT_THE_DOOR)
+@pytest.mark.parametrize("screen", NOT_ADMITTED)
 @pytest.mark.parametrize("counted", [True, False])
 def test_what_a_notice_says_of_others_is_not_said_to_a_bot_that_sees_or_hears_them(
     screen: Screen, *, counted: bool
