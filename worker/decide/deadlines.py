@@ -1,7 +1,8 @@
-"""How far a bot is on its way, and what ends it when its time is up: every deadline is here, one row each. Pure.
+"""Every deadline of a bot's session, one `Timer` each, and the reason with which it ends the session. Pure.
 
-Each phase has its own, and above them all stands `Limits.session_s`, from the order to join until the bot leaves. No
-screen, reload or pop-up puts one off; a look that tells nothing leaves those of the company and the media as they are.
+Each phase has its own deadlines. `Limits.session_s` holds in all of them: it runs from the order to join until the bot
+leaves. No screen, reload or popup extends a deadline. A look that shows nothing of the others or of the media leaves
+the timers about them as they are.
 """
 
 from typing import Final, NamedTuple
@@ -11,43 +12,45 @@ from worker.decide.participants import are_only_bots
 from worker.decide.state import State
 from worker.decide.words import Screen
 
-ADMISSION_S: Final = 5.0  # a lobby that shows so soon after the meeting is the one the bot never came out of
-COUNT_GRACE_S: Final = 2.0  # counts are redrawn, too: nobody is alone for a moment only
-PASSCODE_S: Final = 10.0  # a page that still asks for the passcode by then did not like the one it got
-FLICKER_S: Final = 2.0  # some show the field for a moment, until they have read the passcode in the link
-CAPTCHA_S: Final = 30.0  # some are solved by the page itself
-NO_MEDIA_S: Final = 600.0  # Jibri allows three minutes, and ten if everybody says to be muted
-ICE_S: Final = 30.0  # Jibri's too
+ADMISSION_S: Final = 5.0  # a lobby that shows again within it means that the bot had not been admitted yet
+COUNT_GRACE_S: Final = 2.0  # pages redraw their counts: a count of 1 has to hold this long
+PASSCODE_S: Final = 10.0  # a page that still asks for the passcode after this has rejected it
+FLICKER_S: Final = 2.0  # some pages show the passcode field until they have read the passcode in the link
+CAPTCHA_S: Final = 30.0  # some captchas are solved by the page itself
+NO_MEDIA_S: Final = 600.0  # Jibri allows 3 minutes, and 10 if all participants are muted
+ICE_S: Final = 30.0  # as in Jibri
 PROBE_S: Final = 5.0  # long enough to see who else is there
-BREAKOUT_S: Final = 180.0  # from one room of a meeting to another
-UNSEEN_S: Final = 30.0  # of a lobby; then its page is loaded anew, and given up after as long again
-OVER_S: Final = 5.0  # for the page to say why, once the call is over
+BREAKOUT_S: Final = 180.0  # for the move from one room of a meeting to another
+UNSEEN_S: Final = 30.0  # without a sign of the lobby: the page is reloaded; after as long again it is given up
+OVER_S: Final = 5.0  # for the page to say why the call is over
 
 NOT_ADMITTED: Final = (
     *(Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST, Screen.DENIED, Screen.NO_ANSWER, Screen.FULL, Screen.LOCKED),
     *(Screen.NOT_FOUND, Screen.ORG_ONLY, Screen.REGISTRATION, Screen.PASSCODE_WRONG, Screen.CAPTCHA, Screen.BLOCKED),
     Screen.REFUSED,
 )
-"""What a page tells those who are not in: where they wait, and why they are not let in."""
+"""Screens for somebody who is not in the meeting: where they wait, and why they are not let in."""
 
 LOBBIES: Final = (Screen.WAITING_ROOM, Screen.WAITING_FOR_HOST)
-"""They draw the call behind them."""
+"""Screens that may have the call drawn behind them."""
 
 PROMPTS: Final = (Screen.LAUNCHER, Screen.NAME_PROMPT, Screen.PASSCODE_PROMPT)
-"""What a page asks on the way in."""
+"""Screens on which a page asks something before the bot joins."""
 
 TELLS_NOTHING: Final = (Screen.LOADING, Screen.UNKNOWN, Screen.BLANK)
 
 COMES_BACK: Final = (Screen.LOADING, Screen.CONNECTION_LOST)
-"""What lies over a meeting for as long as its rule says: the page connects anew."""
+"""Screens that a page shows over the meeting while it reconnects, for as long as the rule of the screen allows."""
 
 HUNG: Final = (Reason.BROWSER_HUNG, Reason.MEMORY_LIMIT)
-"""The page answers nothing, and is asked no more."""
+"""Ends after which the page is not asked anything any more, because it does not answer."""
 
 
 def is_believed(state: State, now: float) -> bool:
-    """Whether what the page shows has shown for long enough to count. Whoever leaves believes everything. Whoever
-    is in takes what is told at the door for words about somebody else, until it has shown for a while.
+    """Whether the screen has shown for long enough to act on it.
+
+    A bot that is leaving believes every screen at once. In the meeting a screen of NOT_ADMITTED is probably a notice
+    about somebody else, so it has to show for `Limits.unknown_grace_s`.
     """
     holds_s = max(state.holds_s, CAPTCHA_S) if state.screen is Screen.CAPTCHA else state.holds_s
     is_for_others = state.screen in NOT_ADMITTED and state.screen not in LOBBIES
@@ -57,12 +60,14 @@ def is_believed(state: State, now: float) -> bool:
 
 
 def was_in(state: State, then: float) -> bool:
-    """Whether the bot had been in the meeting by then, and not only by what a lobby draws behind itself."""
+    """Whether the bot was in the meeting at `then`. The first ADMISSION_S do not count: a lobby may draw the call
+    behind itself.
+    """
     return state.phase is BotState.IN_MEETING and then - state.since >= ADMISSION_S
 
 
 class Timer(NamedTuple):
-    """Ends the session with `reason`, `limit_s` after `start`. None: not running."""
+    """Ends the session with `reason`, `limit_s` seconds after `start`. `start` None: the timer does not run."""
 
     start: float | None
     limit_s: float
@@ -71,7 +76,7 @@ class Timer(NamedTuple):
 
 
 def timers(state: State) -> tuple[Timer, ...]:
-    """Those that count in this phase. When two have run out, the first is the reason."""
+    """The timers of this phase. When several have run out, the first of them gives the reason."""
     limits = state.limits
     if state.memory_growth:
         hung = Timer(state.silent_since, limits.hung_s, Reason.MEMORY_LIMIT, f"the page hung: {state.memory_growth}")
@@ -79,7 +84,7 @@ def timers(state: State) -> tuple[Timer, ...]:
         hung = Timer(state.silent_since, limits.hung_s, Reason.BROWSER_HUNG)
     match state.phase:
         case BotState.LEAVING:
-            # The page does not let go. What the bot leaves for is known and stays its reason.
+            # The page does not leave the meeting. The bot's end keeps the reason for which it leaves.
             return (hung, Timer(state.since, limits.leave_s, Reason.BROWSER_HUNG))
         case BotState.IN_MEETING:
             of_phase, by_then = _in_meeting(state), Reason.SESSION_LIMIT
@@ -93,18 +98,18 @@ def timers(state: State) -> tuple[Timer, ...]:
 
 
 def next_deadline(state: State) -> float:
-    """When the next timer runs out if nothing changes: no call to the page needs to last longer."""
+    """When the next timer runs out if nothing changes (monotonic seconds). No call to the page needs to last longer."""
     return min(timer.start + timer.limit_s for timer in timers(state) if timer.start is not None)
 
 
 def _not_come(state: State) -> Reason:
-    """Whose fault it is that the page shows nothing known: it did not come, or nobody knows what came."""
+    """Why the page shows no screen that a rule knows: it did not load, or it loaded something else."""
     is_there = state.screen not in (Screen.LOADING, Screen.BLANK)
     return Reason.UI_ELEMENT_NOT_FOUND if is_there else Reason.PAGE_LOAD_FAILED
 
 
 def _unseen(state: State) -> Timer:
-    """Runs while the page shows nothing of the lobby: nobody can let in whom the platform has lost."""
+    """Runs while a bot in the lobby sees a page without a lobby: the platform may have dropped its request to join."""
     return Timer(state.unseen_since, 2 * UNSEEN_S, _not_come(state))
 
 
@@ -141,8 +146,8 @@ def _in_meeting(state: State) -> tuple[Timer, ...]:
 
 
 def _lost(state: State) -> Timer:
-    """Runs while something else than the meeting shows. Back in the lobby, that has its own limit; a page that left the
-    meeting by itself is entered again within the time for joining.
+    """Runs while a bot that was in the meeting sees something else. How long that may last depends on the screen: a
+    lobby has the lobby's limit, and a page that left the meeting by itself has the time for joining again.
     """
     limits = state.limits
     match state.screen:
@@ -165,8 +170,8 @@ def _lost(state: State) -> Timer:
 
 
 def _alone(state: State) -> Timer:
-    """Runs only while the page says that nobody else is there: a missing count never ends a call. Whoever is heard is
-    there, whatever the page says.
+    """Runs only while the page says that nobody else is there. A missing count never ends a call, and a voice proves
+    that somebody is there.
     """
     if not state.is_alone or state.alone_since is None:
         return Timer(None, 0.0, Reason.NO_ONE_JOINED)
@@ -179,7 +184,7 @@ def _alone(state: State) -> Timer:
 
 
 def _only_bots(state: State) -> Timer:
-    """Runs only while the page shows the list: as for a count, what is missing never ends a call."""
+    """Runs only while the page lists the people and all of them are bots. A missing list never ends a call."""
     named, since = state.limits.only_bots, state.roster.only_bots_since
     is_shown = state.screen is Screen.IN_MEETING and are_only_bots(state.roster, state.participants)
     if named is None or since is None or not is_shown:

@@ -1,19 +1,21 @@
-"""Where a bot is on its way through one meeting, and what to do next. Pure: no page, no clock, no waiting.
+"""A bot's way through one meeting, and what it does next. Pure: no page, no clock, no waiting.
 
-`step(state, observation, now)` is the one door: what the page shows goes in, the new state and the actions come out.
-Every step learns from the observation, concludes whether that ends anything, and says what to do. `now` and every
-time in a state are monotonic seconds. The phase is a `BotState`, and only ever moves to the right; a door that
-stands open has no lobby, so a phase may be skipped:
+`step(state, observation, now)` is the only entry point. It takes what the page showed, and returns the new state and
+the actions. Each step first notes the observation, then decides whether the session ends, then chooses actions. `now`
+and all times in a state are monotonic seconds. The phase is a `BotState` and only moves to the right. A phase may be
+skipped: a meeting without a lobby has no WAITING_ROOM.
 
     ASSIGNED -> JOINING -> WAITING_ROOM -> IN_MEETING -> LEAVING -> STOPPED
 
-Whatever a page does: there is exactly one `Finish` and nothing after it; a request to leave is honoured in every
-phase, ends within `Limits.leave_s`, and its reason wins over whatever the page shows from then on; nothing lasts
-longer than `Limits.session_s`. A state that was written down leads on: whoever carries on with one that has stopped
-already has its `Finish` at the next step, since nobody can know whether it was heard.
+What holds whatever a page does:
+- A session has exactly one `Finish`, and no action after it.
+- A request to leave works in every phase. The bot is out within `Limits.leave_s`, and ends with that request's reason.
+- No session lasts longer than `Limits.session_s`.
+- A state that was written down can be carried on. If it had already stopped, the next step gives its `Finish` again:
+  the earlier one may not have been reported.
 
-The words are in `worker.decide.words`, what is known of a bot in state.py, the deadlines in deadlines.py, what is done
-to the page in page_actions.py.
+words.py has the observations and actions, state.py the state, deadlines.py the deadlines, page_actions.py what is
+done to the page.
 """
 
 from typing import Final, NamedTuple
@@ -53,12 +55,12 @@ from worker.decide.words import (
 )
 
 VITALS_S: Final = 10.0
-LOBBY_S: Final = 2.0  # pages that redraw themselves show one for a moment
-LOBBY_DRAWN_S: Final = 10.0  # over a call that is drawn behind it: notices say who waits, and go away again
-RETURNS: Final = 3  # whoever is led out again and again is not wanted, or the page is of no use
-WORDS_S: Final = 3.0  # what the page itself says over a call is believed then, where no media tell whether it is over
-WORDS_CONNECTED_S: Final = 10.0  # and where they are still connected, and nothing is heard
-SPEAKER_S: Final = 1.0  # people interrupt each other faster than anybody wants to be told
+LOBBY_S: Final = 2.0  # a page that redraws itself may show a lobby for a moment
+LOBBY_DRAWN_S: Final = 10.0  # a lobby over a visible call may be a notice about somebody who waits
+RETURNS: Final = 3  # how often a bot joins again after its page left the meeting by itself
+WORDS_S: Final = 3.0  # how long the page has to say over a call that it ended, where it had no media connection
+WORDS_CONNECTED_S: Final = 10.0  # and where the media connection is still up
+SPEAKER_S: Final = 1.0  # at least this long between two reports of a new speaker
 
 _PHASE_SHOWN: Final = {
     Screen.LAUNCHER: BotState.JOINING,
@@ -74,8 +76,8 @@ _END_SHOWN: Final = {
     Screen.DENIED: Reason.REQUEST_DENIED,
     Screen.REMOVED: Reason.REMOVED_BY_HOST,
     Screen.ENDED: Reason.MEETING_ENDED,
-    Screen.LEFT: Reason.MEETING_ENDED,  # not by our click: the platform closed the call under the bot
-    Screen.NO_ANSWER: Reason.WAITING_ROOM_TIMEOUT,  # nobody refused it
+    Screen.LEFT: Reason.MEETING_ENDED,  # the bot did not leave: the platform closed the call
+    Screen.NO_ANSWER: Reason.WAITING_ROOM_TIMEOUT,  # the request to join expired; nobody refused it
     Screen.FULL: Reason.MEETING_FULL,
     Screen.LOCKED: Reason.MEETING_LOCKED,
     Screen.CONNECTION_LOST: Reason.CONNECTION_LOST,
@@ -105,8 +107,9 @@ def begin(limits: Limits, now: float, options: SessionOptions | None = None, *, 
 
 
 def carry_on(state: State) -> State:
-    """Where another agent left off. Of the time in which nobody looked nobody knows what the page showed; and of an
-    end that was concluded nobody knows whether it was reported.
+    """The state for a session that goes on where an earlier agent left off. What the page showed meanwhile is unknown,
+    so timers that need an unbroken look start again. An end that was decided may not have been reported, so it is
+    reported again.
     """
     return replace(state, silent_since=None, lost_since=None, has_finished=False)
 
@@ -133,8 +136,8 @@ def step(state: State, observation: Observation, now: float) -> Step:
 
 
 def worth_keeping(state: State) -> State:
-    """The state without what the next look at the page tells anyway: of two that are equal one need be written down."""
-    heard = state.received
+    """The state without what the next look at the page shows again. A state is written down when this part changed."""
+    received = state.received
     return replace(
         state,
         screen=Screen.LOADING,
@@ -166,7 +169,7 @@ def worth_keeping(state: State) -> State:
         is_broken=False,
         uncounted_since=None,
         received=ReceivedMedia(
-            has_heard=heard.has_heard, has_received=heard.has_received, was_connected=heard.was_connected
+            has_heard=received.has_heard, has_received=received.has_received, was_connected=received.was_connected
         ),
         speaker="",
         vitals=None,
@@ -176,7 +179,7 @@ def worth_keeping(state: State) -> State:
 
 
 def is_in(state: State) -> bool:
-    """True while the page shows the meeting, and the bot means to stay: the only time at which it may speak."""
+    """Whether the page shows the meeting and the bot is not leaving. Only then may it write in the chat."""
     return state.phase is BotState.IN_MEETING and state.screen is Screen.IN_MEETING
 
 
@@ -233,13 +236,15 @@ def _look(state: State, seen: Seen, now: float) -> _Learnt:
 
 
 def _from_inside(state: State, seen: Seen, now: float) -> Seen:
-    """What people say is not what the page says: words of an end over a call that is still there end nothing, whoever
-    wrote them. They need a sign that the call itself is over: it is gone from the page, its connections are, or the
-    page itself says so over it, and nobody is heard meanwhile. What is told at the door is told to somebody else as
-    long as others are seen or heard: notices say who waits.
+    """The look as somebody who is in the meeting has to read it.
+
+    Participants can write "the meeting has ended" in the chat, so text about an end does not end the session while the
+    call is still on the page. It counts when there is a sign that the call is over: the call is gone from the page, or
+    its connections are closed, or the page itself (`Seen.behind` "under") says so and no audio arrives. A screen of
+    NOT_ADMITTED is a notice about somebody else as long as other participants are seen or heard.
     """
     inside = replace(seen, screen=Screen.IN_MEETING, holds_s=0.0, again_s=0.0)
-    if state.phase.rank < BotState.IN_MEETING.rank:  # the first that it sees of the call may come with such words
+    if state.phase.rank < BotState.IN_MEETING.rank:  # the first look at the call may show such text
         hears = seen.behind != "" and 0 < state.audio_packets < seen.audio_packets
         is_free = seen.screen in _TOLD_INSIDE and seen.behind == "free"
         return inside if is_free or (hears and seen.screen in NOT_ADMITTED) else seen
@@ -265,13 +270,13 @@ def _from_inside(state: State, seen: Seen, now: float) -> Seen:
 
 
 def _has_hung_up(state: State, seen: Seen) -> bool:
-    """Whether the document that showed the call has none of its connections any more."""
+    """Whether the document that showed the call has closed all media connections."""
     return state.received.was_connected and seen.media in ("", "failed") and seen.document == state.document
 
 
 def _is_over(state: State, seen: Seen) -> bool:
-    """Whether a page that no rule knows shows that the call is over: it says so, or hung up and asks what next. One
-    that loaded itself anew, or shows nothing to click on, is only on its way.
+    """Whether a page that no rule knows means that the call is over: it says so, or it closed its connections and
+    offers something to click on. A page that has just reloaded, or has nothing to click on, may still be loading.
     """
     return seen.screen is Screen.UNKNOWN and (seen.over or (seen.asks and _has_hung_up(state, seen)))
 
@@ -292,7 +297,7 @@ def _note_screen(state: State, seen: Seen, now: float) -> State:
         switched=state.switched if seen.sends else 0,
         audio_packets=max(state.audio_packets, seen.audio_packets),
     )
-    if loads_again:  # between the screen that it was loaded again for, and that same screen
+    if loads_again:  # the reload is under way: `shown` keeps the screen for which the page was reloaded
         return state
     state = replace(state, holds_s=seen.holds_s, again_s=seen.again_s)
     if seen.screen is state.shown:
@@ -301,7 +306,7 @@ def _note_screen(state: State, seen: Seen, now: float) -> State:
 
 
 def _note_lost(state: State, seen: Seen, now: float) -> State:
-    """Where a page has taken the bot that was in the meeting: back to the lobby, or to the questions before it."""
+    """Notes where the page has taken a bot that was in the meeting: back to the lobby, or to the screens before it."""
     if not is_believed(state, now):
         return state
     if seen.screen in LOBBIES and was_in(state, _first(state.lost_since, now)):
@@ -348,10 +353,10 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
         speaker=seen.speaker,
         received=note_media(state.received, seen, now, others=None if count is None else count > 0),
     )
-    if count is None:  # the bot itself is there, so nobody is no count: the page was being redrawn
-        heard = state.had_others or state.received.voice_at == now
-        return _Learnt(replace(state, had_others=heard, uncounted_since=_first(state.uncounted_since, now)), news)
-    # Of those who came and went while nobody was counted, nobody knows.
+    if count is None:  # the bot itself is there, so a count of 0 is none: the page was being redrawn
+        had_others = state.had_others or state.received.voice_at == now
+        return _Learnt(replace(state, had_others=had_others, uncounted_since=_first(state.uncounted_since, now)), news)
+    # While the page showed no count, others may have come and gone: the time alone starts again.
     alone_since = None if _is_past(state.uncounted_since, UNKNOWN_GRACE_S, now) else state.alone_since
     state = replace(
         state,
@@ -365,7 +370,7 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
 
 
 def _conclude(state: State, now: float) -> State:
-    """The state once everything that is over by now has ended."""
+    """The state after every end that is due by now: by what the page says, or by a timer."""
     if state.phase is BotState.STOPPED:
         return state
     shown = f"the page showed {state.screen} {state.rule}".rstrip()
@@ -373,7 +378,7 @@ def _conclude(state: State, now: float) -> State:
     if verdict and is_believed(state, now):
         finish = Finish(verdict, shown)
         return _stop(_tell_more(state, finish), finish, now)
-    # Nothing to leave any more, or nothing to leave it by: the page is emptied at once.
+    # There is no meeting to leave, or no button to leave it by: the session stops, and the page is emptied at once.
     if state.phase is BotState.LEAVING and (state.screen in PROMPTS or state.has_no_exit):
         return _stop(state, Finish(Reason.MEETING_ENDED, shown), now)
     for timer in timers(state):
@@ -383,8 +388,9 @@ def _conclude(state: State, now: float) -> State:
 
 
 def _verdict(state: State, now: float) -> Reason | None:
-    """What the page says of the end, if anything. What refused the bot once is asked once more. A call that is over may
-    lead to any page of the platform's or of others (platforms: 1.5, 2.5, 3.5).
+    """The reason for an end that the page shows, if it shows one. After the first refusal the page is reloaded once,
+    and only the second refusal ends the session. After a call the platform may lead to any page, its own or another
+    site's: that is the end of the meeting.
     """
     if state.phase.is_admitted and state.screen in (Screen.REDIRECTED, Screen.SIGN_IN):
         return Reason.MEETING_ENDED
@@ -398,20 +404,26 @@ def _verdict(state: State, now: float) -> Reason | None:
 
 
 def _tell_more(state: State, verdict: Finish) -> State:
-    """What the page says tells more than a fault of ours, unless it says it to everybody who leaves."""
+    """The state with the better of two reasons. What the page says replaces a reason that is a fault of ours, unless
+    the page shows the same to everybody who leaves.
+    """
     by_fault = state.ending is not None and ENDS[state.ending.reason].retry
     return replace(state, ending=verdict) if by_fault and state.screen not in _SHOWN_TO_WHO_LEFT else state
 
 
 def _run_out(state: State, timer: Timer, verdict: Reason | None, shown: str, now: float) -> State:
-    """`verdict`: what the page says by now, if anything; it tells more than that something did not come."""
+    """The state after `timer` ran out. `verdict`: the reason that the page shows, if any. It replaces a reason that
+    only says that something did not appear.
+    """
     reason = verdict if verdict and timer.reason in _SAYS_LITTLE else timer.reason
     finish = Finish(reason, timer.detail or f"{timer.limit_s:g} s passed, {shown}")
     return _stop(state, finish, now) if reason in HUNG else _leave(state, finish, now)
 
 
 def _vitals_due(state: State, now: float) -> ReportVitals | None:
-    """A count that changed and the first sound are told at once, another speaker soon, the rest now and then."""
+    """The vitals to report now, if any. A changed count and the first audio are reported at once, a new speaker after
+    SPEAKER_S, everything else every VITALS_S.
+    """
     if state.phase is not BotState.IN_MEETING:
         return None
     last, age_s = state.vitals or ReportVitals(), now - state.vitals_at
@@ -428,7 +440,7 @@ def _enter(state: State, phase: BotState, now: float) -> State:
 
 
 def _leave(state: State, finish: Finish, now: float) -> State:
-    """Leave as a guest does, by the page's own button; where there is none yet, stop at once."""
+    """Begin to leave by the page's own button. Before the lobby there is no such button, and the session stops at once."""
     if state.phase.rank < BotState.WAITING_ROOM.rank:
         return _stop(state, finish, now)
     if state.phase is BotState.LEAVING:
@@ -441,8 +453,8 @@ def _stop(state: State, finish: Finish, now: float) -> State:
 
 
 def _finish(state: State) -> Step:
-    """The end of what has stopped, with the reason that it had."""
-    finish = state.ending or Finish(Reason.INTERNAL_ERROR, "it stopped, and nobody wrote down why")
+    """The `Finish` of a session that has stopped, with the reason that was noted."""
+    finish = state.ending or Finish(Reason.INTERNAL_ERROR, "the session stopped without a reason")
     return Step(replace(state, has_finished=True), (finish,))
 
 

@@ -1,7 +1,7 @@
-"""What a bot does to the page that it sees: put away what lies over it, load it anew, fill in and click. Pure.
+"""What a bot does to the page that it sees: dismiss popups, reload, fill in and click. Pure.
 
-A click that changed nothing is made again, since overlays and half-loaded pages swallow them; but nothing for ever: a
-pop-up that comes back at once is passed over in the end, and a passcode is entered only once.
+A click that changed nothing is repeated, because overlays and half-loaded pages swallow clicks. Every repetition has a
+limit: a popup that keeps coming back is ignored after POPUP_TIMES, and a passcode is entered once.
 """
 
 from typing import Final
@@ -13,21 +13,21 @@ from worker.decide.deadlines import UNSEEN_S, is_believed, was_in
 from worker.decide.state import UNKNOWN_GRACE_S, Popup, State
 from worker.decide.words import Dismiss, PageAction, Screen
 
-REPEAT_S: Final = 2.0  # a click that changed nothing by then was swallowed, as overlays and half-loaded pages do
-AGAIN_AT_LEAST_S: Final = 5.0  # whatever a rule says: a page wants some time to load
-POPUP_TIMES: Final = 10
-CHAT_TIMES: Final = 5  # somebody else may close it, or a panel that takes its place
+REPEAT_S: Final = 2.0  # a click that changed nothing by then was swallowed
+AGAIN_AT_LEAST_S: Final = 5.0  # between two reloads, whatever a rule says: a page needs time to load
+POPUP_TIMES: Final = 10  # how often one popup is dismissed
+CHAT_TIMES: Final = 5  # how often the chat panel is opened: another panel may close it
 CHAT_AGAIN_S: Final = 10.0
-SWITCH_TIMES: Final = 5  # in a row; then what is on is a button that means something else
-POPUP_BLOCKS: Final = 2  # times; after that the bot goes on beneath it
-POPUP_GONE_S: Final = 60.0  # one that has not been seen for so long is a new one
+SWITCH_TIMES: Final = 5  # tries in a row; after them the button that shows as on is taken for a wrong reading
+POPUP_BLOCKS: Final = 2  # dismissals during which the bot does nothing else; later it also acts beneath the popup
+POPUP_GONE_S: Final = 60.0  # a popup not seen for this long counts as a new one when it shows again
 
 _ACTION_ON: Final = {
     (BotState.JOINING, Screen.LAUNCHER): PageAction.CONTINUE,
     (BotState.JOINING, Screen.NAME_PROMPT): PageAction.FILL_NAME_AND_JOIN,
     (BotState.WAITING_ROOM, Screen.LAUNCHER): PageAction.CONTINUE,  # the page reloaded itself
     (BotState.WAITING_ROOM, Screen.NAME_PROMPT): PageAction.FILL_NAME_AND_JOIN,
-    (BotState.IN_MEETING, Screen.LAUNCHER): PageAction.CONTINUE,  # it did so in the call: `State.is_returning`
+    (BotState.IN_MEETING, Screen.LAUNCHER): PageAction.CONTINUE,  # the page reloaded in the call: `State.is_returning`
     (BotState.IN_MEETING, Screen.NAME_PROMPT): PageAction.FILL_NAME_AND_JOIN,
     (BotState.LEAVING, Screen.WAITING_ROOM): PageAction.CANCEL_REQUEST,
     (BotState.LEAVING, Screen.WAITING_FOR_HOST): PageAction.CANCEL_REQUEST,
@@ -39,7 +39,9 @@ PageActions = tuple[PageAction | Dismiss, ...]
 
 
 def decide_page_actions(state: State, popup: str, now: float) -> tuple[State, PageActions]:
-    """`popup`: the rule of what lies over the page."""
+    """The actions that are due now, and the state that remembers them. `popup`: the rule of the popup that shows, or
+    empty.
+    """
     state, dismissed, in_the_way = _put_away(state, popup, now)
     if _is_to_switch_off(state, now):
         return replace(state, switched=state.switched + 1, switched_at=now), (*dismissed, PageAction.SWITCH_OFF)
@@ -62,11 +64,13 @@ def decide_page_actions(state: State, popup: str, now: float) -> tuple[State, Pa
 
 
 def _put_away(state: State, popup: str, now: float) -> tuple[State, PageActions, bool]:
-    """Also whether it is in the way of anything else."""
-    others = tuple(one for one in state.popups if one.name != popup and now - one.seen_at < POPUP_GONE_S)
+    """The third value: whether the popup keeps the bot from acting on the page beneath it."""
+    others = tuple(
+        earlier for earlier in state.popups if earlier.name != popup and now - earlier.seen_at < POPUP_GONE_S
+    )
     if not popup:
         return (state if others == state.popups else replace(state, popups=others)), (), False
-    before = next((one for one in state.popups if one.name == popup), None)
+    before = next((earlier for earlier in state.popups if earlier.name == popup), None)
     if before is None or now - before.seen_at >= POPUP_GONE_S:
         before = Popup(popup, 0, now - REPEAT_S, now)
     is_due = before.times < POPUP_TIMES and now - before.dismissed_at >= REPEAT_S
@@ -84,14 +88,15 @@ def _is_to_open_chat(state: State, now: float) -> bool:
 
 
 def _is_to_switch_off(state: State, now: float) -> bool:
-    """Nobody is in a call with a device on, whoever switched it on."""
+    """A bot's microphone and camera are off during a call, even if somebody else switched them on."""
     is_due = state.switched_at is None or now - state.switched_at >= REPEAT_S
     return state.phase is BotState.IN_MEETING and state.sends and state.switched < SWITCH_TIMES and is_due
 
 
 def _is_to_load_again(state: State, now: float) -> bool:
-    """As often as the rule of the screen says; also when the page came to nothing the last time. Once if the page
-    refused the bot, and if it lost the lobby. Never once inside.
+    """Whether to reload the page. Every `again_s` seconds if the rule of the screen says so, also when the last reload
+    ended on an unknown page. Once if the page refused the bot. Every UNSEEN_S while the lobby has disappeared. Never
+    after the bot was admitted.
     """
     if state.phase.is_admitted:
         return False
@@ -116,7 +121,7 @@ def _is_too_soon(state: State, now: float) -> bool:
 
 
 def _is_to_enter_passcode(state: State) -> bool:
-    """On the way in; some pages draw the meeting first, and ask then."""
+    """A passcode is asked for before the bot joins. Some pages draw the meeting first and ask then."""
     on_the_way = state.phase in (BotState.JOINING, BotState.WAITING_ROOM) or state.is_returning
     asked_at_once = state.phase is BotState.IN_MEETING and not was_in(state, state.shown_since)
     return (

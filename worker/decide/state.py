@@ -1,6 +1,6 @@
-"""Where one bot is on its way through its meeting, and what it was sent for: all that is known from look to look. Pure.
+"""The state of one bot's session: all that is kept from one look at the page to the next. Pure.
 
-It is written down as it is, and a later agent carries on with it. What becomes of it is decided in lifecycle.py.
+The agent writes it into its journal as it is, and a later agent carries on with it. lifecycle.py changes it.
 """
 
 from typing import Final, Self
@@ -14,9 +14,9 @@ from worker.decide.participants import Names, Roster
 from worker.decide.received_media import ReceivedMedia
 from worker.decide.words import Finish, ReportVitals, Screen
 
-UNKNOWN_GRACE_S: Final = 30.0  # pages cover the meeting with dialogs, and redraw themselves while reconnecting
-AWAY_S: Final = 60.0  # a page that took the bot somewhere else for 45 s came back
-LEAVE_SHARE: Final = 0.75  # of the time allowed for leaving; the rest is for emptying the page
+UNKNOWN_GRACE_S: Final = 30.0  # pages cover the meeting with dialogs, and redraw it while they reconnect
+AWAY_S: Final = 60.0  # a page was seen to come back after 45 s somewhere else
+LEAVE_SHARE: Final = 0.75  # of worker.leave_timeout_s, for leaving; the rest is for emptying the page
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class Limits(msgspec.Struct, frozen=True):
             everyone_left_s=automatic.everyone_left_timeout,
             max_duration_s=automatic.in_call_recording_timeout,
             leave_s=settings.leave_timeout_s * LEAVE_SHARE,
-            hung_s=settings.page_timeout_s * 2,  # from the end of the first unanswered call: three in a row
+            hung_s=settings.page_timeout_s * 2,  # after the first unanswered call: three of them in a row
             silence_s=automatic.voice_inactivity_timeout,
             recording_denied_s=automatic.recording_permission_denied_timeout,
             session_s=settings.session_limit_s,
@@ -56,8 +56,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class SessionOptions(msgspec.Struct, frozen=True):
-    """What the bot was sent for, as far as that decides what it does. `is_probe`: it leaves after a few seconds in the
-    meeting; one that was told how long to stay stays as long as any other bot.
+    """The options of the job that change what the bot does. `is_probe`: the bot leaves after PROBE_S in the meeting,
+    unless the job says how long to stay. `reads_chat`: the bot opens the chat panel.
     """
 
     names: Names = Names()
@@ -75,7 +75,7 @@ class SessionOptions(msgspec.Struct, frozen=True):
 
 
 class Popup(msgspec.Struct, frozen=True):
-    """What lay over the page, how often it was put away, when for the last time, and when it was last seen."""
+    """A popup by the rule that recognised it: how often and when last it was dismissed, and when it was last seen."""
 
     name: str
     times: int
@@ -84,7 +84,10 @@ class Popup(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options": "errand", "roster": "company"}):
-    """Times are monotonic seconds; None: it is not so, or it has not been."""
+    """All times are monotonic seconds. A time that is None: it has not happened, or does not hold now.
+
+    The names in `rename` are those in journals of earlier releases.
+    """
 
     limits: Limits
     since: float  # when the phase began
@@ -93,38 +96,38 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options
     rule: str = ""
     options: SessionOptions = SessionOptions()
     began: float | None = None  # when the order to join was carried out
-    shown: Screen = Screen.LOADING  # the last screen but for what a page shows while it is loaded again
+    shown: Screen = Screen.LOADING  # as `screen`, but unchanged while the page is reloaded
     shown_since: float = 0.0
     holds_s: float = 0.0  # how long `shown` has to show until it is believed
-    again_s: float = 0.0  # how often the page is to be loaded anew while that is what it shows
+    again_s: float = 0.0  # how often the page is reloaded while `shown` shows; 0: never
     loaded_again_at: float | None = None
     prompted_at: float | None = None  # when the page first asked for anything
-    acted_at: float | None = None  # when the page was last acted on, as long as it shows the same screen
+    acted_at: float | None = None  # when the bot last acted on the page, as long as it shows the same screen
     passcode_at: float | None = None  # when the passcode was entered
     popups: tuple[Popup, ...] = ()
-    sends: bool = False  # by the last look
-    switched: int = 0  # how often it was switched off in a row
+    sends: bool = False  # the last look showed a microphone or camera that is on
+    switched: int = 0  # how often in a row they were switched off
     switched_at: float | None = None
-    has_no_exit: bool = False  # the lobby shows no button out of it, by the last look
-    is_chat_closed: bool = False  # by the last look
-    chat_opened: int = 0  # how often
+    has_no_exit: bool = False  # the last look showed a lobby without a button out of it
+    is_chat_closed: bool = False  # the last look showed that the chat panel is closed
+    chat_opened: int = 0  # how often the bot opened the chat panel
     chat_opened_at: float | None = None
-    host_seen: bool = False  # the lobby was one that somebody looks after
-    silent_since: float | None = None  # since when it answers no call
-    memory_growth: str = ""  # what its browser took of memory meanwhile, if that explains it
-    lost_since: float | None = None  # since when it does not show the meeting that the bot is in
-    document: float = 0.0  # the one that showed the meeting last
-    place: str = ""  # and at which address
-    returns: int = 0  # how often it went in again, since the page had left the meeting by itself
-    is_returning: bool = False  # it is on its way in again
-    unseen_since: float | None = None  # since when the page shows nothing of the lobby that the bot is in
-    has_hung_up: bool = False  # the page has, and does not show the meeting any more
-    reloads: int = 0  # how often a page that refused the bot was loaded anew
-    over_since: float | None = None  # since when the call is over, and no rule says why
-    is_broken: bool = False  # its connections failed then
-    refused_since: float | None = None  # since when the host does not allow what the bot is there for
+    host_seen: bool = False  # the lobby was one in which a host lets people in
+    silent_since: float | None = None  # since when the page answers no call
+    memory_growth: str = ""  # how much memory its browser took meanwhile, if that may be why the page is silent
+    lost_since: float | None = None  # since when the page of a bot in the meeting shows something else
+    document: float = 0.0  # the document that last showed the meeting (performance.timeOrigin)
+    place: str = ""  # the address that last showed the meeting
+    returns: int = 0  # how often the bot joined again because the page had left the meeting by itself
+    is_returning: bool = False  # the bot is joining again
+    unseen_since: float | None = None  # since when the page of a bot in the lobby shows no lobby
+    has_hung_up: bool = False  # the page has closed its connections and does not show the meeting any more
+    reloads: int = 0  # how often a page that refused the bot was reloaded
+    over_since: float | None = None  # since when the call is over and no rule says why
+    is_broken: bool = False  # the connections had failed when the call was over
+    refused_since: float | None = None  # since when the page says that the host forbids recording
     participants: int | None = None  # by the last look, the bot itself included
-    is_alone: bool = False  # by the last look
+    is_alone: bool = False  # the last look showed nobody else
     had_others: bool = False
     alone_since: float | None = None
     uncounted_since: float | None = None  # since when the meeting shows without a count
@@ -133,8 +136,8 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options
     speaker: str = ""
     vitals: ReportVitals | None = None
     vitals_at: float = 0.0
-    greets: bool = False  # it still has something to say first
-    roster: Roster = Roster()  # what was told of the others
+    greets: bool = False  # the job's first message is still to be written in the chat
+    roster: Roster = Roster()  # what was reported of the others
     ending: Finish | None = None  # why the bot leaves, or left
-    has_finished: bool = False  # that was said, to whoever is there to report it
-    evidence: str | None = None  # the name of what is kept of that; empty: of such an end nothing is; None: not yet
+    has_finished: bool = False  # the `Finish` was given, and may have been reported
+    evidence: str | None = None  # the name of the evidence kept of the end; empty: none is kept; None: not decided yet

@@ -1,5 +1,6 @@
-"""What a session sees of its page, and what it is to do about it: the words between the lifecycle and what drives the
-page. They hold for every platform; which of a platform's pages is which, its adapter knows. Pure.
+"""The messages between the lifecycle and the session that drives the page: observations in, actions out. Pure.
+
+They are the same for every platform. A platform's adapter knows which of its pages is which screen.
 """
 
 from enum import StrEnum
@@ -11,7 +12,7 @@ from worker.decide.participants import Look, News
 
 
 class Screen(StrEnum):
-    """What a page shows, in words that hold for every platform."""
+    """What a page shows, in words that are the same for every platform."""
 
     LOADING = "loading"
     LAUNCHER = "launcher"  # asks whether to go on in the browser
@@ -20,9 +21,9 @@ class Screen(StrEnum):
     WAITING_ROOM = "waiting_room"
     WAITING_FOR_HOST = "waiting_for_host"
     IN_MEETING = "in_meeting"
-    RECORDING_DENIED = "recording_denied"  # in the meeting, and the host does not allow what the bot is there for
+    RECORDING_DENIED = "recording_denied"  # in the meeting, and the host forbids recording
     DENIED = "denied"
-    NO_ANSWER = "no_answer"  # the platform's own patience with a request to join is at an end
+    NO_ANSWER = "no_answer"  # the request to join expired on the platform's side
     REMOVED = "removed"
     ENDED = "ended"
     LEFT = "left"
@@ -36,12 +37,12 @@ class Screen(StrEnum):
     PASSCODE_WRONG = "passcode_wrong"
     CAPTCHA = "captcha"
     BLOCKED = "blocked"
-    REDIRECTED = "redirected"  # the page is none of the platform's
-    FAILED = "failed"  # the page itself says that something went wrong, and a new one may not
-    REFUSED = "refused"  # the platform could not take the bot in, and may at the next try
-    LOBBY_AGAIN = LOBBY_AGAIN  # a waiting room, of a bot that had been in the meeting
-    BREAKOUT = "breakout"  # between the meeting and a room of it
-    BLANK = "blank"  # it is loaded, and there is nothing on it
+    REDIRECTED = "redirected"  # the page does not belong to the platform
+    FAILED = "failed"  # the page says that something went wrong; a new page may work
+    REFUSED = "refused"  # the platform did not let the bot in; the next try may work
+    LOBBY_AGAIN = LOBBY_AGAIN  # a waiting room that shows to a bot that had been in the meeting
+    BREAKOUT = "breakout"  # on the way from the meeting to one of its breakout rooms
+    BLANK = "blank"  # the page is loaded and empty
     UNKNOWN = "unknown"
 
 
@@ -49,22 +50,26 @@ class Screen(StrEnum):
 
 
 class Seen(Look, frozen=True):
-    """The page answered.
+    """The page answered a look.
 
-    `holds_s`: how long the screen has to show until it is believed. `again_s`: how often the page is to be loaded anew
-    while it shows; 0: never. `popup`: the rule of what lies over the page and is to be put away.
-    `participants` counts the bot itself too; None or 0: the page does not say. `speaker`: the name of who speaks.
-    `audio_packets`, `media_packets`: received so far, of audio and of anything. `audio_energy`, `audio_s`: of the audio
-    received so far, and how long that lasts, as in WebRTC's totalAudioEnergy and totalSamplesDuration: their growth
-    tells the level; None: the media do not tell.
-    `media`: "" (no connection was made yet), "connecting", "connected" or "failed", the best of all connections.
-    `no_exit`: a lobby with no button out of it. `chat_closed`: what is said in the chat shows once its panel is open.
-    `sends`: the call's own buttons show a microphone or camera of the bot's as on.
-    `document`: tells one document from the next under the same address, as performance.timeOrigin.
-    `behind`: what is behind words of an end. "": the call is gone. "free": it is still there, and the words may be
-    anybody's. "under": it lies under what the page itself says. `over`: the page shows no call, and says that it is in
-    none or offers the way back. `asks`: an unknown page has something to click on. `place`: tells the address of one
-    meeting from another's.
+    - `holds_s`: how long the screen has to show until it is believed.
+    - `again_s`: how often the page is reloaded while the screen shows; 0: never.
+    - `popup`: the rule of a popup that is to be dismissed; empty: none shows.
+    - `participants`: how many are in the meeting, the bot included; None or 0: the page does not say.
+    - `speaker`: the name of who speaks.
+    - `audio_packets`, `media_packets`: packets received so far, of audio and of all media.
+    - `audio_energy`, `audio_s`: WebRTC's totalAudioEnergy and totalSamplesDuration of all audio received so far. Their
+      growth gives the level; `audio_energy` None: the page does not say.
+    - `media`: the best state of all media connections: "" (none was made yet), "connecting", "connected" or "failed".
+    - `sends`: the call's own buttons show the bot's microphone or camera as on.
+    - `no_exit`: a lobby without a button out of it.
+    - `chat_closed`: the chat has to be opened before it can be read.
+    - `document`: performance.timeOrigin, which tells one document from the next under the same address.
+    - `behind`: what is on the page besides text about an end. "": no call. "free": the call, and the text may have been
+      written by a participant. "under": the call, and the page itself shows the text over it.
+    - `over`: the page shows no call, and says that there is none or offers to join again.
+    - `asks`: a page that no rule knows has something to click on.
+    - `place`: the part of the address that tells one meeting from another.
     """
 
     screen: Screen
@@ -94,21 +99,21 @@ class PageRequested(msgspec.Struct, frozen=True):
 
 
 class LoadFailed(msgspec.Struct, frozen=True):
-    """The meeting page could not be had. `detail` never holds the link."""
+    """The meeting page did not load. `detail` never contains the link."""
 
     detail: str
 
 
 class CallTimedOut(msgspec.Struct, frozen=True):
-    """The page did not answer one call within its deadline. `memory_growth`: what its browser took of memory lately, if that
-    is enough to be why.
+    """The page did not answer a call within its deadline. `memory_growth`: how much memory its browser took lately, if
+    that is enough to explain it; else empty.
     """
 
     memory_growth: str = ""
 
 
 class BrowserGone(msgspec.Struct, frozen=True):
-    """Nothing can be asked of the page any more; `reason` says why."""
+    """The page cannot be asked anything any more; `reason` says why."""
 
     detail: str = ""
     reason: Reason = Reason.BROWSER_CRASHED
@@ -125,7 +130,7 @@ Observation = Seen | PageRequested | LoadFailed | CallTimedOut | BrowserGone | L
 
 
 class PageAction(StrEnum):
-    """What an adapter does to a page. Asked for again when the page did not change."""
+    """What an adapter does to a page. An action is repeated while the page does not change."""
 
     CONTINUE = "continue"
     FILL_NAME_AND_JOIN = "fill_name_and_join"
@@ -138,13 +143,13 @@ class PageAction(StrEnum):
 
 
 class Dismiss(msgspec.Struct, frozen=True):
-    """Put away what lies over the page. `popup`: the rule that recognised it."""
+    """Dismiss a popup. `popup`: the rule that recognised it."""
 
     popup: str
 
 
 class Move(msgspec.Struct, frozen=True):
-    """Report that the bot is in a new state, and what the page showed."""
+    """Report that the bot is in a new state, with the screen and rule that showed it."""
 
     state: BotState
     screen: Screen
@@ -152,7 +157,7 @@ class Move(msgspec.Struct, frozen=True):
 
 
 class ReportVitals(msgspec.Struct, frozen=True):
-    """As `common.wire.messages.BotVitals`."""
+    """Report these vitals; the fields are those of `common.wire.messages.BotVitals`."""
 
     participants: int = 0
     audio_packets: int = 0
@@ -161,7 +166,7 @@ class ReportVitals(msgspec.Struct, frozen=True):
 
 
 class Greet(msgspec.Struct, frozen=True):
-    """The bot is in: say what it was given to say first."""
+    """Write the job's first message in the chat: the bot is in the meeting."""
 
 
 class Finish(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
-"""Where a worker is on its way from the order to its end, and what follows from all that happens to it. Pure.
+"""The state machine of one worker, from the order that starts it to its end. Pure.
 
-`step(status, event, now)` is the one door: what happened goes in, the new status and the effects come out. `now` is in
-epoch seconds. Only the moves in LEGAL are made:
+`step(status, event, now)` is the only entry point. It takes what happened, and returns the new status and the effects
+that the agent carries out. `now` is in epoch seconds. Only the moves in LEGAL are made:
 
     WARMING -----> IDLE <-- stale ---- CLAIMING ----+
        |            |  --- assigned ---> ^ |        v
@@ -11,9 +11,9 @@ epoch seconds. Only the moves in LEGAL are made:
                                  v
                              RETIRING --> GONE
 
-A worker has one bot in its life, and a bot that was assigned has one answer: it is refused, or it ends, or its
-assignment was stale. The answer is given in the same step that lets the worker end, so whoever retires has nothing
-left to say; then nothing but its removal counts. The first cause of an end is the cause.
+A worker serves at most one bot. An assigned bot gets exactly one answer: it is refused, or it ends, or its assignment
+was stale. The step that retires a worker gives that answer, so a retiring worker reports nothing more but its removal.
+When several causes end a worker, the first one is reported.
 """
 
 from enum import StrEnum
@@ -27,18 +27,18 @@ from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from worker.decide.state import State
 from worker.decide.words import BrowserGone, Finish, LeaveRequested
 
-MOST_TOLD: Final = 8  # moves that a story keeps
+STORY_LENGTH: Final = 8  # moves that a story keeps
 
 
 class Phase(StrEnum):
-    """In brackets who ends it if nothing else does, and after what time."""
+    """What a worker is doing. In brackets: who ends the phase if it ends in no other way, and the setting or time."""
 
     WARMING = "warming"  # its browser starts (the warm-up: worker.launch_timeout_s)
     IDLE = "idle"  # ready to join (the manager: pool.idle_ttl_s, pool.max_age_s)
-    CLAIMING = "claiming"  # it asks whether the bot that it was given is still its own (the manager, by force)
-    RETURNING = "returning"  # its bot is in a meeting, and it is connected to again (the connection: 45 s)
+    CLAIMING = "claiming"  # it asks Redis whether its assigned bot is still its own (the manager, by force)
+    RETURNING = "returning"  # its bot is in a meeting, and the new agent connects to its browser (connecting: 45 s)
     SERVING = "serving"  # its bot's session runs (the session's own limits; behind them worker.decide.overdue)
-    RETIRING = "retiring"  # its work is wound up, its processes and folder removed (the pool: 5 s, 10 s, 10 s)
+    RETIRING = "retiring"  # its task ends, its processes and its folder are removed (the pool: 5 s, 10 s, 10 s)
     GONE = "gone"
 
 
@@ -68,16 +68,22 @@ class Gone(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """It came to `phase` at `at`, epoch seconds."""
+    """The worker came to `phase` at `at` (epoch seconds)."""
 
     phase: Phase
     at: float
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """`story`: its latest moves. `page_id`: by which a new connection finds its page. `bot`: where its bot is in its
-    meeting, as far as that was worth keeping; None: not begun. `leaves`: it was asked to leave before it had a session.
-    `ends_when_free`: why it ends once it serves nobody; None: it goes on.
+    """What the agent knows of one worker.
+
+    - `story`: its latest moves.
+    - `page_id`: the DevTools id of its page, by which a new connection finds it.
+    - `join`: the order of its bot; None: it has no bot.
+    - `bot`: the state of its bot's session that was last worth keeping; None: the session has not begun.
+    - `leaves`: why its bot is to leave, if that was ordered before the session began.
+    - `ends_when_free`: why it ends once its bot is gone; None: it goes on.
+    - `gone`: why it ends; None: it does not end.
     """
 
     vm_id: str
@@ -97,7 +103,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
     @property
     def reported(self) -> WorkerState:
-        """What the manager is told."""
+        """The state that heartbeats report to the manager."""
         return _REPORTED.get(self.phase, WorkerState.BUSY)
 
     def serves(self, bot_id: str, attempt: int) -> bool:
@@ -108,27 +114,27 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class Assigned(msgspec.Struct, frozen=True):
-    """It is given a bot. Only to one that is idle."""
+    """An idle worker is given a bot."""
 
     join: Join
 
 
 class LeaveOrdered(msgspec.Struct, frozen=True):
-    """Its bot is to leave, also one that is not in yet. The first reason counts."""
+    """Its bot is to leave, also while it is still joining. The first reason counts."""
 
     reason: Reason
 
 
 class RetireOrdered(msgspec.Struct, frozen=True):
-    """It is to end: at once if it serves nobody, otherwise when it is free."""
+    """It is to end: at once if it has no bot, otherwise once its bot is gone."""
 
 
 class StopOrdered(msgspec.Struct, frozen=True):
-    """The agent takes no work any more."""
+    """The agent takes no more work: a worker without a bot ends."""
 
 
 class Abandoned(msgspec.Struct, frozen=True):
-    """The agent ends now, and its workers with it."""
+    """The agent stops now: the worker ends, and so does its bot."""
 
 
 # Events: what happened
@@ -140,17 +146,17 @@ class Warmed(msgspec.Struct, frozen=True):
 
 
 class Stale(msgspec.Struct, frozen=True):
-    """Its bot has gone to another worker meanwhile."""
+    """The assignment is stale: the manager has given its bot to another worker, or ended it."""
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """Its bot's session begins. `join`: the order as it is carried out, with an account if the bot has one."""
+    """Its bot's session begins. `join`: the order, with the account that the bot joins with, if it has one."""
 
     join: Join
 
 
 class Progressed(msgspec.Struct, frozen=True):
-    """Its bot came to `bot`, and there is that to report of it."""
+    """Its bot's session came to the state `bot`, and `news` is to be reported."""
 
     bot: State
     news: tuple[Event, ...] = ()
@@ -163,14 +169,14 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Overdue(msgspec.Struct, frozen=True):
-    """Its bot has outlived every limit, and is to end by force."""
+    """Its bot has outlived every limit and ends by force. `detail`: which limit."""
 
     detail: str
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """What its browser does not get over: `cause` is the worker's end, `reason` that of a bot in its meeting, `refusal`
-    the answer for one that is not claimed yet.
+    """Its browser or page failed for good. `cause`: why the worker ends. `reason`: why its bot ends, if that is in its
+    meeting. `refusal`: why its bot is refused, if that is not claimed yet.
     """
 
     cause: GoneCause
@@ -180,7 +186,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """Its processes are dead, its folder is gone, and its work is done."""
+    """Its task is done, its processes are dead, and its folder is removed."""
 
 
 COMES_IN: Final[dict[type, frozenset[Phase]]] = {
@@ -193,7 +199,7 @@ COMES_IN: Final[dict[type, frozenset[Phase]]] = {
     Overdue: frozenset({Phase.CLAIMING, Phase.RETURNING, Phase.SERVING}),
     Removed: frozenset({Phase.RETIRING}),
 }
-"""What comes in these phases only. Everything else may come at any time."""
+"""The phases in which these events may come. All other events may come at any time."""
 
 Order = Assigned | LeaveOrdered | RetireOrdered | StopOrdered | Abandoned
 Happening = Warmed | Stale | Begun | Progressed | Ended | Overdue | Failure | Removed
@@ -203,19 +209,19 @@ Happening = Warmed | Stale | Begun | Progressed | Ended | Overdue | Failure | Re
 
 
 class Report(NamedTuple):
-    """Write down the new status, and together with it these events, in order, if any."""
+    """Write the new status into the journal, together with these events in order, which go to the manager."""
 
     events: tuple[Event, ...] = ()
 
 
 class End(NamedTuple):
-    """Remove it when its work is done, which is cancelled if `cancels`."""
+    """Remove the worker once its task is done. `cancels`: cancel that task."""
 
     cancels: bool
 
 
 Effect = Report | LeaveRequested | BrowserGone | End
-"""Its session is told what is for it."""
+"""LeaveRequested and BrowserGone are passed on to the session of its bot."""
 
 
 class Step(NamedTuple):
@@ -224,11 +230,14 @@ class Step(NamedTuple):
 
 
 class IllegalMoveError(RuntimeError):
-    """A fault of ours; the message tells the worker's story. News that comes late is dropped before it gets so far."""
+    """An event came in a phase in which it cannot come. That is a bug; the message gives the worker's latest moves."""
 
 
 def step(status: WorkerStatus, event: Order | Happening, now: float) -> Step:
-    """Raises: IllegalMoveError."""
+    """The new status and what the agent has to do. Late news of a worker that is ending changes nothing.
+
+    Raises: IllegalMoveError.
+    """
     if status.is_ending and not isinstance(event, Assigned | Begun | Removed):
         return Step(status)
     if status.phase not in COMES_IN.get(type(event), Phase):
@@ -256,7 +265,7 @@ def _ordered(status: WorkerStatus, order: Order, now: float) -> Step:
             status = replace(status, ends_when_free=status.ends_when_free or GoneCause.AGENT_STOPPED)
             if status.join is None:
                 return _end(status, Gone(GoneCause.AGENT_STOPPED), now)
-            if status.phase is Phase.CLAIMING:  # it may wait for Redis to answer
+            if status.phase is Phase.CLAIMING:  # its claim may wait for Redis without an end
                 return _end_by_force(status, "the agent stops", now)
             return Step(status)
         case _:  # abandoned
@@ -293,18 +302,18 @@ def _happened(status: WorkerStatus, event: Happening, now: float) -> Step:
 
 
 def _fail(status: WorkerStatus, failure: Failure, now: float) -> Step:
-    if status.phase is Phase.SERVING:  # there is more to say of its end
+    if status.phase is Phase.SERVING:  # its session ends first, with the better reason and the evidence
         return Step(status, (BrowserGone(failure.detail, failure.reason),))
     warms = status.phase is Phase.WARMING and failure.cause is GoneCause.CRASHED
     gone = Gone(GoneCause.WARMUP_FAILED if warms else failure.cause, failure.detail)
     finish = _concluded(status, Finish(failure.reason, failure.detail))
-    # Who asks for the claim hears of it by the status, and gives back what was taken for the bot.
+    # The claiming task is not cancelled: it sees the status, and gives back the account that it took for the bot.
     cancels = status.phase is not Phase.CLAIMING
     return _end(status, gone, now, *_answer(status, finish, failure.refusal, now), cancels=cancels)
 
 
 def _end_by_force(status: WorkerStatus, detail: str, now: float) -> Step:
-    """Its bot ends here and now, whatever it is about to do."""
+    """End its bot at once, without asking its session."""
     refusal = RefusalCause.STOPPING if status.ends_when_free else RefusalCause.BROWSER_DEAD
     answer = _answer(status, Finish(Reason.OVERDUE, detail), refusal, now)
     claims = status.phase is Phase.CLAIMING
@@ -313,12 +322,12 @@ def _end_by_force(status: WorkerStatus, detail: str, now: float) -> Step:
 
 
 def _concluded(status: WorkerStatus, otherwise: Finish) -> Finish:
-    """The end of its bot, for the reason that it had, if it had one already."""
+    """The end that its bot's session had already decided, if any; else `otherwise`."""
     return status.bot.ending if status.bot and status.bot.ending else otherwise
 
 
 def _answer(status: WorkerStatus, finish: Finish, refusal: RefusalCause, now: float) -> tuple[Event, ...]:
-    """What becomes of its bot, if it has one: refused while nobody claimed it, ended otherwise."""
+    """The answer for its bot, if it has one: refused while it is not claimed, ended otherwise."""
     if status.join is None:
         return ()
     who = (status.vm_id, status.worker_id, status.join.bot_id, status.join.attempt, now)
@@ -337,7 +346,7 @@ def _move(status: WorkerStatus, phase: Phase, now: float) -> WorkerStatus:
     """Raises: IllegalMoveError."""
     if phase not in LEGAL[status.phase]:
         raise IllegalMoveError(f"cannot move to {phase}: {_story(status)}")
-    return replace(status, phase=phase, story=(*status.story, Moved(phase, now))[-MOST_TOLD:])
+    return replace(status, phase=phase, story=(*status.story, Moved(phase, now))[-STORY_LENGTH:])
 
 
 def _story(status: WorkerStatus) -> str:

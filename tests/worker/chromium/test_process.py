@@ -122,7 +122,7 @@ async def test_an_interrupted_launch_leaves_nothing(launcher: Launcher, tmp_path
     assert processes.tree(None, f"--user-data-dir={tmp_path}/workers/w1/profile") == []
 
 
-async def test_a_launch_that_is_interrupted_while_its_profile_is_furnished_leaves_nothing(
+async def test_a_launch_that_is_interrupted_while_its_profile_is_filled_leaves_nothing(
     launcher: Launcher, tmp_path: Path
 ) -> None:
     began, may_end = threading.Event(), threading.Event()

@@ -12,7 +12,7 @@ from worker.decide.words import BrowserGone, LeaveRequested
 from worker.decide.worker import (
     COMES_IN,
     LEGAL,
-    MOST_TOLD,
+    STORY_LENGTH,
     Abandoned,
     Assigned,
     Begun,
@@ -245,9 +245,9 @@ def test_a_move_against_the_table_tells_the_story_too(monkeypatch: pytest.Monkey
 
 def test_the_story_is_that_of_the_latest_moves() -> None:
     status = WARMING
-    for now, event in enumerate((Warmed("p", 1.0), *(Assigned(JOIN), Stale()) * MOST_TOLD, Assigned(JOIN))):
+    for now, event in enumerate((Warmed("p", 1.0), *(Assigned(JOIN), Stale()) * STORY_LENGTH, Assigned(JOIN))):
         status = step(status, event, float(now)).status
-    assert len(status.story) == MOST_TOLD
+    assert len(status.story) == STORY_LENGTH
     with pytest.raises(IllegalMoveError) as raised:
         step(status, Removed(), NOW)
     told = "worker w1 with bot b1 (attempt 2), which is claiming; it was: idle at 10.000, claiming at 11.000, idle at"

@@ -6,7 +6,7 @@ from worker.pool.memory import MemoryHistory
 
 
 @pytest.mark.parametrize(
-    ("looks", "hoarding"),
+    ("looks", "growth"),
     [
         ([], ""),
         ([(0, 2900)], ""),
