@@ -41,7 +41,7 @@ from worker.platforms import adapters
 from worker.platforms.overrides import Overrides
 from worker.platforms.rules import BadRulesError
 from worker.platforms.third_party import BadAdapterError
-from worker.pool.pool import Pool
+from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -166,7 +166,7 @@ async def _serve(
         state_dir = Path(settings.worker.state_dir)
         recordings = Recordings(vm_id, state_dir / "recordings", settings.capture, store, report)
         uplink = Uplink(vm_id, link.claim, report, witnesses, accounts, recordings.of)
-        pool = Pool(settings.worker, launcher, driver, uplink, workers)
+        pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         pulse = _Pulse(link, pool, vm_id, journal.session)
         running = [

@@ -20,7 +20,7 @@ from worker.chromium.process import BrowserError, Launcher, find_chromium
 from worker.chromium.profile import Profile
 from worker.link.journal import Entry
 from worker.meeting.evidence import witnesses_for
-from worker.pool.pool import Pool
+from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 
 WORKER_ID: Final = "probe"
@@ -79,7 +79,7 @@ async def probe(
             await driver.start()
             async with asyncio.TaskGroup() as tasks:
                 uplink = Uplink("probe", claim, report, witnesses_for(settings.evidence, "", keep))
-                pool = Pool(worker, launcher, driver, uplink, tasks)
+                pool = Pool(PoolSettings.of(worker), launcher, driver, uplink, tasks)
                 pool.warm(WORKER_ID)
                 await _first(tasks, idle, heard, stop)
                 if idle.is_set() and not stop.is_set():

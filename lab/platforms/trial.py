@@ -25,7 +25,7 @@ from lab.platforms.site import Site
 from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher
 from worker.chromium.profile import Profile
-from worker.decide.state import State
+from worker.decide.state import SessionSettings, State
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms import adapter_for, prepare
@@ -97,7 +97,9 @@ async def attempt(browser: Browser, site: Site, case: Case) -> Outcome:
     bot = _Bot(case)
     try:
         page, _ = await prepare(context)
-        session = Session(page, bot.join, bot.adapter, Context(_settings(case), "vm-1", bot.keep, _answers))
+        session = Session(
+            page, bot.join, bot.adapter, Context(SessionSettings.of(_settings(case)), "vm-1", bot.keep, _answers)
+        )
         async with asyncio.TaskGroup() as tasks:
             ending = tasks.create_task(session.run(), name=f"session of {case}")
             with suppress(TimeoutError):

@@ -25,7 +25,7 @@ from worker.chromium.profile import Profile
 from worker.link.journal import Entry, WorkerNote
 from worker.meeting.evidence import witnesses_for
 from worker.platforms import BLANK, prepare
-from worker.pool.pool import Pool
+from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Recorders, Uplink, unrecorded
 
 E = TypeVar("E", bound=Event)
@@ -58,7 +58,7 @@ class Harness:
         self.bundles: dict[str, bytes] = {}
         witnesses = witnesses_for(EvidenceSettings(), "vm1", self._put)
         uplink = Uplink("vm1", self._claim, self.report, witnesses, accounts, recorders)
-        self.pool = Pool(settings, launcher, driver, uplink, tasks)
+        self.pool = Pool(PoolSettings.of(settings), launcher, driver, uplink, tasks)
 
     def _put(self, name: str, data: bytes) -> bool:
         self.bundles[name] = data

@@ -22,7 +22,7 @@ from common.wire.messages import (
 )
 from common.wire.vocabulary import BotState
 from tests.waiting import PATIENCE_S
-from worker.decide.state import State
+from worker.decide.state import SessionSettings, State
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms import Adapter, adapter_for
@@ -153,7 +153,7 @@ class Bot:
         self.kept: list[State] = []
         self.driver_answers = True
         self.driver_answers_after_s = 0.0
-        context = Context(settings, "vm-1", self._keep, self._ask_driver, state)
+        context = Context(SessionSettings.of(settings), "vm-1", self._keep, self._ask_driver, state)
         self.session = Session(page, join, adapter, context)
         self._noted = asyncio.Event()
         self._ending: asyncio.Task[BotEnded] | None = None

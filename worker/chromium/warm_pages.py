@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NamedTuple, Self, cast
 from urllib.parse import urlsplit
 
 import structlog
@@ -40,18 +40,38 @@ _UNFINISHED: Final = ".unfinished"
 _TROUBLE: Final = (BrowserError, DriverError, *PAGE_ERRORS, OSError)  # TimeoutError is an OSError
 
 
+class Pages(NamedTuple):
+    """`addresses`: the pages to visit. `refresh_s`: how old the copy may become. `most_mb`: how large it may be.
+    `launch_s`: how long the visiting browser may take to start.
+    """
+
+    addresses: tuple[str, ...]
+    refresh_s: float
+    most_mb: int
+    launch_s: float
+
+    @classmethod
+    def of(cls, settings: WorkerSettings) -> Self:
+        return cls(
+            tuple(settings.warm_pages),
+            settings.warm_pages_refresh_s,
+            settings.warm_pages_mb,
+            settings.launch_timeout_s,
+        )
+
+
 class WarmPages:
     """`has_room`: whether the VM bears one browser more. `nobody_joins`: no bot is on its way in."""
 
     def __init__(
         self,
-        settings: WorkerSettings,
+        pages: Pages,
         launcher: Launcher,
         driver: Driver,
         nobody_joins: asyncio.Event,
         has_room: Callable[[], bool],
     ) -> None:
-        self._settings = settings
+        self._pages = pages
         self._launcher = launcher
         self._driver = driver
         self._nobody_joins = nobody_joins
@@ -62,7 +82,7 @@ class WarmPages:
 
     async def keep(self) -> None:
         """Keep the copy fresh, for as long as the agent lives. Ends at once when there are no pages."""
-        if not self._settings.warm_pages:
+        if not self._pages.addresses:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
             return
         wait_s = await asyncio.to_thread(self._take_up)
@@ -73,7 +93,7 @@ class WarmPages:
             if self._has_room():
                 try:
                     await self._make()
-                    wait_s = self._settings.warm_pages_refresh_s
+                    wait_s = self._pages.refresh_s
                 except _TROUBLE as error:
                     log.warning("warm_pages_failed", why=one_line(error), again_in_s=wait_s)
 
@@ -91,7 +111,7 @@ class WarmPages:
 
     @property
     def _name(self) -> str:
-        what = "\0".join([self._launcher.profile.name, *self._settings.warm_pages])
+        what = "\0".join([self._launcher.profile.name, *self._pages.addresses])
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
     def _take_up(self) -> float:
@@ -103,7 +123,7 @@ class WarmPages:
             if name == self._name and when.isdecimal() and int(when) > made_at:
                 self._current, made_at = path, int(when)
         self._keep_only({self._current})
-        return max(0.0, made_at + self._settings.warm_pages_refresh_s - time.time())
+        return max(0.0, made_at + self._pages.refresh_s - time.time())
 
     def _keep_only(self, kept: set[Path | None]) -> None:
         for path in self._folder.iterdir():
@@ -117,7 +137,7 @@ class WarmPages:
         for name in _KEPT:
             shutil.copytree(chromium.folder / "profile" / "Default" / name, unfinished / name)
         held_mb = sum(file.stat().st_size for file in unfinished.rglob("*") if file.is_file()) / 2**20
-        if held_mb > self._settings.warm_pages_mb:
+        if held_mb > self._pages.most_mb:
             shutil.rmtree(unfinished)
             raise OSError(f"the pages take {held_mb:.0f} MB, more than worker.warm_pages_mb")
         before, self._current = self._current, unfinished.rename(self._folder / f"{self._name}-{time.time():.0f}")
@@ -128,13 +148,13 @@ class WarmPages:
 
     async def _make(self) -> None:
         began = time.monotonic()
-        limit_s = self._settings.launch_timeout_s
+        limit_s = self._pages.launch_s
         async with asyncio.timeout(limit_s):
             chromium = await self._launcher.launch(VISITOR)
         try:
             browser = await self._driver.connect(chromium.endpoint, chromium.folder, limit_s)
             page = browser.contexts[0].pages[0]
-            loaded = [await self._visit(page, address) for address in self._settings.warm_pages]
+            loaded = [await self._visit(page, address) for address in self._pages.addresses]
             async with asyncio.timeout(CLOSE_DEADLINE_S):
                 session = await browser.new_browser_cdp_session()
                 send = cast("Callable[[str], Awaitable[object]]", session.send)  # pyright: ignore[reportUnknownMemberType]

@@ -3,7 +3,7 @@
 The agent writes it into its journal as it is, and a later agent carries on with it. lifecycle.py changes it.
 """
 
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -19,8 +19,32 @@ AWAY_S: Final = 60.0  # a page was seen to come back after 45 s somewhere else
 LEAVE_SHARE: Final = 0.75  # of worker.leave_timeout_s, for leaving; the rest is for emptying the page
 
 
+class SessionSettings(NamedTuple):
+    """What all sessions take from the agent's settings. Times are in seconds; `page_s`: for one call to the page."""
+
+    load_s: float
+    join_s: float
+    page_s: float
+    leave_s: float
+    session_s: float
+    unattended_s: float
+    reads_chat: bool
+
+    @classmethod
+    def of(cls, settings: WorkerSettings) -> Self:
+        return cls(
+            load_s=settings.load_timeout_s,
+            join_s=settings.join_timeout_s,
+            page_s=settings.page_timeout_s,
+            leave_s=settings.leave_timeout_s,
+            session_s=settings.session_limit_s,
+            unattended_s=settings.unattended_s,
+            reads_chat=settings.reads_chat,
+        )
+
+
 class Limits(msgspec.Struct, frozen=True):
-    """How long anything may take, in seconds."""
+    """How long each part of one session may take, in seconds."""
 
     load_s: float
     join_s: float
@@ -38,19 +62,19 @@ class Limits(msgspec.Struct, frozen=True):
     only_bots: BotNames | None = None
 
     @classmethod
-    def of(cls, automatic: AutomaticLeave, settings: WorkerSettings) -> Self:
+    def of(cls, automatic: AutomaticLeave, settings: SessionSettings) -> Self:
         return cls(
-            load_s=settings.load_timeout_s,
-            join_s=settings.join_timeout_s,
+            load_s=settings.load_s,
+            join_s=settings.join_s,
             waiting_room_s=automatic.waiting_room_timeout,
             noone_joined_s=automatic.noone_joined_timeout,
             everyone_left_s=automatic.everyone_left_timeout,
             max_duration_s=automatic.in_call_recording_timeout,
-            leave_s=settings.leave_timeout_s * LEAVE_SHARE,
-            hung_s=settings.page_timeout_s * 2,  # after the first unanswered call: three of them in a row
+            leave_s=settings.leave_s * LEAVE_SHARE,
+            hung_s=settings.page_s * 2,  # after the first unanswered call: three of them in a row
             silence_s=automatic.voice_inactivity_timeout,
             recording_denied_s=automatic.recording_permission_denied_timeout,
-            session_s=settings.session_limit_s,
+            session_s=settings.session_s,
             only_bots=automatic.bot_names,
         )
 

@@ -19,7 +19,6 @@ import structlog
 from msgspec.structs import replace
 from playwright.async_api import Page, Request
 
-from common.config.settings import WorkerSettings
 from common.runtime import steps
 from common.runtime.steps import AgentStep
 from common.runtime.waiting import pause
@@ -30,7 +29,7 @@ from worker.decide import lifecycle
 from worker.decide.deadlines import HUNG, next_deadline
 from worker.decide.page_actions import REPEAT_S
 from worker.decide.participants import look_request
-from worker.decide.state import LEAVE_SHARE, Limits, SessionOptions, State
+from worker.decide.state import LEAVE_SHARE, Limits, SessionOptions, SessionSettings, State
 from worker.decide.words import (
     BrowserGone,
     CallTimedOut,
@@ -73,11 +72,11 @@ class Context(NamedTuple):
     """What a session needs of who runs it. `keep` is told every state worth it, and the events that come of it.
 
     `state`: where an earlier session of this bot was, which went with its agent. `witness`: sees what happens, and
-    keeps it if nobody wished for the end. `memory_growth`: what the browser took of memory, if that is enough to bring the
-    page down.
+    keeps it if nobody wished for the end. `memory_growth`: what the browser took of memory, if that is enough to bring
+    the page down.
     """
 
-    settings: WorkerSettings
+    settings: SessionSettings
     vm_id: str
     keep: Callable[[State, Sequence[BotNews]], None]
     driver_answers: Callable[[], Awaitable[bool]]
@@ -305,7 +304,7 @@ class Session:
             self.detach()
             return False
         now = time.monotonic()
-        if now - asked_at < self._settings.page_timeout_s * SLOW_DRIVER_SHARE:
+        if now - asked_at < self._settings.page_s * SLOW_DRIVER_SHARE:
             return True
         if self._excused_since is None:
             self._excused_since = asked_at
@@ -384,14 +383,14 @@ class Session:
     async def _empty_page(self) -> None:
         """Ends what the page's own button did not. A page that does not even let go of this is left to be killed."""
         with suppress(TimeoutError, *PAGE_ERRORS):
-            async with asyncio.timeout(self._settings.leave_timeout_s * (1 - LEAVE_SHARE)):
+            async with asyncio.timeout(self._settings.leave_s * (1 - LEAVE_SHARE)):
                 await self._page.goto(BLANK)
 
     def _patience_s(self, state: State) -> float:
         """How long one call to the page may take: no longer than until the next timer runs out."""
         leaves = state.phase is BotState.LEAVING
         shortest_s = SHORTEST_CALL_WHILE_LEAVING_S if leaves else SHORTEST_CALL_S
-        return min(self._settings.page_timeout_s, max(next_deadline(state) - time.monotonic(), shortest_s))
+        return min(self._settings.page_s, max(next_deadline(state) - time.monotonic(), shortest_s))
 
     @asynccontextmanager
     async def _interruptible(self) -> AsyncGenerator[None]:

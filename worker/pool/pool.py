@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections import ChainMap
 from collections.abc import Coroutine, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 import structlog
 
@@ -25,8 +25,9 @@ from common.wire.messages import MOST_MESSAGE_CHARS, Join, JoinRefused, WorkerGo
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause
 from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher
-from worker.chromium.warm_pages import VISITOR, WarmPages
+from worker.chromium.warm_pages import VISITOR, Pages, WarmPages
 from worker.decide.overdue import Limits
+from worker.decide.state import SessionSettings
 from worker.decide.worker import (
     Abandoned,
     Assigned,
@@ -55,13 +56,33 @@ WIND_UP_S: Final = 5.0  # for a worker's task, once its bot was answered, to be 
 REMEMBERED: Final = 1000  # orders are deleted when they are carried out: only the latest ones can come again
 
 
+class PoolSettings(NamedTuple):
+    """What the workers of this VM take from the agent's settings. `limit_mb`: what one worker may hold."""
+
+    memory: Memory
+    limit_mb: int
+    launch_s: float
+    pages: Pages
+    session: SessionSettings
+
+    @classmethod
+    def of(cls, settings: WorkerSettings) -> Self:
+        return cls(
+            memory=Memory(settings.memory_reserve_mb, settings.worker_memory_mb),
+            limit_mb=settings.memory_limit_mb,
+            launch_s=settings.launch_timeout_s,
+            pages=Pages.of(settings),
+            session=SessionSettings.of(settings),
+        )
+
+
 class Pool:
     """`adopted`: what an earlier agent left is connected to, or ends. `empty`: there is no worker. `watch` is to be
     asked to look now and then.
     """
 
     def __init__(
-        self, settings: WorkerSettings, launcher: Launcher, driver: Driver, uplink: Uplink, tasks: asyncio.TaskGroup
+        self, settings: PoolSettings, launcher: Launcher, driver: Driver, uplink: Uplink, tasks: asyncio.TaskGroup
     ) -> None:
         self._uplink = uplink
         self._launcher = launcher
@@ -69,22 +90,24 @@ class Pool:
         self._running: set[asyncio.Task[None]] = set()
         self._workers: dict[str, Worker] = {}
         self._were_here: dict[str, None] = {}  # the latest ones that were reported to be gone
-        self._memory = Memory(settings.memory_reserve_mb, settings.worker_memory_mb)
+        self._memory = settings.memory
         self._joins = JoinsFirst()
-        self._connections = Connections(driver, settings.launch_timeout_s, self._start)
-        self._warm_pages = WarmPages(settings, launcher, driver, self._joins.nobody_joins, lambda: self.room() > 0)
+        self._connections = Connections(driver, settings.launch_s, self._start)
+        self._warm_pages = WarmPages(
+            settings.pages, launcher, driver, self._joins.nobody_joins, lambda: self.room() > 0
+        )
         self._warmth = Warmth(
             launcher,
             self._connections,
             self._joins,
             self._start,
             fill_profile=self._warm_pages.copy_cache,
-            limit_s=settings.launch_timeout_s,
+            limit_s=settings.launch_s,
         )
-        self._serving = Serving(settings, driver, uplink, self._joins)
+        self._serving = Serving(settings.session, settings.limit_mb, driver, uplink, self._joins)
         self._takeover = Takeover(launcher, self._connections, self._serving, self._start)
-        limits = Limits(settings.session_limit_s, settings.leave_timeout_s)
-        self.watch = Watch(self._workers, driver, settings.memory_limit_mb, limits)
+        limits = Limits(settings.session.session_s, settings.session.leave_s)
+        self.watch = Watch(self._workers, driver, settings.limit_mb, limits)
         self.stopping = False
         self.adopted = self._takeover.done
         self.empty = asyncio.Event()

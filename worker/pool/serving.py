@@ -15,13 +15,12 @@ from msgspec.structs import replace
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
-from common.config.settings import WorkerSettings
 from common.runtime import steps
 from common.runtime.steps import AgentStep
 from common.wire.messages import BotEnded, BotSaw, Join
 from common.wire.vocabulary import BotState, GoneCause, Reason
 from worker.chromium.driver import PAGE_ERRORS, Driver, one_line
-from worker.decide.state import State
+from worker.decide.state import SessionSettings, State
 from worker.decide.worker import Begun, Ended, Failure, LeaveOrdered, Progressed, Stale
 from worker.meeting.evidence import Witness
 from worker.meeting.reports import BotNews
@@ -37,10 +36,13 @@ PROBE_DEADLINE_S: Final = 1.0
 
 
 class Serving:
-    """`settings`: for the sessions."""
+    """`settings`: of the sessions. `memory_limit_mb`: what one worker may hold."""
 
-    def __init__(self, settings: WorkerSettings, driver: Driver, uplink: Uplink, joins: JoinsFirst) -> None:
+    def __init__(
+        self, settings: SessionSettings, memory_limit_mb: int, driver: Driver, uplink: Uplink, joins: JoinsFirst
+    ) -> None:
         self._settings = settings
+        self._memory_limit_mb = memory_limit_mb
         self._driver = driver
         self._uplink = uplink
         self._joins = joins
@@ -83,7 +85,7 @@ class Serving:
             steps.done(AgentStep.MOVE_NOTED)
 
         def memory_growth() -> str:
-            return worker.memory.growth(settings.memory_limit_mb)
+            return worker.memory.growth(self._memory_limit_mb)
 
         def tell(did: str) -> None:
             self._tell(worker, join, did)

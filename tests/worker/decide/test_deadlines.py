@@ -34,7 +34,7 @@ from tests.worker.decide.stories import (
 from worker.decide.deadlines import COUNT_GRACE_S, next_deadline
 from worker.decide.lifecycle import begin
 from worker.decide.participants import Names
-from worker.decide.state import Limits, SessionOptions
+from worker.decide.state import Limits, SessionOptions, SessionSettings
 from worker.decide.words import CallTimedOut, Finish, LoadFailed, Observation, Screen, Seen
 
 BREAKOUT = Seen(Screen.BREAKOUT)
@@ -238,7 +238,7 @@ def test_limits_come_from_the_job_and_from_the_settings() -> None:
     settings = WorkerSettings(
         load_timeout_s=15, join_timeout_s=16, leave_timeout_s=8, page_timeout_s=10, session_limit_s=17
     )
-    assert Limits.of(automatic, settings) == Limits(
+    assert Limits.of(automatic, SessionSettings.of(settings)) == Limits(
         load_s=15,
         join_s=16,
         waiting_room_s=1,
@@ -276,4 +276,8 @@ def test_the_errand_is_what_the_order_says() -> None:
 
 
 def test_a_silence_of_ten_minutes_ends_a_call_by_default() -> None:
-    assert Limits.of(AutomaticLeave(), WorkerSettings()).silence_s == Limits(1, 1, 1, 1, 1, 1, 1, 1).silence_s == 600
+    assert (
+        Limits.of(AutomaticLeave(), SessionSettings.of(WorkerSettings())).silence_s
+        == Limits(1, 1, 1, 1, 1, 1, 1, 1).silence_s
+        == 600
+    )

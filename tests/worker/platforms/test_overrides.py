@@ -15,7 +15,7 @@ from common.wire.messages import BotMoved, BotSaw, Join
 from common.wire.vocabulary import BotState, Reason
 from tests.waiting import wait_until
 from tests.worker.platforms.conftest import Show
-from worker.decide.state import State
+from worker.decide.state import SessionSettings, State
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms.overrides import Overrides, lay_over
@@ -269,7 +269,7 @@ async def test_a_selector_that_the_page_broke_is_mended_while_the_bot_is_on_its_
         return [event.state for event in seen if isinstance(event, BotMoved)]
 
     job = Join("w-1", "b-1", 1, "x", "https://meeting.example/1", "Bot")
-    session = Session(page, job, folder.adapter, Context(WorkerSettings(), "vm-1", keep, answers))
+    session = Session(page, job, folder.adapter, Context(SessionSettings.of(WorkerSettings()), "vm-1", keep, answers))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(session.run(), name="session")
         await wait_until(lambda: any(isinstance(one, BotSaw) and one.did for one in seen))

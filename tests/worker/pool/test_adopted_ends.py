@@ -30,7 +30,7 @@ from worker.decide.words import Finish, Observation
 from worker.link.journal import Entry, Journal, Stage, WorkerNote
 from worker.meeting.evidence import witnesses_for
 from worker.meeting.session import Session
-from worker.pool.pool import Pool
+from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -70,7 +70,7 @@ class Vm:
         self._journal = journal = Journal(self.folder / "journal.db")
         self._alive = tasks = await asyncio.TaskGroup().__aenter__()
         uplink = Uplink("vm1", self._claim, self._report, witnesses_for(EvidenceSettings(), "vm1", self._put))
-        self.pool = Pool(self.settings, self._launcher, self._driver, uplink, tasks)
+        self.pool = Pool(PoolSettings.of(self.settings), self._launcher, self._driver, uplink, tasks)
         await self._launcher.sweep(journal.workers(), most=10)
         self.pool.adopt(journal.workers())
         if connects:
