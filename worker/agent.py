@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from common.config.settings import CaptureSettings, Settings, WorkerSettings
+from common.errors import AgentError
 from common.runtime.service import Service, telling
 from common.runtime.store import Store, StoreError
 from common.runtime.turns import Turned, Turns, patience_s, unwatched
@@ -60,7 +61,7 @@ SWEEP_S: Final = 60.0
 ORPHANS_AT_ONCE: Final = 3  # a sweep that finds more than there can be is wrong itself more likely than they are
 
 
-class CannotStartError(Exception):
+class CannotStartError(AgentError):
     """The agent cannot start; the message says why and what to do."""
 
 

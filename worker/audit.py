@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from common.config.settings import WorkerSettings
+from common.errors import AgentError
 from worker.chromium import processes
 from worker.chromium.process import PROFILE, is_marked_alive
 from worker.chromium.warm_pages import VISITOR
@@ -27,7 +28,7 @@ class Finding(NamedTuple):
     sentence: str
 
 
-class CannotAuditError(Exception):
+class CannotAuditError(AgentError):
     """There is nothing that could be looked at; the message says why."""
 
 

@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from common.errors import AgentError
 from common.runtime.lag import watched
 from common.runtime.loop_metrics import LoopMetrics
 from common.wire.messages import (
@@ -259,7 +260,7 @@ class ObservedDriver(Driver):
         return browser
 
 
-class CannotServeError(Exception):
+class CannotServeError(AgentError):
     """The address is taken, or is not of this machine."""
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from common.config.settings import Settings
+from common.errors import AgentError
 from common.wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
 from common.wire.vocabulary import BotState, Reason
 from worker.chromium.driver import Driver, DriverError
@@ -27,7 +28,7 @@ WORKER_ID: Final = "probe"
 LEAVE_GRACE_S: Final = 5.0
 
 
-class CannotProbeError(Exception):
+class CannotProbeError(AgentError):
     """There can be no probe; the message says why and what to do."""
 
 

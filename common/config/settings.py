@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from common.config import switches
 from common.config.credentials import CREDENTIALS, value_of
+from common.errors import PoolmgrError
 from common.wire.vocabulary import OnWorkerLost
 
 ENVIRONMENT_PREFIX: Final = "POOLMGR_"
@@ -234,7 +235,7 @@ class Settings(Section, frozen=True):
     worker: WorkerSettings = WorkerSettings()
 
 
-class BadSettingsError(ValueError):
+class BadSettingsError(PoolmgrError, ValueError):
     """The configuration cannot be used. `faults`: one sentence each, beginning with the key or variable at fault."""
 
     def __init__(self, faults: list[str]) -> None:

@@ -15,13 +15,14 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
 from common.config.settings import CaptureSettings
+from common.errors import PoolmgrError
 
 _THREADS: Final = 4
 _DELETED_AT_ONCE: Final = 1000
 _T = TypeVar("_T")
 
 
-class StoreError(Exception):
+class StoreError(PoolmgrError):
     """The store did not do it; the message says why."""
 
 

@@ -4,6 +4,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from common.errors import PoolmgrError
 from common.wire.messages import Command, Event
 
 _T = TypeVar("_T")
@@ -16,7 +17,7 @@ _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
-class UndecodableError(ValueError):
+class UndecodableError(PoolmgrError, ValueError):
     """A stream entry that is no message of this release: of a newer one, or written by hand."""
 
 

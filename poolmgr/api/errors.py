@@ -7,6 +7,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from common.errors import ManagerError
+
 HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Server": "poolmgr"}
 """Of every answer."""
 
@@ -17,7 +19,7 @@ class Message(msgspec.Struct, frozen=True):
     message: str
 
 
-class ApiError(Exception):
+class ApiError(ManagerError):
     """The request is answered with `status` and {"message": ...}."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:

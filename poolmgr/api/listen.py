@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from common.errors import ManagerError
 from poolmgr.api.errors import HEADERS, Message
 
 _log = structlog.stdlib.get_logger()
@@ -29,7 +30,7 @@ _FULL_ANSWER: Final = (
 ) % (len(_FULL), _FULL)
 
 
-class CannotListenError(Exception):
+class CannotListenError(ManagerError):
     """The address is taken or is not of this machine, or its certificate cannot be used."""
 
 

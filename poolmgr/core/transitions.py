@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from common.errors import ManagerError
 from common.wire.vocabulary import BotState
 from poolmgr.core.model import Bot
 
@@ -20,7 +21,7 @@ LEGAL: Final[dict[BotState, frozenset[BotState]]] = {
 }
 
 
-class IllegalMoveError(RuntimeError):
+class IllegalMoveError(ManagerError, RuntimeError):
     """A fault of ours, never of a client or an agent: stale and repeated news is dropped before."""
 
 

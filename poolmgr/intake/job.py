@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from common.config.settings import Settings, WorkerSettings
+from common.errors import ManagerError
 from common.links.links import BadLinkError, MeetingLink, recognise
 from common.wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
 from common.wire.text import is_text
@@ -44,7 +45,7 @@ Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 LeaveSeconds = Annotated[int, Meta(ge=1, le=7 * 86400)]
 
 
-class BadJobError(ValueError):
+class BadJobError(ManagerError, ValueError):
     """The payload is no job. `reason` is one word from a closed set, the message says what to change."""
 
     def __init__(self, reason: str, message: str, bot_id: str = "") -> None:

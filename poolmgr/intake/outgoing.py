@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from common.config.settings import WebhookSettings
+from common.errors import ManagerError
 
 MAX_URL_LENGTH: Final = 4096
 
@@ -68,7 +69,7 @@ class OutgoingRules(msgspec.Struct, frozen=True):
         return cls(settings.allow_http, tuple(ipaddress.ip_network(text) for text in settings.allowed_networks))
 
 
-class BadUrlError(ValueError):
+class BadUrlError(ManagerError, ValueError):
     """The URL will not be called; the message says what to change."""
 
 

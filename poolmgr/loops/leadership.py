@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from common.errors import ManagerError
 from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import pause
 from poolmgr.store.lease import Lease
@@ -16,7 +17,7 @@ _LOOK_EVERY_S: Final = 0.25
 _log = structlog.stdlib.get_logger()
 
 
-class LeaseLostError(Exception):
+class LeaseLostError(ManagerError):
     """Another manager leads by now, or may. This process has to stop deciding."""
 
 

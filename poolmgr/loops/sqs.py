@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 
 from common.config.settings import SqsSettings
+from common.errors import ManagerError
 from common.runtime.waiting import backoff
 from poolmgr.store.arrivals import Arrivals, Message
 
@@ -26,7 +27,7 @@ _REST_S: Final = 0.5
 _RETRY_FIRST_S, _RETRY_MOST_S = 1.0, 60.0
 
 
-class CannotReadSqsError(Exception):
+class CannotReadSqsError(ManagerError):
     """What reads queues is not installed."""
 
 

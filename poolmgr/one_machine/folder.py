@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from common.errors import ManagerError
 from common.runtime import files
 from poolmgr.one_machine.news import PartName
 
@@ -25,7 +26,7 @@ _SOCKET_PATH_BYTES: Final = 107
 _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
-class CannotRunError(Exception):
+class CannotRunError(ManagerError):
     """`up` cannot run here; the message says why and what to do."""
 
 

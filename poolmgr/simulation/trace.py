@@ -13,12 +13,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from common.errors import ManagerError
 from poolmgr.simulation.arrivals import Arrival, draw_stay
 
 _HOUR_S: Final = 3600.0
 
 
-class BadTraceError(ValueError):
+class BadTraceError(ManagerError, ValueError):
     """The text is no trace. `faults`: one sentence each, beginning with the line or entry at fault."""
 
     def __init__(self, faults: list[str]) -> None:

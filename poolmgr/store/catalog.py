@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
+from common.errors import ManagerError
 from common.wire.vocabulary import BotState, outward_status
 from poolmgr.core.record import Record
 from poolmgr.store.evidence import keys_of
@@ -53,7 +54,7 @@ class Page(NamedTuple):
     more: Position | None
 
 
-class BadCursorError(ValueError):
+class BadCursorError(ManagerError, ValueError):
     """The text is none that `cursor_of` made."""
 
 

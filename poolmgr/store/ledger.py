@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from common.config.settings import RetentionSettings
+from common.errors import ManagerError
 from common.runtime.lua import Call
 from common.wire import codec, messages
 from common.wire.vocabulary import BotState, Reason
@@ -64,11 +65,11 @@ _MUST_SUCCEED: Final = (Accept, Assign, _Dispatch)
 """When Redis answers 0 to one of these, what the pool believes is not what Redis holds."""
 
 
-class StaleEpochError(Exception):
+class StaleEpochError(ManagerError):
     """Another manager leads. Nothing was written."""
 
 
-class DisagreementError(Exception):
+class DisagreementError(ManagerError):
     """Redis does not hold what the pool believed. The pool has to be rebuilt from Redis."""
 
 

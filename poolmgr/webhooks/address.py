@@ -12,10 +12,11 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from common.errors import ManagerError
 from poolmgr.intake.outgoing import OutgoingRules, is_allowed
 
 
-class AddressNotAllowedError(Exception):
+class AddressNotAllowedError(ManagerError):
     """The name stands for an address that may not be called."""
 
 

@@ -17,6 +17,7 @@ import structlog
 from playwright.async_api import BrowserContext
 
 from common.config.settings import AccountSettings
+from common.errors import AgentError
 from common.wire.messages import Join
 from worker.chromium.driver import PAGE_ERRORS
 
@@ -33,7 +34,7 @@ _STORAGE: Final = """((origins) => {
 })(%s)"""
 
 
-class AccountError(Exception):
+class AccountError(AgentError):
     """An account cannot be used; the message names it and says what to do."""
 
 

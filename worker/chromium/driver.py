@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 from playwright.async_api import Browser, Error, Playwright, async_playwright
 
+from common.errors import AgentError
 from common.runtime.waiting import backoff, pause
 from worker.chromium import processes
 
@@ -38,7 +39,7 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-class DriverError(Exception):
+class DriverError(AgentError):
     """The driver cannot be started, or does not answer."""
 
 

@@ -25,6 +25,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from common.errors import AgentError
 from common.runtime import steps
 from common.runtime.steps import AgentStep
 from worker.chromium import display, processes
@@ -45,7 +46,7 @@ _WORKER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _DISPLAY_VARIABLES: Final = ("DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "PULSE_SERVER", "PULSE_COOKIE")
 
 
-class BrowserError(Exception):
+class BrowserError(AgentError):
     """A browser cannot be had; the message says why and what to do."""
 
 

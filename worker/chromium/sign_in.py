@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from common.config.settings import AccountSettings, WorkerSettings
+from common.errors import AgentError
 from worker.chromium.driver import PAGE_ERRORS, Driver, DriverError, one_line
 from worker.chromium.process import BrowserError, Launcher, find_chromium
 from worker.chromium.profile import Profile
@@ -26,7 +27,7 @@ _BEGIN_AT: Final = {
 }
 
 
-class CannotSignInError(Exception):
+class CannotSignInError(AgentError):
     """No browser, or nobody of that name; the message says what to do."""
 
 

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from common.errors import AgentError
 from common.wire.messages import BotEnded, Event, Join, JoinRefused, WorkerGone, WorkerWarm
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from worker.decide.state import State
@@ -229,7 +230,7 @@ class Step(NamedTuple):
     effects: tuple[Effect, ...] = ()
 
 
-class IllegalMoveError(RuntimeError):
+class IllegalMoveError(AgentError, RuntimeError):
     """An event came in a phase in which it cannot come. That is a bug; the message gives the worker's latest moves."""
 
 

@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from common.config.settings import EvidenceSettings
+from common.errors import AgentError
 from common.runtime.waiting import backoff, pause
 from worker.link.redis import Link, LinkError
 
@@ -32,7 +33,7 @@ UnsentError.
 """
 
 
-class UnsentError(Exception):
+class UnsentError(AgentError):
     """A bundle did not get where it is to go; the message says why, without what lets one in."""
 
 

@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from common.config.settings import RedisSettings
+from common.errors import AgentError
 from common.runtime import steps
 from common.runtime.redis import UNAVAILABLE, address, connect
 from common.runtime.scripts import resign
@@ -55,11 +56,11 @@ _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 _Answer = list[tuple[bytes, _Entries]] | dict[bytes, _Entries]  # in RESP 2, in RESP 3
 
 
-class ContestedError(Exception):
+class ContestedError(AgentError):
     """Another agent lives under this vm_id."""
 
 
-class LinkError(Exception):
+class LinkError(AgentError):
     """Redis did not take it; it is not known whether it did."""
 
 

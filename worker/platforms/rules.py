@@ -21,6 +21,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 from playwright.async_api import Error, Page
 
+from common.errors import AgentError
 from common.wire.messages import Participant
 from worker.decide.participants import LookRequest, SeenLine
 from worker.decide.words import Screen, Seen
@@ -215,7 +216,7 @@ class Rules(Section, frozen=True, dict=True):
         return set()
 
 
-class BadRulesError(ValueError):
+class BadRulesError(AgentError, ValueError):
     """A file of rules cannot be used. `path` is the file, `fault` begins with the key."""
 
     def __init__(self, path: Path, fault: str) -> None:

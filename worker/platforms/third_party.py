@@ -7,13 +7,14 @@ from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
+from common.errors import AgentError
 from worker.platforms.adapter import Adapter
 
 GROUP: Final = "poolmgr.adapters"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 
-class BadAdapterError(Exception):
+class BadAdapterError(AgentError):
     """An adapter that is installed cannot be used. The message names its distribution."""
 
 

@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from common.errors import PoolmgrError
+
 MAX_LINK_LENGTH = 4096
 MOST_LINKS = 24
 """Of a text of 16 KB: invitations hold a dozen."""
@@ -71,7 +73,7 @@ _BESIDE = re.compile(r"[^\S\n]{1,8}(\S{1,40})")
 _INLINE = re.compile(r"(?:</?(?:span|b|i|u|em|strong|font|mark|s)(?:[ \t][^<>]{0,200})?>){1,4}[A-Za-z0-9_.~%&=+/-]")
 
 
-class BadLinkError(ValueError):
+class BadLinkError(PoolmgrError, ValueError):
     """The text is no usable meeting link. The message says what to change, and quotes at most a host."""
 
 

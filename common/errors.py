@@ -1,0 +1,51 @@
+"""The errors that this project raises itself. All hang on PoolmgrError, those of one program on that program's root.
+
+    PoolmgrError                what both programs share (common/)
+      BadLinkError              NoLinkError
+      BadSettingsError
+      StoreError                AbsentError, TakenError
+      UndecodableError
+      ManagerError              the manager (poolmgr/)
+        AddressNotAllowedError
+        ApiError
+        BadCursorError
+        BadJobError
+        BadTraceError
+        BadUrlError
+        CannotListenError
+        CannotReadSqsError
+        CannotRunError
+        DisagreementError
+        IllegalMoveError
+        LeaseLostError
+        StaleEpochError
+      AgentError                the agent (worker/)
+        AccountError
+        BadAdapterError
+        BadRulesError
+        BrowserError
+        CannotAuditError
+        CannotProbeError
+        CannotServeError
+        CannotSignInError
+        CannotStartError
+        ContestedError
+        DriverError
+        IllegalMoveError
+        LinkError
+        UnsentError             RefusedError
+
+An IllegalMoveError is a bug, and nobody catches it. Every other message begins with what is wrong and says what to do.
+"""
+
+
+class PoolmgrError(Exception):
+    """The root of all errors of this project."""
+
+
+class ManagerError(PoolmgrError):
+    """The root of the manager's errors."""
+
+
+class AgentError(PoolmgrError):
+    """The root of the agent's errors."""
