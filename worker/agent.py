@@ -1,6 +1,7 @@
 """Builds the agent and runs it: the one place where its parts meet. Decides nothing about workers or bots.
 
-A start or a shutdown is a row of numbered steps; in between, three loops run: heartbeats, commands, events out.
+Start and shutdown are numbered steps. In between loops run: heartbeats, commands, events out, and the checks of
+workers and browsers.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -47,8 +48,8 @@ from worker.pool.uplink import Uplink
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-ABANDON_AFTER_S: Final = 5.0  # on top of the time that a session may take to leave
-ABANDONED_S: Final = 30.0  # a process that is killed has 10 s to be gone, its folder as long
+ABANDON_AFTER_S: Final = 5.0  # on top of worker.leave_timeout_s; then the workers are ended
+ABANDONED_S: Final = 30.0  # a killed process may take 10 s to end, and removing its folder another 10 s
 FLUSH_DEADLINE_S: Final = 10.0
 EVIDENCE_DEADLINE_S: Final = 5.0
 RECORDINGS_DEADLINE_S: Final = 30.0
@@ -56,24 +57,38 @@ MEMORY_CHECK_S: Final = 2.0
 NOISE_CHECK_S: Final = 2.0
 SILENCE_CHECK_S: Final = 1.0
 RULES_CHECK_S: Final = 1.0
-_SILENT_S: Final = 10.0
+_SILENT_S: Final = 10.0  # without an answer of Redis; then the status line says that it is not reached
 SWEEP_S: Final = 60.0
-ORPHANS_AT_ONCE: Final = 3  # a sweep that finds more than there can be is wrong itself more likely than they are
+ORPHANS_AT_ONCE: Final = 3  # orphans are rare: if a sweep finds many, a fault in the sweep is more likely
 
 
 class CannotStartError(AgentError):
     """The agent cannot start; the message says why and what to do."""
 
 
+class _Parts(NamedTuple):
+    """What the agent is built of. `store`: where recordings go; None: nothing is recorded."""
+
+    settings: Settings
+    launcher: Launcher
+    driver: Driver
+    journal: Journal
+    overrides: Overrides
+    store: Store | None
+    metrics: AgentMetrics
+
+
 async def run(settings: Settings) -> None:
-    """Be the agent of this VM until SIGTERM, SIGINT or SIGHUP; a second SIGTERM or SIGINT shortens the drain. Or until
-    SIGUSR1, which leaves browsers and meetings as they are, for the agent that is started next.
+    """Run the agent of this VM until a signal ends it.
+
+    SIGTERM, SIGINT and SIGHUP drain it: bots stay until their meetings end. A second SIGTERM or SIGINT shortens the
+    drain. SIGUSR1 hands over: browsers and meetings stay as they are, for the agent that is started next.
 
     Raises: CannotStartError.
     """
     orders = _Orders()
     service = Service.of_environment()
-    # 1. The browser's program is there, the one that makes displays if each is to have its own, and every account.
+    # 1. Chromium is installed, Xvfb too if it is needed, and every account can be read.
     try:
         profile = Profile.of(find_chromium(settings.worker.chromium), settings.worker)
         if profile.display_size:
@@ -82,17 +97,16 @@ async def run(settings: Settings) -> None:
             read_account(account)
     except (BrowserError, FileNotFoundError, AccountError) as error:
         raise CannotStartError(str(error)) from error
-    overrides = read_rules(settings.worker)  # every platform's, and the operator's
+    overrides = read_rules(settings.worker)
     store = _store(settings.capture)
     state_dir = Path(settings.worker.state_dir)
-    # 2. The state folder is ours alone, until the end of the process, and with it what an earlier agent left.
+    # 2. The state folder is locked until the process ends. What an earlier agent left in it is read or ended.
     with _locked(state_dir):
         metrics = AgentMetrics()
         launcher = ObservedLauncher(profile, state_dir, metrics=metrics)
         try:
             journal = Journal(state_dir / "journal.db")
-            known = journal.workers()
-            swept = await launcher.sweep(known, most=1_000_000)
+            swept = await launcher.sweep(journal.workers(), most=1_000_000)
         except OSError as error:
             raise _unusable(state_dir, error) from error
         if swept:
@@ -102,12 +116,13 @@ async def run(settings: Settings) -> None:
         try:
             await driver.start()
         except DriverError as error:
-            if orders.stop.is_set():  # Ctrl-C went to the driver too, which withstands it only once it runs
+            if orders.stop.is_set():  # Ctrl-C also ends a driver that is still starting
                 return
             raise CannotStartError(str(error)) from error
         try:
             async with served(settings.worker.metrics_listen, metrics):
-                await _serve(settings, launcher, driver, journal, overrides, store, orders, service, metrics)
+                parts = _Parts(settings, launcher, driver, journal, overrides, store, metrics)
+                await _serve(parts, orders, service)
         except CannotServeError as error:
             raise CannotStartError(str(error)) from error
         finally:
@@ -120,7 +135,7 @@ async def run(settings: Settings) -> None:
 
 
 def read_rules(settings: WorkerSettings) -> Overrides:
-    """Every platform's rules, the operator's laid over them, are in use afterwards. Raises: CannotStartError."""
+    """Take the rules of every platform into use, with the operator's overrides. Raises: CannotStartError."""
     try:
         overrides = Overrides(settings.adapters_dir, adapters())
         overrides.load()
@@ -130,7 +145,10 @@ def read_rules(settings: WorkerSettings) -> Overrides:
 
 
 def sweep_left(settings: Settings) -> list[str]:
-    """End what an agent left in the state folder, where none runs. The ids of the workers. Raises: CannotStartError."""
+    """End the browsers that an agent left behind; returns the ids of their workers.
+
+    Raises: CannotStartError, also when an agent runs.
+    """
     state_dir = Path(settings.worker.state_dir)
     with _locked(state_dir):
         try:
@@ -139,17 +157,8 @@ def sweep_left(settings: Settings) -> list[str]:
             raise _unusable(state_dir, error) from error
 
 
-async def _serve(
-    settings: Settings,
-    launcher: Launcher,
-    driver: Driver,
-    journal: Journal,
-    overrides: Overrides,
-    store: Store | None,
-    orders: "_Orders",
-    service: Service,
-    metrics: AgentMetrics,
-) -> None:
+async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
+    settings, launcher, driver, journal, overrides, store, metrics = parts
     vm_id = settings.worker.vm_id or socket.gethostname()
     if store is None:
         log.warning("nothing_recorded", why="capture.store is not set")
@@ -170,30 +179,18 @@ async def _serve(
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         pulse = _Pulse(link, pool, vm_id, journal.session)
-        running = [
+        running = _start_checks(loops, pool, turns, lambda: link.silent_s)
+        running += [
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
-            loops.create_task(
-                _every(MEMORY_CHECK_S, pool.watch.end_those_too_large, turns.of("memory")), name="memory"
-            ),
-            loops.create_task(_every(NOISE_CHECK_S, pool.watch.end_those_too_loud), name="noise"),
-            loops.create_task(
-                _every(overdue.LOOK_S, pool.watch.end_those_overdue, turns.of("overdue")), name="overdue"
-            ),
-            loops.create_task(
-                _every(SILENCE_CHECK_S, lambda: pool.watch.leave_if_cut_off(link.silent_s), turns.of("silence")),
-                name="silence",
-            ),
-            loops.create_task(_every(SWEEP_S, partial(_sweep_orphans, pool)), name="orphans"),
             loops.create_task(_every(RULES_CHECK_S, partial(_take_up_rules, overrides)), name="rules"),
-            loops.create_task(pool.keep_pages_warm(), name="warm pages"),
             loops.create_task(_finish_recordings(pool, recordings), name="recordings"),
         ]
-        # 4. Meetings that are under way go on, whether Redis is there or not.
+        # 4. Meetings that are under way go on, also without Redis.
         pool.adopt(journal.workers())
         watched.enter_context(turns.expecting(limit_s, "memory", "overdue", "silence"))
         await watched.enter_async_context(telling(service, lambda: _status(pool, link, settings), turns))
         service.ready()
-        # 5. Redis is there and the vm_id is ours.
+        # 5. Redis answers, and no other agent uses this vm_id.
         try:
             is_open = await link.open(orders.any)
         except ContestedError as error:
@@ -213,7 +210,7 @@ async def _serve(
                 ),
             ]
             log.info("agent_started", vm_id=vm_id, session=journal.session, adopted=len(pool.reports()))
-            # 6. Once every worker is connected, it takes orders.
+            # 6. When every worker is connected to, the agent takes orders.
             if not await orders.given_before(pool.adopted):
                 watched.enter_context(turns.expecting(limit_s, "commands"))
                 running.append(loops.create_task(_obey(link, pool, turns.of("commands"), metrics), name="commands"))
@@ -221,9 +218,9 @@ async def _serve(
         if orders.stop.is_set():
             service.stopping()
             await _shut_down(pool, link, pulse, settings.worker, orders.hurry, FLUSH_DEADLINE_S if is_open else 0.0)
-            # 5. What is left of evidence, the next start hands in.
+            # 5. Evidence is sent. What is not sent in time, the next agent sends.
             await pause(outbox.empty, EVIDENCE_DEADLINE_S if is_open else 0.0)
-            # 6. So it does what is left of recordings; the store has most of it.
+            # 6. Recordings are finished. The store has most of each; the next agent finishes the rest.
             if store:
                 await pause(recordings.idle, RECORDINGS_DEADLINE_S)
         else:
@@ -233,8 +230,25 @@ async def _serve(
     await link.close()
 
 
+def _start_checks(
+    loops: asyncio.TaskGroup, pool: Pool, turns: Turns, silent_s: Callable[[], float]
+) -> list[asyncio.Task[None]]:
+    """The loops that look after the workers. `silent_s`: how long ago Redis last answered."""
+    watch = pool.watch
+    return [
+        loops.create_task(_every(MEMORY_CHECK_S, watch.end_those_too_large, turns.of("memory")), name="memory"),
+        loops.create_task(_every(NOISE_CHECK_S, watch.end_those_too_loud), name="noise"),
+        loops.create_task(_every(overdue.LOOK_S, watch.end_those_overdue, turns.of("overdue")), name="overdue"),
+        loops.create_task(
+            _every(SILENCE_CHECK_S, lambda: watch.leave_if_cut_off(silent_s()), turns.of("silence")), name="silence"
+        ),
+        loops.create_task(_every(SWEEP_S, partial(_sweep_orphans, pool)), name="orphans"),
+        loops.create_task(pool.keep_pages_warm(), name="warm pages"),
+    ]
+
+
 def _status(pool: Pool, link: Link, settings: Settings) -> str:
-    """As `systemctl status` shows it."""
+    """The line that `systemctl status` shows."""
     states = [report.state for report in pool.reports().values()]
     counted = [f"{states.count(state)} {state}" for state in (WorkerState.IDLE, WorkerState.BUSY)]
     counted += [f"{warming} warming"] if (warming := states.count(WorkerState.WARMING)) else []
@@ -244,7 +258,7 @@ def _status(pool: Pool, link: Link, settings: Settings) -> str:
 
 
 def _store(settings: CaptureSettings) -> Store | None:
-    """Where recordings go; None where there are none. Raises: CannotStartError."""
+    """Where recordings go; None: nothing is recorded. Raises: CannotStartError."""
     try:
         return Store(settings) if settings.store else None
     except StoreError as error:
@@ -255,10 +269,10 @@ async def _shut_down(
     pool: Pool, link: Link, pulse: "_Pulse", settings: WorkerSettings, hurry: asyncio.Event, flush_s: float
 ) -> None:
     log.info("agent_stopping", workers=len(pool.reports()))
-    # 1. No new work, and the manager knows. 2. Whoever serves nobody ends.
+    # 1. The agent takes no new work, and the manager knows. 2. Workers without a bot end.
     pool.refuse_work()
     pulse.beat()
-    # 3. Meetings go on until they end, or until the deadline or a second signal. Then they leave.
+    # 3. Meetings go on until they end. At the deadline, or at a second signal, their bots leave.
     if not await _within(settings.drain_timeout_s, pool.empty, or_until=hurry):
         log.warning("drain_ended", why="a second signal" if hurry.is_set() else "the deadline")
         pool.leave_all(Reason.SHUTDOWN)
@@ -267,13 +281,13 @@ async def _shut_down(
             if not await _within(ABANDONED_S, pool.empty):
                 log.error("workers_left", workers=sorted(pool.reports()), why="their processes do not end")
                 pool.let_go()
-    # 4. All are gone, and the manager knows.
+    # 4. All workers are gone, and the manager knows.
     pulse.beat()
     await link.flush(flush_s)
 
 
 async def _within(seconds: float, event: asyncio.Event, *, or_until: asyncio.Event | None = None) -> bool:
-    """Wait for the event, but not longer; whether it is set."""
+    """Wait for the event, or for `or_until`, for `seconds` at most. Returns whether the event is set."""
     async with asyncio.TaskGroup() as waits:
         tasks = {waits.create_task(pause(event, seconds), name="wait for the event")}
         if or_until:
@@ -285,7 +299,7 @@ async def _within(seconds: float, event: asyncio.Event, *, or_until: asyncio.Eve
 
 
 class _Pulse:
-    """Says in regular intervals, and when something is to be known at once, what this agent owns."""
+    """Sends heartbeats, which say what this agent owns: at intervals, and at once when `beat` is called."""
 
     def __init__(self, link: Link, pool: Pool, vm_id: str, session: str) -> None:
         self._link = link
@@ -313,7 +327,7 @@ async def _obey(link: Link, pool: Pool, turned: Turned, metrics: AgentMetrics) -
 
 
 def _carry_out(command: Command, pool: Pool) -> None:
-    """Start what is ordered; nothing here waits, so that no order waits for another."""
+    """Begin what is ordered. Nothing here waits, so no order waits for another."""
     match command:
         case Warm():
             pool.warm(command.worker_id)
@@ -328,7 +342,9 @@ def _carry_out(command: Command, pool: Pool) -> None:
 
 
 async def _every(seconds: float, look: Callable[[], Awaitable[None] | None], turned: Turned = unwatched) -> None:
-    """Each has a loop of its own: one that waits, as for the driver, puts off no other."""
+    """Call `look` at intervals, for as long as the agent lives. Each check has a loop of its own, so that one which
+    waits delays no other.
+    """
     while True:
         turned()
         await asyncio.sleep(seconds)
@@ -337,7 +353,9 @@ async def _every(seconds: float, look: Callable[[], Awaitable[None] | None], tur
 
 
 async def _finish_recordings(pool: Pool, recordings: Recordings) -> None:
-    """Of bots that no worker has any more, once it is known who they are."""
+    """Finish the recordings of bots that no worker serves any more. It waits until the workers of the earlier agent
+    are adopted.
+    """
     await pool.adopted.wait()
     await recordings.finish(
         lambda: {(report.bot_id, report.attempt) for report in pool.reports().values() if report.bot_id}
@@ -357,7 +375,9 @@ async def _sweep_orphans(pool: Pool) -> None:
 
 
 class _Orders:
-    """What this process is told by signals. `any`: the agent is to end, in whichever way."""
+    """What signals order. `stop`: drain. `hurry`: shorten the drain. `hand_over`: end at once, browsers stay. `any`:
+    the agent is to end in one of these ways.
+    """
 
     def __init__(self) -> None:
         self.stop, self.hurry, self.hand_over, self.any = (asyncio.Event() for _ in range(4))
@@ -368,7 +388,7 @@ class _Orders:
         loop.add_signal_handler(signal.SIGUSR1, self._hand_over)
 
     async def given_before(self, done: asyncio.Event) -> bool:
-        """Wait until `done`, or until the agent is to end. True in that case."""
+        """Wait until `done`, or until the agent is to end. Returns whether it is to end."""
         async with asyncio.TaskGroup() as waits:
             tasks = [waits.create_task(_wait(event), name="wait for an event") for event in (done, self.any)]
             _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -382,7 +402,7 @@ class _Orders:
         self._drain()
 
     def _drain(self) -> None:
-        """Nobody hurries whom somebody left: a terminal that closes, a parent that dies, which may be told twice."""
+        """SIGHUP drains and never hurries: a terminal that closes may send it twice."""
         self.stop.set()
         self.any.set()
 
@@ -398,7 +418,7 @@ async def _wait(event: asyncio.Event) -> None:
 
 @contextmanager
 def _locked(state_dir: Path) -> Generator[None]:
-    """Hold the state folder, which the kernel gives back however the process ends. Raises: CannotStartError."""
+    """Hold the lock of the state folder. The kernel frees it however the process ends. Raises: CannotStartError."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
