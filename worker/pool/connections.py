@@ -1,6 +1,7 @@
-"""Connections to browsers, which outlive them: the first one, and another whenever one is lost.
+"""Connections to browsers: the first one, and a new one whenever one is lost.
 
-All are lost when the driver dies. Meanwhile a worker goes on as it is, and the session of its bot waits.
+A browser outlives its connection. All connections are lost when the driver dies; until the new one is made, a worker
+keeps its state, and the session of its bot waits.
 """
 
 import asyncio
@@ -18,15 +19,15 @@ from worker.decide.worker import Failure, Phase
 from worker.platforms import find_again
 from worker.pool.worker import Worker
 
-RESTORE_DEADLINE_S: Final = 45.0  # a driver may take 30 s to start on a machine that is very busy
+RESTORE_DEADLINE_S: Final = 45.0  # on a very busy machine a driver may take 30 s to start
 RESTORE_AGAIN_S: Final = 0.1
 
 CONNECT_ERRORS: Final = (DriverError, *PAGE_ERRORS, OSError)  # TimeoutError is an OSError
-"""What connecting may raise, and asking the page for the first time."""
+"""What connecting, and the first call to the page, may raise."""
 
 
 class Start(Protocol):
-    """Starts a task that is cancelled when the workers are left to the next agent."""
+    """Starts a task. It is cancelled when this agent hands its workers over to the next one."""
 
     def __call__(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]: ...
 
@@ -40,14 +41,17 @@ class Connections:
         self._start = start
 
     async def connect(self, worker: Worker, chromium: Chromium) -> BrowserContext:
-        """Its pages ask nobody for permission. Raises: CONNECT_ERRORS."""
+        """Connect to the worker's browser. Its pages get their permissions without a question.
+
+        Raises: CONNECT_ERRORS.
+        """
         browser = await self._driver.connect(chromium.endpoint, _artifacts(chromium), self._limit_s)
         browser.on("disconnected", lambda _: self._lose(worker))
         await permissions.settle(browser.contexts[0])
         return browser.contexts[0]
 
     def lose_all(self, workers: Iterable[Worker]) -> None:
-        """The driver that had them is gone: make all anew."""
+        """The driver is gone: connect to all of these workers again."""
         for worker in workers:
             self._lose(worker)
 
@@ -59,7 +63,7 @@ class Connections:
             self._start(self.restore(worker, worker.chromium), name=f"reattach {worker.worker_id}")
 
     async def restore(self, worker: Worker, chromium: Chromium) -> None:
-        """Afterwards the worker is connected to, or ends."""
+        """Connect to the worker's browser again. Afterwards it is connected to, or it ends."""
         error: Exception | None = None
         try:
             async with asyncio.timeout(RESTORE_DEADLINE_S):
@@ -86,7 +90,7 @@ class Connections:
 
 
 def _artifacts(chromium: Chromium) -> Path:
-    """Where Playwright puts downloads: with the rest of the worker, so that they go with it."""
+    """Where Playwright puts downloads: in the worker's folder, so that they are removed with it."""
     folder = chromium.folder / "artifacts"
     folder.mkdir(exist_ok=True)
     return folder

@@ -1,17 +1,17 @@
-"""Joins go before warm-ups.
+"""Warm-ups wait for bots that are joining.
 
-A replacement is ordered in the moment in which a bot sets out. Starting a browser takes more of the machine than
-joining does, so it waits until the bot has asked to be let in: nobody waits for the replacement yet.
+A replacement is ordered at the moment in which a bot begins to join. Starting a browser takes more processor time than
+joining does. So the replacement waits until the bot has asked to be let in: no bot needs the replacement yet.
 """
 
 import asyncio
 from typing import Final
 
-JOIN_FIRST_S: Final = 1.0  # how long a join may keep warm-ups waiting: a page on the room's scale needs a third of it
+JOIN_FIRST_S: Final = 1.0  # how long one join may delay warm-ups; joining the project's own room takes 0.3 s
 
 
 class JoinsFirst:
-    """`nobody_joins`: no bot is on its way in."""
+    """`nobody_joins` is set while no bot is joining."""
 
     def __init__(self) -> None:
         self._joining: set[str] = set()

@@ -4,19 +4,21 @@ from collections import deque
 from pathlib import Path
 from typing import Final, NamedTuple
 
-GROWTH_WINDOW_S: Final = 30.0  # a page that answers nothing is given up within it
-GROWTH_SHARE: Final = 1 / 3  # of what a worker may hold: meetings come to that in minutes, or never
-RESERVE_FOR_CALLS: Final = 0.5  # of the memory reserve: warm-ups end at all of it, so that calls may use some
+GROWTH_WINDOW_S: Final = 30.0  # a page that answers nothing is given up within this time
+GROWTH_SHARE: Final = 1 / 3  # of worker.memory_limit_mb: no ordinary meeting grows by that much within the window
+RESERVE_FOR_CALLS: Final = 0.5  # of the reserve: warm-ups leave all of it free, joins may use the other half
 
 
 class Memory(NamedTuple):
-    """What is to be left to the VM, and what one worker is expected to take."""
+    """`reserve_mb`: what stays free for the rest of the VM. `worker_mb`: what one worker is expected to take."""
 
     reserve_mb: int
     worker_mb: int
 
     def room(self, warming: int) -> int:
-        """How many further workers it bears without touching the reserve. Those `warming` up have theirs."""
+        """How many more workers fit beside the reserve. `warming`: workers that warm up, whose memory is not yet taken
+        and is kept for them.
+        """
         return max(0, (_available_mb() - self.reserve_mb) // self.worker_mb - warming)
 
     def bears_a_join(self) -> bool:
@@ -24,19 +26,21 @@ class Memory(NamedTuple):
 
 
 class MemoryHistory:
-    """How much one worker held lately."""
+    """How much memory one worker held in the last GROWTH_WINDOW_S."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, int]] = deque()  # when, and how much; the latest of HOARD_WINDOW_S
+        self._looks: deque[tuple[float, int]] = deque()  # time and MB of each look
 
     def note(self, held_mb: int, now: float) -> None:
-        """At `now`, monotonic seconds."""
+        """Note a look at `now` (monotonic seconds)."""
         self._looks.append((now, held_mb))
         while now - self._looks[0][0] > GROWTH_WINDOW_S:
             self._looks.popleft()
 
     def growth(self, limit_mb: int) -> str:
-        """How much memory it took lately, if that is enough to have brought its page down; or empty."""
+        """By how much the memory grew, in words, if by more than GROWTH_SHARE of `limit_mb`; else empty. That much
+        growth explains a page that hangs or crashes.
+        """
         held_mb = [held for _, held in self._looks]
         if not held_mb or held_mb[-1] - min(held_mb) < limit_mb * GROWTH_SHARE:
             return ""

@@ -1,13 +1,12 @@
-"""The workers of this VM: each is warmed up, serves one bot, and ends with its process tree and folder gone.
+"""The workers of this VM. Each is warmed up, serves one bot, and ends: its processes and its folder are removed.
 
-A worker is one task from its order to its removal (`_live`), and one for what it does meanwhile: it warms up, and later
-serves its bot. Where it is on its way, and what follows from what happens to it, is decided by worker.decide.worker:
-what arrives here is told to the worker, and the rest is done below. How many workers there should be, and who gets
-which bot, is the manager's business.
+A worker has two tasks. `_live` runs from its order to its removal. The other one warms it up, and later serves its bot.
+worker.decide.worker decides what follows from each event; the pool passes events on to the worker. The manager decides
+how many workers there are, and which of them gets which bot.
 
-Browsers outlive the agent. All that happens to a worker is noted in the journal before it counts, and after an agent
-that was killed or handed over the next one finds its workers again (takeover.py). A task of a worker that is cancelled
-leaves the browser as it is.
+Browsers outlive the agent. Every change of a worker is in the journal before it takes effect, so the next agent finds
+its workers again (takeover.py) after this one was killed or handed over. Cancelling a worker's task leaves its browser
+as it is.
 """
 
 import asyncio
@@ -52,8 +51,8 @@ from worker.pool.worker import Worker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-WIND_UP_S: Final = 5.0  # for a worker's task, once its bot was answered, to be done before its browser is killed
-REMEMBERED: Final = 1000  # orders are deleted when they are carried out: only the latest ones can come again
+WIND_UP_S: Final = 5.0  # how long an ending worker's task may still run before its browser is killed
+REMEMBERED: Final = 1000  # ids of removed workers: only the latest orders can be read a second time
 
 
 class PoolSettings(NamedTuple):
@@ -77,8 +76,8 @@ class PoolSettings(NamedTuple):
 
 
 class Pool:
-    """`adopted`: what an earlier agent left is connected to, or ends. `empty`: there is no worker. `watch` is to be
-    asked to look now and then.
+    """`adopted` is set once every worker of the earlier agent is connected to, or ends. `empty` is set while there is
+    no worker. `watch` ends workers that have to end; its methods are to be called at intervals.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Pool:
         self._tasks = tasks
         self._running: set[asyncio.Task[None]] = set()
         self._workers: dict[str, Worker] = {}
-        self._were_here: dict[str, None] = {}  # the latest ones that were reported to be gone
+        self._were_here: dict[str, None] = {}  # ids of the latest workers that were reported as gone
         self._memory = settings.memory
         self._joins = JoinsFirst()
         self._connections = Connections(driver, settings.launch_s, self._start)
@@ -116,8 +115,8 @@ class Pool:
     # Orders
 
     def warm(self, worker_id: str) -> None:
-        """Start a worker of that name. When there is one already, or was one that is gone, nothing changes: an agent
-        reads the order again over which the one before it died, and the manager has ordered another worker.
+        """Start a worker. Idempotent: when there is, or was, a worker of that id, nothing changes. An agent reads an
+        order again if the agent before it died over it, and by then the manager has ordered another worker.
         """
         if worker_id in self._workers or worker_id in self._were_here:
             return
@@ -132,8 +131,8 @@ class Pool:
             worker.work = self._start(self._warmth.warm_up(worker), name=f"warm up {worker_id}")
 
     def retire(self, worker_id: str, *, by_force: bool = False) -> None:
-        """End a worker that serves nobody. A busy one goes on, and ends when its assignment turns out stale, or its bot
-        has ended: the manager has taken back what it was given, and waits for it to go.
+        """End a worker. One that has a bot goes on until its bot has ended or its assignment turns out stale, unless
+        `by_force`.
         """
         worker = self._workers.get(worker_id)
         if worker is None:
@@ -146,7 +145,7 @@ class Pool:
             worker.tell(RetireOrdered())
 
     def begin(self, join: Join) -> None:
-        """Take a bot into its meeting, or say why not. The same order a second time changes nothing."""
+        """Begin to take a bot into its meeting, or report why not. Idempotent."""
         worker = self._workers.get(join.worker_id)
         adapter = adapter_for(join.platform)
         if worker and worker.status.serves(join.bot_id, join.attempt):
@@ -166,7 +165,7 @@ class Pool:
             worker.work = self._start(self._serving.serve(worker, join, adapter), name=f"bot {join.bot_id}")
 
     def leave(self, worker_id: str, bot_id: str, attempt: int, reason: Reason) -> None:
-        """Let a bot leave, if it is with this worker in this attempt."""
+        """Make a bot leave, if this worker serves it in this attempt."""
         worker = self._workers.get(worker_id)
         if worker and worker.status.serves(bot_id, attempt):
             worker.tell(LeaveOrdered(reason))
@@ -174,18 +173,18 @@ class Pool:
             log.info("leave_ignored", worker_id=worker_id, bot_id=bot_id, attempt=attempt, why="no such bot here")
 
     def say(self, worker_id: str, bot_id: str, attempt: int, text: str) -> None:
-        """Let a bot say something, if it is with this worker in this attempt."""
+        """Make a bot write in its meeting's chat, if this worker serves it in this attempt."""
         worker = self._workers.get(worker_id)
         if worker and worker.session and worker.status.serves(bot_id, attempt):
             worker.session.say(text[:MOST_MESSAGE_CHARS])
         else:
             log.info("say_ignored", worker_id=worker_id, bot_id=bot_id, attempt=attempt, why="no such bot here")
 
-    # After an agent that was killed or handed over, and after the driver died
+    # After an earlier agent, and after the driver died
 
     def adopt(self, notes: Mapping[str, WorkerNote]) -> None:
-        """Take over what the journal holds. Those whose browsers live go on, the others end as they would have.
-        `adopted` is set once each of them is connected to, or ends.
+        """Take over the workers in the journal. A worker whose browser lives goes on; the others end, and so do their
+        bots. `adopted` is set once all are connected to, or end.
         """
         for worker_id, note in notes.items():
             worker = self._add(status_of(self._uplink.vm_id, worker_id, note))
@@ -193,13 +192,13 @@ class Pool:
         self._takeover.done_if_connected()
 
     def reconnect(self) -> None:
-        """The driver was started anew: connect to all browsers again."""
+        """Connect to all browsers again: a new driver was started."""
         self._connections.lose_all(self._workers.values())
 
     # Shutdown
 
     def refuse_work(self) -> None:
-        """No new worker, no new bot; whoever serves nobody ends, now or when its assignment turns out stale."""
+        """Take no new worker and no new bot. Workers without a bot end, now or when their assignment turns out stale."""
         self.stopping = True
         for worker in self._workers.values():
             worker.tell(StopOrdered())
@@ -209,30 +208,30 @@ class Pool:
             worker.tell(LeaveOrdered(reason))
 
     def abandon(self) -> None:
-        """End all workers as they are: for when `leave_all` was not heeded."""
+        """End all workers and their bots at once: some did not leave after `leave_all`."""
         for worker in self._workers.values():
             worker.tell(Abandoned())
 
     def let_go(self) -> None:
-        """Leave all workers as they are, for the next agent."""
+        """Cancel all tasks and leave the browsers running, for the next agent."""
         for task in self._running:
             task.cancel()
 
     # Upkeep and reports
 
     async def sweep(self, most: int) -> list[str]:
-        """End what is in the state folder and belongs to no worker, up to `most` of them. Their ids."""
+        """End up to `most` browsers in the state folder that belong to no worker. Returns their ids."""
         return await self._launcher.sweep(ChainMap[str, Any](self._workers, {VISITOR: None}), most)
 
     async def keep_pages_warm(self) -> None:
-        """For as long as the agent lives."""
+        """Keep the warm pages' cache fresh, for as long as the agent lives."""
         await self._warm_pages.keep()
 
     def reports(self) -> dict[str, WorkerReport]:
         return {worker.worker_id: worker.report() for worker in self._workers.values()}
 
     def room(self) -> int:
-        """How many further workers the memory bears without touching the reserve. Those warming up have theirs."""
+        """How many more workers the memory bears beside the reserve and those that warm up."""
         return self._memory.room(sum(worker.status.phase is Phase.WARMING for worker in self._workers.values()))
 
     # The life of a worker
@@ -244,11 +243,11 @@ class Pool:
         return worker
 
     async def _live(self, worker: Worker) -> None:
-        """Wait for its end, and remove it."""
+        """Wait until the worker is to end, then remove it."""
         await worker.ends.wait()
         if worker.work:
             await asyncio.wait({worker.work}, timeout=WIND_UP_S)
-            worker.work.cancel()  # it may wait for an answer of Redis, which nobody needs any more
+            worker.work.cancel()  # it may still wait for Redis
         self._joins.end(worker.worker_id)
         if worker.chromium:
             await worker.chromium.kill()
@@ -267,7 +266,7 @@ class Pool:
         task.add_done_callback(self._running.discard)
         return task
 
-    # What is said of workers that are not there
+    # Reports about workers that are not there
 
     def _refuse(self, join: Join, cause: RefusalCause) -> None:
         who = (self._uplink.vm_id, join.worker_id, join.bot_id, join.attempt)

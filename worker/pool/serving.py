@@ -1,7 +1,7 @@
 """The one bot of a worker, from the claim to the end of its session.
 
-Whatever goes wrong with a bot, the workers beside it do not notice. Which worker it gets was decided by the manager,
-and what it does in its meeting is `worker.meeting.session`'s business.
+A fault of one bot never affects other workers. The manager has decided which worker gets the bot, and
+`worker.meeting.session` takes it through its meeting.
 """
 
 import asyncio
@@ -48,10 +48,10 @@ class Serving:
         self._joins = joins
 
     async def serve(self, worker: Worker, join: Join, adapter: Adapter) -> None:
-        """Take the bot into its meeting, if it is still this worker's, and stay with it until its end."""
+        """Take the bot into its meeting, if the claim says that it is still this worker's. Returns at its end."""
         accounts = self._uplink.accounts
-        # Side by side, because the meeting waits for all: is the page alive, is the assignment still ours, and as whom
-        # does it join?
+        # At the same time, because the bot waits for all three: whether the page answers, whether the assignment is
+        # still this worker's, and which account the bot joins with.
         async with asyncio.TaskGroup() as all_of_them:
             probing = all_of_them.create_task(_probe(worker), name=f"probe {worker.worker_id}")
             claiming = all_of_them.create_task(_await(self._uplink.claim(join)), name=f"claim {join.bot_id}")
@@ -75,7 +75,9 @@ class Serving:
     async def attend(
         self, worker: Worker, join: Join, adapter: Adapter, page: Page, state: State | None = None
     ) -> None:
-        """The whole meeting, or what is left of it after `state`. Whatever goes wrong, the bot ends."""
+        """Run the bot's session. `state`: where an earlier agent left it; None: from the beginning. Whatever goes
+        wrong, the bot's end is reported.
+        """
 
         def keep(state: State, news: Sequence[BotNews]) -> None:
             if state.phase.rank >= BotState.WAITING_ROOM.rank:
@@ -94,7 +96,7 @@ class Serving:
         witness: Witness | None = None
         recorder = uplink.recorders(join, lambda: worker.page, lambda: _voice_at(worker), tell)
         async with uplink.accounts.held(join), recorder as recorded:
-            if worker.status.is_ending:  # its browser went meanwhile, and its bot was answered
+            if worker.status.is_ending:  # its browser died meanwhile, and its bot's end was reported
                 return
             try:
                 witness = uplink.witnesses(join, adapter, state is not None)
@@ -104,7 +106,7 @@ class Serving:
                 if worker.page is not page:  # the connection was lost
                     worker.session.detach()
                 ended = await worker.session.run()
-            except Exception:  # of ours, or of somebody else's adapter: it costs this bot its meeting, and nobody else
+            except Exception:  # a bug, here or in an installed adapter: it ends this bot and no other
                 log.exception("session_failed", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
                 reason, fault = Reason.INTERNAL_ERROR, traceback.format_exc()
                 evidence = await witness.keep(worker.page, reason, error=fault) if witness else ""
@@ -114,14 +116,16 @@ class Serving:
             steps.done(AgentStep.END_NOTED)
 
     def _tell(self, worker: Worker, join: Join, did: str) -> None:
-        """It is part of the bot's story."""
+        """Report a deed of the recorder, as part of the bot's story."""
         state = worker.session.state if worker.session else None
         screen, rule = (state.screen, state.rule) if state else ("", "")
         who = (self._uplink.vm_id, join.worker_id, join.bot_id, join.attempt)
         self._uplink.tell(BotSaw(*who, time.time(), screen, rule, did))
 
     async def check_claim(self, worker: Worker, join: Join) -> None:
-        """While nobody drove this bot, its attempt may have come to nothing."""
+        """Claim the bot again after an adoption. While no agent ran, its attempt may have become stale: then it
+        leaves.
+        """
         if not await self._uplink.claim(join):
             log.warning("assignment_stale", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
             if worker.status.serves(join.bot_id, join.attempt):
@@ -134,9 +138,9 @@ def _voice_at(worker: Worker) -> float | None:
 
 
 async def _probe(worker: Worker) -> Page | None:
-    """The page, if it answers."""
+    """The worker's page, if it answers within PROBE_DEADLINE_S."""
     page, error = worker.page, None
-    for _ in range(2):  # an error may be a neighbour's, once
+    for _ in range(2):  # Playwright may raise an error of another page, once
         try:
             async with asyncio.timeout(PROBE_DEADLINE_S):
                 return page if page and await page.evaluate("1") == 1 else None

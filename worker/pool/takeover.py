@@ -1,6 +1,7 @@
-"""Browsers outlive the agent that started them: the next one finds them by the journal, and goes on.
+"""Takes over the workers of an earlier agent, whose browsers still run. The journal says which they are.
 
-If a worker's browser lives it is what it was, idle or with its bot; otherwise it ends as it would have.
+A worker whose browser lives goes on in the state in which it was: idle, or with its bot. A worker whose browser is gone
+ends.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ LEFT: Final = "left by an earlier run of the agent"
 
 
 def status_of(vm_id: str, worker_id: str, note: WorkerNote) -> WorkerStatus:
-    """Where the agent before left it."""
+    """The status in which the earlier agent left the worker."""
     with_bot = Phase.CLAIMING if note.state is None else Phase.RETURNING
     phase = with_bot if note.join else Phase.IDLE
     retires = GoneCause.RETIRED if note.retires else None
@@ -32,7 +33,7 @@ def status_of(vm_id: str, worker_id: str, note: WorkerNote) -> WorkerStatus:
 
 
 class Takeover:
-    """`done`: each worker of the earlier agent is connected to, or ends."""
+    """`done` is set once each worker of the earlier agent is connected to, or ends."""
 
     def __init__(self, launcher: Launcher, connections: Connections, serving: Serving, start: Start) -> None:
         self._launcher = launcher
@@ -43,7 +44,7 @@ class Takeover:
         self.done = asyncio.Event()
 
     def begin(self, worker: Worker, note: WorkerNote) -> None:
-        """Go on with it, if its browser lives."""
+        """Connect to the worker's browser and go on with it; without a browser the worker ends."""
         chromium = worker.chromium = self._launcher.find(worker.worker_id) if note.stage is Stage.WARM else None
         if chromium:
             self._to_connect.add(worker.worker_id)
@@ -53,7 +54,7 @@ class Takeover:
             worker.tell(Failure(cause, NO_BROWSER if note.join else LEFT))
 
     def done_if_connected(self) -> None:
-        """Sets `done`, unless there is a browser left to connect to."""
+        """Set `done`, unless there is still a browser to connect to."""
         if not self._to_connect:
             self.done.set()
 

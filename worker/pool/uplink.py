@@ -1,6 +1,4 @@
-"""What the workers need of those who are not on this VM: the manager, the locks of accounts, who keeps evidence and
-recordings.
-"""
+"""What the workers need from outside the pool: the manager, locks of accounts, and who keeps evidence and recordings."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,15 +17,14 @@ from worker.platforms import Adapter
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 Witnesses = Callable[[Join, Adapter, bool], Witness | None]
-"""Who is to see a bot's session, if anybody; True: an earlier agent began it."""
-
+"""Makes the witness of a bot's session, if evidence is kept. The third argument: whether an earlier agent began it."""
 
 Recorders = Callable[
     [Join, Callable[[], Page | None], Callable[[], float | None], Callable[[str], None]],
     AbstractAsyncContextManager[Callable[[State], None]],
 ]
-"""Records a bot while its session lasts. Of whom, the page, when a voice was received, what tells its story; what it
-gives is told where the bot is.
+"""Records a bot while the context is open. Arguments: the order, the bot's page, when a voice was last received, and a
+function that reports a deed of the recorder. The context gives a function that takes each new state of the session.
 """
 
 
@@ -37,13 +34,15 @@ async def unrecorded(*_: object) -> AsyncGenerator[Callable[[State], None]]:
 
 
 class Report(Protocol):
-    """Takes what happened, in order, and together with it what is to be remembered of a worker."""
+    """Reports events in order. `entry`: what the journal is to hold of a worker from then on, written together with
+    them.
+    """
 
     def __call__(self, *events: Event, entry: Entry | None = None) -> None: ...
 
 
 class Uplink(NamedTuple):
-    """`claim` answers whether an assignment is still this worker's."""
+    """`claim` answers whether an assignment is still this worker's. `report` sends events."""
 
     vm_id: str
     claim: Callable[[Join], Awaitable[bool]]
@@ -53,7 +52,7 @@ class Uplink(NamedTuple):
     recorders: Recorders = unrecorded
 
     def tell(self, *events: Event, entry: Entry | None = None) -> None:
-        """Report it; beginnings, refusals and ends also stand in the log."""
+        """Report these events. Warm workers, removed workers and refused bots are also logged."""
         for event in events:
             match event:
                 case WorkerWarm(worker_id=worker_id, took_s=took_s):

@@ -1,7 +1,7 @@
-"""What a warm worker has: a browser that runs, is connected to, and is ready to join.
+"""Makes a worker warm: its browser runs, is connected to, and is ready to join.
 
-Ready to join is: the platforms' page code in its cache (warm_pages.py); English, devices and an open audio path
-(profile.py); and one page that answers and asks nobody for permission (permissions.py).
+Ready to join means: the platforms' page code is in its cache (warm_pages.py); its language, devices and audio path are
+set (profile.py); it has one page that answers, and that gets its permissions without a question (permissions.py).
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from worker.pool.connections import CONNECT_ERRORS, Connections, Start
 from worker.pool.joins_first import JoinsFirst
 from worker.pool.worker import Worker
 
-WARM_UP_WAITS_S: Final = 2.0  # for joins, however many there are
+WARM_UP_WAITS_S: Final = 2.0  # for bots that are joining, however many there are
 
 
 class Warmth:
-    """`fill_profile`: puts into an empty profile folder what the browser is to find there. `limit_s`: for one warm-up."""
+    """`fill_profile`: puts into an empty profile folder what the browser is to find there. `limit_s`: for a warm-up."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Warmth:
         self._limit_s = limit_s
 
     async def warm_up(self, worker: Worker) -> None:
-        """Afterwards it is ready to join, or ends; what there is of its browser is left to be removed."""
+        """Warm the worker up. Afterwards it is ready to join, or it ends; then its pool removes its browser."""
         await pause(self._joins.nobody_joins, WARM_UP_WAITS_S)
         began = time.monotonic()
         try:

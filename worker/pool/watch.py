@@ -16,14 +16,14 @@ from worker.pool.worker import Worker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-LOUD_BYTES: Final = 100_000  # unread: a calm page has none, a flood fills the kernel's buffer, 200 KB or more
-LOUD_LOOKS: Final = 5  # the agent looks every two seconds; a page that loads is read within one
-LEAVES_WITHIN_SHARE: Final = 0.5  # of leave_when_cut_off_s: as long again is left until its VM is taken for lost
+LOUD_BYTES: Final = 100_000  # unread by the driver: a calm page has 0, a flood fills the kernel's buffer (200 KB)
+LOUD_LOOKS: Final = 5  # looks in a row, two seconds apart; what a loading page sends is read within one look
+LEAVES_WITHIN_SHARE: Final = 0.5  # of leave_when_cut_off_s, for leaving; then its browser is ended
 _IN_A_MEETING: Final = (Phase.RETURNING, Phase.SERVING)
 
 
 class Watch:
-    """`workers`: those that there are, at any time. `limit_mb`: what each may hold. `limits`: of its session."""
+    """`workers`: all workers, by id, as they are at each look. `limit_mb`: what each may hold. `limits`: of sessions."""
 
     def __init__(self, workers: Mapping[str, Worker], driver: Driver, limit_mb: int, limits: Limits) -> None:
         self._workers = workers
@@ -31,10 +31,10 @@ class Watch:
         self._limit_mb = limit_mb
         self._limits = limits
         self._patience: dict[str, Patience] = {}
-        self._loud: dict[int, int] = {}  # by port: in how many looks in a row too much was unread
+        self._loud: dict[int, int] = {}  # by port: in how many looks in a row more than LOUD_BYTES were unread
 
     def end_those_too_large(self) -> None:
-        """Whoever holds more memory than one worker may ends, and its neighbours do not notice. Blocks for some ms."""
+        """End each worker that holds more memory than it may. Blocks for some ms."""
         limit_mb = self._limit_mb
         of_group = {worker.chromium.leader.pid: worker for worker in self._workers.values() if worker.chromium}
         for group, held_mb in processes.private_memory_mb(of_group).items():
@@ -46,7 +46,7 @@ class Watch:
                 worker.tell(Failure(GoneCause.MEMORY_LIMIT, detail, Reason.MEMORY_LIMIT))
 
     def end_those_overdue(self) -> None:
-        """Whoever has outlived every limit of its own ends, by force. To be called every overdue.LOOK_S."""
+        """End each worker whose session has outlived its own limits. To be called every overdue.LOOK_S."""
         before, self._patience = self._patience, {}
         for worker in self._workers.values():
             if (session := worker.session) and worker.status.phase is Phase.SERVING:
@@ -56,8 +56,10 @@ class Watch:
                     worker.end_by_force(detail)
 
     async def end_those_too_loud(self) -> None:
-        """Whoever's page makes more events than the driver can read ends: it keeps all others from being heard. Only
-        the loudest, since beside it others may go unread, too; and of a driver that reads nothing no page is to blame.
+        """End the worker whose page sends more events than the driver can read: they delay the events of all workers.
+
+        Only the loudest page is ended, because behind it the events of calm pages go unread, too. If the driver reads
+        nothing at all, the fault is the driver's, and no page is ended.
         """
         if not self._loudest() or not await self._driver.answers():
             return
@@ -70,10 +72,11 @@ class Watch:
         loudest.tell(Failure(GoneCause.UNRESPONSIVE, detail, Reason.BROWSER_HUNG))
 
     async def leave_if_cut_off(self, silent_s: float) -> None:
-        """Bots that are sent in again when their VM is not heard of are out before that: after half of that time they
-        are told to leave, and a quarter of it later the browsers of those that have not are ended.
+        """Make bots leave while this VM is cut off from Redis, before the manager sends them in again from another VM.
+        `silent_s`: how long ago Redis last answered.
 
-        Then nothing is asked of page, driver or session: any of them may hang, and hold it in there.
+        A bot with `leave_when_cut_off_s` is told to leave after that time. Half as long later its browser is killed,
+        without asking page, driver or session: any of them may hang.
         """
         async with asyncio.TaskGroup() as killing:
             for worker in self._workers.values():
@@ -88,9 +91,9 @@ class Watch:
                     killing.create_task(worker.chromium.kill(), name=f"end the browser of {worker.worker_id}")
 
     def _loudest(self) -> Worker | None:
-        """Of those that were too loud at every look for a while; None: nobody was."""
+        """The worker with most unread bytes of those that were too loud at LOUD_LOOKS looks in a row; None: none was."""
         of_port = {worker.chromium.port: worker for worker in self._workers.values() if worker.chromium}
-        unread = processes.unread_bytes(of_port)  # nothing of those that the driver is about to be connected to again
+        unread = processes.unread_bytes(of_port)  # browsers to which the driver is not connected are missing here
         before = self._loud
         self._loud = {port: before.get(port, 0) + 1 if waiting > LOUD_BYTES else 0 for port, waiting in unread.items()}
         loud = [port for port, looks in self._loud.items() if looks >= LOUD_LOOKS]

@@ -1,6 +1,6 @@
-"""One worker: its status, which only `tell` changes, and what it has: browser, page, session, work.
+"""One worker: its status, and what it has: browser, page, session, task.
 
-What follows from an event is decided by `worker.decide.worker` and carried out here.
+Only `tell` changes the status. `worker.decide.worker` decides what follows from an event; `tell` carries it out.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ _STAGES: Final = {Phase.WARMING: Stage.ORDERED, Phase.RETIRING: Stage.SPENT}
 
 
 class Worker:
-    """`page`: None while it is not connected to. `work`: the one task that does something for it. `ends`: it is to be
-    removed when that is done.
+    """`page`: None while there is no connection to it. `work`: the task that warms it up or serves its bot. `ends` is
+    set when it is to be removed once that task is done.
     """
 
     def __init__(self, status: WorkerStatus, uplink: Uplink) -> None:
@@ -44,7 +44,7 @@ class Worker:
         self._uplink = uplink
 
     def tell(self, event: Order | Happening) -> None:
-        """What follows of it is done when this returns. Raises: IllegalMoveError."""
+        """Tell the worker what happened. All that follows is done when this returns. Raises: IllegalMoveError."""
         self.status, effects = step(self.status, event, time.time())
         for effect in effects:
             match effect:
@@ -62,7 +62,7 @@ class Worker:
                     raise AssertionError("a worker that serves has a session")
 
     def end_by_force(self, detail: str) -> None:
-        """Its bot ends here and now, whatever it is about to do, and its browser next."""
+        """End its bot at once, then its browser."""
         join, bot = self.status.join, self.status.bot
         if join and self.status.phase is not Phase.CLAIMING:
             who = {"worker_id": self.worker_id, "bot_id": join.bot_id, "attempt": join.attempt}
@@ -70,18 +70,18 @@ class Worker:
         self.tell(Overdue(detail))
 
     def note(self) -> None:
-        """Write down where it is."""
+        """Write its status into the journal."""
         self._uplink.tell(entry=Entry(self.worker_id, self._note()))
 
     async def watch(self, chromium: Chromium) -> None:
-        """Wait for the process to exit, wanted or not."""
+        """Wait until the browser's process exits, and tell the worker."""
         await chromium.exited()
         detail = EXITED if self.status.phase is Phase.SERVING else chromium.last_words()
         self.tell(Failure(GoneCause.CRASHED, detail))
 
     async def await_answer(self, page: Page) -> None:
-        """Afterwards the page has answered, and is watched. The first answer, which takes longest, is not left to the
-        probe.
+        """Make the page answer once, and watch it for crashes. A page's first answer takes longest, so it is not left
+        to the probe before a join.
         """
         await page.evaluate("1")
         page.on("crash", lambda _: self.tell(Failure(GoneCause.CRASHED, "the page crashed")))
@@ -94,5 +94,5 @@ class Worker:
         status = self.status
         if status.phase is Phase.GONE:
             return None
-        retires = status.ends_when_free is GoneCause.RETIRED  # of an agent that stops the next one knows nothing
+        retires = status.ends_when_free is GoneCause.RETIRED  # not when the agent stops: the next one keeps it
         return WorkerNote(_STAGES.get(status.phase, Stage.WARM), status.page_id, status.join, status.bot, retires)
