@@ -1,9 +1,9 @@
-"""Where bundles of evidence wait on this VM until somebody has them: a folder that outlives the agent, and the way out.
+"""Bundles of evidence on this VM's disk, and their way to Redis or to `evidence.upload_url`.
 
     STATE_DIR/evidence/BOT-ATTEMPT.zip
 
-They are small, and only so many of them wait for so long: evidence is never what fills a disk, and no fault of its way
-out disturbs anything else.
+The folder outlives the agent. `evidence.most_mb` and `evidence.keep_s` limit what waits there. A fault on the way out
+disturbs nothing else.
 """
 
 import asyncio
@@ -28,34 +28,37 @@ SUFFIX: Final = ".zip"
 _UNFINISHED: Final = ".part"
 
 Send = Callable[[str, int, bytes, float], Awaitable[bool]]
-"""Hands a bundle in: bot_id, attempt, data, how long it is to be kept in s. False: nobody is to have it. Raises:
-UnsentError.
+"""Sends a bundle: bot_id, attempt, data, how long to keep it in seconds. Returns False when it cannot be kept.
+
+Raises: UnsentError.
 """
 
 
 class UnsentError(AgentError):
-    """A bundle did not get where it is to go; the message says why, without what lets one in."""
+    """A bundle could not be sent; the message says why, without secrets."""
 
 
 class RefusedError(UnsentError):
-    """Whoever is to have it answered, and did not want this one: others may fare better."""
+    """The receiver refused this bundle. It may accept others."""
 
 
 class EvidenceOutbox:
-    """The folder. Every method may be called at any time, and fails softly: evidence is a help, not a duty."""
+    """The folder of bundles. Every method may be called at any time. `news` is set when a bundle was added, `empty`
+    while none waits.
+    """
 
     def __init__(self, folder: Path, settings: EvidenceSettings) -> None:
         self._folder = folder
         self._settings = settings
         self.news = asyncio.Event()
-        self.news.set()  # what an earlier agent left
+        self.news.set()  # an earlier agent may have left some
         self.empty = asyncio.Event()
         self.empty.set()
-        for part in folder.glob(f"*{_UNFINISHED}"):  # of an agent that was killed while it wrote
+        for part in folder.glob(f"*{_UNFINISHED}"):  # left by an agent that was killed while it wrote
             self.drop(part)
 
     def put(self, name: str, data: bytes) -> bool:
-        """Keep it until it is sent. False, and the log says why, when it cannot be."""
+        """Keep a bundle until it is sent. Returns False, and logs why, when it cannot be written."""
         path = self._folder / f"{name}{SUFFIX}"
         part = path.with_suffix(_UNFINISHED)
         try:
@@ -75,7 +78,7 @@ class EvidenceOutbox:
         return True
 
     def waiting(self) -> list[Path]:
-        """Those that wait, oldest first."""
+        """The bundles that wait, oldest first."""
         with suppress(OSError):
             dated = [(path.stat().st_mtime, path) for path in self._folder.glob(f"*{SUFFIX}")]
             return [path for _, path in sorted(dated)]
@@ -92,7 +95,7 @@ class EvidenceOutbox:
         return max(0.0, time.time() - path.stat().st_mtime)
 
     def _make_room(self) -> None:
-        """The oldest go when there are too many of them, and those that nobody wants any more."""
+        """Drop the oldest bundles above `evidence.most_mb`, and those older than `evidence.keep_s`."""
         left = self._settings.most_mb * 1024 * 1024
         for path in reversed(self.waiting()):
             left -= path.stat().st_size
@@ -102,7 +105,7 @@ class EvidenceOutbox:
 
 
 async def deliver(outbox: EvidenceOutbox, send: Send, settings: EvidenceSettings) -> None:
-    """Hand in what waits, for as long as the agent lives."""
+    """Send what waits, for as long as the agent lives."""
     delays = backoff(*RETRY_S)
     complained = ""
     while True:
@@ -118,7 +121,7 @@ async def deliver(outbox: EvidenceOutbox, send: Send, settings: EvidenceSettings
                     log.warning("evidence_unsent", evidence=path.stem, error=fault)
                     complained = fault
                 if not isinstance(error, RefusedError | OSError):
-                    break  # there is nobody who could have another one
+                    break  # the receiver is away: the others would fail, too
             else:
                 complained = ""
         if not outbox.waiting():
@@ -143,7 +146,7 @@ async def _hand_in(outbox: EvidenceOutbox, path: Path, send: Send, settings: Evi
 
 
 def sender(link: Link, settings: EvidenceSettings) -> Send:
-    """The way out that the settings name."""
+    """What sends bundles: to `evidence.upload_url` if that is set, else to Redis."""
 
     async def to_redis(bot_id: str, attempt: int, data: bytes, left_s: float) -> bool:
         try:
@@ -153,7 +156,7 @@ def sender(link: Link, settings: EvidenceSettings) -> Send:
 
     if not settings.upload_url:
         return to_redis
-    from worker.link.upload import upload  # most agents never speak HTTP, and its client is large
+    from worker.link.upload import upload  # most agents use no HTTP, and its client takes much memory
 
     async def to_url(bot_id: str, attempt: int, data: bytes, _left_s: float) -> bool:
         await upload(settings, f"{bot_id}-{attempt}", data)

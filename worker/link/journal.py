@@ -1,13 +1,13 @@
-"""What an agent must not forget when it is killed: who it is, its workers, their bots, and the events that nobody has.
+"""What the next agent needs after this one was killed: its session, workers, their bots, and the events not yet sent.
 
-One SQLite file in the state folder. A change is there when the call returns, all of it or nothing: also after kill -9,
-but not after a power cut, which no browser survives either. It is never asked to wait for the disk.
+One SQLite file in the state folder. When a call returns, its change is in the file as a whole. The change survives
+kill -9. It does not survive a power cut, and neither does any browser: the journal never waits for the disk.
 
-What cannot be written (the disk is full) is said once, kept in memory, and written with the next change when it can be:
-until then only a second fault loses anything.
+When the disk is full, that is logged once. The changes stay in memory and are written with the next change that can be
+written. Only a kill before that loses them.
 
-Of a file that was cut off or spoilt nothing is believed: it is put aside, and the agent begins anew, under a new
-session. What ran is ended then as nobody's, and the manager hears by the session that its bots are lost.
+A damaged file is not read. It is renamed, and the agent starts a new session with an empty journal. Its browsers are
+then ended as orphans, and the manager sees by the new session that their bots are lost.
 """
 
 import math
@@ -33,7 +33,7 @@ _UNUSABLE: Final = frozenset({
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH,
 })  # fmt: skip
-"""What says nothing of the file's content: another start may well read it."""
+"""Errors that do not mean a damaged file: another start may be able to read it."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -49,7 +49,7 @@ MOST_ASIDE: Final = 3
 
 
 class Stage(StrEnum):
-    """How far a worker has come. Which of its bots it serves stands beside it."""
+    """How far a worker has come; `WorkerNote.join` says whether it has a bot."""
 
     ORDERED = "ordered"
     WARM = "warm"
@@ -57,10 +57,8 @@ class Stage(StrEnum):
 
 
 class WorkerNote(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A worker, its bot if it has one, and where that is in its meeting; None: not in yet, its attempt unclaimed.
-
-    `page`: the DevTools id of its one page, by which a new connection finds it again. `retires`: it was ordered to end
-    while it served somebody, and does so when it serves nobody.
+    """What the journal holds of a worker. `page`: the DevTools id of its page. `join`: the order of its bot, if it has
+    one. `state`: its bot's session; None: the attempt is not claimed yet. `retires`: it is to end once its bot is gone.
     """
 
     stage: Stage
@@ -71,14 +69,14 @@ class WorkerNote(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Entry(NamedTuple):
-    """What is to be remembered of a worker from now on; None: nothing."""
+    """What the journal is to hold of a worker from now on; `note` None: nothing."""
 
     worker_id: str
     note: WorkerNote | None
 
 
 class _Due:
-    """What is to be written: events by number, notes by worker, the numbers of events that Redis has."""
+    """What is still to be written: events by number, notes by worker id, and the numbers of events that Redis has."""
 
     def __init__(self) -> None:
         self.events: dict[int, Event] = {}
@@ -88,10 +86,10 @@ class _Due:
 
 
 class Journal:
-    """`session` names this agent for as long as its state folder lives. `is_new`: nothing was remembered."""
+    """`session` identifies the agent for as long as its state folder exists. `is_new`: the journal was empty."""
 
     def __init__(self, path: Path) -> None:
-        """Raises: OSError when there can be no such file."""
+        """Raises: OSError when the file cannot be made or read."""
         self._path = path
         self._complained = False
         self._due = _Due()
@@ -126,8 +124,9 @@ class Journal:
         self.session: str = uuid.uuid4().hex if named is None else named
         self._db.execute("INSERT OR IGNORE INTO facts VALUES ('session', ?)", (self.session,))
         [waits] = self._db.execute("SELECT max(number) FROM events").fetchone()
-        # From the clock, and so above every number of an earlier run, also of those that could not be written down; and
-        # from what was written down, and so also when the clock was set back: write.lua passes over what is not above.
+        # Numbers have to grow across restarts: write.lua ignores an event whose number is not above the last one. The
+        # clock is above all numbers of an earlier run, also of those that were not written. If the clock was set back,
+        # the numbers in the file are above it.
         self._last_number = max(waits or 0, _whole(self._fact("number")), int(time.time() * 1_000_000))
 
     def close(self) -> None:
@@ -135,7 +134,7 @@ class Journal:
             self._db.close()
 
     def write(self, events: Sequence[Event] = (), entry: Entry | None = None) -> list[int]:
-        """Remember all of it together. Returns the numbers of the events, which grow."""
+        """Write these events and `entry` together. Returns the events' numbers, which grow from call to call."""
         numbers = list(range(self._last_number + 1, self._last_number + 1 + len(events)))
         self._last_number += len(events)
         self._due.events.update(zip(numbers, events, strict=True))
@@ -145,7 +144,7 @@ class Journal:
         return numbers
 
     def forget_events(self, numbers: Iterable[int], *, heard_at: float | None = None) -> None:
-        """These need not be remembered: Redis has them, and took them at `heard_at` (monotonic)."""
+        """Remove these events: Redis took them at `heard_at` (monotonic seconds)."""
         for number in numbers:
             if self._due.events.pop(number, None) is None:
                 self._due.forgotten.append(number)
@@ -154,12 +153,13 @@ class Journal:
         self._write_due()
 
     def _write_due(self) -> None:
-        """All that is not written yet, or nothing: what a disk that was full did not take is written when it does."""
+        """Write all changes that are not written yet, in one transaction. If that fails they stay due."""
         due = self._due
         try:
             self._db.execute("BEGIN")
             self._db.executemany(
-                "INSERT INTO events VALUES (?, ?)", ((number, codec.encode(one)) for number, one in due.events.items())
+                "INSERT INTO events VALUES (?, ?)",
+                ((number, codec.encode(event)) for number, event in due.events.items()),
             )
             if due.events:
                 self._db.execute("INSERT OR REPLACE INTO facts VALUES ('number', ?)", (str(self._last_number),))
@@ -180,12 +180,12 @@ class Journal:
             self._complained = False
 
     def heard_at(self, now: float) -> float:
-        """When Redis last took something (monotonic); `now` when it never did, or before the machine was booted."""
+        """When Redis last took something (monotonic seconds); `now` if it never did in this boot of the machine."""
         heard_at = _seconds(self._fact("heard_at"))
         return now if heard_at is None else min(heard_at, now)
 
     def events(self) -> list[tuple[int, Event]]:
-        """Those not forgotten, oldest first. What cannot be read is forgotten: nobody else will come who can."""
+        """The events that Redis has not taken, oldest first, by number. Events that cannot be decoded are removed."""
         rows = self._db.execute("SELECT number, message FROM events ORDER BY number").fetchall()
         events = [(number, _event(raw)) for number, raw in rows]
         if unreadable := [number for number, event in events if event is None]:
@@ -193,7 +193,7 @@ class Journal:
         return [(number, event) for number, event in events if event]
 
     def workers(self) -> dict[str, WorkerNote]:
-        """All that are remembered. One whose note a newer or older release wrote counts as spent."""
+        """The notes of all workers, by id. A note that this release cannot read counts as spent."""
         return {worker_id: _note(raw) for worker_id, raw in self._db.execute("SELECT worker_id, note FROM workers")}
 
     def _fact(self, name: str) -> str | None:
@@ -209,7 +209,7 @@ class Journal:
 
 
 def read_notes(path: Path) -> dict[str, WorkerNote]:
-    """What the journal there remembers of workers, beside the agent whose it is. Writes nothing.
+    """The notes of all workers in the journal at `path`, by id. Writes nothing, and may run beside the agent.
 
     Raises: sqlite3.Error.
     """
@@ -224,8 +224,8 @@ def read_notes(path: Path) -> dict[str, WorkerNote]:
 
 
 def _is_broken(error: sqlite3.DatabaseError) -> bool:
-    """Whether it is the content that cannot be used, which another start would not change."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # what was found by ourselves has none
+    """Whether the file is damaged, so that another start could not read it either."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # the error of our own check has no code
     return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in _UNUSABLE
 
 
@@ -234,7 +234,7 @@ def _text(raw: bytes) -> str:
 
 
 def _whole(text: str | None) -> int:
-    """0 for what is no number that SQLite could hold."""
+    """The whole number in `text`; 0 if there is none that fits into SQLite."""
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < MOST_DIGITS else 0
 
 

@@ -1,9 +1,9 @@
-"""The agent's line to Redis: events out in order, commands in, claims. No other file of the agent speaks Redis.
+"""The agent's connection to Redis: events out in order, commands in, claims. No other file of the agent uses Redis.
 
-Events wait in one queue for one writer, which keeps them for as long as Redis is away, and in the journal, in case the
-agent ends meanwhile. Each is in the stream once. Of a heartbeat that waits, only the newest is kept.
+Events wait in one queue for one writer. While Redis is away they stay in the queue, and in the journal in case the
+agent ends. Each event gets into the stream once. Of waiting heartbeats only the newest is kept.
 
-An error that Redis answers is never the end of an agent with meetings in it: it is logged, and tried again.
+An error of Redis never ends an agent: it is logged, and the call is repeated.
 """
 
 import asyncio
@@ -41,31 +41,31 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 QUEUE_LIMIT: Final = 100_000
 BATCH: Final = 500
-CONTEST_S: Final = 20.0  # longer than ALIVE_S: what is there by then is being renewed
+CONTEST_S: Final = 20.0  # longer than ALIVE_S: a presence key that still exists then is renewed by a living agent
 CONTEST_POLL_S: Final = 1.0
-HEARTBEATS_UNREAD: Final = 50_000  # entries in the stream, and nobody who reads: memory is not to fill up with them
+HEARTBEATS_UNREAD: Final = 50_000  # entries in the stream; above it no heartbeat is added while nobody reads
 VITALS_LIVE_S: Final = 60
 BLOCK_S: Final = 2.0
-LOCK_DEADLINE_S: Final = 1.0  # a bot that waits for an account longer than this joins as a guest
+LOCK_DEADLINE_S: Final = 1.0  # for the lock of an account; after it the bot joins as a guest
 RETRY_S: Final = (0.1, 5.0)
 CLAIM_RETRY_S: Final = (0.05, 1.0)
 
 _TROUBLE: Final = (*UNAVAILABLE, RedisError)
 
 _Entries = list[tuple[bytes, dict[bytes, bytes]]]
-_Answer = list[tuple[bytes, _Entries]] | dict[bytes, _Entries]  # in RESP 2, in RESP 3
+_Answer = list[tuple[bytes, _Entries]] | dict[bytes, _Entries]  # a list in RESP 2, a dict in RESP 3
 
 
 class ContestedError(AgentError):
-    """Another agent lives under this vm_id."""
+    """Another agent uses this vm_id; the message says which, and what to do."""
 
 
 class LinkError(AgentError):
-    """Redis did not take it; it is not known whether it did."""
+    """Redis did not answer that it took something. It may have taken it all the same."""
 
 
 class _Presence(msgspec.Struct, frozen=True):
-    """Who lives under a vm_id."""
+    """Which agent uses a vm_id."""
 
     session: str
     host: str
@@ -73,7 +73,7 @@ class _Presence(msgspec.Struct, frozen=True):
 
 
 class Link:
-    """To be opened before anything else, and closed at the end. `send` never waits."""
+    """To be opened before its loops run, and closed at the end. `send` may be called at any time and never waits."""
 
     def __init__(self, settings: RedisSettings, vm_id: str, journal: Journal, state_dir: Path) -> None:
         self._redis: Redis = connect(settings)
@@ -83,7 +83,7 @@ class Link:
         self._vm_id = vm_id
         self._journal = journal
         self._presence = _Presence(journal.session, socket.gethostname(), str(state_dir.absolute()))
-        self._waiting: dict[int, tuple[int, Event]] = {}  # oldest first: number in the journal, or 0; event
+        self._waiting: dict[int, tuple[int, Event]] = {}  # oldest first: (number in the journal, or 0; event)
         self._last_place = 0
         self._waiting_heartbeat = 0
         self._news = asyncio.Event()
@@ -95,10 +95,10 @@ class Link:
             self._queue(number, event)
 
     async def open(self, stop: asyncio.Event) -> bool:
-        """Make sure that the vm_id is ours, and answer what was ordered from one before us whose state folder is lost.
+        """Make sure that no other agent uses this vm_id. If the journal is new, refuse the joins that were ordered from
+        an earlier agent.
 
-        Waits for a Redis that is away. False when `stop` was set before it was done.
-        Raises: ContestedError.
+        Waits until Redis answers. Returns False when `stop` was set before that. Raises: ContestedError.
         """
         for delay_s in backoff(*RETRY_S):
             try:
@@ -115,7 +115,7 @@ class Link:
         return False
 
     async def close(self) -> None:
-        """Give the vm_id back, so that another host may take it at once."""
+        """Free the vm_id, so that another host may use it at once, and close the connections."""
         try:
             await resign(name=self._keys.alive(self._vm_id), holder=msgspec.json.encode(self._presence)).run(
                 self._redis
@@ -127,19 +127,21 @@ class Link:
     # Events
 
     def send(self, *events: Event, entry: Entry | None = None) -> None:
-        """Remember the events and what they mean for a worker, and queue them. Those sent before are written before."""
+        """Write the events and `entry` into the journal, and queue the events. Order is kept."""
         kept = [event for event in events if not isinstance(event, Heartbeat)]
         numbers = iter(self._journal.write(kept, entry) if kept or entry else ())
         for event in events:
             self._queue(0 if isinstance(event, Heartbeat) else next(numbers), event)
 
     async def tell_vitals(self, vitals: VmVitals) -> None:
-        """For people to look at; nothing waits for it, and nothing comes of it if Redis does not take it."""
+        """Write what people see of this VM. Without Redis nothing is written, and nothing is logged."""
         with suppress(*_TROUBLE):
             await self._redis.set(self._keys.vitals(self._vm_id), msgspec.json.encode(vitals), ex=VITALS_LIVE_S)
 
     async def clock_offset_s(self) -> float | None:
-        """How much this machine's wall clock is ahead of Redis', to half a round trip; None: unknown."""
+        """How far this machine's clock is ahead of that of Redis, in seconds, with an error of half a round trip. None:
+        Redis does not answer.
+        """
         began = time.time()
         try:
             seconds, microseconds = await self._redis.time()  # pyright: ignore[reportUnknownMemberType]
@@ -149,12 +151,12 @@ class Link:
 
     @property
     def unwritten(self) -> int:
-        """How many events Redis has not taken yet; they are in the journal."""
+        """How many events in the journal Redis has not taken yet."""
         return sum(number > 0 for number, _ in self._waiting.values())
 
     @property
     def silent_s(self) -> float:
-        """How long ago Redis last took something from this agent."""
+        """How long ago Redis last took something from this agent, in seconds."""
         return time.monotonic() - self._heard_at
 
     def _queue(self, number: int, event: Event) -> None:
@@ -190,7 +192,7 @@ class Link:
                 delays = backoff(*RETRY_S)
 
     async def flush(self, deadline_s: float) -> None:
-        """Wait until all that was sent is written, or say what is left for the next start."""
+        """Wait until all events are written. After `deadline_s` log how many are left to the next agent."""
         try:
             async with asyncio.timeout(deadline_s):
                 await self._written.wait()
@@ -199,7 +201,7 @@ class Link:
                 log.error("events_left", count=left, why="Redis did not take them before the end")
 
     async def _write_batch(self) -> None:
-        """The oldest ones, all or none: with some of them refused, a later event would overtake an earlier one."""
+        """Write the oldest events, all or none: if some were refused, later events would overtake them."""
         batch = list(islice(self._waiting.items(), BATCH))
         entries: list[int | bytes] = []
         for _, (number, event) in batch:
@@ -218,7 +220,8 @@ class Link:
         before = await call.run(self._redis)
         self._heard_at = time.monotonic()
         steps.done(AgentStep.EVENTS_WRITTEN)
-        # Silent for longer than ALIVE_S, it lost its place to another. Both may have bots, so neither just ends.
+        # This agent was silent for longer than ALIVE_S, and another one took its vm_id. Both may have bots in meetings,
+        # so this one goes on.
         if rival := self._rival_in(before):
             log.error("vm_id_contested", host=rival.host, state_dir=rival.state_dir)
         for place, _ in batch:
@@ -228,8 +231,9 @@ class Link:
     # Commands
 
     async def commands(self, turned: Turned = unwatched) -> AsyncIterator[Command]:
-        """Every command in order, for as long as the agent lives. Taken over, it is deleted from the stream; one over
-        which an agent was killed comes again, but for a Say: better unsaid than said twice.
+        """Every command in order, for as long as the agent lives. A command is deleted from the stream after the caller
+        has taken it. If the agent is killed before that, the next one gets it again; only a Say is deleted before it
+        is carried out, so that nothing is said twice.
         """
         key = self._keys.commands(self._vm_id)
         delays = backoff(*RETRY_S)
@@ -250,7 +254,8 @@ class Link:
                 delay_s = next(delays)
                 log.warning("commands_unreadable", error=_why(error), again_in_s=delay_s)
                 await asyncio.sleep(delay_s)
-                # Its successor's clock may be behind. What was read before is deleted by then: see above.
+                # After a failover the ids of a new Redis may be lower, so read from the start. What was read before is
+                # deleted first: see above.
                 after = b"0"
                 continue
             if entries:
@@ -262,7 +267,9 @@ class Link:
                 done.append(entry_id)
 
     async def claim(self, join: Join) -> bool:
-        """Whether this attempt is still ours; if so, it is from now on. Asks until Redis answers; idempotent."""
+        """Claim the bot for this attempt. Returns whether the attempt still counts. Asks until Redis answers;
+        idempotent.
+        """
         delays = backoff(*CLAIM_RETRY_S)
         while True:
             try:
@@ -283,8 +290,10 @@ class Link:
     # Evidence
 
     async def keep_evidence(self, bot_id: str, attempt: int, bundle: bytes, life_s: float, most_bytes: int) -> bool:
-        """Hand a bundle in, at most once kept under its name. False when nobody is to have it: its bot is forgotten, or
-        it is larger than all of them may be. Raises: LinkError when Redis is away, full, or refuses.
+        """Store a bundle of evidence in Redis. Idempotent. Returns False when it cannot be kept: its bot has no record
+        any more, or the bundle alone is larger than `most_bytes`, which all bundles share.
+
+        Raises: LinkError when Redis is away, full, or refuses.
         """
         k = self._keys
         call = scripts.keep_evidence(
@@ -302,7 +311,9 @@ class Link:
             raise LinkError(_why(error)) from error
 
     async def hold(self, name: str, holder: str, life_s: float) -> bool | None:
-        """Whether that account is the holder's, and if so for `life_s` from now. None: Redis does not answer."""
+        """Take or renew the lock of an account for `life_s` from now. Returns whether the holder has it; None: Redis
+        does not answer.
+        """
         try:
             async with asyncio.timeout(LOCK_DEADLINE_S):
                 call = scripts.hold(name=self._keys.account(name), holder=holder, life_ms=int(life_s * 1000))
@@ -312,7 +323,7 @@ class Link:
             return None
 
     async def let_go(self, name: str, holder: str) -> None:
-        """Afterwards that account is not the holder's; without an answer, when its life is over."""
+        """Give the lock of an account back. Without an answer of Redis the lock ends when its life is over."""
         try:
             async with asyncio.timeout(LOCK_DEADLINE_S):
                 await resign(name=self._keys.account(name), holder=holder).run(self._redis)
@@ -327,7 +338,10 @@ class Link:
     # Start
 
     async def _vm_id_is_free(self, stop: asyncio.Event) -> bool:
-        """Waits until it is. False when `stop` was set before that."""
+        """Wait until no other agent uses the vm_id. Returns False when `stop` was set before that.
+
+        Raises: ContestedError.
+        """
         deadline = time.monotonic() + CONTEST_S
         while rival := await self._rival():
             if time.monotonic() > deadline:
@@ -341,7 +355,9 @@ class Link:
         return True
 
     async def _rival(self) -> _Presence | None:
-        """Whoever lives under our vm_id, unless it was in our own folder: that agent is dead, we hold its lock."""
+        """The other agent that uses this vm_id, if any. An earlier agent in this state folder is none: it is dead,
+        since this agent holds the folder's lock.
+        """
         return self._rival_in(cast("bytes | None", await self._redis.get(self._keys.alive(self._vm_id))))
 
     def _rival_in(self, raw: bytes | None) -> _Presence | None:
@@ -353,7 +369,9 @@ class Link:
         return None if holder is None or (holder.host, holder.state_dir) == ours else holder
 
     async def _answer_backlog(self) -> None:
-        """What was ordered from an earlier agent went with its workers; only a bot must not wait for them."""
+        """Drop what was ordered from an earlier agent whose journal is lost. Its workers are gone, so its bots are
+        refused.
+        """
         key = self._keys.commands(self._vm_id)
         while entries := await self._read(key, b"0", None):
             for _, fields in entries:
@@ -374,7 +392,7 @@ class Link:
 
 
 def _decode(fields: dict[bytes, bytes]) -> Command | None:
-    """None for what is no command that this release knows."""
+    """The command in these fields; None, and the log says why, if this release cannot read it."""
     try:
         return codec.decode_command(fields.get(codec.FIELD.encode(), b""))
     except codec.UndecodableError as error:

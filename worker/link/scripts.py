@@ -1,4 +1,4 @@
-"""The agent's Lua scripts: what each takes and answers. What it does stands in its first lines, lua/*.lua."""
+"""The agent's Lua scripts: arguments and answer of each. The first lines of each file in lua/ say what it does."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from common.runtime.scripts import STATES
 ALIVE_S: Final = 15
 COMMANDS_LIFE_S: Final = 86_400
 WRITTEN_LIFE_S: Final = 604_800
-NOBODY_READS_S: Final = 60  # a leader reads several times a second
+NOBODY_READS_S: Final = 60  # without a read of the stream; a leading manager reads several times a second
 
 SCRIPTS: Final = Library(
     "worker.link",

@@ -1,4 +1,4 @@
-"""Bundles of evidence on their way to `evidence.upload_url`. Imported by agents that have one."""
+"""Uploads bundles of evidence to `evidence.upload_url`. Imported only where that is set."""
 
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ UPLOAD_S: Final = 60.0
 
 
 async def upload(settings: EvidenceSettings, name: str, data: bytes) -> None:
-    """PUT a bundle to the configured address. Follows no redirect, and asks no proxy. Raises: UnsentError."""
+    """PUT a bundle to the configured address. Follows no redirect and uses no proxy. Raises: UnsentError."""
     where = redact(settings.upload_url)
     headers = {"Content-Type": "application/zip"}
     if settings.upload_token_file:

@@ -1,8 +1,8 @@
-"""What all sessions of this agent count together, for its metrics. Numbers only, which nothing is decided by."""
+"""Numbers that all sessions of this agent count together, for its metrics. Nothing is decided by them."""
 
 
 class Counts:
-    """`page_timeouts`: calls to a meeting's page that it did not answer in worker.page_timeout_s."""
+    """`page_timeouts`: calls that a meeting page did not answer within worker.page_timeout_s."""
 
     page_timeouts = 0
 

@@ -1,9 +1,9 @@
-"""What is kept of a session that ended as nobody wished: a witness sees all of it, and packs a bundle in the end.
+"""Keeps evidence of a session that failed: a witness watches the session, and packs a bundle at its end.
 
-While all is well it only remembers a little of what happened. A page that answers nothing costs the bundle the page's
-parts, never the end its time: `Witness.keep` has a deadline, and what is missing is said in the bundle. Nothing gets in
-that lets one into the meeting (redaction.py); of the page's picture such text is painted over before it is taken, and
-where that cannot be done there is no picture.
+During the session it remembers a limited part of what happened. `Witness.keep` has a deadline: if the page does not
+answer, its parts are missing in the bundle, and the bundle says so. The bundle contains nothing that lets anybody into
+the meeting (redaction.py). Such text is painted over before a picture of the page is taken; if that fails, there is no
+picture.
 """
 
 import asyncio
@@ -35,15 +35,15 @@ from worker.platforms import Adapter
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-KEEP_S: Final = 3.0  # for all of a bundle; leaving has to fit beside it into what an agent that stops allows
+KEEP_S: Final = 3.0  # for a whole bundle; an agent that stops waits for this and for leaving
 PART_S: Final = 1.5  # for one part of the page
-PICTURE_S: Final = 1.0  # of a screen, while a probe is under way
+PICTURE_S: Final = 1.0  # for the picture of one screen of a probe
 MOST_CHARS: Final = 200_000  # of the page's text, and of its accessibility tree
 MOST_LINE_CHARS: Final = 500
 MOST_HISTORY: Final = 400
 MOST_CONSOLE: Final = 200
 MOST_PICTURES: Final = 40
-CHATTER: Final = 300  # lines from one screen change to the next; more cost more than they tell
+CHATTER: Final = 300  # console lines between two screens; after them the page is not listened to
 QUALITY: Final = 60
 SMALL_QUALITY: Final = 25
 
@@ -52,7 +52,7 @@ _TEXT: Final = (Path(__file__).parent / "text.js").read_text(encoding="utf-8")
 
 
 class Put(NamedTuple):
-    """One file of a bundle. `at`: when what is in it was so (ISO 8601)."""
+    """One file of a bundle. `at`: when its content was read (ISO 8601)."""
 
     name: str
     data: bytes
@@ -60,7 +60,7 @@ class Put(NamedTuple):
 
 
 class Witness:
-    """Of one session. `put` takes the packed bundle under its name and answers whether it is kept."""
+    """Watches one session. `put` takes the name and the bytes of the bundle, and returns whether it is kept."""
 
     def __init__(
         self,
@@ -73,8 +73,8 @@ class Witness:
         rules: Callable[[], object] = lambda: None,
         resumed: bool = False,
     ) -> None:
-        """`address`: where the browser is sent. `rules`: those that count at the time. `resumed`: an earlier agent has
-        seen how it began.
+        """`address`: where the browser is sent. `rules`: gives the adapter's rules of that moment. `resumed`: the
+        session began under an earlier agent.
         """
         self._join = join
         self._settings = settings
@@ -92,10 +92,10 @@ class Witness:
         self._page: Page | None = None
         self._screen = ""
 
-    # What it sees
+    # During the session
 
     def watch(self, page: Page) -> None:
-        """Listen to the page from here on, or again over a new connection."""
+        """Listen to the page from now on; again after a new connection."""
         self._page = page
         page.on("framenavigated", self._note_navigation)
         self._listen()
@@ -108,7 +108,7 @@ class Witness:
         self._stop_listening(page)
 
     def saw(self, screen: str, rule: str = "", did: str = "") -> None:
-        """The page shows another screen, or the bot did something about it."""
+        """Note that the page shows another screen, or that the bot did something."""
         self._note(screen=screen, rule=rule, did=did)
         self._chatter = 0
         self._listen()
@@ -117,7 +117,7 @@ class Witness:
         self._note(what=what)
 
     async def picture(self, page: Page, screen: str) -> None:
-        """Take a picture of a screen, of a probe only. Never raises for what a page does; waits PICTURE_S at most."""
+        """Take a picture of a screen, only for a probe. Takes PICTURE_S at most. Never raises for what a page does."""
         if not self._join.is_probe or screen == self._screen:
             return
         self._screen = screen
@@ -153,7 +153,7 @@ class Witness:
         self._hear(f"page error: {error.message}")
 
     def _hear(self, line: str) -> None:
-        """Of the page. Whatever it does without end is not listened to any more: it would cost all workers."""
+        """Note a line of the page. A page with endless output is not listened to any more: it would slow all workers."""
         self._say(line)
         self._chatter += 1
         if self._chatter >= CHATTER and self._page and self._listens:
@@ -162,8 +162,8 @@ class Witness:
 
     def _say(self, line: str) -> None:
         since_s = time.monotonic() - self._began
-        # Secrets are looked for when it is packed: most of what a page says is never read. What is cut off here could
-        # have made a secret of the rest, so a part of it more is kept until then.
+        # Secrets are hidden when the bundle is packed, because most lines are never packed. Four times the final length
+        # is kept until then: a secret that is cut in half would not be recognised.
         self._console.append(f"{since_s:9.3f}  {line[: 4 * MOST_LINE_CHARS]}")
 
     def _note_navigation(self, frame: Frame) -> None:
@@ -174,17 +174,17 @@ class Witness:
         if request.resource_type in ("document", "script", "xhr", "fetch", "websocket"):
             self._hear(f"request failed: {request.resource_type} {redact(request.url)} {request.failure or ''}")
 
-    # What is kept
+    # At the end
 
     async def keep(self, page: Page | None, reason: Reason, detail: str = "", error: str = "") -> str:
-        """Pack what is known, if it is an end to be kept. The name under which that is, or "". Never raises, and takes
-        little more than KEEP_S. `page` None: it cannot be asked; `error`: a traceback of ours.
+        """Pack a bundle, if evidence is kept of such an end. Returns the bundle's name, or "". Never raises, and takes
+        little more than KEEP_S. `page` None: it cannot be asked. `error`: the traceback of a bug, if there was one.
         """
         if not self._settings.enabled or not (ENDS[reason].evidence or self._join.is_probe):
             return ""
         try:
             return await self._keep(page, reason, detail, error)
-        except Exception:  # a fault in what is kept of an end must not cost the bot that end
+        except Exception:  # a bug in this file must not keep the bot's end from being reported
             log.exception("evidence_failed", bot_id=self._join.bot_id, attempt=self._join.attempt)
             return ""
 
@@ -211,7 +211,7 @@ class Witness:
         return name
 
     async def _page_parts(self, page: Page, missing: dict[str, str]) -> list[Put]:
-        """What the page shows, as far as it says so in time."""
+        """Files of what the page shows. `missing` gets the reason for each file that could not be had in time."""
         files: list[Put] = []
 
         async def part(name: str, read: Callable[[], Awaitable[bytes]]) -> None:
@@ -220,13 +220,14 @@ class Witness:
                     files.append(Put(name, await read(), _iso(time.time())))
             except TimeoutError:
                 missing[name] = late
-            except (*PAGE_ERRORS, msgspec.ValidationError) as fault:  # whose text may quote what is to be hidden
+            except (*PAGE_ERRORS, msgspec.ValidationError) as fault:  # their text may quote a secret
                 missing[name] = f"the page refused it: {type(fault).__name__}"
 
         late = f"the page did not give it within {PART_S:g} s"
-        # The picture first and alone: hiding what it must not show finds out what was typed into fields for secrets.
+        # The picture comes first and alone: preparing it also reads what was typed into password fields, which the
+        # other parts then hide.
         await part("screenshot.jpg", lambda: self._screenshot(page, QUALITY))
-        if missing.get("screenshot.jpg") == late:  # it is given no time for anything else
+        if missing.get("screenshot.jpg") == late:  # the page answers nothing
             missing["page.txt"] = missing["accessibility.txt"] = "the page does not answer"
             return files
         async with asyncio.TaskGroup() as reading:
@@ -235,8 +236,8 @@ class Witness:
         return files
 
     async def _screenshot(self, page: Page, quality: int) -> bytes:
-        """What is seen of the page, without its secrets. Raises: TimeoutError, playwright's Error, ValidationError."""
-        for _ in range(2):  # what is found out in one frame, is hidden in the others, too
+        """A picture of the page without its secrets. Raises: TimeoutError, playwright's Error, ValidationError."""
+        for _ in range(2):  # twice: a secret found in one frame is then hidden in the others
             for frame in page.frames:
                 self._secrets.add(msgspec.convert(await frame.evaluate(_HIDE, self._secrets.expressions), list[str]))
         data = await page.screenshot(
@@ -289,7 +290,7 @@ class Witness:
 def witnesses_for(
     settings: EvidenceSettings, vm_id: str, put: Callable[[str, bytes], bool]
 ) -> Callable[[Join, Adapter, bool], Witness | None]:
-    """Makes the witness of each session, or none where no evidence is to be kept."""
+    """A function that makes the witness of a session; it gives None where evidence is switched off."""
 
     def witness_of(join: Join, adapter: Adapter, resumed: bool) -> Witness | None:
         if not settings.enabled:
@@ -301,8 +302,8 @@ def witnesses_for(
 
 
 def packed(about: dict[str, Any], missing: dict[str, str], files: list[Put], pictures: list[Put], most: int) -> bytes:
-    """One zip of at most `most` bytes. What does not fit falls away: pictures of single screens first, the oldest
-    before the others, then the largest; `about.json` says what.
+    """One zip of at most `most` bytes. What does not fit is left out: first the pictures of single screens, oldest
+    first, then the largest files. `about.json` says what is missing.
     """
     while True:
         facts = {**about, "missing": missing}
@@ -310,11 +311,11 @@ def packed(about: dict[str, Any], missing: dict[str, str], files: list[Put], pic
         data = _zip(listed)
         if len(data) <= most or not (files or pictures):
             return data
-        images = [one for one in files if one.name.endswith(".jpg")]
-        gone = pictures[0] if pictures else max(images or files, key=lambda one: len(one.data))
+        images = [file for file in files if file.name.endswith(".jpg")]
+        gone = pictures[0] if pictures else max(images or files, key=lambda file: len(file.data))
         missing[gone.name] = f"the bundle would have been larger than {most // 1024} KB"
-        files = [one for one in files if one is not gone]
-        pictures = [one for one in pictures if one is not gone]
+        files = [file for file in files if file is not gone]
+        pictures = [picture for picture in pictures if picture is not gone]
 
 
 def _zip(files: list[Put]) -> bytes:
@@ -330,7 +331,7 @@ def _zip(files: list[Put]) -> bytes:
 
 
 def digest(rules: object) -> str:
-    """The same for the same rules, whichever release or override they came from."""
+    """A hash of the rules: the same for the same rules, whichever release or override they came from."""
     if rules is None:
         return ""
     return hashlib.sha256(msgspec.json.encode(rules, enc_hook=repr, order="deterministic")).hexdigest()[:12]

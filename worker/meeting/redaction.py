@@ -1,8 +1,7 @@
-"""What evidence must not hold: whatever lets one into the meeting, and what was said in it by the bot.
+"""Hides what evidence must not contain: everything that lets somebody into the meeting, and what the bot said in it.
 
-Errs on the side of hiding: every address on a page loses its path, every e-mail address is hidden. The same expressions
-are used by the page itself before a picture of it is taken (hide.js), so they say only what Python and JavaScript
-understand alike.
+It hides too much rather than too little: every address loses its path, and every e-mail address is hidden. hide.js uses
+the same expressions in the page before a picture is taken, so they use only syntax that Python and JavaScript share.
 """
 
 import html
@@ -16,9 +15,9 @@ from common.wire.messages import Join
 HIDDEN: Final = "[hidden]"
 
 _SHORTEST_PIECE: Final = 5
-"""Of a link's path: what is shorter is no key to a meeting, but a word such as `join`."""
+"""Characters. A shorter piece of a link's path is no secret, but a word such as `join`."""
 _SHORTEST_LOOSE: Final = 5
-"""What is shorter is hidden only where it stands alone: four digits are part of many other things."""
+"""Characters. A shorter secret is hidden only where it stands alone: four digits are part of many other texts."""
 _WORDS: Final = frozenset(
     {
         *("about", "browser", "call", "calls", "channel", "client", "guest", "home", "index", "invite", "launch"),
@@ -27,7 +26,7 @@ _WORDS: Final = frozenset(
         *("true", "false", "video", "webclient", "webinar"),
     }
 )
-"""What pieces of links are that are no secrets."""
+"""Pieces of links that are no secrets."""
 
 _SHORTEST_LINE: Final = 4
 
@@ -43,29 +42,26 @@ PATTERNS: Final = (_URL, _BARE_URL, _EMAIL, _JWT, _NAMED)
 
 
 class Secrets:
-    """Of one bot. `also`: further links of its meeting, as the platform's own page for browsers."""
+    """The secrets of one bot. `also`: further links of its meeting, such as the platform's page for browsers."""
 
     def __init__(self, join: Join, also: Iterable[str] = ()) -> None:
-        known = {*_of_text(join.message), *_of_text(join.passcode)}
+        self._secrets: set[str] = set()
         for link in (join.meeting_url, *also):
-            known |= {link, *_of_link(link)}
-        self._known = {one for one in known if one.strip()}
-        self._compile()
+            self._secrets |= {link, *_of_link(link)}
+        self.add({*_of_text(join.message), *_of_text(join.passcode), *self._secrets})
 
     def add(self, values: Iterable[str]) -> None:
-        """What was typed into a field for secrets is one."""
-        self._known |= {value for value in values if value.strip()}
+        """Further secrets, such as what was typed into a password field."""
+        self._secrets = {value for value in (*self._secrets, *values) if value.strip()}
         self._compile()
 
     def _compile(self) -> None:
-        literals = sorted({form for one in self._known for form in _forms(one)}, key=len, reverse=True)
+        literals = sorted({form for secret in self._secrets for form in _forms(secret)}, key=len, reverse=True)
         self.expressions = [*map(_literal, literals), *PATTERNS]
-        self._expression = re.compile("|".join(f"(?:{one})" for one in self.expressions), re.IGNORECASE)
+        self._expression = re.compile("|".join(f"(?:{expression})" for expression in self.expressions), re.IGNORECASE)
 
     def hide(self, text: str) -> str:
-        """`text` without them, and without halves of characters, which nobody can write down. Of an address the host
-        is left.
-        """
+        """`text` with the secrets hidden. Of an address the host is left. Surrogate halves become question marks."""
         return self._expression.sub(_hidden, text.encode(errors="replace").decode())
 
 
@@ -84,7 +80,7 @@ def _of_text(text: str) -> Iterator[str]:
 
 
 def _of_link(link: str) -> Iterator[str]:
-    """What in a link is the key to the meeting: pieces of its path, the values behind it."""
+    """The secrets in a link: pieces of its path, and the values of its query and fragment."""
     try:
         parts = urlsplit(link)
     except ValueError:
@@ -102,7 +98,7 @@ def _of_link(link: str) -> Iterator[str]:
 
 
 def _forms(secret: str) -> set[str]:
-    """As it may be written elsewhere: in an address, in HTML."""
+    """The ways in which a secret may be written: as it is, in an address, in HTML."""
     return {secret, quote(secret, safe=""), quote(secret), html.escape(secret)}
 
 

@@ -1,4 +1,4 @@
-"""What a session reports of its bot: each message and its line in the log."""
+"""Makes the messages that a session reports of its bot, and their lines in the log."""
 
 import time
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from worker.decide.state import State
 from worker.decide.words import Action, Dismiss, Finish, Move, PageAction, ReportVitals, Screen
 
 LEVEL_DIGITS: Final = 4
-MOST_SEEN: Final = 200  # screens and deeds that are told of one attempt
+MOST_SEEN: Final = 200  # screens and deeds that are reported of one attempt
 
 BotNews = BotMoved | Fact
 
@@ -36,33 +36,33 @@ class _Who(TypedDict):
 
 
 class Reporter:
-    """`state`: where an earlier session of this bot was; what was seen then is not told again."""
+    """`state`: where an earlier session of this bot ended; its last screen is not reported again."""
 
     def __init__(self, join: Join, vm_id: str, state: State | None, log: structlog.stdlib.BoundLogger) -> None:
         self._join = join
         self._vm_id = vm_id
         self._log = log
         self._seen = (Screen.LOADING, "") if state is None else (state.screen, state.rule)
-        self._told = 0  # of what was seen
+        self._reported = 0  # screens and deeds so far
         self._first_request_at = 0.0
 
     @property
     def screen(self) -> Screen:
-        """The last one seen."""
+        """The last screen that was seen."""
         return self._seen[0]
 
     def note_request(self) -> bool:
-        """The page of the meeting is asked for. Answers whether it is the first time."""
+        """Note that the browser requested the meeting page. Returns whether it is the first time."""
         is_first = not self._first_request_at
         self._first_request_at = self._first_request_at or time.time()
         return is_first
 
     def news(self, state: State, actions: Sequence[Action]) -> list[BotNews]:
-        """What there is to tell of a step of the lifecycle, in order."""
+        """The events to report of one step of the lifecycle, in order."""
         return [*self._saw(state, actions), *(event for action in actions if (event := self._event(action)))]
 
     def ended(self, state: State, finish: Finish, evidence: str) -> BotEnded:
-        """The last word. `evidence`: the name of the bundle, or empty."""
+        """The bot's end. `evidence`: the name of the bundle, or empty."""
         self._log.info("bot_ended", reason=finish.reason, detail=finish.detail)
         return BotEnded(
             **self._who(),
@@ -74,13 +74,13 @@ class Reporter:
         )
 
     def _saw(self, state: State, actions: Sequence[Action]) -> list[BotSaw]:
-        """Another screen, the same by another rule, and what is now done about it."""
+        """One event for a new screen or rule, and one for each thing that the bot now does."""
         deeds = [_deed(action) for action in actions if isinstance(action, PageAction | Dismiss)]
         if self._seen != (state.screen, state.rule):
             self._seen = (state.screen, state.rule)
             deeds.insert(0, "")
-        deeds = deeds[: MOST_SEEN - self._told]
-        self._told += len(deeds)
+        deeds = deeds[: MOST_SEEN - self._reported]
+        self._reported += len(deeds)
         who, at = self._who(), time.time()
         return [BotSaw(**who, at=at, screen=state.screen, rule=state.rule, did=did) for did in deeds]
 
@@ -101,8 +101,8 @@ class Reporter:
             case ReportChat(lines=lines):
                 own_name = self._join.bot_name
                 chats = [
-                    ChatLine(one.id, one.sender_id, own_name if one.own else one.sender_name, one.text, at)
-                    for one in lines
+                    ChatLine(line.id, line.sender_id, own_name if line.own else line.sender_name, line.text, at)
+                    for line in lines
                 ]
                 return ChatHeard(**who, at=at, chats=chats)
             case _:

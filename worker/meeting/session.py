@@ -1,10 +1,10 @@
 """One bot in one meeting: looks at the page, lets the lifecycle decide, acts on the page and reports.
 
-The only place between a page and the lifecycle: here clocks are read, and whatever Playwright may raise becomes an
-observation. It decides nothing. The page is the session's own from `run` until the end; the browser is not.
+The session itself decides nothing. It reads the clock, and turns whatever Playwright raises into an observation. From
+`run` until the end nobody else uses the page.
 
-A meeting outlives the connection to its page: when that is lost, the session waits for `attach`. It outlives the agent,
-too: `keep` is told every state worth it together with the events that come of it, and a later session begins with it.
+When the connection to the page is lost, the session waits for `attach`. When the agent ends, a later session goes on:
+`keep` gets every state that is worth writing down, together with its events, and a later session begins with it.
 """
 
 import asyncio
@@ -51,13 +51,13 @@ from worker.platforms import ATTEND, BLANK, Adapter
 
 LOOK_S: Final = 0.05
 LOOK_WHILE_SETTLED_S: Final = 0.5
-SHORTEST_CALL_S: Final = 0.5  # a page that is only busy is not silent when a timer runs out
+SHORTEST_CALL_S: Final = 0.5  # a busy page has at least this long to answer, also when a timer is about to run out
 SHORTEST_CALL_WHILE_LEAVING_S: Final = 0.05
-ATTEND_S: Final = 10.0
-ATTEND_SHARE: Final = 0.25
-SLOW_DRIVER_SHARE: Final = 0.2  # of a page's time to answer: a look takes several turns of the driver
-EXCUSED_S: Final = 60.0  # a page that answers nothing for so long is left, whatever the driver does
-BLANK_HOLDS_S: Final = 5.0  # pages may pass through an empty one
+ATTEND_S: Final = 10.0  # how often the page is told that an agent looks at it (guard.js)
+ATTEND_SHARE: Final = 0.25  # of worker.unattended_s: at least this often
+SLOW_DRIVER_SHARE: Final = 0.2  # of worker.page_timeout_s; a driver that takes longer for a trivial call is slow
+EXCUSED_S: Final = 60.0  # how long a slow driver excuses a page that does not answer
+BLANK_HOLDS_S: Final = 5.0  # pages may pass through an empty page
 MOST_TO_SAY: Final = 100
 FORGET: Final = "() => { try { localStorage.clear(); sessionStorage.clear(); } catch {} }"
 
@@ -69,11 +69,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Context(NamedTuple):
-    """What a session needs of who runs it. `keep` is told every state worth it, and the events that come of it.
+    """What a session gets from who runs it.
 
-    `state`: where an earlier session of this bot was, which went with its agent. `witness`: sees what happens, and
-    keeps it if nobody wished for the end. `memory_growth`: what the browser took of memory, if that is enough to bring
-    the page down.
+    - `keep`: takes every state that is worth writing down, with the events to report.
+    - `driver_answers`: whether the Playwright driver answers.
+    - `state`: where an earlier session of this bot left off; None: there was none.
+    - `witness`: watches the session, and keeps evidence of a failure.
+    - `memory_growth`: how much memory the browser took lately, in words, if that explains a dead page; else empty.
     """
 
     settings: SessionSettings
@@ -99,9 +101,9 @@ class Session:
         self._attended_at = float("-inf")
         self._news: deque[Observation] = deque()
         self._to_say: deque[str] = deque()
-        self._wake = asyncio.Event()  # there is news, or a reason to look at once
-        self._call: asyncio.Timeout | None = None  # the page call that is under way
-        self._excused_since: float | None = None  # since when a slow driver is why the page did not answer
+        self._wake = asyncio.Event()  # set when there is news, or a reason to look at once
+        self._call: asyncio.Timeout | None = None  # of the page call that is under way
+        self._excused_since: float | None = None  # since when a slow driver excuses the page
         self._is_open = False
         self._is_requested = False
         self._is_attached = asyncio.Event()
@@ -112,20 +114,18 @@ class Session:
         self._reporter = Reporter(join, vm_id, state, self._log)
 
     def leave(self, reason: Reason) -> None:
-        """Leave the meeting, wherever the bot is on its way. At any time, idempotent: the first reason counts."""
-        if not self._asked_to_leave:  # a second request must not cut short the click of the first
+        """Leave the meeting, in whatever phase the bot is. At any time; idempotent: the first reason counts."""
+        if not self._asked_to_leave:  # a second request would interrupt the click of the first
             self._asked_to_leave = True
             self._interrupt(LeaveRequested(reason))
 
     @property
     def state(self) -> State | None:
-        """Where the bot is by the last look; None before the first. Once it has an ending, that is its reason, whatever
-        becomes of the session.
-        """
+        """The state after the last look; None before the first. Once it has an ending, that is the bot's reason."""
         return self._state
 
     def say(self, text: str) -> None:
-        """Say it in the meeting's chat, at most once and as soon as the page shows the meeting. At any time."""
+        """Write `text` in the meeting's chat, at most once, as soon as the page shows the meeting. At any time."""
         if len(self._to_say) < MOST_TO_SAY:
             self._to_say.append(text)
             self._wake.set()
@@ -133,14 +133,14 @@ class Session:
             self._log.warning("say_failed", why="too many messages wait")
 
     def browser_gone(self, detail: str, reason: Reason = Reason.BROWSER_CRASHED) -> None:
-        """The browser is lost, or about to be ended. At any time, idempotent."""
+        """The browser is dead, or about to be killed. At any time; idempotent."""
         self._gone = True
         if reason is Reason.BROWSER_CRASHED and (memory_growth := self._memory_growth()):
             detail, reason = f"{detail}: {memory_growth}", Reason.MEMORY_LIMIT
         self._interrupt(BrowserGone(detail, reason))
 
     def detach(self) -> None:
-        """The connection to the page is lost. Until `attach` or `browser_gone` nothing is known of the meeting."""
+        """The connection to the page is lost. The session waits for `attach` or `browser_gone`."""
         if self._is_attached.is_set():
             self._log.warning("page_detached")
             self._is_attached.clear()
@@ -148,7 +148,7 @@ class Session:
 
     @property
     def is_attached(self) -> bool:
-        """Whether there is a connection to the page, as far as is known."""
+        """Whether the session has a connection to the page, as far as it knows."""
         return self._is_attached.is_set()
 
     def attach(self, page: Page) -> None:
@@ -161,9 +161,8 @@ class Session:
         self._log.info("page_attached")
 
     async def run(self) -> BotEnded:
-        """Go into the meeting and stay until the end; the page is empty afterwards. To be called once.
-
-        Never raises for what a page or browser does.
+        """Take the bot into the meeting and stay until its end. Afterwards the page is empty. To be called once. Never
+        raises for what a page or browser does.
         """
         self._listen()
         try:
@@ -200,8 +199,8 @@ class Session:
             self._page.remove_listener("request", self._note_request)
 
     async def _open(self) -> None:
-        """Navigate to the meeting, unless an earlier session has. No deadline here: the lifecycle's own ends the
-        session and cancels this.
+        """Navigate to the meeting, unless an earlier session did. It has no deadline of its own: the lifecycle's
+        deadlines end the session, which cancels this.
         """
         was_open = self._begin_with is not None and self._begin_with.phase is not BotState.ASSIGNED
         while self._page.url == BLANK and not was_open:
@@ -225,7 +224,7 @@ class Session:
             self._note(Seen(Screen.LOADING))
 
     async def _follow(self) -> tuple[State, Finish]:
-        """Observe, decide, act, until the lifecycle says that it is over."""
+        """Observe, decide and act, until the lifecycle gives the `Finish`."""
         limits = Limits.of(self._join.automatic_leave, self._settings)
         options = SessionOptions.of(self._join, reads_chat=self._settings.reads_chat)
         state = lifecycle.begin(limits, time.monotonic(), options, greets=bool(self._join.message))
@@ -241,7 +240,7 @@ class Session:
             self._state = state
             self.steps += 1
             await self._show_witness(events)
-            if state.ending and state.evidence is None:  # before leaving changes what there is to see
+            if state.ending and state.evidence is None:  # before the bot leaves, because leaving changes the page
                 steps.done(AgentStep.END_CONCLUDED)
                 state = replace(state, evidence=await self._keep_evidence(state.ending))
                 self._state, kept = state, lifecycle.worth_keeping(state)
@@ -260,7 +259,7 @@ class Session:
                 await self._say(self._to_say.popleft(), state)
 
     async def _observe(self, state: State) -> Observation:
-        """Whatever is news, at once; without any, what the page shows after a pause."""
+        """The next observation: news at once, otherwise what the page shows after a pause."""
         while True:
             if not self._news:
                 await pause(self._wake, LOOK_WHILE_SETTLED_S if state.phase in _SETTLED else LOOK_S)
@@ -296,8 +295,8 @@ class Session:
                     return self._lost_page() or Seen(Screen.UNKNOWN)
 
     async def _is_to_blame(self) -> bool:
-        """Whether it is the page that did not answer, and not the driver. One that is merely slow, as while another
-        page floods it, excuses the page for a while.
+        """Whether the page is to blame for an unanswered call, and not the driver. A driver that is slow, for example
+        because another page floods it, excuses the page for EXCUSED_S.
         """
         asked_at = time.monotonic()
         if not await self._driver_answers():
@@ -312,7 +311,7 @@ class Session:
         return now - self._excused_since > EXCUSED_S
 
     def _blank(self) -> Observation:
-        """An empty page: it went there because nobody attended to it (guard.js), or else of its own."""
+        """What an empty page means. guard.js empties a page that no agent attended to; other pages do so by themselves."""
         never_attended = self._begin_with is None and self._attended_at == float("-inf")
         if never_attended or time.monotonic() - self._attended_at < self._unattended_s * (1 - ATTEND_SHARE):
             return Seen(Screen.REDIRECTED, "blank-page", holds_s=BLANK_HOLDS_S)
@@ -325,18 +324,20 @@ class Session:
             self._attended_at = time.monotonic()
 
     async def _act(self, action: PageAction | Dismiss, state: State) -> None:
-        """Act on the page. Whether it worked is not asked here: the next look tells."""
+        """Act on the page. The next look shows whether it worked."""
         try:
             async with self._interruptible():
                 patience_s = self._patience_s(state)
-                if action not in _TYPED:  # half a passcode would be a wrong one
+                if action not in _TYPED:  # typing is not cut short: half a passcode would be a wrong one
                     patience_s = min(patience_s, REPEAT_S)
                 await self._adapter.act(self._page, action, self._join, patience_s)
         except (TimeoutError, *PAGE_ERRORS) as error:
             self._log.debug("page_action_failed", action=action, error=_why(error))
 
     async def _load_again(self, state: State) -> None:
-        """As if it was entered anew. What came of it, the next look tells. A page that refused the bot forgets it."""
+        """Navigate to the meeting again. The next look shows what came of it. If the page refused the bot, its storage
+        and cookies are cleared first.
+        """
         address = self._adapter.address(self._join)
         try:
             async with self._interruptible(), asyncio.timeout(min(self._patience_s(state), REPEAT_S)):
@@ -344,13 +345,13 @@ class Session:
                     await self._page.evaluate(FORGET)
                     await self._page.context.clear_cookies()
                 response = await self._page.goto(address, wait_until="commit")
-                if response is None:  # an address that differs in its fragment only loads nothing
+                if response is None:  # nothing is loaded if the address differs only in its fragment
                     await self._page.reload(wait_until="commit")
         except (TimeoutError, *PAGE_ERRORS) as error:
             self._log.debug("page_action_failed", action=PageAction.LOAD_AGAIN, error=_why(error))
 
     async def _say(self, text: str, state: State) -> None:
-        """Once: what failed may have been sent all the same, and is not sent again."""
+        """Write in the chat once. A failed message may have been sent all the same, so it is not sent again."""
         try:
             async with self._interruptible():
                 patience_s = min(self._patience_s(state), REPEAT_S)
@@ -362,7 +363,7 @@ class Session:
             self._log.warning("say_failed", why=_why(error))
 
     async def _show_witness(self, events: Sequence[BotNews]) -> None:
-        """What was seen and done; a probe also takes a picture of each screen."""
+        """Tell the witness what was seen and done. A probe also takes a picture of each screen."""
         if self._witness is None:
             return
         for event in events:
@@ -381,20 +382,20 @@ class Session:
         return not self._gone and self._is_attached.is_set() and finish.reason not in HUNG
 
     async def _empty_page(self) -> None:
-        """Ends what the page's own button did not. A page that does not even let go of this is left to be killed."""
+        """Leave by emptying the page, in case its own button did not work. If this fails too, the browser is killed."""
         with suppress(TimeoutError, *PAGE_ERRORS):
             async with asyncio.timeout(self._settings.leave_s * (1 - LEAVE_SHARE)):
                 await self._page.goto(BLANK)
 
     def _patience_s(self, state: State) -> float:
-        """How long one call to the page may take: no longer than until the next timer runs out."""
+        """How long one call to the page may take: until the next timer runs out, or until the page timeout."""
         leaves = state.phase is BotState.LEAVING
         shortest_s = SHORTEST_CALL_WHILE_LEAVING_S if leaves else SHORTEST_CALL_S
         return min(self._settings.page_s, max(next_deadline(state) - time.monotonic(), shortest_s))
 
     @asynccontextmanager
     async def _interruptible(self) -> AsyncGenerator[None]:
-        """Ends with TimeoutError as soon as there is news that cannot wait for the page."""
+        """Within it `_interrupt` raises TimeoutError, for news that cannot wait for the page."""
         try:
             async with asyncio.timeout(None) as self._call:
                 yield
@@ -414,7 +415,7 @@ class Session:
     def _note_request(self, request: Request) -> None:
         if request.is_navigation_request() and self._reporter.note_request():
             self._note(PageRequested())
-            self._stop_listening_to_requests()  # a page may make thousands a second, which would cost all workers
+            self._stop_listening_to_requests()  # a page may make thousands a second, which slows all workers
             self._is_requested = True
 
     def _note_ready(self, _page: Page) -> None:
@@ -424,10 +425,10 @@ class Session:
         self.browser_gone("the page crashed")
 
     async def _lost_connection(self, error: Exception) -> bool:
-        """Whether an error came of a connection that is no more, which says nothing of the page."""
+        """Whether the error came from a lost connection, and so says nothing about the page."""
         browser = self._page.context.browser
         disconnected = browser is not None and not browser.is_connected()
-        # A driver that died says nothing, and only what is asked of it fails.
+        # A driver that died does not report that; only calls to it fail.
         if disconnected or ("closed" in str(error) and not await self._driver_answers()):
             self.detach()
         return not self._is_attached.is_set()
@@ -440,6 +441,6 @@ class Session:
 
 
 def _why(error: Exception) -> str:
-    """The error without its text, which may quote the meeting link."""
+    """The kind of the error. Its text may quote the meeting link and is left out."""
     net_error = _NET_ERROR.search(str(error))
     return net_error[0] if net_error else type(error).__name__
