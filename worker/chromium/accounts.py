@@ -1,8 +1,8 @@
-"""Bots that join as somebody: each account of `worker.accounts` is with one bot of the fleet at a time.
+"""Accounts that bots join with. Each account of `worker.accounts` is used by one bot of the fleet at a time.
 
-A lock in Redis says with which; it is renewed while the bot is there, given back at its end, and free again by itself
-some time after a VM died. It keeps the platform from seeing one person twice, and is never worth a meeting: without an
-account, or without an answer from Redis, a bot joins as a guest, and one that lost its lock stays where it is.
+A lock in Redis holds the account for a bot. It is renewed while the bot is in its meeting, given back at the end, and
+expires some time after a VM died. The lock keeps a platform from seeing one person twice. It never costs a bot its
+meeting: without a free account, or without an answer of Redis, a bot joins as a guest; a bot that loses its lock stays.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from worker.chromium.driver import PAGE_ERRORS
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-LIFE_S: Final = 60.0  # of the lock: longer than an agent takes to restart, so that an adopted bot keeps its account
+LIFE_S: Final = 60.0  # of a lock: longer than an agent's restart, so that an adopted bot keeps its account
 RENEW_S: Final = LIFE_S / 4
 SIGN_IN_DEADLINE_S: Final = 2.0
 
-# Written before the page's own scripts run, and only what is not there: from then on the storage is the page's.
+# Runs before the page's own scripts. It adds only what is missing: later the storage belongs to the page.
 _STORAGE: Final = """((origins) => {
   for (const [name, value] of origins[location.origin] ?? [])
     if (localStorage.getItem(name) === null) localStorage.setItem(name, value);
@@ -40,11 +40,11 @@ class AccountError(AgentError):
 
 class Lock(Protocol):
     async def hold(self, name: str, holder: str, life_s: float) -> bool | None:
-        """Whether it is the holder's, and if so for `life_s` from now. None: Redis does not answer."""
+        """Take or renew the lock for `life_s` from now. Returns whether the holder has it; None: Redis does not answer."""
         ...
 
     async def let_go(self, name: str, holder: str) -> None:
-        """Afterwards it is not the holder's, at the latest when its life is over."""
+        """Give the lock back; without an answer of Redis it ends when its life is over."""
         ...
 
 
@@ -59,14 +59,14 @@ class _Origin(msgspec.Struct):
 
 
 class _State(msgspec.Struct):
-    """https://playwright.dev/docs/auth: what `storageState` writes."""
+    """What Playwright's `storageState` writes: https://playwright.dev/docs/auth."""
 
     cookies: list[dict[str, Any]]
     origins: list[_Origin] = []
 
 
 class Accounts:
-    """`vm_id` is part of the holder's name, which is unique in the fleet."""
+    """The accounts of one agent. `vm_id` makes the names of lock holders unique in the fleet."""
 
     def __init__(self, accounts: Sequence[AccountSettings], vm_id: str, lock: Lock) -> None:
         self._accounts = {account.name: account for account in accounts}
@@ -74,7 +74,7 @@ class Accounts:
         self._lock = lock
 
     async def take(self, join: Join) -> str:
-        """The name of an account for that platform, which is this bot's from now on; empty when there is none free."""
+        """Take a free account of the job's platform for this bot. Returns its name; empty: none is free."""
         names = [account.name for account in self._accounts.values() if account.platform == join.platform]
         for name in names:
             held = await self._lock.hold(name, self._holder(join), LIFE_S)
@@ -88,16 +88,16 @@ class Accounts:
         return ""
 
     async def sign_in(self, context: BrowserContext, name: str) -> bool:
-        """Whether the browser is that account's now."""
+        """Give the account's cookies and storage to the browser. Returns whether that worked."""
         try:
             state = await asyncio.to_thread(read, self._accounts[name])
             async with asyncio.timeout(SIGN_IN_DEADLINE_S):
                 await context.add_cookies(cast("Any", state.cookies))
-                origins = {one.origin: [(entry.name, entry.value) for entry in one.entries] for one in state.origins}
+                origins = {each.origin: [(entry.name, entry.value) for entry in each.entries] for each in state.origins}
                 await context.add_init_script(_STORAGE % msgspec.json.encode(origins).decode())
         except AccountError as error:
             log.error("account_unusable", account=name, why=str(error))
-        except (TimeoutError, *PAGE_ERRORS) as error:  # whose text may quote a cookie
+        except (TimeoutError, *PAGE_ERRORS) as error:  # their text may quote a cookie
             log.error("account_unusable", account=name, why=f"the browser refuses it: {type(error).__name__}")
         else:
             return True
@@ -108,8 +108,8 @@ class Accounts:
 
     @asynccontextmanager
     async def held(self, join: Join) -> AsyncGenerator[None]:
-        """Renews the bot's account, if it has one, and gives it back at the end; a cancelled one is left to the next
-        agent.
+        """Renew the lock of the bot's account, if it has one, and give it back at the end. If the task is cancelled,
+        the lock is kept for the next agent.
         """
         if not join.account:
             yield
@@ -140,11 +140,11 @@ class _NoLock:
 
 
 GUESTS: Final = Accounts((), "", _NoLock())
-"""No accounts: all join as guests."""
+"""No accounts: all bots join as guests."""
 
 
 def read(account: AccountSettings) -> _State:
-    """Raises: AccountError."""
+    """The cookies and storage in the account's state file. Raises: AccountError."""
     file = Path(account.state_file)
     where = f"worker.accounts: {account.name!r}, state_file {str(file)!r}"
     try:

@@ -1,7 +1,7 @@
-"""A virtual display for one browser: an Xvfb in the process group of its Chromium, so that it counts as part of the
-worker, outlives the agent with it, and ends with it.
+"""A virtual display for one browser: an Xvfb in the process group of its Chromium.
 
-The leader of that group is a shell which starts Xvfb, waits for the display's number, and then becomes Chromium.
+So the display counts as part of the worker: it outlives the agent and ends with the browser. The group's leader is a
+shell. It starts Xvfb, waits for the display's number, and then becomes Chromium.
 """
 
 import secrets
@@ -12,30 +12,32 @@ from typing import Final
 
 INSTALL: Final = "install it (Debian, Ubuntu: `apt install xvfb`), or set worker.headless or worker.display otherwise"
 
-# From the worker's folder. Xvfb gives its number into the pipe once it can be connected to, and nothing when it ends.
+# Runs in the worker's folder. Xvfb writes its number into the pipe once it takes connections; if it ends, the pipe is
+# closed without a number.
 _START: Final = """mkfifo display
 "$1" -displayfd 3 -screen 0 "$2" -nolisten tcp -auth "$3" 3>display >&2 &
 read -r number <display && rm display && shift 3 || { echo "cannot start Xvfb" >&2; exit 1; }
 DISPLAY=":$number" exec "$@"
 """
 _COOKIE: Final = b"MIT-MAGIC-COOKIE-1"
-_FAMILY_WILD: Final = 65535  # an entry for whatever host and display: Xauth(3), <X11/Xauth.h>
+_FAMILY_WILD: Final = 65535  # an entry for any host and display: Xauth(3), <X11/Xauth.h>
 
 
 def find_xvfb() -> str:
-    """Raises: FileNotFoundError, with what to do."""
+    """The path of Xvfb. Raises: FileNotFoundError, which says what to do."""
     if program := shutil.which("Xvfb"):
         return program
     raise FileNotFoundError(f'cannot find Xvfb, which worker.display = "virtual" needs: {INSTALL}')
 
 
 def authority(folder: Path) -> Path:
-    """The file whose path Xvfb bears as an argument, and no other process."""
+    """The file whose path is an argument of this worker's Xvfb and of no other process."""
     return folder / "xauthority"
 
 
 def command(folder: Path, size: str, then: list[str]) -> list[str]:
-    """What starts a display and then becomes `then`. Nobody connects to it who cannot read `authority`.
+    """The command that starts a display of `size` (WIDTHxHEIGHT) and then becomes the command `then`. Only processes
+    that can read the `authority` file can connect to the display.
 
     Raises: OSError.
     """

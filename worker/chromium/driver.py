@@ -1,7 +1,7 @@
-"""The one Playwright driver of an agent, a Node.js process that all workers share.
+"""The Playwright driver of an agent: one Node.js process that all workers share.
 
-Starts it, starts it anew when it died or hangs, and sees to it that it does not outlive the agent. Browsers are not
-its children: they go on without it, and a new driver connects to them again.
+This file starts the driver, restarts it when it died or hangs, and makes sure that it does not outlive the agent.
+Browsers are not children of the driver: they go on without it, and a new driver connects to them again.
 """
 
 import asyncio
@@ -24,13 +24,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 START_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 5.0
 CHECK_S: Final = 5.0
-ANSWER_DEADLINE_S: Final = 3.0  # asked twice: an agent that was itself stopped for a while finds one question overdue
-
+ANSWER_DEADLINE_S: Final = 3.0  # the question is asked twice: after a pause of the agent itself one answer is late
 
 NEIGHBOURS_ERRORS: Final = (AttributeError, KeyError)
-"""Not the page's: what Playwright cannot make of the end of one browser, it raises in the next call of whomever."""
+"""Errors that may belong to another page: Playwright raises them in any call after some browser has ended."""
 DRIVER_ERRORS: Final = (Error, RuntimeError)
-"""The last is uvloop's word for a driver whose death nobody has noticed yet: the connection to it is closed."""
+"""RuntimeError is what uvloop raises when the connection to the driver is closed."""
 PAGE_ERRORS: Final = (*DRIVER_ERRORS, *NEIGHBOURS_ERRORS)
 """What a call to a page may raise."""
 
@@ -40,11 +39,11 @@ def one_line(error: Exception) -> str:
 
 
 class DriverError(AgentError):
-    """The driver cannot be started, or does not answer."""
+    """The driver cannot be started, or does not answer; the message says why."""
 
 
 class Driver:
-    """To be started, tended by one task for as long as the agent lives, and stopped."""
+    """The driver's process. Call `start`, then `tend` in a task for as long as the agent lives, and `stop` at the end."""
 
     def __init__(self) -> None:
         self._playwright: Playwright | None = None
@@ -53,13 +52,13 @@ class Driver:
         self._asking = asyncio.Lock()
 
     async def start(self) -> None:
-        """Raises: DriverError."""
+        """Start the driver. Raises: DriverError."""
         before = _driver_pids()
         playwright = async_playwright()
         try:
             async with asyncio.timeout(START_DEADLINE_S):
                 self._playwright = await playwright.start()
-        except Exception as error:  # it raises a bare Exception when the process dies while starting
+        except Exception as error:  # Playwright raises a bare Exception when the process dies while it starts
             for pid in _driver_pids() - before:
                 os.kill(pid, signal.SIGKILL)
             raise DriverError(f"cannot start the Playwright driver: {error or type(error).__name__}") from error
@@ -71,7 +70,9 @@ class Driver:
         log.info("driver_started", pid=pid)
 
     async def tend(self, restarted: Callable[[], None]) -> None:
-        """Start a new driver whenever the old one died or hangs, then say so: all connections are to be made anew."""
+        """Restart the driver whenever it died or hangs, and then call `restarted`: all connections have to be made
+        again.
+        """
         while True:
             while not await pause(self._gone, CHECK_S):
                 await self.answers()
@@ -87,7 +88,9 @@ class Driver:
             restarted()
 
     async def answers(self) -> bool:
-        """Whether the driver does something that needs no browser. One that hangs is ended, so that `tend` notices."""
+        """Whether the driver answers a call that needs no browser. A driver that hangs is killed, and `tend` restarts
+        it.
+        """
         async with self._asking:
             if self._playwright is None or self._gone.is_set():
                 return False
@@ -99,7 +102,7 @@ class Driver:
             return False
 
     async def connect(self, endpoint: str, folder: Path, deadline_s: float) -> Browser:
-        """A connection to the browser at `endpoint`, whose downloads go into `folder`.
+        """Connect to the browser at `endpoint`. Its downloads go into `folder`.
 
         Raises: DriverError; playwright.async_api.Error when the browser does not answer.
         """
@@ -110,7 +113,7 @@ class Driver:
         )
 
     async def stop(self) -> None:
-        """Afterwards the process is gone. Idempotent."""
+        """End the driver's process. Idempotent."""
         if self._playwright is None:
             return
         driver, self._playwright = self._playwright, None
@@ -136,18 +139,18 @@ class Driver:
         self._gone.set()
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):  # a descriptor of a process, unlike an id, never means another one
+        with suppress(ProcessLookupError):  # a pidfd never refers to another process, unlike a pid
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
 
 def _expect_its_end(playwright: Any) -> None:
-    """Playwright keeps the error of a driver that died where nobody asks for it, and asyncio complains of that."""
+    """Take the error of a dead driver from where Playwright keeps it. Otherwise asyncio logs it as never retrieved."""
     with suppress(AttributeError):
         error: asyncio.Future[None] = playwright._client._transport.on_error_future
         error.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 def _driver_pids() -> set[int]:
-    """Those of this process's children that are drivers. Playwright does not tell the id of the one it started."""
+    """The pids of this process's children that are drivers. Playwright does not give the pid of its driver."""
     children = (process.pid for process in processes.scan() if process.parent == os.getpid())
     return {pid for pid in children if processes.bears(pid, "run-driver")}

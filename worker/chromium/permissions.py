@@ -1,4 +1,4 @@
-"""What every page of a worker may do without a question, which nobody would be there to answer."""
+"""Permissions that every page of a worker has without a question: nobody would be there to answer one."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,11 +7,11 @@ from typing import Any, Final, cast
 from playwright.async_api import BrowserContext
 
 _SETTINGS: Final = {"microphone": "granted", "camera": "granted", "notifications": "denied", "geolocation": "denied"}
-"""By their names in https://www.w3.org/TR/permissions. All others are as the browser has them."""
+"""By the names of https://www.w3.org/TR/permissions. All others keep the browser's default."""
 
 
 async def settle(context: BrowserContext) -> None:
-    """Afterwards none of these is asked for. To be done with every new connection: they are forgotten with the last."""
+    """Set the permissions. To be called for every new connection: Chromium forgets them with the old one."""
     assert context.browser
     session = await context.browser.new_browser_cdp_session()
     send = cast("Callable[[str, Mapping[str, Any]], Any]", session.send)  # pyright: ignore[reportUnknownMemberType]

@@ -1,6 +1,6 @@
-"""Owns one Chromium process tree, from launch to an empty process group and an empty place on the disk.
+"""Owns one Chromium process tree, from its launch until all its processes are dead and its folder is removed.
 
-Every browser is the leader of its own process group and has a folder for itself, which holds all that it writes:
+Every browser is the leader of its own process group. It has its own folder, which holds all that it writes:
 
     STATE_DIR/workers/WORKER_ID/worker.json   who it is, for an agent that finds it after a crash
                                /profile       Chromium's --user-data-dir
@@ -8,7 +8,8 @@ Every browser is the leader of its own process group and has a folder for itself
                                /xauthority    the key to its virtual display, if it has one
                                /stderr.log    what it complained about
 
-Knows nothing of pages and meetings, and ends no process that is not proven to be of a worker's tree: never by name.
+This file knows nothing of pages and meetings. It kills only processes that are proven to belong to a worker's tree, and
+none by its name.
 """
 
 import asyncio
@@ -35,9 +36,9 @@ from worker.chromium.profile import Profile
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PORT_POLL_S: Final = 0.01
-END_DEADLINE_S: Final = 10.0  # a killed process that is still there by then hangs in the kernel, on a dead disk mostly
+END_DEADLINE_S: Final = 10.0  # a killed process that still exists then hangs in the kernel, mostly on a dead disk
 END_POLL_S: Final = 0.005
-DISPLAY_ENDS_S: Final = 5.0  # an Xvfb that is asked to end removes its socket from /tmp, a killed one does not
+DISPLAY_ENDS_S: Final = 5.0  # for Xvfb after SIGTERM, on which it removes its socket from /tmp; then SIGKILL
 STDERR_TAIL_BYTES: Final = 4096
 
 PROFILE: Final = "--user-data-dir"
@@ -47,11 +48,11 @@ _DISPLAY_VARIABLES: Final = ("DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "PULSE_
 
 
 class BrowserError(AgentError):
-    """A browser cannot be had; the message says why and what to do."""
+    """A browser cannot be found or started; the message says why and what to do."""
 
 
 class _Marker(msgspec.Struct, frozen=True):
-    """The file by which a later agent recognises what this one left behind."""
+    """The content of worker.json, by which a later agent recognises the browser."""
 
     worker_id: str
     pgid: int
@@ -84,7 +85,7 @@ def find_chromium(configured: str) -> Path:
 
 
 def _playwright_builds() -> list[Path]:
-    """The newest first. None for a user whose home is not there or not to be read."""
+    """Playwright's own builds, newest first. Empty when the home folder is missing or not readable."""
     folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or "~/.cache/ms-playwright")
     with suppress(OSError, RuntimeError):
         return sorted(folder.expanduser().glob("chromium-*/chrome-linux*/chrome"), reverse=True)
@@ -92,15 +93,15 @@ def _playwright_builds() -> list[Path]:
 
 
 class _Adopted:
-    """A process that is not our child: an earlier agent started it."""
+    """A process that is not a child of this one: an earlier agent started it."""
 
-    returncode: int | None = None  # nobody can tell: only a parent is told
+    returncode: int | None = None  # only the parent of a process gets its exit code
 
     def __init__(self, leader: Leader) -> None:
-        """Raises: ProcessLookupError when that process is no more."""
+        """Raises: ProcessLookupError when that process has ended."""
         self._pidfd = os.pidfd_open(leader.pid)
         self._gone = asyncio.Event()
-        running = processes.read(leader.pid)  # after the descriptor was had: from here on the id is this process's
+        running = processes.read(leader.pid)  # after the pidfd was opened, the pid cannot be reused unnoticed
         if running is None or running.started_ticks != leader.started_ticks:
             os.close(self._pidfd)
             raise ProcessLookupError(leader.pid)
@@ -117,7 +118,7 @@ class _Adopted:
 
 
 class Launcher:
-    """Starts browsers, each in a folder of its own under `state_dir`, and finds those that an earlier agent started."""
+    """Starts browsers, each in its own folder under `state_dir`, and finds those that an earlier agent started."""
 
     def __init__(self, profile: Profile, state_dir: Path) -> None:
         self.profile = profile
@@ -127,8 +128,8 @@ class Launcher:
             log.warning("sandbox_disabled", why="Chromium's sandbox does not work for root; run the agent as a user")
 
     async def launch(self, worker_id: str, fill_profile: Callable[[Path], None] | None = None) -> "Chromium":
-        """A running browser that answers on its endpoint. The deadline is the caller's: after a failure or an
-        interruption nothing of it is left.
+        """Start a browser. Returns when its DevTools endpoint is known. The caller sets the deadline. After a failure
+        or a cancellation no process and no folder of it is left.
 
         `fill_profile`: puts into the empty profile folder what the browser is to find there; called in a thread.
         Raises: BrowserError.
@@ -153,7 +154,7 @@ class Launcher:
             await chromium.await_endpoint()
         except BaseException as error:
             if filling:
-                await asyncio.wait({filling})  # a thread is not cancelled, and would fill an ended folder
+                await asyncio.wait({filling})  # it goes on after a cancellation, and would fill a removed folder
             await asyncio.to_thread(_end, folder, leader)
             if process:
                 await process.wait()
@@ -163,7 +164,7 @@ class Launcher:
         return chromium
 
     def find(self, worker_id: str) -> "Chromium | None":
-        """The browser of that worker, if it lives and was once reached."""
+        """The running browser of that worker; None if it is dead or never had an endpoint."""
         folder = self._workers / worker_id
         leader = _marked_leader(folder)
         try:
@@ -173,15 +174,15 @@ class Launcher:
         return chromium if chromium and chromium.read_endpoint() else None
 
     async def end_leftover(self, worker_id: str) -> None:
-        """Afterwards nothing is left of that worker, whatever there was."""
+        """Kill what is left of that worker's processes and remove its folder."""
         folder = self._workers / worker_id
         await asyncio.to_thread(_end, folder, _marked_leader(folder))
 
-    async def sweep(self, known: Collection[str], most: int) -> list[str]:
-        """End up to `most` workers in the state folder that are not among the `known`, which may grow meanwhile: a
-        worker has to be known before it is launched. Returns their ids.
+    async def sweep(self, owned: Collection[str], most: int) -> list[str]:
+        """End up to `most` browsers in the state folder whose worker ids are not `owned`. Returns these ids. `owned`
+        may grow meanwhile: a worker has to be in it before its browser is launched.
         """
-        return await asyncio.to_thread(_sweep, self._workers, known, most)
+        return await asyncio.to_thread(_sweep, self._workers, owned, most)
 
     async def _spawn(self, folder: Path, worker_id: str) -> asyncio.subprocess.Process:
         profile = self.profile
@@ -207,7 +208,7 @@ class Launcher:
 
 
 class Chromium:
-    """One running browser. `endpoint` is its DevTools address, once `await_endpoint` has returned."""
+    """One running browser. `endpoint` is its DevTools address; empty until `await_endpoint` has returned."""
 
     def __init__(self, folder: Path, leader: Leader, process: asyncio.subprocess.Process | _Adopted) -> None:
         self.folder = folder
@@ -218,15 +219,15 @@ class Chromium:
         self._ended = False
 
     async def await_endpoint(self) -> None:
-        """Raises: BrowserError when the browser exited instead."""
+        """Wait until the endpoint is known. Raises: BrowserError when the browser exits before that."""
         while not self.read_endpoint():
             if self._process.returncode is not None:
                 raise BrowserError(f"cannot start Chromium: {self.last_words()}")
             await asyncio.sleep(PORT_POLL_S)
 
     def read_endpoint(self) -> bool:
-        """Whether `endpoint` is known."""
-        # Two lines, port and path; Chromium writes them without a rename, so half of it may be there.
+        """Read the endpoint from Chromium's file. Returns whether it is known."""
+        # Two lines: port and path. Chromium does not write the file atomically, so it may be incomplete.
         with suppress(OSError, ValueError):
             port, path = (self.folder / "profile" / "DevToolsActivePort").read_text().split("\n")
             self.endpoint = f"ws://127.0.0.1:{int(port)}{path}" if path else ""
@@ -234,17 +235,17 @@ class Chromium:
 
     @property
     def port(self) -> int:
-        """Of the endpoint; 0 before that is known."""
+        """The port of the endpoint; 0 before the endpoint is known."""
         return int(self.endpoint.split(":")[2].partition("/")[0]) if self.endpoint else 0
 
     async def exited(self) -> int:
-        """Waits until the leader is dead, by whatever; its exit code, negative for a signal."""
+        """Wait until the leader is dead. Returns its exit code, negative for a signal."""
         return await self._process.wait()
 
     def last_words(self) -> str:
-        """One line on how it ended: exit code and what it wrote last."""
+        """One line: the exit code and the last lines of its standard error."""
         try:
-            with (self.folder / "stderr.log").open("rb") as log_file:  # hours of complaints may stand in it
+            with (self.folder / "stderr.log").open("rb") as log_file:  # it may be large
                 log_file.seek(max(0, os.fstat(log_file.fileno()).st_size - STDERR_TAIL_BYTES))
                 tail = log_file.read()
         except OSError:
@@ -254,47 +255,47 @@ class Chromium:
         return f"exit code {'unknown' if code is None else code}: {' | '.join(lines)}"[:500]
 
     async def kill(self) -> None:
-        """Afterwards the process group is empty and the folder gone. Idempotent; whoever calls waits until it is so."""
+        """Kill all processes and remove the folder. Idempotent; every caller waits until both are done."""
         async with self._ending:
             if not self._ended:
                 try:
                     await asyncio.to_thread(_end, self.folder, self.leader)
-                finally:  # also when cancelled: the thread is not
-                    with suppress(TimeoutError):  # one that hangs in the kernel is said to be left, and holds up nobody
+                finally:  # also after a cancellation: the thread goes on
+                    with suppress(TimeoutError):  # a process that hangs in the kernel was logged, and is not waited for
                         async with asyncio.timeout(END_DEADLINE_S):
                             await self._process.wait()
                 self._ended = True
 
 
 def sweep(state_dir: Path) -> list[str]:
-    """End all that an agent left in `state_dir`: its browsers and their folders. The ids of those workers.
+    """End all browsers that an agent left in `state_dir`, and remove their folders. Returns the ids of their workers.
 
-    Only for an agent that holds the lock of `state_dir`. Blocks. Raises: OSError when the folder cannot be read.
+    The caller has to hold the lock of `state_dir`. Blocks. Raises: OSError when the folder cannot be read.
     """
     return _sweep(_workers_folder(state_dir), (), most=1_000_000)
 
 
-def _sweep(workers: Path, known: Collection[str], most: int) -> list[str]:
-    """A browser or a display whose folder is gone is found by its argument, which names that folder."""
+def _sweep(workers: Path, owned: Collection[str], most: int) -> list[str]:
+    """A browser or display without a folder is found by its arguments, which name the folder."""
     workers.mkdir(mode=0o700, parents=True, exist_ok=True)
     left = {path.name for path in workers.iterdir() if path.is_dir() and not path.is_symlink()}
     left |= set(processes.named_in_arguments(f"{PROFILE}={workers}/", "/profile"))
     left |= set(processes.named_in_arguments(f"{workers}/", f"/{display.authority(Path()).name}"))
-    orphans = sorted(left - set(known))[:most]
+    orphans = sorted(left - set(owned))[:most]
     for worker_id in orphans:
         _end(workers / worker_id, _marked_leader(workers / worker_id))
     return orphans
 
 
 def is_marked_alive(folder: Path) -> bool:
-    """Whether the browser that was started in that folder, in this boot, still runs."""
+    """Whether the browser that was started in that folder still runs."""
     leader = _marked_leader(folder)
     process = processes.read(leader.pid) if leader else None
     return bool(leader and process and process.started_ticks == leader.started_ticks)
 
 
 def _marked_leader(folder: Path) -> Leader | None:
-    """None when no leader of this boot is known: the agent died before it could write the file, or the VM did."""
+    """The leader by worker.json. None when the file is missing, or when it is of an earlier boot of the machine."""
     try:
         marker = msgspec.json.decode((folder / "worker.json").read_bytes(), type=_Marker)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -303,10 +304,10 @@ def _marked_leader(folder: Path) -> Leader | None:
 
 
 def _end(folder: Path, leader: Leader | None) -> None:
-    """Kill the tree and remove the folder. A browser is thrown away, so nothing in it is asked to finish first."""
+    """Kill the tree and remove the folder. Nothing in a browser has to be saved, so it gets no SIGTERM."""
     began = time.monotonic()
     deadline = began + END_DEADLINE_S
-    proven: dict[int, Process] = {}  # what ends loses its arguments, which prove whose it is, before all the rest
+    proven: dict[int, Process] = {}  # processes once proven to be of the tree; an ending process loses its arguments
     while True:
         found = processes.tree(leader, _profile_argument(folder), str(display.authority(folder)))
         proven |= {process.pid: process for process in found}
@@ -338,7 +339,7 @@ def _workers_folder(state_dir: Path) -> Path:
 
 
 def _profile_argument(folder: Path) -> str:
-    """The argument that every process of a tree bears, and no process of another."""
+    """The argument that all processes of one tree have, and no others."""
     return f"{PROFILE}={folder / 'profile'}"
 
 
@@ -354,7 +355,7 @@ def _environment(folder: Path, worker_id: str, ours: Mapping[str, str], *, headl
         "XDG_CACHE_HOME": str(home / ".cache"),
         "XDG_DATA_HOME": str(home / ".local" / "share"),
         "XDG_RUNTIME_DIR": str(home),
-        # From the working directory: Chromium binds a socket in there, and a socket's path ends at 108 bytes: unix(7).
+        # Relative to the working directory: Chromium makes a socket there, and its path may have 108 bytes: unix(7).
         "TMPDIR": "tmp",
         "DBUS_SESSION_BUS_ADDRESS": "disabled:",
         "POOLMGR_WORKER": worker_id,

@@ -1,5 +1,7 @@
-"""The profile of a worker: how its Chromium is launched. Its name is a hash of all that, so that what was made for one
-profile (warm_pages.py) is never taken for another's. Starts nothing.
+"""The profile of a worker: how its Chromium is launched. Starts nothing.
+
+A profile's name is a hash of all its settings, so that a cache made for one profile (warm_pages.py) is never used for
+another.
 """
 
 import hashlib
@@ -17,7 +19,7 @@ _ARGUMENTS: Final = (
     "--no-default-browser-check",
     "--autoplay-policy=no-user-gesture-required",
     "--password-store=basic",
-    # It calls nobody but the meeting.
+    # No requests other than the meeting's.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-default-apps",
@@ -30,7 +32,7 @@ _ARGUMENTS: Final = (
     "--metrics-recording-only",
     "--disable-extensions",
     "--disable-component-extensions-with-background-pages",
-    # A meeting in a window that nobody looks at goes on at full speed.
+    # A meeting in a hidden window runs at full speed.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
@@ -41,31 +43,34 @@ _FEATURES_OFF: Final = (
     "DialMediaRouteProvider",
     "OptimizationHints",
     "OptimizationGuideModelDownloading",
-    # A renderer on spare, and one that draws the address bar's suggestions: 50 MB PSS a browser, measured on 156.
+    # A spare renderer, and one for the address bar's suggestions: together 50 MB PSS a browser, measured on 156.
     "SpareRendererForSitePerProcess",
     "WebUIOmniboxPopup",
     "WebUIOmniboxAimPopup",
     "WebUIOmniboxFullPopup",
     "PreloadTopChromeWebUI",
-    # The audio path is open from the start, in the browser's own process: a page's first AudioContext runs after 2 ms
-    # instead of 36, and a bot in a call takes 20 MB PSS less, measured on 156. Decoding stays in the page's process.
+    # Without this feature audio is played in the browser's own process. Measured on 156: a page's first AudioContext
+    # runs after 2 ms instead of 36, and a bot in a call takes 20 MB PSS less. Decoding stays in the page's process.
     "AudioServiceOutOfProcess",
 )
-# There is no switch for graphics. A bot in the room with one video tile took 6.1 % of a core, with --in-process-gpu 5.1
-# to 6.2, with --disable-gpu --disable-software-rasterizer 6.5 to 6.7: headless and on a display, measured on 156.
+# Switches for graphics bring nothing. Measured on 156, headless and on a display: a bot in the project's own room with
+# one video tile took 6.1 % of a core; with --in-process-gpu 5.1 to 6.2 %; with --disable-gpu
+# --disable-software-rasterizer 6.5 to 6.7 %.
 
 _DEVICES: Final = {
     "none": (),
-    # The second one lets the page have them without a question, also while no agent is there to answer.
+    # The second switch grants the devices without a question, also while no agent runs.
     "fake": ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 }
 CAPTURED_TITLE: Final = "poolmgr: this tab is recorded"
-"""Of the tab whose sound a recorder in the same browser is given without a question (worker/capture)."""
+"""The title of a tab that a recorder in the same browser may record without a question (worker/capture)."""
 _TO_MERGE: Final = "--disable-features="
 
 
 class Profile(NamedTuple):
-    """`display_size`: of a virtual display of its own, empty when there is none. `environment` is the agent's."""
+    """`display_size`: WIDTHxHEIGHT of the browser's own virtual display; empty: it has none. `further`: switches from
+    worker.chromium_arguments.
+    """
 
     chromium: Path
     headless: bool = True
@@ -90,9 +95,9 @@ class Profile(NamedTuple):
 
     @property
     def switches(self) -> list[str]:
-        """All but those that name the folder."""
-        # Of a switch that is given twice, Chromium heeds the last.
-        features_off = [*_FEATURES_OFF, *(one.removeprefix(_TO_MERGE) for one in self.further if _merges(one))]
+        """All switches but the one that names the folder."""
+        # If a switch is given twice, Chromium uses the last one: so features to disable are merged into one switch.
+        features_off = [*_FEATURES_OFF, *(each.removeprefix(_TO_MERGE) for each in self.further if _merges(each))]
         return [
             *(["--headless=new"] if self.headless else []),
             *(["--no-sandbox"] if self.needs_no_sandbox else []),
@@ -102,12 +107,12 @@ class Profile(NamedTuple):
             *_ARGUMENTS,
             f"--auto-select-tab-capture-source-by-title={CAPTURED_TITLE}",
             *_DEVICES[self.devices],
-            *(one for one in self.further if not _merges(one)),
+            *(each for each in self.further if not _merges(each)),
         ]
 
     @property
     def name(self) -> str:
-        """Another one after any change of settings, and after an upgrade of Chromium. Raises: OSError."""
+        """A hash that changes with any setting and with any upgrade of Chromium. Raises: OSError."""
         program = self.chromium.stat()
         what = "\0".join([str(self.chromium), str(program.st_size), str(program.st_mtime_ns), *self.switches])
         return hashlib.sha256(what.encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Lets a person sign in to an account of `worker.accounts`, in a browser as the workers' are, and keeps the result.
+"""Lets a person sign in to an account of `worker.accounts`, in a browser like the workers', and saves the result.
 
-The program types nothing and reads no password: it waits until the person says that they are in.
+The program types nothing and reads no password. It waits until the person says that they are signed in.
 """
 
 import asyncio
@@ -28,26 +28,27 @@ _BEGIN_AT: Final = {
 
 
 class CannotSignInError(AgentError):
-    """No browser, or nobody of that name; the message says what to do."""
+    """There is no browser, or no account of that name; the message says what to do."""
 
 
 def account_named(name: str, settings: WorkerSettings) -> AccountSettings:
-    """Raises: CannotSignInError."""
+    """The account of that name. Raises: CannotSignInError."""
     for account in settings.accounts:
         if account.name == name:
             return account
-    known = ", ".join(account.name for account in settings.accounts) or "none"
-    raise CannotSignInError(f"there is no account {name!r} in worker.accounts (known: {known})")
+    names = ", ".join(account.name for account in settings.accounts) or "none"
+    raise CannotSignInError(f"there is no account {name!r} in worker.accounts (known: {names})")
 
 
 async def sign_in(account: AccountSettings, settings: WorkerSettings, is_in: Callable[[], Awaitable[object]]) -> None:
-    """Show a browser until `is_in`; then its cookies and storage are in the account's state_file, for nobody else.
+    """Show a browser until `is_in` returns. Then save its cookies and storage in the account's state_file, which only
+    the agent's user can read.
 
     Raises: CannotSignInError.
     """
     driver = Driver()
     try:
-        # Not in state_dir: an agent that runs there would end it as an orphan.
+        # Not in state_dir: an agent that runs there would end this browser as an orphan.
         with tempfile.TemporaryDirectory(prefix="poolmgr-sign-in-") as folder:
             profile = Profile.of(find_chromium(settings.chromium), settings)._replace(headless=False)
             launcher = Launcher(profile, Path(folder))
@@ -72,7 +73,7 @@ async def sign_in(account: AccountSettings, settings: WorkerSettings, is_in: Cal
 
 
 def _write(file: Path, content: bytes) -> None:
-    """All of it or nothing, and never for others to read."""
+    """Write the file atomically, readable only for its owner."""
     unfinished = file.with_name(f".{file.name}.unfinished")
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:

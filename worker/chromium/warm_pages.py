@@ -1,8 +1,8 @@
-"""The platforms' own page code, in the cache of every worker from its first moment on: already loaded, and compiled.
+"""Gives every new worker a cache with the platforms' page code, already loaded and compiled.
 
 One browser visits the pages of `worker.warm_pages` in the background and is closed in good order. Its cache is kept in
-the state folder and copied into each fresh profile; nothing else is, no cookie and no storage of the visits. Whatever
-goes wrong with it, workers become warm all the same.
+the state folder and copied into each new profile. Cookies and storage of the visits are not copied. If anything fails,
+workers start without the cache.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from worker.chromium.process import BrowserError, Chromium, Launcher
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 VISITOR: Final = "warm-pages"
-"""The name of the browser that visits, where the workers have theirs."""
+"""The name of the browser that visits the pages, in place of a worker id."""
 
-VISITS: Final = 2  # V8 keeps what it compiled from the second time on that it sees a script
+VISITS: Final = 2  # of each page: V8 keeps the compiled code of a script from the second time on
 LOAD_DEADLINE_S: Final = 30.0
-SETTLE_S: Final = 2.0  # what a page loads and compiles after its load event, and what is written a moment later
+SETTLE_S: Final = 2.0  # after the load event, for what a page loads later and for writing the cache
 CLOSE_DEADLINE_S: Final = 10.0
 JOINS_FIRST_S: Final = 30.0
 AGAIN_S: Final = 60.0  # after a failure
@@ -61,7 +61,7 @@ class Pages(NamedTuple):
 
 
 class WarmPages:
-    """`has_room`: whether the VM bears one browser more. `nobody_joins`: no bot is on its way in."""
+    """`has_room`: whether the VM bears one more browser. `nobody_joins` is set while no bot is joining."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class WarmPages:
         self._failing: set[str] = set()
 
     async def keep(self) -> None:
-        """Keep the copy fresh, for as long as the agent lives. Ends at once when there are no pages."""
+        """Keep the cache fresh, for as long as the agent lives. Returns at once when there are no pages."""
         if not self._pages.addresses:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
             return
@@ -98,7 +98,7 @@ class WarmPages:
                     log.warning("warm_pages_failed", why=one_line(error), again_in_s=wait_s)
 
     def copy_cache(self, profile: Path) -> None:
-        """Put the copy, if there is one, into a profile that no browser has seen yet. Blocks; never raises."""
+        """Copy the cache, if there is one, into a new profile. Blocks; never raises."""
         if self._current:
             try:
                 for name in _KEPT:
@@ -107,7 +107,7 @@ class WarmPages:
                 log.warning("warm_pages_failed", why=str(error))
                 shutil.rmtree(profile / "Default", ignore_errors=True)
 
-    # Copies: a folder each, named by the profile, the pages, and when they were visited (epoch seconds)
+    # Caches: a folder each, named by the profile, the pages, and the time of the visit (epoch seconds)
 
     @property
     def _name(self) -> str:
@@ -115,7 +115,9 @@ class WarmPages:
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
     def _take_up(self) -> float:
-        """Use what an earlier agent left for this profile and these pages. In how many s it is out of date."""
+        """Use the cache that an earlier agent made for this profile and these pages. Returns in how many seconds it is
+        out of date; 0: there is none.
+        """
         self._folder.mkdir(mode=0o700, exist_ok=True)
         made_at = 0
         for path in self._folder.iterdir():
@@ -131,7 +133,7 @@ class WarmPages:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _take(self, chromium: Chromium) -> float:
-        """Use the cache of a browser that has ended. Its size in MB. Raises: OSError when it is not to be used."""
+        """Use the cache of a browser that has ended. Returns its size in MB. Raises: OSError when it cannot be used."""
         unfinished = self._folder / _UNFINISHED
         shutil.rmtree(unfinished, ignore_errors=True)
         for name in _KEPT:
@@ -141,7 +143,7 @@ class WarmPages:
             shutil.rmtree(unfinished)
             raise OSError(f"the pages take {held_mb:.0f} MB, more than worker.warm_pages_mb")
         before, self._current = self._current, unfinished.rename(self._folder / f"{self._name}-{time.time():.0f}")
-        self._keep_only({before, self._current})  # a launch may be copying the one before
+        self._keep_only({before, self._current})  # a launch may be copying the cache before this one
         return held_mb
 
     # Visits
@@ -158,7 +160,7 @@ class WarmPages:
             async with asyncio.timeout(CLOSE_DEADLINE_S):
                 session = await browser.new_browser_cdp_session()
                 send = cast("Callable[[str], Awaitable[object]]", session.send)  # pyright: ignore[reportUnknownMemberType]
-                with suppress(*PAGE_ERRORS):  # it may be gone before it answers
+                with suppress(*PAGE_ERRORS):  # the browser may be gone before it answers
                     await send("Browser.close")
                 await chromium.exited()
             held_mb = await asyncio.to_thread(self._take, chromium)
@@ -168,12 +170,12 @@ class WarmPages:
         log.info("warm_pages_made", pages=sum(loaded), held_mb=round(held_mb, 1), took_s=took_s)
 
     async def _visit(self, page: Page, address: str) -> bool:
-        """Whether it could be loaded. A page that cannot is said once, until it can again."""
+        """Visit one page. Returns whether it loaded. Failures of one page are logged once, until it loads again."""
         try:
             for _ in range(VISITS):
                 async with asyncio.timeout(LOAD_DEADLINE_S):
                     response = await page.goto(address, wait_until="load", timeout=0)
-                    if response is None:  # an address that differs in its fragment only loads nothing
+                    if response is None:  # nothing is loaded if the address differs only in its fragment
                         response = await page.reload(wait_until="load", timeout=0)
                 if response and not response.ok:
                     raise OSError(f"HTTP {response.status}")
@@ -189,6 +191,6 @@ class WarmPages:
 
 
 def _why(error: Exception) -> str:
-    """Without the address, in which a meeting may stand."""
+    """The kind of the error. Its text may quote an address with a meeting in it, and is left out."""
     text = str(error)
     return text if text.startswith("HTTP ") else type(error).__name__
