@@ -1,5 +1,6 @@
-"""What is on this VM: the journal, the state folder and the process table, compared. Reads only, beside an agent or
-without one, and asks nobody. `poolmgr-worker audit`.
+"""Compares the journal, the state folder and the process table of this VM (`poolmgr-worker audit`).
+
+It only reads, and may run beside an agent or without one.
 """
 
 import sqlite3
@@ -21,7 +22,7 @@ LATE_S: Final = STILL_S + GRACE_S  # after this the agent's own watch has acted
 
 
 class Finding(NamedTuple):
-    """`kind`: which rule; `of`: whose id; `sentence`: what is wrong with it, without a meeting's link."""
+    """Something that is wrong. `kind`: the rule. `of`: the id of what is wrong. `sentence`: says so, without a link."""
 
     kind: str
     of: str
@@ -29,12 +30,12 @@ class Finding(NamedTuple):
 
 
 class CannotAuditError(AgentError):
-    """There is nothing that could be looked at; the message says why."""
+    """The state folder cannot be read; the message says why and what to do."""
 
 
 class Seen(NamedTuple):
-    """By worker_id: what the journal says, which folders there are, whose processes live, and whose browser does, as
-    the agent started it (`leaders`). `at`: monotonic seconds.
+    """What was found, by worker id. `notes`: in the journal. `folders`: in the state folder. `running`: with a living
+    process. `leaders`: whose browser, as the agent started it, lives. `at`: when (monotonic seconds).
     """
 
     notes: Mapping[str, WorkerNote]
@@ -45,7 +46,7 @@ class Seen(NamedTuple):
 
 
 def look(state_dir: Path) -> Seen:
-    """Raises: CannotAuditError."""
+    """Read the journal, the folder and the process table. Raises: CannotAuditError."""
     workers = state_dir.absolute() / "workers"
     try:
         folders = frozenset(path.name for path in workers.glob("*") if path.is_dir())
@@ -59,21 +60,21 @@ def look(state_dir: Path) -> Seen:
 
 
 def findings(seen: Seen, settings: WorkerSettings) -> list[Finding]:
-    """What is wrong with it."""
+    """Everything that is wrong, in a fixed order."""
     return sorted({*_without_owner(seen), *_without_browser(seen), *_overdue(seen, settings)})
 
 
 def in_both(first: list[Finding], second: list[Finding]) -> list[Finding]:
-    """What was found at the second look, and at the first one of the same, whatever the numbers in it."""
+    """The findings of the second look that were also in the first. Numbers in their sentences may differ."""
     before = {(finding.kind, finding.of) for finding in first}
     return [finding for finding in second if (finding.kind, finding.of) in before]
 
 
 def _without_owner(seen: Seen) -> Iterator[Finding]:
-    known = {*seen.notes, VISITOR}
-    for worker_id in seen.folders - known:
+    owned = {*seen.notes, VISITOR}
+    for worker_id in seen.folders - owned:
         yield Finding("folder_without_owner", worker_id, "the state folder has it, and the journal does not")
-    for worker_id in seen.running - known:
+    for worker_id in seen.running - owned:
         yield Finding("process_without_owner", worker_id, "processes of it run, and the journal does not know it")
 
 

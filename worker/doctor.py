@@ -1,6 +1,6 @@
-"""What of this VM keeps bots from joining: its browser and sandbox, memory, fonts, network. `poolmgr-worker doctor`.
+"""Checks what on this VM keeps bots from joining (`poolmgr-worker doctor`): browser, sandbox, memory, fonts, network.
 
-Starts one browser in a folder of its own, which is gone afterwards, and touches nothing of an agent that runs here.
+It starts one browser in a folder of its own, removes it afterwards, and touches nothing of an agent that runs here.
 """
 
 import os
@@ -27,16 +27,16 @@ HOSTS: Final = {
     "teams": ("teams.microsoft.com", "teams.live.com"),
     "jitsi": ("meet.jit.si",),
 }
-"""Where a bot's browser goes first, by platform. What their pages load from elsewhere is the platforms' own affair."""
+"""The hosts that a bot's browser loads first, by platform."""
 
 _QUICK_S: Final = 5.0
-_SHM_LEAST_MB: Final = 65  # containers have 64 by default, and tabs of a meeting die of it
+_SHM_LEAST_MB: Final = 65  # containers have 64 by default, and tabs with a meeting crash then
 _SHM_WORKER_MB: Final = 64
 _TASKS_WORKER: Final = 250
 _FILES_WORKER: Final = 100
 _DISK_WORKER_MB: Final = 50
 _FONTS: Final = ("/usr/share/fonts", "/usr/local/share/fonts")
-_SHM: Final = Path("/dev/shm")  # noqa: S108  # it is looked at, nothing is put there
+_SHM: Final = Path("/dev/shm")  # noqa: S108  # only its size is read
 _FONT_FILES: Final = frozenset({".ttf", ".otf", ".ttc", ".pfb"})
 _SANDBOX_POLL_S: Final = 0.05
 
@@ -64,13 +64,15 @@ def checks(settings: Settings) -> list[Check]:
 
 
 def _hosts(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """With the Jitsis of the configuration; ports of their own are for `poolmgr-worker probe`."""
+    """The hosts to reach, with the Jitsi servers of the configuration. A server with a port of its own is left out:
+    `poolmgr-worker probe` tries it.
+    """
     own = tuple(host for host in settings.meetings.jitsi_hosts if ":" not in host)
     return HOSTS | {"jitsi": own or HOSTS["jitsi"]}
 
 
 class _Trial:
-    """A browser in a folder of its own, as the agent starts it."""
+    """Starts a browser as the agent does, in a folder of its own."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
@@ -86,7 +88,7 @@ class _Trial:
         return ok(f"{profile.chromium} starts and ends in {time.monotonic() - began:.1f} s")
 
     async def is_sandboxed(self) -> Found:
-        """By what the kernel says of the processes that would hold a page."""
+        """Whether the kernel confines the processes that hold pages."""
         if os.geteuid() == 0:
             todo = "ask as the agent's user: runuser -u poolmgr-worker -- poolmgr-worker doctor"
             return error("this is root, for whom Chromium has no sandbox", todo)
@@ -106,17 +108,16 @@ class _Trial:
 
 
 def of_pages(browser: int) -> list[tuple[bool, bool]]:
-    """Of each process for pages in the group `browser`: whether it is in namespaces of its own, and behind a filter
-    that its browser has not. Waits a while until there is one and all are: one that was just made is not yet.
+    """For each process that holds pages in the process group `browser`: whether it has its own namespaces, and whether
+    it has a seccomp filter that the browser has not. A new process is not confined at once, so this waits up to
+    _QUICK_S until all are.
     """
     found: list[tuple[bool, bool]] = []
     deadline = time.monotonic() + _QUICK_S
     while time.monotonic() < deadline and not (found and all(map(all, found))):
-        pages = [
-            one.pid for one in processes.scan() if one.group == browser and processes.bears(one.pid, "--type=renderer")
-        ]
-        with suppress(FileNotFoundError, ProcessLookupError):  # a page may end while it is looked at
-            found = [_confined(pid, browser) for pid in pages]
+        group = [process.pid for process in processes.scan() if process.group == browser]
+        with suppress(FileNotFoundError, ProcessLookupError):  # a process may end meanwhile
+            found = [_confined(pid, browser) for pid in group if processes.bears(pid, "--type=renderer")]
         time.sleep(_SANDBOX_POLL_S)
     return found
 
@@ -127,7 +128,7 @@ def _confined(pid: int, browser: int) -> tuple[bool, bool]:
 
 
 def _namespace(pid: int, kind: str) -> str:
-    """Not readable means not ours to see, which only one of another namespace is."""
+    """The id of a namespace. One that this user may not read is another process's own namespace."""
     try:
         return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
     except PermissionError:
@@ -156,7 +157,7 @@ def sandbox(pages: Sequence[tuple[bool, bool]]) -> Found:
 
 
 def user_namespaces(proc: Path = Path("/proc")) -> Found:
-    """Whether the kernel lets an ordinary user make them."""
+    """Whether the kernel lets an ordinary user make user namespaces."""
     most = _number(proc / "sys/user/max_user_namespaces")
     if most == 0:
         return error("user.max_user_namespaces is 0", "sysctl user.max_user_namespaces=15000, and in /etc/sysctl.d")
@@ -210,7 +211,7 @@ def memory(available: int, worker: WorkerSettings, min_idle: int, max_workers: i
 
 
 def tasks(limit: int | None, many: int) -> Found:
-    """`limit`: of the control group that this runs in, which may be another one than the agent's."""
+    """`limit`: pids.max of this process's control group, which may be another one than the agent's."""
     want = _TASKS_WORKER * many
     if limit is None:
         return ok("no limit of its control group")
@@ -219,7 +220,7 @@ def tasks(limit: int | None, many: int) -> Found:
 
 
 def fonts(folders: Sequence[str]) -> Found:
-    """A page without a font shows boxes, and a detector that looks at text on the page's own canvas sees them."""
+    """Whether fonts are installed. Without them pages show boxes in place of letters."""
     files = [
         name
         for folder in folders

@@ -1,7 +1,7 @@
-"""What Prometheus sees of an agent, and what is told of its VM to people. Looks on from beside: nothing here decides.
+"""The agent's metrics for Prometheus, and the vitals of its VM for people. Nothing here decides anything.
 
-It hears of the orders that come in and of the events that go out, and of what the launcher and the driver do. Labels
-come from closed sets, never ids.
+The numbers come from the orders that arrive, the events that are sent, the launcher and the driver. Labels come from
+closed sets and never contain ids.
 """
 
 import asyncio
@@ -44,20 +44,20 @@ disable_created_metrics()
 LOOK_S: Final = 5.0
 _WARM_BUCKETS: Final = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60)
 _MOST_SCREENS: Final = 500
-"""As the manager counts them: rules come from files that operators may add to."""
+"""Labels of screens; the manager has the same limit. Operators may add rules of their own."""
 _MOST_BOTS: Final = 1_000
 _REQUEST_S: Final = 10.0
 
 
 class Taken(NamedTuple):
-    """What one worker takes: `processors` since the last look, 1.0 is one of them in full."""
+    """What one worker takes. `processors`: since the last look; 1.0 is one processor in full."""
 
     memory_mb: int
     processors: float
 
 
 class AgentMetrics(Collector):
-    """One registry for the process. `reports`, `room`, `unwritten`: of the agent, asked when they are wanted."""
+    """One registry for the process. The agent sets `reports`, `room` and `unwritten`, which are called at each scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -65,7 +65,7 @@ class AgentMetrics(Collector):
         self.room: Callable[[], int] = lambda: 0
         self.unwritten: Callable[[], int] = lambda: 0
         self.loop = LoopMetrics(self.registry, "poolmgr_worker", time.monotonic)
-        self.starts = 0  # of the driver
+        self.driver_starts = 0
         registry = self.registry
         self._warmups = Histogram(
             "poolmgr_worker_warmup_seconds",
@@ -102,15 +102,15 @@ class AgentMetrics(Collector):
         )
         self._clock.set(float("nan"))
         self._seen: set[tuple[str, str, str]] = set()
-        self._platforms: dict[str, str] = {}  # of the bots that are under way
-        self._steps: dict[str, dict[str, float]] = {}  # of the workers that warm up
-        self._endpoints: dict[str, str] = {}
+        self._platforms: dict[str, str] = {}  # by bot id, of bots that have not ended
+        self._steps: dict[str, dict[str, float]] = {}  # by worker id: seconds of each step of a warm-up
+        self._endpoints: dict[str, str] = {}  # worker ids by endpoint
         self._browsers: dict[str, Chromium] = {}
         self._used: dict[str, float] = {}
         self.taken: dict[str, Taken] = {}
         registry.register(self)
 
-    # What it hears
+    # What is reported to it
 
     def ordered(self, command: Command) -> None:
         if isinstance(command, Join):
@@ -143,7 +143,7 @@ class AgentMetrics(Collector):
         self._browsers[worker_id] = chromium
 
     def found(self, worker_id: str, chromium: Chromium) -> None:
-        """Of an earlier agent."""
+        """A browser of an earlier agent was found."""
         self._browsers[worker_id] = chromium
 
     def connected(self, endpoint: str, took_s: float) -> None:
@@ -172,22 +172,22 @@ class AgentMetrics(Collector):
         self._seen.add(labels)
         self._screens.labels(*labels).inc()
 
-    # What it looks at
+    # What it reads itself
 
     def clock_is_ahead(self, offset_s: float | None) -> None:
         self._clock.set(float("nan") if offset_s is None else offset_s)
 
     async def look(self, since_s: float) -> None:
-        """What each browser takes now; `since_s` after the last look."""
+        """Note what each browser takes now. `since_s`: seconds since the last look."""
         of_group = {browser.leader.pid: worker_id for worker_id, browser in self._browsers.items()}
         used = await asyncio.to_thread(processes.use, of_group)
         states = {worker_id: report.state for worker_id, report in self.reports().items()}
         for group, use in used.items():
             worker_id = of_group[group]
-            if worker_id not in self._browsers:  # it went meanwhile
+            if worker_id not in self._browsers:  # it ended meanwhile
                 continue
             before = self._used.get(worker_id, use.busy_s)
-            busy_s = max(0.0, use.busy_s - before)  # a process that ended takes its time along
+            busy_s = max(0.0, use.busy_s - before)  # the time of a process that ended is not counted any more
             self._used[worker_id] = use.busy_s
             self.taken[worker_id] = Taken(use.private_mb, busy_s / since_s)
             if state := states.get(worker_id):
@@ -195,7 +195,10 @@ class AgentMetrics(Collector):
 
     def vitals(self, reserve_mb: int) -> VmVitals:
         total_mb, available_mb = _memory_mb()
-        workers = {one: WorkerVitals(taken.memory_mb, round(taken.processors, 2)) for one, taken in self.taken.items()}
+        workers = {
+            worker_id: WorkerVitals(taken.memory_mb, round(taken.processors, 2))
+            for worker_id, taken in self.taken.items()
+        }
         return VmVitals(time.time(), total_mb, available_mb, reserve_mb, workers)
 
     def collect(self) -> Iterable[Metric]:
@@ -223,7 +226,7 @@ class AgentMetrics(Collector):
         available.add_metric([], _memory_mb()[1] * 2**20)
         waiting.add_metric([], self.unwritten())
         timeouts.add_metric([], counts.page_timeouts)
-        restarts.add_metric([], max(0, self.starts - 1))
+        restarts.add_metric([], max(0, self.driver_starts - 1))
         return [workers, memory, largest, room, available, waiting, timeouts, restarts]
 
 
@@ -251,7 +254,7 @@ class ObservedDriver(Driver):
 
     async def start(self) -> None:
         await super().start()
-        self._metrics.starts += 1
+        self._metrics.driver_starts += 1
 
     async def connect(self, endpoint: str, folder: Path, deadline_s: float) -> Any:
         began = time.monotonic()
@@ -261,16 +264,19 @@ class ObservedDriver(Driver):
 
 
 class CannotServeError(AgentError):
-    """The address is taken, or is not of this machine."""
+    """The metrics' address cannot be listened on; the message says why and what to change."""
 
 
 @asynccontextmanager
 async def served(listen: str, metrics: AgentMetrics) -> AsyncGenerator[None]:
-    """/metrics is there within, and the loop is watched; nothing where `listen` is empty. Raises: CannotServeError."""
+    """Serve /metrics and watch the event loop while the context is open; does nothing where `listen` is empty.
+
+    Raises: CannotServeError.
+    """
     if not listen:
         yield
         return
-    from aiohttp import web  # an agent that serves nothing need not hold it in memory
+    from aiohttp import web  # it takes memory that an agent without metrics does not need
 
     async def answer(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -298,7 +304,7 @@ async def keep_looking(
     offset_s: Callable[[], Any],
     reserve_mb: int,
 ) -> None:
-    """For as long as the agent lives."""
+    """Look at the browsers every LOOK_S, and tell their vitals, for as long as the agent lives."""
     looked = time.monotonic()
     while True:
         await asyncio.sleep(LOOK_S)
@@ -310,7 +316,7 @@ async def keep_looking(
 
 
 def _memory_mb() -> tuple[int, int]:
-    """Of the VM: all, and what the kernel would give away; /proc/meminfo, proc(5)."""
+    """The memory of the VM in MB, total and available: /proc/meminfo, proc(5)."""
     found = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     total, available = (int(found[name].split()[0]) // 1024 for name in ("MemTotal", "MemAvailable"))
     return total, available

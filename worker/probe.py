@@ -1,7 +1,7 @@
-"""Whether a bot gets into a meeting from this machine, without Redis and without a manager.
+"""Tries whether a bot gets into a meeting from this machine, without Redis and without a manager.
 
-One worker of the agent's own pool, in a folder of its own that is gone afterwards: it is warmed, serves one bot, and
-ends, by the same code as on a VM of the fleet.
+It uses the agent's own pool with one worker, in a temporary folder. The worker is warmed, serves one bot, and ends, by
+the same code as on a VM of the fleet.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ LEAVE_GRACE_S: Final = 5.0
 
 
 class CannotProbeError(AgentError):
-    """There can be no probe; the message says why and what to do."""
+    """The probe cannot be made; the message says why and what to do."""
 
 
 class Outcome:
-    """What came of it. `ended` None: the browser could not be had, or the page not be reached; `why` says more.
-    `stopped`: by whoever began it.
+    """The result of a probe. `joined`: the bot was in the meeting. `ended`: the bot's end; None: it did not begin, and
+    `why` says why. `stopped`: the caller stopped the probe.
     """
 
     def __init__(self) -> None:
@@ -51,21 +51,23 @@ async def probe(
     tell: Callable[[Event], None],
     keep: Callable[[str, bytes], bool],
 ) -> Outcome:
-    """Join, look, leave; nothing is left of it. `tell` hears everything that an agent would report, `keep` is given the
-    bundle. Leaves when `stop` is set. Raises: CannotProbeError.
+    """Join, look, and leave, also when `stop` is set; remove everything afterwards. `tell` gets every event that an
+    agent would report, `keep` the name and bytes of the evidence.
+
+    Raises: CannotProbeError.
     """
     outcome = Outcome()
-    heard = asyncio.Event()
+    gone = asyncio.Event()
     idle = asyncio.Event()
 
     def report(*events: Event, entry: Entry | None = None) -> None:
-        del entry  # nobody comes after this process
+        del entry  # there is no journal: no later agent takes over
         for event in events:
             _learn(outcome, event)
             if isinstance(event, WorkerWarm):
                 idle.set()
             if isinstance(event, WorkerGone):
-                heard.set()
+                gone.set()
             tell(event)
 
     async def claim(_: Join) -> bool:
@@ -82,11 +84,11 @@ async def probe(
                 uplink = Uplink("probe", claim, report, witnesses_for(settings.evidence, "", keep))
                 pool = Pool(PoolSettings.of(worker), launcher, driver, uplink, tasks)
                 pool.warm(WORKER_ID)
-                await _first(tasks, idle, heard, stop)
+                await _first(tasks, idle, gone, stop)
                 if idle.is_set() and not stop.is_set():
                     pool.begin(join)
-                    await _first(tasks, heard, stop)
-                outcome.stopped = stop.is_set() and not heard.is_set()
+                    await _first(tasks, gone, stop)
+                outcome.stopped = stop.is_set() and not gone.is_set()
                 await _end(pool, worker.leave_timeout_s + LEAVE_GRACE_S)
     except (BrowserError, DriverError, FileNotFoundError) as error:
         raise CannotProbeError(str(error)) from error
@@ -96,7 +98,7 @@ async def probe(
 
 
 async def _first(tasks: asyncio.TaskGroup, *events: asyncio.Event) -> None:
-    """Wait for one of them. How long a bot may take is its session's business."""
+    """Wait for the first of these events. It needs no deadline: the session has its own limits."""
     waits = {tasks.create_task(_wait(event), name="wait for an event") for event in events}
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -110,7 +112,7 @@ async def _wait(event: asyncio.Event) -> None:
 
 
 async def _end(pool: Pool, deadline_s: float) -> None:
-    """Leave in good order if there is a meeting to be left; then nothing runs any more."""
+    """Make the bot leave, for `deadline_s` at most, and end the worker."""
     pool.refuse_work()
     pool.leave_all(Reason.USER_REQUESTED)
     try:

@@ -1,4 +1,4 @@
-"""`audit`: what this VM holds that is overdue, or has no owner. Changes nothing."""
+"""`audit`: shows what on this VM is overdue or has no owner. Changes nothing."""
 
 import time
 from pathlib import Path

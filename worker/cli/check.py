@@ -1,4 +1,4 @@
-"""`check`: what is wrong is said before an agent is started with it."""
+"""`check`: checks the configuration and the rules of pages, before an agent is started with them."""
 
 import click
 from msgspec.structs import replace

@@ -1,4 +1,4 @@
-"""The commands that the agent shares with the other program."""
+"""The commands that agent and manager share."""
 
 from common.runtime.cli.config import config_of
 from common.runtime.cli.version import version_of

@@ -1,4 +1,4 @@
-"""`doctor`: what of this VM keeps bots from joining."""
+"""`doctor`: checks what on this VM keeps bots from joining."""
 
 import click
 from msgspec.structs import replace
@@ -34,5 +34,5 @@ def doctor(session: Session, *, offline: bool) -> None:
     Exit code 0 without an error, 1 with one.
     """
     settings = session.settings
-    log.configure(replace(settings.log, level="error"), program=PROGRAM)  # what is to be said, the report says
+    log.configure(replace(settings.log, level="error"), program=PROGRAM)  # the report says the rest
     report(session, vm.checks(settings), offline=offline)

@@ -1,4 +1,4 @@
-"""`probe`: what a meeting says to a bot from this machine, without Redis and without a manager."""
+"""`probe`: tries a meeting with one bot from this machine, without Redis and without a manager."""
 
 import sys
 from datetime import UTC, datetime
@@ -162,7 +162,7 @@ def _sentence(event: Event) -> str:
 
 
 def _conclude(outcome: Outcome, as_json: bool) -> int:
-    """Say what came of it. Returns the exit code."""
+    """Print the result. Returns the exit code."""
     end = ENDS[outcome.ended.reason] if outcome.ended else None
     if outcome.joined:
         word, code = "joined", 0

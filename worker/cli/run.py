@@ -1,4 +1,4 @@
-"""`run`: what is wrong with its configuration is said before the rest of the agent is imported."""
+"""`run`: runs the agent. The configuration is checked before the rest of the agent is imported."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`sign-in`: an account's state file, made by a person at a browser."""
+"""`sign-in`: lets a person sign in to an account, and saves its state file."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""`sweep`: for a VM where no agent is to be started again."""
+"""`sweep`: ends the browsers that an agent left behind, on a VM where no agent will be started again."""
 
 import click
 

@@ -1,5 +1,6 @@
-"""The meeting platforms: one package each, which recognises the platform's screens and acts on them. An adapter
-decides nothing; `worker.decide.lifecycle` does.
+"""The meeting platforms: one adapter each, which recognises the platform's screens and acts on them.
+
+An adapter decides nothing; `worker.decide.lifecycle` does.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +20,7 @@ HERE: Final = Path(__file__).parent
 BLANK: Final = "about:blank"
 IN_EVERY_PAGE: Final = tuple((HERE / name).read_text(encoding="utf-8") for name in ("media.js", "guard.js"))
 ATTEND: Final = "(seconds) => globalThis.poolmgrGuard?.attend(seconds)"
-"""Tells the page that it is attended to: without this for so many seconds, it leaves its meeting by itself."""
+"""Tells the page that an agent looks at it. Without this for so many seconds the page leaves its meeting (guard.js)."""
 
 
 def _by(make: Callable[..., str]) -> Address:
@@ -37,7 +38,7 @@ _ADDRESSES: Final[dict[str, Address]] = {
 
 @cache
 def built_in() -> Mapping[str, PageAdapter]:
-    """The adapters that come with this release, by platform. Reads their files once a process."""
+    """The adapters of this release, by platform. Their files are read once a process."""
     return {
         platform: PageAdapter(platform, HERE / platform / "screens.toml", address)
         for platform, address in _ADDRESSES.items()
@@ -46,20 +47,21 @@ def built_in() -> Mapping[str, PageAdapter]:
 
 @cache
 def adapters() -> Mapping[str, Adapter]:
-    """All there are, by platform. Raises: worker.platforms.third_party.BadAdapterError."""
+    """All adapters, also installed ones, by platform. Raises: worker.platforms.third_party.BadAdapterError."""
     return {**built_in(), **third_party.discover(built_in())}
 
 
 def adapter_for(platform: str) -> Adapter | None:
-    """The adapter for a platform, None when there is none."""
+    """The adapter for a platform; None when there is none."""
     return adapters().get(platform)
 
 
 async def prepare(context: BrowserContext) -> tuple[Page, str]:
-    """The one warm page of a worker, on about:blank, ready for any meeting, and its DevTools id. Idempotent.
+    """Make the one warm page of a worker ready: it is on about:blank and fits any meeting. Returns the page and its
+    DevTools id. Idempotent.
 
-    Nobody listens for dialogs here, and so Playwright's driver closes them itself: an alert is dismissed, and
-    "leave this page?" is answered with yes. A handler of ours would leave the page stuck whenever we are slow.
+    No handler for dialogs is installed, so Playwright's driver closes them itself: it dismisses alerts, and answers
+    "leave this page?" with yes. With a handler the page would wait whenever the agent is slow.
     """
     await _add_scripts(context)
     page = context.pages[0] if context.pages else await context.new_page()
@@ -70,8 +72,8 @@ async def prepare(context: BrowserContext) -> tuple[Page, str]:
 
 
 async def find_again(context: BrowserContext, target_id: str) -> Page | None:
-    """The page of that DevTools id as it is, in whatever meeting; None when it was closed."""
-    await _add_scripts(context)  # the page has them; one that it navigates to would not
+    """The page of that DevTools id, unchanged; None when it was closed."""
+    await _add_scripts(context)  # for documents that the page navigates to from now on
     for page in context.pages:
         if await _forbid_downloads(context, page) == target_id:
             return page
@@ -84,8 +86,8 @@ async def _add_scripts(context: BrowserContext) -> None:
 
 
 async def _forbid_downloads(context: BrowserContext, page: Page) -> str:
-    """Returns the DevTools id of the page."""
-    # The session stays: Chromium forgets what it was told here as soon as that ends.
+    """Deny all downloads. Returns the DevTools id of the page."""
+    # The CDP session stays open: Chromium forgets the setting as soon as it is closed.
     session = await context.new_cdp_session(page)
     send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]
     target = (await send("Target.getTargetInfo"))["targetInfo"]

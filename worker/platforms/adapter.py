@@ -1,6 +1,7 @@
-"""What a platform's adapter is to the session: it looks at the page and acts on it, and decides nothing.
+"""The interface between a session and a platform's adapter, which looks at the page and acts on it.
 
-`worker.platforms.page.PageAdapter` is one for pages that a file of rules describes. Others are added by an entry point.
+`worker.platforms.page.PageAdapter` implements it for pages that a file of rules describes. Other distributions add
+adapters by an entry point.
 """
 
 from typing import Protocol, runtime_checkable
@@ -19,11 +20,11 @@ class Adapter(Protocol):
 
     @property
     def rules(self) -> Rules:
-        """Those that count now: an operator may change them while a bot is in its meeting."""
+        """The rules that are in use now: an operator may change them while a bot is in its meeting."""
         ...
 
     def address(self, join: Join) -> str:
-        """Where the browser is to go in order to join; the link itself, or the platform's page for it in a browser."""
+        """The address at which a browser joins: the link itself, or the platform's page for browsers."""
         ...
 
     async def observe(self, page: Page, timeout_s: float, request: LookRequest) -> Observation:
@@ -34,15 +35,16 @@ class Adapter(Protocol):
         ...
 
     async def act(self, page: Page, action: PageAction | Dismiss, join: Join, timeout_s: float) -> None:
-        """Act on the page as the bot that `join` describes; safe to repeat. That it worked is seen at the next look.
+        """Act on the page for the bot that `join` describes. Safe to repeat. The next look shows whether it worked.
 
         Raises: TimeoutError when the page does not let it in time, playwright's Error when it cannot.
         """
         ...
 
     async def say(self, page: Page, text: str, timeout_s: float) -> bool:
-        """Write it in the meeting's chat and send it, once. False if the page has no place for it, or kept it unsent.
+        """Write `text` in the meeting's chat and send it once. Returns False if the page has no chat, or did not send
+        it.
 
-        Raises: as act; it may have been sent then.
+        Raises: as `act`; the text may have been sent then.
         """
         ...

@@ -1,7 +1,7 @@
-"""Where the browser goes to join: from a tidied link (common/links) the platform's page for a browser. Pure text.
+"""Makes the address at which a browser joins, from a tidied link (common/links). Pure: text in, text out.
 
-Passcodes and tokens stay byte for byte as they are in the link. All take the bot's name, and whether the browser is
-signed in to the platform. Sources: facts on the platforms' pages, 1.1 Google Meet, 2.1 Zoom, 3.1 Teams, 4.1 Jitsi.
+Passcodes and tokens stay byte for byte as they are in the link. Every function takes the link, the bot's name, and
+whether the browser is signed in to the platform.
 """
 
 import json
@@ -23,11 +23,11 @@ _JITSI_CONFIG: Final = (
     ("config.analytics.disabled", True),
 )
 _JITSI_NEVER: Final = frozenset({"config.iAmRecorder", "config.iAmSipGateway"})
-"""They hide a participant from the others. A bot is seen."""
+"""These options would hide the bot from the other participants, and are removed from links."""
 
 
 def google_meet(url: str, bot_name: str, *, signed_in: bool = False) -> str:
-    """In English, whatever the browser's own language."""
+    """The link, with the page's language set to English."""
     del bot_name, signed_in
     parts = urlsplit(url)
     kept = [part for part in parts.query.split("&") if part and not part.startswith("hl=")]
@@ -35,10 +35,10 @@ def google_meet(url: str, bot_name: str, *, signed_in: bool = False) -> str:
 
 
 def zoom(url: str, bot_name: str, *, signed_in: bool = False) -> str:
-    """The web client's page for the meeting's number, past the one that would open Zoom's own program.
+    """The web client's page for the meeting's number. It skips the page that would open Zoom's own program.
 
-    The link itself where that would lose something: with a registrant's token, of an event or somebody's own room, on a
-    host of another name. Meetings of the government's cloud are on its own hosts.
+    The link itself stays where the number alone is not enough: with a registrant's token, for an event, for a personal
+    link name, or on another company's host. Meetings on zoomgov.com stay on that host.
     """
     del bot_name, signed_in
     parts = urlsplit(url)
@@ -58,9 +58,8 @@ def zoom(url: str, bot_name: str, *, signed_in: bool = False) -> str:
 
 
 def teams(url: str, bot_name: str, *, signed_in: bool = False) -> str:
-    """The web client on the link's own host (clouds differ by it), as a guest unless signed in.
-
-    A short link (`/meet/`) stays as it is: its page knows the way.
+    """The web client on the link's own host, as a guest unless signed in. The host says which of Microsoft's clouds it
+    is. A short link (`/meet/`) stays as it is: its page leads to the web client.
     """
     del bot_name
     parts = urlsplit(url)
@@ -78,9 +77,8 @@ def teams(url: str, bot_name: str, *, signed_in: bool = False) -> str:
 
 
 def jitsi(url: str, bot_name: str, *, signed_in: bool = False) -> str:
-    """The room, configured by its hash: muted, named, without the page before the meeting. The server may ignore it.
-
-    What else the link configures stays, but for what would hide the bot from the others.
+    """The room, with options in the fragment: muted, with the bot's name, without the page before the meeting. A server
+    may ignore them. Other options of the link stay, except those that would hide the bot.
     """
     del signed_in
     parts = urlsplit(url)

@@ -1,11 +1,12 @@
-"""An operator's own rules: a folder with `{platform}.toml` files, each laid over the rules that came with the release,
-so that a page that changed is followed without a new one. Read at start, and again when a file changes.
+"""An operator's own rules: a folder with `{platform}.toml` files, each laid over the rules of this release.
 
-    remove = ["rule", …]            # screens and popups that are to go
-    [[screen]]                      # one with the name of a rule that is there replaces it; others come first of all,
-    before = "rule"                 # or before that one
+So a changed page can be followed without a new release. The files are read at start, and again when one changes.
+
+    remove = ["rule", …]            # screens and popups to remove
+    [[screen]]                      # replaces the rule of the same name; a new rule comes first of all,
+    before = "rule"                 # or before the named one
     [[popup]]                       # the same
-    [actions], [readings], [places] # each key that stands here replaces the one that is there
+    [actions], [readings], [places] # each key replaces the same key of the release
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -100,7 +101,7 @@ def _put_in(rows: list[dict[str, Any]], news: list[dict[str, Any]], path: Path, 
 
 
 class _Stamp(NamedTuple):
-    """By which a change of a file is noticed. All zero: it is there, and cannot be looked at."""
+    """By which a change of a file is noticed. All zero: the file exists, and its metadata cannot be read."""
 
     mtime_ns: int = 0
     size: int = 0
@@ -108,7 +109,7 @@ class _Stamp(NamedTuple):
 
 
 class _Change(NamedTuple):
-    """What came of a look at a file: rules to be used, or why there are none."""
+    """A changed file: the rules to use from now on, or why there are none."""
 
     platform: str
     rules: Rules | None
@@ -116,8 +117,8 @@ class _Change(NamedTuple):
 
 
 class Overrides:
-    """Those of one folder. `load` at start, then `reload` every now and then; or, where a slow disk must not keep
-    others waiting, `changes` in a thread and `take_up` after it. No folder: "" nothing is ever done.
+    """The overrides of one folder; `folder` "" means none. Call `load` at start and `reload` at intervals. Where a slow
+    disk must not block the event loop, call `changes` in a thread and then `take_up`.
     """
 
     def __init__(self, folder: str, adapters: Mapping[str, Adapter]) -> None:
@@ -128,7 +129,7 @@ class Overrides:
         self._is_missing = False
 
     def load(self) -> dict[str, Rules]:
-        """Read all there are and use them; by platform. Raises: BadRulesError."""
+        """Read all files and take their rules into use. Returns the rules by platform. Raises: BadRulesError."""
         stamps = self._look()
         loaded = {platform: self._read(platform) for platform in stamps}
         for platform, rules in loaded.items():
@@ -137,11 +138,15 @@ class Overrides:
         return loaded
 
     def reload(self) -> None:
-        """Use what changed since. Where a file cannot be used, the rules stay as they are, and that is said once."""
+        """Take changed files into use. If a file cannot be used, the rules stay as they are, and the fault is logged
+        once.
+        """
         self.take_up(self.changes())
 
     def changes(self) -> list[_Change]:
-        """What changed since it was used, and was the same at the look before: a file may be half written."""
+        """The files that changed since they were taken into use. A file counts once two looks found it the same: before
+        that it may be half written.
+        """
         try:
             stamps = self._look()
         except BadRulesError as error:
@@ -174,7 +179,7 @@ class Overrides:
             log.info("adapter_rules_reloaded", platform=platform, changed=differing)
 
     def _look(self) -> dict[str, _Stamp]:
-        """The files that are there. Raises: BadRulesError when the folder cannot be read."""
+        """The files in the folder, by platform. Raises: BadRulesError when the folder cannot be read."""
         if self._folder is None:
             return {}
         try:
@@ -188,9 +193,9 @@ class Overrides:
     def _adapter(self, platform: str) -> PageAdapter:
         adapter = self._adapters.get(platform)
         if adapter is None:
-            known = ", ".join(sorted(self._adapters))
+            names = ", ".join(sorted(self._adapters))
             raise BadRulesError(
-                self._path(platform), f"file: there is no adapter for {platform!r} (there are: {known})"
+                self._path(platform), f"file: there is no adapter for {platform!r} (there are: {names})"
             )
         if not isinstance(adapter, PageAdapter):
             raise BadRulesError(self._path(platform), f"file: the adapter for {platform!r} takes no overrides")
@@ -204,13 +209,13 @@ class Overrides:
 def _stamp(path: Path) -> _Stamp:
     try:
         stat = path.stat()
-    except OSError:  # one that is bad is that one's fault alone; reading it says why
+    except OSError:  # the error is reported when this file is read; the others are not affected
         return _Stamp()
     return _Stamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def _differing(old: Rules, new: Rules) -> int:
-    """How many rules, actions and readings are others."""
+    """How many rules, actions, readings and places differ."""
 
     def parts(rules: Rules) -> Iterator[tuple[str, object]]:
         plain = msgspec.to_builtins(rules)

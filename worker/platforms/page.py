@@ -1,9 +1,10 @@
-"""Joins a meeting by its platform's page, as a guest who says who it is and sends neither sound nor picture. The same
-for all platforms: what is theirs stands in `screens.toml`.
+"""The adapter for pages that a file of rules describes. It joins as a guest under the bot's name and sends no media.
 
-Keys and clicks are real input events, but are not sent by Playwright's locators: those load their own library into
-every new page and wait for elements to stand still, 100 ms on the way into a call. They guard against clicks that get
-lost, and the lifecycle already does: it looks whether the screen changed, and asks again.
+All platforms share this code; what differs is in each platform's `screens.toml`.
+
+Keys and clicks are real input events. Playwright's locators are not used: they load a library into every new page and
+wait until elements stand still, which costs 100 ms on the way into a call. Locators guard against lost clicks; here the
+lifecycle does, which repeats an action until the screen changes.
 """
 
 import asyncio
@@ -32,32 +33,31 @@ SWITCH_OFF: Final = script("switch_off.js")
 PLACE: Final = script("place.js")
 TOOK: Final = script("took.js")
 
-TRIES_BY_MOUSE: Final = 2  # then the page's own click: an overlay that lets nothing through does not go away by waiting
+TRIES_BY_MOUSE: Final = 2  # after them the page's own click is used: something lies over the button and stays there
 TRIES_TO_SWITCH_OFF: Final = 5
-OFF_S: Final = 1.0  # how long a switch may take; it is clicked on again with the next try
-CLICK_S: Final = 2.0  # how long a button to join may take until it can be clicked on
-TOOK_S: Final = 0.2  # pages answer a click within that, if only by a button that is off; one that lost it does not
-DEAF_S: Final = 1.1  # for so long a page that was just drawn may lose every click; then it is only slow to answer
-CONFIRM_S: Final = 1.0  # how long a page may take until it asks "really leave?"
+OFF_S: Final = 1.0  # how long a device switch may take; the next try clicks on it again
+CLICK_S: Final = 2.0  # how long the button to join may take until it can be clicked on
+TOOK_S: Final = 0.2  # a page that took a click shows something of it within this time, if only a disabled button
+DEAF_S: Final = 1.1  # how long a page that was just drawn may lose clicks; later it is only slow to answer
+CONFIRM_S: Final = 1.0  # how long a page may take to ask "really leave?"
 CHAT_BUTTON_S: Final = 0.5
 CHAT_OPEN_S: Final = 2.0
 SENT_S: Final = 1.0
 SENT_LOOKS: Final = 5
 
-
 OPENING: Final = "open the chat"
-_ASKED_ONCE: Final = (OPENING, "send")  # a second click would close it again, or say it twice
+_ASKED_ONCE: Final = (OPENING, "send")  # never clicked twice: that would close the chat again, or send the text twice
 
 
 class Stuck(NamedTuple):
-    """How often the switches of a document could not be moved: another one has other switches."""
+    """How often the device switches of this document could not be moved. A new document starts at 0."""
 
     document: float
     tries: int
 
 
 class PageAdapter:
-    """`source`: the file that came with the adapter; an operator's overrides are laid over it."""
+    """`source`: the file of rules that comes with the adapter. `address`: makes the address for an order."""
 
     def __init__(self, platform: str, source: Path, address: Address) -> None:
         """Raises: BadRulesError."""
@@ -73,7 +73,7 @@ class PageAdapter:
         return self._rules
 
     def use(self, rules: Rules) -> None:
-        """From the next look on, in every meeting."""
+        """Use these rules from the next look on, in every meeting."""
         self._rules = rules
 
     def address(self, join: Join) -> str:
@@ -112,7 +112,7 @@ class PageAdapter:
                     pass
 
     async def _leave(self, page: Page, timeout_s: float) -> None:
-        """A page that asks already is answered; one that does not is left by the button first."""
+        """Leave by the page's own button, and confirm if the page asks. If it is asking already, only confirm."""
         on, deed = self._rules.actions, PageAction.LEAVE_MEETING
         asks = len(on.confirm_leave)
         hit = await self._click(page, deed, [*on.confirm_leave, *on.leave], timeout_s)
@@ -132,7 +132,7 @@ class PageAdapter:
             await page.keyboard.insert_text(text)
             if await self._click(page, "send", on.send, timeout_s) is None:
                 return False
-            # The field of some pages is emptied once the server has it.
+            # Some pages empty the field only once their server has the text.
             for _ in range(SENT_LOOKS):
                 if not (await _focus(page, on.chat) or "").strip():
                     return True
@@ -144,9 +144,10 @@ class PageAdapter:
         await _fill(page, on.name, name, keys=on.keys)
 
     async def _is_off(self, page: Page, timeout_s: float, *, in_call: bool = False) -> bool:
-        """Switch off microphone and camera. False: the page shows one that stays on, and the bot does not go in yet.
-        One that cannot be moved in several tries has mostly no device behind it, as where `worker.devices` is "none":
-        the bot goes in, and its page sends nothing, whatever is behind it.
+        """Switch off microphone and camera. Returns False while the page shows one as on: the bot does not join yet.
+
+        A switch that cannot be moved in TRIES_TO_SWITCH_OFF tries mostly has no device behind it (`worker.devices` is
+        "none"). Then the bot joins, and `force` makes the page's tracks send nothing.
         """
         on = self._rules.actions
         if not on.switch_off and not on.switch_on:
@@ -170,7 +171,9 @@ class PageAdapter:
         return tries > TRIES_TO_SWITCH_OFF
 
     async def _click(self, page: Page, deed: Deed, targets: Targets, patience_s: float) -> int | None:
-        """Click on the first target that is there; which one that was. None: none is, or something lies over it."""
+        """Click on the first target that is on the page. Returns its index; None: none is there, or something lies over
+        it.
+        """
         if not targets:
             return None
         missed = self._missed.setdefault(page, Counter())
@@ -181,7 +184,7 @@ class PageAdapter:
         }
         found = await page.evaluate(PLACE, question)
         if found and found.get("hidden"):
-            await page.mouse.move(*found["hidden"])  # bars that hide themselves come back
+            await page.mouse.move(*found["hidden"])  # a toolbar that hides itself comes back
             found = await page.evaluate(PLACE, {**question, "force": True})
         if not found:
             return None
@@ -202,7 +205,7 @@ class PageAdapter:
         return index
 
     async def _insist(self, page: Page, question: dict[str, Any], mark: str) -> None:
-        """Click again at once while the page shows nothing of having heard it."""
+        """Click again at once, for DEAF_S at most, while the page shows no sign that it took the click."""
         until = time.monotonic() + DEAF_S
         target = question["targets"][0]
         while not await page.evaluate(TOOK, {"target": target, "mark": mark, "patience_ms": TOOK_S * 1000}):
@@ -218,7 +221,7 @@ class PageAdapter:
 
 async def _fill(page: Page, targets: Targets, text: str, *, keys: bool) -> None:
     shown = await _focus(page, targets)
-    # Typing the name again would enable the button again, and a second request would leave a ghost of the first.
+    # Typing the name again would enable the button again, and a second request would leave a ghost participant.
     if shown is None or shown == text:
         return
     if keys:
@@ -228,5 +231,5 @@ async def _fill(page: Page, targets: Targets, text: str, *, keys: bool) -> None:
 
 
 async def _focus(page: Page, targets: Targets, *, patience_s: float = 0.0) -> str | None:
-    """Put the cursor into the field; what stands in it. None when there is none."""
+    """Put the cursor into the field. Returns the text in it; None when there is no such field."""
     return await page.evaluate(FILL, {"targets": folded(targets), "patience_ms": patience_s * 1000})

@@ -1,9 +1,10 @@
-"""What a platform's `screens.toml` may say, and recognising the screen by it. Selectors are data, so that an operator
-can follow a page that changed without a new release. docs/adapters.md explains each key.
+"""The rules in a platform's `screens.toml`, and the look at a page by them. docs/adapters.md explains each key.
+
+Selectors are data, so that an operator can follow a changed page without a new release.
 
     [places]                        # parts of the page that several rules look into
-    [[screen]]                      # the order is the precedence: the first that matches is what the page shows
-    [[popup]]                       # what lies over the page and is put away
+    [[screen]]                      # in order of precedence: the first that matches is what the page shows
+    [[popup]]                       # what lies over the page and is dismissed
     [actions]                       # what the bot types into and clicks on
     [readings]                      # what is counted and read in the meeting
 """
@@ -33,7 +34,7 @@ _FINDING: Final = (_HERE / "finding.js").read_text(encoding="utf-8")
 
 
 def script(name: str) -> str:
-    """One of the scripts of this folder, with all that it needs to find things on a page."""
+    """The text of a script in this folder, with finding.js put in where it asks for it."""
     return (_HERE / name).read_text(encoding="utf-8").replace("/* finding.js */", _FINDING)
 
 
@@ -42,8 +43,8 @@ NO_FACTS: Final = "/* facts */ () => null"
 
 NOTHING: Final = LookRequest()
 MOST_CHARS: Final = 4096  # of a chat message; detect.js cuts names and ids shorter
-MOST_BYTES: Final = 256 * 1024  # of a file: ten times the largest of this release
-MOST_RULES: Final = 200  # of one platform: their names are labels of a metric
+MOST_BYTES: Final = 256 * 1024  # of a file; the largest of this release has a tenth of it
+MOST_RULES: Final = 200  # of one platform, because their names are labels of a metric
 
 Text = Annotated[str, Meta(min_length=1)]
 Texts = Annotated[list[Text], Meta(min_length=1)]
@@ -58,7 +59,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Evidence(Section, frozen=True, kw_only=True):
-    """What a page shows: all that is named must be so. Without selectors, texts and labels count wherever they show."""
+    """Conditions on a page; all that are given must hold. Without selectors, texts and labels may be anywhere on it."""
 
     within: str = ""
     visible: list[Text] = []
@@ -79,7 +80,7 @@ class Evidence(Section, frozen=True, kw_only=True):
 
 
 class ScreenRule(Evidence, frozen=True):
-    """`holds_s`, `again_s`: as in `worker.decide.words.Seen`. `inside`: what it is to a bot that had been let in."""
+    """`holds_s`, `again_s`: as in `worker.decide.words.Seen`. `inside`: which screen it is for a bot that was let in."""
 
     name: Screen
     rule: RuleName
@@ -89,7 +90,7 @@ class ScreenRule(Evidence, frozen=True):
 
 
 class Target(Section, frozen=True):
-    """What is clicked on or typed into. `how`: by the mouse, or by the page's own click. `press`: a key instead."""
+    """An element to click on or type into. `how`: by the mouse, or by the page's own click. `press`: a key instead."""
 
     css: Text | None = None
     label: Texts | None = None
@@ -102,7 +103,7 @@ Targets = list[Text | Target]
 
 
 class Popup(Evidence, frozen=True):
-    """What lies over the page, on those screens or on any, and what puts it away."""
+    """What lies over the page on the screens `on` (None: on any), and what to click to dismiss it."""
 
     rule: RuleName
     click: Annotated[Targets, Meta(min_length=1)]
@@ -110,9 +111,9 @@ class Popup(Evidence, frozen=True):
 
 
 class Actions(Section, frozen=True, rename={"continue_": "continue"}):
-    """Each a list of targets, the best first. `keys`: the name is typed key by key. `switch_off`: toggles, each matched
-    only while it is on: nobody joins before. `switch_on`: those that are tried, once. `confirm_leave`: what is to be
-    clicked after `leave`, where the page asks.
+    """Lists of targets, the best first. `keys`: the name is typed key by key. `switch_off`: device switches that match
+    only while they are on; the bot joins once none matches. `switch_on`: clicked once, never waited for.
+    `confirm_leave`: clicked after `leave`, where the page asks.
     """
 
     continue_: Targets = []
@@ -132,9 +133,9 @@ class Actions(Section, frozen=True, rename={"continue_": "continue"}):
 
 
 class Count(Section, frozen=True, rename={"is_": "is"}):
-    """One way to learn how many are in the meeting, the bot included: elements (`each`), told apart by `id`; the first
-    number that stands at `number`, or the group of a regular expression there (`pattern`); or a `text`, that says `is`.
-    `plus`: whom it leaves out.
+    """One way to count the participants, the bot included. Either elements (`each`), told apart by `id`; or the first
+    number at `number`, or the group of the regular expression `pattern` there; or `is`, where one of `text` shows.
+    `plus`: how many the page leaves out of that count.
     """
 
     each: Text | None = None
@@ -147,8 +148,9 @@ class Count(Section, frozen=True, rename={"is_": "is"}):
 
 
 class People(Section, frozen=True):
-    """`own`: what the element of the bot itself matches; where none does, the bot is the one who bears its name.
-    Somebody without an id is passed over. `speaks`: what the element of who speaks matches, or something in it.
+    """How the participants are read: one element for each. `own`: a selector of the bot's own element; without a match
+    the bot is the one with its name. `speaks`: a selector of the element of who speaks, or of something in it. Elements
+    without an id are ignored.
     """
 
     each: Text
@@ -159,7 +161,9 @@ class People(Section, frozen=True):
 
 
 class Chat(Section, frozen=True):
-    """`own`: what a message of the bot itself matches. A message without an id is passed over."""
+    """How the chat is read: one element for each message. `own`: a selector of the bot's own messages. Messages without
+    an id are ignored.
+    """
 
     each: Text
     id: Text
@@ -170,8 +174,8 @@ class Chat(Section, frozen=True):
 
 
 class Readings(Section, frozen=True):
-    """`participants`: the first way that yields a number counts. `speaker`: the first that yields a name. `people`: the
-    first that finds anybody.
+    """What is read in the meeting. Of several ways to count, to name the speaker, or to list people, the first that
+    finds something is used.
     """
 
     participants: list[Count] | None = None
@@ -181,8 +185,8 @@ class Readings(Section, frozen=True):
 
 
 class Rules(Section, frozen=True, dict=True):
-    """`ignore`: what people write and say: nothing in it tells what the page shows. `facts`: JavaScript, a function of
-    no arguments that answers with what the page's own program knows.
+    """A whole file. `ignore`: selectors of what people write; no rule looks there. `facts`: JavaScript, a function
+    without arguments that returns what the page's own program knows.
     """
 
     screen: Annotated[list[ScreenRule], Meta(min_length=1, max_length=MOST_RULES)]
@@ -199,7 +203,7 @@ class Rules(Section, frozen=True, dict=True):
 
     @cached_property
     def argument(self) -> str:
-        """As the page is given them, in JSON: a page reads that faster than an object that Playwright takes apart."""
+        """The rules as JSON text for detect.js. The page parses that faster than Playwright passes an object."""
         readings = msgspec.to_builtins(self.readings)
         if self.readings.participants:
             readings["participants"] = folded(self.readings.participants)
@@ -212,12 +216,12 @@ class Rules(Section, frozen=True, dict=True):
 
     @cached_property
     def complained(self) -> set[str]:
-        """Selectors that were told to be none; and `_FACTS`."""
+        """Selectors that are no CSS and were logged already; also `_FACTS`."""
         return set()
 
 
 class BadRulesError(AgentError, ValueError):
-    """A file of rules cannot be used. `path` is the file, `fault` begins with the key."""
+    """A file of rules cannot be used. `path`: the file. `fault`: the key, and what is wrong with it."""
 
     def __init__(self, path: Path, fault: str) -> None:
         super().__init__(f"cannot use {path}: {fault}")
@@ -234,9 +238,9 @@ def load(path: Path) -> Rules:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What stands in a TOML file. Raises: BadRulesError."""
+    """The document in a TOML file. Raises: BadRulesError."""
     try:
-        if not path.is_file():  # a pipe or a device would keep its reader waiting, and every bot with it
+        if not path.is_file():  # reading a pipe or a device could block for ever
             raise BadRulesError(path, "is no file" if path.exists() else "No such file or directory")
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1)
@@ -253,7 +257,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def make(path: Path, document: dict[str, Any]) -> Rules:
-    """The rules of which `path` is the file. Raises: BadRulesError."""
+    """The rules in a document; `path` is its file, for errors. Raises: BadRulesError."""
     try:
         rules = msgspec.convert(document, Rules)
     except msgspec.ValidationError as error:
@@ -359,7 +363,7 @@ _WITH_CSS: Final = (
 
 
 def _selectors(node: Any, where: str = "", key: str = "") -> Iterator[tuple[str, str]]:
-    """Every CSS selector in the rules, and where it stands."""
+    """Every CSS selector in the rules: its place in the file, and the selector."""
     if isinstance(node, dict):
         for name, part in node.items():  # pyright: ignore[reportUnknownVariableType]
             inner = "visible" if key == "places" else str(name)  # pyright: ignore[reportUnknownArgumentType]
@@ -372,7 +376,7 @@ def _selectors(node: Any, where: str = "", key: str = "") -> Iterator[tuple[str,
 
 
 def _is_balanced(selector: str) -> bool:
-    """Whether brackets and quotes are closed, which they are not after most slips of the pen. Pages tell the rest."""
+    """Whether brackets and quotes are closed. Other faults of a selector show only on a page."""
     bare = re.sub(r"\\.|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", "", selector)
     if '"' in bare or "'" in bare:
         return False
@@ -387,13 +391,13 @@ _DASH: Final = re.compile("[\u2010-\u2015]")
 
 
 def fold(text: str) -> str:
-    """As finding.js compares texts: without spaces, one kind of apostrophe, lower case."""
+    """The form in which finding.js compares texts: no spaces, one kind of apostrophe and dash, lower case."""
     text = _APOSTROPHE.sub("'", _NO_CHARACTER.sub("", text)).replace("\u2026", "...")
     return _DASH.sub("-", text).lower()
 
 
 def folded(parts: Sequence[msgspec.Struct | str]) -> list[Any]:
-    """As the page is given them: every text, label and title folded."""
+    """The rules as plain objects for the page, with every text, label and title folded."""
     return [part if isinstance(part, str) else _folded(msgspec.to_builtins(part)) for part in parts]
 
 
@@ -407,7 +411,7 @@ def _folded(part: dict[str, Any]) -> dict[str, Any]:
 
 
 _FACTS: Final = "facts"
-"""Among what was complained about: `facts` is no JavaScript, and the rest of the rules does without."""
+"""In `Rules.complained`: `facts` is no JavaScript. The other rules are used without it."""
 
 
 async def look(page: Page, rules: Rules, timeout_s: float, request: LookRequest = NOTHING) -> Seen:
@@ -428,7 +432,7 @@ async def look(page: Page, rules: Rules, timeout_s: float, request: LookRequest 
     _complain(rules, answer)
     try:
         seen = msgspec.convert(answer, Seen)
-    except msgspec.ValidationError:  # the page tampers with what the detector is made of
+    except msgspec.ValidationError:  # the page has changed functions that detect.js uses
         return Seen(Screen.UNKNOWN)
     if seen.people or seen.lines:
         people = seen.people and tuple(Participant(_text(person.id), _text(person.name)) for person in seen.people)
@@ -441,7 +445,7 @@ async def look(page: Page, rules: Rules, timeout_s: float, request: LookRequest 
 
 
 def _complain(rules: Rules, answer: Any) -> None:
-    """Once about every selector that the page knows to be none."""
+    """Log each selector that the page rejects, once."""
     for selector in answer.get("bad", ()) if isinstance(answer, dict) else ():  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
         if isinstance(selector, str) and selector not in rules.complained and len(rules.complained) < MOST_RULES:
             rules.complained.add(selector)
@@ -449,5 +453,5 @@ def _complain(rules: Rules, answer: Any) -> None:
 
 
 def _text(raw: str) -> str:
-    """As it can be passed on, whatever the page made of it: JavaScript knows halves of characters, UTF-8 does not."""
+    """The text, cut to MOST_CHARS, with surrogate halves replaced: JavaScript allows them, UTF-8 does not."""
     return raw[:MOST_CHARS].encode(errors="replace").decode()

@@ -1,6 +1,4 @@
-"""Adapters of other distributions: whatever is installed beside the agent and names itself in the entry point group
-`poolmgr.adapters`. docs/adapters.md shows one.
-"""
+"""Finds adapters of other distributions, by the entry point group `poolmgr.adapters`. docs/adapters.md shows one."""
 
 import re
 from collections.abc import Collection
@@ -15,11 +13,11 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 
 class BadAdapterError(AgentError):
-    """An adapter that is installed cannot be used. The message names its distribution."""
+    """An installed adapter cannot be used. The message names its distribution and says what to do."""
 
 
 def discover(taken: Collection[str]) -> dict[str, Adapter]:
-    """By platform. `taken`: platforms that this release joins itself.
+    """The installed adapters, by platform. `taken`: platforms that this release has an adapter for.
 
     Raises: BadAdapterError.
     """
@@ -39,7 +37,7 @@ def _load(point: EntryPoint) -> Adapter:
     try:
         what = point.load()
         adapter = what if isinstance(what, Adapter) and not isinstance(what, type) else what()
-    except Exception as error:  # whatever somebody else's module raises
+    except Exception as error:  # another distribution's code may raise anything
         raise _bad(point, f"{type(error).__name__}: {error}") from error
     if not isinstance(adapter, Adapter):
         raise _bad(point, "is no adapter: it needs platform, rules, address, observe, act and say")
