@@ -10,10 +10,10 @@ async def find(store: Store, bot_id: str, attempt: int | None = None) -> Manifes
 
     Raises: StoreError, ValueError for a manifest that is none.
     """
-    for one in [attempt] if attempt else reversed(await store.attempts(bot_id)):
+    for number in [attempt] if attempt else reversed(await store.attempts(bot_id)):
         for name in (FINAL, PROGRESS):
             try:
-                return manifest.decode(await store.get(f"{manifest.folder(bot_id, one)}/{name}"))
+                return manifest.decode(await store.get(f"{manifest.folder(bot_id, number)}/{name}"))
             except AbsentError:
                 continue
     return None

@@ -92,7 +92,7 @@ class Store:
 
         def deleted() -> int:
             store = self._store()
-            paths = [str(one["path"]) for page in store.list(f"{bot_id}/") for one in page]
+            paths = [str(entry["path"]) for page in store.list(f"{bot_id}/") for entry in page]
             for at in range(0, len(paths), _DELETED_AT_ONCE):
                 store.delete(paths[at : at + _DELETED_AT_ONCE])
             return len(paths)

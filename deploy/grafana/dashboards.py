@@ -214,7 +214,7 @@ def document(name: str) -> str:
         "editable": True,
         "refresh": "15s",
         "time": {"from": "now-3h", "to": "now"},
-        "templating": {"list": [_source(), *(_variable(one, query) for one, query in variables)]},
+        "templating": {"list": [_source(), *(_variable(name, query) for name, query in variables)]},
         "links": [{"type": "dashboards", "tags": ["poolmgr"], "title": "poolmgr", "includeVars": False}],
         "panels": list(_placed(panels)),
     }

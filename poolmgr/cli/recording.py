@@ -90,8 +90,8 @@ def _ask(session: Session, question: Callable[[Store], Awaitable[_T]]) -> _T:
 def _lines(found: Manifest) -> Iterator[str]:
     since = f"{datetime.fromtimestamp(found.began_at, UTC):%Y-%m-%d} {clock_time(found.began_at)} UTC"
     yield f"bot {found.bot_id}, attempt {found.attempt}: sound, by {found.way}, from {since}"
-    seconds = sum(one.ended_at - one.began_at for one in found.segments)
-    size = sum(one.bytes for one in found.segments)
+    seconds = sum(segment.ended_at - segment.began_at for segment in found.segments)
+    size = sum(segment.bytes for segment in found.segments)
     yield f"{len(found.segments)} segments in {len(found.parts)} parts, {duration(seconds)}, {size / 1e6:.1f} MB"
     if found.audio:
         yield _heard(found.audio)

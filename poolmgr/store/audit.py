@@ -60,7 +60,7 @@ async def look(redis: Any, keys: Keys) -> Seen:
             pipeline.hgetall(keys.bot(bot_id.decode(errors="replace")))
         for bot_id, raw in zip(page, await pipeline.execute(), strict=True):
             records[bot_id.decode(errors="replace")] = answers.text_fields(raw) if raw else None
-    vm_ids = sorted(one.decode(errors="replace") for one in await redis.smembers(keys.vms))
+    vm_ids = sorted(raw.decode(errors="replace") for raw in await redis.smembers(keys.vms))
     pipeline = redis.pipeline(transaction=False)
     for vm_id in vm_ids:
         pipeline.hget(keys.vm(vm_id), "lost").hgetall(keys.workers(vm_id)).exists(keys.alive(vm_id))

@@ -97,7 +97,7 @@ class Deliveries:
                 bot_id=bot_id,
                 now=now,
                 life_s=self._life_s,
-                items=[f"0 {one.at:.6f} ".encode() + msgspec.json.encode(one) for one in deliveries],
+                items=[f"0 {webhook.at:.6f} ".encode() + msgspec.json.encode(webhook) for webhook in deliveries],
             )
             calls.append(call)
         if calls:
@@ -133,9 +133,9 @@ class Deliveries:
 
     async def done(self, waiting: Waiting, attempt: Attempt, now: float) -> bool:
         """It was delivered. Returns whether its bot has another one. Idempotent, as the others are."""
-        one = waiting.delivery
-        noted_as = _NOTED.get(one.event.partition(".")[0], "")
-        return await self._done(one.bot_id, one.id, now, _json(attempt), noted_as)
+        delivery = waiting.delivery
+        noted_as = _NOTED.get(delivery.event.partition(".")[0], "")
+        return await self._done(delivery.bot_id, delivery.id, now, _json(attempt), noted_as)
 
     async def clear(self, bot_id: str) -> bool:
         """An empty line is due no longer. Returns whether it is not empty after all."""
@@ -143,13 +143,13 @@ class Deliveries:
 
     async def failed(self, waiting: Waiting, attempt: Attempt, next_at: float) -> None:
         """It was not; there will be another attempt at `next_at` (epoch seconds)."""
-        one, k = waiting.delivery, self._keys
+        delivery, k = waiting.delivery, self._keys
         call = scripts.deliver_failed(
-            line=k.deliveries(one.bot_id),
+            line=k.deliveries(delivery.bot_id),
             due=k.webhooks_due,
-            log=k.delivery_log(one.bot_id),
-            bot_id=one.bot_id,
-            id=one.id,
+            log=k.delivery_log(delivery.bot_id),
+            bot_id=delivery.bot_id,
+            id=delivery.id,
             attempts=attempt.attempt,
             next_at=next_at,
             life_s=self._life_s,
@@ -159,14 +159,14 @@ class Deliveries:
 
     async def bury(self, waiting: Waiting, attempt: Attempt, reason: str, now: float) -> bool:
         """It is given up, for `reason`. Returns whether its bot has a next one."""
-        one, k = waiting.delivery, self._keys
+        delivery, k = waiting.delivery, self._keys
         call = scripts.deliver_bury(
-            line=k.deliveries(one.bot_id),
+            line=k.deliveries(delivery.bot_id),
             due=k.webhooks_due,
-            log=k.delivery_log(one.bot_id),
+            log=k.delivery_log(delivery.bot_id),
             dead=k.webhooks_dead,
-            bot_id=one.bot_id,
-            id=one.id,
+            bot_id=delivery.bot_id,
+            id=delivery.id,
             now=now,
             life_s=self._life_s,
             entry=_json(attempt),

@@ -437,14 +437,14 @@ def _steps(decisions: Sequence[Decision]) -> Iterator[Written | _Dispatch]:
     while start < len(decisions):
         match decisions[start : start + 3]:
             case [Accept() as accept, Assign() as assign, *after] if _is_first_of(accept, assign):
-                warm = next((one for one in after if isinstance(one, Warm) and one.vm_id == assign.vm_id), None)
+                warm = next((step for step in after if isinstance(step, Warm) and step.vm_id == assign.vm_id), None)
                 yield _Dispatch(accept, assign, warm)
                 start += 3 if warm else 2
             case _:
-                one = decisions[start]
+                decision = decisions[start]
                 start += 1
-                if not isinstance(one, Unsaid):
-                    yield one
+                if not isinstance(decision, Unsaid):
+                    yield decision
 
 
 def _named(step: Accept | Assign | _Dispatch) -> str:

@@ -37,10 +37,10 @@ class Meetings:
     async def participants(self, bot_id: str) -> list[Attendance]:
         """In the order of their coming."""
         raw: list[bytes] = await self._redis.hvals(self._keys.participants(bot_id))
-        found = [msgspec.json.decode(one, type=Attendance) for one in raw]
-        return sorted(found, key=lambda one: (one.joined_at, one.id))
+        found = [msgspec.json.decode(entry, type=Attendance) for entry in raw]
+        return sorted(found, key=lambda person: (person.joined_at, person.id))
 
     async def chat(self, bot_id: str) -> list[KeptLine]:
         """Oldest first."""
         raw: list[bytes] = await self._redis.lrange(self._keys.chats(bot_id), 0, -1)
-        return [msgspec.json.decode(one, type=KeptLine) for one in raw]
+        return [msgspec.json.decode(entry, type=KeptLine) for entry in raw]

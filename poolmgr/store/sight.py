@@ -53,7 +53,8 @@ class Sight:
         pipeline.xread({self._keys.status: after}, count=most)
         *standing, entries = await pipeline.execute()
         changes = [
-            StatusChange(one.entry_id.decode(), answers.text_fields(one.fields)) for one in answers.entries_of(entries)
+            StatusChange(entry.entry_id.decode(), answers.text_fields(entry.fields))
+            for entry in answers.entries_of(entries)
         ]
         return News(standing_of(standing), changes)
 
@@ -67,7 +68,7 @@ class Sight:
         return [StatusChange(entry_id.decode(), answers.text_fields(fields)) for entry_id, fields in entries]
 
     async def vm_ids(self) -> set[str]:
-        return {one.decode() for one in await self._redis.smembers(self._keys.vms)}
+        return {raw.decode() for raw in await self._redis.smembers(self._keys.vms)}
 
     async def vms(self, ids: Sequence[str]) -> list[VmView]:
         return await self._views.vms(ids)
@@ -91,10 +92,10 @@ class Sight:
 
     async def newest(self, most: int) -> list[str]:
         """The ids of the bots that were made last, the newest first."""
-        return [one.decode() for one in await self._redis.zrange(self._keys.all_bots, 0, most - 1, desc=True)]
+        return [raw.decode() for raw in await self._redis.zrange(self._keys.all_bots, 0, most - 1, desc=True)]
 
     async def live(self) -> list[str]:
-        return [one.decode() for one in await self._redis.zrange(self._keys.live, 0, -1)]
+        return [raw.decode() for raw in await self._redis.zrange(self._keys.live, 0, -1)]
 
     async def bots(self, ids: Sequence[str]) -> list[dict[str, str]]:
         """FIELDS of those that have a record."""
@@ -118,7 +119,7 @@ class Sight:
             pipeline.lrange(self._keys.story(bot_id), 0, 3)
         raws: list[list[bytes]] = await pipeline.execute() if ids else []
         first = {
-            bot_id: next((one for one in story.decoded(entries) if one.what is story.What.ASSIGNED), None)
+            bot_id: next((entry for entry in story.decoded(entries) if entry.what is story.What.ASSIGNED), None)
             for bot_id, entries in zip(ids, raws, strict=True)
         }
         return {bot_id: entry.warm for bot_id, entry in first.items() if entry}

@@ -18,7 +18,7 @@ async def load_bots(redis: Any, keys: Keys) -> list[Bot]:
     """All live bots. A record that cannot be read is logged and left where it is, for a person to look at."""
     bots: list[Bot] = []
     ids: list[bytes] = await redis.zrange(keys.live, 0, -1)
-    async for bot_id, fields in _hashes(redis, [(one.decode(), keys.bot(one.decode())) for one in ids]):
+    async for bot_id, fields in _hashes(redis, [(raw.decode(), keys.bot(raw.decode())) for raw in ids]):
         try:
             bots.append(record.bot_from(answers.text_fields(fields)))
         except ValueError as error:
@@ -31,15 +31,15 @@ async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
     left out: its agent's next heartbeat says what it is.
     """
     vms: list[Vm] = []
-    ids: list[str] = sorted(one.decode() for one in await redis.smembers(keys.vms))
-    async for vm_id, raw in _hashes(redis, [(one, keys.vm(one)) for one in ids]):
+    ids: list[str] = sorted(raw.decode() for raw in await redis.smembers(keys.vms))
+    async for vm_id, raw in _hashes(redis, [(vm_id, keys.vm(vm_id)) for vm_id in ids]):
         fields = answers.text_fields(raw)
         if fields.get("lost") != "1":
             draining, stopping, shunned = (fields.get(name) == "1" for name in ("draining", "stopping", "resting"))
             vm = Vm(vm_id, fields.get("session", ""), 0.0, draining=draining, stopping=stopping, shunned=shunned)
             vms.append(vm)
     by_id = {vm.vm_id: vm for vm in vms}
-    async for vm_id, workers in _hashes(redis, [(one, keys.workers(one)) for one in by_id]):
+    async for vm_id, workers in _hashes(redis, [(vm_id, keys.workers(vm_id)) for vm_id in by_id]):
         for raw_id, raw in workers.items():
             worker_id = raw_id.decode(errors="replace")
             try:

@@ -55,28 +55,28 @@ class Submissions:
         self._keys = keys
         self._deduplicated_s = int(deduplicated_s)
 
-    async def submit(self, one: Submission) -> Outcome:
+    async def submit(self, submission: Submission) -> Outcome:
         """Afterwards the job is on the list and its entry can be found; with any other verdict nothing has changed."""
-        k = self._keys
+        k, key = self._keys, submission.idempotency_key
         call = scripts.submit(
             jobs=k.jobs,
-            bot=k.bot(one.bot_id),
-            submitted=k.submitted(one.bot_id),
-            owned=k.owned(one.owner),
-            idempotency=k.idempotency(one.owner, one.idempotency_key) if one.idempotency_key else None,
-            dedup=k.deduplication(one.deduplication_key) if one.deduplication_key else None,
-            meeting=k.meeting(one.held_meeting) if one.held_meeting else None,
-            bot_id=one.bot_id,
-            payload=one.payload,
-            entry=msgspec.json.encode(_texts(one.entry)),
-            quota=one.bots_at_once,
-            digest=one.digest,
+            bot=k.bot(submission.bot_id),
+            submitted=k.submitted(submission.bot_id),
+            owned=k.owned(submission.owner),
+            idempotency=k.idempotency(submission.owner, key) if key else None,
+            dedup=k.deduplication(submission.deduplication_key) if submission.deduplication_key else None,
+            meeting=k.meeting(submission.held_meeting) if submission.held_meeting else None,
+            bot_id=submission.bot_id,
+            payload=submission.payload,
+            entry=msgspec.json.encode(_texts(submission.entry)),
+            quota=submission.bots_at_once,
+            digest=submission.digest,
             dedup_life_s=self._deduplicated_s,
         )
         verdict, bot_id = await call.run(self._redis)
         return Outcome(Verdict(verdict.decode()), bot_id.decode())
 
-    async def withdraw(self, one: Submission, *, ended: bool = False) -> bool:
+    async def withdraw(self, submission: Submission, *, ended: bool = False) -> bool:
         """Take the job back, so that the same request may come again. `ended`: its bot ended without a chance.
 
         False when a manager has taken the job meanwhile; then nothing has changed.
@@ -84,11 +84,11 @@ class Submissions:
         k = self._keys
         call = scripts.withdraw(
             jobs=k.jobs,
-            submitted=k.submitted(one.bot_id),
-            owned=k.owned(one.owner),
-            once_keys=self._once_keys(one),
-            bot_id=one.bot_id,
-            payload=one.payload,
+            submitted=k.submitted(submission.bot_id),
+            owned=k.owned(submission.owner),
+            once_keys=self._once_keys(submission),
+            bot_id=submission.bot_id,
+            payload=submission.payload,
             has_ended=ended,
         )
         return await call.run(self._redis)
@@ -106,12 +106,12 @@ class Submissions:
             return Record.from_hash(answers.text_fields(raw))
         return Record.from_hash(msgspec.json.decode(entry, type=dict[str, str])) if entry else None
 
-    def _once_keys(self, one: Submission) -> list[str]:
+    def _once_keys(self, submission: Submission) -> list[str]:
         keys: list[str] = []
-        if one.idempotency_key:
-            keys.append(self._keys.idempotency(one.owner, one.idempotency_key))
-        if one.deduplication_key:
-            keys.append(self._keys.deduplication(one.deduplication_key))
+        if submission.idempotency_key:
+            keys.append(self._keys.idempotency(submission.owner, submission.idempotency_key))
+        if submission.deduplication_key:
+            keys.append(self._keys.deduplication(submission.deduplication_key))
         return keys
 
 

@@ -136,7 +136,7 @@ class Views:
         return [Record.from_hash(answers.text_fields(raw)) for raw in found if raw]
 
     async def fleet(self) -> list[VmView]:
-        return await self.vms(sorted(one.decode() for one in await self._redis.smembers(self._keys.vms)))
+        return await self.vms(sorted(raw.decode() for raw in await self._redis.smembers(self._keys.vms)))
 
     async def vm(self, vm_id: str) -> VmView | None:
         """The VM, or None if no manager knows it."""
@@ -193,10 +193,10 @@ class Views:
         while True:
             answer: Any = await self._redis.xread({self._keys.status: after}, count=500, block=1000)
             changes = [
-                StatusChange(one.entry_id.decode(), answers.text_fields(one.fields))
-                for one in answers.entries_of(answer)
+                StatusChange(entry.entry_id.decode(), answers.text_fields(entry.fields))
+                for entry in answers.entries_of(answer)
             ]
-            for change in [one for one in changes if bot_id in ("", one.fields["bot_id"])]:
+            for change in [change for change in changes if bot_id in ("", change.fields["bot_id"])]:
                 yield change
             after = changes[-1].entry_id if changes else after
 
