@@ -254,8 +254,8 @@ class Manager:
         role, fault = self._readiness
         if (pool := self.metrics.pool_gauges.pool) is not None:
             return f"leads, epoch {self._epoch}, {count(len(pool.bots), 'bot')}"
-        known = {"standby": "stands by", "starting": "starts", "stopping": "stops", "leader": "leads"}
-        return f"{known[role]}: {fault}" if fault else known[role]
+        words = {"standby": "stands by", "starting": "starts", "stopping": "stops", "leader": "leads"}
+        return f"{words[role]}: {fault}" if fault else words[role]
 
     def _stand_by(self) -> None:
         self._readiness = Readiness("standby", "")

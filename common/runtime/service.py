@@ -116,7 +116,7 @@ class _Teller:
         self._turns = turns
         # Half of what systemd waits for, as sd_watchdog_enabled(3) asks.
         self._look_s = min(look_s, service.watchdog_s / 2) if service.watchdog_s else look_s
-        self._told = ""
+        self._last_status = ""
         self._late: list[str] = []
         self._next: asyncio.TimerHandle | None = None
 
@@ -133,9 +133,9 @@ class _Teller:
         if not late and self._service.watchdog_s:
             self._service.alive()
         status = f"{', '.join(late)} stand still" if late else self._status()
-        if status != self._told:
+        if status != self._last_status:
             self._service.status(status)
-            self._told = status
+            self._last_status = status
 
     def end(self) -> None:
         if self._next:

@@ -165,12 +165,12 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
                     both = f"by the browsers {sorted(inside)} and {mark.visit}"
                     yield Violation("twice in a meeting", f"job {tag} is in its meeting twice at once, {both}", bot_id)
                 inside.add(mark.visit)
-                known = (
+                is_certain = (
                     admitted
                     and not _may_be_gone(world, admitted[-1].at)
                     and not _unknown_admission(world, admitted[-1].visit, marks, seen.changes[bot_id], mark.at)
                 )
-                if known and not rejoins:
+                if is_certain and not rejoins:
                     yield Violation("admitted again", f"job {tag} was let into its meeting a second time", bot_id)
                 admitted.append(mark)
             elif mark.seen is not Seen.LOBBY:

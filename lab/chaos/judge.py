@@ -94,8 +94,8 @@ class Judge:
 
     async def _look(self, *, at_all: bool) -> list[Violation]:
         """Raises: RedisError, OSError."""
-        known = (self._pushes, self._bad, self._asked, self._excuses, self._still)
-        world = await self._outside.look(*known, at_all=at_all)
+        facts = (self._pushes, self._bad, self._asked, self._excuses, self._still)
+        world = await self._outside.look(*facts, at_all=at_all)
         self.world = world._replace(flooded=tuple(self._flooded))
         return await asyncio.to_thread(violations, self.world)
 

@@ -234,8 +234,8 @@ class Term:
         except BadJobError as error:
             return Rejected(payload, error.reason, str(error), error.bot_id)
         await self._write()  # what came just before may be what this one doubles
-        if known := await self._jobs.known([job]):
-            return Rejected(payload, "duplicate", f"known already: {sorted(known)}", job.bot_id)
+        if conflicts := await self._jobs.conflicts([job]):
+            return Rejected(payload, "duplicate", f"known already: {sorted(conflicts)}", job.bot_id)
         self._accepted += 1
         bot_id = job.bot_id or f"minted-{self._epoch}-{self._accepted}"
         self._put(JobAccepted(bot_id, job, self._ground.wall))

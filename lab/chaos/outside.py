@@ -308,9 +308,9 @@ class Outside:
 
     def _strays(self, browsers: list[Running]) -> list[str]:
         """Processes that name our folder, but stem neither from a part nor from a browser, nor name one that lives."""
-        known = {part.pid for part in self._stage.parts.values() if part.pid} | {browser.pid for browser in browsers}
+        expected = {part.pid for part in self._stage.parts.values() if part.pid} | {browser.pid for browser in browsers}
         workers = {browser.worker_id for browser in browsers}
-        found = [pid for pid in bearing(str(self._stage.folder)) if not stems_from(pid, known)]
+        found = [pid for pid in bearing(str(self._stage.folder)) if not stems_from(pid, expected)]
         return [f"process {pid}" for pid in found if worker_named_by(pid) not in workers]
 
 

@@ -70,11 +70,11 @@ def _faults_of(schedule: Schedule) -> Iterator[str]:
 
 
 def _wrong_job(job: Job, tags: list[str]) -> str:
-    known = BAD if job.form == "bad" else MEETINGS
+    meetings = BAD if job.form == "bad" else MEETINGS
     if job.form not in FORMS:
         return f"there is no form {job.form!r}; there are {', '.join(FORMS)}"
-    if job.meeting not in known:
-        return f"there is no meeting {job.meeting!r} for that form; there are {', '.join(known)}"
+    if job.meeting not in meetings:
+        return f"there is no meeting {job.meeting!r} for that form; there are {', '.join(meetings)}"
     if not job.tag.replace(".", "").replace("-", "").isalnum():
         return f"the tag {job.tag!r} has to be of letters, digits, dots and dashes"
     return f"two jobs have the tag {job.tag!r}" if tags.count(job.tag) > 1 else ""

@@ -24,7 +24,7 @@ class Table:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[tuple[int, int], Running | None] = {}
+        self._browsers: dict[tuple[int, int], Running | None] = {}
 
     def browsers(self) -> list[Running]:
         """One for each worker that has a living process below the folder: its oldest."""
@@ -33,10 +33,10 @@ class Table:
         for process in sorted(processes.scan(), key=lambda process: process.started_ticks):
             who = (process.pid, process.started_ticks)
             # Between fork and exec a process bears its parent's name: one that is nobody is looked at once more.
-            seen[who] = self._known.get(who) or self.browser_of(process.pid)
+            seen[who] = self._browsers.get(who) or self.browser_of(process.pid)
             if browser := seen[who]:
                 found.setdefault((browser.vm_id, browser.worker_id), browser)
-        self._known = seen
+        self._browsers = seen
         return list(found.values())
 
     def browser_of(self, pid: int) -> Running | None:

@@ -200,11 +200,11 @@ def _taken_elsewhere() -> list[Case]:
         over = Scenario(door="lobby", acts=(Act("lobby", "end", 1500),))
         cases.append(Case(platform, "ends-in-the-lobby", over, Reason.NEVER_ADMITTED, "", is_quick=platform == "zoom"))
         lines = tuple(Act("meeting", f"say:Ann:{text}", 2500 + n) for n, text in enumerate(("Good morning", "Ann: hi")))
-        told = Scenario(
+        scenario = Scenario(
             voices=("Vera",), acts=(*lines, Act("meeting", "tone:Vera", 2600), Act("meeting", "end", 5500)), wording=1
         )
         is_quick = platform == "teams"
-        cases.append(Case(platform, "tells-of-others", told, Reason.MEETING_ENDED, tells=True, is_quick=is_quick))
+        cases.append(Case(platform, "tells-of-others", scenario, Reason.MEETING_ENDED, tells=True, is_quick=is_quick))
         for deaf_ms in (150, 500, 950):
             deaf = _with(_CALL, deaf_ms=deaf_ms)
             cases.append(Case(platform, f"deaf-for-{deaf_ms}", deaf, Reason.MEETING_ENDED, most_late_s=0.6))

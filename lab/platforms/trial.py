@@ -202,9 +202,9 @@ def _faults_of_telling(case: Case, meeting: Meeting, bot: _Bot) -> list[str]:
     faults: list[str] = []
     if case.tells:
         everybody = 1 + len(case.scenario.people) + len(case.scenario.voices)
-        told = (bot.most_people, bot.speakers - {""}, bot.heard)
-        if told != (everybody, set(case.scenario.voices), meeting.said):
-            faults.append(f"told {told}, and there were {everybody}, who said {meeting.said}")
+        reported = (bot.most_people, bot.speakers - {""}, bot.heard)
+        if reported != (everybody, set(case.scenario.voices), meeting.said):
+            faults.append(f"told {reported}, and there were {everybody}, who said {meeting.said}")
     lost_until = [float(note.rpartition(" ")[2]) for note in meeting.noted if note.startswith("heard again after")]
     if case.most_late_s and max(lost_until, default=0.0) > case.most_late_s * 1000:
         faults.append(f"clicked {lost_until} ms after the button heard again, not within {case.most_late_s:g} s")

@@ -103,8 +103,8 @@ def _platform(call: Call, name: str) -> str:
     others = call.service.rules.other_hosts
     inward = _INWARD.get(name.lower(), name.lower())
     if inward not in PLATFORMS and inward not in others:
-        known = [*PLATFORMS.values(), *(other for other in others if other not in PLATFORMS)]
-        raise bad_request(f"platform: is none of {', '.join(known)}")
+        names = [*PLATFORMS.values(), *(other for other in others if other not in PLATFORMS)]
+        raise bad_request(f"platform: is none of {', '.join(names)}")
     return inward
 
 

@@ -86,8 +86,8 @@ def _time_taken(record: Record, now: float) -> str:
 def _all_of(record: Record) -> Group:
     """Every field of the record under the name it has in Redis, and its way as a timeline."""
     texts = record.texts()
-    known = {name for section in _SECTIONS for name in section} | _TIMELINE.keys() | {"payload"}
-    others = tuple(sorted(texts.keys() - known))
+    shown = {name for section in _SECTIONS for name in section} | _TIMELINE.keys() | {"payload"}
+    others = tuple(sorted(texts.keys() - shown))
     fields = Table.grid(padding=(0, 2, 0, 0))
     fields.add_column(no_wrap=True)
     fields.add_column(overflow="fold")

@@ -81,7 +81,7 @@ def warnings(said: Said) -> tuple[str, ...]:
 
 
 def _foreign_fields(said: Said) -> Iterator[str]:
-    for name in _unknown(said.document, _KNOWN):
+    for name in _unknown(said.document, _ALLOWED):
         if name.endswith("_timeout") and name in _TIMEOUTS:
             yield f"{name}: is ignored here; it belongs in automatic_leave"
         elif (meant := _meant(name, _FIELD_OF)) is not None:
@@ -90,7 +90,7 @@ def _foreign_fields(said: Said) -> Iterator[str]:
 
 def _foreign_timeouts(said: Said) -> Iterator[str]:
     given = _object(said.document.get("automatic_leave"))
-    for name in _unknown(given, _LEAVE_KNOWN):
+    for name in _unknown(given, _LEAVE_ALLOWED):
         warning = f"automatic_leave.{_shown(name)}: is no field of ours, and is ignored"
         if meant := _meant(name, _LEAVE_FIELD_OF):
             attribute = "noone_joined_timeout" if meant == "no_one_joined_timeout" else meant
@@ -102,7 +102,7 @@ def _foreign_timeouts(said: Said) -> Iterator[str]:
             f"automatic_leave.bot_detection.{_shown(name)}: is no field of ours, and is ignored;"
             " using_participant_names is one"
         )
-    for name in _unknown(_object(detection.get("using_participant_names")), _DETECTION_KNOWN):
+    for name in _unknown(_object(detection.get("using_participant_names")), _DETECTION_ALLOWED):
         yield (
             f"automatic_leave.bot_detection.using_participant_names.{_shown(name)}: is no field of ours, and is"
             " ignored; matches, activate_after, timeout and whole_words are"
@@ -158,10 +158,10 @@ _TABLE: Final[tuple[Callable[[Said], Iterator[str]], ...]] = (
 )
 
 
-def _unknown(document: Mapping[str, Any], known: frozenset[str]) -> Iterator[str]:
+def _unknown(document: Mapping[str, Any], allowed: frozenset[str]) -> Iterator[str]:
     looked_at = 0
     for name in document:
-        if name not in known:
+        if name not in allowed:
             looked_at += 1
             if looked_at > _MOST_LOOKED_AT:
                 return
@@ -210,9 +210,9 @@ class _Names(NamedTuple):
 
 
 _SHORTEST_MISSPELT: Final = 7
-_KNOWN: Final = frozenset(FIELDS)
-_LEAVE_KNOWN: Final = frozenset((*_TIMEOUTS, "bot_detection"))
-_DETECTION_KNOWN: Final = frozenset(("matches", "activate_after", "timeout", "whole_words"))
+_ALLOWED: Final = frozenset(FIELDS)
+_LEAVE_ALLOWED: Final = frozenset((*_TIMEOUTS, "bot_detection"))
+_DETECTION_ALLOWED: Final = frozenset(("matches", "activate_after", "timeout", "whole_words"))
 _FIELD_OF: Final = _Names.of(FIELDS, _OTHER_SPELLINGS)
 _LEAVE_FIELD_OF: Final = _Names.of(_TIMEOUTS, _LEAVE_OTHER_SPELLINGS, "_timeout")
 

@@ -113,7 +113,7 @@ class Intake:
         jobs, rejected = await self._read(payloads, self._clock.wall())
         if any(job.bot_id or job.deduplication_key or job.held_meeting for job in jobs):
             await self._dispatcher.durable()  # one of them may double a job of this batch
-        taken = await self._jobs.known(jobs)
+        taken = await self._jobs.conflicts(jobs)
         held: set[str] = set()
         for job in jobs:
             if fault := self._duplicate(job, taken):

@@ -122,9 +122,9 @@ class Outlook:
         if self.vms.get(vm.vm_id) != vm:
             self._set_vm(vm.vm_id, vm)
 
-    def keep_vms(self, known: Iterable[str]) -> None:
+    def keep_vms(self, vm_ids: Iterable[str]) -> None:
         """All others are no more."""
-        for vm_id in self.vms.keys() - set(known):
+        for vm_id in self.vms.keys() - set(vm_ids):
             self._set_vm(vm_id, None)
 
     def put_bot(self, record: Mapping[str, str]) -> None:
@@ -134,9 +134,9 @@ class Outlook:
             self._set_live(row.id, None)
         else:
             assigned = _time(record, "assigned_at")
-            known = self._live.get(row.id)
-            queued = known and known.state == row.state == BotState.QUEUED
-            since = known.since if known and queued else row.since  # a record does not say when it was queued again
+            before = self._live.get(row.id)
+            queued = before and before.state == row.state == BotState.QUEUED
+            since = before.since if before and queued else row.since  # a record does not say when it was queued again
             self._set_live(row.id, _Brief(row.name, row.state, since, assigned))
         if self.bots.get(row.id) != row:
             self.bots[row.id] = row
@@ -163,14 +163,14 @@ class Outlook:
         """A bot changed its status. Of one that joined it counts how long that took."""
         bot_id, state = change.fields["bot_id"], change.fields.get("state", "")
         at = _time(change.fields, "at")
-        known = self._live.get(bot_id, _Brief("", "", 0.0, 0.0))
+        before = self._live.get(bot_id, _Brief("", "", 0.0, 0.0))
         if state == BotState.STOPPED:
             self._set_live(bot_id, None)
         elif state in _LIVE:
-            if state == BotState.IN_MEETING and known.assigned:
-                self.hour.joined(at, max(0.0, at - known.assigned))
-            assigned = at if state == BotState.ASSIGNED else known.assigned
-            self._set_live(bot_id, known._replace(state=state, since=at, assigned=assigned))
+            if state == BotState.IN_MEETING and before.assigned:
+                self.hour.joined(at, max(0.0, at - before.assigned))
+            assigned = at if state == BotState.ASSIGNED else before.assigned
+            self._set_live(bot_id, before._replace(state=state, since=at, assigned=assigned))
 
     # What is told of it
 

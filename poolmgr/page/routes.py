@@ -119,14 +119,15 @@ class _Page:
             version = -1
             while not self._closing.is_set():
                 try:
-                    version, told = await self._watch.next(version)
+                    version, lines = await self._watch.next(version)
                 except (RedisError, OSError):
                     await _write(response, b'data: {"kind":"fault","message":"Redis is away, or will not answer."}\n\n')
                     await asyncio.sleep(_AGAIN_S)
                     version = -1
                     continue
                 await _write(
-                    response, b"".join(b"data: %s\n\n" % line for line in told.split(b"\n")) if told else b": beat\n\n"
+                    response,
+                    b"".join(b"data: %s\n\n" % line for line in lines.split(b"\n")) if lines else b": beat\n\n",
                 )
         except (TimeoutError, ConnectionError):
             if request.transport:

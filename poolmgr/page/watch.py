@@ -57,7 +57,7 @@ class Watch:
 
     def _begin(self) -> None:
         self.outlook = Outlook(self._min_idle)
-        self._told: deque[tuple[int, bytes]] = deque(maxlen=_KEPT)
+        self._sent: deque[tuple[int, bytes]] = deque(maxlen=_KEPT)
         self._all: tuple[int, bytes] = (-1, b"")
         self._looked_at = self._indexes_at = -1e9
         self._pace_s = EVERY_S
@@ -86,7 +86,7 @@ class Watch:
     def _since(self, version: int) -> bytes:
         if version == self.version:
             return b""
-        later = [told for number, told in self._told if number > version]
+        later = [difference for number, difference in self._sent if number > version]
         if version >= 0 and len(later) == self.version - version:
             return b"\n".join(later)
         if self._all[0] != self.version:
@@ -109,7 +109,7 @@ class Watch:
         difference = self.outlook.take_difference(self._wall())
         if difference:
             self.version += 1
-            self._told.append((self.version, msgspec.json.encode(difference)))
+            self._sent.append((self.version, msgspec.json.encode(difference)))
         self._pace_s = EVERY_S if difference or self._before or self._unknown else QUIET_S
         self._looked_at = self._steady()
 
@@ -137,13 +137,13 @@ class Watch:
 
     async def _look_at_indexes(self) -> None:
         """Which VMs there are, and which bots live: the status stream tells neither of VMs nor of what it lost."""
-        known = await self._sight.vm_ids()
-        self.outlook.keep_vms(known)
-        new = known - self.outlook.vms.keys()
-        self._turn = deque([*sorted(new), *(vm_id for vm_id in self._turn if vm_id in known - new)])
+        vm_ids = await self._sight.vm_ids()
+        self.outlook.keep_vms(vm_ids)
+        new = vm_ids - self.outlook.vms.keys()
+        self._turn = deque([*sorted(new), *(vm_id for vm_id in self._turn if vm_id in vm_ids - new)])
         self._unknown = deque(self.outlook.keep_live(await self._sight.live()))
         if not self._turn:
-            self._turn.extend(sorted(known))
+            self._turn.extend(sorted(vm_ids))
 
     async def _look_at_vms(self, changes: list[StatusChange], now: float) -> None:
         """Those where something changed, then those whose turn it is."""

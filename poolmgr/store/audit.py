@@ -222,9 +222,9 @@ def _both_sides(vm_id: str, kept: Mapping[str, Worker], reported: Mapping[str, W
 
 def _about_keys(seen: Seen, keys: Keys) -> Iterator[Finding]:
     live = {keys.bot(bot_id) for bot_id, fields in seen.records.items() if fields}
-    known = [re.compile(_pattern(keys.prefix, doc.name)) for doc in KEY_DOCS]
+    patterns = [re.compile(_pattern(keys.prefix, doc.name)) for doc in KEY_DOCS]
     for name, life_s in seen.lives.items():
-        if not any(pattern.fullmatch(name) for pattern in known):
+        if not any(pattern.fullmatch(name) for pattern in patterns):
             yield Finding("key_unknown", name, "no key of this release has such a name")
         elif life_s < 0 and name not in live and name.removeprefix(f"{keys.prefix}:") not in _BOUNDED_OTHERWISE:
             yield Finding("key_without_end", name, "it has no time to live, and is none of a live bot")

@@ -108,7 +108,7 @@ class Catalog:
         """How many keys and index entries an ended bot has; forgetting it deletes them."""
         k, bot_id = self._keys, bot.bot_id
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.exists(k.bot(bot_id), *k.satellites(bot_id), *keys_of(k, bot))
+        pipeline.exists(k.bot(bot_id), *k.further_keys(bot_id), *keys_of(k, bot))
         pipeline.get(k.deduplication(bot.deduplication_key)).hget(k.meeting(bot.held_meeting), "bot_id")
         indexes = [k.index(field, value) for field, value in (*bot.found_by, ("status", bot.status))]
         for index in (k.ended, k.all_bots, *indexes):

@@ -73,7 +73,7 @@ class Jobs:
         more = scripts.take(jobs=jobs, taken=taken, most=most - 1, most_bytes=room)
         return [first, *await more.run(self._redis)]
 
-    async def known(self, jobs: Sequence[Job]) -> dict[str, str]:
+    async def conflicts(self, jobs: Sequence[Job]) -> dict[str, str]:
         """The bots that some of `jobs` would double: by `BOT_ID` where the id is in use, by `key KEY` where the
         deduplication_key is.
         """

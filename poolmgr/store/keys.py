@@ -66,7 +66,7 @@ class Keys(WireKeys):
     def story(self, bot_id: str) -> str:
         return f"{self.prefix}:bot:{bot_id}:story"
 
-    def satellites(self, bot_id: str) -> tuple[str, ...]:
+    def further_keys(self, bot_id: str) -> tuple[str, ...]:
         """What is kept of a bot beside its record and its evidence, and goes with it."""
         return self.participants(bot_id), self.chats(bot_id), self.delivery_log(bot_id), self.story(bot_id)
 

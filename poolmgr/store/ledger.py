@@ -174,7 +174,7 @@ class Ledger:
             case Reschedule():
                 bot, story_key = k.bot(step.bot_id), k.story(step.bot_id)
                 return scripts.reschedule(
-                    bot=bot, story=story_key, join_at=iso(step.join_at), entry=story.told(step, at)
+                    bot=bot, story=story_key, join_at=iso(step.join_at), entry=story.entry_of(step, at)
                 )
             case Remember():
                 return scripts.note(bot=k.bot(step.bot_id), attempt=step.attempt, fields=record.remembered(step))
@@ -185,7 +185,7 @@ class Ledger:
                     bot=k.bot(step.bot_id),
                     story=k.story(step.bot_id),
                     attempt=step.attempt,
-                    entry=story.told(step, at),
+                    entry=story.entry_of(step, at),
                     bundle=step.evidence,
                     fields={},
                 )
@@ -229,11 +229,11 @@ class Ledger:
             status_word=status,
             keep=self._retention.stream_entries,
             dedup_life_s=int(self._retention.bot_s),
-            entry=story.told(accept, at),
+            entry=story.entry_of(accept, at),
             assigned_at=str(fields["assigned_at"]) if assign else "",
             assigned_status_word=str(fields["status"]) if assign else "",
             vm_id=assign.vm_id if assign else "",
-            assigned_entry=story.told(assign, at) if assign else b"",
+            assigned_entry=story.entry_of(assign, at) if assign else b"",
             orders=orders,
             fields=fields,
         )
@@ -255,7 +255,7 @@ class Ledger:
             message=message,
             at=iso(at),
             keep=self._retention.stream_entries,
-            entry=story.told(assign, at),
+            entry=story.entry_of(assign, at),
             fields=record.assigned(assign, at),
         )
 
@@ -270,7 +270,7 @@ class Ledger:
             attempt=step.attempt,
             at=iso(moved_at),
             keep=self._retention.stream_entries,
-            entry=story.told(step, at),
+            entry=story.entry_of(step, at),
             fields=fields,
         )
 
@@ -291,7 +291,7 @@ class Ledger:
             keep=self._retention.stream_entries,
             stopped=stopped,
             record_life_s=self._record_life_s,
-            entry=story.told(end, at),
+            entry=story.entry_of(end, at),
             bundle=end.evidence,
             fields=fields,
         )
@@ -310,7 +310,7 @@ class Ledger:
                     bot=bot,
                     story=k.story(event.bot_id),
                     attempt=attempt,
-                    entry=story.told(event, at),
+                    entry=story.entry_of(event, at),
                     bundle="",
                     fields=record.seen(event, note.status),
                 )
@@ -340,7 +340,7 @@ class Ledger:
             attempt=event.attempt,
             at=iso(event.at),
             audio_status=record.audio_status(event),
-            entry=story.told(event, at),
+            entry=story.entry_of(event, at),
         )
 
     def _vm_call(
@@ -355,10 +355,10 @@ class Ledger:
             case Ask(worker_id=worker_id, bot_id=bot_id, attempt=attempt, reason=reason):
                 message = messages.Leave(worker_id, bot_id, attempt, reason)
                 is_wished = reason not in (Reason.SUPERSEDED, Reason.OVERDUE)
-                entry = story.told(decision, at) if reason is not Reason.SUPERSEDED else b""
+                entry = story.entry_of(decision, at) if reason is not Reason.SUPERSEDED else b""
                 return self._ask(decision, message, is_wished=is_wished, entry=entry)
             case EndByForce(worker_id=worker_id):
-                entry = story.told(decision, at)
+                entry = story.entry_of(decision, at)
                 return self._ask(decision, messages.Retire(worker_id, by_force=True), entry=entry)
             case Say(worker_id=worker_id, bot_id=bot_id, attempt=attempt, message=text):
                 return self._ask(decision, messages.Say(worker_id, bot_id, attempt, text))
@@ -415,7 +415,7 @@ class Ledger:
             case Retire(served=served):
                 _, worker, message = _order(decision, at)
                 stories = [k.story(served)] if served else []
-                entries = [story.told(decision, at)] if served else []
+                entries = [story.entry_of(decision, at)] if served else []
             case KeepWorker():
                 worker = record.worker_record(decision, at)
             case _:  # ForgetWorker

@@ -75,8 +75,8 @@ def moved(decision: Move) -> Fields:
 
 
 def seen(event: BotSaw, status: str = "") -> Fields:
-    told: Fields = {"status": status} if status else {}
-    return {"screen": event.screen, "rule": event.rule, **told}
+    changed: Fields = {"status": status} if status else {}
+    return {"screen": event.screen, "rule": event.rule, **changed}
 
 
 def vitals(event: BotVitals) -> Fields:

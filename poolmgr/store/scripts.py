@@ -233,7 +233,7 @@ def forget(
     meeting: OptionalKey,
     evidence_index: Key,
     evidence_sizes: Key,
-    satellites: Keys,
+    further_keys: Keys,
     bundles: Keys,
     indexes: Keys,
     bot_id: str,

@@ -69,17 +69,17 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     gaps: int = 0
 
 
-_Told = (
+_Source = (
     Accept | Assign | Reschedule | Move | BotSaw | BotRecorded | Ask | EndByForce | Retire | Enqueue | NoteFailed | End
 )
 
 
-def told(decision: _Told, at: float) -> bytes:
+def entry_of(decision: _Source, at: float) -> bytes:
     """The entry that `decision` leaves, as JSON. `at`: wall clock, epoch seconds."""
     return msgspec.json.encode(_entry(decision, iso(at)))
 
 
-def _entry(decision: _Told, now: str) -> Entry:
+def _entry(decision: _Source, now: str) -> Entry:
     match decision:
         case Accept(job=job, state=state):
             join_at = iso(job.join_at) if job.join_at else ""

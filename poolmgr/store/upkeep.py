@@ -42,12 +42,12 @@ class Upkeep:
         pipeline.expire(self._keys.job_stream, JOB_STREAM_LIFE_S)
         await pipeline.execute()
 
-    async def forget_orphans(self, known: Collection[str]) -> list[str]:
-        """Drop bots from the index of live bots that are not `known` to the pool and whose record has ended or is gone.
+    async def forget_orphans(self, in_pool: Collection[str]) -> list[str]:
+        """Drop bots from the index of live bots that are not `in_pool` and whose record has ended or is gone.
         Returns their ids. Only the record counts as evidence, not that the pool does not know them.
         """
         live: list[bytes] = await self._redis.zrange(self._keys.live, 0, -1)
-        unknown = [bot_id for raw in live if (bot_id := raw.decode()) not in known][:_ORPHANS_AT_ONCE]
+        unknown = [bot_id for raw in live if (bot_id := raw.decode()) not in in_pool][:_ORPHANS_AT_ONCE]
         pipeline = self._redis.pipeline(transaction=False)
         for bot_id in unknown:
             pipeline.hget(self._keys.bot(bot_id), "state")
@@ -67,15 +67,15 @@ class Upkeep:
             await forget(self._redis, self._keys, bot_id.decode())
         return len(over)
 
-    async def forget_unowned(self, owners: Iterable[str], known: Collection[str]) -> list[str]:
+    async def forget_unowned(self, owners: Iterable[str], in_pool: Collection[str]) -> list[str]:
         """Take bots off the quotas of `owners` that have ended, or never came to be. Returns their ids.
 
-        A bot that is not `known` to the pool is dropped when nothing in Redis says that it lives, or will.
+        A bot that is not `in_pool` is dropped when nothing in Redis says that it lives, or will.
         """
         given_up: list[str] = []
         for owner in owners:
             members: set[bytes] = await self._redis.smembers(self._keys.owned(owner))
-            for bot_id in {raw.decode() for raw in members} - set(known):
+            for bot_id in {raw.decode() for raw in members} - set(in_pool):
                 state = await self._redis.hget(self._keys.bot(bot_id), "state")
                 over = state == BotState.STOPPED.encode()
                 if over or (state is None and not await self._redis.exists(self._keys.submitted(bot_id))):

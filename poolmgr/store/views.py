@@ -140,8 +140,8 @@ class Views:
 
     async def vm(self, vm_id: str) -> VmView | None:
         """The VM, or None if no manager knows it."""
-        known = await self._redis.sismember(self._keys.vms, vm_id)
-        return (await self.vms([vm_id]))[0] if known else None
+        exists = await self._redis.sismember(self._keys.vms, vm_id)
+        return (await self.vms([vm_id]))[0] if exists else None
 
     async def standing(self) -> Standing:
         pipeline = self._redis.pipeline(transaction=False)
@@ -234,8 +234,8 @@ def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], a
     draining, stopping, lost, shunned = (
         fields.get(name) == "1" for name in ("draining", "stopping", "lost", "resting")
     )
-    known = Vm(vm_id, "", 0.0, draining, stopping, silent=not alive, lost=lost, shunned=shunned)
-    return VmView(vm_id, known.state, counts, sorted(bots), draining)
+    vm = Vm(vm_id, "", 0.0, draining, stopping, silent=not alive, lost=lost, shunned=shunned)
+    return VmView(vm_id, vm.state, counts, sorted(bots), draining)
 
 
 def _dead_job(entry_id: bytes, raw: dict[bytes, bytes]) -> DeadJob:

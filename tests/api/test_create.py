@@ -233,11 +233,11 @@ async def test_strict_settings_refuse_it_by_every_way_in(world: World) -> None:
 
 
 async def _dead(world: World) -> DeadJob:
-    async def one() -> DeadJob | None:
+    async def letter() -> DeadJob | None:
         return next(iter(await world.views.dead(most=1)), None)
 
-    await wait_until(one)
-    found = await one()
+    await wait_until(letter)
+    found = await letter()
     assert found is not None
     return found
 

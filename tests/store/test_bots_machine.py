@@ -142,7 +142,7 @@ class Bots(OnRedis):
 
     def relate(self, bot_id: str, decision: Any, at: float) -> None:
         """The bot's story is told one thing more."""
-        self.plain.lists[self.keys.story(bot_id)].append(story.told(decision, at).decode())
+        self.plain.lists[self.keys.story(bot_id)].append(story.entry_of(decision, at).decode())
 
     def order(self, vm_id: str, command: messages.Command, worker: bytes | None = None) -> None:
         workers, commands = self.keys.workers(vm_id), self.keys.commands(vm_id)

@@ -121,7 +121,7 @@ GROUPS: list[list[Decision]] = [
 ]
 
 
-@pytest.mark.parametrize("group", GROUPS, ids=lambda group: "-".join(type(one).__name__ for one in group))
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: "-".join(type(each).__name__ for each in group))
 async def test_decisions_carried_out_together_leave_what_they_leave_one_by_one(
     redis: Any, keys: Keys, ledger: Ledger, group: list[Decision]
 ) -> None:
@@ -137,7 +137,7 @@ async def test_decisions_carried_out_together_leave_what_they_leave_one_by_one(
     assert await content(redis, keys) == one_by_one
 
 
-@pytest.mark.parametrize("group", GROUPS[2:4], ids=lambda group: "-".join(type(one).__name__ for one in group))
+@pytest.mark.parametrize("group", GROUPS[2:4], ids=lambda group: "-".join(type(each).__name__ for each in group))
 async def test_a_job_that_finds_a_worker_at_once_is_refused_as_a_whole(
     redis: Any, keys: Keys, ledger: Ledger, group: list[Decision]
 ) -> None:

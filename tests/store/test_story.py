@@ -115,7 +115,7 @@ async def test_a_recording_is_told_of_once_when_it_begins_and_when_it_is_finishe
         "its recording is finished: 1m 00s, 2 gaps",
     ]
     told = [fields for _, fields in await redis.xrange(keys.outbox) if b"recorded" in fields]
-    assert [(one[b"recorded"], one[b"state"], one[b"at"].decode()) for one in told] == [
+    assert [(each[b"recorded"], each[b"state"], each[b"at"].decode()) for each in told] == [
         (b"recording", b"assigned", iso(NOW + 1)),
         (b"processed", b"stopped", iso(NOW + 90)),
     ]

@@ -24,7 +24,7 @@ def submissions(redis: Any, keys: Keys) -> Submissions:
     return Submissions(redis, keys, deduplicated_s=60)
 
 
-def one(bot_id: str = "", **fields: Any) -> Submission:
+def submission(bot_id: str = "", **fields: Any) -> Submission:
     bot_id = bot_id or f"bot-{next(_numbers)}"
     entry = Record.from_hash({"bot_id": bot_id, "status": "Active"})
     return Submission(bot_id=bot_id, payload=f'{{"bot_id":"{bot_id}"}}'.encode(), owner="app", entry=entry, **fields)
@@ -33,7 +33,7 @@ def one(bot_id: str = "", **fields: Any) -> Submission:
 async def test_a_submitted_job_is_on_the_list_found_and_counted(
     redis: Any, keys: Keys, submissions: Submissions
 ) -> None:
-    job = one("b1")
+    job = submission("b1")
     assert await submissions.submit(job) == Outcome(Verdict.SUBMITTED, "b1")
     assert await redis.lrange(keys.jobs, 0, -1) == [job.payload]
     assert await redis.smembers(keys.owned("app")) == {b"b1"}
@@ -44,7 +44,7 @@ async def test_a_submitted_job_is_on_the_list_found_and_counted(
 
 
 async def test_the_record_takes_over_from_the_entry(redis: Any, keys: Keys, submissions: Submissions) -> None:
-    await submissions.submit(one("b1"))
+    await submissions.submit(submission("b1"))
     assert not await submissions.taken("b1")
     await redis.hset(keys.bot("b1"), mapping={"bot_id": "b1", "status": "Joining"})
     assert (await submissions.find("b1")) == Record.from_hash({"bot_id": "b1", "status": "Joining"})
@@ -54,17 +54,17 @@ async def test_the_record_takes_over_from_the_entry(redis: Any, keys: Keys, subm
 async def test_of_twenty_requests_with_one_idempotency_key_one_makes_a_bot(
     redis: Any, keys: Keys, submissions: Submissions
 ) -> None:
-    jobs = [one(idempotency_key="k", digest="d") for _ in range(20)]
+    jobs = [submission(idempotency_key="k", digest="d") for _ in range(20)]
     outcomes = await asyncio.gather(*(submissions.submit(job) for job in jobs))
     assert Counter(outcome.verdict for outcome in outcomes) == {Verdict.SUBMITTED: 1, Verdict.REPLAYED: 19}
     assert len({outcome.bot_id for outcome in outcomes}) == 1
     assert await redis.llen(keys.jobs) == 1
-    assert (await submissions.submit(one(idempotency_key="k", digest="other"))).verdict is Verdict.KEY_REUSED
+    assert (await submissions.submit(submission(idempotency_key="k", digest="other"))).verdict is Verdict.KEY_REUSED
 
 
 async def test_an_idempotency_key_is_its_owners(submissions: Submissions) -> None:
     key = {"idempotency_key": "k", "digest": "d"}
-    await submissions.submit(one(**key))
+    await submissions.submit(submission(**key))
     other = Submission(
         bot_id="b9", payload=b"{}", owner="else", entry=Record.from_hash({}), idempotency_key="k", digest="d"
     )
@@ -72,22 +72,22 @@ async def test_an_idempotency_key_is_its_owners(submissions: Submissions) -> Non
 
 
 async def test_of_twenty_requests_with_one_deduplication_key_one_makes_a_bot(submissions: Submissions) -> None:
-    jobs = [one(deduplication_key="d") for _ in range(20)]
+    jobs = [submission(deduplication_key="d") for _ in range(20)]
     outcomes = await asyncio.gather(*(submissions.submit(job) for job in jobs))
     assert Counter(outcome.verdict for outcome in outcomes) == {Verdict.SUBMITTED: 1, Verdict.DEDUPLICATED: 19}
     assert len({outcome.bot_id for outcome in outcomes}) == 1
 
 
 async def test_a_bot_id_that_is_in_use_is_refused(redis: Any, keys: Keys, submissions: Submissions) -> None:
-    await submissions.submit(one("b1"))
-    assert await submissions.submit(one("b1")) == Outcome(Verdict.ID_TAKEN, "b1")
+    await submissions.submit(submission("b1"))
+    assert await submissions.submit(submission("b1")) == Outcome(Verdict.ID_TAKEN, "b1")
     await redis.hset(keys.bot("b2"), "bot_id", "b2")
-    assert (await submissions.submit(one("b2"))).verdict is Verdict.ID_TAKEN
+    assert (await submissions.submit(submission("b2"))).verdict is Verdict.ID_TAKEN
     assert await redis.llen(keys.jobs) == 1
 
 
 async def test_no_more_bots_live_at_a_time_than_the_token_may_have(submissions: Submissions) -> None:
-    jobs = [one(bots_at_once=3, idempotency_key=f"k{number}", digest="d") for number in range(10)]
+    jobs = [submission(bots_at_once=3, idempotency_key=f"k{number}", digest="d") for number in range(10)]
     outcomes = await asyncio.gather(*(submissions.submit(job) for job in jobs))
     assert Counter(outcome.verdict for outcome in outcomes) == {Verdict.SUBMITTED: 3, Verdict.OVER_QUOTA: 7}
     refused = jobs[[outcome.verdict for outcome in outcomes].index(Verdict.OVER_QUOTA)]
@@ -97,7 +97,7 @@ async def test_no_more_bots_live_at_a_time_than_the_token_may_have(submissions: 
 async def test_a_job_that_nobody_took_is_taken_back_without_a_trace(
     redis: Any, keys: Keys, submissions: Submissions
 ) -> None:
-    job = one("b1", idempotency_key="k", digest="d", deduplication_key="d", bots_at_once=1)
+    job = submission("b1", idempotency_key="k", digest="d", deduplication_key="d", bots_at_once=1)
     await submissions.submit(job)
     assert await submissions.withdraw(job)
     assert await redis.keys(f"{keys.prefix}:*") == [keys.epoch.encode()]
@@ -105,7 +105,7 @@ async def test_a_job_that_nobody_took_is_taken_back_without_a_trace(
 
 
 async def test_a_job_that_was_taken_is_not_taken_back(redis: Any, keys: Keys, submissions: Submissions) -> None:
-    job = one("b1", idempotency_key="k", digest="d")
+    job = submission("b1", idempotency_key="k", digest="d")
     await submissions.submit(job)
     await redis.delete(keys.jobs)
     assert not await submissions.withdraw(job)
@@ -115,7 +115,7 @@ async def test_a_job_that_was_taken_is_not_taken_back(redis: Any, keys: Keys, su
 async def test_a_bot_that_ended_without_a_chance_frees_its_own_keys_and_no_other(
     redis: Any, keys: Keys, submissions: Submissions
 ) -> None:
-    job = one("b1", idempotency_key="k", digest="d", deduplication_key="d")
+    job = submission("b1", idempotency_key="k", digest="d", deduplication_key="d")
     await submissions.submit(job)
     await redis.delete(keys.jobs)
     await redis.set(keys.deduplication("d"), "another", ex=60)
@@ -131,19 +131,19 @@ async def test_a_bot_that_ended_without_a_chance_frees_its_own_keys_and_no_other
 async def test_of_twenty_requests_for_one_meeting_one_makes_a_bot(
     redis: Any, keys: Keys, submissions: Submissions
 ) -> None:
-    outcomes = await asyncio.gather(*(submissions.submit(one(held_meeting="m")) for _ in range(20)))
+    outcomes = await asyncio.gather(*(submissions.submit(submission(held_meeting="m")) for _ in range(20)))
     assert Counter(outcome.verdict for outcome in outcomes) == {Verdict.SUBMITTED: 1, Verdict.MEETING_HELD: 19}
     assert len({outcome.bot_id for outcome in outcomes}) == 1
     assert await redis.llen(keys.jobs) == 1
-    assert (await submissions.submit(one(held_meeting="other"))).verdict is Verdict.SUBMITTED
-    assert (await submissions.submit(one())).verdict is Verdict.SUBMITTED, "who does not ask for it is not asked"
+    assert (await submissions.submit(submission(held_meeting="other"))).verdict is Verdict.SUBMITTED
+    assert (await submissions.submit(submission())).verdict is Verdict.SUBMITTED, "who does not ask for it is not asked"
 
 
 async def test_a_request_and_the_leader_at_once_make_one_bot(redis: Any, keys: Keys, submissions: Submissions) -> None:
     jobs = Jobs(redis, keys)
     for number in range(20):
         posted, pushed = f"a{number}", f"b{number}"
-        work = [submissions.submit(one(posted, held_meeting=f"m{number}")), jobs.hold(f"m{number}", pushed)]
+        work = [submissions.submit(submission(posted, held_meeting=f"m{number}")), jobs.hold(f"m{number}", pushed)]
         outcome, holder = await asyncio.gather(*(work if number % 2 else reversed(work)))
         if not number % 2:
             outcome, holder = holder, outcome
@@ -156,7 +156,7 @@ async def test_a_meeting_is_free_again_when_its_bot_has_ended_or_never_was(
     redis: Any, keys: Keys, ledger: Ledger, submissions: Submissions
 ) -> None:
     jobs = Jobs(redis, keys)
-    first, second, third, fourth = (one(f"b{number}", held_meeting="m") for number in range(1, 5))
+    first, second, third, fourth = (submission(f"b{number}", held_meeting="m") for number in range(1, 5))
     await submissions.submit(first)
     assert await jobs.hold("m", "b1") == "b1", "its own job does not stand in its way"
     assert await jobs.hold("m", "b9") == "b1"
@@ -179,7 +179,7 @@ async def test_what_a_leader_held_and_did_not_accept_is_free_for_the_next_one_an
 ) -> None:
     jobs = Jobs(redis, keys)
     assert await jobs.hold("m", "b1") == "b1"
-    assert await submissions.submit(one(held_meeting="m")) == Outcome(Verdict.MEETING_HELD, "b1")
+    assert await submissions.submit(submission(held_meeting="m")) == Outcome(Verdict.MEETING_HELD, "b1")
     assert 0 < await redis.ttl(keys.meeting("m")) <= 300
     assert await jobs.hold("m", "b2") == "b2", "the next leader reads the job again"
     held = Job(platform="room", meeting_url="u", bot_name="N", payload="p", held_meeting="m")
@@ -188,15 +188,17 @@ async def test_what_a_leader_held_and_did_not_accept_is_free_for_the_next_one_an
     assert await redis.ttl(keys.meeting("m")) > 366 * 86400
     await jobs.hold("other", "b4")
     await redis.delete(keys.meeting("other"))  # as when it has run out
-    assert (await submissions.submit(one(held_meeting="other"))).verdict is Verdict.SUBMITTED
+    assert (await submissions.submit(submission(held_meeting="other"))).verdict is Verdict.SUBMITTED
 
 
 async def test_who_sent_a_request_before_hears_of_that_and_not_of_the_meeting(submissions: Submissions) -> None:
-    await submissions.submit(one("b1", held_meeting="m", idempotency_key="k", digest="d", deduplication_key="d"))
-    again = one(held_meeting="m", idempotency_key="k", digest="d")
+    await submissions.submit(submission("b1", held_meeting="m", idempotency_key="k", digest="d", deduplication_key="d"))
+    again = submission(held_meeting="m", idempotency_key="k", digest="d")
     assert await submissions.submit(again) == Outcome(Verdict.REPLAYED, "b1")
-    assert await submissions.submit(one(held_meeting="m", deduplication_key="d")) == Outcome(Verdict.DEDUPLICATED, "b1")
-    refused = one(held_meeting="m", deduplication_key="d2")
+    assert await submissions.submit(submission(held_meeting="m", deduplication_key="d")) == Outcome(
+        Verdict.DEDUPLICATED, "b1"
+    )
+    refused = submission(held_meeting="m", deduplication_key="d2")
     assert await submissions.submit(refused) == Outcome(Verdict.MEETING_HELD, "b1")
-    other = one("b8", deduplication_key="d2")
+    other = submission("b8", deduplication_key="d2")
     assert await submissions.submit(other) == Outcome(Verdict.SUBMITTED, "b8"), "of the refused one nothing was kept"

@@ -79,21 +79,21 @@ class Visit:
     async def ended(self, user_id: str) -> dict[str, str]:
         """The record of the one bot of that user_id, once it has been in its meeting and left."""
 
-        async def one() -> dict[str, str] | None:
+        async def stopped() -> dict[str, str] | None:
             return next((bot for bot in await self.bots_of(user_id) if bot["state"] == "stopped"), None)
 
-        await wait_until(one)
+        await wait_until(stopped)
         (record,) = await self.bots_of(user_id)
         return record
 
     async def rejected(self, text: str) -> tuple[str, str]:
         """Reason and detail of the dead job that holds `text`."""
 
-        async def one() -> tuple[str, str] | None:
+        async def letter() -> tuple[str, str] | None:
             dead = await self.views.dead(most=1000)
             return next(((job.reason, job.detail) for job in dead if text in str(job)), None)
 
-        found = await wait_until(one)
+        found = await wait_until(letter)
         assert found
         return found
 

@@ -110,7 +110,7 @@ class Agent:
 
         def line() -> str:
             lines = self.log.read_text().splitlines(keepends=True)
-            return next((one for one in lines if f'"{event}"' in one and one.endswith("\n")), "")
+            return next((line for line in lines if f'"{event}"' in line and line.endswith("\n")), "")
 
         return await wait_until(line)
 

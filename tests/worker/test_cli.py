@@ -16,7 +16,9 @@ def run(*words: str, **environment: str) -> Result:
 
 def test_check_counts_screens_and_popups_for_programs_as_for_people() -> None:
     told, counted = run("check").stdout, json.loads(run("check", "--json").stdout)
-    lines = [f"{name}: {one['screens']} screens, {one['popups']} popups" for name, one in counted["adapters"].items()]
+    lines = [
+        f"{name}: {item['screens']} screens, {item['popups']} popups" for name, item in counted["adapters"].items()
+    ]
     assert counted["ok"]
     assert told.splitlines() == lines
     assert len(lines) == 5

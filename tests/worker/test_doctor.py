@@ -27,18 +27,18 @@ def run(*words: str, **environment: str) -> tuple[int, dict[str, dict[str, str]]
     result = CliRunner().invoke(cli, ["doctor", "--json", *words], env={"POOLMGR_CONFIG": "", **environment})
     document = json.loads(result.stdout)
     assert document["ok"] is (result.exit_code == 0)
-    return result.exit_code, {one["name"]: one for one in document["checks"]}
+    return result.exit_code, {check["name"]: check for check in document["checks"]}
 
 
 def test_the_browser_starts_and_nothing_of_it_is_left(tmp_path: Path) -> None:
     code, found = run("--offline", POOLMGR_WORKER__STATE_DIR=str(tmp_path))
     assert found["browser"]["severity"] == OK
     assert "starts and ends in" in found["browser"]["what"]
-    assert not [one for one in processes.scan() if "poolmgr-doctor-" in processes.command_line(one.pid)]
+    assert not [process for process in processes.scan() if "poolmgr-doctor-" in processes.command_line(process.pid)]
     if os.geteuid() == 0:
         assert (found["sandbox"]["severity"], code) == (ERROR, 1)
         assert "runuser" in found["sandbox"]["todo"]
-    skipped = {name for name, one in found.items() if one["severity"] == "skipped"}
+    skipped = {name for name, item in found.items() if item["severity"] == "skipped"}
     assert skipped >= {"redis", "clock", "google_meet", "zoom", "teams", "jitsi", "udp"}
 
 
@@ -156,5 +156,5 @@ async def test_every_quick_check_answers_on_this_machine() -> None:
     """Whatever it answers: none of them fails for want of a file."""
     quick = [check for check in doctor.checks(Settings()) if check.name not in ("browser", "sandbox")]
     found = await carry_out(quick, offline=True)
-    assert all(one.what for one in found)
+    assert all(each.what for each in found)
     assert "doctor" in members(cli)

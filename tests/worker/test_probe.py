@@ -41,8 +41,8 @@ def probe(fork_server: ForkServer, tmp_path: Path) -> Generator[Probe]:
         return started[-1]
 
     yield start
-    for one in started:
-        one.close()
+    for browser in started:
+        browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -59,7 +59,7 @@ async def lines_of(process: Forked) -> AsyncGenerator[str]:
 
 def left(folder: Path) -> list[str]:
     """Files and processes of a probe that was to clean up after itself."""
-    running = [str(one.pid) for one in processes.scan() if str(folder) in processes.command_line(one.pid)]
+    running = [str(process.pid) for process in processes.scan() if str(folder) in processes.command_line(process.pid)]
     return [*map(str, (folder / "tmp").iterdir()), *running]
 
 

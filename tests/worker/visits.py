@@ -191,7 +191,7 @@ class Bot:
     def comings(self) -> list[tuple[list[str], int]]:
         """Who came, by name, and how many went, in each report."""
         seen = [report for report in self.reports if isinstance(report, ParticipantsSeen)]
-        return [([one.name for one in report.joined], len(report.left)) for report in seen]
+        return [([each.name for each in report.joined], len(report.left)) for report in seen]
 
     async def until(self, is_so: Callable[[], object]) -> None:
         async with asyncio.timeout(PATIENCE_S):

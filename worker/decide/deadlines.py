@@ -164,8 +164,8 @@ def _lost(state: State) -> Timer:
             limit_s = limits.away_s if screen in TELLS_NOTHING else limits.unknown_grace_s
             if screen in COMES_BACK:
                 limit_s = max(limit_s, state.holds_s)
-            known = state.has_hung_up or screen is Screen.BLANK
-            reason = Reason.CONNECTION_LOST if known else Reason.UI_ELEMENT_NOT_FOUND
+            is_lost = state.has_hung_up or screen is Screen.BLANK
+            reason = Reason.CONNECTION_LOST if is_lost else Reason.UI_ELEMENT_NOT_FOUND
     return Timer(state.lost_since, limit_s, reason)
 
 

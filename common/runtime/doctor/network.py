@@ -28,7 +28,7 @@ def reaches(name: str, host: str, port: int = 443, *, tls: ssl.SSLContext | None
     async def look() -> Found:
         began = time.monotonic()
         infos = await _addresses(host, port, socket.SOCK_STREAM)
-        known_s = time.monotonic() - began
+        resolved_s = time.monotonic() - began
         try:
             _, writer = await _connected(host, infos, tls or ssl.create_default_context())
         except ssl.SSLCertVerificationError as fault:
@@ -36,7 +36,7 @@ def reaches(name: str, host: str, port: int = 443, *, tls: ssl.SSLContext | None
             return error(f"{host}: {fault.verify_message}", todo)
         writer.close()
         took_ms = (time.monotonic() - began) * 1000
-        return ok(f"{host}: name in {known_s * 1000:.0f} ms, TLS in {took_ms:.0f} ms")
+        return ok(f"{host}: name in {resolved_s * 1000:.0f} ms, TLS in {took_ms:.0f} ms")
 
     todo = f"let this machine reach {host}:{port} by TCP: DNS, routes, firewall, proxy"
     return Check(name, DEADLINE_S, look, todo, needs_network=True)

@@ -18,7 +18,7 @@ if dedup and redis.call('GET', dedup) == bot_id then gone = gone + redis.call('D
 if meeting and redis.call('HGET', meeting, 'bot_id') == bot_id then gone = gone + redis.call('DEL', meeting) end
 gone = gone + redis.call('DEL', bot)
 gone = gone + redis.call('ZREM', ended, bot_id) + redis.call('ZREM', all_bots, bot_id)
-for _, key in ipairs(satellites) do gone = gone + redis.call('DEL', key) end
+for _, key in ipairs(further_keys) do gone = gone + redis.call('DEL', key) end
 for _, bundle in ipairs(bundles) do
   gone = gone + redis.call('DEL', bundle)
   strike_off(evidence_index, evidence_sizes, bundle)

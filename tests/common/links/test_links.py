@@ -769,6 +769,6 @@ def test_a_link_in_a_log_has_no_path_query_or_credentials() -> None:
         ),
     ],
 )
-def test_links_to_one_meeting_name_it_alike_and_links_to_others_do_not(one: str, other: str) -> None:
-    assert recognise(one).identity == recognise(other).identity
-    assert recognise(one).identity != recognise("https://zoom.us/j/81234567891").identity
+def test_links_to_one_meeting_name_it_alike_and_links_to_others_do_not(first: str, second: str) -> None:
+    assert recognise(first).identity == recognise(second).identity
+    assert recognise(first).identity != recognise("https://zoom.us/j/81234567891").identity

@@ -20,7 +20,7 @@ async def redis(redis_server: str) -> AsyncGenerator[Any]:
 
 def everything(
     *,
-    one: Key,
+    first_key: Key,
     maybe: OptionalKey,
     some: Keys,
     more: Keys,
@@ -35,7 +35,7 @@ def everything(
 
 
 ECHO = """
-return {one, maybe or 'none', table.concat(some, '+'), table.concat(more, '+'), tostring(number + 1), time,
+return {first_key, maybe or 'none', table.concat(some, '+'), table.concat(more, '+'), tostring(number + 1), time,
   tostring(flag), text, table.concat(first, '+'), table.concat(second, '+'), table.concat(last, '+'), LIFE_S, STATE}
 """
 
@@ -48,7 +48,7 @@ def script(folder: Path, stub: Any, body: str, *preludes: str) -> Script[..., An
 async def test_each_part_arrives_under_its_name(redis: Any, tmp_path: Path) -> None:
     echo = script(tmp_path, everything, ECHO)
     parts: dict[str, Any] = {
-        "one": "k1", "maybe": "k2", "some": ["k3", "k4"], "more": ["k5"], "number": 7, "time": 1800000000.123456,
+        "first_key": "k1", "maybe": "k2", "some": ["k3", "k4"], "more": ["k5"], "number": 7, "time": 1800000000.123456,
         "flag": True, "text": "it's", "first": {"a": 1, "b": "2"}, "second": [b"x", "y"], "last": {"c": ""},
     }  # fmt: skip
     assert await echo(**parts).run(redis) == [
@@ -65,7 +65,7 @@ async def test_each_part_arrives_under_its_name(redis: Any, tmp_path: Path) -> N
 async def test_redis_is_told_every_key(tmp_path: Path) -> None:
     echo = script(tmp_path, everything, ECHO)
     call = echo(
-        one="k1",
+        first_key="k1",
         maybe=None,
         some=["k3"],
         more=["k5"],
@@ -82,47 +82,49 @@ async def test_redis_is_told_every_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "body", "expected"),
-    [(bool, "return 1", True), (str, "return one", "k"), (list[bytes], "return {one}", [b"k"])],
+    [(bool, "return 1", True), (str, "return first_key", "k"), (list[bytes], "return {first_key}", [b"k"])],
     ids=["bool", "str", "list"],
 )
 async def test_the_answer_has_the_shape_that_the_stub_says(
     redis: Any, tmp_path: Path, kind: Any, body: str, expected: Any
 ) -> None:
-    def answer(*, one: Key) -> Any: ...
+    def answer(*, first_key: Key) -> Any: ...
 
     answer.__annotations__["return"] = kind
     says = script(tmp_path, answer, body)
-    assert await says(one="k").run(redis) == expected
+    assert await says(first_key="k").run(redis) == expected
 
 
 async def test_a_redis_that_lost_its_scripts_is_given_them(redis: Any, tmp_path: Path) -> None:
-    def answer(*, one: Key) -> int: ...
+    def answer(*, first_key: Key) -> int: ...
 
     says = script(tmp_path, answer, "return 7")
     await redis.script_flush()
-    assert [await says(one="k").run(redis) for _ in range(2)] == [7, 7]
+    assert [await says(first_key="k").run(redis) for _ in range(2)] == [7, 7]
 
 
 async def test_a_fenced_script_is_told_who_calls(redis: Any, tmp_path: Path) -> None:
-    def answer(*, one: Key, word: str) -> list[bytes]: ...
+    def answer(*, first_key: Key, word: str) -> list[bytes]: ...
 
     (tmp_path / f"_{FENCE}.lua").write_text("if epoch ~= '3' then return redis.error_reply('STALE') end\n")
-    says = script(tmp_path, answer, "return {epoch_key, epoch, one, word}", FENCE)
-    call: Call[list[bytes]] = says(one="k", word="w")
+    says = script(tmp_path, answer, "return {epoch_key, epoch, first_key, word}", FENCE)
+    call: Call[list[bytes]] = says(first_key="k", word="w")
     assert await call.run(redis, ("e", 3)) == [b"e", b"3", b"k", b"w"]
     assert call.fenced("e", 3) == ("EVALSHA", says.digest, 2, "e", "k", 3, "w")
 
 
-@pytest.mark.parametrize("wrong", [{}, {"one": "k", "two": "k"}, {"two": "k"}], ids=["too few", "too many", "other"])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"first_key": "k", "two": "k"}, {"two": "k"}], ids=["too few", "too many", "other"]
+)
 def test_a_call_with_other_parts_is_refused(tmp_path: Path, wrong: dict[str, str]) -> None:
-    def answer(*, one: Key) -> int: ...
+    def answer(*, first_key: Key) -> int: ...
 
     with pytest.raises(TypeError):
         script(tmp_path, answer, "return 1")(**wrong)
 
 
 def test_keys_stand_before_arguments_and_lists_after_what_stands_alone(tmp_path: Path) -> None:
-    def answer(*, word: str, one: Key) -> int: ...
+    def answer(*, word: str, first_key: Key) -> int: ...
 
-    with pytest.raises(TypeError, match=r"cannot declare answer.lua but in this order: one, word"):
+    with pytest.raises(TypeError, match=r"cannot declare answer.lua but in this order: first_key, word"):
         script(tmp_path, answer, "return 1")

@@ -20,9 +20,9 @@ WHOLE: Final = Manifest(
 
 
 def test_what_is_written_is_read() -> None:
-    for one in (WHOLE, Manifest(VERSION, "b1", 1, "room", 1000.0, None, finished=False)):
-        assert manifest.decode(manifest.encode(one)) == one
-        jsonschema.validate(json.loads(manifest.encode(one)), msgspec.json.schema(Manifest))
+    for written in (WHOLE, Manifest(VERSION, "b1", 1, "room", 1000.0, None, finished=False)):
+        assert manifest.decode(manifest.encode(written)) == written
+        jsonschema.validate(json.loads(manifest.encode(written)), msgspec.json.schema(Manifest))
 
 
 def test_each_attempt_has_a_folder_of_its_own() -> None:

@@ -77,7 +77,9 @@ async def test_a_display_that_outlived_browser_and_folder_is_found_and_ended(
             with suppress(ProcessLookupError):  # it went with the one before it
                 os.kill(process.pid, signal.SIGKILL)
     await chromium.exited()
-    await wait_until(lambda: [one.pid for one in processes.scan() if one.group == chromium.leader.pid] == [display])
+    await wait_until(
+        lambda: [process.pid for process in processes.scan() if process.group == chromium.leader.pid] == [display]
+    )
     shutil.rmtree(chromium.folder)
     assert processes.read(display)
     assert sweep(tmp_path) == ["w1"]

@@ -489,7 +489,7 @@ def test_vitals_tell_who_speaks_at_most_once_a_second_and_how_loud_it_was_since_
         (2 + 4 * VITALS_S, loud("Bob", 1.0, 1)),  # counted anew
         (2 + 5 * VITALS_S, loud("Bob", 0.5, 1)),
     ]
-    told = [(one.speaker, one.audio_level) for one in live(story)[1] if isinstance(one, ReportVitals)]
+    told = [(each.speaker, each.audio_level) for each in live(story)[1] if isinstance(each, ReportVitals)]
     assert told == [("", None), ("Ann", 0.5), ("", 0.0), ("Bob", 1.0), ("Bob", None), ("Bob", None), ("Bob", None)]
 
 

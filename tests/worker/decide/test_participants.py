@@ -28,7 +28,7 @@ from worker.decide.words import Action, Observation, Screen, Seen
 
 
 def people(*ids: str, key: str | None = None) -> Seen:
-    there = tuple(Participant(one, one.title()) for one in ids)
+    there = tuple(Participant(each, each.title()) for each in ids)
     return Seen(Screen.IN_MEETING, "meeting", len(ids) + 1, people=there, people_key=key or "-".join(ids))
 
 
@@ -38,14 +38,14 @@ def same(*ids: str) -> Seen:
 
 
 def chat(*ids: str) -> Seen:
-    return Seen(Screen.IN_MEETING, "meeting", 2, lines=tuple(SeenLine(one, "1", "Ann", one) for one in ids))
+    return Seen(Screen.IN_MEETING, "meeting", 2, lines=tuple(SeenLine(each, "1", "Ann", each) for each in ids))
 
 
 def comings_of(story: Story) -> list[str]:
     """Each report as +came -went, the first words of a bot behind a star."""
     reports = [action for action in live(story)[1] if isinstance(action, ReportPeople)]
-    came = [" ".join(f"+{one.id}" for one in report.joined) for report in reports]
-    went = [" ".join(f"-{one}" for one in report.left) for report in reports]
+    came = [" ".join(f"+{each.id}" for each in report.joined) for report in reports]
+    went = [" ".join(f"-{each}" for each in report.left) for report in reports]
     stars = ["*" if report.anew else "" for report in reports]
     return [" ".join(filter(None, parts)) for parts in zip(stars, came, went, strict=True)]
 
@@ -122,7 +122,7 @@ def test_a_line_of_chat_is_told_once_and_at_once() -> None:
 def test_only_so_many_lines_are_remembered() -> None:
     ids = [f"line-{n}" for n in range(3 * LINES_REMEMBERED)]
     state, done = live([(1.0 + place, chat(*ids[place : place + 50])) for place in range(0, len(ids), 50)])
-    assert [one for told in lines_of(done) for one in told] == ids
+    assert [each for told in lines_of(done) for each in told] == ids
     assert state.roster.line_ids == tuple(ids[-LINES_REMEMBERED:])
 
 
@@ -133,7 +133,7 @@ def test_of_each_person_coming_and_going_take_turns_and_no_line_is_told_twice(
     there, told = set[str](), list[str]()
     for action in live(story)[1]:
         if isinstance(action, ReportPeople):
-            joined = {one.id for one in action.joined}
+            joined = {each.id for each in action.joined}
             assert not joined & there
             assert set(action.left) <= there
             there = (there | joined) - set(action.left)
@@ -146,7 +146,7 @@ def test_of_each_person_coming_and_going_take_turns_and_no_line_is_told_twice(
 
 
 def named(**names: str) -> Seen:
-    there = tuple(Participant(one, name) for one, name in names.items())
+    there = tuple(Participant(item, name) for item, name in names.items())
     return Seen(Screen.IN_MEETING, "meeting", len(there) + 1, people=there, people_key=repr(names))
 
 

@@ -250,13 +250,13 @@ async def test_an_agent_that_finds_another_in_its_place_says_so(
     rival = make_link(own_redis.url, prefix, tmp_path / "elsewhere")
     async with asyncio.TaskGroup() as tasks:
         writing = [tasks.create_task(other.write_events(), name="write events") for other in (successor, rival)]
-        for one in (link, successor):
-            one.send(Heartbeat("vm1", "s", 1.0))
-            await one.flush(5)
+        for agent in (link, successor):
+            agent.send(Heartbeat("vm1", "s", 1.0))
+            await agent.flush(5)
         assert "vm_id_contested" not in capsys.readouterr().out
-        for one in (rival, successor):
-            one.send(Heartbeat("vm1", "s", 1.0))
-            await one.flush(5)
+        for agent in (rival, successor):
+            agent.send(Heartbeat("vm1", "s", 1.0))
+            await agent.flush(5)
         assert f"state_dir={tmp_path}/elsewhere" in capsys.readouterr().out
         for task in writing:
             task.cancel()

@@ -60,7 +60,7 @@ class Agents(OnRedis):
     @rule()
     def it_restarts(self) -> None:
         """Events are in the journal, a heartbeat is not."""
-        self.queue = [one for one in self.queue if one != HEARTBEAT]
+        self.queue = [each for each in self.queue if each != HEARTBEAT]
 
     @rule(
         events=st.integers(0, 3),
@@ -96,7 +96,7 @@ class Agents(OnRedis):
             session=self.name,
             presence=self.presence,
             most_unread=UNREAD,
-            entries=[part for one in batch for part in one],
+            entries=[part for each in batch for part in each],
         )
         answer = self.do(call.run(self.redis))
         assert (answer and answer.decode()) == before
@@ -162,11 +162,11 @@ class Agents(OnRedis):
     def promises(self, held: dict[str, Any]) -> None:
         in_stream = [event["id"] for event in held.get(self.keys.events, []) if "id" in event]
         ids = [
-            (session, int(number)) for session, _, number in (one.partition("-") for one in self.read_ids + in_stream)
+            (session, int(number)) for session, _, number in (each.partition("-") for each in self.read_ids + in_stream)
         ]
         assert len(set(ids)) == len(ids), f"twice: {ids}"
-        for one in {session for session, _ in ids}:
-            numbers = [number for session, number in ids if session == one]
+        for own in {session for session, _ in ids}:
+            numbers = [number for session, number in ids if session == own]
             assert numbers == sorted(numbers), f"out of order: {numbers}"
 
 

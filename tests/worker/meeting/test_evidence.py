@@ -99,7 +99,7 @@ async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own
         *("about.json", "screenshot.jpg", "page.txt", "accessibility.txt", "console.txt", "history.json")
     }
     texts = {name: data.decode() for name, data in files.items() if not name.endswith(".jpg")}
-    assert [(name, one) for name, text in texts.items() for one in SECRETS if re.search(one, text)] == []
+    assert [(name, secret) for name, text in texts.items() for secret in SECRETS if re.search(secret, text)] == []
     assert "nothing hidden here" in texts["page.txt"]
     assert "is seen" in texts["page.txt"]
     assert "room 47110 stays" in texts["page.txt"]

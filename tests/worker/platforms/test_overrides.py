@@ -241,7 +241,7 @@ def test_what_is_no_file_of_rules_keeps_nobody_waiting_and_no_other_file_from_co
     with capture_logs() as logs:
         for _ in range(3):
             overrides.reload()
-    assert [(one.get("path"), one.get("fault")) for one in logs] == [(str(folder.file), fault), (None, None)]
+    assert [(log.get("path"), log.get("fault")) for log in logs] == [(str(folder.file), fault), (None, None)]
     assert [screen.rule for screen in adapter.rules.screen] == ["call", "prompt"]
 
 
@@ -272,7 +272,7 @@ async def test_a_selector_that_the_page_broke_is_mended_while_the_bot_is_on_its_
     session = Session(page, job, folder.adapter, Context(SessionSettings.of(WorkerSettings()), "vm-1", keep, answers))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(session.run(), name="session")
-        await wait_until(lambda: any(isinstance(one, BotSaw) and one.did for one in seen))
+        await wait_until(lambda: any(isinstance(each, BotSaw) and each.did for each in seen))
         assert BotState.IN_MEETING not in states()
         folder.write(
             'actions = { join = ["#enter"] }\n[[screen]]\nname = "in_meeting"\nrule = "room"\nvisible = ["#room"]'
@@ -281,4 +281,4 @@ async def test_a_selector_that_the_page_broke_is_mended_while_the_bot_is_on_its_
         await wait_until(lambda: BotState.IN_MEETING in states())
         session.leave(Reason.USER_REQUESTED)
     assert running.result().reason is Reason.USER_REQUESTED
-    assert {one.rule for one in seen if isinstance(one, BotMoved) and one.state is BotState.IN_MEETING} == {"room"}
+    assert {each.rule for each in seen if isinstance(each, BotMoved) and each.state is BotState.IN_MEETING} == {"room"}

@@ -12,4 +12,6 @@ async def test_bots_tell_the_truth_about_how_it_ended_on_every_platform() -> Non
     async with serving() as site, browser_for(site) as browser:
         outcomes = await try_all(browser, site, quick)
     assert len(outcomes) == len(quick)
-    assert {str(one.case): (one.faults, one.seen, one.noted) for one in outcomes if one.faults} == {}
+    assert {
+        str(outcome.case): (outcome.faults, outcome.seen, outcome.noted) for outcome in outcomes if outcome.faults
+    } == {}

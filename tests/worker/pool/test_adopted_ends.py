@@ -336,7 +336,7 @@ async def test_a_session_that_would_never_end_is_ended_by_force(
 
     def endless(state: State, observation: Observation, now: float) -> lifecycle.Step:
         done = step(state, observation, now)
-        return lifecycle.Step(done.state, tuple(one for one in done.actions if not isinstance(one, Finish)))
+        return lifecycle.Step(done.state, tuple(action for action in done.actions if not isinstance(action, Finish)))
 
     async def stuck(*_: Any) -> None:
         await asyncio.Event().wait()

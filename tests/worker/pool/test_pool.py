@@ -164,7 +164,7 @@ async def test_the_page_that_floods_the_driver_ends_alone(harness: Harness, monk
     harness.pool.begin(Join("w2", "b2", 1, "room", harness.meeting, "Drowned out"))
     await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in harness.events) == 2)
     workers = harness.pool._workers  # pyright: ignore[reportPrivateUsage]
-    [loudest, loud] = [one.chromium.port for one in workers.values() if one.chromium]
+    [loudest, loud] = [value.chromium.port for value in workers.values() if value.chromium]
     flood, calm = {loudest: LOUD_BYTES + 2, loud: LOUD_BYTES + 1}, {loudest: 0, loud: LOUD_BYTES}
     unread = iter([*[flood] * (LOUD_LOOKS - 1), calm, *[flood] * (LOUD_LOOKS + 1)])
 
@@ -174,7 +174,7 @@ async def test_the_page_that_floods_the_driver_ends_alone(harness: Harness, monk
     monkeypatch.setattr(processes, "unread_bytes", read)
     for _ in range(2 * LOUD_LOOKS - 1):
         await harness.pool.watch.end_those_too_loud()
-    assert all(one.session and not one.status.is_ending for one in workers.values())
+    assert all(value.session and not value.status.is_ending for value in workers.values())
     await harness.pool.watch.end_those_too_loud()
     await wait_until(lambda: harness.seen(WorkerGone))
     [ended] = harness.seen(BotEnded)
