@@ -57,7 +57,9 @@ class Taken(NamedTuple):
 
 
 class AgentMetrics(Collector):
-    """One registry for the process. The agent sets `reports`, `room` and `unwritten`, which are called at each scrape."""
+    """One registry for the process. The agent sets `reports`, `room` and `unwritten`, which are called at each
+    scrape.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -40,7 +40,9 @@ class AccountError(AgentError):
 
 class Lock(Protocol):
     async def hold(self, name: str, holder: str, life_s: float) -> bool | None:
-        """Take or renew the lock for `life_s` from now. Returns whether the holder has it; None: Redis does not answer."""
+        """Take or renew the lock for `life_s` from now. Returns whether the holder has it; None: Redis does not
+        answer.
+        """
         ...
 
     async def let_go(self, name: str, holder: str) -> None:

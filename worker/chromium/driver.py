@@ -43,7 +43,9 @@ class DriverError(AgentError):
 
 
 class Driver:
-    """The driver's process. Call `start`, then `tend` in a task for as long as the agent lives, and `stop` at the end."""
+    """The driver's process. Call `start`, then `tend` in a task for as long as the agent lives, and `stop` at
+    the end.
+    """
 
     def __init__(self) -> None:
         self._playwright: Playwright | None = None

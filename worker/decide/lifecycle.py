@@ -440,7 +440,9 @@ def _enter(state: State, phase: BotState, now: float) -> State:
 
 
 def _leave(state: State, finish: Finish, now: float) -> State:
-    """Begin to leave by the page's own button. Before the lobby there is no such button, and the session stops at once."""
+    """Begin to leave by the page's own button. Before the lobby there is no such button, and the session stops
+    at once.
+    """
     if state.phase.rank < BotState.WAITING_ROOM.rank:
         return _stop(state, finish, now)
     if state.phase is BotState.LEAVING:

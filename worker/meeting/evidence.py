@@ -153,7 +153,9 @@ class Witness:
         self._hear(f"page error: {error.message}")
 
     def _hear(self, line: str) -> None:
-        """Note a line of the page. A page with endless output is not listened to any more: it would slow all workers."""
+        """Note a line of the page. A page with endless output is not listened to any more: it would slow all
+        workers.
+        """
         self._say(line)
         self._chatter += 1
         if self._chatter >= CHATTER and self._page and self._listens:

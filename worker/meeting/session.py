@@ -311,7 +311,9 @@ class Session:
         return now - self._excused_since > EXCUSED_S
 
     def _blank(self) -> Observation:
-        """What an empty page means. guard.js empties a page that no agent attended to; other pages do so by themselves."""
+        """What an empty page means. guard.js empties a page that no agent attended to; other pages do so by
+        themselves.
+        """
         never_attended = self._begin_with is None and self._attended_at == float("-inf")
         if never_attended or time.monotonic() - self._attended_at < self._unattended_s * (1 - ATTEND_SHARE):
             return Seen(Screen.REDIRECTED, "blank-page", holds_s=BLANK_HOLDS_S)

@@ -80,7 +80,9 @@ class Evidence(Section, frozen=True, kw_only=True):
 
 
 class ScreenRule(Evidence, frozen=True):
-    """`holds_s`, `again_s`: as in `worker.decide.words.Seen`. `inside`: which screen it is for a bot that was let in."""
+    """`holds_s`, `again_s`: as in `worker.decide.words.Seen`. `inside`: which screen it is for a bot that was
+    let in.
+    """
 
     name: Screen
     rule: RuleName

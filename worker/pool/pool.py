@@ -198,7 +198,9 @@ class Pool:
     # Shutdown
 
     def refuse_work(self) -> None:
-        """Take no new worker and no new bot. Workers without a bot end, now or when their assignment turns out stale."""
+        """Take no new worker and no new bot. Workers without a bot end, now or when their assignment turns out
+        stale.
+        """
         self.stopping = True
         for worker in self._workers.values():
             worker.tell(StopOrdered())

@@ -1,4 +1,6 @@
-"""What the workers need from outside the pool: the manager, locks of accounts, and who keeps evidence and recordings."""
+"""What the workers need from outside the pool: the manager, locks of accounts, and who keeps evidence and
+recordings.
+"""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

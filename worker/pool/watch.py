@@ -23,7 +23,9 @@ _IN_A_MEETING: Final = (Phase.RETURNING, Phase.SERVING)
 
 
 class Watch:
-    """`workers`: all workers, by id, as they are at each look. `limit_mb`: what each may hold. `limits`: of sessions."""
+    """`workers`: all workers, by id, as they are at each look. `limit_mb`: what each may hold. `limits`: of
+    sessions.
+    """
 
     def __init__(self, workers: Mapping[str, Worker], driver: Driver, limit_mb: int, limits: Limits) -> None:
         self._workers = workers
@@ -91,7 +93,9 @@ class Watch:
                     killing.create_task(worker.chromium.kill(), name=f"end the browser of {worker.worker_id}")
 
     def _loudest(self) -> Worker | None:
-        """The worker with most unread bytes of those that were too loud at LOUD_LOOKS looks in a row; None: none was."""
+        """The worker with most unread bytes of those that were too loud at LOUD_LOOKS looks in a row; None:
+        none was.
+        """
         of_port = {worker.chromium.port: worker for worker in self._workers.values() if worker.chromium}
         unread = processes.unread_bytes(of_port)  # browsers to which the driver is not connected are missing here
         before = self._loud
