@@ -1,14 +1,13 @@
-"""Secrets that systemd hands to a service as files (LoadCredential): which setting each is. Pure.
+"""Which setting each credential of a systemd service (LoadCredential) is. Pure.
 
-They count more than the configuration file and less than the environment, as they are nearer to the service than the
-one and further from whoever starts it by hand than the other.
+Systemd hands credentials over as files. They override the configuration file, and the environment overrides them.
 """
 
 from typing import Any, Final, NamedTuple
 
 
 class Credential(NamedTuple):
-    """The setting that it is. `is_path`: the setting is the file's name, and whoever reads it opens the file."""
+    """The setting that a credential gives. `is_path`: the setting is the file's path, not its content."""
 
     section: str
     key: str
@@ -26,9 +25,9 @@ CREDENTIALS: Final = {
     "api_tls_key": Credential("api", "tls_key", is_path=True),
     "evidence_upload_token": Credential("evidence", "upload_token_file", is_path=True),
 }
-"""By name, as it stands in the folder that systemd makes."""
+"""By the file's name in the folder that systemd makes."""
 
 
 def value_of(credential: Credential, text: str) -> Any:
-    """What stands in the file, as the setting takes it: of a list, one on each line."""
+    """The file's content as the setting takes it. For a list, each line is an element."""
     return text.split() if credential.is_list else text.strip()

@@ -1,4 +1,4 @@
-"""Settings without secrets, for display: a Redis URL may hold a password, and a hash is as good as its token."""
+"""Settings without secrets, for display. Hidden are passwords in a Redis URL, and hashes of tokens."""
 
 import re
 from typing import Any, Final
@@ -13,7 +13,7 @@ _SECRET: Final = re.compile(r"secret|key|token|password|sas|credential")
 
 
 def masked(settings: Settings) -> dict[str, dict[str, Any]]:
-    """By section and key, without secrets."""
+    """The settings by section and key, without secrets."""
     shown: dict[str, dict[str, Any]] = msgspec.to_builtins(settings)
     shown["redis"]["url"] = mask_url(settings.redis.url)
     shown["evidence"]["upload_url"] = mask_url(settings.evidence.upload_url)
@@ -28,7 +28,7 @@ def masked(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def mask_url(url: str) -> str:
-    """A Redis URL without its password, wherever it stands: `redis://user:password@host` or `?password=`."""
+    """A Redis URL without its password, in both forms: `redis://user:password@host` and `?password=`."""
     try:
         parts = urlsplit(url)
     except ValueError:

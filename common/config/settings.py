@@ -1,7 +1,7 @@
 """Every setting of both programs, and how a TOML text and the environment become one. Reads no file itself.
 
-`config.example.toml` says what each key is for; here is what it may be. All faults of a configuration are reported
-at once, each with the name of its key.
+`config.example.toml` says what each key is for; this file says which values it takes. All faults of a configuration
+are reported at once, each with the name of its key.
 """
 
 import ipaddress
@@ -42,7 +42,7 @@ _BASE64: Final = "[A-Za-z0-9+/]"
 WebhookSecret = Annotated[
     str, Meta(pattern=rf"^whsec_(?:{_BASE64}{{4}}){{8,21}}(?:{_BASE64}{{4}}|{_BASE64}{{3}}=|{_BASE64}{{2}}==)?\Z")
 ]
-"""24 to 66 bytes, padded as base64 is."""
+"""Base64 of 24 to 66 bytes, with padding."""
 
 
 WebhookTimestamp = Literal["delivery", "event"]
@@ -105,7 +105,7 @@ class LeaseSettings(Section, frozen=True):
 
 
 class TokenSettings(Section, frozen=True):
-    """A client of the HTTP API. `sha256`: of its token, in hexadecimal; the token itself is stored nowhere."""
+    """A client of the HTTP API. `sha256`: the hash of its token, in hexadecimal. The token itself is stored nowhere."""
 
     name: TokenName
     sha256: Sha256
@@ -151,7 +151,7 @@ class EvidenceSettings(Section, frozen=True):
 
 StoreOption = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
 Store = Annotated[str, Meta(pattern=r"^(|/[^\x00]*|(s3|gs|az)://[^\s/?#@:]+(/[^\s?#]*)?)\Z")]
-"""A folder or an object store, empty for none. What lets one in does not stand in it."""
+"""A folder or the URL of an object store; empty: none. It contains no secrets."""
 
 
 class CaptureSettings(Section, frozen=True):
@@ -181,7 +181,7 @@ class LogSettings(Section, frozen=True):
 
 
 class AccountSettings(Section, frozen=True):
-    """An account on a platform. `state_file`: the state of a browser that is signed in, as Playwright writes it."""
+    """An account on a platform. `state_file`: the storage state of a signed-in browser, as Playwright writes it."""
 
     name: TokenName
     platform: AccountPlatform
@@ -281,7 +281,7 @@ def parse(
 
 
 class _Values:
-    """Checked values by section, put in one after the other; what does not fit becomes a fault."""
+    """Collects checked values by section. A value that does not fit becomes a fault."""
 
     def __init__(self, faults: list[str]) -> None:
         self._faults = faults
@@ -289,7 +289,7 @@ class _Values:
         self._sections = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
     def kind_of(self, section: str, *, name: str) -> Any:
-        """The section's class, or None and a fault."""
+        """The class of a section; None, with a fault, if there is no such section."""
         if section not in self._sections:
             self._faults.append(f"{name}: there is no section [{section}] (known: {', '.join(self._sections)})")
         return self._sections.get(section)
@@ -317,7 +317,9 @@ class _Values:
 
 
 def _from_environment(text: str) -> Any:
-    """A list is written as a TOML array (`["a", "b"]`), a table as an inline one; everything else as it is."""
+    """The value of a variable. A list is written as a TOML array (`["a", "b"]`), a table as an inline table, everything
+    else as plain text.
+    """
     if text.startswith(("[", "{")):
         try:
             return tomllib.loads(f"value = {text}")["value"]
@@ -327,7 +329,7 @@ def _from_environment(text: str) -> Any:
 
 
 def _impatience(pool: PoolSettings, worker: WorkerSettings) -> list[str]:
-    """Backstops that would act before the deadlines that they stand behind."""
+    """Faults: backstops that would act before the deadlines that they stand behind."""
     faults: list[str] = []
     if pool.leave_within_s < 2 * worker.leave_timeout_s:
         faults.append("pool.leave_within_s: is less than two worker.leave_timeout_s: it would end who just leaves")

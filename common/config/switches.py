@@ -1,4 +1,4 @@
-"""The Chromium switches that an operator may not set, because they would take away what poolmgr promises."""
+"""The Chromium switches that an operator may not set, because poolmgr could not keep its promises with them."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -21,7 +21,7 @@ _REFUSED: Final = {
 
 
 def faults_of(arguments: Iterable[str]) -> Iterator[str]:
-    """One sentence for each that cannot be."""
+    """One sentence for each switch that may not be set."""
     for argument in arguments:
         name = argument.partition("=")[0]
         if not name.startswith("--") or len(name) == len("--"):

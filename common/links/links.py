@@ -1,11 +1,11 @@
-"""Recognises the meeting link in a text: which platform it is of, and what of it is kept. Never logs a secret.
+"""Recognises the meeting link in a text: its platform, and the tidied link. Never logs a secret.
 
-Refuses everything that is not certainly one meeting, whole: look-alike hosts, credentials in the link, odd schemes,
-links that were cut, or that run into what stands beside them. What a link looks like on each platform stands in
-link_shapes.py, what leads on to others in link_wrappers.py, where a link begins and ends in link_text.py.
+A text is refused unless it certainly has one complete link: look-alike hosts, credentials in the link, odd schemes, and
+links that were cut or run into other text are refused. shapes.py knows what a link looks like on each platform,
+wrappers.py unwraps links that lead on to others, text.py finds where a link begins and ends.
 
-Reading takes time in proportion to the text: a bounded number of links is looked at, each once. The four files need
-nothing but the standard library of Python 3.9: the serverless trigger has copies of them (deploy/vendor.py).
+Reading takes time in proportion to the text: a bounded number of links is read, each once. The four files use only the
+standard library of Python 3.9, because the serverless trigger has copies of them (deploy/vendor.py).
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from common.links.text import INVISIBLE, MAX_LINK_LENGTH, BadLinkError, Piece, U
 from common.links.wrappers import decoded, is_below, may_wrap, parameter, tail, unwrapped
 
 MAX_TEXT_LENGTH = 16 * 1024
-"""Of a text with a link in it: the longest invitations are a quarter of it."""
+"""Characters of a text with a link in it. The longest invitations have a quarter of it."""
 _MOST_READ = 8
-"""Different links on hosts of meetings in a text of 16 KB, fewer in a shorter one; one on a host that has to be guessed
-at counts for two,
-and so does one in a wrapper."""
+"""How many different links on hosts of meetings are read in a text of 16 KB; fewer in a shorter text. A link on an
+unknown host counts for two, and so does one in a wrapper."""
 
 # Hosts by platform (suffix match on whole labels); facts/platforms: 1.1, 2.1, 3.1, 4.1.
 _KNOWN_HOSTS = {
@@ -40,20 +39,20 @@ _KNOWN_HOSTS = {
     "jitsi": ("meet.jit.si", "8x8.vc"),
 }
 PLATFORMS = (*_KNOWN_HOSTS, "room")
-_BY_TAIL: dict[str, list[tuple[str, str]]] = {}  # by a host's last two labels
+_BY_TAIL: dict[str, list[tuple[str, str]]] = {}  # the key: a host's last two labels
 for _platform, _hosts in _KNOWN_HOSTS.items():
     for _host in _hosts:
         _BY_TAIL.setdefault(tail(_host), []).append((_host, _platform))
 
 _ROOM_PATH = re.compile(r"/r/[a-z0-9][a-z0-9-]{0,63}")
 _MOST_WRAPPERS = 3
-_MOST_ESCAPES = 150  # a link to Teams in three wrappers has a hundred
-_DEEPEST = "%2525252525"  # a launcher in three wrappers has one less
+_MOST_ESCAPES = 150  # a Teams link in three wrappers has 100
+_DEEPEST = "%2525252525"  # a launcher link in three wrappers has one level less
 _MOST_OTHER_LETTERS = 200
 _MOST_HOST = 253
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST = re.compile(rf"(?:{_LABEL}\.){{1,12}}{_LABEL}")  # a label ends at its dot: nothing is tried twice over more
+_HOST = re.compile(rf"(?:{_LABEL}\.){{1,12}}{_LABEL}")  # no backtracking: a label ends at its dot
 _STARTS = ("https://", "http://")
 _SCHEME = re.compile("https?:", re.IGNORECASE)
 _NO_SCHEME = re.compile(rf"(?:{_LABEL}\.){{1,12}}[a-z]{{2,63}}(?::[0-9]{{1,5}})?[/?]", re.IGNORECASE)
@@ -61,15 +60,16 @@ _NEVER = re.compile(r"[ <>\\]")
 _NO_HTTPS = "the link does not begin with https://"
 _ENCODED_SCHEME = re.compile(r"https?%(?:25){0,2}3a", re.IGNORECASE)
 _HALF_ESCAPE = re.compile(r"%[0-9A-Fa-f]?\Z")
-_REFERENCE = "system reference"  # Teams' invitations name their meeting a second time, in the longer form
+_REFERENCE = "system reference"  # Teams' invitations contain their meeting a second time, in the longer form
 
-# A host that nobody named is not taken inside a network (RFC 6762, 6761, 8375), nor one that plays on a known name.
+# A host that nobody configured is refused if it is a name inside a network (RFC 6762, 6761, 8375), or imitates a known
+# name.
 _INSIDE = frozenset(
     {"local", "internal", "localhost", "localdomain", "lan", "home", "corp", "intranet", "private", "arpa", "onion"}
 )
 _IMITATED = ("google", "microsoft", "zoom", "teams.live", "meet.jit.si", "8x8")
 _LOOKS_LIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "3": "e", "5": "s", "-": "."})
-# Hosts that would else pass for a Jitsi's: what is written about it.
+# Hosts with pages about Jitsi, which would otherwise pass for a Jitsi server.
 _NO_JITSI = ("jitsi.org", "jitsi.github.io", "jitsi.support", "jitsi.guide")
 _JITSI_SIGNS = ("config.", "interfaceConfig.", "userInfo.", "jitsi_meet_external_api")
 
@@ -83,8 +83,8 @@ class _TooManyError(Exception):
 
 
 class MeetingLink(NamedTuple):
-    """`guessed`: what the platform was guessed by, on an unknown host; else empty. `identity`: equal for links to the
-    same meeting of a platform.
+    """`guessed`: by what the platform was guessed on an unknown host; else empty. `identity`: equal for all links to
+    the same meeting of a platform.
     """
 
     platform: str
@@ -94,8 +94,8 @@ class MeetingLink(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """`weight`: of two different meetings in a text the one with more weight counts. `unclear`: why part of the link
-    may be missing.
+    """`weight`: of two different meetings in a text, the one with more weight is chosen. `unclear`: why part of the
+    link may be missing.
     """
 
     link: MeetingLink
@@ -105,7 +105,7 @@ class _Found(NamedTuple):
 
 
 _CERTAIN = 2
-_REPEATED = 1  # in other words, perhaps, so that it cannot be told to be the same
+_REPEATED = 1  # the invitation may repeat its meeting in another form, which cannot be compared
 _GUESSED = 0
 
 
@@ -127,14 +127,13 @@ def recognise(
 ) -> MeetingLink:
     """The one meeting that `text` links to: a link, or an invitation with text and other links around it.
 
-    Its `url` is tidied: unwrapped from redirects, by https, without tracking; passcodes and tokens byte for byte.
-    Recognising it again changes nothing. Whether an agent has an adapter for its platform is not known here.
+    Its `url` is tidied: unwrapped, with https, without tracking parameters; passcodes and tokens stay byte for byte.
+    Recognising it again changes nothing. Whether an agent has an adapter for its platform is not checked here.
 
     `room_hosts`, `jitsi_hosts`: hosts (`name` or `name:port`) that serve this project's own meeting room, or a Jitsi.
-    `other_hosts`: by platform, the same with all hosts below them. `guess_hosts`: take a link to a host that nobody
-    named, where it has the shape of a Teams link, or the name or the configuration of a Jitsi. `longest`: of the text,
-    in characters.
-    Raises: BadLinkError; NoLinkError where there is no link to a host of meetings.
+    `other_hosts`: by platform, further hosts; hosts below them count, too. `guess_hosts`: also take a link to an
+    unknown host if it has the shape of a Teams link, or the name or options of a Jitsi server. `longest`: limit of the
+    text in characters. Raises: BadLinkError; NoLinkError where there is no link to a host of meetings.
     """
     hosts = _Hosts(room_hosts, jitsi_hosts, other_hosts, guess_hosts)
     text = text.strip().strip(INVISIBLE).strip()
@@ -175,7 +174,7 @@ def _only_one(text: str, reader: _Reader, most: int, *, spaced: bool) -> Meeting
             break
         goes_on = 0 <= broken_at < piece.start and text[broken_at : piece.start].strip(" \t.") == "\n"
         broken_at = -1
-        if goes_on and "://" not in piece.link[:8]:  # a host that was broken by the end of its line
+        if goes_on and "://" not in piece.link[:8]:  # the end of the line may have cut the host
             faults.append(BadLinkError(_CUT))
             continue
         try:
@@ -191,13 +190,13 @@ def _only_one(text: str, reader: _Reader, most: int, *, spaced: bool) -> Meeting
         raise _worst(faults, spaced=spaced)
     weight = max(candidate.weight for candidate in found)
     link = _chosen([candidate for candidate in found if candidate.weight == weight], text)
-    if link.platform == "room" and spaced:  # whose name may have been cut by the space
+    if link.platform == "room" and spaced:  # the space may have cut the room's name
         raise BadLinkError("the link contains spaces or has text around it; send a meeting room's link alone")
     return link
 
 
 def _chosen(found: list[_Found], text: str) -> MeetingLink:
-    """The most complete of them. Raises: BadLinkError where meetings or passcodes differ."""
+    """The most complete of the links found. Raises: BadLinkError where meetings or passcodes differ."""
     meetings = {(candidate.link.platform, candidate.meeting.identity) for candidate in found}
     if len(meetings) > 1:
         found = _without_second_form(found, meetings, text)
@@ -215,7 +214,8 @@ def _chosen(found: list[_Found], text: str) -> MeetingLink:
 
 
 def _without_second_form(found: list[_Found], meetings: set[tuple[str, str]], text: str) -> list[_Found]:
-    """Without the longer of the two links of a Teams invitation; it holds the number of the shorter one.
+    """The links without the longer of the two links of a Teams invitation, which contains the number of the shorter
+    one.
 
     Raises: BadLinkError where the meetings are different.
     """
@@ -229,7 +229,7 @@ def _without_second_form(found: list[_Found], meetings: set[tuple[str, str]], te
 
 
 def _worst(faults: list[BadLinkError], *, spaced: bool) -> BadLinkError:
-    """The one that tells most."""
+    """The fault that says most."""
     if faults and not spaced:
         return faults[0]
     if telling := [fault for fault in faults if not isinstance(fault, NoLinkError)]:
@@ -245,7 +245,7 @@ def _worst(faults: list[BadLinkError], *, spaced: bool) -> BadLinkError:
 
 
 class _Reader:
-    """Reads the links of one text, each once, and only so many."""
+    """Reads the links of one text, each once, up to a limit."""
 
     def __init__(self, hosts: _Hosts, most: int, *, is_calendar: bool = False) -> None:
         self._hosts = hosts
@@ -261,7 +261,7 @@ class _Reader:
         self._left = self._broken_left = most
 
     def alone(self, link: str) -> _Found:
-        """A link that stands alone ends where it ends, unless no meeting is called so. Raises: BadLinkError."""
+        """Read a text that is one link and nothing else. Raises: BadLinkError."""
         as_it_is = undressed(link.rstrip(">"), in_text=False).link
         shorter = link_text.without_end(as_it_is)
         try:
@@ -275,7 +275,7 @@ class _Reader:
         return found
 
     def in_text(self, text: str, piece: Piece) -> _Found:
-        """Raises: BadLinkError."""
+        """Read a link with text around it. Raises: BadLinkError."""
         result = self._looked_at.get((piece.link, piece.closed))
         if result is None:
             result = self._looked_at[piece.link, piece.closed] = self._look_at(piece)
@@ -308,7 +308,7 @@ class _Reader:
 
     def _continued(self, text: str, piece: Piece) -> link_text.Continued | None:
         if self._is_calendar and not _is_broken_in_brackets(text, piece):
-            return None  # its lines were put together before
+            return None  # its lines were joined before
         more = link_text.continued(text, piece)
         self._broken_left -= more is not None
         if self._broken_left < 0:
@@ -316,7 +316,7 @@ class _Reader:
         return more
 
     def _longer(self, more: link_text.Continued) -> _Found | None:
-        """The link with its next lines, if that is certain to be one."""
+        """The link joined with its next lines, if that certainly is one link."""
         try:
             bare = undressed(more.link, in_text=not more.closed)
             found = self._either(bare.link)
@@ -339,7 +339,7 @@ class _Reader:
         return "" if any(sign in link for sign in _SIGNS) else host
 
     def _either(self, link: str) -> _Found:
-        """With its scheme or without. Raises: BadLinkError."""
+        """Read a link with or without its scheme. Raises: BadLinkError."""
         seen = self._seen.get(link)
         if seen is None:
             self._left -= 1 + (not self._is_plain(link))
@@ -360,7 +360,7 @@ class _Reader:
         return self._is_named(host) and link.isascii() and "/linkredirect?" not in link
 
     def _is_named(self, host: str) -> bool:
-        """Whether everybody knows it, or the operator named it or another of its domain."""
+        """Whether the host is a platform's, or the operator configured it or another one of its domain."""
         return tail(host) in self._tails or _platform_of(host) is not None
 
     def _fresh(self, link: str) -> _Found:
@@ -370,14 +370,14 @@ class _Reader:
             found = _read(f"https://{link}", self._hosts)
         except NoLinkError as error:
             raise NoLinkError(_NO_HTTPS) from error
-        if found.link.platform == "room":  # which may be by http or https
+        if found.link.platform == "room":  # a room may use http or https
             raise NoLinkError(_NO_HTTPS)
         return found
 
 
 _AUTHORITY = re.compile(r"([A-Za-z0-9.-]{1,253})(?![^/?#:])")
 _WORDS = ("zoom", "meet", "teams", "jit", "8x8", "g.co")
-"""One of them is in every link to a meeting on a known host, however it is wrapped; but in base64."""
+"""Every link to a meeting on a known host contains one of these words, however it is wrapped, except in base64."""
 _SIGNS = ("/l/meetup-join/", "/light-meetings/", "/dl/launcher", *(f"#{sign}" for sign in _JITSI_SIGNS))
 
 
@@ -397,7 +397,7 @@ _UNCLEAR_NAME = (
 
 
 def _doubt(text: str, piece: Piece, link: str, found: _Found) -> str:
-    """Why what stands behind a link may be more of it; empty where it cannot be."""
+    """Why the text after a link may belong to it; empty where it cannot."""
     if text[piece.stop : piece.stop + 1] in ("", "\n"):
         return ""
     word, is_last = link_text.beside(text, piece)
@@ -405,7 +405,7 @@ def _doubt(text: str, piece: Piece, link: str, found: _Found) -> str:
         text, piece
     ):
         return _CUT
-    ends_itself = link != piece.link or not link.isascii()  # by a comma or the like
+    ends_itself = link != piece.link or not link.isascii()  # a comma or the like ends it
     if found.link.platform in ("jitsi", "google_meet") and link == piece.link and any(map(str.isalnum, word)):
         return _UNCLEAR_NAME
     if found.meeting.secret and is_last and not ends_itself and any(map(str.isalnum, word)):
@@ -414,7 +414,7 @@ def _doubt(text: str, piece: Piece, link: str, found: _Found) -> str:
 
 
 def _read(link: str, hosts: _Hosts, wrappers: int = 0, *, whole: bool = False) -> _Found:
-    """Raises: BadLinkError."""
+    """Read one link, and unwrap it if need be. Raises: BadLinkError."""
     _check_limits(link)
     link = link.replace("&amp;", "&")
     parts, host, port = _split(link)
@@ -443,7 +443,7 @@ _USUAL = re.compile(r"https://([a-z0-9.-]+)(/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))?(?
 
 
 def _check_limits(link: str) -> None:
-    """Raises: BadLinkError."""
+    """Check length and characters. Raises: BadLinkError."""
     if len(link) > MAX_LINK_LENGTH:
         raise BadLinkError(f"the link is longer than {MAX_LINK_LENGTH} characters")
     if _NEVER.search(link) or not link.isprintable():
@@ -461,19 +461,19 @@ def _check_limits(link: str) -> None:
 
 
 def _split(link: str) -> tuple[SplitResult, str, int | None]:
-    """With host, in lower case, and port. Raises: BadLinkError."""
-    if usual := _USUAL.fullmatch(link):  # in a fifth of the time
+    """The parts of a link, with the host in lower case, and its port. Raises: BadLinkError."""
+    if usual := _USUAL.fullmatch(link):  # takes a fifth of the time of urlsplit
         host, path, query, fragment = usual.groups("")
         return SplitResult("https", host, path, query, fragment), host, None
     try:
         parts = urlsplit(link)
         return parts, parts.hostname or "", parts.port
-    except ValueError as error:  # whose text quotes the link, perhaps a password in it
+    except ValueError as error:  # its text quotes the link, which may contain a password
         raise BadLinkError("the link is not a URL: its host or port cannot be read") from error
 
 
 def _launched(parts: SplitResult) -> tuple[str, bool] | None:
-    """The whole link that a launcher of Teams was given; None for a path on its own host."""
+    """The complete link inside a Teams launcher link; None if it holds only a path."""
     if "launcher" not in parts.path or not link_shapes.TEAMS_LAUNCHER.fullmatch(parts.path):
         return None
     target = decoded(parameter(parts.query, "url") or "", *_STARTS)
@@ -485,7 +485,7 @@ _MIXED = re.compile(r"[A-Za-z0-9]([^\x00-\x7f])")
 
 
 def _without_beside(link: str, parts: SplitResult, host: str, hosts: _Hosts) -> str:
-    """A link without the text that follows it with no space between, where it is certain which text that is.
+    """A link without the text that follows it without a space, where it is certain which text that is.
 
     Links to all platforms but Jitsi are ASCII to their end. The name of a Jitsi room may have any letters: where
     letters of a script without spaces follow ASCII ones, the end is uncertain. Raises: BadLinkError.
@@ -510,7 +510,7 @@ def _may_be_jitsi(parts: SplitResult, host: str, hosts: _Hosts) -> bool:
 
 
 def _on_named_host(link: str, parts: SplitResult, host: str, port: int | None, hosts: _Hosts) -> _Found | None:
-    """A meeting on a host that the operator named; None on others."""
+    """The meeting, on a host that the operator configured; None on other hosts."""
     if not (hosts.rooms or hosts.jitsis or hosts.others):
         return None
     names = {host, f"{host}:{port}"}
@@ -541,7 +541,7 @@ def _on_others_host(link: str, platform: str, parts: SplitResult) -> _Found:
 
 
 def _on_other_host(parts: SplitResult, host: str, port: int | None, hosts: _Hosts) -> _Found:
-    """A meeting on a host that everybody knows, or that is guessed to be a meeting's."""
+    """The meeting, on a platform's own host or on one that is guessed."""
     platform = _platform_of(host) if _is_name(host) else None
     guess = _guessed(parts, host) if platform is None and hosts.guess else None
     usual = port in (None, 443) or (parts.scheme, port) == ("http", 80)
@@ -587,13 +587,13 @@ def _is_name(host: str) -> bool:
     return len(host) <= _MOST_HOST and _HOST.fullmatch(host) is not None
 
 
-# A host that nobody named
+# A host that nobody configured
 
 
 def _guessed(parts: SplitResult, host: str) -> _Found | None:
-    """A Teams link by its shape, or a Jitsi room by the host's name or the link's configuration; None for all else.
+    """A Teams link by its shape, or a Jitsi room by the host's name or the link's options; None for everything else.
 
-    Nothing else: rooms on a host called "meet" are of a dozen products.
+    A host called "meet" is not enough: a dozen products use that name.
     """
     labels = host.split(".")
     is_teams = "teams" in labels or parts.path.startswith(("/l/meetup-join/", "/light-meetings/"))
@@ -615,7 +615,7 @@ def _guessed(parts: SplitResult, host: str) -> _Found | None:
 
 
 def _imitates(host: str) -> bool:
-    """Whether the host has a known name in it, or one that reads like it."""
+    """Whether the host contains a known name, or one that looks like it."""
     seen = _as_it_looks(host)
     if any(name in seen for name in _IMITATED_LOOKS):
         return True
@@ -630,7 +630,7 @@ _IMITATED_LOOKS = tuple(map(_as_it_looks, _IMITATED))
 
 
 def _is_misspelt(label: str, name: str) -> bool:
-    """Two letters of it exchanged, or one too few, too many or another."""
+    """Whether a word is a known name with two letters exchanged, or with one letter missing, added or changed."""
     if abs(len(label) - len(name)) > 1:
         return False
     if sorted(label) == sorted(name):

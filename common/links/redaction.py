@@ -1,10 +1,12 @@
-"""Hides the secrets of a link for logs and messages. Apart from links.py, because hiding needs no platform."""
+"""Hides the secrets of a link for logs and messages. It needs no knowledge of platforms."""
 
 from urllib.parse import urlsplit
 
 
 def redact(url: str) -> str:
-    """The link without its secrets, for logs. On most platforms the path alone lets one in."""
+    """The link with nothing but scheme and host, for logs. On most platforms the path alone gives access to the
+    meeting.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Finds what may be a link in a text, and where it ends. Knows no platform, and takes nothing for granted.
+"""Finds where links begin and end in a text. Knows no platform.
 
-Whatever a text holds, each of its characters is looked at a bounded number of times, and at most MOST_LINKS places of
-it at all; the expressions below repeat one class of characters up to a bound, or cannot match in two ways.
+Its time is bounded for any text: at most MOST_LINKS places are read, each character a bounded number of times. The
+expressions below repeat one class of characters up to a limit, or can match in one way only.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from common.errors import PoolmgrError
 
 MAX_LINK_LENGTH = 4096
 MOST_LINKS = 24
-"""Of a text of 16 KB: invitations hold a dozen."""
+"""Places in a text of 16 KB; invitations have a dozen."""
 MOST_PARAMETERS = 64
 _USUAL_LENGTH = 256
-_WIDE = (
-    60  # characters, from which on a line may have been broken for its length; mail breaks at 65 to 80, iCalendar at 75
-)
+_WIDE = 60  # characters; a longer line may have been broken. Mail breaks at 65 to 80, iCalendar at 75
 _MOST_ODD_ESCAPES = 64
 _MOST_CLOSERS = 32
-_MOST_LINES = 40  # that one link was broken into
+_MOST_LINES = 40  # of one link that was broken
 
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2060\u2066\u2067\u2068\u2069\ufeff"
-"""What copying leaves at the ends of a link."""
+"""Invisible characters that copying leaves at the ends of a link."""
 _ENDS = ".,;:!?…”’»>。、，．！？；：*" + INVISIBLE
 _CLOSERS = MappingProxyType(
     {
@@ -62,19 +60,19 @@ _OPENERS = MappingProxyType({")": "(", "]": "[", "}": "{", "）": "（", "」": 
 _PAIRED = frozenset((*_OPENERS, '"', "'"))
 _HOST_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-"
 
-# Begins with one character that is searched for; one bounded class after it.
+# One character to search for, then one class of characters with a limit.
 _TLD = re.compile(r"\.[A-Za-z]{2,24}/")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NO_QUOTED_PRINTABLE = re.compile(r"=(?![0-9A-Fa-f]{2}|\n)")
-# One class that is repeated, what follows is optional: nothing is tried twice.
+# One repeated class, then an optional part: no backtracking.
 _NEXT_LINE = re.compile(r"[ \t]{0,4}\n[ \t]{0,4}([!#-;=?-z}~]{1,4096})([ \t]{0,4}(?:\n|\Z))?")
 _BESIDE = re.compile(r"[^\S\n]{1,8}(\S{1,40})")
 _INLINE = re.compile(r"(?:</?(?:span|b|i|u|em|strong|font|mark|s)(?:[ \t][^<>]{0,200})?>){1,4}[A-Za-z0-9_.~%&=+/-]")
 
 
 class BadLinkError(PoolmgrError, ValueError):
-    """The text is no usable meeting link. The message says what to change, and quotes at most a host."""
+    """The text has no usable meeting link. The message says what to change, and quotes at most a host."""
 
 
 class Piece(NamedTuple):
@@ -87,7 +85,9 @@ class Piece(NamedTuple):
 
 
 class Undressed(NamedTuple):
-    """`closed`: a character that cannot be in a link ended it. `is_cut`: dots show that the rest was left out."""
+    """A link without what surrounds it. `closed`: a character that cannot be in a link ended it. `is_cut`: dots show
+    that the rest is missing.
+    """
 
     link: str
     closed: bool = False
@@ -95,7 +95,9 @@ class Undressed(NamedTuple):
 
 
 class Continued(NamedTuple):
-    """`likely`: the lines look as if the link had been broken for its length. `closed`: its bracket closes there."""
+    """A link joined with its next lines. `likely`: the lines look as if the link was broken for its length. `closed`:
+    the bracket around the link closes there.
+    """
 
     link: str
     likely: bool
@@ -103,9 +105,9 @@ class Continued(NamedTuple):
 
 
 def unquoted(text: str) -> str:
-    """`text` with its percent-encoding undone, as `urllib.parse.unquote` has it, in a fiftieth of the time.
+    """`text` with its percent-encoding undone, as by `urllib.parse.unquote`, in a fiftieth of the time.
 
-    Raises: BadLinkError for what begins more than 64 escapes and does not end them.
+    Raises: BadLinkError for more than 64 incomplete escapes.
     """
     if "%" not in text:
         return text
@@ -116,14 +118,14 @@ def unquoted(text: str) -> str:
     return binascii.a2b_qp(text.replace("=", "=3D").replace("%", "=").encode(errors="replace")).decode(errors="replace")
 
 
-# What carries a text
+# Encodings of the whole text
 
 
 def carried(text: str) -> str:
     """`text` without the encodings of iCalendar, quoted-printable, JSON and HTML."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    # One character is looked for in a tenth of the time that several take.
+    # Looking for one character takes a tenth of the time of looking for several.
     if "\n" in text and "BEGIN:V" in text:
         text = text.replace("\n ", "").replace("\n\t", "")
     if "\\" in text:
@@ -146,14 +148,16 @@ def carried(text: str) -> str:
     return text
 
 
-_PUNCTUATION = tuple((ord(character), character) for character in ":/?=.")  # as templates encode a link
+_PUNCTUATION = tuple((ord(character), character) for character in ":/?=.")  # templates encode these in a link
 
 
 # Where links begin and end
 
 
 def links_in(text: str, most: int = MOST_LINKS) -> Iterator[Piece]:
-    """Every place in the text where a link starts, with or without scheme. Raises: BadLinkError for over `most`."""
+    """Every place in the text where a link starts, with or without scheme. Raises: BadLinkError for more than
+    `most`.
+    """
     place = looked = 0
     colon = text.find("://")
     while True:
@@ -174,14 +178,14 @@ def links_in(text: str, most: int = MOST_LINKS) -> Iterator[Piece]:
 
 
 def _host_start(text: str, place: int, dot: int) -> int:
-    """Where the host starts that ends in a dot and a top level domain; -1 if there is none."""
+    """The index at which a host with a top level domain starts; -1 if there is none."""
     window = text[max(place, dot - 253) : dot]
     host = window[len(window.rstrip(_HOST_CHARS)) :].lstrip("-.")
     return dot - len(host) if host else -1
 
 
 def _scheme_start(text: str, place: int, colon: int) -> int:
-    """Where the scheme starts that ends at a colon; -1 if it is neither http nor https."""
+    """The index at which a scheme before a colon starts; -1 if it is neither http nor https."""
     scheme = text[max(place, colon - 5) : colon].lower()
     if not scheme.endswith(("https", "http")):
         return -1
@@ -221,9 +225,9 @@ def _piece(text: str, start: int) -> Piece:
 
 
 def undressed(link: str, *, in_text: bool) -> Undressed:
-    """Without what HTML and quoted-printable made of it; `in_text`: nor what ends the sentence or closes a bracket.
+    """The link without traces of HTML and quoted-printable. `in_text`: also without the end of the sentence or bracket.
 
-    Raises: BadLinkError where it cannot be told which of it belongs to the link.
+    Raises: BadLinkError where it is uncertain what belongs to the link.
     """
     closed = False
     for _ in range(4):
@@ -248,14 +252,14 @@ def undressed(link: str, *, in_text: bool) -> Undressed:
 
 
 def is_cut(end: str) -> bool:
-    """Whether what stood at a link's end says that more was left out."""
+    """Whether the characters at a link's end (such as dots) say that the link was cut."""
     return "…" in end or ".." in end
 
 
 def _without_quoted_printable(link: str) -> str:
-    """Without quoted-printable, where it is sure to be that.
+    """The link with quoted-printable decoded, where it certainly is that.
 
-    Raises: BadLinkError for one `=3D` alone, which may be the beginning of a passcode.
+    Raises: BadLinkError for a single `=3D`, which may also be the beginning of a passcode.
     """
     quoted = link.count("=3D") + link.count("=3d")
     if not quoted or link.count("=") > quoted:
@@ -268,9 +272,9 @@ def _without_quoted_printable(link: str) -> str:
 
 
 def without_end(link: str) -> str:
-    """Without the end of the sentence, and without brackets that were opened before the link.
+    """The link without the end of the sentence, and without the closing brackets of those opened before it.
 
-    Raises: BadLinkError for more brackets than any text has.
+    Raises: BadLinkError for an absurd number of brackets.
     """
     counts: dict[str, int] = {}
     for _ in range(_MOST_CLOSERS):
@@ -288,11 +292,11 @@ def without_end(link: str) -> str:
     raise BadLinkError(f"more than {_MOST_CLOSERS} brackets or quotes end the link")
 
 
-# What stands behind a link
+# Text after a link
 
 
 def continued(text: str, piece: Piece) -> Continued | None:
-    """The link with what the next lines hold of it, if they can be more of it at all."""
+    """The link joined with the next lines, if they can belong to it."""
     if text[piece.stop : piece.stop + 1] not in ("\n", " ", "\t"):
         return None
     bracket = text[piece.start - 1 : piece.start] if piece.start else ""
@@ -304,7 +308,7 @@ def continued(text: str, piece: Piece) -> Continued | None:
         if not found or not _is_more(found[1]):
             break
         if joined.endswith("=") and ("=3D" in text or (width >= _WIDE and bracket != "<")):
-            # quoted-printable, but not all of the text
+            # quoted-printable in a part of the text
             return Continued(piece.link, likely=True, closed=False)
         end = found.end(1)
         alone = found[2] is not None
@@ -326,12 +330,12 @@ def continued(text: str, piece: Piece) -> Continued | None:
 
 
 def _is_more(token: str) -> bool:
-    """Whether a line's first word can be more of a link: not another link, a label, or a rule of dashes."""
+    """Whether a line's first word can belong to a link: it is not another link, a label, or a line of dashes."""
     return "://" not in token and not token.endswith(":") and any(map(str.isalnum, token[:8]))
 
 
 def _is_no_word(token: str) -> bool:
-    """Whether a line does not go on in words, nor with a number to dial."""
+    """Whether a line does not continue with words or with a telephone number."""
     word = token.strip(",.;:!?()'\"")
     return not (word.isalpha() and word[1:] in (word[1:].lower(), word[1:].upper())) and token[0] != "+"
 
@@ -341,7 +345,7 @@ def _has_parameter(token: str) -> bool:
 
 
 def beside(text: str, piece: Piece) -> tuple[str, bool]:
-    """The next word on the link's own line, and whether it is the last one there."""
+    """The next word on the link's own line, and whether it is the last word there."""
     found = _BESIDE.match(text, piece.stop)
     if not found:
         return "", False
@@ -349,12 +353,12 @@ def beside(text: str, piece: Piece) -> tuple[str, bool]:
 
 
 def runs_into_tag(text: str, piece: Piece) -> bool:
-    """Whether HTML only changes how the text looks there, and goes on with what may be more of the link."""
+    """Whether an HTML tag follows that only changes the look of the text, so that the link may continue after it."""
     return text[piece.stop : piece.stop + 1] == "<" and _INLINE.match(text, piece.stop) is not None
 
 
 def ends_before(character: str) -> bool:
-    """Whether a link of ASCII letters ends where this character stands: punctuation, or a script without spaces."""
+    """Whether this character ends an ASCII link: it is punctuation, or of a script without spaces."""
     category = unicodedata.category(character)
     return category == "Lo" or category[0] in "PSZ"
 

@@ -1,4 +1,4 @@
-"""The two clocks, read here and handed on as numbers."""
+"""The two clocks. The rest of the program gets the time as a number."""
 
 import time
 

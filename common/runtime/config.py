@@ -11,8 +11,8 @@ from common.runtime.redis import url_fault
 
 
 def load(path: Path | None, *, named_by: str = "") -> Settings:
-    """Settings from `path` (None: the defaults) overridden by credentials, and these by the environment. `named_by`:
-    the variable that names the file, to be told when it cannot be read.
+    """The settings in the file `path` (None: the defaults), overridden by credentials, and these by the environment.
+    `named_by`: the variable that names the file, for the error when it cannot be read.
 
     Raises: BadSettingsError, also for a file that cannot be read.
     """
@@ -28,16 +28,16 @@ def load(path: Path | None, *, named_by: str = "") -> Settings:
 
 
 def named(path: Path | None) -> dict[str, str]:
-    """`section.key` of every setting that is not left at its default by silence -> the file or variable that sets it.
+    """`section.key` of every setting that a file or variable sets -> that file or variable.
 
-    For who has to tell a value that was chosen from one that nobody thought of. Of a configuration that `load` took.
+    It tells a chosen value from a default. The configuration has to be one that `load` accepted.
     """
     document = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
     return {f"{section}.{key}": str(path) for section, keys in document.items() for key in keys} | overriding()
 
 
 def _credentials() -> dict[str, str]:
-    """Name -> what is in it, or its path where that is what counts. Raises: BadSettingsError."""
+    """Name -> the credential's content, or its path if the setting is a path. Raises: BadSettingsError."""
     found: dict[str, str] = {}
     for name, path in _credential_files():
         try:
@@ -49,7 +49,7 @@ def _credentials() -> dict[str, str]:
 
 
 def _credential_files() -> list[tuple[str, Path]]:
-    """Of those that are settings."""
+    """The files of the credentials that are settings."""
     folder = os.environ.get(variables.CREDENTIALS_DIRECTORY)
     paths = ((name, Path(folder) / name) for name in CREDENTIALS) if folder else ()
     return [(name, path) for name, path in paths if path.exists()]
@@ -66,6 +66,6 @@ def overriding() -> dict[str, str]:
 
 
 def unread() -> list[str]:
-    """Variables that look like settings and are not, because they lack the `__` between section and key."""
+    """Variables that look like settings but lack the `__` between section and key, and so are ignored."""
     ours = [variable for variable in sorted(os.environ) if variable.startswith(ENVIRONMENT_PREFIX)]
     return [variable for variable in ours if "__" not in variable and variable not in variables.ALL]

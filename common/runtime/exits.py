@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2  # click's own code for it
-EXIT_REPLACED: Final = 3  # whoever supervises it may start it again
+EXIT_REPLACED: Final = 3  # a supervisor may start the program again
 EXIT_NOT_FOUND: Final = 4
 EXIT_UNREACHABLE: Final = 5
 EXIT_TIMEOUT: Final = 6
@@ -16,7 +16,7 @@ _MANAGER: Final = ("poolmgr",)
 
 
 class Exit(NamedTuple):
-    """`programs`: those that end so."""
+    """An exit code. `programs`: which programs end with it."""
 
     code: int
     meaning: str
@@ -39,6 +39,6 @@ EXITS: Final = (
 
 
 def epilog(program: str) -> str:
-    """The table as click takes it, for the end of a program's help."""
+    """The table as text for the end of a program's help."""
     lines = [f"  {way.code:>3}  {way.meaning}" for way in EXITS if program in way.programs]
     return "\n".join(["\b", "Exit codes:", *lines])

@@ -1,6 +1,6 @@
-"""Measures how late the event loop runs what is due, and names the step of ours that held it up.
+"""Measures how late the event loop runs what is due, and names the function that held it up.
 
-A beat in the loop measures. A thread that looks only when a beat is late finds out where the loop is.
+A beat in the loop measures the lag. When a beat is late, a thread finds out which function the loop is in.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import structlog
 
 HELD_S: Final = 0.02
-"""Of processor time: no single step is to hold the loop for longer."""
+"""Seconds of processor time. No single step may hold the loop for longer."""
 BEAT_S: Final = 0.05
 _SAID_EVERY_S: Final = 10.0
 _FRAMES: Final = 3
@@ -25,9 +25,9 @@ _log = structlog.stdlib.get_logger()
 
 
 class Beat(NamedTuple):
-    """`lag_s`: how late it came. `busy_s`: processor time of the loop since the last one, which a process that only
-    waits for its turn on a busy machine has not. `step`: where the loop was when it was late, as `module.function <
-    caller`; empty where nobody could see.
+    """`lag_s`: how late the beat came. `busy_s`: processor time of the loop since the last beat; it is small if the
+    process only waited for a busy machine. `step`: where the loop was meanwhile, as `module.function < caller`; empty:
+    unknown.
     """
 
     lag_s: float
@@ -36,7 +36,7 @@ class Beat(NamedTuple):
 
     @property
     def is_held(self) -> bool:
-        """Whether it was our own doing."""
+        """Whether this program's own code held the loop."""
         return self.lag_s > HELD_S and self.busy_s > HELD_S
 
 
@@ -48,7 +48,7 @@ class HeldLog:
         self._unsaid = 0
 
     def __call__(self, beat: Beat, now: float) -> None:
-        """`now`: any steady clock, seconds."""
+        """Take a beat. `now`: any steady clock, seconds."""
         if not beat.is_held:
             return
         if now - self._said_at < _SAID_EVERY_S:
@@ -61,7 +61,7 @@ class HeldLog:
 
 @asynccontextmanager
 async def watched(on_beat: Callable[[Beat], None], beat_s: float = BEAT_S) -> AsyncGenerator[None]:
-    """The running loop is watched within."""
+    """Watch the running loop while the context is open."""
     watch = _Watch(on_beat, beat_s, asyncio.get_running_loop())
     thread = threading.Thread(target=watch.look, name="watch the loop", daemon=True)
     thread.start()
@@ -74,7 +74,7 @@ async def watched(on_beat: Callable[[Beat], None], beat_s: float = BEAT_S) -> As
 
 
 class _Watch:
-    """To be made in the thread of the loop."""
+    """Has to be made in the thread of the loop."""
 
     def __init__(self, on_beat: Callable[[Beat], None], beat_s: float, loop: asyncio.AbstractEventLoop) -> None:
         self.over = threading.Event()
@@ -99,13 +99,13 @@ class _Watch:
         self.begin()
 
     def look(self) -> None:
-        """In a thread of its own, until `over`."""
+        """Look for late beats until `over` is set. Runs in its own thread."""
         while not self.over.wait(max(HELD_S, self._due + HELD_S - time.monotonic())):
             if time.monotonic() > self._due + HELD_S and (frame := sys._current_frames().get(self._thread)):  # pyright: ignore[reportPrivateUsage]  # documented, in spite of its name
                 self._see(where(frame))
 
     def _see(self, step: str) -> None:
-        """Keeps the first step of ours. When that is done, the process may merely be waiting for its turn on a busy
+        """Note the first function of this program that is seen. Later the process may only be waiting for a busy
         machine.
         """
         if not self._step.startswith(_OURS) and (step.startswith(_OURS) or not self._step):
@@ -113,7 +113,7 @@ class _Watch:
 
 
 def where(frame: FrameType | None) -> str:
-    """The innermost functions of ours with their callers; if there is none, the innermost function of all."""
+    """The innermost functions of this program with their callers; if there is none, the innermost function at all."""
     ours: list[str] = []
     innermost = ""
     while frame and len(ours) < _FRAMES:

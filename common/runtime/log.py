@@ -1,7 +1,7 @@
-"""Structured logs: coloured lines on a terminal, one JSON object a line elsewhere. Always to standard error.
+"""Structured logs on standard error: coloured lines on a terminal, otherwise one JSON object a line.
 
-Event names are fixed `noun_verbed` words, facts are fields. Secrets and full meeting links do not come here: callers
-pass ids, and `common.links.redaction.redact` where a link has to be told apart.
+Event names are fixed `noun_verbed` words, facts are fields. No secret and no full meeting link is logged: callers pass
+ids, or a link through `common.links.redaction.redact`.
 """
 
 import logging
@@ -18,7 +18,7 @@ from common.config.settings import LogSettings
 
 @contextmanager
 def _without(package: str) -> Generator[None]:
-    """What is imported within believes that there is no such package, unless it is imported already."""
+    """Imports in this context fail for that package, unless it is imported already."""
     modules: dict[str, Any] = sys.modules
     hidden = package not in modules
     if hidden:
@@ -30,8 +30,8 @@ def _without(package: str) -> Generator[None]:
             del modules[package]
 
 
-# structlog takes rich, and with it pygments, wherever it finds them: 45 ms and 5 MB of a daemon, for tracebacks that
-# are not rendered with them here. So this module must be imported before anything else imports structlog.
+# structlog imports rich and pygments if they are installed, for tracebacks that are not used here: that costs a daemon
+# 45 ms and 5 MB. So this module has to be imported before anything else imports structlog.
 with _without("rich"):
     import structlog
     from structlog.tracebacks import ExceptionDictTransformer
@@ -43,7 +43,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 def configure(settings: LogSettings, *, program: str) -> None:
     """Set up structlog for the process. Idempotent."""
     on_terminal = sys.stderr.isatty() if settings.format == "auto" else settings.format == "console"
-    # Tracebacks without local variables, which hold tokens and links.
+    # Tracebacks without local variables, which may contain tokens and links.
     rendering: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if on_terminal

@@ -1,4 +1,4 @@
-"""What Prometheus sees of an event loop, of either program: how late it is, and how often a step of ours held it."""
+"""Metrics of the event loop, for both programs: how late it is, and how often one step held it."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _LAG_WINDOW_S: Final = 60.0
 
 
 class LoopMetrics:
-    """Of the event loop, which all that a program does shares. Hears of every beat. `steady`: seconds."""
+    """Metrics of the event loop. `beat` takes every beat. `steady`: a clock, seconds."""
 
     def __init__(self, registry: CollectorRegistry, prefix: str, steady: Callable[[], float]) -> None:
         self._steady = steady
@@ -29,7 +29,7 @@ class LoopMetrics:
             f"{prefix}_loop_held", "Steps of ours that held the loop for 20 ms of processor time", registry=registry
         )
         self._say = HeldLog()
-        self._longest: deque[tuple[float, float]] = deque()  # (when, lag), each longer than all that came later
+        self._longest: deque[tuple[float, float]] = deque()  # (when, lag); each lag is longer than all later ones
 
     def beat(self, beat: Beat) -> None:
         now = self._steady()

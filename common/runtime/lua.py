@@ -1,12 +1,12 @@
-"""Lua scripts by declaration: a stub function names a script's keys and arguments, and says the shape of its answer.
+"""Declares Lua scripts: a stub function names a script's keys and arguments, and the shape of its answer.
 
-From the stub come both the call, with every key declared as Redis Cluster wants it, and the first lines of the script:
-`local bot, status = KEYS[1], KEYS[2]`, `local attempt = tonumber(ARGV[1])`. So no script counts its arguments. Its text
-is in the file of the stub's name, `lua/{name}.lua`. Before it stand the constants that it names, whose values come from
-Python, and the preludes that it declares, `lua/_{prelude}.lua`.
+The stub gives both the call, with every key declared as Redis Cluster needs it, and the first lines of the script:
+`local bot, status = KEYS[1], KEYS[2]`, `local attempt = tonumber(ARGV[1])`. So no script
+counts its arguments. The script's text is in `lua/{name}.lua`, by the stub's name. Before the text come the constants
+that it names, with their values from Python, and the preludes that it declares, `lua/_{prelude}.lua`.
 
-How an argument arrives in Lua: a bool as a boolean, an int as a number, a list as a table, everything else as text. So
-does a float: Lua would round it where it is made part of a text.
+How an argument arrives in Lua: a bool as a boolean, an int as a number, a list as a table, everything else as text. A
+float is text, too, because Lua would round it.
 """
 
 import hashlib
@@ -25,17 +25,18 @@ R = TypeVar("R")
 
 Key: TypeAlias = Annotated[str, "key"]
 OptionalKey: TypeAlias = Annotated[str | None, "optional key"]
-"""Without it the first key is passed once more, which all scripts read as nil: a key has to be in the others' slot."""
+"""A key that may be missing. Then the first key is passed in its place, which the script reads as nil: all keys of a
+call have to be in one cluster slot."""
 Keys: TypeAlias = Annotated[Sequence[str], "keys"]
-"""However many keys, after those that stand alone."""
+"""Any number of keys, after the single ones."""
 Values: TypeAlias = Annotated[Sequence[str | bytes | int | float], "values"]
-"""However many arguments, after those that stand alone."""
+"""Any number of arguments, after the single ones."""
 Pairs: TypeAlias = Annotated[Mapping[str, str | int | bytes], "pairs"]
-"""As Values: field, value, field, value."""
+"""Like Values, in the order field, value, field, value."""
 
 FENCE: Final = "fence"
-"""The prelude that makes a script a fenced one: its first key and argument are `epoch_key` and `epoch`, which whoever
-runs the call adds.
+"""The prelude that fences a script. Its first key and argument are then `epoch_key` and `epoch`, which are added when
+the call runs.
 """
 
 _SHARED: Final = resources.files("common.runtime") / "lua"
@@ -50,25 +51,25 @@ end
 
 
 class Call(NamedTuple, Generic[R]):
-    """A script with what it is called with; of a fenced one, what comes after epoch's key and epoch."""
+    """A script with its keys and arguments; for a fenced script, without the key and the number of the epoch."""
 
     script: "Script[..., R]"
     keys: Sequence[str]
     arguments: Sequence[Any]
 
     def command(self) -> tuple[Any, ...]:
-        """As a command, for whoever has many of them."""
+        """The call as a Redis command, for use in a pipeline."""
         script, keys, arguments = self
         return ("EVALSHA", script.digest, len(keys), *keys, *arguments)
 
     def fenced(self, epoch_key: str, epoch: int) -> tuple[Any, ...]:
-        """As a command of the leader of `epoch`."""
+        """The call as a Redis command of the leader of `epoch`."""
         script, keys, arguments = self
         return ("EVALSHA", script.digest, len(keys) + 1, epoch_key, *keys, epoch, *arguments)
 
     async def run(self, redis: Redis, fence: tuple[str, int] | None = None) -> R:
-        """Its answer. `fence`: the key of the epoch and the epoch, for a fenced one. A Redis that
-        does not have the script is given it. Raises: Redis' own errors.
+        """Run the script and return its answer. `fence`: the key and the number of the epoch, for a fenced script. A
+        script that Redis does not have is loaded first. Raises: Redis' own errors.
         """
         client: Any = redis
         command = self.fenced(*fence) if fence else self.command()
@@ -81,7 +82,9 @@ class Call(NamedTuple, Generic[R]):
 
 
 class Script(Generic[P, R]):
-    """Called with what its stub names, by name, it is a Call. `source`: all that Redis gets; `body`: its own file."""
+    """Calling it with the stub's arguments, by name, gives a Call. `source`: the whole text for Redis. `body`: the text
+    of its own file.
+    """
 
     def __init__(
         self,
@@ -118,7 +121,7 @@ class Script(Generic[P, R]):
         raise AssertionError("every script has a compiled one of its own")
 
     def _compiled(self) -> Callable[..., Call[R]]:
-        """The call, with every name at its place: it is on the way of each event, and a loop over names would cost."""
+        """A function that puts every argument in its place. It is compiled, because every event runs through it."""
         marks = self.parts
         first = self._keys[0]
         keys = [f"{name} or {first}" if marks[name] == "optional key" else name for name in self._keys]
@@ -135,11 +138,13 @@ class Script(Generic[P, R]):
         return eval(text, names)  # noqa: S307 - of the names of a stub in this code
 
     def answer(self, raw: Any) -> R:
-        """What Redis answered, in the shape that the stub says."""
+        """The answer of Redis in the shape that the stub says."""
         return self._read(raw) if self._read else raw
 
     def _prologue(self, marks: Mapping[str, str]) -> str:
-        """The names of all parts. A list that another one follows has its length among the arguments."""
+        """The first lines of the script, which name keys and arguments. The length of a list that another list follows
+        is an argument.
+        """
         lines: list[str] = []
         key = argument = 1
         if self.is_fenced:
@@ -171,7 +176,7 @@ class Script(Generic[P, R]):
 
 
 class Library:
-    """The scripts of one room. `constants`: what they may name. `scripts`: those that were declared, by name."""
+    """The scripts of one package. `constants`: what scripts may name. `scripts`: the declared scripts, by name."""
 
     def __init__(self, package: str, constants: Mapping[str, str | int | Sequence[str]]) -> None:
         self.folder: Final = resources.files(package) / "lua"
@@ -179,7 +184,7 @@ class Library:
         self.scripts: Final[dict[str, Script[..., Any]]] = {}
 
     def script(self, *preludes: str) -> Callable[[Callable[P, R]], Script[P, R]]:
-        """A stub becomes a script, with these preludes before it in this order."""
+        """Decorator: the stub becomes a script with these preludes, in this order."""
 
         def declare(stub: Callable[P, R]) -> Script[P, R]:
             script = Script(stub, self.folder, self.constants, preludes)
@@ -189,13 +194,13 @@ class Library:
         return declare
 
     async def load(self, redis: Redis) -> None:
-        """After this every script can be called by its digest, until Redis restarts. Idempotent."""
+        """Load all scripts into Redis, which can then be called by their digests until Redis restarts. Idempotent."""
         for script in self.scripts.values():
             await redis.script_load(script.source)
 
 
 def digest_of(source: str) -> str:
-    """By which Redis calls a script."""
+    """The SHA-1 by which Redis identifies a script."""
     return hashlib.sha1(source.encode()).hexdigest()  # noqa: S324 - Redis names scripts by SHA-1
 
 
@@ -204,12 +209,12 @@ _READ: Final[dict[Any, Callable[[Any], Any]]] = {bool: bool, str: bytes.decode}
 
 
 def _mark(kind: Any) -> str:
-    """The word of an annotated kind, or the name of a plain one."""
+    """The name of a type, or the mark of an annotated type."""
     return get_args(kind)[1] if hasattr(kind, "__metadata__") else getattr(kind, "__name__", "text")
 
 
 def _read(folder: Traversable, name: str) -> str:
-    """A script's or prelude's text: of its own room, or of what both programs share."""
+    """The text of a script or prelude, from its own package or from common.runtime."""
     file = folder / f"{name}.lua"
     return (file if file.is_file() else _SHARED / f"{name}.lua").read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""A bot's recording as the store has it."""
+"""Finds a bot's recording in the store."""
 
 from common.runtime.store import AbsentError, Store
 from common.wire import manifest
@@ -6,9 +6,10 @@ from common.wire.manifest import FINAL, PROGRESS, Manifest
 
 
 async def find(store: Store, bot_id: str, attempt: int | None = None) -> Manifest | None:
-    """That of the attempt, of the latest that there is without; while it is not finished, what there is so far.
+    """The manifest of the attempt; without `attempt`, of the latest attempt with one. While the recording is not
+    finished, it says what there is so far. None: there is none.
 
-    Raises: StoreError, ValueError for a manifest that is none.
+    Raises: StoreError, ValueError for a damaged manifest.
     """
     for number in [attempt] if attempt else reversed(await store.attempts(bot_id)):
         for name in (FINAL, PROGRESS):

@@ -6,7 +6,7 @@ from common.runtime.lua import Key, Library
 from common.wire.vocabulary import BotState
 
 STATES: Final = {state.name: state for state in BotState}
-"""For every Library whose scripts name states of bots."""
+"""Constants for the scripts of every Library that name states of bots."""
 
 SHARED: Final = Library("common.runtime", {})
 

@@ -1,7 +1,7 @@
-"""What this process tells the systemd that started it: that it is ready, what it is doing, and that it lives.
+"""Tells systemd that this process is ready, what it is doing, and that it lives.
 
 The protocol is sd_notify(3): one datagram of VARIABLE=value lines to the socket named by NOTIFY_SOCKET. A process that
-systemd did not start as Type=notify has no such socket, and then nothing is said to anybody.
+systemd did not start as Type=notify has no such socket, and then nothing is sent.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ _log = structlog.stdlib.get_logger()
 
 
 class Service:
-    """`address`: of systemd's socket, empty where there is none. `watchdog_s`: how often it wants to hear that this
-    process lives; 0: it does not ask.
+    """`address`: of systemd's socket; empty: there is none. `watchdog_s`: how often systemd expects a sign of life; 0:
+    it expects none.
     """
 
     def __init__(self, address: str = "", watchdog_s: float = 0.0) -> None:
@@ -36,7 +36,7 @@ class Service:
 
     @classmethod
     def of_environment(cls, environment: MutableMapping[str, str] = os.environ) -> "Service":
-        """Takes the variables out, so that no browser or driver that is started from here believes it is meant."""
+        """The service by systemd's variables. They are removed, so that browsers and drivers do not use them."""
         address = environment.pop("NOTIFY_SOCKET", "")
         interval_us = environment.pop("WATCHDOG_USEC", "")
         meant = environment.pop("WATCHDOG_PID", "") in ("", str(os.getpid()))
@@ -48,7 +48,7 @@ class Service:
         return bool(self._address)
 
     def ready(self) -> None:
-        """The start, or the reload, is over."""
+        """Tell that the start, or the reload, is done."""
         self._tell("READY=1")
 
     def reloading(self) -> None:
@@ -58,16 +58,16 @@ class Service:
         self._tell("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """One line, shown by `systemctl status`."""
+        """Send the line that `systemctl status` shows."""
         self._tell(f"STATUS={' '.join(text.split())}")
 
     def alive(self) -> None:
-        """The watchdog is fed, and what a busy systemd did not take before is said again."""
+        """Send a sign of life. Messages that systemd did not take before are sent again."""
         self._tell("WATCHDOG=1", keep=False)
 
     def _tell(self, *lines: str, keep: bool = True) -> None:
-        """Never waits and never fails: a systemd that does not listen is no reason to end. `keep`: it has to be heard,
-        in this order, however long that takes.
+        """Send a message. Never waits and never fails. `keep`: if systemd does not take the message now, it is sent
+        later, in order.
         """
         if not self._address:
             return
@@ -82,7 +82,7 @@ class Service:
                 if not keep:
                     out.sendto(message.encode(), self._address)
         except BlockingIOError:
-            pass  # it has not read what was said before
+            pass  # systemd has not read the earlier messages
         except OSError as error:
             if not self._said_fault:
                 _log.warning("systemd_not_told", error=str(error), what=lines[0])
@@ -95,9 +95,9 @@ class Service:
 async def telling(
     service: Service, status: Callable[[], str], turns: Turns, look_s: float = _LOOK_S
 ) -> AsyncGenerator[None]:
-    """Within, `status` is told whenever it changes, and the watchdog is fed for as long as every loop turns.
+    """While the context is open, send `status` whenever it changes, and signs of life while all loops turn.
 
-    When systemd then ends the process (SIGABRT), the stacks of all threads are on standard error.
+    When the watchdog ends the process (SIGABRT), the stacks of all threads are printed to standard error.
     """
     teller = _Teller(service, status, turns, look_s)
     if service.watchdog_s and not faulthandler.is_enabled():
@@ -114,7 +114,7 @@ class _Teller:
         self._service = service
         self._status = status
         self._turns = turns
-        # Half of what systemd waits for, as sd_watchdog_enabled(3) asks.
+        # Half of systemd's interval, as sd_watchdog_enabled(3) recommends.
         self._look_s = min(look_s, service.watchdog_s / 2) if service.watchdog_s else look_s
         self._last_status = ""
         self._late: list[str] = []

@@ -1,6 +1,6 @@
-"""Where recordings are kept: a folder or an object store, as `capture.store` names it. Both programs open it here.
+"""The store of recordings: a folder or an object store, as `capture.store` names it.
 
-Every call has a deadline and raises StoreError, whose text says what failed without what lets one in.
+Every call has a deadline and raises StoreError, whose text says what failed and contains no secret.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class StoreError(PoolmgrError):
-    """The store did not do it; the message says why."""
+    """A call to the store failed; the message says why."""
 
 
 class AbsentError(StoreError):
@@ -35,14 +35,14 @@ class TakenError(StoreError):
 
 
 class Store:
-    """Paths are relative to what `capture.store` names, and use slashes.
+    """Paths are relative to `capture.store`, and use slashes.
 
-    Calls go in threads of its own: obstore's coroutines abort an interpreter that ends soon after one (0.12), and a
-    store that hangs is to hold up nothing else.
+    Calls run in threads of its own: obstore's coroutines can abort an interpreter that ends soon after one (0.12), and
+    a store that hangs must not block anything else.
     """
 
     def __init__(self, settings: CaptureSettings) -> None:
-        """Nothing is asked of the store yet. Raises: StoreError when it cannot be what the settings say."""
+        """Does not call the store yet. Raises: StoreError when the settings cannot be used."""
         self._deadline_s = settings.store_timeout_s
         self._attributes = {"Storage-Class": settings.storage_class} if settings.storage_class else {}
         self.folder = Path(settings.store) if settings.store.startswith("/") else None
@@ -54,13 +54,13 @@ class Store:
                     settings.store,
                     config=cast(Any, _config(settings.store_options)),
                     client_options=cast(Any, _client(settings)),
-                    retry_config={"max_retries": 0},  # whoever calls tries again, and says so
+                    retry_config={"max_retries": 0},  # the caller repeats the call, and logs it
                 )
         except (BaseError, ValueError) as error:
             raise StoreError(f"cannot use capture.store: {_why(error)}") from error
 
     async def put(self, path: str, what: bytes | Path, *, once: bool = False, content_type: str = "") -> None:
-        """It is there afterwards, whole. `once`: if nothing was there before. Raises: StoreError, TakenError."""
+        """Store an object atomically. `once`: only if there is none yet. Raises: StoreError, TakenError."""
         how: dict[str, Any] = {}
         attributes = {**self._attributes, **({"Content-Type": content_type} if content_type else {})}
         if self._remote is not None and attributes:
@@ -70,15 +70,15 @@ class Store:
         await self._call(lambda: self._store().put(path, what, **how))
 
     async def get(self, path: str) -> bytes:
-        """Raises: StoreError, AbsentError."""
+        """The content of an object. Raises: StoreError, AbsentError."""
         return await self._call(lambda: bytes(self._store().get(path).bytes()))
 
     async def size(self, path: str) -> int:
-        """Raises: StoreError, AbsentError."""
+        """The size of an object in bytes. Raises: StoreError, AbsentError."""
         return await self._call(lambda: int(self._store().head(path)["size"]))
 
     async def attempts(self, bot_id: str) -> list[int]:
-        """Of which attempts of a bot there is something, in order. Raises: StoreError."""
+        """The numbers of the attempts of a bot that have objects, in order. Raises: StoreError."""
 
         def listed() -> list[int]:
             found = self._store().list_with_delimiter(f"{bot_id}/")
@@ -88,7 +88,7 @@ class Store:
         return await self._call(listed)
 
     async def delete(self, bot_id: str) -> int:
-        """Everything of a bot is gone afterwards; how many objects that were. Raises: StoreError."""
+        """Delete all objects of a bot. Returns how many there were. Raises: StoreError."""
 
         def deleted() -> int:
             store = self._store()
@@ -100,17 +100,19 @@ class Store:
         return await self._call(deleted)
 
     async def link(self, path: str, life_s: int) -> str:
-        """An address at which anybody can fetch it for so long; empty for a folder. Raises: StoreError."""
+        """A signed address at which anybody can fetch the object for that time; empty for a folder. Raises:
+        StoreError.
+        """
         if self._remote is None:
             return ""
         return await self._call(lambda: str(obstore.sign(self._remote, "GET", path, timedelta(seconds=life_s))))
 
     def close(self) -> None:
-        """Waits for no call that is under way."""
+        """Close the threads without waiting for running calls."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _store(self) -> Any:
-        """A folder is made when it is first used. Raises: OSError."""
+        """The obstore client. A folder is made at its first use. Raises: OSError."""
         if self.folder is None:
             return self._remote
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -145,6 +147,6 @@ def _client(settings: CaptureSettings) -> dict[str, Any]:
 
 
 def _why(error: Exception) -> str:
-    """One line, without what may be a secret: requests that failed are quoted with their signature."""
+    """The error as one line without secrets: obstore quotes failed requests with their signature."""
     lines = str(error).strip().splitlines()
     return lines[0].partition("?")[0][:200] if lines else type(error).__name__

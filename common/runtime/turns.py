@@ -1,6 +1,6 @@
-"""Whether the loops of a program turn: each says so itself, and is late once it has not for longer than it may take.
+"""Watches the loops of a program: each reports every turn, and is late when it has not for longer than its limit.
 
-An event loop that runs on says nothing of a coroutine in it that waits for what will never come.
+The event loop may run although one coroutine in it waits for ever. This finds such a coroutine.
 """
 
 import time
@@ -9,25 +9,25 @@ from contextlib import contextmanager
 from typing import Final
 
 Turned = Callable[[], None]
-"""To be called by a loop each time it comes round."""
+"""A loop calls it at each turn."""
 
 _LEAST_S: Final = 15.0
 _CALLS: Final = 3
 
 
 def patience_s(redis_timeout_s: float) -> float:
-    """How long one turn may take that speaks with Redis: a few calls that each wait for their deadline, and a rest
-    between two attempts.
+    """How long a turn with calls to Redis may take, in seconds: a few calls up to their deadlines, and a pause between
+    two attempts.
     """
     return _LEAST_S + _CALLS * redis_timeout_s
 
 
 def unwatched() -> None:
-    """For a loop that nobody watches."""
+    """A `Turned` for a loop that is not watched."""
 
 
 class Turns:
-    """`steady`: seconds."""
+    """The turns of all loops. `steady`: a clock, seconds."""
 
     def __init__(self, steady: Callable[[], float] = time.monotonic) -> None:
         self._steady = steady
@@ -36,7 +36,7 @@ class Turns:
 
     @contextmanager
     def expecting(self, limit_s: float, *names: str) -> Generator[None]:
-        """Within, each of these loops is to turn at least every `limit_s`."""
+        """While the context is open, each of these loops has to turn at least every `limit_s`."""
         for name in names:
             self._limits[name] = limit_s
             self.turned(name)
@@ -47,7 +47,7 @@ class Turns:
                 del self._limits[name], self._due[name]
 
     def turned(self, name: str) -> None:
-        """One that is not expected to turn may do so all the same."""
+        """Note a turn of the loop `name`, whether it is expected or not."""
         if name in self._limits:
             self._due[name] = self._steady() + self._limits[name]
 
@@ -55,6 +55,6 @@ class Turns:
         return lambda: self.turned(name)
 
     def late(self) -> list[str]:
-        """The names of those that stand still."""
+        """The names of the loops that are late."""
         now = self._steady()
         return sorted(name for name, due in self._due.items() if now > due)

@@ -1,4 +1,4 @@
-"""Waits that can be interrupted. Each ends at its deadline or when it is told to stop."""
+"""Waits that can be interrupted: they end at a deadline, or when an event is set."""
 
 import asyncio
 import signal
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait `seconds`, or less if `stop` is set. True when it is."""
+    """Wait `seconds`, or until `stop` is set. Returns whether it is set."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -24,8 +24,8 @@ def backoff(first_s: float, limit_s: float) -> Iterator[float]:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM, SIGINT and SIGHUP set. To be called in the running loop. One that is ignored (`nohup`)
-    stays so.
+    """An event that SIGTERM, SIGINT and SIGHUP set. To be called in the running loop. A signal that is ignored
+    (`nohup`) stays ignored.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

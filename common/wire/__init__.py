@@ -1,1 +1,1 @@
-"""What manager and agent say to each other: words, messages, codec, key names. Pure: no I/O, and neither side."""
+"""What manager and agent send each other: words, messages, codec, key names. Pure."""

@@ -1,4 +1,4 @@
-"""Messages to bytes and back: JSON, so that `redis-cli XRANGE` is readable at three in the morning."""
+"""Messages to bytes and back. They are JSON, so that a person can read them with `redis-cli XRANGE`."""
 
 from typing import Final, TypeVar
 
@@ -18,7 +18,7 @@ _events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 class UndecodableError(PoolmgrError, ValueError):
-    """A stream entry that is no message of this release: of a newer one, or written by hand."""
+    """A stream entry is no message of this release. It may be of a newer release, or written by hand."""
 
 
 def encode(message: Command | Event) -> bytes:

@@ -1,4 +1,4 @@
-"""The Redis names that both programs touch. Every other name is in poolmgr/store/keys.py."""
+"""The Redis keys that both programs use. All other keys are in poolmgr/store/keys.py."""
 
 
 class WireKeys:

@@ -1,8 +1,8 @@
-"""What a recording holds, as both programs and its readers know it: `manifest.json`. Only shapes; no behaviour.
+"""The manifest of a recording (`manifest.json`), for both programs and other readers. Only shapes; no behaviour.
 
-Where it lies is `BOT_ID/ATTEMPT/manifest.json` below the store's prefix, and beside it everything that it names. While
-the meeting runs there is `progress.json` instead, of the same shape, with `finished` false. Times of the wall clock are
-epoch seconds of the agent's VM. Times called media are seconds from `began_at`.
+It is stored as `BOT_ID/ATTEMPT/manifest.json` below the store's prefix, next to the files that it names. While the
+meeting runs, `progress.json` has the same shape with `finished` false. Wall-clock times are epoch seconds of the
+agent's VM. Media times are seconds from `began_at`.
 """
 
 from typing import Final, Literal
@@ -15,15 +15,15 @@ PROGRESS: Final = "progress.json"
 AUDIO: Final = "audio.ogg"
 
 GapCause = Literal[
-    "late",  # the recorder began so long after the bot was in
-    "agent_away",  # nobody fetched from the recorder for longer than it keeps
-    "spool_full",  # the store took nothing for so long that capture.spool_mb was reached, and the recorder's own room
-    "disk_full",  # the VM's disk took nothing
-    "tab_lost",  # the meeting's page crashed, and with it what it sounds like
-    "recorder_lost",  # the page that records was ended
+    "late",  # the recorder began after the bot was in
+    "agent_away",  # no agent fetched from the recorder for longer than it keeps
+    "spool_full",  # the store took nothing until capture.spool_mb and the recorder's buffer were full
+    "disk_full",  # the VM's disk was full
+    "tab_lost",  # the meeting's page crashed
+    "recorder_lost",  # the recorder's tab ended
     "browser_gone",
-    "silent",  # nothing but silence was recorded while the meeting's connections received sound
-    "damaged",  # a segment that was stored is not what it was, or cannot be played
+    "silent",  # only silence was recorded while the meeting received sound
+    "damaged",  # a stored segment was changed, or cannot be played
 ]
 
 
@@ -32,7 +32,7 @@ class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Gap(Shape, frozen=True):
-    """From when to when nothing was recorded, on the wall clock, and why."""
+    """A time in which nothing was recorded (wall clock), and why."""
 
     began_at: float
     ended_at: float
@@ -40,14 +40,14 @@ class Gap(Shape, frozen=True):
 
 
 class Part(Shape, frozen=True):
-    """A stream that plays from its first byte on: its segments joined in order. Begins anew after each gap."""
+    """A playable stream: its segments joined in order. A new part begins after each gap."""
 
     number: int
     began_at: float
 
 
 class Segment(Shape, frozen=True):
-    """Some seconds of a part. `path`: relative to the manifest. `media_s`: where in the recording it begins."""
+    """Some seconds of a part. `path`: relative to the manifest. `media_s`: where it begins in the recording."""
 
     sequence: int
     part: int
@@ -60,8 +60,8 @@ class Segment(Shape, frozen=True):
 
 
 class Audio(Shape, frozen=True):
-    """The one file of it. `loudness_lufs`: integrated, EBU R128; None where there is nothing to hear. `left_dbfs`,
-    `right_dbfs`: root mean square. `filled_s`: how much silence stands in for what is missing.
+    """The one audio file of a recording. `loudness_lufs`: integrated loudness by EBU R128; None for silence.
+    `left_dbfs`, `right_dbfs`: root mean square. `filled_s`: how much silence fills its gaps.
     """
 
     path: str
@@ -75,7 +75,9 @@ class Audio(Shape, frozen=True):
 
 
 class Manifest(Shape, frozen=True):
-    """`way`: by which path the sound came. `audio`: None until it is made, and where there is nothing to make it of."""
+    """A recording. `way`: how the sound was captured. `audio`: None until the file is made, or if nothing was
+    recorded.
+    """
 
     version: int
     bot_id: str

@@ -1,7 +1,8 @@
-"""The frozen messages that travel between manager and agent. One class a message; no behaviour.
+"""The messages between manager and agent: one frozen class each, no behaviour.
 
-Commands go down `{prefix}:vm:{vm_id}:commands`, events come up `{prefix}:events`, one JSON object in field `m` of a
-stream entry, told apart by `type`. Times are epoch seconds (wall clock of the sender), durations seconds.
+Commands are in the stream `{prefix}:vm:{vm_id}:commands`, events in `{prefix}:events`. Each is one JSON object in the
+field `m` of an entry; `type` says which message it is. Times are epoch seconds (wall clock of the sender), durations
+seconds.
 """
 
 import re
@@ -12,7 +13,7 @@ import msgspec
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 
 MOST_MESSAGE_CHARS: Final = 2000
-"""How long a message may be that a bot is to say."""
+"""Characters of a message that a bot writes in the chat."""
 
 
 def _snake(name: str) -> str:
@@ -24,10 +25,11 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
 
 
 class BotNames(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Leave when only bots are left: participants whose names hold one of `matches`, whatever its case, as a word or
-    words of their own, or (`whole_words` False) anywhere.
+    """Leave when only bots are left. A bot is a participant whose name contains one of `matches`, in any case, as whole
+    words (`whole_words` True) or anywhere.
 
-    Looked for from `activate_after` seconds in the meeting on, and left when it has held for `timeout` seconds.
+    The rule counts from `activate_after` seconds in the meeting on. The bot leaves when only bots were there for
+    `timeout` seconds.
     """
 
     matches: list[str]
@@ -37,8 +39,8 @@ class BotNames(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When a bot leaves by itself, in seconds. Defaults are those of the API our clients know, but for silence: its
-    100 s end calls with people in them who only read, or wait for somebody.
+    """When a bot leaves by itself, in seconds. The defaults are those of the API that clients know, except for silence:
+    that API's 100 s would end calls in which people read, or wait for somebody.
     """
 
     waiting_room_timeout: int = 600
@@ -54,7 +56,7 @@ class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Warm(Message, frozen=True):
-    """Start a browser and keep it warm under this name. A second order for the same name changes nothing."""
+    """Start a browser and keep it warm as this worker. Idempotent."""
 
     worker_id: str
 
@@ -69,12 +71,12 @@ class Join(Message, frozen=True):
     meeting_url: str
     bot_name: str
     automatic_leave: AutomaticLeave = AutomaticLeave()
-    leave_when_cut_off_s: float = 0.0  # without a word to Redis for so long, leave: it is sent in again. 0: stay
-    message: str = ""  # to be said in the meeting's chat once the bot is in
+    leave_when_cut_off_s: float = 0.0  # leave after so long without Redis: the bot is sent in again then; 0: stay
+    message: str = ""  # to be written in the chat once the bot is in
     passcode: str = ""  # to be typed where the page asks for one
-    is_probe: bool = False  # it only looks: every screen is kept, and once in it leaves
-    account: str = ""  # as whom it joins; filled in by the agent
-    no_audio: bool = False  # the sound is not recorded, whatever the agent's settings say
+    is_probe: bool = False  # keep a picture of every screen, and leave soon after joining
+    account: str = ""  # the account that it joins with; the agent fills it in
+    no_audio: bool = False  # do not record, whatever the agent's settings say
 
 
 class Leave(Message, frozen=True):
@@ -87,7 +89,7 @@ class Leave(Message, frozen=True):
 
 
 class Say(Message, frozen=True):
-    """Say this in the meeting's chat, at most once."""
+    """Write this in the meeting's chat, at most once."""
 
     worker_id: str
     bot_id: str
@@ -96,8 +98,8 @@ class Say(Message, frozen=True):
 
 
 class Retire(Message, frozen=True):
-    """End this worker: process tree and profile folder. An unknown name is answered as already gone. One that serves a
-    bot ends when it serves none; with `by_force` it ends at once, and its bot as overdue.
+    """End this worker: its processes and its folder. An unknown worker is reported as gone. A worker with a bot ends
+    when its bot is gone; with `by_force` it ends at once, and its bot as overdue.
     """
 
     worker_id: str
@@ -119,9 +121,8 @@ class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Heartbeat(Message, frozen=True):
-    """The agent lives, and this is all it owns. Registers the VM; a new `session` means that the agent started anew.
-
-    `room`: how many further workers the VM's memory would bear without touching the reserve.
+    """The agent lives, and these are all its workers. The first one registers the VM. A new `session` means that the
+    agent lost its state folder. `room`: how many more workers the VM's memory bears beside the reserve.
     """
 
     vm_id: str
@@ -133,16 +134,17 @@ class Heartbeat(Message, frozen=True):
 
 
 class WorkerVitals(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one worker takes: memory that it shares with nobody, and processors (1.0 is one of them, in full)."""
+    """What one worker takes: memory that it shares with no other process, and processors (1.0 is one in full)."""
 
     memory_mb: int = 0
     processors: float = 0.0
 
 
 class VmVitals(msgspec.Struct, frozen=True):
-    """What an agent says of its VM now and then, in a key of its own, for people to look at: nothing is decided by it.
+    """The state of a VM, for people: nothing is decided by it. It is in a key of its own, not in the stream.
 
-    `available_mb`: what the kernel would give away, of `total_mb`; `reserve_mb` of it warm-ups leave alone.
+    `available_mb`: free memory by the kernel's estimate, of `total_mb`. `reserve_mb`: how much of it warm-ups leave
+    free.
     """
 
     at: float
@@ -168,7 +170,7 @@ class WorkerGone(Message, frozen=True):
 
 
 class OfAttempt(Message, frozen=True):
-    """What an agent says of one attempt of a bot, and when."""
+    """The base of all events about one attempt of a bot. `at`: when it happened."""
 
     vm_id: str
     worker_id: str
@@ -187,11 +189,11 @@ class BotMoved(OfAttempt, frozen=True):
     state: BotState
     screen: str = ""
     rule: str = ""
-    first_request_at: float = 0.0  # when the browser asked for the meeting page
+    first_request_at: float = 0.0  # when the browser requested the meeting page
 
 
 class BotSaw(OfAttempt, frozen=True):
-    """The page shows another screen, or the same by another rule; or the bot did something about it (`did`)."""
+    """The page shows another screen, or another rule recognised it; or the bot did something (`did`)."""
 
     screen: str
     rule: str = ""
@@ -199,9 +201,8 @@ class BotSaw(OfAttempt, frozen=True):
 
 
 class BotVitals(OfAttempt, frozen=True):
-    """Signs of life from the call. `audio_packets`: RTP audio packets received since the join. `audio_level`: of what
-    was received since the last, root mean square, 0 to 1; None: the media do not tell. `speaker`: who speaks, by the
-    name that the page shows.
+    """Vital signs of a bot in a call. `audio_packets`: RTP audio packets received since the join. `audio_level`: of the
+    audio since the last event, root mean square, 0 to 1; None: unknown. `speaker`: the name that the page shows.
     """
 
     participants: int = 0
@@ -211,16 +212,15 @@ class BotVitals(OfAttempt, frozen=True):
 
 
 class Participant(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Somebody in the meeting, by the name that the page showed first. `id`: the page's own."""
+    """A participant. `id`: the page's own id. `name`: the first name that the page showed."""
 
     id: str
     name: str = ""
 
 
 class ParticipantsSeen(OfAttempt, frozen=True):
-    """Who came and who went since it was last told, the bot itself left out; at most 500 of each.
-
-    `anew`: the bot has just come in, and whoever is not among `joined` is not there.
+    """Who came and who went since the last such event, without the bot itself; at most 500 of each. `anew`: the bot has
+    just come in, and `joined` is everybody who is there.
     """
 
     joined: list[Participant] = []
@@ -239,14 +239,14 @@ class ChatLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChatHeard(OfAttempt, frozen=True):
-    """What was said in the meeting's chat since it was last told, the bot's own messages included; at most 100."""
+    """Messages in the meeting's chat since the last such event, the bot's own included; at most 100."""
 
     chats: list[ChatLine] = []
 
 
 class BotRecorded(Message, frozen=True):
-    """The bot's meeting is being recorded; with `finished`, which comes after its end, one file is made of it:
-    `audio_s` long, 0 if nothing was recorded, with so many `gaps`.
+    """The bot's meeting is being recorded. `finished`: after the bot's end the audio file is made. `audio_s`: its
+    length; 0: nothing was recorded. `gaps`: how many it has.
     """
 
     vm_id: str
@@ -259,7 +259,7 @@ class BotRecorded(Message, frozen=True):
 
 
 class BotEnded(OfAttempt, frozen=True):
-    """`evidence`: the name under which what was seen of the end is kept; empty: nothing is."""
+    """The bot has ended in this attempt. `evidence`: the name of the evidence; empty: none is kept."""
 
     reason: Reason
     detail: str = ""
@@ -268,7 +268,7 @@ class BotEnded(OfAttempt, frozen=True):
 
 
 Fact = BotSaw | BotVitals | ParticipantsSeen | ChatHeard
-"""What is kept of a meeting as the agent says it."""
+"""Events whose content is kept with the bot as it is."""
 
 Event = (
     Heartbeat

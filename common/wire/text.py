@@ -1,4 +1,4 @@
-"""Whether text from outside can be written as UTF-8 again."""
+"""Checks whether text from outside can be written as UTF-8."""
 
 from typing import Final
 
@@ -6,8 +6,8 @@ NOT_TEXT: Final = "holds half a surrogate pair or a byte that is not UTF-8, whic
 
 
 def is_text(text: str) -> bool:
-    """Whether it is characters only. Half a surrogate pair is none: JSON's `\\ud800`, and each byte that is not UTF-8
-    where Python reads a command line or a header. What holds one can go nowhere, neither to Redis nor into JSON.
+    """Whether the text has no half of a surrogate pair. Such halves come from JSON (`\\ud800`), and from bytes that are
+    not UTF-8 in a command line or a header. They can be written neither to Redis nor into JSON.
     """
     try:
         text.encode()

@@ -1,14 +1,14 @@
-"""The words both programs use for bots, workers and ends. Holds no behaviour beyond looking a word up."""
+"""The words that both programs use for bots, workers and ends. Its only behaviour is looking a word up."""
 
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 LOBBY_AGAIN: Final = "lobby_again"
-"""The screen of a bot that was in its meeting and waits to be let in again."""
+"""The screen of a bot that had been in its meeting and waits to be let in again."""
 
 
 class BotState(StrEnum):
-    """Where a bot is on its way, in the order of the way: within one attempt it only moves down this list."""
+    """The states of a bot. Within one attempt a bot only moves down this list."""
 
     SCHEDULED = "scheduled"
     QUEUED = "queued"
@@ -25,7 +25,7 @@ class BotState(StrEnum):
 
     @property
     def is_admitted(self) -> bool:
-        """True once the bot has been in the meeting: from here on it is never sent in a second time by itself."""
+        """Whether the bot has been in the meeting. After that it is not sent in again unless the job asks for it."""
         return self.rank >= BotState.IN_MEETING.rank
 
 
@@ -33,18 +33,18 @@ _RANK = {state: rank for rank, state in enumerate(BotState)}
 
 
 class VmState(StrEnum):
-    """Where a VM stands, in every place that tells it. Of several that are true the last counts."""
+    """The states of a VM. If several hold, the last of them is shown."""
 
     UP = "up"
-    RESTING = "resting"  # it began nothing of what it was given, and is given no bots for a while
-    DRAINING = "draining"  # by an operator
-    STOPPING = "stopping"  # its agent ends
-    SILENT = "silent"  # its agent has not been heard of
+    RESTING = "resting"  # it began none of the bots that it was given, and gets none for a while
+    DRAINING = "draining"  # ordered by an operator
+    STOPPING = "stopping"  # its agent is stopping
+    SILENT = "silent"  # its agent sends no heartbeats
     LOST = "lost"
 
     @property
     def has_target(self) -> bool:
-        """Whether it is to have its idle workers."""
+        """Whether the manager keeps idle workers on it."""
         return self in (VmState.UP, VmState.RESTING)
 
 
@@ -80,14 +80,14 @@ class Reason(StrEnum):
     NO_ONE_JOINED = "no_one_joined"
     SILENCE = "silence"
     MAX_DURATION = "max_duration"
-    SESSION_LIMIT = "session_limit"  # the fleet's own limit, above whatever the job asked for
+    SESSION_LIMIT = "session_limit"  # the agent's limit, whatever the job asked for
     ONLY_BOTS_LEFT = "only_bots_left"
     REMOVED_BY_HOST = "removed_by_host"
     REQUEST_DENIED = "request_denied"
     WAITING_ROOM_TIMEOUT = "waiting_room_timeout"
     HOST_NOT_STARTED = "host_not_started"
     SIGN_IN_REQUIRED = "sign_in_required"
-    ORG_ONLY = "org_only"  # the meeting takes only people of its organisation
+    ORG_ONLY = "org_only"  # the meeting admits only people of its organisation
     REGISTRATION_REQUIRED = "registration_required"
     PASSCODE_MISSING = "passcode_missing"
     PASSCODE_WRONG = "passcode_wrong"
@@ -101,27 +101,27 @@ class Reason(StrEnum):
     UI_ELEMENT_NOT_FOUND = "ui_element_not_found"
     UNEXPECTED_REDIRECT = "unexpected_redirect"
     CONNECTION_LOST = "connection_lost"
-    NO_MEDIA = "no_media"  # others are there, and not one packet of theirs ever came
+    NO_MEDIA = "no_media"  # others are there, and no media packet ever came
     ICE_FAILED = "ice_failed"
     CAPTURE_FAILED = "capture_failed"
     BROWSER_CRASHED = "browser_crashed"
     BROWSER_HUNG = "browser_hung"
     MEMORY_LIMIT = "memory_limit"
     WORKER_LOST = "worker_lost"
-    HEARTBEAT_TIMEOUT = "heartbeat_timeout"  # its VM was not heard of for too long
-    CUT_OFF = "cut_off"  # its VM did not reach Redis: a bot that is sent in again from elsewhere has to leave
-    OVERDUE = "overdue"  # it outlived every limit of its own, and was ended by force: a fault that a backstop caught
+    HEARTBEAT_TIMEOUT = "heartbeat_timeout"  # its VM sent no heartbeat for too long
+    CUT_OFF = "cut_off"  # its VM did not reach Redis, and the bot was sent in again from another VM
+    OVERDUE = "overdue"  # it outlived all its limits, which is a fault, and was ended by force
     NO_CAPACITY = "no_capacity"
-    MISSED_START = "missed_start"  # its join_at was too long ago to be sent in
+    MISSED_START = "missed_start"  # its join_at was already too long ago
     UNSUPPORTED_PLATFORM = "unsupported_platform"  # the agent has no adapter for it
     SHUTDOWN = "shutdown"
-    SUPERSEDED = "superseded"  # another attempt of the same bot goes on; never the end of the bot itself
-    INVALID_REQUEST = "invalid_request"  # the job could not become a bot
+    SUPERSEDED = "superseded"  # another attempt of the bot goes on; ends an attempt, never the bot
+    INVALID_REQUEST = "invalid_request"  # the job was refused
     INTERNAL_ERROR = "internal_error"
 
 
 class Attribution(StrEnum):
-    """Whose doing an end was."""
+    """Who caused an end."""
 
     HOST = "host"
     PLATFORM = "platform"
@@ -130,8 +130,8 @@ class Attribution(StrEnum):
 
 
 class End(NamedTuple):
-    """What a reason means to the outside. `retry`: worth a fresh browser, before the bot was admitted, or if it asks
-    for it after that. `evidence`: nobody wished for such an end, so what can be known of it is kept.
+    """What a reason means. `retry`: a new attempt is made, before the bot was admitted, or after that if the job asks
+    for it. `evidence`: such an end is a failure, and evidence of it is kept.
     """
 
     status: Status
@@ -201,38 +201,38 @@ _STATUS: dict[BotState, Status] = {
 
 
 def outward_status(state: BotState, reason: Reason | None = None) -> Status:
-    """The status word clients see for a bot in `state`; a stopped bot's word depends on its `reason`."""
+    """The status word that clients see for a bot in `state`. For a stopped bot it depends on the `reason`."""
     if state is BotState.STOPPED:
         return ENDS[reason].status if reason else Status.STOPPED
     return _STATUS[state]
 
 
 class OnWorkerLost(StrEnum):
-    """What becomes of a bot that was in its meeting, or may be, when its worker or VM is lost."""
+    """What becomes of a bot in its meeting when its worker or VM is lost."""
 
-    END = "end"  # it ends: nobody is ever sent in beside one that may still be there
-    REJOIN = "rejoin"  # another worker takes it in again; it leaves by itself when its VM is cut off for too long
+    END = "end"  # it ends, so that no second bot is sent in beside one that may still be there
+    REJOIN = "rejoin"  # another worker takes it in again; the first one leaves by itself when its VM is cut off
 
 
 class GoneCause(StrEnum):
-    """Why a worker is no more."""
+    """Why a worker ended."""
 
-    SPENT = "spent"  # its bot ended; a worker serves one bot
+    SPENT = "spent"  # its bot ended; a worker serves only one
     RETIRED = "retired"  # the manager ordered it
     WARMUP_FAILED = "warmup_failed"
     CRASHED = "crashed"
     UNRESPONSIVE = "unresponsive"  # the process lives, the page does not answer
     LOW_MEMORY = "low_memory"
-    MEMORY_LIMIT = "memory_limit"  # it held more than one worker may
+    MEMORY_LIMIT = "memory_limit"  # it held more memory than allowed
     AGENT_STOPPED = "agent_stopped"
-    MISSING = "missing"  # the agent no longer lists it
+    MISSING = "missing"  # the agent does not list it any more
 
 
 class RefusalCause(StrEnum):
-    """Why an agent would not start an assignment. The job goes back to the head of the queue."""
+    """Why an agent refused an assignment. The job goes back to the head of the queue."""
 
     NO_SUCH_WORKER = "no_such_worker"
     BROWSER_DEAD = "browser_dead"
     STOPPING = "stopping"
     UNKNOWN_PLATFORM = "unknown_platform"
-    LOW_MEMORY = "low_memory"  # the VM has too little left for a meeting
+    LOW_MEMORY = "low_memory"  # the VM has too little memory for a meeting

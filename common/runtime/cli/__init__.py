@@ -1,1 +1,1 @@
-"""What the command lines of both programs share: who knows one knows the other. Starts quickly: no Redis here."""
+"""What the command lines of both programs share. It does not import Redis, so that commands start quickly."""

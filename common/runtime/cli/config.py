@@ -1,6 +1,4 @@
-"""`config`, as both programs have it: is the configuration right, and what is it once file and environment are put
-together.
-"""
+"""The command `config` of both programs: checks the configuration, and shows it with file and environment combined."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -45,7 +43,7 @@ _SHOW = """Print the settings as they take effect, as TOML, with secrets masked.
 
 
 def config_of(program: str) -> click.Group:
-    """The group, with examples that call `program`."""
+    """The command group; its examples name `program`."""
     group = click.Group("config", help=_GROUP.format(program=program))
     file = click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
     check = click.command("check", short_help="Is the configuration right?", help=_CHECK.format(program=program))

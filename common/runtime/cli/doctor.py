@@ -1,4 +1,4 @@
-"""`doctor`, as both programs have it: prints what its checks found, and what to do."""
+"""The command `doctor` of both programs: prints what its checks found, and what to do."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _COLOURS: Final = {
 
 
 def report(session: Session, checks: Sequence[Check], *, offline: bool) -> None:
-    """Carry them out, print, and end the program with EXIT_FAILED where one is an error."""
+    """Carry out the checks and print them. Ends the program with EXIT_FAILED if one found an error."""
     found = asyncio.run(carry_out(checks, offline=offline))
     well = is_well(found)
     if session.as_json:

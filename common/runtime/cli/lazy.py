@@ -1,6 +1,6 @@
 """A group of commands that imports only the one that is called.
 
-Most of a command line's start is imports, and no command needs those of the others.
+Imports take most of the time of a command's start.
 """
 
 import importlib
@@ -12,14 +12,14 @@ from click.shell_completion import CompletionItem
 
 
 class Command(NamedTuple):
-    """`where` it is, as `module:attribute`; `help`: its line in the group's help."""
+    """A command. `where`: its place as `module:attribute`. `help`: its line in the group's help."""
 
     where: str
     help: str
 
 
 class LazyGroup(click.Group):
-    """`lazy`: its commands by name. Help and completion of the group itself import none of them."""
+    """A group. `lazy`: its commands by name. The group's own help and completion import none of them."""
 
     def __init__(self, *arguments: Any, lazy: Mapping[str, Command], **options: Any) -> None:
         super().__init__(*arguments, **options)

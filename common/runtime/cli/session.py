@@ -1,5 +1,6 @@
-"""One call of a command line: its configuration and its output. A user's mistake ends it with one readable line and an
-exit code.
+"""One call of a command line: its configuration and its output.
+
+A user's mistake ends the program with one readable line and an exit code.
 """
 
 import functools
@@ -27,8 +28,8 @@ _OPTION: Final = "--config"
 
 
 class Session:
-    """`as_json`: print for programs. `path`: the configuration file, if there is one; `named_by` --config or a variable
-    of the environment.
+    """One call. `as_json`: print for programs. `path`: the configuration file, if there is one. `named_by`: --config or
+    the variable that names it.
     """
 
     def __init__(self, path: Path | None, *, as_json: bool = False, named_by: str = "") -> None:
@@ -38,7 +39,7 @@ class Session:
 
     @property
     def settings(self) -> "Settings":
-        """Ends the program when they cannot be used."""
+        """The settings. Ends the program when they cannot be used."""
         if isinstance(self._read, list):
             for fault in self._read:
                 say(fault)
@@ -51,14 +52,14 @@ class Session:
         return self._read if isinstance(self._read, list) else []
 
     def read_again(self) -> "Settings":
-        """As file and environment are by now. Raises: BadSettingsError."""
+        """The settings as file and environment say now. Raises: BadSettingsError."""
         from common.runtime import config
 
         return config.load(self.path)
 
     @cached_property
     def _read(self) -> "Settings | list[str]":
-        with collector.held():  # who needs no settings need not wait for what reads them
+        with collector.held():  # imported here, for commands that need no settings
             from common.config.settings import BadSettingsError
             from common.runtime import config
 
@@ -98,7 +99,7 @@ def sessions(kind: type[Session]) -> Callable[[Callable[..., Any]], Callable[...
                 config_path, named_by = (config_path, named_by) if said_here else (above.path, above.named_by)
                 as_json = as_json or above.as_json
             context.obj = kind(config_path, as_json=as_json, named_by=named_by)
-            collector.release()  # which a program's main holds
+            collector.release()  # a program's main has switched the collector off
             for value in _texts([*args, *options.values()]):
                 if not is_text(value):
                     fail(f"cannot use {value!r}: it {NOT_TEXT}", EXIT_USAGE)
@@ -113,7 +114,7 @@ with_session = sessions(Session)
 
 
 def _texts(values: Iterable[Any]) -> Iterator[str]:
-    """What was said on the command line, or in the environment. Not names of files, for any bytes may be one."""
+    """The values given on the command line or in the environment, except names of files, which may be any bytes."""
     for value in values:
         if isinstance(value, str):
             yield value
@@ -145,5 +146,5 @@ def put_json(document: Any) -> None:
 
 
 def _program() -> str:
-    """However it was started (`python -m worker`), it goes by one name."""
+    """The program's name, the same however it was started (`python -m worker`)."""
     return click.get_current_context().find_root().command.name or ""

@@ -1,4 +1,4 @@
-"""The start of a program that stays: its log is set up, and says what it goes by."""
+"""The start of a daemon: sets up its log, and logs which configuration it uses."""
 
 from common.config.settings import Settings
 from common.runtime import log
@@ -8,7 +8,7 @@ from common.runtime.redis import address
 
 
 def begin(session: Session, program: str) -> Settings:
-    """Ends the program when its settings cannot be used."""
+    """The settings, after the log is set up. Ends the program when they cannot be used."""
     settings = session.settings
     log.configure(settings.log, program=program)
     variables = sorted(overriding().values())

@@ -1,8 +1,8 @@
-"""Values from outside made harmless, and numbers with their nouns."""
+"""Text for terminals: escapes values from outside, and writes counts and durations."""
 
 
 def literal(text: str) -> str:
-    """`text` with everything that is no visible character written as an escape: controls, ESC, bidi overrides."""
+    """`text` with every invisible character written as an escape: control characters, ESC, bidi overrides."""
     if text.isprintable():
         return text
     return "".join(
@@ -11,12 +11,12 @@ def literal(text: str) -> str:
 
 
 def count(number: int, singular: str, plural: str = "") -> str:
-    """`1 bot`, `2 bots`."""
+    """A number with its noun: `1 bot`, `2 bots`."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def duration(seconds: float) -> str:
-    """At most seven characters or so: `12 ms`, `2.13 s`, `4m 05s`, `3h 20m`, `5d 02h`."""
+    """A duration in about seven characters: `12 ms`, `2.13 s`, `4m 05s`, `3h 20m`, `5d 02h`."""
     if seconds < 0:
         return f"-{duration(-seconds)}"
     if seconds < 0.9995:

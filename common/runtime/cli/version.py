@@ -1,4 +1,4 @@
-"""The version, as both programs say it: `version`, and `--version`."""
+"""The command `version` and the option `--version` of both programs."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def with_version(program: str) -> Any:
 
 
 def _release() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # reads what is installed: a while, for one word
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
 
     try:
         return version("poolmgr")

@@ -1,1 +1,1 @@
-"""What keeps a bot from joining, found before it does: checks as data, and those that both programs share."""
+"""Checks of a machine that find what keeps bots from joining: the checks that both programs share."""

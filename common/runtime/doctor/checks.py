@@ -1,6 +1,6 @@
-"""A check looks at one thing and says what it found and what to do. All run side by side, each with its own deadline.
+"""A check looks at one thing, and says what it found and what to do. All checks run at once, each with its deadline.
 
-Nothing here changes what it looks at.
+A check changes nothing.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ class Severity(StrEnum):
     OK = "ok"
     SKIPPED = "skipped"
     WARNING = "warning"
-    """Bots join, and something is worse than it could be."""
+    """Bots join, but something is worse than it could be."""
     ERROR = "error"
-    """Bots will not join, or be lost."""
+    """Bots will not join, or will be lost."""
 
 
 class Found(NamedTuple):
-    """`what` was found; `todo`: what to do about it, empty where there is nothing to be done."""
+    """`what`: what was found. `todo`: what to do about it; empty: nothing."""
 
     severity: Severity
     what: str
@@ -32,7 +32,9 @@ class Found(NamedTuple):
 
 
 class Check(NamedTuple):
-    """`look` may raise OSError: that is an error with its text, and `todo` what to do then, or after `deadline_s`."""
+    """`look` makes the check. If it raises OSError, or takes longer than `deadline_s`, that is an error with the advice
+    `todo`.
+    """
 
     name: str
     deadline_s: float
@@ -42,7 +44,7 @@ class Check(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """What came of a check. `took_s`: seconds."""
+    """The result of a check. `took_s`: seconds."""
 
     name: str
     severity: Severity
@@ -68,7 +70,7 @@ def skipped(what: str) -> Found:
 
 
 async def carry_out(checks: Sequence[Check], *, offline: bool = False) -> list[Diagnosis]:
-    """One diagnosis for each check, in their order. `offline`: what needs the network is skipped."""
+    """Make all checks; returns one diagnosis each, in their order. `offline`: skip those that need the network."""
     async with asyncio.TaskGroup() as group:
         looks = [group.create_task(_carry_out(check, offline=offline), name=check.name) for check in checks]
     return [look.result() for look in looks]
@@ -95,8 +97,8 @@ async def _look(check: Check) -> Found:
 
 
 async def beside(work: Callable[[], T]) -> T:
-    """What `work` returns or raises, which may block. In a thread that keeps nobody from ending: a look-up of a name,
-    or a dead disk, ends when it likes.
+    """Run the blocking `work` in a daemon thread, and return or raise what it does. The thread does not keep the
+    program from ending, even if it hangs in a name look-up or on a dead disk.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
@@ -114,7 +116,7 @@ async def beside(work: Callable[[], T]) -> T:
             result, fault = work(), None
         except Exception as raised:  # noqa: BLE001  # handed on to who waits
             result, fault = None, raised
-        with suppress(RuntimeError):  # nobody waits any more: the loop is closed
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits for the result
             loop.call_soon_threadsafe(settle, result, fault)
 
     threading.Thread(target=run, name="look", daemon=True).start()

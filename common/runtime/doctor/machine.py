@@ -1,4 +1,4 @@
-"""What the machine lets a program have: files, processes, memory, room on the disk. Reads /proc and /sys only."""
+"""Checks the limits of the machine: open files, processes, memory, disk. Reads only /proc and /sys."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ _UNLIMITED: Final = "max"
 
 
 def open_files(need: int, want: int) -> Check:
-    """`need`: fewer are an error; `want`: fewer are a warning."""
+    """Check the limit of open files. Below `need` is an error, below `want` a warning."""
 
     async def look() -> Found:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -26,7 +26,7 @@ def open_files(need: int, want: int) -> Check:
 
 
 def disk(folder: Path, need_mb: int, want_mb: int, setting: str) -> Check:
-    """There is room where `setting` points, and it may be written to."""
+    """Check that the folder that `setting` names is writable and has room."""
 
     async def look() -> Found:
         return await beside(lambda: _disk(folder, need_mb, want_mb, setting))
@@ -53,7 +53,7 @@ def _disk(folder: Path, need_mb: int, want_mb: int, setting: str) -> Found:
 
 def cgroup_limit(name: str, proc: Path = Path("/proc"), sys: Path = Path("/sys/fs/cgroup")) -> int | None:
     """The smallest of `name` (such as memory.max, pids.max) over the control groups of this process, of version 2.
-    None: there is no limit, or nobody can tell.
+    None: there is no limit, or it is unknown.
     """
     found: list[int] = []
     try:
@@ -76,7 +76,7 @@ def cgroup_limit(name: str, proc: Path = Path("/proc"), sys: Path = Path("/sys/f
 
 
 def available_mb(proc: Path = Path("/proc"), sys: Path = Path("/sys/fs/cgroup")) -> int:
-    """Memory that can still be had: of the machine, or of the control group where that is less."""
+    """Available memory in MB: of the machine, or of the control group if that is less."""
     facts = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
     free_mb = int(facts["MemAvailable"].split()[0]) // 1024
     limit = cgroup_limit("memory.max", proc, sys)

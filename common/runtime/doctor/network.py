@@ -1,4 +1,4 @@
-"""Names, TLS and UDP: whether what a bot has to reach can be reached from here."""
+"""Checks names, TLS and UDP: whether this machine reaches what a bot needs."""
 
 import asyncio
 import secrets
@@ -23,7 +23,7 @@ _Address = tuple[int, tuple[Any, ...]]
 
 
 def reaches(name: str, host: str, port: int = 443, *, tls: ssl.SSLContext | None = None) -> Check:
-    """The host's name is known, it takes a connection, and its certificate is right."""
+    """Check that the host's name resolves, that it takes a connection, and that its certificate is valid."""
 
     async def look() -> Found:
         began = time.monotonic()
@@ -43,7 +43,7 @@ def reaches(name: str, host: str, port: int = 443, *, tls: ssl.SSLContext | None
 
 
 async def _addresses(host: str, port: int, kind: socket.SocketKind) -> list[_Address]:
-    """Raises: OSError that names the host."""
+    """The host's addresses. Raises: OSError that names the host."""
     try:
         infos = await beside(lambda: socket.getaddrinfo(host, port, type=kind))
     except socket.gaierror as fault:
@@ -54,7 +54,7 @@ async def _addresses(host: str, port: int, kind: socket.SocketKind) -> list[_Add
 async def _connected(
     host: str, infos: list[_Address], tls: ssl.SSLContext
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """By the first address that takes it. Raises: OSError, of the last one."""
+    """Connect to the first address that accepts. Raises: the OSError of the last address."""
     fault: OSError = OSError(f"{host} has no address")
     for _, address in infos:
         try:
@@ -67,7 +67,7 @@ async def _connected(
 
 
 def stun(server: str) -> Check:
-    """UDP goes out and answers come back, by a binding request to `server` (host:port): media need that."""
+    """Check that UDP works, which media need: send a STUN binding request to `server` (host:port)."""
 
     async def look() -> Found:
         if not server:
@@ -86,7 +86,7 @@ def stun(server: str) -> Check:
 
 
 async def _bind(family: int, address: tuple[Any, ...]) -> str:
-    """Our own address as the server sees it. Asks again every half second, for as long as it is let."""
+    """This machine's address as the server sees it. Asks again every half second, until the caller's deadline."""
     transaction = secrets.token_bytes(12)
     request = struct.pack(">HHI12s", _BINDING_REQUEST, 0, _COOKIE, transaction)
     loop = asyncio.get_running_loop()
@@ -105,7 +105,7 @@ async def _bind(family: int, address: tuple[Any, ...]) -> str:
 
 
 def mapped_address(answer: bytes, transaction: bytes) -> str:
-    """Of a binding's success response (RFC 8489, 14.1 and 14.2); empty where it is none, or to another request."""
+    """The address in a binding response (RFC 8489, 14.1 and 14.2); empty if it is no answer to this request."""
     if len(answer) < 20:
         return ""
     kind, length, cookie, answered = struct.unpack(">HHI12s", answer[:20])

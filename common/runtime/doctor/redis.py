@@ -1,4 +1,4 @@
-"""Whether Redis is one that the pool can rely on: version, what it keeps, what it forgets, how quick, and its clock."""
+"""Checks whether the pool can rely on this Redis: version, persistence, eviction, speed, and its clock."""
 
 import re
 import statistics
@@ -15,7 +15,7 @@ from common.runtime.redis import UNAVAILABLE, address, connect
 
 DEADLINE_S: Final = 8.0
 OLDEST: Final = (6, 2)
-"""BLMOVE and LMOVE came with it."""
+"""The first version with BLMOVE and LMOVE."""
 _FIRST: Final = "redis"
 _PINGS: Final = 20
 _SLOW_MS, _TOO_SLOW_MS = 5.0, 100.0
@@ -26,7 +26,7 @@ Info = Mapping[str, Any]
 
 
 def checks(settings: RedisSettings) -> list[Check]:
-    """One connection each: they run side by side. That Redis is away, only the first of them says."""
+    """The checks. They run at once, so each has its own connection. If Redis is away, only the first one reports it."""
     where = address(settings)
     todo = f"is Redis running at {where}, and is redis.url right?"
 
@@ -55,10 +55,10 @@ def checks(settings: RedisSettings) -> list[Check]:
 
 
 async def _answers(redis: Redis) -> Found:
-    """Reached, new enough, no replica, quick."""
+    """Check that Redis is reachable, new enough, no replica, and quick."""
     server = await _info(redis, "server")
     replication = await _info(redis, "replication")
-    client: Any = redis  # its answers are typed as unions of every shape
+    client: Any = redis  # redis-py types answers as unions of all shapes
     took: list[float] = []
     for _ in range(_PINGS):
         began = time.perf_counter()
@@ -117,7 +117,7 @@ async def _clock(redis: Redis) -> Found:
 
 
 def clock(ahead_s: float, uncertain_s: float) -> Found:
-    """`ahead_s`: how much Redis' clock is ahead of this one; known to `uncertain_s`."""
+    """Check the clock. `ahead_s`: how far that of Redis is ahead of this machine's, with an error of `uncertain_s`."""
     facts = f"{abs(ahead_s):.3f} s {'behind' if ahead_s > 0 else 'ahead of'} Redis' clock, ± {uncertain_s:.3f} s"
     todo = "synchronise both machines (chrony, systemd-timesyncd): join_at and all times in records go by clocks"
     off_s = max(0.0, abs(ahead_s) - uncertain_s)

@@ -1,7 +1,6 @@
-"""What a link to a meeting looks like on each platform, and how it is tidied. Pure text; the host is checked elsewhere.
+"""What a link to a meeting looks like on each platform, and how it is tidied. Pure text; links.py checks the host.
 
-Whatever lets one in (passcode, token) stays byte for byte as it was written. Sources: facts on the platforms' pages,
-1.1 Google Meet, 2.1 Zoom, 3.1 Teams, 4.1 Jitsi.
+Passcodes and tokens stay byte for byte as they were written.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from urllib.parse import SplitResult, quote
 from common.links.text import BadLinkError, unquoted
 from common.links.wrappers import decoded, parameter
 
-# What only tells where a link was clicked.
+# Parameters that only say where a link was clicked.
 _TRACKING_NAMES = r"utm_\w{1,64}|fbclid|gclid|msclkid|mc_[ce]id|_hs\w{1,64}|_x_zm_\w{1,64}|mcastsid|mcasctx"
 _TRACKING = re.compile(rf"(?:{_TRACKING_NAMES})(?:=|\Z)", re.IGNORECASE)
 _ENCODED_SLASH = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
-_MOST_DECODED = 3  # what mail programs and launchers were seen to put on top of each other
+_MOST_DECODED = 3  # levels of encoding that mail programs and launchers were seen to add
 
-# What lets one in, and what may be in it. All else in its place is something that stands beside the link.
+# Passcodes and tokens, and the characters that they may have. Anything else there is text beside the link.
 _SECRETS = frozenset({"pwd", "password", "tk", "zak", "p", "jwt"})
 _NO_SECRET = re.compile(r"[^A-Za-z0-9._~+/=@*!$%-]")
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _MEET_CODE = re.compile(r"[a-z]{3}-[a-z]{4}-[a-z]{3}")
-# A name that may be a code which lacks its end, or has something behind it, is none.
+# A name that looks like a cut code, or like a code with text behind it, is not taken for a nickname.
 _MEET_BROKEN_CODE = re.compile(r"[a-z]{3}-[a-z]{1,4}(?:-[a-z]{0,2})?|[a-z]{3}-[a-z]{4}-[a-z]{3}[a-z0-9-]{1,40}")
 _MEET_NICKNAME = re.compile(r"[a-z0-9][a-z0-9-]{3,38}[a-z0-9]")
 _MEET_PAGES = frozenset({"about", "download", "getalink", "landing", "lookup", "unsupported", "whoops"})
@@ -37,7 +36,7 @@ _ZOOM_CUT_OFF = re.compile(r"/(?:j|s|w|wc/join)(?:/[0-9]{0,7})?/?")
 _ZOOM_EVENT = re.compile(r"(?:/[A-Za-z0-9_.~-]{1,512}){2,6}/?")
 _ZOOM_VANITY = re.compile(r"/my/([A-Za-z0-9][A-Za-z0-9._-]{0,99})/?")
 _ZOOM_REGISTRATION = re.compile(r"/(?:webinar|meeting)/register(?:/.{0,4096})?")
-# As Zoom makes them: now 30 characters and which key they are for, before that base64 of base64.
+# Passcodes as Zoom makes them: today 30 characters and a key number, earlier base64 of base64.
 _ZOOM_WHOLE = re.compile(r"pwd=(?:[A-Za-z0-9_-]{30}\.1|[A-Za-z0-9]{30}09)")
 
 _TEAMS_DEEP = re.compile(r"/l/meetup-join/([^/?#]+)(?:/([0-9]*))?/?(?:\?([^#]*))?(?:#.*)?")
@@ -45,7 +44,7 @@ _TEAMS_SHORT = re.compile(r"/meet/([0-9]{10,15})/?(?:\?([^#]*))?(?:#.*)?")
 _TEAMS_APP = frozenset({"/", "/_", "/_/", "/v2", "/v2/"})
 TEAMS_LAUNCHER = re.compile(r"/dl/launcher(?:/launcher\.html)?/?")
 _TEAMS_LIGHT = re.compile(r"/light-meetings/launch/?")
-# What the launcher adds for itself, and `anon`, which the browser is given when it goes there without an account.
+# Parameters that the launcher adds for itself, and `anon`, which addresses.py adds for guests.
 _TEAMS_LAUNCHING = re.compile(
     rf"(?:{_TRACKING_NAMES}|anon|type|deeplinkid|directdl|mslaunch|enablemobilepage|suppressprompt|launchagent"
     r"|lightexperience)(?:=|\Z)",
@@ -70,7 +69,7 @@ _JITSI_FILES = frozenset(
 class Meeting(NamedTuple):
     """`url`: the tidied link. `identity`: equal for links to the same meeting of a platform.
 
-    `secret`: the part that lets one in. `whole`: by its shape no part of the link is missing.
+    `secret`: the passcode or token. `whole`: its shape shows that no part of the link is missing.
     """
 
     url: str
@@ -84,7 +83,7 @@ def no_meeting(platform: str) -> BadLinkError:
 
 
 def _secret(query: str) -> str:
-    """The parameters of a link that let one in. Raises: BadLinkError where one is empty, cut, or has text added."""
+    """The passcodes and tokens in a link. Raises: BadLinkError where one is empty, cut, or has text added."""
     secrets: list[str] = []
     for part in query.split("&"):
         name, equals, value = part.partition("=")
@@ -109,7 +108,7 @@ def _with_query(url: str, query: str) -> str:
 
 
 def google_meet(parts: SplitResult) -> Meeting:
-    """By code, or by the nickname that an organisation gave a meeting. Raises: BadLinkError."""
+    """A link with a code, or with the nickname that an organisation gave a meeting. Raises: BadLinkError."""
     path = parts.path.lower().removeprefix("/_meet")
     first, _, rest = path.strip("/").partition("/")
     if first == "lookup":
@@ -123,7 +122,7 @@ def google_meet(parts: SplitResult) -> Meeting:
 
 
 def google_short(parts: SplitResult) -> Meeting:
-    """On g.co, which leads on to meet.google.com. Raises: BadLinkError."""
+    """A short link on g.co, which leads to meet.google.com. Raises: BadLinkError."""
     if not parts.path.startswith("/meet/"):
         raise no_meeting("google_meet")
     return _google_meet(parts.path[len("/meet/") :].removesuffix("/").lower(), "")
@@ -142,7 +141,7 @@ def _google_meet(name: str, rest: str) -> Meeting:
 
 
 def zoom(parts: SplitResult, host: str) -> Meeting:
-    """By number, or by the name of somebody's own room; events.zoom.us finds its meetings by itself.
+    """A link with a number, with the name of a personal room, or to events.zoom.us.
 
     A link with a registrant's token (`tk`) keeps all of its query: changed, it lets nobody in. Raises: BadLinkError.
     """
@@ -170,7 +169,7 @@ def zoom(parts: SplitResult, host: str) -> Meeting:
 
 
 def teams(parts: SplitResult, origin: str) -> Meeting:
-    """A link on a host of Teams in any of its shapes, the launcher's and the light meetings' undone.
+    """A link on a host of Teams, in any of its shapes. Links of the launcher and of light meetings are made plain ones.
 
     Raises: BadLinkError.
     """
@@ -186,9 +185,9 @@ def teams(parts: SplitResult, origin: str) -> Meeting:
 
 
 def teams_by_shape(parts: SplitResult, origin: str, *, labelled: bool) -> Meeting | None:
-    """The same on a host that is not known, where only a link that is Teams' in every part counts; None for others.
+    """A Teams link on an unknown host: only one that is like Teams' in every part counts. None for other links.
 
-    `labelled`: the host has "teams" in its name; on others the shorter shapes may be anything.
+    `labelled`: the host has "teams" in its name. On other hosts the shorter shapes may be anything.
     """
     if meeting := _teams_light(parts, origin):
         return meeting
@@ -225,7 +224,7 @@ def _teams_route(route: str) -> Meeting | None:
 
 
 def _teams_deep(found: re.Match[str]) -> Meeting | None:
-    """Only to its end: the thread, the message, and the context to its closing brace."""
+    """A deep link up to its end: thread, message, and context up to its closing brace."""
     thread, message, query = unquoted(found[1]), found[2] or "", _tidy(found[3] or "", _TEAMS_LAUNCHING)
     if not _TEAMS_THREAD.fullmatch(thread) or not message or _ENCODED_SLASH.search(found[1]):
         return None
@@ -237,7 +236,7 @@ def _teams_deep(found: re.Match[str]) -> Meeting | None:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """The JSON object that `text` is, empty if it is none, or longer or deeper than any in a link."""
+    """The JSON object in `text`; empty if it is none, or larger or deeper than any in a link."""
     if len(text) > _MOST_JSON or text.count("[") + text.count("{") > _MOST_OBJECTS:
         return {}
     try:
@@ -248,7 +247,9 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _teams_light(parts: SplitResult, origin: str) -> Meeting | None:
-    """A light meeting: of work by conversation, tenant, organizer and message, a personal one by code and passcode."""
+    """A light meeting. One at work has conversation, tenant, organizer and message; a personal one code and
+    passcode.
+    """
     if not _TEAMS_LIGHT.fullmatch(parts.path):
         return None
     coords = parameter(parts.query, "coords") or ""
@@ -273,14 +274,14 @@ _STANDARD_BASE64 = str.maketrans("-_", "+/")
 
 
 def _clean(text: str) -> str:
-    """With those characters encoded that do not stand in a link, and no others."""
+    """The text with only those characters encoded that a link may not have."""
     for character, encoded in _UNSAFE:
         text = text.replace(character, encoded)
     return text if text.isascii() else quote(text, safe=_SAFE)
 
 
 def jitsi(parts: SplitResult, origin: str, *, most_segments: int = 2) -> Meeting:
-    """A room, perhaps inside a tenant: the path as it was written. Keeps the token and the configuration by hash.
+    """A room, perhaps inside a tenant. The path stays as it was written; token and options in the fragment are kept.
 
     Raises: BadLinkError.
     """

@@ -1,4 +1,4 @@
-"""Unwraps links that only lead on to others, as mail filters, chats and calendars make them. Opens none of them.
+"""Unwraps links that mail filters, chats and calendars put around other links. It opens none of them.
 
 Sources: Proofpoint's own decoder of v1 to v3, Microsoft's pages on Safe Links and on Defender for Cloud Apps (mcas.ms),
 Cisco's and Barracuda's on rewritten links; the others as they are seen in mail.
@@ -15,15 +15,15 @@ from urllib.parse import SplitResult
 from common.links.text import BadLinkError, unquoted
 
 _STARTS = ("https://", "http://")
-_MOST_DECODED = 3  # what mail programs and launchers were seen to put on top of each other
+_MOST_DECODED = 3  # levels of encoding that mail programs and launchers were seen to add
 _GOOGLE = re.compile(r"(?:www\.)?google\.(?:com|[a-z]{2}|com?\.[a-z]{2})")
 _SAFELINKS = ".safelinks.protection."
 _SAFELINKS_CLOUDS = (".outlook.com", ".office365.us", ".outlook.cn", ".outlook.de", ".apps.mil")
 _MICROSOFT = ("office.net", "office.com", "microsoft.com", "microsoft.us", "cloud.microsoft", "microsoftonline.cn")
-_CLOUD_APPS = (".mcas.ms", ".mcas-gov.us", ".mcas-gov.ms")  # behind the host's own name
+_CLOUD_APPS = (".mcas.ms", ".mcas-gov.us", ".mcas-gov.ms")  # suffixes after the host's own name
 _PROOFPOINT = ("urldefense.com", "urldefense.us", "urldefense.proofpoint.com")
 _PROOFPOINT_TAIL = re.compile(r"[A-Za-z0-9_-]{0,4096}!")
-# By host, and all below it: the parameter that holds the link.
+# By host (hosts below it count, too): the parameter that holds the link.
 _BY_PARAMETER = {
     "cudasvc.com": "a",
     "fireeye.com": "u",
@@ -55,8 +55,8 @@ _TAILS = frozenset(
         *(".".join(host.rsplit(".", 2)[-2:]) for host in _BY_PARAMETER),
     }
 )
-"""The last two labels of all hosts that wrap links, but for Google's in other countries and `atp-safelinks.html`."""
-# In the third version a run of characters is one mark and a letter for how many.
+"""The last two labels of all hosts that wrap links, except Google's in other countries and `atp-safelinks.html`."""
+# Version 3 writes a run of characters as one mark and a letter for its length.
 _RUNS = {
     letter: length
     for length, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", start=2)
@@ -65,7 +65,7 @@ _CUT = "the link is to {}, but was cut off: what it leads on to is not all there
 
 
 class Wrapped(NamedTuple):
-    """`whole`: the wrapper says where the link in it ends."""
+    """The link inside a wrapper. `whole`: the wrapper says where that link ends."""
 
     link: str
     whole: bool
@@ -81,7 +81,7 @@ def tail(host: str) -> str:
 
 
 def may_wrap(link: str, host: str) -> bool:
-    """False where it is certain that `unwrapped` has nothing for that link."""
+    """Whether `unwrapped` may find something in that link."""
     return tail(host) in _TAILS or "/url?" in link or "/atp-safelinks.html" in link or "__;" in link
 
 
@@ -95,7 +95,7 @@ def parameter(query: str, name: str) -> str | None:
 
 
 def decoded(text: str, *starts: str) -> str:
-    """`text` with as few of its percent-encodings undone as let it begin with one of `starts`; three at most."""
+    """`text` with levels of percent-encoding undone until it begins with one of `starts`; three levels at most."""
     for _ in range(_MOST_DECODED):
         if text[:16].lower().startswith(starts):
             break
@@ -111,7 +111,7 @@ def unwrapped(link: str, parts: SplitResult, host: str) -> Wrapped | None:
     if not may_wrap(link, host):
         return None
     found = _by_host(link, parts, host)
-    if found is None and "__;" in link:  # of which only the end was left
+    if found is None and "__;" in link:  # only the wrapper's end was left
         found = _proofpoint_3(link)
     if found is None:
         return None
@@ -123,7 +123,8 @@ def unwrapped(link: str, parts: SplitResult, host: str) -> Wrapped | None:
 def _by_host(link: str, parts: SplitResult, host: str) -> Wrapped | None:
     if names := _parameters(host, parts.path):
         found = next(filter(None, (_value(parts.query, name) for name in names)), Wrapped("", whole=False))
-        if found.link and not found.whole and host.endswith(_SAFELINKS_CLOUDS):  # they sign what they wrap
+        # Safe Links signs what it wraps, so its end is certain.
+        if found.link and not found.whole and host.endswith(_SAFELINKS_CLOUDS):
             raise BadLinkError(_CUT.format("a safe link of Outlook"))
         return found
     for suffix in _CLOUD_APPS:
@@ -142,7 +143,7 @@ def _by_host(link: str, parts: SplitResult, host: str) -> Wrapped | None:
 
 
 def _parameters(host: str, path: str) -> tuple[str, ...]:
-    """For a redirecting page, the names of the parameters that may hold the link; empty for others."""
+    """The names of the parameters that may hold the link, for a redirecting page; empty for other pages."""
     if path == "/url" and _GOOGLE.fullmatch(host):
         return ("q", "url")
     if path == "/linkredirect" and host == "meet.google.com":
@@ -162,7 +163,7 @@ def _value(query: str, name: str) -> Wrapped | None:
 
 
 def _of_cloud_apps(parts: SplitResult, host: str) -> Wrapped:
-    """Whose proxy stands before a host under a longer name of its own."""
+    """The link without the proxy of Defender for Cloud Apps, which appends its own name to the host."""
     theirs = ("Mcas", "McasTsid=", "McasCtx=")
     kept = (part for part in parts.query.split("&") if not part.startswith(theirs[0]) and not _begins_one(part, theirs))
     query = "&".join(kept)
@@ -201,7 +202,7 @@ def _proofpoint_3(text: str) -> Wrapped:
     if not mark or not tail:
         raise BadLinkError(_CUT.format("a link of Proofpoint"))
     scheme, _, behind = link.partition(":/")
-    if not behind.startswith("/"):  # a slash of two was lost on the way
+    if not behind.startswith("/"):  # one of two slashes was lost on the way
         link = f"{scheme}://{behind}"
     try:
         taken = base64.urlsafe_b64decode(tail[0][:-1] + "==").decode()
@@ -211,7 +212,7 @@ def _proofpoint_3(text: str) -> Wrapped:
 
 
 def _filled(link: str, taken: str) -> str:
-    """Raises: KeyError, IndexError for what does not fit together."""
+    """The link with its marks replaced. Raises: KeyError, IndexError for marks that do not fit."""
     pieces = link.split("*")
     filled, used, number = [pieces[0]], 0, 1
     while number < len(pieces):
