@@ -1,7 +1,7 @@
-"""Builds the manager and runs it: one term of leadership after the other, until it is told to stop.
+"""Builds the manager and runs it: one term of leadership after another, until it is told to stop.
 
-A term is a Pool and the loops around it. When Redis goes away, or holds something else than the pool believed, the term
-ends and the next one rebuilds the pool from Redis. Every fault has this one recovery, the same as a start.
+A term is a Pool and the loops around it. When Redis goes away, or holds something other than the pool believed, the
+term ends, and the next one rebuilds the pool from Redis. So every fault has the same recovery as a start.
 """
 
 import asyncio
@@ -61,21 +61,21 @@ from poolmgr.store.upkeep import Upkeep
 
 _log = structlog.stdlib.get_logger()
 _REBUILD = (*UNAVAILABLE, ResponseError, DisagreementError)
-"""What ends a term but not the process: try again, from what Redis holds. A ResponseError is what a Redis says that is
-full, cannot save, misses its replicas, or holds a key of another type.
+"""Errors that end a term but not the process. A ResponseError comes from a Redis that is full, cannot save, misses its
+replicas, or holds a key of another type.
 """
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.1, 2.0
 _API_REDIS_TIMEOUT_S = 2.0
 _LOOK_S = 1.0
 _LOOPS = ("dispatcher", "leadership", "events", "control", "job_stream", "schedule", "webhooks", "intake")
-"""Of a leader: those that turn every few seconds, whatever there is to do."""
+"""The loops of a leader that turn every few seconds, also when there is nothing to do."""
 _REDIS_MEMORY_EVERY_S = 10.0
 _GOOD_TERM_S = 10.0
-"""After a term of this length the next fault is a new one, and the delays begin anew."""
+"""After a term of this length the next fault counts as a new one, and the delays start from the shortest."""
 
 
 class Manager:
-    """The daemon. `run` returns when `stop` was set and everything taken in is durable."""
+    """The daemon. `run` returns once `stop` is set and every job that was taken is durable."""
 
     def __init__(self, settings: Settings, read_again: Callable[[], Settings] | None = None) -> None:
         self.settings = settings
@@ -93,8 +93,8 @@ class Manager:
         self._has_led = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Raises: LeaseLostError or StaleEpochError (in an ExceptionGroup) when another manager took over, and
-        CannotListenError.
+        """Run until `stop` is set. Raises: LeaseLostError or StaleEpochError (in an ExceptionGroup) when another
+        manager took over; CannotListenError.
         """
         async with watched(self.metrics.loop.beat), telling(self._service, self._status, self._turns):
             await self._run(stop)
@@ -125,14 +125,14 @@ class Manager:
                     self._readiness = Readiness("standby", fault)
                     _log.warning("term_ended", error=fault, redis=address(self.settings.redis))
                     await pause(stop, next(delays))
-                    await redis.connection_pool.disconnect()  # what was connected to the Redis that went is of no use
+                    await redis.connection_pool.disconnect()  # these connections are to the Redis that went away
                 finally:
                     self.metrics.leader.set(0)
                     self.metrics.backlog.set(0)
                     self.metrics.pool_gauges.pool = None
         finally:
-            # Shutdown: 1 not ready; 2 the loops have ended and what was taken is durable; 3 the lease is given back;
-            # 4 the addresses and the connections are closed. Meetings go on with their agents.
+            # Shutdown: 1. not ready; 2. the loops have ended, and what was taken is durable; 3. the lease is given
+            # back; 4. addresses and connections are closed. Meetings go on with their agents.
             self._readiness = Readiness("stopping", "is shutting down")
             self._service.stopping()
             await self._resign(lease)
@@ -141,11 +141,13 @@ class Manager:
             await redis.aclose()
 
     async def _serve_http(self) -> list[web.AppRunner]:
-        """The API and health on one address, metrics and health on the other; all on one where they are the same."""
+        """Serve the API and health on one address, metrics and health on another, or all on one if they are the
+        same.
+        """
         api, metrics = self.settings.api, self.settings.metrics
         app = web.Application()
         add_health(app, lambda: self._readiness, self._turns.late)
-        # A client of its own: so API calls do not wait for a Redis that is away, nor end with a term.
+        # The API has its own client: its calls do not end with a term, and do not wait for a Redis that is away.
         redis = connect(msgspec.structs.replace(self.settings.redis, timeout_s=_API_REDIS_TIMEOUT_S))
         app.on_cleanup.append(lambda _: redis.aclose())
         service = Api(redis, self.keys, self.settings, self.clock.wall, self.clock.steady)
@@ -182,7 +184,7 @@ class Manager:
         steps.done(ManagerStep.POOL_RESTORED)
         # A large fleet is many objects, and a full collection over them stops the process for a tenth of a second.
         if self._has_led:
-            gc.unfreeze()  # the pool of the last term has reference cycles, and is garbage by now
+            gc.unfreeze()  # the last term's pool has reference cycles and can be collected now
             gc.collect()
         gc.freeze()
         self._has_led = True
@@ -228,8 +230,8 @@ class Manager:
                     loop.cancel()
 
     def read_again(self) -> None:
-        """From now on the API takes the tokens of the configuration as it is now, and webhooks are signed with its
-        secrets. A configuration that cannot be used changes nothing. Other changes take effect at the next start.
+        """Read the configuration again, and use its API tokens and webhook secrets from now on. A configuration that
+        cannot be used changes nothing. Other changes take effect at the next start.
         """
         self._service.reloading()
         try:
@@ -250,7 +252,7 @@ class Manager:
         return [token.name for token in self.settings.api.tokens]
 
     def _status(self) -> str:
-        """As `systemctl status` shows it."""
+        """The line that `systemctl status` shows."""
         role, fault = self._readiness
         if (pool := self.metrics.pool_gauges.pool) is not None:
             return f"leads, epoch {self._epoch}, {count(len(pool.bots), 'bot')}"
@@ -261,8 +263,8 @@ class Manager:
         self._readiness = Readiness("standby", "")
 
     async def _watch_dispatcher(self, dispatcher: Dispatcher) -> None:
-        """The dispatcher has nothing to do most of the time. It counts as standing still only while it does not finish
-        its work.
+        """Watch the dispatcher. It is idle most of the time, so it counts as late only while it does not finish its
+        work.
         """
         while True:
             await dispatcher.durable()
@@ -278,7 +280,7 @@ class Manager:
         while True:
             try:
                 used, limit = await upkeep.memory()
-            except ResponseError:  # a Redis of somebody else's may not tell
+            except ResponseError:  # a hosted Redis may refuse INFO
                 return
             self.metrics.redis_memory.set(used)
             self.metrics.redis_limit.set(limit)
@@ -300,7 +302,7 @@ class Manager:
 
 
 def _differing(old: Settings, new: Settings) -> list[str]:
-    """The names of the keys."""
+    """The names of the settings that differ."""
     before, after = msgspec.structs.asdict(old), msgspec.structs.asdict(new)
     return [
         f"{section}.{key}"

@@ -1,1 +1,1 @@
-"""The manager over HTTP: one file per resource. Asks and answers; decides nothing."""
+"""The manager's HTTP API: one file per resource. It asks and answers; it decides nothing."""

@@ -144,7 +144,7 @@ def _timeline(bot: Record) -> dict[str, Stage]:
 
 
 def _seconds_in(bot: Record, now: float) -> int:
-    """How long it was in the meeting, or is by now."""
+    """How long the bot was in the meeting, or has been so far."""
     if not bot.inmeeting_at:
         return 0
     until = epoch(bot.stopped_at) if bot.stopped_at else now
@@ -158,6 +158,6 @@ class _Shown(msgspec.Struct):
 def _image(payload: str) -> str:
     try:
         value = msgspec.json.decode(payload, type=_Shown).bot_image_url
-    except msgspec.DecodeError:  # a job from Redis may hold a number there that is none
+    except msgspec.DecodeError:  # a job pushed to Redis may contain anything there
         return ""
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""/bots: the list, and what is asked of and done with one bot."""
+"""/bots: the list of bots, and the operations on one bot."""
 
 import asyncio
 import json
@@ -31,13 +31,13 @@ _STATUSES: Final = {status.lower(): status for status in Status} | {
     ACTIVE.lower(): Status.JOINING,
 }
 _NEVER: Final = frozenset({"recording", "done"})
-"""Words of the API that our clients know which no bot of this release has."""
+"""Status words of the API that clients know, which no bot of this release has."""
 
 _FORGET_WITHIN_S = 2.0
 """How long a deletion waits for the leader to make the webhooks of a bot that has only just ended."""
-_LOOK_S: Final = 0.2  # seldom: each look reads the outbox, which may be long when nobody leads
+_LOOK_S: Final = 0.2  # each look reads the outbox, which may be long while nobody leads
 
-_RECORDING_COMMANDS: Final = Rate(per_s=30 / 60, burst=30)  # as the API that our clients know
+_RECORDING_COMMANDS: Final = Rate(per_s=30 / 60, burst=30)  # as in the API that clients know
 
 
 class ListBots(msgspec.Struct):
@@ -75,7 +75,7 @@ async def list_bots(call: Call) -> Answer:
 
 
 def _question(call: Call, query: ListBots) -> Question | None:
-    """None when no bot can be an answer. Raises: ApiError."""
+    """The search in a request; None when no bot can match it. Raises: ApiError."""
     pairs = [("attribute", _attribute(name, text)) for name, text in query.custom_attr.items()]
     if query.user_id:
         pairs.append(("user_id", query.user_id))
@@ -109,7 +109,7 @@ def _platform(call: Call, name: str) -> str:
 
 
 def _attribute(name: str, text: str) -> str:
-    """Raises: ApiError."""
+    """A custom attribute in a query, as it is indexed. Raises: ApiError."""
     wanted = attribute(name, _value(text))
     if not is_text(wanted):
         raise bad_request(f"custom_attr: {NOT_TEXT}")
@@ -117,7 +117,7 @@ def _attribute(name: str, text: str) -> str:
 
 
 def _value(text: str) -> Any:
-    """The JSON that `text` is; or else `text`."""
+    """The JSON value in `text`; `text` itself if it is no JSON."""
     try:
         return json.loads(text, parse_constant=lambda _: text)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""POST /bots/create_bot: turns a request into one job on the list, and waits to tell the caller what became of it.
+"""POST /bots/create_bot: puts one job on the list, and waits until it can tell the caller what became of it.
 
-intake.job checks the job itself. Here are checked the fields that this release only keeps, so that a mistake in one
-of them is found now and not at the meeting.
+intake.job checks the job itself. This file checks the fields that this release only keeps, so that a mistake in one of
+them is found now and not at the meeting.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from poolmgr.intake.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.store.submission import Submission, Verdict
 
 ACTIVE: Final = "Active"
-"""What the API that our clients know answers at creation, for all that is to join now."""
+"""What the API that clients know answers at creation, for every bot that joins now."""
 
 _SEEN_WITHIN_S: Final = 2.0
 _CAPACITY_KNOWN_WITHIN_S: Final = 3.0
@@ -62,8 +62,8 @@ async def create_bot(call: Call) -> Answer:
 
 
 def _read(body: bytes, call: Call, key: str) -> tuple[Job, Submission, str]:
-    """The job, how it is handed in, and the status that the caller is told of it. Raises: ApiError 400 that names the
-    field, 413.
+    """The job, its submission, and the status for the answer. Raises: ApiError 400, which names the field; ApiError
+    413.
     """
     try:
         job, document = _check(body, call)
@@ -91,7 +91,7 @@ def _check(body: bytes, call: Call) -> tuple[Job, dict[str, Any]]:
 
 
 def _faults(fields: CreateBot, document: dict[str, Any], rules: OutgoingRules) -> Iterator[str]:
-    """What is wrong beyond the types, one sentence each."""
+    """What is wrong with the fields beyond their types, one sentence each."""
     if "owner" in document:
         yield "owner: is set by the server, from your token; leave it out"
     if fields.meeting_link and fields.meeting_url and fields.meeting_link != fields.meeting_url:
@@ -154,7 +154,7 @@ def _idempotency_key(call: Call) -> str:
 
 
 def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tuple[Submission, str]:
-    """What is handed in, and the status that the caller is told of it."""
+    """The submission, and the status for the answer."""
     now = call.service.wall()
     bot_id = job.bot_id or uuid.uuid4().hex
     status = Status.SCHEDULED if job.join_at and job.join_at > now else ACTIVE
@@ -194,21 +194,23 @@ def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tup
 def _with_facts(body: bytes, document: dict[str, Any], bot_id: str, owner: str) -> bytes:
     """The client's JSON as it was sent, with two fields put before it."""
     facts = {"owner": owner} if document.get("bot_id") else {"bot_id": bot_id, "owner": owner}
-    if "bot_id" in document and not document["bot_id"]:  # null: the name stands there already
+    if "bot_id" in document and not document["bot_id"]:  # the client sent null: the name must not stand there twice
         try:
             return json.dumps({**document, **facts}, ensure_ascii=False, allow_nan=False).encode()
-        except ValueError as error:  # 1e999 is JSON, but what it was read as is none
+        except ValueError as error:  # 1e999 is JSON, and is read as infinity, which is none
             raise bad_request("a number in the body is too large") from error
     return json.dumps(facts).encode()[:-1] + b"," + body.lstrip()[1:]
 
 
 def _digest(document: dict[str, Any]) -> str:
-    """Equal for requests that say the same, however they are written."""
+    """A hash that is equal for requests with the same content, however they are written."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
 
 
 async def _followed(call: Call, submission: Submission, job: Job, status: str) -> Answer:
-    """Answers once the bot can be read; if no leader takes the job in time, the answer says that it will."""
+    """The answer, once the bot's record can be read. If no leader takes the job in time, the answer says that
+    one will.
+    """
     created = Answer(201, Created(submission.bot_id, None, job.meeting_url, status, job.warnings))
     if job.queue_timeout_s == 0 and status != Status.SCHEDULED:
         await _until_served(call, submission)
@@ -223,11 +225,13 @@ async def _until_seen(call: Call, bot_id: str) -> None:
     for delay in _looks(_SEEN_WITHIN_S):
         if await service.submissions.taken(bot_id) or not await service.views.leads():
             return
-        await asyncio.sleep(delay)  # what is waited for happens in another process, which tells Redis only
+        await asyncio.sleep(delay)  # another process writes to Redis what this waits for
 
 
 async def _until_served(call: Call, submission: Submission) -> None:
-    """Raises: ApiError 503 when no worker was free, or nobody leads; the same request may then come again."""
+    """Wait until the bot has a worker. Raises: ApiError 503 when no worker was free, or no manager leads. The same
+    request may then be sent again.
+    """
     submissions, bot_id = call.service.submissions, submission.bot_id
     for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
         if await submissions.taken(bot_id):
@@ -247,7 +251,7 @@ def _no_capacity() -> ApiError:
 
 
 def _looks(within_s: float) -> Iterator[float]:
-    """Growing delays between looks, for `within_s` altogether."""
+    """Growing delays in seconds between two looks; together `within_s`."""
     passed = 0.0
     for delay in backoff(_LOOK_FIRST_S, _LOOK_MOST_S):
         if passed >= within_s:
@@ -259,7 +263,7 @@ def _looks(within_s: float) -> Iterator[float]:
 async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
     submissions = call.service.submissions
     bot = await submissions.find(bot_id)
-    if job.queue_timeout_s == 0:  # whether that one is served may not be known yet
+    if job.queue_timeout_s == 0:  # it may still get a worker
         for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
             if bot is None or bot.state not in (SUBMITTED, BotState.QUEUED):
                 break
@@ -267,7 +271,7 @@ async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
             bot = await submissions.find(bot_id)
         if bot and bot.status_reason == Reason.NO_CAPACITY:
             raise _no_capacity()
-    # It may have been deleted since, and another token may then have chosen its bot_id.
+    # The bot may have been deleted since, and another token may have a bot of the same id.
     status = bot.status if bot and may_see(call.token, bot) else Status.STOPPED
     message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
     return Answer(507, Replayed(message, bot_id, None, job.meeting_url, status, job.warnings))
@@ -282,7 +286,9 @@ async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
 
 
 async def _held(call: Call, bot_id: str, job: Job) -> Answer:
-    """The first bot of the meeting. 503 where a leader has begun to make it and there was no bot in time."""
+    """The answer with the first bot of the meeting. Raises: ApiError 503 when a leader is making it and there was no
+    bot in time.
+    """
     submissions = call.service.submissions
     bot = await submissions.find(bot_id)
     for delay in _looks(_SEEN_WITHIN_S):

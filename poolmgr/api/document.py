@@ -126,14 +126,14 @@ def _fields(query: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query has no null: what is left out is left out."""
+    """The schema without null: a query cannot express it."""
     schema = {name: value for name, value in schema.items() if name != "default" or value not in (None, {})}
     kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
     return {**schema, **(kinds[0] if kinds else {})}
 
 
 def page(document: dict[str, Any]) -> str:
-    """The document for people: one HTML page that asks nobody for anything."""
+    """The document for people: one HTML page that loads nothing else."""
     sections = [
         _section(method.upper(), path, operation)
         for path, methods in document["paths"].items()
@@ -179,7 +179,7 @@ def _shape(schema: dict[str, Any]) -> str:
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """The first of each row is a name, the others are HTML. Nothing for no rows."""
+    """An HTML table; empty without rows. The first cell of a row is a name, the others are HTML."""
     lines = [
         f"<tr><td><code>{html.escape(first)}</code></td>{''.join(f'<td>{cell}</td>' for cell in others)}</tr>"
         for first, *others in rows
@@ -193,7 +193,7 @@ def _content(item: tuple[str, dict[str, Any]]) -> str:
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """A schema in a few words, as HTML."""
+    """A JSON schema in a few words, as HTML."""
     if reference := schema.get("$ref"):
         name = html.escape(reference.rpartition("/")[2])
         return f"<a href='#{name}'>{name}</a>"

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, as an exception with its HTTP status. The one place where errors become answers."""
+"""The errors of a request, each with its HTTP status. This is the one place where errors become answers."""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from aiohttp import web
 from common.errors import ManagerError
 
 HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Server": "poolmgr"}
-"""Of every answer."""
+"""Headers of every answer."""
 
 
 class Message(msgspec.Struct, frozen=True):
-    """The request was refused, or its result is still to come: `message` says what, and what to change."""
+    """The request was refused, or its result is not there yet. `message`: says so, and what to change."""
 
     message: str
 
@@ -38,7 +38,7 @@ def bot_not_found() -> ApiError:
 
 
 def later(status: int, message: str, retry_after_s: float) -> ApiError:
-    """Come again after so many seconds."""
+    """An error with a Retry-After header in seconds."""
     return ApiError(status, message, {"Retry-After": str(max(1, math.ceil(retry_after_s)))})
 
 
@@ -52,7 +52,7 @@ def answer_of(error: ApiError) -> web.Response:
 
 
 def from_aiohttp(error: web.HTTPException) -> ApiError:
-    """What the router refuses, in our words."""
+    """An error of aiohttp's router in the words of this API."""
     match error:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))

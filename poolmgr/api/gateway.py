@@ -32,15 +32,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONGEST_NAME: Final = 1024
 _ACTED_ON: Final = ("bot_id", "vm_id")
-"""What of an address the log names, for it is to say who did what to whom."""
+"""The names in an address that are logged: they say what a request acts on."""
 _MEMBER: Final = re.compile(r"(\w+)\[(.*)\]", re.DOTALL)
 
 _FAILURES: Final = Rate(per_s=1.0, burst=20)
-"""How often an address may show no token, or a wrong one, before it is only told to wait."""
+"""How often an address may send no token, or a wrong one, before it has to wait."""
 _ADDRESSES: Final = 10_000
 
 _MOST_HELD: Final = 64 << 20
-"""Bytes of all bodies that are being received or worked on at a time."""
+"""Bytes of all request bodies in memory at a time."""
 
 _TOKEN = web.RequestKey("token", str)
 _ID = web.RequestKey("id", str)
@@ -59,7 +59,7 @@ class Gateway:
         self._held = 0
 
     def take(self, tokens: Sequence[TokenSettings]) -> None:
-        """From now on these are let in, and no others."""
+        """Accept these tokens from now on, and no others."""
         self._tokens = Tokens(tokens)
         self._rates = {token.name: _rate(token) for token in tokens}
 
@@ -90,8 +90,8 @@ class Gateway:
     def streaming(
         self, operation: Operation, begin: Callable[[web.Request, TokenSettings], Awaitable[Handler]]
     ) -> Handler:
-        """For an answer that goes on for as long as its reader stays. `begin` refuses, or says who answers from there
-        on; what is observed of the request ends with its head.
+        """A handler for an answer that goes on for as long as its reader stays. `begin` raises, or returns what answers
+        from then on. Log and metrics count such a request at its beginning.
         """
 
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -107,7 +107,7 @@ class Gateway:
         try:
             token = self._tokens.caller(request.headers.get("Authorization"))
         except ApiError:
-            # A known token is accepted from any address: behind a proxy all callers have the same one.
+            # A valid token is accepted also from a blocked address: behind a proxy all callers have the same address.
             if wait_s := self._failures.wait_s(_address(request), _FAILURES, now):
                 raise later(429, "Too many requests without a known token from this address.", wait_s) from None
             raise
@@ -124,7 +124,7 @@ class Gateway:
 
     @contextmanager
     def _holding(self, request: web.Request, operation: Operation) -> Generator[None]:
-        """Raises: ApiError 503 where one more body is too much."""
+        """Reserve memory for a body. Raises: ApiError 503 when there is no room for it."""
         length = request.content_length
         size = min(MAX_JOB_BYTES if length is None else length, MAX_JOB_BYTES) if operation.body else 0
         if self._held + size > _MOST_HELD:
@@ -145,7 +145,7 @@ class Gateway:
             raise too_large
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # else aiohttp takes the answer for begun
+            request.writer.output_size = 0  # otherwise aiohttp believes that the answer has begun
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
                 body = bytearray()
@@ -169,7 +169,7 @@ class Gateway:
 
     @web.middleware
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Around every request, also those to no address at all."""
+        """The middleware around every request, also around those to unknown addresses."""
         began = self._service.steady()
         given = request.headers.get("X-Request-Id", "")
         request[_ID] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -186,7 +186,7 @@ class Gateway:
             return response
         finally:
             if _HEAD_AT in request:
-                status = 200  # its reader went, or the manager ends: no answer of this kind ends otherwise
+                status = 200  # a stream ends when its reader goes or the manager stops
             self._observe(request, status, request.get(_HEAD_AT, self._service.steady()) - began)
 
     def _observe(self, request: web.Request, status: int, took_s: float) -> None:
@@ -218,19 +218,19 @@ def _rate(token: TokenSettings) -> Rate:
 def _response(answer: Answer) -> web.Response:
     if isinstance(answer.body, File):
         media_type, name, data = answer.body
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}  # of a bot_id: no quotes in it
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}  # a bot_id contains no quotes
         return web.Response(status=answer.status, body=data, content_type=media_type, headers=headers)
     return web.Response(status=answer.status, body=msgspec.json.encode(answer.body), content_type=JSON)
 
 
 def _address(request: web.Request) -> str:
-    """The client's address; for IPv6 its network, because a client has too many addresses there to count."""
+    """The client's address. For IPv6 it is the network, because one client has many addresses."""
     address = request.remote or ""
     return ":".join(address.split(":")[:4]) if ":" in address else address
 
 
 def _path(match: Mapping[str, str]) -> Mapping[str, str]:
-    """Raises: ApiError 404 for a name that nothing can have."""
+    """The names in the path. Raises: ApiError 404 for a name that nothing can have."""
     for name, value in match.items():
         if name == "bot_id" and not BOT_ID.fullmatch(value):
             raise bot_not_found()

@@ -1,4 +1,4 @@
-"""/healthz: the process gets on. /readyz: it can do its work now; if not, why not."""
+"""/healthz: whether the process makes progress. /readyz: whether it can do its work now, and if not, why."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Readiness(NamedTuple):
 
 
 def add_health(app: web.Application, readiness: Callable[[], Readiness], late: Callable[[], Sequence[str]]) -> None:
-    """`late`: the loops that stand still, which only a new process mends."""
+    """Add both routes. `late`: gives the loops that stand still, which only a restart mends."""
 
     async def healthz(_: web.Request) -> web.Response:
         if loops := late():

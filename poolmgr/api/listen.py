@@ -1,7 +1,7 @@
 """Serves aiohttp applications on configured addresses, within limits, and explains why an address cannot be served.
 
-Limited are: connections at a time, the time for a TLS handshake and for a request's head, the size of that head, and
-how long a connection may be idle. What aiohttp itself refuses (a bad request line) is answered as JSON, too.
+The limits: connections at a time; time for a TLS handshake and for a request's head; size of that head; idle time of a
+connection. Errors that aiohttp finds itself, such as a bad request line, are answered as JSON, too.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _log = structlog.stdlib.get_logger()
 
 _MOST_HEADERS: Final = 64
 _LINGER_S: Final = 1.0
-"""How long what is left of a refused body is read and thrown away, so that its sender gets to read why."""
+"""How long the rest of a refused body is read and dropped, so that the sender can read the answer."""
 
 _FULL = b'{"message":"Too many connections; try again in a moment, or raise api.connections."}'
 _FULL_ANSWER: Final = (
@@ -31,11 +31,11 @@ _FULL_ANSWER: Final = (
 
 
 class CannotListenError(ManagerError):
-    """The address is taken or is not of this machine, or its certificate cannot be used."""
+    """An address cannot be served: it is taken, it is not this machine's, or its certificate cannot be used."""
 
 
 class Limits(NamedTuple):
-    """`request_s`: for a request's head, and between two requests. `answer_s`: for a client to take its answer."""
+    """`request_s`: for a request's head, and between two requests. `answer_s`: for the client to read its answer."""
 
     connections: int = 1000
     request_s: float = 10.0
@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 
 
 def tls_context(cert: str, key: str) -> ssl.SSLContext | None:
-    """For serving with these PEM files, TLS 1.2 or newer; None when there are none. Raises: CannotListenError."""
+    """The TLS context for these PEM files, TLS 1.2 or newer; None without files. Raises: CannotListenError."""
     if not cert:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -110,7 +110,8 @@ class _Site(web.BaseSite):
             server,
             self._limits.answer_s,
             loop=asyncio.get_running_loop(),
-            # Counts from the connection's beginning and from each answer, until the next request's head is complete.
+            # Runs from the connection's beginning, and from each answer, until the head of the next request is
+            # complete.
             keepalive_timeout=self._limits.request_s,
             lingering_time=_LINGER_S,
             max_headers=_MOST_HEADERS,
@@ -119,8 +120,8 @@ class _Site(web.BaseSite):
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's connection, with our words for requests that cannot be read and for unexpected faults, and a deadline
-    for a client that does not take its answer.
+    """aiohttp's connection, with JSON answers for unreadable requests and unexpected faults, and with a deadline for a
+    client that does not read its answer.
     """
 
     __slots__ = ("_answer_s",)
@@ -148,7 +149,7 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if status >= 500 and exc:
-            # As text: a traceback in parts would show the values of variables, tokens and links among them.
+            # Logged as text: a structured traceback would contain local variables, and so tokens and links.
             _log.error("request_failed", method=request.method[:20], traceback="".join(format_exception(exc)))
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
@@ -165,7 +166,7 @@ class _Connection(web.RequestHandler):
 
 
 class _TurnedAway(asyncio.Protocol):
-    """A connection too many: it is told so, and closed, whatever it wanted."""
+    """A connection above the limit: it gets an answer that says so, and is closed."""
 
     def connection_made(self, transport: Any) -> None:
         transport.write(_FULL_ANSWER)

@@ -1,4 +1,4 @@
-"""What a meeting leaves behind: who was there, what was written, the evidence of what failed, and its sound."""
+"""What is kept of a meeting: participants, chat, evidence of a failure, and the recording."""
 
 import base64
 from collections.abc import Awaitable, Sequence
@@ -22,7 +22,7 @@ from poolmgr.store.meetings import Attendance, KeptLine
 _T = TypeVar("_T")
 
 MADE_WITHIN_S: Final = 900.0
-"""After a bot's end: the file of hours takes minutes, and a store may be away."""
+"""Seconds after a bot's end: making the file of a long meeting takes minutes, and the store may be away."""
 
 
 async def participants(call: Call) -> Answer:
@@ -96,7 +96,7 @@ class AudioLink(msgspec.Struct):
 
 
 async def audio(call: Call) -> Answer:
-    """A link that lasts for capture.link_s; of a file in a folder, which has none, an address of this API."""
+    """A link to the audio file that is valid for capture.link_s. A file in a folder gets an address of this API."""
     bot = await find_bot(call)
     made, store = await _recorded(call, bot)
     if made is None or store is None:
@@ -119,7 +119,7 @@ async def audio_file(call: Call) -> Answer:
 
 
 async def _recorded(call: Call, bot: Record) -> tuple[Manifest | None, Store | None]:
-    """The final manifest, if there is a file; nothing while it may come. Raises: ApiError 404, 503."""
+    """The final manifest; None while the file may still come. Raises: ApiError 404, 503."""
     try:
         store = call.service.store
     except StoreError as error:
@@ -139,12 +139,12 @@ async def _recorded(call: Call, bot: Record) -> tuple[Manifest | None, Store | N
 
 
 def ended_lately(call: Call, bot: Record) -> bool:
-    """Whether an agent may still be about to make the file of its meeting."""
+    """Whether an agent may still be making the file of the bot's meeting."""
     return bool(bot.stopped_at) and call.service.wall() - epoch(bot.stopped_at) < MADE_WITHIN_S
 
 
 async def delete_recording(call: Call, bot: Record) -> int:
-    """Nothing of it is in the store afterwards; how many objects that were. Raises: ApiError 503."""
+    """Delete all of a bot's recordings. Returns how many objects there were. Raises: ApiError 503."""
     try:
         store = call.service.store
         if store is None:

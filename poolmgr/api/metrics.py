@@ -1,4 +1,4 @@
-"""/metrics in the format that the scraper asked for."""
+"""/metrics, in the format that the scraper asks for."""
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry

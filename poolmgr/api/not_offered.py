@@ -1,6 +1,6 @@
-"""Operations that the published clients have and poolmgr has not: reads answer empty lists, writes answer 501.
+"""Operations that published clients have and poolmgr does not offer: reads answer empty lists, writes answer 501.
 
-So a client learns at once, from a message, that something is not offered.
+So a client learns at once, by a message, that something is not offered.
 """
 
 from collections.abc import Callable, Coroutine

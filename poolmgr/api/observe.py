@@ -1,4 +1,4 @@
-"""What Prometheus sees of the API. Labels come from closed sets: route templates, methods, status codes."""
+"""Metrics of the API. Labels come from closed sets: route templates, methods, status codes."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ class ApiMetrics:
         )
 
     def answered(self, route: str, method: str, status: int, took_s: float) -> None:
-        """`route`: the template, or empty for an address that is none."""
+        """Count an answer. `route`: the template; empty for an unknown address."""
         word = method if method in _METHODS else "other"
         self._requests.labels(route or "none", word, status).inc()
         self._seconds.labels(route or "none", word).observe(took_s)

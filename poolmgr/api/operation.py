@@ -1,4 +1,4 @@
-"""An operation of the API as data: its input, its answers, its handler. Routes and document are made from it."""
+"""An operation of the API as data: its input, its answers, its handler. Routes and the document come from it."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
@@ -21,11 +21,13 @@ from poolmgr.store.submission import Submissions
 from poolmgr.store.views import Views
 
 MOST_TOKENS: Final = 10_000
-"""What each has done of late is remembered for so many; of more, for those that called last."""
+"""How many tokens' recent calls are remembered. With more tokens, those that called last are remembered."""
 
 
 class Service:
-    """What the operations work with. `wall`: epoch seconds; `steady`: seconds, for what is counted."""
+    """What all operations work with. `wall`: the calendar's time, epoch seconds. `steady`: a clock for rates,
+    seconds.
+    """
 
     def __init__(
         self, redis: Redis, keys: Keys, settings: Settings, wall: Callable[[], float], steady: Callable[[], float]
@@ -47,13 +49,13 @@ class Service:
 
     @cached_property
     def store(self) -> Store | None:
-        """Where recordings are, if there are any. Raises: StoreError."""
+        """The store of recordings; None: nothing is recorded. Raises: StoreError."""
         return Store(self.capture) if self.capture.store else None
 
 
 class Call(NamedTuple):
-    """A request that passed the gateway. `query`, `body`: of the operation's types. An operation that reads JSON itself
-    finds the text in `body`.
+    """A request that passed the gateway. `query`, `body`: of the operation's types. If the operation reads JSON itself,
+    `body` is the text.
     """
 
     service: Service
@@ -73,7 +75,7 @@ JSON: Final = "application/json"
 
 
 class File(NamedTuple):
-    """The body of an answer that is no JSON."""
+    """An answer whose body is not JSON."""
 
     media_type: str
     name: str
@@ -81,7 +83,7 @@ class File(NamedTuple):
 
 
 class Says(NamedTuple):
-    """One of an operation's answers. `type`: of its JSON. With another `media_type` it is a file of that type."""
+    """One of an operation's answers, as documented. `type`: of its JSON. With another `media_type` it is a file."""
 
     what: str
     type: Any = Message
@@ -89,8 +91,13 @@ class Says(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """`path` under /api/v1, with {names}. `query`, `body`: structs. `reads_json`: the handler reads the body itself,
-    and `body` only describes it. `headers`: name -> what it is for. `acts`: it changes something, though it is a GET.
+    """One operation.
+
+    - `path`: below /api/v1, with {names}.
+    - `query`, `body`: structs of the input; None: there is none.
+    - `reads_json`: the handler reads the body itself, and `body` only documents it.
+    - `headers`: name -> what it is for.
+    - `acts`: it changes something although it is a GET.
     """
 
     method: str
@@ -107,7 +114,7 @@ class Operation(NamedTuple):
 
     @property
     def changes(self) -> bool:
-        """Whether a token that may only read is refused it."""
+        """Whether a token with the role `read` may not call it."""
         return self.acts or self.method != "GET"
 
 
@@ -126,7 +133,7 @@ _CHECKED = {400: Says("Something in the request has to change; the message names
 
 
 def answers(operation: Operation) -> dict[int, Says]:
-    """All answers of the operation. Its own descriptions replace the shared ones."""
+    """All answers of the operation, as documented. Its own descriptions replace the shared ones."""
     answers_by_status = dict(_LET_IN)
     if "{" in operation.path:
         answers_by_status[404] = Says("There is no such thing.")

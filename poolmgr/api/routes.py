@@ -45,7 +45,7 @@ def add_api(app: web.Application, service: Service, settings: ApiSettings, metri
 
 @cache
 def _documents() -> tuple[bytes, str]:
-    """The document for programs and the page for people. They are the same for every process of a version."""
+    """Serve the document for programs and the page for people. They are the same for all processes of a version."""
     document = openapi(OPERATIONS)
     return msgspec.json.encode(document), page(document)
 
@@ -65,4 +65,4 @@ def _add_documents(app: web.Application) -> None:
 
 
 async def _expectation(_: web.Request) -> None:
-    """The gateway itself answers "100 Continue": when it wants the body, and knows the caller and the size."""
+    """Does nothing: the gateway answers "100 Continue" itself, once it knows the caller and the size of the body."""

@@ -1,4 +1,4 @@
-"""/calendar/scheduled_bots: bots that wait for their join_at, whichever way they were scheduled."""
+"""/calendar/scheduled_bots: bots that wait for their join_at, however they were scheduled."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,7 +31,7 @@ async def list_scheduled(call: Call) -> Answer:
     pairs = (("owner", call.token.name),) if call.token.sees == "own" else ()
     bots: list[Record] = []
     after = None
-    for _ in range(5):  # ten thousand bots that live: enough for a page, and an end
+    for _ in range(5):  # at most ten thousand live bots are looked at
         page = await call.service.catalog.page(Question(Status.SCHEDULED, pairs), query.limit - len(bots), after)
         bots += page.bots
         after = page.more
@@ -60,7 +60,7 @@ async def unschedule(call: Call) -> Answer:
 
 
 async def _scheduled(call: Call) -> Record:
-    """Raises: ApiError, 404 also for a bot that is joining or has joined."""
+    """The scheduled bot. Raises: ApiError; 404 also for a bot that is joining or has joined."""
     bot = await find_bot(call)
     if bot.state == SUBMITTED and bot.status == Status.SCHEDULED:
         raise later(503, "No manager has taken this bot's job yet; ask again in a moment.", 2.0)
@@ -70,7 +70,7 @@ async def _scheduled(call: Call) -> Record:
 
 
 async def _until(call: Call, bot_id: str, is_so: Callable[[Record], bool]) -> bool:
-    """Whether the record shows it within the wait. The request is durable either way."""
+    """Wait until the record shows the change. Returns whether it did in time; the request is durable in any case."""
     passed = 0.0
     for delay in backoff(_LOOK_FIRST_S, _LOOK_MOST_S):
         bot = await call.service.views.bot(bot_id)
@@ -79,7 +79,7 @@ async def _until(call: Call, bot_id: str, is_so: Callable[[Record], bool]) -> bo
         if passed >= _DONE_WITHIN_S:
             return False
         passed += delay
-        await asyncio.sleep(delay)  # what is waited for happens in another process, which tells Redis only
+        await asyncio.sleep(delay)  # another process writes to Redis what this waits for
     raise AssertionError
 
 

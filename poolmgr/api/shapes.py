@@ -1,6 +1,6 @@
 """The JSON of requests and answers, as the published clients expect it. Field names and odd capitals are theirs.
 
-A request may have further fields: they are kept with the bot, and ignored.
+A request may have further fields. They are kept with the bot and ignored.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from poolmgr.intake.job import BOT_ID, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeav
 
 Url = Annotated[str, Meta(min_length=1, max_length=4096)]
 AnyObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
-"""A JSON object that goes out as it came in."""
+"""Any JSON object; it is answered as it was sent."""
 
 Printable = Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"^[\x20-\x7e]+$")]
 
@@ -29,7 +29,7 @@ class Retention(msgspec.Struct):
 
 
 class TranscriptWish(msgspec.Struct):
-    """`provider`: exactly one key, the name of the provider; its value is that provider's configuration."""
+    """`provider`: an object with exactly one key, the provider's name; its value is that provider's configuration."""
 
     provider: Annotated[dict[str, Any], Meta(min_length=1, max_length=1)] | None = None
 
@@ -58,7 +58,7 @@ class LiveTranscription(msgspec.Struct):
 
 
 class ZoomTokens(msgspec.Struct, forbid_unknown_fields=True):
-    """One of the two: where the bot fetches the token that lets it in."""
+    """Exactly one of the two: the address from which the bot fetches a token for the meeting."""
 
     zak_url: Url | None = None
     obf_url: Url | None = None
@@ -163,7 +163,7 @@ class CreateBot(msgspec.Struct):
 
 
 class Created(msgspec.Struct):
-    """`warnings`: what the request asks for and does not get as asked, a sentence each."""
+    """The created bot. `warnings`: one sentence for each thing that the request does not get as asked."""
 
     bot_id: str
     transcript_id: str | None
@@ -173,7 +173,7 @@ class Created(msgspec.Struct):
 
 
 class Replayed(msgspec.Struct):
-    """Not a failure: the request was sent before, and this is the bot that came of it."""
+    """The request was sent before; this is the bot that came of it."""
 
     message: str
     bot_id: str
@@ -190,7 +190,7 @@ class StatusOf(msgspec.Struct):
 
 
 class Stage(msgspec.Struct):
-    """`status`: whether the bot came there; `timestamp`: when, ISO 8601."""
+    """`status`: whether the bot reached this stage. `timestamp`: when, ISO 8601."""
 
     message: str
     status: bool
@@ -281,7 +281,7 @@ class Deleted(msgspec.Struct):
 
 
 class Accepted(msgspec.Struct):
-    """The command was handed on to the bot."""
+    """The command was passed on to the bot."""
 
     status: str
     bot_id: str

@@ -1,4 +1,4 @@
-"""Finds the configured token that an Authorization header shows. Holds digests only, and compares in constant time."""
+"""Finds the configured token in an Authorization header. It has only hashes, and compares them in constant time."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ class Tokens:
         self._tokens = tokens
 
     def caller(self, header: str | None) -> TokenSettings:
-        """The token that `header` shows. Raises: ApiError 401 when it shows none, 403 when it shows an unknown one."""
+        """The token in `header`. Raises: ApiError 401 without a token, 403 with an unknown one."""
         if not self._tokens:
             raise ApiError(403, "No tokens are configured: `poolmgr token NAME` makes one, and says where it goes.")
         scheme, _, presented = (header or "").strip().partition(" ")
@@ -30,7 +30,7 @@ class Tokens:
         raise ApiError(403, "This token is not known here; it may have been mistyped, or taken back.")
 
     def _find(self, presented: str) -> TokenSettings | None:
-        """Looks at all of them, so that the time it takes says nothing."""
+        """Compares with all tokens, so that the time it takes says nothing."""
         digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
         found: TokenSettings | None = None
         for token in self._tokens:

@@ -1,8 +1,8 @@
 """Bounds the processor time of each token's requests, and lets other tokens' requests in between.
 
-Each token has one body read at a time, so that a hundred requests that came together do not delay the one of another
-token. Large bodies are read in a thread, one at a time for all tokens, while the loop goes on. A token that has used up
-its share of the manager's time has to wait.
+One body of each token is read at a time, so a hundred requests of one token do not delay a request of another. Large
+bodies are read in a thread, one at a time for all tokens. A token that has used its share of the manager's time has to
+wait.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from poolmgr.api.rate import Rate, Rates
 T = TypeVar("T")
 
 SHARE: Final = Rate(per_s=0.25, burst=1.0)
-"""Processor seconds that the requests of one token may cost: on average in a second, and at once. An ordinary request
-costs a millisecond or two.
+"""Processor seconds that the requests of one token may take: per second on average, and at once. An ordinary request
+takes one or two milliseconds.
 """
 LARGE_BYTES: Final = 16 * 1024
-"""Reading a laborious body of a quarter of a megabyte takes tens of milliseconds."""
+"""Larger bodies are read in a thread: reading a nested body of 256 KB takes tens of milliseconds."""
 
 
 class Turns:
@@ -32,11 +32,11 @@ class Turns:
         self._steady = steady
         self._share = share
         self._spent = Rates(max(1, tokens))
-        self._reading: dict[str, asyncio.Lock] = {}  # one for each token of the settings
+        self._reading: dict[str, asyncio.Lock] = {}  # one for each configured token
         self._apart = ThreadPoolExecutor(1, "read a large body")
 
     def let_in(self, token: str) -> None:
-        """Raises: ApiError 429 while the token has used more than its share."""
+        """Check the token's share. Raises: ApiError 429 while it has used more than its share."""
         if wait_s := self._spent.owes_s(token, self._share, self._steady()):
             message = (
                 "Your token's requests took more than its share of the manager's time; send fewer or smaller ones."
@@ -44,18 +44,18 @@ class Turns:
             raise later(429, message, wait_s)
 
     async def costing(self, token: str, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work. Its time in this loop counts against the token's share."""
+        """Await the work, and count its processor time against the token's share."""
         return await _stepwise(work, lambda seconds: self._charge(token, seconds))
 
     async def read(self, token: str, body: bytes, read: Callable[[bytes], T]) -> T:
-        """What `read` makes of the body, when it is the token's turn. Raises: what `read` raises."""
+        """Read the body with `read` when it is the token's turn. Raises: what `read` raises."""
         async with self._reading.setdefault(token, asyncio.Lock()):
             if len(body) <= LARGE_BYTES:
                 try:
                     return read(body)
                 finally:
-                    await asyncio.sleep(0)  # the loop goes round once before the token's next one
-            self.let_in(token)  # others of its bodies may have come before
+                    await asyncio.sleep(0)  # other requests run before the token's next body
+            self.let_in(token)  # bodies before this one may have used up the share
             spent: list[float] = []
             try:
                 loop = asyncio.get_running_loop()
@@ -80,7 +80,7 @@ def _timed(read: Callable[[bytes], T], body: bytes, spent: list[float]) -> T:
 
 @coroutine
 def _stepwise(work: Coroutine[Any, Any, T], count: Callable[[float], None]) -> Generator[Any, Any, T]:
-    """Await it, and report this thread's processor time of each step between two waits."""
+    """Await the work, and report the processor time of each step between two waits."""
     answer: Any = None
     thrown: BaseException | None = None
     while True:

@@ -1,1 +1,1 @@
-"""The command line: one file per command group. Asks Redis through the store and prints; decides nothing."""
+"""The command line: one file per command group. It asks Redis through the store and prints; it decides nothing."""

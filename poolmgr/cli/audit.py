@@ -45,7 +45,7 @@ def audit(session: Session, again_after_s: float) -> None:
     if session.as_json:
         put_json({"findings": [finding._asdict() for finding in found]})
     elif found:
-        from poolmgr.cli.tables import cell, console, table  # who prints JSON or nothing need not wait for it
+        from poolmgr.cli.tables import cell, console, table  # slow to import, and not needed for JSON
 
         grid = table("FINDING", "OF", "WHAT", whole=("OF",))
         for finding in found:

@@ -49,7 +49,7 @@ def show(record: Record) -> None:
 
 def _table(records: list[Record], now: float) -> Table:
     headings = ("BOT", "NAME", "STATUS", "STATE", "VM", "CREATED", "TIME")
-    # On a narrow terminal the name and the VM are cut: what tells bots apart and what became of them is not.
+    # On a narrow terminal the name and the VM are cut, and not the id and the state.
     grid = table(*headings, right=("TIME",), whole=("BOT", "STATUS", "STATE", "CREATED", "TIME"), gap=1)
     for record in records:
         grid.add_row(
@@ -84,7 +84,7 @@ def _time_taken(record: Record, now: float) -> str:
 
 
 def _all_of(record: Record) -> Group:
-    """Every field of the record under the name it has in Redis, and its way as a timeline."""
+    """Every field of the record by its name in Redis, and a timeline of its states."""
     texts = record.texts()
     shown = {name for section in _SECTIONS for name in section} | _TIMELINE.keys() | {"payload"}
     others = tuple(sorted(texts.keys() - shown))

@@ -1,4 +1,4 @@
-"""The commands that the manager shares with the other program."""
+"""The commands that manager and agent share."""
 
 from common.runtime.cli.config import config_of
 from common.runtime.cli.version import version_of

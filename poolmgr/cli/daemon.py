@@ -1,4 +1,4 @@
-"""The manager as a process: the one place where uvloop is chosen, and where its faults become exit codes."""
+"""The manager as a process: chooses uvloop, and turns its faults into exit codes."""
 
 import asyncio
 import signal
@@ -19,11 +19,11 @@ from poolmgr.loops.sqs import CannotReadSqsError
 from poolmgr.store.ledger import StaleEpochError
 
 _SWITCH_S: Final = 0.0005
-"""How long the loop waits for a thread that reads a large job; Python's own value is ten times that."""
+"""How long the event loop waits for a thread that reads a large job; Python's default is ten times that."""
 
 
 def run(settings: Settings, read_again: Callable[[], Settings]) -> None:
-    """Returns after an orderly end; ends the program, saying why, after any other."""
+    """Run the manager. Returns after an orderly end; after any other end it prints why and ends the program."""
     sys.setswitchinterval(_SWITCH_S)
     fault, exit_code = "", 0
     try:
@@ -34,7 +34,7 @@ def run(settings: Settings, read_again: Callable[[], Settings]) -> None:
     except* (LeaseLostError, StaleEpochError):
         fault = "another manager leads now; exiting so that this one can start over as standby"
         exit_code = EXIT_REPLACED
-    if exit_code:  # not raised above: what is raised in an except* leaves it in a group
+    if exit_code:  # not raised above, because an error raised in except* is put into a group
         fail(fault, exit_code)
 
 

@@ -1,4 +1,4 @@
-"""`dead`: the jobs that were rejected, why, and a way to hand them in again."""
+"""`dead`: shows the jobs that were rejected and why, and hands them in again."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""`poolmgr doctor`: what keeps a manager on this machine from doing its work."""
+"""`poolmgr doctor`: checks what keeps a manager on this machine from doing its work."""
 
 from typing import Final
 

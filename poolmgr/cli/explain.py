@@ -67,7 +67,7 @@ def explain(session: Session, bot_id: str, *, folder: Path | None, show_link: bo
 
 
 def make_ready(folder: Path) -> None:
-    """Files can be written there, or the program ends."""
+    """Check that files can be written in the folder. Ends the program if not."""
     try:
         files.make_ready(folder)
     except OSError as error:
@@ -75,7 +75,7 @@ def make_ready(folder: Path) -> None:
 
 
 def save(session: Session, history: BotHistory, folder: Path) -> list[Path]:
-    """Write the bundles that are there, and say where. Ends the program when they cannot be written."""
+    """Write the bundles that Redis has, and print where. Ends the program when they cannot be written."""
     bot_id = history.record.bot_id
     bundles = session.ask(lambda views: _bundles(views, bot_id, history.kept))
     if not bundles:

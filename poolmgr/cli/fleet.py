@@ -113,7 +113,7 @@ async def _until_empty(session: Session, views: Views, vm_id: str) -> None:
     last: dict[str, int] | None = None
     while True:
         vm = await views.vm(vm_id)
-        # The request may not have been read yet: an empty VM is not a drained one.
+        # An empty VM is not yet a drained one: the request may not have been read.
         done = vm is None or ((vm.draining or vm.state is VmState.LOST) and not any(vm.workers.values()))
         left = {} if vm is None else {state: number for state, number in vm.workers.items() if number}
         if left != last or done:

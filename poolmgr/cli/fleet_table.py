@@ -1,4 +1,4 @@
-"""The VMs as a table, for people."""
+"""Prints the VMs as a table."""
 
 import time
 from typing import Final
@@ -25,7 +25,7 @@ _STATES: Final = tuple(WorkerState)
 
 
 def show(standing: Standing, vms: list[VmView], total: dict[str, int], pool: PoolSettings, *, clear: bool) -> None:
-    """Print it, and who leads. `total`: workers by state; `clear`: in place of what was printed before."""
+    """Print the table, and who leads. `total`: workers by state. `clear`: overwrite what was printed before."""
     out = console()
     if clear and out.is_terminal:
         out.clear()

@@ -36,10 +36,10 @@ from poolmgr.telling.secrecy import hide_links
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_S: Final = 0.1
 _TAKEN_S: Final = 2.0
-"""How long a job that was taken off the list may take to become a bot: only a bot can be told to leave."""
+"""How long a job that was taken off the list may take to become a bot. Only a bot can be told to leave."""
 _REJECTION_LOOKED_AT: Final = 50
 _EVIDENCE_S: Final = 20.0
-"""How long what was seen may take to come after the end: an agent hands it in when it has nothing else to do."""
+"""How long the evidence may take to come after the bot's end."""
 
 
 @click.command
@@ -161,8 +161,8 @@ async def _probe(
 
 @contextmanager
 def _cancelled_by_signals() -> Generator[None]:
-    """The first signal to stop cancels the task that runs here. Further ones do not interrupt its clean-up. A signal
-    that is ignored (`nohup`) stays so.
+    """The first signal cancels the current task. Further ones do not interrupt its clean-up. A signal that is ignored
+    (`nohup`) stays ignored.
     """
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     caught = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
@@ -181,7 +181,7 @@ def _cancelled_by_signals() -> Generator[None]:
 
 
 async def _call_off(views: Views, bot_id: str, payload: bytes) -> None:
-    """The job is off the list, or its bot is asked to leave."""
+    """Take the job off the list, or ask its bot to leave."""
     if await views.take_back(payload):
         return
     until = time.monotonic() + _TAKEN_S
@@ -193,7 +193,7 @@ async def _call_off(views: Views, bot_id: str, payload: bytes) -> None:
 
 
 async def _follow(session: Session, views: Views, bot_id: str, deadline: float) -> bool:
-    """Print what happens as it happens. True when the bot ended, or its job was rejected."""
+    """Print what happens as it happens. Returns True when the bot ended, or its job was rejected."""
     began = time.monotonic()
     seen = 0
     while time.monotonic() < deadline:
@@ -215,7 +215,7 @@ async def _rejection(views: Views, bot_id: str) -> str:
 
 
 async def _history(session: Session, views: Views, bot_id: str) -> BotHistory | None:
-    """All that is known of the bot, once what it saw is there, or should be."""
+    """The bot's history, once its evidence is there or should be."""
     if why := await _rejection(views, bot_id):
         say(why)
         return None
@@ -239,7 +239,9 @@ def _put(session: Session, entry: Entry, elapsed_s: float) -> None:
 
 
 def exit_code(record: Record) -> int:
-    """0: it was in the meeting. Else by whose doing it was not; that somebody asked it to leave is no refusal."""
+    """The exit code. 0: the bot was in the meeting. Otherwise it depends on who caused the end; a bot that somebody
+    asked to leave was not refused.
+    """
     if record.inmeeting_at:
         return 0
     if record.status_reason == Reason.USER_REQUESTED:

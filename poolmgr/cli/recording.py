@@ -1,4 +1,4 @@
-"""`recording`: what there is of a meeting's sound, and the file itself. Asks the store, and not Redis."""
+"""`recording`: shows what is recorded of a meeting, and saves the file. It asks the store, not Redis."""
 
 import asyncio
 import hashlib
@@ -68,7 +68,7 @@ def recording(session: Session, bot_id: str, *, attempt: int | None, folder: Pat
 
 
 def _ask(session: Session, question: Callable[[Store], Awaitable[_T]]) -> _T:
-    """Ends the program when the store does not answer, or holds something else."""
+    """The manifest in the store. Ends the program when the store does not answer, or the manifest is damaged."""
 
     async def asked() -> _T:
         store = Store(session.settings.capture)
@@ -116,7 +116,7 @@ def _heard(audio: Audio) -> str:
 
 
 def _save(session: Session, found: Manifest, folder: Path) -> None:
-    """Ends the program when it cannot, or when the file is not what the manifest says."""
+    """Save the file. Ends the program when that fails, or when the file does not match the manifest."""
     named = f"{found.bot_id}-{found.attempt}"
     parts = {f"{named}.manifest.json": manifest.encode(found)}
     if audio := found.audio:

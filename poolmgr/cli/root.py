@@ -1,4 +1,4 @@
-"""The root of the command line: where each command is. It imports none of them."""
+"""The root of the command line. It names the module of each command and imports none of them."""
 
 from typing import Final
 

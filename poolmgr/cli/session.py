@@ -1,4 +1,4 @@
-"""What the manager's commands share beyond common.runtime.cli: they ask Redis, and wait for an answer."""
+"""What the manager's commands share beyond common.runtime.cli: asking Redis, and waiting for an answer."""
 
 import asyncio
 import functools
@@ -25,12 +25,12 @@ class Session(session.Session):
     """One call of the command line."""
 
     def ask(self, question: Callable[[Views], Awaitable[_T]]) -> _T:
-        """The answer of `question`, put to Redis. Ends the program when Redis is away or refuses."""
+        """Ask Redis with `question` and return the answer. Ends the program when Redis is away or refuses."""
         settings = self.settings.redis
         where = literal(mask_url(settings.url))
         try:
             return asyncio.run(self._ask(question))
-        except BrokenPipeError:  # our own reader went away (`| head`), not Redis: click ends that quietly
+        except BrokenPipeError:  # the reader of our output went away (`| head`): click ends quietly
             raise
         except UNAVAILABLE as error:
             say(f"cannot reach Redis at {where}: {error}")
@@ -53,7 +53,7 @@ with_session = session.sessions(Session)
 
 
 def with_waiting(until: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Gives a command `wait` and `timeout_s`; the latter is None unless it was said together with --wait."""
+    """Decorator: gives a command `wait` and `timeout_s`. The latter is None unless --timeout was given with --wait."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.option("--wait", is_flag=True, help=f"Wait {until}.")
@@ -76,7 +76,7 @@ def with_waiting(until: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 
 async def in_time(timeout_s: float | None, work: Awaitable[_T], *, overdue: str) -> _T:
-    """What `work` returns. Ends the program with EXIT_TIMEOUT and the text `overdue` when it takes longer."""
+    """Await `work` and return its result. If it takes too long, print `overdue` and end with EXIT_TIMEOUT."""
     deadline = asyncio.timeout(timeout_s)
     try:
         async with deadline:

@@ -42,7 +42,7 @@ _NUMBERS: Final = (
 
 
 class _Number(click.FloatRange):
-    """A range that not-a-number is not in."""
+    """A range of numbers; NaN is in no range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -177,7 +177,7 @@ def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed:
 
 
 def _random(what: str, seed: int) -> Random:
-    """Chance of its own for each part, so that other traffic does not change the warm-ups."""
+    """A random generator for each part, so that other traffic does not change the warm-ups."""
     return Random(f"{what} {seed}")  # noqa: S311  # it has to come out the same again, and guards nothing
 
 
@@ -220,7 +220,7 @@ def _recorded(path: Path, mean_stay_s: float, hours: float | None, random: Rando
 
 
 def _grid(settings: Settings, options: dict[str, Any]) -> list[PoolSettings]:
-    """The settings of each run. Ends the program when some contradict each other, by the rules of the configuration."""
+    """The settings of each run. Ends the program when they break the rules of the configuration."""
     said = {key: options[key] for key in ("min_idle", "max_workers", "idle_ttl_s") if options[key] is not None}
     swept = dict(_swept(sweep) for sweep in options["sweeps"])
     if len(swept) < len(options["sweeps"]):
@@ -259,18 +259,18 @@ def _swept(text: str) -> tuple[str, list[float]]:
 
 
 def _overridden(settings: Settings, said: dict[str, float]) -> PoolSettings:
-    """Checked like a file that says so. Raises: BadSettingsError."""
+    """The settings with these values, checked like a configuration file. Raises: BadSettingsError."""
     pool = msgspec.structs.asdict(settings.pool) | said
     sections = {"pool": pool, "worker": {"heartbeat_s": settings.worker.heartbeat_s}}
     lines: list[str] = []
     for section, keys in sections.items():
-        # What JSON says of numbers, flags and strings is TOML too.
+        # JSON numbers, booleans and strings are valid TOML.
         lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
     return parse("\n".join(lines)).pool
 
 
 class _Progress:
-    """A line on standard error that is written over and over: only on a terminal, and only when it takes a while."""
+    """A progress line on standard error that is overwritten. It shows only on a terminal, and only after a while."""
 
     def __init__(self, runs: int, hours: float) -> None:
         self._runs = runs
@@ -300,7 +300,7 @@ class _Progress:
 def _run(runs: Sequence[PoolSettings], model: FleetModel, traffic: _Traffic, seed: int) -> list[Outcome]:
     progress = _Progress(len(runs), traffic.hours)
     outcomes: list[Outcome] = []
-    # Nothing in a simulation refers to itself, and looking for what does would take a tenth of its time.
+    # A simulation makes no reference cycles, and looking for them would take a tenth of its time.
     gc.disable()
     try:
         for number, settings in enumerate(runs):
@@ -343,7 +343,7 @@ def _put_text(vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcome
 
 
 def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:
-    """Of several runs, each has a letter for the plot, and a star if none beats it."""
+    """The results as a table. With several runs each has a letter for the plot, and a star if no other run beats it."""
     several = len(runs) > 1
     grid = table(*[""] * several, *_NUMBERS, right=_NUMBERS, whole=("", *_NUMBERS), gap=1)
     for number, (run, best, outcome) in enumerate(zip(runs, pareto(outcomes), outcomes, strict=True)):
@@ -369,7 +369,7 @@ def _headline(vms: int, traffic: _Traffic) -> str:
 
 
 def _advice(settings: PoolSettings, outcome: Outcome) -> str:
-    """What to try next."""
+    """A sentence that says what to try next."""
     around = sorted({max(0, min(settings.max_workers, settings.min_idle + more)) for more in (-4, -3, -2, -1, 0, 2)})
     sweep = f"Add --sweep min_idle={','.join(map(str, around))}"
     if outcome.warm_hits == outcome.jobs:
@@ -400,7 +400,7 @@ def _points(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> list[P
 
 
 def _labelled_by(runs: Sequence[PoolSettings]) -> str:
-    """The setting by which points of one colour differ."""
+    """The setting by which points of the same colour differ."""
     only_ttl = len({run.min_idle for run in runs}) == 1 and len({run.idle_ttl_s for run in runs}) > 1
     return "idle_ttl_s" if only_ttl else "min_idle"
 

@@ -1,4 +1,4 @@
-"""`submit`: one job in, checked before it is pushed."""
+"""`submit`: checks one job and pushes it."""
 
 import json
 import time
@@ -139,7 +139,7 @@ def _attribute(text: str) -> tuple[str, Any]:
 
 
 def _checked(session: Session, job: dict[str, Any]) -> tuple[bytes, Sequence[str]]:
-    """The payload of a job that the manager will take, and its warnings. Ends the program for any other."""
+    """The payload of a valid job, and its warnings. Ends the program if the job is not valid."""
     payload = json.dumps(job).encode()
     try:
         found = parse_job(payload, time.time(), JobRules.of(session.settings)).warnings

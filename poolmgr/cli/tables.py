@@ -1,8 +1,8 @@
 """Tables for a terminal, and the values in them. Does no I/O.
 
-Values from Redis were written by clients, browsers and pages. They are printed as text: control sequences of the
-terminal and markup of the table library have no effect. Importing that library takes a while, so a command that prints
-JSON does not import this module.
+Values from Redis were written by clients, browsers and pages. They are printed as plain text: terminal control
+sequences and the table library's markup have no effect. That library is slow to import, so a command that prints JSON
+does not import this module.
 """
 
 import os
@@ -32,7 +32,7 @@ _STATUS_STYLES: Final = {
 
 
 def console() -> Console:
-    """Standard output. A program that reads it gets whole lines, however long; a terminal gets what fits."""
+    """Standard output. A program that reads it gets whole lines; on a terminal they are cut to its width."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _UNLIMITED
     return Console(width=width, highlight=False, markup=False, emoji=False)
 

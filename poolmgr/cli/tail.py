@@ -1,4 +1,4 @@
-"""`tail`: what happens to all bots, as it happens."""
+"""`tail`: prints the status changes of all bots as they happen."""
 
 import time
 from contextlib import aclosing

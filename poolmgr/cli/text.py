@@ -1,4 +1,4 @@
-"""How times look. Asks nobody anything."""
+"""Formats times for people. Does no I/O."""
 
 import re
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Ago(click.ParamType[float]):
-    """A time ago, as `30m`: in seconds."""
+    """An option's value such as `30m`, converted to seconds."""
 
     name = "AGO"
 
@@ -26,7 +26,7 @@ class Ago(click.ParamType[float]):
 
 
 def epoch_of(iso: str) -> float | None:
-    """Epoch seconds of an ISO 8601 time in Redis; None when it is empty or none."""
+    """Epoch seconds of an ISO 8601 time in Redis; None when it is empty or invalid."""
     try:
         moment = datetime.fromisoformat(iso)
     except ValueError:
@@ -35,12 +35,12 @@ def epoch_of(iso: str) -> float | None:
 
 
 def clock_time(at: float) -> str:
-    """UTC, to the millisecond, as the logs have it."""
+    """The time in UTC to the millisecond, as in the logs."""
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def moment(iso: str, now: float) -> str:
-    """UTC, to the second; with the date when that is not today's."""
+    """The time in UTC to the second; with the date if it is not today."""
     at = epoch_of(iso)
     if at is None:
         return literal(iso)

@@ -14,7 +14,7 @@ from common.runtime.exits import EXIT_USAGE
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SHORTEST: Final = 20
-_LONGEST: Final = 512  # as the API reads
+_LONGEST: Final = 512  # characters that the API reads
 _SECRET_BYTES: Final = 32
 
 

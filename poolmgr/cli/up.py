@@ -1,4 +1,6 @@
-"""`up`: runs everything on this machine by one command, and prints what goes on; poolmgr/one_machine does the work."""
+"""`up`: runs everything on this machine with one command, and prints what happens. poolmgr/one_machine does the
+work.
+"""
 
 import os
 import queue
@@ -81,8 +83,8 @@ def up(session: Session, *, min_idle: int | None, state_dir: Path | None) -> Non
 
 
 class _Voice:
-    """Writes to standard output from a thread of its own. So a terminal that is held (Ctrl-S), or a reader that is slow
-    or gone, never delays the supervisor. What nobody reads is dropped.
+    """Writes to standard output from its own thread. So a stopped terminal (Ctrl-S), or a reader that is slow or gone,
+    never delays the supervisor. Lines that cannot be written are dropped.
     """
 
     def __init__(self, *, as_json: bool) -> None:
@@ -90,7 +92,7 @@ class _Voice:
         self._has_colours = sys.stdout.isatty()
         try:
             self._descriptor = sys.stdout.fileno()
-        except OSError:  # it is no file, but a test's
+        except OSError:  # a test's output, which is no file
             self._descriptor = -1
         self._unsaid: queue.Queue[str | None] = queue.Queue(_MOST_UNSAID)
         self._thread = threading.Thread(target=self._speak, name="voice", daemon=True)
@@ -119,4 +121,4 @@ class _Voice:
                 while rest:
                     rest = rest[os.write(self._descriptor, rest) :]
             except OSError:
-                return  # whoever read is gone
+                return  # the reader is gone

@@ -1,4 +1,4 @@
-"""What `poolmgr up` prints: each piece of news as lines for people. Does no I/O."""
+"""The lines that `poolmgr up` prints for each piece of news. Does no I/O."""
 
 import json
 import shlex
@@ -22,7 +22,7 @@ _CALL: Final = "/api/v1/bots/create_bot"
 
 @singledispatch
 def lines(what: News) -> list[str]:
-    """Each without its end."""
+    """The lines for a piece of news, without line ends."""
     raise AssertionError(what)
 
 
@@ -193,7 +193,7 @@ def _address(listen: str, *, tls: bool = False) -> str:
 
 
 def _where(what: news.Opened) -> str:
-    """How redis-cli is told which Redis. It knows no address of a socket."""
+    """The option that tells redis-cli which Redis: it takes a socket by another option than an address."""
     if what.socket:
         return f"-s {shlex.quote(what.socket)}"
     parts = urlsplit(what.redis_url)

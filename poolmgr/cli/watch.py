@@ -1,4 +1,4 @@
-"""Watches one bot until it has ended: a line for each status change. Changes nothing."""
+"""Watches one bot until it has ended, and prints a line for each status change. Changes nothing."""
 
 import time
 from contextlib import aclosing

@@ -22,7 +22,7 @@ _ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 
 
 class _Webhooks(msgspec.Struct, frozen=True):
-    """All of one bot."""
+    """All webhooks of one bot."""
 
     waiting: list[Waiting]
     due_at: float | None

@@ -1,1 +1,1 @@
-"""Everything that chooses. Pure: no asyncio, clock, chance, Redis or log; events in, decisions out."""
+"""The core makes all decisions: events in, decisions out. Pure: no asyncio, clock, chance, Redis or log."""

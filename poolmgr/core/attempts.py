@@ -1,7 +1,7 @@
-"""What becomes of an assignment: claimed, revoked, refused, under way, asked to leave, ended, or its worker lost.
+"""Follows an assignment: claimed, revoked, refused, under way, asked to leave, ended, or its worker lost.
 
-Only the current attempt of a bot counts. News of another attempt changes nothing, and a bot that is still in a meeting
-under one is told to leave. policy.py decides whether a bot is sent in again.
+Only the current attempt of a bot counts. Events of other attempts change nothing, and a bot that is still in a meeting
+under another attempt is told to leave. policy.py decides whether a bot is sent in again.
 """
 
 from common.wire.messages import (
@@ -36,14 +36,14 @@ from poolmgr.core.state import PoolState
 from poolmgr.core.timers import AttemptOf, Timer
 
 _UNCOUNTED = frozenset({RefusalCause.STOPPING, RefusalCause.LOW_MEMORY})
-"""Refusals that say nothing of the bot, nor of the worker."""
+"""Refusals that count neither against the bot nor against the worker."""
 
 
-# On its way
+# Before and in the meeting
 
 
 def _current(pool: PoolState, event: OfAttempt) -> Bot | None:
-    """The bot, if the event speaks of the attempt that counts."""
+    """The bot of the event, if the event is of its current attempt."""
     bot = pool.bots.get(event.bot_id)
     same = bot and bot.is_on_vm and (bot.attempt, bot.worker_id) == (event.attempt, event.worker_id)
     return bot if same else None
@@ -52,7 +52,7 @@ def _current(pool: PoolState, event: OfAttempt) -> Bot | None:
 def on_bot_moved(pool: PoolState, event: BotMoved) -> None:
     bot = _current(pool, event)
     if bot is None:
-        # From a VM that was cut off, or of a bot that has ended meanwhile: that bot has to leave.
+        # The VM was cut off, or the bot has ended meanwhile: that bot has to leave.
         supersede(pool, event.vm_id, event.worker_id, event.bot_id, event.attempt)
     elif bot.state.rank < event.state.rank < BotState.STOPPED.rank:
         bots.move(bot, event.state)
@@ -72,14 +72,14 @@ def on_fact(pool: PoolState, event: Fact) -> None:
 
 
 def _status(bot: Bot, event: Fact) -> str:
-    """The outward status of a bot that was put back into the lobby, or is in again. It still counts as admitted."""
+    """The outward status of a bot that was put back into the lobby, or let in again. It still counts as admitted."""
     if bot.state is not BotState.IN_MEETING or not isinstance(event, BotSaw) or event.did:
         return ""
     return outward_status(BotState.WAITING_ROOM if event.screen == LOBBY_AGAIN else BotState.IN_MEETING)
 
 
 def on_bot_recorded(pool: PoolState, event: BotRecorded) -> None:
-    """Of a bot that may have ended, and be unknown here: its record says whether it is the attempt that counts."""
+    """The bot may have ended and be unknown to the pool. Its record says whether this is the current attempt."""
     pool.decided.append(NoteRecorded(event))
 
 
@@ -91,7 +91,7 @@ def on_say_requested(pool: PoolState, event: SayRequested) -> None:
         pool.decided.append(Unsaid(event.bot_id, bot.state if bot else None))
 
 
-# Its end
+# The end
 
 
 def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
@@ -102,7 +102,7 @@ def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
     if ENDS[event.reason].retry:
         failed(pool, bot, Why.RETRY, event.reason, event.detail, event.at, event.audio_packets, evidence=event.evidence)
     else:
-        # It may have ended for another reason just before the order to leave. The client's wish counts first.
+        # The bot may have ended for another reason just before the order to leave. The client's order counts first.
         reason = Reason.USER_REQUESTED if bot.leave_requested else event.reason
         by_force = event.reason is Reason.OVERDUE
         bots.end(pool, bot, reason, event.detail, event.at, event.audio_packets, event.evidence, by_force=by_force)
@@ -121,7 +121,7 @@ def failed(
     counts: bool = True,
     evidence: str = "",
 ) -> None:
-    """The attempt came to nothing. `is_out`: see policy; `counts`: as one of the pool's max_attempts."""
+    """The attempt failed. `is_out`: as in policy.is_sent_in_again. `counts`: it counts towards pool.max_attempts."""
     bot.failed += counts
     if policy.is_sent_in_again(bot, pool.settings, reason, is_out=is_out):
         pool.decided.append(NoteFailed(bot.bot_id, bot.attempt, reason, detail, evidence))
@@ -164,7 +164,7 @@ def on_join_refused(pool: PoolState, event: JoinRefused) -> None:
         failed(pool, bot, Why.REFUSED, Reason.WORKER_LOST, f"refused: {event.cause}", counts=counts)
 
 
-# Claimed, or taken back: Redis knows which came first.
+# Claimed or revoked: Redis knows which came first.
 
 
 def claim_overdue(pool: PoolState, whose: AttemptOf) -> None:
@@ -174,7 +174,7 @@ def claim_overdue(pool: PoolState, whose: AttemptOf) -> None:
 
 
 def take_back(pool: PoolState, bot: Bot) -> None:
-    """Ask Redis whether the attempt was begun. Its answer is `Revoked`."""
+    """Revoke the assignment in Redis, unless the agent has claimed it. The answer is the event `Revoked`."""
     pool.decided.append(Revoke(bot.bot_id, bot.attempt))
 
 
@@ -185,7 +185,7 @@ def on_revoked(pool: PoolState, event: Revoked) -> None:
     vm, worker = pool.fleet.get(bot.vm_id), pool.fleet.worker(bot.vm_id, bot.worker_id)
     if vm and worker and vm.lost:
         lost_with_vm(pool, vm, worker, is_out=event.revoked)
-    elif not event.revoked:  # claimed just in time: its first screen is on the way
+    elif not event.revoked:  # the agent claimed it just in time; its first event will come
         bots.await_claim(pool, bot)
     else:
         not_claimed(pool, bot)
@@ -216,7 +216,7 @@ def on_leave_requested(pool: PoolState, event: LeaveRequested) -> None:
 
 def _ask(pool: PoolState, bot: Bot, reason: Reason) -> None:
     pool.decided.append(Ask(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, reason))
-    if bot.asked_since is None:  # one deadline, however often it is asked
+    if bot.asked_since is None:  # repeated requests do not move the deadline
         await_leaving(pool, bot)
 
 
@@ -230,8 +230,9 @@ def _look_again(pool: PoolState, bot: Bot) -> None:
 
 
 def leave_overdue(pool: PoolState, whose: AttemptOf) -> None:
-    """Three steps, each at its deadline: ask again, since the order may have been lost with its stream; have the
-    browser ended; give the bot up. While its VM is silent nothing of this is done: that has deadlines of its own.
+    """A bot that was asked to leave is still there. Three steps follow, each at its deadline: ask again, because the
+    order may have been lost with its stream; have its browser ended; give the bot up. While its VM is silent nothing is
+    done: silence has its own deadlines.
     """
     bot = _on_vm(pool, whose)
     if bot is None or bot.asked_since is None:
@@ -252,7 +253,7 @@ def leave_overdue(pool: PoolState, whose: AttemptOf) -> None:
 
 
 def overdue(pool: PoolState, whose: AttemptOf) -> None:
-    """Its agent should have ended it long ago, if it is time."""
+    """Ask the bot to leave if it is overdue: its agent should have ended it long ago."""
     bot = _on_vm(pool, whose)
     if bot and pool.now < bot.overdue_at:
         bots.look_at_age(pool, bot)
@@ -261,29 +262,31 @@ def overdue(pool: PoolState, whose: AttemptOf) -> None:
 
 
 def _on_vm(pool: PoolState, whose: AttemptOf) -> Bot | None:
-    """The bot of a timer, if it still is in that attempt."""
+    """The bot of a timer, if it is still in that attempt."""
     bot = pool.bots.get(whose.bot_id)
     return bot if bot and bot.is_on_vm and bot.attempt == whose.attempt else None
 
 
 def _give_up(pool: PoolState, bot: Bot) -> None:
-    """Its worker still counts for as long as its agent reports it: it takes the room of another one."""
+    """End the bot in the records. Its worker counts as long as the agent reports it, because it takes a
+    worker's place.
+    """
     reason = Reason.USER_REQUESTED if bot.leave_requested else Reason.OVERDUE
     detail = "given up: it did not leave when it was asked to, and its agent did not end its browser"
     bots.end(pool, bot, reason, detail, given_up=True)
 
 
-# What a gone worker means for its bot
+# A bot whose worker is gone
 
 
 def bot_on(pool: PoolState, worker: Worker) -> Bot | None:
-    """The bot that the worker serves, if that is the attempt that counts."""
+    """The bot that the worker serves in its current attempt."""
     bot = pool.bots.get(worker.bot_id)
     return bot if bot and bot.is_on_vm and bot.worker_id == worker.worker_id else None
 
 
 def counts(pool: PoolState, worker_id: str, report: WorkerReport) -> bool:
-    """Whether the bot that an agent reports on that worker is there in the bot's current attempt."""
+    """Whether the bot that an agent reports on a worker is there in its current attempt."""
     bot = pool.bots.get(report.bot_id)
     return bot is not None and bot.is_on_vm and (bot.worker_id, bot.attempt) == (worker_id, report.attempt)
 
@@ -305,7 +308,9 @@ def worker_gone(
     reason: Reason = Reason.WORKER_LOST,
     is_out: bool = True,
 ) -> None:
-    """`is_out`: its agent reported so. Otherwise its VM is silent, and the bot may still be in its meeting."""
+    """The worker is gone. `is_out`: its agent reported that. Otherwise its VM is silent, and its bot may still be in
+    its meeting.
+    """
     reservations.free(pool, worker)
     bot = bot_on(pool, worker)
     workers.drop(pool, vm, worker, cause)

@@ -1,6 +1,6 @@
-"""VMs that fail get less work for a while, longer with each failure: no warm-ups after failed warm-ups, no bots after
-assignments that they did not begin.
+"""Gives failing VMs less work for a while, longer with each failure.
 
+After failed warm-ups a VM gets no warm-ups; after assignments that it did not begin it gets no bots.
 policy.py says how long. A VM keeps the bots and workers that it already has.
 """
 
@@ -11,7 +11,9 @@ from poolmgr.core.timers import Timer
 
 
 def count_failure(pool: PoolState, vm: Vm) -> None:
-    """Failures with less than the longest backoff between them are failures in a row. The caller touches the VM."""
+    """Count a failure. Failures with less than the longest backoff between them are in a row. The caller
+    touches the VM.
+    """
     in_a_row = pool.now - vm.last_failure <= pool.settings.backoff_max_s + pool.settings.warmup_timeout_s
     vm.failures = vm.failures + 1 if in_a_row else 1
     vm.last_failure = pool.now
@@ -20,7 +22,7 @@ def count_failure(pool: PoolState, vm: Vm) -> None:
 
 
 def shun(pool: PoolState, vm: Vm) -> None:
-    """It did not begin what it was given: others come first for a while."""
+    """The VM did not begin an assignment: it gets no bots for a while."""
     vm.unbegun += 1
     was_shunned = vm.shunned
     vm.shunned, vm.shunned_until = True, pool.now + policy.backoff_s(vm.unbegun, pool.settings)
@@ -31,7 +33,7 @@ def shun(pool: PoolState, vm: Vm) -> None:
 
 
 def note_begun(pool: PoolState, vm_id: str) -> None:
-    """It began what it was given: all is forgiven."""
+    """The VM began an assignment: its earlier failures do not count any more."""
     vm = pool.fleet.get(vm_id)
     if vm and vm.unbegun:
         vm.unbegun = 0

@@ -42,7 +42,7 @@ def put_on_calendar(pool: PoolState, bot: Bot) -> None:
 
 
 def due(bot: Bot) -> float:
-    """When a scheduled bot is to join, by the calendar."""
+    """When a scheduled bot is to join (calendar time, epoch seconds)."""
     return bot.job.join_at or bot.created_at
 
 
@@ -56,8 +56,8 @@ def stand_in_line(pool: PoolState, bot: Bot, *, since: float | None = None) -> N
 
 
 def enqueue(pool: PoolState, bot: Bot, why: Why | None = None) -> None:
-    """Puts the bot in the queue: its time has come, or (`why`) an attempt failed. An attempt that was never begun takes
-    none of its waiting time.
+    """Put the bot in the queue, because its time has come or (`why`) an attempt failed. An attempt that was never begun
+    does not count as waiting time.
     """
     never_began = bot.state is BotState.ASSIGNED and why is not None
     move(bot, BotState.QUEUED)
@@ -81,7 +81,7 @@ def start_missed(pool: PoolState, bot_id: str) -> None:
 
 
 def has_missed(pool: PoolState, bot: Bot) -> bool:
-    """It was not sent in yet, and by the calendar it is too late for that."""
+    """Whether it is too late, by the calendar, to send the bot in for the first time."""
     return not bot.attempt and pool.wall >= policy.latest_start(bot, pool.settings)
 
 
@@ -91,7 +91,7 @@ def miss(pool: PoolState, bot: Bot, wall: float) -> None:
 
 
 def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
-    """`bot` is in no line any more; `worker` is idle, or put aside for it."""
+    """Give the bot to the worker. The bot has left the queue; the worker is idle or reserved for it."""
     move(bot, BotState.ASSIGNED)
     bot.attempt += 1
     bot.vm_id, bot.worker_id = vm.vm_id, worker.worker_id
@@ -130,18 +130,20 @@ def await_claim(pool: PoolState, bot: Bot) -> None:
 
 
 def await_end(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
-    """`since`: when it was assigned, if not now."""
+    """Set the timer for an overdue bot. `since`: when it was assigned, if not now."""
     bot.overdue_at = (pool.now if since is None else since) + pool.settings.overdue_after_s
     look_at_age(pool, bot)
 
 
 def look_at_age(pool: PoolState, bot: Bot) -> None:
-    """Acts when the bot is overdue; before that, sets its timer again. A bot that has ended leaves its timer behind."""
+    """The timer fired. If the bot is overdue, ask it to leave; otherwise set the timer again. The bot may have
+    ended.
+    """
     pool.timers.set(min(bot.overdue_at, pool.now + _LOOK_S), Timer.OVERDUE, AttemptOf(bot.bot_id, bot.attempt))
 
 
 def most_telling(bot: Bot, reason: Reason, detail: str) -> tuple[Reason, str]:
-    """The reason that the bot ends with: this one, or a more specific one of an earlier attempt."""
+    """The reason for the bot's end: this one, or a more specific one of an earlier attempt."""
     if bot.failure is None or policy.tells_more(reason, bot.failure):
         return reason, detail
     return bot.failure, bot.failure_detail

@@ -1,4 +1,4 @@
-"""What the pool decided: frozen and complete, most with a reason."""
+"""The decisions of the pool. They are frozen and complete, and most have a reason."""
 
 from enum import StrEnum
 
@@ -28,7 +28,7 @@ class Why(StrEnum):
 
 
 class Accept(msgspec.Struct, frozen=True):
-    """Make the bot durable, in the state in which it begins (scheduled or queued)."""
+    """Write the new bot's record, in the state scheduled or queued."""
 
     bot_id: str
     job: Job
@@ -67,8 +67,8 @@ class Move(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Keep what the agent reports of the current attempt, as it reports it. `platform`: which adapter saw it. `status`:
-    the outward status that follows; empty: unchanged.
+    """Keep an agent's event of the current attempt as it is. `platform`: of the bot. `status`: the new outward status;
+    empty: unchanged.
     """
 
     event: Fact
@@ -77,7 +77,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class NoteRecorded(msgspec.Struct, frozen=True):
-    """Keep that the bot's meeting is being recorded, or was, which may be said long after the bot's end."""
+    """Keep an agent's event about the recording, which may come long after the bot's end."""
 
     event: BotRecorded
 
@@ -93,7 +93,7 @@ class NoteFailed(msgspec.Struct, frozen=True):
 
 
 class Remember(msgspec.Struct, frozen=True):
-    """The most specific reason of all failed attempts of the bot, in case it ends."""
+    """Keep the most specific reason of the bot's failed attempts, for its end."""
 
     bot_id: str
     attempt: int
@@ -102,8 +102,8 @@ class Remember(msgspec.Struct, frozen=True):
 
 
 class Enqueue(msgspec.Struct, frozen=True):
-    """The bot waits for a worker: because its time has come, or (`why`) because an attempt failed. `failed`: how many
-    of those count.
+    """The bot waits for a worker, because its time has come or (`why`) because an attempt failed. `failed`: how many
+    attempts failed and count.
     """
 
     bot_id: str
@@ -139,7 +139,7 @@ class EndByForce(msgspec.Struct, frozen=True):
 
 
 class Say(msgspec.Struct, frozen=True):
-    """Tell the agent what the bot is to say in its meeting's chat."""
+    """Tell the agent what the bot is to write in its meeting's chat."""
 
     vm_id: str
     worker_id: str
@@ -149,8 +149,8 @@ class Say(msgspec.Struct, frozen=True):
 
 
 class Unsaid(msgspec.Struct, frozen=True):
-    """Drop a message that the bot was to say, because it is in no meeting. Nothing of the message is kept. `state`
-    None: there is no such bot.
+    """Drop a chat message, because the bot is in no meeting. The message is not kept. `state`: of the bot; None: there
+    is no such bot.
     """
 
     bot_id: str
@@ -158,8 +158,8 @@ class Unsaid(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """The bot's one end. `at` None: now. `owner`: the token whose quota it leaves. `evidence`: the name of its bundle.
-    For a bot that outlived its limits: `by_force`: its agent ended it; `given_up`: nobody could.
+    """The bot ends. `at` None: now. `owner`: the token whose quota it leaves. `evidence`: the name of its bundle. For
+    an overdue bot: `by_force`: its agent ended it; `given_up`: nobody could end it.
     """
 
     bot_id: str
@@ -182,8 +182,8 @@ class Warm(msgspec.Struct, frozen=True):
 
 
 class Retire(msgspec.Struct, frozen=True):
-    """End the worker. `by_force`: even if it serves a bot, because it did not end when ordered before. `served`: the
-    bot whose story tells of it.
+    """Order the worker to end. `by_force`: also if it serves a bot, because earlier orders had no effect. `served`: the
+    bot in whose story the order is noted.
     """
 
     vm_id: str
@@ -212,7 +212,7 @@ class ForgetWorker(msgspec.Struct, frozen=True):
 
 
 class KeepVm(msgspec.Struct, frozen=True):
-    """`resting`: it is given no bots for a while, since it began nothing of what it was given."""
+    """Make the VM's state durable. `resting`: it gets no bots for a while, because it did not begin assignments."""
 
     vm_id: str
     session: str
@@ -248,6 +248,6 @@ Written = (
     | KeepVm
     | ForgetVm
 )
-"""What changes something in Redis."""
+"""The decisions that change something in Redis."""
 
 Decision = Written | Unsaid

@@ -1,4 +1,4 @@
-"""Events that the manager itself hands to the pool, beside the agents' events of common.wire.messages. Frozen."""
+"""The manager's own events for the pool, besides the agents' events in common.wire.messages."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequ
 
 
 class JobAccepted(msgspec.Struct, frozen=True):
-    """A checked job, under the id it is to have. `at`: wall clock, epoch seconds."""
+    """A checked job with the id of its bot. `at`: wall clock, epoch seconds."""
 
     bot_id: str
     job: Job
@@ -16,7 +16,7 @@ class JobAccepted(msgspec.Struct, frozen=True):
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """The answer to a Revoke decision: False when the agent had claimed the assignment just in time."""
+    """The answer to a Revoke decision. `revoked` False: the agent had claimed the assignment just in time."""
 
     bot_id: str
     attempt: int
@@ -24,7 +24,7 @@ class Revoked(msgspec.Struct, frozen=True):
 
 
 class ProcessResumed(msgspec.Struct, frozen=True):
-    """This process or its host stood still for a while. Messages sent meanwhile are not read yet."""
+    """This process or its host was frozen for a while, so messages sent meanwhile are not read yet."""
 
 
 class Tick(msgspec.Struct, frozen=True):

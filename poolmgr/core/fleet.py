@@ -1,6 +1,6 @@
-"""The VMs, indexed for the two questions that are asked all the time: who takes the next job, who can warm one more.
+"""The VMs, with indexes for two questions: which VM takes the next bot, and which VM can warm one more worker.
 
-Both are answered without looking at the whole fleet, so that the cost of an event does not grow with it.
+The indexes answer without looking at the whole fleet, so the cost of an event does not grow with the fleet.
 """
 
 from collections import Counter
@@ -13,13 +13,13 @@ from poolmgr.core.policy import can_warm
 
 
 class Fleet:
-    """All VMs by id. After any change to a VM, `index` it."""
+    """All VMs by id. Call `index` after any change to a VM."""
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
         self.vms: dict[str, Vm] = {}
         self.workers: Counter[WorkerState] = Counter()
-        # VMs with an idle worker by the number of bots on them; a dict keeps the order in which they came.
+        # VMs with an idle worker, by the number of their bots; a dict keeps the order in which they came.
         self._claimable: dict[int, dict[str, Vm]] = {}
         self._claimable_at: dict[str, int] = {}
         self._can_warm: dict[str, Vm] = {}
@@ -64,7 +64,7 @@ class Fleet:
         self._unindex(vm)
 
     def index(self, vm: Vm, now: float) -> None:
-        """Bring the indexes up to date with the VM as it is now."""
+        """Update the indexes for this VM."""
         self._unindex(vm)
         if vm.takes_bots and vm.idle:
             bots = vm.bots
@@ -77,11 +77,11 @@ class Fleet:
             self._can_warm[vm.vm_id] = vm
 
     def vm_for_next_bot(self) -> Vm | None:
-        """The VM with the fewest bots among those with an idle worker: load and loss are spread."""
+        """Of the VMs with an idle worker, one with the fewest bots: this spreads the load."""
         return next(iter(self._claimable[min(self._claimable)].values())) if self._claimable else None
 
     def vm_to_warm_on(self) -> Vm | None:
-        """A VM that may start one more warm-up now."""
+        """A VM that may start one more warm-up now; None: there is none."""
         return next(iter(self._can_warm.values()), None)
 
     def _unindex(self, vm: Vm) -> None:

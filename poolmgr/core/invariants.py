@@ -1,4 +1,4 @@
-"""What is true of a Pool after every event. Tests check it after each step; it is the guarantees as a function."""
+"""The invariants of a Pool, which hold after every event. Tests check them after each step."""
 
 from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.pool import Pool

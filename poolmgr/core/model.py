@@ -1,4 +1,4 @@
-"""Bots, workers and VMs as the pool holds them: plain state. Only what pool.py calls may change it."""
+"""Bots, workers and VMs as the pool keeps them: plain state. Only functions that pool.py calls may change it."""
 
 from dataclasses import dataclass, field
 
@@ -20,23 +20,22 @@ class Bot:
     worker_id: str = ""
     queued_since: float = 0.0  # steady clock
     leave_requested: bool = False
-    overdue_at: float = 0.0  # steady clock: when it should have ended long ago, in this attempt
-    asked_since: float | None = None  # steady clock: since when it is asked to leave, and its VM could hear of it
-    failed: int = 0  # attempts that came to nothing and count
-    failure: Reason | None = None  # the most telling of what they came to nothing for
+    overdue_at: float = 0.0  # steady clock: after it the bot is overdue in this attempt
+    asked_since: float | None = None  # steady clock: since when it has been asked to leave, on a VM that is not silent
+    failed: int = 0  # attempts that failed and count
+    failure: Reason | None = None  # the most specific reason of them
     failure_detail: str = ""
 
     @property
     def order(self) -> tuple[int, float, int]:
-        """Its place in the queue: priority first, then due time, then order of arrival.
-
-        If its time was past when the job came, the time of arrival counts: so nobody jumps the queue.
+        """The key of its place in the queue: priority, then due time, then order of arrival. If the due time was past
+        when the job came, the time of arrival counts instead, so nobody jumps the queue.
         """
         return (-self.job.priority, max(self.job.join_at or 0.0, self.created_at), self.seq)
 
     @property
     def story(self) -> str:
-        """Its state and history, for people. Holds nothing that its client sent."""
+        """Its state and history, for error messages. It contains nothing that the client sent."""
         place = f", on {self.worker_id} of {self.vm_id}" if self.worker_id else ""
         wish = ", asked to leave" if self.leave_requested else ""
         failed = f", {self.failed} attempts failed ({self.failure})" if self.failure else ""
@@ -57,15 +56,15 @@ class Worker:
     since: float
     born: float
     bot_id: str = ""
-    served: str = ""  # the last bot that it was given to
+    served: str = ""  # the last bot that it was given
     aged: bool = False
     asked: int = 0  # how often it was ordered to end
-    spent_since: float | None = None  # steady clock: since when its agent reports it with a bot that does not count
+    spent_since: float | None = None  # steady clock: since when its agent reports it with an ended or superseded bot
 
 
 @dataclass(slots=True)
 class Vm:
-    """A host of the fleet and what its agent last said of it."""
+    """A VM of the fleet, and what its agent last reported."""
 
     vm_id: str
     session: str
@@ -74,7 +73,7 @@ class Vm:
     stopping: bool = False  # by its agent
     silent: bool = False
     lost: bool = False
-    shunned: bool = False  # sends heartbeats, but began no assignment: no bots before `shunned_until`
+    shunned: bool = False  # it did not begin assignments: no bots before `shunned_until`
     shunned_until: float = float("-inf")
     unbegun: int = 0  # assignments in a row that it did not begin
     room: int = 0
@@ -101,7 +100,7 @@ class Vm:
         return self.takes_work and not self.shunned
 
     def count(self, state: WorkerState) -> int:
-        found = 0  # a plain loop: this is asked a dozen times for every job, and a generator takes twice as long
+        found = 0  # a plain loop: it runs a dozen times for each job, and a generator takes twice as long
         for worker in self.workers.values():
             if worker.state is state:
                 found += 1

@@ -1,6 +1,7 @@
-"""The choices, one function each: how many to warm, which to trim, who gets the next bot, which bot goes in again.
+"""The policy, one function a choice: how many to warm, which to trim, who gets the next bot, which bot goes in again.
 
-To change a choice, change it here and its table in tests/core/test_policy.py; the other files carry out (see pool.py).
+To change a choice, change its function here and its table in tests/core/test_policy.py. The other files carry choices
+out (see pool.py).
 """
 
 import math
@@ -13,18 +14,18 @@ from common.wire.vocabulary import ENDS, Attribution, BotState, OnWorkerLost, Re
 from poolmgr.core.model import Bot, Vm, Worker
 
 ORDERS_BEFORE_FORCE: Final = 3  # orders to a worker to end, a warm-up timeout apart
-LOST_AT_LEAST: Final = 2  # so that a fleet of three does not wait for a quorum
+LOST_AT_LEAST: Final = 2  # at least so many VMs, so that a fleet of three does not wait for a majority
 
 _LOST: Final = frozenset({
     Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF, Reason.SHUTDOWN, Reason.NO_CAPACITY,
 })  # fmt: skip
-"""What says nothing of the meeting, nor of the bot in it."""
+"""Reasons that say nothing about the meeting or the bot."""
 
 _WORKER_LOST: Final = _LOST | {Reason.BROWSER_CRASHED, Reason.BROWSER_HUNG, Reason.MEMORY_LIMIT}
 
 
 def can_warm(vm: Vm, settings: PoolSettings, now: float) -> bool:
-    """True if one more warm-up keeps every limit: VM size, warm-ups at once, memory reserve, backoff."""
+    """Whether one more warm-up keeps every limit: VM size, warm-ups at once, memory reserve, backoff."""
     return (
         vm.takes_work
         and now >= vm.backoff_until
@@ -35,18 +36,20 @@ def can_warm(vm: Vm, settings: PoolSettings, now: float) -> bool:
 
 
 def shortfall(vm: Vm, settings: PoolSettings) -> int:
-    """How many workers the VM lacks of its min_idle. Those too old count as absent: their replacement comes first."""
+    """How many workers the VM lacks to have min_idle. Workers that are too old count as missing: their replacement
+    starts before they end.
+    """
     young = sum(not worker.aged for worker in vm.idle.values())
     return settings.min_idle - young - vm.count(WorkerState.WARMING)
 
 
 def surplus(vm: Vm, settings: PoolSettings) -> int:
-    """How many idle workers stand above min_idle."""
+    """How many idle workers the VM has above min_idle."""
     return len(vm.idle) - settings.min_idle
 
 
 def to_trim(vm: Vm, settings: PoolSettings, now: float) -> Iterator[Worker]:
-    """The surplus workers that have to go now, oldest first: those too old, then those idle past their TTL."""
+    """The surplus workers to retire now, oldest first: those that are too old, then those idle past their TTL."""
     left = surplus(vm, settings)
     candidates = list(vm.idle.values())
     for worker in [w for w in candidates if w.aged] + [w for w in candidates if not w.aged]:
@@ -58,20 +61,22 @@ def to_trim(vm: Vm, settings: PoolSettings, now: float) -> Iterator[Worker]:
 
 
 def recycled_first(vm: Vm, settings: PoolSettings) -> Worker | None:
-    """The old worker to end before its replacement starts. There is one only if the VM is full of idle workers, so that
-    no replacement would ever fit beside them.
+    """The worker that is too old and has to end before its replacement starts. There is one only if the VM is full of
+    idle workers: otherwise the replacement fits beside them.
     """
     full_of_idle = len(vm.idle) == len(vm.workers) == settings.max_workers
     return next((worker for worker in vm.idle.values() if worker.aged), None) if full_of_idle else None
 
 
 def pick_worker(vm: Vm) -> Worker:
-    """The newest idle worker, so that the surplus ages at the other end. `vm` has one."""
+    """The newest idle worker, so that surplus workers age and are trimmed. `vm` has an idle worker."""
     return next(reversed(vm.idle.values()))
 
 
 def patience_s(bot: Bot, settings: PoolSettings) -> float:
-    """How long the bot waits for a worker: at first as its job says, never longer than the settings say."""
+    """How long the bot waits for a worker, in seconds. For the first attempt the job may say so; the setting is
+    the limit.
+    """
     asked_s = bot.job.queue_timeout_s
     if asked_s is None or bot.attempt:
         return settings.queue_timeout_s
@@ -84,8 +89,8 @@ def is_sent_in_again(bot: Bot, settings: PoolSettings, reason: Reason, *, is_out
     A bot that was in the meeting gets one only if its job asks for it and it lost its worker. A page that no longer
     shows the meeting may have shown a refusal in words that no rule knows.
 
-    `is_out`: its agent reported that it is in no meeting. If its VM is merely silent, the bot may still be in the
-    meeting or the lobby; then it is sent in only if it would have left by itself by now (`leave_when_cut_off_s`).
+    `is_out`: its agent reported that the bot is in no meeting. If the VM is only silent, the bot may still be in the
+    meeting or the lobby. Then it is sent in only if it must have left by itself by now (`leave_when_cut_off_s`).
     """
     if bot.leave_requested or bot.state is BotState.LEAVING or bot.failed >= settings.max_attempts:
         return False
@@ -95,7 +100,7 @@ def is_sent_in_again(bot: Bot, settings: PoolSettings, reason: Reason, *, is_out
 
 
 def latest_start(bot: Bot, settings: PoolSettings) -> float:
-    """Until when, by the calendar, a bot may be sent in for the first time; infinity for one without a time."""
+    """Until when a bot may be sent in for the first time (calendar time, epoch seconds); infinity without a join_at."""
     if bot.job.join_at is None:
         return math.inf
     limit_s = bot.job.join_late_limit_s
@@ -103,7 +108,7 @@ def latest_start(bot: Bot, settings: PoolSettings) -> float:
 
 
 class Step(StrEnum):
-    """What is done about a bot that was asked to leave, and has not left."""
+    """What to do about a bot that was asked to leave and has not left."""
 
     ASK = "ask"
     END_BY_FORCE = "end_by_force"
@@ -111,17 +116,17 @@ class Step(StrEnum):
 
 
 def after_asking(for_s: float, settings: PoolSettings) -> Step:
-    """`for_s`: how long it has been asked."""
+    """The step that is due. `for_s`: how long ago the bot was first asked."""
     if for_s < settings.leave_within_s:
         return Step.ASK
     return Step.END_BY_FORCE if for_s < 2 * settings.leave_within_s else Step.GIVE_UP
 
 
 def tells_more(reason: Reason, earlier: Reason) -> bool:
-    """Whether a bot that failed for `earlier` first ends with `reason` rather than with `earlier`.
+    """Whether a bot whose earlier attempt failed for `earlier` ends with `reason` instead.
 
-    What others did is more specific than what failed on our side, and that is more specific than that it was lost. Of
-    two that are equal the later one counts.
+    What others did is more specific than a failure on our side, which is more specific than a loss of the VM. Of two
+    equal ones the later one counts.
     """
     return _weight(reason) >= _weight(earlier)
 
@@ -145,8 +150,8 @@ def _rejoins(bot: Bot, settings: PoolSettings) -> bool:
 
 
 def most_lost_at_once(vms: int, settings: PoolSettings) -> int:
-    """How many of `vms` may be declared lost within lost_after_s. When more fall silent, the network is a likelier
-    cause than the loss of them all.
+    """How many of `vms` may be declared lost within lost_after_s. If more are silent, a network fault is more likely
+    than the loss of them all.
     """
     return max(LOST_AT_LEAST, math.ceil(vms * settings.lost_share))
 

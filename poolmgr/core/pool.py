@@ -1,5 +1,6 @@
-"""The one entry point of the core: `Pool.handle(event, now) -> decisions`. Two tables say which part handles which
-event, and which deadline that has come; nothing is decided here.
+"""The entry point of the core: `Pool.handle(event, now) -> decisions`.
+
+Two tables say which part handles which event and which deadline. Nothing is decided in this file.
 
 The pool holds every bot that has not ended and every VM. Each part calls only those below it:
 
@@ -14,9 +15,10 @@ The pool holds every bot that has not ended and every VM. Each part calls only t
     state           what all of these share: fleet, queue, timers, and the decisions so far
     policy          the choices that they carry out
 
-Repeated and stale news changes nothing, so the same event may come twice.
+Repeated and stale events change nothing, so the same event may come twice.
 
-`now` is the steady clock: epoch seconds that never jump. The calendar's time comes with Tick, for join_at alone.
+`now` is the steady clock: epoch seconds that never jump. The calendar's time comes with Tick, and is used for join_at
+only.
 """
 
 from collections.abc import Callable, Iterable
@@ -105,9 +107,9 @@ _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
 
 
 class Pool:
-    """`epoch` makes the worker names of this leader its own; `forget_vm_s`: how long a lost VM is remembered.
+    """`epoch` makes the worker names of this leader unique. `forget_vm_s`: how long a lost VM is remembered.
 
-    What may be read from outside, and is changed in here only, has names of its own.
+    Other code may read the properties, and must not change what they give.
     """
 
     def __init__(self, settings: PoolSettings, *, epoch: int = 1, forget_vm_s: float = 86400.0) -> None:
@@ -121,7 +123,7 @@ class Pool:
         self.calendar = state.calendar
 
     def handle(self, event: CoreEvent, now: float) -> list[Decision]:
-        """What is to be done because of `event`. Raises: IllegalMoveError on a fault of ours."""
+        """The decisions that follow from `event`, in order. Raises: IllegalMoveError, which is a bug."""
         state = self._state
         state.now = max(now, state.now)
         state.events += 1
@@ -131,12 +133,12 @@ class Pool:
         return decided
 
     def is_due(self, now: float, wall: float) -> bool:
-        """True if a Tick would find a deadline that has come."""
+        """Whether a deadline has come, so that a Tick would do something."""
         return self.timers.next_at <= now or self.calendar.next_at <= wall
 
     def restore(self, bots: Iterable[Bot], vms: Iterable[Vm], now: float, wall: float = 0.0) -> list[Decision]:
-        """Take over what an earlier leader left in Redis. Silence is counted from `now`. `wall`: the calendar's time;
-        0: not known.
+        """Take over what an earlier leader left in Redis. VMs count as silent from `now` on. `wall`: the calendar's
+        time; 0: unknown.
         """
         state = self._state
         state.now, state.wall = now, wall

@@ -1,4 +1,4 @@
-"""The bots that wait for a worker, in order. Adding and taking cost the logarithm of the length; leaving is free."""
+"""The queue of bots that wait for a worker. Adding and taking cost the logarithm of its length; leaving is free."""
 
 import heapq
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from poolmgr.core.model import Bot
 
 
 class BotQueue:
-    """Priority first, then who was due first, then who came first."""
+    """Ordered by priority, then due time, then arrival."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[tuple[int, float, int], str]] = []
@@ -17,7 +17,7 @@ class BotQueue:
         return len(self._waiting)
 
     def __iter__(self) -> Iterator[Bot]:
-        """In no order of meaning."""
+        """The bots in no particular order."""
         return iter(self._waiting.values())
 
     def __contains__(self, bot_id: str) -> bool:
@@ -29,7 +29,7 @@ class BotQueue:
             heapq.heappush(self._heap, (bot.order, bot.bot_id))
 
     def take(self) -> Bot:
-        """The first in line. Raises: IndexError when nobody waits."""
+        """Remove and return the first bot. Raises: IndexError when the queue is empty."""
         while True:
             _, bot_id = heapq.heappop(self._heap)
             if bot := self._waiting.pop(bot_id, None):
@@ -37,5 +37,5 @@ class BotQueue:
 
     def leave(self, bot_id: str) -> None:
         self._waiting.pop(bot_id, None)
-        if not self._waiting:  # bots that left are still in the heap; without this they stay for ever
+        if not self._waiting:  # bots that left are still in the heap
             self._heap.clear()

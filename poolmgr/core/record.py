@@ -1,6 +1,6 @@
 """A checked job, and the session record of the bot that it became: as structs, and as the hash that Redis holds.
 
-What each field means stands beside it; docs/redis-keys.md is written from that.
+The meaning of each field stands beside it; docs/redis-keys.md is generated from that.
 """
 
 import json
@@ -15,7 +15,7 @@ from common.wire.messages import AutomaticLeave
 from common.wire.vocabulary import BotState, OnWorkerLost
 
 Fields = dict[str, str | int]
-"""Fields of a hash, as they are sent to Redis."""
+"""Fields of a hash as they are sent to Redis."""
 
 _FOUND_BY: Final = ("platform", "user_id", "calendar_event_id", "owner")
 
@@ -26,7 +26,7 @@ def iso(at: float) -> str:
 
 
 def epoch(text: str) -> float:
-    """Raises: ValueError."""
+    """Epoch seconds of an ISO 8601 time. Raises: ValueError."""
     return datetime.fromisoformat(text).timestamp()
 
 
@@ -83,7 +83,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def found_by(self) -> list[tuple[str, str]]:
-        """The (field, value) pairs by which its bot is indexed; only those that say something."""
+        """The (field, value) pairs by which the bot is indexed, without empty ones."""
         pairs = [(name, value) for name in _FOUND_BY if (value := getattr(self, name))]
         if self.custom_attributes != "{}":
             attributes: dict[str, Any] = json.loads(self.custom_attributes)
@@ -91,7 +91,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return pairs
 
     def to_hash(self) -> Fields:
-        """The fields that say something: those that differ from BLANK."""
+        """The hash's fields that differ from BLANK."""
         values = zip(_PLANS[type(self)], msgspec.structs.astuple(self), strict=True)
         return {name: write(value) if write else value for (name, default, write), value in values if value != default}
 
@@ -102,9 +102,9 @@ def attribute(name: str, value: Any) -> str:
 
 
 class Record(Job, frozen=True, kw_only=True):
-    """What the job says, and what became of the bot. Times except `join_at` are ISO 8601, and empty until they come.
+    """The job and what became of its bot. Times except `join_at` are ISO 8601; empty: it has not happened.
 
-    Words of the vocabulary are plain text here, because another release may have written them.
+    States and reasons are plain text here, because another release may have written them.
     """
 
     state: Annotated[str, _is("the fine state (below)")]
@@ -154,9 +154,9 @@ class Record(Job, frozen=True, kw_only=True):
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str], *, strict: bool = False) -> "Record":
-        """The record of a hash, or of a part of one: a missing field has its default. Unknown fields are left out.
+        """The record in a hash, or in a part of one. Missing fields get their defaults; unknown fields are ignored.
 
-        A field that cannot be read has its default too; if `strict`, it raises ValueError.
+        A field that cannot be read gets its default, too. Raises: ValueError for such a field if `strict`.
         """
         said: dict[str, Any] = dict.fromkeys(_REQUIRED, "")
         for name, text in fields.items():
@@ -173,7 +173,9 @@ class Record(Job, frozen=True, kw_only=True):
         return cls(**said)
 
     def texts(self) -> dict[str, str]:
-        """Every field by its name in Redis, as text. Of the payload and of what agents add, only what is said."""
+        """Every field by its name in Redis, as text. The payload and the agents' fields are left out while they
+        are empty.
+        """
         values = zip(_PLANS[Record], msgspec.structs.astuple(self), strict=True)
         texts = {name: str(write(value) if write else value) for (name, _, write), value in values}
         return {name: text for name, text in texts.items() if text or name not in _LEFT_OUT}
@@ -188,7 +190,7 @@ class Record(Job, frozen=True, kw_only=True):
 
 
 class _Form(NamedTuple):
-    """A field and its hash field. `write`, `read`: from value to what is sent and back; None: as it is."""
+    """A field and its hash field. `write`, `read`: convert the value for Redis and back; None: no conversion."""
 
     name: str
     attribute: str
@@ -237,7 +239,7 @@ _PLANS: Final = {
     kind: tuple(_FORMS[name][:1] + _FORMS[name][2:4] for name in kind.__struct_encode_fields__)
     for kind in (Job, Record)
 }
-"""(name, default, write) of each field, in the order of the struct: jobs are many."""
+"""(name, default, write) of each field in the struct's order. Precomputed, because there are many jobs."""
 _REQUIRED: Final = tuple(form.attribute for form in _FORMS.values() if form.default is NODEFAULT)
 _LATER: Final = ("claimed", "claimed_at", "screen", "rule")
 _LEFT_OUT: Final = frozenset({*_LATER, "payload"})
@@ -247,4 +249,4 @@ BLANK: Final[Fields] = {
     for form in _FORMS.values()
     if form.default is not NODEFAULT and form.name not in _LATER
 }
-"""What a record holds that says nothing yet. Redis knows it by heart (scripts.py), so only what differs is sent."""
+"""The fields of an empty record. The scripts contain them (scripts.py), so only fields that differ are sent."""

@@ -1,4 +1,4 @@
-"""What operators and clients ask of the pool, beside sending a job. Frozen."""
+"""Requests of operators and clients to the pool, besides jobs."""
 
 from typing import Annotated
 
@@ -22,14 +22,14 @@ class RescheduleRequested(msgspec.Struct, frozen=True):
 
 
 class SayRequested(msgspec.Struct, frozen=True):
-    """Somebody wants the bot to say `message` in its meeting's chat."""
+    """The bot is to write `message` in its meeting's chat."""
 
     bot_id: str
     message: Annotated[str, Meta(min_length=1, max_length=MOST_MESSAGE_CHARS)]
 
 
 class DrainRequested(msgspec.Struct, frozen=True):
-    """`draining` False takes the VM back into service."""
+    """Drain the VM; `draining` False: take it back into service."""
 
     vm_id: str
     draining: bool = True

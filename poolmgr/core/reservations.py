@@ -1,6 +1,7 @@
-"""Puts a worker aside for a scheduled bot ahead of its time, so that it is warm at `join_at`.
+"""Reserves a worker for a scheduled bot ahead of its time, so that the worker is warm at `join_at`.
 
-A reservation is no guarantee: if the worker is gone by then, the bot waits in the queue. A new leader reserves anew.
+A reservation is no guarantee: if the worker is gone by then, the bot waits in the queue. A new leader makes new
+reservations.
 """
 
 import msgspec
@@ -21,7 +22,7 @@ def reserve_due(pool: PoolState, whose: PlanOf) -> None:
 
 
 def _on_calendar(pool: PoolState, whose: PlanOf) -> Bot | None:
-    """The bot, if it still is to join at that time."""
+    """The bot of a timer, if it is still to join at that time."""
     bot = pool.bots.get(whose.bot_id)
     return bot if bot and bot.state is BotState.SCHEDULED and bots.due(bot) == whose.join_at else None
 
@@ -34,7 +35,7 @@ def reserve(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
 
 
 def free(pool: PoolState, worker: Worker) -> None:
-    """The worker will not be there for its bot: reserve another one."""
+    """End the reservation of this worker, and reserve another one for its bot."""
     bot = pool.bots.get(worker.bot_id)
     if worker.state is WorkerState.RESERVED and bot:
         bot.vm_id = bot.worker_id = ""
@@ -48,7 +49,7 @@ def free_all(pool: PoolState, vm: Vm) -> None:
 
 
 def on_reschedule_requested(pool: PoolState, event: RescheduleRequested) -> None:
-    """Moves a scheduled bot. One that is on its way already stays as it is; a time that has passed means now."""
+    """Give a scheduled bot another time. A bot that is joining already is not changed. A time in the past means now."""
     bot = pool.bots.get(event.bot_id)
     if bot is None or bot.state is not BotState.SCHEDULED:
         return

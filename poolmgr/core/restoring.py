@@ -1,6 +1,6 @@
 """Takes over what an earlier leader left in Redis, and finishes what that leader left half done.
 
-It believes the records. The agents' next heartbeats correct what has changed since.
+It relies on the records. The agents' next heartbeats correct what has changed since.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from poolmgr.core.state import PoolState
 
 
 def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -> None:
-    """Silence is counted from now. For a while a worker that is missing in a heartbeat is not taken for gone: that
-    heartbeat may be older.
+    """Take over all bots and VMs. VMs count as silent from now on. For a while a worker that is missing in a heartbeat
+    does not count as gone: the heartbeat may be older than the records.
     """
     pool.absence_counts_from = pool.now + pool.settings.heartbeat_timeout_s
     for vm in kept_vms:
@@ -28,12 +28,12 @@ def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -
 def _restore_vm(pool: PoolState, record: Vm) -> None:
     kept = Vm(record.vm_id, record.session, pool.now, draining=record.draining, stopping=record.stopping)
     vm = vms.add(pool, kept)
-    if record.shunned:  # for how long, the earlier leader knew: begin anew
+    if record.shunned:  # the earlier leader knew for how long; start the time again
         backoff.shun(pool, vm)
     for worker in sorted(record.workers.values(), key=lambda worker: worker.since):
-        # By the last leader's clock, which may have been ahead: a time in the future becomes now.
+        # The last leader's clock may have been ahead: a time in the future becomes now.
         worker.since, worker.born = min(worker.since, pool.now), min(worker.born, pool.now)
-        if worker.state is WorkerState.RESERVED:  # its bot's calendar timer fires again and reserves anew
+        if worker.state is WorkerState.RESERVED:  # the bot's calendar timer fires again and makes a new reservation
             worker.state, worker.bot_id = WorkerState.IDLE, ""
             workers.keep(pool, worker)
         workers.add(pool, vm, worker)
@@ -41,7 +41,7 @@ def _restore_vm(pool: PoolState, record: Vm) -> None:
 
 
 def _restore_bot(pool: PoolState, bot: Bot) -> None:
-    bot.queued_since = pool.now  # when it really was, the earlier leader knew by its own clock
+    bot.queued_since = pool.now  # only the earlier leader knew the time, by its own clock
     pool.last_seq = max(pool.last_seq, bot.seq)
     if bot.state is BotState.SCHEDULED:
         bots.put_on_calendar(pool, bot)
@@ -49,7 +49,7 @@ def _restore_bot(pool: PoolState, bot: Bot) -> None:
         bots.miss(pool, bot, pool.wall)
     elif bot.state is BotState.QUEUED:
         bots.stand_in_line(pool, bot)
-    elif not bot.worker_id:  # its assignment was revoked, and the leader died before it wrote that down
+    elif not bot.worker_id:  # the leader died between revoking its assignment and queueing it
         attempts.not_claimed(pool, bot)
     else:
         vm = pool.fleet.get(bot.vm_id) or vms.add(pool, Vm(bot.vm_id, "", pool.now))
@@ -66,11 +66,11 @@ def _restore_bot(pool: PoolState, bot: Bot) -> None:
 
 
 def _has_its_worker(pool: PoolState, vm: Vm, bot: Bot) -> bool:
-    """Afterwards the bot has its worker, whatever the worker's own record says, unless another bot that counts is on
-    it. A bot on a worker that does not name it would never be missed.
+    """Join the bot with its worker, whatever the worker's record says, unless another bot is on that worker in its
+    current attempt. If the worker did not name its bot, nobody would notice that the bot is lost.
     """
     worker = vm.workers.get(bot.worker_id)
-    if worker is None:  # forgotten, and the leader died before it wrote what follows for the bot
+    if worker is None:  # the leader died between forgetting the worker and writing what follows for the bot
         worker = Worker(bot.worker_id, vm.vm_id, WorkerState.BUSY, pool.now, pool.now, bot.bot_id)
         workers.add(pool, vm, worker)
     elif worker.state is WorkerState.BUSY and worker.bot_id == bot.bot_id:

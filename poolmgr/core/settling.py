@@ -1,7 +1,7 @@
-"""After every event: serves the waiting bots, and brings every VM that changed to its target.
+"""Runs after every event: serves waiting bots, and brings every changed VM to its target.
 
-It asks policy.py what to serve, warm and trim, and carries the answers out. A new choice of that kind is a function
-there and a line here.
+policy.py says what to serve, warm and trim; this file carries it out. A new choice of that kind is a function there and
+a line here.
 """
 
 from poolmgr.core import bots, policy, reservations, workers

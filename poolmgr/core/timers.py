@@ -1,6 +1,6 @@
-"""Deadlines that have not come yet. A timer is never cancelled: when it fires, its owner checks if it still counts.
+"""Deadlines in the future. A timer is never cancelled: when it fires, its handler checks whether it still counts.
 
-`Timer` is the one table of every deadline the manager owns.
+`Timer` lists all deadlines of the manager.
 """
 
 import heapq
@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 
 class Timer(StrEnum):
-    """What falls due, and which setting of [pool] says when."""
+    """The deadlines, and the setting of [pool] that says when each comes."""
 
     VM_SILENT = "vm_silent"  # heartbeat_timeout_s after the last heartbeat: no new work
     VM_LOST = "vm_lost"  # lost_after_s after the last heartbeat: its bots are lost
@@ -37,7 +37,7 @@ class AttemptOf(NamedTuple):
 
 
 class PlanOf(NamedTuple):
-    """The timer counts while the bot is to join at this time (epoch seconds)."""
+    """The timer counts while the bot's join_at is this time (epoch seconds)."""
 
     bot_id: str
     join_at: float
@@ -49,11 +49,11 @@ class WorkerOf(NamedTuple):
 
 
 Owner: TypeAlias = str | AttemptOf | PlanOf | WorkerOf
-"""Whose timer it is. A text: the id of a VM, or that of a bot in whichever attempt."""
+"""Whose timer it is. A str: the id of a VM, or of a bot in any attempt."""
 
 
 class Timers:
-    """A heap of (when, timer, whose). Both the steady clock and the calendar have one."""
+    """A heap of (when, timer, owner). There is one for the steady clock and one for the calendar."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer, Owner]] = []
@@ -67,7 +67,7 @@ class Timers:
         heapq.heappush(self._heap, (at, self._set, timer, whose))
 
     def due(self, now: float) -> Iterator[tuple[Timer, Owner]]:
-        """Those due by `now`, earliest first, including any that are set for the past while iterating."""
+        """The timers due by `now`, earliest first, including those that are set for the past meanwhile."""
         while self._heap and self._heap[0][0] <= now:
             _, _, timer, whose = heapq.heappop(self._heap)
             yield timer, whose

@@ -1,4 +1,4 @@
-"""The legal moves of a bot, as one table. An illegal move raises with the bot's story."""
+"""The table of a bot's legal moves. An illegal move raises an error with the bot's history."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ S = BotState
 LEGAL: Final[dict[BotState, frozenset[BotState]]] = {
     S.SCHEDULED: frozenset({S.QUEUED, S.STOPPED}),
     S.QUEUED: frozenset({S.ASSIGNED, S.STOPPED}),
-    # Back to the queue by itself only before admission; from the meeting only when the job asks for it.
+    # Back to the queue before admission; from the meeting only if the job asks for it.
     S.ASSIGNED: frozenset({S.QUEUED, S.JOINING, S.WAITING_ROOM, S.IN_MEETING, S.LEAVING, S.STOPPED}),
     S.JOINING: frozenset({S.QUEUED, S.WAITING_ROOM, S.IN_MEETING, S.LEAVING, S.STOPPED}),
     S.WAITING_ROOM: frozenset({S.QUEUED, S.IN_MEETING, S.LEAVING, S.STOPPED}),
@@ -22,10 +22,10 @@ LEGAL: Final[dict[BotState, frozenset[BotState]]] = {
 
 
 class IllegalMoveError(ManagerError, RuntimeError):
-    """A fault of ours, never of a client or an agent: stale and repeated news is dropped before."""
+    """A bug of the pool. Stale and repeated events of clients and agents are dropped before they get so far."""
 
 
 def check_move(bot: Bot, new: BotState) -> None:
-    """Raises: IllegalMoveError."""
+    """Check that the bot may move to `state`. Raises: IllegalMoveError."""
     if new not in LEGAL[bot.state]:
         raise IllegalMoveError(f"cannot move {bot.story} to {new}")

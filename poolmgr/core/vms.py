@@ -1,6 +1,6 @@
-"""A VM's heartbeats, against what is believed of it; and its silence: no new work, then loss, then it is forgotten.
+"""Compares a VM's heartbeats with the pool's state, and handles its silence: no new work, then lost, then forgotten.
 
-A VM that is cut off looks like one that is gone: attempts.py and policy.py say what its loss means for its bots.
+A VM that is cut off looks like one that is gone. attempts.py and policy.py say what its loss means for its bots.
 """
 
 from common.wire.messages import Heartbeat, WorkerReport
@@ -44,12 +44,11 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
 
 
 def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: bool) -> None:
-    """A worker that the agent does not list is gone, since the agent reports in order. A worker that only the agent
-    knows is taken over.
+    """Compare the agent's workers with the pool's. A worker that the agent does not list is gone, because events come
+    in order. A worker that only the agent knows is taken over.
 
-    Events that the last leader had not acknowledged come once more after `restore`. Such a heartbeat can be older than
-    the workers that were restored. So for a while a missing worker is not taken for gone, unless the agent started
-    anew.
+    After `restore`, events that the last leader had not acknowledged come again, and such a heartbeat may be older than
+    the restored workers. So for a while a missing worker does not count as gone, unless the agent has a new session.
     """
     may_be_old_news = not is_new_session and pool.now < pool.absence_counts_from
     for worker in list(vm.workers.values()):
@@ -58,8 +57,8 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
         if worker.state is not WorkerState.WARMING:
             attempts.worker_gone(pool, vm, worker, GoneCause.MISSING)
         elif is_new_session:
-            # Ordered from the last agent; or from this one before its events were read, and then it will obey.
-            # It counts until the next heartbeat. The order to end comes after the one to begin.
+            # Ordered from the earlier agent, or from this one before this heartbeat was read; then it will obey.
+            # The worker counts until the next heartbeat. It gets the order to retire after the order to warm.
             workers.retire(pool, vm, worker, Why.WORKER_LOST)
     for worker_id, report in beat.workers.items():
         worker = vm.workers.get(worker_id)
@@ -70,17 +69,17 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
             and worker.state is WorkerState.BUSY
             and attempts.bot_on(pool, worker) is None
         ):
-            # Its assignment came to nothing before the agent began it.
+            # Its assignment failed before the agent began it.
             workers.retire(pool, vm, worker, Why.REFUSED)
         elif report.bot_id and not may_be_old_news and not attempts.counts(pool, worker_id, report):
-            # It was given up, and the leader that knew of it died before it asked it to leave, or the order was lost.
+            # The bot was given up, and either the leader died before it asked it to leave, or the order was lost.
             attempts.supersede(pool, vm.vm_id, worker_id, report.bot_id, report.attempt)
         if report.state is WorkerState.BUSY and worker is not None and not may_be_old_news:
             _end_if_spent(pool, vm, worker)
 
 
 def _end_if_spent(pool: PoolState, vm: Vm, worker: Worker) -> None:
-    """A worker whose bot has ended, or does not count, ends by itself. If it does not, it is ordered to."""
+    """A worker whose bot has ended or been superseded ends by itself. If it does not, order it to."""
     if worker.state is not WorkerState.BUSY or attempts.bot_on(pool, worker):
         worker.spent_since = None
     elif worker.spent_since is None:
@@ -93,7 +92,7 @@ def _take_over(pool: PoolState, vm: Vm, worker_id: str, report: WorkerReport) ->
     worker = Worker(worker_id, vm.vm_id, report.state, pool.now, pool.now, report.bot_id)
     workers.add(pool, vm, worker)
     workers.keep(pool, worker)
-    if report.state is WorkerState.BUSY:  # the worker of a bot that counts is never unknown
+    if report.state is WorkerState.BUSY:  # if its bot were in its current attempt, the pool would know the worker
         attempts.supersede(pool, vm.vm_id, worker_id, report.bot_id, report.attempt)
 
 
@@ -110,7 +109,7 @@ def on_drain_requested(pool: PoolState, event: DrainRequested) -> None:
 
 
 def silence_due(pool: PoolState, vm_id: str) -> None:
-    vm = pool.fleet.vms[vm_id]  # every VM has one such timer from its first or next heartbeat until it is silent
+    vm = pool.fleet.vms[vm_id]  # every VM that is not silent has exactly one such timer
     silent_at = vm.last_seen + pool.settings.heartbeat_timeout_s
     if pool.now < silent_at:
         pool.timers.set(silent_at, Timer.VM_SILENT, vm_id)
@@ -122,7 +121,7 @@ def silence_due(pool: PoolState, vm_id: str) -> None:
 
 
 def on_process_resumed(pool: PoolState, _: ProcessResumed) -> None:
-    """Silence is counted from now."""
+    """VMs count as silent from now on: their heartbeats may not have been read yet."""
     for vm in pool.fleet:
         if not vm.lost:
             vm.last_seen = pool.now
@@ -131,7 +130,7 @@ def on_process_resumed(pool: PoolState, _: ProcessResumed) -> None:
 
 
 def loss_due(pool: PoolState, vm_id: str) -> None:
-    """A few VMs are declared lost at a time; the others stay silent until it is their turn."""
+    """Declare the VM lost, if not too many were lost lately; otherwise it stays silent and is looked at again."""
     vm = pool.fleet.get(vm_id)
     if vm is None or not vm.silent or pool.now < vm.last_seen + pool.settings.lost_after_s:
         return
@@ -145,7 +144,7 @@ def loss_due(pool: PoolState, vm_id: str) -> None:
     vm.lost, vm.silent = True, False
     for worker in list(vm.workers.values()):
         bot = attempts.bot_on(pool, worker)
-        if bot and bot.state is BotState.ASSIGNED:  # Redis knows whether it was begun
+        if bot and bot.state is BotState.ASSIGNED:  # Redis knows whether the attempt was begun
             attempts.take_back(pool, bot)
         else:
             attempts.lost_with_vm(pool, vm, worker, is_out=False)

@@ -1,6 +1,6 @@
-"""The life of a worker: ordered, warm, retired, gone; and its deadlines. Other files choose which worker is next.
+"""The life of a worker: ordered, warm, retired, gone; and its deadlines. Other files choose the worker for a bot.
 
-Of its bot it knows the id only: attempts.py says what the loss of a worker means for a bot.
+This file knows only the id of a worker's bot: attempts.py says what the loss of a worker means for the bot.
 """
 
 from common.wire.messages import WorkerWarm
@@ -20,7 +20,7 @@ NOT_YET_USED = frozenset({WorkerState.WARMING, WorkerState.IDLE, WorkerState.RES
 def warm(pool: PoolState, vm: Vm, why: Why) -> None:
     pool.ordered += 1
     vm.room -= 1
-    # Counted over all VMs: one that was forgotten and comes back with its workers must not see a name again.
+    # Counted over all VMs: a VM that was forgotten and comes back with its workers must not get an old name again.
     worker_id = f"{vm.vm_id}-{pool.epoch}-{pool.ordered}"
     add(pool, vm, Worker(worker_id, vm.vm_id, WorkerState.WARMING, pool.now, pool.now))
     pool.fleet.index(vm, pool.now)
@@ -28,7 +28,7 @@ def warm(pool: PoolState, vm: Vm, why: Why) -> None:
 
 
 def retire(pool: PoolState, vm: Vm, worker: Worker, why: Why) -> None:
-    """Order it to end; by force, if it was ordered to often enough."""
+    """Order the worker to end; by force after ORDERS_BEFORE_FORCE orders."""
     by_force = worker.asked >= policy.ORDERS_BEFORE_FORCE
     worker.asked += 1
     pool.fleet.change_worker(vm, worker, WorkerState.RETIRING, pool.now)
@@ -46,7 +46,7 @@ def make_idle(pool: PoolState, vm: Vm, worker: Worker) -> None:
 
 
 def add(pool: PoolState, vm: Vm, worker: Worker) -> None:
-    """The pool believes in this worker from now on."""
+    """Add the worker to the pool."""
     pool.fleet.add_worker(vm, worker)
     _set_timers(pool, worker)
 
@@ -58,7 +58,7 @@ def keep(pool: PoolState, worker: Worker) -> None:
 
 
 def drop(pool: PoolState, vm: Vm, worker: Worker, cause: GoneCause) -> None:
-    """Forgets the worker. If nobody has used it yet, that may count as a failure of its VM."""
+    """Remove the worker from the pool. If it had no bot yet, that may count as a failure of its VM."""
     if cause in _FAILURES and worker.state in NOT_YET_USED:
         backoff.count_failure(pool, vm)
     pool.fleet.drop_worker(vm, worker)
@@ -90,7 +90,7 @@ def _set_timers(pool: PoolState, worker: Worker) -> None:
 
 
 def _find(pool: PoolState, whose: WorkerOf, state: WorkerState) -> tuple[Vm, Worker] | None:
-    """The worker of a timer, if it is still in the `state` that the timer is about."""
+    """The worker of a timer, if it is still in `state`."""
     vm, worker = pool.fleet.get(whose.vm_id), pool.fleet.worker(*whose)
     return (vm, worker) if vm and worker and worker.state is state else None
 
@@ -113,7 +113,7 @@ def retire_overdue(pool: PoolState, whose: WorkerOf) -> None:
 
 
 def idle_ttl_over(pool: PoolState, vm_id: str) -> None:
-    """Whether the worker is surplus by then is asked when the pool settles."""
+    """The worker's idle TTL is over. Settling retires it if it is surplus."""
     if vm := pool.fleet.get(vm_id):
         pool.touch(vm)
 

@@ -1,4 +1,4 @@
-"""Checks what a client pushed: bytes in, a Job or one clear reason out. Knows nothing of bots."""
+"""Checks what a client pushed: bytes in, a Job or an error with one reason out."""
 
 import hashlib
 import json
@@ -24,18 +24,18 @@ from poolmgr.intake.warnings import Said, warnings
 MAX_JOB_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64
 MAX_ATTRIBUTES: Final = 50
-"""Of a bot's custom_attributes: each is an index entry, so that bots can be found by it."""
+"""How many custom_attributes a bot may have. Each is an index entry by which bots can be found."""
 
 BOT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LONGEST_TIME: Final = 64
 _NO_TIME: Final = "is not an ISO 8601 time such as 2030-01-31T09:00:00Z"
 FARTHEST_S: Final = 366 * 86400.0
-"""How far ahead a bot can be scheduled, and the longest that it can be told to wait for a worker."""
+"""Seconds: how far ahead a bot can be scheduled, and how long it can be told to wait for a worker."""
 
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _QUOTED: Final = re.compile(r"""(?<=enum value) (['"]).*\1""", re.DOTALL)
 _JOINERS: Final = "\u200c\u200d"
-"""Zero-width non-joiner and joiner: names in Persian and Hindi, and many emoji, are others without them."""
+"""Zero-width non-joiner and joiner. Names in Persian and Hindi, and many emoji, need them."""
 _GOT_A_FLOAT: Final = "got `float`"
 
 _T = TypeVar("_T")
@@ -46,7 +46,7 @@ LeaveSeconds = Annotated[int, Meta(ge=1, le=7 * 86400)]
 
 
 class BadJobError(ManagerError, ValueError):
-    """The payload is no job. `reason` is one word from a closed set, the message says what to change."""
+    """The payload is no valid job. `reason`: one word of a closed set. The message says what to change."""
 
     def __init__(self, reason: str, message: str, bot_id: str = "") -> None:
         super().__init__(message)
@@ -55,8 +55,8 @@ class BadJobError(ManagerError, ValueError):
 
 
 class NameDetection(msgspec.Struct):
-    """Participants whose names hold one of `matches`, whatever its case, are bots: as a word or words of their own, or
-    (`whole_words` false) anywhere.
+    """Participants are bots if their names contain one of `matches`, in any case, as whole words (`whole_words` true)
+    or anywhere.
     """
 
     matches: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=100)] | None = None
@@ -70,7 +70,7 @@ class BotDetection(msgspec.Struct):
 
 
 class AutomaticLeaveFields(msgspec.Struct):
-    """When the bot leaves by itself; each in seconds, from 1 to 604800 (7 days)."""
+    """When the bot leaves by itself. Each is in seconds, from 1 to 604800 (7 days)."""
 
     waiting_room_timeout: LeaveSeconds | None = None
     everyone_left_timeout: LeaveSeconds | None = None
@@ -83,7 +83,7 @@ class AutomaticLeaveFields(msgspec.Struct):
 
 
 class _Fields(msgspec.Struct):
-    """The fields that this release reads, as they may come from outside. All others are kept and ignored."""
+    """The fields of a job that this release reads. All other fields are kept and ignored."""
 
     meeting_link: str | None = None
     meeting_url: str | None = None
@@ -109,10 +109,10 @@ class _Fields(msgspec.Struct):
 
 
 class JobRules(msgspec.Struct, frozen=True):
-    """What a job may name: meeting hosts beside the known ones, and where its webhooks may go.
+    """The settings that a job is checked by: further hosts of meetings, and where its webhooks may go.
 
-    `session_limit_s`: how long any bot may be there. `strict`: what is worth a warning is refused.
-    `one_bot_per_meeting`: of a job that does not say. `records`: there is a store that recordings go to.
+    `session_limit_s`: how long any bot may stay. `strict`: jobs with warnings are refused. `one_bot_per_meeting`: the
+    default for jobs. `records`: there is a store for recordings.
     """
 
     room_hosts: frozenset[str] = frozenset()
@@ -211,7 +211,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
 
 
 def _digest(link: MeetingLink) -> str:
-    """Not the meeting itself: on some platforms that is the whole link."""
+    """A hash of the meeting's identity, which on some platforms is the whole link."""
     return hashlib.sha256(f"{link.platform} {link.identity}".encode()).hexdigest()[:32]
 
 
@@ -223,7 +223,7 @@ def _read_object(payload: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise BadJobError("not_utf8", f"byte {error.start} is not UTF-8") from error
     try:
-        # The standard library's reader, because it alone lets NaN and duplicate keys be refused by hook.
+        # The standard library's parser, because only its hooks can refuse NaN and duplicate keys.
         document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError as error:
         raise BadJobError("not_json", _TOO_DEEP) from error
@@ -244,7 +244,7 @@ _NO_STEPS: Final = bytes(byte for byte in range(256) if not _STEPS[byte])
 
 
 def _depth(text: str) -> int:
-    """How deep arrays and objects nest in a JSON document; at least that deep where they are few."""
+    """An upper bound of how deep arrays and objects nest in a JSON document."""
     few = text.count("[") + text.count("{")
     if few <= MAX_DEPTH:
         return few
@@ -273,7 +273,7 @@ def _bot_id(document: dict[str, Any]) -> str:
 
 
 def typed(document: Any, kind: type[_T]) -> _T:
-    """The JSON `document` as a struct. To JSON, 1.0 is an integer as good as 1; custom_attributes stay as they came.
+    """The JSON `document` as a struct. 1.0 counts as an integer, as in JSON. custom_attributes stay as they were sent.
 
     Raises: msgspec.ValidationError.
     """
@@ -286,7 +286,7 @@ def typed(document: Any, kind: type[_T]) -> _T:
 
 
 def typed_json(body: bytes, kind: type[_T]) -> _T:
-    """The same of a JSON text. Raises: msgspec.DecodeError, RecursionError, UnicodeDecodeError."""
+    """Like `typed`, for a JSON text. Raises: msgspec.DecodeError, RecursionError, UnicodeDecodeError."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -296,7 +296,7 @@ def typed_json(body: bytes, kind: type[_T]) -> _T:
 
 
 def _whole(value: Any) -> Any:
-    """With whole numbers as int."""
+    """The value with whole floats as int."""
     if isinstance(value, dict):
         members = cast(dict[str, Any], value).items()
         return {name: member if name == "custom_attributes" else _whole(member) for name, member in members}
@@ -306,8 +306,8 @@ def _whole(value: Any) -> Any:
 
 
 def fault_of(error: msgspec.MsgspecError) -> str:
-    """`Expected `int`, got `str` - at `$.priority`` -> `priority: expected `int`, got `str``. Without the value, which
-    may be a secret, and goes into logs.
+    """`Expected `int`, got `str` - at `$.priority`` -> `priority: expected `int`, got `str``. The value is left out:
+    it may be a secret, and the message is logged.
     """
     message, _, path = _QUOTED.sub("", str(error)).partition(" - at `")
     field = path.rstrip("`").removeprefix("key in ").removeprefix("$").lstrip(".")
@@ -325,14 +325,14 @@ def _join_at(text: str | None, now: float, bot_id: str) -> float | None:
 
 
 def moment_of(text: str, now: float) -> float:
-    """The moment at which a bot is to join, epoch seconds. Without an offset it is UTC.
+    """The time at which a bot is to join, in epoch seconds. A time without an offset is UTC.
 
-    Raises: ValueError, whose text says what is wrong with it.
+    Raises: ValueError, which says what is wrong.
     """
     text = text.strip()
     if len(text) > _LONGEST_TIME:
         raise ValueError(_NO_TIME)
-    is_small = text.endswith("z") and text[-2:-1].isdigit()  # which Python does not read
+    is_small = text.endswith("z") and text[-2:-1].isdigit()  # Python does not read a lower-case z
     try:
         moment = datetime.fromisoformat(f"{text[:-1]}Z" if is_small else text)
     except ValueError as error:
@@ -360,7 +360,7 @@ def _automatic_leave(fields: AutomaticLeaveFields | None) -> AutomaticLeave:
 
 
 def _bot_names(fields: NameDetection | None) -> BotNames | None:
-    """None where nothing is looked for: every name holds a blank text."""
+    """The rule for bots' names; None if it has no text but blanks, which every name would match."""
     if fields is None or not (matches := [match for match in fields.matches or () if match.strip()]):
         return None
     given: dict[str, Any] = {name: value for name, value in msgspec.structs.asdict(fields).items() if value is not None}

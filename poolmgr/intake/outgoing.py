@@ -1,6 +1,6 @@
-"""A webhook to be sent, and where it may go: the form of a URL, the kind of an IP address.
+"""A webhook to be sent, and checks of where it may go: the form of a URL, the kind of an IP address.
 
-Resolves no names: the addresses of a name are known only at the moment of the call, and are checked again there.
+It resolves no names. The addresses of a name are resolved and checked at the moment of the call.
 """
 
 import ipaddress
@@ -28,9 +28,9 @@ _METADATA_NAMES: Final = frozenset({
     "instance-data", "instance-data.ec2.internal", "metadata", "metadata.azure.internal", "metadata.goog",
     "metadata.google.internal", "metadata.tencentyun.com",
 })  # fmt: skip
-"""What clouds call the address that hands out a VM's credentials."""
+"""Names that clouds give the address which hands out a VM's credentials."""
 
-# What IANA's special-purpose registries (RFC 6890) keep from the public; and Azure's platform address, which looks it.
+# Not public by IANA's special-purpose registries (RFC 6890); also Azure's platform address, which looks public.
 _NOT_PUBLIC_V4: Final = tuple(
     IPv4Network(text)
     for text in (
@@ -59,7 +59,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class OutgoingRules(msgspec.Struct, frozen=True):
-    """`networks`: what may be called although it is not public."""
+    """`networks`: addresses that may be called although they are not public."""
 
     allow_http: bool = False
     networks: tuple[Network, ...] = ()
@@ -70,11 +70,11 @@ class OutgoingRules(msgspec.Struct, frozen=True):
 
 
 class BadUrlError(ManagerError, ValueError):
-    """The URL will not be called; the message says what to change."""
+    """The URL may not be called; the message says what to change."""
 
 
 def check_url(text: str, rules: OutgoingRules) -> None:
-    """Raises: BadUrlError. A URL that passes may still lead to an address that may not be called."""
+    """Check the form of a URL. It may still resolve to an address that may not be called. Raises: BadUrlError."""
     if len(text) > MAX_URL_LENGTH:
         raise BadUrlError(f"the URL is longer than {MAX_URL_LENGTH} characters")
     if any(character.isspace() or not character.isprintable() for character in text) or "\\" in text:
@@ -83,7 +83,7 @@ def check_url(text: str, rules: OutgoingRules) -> None:
         parts = urlsplit(text)
         match = _NETLOC.fullmatch(parts.netloc)
         address = IPv6Address(match["six"]) if match and match["six"] else None
-    except ValueError as error:  # whose text quotes the URL
+    except ValueError as error:  # its text quotes the URL
         raise BadUrlError("this is not a URL: its host cannot be read") from error
     if parts.scheme != "https" and not (rules.allow_http and parts.scheme == "http"):
         raise BadUrlError("the URL does not begin with https:// (http is only for [webhooks] allow_http)")
@@ -106,12 +106,14 @@ def check_url(text: str, rules: OutgoingRules) -> None:
 
 
 def host_of(url: str) -> str:
-    """Who is called, for limits, logs and metrics: the host, and the port if the URL names one."""
+    """The receiver of a URL, for limits, logs and metrics: the host, and the port if the URL has one."""
     return urlsplit(url).netloc.lower()
 
 
 def is_allowed(address: Address, rules: OutgoingRules) -> bool:
-    """Only what is public, and what the rules name. An IPv6 address that stands for an IPv4 one is judged by that."""
+    """Whether the address may be called: it is public, or the rules name it. An IPv6 address that stands for an IPv4
+    address is judged by that one.
+    """
     if inner := _embedded(address):
         return all(is_allowed(address, rules) for address in inner)
     if any(address in network for network in rules.networks):
@@ -122,7 +124,7 @@ def is_allowed(address: Address, rules: OutgoingRules) -> bool:
 
 
 def _address_of(host: str) -> Address | None:
-    """The address that `host` is, in whatever way it is written, or None for a name. Raises: BadUrlError."""
+    """The address in `host`, in any notation; None if `host` is a name. Raises: BadUrlError."""
     name = host.removesuffix(".")
     labels = name.split(".")
     if not _NUMBER.fullmatch(labels[-1]):
@@ -132,8 +134,8 @@ def _address_of(host: str) -> Address | None:
             raise BadUrlError("the URL's host is a cloud's metadata service, which is never called")
         is_here = name in ("localhost", "localhost.localdomain") or name.endswith(".localhost")
         return _LOOPBACK if is_here else None
-    # What ends in a number is an IPv4 address to browsers and to inet_aton (WHATWG URL, "ends in a number"): in one to
-    # four parts, each decimal, octal or hexadecimal, the last one filling what is left.
+    # A host that ends in a number is an IPv4 address for browsers and inet_aton (WHATWG URL, "ends in a number"). It
+    # has one to four parts, each decimal, octal or hexadecimal; the last part fills the remaining bytes.
     try:
         numbers = [_number(label) for label in labels]
     except ValueError as error:
@@ -145,7 +147,7 @@ def _address_of(host: str) -> Address | None:
 
 
 def _number(label: str) -> int:
-    """Raises: ValueError."""
+    """The number in one part. Raises: ValueError."""
     if not _NUMBER.fullmatch(label) or len(label) > 32:
         raise ValueError
     if label.startswith("0x"):
@@ -154,7 +156,7 @@ def _number(label: str) -> int:
 
 
 def _embedded(address: Address) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that `address` contains, or is translated to."""
+    """The IPv4 addresses that an IPv6 address contains, or is translated to."""
     if isinstance(address, IPv4Address):
         return ()
     number = int(address)
@@ -167,7 +169,7 @@ def _embedded(address: Address) -> tuple[IPv4Address, ...]:
     if address in _NAT64 or (address in _COMPATIBLE and number > 1):
         return (IPv4Address(number & 0xFFFFFFFF),)
     if address in _NAT64_LOCAL:
-        # The translator of that network decides where in the address the other one stands: RFC 8215, RFC 6052 2.2.
+        # The network's translator decides at which bits the IPv4 address stands: RFC 8215, RFC 6052 2.2.
         at_48 = (number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF
         return (IPv4Address(number & 0xFFFFFFFF), IPv4Address(at_48))
     return ()

@@ -1,7 +1,7 @@
-"""Warns of what a job asks for and does not get as asked. Each warning is a sentence with the field and what happens
-instead. It is the same for every way in. With `strict` such a job is rejected.
+"""Warns of what a job asks for and does not get as asked.
 
-Only likely mistakes are named. Fields that are unlike any of ours are a client's own, and are kept.
+A warning is a sentence with the field and what happens instead. It is the same however the job came in. With `strict`
+such a job is rejected. Only likely mistakes are named: other unknown fields are a client's own, and are kept.
 """
 
 import re
@@ -18,7 +18,7 @@ FIELDS: Final = (
     *("socket_connection_url", "live_audio_required", "live_video_required", "live_transcription_required", "zoom"),
     *("google_meet", "teams", "recording_config", "one_bot_per_meeting"),
 )
-"""Of a job, as clients of the API know them; also those that are only kept."""
+"""All fields of a job that clients of the API know, also those that are only kept."""
 
 _TIMEOUTS: Final = (
     *("waiting_room_timeout", "everyone_left_timeout", "noone_joined_timeout", "no_one_joined_timeout"),
@@ -38,7 +38,7 @@ _OTHER_SPELLINGS: Final = {
     "output_media": "", "variant": "", "rtmp_settings": "", "debug_settings": "", "language": "", "task": "",
     "reserved": "", "bearer_token": "", "team_id": "", "timezone": "",
 }  # fmt: skip
-"""What Recall.ai, Attendee, Vexa, Meeting BaaS and screenappai call things -> what it is here; empty for nothing."""
+"""Fields of Recall.ai, Attendee, Vexa, Meeting BaaS and screenappai -> the field here; empty: there is none."""
 
 _LEAVE_OTHER_SPELLINGS: Final = {
     "silence_detection": "voice_inactivity_timeout", "silence_timeout": "voice_inactivity_timeout",
@@ -49,21 +49,21 @@ _LEAVE_OTHER_SPELLINGS: Final = {
 }  # fmt: skip
 
 SHOWN_NAME: Final = {"google_meet": 60, "teams": 50, "jitsi": 50}
-"""Characters of a guest's name: `maxlength` of the pages' fields; Jitsi's is MAX_DISPLAY_NAME_LENGTH in jitsi-meet,
-react/features/base/participants/constants.ts. Zoom's is not in: no source for that of its web client was found.
+"""How many characters of a guest's name a platform shows: the `maxlength` of the pages' fields. Jitsi's is
+MAX_DISPLAY_NAME_LENGTH in react/features/base/participants/constants.ts of jitsi-meet. For Zoom's web client no source
+was found.
 """
 _PLATFORM: Final = {"google_meet": "Google Meet", "teams": "Teams", "jitsi": "Jitsi"}
 
 _MOST_LOOKED_AT: Final = 16
 _LONGEST_NAME: Final = 40
-"""Of a field, to be looked at as a misspelt one."""
+"""Characters of a field's name; longer names are not checked for misspelling."""
 _DATE: Final = re.compile(r"\d{4}-?(?:\d{2}-?\d{2}|W\d{2}(?:-?\d)?)")
 
 
 class Said(NamedTuple):
-    """A job as it is known when it has been read. `document`: what the client sent. `guessed`: by what the platform was
-    guessed, where nobody named the link's host. `session_limit_s`: how long any bot may be there.
-    `records`: sound is recorded.
+    """A job after it was read. `document`: what the client sent. `guessed`: by what the platform was guessed, if the
+    link's host is unknown. `session_limit_s`: how long any bot may stay. `records`: meetings are recorded.
     """
 
     document: Mapping[str, Any]
@@ -76,7 +76,7 @@ class Said(NamedTuple):
 
 
 def warnings(said: Said) -> tuple[str, ...]:
-    """One sentence each, beginning with the field. Bounded, however much the document holds."""
+    """The warnings, one sentence each, beginning with the field. Their number is limited."""
     return tuple(sentence for look in _TABLE for sentence in look(said))
 
 
@@ -173,7 +173,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _meant(name: str, names: "_Names") -> str | None:
-    """The field that `name` stands for, or is one letter away from."""
+    """The field that `name` means: another product's name for it, or its name with one wrong letter."""
     if len(name) > _LONGEST_NAME:
         return None
     plain = _plain(name)
@@ -183,19 +183,19 @@ def _meant(name: str, names: "_Names") -> str | None:
 
 
 def _plain(name: str) -> str:
-    """Without case, underscores, dashes and spaces: joinAt, JoinAt and join-at are join_at."""
+    """A name without case, underscores, dashes and spaces: joinAt, JoinAt and join-at equal join_at."""
     return re.sub(r"[\s_-]", "", name.lower())
 
 
 def _one_less(word: str) -> list[str]:
-    """`word` without one of its letters, each in turn. Two words that differ by one slip have one of these in common,
-    or one word is among the other's.
+    """`word` without one of its letters, for each letter. Two words that differ in one letter share one of these, or
+    one word is among those of the other.
     """
     return [word[:place] + word[place + 1 :] for place in range(len(word))]
 
 
 class _Names(NamedTuple):
-    """Plain names -> the field that is meant: other names of it, and names with one wrong letter."""
+    """Plain names, and names with one letter missing -> the field that is meant."""
 
     same: Mapping[str, str]
     near: Mapping[str, str]
@@ -204,7 +204,7 @@ class _Names(NamedTuple):
     def of(cls, fields: tuple[str, ...], spellings: Mapping[str, str], ending: str = "") -> "_Names":
         same = {_plain(name): field for name, field in spellings.items()}
         same |= {_plain(name): field for field in fields for name in (field.removesuffix(ending), field)}
-        # A letter more or less of a short one may be a client's own word.
+        # A short name with one letter more or less may be a client's own word.
         plain = {_plain(field): field for field in fields if len(field) >= _SHORTEST_MISSPELT}
         return cls(same, {less: field for word, field in plain.items() for less in _one_less(word)} | plain)
 

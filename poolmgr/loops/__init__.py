@@ -1,1 +1,1 @@
-"""Thin supervised loops: each loads, asks the pool, applies. What is to be done is decided in core and nowhere else."""
+"""Thin loops: each reads, asks the pool, and applies its decisions. Only the core decides."""

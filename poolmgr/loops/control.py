@@ -1,6 +1,7 @@
-"""Requests of operators and clients (leave, say, drain): read, handed to the pool, deleted once the outcome is durable.
+"""Reads requests of operators and clients (leave, say, drain), hands them to the pool, and deletes them once the
+outcome is durable.
 
-A `say` is deleted before it is carried out: a message lost is better than a message said twice.
+A `say` is deleted before it is carried out: losing a message is better than writing it twice.
 """
 
 from typing import Any
@@ -23,17 +24,17 @@ _WAIT_S = 1.0
 
 
 def _fact(request: Request) -> dict[str, Any]:
-    """What may be read in the log: not what a bot is to say."""
+    """What is logged of a request: not the text of a message."""
     return {name: value for name, value in msgspec.to_builtins(request).items() if name != "message"}
 
 
 def what_is_wrong(error: Exception) -> str:
-    """With a request that cannot be read; nothing of what stands in it."""
+    """What is wrong with an unreadable request, without its content."""
     return fault_of(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
 
 
 async def follow_requests(stream: Stream, dispatcher: Dispatcher, turned: Turned = unwatched) -> None:
-    """Until cancelled. A request that cannot be read is logged and dropped."""
+    """Follow requests until cancelled. A request that cannot be read is logged and dropped."""
     while True:
         turned()
         entries = await stream.read(_MOST_AT_ONCE, _WAIT_S)

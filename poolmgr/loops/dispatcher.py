@@ -1,6 +1,6 @@
-"""Hands events to the pool and carries its decisions out in Redis, in the order in which they were made.
+"""Hands events to the pool, and carries its decisions out in Redis in their order.
 
-All loops of a leader use it. What is decided while Redis works on one batch goes out as the next: batches grow with the
+All loops of a leader use it. Decisions made while Redis works on one batch are the next batch: so batches grow with the
 load, and a single job is sent at once.
 """
 
@@ -16,11 +16,11 @@ from poolmgr.core.pool import Pool
 from poolmgr.store.ledger import Ledger
 
 _MOST_AT_ONCE = 2000
-"""Decisions in one round trip: enough for full speed, few enough that others of Redis' clients get their turn."""
+"""Decisions in one round trip: enough for full speed, and few enough not to delay other clients of Redis."""
 
 
 class Dispatcher:
-    """Events in, durable decisions out. `on_durable` hears of every decision once it is in Redis."""
+    """Events in, durable decisions out. `on_durable` is called with every decision once it is in Redis."""
 
     def __init__(self, pool: Pool, ledger: Ledger, clock: Clock, on_durable: Callable[[Decision], None]) -> None:
         self.pool = pool
@@ -34,13 +34,13 @@ class Dispatcher:
         self._progress = asyncio.Condition()
 
     def begin(self, decisions: Iterable[Decision]) -> None:
-        """Take over what the pool decided outside of an event, when it was restored."""
+        """Carry out the decisions that the pool made when it was restored."""
         self._waiting.extend(decisions)
         self._decided += len(self._waiting)
         self._work.set()
 
     def put(self, event: CoreEvent) -> None:
-        """Let the pool decide on `event` now. Await `durable` before acknowledging it to anybody."""
+        """Let the pool handle `event` now. Await `durable` before acknowledging the event."""
         decisions = self.pool.handle(event, self._clock.steady())
         if decisions:
             self._waiting.extend(decisions)
@@ -48,13 +48,13 @@ class Dispatcher:
             self._work.set()
 
     async def durable(self, *, ahead: int = 0) -> None:
-        """Returns when everything that was put in so far is in Redis, but for the last `ahead` decisions."""
+        """Wait until all decisions so far are in Redis, except the last `ahead` ones."""
         until = self._decided - ahead
         async with self._progress:
             await self._progress.wait_for(lambda: self._durable >= until)
 
     async def run(self) -> None:
-        """Carry out decisions until cancelled. Raises: what Ledger.apply raises; the pool is then to be rebuilt."""
+        """Carry out decisions until cancelled. Raises: as Ledger.apply; then the pool has to be rebuilt."""
         most = 1 if steps.is_armed(ManagerStep.DECISION_APPLIED) else _MOST_AT_ONCE
         while True:
             await self._work.wait()

@@ -1,4 +1,4 @@
-"""What the agents report: read, handed to the pool, acknowledged when the consequences are durable."""
+"""Reads the agents' events, hands them to the pool, and acknowledges them once the consequences are durable."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,14 +17,14 @@ _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 500
 _WAIT_S = 1.0
 _REST_S = 0.005
-"""Between two looks. A lone event waits for nobody; the heartbeats of a thousand VMs are read several at a time."""
+"""Seconds between two reads. A single event is read at once; the heartbeats of a thousand VMs are read in batches."""
 _FIELD = FIELD.encode()
 
 
 async def follow_events(
     stream: Stream, dispatcher: Dispatcher, on_heartbeat: Callable[[], None], turned: Turned = unwatched
 ) -> None:
-    """Until cancelled. An entry that is no event of ours is logged and skipped."""
+    """Follow events until cancelled. An entry that is no event of this release is logged and skipped."""
     while True:
         turned()
         entries = await stream.read(_MOST_AT_ONCE, _WAIT_S)
@@ -37,7 +37,7 @@ async def follow_events(
                 _log.warning("event_unreadable", entry_id=entry.entry_id.decode(), error=str(error))
                 continue
             if isinstance(event, Heartbeat):
-                if stream.late:  # it is out of date: newer ones were read already
+                if stream.late:  # newer heartbeats were read already
                     continue
                 on_heartbeat()
             dispatcher.put(event)

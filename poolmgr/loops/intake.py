@@ -1,7 +1,7 @@
-"""Jobs in: taken from the list, checked, accepted or rejected. At no moment does a taken job exist nowhere.
+"""Takes jobs from the list, checks them, and accepts or rejects them. A taken job is in Redis at every moment.
 
-Reading them holds the loop for moments only. And a job over which managers ended, or lost their lease, ends on the dead
-stream: what an earlier leader left half done is taken in one job at a time, and each is counted before it is begun.
+Reading jobs holds the event loop for moments only. A job over which managers died, or lost their lease, goes to the
+dead stream: jobs that an earlier leader left are taken in one at a time, and each is counted before it is begun.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ from poolmgr.store.ledger import Ledger, Rejected
 _MOST_AT_ONCE = 256
 _WAIT_S = 1.0
 _LEFT_OVER_S = 5.0
-"""How often jobs that somebody else took and left are looked for under steady load. An idle intake looks at once."""
+"""How often to look for jobs that another leader took and left, under steady load. An idle intake looks at once."""
 _BREATH_S = 0.002
-"""After so long the other loops get their turn. A job takes a fraction of that, a laborious one some milliseconds."""
+"""Seconds after which the other loops get their turn. A job takes a fraction of it, a nested one some milliseconds."""
 _LARGE_BYTES = 16 * 1024
-"""Such a job is read beside the loop: a laborious one of a quarter of a megabyte takes tens of milliseconds."""
+"""Larger jobs are read in a thread: a nested one of 256 KB takes tens of milliseconds."""
 _MOST_BEGUN = 2
-"""How often a job is begun alone. Whoever did not come to an end with it is not the one to try again."""
+"""How often a job is begun alone before it is rejected as poisonous."""
 _NAMED_FIRST = re.compile(rb'\{"bot_id": ?"([A-Za-z0-9][A-Za-z0-9._-]{0,127})"')
-"""As the API writes them."""
+"""The beginning of a job as the API writes it."""
 _AHEAD = 2000
-"""How many decisions may be under way to Redis while the next jobs are taken; those jobs stand in `jobs:taken`."""
+"""How many decisions may be under way to Redis while the next jobs are taken. Their jobs are in `jobs:taken`."""
 
 
 class Intake:
-    """`on_rejected` hears of every rejected job."""
+    """`on_rejected` is called with every rejected job."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Intake:
         self._turned = turned
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take jobs until `stop`; all that was taken is durable when it returns. What an earlier leader left half done
-        comes first.
+        """Take jobs until `stop` is set. All taken jobs are durable when it returns. Jobs that an earlier leader left
+        come first.
         """
         looked_at = await self._take_in_left_over()
         while not stop.is_set():
@@ -73,10 +73,10 @@ class Intake:
         await self._dispatcher.durable()
 
     async def _take_in_left_over(self) -> float:
-        """Take in what another leader took and did not finish: a leader that ended, or one that was frozen and took
-        jobs before it learned that it was replaced. Returns the time of this look (steady clock).
+        """Take in jobs that another leader took and did not finish: it ended, or it was frozen and did not know yet
+        that it was replaced. Returns the time of this look (steady clock).
         """
-        await self._dispatcher.durable()  # from here on none of our own stands in the list
+        await self._dispatcher.durable()  # now no job of this leader is in the list
         done = b""
         for payload in await self._jobs.left_over():
             self._turned()
@@ -92,7 +92,7 @@ class Intake:
         return self._clock.steady()
 
     async def _read(self, payloads: list[bytes], now: float) -> tuple[list[Job], list[Rejected]]:
-        """Those that are jobs, and those that are none. `now`: epoch seconds."""
+        """The valid jobs among the payloads, and the rejected ones. `now`: epoch seconds."""
         jobs: list[Job] = []
         rejected: list[Rejected] = []
         began = self._clock.steady()
@@ -112,7 +112,7 @@ class Intake:
     async def _take_in(self, payloads: list[bytes]) -> None:
         jobs, rejected = await self._read(payloads, self._clock.wall())
         if any(job.bot_id or job.deduplication_key or job.held_meeting for job in jobs):
-            await self._dispatcher.durable()  # one of them may double a job of this batch
+            await self._dispatcher.durable()  # a job of this batch may be a duplicate of an earlier one
         taken = await self._jobs.conflicts(jobs)
         held: set[str] = set()
         for job in jobs:
@@ -122,7 +122,7 @@ class Intake:
             bot_id = job.bot_id or uuid.uuid4().hex
             if job.held_meeting:
                 if job.held_meeting in held:
-                    await self._dispatcher.durable()  # whether that one is in, or has had its end at once
+                    await self._dispatcher.durable()  # the earlier job's bot is accepted or has ended then
                 held.add(job.held_meeting)
                 first = await self._jobs.hold(job.held_meeting, bot_id)
                 if first != bot_id:
@@ -136,11 +136,11 @@ class Intake:
             steps.done(ManagerStep.JOBS_DECIDED)
         if rejected:
             await self._reject(rejected)
-        # A few are sent at once; with many, reading and Redis are kept busy in parallel.
+        # A few jobs wait until they are durable; with many, reading goes on while Redis works.
         await self._dispatcher.durable(ahead=_AHEAD if len(payloads) == _MOST_AT_ONCE else 0)
 
     async def _reject(self, rejected: list[Rejected]) -> None:
-        # First what was accepted: else a follower of a bot reads that it was rejected, when only a copy was.
+        # Accepted jobs first: otherwise a client that follows a bot reads that it was rejected, when only a copy was.
         await self._dispatcher.durable()
         await self._ledger.reject(rejected, self._clock.wall())
         steps.done(ManagerStep.JOBS_REJECTED)
@@ -148,12 +148,12 @@ class Intake:
             self._on_rejected(fault)
 
     def _duplicate(self, job: Job, taken: dict[str, str]) -> Rejected | None:
-        """A job that came before is refused, whether its bot lives or has ended: no job joins twice."""
+        """The rejection of a job that came before. It does not matter whether its bot has ended: no job joins twice."""
         payload = job.payload.encode()
         if job.bot_id in taken:
             return Rejected(payload, "duplicate_bot_id", f"there is a bot {job.bot_id} already", job.bot_id)
         first = taken.get(f"key {job.deduplication_key}") if job.deduplication_key else None
-        if first and first != job.bot_id:  # the API takes the key for the bot before it hands the job in
+        if first and first != job.bot_id:  # the API has reserved the key for this bot already
             detail = f"deduplication_key: bot {first} was made with the same one"
             return Rejected(payload, "duplicate_key", detail, job.bot_id)
         return None
@@ -161,5 +161,5 @@ class Intake:
 
 def _poisonous(payload: bytes) -> Rejected:
     detail = f"{_MOST_BEGUN} managers that had nothing else in hand ended, or lost their lease, over this job"
-    named = _NAMED_FIRST.match(payload)  # so that it is not read as a whole again
+    named = _NAMED_FIRST.match(payload)  # without parsing the whole payload again
     return Rejected(payload, "poisonous", detail, named[1].decode() if named else "")

@@ -1,7 +1,7 @@
-"""Jobs from the job stream: read, written as JSON, put on the list of jobs.
+"""Reads jobs from the job stream, and puts them on the list of jobs as JSON.
 
-An entry holds the job as JSON in a field `job`, or flat, each field of the job in one of its own. A bad job goes the
-same way: the intake rejects it, with the reason.
+An entry has the job as JSON in a field `job`, or each field of the job as a field of its own. Bad jobs are put on the
+list, too: the intake rejects them with the reason.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from poolmgr.store.arrivals import Arrivals
 from poolmgr.store.inbox import Stream
 
 _MOST_AT_ONCE: Final = 20
-"""Few, because an entry may be of any size. Twenty in three round trips are thousands a second."""
+"""Entries in one read. Few, because an entry may have any size; twenty in three round trips are thousands a second."""
 _WAIT_S: Final = 1.0
 _REST_S: Final = 0.1
 """Between two looks at a list of jobs that is too long."""
@@ -23,7 +23,7 @@ _NOT_TEXT: Final = frozenset({"priority", "queue_timeout", "automatic_leave", "c
 
 
 async def follow_job_stream(stream: Stream, arrivals: Arrivals, turned: Turned = unwatched) -> None:
-    """Until cancelled. While too many jobs wait in the list, the rest waits in the stream."""
+    """Follow the job stream until cancelled. While too many jobs wait in the list, the rest stays in the stream."""
     while True:
         turned()
         if not await arrivals.has_room():
@@ -35,7 +35,7 @@ async def follow_job_stream(stream: Stream, arrivals: Arrivals, turned: Turned =
 
 
 def job_of(fields: Mapping[bytes, bytes]) -> bytes:
-    """The job of an entry as JSON. Bytes that are not UTF-8 stay as they are; the check of the job names them."""
+    """The job of an entry as JSON. Bytes that are not UTF-8 stay as they are; the job's check rejects them."""
     if _JOB in fields:
         return fields[_JOB]
     texts = {_text(name): _text(value) for name, value in fields.items()}
@@ -52,7 +52,7 @@ def _string(text: str) -> str:
 
 
 def _value(name: str, text: str) -> str:
-    """Where a field of a job is not text, JSON is taken as it was written."""
+    """The value of a field. If the job's field is no text, the entry's field is read as JSON."""
     if name not in _NOT_TEXT and not name.endswith("_required"):
         return _string(text)
     try:

@@ -12,21 +12,20 @@ from common.runtime.waiting import pause
 from poolmgr.store.lease import Lease
 
 _LOOK_EVERY_S: Final = 0.25
-"""How often a standby asks whether the lease is free: an orderly end of the leader is noticed in that time."""
+"""How often a standby asks whether the lease is free. It notices an orderly end of the leader within this time."""
 
 _log = structlog.stdlib.get_logger()
 
 
 class LeaseLostError(ManagerError):
-    """Another manager leads by now, or may. This process has to stop deciding."""
+    """Another manager leads, or may lead. This process has to stop deciding."""
 
 
 async def wait_to_lead(
     lease: Lease, ttl_s: float, stop: asyncio.Event, on_standby: Callable[[], None], turned: Turned = unwatched
 ) -> int:
-    """The epoch once this process leads; 0 if `stop` came first.
-
-    `on_standby` hears when Redis has answered that another one leads.
+    """Wait until this process leads. Returns the epoch; 0 if `stop` was set first. `on_standby` is called when Redis
+    has answered that another manager leads.
     """
     standing_by = False
     while not stop.is_set():

@@ -1,4 +1,4 @@
-"""Once a minute: extends the expiry of keys in use, and lets the others expire."""
+"""Extends the expiry of keys in use once a minute; all other keys expire."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -23,7 +23,7 @@ async def reap(
     retention: RetentionSettings,
     owners: Callable[[], Collection[str]],
 ) -> None:
-    """Until cancelled. `owners`: the names of the API tokens by now, whose bots are counted."""
+    """Reap until cancelled. `owners`: gives the current names of the API tokens, whose bots are counted."""
     while True:
         now = clock.wall()
         await upkeep.renew(vm.vm_id for vm in pool.fleet if not vm.lost)

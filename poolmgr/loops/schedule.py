@@ -1,4 +1,4 @@
-"""Lets time pass for the pool: a Tick whenever one of its deadlines has come."""
+"""Gives the pool a Tick whenever one of its deadlines has come."""
 
 import asyncio
 
@@ -11,11 +11,13 @@ from poolmgr.loops.dispatcher import Dispatcher
 
 _log = structlog.stdlib.get_logger()
 _LOOK_EVERY_S = 0.05
-"""How late a deadline may be noticed. Twenty looks a second at a heap's top cost next to nothing."""
+"""How late a deadline may be noticed, in seconds. Looking at the top of a heap costs next to nothing."""
 
 
 async def watch_deadlines(dispatcher: Dispatcher, clock: Clock, away_s: float, turned: Turned = unwatched) -> None:
-    """Until cancelled. If this loop stood still for more than `away_s`, so did the loops that read from agents."""
+    """Watch deadlines until cancelled. If this loop stood still for more than `away_s`, so did those that read events:
+    then the pool gets ProcessResumed.
+    """
     looked_at = clock.steady()
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)

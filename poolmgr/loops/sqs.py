@@ -1,7 +1,7 @@
-"""Jobs from an Amazon SQS queue: received, put on the list of jobs, deleted from the queue.
+"""Receives jobs from an Amazon SQS queue, puts them on the list of jobs, and deletes them from the queue.
 
-No job is lost, because a message is deleted only when its job is durable. A message that comes again is recognised by
-its id. A queue that is away or refuses is asked again, less and less often; the term goes on.
+No job is lost: a message is deleted only once its job is durable. A message that comes again is recognised by its id. A
+queue that does not answer, or refuses, is asked again at growing intervals; the term goes on.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from common.runtime.waiting import backoff
 from poolmgr.store.arrivals import Arrivals, Message
 
 _log = structlog.stdlib.get_logger()
-_MOST_AT_ONCE: Final = 10  # more SQS does not hand out, nor takes to delete
-_WAIT_S: Final = 20  # nor waits longer
+_MOST_AT_ONCE: Final = 10  # the limit of SQS for receiving and deleting
+_WAIT_S: Final = 20  # the longest wait of SQS
 _CONNECT_S, _READ_S = 5.0, _WAIT_S + 5.0
 _REST_S: Final = 0.5
 """Between two looks at a list of jobs that is too long."""
@@ -28,7 +28,7 @@ _RETRY_FIRST_S, _RETRY_MOST_S = 1.0, 60.0
 
 
 class CannotReadSqsError(ManagerError):
-    """What reads queues is not installed."""
+    """The package that reads SQS is not installed; the message says what to do."""
 
 
 class _AwayError(Exception):
@@ -56,11 +56,13 @@ class Sqs:
             connect_timeout=_CONNECT_S, read_timeout=_READ_S, retries={"total_max_attempts": 1}
         )
         self._faults: tuple[type[Exception], ...] = (errors.BotoCoreError, errors.ClientError, OSError)
-        self._fault: str | None = None  # "" while the queue answers, None before it was asked
+        self._fault: str | None = None  # "" while the queue answers; None before the first call
         self._delays = backoff(_RETRY_FIRST_S, _RETRY_MOST_S)
 
     async def follow(self, arrivals: Arrivals) -> None:
-        """Until cancelled. Raises: what Redis raises. Faults of the queue are logged, and it is asked again."""
+        """Follow the queue until cancelled. Faults of the queue are logged, and it is asked again. Raises:
+        Redis' errors.
+        """
         while True:
             try:
                 async with AsyncExitStack() as stack:
@@ -111,7 +113,7 @@ class Sqs:
         ]
 
     async def _delete(self, queue: Any, messages: Sequence[Message]) -> list[Message]:
-        """Those that can be deleted now. The others come again, and are deleted then."""
+        """Delete these messages. Those that cannot be deleted now come again, and are deleted then."""
         entries = [{"Id": str(number), "ReceiptHandle": message.receipt} for number, message in enumerate(messages)]
         answer = await self._ask(queue.delete_message_batch(QueueUrl=self._settings.queue_url, Entries=entries))
         if failed := answer.get("Failed"):
@@ -126,7 +128,7 @@ class Sqs:
 
 
 def _named(error: Exception) -> str:
-    """The same words for the same fault: the rest of an answer differs from one to the next."""
+    """A fault in words that are the same each time, so that it is logged once."""
     response: Any = getattr(error, "response", None)
     code = response["Error"]["Code"] if response else str(error)
     return f"{type(error).__name__}: {code}"[:300]

@@ -1,6 +1,6 @@
-"""Webhooks: status changes of the outbox go to each bot's queue, and the first of a queue is sent when it is due.
+"""Moves status changes from the outbox to each bot's queue of webhooks, and sends the first of a queue when it is due.
 
-Redis holds all of it at every moment. In memory is only which bot is next; it is built anew every term.
+All webhooks are in Redis at every moment. Memory has only which bot is next, and is built again in every term.
 """
 
 import asyncio
@@ -33,14 +33,16 @@ _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 100
 _WAIT_S = 1.0
 _LOOK_S = 5.0
-"""How often the gauges are looked at."""
+"""How often the gauges are read from Redis, in seconds."""
 
 _LONGEST_REST_S = 60.0
-"""The wall clock may jump: nobody waits longer than this without looking at it."""
+"""No wait is longer than this, because the wall clock may jump."""
 
 
 class Webhooks:
-    """One term's. `secrets`: those of now. `run` ends only when it is cancelled, or with what Redis raises."""
+    """The webhooks of one term. `secrets`: gives the current secrets. `run` ends when it is cancelled, or raises what
+    Redis raises.
+    """
 
     def __init__(
         self,
@@ -100,7 +102,7 @@ class Webhooks:
             _log.warning("webhooks_unsigned", detail="receivers cannot tell who sent them: set webhooks.secrets")
 
     async def _put(self, due: Mapping[str, float]) -> None:
-        """Lines that are there already."""
+        """Take over the queues that are in Redis already."""
         for bot_id, head in (await self._deliveries.heads(list(due))).items():
             if head:
                 self._courier.put(bot_id, host_of(head.delivery.url), due[bot_id])
@@ -118,7 +120,7 @@ class Webhooks:
             await pause(self._woken, rest_s)
 
     async def _attempt(self, bot_id: str) -> None:
-        """Send the first webhook in a bot's line once, and carry out what follows."""
+        """Send the first webhook in a bot's queue once, and carry out what follows."""
         head = (await self._deliveries.heads([bot_id]))[bot_id]
         if head is None:
             more = await self._deliveries.clear(bot_id)
@@ -138,7 +140,7 @@ class Webhooks:
         self._woken.set()
 
     async def _follow_up(self, head: Waiting, outcome: Outcome) -> float | None:
-        """Write down what came of an attempt. Returns when the bot's next one is due."""
+        """Write the outcome of an attempt. Returns when the bot's next webhook is due."""
         delivery, now = head.delivery, self._clock.wall()
         host, number = host_of(delivery.url), head.attempts + 1
         attempt = Attempt(delivery.id, delivery.event, number, iso(now), round(outcome.took_s, 3), outcome.word, host)
@@ -146,7 +148,7 @@ class Webhooks:
             bot_id=delivery.bot_id, webhook_event=delivery.event, host=host, outcome=outcome.word, attempt=number
         )
         self._metrics.attempted(outcome.kind, outcome.took_s)
-        # Chance keeps receivers that failed together from being called together; nothing secret hangs on it.
+        # A random delay, so that receivers which failed together are not called together. It needs no secure generator.
         match judge(outcome, number, head.since, now, self._settings, random.random()):  # noqa: S311
             case Retry(at=at):
                 await self._deliveries.failed(head, attempt, at)
@@ -171,7 +173,7 @@ class Webhooks:
 
 
 def _made_of(entry: Entry, change: Mapping[str, str], records: Mapping[str, Record]) -> list[Delivery]:
-    """The webhooks of one outbox entry; none of one that is none of ours, or whose bot has no record any more."""
+    """The webhooks of one outbox entry; empty if the entry is unreadable, or its bot has no record any more."""
     try:
         if ready := entry.fields.get(b"delivery"):
             made = [msgspec.json.decode(ready, type=Delivery)]

@@ -1,1 +1,1 @@
-"""What a manager shows of itself: metrics, and its log of what was decided."""
+"""The manager's metrics, and its log of decisions."""

@@ -1,4 +1,4 @@
-"""What Prometheus sees of the manager. Names follow its conventions; labels come from closed sets, never ids."""
+"""The manager's metrics for Prometheus. Labels come from closed sets and never contain ids."""
 
 from collections.abc import Iterable
 
@@ -28,18 +28,20 @@ from poolmgr.core.decisions import (
 from poolmgr.core.pool import Pool
 from poolmgr.store.ledger import Rejected
 
-disable_created_metrics()  # nobody reads when a counter was made; the series double what is scraped
+disable_created_metrics()  # the *_created series double what is scraped, and nobody reads them
 
 _DISPATCH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _JOIN_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _WEBHOOK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)
 _MOST_RULES = 500
-"""Rules come from files that operators may add to, screens from agents of any release: beyond this they are `other`."""
+"""Labels of screens and rules; further ones count as `other`. Operators may add rules, and agents may be of any
+release.
+"""
 _FAILED_WARMUPS = frozenset({GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY})
 
 
 class Metrics:
-    """One registry for the process. Hears of durable decisions; reads the gauges off the pool that leads now."""
+    """One registry for the process. It counts durable decisions, and reads the gauges from the current pool."""
 
     def __init__(self, clock: Clock) -> None:
         self.registry = CollectorRegistry()
@@ -91,7 +93,7 @@ class Metrics:
             registry=registry,
         )
         for step in ("bot_asked", "bot_forced", "bot_ended", "bot_given_up", "worker_forced"):
-            self._overdue.labels(step)  # of what should never happen, an alert has to see the zero
+            self._overdue.labels(step)  # an alert needs the series at 0 before it happens
         self._recordings = Counter(
             "poolmgr_recordings",
             "Recordings of meetings: begun, processed (there is a file), skipped (nothing to make one of)",
@@ -223,13 +225,13 @@ class WebhookMetrics:
         self._seconds.observe(took_s)
 
     def forget(self) -> None:
-        """This process leads no longer: what waits is another one's to count."""
+        """Reset the gauges: this process does not lead any more."""
         self.pending.set(0)
         self.oldest_due.set(0)
 
 
 class PoolGauges(Collector):
-    """Gauges that are read off the pool when they are asked for, so that they are never out of date."""
+    """Gauges that are read from the pool at each scrape, so that they are never out of date."""
 
     def __init__(self, clock: Clock) -> None:
         self.pool: Pool | None = None
@@ -254,7 +256,7 @@ class PoolGauges(Collector):
             for vm in self.pool.fleet:
                 vms_by_state[vm.state] += 1
             usable = sum(count for state, count in vms_by_state.items() if state.has_target)
-            # One release long, as before it had a word of its own: a stopping one counts as draining, too.
+            # For one release a stopping VM also counts as draining, as before it had its own state.
             vms_by_state[VmState.DRAINING] += vms_by_state[VmState.STOPPING]
             for state, count in bots_by_state.items():
                 if state is not BotState.STOPPED:
