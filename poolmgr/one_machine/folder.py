@@ -1,11 +1,11 @@
-"""The state folder of `poolmgr up`: what lies where in it, and that it is this user's and this process's alone.
+"""The state folder of `poolmgr up`. It belongs to one user, and is used by one process at a time.
 
 STATE/up.lock                held by the one `up` that runs here
       token, authorization   the token of the HTTP API, and the header that shows it (token.py)
       redis.sock, redis/     the private Redis: its socket, its data
       agent/                 worker.state_dir, unless the configuration names another folder
-      log/PART.log, .log.1   what each part said
-      run/PART               which process that part is (tie.py, takeover.py)
+      log/PART.log, .log.1   the output of each part
+      run/PART               the process of each part (tie.py, takeover.py)
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from common.runtime import files
 from poolmgr.one_machine.news import PartName
 
 _SOCKET_PATH_BYTES: Final = 107
-"""What a socket's path may be long: sun_path has 108 bytes, the last one is a zero. unix(7)."""
+"""The longest path of a socket: sun_path has 108 bytes, of which the last is a zero. unix(7)."""
 
 _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
@@ -38,7 +38,7 @@ def default_state_dir(environment: Mapping[str, str], *, is_root: bool) -> Path:
     if is_root:
         return Path("/var/lib/poolmgr")
     named = environment.get("XDG_STATE_HOME", "")
-    if os.path.isabs(named):  # a relative one is to be ignored
+    if os.path.isabs(named):  # a relative path has to be ignored
         return Path(named) / "poolmgr"
     try:
         return Path.home() / ".local" / "state" / "poolmgr"
@@ -63,7 +63,7 @@ class StateFolder:
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Made, if need be, and ours alone meanwhile. Raises: CannotRunError."""
+        """Make the folder if it is missing, and hold its lock while the context is open. Raises: CannotRunError."""
         try:
             self._make_ready()
             lock = os.open(self.path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -88,7 +88,7 @@ class StateFolder:
             os.close(lock)
 
     def _make_ready(self) -> None:
-        """Raises: OSError, CannotRunError."""
+        """Make the folder and check its owner and mode. Raises: OSError, CannotRunError."""
         files.make_ready(self.path)
         found = self.path.stat()
         if found.st_uid != os.geteuid() or found.st_mode & _OTHERS_MAY_WRITE:
@@ -98,7 +98,7 @@ class StateFolder:
             files.make_ready(folder)
 
     def check_socket(self) -> None:
-        """Raises: CannotRunError when the private Redis could not be reached in here."""
+        """Check that the path of Redis' socket is not too long. Raises: CannotRunError."""
         length = len(os.fsencode(self.redis_socket))
         if length > _SOCKET_PATH_BYTES:
             raise CannotRunError(

@@ -1,4 +1,4 @@
-"""A part's log: the part writes it itself, so nothing is lost if `up` dies. `up` reads along, and keeps it small."""
+"""The log of a part. The part writes it itself, so nothing is lost if `up` dies. `up` reads it, and keeps it small."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 MOST_BYTES: Final = 5_000_000
-"""Then what is in it goes to the one before, PART.log.1: at most twice so much is kept of a part."""
+"""At this size the log is moved to PART.log.1, so twice as much is kept of a part."""
 
 _READ_AT_ONCE: Final = 1_000_000
 _LONGEST_LINE: Final = 65_536
@@ -22,7 +22,7 @@ _REDIS_HEAD: Final = re.compile(r"^\d+:[A-Z] \d{2} \w{3} \d{4} [\d:.]+ [.\-*#] "
 
 
 class Remark(NamedTuple):
-    """A warning or an error that a part logged, in one of our programs' own words."""
+    """A warning or an error that one of the two programs logged."""
 
     level: str
     event: str
@@ -30,10 +30,10 @@ class Remark(NamedTuple):
 
 
 class LogFile:
-    """Begins to read at its present end."""
+    """Reads a log from its present end on."""
 
     def __init__(self, path: Path) -> None:
-        """Raises: OSError."""
+        """Open the log. Raises: OSError."""
         self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._offset = os.fstat(self._descriptor).st_size
@@ -41,22 +41,22 @@ class LogFile:
         self._words: deque[str] = deque(maxlen=_LAST_WORDS)
 
     def fileno(self) -> int:
-        """For a process to write to. It appends, wherever the end is."""
+        """The descriptor for a process's output. It appends."""
         return self._descriptor
 
     def close(self) -> None:
         os.close(self._descriptor)
 
     def begin_anew(self) -> None:
-        """What was said before is no last word any more."""
+        """Forget the last lines: a new process starts."""
         self._words.clear()
 
     def last_words(self) -> tuple[str, ...]:
-        """The last lines that are no log events: what a program prints when it cannot start, or dies."""
+        """The last lines that are no log events: a program prints them when it cannot start, or dies."""
         return tuple(self._words)
 
     def read(self) -> list[Remark]:
-        """What is worth telling in what came since."""
+        """The warnings and errors that were logged since the last call."""
         remarks: list[Remark] = []
         for line in self._lines():
             event = _event(line)
@@ -69,7 +69,7 @@ class LogFile:
         return remarks
 
     def _lines(self) -> Iterator[bytes]:
-        if os.fstat(self._descriptor).st_size < self._offset:  # somebody emptied it
+        if os.fstat(self._descriptor).st_size < self._offset:  # somebody truncated the file
             self._offset, self._rest = 0, b""
         while data := os.pread(self._descriptor, _READ_AT_ONCE, self._offset):
             self._offset += len(data)
@@ -79,8 +79,8 @@ class LogFile:
         self._keep_small()
 
     def _keep_small(self) -> None:
-        """Empties the file after copying it; the writer goes on with the same file. What is written between the copy
-        and that is lost: some microseconds in five megabytes.
+        """Copy the file and truncate it. The writer goes on with the same file. What it writes between the two steps is
+        lost: some microseconds in five megabytes.
         """
         if self._offset < MOST_BYTES:
             return

@@ -1,4 +1,4 @@
-"""What `poolmgr up` has to report: facts only. poolmgr/cli/up_words.py makes sentences of them."""
+"""What `poolmgr up` reports, as facts. poolmgr/cli/up_words.py makes sentences of them."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class PartName(StrEnum):
-    """The programs, in the order in which they are started. They are ended in the opposite one."""
+    """The programs, in the order in which they start. They end in the opposite order."""
 
     REDIS = "redis"
     MANAGER = "manager"
@@ -22,7 +22,9 @@ class News(msgspec.Struct, frozen=True, tag_field="event", tag=_snake):
 
 
 class Began(News, frozen=True):
-    """Nothing is started yet. `redis_set_by`: the file or variable that names the Redis; empty: it is a private one."""
+    """`up` has begun and started nothing yet. `redis_set_by`: the file or variable that names the Redis; empty: it is
+    private.
+    """
 
     state_dir: str
     config: str
@@ -31,9 +33,7 @@ class Began(News, frozen=True):
 
 
 class TookOver(News, frozen=True):
-    """An earlier `up` was killed before it could end this part; it is ended now. An agent leaves its browsers to the
-    next one.
-    """
+    """A part of an earlier `up`, which was killed, has been ended. An agent leaves its browsers to the next one."""
 
     part: PartName
     pid: int
@@ -41,11 +41,11 @@ class TookOver(News, frozen=True):
 
 
 class Opened(News, frozen=True):
-    """Jobs are taken from here on: over HTTP, and from the list `jobs`.
+    """Jobs are taken from now on, over HTTP and from the list `jobs`.
 
-    `program`: how to call `poolmgr`, with `config`, if there is one, and `environment` over it. `socket`: that of the
-    private Redis, empty if there is none. `api`, `metrics`: where they are served, as it is configured. `header_file`
-    holds the header that curl is to send.
+    `program`: how to call `poolmgr`, with the file `config`, if there is one, and the variables `environment`.
+    `socket`: of the private Redis; empty: there is none. `api`, `metrics`: the configured addresses. `header_file`: the
+    file with the header that curl has to send.
     """
 
     program: str
@@ -74,7 +74,7 @@ class Warming(News, frozen=True):
 
 
 class Ready(News, frozen=True):
-    """As many browsers are warm as are wanted, or as memory allows. `bots`: how many the agent has."""
+    """The wanted browsers are warm, or as many as memory allows. `bots`: how many the agent has."""
 
     idle: int
     wanted: int
@@ -83,7 +83,7 @@ class Ready(News, frozen=True):
 
 
 class Waiting(News, frozen=True):
-    """Redis does not answer: `why` in its own words."""
+    """Redis does not answer. `why`: the error."""
 
     why: str
     after_s: float
@@ -91,7 +91,7 @@ class Waiting(News, frozen=True):
 
 
 class Died(News, frozen=True):
-    """A part ended without being asked to. `code`: negative for a signal. `words`: the last that it said."""
+    """A part ended by itself. `code`: negative for a signal. `words`: its last output."""
 
     part: PartName
     code: int
@@ -100,14 +100,14 @@ class Died(News, frozen=True):
 
 
 class Back(News, frozen=True):
-    """It works again."""
+    """A part works again."""
 
     part: PartName
     after_s: float
 
 
 class CannotStart(News, frozen=True):
-    """A part never came up, and trying again would change nothing. `log`: the file with all its output."""
+    """A part never worked, and another start would not help. `log`: the file with all its output."""
 
     part: PartName
     code: int
@@ -115,7 +115,7 @@ class CannotStart(News, frozen=True):
 
 
 class BotNews(News, frozen=True):
-    """A bot came to where an operator looks."""
+    """A bot came to a state that is printed."""
 
     bot_id: str
     state: str
@@ -139,27 +139,29 @@ class Warned(News, frozen=True):
 
 
 class Draining(News, frozen=True):
-    """Told to end. `bots` may go on until they end, at most for that time. None: no heartbeat came from the agent."""
+    """`up` was asked to end. The `bots` may go on until they end, for the given time at most. None: the agent has sent
+    no heartbeat.
+    """
 
     bots: int | None
     at_most_s: float
 
 
 class BotsLeft(News, frozen=True):
-    """While it drains: so many have not ended."""
+    """While draining: how many bots have not ended."""
 
     bots: int
 
 
 class Leaving(News, frozen=True):
-    """Told once more: bots leave their meetings now."""
+    """`up` was asked a second time: bots leave their meetings now."""
 
     bots: int | None
     at_most_s: float
 
 
 class Ending(News, frozen=True):
-    """Told a third time: all is ended as it is."""
+    """`up` was asked a third time: everything is ended at once."""
 
 
 class Killed(News, frozen=True):
@@ -169,6 +171,6 @@ class Killed(News, frozen=True):
 
 
 class Stopped(News, frozen=True):
-    """Nothing runs any more. `code`: the exit code."""
+    """All parts have ended. `code`: the exit code."""
 
     code: int

@@ -1,4 +1,4 @@
-"""One part as a process: in a session of its own, so that Ctrl-C is for `up` alone, and tied to its life (tie.py)."""
+"""One part as a process. It has its own session, so that only `up` gets Ctrl-C, and ends when `up` dies (tie.py)."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from poolmgr.one_machine.programs import Program
 
 
 class Process:
-    """Running, until `exited` was called with its code (negative for a signal)."""
+    """A running process. When it ends, `exited` is called with its code (negative for a signal)."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Process:
         *,
         when_we_die: signal.Signals,
     ) -> None:
-        """`when_we_die`: what the kernel sends it then. Raises: OSError."""
+        """Start the process. `when_we_die`: the signal that the kernel sends it when `up` dies. Raises: OSError."""
         self.started_at = time.monotonic()
         tied = [sys.executable, "-I", "-S", tie.__file__, str(int(when_we_die)), str(os.getpid()), str(run_file)]
         self._process = subprocess.Popen(
@@ -52,7 +52,7 @@ class Process:
             os.kill(self._process.pid, signal.SIGTERM)
 
     def kill(self, *, with_children: bool) -> None:
-        """`with_children`: its whole group. An agent's browsers have groups of their own, which the agent ends."""
+        """Kill the process; `with_children`: its whole group. An agent's browsers have their own groups."""
         with suppress(ProcessLookupError):
             (os.killpg if with_children else os.kill)(self._process.pid, signal.SIGKILL)
 

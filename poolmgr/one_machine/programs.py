@@ -1,4 +1,4 @@
-"""Which programs are started, with which arguments and environment: as the units of systemd/ do it. Starts nothing."""
+"""The programs to start, with arguments and environment, as in the units of systemd/. Starts nothing."""
 
 import os
 import shutil
@@ -13,8 +13,8 @@ from poolmgr.one_machine.folder import CannotRunError, StateFolder
 from poolmgr.one_machine.news import PartName
 
 _MOST_REDIS_MEMORY: Final = "1gb"
-"""A flood of jobs is refused before it takes the memory of the browsers. Twenty bots and their records need a few
-megabytes, evidence at most evidence.most_mb.
+"""The private Redis refuses a flood of jobs before it takes the browsers' memory. Twenty bots and their records need a
+few megabytes, evidence at most evidence.most_mb.
 """
 
 _PASSED_TO_REDIS: Final = ("PATH", "TZ", "LANG", "LC_ALL")
@@ -26,8 +26,8 @@ class Program(NamedTuple):
 
 
 class Wishes(NamedTuple):
-    """What `up` settles for the programs, over file and environment. `named`: the settings, as `section.key`, that
-    either of them sets, and which of them does. `redis_set_by`: that of the Redis; empty: a private one is started.
+    """What `up` decides for the programs, over file and environment. `named`: `section.key` of the settings that file
+    or environment set -> which of them. `redis_set_by`: what sets the Redis; empty: a private one is started.
     """
 
     config: Path | None
@@ -42,8 +42,8 @@ def redis_url(folder: StateFolder) -> str:
 
 
 def programs(folder: StateFolder, wishes: Wishes, environment: Mapping[str, str]) -> dict[PartName, Program]:
-    """Everything that is to run. Raises: CannotRunError for a program that is not installed."""
-    for_both = {"POOLMGR_LOG__FORMAT": "json"}  # they write to files; `up` reads the warnings in there
+    """All programs to run. Raises: CannotRunError for a program that is not installed."""
+    for_both = {"POOLMGR_LOG__FORMAT": "json"}  # they log to files, in which `up` reads warnings
     found: dict[PartName, Program] = {}
     if not wishes.redis_set_by:
         for_both["POOLMGR_REDIS__URL"] = redis_url(folder)
@@ -60,7 +60,7 @@ def programs(folder: StateFolder, wishes: Wishes, environment: Mapping[str, str]
 
 
 def sweeping(agent: Program) -> Program:
-    """Ends what a killed agent left."""
+    """The program that ends what a killed agent left."""
     program, _, *options = agent.command
     return Program([program, "sweep", *options], agent.environment)
 
@@ -69,10 +69,10 @@ _STATE_DIR: Final = "POOLMGR_WORKER__STATE_DIR"
 
 
 def _redis_command(folder: StateFolder) -> list[str]:
-    """Everything durable is in this Redis, and it serves one machine: a few writes a second.
+    """The command of the private Redis. It has everything durable of one machine, and gets a few writes a second.
 
-    appendfsync always: what was answered is on the disk, after a power cut, too. At this load it costs hardly more than
-    everysec, which writes once a second as well, and 2.5 ms a write here: some 10 ms of a join.
+    appendfsync always: every answered write is on the disk, also after a power cut. At this load it costs hardly more
+    than everysec. A write takes 2.5 ms here, a join some 10 ms more.
     """
     settings = {
         "port": "0",
@@ -81,9 +81,9 @@ def _redis_command(folder: StateFolder) -> list[str]:
         "dir": str(folder.redis_data),
         "appendonly": "yes",
         "appendfsync": "always",
-        "save": "",  # no snapshots beside it
+        "save": "",  # no snapshots
         "maxmemory": _MOST_REDIS_MEMORY,
-        "maxmemory-policy": "noeviction",  # when it is full, it refuses; it never forgets a bot
+        "maxmemory-policy": "noeviction",  # a full Redis refuses writes and forgets no bot
         "hash-max-listpack-value": "1024",  # a bot's record takes 3.1 KB instead of 5.6
         "daemonize": "no",
         "logfile": "",
@@ -98,7 +98,7 @@ def _redis_command(folder: StateFolder) -> list[str]:
 
 
 def _ours(name: str) -> str:
-    """The program of this installation: beside the one that runs, beside Python, or where pip puts programs.
+    """The program of this installation: next to the running one, next to Python, or where pip installs programs.
 
     Raises: CannotRunError.
     """
@@ -119,6 +119,8 @@ def _ours(name: str) -> str:
 
 
 def _over(environment: Mapping[str, str], settled: Mapping[str, str]) -> dict[str, str]:
-    """`settled` wins over a variable of the same setting in any spelling: the programs read any case."""
+    """The environment with `settled`, without other variables of the same settings: the programs read them in
+    any case.
+    """
     kept = {name: value for name, value in environment.items() if name.upper() not in settled}
     return {**kept, **settled}

@@ -1,7 +1,7 @@
 """Runs manager, agent and Redis on this machine: the one place where the parts of `poolmgr up` meet. Decides nothing.
 
-A start is a row of numbered steps. After that every happening goes to the supervisor's one entry point, in order, and
-its answer is carried out at once: nothing here waits.
+The start is numbered steps. After that every event goes to the supervisor's entry point, in order, and its answer is
+carried out at once: nothing here waits.
 """
 
 import asyncio
@@ -53,19 +53,19 @@ from poolmgr.one_machine.watch import Seen, Watch
 from poolmgr.store.keys import Keys
 
 _TICK_S: Final = 0.25
-_STANDS_BY_S: Final = 5.0  # a manager that lives for so long while another one leads stands by
-_PATIENCE_S: Final = 2.0  # a Redis that is away for longer is told about
+_STANDS_BY_S: Final = 5.0  # a manager that has lived for so long while another one leads is a standby
+_PATIENCE_S: Final = 2.0  # if Redis is away for longer, that is printed
 _REPEAT_AFTER_S: Final = 60.0
 _SWEEP_DEADLINE_S: Final = 30.0
 _MOST_REMEMBERED: Final = 1000
 _FAILED: Final = frozenset(
     {GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY, GoneCause.CRASHED, GoneCause.MEMORY_LIMIT, GoneCause.UNRESPONSIVE}
 )
-_SAID_ANYWAY: Final = frozenset({"sandbox_disabled"})  # at the beginning, whatever log.level is
+_SAID_ANYWAY: Final = frozenset({"sandbox_disabled"})  # printed at the beginning, whatever log.level is
 
 
 class Order(NamedTuple):
-    """What the operator asked for. `named`: see programs.Wishes."""
+    """What the operator asked for. `named`: as in programs.Wishes."""
 
     folder: StateFolder
     settings: Settings
@@ -75,27 +75,29 @@ class Order(NamedTuple):
 
 
 def run(order: Order, tell: Callable[[News], None]) -> int:
-    """Until it is told to stop, and all is down. The exit code. Raises: CannotRunError before anything is started."""
+    """Run all parts until a signal stops them. Returns the exit code. Raises: CannotRunError before anything is
+    started.
+    """
     began = time.monotonic()
     folder = order.folder
-    # 1. The folder is ours alone.
+    # 1. The folder's lock is held.
     with folder.held():
-        # 2. Everything that is needed is there, and the token is kept.
+        # 2. All programs are installed, and there is a token.
         tokens = token.with_token(token.keep(folder), order.settings.api)
         wishes = Wishes(order.config, order.named, _redis_set_by(order), tokens, order.min_idle)
         if not wishes.redis_set_by:
             folder.check_socket()
         parts = programs(folder, wishes, os.environ)
         tell(news.Began(str(folder.path), str(order.config or ""), wishes.redis_set_by, os.geteuid() == 0))
-        # 3. Nothing of an earlier start runs any more.
+        # 3. No part of an earlier start runs any more.
         take_over(folder, tell)
-        # 4. Redis, then manager and agent: the supervisor says when.
+        # 4. Redis starts, then manager and agent, when the supervisor says so.
         return asyncio.run(_supervise(order, parts, wishes.redis_set_by, tell, began))
 
 
 def _redis_set_by(order: Order) -> str:
-    """What names a Redis, a file or a variable. Empty when nothing does, or what does names the private one: in a shell
-    from which somebody looks on, say.
+    """The file or variable that names the Redis. Empty: there is none, or it names the private Redis, as in a shell
+    that uses the variables printed by `up`.
     """
     is_private = order.settings.redis.url == redis_url(order.folder)
     return "" if is_private else order.named.get("redis.url", "")
@@ -139,8 +141,8 @@ class _Machine:
         self._warmth = Warmth(pool)
         self._processes: dict[PartName, Process] = {}
         self._browsers: Browsers | None = None
-        self._leader: str | None = None  # as Redis has it; None: never looked
-        self._leader_before: str | None = None  # the same, when our manager was started
+        self._leader: str | None = None  # by Redis; None: not read yet
+        self._leader_before: str | None = None  # the same at the start of this manager
         self._is_open = False
         self._sweeping: subprocess.Popen[bytes] | None = None
         self._sweep_by = 0.0
@@ -171,7 +173,7 @@ class _Machine:
         self._handle(Asked(hung_up=number is signal.SIGHUP))
 
     def _note_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A fault of ours in a callback ends the program, as one in a task does; the kernel then tells the parts."""
+        """A bug in a callback ends the program, like one in a task. The kernel then signals the parts."""
         if "handle" not in context:
             loop.default_exception_handler(context)
             return
@@ -181,7 +183,7 @@ class _Machine:
     # The entry point
 
     def _handle(self, happening: Happening) -> None:
-        """Happenings are handled in order: one that comes while another is carried out waits for that."""
+        """Handle events in order: an event that comes while another is carried out waits."""
         self._happenings.append(happening)
         if self._is_handling:
             return
@@ -218,7 +220,7 @@ class _Machine:
             self._watch.skip_events()
         if part is PartName.MANAGER:
             self._leader_before = self._leader
-        # The kernel tells of the death of each of our threads, and a second SIGTERM would end the agent's calls.
+        # The kernel sends the signal at the death of each thread, and a second SIGTERM would end the agent's calls.
         when_we_die = signal.SIGHUP if part is PartName.AGENT else signal.SIGTERM
         try:
             self._processes[part] = Process(
@@ -252,7 +254,7 @@ class _Machine:
         except OSError:
             self._handle(Swept())
 
-    # What is looked at
+    # What Redis says
 
     async def _tick(self) -> None:
         while True:
@@ -300,7 +302,7 @@ class _Machine:
             self._leader_before = self._leader
         if not self._leader or manager is None:
             return
-        # Where others may lead, ours may be a standby, which writes nothing to Redis.
+        # If other managers exist, this one may be a standby, which writes nothing to Redis.
         stands_by = bool(self._redis_set_by) and time.monotonic() - manager.started_at > _STANDS_BY_S
         if stands_by or self._leader != self._leader_before:
             self._note_up(PartName.MANAGER)
@@ -327,7 +329,7 @@ class _Machine:
             self._tell(what)
 
     def _is_new(self, *words: str) -> bool:
-        """Whether this was not printed within the last minute. What repeats is printed once a minute."""
+        """Whether this was not printed within the last minute. Repeated lines are printed once a minute."""
         now = time.monotonic()
         if now - self._said_at.get(words, -_REPEAT_AFTER_S) < _REPEAT_AFTER_S:
             return False
@@ -337,7 +339,7 @@ class _Machine:
         return True
 
     def _for_others(self) -> dict[str, str]:
-        """The variables that the command line needs in order to see this machine as we do."""
+        """The variables that the command line needs to use the same Redis and configuration."""
         is_in_file = self._redis_set_by == str(self._order.config)
         others = {} if is_in_file else {"POOLMGR_REDIS__URL": self._redis.url}
         if self._order.min_idle is not None:
@@ -345,7 +347,7 @@ class _Machine:
         return others
 
     def _program(self) -> str:
-        """How a shell finds ours."""
+        """The name or path by which a shell finds `poolmgr`."""
         program = self._programs[PartName.MANAGER].command[0]
         return Path(program).name if shutil.which(Path(program).name) == program else program
 
@@ -373,7 +375,7 @@ class _Machine:
 
 @contextmanager
 def _on_signals(do: Callable[[signal.Signals], None]) -> Generator[None]:
-    """Calls `do` for each Ctrl-C, SIGTERM and SIGHUP. One that is ignored (`nohup`, behind `&`) stays so."""
+    """Call `do` for each SIGINT, SIGTERM and SIGHUP. A signal that is ignored (`nohup`, `&`) stays ignored."""
     loop = asyncio.get_running_loop()
     heeded = [
         number

@@ -1,7 +1,7 @@
-"""Decides which part is started, asked to end, killed or told something. One entry point: `handle`.
+"""Decides which part is started, asked to end, killed or told something. Pure. The entry point is `handle`.
 
-Pure. It gets what happened and when (monotonic seconds), and returns what is to be done. Method and numbers follow
-Pebble's servstate/handlers.go: ask, wait, kill; a backoff, and what resets it.
+It takes what happened and when (monotonic seconds), and returns what to do. The method follows Pebble's
+servstate/handlers.go: ask, wait, kill; a backoff, and its reset.
 """
 
 import math
@@ -16,31 +16,29 @@ from poolmgr.one_machine.news import News, PartName
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_REPLACED: Final = 3
-"""The manager's word for: another one leads, start me again."""
+"""The manager's exit code when another manager leads: it is started again."""
 EXIT_INTERRUPTED: Final = 130
 
 # Backoff
-RESTART_FIRST_S: Final = 0.5  # short, because no agent looks at the meeting pages meanwhile
+RESTART_FIRST_S: Final = 0.5  # short, because nobody looks at the meeting pages meanwhile
 RESTART_MOST_S: Final = 30.0
-STEADY_S: Final = 30.0  # a part that worked for so long has come through: its next death is a new one
-MOST_FAILURES: Final = 5  # deaths in a row of a part that never came up; then it is given up
+STEADY_S: Final = 30.0  # after so long the next end of a part counts as the first one
+MOST_FAILURES: Final = 5  # ends in a row of a part that never worked; then it is given up
 
 # Shutdown
-YOUNG_S: Final = 10.0  # so long an agent may take to come up first: before that it does not know what to end
-ONE_WISH_S: Final = 0.5  # su, timeout and others send a signal of their own after the one of the terminal
-ASK_AGAIN_S: Final = 0.5  # two signals that are sent at once arrive as one: signal(7)
-AGENT_REST_S: Final = (
-    50.0  # beside its own deadlines: 5 to abandon, 10 for the last events, 5 for evidence, and some more
-)
+YOUNG_S: Final = 10.0  # an agent may take so long to come up; before that it does not know its browsers
+ONE_WISH_S: Final = 0.5  # su, timeout and others send their own signal after the terminal's
+ASK_AGAIN_S: Final = 0.5  # two signals sent at once arrive as one: signal(7)
+AGENT_REST_S: Final = 50.0  # on top of its deadlines: 5 to abandon, 10 for events, 5 for evidence, and a reserve
 MANAGER_ENDS_S: Final = 20.0  # as TimeoutStopSec of its unit
-REDIS_ENDS_S: Final = 30.0  # it writes what is left; on a slow disk that takes a while
-HARD_ENDS_S: Final = 3.0  # both, after a second signal
+REDIS_ENDS_S: Final = 30.0  # for its last writes to a slow disk
+HARD_ENDS_S: Final = 3.0  # manager and Redis, after a further signal
 
 _EXPONENT_MOST: Final = 16
 
 
 class Rules(NamedTuple):
-    """What the configuration says about it."""
+    """The settings that the supervisor uses."""
 
     owns_redis: bool
     drain_timeout_s: float
@@ -54,7 +52,7 @@ class Answered(NamedTuple):
 
 
 class Exited(NamedTuple):
-    """`code`: negative for a signal. `words`: the last that it said."""
+    """The part's process ended. `code`: negative for a signal. `words`: its last output."""
 
     part: PartName
     code: int
@@ -62,23 +60,23 @@ class Exited(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """So many bots does the agent have."""
+    """How many bots the agent has."""
 
     bots: int
 
 
 class Asked(NamedTuple):
-    """Ctrl-C, or a signal like it. `hung_up`: the terminal was closed; the shell sends a signal for that as well."""
+    """A signal asked to end. `hung_up`: the terminal was closed; the shell may send a signal for that, too."""
 
     hung_up: bool = False
 
 
 class Swept(NamedTuple):
-    """What a killed agent had left is ended."""
+    """The browsers that a killed agent left are ended."""
 
 
 class Passed(NamedTuple):
-    """Nothing but time."""
+    """Time has passed."""
 
 
 Happening = Answered | Exited | Counted | Asked | Swept | Passed
@@ -105,7 +103,7 @@ class Tell(NamedTuple):
 
 
 class End(NamedTuple):
-    """All is down. `code`: how `up` ends."""
+    """All parts have ended. `code`: the exit code of `up`."""
 
     code: int
 
@@ -122,12 +120,11 @@ class GiveUp(NamedTuple):
 
 
 def after_exit(code: int, *, was_up: bool, failures: int) -> Again | GiveUp:
-    """What follows when a part ends that nobody asked to. `was_up`: it has worked since `up` began. `failures`: ends in
-    a row, this one included.
+    """What follows when a part ends by itself. `was_up`: it has worked since `up` began. `failures`: ends in a row,
+    with this one.
 
-    A program that never came up and ends by itself has printed what to put right: trying again changes nothing. One
-    that has worked is started again, whatever it prints: meetings depend on it, and the fault may be put right
-    meanwhile.
+    A part that never worked has printed what is wrong, and another start would not help. A part that has worked is
+    started again: meetings depend on it, and the fault may be corrected meanwhile.
     """
     if not was_up and code > 0 and code != EXIT_REPLACED:
         return GiveUp()
@@ -137,12 +134,12 @@ def after_exit(code: int, *, was_up: bool, failures: int) -> Again | GiveUp:
 
 
 class Goal(IntEnum):
-    """What all is about, in order; it never goes back."""
+    """What the supervisor works towards. It moves only down this list."""
 
     RUN = 0
-    DRAIN = 1  # the agent lets calls end
-    LEAVE = 2  # it makes them leave
-    SWEEP = 3  # it is gone, but not in good order
+    DRAIN = 1  # calls may end by themselves
+    LEAVE = 2  # the bots leave their calls
+    SWEEP = 3  # the agent was killed: its browsers are ended
     END_MANAGER = 4
     END_REDIS = 5
     ENDED = 6
@@ -151,10 +148,10 @@ class Goal(IntEnum):
 @dataclass
 class _Part:
     runs: bool = False
-    is_up: bool = False  # the process that runs has shown that it works
-    was_up: bool = False  # one of its processes has
-    over: bool = False  # it is not started any more
-    since: float = 0.0  # it is up, or was started
+    is_up: bool = False  # the running process has shown that it works
+    was_up: bool = False  # some process of this part has worked
+    over: bool = False  # the part is not started again
+    since: float = 0.0  # since when it works, or was started
     start_at: float | None = None
     down_since: float | None = None
     failures: int = 0
@@ -233,7 +230,7 @@ class Supervisor:
         if part.down_since is None:
             part.down_since = now
         if name is PartName.AGENT and self.goal > Goal.RUN:
-            was_too_young = code == -signal.SIGTERM and not was_up  # it had begun nothing
+            was_too_young = code == -signal.SIGTERM and not was_up  # it had started no browser yet
             part.over = part.killed or (part.asked > 0 and (code == 0 or was_too_young))
             self._needs_sweep = self._needs_sweep or (was_too_young and self.goal >= Goal.LEAVE)
         elif part.asked or part.killed:
@@ -291,7 +288,7 @@ class Supervisor:
         if agent.over:
             return
         if not agent.runs:
-            agent.start_at = now  # its browsers are there, and only an agent ends them in good order
+            agent.start_at = now  # its browsers run, and only an agent ends them in good order
         at_most_s = self.rules.drain_timeout_s
         agent.kill_at = now + at_most_s + self.rules.leave_timeout_s + AGENT_REST_S
         self._tell(news.Draining(self.bots, at_most_s))
@@ -312,7 +309,7 @@ class Supervisor:
         part.kill_at = None
         if name is PartName.AGENT:
             self._needs_sweep = self._needs_sweep or part.runs or part.was_up
-        if not part.runs:  # between two starts
+        if not part.runs:  # waiting for its next start
             part.over = True
             return
         if not self._in_a_hurry:
@@ -322,7 +319,7 @@ class Supervisor:
         self._deeds.append(Kill(name))
 
     def _go_on(self, now: float) -> None:
-        """The steps of the shutdown: 1 the agent is gone. 2 What it could not end is. 3 The manager. 4 Redis."""
+        """The steps of the shutdown: 1. the agent ends; 2. its remaining browsers; 3. the manager; 4. Redis."""
         if self.goal in (Goal.DRAIN, Goal.LEAVE) and self._is_gone(PartName.AGENT):
             self.goal = Goal.SWEEP
             if self._needs_sweep:

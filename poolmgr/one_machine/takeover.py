@@ -1,7 +1,7 @@
-"""Ends what an earlier `up` left when it was killed, so that this one goes on from there.
+"""Ends the parts that an earlier `up` left when it was killed, so that this one can start its own.
 
-The kernel has told the parts of that death already (tie.py): Redis and the manager are ending, and the agent lets its
-calls end, perhaps for hours. The agent is ended without its browsers. The next agent finds them again, with their
+The kernel has signalled the parts already (tie.py): Redis and the manager are ending, and the agent waits until its
+calls end, perhaps for hours. The agent is ended without its browsers. The next agent takes over the browsers with their
 calls.
 """
 
@@ -17,18 +17,18 @@ from poolmgr.one_machine.folder import CannotRunError, StateFolder
 from poolmgr.one_machine.news import PartName, TookOver
 from poolmgr.one_machine.tie import identity
 
-_DIES_S: Final = 5.0  # what was killed and is there after that hangs in the kernel
+_DIES_S: Final = 5.0  # a killed process that still exists then hangs in the kernel
 
 
 class _Way(NamedTuple):
-    """How a part is asked, and for how long it is waited for until it is killed."""
+    """The signal by which a part is asked to end, and how long it may take until it is killed."""
 
     ask: signal.Signals
     wait_s: float
 
 
 _WAYS: Final = {
-    # In the order in which they end. SIGUSR1 lets the agent go without its browsers; one that drains heeds it no more.
+    # In the order in which they end. On SIGUSR1 the agent ends without its browsers; a draining agent ignores it.
     PartName.AGENT: _Way(signal.SIGUSR1, 2.0),
     PartName.MANAGER: _Way(signal.SIGTERM, 20.0),
     PartName.REDIS: _Way(signal.SIGTERM, 30.0),
@@ -36,7 +36,7 @@ _WAYS: Final = {
 
 
 def take_over(folder: StateFolder, tell: Callable[[TookOver], None]) -> None:
-    """Afterwards no part of an earlier start runs. Blocks. Raises: CannotRunError."""
+    """End all parts of an earlier start. Blocks. Raises: CannotRunError."""
     for part, way in _WAYS.items():
         process = _find(folder.run_file(part))
         if process is None:
@@ -52,14 +52,14 @@ def take_over(folder: StateFolder, tell: Callable[[TookOver], None]) -> None:
 
 
 def _find(run_file: Path) -> tuple[int, int] | None:
-    """The id and a descriptor of the process that wrote the file, if it lives."""
+    """The pid and a pidfd of the process that wrote the file, if it lives."""
     try:
         written = run_file.read_text()
         pid = int(written.split()[0])
         pidfd = os.pidfd_open(pid)
     except (OSError, ValueError, IndexError):
         return None
-    # After the descriptor was had: from here on the id is this process's, and no other's.
+    # After the pidfd was opened, the pid cannot be reused unnoticed.
     with suppress(OSError):
         if identity(pid) == written:
             return pid, pidfd

@@ -1,14 +1,14 @@
-"""Runs a command whose life hangs on its parent's, and that can be found again. A program by itself:
+"""Runs a command that gets a signal when its parent dies, and that can be found again. A program of its own:
 
     python -I -S tie.py SIGNAL PARENT_PID RUN_FILE COMMAND...
 
-It does what a process has to do to itself, and then becomes the command, under the same id:
+It prepares its own process, and then becomes the command under the same pid:
 
-1. The kernel sends it SIGNAL when the parent dies, however that dies: PR_SET_PDEATHSIG, prctl(2). A parent is a thread;
-   where others of its process live on for a moment, SIGNAL comes once for each of them that dies after it.
-2. It writes into RUN_FILE who it is, so that whoever comes later can end it, and no other that got its id.
+1. It asks the kernel to send SIGNAL when the parent dies: PR_SET_PDEATHSIG, prctl(2). The parent is a thread. If other
+   threads of its process die later, SIGNAL comes again for each.
+2. It writes its identity into RUN_FILE, so that a later start can end this process, and no other that got its pid.
 
-Imports nothing but the standard library, so that it costs a few hundredths of a second.
+It imports only the standard library, so that it takes a few hundredths of a second.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ def main() -> None:
     signal_number, parent, run_file, *command = sys.argv[1:]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
     if os.getppid() != int(parent):
-        sys.exit("cannot start: who wanted it is gone")  # before the kernel knew that it was to tell
+        sys.exit("cannot start: who wanted it is gone")  # the parent died before prctl was called
     with open(run_file, "w", encoding="ascii") as file:
         file.write(identity(os.getpid()))
     try:
@@ -32,13 +32,13 @@ def main() -> None:
 
 
 def identity(pid: int) -> str:
-    """The process id, its start in clock ticks since boot, and that boot: together unique for ever.
+    """The pid, the start in clock ticks since boot, and the id of that boot. Together they are unique for ever.
 
-    Raises: FileNotFoundError, ProcessLookupError when there is none.
+    Raises: FileNotFoundError, ProcessLookupError when there is no such process.
     """
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         stat = file.read()
-    # The name stands in parentheses and may hold anything, even parentheses: proc(5).
+    # The name is in parentheses and may contain any character, also parentheses: proc(5).
     started_ticks = stat[stat.rindex(")") + 2 :].split()[19]
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return f"{pid} {started_ticks} {file.read().strip()}"

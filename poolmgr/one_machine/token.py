@@ -1,4 +1,4 @@
-"""The token by which programs on this machine call the HTTP API: made at the first start, and kept."""
+"""The token with which programs on this machine call the HTTP API. It is made at the first start and kept."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ from common.runtime import files
 from poolmgr.one_machine.folder import CannotRunError, StateFolder
 
 NAME: Final = "up"
-"""What the token is called in logs; bots that it makes are owned by this name."""
+"""The token's name: in logs, and as the owner of its bots."""
 
-_SHORTEST, _LONGEST = 20, 512  # as `poolmgr token --stdin` takes them
+_SHORTEST, _LONGEST = 20, 512  # as for `poolmgr token --stdin`
 
 
 def keep(folder: StateFolder) -> str:
-    """The token in the folder, a new one if there is none. Only their owner can read its two files.
+    """The token in the folder; if there is none, a new one is made. Only the owner can read its two files.
 
-    The second file holds the header for curl, because every user can see a command line. Raises: CannotRunError.
+    The second file has the header for curl: on a command line every user could see it. Raises: CannotRunError.
     """
     try:
         token = folder.token_file.read_text().strip() if folder.token_file.exists() else ""
@@ -41,7 +41,7 @@ def keep(folder: StateFolder) -> str:
 
 
 def with_token(token: str, api: ApiSettings) -> str:
-    """The tokens of `api` and this one, as POOLMGR_API__TOKENS is written. Raises: CannotRunError."""
+    """The tokens of `api` and this one, in the form of POOLMGR_API__TOKENS. Raises: CannotRunError."""
     if any(token.name == NAME for token in api.tokens):
         raise CannotRunError(
             f"cannot add a token to api.tokens: the name {NAME!r} is taken there, and is that of the token which"
@@ -52,7 +52,7 @@ def with_token(token: str, api: ApiSettings) -> str:
 
 
 def _inline_table(token: TokenSettings) -> str:
-    """In TOML. None of the texts can hold a quote: common/config/settings.py."""
+    """A token as TOML. None of its texts can contain a quote: common/config/settings.py."""
     return (
         f'{{ name = "{token.name}", sha256 = "{token.sha256}", sees = "{token.sees}", role = "{token.role}",'
         f" requests_per_s = {token.requests_per_s!r}, bots_at_once = {token.bots_at_once},"
@@ -61,7 +61,7 @@ def _inline_table(token: TokenSettings) -> str:
 
 
 def _put(path: Path, text: str) -> None:
-    """All of it or nothing. Raises: OSError."""
+    """Write a file atomically. Raises: OSError."""
     beside = path.with_suffix(".new")
     files.write(beside, f"{text}\n".encode())
     os.replace(beside, path)

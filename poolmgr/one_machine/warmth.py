@@ -1,4 +1,4 @@
-"""What the agent owns, by its events, and how far that is from all being warm. Pure."""
+"""Follows the agent's workers by its events, and says how many of the wanted browsers are warm. Pure."""
 
 from typing import Final, NamedTuple
 
@@ -7,12 +7,12 @@ from common.wire.messages import BotEnded, BotMoved, Event, Heartbeat, WorkerGon
 from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.one_machine.news import Ready, Warming
 
-PATIENCE_S: Final = 2.0  # what takes longer is told about
+PATIENCE_S: Final = 2.0  # if it takes longer, that is printed
 PROGRESS_EVERY_S: Final = 5.0
 
 
 class Browsers(NamedTuple):
-    """The agent's workers by name. `room`: for how many more there is memory."""
+    """The agent's workers by id. `room`: for how many more there is memory."""
 
     workers: dict[str, WorkerReport]
     room: int
@@ -30,7 +30,7 @@ class Browsers(NamedTuple):
         return sum(bool(worker.bot_id) for worker in self.workers.values())
 
     def wanted(self, pool: PoolSettings) -> int:
-        """How many should be idle: the manager's target, up to the limit of the VM."""
+        """How many browsers should be idle: the manager's target, up to the limit of the VM."""
         return min(pool.min_idle, max(0, pool.max_workers - self.bots))
 
     def _in(self, state: WorkerState) -> int:
@@ -38,7 +38,7 @@ class Browsers(NamedTuple):
 
 
 def after(before: Browsers | None, event: Event) -> Browsers | None:
-    """What the agent owns after `event`; None until the first heartbeat, since only heartbeats list everything."""
+    """The agent's workers after `event`; None until the first heartbeat, because only heartbeats list all workers."""
     if isinstance(event, Heartbeat):
         return Browsers(dict(event.workers), event.room)
     if before is None:
@@ -59,7 +59,7 @@ def after(before: Browsers | None, event: Event) -> Browsers | None:
 
 
 class Warmth:
-    """Reports once that all is warm, and until then at intervals how far it is."""
+    """Reports how many browsers are warm: at intervals, and once when all are."""
 
     def __init__(self, pool: PoolSettings) -> None:
         self._pool = pool
@@ -67,7 +67,7 @@ class Warmth:
         self._last_s = 0.0
 
     def look(self, browsers: Browsers | None, *, works: bool, after_s: float) -> Ready | Warming | None:
-        """`works`: manager and agent are up. `after_s`: since the beginning."""
+        """The report that is due now, if any. `works`: manager and agent work. `after_s`: seconds since the start."""
         if self._is_said:
             return None
         if browsers is not None and works:

@@ -1,4 +1,4 @@
-"""Reads in Redis what the parts do: who leads, what the agent owns, where bots are. Writes nothing."""
+"""Reads in Redis what the parts do: which manager leads, the agent's workers, the bots' states. Writes nothing."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from poolmgr.store.keys import Keys
 
 _TROUBLE: Final = (*UNAVAILABLE, RedisError)
 _AGAIN_S: Final = 0.1
-_IMPATIENT_MS: Final = 100  # while something is waited for that no stream tells
+_IMPATIENT_MS: Final = 100  # while waiting for a leader, which no stream announces
 _PATIENT_MS: Final = 1000
 _AT_ONCE: Final = 500
 _REJECTED: Final = "rejected"
@@ -26,8 +26,8 @@ _REPORTED: Final = frozenset({BotState.WAITING_ROOM, BotState.IN_MEETING, BotSta
 
 
 class Seen(NamedTuple):
-    """Redis answered. `leader`: the name of the leading manager, empty if none leads. New are the `events` of this VM's
-    agent, and the changes of `bots`.
+    """Redis answered. `leader`: the name of the leading manager; empty: none leads. `events`: new ones of this VM's
+    agent. `bots`: new status changes.
     """
 
     leader: str
@@ -36,7 +36,7 @@ class Seen(NamedTuple):
 
 
 class Watch:
-    """`vm_id`: whose events and bots are looked at. `is_private`: all bots without a VM are of this machine, too."""
+    """`vm_id`: whose events and bots are read. `is_private`: bots without a VM belong to this machine, too."""
 
     def __init__(self, settings: RedisSettings, vm_id: str, *, is_private: bool) -> None:
         self._settings = settings
@@ -46,14 +46,14 @@ class Watch:
         self._skips = False
 
     def skip_events(self) -> None:
-        """The events in the stream so far are of an agent that is dead: skip them."""
+        """Skip the events in the stream so far: the agent that sent them is dead."""
         self._skips = True
 
     async def follow(
         self, seen: Callable[[Seen], None], silent: Callable[[str, float], None], in_a_hurry: Callable[[], bool]
     ) -> None:
-        """Calls `seen` with what there is, `silent` while Redis does not answer, with its words and for how long. Never
-        returns. `in_a_hurry`: whether `leader` is waited for.
+        """Read for ever. Calls `seen` with what was read, and `silent` while Redis does not answer, with the error and
+        for how long. `in_a_hurry`: whether the caller waits for `leader`.
         """
         redis = connect(self._settings)
         after: dict[str, str] = {}
@@ -75,7 +75,7 @@ class Watch:
             await redis.aclose()
 
     async def _ends(self, redis: Redis) -> dict[str, str]:
-        """Where both streams stand: what comes after that is new."""
+        """The ids of the last entries of both streams: later entries are new."""
         pipeline: Any = redis.pipeline(transaction=False)
         streams = (self._keys.events, self._keys.status)
         for stream in streams:
@@ -105,7 +105,7 @@ class Watch:
         for fields in entries:
             try:
                 event = codec.decode_event(fields[codec.FIELD.encode()])
-            except (KeyError, codec.UndecodableError):  # the manager says so, in its log
+            except (KeyError, codec.UndecodableError):  # the manager logs it
                 continue
             if event.vm_id == self._vm_id:
                 found.append(event)
