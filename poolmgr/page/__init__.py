@@ -1,1 +1,1 @@
-"""The manager's own page: the fleet as it is, for people. Reads what the store shows, and decides nothing."""
+"""The manager's web page, which shows the fleet to people. It reads from the store and decides nothing."""

@@ -1,4 +1,4 @@
-"""What the page tells of one bot: its story as `poolmgr explain` tells it, who was there, its webhooks."""
+"""What the page shows of one bot: its story as in `poolmgr explain`, the participants, its webhooks."""
 
 import re
 from typing import Any, Final
@@ -29,7 +29,7 @@ _LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 async def bot_page(
     views: Views, meetings: Meetings, evidence: EvidenceSettings, bot_id: str, fleet: list[VmView]
 ) -> dict[str, Any] | None:
-    """None where there is no such bot. No link in it lets anybody in."""
+    """The data of a bot's page; None: there is no such bot. It contains no meeting link."""
     history = await look(views, bot_id, fleet or None)
     if history is None:
         return None
@@ -54,7 +54,7 @@ async def bot_page(
 
 
 def _plain(text: str) -> str:
-    """Markdown as text."""
+    """Markdown as plain text."""
     return _LINK.sub(r"\1", text).replace("`", "")
 
 

@@ -1,4 +1,4 @@
-"""The last hour by the minute: how many bots found an idle worker, and how long joining took. Pure."""
+"""Counts the last hour by the minute: how many bots found an idle worker, and how long joining took. Pure."""
 
 from collections import deque
 from typing import Final
@@ -7,12 +7,12 @@ import msgspec
 
 MINUTES: Final = 60
 _MOST_JOINS: Final = 200
-"""Of a minute, the latest: enough for two quantiles."""
+"""How many joins of a minute are kept, the latest ones: enough for two quantiles."""
 
 
 class Minute(msgspec.Struct, frozen=True):
-    """`at`: its beginning, epoch seconds. `hits` of `given` bots found an idle worker. Seconds of joining: median and
-    95th of a hundred, of `joined` bots; 0 where none joined.
+    """One minute. `at`: its beginning, epoch seconds. `hits` of `given` bots found an idle worker. Seconds of joining:
+    median and 95th percentile of the `joined` bots; 0 where none joined.
     """
 
     at: int
@@ -32,7 +32,7 @@ class _Counts:
 
 
 class Hour:
-    """What happened earlier than an hour before the latest is forgotten."""
+    """The minutes of the hour before the latest event. Earlier ones are forgotten."""
 
     def __init__(self) -> None:
         self._minutes: dict[int, _Counts] = {}
@@ -45,7 +45,7 @@ class Hour:
         counts.hits += warm
 
     def joined(self, at: float, took_s: float) -> None:
-        """A bot was in its meeting at `at`, so long after it was given a worker."""
+        """A bot was in its meeting at `at`, this long after it was given a worker."""
         counts = self._at(at)
         counts.joined += 1
         counts.joins.append(took_s)
@@ -54,7 +54,7 @@ class Hour:
         return [self._minute(number) for number in sorted(self._minutes)]
 
     def take_changed(self) -> list[Minute]:
-        """The minutes that are others than when this was last asked."""
+        """The minutes that changed since the last call."""
         changed, self._changed = self._changed & self._minutes.keys(), set()
         return [self._minute(number) for number in sorted(changed)]
 
@@ -66,7 +66,7 @@ class Hour:
             for old in [minute for minute in self._minutes if minute <= latest - MINUTES]:
                 del self._minutes[old]
         self._changed.add(number)
-        return self._minutes.get(number) or _Counts()  # of earlier than the hour: counted nowhere
+        return self._minutes.get(number) or _Counts()  # earlier than the hour: not counted
 
     def _minute(self, number: int) -> Minute:
         counts = self._minutes[number]

@@ -1,6 +1,6 @@
-"""What the page shows of the whole fleet, and what of it is new since it was last told. Pure: time is handed in.
+"""What the page shows of the whole fleet, and what of it changed since the last call. Pure: time is handed in.
 
-Memory is bounded by the fleet: a row a VM, a brief a live bot, and the newest bots.
+Memory is bounded by the fleet: one row a VM, a short record a live bot, and the newest bots.
 """
 
 from collections import Counter
@@ -16,11 +16,11 @@ from poolmgr.store.record import TIME_FIELD
 from poolmgr.store.views import Standing, StatusChange, VmView
 
 MOST_BOTS: Final = 100
-"""How many of the newest bots are shown; others are found by searching."""
+"""How many of the newest bots are shown. Others are found by searching."""
 
 
 class VmRow(msgspec.Struct, frozen=True):
-    """`workers`: how many warm up, stand idle, are put aside, serve, and end."""
+    """`workers`: how many are warming, idle, reserved, busy and retiring."""
 
     id: str
     state: str
@@ -29,7 +29,9 @@ class VmRow(msgspec.Struct, frozen=True):
 
 
 class BotRow(msgspec.Struct, frozen=True):
-    """Times: epoch seconds, 0 for never. `since`: of its state. `join_s`: from its assignment to being in."""
+    """Times are epoch seconds; 0: never. `since`: when its state began. `join_s`: from its assignment to its
+    meeting.
+    """
 
     id: str
     name: str
@@ -47,8 +49,8 @@ class BotRow(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The fleet's numbers. `target`: idle workers that there are to be. `counted`: whether `bots` and the queue are
-    complete yet. `oldest_since`: since when the bot waits that waits longest, 0 if none does.
+    """The fleet's numbers. `target`: how many idle workers there should be. `counted`: whether `bots` and the queue are
+    complete. `oldest_since`: since when the bot waits that has waited longest; 0: none waits.
     """
 
     leader: str
@@ -74,7 +76,7 @@ class Everything(msgspec.Struct, frozen=True, tag_field="kind", tag="all"):
 
 
 class Difference(msgspec.Struct, frozen=True, tag_field="kind", tag="change", omit_defaults=True):
-    """What is another than before, whole; `gone`: VMs that are no more; `no_more`: bots that are not shown any more."""
+    """Everything that changed, as complete rows. `gone`: removed VMs. `no_more`: bots that are not shown any more."""
 
     at: float
     head: Head | None = None
@@ -86,7 +88,7 @@ class Difference(msgspec.Struct, frozen=True, tag_field="kind", tag="change", om
 
 
 class _Brief(NamedTuple):
-    """A live bot. `since`: of its state, epoch seconds."""
+    """What is kept of a live bot. `since`: when its state began, epoch seconds."""
 
     name: str
     state: str
@@ -95,7 +97,7 @@ class _Brief(NamedTuple):
 
 
 class Outlook:
-    """`min_idle`: of the settings, for a VM that is up."""
+    """The whole fleet. `min_idle`: the setting, for each VM that is up."""
 
     def __init__(self, min_idle: int) -> None:
         self.vms: dict[str, VmView] = {}
@@ -123,12 +125,12 @@ class Outlook:
             self._set_vm(vm.vm_id, vm)
 
     def keep_vms(self, vm_ids: Iterable[str]) -> None:
-        """All others are no more."""
+        """Drop all other VMs."""
         for vm_id in self.vms.keys() - set(vm_ids):
             self._set_vm(vm_id, None)
 
     def put_bot(self, record: Mapping[str, str]) -> None:
-        """What the record says of it. It is shown if it is among the newest."""
+        """Take a bot's record. The bot is shown if it is among the newest."""
         row = row_of(record)
         if row.state == BotState.STOPPED:
             self._set_live(row.id, None)
@@ -136,7 +138,7 @@ class Outlook:
             assigned = _time(record, "assigned_at")
             before = self._live.get(row.id)
             queued = before and before.state == row.state == BotState.QUEUED
-            since = before.since if before and queued else row.since  # a record does not say when it was queued again
+            since = before.since if before and queued else row.since  # a record does not say when it was requeued
             self._set_live(row.id, _Brief(row.name, row.state, since, assigned))
         if self.bots.get(row.id) != row:
             self.bots[row.id] = row
@@ -147,20 +149,20 @@ class Outlook:
             self._changed_bots.add(oldest.id)
 
     def put_live(self, record: Mapping[str, str]) -> None:
-        """A bot that may be none of the newest."""
+        """Take a live bot, which need not be among the newest."""
         row = row_of(record)
         if row.state != BotState.STOPPED and row.id not in self._live:
             self._set_live(row.id, _Brief(row.name, row.state, row.since, _time(record, "assigned_at")))
 
     def keep_live(self, live: Iterable[str]) -> list[str]:
-        """All others live no more. Returns those that are not known yet."""
+        """Drop all other live bots. Returns the ids of those that are new here."""
         there = set(live)
         for bot_id in self._live.keys() - there:
             self._set_live(bot_id, None)
         return sorted(there - self._live.keys())
 
     def happened(self, change: StatusChange) -> None:
-        """A bot changed its status. Of one that joined it counts how long that took."""
+        """Take a status change. If the bot has joined, count how long that took."""
         bot_id, state = change.fields["bot_id"], change.fields.get("state", "")
         at = _time(change.fields, "at")
         before = self._live.get(bot_id, _Brief("", "", 0.0, 0.0))
@@ -172,10 +174,10 @@ class Outlook:
             assigned = at if state == BotState.ASSIGNED else before.assigned
             self._set_live(bot_id, before._replace(state=state, since=at, assigned=assigned))
 
-    # What is told of it
+    # What is shown
 
     def find(self, text: str, most: int) -> tuple[list[str], list[str]]:
-        """Ids of VMs, and of bots by name or id, that hold `text` in whatever case."""
+        """The ids of VMs, and of bots by name or id, that contain `text` in any case."""
         wanted = text.casefold()
         vms = sorted(vm_id for vm_id in self.vms if wanted in vm_id.casefold())[:most]
         names = {bot.id: bot.name for bot in self.bots.values()} | {
@@ -189,7 +191,7 @@ class Outlook:
         return Everything(now, self._head_now(), vms, list(self.bots.values()), self.hour.all())
 
     def take_difference(self, now: float) -> Difference | None:
-        """What is new since this was last asked; None where nothing is."""
+        """What changed since the last call; None: nothing."""
         head, before = self._head_now(), self._head
         vms, bots = self._changed_vms, self._changed_bots
         self._head, self._changed_vms, self._changed_bots = head, set(), set()
@@ -204,7 +206,7 @@ class Outlook:
         )
         return difference if any(list(_parts(difference))[1:]) else None
 
-    # Counted as it comes, because a fleet may have thousands of each
+    # Counters are kept up to date, because a fleet may have thousands of VMs and bots
 
     def _set_vm(self, vm_id: str, vm: VmView | None) -> None:
         if before := self.vms.pop(vm_id, None):
@@ -275,7 +277,7 @@ def row_of(record: Mapping[str, str]) -> BotRow:
 
 
 def _time(fields: Mapping[str, str], name: str) -> float:
-    """Epoch seconds; 0 where there is none, or none that can be read."""
+    """Epoch seconds of a time in a record; 0 if it is missing or unreadable."""
     try:
         return epoch(fields[name])
     except (KeyError, ValueError):

@@ -1,5 +1,6 @@
-"""The page, and what it asks for: the API's own gateway asks who calls. Its two files are let out to everybody, and
-hold nothing; what is shown in them only a token gets that sees all bots.
+"""The routes of the page, behind the API's gateway.
+
+The page's files are served to everybody and contain no data. The data needs a token that sees all bots.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ _FILES: Final = {
 
 MOST_WATCHING: Final = 100
 _WRITE_S: Final = 10.0
-"""Whoever does not take what it watches for so long watches no more."""
+"""A viewer that does not read for so long is disconnected."""
 _AGAIN_S: Final = 1.0
 _FOUND: Final = 20
 
@@ -92,7 +93,7 @@ class _Page:
         self._closing = asyncio.Event()
 
     async def close(self, _app: web.Application) -> None:
-        """Whoever watches is told that it is over, and asks another manager."""
+        """End all streams. The viewers then ask another manager."""
         self._closing.set()
 
     async def me(self, call: Call) -> Answer:
@@ -100,10 +101,10 @@ class _Page:
         pool = self._settings.pool
         return Answer(200, {"name": call.token.name, "role": call.token.role, "max_workers": pool.max_workers})
 
-    # What is live
+    # The live stream
 
     async def begin(self, _request: web.Request, token: TokenSettings) -> Handler:
-        """Raises: ApiError."""
+        """Check the token and begin the stream. Raises: ApiError."""
         _sees_all(token)
         if self._watching >= MOST_WATCHING:
             raise later(503, f"{MOST_WATCHING} watch already.", 30.0)
@@ -168,7 +169,7 @@ class _Page:
         return Answer(200, {"message": "It drains." if wish.draining else "It takes bots again."})
 
     async def search(self, call: Call) -> Answer:
-        """By what is known here of names, and by what bots are indexed by: id, user, calendar event, status word."""
+        """Search by name among the shown bots, and by the bots' indexes: id, user, calendar event, status word."""
         _sees_all(call.token)
         text = call.query.q.strip()
         if not (text and is_text(text)):
@@ -191,6 +192,6 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
 
 
 def _sees_all(token: TokenSettings) -> None:
-    """Raises: ApiError 403."""
+    """Check that the token sees all bots. Raises: ApiError 403."""
     if token.sees != "all":
         raise ApiError(403, 'This page shows all bots, and your token sees only its own (sees = "own").')

@@ -1,7 +1,7 @@
-"""One look on the fleet for all who watch: whoever comes first looks, and the others get what it saw.
+"""Reads the fleet once for all viewers: the first viewer who asks reads, and the others get the same result.
 
-Nobody watches, nothing is read. However many watch and however large the fleet is, a second has at most five looks, and
-a look reads a bounded part: what changed first, of the rest a few VMs in turn.
+Without viewers nothing is read. For any number of viewers and VMs there are at most five reads a second, and a read is
+bounded: first what changed, then a few of the other VMs in turn.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from poolmgr.store.views import StatusChange
 
 EVERY_S: Final = 0.2
 QUIET_S: Final = 0.5
-"""After a look that saw nothing new the next one has so much time."""
+"""Seconds to the next read after one that found nothing new."""
 BEAT_S: Final = 2.0
-"""Whoever watches hears something at least so often, and knows by that that nothing is cut."""
+"""Every viewer gets something at least this often (seconds), and knows by it that the connection works."""
 STALE_S: Final = 30.0
-"""Nobody watched for so long: what was seen is forgotten, and the next one begins anew."""
+"""After so many seconds without a viewer everything is forgotten, and the next viewer starts from nothing."""
 _VMS_A_SECOND: Final = 100
 _VMS_AT_FIRST: Final = 100
 _CHANGES: Final = 500
@@ -36,13 +36,15 @@ _MOST_UNSORTED: Final = 5_000
 _INDEXES_EVERY_S: Final = 5.0
 _HOUR_MS: Final = 3_600_000
 _HISTORY: Final = 20_000
-"""How many entries of the status stream are read back for the last hour, at most."""
+"""The most entries of the status stream that are read for the last hour."""
 _KEPT: Final = 10
-"""Differences: whoever is further behind gets everything."""
+"""How many differences are kept. A viewer that is further behind gets everything."""
 
 
 class Watch:
-    """`wall`: epoch seconds. `steady`: seconds. Whoever asks gets what Redis raises."""
+    """`wall`: the calendar's time, epoch seconds. `steady`: a clock, seconds. Redis' errors are raised to the
+    caller.
+    """
 
     def __init__(
         self, redis: Redis, keys: Keys, min_idle: int, wall: Callable[[], float], steady: Callable[[], float]
@@ -63,16 +65,16 @@ class Watch:
         self._pace_s = EVERY_S
         self._after = ""
         self._turn: deque[str] = deque()
-        self._unknown: deque[str] = deque()  # live bots whose records are not read yet
+        self._unknown: deque[str] = deque()  # ids of live bots whose records are not read yet
         self._unsorted: deque[tuple[str, float]] = deque(
             maxlen=_MOST_UNSORTED
-        )  # who was given a worker, and when; idle or not, stories know
-        self._before = ""  # where reading back the last hour goes on; empty: it is done
+        )  # bots that were given a worker, and when; their stories say whether it was idle
+        self._before = ""  # the entry before which the last hour is still to be read; empty: done
         self._past: list[tuple[str, str, float]] = []
 
     async def next(self, version: int) -> tuple[int, bytes]:
-        """What there is after `version` (-1: everything), as JSON lines, and its version. At the latest after BEAT_S,
-        then perhaps nothing. Raises: RedisError, OSError.
+        """The version, and what changed after `version` (-1: everything) as JSON lines. Waits for a change, BEAT_S at
+        most; then it may be nothing. Raises: RedisError, OSError.
         """
         until = self._steady() + BEAT_S
         while True:
@@ -94,7 +96,7 @@ class Watch:
         return self._all[1]
 
     async def _look(self) -> None:
-        """What is seen is put into the outlook after each answer, so that a look may be broken off anywhere."""
+        """Read once. Every answer is put into the outlook at once, so a read may be cancelled anywhere."""
         now = self._steady()
         if now - self._looked_at > STALE_S:
             self._begin()
@@ -114,7 +116,7 @@ class Watch:
         self._looked_at = self._steady()
 
     async def _look_first(self) -> None:
-        """All VMs, and the newest bots: what is seen at first sight."""
+        """Read all VMs and the newest bots, for the first view."""
         self._after = await self._sight.last_change()
         moment, _, number = self._after.partition("-")
         self._before = f"{moment}-{int(number) + 1}"
@@ -136,7 +138,9 @@ class Watch:
         return news.changes
 
     async def _look_at_indexes(self) -> None:
-        """Which VMs there are, and which bots live: the status stream tells neither of VMs nor of what it lost."""
+        """Read which VMs and live bots there are. The status stream does not say that: it has no VMs, and is
+        trimmed.
+        """
         vm_ids = await self._sight.vm_ids()
         self.outlook.keep_vms(vm_ids)
         new = vm_ids - self.outlook.vms.keys()
@@ -146,7 +150,7 @@ class Watch:
             self._turn.extend(sorted(vm_ids))
 
     async def _look_at_vms(self, changes: list[StatusChange], now: float) -> None:
-        """Those where something changed, then those whose turn it is."""
+        """Read VMs where something changed, then those whose turn it is."""
         allowed = max(1, int(_VMS_A_SECOND * min(1.0, self._pace_s)))
         named = dict.fromkeys(vm_id for change in changes if (vm_id := change.fields.get("vm_id")) in self.outlook.vms)
         wanted = list(named)[:allowed]
@@ -176,7 +180,9 @@ class Watch:
                 self.outlook.hour.given(at, warm=idle[bot_id])
 
     async def _look_back(self) -> None:
-        """One portion more of the last hour, and all of it once it is read: joins need what came before them."""
+        """Read one more portion of the last hour. It is counted once all is read, because a join needs its
+        earlier entries.
+        """
         if not self._before:
             return
         since = int(self._wall() * 1000) - _HOUR_MS
@@ -203,7 +209,7 @@ class Watch:
 
 
 def time_of(change: StatusChange) -> float:
-    """When it happened, as the record says it, epoch seconds; if that cannot be read, when Redis was told of it."""
+    """When the change happened, epoch seconds. If its time cannot be read, the time of the stream entry."""
     try:
         return epoch(change.fields["at"])
     except (KeyError, ValueError):

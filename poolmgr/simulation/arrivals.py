@@ -1,6 +1,7 @@
-"""When jobs come and how long their bots stay: drawn at random, or as recorded. Knows nothing of pools.
+"""When jobs come and how long their bots stay: drawn at random, or recorded. Knows nothing of pools.
 
-The shapes below are assumptions about working days, not measurements; a recorded trace (trace.py) has none of them.
+The distributions below are assumptions about working days, not measurements. A recorded trace (trace.py) does not use
+them.
 """
 
 import math
@@ -8,18 +9,18 @@ from random import Random
 from typing import Final, NamedTuple
 
 DAY_BEGINS_AT_HOUR: Final = 6
-"""A drawn day is cut where nobody meets, so that the first hours of it are already a morning."""
+"""A drawn day begins at an hour without meetings, so that its first hours are a morning."""
 
 # Meetings that start in each hour of the day, midnight first: peaks in the morning and after lunch.
 _HOURS: Final = (1, 1, 1, 1, 1, 2, 6, 25, 70, 100, 95, 75, 45, 80, 95, 80, 60, 35, 18, 10, 6, 4, 2, 1)
-# Of the meetings of an hour, those that start at :00, :15, :30, :45, and those that start at any minute.
+# The shares of an hour's meetings that start at :00, :15, :30, :45, and at any minute.
 _QUARTERS: Final = (55, 5, 20, 5)
 _ANY_MINUTE: Final = 15
-_STAY_SIGMA: Final = 0.6  # of a lognormal: with a mean of 30 minutes half stay less than 25, one in ten over 54
+_STAY_SIGMA: Final = 0.6  # of the lognormal: with a mean of 30 minutes half stay less than 25, one in ten over 54
 
 
 class Arrival(NamedTuple):
-    """One job: due `at_s` after the beginning, handed in `ahead_s` before, its bot `stay_s` in the meeting."""
+    """One job: due `at_s` after the beginning, pushed `ahead_s` before that; its bot stays `stay_s` in the meeting."""
 
     at_s: float
     stay_s: float
@@ -27,14 +28,14 @@ class Arrival(NamedTuple):
 
 
 class Habits(NamedTuple):
-    """What drawn jobs have in common. `stay_s`: mean; `ahead_s`: with a join_at, so long before it."""
+    """What all drawn jobs share. `stay_s`: the mean stay. `ahead_s`: how long before their join_at jobs are pushed."""
 
     stay_s: float
     ahead_s: float = 0.0
 
 
 def poisson(jobs_per_hour: float, hours: float, habits: Habits, random: Random) -> list[Arrival]:
-    """Jobs that know nothing of each other, at the same rate by day and night, earliest first."""
+    """Independent jobs at the same rate by day and night, earliest first."""
     arrivals: list[Arrival] = []
     at_s = random.expovariate(jobs_per_hour / 3600)
     while at_s < hours * 3600:
@@ -67,5 +68,5 @@ def draw_stay(mean_s: float, random: Random) -> float:
 
 
 def draw_lognormal(mean: float, sigma: float, random: Random) -> float:
-    """Never negative, with a tail to the right, as durations have it."""
+    """A random duration with this mean: never negative, with a long tail."""
     return random.lognormvariate(math.log(mean) - sigma * sigma / 2, sigma)

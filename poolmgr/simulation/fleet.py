@@ -1,6 +1,6 @@
-"""The agents of a simulated fleet: they obey every order at once, and report the outcome later.
+"""The agents of a simulated fleet. They obey every order at once, and report the outcome later.
 
-Of the faults of real VMs it has only one: warm-ups that fail as often as the settings say.
+The only simulated fault is a failing warm-up, as often as the options say.
 """
 
 import heapq
@@ -17,17 +17,17 @@ from poolmgr.core.events import Revoked
 from poolmgr.simulation.arrivals import Arrival, draw_lognormal
 
 _WARMUP_SIGMA: Final = 0.3
-_JOINING_AFTER_S: Final = 0.05  # docs/performance.md, warm_join: from the push to the first request
-_ADMITTED_AFTER_S: Final = 10.0  # assumed: somebody has to click
-_GONE_AFTER_S: Final = 0.3  # until a browser's process group is empty
+_JOINING_AFTER_S: Final = 0.05  # from the push to the first request: docs/performance.md, warm_join
+_ADMITTED_AFTER_S: Final = 10.0  # assumed: a person has to let the bot in
+_GONE_AFTER_S: Final = 0.3  # until a browser's processes are gone
 _ROOM: Final = 1_000_000_000
-"""Memory is not simulated: of the limits of a VM only max_workers counts."""
+"""Room for workers on every VM. Memory is not simulated: only max_workers limits a VM."""
 
 News = Event | Revoked
 
 
 class FleetModel(msgspec.Struct, frozen=True):
-    """`warmup_s`: mean of a lognormal; `failing_warmups`: share of them that come to nothing, 0 to 1."""
+    """`warmup_s`: the mean of a lognormal. `failing_warmups`: the share of warm-ups that fail, 0 to 1."""
 
     vms: int
     warmup_s: float = 2.0
@@ -35,7 +35,7 @@ class FleetModel(msgspec.Struct, frozen=True):
 
 
 class Fleet:
-    """What its agents will report, and when. The bot of `arrivals[n]` is the one with the id `str(n)`."""
+    """The agents, and what they will report when. The bot of `arrivals[n]` has the id `str(n)`."""
 
     def __init__(self, model: FleetModel, arrivals: Sequence[Arrival], random: Random) -> None:
         self._model = model
@@ -49,7 +49,7 @@ class Fleet:
         return self._to_say[0][0] if self._to_say else float("inf")
 
     def speak(self) -> News:
-        """What is said next. Raises: IndexError when nothing is."""
+        """Remove and return the next report. Raises: IndexError when there is none."""
         return heapq.heappop(self._to_say)[2]
 
     def _say(self, at: float, news: News) -> None:
@@ -57,7 +57,7 @@ class Fleet:
         heapq.heappush(self._to_say, (at, self._said, news))
 
     def come_up(self, begin: float, within_s: float) -> None:
-        """Every VM reports once, one after the other, so that not all browsers are of one age."""
+        """Let every VM report once, one after another, so that browsers have different ages."""
         for number in range(self._model.vms):
             at = begin + within_s * number / self._model.vms
             self._say(at, Heartbeat(f"vm-{number}", "simulated", at, {}, _ROOM))
@@ -84,7 +84,7 @@ class Fleet:
         self._end(order.vm_id, order.worker_id, now, GoneCause.RETIRED)
 
     def refuse_to_give_back(self, order: Revoke, now: float) -> None:
-        """An assignment is claimed when it is made: there is never one to take back."""
+        """Answer a Revoke. An assignment is claimed at once here, so it is never revoked."""
         self._say(now, Revoked(order.bot_id, order.attempt, revoked=False))
 
     def _end(self, vm_id: str, worker_id: str, now: float, cause: GoneCause) -> None:

@@ -1,4 +1,4 @@
-"""Draws what a sweep found: what waiting less costs. As SVG, and in characters for a terminal. Writes no file."""
+"""Draws the results of a sweep: waiting against cost, as SVG and as characters for a terminal. Writes no file."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,9 +7,9 @@ from string import ascii_letters
 from typing import Final, NamedTuple
 
 MOST_POINTS: Final = len(ascii_letters)
-"""Each has a letter of its own in the table and in the terminal's plot."""
+"""At most so many points: each has its own letter in the table and in the terminal's plot."""
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart (jfly.uni-koeln.de/color).
+# The palette of Okabe and Ito, for colour-blind readers (jfly.uni-koeln.de/color).
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _WIDTH, _HEIGHT = 980, 500
 _LEFT, _TOP, _PANEL_WIDTH, _PANEL_HEIGHT, _BETWEEN = 70, 92, 380, 330, 90
@@ -22,7 +22,7 @@ _STYLE: Final = (
 
 
 class Point(NamedTuple):
-    """One run. `series`: what is drawn in one colour; `label`: what tells it from others of its series."""
+    """One run. `series`: points with the same series have one colour. `label`: what differs within the series."""
 
     series: str
     label: str
@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 
 class _Axis(NamedTuple):
-    """From `low` to `high` of the data, drawn from `start` to `end`."""
+    """An axis: `low` to `high` of the data is drawn from `start` to `end`."""
 
     low: float
     high: float
@@ -55,7 +55,9 @@ def letter(number: int) -> str:
 
 
 def terminal_plot(points: Sequence[Point], width: int = 64, height: int = 14) -> str:
-    """Warm hits over idle worker-hours, each point by its `letter`; where several fall on one spot, the first."""
+    """Warm hits over idle worker-hours, each point as its `letter`. If several points share a place, the first
+    shows.
+    """
     across = _axis([point.idle_worker_h for point in points], 0, width - 1)
     up = _axis([point.warm_hit_rate * 100 for point in points], height - 1, 0, percent=True)
     rows = [[" "] * width for _ in range(height)]
@@ -71,7 +73,7 @@ def terminal_plot(points: Sequence[Point], width: int = 64, height: int = 14) ->
 
 
 def svg(points: Sequence[Point], subtitle: str) -> str:
-    """The same and the waits beside it, as one SVG document. Best points are filled and joined by a dashed line."""
+    """Warm hits and waits over idle worker-hours, as one SVG document. Best points are filled and joined by a line."""
     series = list(dict.fromkeys(point.series for point in points))
     colours = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(series)}
     parts = [
@@ -122,7 +124,7 @@ def _panel(
         here = next((there for cx, cy, there in spots if math.dist((x, y), (cx, cy)) < _ONE_SPOT), None)
         if here is None:
             spots.append((x, y, here := []))
-        # Points that fall together become rings around the first.
+        # Points at the same place become rings around the first.
         fill = colours[point.series] if point.is_best and not here else "none"
         parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{5 + 3.5 * len(here):g}" fill="{fill}"'
@@ -148,8 +150,8 @@ def _legend(colours: dict[str, str]) -> list[str]:
 
 
 def _axis(values: Sequence[float], start: float, end: float, *, percent: bool = False) -> _Axis:
-    """From 0 to a round number above the values. Percentages may begin higher and end at 100, but keep a span that does
-    not make much of a difference that is none.
+    """The axis from 0 to a round number above the values. An axis of percentages ends at 100 and may begin above 0, but
+    keeps a minimum span, so that a tiny difference does not look large.
     """
     low, high = min(values) if percent else 0.0, max(values)
     step = max(_round_step((high - low) / 5 or 1.0), 0.2 if percent else 0.0)

@@ -1,4 +1,4 @@
-"""The results of a simulation: how long bots waited, and what the warm workers for that cost."""
+"""The results of a simulation: how long bots waited, and what the warm workers cost."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from poolmgr.core.decisions import Assign, End, ForgetWorker, Warm
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """`warm_hits`: jobs that found a browser idle. Waits are those of the `served`, from when the job was due until it
-    was given a browser; None when nobody was. `idle_worker_h`: browsers ready and unused, those put aside for a
-    scheduled bot included. `idle_s_per_bot`: the same, for each bot that was served.
+    """`warm_hits`: jobs that found an idle browser. Waits: of the `served` jobs, from when a job was due until it had a
+    browser; None: no job was served. `idle_worker_h`: hours of idle browsers, reserved ones included. `idle_s_per_bot`:
+    the same in seconds for each served bot.
     """
 
     jobs: int
@@ -35,7 +35,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Meter:
-    """Adds up from `begin` on. `workers`: how many there are by state, as the pool counts them."""
+    """Sums up from `begin` on. `workers`: how many workers the pool has, by state."""
 
     def __init__(self, workers: Mapping[WorkerState, int], begin: float) -> None:
         self._workers = workers
@@ -46,7 +46,7 @@ class Meter:
         self._waits_s: list[float] = []
 
     def pass_time(self, now: float) -> None:
-        """The workers were, until now, what they are still counted as."""
+        """Count the time since the last call for the workers' current states."""
         passed_s = now - self._looked_at
         if passed_s > 0:
             workers = self._workers
@@ -97,13 +97,15 @@ class Meter:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """Nearest rank: the smallest that is at least as large as `percent` of all. None of nothing."""
+    """The percentile by nearest rank: the smallest value that is at least as large as `percent` of all; None without
+    values.
+    """
     return _rounded(ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]) if ordered else None
 
 
 def pareto(outcomes: Sequence[Outcome]) -> list[bool]:
-    """True for each outcome that no other beats: another one beats it with at most its idle time and at least its warm
-    hits, and better in one of them.
+    """For each outcome: whether no other beats it. Another one beats it if it has no more idle time and no fewer warm
+    hits, and is better in one of them.
     """
     return [not any(_beats(other, outcome) for other in outcomes) for outcome in outcomes]
 

@@ -1,7 +1,7 @@
-"""The virtual clock: it jumps to what happens next, hands that to the real pool, and lets the fleet obey.
+"""The virtual clock: it jumps to the next event, hands it to the real pool, and lets the fleet obey.
 
-Next is a job, an agent's event or one of the pool's own deadlines; at the same moment deadlines come first. All
-decisions are made by `Pool.handle`, as in the daemon.
+The next event is a job, an agent's event or a deadline of the pool; at the same time deadlines come first.
+`Pool.handle` makes all decisions, as in the daemon.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,17 +21,18 @@ from poolmgr.simulation.fleet import Fleet, FleetModel
 from poolmgr.simulation.report import Meter, Outcome
 
 _BEGIN: Final = 86_400.0
-"""When what is measured begins, on both clocks. They show the same: a calendar that jumps is not simulated."""
+"""When measuring begins, on both clocks. They are equal: a jumping calendar is not simulated."""
 
-_SETTLING_S: Final = 900.0  # between the last VM and the first job, to fill up
+_SETTLING_S: Final = 900.0  # between the last VM and the first job, for warming up
 _LONGEST_LEAD_S: Final = _BEGIN - _SETTLING_S
 _LOOKS_PER_S: Final = 16
-"""How often deadlines are looked at, about as often as by the daemon. A power of two: rounded up, none is missed."""
+"""How often deadlines are checked in a second, about as often as in the daemon. A power of two is exact in floats."""
 _JOB: Final = Job(platform="room", meeting_url="", bot_name="", payload="")
 
 
 class Simulation:
-    """A fleet serves `arrivals`. It came up before them over `max_age_s`, so that its browsers age in turn.
+    """A fleet that serves `arrivals`. Its VMs come up before them over `max_age_s`, so that browsers have different
+    ages.
 
     Each VM sends one heartbeat, when it comes up, and never falls silent: heartbeat_timeout_s and lost_after_s of
     `settings` are not used.
@@ -48,7 +49,7 @@ class Simulation:
         lead_s = min(settings.max_age_s, _LONGEST_LEAD_S)
         earliest = _BEGIN - _SETTLING_S - lead_s
         self._fleet.come_up(earliest, lead_s)
-        # Last first, so that the next is taken from the end.
+        # Sorted with the last first, so that the next one is taken from the end.
         self._jobs = sorted(
             (
                 (max(earliest, _BEGIN + arrival.at_s - arrival.ahead_s), number)
@@ -68,9 +69,9 @@ class Simulation:
         }
 
     def advance(self, to_h: float) -> None:
-        """Let everything happen that comes before `to_h` hours after the beginning (0: only the coming up)."""
+        """Run until `to_h` hours after the beginning (0: only until the fleet is up)."""
         until = min(_BEGIN + to_h * 3600, self._end)
-        # Millions of turns: what every one of them needs is looked up once.
+        # Attributes are looked up once, because the loop runs millions of times.
         handle, carry_out, pass_time = self.pool.handle, self._carry_out.get, self._meter.pass_time
         timers, calendar, fleet = self.pool.timers, self.pool.calendar, self._fleet
         while True:
@@ -98,7 +99,7 @@ class Simulation:
         pass_time(until)
 
     def outcome(self) -> Outcome:
-        """What came of it, so far."""
+        """The results so far."""
         return self._meter.outcome(still_waiting=len(self.pool.queue))
 
     def _next_job(self) -> JobAccepted:

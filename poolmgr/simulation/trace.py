@@ -1,7 +1,7 @@
-"""A recorded trace: what `poolmgr bots --json` prints, the same as JSON lines, or as CSV with a header.
+"""Reads a recorded trace: the output of `poolmgr bots --json`, the same as JSON lines, or CSV with a header.
 
 Fields are those of the session record: `created_at`, `join_at`, `assigned_at`, `inmeeting_at`, `stopped_at`, as ISO
-8601 or epoch seconds; or `stay_s` in place of the last three. Only `created_at` is required, others are ignored.
+8601 or epoch seconds; or `stay_s` in place of the last three. Only `created_at` is required. Other fields are ignored.
 """
 
 import csv
@@ -20,7 +20,7 @@ _HOUR_S: Final = 3600.0
 
 
 class BadTraceError(ManagerError, ValueError):
-    """The text is no trace. `faults`: one sentence each, beginning with the line or entry at fault."""
+    """The text is no trace. `faults`: one sentence each, beginning with the line or entry."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))
@@ -28,7 +28,9 @@ class BadTraceError(ManagerError, ValueError):
 
 
 class Trace(NamedTuple):
-    """`arrivals` in their order, counted from the full hour before the first; `hours` to the one after the last."""
+    """`arrivals`: in order, with times from the full hour before the first. `hours`: until the full hour after
+    the last.
+    """
 
     arrivals: list[Arrival]
     hours: float
@@ -41,7 +43,7 @@ class _Job(NamedTuple):
 
 
 def read_trace(text: str, mean_stay_s: float, random: Random) -> Trace:
-    """The jobs of a recorded trace. Where it does not say how long a bot stayed, that is drawn around `mean_stay_s`.
+    """The jobs of a recorded trace. If it does not say how long a bot stayed, that is drawn around `mean_stay_s`.
 
     Raises: BadTraceError with all faults.
     """
@@ -71,7 +73,7 @@ def read_trace(text: str, mean_stay_s: float, random: Random) -> Trace:
 
 
 def _entries(text: str, faults: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every entry with the words for where it stands. What is none becomes a fault."""
+    """Every entry with its place in words. An invalid entry becomes a fault."""
     kind = text.lstrip()[:1]
     if kind == "[":
         yield from _of_array(text, faults)
@@ -113,9 +115,10 @@ def _of_csv(text: str, faults: list[str]) -> Iterator[tuple[str, Mapping[str, An
 
 
 def _job(fields: Mapping[str, Any]) -> _Job | None:
-    """None for a bot that was called off before it was due, or is not due yet: neither needed a browser so far.
+    """The job of an entry. None for a bot that was cancelled before it was due, or is not due yet: it needed no
+    browser.
 
-    Raises: ValueError, saying which field is wrong.
+    Raises: ValueError, which says which field is wrong.
     """
     created = _time(fields, "created_at")
     if created is None:
@@ -134,7 +137,7 @@ def _stay_s(fields: Mapping[str, Any]) -> float | None:
         if stay_s is None or stay_s < 0:
             raise ValueError(f"stay_s is no number of seconds: {given!r}")
         return stay_s
-    # A bot that was never let in held its browser all the same, from its assignment on.
+    # A bot that was never let in also had its browser from its assignment on.
     began = _time(fields, "inmeeting_at") or _time(fields, "assigned_at")
     stopped = _time(fields, "stopped_at")
     if began is None or stopped is None:
@@ -145,7 +148,7 @@ def _stay_s(fields: Mapping[str, Any]) -> float | None:
 
 
 def _time(fields: Mapping[str, Any], name: str) -> float | None:
-    """Epoch seconds; None when the field is absent or empty. Raises: ValueError."""
+    """A field's time in epoch seconds; None if it is missing or empty. Raises: ValueError."""
     value = fields.get(name)
     if value is None or value == "":
         return None

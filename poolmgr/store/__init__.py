@@ -1,1 +1,1 @@
-"""The only room of the manager that speaks Redis: one method, one Lua script, for each thing that changes together."""
+"""The only package of the manager that uses Redis. What changes together is one method and one Lua script."""

@@ -1,6 +1,6 @@
-"""What Redis answers, as what it means: a hash as text, a stream's entries, a time, a worker. Decides nothing.
+"""Converts answers of Redis: a hash to text, a stream to entries, a time, a worker.
 
-It imports little, so that the command line, which mostly reads, starts quickly.
+It imports little, so that the command line starts quickly.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from common.wire.vocabulary import WorkerState
 
 
 class Entry(NamedTuple):
-    """One stream entry. `fields` as they were written."""
+    """One stream entry. `fields`: as they were written."""
 
     entry_id: bytes
     fields: dict[bytes, bytes]
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A worker as it stands in `vm:{vm_id}:workers`. Times: epoch seconds."""
+    """A worker's record in `vm:{vm_id}:workers`. Times: epoch seconds."""
 
     state: WorkerState
     since: float
@@ -38,5 +38,5 @@ def text_fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 def worker_record(raw: bytes) -> WorkerRecord:
-    """Raises: msgspec.DecodeError."""
+    """The worker in a record. Raises: msgspec.DecodeError."""
     return msgspec.json.decode(raw, type=WorkerRecord)

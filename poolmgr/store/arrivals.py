@@ -1,6 +1,6 @@
-"""Jobs that come another way than the list: each is handed in to the list once, whoever is killed at whatever point.
+"""Puts jobs of the job stream and of SQS on the list of jobs: each once, also if a manager is killed at any point.
 
-From there on they are jobs like all others. What is bad about one is the intake's to say.
+From then on they are jobs like all others. The intake rejects bad ones.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from poolmgr.store.ledger import StaleEpochError
 from poolmgr.store.lives import MARK_OF_DELETED_LIFE_S
 
 _MOST_WAITING: Final = 10_000
-"""Jobs on the list, of at most 256 KB each. Where more are waiting, the rest is better kept where it is."""
+"""How many jobs may wait on the list, of at most 256 KB each. Further jobs stay where they are."""
 
 
 class Message(NamedTuple):
-    """One message of an SQS queue. `receipt`: what it is deleted by, new with every delivery."""
+    """One message of an SQS queue. `receipt`: the handle to delete it, new with every delivery."""
 
     message_id: str
     receipt: str
@@ -29,20 +29,20 @@ class Message(NamedTuple):
 
 
 class Arrivals:
-    """Hands in for one leader. Raises StaleEpochError when that leader has been replaced."""
+    """Puts jobs on the list for one leader. Every method raises StaleEpochError when that leader has been replaced."""
 
     def __init__(self, redis: Redis, keys: Keys, epoch: int) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
         self._epoch = epoch
 
     async def has_room(self) -> bool:
-        """Whether the list of jobs is short enough to be given more."""
+        """Whether the list of jobs is short enough for more."""
         return await self._redis.llen(self._keys.jobs) < _MOST_WAITING
 
     async def from_stream(self, jobs: Sequence[tuple[bytes, bytes]]) -> int:
-        """Put entries of the job stream on the list of jobs: id and job, oldest first. Entries that were acknowledged
-        before are skipped. Returns how many were put; they are acknowledged and deleted then.
+        """Put entries (id and job, oldest first) of the job stream on the list of jobs; then they are acknowledged and
+        deleted. Entries that were acknowledged before are skipped. Returns how many were put.
         """
         k = self._keys
         entries = [part for entry in jobs for part in entry]
@@ -58,7 +58,7 @@ class Arrivals:
         return await self._run(scripts.hand_in_once(jobs=k.jobs, marks=marks, payloads=payloads))
 
     async def deleted(self, messages: Sequence[Message]) -> None:
-        """These messages are deleted from their queue: their marks may end sooner."""
+        """These messages are deleted from their queue: shorten the life of their marks."""
         pipeline = self._redis.pipeline(transaction=False)
         for message in messages:
             pipeline.expire(self._keys.taken_from_sqs(message.message_id), MARK_OF_DELETED_LIFE_S)

@@ -1,7 +1,7 @@
-"""Whether what Redis holds fits together, and with what the agents last said: nothing overdue, nothing without an
-owner, nothing without an end. Reads only, believes no manager, and repairs nothing.
+"""Checks that the records in Redis agree with each other and with the agents' last heartbeats.
 
-What is under way looks wrong for a moment: whoever asks looks twice, and takes for true what was found both times.
+It finds what is overdue, and what has no owner or no end. It only reads, and repairs nothing. A change under way may
+look wrong for a moment: so the caller looks twice, and reports what was found both times.
 """
 
 import re
@@ -19,16 +19,16 @@ from poolmgr.core.record import epoch
 from poolmgr.store import answers, record
 from poolmgr.store.keys import KEY_DOCS, Keys
 
-SLACK_S: Final = 60.0  # on top of every limit: clocks of two machines, and what a backstop takes to act
-STILL_S: Final = 150.0  # what an agent's watch takes, see docs/architecture.md
+SLACK_S: Final = 60.0  # on top of every limit, for differing clocks and for the time that a backstop needs
+STILL_S: Final = 150.0  # what an agent's backstop needs: see docs/architecture.md
 _PAGE: Final = 500
 _MOST_EVENTS: Final = 20_000
 _BOUNDED_OTHERWISE: Final = ("jobs", "jobs:taken", "jobs:stream", "control", "bots:live")
-"""What is short by itself while somebody leads: see KEY_DOCS."""
+"""Keys without an expiry that stay short while a manager leads: see KEY_DOCS."""
 
 
 class Finding(NamedTuple):
-    """`kind`: which rule; `of`: whose id; `sentence`: what is wrong with it, without a meeting's link."""
+    """Something that is wrong. `kind`: the rule. `of`: the id of what is wrong. `sentence`: says so, without a link."""
 
     kind: str
     of: str
@@ -36,8 +36,8 @@ class Finding(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What Redis holds. `records`: of the bots in the index of live ones, None: no such record. `lives`: key -> seconds
-    to live, -1 for none. `beats`: the last heartbeat of each agent; `alive`: the agents with a recent one.
+    """What Redis contains. `records`: of the bots in the index of live bots; None: there is no record. `lives`: key ->
+    seconds to live; -1: no expiry. `beats`: the last heartbeat of each agent. `alive`: agents with a recent one.
     """
 
     records: Mapping[str, dict[str, str] | None]
@@ -50,7 +50,7 @@ class Seen(NamedTuple):
 
 
 async def look(redis: Any, keys: Keys) -> Seen:
-    """Raises: RedisError, OSError."""
+    """Read everything once. Raises: RedisError, OSError."""
     unreadable: list[str] = []
     live: list[bytes] = await redis.zrange(keys.live, 0, -1)
     records: dict[str, dict[str, str] | None] = {}
@@ -106,19 +106,19 @@ async def _lives(redis: Any, keys: Keys) -> dict[str, int]:
         for name in page:
             pipeline.ttl(name)
         answers: list[int] = await pipeline.execute()
-        # -2: it ended between the two questions.
+        # -2: the key was deleted between the two commands.
         lives |= {name.decode(errors="replace"): life for name, life in zip(page, answers, strict=True) if life != -2}
     return lives
 
 
 def findings(seen: Seen, keys: Keys, settings: Settings, now: float) -> list[Finding]:
-    """What is wrong with it. `now`: wall clock, epoch seconds."""
+    """Everything that is wrong. `now`: wall clock, epoch seconds."""
     found = [*_about_bots(seen, settings, now), *_about_workers(seen, settings, now), *_about_keys(seen, keys)]
     return sorted(set(found))
 
 
 def in_both(first: Sequence[Finding], second: Sequence[Finding]) -> list[Finding]:
-    """The findings of the second look that the first look had too, whatever the numbers in them."""
+    """The findings of the second look that were also in the first. Numbers in their sentences may differ."""
     before = {(finding.kind, finding.of) for finding in first}
     return [finding for finding in second if (finding.kind, finding.of) in before]
 
@@ -156,7 +156,7 @@ def _about_its_worker(bot: Bot, seen: Seen) -> Iterator[Finding]:
 
 
 def _latest(bot: Bot, fields: Mapping[str, str], settings: Settings) -> float | None:
-    """Until when it may be in its state; None: nobody knows since when it is."""
+    """Until when the bot may be in its state; None: unknown, because the record does not say since when it is."""
     pool, worker, leave = settings.pool, settings.worker, bot.job.automatic_leave
     limits_s = {
         BotState.ASSIGNED: pool.claim_timeout_s + worker.load_timeout_s + STILL_S,
@@ -168,7 +168,7 @@ def _latest(bot: Bot, fields: Mapping[str, str], settings: Settings) -> float | 
     if bot.state is BotState.SCHEDULED:
         return None if bot.job.join_at is None else bot.job.join_at + SLACK_S
     if bot.state is BotState.QUEUED:
-        # Of one that waits for a further attempt nobody wrote down since when: after the attempt before.
+        # A record does not say since when a bot waits for a further attempt: it is after the earlier attempt.
         since = _epoch(fields, "assigned_at")
         since = max(bot.created_at, bot.job.join_at or 0.0) if since is None else since + pool.overdue_after_s
         return since + pool.queue_timeout_s + SLACK_S
@@ -197,7 +197,7 @@ def _about_workers(seen: Seen, settings: Settings, now: float) -> Iterator[Findi
 def _about_worker(worker: Worker, seen: Seen, settings: Settings, now: float) -> Iterator[Finding]:
     limits_s = {
         WorkerState.WARMING: 2 * settings.pool.warmup_timeout_s,
-        WorkerState.RETIRING: 5 * settings.pool.warmup_timeout_s,  # a VM may be silent meanwhile
+        WorkerState.RETIRING: 5 * settings.pool.warmup_timeout_s,  # the VM may be silent meanwhile
     }
     late_s = now - worker.since - limits_s.get(worker.state, float("inf")) - SLACK_S
     if late_s > 0:
@@ -215,7 +215,7 @@ def _both_sides(vm_id: str, kept: Mapping[str, Worker], reported: Mapping[str, W
     for worker_id in sorted(reported.keys() - kept.keys()):
         yield Finding("worker_without_order", worker_id, f"the agent of {vm_id} has it, and no manager knows of it")
     for worker_id in sorted(kept.keys() - reported.keys()):
-        if kept[worker_id].state is not WorkerState.WARMING:  # whose order may still be under way
+        if kept[worker_id].state is not WorkerState.WARMING:  # its order may not have arrived yet
             sentence = f"it is kept as {kept[worker_id].state}, and the agent of {vm_id} has none"
             yield Finding("worker_missing", worker_id, sentence)
 
@@ -231,6 +231,6 @@ def _about_keys(seen: Seen, keys: Keys) -> Iterator[Finding]:
 
 
 def _pattern(prefix: str, name: str) -> str:
-    """Names of one kind, as KEY_DOCS writes them: what stands in braces may be anything."""
+    """A pattern for keys of one kind in KEY_DOCS: a part in braces may be anything."""
     parts = re.split(r"(\{\w+\})", name)
     return re.escape(f"{prefix}:") + "".join(".+" if part.startswith("{") else re.escape(part) for part in parts)

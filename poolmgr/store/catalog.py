@@ -1,7 +1,7 @@
-"""Finds bots by what is known of them, newest first, page by page, however many there are.
+"""Finds bots by their indexed fields, newest first, page by page.
 
-Of the indexes that a question names, the smallest is walked; what it does not say is checked on the records. A request
-looks at a bounded number of them: a page may be short, and even empty, and there may be more all the same.
+The smallest of the indexes that a question names is walked, and the other conditions are checked on the records. A
+request reads a bounded number of records: so a page may be short or empty although there are more bots.
 """
 
 import base64
@@ -20,18 +20,18 @@ from poolmgr.store.keys import Keys
 
 _LOOKED_AT: Final = 2000
 _AT_ONCE: Final = 200
-_AFTER_ALL_IDS: Final = b"~"  # which no bot_id contains, and all of whose characters come before it
+_AFTER_ALL_IDS: Final = b"~"  # sorts after every character of a bot_id
 
 FIELDS: Final = (
     "bot_id", "meeting_url", "platform", "bot_name", "user_id", "calendar_event_id", "owner", "custom_attributes",
     "state", "status", "status_reason", "created_at", "join_at", "inmeeting_at", "stopped_at",
 )  # fmt: skip
-"""What a page says of each bot. Not its payload: that may be long, and pages are many."""
+"""The fields of each bot on a page. The payload is left out, because it may be long."""
 
 
 class Question(NamedTuple):
-    """Empty: not asked for. `status`: an outward word. `pairs`: what bots are indexed by (Job.found_by), all of
-    them. `since`, `until`: creation, epoch seconds, both included.
+    """The conditions; an empty one does not count. `status`: an outward status word. `pairs`: (field, value) as in
+    Job.found_by; all have to match. `since`, `until`: the time of creation, epoch seconds, both included.
     """
 
     status: str = ""
@@ -41,21 +41,21 @@ class Question(NamedTuple):
 
 
 class Position(NamedTuple):
-    """A bot's place in the order of creation: newest first, equal ones by id from the last."""
+    """A bot's place in the order: newest first, then by id in descending order."""
 
     created: float
     bot_id: bytes
 
 
 class Page(NamedTuple):
-    """`more`: where the next page begins, None after the last one."""
+    """One page. `more`: where the next page begins; None: this is the last one."""
 
     bots: list[Record]
     more: Position | None
 
 
 class BadCursorError(ManagerError, ValueError):
-    """The text is none that `cursor_of` made."""
+    """The text was not made by `cursor_of`."""
 
 
 def cursor_of(position: Position) -> str:
@@ -64,7 +64,7 @@ def cursor_of(position: Position) -> str:
 
 
 def position_of(cursor: str) -> Position:
-    """Raises: BadCursorError."""
+    """The position in a cursor. Raises: BadCursorError."""
     try:
         parts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
         created, bot_id = parts
@@ -77,19 +77,19 @@ def position_of(cursor: str) -> Position:
 
 
 class Catalog:
-    """Reads under one prefix; holds no state."""
+    """Reads under one prefix. It has no state."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
 
     async def page(self, question: Question, most: int, after: Position | None = None) -> Page:
-        """Up to `most` bots that `question` asks for, newest first, from those that come after `after`."""
+        """Up to `most` bots that match the question, newest first, after the position `after`."""
         index = await self._smallest(question)
         walk = _Walk(self._redis, index, question, after)
         bots: list[Record] = []
         shown: Position | None = None
-        last, portion = after, most + 1  # enough where the index is all that was asked for
+        last, portion = after, most + 1  # enough if the index is the only condition
         while not walk.over:
             places = await walk.next(portion)
             portion = _AT_ONCE
@@ -105,7 +105,7 @@ class Catalog:
         return Page(bots, None)
 
     async def objects_of(self, bot: Record) -> int:
-        """How many keys and index entries an ended bot has; forgetting it deletes them."""
+        """How many keys and index entries an ended bot has. Forgetting the bot deletes them."""
         k, bot_id = self._keys, bot.bot_id
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.exists(k.bot(bot_id), *k.further_keys(bot_id), *keys_of(k, bot))
@@ -117,7 +117,7 @@ class Catalog:
         return keys + [first, holder].count(bot_id.encode()) + sum(score is not None for score in scores)
 
     async def _smallest(self, question: Question) -> str:
-        """The index with the fewest entries of the asked time, of all those that hold every bot that is asked for."""
+        """Of the indexes that contain all matching bots, the one with the fewest entries in the time asked for."""
         k = self._keys
         indexes = [k.index(field, value) for field, value in question.pairs]
         if question.status in _LIVE:
@@ -133,7 +133,7 @@ class Catalog:
         return indexes[sizes.index(min(sizes))]
 
     async def _records(self, places: list[Position]) -> list[Record | None]:
-        """None where the record is gone: an index is put in order only now and then."""
+        """The records of these bots; None where a record is gone: indexes are cleaned up only at intervals."""
         pipeline = self._redis.pipeline(transaction=False)
         for place in places:
             pipeline.hmget(self._keys.bot(place.bot_id.decode()), FIELDS)
@@ -142,18 +142,18 @@ class Catalog:
 
 
 def _onward(last: Position, shown: Position | None, after: Position | None) -> Position:
-    """Where to go on after `last`. Clients see it, so it should name no bot that they were not shown: the bots of that
-    moment are looked at again.
+    """The position for the next page after `last`. Clients see it, so it must not name a bot that they may not see. So
+    the bots with the same time of creation are read again.
     """
     if shown and shown.created == last.created:
         return shown
-    if after and after.created == last.created:  # or it would never end
+    if after and after.created == last.created:  # otherwise paging would never end
         return last
     return Position(last.created, _AFTER_ALL_IDS)
 
 
 class _Walk:
-    """An index from its newest entry to its oldest, in portions."""
+    """Walks an index from its newest entry to its oldest, in portions."""
 
     def __init__(self, redis: Any, index: str, question: Question, after: Position | None) -> None:
         self._redis = redis
@@ -165,13 +165,13 @@ class _Walk:
         self.over = False
 
     async def next(self, most: int) -> list[Position]:
-        """The next entries, none of them twice. There may be none although the walk is not over."""
+        """The next entries, none of them twice. They may be empty although the walk is not over."""
         begin = min(self._position.created, self._until) if self._position else self._until
         rows: list[tuple[bytes, float]] = await self._redis.zrevrangebyscore(
             self._index, begin, self._since, start=self._passed_over, num=most, withscores=True
         )
         places = [Position(created, bot_id) for bot_id, created in rows]
-        # Entries of the same moment as the position come again, and itself among them: Redis orders those by their ids.
+        # Entries of the same time as the position come again, and it among them; Redis orders them by id.
         ahead = [place for place in places if self._position is None or place < self._position]
         self._passed_over = 0 if ahead else self._passed_over + len(places)
         self.looked_at += len(ahead)
@@ -189,7 +189,7 @@ def _record(values: list[bytes | None]) -> Record | None:
 
 
 def _answers(question: Question, bot: Record) -> bool:
-    """Whether the record matches the question. Its time of creation is that of the index."""
+    """Whether the record matches the question. Its time of creation was checked on the index."""
     if question.status and bot.status != question.status:
         return False
     return not question.pairs or set(question.pairs) <= set(bot.found_by)

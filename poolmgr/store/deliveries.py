@@ -1,6 +1,6 @@
-"""The webhooks still to be delivered: a line per bot, when each is due, what came of each attempt, dead letters.
+"""The webhooks in Redis: a queue for each bot, when each is due, the log of attempts, dead letters.
 
-`Deliveries` writes for the leader and reads for it; `Letters` is for whoever looks at them, and sends one once more.
+`Deliveries` reads and writes for the leader. `Letters` reads for people, and sends dead letters again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ _NOTED: Final = {"audio": "audio_webhook_received", "transcription": "transcript
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A webhook in its bot's queue. `attempts` so far; `since`: from when its time counts, epoch seconds."""
+    """A webhook in its bot's queue. `attempts`: so far. `since`: when its time began, epoch seconds."""
 
     delivery: Delivery
     attempts: int
@@ -35,7 +35,9 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """What came of one attempt. `at`: ISO 8601; `attempt` begins at 1; `outcome`: a status or a word; `host` called."""
+    """The result of one attempt. `at`: ISO 8601. `attempt`: from 1 on. `outcome`: a status or a word. `host`: of the
+    receiver.
+    """
 
     id: str
     event: str
@@ -47,7 +49,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A webhook that was given up. `outcome`: of the last of its `attempts`."""
+    """A webhook that was given up. `outcome`: of the last attempt."""
 
     entry_id: str
     at: str
@@ -58,17 +60,17 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Deliveries:
-    """Writes for one leader; every method that does raises StaleEpochError when that leader has been replaced."""
+    """Reads and writes for one leader. Methods that write raise StaleEpochError when that leader has been replaced."""
 
     def __init__(self, redis: Redis, keys: Keys, settings: Settings, epoch: int) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
         self._keep = settings.retention.dead_entries
         self._life_s = line_life_s(settings)
         self._epoch = epoch
 
     async def records(self, bot_ids: Iterable[str]) -> dict[str, Record]:
-        """Of each bot what webhooks are made of; blank for one that has no record."""
+        """For each bot, the record's fields that webhooks need; empty if it has no record."""
         wanted = list(dict.fromkeys(bot_ids))
         pipeline = self._redis.pipeline(transaction=False)
         for bot_id in wanted:
@@ -104,7 +106,7 @@ class Deliveries:
             await self._run(calls)
 
     async def due(self) -> dict[str, float]:
-        """Every bot that has a line, and when its first webhook is due (epoch seconds)."""
+        """Every bot with a queue, and when its first webhook is due (epoch seconds)."""
         found: dict[str, float] = {}
         start = 0
         while page := await self._redis.zrange(self._keys.webhooks_due, start, start + _PAGE - 1, withscores=True):
@@ -113,14 +115,14 @@ class Deliveries:
         return found
 
     async def oldest(self) -> tuple[int, float | None]:
-        """How many bots have a queue, and the earliest time at which one of them is or was due."""
+        """How many bots have a queue, and the earliest time at which a webhook is or was due."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.zcard(self._keys.webhooks_due).zrange(self._keys.webhooks_due, 0, 0, withscores=True)
         count, first = await pipeline.execute()
         return count, first[0][1] if first else None
 
     async def heads(self, bot_ids: Sequence[str]) -> dict[str, Waiting | None]:
-        """The first in line of each bot; None for an empty line."""
+        """The first webhook of each bot's queue; None: the queue is empty."""
         found: dict[str, Waiting | None] = {}
         for start in range(0, len(bot_ids), _PAGE):
             page = bot_ids[start : start + _PAGE]
@@ -132,17 +134,17 @@ class Deliveries:
         return found
 
     async def done(self, waiting: Waiting, attempt: Attempt, now: float) -> bool:
-        """It was delivered. Returns whether its bot has another one. Idempotent, as the others are."""
+        """The webhook was delivered. Returns whether its bot has another one. Idempotent, like the other methods."""
         delivery = waiting.delivery
         noted_as = _NOTED.get(delivery.event.partition(".")[0], "")
         return await self._done(delivery.bot_id, delivery.id, now, _json(attempt), noted_as)
 
     async def clear(self, bot_id: str) -> bool:
-        """An empty line is due no longer. Returns whether it is not empty after all."""
+        """Remove an empty queue from the due ones. Returns whether the queue is not empty after all."""
         return await self._done(bot_id, "", 0, b"", "")
 
     async def failed(self, waiting: Waiting, attempt: Attempt, next_at: float) -> None:
-        """It was not; there will be another attempt at `next_at` (epoch seconds)."""
+        """The attempt failed; the next one is at `next_at` (epoch seconds)."""
         delivery, k = waiting.delivery, self._keys
         call = scripts.deliver_failed(
             line=k.deliveries(delivery.bot_id),
@@ -158,7 +160,7 @@ class Deliveries:
         await self._run([call])
 
     async def bury(self, waiting: Waiting, attempt: Attempt, reason: str, now: float) -> bool:
-        """It is given up, for `reason`. Returns whether its bot has a next one."""
+        """The webhook is given up for `reason`. Returns whether its bot has another one."""
         delivery, k = waiting.delivery, self._keys
         call = scripts.deliver_bury(
             line=k.deliveries(delivery.bot_id),
@@ -198,21 +200,21 @@ class Deliveries:
 
 
 class Letters:
-    """Reads under one prefix; holds no state."""
+    """Reads under one prefix, and puts dead letters back. It has no state."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
 
     async def waiting(self, bot_id: str) -> tuple[list[Waiting], float | None]:
-        """A bot's line, and when its first webhook is due (epoch seconds)."""
+        """A bot's queue, and when its first webhook is due (epoch seconds)."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.lrange(self._keys.deliveries(bot_id), 0, -1).zscore(self._keys.webhooks_due, bot_id)
         line, due_at = await pipeline.execute()
         return [_waiting(raw) for raw in line], due_at
 
     async def log(self, bot_id: str) -> list[Attempt]:
-        """What came of the latest attempts, latest first."""
+        """The results of the latest attempts, latest first."""
         entries: list[bytes] = await self._redis.lrange(self._keys.delivery_log(bot_id), 0, -1)
         return [msgspec.json.decode(raw, type=Attempt) for raw in entries]
 
@@ -222,7 +224,7 @@ class Letters:
         return [_letter(entry_id, fields) for entry_id, fields in entries]
 
     async def send_again(self, entry_id: str, now: float, life_s: int) -> bool:
-        """Put a dead letter at the end of its bot's queue, as if it were new. False if it is not there (any more)."""
+        """Put a dead letter at the end of its bot's queue, as if it were new. Returns False if it does not exist."""
         k = self._keys
         found: Any = await self._redis.xrange(k.webhooks_dead, entry_id, entry_id)
         if not found:
@@ -243,14 +245,14 @@ class Letters:
         return await call.run(self._redis)
 
     async def send_all_again(self, now: float, life_s: int) -> list[str]:
-        """All that are dead now, oldest first, each once. Returns their entry ids."""
+        """Send all current dead letters again, oldest first. Returns their entry ids."""
         entries: Any = await self._redis.xrange(self._keys.webhooks_dead)
         ids = [entry_id.decode() for entry_id, _ in entries]
         return [entry_id for entry_id in ids if await self.send_again(entry_id, now, life_s)]
 
 
 def line_life_s(settings: Settings) -> int:
-    """How long a line is kept that nothing happens to."""
+    """How long a queue is kept that does not change, in seconds."""
     return int(settings.webhooks.retry_for_s + settings.retention.bot_s)
 
 

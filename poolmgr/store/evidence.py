@@ -1,4 +1,4 @@
-"""The bundles that agents keep of attempts that failed: which there are, and what is in them. Written by the agents."""
+"""Reads the bundles of evidence that agents keep of failed attempts."""
 
 import io
 import zipfile
@@ -11,13 +11,13 @@ from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 
 MOST_ATTEMPTS: Final = 100
-"""Of a bot, the latest: further back nobody looks."""
+"""How many of a bot's latest attempts are looked at."""
 
 _LARGEST_MEMBER: Final = 16 * 1024 * 1024
 
 
 class Bundle(NamedTuple):
-    """`data`: a zip file, as the agent packed it."""
+    """A bundle. `data`: the zip file."""
 
     name: str
     attempt: int
@@ -25,7 +25,7 @@ class Bundle(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """`name`: of the file in the bundle. `at`: when the bundle was packed, or its picture taken (ISO 8601)."""
+    """A picture in a bundle. `name`: of its file. `at`: when it was taken, or the bundle packed (ISO 8601)."""
 
     name: str
     attempt: int
@@ -34,24 +34,24 @@ class Picture(NamedTuple):
 
 
 def attempts_of(record: Record) -> range:
-    """The attempts of a bot that a bundle may be there of."""
+    """The attempts of a bot that may have a bundle."""
     return range(max(1, record.attempt - MOST_ATTEMPTS + 1), record.attempt + 1)
 
 
 def keys_of(keys: Keys, record: Record) -> list[str]:
-    """Every key of a bundle of the bot, whether it is there or not."""
+    """The keys of all bundles that the bot may have, whether they exist or not."""
     return [keys.evidence(record.bot_id, attempt) for attempt in attempts_of(record)]
 
 
 class Evidence:
-    """Reads under one prefix; holds no state."""
+    """Reads under one prefix. It has no state."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis: Any = redis
         self._keys = keys
 
     async def kept_of(self, record: Record) -> list[int]:
-        """The attempts of the bot of which a bundle is here."""
+        """The attempts of the bot whose bundle is in Redis."""
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys_of(self._keys, record):
             pipeline.exists(key)
@@ -64,12 +64,12 @@ class Evidence:
 
 
 def pictures(bundle: Bundle) -> Iterator[Picture]:
-    """The pictures in a bundle, in the order in which they were taken; none of one that cannot be read."""
+    """The pictures in a bundle, in the order in which they were taken; empty for an unreadable bundle."""
     try:
         with zipfile.ZipFile(io.BytesIO(bundle.data)) as packed:
             for member in packed.infolist():
                 if member.filename.endswith(".jpg") and member.file_size <= _LARGEST_MEMBER:
                     at = member.comment.decode("ascii", "replace")
                     yield Picture(member.filename, bundle.attempt, at, packed.read(member))
-    except (zipfile.BadZipFile, NotImplementedError, EOFError):  # the second: compressed in a way zipfile does not know
+    except (zipfile.BadZipFile, NotImplementedError, EOFError):  # NotImplementedError: an unknown compression
         return

@@ -1,4 +1,4 @@
-"""The end of a bot's record and of everything that is kept beside it: when its time is over, or its owner says so."""
+"""Deletes a bot's record and everything that is kept with it: after its retention, or when its owner asks for it."""
 
 from typing import Any
 
@@ -11,12 +11,10 @@ from poolmgr.store.keys import Keys
 
 
 async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"") -> int:
-    """Delete everything of an ended bot but its webhooks that are still to be sent. `delivery`: a last webhook,
-    ready-made JSON.
+    """Delete everything of an ended bot except webhooks that are still to be sent. `delivery`: a last webhook, as JSON.
 
-    Returns how many keys and index entries are gone; 0 when there is no such bot, or when it has not ended. Returns -1,
-    and deletes nothing, when there is a last webhook and the leader has still to render earlier ones from the record.
-    Idempotent.
+    Returns how many keys and index entries were deleted; 0: there is no such bot, or it has not ended. Returns -1 and
+    deletes nothing if there is a last webhook and the leader still needs the record for earlier ones. Idempotent.
     """
     client: Any = redis
     fields = answers.text_fields(await client.hgetall(keys.bot(bot_id)))

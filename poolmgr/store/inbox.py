@@ -1,6 +1,6 @@
-"""What comes in through Redis: jobs from clients, events from agents, requests from operators. Reads and acknowledges.
+"""Reads and acknowledges what comes in through Redis: jobs of clients, events of agents, requests of operators.
 
-Nothing is acknowledged before its consequences are durable, so whatever was half done is read again.
+Nothing is acknowledged before its consequences are durable, so unfinished work is read again.
 """
 
 import hashlib
@@ -19,30 +19,30 @@ from poolmgr.store.lives import TRIES_LIFE_S
 from poolmgr.store.roundtrip import ask
 
 GROUP: Final = "manager"
-_CONSUMER: Final = "leader"  # one name for all leaders, so that the next one finds what the last one left
+_CONSUMER: Final = "leader"  # the same for all leaders, so that the next one finds what the last one left
 
 _MOST_BYTES: Final = 1 << 20
-"""Of jobs in one batch."""
+"""Bytes of all jobs in one batch."""
 
 _LEFT_OVER_EVERY: Final = 100
-"""After so many looks at a stream in which there was always something new, what is left over is looked for, too."""
+"""After so many reads with new entries, entries that were read and not acknowledged are read again."""
 
 
 class Jobs:
-    """The clients' list. A job that was taken is in `jobs:taken` until it is a bot or is rejected."""
+    """The list of jobs. A job that was taken is in `jobs:taken` until it is a bot or is rejected."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
 
     async def left_over(self) -> list[bytes]:
-        """Jobs that were taken and are not finished, oldest first."""
+        """Jobs that were taken and not finished, oldest first."""
         taken: list[bytes] = await self._redis.lrange(self._keys.taken, 0, -1)
         return taken[::-1]
 
     async def begin_alone(self, payload: bytes, done: bytes) -> int:
-        """How many times this job was begun alone, including this time. `done`: the one before it, which was finished
-        and no longer counts; empty for none.
+        """Count that this job is begun alone, and return how often it was. `done`: the job before it, whose count is
+        removed; empty: none.
         """
         tries = self._keys.tries
         pipeline = self._redis.pipeline()
@@ -52,15 +52,13 @@ class Jobs:
         return int((await pipeline.execute())[-2])
 
     async def ended_alone(self, payload: bytes) -> None:
-        """It came to its end."""
+        """The job that was begun alone is finished: remove its count."""
         await self._redis.hdel(self._keys.tries, _digest(payload))
 
     async def take(self, most: int, timeout_s: float) -> list[bytes]:
-        """Up to `most` jobs, fewer if they are huge, oldest first; waits for the first one, at most `timeout_s`. Empty
-        if none came.
-        """
+        """Take up to `most` jobs, oldest first; fewer if they are large. Waits up to `timeout_s` for the first one."""
         jobs, taken = self._keys.jobs, self._keys.taken
-        # In one round trip: Redis answers the second question when the first has been answered.
+        # One round trip: Redis runs the second command after the first.
         waiting = ("BLMOVE", jobs, taken, "RIGHT", "LEFT", timeout_s)
         first, left = await ask(self._redis, [waiting, ("LLEN", jobs)])
         if isinstance(first, ResponseError):
@@ -74,8 +72,8 @@ class Jobs:
         return [first, *await more.run(self._redis)]
 
     async def conflicts(self, jobs: Sequence[Job]) -> dict[str, str]:
-        """The bots that some of `jobs` would double: by `BOT_ID` where the id is in use, by `key KEY` where the
-        deduplication_key is.
+        """The existing bots that conflict with some of `jobs`: `BOT_ID` -> bot where the id is in use, `key KEY` -> bot
+        where the deduplication_key is.
         """
         asked: list[str] = []
         pipeline = self._redis.pipeline(transaction=False)
@@ -92,8 +90,8 @@ class Jobs:
         return {name: found.decode() for name, found in zip(asked, answers, strict=True) if found is not None}
 
     async def hold(self, held_meeting: str, bot_id: str) -> str:
-        """The only bot of that meeting: `bot_id`, which is about to be accepted, or the one that was first and has not
-        ended. All bots of that meeting that this leader accepted before must be durable.
+        """Hold the meeting for `bot_id`. Returns the one bot of that meeting: `bot_id`, or an earlier one that has not
+        ended. All bots of the meeting that this leader accepted before have to be durable.
         """
         k = self._keys
         meeting, bot, submitted = k.meeting(held_meeting), k.bot(bot_id), k.submitted(bot_id)
@@ -104,13 +102,13 @@ class Jobs:
 
 
 class Stream:
-    """A stream read through the manager's group, for the leader of `epoch`: first what was read and not acknowledged,
-    then what is new. At intervals the former is read again, because a leader that was frozen may read on before it
-    learns that it was replaced. `late` is true of such entries: newer ones may have been read before them.
+    """A stream, read through the manager's consumer group for the leader of `epoch`. First come entries that were read
+    and not acknowledged, then new ones. At intervals the former are read again: a leader that was frozen may read on
+    before it knows that it was replaced. `late` is true for such entries: newer ones may have been read before them.
     """
 
     def __init__(self, redis: Redis, keys: Keys, key: str, epoch: int) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
         self._key = key
         self._epoch = epoch
@@ -119,7 +117,7 @@ class Stream:
         self.late = False
 
     async def open(self) -> None:
-        """Make the group, reading from the beginning. Idempotent."""
+        """Make the consumer group, which reads from the beginning. Idempotent."""
         try:
             await self._redis.xgroup_create(self._key, GROUP, id="0", mkstream=True)
         except ResponseError as error:
@@ -127,8 +125,8 @@ class Stream:
                 raise
 
     async def read(self, most: int, timeout_s: float) -> list[Entry]:
-        """Up to `most` entries in order. Waits at most `timeout_s` for the first, not at all if that is 0. Entries that
-        were read before and are not done by now come again.
+        """Up to `most` entries in order. Waits up to `timeout_s` for the first; 0: does not wait. Entries that were
+        read before and not acknowledged come again.
         """
         is_new = self._position == ">"
         block = max(1, int(timeout_s * 1000)) if timeout_s and is_new else None
@@ -166,7 +164,7 @@ class Stream:
 
 
 def _digest(payload: bytes) -> str:
-    """A job may be long and private."""
+    """A hash of a job, which may be long and private."""
     return hashlib.sha256(payload).hexdigest()[:32]
 
 

@@ -1,6 +1,6 @@
 """Every Redis key of the project: its name, type, owner and end of life. `docs/redis-keys.md` is made from here.
 
-No name is built anywhere else, neither in Lua nor in the loops.
+No key's name is built anywhere else, neither in Lua nor in the loops.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class Keys(WireKeys):
         self.leader = f"{prefix}:leader"
 
     def deduplication(self, key: str) -> str:
-        """A client's key may be long and private: only its digest becomes a name."""
+        """A client's key may be long and private, so only its digest is in the name."""
         return f"{self.prefix}:dedup:{_digest(key)}"
 
     def meeting(self, held_meeting: str) -> str:
@@ -67,21 +67,21 @@ class Keys(WireKeys):
         return f"{self.prefix}:bot:{bot_id}:story"
 
     def further_keys(self, bot_id: str) -> tuple[str, ...]:
-        """What is kept of a bot beside its record and its evidence, and goes with it."""
+        """The keys that are kept with a bot's record and deleted with it, except those of evidence."""
         return self.participants(bot_id), self.chats(bot_id), self.delivery_log(bot_id), self.story(bot_id)
 
     def submitted(self, bot_id: str) -> str:
         return f"{self.prefix}:submitted:{bot_id}"
 
     def idempotency(self, owner: str, key: str) -> str:
-        """Likewise only a digest. Two tokens may use the same key for different things."""
+        """Only a digest, too. Two tokens may use the same Idempotency-Key for different requests."""
         return f"{self.prefix}:idempotency:{_digest(owner, key)}"
 
     def owned(self, owner: str) -> str:
         return f"{self.prefix}:bots:live:{owner}"
 
     def index(self, field: str, value: str) -> str:
-        """The bots whose `field` holds `value`. Values may be long and private: only their digest becomes a name."""
+        """The bots whose `field` is `value`. Values may be long and private, so only a digest is in the name."""
         return f"{self.prefix}:bots:by:{field}:{_digest(field, value)}"
 
     def taken_from_sqs(self, message_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Who leads: one key with a short life, and a number that grows with every new leader."""
+"""The lease of the leader: one key with a short life, and an epoch that grows with every new leader."""
 
 from redis.asyncio import Redis
 
@@ -8,7 +8,7 @@ from poolmgr.store.scripts import lead
 
 
 class Lease:
-    """`holder`: a name no other process has. `ttl_s`: how long silence is leadership."""
+    """`holder`: a name that no other process has. `ttl_s`: how long the lease lasts without a renewal."""
 
     def __init__(self, redis: Redis, keys: Keys, holder: str, ttl_s: float) -> None:
         self._redis = redis
@@ -18,16 +18,16 @@ class Lease:
         self._epoch = 0
 
     async def take(self) -> int:
-        """The epoch if this process now leads, 0 if another one does."""
+        """Take the lease if it is free. Returns the epoch; 0: another process leads."""
         self._epoch = await self._call(0)
         return self._epoch
 
     async def renew(self) -> bool:
-        """False when the lease was lost: every later write of this process will be refused."""
+        """Renew the lease. Returns False when it was lost: then every write of this process is refused."""
         return self._epoch != 0 and await self._call(self._epoch) != 0
 
     async def resign(self) -> None:
-        """Let the next one lead at once."""
+        """Give the lease back, so that another manager leads at once."""
         await resign(name=self._keys.leader, holder=self._holder).run(self._redis)
 
     async def _call(self, epoch: int) -> int:

@@ -1,6 +1,6 @@
-"""Carries out the pool's decisions in Redis: each decision one script, all of a batch in one round trip, in order.
+"""Carries out the pool's decisions in Redis: one script a decision, one round trip a batch, in order.
 
-A job that finds a worker at once is one script as a whole: its acceptance, its assignment, the order for a replacement.
+For a job that finds a worker at once, one script does all: accept it, assign it, order a replacement.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ _MOST_CHAT_CHARS: Final = 4096
 
 
 class _Dispatch(NamedTuple):
-    """A job that found a worker at once: what was decided of it."""
+    """The decisions about a job that found a worker at once."""
 
     accept: Accept
     assign: Assign
@@ -62,19 +62,21 @@ class _Dispatch(NamedTuple):
 
 
 _MUST_SUCCEED: Final = (Accept, Assign, _Dispatch)
-"""When Redis answers 0 to one of these, what the pool believes is not what Redis holds."""
+"""If Redis answers 0 to one of these, the pool's state differs from Redis."""
 
 
 class StaleEpochError(ManagerError):
-    """Another manager leads. Nothing was written."""
+    """Another manager leads, and nothing was written."""
 
 
 class DisagreementError(ManagerError):
-    """Redis does not hold what the pool believed. The pool has to be rebuilt from Redis."""
+    """The pool's state differs from Redis. The pool has to be rebuilt from Redis."""
 
 
 async def run_fenced(redis: Redis, epoch_key: str, epoch: int, calls: Sequence[Call[R]]) -> list[R]:
-    """The answers of `calls`, in one round trip. Raises: StaleEpochError, DisagreementError, and Redis' own errors."""
+    """Run `calls` in one round trip; returns the answers. Raises: StaleEpochError, DisagreementError, Redis'
+    own errors.
+    """
     answers = await ask(redis, [call.fenced(epoch_key, epoch) for call in calls])
     for answer in answers:
         if isinstance(answer, NoScriptError):
@@ -87,7 +89,7 @@ async def run_fenced(redis: Redis, epoch_key: str, epoch: int, calls: Sequence[C
 
 
 class Rejected(NamedTuple):
-    """A payload that is no usable job: the payload, the reason, and its bot_id, if it named one."""
+    """A rejected payload, the reason, and its bot_id if it has one."""
 
     payload: bytes
     reason: str
@@ -106,10 +108,10 @@ class Ledger:
         self._epoch = epoch
 
     async def apply(self, decisions: Sequence[Decision], at: float) -> list[Revoked]:
-        """Carry out `decisions`, in their order. `at`: wall clock, epoch seconds.
+        """Carry out `decisions` in order. `at`: wall clock, epoch seconds.
 
-        Returns the events that the outcome makes for the pool. Raises: StaleEpochError, DisagreementError, and Redis'
-        own errors, after which it is not known which decisions were carried out.
+        Returns the events for the pool that follow from the outcome. Raises: StaleEpochError, DisagreementError, and
+        Redis' own errors; after those it is unknown which decisions were carried out.
         """
         if not decisions:
             return []
@@ -131,7 +133,7 @@ class Ledger:
         calls: list[Call[bool]] = []
         for job in rejected:
             fields: dict[str, str | bytes] = {
-                "payload": job.payload[:MAX_JOB_BYTES],  # a 10 MB job is evidence enough by its beginning
+                "payload": job.payload[:MAX_JOB_BYTES],  # the beginning of a huge payload is enough
                 "reason": job.reason,
                 "detail": job.detail[:500],
                 "bot_id": job.bot_id,
@@ -432,7 +434,7 @@ class Ledger:
 
 
 def _steps(decisions: Sequence[Decision]) -> Iterator[Written | _Dispatch]:
-    """What is done in one script each, in the order of `decisions`."""
+    """The decisions, grouped into one script each, in order."""
     start = 0
     while start < len(decisions):
         match decisions[start : start + 3]:
@@ -448,7 +450,7 @@ def _steps(decisions: Sequence[Decision]) -> Iterator[Written | _Dispatch]:
 
 
 def _named(step: Accept | Assign | _Dispatch) -> str:
-    """What was decided of whom. Not the whole of it, which holds the meeting's link."""
+    """The decision's name and bot, for an error. The whole decision contains the meeting's link."""
     match step:
         case _Dispatch():
             return f"Accept and Assign of {step.accept.bot_id}"
@@ -463,7 +465,7 @@ def _is_first_of(accept: Accept, assign: Assign) -> bool:
 
 
 def _order(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, bytes]:
-    """A worker, its new record, and what its agent is told of it."""
+    """The script that writes a worker's new record and orders its agent to do something."""
     match decision:
         case Warm(worker_id=worker_id):
             message = messages.Warm(worker_id)

@@ -1,4 +1,4 @@
-"""Reads what is kept of a bot's meeting: who was there and when, and what was written in its chat."""
+"""Reads what is kept of a bot's meeting: the participants and the chat."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from poolmgr.store.keys import Keys
 
 
 class Attendance(msgspec.Struct, frozen=True):
-    """Somebody who was in the meeting. `joined_at`, `left_at`: ISO 8601; `left_at` is empty while they are there."""
+    """A participant. `joined_at`, `left_at`: ISO 8601. `left_at`: empty while they are there."""
 
     id: str
     name: str = ""
@@ -28,19 +28,19 @@ class KeptLine(msgspec.Struct, frozen=True):
 
 
 class Meetings:
-    """Reads under one prefix; holds no state. How much is kept of one meeting is the ledger's limit."""
+    """Reads under one prefix. It has no state. The scripts limit how much is kept of a meeting."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
 
     async def participants(self, bot_id: str) -> list[Attendance]:
-        """In the order of their coming."""
+        """The participants, in the order in which they joined."""
         raw: list[bytes] = await self._redis.hvals(self._keys.participants(bot_id))
         found = [msgspec.json.decode(entry, type=Attendance) for entry in raw]
         return sorted(found, key=lambda person: (person.joined_at, person.id))
 
     async def chat(self, bot_id: str) -> list[KeptLine]:
-        """Oldest first."""
+        """The chat's messages, oldest first."""
         raw: list[bytes] = await self._redis.lrange(self._keys.chats(bot_id), 0, -1)
         return [msgspec.json.decode(entry, type=KeptLine) for entry in raw]

@@ -1,4 +1,4 @@
-"""What each decision writes into the session record, and the bot that a record tells of."""
+"""The fields of the session record that each decision writes, and the bot in a record."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -31,14 +31,14 @@ TIME_FIELD: Final = {
     BotState.LEAVING: "leaving_at",
     BotState.STOPPED: "stopped_at",
 }
-"""Where a record says since when the bot is in that state."""
+"""For each state, the record's field with the time when the bot came to it."""
 _CLEARED_WITH_ATTEMPT: Final = (
     "assigned_at", "joining_at", "waiting_room_at", "first_request_at", "claimed", "claimed_at", "screen", "rule",
 )  # fmt: skip
 
 
 def accepted(decision: Accept) -> Fields:
-    """What a record holds at its beginning beside BLANK: with that, every field that other programs read."""
+    """The fields of a new record besides BLANK. Together they are all fields that other programs read."""
     return {
         **decision.job.to_hash(),
         "bot_id": decision.bot_id,
@@ -125,7 +125,7 @@ def ended(decision: End, at: float) -> Fields:
 
 
 def bot_from(fields: Mapping[str, str]) -> Bot:
-    """A live bot as the next leader takes it over. Raises: ValueError for a record that is not ours."""
+    """The live bot in a record, for the next leader. Raises: ValueError for an unreadable record."""
     record = Record.from_hash(fields, strict=True)
     return Bot(
         bot_id=record.bot_id,

@@ -1,7 +1,7 @@
-"""Many commands in one round trip, for whoever has hundreds of them: packed and read with nothing in between.
+"""Sends hundreds of commands in one round trip, faster than a pipeline.
 
-A pipeline of redis-py sets a deadline for every answer and looks at each three times; here the round trip has one
-deadline, and an answer is what the parser says.
+A pipeline of redis-py sets a deadline for every answer and handles each three times. Here the round trip has one
+deadline, and answers come straight from the parser.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from redis.exceptions import ResponseError
 
 
 async def ask(redis: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """The answers in the order of `commands`; what Redis refused is answered by its ResponseError, not raised.
+    """The answers, in the order of `commands`. If Redis refuses a command, its answer is the ResponseError.
 
-    Raises: as redis-py does when Redis is away, and TimeoutError when not all was answered in time. It is not known
-    then which commands were carried out. Never repeats one.
+    Raises: redis-py's errors when Redis is away, TimeoutError when not all answers came in time. Then it is unknown
+    which commands were carried out. No command is repeated.
     """
     pool: Any = redis.connection_pool
     connection: Any = await pool.get_connection()

@@ -1,6 +1,6 @@
-"""The manager's Lua scripts: what each takes and answers. What it does stands in its first lines, lua/*.lua.
+"""The manager's Lua scripts: arguments and answer of each. The first lines of each file in lua/ say what it does.
 
-Times are epoch seconds where they are floats, ISO 8601 where they are text.
+Times are epoch seconds if they are floats, ISO 8601 if they are text.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ from poolmgr.core.record import BLANK
 from poolmgr.store import lives
 
 MOST_NOTED: Final = 1000
-"""Of a bot's participants and of its chat lines. Of the lines the latest are kept."""
+"""How many participants and how many chat lines of a bot are kept; of the lines the latest."""
 
 SCRIPTS: Final = Library(
     "poolmgr.store",
@@ -29,13 +29,13 @@ SCRIPTS: Final = Library(
         "STORY_MOST": 300,
         "STORY_BEGINNING": 50,
         "LOG_MOST": 200,
-        "MOST_LEADERS_IN_S": 10,  # one is started, asks for the lease, and loses it
+        "MOST_LEADERS_IN_S": 10,  # of the count of leaders that took the lease
     },
 )
 
 
 async def load_scripts(redis: Redis) -> None:
-    """After this every script can be called by its digest, until Redis restarts. Idempotent."""
+    """Load all scripts into Redis. Idempotent."""
     await SCRIPTS.load(redis)
 
 
@@ -241,7 +241,7 @@ def forget(
 ) -> int: ...
 
 
-# What is known of a bot's meeting
+# A bot's meeting
 
 
 @SCRIPTS.script("attempt", FENCE)

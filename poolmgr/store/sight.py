@@ -1,6 +1,6 @@
-"""What somebody reads who looks on the whole fleet all the time: in portions, and only what is new.
+"""Reads for viewers of the whole fleet: in portions, and only what is new.
 
-Each call is one round trip, and answers in milliseconds however large the fleet is: who looks on holds up nobody.
+Each call is one round trip and takes milliseconds for any size of the fleet, so viewers delay nobody.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ FIELDS: Final = (
     "bot_id", "bot_name", "platform", "state", "status", "status_reason", "attribution", "attempt", "vm_id", "screen",
     "created_at", "join_at", "assigned_at", "joining_at", "waiting_room_at", "inmeeting_at", "leaving_at", "stopped_at",
 )  # fmt: skip
-"""Of a bot. No link, no payload, nothing that anybody said."""
+"""The fields of a bot that are read: no link, no payload, no chat."""
 
 
 class News(NamedTuple):
-    """`changes`: of bots' status, in order, those after the ones that were known."""
+    """What is new. `changes`: of bots' status, in order."""
 
     standing: Standing
     changes: list[StatusChange]
 
 
 class WorkerView(msgspec.Struct, frozen=True):
-    """Times: epoch seconds."""
+    """A worker. Times: epoch seconds."""
 
     worker_id: str
     state: str
@@ -40,10 +40,10 @@ class WorkerView(msgspec.Struct, frozen=True):
 
 
 class Sight:
-    """Reads under one prefix; holds no state."""
+    """Reads under one prefix. It has no state."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
         self._views = Views(redis, keys)
 
@@ -59,11 +59,11 @@ class Sight:
         return News(standing_of(standing), changes)
 
     async def last_change(self) -> str:
-        """Where the status stream stands, for `news`."""
+        """The id of the last entry of the status stream, for `news`."""
         return await self._views.last_status_id()
 
     async def changes_before(self, before: str, since_ms: int, most: int) -> list[StatusChange]:
-        """Status changes before the entry `before`, latest first, down to those of `since_ms` (epoch)."""
+        """Status changes before the entry `before` and since `since_ms` (epoch), latest first."""
         entries: Any = await self._redis.xrevrange(self._keys.status, f"({before}", f"{since_ms}-0", count=most)
         return [StatusChange(entry_id.decode(), answers.text_fields(fields)) for entry_id, fields in entries]
 
@@ -74,7 +74,7 @@ class Sight:
         return await self._views.vms(ids)
 
     async def workers(self, vm_id: str) -> list[WorkerView]:
-        """The VM's workers, those that are longest in their state first."""
+        """The VM's workers; first those that have been longest in their state."""
         raws: dict[bytes, bytes] = await self._redis.hgetall(self._keys.workers(vm_id))
         found: list[WorkerView] = []
         for raw_id, raw in raws.items():
@@ -83,7 +83,7 @@ class Sight:
         return sorted(found, key=lambda worker: (worker.since, worker.worker_id))
 
     async def vitals(self, vm_id: str) -> VmVitals | None:
-        """What the VM's agent said last of its memory; None if it did not of late, or not so that we can read it."""
+        """The VM's latest vitals; None if there are no recent ones, or they are unreadable."""
         raw: bytes | None = await self._redis.get(self._keys.vitals(vm_id))
         try:
             return msgspec.json.decode(raw, type=VmVitals) if raw else None
@@ -91,14 +91,14 @@ class Sight:
             return None
 
     async def newest(self, most: int) -> list[str]:
-        """The ids of the bots that were made last, the newest first."""
+        """The ids of the newest bots, newest first."""
         return [raw.decode() for raw in await self._redis.zrange(self._keys.all_bots, 0, most - 1, desc=True)]
 
     async def live(self) -> list[str]:
         return [raw.decode() for raw in await self._redis.zrange(self._keys.live, 0, -1)]
 
     async def bots(self, ids: Sequence[str]) -> list[dict[str, str]]:
-        """FIELDS of those that have a record."""
+        """FIELDS of these bots, without those that have no record."""
         pipeline = self._redis.pipeline(transaction=False)
         for bot_id in ids:
             pipeline.hmget(self._keys.bot(bot_id), FIELDS)
@@ -113,7 +113,7 @@ class Sight:
         ]
 
     async def stood_idle(self, ids: Sequence[str]) -> dict[str, bool]:
-        """Of each bot that was given to a worker: whether the first one stood idle, so that it had not to wait."""
+        """For each bot that got a worker: whether its first worker was idle, so that the bot did not wait."""
         pipeline = self._redis.pipeline(transaction=False)
         for bot_id in ids:
             pipeline.lrange(self._keys.story(bot_id), 0, 3)

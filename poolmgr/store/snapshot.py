@@ -15,7 +15,7 @@ _PAGE = 500
 
 
 async def load_bots(redis: Any, keys: Keys) -> list[Bot]:
-    """All live bots. A record that cannot be read is logged and left where it is, for a person to look at."""
+    """All live bots. An unreadable record is logged and kept, so that a person can look at it."""
     bots: list[Bot] = []
     ids: list[bytes] = await redis.zrange(keys.live, 0, -1)
     async for bot_id, fields in _hashes(redis, [(raw.decode(), keys.bot(raw.decode())) for raw in ids]):
@@ -27,8 +27,8 @@ async def load_bots(redis: Any, keys: Keys) -> list[Bot]:
 
 
 async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
-    """All VMs that are not lost, with the workers recorded for them. A worker whose record cannot be read is logged and
-    left out: its agent's next heartbeat says what it is.
+    """All VMs that are not lost, with their workers. A worker with an unreadable record is logged and left out: the
+    agent's next heartbeat reports it.
     """
     vms: list[Vm] = []
     ids: list[str] = sorted(raw.decode() for raw in await redis.smembers(keys.vms))
@@ -50,7 +50,7 @@ async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
 
 
 async def _hashes(redis: Any, named: list[tuple[str, str]]) -> AsyncIterator[tuple[str, dict[bytes, bytes]]]:
-    """(name, hash) of each key, read in pages; a key that is gone is an empty hash."""
+    """(name, hash) of each key, read in portions. A missing key is an empty hash."""
     for start in range(0, len(named), _PAGE):
         page = named[start : start + _PAGE]
         pipeline = redis.pipeline(transaction=False)

@@ -1,6 +1,6 @@
-"""What happened to a bot, in order, from its acceptance to its end: the `bot:{bot_id}:story`, for `poolmgr explain`.
+"""A bot's story: what happened to it, in order, in the key `bot:{bot_id}:story`, for `poolmgr explain`.
 
-An entry is written by the script that makes the change, in the same step. What people said or are called is in none.
+The script that makes a change also writes the entry about it. No entry contains names or messages of people.
 """
 
 from collections.abc import Sequence
@@ -43,8 +43,8 @@ class What(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that happened. `at`: ISO 8601, by the clock of who saw it. `warm`, `waited_s`: as of Assign; `audio_s`,
-    `gaps`: of a recording that is finished.
+    """One entry. `at`: ISO 8601, by the clock of the program that saw it. `warm`, `waited_s`: as in Assign. `audio_s`,
+    `gaps`: of a finished recording.
     """
 
     at: str
@@ -75,7 +75,7 @@ _Source = (
 
 
 def entry_of(decision: _Source, at: float) -> bytes:
-    """The entry that `decision` leaves, as JSON. `at`: wall clock, epoch seconds."""
+    """The entry for a decision, as JSON. `at`: wall clock, epoch seconds."""
     return msgspec.json.encode(_entry(decision, iso(at)))
 
 
@@ -120,12 +120,12 @@ def _entry(decision: _Source, now: str) -> Entry:
 
 
 async def read(redis: Any, keys: Keys, bot_id: str, after: int = 0) -> list[Entry]:
-    """The entries of the bot from the one numbered `after` on. An entry that is none of this release is left out."""
+    """The bot's entries after the first `after` ones. An entry that this release cannot read is left out."""
     return decoded(await redis.lrange(keys.story(bot_id), after, -1))
 
 
 def decoded(raws: Sequence[bytes]) -> list[Entry]:
-    """Without those that are none of this release."""
+    """The entries, without those that this release cannot read."""
     entries: list[Entry] = []
     for raw in raws:
         try:

@@ -1,6 +1,6 @@
-"""The way of the HTTP API's jobs into the list: once, within the caller's share, and to be seen before a leader comes.
+"""Puts the HTTP API's jobs on the list: once, within the caller's quota, and readable before a leader takes them.
 
-Writes for nobody's epoch: any manager may submit, leader or not.
+Its scripts are not fenced: any manager may submit, leader or not.
 """
 
 from enum import StrEnum
@@ -18,22 +18,22 @@ class Verdict(StrEnum):
     SUBMITTED = "submitted"
     REPLAYED = "replayed"  # same Idempotency-Key, same request
     KEY_REUSED = "key_reused"  # same Idempotency-Key, another request
-    DEDUPLICATED = "deduplicated"  # a bot with this deduplication_key is there
-    MEETING_HELD = "meeting_held"  # a bot that is to be the only one in this meeting is there, or about to be made
+    DEDUPLICATED = "deduplicated"  # there is a bot with this deduplication_key
+    MEETING_HELD = "meeting_held"  # there is, or will be, a bot that has to be the only one in this meeting
     ID_TAKEN = "id_taken"
     OVER_QUOTA = "over_quota"
 
 
 class Outcome(NamedTuple):
-    """`bot_id`: the bot that was there before, where the verdict is about one; else the submitted one."""
+    """The result. `bot_id`: the earlier bot, if the verdict is about one; else the submitted bot."""
 
     verdict: Verdict
     bot_id: str
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked job with its bot_id in it. `entry`: what the API shows of its bot before there is a record. `digest`:
-    of the request, so that a repeated Idempotency-Key can be told from a reused one.
+    """A checked job with its bot_id. `entry`: what the API shows of the bot until it has a record. `digest`: of the
+    request, which tells a repeated Idempotency-Key from a reused one.
     """
 
     bot_id: str
@@ -51,12 +51,12 @@ class Submissions:
     """`deduplicated_s`: how long a deduplication_key counts."""
 
     def __init__(self, redis: Redis, keys: Keys, deduplicated_s: float) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
         self._deduplicated_s = int(deduplicated_s)
 
     async def submit(self, submission: Submission) -> Outcome:
-        """Afterwards the job is on the list and its entry can be found; with any other verdict nothing has changed."""
+        """Put the job on the list, with its entry. Any verdict but SUBMITTED means that nothing has changed."""
         k, key = self._keys, submission.idempotency_key
         call = scripts.submit(
             jobs=k.jobs,
@@ -77,9 +77,10 @@ class Submissions:
         return Outcome(Verdict(verdict.decode()), bot_id.decode())
 
     async def withdraw(self, submission: Submission, *, ended: bool = False) -> bool:
-        """Take the job back, so that the same request may come again. `ended`: its bot ended without a chance.
+        """Take the job back, so that the same request may be sent again. `ended`: its bot ended without having a
+        worker.
 
-        False when a manager has taken the job meanwhile; then nothing has changed.
+        Returns False when a manager has taken the job meanwhile; then nothing has changed.
         """
         k = self._keys
         call = scripts.withdraw(
@@ -94,11 +95,11 @@ class Submissions:
         return await call.run(self._redis)
 
     async def taken(self, bot_id: str) -> bool:
-        """Whether the bot's record is there, which has then taken the place of its entry."""
+        """Whether the bot has a record, which then replaces its entry."""
         return bool(await self._redis.exists(self._keys.bot(bot_id)))
 
     async def find(self, bot_id: str) -> Record | None:
-        """The session record of a bot, or its entry while there is no record; or None."""
+        """The session record of a bot, or its entry while there is no record; None: there is neither."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(self._keys.bot(bot_id)).get(self._keys.submitted(bot_id))
         raw, entry = await pipeline.execute()

@@ -1,4 +1,4 @@
-"""Puts off the end of keys that are in use, and drops from the indexes what has expired."""
+"""Extends the life of keys that are in use, and removes expired bots from the indexes."""
 
 from collections.abc import Collection, Iterable
 from typing import Any, Final
@@ -11,20 +11,20 @@ from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
 from poolmgr.store.lives import JOB_STREAM_LIFE_S, STREAM_LIFE_S
 
-_ORPHANS_AT_ONCE: Final = 100  # the rest waits for the next time
+_ORPHANS_AT_ONCE: Final = 100  # the rest is dropped the next time
 _FORGOTTEN_AT_ONCE: Final = 5000
 
 
 class Upkeep:
-    """To be called by the leader now and then; every call may be repeated."""
+    """The leader calls these methods at intervals. Every call may be repeated."""
 
     def __init__(self, redis: Redis, keys: Keys, retention: RetentionSettings) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
         self._retention = retention
 
     async def memory(self) -> tuple[int, int]:
-        """Bytes that Redis holds, and may hold at most; 0: no limit. Raises: also where INFO is refused."""
+        """The bytes that Redis uses, and its limit; 0: no limit. Raises: Redis' errors, also if it refuses INFO."""
         said: dict[str, Any] = await self._redis.info("memory")
         return int(said.get("used_memory", 0)), int(said.get("maxmemory", 0))
 
@@ -43,8 +43,8 @@ class Upkeep:
         await pipeline.execute()
 
     async def forget_orphans(self, in_pool: Collection[str]) -> list[str]:
-        """Drop bots from the index of live bots that are not `in_pool` and whose record has ended or is gone.
-        Returns their ids. Only the record counts as evidence, not that the pool does not know them.
+        """Remove bots from the index of live bots whose record has ended or is gone, except those `in_pool`. Returns
+        their ids.
         """
         live: list[bytes] = await self._redis.zrange(self._keys.live, 0, -1)
         unknown = [bot_id for raw in live if (bot_id := raw.decode()) not in in_pool][:_ORPHANS_AT_ONCE]
@@ -59,7 +59,7 @@ class Upkeep:
         return orphans
 
     async def forget_ended(self, now: float) -> int:
-        """Forget bots whose retention is over by `now` (epoch seconds), at most some thousands. Returns how many."""
+        """Delete bots whose retention is over at `now` (epoch seconds), some thousands at most. Returns how many."""
         over: list[bytes] = await self._redis.zrange(
             self._keys.ended, "-inf", now - self._retention.bot_s, byscore=True, offset=0, num=_FORGOTTEN_AT_ONCE
         )
@@ -68,9 +68,9 @@ class Upkeep:
         return len(over)
 
     async def forget_unowned(self, owners: Iterable[str], in_pool: Collection[str]) -> list[str]:
-        """Take bots off the quotas of `owners` that have ended, or never came to be. Returns their ids.
+        """Remove bots from the quotas of `owners` that have ended or never existed. Returns their ids.
 
-        A bot that is not `in_pool` is dropped when nothing in Redis says that it lives, or will.
+        A bot that is not `in_pool` is removed if Redis has neither a live record nor a submitted entry of it.
         """
         given_up: list[str] = []
         for owner in owners:

@@ -1,6 +1,6 @@
-"""What people and programs ask about (bots, VMs, rejected jobs, the status stream) and their ways in.
+"""Reads bots, VMs, rejected jobs and the status stream for people and programs, and hands in their jobs and requests.
 
-What only few ask for is imported where they ask: the command line is to start quickly.
+Rarely used modules are imported where they are used, so that the command line starts quickly.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -35,7 +35,9 @@ _NAMES: Final = {kind: name for name, kind in _REQUESTS.items()}
 
 
 class VmView(msgspec.Struct, frozen=True):
-    """A VM as operators see it. `workers`: how many by state; `draining`, by an operator, whatever the state."""
+    """A VM as operators see it. `workers`: how many by state. `draining`: an operator drains it, whatever its
+    state is.
+    """
 
     vm_id: str
     state: VmState
@@ -45,7 +47,7 @@ class VmView(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """The numbers of the fleet as a whole. `leader`: the name of the leading manager, empty if none leads."""
+    """The numbers of the whole fleet. `leader`: the name of the leading manager; empty: none leads."""
 
     leader: str
     epoch: int
@@ -72,7 +74,7 @@ def encode_request(request: Request) -> dict[str, bytes]:
 
 
 def decode_request(fields: dict[bytes, bytes]) -> Request:
-    """Raises: KeyError, msgspec.DecodeError, UnicodeDecodeError."""
+    """The request in an entry. Raises: KeyError, msgspec.DecodeError, UnicodeDecodeError."""
     try:
         return msgspec.json.decode(fields[b"body"], type=_REQUESTS[fields[b"request"].decode()])
     except RecursionError as error:
@@ -80,10 +82,10 @@ def decode_request(fields: dict[bytes, bytes]) -> Request:
 
 
 class Views:
-    """Reads under one prefix; holds no state."""
+    """Reads and hands in under one prefix. It has no state."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis: Any = redis  # its answers are typed as unions of every shape; tests pin the real ones
+        self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
 
     @cached_property
@@ -102,29 +104,27 @@ class Views:
         await self._redis.lpush(self._keys.jobs, payload)
 
     async def take_back(self, payload: bytes) -> bool:
-        """Take a job off the list again. False when a manager has taken it: then there is a bot, or will be."""
+        """Take a job off the list. Returns False when a manager has taken it: then there is, or will be, a bot."""
         return bool(await self._redis.lrem(self._keys.jobs, 1, payload))
 
     async def request(self, request: Request) -> None:
-        """Ask the leader for something. The request is durable when this returns, and carried out when the leader reads
-        it.
-        """
+        """Hand in a request to the leader. It is durable when this returns, and carried out when the leader reads it."""
         fields: Any = encode_request(request)
         await self._redis.xadd(self._keys.control, fields, maxlen=_CONTROL_ENTRIES, approximate=True)
 
     async def bot(self, bot_id: str) -> Record | None:
-        """The session record, or None."""
+        """The session record of a bot; None: there is none."""
         raw: dict[bytes, bytes] = await self._redis.hgetall(self._keys.bot(bot_id))
         return Record.from_hash(answers.text_fields(raw)) if raw else None
 
     async def story(self, bot_id: str, after: int = 0) -> "list[story.Entry]":
-        """What happened to the bot, in order; without the first `after` entries."""
+        """The bot's story, without its first `after` entries."""
         from poolmgr.store import story
 
         return await story.read(self._redis, self._keys, bot_id, after)
 
     async def bots(self, *, most: int, live_only: bool = False) -> list[Record]:
-        """The newest session records: those that live, newest first, then those that ended, latest first."""
+        """The newest session records: live bots, newest first, then ended ones, latest first."""
         ids: list[bytes] = await self._redis.zrange(self._keys.live, 0, most - 1, desc=True)
         if not live_only and len(ids) < most:
             left = most - len(ids) - 1
@@ -149,7 +149,7 @@ class Views:
         return standing_of(await pipeline.execute())
 
     async def vms(self, ids: Sequence[str]) -> list[VmView]:
-        """The VMs of these ids, which are to be known ones."""
+        """The VMs of these ids, all of which have to exist."""
         pipeline = self._redis.pipeline(transaction=False)
         for vm_id in ids:
             pipeline.hgetall(self._keys.vm(vm_id)).hgetall(self._keys.workers(vm_id)).exists(self._keys.alive(vm_id))
@@ -163,7 +163,7 @@ class Views:
         return [_dead_job(entry_id, fields) for entry_id, fields in entries]
 
     async def put_back(self, entry_id: str) -> DeadJob | None:
-        """Put a rejected job on the list again, unchanged, and take it off the dead stream. None if it is not there."""
+        """Move a rejected job from the dead stream to the list, unchanged. Returns None if it is not there."""
         from poolmgr.store import scripts
 
         call = scripts.put_back(dead=self._keys.dead, jobs=self._keys.jobs, entry_id=entry_id)
@@ -173,7 +173,7 @@ class Views:
         return _dead_job(entry_id.encode(), dict(zip(fields[0::2], fields[1::2], strict=True)))
 
     async def put_all_back(self) -> list[str]:
-        """Put all jobs that are rejected now on the list again, oldest first, each once. Returns their entry ids."""
+        """Move all current jobs of the dead stream to the list, oldest first. Returns their entry ids."""
         newest: Any = await self._redis.xrevrange(self._keys.dead, count=1)
         done: list[str] = []
         after = "-"
@@ -184,7 +184,7 @@ class Views:
         return done
 
     async def last_status_id(self) -> str:
-        """Where the status stream stands, for `follow`."""
+        """The id of the last entry of the status stream, for `follow`."""
         newest: Any = await self._redis.xrevrange(self._keys.status, count=1)
         return newest[0][0].decode() if newest else "0-0"
 
@@ -201,19 +201,19 @@ class Views:
             after = changes[-1].entry_id if changes else after
 
     async def audit(self, settings: "Settings", now: float) -> "list[audit.Finding]":
-        """What is wrong in Redis, at one look. `now`: wall clock, epoch seconds."""
+        """The findings of one audit. `now`: wall clock, epoch seconds."""
         from poolmgr.store import audit
 
         seen = await audit.look(self._redis, self._keys)
         return audit.findings(seen, self._keys, settings, now)
 
     async def leads(self) -> bool:
-        """True if some manager leads at the moment."""
+        """Whether a manager leads at the moment."""
         return bool(await self._redis.exists(self._keys.leader))
 
 
 def ask_standing(pipeline: Any, keys: Keys) -> None:
-    """Put to a pipeline what `standing_of` reads."""
+    """Add the commands to a pipeline whose answers `standing_of` reads."""
     pipeline.get(keys.leader).get(keys.epoch).llen(keys.jobs).zcard(keys.live)
 
 

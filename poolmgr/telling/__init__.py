@@ -1,1 +1,1 @@
-"""What is told of bots and their ends to people, in words, and what is left out of it. On a terminal or a page."""
+"""Words for people about bots and their ends, on a terminal or a page, and what is hidden in them."""

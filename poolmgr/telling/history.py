@@ -1,4 +1,4 @@
-"""All there is to be said of one bot, gathered: for `poolmgr explain`, and for a bot's page."""
+"""Gathers everything about one bot, for `poolmgr explain` and for the bot's page."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from poolmgr.telling import narrative
 
 
 class BotHistory(NamedTuple):
-    """`waits_for`: why a live bot is not further on its way. `kept`: the attempts whose bundle of evidence is here."""
+    """`waits_for`: what a live bot waits for. `kept`: the attempts whose evidence is in Redis."""
 
     record: Record
     entries: list[Entry]
@@ -19,7 +19,7 @@ class BotHistory(NamedTuple):
 
 
 async def look(views: Views, bot_id: str, fleet: Sequence[VmView] | None = None) -> BotHistory | None:
-    """None where there is no such bot. `fleet`: for who knows it already."""
+    """The history of a bot; None: there is no such bot. `fleet`: the VMs, if the caller has read them already."""
     record = await views.bot(bot_id)
     if record is None:
         return None
@@ -31,7 +31,7 @@ async def look(views: Views, bot_id: str, fleet: Sequence[VmView] | None = None)
 
 
 def evidence_of(history: BotHistory) -> list[tuple[str, bool]]:
-    """The names of all bundles that were kept, or are on their way, and whether each can be had from here."""
+    """The names of all bundles of evidence, and whether each is in Redis."""
     bot_id = history.record.bot_id
     here = [f"{bot_id}-{attempt}" for attempt in history.kept]
     named = history.record.evidence.split()

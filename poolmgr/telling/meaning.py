@@ -7,7 +7,7 @@ from common.wire.vocabulary import Reason
 
 
 class Meaning(NamedTuple):
-    """`what` happened and what to `do`, as they stand in docs/operations.md: with links, as Markdown."""
+    """`what` happened, and what to `do`, as Markdown with links, as in docs/operations.md."""
 
     reasons: tuple[Reason, ...]
     what: str
@@ -176,7 +176,7 @@ _LINK: Final = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
 
 
 def meaning_of(reason: str) -> Meaning | None:
-    """For a terminal: links become names of documents. None for a word that this release does not know."""
+    """The meaning of a reason for a terminal, with links as names of documents; None: an unknown reason."""
     try:
         found = _BY_REASON.get(Reason(reason))
     except ValueError:

@@ -1,4 +1,4 @@
-"""A bot's story in sentences, and what a bot that is not in its meeting yet waits for. Does no I/O."""
+"""Tells a bot's story in sentences, and what a bot waits for that is not in its meeting yet. Does no I/O."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -31,14 +31,14 @@ _STATES: Final = {
 
 
 class Line(NamedTuple):
-    """`at`: ISO 8601."""
+    """A sentence of a story. `at`: ISO 8601."""
 
     at: str
     text: str
 
 
 def sentences(entries: Sequence[Entry], record: Record) -> list[Line]:
-    """The story, a sentence each. Only the record knows when the agent began; that is put in at its place."""
+    """The story, one sentence an entry. When the agent began is taken from the record."""
     lines = [Line(entry.at, sentence(entry)) for entry in entries]
     if (at := record.claimed_at) and (attempt := record.claimed):
         place = next(
@@ -61,7 +61,7 @@ def _as_utc(at: str) -> str:
 
 
 def _once(lines: Iterable[Line]) -> Iterator[Line]:
-    """What is said several times in a row is said once, with how often."""
+    """The lines with repeated ones joined into one, which says how often."""
     before, times = None, 0
     for line in lines:
         if before and line.text == before.text:
@@ -137,7 +137,7 @@ def _rule(entry: Entry) -> str:
 
 
 def waits_for(record: Record, standing: Standing, fleet: Sequence[VmView]) -> list[str]:
-    """What a live bot waits for; nothing for one that is in its meeting, or has ended."""
+    """What a live bot waits for; empty for a bot that is in its meeting or has ended."""
     state = record.state
     if state in (BotState.STOPPED, BotState.IN_MEETING):
         return []
@@ -166,7 +166,7 @@ def waits_for(record: Record, standing: Standing, fleet: Sequence[VmView]) -> li
 
 
 def _without_workers(fleet: Sequence[VmView]) -> Iterator[str]:
-    """What stands between a queued bot and a worker, VM by VM state."""
+    """Why a queued bot has no worker, by the states of the VMs."""
     if not fleet:
         yield 'there is no VM: no agent speaks ("A VM is silent or lost" in docs/operations.md)'
         return

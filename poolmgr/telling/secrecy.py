@@ -1,6 +1,6 @@
-"""Hides meeting links and passcodes in what is shown: whoever has them can join the meeting.
+"""Hides meeting links and passcodes in what is shown, because they give access to the meeting.
 
-When in doubt it hides. It decides what is left of a text, never how the text looks.
+In doubt it hides a text.
 """
 
 import json
@@ -17,9 +17,9 @@ _LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url", "callback_url"})
 _SECRET_FIELD: Final = re.compile(
     r"passcode|passw|pwd|secret|token|apikey|privatekey|authorization|^pass$|^(meeting)?pin$|^zak"
 )
-"""Looked for in a field's name without its case, spaces, dashes and underscores."""
+"""Words in the names of fields with secrets. Case, spaces, dashes and underscores of a name do not count."""
 _OURS: Final = frozenset({"reason_detail", "failure_detail", "status_reason", "failure", "screen", "rule", "warnings"})
-"""What we say ourselves: that a passcode is wrong is no passcode."""
+"""Texts of this project about passcodes, which contain no passcode."""
 _LINK: Final = re.compile(
     r"""
     (?P<scheme>[a-z][a-z0-9+.-]{1,20}:(?:\\?/){2})        # https:// and, in JSON, https:\/\/
@@ -36,19 +36,19 @@ _WORD: Final = (
     r"|contrase[nñ]a|c[oó]digo\sde\sacce?s+o"
     r"|senha|wachtwoord|toegangscode|codice\sd.accesso|пароль|код\sдоступа|パスコード|パスワード|密码|密碼|암호|비밀번호"
 )
-"""What invitations and clients call a passcode."""
+"""Words for a passcode in invitations and clients' texts."""
 _SECRET: Final = re.compile(
     rf"""(?P<name>(?:{_WORD})[\\"'*_]{{0,4}})"""
     r"""(?:\s{0,4}(?:(?:is[t]?|est?)\s{0,4})?[:=:][\s\\"'*_]*|\s(?:is[t]?|est?)\s|\s{1,4}(?=\S*\d))[^\r\n]+"""
-    r"|(?P<dial>,{2,})[\d*#,]+",  # as one calls in by telephone: ,,ID#,,,,*PASSCODE#
+    r"|(?P<dial>,{2,})[\d*#,]+",  # a telephone number with id and passcode: ,,ID#,,,,*PASSCODE#
     re.IGNORECASE,
 )
 _LONGEST_TEXT: Final = 4096
-"""Free text beyond this is cut: it is read by people, and looking for links in it takes time."""
+"""Characters of free text; the rest is cut, because looking for links in it takes time."""
 
 
 def hide_link(link: str) -> str:
-    """Where the link leads, without what lets one in."""
+    """The link's scheme and host, without its secrets."""
     return redact(link.replace("\\/", "/"))
 
 
@@ -62,12 +62,14 @@ def hide_links(text: str) -> str:
 
 
 def hide_secrets(text: str) -> str:
-    """Free text of a client without links, and without what it calls a passcode, to the end of the line."""
+    """A client's free text without links, and without passcodes: after a word for a passcode the rest of the line is
+    hidden.
+    """
     return _SECRET.sub(lambda found: f"{found['name']}: {HIDDEN}" if found["name"] else HIDDEN, hide_links(text))
 
 
 def hide_links_in_record(record: Record) -> Record:
-    """A session record without its secrets: links redacted wherever they stand, the client's payload left out."""
+    """A session record without secrets: all links are redacted, the client's payload is left out."""
     fields = msgspec.to_builtins(msgspec.structs.replace(record, payload=""))
     return msgspec.convert(
         {name: _without_links(value, name) if value else value for name, value in fields.items()}, Record
@@ -75,10 +77,10 @@ def hide_links_in_record(record: Record) -> Record:
 
 
 def hide_links_in_payload(payload: str) -> str:
-    """A job as it was pushed, without its secrets, whether it is JSON or not."""
+    """A pushed job without secrets, whether it is JSON or not."""
     try:
         shown = json.dumps(_without_links(json.loads(payload)), ensure_ascii=False)
-        return shown.encode(errors="backslashreplace").decode()  # half a surrogate pair, which no reader of ours takes
+        return shown.encode(errors="backslashreplace").decode()  # halves of surrogate pairs cannot be printed
     except (ValueError, RecursionError):
         return hide_secrets(payload)
 
@@ -99,7 +101,7 @@ def _without_links(value: Any, name: str = "") -> Any:
 def _hidden(value: Any, name: str) -> str:
     if _is_secret(name):
         return HIDDEN
-    if name == "custom_attributes" and isinstance(value, str):  # of a record: JSON, and to stay so
+    if name == "custom_attributes" and isinstance(value, str):  # in a record it is JSON text, and has to stay JSON
         return hide_links_in_payload(value)
     if name in _OURS:
         return hide_links(value)

@@ -1,1 +1,1 @@
-"""Webhooks: content, signature, allowed addresses, one attempt to send, and which is next."""
+"""Webhooks: content, signature, allowed addresses, one attempt to send, and the choice of the next one."""

@@ -1,6 +1,6 @@
-"""Resolves a host name to the addresses that a connection is pinned to, and checks each before anything is sent.
+"""Resolves a host name once for each attempt, and checks all its addresses before anything is sent.
 
-A name is resolved once for each attempt. So what was checked is what is called: a DNS server cannot answer twice.
+The connection uses the checked addresses, so a DNS server cannot answer with another address later.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from poolmgr.intake.outgoing import OutgoingRules, is_allowed
 
 
 class AddressNotAllowedError(ManagerError):
-    """The name stands for an address that may not be called."""
+    """A name resolves to an address that may not be called."""
 
 
 class CheckedResolver(AbstractResolver):
-    """Refuses a name of which any address may not be called."""
+    """An aiohttp resolver that refuses a name if one of its addresses may not be called."""
 
     def __init__(self, rules: OutgoingRules, timeout_s: float) -> None:
         self._rules = rules
@@ -30,7 +30,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises: AddressNotAllowedError, OSError, TimeoutError."""
+        """The checked addresses. Raises: AddressNotAllowedError, OSError, TimeoutError."""
         async with asyncio.timeout(self._timeout_s):
             found = await _look_up(host, port, family)
         results: list[ResolveResult] = []
@@ -51,8 +51,8 @@ class CheckedResolver(AbstractResolver):
 
 
 async def _look_up(host: str, port: int, family: int) -> list[Any]:
-    """What getaddrinfo answers, from a thread of its own. The loop's threads are few, and names that no server answers
-    for would block them for others. The thread ends when the system's resolver gives up.
+    """The answer of getaddrinfo, from a thread of its own. The event loop has few threads, and names without an answer
+    would block them for others. The thread ends when the system's resolver gives up.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[Any]] = loop.create_future()
@@ -71,7 +71,7 @@ async def _look_up(host: str, port: int, family: int) -> list[Any]:
             found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
         except (OSError, UnicodeError) as failure:
             error = failure
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits for the result
             loop.call_soon_threadsafe(tell, found, error)
 
     threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
@@ -79,7 +79,7 @@ async def _look_up(host: str, port: int, family: int) -> list[Any]:
 
 
 def check_address(text: str, rules: OutgoingRules) -> None:
-    """Raises: AddressNotAllowedError. Does nothing for what is no address."""
+    """Check a literal address; a name is not checked. Raises: AddressNotAllowedError."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

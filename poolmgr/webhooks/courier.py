@@ -1,7 +1,7 @@
 """Chooses which bot's webhook is sent next, and what follows from an answer. Pure: time and chance are handed in.
 
-Redis holds each bot's queue of webhooks. Here is only which bots have a queue, which hosts may be called, and when. One
-webhook of a bot is sent at a time, and the next waits until it is delivered or given up: so they arrive in order.
+Each bot's queue of webhooks is in Redis. The courier knows only which bots have a queue, which hosts may be called, and
+when. A bot's next webhook waits until the one before is delivered or given up, so they arrive in order.
 
 A host is *bad* if its last answer was bad, and *unknown* if it has not answered yet. Such a host gets one call at a
 time. Bad and unknown hosts together take at most half of the calls under way, bad ones at most a quarter; unknown ones
@@ -25,13 +25,13 @@ BuriedFor = Literal["gone", "address_not_allowed", "too_old"]
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Once more, not before `at` (epoch seconds)."""
+    """Send it again, not before `at` (epoch seconds)."""
 
     at: float
 
 
 class Bury(msgspec.Struct, frozen=True):
-    """Not any more: it becomes a dead letter."""
+    """Give it up: it becomes a dead letter."""
 
     reason: BuriedFor
 
@@ -46,7 +46,9 @@ Verdict = Delivered | Retry | Bury
 def judge(
     outcome: Outcome, attempts: int, since: float, now: float, settings: WebhookSettings, chance: float
 ) -> Verdict:
-    """What follows from the last of `attempts` to send a webhook whose time counts from `since`. `chance`: 0 to 1."""
+    """What follows from the last of `attempts` to send a webhook. `since`: when its time began. `chance`:
+    random, 0 to 1.
+    """
     if outcome.delivered:
         return Delivered()
     if outcome.fault == "address_not_allowed":
@@ -63,8 +65,8 @@ def judge(
 
 
 class _Host:
-    """A receiver. `ready`: bots that are due, first come first; `answers`: how its last call went, None if it
-    was never called.
+    """A receiver. `ready`: bots with a webhook that is due, in order. `answers`: whether its last call was answered
+    well; None: it was never called.
     """
 
     def __init__(self, name: str) -> None:
@@ -84,19 +86,19 @@ class Courier:
         self._at_once_per_host = at_once_per_host
         self._at_once_doubtful = max(1, at_once // 2)
         self._at_once_bad = max(1, at_once // 4)
-        self._hosts: dict[str, _Host] = {}  # that some bot has something for
-        self._remembered: dict[str, _Host] = {}  # that answered when they were last called; the longest ago first
+        self._hosts: dict[str, _Host] = {}  # hosts that some bot has a webhook for
+        self._remembered: dict[str, _Host] = {}  # idle hosts whose last call was answered, longest ago first
         self._host_of: dict[str, _Host] = {}
-        self._under_way: dict[str, bool | None] = {}  # how its host answered before
+        self._under_way: dict[str, bool | None] = {}  # by bot: how its host had answered before
         self._asked_again: set[str] = set()
         self._later: list[tuple[float, int, str]] = []
         self._sequence = 0
         self._busy: dict[bool | None, int] = {True: 0, None: 0, False: 0}
-        # Hosts with something due, by how they answered. Each gets one call a turn.
+        # Hosts with a webhook that is due, by how they answered. Each gets one call a turn.
         self._turns: dict[bool | None, deque[_Host]] = {True: deque(), None: deque(), False: deque()}
 
     def __len__(self) -> int:
-        """How many bots have something waiting or under way."""
+        """How many bots have a webhook that waits or is being sent."""
         return len(self._host_of)
 
     @property
@@ -104,15 +106,15 @@ class Courier:
         return len(self._under_way)
 
     def put(self, bot_id: str, host: str, due_at: float) -> None:
-        """The bot has a webhook to send. Changes nothing for a bot that has a queue already: it got longer."""
+        """The bot has a webhook to send. Changes nothing if the bot has a queue already."""
         if bot_id in self._under_way:
-            # The attempt under way may have found the queue empty before this was put into it.
+            # The current attempt may find the queue empty, although this webhook was put into it.
             self._asked_again.add(bot_id)
         elif bot_id not in self._host_of:
             self._begin(bot_id, host, due_at)
 
     def next(self, now: float) -> list[str]:
-        """The bots whose first webhook is to be sent now. The caller has to call `over` for each."""
+        """The bots whose first webhook is to be sent now. The caller has to call `over` for each of them."""
         while self._later and self._later[0][0] <= now:
             bot_id = heapq.heappop(self._later)[2]
             host = self._host_of[bot_id]
@@ -125,8 +127,8 @@ class Courier:
         return chosen
 
     def over(self, bot_id: str, *, answers: bool | None, due_at: float | None) -> None:
-        """An attempt is over. `answers`: whether the receiver took it, None if it was not called. `due_at`: when the
-        bot's next webhook is due, None if its queue is empty.
+        """An attempt is over. `answers`: whether the receiver took it; None: it was not called. `due_at`: when the
+        bot's next webhook is due; None: its queue is empty.
         """
         host = self._host_of.pop(bot_id)
         self._busy[self._under_way.pop(bot_id)] -= 1
@@ -143,7 +145,7 @@ class Courier:
         self._queue(host)
 
     def wake_at(self) -> float | None:
-        """When `next` returns another bot, if nothing else happens before; None if never."""
+        """When `next` will return another bot if nothing else happens; None: never."""
         return self._later[0][0] if self._later else None
 
     def _begin(self, bot_id: str, name: str, due_at: float) -> None:
@@ -167,8 +169,8 @@ class Courier:
             self._turns[host.answers].append(host)
 
     def _turn(self) -> _Host | None:
-        """The host to be called next: one that answers, if there is one."""
-        for answers in (True, None, False, True):  # once more: some were in another queue, and answer by now
+        """The host to call next: one that answers, if there is one."""
+        for answers in (True, None, False, True):  # True twice: other hosts may have answered meanwhile
             turns = self._turns[answers]
             while turns and self._has_room(answers):
                 host = turns.popleft()

@@ -1,7 +1,7 @@
 """Renders the webhooks of one status change from the bot's record, in order.
 
-Pure, and the same on every call: after a manager died between rendering and sending, the next one renders the same ids
-and bodies.
+Pure, and the same on every call: if a manager dies between rendering and sending, the next one renders the same ids and
+bodies.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from poolmgr.core.record import Record, epoch
 from poolmgr.intake.outgoing import Delivery
 
 MOST_JOININGS: Final = 3
-"""How often clients expect bot.joining at most: fact sheet, 5."""
+"""How many bot.joining events clients expect at most."""
 
 _LINK: Final = re.compile(r"https?://[^\s\"'<>]+")
 
@@ -75,16 +75,16 @@ _ARTEFACTS: Final = (
 
 
 class _Asked(msgspec.Struct):
-    """Of what a client sent: what it asked to have recorded."""
+    """The fields of a client's job that say what to record."""
 
     video_required: Any = False
 
 
 def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Delivery]:
-    """The webhooks of one entry of the outbox, in the order in which they are to arrive; empty if it is not told.
+    """The webhooks of one entry of the outbox, in the order in which they are to arrive. There may be none.
 
-    `change`: the entry's fields. `record`: the bot's session record, whatever it has become since.
-    Raises: ValueError (UnicodeError and msgspec's among it) and KeyError for an entry that is none of ours.
+    `change`: the entry's fields. `record`: the bot's current session record.
+    Raises: ValueError (also UnicodeError and msgspec's) and KeyError for an unreadable entry.
     """
     url = record.callback_url
     if not url or _was_refused(change, record):
@@ -103,7 +103,7 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
 
 
 def deletion(record: Record, deleted_objects: int, at: str) -> Delivery:
-    """The webhook of a bot whose data was deleted `at` (ISO 8601). It holds nothing of what was deleted."""
+    """The webhook for a bot whose data was deleted `at` (ISO 8601). It contains nothing of the deleted data."""
     bot_id, event = record.bot_id, "data_deletion"
     delivery_id = _id(bot_id, at, event)
     body = {
@@ -135,7 +135,7 @@ def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
     code = 200 if bot_event in ("bot.stopped", "bot.kicked") else 500
     status = change["status"]
     message = _ENDINGS.get(reason, f"The bot's session failed: {reason}.")
-    failed = bot_event == "bot.failed" and record.platform == "google_meet"  # as clients of MeetStream know it
+    failed = bot_event == "bot.failed" and record.platform == "google_meet"  # as in MeetStream's API
     artefacts = _ARTEFACTS if _asked_for_video(record.payload) else _ARTEFACTS[:3]
     done = "All is done for this bot; nothing more will be said of it."
     if record.audio_status:
@@ -149,7 +149,7 @@ def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
 
 
 def _recorded(what: str, change: Mapping[str, str]) -> list[_Event]:
-    """Of a recording, which goes its own way after the bot's end."""
+    """The webhooks of a recording, which come after the bot's end."""
     if what == "recording":
         return [_Event("bot.recording", "bot.recording", "Recording", "The meeting is being recorded.", 200)]
     status = change["status"]
@@ -192,7 +192,7 @@ def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: R
 
 
 def _was_refused(change: Mapping[str, str], record: Record) -> bool:
-    """Whether the bot ended because its job did not let it wait. Its creator got that answer at once."""
+    """Whether the bot ended because its job did not let it wait: its creator got that answer already."""
     return (
         change["reason"] == Reason.NO_CAPACITY
         and change["state"] == BotState.STOPPED

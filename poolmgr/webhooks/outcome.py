@@ -10,8 +10,8 @@ Fault = Literal[
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The outcome of an attempt: a status, or the fault for which there is none. `retry_after_s`: what the receiver
-    asked for.
+    """The outcome of an attempt: the HTTP status, or the fault if there was no answer. `retry_after_s`: what the
+    receiver asked for.
     """
 
     status: int = 0
@@ -25,7 +25,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def word(self) -> str:
-        """For logs and people: the fault, or the status as a text."""
+        """For logs and people: the fault, or the status as text."""
         return self.fault or str(self.status)
 
     @property

@@ -1,4 +1,6 @@
-"""One attempt to deliver a webhook: a POST with a deadline, to a checked address. Reads only status and Retry-After."""
+"""Makes one attempt to deliver a webhook: a POST with a deadline, to a checked address. Reads only status and
+Retry-After.
+"""
 
 import asyncio
 import ssl
@@ -19,7 +21,7 @@ _LONGEST_WAIT_S: Final = 7 * 86400
 
 
 class Sender:
-    """Sends for one term. Attempts share nothing: no connection, cookie or DNS answer."""
+    """The sender of one term. Attempts share no connection, cookie or DNS answer."""
 
     def __init__(self, rules: OutgoingRules, timeout_s: float, user_agent: str) -> None:
         self._rules = rules
@@ -28,9 +30,9 @@ class Sender:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        # Reading the machine's certificates takes 40 ms, which the event loop is not to wait for.
+        # In a thread: reading the machine's certificates takes 40 ms.
         tls = await asyncio.to_thread(ssl.create_default_context)
-        # Its own limit of connections is off: how many there are is the courier's decision.
+        # aiohttp's limit of connections is off: the courier decides how many there are.
         connector = aiohttp.TCPConnector(
             resolver=CheckedResolver(self._rules, self._timeout_s),
             use_dns_cache=False,
@@ -80,16 +82,16 @@ class Sender:
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, float]:
         assert self._session
-        check_url(url, self._rules)  # the rules may have become stricter since the job was accepted
-        # As it was written, when it can be: some receivers sign their URLs.
+        check_url(url, self._rules)  # the rules may be stricter than when the job was accepted
+        # The URL stays as it was written, if possible: some receivers sign their URLs.
         target = URL(url, encoded=url.isascii())
-        check_address(target.host or "", self._rules)  # a literal address never comes to the resolver
+        check_address(target.host or "", self._rules)  # the resolver does not see a literal address
         sent = CIMultiDict({**headers, "Content-Type": "application/json", "User-Agent": self._user_agent})
         async with self._session.post(target, data=body, headers=sent, allow_redirects=False) as response:
-            response.close()  # the rest of the answer is not read
+            response.close()  # without reading the body
             return response.status, _seconds(response.headers.get("Retry-After", ""))
 
 
 def _seconds(retry_after: str) -> float:
-    """Seconds as a number; 0 for a date, because clocks differ, and for anything else."""
+    """The seconds of a Retry-After header; 0 for a date, because clocks differ, and for anything else."""
     return min(float(retry_after), _LONGEST_WAIT_S) if retry_after.isascii() and retry_after.isdecimal() else 0.0

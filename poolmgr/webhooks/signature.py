@@ -1,4 +1,4 @@
-"""The headers that say who sent a webhook: as MeetStream's client checks it, and as Standard Webhooks has it.
+"""Signs webhooks: the headers of MeetStream's API, and those of Standard Webhooks.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -16,11 +16,12 @@ from poolmgr.intake.outgoing import Delivery
 def headers(
     delivery: Delivery, secrets: Sequence[str], now: float, timestamp: WebhookTimestamp = "delivery"
 ) -> dict[str, str]:
-    """For one attempt made `now` (epoch seconds). `secrets`: `whsec_` and base64; a receiver may know any one of them.
+    """The headers for one attempt made `now` (epoch seconds). `secrets`: `whsec_` and base64; a receiver may know any
+    of them.
 
-    X-MeetStream-Signature knows only one: the first. Without secrets nothing is signed. `timestamp`: what
-    X-MeetStream-Timestamp is: of this attempt (ISO 8601), which MeetStream's newer receivers check within 300 s, each
-    attempt having its own; or of the event (epoch seconds), as older ones read it. No signature covers it.
+    X-MeetStream-Signature uses only the first secret. Without secrets nothing is signed. `timestamp`: what
+    X-MeetStream-Timestamp contains. It is the time of this attempt (ISO 8601), which MeetStream's newer receivers allow
+    to be 300 s old; or the time of the event (epoch seconds), as older receivers read it. No signature covers it.
     """
     body, sent_at = delivery.body.encode(), str(int(now))
     named = {
@@ -40,7 +41,7 @@ def headers(
 
 
 def _iso(at: float) -> str:
-    """With milliseconds: Python before 3.11 and JavaScript read that, too."""
+    """ISO 8601 with milliseconds, which Python before 3.11 and JavaScript read, too."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
