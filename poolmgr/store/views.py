@@ -108,7 +108,7 @@ class Views:
         return bool(await self._redis.lrem(self._keys.jobs, 1, payload))
 
     async def request(self, request: Request) -> None:
-        """Hand in a request to the leader. It is durable when this returns, and carried out when the leader reads it."""
+        """Hand in a request. It is durable when this returns, and carried out when the leader reads it."""
         fields: Any = encode_request(request)
         await self._redis.xadd(self._keys.control, fields, maxlen=_CONTROL_ENTRIES, approximate=True)
 
