@@ -89,14 +89,17 @@ def _set_timers(pool: PoolState, worker: Worker) -> None:
         pool.timers.set(worker.born + settings.max_age_s, Timer.MAX_AGE, whose)
 
 
-def _find(pool: PoolState, whose: WorkerOf, state: WorkerState) -> tuple[Vm, Worker] | None:
-    """The worker of a timer, if it is still in `state`."""
+def _find(pool: PoolState, whose: WorkerOf, state: WorkerState, within_s: float = 0.0) -> tuple[Vm, Worker] | None:
+    """The worker of a timer, if it is in `state`, and has been for `within_s`. A worker that was given up and reported
+    again by its agent is new in its state: the timer of its earlier life does not count.
+    """
     vm, worker = pool.fleet.get(whose.vm_id), pool.fleet.worker(*whose)
-    return (vm, worker) if vm and worker and worker.state is state else None
+    is_due = worker is not None and worker.state is state and pool.now >= worker.since + within_s
+    return (vm, worker) if vm and worker and is_due else None
 
 
 def warmup_overdue(pool: PoolState, whose: WorkerOf) -> None:
-    if found := _find(pool, whose, WorkerState.WARMING):
+    if found := _find(pool, whose, WorkerState.WARMING, pool.settings.warmup_timeout_s):
         vm, worker = found
         backoff.count_failure(pool, vm)
         retire(pool, vm, worker, Why.WARMUP_OVERDUE)
@@ -104,7 +107,7 @@ def warmup_overdue(pool: PoolState, whose: WorkerOf) -> None:
 
 
 def retire_overdue(pool: PoolState, whose: WorkerOf) -> None:
-    if found := _find(pool, whose, WorkerState.RETIRING):
+    if found := _find(pool, whose, WorkerState.RETIRING, pool.settings.warmup_timeout_s):
         vm, worker = found
         if not vm.silent:
             retire(pool, vm, worker, Why.RETIRE_OVERDUE)

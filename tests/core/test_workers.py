@@ -2,9 +2,10 @@
 
 import pytest
 
-from common.wire.vocabulary import GoneCause
+from common.wire.messages import WorkerReport
+from common.wire.vocabulary import GoneCause, WorkerState
 from poolmgr.core.decisions import Assign, ForgetWorker, Retire, Warm, Why
-from tests.core.builders import IDLE, WARMING, full, of_type, scenario
+from tests.core.builders import IDLE, RETIRING, WARMING, full, of_type, scenario
 
 
 def test_worker_names_are_new_for_every_order_and_every_leader() -> None:
@@ -47,6 +48,20 @@ def test_a_worker_that_does_not_go_is_asked_again() -> None:
     assert Retire("vm", worker_id, sc.now + 60, Why.RETIRE_OVERDUE) in sc.wait(60)
     sc.gone(worker_id, GoneCause.RETIRED)
     assert of_type(sc.wait(60), Retire) == [Retire("vm", "vm-1-2", sc.now, Why.WARMUP_OVERDUE)]
+
+
+@pytest.mark.parametrize(("state", "why"), [(WARMING, Why.WARMUP_OVERDUE), (RETIRING, Why.RETIRE_OVERDUE)])
+def test_a_worker_that_was_given_up_and_comes_back_has_its_whole_time_again(state: WorkerState, why: Why) -> None:
+    sc = scenario(min_idle=1, warmup_timeout_s=60)
+    sc.beat()
+    (worker_id,) = sc.names(WARMING)
+    if state is RETIRING:
+        sc.wait(60)
+    sc.wait(40)
+    sc.gone(worker_id, GoneCause.CRASHED)
+    sc.beat(reports={worker_id: WorkerReport(state)})
+    assert worker_id not in [retire.worker_id for retire in of_type(sc.wait(59), Retire)]
+    assert Retire("vm", worker_id, sc.now + 1, why) in sc.wait(1)
 
 
 def test_a_silent_vm_is_not_asked_again_until_it_speaks() -> None:
