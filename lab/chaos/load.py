@@ -46,6 +46,8 @@ MEETINGS: Final = {
 FORMS: Final = {"plain": 3, "with bot_id": 5, "twice": 1, "with key": 1, "scheduled": 2, "bad": 1}
 """How a job is handed in, and how often beside the others."""
 
+STAYS_S: Final = (2.0, 4.0)
+"""How long a meeting goes on. Who is in for less than a second and a half may be missed by the agent's looks."""
 
 LETS_GO_S: Final = (0.0, 0.0, 0.2, 0.6)
 """How long a page takes to be left: so much later an end is reported than it is concluded. Less than an agent waits."""
@@ -140,7 +142,7 @@ def draw(chance: random.Random, tag: str, form: str, meeting: str, at_s: float =
         return Job(at_s, tag, form, meeting)
     kind = MEETINGS[meeting]
     lobby_s, lets_go_s = chance.choice([0.0, 0.2, 0.5, 1.5]), chance.choice(LETS_GO_S)
-    query = kind.query.format(stay_s=round(chance.uniform(0.5, 4.0), 2))
+    query = kind.query.format(stay_s=round(chance.uniform(*STAYS_S), 2))
     return Job(
         at_s,
         tag,

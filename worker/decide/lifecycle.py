@@ -55,6 +55,7 @@ from worker.decide.words import (
 )
 
 VITALS_S: Final = 10.0
+WATCHED_S: Final = 1.5  # looks that are further apart may have missed that the bot was let in
 LOBBY_S: Final = 2.0  # a page that redraws itself may show a lobby for a moment
 LOBBY_DRAWN_S: Final = 10.0  # a lobby over a visible call may be a notice about somebody who waits
 RETURNS: Final = 3  # how often a bot joins again after its page left the meeting by itself
@@ -111,7 +112,7 @@ def carry_on(state: State) -> State:
     so timers that need an unbroken look start again. An end that was decided may not have been reported, so it is
     reported again.
     """
-    return replace(state, silent_since=None, lost_since=None, has_finished=False)
+    return replace(state, silent_since=None, lost_since=None, is_unwatched=True, has_finished=False)
 
 
 def step(state: State, observation: Observation, now: float) -> Step:
@@ -163,6 +164,8 @@ def worth_keeping(state: State) -> State:
         audio_packets=0,
         document=0.0,
         place="",
+        looked_at=None,
+        is_unwatched=False,
         unseen_since=None,
         has_hung_up=False,
         over_since=None,
@@ -221,7 +224,7 @@ def _learn(state: State, observation: Observation, now: float) -> _Learnt:
 
 def _look(state: State, seen: Seen, now: float) -> _Learnt:
     seen = _from_inside(state, seen, now)
-    state = _note_screen(state, seen, now)
+    state = _note_screen(_note_gap(state, seen, now), seen, now)
     if state.phase is BotState.WAITING_ROOM:
         is_lost = seen.screen in TELLS_NOTHING and not seen.rule
         state = replace(state, unseen_since=_first(state.unseen_since, now) if is_lost else None)
@@ -279,6 +282,13 @@ def _is_over(state: State, seen: Seen) -> bool:
     offers something to click on. A page that has just reloaded, or has nothing to click on, may still be loading.
     """
     return seen.screen is Screen.UNKNOWN and (seen.over or (seen.asks and _has_hung_up(state, seen)))
+
+
+def _note_gap(state: State, seen: Seen, now: float) -> State:
+    """Notes whether the bot may have been let in since the lobby was last seen, without a look that saw it."""
+    is_gap = state.looked_at is not None and now - state.looked_at > WATCHED_S
+    is_unwatched = (state.is_unwatched or is_gap) and seen.screen not in (*LOBBIES, *PROMPTS)
+    return replace(state, looked_at=now, is_unwatched=is_unwatched)
 
 
 def _note_screen(state: State, seen: Seen, now: float) -> State:
@@ -390,7 +400,7 @@ def _conclude(state: State, now: float) -> State:
 def _verdict(state: State, now: float) -> Reason | None:
     """The reason for an end that the page shows, if it shows one. After the first refusal the page is reloaded once,
     and only the second refusal ends the session. After a call the platform may lead to any page, its own or another
-    site's: that is the end of the meeting.
+    site's: that is the end of the meeting. That the bot was never let in is said only if no look was missing.
     """
     if state.phase.is_admitted and state.screen in (Screen.REDIRECTED, Screen.SIGN_IN):
         return Reason.MEETING_ENDED
@@ -399,8 +409,8 @@ def _verdict(state: State, now: float) -> Reason | None:
         again = state.reloads > 0 and (asked_at is None or now - asked_at >= AGAIN_AT_LEAST_S)
         return Reason.PLATFORM_BLOCKED if again or state.phase.is_admitted else None
     reason = _END_SHOWN.get(state.screen)
-    is_over = reason is Reason.MEETING_ENDED and not state.phase.is_admitted
-    return Reason.NEVER_ADMITTED if is_over else reason
+    never = reason is Reason.MEETING_ENDED and not state.phase.is_admitted and not state.is_unwatched
+    return Reason.NEVER_ADMITTED if never else reason
 
 
 def _tell_more(state: State, verdict: Finish) -> State:

@@ -144,6 +144,8 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options
     place: str = ""  # the address that last showed the meeting
     returns: int = 0  # how often the bot joined again because the page had left the meeting by itself
     is_returning: bool = False  # the bot is joining again
+    looked_at: float | None = None  # the last look that the page answered
+    is_unwatched: bool = False  # after the last look that showed the lobby, nobody looked for a while
     unseen_since: float | None = None  # since when the page of a bot in the lobby shows no lobby
     has_hung_up: bool = False  # the page has closed its connections and does not show the meeting any more
     reloads: int = 0  # how often a page that refused the bot was reloaded

@@ -144,9 +144,33 @@ def test_an_end_screen_ends_the_bot_in_every_phase(screen: Screen, reason: Reaso
     story = [*enumerate(before, 1), (9, end), (9 + holds_s, end)]
     if screen in (Screen.REDIRECTED, Screen.SIGN_IN) and meeting() in before:  # where platforms lead to after a call
         reason = Reason.MEETING_ENDED
-    if reason is Reason.MEETING_ENDED and meeting() not in before:
+    if reason is Reason.MEETING_ENDED and not before:
         reason = Reason.NEVER_ADMITTED
     assert finish_of(story) == Finish(reason, f"the page showed {screen} the-end")
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "reason"), [(3.5, Reason.NEVER_ADMITTED), (3.6, Reason.MEETING_ENDED)], ids=["watched", "a gap"]
+)
+@pytest.mark.parametrize("between", [(), ((1.5, UNKNOWN), (1.9, LOBBY))])
+def test_a_bot_was_never_let_in_only_if_nobody_had_missed_it(
+    ended_at: float, reason: Reason, between: tuple[tuple[float, Seen], ...]
+) -> None:
+    begun = [(0.1, PROMPT), (1, LOBBY), *between, (2, LOBBY)]
+    assert reason_of([*begun, (ended_at, UNKNOWN), (ended_at + 0.1, LEFT)]) is reason
+    assert reason_of([*begun, (ended_at, LOBBY), (ended_at + 0.1, LEFT)]) is Reason.NEVER_ADMITTED
+
+
+def test_an_agent_that_takes_over_does_not_say_that_the_bot_was_never_let_in() -> None:
+    before, _ = live([(1, PROMPT), (2, LOBBY)])
+    state = carry_on(worth_keeping(before))
+    assert ending_of(step(state, LEFT, 3).state) is Reason.MEETING_ENDED
+    state = step(state, LOBBY, 3).state
+    assert ending_of(step(state, LEFT, 4).state) is Reason.NEVER_ADMITTED
+
+
+def ending_of(state: State) -> Reason | None:
+    return state.ending.reason if state.ending else None
 
 
 @pytest.mark.parametrize("screen", [Screen.REDIRECTED, Screen.SIGN_IN])
