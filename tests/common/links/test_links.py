@@ -759,7 +759,7 @@ def test_a_link_in_a_log_has_no_path_query_or_credentials() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("https://us02web.zoom.us/j/81234567890?pwd=abc", "https://zoom.us/wc/join/81234567890"),
         ("https://meet.google.com/abc-defg-hij?authuser=1", "http://meet.google.com/ABC-DEFG-HIJ"),
