@@ -1,5 +1,5 @@
-"""`./dev docs`: writes docs/redis-keys.md and docs/manifest.schema.json from the code, so that they cannot say anything
-else than the code does.
+"""`./dev docs`: writes docs/redis-keys.md, docs/manifest.schema.json and the reasons in docs/operations.md from the
+code, so that they always agree with it.
 
 What a field of the session record means stands with the field, that of any other here; that each field of the code has
 such a line, and each line a field, is checked while writing.
@@ -17,7 +17,7 @@ from msgspec import NODEFAULT
 
 from common.wire.manifest import Manifest
 from common.wire.messages import Command, Event
-from common.wire.vocabulary import ENDS, BotState, GoneCause, RefusalCause, WorkerState, outward_status
+from common.wire.vocabulary import BotState, GoneCause, Meaning, Reason, RefusalCause, WorkerState, outward_status
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.core.record import Record
 from poolmgr.store.answers import WorkerRecord
@@ -27,6 +27,8 @@ from poolmgr.store.views import DeadJob, Request, encode_request
 
 TARGET: Final = Path(__file__).parent / "redis-keys.md"
 SCHEMA: Final = Path(__file__).parent / "manifest.schema.json"
+OPERATIONS: Final = Path(__file__).parent / "operations.md"
+_REASONS: Final = ("<!-- reasons: made by ./dev docs -->\n", "<!-- end of reasons -->\n")
 
 STATUS_ENTRY: Final = {
     "bot_id": "whose change it is",
@@ -59,12 +61,28 @@ WORKER: Final = {
 def main() -> None:
     TARGET.write_text(document(), encoding="utf-8")
     SCHEMA.write_text(schema(), encoding="utf-8")
+    OPERATIONS.write_text(operations(), encoding="utf-8")
 
 
 def schema() -> str:
     """The whole of docs/manifest.schema.json: what a recording's manifest may be."""
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Manifest)}
     return msgspec.json.format(msgspec.json.encode(described), indent=2).decode() + "\n"
+
+
+def operations() -> str:
+    """docs/operations.md with the table of what each reason means."""
+    before, found, rest = OPERATIONS.read_text(encoding="utf-8").partition(_REASONS[0])
+    _, end, after = rest.partition(_REASONS[1])
+    if not (found and end):
+        raise ValueError(f"cannot find the marks of the table in {OPERATIONS}: {_REASONS}")
+    meanings: dict[Meaning, list[Reason]] = {}
+    for reason in Reason:
+        if meaning := reason.end.meaning:
+            meanings.setdefault(meaning, []).append(reason)
+    rows = ((", ".join(f"`{reason}`" for reason in reasons), *meaning) for meaning, reasons in meanings.items())
+    table = "\n".join(_table(("reason", "what happened", "what to do"), rows))
+    return f"{before}{found}{table}\n{end}{after}"
 
 
 def document() -> str:
@@ -132,7 +150,10 @@ def _words() -> Iterator[str]:
         " nobody asked it to leave.",
         "",
     )
-    ends = [(f"`{r}`", f"`{e.status}`", f"`{e.attribution}`", "yes" if e.retry else "") for r, e in ENDS.items()]
+    ends = [
+        (f"`{reason}`", f"`{reason.end.status}`", f"`{reason.end.attribution}`", "yes" if reason.end.retry else "")
+        for reason in Reason
+    ]
     yield from _table(("reason", "status", "attribution", "tried again"), ends)
     for title, words in (
         ("States of a worker", WorkerState),

@@ -1,7 +1,7 @@
 """The words that both programs use for bots, workers and ends. Its only behaviour is looking a word up."""
 
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 LOBBY_AGAIN: Final = "lobby_again"
 """The screen of a bot that had been in its meeting and waits to be let in again."""
@@ -70,56 +70,6 @@ class Status(StrEnum):
     ERROR = "Error"
 
 
-class Reason(StrEnum):
-    """Why a bot ended: one machine-readable word each."""
-
-    USER_REQUESTED = "user_requested"
-    MEETING_ENDED = "meeting_ended"
-    NEVER_ADMITTED = "never_admitted"  # the meeting was over before the bot was let in
-    EVERYONE_LEFT = "everyone_left"
-    NO_ONE_JOINED = "no_one_joined"
-    SILENCE = "silence"
-    MAX_DURATION = "max_duration"
-    SESSION_LIMIT = "session_limit"  # the agent's limit, whatever the job asked for
-    ONLY_BOTS_LEFT = "only_bots_left"
-    REMOVED_BY_HOST = "removed_by_host"
-    REQUEST_DENIED = "request_denied"
-    WAITING_ROOM_TIMEOUT = "waiting_room_timeout"
-    HOST_NOT_STARTED = "host_not_started"
-    SIGN_IN_REQUIRED = "sign_in_required"
-    ORG_ONLY = "org_only"  # the meeting admits only people of its organisation
-    REGISTRATION_REQUIRED = "registration_required"
-    PASSCODE_MISSING = "passcode_missing"
-    PASSCODE_WRONG = "passcode_wrong"
-    MEETING_NOT_FOUND = "meeting_not_found"
-    MEETING_FULL = "meeting_full"
-    MEETING_LOCKED = "meeting_locked"
-    CAPTCHA = "captcha"
-    PLATFORM_BLOCKED = "platform_blocked"
-    RECORDING_PERMISSION_DENIED = "recording_permission_denied"
-    PAGE_LOAD_FAILED = "page_load_failed"
-    UI_ELEMENT_NOT_FOUND = "ui_element_not_found"
-    UNEXPECTED_REDIRECT = "unexpected_redirect"
-    CONNECTION_LOST = "connection_lost"
-    NO_MEDIA = "no_media"  # others are there, and no media packet ever came
-    ICE_FAILED = "ice_failed"
-    CAPTURE_FAILED = "capture_failed"
-    BROWSER_CRASHED = "browser_crashed"
-    BROWSER_HUNG = "browser_hung"
-    MEMORY_LIMIT = "memory_limit"
-    WORKER_LOST = "worker_lost"
-    HEARTBEAT_TIMEOUT = "heartbeat_timeout"  # its VM sent no heartbeat for too long
-    CUT_OFF = "cut_off"  # its VM did not reach Redis, and the bot was sent in again from another VM
-    OVERDUE = "overdue"  # it outlived all its limits, which is a fault, and was ended by force
-    NO_CAPACITY = "no_capacity"
-    MISSED_START = "missed_start"  # its join_at was already too long ago
-    UNSUPPORTED_PLATFORM = "unsupported_platform"  # the agent has no adapter for it
-    SHUTDOWN = "shutdown"
-    SUPERSEDED = "superseded"  # another attempt of the bot goes on; ends an attempt, never the bot
-    INVALID_REQUEST = "invalid_request"  # the job was refused
-    INTERNAL_ERROR = "internal_error"
-
-
 class Attribution(StrEnum):
     """Who caused an end."""
 
@@ -129,65 +79,528 @@ class Attribution(StrEnum):
     US = "us"
 
 
+class Meaning(NamedTuple):
+    """`what` happened, and what an operator can `do`, as Markdown; links are relative to docs/."""
+
+    what: str
+    do: str
+
+
+_OVER: Final = Meaning("the meeting was over, empty or silent for the job's own timeout", "nothing")
+_PEOPLE_DECIDED: Final = Meaning("a person in the meeting decided, or nobody did in time", "nothing")
+_MEMBERS_ONLY: Final = Meaning(
+    "the meeting takes only people whom it knows", "the host's settings, or a signed-in account for the bot"
+)
+_BAD_LINK: Final = Meaning(
+    "the link, or the job's passcode, leads nowhere", "the client's link, whole and as it was sent"
+)
+_HOST_REFUSED: Final = Meaning("the host said no", "nothing")
+_GUEST_REFUSED: Final = Meaning(
+    "the platform does not take this guest, often because of the network it comes from",
+    "`poolmgr explain BOT`; a signed-in account, another network",
+)
+_NO_MEDIA: Final = Meaning(
+    "in the meeting, and nothing was received from the others while they spoke, or no media connection came about",
+    "UDP and TURN from the VM: firewall, NAT",
+)
+
+
 class End(NamedTuple):
-    """What a reason means. `retry`: a new attempt is made, before the bot was admitted, or after that if the job asks
-    for it. `evidence`: such an end is a failure, and evidence of it is kept.
+    """What a reason means.
+
+    - `bot_event`: the webhook event of the end.
+    - `sentence`: what the webhook says to the client; empty: it says only that the bot has ended.
+    - `meaning`: for operators; None: no bot ends with this reason.
+    - `retry`: a new attempt is made, before the bot was admitted, or after that if the job asks for it.
+    - `evidence`: such an end is a failure, and evidence of it is kept.
     """
 
     status: Status
     attribution: Attribution
     bot_event: str
+    sentence: str
+    meaning: Meaning | None
     retry: bool = False
     evidence: bool = True
 
 
-ENDS: dict[Reason, End] = {
-    Reason.USER_REQUESTED: End(Status.STOPPED, Attribution.USER, "bot.stopped", evidence=False),
-    Reason.MEETING_ENDED: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
-    Reason.NEVER_ADMITTED: End(Status.NOT_ALLOWED, Attribution.HOST, "bot.notallowed"),
-    Reason.EVERYONE_LEFT: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
-    Reason.NO_ONE_JOINED: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
-    Reason.SILENCE: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
-    Reason.MAX_DURATION: End(Status.STOPPED, Attribution.USER, "bot.stopped", evidence=False),
-    Reason.SESSION_LIMIT: End(Status.STOPPED, Attribution.US, "bot.stopped", evidence=False),
-    Reason.ONLY_BOTS_LEFT: End(Status.STOPPED, Attribution.HOST, "bot.stopped", evidence=False),
-    Reason.REMOVED_BY_HOST: End(Status.STOPPED, Attribution.HOST, "bot.kicked"),
-    Reason.REQUEST_DENIED: End(Status.DENIED, Attribution.HOST, "bot.denied"),
-    Reason.WAITING_ROOM_TIMEOUT: End(Status.NOT_ALLOWED, Attribution.HOST, "bot.notallowed"),
-    Reason.HOST_NOT_STARTED: End(Status.NOT_ALLOWED, Attribution.HOST, "bot.notallowed"),
-    Reason.SIGN_IN_REQUIRED: End(Status.ERROR, Attribution.HOST, "bot.failed"),
-    Reason.ORG_ONLY: End(Status.ERROR, Attribution.HOST, "bot.failed"),
-    Reason.REGISTRATION_REQUIRED: End(Status.ERROR, Attribution.HOST, "bot.failed"),
-    Reason.PASSCODE_MISSING: End(Status.ERROR, Attribution.USER, "bot.failed"),
-    Reason.PASSCODE_WRONG: End(Status.ERROR, Attribution.USER, "bot.failed"),
-    Reason.MEETING_NOT_FOUND: End(Status.ERROR, Attribution.USER, "bot.failed"),
-    Reason.MEETING_FULL: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
-    Reason.MEETING_LOCKED: End(Status.ERROR, Attribution.HOST, "bot.failed"),
-    Reason.CAPTCHA: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
-    Reason.PLATFORM_BLOCKED: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
-    Reason.RECORDING_PERMISSION_DENIED: End(Status.ERROR, Attribution.HOST, "bot.failed"),
-    Reason.PAGE_LOAD_FAILED: End(Status.ERROR, Attribution.PLATFORM, "bot.failed", retry=True),
-    Reason.UI_ELEMENT_NOT_FOUND: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
-    Reason.UNEXPECTED_REDIRECT: End(Status.ERROR, Attribution.PLATFORM, "bot.failed", retry=True),
-    Reason.CONNECTION_LOST: End(Status.ERROR, Attribution.PLATFORM, "bot.failed", retry=True),
-    Reason.NO_MEDIA: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
-    Reason.ICE_FAILED: End(Status.ERROR, Attribution.PLATFORM, "bot.failed"),
-    Reason.CAPTURE_FAILED: End(Status.ERROR, Attribution.US, "bot.failed"),
-    Reason.BROWSER_CRASHED: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
-    Reason.BROWSER_HUNG: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
-    Reason.MEMORY_LIMIT: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
-    Reason.CUT_OFF: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
-    Reason.WORKER_LOST: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
-    Reason.HEARTBEAT_TIMEOUT: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
-    Reason.OVERDUE: End(Status.ERROR, Attribution.US, "bot.failed"),
-    Reason.NO_CAPACITY: End(Status.ERROR, Attribution.US, "bot.failed"),
-    Reason.MISSED_START: End(Status.ERROR, Attribution.USER, "bot.failed"),
-    Reason.UNSUPPORTED_PLATFORM: End(Status.ERROR, Attribution.US, "bot.failed"),
-    Reason.SHUTDOWN: End(Status.ERROR, Attribution.US, "bot.failed", retry=True),
-    Reason.SUPERSEDED: End(Status.STOPPED, Attribution.US, "bot.stopped", evidence=False),
-    Reason.INVALID_REQUEST: End(Status.ERROR, Attribution.USER, "bot.failed", evidence=False),
-    Reason.INTERNAL_ERROR: End(Status.ERROR, Attribution.US, "bot.failed"),
-}
+class Reason(StrEnum):
+    """Why a bot ended: one machine-readable word each, with all that depends on it. The words stand in this table only;
+    docs/operations.md and docs/redis-keys.md are made from it.
+    """
+
+    end: End
+
+    def __new__(cls, word: str, end: End) -> Self:
+        reason = str.__new__(cls, word)
+        reason._value_ = word
+        reason.end = end
+        return reason
+
+    USER_REQUESTED = (
+        "user_requested",
+        End(
+            Status.STOPPED,
+            Attribution.USER,
+            "bot.stopped",
+            "The bot left because it was asked to.",
+            Meaning("somebody asked for it (`poolmgr leave`)", "nothing"),
+            evidence=False,
+        ),
+    )
+    MEETING_ENDED = (
+        "meeting_ended",
+        End(
+            Status.STOPPED,
+            Attribution.HOST,
+            "bot.stopped",
+            "The bot left because the meeting ended.",
+            _OVER,
+            evidence=False,
+        ),
+    )
+    NEVER_ADMITTED = (
+        "never_admitted",
+        End(
+            Status.NOT_ALLOWED,
+            Attribution.HOST,
+            "bot.notallowed",
+            "The meeting was over before the bot was let in.",
+            _PEOPLE_DECIDED,
+        ),
+    )
+    EVERYONE_LEFT = (
+        "everyone_left",
+        End(
+            Status.STOPPED,
+            Attribution.HOST,
+            "bot.stopped",
+            "The bot left because everyone else had left.",
+            _OVER,
+            evidence=False,
+        ),
+    )
+    NO_ONE_JOINED = (
+        "no_one_joined",
+        End(
+            Status.STOPPED,
+            Attribution.HOST,
+            "bot.stopped",
+            "The bot left because no one joined.",
+            _OVER,
+            evidence=False,
+        ),
+    )
+    SILENCE = (
+        "silence",
+        End(
+            Status.STOPPED,
+            Attribution.HOST,
+            "bot.stopped",
+            "The bot left because nobody had spoken for as long as it was to wait.",
+            _OVER,
+            evidence=False,
+        ),
+    )
+    MAX_DURATION = (
+        "max_duration",
+        End(
+            Status.STOPPED,
+            Attribution.USER,
+            "bot.stopped",
+            "The bot left because it had been in the meeting for as long as it was to be.",
+            _OVER,
+            evidence=False,
+        ),
+    )
+    SESSION_LIMIT = (
+        "session_limit",
+        End(
+            Status.STOPPED,
+            Attribution.US,
+            "bot.stopped",
+            "The bot left because it had been there for as long as this fleet lets any bot be.",
+            Meaning(
+                "it had been there for `worker.session_limit_s`, whatever its job allows",
+                "a longer `worker.session_limit_s`, if meetings last so long",
+            ),
+            evidence=False,
+        ),
+    )
+    ONLY_BOTS_LEFT = (
+        "only_bots_left",
+        End(
+            Status.STOPPED,
+            Attribution.HOST,
+            "bot.stopped",
+            "The bot left because only bots were left.",
+            _OVER,
+            evidence=False,
+        ),
+    )
+    REMOVED_BY_HOST = (
+        "removed_by_host",
+        End(Status.STOPPED, Attribution.HOST, "bot.kicked", "The bot was removed from the meeting.", _PEOPLE_DECIDED),
+    )
+    REQUEST_DENIED = (
+        "request_denied",
+        End(Status.DENIED, Attribution.HOST, "bot.denied", "The bot's request to join was denied.", _PEOPLE_DECIDED),
+    )
+    WAITING_ROOM_TIMEOUT = (
+        "waiting_room_timeout",
+        End(
+            Status.NOT_ALLOWED,
+            Attribution.HOST,
+            "bot.notallowed",
+            "Nobody let the bot in from the waiting room in time.",
+            _PEOPLE_DECIDED,
+        ),
+    )
+    HOST_NOT_STARTED = (
+        "host_not_started",
+        End(
+            Status.NOT_ALLOWED,
+            Attribution.HOST,
+            "bot.notallowed",
+            "The host did not start the meeting in time.",
+            _PEOPLE_DECIDED,
+        ),
+    )
+    SIGN_IN_REQUIRED = (
+        "sign_in_required",
+        End(
+            Status.ERROR,
+            Attribution.HOST,
+            "bot.failed",
+            "The meeting takes only people who are signed in.",
+            _MEMBERS_ONLY,
+        ),
+    )
+    ORG_ONLY = (
+        "org_only",
+        End(
+            Status.ERROR,
+            Attribution.HOST,
+            "bot.failed",
+            "The meeting takes only people of its organisation.",
+            _MEMBERS_ONLY,
+        ),
+    )
+    REGISTRATION_REQUIRED = (
+        "registration_required",
+        End(
+            Status.ERROR,
+            Attribution.HOST,
+            "bot.failed",
+            "The meeting takes only people who have registered.",
+            _MEMBERS_ONLY,
+        ),
+    )
+    PASSCODE_MISSING = (
+        "passcode_missing",
+        End(
+            Status.ERROR,
+            Attribution.USER,
+            "bot.failed",
+            "The meeting asks for a passcode, and the bot was given none.",
+            _BAD_LINK,
+        ),
+    )
+    PASSCODE_WRONG = (
+        "passcode_wrong",
+        End(Status.ERROR, Attribution.USER, "bot.failed", "The passcode that the bot was given is wrong.", _BAD_LINK),
+    )
+    MEETING_NOT_FOUND = (
+        "meeting_not_found",
+        End(Status.ERROR, Attribution.USER, "bot.failed", "There is no such meeting.", _BAD_LINK),
+    )
+    MEETING_FULL = (
+        "meeting_full",
+        End(
+            Status.ERROR,
+            Attribution.PLATFORM,
+            "bot.failed",
+            "The meeting takes nobody more.",
+            Meaning("the meeting is full", "nothing"),
+        ),
+    )
+    MEETING_LOCKED = (
+        "meeting_locked",
+        End(Status.ERROR, Attribution.HOST, "bot.failed", "The meeting is locked.", _HOST_REFUSED),
+    )
+    CAPTCHA = (
+        "captcha",
+        End(
+            Status.ERROR,
+            Attribution.PLATFORM,
+            "bot.failed",
+            "The platform asked for proof that the bot is a person, which it is not.",
+            _GUEST_REFUSED,
+        ),
+    )
+    PLATFORM_BLOCKED = (
+        "platform_blocked",
+        End(Status.ERROR, Attribution.PLATFORM, "bot.failed", "The platform does not let the bot in.", _GUEST_REFUSED),
+    )
+    RECORDING_PERMISSION_DENIED = (
+        "recording_permission_denied",
+        End(Status.ERROR, Attribution.HOST, "bot.failed", "The host denied the permission to record.", _HOST_REFUSED),
+    )
+    PAGE_LOAD_FAILED = (
+        "page_load_failed",
+        End(
+            Status.ERROR,
+            Attribution.PLATFORM,
+            "bot.failed",
+            "The meeting's page could not be loaded.",
+            Meaning(
+                "the page could not be loaded: network, DNS, HTTP error",
+                "open the link from the VM; `reason_detail` has the `net::ERR_` or HTTP code",
+            ),
+            retry=True,
+        ),
+    )
+    UI_ELEMENT_NOT_FOUND = (
+        "ui_element_not_found",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "The meeting's page showed nothing that the bot knows.",
+            Meaning(
+                "the page showed nothing known until the deadline",
+                "the platform may have changed its page: [docs/adapters.md](adapters.md)",
+            ),
+            retry=True,
+        ),
+    )
+    UNEXPECTED_REDIRECT = (
+        "unexpected_redirect",
+        End(
+            Status.ERROR,
+            Attribution.PLATFORM,
+            "bot.failed",
+            "The meeting's link led somewhere else.",
+            Meaning("the link led to a page outside its platform", "open the link from the VM"),
+            retry=True,
+        ),
+    )
+    CONNECTION_LOST = (
+        "connection_lost",
+        End(
+            Status.ERROR,
+            Attribution.PLATFORM,
+            "bot.failed",
+            "The connection to the meeting was lost.",
+            Meaning("the platform said that the connection broke", "the VM's network"),
+            retry=True,
+        ),
+    )
+    NO_MEDIA = (
+        "no_media",
+        End(
+            Status.ERROR,
+            Attribution.PLATFORM,
+            "bot.failed",
+            "Nothing was received from the others in the meeting.",
+            _NO_MEDIA,
+        ),
+    )
+    ICE_FAILED = (
+        "ice_failed",
+        End(
+            Status.ERROR,
+            Attribution.PLATFORM,
+            "bot.failed",
+            "No media connection to the meeting could be made.",
+            _NO_MEDIA,
+        ),
+    )
+    CAPTURE_FAILED = (
+        "capture_failed",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning("never, in this release: a recording that fails ends no bot; `poolmgr explain` tells of it", ""),
+        ),
+    )
+    BROWSER_CRASHED = (
+        "browser_crashed",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning("the process or the page died", "the VM's memory and kernel log; `worker_gone` has the last words"),
+            retry=True,
+        ),
+    )
+    BROWSER_HUNG = (
+        "browser_hung",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning(
+                "three calls in a row unanswered, or `page_too_loud` in the agent's log",
+                "the VM's CPU: too many bots for it?",
+            ),
+            retry=True,
+        ),
+    )
+    MEMORY_LIMIT = (
+        "memory_limit",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning(
+                "its browser held more than `worker.memory_limit_mb`, or hung or crashed while it took a third of that",
+                "a heavy meeting, or a leak: `memory_limit_reached` in the agent's log",
+            ),
+            retry=True,
+        ),
+    )
+    WORKER_LOST = (
+        "worker_lost",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning(
+                "its worker disappeared without a report, or no agent claimed it in time",
+                "[A VM is silent or lost](#a-vm-is-silent-or-lost)",
+            ),
+            retry=True,
+        ),
+    )
+    HEARTBEAT_TIMEOUT = (
+        "heartbeat_timeout",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning(
+                "its VM was not heard of for `pool.lost_after_s`", "[A VM is silent or lost](#a-vm-is-silent-or-lost)"
+            ),
+            retry=True,
+        ),
+    )
+    CUT_OFF = (
+        "cut_off",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning(
+                "its VM did not reach Redis for half of `pool.lost_after_s`, and its job asked for `rejoin`",
+                "what lies between the VM and Redis",
+            ),
+            retry=True,
+        ),
+    )
+    OVERDUE = (
+        "overdue",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning(
+                "it outlived every limit of its own, and was ended by force; a fault of ours, or a VM that stood still",
+                "[Something is overdue](#something-is-overdue)",
+            ),
+        ),
+    )
+    NO_CAPACITY = (
+        "no_capacity",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "No worker was free for the bot in time.",
+            Meaning(
+                "no warm worker within `pool.queue_timeout_s`, or the job's own `queue_timeout`",
+                "[The queue grows](#the-queue-grows)",
+            ),
+        ),
+    )
+    MISSED_START = (
+        "missed_start",
+        End(
+            Status.ERROR,
+            Attribution.USER,
+            "bot.failed",
+            "The time at which the bot was to join was too long ago.",
+            Meaning(
+                "its `join_at` was longer ago than `pool.join_late_limit_s`, or the job's own `join_late_limit`",
+                "the client's `join_at`; else who led then, or [The queue grows](#the-queue-grows)",
+            ),
+        ),
+    )
+    UNSUPPORTED_PLATFORM = (
+        "unsupported_platform",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "This fleet has no way into meetings of that platform.",
+            Meaning(
+                "its agent has no adapter for the link's platform: neither in this release, nor installed there",
+                "install one on the VMs: [docs/adapters.md](adapters.md#an-adapter-of-your-own)",
+            ),
+        ),
+    )
+    SHUTDOWN = (
+        "shutdown",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning(
+                "its agent was stopped and the drain deadline came", "a longer `worker.drain_timeout_s`, or drain first"
+            ),
+            retry=True,
+        ),
+    )
+    # Another attempt of the bot goes on; ends an attempt, never the bot.
+    SUPERSEDED = (
+        "superseded",
+        End(Status.STOPPED, Attribution.US, "bot.stopped", "", None, evidence=False),
+    )
+    INVALID_REQUEST = (
+        "invalid_request",
+        End(
+            Status.ERROR,
+            Attribution.USER,
+            "bot.failed",
+            "",
+            Meaning(
+                "the job was rejected; only in the status stream, for a job that named a bot_id",
+                "[dead jobs](#jobs-in-dead)",
+            ),
+            evidence=False,
+        ),
+    )
+    INTERNAL_ERROR = (
+        "internal_error",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "",
+            Meaning("a fault of ours", "the agent's `session_failed` has the traceback: report it"),
+        ),
+    )
+
 
 _STATUS: dict[BotState, Status] = {
     BotState.SCHEDULED: Status.SCHEDULED,
@@ -203,7 +616,7 @@ _STATUS: dict[BotState, Status] = {
 def outward_status(state: BotState, reason: Reason | None = None) -> Status:
     """The status word that clients see for a bot in `state`. For a stopped bot it depends on the `reason`."""
     if state is BotState.STOPPED:
-        return ENDS[reason].status if reason else Status.STOPPED
+        return reason.end.status if reason else Status.STOPPED
     return _STATUS[state]
 
 

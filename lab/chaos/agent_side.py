@@ -21,7 +21,7 @@ from common.wire.messages import (
     WorkerReport,
     WorkerWarm,
 )
-from common.wire.vocabulary import ENDS, BotState, GoneCause, Reason, RefusalCause, WorkerState
+from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from lab.chaos.fragile import Fuse, KilledError, fragile
 from lab.chaos.ground import Ground
 from lab.chaos.witness import Seen
@@ -414,4 +414,4 @@ class Agent:
 
 def is_final(reason: Reason) -> bool:
     """Whether a bot that ended for it is never sent in again."""
-    return not ENDS[reason].retry
+    return not reason.end.retry

@@ -15,7 +15,7 @@ from common.wire.messages import (
     WorkerGone,
     WorkerReport,
 )
-from common.wire.vocabulary import ENDS, LOBBY_AGAIN, BotState, GoneCause, Reason, RefusalCause, outward_status
+from common.wire.vocabulary import LOBBY_AGAIN, BotState, GoneCause, Reason, RefusalCause, outward_status
 from poolmgr.core import backoff, bots, policy, reservations, workers
 from poolmgr.core.decisions import (
     Ask,
@@ -99,7 +99,7 @@ def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
     if bot is None:
         return
     backoff.note_begun(pool, bot.vm_id)
-    if ENDS[event.reason].retry:
+    if event.reason.end.retry:
         failed(pool, bot, Why.RETRY, event.reason, event.detail, event.at, event.audio_packets, evidence=event.evidence)
     else:
         # The bot may have ended for another reason just before the order to leave. The client's order counts first.

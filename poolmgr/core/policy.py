@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from common.config.settings import PoolSettings
-from common.wire.vocabulary import ENDS, Attribution, BotState, OnWorkerLost, Reason, WorkerState
+from common.wire.vocabulary import Attribution, BotState, OnWorkerLost, Reason, WorkerState
 from poolmgr.core.model import Bot, Vm, Worker
 
 ORDERS_BEFORE_FORCE: Final = 3  # orders to a worker to end, a warm-up timeout apart
@@ -134,7 +134,7 @@ def tells_more(reason: Reason, earlier: Reason) -> bool:
 def _weight(reason: Reason) -> int:
     if reason in _LOST:
         return 0
-    return 1 if ENDS[reason].attribution is Attribution.US else 2
+    return 1 if reason.end.attribution is Attribution.US else 2
 
 
 def leave_when_cut_off_s(bot: Bot, settings: PoolSettings) -> float:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from common.wire.messages import BotRecorded, BotSaw, BotVitals
-from common.wire.vocabulary import ENDS, BotState, Reason, WorkerState, outward_status
+from common.wire.vocabulary import BotState, Reason, WorkerState, outward_status
 from poolmgr.core.decisions import (
     Accept,
     Assign,
@@ -110,7 +110,7 @@ def enqueued(decision: Enqueue) -> Fields:
 
 
 def ended(decision: End, at: float) -> Fields:
-    end = ENDS[decision.reason]
+    end = decision.reason.end
     fields: Fields = {
         "state": BotState.STOPPED,
         "status": end.status,

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from common.wire.messages import BotRecorded, BotSaw
-from common.wire.vocabulary import ENDS
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -114,7 +113,7 @@ def _entry(decision: _Source, now: str) -> Entry:
                 decision.attempt,
                 reason=decision.reason,
                 detail=decision.detail[:500],
-                attribution=ENDS[decision.reason].attribution,
+                attribution=decision.reason.end.attribution,
                 evidence=decision.evidence,
             )
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from common.links.redaction import redact
-from common.wire.vocabulary import ENDS, BotState, Reason
+from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.record import Record, epoch
 from poolmgr.intake.outgoing import Delivery
 
@@ -27,42 +27,6 @@ _EVENTS: Final = {
     BotState.WAITING_ROOM: ("bot.in_waiting_room", "The bot is in the waiting room until somebody lets it in."),
     BotState.IN_MEETING: ("bot.inmeeting", "The bot is in the meeting."),
     BotState.LEAVING: ("bot.leaving", "The bot is leaving the meeting."),
-}
-
-_ENDINGS: Final[Mapping[str, str]] = {
-    Reason.USER_REQUESTED: "The bot left because it was asked to.",
-    Reason.MEETING_ENDED: "The bot left because the meeting ended.",
-    Reason.NEVER_ADMITTED: "The meeting was over before the bot was let in.",
-    Reason.EVERYONE_LEFT: "The bot left because everyone else had left.",
-    Reason.NO_ONE_JOINED: "The bot left because no one joined.",
-    Reason.SILENCE: "The bot left because nobody had spoken for as long as it was to wait.",
-    Reason.ONLY_BOTS_LEFT: "The bot left because only bots were left.",
-    Reason.MAX_DURATION: "The bot left because it had been in the meeting for as long as it was to be.",
-    Reason.SESSION_LIMIT: "The bot left because it had been there for as long as this fleet lets any bot be.",
-    Reason.REMOVED_BY_HOST: "The bot was removed from the meeting.",
-    Reason.REQUEST_DENIED: "The bot's request to join was denied.",
-    Reason.WAITING_ROOM_TIMEOUT: "Nobody let the bot in from the waiting room in time.",
-    Reason.HOST_NOT_STARTED: "The host did not start the meeting in time.",
-    Reason.SIGN_IN_REQUIRED: "The meeting takes only people who are signed in.",
-    Reason.ORG_ONLY: "The meeting takes only people of its organisation.",
-    Reason.REGISTRATION_REQUIRED: "The meeting takes only people who have registered.",
-    Reason.PASSCODE_MISSING: "The meeting asks for a passcode, and the bot was given none.",
-    Reason.PASSCODE_WRONG: "The passcode that the bot was given is wrong.",
-    Reason.MEETING_NOT_FOUND: "There is no such meeting.",
-    Reason.MEETING_LOCKED: "The meeting is locked.",
-    Reason.CAPTCHA: "The platform asked for proof that the bot is a person, which it is not.",
-    Reason.PLATFORM_BLOCKED: "The platform does not let the bot in.",
-    Reason.RECORDING_PERMISSION_DENIED: "The host denied the permission to record.",
-    Reason.UNEXPECTED_REDIRECT: "The meeting's link led somewhere else.",
-    Reason.NO_MEDIA: "Nothing was received from the others in the meeting.",
-    Reason.ICE_FAILED: "No media connection to the meeting could be made.",
-    Reason.MEETING_FULL: "The meeting takes nobody more.",
-    Reason.PAGE_LOAD_FAILED: "The meeting's page could not be loaded.",
-    Reason.UI_ELEMENT_NOT_FOUND: "The meeting's page showed nothing that the bot knows.",
-    Reason.CONNECTION_LOST: "The connection to the meeting was lost.",
-    Reason.UNSUPPORTED_PLATFORM: "This fleet has no way into meetings of that platform.",
-    Reason.NO_CAPACITY: "No worker was free for the bot in time.",
-    Reason.MISSED_START: "The time at which the bot was to join was too long ago.",
 }
 
 _SKIPPED: Final = "Its meeting was not recorded."
@@ -130,11 +94,11 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
-    reason = change["reason"]
-    bot_event = ENDS[Reason(reason)].bot_event
+    reason = Reason(change["reason"])
+    bot_event = reason.end.bot_event
     code = 200 if bot_event in ("bot.stopped", "bot.kicked") else 500
     status = change["status"]
-    message = _ENDINGS.get(reason, f"The bot's session failed: {reason}.")
+    message = reason.end.sentence or f"The bot's session failed: {reason}."
     failed = bot_event == "bot.failed" and record.platform == "google_meet"  # as in MeetStream's API
     artefacts = _ARTEFACTS if _asked_for_video(record.payload) else _ARTEFACTS[:3]
     done = "All is done for this bot; nothing more will be said of it."
@@ -194,7 +158,7 @@ def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: R
 def _was_refused(change: Mapping[str, str], record: Record) -> bool:
     """Whether the bot ended because its job did not let it wait: its creator got that answer already."""
     return (
-        change["reason"] == Reason.NO_CAPACITY
+        change["reason"] == str(Reason.NO_CAPACITY)
         and change["state"] == BotState.STOPPED
         and change["attempt"] == "0"
         and record.join_at is None

@@ -17,9 +17,9 @@ from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
-from poolmgr.telling.meaning import MEANINGS, meaning_of
+from poolmgr.telling.meaning import meaning_of
 from poolmgr.telling.narrative import sentences, waits_for
-from tests.cli.conftest import ROOT, CommandLine
+from tests.cli.conftest import CommandLine
 from tests.cli.test_bots import SECRET, Writer, accept, assign
 
 ATTEMPTS: tuple[Decision, ...] = (
@@ -169,13 +169,7 @@ def test_what_an_agent_began_is_told_where_it_belongs() -> None:
     ].text.startswith("...")
 
 
-def test_every_reason_means_what_the_document_says() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text()
-    for meaning in MEANINGS:
-        names = ", ".join(f"`{reason}`" for reason in meaning.reasons)
-        row = f"| {names} | {meaning.what} | {meaning.do} |".replace("|  |", "| |")
-        assert row in text, "docs/operations.md and poolmgr/telling/meaning.py differ"
-    assert {reason for meaning in MEANINGS for reason in meaning.reasons} == {*Reason} - {Reason.SUPERSEDED}
+def test_a_meaning_for_a_terminal_has_no_markdown() -> None:
     assert meaning_of("no such word") is None
-    shown = [found.do for meaning in MEANINGS for reason in meaning.reasons if (found := meaning_of(reason))]
-    assert not any(re.search(r"[\[\]`]", text) for text in shown), "for a terminal"
+    shown = [found for reason in Reason if (found := meaning_of(reason))]
+    assert not any(re.search(r"[\[\]`]", text) for meaning in shown for text in meaning)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.config.settings import PoolSettings
-from common.wire.vocabulary import ENDS, BotState, OnWorkerLost, Reason, WorkerState
+from common.wire.vocabulary import BotState, OnWorkerLost, Reason, WorkerState
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.policy import (
     backoff_s,
@@ -183,7 +183,7 @@ def test_who_is_sent_in_again(
     assert not is_sent_in_again(bot, settings, Reason.WORKER_LOST, is_out=is_out)
 
 
-@pytest.mark.parametrize("reason", [reason for reason, end in ENDS.items() if end.retry])
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.end.retry])
 def test_who_was_in_the_meeting_rejoins_it_only_when_its_worker_was_lost(reason: Reason) -> None:
     page = (Reason.PAGE_LOAD_FAILED, Reason.UI_ELEMENT_NOT_FOUND, Reason.UNEXPECTED_REDIRECT, Reason.CONNECTION_LOST)
     bot = Bot("a", job(on_worker_lost=R), 1, 0.0, BotState.IN_MEETING)

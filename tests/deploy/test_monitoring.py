@@ -18,7 +18,7 @@ from prometheus_client import start_http_server
 
 from common.runtime.clock import Clock
 from common.wire.messages import BotSaw, Join, WorkerReport, WorkerWarm
-from common.wire.vocabulary import ENDS, Attribution, Reason, WorkerState
+from common.wire.vocabulary import Attribution, Reason, WorkerState
 from lab.parts.ports import free_ports
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.observe.metrics import Metrics
@@ -93,7 +93,7 @@ def test_what_counts_as_our_doing_is_what_the_code_says() -> None:
     matched = re.search(r'reason=~"([^"]+)"', expression)
     assert matched
     counted = {reason for reason in Reason if re.fullmatch(matched[1], reason)}
-    ours = {reason for reason, end in ENDS.items() if end.attribution is Attribution.US}
+    ours = {reason for reason in Reason if reason.end.attribution is Attribution.US}
     assert counted == ours - {Reason.SHUTDOWN, Reason.SUPERSEDED}
 
 

@@ -40,6 +40,7 @@ by_document = pytest.mark.parametrize("document", DOCS, ids=lambda path: str(pat
 def test_the_generated_document_is_that_of_the_code() -> None:
     assert generate.TARGET.read_text() == generate.document(), "run: ./dev docs"
     assert generate.SCHEMA.read_text() == generate.schema(), "run: ./dev docs"
+    assert generate.OPERATIONS.read_text() == generate.operations(), "run: ./dev docs"
 
 
 def test_operations_names_every_metric_of_the_code_and_no_other() -> None:

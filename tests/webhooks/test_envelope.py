@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from meetstream import describe_stop
 
-from common.wire.vocabulary import ENDS, Attribution, BotState, Reason, Status, outward_status
+from common.wire.vocabulary import Attribution, BotState, Reason, Status, outward_status
 from poolmgr.core.record import Record
 from poolmgr.intake.outgoing import Delivery
 from poolmgr.webhooks.envelope import deletion, render
@@ -82,12 +82,12 @@ def test_why_a_bot_failed_in_google_meet_stands_where_clients_look_for_it(reason
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reason) -> None:
-    made = bodies(made_of("1-0", change("stopped", reason), {**RECORD, "attribution": ENDS[reason].attribution}))
+    made = bodies(made_of("1-0", change("stopped", reason), {**RECORD, "attribution": reason.end.attribution}))
     assert [body["event"] for body in made] == [
         "bot.stopped", "manifest.skipped", "audio.skipped", "transcription.skipped", "bot.done",
     ]  # fmt: skip
     stop, *artefacts, done = made
-    end = ENDS[reason]
+    end = reason.end
     clean = end.bot_event in ("bot.stopped", "bot.kicked")
     assert (stop["bot_event"], stop["bot_status"]) == (end.bot_event, end.status)
     assert stop["status_code"] == done["status_code"] == (200 if clean else 500)

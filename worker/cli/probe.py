@@ -27,7 +27,7 @@ from common.wire.messages import (
     WorkerGone,
     WorkerWarm,
 )
-from common.wire.vocabulary import ENDS, Attribution, GoneCause
+from common.wire.vocabulary import Attribution, GoneCause
 from worker.agent import CannotStartError, read_rules
 from worker.cli.root import PROGRAM
 from worker.platforms import adapter_for
@@ -163,7 +163,7 @@ def _sentence(event: Event) -> str:
 
 def _conclude(outcome: Outcome, as_json: bool) -> int:
     """Print the result. Returns the exit code."""
-    end = ENDS[outcome.ended.reason] if outcome.ended else None
+    end = outcome.ended.reason.end if outcome.ended else None
     if outcome.joined:
         word, code = "joined", 0
     elif outcome.stopped:

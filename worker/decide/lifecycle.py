@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from common.wire.vocabulary import ENDS, BotState, Reason
+from common.wire.vocabulary import BotState, Reason
 from worker.decide.deadlines import (
     HUNG,
     LOBBIES,
@@ -417,7 +417,7 @@ def _tell_more(state: State, verdict: Finish) -> State:
     """The state with the better of two reasons. What the page says replaces a reason that is a fault of ours, unless
     the page shows the same to everybody who leaves.
     """
-    by_fault = state.ending is not None and ENDS[state.ending.reason].retry
+    by_fault = state.ending is not None and state.ending.reason.end.retry
     return replace(state, ending=verdict) if by_fault and state.screen not in _SHOWN_TO_WHO_LEFT else state
 
 

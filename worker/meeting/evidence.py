@@ -28,7 +28,7 @@ from playwright.async_api import ConsoleMessage, Error, Frame, Page, Request
 from common.config.settings import EvidenceSettings
 from common.links.redaction import redact
 from common.wire.messages import Join
-from common.wire.vocabulary import ENDS, Reason
+from common.wire.vocabulary import Reason
 from worker.chromium.driver import PAGE_ERRORS
 from worker.meeting.redaction import Secrets
 from worker.platforms import Adapter
@@ -182,7 +182,7 @@ class Witness:
         """Pack a bundle, if evidence is kept of such an end. Returns the bundle's name, or "". Never raises, and takes
         little more than KEEP_S. `page` None: it cannot be asked. `error`: the traceback of a bug, if there was one.
         """
-        if not self._settings.enabled or not (ENDS[reason].evidence or self._join.is_probe):
+        if not self._settings.enabled or not (reason.end.evidence or self._join.is_probe):
             return ""
         try:
             return await self._keep(page, reason, detail, error)

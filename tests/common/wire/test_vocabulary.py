@@ -4,19 +4,24 @@ from typing import Final
 
 import pytest
 
-from common.wire.vocabulary import ENDS, Attribution, BotState, Reason, Status, outward_status
+from common.wire.vocabulary import Attribution, BotState, Reason, Status, outward_status
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_says_what_it_means_to_the_outside(reason: Reason) -> None:
-    end = ENDS[reason]
+    end = reason.end
     assert end.status in {Status.STOPPED, Status.DENIED, Status.NOT_ALLOWED, Status.ERROR}
     assert end.bot_event.startswith("bot.")
     assert outward_status(BotState.STOPPED, reason) is end.status
 
 
-def test_nothing_but_reasons_has_a_meaning() -> None:
-    assert set(ENDS) == set(Reason)
+def test_every_reason_that_ends_a_bot_has_a_meaning_for_operators() -> None:
+    assert [reason for reason in Reason if reason.end.meaning is None] == [Reason.SUPERSEDED]
+
+
+def test_what_others_did_is_said_to_the_client() -> None:
+    silent = {reason for reason in Reason if not reason.end.sentence}
+    assert {reason.end.attribution for reason in silent - {Reason.INVALID_REQUEST}} == {Attribution.US}
 
 
 @pytest.mark.parametrize("state", BotState)
@@ -40,7 +45,7 @@ def test_states_rank_in_the_order_of_the_way() -> None:
 
 
 def test_only_errors_are_worth_another_try() -> None:
-    assert {end.status for end in ENDS.values() if end.retry} == {Status.ERROR}
+    assert {end.status for end in (reason.end for reason in Reason) if end.retry} == {Status.ERROR}
 
 
 OURS_TO_MEND: Final = {
@@ -61,10 +66,10 @@ OURS_TO_MEND: Final = {
 
 
 def test_what_others_did_is_not_laid_at_our_door() -> None:
-    errors = {reason for reason, end in ENDS.items() if end.status is Status.ERROR}
-    assert {reason for reason in errors if ENDS[reason].attribution is Attribution.US} == OURS_TO_MEND
-    stopped = [end for end in ENDS.values() if end.status is not Status.ERROR]
-    ours = (ENDS[Reason.SUPERSEDED], ENDS[Reason.SESSION_LIMIT])
+    errors = {reason for reason in Reason if reason.end.status is Status.ERROR}
+    assert {reason for reason in errors if reason.end.attribution is Attribution.US} == OURS_TO_MEND
+    stopped = [end for end in (reason.end for reason in Reason) if end.status is not Status.ERROR]
+    ours = (Reason.SUPERSEDED.end, Reason.SESSION_LIMIT.end)
     assert {end.attribution for end in stopped if end not in ours} == {
         Attribution.HOST,
         Attribution.USER,
@@ -93,10 +98,10 @@ TOLD: Final = {
 
 def test_a_reason_means_to_the_outside_what_clients_of_the_api_know() -> None:
     meant = {Reason(word): told for told, words in TOLD.items() for word in words.split()}
-    assert meant == {reason: (end.status, end.bot_event, end.retry) for reason, end in ENDS.items()}
+    assert meant == {reason: (reason.end.status, reason.end.bot_event, reason.end.retry) for reason in Reason}
 
 
 def test_what_is_kept_is_what_nobody_wished_for() -> None:
-    wished = {reason for reason, end in ENDS.items() if not end.evidence}
-    stopped = {reason for reason, end in ENDS.items() if end.status is Status.STOPPED}
+    wished = {reason for reason in Reason if not reason.end.evidence}
+    stopped = {reason for reason in Reason if reason.end.status is Status.STOPPED}
     assert wished == stopped - {Reason.REMOVED_BY_HOST} | {Reason.INVALID_REQUEST}

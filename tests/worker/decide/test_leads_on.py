@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.wire.vocabulary import ENDS, BotState, Reason
+from common.wire.vocabulary import BotState, Reason
 from tests.worker.decide.stories import (
     GONE,
     LEAVE,
@@ -74,7 +74,7 @@ def test_a_session_that_begins_with_what_was_written_down_ends_once_and_within_i
 
 def keeps_its_reason(had: Reason, ended: Reason) -> bool:
     """A fault of ours may give way to what the page says of it; nothing else gives way to anything."""
-    return ended is had or ENDS[had].retry
+    return ended is had or had.end.retry
 
 
 @given(stories(), st.sampled_from([LEAVE, LeaveRequested(Reason.SHUTDOWN)]), observations)
