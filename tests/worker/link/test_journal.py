@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from common.wire.messages import AutomaticLeave, Join, WorkerGone
+from common.wire.messages import AutomaticLeave, BotNames, Join, WorkerGone
 from common.wire.vocabulary import BotState, GoneCause, Reason
-from worker.decide.state import Limits, State
+from worker.decide.participants import Names
+from worker.decide.state import Limits, SessionOptions, State
 from worker.decide.words import Finish, ReportVitals
 from worker.link.journal import Entry, Journal, Stage, WorkerNote
 
@@ -129,3 +130,24 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
         "journal.db-wal": "0o0",
         "journal.db-shm": "0o0",
     }
+
+
+def test_what_an_earlier_release_wrote_of_a_bot_is_read(tmp_path: Path) -> None:
+    """earlier_note.json is a note as the release before the names in `State.rename` wrote it."""
+    path = tmp_path / "journal.db"
+    Journal(path).close()
+    with sqlite3.connect(path) as db:
+        raw = Path(__file__).with_name("earlier_note.json").read_bytes()
+        db.execute("INSERT INTO workers VALUES ('w1', ?)", (raw,))
+    note = Journal(path).workers()["w1"]
+    assert (note.stage, note.page) == (Stage.WARM, "page")
+    assert note.join
+    assert note.state
+    state = note.state
+    names = Names("Notetaker", 1, ("ai",))
+    assert state.options == SessionOptions(names, has_passcode=True, reads_chat=True)
+    received = state.received
+    assert (received.has_heard, received.has_received, received.was_connected) == (True, True, True)
+    roster = state.roster
+    assert (roster.present, roster.line_ids, roster.ghosts, roster.since) == (("p1", "p2"), ("l1",), ("p2",), 101.0)
+    assert (state.phase, state.had_others, state.limits.only_bots) == (BotState.IN_MEETING, True, BotNames(["ai"]))
