@@ -33,6 +33,7 @@ from worker.platforms.rules import (
     fault_of,
     make,
     read,
+    read_source,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -61,7 +62,7 @@ class _Overrides(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def lay_over(source: Path, path: Path) -> Rules:
     """The rules of `source` with the overrides of `path`. Raises: BadRulesError, which names `path`."""
-    base, over = read(source), read(path)
+    base, over = read_source(source), read(path)
     try:
         checked = msgspec.convert(over, _Overrides)
     except msgspec.ValidationError as error:
@@ -163,7 +164,7 @@ class Overrides:
     def _change(self, platform: str, *, is_there: bool) -> _Change:
         try:
             source = self._adapter(platform).source
-            return _Change(platform, self._read(platform) if is_there else make(source, read(source)))
+            return _Change(platform, self._read(platform) if is_there else make(source, read_source(source)))
         except BadRulesError as error:
             return _Change(platform, None, error)
 

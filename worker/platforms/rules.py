@@ -201,7 +201,8 @@ class Rules(Section, frozen=True, dict=True):
 
     @cached_property
     def script(self) -> str:
-        return DETECT.replace(NO_FACTS, self.facts.strip() or NO_FACTS)
+        facts = self.facts.strip()
+        return DETECT.replace(NO_FACTS, f"\n{facts}" if facts else NO_FACTS)
 
     @cached_property
     def argument(self) -> str:
@@ -236,7 +237,17 @@ def load(path: Path) -> Rules:
 
     Raises: BadRulesError, also for a file that cannot be read.
     """
-    return make(path, read(path))
+    return make(path, read_source(path))
+
+
+def read_source(path: Path) -> dict[str, Any]:
+    """The document in an adapter's own file. Its `facts` may be in a file `facts.js` beside it. Raises:
+    BadRulesError.
+    """
+    document, facts = read(path), path.with_name("facts.js")
+    if facts.is_file():
+        document.setdefault("facts", facts.read_text(encoding="utf-8"))
+    return document
 
 
 def read(path: Path) -> dict[str, Any]:
