@@ -60,7 +60,9 @@ _NEVER = re.compile(r"[ <>\\]")
 _NO_HTTPS = "the link does not begin with https://"
 _ENCODED_SCHEME = re.compile(r"https?%(?:25){0,2}3a", re.IGNORECASE)
 _HALF_ESCAPE = re.compile(r"%[0-9A-Fa-f]?\Z")
-_REFERENCE = "system reference"  # Teams' invitations contain their meeting a second time, in the longer form
+# Teams' invitations name their meeting a second time, in the longer form: by what stands before it or in it, and by the
+# id of its tag in HTML, in whatever language.
+_REFERENCE = ("system reference", "join_link_compatibility")
 
 # A host that nobody configured is refused if it is a name inside a network (RFC 6762, 6761, 8375), or imitates a known
 # name.
@@ -183,7 +185,7 @@ def _only_one(text: str, reader: _Reader, most: int, *, spaced: bool) -> Meeting
             faults.append(error)
             broken_at = piece.stop
             continue
-        if candidate.link.platform == "teams" and _REFERENCE in text[max(0, piece.start - 40) : piece.start].lower():
+        if candidate.link.platform == "teams" and _is_reference(text, piece):
             candidate = candidate._replace(weight=min(candidate.weight, _REPEATED))
         found.append(candidate)
     if not found:
@@ -193,6 +195,16 @@ def _only_one(text: str, reader: _Reader, most: int, *, spaced: bool) -> Meeting
     if link.platform == "room" and spaced:  # the space may have cut the room's name
         raise BadLinkError("the link contains spaces or has text around it; send a meeting room's link alone")
     return link
+
+
+def _is_reference(text: str, piece: Piece) -> bool:
+    """Whether an invitation of Teams calls a link its other form: in the text before it, or in its HTML."""
+    before = text[max(0, piece.start - 300) : piece.start].lower()
+    tag = before.rpartition("<a ")
+    around = tag[2] if tag[1] and ">" not in tag[2] else ""
+    if around:
+        around += text[piece.stop : piece.stop + 400].lower().partition("</a")[0]
+    return _REFERENCE[0] in before[-40:] or any(name in around for name in _REFERENCE)
 
 
 def _chosen(found: list[_Found], text: str) -> MeetingLink:

@@ -40,6 +40,7 @@ TEAMS: Final = f"https://teams.microsoft.com/l/meetup-join/{_THREAD}/0?context={
 SHORT: Final = "https://teams.microsoft.com/meet/1234567890123?p=aBcD12"
 JITSI: Final = "https://meet.jit.si/Standup"
 SPELT: Final = "Meeting ID: 123 456 789 012 3"
+_SECOND: Final = 'id="meet_invite_block.action.join_link_compatibility" class="me-email-link"'
 
 
 # What makes one link of another
@@ -387,6 +388,12 @@ CASES: Final = [
     # one meeting, or two
     Case(f'<a href="{SHORT}">Join</a> {SPELT} <a href="{TEAMS}">System reference</a>', SHORT),
     Case(f"Join: {SHORT}\n{SPELT}\nOld: {TEAMS}", SHORT),
+    Case(f'<a href="{SHORT}">Join</a> <a href="{TEAMS}" style="color:#000">\nSystem reference</a>', SHORT),
+    Case(f'<a href="{SHORT}">Teilnehmen</a> <a href="{TEAMS}" {_SECOND}>Systemreferenz</a>', SHORT),
+    Case(f'<a {_SECOND} href="{TEAMS}">Systemreferenz</a> <a href="{SHORT}">Teilnehmen</a>', SHORT),
+    Case(f"<a href='{TEAMS}' {_SECOND}>only this one</a>", TEAMS),
+    Case(f'<a href="{SHORT}">Join</a> <a href="{TEAMS}">the other one</a> <a {_SECOND} href="#">x</a>', None),
+    Case(f'<a href="{SHORT}">Join</a> <a href="#" {_SECOND}>x</a> {TEAMS}', None),
     Case(f"{SHORT} or {TEAMS}", None),
     Case(f"Join: {SHORT}\nMeeting ID: 999 456 789 012 3\n{TEAMS}", None),
     Case(f"{OWN_ZOOM} or {OWN_ZOOM}x", f"{OWN_ZOOM}x"),
