@@ -11,7 +11,7 @@ from msgspec import Meta
 from common.links.links import MAX_TEXT_LENGTH
 from common.wire.messages import MOST_MESSAGE_CHARS
 from common.wire.vocabulary import OnWorkerLost
-from poolmgr.intake.job import BOT_ID, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeaveFields, ShortText
+from poolmgr.intake.job import BOT_ID, DEFAULT_NAME, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeaveFields, ShortText
 
 Url = Annotated[str, Meta(min_length=1, max_length=4096)]
 AnyObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
@@ -73,9 +73,11 @@ class SignIn(msgspec.Struct):
 
 
 class CreateBot(msgspec.Struct):
-    """`meeting_link` (or `meeting_url`) and `bot_name` are required."""
+    """`meeting_link` (or `meeting_url`) is required."""
 
-    bot_name: Annotated[str, Meta(min_length=1, max_length=100, description="What the bot is called in the meeting.")]
+    bot_name: Annotated[
+        str, Meta(min_length=1, max_length=100, description="What the bot is called in the meeting.")
+    ] = DEFAULT_NAME
     meeting_link: (
         Annotated[
             str, Meta(max_length=MAX_TEXT_LENGTH, description="The meeting's link, or an invitation with it inside.")

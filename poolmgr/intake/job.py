@@ -27,6 +27,7 @@ MAX_ATTRIBUTES: Final = 50
 """How many custom_attributes a bot may have. Each is an index entry by which bots can be found."""
 
 BOT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+DEFAULT_NAME: Final = "Notetaker"
 _LONGEST_TIME: Final = 64
 _NO_TIME: Final = "is not an ISO 8601 time such as 2030-01-31T09:00:00Z"
 FARTHEST_S: Final = 366 * 86400.0
@@ -87,7 +88,7 @@ class _Fields(msgspec.Struct):
 
     meeting_link: str | None = None
     meeting_url: str | None = None
-    bot_name: Annotated[str, Meta(min_length=1, max_length=100)] = "Notetaker"
+    bot_name: Annotated[str, Meta(min_length=1, max_length=100)] = DEFAULT_NAME
     bot_id: str | None = None
     user_id: ShortText | Number | None = None
     calendar_event_id: Annotated[str, Meta(max_length=1024)] | None = None

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from common.config.settings import WebhookSettings
-from poolmgr.intake.job import JobRules, parse_job
+from poolmgr.intake.job import DEFAULT_NAME, JobRules, parse_job
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.views import DeadJob
 from tests.api.conftest import JOB, LINK, OWN, TOKEN, World, token
@@ -127,6 +127,15 @@ async def test_what_is_no_json_object_is_refused(world: World, body: bytes) -> N
         answer = await call("POST", "/bots/create_bot", body)
         assert answer.status == 400
         assert answer.message
+
+
+async def test_a_bot_needs_no_name_as_by_every_other_way_in(world: World) -> None:
+    async with world.serving() as call:
+        answer = await call("POST", "/bots/create_bot", json.dumps({"meeting_link": LINK}).encode())
+        assert answer.status == 201, answer.message
+        job = parse_job(await world.redis.rpop(world.keys.jobs), 0, JobRules.of(world.settings))
+        detail = (await call("GET", f"/bots/{answer.body['bot_id']}/detail")).body["bot_details"]
+        assert job.bot_name == detail["BotUsername"] == DEFAULT_NAME
 
 
 async def test_what_is_sent_is_handed_in_as_it_is_with_our_two_fields(world: World) -> None:
