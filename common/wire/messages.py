@@ -113,11 +113,12 @@ Command = Warm | Join | Leave | Say | Retire
 
 
 class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One worker as its agent sees it."""
+    """One worker as its agent sees it. `outdated`: a fresh one would begin with newer page code."""
 
     state: WorkerState
     bot_id: str = ""
     attempt: int = 0
+    outdated: bool = False
 
 
 class Heartbeat(Message, frozen=True):
@@ -201,11 +202,12 @@ class BotSaw(OfAttempt, frozen=True):
 
 
 class BotVitals(OfAttempt, frozen=True):
-    """Vital signs of a bot in a call. `audio_packets`: RTP audio packets received since the join. `audio_level`: of the
-    audio since the last event, root mean square, 0 to 1; None: unknown. `speaker`: the name that the page shows.
+    """Vital signs of a bot in a call. `participants`: how many there are, the bot included; None: the page does not say.
+    `audio_packets`: RTP audio packets received since the join. `audio_level`: of the audio since the last event, root
+    mean square, 0 to 1; None: unknown. `speaker`: the name that the page shows.
     """
 
-    participants: int = 0
+    participants: int | None = None
     audio_packets: int = 0
     audio_level: float | None = None
     speaker: str = ""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from common.wire.text import NOT_TEXT, is_text
+from common.wire.text import NOT_TEXT
 from common.wire.vocabulary import BotState, Status
 from poolmgr.api.bot_views import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, find_bot, row
 from poolmgr.api.create import ACTIVE
@@ -110,18 +110,24 @@ def _platform(call: Call, name: str) -> str:
 
 def _attribute(name: str, text: str) -> str:
     """A custom attribute in a query, as it is indexed. Raises: ApiError."""
-    wanted = attribute(name, _value(text))
-    if not is_text(wanted):
-        raise bad_request(f"custom_attr: {NOT_TEXT}")
+    try:
+        wanted = attribute(name, _value(text))
+        wanted.encode()
+    except UnicodeEncodeError as error:
+        raise bad_request(f"custom_attr: {NOT_TEXT}") from error
     return wanted
 
 
 def _value(text: str) -> Any:
     """The JSON value in `text`; `text` itself if it is no JSON."""
     try:
-        return json.loads(text, parse_constant=lambda _: text)
+        return json.loads(text, parse_constant=lambda _: text, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
+
+
+def _finite(text: str) -> float | str:
+    return number if math.isfinite(number := float(text)) else text
 
 
 def _day(name: str, text: str, later_by: timedelta = timedelta(0)) -> float:

@@ -3,7 +3,6 @@
 The meaning of each field stands beside it; docs/redis-keys.md is generated from that.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple, get_args
@@ -86,7 +85,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """The (field, value) pairs by which the bot is indexed, without empty ones."""
         pairs = [(name, value) for name in _FOUND_BY if (value := getattr(self, name))]
         if self.custom_attributes != "{}":
-            attributes: dict[str, Any] = json.loads(self.custom_attributes)
+            attributes: dict[str, Any] = msgspec.json.decode(self.custom_attributes)
             pairs += [("attribute", attribute(*item)) for item in attributes.items()]
         return pairs
 
@@ -97,8 +96,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def attribute(name: str, value: Any) -> str:
-    """One of a bot's custom_attributes as it is indexed: equal JSON values are equal texts."""
-    return f"{name}={json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False)}"
+    """One of a bot's custom_attributes as it is indexed: equal JSON values are equal texts.
+
+    Raises: UnicodeEncodeError for what is no text.
+    """
+    return f"{name}={msgspec.json.encode(value, order='sorted').decode()}"
 
 
 class Record(Job, frozen=True, kw_only=True):
@@ -129,7 +131,10 @@ class Record(Job, frozen=True, kw_only=True):
     claimed_at: Annotated[str, _is("when; written by the agent's claim script, by the agent's clock")] = ""
     screen: Annotated[str, _is("the screen that the page showed last")] = ""
     rule: Annotated[str, _is("the rule in screens.toml that recognised it")] = ""
-    participants: Annotated[int, _is("how many are in the meeting, the bot included, by the last look")] = 0
+    participants: Annotated[
+        int | None,
+        _is("how many are in the meeting, the bot included, by the last look; empty: its page does not tell"),
+    ] = None
     audio_packets_received: Annotated[int, _is("RTP audio packets received in this meeting so far")] = 0
     audio_level: Annotated[
         float | None,
@@ -210,6 +215,7 @@ def _reader(kind: Any) -> Callable[[str], Any]:
 _BY_TYPE: Final[dict[Any, tuple[Callable[[Any], str | int] | None, Callable[[str], Any] | None]]] = {
     str: (None, None),
     int: (None, int),
+    int | None: (lambda value: "" if value is None else value, int),
     bool: (int, lambda text: text == "1"),
     float | None: (lambda value: "" if value is None else f"{value:g}", float),
     OnWorkerLost | None: (lambda value: value or "", OnWorkerLost),

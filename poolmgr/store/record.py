@@ -82,7 +82,7 @@ def seen(event: BotSaw, status: str = "") -> Fields:
 def vitals(event: BotVitals) -> Fields:
     level = event.audio_level
     return {
-        "participants": event.participants,
+        "participants": "" if event.participants is None else event.participants,
         "audio_packets_received": event.audio_packets,
         "audio_level": "" if level is None else f"{level:g}",
         "active_speaker": event.speaker,
@@ -102,7 +102,7 @@ def enqueued(decision: Enqueue) -> Fields:
         "worker_id": "",
         **dict.fromkeys(_CLEARED_WITH_ATTEMPT, ""),
         "failed_attempts": decision.failed,
-        "participants": 0,
+        "participants": "",
         "audio_packets_received": 0,
         "audio_level": "",
         "active_speaker": "",

@@ -255,8 +255,8 @@ class Bots(OnRedis):
             self.relate(bot_id, enqueue, at)
         self.apply(enqueue)
 
-    @rule(bot_id=bot_ids, offset=offsets, participants=st.integers(0, 3))
-    def vitals_are_noted(self, bot_id: str, offset: int, participants: int) -> None:
+    @rule(bot_id=bot_ids, offset=offsets, participants=st.none() | st.integers(1, 3))
+    def vitals_are_noted(self, bot_id: str, offset: int, participants: int | None) -> None:
         said = BotVitals("vm", "w", bot_id, self.attempt(bot_id) + offset, self.now, participants, audio_packets=7)
         if self.counts(bot_id, said.attempt):
             self.bot(bot_id).update(text(record.vitals(said)))

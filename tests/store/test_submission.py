@@ -39,7 +39,7 @@ async def test_a_submitted_job_is_on_the_list_found_and_counted(
     assert await redis.smembers(keys.owned("app")) == {b"b1"}
     found = await submissions.find("b1")
     assert found
-    assert (found.status, found.bot_id, found.participants) == ("Active", "b1", 0)
+    assert (found.status, found.bot_id, found.participants) == ("Active", "b1", None)
     assert await submissions.find("b2") is None
 
 

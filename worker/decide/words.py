@@ -159,7 +159,7 @@ class Move(msgspec.Struct, frozen=True):
 class ReportVitals(msgspec.Struct, frozen=True):
     """Report these vitals; the fields are those of `common.wire.messages.BotVitals`."""
 
-    participants: int = 0
+    participants: int | None = None
     audio_packets: int = 0
     audio_level: float | None = None
     speaker: str = ""

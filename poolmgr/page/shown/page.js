@@ -461,7 +461,7 @@ function makeBotPage(id, data) {
     facts([
       ["Id", bot.bot_id], ["Platform", bot.platform], ["Meeting", bot.meeting_url], ["VM", bot.vm_id ? vmLink(bot.vm_id) : ""],
       ["Worker", bot.worker_id], ["Attempt", bot.attempt || ""], ["Screen", bot.screen && `${bot.screen} (${bot.rule})`],
-      ["In the meeting, itself included", bot.participants || ""], ["Speaks", bot.active_speaker],
+      ["In the meeting, itself included", bot.participants ?? (bot.state === "in_meeting" ? "not known" : "")], ["Speaks", bot.active_speaker],
       ["User", bot.user_id], ["Calendar event", bot.calendar_event_id], ["Made by token", bot.owner],
       ["Made", moment(bot.created_at)], ["To join at", moment(bot.join_at)], ["In since", moment(bot.inmeeting_at)], ["Ended", moment(bot.stopped_at)],
     ]),
