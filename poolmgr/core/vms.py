@@ -74,8 +74,16 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
         elif report.bot_id and not may_be_old_news and not attempts.counts(pool, worker_id, report):
             # The bot was given up, and either the leader died before it asked it to leave, or the order was lost.
             attempts.supersede(pool, vm.vm_id, worker_id, report.bot_id, report.attempt)
+        if report.outdated:
+            _count_as_aged(vm, worker_id)
         if report.state is WorkerState.BUSY and worker is not None and not may_be_old_news:
             _end_if_spent(pool, vm, worker)
+
+
+def _count_as_aged(vm: Vm, worker_id: str) -> None:
+    """One that nobody has used yet makes room for a fresh one, as if it were too old."""
+    worker = vm.workers[worker_id]
+    worker.aged = worker.aged or worker.state is WorkerState.IDLE
 
 
 def _end_if_spent(pool: PoolState, vm: Vm, worker: Worker) -> None:

@@ -168,6 +168,23 @@ def test_recycling_starts_the_replacement_first() -> None:
     assert sc.names(IDLE) == replacements
 
 
+def test_those_with_older_page_code_are_replaced_by_fresh_ones_as_if_they_were_too_old() -> None:
+    sc = full(min_idle=2)
+    first, second = sc.names(IDLE)
+    sc.submit("a")
+    busy = sc.names(BUSY)
+    outdated = {name: WorkerReport(IDLE, outdated=True) for name in (first, second) if name not in busy}
+    (idle,) = outdated
+    decisions = sc.beat(reports={**sc.reports("vm"), **outdated})
+    assert [type(decision) for decision in decisions] == [Warm]
+    while sc.count(WARMING) > 1:
+        sc.warmed(sc.names(WARMING)[0])
+    assert idle in sc.names(IDLE)
+    retired = of_type(sc.warmed(sc.names(WARMING)[0]), Retire)
+    assert retired == [Retire("vm", idle, sc.now, Why.TOO_OLD)]
+    assert sc.count(IDLE) == 2
+
+
 def test_idle_never_falls_below_min_idle_while_workers_grow_old() -> None:
     sc = full(min_idle=2, max_workers=4, max_age_s=50, idle_ttl_s=20)
     for _ in range(300):

@@ -1,8 +1,9 @@
 """Gives every new worker a cache with the platforms' page code, already loaded and compiled.
 
 One browser visits the pages of `worker.warm_pages` in the background and is closed in good order. Its cache is kept in
-the state folder and copied into each new profile. Cookies and storage of the visits are not copied. If anything fails,
-workers start without the cache.
+the state folder and copied into each new profile. Cookies and storage of the visits are not copied. Nobody waits for
+the cache: without one, or if anything fails, workers start without. Idle workers that are older than the newest cache are
+replaced by the manager (`made_at`).
 """
 
 import asyncio
@@ -78,6 +79,8 @@ class WarmPages:
         self._has_room = has_room
         self._folder = launcher.state_dir / VISITOR
         self._current: Path | None = None
+        self.made_at = 0.0
+        """When the copy that fresh workers get was made, epoch seconds; 0: there is none."""
         self._failing: set[str] = set()
 
     async def keep(self) -> None:
@@ -119,13 +122,12 @@ class WarmPages:
         out of date; 0: there is none.
         """
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        made_at = 0
         for path in self._folder.iterdir():
             name, _, when = path.name.partition("-")
-            if name == self._name and when.isdecimal() and int(when) > made_at:
-                self._current, made_at = path, int(when)
+            if name == self._name and when.isdecimal() and int(when) > self.made_at:
+                self._current, self.made_at = path, int(when)
         self._keep_only({self._current})
-        return max(0.0, made_at + self._pages.refresh_s - time.time())
+        return max(0.0, self.made_at + self._pages.refresh_s - time.time())
 
     def _keep_only(self, kept: set[Path | None]) -> None:
         for path in self._folder.iterdir():
@@ -142,7 +144,9 @@ class WarmPages:
         if held_mb > self._pages.most_mb:
             shutil.rmtree(unfinished)
             raise OSError(f"the pages take {held_mb:.0f} MB, more than worker.warm_pages_mb")
-        before, self._current = self._current, unfinished.rename(self._folder / f"{self._name}-{time.time():.0f}")
+        made_at = time.time()
+        before, self._current = self._current, unfinished.rename(self._folder / f"{self._name}-{made_at:.0f}")
+        self.made_at = made_at
         self._keep_only({before, self._current})  # a launch may be copying the cache before this one
         return held_mb
 

@@ -230,7 +230,8 @@ class Pool:
         await self._warm_pages.keep()
 
     def reports(self) -> dict[str, WorkerReport]:
-        return {worker.worker_id: worker.report() for worker in self._workers.values()}
+        made_at = self._warm_pages.made_at
+        return {worker.worker_id: worker.report(made_at) for worker in self._workers.values()}
 
     def room(self) -> int:
         """How many more workers the memory bears beside the reserve and those that warm up."""

@@ -48,7 +48,7 @@ class Warmth:
     async def warm_up(self, worker: Worker) -> None:
         """Warm the worker up. Afterwards it is ready to join, or it ends; then its pool removes its browser."""
         await pause(self._joins.nobody_joins, WARM_UP_WAITS_S)
-        began = time.monotonic()
+        began, worker.launched_at = time.monotonic(), time.time()
         try:
             async with asyncio.timeout(self._limit_s):
                 chromium = worker.chromium = await self._launcher.launch(worker.worker_id, self._fill_profile)

@@ -29,13 +29,14 @@ _STAGES: Final = {Phase.WARMING: Stage.ORDERED, Phase.RETIRING: Stage.SPENT}
 
 class Worker:
     """`page`: None while there is no connection to it. `work`: the task that warms it up or serves its bot. `ends` is
-    set when it is to be removed once that task is done.
+    set when it is to be removed once that task is done. `launched_at`: epoch seconds; None: by an earlier agent.
     """
 
     def __init__(self, status: WorkerStatus, uplink: Uplink) -> None:
         self.worker_id = status.worker_id
         self.status = status
         self.chromium: Chromium | None = None
+        self.launched_at: float | None = None
         self.page: Page | None = None
         self.session: Session | None = None
         self.work: asyncio.Task[None] | None = None
@@ -86,9 +87,12 @@ class Worker:
         await page.evaluate("1")
         page.on("crash", lambda _: self.tell(Failure(GoneCause.CRASHED, "the page crashed")))
 
-    def report(self) -> WorkerReport:
+    def report(self, pages_made_at: float = 0.0) -> WorkerReport:
+        """`pages_made_at`: when the page code was put together that a fresh worker begins with."""
         state, join = self.status.reported, self.status.join
-        return WorkerReport(state, join.bot_id, join.attempt) if join else WorkerReport(state)
+        if join:
+            return WorkerReport(state, join.bot_id, join.attempt)
+        return WorkerReport(state, outdated=self.launched_at is not None and self.launched_at < pages_made_at)
 
     def _note(self) -> WorkerNote | None:
         status = self.status

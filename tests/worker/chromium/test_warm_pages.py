@@ -12,6 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from common.config.settings import WorkerSettings
+from common.wire.messages import WorkerGone
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
 from worker.chromium import warm_pages
@@ -90,11 +91,18 @@ async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(
     tmp_path: Path, driver: Driver, site: Site
 ) -> None:
     async with kept_warm(tmp_path, driver, site.address) as harness:
+        await harness.warm("w0")
+        assert (copies(tmp_path), harness.pool.reports()["w0"].outdated) == ([], False), "it did not wait for the copy"
         await wait_until(lambda: copies(tmp_path))
+        await wait_until(lambda: harness.pool.reports()["w0"].outdated)
+        harness.pool.retire("w0")
+        await wait_until(lambda: harness.seen(WorkerGone))
+        harness.events.clear()
         assert (site.asked("/"), site.asked("/code.js")) == (warm_pages.VISITS, 1)
         [copy] = copies(tmp_path)
         assert any((copy / "Code Cache" / "js").glob("*_0")), "what V8 compiled"
         await harness.warm()
+        assert not harness.pool.reports()["w1"].outdated
         page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
         assert page
         await page.goto(site.address)
