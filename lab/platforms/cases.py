@@ -208,9 +208,10 @@ def _taken_elsewhere() -> list[Case]:
         for deaf_ms in (150, 500, 950):
             deaf = _with(_CALL, deaf_ms=deaf_ms)
             cases.append(Case(platform, f"deaf-for-{deaf_ms}", deaf, Reason.MEETING_ENDED, most_late_s=0.6))
-    kicked = Scenario(turns=(Turn("meeting", "navigate:https://zoom.us/signin", 1200),))
-    cases.append(Case("zoom", "kicked-to-sign-in", kicked, Reason.REMOVED_BY_HOST, "removed"))
-    for platform in ("google_meet", "teams"):
+    for number, address in enumerate(("zoom.us/signin", "us02web.zoom.us/signin#/login")):
+        kicked = Scenario(turns=(Turn("meeting", f"navigate:https://{address}", 1200),))
+        cases.append(Case("zoom", f"kicked-to-sign-in-{number}", kicked, Reason.REMOVED_BY_HOST, "removed"))
+    for platform in PLATFORMS:
         once = _with(_CALL, turns=(Turn("join" if platform == "teams" else "load", "refused"),), loads=1)
         cases.append(
             Case(platform, "refused-once", once, Reason.MEETING_ENDED, "refused", is_quick=platform == "google_meet")
@@ -353,7 +354,11 @@ def _troubles() -> list[Case]:
     """Servers and pages that are no use, and those that end a browser."""
     cases: list[Case] = []
     for platform in PLATFORMS:
+        once = _with(_CALL, turns=(Turn("load", "nonsense"),), loads=1)
+        splash = Scenario(turns=(Turn("load", "splash"),))
         cases += [
+            Case(platform, "nothing-known-once", once, Reason.MEETING_ENDED, "unknown", takes_s=20),
+            Case(platform, "splash", splash, Reason.PAGE_LOAD_FAILED, "blank"),
             Case(
                 platform,
                 "nothing-known",
@@ -413,7 +418,10 @@ def _of_one_platform() -> list[Case]:
     waits = AutomaticLeave(waiting_room_timeout=SILENT_S)
     behind = _with(_CALL, passcode="s3cret.1")
     return [
-        Case("google_meet", "gemini", _with(_CALL, turns=(Turn("meeting", "gemini"),)), Reason.MEETING_ENDED),
+        *(
+            Case("google_meet", name, _with(_CALL, turns=(Turn("meeting", name),)), Reason.MEETING_ENDED)
+            for name in ("gemini", "gemini_agree")
+        ),
         Case(
             "google_meet",
             "captcha-that-goes-away",

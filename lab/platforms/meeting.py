@@ -57,7 +57,8 @@ class Meeting:
     """Everything that can be asked of a meeting is safe to ask at any time; who is not there is not removed.
 
     `link`: as in an invitation. `noted`: what its pages report of what was done to them. `said`: the chat, as
-    (name, text). `loads`: how often its page was opened.
+    (name, text). `loads`: how often its page was opened. `hold`: is given what the scenario lets people do at a moment,
+    to be begun when whoever looks has seen that moment, too; by default at once.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Meeting:
         self.noted: list[str] = []
         self.said: list[tuple[str, str]] = []
         self.loads = 0
+        self.hold: Callable[[str, Callable[[], None]], None] = lambda _, begin: begin()
         self._later = later
         self._tell_voices = tell_voices
         self._hub = Hub()
@@ -213,8 +215,10 @@ class Meeting:
         return {person_id for person_id, name in self._names.items() if who in (person_id, name, "")}
 
     def _act(self, at: str, person_id: str) -> None:
-        if person_id not in self._guests:
-            return
+        if person_id in self._guests:
+            self.hold(at, partial(self._begin, at, person_id))
+
+    def _begin(self, at: str, person_id: str) -> None:
         for act in self.scenario.acts:
             if act.at == at:
                 self._later(act.after_ms / 1000, partial(self._perform, act, person_id))

@@ -104,8 +104,7 @@ def next_deadline(state: State) -> float:
 
 def _not_come(state: State) -> Reason:
     """Why the page shows no screen that a rule knows: it did not load, or it loaded something else."""
-    is_there = state.screen not in (Screen.LOADING, Screen.BLANK)
-    return Reason.UI_ELEMENT_NOT_FOUND if is_there else Reason.PAGE_LOAD_FAILED
+    return Reason.UI_ELEMENT_NOT_FOUND if state.has_come else Reason.PAGE_LOAD_FAILED
 
 
 def _unseen(state: State) -> Timer:

@@ -146,6 +146,7 @@ def worth_keeping(state: State) -> State:
         shown=Screen.LOADING,
         shown_since=0.0,
         holds_s=0.0,
+        has_come=False,
         again_s=0.0,
         loaded_again_at=None,
         acted_at=None,
@@ -249,8 +250,9 @@ def _from_inside(state: State, seen: Seen, now: float) -> Seen:
     inside = replace(seen, screen=Screen.IN_MEETING, holds_s=0.0, again_s=0.0)
     if state.phase.rank < BotState.IN_MEETING.rank:  # the first look at the call may show such text
         hears = seen.behind != "" and 0 < state.audio_packets < seen.audio_packets
-        is_free = seen.screen in _TOLD_INSIDE and seen.behind == "free"
-        return inside if is_free or (hears and seen.screen in NOT_ADMITTED) else seen
+        if seen.screen in _TOLD_INSIDE and seen.behind:
+            return inside if seen.behind == "free" or hears else _held(seen)
+        return inside if hears and seen.screen in NOT_ADMITTED else seen
     if state.phase is not BotState.IN_MEETING or seen.screen not in (*NOT_ADMITTED, *_END_SHOWN):
         return seen
     is_heard = seen.audio_packets > state.received.audio_packets
@@ -267,14 +269,22 @@ def _from_inside(state: State, seen: Seen, now: float) -> Seen:
         return seen
     if seen.behind == "free" or is_heard:
         return inside
-    if not state.received.was_connected:
-        return replace(seen, holds_s=max(seen.holds_s, WORDS_S))
-    return seen if seen.media in ("", "failed") else replace(seen, holds_s=max(seen.holds_s, WORDS_CONNECTED_S))
+    return seen if _has_lost_media(state, seen) else _held(seen)
+
+
+def _held(seen: Seen) -> Seen:
+    """The look, as one that counts only once its screen has shown for some seconds."""
+    holds_s = WORDS_S if seen.media in ("", "failed") else WORDS_CONNECTED_S
+    return replace(seen, holds_s=max(seen.holds_s, holds_s))
+
+
+def _has_lost_media(state: State, seen: Seen) -> bool:
+    return state.received.was_connected and seen.media in ("", "failed")
 
 
 def _has_hung_up(state: State, seen: Seen) -> bool:
     """Whether the document that showed the call has closed all media connections."""
-    return state.received.was_connected and seen.media in ("", "failed") and seen.document == state.document
+    return _has_lost_media(state, seen) and seen.document == state.document
 
 
 def _is_over(state: State, seen: Seen) -> bool:
@@ -299,6 +309,7 @@ def _note_screen(state: State, seen: Seen, now: float) -> State:
         rule=seen.rule,
         acted_at=state.acted_at if seen.screen is state.screen else None,
         silent_since=None,
+        has_come=seen.screen not in (Screen.LOADING, Screen.BLANK),
         participants=None,
         is_alone=False,
         sends=seen.sends,
@@ -389,7 +400,8 @@ def _conclude(state: State, now: float) -> State:
         finish = Finish(verdict, shown)
         return _stop(_tell_more(state, finish), finish, now)
     # There is no meeting to leave, or no button to leave it by: the session stops, and the page is emptied at once.
-    if state.phase is BotState.LEAVING and (state.screen in PROMPTS or state.has_no_exit):
+    has_gone = state.over_since is not None and state.screen in TELLS_NOTHING
+    if state.phase is BotState.LEAVING and (state.screen in PROMPTS or state.has_no_exit or has_gone):
         return _stop(state, Finish(Reason.MEETING_ENDED, shown), now)
     for timer in timers(state):
         if timer.start is not None and now >= timer.start + timer.limit_s:
@@ -450,10 +462,11 @@ def _enter(state: State, phase: BotState, now: float) -> State:
 
 
 def _leave(state: State, finish: Finish, now: float) -> State:
-    """Begin to leave by the page's own button. Before the lobby there is no such button, and the session stops
+    """Begin to leave by the page's own button. Before the lobby, and in one without such a button, the session stops
     at once.
     """
-    if state.phase.rank < BotState.WAITING_ROOM.rank:
+    has_no_exit = state.phase is BotState.WAITING_ROOM and state.has_no_exit
+    if state.phase.rank < BotState.WAITING_ROOM.rank or has_no_exit:
         return _stop(state, finish, now)
     if state.phase is BotState.LEAVING:
         return state

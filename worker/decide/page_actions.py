@@ -15,6 +15,7 @@ from worker.decide.words import Dismiss, PageAction, Screen
 
 REPEAT_S: Final = 2.0  # a click that changed nothing by then was swallowed
 AGAIN_AT_LEAST_S: Final = 5.0  # between two reloads, whatever a rule says: a page needs time to load
+LOSS_SHARE: Final = 0.5  # of the time for loading; then a page that shows nothing known is reloaded
 POPUP_TIMES: Final = 10  # how often one popup is dismissed
 CHAT_TIMES: Final = 5  # how often the chat panel is opened: another panel may close it
 CHAT_AGAIN_S: Final = 10.0
@@ -51,7 +52,7 @@ def decide_page_actions(state: State, popup: str, now: float) -> tuple[State, Pa
     if in_the_way and state.phase is not BotState.LEAVING:
         return state, dismissed
     if _is_to_load_again(state, now):
-        reloads = state.reloads + (state.screen is Screen.REFUSED)
+        reloads = state.reloads + (state.screen is Screen.REFUSED or is_at_a_loss(state))
         return replace(state, loaded_again_at=now, reloads=reloads, acted_at=None), (*dismissed, PageAction.LOAD_AGAIN)
     action = _ACTION_ON.get((state.phase, state.screen))
     if state.phase is BotState.IN_MEETING and not state.is_returning:
@@ -95,11 +96,13 @@ def _is_to_switch_off(state: State, now: float) -> bool:
 
 def _is_to_load_again(state: State, now: float) -> bool:
     """Whether to reload the page. Every `again_s` seconds if the rule of the screen says so, also when the last reload
-    ended on an unknown page. Once if the page refused the bot. Every UNSEEN_S while the lobby has disappeared. Never
-    after the bot was admitted.
+    ended on an unknown page. Once if the page refused the bot, or shows nothing known before it asked for anything.
+    Every UNSEEN_S while the lobby has disappeared. Never after the bot was admitted.
     """
     if state.phase.is_admitted:
         return False
+    if is_at_a_loss(state):
+        return not state.reloads and now - state.since >= state.limits.load_s * LOSS_SHARE
     if state.screen is Screen.REFUSED:
         return not state.reloads and is_believed(state, now)
     if state.unseen_since is not None and now - state.unseen_since >= UNSEEN_S:
@@ -114,6 +117,12 @@ def _is_to_load_again(state: State, now: float) -> bool:
         return False
     last = state.shown_since if state.loaded_again_at is None else state.loaded_again_at
     return now - last >= after_s
+
+
+def is_at_a_loss(state: State) -> bool:
+    """Whether the page has loaded, asked for nothing yet, and shows nothing known: perhaps it refuses."""
+    has_come = state.screen in (Screen.UNKNOWN, Screen.BLANK) and not state.rule
+    return has_come and state.phase is BotState.JOINING and state.prompted_at is None
 
 
 def _is_too_soon(state: State, now: float) -> bool:

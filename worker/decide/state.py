@@ -123,6 +123,7 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options
     shown: Screen = Screen.LOADING  # as `screen`, but unchanged while the page is reloaded
     shown_since: float = 0.0
     holds_s: float = 0.0  # how long `shown` has to show until it is believed
+    has_come: bool = False  # the last look that was answered showed more than an empty page
     again_s: float = 0.0  # how often the page is reloaded while `shown` shows; 0: never
     loaded_again_at: float | None = None
     prompted_at: float | None = None  # when the page first asked for anything

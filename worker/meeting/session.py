@@ -27,7 +27,7 @@ from common.wire.vocabulary import BotState, Reason
 from worker.chromium.driver import NEIGHBOURS_ERRORS, PAGE_ERRORS
 from worker.decide import lifecycle
 from worker.decide.deadlines import HUNG, next_deadline
-from worker.decide.page_actions import REPEAT_S
+from worker.decide.page_actions import REPEAT_S, is_at_a_loss
 from worker.decide.participants import look_request
 from worker.decide.state import LEAVE_SHARE, Limits, SessionOptions, SessionSettings, State
 from worker.decide.words import (
@@ -292,7 +292,7 @@ class Session:
             except PAGE_ERRORS as error:  # mostly a page that just navigates
                 self._log.debug("page_unreadable", error=_why(error))
                 if not isinstance(error, NEIGHBOURS_ERRORS) and not await self._lost_connection(error):
-                    return self._lost_page() or Seen(Screen.UNKNOWN)
+                    return self._lost_page() or Seen(Screen.LOADING)
 
     async def _is_to_blame(self) -> bool:
         """Whether the page is to blame for an unanswered call, and not the driver. A driver that is slow, for example
@@ -337,13 +337,13 @@ class Session:
             self._log.debug("page_action_failed", action=action, error=_why(error))
 
     async def _load_again(self, state: State) -> None:
-        """Navigate to the meeting again. The next look shows what came of it. If the page refused the bot, its storage
-        and cookies are cleared first.
+        """Navigate to the meeting again. The next look shows what came of it. If the page refused the bot, or showed
+        nothing known, its storage and cookies are cleared first.
         """
         address = self._adapter.address(self._join)
         try:
             async with self._interruptible(), asyncio.timeout(min(self._patience_s(state), REPEAT_S)):
-                if state.screen is Screen.REFUSED and not self._join.account:
+                if (state.screen is Screen.REFUSED or is_at_a_loss(state)) and not self._join.account:
                     await self._page.evaluate(FORGET)
                     await self._page.context.clear_cookies()
                 response = await self._page.goto(address, wait_until="commit")

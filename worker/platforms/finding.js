@@ -123,8 +123,8 @@ const survey = (ignore) => {
     return text;
   }
 
-  // Whether nothing shows that anybody could read, see or use.
-  const THINGS = `${CONTROLS}, input, textarea, select, img, svg, canvas, video, embed, object, iframe`;
+  // Whether nothing shows that anybody could read or use: a logo and a spinner are no page.
+  const THINGS = `${CONTROLS}, input, textarea, select, canvas, video, embed, object, iframe`;
   function isEmpty() {
     const shows = (thing) => isShown(thing) && thing.offsetWidth !== 0 && !isCutOff(thing);
     if (all(THINGS).some((thing) => shows(thing) && !roots.includes(thing.contentDocument))) return false;

@@ -94,6 +94,7 @@ const meet = {
     no_devices: `<div role="dialog"><p>Do you want people to hear and see you in the meeting?</p><button data-do="close"><span>Continue without microphone and camera</span></button></div>`,
     second_join: `<div role="dialog" aria-label="Preview"><p>Ready to join?</p><button data-do="close"><span>Join now</span></button></div>`,
     recording: `<div role="dialog" aria-modal="true"><h2>This call is being recorded</h2><p>By joining, you consent to being recorded</p><button data-do="leave"><span>Leave call</span></button><button data-do="close"><span>Join now</span></button></div>`,
+    gemini_agree: `<div role="dialog" aria-modal="true"><p>A transcript of this call will be shared with the host</p><button data-do="leave">No thanks</button><button data-do="close">Agree and continue</button></div>`,
     gemini: `<div role="dialog" aria-modal="true"><h2>Gemini is taking notes</h2><p>Take notes with Gemini is on for this call</p><button data-do="leave"><span>Leave call</span></button><button data-do="close"><span>Join now</span></button></div>`,
     missing_device: `<div role="dialog" data-aside><p>Microphone not found</p><button data-do="close" aria-label="Close">x</button></div>`,
     overlay: `<div data-disable-esc-to-close="true" role="dialog"><p>Your meeting is safe</p><button data-do="close"><span>Got it</span></button></div>`,

@@ -46,6 +46,8 @@ const jitsi = {
     removed: [dialog("You have been kicked", "Ouch! You have been kicked out of the meeting"), dialog("Ann kicked out of the meeting"),
       `<section role="alertdialog"><h1>Ouch! Ann kicked you out of the meeting</h1><p>You can contact Ann for more details</p><button>Rejoin now</button></section>`],
     ended: [dialog("The meeting has been terminated"), dialog("The conference has ended")],
+    refused: [`<div class="overlay__container"><span>Unfortunately, something went wrong.</span><span>We're trying to fix this. Reconnecting in 25 sec...</span><button>Rejoin now</button></div>`,
+      dialog("Failed", "Oops! Something went wrong and we couldn't connect to the conference")],
     full: [dialog("The meeting is full", "The maximum number of participants has been reached")],
     sign_in: [dialog("Authentication required", "Sign in to join")],
     left: [`<div class="thankYou"><h1>Thank you for using Jitsi Meet</h1><button>Rejoin</button></div>`],

@@ -418,6 +418,7 @@ const TROUBLE = {
   navigate: (address) => { location.assign(address); return false; },
   quote: (text, stage) => stage.quote(text),
   blank: (_, stage) => { stage.fill("<div><i></i></div>"); },
+  splash: (_, stage) => { stage.fill(`<svg width="120" height="40"><rect width="120" height="40"></rect></svg>`); return false; },
   away: (ms, stage) => {
     stage.fill(`<div class="w3"><p>${["You are being moved to Breakout Room 2", "One moment, please"][stage.scenario.wording % 2]}</p></div>`);
     setTimeout(() => stage.show("meeting"), Number(ms));

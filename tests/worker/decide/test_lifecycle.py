@@ -339,7 +339,13 @@ def test_what_the_page_says_once_its_connections_are_gone_is_believed_at_once(me
 def test_words_that_come_with_the_first_of_the_call_keep_nobody_out_of_it() -> None:
     words = Seen(Screen.REMOVED, "words", behind="free")
     assert states_of(live([(1, PROMPT), (2, words)])[1])[-1] is BotState.IN_MEETING
-    assert ends_for([(1, PROMPT), (2, msgspec.structs.replace(words, behind="under"))]) is Reason.REMOVED_BY_HOST
+    under = msgspec.structs.replace(words, behind="under")
+    assert ends_for([(1, PROMPT), (2, under), (2 + WORDS_S, under)]) is Reason.REMOVED_BY_HOST
+    passing = live([(1, PROMPT), (2, under), (3, meeting()), (4, under), (5, meeting())])
+    assert states_of(passing[1])[-1] is BotState.IN_MEETING, "a dialog may quote somebody"
+    connected = msgspec.structs.replace(under, media="connected", audio_packets=5)
+    talks = [(1, PROMPT), (2, connected), (3, msgspec.structs.replace(connected, audio_packets=9))]
+    assert states_of(live(talks)[1])[-1] is BotState.IN_MEETING, "somebody is still heard"
     heard = [Seen(Screen.WAITING_ROOM, "words", audio_packets=packets, behind="free") for packets in (5, 9)]
     assert states_of(live([(1, PROMPT), (2, heard[0]), (3, heard[1])])[1])[-1] is BotState.IN_MEETING
     assert states_of(live([(1, PROMPT), (2, heard[0]), (3, heard[0])])[1])[-1] is BotState.WAITING_ROOM
@@ -368,6 +374,14 @@ def test_a_call_that_is_over_ends_soon_if_no_rule_says_why(shown: Seen, reason: 
     assert ends_for(story) is None
     assert ends_for([*story, (9 + OVER_S, shown)]) is reason
     assert ends_for([*story, (9 + OVER_S, call), (10 + OVER_S, shown), (9.9 + 2 * OVER_S, shown)]) is None
+
+
+def test_of_a_call_that_is_over_there_is_nothing_to_leave() -> None:
+    call, over = Seen(Screen.IN_MEETING, "meeting", 2, media="connected"), odd(over=True)
+    story: list[tuple[float, Observation]] = [(1, call), (9, over), (9 + OVER_S, over)]
+    assert live(story)[0].phase is BotState.LEAVING
+    assert live([*story, (9.1 + OVER_S, over)])[0].phase is BotState.STOPPED
+    assert live([*story, (9.1 + OVER_S, call)])[0].phase is BotState.LEAVING
 
 
 def test_a_page_that_hung_up_and_asks_nothing_is_given_up_as_a_lost_connection() -> None:

@@ -24,7 +24,15 @@ from tests.worker.decide.stories import (
 )
 from worker.decide.deadlines import UNSEEN_S
 from worker.decide.lifecycle import RETURNS, begin, step
-from worker.decide.page_actions import AGAIN_AT_LEAST_S, CHAT_TIMES, POPUP_GONE_S, POPUP_TIMES, REPEAT_S, SWITCH_TIMES
+from worker.decide.page_actions import (
+    AGAIN_AT_LEAST_S,
+    CHAT_TIMES,
+    LOSS_SHARE,
+    POPUP_GONE_S,
+    POPUP_TIMES,
+    REPEAT_S,
+    SWITCH_TIMES,
+)
 from worker.decide.state import SessionOptions
 from worker.decide.words import Action, Dismiss, Move, PageAction, Screen, Seen
 
@@ -92,6 +100,17 @@ def again(again_s: float, screen: Screen = Screen.WAITING_FOR_HOST) -> Seen:
 
 def loaded_at(story: Story) -> list[float]:
     return [now for now, deed in deeds(story) if deed is PageAction.LOAD_AGAIN]
+
+
+def test_a_page_that_came_to_nothing_known_before_it_asked_for_anything_is_loaded_anew_once() -> None:
+    half = LIMITS.load_s * LOSS_SHARE
+    lost: Story = [(0, REQUESTED), *((float(now), UNKNOWN) for now in range(1, int(LIMITS.load_s) - 1))]
+    assert loaded_at(lost) == [half]
+    assert loaded_at([(now, Seen(Screen.BLANK) if seen is UNKNOWN else seen) for now, seen in lost]) == [half]
+    loading = [(now, LOADING if seen is UNKNOWN else seen) for now, seen in lost]
+    assert loaded_at(loading) == [], "it may only be slow"
+    assert loaded_at([(0, REQUESTED), (1, PROMPT), *lost[2:]]) == [], "it may be a lobby in other words"
+    assert ends_for([*lost, (LIMITS.load_s, UNKNOWN)]) is Reason.UI_ELEMENT_NOT_FOUND
 
 
 def test_a_page_is_loaded_again_as_often_as_its_rule_says() -> None:
@@ -203,6 +222,7 @@ def test_the_chat_is_opened_where_that_is_wished_and_not_for_ever() -> None:
 def test_a_lobby_without_a_way_out_is_left_by_emptying_its_page() -> None:
     walled = Seen(Screen.WAITING_ROOM, "lobby", no_exit=True)
     assert live([(1, walled), (2, LEAVE)])[0].phase is BotState.STOPPED
+    assert clicks_of(live([(1, walled), (2, LEAVE)])[1]) == [], "nobody looks for a button that is not there"
     assert live([(1, LOBBY), (2, LEAVE), (3, LOBBY)])[0].phase is BotState.LEAVING
     assert live([(1, LOBBY), (2, LEAVE), (3, walled)])[0].phase is BotState.STOPPED
 
