@@ -202,7 +202,7 @@ class BotSaw(OfAttempt, frozen=True):
 
 
 class BotVitals(OfAttempt, frozen=True):
-    """Vital signs of a bot in a call. `participants`: how many there are, the bot included; None: the page does not say.
+    """Vital signs of a bot in a call. `participants`: how many there are, the bot included; None: unknown.
     `audio_packets`: RTP audio packets received since the join. `audio_level`: of the audio since the last event, root
     mean square, 0 to 1; None: unknown. `speaker`: the name that the page shows.
     """

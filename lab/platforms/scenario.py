@@ -19,7 +19,7 @@ class Turn(msgspec.Struct, frozen=True):
     `reload`, `navigate:ADDRESS`, `alert`, `endless` (a script without an end), `memory:MB`, `nodes:COUNT`,
     `quote:TEXT` (a notice with what somebody wrote), `vanish` (the call is over, in words that no rule knows),
     `blank` (nothing shows any more), `splash` (a logo, and nothing else), `away:MS` (to another room, and back after
-    that long), `unmute:DEVICE` (somebody switches on the bot's), `stuck` (no switch can be moved), `appless` (Jitsi's page
+    that long), `unmute:DEVICE` (somebody switches on the bot's), `stuck` (no switch moves), `appless` (Jitsi's page
     without its program)
     """
 
