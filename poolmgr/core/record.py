@@ -3,6 +3,7 @@
 The meaning of each field stands beside it; docs/redis-keys.md is generated from that.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple, get_args
@@ -85,7 +86,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """The (field, value) pairs by which the bot is indexed, without empty ones."""
         pairs = [(name, value) for name in _FOUND_BY if (value := getattr(self, name))]
         if self.custom_attributes != "{}":
-            attributes: dict[str, Any] = msgspec.json.decode(self.custom_attributes)
+            attributes: dict[str, Any] = json.loads(self.custom_attributes)  # msgspec takes 50 times as long for 1e-308
             pairs += [("attribute", attribute(*item)) for item in attributes.items()]
         return pairs
 
