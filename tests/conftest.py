@@ -4,66 +4,26 @@ import gc
 import os
 import secrets
 import signal
-import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import structlog
-from coverage import Coverage
-from coverage.exceptions import CoverageWarning
-from hypothesis import is_hypothesis_test
 
 from lab.parts.redis_server import RedisServer
+from tests.at_once import pytest_addoption, pytest_runtestloop
 from tests.examples import load_profile
 from tests.fork_server import ForkServer
 from tests.guardian import guarded
+from tests.measuring import Measuring
+
+__all__ = ["pytest_addoption", "pytest_runtestloop"]
 
 # Behind `&` of a shell Ctrl-C is ignored, and behind `nohup` SIGHUP, by every program that a test starts, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 load_profile()
-
-_MEASURED = (
-    *("tests/core/", "tests/intake/", "tests/store/"),
-    *("tests/common/wire/", "tests/common/links/", "tests/common/config/"),
-    *("tests/worker/decide/", "tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
-    *("tests/worker/capture/test_ledger.py", "tests/worker/capture/test_level.py"),
-)
-
-
-class Measuring:
-    """Coverage is measured in the tables of the files that are to be covered (pyproject.toml, tool.coverage.run).
-
-    Measuring doubles what a test costs. Elsewhere, and in properties and state machines, it finds no line that a table
-    does not; and a line that only they come by, as if by chance, is not tested.
-    """
-
-    def __init__(self) -> None:
-        self._paused: Coverage | None = None
-
-    def for_test(self, item: pytest.Item) -> None:
-        """Switches only where it has to: that takes two milliseconds."""
-        draws = is_hypothesis_test(getattr(item, "obj", None)) or item.path.name.endswith("_machine.py")
-        if item.nodeid.startswith(_MEASURED) and not draws:
-            if self._paused:
-                self._paused.start()
-                self._paused = None
-        elif self._paused is None and (coverage := _of_pytest_cov(item.config)):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", CoverageWarning)  # of what is not imported yet
-                coverage.get_data()  # now: at the end it gathers only what was measured since the last start
-            while started := Coverage.current():  # those under it would go on
-                started.stop()
-            self._paused = coverage
-
-
-def _of_pytest_cov(config: pytest.Config) -> Coverage | None:
-    plugin: Any = config.pluginmanager.getplugin("_cov")
-    controller = plugin and plugin.cov_controller
-    return controller.cov if controller else None
-
 
 _measuring: Final = Measuring()
 

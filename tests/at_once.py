@@ -1,0 +1,225 @@
+"""`pytest --at-once N`: the tests are collected once, and carried out by N processes that are forked then.
+
+pytest-xdist starts N processes that collect all tests, each of them: here that takes more processor time than the tests
+of most rooms. Otherwise it is as there: one process has all tests of a file, in their order, and takes the next file
+when it is through; one that dies fails the test that it was about, and another process goes on.
+"""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import groupby
+from multiprocessing.connection import wait
+from typing import Any, Final
+
+import pytest
+
+from tests.measuring import keep_measured
+
+_GOES_WITHIN_S: Final = 60.0
+"""A process that is no longer needed: it ends what its tests share."""
+_FORK: Final = multiprocessing.get_context("fork")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--at-once", type=int, default=1, metavar="N", help="carry out the files' tests in N processes")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    count: Any = session.config.getoption("--at-once")
+    if count < 2 or session.testsfailed or session.config.getoption("--collect-only"):
+        return None  # pytest's own loop does it
+    _Controller(session).run(count)
+    return True
+
+
+def _folders(config: Any) -> Any:
+    """pytest's tmp_path_factory."""
+    return config._tmp_path_factory
+
+
+class _Hand:
+    """One of the processes, and what it has to do."""
+
+    def __init__(self, process: Any, ours: Any) -> None:
+        self.process = process
+        self.ours = ours
+        self.has: deque[int] = deque()  # the tests that it was given and has not ended
+        self.is_at: int | None = None
+        self.is_through = False
+
+
+class _Controller:
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+        self._hook = session.config.hook
+        numbered = enumerate(session.items)
+        self._files = deque(
+            [deque(number for number, _ in file) for _, file in groupby(numbered, lambda each: each[1].path)]
+        )
+        self._hands: dict[Any, _Hand] = {}
+        self._begun = 0
+
+    def run(self, count: int) -> None:
+        _folders(self._session.config).getbasetemp()  # that of all of them
+        for _ in range(min(count, len(self._files))):
+            self._begin()
+        try:
+            while self._hands:
+                for ours in wait(self._hands):
+                    self._hear(self._hands[ours])
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
+        ours, theirs = _FORK.Pipe()
+        self._begun += 1
+        work = _Work(self._session, theirs, self._begun)
+        process = _FORK.Process(target=work.carry_out, args=([*self._hands, ours],))
+        process.start()
+        theirs.close()
+        self._hands[ours] = _Hand(process, ours)
+
+    def _hear(self, hand: _Hand) -> None:
+        kind: str = "is gone"
+        what: Any = None
+        with suppress(EOFError, ConnectionError):
+            kind, what = hand.ours.recv()
+        match kind:
+            case "is gone":
+                self._lose(hand)
+            case "asks":
+                hand.has = self._files.popleft() if self._files else deque()
+                hand.ours.send(list(hand.has))
+            case "begins":
+                hand.is_at = what
+                self._hook.pytest_runtest_logstart(**self._place(what))
+            case "tells":
+                self._hook.pytest_runtest_logreport(
+                    report=self._hook.pytest_report_from_serializable(config=self._session.config, data=what)
+                )
+            case "ends":
+                hand.is_at = None
+                hand.has.remove(what)
+                self._hook.pytest_runtest_logfinish(**self._place(what))
+                self._stop_if_told()
+            case _:
+                hand.is_through = True
+
+    def _lose(self, hand: _Hand) -> None:
+        del self._hands[hand.ours]
+        hand.process.join(_GOES_WITHIN_S)
+        hand.ours.close()
+        if hand.is_through:
+            return
+        if hand.is_at is None:
+            raise RuntimeError(f"a process of the tests ended between them: exit code {hand.process.exitcode}")
+        hand.has.remove(hand.is_at)
+        place = self._place(hand.is_at)
+        said = f"the process ended meanwhile: exit code {hand.process.exitcode}"
+        report = pytest.TestReport(**place, keywords={}, outcome="failed", longrepr=said, when="call")
+        self._hook.pytest_runtest_logreport(report=report)
+        self._hook.pytest_runtest_logfinish(**place)
+        self._stop_if_told()
+        if hand.has:
+            self._files.appendleft(hand.has)
+        self._begin()
+
+    def _place(self, number: int) -> dict[str, Any]:
+        item = self._session.items[number]
+        return {"nodeid": item.nodeid, "location": item.location}
+
+    def _stop_if_told(self) -> None:
+        if self._session.shouldfail:
+            raise self._session.Failed(self._session.shouldfail)
+        if self._session.shouldstop:
+            raise self._session.Interrupted(self._session.shouldstop)
+
+    def _end(self) -> None:
+        """Those that still run end after their test: nobody hears them any more."""
+        for ours in self._hands:
+            ours.close()
+        for hand in self._hands.values():
+            hand.process.join(_GOES_WITHIN_S)
+            if hand.process.is_alive():
+                hand.process.kill()
+                hand.process.join()
+
+
+class _Elsewhere(pytest.Item):
+    """Has no more in common with a test than that it is one of the same session."""
+
+    def runtest(self) -> None:
+        raise AssertionError
+
+
+class _Work:
+    """Of one process."""
+
+    def __init__(self, session: pytest.Session, controller: Any, number: int) -> None:
+        self._session = session
+        self._config = session.config
+        self._controller = controller
+        self._number = number
+        self._elsewhere: pytest.Item = _Elsewhere.from_parent(session, name="elsewhere")  # pyright: ignore[reportUnknownMemberType]
+
+    def carry_out(self, others: Iterable[Any]) -> None:
+        for each in others:
+            each.close()  # else nobody's end would be heard of
+        self._become_independent()
+        last: pytest.Item | None = None
+        try:
+            while file := self._ask():
+                for number, following in zip(file, [*file[1:], None], strict=True):
+                    last = self._session.items[number]
+                    self._carry_out(number, following)
+            self._end_what_is_shared(last)
+            keep_measured(self._config)
+            self._controller.send(("is through", None))
+        except (ConnectionError, EOFError, KeyboardInterrupt):
+            self._end_what_is_shared(last)  # and nobody is there to be told
+
+    def _become_independent(self) -> None:
+        """Of what was made for the process that this one was forked from."""
+        capturing: Any = self._config.pluginmanager.getplugin("capturemanager")
+        capturing.stop_global_capturing()
+        capturing.start_global_capturing()
+        capturing.suspend_global_capture()
+        folders = _folders(self._config)
+        own = folders._basetemp = folders.getbasetemp() / f"hand-{self._number}"
+        own.mkdir(mode=0o700)
+        self._config.pluginmanager.unregister(name="terminalreporter")
+        self._config.pluginmanager.register(self)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        self._controller.send(("tells", data))
+
+    def _ask(self) -> list[int]:
+        """For a file. Returns: its tests; none when all are given."""
+        self._controller.send(("asks", None))
+        return self._controller.recv()
+
+    def _carry_out(self, number: int, following: int | None) -> None:
+        """What the following test does not need is ended after this one; after a file's last test all but what files
+        share.
+        """
+        items = self._session.items
+        nextitem = self._elsewhere if following is None else items[following]
+        self._controller.send(("begins", number))
+        self._config.hook.pytest_runtest_protocol(item=items[number], nextitem=nextitem)
+        self._controller.send(("ends", number))
+
+    def _end_what_is_shared(self, last: pytest.Item | None) -> None:
+        if last is None:
+            return
+        session: Any = self._session
+
+        def end() -> None:
+            session._setupstate.teardown_exact(None)
+
+        call: Any = pytest.CallInfo.from_call(end, when="teardown")  # pyright: ignore[reportUnknownVariableType]
+        if call.excinfo:
+            self.pytest_runtest_logreport(pytest.TestReport.from_item_and_call(last, call))
