@@ -420,8 +420,8 @@ async def test_ids_and_keys_in_use_are_known(redis: Any, keys: Keys, ledger: Led
     keyed = replace(JOB, deduplication_key="k")
     await ledger.apply([accept("b1", keyed)], NOW)
     asked = [replace(JOB, bot_id="b1"), keyed, replace(JOB, bot_id="b5"), JOB]
-    assert await Jobs(redis, keys).known(asked) == {"b1": "b1", "key k": "b1"}
-    assert await Jobs(redis, keys).known([JOB]) == {}
+    assert await Jobs(redis, keys).conflicts(asked) == {"b1": "b1", "key k": "b1"}
+    assert await Jobs(redis, keys).conflicts([JOB]) == {}
 
 
 async def dump(redis: Any, keys: Keys) -> dict[bytes, Any]:
