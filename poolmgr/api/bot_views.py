@@ -37,6 +37,7 @@ _ENDS = {
 
 
 def may_see(token: TokenSettings, bot: Record) -> bool:
+    """Whether the token may see the bot: it sees all bots, or owns this one."""
     return token.sees == "all" or bot.owner == token.name
 
 
@@ -52,14 +53,17 @@ async def find_bot(call: Call) -> Record:
 
 
 def join_at(bot: Record) -> str | None:
+    """The bot's join_at as ISO 8601; None: it joins at once."""
     return None if bot.join_at is None else iso(bot.join_at)
 
 
 def attributes(bot: Record) -> msgspec.Raw:
+    """The bot's custom_attributes as the JSON object that was sent."""
     return msgspec.Raw(bot.custom_attributes)
 
 
 def details(bot: Record, now: float) -> Details:
+    """The detail of a bot for clients. `now`: epoch seconds, for the duration of a live bot."""
     payload = bot.payload or "{}"
     latest = max(getattr(bot, name) for name in _TIMES)
     return Details(
@@ -107,6 +111,7 @@ _TIMES = (
 
 
 def row(bot: Record, now: float) -> BotRow:
+    """The bot as a row of a list. `now`: as for `details`."""
     platform = PLATFORMS.get(bot.platform, bot.platform)
     return BotRow(
         bot_id=bot.bot_id,

@@ -41,6 +41,8 @@ _RECORDING_COMMANDS: Final = Rate(per_s=30 / 60, burst=30)  # as in the API that
 
 
 class ListBots(msgspec.Struct):
+    """The query of GET /bots. All given conditions have to hold."""
+
     status: Annotated[str, Meta(max_length=32, description="A status word, in any case.")] | None = None
     since: Annotated[str, Meta(pattern=_DAY, description="Made on this day (UTC) or later, YYYY-MM-DD.")] | None = (
         msgspec.field(name="from", default=None)
@@ -60,6 +62,7 @@ class ListBots(msgspec.Struct):
 
 
 async def list_bots(call: Call) -> Answer:
+    """A page of bots (200). Raises: ApiError 400 for a bad condition or cursor."""
     query: ListBots = call.query
     try:
         after = position_of(query.cursor) if query.cursor else None
@@ -139,15 +142,21 @@ def _day(name: str, text: str, later_by: timedelta = timedelta(0)) -> float:
 
 
 async def status(call: Call) -> Answer:
+    """The bot's status word and custom_attributes (200). Raises: ApiError 403, 404."""
     bot = await find_bot(call)
     return Answer(200, StatusOf(bot.bot_id, bot.status, attributes(bot)))
 
 
 async def detail(call: Call) -> Answer:
+    """The bot's detail (200). Raises: ApiError 403, 404."""
     return Answer(200, DetailsOf(details(await find_bot(call), call.service.wall())))
 
 
 async def remove_bot(call: Call) -> Answer:
+    """Ask the leader to make the bot leave; the request is durable when this returns (200). Idempotent.
+
+    Raises: ApiError 403, 404 also for a bot that has ended, 503 before a manager has taken its job.
+    """
     bot = await find_bot(call)
     if bot.is_over:
         raise ApiError(404, "This bot has already stopped.")
@@ -158,6 +167,11 @@ async def remove_bot(call: Call) -> Answer:
 
 
 async def delete(call: Call) -> Answer:
+    """Delete everything of an ended bot (200), and tell its callback_url. Waits up to _FORGET_WITHIN_S for earlier
+    webhooks.
+
+    Raises: ApiError 403, 404, 409 for a bot that has not ended, 503 while its end is still to be told.
+    """
     bot = await find_bot(call)
     if not bot.is_over:
         raise ApiError(409, "This bot has not stopped yet; remove it from its meeting first (remove_bot).")
@@ -178,6 +192,7 @@ async def delete(call: Call) -> Answer:
 
 
 async def pause_or_resume(call: Call) -> Answer:
+    """Always refused in this release. Raises: ApiError 403, 404, 409 outside of the meeting, 429, 503."""
     bot = await find_bot(call)
     service = call.service
     if wait_s := service.recording_commands.wait_s(bot.bot_id, _RECORDING_COMMANDS, service.steady()):
@@ -188,6 +203,10 @@ async def pause_or_resume(call: Call) -> Answer:
 
 
 async def send_message(call: Call) -> Answer:
+    """Ask the leader to write a message in the meeting's chat (200), at most once.
+
+    Raises: ApiError 400 for an empty message, 403, 404, 409 outside of the meeting.
+    """
     body: SendMessage = call.body
     bot = await find_bot(call)
     if bot.state != BotState.IN_MEETING:
@@ -199,6 +218,7 @@ async def send_message(call: Call) -> Answer:
 
 
 async def send_image(call: Call) -> Answer:
+    """Not offered. Raises: ApiError 403, 404, 501."""
     await find_bot(call)
     raise not_offered("Bots of this release show no images; send_message reaches the meeting's chat.")
 

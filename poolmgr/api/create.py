@@ -35,6 +35,10 @@ _NO_CAPACITY_RETRY_S: Final = 10.0
 
 
 async def create_bot(call: Call) -> Answer:
+    """Put one job on the list, and answer once its bot can be read (201; 200 for a repeated request).
+
+    Raises: ApiError 400 for a bad field, 409 for a conflict with another bot, 413, 429 above the quota, 503.
+    """
     key = _idempotency_key(call)
     job, submission, status = await call.service.turns.read(
         call.token.name, call.body, lambda body: _read(body, call, key)

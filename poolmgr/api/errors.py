@@ -30,10 +30,12 @@ class ApiError(ManagerError):
 
 
 def bad_request(message: str) -> ApiError:
+    """400: the request has to be changed; `message` begins with the field."""
     return ApiError(400, message)
 
 
 def bot_not_found() -> ApiError:
+    """404: there is no bot of that id."""
     return ApiError(404, "Bot not found.")
 
 
@@ -43,10 +45,12 @@ def later(status: int, message: str, retry_after_s: float) -> ApiError:
 
 
 def not_offered(message: str) -> ApiError:
+    """501: no request of this kind is offered."""
     return ApiError(501, message)
 
 
 def answer_of(error: ApiError) -> web.Response:
+    """The error as an answer: its status, its headers, and {"message": ...}."""
     body = msgspec.json.encode(Message(error.message))
     return web.Response(status=error.status, body=body, content_type="application/json", headers=error.headers)
 

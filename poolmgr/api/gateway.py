@@ -49,6 +49,8 @@ _HEAD_AT = web.RequestKey("head_at", float)
 
 
 class Gateway:
+    """The way of every request to its operation. `metrics`: counts the answers."""
+
     def __init__(self, service: Service, settings: ApiSettings, metrics: ApiMetrics) -> None:
         self._service = service
         self._settings = settings
@@ -64,6 +66,8 @@ class Gateway:
         self._rates = {token.name: _rate(token) for token in tokens}
 
     def handler(self, operation: Operation) -> Handler:
+        """The aiohttp handler of an operation: checks token, rate, path, query and body, then calls it."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             token = self._let_in(request, operation)
             path = _path(request.match_info)

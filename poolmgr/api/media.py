@@ -26,6 +26,7 @@ MADE_WITHIN_S: Final = 900.0
 
 
 async def participants(call: Call) -> Answer:
+    """Who is or was in the meeting, in the order of joining (200). Raises: ApiError 403, 404."""
     bot = await find_bot(call)
     return Answer(
         200, [_participant(attendance) for attendance in await call.service.meetings.participants(bot.bot_id)]
@@ -46,6 +47,7 @@ def _participant(attendance: Attendance) -> Participant:
 
 
 async def chats(call: Call) -> Answer:
+    """The meeting's chat (200). Raises: ApiError 403, 404."""
     bot = await find_bot(call)
     return Answer(200, _chats(bot, await call.service.meetings.chat(bot.bot_id)))
 
@@ -85,6 +87,7 @@ def _chats(bot: Record, said: Sequence[KeptLine]) -> Chats:
 
 
 async def recording(call: Call) -> Answer:
+    """Videos are not recorded (202 while the meeting runs). Raises: ApiError 403, 404 after the end."""
     bot = await find_bot(call)
     if bot.is_over:
         raise ApiError(404, "There is none, and there never will be: this release of poolmgr records sound only.")
@@ -92,6 +95,8 @@ async def recording(call: Call) -> Answer:
 
 
 class AudioLink(msgspec.Struct):
+    """Where the audio file is."""
+
     audio_url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
 
 
@@ -108,6 +113,7 @@ async def audio(call: Call) -> Answer:
 
 
 async def audio_file(call: Call) -> Answer:
+    """The audio file from the store (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
     bot = await find_bot(call)
     made, store = await _recorded(call, bot)
     if made is None or store is None or made.audio is None:
@@ -179,16 +185,21 @@ class Screenshot(msgspec.Struct):
 
 
 class Screenshots(msgspec.Struct):
+    """The pictures of the latest attempts, oldest first."""
+
     bot_id: str
     screenshots_count: int
     screenshots: list[Screenshot]
 
 
 class WhichEvidence(msgspec.Struct):
+    """The query of an evidence bundle."""
+
     attempt: Annotated[int, Meta(ge=1, le=1_000_000, description="Of which attempt; the latest without.")] | None = None
 
 
 async def screenshots(call: Call) -> Answer:
+    """The pictures in the evidence (200); 202 while there may still be some. Raises: ApiError 403, 404."""
     bot, evidence = await find_bot(call), call.service.evidence
     found: list[Screenshot] = []
     for attempt in (await evidence.kept_of(bot))[-_SHOWN_ATTEMPTS:]:
@@ -207,6 +218,7 @@ async def screenshots(call: Call) -> Answer:
 
 
 async def bundle(call: Call) -> Answer:
+    """One attempt's evidence as a zip file (200). Raises: ApiError 403, 404."""
     bot, evidence = await find_bot(call), call.service.evidence
     query: WhichEvidence = call.query
     kept = await evidence.kept_of(bot)

@@ -13,12 +13,16 @@ from poolmgr.api.operation import Answer, Call, Operation, Says
 
 
 class Calendars(msgspec.Struct):
+    """An empty list of calendars."""
+
     total: int
     user_id: str
     calendars: list[dict[str, Any]]
 
 
 class CalendarEvents(msgspec.Struct):
+    """An empty page of calendar events."""
+
     next: str | None
     previous: str | None
     has_more: bool
@@ -26,34 +30,50 @@ class CalendarEvents(msgspec.Struct):
 
 
 class AutoSchedule(msgspec.Struct):
+    """Whether bots are scheduled by a calendar: never."""
+
     enabled: bool
 
 
 class AgentConfigs(msgspec.Struct):
+    """An empty list of agent configurations."""
+
     agent_configs: list[dict[str, Any]]
 
 
 class LoginDomains(msgspec.Struct):
+    """An empty list of Google login domains."""
+
     google_login_domains: list[dict[str, Any]]
 
 
 class Logins(msgspec.Struct):
+    """An empty list of Google logins."""
+
     google_logins: list[dict[str, Any]]
 
 
 class TeamsLoginDomains(msgspec.Struct):
+    """An empty list of Teams login domains."""
+
     teams_login_domains: list[dict[str, Any]]
 
 
 class TeamsLogins(msgspec.Struct):
+    """An empty list of Teams logins."""
+
     teams_logins: list[dict[str, Any]]
 
 
 class Connections(msgspec.Struct):
+    """An empty list of connections."""
+
     connections: list[dict[str, Any]]
 
 
 class Configs(msgspec.Struct):
+    """An empty list of configurations."""
+
     configs: list[dict[str, Any]]
 
 

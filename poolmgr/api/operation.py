@@ -67,6 +67,8 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
+    """The answer of an operation: an HTTP status and what is sent as its body, a struct or a File."""
+
     status: int
     body: Any
 

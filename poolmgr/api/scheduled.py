@@ -23,10 +23,13 @@ _LOOK_FIRST_S, _LOOK_MOST_S = 0.005, 0.2
 
 
 class ListScheduled(msgspec.Struct):
+    """The query of the list of scheduled bots."""
+
     limit: Annotated[int, Meta(ge=1, le=100)] = 100
 
 
 async def list_scheduled(call: Call) -> Answer:
+    """The bots that wait for their join_at (200), at most `limit`."""
     query: ListScheduled = call.query
     pairs = (("owner", call.token.name),) if call.token.sees == "own" else ()
     bots: list[Record] = []
@@ -41,6 +44,10 @@ async def list_scheduled(call: Call) -> Answer:
 
 
 async def move(call: Call) -> Answer:
+    """Give a scheduled bot another time (200). The request is durable also when this raises 503.
+
+    Raises: ApiError 400 for a bad time, 403, 404 for a bot that is not scheduled, 503 when no manager took it in time.
+    """
     body: NewTime = call.body
     service = call.service
     bot = await _scheduled(call)
@@ -53,6 +60,7 @@ async def move(call: Call) -> Answer:
 
 
 async def unschedule(call: Call) -> Answer:
+    """End a scheduled bot before its time (200). Raises: ApiError 403, 404 for a bot that is not scheduled, 503."""
     bot = await _scheduled(call)
     await call.service.views.request(LeaveRequested(bot.bot_id))
     await _until(call, bot.bot_id, lambda bot: bot.is_over)

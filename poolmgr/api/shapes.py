@@ -24,6 +24,8 @@ Printable = Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"^[\x20-
 
 
 class Retention(msgspec.Struct):
+    """How long a recording is kept, in hours. Kept with the job and ignored."""
+
     type: Literal["timed"] | None = None
     hours: Annotated[int, Meta(ge=1, le=87600)] | None = None
 
@@ -35,12 +37,16 @@ class TranscriptWish(msgspec.Struct):
 
 
 class RealtimeEndpoint(msgspec.Struct):
+    """Where events are to be sent while the meeting runs. Kept with the job and ignored."""
+
     type: Annotated[str, Meta(max_length=64)] | None = None
     url: Url | None = None
     events: Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=100)] | None = None
 
 
 class RecordingConfig(msgspec.Struct):
+    """How to record. Kept with the job and ignored."""
+
     retention: Retention | None = None
     transcript: TranscriptWish | None = None
     realtime_endpoints: Annotated[list[RealtimeEndpoint], Meta(max_length=16)] | None = None
@@ -50,10 +56,14 @@ class RecordingConfig(msgspec.Struct):
 
 
 class Socket(msgspec.Struct):
+    """Where live audio is to be sent."""
+
     websocket_url: Url
 
 
 class LiveTranscription(msgspec.Struct):
+    """Where live transcripts are to be sent."""
+
     webhook_url: Url
 
 
@@ -65,6 +75,8 @@ class ZoomTokens(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SignIn(msgspec.Struct):
+    """How the bot is to sign in. Kept with the job and ignored."""
+
     login_required: bool | None = None
     google_login_domain: Annotated[str, Meta(max_length=253)] | None = None
     teams_login_domain: Annotated[str, Meta(max_length=253)] | None = None
@@ -186,6 +198,8 @@ class Replayed(msgspec.Struct):
 
 
 class StatusOf(msgspec.Struct):
+    """`status`: the outward status word."""
+
     bot_id: str
     status: str
     custom_attributes: AnyObject
@@ -200,10 +214,14 @@ class Stage(msgspec.Struct):
 
 
 class CaptionFile(msgspec.Struct):
+    """Whether there is a file of captions: never in this release."""
+
     available: bool
 
 
 class Details(msgspec.Struct):
+    """Everything about a bot. Times are ISO 8601, `Duration` seconds in the meeting, `LastUpdatedAt` epoch seconds."""
+
     BotID: str
     BotUsername: str
     BotMessage: str
@@ -242,6 +260,8 @@ class Details(msgspec.Struct):
 
 
 class DetailsOf(msgspec.Struct):
+    """The detail of one bot."""
+
     bot_details: Details
 
 
@@ -271,12 +291,16 @@ class BotRow(msgspec.Struct):
 
 
 class BotsPage(msgspec.Struct, rename="camel"):
+    """A page of bots. `next_cursor`: for the next page; None: this is the last one."""
+
     bots: list[BotRow]
     has_next_page: bool
     next_cursor: str | None
 
 
 class Deleted(msgspec.Struct):
+    """What was deleted: `deleted_objects` counts keys, index entries and files."""
+
     message: str
     bot_id: str
     deleted_objects: int
@@ -294,15 +318,21 @@ class Accepted(msgspec.Struct):
 
 
 class MessageMetadata(msgspec.Struct):
+    """Facts about a message. Accepted and ignored."""
+
     message_type: str | None = None
 
 
 class SendMessage(msgspec.Struct):
+    """A message for the meeting's chat."""
+
     message: Annotated[str, Meta(min_length=1, max_length=MOST_MESSAGE_CHARS)]
     metadata: MessageMetadata | None = None
 
 
 class SendImage(msgspec.Struct):
+    """An image to show in the meeting. `display_duration`: seconds."""
+
     img_url: Url
     display_duration: Annotated[int, Meta(ge=1, le=86400)] | None = None
     metadata: MessageMetadata | None = None
@@ -322,6 +352,8 @@ class Participant(msgspec.Struct, rename="camel"):
 
 
 class ChatSession(msgspec.Struct, rename="camel"):
+    """Numbers of a chat. Times are ISO 8601."""
+
     session_id: str
     start_time: str | None
     last_updated: str | None
@@ -332,6 +364,8 @@ class ChatSession(msgspec.Struct, rename="camel"):
 
 
 class ChatSpeaker(msgspec.Struct, rename="camel"):
+    """Somebody who wrote in the chat."""
+
     device_id: str
     name: str
     display_name: str
@@ -339,6 +373,8 @@ class ChatSpeaker(msgspec.Struct, rename="camel"):
 
 
 class ChatMessage(msgspec.Struct, rename="camel"):
+    """A message of the chat. All times are ISO 8601, and the same: when the bot saw it."""
+
     message_id: str
     device_id: str
     timestamp: str
@@ -350,6 +386,8 @@ class ChatMessage(msgspec.Struct, rename="camel"):
 
 
 class ChatServer(msgspec.Struct, rename="camel"):
+    """Which bot read the chat, and when it last did (ISO 8601)."""
+
     saved_at: str | None
     server_bot_id: str
     server_meeting_id: str
@@ -357,6 +395,8 @@ class ChatServer(msgspec.Struct, rename="camel"):
 
 
 class Chats(msgspec.Struct, rename="camel"):
+    """A meeting's chat, in order and by sender."""
+
     metadata: ChatSession
     speakers: list[ChatSpeaker]
     chat_messages: list[ChatMessage]
@@ -368,6 +408,8 @@ class Chats(msgspec.Struct, rename="camel"):
 
 
 class Transcriptions(msgspec.Struct):
+    """The transcripts of a bot: none in this release."""
+
     bot_id: str
     transcriptions: list[dict[str, Any]]
 
@@ -376,6 +418,8 @@ class Transcriptions(msgspec.Struct):
 
 
 class ScheduledBot(msgspec.Struct):
+    """A bot that waits. `scheduled_join_time`: ISO 8601."""
+
     bot_id: str
     platform: str
     status: str
@@ -386,14 +430,20 @@ class ScheduledBot(msgspec.Struct):
 
 
 class ScheduledBots(msgspec.Struct):
+    """The bots that wait for their time."""
+
     scheduled_bots: list[ScheduledBot]
 
 
 class NewTime(msgspec.Struct):
+    """The new time of a scheduled bot."""
+
     scheduled_join_time: Annotated[str, Meta(max_length=64, description="ISO 8601; without an offset it is UTC.")]
 
 
 class Moved(msgspec.Struct):
+    """A scheduled bot has its new time."""
+
     message: str
     bot_id: str
     updated_fields: list[str]
@@ -401,5 +451,7 @@ class Moved(msgspec.Struct):
 
 
 class Unscheduled(msgspec.Struct):
+    """A scheduled bot will not join."""
+
     message: str
     bot_id: str

@@ -13,6 +13,8 @@ _HOW = 'send the header "Authorization: Token YOUR_TOKEN"'
 
 
 class Tokens:
+    """The configured tokens, by their hashes."""
+
     def __init__(self, tokens: Sequence[TokenSettings]) -> None:
         self._tokens = tokens
 

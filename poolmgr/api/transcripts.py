@@ -12,19 +12,24 @@ from poolmgr.api.shapes import Transcriptions
 
 
 class TranscriptForm(msgspec.Struct):
+    """The query of a transcript."""
+
     raw: Annotated[bool, Meta(description="As the provider gave it.")] = False
 
 
 async def transcript(_: Call) -> Answer:
+    """No transcript exists. Raises: ApiError 404."""
     raise ApiError(404, "There is no such transcript: this release of poolmgr makes none.")
 
 
 async def transcriptions(call: Call) -> Answer:
+    """The bot's transcripts: an empty list (200). Raises: ApiError 403, 404."""
     bot = await find_bot(call)
     return Answer(200, Transcriptions(bot.bot_id, []))
 
 
 async def transcribe(call: Call) -> Answer:
+    """Not offered. Raises: ApiError 403, 404, 501."""
     await find_bot(call)
     raise not_offered("This release of poolmgr transcribes nothing.")
 

@@ -64,6 +64,7 @@ class Turns:
                 self._charge(token, sum(spent))
 
     def close(self) -> None:
+        """Stop the thread without waiting for a body that is being read."""
         self._apart.shutdown(wait=False, cancel_futures=True)
 
     def _charge(self, token: str, seconds: float) -> None:
