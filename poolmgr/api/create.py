@@ -240,7 +240,7 @@ async def _until_served(call: Call, submission: Submission) -> None:
     for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
         if await submissions.taken(bot_id):
             bot = await submissions.find(bot_id)
-            if bot and bot.status_reason == Reason.NO_CAPACITY:
+            if bot and bot.status_reason == str(Reason.NO_CAPACITY):
                 await submissions.withdraw(submission, ended=True)
                 raise _no_capacity()
             if bot is None or bot.state != BotState.QUEUED:
@@ -273,7 +273,7 @@ async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
                 break
             await asyncio.sleep(delay)  # as above
             bot = await submissions.find(bot_id)
-        if bot and bot.status_reason == Reason.NO_CAPACITY:
+        if bot and bot.status_reason == str(Reason.NO_CAPACITY):
             raise _no_capacity()
     # The bot may have been deleted since, and another token may have a bot of the same id.
     status = bot.status if bot and may_see(call.token, bot) else Status.STOPPED

@@ -10,8 +10,8 @@ from msgspec import Meta
 
 from common.links.links import MAX_TEXT_LENGTH
 from common.wire.messages import MOST_MESSAGE_CHARS
-from common.wire.vocabulary import OnWorkerLost
-from poolmgr.intake.job import BOT_ID, DEFAULT_NAME, FARTHEST_S, MAX_ATTRIBUTES, AutomaticLeaveFields, ShortText
+from poolmgr.intake.fields import JobFields
+from poolmgr.intake.job import BOT_ID
 
 Url = Annotated[str, Meta(min_length=1, max_length=4096)]
 AnyObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
@@ -84,12 +84,11 @@ class SignIn(msgspec.Struct):
     strict_email: bool | None = None
 
 
-class CreateBot(msgspec.Struct):
-    """`meeting_link` (or `meeting_url`) is required."""
+class CreateBot(JobFields):
+    """A job over HTTP: `meeting_link` (or `meeting_url`) is required. Some fields are checked more strictly than on the
+    list; those that a JobFields lacks are only kept.
+    """
 
-    bot_name: Annotated[
-        str, Meta(min_length=1, max_length=100, description="What the bot is called in the meeting.")
-    ] = DEFAULT_NAME
     meeting_link: (
         Annotated[
             str, Meta(max_length=MAX_TEXT_LENGTH, description="The meeting's link, or an invitation with it inside.")
@@ -98,66 +97,17 @@ class CreateBot(msgspec.Struct):
     ) = None
     meeting_url: Annotated[str, Meta(max_length=MAX_TEXT_LENGTH, description="The same as meeting_link.")] | None = None
     bot_id: (
-        Annotated[
-            str,
-            Meta(pattern=f"^{BOT_ID.pattern}$", description="The id to have; a random one if left out."),
-        ]
+        Annotated[str, Meta(pattern=f"^{BOT_ID.pattern}$", description="The id to have; a random one if left out.")]
         | None
     ) = None
     join_at: (
         Annotated[str, Meta(max_length=64, description="ISO 8601; without an offset it is UTC. Default: now.")] | None
     ) = None
-    callback_url: Annotated[str, Meta(max_length=4096, description="Where the bot's webhooks go.")] | None = None
-    custom_attributes: (
-        Annotated[
-            dict[str, Any],
-            Meta(max_length=MAX_ATTRIBUTES, description="Yours: echoed everywhere, and bots are found by them."),
-        ]
-        | None
-    ) = None
     deduplication_key: Annotated[Printable, Meta(description="A second bot with the same key is not made.")] | None = (
         None
     )
-    one_bot_per_meeting: (
-        Annotated[bool, Meta(description="While a bot of such a job is in the meeting, no second is made.")] | None
-    ) = None
-    automatic_leave: AutomaticLeaveFields | None = None
-    user_id: Annotated[str, Meta(max_length=256)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    calendar_event_id: Annotated[str, Meta(max_length=1024)] | None = None
-    queue_timeout: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=FARTHEST_S,
-                description="Seconds to wait for a free worker; 0: answer 503 if there is none now.",
-            ),
-        ]
-        | None
-    ) = None
-    join_late_limit: (
-        Annotated[
-            float,
-            Meta(
-                ge=1,
-                le=FARTHEST_S,
-                description="Seconds after join_at within which it is to be sent in; else it ends as missed_start.",
-            ),
-        ]
-        | None
-    ) = None
-    priority: Annotated[int, Meta(ge=-1000, le=1000, description="Higher goes first.")] = 0
-    on_worker_lost: OnWorkerLost | None = None
-    bot_message: (
-        Annotated[str, Meta(max_length=MOST_MESSAGE_CHARS, description="Said in the chat once the bot is in.")] | None
-    ) = None
-    passcode: (
-        Annotated[ShortText, Meta(description="The meeting's passcode, typed where its page asks for one.")] | None
-    ) = None
-    probe: Annotated[bool, Meta(description="Only look whether the bot gets in: once it is, it leaves.")] = False
     bot_image_url: Annotated[str, Meta(max_length=4096)] | None = None
     video_required: bool | None = None
-    audio_required: bool | None = None
     audio_separate_streams: bool | None = None
     video_separate_streams: bool | None = None
     agent_config_id: Annotated[str, Meta(max_length=256)] | None = None

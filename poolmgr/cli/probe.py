@@ -244,7 +244,7 @@ def exit_code(record: Record) -> int:
     """
     if record.inmeeting_at:
         return 0
-    if record.status_reason == Reason.USER_REQUESTED:
+    if record.status_reason == str(Reason.USER_REQUESTED):
         return EXIT_FAILED
     return EXIT_REFUSED if record.attribution in (Attribution.HOST, Attribution.USER) else EXIT_FAILED
 

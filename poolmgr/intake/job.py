@@ -14,25 +14,18 @@ from msgspec import Meta
 from common.config.settings import Settings, WorkerSettings
 from common.errors import ManagerError
 from common.links.links import BadLinkError, MeetingLink, recognise
-from common.wire.messages import MOST_MESSAGE_CHARS, AutomaticLeave, BotNames
+from common.wire.messages import AutomaticLeave, BotNames
 from common.wire.text import is_text
-from common.wire.vocabulary import OnWorkerLost
 from poolmgr.core.record import Job
+from poolmgr.intake.fields import FARTHEST_S, AutomaticLeaveFields, BotDetection, JobFields, NameDetection
 from poolmgr.intake.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.intake.warnings import Said, warnings
 
 MAX_JOB_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64
-MAX_ATTRIBUTES: Final = 50
-"""How many custom_attributes a bot may have. Each is an index entry by which bots can be found."""
-
 BOT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-DEFAULT_NAME: Final = "Notetaker"
 _LONGEST_TIME: Final = 64
 _NO_TIME: Final = "is not an ISO 8601 time such as 2030-01-31T09:00:00Z"
-FARTHEST_S: Final = 366 * 86400.0
-"""Seconds: how far ahead a bot can be scheduled, and how long it can be told to wait for a worker."""
-
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _QUOTED: Final = re.compile(r"""(?<=enum value) (['"]).*\1""", re.DOTALL)
 _JOINERS: Final = "\u200c\u200d"
@@ -40,10 +33,6 @@ _JOINERS: Final = "\u200c\u200d"
 _GOT_A_FLOAT: Final = "got `float`"
 
 _T = TypeVar("_T")
-
-ShortText = Annotated[str, Meta(max_length=256)]
-Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-LeaveSeconds = Annotated[int, Meta(ge=1, le=7 * 86400)]
 
 
 class BadJobError(ManagerError, ValueError):
@@ -55,58 +44,10 @@ class BadJobError(ManagerError, ValueError):
         self.bot_id = bot_id
 
 
-class NameDetection(msgspec.Struct):
-    """Participants are bots if their names contain one of `matches`, in any case, as whole words (`whole_words` true)
-    or anywhere.
-    """
+class _Fields(JobFields):
+    """A job on the list. `owner`: the token that created it; the API sets it."""
 
-    matches: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=100)] | None = None
-    activate_after: LeaveSeconds | None = None
-    timeout: LeaveSeconds | None = None
-    whole_words: bool | None = None
-
-
-class BotDetection(msgspec.Struct):
-    using_participant_names: NameDetection | None = None
-
-
-class AutomaticLeaveFields(msgspec.Struct):
-    """When the bot leaves by itself. Each is in seconds, from 1 to 604800 (7 days)."""
-
-    waiting_room_timeout: LeaveSeconds | None = None
-    everyone_left_timeout: LeaveSeconds | None = None
-    noone_joined_timeout: LeaveSeconds | None = None
-    no_one_joined_timeout: LeaveSeconds | None = None
-    voice_inactivity_timeout: LeaveSeconds | None = None
-    in_call_recording_timeout: LeaveSeconds | None = None
-    recording_permission_denied_timeout: LeaveSeconds | None = None
-    bot_detection: BotDetection | None = None
-
-
-class _Fields(msgspec.Struct):
-    """The fields of a job that this release reads. All other fields are kept and ignored."""
-
-    meeting_link: str | None = None
-    meeting_url: str | None = None
-    bot_name: Annotated[str, Meta(min_length=1, max_length=100)] = DEFAULT_NAME
-    bot_id: str | None = None
-    user_id: ShortText | Number | None = None
-    calendar_event_id: Annotated[str, Meta(max_length=1024)] | None = None
-    join_at: str | None = None
-    callback_url: Annotated[str, Meta(max_length=4096)] | None = None
-    custom_attributes: Annotated[dict[str, Any], Meta(max_length=MAX_ATTRIBUTES)] | None = None
     owner: Annotated[str, Meta(max_length=63)] = ""
-    queue_timeout: Annotated[float, Meta(ge=0, le=FARTHEST_S)] | None = None
-    join_late_limit: Annotated[float, Meta(ge=1, le=FARTHEST_S)] | None = None
-    bot_message: Annotated[str, Meta(max_length=MOST_MESSAGE_CHARS)] | None = None
-    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
-    deduplication_key: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
-    automatic_leave: AutomaticLeaveFields | None = None
-    on_worker_lost: OnWorkerLost | None = None
-    passcode: ShortText | None = None
-    probe: bool = False
-    one_bot_per_meeting: bool | None = None
-    audio_required: bool | None = None
 
 
 class JobRules(msgspec.Struct, frozen=True):

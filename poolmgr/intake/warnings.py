@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, cast
 
 from common.wire.messages import AutomaticLeave
+from poolmgr.intake.fields import JobFields
 
 FIELDS: Final = (
-    *("meeting_link", "meeting_url", "bot_name", "bot_id", "user_id", "calendar_event_id", "join_at", "callback_url"),
-    *("custom_attributes", "owner", "queue_timeout", "bot_message", "priority", "deduplication_key", "automatic_leave"),
-    *("join_late_limit", "on_worker_lost", "passcode", "probe", "bot_image_url", "video_required", "audio_required"),
-    *("audio_separate_streams", "video_separate_streams", "agent_config_id", "workflow_config_ids", "transcription"),
-    *("socket_connection_url", "live_audio_required", "live_video_required", "live_transcription_required", "zoom"),
-    *("google_meet", "teams", "recording_config", "one_bot_per_meeting"),
+    *JobFields.__struct_fields__,
+    *("owner", "bot_image_url", "video_required", "audio_separate_streams", "video_separate_streams", "zoom"),
+    *("agent_config_id", "workflow_config_ids", "transcription", "recording_config", "socket_connection_url", "teams"),
+    *("live_audio_required", "live_video_required", "live_transcription_required", "google_meet"),
 )
 """All fields of a job that clients of the API know, also those that are only kept."""
 

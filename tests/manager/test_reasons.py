@@ -99,7 +99,7 @@ async def test_every_reason_is_told_alike_wherever_it_is_told(scene: Scene) -> N
             attributes = {"why": reason}
             await scene.push(reason, callback_url=receiver.url, custom_attributes=attributes, on_worker_lost="end")
             await scene.until_state(reason, "in_meeting")
-            if reason == Reason.USER_REQUESTED:
+            if reason == str(Reason.USER_REQUESTED):
                 async with api.get(f"api/v1/bots/{reason}/remove_bot") as answer:
                     assert answer.status == 200
             else:
