@@ -17,6 +17,7 @@ from common.wire.messages import (
 )
 from common.wire.vocabulary import LOBBY_AGAIN, BotState, GoneCause, Reason, RefusalCause, outward_status
 from poolmgr.core import backoff, bots, policy, reservations, workers
+from poolmgr.core.bots import Ending
 from poolmgr.core.decisions import (
     Ask,
     EndByForce,
@@ -99,44 +100,33 @@ def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
     if bot is None:
         return
     backoff.note_begun(pool, bot.vm_id)
+    ending = Ending(event.reason, event.detail, event.at, event.audio_packets, event.evidence)
     if event.reason.end.retry:
-        failed(pool, bot, Why.RETRY, event.reason, event.detail, event.at, event.audio_packets, evidence=event.evidence)
+        failed(pool, bot, Why.RETRY, ending)
     else:
         # The bot may have ended for another reason just before the order to leave. The client's order counts first.
-        reason = Reason.USER_REQUESTED if bot.leave_requested else event.reason
-        by_force = event.reason is Reason.OVERDUE
-        bots.end(pool, bot, reason, event.detail, event.at, event.audio_packets, event.evidence, by_force=by_force)
+        if bot.leave_requested:
+            ending = ending._replace(reason=Reason.USER_REQUESTED)
+        bots.end(pool, bot, ending, by_force=event.reason is Reason.OVERDUE)
 
 
-def failed(
-    pool: PoolState,
-    bot: Bot,
-    why: Why,
-    reason: Reason,
-    detail: str = "",
-    at: float | None = None,
-    audio_packets: int = 0,
-    *,
-    is_out: bool = True,
-    counts: bool = True,
-    evidence: str = "",
-) -> None:
+def failed(pool: PoolState, bot: Bot, why: Why, ending: Ending, *, is_out: bool = True, counts: bool = True) -> None:
     """The attempt failed. `is_out`: as in policy.is_sent_in_again. `counts`: it counts towards pool.max_attempts."""
     bot.failed += counts
-    if policy.is_sent_in_again(bot, pool.settings, reason, is_out=is_out):
-        pool.decided.append(NoteFailed(bot.bot_id, bot.attempt, reason, detail, evidence))
-        _remember(pool, bot, *bots.most_telling(bot, reason, detail))
+    if policy.is_sent_in_again(bot, pool.settings, ending.reason, is_out=is_out):
+        pool.decided.append(NoteFailed(bot.bot_id, bot.attempt, ending.reason, ending.detail, ending.evidence))
+        _remember(pool, bot, bots.most_telling(bot, ending))
         bots.enqueue(pool, bot, why)
     elif bot.leave_requested:
-        bots.end(pool, bot, Reason.USER_REQUESTED, "", at, audio_packets, evidence)
+        bots.end(pool, bot, ending._replace(reason=Reason.USER_REQUESTED, detail=""))
     else:
-        bots.end(pool, bot, *bots.most_telling(bot, reason, detail), at, audio_packets, evidence)
+        bots.end(pool, bot, bots.most_telling(bot, ending))
 
 
-def _remember(pool: PoolState, bot: Bot, reason: Reason, detail: str) -> None:
-    if (bot.failure, bot.failure_detail) != (reason, detail):
-        bot.failure, bot.failure_detail = reason, detail
-        pool.decided.append(Remember(bot.bot_id, bot.attempt, reason, detail))
+def _remember(pool: PoolState, bot: Bot, ending: Ending) -> None:
+    if (bot.failure, bot.failure_detail) != (ending.reason, ending.detail):
+        bot.failure, bot.failure_detail = ending.reason, ending.detail
+        pool.decided.append(Remember(bot.bot_id, bot.attempt, ending.reason, ending.detail))
 
 
 def on_join_refused(pool: PoolState, event: JoinRefused) -> None:
@@ -156,12 +146,12 @@ def on_join_refused(pool: PoolState, event: JoinRefused) -> None:
         pool.touch(vm)
     if event.cause is RefusalCause.UNKNOWN_PLATFORM:
         detail = f"the agent of {vm.vm_id} has no adapter for {bot.job.platform}"
-        bots.end(pool, bot, Reason.UNSUPPORTED_PLATFORM, detail)
+        bots.end(pool, bot, Ending(Reason.UNSUPPORTED_PLATFORM, detail))
     else:
         if event.cause is RefusalCause.LOW_MEMORY:
             backoff.shun(pool, vm)
         counts = event.cause not in _UNCOUNTED
-        failed(pool, bot, Why.REFUSED, Reason.WORKER_LOST, f"refused: {event.cause}", counts=counts)
+        failed(pool, bot, Why.REFUSED, Ending(Reason.WORKER_LOST, f"refused: {event.cause}"), counts=counts)
 
 
 # Claimed or revoked: Redis knows which came first.
@@ -195,7 +185,7 @@ def on_revoked(pool: PoolState, event: Revoked) -> None:
 
 
 def not_claimed(pool: PoolState, bot: Bot) -> None:
-    failed(pool, bot, Why.CLAIM_OVERDUE, Reason.WORKER_LOST, "no agent claimed the assignment in time")
+    failed(pool, bot, Why.CLAIM_OVERDUE, Ending(Reason.WORKER_LOST, "no agent claimed the assignment in time"))
 
 
 # Leaving
@@ -211,7 +201,7 @@ def on_leave_requested(pool: PoolState, event: LeaveRequested) -> None:
         return
     if reserved := pool.fleet.worker(bot.vm_id, bot.worker_id):
         workers.make_idle(pool, pool.fleet.vms[bot.vm_id], reserved)
-    bots.end(pool, bot, event.reason)
+    bots.end(pool, bot, Ending(event.reason))
 
 
 def _ask(pool: PoolState, bot: Bot, reason: Reason) -> None:
@@ -273,7 +263,7 @@ def _give_up(pool: PoolState, bot: Bot) -> None:
     """
     reason = Reason.USER_REQUESTED if bot.leave_requested else Reason.OVERDUE
     detail = "given up: it did not leave when it was asked to, and its agent did not end its browser"
-    bots.end(pool, bot, reason, detail, given_up=True)
+    bots.end(pool, bot, Ending(reason, detail), given_up=True)
 
 
 # A bot whose worker is gone
@@ -316,7 +306,7 @@ def worker_gone(
     workers.drop(pool, vm, worker, cause)
     if bot:
         why = Why.VM_LOST if vm.lost else Why.WORKER_LOST
-        failed(pool, bot, why, reason, detail or f"worker {cause}", is_out=is_out)
+        failed(pool, bot, why, Ending(reason, detail or f"worker {cause}"), is_out=is_out)
 
 
 def lost_with_vm(pool: PoolState, vm: Vm, worker: Worker, *, is_out: bool) -> None:

@@ -3,7 +3,7 @@
 queue.py and policy.py choose which bot is next and which worker it gets; attempts.py decides whether it goes in again.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason, WorkerState
@@ -16,6 +16,18 @@ from poolmgr.core.timers import AttemptOf, PlanOf, Timer
 from poolmgr.core.transitions import check_move
 
 _LOOK_S: Final = 3600.0
+
+
+class Ending(NamedTuple):
+    """How a bot, or one attempt of it, ended. `at`: wall clock, epoch seconds; None: now. `evidence`: the name of its
+    bundle; empty: none is kept.
+    """
+
+    reason: Reason
+    detail: str = ""
+    at: float | None = None
+    audio_packets: int = 0
+    evidence: str = ""
 
 
 def on_job_accepted(pool: PoolState, event: JobAccepted) -> None:
@@ -70,8 +82,7 @@ def queue_overdue(pool: PoolState, bot_id: str) -> None:
     bot = pool.bots.get(bot_id)
     waited = pool.now - bot.queued_since if bot else 0.0
     if bot and bot.state is BotState.QUEUED and waited >= policy.patience_s(bot, pool.settings):
-        reason, detail = most_telling(bot, Reason.NO_CAPACITY, f"waited {waited:.0f} s for a warm worker")
-        end(pool, bot, reason, detail)
+        end(pool, bot, most_telling(bot, Ending(Reason.NO_CAPACITY, f"waited {waited:.0f} s for a warm worker")))
 
 
 def start_missed(pool: PoolState, bot_id: str) -> None:
@@ -87,7 +98,7 @@ def has_missed(pool: PoolState, bot: Bot) -> bool:
 
 def miss(pool: PoolState, bot: Bot, wall: float) -> None:
     late_s = wall - due(bot)
-    end(pool, bot, Reason.MISSED_START, f"it was to join {late_s:.0f} s ago (join_late_limit)")
+    end(pool, bot, Ending(Reason.MISSED_START, f"it was to join {late_s:.0f} s ago (join_late_limit)"))
 
 
 def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
@@ -105,17 +116,17 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
         Assign(
             vm.vm_id,
             Join(
-                worker.worker_id,
-                bot.bot_id,
-                bot.attempt,
-                job.platform,
-                job.meeting_url,
-                job.bot_name,
-                job.automatic_leave,
-                policy.leave_when_cut_off_s(bot, pool.settings),
-                job.bot_message,
-                job.passcode,
-                job.is_probe,
+                worker_id=worker.worker_id,
+                bot_id=bot.bot_id,
+                attempt=bot.attempt,
+                platform=job.platform,
+                meeting_url=job.meeting_url,
+                bot_name=job.bot_name,
+                automatic_leave=job.automatic_leave,
+                leave_when_cut_off_s=policy.leave_when_cut_off_s(bot, pool.settings),
+                message=job.bot_message,
+                passcode=job.passcode,
+                is_probe=job.is_probe,
                 no_audio=job.no_audio,
             ),
             born=worker.born,
@@ -142,11 +153,11 @@ def look_at_age(pool: PoolState, bot: Bot) -> None:
     pool.timers.set(min(bot.overdue_at, pool.now + _LOOK_S), Timer.OVERDUE, AttemptOf(bot.bot_id, bot.attempt))
 
 
-def most_telling(bot: Bot, reason: Reason, detail: str) -> tuple[Reason, str]:
-    """The reason for the bot's end: this one, or a more specific one of an earlier attempt."""
-    if bot.failure is None or policy.tells_more(reason, bot.failure):
-        return reason, detail
-    return bot.failure, bot.failure_detail
+def most_telling(bot: Bot, ending: Ending) -> Ending:
+    """The ending with its own reason, or with a more specific one of an earlier attempt."""
+    if bot.failure is None or policy.tells_more(ending.reason, bot.failure):
+        return ending
+    return ending._replace(reason=bot.failure, detail=bot.failure_detail)
 
 
 def move(bot: Bot, state: BotState) -> None:
@@ -155,23 +166,25 @@ def move(bot: Bot, state: BotState) -> None:
     bot.state = state
 
 
-def end(
-    pool: PoolState,
-    bot: Bot,
-    reason: Reason,
-    detail: str = "",
-    at: float | None = None,
-    audio_packets: int = 0,
-    evidence: str = "",
-    *,
-    by_force: bool = False,
-    given_up: bool = False,
-) -> None:
+def end(pool: PoolState, bot: Bot, ending: Ending, *, by_force: bool = False, given_up: bool = False) -> None:
+    """The bot ends. `by_force`, `given_up`: as in the decision End."""
     move(bot, BotState.STOPPED)
     pool.queue.leave(bot.bot_id)
     pool.queued_in.pop(bot.bot_id, None)
     pool.to_reserve.pop(bot.bot_id, None)
     del pool.bots[bot.bot_id]
     owner = bot.job.owner
-    end = End(bot.bot_id, bot.attempt, reason, detail, at, audio_packets, owner, evidence, by_force, given_up)
-    pool.decided.append(end)
+    pool.decided.append(
+        End(
+            bot.bot_id,
+            bot.attempt,
+            ending.reason,
+            ending.detail,
+            ending.at,
+            ending.audio_packets,
+            owner=owner,
+            evidence=ending.evidence,
+            by_force=by_force,
+            given_up=given_up,
+        )
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core import attempts, backoff, bots, vms, workers
+from poolmgr.core.bots import Ending
 from poolmgr.core.decisions import Why
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
@@ -55,7 +56,7 @@ def _restore_bot(pool: PoolState, bot: Bot) -> None:
         vm = pool.fleet.get(bot.vm_id) or vms.add(pool, Vm(bot.vm_id, "", pool.now))
         if not _has_its_worker(pool, vm, bot):
             detail = "its worker is another bot's"
-            attempts.failed(pool, bot, Why.WORKER_LOST, Reason.WORKER_LOST, detail, is_out=False)
+            attempts.failed(pool, bot, Why.WORKER_LOST, Ending(Reason.WORKER_LOST, detail), is_out=False)
             return
         if bot.state is BotState.ASSIGNED:
             bots.await_claim(pool, bot)
