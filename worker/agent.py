@@ -34,7 +34,8 @@ from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import BrowserError, Launcher, find_chromium, sweep
 from worker.chromium.profile import Profile
 from worker.decide import overdue
-from worker.link.evidence_outbox import EvidenceOutbox, deliver, sender
+from worker.link.evidence_outbox import EvidenceOutbox, deliver
+from worker.link.evidence_sender import sender
 from worker.link.journal import Entry, Journal
 from worker.link.redis import ContestedError, Link
 from worker.meeting.evidence import witnesses_for

@@ -12,7 +12,6 @@ from typing import Final
 from requirements.locks import Pin
 
 VERSION: Final = "99999"
-_WHEEL: Final = "Wheel-Version: 1.0\nGenerator: poolmgr\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def make_index(folder: Path, pins: Mapping[str, Pin]) -> None:

@@ -18,7 +18,8 @@ from common.wire.keys import WireKeys
 from lab.parts.redis_server import RedisServer
 from tests.waiting import wait_until
 from worker.link import evidence_outbox as outbox_module
-from worker.link.evidence_outbox import EvidenceOutbox, Send, UnsentError, deliver, sender
+from worker.link.evidence_outbox import EvidenceOutbox, Send, UnsentError, deliver
+from worker.link.evidence_sender import sender
 from worker.link.journal import Journal
 from worker.link.redis import Link
 from worker.link.upload import upload
