@@ -195,7 +195,7 @@ class Agent:
             self.kill(self._ground.chance.uniform(0.5, 10.0))
 
     def _guard_pages(self) -> None:
-        """What pages do by themselves when nobody attends to them: see worker/platforms/guard.js."""
+        """What pages do by themselves when nobody attends to them: see worker/platforms/scripts/guard.js."""
         unreachable_s = self._ground.now - self.heard_at
         for browser in self.disk.browsers.values():
             join = browser.join

@@ -65,7 +65,7 @@ class Page:
     # What scripts do to it
 
     def look(self, argument: dict[str, Any]) -> dict[str, Any]:
-        """As worker/platforms/detect.js: the first rule one of whose selectors is visible. Nobody is named or chats."""
+        """Like detect.js: the first rule that has a visible selector. There are no names and no chat."""
         rules = json.loads(argument["rules"])
         shown = f"#end-screen[data-end={self._end}]" if self.phase == END else _SHOWN.get(self.phase)
         found = next((rule for rule in rules["screen"] if shown in rule["visible"]), None)
@@ -78,7 +78,7 @@ class Page:
         }
 
     def attend(self, seconds: float) -> None:
-        """As worker/platforms/guard.js: it leaves by itself when this is not said again for so long."""
+        """As worker/platforms/scripts/guard.js: it leaves by itself when this is not said again for so long."""
         if self._guard:
             self._guard.cancel()
         self._guard = asyncio.get_running_loop().call_later(seconds, self._leave_unattended)

@@ -13,12 +13,13 @@ from playwright.async_api import BrowserContext, Page
 from worker.platforms import addresses, third_party
 from worker.platforms.adapter import Adapter
 from worker.platforms.page import Address, PageAdapter
+from worker.platforms.rules import script
 
 __all__ = ["ATTEND", "BLANK", "Adapter", "adapter_for", "adapters", "built_in", "find_again", "prepare"]
 
 HERE: Final = Path(__file__).parent
 BLANK: Final = "about:blank"
-IN_EVERY_PAGE: Final = tuple((HERE / name).read_text(encoding="utf-8") for name in ("media.js", "guard.js"))
+IN_EVERY_PAGE: Final = tuple(script(name) for name in ("media.js", "guard.js"))
 ATTEND: Final = "(seconds) => globalThis.poolmgrGuard?.attend(seconds)"
 """Tells the page that an agent looks at it. Without this for so many seconds the page leaves its meeting (guard.js)."""
 
@@ -81,8 +82,8 @@ async def find_again(context: BrowserContext, target_id: str) -> Page | None:
 
 
 async def _add_scripts(context: BrowserContext) -> None:
-    for script in IN_EVERY_PAGE:
-        await context.add_init_script(script)
+    for source in IN_EVERY_PAGE:
+        await context.add_init_script(source)
 
 
 async def _forbid_downloads(context: BrowserContext, page: Page) -> str:

@@ -29,13 +29,13 @@ from worker.decide.words import Screen, Seen
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-_HERE: Final = Path(__file__).parent
-_FINDING: Final = (_HERE / "finding.js").read_text(encoding="utf-8")
+_SCRIPTS: Final = Path(__file__).with_name("scripts")
+_FINDING: Final = (_SCRIPTS / "finding.js").read_text(encoding="utf-8")
 
 
 def script(name: str) -> str:
-    """The text of a script in this folder, with finding.js put in where it asks for it."""
-    return (_HERE / name).read_text(encoding="utf-8").replace("/* finding.js */", _FINDING)
+    """The text of a script in scripts/, with finding.js put in where it asks for it."""
+    return (_SCRIPTS / name).read_text(encoding="utf-8").replace("/* finding.js */", _FINDING)
 
 
 DETECT: Final = script("detect.js")
