@@ -1,5 +1,5 @@
-// Before a picture is taken: paints over every text that holds a secret, and every field for one. Nothing a page shows
-// is moved or changed by it, and `hide(null)` takes it back. Shadow roots are looked into as far as they are open.
+// Before a picture is taken: paints over every text with a secret, and over every password field. Nothing on the page moves or
+// changes. `hide(null)` removes the paint. Open shadow roots are searched, too.
 (expressions) => {
   const NAME = "poolmgr-hidden";
   const RULES = `

@@ -1,4 +1,4 @@
-// What a page shows as text, with what stands in open shadow roots.
+// The text that a page shows, with that in open shadow roots.
 (most) => {
   const parts = [];
   const read = (root) => {

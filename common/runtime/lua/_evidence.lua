@@ -1,5 +1,5 @@
--- The index of evidence holds the names of the bundles' keys by when they end, beside it stand their sizes and the total.
--- A bundle that is no more is struck off both.
+-- The index of evidence has the names of the bundles' keys, by the time at which they expire. Two more keys have their sizes
+-- and the total. This removes a bundle from all of them.
 local function strike_off(index, sizes, bundle)
   local size = redis.call('HGET', sizes, bundle)
   redis.call('ZREM', index, bundle)

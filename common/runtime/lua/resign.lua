@@ -1,3 +1,3 @@
--- Give back what one may have at a time, if it is still ours: the lease, a vm_id, an account.
+-- Give back something that one process holds at a time (the lease, a vm_id, an account), if this process still holds it.
 if redis.call('GET', name) == holder then return redis.call('DEL', name) end
 return 0

@@ -1,8 +1,8 @@
-// The page of the manager. What comes from outside becomes text, by textContent, and nothing else.
+// The page of the manager. Data from outside is only set as textContent.
 
-const SILENT_MS = 7000; // the manager says something every two seconds: silence for so long means that the line is cut
+const SILENT_MS = 7000; // the manager sends something every two seconds; after this silence the connection is lost
 const AGAIN_MS = [500, 8000];
-const SHOWN = 100; // VMs at first
+const SHOWN = 100; // VMs that are shown at first
 const STATES = ["warming", "idle", "reserved", "busy", "retiring"];
 const SICK = ["lost", "silent", "stopping", "draining", "resting"];
 const WHERE = {
@@ -18,12 +18,12 @@ const collator = new Intl.Collator("en", { numeric: true });
 let me = { role: "read", name: "" };
 let head = null;
 let vms = new Map(), bots = new Map(), hour = new Map();
-let skew = 0; // the manager's clock against this machine's, ms
+let skew = 0; // the manager's clock minus this machine's, ms
 let shown = SHOWN;
 let dirty = { vms: new Set(), bots: new Set(), head: true, hour: true, all: true };
 let painting = false;
-let seen = 0; // when something came last, by this machine's clock
-let line = null; // the stream that is open, to be aborted
+let seen = 0; // when something last came, by this machine's clock
+let line = null; // the open stream, for aborting it
 
 // Elements
 
@@ -57,7 +57,7 @@ const clock = (epoch) => (epoch ? new Date(epoch * 1000).toISOString().slice(11,
 const moment = (iso) => (iso ? `${iso.slice(0, 10)} ${iso.slice(11, 19)} UTC` : "");
 const now = () => (Date.now() + skew) / 1000;
 
-// Asking
+// Requests
 
 const headers = () => ({ Authorization: `Token ${sessionStorage.getItem(KEY) || ""}` });
 
@@ -163,7 +163,7 @@ function cut(why) {
   say(place, `${why || "Cut off."}${since} Trying again.`);
 }
 
-// Painting: at most once a frame, and only what is another than before
+// Drawing: at most once a frame, and only what changed
 
 function soon() {
   if (painting) return;
@@ -251,7 +251,7 @@ function paintPlots() {
 
 const rank = (vm) => {
   const sick = SICK.indexOf(vm.state);
-  return sick >= 0 ? sick : vm.workers[1] ? 5 : 4; // up, and nothing idle
+  return sick >= 0 ? sick : vm.workers[1] ? 5 : 4; // up, without an idle worker
 };
 
 function rows(body, wanted, made, make, fill) {
@@ -334,7 +334,7 @@ setInterval(() => {
 
 $("more").addEventListener("click", () => { shown += 200; dirty.all = true; soon(); });
 
-// Where one is: #/, #/bot/ID, #/vm/ID, #/search/TEXT
+// Addresses: #/, #/bot/ID, #/vm/ID, #/search/TEXT
 
 let route = { of: "" };
 
@@ -343,7 +343,7 @@ function go() {
   clearInterval(route.timer);
   if (!sessionStorage.getItem(KEY)) return;
   let name = "";
-  try { name = id ? decodeURIComponent(id) : ""; } catch { /* an address that nobody made here: the fleet is shown */ }
+  try { name = id ? decodeURIComponent(id) : ""; } catch { /* a malformed address: the fleet is shown */ }
   route = { of: name ? of : "", id: name };
   $("fleet").hidden = Boolean(name);
   $("detail").hidden = !name;
@@ -378,7 +378,7 @@ function go() {
 }
 
 function keep(change) {
-  // Whoever is at a button is there afterwards.
+  // The focus stays at its button.
   const at = document.activeElement?.id;
   change();
   if (at && document.activeElement?.id !== at) $(at)?.focus();
@@ -501,7 +501,7 @@ async function look(id, key, place) {
       pictures.made.push(image);
     }
     place.append(...pictures.made);
-  } catch { /* no picture was kept: the bundle says why */ }
+  } catch { /* no picture was kept; the bundle says why */ }
 }
 
 async function save(id, one) {

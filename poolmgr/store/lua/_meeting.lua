@@ -1,6 +1,6 @@
--- Whoever holds a meeting says itself by what names to look for it: its record, which counts until the bot has ended, or
--- the entry of a job that the API pushed.
--- Answers the bot that holds it and counts, or nil; then whether a leader is about to make a bot of the one who holds it.
+-- The holder of a meeting is named by its record, which counts until the bot has ended, or by the entry of a job that the
+-- API pushed.
+-- Answers the bot that holds the meeting, or nil; then whether a leader is about to make that bot.
 local function holder(meeting)
   local bot_id, bot, entry, taken = unpack(redis.call('HMGET', meeting, 'bot_id', 'bot', 'entry', 'taken'))
   if not bot_id then return nil, nil end

@@ -1,5 +1,5 @@
--- One entry of the status stream; with an outbox, the same there, of which webhooks are made. No other limit keeps that
--- one short than that the leader empties it. `seen`: state, status, reason, attempt, vm_id, worker_id.
+-- Add an entry to the status stream, and with an outbox also there: webhooks are made from it. The outbox has no limit but
+-- that the leader empties it. `seen`: state, status, reason, attempt, vm_id, worker_id.
 local function tell(status, outbox, keep, bot_id, at, seen)
   local entry = {'bot_id', bot_id, 'state', seen[1] or '', 'status', seen[2] or '', 'reason', seen[3] or '',
     'status_reason', seen[3] or '', 'attempt', seen[4] or '0', 'vm_id', seen[5] or '', 'worker_id', seen[6] or '', 'at', at}
@@ -11,7 +11,7 @@ local function tell(status, outbox, keep, bot_id, at, seen)
   end
 end
 
--- A status change becomes visible: the bot's hash and the status stream together, and the outbox if it has a callback.
+-- Write a status change into the bot's record and the status stream, and into the outbox if the bot has a callback_url.
 local function announce(bot, status, outbox, keep, bot_id, at, fields)
   redis.call('HSET', bot, unpack(fields))
   local seen = redis.call('HMGET', bot, 'state', 'status', 'status_reason', 'attempt', 'vm_id', 'worker_id', 'callback_url')

@@ -1,5 +1,4 @@
--- What happened to a bot goes to the end of its story. Of a long one the middle is lost, and an entry says so: how it began
--- and how it ended is what explains it.
+-- Add an entry to a bot's story. A long story loses its middle, and an entry says so: its beginning and its end explain most.
 local function relate(story, entry)
   if redis.call('RPUSH', story, entry) <= STORY_MOST then return end
   local first = redis.call('LINDEX', story, STORY_BEGINNING)

@@ -1,7 +1,7 @@
--- A taken job becomes a durable bot; only now does it leave the list of taken jobs. Where a worker stands ready, the same
--- call assigns it: bot, worker and agent learn of it together, and the status stream still tells both steps.
--- `orders`: worker_id, worker record and message of each, the bot's own worker first; none if it is not assigned.
--- `fields`: those of the record that differ from BLANK.
+-- A taken job becomes a durable bot, and leaves the list of taken jobs. If a worker is idle, the same script assigns it: bot,
+-- worker and agent learn of it together, and the status stream has both steps.
+-- `orders`: worker_id, record and message of each worker, the bot's own first; empty if the bot is not assigned.
+-- `fields`: the fields of the record that differ from BLANK.
 if redis.call('EXISTS', bot) == 1 then return 0 end
 local record = BLANK
 for i = 1, #fields do record[#record + 1] = fields[i] end

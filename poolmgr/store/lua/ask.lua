@@ -1,5 +1,5 @@
--- Tell an agent what one of its bots is to do: leave its meeting, say something there, or end with its browser. That
--- somebody wished the bot's own end is remembered, should the attempt fail first. `entry`: of the story, or empty.
+-- Order an agent to do something with a bot: leave, write in the chat, or end with its browser. If somebody asked for the
+-- bot's end, that is noted in case the attempt fails first. `entry`: of the story, or empty.
 local state, latest = unpack(redis.call('HMGET', bot, 'state', 'attempt'))
 if tonumber(latest) == attempt then
   if is_wished then redis.call('HSET', bot, 'leave_requested', 1) end

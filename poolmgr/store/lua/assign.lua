@@ -1,4 +1,4 @@
--- Bot assigned, worker claimed and the agent told, or nothing of it.
+-- Assign a bot: bot, worker and the agent's order change together, or not at all.
 local state, before = unpack(redis.call('HMGET', bot, 'state', 'attempt'))
 if state ~= QUEUED or tonumber(before) ~= attempt - 1 then return 0 end
 announce(bot, status, outbox, keep, bot_id, at, fields)

@@ -1,4 +1,4 @@
--- A dead letter stands at the end of its bot's line once more: two operators at once do it once. The leader hears of it
+-- Put a dead letter at the end of its bot's queue, once even if two operators do it at the same time. The leader learns of it
 -- through the outbox.
 if redis.call('XDEL', dead, entry_id) == 0 then return 0 end
 redis.call('RPUSH', line, '0 ' .. now .. ' ' .. delivery)

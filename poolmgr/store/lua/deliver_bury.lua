@@ -1,4 +1,4 @@
--- The first webhook of a bot's line is given up: it becomes a dead letter, and the next one's turn has come.
+-- The first webhook of a bot's queue is given up: it becomes a dead letter, and the next one is due.
 -- Answers 1 if there is a next one.
 local head = first_of(line, id)
 if head then

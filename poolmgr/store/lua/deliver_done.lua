@@ -1,5 +1,5 @@
--- The first webhook of a bot's line was delivered, and leaves it. Also clears up after a line that is no more.
--- `noted_as`: the record's field that says so, or empty. Answers 1 if there is a next one.
+-- The first webhook of a bot's queue was delivered, and leaves it. Also removes an empty queue from the due ones.
+-- `noted_as`: the record's field to set, or empty. Answers 1 if there is a next one.
 if first_of(line, id) then
   redis.call('LPOP', line)
   log_attempt(log, entry, life_s)

@@ -1,4 +1,4 @@
--- An attempt at the first webhook of a bot's line came to nothing; the next one is due later. Once per attempt.
+-- An attempt to send the first webhook of a bot's queue failed; it is due again later. Counts each attempt once.
 local head = first_of(line, id)
 if not head then return 0 end
 local before, since_and_delivery = string.match(head, '^(%d+)( .*)$')

@@ -1,4 +1,4 @@
--- The webhooks of one outbox entry stand in their bot's line, and the entry is done; nothing if it was done before.
+-- Put the webhooks of one outbox entry into their bot's queue, and delete the entry. Does nothing if that was done before.
 redis.call('XACK', outbox, group, entry_id)
 if redis.call('XDEL', outbox, entry_id) == 0 then return 0 end
 if #items == 0 then return 1 end

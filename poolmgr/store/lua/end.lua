@@ -1,5 +1,5 @@
--- A bot's one end: record, indexes and time to live together. A second end changes nothing. `by_status`: the index of its
--- outward status; `bundle`: the name of its evidence, or empty.
+-- End a bot once: record, indexes and expiry change together. A second end changes nothing. `by_status`: the index of its
+-- outward status. `bundle`: the name of its evidence, or empty.
 local state = redis.call('HGET', bot, 'state')
 if not state or state == STOPPED then return 0 end
 local created = redis.call('ZSCORE', live, bot_id) or stopped

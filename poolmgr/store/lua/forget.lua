@@ -1,7 +1,7 @@
--- An ended bot and all that is kept of it are no more, but for webhooks that are still to be delivered. `delivery`: a last
--- webhook as JSON, or empty.
--- Answers how many keys and index entries were deleted; 0 if it has not ended; -1 if there is to be a last webhook while
--- earlier ones are still to be made of its record.
+-- Delete an ended bot and all that is kept of it, except webhooks that are still to be sent. `delivery`: a last webhook as
+-- JSON, or empty.
+-- Answers how many keys and index entries were deleted; 0: the bot has not ended; -1: there is a last webhook, and earlier
+-- ones still need the record.
 if redis.call('HGET', bot, 'state') ~= STOPPED then return 0 end
 if delivery ~= '' then
   local before, page = '+', nil

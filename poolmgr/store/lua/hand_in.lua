@@ -1,6 +1,6 @@
--- Entries of the job stream become jobs of the list, and only then are acknowledged and deleted: what is pending was not
--- handed in, what is not pending was, or was another leader's to hand in. `entries`: id and job of each.
--- Answers how many were handed in.
+-- Put entries of the job stream on the list of jobs; then acknowledge and delete them. An entry that is not pending was put
+-- before, or belongs to another leader. `entries`: id and job of each.
+-- Answers how many were put.
 local handed_in = 0
 for i = 1, #entries, 2 do
   local entry_id = entries[i]

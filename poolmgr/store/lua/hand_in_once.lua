@@ -1,6 +1,6 @@
--- Messages of another queue become jobs of the list, each once: a mark says that it was there before. The mark is set after
--- the job, so that a job which Redis refuses is not taken for one that it has.
--- Answers how many were handed in.
+-- Put messages of another queue on the list of jobs, each once: a mark says that a message was put before. The mark is set
+-- after the job, so that a job which Redis refuses has no mark.
+-- Answers how many were put.
 local handed_in = 0
 for i, mark in ipairs(marks) do
   if redis.call('EXISTS', mark) == 0 then

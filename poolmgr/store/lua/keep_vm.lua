@@ -1,5 +1,5 @@
--- What is known of a VM. All of it ends, unless the leader renews it, which it does for those that are not lost.
--- A lost one's workers count no longer, and its agent is not to begin later what was ordered for them.
+-- Write the state of a VM. Its keys expire unless the leader extends them, which it does for VMs that are not lost. The
+-- workers of a lost VM are removed, and its agent must not begin their orders later.
 redis.call('HSET', vm, unpack(fields))
 redis.call('SADD', vms, vm_id)
 redis.call('EXPIRE', vm, life_s)

@@ -1,9 +1,9 @@
--- Take or renew the lease. Every taking makes a new epoch; from then on the writes of older ones are refused.
+-- Take or renew the lease. Taking it makes a new epoch, and writes of older epochs are refused from then on.
 -- `renewed`: 0 to take, the epoch to renew it.
--- Answers the epoch, or 0 when another holds the lease (or, renewing, has held it). A lease that ran out is renewed
--- while its epoch counts: nobody has led since.
--- A Redis that was set back to an older copy of its data may have given epochs since that it knows nothing of. So a new
--- one is as much above the last as leaders can have come since that was last renewed, which its end of life tells.
+-- Answers the epoch; 0: another process holds the lease, or has held it since. A lease that expired is renewed while its
+-- epoch is the latest: nobody has led since.
+-- A Redis that was restored from an older copy does not know the epochs given since. So a new epoch is higher than the last
+-- one by as many as leaders can have come since the last renewal, which the key's expiry tells.
 local before = redis.call('GET', leader)
 if before and before ~= holder then return 0 end
 if renewed ~= 0 then

@@ -1,4 +1,4 @@
--- What was said in a bot's meeting, oldest first; the latest lines are kept. A line that comes again is there already.
+-- Add messages of a bot's meeting, oldest first; the latest ones are kept. A message that comes again is not added.
 if not counts(bot, attempt) then return 0 end
 for _, line in ipairs(lines) do
   if not redis.call('LPOS', chats, line) then redis.call('RPUSH', chats, line) end

@@ -1,5 +1,5 @@
--- Who came into a bot's meeting and who went: one JSON object each. Who comes back has not left; nothing happens twice.
--- `came`: id and name of each; `left`: the ids of those who went; `nobody_else`: nobody is there but who came.
+-- Write who joined and who left a bot's meeting, one JSON object each. Somebody who comes back has not left. Idempotent.
+-- `came`: id and name of each; `left`: ids; `nobody_else`: everybody else has left.
 if not counts(bot, attempt) then return 0 end
 local is_back = {}
 

@@ -1,5 +1,5 @@
--- A worker's new state (an empty record: forgotten) and what its agent is told of it, if anything. `stories` and
--- `entries`: the story of a bot that tells of it and what it tells, or none.
+-- Write a worker's new record (empty: it is removed) and the order to its agent, if any. `stories` and `entries`: the story of
+-- a bot and the entry to add, or none.
 if worker == '' then redis.call('HDEL', workers, worker_id) else redis.call('HSET', workers, worker_id, worker) end
 redis.call('EXPIRE', workers, VM_LIFE_S)
 if message ~= '' then

@@ -1,5 +1,5 @@
--- Hand a rejected job in once more and take it off the dead stream: two operators at once do it once.
--- Answers its fields, or nothing if it is not there.
+-- Move a rejected job from the dead stream back to the list, once even if two operators do it at the same time.
+-- Answers its fields; nothing if it is not there.
 local found = redis.call('XRANGE', dead, entry_id, entry_id)
 if #found == 0 then return false end
 local fields = found[1][2]

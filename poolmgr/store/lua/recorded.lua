@@ -1,5 +1,5 @@
--- A bot's meeting is being recorded, or a file was made of it, which may be after the bot's end. Once each.
--- `audio_status`: what its record says from now on.
+-- Note that a bot's meeting is being recorded, or that its file was made, which may be after the bot's end. Once each.
+-- `audio_status`: the new value in its record.
 local latest, before, state, status, reason, vm_id, worker_id, callback_url = unpack(redis.call('HMGET', bot, 'attempt',
   'audio_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url'))
 if tonumber(latest) ~= attempt or before == audio_status or (before and before ~= '' and before ~= 'recording') then return 0 end

@@ -1,7 +1,6 @@
--- A taken job that is no job goes to the dead stream with its reason; whoever follows its bot_id hears of it,
--- unless that id is another job's bot.
--- What the API says of a job that is no bot yet ends here, too.
--- `bot_id` may be empty; `fields`: of the dead stream's entry.
+-- Move a taken job that is not valid to the dead stream with its reason. Followers of its bot_id are told in the status
+-- stream, unless the id belongs to another job's bot. The API's entry of the job is deleted.
+-- `bot_id`: may be empty. `fields`: of the dead stream's entry.
 redis.call('XADD', dead, 'MAXLEN', '~', keep_dead, '*', unpack(fields))
 redis.call('EXPIRE', dead, STREAM_LIFE_S)
 if bot_id ~= '' and redis.call('EXISTS', bot) == 0 then

@@ -1,6 +1,6 @@
--- A job of the HTTP API goes on the list, or nothing changes: what a client sent before, what belongs to another meeting
--- and what is more than its share is found out here, in one step, however many ask at once. `quota`: 0 for none.
--- Answers {verdict, bot_id}: the bot is another one's where the verdict is that it was there before.
+-- Put a job of the HTTP API on the list, or change nothing. Repeated requests, held meetings and the quota are checked in the
+-- same step, however many requests come at once. `quota`: 0: none.
+-- Answers {verdict, bot_id}; the bot is the earlier one if the verdict is about one.
 if idempotency then
   local known = redis.call('GET', idempotency)
   if known then

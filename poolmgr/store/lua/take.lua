@@ -1,4 +1,4 @@
--- Move waiting jobs to the list of taken ones, oldest first, until there are enough of them or they are long enough.
+-- Move jobs from the list to the list of taken ones, oldest first, up to a number and a size.
 -- Answers the jobs.
 local moved, bytes = {}, 0
 while #moved < most and bytes < most_bytes do

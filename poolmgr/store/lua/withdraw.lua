@@ -1,6 +1,6 @@
--- A submitted job is taken back: off the list if nobody has taken it yet, and its keys free for the next try.
--- `has_ended`: its bot has ended already without having had a chance, then only the keys are to go.
--- Answers 1 if nothing will come of the job any more, 0 if it was taken and goes its way.
+-- Take a submitted job back: off the list if no manager has taken it, and its keys are free for the next try.
+-- `has_ended`: its bot ended without having a worker; then only the keys are freed.
+-- Answers 1 if nothing comes of the job any more; 0 if a manager has taken it.
 if not has_ended then
   if redis.call('LREM', jobs, 1, payload) == 0 then return 0 end
   redis.call('DEL', submitted)

@@ -1,5 +1,5 @@
--- Hold what one may have at a time, or go on holding it. 1: it is the holder's. 0: somebody else's. Asked again by the same
--- holder it answers the same.
+-- Take or keep something that one process holds at a time. Answers 1: the holder has it; 0: somebody else has it. May be
+-- repeated.
 local before = redis.call('GET', name)
 if before and before ~= holder then return 0 end
 redis.call('SET', name, holder, 'PX', life_ms)

@@ -1,8 +1,8 @@
--- A bundle is kept for as long as its bot's record is there, but not longer than its life; the oldest go when all of them
--- are more than may be kept.
--- Answers 1 if it is kept, 0 if its bot is no more, or it alone is more than may be kept.
+-- Keep a bundle as long as its bot's record, and not longer than its own life. If all bundles together are too large, the
+-- oldest are deleted.
+-- Answers 1: kept; 0: the bot has no record, or the bundle alone is too large.
 if redis.call('EXISTS', bot) == 0 or #data > most_bytes then return 0 end
--- First of all, because a full Redis refuses it, and refuses nothing to a script that has written before.
+-- This write comes first: a full Redis refuses it, and would not refuse it to a script that has written already.
 redis.call('SET', bundle, data, 'EX', life_s)
 local now = tonumber(redis.call('TIME')[1])
 for _, ended in ipairs(redis.call('ZRANGE', index, '-inf', now, 'BYSCORE')) do strike_off(index, sizes, ended) end
@@ -18,7 +18,7 @@ end
 redis.call('ZADD', index, now + life_s, bundle)
 redis.call('HSET', sizes, bundle, #data)
 redis.call('HINCRBY', sizes, 'total', #data)
--- Not before the bundle in it that ends last: one that waited long for its way here has less life left than others.
+-- The index lives as long as its longest bundle: a bundle that waited on a VM has less life left than others.
 local last = tonumber(redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2])
 redis.call('EXPIREAT', index, last)
 redis.call('EXPIREAT', sizes, last)

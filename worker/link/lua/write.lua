@@ -1,10 +1,9 @@
--- Write an agent's events, in their order, each once: those up to the number that was written last are passed over, for
--- an agent that was cut off, or killed, between the writing and the answer asks for them again.
--- Two agents that live under one vm_id at once undo this for each other; the `id` of an event is still the same.
--- `entries`: number and message, again and again; a heartbeat has the number 0. It says what is, so the next one will do:
--- when the stream is long (`most_unread`) and nobody has read of it for a while (what is read stays for a while, too), none
--- is added.
--- Answers who lived under this vm_id before, or nothing.
+-- Write an agent's events in order, each once. Events up to the number that was last written are ignored: an agent that was cut
+-- off or killed before the answer sends them again.
+-- If two agents use one vm_id at once, events may be written twice; the `id` of an event stays the same.
+-- `entries`: number and message in turn; a heartbeat has the number 0. A heartbeat is left out if the stream is longer than
+-- `most_unread` and nobody has read it for a while: the next one will say the same.
+-- Answers who used this vm_id before, or nothing.
 local last = redis.call('HMGET', written, 'session', 'number')
 local number = last[1] == session and tonumber(last[2]) or 0
 local nobody_reads = false

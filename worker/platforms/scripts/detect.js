@@ -1,8 +1,8 @@
-// One look at the page: which screen shows, by which rule, what lies over it, and what can be read off it. The first rule
-// that matches wins; a rule matches when everything that it names is so. What people write in the chat is no part of
-// any screen: a message that says "you were removed" removes nobody.
-// In a meeting it reads who else is there, and what the chat says after the last line that was read. Of whoever was let in
-// (`request.inside`) it tells, too, whether the call is still there behind what the page says of its end.
+// One look at the page: which screen shows, by which rule, which popup lies over it, and what can be read. The first rule that
+// matches wins; a rule matches when all its conditions hold. What people write in the chat belongs to no screen: a message
+// "you were removed" removes nobody.
+// In a meeting it reads who else is there, and what the chat says after the last line that was read. If the bot was let in
+// (`request.inside`), it also says whether the call is still there behind text about its end.
 ({ rules: text, request }) => {
   /* finding.js */
   const rules = JSON.parse(text);
@@ -19,7 +19,7 @@
     try {
       return (/* facts */ () => null)() ?? {};
     } catch {
-      return {}; // what the page keeps there is its own business
+      return {}; // the page's own data may have any form
     }
   }
   const facts = factsOf();
@@ -29,7 +29,7 @@
   const matched = new Map();
   function shows(rule) {
     if (!matched.has(rule)) {
-      matched.set(rule, false); // for rules that exclude one another
+      matched.set(rule, false); // so that rules which exclude each other do not recurse
       matched.set(rule, isSo(rule));
     }
     return matched.get(rule);
@@ -68,7 +68,7 @@
     return !text || Boolean(document.body) && page.holds(document.body, text);
   }
 
-  // From an element to what stands at "CSS@attribute" in it; the first of several that is there.
+  // The text or attribute at "CSS@attribute" in an element; of several, the first that exists.
   function reader(where, chars, textOf = (element) => element.textContent) {
     const ways = (typeof where === "string" ? [where] : where ?? []).map((way) => {
       const [, selector, attribute] = /^(.*?)(?:@([\w-]+))?$/s.exec(way);
@@ -84,7 +84,7 @@
     };
   }
 
-  // Each piece of text apart from the next: numbers of buttons that stand side by side are two.
+  // The pieces of text stay apart: the numbers of two neighbouring buttons are two numbers.
   function apart(element) {
     const pieces = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
     const found = [];
@@ -92,7 +92,7 @@
     return found.join(" ");
   }
 
-  // What stands at "CSS@attribute" on the page, where that shows.
+  // The visible text or attribute at "CSS@attribute" on the page.
   function read(where, chars, textOf = (element) => element.textContent) {
     const [, selector, attribute] = /^(.*?)(?:@([\w-]+))?$/s.exec(where);
     const element = page.all(selector || "body").find(page.isLaidOut);
@@ -101,7 +101,7 @@
 
   const isOwn = (element, own) => Boolean(own) && page.attempt(own, (css) => element.matches(css), false);
 
-  // A few characters that change with the text.
+  // A short hash of a text.
   function digest(text) {
     let hash = 2166136261;
     for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 16777619);
@@ -130,7 +130,7 @@
     return null;
   }
 
-  // null when the page shows nobody, not even the bot, as while it is being redrawn; or when nobody came or went since the last look.
+  // null: the page shows nobody, not even the bot, because it is being redrawn; or nobody came or went since the last look.
   function people(others) {
     if (!others) return { people: null, people_key: "" };
     const key = digest(JSON.stringify(others));
@@ -157,7 +157,7 @@
 
   const isBot = (name) => request.own !== "" && (name === request.own || name.startsWith(`${request.own} (`));
 
-  // Who is marked as speaking, on the element of somebody or in it; nobody takes notice of the bot itself.
+  // Who is marked as speaking, on or in a participant's element; the bot itself does not count.
   function speaker() {
     if (facts.speaker !== undefined) return String(facts.speaker ?? "");
     const ways = [readings.people ?? []].flat().filter(({ speaks }) => speaks);
@@ -188,7 +188,7 @@
       .filter((line) => line.id);
   }
 
-  // What was said, without what stands over it: who said it, and when. Pages call the bot "You".
+  // A message without the name and the time above it. Pages call the bot "You".
   function said(sender, text, own) {
     const rest = text.split("\n").map((line) => line.trim()).filter(Boolean);
     const isHead = (line) => line === sender || /^\d{1,2}[:.]\d{2}(\s?[AP]M)?$/i.test(line);
@@ -214,7 +214,7 @@
     }));
   }
 
-  // A switch of the bot's own that is on. What belongs to others stands in lists and menus: a host may mute them.
+  // A device switch of the bot that is on. Switches in lists and menus belong to others, whom a host may mute.
   const OTHERS = "ul, ol, table, [role=list], [role=listitem], [role=tree], [role=treeitem], [role=row], [role=menu]";
   const isDevice = (element) => page.isLaidOut(element) && !page.isOff(element) && !page.isInside(element, OTHERS);
 
@@ -226,15 +226,15 @@
 
   const INSIDE = new Set(["in_meeting", "recording_denied"]);
   const TOLD_INSIDE = new Set(["removed", "ended", "left"]);
-  const WHOLE = 0.8; // of the window
+  const WHOLE = 0.8; // share of the window
   const MODAL = "[role=dialog], [role=alertdialog], dialog[open], [aria-modal=true]";
-  // Where lines of people stand, and what quotes them for a moment.
+  // Elements with messages of people, also those that quote a message for a moment.
   const FEEDS = "[aria-live]:not([aria-live=off]), [role=log], [role=feed], [role=status], [role=alert], [class*=notification i], [class*=toast i], [class*=snackbar i], ul, ol, [role=list], [role=tree]";
   const FIELDS = "textarea, [contenteditable=true], [role=textbox], input:not([type=checkbox], [type=radio], [type=button], [type=submit], [type=hidden])";
 
   const takesAnswers = (element) => [...element.querySelectorAll(FIELDS)].some(page.isShown);
 
-  // Whether the page itself says it, and nobody who can write on it: in a dialog that takes no answer, or as its title.
+  // Whether the page itself says it, and no participant: in a dialog without a text field, or as its heading.
   function isOfThePage({ within, visible = [], text, says }) {
     const places = within ? rules.places[within] : [];
     const saying = [...visible, ...places].flatMap(page.telling).filter(
@@ -248,7 +248,7 @@
     });
   }
 
-  // Whether a page of its own lies over every button of the call, and says that.
+  // Whether an element lies over all buttons of the call, and says that.
   function isCovered(buttons, { text, says }) {
     let tried = 0;
     for (const button of buttons) {
@@ -266,8 +266,8 @@
     return tried > 0;
   }
 
-  // "": the call is gone. "free": it is there, and what the page shows may be anybody's words. "under": it lies under what
-  // the page itself says.
+  // "": no call. "free": the call is there, and the text may be a participant's. "under": the call is there, and the page
+  // itself shows the text over it.
   function behind(rule) {
     const calls = rules.screen.filter((other) => INSIDE.has(other.name) && shows(other));
     if (!calls.length) return "";
@@ -278,18 +278,18 @@
 
   const OFFERS = ["rejoin", "rejoinnow", "rejoinmeeting", "rejointhemeeting", "rejoincall", "joinagain", "returntohomescreen",
     "returntohome", "backtohome", "backtohomescreen", "gotohomepage", "returntohomepage", "startanewmeeting", "newmeeting"];
-  // A page with no call on it that says it is not in one, or offers the way back.
+  // Whether a page without a call says that it is in none, or offers to join again.
   const isOver = () => (Boolean(facts.parted) && request.document === performance.timeOrigin) ||
     (page.mayHold(OFFERS) && page.all(page.CONTROLS).some((element) => page.isShown(element) && page.isCalled(element, OFFERS)));
 
   const ROOMS = ["breakout", "mainsession", "mainroom", "mainmeeting", "movingyou", "beingmoved", "aspanelist", "asapanelist",
     "asanattendee", "joiningtheroom", "joiningroom", "returningtothemeeting"];
-  // Whether a page that shows nothing known takes the bot to another room of the same meeting: it says so, or has gone to
-  // another address of the platform.
+  // Whether an unknown page is on the way to another room of the same meeting: it says so, or it is at another address of
+  // the platform.
   const isAway = () => request.inside === true && isSite &&
     ((request.place !== "" && request.place !== where) || (page.mayHold(ROOMS) && page.holds(document.body, ROOMS)));
 
-  // As worker/platforms/media.js counts them.
+  // The counters of media.js.
   function media() {
     const { poolmgrMedia } = globalThis;
     return poolmgrMedia?.read?.() ?? { audio_packets: poolmgrMedia?.audioPackets?.() ?? 0 };

@@ -1,5 +1,5 @@
-// Puts the cursor into the field that is meant, so that what is typed replaces what stands there; answers that. null:
-// there is no such field, or not in time.
+// Puts the cursor into a field and selects its text, so that typing replaces it. Returns that text; null: there is no such
+// field, or not in time.
 async ({ targets, patience_ms }) => {
   /* finding.js */
   for (const end = performance.now() + patience_ms; ; ) {

@@ -1,13 +1,13 @@
-// Finds things on a page, wherever they stand: in the document, in open shadow roots, in frames of its own origin that
-// show. Part of every script that looks at a page or acts on it; `survey` begins one look, and nothing outlives it.
+// Finds things on a page: in the document, in open shadow roots, in visible frames of the same origin. Every script that looks
+// at a page or acts on it contains this. `survey` begins one look, and nothing is kept after it.
 const survey = (ignore) => {
   const [MOST_ELEMENTS, MOST_ROOTS, MOST_CHARS] = [100_000, 200, 4_000_000];
   const UNSPOKEN = new Set(["SCRIPT", "STYLE", "NOSCRIPT", "TEMPLATE"]);
   const CONTROLS =
     "button, a, summary, input[type=button], input[type=submit], [role=button], [role=link], [role=menuitem], [role=tab]";
-  const bad = new Set(); // selectors that are none
+  const bad = new Set(); // invalid selectors
 
-  // As two texts are compared: without spaces and invisible characters, one kind of apostrophe, lower case.
+  // The form in which texts are compared: no spaces, no invisible characters, one kind of apostrophe, lower case.
   const fold = (text) =>
     text
       .replace(/[\s\u00ad\u200b-\u200f\u2060\ufeff]+/g, "")
@@ -16,7 +16,7 @@ const survey = (ignore) => {
       .replace(/[\u2010-\u2015]/g, "-")
       .toLowerCase();
 
-  // Left of the page or above it, where nobody can scroll to.
+  // Left of the page or above it, where it cannot be scrolled to.
   function isAway(element) {
     const box = element.getBoundingClientRect();
     const { scrollX = 0, scrollY = 0 } = element.ownerDocument.defaultView ?? {};
@@ -26,12 +26,12 @@ const survey = (ignore) => {
   const isShown = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !isAway(element);
   const isLaidOut = (element) => element.checkVisibility();
 
-  // What a screen reader alone is to read, or a menu that is folded up: it stands in a box of no size that cuts it off.
+  // Text for screen readers only, or a closed menu: it is cut off by a box without a size.
   function isCutOff(element) {
     let at = element;
     while (at && !((at.offsetWidth <= 1 || at.offsetHeight <= 1) && getComputedStyle(at).overflowX !== "visible")) at = at.parentElement;
     for (let inner = element; at && inner !== at; inner = inner.parentElement) {
-      if (getComputedStyle(inner).position === "fixed") return false; // which its box does not hold
+      if (getComputedStyle(inner).position === "fixed") return false; // a fixed element is not cut off by its box
     }
     return at !== null;
   }
@@ -51,7 +51,7 @@ const survey = (ignore) => {
   }
   collect(document);
 
-  // What an element stands in, once its own tree ends.
+  // The element that contains an element's document or shadow root.
   function outOf(element) {
     const root = element.getRootNode();
     return root.host ?? root.defaultView?.frameElement ?? null;
@@ -84,18 +84,18 @@ const survey = (ignore) => {
     return found;
   }
 
-  // Those that may tell what the page shows: what people write and say in the meeting does not.
+  // The elements that may say what the page shows: not those with messages and captions of people.
   const telling = (selector) =>
     all(selector).filter((element) => !ignored || !isInside(element.parentElement ?? outOf(element), ignored));
 
-  // What an element's text is a line of.
+  // The element of which an element's text is a line.
   function blockOf(element) {
     let at = element;
     while (/^(inline|contents)$/.test(getComputedStyle(at).display) && at.parentElement) at = at.parentElement;
     return at;
   }
 
-  // The text that shows in a tree, frames and shadow roots with it. In `lines`, what its controls are called is left out.
+  // The visible text of a tree, with frames and shadow roots. `lines` leaves out the names of controls.
   function shownText(tree, inLines = false) {
     const within = (root) => `\n${[...root.children].map((child) => shownText(child, inLines)).join("\n")}\n`;
     if (ignored && tree.matches(ignored)) return "";
@@ -123,7 +123,7 @@ const survey = (ignore) => {
     return text;
   }
 
-  // Whether nothing shows that anybody could read or use: a logo and a spinner are no page.
+  // Whether nothing shows that a person could read or use; a logo and a spinner do not count.
   const THINGS = `${CONTROLS}, input, textarea, select, canvas, video, embed, object, iframe`;
   function isEmpty() {
     const shows = (thing) => isShown(thing) && thing.offsetWidth !== 0 && !isCutOff(thing);
@@ -138,8 +138,8 @@ const survey = (ignore) => {
     });
   }
 
-  // What stands anywhere on the page, shown or not, and in names of its controls: most phrases are not among it, and then
-  // nobody need look any closer.
+  // All text of the page, visible or not, and the names of its controls. Most phrases are not in it, and are not looked for
+  // any further.
   let everything;
   function mayHold(phrases) {
     if (everything === undefined) {
@@ -163,7 +163,7 @@ const survey = (ignore) => {
   }
 
   const saidBy = new Map();
-  // Whether one of the phrases is all of a sentence that stands in the element, or the element's name.
+  // Whether one of the phrases is a whole sentence in the element, or the element's name.
   function says(element, phrases) {
     let said = saidBy.get(element);
     if (!said) {
@@ -174,7 +174,7 @@ const survey = (ignore) => {
     return phrases.some((phrase) => said.has(phrase));
   }
 
-  // Whether one of the labels is the element's name, its text, or that of something in it.
+  // Whether one of the labels is the element's name or text, or that of an element in it.
   function isCalled(element, labels) {
     if (ignored && element.matches(ignored)) return false;
     const names = [element.getAttribute("aria-label"), element.title, element.value];
@@ -182,7 +182,7 @@ const survey = (ignore) => {
     const text = fold(element.textContent);
     if (!labels.some((label) => text.includes(label))) return false;
     if (labels.includes(fold(shownText(element)))) return true;
-    const counts = isShown(element) ? isShown : () => true; // a bar that hides itself hides its buttons' names, too
+    const counts = isShown(element) ? isShown : () => true; // a toolbar that hides itself also hides its buttons' names
     return [element, ...element.querySelectorAll("*")].some(
       (part) => labels.includes(fold(part.textContent)) && counts(part) && !(ignored && (isInside(part, ignored) || part.querySelector(ignored))),
     );
@@ -191,8 +191,7 @@ const survey = (ignore) => {
   const isOff = (element) =>
     element.matches(":disabled") || element.getAttribute("aria-disabled") === "true" || element.classList.contains("disabled");
 
-  // Few characters that are others once a click took, as far as the page shows it: a deaf button changes nothing. What
-  // hovering and focus do to the button itself is no answer.
+  // A short hash of the page that changes when a click took. Changes of the button by hovering and focus do not count.
   function mark(button) {
     const { disabled, ariaDisabled, ariaBusy, ariaPressed, ariaChecked, ariaLabel, isConnected } = button;
     const text = roots.map((root) => (root.body ?? root).textContent.length).join();
@@ -200,7 +199,7 @@ const survey = (ignore) => {
     return [location.href, elements, roots.length, text, ...own, button.textContent].join("|");
   }
 
-  // The elements that a target means, those that show first.
+  // The elements of a target, visible ones first.
   function meant(target) {
     const { css, label = [], text = [] } = typeof target === "string" ? { css: target } : target;
     if (label.length && !mayHold(label)) return [];

@@ -1,12 +1,12 @@
-// Runs in every page before the page's own scripts. Browsers outlive their agent; when none comes back, nobody would ever
-// take the bot out of its meeting. So the page leaves by itself once nobody has attended to it for as long as was said.
+// Runs in every page before the page's own scripts. A browser outlives its agent, and without an agent nobody would take the
+// bot out of its meeting. So the page leaves by itself when no agent has called `attend` for the agreed time.
 (() => {
   const LOOK_MS = 1000;
   if (globalThis.top !== globalThis || globalThis.poolmgrGuard) return;
 
   let until = Infinity;
   let leaves = false;
-  // Ahead of the page's own handlers: there is nobody to answer its "leave this page?".
+  // Runs before the page's own handlers: nobody would answer their "leave this page?".
   addEventListener("beforeunload", (event) => leaves && event.stopImmediatePropagation(), { capture: true });
   setInterval(() => {
     if (performance.now() < until) return;

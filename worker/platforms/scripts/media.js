@@ -1,18 +1,19 @@
-// Runs in every page before the page's own scripts. Keeps a list of the page's live peer connections, so that it can
-// be asked how much arrived, and how loud. It disguises nothing and alters nothing else: a page gets the connections it
-// makes. Only of one whose own switch leaves a device on (`hush`) every track that it would send is turned off. Those of frames of the same origin are kept by the topmost one: a frame that goes takes nothing along.
-// What a page decodes by itself, without WebRTC, has no level here.
+// Runs in every page before the page's own scripts. Keeps a list of the page's live peer connections, so that it can be asked
+// how much arrived and how loud it was. It hides nothing and changes nothing else: the page gets the connections that it makes.
+// Only `hush` turns off the tracks that a page sends, where the page's own switch leaves a device on. The top frame also keeps
+// the connections of frames of the same origin, so they are not lost with their frame.
+// Media that a page decodes itself, without WebRTC, has no level here.
 (() => {
-  const REFRESH_MS = 500; // statistics cost the page time, and looking at it has to stay cheap
+  const REFRESH_MS = 500; // reading statistics costs the page time
   const PATIENCE_MS = 2000; // a connection of a frame that is gone may never answer
-  const STALE_MS = 5000; // a level that old tells nothing
+  const STALE_MS = 5000; // an older level does not count
   if (globalThis.poolmgrMedia || !globalThis.RTCPeerConnection) return;
 
-  // As the browser made them: a page that wraps its own is not to find us among its callers, nor we its wrapping.
+  // The browser's own functions: a page may replace them.
   const { RTCPeerConnection, Promise, performance, setTimeout } = globalThis;
   const { getReceivers, getSenders, getStats } = RTCPeerConnection.prototype;
 
-  let live = []; // { connection, tracks: by id, what they had received }
+  let live = []; // { connection, tracks: what each track had received, by id }
   const sum = { audio_packets: 0, media_packets: 0, audio_energy: 0, audio_s: 0 };
   let tellsLevel = false;
   let refreshing = false;
@@ -27,7 +28,7 @@
   const turnOff = (track) => track && (track.enabled = false);
   const mute = ({ connection }) => getSenders.call(connection).forEach(({ track }) => turnOff(track));
 
-  // From now on the page sends neither sound nor picture, whatever it switches.
+  // From now on the page sends no media, whatever its switches show.
   function hush() {
     const { mediaDevices } = globalThis.navigator;
     if (!hushed && mediaDevices) {
@@ -62,7 +63,7 @@
     if (globalThis[name] === RTCPeerConnection) globalThis[name] = Watched;
   }
 
-  // Adds what a track received since it was last asked; returns for how long it played.
+  // Adds what a track received since the last call; returns how long it played.
   function take(tracks, id, kind, packets, energy, seconds) {
     let before = tracks.get(id);
     if (!before || packets < before.packets || seconds < before.seconds) before = { packets: 0, energy: 0, seconds: 0 };
@@ -74,7 +75,7 @@
     return seconds - before.seconds;
   }
 
-  // One that carries none has channels only, and what comes over those may be media.
+  // A connection without tracks has data channels, which may carry media.
   const carriesMedia = (connection) => getReceivers.call(connection).length > 0;
 
   function takeAll({ connection, tracks }, reports) {
@@ -95,21 +96,21 @@
     Promise.race([
       getStats.call(connection).then((reports) => [...reports.values()]),
       new Promise((resolve) => setTimeout(resolve, PATIENCE_MS, [])),
-    ]).catch(() => []); // closed while it was being asked
+    ]).catch(() => []); // the connection was closed meanwhile
 
   async function refresh() {
     refreshing = true;
     const asked = live;
     const answers = await Promise.all(asked.map(statistics));
-    // What is heard at once is as loud as all of it together, and lasts as long as the longest.
+    // Tracks that play at once: their energies add up, and their time is that of the longest.
     sum.audio_s += Math.max(0, ...asked.map((entry, place) => takeAll(entry, answers[place])));
     live = live.filter(({ connection }) => connection.connectionState !== "closed");
     answeredAt = performance.now();
     refreshing = false;
   }
 
-  // The best of all connections that were begun. One of channels only counts when it is there: where it does not come
-  // about, pages get by without, by a socket.
+  // The best state of all connections. One with data channels only counts when it is connected: without it, pages use a
+  // socket.
   function state() {
     const counted = live.filter(({ connection }) => connection.connectionState === "connected" || carriesMedia(connection));
     const states = counted.map(({ connection }) => connection.connectionState);
@@ -118,7 +119,7 @@
     return states.includes("failed") ? "failed" : "";
   }
 
-  // What was received in this page so far, as of the last refresh; never waits.
+  // What this page received until the last refresh. Never waits.
   function read() {
     const now = performance.now();
     if (now - refreshedAt >= REFRESH_MS && !refreshing) {

@@ -1,13 +1,13 @@
-// Where to click on the first target that can be clicked: { index, x, y, mark } once that is there, null when it is not in
-// time. `mark`: what the page was like, to see whether a click took. A target that wants the page's own click gets it
-// here: { index, mark }. `covered`: something else lies over it all that while.
-// `hidden`: it is there and does not show, as the buttons of a bar that hides itself; and a place to move the mouse to. With
-// `force` both are clicked on by the page's own click.
+// Finds where to click on the first target that can be clicked. Returns { index, x, y, mark }; null: there is none in time.
+// `mark`: what the page looked like, to see later whether the click took. A target that needs the page's own click is clicked
+// here: { index, mark }. `covered`: something else lay over the target all the time. `hidden`: the target exists and does not
+// show, like a button of a toolbar that hides itself; it gives a place to move the mouse to. With `force` both kinds get the
+// page's own click.
 async ({ targets, patience_ms, force }) => {
   /* finding.js */
   const [COVERED_MS, HIDDEN_MS] = [400, 300];
 
-  // In the coordinates of the window, whatever frame it stands in.
+  // In coordinates of the window, also for an element in a frame.
   function middle(page, element) {
     element.scrollIntoView({ block: "nearest", inline: "nearest" });
     const box = element.getBoundingClientRect();
@@ -21,7 +21,7 @@ async ({ targets, patience_ms, force }) => {
     return { at, local };
   }
 
-  // Whether a click there comes to the element: it hits it, something in it, or the label that is for it.
+  // Whether a click there reaches the element: it hits the element, something in it, or its label.
   function comes(page, element, { x, y }) {
     let hit = element.ownerDocument.elementFromPoint(x, y);
     while (hit?.shadowRoot?.elementFromPoint(x, y) && hit.shadowRoot.elementFromPoint(x, y) !== hit) {

@@ -1,11 +1,10 @@
-// Switches off what is on, and tries once what is only wished for; answers whether all of it is off then, and in which
-// document. Each is clicked on once at a time, also one that is labelled twice. A click that changed nothing soon is made
-// again, since pages that were just drawn lose them; a switch that goes on again was only slow, and gets its time.
-// With `force` what cannot be switched off is made to send nothing: the page goes on believing that it does.
+// Switches off microphone and camera, and tries once to switch on what is only wished for. Returns whether all is off, and in
+// which document. Only one click on a switch is under way at a time. A click that changed nothing is repeated, because pages that
+// were just drawn lose clicks. With `force` devices that cannot be switched off send nothing, and the page does not notice.
 async ({ targets, wishes, calls, patience_ms, force }) => {
   /* finding.js */
   const [AGAIN_MS, SETTLE_MS, LOOK_MS] = [100, 150, 10];
-  // What belongs to others: a host may mute them.
+  // Switches of others, whom a host may mute.
   const OTHERS = "ul, ol, table, [role=list], [role=listitem], [role=tree], [role=treeitem], [role=row], [role=menu]";
   const there = (wanted) => {
     const page = survey();

@@ -1,5 +1,5 @@
-// Whether a click on the target took: true as soon as the page is not like `mark` any more (place.js), false when it still
-// is after all that time.
+// Whether a click on the target took: true as soon as the page differs from `mark` (place.js); false if it does not within the
+// given time.
 async ({ target, mark, patience_ms }) => {
   /* finding.js */
   for (const end = performance.now() + patience_ms; ; ) {
