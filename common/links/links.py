@@ -319,9 +319,9 @@ class _Reader:
             return bare, None, error
 
     def _continued(self, text: str, piece: Piece) -> link_text.Continued | None:
-        if self._is_calendar and not _is_broken_in_brackets(text, piece):
-            return None  # its lines were joined before
-        more = link_text.continued(text, piece)
+        if self._is_calendar and _PROPERTY.match(text, piece.stop) and not _is_broken_in_brackets(text, piece):
+            return None  # its own lines were joined before; those of a text in it may be broken
+        more = link_text.continued(text, piece, unfolded=self._is_calendar)
         self._broken_left -= more is not None
         if self._broken_left < 0:
             raise _TooManyError
@@ -391,6 +391,9 @@ _AUTHORITY = re.compile(r"([A-Za-z0-9.-]{1,253})(?![^/?#:])")
 _WORDS = ("zoom", "meet", "teams", "jit", "8x8", "g.co")
 """Every link to a meeting on a known host contains one of these words, however it is wrapped, except in base64."""
 _SIGNS = ("/l/meetup-join/", "/light-meetings/", "/dl/launcher", *(f"#{sign}" for sign in _JITSI_SIGNS))
+
+
+_PROPERTY = re.compile(r"\n[A-Z][A-Z0-9-]{1,40}[:;]")  # of iCalendar, at the beginning of a line
 
 
 def _is_broken_in_brackets(text: str, piece: Piece) -> bool:

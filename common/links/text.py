@@ -295,13 +295,13 @@ def without_end(link: str) -> str:
 # Text after a link
 
 
-def continued(text: str, piece: Piece) -> Continued | None:
-    """The link joined with the next lines, if they can belong to it."""
+def continued(text: str, piece: Piece, *, unfolded: bool = False) -> Continued | None:
+    """The link joined with the next lines, if they can belong to it. `unfolded`: how wide a line is says nothing."""
     if text[piece.stop : piece.stop + 1] not in ("\n", " ", "\t"):
         return None
     bracket = text[piece.start - 1 : piece.start] if piece.start else ""
     line = text.rfind("\n", max(0, piece.start - _WIDE), piece.start)
-    width = piece.stop - (line + 1 if line >= 0 else max(0, piece.start - _WIDE))
+    width = 0 if unfolded else piece.stop - (line + 1 if line >= 0 else max(0, piece.start - _WIDE))
     joined, place, likely, closed = piece.link, piece.stop, False, False
     for number in range(_MOST_LINES):
         found = _NEXT_LINE.match(text, place)

@@ -375,6 +375,11 @@ CASES: Final = [
     Case(f"{OWN_ZOOM}。", OWN_ZOOM),
     Case(f"링크는 {OWN_ZOOM}에서", OWN_ZOOM),
     Case(f"링크{OWN_ZOOM}입니다", OWN_ZOOM),
+    # broken before it was put into a calendar, or written as quoted-printable
+    Case(f"BEGIN:VEVENT\nLOCATION:{SHORT[:46]}\\n{SHORT[46:]}\nEND:VEVENT", None),
+    Case(f"BEGIN:VEVENT\nLOCATION:{OWN_ZOOM}\nEND:VEVENT", OWN_ZOOM),
+    Case(f"BEGIN:VEVENT\nDESCRIPTION:{ZOOM}\\nSee you\nURL;VALUE=URI:https://a.example/\nEND:VEVENT", ZOOM),
+    Case("https://meet.jit.si/Standup=E2=80=8B", None),
     # further hosts
     Case("https://university.zoom-x.de/j/81234567890?pwd=a.1", "https://university.zoom-x.de/j/81234567890?pwd=a.1"),
     Case("https://company.zoom.com.cn/j/81234567890?pwd=a.1", "https://company.zoom.com.cn/j/81234567890?pwd=a.1"),

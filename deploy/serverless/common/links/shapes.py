@@ -57,7 +57,7 @@ _SAFE = "!#$%&'()*+,-./:;=?@[]~"
 _MOST_NAME = 1024
 _MOST_JSON = 1500
 _MOST_OBJECTS = 8
-_NO_NAME = re.compile(r"[,;:\"]")
+_NO_NAME = re.compile(r"[,;:=\"]")
 _JITSI_FILES = frozenset(
     {
         *("static", "libs", "images", "lang", "sounds", "fonts", "css", "http-bind", "xmpp-websocket", "colibri-ws"),
