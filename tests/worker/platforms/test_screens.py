@@ -274,7 +274,8 @@ ROWS: Final = [
             "Automated bots aren’t allowed to join this meeting", "They must use Zoom RTMS", "We detected you may be a bot",
         )
     ),
-    Row("zoom", S.BLOCKED, "browser-join-off", "<p>Your network connection has timed out or your organization has disabled access to Zoom from the browser</p>"),
+    Row("zoom", S.REFUSED, "timeout-text", "<div class=zm-modal>Joining Meeting Timeout or Browser restriction<button>Leave</button></div>"),
+    Row("zoom", S.REFUSED, "timeout-text", "<p>Your network connection has timed out or your organization has disabled access to Zoom from the browser</p>"),
     Row("zoom", S.PASSCODE_PROMPT, "passcode-field", "<input id=input-for-name><input type=password placeholder='Meeting Passcode'><button class=preview-join-button>Join</button>"),
     Row("zoom", S.NAME_PROMPT, "join-button", "<input placeholder=Passcode value=1><button class=preview-join-button>Join</button>"),
     Row("zoom", S.NAME_PROMPT, "passcode-given", "<input placeholder=Passcode value=1><button>Submit</button>"),
@@ -430,6 +431,7 @@ ROWS: Final = [
         )
     ),
     # 4.2 and 4.3, Jitsi
+    Row("jitsi", S.REFUSED, "problem-text", app() + "<div class=overlay>Unfortunately, something went wrong.<button>Rejoin now</button></div>"),
     Row("jitsi", S.NAME_PROMPT, "join-button", app() + "<input id=premeeting-name-input><div data-testid='prejoin.joinMeeting' role=button>Join</div>"),
     Row("jitsi", S.NAME_PROMPT, "join-button", "<div class=lobby-screen><button data-testid='lobby.knockButton'>Ask to join</button></div>"),
     Row("jitsi", S.NAME_PROMPT, "join-button", "<button aria-label='Join meeting'>.</button>"),
