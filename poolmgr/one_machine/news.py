@@ -1,4 +1,4 @@
-"""What `poolmgr up` reports, as facts. poolmgr/cli/up_words.py makes sentences of them."""
+"""What `poolmgr up` reports, as facts. poolmgr/cli/program/up_words.py makes sentences of them."""
 
 from enum import StrEnum
 

@@ -6,7 +6,7 @@ import shlex
 import msgspec
 import pytest
 
-from poolmgr.cli.up_words import lines
+from poolmgr.cli.program.up_words import lines
 from poolmgr.one_machine import news
 from poolmgr.one_machine.news import News, PartName
 

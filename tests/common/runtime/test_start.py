@@ -107,7 +107,7 @@ def test_names_of_commands_complete_without_importing_one(package: str, program:
     shell = {variable: "zsh_complete", "COMP_WORDS": f"{program} pr", "COMP_CWORD": "1"}
     printed, found = run(package, **shell)
     assert printed.split("\n")[:2] == ["plain", "probe"]
-    assert not found & {*DAEMON, *REDIS, "msgspec", f"{package}.cli.probe"}
+    assert not found & {*DAEMON, *REDIS, "msgspec", "poolmgr.cli.bot.probe", "worker.cli.probe"}
 
 
 @pytest.mark.parametrize("group", [manager.cli, agent.cli], ids=["poolmgr", "poolmgr-worker"])

@@ -9,7 +9,7 @@ from lab.chaos.stage import Process, Spawn, spawn
 from tests.fork_server import Forked, ForkServer
 
 ALL_THE_TIME_S = 3600.0
-IMPORTS = {"lab.chaos.poisoned": ("poolmgr.cli.daemon",)}
+IMPORTS = {"lab.chaos.poisoned": ("poolmgr.cli.program.daemon",)}
 """What a program imports of another package only when it runs."""
 
 

@@ -165,7 +165,7 @@ async def _push(session: Session, views: Views, bot_id: str, payload: bytes, war
 
 
 async def _watch(session: Session, views: Views, bot_id: str, after: str, timeout_s: float | None) -> dict[str, str]:
-    from poolmgr.cli.watch import REJECTED, watch_to_end
+    from poolmgr.cli.bot.watch import REJECTED, watch_to_end
 
     end = await watch_to_end(session, views, bot_id, after, timeout_s=timeout_s)
     if end.get("state") == REJECTED:

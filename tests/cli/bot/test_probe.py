@@ -11,7 +11,7 @@ from redis import Redis
 
 from common.wire.messages import BotEnded, BotSaw, Join, Leave
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.cli.probe import exit_code
+from poolmgr.cli.bot.probe import exit_code
 from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy
@@ -102,7 +102,7 @@ def test_what_is_no_link_is_refused_and_what_nobody_takes_is_left(
 def test_a_probe_whose_job_is_rejected_has_failed(
     poolmgr: CommandLine, redis: Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("poolmgr.cli.probe.uuid.uuid4", lambda: type("Id", (), {"hex": "b"}))
+    monkeypatch.setattr("poolmgr.cli.bot.probe.uuid.uuid4", lambda: type("Id", (), {"hex": "b"}))
     redis.xadd(keys.dead, {"at": "", "reason": "duplicate_key", "detail": "was there", "bot_id": "b", "payload": ""})
     result = poolmgr("probe", LINK)
     assert (result.exit_code, "rejected: was there" in result.stderr) == (1, True)

@@ -16,7 +16,7 @@ import msgspec
 from common.runtime import config as files
 from common.runtime.cli.session import Session, fail, with_session
 from common.runtime.exits import EXIT_INTERRUPTED, EXIT_USAGE
-from poolmgr.cli.up_words import lines
+from poolmgr.cli.program.up_words import lines
 from poolmgr.one_machine.folder import CannotRunError, StateFolder, default_state_dir
 from poolmgr.one_machine.news import CannotStart, Died, News, Ready
 from poolmgr.one_machine.run import Order, run

@@ -19,7 +19,7 @@ from common.runtime.cli.session import fail, line_of_input, put_json, say
 from common.runtime.cli.text import duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
 from common.wire.vocabulary import Attribution, Reason
-from poolmgr.cli.explain import make_ready, save
+from poolmgr.cli.bot.explain import make_ready, save
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time, epoch_of

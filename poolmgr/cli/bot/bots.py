@@ -62,7 +62,7 @@ def bots(
         if session.as_json:
             put_json([record.texts() for record in shown])
         elif shown:
-            from poolmgr.cli import bot_tables
+            from poolmgr.cli.bot import bot_tables
 
             bot_tables.show_list(shown, time.time())
         elif chooses:
@@ -75,7 +75,7 @@ def bots(
     if session.as_json:
         put_json(shown_record.texts())
     else:
-        from poolmgr.cli import bot_tables
+        from poolmgr.cli.bot import bot_tables
 
         bot_tables.show(shown_record)
 
@@ -123,7 +123,7 @@ async def _leave(session: Session, views: Views, bot_id: str, *, wait: bool, tim
         click.echo(f"{literal(bot_id)}: asked to leave")
     say_if_unled((await views.standing()).leader, "the bot stays")
     if wait:
-        from poolmgr.cli.watch import watch_to_end
+        from poolmgr.cli.bot.watch import watch_to_end
 
         await watch_to_end(session, views, bot_id, after, timeout_s=timeout_s)
 

@@ -19,8 +19,8 @@ from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
 from poolmgr.telling.meaning import meaning_of
 from poolmgr.telling.narrative import sentences, waits_for
+from tests.cli.bot.test_bots import SECRET, Writer, accept, assign
 from tests.cli.conftest import CommandLine
-from tests.cli.test_bots import SECRET, Writer, accept, assign
 
 ATTEMPTS: tuple[Decision, ...] = (
     Move("b", 1, BotState.JOINING, 1_800_000_001.0, "loading"),

@@ -62,7 +62,7 @@ def _put(session: Session, standing: Standing, vms: list[VmView], *, clear: bool
         facts = msgspec.to_builtins(standing) | {"target": target, "total": total}
         put_json({**facts, "vms": msgspec.to_builtins(vms)})
         return
-    from poolmgr.cli import fleet_table
+    from poolmgr.cli.fleet import fleet_table
 
     fleet_table.show(standing, vms, total, pool, clear=clear)
 

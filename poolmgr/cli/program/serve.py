@@ -23,5 +23,5 @@ def serve(session: Session) -> None:
     """
     settings = begin(session, PROGRAM)
     with collector.held():
-        from poolmgr.cli.daemon import run
+        from poolmgr.cli.program.daemon import run
     run(settings, session.read_again)

@@ -1,0 +1,1 @@
+"""Commands about bots and the jobs they came of."""

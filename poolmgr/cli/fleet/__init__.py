@@ -1,0 +1,1 @@
+"""Commands about the fleet as a whole, and about VMs."""

@@ -1,0 +1,1 @@
+"""Commands that start something, or look at how this machine is set up."""
