@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "probe": Command("poolmgr.cli.bot.probe:probe", "Try whether a bot gets into a meeting."),
     "leave": Command("poolmgr.cli.bot.bots:leave", "End a bot."),
     "fleet": Command("poolmgr.cli.fleet.fleet:fleet", "Show the VMs and their workers."),
+    "top": Command("poolmgr.cli.top.command:top", "Show the fleet on the full screen, as it changes."),
     "drain": Command("poolmgr.cli.fleet.fleet:drain", "Take a VM out of service."),
     "audit": Command("poolmgr.cli.fleet.audit:audit", "Look for what is overdue, or belongs to nobody."),
     "doctor": Command("poolmgr.cli.program.doctor:doctor", "Look for what keeps a manager from its work."),
@@ -28,6 +29,7 @@ _COMMANDS: Final = {
     "webhooks": Command("poolmgr.cli.bot.webhooks:webhooks", "Show a bot's webhooks, or those given up; resend them."),
     "token": Command("poolmgr.cli.program.token:token", "Make a token for the HTTP API."),
     "simulate": Command("poolmgr.cli.program.simulate:simulate", "Try settings on a made-up day."),
+    "completion": Command("poolmgr.cli.common:completion", "Print the script by which a shell completes."),
     "config": Command("poolmgr.cli.common:config", "Check or show the configuration."),
     "version": Command("poolmgr.cli.common:version", "Print the version."),
 }
@@ -53,6 +55,6 @@ def cli(session: Session) -> None:
       poolmgr serve --config /etc/poolmgr/config.toml
       poolmgr submit http://127.0.0.1:8090/r/standup --wait
       poolmgr bots --live
-      poolmgr fleet --watch
+      poolmgr top
       poolmgr token crm
     """

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from common.config.masking import mask_url
@@ -26,6 +27,10 @@ class Session(session.Session):
 
     def ask(self, question: Callable[[Views], Awaitable[_T]]) -> _T:
         """Ask Redis with `question` and return the answer. Ends the program when Redis is away or refuses."""
+        return self.ask_redis(lambda redis, keys: question(Views(redis, keys)))
+
+    def ask_redis(self, question: Callable[[Redis, Keys], Awaitable[_T]]) -> _T:
+        """Likewise, for a question that is no view."""
         settings = self.settings.redis
         where = literal(mask_url(settings.url))
         try:
@@ -41,10 +46,10 @@ class Session(session.Session):
             what = f"Redis holds something under {settings.prefix!r} that this release cannot read"
             fail(f"{what}: {error}", EXIT_UNREACHABLE)
 
-    async def _ask(self, question: Callable[[Views], Awaitable[_T]]) -> _T:
+    async def _ask(self, question: Callable[[Redis, Keys], Awaitable[_T]]) -> _T:
         redis = connect(self.settings.redis)
         try:
-            return await question(Views(redis, Keys(self.settings.redis.prefix)))
+            return await question(redis, Keys(self.settings.redis.prefix))
         finally:
             await redis.aclose()
 

@@ -5,6 +5,7 @@ Memory is bounded by the fleet: one row a VM, a short record a live bot, and the
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from heapq import nsmallest
 from typing import Final, NamedTuple
 
 import msgspec
@@ -186,13 +187,18 @@ class Outlook:
         bots = [bot_id for bot_id, name in names.items() if wanted in name.casefold() or wanted in bot_id.casefold()]
         return vms, bots[:most]
 
+    def in_state(self, state: str, most: int) -> list[str]:
+        """Ids of live bots in `state`, those first that are longest in it."""
+        found = [(bot.since, bot_id) for bot_id, bot in self._live.items() if bot.state == state]
+        return [bot_id for _, bot_id in nsmallest(most, found)]
+
     def everything(self, now: float) -> Everything:
         vms = [_vm_row(vm) for _, vm in sorted(self.vms.items())]
-        return Everything(now, self._head_now(), vms, list(self.bots.values()), self.hour.all())
+        return Everything(now, self.head_now(), vms, list(self.bots.values()), self.hour.all())
 
     def take_difference(self, now: float) -> Difference | None:
         """What changed since the last call; None: nothing."""
-        head, before = self._head_now(), self._head
+        head, before = self.head_now(), self._head
         vms, bots = self._changed_vms, self._changed_bots
         self._head, self._changed_vms, self._changed_bots = head, set(), set()
         difference = Difference(
@@ -228,7 +234,8 @@ class Outlook:
             if bot.state == BotState.QUEUED:
                 self._queued[bot_id] = bot.since
 
-    def _head_now(self) -> Head | None:
+    def head_now(self) -> Head | None:
+        """The fleet's numbers; None until they were read."""
         if self._standing is None:
             return None
         standing = self._standing

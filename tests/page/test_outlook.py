@@ -110,6 +110,16 @@ def test_the_hour_forgets_what_is_older_and_takes_nothing_older() -> None:
     assert hour.take_changed() == []
 
 
+def test_bots_in_a_state_are_found_the_longest_in_it_first() -> None:
+    seen = outlook()
+    for bot_id, state in (("b1", "queued"), ("b2", "in_meeting"), ("b3", "queued"), ("b4", "queued")):
+        seen.put_live(record(bot_id, state))
+    seen.happened(change("b1", "queued", AT + 5))
+    assert seen.in_state("queued", 2) == ["b3", "b4"]
+    assert seen.in_state("queued", 9) == ["b3", "b4", "b1"]
+    assert seen.in_state("leaving", 9) == []
+
+
 _STATES = st.sampled_from([state.value for state in BotState])
 _STEPS = st.lists(st.tuples(st.sampled_from(["put", "live", "change", "keep"]), st.sampled_from("abcd"), _STATES))
 

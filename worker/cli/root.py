@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "audit": Command("worker.cli.audit:audit", "Look for what is overdue on this VM, or belongs to nobody."),
     "doctor": Command("worker.cli.doctor:doctor", "Look for what keeps bots from joining from this VM."),
     "check": Command("worker.cli.check:check", "Check the configuration, the adapters and their rules."),
+    "completion": Command("worker.cli.common:completion", "Print the script by which a shell completes."),
     "config": Command("worker.cli.common:config", "Check or show the configuration."),
     "version": Command("worker.cli.common:version", "Print the version."),
 }

@@ -5,8 +5,10 @@ import sys
 
 import click
 import uvloop
+from click.shell_completion import CompletionItem
 
 from common.runtime import log
+from common.runtime.cli.completion import session_of
 from common.runtime.cli.session import Session, fail, put_json, with_session
 from common.runtime.exits import EXIT_USAGE
 from worker.chromium import sign_in as by_hand
@@ -14,8 +16,14 @@ from worker.chromium.sign_in import CannotSignInError, account_named
 from worker.cli.root import PROGRAM
 
 
+def _accounts(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    session = session_of(context)
+    accounts = [] if session.faults else session.settings.worker.accounts
+    return [CompletionItem(account.name) for account in accounts if account.name.startswith(begun)]
+
+
 @click.command
-@click.argument("name")
+@click.argument("name", shell_complete=_accounts)
 @with_session
 def sign_in(session: Session, name: str) -> None:
     """Sign in to the account NAME of worker.accounts, by hand, and keep its state file.

@@ -8,6 +8,7 @@ import click
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
+from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
 from poolmgr.cli.text import Ago, epoch_of
 from poolmgr.core.record import Record
@@ -19,7 +20,7 @@ _CHOSEN_FROM: Final = 10_000
 
 
 @click.command
-@click.argument("bot_id", required=False)
+@click.argument("bot_id", required=False, shell_complete=bot_ids())
 @click.option("--live", is_flag=True, help="Only bots that have not ended.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, metavar="N", help="At most N.")
 @click.option("--since", "since_s", type=Ago(), help="Only bots that were made so long ago or later: 90s, 30m, 1h, 2d.")
@@ -89,7 +90,7 @@ def _chosen(records: list[Record], since: float, reason: str | None) -> list[Rec
 
 
 @click.command
-@click.argument("bot_id", metavar="BOT")
+@click.argument("bot_id", metavar="BOT", shell_complete=bot_ids(live_only=True))
 @with_waiting("until the bot has ended; print each status change")
 @with_session
 def leave(session: Session, bot_id: str, *, wait: bool, timeout_s: float | None) -> None:

@@ -14,6 +14,7 @@ from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
 from common.wire.vocabulary import Attribution
+from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console, status_cell, table
 from poolmgr.cli.text import clock_time, epoch_of
@@ -29,7 +30,7 @@ _DEAD_LOOKED_AT: Final = 10_000
 
 
 @click.command
-@click.argument("bot_id", metavar="BOT")
+@click.argument("bot_id", metavar="BOT", shell_complete=bot_ids())
 @click.option(
     "--save",
     "folder",

@@ -17,6 +17,7 @@ from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
 from common.runtime.store import AbsentError, Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Audio, Manifest
+from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time
@@ -26,7 +27,7 @@ _T = TypeVar("_T")
 
 
 @click.command
-@click.argument("bot_id", metavar="BOT")
+@click.argument("bot_id", metavar="BOT", shell_complete=bot_ids())
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Of which attempt; the latest without.")
 @click.option(
     "--save",

@@ -10,6 +10,7 @@ import msgspec
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import count, duration, literal
 from common.runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
+from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import moment
@@ -30,7 +31,7 @@ class _Webhooks(msgspec.Struct, frozen=True):
 
 
 @click.command
-@click.argument("bot_id", required=False)
+@click.argument("bot_id", required=False, shell_complete=bot_ids())
 @click.option("--dead", is_flag=True, help="The webhooks that were given up, of all bots, latest first.")
 @click.option("--replay", metavar="ID|all", help="Send what was given up once more: the entry ID, or all of them.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most N.")

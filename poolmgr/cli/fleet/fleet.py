@@ -10,6 +10,7 @@ from common.runtime.cli.session import fail, put_json
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
 from common.wire.vocabulary import VmState, WorkerState
+from poolmgr.cli.names import vm_ids
 from poolmgr.cli.session import Session, in_time, say_if_unled, with_session, with_waiting
 from poolmgr.cli.text import clock_time
 from poolmgr.core.requests import DrainRequested
@@ -68,7 +69,7 @@ def _put(session: Session, standing: Standing, vms: list[VmView], *, clear: bool
 
 
 @click.command
-@click.argument("vm_id", metavar="VM")
+@click.argument("vm_id", metavar="VM", shell_complete=vm_ids())
 @click.option("--undo", is_flag=True, help="Take the VM back into service.")
 @with_waiting("until no worker is left on it")
 @with_session

@@ -61,7 +61,7 @@ READING: Final = [
     *((PROGRAMS[0], words) for words in ("fleet", "drain vm-1", f"probe {LINK}", "dead", "dead put-back --all")),
     *(
         (PROGRAMS[0], words)
-        for words in ("webhooks b1", "webhooks --dead", "simulate --hours 1", "audit", "doctor", "up", "tail")
+        for words in ("webhooks b1", "webhooks --dead", "simulate --hours 1", "audit", "doctor", "up", "tail", "top")
     ),
     *((PROGRAMS[1], words) for words in ("run", "sweep", "sign-in ann", f"probe {LINK}", "check", "audit", "doctor")),
     *((program, words) for program in PROGRAMS for words in ("config check", "config show")),
@@ -175,7 +175,8 @@ def test_no_command_ignores_the_file_that_the_variable_names_or_the_environment(
 def test_every_command_that_reads_the_settings_is_tried_here() -> None:
     tried = {(program.name, words.split()[0]) for program, words in READING}
     there = {(program.name, name) for program in PROGRAMS for name in members(program.cli)}
-    assert there - tried == {("poolmgr", "token"), ("poolmgr", "version"), ("poolmgr-worker", "version")}
+    of_both_programs = {(program.name, name) for program in PROGRAMS for name in ("version", "completion")}
+    assert there - tried == {("poolmgr", "token"), *of_both_programs}
 
 
 @of_every_reader
