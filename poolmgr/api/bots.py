@@ -162,7 +162,7 @@ async def remove_bot(call: Call) -> Answer:
         raise ApiError(404, "This bot has already stopped.")
     if bot.state == SUBMITTED:
         raise later(503, "No manager has taken this bot's job yet; ask again in a moment.", 2.0)
-    await call.service.views.request(LeaveRequested(bot.bot_id))
+    await call.service.views.request(LeaveRequested(bot.bot_id), call.by)
     return Answer(200, Message("The bot was told to leave; its status says when it has."))
 
 
@@ -182,7 +182,7 @@ async def delete(call: Call) -> Answer:
         objects = await service.catalog.objects_of(bot)
         delivery = msgspec.json.encode(envelope.deletion(bot, objects + recorded, iso(service.wall())))
     until = service.steady() + _FORGET_WITHIN_S
-    while (gone := await forget(service.redis, service.keys, bot.bot_id, delivery=delivery)) < 0:
+    while (gone := await forget(service.redis, service.keys, bot.bot_id, delivery=delivery, by=call.by)) < 0:
         if service.steady() >= until:
             raise later(503, "This bot's callback_url has still to be told of its end; ask again in a moment.", 2.0)
         await asyncio.sleep(_LOOK_S)
@@ -213,7 +213,7 @@ async def send_message(call: Call) -> Answer:
         raise ApiError(409, f"The bot is not in its meeting: its status is {bot.status}.")
     if not body.message.strip():
         raise bad_request("message: is empty")
-    await call.service.views.request(SayRequested(bot.bot_id, body.message))
+    await call.service.views.request(SayRequested(bot.bot_id, body.message), call.by)
     return Answer(200, Accepted("accepted", bot.bot_id, "sendmsg"))
 
 

@@ -13,6 +13,7 @@ from poolmgr.api.errors import Message
 from poolmgr.api.rate import Rates
 from poolmgr.api.turns import Turns
 from poolmgr.intake.job import JobRules
+from poolmgr.store.actions import By, Way
 from poolmgr.store.catalog import Catalog
 from poolmgr.store.evidence import Evidence
 from poolmgr.store.keys import Keys
@@ -64,6 +65,10 @@ class Call(NamedTuple):
     query: Any
     body: Any
     headers: Mapping[str, str]
+
+    @property
+    def by(self) -> By:
+        return By(self.token.name, Way.API)
 
 
 class Answer(NamedTuple):

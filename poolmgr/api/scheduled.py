@@ -52,7 +52,7 @@ async def move(call: Call) -> Answer:
     service = call.service
     bot = await _scheduled(call)
     at = _moment(body.scheduled_join_time, service.wall())
-    await service.views.request(RescheduleRequested(bot.bot_id, at))
+    await service.views.request(RescheduleRequested(bot.bot_id, at), call.by)
     if not await _until(call, bot.bot_id, lambda bot: join_at(bot) == iso(at)):
         raise later(503, "The new time was handed in, but no manager has taken it up yet; look again in a moment.", 2.0)
     answer = Moved("The bot joins at its new time.", bot.bot_id, ["scheduled_join_time"], schedule_updated=True)
@@ -62,7 +62,7 @@ async def move(call: Call) -> Answer:
 async def unschedule(call: Call) -> Answer:
     """End a scheduled bot before its time (200). Raises: ApiError 403, 404 for a bot that is not scheduled, 503."""
     bot = await _scheduled(call)
-    await call.service.views.request(LeaveRequested(bot.bot_id))
+    await call.service.views.request(LeaveRequested(bot.bot_id), call.by)
     await _until(call, bot.bot_id, lambda bot: bot.is_over)
     return Answer(200, Unscheduled("The bot is not going to join.", bot.bot_id))
 

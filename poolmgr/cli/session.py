@@ -2,6 +2,9 @@
 
 import asyncio
 import functools
+import os
+import pwd
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -16,6 +19,7 @@ from common.runtime.cli.session import fail, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_TIMEOUT, EXIT_UNREACHABLE
 from common.runtime.redis import UNAVAILABLE, connect
+from poolmgr.store.actions import By, Way
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
 
@@ -24,6 +28,16 @@ _T = TypeVar("_T")
 
 class Session(session.Session):
     """One call of the command line."""
+
+    @property
+    def by(self) -> By:
+        """Who calls, for the log of actions. Behind sudo it is whoever called that."""
+        try:
+            user = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            user = str(os.getuid())  # of a container, say
+        called_by = os.environ.get("SUDO_USER", "") if os.getuid() == 0 else ""
+        return By(f"{called_by or user}@{socket.gethostname()}", Way.COMMAND_LINE)
 
     def ask(self, question: Callable[[Views], Awaitable[_T]]) -> _T:
         """Ask Redis with `question` and return the answer. Ends the program when Redis is away or refuses."""

@@ -165,7 +165,7 @@ class _Page:
         vm_id, wish = call.path["vm_id"], call.body
         if await self._service.views.vm(vm_id) is None:
             raise ApiError(404, "There is no such VM.")
-        await self._service.views.request(DrainRequested(vm_id, draining=wish.draining))
+        await self._service.views.request(DrainRequested(vm_id, draining=wish.draining), call.by)
         return Answer(200, {"message": "It drains." if wish.draining else "It takes bots again."})
 
     async def search(self, call: Call) -> Answer:

@@ -14,6 +14,7 @@ from common.runtime.lua import Call
 from poolmgr.core.record import Record, iso
 from poolmgr.intake.outgoing import Delivery
 from poolmgr.store import answers, scripts
+from poolmgr.store.actions import By, Verb, fields_of
 from poolmgr.store.inbox import GROUP
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import run_fenced
@@ -223,7 +224,7 @@ class Letters:
         entries: Any = await self._redis.xrevrange(self._keys.webhooks_dead, count=most)
         return [_letter(entry_id, fields) for entry_id, fields in entries]
 
-    async def send_again(self, entry_id: str, now: float, life_s: int) -> bool:
+    async def send_again(self, entry_id: str, now: float, life_s: int, by: By | None = None) -> bool:
         """Put a dead letter at the end of its bot's queue, as if it were new. Returns False if it does not exist."""
         k = self._keys
         found: Any = await self._redis.xrange(k.webhooks_dead, entry_id, entry_id)
@@ -236,19 +237,21 @@ class Letters:
             line=k.deliveries(bot_id),
             due=k.webhooks_due,
             outbox=k.outbox,
+            actions=k.actions,
             entry_id=entry_id,
             bot_id=bot_id,
             delivery=raw,
             now=now,
             life_s=life_s,
+            action=fields_of(by, Verb.SEND_AGAIN, entry_id, f"of bot {bot_id}"),
         )
         return await call.run(self._redis)
 
-    async def send_all_again(self, now: float, life_s: int) -> list[str]:
+    async def send_all_again(self, now: float, life_s: int, by: By | None = None) -> list[str]:
         """Send all current dead letters again, oldest first. Returns their entry ids."""
         entries: Any = await self._redis.xrange(self._keys.webhooks_dead)
         ids = [entry_id.decode() for entry_id, _ in entries]
-        return [entry_id for entry_id in ids if await self.send_again(entry_id, now, life_s)]
+        return [entry_id for entry_id in ids if await self.send_again(entry_id, now, life_s, by)]
 
 
 def line_life_s(settings: Settings) -> int:

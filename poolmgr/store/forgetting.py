@@ -6,12 +6,14 @@ from redis.asyncio import Redis
 
 from poolmgr.core.record import Record
 from poolmgr.store import answers, scripts
+from poolmgr.store.actions import By, Verb, fields_of
 from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
 
 
-async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"") -> int:
+async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"", by: By | None = None) -> int:
     """Delete everything of an ended bot except webhooks that are still to be sent. `delivery`: a last webhook, as JSON.
+    `by`: who wants it; None: its time is over.
 
     Returns how many keys and index entries were deleted; 0: there is no such bot, or it has not ended. Returns -1 and
     deletes nothing if there is a last webhook and the leader still needs the record for earlier ones. Idempotent.
@@ -33,10 +35,12 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
         meeting=keys.meeting(held) if held else None,
         evidence_index=keys.evidence_index,
         evidence_sizes=keys.evidence_sizes,
+        actions=keys.actions,
         further_keys=keys.further_keys(bot_id),
         bundles=keys_of(keys, record),
         indexes=[keys.index(field, value) for field, value in (*record.found_by, ("status", record.status))],
         bot_id=bot_id,
         delivery=delivery,
+        action=fields_of(by, Verb.DELETE, bot_id),
     )
     return await call.run(redis)

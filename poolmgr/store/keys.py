@@ -32,6 +32,7 @@ class Keys(WireKeys):
         self.dead = f"{prefix}:dead"
         self.status = f"{prefix}:status"
         self.control = f"{prefix}:control"
+        self.actions = f"{prefix}:actions"
         self.live = f"{prefix}:bots:live"
         self.ended = f"{prefix}:bots:ended"
         self.job_stream = f"{prefix}:jobs:stream"
@@ -125,6 +126,7 @@ KEY_DOCS: Final = (
     KeyDoc("status", "stream", "manager", "every status change of every bot", "trimmed to [retention] stream_entries; a week after the last change"),
     KeyDoc("events", "stream", "agents", "what happened on the VMs; consumer group `manager`", "an entry [retention] events_s after it was written and read; the key a week after the last event or leader"),
     KeyDoc("control", "stream", "command line, API", "what operators ask for; consumer group `manager`", "an entry when it is done; the key a week after the last leader"),
+    KeyDoc("actions", "stream", "API, command line", "who did what: `who`, `way`, `what`, `of`, `detail` (poolmgr actions)", "trimmed to 50,000 entries; 400 days after the last one"),
     KeyDoc("vms", "set", "manager", "ids of known VMs", "a member [retention] vm_s after its VM was lost; the key likewise after the last leader"),
     KeyDoc("vm:{vm_id}", "hash", "manager", "`session`, `draining`, `lost`, `stopping`, `resting`, `at`", "[retention] vm_s after the VM was lost, or after the last leader"),
     KeyDoc("vm:{vm_id}:workers", "hash", "manager", "worker_id -> JSON of state, since, born, bot_id", "when its VM is lost; [retention] vm_s after the last leader"),

@@ -10,6 +10,9 @@ GRACE_S: Final = DAY_S
 INDEX_LIFE_S: Final = 400 * DAY_S
 """Of an index after its last new bot: longer than any bot in it lives, which may be scheduled a year ahead."""
 
+ACTIONS_LIFE_S: Final = 400 * DAY_S
+"""Of what somebody did, after the last that anybody did."""
+
 STREAM_LIFE_S: Final = 7 * DAY_S
 
 VM_LIFE_S: Final = DAY_S

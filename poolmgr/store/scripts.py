@@ -29,6 +29,8 @@ SCRIPTS: Final = Library(
         "STORY_MOST": 300,
         "STORY_BEGINNING": 50,
         "LOG_MOST": 200,
+        "ACTIONS_KEPT": 50_000,
+        "CONTROL_KEPT": 10_000,
         "MOST_LEADERS_IN_S": 10,  # of the count of leaders that took the lease
     },
 )
@@ -49,13 +51,18 @@ def lead(*, epoch: Key, leader: Key, holder: str, lease_ms: int, renewed: int) -
 # Jobs
 
 
-@SCRIPTS.script("meeting")
+@SCRIPTS.script("action")
+def push(*, jobs: Key, actions: Key, payload: bytes, action: Pairs) -> bool: ...
+
+
+@SCRIPTS.script("meeting", "action")
 def submit(
     *,
     jobs: Key,
     bot: Key,
     submitted: Key,
     owned: Key,
+    actions: Key,
     idempotency: OptionalKey,
     dedup: OptionalKey,
     meeting: OptionalKey,
@@ -65,12 +72,22 @@ def submit(
     quota: int,
     digest: str,
     dedup_life_s: int,
+    action: Pairs,
 ) -> tuple[bytes, bytes]: ...
 
 
-@SCRIPTS.script()
+@SCRIPTS.script("action")
 def withdraw(
-    *, jobs: Key, submitted: Key, owned: Key, once_keys: Keys, bot_id: str, payload: bytes, has_ended: bool
+    *,
+    jobs: Key,
+    submitted: Key,
+    owned: Key,
+    actions: Key,
+    once_keys: Keys,
+    bot_id: str,
+    payload: bytes,
+    has_ended: bool,
+    action: Pairs,
 ) -> bool: ...
 
 
@@ -109,12 +126,16 @@ def reject(
 ) -> bool: ...
 
 
-@SCRIPTS.script()
-def put_back(*, dead: Key, jobs: Key, entry_id: str) -> list[bytes] | None: ...
+@SCRIPTS.script("action")
+def put_back(*, dead: Key, jobs: Key, actions: Key, entry_id: str, action: Pairs) -> list[bytes] | None: ...
 
 
 @SCRIPTS.script(FENCE)
 def acknowledge(*, stream: Key, group: str, is_to_be_deleted: bool, entry_ids: Values) -> bool: ...
+
+
+@SCRIPTS.script("action")
+def request(*, control: Key, actions: Key, fields: Pairs, action: Pairs) -> bool: ...
 
 
 # Bots
@@ -222,7 +243,7 @@ def end(
 ) -> bool: ...
 
 
-@SCRIPTS.script("evidence")
+@SCRIPTS.script("evidence", "action")
 def forget(
     *,
     bot: Key,
@@ -233,11 +254,13 @@ def forget(
     meeting: OptionalKey,
     evidence_index: Key,
     evidence_sizes: Key,
+    actions: Key,
     further_keys: Keys,
     bundles: Keys,
     indexes: Keys,
     bot_id: str,
     delivery: bytes,
+    action: Pairs,
 ) -> int: ...
 
 
@@ -375,16 +398,18 @@ def deliver_bury(
 ) -> bool: ...
 
 
-@SCRIPTS.script()
+@SCRIPTS.script("action")
 def deliver_again(
     *,
     dead: Key,
     line: Key,
     due: Key,
     outbox: Key,
+    actions: Key,
     entry_id: str,
     bot_id: str,
     delivery: bytes,
     now: float,
     life_s: int,
+    action: Pairs,
 ) -> bool: ...

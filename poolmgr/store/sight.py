@@ -63,8 +63,9 @@ class Sight:
         return await self._views.last_status_id()
 
     async def changes_before(self, before: str, since_ms: int, most: int) -> list[StatusChange]:
-        """Status changes before the entry `before` and since `since_ms` (epoch), latest first."""
-        entries: Any = await self._redis.xrevrange(self._keys.status, f"({before}", f"{since_ms}-0", count=most)
+        """Status changes before the entry `before` (+: all) and since `since_ms` (epoch), latest first."""
+        last = before if before == "+" else f"({before}"
+        entries: Any = await self._redis.xrevrange(self._keys.status, last, f"{since_ms}-0", count=most)
         return [StatusChange(entry_id.decode(), answers.text_fields(fields)) for entry_id, fields in entries]
 
     async def vm_ids(self) -> set[str]:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from poolmgr.core.record import Record
 from poolmgr.store import answers, scripts
+from poolmgr.store.actions import By, Verb, Way, fields_of
 from poolmgr.store.keys import Keys
 
 
@@ -63,6 +64,7 @@ class Submissions:
             bot=k.bot(submission.bot_id),
             submitted=k.submitted(submission.bot_id),
             owned=k.owned(submission.owner),
+            actions=k.actions,
             idempotency=k.idempotency(submission.owner, key) if key else None,
             dedup=k.deduplication(submission.deduplication_key) if submission.deduplication_key else None,
             meeting=k.meeting(submission.held_meeting) if submission.held_meeting else None,
@@ -72,6 +74,7 @@ class Submissions:
             quota=submission.bots_at_once,
             digest=submission.digest,
             dedup_life_s=self._deduplicated_s,
+            action=_action(submission, Verb.SUBMIT),
         )
         verdict, bot_id = await call.run(self._redis)
         return Outcome(Verdict(verdict.decode()), bot_id.decode())
@@ -87,10 +90,12 @@ class Submissions:
             jobs=k.jobs,
             submitted=k.submitted(submission.bot_id),
             owned=k.owned(submission.owner),
+            actions=k.actions,
             once_keys=self._once_keys(submission),
             bot_id=submission.bot_id,
             payload=submission.payload,
             has_ended=ended,
+            action=_action(submission, Verb.WITHDRAW),
         )
         return await call.run(self._redis)
 
@@ -118,3 +123,7 @@ class Submissions:
 
 def _texts(entry: Record) -> dict[str, str]:
     return {name: str(value) for name, value in entry.to_hash().items()}
+
+
+def _action(one: Submission, what: Verb) -> dict[str, str]:
+    return fields_of(By(one.owner, Way.API), what, one.bot_id)

@@ -20,10 +20,9 @@ from poolmgr.store.keys import Keys
 if TYPE_CHECKING:
     from common.config.settings import Settings
     from poolmgr.store import audit, story
+    from poolmgr.store.actions import Actions, By
     from poolmgr.store.deliveries import Letters
     from poolmgr.store.evidence import Evidence
-
-_CONTROL_ENTRIES: Final = 10_000
 
 _REQUESTS: Final[dict[str, type[Request]]] = {
     "leave": LeaveRequested,
@@ -100,17 +99,39 @@ class Views:
 
         return Evidence(self._redis, self._keys)
 
-    async def submit(self, payload: bytes) -> None:
-        await self._redis.lpush(self._keys.jobs, payload)
+    @cached_property
+    def actions(self) -> "Actions":
+        from poolmgr.store.actions import Actions
+
+        return Actions(self._redis, self._keys)
+
+    async def submit(self, payload: bytes, *, bot_id: str = "", by: "By | None" = None) -> None:
+        """Afterwards the job is on the list, and it is known `by` whom and of which bot."""
+        from poolmgr.store import scripts
+        from poolmgr.store.actions import Verb, fields_of
+
+        action = fields_of(by, Verb.SUBMIT, bot_id)
+        keys = self._keys
+        await scripts.push(jobs=keys.jobs, actions=keys.actions, payload=payload, action=action).run(self._redis)
 
     async def take_back(self, payload: bytes) -> bool:
         """Take a job off the list. Returns False when a manager has taken it: then there is, or will be, a bot."""
         return bool(await self._redis.lrem(self._keys.jobs, 1, payload))
 
-    async def request(self, request: Request) -> None:
-        """Hand in a request. It is durable when this returns, and carried out when the leader reads it."""
-        fields: Any = encode_request(request)
-        await self._redis.xadd(self._keys.control, fields, maxlen=_CONTROL_ENTRIES, approximate=True)
+    async def request(self, request: Request, by: "By | None" = None) -> None:
+        """Hand in a request. It is durable when this returns, as is `by` whom it was, and carried out when the leader
+        reads it.
+        """
+        from poolmgr.store import scripts
+        from poolmgr.store.actions import fields_of_request
+
+        call = scripts.request(
+            control=self._keys.control,
+            actions=self._keys.actions,
+            fields=encode_request(request),
+            action=fields_of_request(by, request),
+        )
+        await call.run(self._redis)
 
     async def bot(self, bot_id: str) -> Record | None:
         """The session record of a bot; None: there is none."""
@@ -162,24 +183,27 @@ class Views:
         entries: Any = await self._redis.xrevrange(self._keys.dead, count=most)
         return [_dead_job(entry_id, fields) for entry_id, fields in entries]
 
-    async def put_back(self, entry_id: str) -> DeadJob | None:
+    async def put_back(self, entry_id: str, by: "By | None" = None) -> DeadJob | None:
         """Move a rejected job from the dead stream to the list, unchanged. Returns None if it is not there."""
         from poolmgr.store import scripts
+        from poolmgr.store.actions import Verb, fields_of
 
-        call = scripts.put_back(dead=self._keys.dead, jobs=self._keys.jobs, entry_id=entry_id)
+        action = fields_of(by, Verb.PUT_BACK, entry_id)
+        keys = self._keys
+        call = scripts.put_back(dead=keys.dead, jobs=keys.jobs, actions=keys.actions, entry_id=entry_id, action=action)
         fields = await call.run(self._redis)
         if fields is None:
             return None
         return _dead_job(entry_id.encode(), dict(zip(fields[0::2], fields[1::2], strict=True)))
 
-    async def put_all_back(self) -> list[str]:
+    async def put_all_back(self, by: "By | None" = None) -> list[str]:
         """Move all current jobs of the dead stream to the list, oldest first. Returns their entry ids."""
         newest: Any = await self._redis.xrevrange(self._keys.dead, count=1)
         done: list[str] = []
         after = "-"
         while newest and (page := await self._redis.xrange(self._keys.dead, after, newest[0][0], count=20)):
             ids = [entry_id.decode() for entry_id, _ in page]
-            done += [entry_id for entry_id in ids if await self.put_back(entry_id)]
+            done += [entry_id for entry_id in ids if await self.put_back(entry_id, by)]
             after = f"({page[-1][0].decode()}"
         return done
 

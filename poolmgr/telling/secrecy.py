@@ -85,6 +85,11 @@ def hide_links_in_payload(payload: str) -> str:
         return hide_secrets(payload)
 
 
+def hide_in(document: Any) -> Any:
+    """A JSON document without its secrets: what a field's name or a text says is one."""
+    return _without_links(document)
+
+
 def _without_links(value: Any, name: str = "") -> Any:
     if _is_secret(name):
         return HIDDEN

@@ -86,8 +86,9 @@ def test_bash_completes_commands_options_and_ids(bash: Terminal) -> None:
         (("recording", "none"), []),
         (("drain", ""), ["spare", "vm-1", "vm-7"]),
         (("tail", "--bot", "oth"), ["other"]),
+        (("support", "sp"), ["spare"]),
         (("completion", ""), ["bash", "zsh", "fish"]),
-        (("expl",), ["explain"]),
+        (("acti",), ["actions"]),
     ],
     ids=" ".join,
 )

@@ -23,9 +23,9 @@ def version_of(program: str) -> click.Command:
         if session.as_json:
             import platform
 
-            put_json({"program": program, "poolmgr": _release(), "python": platform.python_version()})
+            put_json({"program": program, "poolmgr": release(), "python": platform.python_version()})
         else:
-            click.echo(f"{program} {_release()}")
+            click.echo(f"{program} {release()}")
 
     return version
 
@@ -35,7 +35,7 @@ def with_version(program: str) -> Any:
 
     def put(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
         if wanted:
-            click.echo(f"{program} {_release()}")
+            click.echo(f"{program} {release()}")
             context.exit()
 
     return click.option(
@@ -43,7 +43,8 @@ def with_version(program: str) -> Any:
     )
 
 
-def _release() -> str:
+def release() -> str:
+    """Of this package, as it is installed."""
     from importlib.metadata import PackageNotFoundError, version  # slow to import
 
     try:

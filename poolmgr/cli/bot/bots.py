@@ -119,7 +119,7 @@ async def _leave(session: Session, views: Views, bot_id: str, *, wait: bool, tim
     if ended:
         say(f"bot {bot_id} has ended already: {record.status}, {record.status_reason}")
         return
-    await views.request(LeaveRequested(bot_id))
+    await views.request(LeaveRequested(bot_id), session.by)
     if not session.as_json:
         click.echo(f"{literal(bot_id)}: asked to leave")
     say_if_unled((await views.standing()).leader, "the bot stays")

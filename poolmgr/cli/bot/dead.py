@@ -14,6 +14,7 @@ from common.runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import moment
+from poolmgr.store.actions import By
 from poolmgr.store.views import DeadJob, Standing, Views
 from poolmgr.telling.secrecy import hide_links, hide_links_in_payload
 
@@ -66,7 +67,7 @@ def put_back(session: Session, entry_id: str | None, *, everything: bool) -> Non
         raise click.UsageError("say either an ENTRY_ID or --all")
     if entry_id is not None and not _ENTRY_ID.fullmatch(entry_id):
         fail(f"{entry_id!r} is no entry id (one looks like 1764000000000-0; `poolmgr dead` lists them)", EXIT_USAGE)
-    done, standing = session.ask(lambda views: _put_back(views, entry_id))
+    done, standing = session.ask(lambda views: _put_back(views, entry_id, session.by))
     if not done and entry_id:
         fail(f"no rejected job has the entry id {entry_id} (`poolmgr dead` lists them)", EXIT_NOT_FOUND)
     if session.as_json:
@@ -77,10 +78,10 @@ def put_back(session: Session, entry_id: str | None, *, everything: bool) -> Non
         say_if_unled(standing.leader, "it waits in the queue" if len(done) == 1 else "they wait in the queue")
 
 
-async def _put_back(views: Views, entry_id: str | None) -> tuple[list[str], Standing]:
+async def _put_back(views: Views, entry_id: str | None, by: By) -> tuple[list[str], Standing]:
     if entry_id is None:
-        return await views.put_all_back(), await views.standing()
-    return [entry_id] if await views.put_back(entry_id) else [], await views.standing()
+        return await views.put_all_back(by), await views.standing()
+    return [entry_id] if await views.put_back(entry_id, by) else [], await views.standing()
 
 
 def _as_json(job: DeadJob) -> dict[str, str]:

@@ -26,6 +26,7 @@ from poolmgr.cli.text import clock_time, epoch_of
 from poolmgr.core.events import LeaveRequested
 from poolmgr.core.record import Record
 from poolmgr.intake.job import BadJobError, JobRules, parse_job
+from poolmgr.store.actions import By
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
 from poolmgr.telling import narrative
@@ -144,7 +145,7 @@ async def _probe(
     ended = False
     with _cancelled_by_signals():
         try:
-            await views.submit(payload)
+            await views.submit(payload, bot_id=bot_id, by=session.by)
             if session.as_json:
                 put_json({"bot_id": bot_id})
             else:
@@ -153,7 +154,7 @@ async def _probe(
             ended = await _follow(session, views, bot_id, time.monotonic() + timeout_s)
         finally:
             if not ended:
-                await _call_off(views, bot_id, payload)
+                await _call_off(views, bot_id, payload, session.by)
         if not ended:
             fail(overdue, EXIT_TIMEOUT)
         return await _history(session, views, bot_id)
@@ -180,7 +181,7 @@ def _cancelled_by_signals() -> Generator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _call_off(views: Views, bot_id: str, payload: bytes) -> None:
+async def _call_off(views: Views, bot_id: str, payload: bytes, by: By) -> None:
     """Take the job off the list, or ask its bot to leave."""
     if await views.take_back(payload):
         return
@@ -189,7 +190,7 @@ async def _call_off(views: Views, bot_id: str, payload: bytes) -> None:
         if await views.bot(bot_id):
             break
         await asyncio.sleep(_LOOK_S)
-    await views.request(LeaveRequested(bot_id))
+    await views.request(LeaveRequested(bot_id), by)
 
 
 async def _follow(session: Session, views: Views, bot_id: str, deadline: float) -> bool:

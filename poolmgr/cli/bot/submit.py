@@ -155,7 +155,7 @@ async def _push(session: Session, views: Views, bot_id: str, payload: bytes, war
     if await views.bot(bot_id):
         fail(f"there is a bot {bot_id} already (`poolmgr bots {bot_id}` shows it)", EXIT_FAILED)
     after = await views.last_status_id()  # before the push, so that no change is missed
-    await views.submit(payload)
+    await views.submit(payload, bot_id=bot_id, by=session.by)
     if session.as_json:
         put_json({"bot_id": bot_id, **({"warnings": warnings} if warnings else {})})
     else:

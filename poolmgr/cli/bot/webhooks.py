@@ -16,6 +16,7 @@ from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import moment
 from poolmgr.core.record import iso
 from poolmgr.intake.outgoing import Delivery, host_of
+from poolmgr.store.actions import By
 from poolmgr.store.deliveries import Attempt, DeadLetter, Waiting, line_life_s
 from poolmgr.store.views import Standing, Views
 
@@ -146,7 +147,7 @@ def _replay(session: Session, entry_id: str) -> None:
     if entry_id != "all" and not _ENTRY_ID.fullmatch(entry_id):
         fail(f"{entry_id!r} is no entry id (one looks like 1764000000000-0; --dead lists them)", EXIT_USAGE)
     life_s = line_life_s(session.settings)
-    done, standing = session.ask(lambda views: _send_again(views, entry_id, life_s))
+    done, standing = session.ask(lambda views: _send_again(views, entry_id, life_s, session.by))
     if not done and entry_id != "all":
         fail(f"no webhook that was given up has the entry id {literal(entry_id)} (--dead lists them)", EXIT_NOT_FOUND)
     if session.as_json:
@@ -157,11 +158,11 @@ def _replay(session: Session, entry_id: str) -> None:
         say_if_unled(standing.leader, "it waits" if len(done) == 1 else "they wait")
 
 
-async def _send_again(views: Views, entry_id: str, life_s: int) -> tuple[list[str], Standing]:
+async def _send_again(views: Views, entry_id: str, life_s: int, by: By) -> tuple[list[str], Standing]:
     now = time.time()
     if entry_id == "all":
-        return await views.webhooks.send_all_again(now, life_s), await views.standing()
-    there = await views.webhooks.send_again(entry_id, now, life_s)
+        return await views.webhooks.send_all_again(now, life_s, by), await views.standing()
+    there = await views.webhooks.send_again(entry_id, now, life_s, by)
     return [entry_id] if there else [], await views.standing()
 
 

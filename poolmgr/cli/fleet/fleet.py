@@ -98,7 +98,7 @@ async def _drain(
 ) -> None:
     if await views.vm(vm_id) is None:
         fail(f"there is no VM {vm_id} (`poolmgr fleet` lists them)", EXIT_NOT_FOUND)
-    await views.request(DrainRequested(vm_id, draining=not undo))
+    await views.request(DrainRequested(vm_id, draining=not undo), session.by)
     if session.as_json:
         put_json({"vm_id": vm_id, "requested": "undo" if undo else "drain"})
     else:

@@ -32,10 +32,11 @@ def doctor(session: Session, *, offline: bool) -> None:
 
     Exit code 0 without an error, 1 with one.
     """
-    report(session, _checks(session.settings), offline=offline)
+    report(session, checks(session.settings), offline=offline)
 
 
-def _checks(settings: Settings) -> list[Check]:
+def checks(settings: Settings) -> list[Check]:
+    """All that `poolmgr doctor` looks at."""
     return [
         *redis.checks(settings.redis),
         open_files(_FILES, settings.api.connections + settings.webhooks.at_once + _FILES),

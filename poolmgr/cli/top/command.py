@@ -76,6 +76,7 @@ def top(session: Session) -> None:
 class _Top:
     def __init__(self, redis: Redis, keys: Keys, session: Session, terminal: "Terminal") -> None:
         clock, pool = Clock(), session.settings.pool
+        self._by = session.by
         self._terminal = terminal
         self._views = Views(redis, keys)
         self._sight = Sight(redis, keys)
@@ -178,7 +179,7 @@ class _Top:
         while True:
             request = await self._confirmed.get()
             try:
-                await self._views.request(request)
+                await self._views.request(request, self._by)
                 self._screen.said = _done(request)
             except (*UNAVAILABLE, RedisError) as error:
                 self._screen.said = f"it is not known whether that was asked: {type(error).__name__} of Redis"

@@ -7,4 +7,5 @@ redis.call('ZADD', due, 'NX', now, bot_id)
 redis.call('EXPIRE', due, life_s)
 redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'again', entry_id)
 redis.call('EXPIRE', outbox, STREAM_LIFE_S)
+note_action(actions, action)
 return 1

@@ -28,4 +28,5 @@ if delivery ~= '' then
   redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'delivery', delivery)
   redis.call('EXPIRE', outbox, STREAM_LIFE_S)
 end
+note_action(actions, action)
 return gone

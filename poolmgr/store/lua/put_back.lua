@@ -7,4 +7,5 @@ for i = 1, #fields, 2 do
   if fields[i] == 'payload' then redis.call('LPUSH', jobs, fields[i + 1]) end
 end
 redis.call('XDEL', dead, entry_id)
+note_action(actions, action)
 return fields

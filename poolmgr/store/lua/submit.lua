@@ -26,4 +26,5 @@ if idempotency then redis.call('SET', idempotency, digest .. ' ' .. bot_id, 'EX'
 if dedup then redis.call('SET', dedup, bot_id, 'EX', dedup_life_s) end
 redis.call('LPUSH', jobs, payload)
 if meeting then hold(meeting, bot_id, bot, submitted, ENTRY_LIFE_S) end
+note_action(actions, action)
 return {'submitted', bot_id}

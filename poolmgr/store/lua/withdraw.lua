@@ -10,4 +10,5 @@ for _, key in ipairs(once_keys) do
   local named = redis.call('GET', key)
   if named == bot_id or (named and string.match(named, '^%S+ (.*)$') == bot_id) then redis.call('DEL', key) end
 end
+note_action(actions, action)
 return 1
