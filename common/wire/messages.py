@@ -248,7 +248,7 @@ class ChatHeard(OfAttempt, frozen=True):
 
 class BotRecorded(Message, frozen=True):
     """The bot's meeting is being recorded. `finished`: after the bot's end the audio file is made. `audio_s`: its
-    length; 0: nothing was recorded. `gaps`: how many it has.
+    length; 0: nothing was recorded. `gaps`: how many it has. `stored_bytes`: its size in the store.
     """
 
     vm_id: str
@@ -258,6 +258,7 @@ class BotRecorded(Message, frozen=True):
     finished: bool = False
     audio_s: float = 0.0
     gaps: int = 0
+    stored_bytes: int = 0
 
 
 class BotEnded(OfAttempt, frozen=True):

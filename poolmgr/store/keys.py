@@ -44,6 +44,9 @@ class Keys(WireKeys):
         self.epoch = f"{prefix}:epoch"
         self.leader = f"{prefix}:leader"
 
+    def usage(self, day: str) -> str:
+        return f"{self.prefix}:usage:{day}"
+
     def deduplication(self, key: str) -> str:
         """A client's key may be long and private, so only its digest is in the name."""
         return f"{self.prefix}:dedup:{_digest(key)}"
@@ -127,6 +130,7 @@ KEY_DOCS: Final = (
     KeyDoc("events", "stream", "agents", "what happened on the VMs; consumer group `manager`", "an entry [retention] events_s after it was written and read; the key a week after the last event or leader"),
     KeyDoc("control", "stream", "command line, API", "what operators ask for; consumer group `manager`", "an entry when it is done; the key a week after the last leader"),
     KeyDoc("actions", "stream", "API, command line", "who did what: `who`, `way`, `what`, `of`, `detail` (poolmgr actions)", "trimmed to 50,000 entries; 400 days after the last one"),
+    KeyDoc("usage:{day}", "hash", "manager", "what each API token used of what ended on this day (UTC): `owner:name` -> number (poolmgr usage)", "400 days after the last end of that day"),
     KeyDoc("vms", "set", "manager", "ids of known VMs", "a member [retention] vm_s after its VM was lost; the key likewise after the last leader"),
     KeyDoc("vm:{vm_id}", "hash", "manager", "`session`, `draining`, `lost`, `stopping`, `resting`, `at`", "[retention] vm_s after the VM was lost, or after the last leader"),
     KeyDoc("vm:{vm_id}:workers", "hash", "manager", "worker_id -> JSON of state, since, born, bot_id", "when its VM is lost; [retention] vm_s after the last leader"),

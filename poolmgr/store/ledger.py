@@ -47,6 +47,7 @@ from poolmgr.store import record, scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.lives import GRACE_S
 from poolmgr.store.roundtrip import ask
+from poolmgr.store.usage import day_of
 
 R = TypeVar("R")
 
@@ -281,6 +282,7 @@ class Ledger:
         fields, stopped = record.ended(end, at), end.at or at
         return scripts.end(
             bot=k.bot(bot_id),
+            usage=k.usage(day_of(stopped)),
             status=k.status,
             outbox=k.outbox,
             live=k.live,
@@ -338,10 +340,13 @@ class Ledger:
             bot=k.bot(bot_id),
             outbox=k.outbox,
             story=k.story(bot_id),
+            usage=k.usage(day_of(event.at)),
             bot_id=bot_id,
             attempt=event.attempt,
             at=iso(event.at),
             audio_status=record.audio_status(event),
+            audio_s=event.audio_s,
+            stored_bytes=event.stored_bytes,
             entry=story.entry_of(event, at),
         )
 

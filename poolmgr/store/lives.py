@@ -13,6 +13,9 @@ INDEX_LIFE_S: Final = 400 * DAY_S
 ACTIONS_LIFE_S: Final = 400 * DAY_S
 """Of what somebody did, after the last that anybody did."""
 
+USAGE_LIFE_S: Final = 400 * DAY_S
+"""Of what was used on a day."""
+
 STREAM_LIFE_S: Final = 7 * DAY_S
 
 VM_LIFE_S: Final = DAY_S

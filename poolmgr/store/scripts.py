@@ -31,6 +31,8 @@ SCRIPTS: Final = Library(
         "LOG_MOST": 200,
         "ACTIONS_KEPT": 50_000,
         "CONTROL_KEPT": 10_000,
+        "USAGE_FIELDS": 6000,
+        "USAGE_OTHERS": "others",
         "MOST_LEADERS_IN_S": 10,  # of the count of leaders that took the lease
     },
 )
@@ -221,10 +223,11 @@ def reschedule(*, bot: Key, story: Key, join_at: str, entry: bytes) -> bool: ...
 def revoke(*, bot: Key, attempt: int) -> bool: ...
 
 
-@SCRIPTS.script("status", "story", "bundles", FENCE)
+@SCRIPTS.script("status", "story", "bundles", "usage", FENCE)
 def end(
     *,
     bot: Key,
+    usage: Key,
     status: Key,
     outbox: Key,
     live: Key,
@@ -293,16 +296,19 @@ def note_chat(*, bot: Key, chats: Key, attempt: int, life_s: int, lines: Values)
 def relate(*, bot: Key, story: Key, attempt: int, entry: bytes, bundle: str, fields: Pairs) -> bool: ...
 
 
-@SCRIPTS.script("story", FENCE)
+@SCRIPTS.script("story", "usage", FENCE)
 def recorded(
     *,
     bot: Key,
     outbox: Key,
     story: Key,
+    usage: Key,
     bot_id: str,
     attempt: int,
     at: str,
     audio_status: str,
+    audio_s: float,
+    stored_bytes: int,
     entry: bytes,
 ) -> bool: ...
 

@@ -21,6 +21,7 @@ from poolmgr.store.lease import Lease
 from poolmgr.store.ledger import Ledger, Rejected, StaleEpochError
 from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
+from poolmgr.store.usage import day_of
 from poolmgr.store.views import Standing, Views, decode_request, encode_request
 from tests.store.conftest import NOW
 
@@ -406,7 +407,7 @@ async def test_a_bot_whose_time_is_over_is_forgotten_with_all_that_was_kept_of_i
     assert await upkeep.forget_ended(NOW + 99) == 0
     assert await upkeep.forget_ended(NOW + 101) == 1
     left = {name.decode().removeprefix(f"{keys.prefix}:") async for name in redis.scan_iter(match=f"{keys.prefix}:*")}
-    assert left == {"epoch", "status", "webhooks:outbox"}, "what is told of it is still to be told"
+    assert left == {"epoch", "status", "webhooks:outbox", f"usage:{day_of(NOW)}"}, "what is told is still to be told"
     assert await forget(redis, keys, "b1") == 0
 
 

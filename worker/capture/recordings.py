@@ -261,7 +261,8 @@ class Recordings:
                 took_s=took_s,
             )
             told = (final.bot_id, final.attempt, time.time())
-            self._report(BotRecorded(self._vm_id, *told, finished=True, audio_s=audio_s, gaps=len(final.gaps)))
+            size = final.audio.bytes if final.audio else 0
+            self._report(BotRecorded(self._vm_id, *told, True, audio_s, len(final.gaps), size))
         await asyncio.to_thread(spool.remove)
 
     async def _make(self, spool: Spool) -> Manifest:

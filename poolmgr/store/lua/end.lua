@@ -13,5 +13,12 @@ redis.call('ZADD', ended, stopped, bot_id)
 redis.call('ZADD', by_status, created, bot_id)
 redis.call('EXPIRE', ended, INDEX_LIFE_S)
 redis.call('EXPIRE', by_status, INDEX_LIFE_S)
+local owner, was_in = unpack(redis.call('HMGET', bot, 'owner', 'inmeeting_at'))
+count_usage(usage, owner, 'bots', 1)
+local since, over = was_in and seconds_of(was_in), seconds_of(at)
+if since then
+  count_usage(usage, owner, 'joined', 1)
+  if over and over > since then count_usage(usage, owner, 'in_meeting_s', over - since) end
+end
 if owned then redis.call('SREM', owned, bot_id) end
 return 1
