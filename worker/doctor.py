@@ -3,6 +3,7 @@
 It starts one browser in a folder of its own, removes it afterwards, and touches nothing of an agent that runs here.
 """
 
+import math
 import os
 import tempfile
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from common.config.settings import Settings, WorkerSettings
+from common.runtime.cli.text import duration
 from common.runtime.doctor import network, redis
 from common.runtime.doctor.checks import Check, Found, beside, error, ok, skipped, warning
 from common.runtime.doctor.machine import available_mb, cgroup_limit, disk, open_files
@@ -39,6 +41,7 @@ _FONTS: Final = ("/usr/share/fonts", "/usr/local/share/fonts")
 _SHM: Final = Path("/dev/shm")  # noqa: S108  # only its size is read
 _FONT_FILES: Final = frozenset({".ttf", ".otf", ".ttc", ".pfb"})
 _SANDBOX_POLL_S: Final = 0.05
+_SIGN_IN_SOON_S: Final = 7 * 86400.0
 
 
 def checks(settings: Settings) -> list[Check]:
@@ -247,11 +250,22 @@ def _display(worker: WorkerSettings) -> Found:
 
 
 def _accounts(worker: WorkerSettings) -> Found:
+    soon: dict[str, float] = {}
     for account in worker.accounts:
         try:
-            read(account)
+            until = read(account).lasts_until
         except AccountError as fault:
             return error(str(fault), f"poolmgr-worker sign-in {account.name}")
+        left_s = math.inf if until is None else until - time.time()
+        if left_s <= 0:
+            what = f"{account.name} is signed out: the last of its cookies is over, and bots join as guests"
+            return error(what, f"poolmgr-worker sign-in {account.name}")
+        if left_s < _SIGN_IN_SOON_S:
+            soon[account.name] = left_s
+    if soon:
+        first = min(soon, key=lambda name: soon[name])
+        what = f"{first} is signed out in {duration(soon[first])} at the latest, when the last of its cookies is over"
+        return warning(what, f"poolmgr-worker sign-in {first}")
     return ok(f"{len(worker.accounts)} signed in" if worker.accounts else "none are configured")
 
 

@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from common.config.settings import Settings, WorkerSettings, parse
+from common.config.settings import AccountSettings, Settings, WorkerSettings, parse
 from common.runtime.doctor.checks import Severity, carry_out
 from tests.commands import members
 from worker import doctor
@@ -158,3 +159,28 @@ async def test_every_quick_check_answers_on_this_machine() -> None:
     found = await carry_out(quick, offline=True)
     assert all(each.what for each in found)
     assert "doctor" in members(cli)
+
+
+@pytest.mark.parametrize(
+    ("lasts", "severity", "says"),
+    [
+        ((None,), OK, "1 signed in"),
+        ((-3600.0, 30 * 86400.0), OK, "1 signed in"),
+        ((-3600.0, 86400.0), WARNING, "ann is signed out in 2"),
+        ((-3600.0, -60.0), ERROR, "ann is signed out: the last of its cookies is over"),
+    ],
+    ids=["for the session", "for a month", "for a day", "over"],
+)
+async def test_an_account_is_told_of_before_its_sign_in_is_over(
+    lasts: tuple[float | None, ...], severity: Severity, says: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "ann.json"
+    cookies = [{"name": "c", "value": "v", "expires": -1 if left is None else time.time() + left} for left in lasts]
+    file.touch(0o600)
+    file.write_text(json.dumps({"cookies": cookies}))
+    settings = Settings(worker=WorkerSettings(accounts=[AccountSettings("ann", "room", str(file))]))
+    [check] = [check for check in doctor.checks(settings) if check.name == "accounts"]
+    found = await check.look()
+    assert found.severity is severity
+    assert found.what.startswith(says)
+    assert (found.todo == "") is (severity is OK)

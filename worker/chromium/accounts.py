@@ -66,6 +66,14 @@ class _State(msgspec.Struct):
     cookies: list[dict[str, Any]]
     origins: list[_Origin] = []
 
+    @property
+    def lasts_until(self) -> float | None:
+        """When the last of its cookies is over that last (epoch seconds): from then on it signs nobody in, and perhaps
+        before. None where none lasts.
+        """
+        ends = [end for cookie in self.cookies if isinstance(end := cookie.get("expires"), int | float) and end > 0]
+        return max(ends, default=None)
+
 
 class Accounts:
     """The accounts of one agent. `vm_id` makes the names of lock holders unique in the fleet."""
