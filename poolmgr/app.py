@@ -42,6 +42,7 @@ from poolmgr.loops.events import follow_events
 from poolmgr.loops.intake import Intake
 from poolmgr.loops.job_stream import follow_job_stream
 from poolmgr.loops.leadership import keep_leading, wait_to_lead
+from poolmgr.loops.probing import Probing
 from poolmgr.loops.reaper import reap
 from poolmgr.loops.schedule import watch_deadlines
 from poolmgr.loops.sqs import Sqs
@@ -55,9 +56,11 @@ from poolmgr.store.inbox import Jobs, Stream
 from poolmgr.store.keys import Keys
 from poolmgr.store.lease import Lease
 from poolmgr.store.ledger import DisagreementError, Ledger, Rejected
+from poolmgr.store.probes import Probes
 from poolmgr.store.scripts import load_scripts
 from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
+from poolmgr.store.views import Views
 
 _log = structlog.stdlib.get_logger()
 _REBUILD = (*UNAVAILABLE, ResponseError, DisagreementError)
@@ -198,6 +201,8 @@ class Manager:
             secrets=lambda: self.settings.webhooks.secrets,
             turned=turns.of("webhooks"),
         )
+        views = Views(redis, keys)
+        probing = Probing(settings.probes, Probes(redis, keys, epoch), views, clock, self.metrics.probes)
         self.metrics.leader.set(1)
         self.metrics.epoch.set(epoch)
         self._epoch = epoch
@@ -222,6 +227,7 @@ class Manager:
                     start(self._watch_redis(upkeep), name="redis memory"),
                     start(self._watch_dispatcher(dispatcher), name="watch the dispatcher"),
                     start(webhooks.run(), name="webhooks"),
+                    start(probing.run(), name="probing"),
                 ]
                 if self._sqs:
                     loops.append(start(self._sqs.follow(arrivals), name="sqs"))

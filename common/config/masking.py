@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from common.config.settings import Settings
+from common.links.redaction import redact
 
 HIDDEN: Final = "***"
 _SECRET: Final = re.compile(r"secret|key|token|password|sas|credential")
@@ -23,6 +24,9 @@ def masked(settings: Settings) -> dict[str, dict[str, Any]]:
     shown["capture"]["store_options"] = {
         name: HIDDEN if _SECRET.search(name) else value for name, value in options.items()
     }
+    for probe in shown["probes"]["links"]:
+        probe["link"] = redact(probe["link"])
+        probe["passcode"] = HIDDEN if probe["passcode"] else ""
     shown["webhooks"]["secrets"] = [HIDDEN for _ in settings.webhooks.secrets]
     return shown
 

@@ -6,7 +6,7 @@ are reported at once, each with the name of its key.
 
 import ipaddress
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -165,6 +165,20 @@ class CaptureSettings(Section, frozen=True):
     link_s: Annotated[int, Meta(ge=60, le=604_800)] = 3600
 
 
+class ProbeSettings(Section, frozen=True):
+    """A meeting of one's own. Whoever has its link can join: it is a secret."""
+
+    name: TokenName
+    link: Annotated[str, Meta(min_length=1, max_length=2048)]
+    passcode: Annotated[str, Meta(max_length=128)] = ""
+    bot_name: Annotated[str, Meta(min_length=1, max_length=64)] = "Probe"
+
+
+class ProbesSettings(Section, frozen=True):
+    every_s: Annotated[float, Meta(ge=10, le=604_800)] = 900.0
+    links: list[ProbeSettings] = []
+
+
 class SqsSettings(Section, frozen=True):
     queue_url: str = ""
     endpoint_url: str = ""
@@ -229,6 +243,7 @@ class Settings(Section, frozen=True):
     webhooks: WebhookSettings = WebhookSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     capture: CaptureSettings = CaptureSettings()
+    probes: ProbesSettings = ProbesSettings()
     sqs: SqsSettings = SqsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
@@ -338,6 +353,11 @@ def _impatience(pool: PoolSettings, worker: WorkerSettings) -> list[str]:
     return faults
 
 
+def _same_names(key: str, named: Sequence[AccountSettings | TokenSettings | ProbeSettings]) -> list[str]:
+    names = [one.name for one in named]
+    return [f"{key}: two have the name {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+
+
 def _contradictions(values: _Values) -> list[str]:
     settings = values.settings()
     pool = settings.pool
@@ -354,12 +374,9 @@ def _contradictions(values: _Values) -> list[str]:
     worker = settings.worker
     faults += _impatience(pool, worker)
     faults += [f"worker.chromium_arguments: {fault}" for fault in switches.faults_of(worker.chromium_arguments)]
-    accounts = [account.name for account in worker.accounts]
-    faults += [
-        f"worker.accounts: two have the name {name!r}" for name in sorted(set(accounts)) if accounts.count(name) > 1
-    ]
-    names = [token.name for token in api.tokens]
-    faults += [f"api.tokens: two have the name {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+    faults += _same_names("worker.accounts", worker.accounts)
+    faults += _same_names("api.tokens", api.tokens)
+    faults += _same_names("probes.links", settings.probes.links)
     if bool(api.tls_cert) is not bool(api.tls_key):
         faults.append("api.tls_cert: goes with api.tls_key; set both or neither")
     if "room" in settings.meetings.other_hosts:

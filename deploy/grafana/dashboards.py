@@ -138,6 +138,22 @@ PLATFORM = (
         ),
     ),
     Panel(
+        "Probes that met another page",
+        "short",
+        (('max by (probe) (poolmgr_probe_page_changed{platform=~"$platform"})', "{{probe}}"),),
+        description="1: nothing on it was recognised, or by a rule that no earlier probe met.",
+    ),
+    Panel(
+        "Probes that got in",
+        "short",
+        (('max by (probe) (poolmgr_probe_in_meeting{platform=~"$platform"})', "{{probe}}"),),
+    ),
+    Panel(
+        "Joining, latest probe",
+        "s",
+        (('max by (probe) (poolmgr_probe_join_seconds{platform=~"$platform"})', "{{probe}}"),),
+    ),
+    Panel(
         "Page time-outs, all platforms", "reqps", (("sum(rate(poolmgr_worker_page_timeouts_total[5m]))", "time-outs"),)
     ),
 )

@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "top": Command("poolmgr.cli.top.command:top", "Show the fleet on the full screen, as it changes."),
     "drain": Command("poolmgr.cli.fleet.fleet:drain", "Take a VM out of service."),
     "actions": Command("poolmgr.cli.fleet.actions:actions", "Print who asked what of the fleet."),
+    "probes": Command("poolmgr.cli.fleet.probes:probes", "Show what came of the manager's own probes."),
     "usage": Command("poolmgr.cli.fleet.usage:usage", "Print what each API token used."),
     "audit": Command("poolmgr.cli.fleet.audit:audit", "Look for what is overdue, or belongs to nobody."),
     "doctor": Command("poolmgr.cli.program.doctor:doctor", "Look for what keeps a manager from its work."),

@@ -26,6 +26,7 @@ from poolmgr.core.decisions import (
     Warm,
 )
 from poolmgr.core.pool import Pool
+from poolmgr.observe.probes import ProbeMetrics
 from poolmgr.store.ledger import Rejected
 
 disable_created_metrics()  # the *_created series double what is scraped, and nobody reads them
@@ -114,6 +115,7 @@ class Metrics:
         self.backlog = Gauge("poolmgr_intake_backlog", "Jobs on the list that nobody has taken yet", registry=registry)
         self.loop = LoopMetrics(registry, "poolmgr", lambda: clock.steady())
         self.webhooks = WebhookMetrics(registry)
+        self.probes = ProbeMetrics(registry)
         self.pool_gauges = PoolGauges(clock)
         registry.register(self.pool_gauges)
 

@@ -24,6 +24,7 @@ from poolmgr.page.bot import bot_page
 from poolmgr.page.outlook import row_of
 from poolmgr.page.watch import Watch
 from poolmgr.store.catalog import Question
+from poolmgr.store.probes import Probes
 from poolmgr.store.sight import Sight
 
 POLICY: Final = (
@@ -47,6 +48,8 @@ _WRITE_S: Final = 10.0
 """A viewer that does not read for so long is disconnected."""
 _AGAIN_S: Final = 1.0
 _FOUND: Final = 20
+_RUNS: Final = 50
+_ACTIONS: Final = 200
 
 
 class Search(msgspec.Struct):
@@ -66,6 +69,8 @@ def add_page(app: web.Application, gateway: Gateway, service: Service, settings:
         Operation("GET", "/page/search", "", "", page.search, {}, query=Search),
         Operation("GET", "/page/bots/{bot_id}", "", "", page.bot, {}),
         Operation("GET", "/page/vms/{vm_id}", "", "", page.vm, {}),
+        Operation("GET", "/page/probes", "", "", page.probes, {}),
+        Operation("GET", "/page/actions", "", "", page.actions, {}),
         Operation("POST", "/page/vms/{vm_id}/drain", "", "", page.drain, {}, body=Drain),
     ):
         app.router.add_route(operation.method, operation.path, gateway.handler(operation))
@@ -167,6 +172,17 @@ class _Page:
             raise ApiError(404, "There is no such VM.")
         await self._service.views.request(DrainRequested(vm_id, draining=wish.draining), call.by)
         return Answer(200, {"message": "It drains." if wish.draining else "It takes bots again."})
+
+    async def probes(self, call: Call) -> Answer:
+        """Of each link of [probes] what came of the latest, the latest first."""
+        _sees_all(call.token)
+        probes, links = Probes(self._service.redis, self._service.keys), self._settings.probes.links
+        return Answer(200, [{"name": link.name, "runs": await probes.history(link.name, _RUNS)} for link in links])
+
+    async def actions(self, call: Call) -> Answer:
+        """Who did what, the latest first."""
+        _sees_all(call.token)
+        return Answer(200, (await self._service.views.actions.since(0.0, most=_ACTIONS))[::-1])
 
     async def search(self, call: Call) -> Answer:
         """Search by name among the shown bots, and by the bots' indexes: id, user, calendar event, status word."""

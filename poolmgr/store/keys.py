@@ -33,6 +33,7 @@ class Keys(WireKeys):
         self.status = f"{prefix}:status"
         self.control = f"{prefix}:control"
         self.actions = f"{prefix}:actions"
+        self.probes = f"{prefix}:probes"
         self.live = f"{prefix}:bots:live"
         self.ended = f"{prefix}:bots:ended"
         self.job_stream = f"{prefix}:jobs:stream"
@@ -46,6 +47,9 @@ class Keys(WireKeys):
 
     def usage(self, day: str) -> str:
         return f"{self.prefix}:usage:{day}"
+
+    def probe(self, name: str) -> str:
+        return f"{self.prefix}:probes:{name}"
 
     def deduplication(self, key: str) -> str:
         """A client's key may be long and private, so only its digest is in the name."""
@@ -130,6 +134,8 @@ KEY_DOCS: Final = (
     KeyDoc("events", "stream", "agents", "what happened on the VMs; consumer group `manager`", "an entry [retention] events_s after it was written and read; the key a week after the last event or leader"),
     KeyDoc("control", "stream", "command line, API", "what operators ask for; consumer group `manager`", "an entry when it is done; the key a week after the last leader"),
     KeyDoc("actions", "stream", "API, command line", "who did what: `who`, `way`, `what`, `of`, `detail` (poolmgr actions)", "trimmed to 50,000 entries; 400 days after the last one"),
+    KeyDoc("probes", "hash", "manager", "name of a link of [probes] -> the latest turn, and the bot of it", "30 days after the last probe"),
+    KeyDoc("probes:{name}", "list", "manager", "what came of the latest 200 probes of one link, as JSON, the latest first", "30 days after the last one"),
     KeyDoc("usage:{day}", "hash", "manager", "what each API token used of what ended on this day (UTC): `owner:name` -> number (poolmgr usage)", "400 days after the last end of that day"),
     KeyDoc("vms", "set", "manager", "ids of known VMs", "a member [retention] vm_s after its VM was lost; the key likewise after the last leader"),
     KeyDoc("vm:{vm_id}", "hash", "manager", "`session`, `draining`, `lost`, `stopping`, `resting`, `at`", "[retention] vm_s after the VM was lost, or after the last leader"),

@@ -16,6 +16,9 @@ ACTIONS_LIFE_S: Final = 400 * DAY_S
 USAGE_LIFE_S: Final = 400 * DAY_S
 """Of what was used on a day."""
 
+PROBES_LIFE_S: Final = 30 * DAY_S
+"""Of what came of a link's probes, after the last."""
+
 STREAM_LIFE_S: Final = 7 * DAY_S
 
 VM_LIFE_S: Final = DAY_S

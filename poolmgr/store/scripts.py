@@ -31,6 +31,7 @@ SCRIPTS: Final = Library(
         "LOG_MOST": 200,
         "ACTIONS_KEPT": 50_000,
         "CONTROL_KEPT": 10_000,
+        "PROBES_KEPT": 200,
         "USAGE_FIELDS": 6000,
         "USAGE_OTHERS": "others",
         "MOST_LEADERS_IN_S": 10,  # of the count of leaders that took the lease
@@ -336,6 +337,17 @@ def keep_vm(
 
 @SCRIPTS.script(FENCE)
 def forget_vm(*, vm: Key, workers: Key, commands: Key, vms: Key, vm_id: str) -> bool: ...
+
+
+# Probes
+
+
+@SCRIPTS.script(FENCE)
+def begin_probe(*, probes: Key, jobs: Key, name: str, turn: int, bot_id: str, payload: bytes) -> bool: ...
+
+
+@SCRIPTS.script(FENCE)
+def conclude_probe(*, history: Key, bot_id: str, run: bytes) -> bool: ...
 
 
 # Webhooks

@@ -6,12 +6,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from axe_playwright_python.async_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from common.config.settings import ProbeSettings, ProbesSettings
 from common.wire.vocabulary import Reason
 from lab.parts.browser import launch
-from tests.api.conftest import TOKEN, Caller
+from poolmgr.core.requests import DrainRequested
+from poolmgr.store.actions import By, Way
+from poolmgr.store.probes import ProbeRun, Probes
+from tests.api.conftest import LINK, TOKEN, Caller
 from tests.page.conftest import HOSTILE, READER, Fleet
 from tests.waiting import wait_until
 
@@ -135,14 +141,85 @@ async def test_a_cut_line_is_shown_as_cut_and_goes_on(browser: Browser, fleet: F
         await expect(page.locator("#bots tbody tr")).to_contain_text("Meanwhile")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_it_is_readable_on_a_narrow_screen(browser: Browser, fleet: Fleet, scheme: str) -> None:
+ADDRESSES = ("#/", "#/bot/b1", "#/vm/vm-0", "#/search/vm", "#/see/probes", "#/see/actions")
+
+
+async def fill(fleet: Fleet) -> None:
+    """Something is on every page."""
+    probed = ProbesSettings(links=[ProbeSettings("meet", LINK), ProbeSettings("none", LINK)])
+    fleet.world.settings = msgspec.structs.replace(fleet.world.settings, probes=probed)
     await fleet.grow(3)
     await fleet.hand.enter("b1", bot_name="x" * 90)
+    await fleet.hand.enter("b2", bot_name="Ended")
+    await fleet.hand.end("b2", Reason.BROWSER_CRASHED)
+    probes = Probes(fleet.world.redis, fleet.world.keys, epoch=1)
+    for number, outcome in enumerate(("joined", "refused", "joined")):
+        run = ProbeRun(f"probe-meet-{number}", "2027-01-15T08:00:00Z", "room", outcome, "request_denied")
+        await probes.conclude("meet", msgspec.structs.replace(run, changed=number == 2, unheard=["lobby (by-text)"]))
+    await fleet.world.views.request(DrainRequested("vm-1"), By("ana@bastion", Way.COMMAND_LINE))
+
+
+async def test_probes_and_who_did_what_have_pages_of_their_own(browser: Browser, fleet: Fleet) -> None:
+    await fill(fleet)
+    async with fleet.world.serving() as call, looking(browser, call) as page:
+        await page.get_by_role("link", name="Probes").press("Enter")
+        await expect(page.locator("#detail h1")).to_be_focused()
+        row = page.get_by_role("row", name="meet")
+        await expect(row).to_contain_text("changed")
+        await expect(row).to_contain_text("lobby (by-text)")
+        await expect(row).to_contain_text("!r+")
+        await expect(page.get_by_role("row", name="none")).to_contain_text("none yet")
+        await page.go_back()
+        await page.get_by_role("link", name="Who did what").press("Enter")
+        await expect(page.get_by_role("row", name="ana@bastion")).to_contain_text("drain")
+        await page.evaluate("() => { location.hash = '#/see/constructor'; }")
+        await expect(page.locator("#detail")).to_contain_text("There is no such page.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_nothing_is_found_that_keeps_anybody_from_using_it(
+    browser: Browser, fleet: Fleet, scheme: str, width: int
+) -> None:
+    """By axe-core, with all its rules, those for good practice included."""
+    await fill(fleet)
+    how: dict[str, Any] = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    async with fleet.world.serving() as call:
+        door = await browser.new_page(**how)
+        await door.goto(call.base)
+        await expect(door.get_by_label("API token")).to_be_visible()
+        found = {"door": await faults(door)}
+        await door.close()
+        async with looking(browser, call, **how) as page:
+            for address in ADDRESSES:
+                await page.evaluate("(to) => { location.hash = to; }", address)
+                await expect(page.locator("main section:visible h1")).to_be_visible()
+                await expect(page.locator("#detail")).not_to_contain_text("Asking")
+                found[address] = await faults(page)
+            await page.evaluate("() => { location.hash = '#/bot/b1'; }")
+            await page.get_by_role("button", name="Have it leave").click()
+            await expect(page.locator("#ask")).to_be_visible()
+            found["a question"] = await faults(page)
+            await page.get_by_role("button", name="Cancel").click()
+            await page.context.set_offline(True)
+            await expect(page.locator("#connection")).to_contain_text("Cut off", timeout=20_000)
+            found["cut off"] = await faults(page)
+    assert {where: these for where, these in found.items() if these} == {}
+
+
+async def faults(page: Page) -> list[tuple[str, str]]:
+    axe: Any = Axe()
+    violations: Any = (await axe.run(page)).response["violations"]
+    return [(one["id"], node["html"]) for one in violations for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_is_readable_on_a_narrow_screen(browser: Browser, fleet: Fleet, scheme: str) -> None:
+    await fill(fleet)
     small: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "color_scheme": scheme}
     async with fleet.world.serving() as call, looking(browser, call, **small) as page:
-        await expect(page.locator("#bots tbody tr")).to_have_count(1)
-        for address in ("#/", "#/bot/b1", "#/vm/vm-0"):
+        await expect(page.locator("#bots tbody tr")).to_have_count(2)
+        for address in ADDRESSES:
             await page.evaluate("(to) => { location.hash = to; }", address)
             await expect(page.locator("main section:visible h1")).to_be_visible()
             assert await page.evaluate("() => document.documentElement.scrollWidth") <= 360, address

@@ -19,7 +19,10 @@ from tests.page.conftest import HOSTILE, READER, Fleet, Stream, shows
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("fleet")
-CLOSED = ("/page/me", "/page/live", "/page/search?q=b", "/page/bots/b0", "/page/vms/vm-0")
+CLOSED = (
+    *("/page/me", "/page/live", "/page/search?q=b", "/page/bots/b0", "/page/vms/vm-0", "/page/probes"),
+    "/page/actions",
+)
 
 
 async def test_what_is_let_out_to_everybody_holds_nothing_and_asks_nobody_outside(

@@ -18,7 +18,6 @@ from common.config import variables
 from common.runtime.cli.session import fail, line_of_input, put_json, say
 from common.runtime.cli.text import duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
-from common.wire.vocabulary import Attribution, Reason
 from poolmgr.cli.bot.explain import make_ready, save
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import console
@@ -32,6 +31,7 @@ from poolmgr.store.views import Views
 from poolmgr.telling import narrative
 from poolmgr.telling.history import BotHistory, look
 from poolmgr.telling.meaning import meaning_of
+from poolmgr.telling.probes import JOINED, REFUSED, outcome_of
 from poolmgr.telling.secrecy import hide_links
 
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -240,19 +240,13 @@ def _put(session: Session, entry: Entry, elapsed_s: float) -> None:
 
 
 def exit_code(record: Record) -> int:
-    """The exit code. 0: the bot was in the meeting. Otherwise it depends on who caused the end; a bot that somebody
-    asked to leave was not refused.
-    """
-    if record.inmeeting_at:
-        return 0
-    if record.status_reason == str(Reason.USER_REQUESTED):
-        return EXIT_FAILED
-    return EXIT_REFUSED if record.attribution in (Attribution.HOST, Attribution.USER) else EXIT_FAILED
+    """The exit code. 0: the bot was in the meeting."""
+    return {JOINED: 0, REFUSED: EXIT_REFUSED}.get(outcome_of(record), EXIT_FAILED)
 
 
 def _conclude(session: Session, history: BotHistory, code: int) -> None:
     record = history.record
-    outcome = {0: "joined", EXIT_REFUSED: "refused"}.get(code, "failed")
+    outcome = outcome_of(record)
     if session.as_json:
         facts = {
             name: getattr(record, name) for name in ("bot_id", "status", "status_reason", "attribution", "evidence")

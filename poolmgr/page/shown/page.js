@@ -334,12 +334,12 @@ setInterval(() => {
 
 $("more").addEventListener("click", () => { shown += 200; dirty.all = true; soon(); });
 
-// Addresses: #/, #/bot/ID, #/vm/ID, #/search/TEXT
+// Addresses: #/, #/bot/ID, #/vm/ID, #/search/TEXT, #/see/probes, #/see/actions
 
 let route = { of: "" };
 
 function go() {
-  const [, of, id] = location.hash.match(/^#\/(bot|vm|search)\/(.+)$/) || [];
+  const [, of, id] = location.hash.match(/^#\/(bot|vm|search|see)\/(.+)$/) || [];
   clearInterval(route.timer);
   if (!sessionStorage.getItem(KEY)) return;
   let name = "";
@@ -350,7 +350,7 @@ function go() {
   document.title = name ? `${name} · poolmgr` : "poolmgr";
   if (!name) { dirty.all = true; soon(); return; }
   $("detail").replaceChildren(el("p", { class: "quiet" }, "Asking…"));
-  const page = { bot: botPage, vm: vmPage, search: searchPage }[of];
+  const page = { bot: botPage, vm: vmPage, search: searchPage, see: seePage }[of];
   const mine = route;
   let under = false, asked = 0;
   mine.reload = async (first = false) => {
@@ -398,7 +398,8 @@ function facts(pairs) {
 
 function grid(title, names, lines) {
   if (!lines.length) return null;
-  return el("div", { class: "scroll" }, el("table", { "aria-label": title },
+  // Who has no pointer moves what is wider than the screen by its keys, and so has to get there.
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, el("table", { "aria-label": title },
     el("thead", {}, el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, ...lines.map((cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, cell)))))));
 }
@@ -564,6 +565,41 @@ async function searchPage(text) {
     data.vms.length || data.bots.length ? null : el("p", {}, "Nothing. Looked for: names and ids of bots that live or are new, ids of VMs; whole: bot ids, users, calendar events, status words."),
   ) };
 }
+
+// What is asked for by itself: the manager's own probes, and who did what
+
+async function seePage(what) {
+  const see = Object.hasOwn(SEE, what) ? SEE[what] : null;
+  if (!see) throw new Error("There is no such page.");
+  const data = await (await ask(`page/${what}`)).json();
+  return { data, make: () => see(data) };
+}
+
+const MARKS = { joined: "+", refused: "r" };
+const SEE = {
+  probes: (links) => some(
+    el("h1", { tabindex: "-1" }, "Probes"),
+    links.length
+      ? grid("Probes", ["Probe", "Platform", "Latest", "Outcome", "Page", "New on it", "Joined in", "History"], links.map(({ name, runs }) => {
+        const run = runs[0];
+        if (!run) return [name, "", "", "none yet", "", "", "", ""];
+        return [
+          name, run.platform, el("span", {}, botLink(run.bot_id, moment(run.at))),
+          el("span", { class: run.outcome === "joined" ? "good" : "bad" }, run.reason && run.outcome !== "joined" ? `${run.outcome}: ${run.reason}` : run.outcome),
+          run.changed ? el("span", { class: "bad" }, "changed") : "as before", run.unheard.join(", "),
+          run.join_s === null ? "" : span(run.join_s), runs.map((one) => (one.changed ? "!" : MARKS[one.outcome] || "x")).join(""),
+        ];
+      }))
+      : el("p", {}, "Nothing is probed: [probes] links in the configuration names meetings of your own."),
+    el("p", { class: "quiet" }, "History, the newest first: + joined, r refused, x anything else, ! where the page had changed. Times are UTC."),
+  ),
+  actions: (actions) => some(
+    el("h1", { tabindex: "-1" }, "Who did what"),
+    grid("Who did what", ["At", "Who", "What", "Of", "Detail"], actions.map((one) => [moment(one.at), one.who, one.what.replaceAll("_", " "), one.of, one.detail]))
+      || el("p", {}, "Nobody did anything yet."),
+    el("p", { class: "quiet" }, "The latest 200, by the API, this page and the command line; ", el("code", {}, "poolmgr actions"), " shows all."),
+  ),
+};
 
 // The token: typed once, kept in this tab
 

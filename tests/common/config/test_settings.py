@@ -21,6 +21,7 @@ OTHER_LISTS: Final[dict[str, str]] = {
     "secrets": '["whsec_' + "A" * 32 + '"]',
     "chromium_arguments": '["--mute-audio"]',
     "warm_pages": '["https://meet.google.com/"]',
+    "links": '[{ name = "meet", link = "https://meet.google.com/abc-defg-hij" }]',
     "accounts": '[{ name = "ann", platform = "teams", state_file = "/ann.json" }]',
     "allowed_networks": '["10.0.0.0/8", "fd00::/8"]',
 }
@@ -378,6 +379,11 @@ def test_a_switch_that_would_break_a_promise_is_refused_with_the_reason(switch: 
 def test_a_switch_that_names_the_trusted_keys_is_taken() -> None:
     switch = "--ignore-certificate-errors-spki-list=abc="
     assert parse(f"[worker]\nchromium_arguments = ['{switch}']").worker.chromium_arguments == [switch]
+
+
+def test_two_probes_of_one_name_are_a_fault() -> None:
+    link = '{ name = "meet", link = "https://meet.google.com/abc-defg-hij" }'
+    assert faults_of(f"[probes]\nlinks = [{link}, {link}]") == ["probes.links: two have the name 'meet'"]
 
 
 def test_two_accounts_of_one_name_are_a_fault() -> None:

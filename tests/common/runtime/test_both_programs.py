@@ -63,7 +63,7 @@ READING: Final = [
         (PROGRAMS[0], words)
         for words in ("webhooks b1", "webhooks --dead", "simulate --hours 1", "audit", "doctor", "up", "tail", "top")
     ),
-    *((PROGRAMS[0], words) for words in ("actions", "support b1", "usage")),
+    *((PROGRAMS[0], words) for words in ("actions", "support b1", "probes", "usage")),
     *((PROGRAMS[1], words) for words in ("run", "sweep", "sign-in ann", f"probe {LINK}", "check", "audit", "doctor")),
     *((program, words) for program in PROGRAMS for words in ("config check", "config show")),
 ]

@@ -1,0 +1,67 @@
+"""What a probe that is over tells of its platform: did it get in, and is the page another than it was? Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from common.wire.vocabulary import Attribution, BotState, Reason
+from poolmgr.core.record import Record, epoch
+from poolmgr.store.probes import ProbeRun
+from poolmgr.store.story import Entry, What
+
+JOINED: Final = "joined"
+REFUSED: Final = "refused"
+FAILED: Final = "failed"
+REJECTED: Final = "rejected"
+UNFINISHED: Final = "unfinished"
+
+_ENOUGH: Final = 3
+"""So many earlier probes have to have got in before a rule that they did not meet is news."""
+
+
+def outcome_of(record: Record) -> str:
+    """By whose doing a bot did not get in; that somebody asked it to leave is no refusal."""
+    if record.inmeeting_at:
+        return JOINED
+    if record.status_reason == Reason.USER_REQUESTED:
+        return FAILED
+    return REFUSED if record.attribution in (Attribution.HOST, Attribution.USER) else FAILED
+
+
+def concluded(record: Record, entries: Sequence[Entry], earlier: Sequence[ProbeRun]) -> ProbeRun:
+    """Of a probe that has ended. `earlier`: of the same link.
+
+    The page is taken for another one where nothing was recognised on it, now or at the end, that was before; or where
+    a screen was recognised by a rule that no earlier probe met, after enough of them got in.
+    """
+    way = list(dict.fromkeys(_way(entries)))
+    got_in = [run for run in earlier if run.outcome == JOINED]
+    met = {step for run in earlier for step in run.way}
+    unheard = [step for step in way if step not in met] if len(got_in) >= _ENOUGH else []
+    lost = record.status_reason == Reason.UI_ELEMENT_NOT_FOUND
+    return ProbeRun(
+        bot_id=record.bot_id,
+        at=record.stopped_at,
+        platform=record.platform,
+        outcome=outcome_of(record),
+        reason=record.status_reason,
+        detail=record.reason_detail,
+        join_s=_join_s(record),
+        way=way,
+        unheard=unheard,
+        changed=lost or bool(unheard),
+    )
+
+
+def _way(entries: Sequence[Entry]) -> Iterator[str]:
+    for entry in entries:
+        if entry.what is What.MOVED and entry.state == BotState.IN_MEETING:
+            return
+        if entry.what is What.SAW and entry.screen and not entry.did:
+            yield f"{entry.screen} ({entry.rule})" if entry.rule else entry.screen
+
+
+def _join_s(record: Record) -> float | None:
+    try:
+        return round(epoch(record.inmeeting_at) - epoch(record.assigned_at), 3)
+    except ValueError:
+        return None
