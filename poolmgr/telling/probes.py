@@ -22,7 +22,7 @@ def outcome_of(record: Record) -> str:
     """By whose doing a bot did not get in; that somebody asked it to leave is no refusal."""
     if record.inmeeting_at:
         return JOINED
-    if record.status_reason == Reason.USER_REQUESTED:
+    if record.status_reason == str(Reason.USER_REQUESTED):
         return FAILED
     return REFUSED if record.attribution in (Attribution.HOST, Attribution.USER) else FAILED
 
@@ -37,7 +37,7 @@ def concluded(record: Record, entries: Sequence[Entry], earlier: Sequence[ProbeR
     got_in = [run for run in earlier if run.outcome == JOINED]
     met = {step for run in earlier for step in run.way}
     unheard = [step for step in way if step not in met] if len(got_in) >= _ENOUGH else []
-    lost = record.status_reason == Reason.UI_ELEMENT_NOT_FOUND
+    lost = record.status_reason == str(Reason.UI_ELEMENT_NOT_FOUND)
     return ProbeRun(
         bot_id=record.bot_id,
         at=record.stopped_at,
