@@ -19,13 +19,13 @@ import av
 import msgspec
 import pytest
 from structlog.testing import capture_logs
-from tests.worker.capture.received import listen
 
 from common.config.settings import CaptureSettings
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Manifest
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
+from tests.worker.capture.received import listen
 from worker.capture.ledger import Began, Chunk, Closed, Opened
 from worker.capture.recordings import MOST_SPOILED, RETRY_S, SPOILED, SPOILED_LIFE_S
 from worker.capture.spool import Spool, name_of

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page
-from tests.worker.capture.received import Heard, listen
 
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, Gap, Manifest
@@ -18,6 +17,7 @@ from common.wire.vocabulary import Reason
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded, go_in, harness_of, somebody_in, told
+from tests.worker.capture.received import Heard, listen
 from tests.worker.test_agent import machine_with
 from worker.capture.recordings import Recordings
 from worker.chromium.driver import Driver
