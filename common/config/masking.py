@@ -32,7 +32,9 @@ def masked(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def mask_url(url: str) -> str:
-    """A Redis URL without its password, in both forms: `redis://user:password@host` and `?password=`."""
+    """A Redis URL without its passwords, wherever they stand: `redis://user:password@host`, `?password=` or
+    `?sentinel_password=`.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -41,4 +43,4 @@ def mask_url(url: str) -> str:
     user, colon, _ = login.partition(":")
     if at:
         url = url.replace(f"//{login}@", f"//{user}:{HIDDEN}@" if colon else f"//{HIDDEN}@", 1)
-    return re.sub(r"([?&]password=)[^&#]*", rf"\g<1>{HIDDEN}", url, flags=re.IGNORECASE)
+    return re.sub(r"([?&](?:sentinel_)?password=)[^&#]*", rf"\g<1>{HIDDEN}", url, flags=re.IGNORECASE)

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from common.config import switches
 from common.config.credentials import CREDENTIALS, value_of
+from common.config.redis_url import Finds, finds, has_hash_tag
 from common.errors import PoolmgrError
 from common.wire.vocabulary import OnWorkerLost
 
@@ -56,9 +57,11 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RedisSettings(Section, frozen=True):
-    url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://")] = "redis://127.0.0.1:6379/0"
+    url: Annotated[str, Meta(pattern=r"^(unix|rediss?(\+(sentinel|cluster))?)://")] = "redis://127.0.0.1:6379/0"
     prefix: Prefix = "poolmgr"
     timeout_s: Annotated[float, Meta(ge=3, le=600)] = 5.0  # blocking reads wait up to 2 s
+    wait_replicas: Annotated[int, Meta(ge=0, le=100)] = 0
+    wait_s: Annotated[float, Meta(ge=0.01, le=300)] = 1.0
 
 
 class PoolSettings(Section, frozen=True):
@@ -358,10 +361,22 @@ def _same_names(key: str, named: Sequence[AccountSettings | TokenSettings | Prob
     return [f"{key}: two have the name {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
 
 
+def _of_redis(redis: RedisSettings) -> list[str]:
+    faults: list[str] = []
+    if finds(redis.url) is Finds.IN_A_CLUSTER and not has_hash_tag(redis.prefix):
+        faults.append(
+            "redis.prefix: Redis Cluster keeps what belongs together in one place only by a hash tag:"
+            ' write prefix = "{poolmgr}"'
+        )
+    if redis.wait_s > redis.timeout_s / 2:
+        faults.append("redis.wait_s: is more than half of redis.timeout_s: the answer would come too late")
+    return faults
+
+
 def _contradictions(values: _Values) -> list[str]:
     settings = values.settings()
     pool = settings.pool
-    faults: list[str] = []
+    faults = _of_redis(settings.redis)
     if pool.min_idle > pool.max_workers:
         faults.append(f"pool.min_idle: {pool.min_idle} is more than pool.max_workers ({pool.max_workers})")
     if pool.lost_after_s < pool.heartbeat_timeout_s:

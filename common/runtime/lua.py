@@ -20,6 +20,8 @@ from typing import Annotated, Any, Final, Generic, NamedTuple, ParamSpec, TypeAl
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from common.runtime.roundtrip import carry_out
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -71,13 +73,12 @@ class Call(NamedTuple, Generic[R]):
         """Run the script and return its answer. `fence`: the key and the number of the epoch, for a fenced script. A
         script that Redis does not have is loaded first. Raises: Redis' own errors.
         """
-        client: Any = redis
         command = self.fenced(*fence) if fence else self.command()
         try:
-            answer = await client.execute_command(*command)
+            answer = await carry_out(redis, *command)
         except NoScriptError:
-            await client.script_load(self.script.source)
-            answer = await client.execute_command(*command)
+            await redis.script_load(self.script.source)
+            answer = await carry_out(redis, *command)
         return self.script.answer(answer)
 
 

@@ -6,12 +6,18 @@ from urllib.parse import urlsplit
 
 import hiredis
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError
 
+from common.config import redis_url
+from common.config.redis_url import BadUrlError, Finds, Node, RedisUrl
 from common.config.settings import RedisSettings
+from common.runtime.failover.primary import PrimaryPool, ToPrimary
+from common.runtime.failover.witnesses import ANSWER_S, OfCluster, OfSentinels, Witnesses
+from common.runtime.roundtrip import Confirmation, confirm
+from common.wire.keys import WireKeys
 
 UNAVAILABLE: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 """What Redis does when it is away, loading or failing over. Anything else is a bug or a full server."""
@@ -48,42 +54,86 @@ class _Connection(AbstractConnection):
 
 
 def connect(settings: RedisSettings) -> Redis:
-    """A client that returns bytes and never retries by itself: only the caller knows whether a repeat is safe.
+    """A client of the server that takes writes, however `settings.url` finds it. It returns bytes and never retries by
+    itself: only the caller knows whether a repeat is safe.
 
-    Every call has a deadline of `settings.timeout_s`; a blocking read must ask for less than that.
+    Every call has a deadline of `settings.timeout_s`; a blocking read must ask for less than that. After a failover
+    calls go to the new primary: when one fails, or the old primary says that it is none, or within LOOK_S by asking.
     """
-    return Redis.from_pool(_pool(settings))
+    redis = Redis.from_pool(_pool(settings))
+    if settings.wait_replicas:
+        within_s = min(settings.wait_s, settings.timeout_s / 2)
+        confirm(redis, Confirmation(settings.wait_replicas, within_s, WireKeys(settings.prefix).confirmed))
+    return redis
 
 
 def url_fault(settings: RedisSettings) -> str:
     """Why the URL cannot be used; empty if it can. Quotes nothing of it, because it may hold a password."""
     try:
         _pool(settings).make_connection()  # which connects to nobody yet, but looks at every option
-        parts = urlsplit(settings.url)
-        database = parts.path.strip("/") if parts.scheme != "unix" else ""
+    except BadUrlError as error:
+        return str(error)
     except (ValueError, TypeError):
         return "cannot be read: host, port or an option after ? is none that this program knows"
-    if database and not database.isdecimal():
-        return "what stands after the host has to be the number of a database"
     return ""
 
 
+def witnesses(settings: RedisSettings) -> Witnesses | None:
+    """Who says which server takes writes; None when the URL names it. To be closed. Raises: ValueError."""
+    url = redis_url.read(settings.url)
+    if url.finds is Finds.DIRECTLY:
+        return None
+    options = _options(url._replace(plain=url.sentinels or url.plain), settings)
+    kind = options.pop("connection_class")
+    options |= {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S}
+
+    def introduce(node: Node) -> Redis:
+        where: dict[str, Any] = {**options, "host": node.host, "port": node.port}
+        return Redis.from_pool(ConnectionPool(connection_class=_class(kind), **where))
+
+    if url.finds is Finds.IN_A_CLUSTER:
+        return Witnesses("node", url.nodes, OfCluster(settings.prefix), introduce)
+    return Witnesses("sentinel", url.nodes, OfSentinels(url.service), introduce)
+
+
 def _pool(settings: RedisSettings) -> Any:
-    pool: Any = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-        settings.url,
-        socket_timeout=settings.timeout_s,
-        socket_connect_timeout=settings.timeout_s,
-        health_check_interval=0,
-        max_connections=_MOST_CONNECTIONS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    kind = pool.connection_class  # by the URL: TCP, TLS or a Unix socket
-    pool.connection_class = type(kind.__name__, (_Connection, kind), {})
-    return pool
+    """Raises: ValueError, TypeError."""
+    url = redis_url.read(settings.url)
+    options = _options(url, settings)
+    kind = options.pop("connection_class")
+    if (known := witnesses(settings)) is None:
+        return ConnectionPool(connection_class=_class(kind), **options)
+    del options["host"], options["port"]  # the first to be asked; where the primary is, each connection finds out
+    looks = url.finds is Finds.BY_SENTINELS
+    return PrimaryPool(url.service, known, looks=looks, connection_class=_class(ToPrimary, kind), **options)
+
+
+def _options(url: RedisUrl, settings: RedisSettings) -> dict[str, Any]:
+    parsed = cast("dict[str, Any]", parse_url(url.plain))
+    ours: dict[str, Any] = {
+        "connection_class": Connection,
+        "socket_timeout": settings.timeout_s,
+        "socket_connect_timeout": settings.timeout_s,
+        "health_check_interval": 0,
+        "max_connections": _MOST_CONNECTIONS,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if url.finds is not Finds.DIRECTLY and parsed.get("connection_class") is not SSLConnection:
+        # Sentinels and Redis share what stands after ?, and one of them may do without TLS.
+        parsed = {name: value for name, value in parsed.items() if not name.startswith("ssl_")}
+    return ours | parsed
+
+
+def _class(*kinds: type[AbstractConnection]) -> Any:
+    """By the URL: TCP, TLS or a Unix socket."""
+    return type(kinds[0].__name__, (_Connection, *kinds), {})
 
 
 def address(settings: RedisSettings) -> str:
     """Where Redis is, without what lets one in: for logs and messages."""
     parts = urlsplit(settings.url)
-    where = (parts.netloc.rpartition("@")[2] or "127.0.0.1:6379") if parts.scheme != "unix" else parts.path
-    return f"{parts.scheme}://{where}"
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    where = parts.netloc.rpartition("@")[2] or "127.0.0.1:6379"
+    service = parts.path.strip("/").partition("/")[0] if parts.scheme.endswith("+sentinel") else ""
+    return f"{parts.scheme}://{where}{'/' if service else ''}{service}"

@@ -7,6 +7,7 @@ class WireKeys:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.events = f"{prefix}:events"
+        self.confirmed = f"{prefix}:confirmed"
         self.evidence_index = f"{prefix}:evidence"
         self.evidence_sizes = f"{prefix}:evidence:sizes"
 

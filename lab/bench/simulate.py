@@ -21,13 +21,13 @@ import uvloop
 
 from common.config.settings import RedisSettings
 from common.runtime.redis import connect
+from common.runtime.roundtrip import ask
 from common.wire import codec
 from common.wire.keys import WireKeys
 from common.wire.messages import Join, Retire, Warm, WorkerReport
 from common.wire.vocabulary import GoneCause, Reason, WorkerState
 from lab.bench.arrivals import note_arrivals
 from lab.parts.agent import SimulatedVm
-from poolmgr.store.roundtrip import ask
 from worker.link import scripts
 
 _HEARTBEAT_S: Final = 2.0

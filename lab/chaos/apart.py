@@ -17,8 +17,8 @@ from typing import Final, Self
 import msgspec
 import uvloop
 
-from lab.chaos.proxy import Proxy, Wire
 from lab.chaos.witness import Mark, Sightings, Witness
+from lab.parts.proxy import Proxy, Wire
 
 _ROOT: Final = Path(__file__).parents[2]
 _DEADLINE_S: Final = 60.0  # for an answer; a machine may have much else to do

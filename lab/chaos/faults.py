@@ -29,9 +29,9 @@ from lab.chaos.machine import (
     say_true_memory,
     set_clock,
 )
-from lab.chaos.proxy import Wire
 from lab.chaos.stage import CLAIM_TIMEOUT_S, LEASE_S, LOST_AFTER_S, MEMORY_RESERVE_MB, Stage
 from lab.chaos.table import driver_of
+from lab.parts.proxy import Wire
 
 EXPLAINS_FOR_S: Final = 15.0  # how long after its end a fault may still show: a page that hung is given up so late
 _OUTLASTS_S: Final = 8.0  # how long a fault may go on when the round's load has ended

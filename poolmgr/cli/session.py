@@ -19,6 +19,7 @@ from common.runtime.cli.session import fail, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_TIMEOUT, EXIT_UNREACHABLE
 from common.runtime.redis import UNAVAILABLE, connect
+from common.runtime.roundtrip import UnconfirmedError
 from poolmgr.store.actions import By, Way
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views
@@ -51,6 +52,9 @@ class Session(session.Session):
             return asyncio.run(self._ask(question))
         except BrokenPipeError:  # the reader of our output went away (`| head`): click ends quietly
             raise
+        except UnconfirmedError as error:
+            say(f"Redis at {where} has it, and a failover may lose it: {error}")
+            fail("see `poolmgr doctor`; say it again once the replicas are back", EXIT_UNREACHABLE)
         except UNAVAILABLE as error:
             say(f"cannot reach Redis at {where}: {error}")
             fail("is it running, and is redis.url in the configuration right?", EXIT_UNREACHABLE)

@@ -10,13 +10,13 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from common.runtime.roundtrip import ask
 from poolmgr.core.record import Job
 from poolmgr.store import scripts
 from poolmgr.store.answers import Entry, entries_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import run_fenced
 from poolmgr.store.lives import TRIES_LIFE_S
-from poolmgr.store.roundtrip import ask
 
 GROUP: Final = "manager"
 _CONSUMER: Final = "leader"  # the same for all leaders, so that the next one finds what the last one left

@@ -145,6 +145,7 @@ KEY_DOCS: Final = (
     KeyDoc("vm:{vm_id}:vitals", "string", "agent", "the VM's memory, and what each worker takes, as JSON, every 5 s; for people", "60 s after it was written"),
     KeyDoc("account:{name}", "string", "agent", "which bot has this account of [[worker.accounts]]", "with its bot; 60 s after its agent was last there"),
     KeyDoc("vm:{vm_id}:written", "hash", "agent", "`session` and `number` of its last event in the stream, so that none comes twice", "a week after its last event"),
+    KeyDoc("confirmed", "string", "both programs", "only with [redis] wait_replicas: what is written after each write, so that replicas have something to confirm", "60 s after the last one"),
     KeyDoc("epoch", "string", "manager", "the fencing number of the leader", "30 days after the last leader"),
     KeyDoc("leader", "string", "manager", "who leads", "[lease] ttl_s after the last renewal"),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from common.config.settings import RetentionSettings
 from common.errors import ManagerError
 from common.runtime.lua import Call
+from common.runtime.roundtrip import confirmed
 from common.wire import codec, messages
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import (
@@ -46,7 +47,6 @@ from poolmgr.intake.job import MAX_JOB_BYTES
 from poolmgr.store import record, scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.lives import GRACE_S
-from poolmgr.store.roundtrip import ask
 from poolmgr.store.usage import day_of
 
 R = TypeVar("R")
@@ -78,7 +78,7 @@ async def run_fenced(redis: Redis, epoch_key: str, epoch: int, calls: Sequence[C
     """Run `calls` in one round trip; returns the answers. Raises: StaleEpochError, DisagreementError, Redis'
     own errors.
     """
-    answers = await ask(redis, [call.fenced(epoch_key, epoch) for call in calls])
+    answers = await confirmed(redis, [call.fenced(epoch_key, epoch) for call in calls])
     for answer in answers:
         if isinstance(answer, NoScriptError):
             raise DisagreementError("Redis restarted and lost its scripts") from answer

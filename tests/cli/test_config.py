@@ -139,6 +139,9 @@ def test_an_unreachable_redis_is_named_without_its_password(poolmgr: CommandLine
         "redis://127.0.0.1:1/0?hunter2=1",
         "redis://127.0.0.1:1/zero",
         "unix://hunter2?db=x",
+        "redis+sentinel://127.0.0.1:1,:hunter2@127.0.0.1",
+        "redis+sentinel://127.0.0.1:hunter2/pool",
+        "redis+sentinel://127.0.0.1/pool?hunter2=1",
     ],
 )
 def test_a_redis_url_that_is_none_is_a_wrong_configuration(url: str, command: str, poolmgr: CommandLine) -> None:

@@ -117,6 +117,10 @@ def test_a_payload_too_deep_to_walk_is_still_shown() -> None:
         ("redis://token@h", "redis://***@h"),
         ("redis://h/0?a=1&Password=p&b=2", "redis://h/0?a=1&Password=***&b=2"),
         ("redis://:p@[::1/0", "redis://***"),
+        (
+            "redis+sentinel://:p@h:1,h:2/s/0?sentinel_username=ada&sentinel_password=p",
+            "redis+sentinel://:***@h:1,h:2/s/0?sentinel_username=ada&sentinel_password=***",
+        ),
     ],
 )
 def test_a_redis_url_is_shown_without_its_password(url: str, shown: str) -> None:

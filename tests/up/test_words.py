@@ -155,5 +155,8 @@ def test_they_follow_the_configuration() -> None:
     told = opened(environment={"POOLMGR_REDIS__URL": "rediss://:secret@redis:6379/0"})
     assert "POOLMGR_REDIS__URL='rediss://:***@redis:6379/0' poolmgr fleet" in told
     assert "  poolmgr fleet --watch --config '/etc/my config.toml'" in theirs
+    assert "redis-cli -h PRIMARY LPUSH" in opened(socket="", redis_url="redis+sentinel://a,b/pool"), "sentinels know"
+    in_cluster = opened(socket="", redis_url="redis+cluster://:secret@a,b", jobs="{p}:jobs")
+    assert "redis-cli -c -u 'redis://:***@a:6379/0' LPUSH '{p}:jobs'" in in_cluster
     braced = opened(socket="", redis_url="unix:///run/redis.sock", jobs="{p}:jobs")
     assert "redis-cli -s /run/redis.sock LPUSH '{p}:jobs'" in braced

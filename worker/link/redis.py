@@ -25,6 +25,7 @@ from common.config.settings import RedisSettings
 from common.errors import AgentError
 from common.runtime import steps
 from common.runtime.redis import UNAVAILABLE, address, connect
+from common.runtime.roundtrip import carry_out
 from common.runtime.scripts import resign
 from common.runtime.steps import AgentStep
 from common.runtime.turns import Turned, unwatched
@@ -248,7 +249,7 @@ class Link:
                     done.clear()
                 entries = [(place, _decode(fields)) for place, fields in await self._read(key, after, self._block_ms)]
                 if to_say := [place for place, command in entries if isinstance(command, Say)]:
-                    await self._redis.xdel(key, *to_say)
+                    await carry_out(self._redis, "XDEL", key, *to_say)
                 delays = backoff(*RETRY_S)
             except _TROUBLE as error:
                 delay_s = next(delays)

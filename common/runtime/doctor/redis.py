@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from common.config.settings import RedisSettings
+from common.runtime.doctor import failover
 from common.runtime.doctor.checks import Check, Found, error, ok, skipped, warning
 from common.runtime.redis import UNAVAILABLE, address, connect
 
@@ -50,6 +51,7 @@ def checks(settings: RedisSettings) -> list[Check]:
         check(_FIRST, _answers),
         check("redis persistence", lambda redis: _of_info(redis, "persistence", persistence)),
         check("redis memory", lambda redis: _of_info(redis, "memory", memory)),
+        check("redis failover", lambda redis: failover.look(redis, settings)),
         check("clock", _clock),
     ]
 
@@ -68,9 +70,11 @@ async def _answers(redis: Redis) -> Found:
 
 
 def answer_of(server: Info, replication: Info, median_ms: float) -> Found:
+    """Valkey says how new it is by both numbers: its own, and the one of the Redis whose commands it has."""
     version = str(server.get("redis_version", ""))
     number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    facts = f"{version or 'version unknown'}, {median_ms:.1f} ms a call"
+    name = f"Valkey {server['valkey_version']}, as Redis {version}" if "valkey_version" in server else version
+    facts = f"{name or 'version unknown'} on port {server.get('tcp_port', 'unknown')}, {median_ms:.1f} ms a call"
     if number and number < OLDEST:
         return error(facts, f"Redis {'.'.join(map(str, OLDEST))} at least; tried with 7.0")
     if replication.get("role") == "slave":

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from common.config.masking import mask_url
+from common.config.redis_url import Finds, finds, read
 from common.runtime.cli.text import count, duration, literal
 from poolmgr.one_machine import news
 from poolmgr.one_machine.news import News, PartName
@@ -197,6 +198,13 @@ def _where(what: news.Opened) -> str:
     if what.socket:
         return f"-s {shlex.quote(what.socket)}"
     parts = urlsplit(what.redis_url)
+    match finds(what.redis_url):
+        case Finds.BY_SENTINELS:
+            return "-h PRIMARY"  # only sentinels know, and tomorrow it is another one
+        case Finds.IN_A_CLUSTER:
+            return f"-c -u {shlex.quote(mask_url(read(what.redis_url).plain))}"
+        case Finds.DIRECTLY:
+            pass
     return f"-s {shlex.quote(parts.path)}" if parts.scheme == "unix" else f"-u {shlex.quote(mask_url(what.redis_url))}"
 
 

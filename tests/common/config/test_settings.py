@@ -207,7 +207,7 @@ def test_all_faults_are_reported_at_once_each_by_its_name() -> None:
 
 def test_a_fault_says_what_is_known() -> None:
     unknown_key, unknown_section = faults_of("[redis]\nurll = 1\n[pol]\nx = 1")
-    assert unknown_key == "redis.urll: unknown key (known in [redis]: url, prefix, timeout_s)"
+    assert unknown_key == "redis.urll: unknown key (known in [redis]: url, prefix, timeout_s, wait_replicas, wait_s)"
     assert "there is no section [pol] (known: redis, pool," in unknown_section
 
 

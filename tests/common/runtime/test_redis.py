@@ -83,6 +83,8 @@ async def test_an_answer_of_a_cancelled_call_is_never_taken_for_anothers(redis_s
         ("rediss://db.example/0?password=secret", "rediss://db.example"),
         ("unix:///run/redis.sock?password=secret", "unix:///run/redis.sock"),
         ("redis://", "redis://127.0.0.1:6379"),
+        ("redis+sentinel://:secret@a:1,b/pool/0?sentinel_password=secret", "redis+sentinel://a:1,b/pool"),
+        ("rediss+cluster://:secret@a:1,b", "rediss+cluster://a:1,b"),
     ],
 )
 def test_the_address_for_logs_carries_no_password(url: str, shown: str) -> None:

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from lab.chaos.apart import Apart, ApartError
-from lab.chaos.proxy import Wire
 from lab.chaos.witness import Seen
+from lab.parts.proxy import Wire
 from tests.waiting import PATIENCE_S, wait_until
 
 

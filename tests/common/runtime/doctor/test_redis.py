@@ -29,7 +29,9 @@ async def test_a_redis_as_the_pool_wants_it_is_well(own_redis: RedisServer, clie
     found = {diagnosis.name: diagnosis for diagnosis in await carry_out(redis.checks(settings))}
     # How quick a call is depends on what else runs here.
     assert found["redis"].severity in (OK, WARNING), found
-    assert {found[name].severity for name in ("redis persistence", "redis memory", "clock")} == {OK}, found
+    assert {found[name].severity for name in ("redis persistence", "redis memory", "redis failover", "clock")} == {
+        OK
+    }, found
     await client.config_set("maxmemory-policy", "allkeys-lru")
     await client.config_set("appendonly", "no")
     found = {diagnosis.name: diagnosis for diagnosis in await carry_out(redis.checks(settings))}
@@ -39,7 +41,7 @@ async def test_a_redis_as_the_pool_wants_it_is_well(own_redis: RedisServer, clie
 
 async def test_one_that_is_away_is_an_error_without_its_password() -> None:
     found = await carry_out(redis.checks(RedisSettings(url="redis://:hunter2@127.0.0.1:1/0")))
-    assert [diagnosis.severity for diagnosis in found] == [ERROR, *[Severity.SKIPPED] * 3]  # it is said once
+    assert [diagnosis.severity for diagnosis in found] == [ERROR, *[Severity.SKIPPED] * 4]  # it is said once
     assert "hunter2" not in str(found)
     assert "redis.url" in found[0].todo
 
@@ -61,6 +63,7 @@ async def test_one_that_asks_for_a_password_says_so(own_redis: RedisServer, clie
         ({"redis_version": "6.0.16"}, {}, 0.3, ERROR, "6.0.16"),
         ({"redis_version": "10.1"}, {}, 0.3, OK, ""),
         ({}, {}, 0.3, OK, "version unknown"),
+        ({"redis_version": "7.2.4", "valkey_version": "8.1.1"}, {}, 0.3, OK, "Valkey 8.1.1, as Redis 7.2.4"),
         ({"redis_version": "7.0"}, {"role": "slave"}, 0.3, ERROR, "replica"),
         ({"redis_version": "7.0"}, {}, 20.0, WARNING, "20.0 ms"),
         ({"redis_version": "7.0"}, {}, 200.0, ERROR, "200.0 ms"),

@@ -1,4 +1,4 @@
-"""A connection to Redis that can be cut: one for each manager and each agent, so that each can be cut off alone.
+"""A wire to Redis that can be cut, so that a part can be cut off alone, or only some of those who use a wire.
 
 It breaks whole connections, as routers and cables do. It knows nothing of their content.
 """
@@ -6,6 +6,7 @@ It breaks whole connections, as routers and cables do. It knows nothing of their
 import asyncio
 import socket
 import struct
+from collections.abc import Collection
 from contextlib import suppress
 from enum import StrEnum
 from typing import Final
@@ -29,8 +30,8 @@ class Proxy:
         self._upstream_port = upstream_port
         self._state = Wire.OPEN
         self._delay_s = 0.0
-        self._passes = asyncio.Event()
-        self._passes.set()
+        self._shut: frozenset[str] = frozenset()
+        self._changed = asyncio.Event()
         self._pairs: set[_Pair] = set()
         self._server: asyncio.Server | None = None
         self._reserved: socket.socket | None = None
@@ -41,7 +42,8 @@ class Proxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._passes.set()
+        self._state, self._shut = Wire.OPEN, frozenset()
+        self._change()
         await self._close()
         if self._reserved:
             self._reserved.close()
@@ -60,10 +62,21 @@ class Proxy:
         if state is Wire.HALF:
             for pair in self._pairs:
                 pair.dies_in_answer = True
-        if state is Wire.HOLE:
-            self._passes.clear()
-        else:
-            self._passes.set()
+        self._change()
+
+    def shut_out(self, sources: Collection[str]) -> None:
+        """From now on it is a black hole for whoever connects, or is connected, from these addresses."""
+        self._shut = frozenset(sources)
+        self._change()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _pass(self, source: str) -> None:
+        """Returns when what comes from there passes."""
+        while self._state is Wire.HOLE or source in self._shut:
+            await self._changed.wait()
 
     async def _open(self) -> None:
         listener, self._reserved = self._reserved or _bound(self.port), None
@@ -80,13 +93,14 @@ class Proxy:
             pair.reset()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._passes.wait()
+        source = str(writer.get_extra_info("peername")[0])
+        await self._pass(source)
         try:
             there = await asyncio.open_connection("127.0.0.1", self._upstream_port)
         except OSError:
             _reset(writer)
             return
-        pair = _Pair((reader, writer), there)
+        pair = _Pair(source, (reader, writer), there)
         self._pairs.add(pair)
         try:
             async with asyncio.TaskGroup() as ways:
@@ -103,9 +117,11 @@ class Proxy:
     ) -> None:
         """Raises: OSError when either side is gone."""
         while data := await source.read(_CHUNK):
-            await self._passes.wait()
+            await self._pass(pair.source)
             if self._delay_s and self._state is Wire.DELAY:
                 await asyncio.sleep(self._delay_s)
+            if sink.transport.is_closing():
+                break
             if answers and pair.dies_in_answer:
                 sink.write(data[: len(data) // 2])
                 await sink.drain()
@@ -120,9 +136,11 @@ class _Pair:
 
     def __init__(
         self,
+        source: str,
         here: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         there: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> None:
+        self.source = source
         self._writers = (here[1], there[1])
         self.dies_in_answer = False
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from lab.chaos.proxy import Proxy, Wire
+from lab.parts.proxy import Proxy, Wire
 from tests.waiting import PATIENCE_S, wait_until
 
 SOON_S = 0.3
