@@ -15,11 +15,11 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT
 
+from common.jobs.record import Record
 from common.wire.manifest import Manifest
 from common.wire.messages import Command, Event
 from common.wire.vocabulary import BotState, GoneCause, Meaning, Reason, RefusalCause, WorkerState, outward_status
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
-from poolmgr.core.record import Record
 from poolmgr.store.answers import WorkerRecord
 from poolmgr.store.keys import KEY_DOCS
 from poolmgr.store.scripts import SCRIPTS

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from common.config.settings import BadSettingsError, Settings
+from common.jobs.job import JobRules
 from common.runtime import steps
 from common.runtime.cli.text import count
 from common.runtime.clock import Clock
@@ -35,7 +36,6 @@ from poolmgr.api.operation import Service as Api
 from poolmgr.api.routes import add_api
 from poolmgr.core.decisions import Decision
 from poolmgr.core.pool import Pool
-from poolmgr.intake.job import JobRules
 from poolmgr.loops.control import follow_requests
 from poolmgr.loops.dispatcher import Dispatcher
 from poolmgr.loops.events import follow_events

@@ -46,6 +46,7 @@ from worker.platforms.rules import BadRulesError
 from worker.platforms.third_party import BadAdapterError
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
+from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -54,8 +55,6 @@ ABANDONED_S: Final = 30.0  # a killed process may take 10 s to end, and removing
 FLUSH_DEADLINE_S: Final = 10.0
 EVIDENCE_DEADLINE_S: Final = 5.0
 RECORDINGS_DEADLINE_S: Final = 30.0
-MEMORY_CHECK_S: Final = 2.0
-NOISE_CHECK_S: Final = 2.0
 SILENCE_CHECK_S: Final = 1.0
 RULES_CHECK_S: Final = 1.0
 _SILENT_S: Final = 10.0  # without an answer of Redis; then the status line says that it is not reached

@@ -33,8 +33,8 @@ EXITS: Final = (
     Exit(EXIT_NOT_FOUND, "there is no such bot, VM or entry", _MANAGER),
     Exit(EXIT_UNREACHABLE, "Redis is away, or refused", _MANAGER),
     Exit(EXIT_TIMEOUT, "--timeout passed", _MANAGER),
-    Exit(EXIT_REFUSED, "probe: the meeting did not take the bot, by what its host or the link says", BOTH),
-    Exit(EXIT_INTERRUPTED, "Ctrl-C while watching", BOTH),
+    Exit(EXIT_REFUSED, "probe, once: the meeting did not take the bot, by what its host or the link says", BOTH),
+    Exit(EXIT_INTERRUPTED, "Ctrl-C while watching; probe, once: stopped before it was in the meeting", BOTH),
 )
 
 

@@ -14,9 +14,9 @@ import aiohttp
 import uvloop
 
 from common.config.settings import RedisSettings
+from common.jobs.job import MAX_JOB_BYTES
 from common.runtime.redis import connect
 from lab.bench import hostile
-from poolmgr.intake.job import MAX_JOB_BYTES
 
 ROUNDS: Final = "bench:floods"
 POSTED: Final = 100  # what a token may send at once by default

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from common.jobs.job import MAX_DEPTH, MAX_JOB_BYTES
 from common.links.links import MAX_LINK_LENGTH, MAX_TEXT_LENGTH
-from poolmgr.intake.job import MAX_DEPTH, MAX_JOB_BYTES
 
 _MEET: Final = "https://meet.google.com/abc-defg-hij"
 _ZOOM: Final = "https://us02web.zoom.us/j/81234567890"

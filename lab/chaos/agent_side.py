@@ -5,6 +5,7 @@ passes when the ground says so. What an agent keeps in its memory is lost with i
 from dataclasses import dataclass, field
 from typing import Final
 
+from common.jobs.record import iso
 from common.runtime.redis import UNAVAILABLE
 from common.wire import codec, messages
 from common.wire.messages import (
@@ -25,7 +26,6 @@ from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, Wo
 from lab.chaos.fragile import Fuse, KilledError, fragile
 from lab.chaos.ground import Ground
 from lab.chaos.witness import Seen
-from poolmgr.core.record import iso
 from poolmgr.store.answers import entries_of
 from worker.link import scripts
 from worker.link.redis import HEARTBEATS_UNREAD

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from common.config.settings import Settings, parse
+from common.jobs.record import epoch
 from common.wire import codec
 from common.wire.messages import Heartbeat
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
@@ -24,7 +25,6 @@ from lab.chaos.ground import Ground
 from lab.chaos.load import BadPush, Push
 from lab.chaos.manager_side import LEASE_S, Manager
 from lab.chaos.outside import Change, VmSeen, World, dead_job
-from poolmgr.core.record import epoch
 from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested
 from poolmgr.store import audit
 from poolmgr.store.answers import text_fields

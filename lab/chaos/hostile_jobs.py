@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
+from common.jobs.job import BadJobError, JobRules, parse_job
 from lab.bench import hostile
-from poolmgr.intake.job import BadJobError, JobRules, parse_job
 
 FLOOD: Final = 100
 """So many at once: some megabytes."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
+from common.jobs.job import BadJobError, JobRules, parse_job
 from common.runtime.redis import UNAVAILABLE
 from common.wire import codec
 from common.wire.messages import Heartbeat
@@ -16,7 +17,6 @@ from poolmgr.core.decisions import Decision
 from poolmgr.core.events import CoreEvent, JobAccepted, ProcessResumed, SayRequested, Tick
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.pool import Pool
-from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.inbox import Jobs, Stream
 from poolmgr.store.lease import Lease
 from poolmgr.store.ledger import DisagreementError, Ledger, Rejected, StaleEpochError

@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from common.config.settings import RedisSettings
+from common.jobs.record import Record, epoch
 from common.runtime.redis import connect
 from common.runtime.waiting import pause, stop_on_signals
 from lab.demo.stage import DemoStage
 from lab.parts import StageError
-from poolmgr.core.record import Record, epoch
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Views, VmView
 from worker.chromium.process import BrowserError

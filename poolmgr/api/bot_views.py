@@ -6,11 +6,11 @@ from operator import attrgetter
 import msgspec
 
 from common.config.settings import TokenSettings
+from common.jobs.record import Record, epoch, iso
 from common.wire.vocabulary import Status
 from poolmgr.api.errors import ApiError, bot_not_found
 from poolmgr.api.operation import Call, Says
 from poolmgr.api.shapes import BotRow, CaptionFile, Details, Stage
-from poolmgr.core.record import Record, epoch, iso
 
 SUBMITTED = "submitted"
 """The `state` of a bot whose job no manager has taken yet."""

@@ -19,10 +19,8 @@ from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.rate import Rate
 from poolmgr.api.shapes import Accepted, BotsPage, Deleted, DetailsOf, SendImage, SendMessage, StatusOf
 from poolmgr.core.events import LeaveRequested, SayRequested
-from poolmgr.core.record import attribute, iso
 from poolmgr.store.catalog import BadCursorError, Question, cursor_of, position_of
 from poolmgr.store.forgetting import forget
-from poolmgr.webhooks import envelope
 
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _INWARD: Final = {outward.lower(): inward for inward, outward in PLATFORMS.items()}

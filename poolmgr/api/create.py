@@ -13,15 +13,15 @@ from typing import Any, Final
 
 import msgspec
 
+from common.jobs.job import MAX_JOB_BYTES, BadJobError, fault_of, parse_job, typed_json
+from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
+from common.jobs.record import Job, Record, iso
 from common.runtime.waiting import backoff
 from common.wire.vocabulary import BotState, Reason, Status
 from poolmgr.api.bot_views import SUBMITTED, may_see
 from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import CreateBot, Created, Replayed
-from poolmgr.core.record import Job, Record, iso
-from poolmgr.intake.job import MAX_JOB_BYTES, BadJobError, fault_of, parse_job, typed_json
-from poolmgr.intake.outgoing import BadUrlError, OutgoingRules, check_url
 from poolmgr.store.submission import Submission, Verdict
 
 ACTIVE: Final = "Active"

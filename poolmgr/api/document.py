@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from common.jobs.job import BOT_ID
 from poolmgr.api.operation import JSON, Operation, Says, answers
-from poolmgr.intake.job import BOT_ID
 
 PREFIX: Final = "/api/v1"
 

@@ -16,6 +16,7 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from common.config.settings import ApiSettings, TokenSettings
+from common.jobs.job import BOT_ID, MAX_JOB_BYTES, fault_of, typed_json
 from common.runtime.redis import UNAVAILABLE
 from common.wire.text import NOT_TEXT, is_text
 from poolmgr.api.errors import HEADERS, ApiError, answer_of, bad_request, bot_not_found, from_aiohttp, later
@@ -23,7 +24,6 @@ from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import JSON, MOST_TOKENS, Answer, Call, File, Operation, Service
 from poolmgr.api.rate import Rate, Rates
 from poolmgr.api.tokens import Tokens
-from poolmgr.intake.job import BOT_ID, MAX_JOB_BYTES, fault_of, typed_json
 
 _log = structlog.stdlib.get_logger()
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
+from common.jobs.record import Record, epoch
 from common.runtime import recordings
 from common.runtime.store import Store, StoreError
 from common.wire import manifest
@@ -15,7 +16,6 @@ from poolmgr.api.bot_views import UNKNOWN_BOT, find_bot
 from poolmgr.api.errors import ApiError, Message, later
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
-from poolmgr.core.record import Record, epoch
 from poolmgr.store.evidence import pictures
 from poolmgr.store.meetings import Attendance, KeptLine
 

@@ -8,11 +8,11 @@ import msgspec
 from redis.asyncio import Redis
 
 from common.config.settings import Settings, TokenSettings
+from common.jobs.job import JobRules
 from common.runtime.store import Store
 from poolmgr.api.errors import Message
 from poolmgr.api.rate import Rates
 from poolmgr.api.turns import Turns
-from poolmgr.intake.job import JobRules
 from poolmgr.store.actions import By, Way
 from poolmgr.store.catalog import Catalog
 from poolmgr.store.evidence import Evidence

@@ -7,6 +7,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from common.jobs.job import moment_of
+from common.jobs.record import Record, iso
 from common.runtime.waiting import backoff
 from common.wire.vocabulary import BotState, Status
 from poolmgr.api.bot_views import PLATFORMS, SUBMITTED, attributes, find_bot, join_at
@@ -14,8 +16,6 @@ from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import Moved, NewTime, ScheduledBot, ScheduledBots, Unscheduled
 from poolmgr.core.events import LeaveRequested, RescheduleRequested
-from poolmgr.core.record import Record, iso
-from poolmgr.intake.job import moment_of
 from poolmgr.store.catalog import Question
 
 _DONE_WITHIN_S: Final = 3.0

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from common.jobs.fields import JobFields
+from common.jobs.job import BOT_ID
 from common.links.links import MAX_TEXT_LENGTH
 from common.wire.messages import MOST_MESSAGE_CHARS
-from poolmgr.intake.fields import JobFields
-from poolmgr.intake.job import BOT_ID
 
 Url = Annotated[str, Meta(min_length=1, max_length=4096)]
 AnyObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]

@@ -4,9 +4,9 @@ from enum import StrEnum
 
 import msgspec
 
+from common.jobs.record import Job
 from common.wire.messages import BotRecorded, Fact, Join
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
-from poolmgr.core.record import Job
 
 
 class Why(StrEnum):

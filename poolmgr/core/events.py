@@ -2,8 +2,8 @@
 
 import msgspec
 
+from common.jobs.record import Job
 from common.wire import messages
-from poolmgr.core.record import Job
 from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested, SayRequested
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from common.jobs.record import Job
 from common.wire.vocabulary import BotState, Reason, VmState, WorkerState
-from poolmgr.core.record import Job
 
 
 @dataclass(slots=True)

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import structlog
 
+from common.jobs.job import fault_of
 from common.runtime import steps
 from common.runtime.steps import ManagerStep
 from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import SayRequested
-from poolmgr.intake.job import fault_of
 from poolmgr.loops.dispatcher import Dispatcher
 from poolmgr.store.inbox import Stream
 from poolmgr.store.views import Request, decode_request

@@ -9,13 +9,13 @@ import re
 import uuid
 from collections.abc import Callable
 
+from common.jobs.job import BadJobError, JobRules, parse_job
+from common.jobs.record import Job
 from common.runtime import steps
 from common.runtime.clock import Clock
 from common.runtime.steps import ManagerStep
 from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import JobAccepted
-from poolmgr.core.record import Job
-from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.loops.dispatcher import Dispatcher
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.ledger import Ledger, Rejected

@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 
 from common.config.settings import ProbeSettings, ProbesSettings
+from common.jobs.record import iso
 from common.runtime.clock import Clock
-from poolmgr.core.record import iso
 from poolmgr.observe.probes import ProbeMetrics
 from poolmgr.store.probes import Begun, ProbeRun, Probes
 from poolmgr.store.views import Views

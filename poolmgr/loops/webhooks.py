@@ -12,22 +12,22 @@ import msgspec
 import structlog
 
 from common.config.settings import WebhookSettings
+from common.jobs.outgoing import Delivery, OutgoingRules, host_of
+from common.jobs.record import Record, iso
 from common.runtime import steps
 from common.runtime.clock import Clock
 from common.runtime.steps import WebhookStep
 from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import pause
-from poolmgr.core.record import Record, iso
-from poolmgr.intake.outgoing import Delivery, OutgoingRules, host_of
+from common.webhooks.courier import GONE, Bury, Courier, Retry, judge
+from common.webhooks.envelope import render
+from common.webhooks.outcome import Outcome
+from common.webhooks.sender import Sender
+from common.webhooks.signature import headers
 from poolmgr.observe.metrics import WebhookMetrics
 from poolmgr.store.answers import Entry, text_fields
 from poolmgr.store.deliveries import Attempt, Deliveries, Waiting
 from poolmgr.store.inbox import Stream
-from poolmgr.webhooks.courier import GONE, Bury, Courier, Retry, judge
-from poolmgr.webhooks.envelope import render
-from poolmgr.webhooks.outcome import Outcome
-from poolmgr.webhooks.sender import Sender
-from poolmgr.webhooks.signature import headers
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 100

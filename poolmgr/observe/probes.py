@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from poolmgr.core.record import epoch
+from common.jobs.record import epoch
 from poolmgr.store.probes import ProbeRun
 
 _LABELS = ("probe", "platform")

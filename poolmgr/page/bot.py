@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 
 from common.config.settings import EvidenceSettings
+from common.jobs.outgoing import host_of
+from common.jobs.record import iso
 from common.wire.vocabulary import Attribution
-from poolmgr.core.record import iso
-from poolmgr.intake.outgoing import host_of
 from poolmgr.store.meetings import Meetings
 from poolmgr.store.views import Views, VmView
 from poolmgr.telling import narrative

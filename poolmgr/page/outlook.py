@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from common.jobs.record import epoch
 from common.wire.vocabulary import BotState, WorkerState
-from poolmgr.core.record import epoch
 from poolmgr.page.hour import Hour, Minute
 from poolmgr.store.record import TIME_FIELD
 from poolmgr.store.views import Standing, StatusChange, VmView

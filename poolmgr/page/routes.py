@@ -13,13 +13,13 @@ from msgspec import Meta
 from redis.exceptions import RedisError
 
 from common.config.settings import Settings, TokenSettings
+from common.jobs.job import BOT_ID
 from common.wire.text import is_text
 from common.wire.vocabulary import Status
 from poolmgr.api.errors import HEADERS, ApiError, bad_request, bot_not_found, later
 from poolmgr.api.gateway import Gateway, Handler
 from poolmgr.api.operation import Answer, Call, Operation, Service
 from poolmgr.core.requests import DrainRequested
-from poolmgr.intake.job import BOT_ID
 from poolmgr.page.bot import bot_page
 from poolmgr.page.outlook import row_of
 from poolmgr.page.watch import Watch

@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 
+from common.jobs.record import epoch
 from common.wire.vocabulary import BotState
-from poolmgr.core.record import epoch
 from poolmgr.page.outlook import MOST_BOTS, Outlook
 from poolmgr.store.keys import Keys
 from poolmgr.store.sight import Sight

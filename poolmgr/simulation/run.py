@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from common.config.settings import PoolSettings
+from common.jobs.record import Job
 from poolmgr.core.decisions import Assign, End, ForgetWorker, Retire, Revoke, Warm
 from poolmgr.core.events import JobAccepted, Tick
 from poolmgr.core.pool import Pool
-from poolmgr.core.record import Job
 from poolmgr.simulation.arrivals import Arrival
 from poolmgr.simulation.fleet import Fleet, FleetModel
 from poolmgr.simulation.report import Meter, Outcome

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, assert_never
 import msgspec
 from redis.asyncio import Redis
 
-from poolmgr.core.record import iso
+from common.jobs.record import iso
 from poolmgr.core.requests import DrainRequested, LeaveRequested, Request, RescheduleRequested, SayRequested
 from poolmgr.store import answers
 from poolmgr.store.keys import Keys

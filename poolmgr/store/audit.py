@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from common.config.settings import Settings
+from common.jobs.record import epoch
 from common.wire.codec import FIELD, UndecodableError, decode_event
 from common.wire.messages import Heartbeat, WorkerReport
 from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.model import Bot, Worker
-from poolmgr.core.record import epoch
 from poolmgr.store import answers, record
 from poolmgr.store.keys import KEY_DOCS, Keys
 

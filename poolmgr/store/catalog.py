@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 
 from common.errors import ManagerError
 from common.wire.vocabulary import BotState, outward_status
-from poolmgr.core.record import Record
 from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
 

@@ -10,9 +10,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from common.config.settings import Settings
+from common.jobs.outgoing import Delivery
+from common.jobs.record import Record, iso
 from common.runtime.lua import Call
-from poolmgr.core.record import Record, iso
-from poolmgr.intake.outgoing import Delivery
 from poolmgr.store import answers, scripts
 from poolmgr.store.actions import By, Verb, fields_of
 from poolmgr.store.inbox import GROUP

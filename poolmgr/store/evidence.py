@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from poolmgr.core.record import Record
+from common.jobs.record import Record
 from poolmgr.store.keys import Keys
 
 MOST_ATTEMPTS: Final = 100

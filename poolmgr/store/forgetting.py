@@ -4,7 +4,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from poolmgr.core.record import Record
+from common.jobs.record import Record
 from poolmgr.store import answers, scripts
 from poolmgr.store.actions import By, Verb, fields_of
 from poolmgr.store.evidence import keys_of

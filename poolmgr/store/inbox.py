@@ -10,8 +10,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from common.jobs.record import Job
 from common.runtime.roundtrip import ask
-from poolmgr.core.record import Job
 from poolmgr.store import scripts
 from poolmgr.store.answers import Entry, entries_of
 from poolmgr.store.keys import Keys

@@ -42,8 +42,6 @@ from poolmgr.core.decisions import (
     Written,
 )
 from poolmgr.core.events import Revoked
-from poolmgr.core.record import Fields, iso
-from poolmgr.intake.job import MAX_JOB_BYTES
 from poolmgr.store import record, scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.lives import GRACE_S

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from common.jobs.record import Fields, Record, epoch, iso
 from common.wire.messages import BotRecorded, BotSaw, BotVitals
 from common.wire.vocabulary import BotState, Reason, WorkerState, outward_status
 from poolmgr.core.decisions import (
@@ -19,7 +20,6 @@ from poolmgr.core.decisions import (
     Warm,
 )
 from poolmgr.core.model import Bot, Worker
-from poolmgr.core.record import Fields, Record, epoch, iso
 from poolmgr.store import answers
 from poolmgr.store.answers import WorkerRecord
 

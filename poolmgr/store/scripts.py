@@ -7,10 +7,10 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from common.jobs.record import BLANK
 from common.runtime.lua import FENCE, Key, Keys, Library, OptionalKey, Pairs, Values
 from common.runtime.scripts import STATES
 from common.wire.vocabulary import Reason, Status
-from poolmgr.core.record import BLANK
 from poolmgr.store import lives
 
 MOST_NOTED: Final = 1000

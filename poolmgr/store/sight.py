@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
+from common.jobs.record import BLANK
 from common.wire.messages import VmVitals
-from poolmgr.core.record import BLANK
 from poolmgr.store import answers, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import Standing, StatusChange, Views, VmView, ask_standing, standing_of

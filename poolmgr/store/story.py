@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from common.jobs.record import iso
 from common.wire.messages import BotRecorded, BotSaw
 from poolmgr.core.decisions import (
     Accept,
@@ -22,7 +23,6 @@ from poolmgr.core.decisions import (
     Reschedule,
     Retire,
 )
-from poolmgr.core.record import iso
 from poolmgr.store.keys import Keys
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from poolmgr.core.record import Record
+from common.jobs.record import Record
 from poolmgr.store import answers, scripts
 from poolmgr.store.actions import By, Verb, Way, fields_of
 from poolmgr.store.keys import Keys

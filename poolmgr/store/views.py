@@ -12,7 +12,6 @@ from redis.asyncio import Redis
 
 from common.wire.vocabulary import VmState, WorkerState
 from poolmgr.core.model import Vm
-from poolmgr.core.record import Record
 from poolmgr.core.requests import DrainRequested, LeaveRequested, Request, RescheduleRequested, SayRequested
 from poolmgr.store import answers
 from poolmgr.store.keys import Keys

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from poolmgr.core.record import Record
+from common.jobs.record import Record
 from poolmgr.store.story import Entry
 from poolmgr.store.views import Views, VmView
 from poolmgr.telling import narrative

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from common.jobs.record import Record, iso
 from common.runtime.cli.text import duration
 from common.wire.vocabulary import Attribution, BotState, VmState
-from poolmgr.core.record import Record, iso
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
 

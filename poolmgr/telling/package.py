@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from common.config.masking import HIDDEN
-from poolmgr.core.record import Record
+from common.jobs.record import Record
 from poolmgr.telling.secrecy import hide_in
 
 _SHORTEST: Final = 4

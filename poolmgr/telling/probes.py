@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from common.jobs.record import Record, epoch
 from common.wire.vocabulary import Attribution, BotState, Reason
-from poolmgr.core.record import Record, epoch
 from poolmgr.store.probes import ProbeRun
 from poolmgr.store.story import Entry, What
 

@@ -10,8 +10,8 @@ from typing import Any, Final, cast
 import msgspec
 
 from common.config.masking import HIDDEN
+from common.jobs.record import Record
 from common.links.redaction import redact
-from poolmgr.core.record import Record
 
 _LINK_FIELDS: Final = frozenset({"meeting_link", "meeting_url", "callback_url"})
 _SECRET_FIELD: Final = re.compile(

@@ -26,6 +26,8 @@ from common.config.settings import (
     WebhookSettings,
     WorkerSettings,
 )
+from common.jobs.job import JobRules, parse_job
+from common.jobs.record import Job
 from common.runtime.clock import Clock
 from common.runtime.redis import connect
 from common.wire.messages import Join
@@ -37,8 +39,6 @@ from poolmgr.api.operation import Service
 from poolmgr.api.routes import add_api
 from poolmgr.app import Manager
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
-from poolmgr.core.record import Job
-from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.page.routes import add_page
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from common.config.settings import WebhookSettings
-from poolmgr.intake.fields import DEFAULT_NAME
-from poolmgr.intake.job import JobRules, parse_job
+from common.jobs.fields import DEFAULT_NAME
+from common.jobs.job import JobRules, parse_job
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.views import DeadJob
 from tests.api.conftest import JOB, LINK, OWN, TOKEN, World, token

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from common.config.settings import PoolSettings
+from common.jobs.record import Job
 from common.wire.messages import (
     BotEnded,
     BotMoved,
@@ -20,7 +21,6 @@ from poolmgr.core.events import CoreEvent, JobAccepted, Revoked, Tick
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.pool import Pool
-from poolmgr.core.record import Job
 from tests.core.durable import Durable
 
 _T = TypeVar("_T")

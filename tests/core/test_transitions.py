@@ -2,9 +2,9 @@
 
 import pytest
 
+from common.jobs.record import Job
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.model import Bot
-from poolmgr.core.record import Job
 from poolmgr.core.transitions import LEGAL, IllegalMoveError, check_move
 
 

@@ -11,6 +11,8 @@ import yaml
 
 from common.config.credentials import CREDENTIALS
 from common.config.settings import parse
+from common.jobs.job import JobRules, parse_job
+from worker.once import LEAVE_GRACE_S, RECORDING_S
 
 FOLDER = Path(__file__).parents[2] / "deploy/kubernetes"
 SETTINGS = parse((FOLDER / "base/config.toml").read_text())
@@ -27,7 +29,10 @@ def documents(folder: str) -> list[dict[str, Any]]:
     return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
 
 
-ALL = [document for folder in ("base", "overlays/trial", "overlays/production") for document in documents(folder)]
+ALL = [
+    document for folder in ("base", "overlays/trial", "overlays/production", "job") for document in documents(folder)
+]
+JOB_SETTINGS = parse((FOLDER / "job/config.toml").read_text())
 
 
 def pods() -> dict[str, dict[str, Any]]:
@@ -35,7 +40,7 @@ def pods() -> dict[str, dict[str, Any]]:
     return {
         document["metadata"]["name"]: document["spec"]["template"]
         for document in ALL
-        if document["kind"] in ("Deployment", "StatefulSet")
+        if document["kind"] in ("Deployment", "StatefulSet", "Job")
     }
 
 
@@ -117,6 +122,22 @@ def test_a_worker_has_room_for_its_bots_and_time_to_end_their_calls() -> None:
     assert vm_id["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
 
 
+def test_a_bot_with_a_pod_of_its_own_is_begun_once_and_has_time_for_its_end() -> None:
+    [job] = [document["spec"] for document in ALL if document["kind"] == "Job"]
+    pod, limits = job["template"]["spec"], JOB_SETTINGS.worker
+    assert (job["backoffLimit"], pod["restartPolicy"]) == (0, "Never")
+    assert job["activeDeadlineSeconds"] >= limits.session_limit_s + RECORDING_S + LEAVE_GRACE_S + 300
+    assert pod["terminationGracePeriodSeconds"] >= limits.leave_timeout_s + LEAVE_GRACE_S + RECORDING_S + 300
+    [container] = pod["containers"]
+    assert gigabytes(container["resources"]["limits"]["memory"]) * 1024 >= limits.memory_limit_mb + 1024
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {"/dev/shm", "/tmp", limits.state_dir} <= mounts
+    once, *words = container["args"]
+    assert once == "once"
+    assert words[:2] == ["--job", "/etc/poolmgr-job/job.json"]
+    parse_job((FOLDER / "job/job.json").read_bytes(), 0.0, JobRules.of(JOB_SETTINGS))
+
+
 def test_nobody_takes_a_worker_away_by_eviction() -> None:
     budgets = {
         document["metadata"]["name"]: document["spec"] for document in ALL if document["kind"] == "PodDisruptionBudget"
@@ -154,9 +175,19 @@ def test_secrets_are_credentials_and_none_is_in_the_overlay_for_production() -> 
         for volume in pod["spec"].get("volumes", [])
         if "secret" in volume
     }
-    assert wanted == {"poolmgr-manager", "poolmgr-worker"}
-    assert all(set(made[name]) <= set(CREDENTIALS) for name in wanted)
+    assert wanted == {"poolmgr-manager", "poolmgr-worker", "poolmgr-once", "poolmgr-job"}
+    assert all(set(made[name]) <= set(CREDENTIALS) for name in ("poolmgr-manager", "poolmgr-worker"))
     assert "secretGenerator" not in yaml.safe_load((FOLDER / "overlays/production/kustomization.yaml").read_text())
+
+
+@needs_kubectl
+def test_a_job_is_built_whole() -> None:
+    done = subprocess.run(
+        ["kubectl", "kustomize", FOLDER / "job"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    kinds = sorted(document["kind"] for document in yaml.safe_load_all(done.stdout))
+    assert kinds == ["ConfigMap", "Job", "NetworkPolicy", "Secret"]
 
 
 @needs_kubectl

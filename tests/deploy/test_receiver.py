@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from common.jobs.outgoing import Delivery
+from common.jobs.record import Record
+from common.webhooks.envelope import deletion, render
+from common.webhooks.signature import headers
 from lab.parts.ports import free_ports
-from poolmgr.core.record import Record
-from poolmgr.intake.outgoing import Delivery
-from poolmgr.webhooks.envelope import deletion, render
-from poolmgr.webhooks.signature import headers
 
 PROGRAM = Path(__file__).parents[2] / "deploy" / "receiver" / "receiver.py"
 SECRET, OLD_SECRET, FOREIGN = (f"whsec_{base64.b64encode(bytes([number]) * 32).decode()}" for number in range(3))

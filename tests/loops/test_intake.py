@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from common.jobs.job import JobRules, parse_job
+from common.jobs.record import Job
 from common.runtime.clock import Clock
-from poolmgr.core.record import Job
-from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.loops import intake
 from poolmgr.loops.intake import Intake
 

@@ -17,13 +17,13 @@ import psutil
 import pytest
 
 from common.config.settings import ApiSettings, MetricsSettings, RedisSettings, Settings
+from common.jobs.job import JobRules, parse_job
 from common.runtime.steps import VARIABLE, ManagerStep
 from common.wire.vocabulary import Reason, WorkerState
 from lab.parts.redis_server import RedisServer
 from poolmgr import app
 from poolmgr.core.events import DrainRequested, LeaveRequested
 from poolmgr.core.pool import Pool
-from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store.inbox import Jobs
 from tests.manager.conftest import Manager, Scene
 from tests.waiting import wait_until

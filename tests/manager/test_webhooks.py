@@ -19,11 +19,11 @@ from aiohttp import web
 from meetstream import verify_webhook_signature
 from standardwebhooks import Webhook
 
+from common.jobs.record import Record, iso
+from common.webhooks.envelope import deletion
 from lab.parts.ports import free_ports
 from lab.parts.redis_server import RedisServer
 from poolmgr.core.events import LeaveRequested
-from poolmgr.core.record import Record, iso
-from poolmgr.webhooks.envelope import deletion
 from tests.manager.conftest import Scene
 from tests.waiting import wait_until
 

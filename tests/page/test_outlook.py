@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.jobs.record import iso
 from common.wire.vocabulary import BotState, VmState, WorkerState
-from poolmgr.core.record import iso
 from poolmgr.page.hour import Hour, Minute
 from poolmgr.page.outlook import MOST_BOTS, Everything, Outlook
 from poolmgr.store.sight import FIELDS

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.jobs.job import JobRules, parse_job
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End, Move
-from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.simulation.arrivals import Arrival
 from poolmgr.simulation.trace import BadTraceError, Trace, read_trace
 from poolmgr.store import record

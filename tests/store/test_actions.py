@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from common.config.settings import RetentionSettings
+from common.jobs.record import Record
 from common.wire.vocabulary import Reason
 from poolmgr.core.decisions import End
-from poolmgr.core.record import Record
 from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested, SayRequested
 from poolmgr.store.actions import Action, Actions, By, Verb, Way, fields_of
 from poolmgr.store.forgetting import forget

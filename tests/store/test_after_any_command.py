@@ -13,6 +13,7 @@ import pytest
 from redis.exceptions import ConnectionError
 
 from common.config.settings import RedisSettings
+from common.jobs.record import epoch
 from common.runtime.redis import connect
 from common.wire.vocabulary import BotState
 from lab.chaos.agent_side import Agent
@@ -22,7 +23,6 @@ from lab.chaos.ground import Ground
 from lab.chaos.manager_side import Manager
 from poolmgr.core import restoring
 from poolmgr.core.model import Bot
-from poolmgr.core.record import epoch
 from poolmgr.core.state import PoolState
 from poolmgr.store.answers import text_fields
 from poolmgr.store.views import Views

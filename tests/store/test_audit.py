@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from common.config.settings import RetentionSettings, Settings
+from common.jobs.record import Job, iso
 from common.wire import codec
 from common.wire.messages import Heartbeat, Join, WorkerGone, WorkerReport
 from common.wire.vocabulary import BotState, GoneCause, WorkerState
 from poolmgr.core.decisions import Accept, Assign, Decision, KeepVm, KeepWorker, Move
-from poolmgr.core.record import Job, iso
 from poolmgr.store.audit import Finding, Seen, findings, in_both, look
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 from msgspec.structs import replace
 
+from common.jobs.record import BLANK, Job, Record, iso
 from common.wire import codec, messages
 from common.wire.messages import BotSaw, BotVitals
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
@@ -39,7 +40,6 @@ from poolmgr.core.decisions import (
     Why,
 )
 from poolmgr.core.events import Revoked
-from poolmgr.core.record import BLANK, Job, Record, iso
 from poolmgr.store import record, story
 from poolmgr.store.forgetting import forget
 from poolmgr.store.ledger import Rejected

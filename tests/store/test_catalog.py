@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from common.jobs.job import JobRules, parse_job
+from common.jobs.record import Record, attribute
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
-from poolmgr.core.record import Record, attribute
-from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store import catalog as catalog_module
 from poolmgr.store.catalog import BadCursorError, Catalog, Position, Question, cursor_of, position_of
 from poolmgr.store.forgetting import forget

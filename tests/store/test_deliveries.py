@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from common.config.settings import RetentionSettings, Settings
+from common.jobs.outgoing import Delivery
+from common.jobs.record import Job, Record
+from common.webhooks.envelope import render
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
-from poolmgr.core.record import Job, Record
-from poolmgr.intake.outgoing import Delivery
 from poolmgr.store.deliveries import Attempt, Deliveries, Letters, Waiting, line_life_s
 from poolmgr.store.forgetting import forget
 from poolmgr.store.inbox import Stream
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, StaleEpochError
-from poolmgr.webhooks.envelope import render
 from tests.store.conftest import NOW
 
 SETTINGS = Settings(retention=RetentionSettings(dead_entries=100))

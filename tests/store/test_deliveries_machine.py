@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from common.config.settings import Settings
-from poolmgr.core.record import iso
-from poolmgr.intake.outgoing import Delivery
+from common.jobs.outgoing import Delivery
+from common.jobs.record import iso
+from common.webhooks.courier import Bury, Retry, judge
+from common.webhooks.outcome import Outcome
 from poolmgr.store.deliveries import Attempt, Deliveries, Letters, Waiting, line_life_s
 from poolmgr.store.inbox import Stream
-from poolmgr.webhooks.courier import Bury, Retry, judge
-from poolmgr.webhooks.outcome import Outcome
 from tests.store.model import WEEK_S, OnRedis, break_script, finds_fault, run
 
 SETTINGS: Final = Settings()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from common.config.settings import RedisSettings
+from common.jobs.record import Job, Record
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End
-from poolmgr.core.record import Job, Record
 from poolmgr.store.answers import text_fields
 from poolmgr.store.evidence import Bundle, Evidence, Picture, attempts_of, pictures
 from poolmgr.store.forgetting import forget

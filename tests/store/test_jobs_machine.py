@@ -13,9 +13,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
+from common.jobs.record import Job, iso
 from common.wire.vocabulary import BotState
 from poolmgr.core.decisions import Accept
-from poolmgr.core.record import Job, iso
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.ledger import Rejected
 from poolmgr.store.views import DeadJob, Views

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
 from common.config.settings import RetentionSettings
+from common.jobs.record import BLANK, Job
 from common.wire import codec, messages
 from common.wire.messages import BotVitals
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
@@ -31,7 +32,6 @@ from poolmgr.core.decisions import (
     Why,
 )
 from poolmgr.core.events import Revoked
-from poolmgr.core.record import BLANK, Job
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import GRACE_S, DisagreementError, Ledger, Rejected, StaleEpochError

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from common.config.settings import RetentionSettings
+from common.jobs.record import Job
 from common.wire import codec, messages
 from common.wire.messages import ChatHeard, ChatLine, Participant, ParticipantsSeen
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, Note, Say, Unsaid
-from poolmgr.core.record import Job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, StaleEpochError
 from poolmgr.store.meetings import Attendance, Meetings

@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from common.config.settings import RetentionSettings, Settings
+from common.jobs.record import Job, Record
 from common.wire.messages import AutomaticLeave, BotNames, Join
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker, Move, Warm, Why
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
-from poolmgr.core.record import Job, Record
 from poolmgr.store.forgetting import forget
 from poolmgr.store.inbox import GROUP, Jobs, Stream
 from poolmgr.store.keys import Keys

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from common.config.settings import RetentionSettings
+from common.jobs.job import JobRules, parse_job
 from common.wire.messages import Join, VmVitals
 from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.decisions import Accept, Assign, KeepVm, KeepWorker, Move
-from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.sight import Sight, WorkerView

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from common.jobs.record import Job
 from common.wire.messages import BotRecorded, BotSaw, Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import (
@@ -22,7 +23,6 @@ from poolmgr.core.decisions import (
     Retire,
     Why,
 )
-from poolmgr.core.record import Job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.record import iso

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from common.jobs.record import Job, Record
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
-from poolmgr.core.record import Job, Record
 from poolmgr.store.inbox import Jobs
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, Rejected

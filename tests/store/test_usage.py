@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from common.jobs.record import iso
 from common.wire.messages import BotRecorded
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import End, Move, NoteRecorded
-from poolmgr.core.record import iso
 from poolmgr.store import scripts, usage
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
+from common.jobs.record import iso
 from common.wire import codec, messages
 from common.wire.vocabulary import GoneCause, WorkerState
 from poolmgr.core.decisions import Decision, ForgetVm, ForgetWorker, KeepVm, KeepWorker, Retire, Warm, Why
-from poolmgr.core.record import iso
 from poolmgr.store import record
 from poolmgr.store.snapshot import load_vms
 from poolmgr.store.upkeep import Upkeep

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.jobs.record import Record
 from common.wire.vocabulary import Attribution, Reason
-from poolmgr.core.record import Record
 from poolmgr.store.probes import ProbeRun
 from poolmgr.store.story import Entry, What
 from poolmgr.telling.probes import concluded, outcome_of

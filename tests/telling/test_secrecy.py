@@ -5,7 +5,7 @@ import json
 import pytest
 
 from common.config.masking import mask_url
-from poolmgr.core.record import Record
+from common.jobs.record import Record
 from poolmgr.telling.secrecy import hide_link, hide_links, hide_links_in_payload, hide_links_in_record, hide_secrets
 
 

@@ -12,6 +12,7 @@ from common.runtime.exits import epilog
 PROGRAM: Final = "poolmgr-worker"
 _COMMANDS: Final = {
     "run": Command("worker.cli.run:run", "Run the agent."),
+    "once": Command("worker.cli.once:once", "Join one meeting, without a manager."),
     "sweep": Command("worker.cli.sweep:sweep", "End the browsers that an agent left behind."),
     "sign-in": Command("worker.cli.sign_in:sign_in", "Sign in to an account, by hand."),
     "probe": Command("worker.cli.probe:probe", "Try whether a bot gets into a meeting from here."),

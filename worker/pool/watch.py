@@ -14,6 +14,9 @@ from worker.decide.overdue import Limits, Patience
 from worker.decide.worker import Failure, LeaveOrdered, Phase
 from worker.pool.worker import Worker
 
+MEMORY_CHECK_S: Final = 2.0
+NOISE_CHECK_S: Final = 2.0
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 LOUD_BYTES: Final = 100_000  # unread by the driver: a calm page has 0, a flood fills the kernel's buffer (200 KB)

@@ -5,6 +5,7 @@ import time
 from typing import Final
 
 from common.config.settings import PoolSettings
+from common.jobs.job import JobRules, parse_job
 from common.wire.messages import BotEnded, BotMoved, Heartbeat, WorkerGone, WorkerReport, WorkerWarm
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from lab.bench.progress import Progress
@@ -13,7 +14,6 @@ from lab.bench.sample import Contender, Series, ratio, take_turns
 from poolmgr.core.decisions import Assign, Warm
 from poolmgr.core.events import CoreEvent, JobAccepted, Tick
 from poolmgr.core.pool import Pool
-from poolmgr.intake.job import JobRules, parse_job
 
 _MOST: Final = 1.3  # times; docs: the budgets
 _FEW, _MANY = 10, 10_000

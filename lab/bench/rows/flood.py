@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import aiohttp
 
+from common.jobs.job import MAX_JOB_BYTES
 from lab.bench.commands import module
 from lab.bench.flooder import POSTED, PUSHED, ROUNDS
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, percentile, ratio, take_turns
 from lab.parts.stage import Stage
-from poolmgr.intake.job import MAX_JOB_BYTES
 
 _FLOOD: Final = "pm_" + "flood" * 6
 _OTHER: Final = "pm_" + "other" * 6

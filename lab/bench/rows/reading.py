@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from common.jobs.job import MAX_JOB_BYTES, BadJobError, JobRules, parse_job
 from lab.bench import hostile
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
-from poolmgr.intake.job import MAX_JOB_BYTES, BadJobError, JobRules, parse_job
 
 _MOST: Final = 20.0  # times a json.loads of the same bytes, beside what any job may take
 _FREE_US: Final = 100.0

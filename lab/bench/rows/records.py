@@ -13,14 +13,14 @@ import aiohttp
 import msgspec
 
 from common.config.settings import RetentionSettings
+from common.jobs.job import JobRules, parse_job
+from common.jobs.record import Job
 from common.wire.vocabulary import BotState, Reason
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
 from lab.parts.stage import Stage
 from poolmgr.core.decisions import Accept, Decision, End
-from poolmgr.core.record import Job
-from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 

@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from poolmgr.core.record import Job
-from poolmgr.intake.job import JobRules, parse_job
+from common.jobs.job import JobRules, parse_job
+from common.jobs.record import Job
 
 MARK: Final = "poison-"
 """What the bot ids of such jobs begin with."""

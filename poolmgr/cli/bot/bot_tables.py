@@ -7,10 +7,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from common.jobs.record import Record
 from common.runtime.cli.text import duration, literal
 from poolmgr.cli.tables import cell, console, status_cell, table
 from poolmgr.cli.text import clock_time, epoch_of, moment
-from poolmgr.core.record import Record
 
 _SECTIONS: Final = (
     ("bot_id", "bot_name", "status", "state", "status_reason", "reason_detail", "attribution"),

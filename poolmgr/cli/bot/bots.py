@@ -5,13 +5,13 @@ from typing import Final, NoReturn
 
 import click
 
+from common.jobs.record import Record
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
 from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
 from poolmgr.cli.text import Ago, epoch_of
-from poolmgr.core.record import Record
 from poolmgr.core.requests import LeaveRequested
 from poolmgr.store.views import Views
 from poolmgr.telling.secrecy import hide_links_in_record

@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Group
 from rich.text import Text
 
+from common.jobs.record import Record
 from common.runtime import files
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import duration, literal
@@ -18,7 +19,6 @@ from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console, status_cell, table
 from poolmgr.cli.text import clock_time, epoch_of
-from poolmgr.core.record import Record
 from poolmgr.store.evidence import Bundle
 from poolmgr.store.views import DeadJob, Views
 from poolmgr.telling import narrative

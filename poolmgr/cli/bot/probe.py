@@ -15,6 +15,8 @@ import msgspec
 from rich.text import Text
 
 from common.config import variables
+from common.jobs.job import BadJobError, JobRules, parse_job
+from common.jobs.record import Record
 from common.runtime.cli.session import fail, line_of_input, put_json, say
 from common.runtime.cli.text import duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
@@ -23,8 +25,6 @@ from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time, epoch_of
 from poolmgr.core.events import LeaveRequested
-from poolmgr.core.record import Record
-from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.actions import By
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views

@@ -10,6 +10,7 @@ from typing import TypeVar
 import click
 import msgspec
 
+from common.jobs.job import BOT_ID
 from common.runtime import files, recordings
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import duration
@@ -21,7 +22,6 @@ from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time
-from poolmgr.intake.job import BOT_ID
 
 _T = TypeVar("_T")
 

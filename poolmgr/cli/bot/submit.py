@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from common.config import variables
+from common.jobs.job import BadJobError, JobRules, parse_job
 from common.runtime.cli.session import fail, line_of_input, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from common.wire.vocabulary import OnWorkerLost, Status
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
-from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.views import Views
 from poolmgr.telling.secrecy import hide_links
 

@@ -7,6 +7,8 @@ from typing import Any, Final
 import click
 import msgspec
 
+from common.jobs.outgoing import Delivery, host_of
+from common.jobs.record import iso
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import count, duration, literal
 from common.runtime.exits import EXIT_NOT_FOUND, EXIT_USAGE
@@ -14,8 +16,6 @@ from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import moment
-from poolmgr.core.record import iso
-from poolmgr.intake.outgoing import Delivery, host_of
 from poolmgr.store.actions import By
 from poolmgr.store.deliveries import Attempt, DeadLetter, Waiting, line_life_s
 from poolmgr.store.views import Standing, Views

@@ -9,10 +9,10 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from common.config.settings import RetentionSettings
+from common.jobs.record import Job
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
-from poolmgr.core.record import Job
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
 from poolmgr.store.scripts import load_scripts

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from common.jobs.record import Record
 from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, Reason, VmState
 from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, Note, NoteFailed, Why
-from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView

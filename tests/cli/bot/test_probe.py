@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from common.jobs.record import Record
 from common.wire.messages import BotEnded, BotSaw, Join, Leave
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.bot.probe import exit_code
-from poolmgr.core.record import Record
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy
 from tests.fork_server import Forked

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from redis import Redis
 
+from common.jobs.job import JobRules, parse_job
 from common.wire.messages import Join, Leave
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.root import cli
-from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy, wait_for
 from tests.fork_server import Forked

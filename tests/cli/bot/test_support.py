@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from redis import Redis
 
+from common.jobs.record import Job, Record
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core.decisions import Accept, KeepVm, KeepWorker, Move, NoteFailed
-from poolmgr.core.record import Job, Record
 from poolmgr.store.keys import Keys
 from poolmgr.telling.package import Known
 from tests.cli.bot.test_bots import Writer, assign

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from redis import Redis
 
-from poolmgr.intake.outgoing import Delivery
+from common.jobs.outgoing import Delivery
 from poolmgr.store.deliveries import Attempt
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import CommandLine, wait_for

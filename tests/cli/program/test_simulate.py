@@ -11,9 +11,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from common.jobs.job import JobRules, parse_job
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End, Move
-from poolmgr.intake.job import JobRules, parse_job
 from poolmgr.store import record
 from tests.cli.conftest import ROOT, CommandLine
 

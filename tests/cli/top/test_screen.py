@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
+from common.jobs.record import BLANK, iso
 from common.wire.vocabulary import BotState, VmState, WorkerState
 from poolmgr.cli.top.columns import BAD, Facts
 from poolmgr.cli.top.lines import Size, draw
 from poolmgr.cli.top.screen import Key, Screen, Tab, name_of
-from poolmgr.core.record import BLANK, iso
 from poolmgr.core.requests import DrainRequested, LeaveRequested
 from poolmgr.page.outlook import Outlook
 from poolmgr.store.sight import FIELDS

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from common.jobs.record import iso
 from common.runtime.exits import EXIT_UNREACHABLE, EXIT_USAGE
 from common.wire.vocabulary import WorkerState
-from poolmgr.core.record import iso
 from poolmgr.store.keys import Keys
 from poolmgr.store.views import decode_request
 from tests.cli.conftest import ROOT, CommandLine

@@ -7,9 +7,9 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from common.jobs import job
 from common.runtime.clock import Clock
 from common.runtime.lag import HELD_S, Beat, HeldLog, watched, where
-from poolmgr.intake import job
 from poolmgr.observe.metrics import Metrics
 from tests.waiting import wait_until
 
@@ -37,7 +37,7 @@ async def test_a_step_that_holds_the_loop_is_named(monkeypatch: pytest.MonkeyPat
     held = max(beats, key=lambda beat: beat.busy_s)
     assert held.busy_s >= 0.3
     assert held.lag_s >= 0.29
-    assert held.step.startswith("poolmgr.intake.job._read_object < poolmgr.intake.job.parse_job")
+    assert held.step.startswith("common.jobs.job._read_object < common.jobs.job.parse_job")
 
 
 async def test_a_process_that_merely_waits_for_its_turn_is_not_blamed() -> None:

@@ -65,9 +65,9 @@ def taken_port() -> Iterator[str]:
     [
         ("--help", {*DAEMON, *PEOPLE, *REDIS, "msgspec", "poolmgr.store"}),
         ("version", {*DAEMON, *PEOPLE, *REDIS, "msgspec", "poolmgr.store"}),
-        ("bots --json", {*DAEMON, *PEOPLE, "poolmgr.store.scripts", "poolmgr.intake.job", "common.links.links"}),
-        ("fleet --json", {*DAEMON, *PEOPLE, "poolmgr.store.scripts", "poolmgr.intake.job", "common.links.links"}),
-        ("fleet", {*DAEMON, "pygments", "poolmgr.store.scripts", "poolmgr.intake.job", "common.links.links"}),
+        ("bots --json", {*DAEMON, *PEOPLE, "poolmgr.store.scripts", "common.jobs.job", "common.links.links"}),
+        ("fleet --json", {*DAEMON, *PEOPLE, "poolmgr.store.scripts", "common.jobs.job", "common.links.links"}),
+        ("fleet", {*DAEMON, "pygments", "poolmgr.store.scripts", "common.jobs.job", "common.links.links"}),
     ],
 )
 def test_the_command_line_imports_no_more_than_it_needs(

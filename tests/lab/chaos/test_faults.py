@@ -18,13 +18,13 @@ from typing import Any, cast
 import pytest
 
 from common.config.settings import RedisSettings
+from common.jobs.job import BadJobError, JobRules, parse_job
 from common.runtime.redis import connect
 from lab.chaos.faults import BY_NAME, FAULTS, Target, chosen, plan
 from lab.chaos.hostile_jobs import FLOOD
 from lab.chaos.machine import Need, allows, mount_small_disk, settable_clock, unmount
 from lab.chaos.stage import LOST_AFTER_S, SILENT_AFTER_S, Process, Stage
 from lab.chaos.table import driver_of
-from poolmgr.intake.job import BadJobError, JobRules, parse_job
 from poolmgr.store.keys import Keys
 from tests.waiting import wait_until
 from worker.chromium import processes

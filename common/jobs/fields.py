@@ -1,6 +1,6 @@
 """The fields of a job that this release reads, with types and limits. The list of jobs and the API check them by this.
 
-A new option of a job is a field here, its value in job.py, and a field of poolmgr.core.record.Job.
+A new option of a job is a field here, its value in job.py, and a field of common.jobs.record.Job.
 """
 
 from typing import Annotated, Any, Final

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from common.errors import ManagerError
-from poolmgr.intake.outgoing import OutgoingRules, is_allowed
+from common.jobs.outgoing import OutgoingRules, is_allowed
 
 
 class AddressNotAllowedError(ManagerError):

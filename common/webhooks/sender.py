@@ -12,9 +12,9 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from poolmgr.intake.outgoing import BadUrlError, OutgoingRules, check_url
-from poolmgr.webhooks.address import AddressNotAllowedError, CheckedResolver, check_address
-from poolmgr.webhooks.outcome import Outcome
+from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
+from common.webhooks.address import AddressNotAllowedError, CheckedResolver, check_address
+from common.webhooks.outcome import Outcome
 
 _LONGEST_HEADER: Final = 8190
 _LONGEST_WAIT_S: Final = 7 * 86400

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from poolmgr.intake.outgoing import OutgoingRules
-from poolmgr.webhooks.outcome import Outcome
-from poolmgr.webhooks.sender import Sender
+from common.jobs.outgoing import OutgoingRules
+from common.webhooks.outcome import Outcome
+from common.webhooks.sender import Sender
 
 HOME = OutgoingRules(allow_http=True, networks=(ipaddress.ip_network("127.0.0.0/8"),))
 Serve = Callable[..., Awaitable["Server"]]

@@ -15,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from common.config.settings import WebhookSettings
-from poolmgr.webhooks.outcome import Outcome
+from common.webhooks.outcome import Outcome
 
 GONE: Final = 410
 MOST_REMEMBERED: Final = 10_000

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.config.settings import WebhookSettings
-from poolmgr.intake.outgoing import BadUrlError, OutgoingRules, check_url, host_of, is_allowed
+from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url, host_of, is_allowed
 
 STRICT = OutgoingRules()
 HOME = OutgoingRules.of(WebhookSettings(allow_http=True, allowed_networks=["127.0.0.0/8", "fd00::/8"]))

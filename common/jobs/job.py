@@ -13,13 +13,13 @@ from msgspec import Meta
 
 from common.config.settings import Settings, WorkerSettings
 from common.errors import ManagerError
+from common.jobs.fields import FARTHEST_S, AutomaticLeaveFields, BotDetection, JobFields, NameDetection
+from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
+from common.jobs.record import Job
+from common.jobs.warnings import Said, warnings
 from common.links.links import BadLinkError, MeetingLink, recognise
 from common.wire.messages import AutomaticLeave, BotNames
 from common.wire.text import is_text
-from poolmgr.core.record import Job
-from poolmgr.intake.fields import FARTHEST_S, AutomaticLeaveFields, BotDetection, JobFields, NameDetection
-from poolmgr.intake.outgoing import BadUrlError, OutgoingRules, check_url
-from poolmgr.intake.warnings import Said, warnings
 
 MAX_JOB_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64

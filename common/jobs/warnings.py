@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, cast
 
+from common.jobs.fields import JobFields
 from common.wire.messages import AutomaticLeave
-from poolmgr.intake.fields import JobFields
 
 FIELDS: Final = (
     *JobFields.__struct_fields__,

@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.config.settings import parse as parse_settings
+from common.jobs.fields import NameDetection
+from common.jobs.job import MAX_DEPTH, MAX_JOB_BYTES, BadJobError, JobRules, NameDetection, parse_job, typed_json
+from common.jobs.record import Job
 from common.wire.messages import AutomaticLeave, BotNames
 from common.wire.vocabulary import OnWorkerLost
-from poolmgr.core.record import Job
-from poolmgr.intake.fields import NameDetection
-from poolmgr.intake.job import MAX_DEPTH, MAX_JOB_BYTES, BadJobError, JobRules, parse_job, typed_json
 
 NOW: Final = datetime(2030, 1, 31, 9, tzinfo=UTC).timestamp()
 RULES: Final = JobRules(frozenset({"rooms.example", "localhost:8090"}))

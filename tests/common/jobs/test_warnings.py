@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import pytest
 
+from common.jobs.job import BadJobError, JobRules, parse_job
+from common.jobs.warnings import FIELDS
 from poolmgr.api.shapes import CreateBot
-from poolmgr.intake.job import BadJobError, JobRules, parse_job
-from poolmgr.intake.warnings import FIELDS
 
 LINK: Final = "https://meet.google.com/abc-defg-hij"
 NO_FIELD: Final = "is no field of ours, and is ignored"

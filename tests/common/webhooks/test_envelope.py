@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from meetstream import describe_stop
 
+from common.jobs.outgoing import Delivery
+from common.jobs.record import Record
+from common.webhooks.envelope import deletion, render
 from common.wire.vocabulary import Attribution, BotState, Reason, Status, outward_status
-from poolmgr.core.record import Record
-from poolmgr.intake.outgoing import Delivery
-from poolmgr.webhooks.envelope import deletion, render
 
 AT = "2027-01-15T08:00:00.123456Z"
 LINK = "https://meet.google.com/abc-defg-hij?pwd=secret"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from common.config.settings import WebhookTimestamp
-from poolmgr.intake.outgoing import Delivery
+from common.jobs.outgoing import Delivery
 
 
 def headers(

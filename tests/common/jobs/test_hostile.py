@@ -11,13 +11,13 @@ from typing import Any, Final, cast
 
 import pytest
 
+from common.jobs import job
+from common.jobs.job import MAX_JOB_BYTES, BadJobError, JobRules, parse_job
 from common.links import links
 from common.links import shapes as link_shapes
 from common.links import text as link_text
 from common.links import wrappers as link_wrappers
 from lab.bench import hostile
-from poolmgr.intake import job
-from poolmgr.intake.job import MAX_JOB_BYTES, BadJobError, JobRules, parse_job
 
 RULES: Final = JobRules()
 MOST_CALLS: Final = 2_500

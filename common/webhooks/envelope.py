@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
+from common.jobs.outgoing import Delivery
+from common.jobs.record import Record, epoch
 from common.links.redaction import redact
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.core.record import Record, epoch
-from poolmgr.intake.outgoing import Delivery
 
 MOST_JOININGS: Final = 3
 """How many bot.joining events clients expect at most."""

@@ -2,9 +2,9 @@
 
 import pytest
 
+from common.jobs.record import BLANK, Job, Record, iso
 from common.wire.messages import AutomaticLeave, BotNames
 from common.wire.vocabulary import OnWorkerLost
-from poolmgr.core.record import BLANK, Job, Record, iso
 
 JOB = Job(
     bot_id="b",

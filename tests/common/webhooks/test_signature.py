@@ -7,8 +7,8 @@ from meetstream import parse_webhook, verify_webhook_signature
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from poolmgr.intake.outgoing import Delivery
-from poolmgr.webhooks.signature import headers
+from common.jobs.outgoing import Delivery
+from common.webhooks.signature import headers
 
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="]
 DELIVERY = Delivery(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.config.settings import WebhookSettings
-from poolmgr.webhooks.courier import MOST_REMEMBERED, Bury, Courier, Delivered, Retry, judge
-from poolmgr.webhooks.outcome import Fault, Outcome
+from common.webhooks.courier import MOST_REMEMBERED, Bury, Courier, Delivered, Retry, judge
+from common.webhooks.outcome import Fault, Outcome
 
 SETTINGS = WebhookSettings(retry_first_s=5, retry_most_s=60, retry_for_s=1000)
 

@@ -1,0 +1,287 @@
+"""One bot, from its job to its end, without a manager and without Redis: for a machine or a container of its own.
+
+One worker of the agent's own pool is warmed, serves the bot, and ends, by the same code as on a VM of the fleet. What
+an agent would report to the manager, the bot's receiver is told from here.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+from msgspec.structs import replace
+
+from common.config.settings import EvidenceSettings, Settings
+from common.jobs.record import Job
+from common.runtime import files
+from common.runtime.store import Store, StoreError
+from common.runtime.waiting import backoff, pause
+from common.wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
+from common.wire.vocabulary import BotState, Reason
+from worker.capture.recordings import Recordings
+from worker.chromium.driver import Driver, DriverError
+from worker.chromium.process import BrowserError, Launcher, find_chromium
+from worker.chromium.profile import Profile
+from worker.decide import overdue
+from worker.link.journal import Entry
+from worker.link.shelf import RefusedError, UnsentError
+from worker.meeting.evidence import witnesses_for
+from worker.platforms import adapter_for
+from worker.pool.pool import Pool
+from worker.pool.uplink import Uplink
+from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
+from worker.receiver import Receiver
+
+WORKER_ID: Final = "once"
+LEAVE_GRACE_S: Final = 5.0
+EVIDENCE_S: Final = 60.0
+RECORDING_S: Final = 900.0
+"""How long the recording's file may take; longer than the process that makes it may."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class CannotJoinError(Exception):
+    """The bot cannot even be begun; the message says why and what to do."""
+
+
+class Outcome(NamedTuple):
+    """What came of it. `ended` None: the browser could not be had; `why` says more. `stopped`: somebody asked for it.
+    `untold`: how many webhooks nobody took.
+    """
+
+    joined: bool
+    stopped: bool
+    ended: BotEnded | None
+    why: str
+    untold: int = 0
+
+
+class _Learned:
+    """What the bot's own reports say."""
+
+    def __init__(self) -> None:
+        self.joined = False
+        self.ended: BotEnded | None = None
+        self.why = ""
+        self.warm = asyncio.Event()
+        self.over = asyncio.Event()
+
+    def hear(self, event: Event) -> None:
+        match event:
+            case WorkerWarm():
+                self.warm.set()
+            case BotMoved(state=BotState.IN_MEETING):
+                self.joined = True
+            case BotEnded():
+                self.ended = event
+            case JoinRefused(cause=cause):
+                self.why = f"refused: {cause}"
+            case WorkerGone(cause=cause, detail=detail):
+                self.why = self.why or f"{cause}: {detail}"
+                self.over.set()
+            case _:
+                pass
+
+
+class _Bundles:
+    """Evidence, until it is handed in."""
+
+    def __init__(self, settings: EvidenceSettings, folder: Path | None) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._kept: list[tuple[str, bytes]] = []
+
+    def put(self, name: str, data: bytes) -> bool:
+        self._kept.append((name, data))
+        return True
+
+    async def hand_in(self) -> None:
+        """Into the folder, and to `evidence.upload_url`; without either it is dropped, and the log says so."""
+        for name, data in self._kept:
+            if self._folder:
+                await asyncio.to_thread(files.write, self._folder / f"{name}.zip", data)
+            if self._settings.upload_url:
+                await self._upload(name, data)
+            elif not self._folder:
+                log.info("evidence_dropped", evidence=name, why="neither --save nor evidence.upload_url is set")
+
+    async def _upload(self, name: str, data: bytes) -> None:
+        from worker.link.upload import upload
+
+        fault = ""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EVIDENCE_S):
+                for delay_s in backoff(1.0, 10.0):
+                    try:
+                        await upload(self._settings, name, data)
+                        return
+                    except UnsentError as error:
+                        fault = str(error)
+                        if isinstance(error, RefusedError):
+                            break
+                        await asyncio.sleep(delay_s)
+        log.warning("evidence_unsent", evidence=name, error=fault or "no answer in time")
+
+
+def join_of(job: Job) -> Join:
+    """Raises: CannotJoinError."""
+    if adapter_for(job.platform) is None:
+        raise CannotJoinError(f"cannot join: there is no adapter for {job.platform}")
+    return Join(
+        WORKER_ID,
+        job.bot_id,
+        1,
+        job.platform,
+        job.meeting_url,
+        job.bot_name,
+        job.automatic_leave,
+        message=job.bot_message,
+        passcode=job.passcode,
+        is_probe=job.is_probe,
+        no_audio=job.no_audio,
+    )
+
+
+async def once(
+    settings: Settings, job: Job, stop: asyncio.Event, receiver: Receiver, folder: Path | None, webhooks_s: float
+) -> Outcome:
+    """Wait until `join_at`, join, stay until the end, tell. Leaves when `stop` is set. `folder`: where evidence goes,
+    too. `webhooks_s`: how long after its end the receiver is called. Raises: CannotJoinError.
+    """
+    join, learned = join_of(job), _Learned()
+    bundles = _Bundles(settings.evidence, folder)
+    give_up = asyncio.Event()
+    async with asyncio.TaskGroup() as telling:
+        told = telling.create_task(receiver.run(give_up), name="tell the receiver")
+        try:
+            stopped = await _serve(settings, job, join, stop, learned, receiver, bundles)
+        finally:
+            receiver.close()
+        await bundles.hand_in()
+        async with asyncio.TaskGroup() as waiting:
+            deadline = waiting.create_task(_after(webhooks_s, give_up), name="call no longer")
+            await asyncio.wait({told})
+            deadline.cancel()
+    return Outcome(learned.joined, stopped, learned.ended, learned.why, receiver.untold)
+
+
+async def _serve(
+    settings: Settings,
+    job: Job,
+    join: Join,
+    stop: asyncio.Event,
+    learned: _Learned,
+    receiver: Receiver,
+    bundles: _Bundles,
+) -> bool:
+    """Whether it was stopped before its end."""
+
+    def report(*events: Event, entry: Entry | None = None) -> None:
+        del entry  # nobody comes after this process
+        for event in events:
+            receiver.tell(event)
+            learned.hear(event)
+
+    async def claim(_: Join) -> bool:
+        return True
+
+    worker = replace(settings.worker, memory_reserve_mb=0)
+    driver = Driver()
+    try:
+        with tempfile.TemporaryDirectory(prefix="poolmgr-once-") as home:
+            launcher = Launcher(Profile.of(find_chromium(worker.chromium), worker), Path(home))
+            store = Store(settings.capture) if settings.capture.store else None
+            recordings = Recordings(WORKER_ID, Path(home) / "recordings", settings.capture, store, report)
+            witnesses = witnesses_for(settings.evidence, WORKER_ID, bundles.put)
+            uplink = Uplink(WORKER_ID, claim, report, witnesses, recorders=recordings.of)
+            await driver.start()
+            async with asyncio.TaskGroup() as tasks:
+                pool = Pool(worker, launcher, driver, uplink, tasks)
+                beside = _look_after(tasks, pool, driver, recordings, join)
+                await _take_in(tasks, pool, job, join, stop, learned)
+                stopped = stop.is_set() and not learned.over.is_set()
+                await _end(pool, worker.leave_timeout_s + LEAVE_GRACE_S)
+                if store and learned.joined:
+                    await pause(recordings.idle, RECORDING_S)
+                for task in beside:
+                    task.cancel()
+            return stopped
+    except (BrowserError, DriverError, StoreError, FileNotFoundError) as error:
+        raise CannotJoinError(str(error)) from error
+    finally:
+        await driver.stop()
+
+
+def _look_after(
+    tasks: asyncio.TaskGroup, pool: Pool, driver: Driver, recordings: Recordings, join: Join
+) -> list[asyncio.Task[None]]:
+    """What goes on beside the bot, as with an agent."""
+
+    def live() -> set[tuple[str, int]]:
+        return {(join.bot_id, join.attempt)} if pool.reports() else set()
+
+    watch = pool.watch
+    return [
+        tasks.create_task(driver.tend(pool.reconnect), name="tend the driver"),
+        tasks.create_task(_every(MEMORY_CHECK_S, watch.end_those_too_large), name="memory"),
+        tasks.create_task(_every(NOISE_CHECK_S, watch.end_those_too_loud), name="noise"),
+        tasks.create_task(_every(overdue.LOOK_S, watch.end_those_overdue), name="overdue"),
+        tasks.create_task(recordings.finish(live), name="recordings"),
+    ]
+
+
+async def _take_in(
+    tasks: asyncio.TaskGroup, pool: Pool, job: Job, join: Join, stop: asyncio.Event, learned: _Learned
+) -> None:
+    """Returns when it is over, or is to be stopped."""
+    pool.warm(WORKER_ID)
+    await _first(tasks, learned.warm, learned.over, stop)
+    if not learned.warm.is_set() or stop.is_set():
+        return
+    if job.join_at and await pause(stop, max(0.0, job.join_at - time.time())):
+        return
+    pool.begin(join)
+    await _first(tasks, learned.over, stop)
+
+
+async def _every(seconds: float, look: Callable[[], Awaitable[None] | None]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        if waiting := look():
+            await waiting
+
+
+async def _after(seconds: float, event: asyncio.Event) -> None:
+    await asyncio.sleep(seconds)
+    event.set()
+
+
+async def _first(tasks: asyncio.TaskGroup, *events: asyncio.Event) -> None:
+    """Wait for one of them. How long a bot may take is its session's business."""
+    waits = {tasks.create_task(_wait(event), name="wait for an event") for event in events}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _end(pool: Pool, deadline_s: float) -> None:
+    """Leave in good order if there is a meeting to be left; then nothing runs any more."""
+    pool.refuse_work()
+    pool.leave_all(Reason.USER_REQUESTED)
+    try:
+        async with asyncio.timeout(deadline_s):
+            await pool.empty.wait()
+    except TimeoutError:
+        pool.abandon()
+        await pool.empty.wait()

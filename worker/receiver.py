@@ -1,0 +1,124 @@
+"""What a bot that no manager knows tells the receiver of its webhooks: the same webhooks, in order, signed, and each
+tried again until it is delivered. They are in memory: who ends this process ends them.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from typing import Final
+
+import msgspec
+import structlog
+
+from common.config.settings import WebhookSettings
+from common.jobs.outgoing import Delivery, OutgoingRules
+from common.jobs.record import Job, Record, iso
+from common.runtime.waiting import pause
+from common.webhooks.courier import Bury, Retry, judge
+from common.webhooks.envelope import render
+from common.webhooks.sender import Sender
+from common.webhooks.signature import headers
+from common.wire.messages import BotEnded, BotMoved, BotRecorded, Event
+from common.wire.vocabulary import ENDS, BotState, outward_status
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_STARTED: Final = f"{time.time_ns():x}"
+
+
+class Receiver:
+    """`job`: with its bot_id. `tell` never waits; `run` sends until what was told after `close` is over."""
+
+    def __init__(self, job: Job, settings: WebhookSettings, user_agent: str) -> None:
+        self._settings = settings
+        self._user_agent = user_agent
+        job_fields = msgspec.structs.asdict(job)
+        created = iso(time.time())
+        self._record = Record(**job_fields, state=BotState.QUEUED, status="Joining", created_at=created, attempt=1)
+        self._waiting: deque[tuple[float, Delivery]] = deque()
+        self._changes = 0
+        self._news = asyncio.Event()
+        self._closed = False
+        self.untold = 0
+        if job.callback_url and not settings.secrets:
+            log.warning("webhooks_unsigned", detail="receivers cannot tell who sent them: set webhooks.secrets")
+
+    def tell(self, event: Event) -> None:
+        """Webhooks are made of what changes the bot's status; all else is nobody's business out there."""
+        match event:
+            case BotMoved(state=state, at=at) if state is not BotState.STOPPED:
+                self._change(at, state=state, status=outward_status(state))
+            case BotEnded(reason=reason, detail=detail, at=at):
+                end = ENDS[reason]
+                self._change(
+                    at,
+                    state=BotState.STOPPED,
+                    status=end.status,
+                    status_reason=reason,
+                    reason_detail=detail[:500],
+                    attribution=end.attribution,
+                )
+            case BotRecorded(finished=finished, audio_s=audio_s, at=at):
+                what = "recording" if not finished else "processed" if audio_s else "skipped"
+                self._change(at, recorded=what, audio_status=what)
+            case _:
+                pass
+
+    def close(self) -> None:
+        """There is no more to tell."""
+        self._closed = True
+        self._news.set()
+
+    def _change(self, at: float, recorded: str = "", **fields: str) -> None:
+        self._changes += 1
+        record = self._record = msgspec.structs.replace(self._record, **fields)
+        change = {
+            "bot_id": record.bot_id,
+            "state": record.state,
+            "status": record.status,
+            "reason": record.status_reason,
+            "attempt": str(record.attempt),
+            "at": iso(at),
+            "recorded": recorded,
+        }
+        now = time.time()
+        made = render(f"{_STARTED}-{self._changes}", change, record)
+        self._waiting.extend((now, delivery) for delivery in made)
+        self._news.set()
+
+    async def run(self, give_up: asyncio.Event) -> None:
+        """Returns when all was told after `close`; `untold`: what was not, once `give_up` is set."""
+        rules = OutgoingRules.of(self._settings)
+        async with Sender(rules, self._settings.timeout_s, self._user_agent) as sender:
+            while self._waiting or not self._closed:
+                if not self._waiting:
+                    await self._news.wait()
+                    self._news.clear()
+                    continue
+                since, delivery = self._waiting[0]
+                await self._deliver(sender, delivery, since, give_up)
+                self._waiting.popleft()
+
+    async def _deliver(self, sender: Sender, delivery: Delivery, since: float, give_up: asyncio.Event) -> None:
+        attempts, settings = 0, self._settings
+        bound = log.bind(bot_id=delivery.bot_id, webhook_event=delivery.event)
+        while not give_up.is_set():
+            signed = headers(delivery, settings.secrets, time.time(), settings.timestamp)
+            outcome = await sender.send(delivery.url, delivery.body.encode(), signed)
+            attempts += 1
+            now = time.time()
+            # Nothing secret hangs on chance: it keeps receivers from being called together.
+            match judge(outcome, attempts, since, now, settings, random.random()):  # noqa: S311
+                case Retry(at=at):
+                    bound.info("webhook_failed", outcome=outcome.word, attempt=attempts, again_in_s=round(at - now, 3))
+                    await pause(give_up, at - now)
+                case Bury(reason=reason):
+                    bound.warning("webhook_buried", outcome=outcome.word, attempt=attempts, reason=reason)
+                    self.untold += 1
+                    return
+                case _:
+                    bound.debug("webhook_delivered", took_s=round(outcome.took_s, 3))
+                    return
+        bound.warning("webhook_buried", attempt=attempts, reason="given_up")
+        self.untold += 1
