@@ -70,7 +70,9 @@ async def room() -> AsyncGenerator[str]:
 
 @pytest.fixture
 def once(fork_server: ForkServer, tmp_path: Path, room: str) -> Generator[Once]:
-    """Starts `poolmgr-worker once` for a bot of that room."""
+    """Starts `poolmgr-worker once` for a bot of that room. To be called before there is a host: the first start of a
+    program takes its time, in which the room would give up a host that does not answer.
+    """
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     started: list[Forked] = []
@@ -114,8 +116,8 @@ async def test_a_call_that_its_host_ends_is_told_in_order_and_leaves_nothing(
 ) -> None:
     box, url = inbox
     box.failing = 1
+    process = once(url, custom_attributes={"tenant": "acme"})
     async with hosting(f"{room}/r/test", HOST_KEY) as host:
-        process = once(url, custom_attributes={"tenant": "acme"})
         await so(process, lambda: "Bot" in host.lobby)
         await host.say("admit", id=host.lobby["Bot"])
         await so(process, lambda: "Bot" in host.names)
@@ -137,8 +139,8 @@ async def test_one_that_is_denied_ends_with_a_code_of_its_own_and_evidence_is_sa
     once: Once, inbox: tuple[Inbox, str], room: str, tmp_path: Path
 ) -> None:
     box, url = inbox
+    process = once(url, "--save", str(tmp_path / "saved"))
     async with hosting(f"{room}/r/test", HOST_KEY) as host:
-        process = once(url, "--save", str(tmp_path / "saved"))
         await so(process, lambda: "Bot" in host.lobby)
         await host.say("deny", id=host.lobby["Bot"])
         code, said = await ended(process)
@@ -151,9 +153,9 @@ async def test_sigterm_takes_it_out_of_the_call_in_good_order(
     once: Once, inbox: tuple[Inbox, str], room: str, tmp_path: Path
 ) -> None:
     box, url = inbox
+    process = once(url)
     async with hosting(f"{room}/r/test", HOST_KEY) as host:
         await host.say("auto_admit", on=True)
-        process = once(url)
         await so(process, lambda: "bot.inmeeting" in box.events)
         process.send_signal(signal.SIGTERM)
         code, said = await ended(process)
@@ -164,9 +166,9 @@ async def test_sigterm_takes_it_out_of_the_call_in_good_order(
 
 
 async def test_a_receiver_that_never_answers_is_given_up_after_its_end(once: Once, room: str) -> None:
+    process = once("http://127.0.0.1:1/hook", "--webhooks-s", "0.2", bot_message="I am in")
     async with hosting(f"{room}/r/test", HOST_KEY) as host:
         await host.say("auto_admit", on=True)
-        process = once("http://127.0.0.1:1/hook", "--webhooks-s", "0.2", bot_message="I am in")
         await so(process, lambda: host.chat)
         await host.say("end_for_all")
         code, said = await ended(process)
