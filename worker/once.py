@@ -202,11 +202,12 @@ async def _serve(
             await driver.start()
             async with asyncio.TaskGroup() as tasks:
                 pool = Pool(worker, launcher, driver, uplink, tasks)
-                beside = _look_after(tasks, pool, driver, recordings, join)
+                beside = _look_after(tasks, pool, driver, recordings)
                 await _take_in(tasks, pool, job, join, stop, learned)
                 stopped = stop.is_set() and not learned.over.is_set()
                 await _end(pool, worker.leave_timeout_s + LEAVE_GRACE_S)
                 if store and learned.joined:
+                    recordings.idle.clear()  # what it saw last may have been from before the bot was out
                     await pause(recordings.idle, RECORDING_S)
                 for task in beside:
                     task.cancel()
@@ -218,12 +219,12 @@ async def _serve(
 
 
 def _look_after(
-    tasks: asyncio.TaskGroup, pool: Pool, driver: Driver, recordings: Recordings, join: Join
+    tasks: asyncio.TaskGroup, pool: Pool, driver: Driver, recordings: Recordings
 ) -> list[asyncio.Task[None]]:
     """What goes on beside the bot, as with an agent."""
 
     def live() -> set[tuple[str, int]]:
-        return {(join.bot_id, join.attempt)} if pool.reports() else set()
+        return {(report.bot_id, report.attempt) for report in pool.reports().values() if report.bot_id}
 
     watch = pool.watch
     return [

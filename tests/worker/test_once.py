@@ -77,7 +77,7 @@ def once(fork_server: ForkServer, tmp_path: Path, room: str) -> Generator[Once]:
     temporary.mkdir()
     started: list[Forked] = []
 
-    def start(callback_url: str, *arguments: str, **fields: Any) -> Forked:
+    def start(callback_url: str, *arguments: str, store: Path | str = "", **fields: Any) -> Forked:
         environment = {
             **os.environ,
             "TMPDIR": str(temporary),
@@ -87,6 +87,7 @@ def once(fork_server: ForkServer, tmp_path: Path, room: str) -> Generator[Once]:
             "POOLMGR_WEBHOOKS__ALLOWED_NETWORKS": '["127.0.0.0/8"]',
             "POOLMGR_WEBHOOKS__RETRY_FIRST_S": "0.1",
             "POOLMGR_WORKER__LAUNCH_TIMEOUT_S": str(PATIENCE_S),
+            "POOLMGR_CAPTURE__STORE": str(store),
         }
         job = {"meeting_link": f"{room}/r/test", "bot_id": "b", "bot_name": "Bot", "callback_url": callback_url}
         words = ("once", "--job", json.dumps({**job, **fields}), "--json", *arguments)
@@ -149,19 +150,20 @@ async def test_one_that_is_denied_ends_with_a_code_of_its_own_and_evidence_is_sa
     assert [path.name for path in (tmp_path / "saved").iterdir()] == ["b-1.zip"]
 
 
-async def test_sigterm_takes_it_out_of_the_call_in_good_order(
+async def test_sigterm_takes_it_out_of_the_call_in_good_order_and_its_recording_is_finished(
     once: Once, inbox: tuple[Inbox, str], room: str, tmp_path: Path
 ) -> None:
     box, url = inbox
-    process = once(url)
+    process = once(url, store=tmp_path / "store")
     async with hosting(f"{room}/r/test", HOST_KEY) as host:
         await host.say("auto_admit", on=True)
-        await so(process, lambda: "bot.inmeeting" in box.events)
+        await so(process, lambda: "bot.recording" in box.events)
         process.send_signal(signal.SIGTERM)
         code, said = await ended(process)
         await wait_until(lambda: "Bot" not in host.names)
     assert (code, said["status"], said["reason"]) == (0, "Stopped", "user_requested")
-    assert box.events[-1] == "bot.done"
+    assert {"bot.done", "manifest.completed"} <= set(box.events)
+    assert list((tmp_path / "store").rglob("manifest.json"))
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
