@@ -357,7 +357,7 @@ def _impatience(pool: PoolSettings, worker: WorkerSettings) -> list[str]:
 
 
 def _same_names(key: str, named: Sequence[AccountSettings | TokenSettings | ProbeSettings]) -> list[str]:
-    names = [one.name for one in named]
+    names = [each.name for each in named]
     return [f"{key}: two have the name {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
 
 

@@ -92,7 +92,7 @@ class Actions:
         while len(found) < most:
             page: Any = await self._redis.xrevrange(self._key, before, int(at * 1000), count=portion)
             actions = [_action(entry_id, fields) for entry_id, fields in page]
-            found += [one for one in actions if is_so(one, who, what, of)]
+            found += [action for action in actions if is_so(action, who, what, of)]
             if len(page) < portion:
                 break
             before = f"({page[-1][0].decode()}"

@@ -125,5 +125,5 @@ def _texts(entry: Record) -> dict[str, str]:
     return {name: str(value) for name, value in entry.to_hash().items()}
 
 
-def _action(one: Submission, what: Verb) -> dict[str, str]:
-    return fields_of(By(one.owner, Way.API), what, one.bot_id)
+def _action(submission: Submission, what: Verb) -> dict[str, str]:
+    return fields_of(By(submission.owner, Way.API), what, submission.bot_id)

@@ -6,6 +6,7 @@ Counted in the steps that end a bot and finish its recording, so each once. A da
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -65,10 +66,10 @@ async def by_day(redis: Redis, keys: Keys, wanted: Sequence[str]) -> dict[str, l
 def together(used: dict[str, list[Usage]]) -> list[Usage]:
     """Of all these days, by owner."""
     sums: dict[str, Usage] = {}
-    for one in (usage for of_day in used.values() for usage in of_day):
-        whole = sums.setdefault(one.owner, Usage(one.owner))
+    for usage in chain.from_iterable(used.values()):
+        whole = sums.setdefault(usage.owner, Usage(usage.owner))
         for name in _COUNTED:
-            whole.add(name, getattr(one, name))
+            whole.add(name, getattr(usage, name))
     return [sums[owner] for owner in sorted(sums)]
 
 

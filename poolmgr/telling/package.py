@@ -31,7 +31,7 @@ _CLIENTS_OWN: Final = frozenset(
 _LARGEST_MEMBER: Final = 16 * 1024 * 1024
 
 
-class Known:
+class Secrets:
     """What lets one into the meetings of these bots, by their records."""
 
     def __init__(self, records: Iterable[Record]) -> None:
@@ -72,7 +72,7 @@ class Known:
         return out.getvalue()
 
 
-def told_of(record: Record) -> dict[str, str]:
+def shareable(record: Record) -> dict[str, str]:
     """What a report says of the record: all but the client's own."""
     return {name: text for name, text in record.texts().items() if name not in _CLIENTS_OWN}
 

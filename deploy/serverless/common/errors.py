@@ -15,6 +15,7 @@
         CannotListenError
         CannotReadSqsError
         CannotRunError
+        CannotShowError
         DisagreementError
         IllegalMoveError
         LeaseLostError

@@ -31,7 +31,7 @@ from poolmgr.store.views import StatusChange, Views
 from poolmgr.telling import narrative
 from poolmgr.telling.history import BotHistory, look
 from poolmgr.telling.meaning import meaning_of
-from poolmgr.telling.package import Known, packed, told_of
+from poolmgr.telling.package import Secrets, packed, shareable
 from poolmgr.telling.secrecy import hide_links
 
 _CHANGES_LOOKED_AT: Final = 20_000
@@ -113,24 +113,24 @@ async def _gather(
     """The files by their names; None where nothing is known of it."""
     views, sight = Views(redis, keys), Sight(redis, keys)
     if history := await look(views, which):
-        known = Known([history.record])
-        own = await _of_bot(views, sight, known, history, with_evidence)
+        secrets = Secrets([history.record])
+        own = await _of_bot(views, sight, secrets, history, with_evidence)
     elif (vm := await views.vm(which)) is not None:
-        histories = [one for bot_id in vm.bots[:_MOST_BOTS] if (one := await look(views, bot_id, [vm]))]
-        known = Known([one.record for one in histories])
-        own = await _of_vm(views, sight, known, which, histories)
+        histories = [history for bot_id in vm.bots[:_MOST_BOTS] if (history := await look(views, bot_id, [vm]))]
+        secrets = Secrets([history.record for history in histories])
+        own = await _of_vm(views, sight, secrets, which, histories)
     else:
         return None
     around = await _around(session, redis, views, now)
     contents = "".join(f"{name:<14} {what}\n" for name, what in _CONTENTS if name in own)
     at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     return {
-        "README.txt": known.strike_out(_README.format(what=which, at=at, contents=contents)).encode(),
-        "about.json": known.document(around.about),
+        "README.txt": secrets.strike_out(_README.format(what=which, at=at, contents=contents)).encode(),
+        "about.json": secrets.document(around.about),
         **own,
-        "settings.json": known.document(around.settings),
-        "doctor.json": known.document([one._asdict() for one in around.doctor]),
-        "audit.json": known.document([one._asdict() for one in around.audit]),
+        "settings.json": secrets.document(around.settings),
+        "doctor.json": secrets.document([check._asdict() for check in around.doctor]),
+        "audit.json": secrets.document([finding._asdict() for finding in around.audit]),
     }
 
 
@@ -147,7 +147,7 @@ _CONTENTS: Final = (
 
 
 async def _of_bot(
-    views: Views, sight: Sight, known: Known, history: BotHistory, with_evidence: bool
+    views: Views, sight: Sight, secrets: Secrets, history: BotHistory, with_evidence: bool
 ) -> dict[str, bytes]:
     record = history.record
     meaning = meaning_of(record.status_reason)
@@ -155,35 +155,35 @@ async def _of_bot(
     attempts = await views.webhooks.log(record.bot_id)
     waiting, _ = await views.webhooks.waiting(record.bot_id)
     found = {
-        "bot.json": known.document({"bot": told_of(record), "means": means, "waits_for": history.waits_for}),
-        "story.txt": known.strike_out(_story(history)).encode(),
-        "story.jsonl": known.lines(msgspec.to_builtins(entry) for entry in history.entries),
-        "status.jsonl": known.lines(change.fields for change in await _changes(sight, "bot_id", record.bot_id)),
-        "webhooks.json": known.document(
+        "bot.json": secrets.document({"bot": shareable(record), "means": means, "waits_for": history.waits_for}),
+        "story.txt": secrets.strike_out(_story(history)).encode(),
+        "story.jsonl": secrets.lines(msgspec.to_builtins(entry) for entry in history.entries),
+        "status.jsonl": secrets.lines(change.fields for change in await _changes(sight, "bot_id", record.bot_id)),
+        "webhooks.json": secrets.document(
             {
-                "waiting": [{"event": one.delivery.event, "attempts": one.attempts} for one in waiting],
+                "waiting": [{"event": left.delivery.event, "attempts": left.attempts} for left in waiting],
                 "log": [msgspec.to_builtins(attempt) for attempt in attempts],
             }
         ),
-        "actions.jsonl": await _actions(views, known, record.bot_id),
+        "actions.jsonl": await _actions(views, secrets, record.bot_id),
     }
     for attempt in history.kept if with_evidence else []:
         if bundle := await views.evidence.bundle(record.bot_id, attempt):
-            found[f"evidence/{bundle.name}.zip"] = known.evidence(bundle.data)
+            found[f"evidence/{bundle.name}.zip"] = secrets.evidence(bundle.data)
     return found
 
 
 async def _of_vm(
-    views: Views, sight: Sight, known: Known, vm_id: str, histories: Sequence[BotHistory]
+    views: Views, sight: Sight, secrets: Secrets, vm_id: str, histories: Sequence[BotHistory]
 ) -> dict[str, bytes]:
     vm, vitals = await views.vm(vm_id), await sight.vitals(vm_id)
     workers = await sight.workers(vm_id)
     return {
-        "vm.json": known.document(msgspec.to_builtins({"vm": vm, "workers": workers, "vitals": vitals})),
-        "bots.json": known.document([told_of(one.record) for one in histories]),
-        "story.txt": known.strike_out("\n".join(map(_story, histories))).encode(),
-        "status.jsonl": known.lines(change.fields for change in await _changes(sight, "vm_id", vm_id)),
-        "actions.jsonl": await _actions(views, known, vm_id),
+        "vm.json": secrets.document(msgspec.to_builtins({"vm": vm, "workers": workers, "vitals": vitals})),
+        "bots.json": secrets.document([shareable(history.record) for history in histories]),
+        "story.txt": secrets.strike_out("\n".join(map(_story, histories))).encode(),
+        "status.jsonl": secrets.lines(change.fields for change in await _changes(sight, "vm_id", vm_id)),
+        "actions.jsonl": await _actions(views, secrets, vm_id),
     }
 
 
@@ -206,9 +206,9 @@ async def _changes(sight: Sight, name: str, value: str) -> list[StatusChange]:
     return found[::-1]
 
 
-async def _actions(views: Views, known: Known, of: str) -> bytes:
+async def _actions(views: Views, secrets: Secrets, of: str) -> bytes:
     actions = await views.actions.since(0.0, of=of, most=_ACTIONS)
-    return known.lines(msgspec.to_builtins(action) for action in actions)
+    return secrets.lines(msgspec.to_builtins(action) for action in actions)
 
 
 async def _around(session: Session, redis: Redis, views: Views, now: float) -> _Around:

@@ -42,19 +42,21 @@ def usage(session: Session, *, since_s: float | None, who: str | None, each_day:
     async def ask(redis: Redis, keys: Keys) -> dict[str, list[Usage]]:
         return await by_day(redis, keys, days(since, now))
 
-    found = {day: [one for one in used if who in (None, one.owner)] for day, used in session.ask_redis(ask).items()}
-    whole = [("", one) for one in together(found)]
-    rows = [(day, one) for day, used in found.items() for one in used] if each_day else whole
+    found = {
+        day: [usage for usage in used if who in (None, usage.owner)] for day, used in session.ask_redis(ask).items()
+    }
+    whole = [("", usage) for usage in together(found)]
+    rows = [(day, usage) for day, used in found.items() for usage in used] if each_day else whole
     if session.as_json:
-        put_json([({"day": day} if day else {}) | _facts(one) for day, one in rows])
+        put_json([({"day": day} if day else {}) | _facts(usage) for day, usage in rows])
     elif not rows:
         say("nothing was used in that time")
     else:
         _print(rows, each_day=each_day)
 
 
-def _facts(one: Usage) -> dict[str, Any]:
-    return msgspec.to_builtins(one)
+def _facts(usage: Usage) -> dict[str, Any]:
+    return msgspec.to_builtins(usage)
 
 
 def _print(rows: list[tuple[str, Usage]], *, each_day: bool) -> None:
@@ -62,15 +64,15 @@ def _print(rows: list[tuple[str, Usage]], *, each_day: bool) -> None:
 
     numbers = ("BOTS", "JOINED", "IN MEETING", "RECORDINGS", "SOUND", "STORED")
     grid = table(*(("DAY",) if each_day else ()), "TOKEN", *numbers, right=numbers)
-    for day, one in rows:
+    for day, usage in rows:
         grid.add_row(
             *((day,) if each_day else ()),
-            cell(one.owner or _BY_REDIS),
-            str(one.bots),
-            str(one.joined),
-            duration(one.in_meeting_s),
-            str(one.recordings),
-            duration(one.audio_s),
-            f"{one.stored_bytes / 1_000_000:.1f} MB",
+            cell(usage.owner or _BY_REDIS),
+            str(usage.bots),
+            str(usage.joined),
+            duration(usage.in_meeting_s),
+            str(usage.recordings),
+            duration(usage.audio_s),
+            f"{usage.stored_bytes / 1_000_000:.1f} MB",
         )
     console().print(grid)

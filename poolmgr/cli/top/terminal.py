@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator, Sequence
 from typing import Any, Final
 
+from common.errors import ManagerError
 from poolmgr.cli.top.columns import BAD, BOLD, CHOSEN, DIM, GOOD, SOON, Cell
 from poolmgr.cli.top.lines import Size
 from poolmgr.cli.top.screen import Key
@@ -22,7 +23,7 @@ _KEYS: Final[dict[int | str, Key]] = {
 }  # fmt: skip
 
 
-class CannotShowError(Exception):
+class CannotShowError(ManagerError):
     """There is no terminal, or none that can be drawn on. Its text says what to do."""
 
 

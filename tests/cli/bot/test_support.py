@@ -18,7 +18,7 @@ from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core.decisions import Accept, KeepVm, KeepWorker, Move, NoteFailed
 from poolmgr.store.keys import Keys
-from poolmgr.telling.package import Known
+from poolmgr.telling.package import Secrets
 from tests.cli.bot.test_bots import Writer, assign
 from tests.cli.conftest import CommandLine
 
@@ -179,8 +179,8 @@ def test_who_is_not_known_and_what_cannot_be_written_is_said(failed: str, poolmg
 
 
 def record(**fields: Any) -> Record:
-    known = {"meeting_url": "", "platform": "zoom", "bot_name": "n", "payload": "{}", "state": "queued"}
-    return msgspec.convert({**known, "status": "Joining", "created_at": "", **fields}, Record)
+    basics = {"meeting_url": "", "platform": "zoom", "bot_name": "n", "payload": "{}", "state": "queued"}
+    return msgspec.convert({**basics, "status": "Joining", "created_at": "", **fields}, Record)
 
 
 @pytest.mark.parametrize(
@@ -194,22 +194,22 @@ def record(**fields: Any) -> Record:
     ],
 )
 def test_pieces_of_a_link_are_struck_out_wherever_they_stand(link: str, secret: str) -> None:
-    known = Known([record(meeting_url=link)])
-    assert secret not in known.strike_out(f"before {secret}after")
-    assert known.strike_out("to meet in the room") == "to meet in the room"
+    secrets = Secrets([record(meeting_url=link)])
+    assert secret not in secrets.strike_out(f"before {secret}after")
+    assert secrets.strike_out("to meet in the room") == "to meet in the room"
 
 
 @pytest.mark.parametrize("payload", ["not json: secret-code", "[" * 100_000, '{"a": {"passcode": ["secret-code"]}}'])
 def test_a_payload_of_any_shape_is_struck_out(payload: str) -> None:
-    known = Known([record(payload=payload)])
-    assert "secret-code" not in known.strike_out(f"it was {'secret-code' if payload[0] == '{' else payload}")
+    secrets = Secrets([record(payload=payload)])
+    assert "secret-code" not in secrets.strike_out(f"it was {'secret-code' if payload[0] == '{' else payload}")
 
 
 def test_evidence_that_cannot_be_read_is_left_out() -> None:
-    assert Known([]).evidence(b"no zip") == b""
+    assert Secrets([]).evidence(b"no zip") == b""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bundle:
         bundle.writestr("bomb.txt", b"0" * (17 << 20))
         bundle.writestr("page.txt", b"here")
-    with zipfile.ZipFile(io.BytesIO(Known([]).evidence(out.getvalue()))) as again:
+    with zipfile.ZipFile(io.BytesIO(Secrets([]).evidence(out.getvalue()))) as again:
         assert again.namelist() == ["page.txt"]
