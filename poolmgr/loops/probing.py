@@ -90,6 +90,6 @@ class Probing:
         self._metrics.concluded(link.name, run)
         facts = {"probe": link.name, "bot_id": run.bot_id, "outcome": run.outcome, "reason": run.reason}
         if run.changed:
-            _log.warning("probe_met_another_page", **facts, unheard=run.unheard)
+            _log.warning("probe_met_another_page", **facts, new_steps=run.new_steps)
         else:
             _log.info("probe_concluded", **facts)

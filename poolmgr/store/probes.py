@@ -21,8 +21,8 @@ KEPT: Final = 200
 class ProbeRun(msgspec.Struct, frozen=True):
     """One probe that is over. `outcome`: joined, refused (by host, client or link), failed, rejected (the link is no
     meeting's), or unfinished. `way`: each screen with the rule that recognised it, in order, until it was in.
-    `unheard`: those of them that no earlier probe of this link met. `changed`: the page is another than it was. Times:
-    ISO 8601.
+    `new_steps`: those of them that no earlier probe of this link met. `changed`: the page is another than it was.
+    Times: ISO 8601.
     """
 
     bot_id: str
@@ -33,7 +33,7 @@ class ProbeRun(msgspec.Struct, frozen=True):
     detail: str = ""
     join_s: float | None = None
     way: list[str] = []
-    unheard: list[str] = []
+    new_steps: list[str] = []
     changed: bool = False
 
 

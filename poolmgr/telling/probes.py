@@ -36,7 +36,7 @@ def concluded(record: Record, entries: Sequence[Entry], earlier: Sequence[ProbeR
     way = list(dict.fromkeys(_way(entries)))
     got_in = [run for run in earlier if run.outcome == JOINED]
     met = {step for run in earlier for step in run.way}
-    unheard = [step for step in way if step not in met] if len(got_in) >= _ENOUGH else []
+    new_steps = [step for step in way if step not in met] if len(got_in) >= _ENOUGH else []
     lost = record.status_reason == str(Reason.UI_ELEMENT_NOT_FOUND)
     return ProbeRun(
         bot_id=record.bot_id,
@@ -47,8 +47,8 @@ def concluded(record: Record, entries: Sequence[Entry], earlier: Sequence[ProbeR
         detail=record.reason_detail,
         join_s=_join_s(record),
         way=way,
-        unheard=unheard,
-        changed=lost or bool(unheard),
+        new_steps=new_steps,
+        changed=lost or bool(new_steps),
     )
 
 

@@ -155,7 +155,7 @@ async def fill(fleet: Fleet) -> None:
     probes = Probes(fleet.world.redis, fleet.world.keys, epoch=1)
     for number, outcome in enumerate(("joined", "refused", "joined")):
         run = ProbeRun(f"probe-meet-{number}", "2027-01-15T08:00:00Z", "room", outcome, "request_denied")
-        await probes.conclude("meet", msgspec.structs.replace(run, changed=number == 2, unheard=["lobby (by-text)"]))
+        await probes.conclude("meet", msgspec.structs.replace(run, changed=number == 2, new_steps=["lobby (by-text)"]))
     await fleet.world.views.request(DrainRequested("vm-1"), By("ana@bastion", Way.COMMAND_LINE))
 
 

@@ -42,12 +42,12 @@ def earlier(number: int = 3, way: tuple[str, ...] = WAY, outcome: str = "joined"
 def test_a_probe_that_got_in_tells_its_way_until_then() -> None:
     run = concluded(joined(), story(*WAY, WAY[0]), earlier())
     assert (run.outcome, run.way, run.join_s, run.changed, run.at) == ("joined", [*WAY], 12.5, False, "then")
-    assert run.unheard == []
+    assert run.new_steps == []
 
 
 def test_a_rule_that_no_earlier_probe_met_is_another_page() -> None:
     run = concluded(joined(), story("name_prompt (name-by-label)"), earlier())
-    assert (run.unheard, run.changed) == (["name_prompt (name-by-label)"], True)
+    assert (run.new_steps, run.changed) == (["name_prompt (name-by-label)"], True)
 
 
 @pytest.mark.parametrize("before", [[], earlier(2), earlier(9, outcome="failed")], ids=["none", "two", "none got in"])

@@ -107,7 +107,7 @@ def _print_history(runs: list[ProbeRun]) -> None:
             cell(run.reason or run.detail),
             _join(run),
             cell("changed", "bold red") if run.changed else cell("as before"),
-            cell(", ".join(run.unheard)),
+            cell(", ".join(run.new_steps)),
             cell(run.bot_id),
         )
     console().print(grid)

@@ -586,7 +586,7 @@ const SEE = {
         return [
           name, run.platform, el("span", {}, botLink(run.bot_id, moment(run.at))),
           el("span", { class: run.outcome === "joined" ? "good" : "bad" }, run.reason && run.outcome !== "joined" ? `${run.outcome}: ${run.reason}` : run.outcome),
-          run.changed ? el("span", { class: "bad" }, "changed") : "as before", run.unheard.join(", "),
+          run.changed ? el("span", { class: "bad" }, "changed") : "as before", run.new_steps.join(", "),
           run.join_s === null ? "" : span(run.join_s), runs.map((one) => (one.changed ? "!" : MARKS[one.outcome] || "x")).join(""),
         ];
       }))

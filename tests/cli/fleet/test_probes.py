@@ -29,7 +29,7 @@ def concluded(redis_server: str, redis: Redis, keys: Keys) -> "list[tuple[str, P
     runs = [
         ("meet", ProbeRun("probe-meet-1", "2027-01-15T08:00:00Z", "google_meet", "refused", "request_denied")),
         ("meet", ProbeRun("probe-meet-2", "2027-01-15T08:15:00Z", "google_meet", "joined", join_s=2.5)),
-        ("zoom", ProbeRun("probe-zoom-1", "2027-01-15T08:00:00Z", "zoom", "joined", unheard=["a (b)"], changed=True)),
+        ("zoom", ProbeRun("probe-zoom-1", "2027-01-15T08:00:00Z", "zoom", "joined", new_steps=["a (b)"], changed=True)),
     ]
     redis.set(keys.epoch, 1, ex=60)
 
@@ -69,7 +69,7 @@ def test_the_latest_of_each_link_is_shown_with_its_history(configured: CommandLi
 def test_programs_are_told_all_but_the_links(configured: CommandLine) -> None:
     result = configured("probes", "--json")
     meet, zoom = json.loads(result.stdout)
-    assert (meet["latest"]["outcome"], zoom["latest"]["unheard"]) == ("joined", ["a (b)"])
+    assert (meet["latest"]["outcome"], zoom["latest"]["new_steps"]) == ("joined", ["a (b)"])
     assert "98765432101" not in result.stdout
     history = json.loads(configured("probes", "meet", "--json").stdout)
     assert [run["bot_id"] for run in history] == ["probe-meet-2", "probe-meet-1"]
