@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from common.jobs.record import attribute, iso
+from common.webhooks import envelope
 from common.wire.text import NOT_TEXT
 from common.wire.vocabulary import BotState, Status
 from poolmgr.api.bot_views import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, find_bot, row

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 
 from common.errors import ManagerError
+from common.jobs.record import Record
 from common.wire.vocabulary import BotState, outward_status
 from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys

@@ -12,6 +12,8 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from common.config.settings import RetentionSettings
 from common.errors import ManagerError
+from common.jobs.job import MAX_JOB_BYTES
+from common.jobs.record import Fields, iso
 from common.runtime.lua import Call
 from common.runtime.roundtrip import confirmed
 from common.wire import codec, messages

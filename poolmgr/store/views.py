@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
+from common.jobs.record import Record
 from common.wire.vocabulary import VmState, WorkerState
 from poolmgr.core.model import Vm
 from poolmgr.core.requests import DrainRequested, LeaveRequested, Request, RescheduleRequested, SayRequested
