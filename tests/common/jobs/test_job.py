@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.config.settings import parse as parse_settings
 from common.jobs.fields import NameDetection
-from common.jobs.job import MAX_DEPTH, MAX_JOB_BYTES, BadJobError, JobRules, NameDetection, parse_job, typed_json
+from common.jobs.job import MAX_DEPTH, MAX_JOB_BYTES, BadJobError, JobRules, parse_job, typed_json
 from common.jobs.record import Job
 from common.wire.messages import AutomaticLeave, BotNames
 from common.wire.vocabulary import OnWorkerLost
