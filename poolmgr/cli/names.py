@@ -1,6 +1,6 @@
 """Ids that a shell completes: it asks Redis, with a deadline, and offers nothing where that fails.
 
-Imported with the command line's words, so it imports nothing of Redis before it is asked.
+Every command imports this module. So it imports the client of Redis only once a shell asks.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from poolmgr.store.keys import Keys
 
 DEADLINE_S: Final = 0.5
-"""From the question to the answer: whoever types waits for it."""
+"""Seconds that a completion may take. The person who types waits for it."""
 _LOOKED_AT: Final = 1000
 _OFFERED: Final = 100
 
@@ -24,7 +24,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 
 def bot_ids(*, live_only: bool = False) -> Completer:
-    """Of the newest thousand: those that live, then those that ended."""
+    """Ids of the newest thousand bots: first those that live, then those that ended."""
 
     async def ask(redis: Any, keys: "Keys") -> list[bytes]:
         found: list[bytes] = await redis.zrange(keys.live, 0, _LOOKED_AT - 1, desc=True)

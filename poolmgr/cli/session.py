@@ -32,11 +32,11 @@ class Session(session.Session):
 
     @property
     def by(self) -> By:
-        """Who calls, for the log of actions. Behind sudo it is whoever called that."""
+        """The user of this command, for the log of actions. Behind sudo it is the user who called sudo."""
         try:
             user = pwd.getpwuid(os.getuid()).pw_name
         except KeyError:
-            user = str(os.getuid())  # of a container, say
+            user = str(os.getuid())  # a user without a name, as in a container
         called_by = os.environ.get("SUDO_USER", "") if os.getuid() == 0 else ""
         return By(f"{called_by or user}@{socket.gethostname()}", Way.COMMAND_LINE)
 
@@ -45,7 +45,7 @@ class Session(session.Session):
         return self.ask_redis(lambda redis, keys: question(Views(redis, keys)))
 
     def ask_redis(self, question: Callable[[Redis, Keys], Awaitable[_T]]) -> _T:
-        """Likewise, for a question that is no view."""
+        """Like `ask`, with Redis and the keys in place of the views."""
         settings = self.settings.redis
         where = literal(mask_url(settings.url))
         try:

@@ -21,12 +21,12 @@ from poolmgr.telling.secrecy import hide_links
 _log = structlog.stdlib.get_logger()
 _LOOK_EVERY_S: Final = 2.0
 _PATIENCE_TURNS: Final = 3
-"""A probe that has not ended so many turns after its own is given up: what holds it up is another alert's to say."""
+"""A probe is given up when it has not ended after so many further turns. Other alerts tell what holds it up."""
 _DEAD_LOOKED_AT: Final = 200
 
 
 class Probing:
-    """Of one term. `run` runs until it is cancelled."""
+    """The probes of one term of the leader. `run` runs until it is cancelled."""
 
     def __init__(
         self, settings: ProbesSettings, probes: Probes, views: Views, clock: Clock, metrics: ProbeMetrics
@@ -71,7 +71,7 @@ class Probing:
             _log.info("probe_begun", probe=link.name, bot_id=bot_id)
 
     async def _outcome(self, link: ProbeSettings, begun: Begun, turn: int) -> ProbeRun | None:
-        """None: it goes on."""
+        """The probe's result. None: it has not ended."""
         record = await self._views.bot(begun.bot_id)
         if record and record.is_over:
             earlier = await self._probes.history(link.name)

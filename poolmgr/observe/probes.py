@@ -1,4 +1,4 @@
-"""What Prometheus sees of the leader's own probes. Labels are the names of [probes] and platforms: closed sets."""
+"""Metrics of the leader's own probes. Labels are the names in [probes] and the platforms, so they are few."""
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -9,7 +9,7 @@ _LABELS = ("probe", "platform")
 
 
 class ProbeMetrics:
-    """There on the leader only, of links that were probed."""
+    """Only the leader has these metrics, for links that it has probed."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._in_meeting = Gauge(
@@ -40,7 +40,7 @@ class ProbeMetrics:
     def concluded(self, name: str, run: ProbeRun) -> None:
         before = self._platforms.get(name)
         if before is not None and before != run.platform:
-            self._remove(name, before)  # its link leads elsewhere by now
+            self._remove(name, before)  # the link's platform has changed
         self._platforms[name] = run.platform
         labels = (name, run.platform)
         self._in_meeting.labels(*labels).set(run.outcome == "joined")
@@ -50,7 +50,7 @@ class ProbeMetrics:
             self._join.labels(*labels).set(run.join_s)
 
     def forget(self) -> None:
-        """This process leads no longer."""
+        """Remove all, since this process leads no longer."""
         self._interval.set(0)
         for name, platform in self._platforms.items():
             self._remove(name, platform)

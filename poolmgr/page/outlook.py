@@ -188,7 +188,7 @@ class Outlook:
         return vms, bots[:most]
 
     def in_state(self, state: str, most: int) -> list[str]:
-        """Ids of live bots in `state`, those first that are longest in it."""
+        """Ids of live bots in `state`. Those that are in it longest come first."""
         found = [(bot.since, bot_id) for bot_id, bot in self._live.items() if bot.state == state]
         return [bot_id for _, bot_id in nsmallest(most, found)]
 

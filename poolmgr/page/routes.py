@@ -174,13 +174,13 @@ class _Page:
         return Answer(200, {"message": "It drains." if wish.draining else "It takes bots again."})
 
     async def probes(self, call: Call) -> Answer:
-        """Of each link of [probes] what came of the latest, the latest first."""
+        """The result of each link's latest probe. The latest comes first."""
         _sees_all(call.token)
         probes, links = Probes(self._service.redis, self._service.keys), self._settings.probes.links
         return Answer(200, [{"name": link.name, "runs": await probes.history(link.name, _RUNS)} for link in links])
 
     async def actions(self, call: Call) -> Answer:
-        """Who did what, the latest first."""
+        """Actions with who did them. The latest comes first."""
         _sees_all(call.token)
         return Answer(200, (await self._service.views.actions.since(0.0, most=_ACTIONS))[::-1])
 

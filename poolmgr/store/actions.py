@@ -1,7 +1,7 @@
-"""Who did what: one stream, written in the step that does it, so that none is done without it or told and not done.
+"""The log of actions: a stream that says who did what. An action and its entry are written in one step.
 
-It says what people and programs asked of the fleet, by the HTTP API and the command line. Whoever writes to Redis past
-both is not in it: a plain LPUSH has no name.
+It has what people and programs asked of the fleet, by the HTTP API and the command line. A job that is pushed to Redis
+directly is not in it.
 """
 
 from collections.abc import AsyncGenerator
@@ -34,7 +34,7 @@ class Verb(StrEnum):
 
 
 class Way(StrEnum):
-    API = "api"  # and the page, which uses it
+    API = "api"  # the page uses it, too
     COMMAND_LINE = "command_line"
 
 
@@ -58,7 +58,7 @@ class Action(msgspec.Struct, frozen=True):
 
 
 def fields_of(by: By | None, what: Verb, of: str, detail: str = "") -> dict[str, str]:
-    """For the scripts; empty where nobody is to be named: what the manager does by itself."""
+    """The fields of an entry for the scripts. Empty for what the manager does by itself: that gets no entry."""
     if by is None:
         return {}
     return {"who": by.who[:_LONGEST], "way": by.way, "what": what, "of": of[:_LONGEST], "detail": detail}
@@ -86,7 +86,7 @@ class Actions:
         self._key = keys.actions
 
     async def since(self, at: float, *, who: str = "", what: str = "", of: str = "", most: int) -> list[Action]:
-        """The latest `most` since `at` (epoch seconds) that are so, in order. `who`: as it is, or before its @."""
+        """The latest `most` actions since `at` (epoch seconds) that match, in order. `who`: with the machine or not."""
         found: list[Action] = []
         before, portion = "+", _PAGE if who or what or of else min(_PAGE, most)
         while len(found) < most:
@@ -99,12 +99,12 @@ class Actions:
         return found[:most][::-1]
 
     async def position(self) -> str:
-        """Where the stream stands, for `follow`."""
+        """The stream's last position, for `follow`."""
         newest: Any = await self._redis.xrevrange(self._key, count=1)
         return newest[0][0].decode() if newest else "0-0"
 
     async def follow(self, after: str) -> AsyncGenerator[Action]:
-        """Each action as it is done. Runs until its caller stops it."""
+        """Yields each action as it is done. Runs until the caller stops it."""
         while True:
             answer: Any = await self._redis.xread({self._key: after}, count=_PAGE, block=1000)
             for entry in answers.entries_of(answer):
@@ -113,7 +113,7 @@ class Actions:
 
 
 def is_so(action: Action, who: str, what: str, of: str) -> bool:
-    """Empty: whoever, whatever. A user is named with or without the machine."""
+    """Whether the action matches. An empty condition matches all. `who` names a user with or without the machine."""
     return who in ("", action.who, action.who.partition("@")[0]) and what in ("", action.what) and of in ("", action.of)
 
 

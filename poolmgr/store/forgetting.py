@@ -13,7 +13,7 @@ from poolmgr.store.keys import Keys
 
 async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"", by: By | None = None) -> int:
     """Delete everything of an ended bot except webhooks that are still to be sent. `delivery`: a last webhook, as JSON.
-    `by`: who wants it; None: its time is over.
+    `by`: who asked for it; None: the time for which a bot is kept is over.
 
     Returns how many keys and index entries were deleted; 0: there is no such bot, or it has not ended. Returns -1 and
     deletes nothing if there is a last webhook and the leader still needs the record for earlier ones. Idempotent.

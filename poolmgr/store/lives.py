@@ -11,13 +11,13 @@ INDEX_LIFE_S: Final = 400 * DAY_S
 """Of an index after its last new bot: longer than any bot in it lives, which may be scheduled a year ahead."""
 
 ACTIONS_LIFE_S: Final = 400 * DAY_S
-"""Of what somebody did, after the last that anybody did."""
+"""How long the log of actions is kept after its latest entry."""
 
 USAGE_LIFE_S: Final = 400 * DAY_S
-"""Of what was used on a day."""
+"""How long the usage of a day is kept."""
 
 PROBES_LIFE_S: Final = 30 * DAY_S
-"""Of what came of a link's probes, after the last."""
+"""How long the results of a link's probes are kept after the latest."""
 
 STREAM_LIFE_S: Final = 7 * DAY_S
 

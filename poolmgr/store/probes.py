@@ -1,4 +1,4 @@
-"""Probes that the leader sends by itself to meetings of one's own: what came of each, the latest first.
+"""The results of the probes that the leader sends to the meetings of [probes]. The latest comes first.
 
 Each probe of a link has a turn: a number that grows by one every [probes] every_s. A turn is begun by one leader, once,
 and concluded once.
@@ -15,7 +15,7 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import run_fenced
 
 KEPT: Final = 200
-"""Of a link; poolmgr/store/scripts.py."""
+"""How many results of a link are kept (poolmgr/store/scripts.py)."""
 
 
 class ProbeRun(msgspec.Struct, frozen=True):
@@ -61,19 +61,19 @@ class Probes:
         return Begun(int(turn), bot_id, concluded=bool(runs) and runs[0].bot_id == bot_id)
 
     async def begin(self, name: str, turn: int, bot_id: str, payload: bytes) -> bool:
-        """The job is on the list, unless this turn, or a later one, was begun before."""
+        """Begin a turn: put its job on the list. Does nothing if this turn, or a later one, was begun before."""
         call = scripts.begin_probe(
             probes=self._keys.probes, jobs=self._keys.jobs, name=name, turn=turn, bot_id=bot_id, payload=payload
         )
         return await self._run(call)
 
     async def conclude(self, name: str, run: ProbeRun) -> bool:
-        """It is the first of the history. False: it was there."""
+        """Put the result first in the history. False: it was there already."""
         call = scripts.conclude_probe(history=self._keys.probe(name), bot_id=run.bot_id, run=msgspec.json.encode(run))
         return await self._run(call)
 
     async def history(self, name: str, most: int = KEPT) -> list[ProbeRun]:
-        """The latest first."""
+        """The results of a link. The latest comes first."""
         raws: list[bytes] = await self._redis.lrange(self._keys.probe(name), 0, most - 1)
         return [msgspec.json.decode(raw, type=ProbeRun) for raw in raws]
 

@@ -1,6 +1,6 @@
 """What each API token used, by the day on which it ended: bots, time in meetings, sound recorded and stored.
 
-Counted in the steps that end a bot and finish its recording, so each once. A day is one hash; each goes by itself.
+The steps that end a bot and finish its recording count it, so nothing is counted twice. Each day has its own hash.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from poolmgr.store.keys import Keys
 MOST_DAYS: Final = 400
 """How long a day is kept; poolmgr/store/lives.py."""
 OTHERS: Final = "others"
-"""Whose bots are counted where there are more names on a day than are kept apart."""
+"""The owner that stands for all names beyond those that a day keeps apart."""
 
 
 class Usage(msgspec.Struct):
@@ -43,19 +43,19 @@ _COUNTED: Final = frozenset(Usage.__struct_fields__) - {"owner"}
 
 
 def day_of(at: float) -> str:
-    """UTC. `at`: epoch seconds."""
+    """The day in UTC. `at`: epoch seconds."""
     return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
 def days(since: float, now: float) -> list[str]:
-    """Those of which something may be known, in order."""
+    """The days since then that may have a hash, in order."""
     first, last = (date.fromisoformat(day_of(at)) for at in (since, now))
     number = min(MOST_DAYS, max(0, (last - first).days))
     return [(last - timedelta(days=ago)).isoformat() for ago in range(number, -1, -1)]
 
 
 async def by_day(redis: Redis, keys: Keys, wanted: Sequence[str]) -> dict[str, list[Usage]]:
-    """Of each day on which there was any, by owner."""
+    """The usage of each day that has any, by owner."""
     pipeline: Any = redis.pipeline(transaction=False)
     for day in wanted:
         pipeline.hgetall(keys.usage(day))
@@ -64,7 +64,7 @@ async def by_day(redis: Redis, keys: Keys, wanted: Sequence[str]) -> dict[str, l
 
 
 def together(used: dict[str, list[Usage]]) -> list[Usage]:
-    """Of all these days, by owner."""
+    """The sum over all these days, by owner."""
     sums: dict[str, Usage] = {}
     for usage in chain.from_iterable(used.values()):
         whole = sums.setdefault(usage.owner, Usage(usage.owner))

@@ -106,7 +106,7 @@ class Views:
         return Actions(self._redis, self._keys)
 
     async def submit(self, payload: bytes, *, bot_id: str = "", by: "By | None" = None) -> None:
-        """Afterwards the job is on the list, and it is known `by` whom and of which bot."""
+        """Put a job on the list, and write into the log of actions `by` whom, and for which bot."""
         from poolmgr.store import scripts
         from poolmgr.store.actions import Verb, fields_of
 

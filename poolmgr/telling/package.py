@@ -1,8 +1,7 @@
-"""What is packed for a bug report, and what must not be in it: whatever lets one into a meeting, or into the fleet.
+"""Packs a bug report, without what lets anybody into a meeting or into the fleet.
 
-Values are hidden by what they are called and what they look like (poolmgr/telling/secrecy.py); then whatever is known
-to let one into these bots' meetings is struck out wherever it still stands, also in texts that somebody else wrote.
-Errs on the side of hiding. Pure.
+First values are hidden by their names and by what they look like (poolmgr/telling/secrecy.py). Then the keys to these
+bots' meetings are struck out of all texts, also of those that other people wrote. In doubt a value is hidden. Pure.
 """
 
 import io
@@ -19,7 +18,7 @@ from common.jobs.record import Record
 from poolmgr.telling.secrecy import hide_in
 
 _SHORTEST: Final = 4
-"""What is shorter is part of many other words, and no key to anything by itself."""
+"""Shorter words are not struck out: they are part of many others, and let nobody in."""
 _PIECES: Final = re.compile(r"[^\s/?#&=;,@:]+")
 _WORDS: Final = frozenset(
     {"meet", "meeting", "meetings", "launch", "light", "join", "true", "false", "room", "rooms", "teams", "live"}
@@ -27,12 +26,12 @@ _WORDS: Final = frozenset(
 _CLIENTS_OWN: Final = frozenset(
     {"user_id", "calendar_event_id", "custom_attributes", "deduplication_key", "bot_message", "payload"}
 )
-"""Of a record: the client's business, and of no use for finding a fault."""
+"""Fields of a record that only the client needs. They help nobody to find a fault."""
 _LARGEST_MEMBER: Final = 16 * 1024 * 1024
 
 
 class Secrets:
-    """What lets one into the meetings of these bots, by their records."""
+    """The words in these bots' records that let anybody into their meetings."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         found = {word for record in records for word in _secrets_of(record)}
@@ -73,7 +72,7 @@ class Secrets:
 
 
 def shareable(record: Record) -> dict[str, str]:
-    """What a report says of the record: all but the client's own."""
+    """The record's fields that a report has: all but those that only the client needs."""
     return {name: text for name, text in record.texts().items() if name not in _CLIENTS_OWN}
 
 
@@ -118,7 +117,7 @@ def _of_payload(value: Any, name: str = "") -> Iterator[str]:
 
 
 def _of_link(link: str) -> Iterator[str]:
-    """The link, and what of it is a key: the pieces of its path, and what it is called with."""
+    """The link, the pieces of its path, and the values of its query."""
     if not link:
         return
     yield link

@@ -1,4 +1,4 @@
-"""What a probe that is over tells of its platform: did it get in, and is the page another than it was? Pure."""
+"""The result of a probe: whether it got in, and whether the platform's page has changed. Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -15,11 +15,11 @@ REJECTED: Final = "rejected"
 UNFINISHED: Final = "unfinished"
 
 _ENOUGH: Final = 3
-"""So many earlier probes have to have got in before a rule that they did not meet is news."""
+"""How many earlier probes have to have got in before a rule that is new counts as a change."""
 
 
 def outcome_of(record: Record) -> str:
-    """By whose doing a bot did not get in; that somebody asked it to leave is no refusal."""
+    """Whether the bot got in, was refused, or failed. A bot that was asked to leave was not refused."""
     if record.inmeeting_at:
         return JOINED
     if record.status_reason == str(Reason.USER_REQUESTED):
@@ -28,10 +28,10 @@ def outcome_of(record: Record) -> str:
 
 
 def concluded(record: Record, entries: Sequence[Entry], earlier: Sequence[ProbeRun]) -> ProbeRun:
-    """Of a probe that has ended. `earlier`: of the same link.
+    """The result of a probe that has ended. `earlier`: the results of the same link.
 
-    The page is taken for another one where nothing was recognised on it, now or at the end, that was before; or where
-    a screen was recognised by a rule that no earlier probe met, after enough of them got in.
+    The page counts as changed when the bot ended because nothing on it was recognised. It also counts as changed when
+    a rule recognised a screen that no earlier probe met, once _ENOUGH of those got in.
     """
     way = list(dict.fromkeys(_way(entries)))
     got_in = [run for run in earlier if run.outcome == JOINED]

@@ -86,7 +86,7 @@ def hide_links_in_payload(payload: str) -> str:
 
 
 def hide_in(document: Any) -> Any:
-    """A JSON document without its secrets: what a field's name or a text says is one."""
+    """The JSON document with its secrets hidden. A field's name or a text's look tells that it is one."""
     return _without_links(document)
 
 

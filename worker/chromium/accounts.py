@@ -68,8 +68,8 @@ class _State(msgspec.Struct):
 
     @property
     def lasts_until(self) -> float | None:
-        """When the last of its cookies is over that last (epoch seconds): from then on it signs nobody in, and perhaps
-        before. None where none lasts.
+        """When the last of its cookies expires (epoch seconds). From then on, or earlier, the account cannot sign in.
+        None: no cookie has a date.
         """
         ends = [end for cookie in self.cookies if isinstance(end := cookie.get("expires"), int | float) and end > 0]
         return max(ends, default=None)

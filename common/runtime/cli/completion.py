@@ -39,7 +39,9 @@ def completion_of(program: str, names: str, what_is_asked: str = "") -> click.Co
 
 
 def session_of(context: click.Context) -> Session:
-    """What a command is given, for who completes a word of it: with the file that the line or the environment names."""
+    """The context in which a word of a command is completed. Its configuration file is the one that the line or the
+    environment names.
+    """
     above: click.Context | None = context
     while above:
         if path := above.params.get("config_path"):
@@ -52,5 +54,5 @@ def script_of(command: click.Command, program: str, shell: str) -> str:
     kind = get_completion_class(shell)
     assert kind, shell
     variable = f"_{program}_COMPLETE".replace("-", "_").upper()
-    # Not of its own class: bash's asks the bash of this machine for its version, which need not be where it is used.
+    # Click's class for bash is not used: it asks this machine's bash for its version. The script may be used elsewhere.
     return ShellComplete.source(kind(command, {}, program, variable))

@@ -44,7 +44,7 @@ def with_version(program: str) -> Any:
 
 
 def release() -> str:
-    """Of this package, as it is installed."""
+    """The version of this package, as it is installed."""
     from importlib.metadata import PackageNotFoundError, version  # slow to import
 
     try:

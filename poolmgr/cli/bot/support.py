@@ -38,7 +38,7 @@ _CHANGES_LOOKED_AT: Final = 20_000
 _PAGE: Final = 1000
 _ACTIONS: Final = 1000
 _MOST_BOTS: Final = 20
-"""Of a VM, those that are told of."""
+"""How many bots of a VM are packed."""
 _README: Final = """What poolmgr knows of {what}, packed by `poolmgr support` on {at}.
 
 about.json     versions, and who leads
@@ -99,7 +99,7 @@ def support(session: Session, which: str, *, path: Path | None, without_evidence
 
 
 class _Around(NamedTuple):
-    """What is packed of whatever it is about."""
+    """The files that every package has, whether it is about a bot or a VM."""
 
     about: dict[str, Any]
     settings: dict[str, Any]
@@ -193,7 +193,7 @@ def _story(history: BotHistory) -> str:
 
 
 async def _changes(sight: Sight, name: str, value: str) -> list[StatusChange]:
-    """In order; of what is further back than so many entries nothing."""
+    """The status changes, in order. Changes further back than _CHANGES_LOOKED_AT entries are not looked for."""
     found: list[StatusChange] = []
     before, left = "+", _CHANGES_LOOKED_AT
     while left > 0:

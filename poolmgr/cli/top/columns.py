@@ -1,4 +1,4 @@
-"""The two tables: what stands in each column, by what it is sorted, and how wide it is. Pure."""
+"""The columns of the two tables: their texts, their order when sorted, their widths. Pure."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -16,7 +16,7 @@ GOOD: Final = "good"
 SOON: Final = "soon"
 BAD: Final = "bad"
 CHOSEN: Final = "chosen"
-"""In reverse."""
+"""A key that sorts in reverse."""
 
 _VM_STYLES: Final = {VmState.UP: GOOD, VmState.SILENT: BAD, VmState.LOST: BAD}
 _BOT_STYLES: Final = {
@@ -33,7 +33,7 @@ class Cell(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What cells need beside their row. `now`: epoch seconds."""
+    """Facts that cells need beside their row. `now`: epoch seconds."""
 
     now: float
     min_idle: int
@@ -41,7 +41,7 @@ class Facts(NamedTuple):
 
 
 class Column(NamedTuple):
-    """Of a table of rows of one kind. `width`: cells of the terminal; 0: what the others leave. `by`: what the table is
+    """A column. `width`: cells of the terminal; 0: the width that the other columns leave. `by`: the key by which it is
     sorted by.
     """
 
@@ -90,7 +90,7 @@ def _number(number: int) -> Cell:
 
 
 def _state(bot: BotRow, _: Facts) -> Cell:
-    """Of one that has ended, why."""
+    """The state of a live bot, or the reason of one that has ended."""
     style = _BOT_STYLES.get(Status(bot.status), PLAIN) if bot.status in set(Status) else PLAIN
     ended = bot.state == BotState.STOPPED
     return Cell((bot.reason or bot.status) if ended else bot.state, style)
@@ -135,7 +135,7 @@ BOT_COLUMNS: Final[tuple[Column, ...]] = (
 
 
 def _bot_place(bot: BotRow) -> float:
-    """Those that have ended come last, the others as far as they are."""
+    """A key that sorts live bots by how far they are. Bots that have ended come last."""
     return _BOT_PLACES[BotState(bot.state)] if bot.state in set(BotState) else -1.0
 
 

@@ -1,4 +1,4 @@
-"""`top`: looks, draws and listens, side by side, and carries out what was confirmed.
+"""`top`: reads Redis, draws and reads keys side by side, and carries out what the operator confirmed.
 
 What it costs Redis does not grow with the fleet: it looks as a viewer of the page does (poolmgr/page/watch.py).
 """
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from poolmgr.cli.top.terminal import Terminal
 
 _DRAW_AGAIN_S: Final = 0.1
-"""However much happens, or is pressed, the screen is drawn at most so often."""
+"""Seconds between two drawings of the screen, at least."""
 _TICK_S: Final = 1.0
 _OTHERS_EVERY_S: Final = 1.0
 _AFTER_FAULT_S: Final = 1.0
 _MOST_EMPTY_READS: Final = 1000
-"""A terminal that is gone can be read for ever, and says nothing."""
+"""A terminal that is gone is readable all the time, and has no keys. After so many such reads `top` ends."""
 
 
 @click.command
@@ -61,7 +61,7 @@ def top(session: Session) -> None:
         fail("cannot show a screen: this Python has no curses; `poolmgr fleet --watch` needs none", EXIT_USAGE)
 
     async def show(redis: Redis, keys: Keys) -> None:
-        await Views(redis, keys).leads()  # whoever cannot reach Redis is told so before the screen is taken
+        await Views(redis, keys).leads()  # raises before the screen is taken, if Redis cannot be reached
         with taken() as terminal:
             await _Top(redis, keys, session, terminal).run()
 
@@ -89,7 +89,7 @@ class _Top:
         self._empty_reads = 0
 
     async def run(self) -> None:
-        """Until the operator quits."""
+        """Run until the operator quits."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._terminal.keys_from, self._read_keys)
         loop.add_signal_handler(signal.SIGWINCH, self._resize)
@@ -130,7 +130,7 @@ class _Top:
         await asyncio.sleep(_AFTER_FAULT_S)
 
     async def _look_for_others(self) -> None:
-        """Bots that a filter asks for."""
+        """Keep the bots up to date that the filter asks for."""
         while True:
             try:
                 if wanted := self._screen.wanted():
@@ -139,7 +139,7 @@ class _Top:
                 else:
                     self._screen.others = {}
             except (*UNAVAILABLE, RedisError, msgspec.MsgspecError):
-                pass  # `_look` says so
+                pass  # `_look` shows the fault
             self._changed.set()
             await asyncio.sleep(_OTHERS_EVERY_S)
 

@@ -16,7 +16,7 @@ Line = Sequence[Cell]
 
 _SMALLEST: Final = (40, 10)
 _AROUND: Final = 7
-"""Lines that are no rows."""
+"""Lines of the screen that show no row."""
 _KEYS: Final = "q quit  Tab turn  s sort  r reverse  / find  f state  v VM  l leave  d drain  ?"
 _HELP: Final = (
     ("q, Ctrl-C", "quit"),
@@ -39,7 +39,7 @@ class Size(NamedTuple):
 
 
 def draw(screen: Screen, size: Size, facts: Facts, fault: str = "") -> list[Line]:
-    """At most `size.lines` lines of at most `size.columns` cells. `fault`: why it is not as things are now."""
+    """At most `size.lines` lines of at most `size.columns` cells. `fault`: why the rows are not up to date."""
     if size < _SMALLEST or size.lines < _SMALLEST[1]:
         small: list[Line] = [[Cell(set_cell_size(text, size.columns).rstrip())] for text in _too_small()]
         return small[: size.lines]
@@ -155,7 +155,7 @@ def _row(cells: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int]
 
 
 def _widths(columns: Sequence[Column], whole: int) -> list[int]:
-    """Of those columns for which there is room, from the first on; what there is more goes to the widest."""
+    """The widths of the first columns that fit. The widest gets the room that is left."""
     fixed = sum(column.width for column in columns) + len(columns) - 1
     rest = max(10, whole - fixed)
     widths: list[int] = []

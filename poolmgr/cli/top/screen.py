@@ -1,7 +1,7 @@
 """What one operator looks at, and what each key does to it. Pure: no terminal, no Redis; time is handed in.
 
-Whoever is chosen is remembered by name, so that a row which moves takes the choice with it; and what is asked
-about is what is done, whatever moves meanwhile.
+The chosen row is remembered by its id, so the choice stays with a row that moves. The question whether to do
+something names a bot or VM, and the answer counts for that one, whatever moves meanwhile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ _STATES: Final[dict[Tab, tuple[str, ...]]] = {Tab.VMS: tuple(VmState), Tab.BOTS:
 
 
 class Key(StrEnum):
-    """What a terminal says that is no character."""
+    """Keys that are no characters."""
 
     UP = "up"
     DOWN = "down"
@@ -44,7 +44,7 @@ class Key(StrEnum):
 
 
 class Asked(NamedTuple):
-    """What the next `y` would do."""
+    """The action that the next `y` confirms."""
 
     question: str
     request: Request
@@ -58,7 +58,7 @@ class Order(NamedTuple):
 
 
 class Screen:
-    """`page`: rows that are shown at a time; whoever draws it says so. `said`: what became of the last deed."""
+    """`page`: how many rows are shown at a time; the drawing sets it. `said`: the result of the last action."""
 
     def __init__(self) -> None:
         self.tab = Tab.VMS
@@ -79,7 +79,7 @@ class Screen:
     # What there is to see
 
     def wanted(self) -> list[str]:
-        """Bots that the filter asks for, be they among the newest or not."""
+        """The bots that the filter asks for. They need not be among the newest."""
         if self.tab is not Tab.BOTS:
             return []
         if self.vm_id:
@@ -93,7 +93,7 @@ class Screen:
         return VM_COLUMNS if self.tab is Tab.VMS else BOT_COLUMNS
 
     def rows(self) -> Sequence[VmView] | Sequence[BotRow]:
-        """Those that the filter leaves, in their order."""
+        """The rows that pass the filter, sorted."""
         order, columns = self.order[self.tab], self.columns()
         found: list[Any] = self._vms() if self.tab is Tab.VMS else self._bots()
         by = columns[order.column].by
@@ -120,14 +120,14 @@ class Screen:
         ]
 
     def place(self, rows: Sequence[VmView] | Sequence[BotRow]) -> int:
-        """Of the chosen row. The first, if it is gone or none was chosen."""
+        """The chosen row's position. The first row's if it is gone, or if none was chosen."""
         chosen = self.chosen[self.tab]
         return next((place for place, row in enumerate(rows) if name_of(row) == chosen), 0)
 
     # What keys do
 
     def press(self, key: str) -> Request | None:
-        """What the operator has confirmed to be done by that."""
+        """Take a key. Returns the action that the operator confirmed by it, if any."""
         self.said = ""
         if self.asked:
             asked, self.asked = self.asked, None
@@ -177,7 +177,7 @@ class Screen:
         self.state[self.tab] = words[(words.index(self.state[self.tab]) + 1) % len(words)]
 
     def filter_vm(self) -> None:
-        """Only the chosen bot's VM; all VMs, if it is only one by now."""
+        """Show only the VM of the chosen bot. Show all VMs again, if one alone is shown."""
         if self.tab is Tab.BOTS:
             self.vm_id = "" if self.vm_id else getattr(self._chosen(), "vm", "")
 
@@ -185,7 +185,7 @@ class Screen:
         self.text, self.vm_id, self.state[self.tab] = "", "", ""
 
     def open(self) -> None:
-        """The bots of the chosen VM."""
+        """Show the bots of the chosen VM."""
         if self.tab is Tab.VMS and (vm := self._chosen()):
             self.clear()
             self.tab, self.vm_id, self.state[Tab.BOTS] = Tab.BOTS, name_of(vm), ""

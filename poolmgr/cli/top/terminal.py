@@ -1,4 +1,4 @@
-"""The terminal: takes it over, draws lines on it, reads its keys, gives it back as it was. Decides nothing."""
+"""Takes the terminal over, draws lines on it, reads its keys, and restores it. Decides nothing."""
 
 import contextlib
 import curses
@@ -28,7 +28,7 @@ class CannotShowError(ManagerError):
 
 
 class Terminal:
-    """`keys_from`: what is to be waited for before `keys` is asked."""
+    """`keys_from`: the file descriptor that is readable once there are keys."""
 
     def __init__(self, window: Any) -> None:
         self._window = window
@@ -43,10 +43,10 @@ class Terminal:
     def resized(self) -> None:
         columns, lines = os.get_terminal_size(sys.stdout.fileno())
         curses.resizeterm(lines, columns)
-        self._window.clear()  # what the terminal made of the old lines is not known
+        self._window.clear()  # a terminal may move the old lines when its size changes
 
     def keys(self) -> list[str]:
-        """Those that were pressed since this was last asked: characters, and words of Key."""
+        """The keys that were pressed since the last call: characters and members of Key."""
         found: list[str] = []
         while True:
             try:
@@ -58,10 +58,10 @@ class Terminal:
                 found.append(key)
 
     def draw(self, lines: Sequence[Sequence[Cell]]) -> None:
-        """Sends what is another than before."""
+        """Draw the lines that differ from those of the last drawing."""
         self._window.erase()
         for y, line in enumerate(lines):
-            with contextlib.suppress(curses.error):  # it became smaller a moment ago, and will be drawn anew
+            with contextlib.suppress(curses.error):  # the terminal has just become smaller: the next drawing fits
                 self._window.move(y, 0)
                 for cell in line:
                     self._window.addstr(cell.text, self._styles.get(cell.style, curses.A_NORMAL))
