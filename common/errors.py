@@ -1,17 +1,19 @@
 """The errors that this project raises itself. All hang on PoolmgrError, those of one program on that program's root.
 
     PoolmgrError                what both programs share (common/)
+      AddressNotAllowedError
+      BadJobError
       BadLinkError              NoLinkError
+      BadRedisUrlError
       BadSettingsError
+      BadUrlError
       StoreError                AbsentError, TakenError
+      UnconfirmedError
       UndecodableError
       ManagerError              the manager (poolmgr/)
-        AddressNotAllowedError
         ApiError
         BadCursorError
-        BadJobError
         BadTraceError
-        BadUrlError
         CannotListenError
         CannotReadSqsError
         CannotRunError
@@ -26,6 +28,7 @@
         BadRulesError
         BrowserError
         CannotAuditError
+        CannotJoinError
         CannotProbeError
         CannotServeError
         CannotSignInError

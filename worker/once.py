@@ -1,7 +1,7 @@
 """One bot, from its job to its end, without a manager and without Redis: for a machine or a container of its own.
 
 One worker of the agent's own pool is warmed, serves the bot, and ends, by the same code as on a VM of the fleet. What
-an agent would report to the manager, the bot's receiver is told from here.
+an agent would report to the manager goes to the bot's receiver.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from common.config.settings import EvidenceSettings, Settings
+from common.errors import AgentError
 from common.jobs.record import Job
 from common.runtime import files
 from common.runtime.store import Store, StoreError
@@ -27,11 +28,11 @@ from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import BrowserError, Launcher, find_chromium
 from worker.chromium.profile import Profile
 from worker.decide import overdue
+from worker.link.evidence_outbox import RefusedError, UnsentError
 from worker.link.journal import Entry
-from worker.link.shelf import RefusedError, UnsentError
 from worker.meeting.evidence import witnesses_for
 from worker.platforms import adapter_for
-from worker.pool.pool import Pool
+from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
 from worker.receiver import Receiver
@@ -40,18 +41,18 @@ WORKER_ID: Final = "once"
 LEAVE_GRACE_S: Final = 5.0
 EVIDENCE_S: Final = 60.0
 RECORDING_S: Final = 900.0
-"""How long the recording's file may take; longer than the process that makes it may."""
+"""How long the recording's file may take. The process that makes the file has less time."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class CannotJoinError(Exception):
-    """The bot cannot even be begun; the message says why and what to do."""
+class CannotJoinError(AgentError):
+    """The bot cannot be begun. The message says why and what to do."""
 
 
 class Outcome(NamedTuple):
-    """What came of it. `ended` None: the browser could not be had; `why` says more. `stopped`: somebody asked for it.
-    `untold`: how many webhooks nobody took.
+    """The result. `ended` None: no browser was started; `why` says more. `stopped`: somebody asked it to leave.
+    `untold`: how many webhooks no receiver took.
     """
 
     joined: bool
@@ -62,7 +63,7 @@ class Outcome(NamedTuple):
 
 
 class _Learned:
-    """What the bot's own reports say."""
+    """What the bot has reported so far."""
 
     def __init__(self) -> None:
         self.joined = False
@@ -89,7 +90,7 @@ class _Learned:
 
 
 class _Bundles:
-    """Evidence, until it is handed in."""
+    """Keeps bundles of evidence until they are handed in."""
 
     def __init__(self, settings: EvidenceSettings, folder: Path | None) -> None:
         self._settings = settings
@@ -201,13 +202,13 @@ async def _serve(
             uplink = Uplink(WORKER_ID, claim, report, witnesses, recorders=recordings.of)
             await driver.start()
             async with asyncio.TaskGroup() as tasks:
-                pool = Pool(worker, launcher, driver, uplink, tasks)
+                pool = Pool(PoolSettings.of(worker), launcher, driver, uplink, tasks)
                 beside = _look_after(tasks, pool, driver, recordings)
                 await _take_in(tasks, pool, job, join, stop, learned)
                 stopped = stop.is_set() and not learned.over.is_set()
                 await _end(pool, worker.leave_timeout_s + LEAVE_GRACE_S)
                 if store and learned.joined:
-                    recordings.idle.clear()  # what it saw last may have been from before the bot was out
+                    recordings.idle.clear()  # it may have been set before the bot was out
                     await pause(recordings.idle, RECORDING_S)
                 for task in beside:
                     task.cancel()

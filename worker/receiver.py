@@ -20,7 +20,7 @@ from common.webhooks.envelope import render
 from common.webhooks.sender import Sender
 from common.webhooks.signature import headers
 from common.wire.messages import BotEnded, BotMoved, BotRecorded, Event
-from common.wire.vocabulary import ENDS, BotState, outward_status
+from common.wire.vocabulary import BotState, outward_status
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -50,7 +50,7 @@ class Receiver:
             case BotMoved(state=state, at=at) if state is not BotState.STOPPED:
                 self._change(at, state=state, status=outward_status(state))
             case BotEnded(reason=reason, detail=detail, at=at):
-                end = ENDS[reason]
+                end = reason.end
                 self._change(
                     at,
                     state=BotState.STOPPED,

@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from common.errors import PoolmgrError
+
 SENTINEL_PORT: Final = 26379
 REDIS_PORT: Final = 6379
 _FOR_SENTINELS: Final = ("sentinel_username", "sentinel_password", "sentinel_ssl")
@@ -33,7 +35,7 @@ class Node(NamedTuple):
     port: int
 
 
-class BadUrlError(ValueError):
+class BadRedisUrlError(PoolmgrError, ValueError):
     """What is wrong with the URL. Quotes nothing of it, because a password may stand anywhere."""
 
 
@@ -62,7 +64,7 @@ def read(url: str) -> RedisUrl:
     login, at, names = parts.netloc.rpartition("@")
     if how is Finds.DIRECTLY:
         if "," in names:
-            raise BadUrlError("names several servers: that is for redis+sentinel:// or redis+cluster://")
+            raise BadRedisUrlError("names several servers: that is for redis+sentinel:// or redis+cluster://")
         if parts.scheme != "unix":
             _check_database(parts.path.strip("/"))
         return RedisUrl(how, url)
@@ -75,7 +77,7 @@ def read(url: str) -> RedisUrl:
     plain = _plain(scheme, f"{login}{at}", nodes[0], database, options)
     if how is Finds.IN_A_CLUSTER:
         if theirs:
-            raise BadUrlError("has an option for sentinels, and a cluster has none")
+            raise BadRedisUrlError("has an option for sentinels, and a cluster has none")
         return RedisUrl(how, plain, nodes)
     return RedisUrl(how, plain, nodes, service, _of_sentinels(theirs, scheme, nodes[0], options))
 
@@ -94,7 +96,7 @@ def _nodes(names: str, port: int) -> tuple[Node, ...]:
     for name in names.split(","):
         node = urlsplit(f"redis://{name}")
         if not node.hostname:
-            raise BadUrlError("names no host, or has a comma too many")
+            raise BadRedisUrlError("names no host, or has a comma too many")
         nodes.append(Node(node.hostname, node.port or port))
     return tuple(nodes)
 
@@ -104,27 +106,27 @@ def _place(how: Finds, path: str) -> tuple[str, str]:
     places = [unquote(place) for place in path.strip("/").split("/")]
     if how is Finds.IN_A_CLUSTER:
         if places not in ([""], ["0"]):
-            raise BadUrlError("names a database, and a cluster has only 0: leave it out")
+            raise BadRedisUrlError("names a database, and a cluster has only 0: leave it out")
         return "", "0"
     service, *rest = places
     if not service or len(rest) > 1:
-        raise BadUrlError("names no service: it is redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE")
+        raise BadRedisUrlError("names no service: it is redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE")
     return service, _check_database(rest[0] if rest else "0")
 
 
 def _check_database(database: str) -> str:
     if database and not database.isdecimal():
-        raise BadUrlError("what stands after the host has to be the number of a database")
+        raise BadRedisUrlError("what stands after the host has to be the number of a database")
     return database
 
 
 def _of_sentinels(theirs: dict[str, str], scheme: str, node: Node, options: list[tuple[str, str]]) -> str:
     wish = theirs.get("sentinel_ssl", "").lower()
     if wish and wish not in _SWITCH:
-        raise BadUrlError("has sentinel_ssl, which is true or false")
+        raise BadRedisUrlError("has sentinel_ssl, which is true or false")
     username, password = theirs.get("sentinel_username", ""), theirs.get("sentinel_password", "")
     if username and not password:
-        raise BadUrlError("has sentinel_username without sentinel_password")
+        raise BadRedisUrlError("has sentinel_username without sentinel_password")
     login = f"{quote(username, safe='')}:{quote(password, safe='')}@" if password else ""
     return _plain(_SWITCH.get(wish, scheme), login, node, "0", options)
 

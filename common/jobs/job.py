@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from common.config.settings import Settings, WorkerSettings
-from common.errors import ManagerError
+from common.errors import PoolmgrError
 from common.jobs.fields import FARTHEST_S, AutomaticLeaveFields, BotDetection, JobFields, NameDetection
 from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
 from common.jobs.record import Job
@@ -35,7 +35,7 @@ _GOT_A_FLOAT: Final = "got `float`"
 _T = TypeVar("_T")
 
 
-class BadJobError(ManagerError, ValueError):
+class BadJobError(PoolmgrError, ValueError):
     """The payload is no valid job. `reason`: one word of a closed set. The message says what to change."""
 
     def __init__(self, reason: str, message: str, bot_id: str = "") -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from common.config.settings import WebhookSettings
-from common.errors import ManagerError
+from common.errors import PoolmgrError
 
 MAX_URL_LENGTH: Final = 4096
 
@@ -69,7 +69,7 @@ class OutgoingRules(msgspec.Struct, frozen=True):
         return cls(settings.allow_http, tuple(ipaddress.ip_network(text) for text in settings.allowed_networks))
 
 
-class BadUrlError(ManagerError, ValueError):
+class BadUrlError(PoolmgrError, ValueError):
     """The URL may not be called; the message says what to change."""
 
 

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError
 
 from common.config import redis_url
-from common.config.redis_url import BadUrlError, Finds, Node, RedisUrl
+from common.config.redis_url import BadRedisUrlError, Finds, Node, RedisUrl
 from common.config.settings import RedisSettings
 from common.runtime.failover.primary import PrimaryPool, ToPrimary
 from common.runtime.failover.witnesses import ANSWER_S, OfCluster, OfSentinels, Witnesses
@@ -71,7 +71,7 @@ def url_fault(settings: RedisSettings) -> str:
     """Why the URL cannot be used; empty if it can. Quotes nothing of it, because it may hold a password."""
     try:
         _pool(settings).make_connection()  # which connects to nobody yet, but looks at every option
-    except BadUrlError as error:
+    except BadRedisUrlError as error:
         return str(error)
     except (ValueError, TypeError):
         return "cannot be read: host, port or an option after ? is none that this program knows"

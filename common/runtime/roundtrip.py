@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError, TimeoutError
 
+from common.errors import PoolmgrError
+
 _OF_POOL: Final = "poolmgr_confirmation"
 _MARK_LIFE_S: Final = 60
 
@@ -27,7 +29,7 @@ class Confirmation(NamedTuple):
     mark: str
 
 
-class UnconfirmedError(TimeoutError):
+class UnconfirmedError(PoolmgrError, TimeoutError):
     """The primary carried it out, and too few replicas said in time that they have it, too. A failover may undo it, so
     nobody may act on it: it counts as an outage, and all that is written can be repeated.
     """

@@ -12,11 +12,11 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from common.errors import ManagerError
+from common.errors import PoolmgrError
 from common.jobs.outgoing import OutgoingRules, is_allowed
 
 
-class AddressNotAllowedError(ManagerError):
+class AddressNotAllowedError(PoolmgrError):
     """A name resolves to an address that may not be called."""
 
 

@@ -19,7 +19,7 @@ from common.runtime.cli.text import literal
 from common.runtime.cli.version import release
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
 from common.runtime.waiting import stop_on_signals
-from common.wire.vocabulary import ENDS, Attribution, Status
+from common.wire.vocabulary import Attribution, Status
 from worker.agent import CannotStartError, read_rules
 from worker.cli.root import PROGRAM
 from worker.once import CannotJoinError, Outcome
@@ -113,7 +113,7 @@ def _job(settings: Settings, payload: bytes) -> Job:
 
 
 def exit_code(outcome: Outcome) -> int:
-    end = ENDS[outcome.ended.reason] if outcome.ended else None
+    end = outcome.ended.reason.end if outcome.ended else None
     if outcome.stopped and not outcome.joined:
         return EXIT_INTERRUPTED
     if end is None:
@@ -127,7 +127,7 @@ def _conclude(job: Job, outcome: Outcome, as_json: bool) -> int:
     """Say what came of it. Returns the exit code."""
     code = exit_code(outcome)
     reason = outcome.ended.reason if outcome.ended else ""
-    status = ENDS[outcome.ended.reason].status if outcome.ended else Status.ERROR
+    status = outcome.ended.reason.end.status if outcome.ended else Status.ERROR
     if as_json:
         facts = {"bot_id": job.bot_id, "status": status, "reason": reason, "joined": outcome.joined}
         put_json({**facts, "why": outcome.why, "webhooks_untold": outcome.untold, "exit_code": code})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.config.redis_url import BadUrlError, Finds, Node, RedisUrl, finds, has_hash_tag, read
+from common.config.redis_url import BadRedisUrlError, Finds, Node, RedisUrl, finds, has_hash_tag, read
 from common.config.settings import BadSettingsError, parse
 
 S, C = Finds.BY_SENTINELS, Finds.IN_A_CLUSTER
@@ -63,7 +63,7 @@ def test_a_url_names_one_server_or_whom_to_ask(url: str, expected: RedisUrl) -> 
     ],
 )
 def test_what_is_wrong_with_one_is_said_without_quoting_it(url: str, fault: str) -> None:
-    with pytest.raises(BadUrlError, match=fault) as raised:
+    with pytest.raises(BadRedisUrlError, match=fault) as raised:
         read(url)
     assert "hunter2" not in str(raised.value)
 
