@@ -58,7 +58,7 @@ def finds(url: str) -> Finds:
 
 
 def read(url: str) -> RedisUrl:
-    """Raises: BadUrlError, or another ValueError for what is no URL at all."""
+    """Raises: BadRedisUrlError, or another ValueError for what is no URL at all."""
     how = finds(url)
     parts = urlsplit(url)
     login, at, names = parts.netloc.rpartition("@")

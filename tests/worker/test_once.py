@@ -119,7 +119,7 @@ async def test_a_call_that_its_host_ends_is_told_in_order_and_leaves_nothing(
     box.failing = 1
     process = once(url, custom_attributes={"tenant": "acme"})
     async with hosting(f"{room}/r/test", HOST_KEY) as host:
-        await so(process, lambda: "Bot" in host.lobby)
+        await so(process, lambda: "Bot" in host.lobby and "bot.in_waiting_room" in box.events)
         await host.say("admit", id=host.lobby["Bot"])
         await so(process, lambda: "Bot" in host.names)
         await so(process, lambda: "bot.inmeeting" in box.events)
