@@ -16,7 +16,7 @@ from lab.failover.agent import LONG
 from lab.failover.scene import How, Kind, Launch, Scene, launch, until
 from poolmgr.core.requests import LeaveRequested
 
-WITHIN_S: Final = 90.0
+WITHIN_S: Final = 150.0
 """For anything to be well again."""
 
 _AGAIN_S: Final = 0.05
