@@ -1,7 +1,7 @@
 """One way to make a Redis client, and the errors after which a connection is worth trying again."""
 
 import asyncio
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 import hiredis
@@ -14,10 +14,11 @@ from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, T
 from common.config import redis_url
 from common.config.redis_url import BadRedisUrlError, Finds, Node, RedisUrl
 from common.config.settings import RedisSettings
-from common.runtime.failover.primary import PrimaryPool, ToPrimary
-from common.runtime.failover.witnesses import ANSWER_S, OfCluster, OfSentinels, Witnesses
 from common.runtime.roundtrip import Confirmation, confirm
 from common.wire.keys import WireKeys
+
+if TYPE_CHECKING:
+    from common.runtime.failover.witnesses import Witnesses
 
 UNAVAILABLE: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 """What Redis does when it is away, loading or failing over. Anything else is a bug or a full server."""
@@ -78,11 +79,13 @@ def url_fault(settings: RedisSettings) -> str:
     return ""
 
 
-def witnesses(settings: RedisSettings) -> Witnesses | None:
+def witnesses(settings: RedisSettings) -> "Witnesses | None":
     """Who says which server takes writes; None when the URL names it. To be closed. Raises: ValueError."""
     url = redis_url.read(settings.url)
     if url.finds is Finds.DIRECTLY:
         return None
+    from common.runtime.failover.witnesses import ANSWER_S, OfCluster, OfSentinels, Witnesses  # slow to import
+
     options = _options(url._replace(plain=url.sentinels or url.plain), settings)
     kind = options.pop("connection_class")
     options |= {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S}
@@ -103,6 +106,8 @@ def _pool(settings: RedisSettings) -> Any:
     kind = options.pop("connection_class")
     if (known := witnesses(settings)) is None:
         return ConnectionPool(connection_class=_class(kind), **options)
+    from common.runtime.failover.primary import PrimaryPool, ToPrimary  # slow to import
+
     del options["host"], options["port"]  # the first to be asked; where the primary is, each connection finds out
     looks = url.finds is Finds.BY_SENTINELS
     return PrimaryPool(url.service, known, looks=looks, connection_class=_class(ToPrimary, kind), **options)
