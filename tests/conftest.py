@@ -24,6 +24,8 @@ __all__ = ["pytest_addoption", "pytest_runtestloop"]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 load_profile()
+# Each start of Playwright's driver compiles all of it anew: 0.1 s of 0.5.
+os.environ["NODE_COMPILE_CACHE"] = str(Path(__file__).parent.parent / ".pytest_cache" / "node")
 
 _measuring: Final = Measuring()
 

@@ -111,7 +111,7 @@ def main(
     options = Options(
         seed=seed,
         minutes=minutes,
-        rounds=1 if round_again else rounds,
+        rounds=rounds,
         jobs_per_s=jobs,
         faults_per_s=faults,
         near_ends=near_ends,
@@ -121,7 +121,7 @@ def main(
         scale=round_again.scale if round_again else scale,
         keep_logs=keep_logs and keep_logs.absolute(),
         schedules=write_schedules and write_schedules.absolute(),
-        replay=round_again,
+        replays=(round_again,) if round_again else (),
         needs=tuple(Need),
     )
     summary = _carry_out(run(options, say))

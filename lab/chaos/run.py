@@ -34,8 +34,9 @@ OLD_COPY_BACK_AT: Final = 0.7  # of a round: what it gives rise to is still unde
 class Options(NamedTuple):
     """`rounds`: 0 for as many as fit into `minutes`. `only`, `longest_s`: which faults, by name and by length.
     `near_ends`: how many ends, denials and requests to leave get a kill, 0 to 1; none when `only` says which faults.
-    `old_copy_s`: in each round Redis comes back once with what it had so long ago; 0: never. `replay`: the one round is
-    this. `schedules`: a folder in which each round is written down. `needs`: what faults may have of the machine.
+    `old_copy_s`: in each round Redis comes back once with what it had so long ago; 0: never. `replays`: the rounds are
+    these, all on the one stage. `schedules`: a folder in which each round is written down. `needs`: what faults may
+    have of the machine.
     """
 
     seed: int
@@ -51,7 +52,7 @@ class Options(NamedTuple):
     scale: Scale = Scale()
     keep_logs: Path | None = None
     schedules: Path | None = None
-    replay: Schedule | None = None
+    replays: Sequence[Schedule] = ()
     needs: Collection[Need] = ()
     spawn: Spawn = spawn
 
@@ -95,8 +96,8 @@ async def run(options: Options, say: Say) -> Summary:
                         names = ", ".join(fault.name for fault in FAULTS if fault.needs is need)
                         say(f"left out, for want of {need}: {names}")
                 judge = Judge(stage, say)
-                goes_on = True
-                while goes_on and (summary.rounds < options.rounds if options.rounds else time.monotonic() < until):
+                goes_on, most = True, len(options.replays) or options.rounds
+                while goes_on and (summary.rounds < most if most else time.monotonic() < until):
                     goes_on = await _round(options, stage, judge, summary, say)
         finally:
             if summary.violations:
@@ -116,9 +117,11 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
         say(f"{blow.fault}{lasts}: {target.label}{near}")
 
     seed = options.seed + summary.rounds
+    replay = options.replays[summary.rounds] if options.replays else None
     summary.rounds += 1
     say(f"round {summary.rounds}, seed {seed}")
-    replay = options.replay
+    if replay:
+        stage.seed(replay.seed)
     jobs = replay.jobs if replay else _jobs(options, seed)
     near_ends = None if replay or options.only else NearEnds(seed, options.near_ends)
     inflictor = Inflictor(stage, note, {job.tag: job.meeting for job in jobs}, near_ends)

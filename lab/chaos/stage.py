@@ -198,7 +198,8 @@ class Stage:
         self.fit: dict[Need, frozenset[str]] = {}
         self.given = Given(self._pids, lambda: apart.late_s)
         self.most_browsers: dict[str, int] = dict.fromkeys(self.agents, 0)
-        self._chance = random.Random(f"{seed} restarts")
+        self._chance = random.Random()
+        self.seed(seed)
         self._armed = armed or {}
         self._needs = needs
         self._spawn = spawn
@@ -220,6 +221,10 @@ class Stage:
 
     def _pids(self) -> list[int]:
         return [part.pid for part in self.parts.values() if part.pid]
+
+    def seed(self, seed: int) -> None:
+        """It chooses from now on how long who died is away."""
+        self._chance.seed(f"{seed} restarts")
 
     # Who is who
 

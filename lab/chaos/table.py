@@ -1,12 +1,17 @@
 """Reads the process table: the browsers and drivers of the stage's agents, by what only they can bear. Ends nothing."""
 
+import os
 import re
+import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from worker.chromium import processes
 
 _PROFILE: Final = re.compile(r"--user-data-dir=(\S+)/workers/([^/\s]+)/profile(?=\s|$)")
+
+_YOUNG_S: Final = 10.0
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 _WORKER: Final = re.compile(r"/workers/([^/\s]+)/")
 
@@ -32,9 +37,11 @@ class Table:
         seen: dict[tuple[int, int], Running | None] = {}
         for process in sorted(processes.scan(), key=lambda process: process.started_ticks):
             who = (process.pid, process.started_ticks)
-            # Between fork and exec a process bears its parent's name: one that is nobody is looked at once more.
-            seen[who] = self._browsers.get(who) or self.browser_of(process.pid)
-            if browser := seen[who]:
+            # Between fork and exec a process bears its parent's name: a young one that is nobody is looked at again.
+            browser = self._browsers[who] if who in self._browsers else self.browser_of(process.pid)
+            if browser or time.clock_gettime(time.CLOCK_BOOTTIME) - process.started_ticks / _TICKS_PER_S > _YOUNG_S:
+                seen[who] = browser
+            if browser:
                 found.setdefault((browser.vm_id, browser.worker_id), browser)
         self._browsers = seen
         return list(found.values())

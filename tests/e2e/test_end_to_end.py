@@ -169,12 +169,14 @@ async def test_calls_go_on_while_their_agent_is_killed_again_and_again(fleet: Fl
 
 @asynccontextmanager
 async def talking(room: str) -> AsyncGenerator[None]:
-    """Ada, with a microphone that is always on, in a browser of her own."""
+    """Ada, with a microphone that is always on and no picture, in a browser of her own."""
     devices = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
     async with async_playwright() as playwright:
         browser = await launch(playwright, *devices)
         page = await browser.new_page()
-        await page.goto(f"{room}/r/test?name=Ada&join=1")
+        await page.goto(f"{room}/r/test?name=Ada")
+        await page.uncheck("#camera")
+        await page.click("#join")
         yield
         await browser.close()
 

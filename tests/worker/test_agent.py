@@ -1,4 +1,6 @@
-"""The agent as a process of its own, ordered about over a real Redis, with real browsers in a real meeting room."""
+"""The agent as a process of its own, ordered about over a real Redis, with real browsers in a real meeting room; with
+the fault suite's stand-ins, where a test is about the agent and asks of a browser no more than that it is one.
+"""
 
 import asyncio
 import os
@@ -9,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -30,6 +32,8 @@ from common.wire.messages import (
     WorkerWarm,
 )
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+from lab.chaos.stand_in import write_program
+from lab.chaos.witness import Witness
 from lab.meeting.server import create_app
 from lab.parts.redis_server import RedisServer
 from tests.fork_server import Forked, ForkServer
@@ -43,6 +47,9 @@ from worker.chromium.profile import Profile
 from worker.cli.root import cli
 
 E = TypeVar("E", bound=Event)
+
+_BOT: Final = "{bot}"
+"""Stands in a meeting's link for the bot's name."""
 
 
 class Agent:
@@ -94,7 +101,7 @@ class Agent:
         await self.reached(bot_id, BotState.IN_MEETING)
 
     def join(self, worker_id: str, bot_id: str, attempt: int = 1) -> Join:
-        return Join(worker_id, bot_id, attempt, "room", self.meeting, "Bot")
+        return Join(worker_id, bot_id, attempt, "room", self.meeting.replace(_BOT, bot_id), "Bot")
 
     async def kill(self) -> None:
         """As a machine out of memory does it."""
@@ -174,6 +181,23 @@ class Machine:
 
 
 @asynccontextmanager
+async def machine_of_stand_ins(
+    fork_server: ForkServer, redis_url: str, prefix: str, folder: Path
+) -> AsyncGenerator[Machine]:
+    async with Witness() as witness:
+        meeting = f"http://{witness.address}/r/chaos?tag={_BOT}&lobby_s=0"
+        machine = Machine(fork_server, redis_url, prefix, folder, meeting)
+        machine.environment |= {
+            "POOLMGR_WORKER__CHROMIUM": str(write_program(folder / "stand-in", witness.address)),
+            "POOLMGR_WORKER__WARM_PAGES": "[]",
+        }
+        try:
+            yield machine
+        finally:
+            await machine.end()
+
+
+@asynccontextmanager
 async def machine_with(fork_server: ForkServer, redis_url: str, prefix: str, folder: Path) -> AsyncGenerator[Machine]:
     async with serving(create_app("key", open_door=True)) as address:
         machine = Machine(fork_server, redis_url, prefix, folder, f"{address}/r/meeting")
@@ -190,10 +214,18 @@ async def machine(fork_server: ForkServer, redis_server: str, prefix: str, tmp_p
 
 
 @pytest_asyncio.fixture(loop_scope="session")
+async def light_machine(
+    fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path
+) -> AsyncGenerator[Machine]:
+    async with machine_of_stand_ins(fork_server, redis_server, prefix, tmp_path) as machine:
+        yield machine
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def machine_with_own_redis(
     fork_server: ForkServer, own_redis: RedisServer, prefix: str, tmp_path: Path
 ) -> AsyncGenerator[Machine]:
-    async with machine_with(fork_server, own_redis.url, prefix, tmp_path) as machine:
+    async with machine_of_stand_ins(fork_server, own_redis.url, prefix, tmp_path) as machine:
         yield machine
 
 
@@ -362,8 +394,8 @@ def _is_driver_of(process: processes.Process, agent: int) -> bool:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(machine: Machine) -> None:
-    agent = await machine.agent()
+async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(light_machine: Machine) -> None:
+    agent = await light_machine.agent()
     await agent.enter("w1", "b1")
     await agent.warmed("w2")
     agent.process.send_signal(signal.SIGTERM)
@@ -382,12 +414,12 @@ async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(machine: Machi
     assert isinstance(last, Heartbeat)
     assert (last.workers, last.stopping) == ({}, True)
     assert agent.browsers() == []
-    assert not await machine.manager.redis.exists(machine.manager.keys.alive("vm1"))
+    assert not await light_machine.manager.redis.exists(light_machine.manager.keys.alive("vm1"))
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_second_signal_makes_the_bots_leave_now(machine: Machine) -> None:
-    agent = await machine.agent()
+async def test_a_second_signal_makes_the_bots_leave_now(light_machine: Machine) -> None:
+    agent = await light_machine.agent()
     await agent.enter("w1", "b1")
     agent.process.send_signal(signal.SIGTERM)
     await agent.seen(Heartbeat, lambda event: event.stopping)
@@ -416,8 +448,10 @@ async def test_after_a_handover_the_next_agent_goes_on_with_all_workers(machine:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_the_next_agent_finds_its_workers_again_and_ends_what_came_to_an_end_meanwhile(machine: Machine) -> None:
-    agent = await machine.agent()
+async def test_the_next_agent_finds_its_workers_again_and_ends_what_came_to_an_end_meanwhile(
+    light_machine: Machine,
+) -> None:
+    agent = await light_machine.agent()
     for worker_id, bot_id in (("goes-on", "b1"), ("moved-on", "b2"), ("died", "b3")):
         await agent.enter(worker_id, bot_id)
     for worker_id in ("idle", "idle-died"):
@@ -427,7 +461,7 @@ async def test_the_next_agent_finds_its_workers_again_and_ends_what_came_to_an_e
     await agent.assign(agent.join("elsewhere", "b2", attempt=2))
     for leader in agent.leaders("died", "idle-died"):
         os.kill(leader, signal.SIGKILL)
-    successor = await machine.agent()
+    successor = await light_machine.agent()
     assert (await successor.ended("b2")).reason is Reason.SUPERSEDED
     assert (await successor.ended("b3")).reason is Reason.BROWSER_CRASHED
     for worker_id in ("moved-on", "died", "idle-died"):
@@ -495,11 +529,11 @@ async def test_events_of_a_redis_outage_arrive_in_order(
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_as_a_service_of_systemd_it_says_what_it_has_and_feeds_its_watchdog(
-    machine: Machine, tmp_path: Path
+    light_machine: Machine, tmp_path: Path
 ) -> None:
     systemd = Notified(tmp_path / "notify")
-    machine.environment |= {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "200000"}
-    agent = await machine.agent()
+    light_machine.environment |= {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "200000"}
+    agent = await light_machine.agent()
     assert "READY=1" in systemd.hear()
     await agent.warmed("w1")
     await wait_until(lambda: "STATUS=1 idle, 0 busy, Redis reached" in systemd.hear())

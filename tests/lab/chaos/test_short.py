@@ -8,19 +8,21 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from common.runtime.steps import AgentStep, ManagerStep
 from lab.chaos import load
 from lab.chaos.blow import Blow
 from lab.chaos.faults import BY_NAME, OLD_COPY
-from lab.chaos.machine import allows
+from lab.chaos.machine import Need, allows
 from lab.chaos.poisoned import MOST_ENDS
 from lab.chaos.run import Options, report, run
 from lab.chaos.schedule import FORMAT, Schedule, read
 from lab.chaos.stage import Scale, Spawn
 from lab.chaos.steps import choose, try_steps
 
-REPLAYS = sorted((Path(__file__).parent / "replays").glob("*.json"))
+REPLAYS = [read(path) for path in sorted((Path(__file__).parent / "replays").glob("*.json"))]
+STAGES = list(dict.fromkeys(schedule.scale for schedule in REPLAYS))
 
 
 def say(line: str) -> None:
@@ -54,30 +56,46 @@ async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path, fork: Spawn) 
     assert Counter(blow.fault for blow in written.faults) == summary.faults
 
 
+@pytest.mark.parametrize("stage", STAGES, ids=lambda scale: f"{scale.managers}-{scale.agents}")
+async def test_what_broke_a_promise_once_breaks_none_any_more(stage: Scale, fork: Spawn, tmp_path: Path) -> None:
+    """One round after the other, on one stage for all that ask for the same."""
+    schedules = [schedule for schedule in REPLAYS if schedule.scale == stage]
+    needs = {need for schedule in schedules for need in wanted(schedule)}
+    lacking = {need for need in needs if not allows(need, tmp_path)}
+    replays = [named(number, each) for number, each in enumerate(schedules) if not wanted(each) & lacking]
+    options = Options(1, scale=stage, replays=replays, needs=tuple(needs - lacking), spawn=fork)
+    summary = await run(options, say)
+    assert [broken.violation.sentence for broken in summary.violations] == []
+    assert summary.world
+    assert summary.rounds == len(replays)
+    faults = [blow.fault for replay in replays for blow in replay.faults]
+    assert summary.faults == Counter(faults)
+    jobs = [job for replay in replays for job in replay.jobs if job.form != "bad"]
+    assert len(summary.world.records) == len(jobs) or OLD_COPY.name in faults
+    if lacking:
+        pytest.skip(f"the others passed; for want of {', '.join(lacking)}")
+
+
+def wanted(schedule: Schedule) -> set[Need]:
+    return {need for blow in schedule.faults if (need := BY_NAME[blow.fault].needs)}
+
+
+def named(number: int, schedule: Schedule) -> Schedule:
+    """With names for its jobs that no other round has."""
+    jobs = [replace(job, tag=f"{number}.{job.tag}") for job in schedule.jobs]
+    faults = [replace(blow, job=blow.job and f"{number}.{blow.job}") for blow in schedule.faults]
+    return replace(schedule, jobs=jobs, faults=faults)
+
+
 async def test_a_job_over_which_managers_end_is_set_aside(fork: Spawn) -> None:
     scale = Scale(managers=2, agents=1, max_workers=4, min_idle=1)
     blow = Blow(0.5, "job over which managers end", target="redis")
     replay = Schedule(FORMAT, 1, scale, load.plan(random.Random(1), 3, 1, "1"), [blow])
-    summary = await run(Options(seed=1, rounds=1, scale=scale, replay=replay, spawn=fork), say)
+    summary = await run(Options(1, scale=scale, replays=[replay], spawn=fork), say)
     assert [broken.violation.sentence for broken in summary.violations] == []
     assert summary.world
     [poison] = summary.world.poisons
     assert (poison.taken, 0 < poison.ends <= MOST_ENDS, poison.reasons) == (True, True, ["poisonous"])
-
-
-@pytest.mark.parametrize("path", REPLAYS, ids=lambda path: path.stem)
-async def test_what_broke_a_promise_once_breaks_none_any_more(path: Path, fork: Spawn, tmp_path: Path) -> None:
-    schedule = read(path)
-    faults = [BY_NAME[blow.fault] for blow in schedule.faults]
-    needs = {fault.needs for fault in faults if fault.needs}
-    if any(not allows(need, tmp_path) for need in needs):
-        pytest.skip(f"for want of {', '.join(needs)}")
-    options = Options(schedule.seed, rounds=1, scale=schedule.scale, replay=schedule, needs=tuple(needs), spawn=fork)
-    summary = await run(options, say)
-    assert [broken.violation.sentence for broken in summary.violations] == []
-    assert summary.world
-    assert len(summary.world.records) == len(schedule.jobs) or OLD_COPY in faults
-    assert sum(summary.faults.values()) == len(schedule.faults)
 
 
 async def test_a_process_that_ends_after_a_step_breaks_no_promise(fork: Spawn) -> None:

@@ -17,13 +17,14 @@ from common.wire.vocabulary import BotState, Reason
 from lab.meeting.server import create_app
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
+from tests.worker.visits import WAIT
 from worker.chromium.driver import Driver
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _NEIGHBOUR = "neighbour"
 _WEDGES = {
-    "endless": "setTimeout(() => { for (;;); }, 0)",
+    "endless": f"setTimeout(() => {{ {WAIT} }}, 0)",
     "alert": "setTimeout(() => alert('Still there?'), 0)",
     "nodes": "document.body.append(...Array.from({ length: 30000 }, () => document.createElement('div')))",
     "hoard": "globalThis.hoard = new Uint8Array(500 << 20).fill(1); 0",
@@ -40,7 +41,7 @@ async def _watch_memory(harness: Harness) -> None:
     """As the agent does, and more often: these pages take in a second what meetings take in minutes."""
     while True:
         harness.pool.watch.end_those_too_large()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -56,6 +57,7 @@ async def harness(tmp_path: Path, driver: Driver) -> AsyncGenerator[Harness]:
 
     app = create_app("key", open_door=True)
     app.router.add_get("/silent/r/meeting", never)
+    app.router.add_get("/never", never)
     async with pool_with(tmp_path, settings, driver) as harness:
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
