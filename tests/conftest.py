@@ -37,17 +37,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 _LONGEST: Final = (
-    "tests/e2e/test_end_to_end.py",
-    "tests/up/test_up.py",
     "tests/lab/chaos/test_short.py",
+    "tests/e2e/test_end_to_end.py",
     "tests/e2e/test_demo.py",
-    "tests/manager/test_manager.py",
+    "tests/up/test_up.py",
+    "tests/worker/capture/test_recordings.py",
     "tests/worker/meeting/test_session.py",
+    "tests/manager/test_manager.py",
     "tests/worker/test_agent.py",
-    "tests/worker/pool/test_neighbours.py",
-    "tests/worker/pool/test_takeover.py",
-    "tests/worker/platforms/test_sites.py",
+    "tests/worker/platforms/test_screens.py",
+    "tests/worker/platforms/test_page.py",
     "tests/lab/chaos/test_core.py",
+    "tests/worker/platforms/test_sites.py",
+    "tests/worker/pool/test_neighbours.py",
+    "tests/worker/pool/test_serving.py",
+    "tests/worker/pool/test_takeover.py",
+    "tests/lab/platforms/test_sites.py",
     "tests/worker/test_stopped.py",
 )
 """Of the files, in seconds. A file is with one process, and whoever has one of these is not to begin with it last."""

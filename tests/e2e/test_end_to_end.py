@@ -102,7 +102,7 @@ async def people(fleet: Fleet, bot_id: str) -> dict[str, dict[str, str]]:
 
 
 async def test_the_host_decides_in_the_lobby_and_every_end_tells_whose_doing_it_was(fleet: Fleet) -> None:
-    fleet.start_manager(min_idle="1", max_workers="4")
+    fleet.start_manager(min_idle="0", max_workers="3")
     fleet.start_agent("vm-a")
     async with hosting(f"{fleet.room}/r/test", HOST_KEY) as host:
         bots = ["welcome", "unwelcome", "patient"]
