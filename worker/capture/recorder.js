@@ -5,11 +5,11 @@
 // Sound goes through an AudioContext: at 48 kHz, a tab's track has 44.1; with a source of silence that keeps the recorder
 // going while nothing is heard; and where it can be asked how loud it is. Large buffers, for nobody listens.
 (() => {
-  const TIMESLICE_MS = 1000;
   const LEVEL_MS = 250;
   if (globalThis.poolmgrRecorder) return;
 
   let kbps = 96;
+  let everyMs = 1000; // how long a chunk is
   let most = 600; // chunks that are kept; with half as many it begins again
   let track = null;
   let mixed = null;
@@ -50,7 +50,7 @@
     };
     recorder.onerror = () => halt("recorder");
     stopped = "";
-    recorder.start(TIMESLICE_MS);
+    recorder.start(everyMs);
   }
 
   function halt(why) {
@@ -72,6 +72,7 @@
   // Of the tab that the browser selects: what its title says. Numbers go on where an earlier recorder of this bot ended.
   async function start(settings) {
     kbps = settings.kbps;
+    everyMs = settings.every_ms;
     most = settings.keeps;
     part = settings.part - 1;
     seq = settings.seq;

@@ -5,7 +5,7 @@ and ends with it. Whatever goes wrong with it, the meeting goes on; what is miss
 import asyncio
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -18,12 +18,14 @@ from common.wire.vocabulary import BotState
 from worker.capture import ledger, tab
 from worker.capture.level import Watch
 from worker.capture.spool import Spool
+from worker.capture.unkept import Unkept
 from worker.chromium.driver import PAGE_ERRORS, one_line
 from worker.decide.state import State
 
 FETCH_S: Final = 1.0
+HEARD_EVERY_S: Final = 0.25
 KEEPS: Final = 600
-"""Chunks, one a second, that the recorder keeps while nobody takes them."""
+"""Seconds in chunks that the recorder keeps while nobody takes them."""
 OPEN_AGAIN_S: Final = (0.5, 15.0)
 WARN_AFTER_S: Final = 10.0
 ANEW_EVERY_S: Final = 60.0
@@ -32,16 +34,20 @@ ATTACH_S: Final = 0.2
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
+Hear = Callable[[int, int, bytes], None]
+"""Is given each chunk of sound as it is fetched: its number, its part, and the WebM. The same may come again."""
+
 
 class Recording:
     """`spool` begins one, or goes on with what there is. `page`: the meeting's, None while nobody is connected to it.
     `voice_at`: when the meeting's connections received a voice, monotonic seconds. `has_room`: more may be spooled.
-    `began`: is told once that the bot is being recorded. `tell`: puts it into the bot's story.
+    `began`: is told once that the bot is being recorded. `tell`: puts it into the bot's story. `hear`: somebody listens,
+    and soon: chunks are short then.
     """
 
     def __init__(
         self,
-        spool: Callable[[], Spool],
+        spool: Callable[[], Spool | Unkept],
         kbps: int,
         page: Callable[[], Page | None],
         voice_at: Callable[[], float | None],
@@ -49,8 +55,11 @@ class Recording:
         began: Callable[[], None],
         tell: Callable[[str], None],
         log: structlog.stdlib.BoundLogger,
+        hear: Hear | None = None,
     ) -> None:
         self._make_spool = spool
+        self._hear = hear
+        self._every_s = FETCH_S if hear is None else HEARD_EVERY_S
         self._kbps = kbps
         self._page = page
         self._voice_at = voice_at
@@ -67,7 +76,7 @@ class Recording:
         self._again: GapCause = "recorder_lost"  # of one that is opened again
         self._told: set[str] = set()
         self._began_anew_at = float("-inf")
-        self.spool: Spool | None = None
+        self.spool: Spool | Unkept | None = None
         self.news = asyncio.Event()  # something is to be stored
 
     def note(self, state: State) -> None:
@@ -95,7 +104,7 @@ class Recording:
             self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
             return
         delays = backoff(*OPEN_AGAIN_S)
-        failing_since, next_delay_s = time.monotonic(), FETCH_S
+        failing_since, next_delay_s = time.monotonic(), self._every_s
         while not await pause(self._ended, next_delay_s if self._page() else ATTACH_S):
             page = self._page()
             if page is None:
@@ -106,7 +115,7 @@ class Recording:
                     self._tab = await tab.find(page) or await self._open(page)
                     delays = backoff(*OPEN_AGAIN_S)
                 await self._fetch(self._tab)
-                failing_since, next_delay_s = time.monotonic(), FETCH_S
+                failing_since, next_delay_s = time.monotonic(), self._every_s
             except tab.CAPTURE_ERRORS as error:
                 self._tab, next_delay_s = None, next(delays)
                 self._log.warning("recorder_failed", error=one_line(error), again_in_s=next_delay_s)
@@ -118,11 +127,11 @@ class Recording:
         assert self.spool
         known = self.spool.ledger
         again = self._again if known.parts else None
-        start = tab.Start(self._kbps, KEEPS, len(known.parts), known.next_seq, again)
+        keeps, every_ms = round(KEEPS / self._every_s), round(self._every_s * 1000)
+        start = tab.Start(self._kbps, keeps, len(known.parts), known.next_seq, again, every_ms)
         recorder = await tab.open_beside(page, start)
         if again is None:
             self._began()
-            self._tell("record its sound, by a tab that captures the meeting's")
         self._again = "recorder_lost"
         self._log.info("recording_began", part=start.part)
         return recorder
@@ -135,8 +144,10 @@ class Recording:
             wanted, self._cause = 0, "spool_full"
             self._fail("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
         pulled = await tab.pull(recorder, self.spool.ledger.next_seq, wanted, self._cause)
+        entries = [_entries(chunk) for chunk in pulled.chunks]
+        self._let_hear(entries)
         try:
-            await asyncio.to_thread(self.spool.append, [_entries(chunk) for chunk in pulled.chunks])
+            await asyncio.to_thread(self.spool.append, entries)
         except OSError as error:
             self._cause = "disk_full" if error.errno in _FULL else "spool_full"
             self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
@@ -151,6 +162,11 @@ class Recording:
         elif self._watch.look(time.monotonic(), pulled.level, self._voice_at()):
             await self._note_silence()
         return more
+
+    def _let_hear(self, entries: Sequence[tuple[ledger.Began, ledger.Chunk, bytes]]) -> None:
+        for began, chunk, content in entries if self._hear else ():
+            assert self._hear
+            self._hear(chunk.seq, began.part, content)
 
     async def _note_silence(self) -> None:
         """Somebody speaks, and it is not recorded: another recorder may do better."""

@@ -26,8 +26,9 @@ from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Gap, Manifest, Segment
 from common.wire.messages import BotRecorded, Join
 from worker.capture.ledger import Closed, Opened
-from worker.capture.recording import Recording
+from worker.capture.recording import Hear, Recording
 from worker.capture.spool import SpoiledError, Spool, name_of, whose_is
+from worker.capture.unkept import Unkept
 from worker.capture.work import Made, Stream, Work
 from worker.decide.state import State
 
@@ -49,6 +50,10 @@ Note = Callable[[State], None]
 
 def ignore(_state: State) -> None:
     pass
+
+
+def _always() -> bool:
+    return True
 
 
 class UnmadeError(Exception):
@@ -87,25 +92,36 @@ class Recordings:
         self,
         join: Join,
         page: Callable[[], Page | None],
-        voice_at: Callable[[], float | None],
+        state: Callable[[], State | None],
         tell: Callable[[str], None],
+        hear: Hear | None = None,
     ) -> AsyncGenerator[Note]:
-        """Of one bot, for as long as its session lasts. Whoever is cancelled leaves it as it is, for the next agent."""
-        if self._store is None or join.no_audio or join.is_probe:
+        """Of one bot, for as long as its session lasts. Whoever is cancelled leaves it as it is, for the next agent.
+        `hear`: what comes of the sound while the meeting runs, also where none of it is kept.
+        """
+        kept = not (self._store is None or join.no_audio or join.is_probe)
+        if not kept and hear is None:
             yield ignore
             return
         name = name_of(join.bot_id, join.attempt)
         bound = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
 
-        def spool() -> Spool:
-            return self._begin(name, join)
+        def spool() -> Spool | Unkept:
+            return self._begin(name, join) if kept else Unkept()
 
         def began() -> None:
-            self._report(BotRecorded(self._vm_id, join.bot_id, join.attempt, time.time()))
+            if kept:
+                self._report(BotRecorded(self._vm_id, join.bot_id, join.attempt, time.time()))
+            tell(f"{'record' if kept else 'listen to'} its sound, by a tab that captures the meeting's")
+
+        def voice_at() -> float | None:
+            known = state()
+            return known.received.voice_at if known else None
 
         kbps = self._settings.audio_kbps
         self.idle.clear()
-        recording = self._held[name] = Recording(spool, kbps, page, voice_at, self._has_room, began, tell, bound)
+        room = self._has_room if kept else _always
+        recording = self._held[name] = Recording(spool, kbps, page, voice_at, room, began, tell, bound, hear)
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(_alone(recording.run()), name=f"record {join.bot_id}")
@@ -146,9 +162,9 @@ class Recordings:
         while True:
             await recording.news.wait()
             recording.news.clear()
-            while recording.spool and (segment := recording.spool.ledger.to_store):
+            while isinstance(spool := recording.spool, Spool) and (segment := spool.ledger.to_store):
                 try:
-                    await self._put_segment(recording.spool, segment)
+                    await self._put_segment(spool, segment)
                     delays = backoff(*RETRY_S)
                     if is_down:
                         is_down = False

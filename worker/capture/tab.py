@@ -59,13 +59,16 @@ class Pulled(msgspec.Struct, frozen=True):
 
 
 class Start(NamedTuple):
-    """Where numbers go on, and why there is a gap before. `keeps`: how many chunks wait for an agent at most."""
+    """Where numbers go on, and why there is a gap before. `keeps`: how many chunks wait for an agent at most.
+    `every_ms`: how long one is.
+    """
 
     kbps: int
     keeps: int
     part: int
     seq: int
     cause: GapCause | None
+    every_ms: int = 1000
 
 
 async def find(page: Page) -> Page | None:

@@ -94,7 +94,7 @@ class Serving:
 
         settings, uplink = self._settings, self._uplink
         witness: Witness | None = None
-        recorder = uplink.recorders(join, lambda: worker.page, lambda: _voice_at(worker), tell)
+        recorder = uplink.recorders(join, lambda: worker.page, lambda: _state_of(worker), tell)
         async with uplink.accounts.held(join), recorder as recorded:
             if worker.status.is_ending:  # its browser died meanwhile, and its bot's end was reported
                 return
@@ -117,7 +117,7 @@ class Serving:
 
     def _tell(self, worker: Worker, join: Join, did: str) -> None:
         """Report a deed of the recorder, as part of the bot's story."""
-        state = worker.session.state if worker.session else None
+        state = _state_of(worker)
         screen, rule = (state.screen, state.rule) if state else ("", "")
         who = (self._uplink.vm_id, join.worker_id, join.bot_id, join.attempt)
         self._uplink.tell(BotSaw(*who, time.time(), screen, rule, did))
@@ -132,9 +132,8 @@ class Serving:
                 worker.tell(LeaveOrdered(Reason.SUPERSEDED))
 
 
-def _voice_at(worker: Worker) -> float | None:
-    state = worker.session.state if worker.session else None
-    return state.received.voice_at if state else None
+def _state_of(worker: Worker) -> State | None:
+    return worker.session.state if worker.session else None
 
 
 async def _probe(worker: Worker) -> Page | None:

@@ -22,10 +22,10 @@ Witnesses = Callable[[Join, Adapter, bool], Witness | None]
 """Makes the witness of a bot's session, if evidence is kept. The third argument: whether an earlier agent began it."""
 
 Recorders = Callable[
-    [Join, Callable[[], Page | None], Callable[[], float | None], Callable[[str], None]],
+    [Join, Callable[[], Page | None], Callable[[], State | None], Callable[[str], None]],
     AbstractAsyncContextManager[Callable[[State], None]],
 ]
-"""Records a bot while the context is open. Arguments: the order, the bot's page, when a voice was last received, and a
+"""Records a bot while the context is open. Arguments: the order, the bot's page, where the bot is by the last look, and a
 function that reports a deed of the recorder. The context gives a function that takes each new state of the session.
 """
 
