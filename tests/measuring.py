@@ -11,7 +11,8 @@ from hypothesis import is_hypothesis_test
 _MEASURED: Final = (
     *("tests/core/", "tests/common/jobs/", "tests/store/"),
     *("tests/common/wire/", "tests/common/links/", "tests/common/config/"),
-    *("tests/worker/decide/", "tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
+    *("tests/common/outgoing/test_addresses.py", "tests/worker/decide/"),
+    *("tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
     *("tests/worker/capture/test_ledger.py", "tests/worker/capture/test_level.py"),
 )
 

@@ -38,6 +38,7 @@ from worker.link.evidence_outbox import EvidenceOutbox, deliver
 from worker.link.evidence_sender import sender
 from worker.link.journal import Entry, Journal
 from worker.link.redis import ContestedError, Link
+from worker.live.lives import Lives
 from worker.meeting.evidence import witnesses_for
 from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
 from worker.platforms import adapters
@@ -47,6 +48,7 @@ from worker.platforms.third_party import BadAdapterError
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
+from worker.words.keeping import Keeper
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -55,6 +57,7 @@ ABANDONED_S: Final = 30.0  # a killed process may take 10 s to end, and removing
 FLUSH_DEADLINE_S: Final = 10.0
 EVIDENCE_DEADLINE_S: Final = 5.0
 RECORDINGS_DEADLINE_S: Final = 30.0
+MINUTES_DEADLINE_S: Final = 5.0
 SILENCE_CHECK_S: Final = 1.0
 RULES_CHECK_S: Final = 1.0
 _SILENT_S: Final = 10.0  # without an answer of Redis; then the status line says that it is not reached
@@ -172,10 +175,14 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         def report(*events: Event, entry: Entry | None = None) -> None:
             link.send(*events, entry=entry)
             metrics.reported(*events)
+            lives.note(*events)
 
         state_dir = Path(settings.worker.state_dir)
         recordings = Recordings(vm_id, state_dir / "recordings", settings.capture, store, report)
-        uplink = Uplink(vm_id, link.claim, report, witnesses, accounts, recordings.of)
+        keeper = Keeper(vm_id, state_dir / "minutes", store, report)
+        lives = Lives(vm_id, settings.live, settings.webhooks, recordings.of, report, keeper)
+        await watched.enter_async_context(lives)
+        uplink = Uplink(vm_id, link.claim, report, witnesses, accounts, lives.of)
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         pulse = _Pulse(link, pool, vm_id, journal.session)
@@ -184,6 +191,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
             loops.create_task(_every(RULES_CHECK_S, partial(_take_up_rules, overrides)), name="rules"),
             loops.create_task(_finish_recordings(pool, recordings), name="recordings"),
+            loops.create_task(_finish_minutes(pool, keeper), name="minutes"),
         ]
         # 4. Meetings that are under way go on, also without Redis.
         pool.adopt(journal.workers())
@@ -223,6 +231,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             # 6. Recordings are finished. The store has most of each; the next agent finishes the rest.
             if store:
                 await pause(recordings.idle, RECORDINGS_DEADLINE_S)
+                await pause(keeper.idle, MINUTES_DEADLINE_S)
         else:
             pool.let_go()
         for task in running:
@@ -357,9 +366,17 @@ async def _finish_recordings(pool: Pool, recordings: Recordings) -> None:
     are adopted.
     """
     await pool.adopted.wait()
-    await recordings.finish(
-        lambda: {(report.bot_id, report.attempt) for report in pool.reports().values() if report.bot_id}
-    )
+    await recordings.finish(partial(_live, pool))
+
+
+async def _finish_minutes(pool: Pool, keeper: Keeper) -> None:
+    """The same of what was said."""
+    await pool.adopted.wait()
+    await keeper.finish(partial(_live, pool))
+
+
+def _live(pool: Pool) -> set[tuple[str, int]]:
+    return {(report.bot_id, report.attempt) for report in pool.reports().values() if report.bot_id}
 
 
 async def _take_up_rules(overrides: Overrides) -> None:

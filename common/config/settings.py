@@ -182,6 +182,12 @@ class ProbesSettings(Section, frozen=True):
     links: list[ProbeSettings] = []
 
 
+class LiveSettings(Section, frozen=True):
+    buffer_s: Annotated[float, Meta(ge=1, le=600)] = 10.0
+    timeout_s: Annotated[float, Meta(ge=1, le=120)] = 10.0
+    deliver_for_s: Seconds = 300.0
+
+
 class SqsSettings(Section, frozen=True):
     queue_url: str = ""
     endpoint_url: str = ""
@@ -247,6 +253,7 @@ class Settings(Section, frozen=True):
     evidence: EvidenceSettings = EvidenceSettings()
     capture: CaptureSettings = CaptureSettings()
     probes: ProbesSettings = ProbesSettings()
+    live: LiveSettings = LiveSettings()
     sqs: SqsSettings = SqsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

@@ -17,6 +17,7 @@ MAX_ATTRIBUTES: Final = 50
 FARTHEST_S: Final = 366 * 86400.0
 """Seconds: how far ahead a bot can be scheduled, and how long it can be told to wait for a worker."""
 
+Url = Annotated[str, Meta(min_length=1, max_length=4096)]
 ShortText = Annotated[str, Meta(max_length=256)]
 Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 LeaveSeconds = Annotated[int, Meta(ge=1, le=7 * 86400)]
@@ -53,6 +54,14 @@ class AutomaticLeaveFields(msgspec.Struct):
     in_call_recording_timeout: LeaveSeconds | None = None
     recording_permission_denied_timeout: LeaveSeconds | None = None
     bot_detection: BotDetection | None = None
+
+
+class Socket(msgspec.Struct):
+    websocket_url: Url
+
+
+class LiveTranscription(msgspec.Struct):
+    webhook_url: Url
 
 
 class JobFields(msgspec.Struct):
@@ -104,3 +113,9 @@ class JobFields(msgspec.Struct):
         Annotated[bool, Meta(description="While a bot of such a job is in the meeting, no second is made.")] | None
     ) = None
     audio_required: bool | None = None
+    live_audio_required: Annotated[Socket, Meta(description="Where the meeting's sound goes while it runs.")] | None = (
+        None
+    )
+    live_transcription_required: (
+        Annotated[LiveTranscription, Meta(description="Where what is said goes while the meeting runs.")] | None
+    ) = None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Annotated, Any, Final, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,7 @@ from common.errors import PoolmgrError
 from common.jobs.fields import FARTHEST_S, AutomaticLeaveFields, BotDetection, JobFields, NameDetection
 from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
 from common.jobs.record import Job
-from common.jobs.warnings import Said, warnings
+from common.jobs.warnings import Said, provider_of, warnings
 from common.links.links import BadLinkError, MeetingLink, recognise
 from common.wire.messages import AutomaticLeave, BotNames
 from common.wire.text import is_text
@@ -109,11 +109,9 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         raise BadJobError("bad_field", "bot_name: has no printable character", bot_id)
     if fields.passcode and not fields.passcode.isprintable():
         raise BadJobError("bad_field", "passcode: holds a character that nobody can type", bot_id)
-    if fields.callback_url:
-        try:
-            check_url(fields.callback_url, rules.outgoing)
-        except BadUrlError as error:
-            raise BadJobError("bad_field", f"callback_url: {error}", bot_id) from error
+    sound, words = fields.live_audio_required, fields.live_transcription_required
+    audio_url, transcription_url = sound.websocket_url if sound else "", words.webhook_url if words else ""
+    _check_urls(fields.callback_url or "", audio_url, transcription_url, rules.outgoing, bot_id)
     try:
         attributes = json.dumps(
             fields.custom_attributes or {}, ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -147,9 +145,27 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         passcode=fields.passcode or "",
         is_probe=fields.probe,
         no_audio=fields.audio_required is False,
+        live_audio_url=audio_url,
+        live_transcription_url=transcription_url,
+        transcript=rules.records and (bool(transcription_url) or bool(provider_of(document))),
         warnings=found,
         held_meeting=_digest(link) if alone and not fields.probe else "",
     )
+
+
+def _check_urls(callback: str, sound: str, words: str, rules: OutgoingRules, bot_id: str) -> None:
+    """Raises: BadJobError that names the field."""
+    urls: tuple[tuple[str, str, Literal["http", "ws"]], ...] = (
+        ("callback_url", callback, "http"),
+        ("live_transcription_required.webhook_url", words, "http"),
+        ("live_audio_required.websocket_url", sound, "ws"),
+    )
+    for name, url, scheme in urls:
+        if url:
+            try:
+                check_url(url, rules, scheme)
+            except BadUrlError as error:
+                raise BadJobError("bad_field", f"{name}: {error}", bot_id) from error
 
 
 def _digest(link: MeetingLink) -> str:

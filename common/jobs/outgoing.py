@@ -6,7 +6,7 @@ It resolves no names. The addresses of a name are resolved and checked at the mo
 import ipaddress
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -73,8 +73,10 @@ class BadUrlError(PoolmgrError, ValueError):
     """The URL may not be called; the message says what to change."""
 
 
-def check_url(text: str, rules: OutgoingRules) -> None:
-    """Check the form of a URL. It may still resolve to an address that may not be called. Raises: BadUrlError."""
+def check_url(text: str, rules: OutgoingRules, scheme: Literal["http", "ws"] = "http") -> None:
+    """Check the form of a URL: of a POST, or of a WebSocket; `scheme` is without the s of its TLS. It may still resolve
+    to an address that may not be called. Raises: BadUrlError.
+    """
     if len(text) > MAX_URL_LENGTH:
         raise BadUrlError(f"the URL is longer than {MAX_URL_LENGTH} characters")
     if any(character.isspace() or not character.isprintable() for character in text) or "\\" in text:
@@ -85,8 +87,8 @@ def check_url(text: str, rules: OutgoingRules) -> None:
         address = IPv6Address(match["six"]) if match and match["six"] else None
     except ValueError as error:  # its text quotes the URL
         raise BadUrlError("this is not a URL: its host cannot be read") from error
-    if parts.scheme != "https" and not (rules.allow_http and parts.scheme == "http"):
-        raise BadUrlError("the URL does not begin with https:// (http is only for [webhooks] allow_http)")
+    if parts.scheme != f"{scheme}s" and not (rules.allow_http and parts.scheme == scheme):
+        raise BadUrlError(f"the URL does not begin with {scheme}s:// ({scheme} is only for [webhooks] allow_http)")
     if "@" in parts.netloc:
         raise BadUrlError("the URL carries a user name or password before the host")
     if "#" in text:

@@ -79,6 +79,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     no_audio: Annotated[bool, _is("1 for a bot whose meeting's sound is not recorded (`audio_required: false`)")] = (
         False
     )
+    live_audio_url: Annotated[
+        str, _is("where the meeting's sound goes while it runs (`live_audio_required`): a secret")
+    ] = ""
+    live_transcription_url: Annotated[
+        str, _is("where what is said goes while the meeting runs (`live_transcription_required`): a secret")
+    ] = ""
+    transcript: Annotated[bool, _is("1 for a bot of whose meeting a transcript is to be kept")] = False
     payload: Annotated[str, _is("what the client pushed, as it was pushed. Holds the link")]
 
     @property
@@ -144,6 +151,11 @@ class Record(Job, frozen=True, kw_only=True):
     audio_status: Annotated[
         str, _is("of the meeting's sound: empty, `recording`, then `processed`, or `skipped` if there is none")
     ] = ""
+    live_audio_status: Annotated[str, _is("how the live sound fares (docs/live.md); empty: there is none")] = ""
+    live_transcription_status: Annotated[str, _is("the same of what is said")] = ""
+    transcript_status: Annotated[
+        str, _is("of the transcript: empty, `processing`, then `processed`, or `skipped` if nothing was said")
+    ] = ""
     active_speaker: Annotated[str, _is("who spoke at the last report, by the name that the page showed")] = ""
     failure: Annotated[str, _is("while it is sent in again: the most telling reason of its failed attempts")] = ""
     failure_detail: Annotated[str, _is("what is known of that")] = ""
@@ -152,7 +164,8 @@ class Record(Job, frozen=True, kw_only=True):
         str, _is("the names of what is kept of its failed attempts (docs/evidence.md), with spaces between")
     ] = ""
     transcript_webhook_received: Annotated[
-        bool, _is("1 once the receiver of its webhooks has taken one about the transcript")
+        bool,
+        _is("1 once the receiver of its webhooks has taken one about the transcript, or a live one"),
     ] = False
     audio_webhook_received: Annotated[bool, _is("the same about the audio")] = False
     leave_requested: Annotated[bool, _is("1 once somebody asked the bot to leave")] = False

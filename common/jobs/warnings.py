@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from common.jobs.fields import JobFields
 from common.wire.messages import AutomaticLeave
+from common.wire.minutes import CAPTIONS
 
 FIELDS: Final = (
     *JobFields.__struct_fields__,
@@ -135,14 +136,24 @@ def _guess(said: Said) -> Iterator[str]:
         yield f"meeting_link: {said.guessed}; [meetings] says which hosts are whose"
 
 
-def _live_transcription(said: Said) -> Iterator[str]:
-    if said.document.get("live_transcription_required"):
-        yield "live_transcription_required: nothing is transcribed by this release, so its webhook_url hears nothing"
-
-
 def _recording(said: Said) -> Iterator[str]:
     if said.document.get("audio_required") and not said.records:
         yield "audio_required: nothing is recorded, because there is no store to put it in (capture.store)"
+
+
+def provider_of(document: Mapping[str, Any]) -> str:
+    """By whom the job wants a transcript; empty: it wants none."""
+    transcript = _object(_object(document.get("recording_config")).get("transcript"))
+    return next(iter(_object(transcript.get("provider"))), "")
+
+
+def _transcript(said: Said) -> Iterator[str]:
+    if not (provider := provider_of(said.document)):
+        return
+    if not said.records:
+        yield "recording_config.transcript: none is kept, because there is no store to put it in (capture.store)"
+    elif provider != CAPTIONS:
+        yield f"recording_config.transcript.provider: {_shown(provider)} is not asked; the page's captions are"
 
 
 _TABLE: Final[tuple[Callable[[Said], Iterator[str]], ...]] = (
@@ -152,8 +163,8 @@ _TABLE: Final[tuple[Callable[[Said], Iterator[str]], ...]] = (
     _long_name,
     _long_stay,
     _bare_date,
-    _live_transcription,
     _recording,
+    _transcript,
 )
 
 

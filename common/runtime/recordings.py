@@ -1,8 +1,9 @@
 """Finds a bot's recording in the store."""
 
 from common.runtime.store import AbsentError, Store
-from common.wire import manifest
+from common.wire import manifest, minutes
 from common.wire.manifest import FINAL, PROGRESS, Manifest
+from common.wire.minutes import Minutes
 
 
 async def find(store: Store, bot_id: str, attempt: int | None = None) -> Manifest | None:
@@ -17,4 +18,17 @@ async def find(store: Store, bot_id: str, attempt: int | None = None) -> Manifes
                 return manifest.decode(await store.get(f"{manifest.folder(bot_id, number)}/{name}"))
             except AbsentError:
                 continue
+    return None
+
+
+async def find_minutes(store: Store, bot_id: str, name: str, attempt: int | None = None) -> Minutes | None:
+    """What is written down of the attempt, of the latest that there is without; `name`: which file of it.
+
+    Raises: StoreError, ValueError for a file that is none.
+    """
+    for one in [attempt] if attempt else reversed(await store.attempts(bot_id)):
+        try:
+            return minutes.decode(await store.get(f"{manifest.folder(bot_id, one)}/{name}"))
+        except AbsentError:
+            continue
     return None

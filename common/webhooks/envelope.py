@@ -56,6 +56,8 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
     state = BotState(change["state"])
     if recorded := change.get("recorded"):
         events = _recorded(recorded, change)
+    elif transcribed := change.get("transcribed"):
+        events = _transcribed(transcribed, change)
     elif state is BotState.STOPPED:
         events = _end(change, record)
     elif state not in _EVENTS or (state is BotState.JOINING and int(change["attempt"]) > MOST_JOININGS):
@@ -102,6 +104,9 @@ def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
     failed = bot_event == "bot.failed" and record.platform == "google_meet"  # as in MeetStream's API
     artefacts = _ARTEFACTS if _asked_for_video(record.payload) else _ARTEFACTS[:3]
     done = "All is done for this bot; nothing more will be said of it."
+    if record.transcript_status:
+        artefacts = tuple(one for one in artefacts if one[1] != "transcript_status")
+        done = "All is done for this bot but its transcript, of which transcription.processed will tell."
     if record.audio_status:
         artefacts = artefacts[2:]
         done = "All is done for this bot but its recording, of which audio.processed will tell."
@@ -128,6 +133,21 @@ def _recorded(what: str, change: Mapping[str, str]) -> list[_Event]:
             (*audio, "audio_status", what),
         )
     ]
+
+
+def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:
+    """Of a transcript, which goes its own way after the bot's end. That it is being made, nobody need know."""
+    told = {
+        "processed": ("transcription.processed", "The transcript is there."),
+        "skipped": (
+            "transcription.skipped",
+            "There is no transcript: nothing was said, or the page wrote nothing down.",
+        ),
+    }
+    if what not in told:
+        return []
+    name, text = told[what]
+    return [_Event(name, name, change["status"], text, 200, {"transcript_status": what, "status": "success"})]
 
 
 def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: Record, url: str) -> Delivery:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
+from common.wire.vocabulary import BotState, Feed, FeedStatus, GoneCause, Reason, RefusalCause, WorkerState
 
 MOST_MESSAGE_CHARS: Final = 2000
 """Characters of a message that a bot writes in the chat."""
@@ -52,6 +52,18 @@ class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
     bot_names: BotNames | None = None
 
 
+class Feeds(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is sent to a client while the bot is in its meeting: its sound to a WebSocket, what is said to a webhook.
+    Empty: nothing. The addresses are secrets. `attributes`: the client's own, as JSON, which go with what is said.
+    `transcript`: what is said is kept for afterwards.
+    """
+
+    audio_url: str = ""
+    transcription_url: str = ""
+    attributes: str = "{}"
+    transcript: bool = False
+
+
 # Commands: manager -> agent
 
 
@@ -77,6 +89,7 @@ class Join(Message, frozen=True):
     is_probe: bool = False  # keep a picture of every screen, and leave soon after joining
     account: str = ""  # the account that it joins with; the agent fills it in
     no_audio: bool = False  # do not record, whatever the agent's settings say
+    feeds: Feeds = Feeds()
 
 
 class Leave(Message, frozen=True):
@@ -261,6 +274,36 @@ class BotRecorded(Message, frozen=True):
     stored_bytes: int = 0
 
 
+class BotStreamed(Message, frozen=True):
+    """How a live feed of the bot fares, each time that it changes; also after the bot's end. `sent`: frames or
+    utterances so far, `dropped`: those that were not taken in time. `taken`: the receiver has something that is final.
+    """
+
+    vm_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    feed: Feed
+    status: FeedStatus
+    detail: str = ""
+    sent: int = 0
+    dropped: int = 0
+    taken: bool = False
+
+
+class BotTranscribed(Message, frozen=True):
+    """What is said in the bot's meeting is written down; with `finished`, which may come after its end, there is a
+    transcript of so many `utterances`, or none.
+    """
+
+    vm_id: str
+    bot_id: str
+    attempt: int
+    at: float
+    finished: bool = False
+    utterances: int = 0
+
+
 class BotEnded(OfAttempt, frozen=True):
     """The bot has ended in this attempt. `evidence`: the name of the evidence; empty: none is kept."""
 
@@ -284,5 +327,7 @@ Event = (
     | ParticipantsSeen
     | ChatHeard
     | BotRecorded
+    | BotStreamed
+    | BotTranscribed
     | BotEnded
 )

@@ -627,6 +627,24 @@ class OnWorkerLost(StrEnum):
     REJOIN = "rejoin"  # another worker takes it in again; the first one leaves by itself when its VM is cut off
 
 
+class Feed(StrEnum):
+    """What is sent to a client while the meeting runs."""
+
+    AUDIO = "live_audio"
+    TRANSCRIPTION = "live_transcription"
+
+
+class FeedStatus(StrEnum):
+    """How a feed fares."""
+
+    CONNECTED = "connected"  # its receiver takes what is sent
+    WAITING = "waiting"  # its receiver does not; it is tried again
+    REFUSED = "refused"  # its address is one that may not be called
+    LISTENING = "listening"  # the meeting's page shows captions; nothing was said yet
+    CAPTIONS_UNAVAILABLE = "captions_unavailable"  # it shows none
+    ENDED = "ended"
+
+
 class GoneCause(StrEnum):
     """Why a worker ended."""
 

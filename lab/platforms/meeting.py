@@ -32,6 +32,14 @@ class Speaks(msgspec.Struct, frozen=True, tag="speaks"):
     on: bool
 
 
+class Captioned(msgspec.Struct, frozen=True, tag="captioned"):
+    """What the platform writes down of what `name` says: the line of that `id`, as it reads now; empty: it goes."""
+
+    id: str
+    name: str
+    text: str
+
+
 class HostCame(msgspec.Struct, frozen=True, tag="host"):
     pass
 
@@ -49,7 +57,7 @@ class Voice(msgspec.Struct, frozen=True, tag="voice"):
 _CANDIDATE: Final = re.compile(rb"(candidate:\S+ \d+ \w+ \d+) \S+ \d+")
 _NOWHERE: Final = rb"\1 192.0.2.1 40000"
 
-Message = Reply | Turned | Speaks | HostCame | Voice
+Message = Reply | Turned | Speaks | Captioned | HostCame | Voice
 Later = Callable[[float, Callable[[], None]], object]  # (seconds, what): as loop.call_later does
 
 
@@ -151,6 +159,10 @@ class Meeting:
         self._tell_voices(Voice(self.platform, self.code, name, loud))
         for person_id in self._those(name):
             self._tell_all(Speaks(person_id, loud))
+
+    def caption(self, name: str, text: str, line: str = "1") -> None:
+        """The platform writes down what somebody says, on pages that have that turned on."""
+        self._tell_all(Captioned(line, name, text))
 
     def turn(self, to: str) -> None:
         """All its pages turn `to`: see `lab.platforms.scenario.Turn`."""

@@ -67,6 +67,7 @@ class Scenario(msgspec.Struct, frozen=True):
     prejoin: bool = True  # False: only as far as the page's own address may skip it
     sends_ice: bool = True
     sends_media: bool = True
+    captions: bool = True  # whether they can be turned on
     weight_mb: int = 0  # of scripts that the page loads before it shows anything
     # The server
     server_ms: int = 0

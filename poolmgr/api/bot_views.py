@@ -6,14 +6,16 @@ from operator import attrgetter
 import msgspec
 
 from common.config.settings import TokenSettings
-from common.jobs.record import Record, epoch, iso
-from common.wire.vocabulary import Status
+from common.jobs.record import Job, Record, epoch, iso
+from common.wire.vocabulary import FeedStatus, Status
 from poolmgr.api.errors import ApiError, bot_not_found
 from poolmgr.api.operation import Call, Says
 from poolmgr.api.shapes import BotRow, CaptionFile, Details, Stage
 
 SUBMITTED = "submitted"
 """The `state` of a bot whose job no manager has taken yet."""
+
+TRANSCRIPT_PREFIX = "tr-"
 
 UNKNOWN_BOT = {404: Says("There is no such bot.")}
 
@@ -62,6 +64,33 @@ def attributes(bot: Record) -> msgspec.Raw:
     return msgspec.Raw(bot.custom_attributes)
 
 
+def transcript_id(bot_id: str, job: Job) -> str | None:
+    """Of the one transcript that a bot may have."""
+    return f"{TRANSCRIPT_PREFIX}{bot_id}" if job.transcript else None
+
+
+def warnings(bot: Record) -> list[str]:
+    """What of its job does not happen as it says, as far as is known by now."""
+    return [
+        *bot.warnings,
+        *(
+            f"{field}: {status}: {why}"
+            for field, status in (
+                ("live_audio_required", bot.live_audio_status),
+                ("live_transcription_required", bot.live_transcription_status),
+            )
+            if (why := _FEED_TROUBLE.get(status))
+        ),
+    ]
+
+
+_FEED_TROUBLE: dict[str, str] = {
+    FeedStatus.WAITING: "its receiver does not take what is sent; it is tried again",
+    FeedStatus.REFUSED: "its address is one that may not be called, so nothing is sent",
+    FeedStatus.CAPTIONS_UNAVAILABLE: "the meeting's page shows no captions, so there is nothing to send",
+}
+
+
 def details(bot: Record, now: float) -> Details:
     """The detail of a bot for clients. `now`: epoch seconds, for the duration of a live bot."""
     payload = bot.payload or "{}"
@@ -79,7 +108,7 @@ def details(bot: Record, now: float) -> Details:
         LastUpdatedAt=int(epoch(latest)),
         ManifestStatus=_MANIFEST.get(bot.audio_status, "skipped"),
         AudioStatus=bot.audio_status or "skipped",
-        TranscriptStatus="skipped",
+        TranscriptStatus=bot.transcript_status or "skipped",
         MeetingLink=bot.meeting_url,
         NativeSTT=False,
         OfferingType="",
@@ -96,10 +125,12 @@ def details(bot: Record, now: float) -> Details:
         RequestPayload=msgspec.Raw(payload),
         StatusTimeline=_timeline(bot),
         custom_attributes=attributes(bot),
-        caption_file=CaptionFile(available=False),
-        transcript_id=None,
+        caption_file=CaptionFile(available=bot.transcript_status == "processed"),
+        transcript_id=transcript_id(bot.bot_id, bot),
         participant_events=[],
-        warnings=list(bot.warnings),
+        warnings=warnings(bot),
+        live_audio_status=bot.live_audio_status,
+        live_transcription_status=bot.live_transcription_status,
         transcript_webhook_received=bot.transcript_webhook_received,
         audio_webhook_received=bot.audio_webhook_received,
     )

@@ -13,7 +13,7 @@ from common.jobs.record import attribute, iso
 from common.webhooks import envelope
 from common.wire.text import NOT_TEXT
 from common.wire.vocabulary import BotState, Status
-from poolmgr.api.bot_views import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, find_bot, row
+from poolmgr.api.bot_views import PLATFORMS, SUBMITTED, UNKNOWN_BOT, attributes, details, find_bot, row, warnings
 from poolmgr.api.create import ACTIVE
 from poolmgr.api.errors import ApiError, Message, bad_request, bot_not_found, later, not_offered
 from poolmgr.api.media import delete_recording
@@ -144,7 +144,7 @@ def _day(name: str, text: str, later_by: timedelta = timedelta(0)) -> float:
 async def status(call: Call) -> Answer:
     """The bot's status word and custom_attributes (200). Raises: ApiError 403, 404."""
     bot = await find_bot(call)
-    return Answer(200, StatusOf(bot.bot_id, bot.status, attributes(bot)))
+    return Answer(200, StatusOf(bot.bot_id, bot.status, attributes(bot), warnings(bot)))
 
 
 async def detail(call: Call) -> Answer:

@@ -18,7 +18,7 @@ from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
 from common.jobs.record import Job, Record, iso
 from common.runtime.waiting import backoff
 from common.wire.vocabulary import BotState, Reason, Status
-from poolmgr.api.bot_views import SUBMITTED, may_see
+from poolmgr.api.bot_views import SUBMITTED, may_see, transcript_id
 from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.shapes import CreateBot, Created, Replayed
@@ -110,12 +110,8 @@ def _faults(fields: CreateBot, document: dict[str, Any], rules: OutgoingRules) -
         except BadUrlError as error:
             yield f"{name}: {error}"
     for name, url in _sockets(fields):
-        scheme, _, rest = url.partition("://")
-        if scheme not in ("wss", "ws") or (scheme == "ws" and not rules.allow_http):
-            yield f"{name}: the URL does not begin with wss://"
-            continue
         try:
-            check_url(f"https://{rest}", rules)
+            check_url(url, rules, "ws")
         except BadUrlError as error:
             yield f"{name}: {error}"
 
@@ -215,7 +211,9 @@ async def _followed(call: Call, submission: Submission, job: Job, status: str) -
     """The answer, once the bot's record can be read. If no leader takes the job in time, the answer says that
     one will.
     """
-    created = Answer(201, Created(submission.bot_id, None, job.meeting_url, status, job.warnings))
+    created = Answer(
+        201, Created(submission.bot_id, transcript_id(submission.bot_id, job), job.meeting_url, status, job.warnings)
+    )
     if job.queue_timeout_s == 0 and status != Status.SCHEDULED:
         await _until_served(call, submission)
     else:
@@ -278,13 +276,13 @@ async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
     # The bot may have been deleted since, and another token may have a bot of the same id.
     status = bot.status if bot and may_see(call.token, bot) else Status.STOPPED
     message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
-    return Answer(507, Replayed(message, bot_id, None, job.meeting_url, status, job.warnings))
+    return Answer(507, Replayed(message, bot_id, transcript_id(bot_id, job), job.meeting_url, status, job.warnings))
 
 
 async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
     bot = await call.service.submissions.find(bot_id)
     if bot and bot.meeting_url == job.meeting_url and may_see(call.token, bot):
-        return Answer(200, Created(bot_id, None, bot.meeting_url, bot.status, job.warnings))
+        return Answer(200, Created(bot_id, transcript_id(bot_id, bot), bot.meeting_url, bot.status, job.warnings))
     whose = "in another meeting" if bot is None or may_see(call.token, bot) else "of another token"
     raise ApiError(409, f"deduplication_key: was used for a bot {whose}; a new bot needs a new key.")
 
@@ -303,7 +301,7 @@ async def _held(call: Call, bot_id: str, job: Job) -> Answer:
     if bot is None:
         raise later(503, "one_bot_per_meeting: another bot is being made for this meeting, and is not there yet.", 2.0)
     if may_see(call.token, bot):
-        return Answer(200, Created(bot_id, None, bot.meeting_url, bot.status, job.warnings))
+        return Answer(200, Created(bot_id, transcript_id(bot_id, bot), bot.meeting_url, bot.status, job.warnings))
     raise ApiError(409, "one_bot_per_meeting: a bot of another token is in this meeting, or will be.")
 
 

@@ -238,7 +238,6 @@ _RECORDINGS = (
     ("get_video", "getVideo", "The video recording."),
     ("get_audio_streams", "getAudioStreams", "Each participant's audio."),
     ("get_recording_streams", "getRecordingStreams", "Each participant's video."),
-    ("get_speaker_timeline", "getSpeakerTimeline", "Who spoke when."),
 )
 
 OPERATIONS = (

@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from common.jobs.fields import JobFields
+from common.jobs.fields import JobFields, Socket, Url
 from common.jobs.job import BOT_ID
 from common.links.links import MAX_TEXT_LENGTH
 from common.wire.messages import MOST_MESSAGE_CHARS
 
-Url = Annotated[str, Meta(min_length=1, max_length=4096)]
 AnyObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
 """Any JSON object; it is answered as it was sent."""
 
@@ -53,18 +52,6 @@ class RecordingConfig(msgspec.Struct):
     video_layout: Literal["speaker_view", "grid_view"] | None = None
     audio_separate_streams: bool | None = None
     video_separate_streams: bool | None = None
-
-
-class Socket(msgspec.Struct):
-    """Where live audio is to be sent."""
-
-    websocket_url: Url
-
-
-class LiveTranscription(msgspec.Struct):
-    """Where live transcripts are to be sent."""
-
-    webhook_url: Url
 
 
 class ZoomTokens(msgspec.Struct, forbid_unknown_fields=True):
@@ -113,9 +100,7 @@ class CreateBot(JobFields):
     agent_config_id: Annotated[str, Meta(max_length=256)] | None = None
     workflow_config_ids: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=100)] | None = None
     socket_connection_url: Socket | Url | None = None
-    live_audio_required: Socket | None = None
     live_video_required: Socket | None = None
-    live_transcription_required: LiveTranscription | None = None
     recording_config: RecordingConfig | None = None
     transcription: dict[str, Any] | None = None
     zoom: ZoomTokens | None = None
@@ -153,6 +138,7 @@ class StatusOf(msgspec.Struct):
     bot_id: str
     status: str
     custom_attributes: AnyObject
+    warnings: list[str]
 
 
 class Stage(msgspec.Struct):
@@ -205,6 +191,8 @@ class Details(msgspec.Struct):
     transcript_id: str | None
     participant_events: list[dict[str, Any]]
     warnings: list[str]
+    live_audio_status: str
+    live_transcription_status: str
     transcript_webhook_received: bool
     audio_webhook_received: bool
 

@@ -9,6 +9,8 @@ from common.wire.messages import (
     BotMoved,
     BotRecorded,
     BotSaw,
+    BotStreamed,
+    BotTranscribed,
     Fact,
     JoinRefused,
     OfAttempt,
@@ -79,7 +81,7 @@ def _status(bot: Bot, event: Fact) -> str:
     return outward_status(BotState.WAITING_ROOM if event.screen == LOBBY_AGAIN else BotState.IN_MEETING)
 
 
-def on_bot_recorded(pool: PoolState, event: BotRecorded) -> None:
+def on_bot_recorded(pool: PoolState, event: BotRecorded | BotStreamed | BotTranscribed) -> None:
     """The bot may have ended and be unknown to the pool. Its record says whether this is the current attempt."""
     pool.decided.append(NoteRecorded(event))
 

@@ -5,7 +5,8 @@ queue.py and policy.py choose which bot is next and which worker it gets; attemp
 
 from typing import Final, NamedTuple
 
-from common.wire.messages import Join
+from common.jobs.record import Job
+from common.wire.messages import Feeds, Join
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core import policy
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Why
@@ -128,12 +129,19 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
                 passcode=job.passcode,
                 is_probe=job.is_probe,
                 no_audio=job.no_audio,
+                feeds=_feeds(job),
             ),
             born=worker.born,
             warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,
             waited_s=pool.now - bot.queued_since,
         )
     )
+
+
+def _feeds(job: Job) -> Feeds:
+    if not (job.live_audio_url or job.live_transcription_url or job.transcript):
+        return Feeds()
+    return Feeds(job.live_audio_url, job.live_transcription_url, job.custom_attributes, job.transcript)
 
 
 def await_claim(pool: PoolState, bot: Bot) -> None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from common.jobs.record import Job
-from common.wire.messages import BotRecorded, Fact, Join
+from common.wire.messages import BotRecorded, BotStreamed, BotTranscribed, Fact, Join
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 
 
@@ -77,9 +77,9 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class NoteRecorded(msgspec.Struct, frozen=True):
-    """Keep an agent's event about the recording, which may come long after the bot's end."""
+    """Keep an agent's event about what is recorded, written down or sent live: it may come long after the bot's end."""
 
-    event: BotRecorded
+    event: BotRecorded | BotStreamed | BotTranscribed
 
 
 class NoteFailed(msgspec.Struct, frozen=True):

@@ -30,6 +30,8 @@ from common.wire.messages import (
     BotMoved,
     BotRecorded,
     BotSaw,
+    BotStreamed,
+    BotTranscribed,
     BotVitals,
     ChatHeard,
     Heartbeat,
@@ -102,6 +104,8 @@ _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
     ParticipantsSeen: attempts.on_fact,
     ChatHeard: attempts.on_fact,
     BotRecorded: attempts.on_bot_recorded,
+    BotStreamed: attempts.on_bot_recorded,
+    BotTranscribed: attempts.on_bot_recorded,
     BotEnded: attempts.on_bot_ended,
 }
 

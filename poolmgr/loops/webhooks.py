@@ -6,7 +6,6 @@ All webhooks are in Redis at every moment. Memory has only which bot is next, an
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 import structlog
@@ -22,7 +21,7 @@ from common.runtime.waiting import pause
 from common.webhooks.courier import GONE, Bury, Courier, Retry, judge
 from common.webhooks.envelope import render
 from common.webhooks.outcome import Outcome
-from common.webhooks.sender import Sender
+from common.webhooks.sender import Sender, user_agent
 from common.webhooks.signature import headers
 from poolmgr.observe.metrics import WebhookMetrics
 from poolmgr.store.answers import Entry, text_fields
@@ -62,7 +61,7 @@ class Webhooks:
         self._secrets = secrets
         self._turned = turned
         self._courier = Courier(settings.at_once, settings.at_once_per_host)
-        self._sender = Sender(OutgoingRules.of(settings), settings.timeout_s, f"poolmgr/{_release()}")
+        self._sender = Sender(OutgoingRules.of(settings), settings.timeout_s, user_agent())
         self._woken = asyncio.Event()
         self._said_unsigned = False
 
@@ -187,10 +186,3 @@ def _made_of(entry: Entry, change: Mapping[str, str], records: Mapping[str, Reco
     except (KeyError, ValueError) as error:
         _log.warning("outbox_unreadable", entry_id=entry.entry_id.decode(), error=type(error).__name__)
         return []
-
-
-def _release() -> str:
-    try:
-        return version("poolmgr")
-    except PackageNotFoundError:
-        return "source"  # run from a source tree that was never installed

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from common.runtime.clock import Clock
 from common.runtime.loop_metrics import LoopMetrics
-from common.wire.messages import BotSaw
+from common.wire.messages import BotRecorded, BotSaw
 from common.wire.vocabulary import BotState, GoneCause, Reason, VmState, WorkerState
 from poolmgr.core.decisions import (
     Accept,
@@ -179,7 +179,7 @@ class Metrics:
                 self._retired.labels(decision.why).inc()
                 if decision.by_force:
                     self._overdue.labels("worker_forced").inc()
-            case NoteRecorded(event=event):
+            case NoteRecorded(event=BotRecorded() as event):
                 made = "processed" if event.audio_s else "skipped"
                 self._recordings.labels(made if event.finished else "begun").inc()
                 self._recording_gaps.inc(event.gaps)

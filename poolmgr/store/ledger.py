@@ -302,7 +302,8 @@ class Ledger:
 
     def _note(self, note: Note | NoteRecorded, at: float) -> Call[bool]:
         if isinstance(note, NoteRecorded):
-            return self._recorded(note.event, at)
+            told = note.event
+            return self._streamed(told, at) if isinstance(told, messages.BotStreamed) else self._recorded(told, at)
         event = note.event
         k, attempt, life_s = self._keys, event.attempt, self._record_life_s
         bot = k.bot(event.bot_id)
@@ -334,8 +335,9 @@ class Ledger:
                 chats = k.chats(event.bot_id)
                 return scripts.note_chat(bot=bot, chats=chats, attempt=attempt, life_s=life_s, lines=lines)
 
-    def _recorded(self, event: messages.BotRecorded, at: float) -> Call[bool]:
+    def _recorded(self, event: messages.BotRecorded | messages.BotTranscribed, at: float) -> Call[bool]:
         k, bot_id = self._keys, event.bot_id
+        is_sound = isinstance(event, messages.BotRecorded)
         return scripts.recorded(
             bot=k.bot(bot_id),
             outbox=k.outbox,
@@ -344,10 +346,20 @@ class Ledger:
             bot_id=bot_id,
             attempt=event.attempt,
             at=iso(event.at),
-            audio_status=record.audio_status(event),
-            audio_s=event.audio_s,
-            stored_bytes=event.stored_bytes,
+            what="recorded" if is_sound else "transcribed",
+            field="audio_status" if is_sound else "transcript_status",
+            being_made="recording" if is_sound else "processing",
+            made=record.made(event),
+            audio_s=event.audio_s if isinstance(event, messages.BotRecorded) else 0.0,
+            stored_bytes=event.stored_bytes if isinstance(event, messages.BotRecorded) else 0,
             entry=story.entry_of(event, at),
+        )
+
+    def _streamed(self, event: messages.BotStreamed, at: float) -> Call[bool]:
+        k, bot_id = self._keys, event.bot_id
+        entry, fields = story.entry_of(event, at), record.streamed(event)
+        return scripts.streamed(
+            bot=k.bot(bot_id), story=k.story(bot_id), attempt=event.attempt, entry=entry, fields=fields
         )
 
     def _vm_call(

@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from common.jobs.record import Fields, Record, epoch, iso
-from common.wire.messages import BotRecorded, BotSaw, BotVitals
-from common.wire.vocabulary import BotState, Reason, WorkerState, outward_status
+from common.wire.messages import BotRecorded, BotSaw, BotStreamed, BotTranscribed, BotVitals
+from common.wire.vocabulary import BotState, Feed, Reason, WorkerState, outward_status
 from poolmgr.core.decisions import (
     Accept,
     Assign,
@@ -143,10 +143,18 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
     )
 
 
-def audio_status(event: BotRecorded) -> str:
+def made(event: BotRecorded | BotTranscribed) -> str:
+    """How far it is with what is made of a meeting."""
+    if isinstance(event, BotTranscribed):
+        return "processing" if not event.finished else "processed" if event.utterances else "skipped"
     if not event.finished:
         return "recording"
     return "processed" if event.audio_s else "skipped"
+
+
+def streamed(event: BotStreamed) -> Fields:
+    taken: Fields = {"transcript_webhook_received": 1} if event.taken and event.feed is Feed.TRANSCRIPTION else {}
+    return {f"{event.feed}_status": event.status, **taken}
 
 
 def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> bytes:

@@ -307,11 +307,18 @@ def recorded(
     bot_id: str,
     attempt: int,
     at: str,
-    audio_status: str,
+    what: str,
+    field: str,
+    being_made: str,
+    made: str,
     audio_s: float,
     stored_bytes: int,
     entry: bytes,
 ) -> bool: ...
+
+
+@SCRIPTS.script("story", FENCE)
+def streamed(*, bot: Key, story: Key, attempt: int, entry: bytes, fields: Pairs) -> bool: ...
 
 
 # VMs and workers

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from common.jobs.record import iso
-from common.wire.messages import BotRecorded, BotSaw
+from common.wire.messages import BotRecorded, BotSaw, BotStreamed, BotTranscribed
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -36,6 +36,8 @@ class What(StrEnum):
     ASKED_TO_LEAVE = "asked_to_leave"
     FORCED = "forced"
     RECORDED = "recorded"
+    STREAMED = "streamed"
+    TRANSCRIBED = "transcribed"
     FAILED = "failed"
     ENDED = "ended"
     CUT = "cut"
@@ -43,7 +45,8 @@ class What(StrEnum):
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry. `at`: ISO 8601, by the clock of the program that saw it. `warm`, `waited_s`: as in Assign. `audio_s`,
-    `gaps`: of a finished recording.
+    `gaps`: of a finished recording. `feed`, `sent`, `dropped`: of a live one, whose status is the reason. `utterances`:
+    of a finished transcript.
     """
 
     at: str
@@ -66,11 +69,14 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: str = ""
     audio_s: float | None = None
     gaps: int = 0
+    utterances: int | None = None
+    feed: str = ""
+    sent: int = 0
+    dropped: int = 0
 
 
-_Source = (
-    Accept | Assign | Reschedule | Move | BotSaw | BotRecorded | Ask | EndByForce | Retire | Enqueue | NoteFailed | End
-)
+_ByAgent = BotSaw | BotRecorded | BotStreamed | BotTranscribed
+_Source = Accept | Assign | Reschedule | Move | _ByAgent | Ask | EndByForce | Retire | Enqueue | NoteFailed | End
 
 
 def entry_of(decision: _Source, at: float) -> bytes:
@@ -92,10 +98,8 @@ def _entry(decision: _Source, now: str) -> Entry:
             return Entry(now, What.RESCHEDULED, join_at=iso(join_at))
         case Move(attempt=attempt, state=state, screen=screen, rule=rule):
             return Entry(iso(decision.at), What.MOVED, attempt, state=state, screen=screen, rule=rule)
-        case BotSaw(attempt=attempt, at=seen_at, screen=screen, rule=rule, did=did):
-            return Entry(iso(seen_at), What.SAW, attempt, screen=screen, rule=rule, did=did)
-        case BotRecorded(attempt=attempt, at=said_at, finished=finished, audio_s=audio_s, gaps=gaps):
-            return Entry(iso(said_at), What.RECORDED, attempt, audio_s=audio_s if finished else None, gaps=gaps)
+        case BotSaw() | BotRecorded() | BotStreamed() | BotTranscribed():
+            return _by_agent(decision)
         case Ask(attempt=attempt, reason=reason):
             return Entry(now, What.ASKED_TO_LEAVE, attempt, reason=reason)
         case EndByForce(attempt=attempt, vm_id=vm_id, worker_id=worker_id):
@@ -116,6 +120,20 @@ def _entry(decision: _Source, now: str) -> Entry:
                 attribution=decision.reason.end.attribution,
                 evidence=decision.evidence,
             )
+
+
+def _by_agent(event: _ByAgent) -> Entry:
+    at, attempt = iso(event.at), event.attempt
+    match event:
+        case BotSaw(screen=screen, rule=rule, did=did):
+            return Entry(at, What.SAW, attempt, screen=screen, rule=rule, did=did)
+        case BotRecorded(finished=finished, audio_s=audio_s, gaps=gaps):
+            return Entry(at, What.RECORDED, attempt, audio_s=audio_s if finished else None, gaps=gaps)
+        case BotTranscribed(finished=finished, utterances=utterances):
+            return Entry(at, What.TRANSCRIBED, attempt, utterances=utterances if finished else None)
+        case BotStreamed(feed=feed, status=status, detail=detail):
+            told = Entry(at, What.STREAMED, attempt, reason=status, detail=detail[:500], feed=feed)
+            return msgspec.structs.replace(told, sent=event.sent, dropped=event.dropped)
 
 
 async def read(redis: Any, keys: Keys, bot_id: str, after: int = 0) -> list[Entry]:

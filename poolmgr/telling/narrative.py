@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from common.jobs.record import Record, iso
 from common.runtime.cli.text import duration
-from common.wire.vocabulary import Attribution, BotState, VmState
+from common.wire.vocabulary import Attribution, BotState, Feed, FeedStatus, VmState
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Standing, VmView
 
@@ -99,8 +99,8 @@ def sentence(entry: Entry) -> str:
         case What.FORCED:
             who = f"its worker {entry.worker_id} did not go" if entry.why else "it did not leave"
             return f"{who}: the agent of VM {entry.vm_id} was ordered to end its browser"
-        case What.RECORDED:
-            return _recorded(entry)
+        case What.RECORDED | What.STREAMED | What.TRANSCRIBED:
+            return _ARTEFACTS[entry.what](entry)
         case What.CUT:
             return "... more happened here than is kept ..."
         case What.FAILED | What.ENDED:
@@ -118,6 +118,31 @@ def _recorded(entry: Entry) -> str:
         return "its meeting is being recorded"
     missing = f"{entry.gaps} gaps" if entry.gaps else "no gap"
     return f"its recording is finished: {duration(entry.audio_s)}, {missing}"
+
+
+def _streamed(entry: Entry) -> str:
+    feeds: dict[str, str] = {Feed.AUDIO: "its live sound", Feed.TRANSCRIPTION: "what is said, live"}
+    words: dict[str, str] = {
+        FeedStatus.CONNECTED: "its receiver takes it",
+        FeedStatus.WAITING: "its receiver does not take it; it is tried again",
+        FeedStatus.REFUSED: "is sent nowhere, because its address may not be called",
+        FeedStatus.LISTENING: "the meeting's page shows captions",
+        FeedStatus.CAPTIONS_UNAVAILABLE: "the meeting's page shows no captions (captions_unavailable)",
+        FeedStatus.ENDED: f"ended: {entry.sent} sent, {entry.dropped} dropped",
+    }
+    detail = f" ({entry.detail})" if entry.detail else ""
+    return f"{feeds.get(entry.feed, entry.feed)}: {words.get(entry.reason, entry.reason)}{detail}"
+
+
+def _transcribed(entry: Entry) -> str:
+    if entry.utterances is None:
+        return "what is said is being written down"
+    return (
+        f"its transcript is finished: {entry.utterances} utterances" if entry.utterances else "nothing was written down"
+    )
+
+
+_ARTEFACTS: Final = {What.RECORDED: _recorded, What.STREAMED: _streamed, What.TRANSCRIBED: _transcribed}
 
 
 def _end(entry: Entry) -> str:

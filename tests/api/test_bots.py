@@ -200,6 +200,19 @@ async def test_each_kind_of_end_is_a_stage_of_its_own(world: World, reason: Reas
     assert [name for name, told in details["StatusTimeline"].items() if told["status"]] == [stage]
 
 
+async def test_what_is_wrong_with_a_live_feed_is_a_warning_as_long_as_it_is(world: World) -> None:
+    hand = await world.ledger()
+    await hand.accept("b1")
+    async with world.serving() as call:
+        for status, warned in (("waiting", True), ("captions_unavailable", True), ("connected", False)):
+            await world.redis.hset(world.keys.bot("b1"), "live_transcription_status", status)
+            detail = (await call("GET", "/bots/b1/detail")).body["bot_details"]
+            assert detail["live_transcription_status"] == status
+            warnings = (await call("GET", "/bots/b1/status")).body["warnings"]
+            assert detail["warnings"] == warnings
+            assert [one.startswith(f"live_transcription_required: {status}") for one in warnings] == [True] * warned
+
+
 async def test_the_detail_says_what_the_callback_took(world: World) -> None:
     hand = await world.ledger()
     await hand.accept("b1")

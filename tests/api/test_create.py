@@ -166,13 +166,14 @@ async def test_what_is_sent_is_handed_in_as_it_is_with_our_two_fields(world: Wor
         assert answer.status == 201, answer.message
         bot_id = answer.body["bot_id"]
         (warning,) = answer.body.pop("warnings")
-        assert warning.startswith("live_transcription_required: ")
+        assert warning.startswith("recording_config.transcript: ")
         assert answer.body == {"bot_id": bot_id, "transcript_id": None, "meeting_url": LINK, "status": "Active"}
         payload = await world.redis.rpop(world.keys.jobs)
         assert json.loads(payload) == {**JOB, **fields, "bot_id": bot_id, "owner": "app"}
         job = parse_job(payload, 0, JobRules.of(world.settings))
         assert (job.bot_id, job.owner, job.user_id) == (bot_id, "app", "17")
         status = await call("GET", f"/bots/{bot_id}/status")
+        assert status.body.pop("warnings") == [warning]
         assert status.body == {"bot_id": bot_id, "status": "Active", "custom_attributes": fields["custom_attributes"]}
         detail = (await call("GET", f"/bots/{bot_id}/detail")).body["bot_details"]
         assert (detail["Status"], detail["BotUsername"], detail["UserID"]) == ("Active", fields["bot_name"], "17")
@@ -201,7 +202,6 @@ async def test_what_does_not_happen_as_it_says_is_told_alike_by_every_way_in(wor
     assert [warning.partition(":")[0] for warning in created.body["warnings"]] == [
         "joinAt",
         "automatic_leave.everyone_left",
-        "live_transcription_required",
     ]
     assert told == [created.body["warnings"]] * 2
     assert record is not None
@@ -235,8 +235,8 @@ async def test_strict_settings_refuse_it_by_every_way_in(world: World) -> None:
     meetings = msgspec.structs.replace(world.settings.meetings, strict=True)
     world.settings = msgspec.structs.replace(world.settings, meetings=meetings)
     async with world.leading() as call:
-        refused = await call("POST", "/bots/create_bot", ARTICLE)
-        await world.redis.lpush(world.keys.jobs, json.dumps({**ARTICLE, "bot_id": "pushed"}))
+        refused = await call("POST", "/bots/create_bot", {**ARTICLE, "joinAt": "x"})
+        await world.redis.lpush(world.keys.jobs, json.dumps({**ARTICLE, "joinAt": "x", "bot_id": "pushed"}))
         dead = await _dead(world)
     assert (refused.status, dead.reason, dead.bot_id) == (400, "warned", "pushed")
     assert dead.detail == refused.message

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from common.wire.messages import Join
+from common.wire.messages import Feeds, Join
 from common.wire.vocabulary import BotState, Reason, RefusalCause
 from poolmgr.core.decisions import Accept, Assign, End, Warm, Why
 from poolmgr.core.events import JobAccepted, LeaveRequested
@@ -21,10 +21,22 @@ def test_a_job_goes_to_an_idle_worker_at_once_and_its_place_is_filled() -> None:
 
 def test_what_lets_the_bot_in_and_what_it_is_for_goes_with_it() -> None:
     sc = full()
-    asked = replace(job(), passcode="1234", is_probe=True, bot_message="Hello", no_audio=True)
+    feeds = Feeds("wss://a.example/", "https://b.example/", '{"tag":1}', transcript=True)
+    asked = replace(
+        job(),
+        live_audio_url=feeds.audio_url,
+        live_transcription_url=feeds.transcription_url,
+        transcript=True,
+        custom_attributes=feeds.attributes,
+        passcode="1234",
+        is_probe=True,
+        bot_message="Hello",
+        no_audio=True,
+    )
     (assign,) = of_type(sc.step(JobAccepted("b1", asked, sc.wall)), Assign)
     join = assign.join
     assert (join.passcode, join.is_probe, join.message, join.no_audio) == ("1234", True, "Hello", True)
+    assert join.feeds == feeds
 
 
 def test_the_same_job_twice_is_one_bot() -> None:

@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
-from common.wire.messages import BotRecorded, BotSaw
-from common.wire.vocabulary import BotState, Reason, RefusalCause
+from common.wire.messages import BotRecorded, BotSaw, BotStreamed
+from common.wire.vocabulary import BotState, Feed, FeedStatus, Reason, RefusalCause
 from poolmgr.core.decisions import End, Note, NoteFailed, NoteRecorded, Why
 from poolmgr.core.events import LeaveRequested
 from tests.core.builders import Scenario, bring_to, full, of_type
@@ -61,3 +61,5 @@ def test_a_recording_is_noted_also_of_a_bot_that_has_ended_and_is_forgotten_here
     sc = full()
     told = BotRecorded("vm", "long gone", 2, sc.wall, finished=True, audio_s=60.5, gaps=1)
     assert sc.step(told) == [NoteRecorded(told)]
+    fares = BotStreamed("vm", "long gone", 2, sc.wall, Feed.AUDIO, FeedStatus.ENDED)
+    assert sc.step(fares) == [NoteRecorded(fares)]

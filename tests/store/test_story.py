@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from common.jobs.record import Job
-from common.wire.messages import BotRecorded, BotSaw, Join
-from common.wire.vocabulary import BotState, Reason
+from common.wire.messages import BotRecorded, BotSaw, BotStreamed, BotTranscribed, Join
+from common.wire.vocabulary import BotState, Feed, FeedStatus, Reason
 from poolmgr.core.decisions import (
     Accept,
     Ask,
@@ -118,6 +118,61 @@ async def test_a_recording_is_told_of_once_when_it_begins_and_when_it_is_finishe
     assert [(each[b"recorded"], each[b"state"], each[b"at"].decode()) for each in told] == [
         (b"recording", b"assigned", iso(NOW + 1)),
         (b"processed", b"stopped", iso(NOW + 90)),
+    ]
+
+
+async def test_a_transcript_is_told_of_once_when_it_is_there_and_not_while_it_is_made(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    called = replace(ACCEPT, job=replace(JOB, callback_url="https://hooks.example/x"))
+    begun = BotTranscribed("vm", "b1", 1, NOW + 1)
+    finished = BotTranscribed("vm", "b1", 1, NOW + 90, finished=True, utterances=3)
+    await ledger.apply([called, ASSIGN, NoteRecorded(begun), NoteRecorded(replace(finished, attempt=2))], NOW)
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processing"
+    await ledger.apply([End("b1", 1, Reason.EVERYONE_LEFT, at=NOW + 60)], NOW + 60)
+    again = [finished, finished, begun, replace(finished, utterances=0)]
+    await ledger.apply([*map(NoteRecorded, again)], NOW + 91)
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processed"
+    story = [entry for entry in await Views(redis, keys).story("b1") if entry.what is What.TRANSCRIBED]
+    assert [sentence(entry) for entry in story] == [
+        "what is said is being written down",
+        "its transcript is finished: 3 utterances",
+    ]
+    told = [fields for _, fields in await redis.xrange(keys.outbox) if b"transcribed" in fields]
+    assert [one[b"transcribed"] for one in told] == [b"processing", b"processed"]
+
+
+async def test_of_a_meeting_in_which_nothing_was_said_there_is_no_transcript(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(BotTranscribed("vm", "b1", 1, NOW, finished=True))], NOW)
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"skipped"
+    assert sentence((await Views(redis, keys).story("b1"))[-1]) == "nothing was written down"
+
+
+async def test_how_a_live_feed_fares_is_told_of_the_attempt_that_counts_also_after_its_end(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    feed, status = Feed.TRANSCRIPTION, FeedStatus.WAITING
+    waits = BotStreamed("vm", "b1", 1, NOW + 1, feed, status, "timeout")
+    taken = replace(waits, status=FeedStatus.CONNECTED, detail="", taken=True)
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(waits), NoteRecorded(replace(waits, attempt=2))], NOW)
+    record = await redis.hgetall(keys.bot("b1"))
+    assert record[b"live_transcription_status"] == b"waiting"
+    assert record[b"transcript_webhook_received"] == b"0"
+    ended = BotStreamed("vm", "b1", 1, NOW + 70, Feed.AUDIO, FeedStatus.ENDED, sent=70, dropped=3, taken=True)
+    apart = [NoteRecorded(taken), End("b1", 1, Reason.EVERYONE_LEFT, at=NOW + 60), NoteRecorded(ended)]
+    await ledger.apply(apart, NOW + 70)
+    record = await redis.hgetall(keys.bot("b1"))
+    assert record[b"live_transcription_status"] == b"connected"
+    assert record[b"transcript_webhook_received"] == b"1"
+    assert record[b"live_audio_status"] == b"ended"
+    assert record[b"audio_webhook_received"] == b"0"
+    story = [entry for entry in await Views(redis, keys).story("b1") if entry.what is What.STREAMED]
+    assert [sentence(entry) for entry in story] == [
+        "what is said, live: its receiver does not take it; it is tried again (timeout)",
+        "what is said, live: its receiver takes it",
+        "its live sound: ended: 70 sent, 3 dropped",
     ]
 
 

@@ -41,8 +41,8 @@ Hear = Callable[[int, int, bytes], None]
 class Recording:
     """`spool` begins one, or goes on with what there is. `page`: the meeting's, None while nobody is connected to it.
     `voice_at`: when the meeting's connections received a voice, monotonic seconds. `has_room`: more may be spooled.
-    `began`: is told once that the bot is being recorded. `tell`: puts it into the bot's story. `hear`: somebody listens,
-    and soon: chunks are short then.
+    `began`: is told once that the bot is being recorded. `tell`: puts it into the bot's story. `hear`: somebody
+    listens, and soon: chunks are short then.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""In place of a spool where the sound of a meeting is only listened to: its numbers go on, and nothing of it is kept."""
+"""In place of a spool where a meeting is only listened to: its numbers go on, and nothing of it is kept."""
 
 from collections.abc import Sequence
 

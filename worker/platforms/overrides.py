@@ -6,7 +6,7 @@ So a changed page can be followed without a new release. The files are read at s
     [[screen]]                      # replaces the rule of the same name; a new rule comes first of all,
     before = "rule"                 # or before the named one
     [[popup]]                       # the same
-    [actions], [readings], [places] # each key replaces the same key of the release
+    [actions], [readings], [places], [captions]   # each key replaces the same key of the release
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -58,6 +58,7 @@ class _Overrides(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     actions: Actions = Actions()
     readings: Readings = Readings()
     facts: str | None = None
+    captions: dict[str, Any] = {}
 
 
 def lay_over(source: Path, path: Path) -> Rules:
@@ -79,6 +80,8 @@ def lay_over(source: Path, path: Path) -> Rules:
     for table in ("actions", "readings", "places"):
         merged[table] = {**base.get(table, {}), **over.get(table, {})}
     merged |= {key: over[key] for key in ("ignore", "facts") if key in over}
+    if "captions" in over:
+        merged["captions"] = {**base.get("captions", {}), **over["captions"]}
     return make(path, merged)
 
 

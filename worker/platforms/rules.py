@@ -39,6 +39,8 @@ def script(name: str) -> str:
 
 
 DETECT: Final = script("detect.js")
+SCREENS_FILE: Final = "screens.toml"
+CAPTIONS_FILE: Final = "captions.toml"
 NO_FACTS: Final = "/* facts */ () => null"
 
 NOTHING: Final = LookRequest()
@@ -186,6 +188,23 @@ class Readings(Section, frozen=True):
     chat: Chat | None = None
 
 
+class Captions(Section, frozen=True):
+    """Where the page writes down what is said; a file of its own, `captions.toml`. `on`: what turns that on, one step
+    after the other: of those that show, the last is clicked on. `shown`: what shows while it is on; with `late` only
+    once somebody speaks. `each`: what one speaker says, the innermost of those that match; without `id` it is known
+    by its element. Without `speaker` it is of whoever speaks. `named`: its text begins with their name and a colon.
+    """
+
+    each: Text
+    text: Text | Texts
+    shown: Annotated[list[Text], Meta(min_length=1)]
+    on: list[Targets] = []
+    id: Text | None = None
+    speaker: Text | Texts | None = None
+    named: bool = False
+    late: bool = False
+
+
 class Rules(Section, frozen=True, dict=True):
     """A whole file. `ignore`: selectors of what people write; no rule looks there. `facts`: JavaScript, a function
     without arguments that returns what the page's own program knows.
@@ -198,6 +217,7 @@ class Rules(Section, frozen=True, dict=True):
     places: dict[str, Texts] = {}
     ignore: list[Text] = []
     facts: str = ""
+    captions: Captions | None = None
 
     @cached_property
     def script(self) -> str:
@@ -212,10 +232,19 @@ class Rules(Section, frozen=True, dict=True):
             readings["participants"] = folded(self.readings.participants)
         seen = {"screen": folded(self.screen), "popup": folded(self.popup)}
         devices = folded(self.actions.switch_off)
-        rest: dict[str, Any] = {"places": self.places, "ignore": self.ignore, "readings": readings, "devices": devices}
+        rest: dict[str, Any] = {
+            "places": self.places,
+            "ignore": self._ignored,
+            "readings": readings,
+            "devices": devices,
+        }
         rest["exits"] = folded(self.actions.cancel)
         rest["chat"] = {"field": folded(self.actions.chat), "open": folded(self.actions.chat_open)}
         return msgspec.json.encode({**seen, **rest}).decode()
+
+    @property
+    def _ignored(self) -> list[str]:
+        return [*self.ignore, self.captions.each] if self.captions else self.ignore
 
     @cached_property
     def complained(self) -> set[str]:
@@ -251,7 +280,15 @@ def read_source(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The document in a TOML file. Raises: BadRulesError."""
+    """The document in a TOML file, and in the one of captions beside it. Raises: BadRulesError."""
+    document = _read(path)
+    captions = path.with_name(CAPTIONS_FILE)
+    if path.name == SCREENS_FILE and captions.is_file():
+        document["captions"] = _read(captions)
+    return document
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():  # reading a pipe or a device could block for ever
             raise BadRulesError(path, "is no file" if path.exists() else "No such file or directory")
@@ -368,6 +405,7 @@ _WITH_CSS: Final = (
     "number",
     "visible",
     "present",
+    "shown",
     "absent",
     "ignore",
     "speaker",

@@ -25,8 +25,8 @@ Recorders = Callable[
     [Join, Callable[[], Page | None], Callable[[], State | None], Callable[[str], None]],
     AbstractAsyncContextManager[Callable[[State], None]],
 ]
-"""Records a bot while the context is open. Arguments: the order, the bot's page, where the bot is by the last look, and a
-function that reports a deed of the recorder. The context gives a function that takes each new state of the session.
+"""Records a bot while the context is open. Arguments: the order, the bot's page, where the bot is by the last look, and
+a function that reports a deed of the recorder. The context gives a function that takes each new state of the session.
 """
 
 

@@ -46,6 +46,10 @@ const meet = {
       aria-label="People - ${flickering ? 0 : people.length} joined">People <span data-avatar-count="${people.length}">${people.length}</span></button>`,
     people: ({ people, flickering, open }) => flickering || !open.has("people") ? "" : `<div role="list" aria-label="Participants">${people
       .map(({ id, name }) => `<div role="listitem" aria-label="${escape(name)}" data-participant-id="spaces/QXCh/devices/${id}"><span class="zWGUib">${escape(name)}</span></div>`).join("")}</div>`,
+    cc: ({ captioned }) => `<button data-do="captions" aria-label="Turn ${captioned ? "off" : "on"} captions">cc</button>`,
+    captions: ({ captions, captioned, wording }) => !captioned ? "" : `<div role="region" aria-label="Captions" class="vNKgIf">${[...captions.values()].map(({ name, text }) => wording % 2
+      ? `<div class="q1"><div class="q2"><img alt=""><span>${escape(name)}</span></div><div><span>${escape(text)}</span></div></div>`
+      : `<div class="nMcdL"><div class="adE6rb"><img alt="" class="Z6byG"><div class="KcIKyf"><span class="NWpY1d">${escape(name)}</span></div></div><div class="ygicle">${escape(text)}</div></div>`).join("")}</div>`,
     lines: ({ lines, me, open }) => open.has("chat") ? lines.map(({ id, from, name, text }) => `<div class="Ss4fHf" jsname="Ypafjf" data-message-id="${id}"
       data-sender-id="${from}" ${from === me ? "data-is-own" : ""}><div class="poVWob">${from === me ? "You" : escape(name)}</div><div jsname="dTKtvb"><div>${escape(text)}</div></div></div>`).join("") : "",
   },
@@ -62,13 +66,13 @@ const meet = {
       <div class="tile" data-participant-id="spaces/QXCh/devices/self" data-self-name="${escape(state.name)}"><span class="notranslate">${escape(state.name)}</span></div>
       <p jsname="v62Zsb">${state.host ? text : "Waiting for the host to join"}</p>
       <button aria-label="Meeting details">details</button>${bar(state, "")}</div>`),
-    meeting: [(state) => `<div class="call"><div data-slot="tiles"></div>
+    meeting: [(state) => `<div class="call"><div data-slot="tiles"></div><div data-slot="captions"></div>
       <div class="panel" data-panel="chat" role="region" aria-label="Chat" hidden><div aria-live="polite" data-slot="lines"></div>
         <textarea data-field="chat" jsname="YPqjbf" aria-label="Send a message" placeholder="Send a message"></textarea>
         <button data-do="send" jsname="SoqoBf" aria-label="Send a message">send</button></div>
       <div class="panel" data-panel="people" role="region" aria-label="People" hidden><div data-slot="people"></div></div>
       <span data-slot="count"></span>
-      ${bar(state, `<button aria-label="Turn on captions">cc</button><button aria-label="Raise hand (ctrl + alt + h)">hand</button>
+      ${bar(state, `<span data-slot="cc"></span><button aria-label="Raise hand (ctrl + alt + h)">hand</button>
         <button aria-label="Send a reaction">react</button><button aria-label="Share screen"><span>Present now</span></button>
         <button aria-label="More options" jsname="NakZHc">more</button>`)}
       <button aria-label="Chat with everyone" data-do="panel:chat" data-panel-id="2">chat</button>

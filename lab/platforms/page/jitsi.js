@@ -23,6 +23,7 @@ const jitsi = {
   slots: {
     videos: ({ people, me, speaking, flickering }) => flickering ? "" : people.map(({ id, name }) => `<span class="tile videocontainer ${speaking.has(id) ? "dominant-speaker" : ""}" id="${id === me ? "localVideoContainer" : `participant_${id}`}"><span class="displayname" id="${id === me ? "localDisplayName" : `participant_${id}_name`}">${escape(name)}</span></span>`).join(""),
     people: ({ people, open }) => open.has("people") ? people.map(({ id, name }) => `<div class="list-item-container" id="participant-item-${id}"><span data-testid="participant-name">${escape(name)}</span></div>`).join("") : "",
+    captions: ({ captions, captioned }) => !captioned || !captions.size ? "" : `<div class="transcription-subtitles">${[...captions.values()].map(({ name, text }) => `<p><span>${escape(name)}: ${escape(text)}</span></p>`).join("")}</div>`,
     lines: ({ lines, me, open }) => open.has("chat") ? lines.map(({ id, from, name, text }) => `<div class="chatmessage ${from === me ? "localuser" : "remote"}" id="${id}" tabindex="-1"><div class="display-name">${escape(name)}</div><div class="usermessage">${escape(text)}</div></div>`).join("") : "",
   },
   screens: {
@@ -34,10 +35,11 @@ const jitsi = {
     lobby: ["Asking to join meeting...", "Asking to join", "Asking to join"].map((text) => ({ host }) => host
       ? `<div class="lobby-screen"><h1>${text}</h1><span data-testid="lobby.joiningMessage">${text}</span><button data-do="cancel">Cancel</button></div>`
       : `<div role="dialog"><h3>Waiting for ${text.endsWith("...") ? "a moderator" : "the host"}...</h3><p>The conference has not yet started</p><button>I am the host</button><button data-do="cancel">Cancel</button></div>`),
-    meeting: [(state) => `<div id="videoconference_page"><div id="filmstrip" data-slot="videos"></div>
+    meeting: [(state) => `<div id="videoconference_page"><div id="filmstrip" data-slot="videos"></div><div data-slot="captions"></div>
+      <div class="panel" data-panel="more" role="menu" hidden><div role="menuitem" tabindex="0" aria-label="Toggle subtitles" data-do="captions:more">Start showing subtitles</div></div>
       <div class="panel" data-panel="chat" id="sideToolbarContainer" hidden><div id="chatconversation" data-slot="lines"></div><textarea id="chat-input" data-field="chat" placeholder="Type a message"></textarea><button aria-label="Send message" data-do="send">send</button></div>
       <div class="panel" data-panel="people" hidden data-slot="people"></div>
-      <div class="toolbar" id="new-toolbox"><div role="button" aria-label="Open chat" data-do="panel:chat">chat</div>${device("microphone", state)}${device("camera", state)}<div role="button" aria-label="Open participants pane" data-do="panel:people">people</div>
+      <div class="toolbar" id="new-toolbox"><div role="button" aria-label="Open chat" data-do="panel:chat">chat</div><div role="button" aria-label="More actions" data-do="panel:more">more</div>${device("microphone", state)}${device("camera", state)}<div role="button" aria-label="Open participants pane" data-do="panel:people">people</div>
       <div role="button" tabindex="0" class="hangup-button" data-testid="toolbox.hangup" aria-label="Leave the meeting" data-do="leave">leave</div></div></div>`],
     reconnecting: [`<div id="videoconference_page"><div class="overlay"><h1>You have been disconnected</h1><p>Reconnecting</p></div><div class="toolbar"><div role="button" aria-label="Leave the meeting" data-do="leave">leave</div></div></div>`],
     passcode: [dialogWithPassword("This meeting is protected", "")],

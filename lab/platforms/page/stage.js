@@ -43,7 +43,7 @@ class Stage {
   constructor(platform, path, scenario, load, host) {
     Object.assign(this, { platform, path, scenario, load });
     this.state = {
-      host, name: "", microphone: true, camera: true, people: [], me: "", lines: [], speaking: new Set(),
+      host, name: "", microphone: true, camera: true, people: [], me: "", lines: [], speaking: new Set(), captions: new Map(), captioned: false,
       wording: scenario.wording, door: scenario.door, open: new Set(), flickering: false, code: path.split("/")[1],
     };
     this.moment = "load";
@@ -248,6 +248,7 @@ class Stage {
     else if (verb === "send") this.#send();
     else if (verb === "popup") this.popup(argument);
     else if (verb === "leave" || verb === "cancel") this.leave();
+    else if (verb === "captions") this.turnCaptions(argument);
     else if (verb === "passcode") this.#tryPasscode();
     else if (verb === "go") location.assign(argument.replaceAll("|", ":"));
     else if (verb === "show") this.show(argument);
@@ -258,6 +259,16 @@ class Stage {
     button.closest("[data-popup]").remove();
     if (argument) this.turn(argument);
     this.closed?.();
+  }
+
+  // What people say is written down from now on, or no more. `menu`: where that was chosen, which closes.
+  turnCaptions(menu) {
+    if (menu) this.state.open.delete(menu);
+    if (!this.scenario.captions) return this.refresh();
+    this.state.captioned = !this.state.captioned;
+    this.state.captions.clear();
+    this.call.note(`turned captions ${this.state.captioned ? "on" : "off"}`);
+    return this.refresh();
   }
 
   // Somebody in the meeting does, or the page itself.
@@ -366,6 +377,10 @@ class Stage {
       if (message.on) state.speaking.add(message.id);
       else state.speaking.delete(message.id);
       this.refresh();
+    } else if (message.type === "captioned") {
+      if (message.text) state.captions.set(message.id, message);
+      else state.captions.delete(message.id);
+      if (state.captioned) this.refresh();
     } else if (message.type === "host") {
       state.host = true;
       if (this.moment === "lobby") this.draw("lobby");
@@ -417,6 +432,7 @@ const TROUBLE = {
   },
   navigate: (address) => { location.assign(address); return false; },
   quote: (text, stage) => stage.quote(text),
+  captions: (_, stage) => { stage.turnCaptions(); },
   blank: (_, stage) => { stage.fill("<div><i></i></div>"); },
   splash: (_, stage) => { stage.fill(`<svg width="120" height="40"><rect width="120" height="40"></rect></svg>`); return false; },
   away: (ms, stage) => {

@@ -48,6 +48,8 @@ const teams = {
     videos: ({ people, me, speaking, flickering }) => flickering ? "" : people.map(({ id, name }) => `<div class="tile" role="menuitem" data-tid="${escape(name)}" data-stream-type="Video" data-cid="${id}" ${id === me ? `data-is-self="true"` : ""} aria-label="${escape(name)}, External unfamiliar">
       <div data-tid="voice-level-stream-outline" class="${speaking.has(id) ? "vdi-frame-occlusion" : ""}"></div><span data-tid="participant-info-nametag">${escape(name)}</span></div>`).join("") +
       (people.length === 1 ? `<p>You're the only one here</p>` : ""),
+    captions: ({ captions, captioned }) => !captioned ? "" : `<div data-tid="closed-caption-renderer-wrapper" role="region" aria-label="Live Captions"><div>${[...captions.values()].map(({ name, text }) => `
+      <div class="fui-ChatMessageCompact"><div><span data-tid="author">${escape(name)}</span></div><div><span data-tid="closed-caption-text">${escape(text)}</span></div></div>`).join("")}</div></div>`,
     lines: ({ lines, me, open }) => open.has("chat") ? lines.map(({ id, from, name, text }) => `<div data-tid="chat-pane-message" id="message-body-${id}" data-mid="${id}" role="group">
       <span data-tid="message-author-name">${from === me ? "You" : escape(name)}</span><div id="content-${id}" data-tid="chat-pane-message-content">${escape(text)}</div></div>`).join("") : "",
   },
@@ -62,13 +64,16 @@ const teams = {
     lobby: LOBBY.map((text) => ({ host, wording }) => `<div class="lobby" data-tid="lobby-screen"><h1>${host ? text : "Someone will let you in when the meeting starts"}</h1>
       ${wording % 2 ? `<button id="prejoin-join-button" data-tid="prejoin-join-button" disabled>Join now</button>` : ""}
       <button data-tid="prejoin-cancel-button" data-do="cancel">Cancel</button></div>`),
-    meeting: hangup.map((button) => (state) => `<div class="call" data-tid="meeting-stage"><div data-slot="videos"></div>
+    meeting: hangup.map((button) => (state) => `<div class="call" data-tid="meeting-stage"><div data-slot="videos"></div><div data-slot="captions"></div>
+      <div class="panel" data-panel="more" role="menu" hidden>${state.wording % 2 ? `<div role="menuitem" id="LanguageSpeechMenuControl-id" data-do="panel:speech">Language and speech</div>`
+        : `<button id="closed-captions-button" role="menuitemcheckbox" data-do="captions:more">Captions</button>`}</div>
+      <div class="panel" data-panel="speech" role="menu" hidden><div role="menuitemcheckbox" data-do="captions:speech">Show live captions</div></div>
       <div class="panel" data-panel="chat" hidden><div data-tid="chat-pane-list" data-slot="lines"></div>
         <div contenteditable="true" role="textbox" data-tid="ckeditor" data-field="chat" aria-label="Type a message" data-placeholder="Type a message"></div><button data-tid="newMessageCommands-send" name="send" aria-label="Send" data-do="send">send</button></div>
       <div class="panel" data-panel="people" hidden data-slot="people"></div>
       <div class="toolbar" role="toolbar" aria-label="Meeting controls"><button id="chat-button" data-tid="chat-button" aria-label="Chat" data-do="panel:chat">Chat</button><span data-slot="count"></span>
       <button id="raisehands-button" aria-label="Raise">Raise</button><button id="reaction-menu-button" aria-label="React">React</button><button id="view-mode-button">View</button>${device("microphone", state)}${device("camera", state)}
-      <button id="callingButtons-showMoreBtn" aria-label="More">More</button>${button}</div></div>`),
+      <button id="callingButtons-showMoreBtn" aria-label="More" data-do="panel:more">More</button>${button}</div></div>`),
     denied: [calling("Sorry, but you were denied access to the meeting"), calling("Your request to join was declined", "", `<button data-tid="calling-retry-cancelbutton">Cancel</button>`)],
     removed: [calling("You've been removed from this meeting", "", `<button data-tid="calling-retry-rejoinbutton">Rejoin</button>`)],
     ended: [calling("Meeting ended"), calling("Call ended")],

@@ -41,6 +41,8 @@ const zoom = {
       return `<div class="speaker-active-container__video-frame"><div class="video-avatar__avatar"><div class="video-avatar__avatar-footer"><span>${escape(speaker.name)}</span></div></div></div>
         ${people.map(({ id, name }) => `<div class="tile speaker-bar-container__video-frame ${speaking.has(id) ? "speaker-bar-container__video-frame--active" : ""}"><div class="video-avatar__avatar-footer"><span>${escape(name)}</span></div></div>`).join("")}`;
     },
+    captions: ({ captions, captioned }) => !captioned || !captions.size ? "" : `<div id="live-transcription-subtitle" class="live-transcription-subtitle__box">${[...captions.values()].slice(-1).map(({ text }) => `
+      <span class="live-transcription-subtitle__item"><i class="zmu-data-selector-item__icon"></i>${escape(text)}</span>`).join("")}</div>`,
     lines: ({ lines, me, open }) => open.has("chat") ? lines.map(({ id, from, name, text }) => `<div class="new-chat-message__container" id="chat-message-${id}">
       <span class="chat-item__sender" data-name="${escape(name)}">${from === me ? "Me" : escape(name)}</span> to Everyone<div class="chat-rtf-box__display new-chat-message__text-content">${escape(text)}</div></div>`).join("") : "",
   },
@@ -56,13 +58,14 @@ const zoom = {
     lobby: WAITING.map((text) => ({ host }) => `<div class="meeting-app"><div class="waiting-room-container">
       <span class="wr-information">${host ? text : ["Waiting for the host to start this meeting", "Waiting for the host to start the meeting"][WAITING.indexOf(text) % 2]}</span>
       <button data-do="leave" class="leave-btn" aria-label="Leave">Leave</button></div></div>`),
-    meeting: [(state) => `<div class="meeting-app"><div id="video-share-layout"><video-player></video-player></div><div class="single-main-container__video-frame"></div><div data-slot="videos"></div>
+    meeting: [(state) => `<div class="meeting-app"><div id="video-share-layout"><video-player></video-player></div><div class="single-main-container__video-frame"></div><div data-slot="videos"></div><div data-slot="captions"></div>
+      <div class="panel" data-panel="more" role="menu" hidden><a role="menuitem" aria-label="Captions" data-do="${state.wording % 2 ? "popup:caption_language" : "captions:more"}">Captions</a></div>
       <div class="panel chat-container" data-panel="chat" aria-label="Chat" hidden><div class="chat-container__chat-list" id="chat-list-content" aria-label="Chat Message List"><div class="chat-virtuoso-wrapper" data-slot="lines"></div></div>
         <div class="chat-rtf-box__editor-outer"><div class="tiptap ProseMirror" contenteditable="true" role="textbox" data-field="chat" aria-label="Type message here ..."></div></div>
         <button class="chat-rtf-box__send" data-do="send" aria-label="send">send</button></div>
       <div class="panel" data-panel="people" hidden data-slot="people"></div>
       <footer id="wc-footer" class="footer toolbar"><div footer-section="left"><button data-do="microphone" aria-label="${state.microphone ? "mute" : "unmute"} my microphone">mic</button><button data-do="camera" aria-label="${state.camera ? "stop" : "start"} my video">cam</button></div>
-        <div footer-section="center"><span data-slot="count"></span><button aria-label="open the chat panel" data-do="panel:chat">Chat</button><button aria-label="More meeting control">More</button></div>
+        <div footer-section="center"><span data-slot="count"></span><button aria-label="open the chat panel" data-do="panel:chat">Chat</button><button aria-label="More meeting control" data-do="panel:more">More</button></div>
         <div footer-section="right"><button aria-label="Leave" class="footer__leave-btn" data-do="popup:leave">Leave</button></div></footer></div>`],
     invalid: [plain("This meeting link is invalid (3,001)")],
     waiting_for_host: [plain("Waiting for the host to start this meeting"), plain("Waiting for the host to start the meeting")],
@@ -86,6 +89,7 @@ const zoom = {
     left: [`<div class="leave-page">You have left the meeting<button>Rejoin</button></div>`],
   },
   popups: {
+    caption_language: `<div class="zm-modal" role="dialog" data-aside><p>Speaking language: English</p><button data-do="close:captions">Save</button></div>`,
     cookies: `<div data-aside id="onetrust-banner-sdk" role="dialog"><p>We use cookies</p><button id="onetrust-reject-all-handler" data-do="close">Reject All</button><button id="onetrust-accept-btn-handler" data-do="close">Accept Cookies</button></div>`,
     terms: `<div><h2>Terms of Service</h2><button id="wc_agree1" data-do="close">I Agree</button></div>`,
     disclaimer: `<div><p>Before you join</p><button id="disclaimer_agree" data-do="close">Agree</button></div>`,

@@ -18,6 +18,7 @@ from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
 from common.runtime.store import AbsentError, Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Audio, Manifest
+from common.wire.minutes import TRANSCRIPT
 from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console
@@ -37,8 +38,11 @@ _T = TypeVar("_T")
     help="Write the file and its manifest there.",
 )
 @click.option("--manifest", "whole", is_flag=True, help="Print the manifest, as the store has it.")
+@click.option("--transcript", "words", is_flag=True, help="Print what was said, by whom and when.")
 @with_session
-def recording(session: Session, bot_id: str, *, attempt: int | None, folder: Path | None, whole: bool) -> None:
+def recording(
+    session: Session, bot_id: str, *, attempt: int | None, folder: Path | None, whole: bool, words: bool
+) -> None:
     """Say what is recorded of BOT's meeting: how long, how loud, what is missing and why.
 
     It is read from capture.store, so this machine must be able to. While the meeting runs, and until the file is made,
@@ -51,11 +55,15 @@ def recording(session: Session, bot_id: str, *, attempt: int | None, folder: Pat
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/recordings
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --json | jq .gaps
+      poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --transcript
     """
     if not session.settings.capture.store:
         fail("nothing is recorded, because there is no store: set capture.store", EXIT_USAGE)
     if not BOT_ID.fullmatch(bot_id):
         raise click.BadParameter("no bot can have that id", param_hint="BOT")
+    if words:
+        _print_words(session, bot_id, attempt)
+        return
     found = _ask(session, lambda store: recordings.find(store, bot_id, attempt))
     if found is None:
         fail(f"there is no recording of bot {bot_id} in the store", EXIT_NOT_FOUND)
@@ -66,6 +74,17 @@ def recording(session: Session, bot_id: str, *, attempt: int | None, folder: Pat
             console().print(line)
     if folder:
         _save(session, found, folder)
+
+
+def _print_words(session: Session, bot_id: str, attempt: int | None) -> None:
+    """Ends the program when there is no transcript."""
+    found = _ask(session, lambda store: recordings.find_minutes(store, bot_id, TRANSCRIPT, attempt))
+    if found is None:
+        fail(f"there is no transcript of bot {bot_id} in the store", EXIT_NOT_FOUND)
+    if session.as_json:
+        put_json(msgspec.to_builtins(found))
+    for one in () if session.as_json else found.utterances:
+        click.echo(f"{clock_time(one.began_at)}  {one.speaker or 'somebody'}: {one.text}")
 
 
 def _ask(session: Session, question: Callable[[Store], Awaitable[_T]]) -> _T:

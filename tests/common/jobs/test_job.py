@@ -42,6 +42,11 @@ def with_raw(field: str, value: bytes) -> bytes:
 BAD: Final[list[tuple[str, bytes, str]]] = [
     ("a callback to the inside", pushed(callback_url="https://127.0.0.1/x"), "bad_field"),
     ("a callback without TLS", pushed(callback_url="http://hooks.example/x"), "bad_field"),
+    ("words to the inside", pushed(live_transcription_required={"webhook_url": "https://[::1]/"}), "bad_field"),
+    ("sound to the inside", pushed(live_audio_required={"websocket_url": "wss://10.0.0.1/"}), "bad_field"),
+    ("sound without TLS", pushed(live_audio_required={"websocket_url": "ws://socket.example/"}), "bad_field"),
+    ("sound to no WebSocket", pushed(live_audio_required={"websocket_url": "https://socket.example/"}), "bad_field"),
+    ("sound to no object", pushed(live_audio_required=True), "bad_field"),
     ("51 attributes", pushed(custom_attributes={str(n): n for n in range(51)}), "bad_field"),
     ("an attribute beyond any number", with_raw("custom_attributes", b'{"a": 1e999}'), "bad_field"),
     ("a negative patience", pushed(queue_timeout=-1), "bad_field"),
@@ -289,6 +294,8 @@ def test_a_full_job_arrives_with_everything() -> None:
         passcode="12 34.ü",
         probe=True,
         audio_required=False,
+        live_audio_required={"websocket_url": "wss://socket.example/a"},
+        live_transcription_required={"webhook_url": "https://hooks.example/t"},
         something_new=[1, 2, 3],
     )
     assert parse(payload) == Job(
@@ -312,6 +319,9 @@ def test_a_full_job_arrives_with_everything() -> None:
         passcode="12 34.ü",
         is_probe=True,
         no_audio=True,
+        live_audio_url="wss://socket.example/a",
+        live_transcription_url="https://hooks.example/t",
+        transcript=True,
         warnings=(
             "automatic_leave.in_call_recording_timeout: 604800 s is more than any bot may stay; it leaves after 64800 s"
             " (worker.session_limit_s)",

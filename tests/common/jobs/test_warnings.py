@@ -32,7 +32,7 @@ def said_of(rules: JobRules | None = None, **fields: Any) -> list[str]:
         {"bot_name": "x" * 60, "join_at": "1970-01-01T00:00Z", "custom_attributes": {"metadata": 1}},
         {"automatic_leave": {"in_call_recording_timeout": 64800}},
         {"meeting_link": "https://us02web.zoom.us/j/12345678901?pwd=x", "bot_name": "x" * 100},
-        {"recording_config": {"transcript": {"provider": {"deepgram": {}}}}, "video_required": True},
+        {"recording_config": {"transcript": {"provider": {"meeting_captions": {}}}}, "video_required": True},
     ],
 )
 def test_nothing_is_said_of_what_happens_as_it_says_nor_of_a_clients_own_fields(fields: dict[str, Any]) -> None:
@@ -43,6 +43,9 @@ def test_a_recording_that_is_asked_for_and_has_nowhere_to_go_is_named() -> None:
     nowhere = JobRules(records=False)
     [said] = said_of(nowhere, audio_required=True)
     assert said.startswith("audio_required: nothing is recorded")
+    [said] = said_of(nowhere, recording_config={"transcript": {"provider": {"meeting_captions": {}}}})
+    assert said.startswith("recording_config.transcript: none is kept")
+    assert said_of(recording_config={"transcript": {"provider": {"meeting_captions": {}}}}) == []
     assert said_of(nowhere) == said_of(nowhere, audio_required=False) == said_of(audio_required=True) == []
 
 
@@ -92,13 +95,13 @@ def test_a_recording_that_is_asked_for_and_has_nowhere_to_go_is_named() -> None:
         ({"join_at": "19700131"}, "join_at: is a date without a time; the bot joins at 00:00 UTC of that day"),
         ({"join_at": "1970-W05-1"}, "join_at: is a date without a time; the bot joins at 00:00 UTC of that day"),
         (
+            {"recording_config": {"transcript": {"provider": {"deepgram": {"model": "nova-3"}}}}},
+            "recording_config.transcript.provider: deepgram is not asked; the page's captions are",
+        ),
+        (
             {"meeting_link": "https://jitsi.company.example/Room"},
             "meeting_link: jitsi.company.example is taken for a Jitsi by the name of the host; [meetings] says which"
             " hosts are whose",
-        ),
-        (  # the article's own call
-            {"live_transcription_required": {"webhook_url": "https://hooks.example/t"}},
-            "live_transcription_required: nothing is transcribed by this release, so its webhook_url hears nothing",
         ),
     ],
 )  # fmt: skip

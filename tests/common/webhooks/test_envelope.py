@@ -124,6 +124,22 @@ def test_of_a_recorded_meeting_the_end_leaves_to_the_recording_what_is_said_of_i
     assert "audio.processed will tell" in made[-1]["message"]
 
 
+@pytest.mark.parametrize(
+    ("transcribed", "events"),
+    [("processing", []), ("processed", ["transcription.processed"]), ("skipped", ["transcription.skipped"])],
+)
+def test_a_transcript_is_told_of_once_it_is_there(transcribed: str, events: list[str]) -> None:
+    made = bodies(made_of("1-0", {**change("stopped", "everyone_left"), "transcribed": transcribed}, RECORD))
+    assert [body["event"] for body in made] == events
+    assert [body["transcript_status"] for body in made] == [transcribed] * len(events)
+
+
+def test_of_a_meeting_that_is_written_down_the_end_leaves_to_the_transcript_what_is_said_of_it() -> None:
+    made = bodies(made_of("1-0", change("stopped", "everyone_left"), {**RECORD, "transcript_status": "processing"}))
+    assert [body["event"] for body in made] == ["bot.stopped", "manifest.skipped", "audio.skipped", "bot.done"]
+    assert "transcription.processed will tell" in made[-1]["message"]
+
+
 def test_who_asked_for_video_is_told_that_there_is_none() -> None:
     made = made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": '{"video_required": true}'})
     assert [delivery.event for delivery in made][-2:] == ["video.skipped", "bot.done"]

@@ -1,0 +1,242 @@
+"""Bots on local pages of the platforms, whose captions they turn on and read; what a real webhook receiver is told."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Browser, Page
+
+from common.config.settings import CaptureSettings, LiveSettings, WorkerSettings
+from common.runtime.store import Store
+from common.wire import minutes
+from common.wire.messages import BotStreamed, BotTranscribed, Feeds, Join
+from common.wire.vocabulary import FeedStatus, Reason
+from lab.platforms.meeting import Meeting
+from lab.platforms.scenario import Layout, Scenario
+from lab.platforms.site import Site, serving
+from lab.platforms.trial import browser_for
+from tests.waiting import wait_until
+from tests.worker.live.conftest import AT_HOME, nobody_keeps
+from worker.decide.state import SessionSettings, State
+from worker.live.lives import Lives
+from worker.meeting.reports import BotNews
+from worker.meeting.session import Context, Session
+from worker.platforms import adapter_for, prepare
+from worker.words.keeping import Keeper
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+WEBHOOKS: Final = msgspec.structs.replace(AT_HOME, secrets=[SECRET])
+CODES: Final = {"google_meet": "abc-mnop-xyz", "zoom": "81234567890", "teams": "4000000000017", "jitsi": "Captions"}
+
+
+class Receiver:
+    """`answers`: what it says to each; the last one for ever."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.answers = [200]
+        self.told: list[dict[str, Any]] = []
+
+    async def take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        digest = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        assert request.headers["X-MeetStream-Signature"] == f"sha256={digest}"
+        status = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if status == 200:
+            self.told.append(msgspec.json.decode(body))
+        return web.Response(status=status)
+
+    @property
+    def finals(self) -> list[tuple[str, str]]:
+        return [(one["speakerName"], one["utterance"]) for one in self.told if one["is_final"]]
+
+
+@asynccontextmanager
+async def receiving(receiver: Receiver) -> AsyncGenerator[None]:
+    app = web.Application()
+    app.router.add_post("/said", receiver.take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/said"
+        yield
+    finally:
+        await runner.cleanup()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def receiver() -> AsyncGenerator[Receiver]:
+    receiver = Receiver()
+    async with receiving(receiver):
+        yield receiver
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pages() -> AsyncGenerator[tuple[Site, Browser]]:
+    async with serving() as site, browser_for(site) as browser:
+        yield site, browser
+
+
+def ignore(_state: State) -> None:
+    pass
+
+
+@asynccontextmanager
+async def recorded_by_nobody(*_: object, **__: object) -> AsyncGenerator[Callable[[State], None]]:
+    yield ignore
+
+
+class Bot:
+    """In its meeting, read. `told`: what the manager hears."""
+
+    def __init__(self, meeting: Meeting) -> None:
+        self.meeting = meeting
+        self.told: list[BotStreamed] = []
+
+    @property
+    def statuses(self) -> list[FeedStatus]:
+        return [one.status for one in self.told]
+
+
+@asynccontextmanager
+async def bot_in(
+    pages: tuple[Site, Browser], platform: str, url: str, scenario: Scenario, keeper: Keeper | None = None
+) -> AsyncGenerator[Bot]:
+    site, browser = pages
+    bot = Bot(site.arrange(platform, CODES[platform], scenario))
+    lives = Lives("vm1", LiveSettings(), WEBHOOKS, recorded_by_nobody, bot.told.append, keeper or nobody_keeps())
+    context = await browser.new_context(locale="en-US")
+    page, _ = await prepare(context)
+    adapter = adapter_for(platform)
+    assert adapter
+    feeds = Feeds(transcription_url=url, attributes='{"a":1}', transcript=keeper is not None)
+    join = Join("w1", "b1", 1, platform, bot.meeting.link, "Bot", feeds=feeds)
+    session: Session | None = None
+
+    def where() -> State | None:
+        return session.state if session else None
+
+    def shown() -> Page | None:
+        return page
+
+    async with lives, lives.of(join, shown, where, lambda _: None) as note, asyncio.TaskGroup() as tasks:
+
+        def keep(state: State, _news: Sequence[BotNews]) -> None:
+            note(state)
+
+        async def answers() -> bool:
+            return True
+
+        session = Session(page, join, adapter, Context(SessionSettings.of(WorkerSettings()), "vm1", keep, answers))
+        running = tasks.create_task(session.run(), name="session")
+        yield bot
+        session.leave(Reason.USER_REQUESTED)
+        await running
+    await context.close()
+
+
+async def say(meeting: Meeting, name: str, text: str, line: str) -> None:
+    """Word by word, the last one revised."""
+    words = text.split()
+    meeting.tone(name)
+    for count in range(1, len(words)):
+        meeting.caption(name, " ".join(words[:count]) + " uh", line)
+        await asyncio.sleep(0.15)
+    meeting.caption(name, text, line)
+    meeting.tone(name, loud=False)
+
+
+_HIDDEN: Final[dict[str, list[tuple[Layout, ...]]]] = {
+    "google_meet": [(), ("shadow", "renamed", "moved", "curly")],
+    "zoom": [(), ("frame",)],
+    "teams": [(), ("frame", "curly")],
+    "jitsi": [(), ("moved",)],
+}
+
+
+@pytest.mark.parametrize(("platform", "wording"), [(one, number) for one in CODES for number in (0, 1)])
+async def test_what_is_said_is_told_with_who_says_it_as_it_grows_and_once_when_it_is_final(
+    pages: tuple[Site, Browser], receiver: Receiver, platform: str, wording: int
+) -> None:
+    layout = _HIDDEN[platform][wording]
+    scenario = Scenario(people=("Ann", "Ben"), wording=wording, layout=layout)
+    async with bot_in(pages, platform, receiver.url, scenario) as bot:
+        await wait_until(lambda: "turned captions on" in bot.meeting.noted, 20)
+        await say(bot.meeting, "Ann", "Good morning everyone shall we begin", "1")
+        await asyncio.sleep(2.5)
+        if platform == "zoom":
+            bot.meeting.caption("Ann", "", "1")
+        await say(bot.meeting, "Ben", "Yes please I have three points", "2")
+        await wait_until(lambda: len(receiver.finals) == 2)
+    assert receiver.finals == [
+        ("Ann", "Good morning everyone shall we begin"),
+        ("Ben", "Yes please I have three points"),
+    ]
+    assert [one for one in receiver.told if not one["is_final"]]
+    assert {(one["bot_id"], one["custom_attributes"]["a"]) for one in receiver.told} == {("b1", 1)}
+    assert [note for note in bot.meeting.noted if note.startswith("turned captions")] == ["turned captions on"]
+    await wait_until(lambda: bot.statuses[-1:] == [FeedStatus.ENDED])
+    assert FeedStatus.CONNECTED in bot.statuses
+    assert bot.told[-1].taken
+    assert bot.told[-1].dropped == 0
+
+
+async def test_a_page_without_captions_is_said_to_have_none_and_the_call_goes_on(
+    pages: tuple[Site, Browser], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.words.reading.GIVEN_UP_S", 2.0)
+    async with bot_in(pages, "google_meet", receiver.url, Scenario(captions=False)) as bot:
+        await wait_until(lambda: bot.statuses == [FeedStatus.CAPTIONS_UNAVAILABLE])
+        assert "Bot" in bot.meeting.present
+    assert receiver.told == []
+
+
+async def test_a_receiver_that_is_away_gets_what_is_final_in_order_once_it_is_back(
+    pages: tuple[Site, Browser], receiver: Receiver
+) -> None:
+    receiver.answers = [503]
+    async with bot_in(pages, "teams", receiver.url, Scenario()) as bot:
+        await wait_until(lambda: "turned captions on" in bot.meeting.noted, 20)
+        for number, text in enumerate(("the first of them", "then a second one", "and now the third")):
+            await say(bot.meeting, "Ann", text, str(number))
+        await wait_until(lambda: FeedStatus.WAITING in bot.statuses)
+        assert [one.detail for one in bot.told if one.status is FeedStatus.WAITING] == ["503"]
+        await asyncio.sleep(2.5)
+        receiver.answers = [200]
+        await wait_until(lambda: len(receiver.finals) == 3)
+    assert [text for _, text in receiver.finals] == ["the first of them", "then a second one", "and now the third"]
+
+
+async def test_afterwards_there_is_a_transcript_with_who_said_what_and_when(
+    pages: tuple[Site, Browser], tmp_path: Path
+) -> None:
+    store, heard = tmp_path / "store", list[BotTranscribed]()
+    keeper = Keeper("vm1", tmp_path / "minutes", Store(CaptureSettings(store=str(store))), heard.append)
+    async with bot_in(pages, "google_meet", "", Scenario(people=("Ann", "Ben")), keeper) as bot:
+        await wait_until(lambda: "turned captions on" in bot.meeting.noted)
+        await say(bot.meeting, "Ann", "Good morning everyone shall we begin", "1")
+        await say(bot.meeting, "Ben", "Yes please I have three points", "2")
+        await wait_until(lambda: len((tmp_path / "minutes" / "b1@1").read_text().splitlines()) >= 3)
+    async with asyncio.TaskGroup() as tasks:
+        finishing = tasks.create_task(keeper.finish(set), name="finish")
+        await wait_until(lambda: any(one.finished for one in heard))
+        finishing.cancel()
+    written = minutes.decode((store / "b1" / "1" / minutes.TRANSCRIPT).read_bytes())
+    assert [(one.speaker, one.text) for one in written.utterances] == [
+        ("Ann", "Good morning everyone shall we begin"),
+        ("Ben", "Yes please I have three points"),
+    ]
+    assert written.utterances[0].began_at < written.utterances[1].began_at
+    spoken = minutes.decode((store / "b1" / "1" / minutes.SPEAKERS).read_bytes())
+    assert {turn.speaker for turn in spoken.turns} <= {"Ann", "Ben"}

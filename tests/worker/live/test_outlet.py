@@ -1,0 +1,148 @@
+"""One outlet, against readers of every temper: how it fares is a word, and nothing is sent where it must not be."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from aiohttp import web
+
+from common.jobs.outgoing import OutgoingRules
+from common.wire.vocabulary import FeedStatus
+from lab.platforms.certificate import make_certificate
+from tests.waiting import wait_until
+from tests.worker.live.conftest import HOME, Reader, reading
+from worker.live.frames import NOBODY, frame
+from worker.live.outlet import Outlet
+
+FRAME = frame(NOBODY, bytes(9600))
+
+
+class Told:
+    def __init__(self) -> None:
+        self.all: list[tuple[FeedStatus, str]] = []
+
+    def __call__(self, status: FeedStatus, detail: str) -> None:
+        self.all.append((status, detail))
+
+
+@asynccontextmanager
+async def running(
+    url: str, *, rules: OutgoingRules = HOME, most: int = 20, timeout_s: float = 1.0
+) -> AsyncGenerator[tuple[Outlet, Told]]:
+    told = Told()
+    outlet = Outlet("b1", url, rules, most, timeout_s, told)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(outlet.run(), name="outlet")
+        yield outlet, told
+        outlet.end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await asyncio.wait([task])
+        task.cancel()
+
+
+@asynccontextmanager
+async def answering(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[int]:
+    app = web.Application()
+    app.router.add_get("/sound", handler)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def test_all_that_was_put_before_the_end_is_taken_in_order() -> None:
+    reader = Reader()
+    async with reading(reader), running(reader.url) as (outlet, told):
+        for number in range(10):
+            outlet.put(frame(NOBODY, bytes([number])))
+        outlet.end()
+        await wait_until(lambda: told.all[-1:] == [(FeedStatus.ENDED, "")])
+        await wait_until(lambda: len(reader.frames) == 10)
+    assert [one.pcm for one in reader.frames] == [bytes([number]) for number in range(10)]
+    assert (outlet.sent, outlet.dropped) == (10, 0)
+
+
+async def test_a_reader_that_takes_nothing_costs_the_oldest_and_is_connected_to_anew() -> None:
+    reader = Reader()
+    reader.takes.clear()
+    async with reading(reader), running(reader.url, most=20, timeout_s=1.0) as (outlet, told):
+        put = 0
+        while FeedStatus.WAITING not in [status for status, _ in told.all]:
+            outlet.put(FRAME)
+            put += 1
+            await asyncio.sleep(0.001)
+            assert len(outlet._frames) <= 21  # pyright: ignore[reportPrivateUsage]
+        assert outlet.dropped > 0
+        assert put > 20
+        reader.takes.set()
+        await wait_until(lambda: reader.connections > 1)
+        outlet.put(frame(NOBODY, b"at last"))
+        await wait_until(lambda: any(one.pcm == b"at last" for one in reader.frames))
+    assert told.all[1] == (FeedStatus.WAITING, "timeout")
+
+
+async def test_a_reader_that_is_not_there_yet_gets_the_latest_once_it_is() -> None:
+    reader = Reader()
+    async with reading(reader) as port:
+        pass
+    async with running(reader.url, most=3) as (outlet, told):
+        await wait_until(lambda: told.all)
+        for number in range(10):
+            outlet.put(frame(NOBODY, bytes([number])))
+        async with reading(reader, port):
+            await wait_until(lambda: len(reader.frames) == 3)
+    assert told.all[0] == (FeedStatus.WAITING, "connection_failed")
+    assert [one.pcm for one in reader.frames] == [b"\x07", b"\x08", b"\x09"]
+    assert outlet.dropped == 7
+
+
+async def test_nothing_is_sent_to_whom_a_reader_redirects() -> None:
+    other = Reader()
+
+    async def redirect(_: web.Request) -> web.Response:
+        raise web.HTTPFound(other.url)
+
+    async with reading(other), answering(redirect) as port, running(f"ws://127.0.0.1:{port}/sound") as (_, told):
+        await wait_until(lambda: told.all)
+    assert told.all[0] == (FeedStatus.WAITING, "redirected")
+    assert other.connections == 0
+
+
+async def test_a_refusal_says_its_status() -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=403)
+
+    async with answering(refuse) as port, running(f"ws://127.0.0.1:{port}/sound") as (_, told):
+        await wait_until(lambda: told.all)
+    assert told.all[0] == (FeedStatus.WAITING, "bad_answer (403)")
+
+
+async def test_a_certificate_that_nobody_knows_is_not_trusted() -> None:
+    reader = Reader()
+    async with (
+        answering(reader.listen, make_certificate(["127.0.0.1"]).context) as port,
+        running(f"wss://127.0.0.1:{port}/sound") as (_, told),
+    ):
+        await wait_until(lambda: told.all)
+    assert told.all[0] == (FeedStatus.WAITING, "tls_failed")
+    assert reader.connections == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["wss://127.0.0.1/x", "ws://127.0.0.1/x", "wss://localhost/x", "wss://10.1.2.3/x", "wss://169.254.169.254/x"]
+)
+async def test_the_inside_of_a_network_is_never_called(url: str) -> None:
+    async with running(url, rules=OutgoingRules()) as (outlet, told):
+        outlet.put(FRAME)
+        await wait_until(lambda: told.all)
+        outlet.put(FRAME)
+    assert told.all == [(FeedStatus.REFUSED, "address_not_allowed")]
+    assert not outlet._frames  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,169 @@
+"""What pages show of what is said, look by look, and the utterances that come of it."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.words.utterances import MOST_WORDS, STILL_S, Block, Said, Utterances, gone_on
+
+STEP_S = 0.3
+
+
+def follow(*looks: Sequence[Block], pause_after: bool = True) -> list[Said]:
+    """All that is said about looks that are 0.3 s apart."""
+    utterances, found, now = Utterances(), list[Said](), 100.0
+    for blocks in looks:
+        found += utterances.look(now, blocks)
+        now += STEP_S
+    if pause_after:
+        found += utterances.look(now + STILL_S, looks[-1])
+    return found + utterances.end()
+
+
+def finals(said: Sequence[Said]) -> list[tuple[str, str]]:
+    return [(one.speaker, one.text) for one in said if one.is_final]
+
+
+def block(text: str, speaker: str = "Ann", key: str = "1") -> Block:
+    return Block(key, speaker, text)
+
+
+def growing(text: str, **more: str) -> list[list[Block]]:
+    words = text.split()
+    return [[block(" ".join(words[:count]), **more)] for count in range(1, len(words) + 1)]
+
+
+def window(text: str, size: int) -> list[list[Block]]:
+    words = text.split()
+    return [[block(" ".join(words[max(0, count - size) : count]))] for count in range(1, len(words) + 1)]
+
+
+SENTENCE = "we should ship the release on Friday and tell the others before noon"
+
+
+def test_a_block_that_grows_is_one_utterance_that_is_told_as_it_grows() -> None:
+    said = follow(*growing("Good morning everyone"))
+    assert [(one.text, one.added, one.is_final) for one in said] == [
+        ("Good", "Good", False),
+        ("Good morning", "morning", False),
+        ("Good morning everyone", "everyone", False),
+        ("Good morning everyone", "", True),
+    ]
+    assert {one.number for one in said} == {1}
+    assert (said[-1].began_at, said[-1].ended_at) == (100.0, pytest.approx(100.6))
+
+
+def test_what_is_revised_is_said_once() -> None:
+    said = follow([block("I")], [block("I sea")], [block("I see the")], [block("I see the boat.")])
+    assert finals(said) == [("Ann", "I see the boat.")]
+
+
+def test_the_very_first_word_may_be_revised() -> None:
+    assert finals(follow([block("Eye")], [block("I see")], [block("I see you")])) == [("Ann", "I see you")]
+
+
+@pytest.mark.parametrize("size", [4, 6, 9])
+def test_a_window_that_slides_loses_and_repeats_nothing(size: int) -> None:
+    assert finals(follow(*window(SENTENCE, size))) == [("Ann", SENTENCE)]
+
+
+def test_after_a_pause_only_what_is_new_in_a_block_is_said() -> None:
+    utterances = Utterances()
+    first = [*utterances.look(0, [block("Hello there")]), *utterances.look(STILL_S, [block("Hello there")])]
+    assert finals(first) == [("Ann", "Hello there")]
+    later = utterances.look(5, [block("Hello there. How are you?")])
+    assert [(one.number, one.text) for one in later] == [(2, "How are you?")]
+    assert finals(utterances.end()) == [("Ann", "How are you?")]
+
+
+def test_a_window_goes_on_after_a_pause() -> None:
+    utterances = Utterances()
+    utterances.look(0, [block("one two three four")])
+    utterances.look(2, [block("one two three four")])
+    utterances.look(3, [block("three four five six")])
+    assert finals(utterances.look(6, [block("three four five six")])) == [("Ann", "five six")]
+
+
+def test_what_goes_away_is_final_at_once_and_is_not_said_again_when_it_is_drawn_anew() -> None:
+    said = follow(
+        [block("Nice to meet you")], [], [block("Nice to meet you", key="2")], [block("Nice to meet you all", key="3")]
+    )
+    assert finals(said) == [("Ann", "Nice to meet you"), ("Ann", "all")]
+
+
+def test_elements_that_are_drawn_anew_at_each_look_make_one_utterance() -> None:
+    guesses = [f"{one[0].text} uh" for one in growing(SENTENCE)[:-1]]
+    looks = [[block(text, key=str(number))] for number, text in enumerate([*guesses, SENTENCE])]
+    assert finals(follow(*looks)) == [("Ann", SENTENCE)]
+
+
+def test_several_lines_that_are_all_drawn_anew_at_each_look_are_each_said_once() -> None:
+    texts = ["the first of them", "then a second one", "and now the third"]
+    looks: list[list[Block]] = []
+    for number, text in enumerate(texts):
+        for step in growing(text):
+            shown = [*texts[:number], step[0].text]
+            looks.append([block(line, key=f"{len(looks)}-{place}") for place, line in enumerate(shown)])
+    assert [text for _, text in finals(follow(*looks))] == texts
+
+
+def test_two_who_speak_at_once_are_apart() -> None:
+    looks = [
+        [block("shall we begin"), block("yes", "Ben", "2")],
+        [block("shall we begin now"), block("yes please", "Ben", "2")],
+    ]
+    assert sorted(finals(follow(*looks))) == [("Ann", "shall we begin now"), ("Ben", "yes please")]
+
+
+def test_another_speaker_in_the_same_block_ends_what_the_first_one_said() -> None:
+    looks = [
+        *growing("that is all from me"),
+        [block("from me thanks Ann", "Ben")],
+        [block("me thanks Ann very much", "Ben")],
+    ]
+    assert finals(follow(*looks)) == [("Ann", "that is all from me"), ("Ben", "thanks Ann very much")]
+
+
+def test_where_the_page_does_not_say_whose_words_they_are_who_was_heard_most_said_them() -> None:
+    text = ["we", "are", "all", "here", "now"]
+    heard = ["Ben", "Ben", "Ann", "Ann", "Ann"]  # signs come late, and stay
+    looks = [[Block("1", "", " ".join(text[: count + 1]), heard[count])] for count in range(5)]
+    assert finals(follow(*looks, [Block("1", "", " ".join(text), "Ben")])) == [("Ann", "we are all here now")]
+
+
+def test_a_text_that_has_nothing_of_the_last_one_is_another_utterance() -> None:
+    looks = [[block("the first thing I want to say")], [block("completely different words")]]
+    assert finals(follow(*looks)) == [("Ann", "the first thing I want to say"), ("Ann", "completely different words")]
+
+
+def test_who_never_pauses_is_told_in_pieces() -> None:
+    text = " ".join(f"word{number}" for number in range(150))
+    said = finals(follow(*growing(text)))
+    assert " ".join(piece for _, piece in said) == text
+    assert all(len(piece.split()) <= MOST_WORDS + 1 for _, piece in said)
+
+
+def test_blocks_are_forgotten() -> None:
+    utterances = Utterances()
+    for number in range(500):
+        utterances.look(number * 0.3, [block(f"number{number} it is", key=str(number))])
+    assert len(utterances._speeches) < 60  # pyright: ignore[reportPrivateUsage]
+
+
+_WORDS = st.lists(st.text("abcdefgh", min_size=2, max_size=6), min_size=1, max_size=60, unique=True)
+
+
+@given(_WORDS, st.integers(4, 20))
+def test_whatever_is_said_arrives_whole_through_any_window(words: list[str], size: int) -> None:
+    text = " ".join(words)
+    assert " ".join(piece for _, piece in finals(follow(*window(text, size)))) == text
+
+
+@given(_WORDS)
+def test_what_shows_no_more_than_before_changes_nothing(words: list[str]) -> None:
+    assert gone_on([], words, words) == words
+    assert gone_on(words, [], words) == []
+    assert gone_on([], words, []) == words
+    assert gone_on([], [], words) == words

@@ -1,0 +1,138 @@
+"""Decodes what a recorder gives, chunk by chunk, into one channel of sound at 48 kHz. On a thread of its own: the
+library that does it waits for bytes as for a file.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import av
+import av.error
+import structlog
+
+from worker.live.frames import FRAME_S, RATE, SAMPLE_BYTES
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+MOST_WAITING: Final = 256
+"""Chunks that are not decoded yet: a minute. Decoding takes a hundredth of the time; a machine that is far behind
+drops what comes.
+"""
+_OPTIONS: Final = {"probesize": "32", "analyzeduration": "0", "fflags": "nobuffer"}
+_BEGINS: Final = b"\x1aE\xdf\xa3"
+
+
+def _element(name: str, content: bytes) -> bytes:
+    return bytes.fromhex(name) + bytes([0x80 | len(content)]) + content
+
+
+_UNKNOWN_SIZE: Final = b"\x01" + b"\xff" * 7
+_OPUS_HEAD: Final = b"OpusHead\x01\x02\x00\x00\x80\xbb\x00\x00\x00\x00\x00"
+_TRACK: Final = b"".join(
+    (
+        _element("d7", b"\x01"),
+        _element("73c5", b"\x01"),
+        _element("83", b"\x02"),
+        _element("86", b"A_OPUS"),
+        _element("63a2", _OPUS_HEAD),
+        _element("e1", _element("b5", b"\x47\x3b\x80\x00") + _element("9f", b"\x02")),
+    )
+)
+BEGINNING: Final = b"".join(
+    (
+        _element("1a45dfa3", _element("4282", b"webm") + _element("4287", b"\x04") + _element("4285", b"\x02")),
+        bytes.fromhex("18538067") + _UNKNOWN_SIZE,
+        _element("1654ae6b", _element("ae", _TRACK)),
+        bytes.fromhex("1f43b675") + _UNKNOWN_SIZE,
+        _element("e7", b"\x00"),
+    )
+)
+"""Of a WebM (RFC 9559) as the recorder makes it, up to the first packet: for one whose own beginning went to an agent
+that is no more.
+"""
+
+
+class Decoder:
+    """`take` is called on the thread, with a tenth of a second of sound at a time, and with nothing when that was all.
+    `begin` once, then `put` each chunk, `end` at the end; none of them waits.
+    """
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        self._chunks: queue.Queue[bytes | None] = queue.Queue()
+        self._rest = b""  # of the chunk that is being read
+        self._is_at_end = False  # of a stream; it is asked for more all the same
+        self._is_over = False
+        self._part = -1
+        self.dropped = 0  # chunks
+
+    def begin(self) -> None:
+        threading.Thread(target=self._run, name="decode live sound", daemon=True).start()
+
+    def put(self, part: int, chunk: bytes) -> None:
+        """A chunk of another part is the beginning of another stream."""
+        if part != self._part:
+            if self._part >= 0:
+                self._chunks.put(_CUT)
+            self._part = part
+            self._chunks.put(b"" if chunk.startswith(_BEGINS) else BEGINNING)
+        if self._chunks.qsize() > MOST_WAITING:
+            self.dropped += 1
+        else:
+            self._chunks.put(chunk)
+
+    def end(self) -> None:
+        self._chunks.put(None)
+
+    def _run(self) -> None:
+        while not self._is_over:
+            self._is_at_end = False
+            try:
+                self._decode()
+            except (av.error.FFmpegError, IndexError, ValueError) as error:
+                log.warning("live_sound_undecoded", error=type(error).__name__)
+                self._skip()
+        self._take(b"")
+
+    def _decode(self) -> None:
+        """One stream, to its end."""
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        size, pcm = round(FRAME_S * RATE) * SAMPLE_BYTES, b""
+        file: Any = av.open(_File(self.read), format="webm", options=_OPTIONS)
+        with file as stream:
+            for frame in stream.decode(audio=0):
+                for part in resampler.resample(frame):
+                    pcm += bytes(part.planes[0])[: part.samples * SAMPLE_BYTES]
+                while len(pcm) >= size:
+                    self._take(pcm[:size])
+                    pcm = pcm[size:]
+        if pcm:
+            self._take(pcm)
+
+    def read(self, most: int) -> bytes:
+        """Waits for some. Empty: the stream is over."""
+        while not self._rest and not self._is_at_end:
+            chunk = self._chunks.get()
+            if chunk is None or chunk is _CUT:
+                self._is_over, self._is_at_end = chunk is None, True
+            else:
+                self._rest = chunk
+        taken, self._rest = self._rest[:most], self._rest[most:]
+        return taken
+
+    def _skip(self) -> None:
+        """To the end of a stream that cannot be decoded."""
+        self._rest = b""
+        while self.read(1 << 20):
+            pass
+
+
+_CUT: Final = b"cut"  # told from a chunk by its identity
+
+
+class _File:
+    """What the library reads: no more than that."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self.read: Any = read

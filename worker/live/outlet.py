@@ -1,0 +1,163 @@
+"""One WebSocket to which a bot's sound goes: connected to again and again while the meeting runs.
+
+What its receiver does not take in time waits, up to some seconds; beyond that the oldest is dropped, and counted:
+whoever listens live wants what is said now.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from common.jobs.outgoing import OutgoingRules, check_url
+from common.runtime.waiting import backoff, pause
+from common.webhooks.address import check_address
+from common.webhooks.sender import SEND_ERRORS, fault_of, open_session, user_agent
+from common.wire.vocabulary import FeedStatus
+from worker.live.frames import DRAIN_S, ready
+
+AGAIN_S: Final = (0.5, 30.0)
+STEADY_S: Final = 10.0
+"""A connection that lasted as long was one: the next wait is short again."""
+PING_S: Final = 20.0
+_MOST_HEARD: Final = 64 * 1024
+
+Told = Callable[[FeedStatus, str], None]
+"""Hears each change: how it fares, and what is known of that."""
+
+
+class Outlet:
+    """`most`: frames that wait. `timeout_s`: for connecting, and for the receiver to take a frame. `run` it once."""
+
+    def __init__(self, bot_id: str, url: str, rules: OutgoingRules, most: int, timeout_s: float, told: Told) -> None:
+        self._bot_id = bot_id
+        self._url = url
+        self._rules = rules
+        self._timeout_s = timeout_s
+        self._told = told
+        self._frames: deque[bytes] = deque()
+        self._most = most
+        self._news = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._status: FeedStatus | None = None
+        self.sent = 0
+        self.dropped = 0
+
+    def put(self, frame: bytes) -> None:
+        if self._status is FeedStatus.REFUSED:
+            return
+        self._frames.append(frame)
+        while len(self._frames) > self._most:
+            self._frames.popleft()
+            self.dropped += 1
+        self._news.set()
+
+    def end(self) -> None:
+        """Nothing more comes. Idempotent."""
+        self._ended.set()
+        self._news.set()
+
+    async def run(self) -> None:
+        """Until it has ended, and what waited then was taken, or not in time; or its address is one that may not be
+        called. Never raises for what a receiver does.
+        """
+        delays, loop = backoff(*AGAIN_S), asyncio.get_running_loop()
+        async with await open_session(self._rules, self._timeout_s) as session:
+            while True:
+                began = loop.time()
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        socket = await self._connect(session)
+                    self._tell(FeedStatus.CONNECTED)
+                    if await self._pour(socket):
+                        break
+                    self._tell(FeedStatus.WAITING, "the connection was closed")
+                except SEND_ERRORS as error:
+                    fault = fault_of(error)
+                    if fault == "address_not_allowed":
+                        self._frames.clear()
+                        self._tell(FeedStatus.REFUSED, fault)
+                        return
+                    status = f" ({error.status})" if isinstance(error, aiohttp.WSServerHandshakeError) else ""
+                    self._tell(FeedStatus.WAITING, f"{fault}{status}")
+                if loop.time() - began > STEADY_S:
+                    delays = backoff(*AGAIN_S)
+                if await pause(self._ended, next(delays)):
+                    break
+        self.dropped += len(self._frames)
+        self._tell(FeedStatus.ENDED)
+
+    async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        """Raises: SEND_ERRORS."""
+        check_url(self._url, self._rules, "ws")
+        target = URL(self._url, encoded=self._url.isascii())
+        check_address(target.host or "", self._rules)  # a literal address never comes to the resolver
+        headers = {"User-Agent": user_agent()}
+        return await session.ws_connect(target, headers=headers, heartbeat=PING_S, max_msg_size=_MOST_HEARD, compress=0)
+
+    async def _pour(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
+        """Send what there is and what comes, as long as it is taken. True: it has ended, and all is sent.
+
+        Raises: SEND_ERRORS.
+        """
+        self._lost.clear()
+        is_done, failed = False, None
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(self._listen(socket), name=f"listen to who hears {self._bot_id}")
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await socket.send_str(ready(self._bot_id))
+                is_done = await self._send_all(socket)
+            except SEND_ERRORS as error:
+                failed = error
+            listening.cancel()
+            await _close(socket)
+        if failed:
+            raise failed
+        return is_done
+
+    async def _send_all(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
+        until: float | None = None
+        while not self._lost.is_set():
+            self._news.clear()
+            if self._ended.is_set():
+                until = until or asyncio.get_running_loop().time() + DRAIN_S
+                if not self._frames or asyncio.get_running_loop().time() > until:
+                    return True
+            if not self._frames:
+                await self._news.wait()
+                continue
+            frame = self._frames.popleft()
+            try:
+                async with asyncio.timeout(self._timeout_s if until is None else DRAIN_S):
+                    await socket.send_bytes(frame)
+            except SEND_ERRORS:
+                self._frames.appendleft(frame)
+                raise
+            self.sent += 1
+        return False
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Nothing that it says means anything; that it goes does."""
+        async for _ in socket:
+            pass
+        self._lost.set()
+        self._news.set()
+
+    def _tell(self, status: FeedStatus, detail: str = "") -> None:
+        if status is not self._status:
+            self._status = status
+            self._told(status, detail)
+
+
+async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Says goodbye, or lets go of whoever does not answer."""
+    try:
+        async with asyncio.timeout(1.0):
+            await socket.close()
+    except (TimeoutError, OSError, aiohttp.ClientError):
+        pass
