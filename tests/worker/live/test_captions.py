@@ -150,6 +150,7 @@ async def say(meeting: Meeting, name: str, text: str, line: str) -> None:
     """Word by word, the last one revised."""
     words = text.split()
     meeting.tone(name)
+    await asyncio.sleep(1)  # a look at who speaks comes every half second
     for count in range(1, len(words)):
         meeting.caption(name, " ".join(words[:count]) + " uh", line)
         await asyncio.sleep(0.15)
