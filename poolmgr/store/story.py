@@ -131,8 +131,8 @@ def _by_agent(event: _ByAgent) -> Entry:
             return Entry(at, What.RECORDED, attempt, audio_s=audio_s if finished else None, gaps=gaps)
         case BotTranscribed(finished=finished, utterances=utterances):
             return Entry(at, What.TRANSCRIBED, attempt, utterances=utterances if finished else None)
-        case BotStreamed(feed=feed, status=status, detail=detail):
-            told = Entry(at, What.STREAMED, attempt, reason=status, detail=detail[:500], feed=feed)
+        case _:  # BotStreamed
+            told = Entry(at, What.STREAMED, attempt, reason=event.status, detail=event.detail[:500], feed=event.feed)
             return msgspec.structs.replace(told, sent=event.sent, dropped=event.dropped)
 
 

@@ -7,6 +7,7 @@
       BadRedisUrlError
       BadSettingsError
       BadUrlError
+      RedirectedError
       StoreError                AbsentError, TakenError
       UnconfirmedError
       UndecodableError

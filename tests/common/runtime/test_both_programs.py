@@ -65,6 +65,7 @@ READING: Final = [
     ),
     *((PROGRAMS[0], words) for words in ("actions", "support b1", "probes", "usage")),
     *((PROGRAMS[1], words) for words in ("run", "sweep", "sign-in ann", f"probe {LINK}", "check", "audit", "doctor")),
+    (PROGRAMS[1], f'once --job {{"meeting_link":"{LINK}"}}'),
     *((program, words) for program in PROGRAMS for words in ("config check", "config show")),
 ]
 """Every command that goes by the settings, with what else it needs to hear."""
