@@ -3,6 +3,7 @@ library that does it waits for bytes as for a file.
 """
 
 import queue
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,6 +22,9 @@ drops what comes.
 """
 _OPTIONS: Final = {"probesize": "32", "analyzeduration": "0", "fflags": "nobuffer"}
 _BEGINS: Final = b"\x1aE\xdf\xa3"
+_CLUSTER: Final = bytes.fromhex("1f43b675")
+_BLOCK: Final = b"\xa3"
+_LACKS_BLOCK: Final = re.compile(rb"([\x80-\xff]|[\x40-\x7f].)\x81", re.DOTALL)  # its size, and track 1
 
 
 def _element(name: str, content: bytes) -> bytes:
@@ -44,7 +48,7 @@ BEGINNING: Final = b"".join(
         _element("1a45dfa3", _element("4282", b"webm") + _element("4287", b"\x04") + _element("4285", b"\x02")),
         bytes.fromhex("18538067") + _UNKNOWN_SIZE,
         _element("1654ae6b", _element("ae", _TRACK)),
-        bytes.fromhex("1f43b675") + _UNKNOWN_SIZE,
+        _CLUSTER + _UNKNOWN_SIZE,
         _element("e7", b"\x00"),
     )
 )
@@ -76,7 +80,7 @@ class Decoder:
             if self._part >= 0:
                 self._chunks.put(_CUT)
             self._part = part
-            self._chunks.put(b"" if chunk.startswith(_BEGINS) else BEGINNING)
+            self._chunks.put(b"" if chunk.startswith(_BEGINS) else BEGINNING + _missing(chunk))
         if self._chunks.qsize() > MOST_WAITING:
             self.dropped += 1
         else:
@@ -126,6 +130,13 @@ class Decoder:
         self._rest = b""
         while self.read(1 << 20):
             pass
+
+
+def _missing(chunk: bytes) -> bytes:
+    """The byte that the recorder gave with the chunk before: it cuts within the name of an element."""
+    if chunk.startswith(_CLUSTER[1:]):
+        return _CLUSTER[:1]
+    return _BLOCK if _LACKS_BLOCK.match(chunk) else b""
 
 
 _CUT: Final = b"cut"  # told from a chunk by its identity
