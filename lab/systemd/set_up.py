@@ -5,10 +5,9 @@ python3 -m lab.systemd.set_up      writes down that this checkout is being tried
 
 import hashlib
 import re
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 RECORD: Final = "docs/set-up.md"
 _BEGIN, _END = "<!-- last run -->\n", "<!-- end of last run -->\n"
@@ -21,14 +20,24 @@ def digest(checkout: Path) -> str:
     return hashlib.sha256(sums.encode()).hexdigest()[:16]
 
 
-def write_record(document: Path, of: str, day: date, seconds: Mapping[str, float]) -> None:
-    """Replaces what stood there of the run before."""
+class Tried(NamedTuple):
+    """How many seconds the demo, apt in it, and the tests took, and how the tests ended."""
+
+    demo_s: float
+    apt_s: float
+    test_s: float
+    closing: str
+
+
+def write_record(document: Path, of: str, day: date, tried: Tried, rest: str) -> None:
+    """Replaces what stood there of the run before. `rest`: how it went with set-ups that are killed, and pip alone."""
     rows = [
         ("date", day.isoformat()),
         ("`dev` and `requirements/`", f"`{of}`"),
-        ("`./dev demo --once`, with the set-up", f"{seconds['demo']:.0f} s"),
-        ("of these in apt", f"{seconds['apt']:.0f} s"),
-        ("`./dev test`", f"{seconds['test']:.0f} s"),
+        ("`./dev demo --once`, with the set-up", f"{tried.demo_s:.0f} s"),
+        ("of these in apt", f"{tried.apt_s:.0f} s"),
+        ("`./dev test`", f"{tried.test_s:.0f} s: {tried.closing}"),
+        ("set-ups that were killed, pip alone", rest),
     ]
     table = "| last run | |\n| --- | --- |\n" + "".join(f"| {what} | {value} |\n" for what, value in rows)
     before, _, rest = document.read_text().partition(_BEGIN)
@@ -44,7 +53,7 @@ def recorded(document: Path) -> str:
 
 def main() -> None:
     checkout = Path(__file__).resolve().parents[2]
-    write_record(checkout / RECORD, digest(checkout), datetime.now(UTC).date(), {"demo": 0, "apt": 0, "test": 0})
+    write_record(checkout / RECORD, digest(checkout), datetime.now(UTC).date(), Tried(0, 0, 0, ""), "")
 
 
 if __name__ == "__main__":

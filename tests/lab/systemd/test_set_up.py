@@ -19,7 +19,7 @@ def test_a_record_replaces_the_one_before_and_is_read_again(tmp_path: Path) -> N
     document.write_text("# Set-up\n<!-- last run -->\n<!-- end of last run -->\nThe end.\n")
     assert set_up.recorded(document) == ""
     for of in ("aa", "bb"):
-        set_up.write_record(document, of, date(2027, 1, 1), {"demo": 1, "apt": 1, "test": 1})
+        set_up.write_record(document, of, date(2027, 1, 1), set_up.Tried(1, 1, 1, "1 passed"), "held")
     assert set_up.recorded(document) == "bb"
     assert document.read_text().startswith("# Set-up\n")
     assert document.read_text().endswith("The end.\n")

@@ -28,11 +28,10 @@ TIMEOUT_S = 3.0
 BLOCK_S = 1.0
 
 
-@pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Generator[WatchedRedis]:
-    """The tests of this file leave it with a primary and a replica, whichever they are."""
-    folder = tmp_path_factory.mktemp("watched")
-    with WatchedRedis(folder, password="of/redis", sentinel_password="of-sentinels") as redis:
+@pytest.fixture
+def watched(tmp_path: Path) -> Generator[WatchedRedis]:
+    """Of one test: sentinels remember for long what they saw."""
+    with WatchedRedis(tmp_path, password="of/redis", sentinel_password="of-sentinels") as redis:
         yield redis
 
 
