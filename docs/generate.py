@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT
@@ -224,7 +224,9 @@ def _type(kind: Any) -> str:
         return f"object of {_type(get_args(kind)[1])} by {_type(get_args(kind)[0])}"
     if get_origin(kind) is UnionType:  # something or null
         return _type(next(member for member in get_args(kind) if member is not NoneType))
-    if get_origin(kind) is list:
+    if get_origin(kind) is Literal:
+        return "word"
+    if get_origin(kind) in (list, tuple):
         return f"list of {_type(get_args(kind)[0])}"
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return f"{{{_signature(kind)}}}"

@@ -9,6 +9,7 @@ import gc
 import socket
 import uuid
 from collections.abc import Callable
+from functools import cached_property
 
 import msgspec
 import structlog
@@ -25,6 +26,7 @@ from common.runtime.lag import watched
 from common.runtime.redis import UNAVAILABLE, address, connect
 from common.runtime.service import Service, telling
 from common.runtime.steps import ManagerStep
+from common.runtime.store import Store
 from common.runtime.turns import Turns, patience_s
 from common.runtime.waiting import backoff, pause
 from poolmgr.api.gateway import Gateway
@@ -44,6 +46,7 @@ from poolmgr.loops.job_stream import follow_job_stream
 from poolmgr.loops.leadership import keep_leading, wait_to_lead
 from poolmgr.loops.probing import Probing
 from poolmgr.loops.reaper import reap
+from poolmgr.loops.recordings import tend_recordings
 from poolmgr.loops.schedule import watch_deadlines
 from poolmgr.loops.sqs import Sqs
 from poolmgr.loops.webhooks import Webhooks
@@ -57,6 +60,7 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.lease import Lease
 from poolmgr.store.ledger import DisagreementError, Ledger, Rejected
 from poolmgr.store.probes import Probes
+from poolmgr.store.recordings import DueRecordings
 from poolmgr.store.scripts import load_scripts
 from poolmgr.store.snapshot import load_bots, load_vms
 from poolmgr.store.upkeep import Upkeep
@@ -94,6 +98,11 @@ class Manager:
         self._sqs = Sqs(settings.sqs) if settings.sqs.queue_url else None
         self._readiness = Readiness("starting", "has not reached Redis yet")
         self._has_led = False
+
+    @cached_property
+    def _recordings(self) -> Store | None:
+        """Where they are, if there are any. Raises: StoreError."""
+        return Store(self.settings.capture) if self.settings.capture.store else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises: LeaseLostError or StaleEpochError (in an ExceptionGroup) when another
@@ -196,6 +205,7 @@ class Manager:
         arrivals = Arrivals(redis, keys, epoch)
         intake = Intake(jobs, dispatcher, ledger, clock, JobRules.of(settings), self._on_rejected, turns.of("intake"))
         deliveries = Deliveries(redis, keys, settings, epoch)
+        due = DueRecordings(redis, keys, epoch)
         webhooks = Webhooks(
             *(outbox, deliveries, settings.webhooks, clock, self.metrics.webhooks),
             secrets=lambda: self.settings.webhooks.secrets,
@@ -223,6 +233,7 @@ class Manager:
                     start(follow_job_stream(job_stream, arrivals, of("job_stream")), name="job_stream"),
                     start(watch_deadlines(dispatcher, clock, away_s, of("schedule")), name="schedule"),
                     start(reap(pool, events, upkeep, clock, settings.retention, self._owners), name="reaper"),
+                    start(tend_recordings(due, lambda: self._recordings, clock), name="recordings"),
                     start(self._watch_backlog(jobs), name="backlog"),
                     start(self._watch_redis(upkeep), name="redis memory"),
                     start(self._watch_dispatcher(dispatcher), name="watch the dispatcher"),

@@ -24,7 +24,7 @@ from common.runtime.service import Service, telling
 from common.runtime.store import Store, StoreError
 from common.runtime.turns import Turned, Turns, patience_s, unwatched
 from common.runtime.waiting import pause
-from common.wire.messages import Command, Event, Heartbeat, Join, Leave, Retire, Say, Warm
+from common.wire.messages import Command, Event, Heartbeat, Join, Leave, Pause, Retire, Say, Warm
 from common.wire.vocabulary import Reason, WorkerState
 from worker.capture.recordings import Recordings
 from worker.chromium.accounts import AccountError, Accounts
@@ -221,7 +221,9 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             # 6. When every worker is connected to, the agent takes orders.
             if not await orders.given_before(pool.adopted):
                 watched.enter_context(turns.expecting(limit_s, "commands"))
-                running.append(loops.create_task(_obey(link, pool, turns.of("commands"), metrics), name="commands"))
+                running.append(
+                    loops.create_task(_obey(link, pool, turns.of("commands"), metrics, recordings), name="commands")
+                )
         await orders.any.wait()
         if orders.stop.is_set():
             service.stopping()
@@ -329,14 +331,14 @@ class _Pulse:
             await asyncio.sleep(seconds)
 
 
-async def _obey(link: Link, pool: Pool, turned: Turned, metrics: AgentMetrics) -> None:
+async def _obey(link: Link, pool: Pool, turned: Turned, metrics: AgentMetrics, recordings: Recordings) -> None:
     async for command in link.commands(turned):
         metrics.ordered(command)
-        _carry_out(command, pool)
+        _carry_out(command, pool, recordings)
 
 
-def _carry_out(command: Command, pool: Pool) -> None:
-    """Begin what is ordered. Nothing here waits, so no order waits for another."""
+def _carry_out(command: Command, pool: Pool, recordings: Recordings) -> None:
+    """Start what is ordered; nothing here waits, so that no order waits for another."""
     match command:
         case Warm():
             pool.warm(command.worker_id)
@@ -346,6 +348,8 @@ def _carry_out(command: Command, pool: Pool) -> None:
             pool.leave(command.worker_id, command.bot_id, command.attempt, command.reason)
         case Say():
             pool.say(command.worker_id, command.bot_id, command.attempt, command.message)
+        case Pause():
+            recordings.pause(command.bot_id, command.attempt, paused=command.paused)
         case Retire():
             pool.retire(command.worker_id, by_force=command.by_force)
 

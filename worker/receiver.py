@@ -6,6 +6,8 @@ import asyncio
 import random
 import time
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -59,18 +61,27 @@ class Receiver:
                     reason_detail=detail[:500],
                     attribution=end.attribution,
                 )
-            case BotRecorded(finished=finished, audio_s=audio_s, at=at):
-                what = "recording" if not finished else "processed" if audio_s else "skipped"
-                self._change(at, recorded=what, audio_status=what)
+            case BotRecorded(finished=finished, at=at):
+                what = "completed" if finished else "recording"
+                self._recorded(at, what, event.status_of("audio"), event.status_of("video"))
             case _:
                 pass
 
     def close(self) -> None:
-        """There is no more to tell."""
+        """There is no more to tell, but that nobody has made files of a recording."""
+        said = self._record
+        if said.state is BotState.STOPPED and said.manifest_status == "recording":
+            audio, video = ("skipped" if status else "" for status in (said.audio_status, said.video_status))
+            self._recorded(time.time(), "skipped", audio, video)
         self._closed = True
         self._news.set()
 
-    def _change(self, at: float, recorded: str = "", **fields: str) -> None:
+    def _recorded(self, at: float, what: str, audio: str, video: str) -> None:
+        told = {"recorded": what, "audio": audio, "video": video, "before": self._record.manifest_status}
+        self._change(at, told, manifest_status=what, audio_status=audio, video_status=video)
+
+    def _change(self, at: float, told: Mapping[str, str] = MappingProxyType({}), **fields: str) -> None:
+        """`told`: of its recording, in the words of the manager's outbox."""
         self._changes += 1
         record = self._record = msgspec.structs.replace(self._record, **fields)
         change = {
@@ -80,7 +91,8 @@ class Receiver:
             "reason": record.status_reason,
             "attempt": str(record.attempt),
             "at": iso(at),
-            "recorded": recorded,
+            "manifest": record.manifest_status,
+            **told,
         }
         now = time.time()
         made = render(f"{_STARTED}-{self._changes}", change, record)

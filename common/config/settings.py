@@ -47,6 +47,9 @@ WebhookSecret = Annotated[
 
 
 WebhookTimestamp = Literal["delivery", "event"]
+Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{2,3}x[1-9][0-9]{2,3}\Z")]
+PictureSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]{1,2}[02468]x[1-9][0-9]{1,2}[02468]\Z")]
+"""Of three digits each, or four, and even."""
 
 PlatformName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,30}\Z")]
 HostName = Annotated[str, Meta(pattern=rf"^[a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?(:{_PORT})?\Z")]
@@ -101,6 +104,7 @@ class RetentionSettings(Section, frozen=True):
     events_s: Seconds = 600.0
     dead_entries: Annotated[int, Meta(ge=100, le=1_000_000)] = 10_000
     vm_s: Seconds = 86400.0
+    recording_s: Annotated[float, Meta(ge=0, le=400 * 86400 * 10)] = 0.0
 
 
 class LeaseSettings(Section, frozen=True):
@@ -126,6 +130,7 @@ class ApiSettings(Section, frozen=True):
     tls_key: str = ""
     request_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    video_required: bool = True
     documents: bool = True
     page: bool = True
 
@@ -162,6 +167,10 @@ class CaptureSettings(Section, frozen=True):
     store_options: dict[StoreOption, str] = {}
     storage_class: Annotated[str, Meta(pattern=r"^[A-Za-z_-]{0,40}\Z")] = ""
     audio_kbps: Annotated[int, Meta(ge=16, le=256)] = 96
+    video: Literal["tab", "off"] = "tab"
+    video_size: PictureSize = "1280x720"
+    video_fps: Annotated[int, Meta(ge=1, le=30)] = 15
+    video_kbps: Annotated[int, Meta(ge=100, le=20_000)] = 1000
     spool_mb: Annotated[int, Meta(ge=8, le=1_000_000)] = 512
     store_timeout_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     finish_memory_mb: Annotated[int, Meta(ge=128, le=1_000_000)] = 1024
@@ -217,7 +226,7 @@ class WorkerSettings(Section, frozen=True):
     chromium: str = ""
     headless: bool = True
     display: Literal["", "virtual"] = ""
-    display_size: Annotated[str, Meta(pattern=r"^[1-9][0-9]{2,3}x[1-9][0-9]{2,3}\Z")] = "1280x720"
+    display_size: Size = "1280x720"
     devices: Literal["none", "fake"] = "none"
     chromium_arguments: list[str] = []
     warm_pages: list[WebAddress] = []

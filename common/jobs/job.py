@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
-from common.config.settings import Settings, WorkerSettings
+from common.config.settings import ApiSettings, Settings, WorkerSettings
 from common.errors import PoolmgrError
 from common.jobs.fields import FARTHEST_S, AutomaticLeaveFields, BotDetection, JobFields, NameDetection
 from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
@@ -44,17 +44,33 @@ class BadJobError(PoolmgrError, ValueError):
         self.bot_id = bot_id
 
 
+class RetentionFields(msgspec.Struct):
+    """`type`: `timed`, the only one there is."""
+
+    type: Literal["timed"] | None = None
+    hours: Annotated[float, Meta(gt=0, le=87_600)] | None = None
+
+
+class RecordingFields(msgspec.Struct):
+    """Of `recording_config`, what this release reads."""
+
+    retention: RetentionFields | None = None
+
+
 class _Fields(JobFields):
     """A job on the list. `owner`: the token that created it; the API sets it."""
 
     owner: Annotated[str, Meta(max_length=63)] = ""
+    video_required: bool | None = None
+    recording_config: RecordingFields | None = None
 
 
 class JobRules(msgspec.Struct, frozen=True):
     """The settings that a job is checked by: further hosts of meetings, and where its webhooks may go.
 
-    `session_limit_s`: how long any bot may stay. `strict`: jobs with warnings are refused. `one_bot_per_meeting`: the
-    default for jobs. `records`: there is a store for recordings.
+    `session_limit_s`: how long any bot may be there. `strict`: what is worth a warning is refused.
+    `one_bot_per_meeting`: of a job that does not say. `records`: there is a store that recordings go to.
+    `records_video`: and pictures are recorded. `video_unsaid`: also for a client of the API that says nothing.
     """
 
     room_hosts: frozenset[str] = frozenset()
@@ -66,6 +82,8 @@ class JobRules(msgspec.Struct, frozen=True):
     strict: bool = False
     one_bot_per_meeting: bool = False
     records: bool = True
+    records_video: bool = True
+    video_unsaid: bool = ApiSettings().video_required
 
     @classmethod
     def of(cls, settings: Settings) -> "JobRules":
@@ -80,6 +98,8 @@ class JobRules(msgspec.Struct, frozen=True):
             meetings.strict,
             settings.pool.one_bot_per_meeting,
             bool(settings.capture.store),
+            bool(settings.capture.store) and settings.capture.video != "off",
+            settings.api.video_required,
         )
 
 
@@ -119,7 +139,8 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     except ValueError as error:
         raise BadJobError("bad_field", "custom_attributes: a number in it is too large", bot_id) from error
     leave = _automatic_leave(fields.automatic_leave)
-    found = warnings(Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s, rules.records))
+    capture = (rules.records, rules.records_video)
+    found = warnings(Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s, *capture))
     if found and rules.strict:
         raise BadJobError("warned", "; ".join(found), bot_id)
     alone = rules.one_bot_per_meeting if fields.one_bot_per_meeting is None else fields.one_bot_per_meeting
@@ -148,6 +169,8 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         live_audio_url=audio_url,
         live_transcription_url=transcription_url,
         transcript=rules.records and (bool(transcription_url) or bool(provider_of(document))),
+        video=_wants_video(fields, rules),
+        recording_hours=_hours(fields.recording_config),
         warnings=found,
         held_meeting=_digest(link) if alone and not fields.probe else "",
     )
@@ -166,6 +189,17 @@ def _check_urls(callback: str, sound: str, words: str, rules: OutgoingRules, bot
                 check_url(url, rules, scheme)
             except BadUrlError as error:
                 raise BadJobError("bad_field", f"{name}: {error}", bot_id) from error
+
+
+def _wants_video(fields: _Fields, rules: JobRules) -> bool:
+    """Who says nothing means what its API says: only jobs of the HTTP API have an owner."""
+    if fields.video_required is None:
+        return bool(fields.owner) and rules.video_unsaid and rules.records_video
+    return fields.video_required
+
+
+def _hours(config: RecordingFields | None) -> float | None:
+    return config.retention.hours if config and config.retention else None
 
 
 def _digest(link: MeetingLink) -> str:

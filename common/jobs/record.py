@@ -86,6 +86,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         str, _is("where what is said goes while the meeting runs (`live_transcription_required`): a secret")
     ] = ""
     transcript: Annotated[bool, _is("1 for a bot of whose meeting a transcript is to be kept")] = False
+    video: Annotated[bool, _is("1 for a bot whose meeting's picture is recorded, too (`video_required`)")] = False
+    recording_hours: Annotated[
+        float | None,
+        _is("how long its recording is kept (`recording_config.retention`); empty: `retention.recording_s`"),
+    ] = None
     payload: Annotated[str, _is("what the client pushed, as it was pushed. Holds the link")]
 
     @property
@@ -148,6 +153,13 @@ class Record(Job, frozen=True, kw_only=True):
         float | None,
         _is("how loud the meeting was of late: root mean square, 0 to 1; empty: its page's media do not tell"),
     ] = None
+    manifest_status: Annotated[
+        str,
+        _is(
+            "of its recording: empty, `recording`, then `completed`, or `skipped` if nobody made files of it in time;"
+            " `expired` when it was deleted because its time was over"
+        ),
+    ] = ""
     audio_status: Annotated[
         str, _is("of the meeting's sound: empty, `recording`, then `processed`, or `skipped` if there is none")
     ] = ""
@@ -156,6 +168,7 @@ class Record(Job, frozen=True, kw_only=True):
     transcript_status: Annotated[
         str, _is("of the transcript: empty, `processing`, then `processed`, or `skipped` if nothing was said")
     ] = ""
+    video_status: Annotated[str, _is("the same of its picture")] = ""
     active_speaker: Annotated[str, _is("who spoke at the last report, by the name that the page showed")] = ""
     failure: Annotated[str, _is("while it is sent in again: the most telling reason of its failed attempts")] = ""
     failure_detail: Annotated[str, _is("what is known of that")] = ""
@@ -202,6 +215,11 @@ class Record(Job, frozen=True, kw_only=True):
     @property
     def is_over(self) -> bool:
         return self.state == BotState.STOPPED
+
+    @property
+    def has_transcript(self) -> bool:
+        """It goes with the recording when that one's time is over."""
+        return self.transcript_status == "processed" and self.manifest_status != "expired"
 
     @property
     def job(self) -> Job:

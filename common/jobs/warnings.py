@@ -62,8 +62,9 @@ _DATE: Final = re.compile(r"\d{4}-?(?:\d{2}-?\d{2}|W\d{2}(?:-?\d)?)")
 
 
 class Said(NamedTuple):
-    """A job after it was read. `document`: what the client sent. `guessed`: by what the platform was guessed, if the
-    link's host is unknown. `session_limit_s`: how long any bot may stay. `records`: meetings are recorded.
+    """A job as it is known when it has been read. `document`: what the client sent. `guessed`: by what the platform was
+    guessed, where nobody named the link's host. `session_limit_s`: how long any bot may be there.
+    `records`: sound is recorded; `records_video`: pictures are.
     """
 
     document: Mapping[str, Any]
@@ -73,6 +74,7 @@ class Said(NamedTuple):
     guessed: str
     session_limit_s: float
     records: bool
+    records_video: bool
 
 
 def warnings(said: Said) -> tuple[str, ...]:
@@ -139,6 +141,9 @@ def _guess(said: Said) -> Iterator[str]:
 def _recording(said: Said) -> Iterator[str]:
     if said.document.get("audio_required") and not said.records:
         yield "audio_required: nothing is recorded, because there is no store to put it in (capture.store)"
+    if said.document.get("video_required") and not said.records_video:
+        why = "pictures are switched off (capture.video)" if said.records else "there is no store (capture.store)"
+        yield f"video_required: no picture is recorded, because {why}"
 
 
 def provider_of(document: Mapping[str, Any]) -> str:

@@ -19,6 +19,9 @@ from common.errors import PoolmgrError
 
 _THREADS: Final = 4
 _DELETED_AT_ONCE: Final = 1000
+_SLOWEST: Final = 1e6
+"""Bytes a second: a store that is slower than that does not answer."""
+_PIECE: Final = 1 << 20
 _T = TypeVar("_T")
 
 
@@ -67,15 +70,40 @@ class Store:
             how["attributes"] = attributes
         if once:
             how |= {"mode": "create", "use_multipart": False}
-        await self._call(lambda: self._store().put(path, what, **how))
+        await self._call(lambda: self._store().put(path, what, **how), _bytes_of(what))
 
     async def get(self, path: str) -> bytes:
         """The content of an object. Raises: StoreError, AbsentError."""
         return await self._call(lambda: bytes(self._store().get(path).bytes()))
 
+    async def save(self, path: str, to: Path, came: Callable[[int], None] = lambda _size: None) -> None:
+        """All of it is in the file `to`. `came`: is told how many bytes came, from another thread.
+
+        Raises: StoreError, AbsentError.
+        """
+
+        def saved() -> None:
+            with to.open("wb") as file:
+                for piece in self._store().get(path).stream(min_chunk_size=_PIECE):
+                    came(file.write(bytes(piece)))
+
+        await self._call(saved, await self.size(path))
+
+    def path(self, path: str) -> Path | None:
+        """Where it is in the file system, of a folder."""
+        return self.folder / path if self.folder else None
+
     async def size(self, path: str) -> int:
         """The size of an object in bytes. Raises: StoreError, AbsentError."""
         return await self._call(lambda: int(self._store().head(path)["size"]))
+
+    async def exists(self, path: str) -> bool:
+        """Raises: StoreError."""
+        try:
+            await self.size(path)
+        except AbsentError:
+            return False
+        return True
 
     async def attempts(self, bot_id: str) -> list[int]:
         """The numbers of the attempts of a bot that have objects, in order. Raises: StoreError."""
@@ -118,18 +146,24 @@ class Store:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return LocalStore(self.folder, automatic_cleanup=True)
 
-    async def _call(self, call: Callable[[], _T]) -> _T:
+    async def _call(self, call: Callable[[], _T], size: int = 0) -> _T:
+        """`size`: bytes that are carried."""
+        deadline_s = self._deadline_s + size / _SLOWEST
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(deadline_s):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except AlreadyExistsError as error:
             raise TakenError("there is such an object already") from error
         except FileNotFoundError as error:
             raise AbsentError("there is no such object") from error
         except TimeoutError as error:
-            raise StoreError(f"no answer within {self._deadline_s:g} s") from error
+            raise StoreError(f"no answer within {deadline_s:.0f} s") from error
         except (BaseError, OSError, ValueError) as error:
             raise StoreError(_why(error)) from error
+
+
+def _bytes_of(what: bytes | Path) -> int:
+    return what.stat().st_size if isinstance(what, Path) else len(what)
 
 
 def _config(options: dict[str, str]) -> dict[str, str]:

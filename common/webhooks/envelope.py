@@ -29,19 +29,14 @@ _EVENTS: Final = {
     BotState.LEAVING: ("bot.leaving", "The bot is leaving the meeting."),
 }
 
-_SKIPPED: Final = "Its meeting was not recorded."
-_ARTEFACTS: Final = (
-    ("manifest.skipped", "manifest_status", f"There is no manifest: {_SKIPPED}"),
-    ("audio.skipped", "audio_status", f"There is no audio: {_SKIPPED}"),
-    ("transcription.skipped", "transcript_status", f"There is no transcript: {_SKIPPED}"),
-    ("video.skipped", "video_status", f"There is no video: {_SKIPPED}"),
+_UNRECORDED: Final = "its meeting was not recorded"
+_UNMADE: Final = "nobody has made files of its recording in time"
+_ALL_DONE: Final = "All is done for this bot; nothing more will be said of it."
+_LATER_FILES: Final = "All is done for this bot. Files of its recording that still come are told of, too."
+_LATER_WORDS: Final = (
+    "All is done for this bot but maybe its transcript, of which transcription.processed or transcription.skipped"
+    " tells."
 )
-
-
-class _Asked(msgspec.Struct):
-    """The fields of a client's job that say what to record."""
-
-    video_required: Any = False
 
 
 def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Delivery]:
@@ -55,7 +50,7 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
         return []
     state = BotState(change["state"])
     if recorded := change.get("recorded"):
-        events = _recorded(recorded, change)
+        events = _recorded(recorded, change, record)
     elif transcribed := change.get("transcribed"):
         events = _transcribed(transcribed, change)
     elif state is BotState.STOPPED:
@@ -96,43 +91,62 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
+    """Where it was recorded, the rest is said when its files are made (`_recorded`), and then that all is done."""
     reason = Reason(change["reason"])
     bot_event = reason.end.bot_event
-    code = 200 if bot_event in ("bot.stopped", "bot.kicked") else 500
-    status = change["status"]
+    failed = bot_event == "bot.failed" and record.platform == "google_meet"  # as clients of MeetStream know it
+    more = {"failure_reason": str(reason)} if failed else {}
     message = reason.end.sentence or f"The bot's session failed: {reason}."
-    failed = bot_event == "bot.failed" and record.platform == "google_meet"  # as in MeetStream's API
-    artefacts = _ARTEFACTS if _asked_for_video(record.payload) else _ARTEFACTS[:3]
-    done = "All is done for this bot; nothing more will be said of it."
-    if record.transcript_status:
-        artefacts = tuple(one for one in artefacts if one[1] != "transcript_status")
-        done = "All is done for this bot but its transcript, of which transcription.processed will tell."
-    if record.audio_status:
-        artefacts = artefacts[2:]
-        done = "All is done for this bot but its recording, of which audio.processed will tell."
+    stop = _Event("bot.stopped", bot_event, change["status"], message, _end_code(reason), more)
+    manifest = change.get("manifest", "")
+    if manifest == "recording":
+        return [stop]
+    if manifest:  # of an attempt that is over, and told of
+        return [stop, *_no_transcript(change, record), _done(reason, record)]
+    skipped = [_skipped(kind, change["status"]) for kind in ("manifest", "audio", "video")]
     return [
-        _Event("bot.stopped", bot_event, status, message, code, {"failure_reason": reason} if failed else {}),
-        *(_Event(name, name, status, text, 200, {field: "skipped"}) for name, field, text in artefacts),
-        _Event("bot.done", "bot.done", "Done", done, code),
+        stop,
+        *skipped[:2],
+        *_no_transcript(change, record),
+        *(skipped[2:] if record.video else []),
+        _done(reason, record),
     ]
 
 
-def _recorded(what: str, change: Mapping[str, str]) -> list[_Event]:
-    """The webhooks of a recording, which come after the bot's end."""
+def _recorded(what: str, change: Mapping[str, str], record: Record) -> list[_Event]:
+    """Of a recording, which goes its own way after the bot's end. `before`: what was last said of it."""
+    status = change["status"]
     if what == "recording":
         return [_Event("bot.recording", "bot.recording", "Recording", "The meeting is being recorded.", 200)]
-    status = change["status"]
-    made = what == "processed"
-    audio = (
-        ("audio.processed", "The audio is there.") if made else ("audio.skipped", "There is no audio: none was heard.")
-    )
-    return [
-        _Event(name, name, status, text, 200, {field: word, "status": "success"})
-        for name, text, field, word in (
-            ("manifest.completed", "The manifest is there.", "manifest_status", "completed"),
-            (*audio, "audio_status", what),
-        )
-    ]
+    unmade = what != "completed"
+    manifest = _artefact("manifest.completed", "manifest_status", what, status, "The manifest is there.")
+    events = [_skipped("manifest", status, _UNMADE) if unmade else manifest]
+    ends = change["state"] == BotState.STOPPED and change["before"] != "skipped"
+    audio, video = change["audio"], change["video"] or ("skipped" if record.video else "")
+    events += _made("audio", audio or "skipped", status, unmade=unmade)
+    events += _no_transcript(change, record) if ends else []
+    events += _made("video", video, status, unmade=unmade) if video else []
+    return [*events, _done(Reason(change["reason"]), record, unmade=unmade)] if ends else events
+
+
+def _made(kind: str, made: str, status: str, *, unmade: bool) -> list[_Event]:
+    why = _UNMADE if unmade else "none was recorded"
+    text = f"The {kind} is there." if made == "processed" else f"There is no {kind}: {why}."
+    return [_artefact(f"{kind}.{made}", f"{kind}_status", made, status, text)]
+
+
+def _skipped(kind: str, status: str, why: str = _UNRECORDED) -> _Event:
+    name = f"{kind}.skipped"
+    return _Event(name, name, status, f"There is no {kind}: {why}.", 200, {f"{kind}_status": "skipped"})
+
+
+def _no_transcript(change: Mapping[str, str], record: Record) -> list[_Event]:
+    """Of one that is being made, or was, `_transcribed` tells."""
+    if record.transcript_status:
+        return []
+    name = "transcription.skipped"
+    text = "There is no transcript of its meeting."
+    return [_Event(name, name, change["status"], text, 200, {"transcript_status": "skipped"})]
 
 
 def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:
@@ -148,6 +162,21 @@ def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:
         return []
     name, text = told[what]
     return [_Event(name, name, change["status"], text, 200, {"transcript_status": what, "status": "success"})]
+
+
+def _artefact(name: str, field: str, word: str, status: str, text: str) -> _Event:
+    return _Event(name, name, status, text, 200, {field: word, "status": "success"})
+
+
+def _done(reason: Reason, record: Record, *, unmade: bool = False) -> _Event:
+    text = _LATER_WORDS if record.transcript_status else _ALL_DONE
+    if unmade:
+        text = f"{_LATER_FILES} So is its transcript." if record.transcript_status else _LATER_FILES
+    return _Event("bot.done", "bot.done", "Done", text, _end_code(reason))
+
+
+def _end_code(reason: Reason) -> int:
+    return 200 if reason.end.bot_event in ("bot.stopped", "bot.kicked") else 500
 
 
 def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: Record, url: str) -> Delivery:
@@ -184,13 +213,6 @@ def _was_refused(change: Mapping[str, str], record: Record) -> bool:
         and record.join_at is None
         and record.queue_timeout_s == 0
     )
-
-
-def _asked_for_video(payload: str) -> bool:
-    try:
-        return msgspec.json.decode(payload, type=_Asked).video_required is True
-    except (msgspec.DecodeError, RecursionError):
-        return False
 
 
 def _id(bot_id: str, entry_id: str, event: str) -> str:

@@ -13,6 +13,11 @@ VERSION: Final = 1
 FINAL: Final = "manifest.json"
 PROGRESS: Final = "progress.json"
 AUDIO: Final = "audio.ogg"
+VIDEO: Final = "video.mp4"
+DELETED: Final = "deleted"
+
+Kind = Literal["audio", "video"]
+"""What is recorded: each kind has parts, segments and gaps of its own."""
 
 GapCause = Literal[
     "late",  # the recorder began after the bot was in
@@ -22,8 +27,9 @@ GapCause = Literal[
     "tab_lost",  # the meeting's page crashed
     "recorder_lost",  # the recorder's tab ended
     "browser_gone",
-    "silent",  # only silence was recorded while the meeting received sound
-    "damaged",  # a stored segment was changed, or cannot be played
+    "silent",  # nothing but silence was recorded while the meeting's connections received sound
+    "paused",  # somebody asked for it
+    "damaged",  # a segment that was stored is not what it was, or cannot be played
 ]
 
 
@@ -32,22 +38,28 @@ class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Gap(Shape, frozen=True):
-    """A time in which nothing was recorded (wall clock), and why."""
+    """From when to when nothing of that kind was recorded, on the wall clock, and why."""
 
     began_at: float
     ended_at: float
     cause: GapCause
+    kind: Kind = "audio"
 
 
 class Part(Shape, frozen=True):
-    """A playable stream: its segments joined in order. A new part begins after each gap."""
+    """A stream that plays from its first byte on: its segments joined in order. Begins anew after each gap. Numbered by
+    kind.
+    """
 
     number: int
     began_at: float
+    kind: Kind = "audio"
 
 
 class Segment(Shape, frozen=True):
-    """Some seconds of a part. `path`: relative to the manifest. `media_s`: where it begins in the recording."""
+    """Some seconds of a part. `sequence`: by kind. `path`: relative to the manifest. `media_s`: where in the recording
+    it begins.
+    """
 
     sequence: int
     part: int
@@ -57,6 +69,7 @@ class Segment(Shape, frozen=True):
     ended_at: float
     bytes: int
     sha256: str
+    kind: Kind = "audio"
 
 
 class Audio(Shape, frozen=True):
@@ -74,9 +87,26 @@ class Audio(Shape, frozen=True):
     right_dbfs: float | None = None
 
 
+class Video(Shape, frozen=True):
+    """The one file of the picture, and of the sound if there is any. `pictures`: how many it holds; `fps`: of them,
+    where something was recorded. `damaged`: those that a player cannot decode.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+    duration_s: float
+    codec: str
+    width: int
+    height: int
+    pictures: int
+    fps: float
+    damaged: int = 0
+
+
 class Manifest(Shape, frozen=True):
-    """A recording. `way`: how the sound was captured. `audio`: None until the file is made, or if nothing was
-    recorded.
+    """`way`: by which path sound and picture came. `kinds`: what was to be recorded. `audio`, `video`: None until it is
+    made, and where there is nothing to make it of.
     """
 
     version: int
@@ -87,6 +117,7 @@ class Manifest(Shape, frozen=True):
     ended_at: float | None
     finished: bool
     way: str = "recorder_tab"
+    kinds: tuple[Kind, ...] = ("audio",)
     codec: str = "opus"
     sample_rate: int = 48_000
     channels: int = 2
@@ -94,6 +125,12 @@ class Manifest(Shape, frozen=True):
     segments: list[Segment] = []
     gaps: list[Gap] = []
     audio: Audio | None = None
+    video: Video | None = None
+
+
+def deleted(bot_id: str) -> str:
+    """Where it stands that the bot was deleted before its files were made: what an agent has of it is thrown away."""
+    return f"{bot_id}/{DELETED}"
 
 
 def folder(bot_id: str, attempt: int) -> str:

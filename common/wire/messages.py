@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from common.wire.manifest import Kind
 from common.wire.vocabulary import BotState, Feed, FeedStatus, GoneCause, Reason, RefusalCause, WorkerState
 
 MOST_MESSAGE_CHARS: Final = 2000
@@ -88,7 +89,8 @@ class Join(Message, frozen=True):
     passcode: str = ""  # to be typed where the page asks for one
     is_probe: bool = False  # keep a picture of every screen, and leave soon after joining
     account: str = ""  # the account that it joins with; the agent fills it in
-    no_audio: bool = False  # do not record, whatever the agent's settings say
+    no_audio: bool = False  # do not record the sound, whatever the agent's settings say
+    video: bool = False  # record the picture, where the agent's settings let it
     feeds: Feeds = Feeds()
 
 
@@ -110,6 +112,15 @@ class Say(Message, frozen=True):
     message: str
 
 
+class Pause(Message, frozen=True):
+    """Record nothing of the meeting until it is told otherwise; with `paused` False, record it again. Idempotent."""
+
+    worker_id: str
+    bot_id: str
+    attempt: int
+    paused: bool = True
+
+
 class Retire(Message, frozen=True):
     """End this worker: its processes and its folder. An unknown worker is reported as gone. A worker with a bot ends
     when its bot is gone; with `by_force` it ends at once, and its bot as overdue.
@@ -119,7 +130,7 @@ class Retire(Message, frozen=True):
     by_force: bool = False
 
 
-Command = Warm | Join | Leave | Say | Retire
+Command = Warm | Join | Leave | Say | Pause | Retire
 
 
 # Events: agent -> manager
@@ -260,8 +271,9 @@ class ChatHeard(OfAttempt, frozen=True):
 
 
 class BotRecorded(Message, frozen=True):
-    """The bot's meeting is being recorded. `finished`: after the bot's end the audio file is made. `audio_s`: its
-    length; 0: nothing was recorded. `gaps`: how many it has. `stored_bytes`: its size in the store.
+    """The bot's meeting is being recorded, `kinds` of it. `finished`: after the bot's end the files are made.
+    `audio_s`, `video_s`: their lengths; 0: nothing was recorded. `gaps`: how many there are. `stored_bytes`: the
+    files' size in the store.
     """
 
     vm_id: str
@@ -272,6 +284,16 @@ class BotRecorded(Message, frozen=True):
     audio_s: float = 0.0
     gaps: int = 0
     stored_bytes: int = 0
+    kinds: tuple[Kind, ...] = ("audio",)
+    video_s: float = 0.0
+
+    def status_of(self, kind: Kind) -> str:
+        """What the bot's record says of that kind from then on; empty: nothing."""
+        if kind not in self.kinds:
+            return ""
+        if not self.finished:
+            return "recording"
+        return "processed" if (self.audio_s if kind == "audio" else self.video_s) else "skipped"
 
 
 class BotStreamed(Message, frozen=True):

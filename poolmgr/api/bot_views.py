@@ -29,7 +29,6 @@ _STAGES: tuple[tuple[str, str, Callable[[Record], str]], ...] = (
     ("Recording", "The bot is recording.", lambda _: ""),
     ("Leaving", "The bot is leaving the meeting.", attrgetter("leaving_at")),
 )
-_MANIFEST = {"recording": "recording", "processed": "completed"}
 _ENDS = {
     "Stopped": (Status.STOPPED, "The bot has stopped, in the meeting or before it."),
     "BotNotAllowed": (Status.NOT_ALLOWED, "The bot was not let in."),
@@ -106,7 +105,7 @@ def details(bot: Record, now: float) -> Details:
         EndTime=bot.stopped_at or None,
         Duration=_seconds_in(bot, now),
         LastUpdatedAt=int(epoch(latest)),
-        ManifestStatus=_MANIFEST.get(bot.audio_status, "skipped"),
+        ManifestStatus=bot.manifest_status or "skipped",
         AudioStatus=bot.audio_status or "skipped",
         TranscriptStatus=bot.transcript_status or "skipped",
         MeetingLink=bot.meeting_url,
@@ -125,7 +124,7 @@ def details(bot: Record, now: float) -> Details:
         RequestPayload=msgspec.Raw(payload),
         StatusTimeline=_timeline(bot),
         custom_attributes=attributes(bot),
-        caption_file=CaptionFile(available=bot.transcript_status == "processed"),
+        caption_file=CaptionFile(available=bot.has_transcript),
         transcript_id=transcript_id(bot.bot_id, bot),
         participant_events=[],
         warnings=warnings(bot),

@@ -20,7 +20,7 @@ from poolmgr.api.media import delete_recording
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.rate import Rate
 from poolmgr.api.shapes import Accepted, BotsPage, Deleted, DetailsOf, SendImage, SendMessage, StatusOf
-from poolmgr.core.events import LeaveRequested, SayRequested
+from poolmgr.core.events import LeaveRequested, PauseRequested, SayRequested
 from poolmgr.store.catalog import BadCursorError, Question, cursor_of, position_of
 from poolmgr.store.forgetting import forget
 
@@ -191,15 +191,25 @@ async def delete(call: Call) -> Answer:
     return Answer(200, Deleted("All that was kept of the bot is deleted.", bot.bot_id, gone + recorded))
 
 
-async def pause_or_resume(call: Call) -> Answer:
-    """Always refused in this release. Raises: ApiError 403, 404, 409 outside of the meeting, 429, 503."""
+async def _pause(call: Call, *, paused: bool) -> Answer:
     bot = await find_bot(call)
     service = call.service
     if wait_s := service.recording_commands.wait_s(bot.bot_id, _RECORDING_COMMANDS, service.steady()):
         raise later(429, "A bot takes 30 such commands a minute.", wait_s)
     if bot.state != BotState.IN_MEETING:
         raise ApiError(409, f"The bot is not in its meeting: its status is {bot.status}.")
-    raise ApiError(503, "The bot is not recording: this release of poolmgr cannot pause a recording.")
+    if bot.manifest_status != "recording":
+        raise ApiError(503, "The bot is not recording.")
+    await service.views.request(PauseRequested(bot.bot_id, paused))
+    return Answer(200, Accepted("accepted", bot.bot_id, "pause_recording" if paused else "resume_recording"))
+
+
+async def pause_recording(call: Call) -> Answer:
+    return await _pause(call, paused=True)
+
+
+async def resume_recording(call: Call) -> Answer:
+    return await _pause(call, paused=False)
 
 
 async def send_message(call: Call) -> Answer:
@@ -281,17 +291,25 @@ OPERATIONS = (
         "POST",
         "/bots/{bot_id}/pause_recording",
         "pauseRecording",
-        "Pause recording. This release cannot.",
-        pause_or_resume,
-        {**_ONLY_IN_MEETING, 503: Says("The bot is not recording, or Redis is away.")},
+        "Record nothing from now on: it is a gap in the recording, and not cut out of it. Idempotent.",
+        pause_recording,
+        {
+            200: Says("The bot was told to.", Accepted),
+            **_ONLY_IN_MEETING,
+            503: Says("The bot is not recording, or Redis is away."),
+        },
     ),
     Operation(
         "POST",
         "/bots/{bot_id}/resume_recording",
         "resumeRecording",
-        "Resume recording. This release cannot.",
-        pause_or_resume,
-        {**_ONLY_IN_MEETING, 503: Says("The bot is not recording, or Redis is away.")},
+        "Record again. Idempotent.",
+        resume_recording,
+        {
+            200: Says("The bot was told to.", Accepted),
+            **_ONLY_IN_MEETING,
+            503: Says("The bot is not recording, or Redis is away."),
+        },
     ),
     Operation(
         "POST",

@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -219,10 +220,12 @@ def _rate(token: TokenSettings) -> Rate:
     return Rate(token.requests_per_s, max(1.0, 2 * token.requests_per_s))
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: Answer) -> web.StreamResponse:
     if isinstance(answer.body, File):
         media_type, name, data = answer.body
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}  # a bot_id contains no quotes
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}  # of a bot_id: no quotes in it
+        if isinstance(data, Path):
+            return web.FileResponse(data, headers={**headers, "Content-Type": media_type})
         return web.Response(status=answer.status, body=data, content_type=media_type, headers=headers)
     return web.Response(status=answer.status, body=msgspec.json.encode(answer.body), content_type=JSON)
 

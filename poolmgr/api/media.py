@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Awaitable, Sequence
-from typing import Annotated, Final, TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -11,18 +12,16 @@ from common.jobs.record import Record, epoch
 from common.runtime import recordings
 from common.runtime.store import Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import Manifest
+from common.wire.manifest import Audio, Kind, Manifest, Video
 from poolmgr.api.bot_views import UNKNOWN_BOT, find_bot
 from poolmgr.api.errors import ApiError, Message, later
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
 from poolmgr.store.evidence import pictures
+from poolmgr.store.lives import MADE_WITHIN_S
 from poolmgr.store.meetings import Attendance, KeptLine
 
 _T = TypeVar("_T")
-
-MADE_WITHIN_S: Final = 900.0
-"""Seconds after a bot's end: making the file of a long meeting takes minutes, and the store may be away."""
 
 
 async def participants(call: Call) -> Answer:
@@ -90,8 +89,8 @@ async def recording(call: Call) -> Answer:
     """Videos are not recorded (202 while the meeting runs). Raises: ApiError 403, 404 after the end."""
     bot = await find_bot(call)
     if bot.is_over:
-        raise ApiError(404, "There is none, and there never will be: this release of poolmgr records sound only.")
-    return Answer(202, Message("Not ready: the meeting goes on. This release of poolmgr records sound only."))
+        raise ApiError(404, "There is none, and there never will be: this release of poolmgr does not record it.")
+    return Answer(202, Message("Not ready: the meeting goes on. This release of poolmgr does not record it."))
 
 
 class AudioLink(msgspec.Struct):
@@ -100,47 +99,100 @@ class AudioLink(msgspec.Struct):
     audio_url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
 
 
+class VideoInfo(msgspec.Struct):
+    duration: Annotated[float, Meta(description="Seconds.")]
+    size_mb: float
+    resolution: str
+    fps: float
+    frames_processed: int
+    corrupted_frames: int
+
+
+class VideoLink(msgspec.Struct):
+    video_url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
+    video_info: VideoInfo
+
+
 async def audio(call: Call) -> Answer:
     """A link to the audio file that is valid for capture.link_s. A file in a folder gets an address of this API."""
     bot = await find_bot(call)
-    made, store = await _recorded(call, bot)
-    if made is None or store is None:
-        return Answer(202, Message("Not ready: the meeting goes on, or the file is being made."))
-    path = f"{manifest.folder(made.bot_id, made.attempt)}/{made.audio.path if made.audio else ''}"
-    link = await _of_store(store.link(path, call.service.capture.link_s))
-    here = f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/bots/{bot.bot_id}/audio"
-    return Answer(200, AudioLink(link or here))
+    made, store = await _recorded(call, bot, "audio")
+    if made is None or store is None or made.audio is None:
+        return Answer(202, _NOT_READY)
+    return Answer(200, AudioLink(await _address(call, store, made, made.audio, "audio")))
+
+
+async def video(call: Call) -> Answer:
+    bot = await find_bot(call)
+    made, store = await _recorded(call, bot, "video")
+    if made is None or store is None or made.video is None:
+        return Answer(202, _NOT_READY)
+    seen = made.video
+    info = VideoInfo(
+        duration=seen.duration_s,
+        size_mb=round(seen.bytes / 1e6, 3),
+        resolution=f"{seen.width}x{seen.height}",
+        fps=seen.fps,
+        frames_processed=seen.pictures,
+        corrupted_frames=seen.damaged,
+    )
+    return Answer(200, VideoLink(await _address(call, store, made, seen, "video"), info))
+
+
+async def _address(call: Call, store: Store, made: Manifest, file: Audio | Video, kind: Kind) -> str:
+    link = await _of_store(store.link(_path(made, file), call.service.capture.link_s))
+    return link or f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/bots/{made.bot_id}/{kind}"
 
 
 async def audio_file(call: Call) -> Answer:
     """The audio file from the store (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
     bot = await find_bot(call)
-    made, store = await _recorded(call, bot)
+    made, store = await _recorded(call, bot, "audio")
     if made is None or store is None or made.audio is None:
-        return Answer(202, Message("Not ready: the meeting goes on, or the file is being made."))
-    if made.audio.bytes > _MOST_SENT:
-        raise ApiError(404, "The file is too large to be sent from here: fetch it from the store.")
-    data = await _of_store(store.get(f"{manifest.folder(made.bot_id, made.attempt)}/{made.audio.path}"))
-    return Answer(200, File("audio/ogg", f"{made.bot_id}-{made.attempt}.ogg", data))
+        return Answer(202, _NOT_READY)
+    return Answer(200, File("audio/ogg", f"{made.bot_id}-{made.attempt}.ogg", _local(store, made, made.audio)))
 
 
-async def _recorded(call: Call, bot: Record) -> tuple[Manifest | None, Store | None]:
-    """The final manifest; None while the file may still come. Raises: ApiError 404, 503."""
+async def video_file(call: Call) -> Answer:
+    bot = await find_bot(call)
+    made, store = await _recorded(call, bot, "video")
+    if made is None or store is None or made.video is None:
+        return Answer(202, _NOT_READY)
+    return Answer(200, File("video/mp4", f"{made.bot_id}-{made.attempt}.mp4", _local(store, made, made.video)))
+
+
+def _path(made: Manifest, file: Audio | Video) -> str:
+    return f"{manifest.folder(made.bot_id, made.attempt)}/{file.path}"
+
+
+def _local(store: Store, made: Manifest, file: Audio | Video) -> Path:
+    """Raises: ApiError 404, 503."""
+    path = store.path(_path(made, file))
+    if path is None:
+        raise ApiError(404, "The file is in an object store: get_audio and get_video say where it can be fetched.")
+    if not path.is_file():
+        raise _store_away(StoreError("the file that the manifest names is not there"))
+    return path
+
+
+async def _recorded(call: Call, bot: Record, kind: Kind) -> tuple[Manifest | None, Store | None]:
+    """The final manifest, if there is a file of that kind; nothing while it may come. Raises: ApiError 404, 503."""
     try:
         store = call.service.store
     except StoreError as error:
         raise _store_away(error) from error
-    none_is_made = store is None or bot.no_audio or bot.is_probe
+    unwanted = bot.no_audio if kind == "audio" else not bot.video
+    none_is_made = store is None or unwanted or bot.is_probe
     if none_is_made and bot.is_over:
-        raise ApiError(404, "There is none, and there never will be: its meeting was not recorded.")
+        raise ApiError(404, f"There is none, and there never will be: of its meeting no {kind} was recorded.")
     if none_is_made or store is None:
         return None, None
     made = await _of_store(recordings.find(store, bot.bot_id))
-    if made and made.finished and made.audio:
+    if made and made.finished and (made.audio if kind == "audio" else made.video):
         return made, store
     never = made.finished if made else not (bot.inmeeting_at and ended_lately(call, bot))
     if bot.is_over and never:
-        raise ApiError(404, "There is none: nothing of its meeting is in the store.")
+        raise ApiError(404, f"There is none: no {kind} of its meeting is in the store.")
     return None, store
 
 
@@ -158,7 +210,10 @@ async def delete_recording(call: Call, bot: Record) -> int:
         made = await recordings.find(store, bot.bot_id)
         if made and not made.finished and ended_lately(call, bot):
             raise later(503, "The file of this bot's recording is still being made; ask again in a moment.", 5.0)
-        return await store.delete(bot.bot_id)
+        gone = await store.delete(bot.bot_id)
+        if bot.manifest_status in ("recording", "skipped"):  # an agent may still have something of it
+            await store.put(manifest.deleted(bot.bot_id), b"")
+        return gone
     except (StoreError, ValueError) as error:
         raise _store_away(error) from error
 
@@ -232,13 +287,17 @@ async def bundle(call: Call) -> Answer:
 
 
 _SHOWN_ATTEMPTS = 5
-_MOST_SENT = 256 * 1024 * 1024
+_NOT_READY = Message("Not ready: the meeting goes on, or the file is being made.")
 _STORE_RETRY_S = 5.0
 _RECORDINGS = (
-    ("get_video", "getVideo", "The video recording."),
     ("get_audio_streams", "getAudioStreams", "Each participant's audio."),
     ("get_recording_streams", "getRecordingStreams", "Each participant's video."),
 )
+
+_UNMADE = {
+    202: Says("Not yet: the meeting goes on, or the file is being made.", Message),
+    404: Says("There is no such bot, or its meeting was not recorded so."),
+}
 
 OPERATIONS = (
     Operation(
@@ -286,8 +345,7 @@ OPERATIONS = (
         audio,
         {
             200: Says("The address.", AudioLink),
-            202: Says("Not yet: the meeting goes on, or the file is being made.", Message),
-            404: Says("There is no such bot, or its meeting was not recorded."),
+            **_UNMADE,
         },
     ),
     Operation(
@@ -297,9 +355,27 @@ OPERATIONS = (
         "The meeting's sound: the file itself, an Ogg of Opus.",
         audio_file,
         {
-            200: Says("The file.", Message, "audio/ogg"),
-            202: Says("Not yet: the meeting goes on, or the file is being made.", Message),
-            404: Says("There is no such bot, or its meeting was not recorded."),
+            200: Says("The file, or the part of it that the request's Range asks for.", Message, "audio/ogg"),
+            **_UNMADE,
+        },
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_video",
+        "getVideo",
+        "The meeting's picture and sound: where the file can be fetched, and what is in it.",
+        video,
+        {200: Says("The address.", VideoLink), **_UNMADE},
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/video",
+        "getVideoFile",
+        "The meeting's picture and sound: the file itself, an MP4.",
+        video_file,
+        {
+            200: Says("The file, or the part of it that the request's Range asks for.", Message, "video/mp4"),
+            **_UNMADE,
         },
     ),
     *(
@@ -307,7 +383,7 @@ OPERATIONS = (
             "GET",
             f"/bots/{{bot_id}}/{path}",
             name,
-            f"{what} This release records sound only.",
+            f"{what} Not in this release.",
             recording,
             {
                 202: Says("Not yet: it has not ended.", Message),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -82,11 +83,11 @@ JSON: Final = "application/json"
 
 
 class File(NamedTuple):
-    """An answer whose body is not JSON."""
+    """The body of an answer that is no JSON. A path is sent from the disk, and any part of it that is asked for."""
 
     media_type: str
     name: str
-    data: bytes
+    data: bytes | Path
 
 
 class Says(NamedTuple):

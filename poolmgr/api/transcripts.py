@@ -110,7 +110,7 @@ async def transcriptions(call: Call) -> Answer:
         "status": _STATUS.get(bot.transcript_status, "Processing"),
         "created_at": bot.inmeeting_at or bot.created_at,
         "config": {},
-        "download_urls": links if bot.transcript_status == "processed" else None,
+        "download_urls": links if bot.has_transcript else None,
     }
     return Answer(200, Transcriptions(bot.bot_id, [row]))
 

@@ -27,13 +27,14 @@ from poolmgr.core.decisions import (
     Note,
     NoteFailed,
     NoteRecorded,
+    Pause,
     Remember,
     Revoke,
     Say,
     Unsaid,
     Why,
 )
-from poolmgr.core.events import LeaveRequested, Revoked, SayRequested
+from poolmgr.core.events import LeaveRequested, PauseRequested, Revoked, SayRequested
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import AttemptOf, Timer
@@ -94,7 +95,13 @@ def on_say_requested(pool: PoolState, event: SayRequested) -> None:
         pool.decided.append(Unsaid(event.bot_id, bot.state if bot else None))
 
 
-# The end
+def on_pause_requested(pool: PoolState, event: PauseRequested) -> None:
+    bot = pool.bots.get(event.bot_id)
+    if bot and bot.state is BotState.IN_MEETING:
+        pool.decided.append(Pause(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, event.paused))
+
+
+# Its end
 
 
 def on_bot_ended(pool: PoolState, event: BotEnded) -> None:

@@ -130,6 +130,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
                 is_probe=job.is_probe,
                 no_audio=job.no_audio,
                 feeds=_feeds(job),
+                video=job.video,
             ),
             born=worker.born,
             warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,

@@ -148,6 +148,16 @@ class Say(msgspec.Struct, frozen=True):
     message: str
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """Tell the agent to record nothing of the bot's meeting, or to record it again."""
+
+    vm_id: str
+    worker_id: str
+    bot_id: str
+    attempt: int
+    paused: bool
+
+
 class Unsaid(msgspec.Struct, frozen=True):
     """Drop a chat message, because the bot is in no meeting. The message is not kept. `state`: of the bot; None: there
     is no such bot.
@@ -240,6 +250,7 @@ Written = (
     | Ask
     | EndByForce
     | Say
+    | Pause
     | End
     | Warm
     | Retire

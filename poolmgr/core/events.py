@@ -4,7 +4,7 @@ import msgspec
 
 from common.jobs.record import Job
 from common.wire import messages
-from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested, SayRequested
+from poolmgr.core.requests import DrainRequested, LeaveRequested, PauseRequested, RescheduleRequested, SayRequested
 
 
 class JobAccepted(msgspec.Struct, frozen=True):
@@ -37,6 +37,7 @@ CoreEvent = (
     JobAccepted
     | LeaveRequested
     | SayRequested
+    | PauseRequested
     | RescheduleRequested
     | DrainRequested
     | Revoked

@@ -28,6 +28,13 @@ class SayRequested(msgspec.Struct, frozen=True):
     message: Annotated[str, Meta(min_length=1, max_length=MOST_MESSAGE_CHARS)]
 
 
+class PauseRequested(msgspec.Struct, frozen=True):
+    """Nothing of the bot's meeting is to be recorded until it is asked for again: `paused` False."""
+
+    bot_id: str
+    paused: bool = True
+
+
 class DrainRequested(msgspec.Struct, frozen=True):
     """Drain the VM; `draining` False: take it back into service."""
 
@@ -35,4 +42,4 @@ class DrainRequested(msgspec.Struct, frozen=True):
     draining: bool = True
 
 
-Request = LeaveRequested | SayRequested | RescheduleRequested | DrainRequested
+Request = LeaveRequested | SayRequested | PauseRequested | RescheduleRequested | DrainRequested

@@ -180,7 +180,7 @@ class Metrics:
                 if decision.by_force:
                     self._overdue.labels("worker_forced").inc()
             case NoteRecorded(event=BotRecorded() as event):
-                made = "processed" if event.audio_s else "skipped"
+                made = "processed" if event.audio_s or event.video_s else "skipped"
                 self._recordings.labels(made if event.finished else "begun").inc()
                 self._recording_gaps.inc(event.gaps)
             case ForgetWorker():

@@ -37,6 +37,8 @@ class Keys(WireKeys):
         self.live = f"{prefix}:bots:live"
         self.ended = f"{prefix}:bots:ended"
         self.job_stream = f"{prefix}:jobs:stream"
+        self.recordings_expiring = f"{prefix}:recordings:expiring"
+        self.recordings_due = f"{prefix}:recordings:due"
         self.outbox = f"{prefix}:webhooks:outbox"
         self.webhooks_due = f"{prefix}:webhooks:due"
         self.webhooks_dead = f"{prefix}:webhooks:dead"
@@ -128,6 +130,8 @@ KEY_DOCS: Final = (
     KeyDoc("bots:live:{owner}", "set", "manager, API", "ids of the live bots of one API token, which its quota counts", "a member leaves with its bot's end; the key 400 days after the last bot"),
     KeyDoc("bots:live", "sorted set", "manager", "ids of bots that have not ended, by creation", "a member leaves with its bot's end"),
     KeyDoc("bots:ended", "sorted set", "manager", "ids of ended bots, by end", "a member [retention] bot_s after its bot's end; the key 400 days after the last one"),
+    KeyDoc("recordings:expiring", "sorted set", "manager", "ids of bots whose recordings are to be deleted, by when", "a member with its recording; the key 400 days after the last one should be"),
+    KeyDoc("recordings:due", "sorted set", "manager", "ids of ended bots about whose recordings something is to be done, by when: no agent has made the files until then", "a member with its recording's end, or when that is done; the key 400 days after the last one"),
     KeyDoc("dedup:{digest}", "string", "manager, API", "bot_id of the first job with this deduplication_key", "[retention] bot_s after the job"),
     KeyDoc("meeting:{digest}", "hash", "manager, API", "the bot that is to be the only one in its meeting (one_bot_per_meeting): `bot_id`, the names of its keys `bot` and `entry`, `taken` while a leader makes it; counts until the bot ends", "with the session record; at the latest 400 days after the bot was accepted, a day after a POST or five minutes after a leader took it of which no bot came"),
     KeyDoc("status", "stream", "manager", "every status change of every bot", "trimmed to [retention] stream_entries; a week after the last change"),

@@ -34,6 +34,7 @@ from poolmgr.core.decisions import (
     Note,
     NoteFailed,
     NoteRecorded,
+    Pause,
     Remember,
     Reschedule,
     Retire,
@@ -290,6 +291,7 @@ class Ledger:
             by_status=k.index("status", str(fields["status"])),
             story=k.story(bot_id),
             owned=k.owned(end.owner) if end.owner else None,
+            due=k.recordings_due,
             bot_id=bot_id,
             at=iso(stopped),
             keep=self._retention.stream_entries,
@@ -303,7 +305,13 @@ class Ledger:
     def _note(self, note: Note | NoteRecorded, at: float) -> Call[bool]:
         if isinstance(note, NoteRecorded):
             told = note.event
-            return self._streamed(told, at) if isinstance(told, messages.BotStreamed) else self._recorded(told, at)
+            match told:
+                case messages.BotStreamed():
+                    return self._streamed(told, at)
+                case messages.BotTranscribed():
+                    return self._transcribed(told, at)
+                case _:
+                    return self._recorded(told, at)
         event = note.event
         k, attempt, life_s = self._keys, event.attempt, self._record_life_s
         bot = k.bot(event.bot_id)
@@ -335,23 +343,40 @@ class Ledger:
                 chats = k.chats(event.bot_id)
                 return scripts.note_chat(bot=bot, chats=chats, attempt=attempt, life_s=life_s, lines=lines)
 
-    def _recorded(self, event: messages.BotRecorded | messages.BotTranscribed, at: float) -> Call[bool]:
+    def _recorded(self, event: messages.BotRecorded, at: float) -> Call[bool]:
         k, bot_id = self._keys, event.bot_id
-        is_sound = isinstance(event, messages.BotRecorded)
+        status = "completed" if event.finished else "recording"
         return scripts.recorded(
             bot=k.bot(bot_id),
             outbox=k.outbox,
             story=k.story(bot_id),
+            due=k.recordings_due,
+            expiring=k.recordings_expiring,
             usage=k.usage(day_of(event.at)),
             bot_id=bot_id,
             attempt=event.attempt,
             at=iso(event.at),
-            what="recorded" if is_sound else "transcribed",
-            field="audio_status" if is_sound else "transcript_status",
-            being_made="recording" if is_sound else "processing",
-            made=record.made(event),
-            audio_s=event.audio_s if isinstance(event, messages.BotRecorded) else 0.0,
-            stored_bytes=event.stored_bytes if isinstance(event, messages.BotRecorded) else 0,
+            stamp=at,
+            retention_s=self._retention.recording_s,
+            manifest_status=status,
+            audio_status=event.status_of("audio"),
+            video_status=event.status_of("video"),
+            audio_s=event.audio_s,
+            stored_bytes=event.stored_bytes,
+            entry=story.entry_of(event, at),
+            over=record.SAID_BEFORE[status],
+        )
+
+    def _transcribed(self, event: messages.BotTranscribed, at: float) -> Call[bool]:
+        k, bot_id = self._keys, event.bot_id
+        return scripts.transcribed(
+            bot=k.bot(bot_id),
+            outbox=k.outbox,
+            story=k.story(bot_id),
+            bot_id=bot_id,
+            attempt=event.attempt,
+            at=iso(event.at),
+            transcript_status=record.transcript_status(event),
             entry=story.entry_of(event, at),
         )
 
@@ -364,7 +389,7 @@ class Ledger:
 
     def _vm_call(
         self,
-        decision: Ask | EndByForce | Say | Warm | Retire | KeepWorker | ForgetWorker | KeepVm | ForgetVm,
+        decision: Ask | EndByForce | Say | Pause | Warm | Retire | KeepWorker | ForgetWorker | KeepVm | ForgetVm,
         at: float,
     ) -> Call[bool]:
         k, vm_id = self._keys, decision.vm_id
@@ -381,6 +406,8 @@ class Ledger:
                 return self._ask(decision, messages.Retire(worker_id, by_force=True), entry=entry)
             case Say(worker_id=worker_id, bot_id=bot_id, attempt=attempt, message=text):
                 return self._ask(decision, messages.Say(worker_id, bot_id, attempt, text))
+            case Pause(worker_id=worker_id, bot_id=bot_id, attempt=attempt, paused=paused):
+                return self._ask(decision, messages.Pause(worker_id, bot_id, attempt, paused))
             case KeepVm():
                 facts: Fields = {
                     "session": decision.session,
@@ -406,7 +433,7 @@ class Ledger:
 
     def _ask(
         self,
-        decision: Ask | EndByForce | Say,
+        decision: Ask | EndByForce | Say | Pause,
         message: messages.Command,
         *,
         is_wished: bool = False,

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+HOUR_S: Final = 3600
 DAY_S: Final = 86400
 
 GRACE_S: Final = DAY_S
@@ -18,6 +19,11 @@ USAGE_LIFE_S: Final = 400 * DAY_S
 
 PROBES_LIFE_S: Final = 30 * DAY_S
 """How long the results of a link's probes are kept after the latest."""
+
+MADE_WITHIN_S: Final = HOUR_S
+"""After a bot's end the files of its recording are there, or are not waited for: those of hours take minutes, and a
+store may be away.
+"""
 
 STREAM_LIFE_S: Final = 7 * DAY_S
 

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from common.jobs.record import Fields, Record, epoch, iso
-from common.wire.messages import BotRecorded, BotSaw, BotStreamed, BotTranscribed, BotVitals
+from common.wire.messages import BotSaw, BotStreamed, BotTranscribed, BotVitals
 from common.wire.vocabulary import BotState, Feed, Reason, WorkerState, outward_status
 from poolmgr.core.decisions import (
     Accept,
@@ -143,13 +143,18 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
     )
 
 
-def made(event: BotRecorded | BotTranscribed) -> str:
-    """How far it is with what is made of a meeting."""
-    if isinstance(event, BotTranscribed):
-        return "processing" if not event.finished else "processed" if event.utterances else "skipped"
+SAID_BEFORE: Final = {
+    "recording": ("",),
+    "skipped": ("", "recording"),
+    "completed": ("", "recording", "skipped", "expired"),
+}
+"""By what is said of a recording, `manifest_status`: what may have been said before. All else comes too late."""
+
+
+def transcript_status(event: BotTranscribed) -> str:
     if not event.finished:
-        return "recording"
-    return "processed" if event.audio_s else "skipped"
+        return "processing"
+    return "processed" if event.utterances else "skipped"
 
 
 def streamed(event: BotStreamed) -> Fields:

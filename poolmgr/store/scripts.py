@@ -236,6 +236,7 @@ def end(
     by_status: Key,
     story: Key,
     owned: OptionalKey,
+    due: Key,
     bot_id: str,
     at: str,
     keep: int,
@@ -303,22 +304,36 @@ def recorded(
     bot: Key,
     outbox: Key,
     story: Key,
+    due: Key,
+    expiring: Key,
     usage: Key,
     bot_id: str,
     attempt: int,
     at: str,
-    what: str,
-    field: str,
-    being_made: str,
-    made: str,
+    stamp: float,
+    retention_s: float,
+    manifest_status: str,
+    audio_status: str,
+    video_status: str,
     audio_s: float,
     stored_bytes: int,
     entry: bytes,
+    over: Values,
+) -> bool: ...
+
+
+@SCRIPTS.script("story", FENCE)
+def transcribed(
+    *, bot: Key, outbox: Key, story: Key, bot_id: str, attempt: int, at: str, transcript_status: str, entry: bytes
 ) -> bool: ...
 
 
 @SCRIPTS.script("story", FENCE)
 def streamed(*, bot: Key, story: Key, attempt: int, entry: bytes, fields: Pairs) -> bool: ...
+
+
+@SCRIPTS.script("story", FENCE)
+def recording_deleted(*, bot: Key, story: Key, expiring: Key, bot_id: str, entry: bytes) -> bool: ...
 
 
 # VMs and workers

@@ -5,7 +5,7 @@ The script that makes a change also writes the entry about it. No entry contains
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +24,9 @@ from poolmgr.core.decisions import (
     Retire,
 )
 from poolmgr.store.keys import Keys
+
+UNMADE: Final = "unmade"
+EXPIRED: Final = "expired"
 
 
 class What(StrEnum):
@@ -45,8 +48,8 @@ class What(StrEnum):
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry. `at`: ISO 8601, by the clock of the program that saw it. `warm`, `waited_s`: as in Assign. `audio_s`,
-    `gaps`: of a finished recording. `feed`, `sent`, `dropped`: of a live one, whose status is the reason. `utterances`:
-    of a finished transcript.
+    `video_s`, `gaps`: of a finished recording. `feed`, `sent`, `dropped`: of a live one, whose status is the reason.
+    `utterances`: of a finished transcript.
     """
 
     at: str
@@ -73,6 +76,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     feed: str = ""
     sent: int = 0
     dropped: int = 0
+    video_s: float = 0.0
 
 
 _ByAgent = BotSaw | BotRecorded | BotStreamed | BotTranscribed
@@ -82,6 +86,11 @@ _Source = Accept | Assign | Reschedule | Move | _ByAgent | Ask | EndByForce | Re
 def entry_of(decision: _Source, at: float) -> bytes:
     """The entry for a decision, as JSON. `at`: wall clock, epoch seconds."""
     return msgspec.json.encode(_entry(decision, iso(at)))
+
+
+def of_recording(attempt: int, at: float, why: str) -> bytes:
+    """What became of it beside what agents tell: a word."""
+    return msgspec.json.encode(Entry(iso(at), What.RECORDED, attempt, why=why))
 
 
 def _entry(decision: _Source, now: str) -> Entry:
@@ -127,8 +136,9 @@ def _by_agent(event: _ByAgent) -> Entry:
     match event:
         case BotSaw(screen=screen, rule=rule, did=did):
             return Entry(at, What.SAW, attempt, screen=screen, rule=rule, did=did)
-        case BotRecorded(finished=finished, audio_s=audio_s, gaps=gaps):
-            return Entry(at, What.RECORDED, attempt, audio_s=audio_s if finished else None, gaps=gaps)
+        case BotRecorded(finished=finished, gaps=gaps, video_s=video_s):
+            audio_s = event.audio_s if finished else None
+            return Entry(at, What.RECORDED, attempt, audio_s=audio_s, gaps=gaps, video_s=video_s)
         case BotTranscribed(finished=finished, utterances=utterances):
             return Entry(at, What.TRANSCRIBED, attempt, utterances=utterances if finished else None)
         case _:  # BotStreamed

@@ -13,7 +13,14 @@ from redis.asyncio import Redis
 from common.jobs.record import Record
 from common.wire.vocabulary import VmState, WorkerState
 from poolmgr.core.model import Vm
-from poolmgr.core.requests import DrainRequested, LeaveRequested, Request, RescheduleRequested, SayRequested
+from poolmgr.core.requests import (
+    DrainRequested,
+    LeaveRequested,
+    PauseRequested,
+    Request,
+    RescheduleRequested,
+    SayRequested,
+)
 from poolmgr.store import answers
 from poolmgr.store.keys import Keys
 
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 _REQUESTS: Final[dict[str, type[Request]]] = {
     "leave": LeaveRequested,
     "say": SayRequested,
+    "pause": PauseRequested,
     "reschedule": RescheduleRequested,
     "drain": DrainRequested,
 }

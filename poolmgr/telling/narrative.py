@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from common.jobs.record import Record, iso
 from common.runtime.cli.text import duration
 from common.wire.vocabulary import Attribution, BotState, Feed, FeedStatus, VmState
-from poolmgr.store.story import Entry, What
+from poolmgr.store.story import EXPIRED, UNMADE, Entry, What
 from poolmgr.store.views import Standing, VmView
 
 WHOSE: Final = {
@@ -114,10 +114,15 @@ def _choice(entry: Entry) -> str:
 
 
 def _recorded(entry: Entry) -> str:
+    if entry.why == EXPIRED:
+        return "its recording was deleted: its time was over"
+    if entry.why == UNMADE:
+        return "no agent has made files of its recording in time: what there is of it stays in the store"
     if entry.audio_s is None:
         return "its meeting is being recorded"
     missing = f"{entry.gaps} gaps" if entry.gaps else "no gap"
-    return f"its recording is finished: {duration(entry.audio_s)}, {missing}"
+    picture = f" and {duration(entry.video_s)} of picture" if entry.video_s else ""
+    return f"its recording is finished: {duration(entry.audio_s)} of sound{picture}, {missing}"
 
 
 def _streamed(entry: Entry) -> str:

@@ -15,9 +15,11 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings, MeetingSettings
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Manifest
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, VIDEO, Audio, Manifest, Video
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
+from poolmgr.core.requests import PauseRequested, SayRequested
+from poolmgr.store.views import decode_request
 from tests.api.conftest import LINK, OWN, Caller, World, token
 
 
@@ -272,7 +274,7 @@ async def test_recordings_are_not_there_yet_and_then_never(world: World) -> None
     await hand.enter("over")
     await hand.end("over")
     async with world.serving() as call:
-        for what in ("video", "audio_streams", "recording_streams", "speaker_timeline"):
+        for what in ("audio_streams", "recording_streams", "speaker_timeline"):
             assert (await call("GET", f"/bots/live/get_{what}")).status == 202
             over = await call("GET", f"/bots/over/get_{what}")
             assert over.status == 404
@@ -285,6 +287,7 @@ def put(store: Path, made: Manifest, name: str = FINAL) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(manifest.encode(made))
     (folder / AUDIO).write_bytes(b"OggS")
+    (folder / VIDEO).write_bytes(b"0123456789")
 
 
 async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_its_bot(
@@ -308,8 +311,35 @@ async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_i
         assert link.startswith("http://127.0.0.1:")
         file = await call("GET", "/bots/b1/audio")
         assert (file.status, file.body, file.headers["Content-Type"]) == (200, b"OggS", "audio/ogg")
+        assert "no video was recorded" in (await call("GET", "/bots/b1/get_video")).message
+        (store / "b1" / "1" / AUDIO).unlink()
+        assert (await call("GET", "/bots/b1/audio")).status == 503
         await call("DELETE", "/bots/b1/delete")
         assert list(store.rglob("*.*")) == []
+
+
+async def test_the_picture_of_a_meeting_is_described_and_any_part_of_its_file_can_be_fetched(
+    world: World, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.end("b1")
+    await world.redis.hset(world.keys.bot("b1"), "video", "1")
+    seen = Video(VIDEO, 10, "0f" * 32, 60.0, "vp9", 1280, 720, 899, 14.98, 1)
+    async with world.serving() as call:
+        put(store, Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True))
+        assert "no video of its meeting" in (await call("GET", "/bots/b1/get_video")).message
+        put(store, Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True, kinds=("audio", "video"), video=seen))
+        told = (await call("GET", "/bots/b1/get_video")).body
+        assert told["video_url"].endswith("/api/v1/bots/b1/video")
+        assert told["video_info"] == {
+            "duration": 60.0, "size_mb": 0.0, "resolution": "1280x720", "fps": 14.98, "frames_processed": 899,
+            "corrupted_frames": 1,
+        }  # fmt: skip
+        part = await call("GET", "/bots/b1/video", headers={"Range": "bytes=3-5"})
+        assert (part.status, part.body, part.headers["Content-Type"]) == (206, "345", "video/mp4")
 
 
 async def test_a_meeting_that_was_not_recorded_says_so(world: World) -> None:
@@ -319,7 +349,7 @@ async def test_a_meeting_that_was_not_recorded_says_so(world: World) -> None:
     await hand.end("over")
     async with world.serving() as call:
         assert (await call("GET", "/bots/live/get_audio")).status == 202
-        assert "was not recorded" in (await call("GET", "/bots/over/get_audio")).message
+        assert "no audio was recorded" in (await call("GET", "/bots/over/get_audio")).message
         assert (await call("GET", "/bots/none/get_audio")).status == 404
 
 
@@ -331,7 +361,7 @@ async def test_a_recording_that_is_none_is_told_from_a_store_that_fails(world: W
     world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
     put(store, Manifest(1, "over", 1, "room", 0.0, 1.0, finished=True))
     async with world.serving() as call:
-        assert "nothing of its meeting" in (await call("GET", "/bots/over/audio")).message
+        assert "no audio of its meeting" in (await call("GET", "/bots/over/audio")).message
         (store / "over" / "1" / FINAL).write_text("{}")
         assert (await call("GET", "/bots/over/audio")).status == 503
         assert (await call("DELETE", "/bots/over/delete")).status == 503
@@ -423,6 +453,7 @@ async def test_commands_reach_only_a_bot_that_is_in_its_meeting(world: World) ->
     hand = await world.ledger()
     await hand.accept("waits")
     await hand.enter("in")
+    await hand.enter("also")
     say = {"message": "hello", "metadata": {"message_type": "text"}}
     async with world.serving() as call:
         assert (await call("POST", "/bots/in/send_message", say)).body == {
@@ -437,11 +468,15 @@ async def test_commands_reach_only_a_bot_that_is_in_its_meeting(world: World) ->
             assert (await call("POST", "/bots/in/send_message", bad)).status == 400
         for command in ("pause_recording", "resume_recording"):
             refused = await call("POST", f"/bots/in/{command}", {})
-            assert (refused.status, "cannot pause" in refused.message) == (503, True)
+            assert (refused.status, "not recording" in refused.message) == (503, True)
             assert (await call("POST", f"/bots/waits/{command}")).status == 409
             assert (await call("POST", f"/bots/none/{command}")).status == 404
         answers = await asyncio.gather(*(call("POST", "/bots/in/pause_recording") for _ in range(40)))
         assert {answer.status for answer in answers} == {503, 429}
+        await world.redis.hset(world.keys.bot("also"), "manifest_status", "recording")
+        for command in ("pause_recording", "resume_recording"):
+            told = await call("POST", f"/bots/also/{command}")
+            assert (told.status, told.body["command"]) == (200, command)
         image = b'{"img_url": "https://images.example/x.png", "display_duration": %s}'
         assert (await call("POST", "/bots/in/send_image", {"img_url": "https://images.example/x.png"})).status == 501
         assert (await call("POST", "/bots/in/send_image", image % b"1.0")).status == 501, "1.0 is an integer to JSON"
@@ -450,7 +485,8 @@ async def test_commands_reach_only_a_bot_that_is_in_its_meeting(world: World) ->
         assert (await call("POST", "/bots/in/transcribe", {})).status == 501
         assert (await call("GET", "/bots/in/transcriptions")).body == {"bot_id": "in", "transcriptions": []}
         assert (await call("GET", "/transcript/some-id/get_transcript?raw=True")).status == 404
-    assert await world.redis.xlen(world.keys.control) == 1
+    asked = [decode_request(fields) for _, fields in await world.redis.xrange(world.keys.control)]
+    assert asked == [SayRequested("in", "hello"), PauseRequested("also"), PauseRequested("also", False)]
 
 
 async def test_scheduled_bots_are_listed_moved_and_called_off(world: World) -> None:

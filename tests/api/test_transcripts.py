@@ -52,6 +52,9 @@ async def test_a_transcript_is_got_by_its_id_once_it_is_there(world: World, tmp_
         [row] = (await call("GET", "/bots/b1/transcriptions")).body["transcriptions"]
         assert row["status"] == "Success"
         assert row["download_urls"]["raw_transcript"].endswith("/transcript/tr-b1/get_transcript?raw=true")
+        await world.redis.hset(world.keys.bot("b1"), "manifest_status", "expired")
+        [row] = (await call("GET", "/bots/b1/transcriptions")).body["transcriptions"]
+        assert row["download_urls"] is None
 
 
 async def test_where_there_is_none_that_is_said(world: World, tmp_path: Path) -> None:

@@ -32,10 +32,12 @@ def test_what_lets_the_bot_in_and_what_it_is_for_goes_with_it() -> None:
         is_probe=True,
         bot_message="Hello",
         no_audio=True,
+        video=True,
     )
     (assign,) = of_type(sc.step(JobAccepted("b1", asked, sc.wall)), Assign)
     join = assign.join
-    assert (join.passcode, join.is_probe, join.message, join.no_audio) == ("1234", True, "Hello", True)
+    assert (join.passcode, join.is_probe, join.message) == ("1234", True, "Hello")
+    assert (join.no_audio, join.video) == (True, True)
     assert join.feeds == feeds
 
 

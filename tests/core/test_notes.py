@@ -4,8 +4,8 @@ from msgspec.structs import replace
 
 from common.wire.messages import BotRecorded, BotSaw, BotStreamed
 from common.wire.vocabulary import BotState, Feed, FeedStatus, Reason, RefusalCause
-from poolmgr.core.decisions import End, Note, NoteFailed, NoteRecorded, Why
-from poolmgr.core.events import LeaveRequested
+from poolmgr.core.decisions import End, Note, NoteFailed, NoteRecorded, Pause, Why
+from poolmgr.core.events import LeaveRequested, PauseRequested
 from tests.core.builders import Scenario, bring_to, full, of_type
 
 
@@ -63,3 +63,14 @@ def test_a_recording_is_noted_also_of_a_bot_that_has_ended_and_is_forgotten_here
     assert sc.step(told) == [NoteRecorded(told)]
     fares = BotStreamed("vm", "long gone", 2, sc.wall, Feed.AUDIO, FeedStatus.ENDED)
     assert sc.step(fares) == [NoteRecorded(fares)]
+
+
+def test_a_recording_is_paused_where_the_bot_is_and_nowhere_else() -> None:
+    sc = full()
+    sc.submit("a")
+    assert sc.step(PauseRequested("a")) == sc.step(PauseRequested("none")) == []
+    bring_to(sc, "a", BotState.IN_MEETING)
+    bot = sc.bot("a")
+    for paused in (True, False):
+        told = of_type(sc.step(PauseRequested("a", paused)), Pause)
+        assert told == [Pause(bot.vm_id, bot.worker_id, "a", 1, paused)]

@@ -162,7 +162,8 @@ async def test_a_bot_is_taken_over_as_it_was(redis: Any, keys: Keys, ledger: Led
         bot_id="b1", user_id="u", calendar_event_id="c", join_at=NOW + 60, priority=3, deduplication_key="k",
         held_meeting="m",
         automatic_leave=AutomaticLeave(waiting_room_timeout=7, bot_names=BotNames(["bot"], timeout=9)),
-        passcode="12 34", is_probe=True, no_audio=True, live_audio_url="wss://s.example/", live_transcription_url="https://h.example/",
+        passcode="12 34", is_probe=True, no_audio=True, video=True, recording_hours=1.5,
+        live_audio_url="wss://s.example/", live_transcription_url="https://h.example/",
     )  # fmt: skip
     await ledger.apply([Accept("b1", asked, BotState.QUEUED, NOW, seq=9)], NOW)
     join = Join("w1", "b1", 1, "room", "http://h/r/x", "N")

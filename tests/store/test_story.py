@@ -1,6 +1,6 @@
 """A bot's story: what each decision leaves in it, what a long one loses, and who may not tell it."""
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger
+from poolmgr.store.lives import MADE_WITHIN_S
 from poolmgr.store.record import iso
 from poolmgr.store.story import Entry, What
 from poolmgr.store.views import Views
@@ -93,32 +94,40 @@ async def test_a_recording_is_told_of_once_when_it_begins_and_when_it_is_finishe
     redis: Any, keys: Keys, ledger: Ledger
 ) -> None:
     called = replace(ACCEPT, job=replace(JOB, callback_url="https://hooks.example/x"))
-    began = BotRecorded("vm", "b1", 1, NOW + 1)
-    finished = BotRecorded("vm", "b1", 1, NOW + 90, finished=True, audio_s=60.5, gaps=2)
+    began = BotRecorded("vm", "b1", 1, NOW + 1, kinds=("audio", "video"))
+    finished = replace(began, at=NOW + 90, finished=True, audio_s=60.5, gaps=2, video_s=60.4)
     first = [began, began, replace(began, attempt=2), replace(finished, bot_id="nobody")]
     await ledger.apply([called, ASSIGN, *map(NoteRecorded, first)], NOW)
-    assert await redis.hget(keys.bot("b1"), "audio_status") == b"recording"
+    statuses = ("manifest_status", "audio_status", "video_status")
+    assert await redis.hmget(keys.bot("b1"), *statuses) == [b"recording"] * 3
     await ledger.apply([End("b1", 1, Reason.EVERYONE_LEFT, at=NOW + 60)], NOW + 60)
+    assert await redis.zscore(keys.recordings_due, "b1") == NOW + 60 + MADE_WITHIN_S
     life_s = await redis.ttl(keys.bot("b1"))
     again = [finished, finished, began, replace(finished, audio_s=0.0)]
     await ledger.apply([*map(NoteRecorded, again)], NOW + 91)
-    assert await redis.hget(keys.bot("b1"), "audio_status") == b"processed"
+    assert await redis.hmget(keys.bot("b1"), *statuses) == [b"completed", b"processed", b"processed"]
     assert 0 < await redis.ttl(keys.bot("b1")) <= life_s
-    assert not await redis.exists(keys.bot("nobody"), keys.story("nobody"))
+    assert not await redis.exists(keys.bot("nobody"), keys.story("nobody"), keys.recordings_due)
+    assert not await redis.exists(keys.recordings_expiring), "it is kept for as long as the store has it"
     story = [entry for entry in await Views(redis, keys).story("b1") if entry.what is What.RECORDED]
     assert story == [
         Entry(iso(NOW + 1), What.RECORDED, 1),
-        Entry(iso(NOW + 90), What.RECORDED, 1, audio_s=60.5, gaps=2),
+        Entry(iso(NOW + 90), What.RECORDED, 1, audio_s=60.5, gaps=2, video_s=60.4),
     ]
     assert [sentence(entry) for entry in story] == [
         "its meeting is being recorded",
-        "its recording is finished: 1m 00s, 2 gaps",
+        "its recording is finished: 1m 00s of sound and 1m 00s of picture, 2 gaps",
     ]
-    told = [fields for _, fields in await redis.xrange(keys.outbox) if b"recorded" in fields]
-    assert [(each[b"recorded"], each[b"state"], each[b"at"].decode()) for each in told] == [
-        (b"recording", b"assigned", iso(NOW + 1)),
-        (b"processed", b"stopped", iso(NOW + 90)),
+    told = [fields for _, fields in await redis.xrange(keys.outbox)]
+    of_recording = [[one[name].decode() for name in _TOLD] for one in told if b"recorded" in one]
+    assert of_recording == [
+        ["recording", "recording", "recording", "", "assigned", iso(NOW + 1)],
+        ["completed", "processed", "processed", "recording", "stopped", iso(NOW + 90)],
     ]
+    assert [one.get(b"manifest") for one in told if one[b"state"] == b"stopped"] == [b"recording", None]
+
+
+_TOLD: Final = (b"recorded", b"audio", b"video", b"before", b"state", b"at")
 
 
 async def test_a_transcript_is_told_of_once_when_it_is_there_and_not_while_it_is_made(
@@ -180,9 +189,9 @@ async def test_nobody_is_called_of_a_recording_that_is_empty_and_has_nobody_to_c
     redis: Any, keys: Keys, ledger: Ledger
 ) -> None:
     await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(BotRecorded("vm", "b1", 1, NOW, finished=True))], NOW)
-    assert await redis.hget(keys.bot("b1"), "audio_status") == b"skipped"
+    assert await redis.hmget(keys.bot("b1"), "audio_status", "video_status") == [b"skipped", b""]
     assert await redis.exists(keys.outbox) == 0
-    assert sentence((await Views(redis, keys).story("b1"))[-1]).endswith("0 ms, no gap")
+    assert sentence((await Views(redis, keys).story("b1"))[-1]).endswith("0 ms of sound, no gap")
 
 
 async def test_the_record_names_the_screen_that_shows_and_not_only_that_of_a_change_of_state(

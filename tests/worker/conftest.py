@@ -52,6 +52,7 @@ class Harness:
         self.may_claim = asyncio.Event()
         self.may_claim.set()
         self.meeting = ""
+        self.video = False
         launcher = Launcher(Profile.of(find_chromium(settings.chromium), settings), state_dir)
         self.locks: dict[str, str] = {}
         accounts = Accounts(settings.accounts, "vm1", self)
@@ -84,7 +85,7 @@ class Harness:
             del self.locks[name]
 
     def join(self, bot_id: str = "b1", platform: str = "room") -> Join:
-        return Join("w1", bot_id, 1, platform, self.meeting, "Bot")
+        return Join("w1", bot_id, 1, platform, self.meeting, "Bot", video=self.video)
 
     def seen(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]

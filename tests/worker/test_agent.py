@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+import msgspec
 import pytest
 import pytest_asyncio
 from click.testing import CliRunner
@@ -91,11 +92,11 @@ class Agent:
         now = time.time()
         await self.seen(Heartbeat, lambda event: event.at > now and event.workers.get(worker_id) == report)
 
-    async def enter(self, worker_id: str, bot_id: str, *, warm: bool = True) -> None:
+    async def enter(self, worker_id: str, bot_id: str, *, warm: bool = True, video: bool = False) -> None:
         """A bot into the meeting."""
         if warm:
             await self.warmed(worker_id)
-        join = self.join(worker_id, bot_id)
+        join = msgspec.structs.replace(self.join(worker_id, bot_id), video=video)
         await self.assign(join)
         await self.order(join)
         await self.reached(bot_id, BotState.IN_MEETING)

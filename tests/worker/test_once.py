@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from aiohttp import web
 from click.testing import CliRunner
 from standardwebhooks import Webhook
 
+from common.config.settings import WebhookSettings
 from common.jobs.record import Job
-from common.wire.messages import BotEnded
-from common.wire.vocabulary import Reason
+from common.wire.messages import BotEnded, BotMoved, BotRecorded
+from common.wire.vocabulary import BotState, Reason
 from lab.meeting.server import create_app
 from lab.parts.host import hosting
 from tests.fork_server import Forked, ForkServer
@@ -24,6 +26,7 @@ from tests.worker.visits import serving
 from worker.cli.once import exit_code
 from worker.cli.root import cli
 from worker.once import CannotJoinError, Outcome, join_of
+from worker.receiver import Receiver
 
 HOST_KEY = "a-host-key"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -162,9 +165,27 @@ async def test_sigterm_takes_it_out_of_the_call_in_good_order_and_its_recording_
         code, said = await ended(process)
         await wait_until(lambda: "Bot" not in host.names)
     assert (code, said["status"], said["reason"]) == (0, "Stopped", "user_requested")
-    assert {"bot.done", "manifest.completed"} <= set(box.events)
+    of_end = ["bot.stopped", "manifest.completed", "audio.processed", "transcription.skipped", "bot.done"]
+    assert box.events[-5:] == of_end
     assert list((tmp_path / "store").rglob("manifest.json"))
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+async def test_files_that_nobody_made_in_time_are_told_of_as_skipped_and_then_all_is_done(
+    inbox: tuple[Inbox, str],
+) -> None:
+    box, url = inbox
+    job = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", bot_id="b", callback_url=url, payload="{}")
+    settings = WebhookSettings(secrets=[SECRET], allow_http=True, allowed_networks=["127.0.0.0/8"])
+    receiver = Receiver(job, settings, "test")
+    receiver.tell(BotMoved("vm", "w", "b", 1, time.time(), BotState.IN_MEETING))
+    receiver.tell(BotRecorded("vm", "b", 1, time.time()))
+    receiver.tell(BotEnded("vm", "w", "b", 1, time.time(), Reason.EVERYONE_LEFT))
+    receiver.close()
+    async with asyncio.timeout(PATIENCE_S):
+        await receiver.run(asyncio.Event())
+    skipped = ["manifest.skipped", "audio.skipped", "transcription.skipped"]
+    assert box.events == ["bot.inmeeting", "bot.recording", "bot.stopped", *skipped, "bot.done"]
 
 
 async def test_a_receiver_that_never_answers_is_given_up_after_its_end(once: Once, room: str) -> None:

@@ -13,9 +13,10 @@ import structlog
 from playwright.async_api import Page
 
 from common.runtime.waiting import backoff, pause
-from common.wire.manifest import GapCause
+from common.wire.manifest import GapCause, Kind
 from common.wire.vocabulary import BotState
 from worker.capture import ledger, tab
+from worker.capture.flow import Flow
 from worker.capture.level import Watch
 from worker.capture.spool import Spool
 from worker.capture.unkept import Unkept
@@ -24,8 +25,8 @@ from worker.decide.state import State
 
 FETCH_S: Final = 1.0
 HEARD_EVERY_S: Final = 0.25
-KEEPS: Final = 600
-"""Seconds in chunks that the recorder keeps while nobody takes them."""
+KEEPS_S: Final = 600
+"""What the recorder keeps while nobody takes it."""
 OPEN_AGAIN_S: Final = (0.5, 15.0)
 WARN_AFTER_S: Final = 10.0
 ANEW_EVERY_S: Final = 60.0
@@ -39,16 +40,17 @@ Hear = Callable[[int, int, bytes], None]
 
 
 class Recording:
-    """`spool` begins one, or goes on with what there is. `page`: the meeting's, None while nobody is connected to it.
+    """`spool` begins one, or goes on with what there is. `wish`: what is to be recorded, and how. `page`: the
+    meeting's, None while nobody is connected to it.
     `voice_at`: when the meeting's connections received a voice, monotonic seconds. `has_room`: more may be spooled.
     `began`: is told once that the bot is being recorded. `tell`: puts it into the bot's story. `hear`: somebody
-    listens, and soon: chunks are short then.
+    listens, and soon: chunks of sound are short then. What is in the wish and not in the spool is only heard.
     """
 
     def __init__(
         self,
         spool: Callable[[], Spool | Unkept],
-        kbps: int,
+        wish: tab.Wish,
         page: Callable[[], Page | None],
         voice_at: Callable[[], float | None],
         has_room: Callable[[], bool],
@@ -60,7 +62,7 @@ class Recording:
         self._make_spool = spool
         self._hear = hear
         self._every_s = FETCH_S if hear is None else HEARD_EVERY_S
-        self._kbps = kbps
+        self._wish = wish
         self._page = page
         self._voice_at = voice_at
         self._has_room = has_room
@@ -69,11 +71,16 @@ class Recording:
         self._log = log
         self._is_in = asyncio.Event()
         self._ended = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._wants_pause: bool | None = None
         self._ended_at = 0.0
         self._tab: Page | None = None
         self._watch = Watch()
+        self._flow = Flow(wish.kinds)
         self._cause: GapCause = "agent_away"  # of a recorder that stopped because nobody fetched
         self._again: GapCause = "recorder_lost"  # of one that is opened again
+        self._next_seq = 0  # of what has come here, kept or only heard
+        self._heard_parts = 0
         self._told: set[str] = set()
         self._began_anew_at = float("-inf")
         self.spool: Spool | Unkept | None = None
@@ -86,12 +93,18 @@ class Recording:
         elif state.phase is BotState.IN_MEETING:
             self._is_in.set()
 
+    def pause(self, *, paused: bool) -> None:
+        """Record nothing from now on, or again. At any time, idempotent."""
+        self._wants_pause = paused
+        self._wake.set()
+
     def end(self) -> None:
         """The bot is out. At any time, idempotent."""
         if not self._ended.is_set():
             self._ended_at = time.time()
             self._ended.set()
             self._is_in.set()
+            self._wake.set()
 
     async def run(self) -> None:
         """Until it has ended. Afterwards all that there is of it is on the disk."""
@@ -105,7 +118,7 @@ class Recording:
             return
         delays = backoff(*OPEN_AGAIN_S)
         failing_since, next_delay_s = time.monotonic(), self._every_s
-        while not await pause(self._ended, next_delay_s if self._page() else ATTACH_S):
+        while await self._go_on(next_delay_s):
             page = self._page()
             if page is None:
                 self._tab = None
@@ -113,7 +126,9 @@ class Recording:
             try:
                 if self._tab is None:
                     self._tab = await tab.find(page) or await self._open(page)
+                    self._flow.begin_anew(time.monotonic())
                     delays = backoff(*OPEN_AGAIN_S)
+                await self._note_pause()
                 await self._fetch(self._tab)
                 failing_since, next_delay_s = time.monotonic(), self._every_s
             except tab.CAPTURE_ERRORS as error:
@@ -123,18 +138,45 @@ class Recording:
                     self._fail("there is no recorder; it is tried again")
         await self._finish()
 
+    async def _go_on(self, after_s: float) -> bool:
+        """After a moment, or at once if something is asked for. False: it has ended."""
+        await pause(self._wake, after_s if self._page() else ATTACH_S)
+        self._wake.clear()
+        return not self._ended.is_set()
+
+    async def _note_pause(self) -> None:
+        """What somebody asked for is remembered, whoever dies."""
+        assert self.spool
+        if self._wants_pause is None or self._wants_pause == self.spool.ledger.is_paused:
+            return
+        try:
+            change = ledger.Paused if self._wants_pause else ledger.Resumed
+            await asyncio.to_thread(self.spool.pause, change(time.time()))
+        except OSError as error:
+            self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+            return
+        self._tell("pause its recording" if self._wants_pause else "resume its recording")
+
     async def _open(self, page: Page) -> Page:
         assert self.spool
         known = self.spool.ledger
-        again = self._again if known.parts else None
-        keeps, every_ms = round(KEEPS / self._every_s), round(self._every_s * 1000)
-        start = tab.Start(self._kbps, keeps, len(known.parts), known.next_seq, again, every_ms)
+        again = self._again if known.has_begun else None
+        parts: dict[Kind, int] = dict.fromkeys(self._wish.kinds, self._heard_parts)
+        parts |= {kind: len(track.parts) for kind, track in known.tracks.items()}
+        every_ms = round(self._every_s * 1000)
+        start = tab.Start(self._wish, KEEPS_S, every_ms, parts, self._confirmed, again, known.is_paused)
         recorder = await tab.open_beside(page, start)
         if again is None:
             self._began()
         self._again = "recorder_lost"
-        self._log.info("recording_began", part=start.part)
+        self._log.info("recording_began", parts=parts)
         return recorder
+
+    @property
+    def _confirmed(self) -> int:
+        """What has a lower number is needed no more."""
+        assert self.spool
+        return max(self._next_seq, self.spool.ledger.next_seq)
 
     async def _fetch(self, recorder: Page) -> bool:
         """Whether there is more."""
@@ -143,7 +185,7 @@ class Recording:
         if not self._has_room():
             wanted, self._cause = 0, "spool_full"
             self._fail("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
-        pulled = await tab.pull(recorder, self.spool.ledger.next_seq, wanted, self._cause)
+        pulled = await tab.pull(recorder, self._confirmed, wanted, self._cause)
         entries = [_entries(chunk) for chunk in pulled.chunks]
         self._let_hear(entries)
         try:
@@ -153,20 +195,43 @@ class Recording:
             self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
             return False
         if pulled.chunks:
+            self._next_seq = pulled.chunks[-1].seq + 1
             self.news.set()
-        if not pulled.stopped:
+        if not any(pulled.stopped.values()):
             self._cause = "agent_away"
         more = pulled.waiting > len(pulled.chunks)
-        if not more and pulled.stopped in ("tab", "recorder") and not self._ended.is_set():
-            await self._begin_anew("tab_lost" if pulled.stopped == "tab" else "recorder_lost")
-        elif self._watch.look(time.monotonic(), pulled.level, self._voice_at()):
-            await self._note_silence()
+        if not more and not self._ended.is_set():
+            await self._follow_pause(recorder, pulled)
+            await self._check(pulled, time.monotonic())
         return more
 
     def _let_hear(self, entries: Sequence[tuple[ledger.Began, ledger.Chunk, bytes]]) -> None:
-        for began, chunk, content in entries if self._hear else ():
-            assert self._hear
-            self._hear(chunk.seq, began.part, content)
+        for began, chunk, content in entries:
+            if self._hear and chunk.kind == "audio":
+                self._heard_parts = began.part + 1
+                self._hear(chunk.seq, began.part, content)
+
+    async def _follow_pause(self, recorder: Page, pulled: tab.Pulled) -> None:
+        assert self.spool
+        if self.spool.ledger.is_paused and "" in pulled.stopped.values():
+            await tab.pause(recorder)
+        elif not self.spool.ledger.is_paused and tab.PAUSED in pulled.stopped.values():
+            await tab.resume(recorder)
+
+    async def _check(self, pulled: tab.Pulled, now: float) -> None:
+        """Whether all that is to be recorded is; where not, another recorder may do better."""
+        for stopped in pulled.stopped.values():
+            if stopped in ("tab", "recorder"):
+                await self._begin_anew("tab_lost" if stopped == "tab" else "recorder_lost")
+                return
+        came = {chunk.kind for chunk in pulled.chunks}
+        if late := self._flow.look(
+            now, {kind for kind in self._wish.kinds if kind in came or pulled.stopped.get(kind)}
+        ):
+            self._fail(f"capture_failed: nothing comes of the {late}; the recorder begins anew")
+            await self._begin_anew("recorder_lost")
+        elif not pulled.stopped.get("audio", "none") and self._watch.look(now, pulled.level, self._voice_at()):
+            await self._note_silence()
 
     async def _note_silence(self) -> None:
         """Somebody speaks, and it is not recorded: another recorder may do better."""
@@ -220,7 +285,7 @@ class Recording:
 def _entries(chunk: tab.Chunk) -> tuple[ledger.Began, ledger.Chunk, bytes]:
     content = chunk.content()
     return (
-        ledger.Began(chunk.part, chunk.part_at / 1000, chunk.cause),
-        ledger.Chunk(chunk.seq, chunk.at / 1000, round(chunk.media_ms / 1000, 3), len(content)),
+        ledger.Began(chunk.part, chunk.part_at / 1000, chunk.cause, chunk.kind),
+        ledger.Chunk(chunk.seq, chunk.at / 1000, round(chunk.media_ms / 1000, 3), len(content), chunk.kind),
         content,
     )

@@ -5,44 +5,48 @@ and with the final manifest, which only one agent can put there, it is done. Not
 """
 
 import asyncio
-import hashlib
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 from playwright.async_api import Page
 
 from common.config.settings import CaptureSettings
-from common.runtime.store import AbsentError, Store, StoreError, TakenError
+from common.runtime.store import Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Gap, Manifest, Segment
+from common.wire.manifest import FINAL, PROGRESS, Kind, Segment
 from common.wire.messages import BotRecorded, Join
 from worker.capture.ledger import Closed, Opened
+from worker.capture.making.maker import Maker, UnmadeError, where_is
 from worker.capture.recording import Hear, Recording
 from worker.capture.spool import SpoiledError, Spool, name_of, whose_is
+from worker.capture.tab import Wish
 from worker.capture.unkept import Unkept
-from worker.capture.work import Made, Stream, Work
 from worker.decide.state import State
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 LOOK_S: Final = 5.0
 RETRY_S: Final = (1.0, 60.0)
-REMUX_DEADLINE_S: Final = 900.0
 SPOILED: Final = ".spoiled"
 SPOILED_LIFE_S: Final = 7 * 86_400.0
 MOST_SPOILED: Final = 20
 MOST_TRIES: Final = 10
 """Of making one file: ten minutes. What could not be made then cannot be made."""
 _MOST_COMPLAINT: Final = 300
+_MEDIA_TYPES: Final[dict[Kind, str]] = {"audio": "audio/webm", "video": "video/x-ivf"}
+_SUFFIXES: Final = (".webm", ".ivf")
+_NAMED: Final[dict[tuple[Kind, ...], str]] = {
+    ("audio",): "sound",
+    ("video",): "picture",
+    ("audio", "video"): "sound and picture",
+}
 
 Note = Callable[[State], None]
 """Takes where the bot is."""
@@ -54,10 +58,6 @@ def ignore(_state: State) -> None:
 
 def _always() -> bool:
     return True
-
-
-class UnmadeError(Exception):
-    """The process that makes the file did not."""
 
 
 class Recordings:
@@ -99,29 +99,33 @@ class Recordings:
         """Of one bot, for as long as its session lasts. Whoever is cancelled leaves it as it is, for the next agent.
         `hear`: what comes of the sound while the meeting runs, also where none of it is kept.
         """
-        kept = not (self._store is None or join.no_audio or join.is_probe)
-        if not kept and hear is None:
+        kept = () if self._store is None or join.is_probe else kinds_of(join, self._settings)
+        is_only_heard = hear is not None and "audio" not in kept
+        kinds: tuple[Kind, ...] = ("audio", *kept) if is_only_heard else kept
+        if not kinds:
             yield ignore
             return
         name = name_of(join.bot_id, join.attempt)
         bound = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
 
         def spool() -> Spool | Unkept:
-            return self._begin(name, join) if kept else Unkept()
+            return self._begin(name, join, kept) if kept else Unkept()
 
         def began() -> None:
             if kept:
-                self._report(BotRecorded(self._vm_id, join.bot_id, join.attempt, time.time()))
-            tell(f"{'record' if kept else 'listen to'} its sound, by a tab that captures the meeting's")
+                self._report(BotRecorded(self._vm_id, join.bot_id, join.attempt, time.time(), kinds=kept))
+            deeds = [f"record its {_NAMED[kept]}"] if kept else []
+            deeds += ["listen to its sound"] if is_only_heard else []
+            tell(f"{' and '.join(deeds)}, by a tab that captures the meeting's")
 
         def voice_at() -> float | None:
             known = state()
             return known.received.voice_at if known else None
 
-        kbps = self._settings.audio_kbps
+        wish = Wish.of(kinds, self._settings)
         self.idle.clear()
         room = self._has_room if kept else _always
-        recording = self._held[name] = Recording(spool, kbps, page, voice_at, room, began, tell, bound, hear)
+        recording = self._held[name] = Recording(spool, wish, page, voice_at, room, began, tell, bound, hear)
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(_alone(recording.run()), name=f"record {join.bot_id}")
@@ -137,7 +141,14 @@ class Recordings:
             del self._held[name]
             self._news.set()
 
-    def _begin(self, name: str, join: Join) -> Spool:
+    def pause(self, bot_id: str, attempt: int, *, paused: bool) -> None:
+        """Record nothing of that bot's meeting from now on, or again; if it is recorded here."""
+        if held := self._held.get(name_of(bot_id, attempt)):
+            held.pause(paused=paused)
+        else:
+            log.info("pause_ignored", bot_id=bot_id, attempt=attempt, why="no such bot is recorded here")
+
+    def _begin(self, name: str, join: Join, kinds: tuple[Kind, ...]) -> Spool:
         folder = self._folder / name
         if (folder / "log").exists():
             try:
@@ -145,7 +156,7 @@ class Recordings:
             except SpoiledError as error:
                 log.error("recording_spoiled", recording=name, error=str(error))
                 _move_aside(folder)
-        opened = Opened(join.bot_id, join.attempt, join.platform, time.time())
+        opened = Opened(join.bot_id, join.attempt, join.platform, time.time(), kinds)
         return Spool.create(folder, opened)
 
     def _has_room(self) -> bool:
@@ -180,9 +191,9 @@ class Recordings:
 
     async def _put_segment(self, spool: Spool, segment: Segment) -> None:
         """The store has it, and the disk has it no more. Raises: StoreError, OSError."""
-        store, where = self._opened(), _where(spool)
+        store, where = self._opened(), where_is(spool)
         content = await asyncio.to_thread(spool.read, segment)
-        await store.put(f"{where}/{segment.path}", content, content_type="audio/webm")
+        await store.put(f"{where}/{segment.path}", content, content_type=_MEDIA_TYPES[segment.kind])
         if await store.size(f"{where}/{segment.path}") != segment.bytes:
             raise StoreError("what it holds is shorter than what it was given")
         await asyncio.to_thread(spool.note_stored, segment)
@@ -243,7 +254,9 @@ class Recordings:
         found = [one for one in folders if one.suffix != SPOILED]
         _forget([one for one in folders if one.suffix == SPOILED])
         left = [one for one in found if one.name not in live and one.name not in self._held]
-        self._left_bytes = sum(file.stat().st_size for one in left for file in one.glob("segment-*"))
+        self._left_bytes = sum(
+            file.stat().st_size for one in left for file in one.iterdir() if file.suffix in _SUFFIXES
+        )
         return sorted(left, key=lambda one: one.stat().st_mtime)
 
     async def _finish(self, folder: Path) -> None:
@@ -254,13 +267,17 @@ class Recordings:
             raise SpoiledError("there is no log") from error
         known = spool.ledger
         if not known.closed:
-            last = known.segments[-1].ended_at if known.segments else known.opened.at
-            await asyncio.to_thread(spool.close, Closed(known.pending[-1].at if known.pending else last))
+            await asyncio.to_thread(spool.close, Closed(known.known_until))
+        store, where = self._opened(), where_is(spool)
+        if await store.exists(manifest.deleted(known.opened.bot_id)):
+            log.info("recording_deleted", bot_id=known.opened.bot_id, attempt=known.opened.attempt)
+            await store.delete(known.opened.bot_id)
+            await asyncio.to_thread(spool.remove)
+            return
         while segment := known.to_store:
             await self._put_segment(spool, segment)
         begun = time.monotonic()
-        final = await self._make(spool)
-        store, where = self._opened(), _where(spool)
+        final = await Maker(self._settings, store).make(spool)
         try:
             await store.put(f"{where}/{FINAL}", manifest.encode(final), once=True, content_type="application/json")
         except TakenError:
@@ -268,83 +285,20 @@ class Recordings:
         else:
             took_s = round(time.monotonic() - begun, 1)
             audio_s = final.audio.duration_s if final.audio else 0.0
+            video_s = final.video.duration_s if final.video else 0.0
             log.info(
                 "recording_finished",
                 bot_id=final.bot_id,
                 attempt=final.attempt,
                 audio_s=audio_s,
+                video_s=video_s,
                 gaps=len(final.gaps),
                 took_s=took_s,
             )
-            told = (final.bot_id, final.attempt, time.time())
-            size = final.audio.bytes if final.audio else 0
-            self._report(BotRecorded(self._vm_id, *told, True, audio_s, len(final.gaps), size))
+            size = sum(file.bytes for file in (final.audio, final.video) if file)
+            whose = (self._vm_id, final.bot_id, final.attempt, time.time())
+            self._report(BotRecorded(*whose, True, audio_s, len(final.gaps), size, final.kinds, video_s))
         await asyncio.to_thread(spool.remove)
-
-    async def _make(self, spool: Spool) -> Manifest:
-        """The one file is in the store, if there is anything to make it of; the final manifest."""
-        known, store, where = spool.ledger, self._opened(), _where(spool)
-        workshop = spool.folder / "workshop"
-        shutil.rmtree(workshop, ignore_errors=True)
-        workshop.mkdir(mode=0o700)
-        damaged: list[Gap] = []
-        streams: list[Stream] = []
-        for part in known.parts:
-            path = workshop / f"part-{part.number}.webm"
-            if whole := [one for one in known.segments if one.part == part.number]:
-                damaged += await self._fetch_part(where, whole, path)
-                streams.append(_stream(path, round(part.began_at - known.began_at, 3), part.began_at, whole))
-        out = workshop / AUDIO
-        made = await self._remux(Work(streams, str(out), self._settings.finish_memory_mb))
-        damaged += [Gap(known.parts[n].began_at, known.parts[n].began_at, "damaged") for n in made.unreadable]
-        audio = None
-        if made.duration_s:
-            size, sha256 = await asyncio.to_thread(_measure, out)
-            audio = Audio(AUDIO, size, sha256, made.duration_s, made.filled_s, made.loudness_lufs, *made.dbfs)
-            await store.put(f"{where}/{AUDIO}", out, content_type="audio/ogg")
-            if await store.size(f"{where}/{AUDIO}") != size:
-                raise StoreError("what it holds is shorter than what it was given")
-        final = known.manifest(audio, finished=True)
-        return msgspec.structs.replace(final, gaps=[*final.gaps, *damaged])
-
-    async def _fetch_part(self, where: str, segments: list[Segment], path: Path) -> list[Gap]:
-        """It is in the file as far as the store has what it was given; where not, a gap each."""
-        damaged: list[Gap] = []
-        with path.open("wb") as file:
-            for segment in segments:
-                try:
-                    content = await self._opened().get(f"{where}/{segment.path}")
-                except AbsentError:
-                    content = b""
-                if hashlib.sha256(content).hexdigest() == segment.sha256:
-                    file.write(content)
-                else:
-                    damaged.append(Gap(segment.began_at, segment.ended_at, "damaged"))
-        return damaged
-
-    async def _remux(self, work: Work) -> Made:
-        """Raises: UnmadeError, OSError."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "worker.capture.remux"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        said = complaint = b""
-        try:
-            async with asyncio.timeout(REMUX_DEADLINE_S):
-                said, complaint = await process.communicate(msgspec.json.encode(work))
-            return msgspec.json.decode(said, type=Made)
-        except TimeoutError as error:
-            raise UnmadeError(f"no file was made within {REMUX_DEADLINE_S:g} s") from error
-        except msgspec.DecodeError as error:
-            last = complaint.decode(errors="replace").strip().splitlines()[-1:]
-            raise UnmadeError(f"no file was made (exit {process.returncode}): {''.join(last)[:200]}") from error
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
 
     def _opened(self) -> Store:
         assert self._store
@@ -370,6 +324,15 @@ class Recordings:
         return True
 
 
+def kinds_of(join: Join, settings: CaptureSettings) -> tuple[Kind, ...]:
+    """What of its meeting is to be recorded."""
+    kinds: tuple[tuple[Kind, bool], ...] = (
+        ("audio", not join.no_audio),
+        ("video", join.video and settings.video != "off"),
+    )
+    return tuple(kind for kind, is_wished in kinds if is_wished)
+
+
 def _move_aside(folder: Path) -> None:
     """Raises: OSError."""
     folder.rename(folder.with_name(f"{folder.name}-{time.time_ns()}{SPOILED}"))
@@ -389,18 +352,3 @@ async def _alone(work: Coroutine[None, None, None]) -> None:
         await work
     except Exception:  # of ours: it costs this bot its recording, and not its meeting
         log.exception("recording_failed")
-
-
-def _measure(path: Path) -> tuple[int, str]:
-    """Bytes and SHA-256."""
-    with path.open("rb") as file:
-        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _stream(path: Path, media_s: float, began_at: float, segments: Sequence[Segment]) -> Stream:
-    anchors = [(one.media_s - media_s, one.began_at - began_at) for one in segments]
-    return Stream(str(path), media_s, anchors, segments[-1].ended_at - began_at)
-
-
-def _where(spool: Spool) -> str:
-    return manifest.folder(spool.ledger.opened.bot_id, spool.ledger.opened.attempt)

@@ -29,8 +29,10 @@ from worker.capture.ledger import (
     Ledger,
     Missed,
     Opened,
+    Paused,
+    Resumed,
     Stored,
-    path_of,
+    Track,
 )
 
 LOG: Final = "log"
@@ -83,31 +85,38 @@ class Spool:
         return spool
 
     def append(self, chunks: Sequence[tuple[Began, Chunk, bytes]]) -> None:
-        """All of them are on the disk, in order; those that are there already change nothing.
+        """All of them are on the disk, in order; those that are there already change nothing, nor does what is of a
+        kind that is not kept.
 
         Raises: OSError, and then those that are in the ledger are on the disk.
         """
         with self._lock:
             for began, chunk, content in chunks:
-                if chunk.seq != self.ledger.next_seq:
+                track = self.ledger.tracks.get(chunk.kind)
+                if track is None or chunk.seq < self.ledger.next_seq:
                     continue
-                if began.part >= len(self.ledger.parts):
-                    self.cut()
-                    self._note([msgspec.structs.replace(began, part=len(self.ledger.parts))])
-                self._append_to_pending(content)
+                if began.part >= len(track.parts):
+                    self._cut(track)
+                    self._note([msgspec.structs.replace(began, part=len(track.parts))])
+                self._append_to_pending(track, content)
                 self._note([chunk])
-                if self.ledger.is_full:
-                    self.cut()
+                if track.is_full:
+                    self._cut(track)
 
     def cut(self) -> None:
-        """What is pending is a segment, if there is any. Raises: OSError."""
+        """What is pending is a segment, if there is any; of each kind. Raises: OSError."""
         with self._lock:
-            if not self.ledger.pending:
-                return
-            self._note([Cut(hashlib.sha256(self._pending_path().read_bytes()).hexdigest())])
+            for track in self.ledger.tracks.values():
+                self._cut(track)
 
     def miss(self, missed: Missed) -> None:
-        self._note([missed])
+        """Raises: OSError."""
+        if missed.kind in self.ledger.tracks:
+            self._note([missed])
+
+    def pause(self, change: Paused | Resumed) -> None:
+        """It is remembered, whoever dies. Raises: OSError."""
+        self._note([change])
 
     def close(self, closed: Closed) -> None:
         """Nothing more comes. Raises: OSError."""
@@ -121,18 +130,20 @@ class Spool:
 
     def note_stored(self, segment: Segment) -> None:
         """The store has it: here it is no more. Raises: OSError."""
-        self._note([Stored(segment.sequence)])
+        self._note([Stored(segment.sequence, segment.kind)])
         (self.folder / segment.path).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Nothing is left of it here. Raises: OSError."""
         shutil.rmtree(self.folder)
 
-    def _pending_path(self) -> Path:
-        return self.folder / path_of(len(self.ledger.segments))
+    def _cut(self, track: Track) -> None:
+        if track.pending:
+            content = (self.folder / track.pending_path).read_bytes()
+            self._note([Cut(hashlib.sha256(content).hexdigest(), track.kind)])
 
-    def _append_to_pending(self, content: bytes) -> None:
-        path, before = self._pending_path(), self.ledger.pending_bytes
+    def _append_to_pending(self, track: Track, content: bytes) -> None:
+        path, before = self.folder / track.pending_path, track.pending_bytes
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(descriptor, before)  # what of a chunk was written before an error, or an agent's end
@@ -165,9 +176,11 @@ class Spool:
 
     def _agree_on_pending(self) -> None:
         """Chunks that the log has and the file has not: only a disk that lies loses them."""
-        size = self._pending_path().stat().st_size if self._pending_path().exists() else 0
-        if self.ledger.pending_bytes > size:
-            raise SpoiledError(f"{self._pending_path().name} is shorter than the log says")
+        for track in self.ledger.tracks.values():
+            path = self.folder / track.pending_path
+            size = path.stat().st_size if path.exists() else 0
+            if track.pending_bytes > size:
+                raise SpoiledError(f"{path.name} is shorter than the log says")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -9,12 +9,13 @@ import binascii
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Self, cast
 
 import msgspec
 from playwright.async_api import Page
 
-from common.wire.manifest import GapCause
+from common.config.settings import CaptureSettings
+from common.wire.manifest import GapCause, Kind
 from worker.chromium.driver import PAGE_ERRORS
 from worker.chromium.profile import CAPTURED_TITLE
 
@@ -24,7 +25,11 @@ SCRIPT: Final = (HERE / "recorder.js").read_text(encoding="utf-8")
 OPEN_DEADLINE_S: Final = 10.0
 CALL_DEADLINE_S: Final = 5.0
 LOOK_S: Final = 0.02
-MOST_AT_ONCE: Final = 60  # chunks: a megabyte
+FIT_S: Final = 0.1
+MOST_FITS: Final = 20
+MOST_AT_ONCE: Final = 60  # chunks: a megabyte of sound, five of pictures
+PAUSED: Final = "paused"
+_VIEW: Final = "[innerWidth, innerHeight]"
 _FIND: Final = "typeof globalThis.poolmgrRecorder === 'object'"
 _TITLE: Final = "(title) => { const before = document.title; document.title = title; return before; }"
 
@@ -35,6 +40,7 @@ class Chunk(msgspec.Struct, frozen=True):
     """As the recorder has it. `data`: in base64. Times are in ms."""
 
     seq: int
+    kind: Kind
     part: int
     part_at: float
     at: float
@@ -48,27 +54,47 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Pulled(msgspec.Struct, frozen=True):
-    """`stopped`: why nothing is recorded any more; empty: it is. `level`: the loudest since the last, root mean
-    square.
+    """`stopped`: by kind, why nothing is recorded any more; empty: it is. `level`: the loudest since the last, root
+    mean square.
     """
 
     chunks: list[Chunk]
     waiting: int
-    stopped: str
+    stopped: dict[Kind, str]
     level: float
 
 
+class Wish(NamedTuple):
+    """What is to be recorded, and how: kilobits a second, pixels, pictures a second."""
+
+    kinds: tuple[Kind, ...]
+    audio_kbps: int
+    video_kbps: int
+    width: int
+    height: int
+    fps: int
+
+    @classmethod
+    def of(cls, kinds: tuple[Kind, ...], settings: CaptureSettings) -> Self:
+        width, _, height = settings.video_size.partition("x")
+        return cls(kinds, settings.audio_kbps, settings.video_kbps, int(width), int(height), settings.video_fps)
+
+
 class Start(NamedTuple):
-    """Where numbers go on, and why there is a gap before. `keeps`: how many chunks wait for an agent at most.
-    `every_ms`: how long one is.
+    """Where numbers go on, parts by kind, and why there is a gap before. `keeps_s`: what waits for an agent at most, of
+    each kind. `every_ms`: how long a chunk of sound is. `paused`: nothing is recorded until it is told to.
     """
 
-    kbps: int
-    keeps: int
-    part: int
+    wish: Wish
+    keeps_s: int
+    every_ms: int
+    parts: dict[Kind, int]
     seq: int
     cause: GapCause | None
-    every_ms: int = 1000
+    paused: bool
+
+    def told(self) -> dict[str, Any]:
+        return {**self._asdict(), "wish": self.wish._asdict()}
 
 
 async def find(page: Page) -> Page | None:
@@ -85,11 +111,13 @@ async def open_beside(page: Page, start: Start) -> Page:
     tab: Page | None = None
     async with asyncio.timeout(OPEN_DEADLINE_S):
         try:
+            if "video" in start.wish.kinds:
+                await _fit(page, start.wish.width, start.wish.height)
             tab = await _new_tab(page)
             await tab.evaluate(SCRIPT)
             before = await page.evaluate(_TITLE, CAPTURED_TITLE)
             try:
-                await tab.evaluate("(start) => poolmgrRecorder.start(start)", start._asdict())
+                await tab.evaluate("(start) => poolmgrRecorder.start(start)", start.told())
             finally:
                 await page.evaluate(_TITLE, before)
             return tab
@@ -109,10 +137,38 @@ async def pull(tab: Page, confirmed: int, wanted: int, cause: GapCause | None) -
         return msgspec.convert(await tab.evaluate(call, [confirmed, wanted, cause]), Pulled, strict=False)
 
 
+async def pause(tab: Page) -> None:
+    """What was recorded so far can be pulled, and nothing more comes. Idempotent, as `resume` is."""
+    async with asyncio.timeout(CALL_DEADLINE_S):
+        await tab.evaluate("poolmgrRecorder.pause()")
+
+
+async def resume(tab: Page) -> None:
+    """A part begins."""
+    async with asyncio.timeout(CALL_DEADLINE_S):
+        await tab.evaluate("poolmgrRecorder.resume()")
+
+
 async def stop(tab: Page) -> None:
     """What was recorded so far can be pulled, all of it. Idempotent."""
     async with asyncio.timeout(CALL_DEADLINE_S):
         await tab.evaluate("poolmgrRecorder.stop()")
+
+
+async def _fit(page: Page, width: int, height: int) -> None:
+    """The page has a view of that size, by its window: what emulates one ends with the agent."""
+    session = await page.context.new_cdp_session(page)
+    send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]
+    for _ in range(MOST_FITS):
+        seen: list[int] = await page.evaluate(_VIEW)
+        if seen == [width, height]:
+            break
+        window = await send("Browser.getWindowForTarget")
+        bounds = window["bounds"]
+        size = {"width": bounds["width"] + width - seen[0], "height": bounds["height"] + height - seen[1]}
+        await send("Browser.setWindowBounds", {"windowId": window["windowId"], "bounds": size})
+        await asyncio.sleep(FIT_S)
+    await session.detach()
 
 
 async def _new_tab(page: Page) -> Page:

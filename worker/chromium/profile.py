@@ -36,6 +36,7 @@ _ARGUMENTS: Final = (
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
+    "--disable-infobars",  # the one that says of a tab that it is captured takes 57 pixels of its page
 )
 _FEATURES_OFF: Final = (
     "Translate",

@@ -1,14 +1,18 @@
-"""`recording`: shows what is recorded of a meeting, and saves the file. It asks the store, not Redis."""
+"""`recording`: what there is of a meeting's sound and picture, and the files themselves. Asks the store, not Redis."""
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
 import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.jobs.job import BOT_ID
 from common.runtime import files, recordings
@@ -17,7 +21,7 @@ from common.runtime.cli.text import duration
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
 from common.runtime.store import AbsentError, Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import Audio, Manifest
+from common.wire.manifest import Audio, Kind, Manifest, Video
 from common.wire.minutes import TRANSCRIPT
 from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
@@ -25,6 +29,7 @@ from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time
 
 _T = TypeVar("_T")
+_NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture"}
 
 
 @click.command
@@ -35,7 +40,7 @@ _T = TypeVar("_T")
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write the file and its manifest there.",
+    help="Write the files and their manifest there.",
 )
 @click.option("--manifest", "whole", is_flag=True, help="Print the manifest, as the store has it.")
 @click.option("--transcript", "words", is_flag=True, help="Print what was said, by whom and when.")
@@ -43,10 +48,10 @@ _T = TypeVar("_T")
 def recording(
     session: Session, bot_id: str, *, attempt: int | None, folder: Path | None, whole: bool, words: bool
 ) -> None:
-    """Say what is recorded of BOT's meeting: how long, how loud, what is missing and why.
+    """Say what is recorded of BOT's meeting: how long, how loud, how large, what is missing and why.
 
-    It is read from capture.store, so this machine must be able to. While the meeting runs, and until the file is made,
-    it says what there is so far. What a manifest holds is described in docs/recording.md.
+    It is read from capture.store, so this machine must be able to. While the meeting runs, and until the files are
+    made, it says what there is so far. What a manifest holds is described in docs/recording.md.
 
     Exit code 0 when there is a recording, 4 when there is none.
 
@@ -109,18 +114,25 @@ def _ask(session: Session, question: Callable[[Store], Awaitable[_T]]) -> _T:
 
 def _lines(found: Manifest) -> Iterator[str]:
     since = f"{datetime.fromtimestamp(found.began_at, UTC):%Y-%m-%d} {clock_time(found.began_at)} UTC"
-    yield f"bot {found.bot_id}, attempt {found.attempt}: sound, by {found.way}, from {since}"
-    seconds = sum(segment.ended_at - segment.began_at for segment in found.segments)
-    size = sum(segment.bytes for segment in found.segments)
-    yield f"{len(found.segments)} segments in {len(found.parts)} parts, {duration(seconds)}, {size / 1e6:.1f} MB"
+    what = " and ".join(_NAMED[kind] for kind in found.kinds)
+    yield f"bot {found.bot_id}, attempt {found.attempt}: {what}, by {found.way}, from {since}"
+    for kind in found.kinds:
+        segments = [one for one in found.segments if one.kind == kind]
+        seconds = sum(one.ended_at - one.began_at for one in segments)
+        size = sum(one.bytes for one in segments)
+        parts = sum(part.kind == kind for part in found.parts)
+        yield f"{_NAMED[kind]}: {len(segments)} segments in {parts} parts, {duration(seconds)}, {size / 1e6:.1f} MB"
     if found.audio:
         yield _heard(found.audio)
-    elif found.finished:
-        yield "there is no file: nothing was recorded"
-    else:
+    if found.video:
+        yield _seen(found.video)
+    if not found.finished:
         yield "not finished: the meeting goes on, or no agent has made the file yet"
+    elif not (found.audio or found.video):
+        yield "there is no file: nothing was recorded"
     for gap in found.gaps:
-        yield f"missing from {clock_time(gap.began_at)}, for {duration(gap.ended_at - gap.began_at)}: {gap.cause}"
+        missing = f"{_NAMED[gap.kind]} missing" if len(found.kinds) > 1 else "missing"
+        yield f"{missing} from {clock_time(gap.began_at)}, for {duration(gap.ended_at - gap.began_at)}: {gap.cause}"
     if not found.gaps:
         yield "no gap"
 
@@ -135,22 +147,48 @@ def _heard(audio: Audio) -> str:
     return f"{audio.path}: {duration(audio.duration_s)}, {audio.bytes / 1e6:.1f} MB, {loud}, {sides}{filled}"
 
 
+def _seen(video: Video) -> str:
+    size = f"{video.width}x{video.height}, {video.codec}, {video.fps:g} pictures a second"
+    damaged = f", {video.damaged} of {video.pictures} pictures damaged" if video.damaged else ""
+    return f"{video.path}: {duration(video.duration_s)}, {video.bytes / 1e6:.1f} MB, {size}{damaged}"
+
+
 def _save(session: Session, found: Manifest, folder: Path) -> None:
-    """Save the file. Ends the program when that fails, or when the file does not match the manifest."""
+    """Ends the program when it cannot, or when a file is not what the manifest says."""
     named = f"{found.bot_id}-{found.attempt}"
-    parts = {f"{named}.manifest.json": manifest.encode(found)}
-    if audio := found.audio:
-        where = manifest.folder(found.bot_id, found.attempt)
-        data = _ask(session, lambda store: store.get(f"{where}/{audio.path}"))
-        if hashlib.sha256(data).hexdigest() != audio.sha256:
-            fail("cannot save it: the file in the store is not what its manifest says", EXIT_FAILED)
-        parts[f"{named}.ogg"] = data
-    else:
+    if not (found.audio or found.video):
         say("there is no file yet: only the manifest is saved")
-    for name, data in parts.items():
-        try:
-            files.make_ready(folder)
-            files.write(folder / name, data)
-        except OSError as error:
-            fail(f"cannot write {folder / name}: {error.strerror}", EXIT_FAILED)
-        say(f"saved {folder / name}")
+    try:
+        files.make_ready(folder)
+        files.write(folder / f"{named}.manifest.json", manifest.encode(found))
+        say(f"saved {folder / named}.manifest.json")
+        for file in filter(None, (found.audio, found.video)):
+            _save_file(session, found, file, folder / f"{named}{Path(file.path).suffix}")
+    except OSError as error:
+        fail(f"cannot write into {folder}: {error.strerror}", EXIT_FAILED)
+
+
+def _save_file(session: Session, found: Manifest, file: Audio | Video, path: Path) -> None:
+    """It takes its name once it is whole. Raises: OSError."""
+    unfinished = path.with_name(f"{path.name}.part")
+    files.write(unfinished, b"")
+    where = f"{manifest.folder(found.bot_id, found.attempt)}/{file.path}"
+    try:
+        with _progress(path.name, file.bytes) as came:
+            _ask(session, lambda store: store.save(where, unfinished, came))
+        with unfinished.open("rb") as whole:
+            if hashlib.file_digest(whole, "sha256").hexdigest() != file.sha256:
+                fail("cannot save it: the file in the store is not what its manifest says", EXIT_FAILED)
+        unfinished.rename(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    say(f"saved {path}")
+
+
+@contextmanager
+def _progress(what: str, size: int) -> Generator[Callable[[int], None]]:
+    """A bar on standard error, of a terminal only. Gives what is to be told of each piece that comes."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=size)
+        yield lambda came: bar.advance(task, came)

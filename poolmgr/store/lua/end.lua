@@ -1,5 +1,6 @@
 -- End a bot once: record, indexes and expiry change together. A second end changes nothing. `by_status`: the index of its
--- outward status. `bundle`: the name of its evidence, or empty.
+-- outward status. `bundle`: the name of its evidence, or empty. `due`: of bots about whose recordings
+-- something is to be done.
 local state = redis.call('HGET', bot, 'state')
 if not state or state == STOPPED then return 0 end
 local created = redis.call('ZSCORE', live, bot_id) or stopped
@@ -11,6 +12,10 @@ redis.call('EXPIRE', story, record_life_s)
 redis.call('ZREM', live, bot_id)
 redis.call('ZADD', ended, stopped, bot_id)
 redis.call('ZADD', by_status, created, bot_id)
+if redis.call('HGET', bot, 'manifest_status') == 'recording' then
+  redis.call('ZADD', due, stopped + MADE_WITHIN_S, bot_id)
+  redis.call('EXPIRE', due, INDEX_LIFE_S)
+end
 redis.call('EXPIRE', ended, INDEX_LIFE_S)
 redis.call('EXPIRE', by_status, INDEX_LIFE_S)
 local owner, was_in = unpack(redis.call('HMGET', bot, 'owner', 'inmeeting_at'))

@@ -1,11 +1,24 @@
--- Of a bot's meeting something is being made, or was, which may be after the bot's end. Once each. `field`: where its
--- record says how far that is, from now on `made`, before that nothing or `being_made`; `what`: what webhooks are of.
+-- A bot's meeting is being recorded, files were made of it, or nobody has made any for too long; the last two mostly after
+-- the bot's end. Each once. `stamp`: when; `retention_s`: how long it is kept where its job does not say, 0: no end; `over`:
+-- what may have been said before.
 local latest, before, state, status, reason, vm_id, worker_id, callback_url = unpack(redis.call('HMGET', bot, 'attempt',
-  field, 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url'))
-if tonumber(latest) ~= attempt or before == made or (before and before ~= '' and before ~= being_made) then return 0 end
-redis.call('HSET', bot, field, made)
+  'manifest_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url'))
+before = before or ''
+local follows = false
+for _, one in ipairs(over) do follows = follows or one == before end
+if tonumber(latest) ~= attempt or not follows then return 0 end
+redis.call('HSET', bot, 'manifest_status', manifest_status, 'audio_status', audio_status, 'video_status', video_status)
 relate(story, entry)
-if what == 'recorded' and made == 'processed' then
+if manifest_status ~= 'recording' then
+  redis.call('ZREM', due, bot_id)
+  local hours = tonumber(redis.call('HGET', bot, 'recording_hours') or '')
+  local keep_s = hours and hours * HOUR_S or tonumber(retention_s)
+  if keep_s > 0 then
+    redis.call('ZADD', expiring, stamp + keep_s, bot_id)
+    redis.call('EXPIRE', expiring, math.ceil(keep_s) + INDEX_LIFE_S)
+  end
+end
+if audio_status == 'processed' or video_status == 'processed' then
   local owner = redis.call('HGET', bot, 'owner')
   count_usage(usage, owner, 'recordings', 1)
   count_usage(usage, owner, 'audio_s', audio_s)
@@ -14,7 +27,7 @@ end
 if callback_url and callback_url ~= '' then
   redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'state', state, 'status', status, 'reason', reason or '',
     'status_reason', reason or '', 'attempt', latest, 'vm_id', vm_id or '', 'worker_id', worker_id or '', 'at', at,
-    what, made)
+    'recorded', manifest_status, 'audio', audio_status, 'video', video_status, 'before', before)
   redis.call('EXPIRE', outbox, STREAM_LIFE_S)
 end
 return 1

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import jsonschema
+import msgspec
 import pytest
 
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Gap, Manifest, Part, Segment
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, VIDEO, Audio, Gap, Manifest, Part, Segment, Video
 from tests.cli.conftest import ROOT, CommandLine
 
 SOUND: Final = b"OggS and so on"
@@ -24,6 +25,18 @@ WHOLE: Final = Manifest(
     segments=[Segment(0, 0, "segment-000000.webm", 0.5, 2000.5, 2062.5, 750_000, "0f" * 32)],
     gaps=[Gap(2062.5, 2065.0, "browser_gone")],
     audio=Audio(AUDIO, len(SOUND), hashlib.sha256(SOUND).hexdigest(), 62.5, 1.2, -23.5, -30.0),
+)
+
+
+PICTURE: Final = b"ftyp and so on"
+BOTH: Final = msgspec.structs.replace(
+    WHOLE,
+    bot_id="b2",
+    kinds=("audio", "video"),
+    parts=[*WHOLE.parts, Part(0, 2000.7, "video")],
+    segments=[*WHOLE.segments, Segment(0, 0, "picture-000000.ivf", 0.7, 2000.7, 2062.7, 7_500_000, "0f" * 32, "video")],
+    gaps=[*WHOLE.gaps, Gap(2062.7, 2065.0, "browser_gone", "video")],
+    video=Video(VIDEO, len(PICTURE), hashlib.sha256(PICTURE).hexdigest(), 62.5, "vp9", 1280, 720, 930, 15.0, 2),
 )
 
 
@@ -52,6 +65,23 @@ def test_it_is_said_how_long_how_loud_and_what_is_missing(poolmgr: CommandLine, 
     before = poolmgr("recording", "b1", "--attempt", "1").stdout
     assert "not finished" in before
     assert "no gap" in before
+
+
+def test_of_a_picture_it_is_said_how_large_and_it_is_saved_beside_the_sound(
+    poolmgr: CommandLine, store: Path, tmp_path: Path
+) -> None:
+    folder = put(store, FINAL, BOTH)
+    (folder / AUDIO).write_bytes(SOUND)
+    (folder / VIDEO).write_bytes(PICTURE)
+    shown = poolmgr("recording", "b2", "--save", str(tmp_path)).stdout
+    assert "attempt 2: sound and picture, by recorder_tab" in shown
+    assert "picture: 1 segments in 1 parts, 1m 02s, 7.5 MB" in shown
+    assert "video.mp4: 1m 02s, 0.0 MB, 1280x720, vp9, 15 pictures a second, 2 of 930 pictures damaged" in shown
+    assert "sound missing from 00:34:22.500" in shown
+    assert "picture missing from 00:34:22.700, for 2.30 s: browser_gone" in shown
+    assert sorted(path.name for path in tmp_path.glob("b2-*")) == ["b2-2.manifest.json", "b2-2.mp4", "b2-2.ogg"]
+    assert (tmp_path / "b2-2.mp4").read_bytes() == PICTURE
+    assert manifest.decode((tmp_path / "b2-2.manifest.json").read_bytes()) == BOTH
 
 
 @pytest.mark.parametrize("how", ["--json", "--manifest"])

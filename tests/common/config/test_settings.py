@@ -35,6 +35,8 @@ OTHER_TEXTS: Final = {
     "timestamp": "event",
     "display": "virtual",
     "display_size": "1920x1080",
+    "video": "off",
+    "video_size": "640x360",
     "devices": "fake",
     "stun_server": "[::1]:3478",
     "store": "s3://bucket/prefix",

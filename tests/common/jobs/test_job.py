@@ -296,6 +296,8 @@ def test_a_full_job_arrives_with_everything() -> None:
         audio_required=False,
         live_audio_required={"websocket_url": "wss://socket.example/a"},
         live_transcription_required={"webhook_url": "https://hooks.example/t"},
+        video_required=True,
+        recording_config={"retention": {"type": "timed", "hours": 24}},
         something_new=[1, 2, 3],
     )
     assert parse(payload) == Job(
@@ -322,6 +324,8 @@ def test_a_full_job_arrives_with_everything() -> None:
         live_audio_url="wss://socket.example/a",
         live_transcription_url="https://hooks.example/t",
         transcript=True,
+        video=True,
+        recording_hours=24.0,
         warnings=(
             "automatic_leave.in_call_recording_timeout: 604800 s is more than any bot may stay; it leaves after 64800 s"
             " (worker.session_limit_s)",
@@ -622,3 +626,20 @@ def test_a_json_text_is_read_as_a_struct_or_refused() -> None:
     for bad in (b'{"timeout": 5.5}', b'{"timeout": "5"}', b'{"timeout": 0.0}', b'{"timeout": 1e999}', b"{"):
         with pytest.raises(msgspec.DecodeError):
             typed_json(bad, NameDetection)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rules", "video"),
+    [
+        ({}, JobRules(), False),
+        ({"owner": "app"}, JobRules(), True),
+        ({"owner": "app"}, JobRules(video_unsaid=False), False),
+        ({"owner": "app"}, JobRules(records_video=False), False),
+        ({"owner": "app", "video_required": False}, JobRules(), False),
+        ({"video_required": True}, JobRules(records_video=False), True),
+    ],
+)
+def test_the_picture_is_recorded_for_who_asks_and_for_a_client_of_the_api_that_says_nothing(
+    fields: dict[str, Any], rules: JobRules, video: bool
+) -> None:
+    assert parse_job(pushed(**fields), NOW, msgspec.structs.replace(rules, room_hosts=RULES.room_hosts)).video is video

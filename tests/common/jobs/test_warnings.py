@@ -46,6 +46,10 @@ def test_a_recording_that_is_asked_for_and_has_nowhere_to_go_is_named() -> None:
     [said] = said_of(nowhere, recording_config={"transcript": {"provider": {"meeting_captions": {}}}})
     assert said.startswith("recording_config.transcript: none is kept")
     assert said_of(recording_config={"transcript": {"provider": {"meeting_captions": {}}}}) == []
+    [said] = said_of(JobRules(records=False, records_video=False), video_required=True)
+    assert "capture.store" in said
+    [said] = said_of(JobRules(records_video=False), video_required=True)
+    assert "capture.video" in said
     assert said_of(nowhere) == said_of(nowhere, audio_required=False) == said_of(audio_required=True) == []
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from meetstream import describe_stop
@@ -100,28 +100,56 @@ def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reas
     assert "with status" not in describe_stop(stop)
 
 
+ALL_OF_SOUND: Final = ["manifest.completed", "audio.processed", "transcription.skipped", "bot.done"]
+ALL_OF_BOTH: Final = [*ALL_OF_SOUND[:3], "video.processed", "bot.done"]
+
+
+def recorded(what: str, state: str, audio: str, video: str, before: str = "recording") -> dict[str, str]:
+    reason = "" if state == "in_meeting" else "everyone_left"
+    return {**change(state, reason), "recorded": what, "audio": audio, "video": video, "before": before}
+
+
 @pytest.mark.parametrize(
-    ("recorded", "state", "events"),
+    ("entry", "events"),
     [
-        ("recording", "in_meeting", ["bot.recording"]),
-        ("processed", "stopped", ["manifest.completed", "audio.processed"]),
-        ("skipped", "stopped", ["manifest.completed", "audio.skipped"]),
+        (recorded("recording", "in_meeting", "recording", "", ""), ["bot.recording"]),
+        (recorded("completed", "stopped", "processed", ""), ALL_OF_SOUND),
+        (recorded("completed", "stopped", "processed", "processed"), ALL_OF_BOTH),
+        (
+            recorded("completed", "stopped", "skipped", "skipped"),
+            ["manifest.completed", "audio.skipped", "transcription.skipped", "video.skipped", "bot.done"],
+        ),
+        (
+            recorded("completed", "stopped", "", "processed"),
+            ["manifest.completed", "audio.skipped", "transcription.skipped", "video.processed", "bot.done"],
+        ),
+        (
+            recorded("skipped", "stopped", "skipped", ""),
+            ["manifest.skipped", "audio.skipped", "transcription.skipped", "bot.done"],
+        ),
+        (recorded("completed", "stopped", "processed", "", "skipped"), ["manifest.completed", "audio.processed"]),
+        (recorded("completed", "leaving", "processed", ""), ["manifest.completed", "audio.processed"]),
     ],
 )
-def test_a_recording_is_told_of_when_it_begins_and_when_its_file_is_made(
-    recorded: str, state: str, events: list[str]
+def test_a_recording_is_told_of_when_it_begins_and_when_its_files_are_made_and_then_all_is_done(
+    entry: dict[str, str], events: list[str]
 ) -> None:
-    reason = "" if state == "in_meeting" else "everyone_left"
-    made = bodies(made_of("1-0", {**change(state, reason), "recorded": recorded}, {**RECORD, "audio_status": recorded}))
+    made = bodies(made_of("1-0", entry, RECORD))
     assert [body["event"] for body in made] == events
     assert {body["status_code"] for body in made} == {200}
-    assert made[-1].get("audio_status") == (None if state == "in_meeting" else recorded)
+    for body in made:
+        kind, _, became = body["event"].partition(".")
+        if kind in ("audio", "video", "manifest"):
+            assert body[f"{kind}_status"] == became
 
 
-def test_of_a_recorded_meeting_the_end_leaves_to_the_recording_what_is_said_of_it() -> None:
-    made = bodies(made_of("1-0", change("stopped", "everyone_left"), {**RECORD, "audio_status": "recording"}))
-    assert [body["event"] for body in made] == ["bot.stopped", "transcription.skipped", "bot.done"]
-    assert "audio.processed will tell" in made[-1]["message"]
+def test_of_a_recorded_meeting_the_end_leaves_to_the_recording_what_is_said_after_it() -> None:
+    ended = change("stopped", "everyone_left")
+    assert [body["event"] for body in bodies(made_of("1-0", {**ended, "manifest": "recording"}, RECORD))] == [
+        "bot.stopped"
+    ]
+    told_before = bodies(made_of("1-0", {**ended, "manifest": "completed"}, RECORD))
+    assert [body["event"] for body in told_before] == ["bot.stopped", "transcription.skipped", "bot.done"]
 
 
 @pytest.mark.parametrize(
@@ -137,14 +165,27 @@ def test_a_transcript_is_told_of_once_it_is_there(transcribed: str, events: list
 def test_of_a_meeting_that_is_written_down_the_end_leaves_to_the_transcript_what_is_said_of_it() -> None:
     made = bodies(made_of("1-0", change("stopped", "everyone_left"), {**RECORD, "transcript_status": "processing"}))
     assert [body["event"] for body in made] == ["bot.stopped", "manifest.skipped", "audio.skipped", "bot.done"]
-    assert "transcription.processed will tell" in made[-1]["message"]
+    assert "transcription.processed or transcription.skipped tells" in made[-1]["message"]
+    of_files = recorded("completed", "stopped", "processed", "processed")
+    made = bodies(made_of("1-0", of_files, {**RECORD, "transcript_status": "processed"}))
+    assert [body["event"] for body in made] == ["manifest.completed", "audio.processed", "video.processed", "bot.done"]
+    assert "nothing more" not in made[-1]["message"]
+
+
+def test_files_that_nobody_made_in_time_may_still_come_and_bot_done_says_so() -> None:
+    for transcript in ("", "processing"):
+        given_up = recorded("skipped", "stopped", "skipped", "")
+        made = bodies(made_of("1-0", given_up, {**RECORD, "transcript_status": transcript}))
+        assert "in time" in made[0]["message"]
+        assert "still come" in made[-1]["message"]
+        assert ("transcript" in made[-1]["message"]) is bool(transcript)
 
 
 def test_who_asked_for_video_is_told_that_there_is_none() -> None:
-    made = made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": '{"video_required": true}'})
+    made = made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "video": "1"})
     assert [delivery.event for delivery in made][-2:] == ["video.skipped", "bot.done"]
-    for payload in ('{"video_required": "yes"}', "", "not json", "[" * 5000):
-        assert len(made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "payload": payload})) == 5
+    late = made_of("1-0", recorded("completed", "stopped", "processed", ""), {**RECORD, "video": "1"})
+    assert [delivery.event for delivery in late][-2:] == ["video.skipped", "bot.done"]
 
 
 def test_the_same_entry_makes_the_same_webhooks_and_another_one_others() -> None:

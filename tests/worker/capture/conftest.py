@@ -1,5 +1,6 @@
 """A bot that is recorded in a real meeting, with somebody whose left is 440 Hz and whose right is 1,000 Hz."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from common.config.settings import CaptureSettings, WorkerSettings
 from common.runtime.store import Store
 from common.wire import manifest
+from common.wire.manifest import FINAL, Kind, Manifest
 from common.wire.messages import BotMoved, BotRecorded, BotSaw
 from common.wire.vocabulary import BotState
 from tests.waiting import wait_until
@@ -38,6 +40,9 @@ TONES: Final = """
     return sent.stream;
   };
 """
+
+
+SUFFIXES: Final = (".webm", ".ivf")
 
 
 class Recorded:
@@ -72,12 +77,21 @@ class Recorded:
         return one
 
     @property
+    def parts(self) -> int:
+        """Of the sound that is recorded now."""
+        return self.parts_of("audio")
+
+    def parts_of(self, kind: Kind) -> int:
+        spool = self.held.spool
+        return len(spool.ledger.tracks[kind].parts) if spool else 0
+
+    @property
     def segments(self) -> list[Path]:
-        return sorted(self.file("x").parent.glob("segment-*"))
+        return sorted(path for path in self.file("x").parent.glob("*-0*") if path.suffix in SUFFIXES)
 
     @property
     def spooled(self) -> list[Path]:
-        return sorted(self.folder.rglob("segment-*"))
+        return sorted(path for path in self.folder.rglob("*-0*") if path.suffix in SUFFIXES)
 
 
 @pytest.fixture
@@ -86,10 +100,10 @@ def recorded(tmp_path: Path) -> Recorded:
 
 
 @asynccontextmanager
-async def harness_of(recorded: Recorded, driver: Driver, room: str) -> AsyncGenerator[Harness]:
+async def harness_of(recorded: Recorded, driver: Driver, room: str, *, video: bool = False) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(memory_reserve_mb=0)
     async with pool_with(recorded.folder.parent, settings, driver, recorded.recordings.of) as harness:
-        harness.meeting = room
+        harness.meeting, harness.video = room, video
         yield harness
 
 
@@ -103,12 +117,15 @@ async def somebodys() -> AsyncGenerator[Browser]:
 
 
 @asynccontextmanager
-async def somebody_in(browser: Browser, meeting: str) -> AsyncGenerator[Page]:
-    """In the meeting, heard."""
+async def somebody_in(
+    browser: Browser, meeting: str, script: str = TONES, *, camera: bool = False
+) -> AsyncGenerator[Page]:
+    """In the meeting, heard, and seen with a camera; both are what the script makes them."""
     page = await browser.new_page()
-    await page.add_init_script(TONES)
+    await page.add_init_script(script)
     await page.goto(f"{meeting}?name=Ann")
     await page.check("#microphone")
+    await page.set_checked("#camera", camera)
     await page.click("#join")
     await page.locator("#in-meeting").wait_for(state="visible")
     yield page
@@ -126,6 +143,22 @@ async def go_in(harness: Harness) -> None:
     await harness.warm()
     harness.pool.begin(harness.join())
     await wait_until(lambda: any(move.state is BotState.IN_MEETING for move in harness.seen(BotMoved)))
+
+
+async def finished(recorded: Recorded) -> Manifest:
+    """What an agent makes of what is left."""
+    async with asyncio.TaskGroup() as tasks:
+        finishing = tasks.create_task(recorded.recordings.finish(lambda: set()), name="finish")
+        await wait_until(lambda: any(one.finished for one in recorded.told))
+        await recorded.recordings.idle.wait()
+        finishing.cancel()
+    began, done = recorded.told
+    made = manifest.decode(recorded.file(FINAL).read_bytes())
+    assert (began.finished, began.bot_id, began.attempt, began.kinds) == (False, "b1", 1, made.kinds)
+    assert (done.audio_s, done.gaps) == (made.audio.duration_s if made.audio else 0.0, len(made.gaps))
+    assert done.video_s == (made.video.duration_s if made.video else 0.0)
+    assert list(recorded.folder.iterdir()) == []
+    return made
 
 
 def told(harness: Harness) -> list[str]:

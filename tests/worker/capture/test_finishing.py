@@ -121,6 +121,15 @@ async def test_what_another_agent_finished_is_finished_no_second_time(recorded: 
     assert list(recorded.folder.iterdir()) == []
 
 
+async def test_what_was_deleted_meanwhile_does_not_come_back(recorded: Recorded) -> None:
+    spooled(recorded.folder, 1000.5)
+    await recorded.store.put(manifest.deleted("b1"), b"")
+    async with finishing(recorded):
+        await asyncio.wait_for(recorded.recordings.idle.wait(), 60)
+    assert (list(recorded.folder.iterdir()), recorded.told, recorded.segments) == ([], [], [])
+    assert not recorded.file(FINAL).exists()
+
+
 async def test_a_segment_that_is_not_what_it_was_is_a_gap_and_the_rest_plays(recorded: Recorded) -> None:
     spool = spooled(recorded.folder, 1000.5)
     spool.close(Closed(1011.0))

@@ -33,13 +33,14 @@ def chunk(seq: int, at: float, media_s: float = 0.0, size: int = 100) -> Chunk:
 
 def test_what_came_is_cut_after_some_seconds_stored_and_done_when_it_is_closed() -> None:
     ledger = Ledger(OPENED, [BEGAN, *(chunk(n, 1001.5 + n, float(n)) for n in range(5))])
-    assert (ledger.next_seq, ledger.is_full, ledger.pending_bytes, ledger.to_store) == (5, True, 500, None)
+    sound = ledger.tracks["audio"]
+    assert (ledger.next_seq, sound.is_full, sound.pending_bytes, ledger.to_store) == (5, True, 500, None)
     ledger.apply(Cut("aa"))
     segment = ledger.to_store
     assert segment
     assert (segment.sequence, segment.part, segment.path) == (0, 0, "segment-000000.webm")
     assert (segment.media_s, segment.began_at, segment.ended_at, segment.bytes) == (0.5, 1000.5, 1005.5, 500)
-    assert (ledger.is_full, ledger.spooled_bytes, ledger.unstored) == (False, 500, 1)
+    assert (sound.is_full, ledger.spooled_bytes, ledger.unstored) == (False, 500, 1)
     ledger.apply(chunk(5, 1006.5, 5.0))
     ledger.apply(Closed(1006.9))
     assert not ledger.is_done
@@ -86,7 +87,7 @@ def test_each_gap_has_its_cause(entries: list[AnyEntry], gaps: list[Gap]) -> Non
         [Began(1, 1001)],
         [BEGAN, BEGAN],
         [chunk(0, 1001)],
-        [BEGAN, chunk(1, 1001)],
+        [BEGAN, chunk(3, 1001), chunk(2, 1002)],
         [BEGAN, chunk(0, 1001), chunk(0, 1001)],
         [BEGAN, chunk(0, 1001), Began(1, 1002)],
         [BEGAN, Cut("")],
@@ -95,6 +96,7 @@ def test_each_gap_has_its_cause(entries: list[AnyEntry], gaps: list[Gap]) -> Non
         [Closed(1001), Closed(1001)],
         [Closed(1001), BEGAN],
         [BEGAN, Closed(1001), chunk(0, 1001)],
+        [Began(0, 1001, kind="video")],
     ],
 )
 def test_what_does_not_follow_changes_nothing(entries: list[AnyEntry]) -> None:
@@ -103,6 +105,36 @@ def test_what_does_not_follow_changes_nothing(entries: list[AnyEntry]) -> None:
     with pytest.raises(DisorderError):
         ledger.apply(entries[-1])
     assert ledger.manifest() == before
+
+
+def test_sound_and_picture_are_cut_by_themselves_and_stored_as_they_are_complete() -> None:
+    opened = Opened("b1", 1, "room", 1000.0, ("audio", "video"))
+    ledger = Ledger(opened, [BEGAN, chunk(0, 1001.5), Began(0, 1004, kind="video"), chunk(1, 1005.6, 5.0)])
+    assert (ledger.has_begun, ledger.known_until) == (True, 1005.6)
+    ledger.apply(Chunk(2, 1005.2, 0.0, 700, "video"))
+    assert [track.pending_bytes for track in ledger.tracks.values()] == [200, 700]
+    ledger.apply(Cut("aa"))
+    ledger.apply(Cut("bb", "video"))
+    assert ledger.to_store
+    assert (ledger.to_store.path, ledger.to_store.media_s) == ("picture-000000.ivf", 4.0)
+    assert (ledger.unstored, ledger.spooled_bytes) == (2, 900)
+    ledger.apply(Stored(0, "video"))
+    ledger.apply(Closed(1012))
+    ledger.apply(Stored(0))
+    assert ledger.is_done
+    made = ledger.manifest(finished=True)
+    assert made.kinds == ("audio", "video")
+    assert [(part.kind, part.number, part.began_at) for part in made.parts] == [
+        ("audio", 0, 1000.5),
+        ("video", 0, 1004),
+    ]
+    assert [(one.kind, one.sequence, one.sha256) for one in made.segments] == [("video", 0, "bb"), ("audio", 0, "aa")]
+    assert made.gaps == [
+        Gap(1000, 1004, "late", "video"),
+        Gap(1005.2, 1012, "browser_gone", "video"),
+        Gap(1005.6, 1012, "browser_gone"),
+    ]
+    assert ledger.recorded_s == pytest.approx(5.6)
 
 
 @dataclass
@@ -121,17 +153,17 @@ class World:
 
     def do(self, what: str, took_s: float) -> None:
         self.now += took_s if what in ("chunk", "part") else 0.0  # chunks come all the time, whatever else is done
-        known = self.ledger
+        known, sound = self.ledger, self.ledger.tracks["audio"]
         match what:
-            case "chunk" if known.parts:
+            case "chunk" if sound.parts:
                 self.note(Chunk(known.next_seq, self.now, self.media_s, 10 + known.next_seq))
                 self.media_s += took_s
-                if known.is_full:
+                if sound.is_full:
                     self.note(Cut(str(known.next_seq)))
             case "part":
-                if known.pending:
+                if sound.pending:
                     self.note(Cut(str(known.next_seq)))
-                self.note(Began(len(known.parts), self.now, "agent_away" if known.parts else None))
+                self.note(Began(len(sound.parts), self.now, "agent_away" if sound.parts else None))
                 self.media_s = 0.0
             case "store" if segment := known.to_store:
                 self.note(Stored(segment.sequence))
@@ -150,7 +182,7 @@ def test_every_chunk_is_in_one_segment_in_order_whoever_dies_meanwhile(steps: li
         world.do(what, took_s)
     known = world.ledger
     sizes = [10 + seq for seq in range(known.next_seq)]
-    assert sum(one.bytes for one in known.segments) + known.pending_bytes == sum(sizes)
+    assert sum(one.bytes for one in known.segments) + known.tracks["audio"].pending_bytes == sum(sizes)
     assert [one.sequence for one in known.segments] == list(range(len(known.segments)))
     assert world.stored == sorted(world.stored)
     assert known.spooled_bytes == sum(sizes) - sum(known.segments[n].bytes for n in world.stored)

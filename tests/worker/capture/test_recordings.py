@@ -16,28 +16,13 @@ from common.wire.messages import BotEnded, Leave
 from common.wire.vocabulary import Reason
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
-from tests.worker.capture.conftest import Recorded, go_in, harness_of, somebody_in, told
+from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, told
 from tests.worker.capture.received import Heard, listen
 from tests.worker.test_agent import machine_with
 from worker.capture.recordings import Recordings
 from worker.chromium.driver import Driver
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-async def finished(recorded: Recorded) -> Manifest:
-    """What an agent makes of what is left."""
-    async with asyncio.TaskGroup() as tasks:
-        finishing = tasks.create_task(recorded.recordings.finish(lambda: set()), name="finish")
-        await wait_until(lambda: any(one.finished for one in recorded.told))
-        await recorded.recordings.idle.wait()
-        finishing.cancel()
-    began, done = recorded.told
-    made = manifest.decode(recorded.file(FINAL).read_bytes())
-    assert (began.finished, began.bot_id, began.attempt) == (False, "b1", 1)
-    assert (done.audio_s, done.gaps) == (made.audio and made.audio.duration_s, len(made.gaps))
-    assert list(recorded.folder.iterdir()) == []
-    return made
 
 
 def assert_true_to(made: Manifest, recorded: Recorded) -> None:
@@ -145,7 +130,7 @@ async def test_what_is_refused_because_the_store_is_away_too_long_is_a_gap_with_
     somebody: Page,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("worker.capture.recording.KEEPS", 3)
+    monkeypatch.setattr("worker.capture.recording.KEEPS_S", 3)
     waiting = 0
     monkeypatch.setattr(Recordings, "spooled_bytes", property(lambda _: waiting))
     async with harness_of(recorded, driver, room) as harness:
@@ -156,7 +141,7 @@ async def test_what_is_refused_because_the_store_is_away_too_long_is_a_gap_with_
         await asyncio.sleep(5)
         assert not harness.seen(BotEnded)
         waiting = 0
-        await wait_until(lambda: recorded.held.spool and len(recorded.held.spool.ledger.parts) == 2)
+        await wait_until(lambda: recorded.parts == 2)
         await asyncio.sleep(1)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
@@ -183,11 +168,11 @@ async def test_silence_in_the_recorder_while_somebody_speaks_is_told_and_another
         await wait_until(lambda: recorded.spooled)
         recorder = recorded.held._tab  # pyright: ignore[reportPrivateUsage]
         assert recorder
-        await recorder.evaluate("poolmgrKept[2].disconnect()")
+        await recorder.evaluate("poolmgrKept.source.disconnect()")
         began = time.monotonic()
         await wait_until(lambda: any(did.startswith("capture_failed") for did in told(harness)))
         assert time.monotonic() - began < 15
-        await wait_until(lambda: recorded.held.spool and len(recorded.held.spool.ledger.parts) == 2)
+        await wait_until(lambda: recorded.parts == 2)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
     made = await finished(recorded)

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from worker.capture.ledger import Began, Chunk, Closed, Opened
+from worker.capture.ledger import Began, Chunk, Closed, Missed, Opened
 from worker.capture.spool import LOG, SpoiledError, Spool, name_of
 
 OPENED: Final = Opened("b1", 2, "room", 1000.0)
@@ -63,6 +63,15 @@ def test_what_is_there_already_is_not_taken_twice_and_parts_are_kept_apart(spool
     found.append(chunks(4, 5, part=1))
     assert content(found) == b"000001002003004005"
     assert [one.part for one in again(found).ledger.segments] == [0, 1, 1]
+
+
+def test_what_is_of_a_kind_that_is_not_kept_leaves_nothing(spool: Spool) -> None:
+    picture = Began(0, 1000.0, kind="video"), Chunk(1, 1001.5, 0.0, 3, "video"), b"xxx"
+    [first, later] = [*chunks(0, 0), *chunks(2, 2)]
+    spool.append([first, picture, later])
+    spool.miss(Missed(1001.0, 1002.0, "silent", "video"))
+    found = again(spool)
+    assert (content(found), found.ledger.next_seq, found.ledger.gaps) == (b"000002", 3, [])
 
 
 @pytest.mark.parametrize("torn", [b'{"is":"chu', b'{"is":"chunk"}\n', b"\x00" * 30])

@@ -1,44 +1,36 @@
-"""One file of a recording's parts, in a process of its own: `python -m worker.capture.remux`, a Work on its standard
-input, a Made on its standard output. What a recording holds may be damaged or hostile: whatever it does to this
-process, the agent goes on, and so does the machine, for its memory has a limit.
-
-Packets are copied, not encoded anew. Where the recorder left out some, or its clock fell behind because the machine
-was busy, silence stands in, so that the file keeps to the clock of the wall. Then the whole file is decoded, as a
-player would: what is told of it was heard, not believed.
+"""The one file of a recording's sound. Packets are copied, not encoded anew. Where the recorder left out some, or its
+clock fell behind because the machine was busy, silence stands in, so that the file keeps to the clock of the wall. Then
+the whole file is decoded, as a player would: what is told of it was heard, not believed.
 """
 
 import errno
-import os
-import resource
-import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import av
 import av.error
-import av.logging
-import msgspec
 from av.filter import Graph
 
-from worker.capture.work import Made, Work
+from worker.capture.making.work import Heard, Stream
 
 RATE: Final = 48_000
-JITTER: Final = 4_800
-"""Samples. Times of packets are whole ms and waver; what has drifted apart farther is missing."""
+WAVERS_S: Final = 0.002
+"""By so much for each packet in between, what a later one tells counts less."""
 SILENCE: Final = b"\xfc\xff\xfe"
 """20 ms: RFC 6716, 3.1. Full band CELT in stereo, one frame, nothing in it."""
 SILENCE_SAMPLES: Final = 960
-BEHIND_S: Final = 0.25
-"""A recorder's clock that is less than that behind the wall's keeps to it: chunks come late by as much."""
+DELIVERY_S: Final = 0.16
+"""How long after it was heard the latest packet of a chunk comes at the earliest: 60 ms as long as one plays, and what
+the browser takes. Measured against what a meeting's page played itself, on machines with loads of 17 to 32 on 2 cores.
+"""
 MOST_FILLED: Final = 24 * 3600 * RATE
 QUIETEST_LUFS: Final = -70.0
 """What EBU R128 says of silence: its absolute gate."""
 _FRAME_SAMPLES: Final = (480, 960, 1920, 2880) * 3 + (480, 960) * 2 + (120, 240, 480, 960) * 4
 """By the configuration in the first byte: RFC 6716, table 2."""
-_NICENESS: Final = 10
 
 
 def samples_of(packet: bytes) -> int:
@@ -65,8 +57,8 @@ class Writer:
             self._stream = self._file.add_stream_from_template(template)
 
     def fill(self, until: int) -> None:
-        """Silence, where more is missing than packets waver."""
-        if until - self.position > JITTER:
+        """Silence, as far as whole packets of it reach."""
+        if until > self.position:
             for _ in range(min((until - self.position) // SILENCE_SAMPLES, MOST_FILLED // SILENCE_SAMPLES)):
                 self.put(SILENCE)
                 self.filled += SILENCE_SAMPLES
@@ -84,46 +76,103 @@ class Writer:
         self._file.close()
 
 
-def join(work: Work) -> tuple[Writer, list[int]]:
-    writer = Writer(work.out)
+def make(streams: Sequence[Stream], out: str) -> tuple[Heard | None, list[int]]:
+    """The file is at `out`, if there is anything to hear; and places in `streams` that could not be read to their end.
+
+    Raises: av.error.FFmpegError.
+    """
+    writer = Writer(out)
     unreadable: list[int] = []
-    for place, stream in enumerate(work.streams):
+    for place, stream in enumerate(streams):
         try:
-            behind = behind_by(stream.anchors)
-            for begins_s, data in _packets(stream.path, writer):
-                lag_s = next((lag for since_s, lag in reversed(behind) if since_s <= begins_s), 0.0)
-                writer.fill(round((stream.media_s + begins_s + lag_s) * RATE))
-                writer.put(data)
-            writer.fill(round((stream.media_s + stream.ends_s) * RATE))
+            _copy(stream, writer)
         except (av.error.FFmpegError, IndexError, ValueError) as error:
             if getattr(error, "errno", None) == errno.ENOMEM:  # which says nothing of the part
                 raise
             unreadable.append(place)
     writer.close()
-    return writer, unreadable
+    if not writer.position:
+        return None, unreadable
+    duration_s, loudness, sides = listen(out)
+    return Heard(round(duration_s, 3), round(writer.filled / RATE, 3), loudness, sides), unreadable
+
+
+def _copy(stream: Stream, writer: Writer) -> None:
+    for begins_s, data in zip(_places(stream), _packets(stream.path, writer), strict=True):
+        writer.fill(round((stream.media_s + begins_s) * RATE))
+        writer.put(data)
+    writer.fill(round((stream.media_s + stream.ends_s) * RATE))
+
+
+def _places(stream: Stream) -> list[float]:
+    """Where in the part each packet belongs by the wall's clock, one after the other.
+
+    Times of packets waver: what is missing before one is the least that it or one soon after it tells.
+    """
+    anchors: list[tuple[float, float]] = []
+    found: list[tuple[float, float]] = []
+    waiting = deque(stream.anchors)
+    heard_s = 0.0
+    with av.open(stream.path) as file:
+        for packet in file.demux(audio=0):
+            if packet.pts is None or packet.time_base is None or not (samples := samples_of(bytes(packet))):
+                continue
+            while waiting and (packet.pos or 0) >= waiting[0][0]:
+                anchors.append((heard_s, waiting.popleft()[1]))
+            begins_s = float(packet.pts * packet.time_base)
+            heard_s = begins_s + samples / RATE
+            found.append((begins_s, samples / RATE))
+    behind = behind_by([*anchors, *((heard_s, wall_s) for _, wall_s in waiting)])
+    return spread(found, behind)
+
+
+def spread(packets: Sequence[tuple[float, float]], behind: Sequence[tuple[float, float]]) -> list[float]:
+    """Where each begins. `packets`: when each begins by the recorder's clock, and how long it plays. `behind`: from
+    where on that clock was behind, and by how much.
+    """
+    lags = deque(behind)
+    lag_s = lags[0][1] if lags else 0.0
+    missing: list[float] = []
+    played_s = 0.0
+    for begins_s, length_s in packets:
+        while lags and lags[0][0] <= begins_s:
+            lag_s = lags.popleft()[1]
+        missing.append(begins_s + lag_s - played_s)
+        played_s += length_s
+    least = float("inf")
+    for place in reversed(range(len(missing))):
+        least = missing[place] = min(missing[place], least + WAVERS_S)
+    places: list[float] = []
+    played_s = before_s = 0.0
+    for (_, length_s), missing_s in zip(packets, missing, strict=True):
+        before_s = max(before_s, missing_s)
+        places.append(played_s + before_s)
+        played_s += length_s
+    return places
 
 
 def behind_by(anchors: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """From where on the recorder's clock was behind the wall's, and by how much: never less than before.
 
-    A chunk that came late tells too much, so that at each place the least counts that is told there or later.
+    What came late tells too much, so that at each place the least counts that is told there or later. A clock that
+    begins late is behind from the beginning.
     """
     found: list[tuple[float, float]] = []
     least = float("inf")
     for media_s, wall_s in reversed(anchors):
-        least = min(least, wall_s - media_s)
-        found.append((media_s, least if least > BEHIND_S else 0.0))
+        least = min(least, wall_s - media_s - DELIVERY_S)
+        found.append((media_s, max(least, 0.0)))
     return found[::-1]
 
 
-def _packets(path: str, writer: Writer) -> Iterator[tuple[float, bytes]]:
+def _packets(path: str, writer: Writer) -> Iterator[bytes]:
     with av.open(path) as file:
         stream = file.streams.audio[0]
         writer.begin(stream)
         for packet in file.demux(stream):
             data = bytes(packet)
             if packet.pts is not None and packet.time_base and samples_of(data):
-                yield float(packet.pts * packet.time_base), data
+                yield data
 
 
 def listen(path: str) -> tuple[float, float | None, list[float | None]]:
@@ -164,24 +213,3 @@ def _pull(graph: Any, told: dict[str, str]) -> None:
 
 def _number(text: str | None) -> float | None:
     return None if text is None or text in ("-inf", "inf", "nan", "-nan") else round(float(text), 2)
-
-
-def main() -> None:
-    work = msgspec.json.decode(sys.stdin.buffer.read(), type=Work)
-    limit = work.memory_mb * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    os.nice(_NICENESS)
-    os.umask(0o077)
-    av.logging.set_level(None)
-    writer, unreadable = join(work)
-    if not writer.position:
-        Path(work.out).unlink(missing_ok=True)
-        made = Made(0.0, 0.0, unreadable, None, [])
-    else:
-        duration_s, loudness, sides = listen(work.out)
-        made = Made(round(duration_s, 3), round(writer.filled / RATE, 3), unreadable, loudness, sides)
-    sys.stdout.buffer.write(msgspec.json.encode(made))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,62 @@
+"""What the one file is made of: packets as they are, and silence for as long as something is missing."""
+
+from typing import Final
+
+import pytest
+
+from worker.capture.making.sound import DELIVERY_S, SILENCE, SILENCE_SAMPLES, behind_by, samples_of, spread
+
+
+@pytest.mark.parametrize(
+    ("packet", "samples"),
+    [
+        (SILENCE, SILENCE_SAMPLES),
+        (b"\xff\x83", 2880),  # three of 20 ms, as browsers make them
+        (b"\x00", 480),
+        (b"\x1b\x03", 2880 * 3),
+        (b"\x61\x00", 960),
+        (b"\xfa\x00", 1920),
+        (b"\x80", 120),
+        (b"\xff", 0),
+        (b"", 0),
+    ],
+)
+def test_a_packet_says_how_long_it_plays(packet: bytes, samples: int) -> None:
+    assert samples_of(packet) == samples
+
+
+D: Final = DELIVERY_S
+
+
+@pytest.mark.parametrize(
+    ("anchors", "behind"),
+    [
+        ([], []),
+        ([(1.0, 1.0 + D), (5.0, 5.0 + D)], [(1.0, 0.0), (5.0, 0.0)]),
+        ([(1.0, 1.5 + D), (5.0, 5.5 + D)], [(1.0, 0.5), (5.0, 0.5)]),
+        ([(4.0, 5.0 + D), (8.0, 10.0 + D)], [(4.0, 1.0), (8.0, 2.0)]),
+        ([(5.0, 9.0 + D), (10.0, 10.25 + D)], [(5.0, 0.25), (10.0, 0.25)]),
+        ([(5.0, 5.0)], [(5.0, 0.0)]),
+    ],
+)
+def test_a_clock_is_as_far_behind_as_is_told_there_or_later(
+    anchors: list[tuple[float, float]], behind: list[tuple[float, float]]
+) -> None:
+    assert behind_by(anchors) == [pytest.approx(one) for one in behind]
+
+
+@pytest.mark.parametrize(
+    ("packets", "behind", "places"),
+    [
+        ([], [], []),
+        ([(0.0, 1.0), (1.0, 1.0), (2.0, 1.0)], [], [0.0, 1.0, 2.0]),
+        ([(0.0, 1.0), (1.0, 1.0)], [(2.0, 0.5)], [0.5, 1.5]),
+        ([(0.0, 1.0), (1.0, 1.0), (2.0, 1.0)], [(0.0, 0.0), (2.0, 3.0)], [0.002, 1.002, 5.0]),
+        ([(0.0, 1.0), (1.4, 1.0), (2.0, 1.0)], [], [0.004, 1.002, 2.002]),
+        ([(0.0, 1.0), (4.0, 1.0), (5.0, 1.0)], [], [0.004, 4.0, 5.0]),
+    ],
+)
+def test_what_is_missing_before_a_packet_is_the_least_that_it_or_a_later_one_tells(
+    packets: list[tuple[float, float]], behind: list[tuple[float, float]], places: list[float]
+) -> None:
+    assert spread(packets, behind) == pytest.approx(places, abs=0.005)

@@ -1,0 +1,153 @@
+"""The one file of a recording's picture, with its sound: an MP4 that begins with its index, so that it can be sought in
+before all of it is there. Packets are copied, not encoded anew. Each picture stands until the next one, also over what
+is missing, so that the file keeps to the clock of the wall as the sound does. Then all of it is decoded.
+"""
+
+import errno
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
+
+import av
+import av.error
+
+from worker.capture.making.work import Stream, Watched
+
+CLOCK: Final = 90_000
+"""Of the pictures in the file, a second. All usual rates are whole numbers of it."""
+_OPTIONS: Final = {"movflags": "+faststart", "fflags": "+bitexact"}  # the same of the same
+
+
+class Picture(NamedTuple):
+    """Encoded. `at`: when it is shown, by CLOCK."""
+
+    at: int
+    is_key: bool
+    data: bytes
+
+
+class Writer:
+    """Writes pictures and, as they come to stand beside them, the packets of a sound file. `until`: when the last
+    picture was shown."""
+
+    def __init__(self, out: str, sound: str) -> None:
+        self._file: Any = av.open(out, "w", format="mp4", options=_OPTIONS)
+        self._stream: Any = None
+        self._sound: Any = av.open(sound) if sound else None
+        self._packets: Iterator[Any] = iter(())
+        self._next: Any = None
+        self._waiting: Picture | None = None
+        self.pictures = 0
+        self.until = -1
+
+    def begin(self, template: Any) -> None:
+        if self._stream is not None:
+            return
+        self._stream = self._file.add_stream_from_template(template)
+        if self._sound:
+            stream = self._file.add_stream_from_template(self._sound.streams.audio[0])
+            self._packets = self._of_sound(stream)
+            self._next = next(self._packets, None)
+
+    def put(self, picture: Picture) -> None:
+        """Those that are not later than the one before are put a tick after it."""
+        if self._waiting:
+            picture = picture._replace(at=max(picture.at, self._waiting.at + 1))
+            self._write(self._waiting, picture.at)
+        else:
+            picture = picture._replace(at=0)  # it stands for the moment before it, too
+        self._waiting, self.until = picture, picture.at
+
+    def close(self, ends_at: int) -> None:
+        if self._waiting:
+            self._write(self._waiting, max(ends_at, self._waiting.at + 1))
+        while self._next is not None:
+            self._mux_sound()
+        self._file.close()
+        if self._sound:
+            self._sound.close()
+
+    def _write(self, picture: Picture, ends_at: int) -> None:
+        while self._next is not None and self._next.pts * self._next.time_base * CLOCK < picture.at:
+            self._mux_sound()
+        packet = av.Packet(picture.data)
+        packet.stream = self._stream
+        packet.time_base = Fraction(1, CLOCK)
+        packet.pts = packet.dts = picture.at
+        packet.duration = ends_at - picture.at
+        packet.is_keyframe = picture.is_key
+        self._file.mux_one(packet)
+        self.pictures += 1
+
+    def _mux_sound(self) -> None:
+        self._file.mux_one(self._next)
+        self._next = next(self._packets, None)
+
+    def _of_sound(self, stream: Any) -> Iterator[Any]:
+        for packet in self._sound.demux(audio=0):
+            if packet.pts is not None and packet.size:
+                packet.stream = stream
+                yield packet
+
+
+def make(streams: Sequence[Stream], sound: str, out: str) -> tuple[Watched | None, list[int]]:
+    """The file is at `out`, if there is anything to see; and places in `streams` that could not be read to their end.
+    `sound`: the path of a file whose sound it is to have, empty for none.
+
+    Raises: av.error.FFmpegError.
+    """
+    writer = Writer(out, sound)
+    unreadable: list[int] = []
+    ends_s = recorded_s = 0.0
+    for place, stream in enumerate(streams):
+        ends_s = max(ends_s, stream.media_s + stream.ends_s)
+        recorded_s += stream.ends_s
+        try:
+            for picture in _pictures(stream, writer):
+                writer.put(picture)
+        except (av.error.FFmpegError, IndexError, ValueError) as error:
+            if getattr(error, "errno", None) == errno.ENOMEM:  # which says nothing of the part
+                raise
+            unreadable.append(place)
+    writer.close(round(ends_s * CLOCK))
+    return (watch(out, recorded_s) if writer.pictures else None), unreadable
+
+
+def _pictures(stream: Stream, writer: Writer) -> Iterator[Picture]:
+    """From the first on that needs none before it."""
+    shows = False
+    with av.open(stream.path) as file:
+        source = file.streams.video[0]
+        writer.begin(source)
+        for packet in file.demux(source):
+            data = bytes(packet)
+            if packet.pts is None or not packet.time_base or not data:
+                continue
+            shows |= packet.is_keyframe
+            if shows:
+                at_s = stream.media_s + float(packet.pts * packet.time_base)
+                yield Picture(round(at_s * CLOCK), packet.is_keyframe, data)
+
+
+def watch(path: str, recorded_s: float) -> Watched:
+    """What a player makes of it. Raises: av.error.FFmpegError."""
+    damaged = 0
+    with av.open(path) as file:
+        stream = file.streams.video[0]
+        stream.thread_type = "NONE"  # a processor beside those that serve meetings
+        for packet in file.demux(stream):
+            try:
+                damaged += sum(frame.is_corrupt for frame in packet.decode())
+            except av.error.InvalidDataError:
+                damaged += 1
+        duration_s = float((file.duration or 0) / av.time_base)
+        context: Any = stream.codec_context
+        return Watched(
+            round(duration_s, 3),
+            round(recorded_s, 3),
+            context.name,
+            context.width,
+            context.height,
+            stream.frames,
+            damaged,
+        )
