@@ -284,7 +284,7 @@ class Agent:
                     browser.leaves = browser.leaves or reason
             case messages.Retire(by_force=by_force):
                 self._retire(worker_id, browser, by_force=by_force)
-            case messages.Say():
+            case messages.Say() | messages.Pause():
                 pass
 
     def _warm(self, worker_id: str, browser: Browser | None) -> None:

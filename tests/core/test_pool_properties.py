@@ -231,7 +231,7 @@ class PoolAndFleet(RuleBasedStateMachine):
             case Leave(bot_id=bot_id, attempt=attempt, reason=reason):
                 if browser and browser.join and (browser.join.bot_id, browser.join.attempt) == (bot_id, attempt):
                     self.end_bot(agent, browser.join, reason)
-            case Say():
+            case Say() | messages.Pause():
                 pass
 
     def obey_join(self, agent: Agent, join: Join, browser: Browser | None) -> None:

@@ -115,7 +115,7 @@ def _places(stream: Stream) -> list[float]:
     heard_s = 0.0
     with av.open(stream.path) as file:
         for packet in file.demux(audio=0):
-            if packet.pts is None or packet.time_base is None or not (samples := samples_of(bytes(packet))):
+            if packet.pts is None or not (samples := samples_of(bytes(packet))):
                 continue
             while waiting and (packet.pos or 0) >= waiting[0][0]:
                 anchors.append((heard_s, waiting.popleft()[1]))
@@ -171,7 +171,7 @@ def _packets(path: str, writer: Writer) -> Iterator[bytes]:
         writer.begin(stream)
         for packet in file.demux(stream):
             data = bytes(packet)
-            if packet.pts is not None and packet.time_base and samples_of(data):
+            if packet.pts is not None and samples_of(data):
                 yield data
 
 
