@@ -20,6 +20,8 @@ from worker.capture.ledger import (
     Ledger,
     Missed,
     Opened,
+    Paused,
+    Resumed,
     Stored,
 )
 
@@ -135,6 +137,18 @@ def test_sound_and_picture_are_cut_by_themselves_and_stored_as_they_are_complete
         Gap(1005.6, 1012, "browser_gone"),
     ]
     assert ledger.recorded_s == pytest.approx(5.6)
+
+
+def test_a_pause_is_a_gap_until_a_part_begins_again_or_to_the_end() -> None:
+    ledger = Ledger(OPENED, [BEGAN, chunk(0, 1001.5), Paused(1001.5)])
+    assert ledger.is_paused
+    for entry in (Cut(""), Resumed(1010.0), Began(1, 1010.0, "paused"), chunk(1, 1011.0), Cut(""), Paused(1011.0)):
+        ledger.apply(entry)
+    ledger.apply(Closed(1020.0, "browser_gone"))
+    assert ledger.gaps == [Gap(1001.5, 1010.0, "paused"), Gap(1011.0, 1020.0, "paused")]
+    assert ledger.recorded_s == pytest.approx(2.5)
+    with pytest.raises(DisorderError):
+        ledger.apply(Resumed(1021.0))
 
 
 @dataclass
