@@ -200,7 +200,7 @@ async def _pause(call: Call, *, paused: bool) -> Answer:
         raise ApiError(409, f"The bot is not in its meeting: its status is {bot.status}.")
     if bot.manifest_status != "recording":
         raise ApiError(503, "The bot is not recording.")
-    await service.views.request(PauseRequested(bot.bot_id, paused))
+    await service.views.request(PauseRequested(bot.bot_id, paused), call.by)
     return Answer(200, Accepted("accepted", bot.bot_id, "pause_recording" if paused else "resume_recording"))
 
 

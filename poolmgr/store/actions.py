@@ -12,7 +12,14 @@ import msgspec
 from redis.asyncio import Redis
 
 from common.jobs.record import iso
-from poolmgr.core.requests import DrainRequested, LeaveRequested, Request, RescheduleRequested, SayRequested
+from poolmgr.core.requests import (
+    DrainRequested,
+    LeaveRequested,
+    PauseRequested,
+    Request,
+    RescheduleRequested,
+    SayRequested,
+)
 from poolmgr.store import answers
 from poolmgr.store.keys import Keys
 
@@ -26,6 +33,8 @@ class Verb(StrEnum):
     LEAVE = "leave"
     RESCHEDULE = "reschedule"
     SAY = "say"
+    PAUSE = "pause"  # a recording
+    RESUME = "resume"
     DELETE = "delete"
     DRAIN = "drain"
     UNDO_DRAIN = "undo_drain"
@@ -70,6 +79,8 @@ def fields_of_request(by: By | None, request: Request) -> dict[str, str]:
             return fields_of(by, Verb.LEAVE, request.bot_id)
         case SayRequested():
             return fields_of(by, Verb.SAY, request.bot_id, f"{len(request.message)} characters")
+        case PauseRequested():
+            return fields_of(by, Verb.PAUSE if request.paused else Verb.RESUME, request.bot_id)
         case RescheduleRequested():
             return fields_of(by, Verb.RESCHEDULE, request.bot_id, f"to {iso(request.join_at)}")
         case DrainRequested():
