@@ -11,7 +11,7 @@ from common.config.settings import RetentionSettings
 from common.jobs.record import Record
 from common.wire.vocabulary import Reason
 from poolmgr.core.decisions import End
-from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested, SayRequested
+from poolmgr.core.requests import DrainRequested, LeaveRequested, PauseRequested, RescheduleRequested, SayRequested
 from poolmgr.store.actions import Action, Actions, By, Verb, Way, fields_of
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
@@ -43,17 +43,21 @@ async def test_each_request_is_there_with_who_wanted_it(redis: Any, keys: Keys, 
     views = Views(redis, keys)
     await views.request(LeaveRequested("b1"), ANA)
     await views.request(SayRequested("b1", "psst"), CRM)
+    await views.request(PauseRequested("b1"), CRM)
+    await views.request(PauseRequested("b1", paused=False), CRM)
     await views.request(RescheduleRequested("b1", NOW), CRM)
     await views.request(DrainRequested("vm-1"), ANA)
     await views.request(DrainRequested("vm-1", draining=False), ANA)
     assert await all_of(actions) == [
         ("ana@bastion", "leave", "b1", ""),
         ("crm", "say", "b1", "4 characters"),
+        ("crm", "pause", "b1", ""),
+        ("crm", "resume", "b1", ""),
         ("crm", "reschedule", "b1", "to 2027-01-15T08:00:00.000000Z"),
         ("ana@bastion", "drain", "vm-1", ""),
         ("ana@bastion", "undo_drain", "vm-1", ""),
     ]
-    assert await redis.xlen(keys.control) == 5
+    assert await redis.xlen(keys.control) == 7
     await redis.delete(keys.control)  # which a leader keeps alive
 
 

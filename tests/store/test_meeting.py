@@ -13,7 +13,7 @@ from common.jobs.record import Job
 from common.wire import codec, messages
 from common.wire.messages import ChatHeard, ChatLine, Participant, ParticipantsSeen
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, Note, Say, Unsaid
+from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, Note, Pause, Say, Unsaid
 from poolmgr.store.keys import Keys
 from poolmgr.store.ledger import Ledger, StaleEpochError
 from poolmgr.store.meetings import Attendance, Meetings
@@ -137,6 +137,12 @@ async def test_what_a_bot_is_to_say_is_told_to_its_agent(redis: Any, keys: Keys,
     *_, (_, fields) = await redis.xrange(keys.commands("vm1"))
     assert codec.decode_command(fields[b"m"]) == messages.Say("w1", "b1", 1, "Hello")
     assert await redis.hget(keys.bot("b1"), "leave_requested") == b"0"
+
+
+async def test_that_its_recording_pauses_is_told_to_its_agent(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await ledger.apply([*INSIDE, Pause("vm1", "w1", "b1", 1, paused=True)], NOW)
+    *_, (_, fields) = await redis.xrange(keys.commands("vm1"))
+    assert codec.decode_command(fields[b"m"]) == messages.Pause("w1", "b1", 1, paused=True)
 
 
 async def test_of_what_is_dropped_redis_hears_nothing(redis: Any, keys: Keys, ledger: Ledger) -> None:
