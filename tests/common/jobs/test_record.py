@@ -67,3 +67,19 @@ def test_a_field_that_cannot_be_read_says_nothing_unless_all_of_them_count(fault
 
 def test_what_is_no_field_of_this_release_is_left_out() -> None:
     assert Record.from_hash({"of_tomorrow": "x", "attempt": ""}, strict=True) == Record.from_hash({})
+
+
+@pytest.mark.parametrize(
+    ("transcript", "manifest", "there"),
+    [
+        ("processed", "completed", True),
+        ("processed", "", True),
+        ("processed", "expired", False),
+        ("processing", "completed", False),
+    ],
+)
+def test_a_transcript_is_there_until_the_time_of_its_recording_is_over(
+    transcript: str, manifest: str, there: bool
+) -> None:
+    kept = Record.from_hash({"transcript_status": transcript, "manifest_status": manifest})
+    assert kept.has_transcript is there
