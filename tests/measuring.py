@@ -14,6 +14,7 @@ _MEASURED: Final = (
     *("tests/common/outgoing/test_addresses.py", "tests/worker/decide/"),
     *("tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
     *("tests/worker/capture/test_ledger.py", "tests/worker/capture/test_level.py"),
+    "tests/worker/capture/test_flow.py",
 )
 
 

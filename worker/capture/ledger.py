@@ -229,7 +229,7 @@ class Ledger:
             case Stored(sequence=sequence):
                 _expect(entry, sequence in track.unstored)
                 del track.unstored[sequence]
-            case Missed():
+            case _:  # Missed
                 track.miss(entry.began_at, entry.ended_at, entry.cause)
 
     # What is to be done

@@ -33,3 +33,7 @@ def test_each_attempt_has_a_folder_of_its_own() -> None:
 def test_what_is_no_manifest_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         manifest.decode(text)
+
+
+def test_what_says_that_a_bot_was_deleted_is_beside_its_attempts() -> None:
+    assert manifest.deleted("b1").rpartition("/")[0] == manifest.folder("b1", 2).rpartition("/")[0] == "b1"
