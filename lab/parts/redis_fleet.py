@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -105,7 +106,7 @@ class Server:
             return False
 
 
-class _Servers:
+class _Servers(ABC):
     """A context manager."""
 
     def __init__(self) -> None:
@@ -122,9 +123,9 @@ class _Servers:
     def __exit__(self, *_: object) -> None:
         self.end()
 
+    @abstractmethod
     def begin(self) -> None:
         """All answer afterwards, and know one another. Raises: StageError."""
-        raise NotImplementedError
 
     def end(self) -> None:
         self._exits.close()
@@ -134,8 +135,8 @@ class _Servers:
         server.start()
 
     @property
-    def servers(self) -> list[Server]:
-        raise NotImplementedError
+    @abstractmethod
+    def servers(self) -> list[Server]: ...
 
 
 class WatchedRedis(_Servers):
