@@ -1,4 +1,4 @@
-"""One bot's recording while it is in its meeting: begins when the bot is in, fetches from the recorder every second,
+"""One bot's recording while it is in its meeting: begins when the bot is in, fetches from the recorder twice a second,
 and ends with it. Whatever goes wrong with it, the meeting goes on; what is missing stands in the ledger with its cause.
 """
 
@@ -23,7 +23,9 @@ from worker.capture.unkept import Unkept
 from worker.chromium.driver import PAGE_ERRORS, one_line
 from worker.decide.state import State
 
-FETCH_S: Final = 1.0
+CHUNK_S: Final = 1.0
+FETCH_S: Final = 0.5
+"""What a browser that dies takes along is a chunk and this: less than two seconds."""
 HEARD_EVERY_S: Final = 0.25
 KEEPS_S: Final = 600
 """What the recorder keeps while nobody takes it."""
@@ -61,7 +63,7 @@ class Recording:
     ) -> None:
         self._make_spool = spool
         self._hear = hear
-        self._every_s = FETCH_S if hear is None else HEARD_EVERY_S
+        self._chunk_s, self._every_s = (CHUNK_S, FETCH_S) if hear is None else (HEARD_EVERY_S, HEARD_EVERY_S)
         self._wish = wish
         self._page = page
         self._voice_at = voice_at
@@ -163,7 +165,7 @@ class Recording:
         again = self._again if known.has_begun else None
         parts: dict[Kind, int] = dict.fromkeys(self._wish.kinds, self._heard_parts)
         parts |= {kind: len(track.parts) for kind, track in known.tracks.items()}
-        every_ms = round(self._every_s * 1000)
+        every_ms = round(self._chunk_s * 1000)
         start = tab.Start(self._wish, KEEPS_S, every_ms, parts, self._confirmed, again, known.is_paused)
         recorder = await tab.open_beside(page, start)
         if again is None:
