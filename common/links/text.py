@@ -230,7 +230,7 @@ def undressed(link: str, *, in_text: bool) -> Undressed:
     Raises: BadLinkError where it is uncertain what belongs to the link.
     """
     closed = False
-    for _ in range(4):
+    for _ in range(4 if "&" in link else 0):
         if "&amp;" not in link and "&#38;" not in link:
             break
         link = link.replace("&amp;", "&").replace("&#38;", "&")
@@ -261,7 +261,7 @@ def _without_quoted_printable(link: str) -> str:
 
     Raises: BadLinkError for a single `=3D`, which may also be the beginning of a passcode.
     """
-    quoted = link.count("=3D") + link.count("=3d")
+    quoted = link.count("=3D") + link.count("=3d") if "=" in link else 0
     if not quoted or link.count("=") > quoted:
         return link
     if quoted == 1:

@@ -431,7 +431,8 @@ def _doubt(text: str, piece: Piece, link: str, found: _Found) -> str:
 def _read(link: str, hosts: _Hosts, wrappers: int = 0, *, whole: bool = False) -> _Found:
     """Read one link, and unwrap it if need be. Raises: BadLinkError."""
     _check_limits(link)
-    link = link.replace("&amp;", "&")
+    if "&" in link:
+        link = link.replace("&amp;", "&")
     parts, host, port = _split(link)
     if not host:
         raise BadLinkError("the link names no host")
@@ -489,7 +490,7 @@ def _split(link: str) -> tuple[SplitResult, str, int | None]:
 
 def _launched(parts: SplitResult) -> tuple[str, bool] | None:
     """The complete link inside a Teams launcher link; None if it holds only a path."""
-    if "launcher" not in parts.path or not link_shapes.TEAMS_LAUNCHER.fullmatch(parts.path):
+    if not parts.path.startswith("/dl/launcher") or not link_shapes.TEAMS_LAUNCHER.fullmatch(parts.path):
         return None
     target = decoded(parameter(parts.query, "url") or "", *_STARTS)
     return (target, False) if target.startswith(_STARTS) else None
