@@ -8,6 +8,7 @@ from lab.bench.report import Measurement
 from lab.bench.rows import (
     burst,
     calls,
+    click,
     command_line,
     decision,
     dispatch,
@@ -48,6 +49,10 @@ ROWS: Final = {
     "warm_pages": Row(
         warm_pages.measure,
         "LPUSH to Ask to join on a page of 8 MB, its code in the cache or not, beside a browser per job",
+    ),
+    "click": Row(
+        click.measure,
+        "from when Join can be pressed to the click, on each platform's local pages, beside Playwright alone",
     ),
     "memory": Row(memory.measure, "what idle workers take: memory beside driver and browser per bot, and CPU"),
     "lobby": Row(lobby.measure, "what a worker takes while its bot waits in a lobby: memory"),

@@ -241,8 +241,10 @@ class Stage {
     if (button.matches(".disabled, [disabled]")) return;
     const [verb, argument] = what.split(":");
     this.call.note(`clicked ${what}`);
-    if (verb === "join") this.join();
-    else if (verb === "close") this.#close(button, argument);
+    if (verb === "join") {
+      this.call.note(`could be pressed for ${Math.round(performance.now() - this.deafUntil)} ms`);
+      this.join();
+    } else if (verb === "close") this.#close(button, argument);
     else if (verb === "microphone" || verb === "camera") this.#toggle(verb);
     else if (verb === "panel") this.#togglePanel(argument);
     else if (verb === "send") this.#send();
