@@ -223,7 +223,7 @@ def _read_object(payload: bytes) -> dict[str, Any]:
         raise BadJobError("not_json", f"not JSON: {error}") from error
     if _depth(text) > MAX_DEPTH:
         raise BadJobError("not_json", _TOO_DEEP)
-    if "\\ud" in text.lower() and not is_text(json.dumps(document, ensure_ascii=False)):
+    if "\\" in text and "\\ud" in text.lower() and not is_text(json.dumps(document, ensure_ascii=False)):
         raise BadJobError("not_json", "a string holds half a surrogate pair, which is no character")
     if not isinstance(document, dict):
         raise BadJobError("not_an_object", f"the job is a JSON {type(document).__name__}, not an object")

@@ -146,7 +146,7 @@ def zoom(parts: SplitResult, host: str) -> Meeting:
     A link with a registrant's token (`tk`) keeps all of its query: changed, it lets nobody in. Raises: BadLinkError.
     """
     path = parts.path
-    query = parts.query if parameter(parts.query, "tk") else _tidy(parts.query)
+    query = parts.query if "tk=" in parts.query and parameter(parts.query, "tk") else _tidy(parts.query)
     if host == "events.zoom.us" and _ZOOM_EVENT.fullmatch(path):
         return Meeting(_with_query(f"https://{host}{path}", query), f"events{path.rstrip('/')}", _secret(query))
     if found := _ZOOM_NUMBER.fullmatch(path):

@@ -297,7 +297,7 @@ def without_end(link: str) -> str:
 
 def continued(text: str, piece: Piece, *, unfolded: bool = False) -> Continued | None:
     """The link joined with the next lines, if they can belong to it. `unfolded`: how wide a line is says nothing."""
-    if text[piece.stop : piece.stop + 1] not in ("\n", " ", "\t"):
+    if text[piece.stop : piece.stop + 1] not in ("\n", " ", "\t") or "\n" not in text[piece.stop : piece.stop + 5]:
         return None
     bracket = text[piece.start - 1 : piece.start] if piece.start else ""
     line = text.rfind("\n", max(0, piece.start - _WIDE), piece.start)
