@@ -35,9 +35,12 @@
         CannotSignInError
         CannotStartError
         ContestedError
+        DamagedRecordingError
         DriverError
+        FilesNotMadeError
         IllegalMoveError
         LinkError
+        OutOfOrderError
         UnsentError             RefusedError
 
 An IllegalMoveError is a bug, and nobody catches it. Every other message begins with what is wrong and says what to do.

@@ -13,8 +13,8 @@ _MEASURED: Final = (
     *("tests/common/wire/", "tests/common/links/", "tests/common/config/"),
     *("tests/common/outgoing/test_addresses.py", "tests/worker/decide/"),
     *("tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
-    *("tests/worker/capture/test_ledger.py", "tests/worker/capture/test_level.py"),
-    "tests/worker/capture/test_flow.py",
+    *("tests/worker/capture/test_progress.py", "tests/worker/capture/test_silence.py"),
+    "tests/worker/capture/test_stall.py",
 )
 
 

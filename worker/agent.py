@@ -38,7 +38,7 @@ from worker.link.evidence_outbox import EvidenceOutbox, deliver
 from worker.link.evidence_sender import sender
 from worker.link.journal import Entry, Journal
 from worker.link.redis import ContestedError, Link
-from worker.live.lives import Lives
+from worker.live.feeds import LiveFeeds
 from worker.meeting.evidence import witnesses_for
 from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
 from worker.platforms import adapters
@@ -48,7 +48,7 @@ from worker.platforms.third_party import BadAdapterError
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
-from worker.words.keeping import Keeper
+from worker.transcript.minutes_outbox import MinutesOutbox
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -175,14 +175,14 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         def report(*events: Event, entry: Entry | None = None) -> None:
             link.send(*events, entry=entry)
             metrics.reported(*events)
-            lives.note(*events)
+            live_feeds.note(*events)
 
         state_dir = Path(settings.worker.state_dir)
         recordings = Recordings(vm_id, state_dir / "recordings", settings.capture, store, report)
-        keeper = Keeper(vm_id, state_dir / "minutes", store, report)
-        lives = Lives(vm_id, settings.live, settings.webhooks, recordings.of, report, keeper)
-        await watched.enter_async_context(lives)
-        uplink = Uplink(vm_id, link.claim, report, witnesses, accounts, lives.of)
+        minutes_outbox = MinutesOutbox(vm_id, state_dir / "minutes", store, report)
+        live_feeds = LiveFeeds(vm_id, settings.live, settings.webhooks, recordings.record, report, minutes_outbox)
+        await watched.enter_async_context(live_feeds)
+        uplink = Uplink(vm_id, link.claim, report, witnesses, accounts, live_feeds.serve)
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         pulse = _Pulse(link, pool, vm_id, journal.session)
@@ -191,7 +191,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
             loops.create_task(_every(RULES_CHECK_S, partial(_take_up_rules, overrides)), name="rules"),
             loops.create_task(_finish_recordings(pool, recordings), name="recordings"),
-            loops.create_task(_finish_minutes(pool, keeper), name="minutes"),
+            loops.create_task(_finish_minutes(pool, minutes_outbox), name="minutes"),
         ]
         # 4. Meetings that are under way go on, also without Redis.
         pool.adopt(journal.workers())
@@ -233,7 +233,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             # 6. Recordings are finished. The store has most of each; the next agent finishes the rest.
             if store:
                 await pause(recordings.idle, RECORDINGS_DEADLINE_S)
-                await pause(keeper.idle, MINUTES_DEADLINE_S)
+                await pause(minutes_outbox.idle, MINUTES_DEADLINE_S)
         else:
             pool.let_go()
         for task in running:
@@ -373,10 +373,10 @@ async def _finish_recordings(pool: Pool, recordings: Recordings) -> None:
     await recordings.finish(partial(_live, pool))
 
 
-async def _finish_minutes(pool: Pool, keeper: Keeper) -> None:
+async def _finish_minutes(pool: Pool, minutes_outbox: MinutesOutbox) -> None:
     """The same of what was said."""
     await pool.adopted.wait()
-    await keeper.finish(partial(_live, pool))
+    await minutes_outbox.finish(partial(_live, pool))
 
 
 def _live(pool: Pool) -> set[tuple[str, int]]:

@@ -72,7 +72,7 @@ class _Learned:
         self.warm = asyncio.Event()
         self.over = asyncio.Event()
 
-    def hear(self, event: Event) -> None:
+    def on_sound(self, event: Event) -> None:
         match event:
             case WorkerWarm():
                 self.warm.set()
@@ -186,7 +186,7 @@ async def _serve(
         del entry  # nobody comes after this process
         for event in events:
             receiver.tell(event)
-            learned.hear(event)
+            learned.on_sound(event)
 
     async def claim(_: Join) -> bool:
         return True
@@ -199,7 +199,7 @@ async def _serve(
             store = Store(settings.capture) if settings.capture.store else None
             recordings = Recordings(WORKER_ID, Path(home) / "recordings", settings.capture, store, report)
             witnesses = witnesses_for(settings.evidence, WORKER_ID, bundles.put)
-            uplink = Uplink(WORKER_ID, claim, report, witnesses, recorders=recordings.of)
+            uplink = Uplink(WORKER_ID, claim, report, witnesses, recorders=recordings.record)
             await driver.start()
             async with asyncio.TaskGroup() as tasks:
                 pool = Pool(PoolSettings.of(worker), launcher, driver, uplink, tasks)

@@ -26,9 +26,9 @@ async def find_minutes(store: Store, bot_id: str, name: str, attempt: int | None
 
     Raises: StoreError, ValueError for a file that is none.
     """
-    for one in [attempt] if attempt else reversed(await store.attempts(bot_id)):
+    for each in [attempt] if attempt else reversed(await store.attempts(bot_id)):
         try:
-            return minutes.decode(await store.get(f"{manifest.folder(bot_id, one)}/{name}"))
+            return minutes.decode(await store.get(f"{manifest.folder(bot_id, each)}/{name}"))
         except AbsentError:
             continue
     return None

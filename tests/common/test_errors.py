@@ -17,7 +17,7 @@ ROOTS = {"common": PoolmgrError, "poolmgr": ManagerError, "worker": AgentError}
 def own_errors() -> Iterator[type[Exception]]:
     for package in (common, poolmgr, worker):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith(".__main__") and not module.name.startswith("worker.capture"):
+            if not module.name.endswith(".__main__"):
                 found = vars(importlib.import_module(module.name)).values()
                 yield from (
                     each

@@ -98,8 +98,8 @@ def once(fork_server: ForkServer, tmp_path: Path, room: str) -> Generator[Once]:
         return started[-1]
 
     yield start
-    for one in started:
-        one.close()
+    for each in started:
+        each.close()
 
 
 async def so(process: Forked, condition: Callable[[], object]) -> None:

@@ -1,3 +1,3 @@
-"""What a bot's meeting sounds like: recorded in a tab of its own, spooled on disk, in the store while the meeting runs,
-and one file afterwards.
+"""Recordings: a tab beside the meeting's records it, this VM's disk buffers it, the store gets it while the meeting
+runs. Afterwards one file is made of it.
 """

@@ -1,27 +1,26 @@
-// Runs in a tab of the agent's own, beside the meeting's. Records what the meeting's tab sounds like, and looks like where
-// that is wished for, and keeps it in numbered chunks until the agent has said that it has them: for up to ten
-// minutes, also while no agent is there. No page can reach it, and it goes on whatever the meeting's page does or
-// navigates to.
+// Records the sound, and if wanted the picture, of the meeting's tab. It runs in a tab of its own, which no page can
+// reach, so it goes on whatever the meeting's page does or navigates to. It keeps numbered chunks until the agent
+// confirms that it has them: for up to ten minutes, also while no agent runs.
 //
-// Sound goes through an AudioContext: at 48 kHz, a tab's track has 44.1; with a source of silence that keeps the recorder
-// going while nothing is heard; and where it can be asked how loud it is. Large buffers and no device, for nobody listens:
-// with one, sound comes 64 ms later. It is WebM.
-// Pictures are encoded one by one, each with the time at which it was taken: a machine that is busy leaves some out, and
-// those that it has stay in step. They are an IVF file: a head, and before each picture its size and its time in ms.
+// Sound is WebM. It goes through an AudioContext, which makes 48 kHz of the tab's 44.1, measures how loud it is, and has
+// a source of silence that keeps the recorder going while nothing is heard. It plays to no device: with one, sound comes
+// 64 ms later.
+// Pictures are an IVF file: a head, and before each picture its size and its time in ms. Each picture is encoded with the
+// time at which it was taken. So a busy machine may leave some out, and the others stay in step.
 (() => {
   const LEVEL_MS = 250;
-  const PICTURES_MS = 1000; // how long a chunk of pictures is; one that stands still is in each
-  const KEY_MS = 5000; // from one picture to the next that needs none before it
-  const MOST_WAITING = 3; // pictures that the encoder has not taken yet; of a busy machine some are left out
+  const PICTURES_MS = 1000; // how long a chunk of pictures is; each has a picture, also if nothing moves
+  const KEY_MS = 5000; // from one key frame to the next
+  const MOST_WAITING = 3; // pictures that wait for the encoder; others are left out
   if (globalThis.poolmgrRecorder) return;
 
-  let wish = null;
+  let options = null; // what to record, and how
   let soundMs = 1000; // how long a chunk of sound is
   let seq = 0;
   let chunks = []; // not confirmed yet
   let loudest = 0; // root mean square, since the last pull
-  let last = Promise.resolve();
-  let shared = null; // what the browser gives of the tab
+  let last = Promise.resolve(); // the latest chunk is kept
+  let shared = null; // the tab's stream; it ends if nothing refers to it
   const recorders = {}; // by kind
 
   function keep(of, at, mediaMs, data) {
@@ -40,7 +39,7 @@
     return btoa(text);
   }
 
-  // Of a kind: `begin` takes what each of its chunks says of the part, `end` resolves when all that came is kept.
+  // A recorder of a kind: `begin` takes what each chunk says about its part, `end` resolves when all chunks are kept.
   function soundRecorder(track) {
     const context = new AudioContext({ sampleRate: 48000, latencyHint: "playback", sinkId: { type: "none" } });
     const output = context.createMediaStreamDestination();
@@ -62,7 +61,7 @@
         let first = null;
         recorder = new MediaRecorder(output.stream, {
           mimeType: "audio/webm;codecs=opus",
-          audioBitsPerSecond: wish.audio_kbps * 1000,
+          audioBitsPerSecond: options.audio_kbps * 1000,
         });
         recorder.ondataavailable = ({ data, timecode }) => {
           first ??= timecode;
@@ -91,14 +90,14 @@
   }
 
   function pictureRecorder(track, codec) {
-    const { width, height } = wish;
-    let of = null; // what is said of this part; null: nothing is recorded
-    let pieces = []; // of the chunk that is not complete yet
+    const { width, height } = options;
+    let of = null; // what chunks say about their part; null: nothing is recorded
+    let pieces = []; // of the next chunk
     let beganMs = null; // by the clock of pictures
-    let mediaMs = 0; // of the first one in `pieces`
+    let mediaMs = 0; // of the first picture in `pieces`
     let keyMs = -Infinity;
-    let clockMs = Infinity; // how much less the clock of pictures shows than performance.now(): told by who came soonest
-    let still = null; // the latest one
+    let clockMs = Infinity; // performance.now() minus the clock of pictures, by the picture that came soonest
+    let still = null; // the latest picture
     let stillMs = -Infinity;
 
     const encoder = new VideoEncoder({
@@ -172,7 +171,7 @@
     };
   }
 
-  // Of a file of pictures, which have times in ms.
+  // The head of an IVF file whose times are in ms.
   function headOf(fourcc, width, height) {
     const head = new DataView(new ArrayBuffer(32));
     [..."DKIF"].forEach((letter, at) => head.setUint8(at, letter.charCodeAt(0)));
@@ -185,7 +184,8 @@
     return head;
   }
 
-  // The first that this browser has. H.264 takes the least of a processor, and plays everywhere; builds without it have VP9.
+  // The first codec that this browser has. H.264 takes the least processor time and plays everywhere; browsers without
+  // it have VP9.
   async function codecOf({ width, height, fps, video_kbps: kbps }) {
     const asked = { width, height, framerate: fps, bitrate: kbps * 1000, latencyMode: "realtime" };
     const level = width * height <= 1280 * 720 ? "1f" : width * height <= 1920 * 1088 ? "28" : "33";
@@ -197,7 +197,7 @@
     throw new Error("this browser has no encoder for pictures of that size");
   }
 
-  // Begins a part of a kind. `cause`: of the gap before it.
+  // Begins the next part of a kind. `cause`: of the gap before it.
   function begin(kind, cause) {
     const its = recorders[kind];
     its.part += 1;
@@ -214,7 +214,7 @@
 
   const paused = "paused";
 
-  // Nothing is recorded; what came so far can be pulled. Idempotent, as `resume` is.
+  // Records nothing until `resume`. The chunks so far can be pulled. Both are idempotent.
   async function pause() {
     await Promise.all(Object.keys(recorders).map((kind) => halt(kind, paused)));
     await last;
@@ -224,32 +224,32 @@
     for (const [kind, { stopped }] of Object.entries(recorders)) if (stopped === paused) begin(kind, paused);
   }
 
-  // Of the tab that the browser selects: what its title says. Numbers go on where an earlier recorder of this bot ended.
+  // Records the tab that the browser selects, by its title. Numbers go on where an earlier recorder of this bot ended.
   async function start(settings) {
-    ({ wish, seq, every_ms: soundMs } = settings);
-    const { kinds, width, height, fps } = wish;
+    ({ options, seq, chunk_ms: soundMs } = settings);
+    const { kinds, width, height, fps } = options;
     shared = await navigator.mediaDevices.getDisplayMedia({
       video: kinds.includes("video") ? { width: { max: width }, height: { max: height }, frameRate: { max: fps } } : true,
       audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false, suppressLocalAudioPlayback: false },
     });
     const tracks = { audio: shared.getAudioTracks()[0], video: shared.getVideoTracks()[0] };
     for (const [kind, track] of Object.entries(tracks)) {
-      if (!kinds.includes(kind)) track?.stop(); // there is no sound without a picture, which then goes nowhere
+      if (!kinds.includes(kind)) track?.stop(); // the browser gives no sound without a picture
       else if (!track) throw new Error(`the tab gives no ${kind}`);
     }
     for (const kind of kinds) {
       const track = tracks[kind];
       track.onended = () => halt(kind, "tab");
-      const recorder = kind === "audio" ? soundRecorder(track) : pictureRecorder(track, await codecOf(wish));
-      const most = Math.ceil((settings.keeps_s * 1000) / (kind === "audio" ? soundMs : PICTURES_MS));
+      const recorder = kind === "audio" ? soundRecorder(track) : pictureRecorder(track, await codecOf(options));
+      const most = Math.ceil((settings.buffer_s * 1000) / (kind === "audio" ? soundMs : PICTURES_MS));
       const stopped = settings.paused ? paused : "never began";
       recorders[kind] = { recorder, track, most, part: settings.parts[kind] - 1, stopped };
       if (!settings.paused) begin(kind, settings.cause);
     }
   }
 
-  // The oldest chunks, as many as are wanted. Those before `confirmed` are dropped: whoever asks has them on its disk. `cause`: why
-  // nobody fetched anything, if it was for so long that it stopped.
+  // The oldest chunks, at most `wanted`. Chunks before `confirmed` are dropped: the agent has them on its disk. `cause`:
+  // why nobody fetched chunks, if the buffer was full.
   async function pull(confirmed, wanted, cause) {
     await last;
     chunks = chunks.filter((chunk) => chunk.seq >= confirmed);

@@ -1,5 +1,6 @@
-"""One bot's recording while it is in its meeting: begins when the bot is in, fetches from the recorder twice a second,
-and ends with it. Whatever goes wrong with it, the meeting goes on; what is missing stands in the ledger with its cause.
+"""Records one bot while it is in its meeting: chunks are fetched from the recorder's tab twice a second, and spooled.
+
+Whatever goes wrong, the meeting goes on. What is missing is noted with its cause.
 """
 
 import asyncio
@@ -15,111 +16,113 @@ from playwright.async_api import Page
 from common.runtime.waiting import backoff, pause
 from common.wire.manifest import GapCause, Kind
 from common.wire.vocabulary import BotState
-from worker.capture import ledger, tab
-from worker.capture.flow import Flow
-from worker.capture.level import Watch
+from worker.capture import progress, tab
+from worker.capture.null_spool import NullSpool
+from worker.capture.silence import SilenceDetector
 from worker.capture.spool import Spool
-from worker.capture.unkept import Unkept
+from worker.capture.stall import StallDetector
 from worker.chromium.driver import PAGE_ERRORS, one_line
 from worker.decide.state import State
 
 CHUNK_S: Final = 1.0
 FETCH_S: Final = 0.5
-"""What a browser that dies takes along is a chunk and this: less than two seconds."""
-HEARD_EVERY_S: Final = 0.25
-KEEPS_S: Final = 600
-"""What the recorder keeps while nobody takes it."""
-OPEN_AGAIN_S: Final = (0.5, 15.0)
+"""A browser that dies loses at most CHUNK_S and FETCH_S of sound: less than two seconds."""
+LIVE_CHUNK_S: Final = 0.25
+RECORDER_BUFFER_S: Final = 600
+"""How much the recorder keeps while no agent fetches it."""
+REOPEN_DELAYS_S: Final = (0.5, 15.0)
 WARN_AFTER_S: Final = 10.0
-ANEW_EVERY_S: Final = 60.0
+RESTART_EVERY_S: Final = 60.0
 END_DEADLINE_S: Final = 4.0
 ATTACH_S: Final = 0.2
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK_FULL_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
-Hear = Callable[[int, int, bytes], None]
-"""Is given each chunk of sound as it is fetched: its number, its part, and the WebM. The same may come again."""
+OnSound = Callable[[int, int, bytes], None]
+"""Gets each chunk of sound as it is fetched: its number, its part, and the WebM. The same chunk may come again."""
 
 
 class Recording:
-    """`spool` begins one, or goes on with what there is. `wish`: what is to be recorded, and how. `page`: the
-    meeting's, None while nobody is connected to it.
-    `voice_at`: when the meeting's connections received a voice, monotonic seconds. `has_room`: more may be spooled.
-    `began`: is told once that the bot is being recorded. `tell`: puts it into the bot's story. `hear`: somebody
-    listens, and soon: chunks of sound are short then. What is in the wish and not in the spool is only heard.
+    """Call `run` once, `note` with each state of the bot, and `end` when it is out.
+
+    `spool` opens the bot's spool, a new one or one that another agent left. `options`: what to record, and how; a kind
+    that the spool does not keep is only given to `on_sound`. `page`: the meeting's, None while no driver is connected
+    to it. `voice_at`: when the meeting's connections last received a voice, in monotonic seconds. `has_room`: whether
+    more may be spooled. `on_began`: called once the bot is recorded. `add_to_story`: adds a line to the bot's story.
+    With `on_sound`, chunks of sound are short.
     """
 
     def __init__(
         self,
-        spool: Callable[[], Spool | Unkept],
-        wish: tab.Wish,
+        spool: Callable[[], Spool | NullSpool],
+        options: tab.CaptureOptions,
         page: Callable[[], Page | None],
         voice_at: Callable[[], float | None],
         has_room: Callable[[], bool],
-        began: Callable[[], None],
-        tell: Callable[[str], None],
+        on_began: Callable[[], None],
+        add_to_story: Callable[[str], None],
         log: structlog.stdlib.BoundLogger,
-        hear: Hear | None = None,
+        on_sound: OnSound | None = None,
     ) -> None:
         self._make_spool = spool
-        self._hear = hear
-        self._chunk_s, self._every_s = (CHUNK_S, FETCH_S) if hear is None else (HEARD_EVERY_S, HEARD_EVERY_S)
-        self._wish = wish
+        self._on_sound = on_sound
+        self._chunk_s, self._fetch_every_s = (CHUNK_S, FETCH_S) if on_sound is None else (LIVE_CHUNK_S, LIVE_CHUNK_S)
+        self._options = options
         self._page = page
         self._voice_at = voice_at
         self._has_room = has_room
-        self._began = began
-        self._tell = tell
+        self._on_began = on_began
+        self._add_to_story = add_to_story
         self._log = log
-        self._is_in = asyncio.Event()
+        self._is_in_meeting = asyncio.Event()
         self._ended = asyncio.Event()
         self._wake = asyncio.Event()
         self._wants_pause: bool | None = None
         self._ended_at = 0.0
         self._tab: Page | None = None
-        self._watch = Watch()
-        self._flow = Flow(wish.kinds)
-        self._cause: GapCause = "agent_away"  # of a recorder that stopped because nobody fetched
-        self._again: GapCause = "recorder_lost"  # of one that is opened again
-        self._next_seq = 0  # of what has come here, kept or only heard
-        self._heard_parts = 0
-        self._told: set[str] = set()
-        self._began_anew_at = float("-inf")
-        self.spool: Spool | Unkept | None = None
-        self.news = asyncio.Event()  # something is to be stored
+        self._silence = SilenceDetector()
+        self._stall = StallDetector(options.kinds)
+        self._stop_cause: GapCause = "agent_away"  # why a recorder stopped whose buffer was full
+        self._reopen_cause: GapCause = "recorder_lost"  # why the recorder is opened again
+        self._next_seq = 0  # of the next chunk to fetch
+        self._streamed_parts = 0  # of sound, given to on_sound
+        self._reported: set[str] = set()
+        self._restarted_at = float("-inf")
+        self.spool: Spool | NullSpool | None = None
+        self.has_new_chunks = asyncio.Event()
 
     def note(self, state: State) -> None:
-        """Where the bot is. At any time."""
+        """The bot is in this state now. May be called at any time."""
         if state.ending or state.phase.rank > BotState.IN_MEETING.rank:
             self.end()
         elif state.phase is BotState.IN_MEETING:
-            self._is_in.set()
+            self._is_in_meeting.set()
 
     def pause(self, *, paused: bool) -> None:
-        """Record nothing from now on, or again. At any time, idempotent."""
+        """Stop recording for a while, or go on. May be called at any time; idempotent."""
         self._wants_pause = paused
         self._wake.set()
 
     def end(self) -> None:
-        """The bot is out. At any time, idempotent."""
+        """The bot is out of its meeting. May be called at any time; idempotent."""
         if not self._ended.is_set():
             self._ended_at = time.time()
             self._ended.set()
-            self._is_in.set()
+            self._is_in_meeting.set()
             self._wake.set()
 
     async def run(self) -> None:
-        """Until it has ended. Afterwards all that there is of it is on the disk."""
-        await self._is_in.wait()
+        """Record until `end` is called. Afterwards everything that was recorded is on the disk."""
+        await self._is_in_meeting.wait()
         if self._ended.is_set():
             return
         try:
             self.spool = await asyncio.to_thread(self._make_spool)
         except OSError as error:
-            self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+            self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
             return
-        delays = backoff(*OPEN_AGAIN_S)
-        failing_since, next_delay_s = time.monotonic(), self._every_s
+        delays = backoff(*REOPEN_DELAYS_S)
+        failing_since, next_delay_s = time.monotonic(), self._fetch_every_s
         while await self._go_on(next_delay_s):
             page = self._page()
             if page is None:
@@ -128,136 +131,138 @@ class Recording:
             try:
                 if self._tab is None:
                     self._tab = await tab.find(page) or await self._open(page)
-                    self._flow.begin_anew(time.monotonic())
-                    delays = backoff(*OPEN_AGAIN_S)
+                    self._stall.reset(time.monotonic())
+                    delays = backoff(*REOPEN_DELAYS_S)
                 await self._note_pause()
                 await self._fetch(self._tab)
-                failing_since, next_delay_s = time.monotonic(), self._every_s
+                failing_since, next_delay_s = time.monotonic(), self._fetch_every_s
             except tab.CAPTURE_ERRORS as error:
                 self._tab, next_delay_s = None, next(delays)
                 self._log.warning("recorder_failed", error=one_line(error), again_in_s=next_delay_s)
                 if time.monotonic() - failing_since >= WARN_AFTER_S:
-                    self._fail("there is no recorder; it is tried again")
+                    self._report_failure("there is no recorder; it is tried again")
         await self._finish()
 
     async def _go_on(self, after_s: float) -> bool:
-        """After a moment, or at once if something is asked for. False: it has ended."""
+        """Wait for `after_s`, or until something is asked for. False: the bot is out."""
         await pause(self._wake, after_s if self._page() else ATTACH_S)
         self._wake.clear()
         return not self._ended.is_set()
 
     async def _note_pause(self) -> None:
-        """What somebody asked for is remembered, whoever dies."""
+        """Write a requested pause, or its end, to the disk, so that another agent follows it too."""
         assert self.spool
-        if self._wants_pause is None or self._wants_pause == self.spool.ledger.is_paused:
+        if self._wants_pause is None or self._wants_pause == self.spool.progress.is_paused:
             return
         try:
-            change = ledger.Paused if self._wants_pause else ledger.Resumed
+            change = progress.Paused if self._wants_pause else progress.Resumed
             await asyncio.to_thread(self.spool.pause, change(time.time()))
         except OSError as error:
-            self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+            self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
             return
-        self._tell("pause its recording" if self._wants_pause else "resume its recording")
+        self._add_to_story("pause its recording" if self._wants_pause else "resume its recording")
 
     async def _open(self, page: Page) -> Page:
         assert self.spool
-        known = self.spool.ledger
-        again = self._again if known.has_begun else None
-        parts: dict[Kind, int] = dict.fromkeys(self._wish.kinds, self._heard_parts)
-        parts |= {kind: len(track.parts) for kind, track in known.tracks.items()}
-        every_ms = round(self._chunk_s * 1000)
-        start = tab.Start(self._wish, KEEPS_S, every_ms, parts, self._confirmed, again, known.is_paused)
+        so_far = self.spool.progress
+        cause = self._reopen_cause if so_far.has_begun else None
+        parts: dict[Kind, int] = dict.fromkeys(self._options.kinds, self._streamed_parts)
+        parts |= {kind: len(track.parts) for kind, track in so_far.tracks.items()}
+        chunk_ms = round(self._chunk_s * 1000)
+        start = tab.Start(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, so_far.is_paused)
         recorder = await tab.open_beside(page, start)
-        if again is None:
-            self._began()
-        self._again = "recorder_lost"
+        if cause is None:
+            self._on_began()
+        self._reopen_cause = "recorder_lost"
         self._log.info("recording_began", parts=parts)
         return recorder
 
     @property
     def _confirmed(self) -> int:
-        """What has a lower number is needed no more."""
+        """Chunks with lower numbers are on the disk: the recorder may drop them."""
         assert self.spool
-        return max(self._next_seq, self.spool.ledger.next_seq)
+        return max(self._next_seq, self.spool.progress.next_seq)
 
     async def _fetch(self, recorder: Page) -> bool:
-        """Whether there is more."""
+        """Fetch chunks and spool them. True: the recorder has more."""
         assert self.spool
         wanted = tab.MOST_AT_ONCE
         if not self._has_room():
-            wanted, self._cause = 0, "spool_full"
-            self._fail("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
-        pulled = await tab.pull(recorder, self._confirmed, wanted, self._cause)
+            wanted, self._stop_cause = 0, "spool_full"
+            self._report_failure("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
+        pulled = await tab.pull(recorder, self._confirmed, wanted, self._stop_cause)
         entries = [_entries(chunk) for chunk in pulled.chunks]
-        self._let_hear(entries)
+        self._pass_on_sound(entries)
         try:
             await asyncio.to_thread(self.spool.append, entries)
         except OSError as error:
-            self._cause = "disk_full" if error.errno in _FULL else "spool_full"
-            self._fail(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+            self._stop_cause = "disk_full" if error.errno in _DISK_FULL_ERRORS else "spool_full"
+            self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
             return False
         if pulled.chunks:
             self._next_seq = pulled.chunks[-1].seq + 1
-            self.news.set()
+            self.has_new_chunks.set()
         if not any(pulled.stopped.values()):
-            self._cause = "agent_away"
+            self._stop_cause = "agent_away"
         more = pulled.waiting > len(pulled.chunks)
         if not more and not self._ended.is_set():
             await self._follow_pause(recorder, pulled)
             await self._check(pulled, time.monotonic())
         return more
 
-    def _let_hear(self, entries: Sequence[tuple[ledger.Began, ledger.Chunk, bytes]]) -> None:
+    def _pass_on_sound(self, entries: Sequence[tuple[progress.Began, progress.Chunk, bytes]]) -> None:
         for began, chunk, content in entries:
-            if self._hear and chunk.kind == "audio":
-                self._heard_parts = began.part + 1
-                self._hear(chunk.seq, began.part, content)
+            if self._on_sound and chunk.kind == "audio":
+                self._streamed_parts = began.part + 1
+                self._on_sound(chunk.seq, began.part, content)
 
     async def _follow_pause(self, recorder: Page, pulled: tab.Pulled) -> None:
         assert self.spool
-        if self.spool.ledger.is_paused and "" in pulled.stopped.values():
+        if self.spool.progress.is_paused and "" in pulled.stopped.values():
             await tab.pause(recorder)
-        elif not self.spool.ledger.is_paused and tab.PAUSED in pulled.stopped.values():
+        elif not self.spool.progress.is_paused and tab.PAUSED in pulled.stopped.values():
             await tab.resume(recorder)
 
     async def _check(self, pulled: tab.Pulled, now: float) -> None:
-        """Whether all that is to be recorded is; where not, another recorder may do better."""
+        """Replace the recorder if it stopped, stalls, or records silence while somebody speaks."""
         for stopped in pulled.stopped.values():
             if stopped in ("tab", "recorder"):
-                await self._begin_anew("tab_lost" if stopped == "tab" else "recorder_lost")
+                await self._restart("tab_lost" if stopped == "tab" else "recorder_lost")
                 return
-        came = {chunk.kind for chunk in pulled.chunks}
-        if late := self._flow.look(
-            now, {kind for kind in self._wish.kinds if kind in came or pulled.stopped.get(kind)}
-        ):
-            self._fail(f"capture_failed: nothing comes of the {late}; the recorder begins anew")
-            await self._begin_anew("recorder_lost")
-        elif not pulled.stopped.get("audio", "none") and self._watch.look(now, pulled.level, self._voice_at()):
+        received = {chunk.kind for chunk in pulled.chunks}
+        fine: set[Kind] = {kind for kind in self._options.kinds if kind in received or pulled.stopped.get(kind)}
+        is_recording = not pulled.stopped.get("audio", "none")
+        if stalled := self._stall.stalled(now, fine):
+            self._report_failure(f"capture_failed: nothing comes of the {stalled}; the recorder begins anew")
+            await self._restart("recorder_lost")
+        elif is_recording and self._silence.is_wrongly_silent(now, pulled.level, self._voice_at()):
             await self._note_silence()
 
     async def _note_silence(self) -> None:
-        """Somebody speaks, and it is not recorded: another recorder may do better."""
+        """Somebody speaks, and the recording is silent: note the gap, and replace the recorder."""
         assert self.spool
-        assert self._watch.silent_since is not None
+        assert self._silence.silent_since is not None
         now = time.monotonic()
-        if now - self._began_anew_at < ANEW_EVERY_S:
+        if now - self._restarted_at < RESTART_EVERY_S:
             return
-        self._fail("capture_failed: what is recorded is silent, and the meeting is not; the recorder begins anew")
-        began_at = time.time() - (now - self._watch.silent_since)
-        await asyncio.to_thread(self.spool.miss, ledger.Missed(began_at, time.time(), "silent"))
-        await self._begin_anew("recorder_lost")
+        self._report_failure(
+            "capture_failed: what is recorded is silent, and the meeting is not; the recorder begins anew"
+        )
+        began_at = time.time() - (now - self._silence.silent_since)
+        await asyncio.to_thread(self.spool.miss, progress.Missed(began_at, time.time(), "silent"))
+        await self._restart("recorder_lost")
 
-    async def _begin_anew(self, cause: GapCause) -> None:
+    async def _restart(self, cause: GapCause) -> None:
         self._log.warning("recorder_begins_anew", cause=cause)
-        self._again, self._began_anew_at = cause, time.monotonic()
-        self._watch.begin_anew()
+        self._reopen_cause, self._restarted_at = cause, time.monotonic()
+        self._silence.reset()
         if self._tab:
             with suppress(*PAGE_ERRORS):
                 await self._tab.close()
         self._tab = None
 
     async def _finish(self) -> None:
-        """Fetch what is left, if the recorder still answers."""
+        """Fetch the rest, if the recorder still answers."""
         assert self.spool
         cause: GapCause = "browser_gone"
         try:
@@ -271,23 +276,23 @@ class Recording:
         except tab.CAPTURE_ERRORS as error:
             self._log.warning("recorder_lost", error=one_line(error))
         try:
-            await asyncio.to_thread(self.spool.close, ledger.Closed(self._ended_at, cause))
+            await asyncio.to_thread(self.spool.close, progress.Closed(self._ended_at, cause))
         except OSError as error:
             self._log.error("recording_unfinished", error=error.strerror)  # whoever finishes it closes it
-        self._log.info("recording_ended", recorded_s=round(self.spool.ledger.recorded_s, 1))
+        self._log.info("recording_ended", recorded_s=round(self.spool.progress.recorded_s, 1))
 
-    def _fail(self, why: str) -> None:
-        """Say it, each once."""
-        if why not in self._told:
-            self._told.add(why)
+    def _report_failure(self, why: str) -> None:
+        """Log a failure and add it to the bot's story; the same one only once."""
+        if why not in self._reported:
+            self._reported.add(why)
             self._log.error("capture_failed", why=why)
-            self._tell(why if why.startswith("capture_failed") else f"capture_failed: {why}")
+            self._add_to_story(why if why.startswith("capture_failed") else f"capture_failed: {why}")
 
 
-def _entries(chunk: tab.Chunk) -> tuple[ledger.Began, ledger.Chunk, bytes]:
+def _entries(chunk: tab.Chunk) -> tuple[progress.Began, progress.Chunk, bytes]:
     content = chunk.content()
     return (
-        ledger.Began(chunk.part, chunk.part_at / 1000, chunk.cause, chunk.kind),
-        ledger.Chunk(chunk.seq, chunk.at / 1000, round(chunk.media_ms / 1000, 3), len(content), chunk.kind),
+        progress.Began(chunk.part, chunk.part_at / 1000, chunk.cause, chunk.kind),
+        progress.Chunk(chunk.seq, chunk.at / 1000, round(chunk.media_ms / 1000, 3), len(content), chunk.kind),
         content,
     )

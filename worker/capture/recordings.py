@@ -1,7 +1,7 @@
-"""All recordings of this VM: those of bots in their meetings, and those that an agent left and that are to be finished.
+"""All recordings of this VM: those of bots in their meetings, and unfinished ones, also of earlier agents.
 
-What is spooled goes into the store while the meeting runs. Afterwards one file is made of it, one recording at a time,
-and with the final manifest, which only one agent can put there, it is done. Nothing here is ever waited for by a bot.
+While the meeting runs, the spool's segments go into the store. After it, one file a kind is made, one recording at a
+time. The final manifest finishes a recording: only one agent can write it. No bot ever waits for anything here.
 """
 
 import asyncio
@@ -22,34 +22,34 @@ from common.runtime.waiting import backoff, pause
 from common.wire import manifest
 from common.wire.manifest import FINAL, PROGRESS, Kind, Segment
 from common.wire.messages import BotRecorded, Join
-from worker.capture.ledger import Closed, Opened
-from worker.capture.making.maker import Maker, UnmadeError, where_is
-from worker.capture.recording import Hear, Recording
-from worker.capture.spool import SpoiledError, Spool, name_of, whose_is
-from worker.capture.tab import Wish
-from worker.capture.unkept import Unkept
+from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
+from worker.capture.null_spool import NullSpool
+from worker.capture.progress import Closed, Opened
+from worker.capture.recording import OnSound, Recording
+from worker.capture.spool import DamagedRecordingError, Spool, name_of, parse_name
+from worker.capture.tab import CaptureOptions
 from worker.decide.state import State
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-LOOK_S: Final = 5.0
+CHECK_EVERY_S: Final = 5.0
 RETRY_S: Final = (1.0, 60.0)
 SPOILED: Final = ".spoiled"
 SPOILED_LIFE_S: Final = 7 * 86_400.0
 MOST_SPOILED: Final = 20
 MOST_TRIES: Final = 10
-"""Of making one file: ten minutes. What could not be made then cannot be made."""
-_MOST_COMPLAINT: Final = 300
+"""To make the files of a recording, over ten minutes or so. After that they count as impossible to make."""
+_MOST_WARNING_CHARS: Final = 300
 _MEDIA_TYPES: Final[dict[Kind, str]] = {"audio": "audio/webm", "video": "video/x-ivf"}
 _SUFFIXES: Final = (".webm", ".ivf")
-_NAMED: Final[dict[tuple[Kind, ...], str]] = {
+_LABELS: Final[dict[tuple[Kind, ...], str]] = {
     ("audio",): "sound",
     ("video",): "picture",
     ("audio", "video"): "sound and picture",
 }
 
-Note = Callable[[State], None]
-"""Takes where the bot is."""
+OnState = Callable[[State], None]
+"""Gets each new state of the bot."""
 
 
 def ignore(_state: State) -> None:
@@ -61,8 +61,8 @@ def _always() -> bool:
 
 
 class Recordings:
-    """`report`: is told of each that begins, and that is finished. `store` None: nothing is recorded, and what an agent
-    left stays.
+    """`report`: gets an event for each recording that begins or is finished. `store` None: nothing is recorded, and
+    unfinished recordings stay as they are.
     """
 
     def __init__(
@@ -78,58 +78,63 @@ class Recordings:
         self._settings = settings
         self._store = store
         self._report = report
-        self._held: dict[str, Recording] = {}
-        self._left_bytes = 0  # of those that are not held
-        self._complained = ""
+        self._active: dict[str, Recording] = {}
+        self._unfinished_bytes = 0
+        self._last_warning = ""
         self._tries: Counter[str] = Counter()
-        self._news = asyncio.Event()
-        self.idle = asyncio.Event()  # nothing is held, and nothing is left
+        self._wake = asyncio.Event()
+        self.idle = asyncio.Event()  # no bot is recorded, and nothing is unfinished
 
-    # Of bots in their meetings
+    # Bots in their meetings
 
     @asynccontextmanager
-    async def of(
+    async def record(
         self,
         join: Join,
         page: Callable[[], Page | None],
         state: Callable[[], State | None],
-        tell: Callable[[str], None],
-        hear: Hear | None = None,
-    ) -> AsyncGenerator[Note]:
-        """Of one bot, for as long as its session lasts. Whoever is cancelled leaves it as it is, for the next agent.
-        `hear`: what comes of the sound while the meeting runs, also where none of it is kept.
+        add_to_story: Callable[[str], None],
+        on_sound: OnSound | None = None,
+    ) -> AsyncGenerator[OnState]:
+        """Record one bot while the context is open. If it is cancelled, the next agent can go on with the recording.
+
+        `on_sound`: gets the sound while the meeting runs, also if no sound is kept.
         """
         kept = () if self._store is None or join.is_probe else kinds_of(join, self._settings)
-        is_only_heard = hear is not None and "audio" not in kept
-        kinds: tuple[Kind, ...] = ("audio", *kept) if is_only_heard else kept
+        is_only_streamed = on_sound is not None and "audio" not in kept
+        kinds: tuple[Kind, ...] = ("audio", *kept) if is_only_streamed else kept
         if not kinds:
             yield ignore
             return
         name = name_of(join.bot_id, join.attempt)
-        bound = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
+        bot_log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
 
-        def spool() -> Spool | Unkept:
-            return self._begin(name, join, kept) if kept else Unkept()
+        def spool() -> Spool | NullSpool:
+            return self._begin(name, join, kept) if kept else NullSpool()
 
         def began() -> None:
             if kept:
                 self._report(BotRecorded(self._vm_id, join.bot_id, join.attempt, time.time(), kinds=kept))
-            deeds = [f"record its {_NAMED[kept]}"] if kept else []
-            deeds += ["listen to its sound"] if is_only_heard else []
-            tell(f"{' and '.join(deeds)}, by a tab that captures the meeting's")
+            actions = [f"record its {_LABELS[kept]}"] if kept else []
+            actions += ["listen to its sound"] if is_only_streamed else []
+            add_to_story(f"{' and '.join(actions)}, by a tab that captures the meeting's")
 
         def voice_at() -> float | None:
-            known = state()
-            return known.received.voice_at if known else None
+            latest = state()
+            return latest.received.voice_at if latest else None
 
-        wish = Wish.of(kinds, self._settings)
+        options = CaptureOptions.of(kinds, self._settings)
         self.idle.clear()
-        room = self._has_room if kept else _always
-        recording = self._held[name] = Recording(spool, wish, page, voice_at, room, began, tell, bound, hear)
+        has_room = self._has_room if kept else _always
+        recording = self._active[name] = Recording(
+            spool, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(_alone(recording.run()), name=f"record {join.bot_id}")
-                storing = tasks.create_task(_alone(self._store_along(recording, tell)), name=f"store {join.bot_id}")
+                running = tasks.create_task(_contained(recording.run()), name=f"record {join.bot_id}")
+                storing = tasks.create_task(
+                    _contained(self._store_along(recording, add_to_story)), name=f"store {join.bot_id}"
+                )
                 try:
                     yield recording.note
                     recording.end()
@@ -138,13 +143,13 @@ class Recordings:
                     storing.cancel()
                     running.cancel()
         finally:
-            del self._held[name]
-            self._news.set()
+            del self._active[name]
+            self._wake.set()
 
     def pause(self, bot_id: str, attempt: int, *, paused: bool) -> None:
-        """Record nothing of that bot's meeting from now on, or again; if it is recorded here."""
-        if held := self._held.get(name_of(bot_id, attempt)):
-            held.pause(paused=paused)
+        """Stop recording that bot for a while, or go on. Does nothing if no such bot is recorded here."""
+        if active := self._active.get(name_of(bot_id, attempt)):
+            active.pause(paused=paused)
         else:
             log.info("pause_ignored", bot_id=bot_id, attempt=attempt, why="no such bot is recorded here")
 
@@ -153,7 +158,7 @@ class Recordings:
         if (folder / "log").exists():
             try:
                 return Spool.find(folder)
-            except SpoiledError as error:
+            except DamagedRecordingError as error:
                 log.error("recording_spoiled", recording=name, error=str(error))
                 _move_aside(folder)
         opened = Opened(join.bot_id, join.attempt, join.platform, time.time(), kinds)
@@ -164,124 +169,130 @@ class Recordings:
 
     @property
     def spooled_bytes(self) -> int:
-        """What waits on this VM's disk."""
-        held = (one.spool.ledger.spooled_bytes for one in self._held.values() if one.spool)
-        return self._left_bytes + sum(held)
+        """How much waits on this VM's disk."""
+        spools = (recording.spool for recording in self._active.values())
+        return self._unfinished_bytes + sum(spool.progress.spooled_bytes for spool in spools if spool)
 
-    async def _store_along(self, recording: Recording, tell: Callable[[str], None]) -> None:
+    async def _store_along(self, recording: Recording, add_to_story: Callable[[str], None]) -> None:
         delays, is_down = backoff(*RETRY_S), False
         while True:
-            await recording.news.wait()
-            recording.news.clear()
-            while isinstance(spool := recording.spool, Spool) and (segment := spool.ledger.to_store):
+            await recording.has_new_chunks.wait()
+            recording.has_new_chunks.clear()
+            while isinstance(spool := recording.spool, Spool) and (segment := spool.progress.to_store):
                 try:
                     await self._put_segment(spool, segment)
                     delays = backoff(*RETRY_S)
                     if is_down:
                         is_down = False
-                        tell("the store takes the recording again")
+                        add_to_story("the store takes the recording again")
                 except (StoreError, OSError) as error:
                     if not is_down:
                         is_down = True
-                        tell(
-                            f"the store does not take the recording, which waits on the disk: {error}"[:_MOST_COMPLAINT]
+                        add_to_story(
+                            f"the store does not take the recording, which waits on the disk: {error}"[
+                                :_MOST_WARNING_CHARS
+                            ]
                         )
-                    self._complain(error)
+                    self._warn_once(error)
                     await asyncio.sleep(next(delays))
 
     async def _put_segment(self, spool: Spool, segment: Segment) -> None:
-        """The store has it, and the disk has it no more. Raises: StoreError, OSError."""
-        store, where = self._opened(), where_is(spool)
+        """Move a segment from the disk to the store. Raises: StoreError, OSError."""
+        store, folder_in_store = self._opened(), store_folder(spool)
         content = await asyncio.to_thread(spool.read, segment)
-        await store.put(f"{where}/{segment.path}", content, content_type=_MEDIA_TYPES[segment.kind])
-        if await store.size(f"{where}/{segment.path}") != segment.bytes:
+        await store.put(f"{folder_in_store}/{segment.path}", content, content_type=_MEDIA_TYPES[segment.kind])
+        if await store.size(f"{folder_in_store}/{segment.path}") != segment.bytes:
             raise StoreError("what it holds is shorter than what it was given")
         await asyncio.to_thread(spool.note_stored, segment)
-        # For whoever finishes it where this VM is gone.
+        # If this VM is lost, this manifest says what the store has.
         await store.put(
-            f"{where}/{PROGRESS}", manifest.encode(spool.ledger.manifest()), content_type="application/json"
+            f"{folder_in_store}/{PROGRESS}", manifest.encode(spool.progress.manifest()), content_type="application/json"
         )
 
-    # Of bots that are out
+    # Bots that are out
 
     async def finish(self, live: Callable[[], Collection[tuple[str, int]]]) -> None:
-        """Finish what is left, as long as the agent lives. `live`: bots that are with a worker, by id and attempt."""
+        """Finish recordings for as long as the agent lives. `live`: the bots that have a worker, by id and attempt."""
         if self._store is None:
             return
         delays = backoff(*RETRY_S)
         while True:
-            failed, some_are_held = False, bool(self._held)  # before it is looked: what is let go meanwhile is left
-            left = await asyncio.to_thread(self._left, {name_of(*one) for one in live()})
-            if left or some_are_held or self._held:
+            # Both are looked at before the folder is: a recording that ends meanwhile is not in what is found.
+            failed, were_active = False, bool(self._active)
+            names = {name_of(bot_id, attempt) for bot_id, attempt in live()}
+            unfinished = await asyncio.to_thread(self._find_unfinished, names)
+            if unfinished or were_active or self._active:
                 self.idle.clear()
             else:
                 self.idle.set()
-            for folder in left:
-                failed |= not await self._is_done_with(folder)
+            for folder in unfinished:
+                failed |= not await self._try_to_finish(folder)
             delays = delays if failed else backoff(*RETRY_S)
-            if left and not failed:
-                continue  # more may have come meanwhile
-            await pause(self._news, next(delays) if failed else LOOK_S)
-            self._news.clear()
+            if unfinished and not failed:
+                continue  # others may have ended meanwhile
+            await pause(self._wake, next(delays) if failed else CHECK_EVERY_S)
+            self._wake.clear()
 
-    async def _is_done_with(self, folder: Path) -> bool:
-        """False: it is there as it was, and to be tried again after a pause."""
+    async def _try_to_finish(self, folder: Path) -> bool:
+        """False: it is still unfinished, and is tried again after a pause."""
         try:
             await self._finish(folder)
-        except UnmadeError as error:
-            self._complain(error)
+        except FilesNotMadeError as error:
+            self._warn_once(error)
             self._tries[folder.name] += 1
             if self._tries[folder.name] < MOST_TRIES:
                 return False
             return self._put_aside(folder, error)
         except (StoreError, OSError) as error:
-            self._complain(error)
+            self._warn_once(error)
             return False
-        except SpoiledError as error:
+        except DamagedRecordingError as error:
             return self._put_aside(folder, error)
-        except Exception as error:  # of ours: it costs this recording its file, and is not met again and again
+        except Exception as error:  # a bug: this recording gets no file, and is not tried again
             log.exception("recording_failed")
             return self._put_aside(folder, error)
         self._tries.pop(folder.name, None)
         return True
 
-    def _left(self, live: Collection[str]) -> list[Path]:
+    def _find_unfinished(self, live: Collection[str]) -> list[Path]:
         """Oldest first."""
         try:
-            folders = [one for one in self._folder.iterdir() if one.is_dir()]
-        except OSError:  # none was made yet, or the disk is gone, and with it what is left
+            folders = [path for path in self._folder.iterdir() if path.is_dir()]
+        except OSError:  # nothing was recorded yet, or the disk is gone
             folders = []
-        found = [one for one in folders if one.suffix != SPOILED]
-        _forget([one for one in folders if one.suffix == SPOILED])
-        left = [one for one in found if one.name not in live and one.name not in self._held]
-        self._left_bytes = sum(
-            file.stat().st_size for one in left for file in one.iterdir() if file.suffix in _SUFFIXES
+        _remove_old([folder for folder in folders if folder.suffix == SPOILED])
+        in_use = {*live, *self._active}
+        unfinished = [folder for folder in folders if folder.suffix != SPOILED and folder.name not in in_use]
+        self._unfinished_bytes = sum(
+            file.stat().st_size for folder in unfinished for file in folder.iterdir() if file.suffix in _SUFFIXES
         )
-        return sorted(left, key=lambda one: one.stat().st_mtime)
+        return sorted(unfinished, key=lambda folder: folder.stat().st_mtime)
 
     async def _finish(self, folder: Path) -> None:
-        """Raises: SpoiledError, StoreError, OSError, UnmadeError."""
+        """Raises: DamagedRecordingError, StoreError, OSError, FilesNotMadeError."""
         try:
             spool = await asyncio.to_thread(Spool.find, folder)
         except FileNotFoundError as error:
-            raise SpoiledError("there is no log") from error
-        known = spool.ledger
-        if not known.closed:
-            await asyncio.to_thread(spool.close, Closed(known.known_until))
-        store, where = self._opened(), where_is(spool)
-        if await store.exists(manifest.deleted(known.opened.bot_id)):
-            log.info("recording_deleted", bot_id=known.opened.bot_id, attempt=known.opened.attempt)
-            await store.delete(known.opened.bot_id)
+            raise DamagedRecordingError("there is no log") from error
+        progress = spool.progress
+        if not progress.closed:
+            await asyncio.to_thread(spool.close, Closed(progress.covered_until))
+        store, folder_in_store = self._opened(), store_folder(spool)
+        if await store.exists(manifest.deleted(progress.opened.bot_id)):
+            log.info("recording_deleted", bot_id=progress.opened.bot_id, attempt=progress.opened.attempt)
+            await store.delete(progress.opened.bot_id)
             await asyncio.to_thread(spool.remove)
             return
-        while segment := known.to_store:
+        while segment := progress.to_store:
             await self._put_segment(spool, segment)
         begun = time.monotonic()
         final = await Maker(self._settings, store).make(spool)
         try:
-            await store.put(f"{where}/{FINAL}", manifest.encode(final), once=True, content_type="application/json")
+            await store.put(
+                f"{folder_in_store}/{FINAL}", manifest.encode(final), once=True, content_type="application/json"
+            )
         except TakenError:
-            log.info("recording_finished_before", bot_id=known.opened.bot_id, attempt=known.opened.attempt)
+            log.info("recording_finished_before", bot_id=progress.opened.bot_id, attempt=progress.opened.attempt)
         else:
             took_s = round(time.monotonic() - begun, 1)
             audio_s = final.audio.duration_s if final.audio else 0.0
@@ -304,33 +315,33 @@ class Recordings:
         assert self._store
         return self._store
 
-    def _complain(self, error: Exception) -> None:
-        """Once for the same."""
-        if (said := str(error)) != self._complained:
-            self._complained = said
-            log.warning("recording_unstored", error=said[:_MOST_COMPLAINT])
+    def _warn_once(self, error: Exception) -> None:
+        """Log the error, unless it is the same as the last one."""
+        if (text := str(error)) != self._last_warning:
+            self._last_warning = text
+            log.warning("recording_unstored", error=text[:_MOST_WARNING_CHARS])
 
     def _put_aside(self, folder: Path, error: Exception) -> bool:
-        """No file will be made of it, and whoever waits for one hears so. False: it could not even be moved."""
-        log.error("recording_spoiled", recording=folder.name, error=str(error)[:_MOST_COMPLAINT])
+        """Give up a recording: move its folder aside, and report that no file comes. False: it could not be moved."""
+        log.error("recording_spoiled", recording=folder.name, error=str(error)[:_MOST_WARNING_CHARS])
         try:
             _move_aside(folder)
         except OSError as fault:
-            self._complain(fault)
+            self._warn_once(fault)
             return False
         self._tries.pop(folder.name, None)
-        if whose := whose_is(folder.name):
+        if whose := parse_name(folder.name):
             self._report(BotRecorded(self._vm_id, *whose, time.time(), finished=True, gaps=1))
         return True
 
 
 def kinds_of(join: Join, settings: CaptureSettings) -> tuple[Kind, ...]:
-    """What of its meeting is to be recorded."""
+    """What is recorded of the bot's meeting."""
     kinds: tuple[tuple[Kind, bool], ...] = (
         ("audio", not join.no_audio),
         ("video", join.video and settings.video != "off"),
     )
-    return tuple(kind for kind, is_wished in kinds if is_wished)
+    return tuple(kind for kind, is_wanted in kinds if is_wanted)
 
 
 def _move_aside(folder: Path) -> None:
@@ -338,8 +349,10 @@ def _move_aside(folder: Path) -> None:
     folder.rename(folder.with_name(f"{folder.name}-{time.time_ns()}{SPOILED}"))
 
 
-def _forget(spoiled: Sequence[Path]) -> None:
-    """For somebody to look at they stay a week, the latest of them. It is the sound of meetings."""
+def _remove_old(spoiled: Sequence[Path]) -> None:
+    """Remove spoiled recordings that are older than a week, or not among the latest 20. Until then people can look at
+    them; for ever would be too long for the sound of a meeting.
+    """
     times = ((folder.stem.rpartition("-")[2], folder) for folder in spoiled)
     dated = sorted(((int(at_ns), folder) for at_ns, folder in times if at_ns.isdecimal()), reverse=True)
     for kept, (at_ns, folder) in enumerate(dated):
@@ -347,8 +360,8 @@ def _forget(spoiled: Sequence[Path]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _alone(work: Coroutine[None, None, None]) -> None:
+async def _contained(work: Coroutine[None, None, None]) -> None:
     try:
         await work
-    except Exception:  # of ours: it costs this bot its recording, and not its meeting
+    except Exception:  # a bug: the bot loses its recording, but not its meeting
         log.exception("recording_failed")

@@ -1,11 +1,11 @@
-"""One recording on this VM's disk until the store has it: what came of the recorder, and the log of it.
+"""Keeps one recording on this VM's disk until the store has it: the segments, and a log of entries.
 
-    STATE_DIR/recordings/BOT_ID@ATTEMPT/log           an entry a line (ledger.py)
-    STATE_DIR/recordings/BOT_ID@ATTEMPT/segment-...   its chunks joined; gone once it is stored
+    STATE_DIR/recordings/BOT_ID@ATTEMPT/log           an entry a line (progress.py)
+    STATE_DIR/recordings/BOT_ID@ATTEMPT/segment-...   chunks, one after the other; removed once it is stored
 
-Files are their owner's alone. Chunks are on the disk before the log has them, and in the log before the recorder may
-drop them: an agent, and a kernel, may die at any point, and the next agent goes on with the chunk after the last.
-Methods block for as long as the disk takes: call them in a thread. Several may be called at once.
+Only their owner may read the files. A chunk is written to its segment first, then to the log; only then may the
+recorder drop it. So agent and kernel may die at any point: the next agent goes on after the last chunk in the log.
+Methods block while the disk works: call them in a thread. Several may run at the same time.
 """
 
 import hashlib
@@ -18,18 +18,19 @@ from typing import Final, Self
 
 import msgspec
 
+from common.errors import AgentError
 from common.wire.manifest import Segment
-from worker.capture.ledger import (
+from worker.capture.progress import (
     AnyEntry,
     Began,
     Chunk,
     Closed,
     Cut,
-    DisorderError,
-    Ledger,
     Missed,
     Opened,
+    OutOfOrderError,
     Paused,
+    Progress,
     Resumed,
     Stored,
     Track,
@@ -39,61 +40,60 @@ LOG: Final = "log"
 _BETWEEN: Final = "@"
 
 
-class SpoiledError(Exception):
-    """What is in the folder is no recording."""
+class DamagedRecordingError(AgentError):
+    """The folder contains no recording that can be read."""
 
 
 def name_of(bot_id: str, attempt: int) -> str:
     return f"{bot_id}{_BETWEEN}{attempt}"
 
 
-def whose_is(name: str) -> tuple[str, int] | None:
-    """bot_id and attempt of a folder of that name; None of any other."""
+def parse_name(name: str) -> tuple[str, int] | None:
+    """bot_id and attempt in the name of a recording's folder. None for other names."""
     bot_id, _, attempt = name.rpartition(_BETWEEN)
     return (bot_id, int(attempt)) if bot_id and attempt.isdecimal() else None
 
 
 class Spool:
-    """`ledger`: what is on the disk."""
+    """`progress`: what is on the disk."""
 
-    def __init__(self, folder: Path, ledger: Ledger) -> None:
+    def __init__(self, folder: Path, progress: Progress) -> None:
         self.folder = folder
-        self.ledger = ledger
+        self.progress = progress
         self._lock = threading.RLock()
 
     @classmethod
     def create(cls, folder: Path, opened: Opened) -> Self:
         """Raises: OSError."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        spool = cls(folder, Ledger(opened))
+        spool = cls(folder, Progress(opened))
         spool._write([opened])
         return spool
 
     @classmethod
     def find(cls, folder: Path) -> Self:
-        """What an agent left there. Raises: SpoiledError, OSError."""
+        """The recording that an earlier agent left there. Raises: DamagedRecordingError, OSError."""
         entries, whole = _read(folder / LOG)
         if not entries or not isinstance(entries[0], Opened):
-            raise SpoiledError("the log does not begin as a recording does")
+            raise DamagedRecordingError("the log does not begin as a recording does")
         try:
-            ledger = Ledger(entries[0], entries[1:])
-        except DisorderError as error:
-            raise SpoiledError(str(error)) from error
-        os.truncate(folder / LOG, whole)  # what an agent was writing when it died
-        spool = cls(folder, ledger)
-        spool._agree_on_pending()
+            progress = Progress(entries[0], entries[1:])
+        except OutOfOrderError as error:
+            raise DamagedRecordingError(str(error)) from error
+        os.truncate(folder / LOG, whole)  # without the line that an agent was writing when it died
+        spool = cls(folder, progress)
+        spool._check_pending()
         return spool
 
     def append(self, chunks: Sequence[tuple[Began, Chunk, bytes]]) -> None:
-        """All of them are on the disk, in order; those that are there already change nothing, nor does what is of a
-        kind that is not kept.
+        """Write these chunks to the disk, in order. Chunks that it has, and kinds that are not kept, are left out.
 
-        Raises: OSError, and then those that are in the ledger are on the disk.
+        Raises: OSError. Then the chunks that `progress` has are on the disk.
         """
         with self._lock:
             for began, chunk, content in chunks:
-                track = self.ledger.tracks.get(chunk.kind)
-                if track is None or chunk.seq < self.ledger.next_seq:
+                track = self.progress.tracks.get(chunk.kind)
+                if track is None or chunk.seq < self.progress.next_seq:
                     continue
                 if began.part >= len(track.parts):
                     self._cut(track)
@@ -104,37 +104,37 @@ class Spool:
                     self._cut(track)
 
     def cut(self) -> None:
-        """What is pending is a segment, if there is any; of each kind. Raises: OSError."""
+        """Make a segment of the pending chunks of each kind, if there are any. Raises: OSError."""
         with self._lock:
-            for track in self.ledger.tracks.values():
+            for track in self.progress.tracks.values():
                 self._cut(track)
 
     def miss(self, missed: Missed) -> None:
         """Raises: OSError."""
-        if missed.kind in self.ledger.tracks:
+        if missed.kind in self.progress.tracks:
             self._note([missed])
 
     def pause(self, change: Paused | Resumed) -> None:
-        """It is remembered, whoever dies. Raises: OSError."""
+        """Write a pause, or its end, to the log. Raises: OSError."""
         self._note([change])
 
     def close(self, closed: Closed) -> None:
-        """Nothing more comes. Raises: OSError."""
+        """The recording is over: the last segments are cut. Raises: OSError."""
         with self._lock:
             self.cut()
-            if not self.ledger.closed:
+            if not self.progress.closed:
                 self._note([closed])
 
     def read(self, segment: Segment) -> bytes:
         return (self.folder / segment.path).read_bytes()
 
     def note_stored(self, segment: Segment) -> None:
-        """The store has it: here it is no more. Raises: OSError."""
+        """The store has the segment: remove it here. Raises: OSError."""
         self._note([Stored(segment.sequence, segment.kind)])
         (self.folder / segment.path).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Nothing is left of it here. Raises: OSError."""
+        """Remove the whole recording from the disk. Raises: OSError."""
         shutil.rmtree(self.folder)
 
     def _cut(self, track: Track) -> None:
@@ -146,7 +146,7 @@ class Spool:
         path, before = self.folder / track.pending_path, track.pending_bytes
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(descriptor, before)  # what of a chunk was written before an error, or an agent's end
+            os.ftruncate(descriptor, before)  # removes half a chunk, from before an error or an agent's end
             os.lseek(descriptor, before, os.SEEK_SET)
             _write_all(descriptor, content)
             os.fdatasync(descriptor)
@@ -154,11 +154,11 @@ class Spool:
             os.close(descriptor)
 
     def _note(self, entries: Sequence[AnyEntry]) -> None:
-        """On the disk first. An entry that does not follow is none of ours, and a fault of the program."""
+        """Write entries to the log, then apply them."""
         with self._lock:
             self._write(entries)
             for entry in entries:
-                self.ledger.apply(entry)
+                self.progress.apply(entry)
 
     def _write(self, entries: Iterable[AnyEntry]) -> None:
         lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
@@ -174,13 +174,15 @@ class Spool:
         finally:
             os.close(descriptor)
 
-    def _agree_on_pending(self) -> None:
-        """Chunks that the log has and the file has not: only a disk that lies loses them."""
-        for track in self.ledger.tracks.values():
+    def _check_pending(self) -> None:
+        """Raises: DamagedRecordingError, if the log names chunks that are not in their file. Only a disk that says it
+        has written what it has not can cause that.
+        """
+        for track in self.progress.tracks.values():
             path = self.folder / track.pending_path
             size = path.stat().st_size if path.exists() else 0
             if track.pending_bytes > size:
-                raise SpoiledError(f"{path.name} is shorter than the log says")
+                raise DamagedRecordingError(f"{path.name} is shorter than the log says")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -190,7 +192,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _read(path: Path) -> tuple[list[AnyEntry], int]:
-    """The entries, and how many bytes they take: the last line may be torn."""
+    """The entries, and how many bytes they take. The last line may be incomplete."""
     entries: list[AnyEntry] = []
     whole = 0
     for line in path.read_bytes().splitlines(keepends=True):

@@ -1,6 +1,6 @@
-"""The tab that records: opened beside a meeting's page, found again by whoever takes it over, asked for its chunks.
+"""The tab that records: opens it beside a meeting's page, finds it again, fetches its chunks.
 
-Every call has a deadline, and raises what a page may raise (`CAPTURE_ERRORS`).
+Every call has a deadline. It raises one of CAPTURE_ERRORS if the page does not answer.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from worker.chromium.driver import PAGE_ERRORS
 from worker.chromium.profile import CAPTURED_TITLE
 
 HERE: Final = Path(__file__).parent
-ADDRESS: Final = (HERE / "recorder.html").as_uri()  # of a file, which is an origin that may capture, and no page's own
+ADDRESS: Final = (HERE / "recorder.html").as_uri()  # a file may capture a tab, and no meeting's page has its origin
 SCRIPT: Final = (HERE / "recorder.js").read_text(encoding="utf-8")
 OPEN_DEADLINE_S: Final = 10.0
 CALL_DEADLINE_S: Final = 5.0
-LOOK_S: Final = 0.02
+CHECK_EVERY_S: Final = 0.02
 FIT_S: Final = 0.1
 MOST_FITS: Final = 20
 MOST_AT_ONCE: Final = 60  # chunks: a megabyte of sound, five of pictures
@@ -37,7 +37,7 @@ CAPTURE_ERRORS: Final = (TimeoutError, *PAGE_ERRORS, msgspec.ValidationError, bi
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """As the recorder has it. `data`: in base64. Times are in ms."""
+    """A chunk, as the recorder sends it. `data`: in base64. Times are in ms."""
 
     seq: int
     kind: Kind
@@ -54,8 +54,8 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Pulled(msgspec.Struct, frozen=True):
-    """`stopped`: by kind, why nothing is recorded any more; empty: it is. `level`: the loudest since the last, root
-    mean square.
+    """`waiting`: how many chunks the recorder has, with these. `stopped`: for each kind why it is no longer recorded;
+    empty while it is. `level`: of the loudest moment since the last pull, root mean square.
     """
 
     chunks: list[Chunk]
@@ -64,8 +64,8 @@ class Pulled(msgspec.Struct, frozen=True):
     level: float
 
 
-class Wish(NamedTuple):
-    """What is to be recorded, and how: kilobits a second, pixels, pictures a second."""
+class CaptureOptions(NamedTuple):
+    """What to record, and how: in kilobits a second, pixels, pictures a second."""
 
     kinds: tuple[Kind, ...]
     audio_kbps: int
@@ -81,24 +81,25 @@ class Wish(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where numbers go on, parts by kind, and why there is a gap before. `keeps_s`: what waits for an agent at most, of
-    each kind. `every_ms`: how long a chunk of sound is. `paused`: nothing is recorded until it is told to.
+    """How a recorder begins. `buffer_s`: how much of each kind it keeps for the agent. `chunk_ms`: how long a chunk of
+    sound is. `parts`, `seq`: the numbers of the first parts and the first chunk. `cause`: of the gap before it.
+    `paused`: it records nothing until `resume`.
     """
 
-    wish: Wish
-    keeps_s: int
-    every_ms: int
+    options: CaptureOptions
+    buffer_s: int
+    chunk_ms: int
     parts: dict[Kind, int]
     seq: int
     cause: GapCause | None
     paused: bool
 
-    def told(self) -> dict[str, Any]:
-        return {**self._asdict(), "wish": self.wish._asdict()}
+    def as_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "options": self.options._asdict()}
 
 
 async def find(page: Page) -> Page | None:
-    """The recorder beside the meeting's `page`, whoever opened it."""
+    """The recorder beside the meeting's `page`, if there is one; perhaps an earlier agent opened it."""
     async with asyncio.timeout(CALL_DEADLINE_S):
         for other in page.context.pages:
             if other.url == ADDRESS and await other.evaluate(_FIND):
@@ -107,17 +108,17 @@ async def find(page: Page) -> Page | None:
 
 
 async def open_beside(page: Page, start: Start) -> Page:
-    """A recorder of what the meeting's `page` sounds like, at work. The page's title is another for a moment."""
+    """Open a recorder of the meeting's `page`; it records from then on. The page has another title for a moment."""
     tab: Page | None = None
     async with asyncio.timeout(OPEN_DEADLINE_S):
         try:
-            if "video" in start.wish.kinds:
-                await _fit(page, start.wish.width, start.wish.height)
+            if "video" in start.options.kinds:
+                await _fit(page, start.options.width, start.options.height)
             tab = await _new_tab(page)
             await tab.evaluate(SCRIPT)
             before = await page.evaluate(_TITLE, CAPTURED_TITLE)
             try:
-                await tab.evaluate("(start) => poolmgrRecorder.start(start)", start.told())
+                await tab.evaluate("(start) => poolmgrRecorder.start(start)", start.as_json())
             finally:
                 await page.evaluate(_TITLE, before)
             return tab
@@ -129,8 +130,8 @@ async def open_beside(page: Page, start: Start) -> Page:
 
 
 async def pull(tab: Page, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
-    """The oldest chunks from `confirmed` on; those before are dropped. `cause`: why nobody fetched any for so long that
-    it stopped, if it did.
+    """The oldest chunks from `confirmed` on, at most `wanted`. The recorder drops earlier ones. `cause`: why nobody
+    fetched chunks, if the recorder stopped because its buffer was full.
     """
     async with asyncio.timeout(CALL_DEADLINE_S):
         call = "([confirmed, wanted, cause]) => poolmgrRecorder.pull(confirmed, wanted, cause)"
@@ -138,25 +139,25 @@ async def pull(tab: Page, confirmed: int, wanted: int, cause: GapCause | None) -
 
 
 async def pause(tab: Page) -> None:
-    """What was recorded so far can be pulled, and nothing more comes. Idempotent, as `resume` is."""
+    """Record nothing more until `resume`. The chunks so far can still be pulled. Both calls are idempotent."""
     async with asyncio.timeout(CALL_DEADLINE_S):
         await tab.evaluate("poolmgrRecorder.pause()")
 
 
 async def resume(tab: Page) -> None:
-    """A part begins."""
+    """Record again, in a new part of each kind."""
     async with asyncio.timeout(CALL_DEADLINE_S):
         await tab.evaluate("poolmgrRecorder.resume()")
 
 
 async def stop(tab: Page) -> None:
-    """What was recorded so far can be pulled, all of it. Idempotent."""
+    """Record nothing more. All chunks so far can be pulled. Idempotent."""
     async with asyncio.timeout(CALL_DEADLINE_S):
         await tab.evaluate("poolmgrRecorder.stop()")
 
 
 async def _fit(page: Page, width: int, height: int) -> None:
-    """The page has a view of that size, by its window: what emulates one ends with the agent."""
+    """Give the page a view of that size by resizing its window. An emulated size would end with the agent."""
     session = await page.context.new_cdp_session(page)
     send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]
     for _ in range(MOST_FITS):
@@ -172,8 +173,8 @@ async def _fit(page: Page, width: int, height: int) -> None:
 
 
 async def _new_tab(page: Page) -> Page:
-    """In the background: the meeting stays what is looked at, on a display too. Known by its address, since a meeting's
-    page may open others at the same time.
+    """Open a tab in the background, so that the meeting's page stays visible. The new tab is found by its address: the
+    meeting's page may open others at the same time.
     """
     context = page.context
     session = await context.new_cdp_session(page)
@@ -184,4 +185,4 @@ async def _new_tab(page: Page) -> Page:
         for other in context.pages:
             if other.url == ADDRESS and not await other.evaluate(_FIND):
                 return other
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(CHECK_EVERY_S)

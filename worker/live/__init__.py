@@ -1,3 +1,3 @@
-"""What is sent to a client while a bot is in its meeting: its sound, and what is said. Whatever becomes of it, the
-meeting goes on.
+"""Live feeds: sends a meeting's sound and its transcript to a client while the bot is in the meeting. If a feed fails,
+the meeting goes on.
 """

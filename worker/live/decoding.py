@@ -1,5 +1,5 @@
-"""Decodes what a recorder gives, chunk by chunk, into one channel of sound at 48 kHz. On a thread of its own: the
-library that does it waits for bytes as for a file.
+"""Decodes the recorder's chunks into one channel of sound at 48 kHz. It has a thread of its own, because the decoding
+library blocks while it waits for bytes.
 """
 
 import queue
@@ -17,8 +17,8 @@ from worker.live.frames import FRAME_S, RATE, SAMPLE_BYTES
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_WAITING: Final = 256
-"""Chunks that are not decoded yet: a minute. Decoding takes a hundredth of the time; a machine that is far behind
-drops what comes.
+"""Chunks that wait for decoding: a minute of sound. Further chunks are dropped. Decoding takes a hundredth of the
+playing time, so only an overloaded machine gets there.
 """
 _OPTIONS: Final = {"probesize": "32", "analyzeduration": "0", "fflags": "nobuffer"}
 _BEGINS: Final = b"\x1aE\xdf\xa3"
@@ -52,21 +52,22 @@ BEGINNING: Final = b"".join(
         _element("e7", b"\x00"),
     )
 )
-"""Of a WebM (RFC 9559) as the recorder makes it, up to the first packet: for one whose own beginning went to an agent
-that is no more.
+"""The beginning of a WebM file (RFC 9559) as the recorder makes it, up to the first packet. It is put before a stream
+whose own beginning an earlier agent fetched.
 """
 
 
 class Decoder:
-    """`take` is called on the thread, with a tenth of a second of sound at a time, and with nothing when that was all.
-    `begin` once, then `put` each chunk, `end` at the end; none of them waits.
+    """Call `begin` once, then `put` for each chunk, then `end`. None of them waits.
+
+    `take` is called on the decoder's thread with a tenth of a second of sound at a time, and with nothing at the end.
     """
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
         self._take = take
         self._chunks: queue.Queue[bytes | None] = queue.Queue()
         self._rest = b""  # of the chunk that is being read
-        self._is_at_end = False  # of a stream; it is asked for more all the same
+        self._is_at_end = False  # of a stream; the library may still read on
         self._is_over = False
         self._part = -1
         self.dropped = 0  # chunks
@@ -75,7 +76,7 @@ class Decoder:
         threading.Thread(target=self._run, name="decode live sound", daemon=True).start()
 
     def put(self, part: int, chunk: bytes) -> None:
-        """A chunk of another part is the beginning of another stream."""
+        """Decode a chunk. A chunk of another part begins another stream."""
         if part != self._part:
             if self._part >= 0:
                 self._chunks.put(_CUT)
@@ -100,7 +101,7 @@ class Decoder:
         self._take(b"")
 
     def _decode(self) -> None:
-        """One stream, to its end."""
+        """Decode one stream to its end."""
         resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
         size, pcm = round(FRAME_S * RATE) * SAMPLE_BYTES, b""
         file: Any = av.open(_File(self.read), format="webm", options=_OPTIONS)
@@ -115,7 +116,7 @@ class Decoder:
             self._take(pcm)
 
     def read(self, most: int) -> bytes:
-        """Waits for some. Empty: the stream is over."""
+        """Wait for bytes and return at most `most`. Empty: the stream is over."""
         while not self._rest and not self._is_at_end:
             chunk = self._chunks.get()
             if chunk is None or chunk is _CUT:
@@ -126,14 +127,14 @@ class Decoder:
         return taken
 
     def _skip(self) -> None:
-        """To the end of a stream that cannot be decoded."""
+        """Skip the rest of a stream that cannot be decoded."""
         self._rest = b""
         while self.read(1 << 20):
             pass
 
 
 def _missing(chunk: bytes) -> bytes:
-    """The byte that the recorder gave with the chunk before: it cuts within the name of an element."""
+    """The byte before this chunk, if the recorder cut inside an element's name: that byte is in the chunk before."""
     if chunk.startswith(_CLUSTER[1:]):
         return _CLUSTER[:1]
     return _BLOCK if _LACKS_BLOCK.match(chunk) else b""
@@ -143,7 +144,7 @@ _CUT: Final = b"cut"  # told from a chunk by its identity
 
 
 class _File:
-    """What the library reads: no more than that."""
+    """The part of a file that the decoding library uses."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self.read: Any = read

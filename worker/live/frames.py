@@ -1,6 +1,6 @@
-"""The frames in which live sound travels, as clients of the API know them. Pure.
+"""The frames of live sound, as the API's published clients expect them. Pure.
 
-{"type": "ready", "bot_id": ..., "message": ...}      a text, first of all, on each connection
+{"type": "ready", "bot_id": ..., "message": ...}      the first frame of each connection, a text
 0x01, u16 length, speaker's id, u16 length, name, PCM  16 bits a sample, 48 kHz, one channel; little-endian
 """
 
@@ -14,12 +14,12 @@ SAMPLE_BYTES: Final = 2
 SOUND: Final = 1
 FRAME_S: Final = 0.1
 DRAIN_S: Final = 3.0
-"""How long a client may take for what is left when its bot is out."""
+"""How long a client may take for the rest when its bot is out."""
 _LONGEST: Final = 0xFFFF
 
 
 class Speaker(NamedTuple):
-    """Who speaks, as the page says. Empty: nobody, or it does not say."""
+    """Who speaks, according to the page. Empty: nobody, or the page does not say."""
 
     id: str = ""
     name: str = ""
@@ -38,5 +38,5 @@ def frame(speaker: Speaker, pcm: bytes) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    """What is longer than its length can say is cut, between two characters."""
+    """Text as bytes, cut between two characters if it is too long for its length field."""
     return text.encode()[:_LONGEST].decode(errors="ignore").encode()

@@ -46,18 +46,18 @@ SUFFIXES: Final = (".webm", ".ivf")
 
 
 class Recorded:
-    """`told`: what the manager hears."""
+    """`reports`: what the manager hears."""
 
     def __init__(self, folder: Path) -> None:
         self.settings = CaptureSettings(store=str(folder / "store"), store_timeout_s=5.0)
         self.store = Store(self.settings)
         self.folder = folder / "state" / "recordings"
-        self.told: list[BotRecorded] = []
+        self.reports: list[BotRecorded] = []
         self.recordings = self.anew()
 
     def anew(self) -> Recordings:
         """As an agent that is started has them."""
-        self.recordings = Recordings("vm1", self.folder, self.settings, self.store, self.told.append)
+        self.recordings = Recordings("vm1", self.folder, self.settings, self.store, self.reports.append)
         return self.recordings
 
     def file(self, name: str, attempt: int = 1, bot_id: str = "b1") -> Path:
@@ -71,10 +71,10 @@ class Recorded:
         Path(self.settings.store).unlink()
 
     @property
-    def held(self) -> Recording:
+    def active(self) -> Recording:
         """The one that is under way."""
-        [one] = self.recordings._held.values()  # pyright: ignore[reportPrivateUsage]
-        return one
+        [recording] = self.recordings._active.values()  # pyright: ignore[reportPrivateUsage]
+        return recording
 
     @property
     def parts(self) -> int:
@@ -82,8 +82,8 @@ class Recorded:
         return self.parts_of("audio")
 
     def parts_of(self, kind: Kind) -> int:
-        spool = self.held.spool
-        return len(spool.ledger.tracks[kind].parts) if spool else 0
+        spool = self.active.spool
+        return len(spool.progress.tracks[kind].parts) if spool else 0
 
     @property
     def segments(self) -> list[Path]:
@@ -102,7 +102,7 @@ def recorded(tmp_path: Path) -> Recorded:
 @asynccontextmanager
 async def harness_of(recorded: Recorded, driver: Driver, room: str, *, video: bool = False) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(memory_reserve_mb=0)
-    async with pool_with(recorded.folder.parent, settings, driver, recorded.recordings.of) as harness:
+    async with pool_with(recorded.folder.parent, settings, driver, recorded.recordings.record) as harness:
         harness.meeting, harness.video = room, video
         yield harness
 
@@ -149,10 +149,10 @@ async def finished(recorded: Recorded) -> Manifest:
     """What an agent makes of what is left."""
     async with asyncio.TaskGroup() as tasks:
         finishing = tasks.create_task(recorded.recordings.finish(lambda: set()), name="finish")
-        await wait_until(lambda: any(one.finished for one in recorded.told))
+        await wait_until(lambda: any(report.finished for report in recorded.reports))
         await recorded.recordings.idle.wait()
         finishing.cancel()
-    began, done = recorded.told
+    began, done = recorded.reports
     made = manifest.decode(recorded.file(FINAL).read_bytes())
     assert (began.finished, began.bot_id, began.attempt, began.kinds) == (False, "b1", 1, made.kinds)
     assert (done.audio_s, done.gaps) == (made.audio.duration_s if made.audio else 0.0, len(made.gaps))
@@ -161,5 +161,5 @@ async def finished(recorded: Recorded) -> Manifest:
     return made
 
 
-def told(harness: Harness) -> list[str]:
+def story(harness: Harness) -> list[str]:
     return [saw.did for saw in harness.seen(BotSaw) if saw.did]

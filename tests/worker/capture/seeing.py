@@ -82,11 +82,11 @@ class Watched(NamedTuple):
     @property
     def flashes(self) -> list[float]:
         """When they begin."""
-        return [one.at for before, one in pairwise(self.pictures) if one.flash and not before.flash]
+        return [picture.at for before, picture in pairwise(self.pictures) if picture.flash and not before.flash]
 
     def rate(self, since_s: float, until_s: float) -> float:
         """Different pictures a second."""
-        seen = {one.counter for one in self.pictures if since_s <= one.at < until_s}
+        seen = {picture.counter for picture in self.pictures if since_s <= picture.at < until_s}
         return len(seen) / (until_s - since_s)
 
 
@@ -124,7 +124,7 @@ NOTE: Final = """() => {
   let [isLoud, isBright] = [false, false];
   setInterval(() => {
     analyser.getFloatTimeDomainData(heard);
-    const loud = Math.sqrt(heard.reduce((sum, one) => sum + one * one, 0) / heard.length) > 0.1;
+    const loud = Math.sqrt(heard.reduce((sum, each) => sum + each * each, 0) / heard.length) > 0.1;
     if (loud && !isLoud) noted.beeps.push(Date.now() / 1000);
     isLoud = loud;
   }, 10);

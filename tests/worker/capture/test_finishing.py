@@ -26,7 +26,7 @@ from common.wire.manifest import AUDIO, FINAL, PROGRESS, Manifest
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
 from tests.worker.capture.received import listen
-from worker.capture.ledger import Began, Chunk, Closed, Opened
+from worker.capture.progress import Began, Chunk, Closed, Opened
 from worker.capture.recordings import MOST_SPOILED, RETRY_S, SPOILED, SPOILED_LIFE_S
 from worker.capture.spool import Spool, name_of
 
@@ -92,12 +92,12 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     spooled(recorded.folder, 1000.5, 1015.0)
     Spool.create(recorded.folder / name_of("live", 1), OPENED)
     async with finishing(recorded):
-        await wait_until(lambda: recorded.told)
+        await wait_until(lambda: recorded.reports)
         await wait_until(lambda: not (recorded.folder / name_of("b1", 1)).exists())
         assert not recorded.recordings.idle.is_set() or not recorded.recordings.spooled_bytes
     made = manifest.decode(recorded.file(FINAL).read_bytes())
     assert [(gap.began_at, gap.ended_at, gap.cause) for gap in made.gaps] == [(1010.5, 1015.0, "agent_away")]
-    assert [one.part for one in made.segments] == [0, 0, 1, 1]
+    assert [segment.part for segment in made.segments] == [0, 0, 1, 1]
     assert (made.finished, made.ended_at) == (True, 1025.0)
     assert made.audio
     assert made.audio.duration_s == pytest.approx(25.0, abs=0.2)
@@ -107,7 +107,7 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     heard = listen(recorded.file(AUDIO))
     assert heard.tones(440, 12 * RATE)[0] < -60 < -20 < heard.tones(440, 16 * RATE)[0]
     assert manifest.decode(recorded.file(PROGRESS).read_bytes()).segments == made.segments
-    assert [(one.finished, one.gaps) for one in recorded.told] == [(True, 1)]
+    assert [(report.finished, report.gaps) for report in recorded.reports] == [(True, 1)]
 
 
 async def test_what_another_agent_finished_is_finished_no_second_time(recorded: Recorded, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_what_another_agent_finished_is_finished_no_second_time(recorded: 
     shutil.copytree(tmp_path / "copy", spool.folder)
     recorded.anew()
     assert await finish(recorded) == before
-    assert len(recorded.told) == 1
+    assert len(recorded.reports) == 1
     assert list(recorded.folder.iterdir()) == []
 
 
@@ -126,7 +126,7 @@ async def test_what_was_deleted_meanwhile_does_not_come_back(recorded: Recorded)
     await recorded.store.put(manifest.deleted("b1"), b"")
     async with finishing(recorded):
         await asyncio.wait_for(recorded.recordings.idle.wait(), 60)
-    assert (list(recorded.folder.iterdir()), recorded.told, recorded.segments) == ([], [], [])
+    assert (list(recorded.folder.iterdir()), recorded.reports, recorded.segments) == ([], [], [])
     assert not recorded.file(FINAL).exists()
 
 
@@ -134,10 +134,10 @@ async def test_a_segment_that_is_not_what_it_was_is_a_gap_and_the_rest_plays(rec
     spool = spooled(recorded.folder, 1000.5)
     spool.close(Closed(1011.0))
     store = recorded.store
-    for segment in spool.ledger.segments:
+    for segment in spool.progress.segments:
         await store.put(f"b1/1/{segment.path}", spool.read(segment))
         spool.note_stored(segment)
-    await store.put(f"b1/1/{spool.ledger.segments[-1].path}", b"another")
+    await store.put(f"b1/1/{spool.progress.segments[-1].path}", b"another")
     made = await finish(recorded)
     assert [gap.cause for gap in made.gaps] == ["damaged"]
     assert made.audio
@@ -149,7 +149,7 @@ async def test_of_nothing_no_file_is_made_and_what_is_missing_is_said(recorded: 
     spool.close(Closed(1009.0, "recorder_lost"))
     made = await finish(recorded)
     assert (made.audio, [gap.cause for gap in made.gaps]) == (None, ["recorder_lost"])
-    assert [(one.finished, one.audio_s) for one in recorded.told] == [(True, 0.0)]
+    assert [(report.finished, report.audio_s) for report in recorded.reports] == [(True, 0.0)]
     assert not recorded.file(AUDIO).exists()
 
 
@@ -166,7 +166,7 @@ async def test_a_file_that_cannot_be_made_is_tried_again_and_nothing_goes_meanwh
     spooled(recorded.folder, 1000.5)
     with capture_logs() as logs:
         async with finishing(recorded):
-            await wait_until(lambda: any(one["event"] == "recording_unstored" for one in logs))
+            await wait_until(lambda: any(entry["event"] == "recording_unstored" for entry in logs))
     assert not recorded.file(FINAL).exists()
     assert len(recorded.segments) == 2
     recorded.settings = CaptureSettings(store=recorded.settings.store)
@@ -184,7 +184,10 @@ async def test_a_folder_that_holds_no_recording_is_put_aside_and_keeps_no_other_
     left = sorted(path.name for path in recorded.folder.iterdir())
     assert [name.partition("-")[0] for name in left] == ["b00@1", "b0@1"]
     assert all(name.endswith(".spoiled") for name in left)
-    assert {(one.bot_id, one.finished, one.audio_s) for one in recorded.told} >= {("b0", True, 0.0), ("b00", True, 0.0)}
+    assert {(report.bot_id, report.finished, report.audio_s) for report in recorded.reports} >= {
+        ("b0", True, 0.0),
+        ("b00", True, 0.0),
+    }
 
 
 async def test_a_folder_that_cannot_even_be_moved_is_tried_again_after_a_pause(
@@ -202,7 +205,7 @@ async def test_a_folder_that_cannot_even_be_moved_is_tried_again_after_a_pause(
         await wait_until(lambda: len(tried_at) >= 3)
     waits = [later - earlier for earlier, later in pairwise(tried_at)]
     assert min(waits) >= RETRY_S[0] * 0.9
-    assert recorded.told == [], "it may still be made a file of"
+    assert recorded.reports == [], "it may still be made a file of"
 
 
 async def test_what_cannot_be_made_a_file_of_is_given_up_in_the_end(
@@ -214,9 +217,9 @@ async def test_what_cannot_be_made_a_file_of_is_given_up_in_the_end(
     recorded.anew()
     spooled(recorded.folder, 1000.5)
     async with finishing(recorded):
-        await wait_until(lambda: bool(recorded.told))
-    [told] = recorded.told
-    assert (told.bot_id, told.attempt, told.finished, told.audio_s) == ("b1", 1, True, 0.0)
+        await wait_until(lambda: bool(recorded.reports))
+    [reports] = recorded.reports
+    assert (reports.bot_id, reports.attempt, reports.finished, reports.audio_s) == ("b1", 1, True, 0.0)
     assert [path.suffix for path in recorded.folder.iterdir()] == [SPOILED]
     assert len(recorded.segments) == 2, "what the store has it keeps"
 

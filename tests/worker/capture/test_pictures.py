@@ -24,7 +24,7 @@ from common.wire.messages import Leave
 from common.wire.vocabulary import Reason
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
-from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, told
+from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
 from tests.worker.capture.received import RATE, Heard, level, listen
 from tests.worker.capture.seeing import NOTE, PATTERN, Box, watch
 from tests.worker.conftest import Harness, pool_with
@@ -62,14 +62,16 @@ def beeps(heard: Heard) -> list[float]:
     """When they begin."""
     block = round(SMALL_S * RATE)
     levels = [level(heard.left[at : at + block]) for at in range(0, len(heard.left) - block, block)]
-    loud = [one > max(levels) / 3 for one in levels]
-    return [place * SMALL_S for place, (before, one) in enumerate(pairwise(loud), start=1) if one and not before]
+    loud = [each > max(levels) / 3 for each in levels]
+    return [
+        place * SMALL_S for place, (before, is_loud) in enumerate(pairwise(loud), start=1) if is_loud and not before
+    ]
 
 
 def later_s(noted: list[float], found: list[float]) -> float:
     """How much later it is found than it was noted."""
-    near = [min((one - at for one in found), key=abs, default=1.0) for at in noted]
-    return statistics.median([one for one in near if abs(one) < 0.5])
+    near = [min((each - at for each in found), key=abs, default=1.0) for at in noted]
+    return statistics.median([offset for offset in near if abs(offset) < 0.5])
 
 
 async def test_a_counter_and_tones_are_in_one_file_in_step_and_can_be_sought_in(
@@ -93,7 +95,7 @@ async def test_a_counter_and_tones_are_in_one_file_in_step_and_can_be_sought_in(
     assert (whole.width, whole.height, len(whole.pictures)) == (1280, 720, made.video.pictures)
     assert whole.duration_s == pytest.approx(made.video.duration_s, abs=0.1)
     assert whole.duration_s == pytest.approx(made.audio.duration_s, abs=1.0)
-    counters = [one.counter for one in whole.pictures if one.at > 2]
+    counters = [each.counter for each in whole.pictures if each.at > 2]
     assert counters == sorted(counters), "in order, none of it unreadable"
     heard = listen(recorded.file(VIDEO))
     assert heard.left == listen(recorded.file(AUDIO)).left
@@ -119,7 +121,7 @@ async def test_of_the_picture_too_all_but_the_last_two_seconds_are_there_when_th
         os.killpg(harness.browsers()[0], signal.SIGKILL)
         await harness.gone()
     made = await finished(recorded)
-    last = [one for one in made.segments if one.kind == "video"][-1]
+    last = [segment for segment in made.segments if segment.kind == "video"][-1]
     assert last.ended_at > killed_at - 2
     whole = watch(recorded.file(VIDEO), box)
     assert whole.pictures[-1].at > killed_at - made.began_at - 2
@@ -134,7 +136,7 @@ async def test_a_job_that_asks_for_no_picture_stores_none_anywhere(
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
     made = await finished(recorded)
-    assert (made.kinds, made.video, {one.kind for one in made.segments}) == (("audio",), None, {"audio"})
+    assert (made.kinds, made.video, {segment.kind for segment in made.segments}) == (("audio",), None, {"audio"})
     assert not [path for path in recorded.file("x").parent.iterdir() if path.suffix in (".ivf", ".mp4")]
 
 
@@ -143,18 +145,18 @@ async def test_beside_a_picture_that_is_kept_a_sound_can_be_heard_that_is_not(
 ) -> None:
     heard: list[tuple[int, int]] = []
 
-    def hear(seq: int, part: int, chunk: bytes) -> None:
+    def on_sound(seq: int, part: int, chunk: bytes) -> None:
         assert chunk
         heard.append((part, seq))
 
-    recorder = partial(recorded.recordings.of, hear=hear)
+    recorder = partial(recorded.recordings.record, on_sound=on_sound)
     async with pool_with(recorded.folder.parent, WorkerSettings(memory_reserve_mb=0), driver, recorder) as harness:
         harness.meeting, harness.video = room, True
         await harness.warm()
         harness.pool.begin(msgspec.structs.replace(harness.join(), no_audio=True))
         await wait_until(lambda: recorded.spooled and len(heard) >= 4)
-        assert any("record its picture and listen to its sound" in did for did in told(harness))
-        tab = recorded.held._tab  # pyright: ignore[reportPrivateUsage]
+        assert any("record its picture and listen to its sound" in did for did in story(harness))
+        tab = recorded.active._tab  # pyright: ignore[reportPrivateUsage]
         assert tab
         await tab.close()
         await wait_until(lambda: heard[-1][0] == 1)
@@ -163,7 +165,7 @@ async def test_beside_a_picture_that_is_kept_a_sound_can_be_heard_that_is_not(
         await harness.gone()
     assert heard == sorted(set(heard)), "each once, in order"
     made = await finished(recorded)
-    assert (made.kinds, made.audio, {one.kind for one in made.segments}) == (("video",), None, {"video"})
+    assert (made.kinds, made.audio, {segment.kind for segment in made.segments}) == (("video",), None, {"video"})
     assert made.video
     assert not recorded.file(AUDIO).exists()
 
@@ -176,7 +178,7 @@ async def test_a_paused_recording_has_a_gap_there_and_its_file_keeps_to_the_cloc
         await wait_until(lambda: any(path.suffix == ".ivf" for path in recorded.spooled))
         recorded.recordings.pause("nobody", 1, paused=True)
         recorded.recordings.pause("b1", 1, paused=True)
-        await wait_until(lambda: recorded.held.spool and recorded.held.spool.ledger.is_paused)
+        await wait_until(lambda: recorded.active.spool and recorded.active.spool.progress.is_paused)
         await asyncio.sleep(4)
         recorded.recordings.pause("b1", 1, paused=False)
         await wait_until(lambda: recorded.parts == 2)

@@ -16,7 +16,7 @@ from common.wire.messages import BotEnded, Leave
 from common.wire.vocabulary import Reason
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
-from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, told
+from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
 from tests.worker.capture.received import Heard, listen
 from tests.worker.test_agent import machine_with
 from worker.capture.recordings import Recordings
@@ -54,7 +54,7 @@ async def test_both_sides_of_a_meeting_are_in_one_file_also_when_the_store_was_a
     async with harness_of(recorded, driver, room) as harness:
         await go_in(harness)
         began = time.time()
-        await wait_until(lambda: any("does not take" in did for did in told(harness)))
+        await wait_until(lambda: any("does not take" in did for did in story(harness)))
         assert all(oct(path.stat().st_mode)[-3:] == "600" for path in recorded.spooled)
         assert recorded.recordings.spooled_bytes >= sum(path.stat().st_size for path in recorded.spooled[:1])
         recorded.unblock_store()
@@ -130,14 +130,14 @@ async def test_what_is_refused_because_the_store_is_away_too_long_is_a_gap_with_
     somebody: Page,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("worker.capture.recording.KEEPS_S", 3)
+    monkeypatch.setattr("worker.capture.recording.RECORDER_BUFFER_S", 3)
     waiting = 0
     monkeypatch.setattr(Recordings, "spooled_bytes", property(lambda _: waiting))
     async with harness_of(recorded, driver, room) as harness:
         await go_in(harness)
         await wait_until(lambda: recorded.spooled)
         waiting = 10**12
-        await wait_until(lambda: any("capture.spool_mb is reached" in did for did in told(harness)))
+        await wait_until(lambda: any("capture.spool_mb is reached" in did for did in story(harness)))
         await asyncio.sleep(5)
         assert not harness.seen(BotEnded)
         waiting = 0
@@ -162,15 +162,15 @@ async def test_silence_in_the_recorder_while_somebody_speaks_is_told_and_another
     somebody: Page,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("worker.capture.level.BELIEVED_S", 3.0)
+    monkeypatch.setattr("worker.capture.silence.SILENT_AFTER_S", 3.0)
     async with harness_of(recorded, driver, room) as harness:
         await go_in(harness)
         await wait_until(lambda: recorded.spooled)
-        recorder = recorded.held._tab  # pyright: ignore[reportPrivateUsage]
+        recorder = recorded.active._tab  # pyright: ignore[reportPrivateUsage]
         assert recorder
         await recorder.evaluate("poolmgrKept.source.disconnect()")
         began = time.monotonic()
-        await wait_until(lambda: any(did.startswith("capture_failed") for did in told(harness)))
+        await wait_until(lambda: any(did.startswith("capture_failed") for did in story(harness)))
         assert time.monotonic() - began < 15
         await wait_until(lambda: recorded.parts == 2)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)

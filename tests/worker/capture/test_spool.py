@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from worker.capture.ledger import Began, Chunk, Closed, Missed, Opened
-from worker.capture.spool import LOG, SpoiledError, Spool, name_of
+from worker.capture.progress import Began, Chunk, Closed, Missed, Opened
+from worker.capture.spool import LOG, DamagedRecordingError, Spool, name_of
 
 OPENED: Final = Opened("b1", 2, "room", 1000.0)
 
@@ -29,18 +29,18 @@ def spool(tmp_path: Path) -> Spool:
 def again(spool: Spool) -> Spool:
     """As the next agent finds it."""
     found = Spool.find(spool.folder)
-    assert found.ledger.manifest() == spool.ledger.manifest()
+    assert found.progress.manifest() == spool.progress.manifest()
     return found
 
 
 def content(spool: Spool) -> bytes:
     spool.cut()
-    return b"".join(spool.read(one) for one in spool.ledger.segments)
+    return b"".join(spool.read(segment) for segment in spool.progress.segments)
 
 
 def test_chunks_are_cut_into_files_whose_sums_are_known_and_which_go_when_they_are_stored(spool: Spool) -> None:
     spool.append(chunks(0, 7))
-    first = spool.ledger.to_store
+    first = spool.progress.to_store
     assert first
     assert (spool.read(first), first.sha256) == (b"000001002003004", hashlib.sha256(b"000001002003004").hexdigest())
     assert [path.name for path in sorted(spool.folder.iterdir())] == [LOG, first.path, "segment-000001.webm"]
@@ -49,7 +49,7 @@ def test_chunks_are_cut_into_files_whose_sums_are_known_and_which_go_when_they_a
     assert not (spool.folder / first.path).exists()
     spool.close(Closed(1009.0))
     spool.close(Closed(1010.0))
-    last = again(spool).ledger.to_store
+    last = again(spool).progress.to_store
     assert last
     assert (spool.read(last), last.ended_at) == (b"005006007", 1008.0)
     spool.remove()
@@ -62,7 +62,7 @@ def test_what_is_there_already_is_not_taken_twice_and_parts_are_kept_apart(spool
     found.append(chunks(0, 3))
     found.append(chunks(4, 5, part=1))
     assert content(found) == b"000001002003004005"
-    assert [one.part for one in again(found).ledger.segments] == [0, 1, 1]
+    assert [segment.part for segment in again(found).progress.segments] == [0, 1, 1]
 
 
 def test_what_is_of_a_kind_that_is_not_kept_leaves_nothing(spool: Spool) -> None:
@@ -71,7 +71,7 @@ def test_what_is_of_a_kind_that_is_not_kept_leaves_nothing(spool: Spool) -> None
     spool.append([first, picture, later])
     spool.miss(Missed(1001.0, 1002.0, "silent", "video"))
     found = again(spool)
-    assert (content(found), found.ledger.next_seq, found.ledger.gaps) == (b"000002", 3, [])
+    assert (content(found), found.progress.next_seq, found.progress.gaps) == (b"000002", 3, [])
 
 
 @pytest.mark.parametrize("torn", [b'{"is":"chu', b'{"is":"chunk"}\n', b"\x00" * 30])
@@ -82,7 +82,7 @@ def test_a_line_that_was_being_written_is_forgotten_and_its_chunk_taken_again(sp
     with (spool.folder / "segment-000000.webm").open("ab") as pending:
         pending.write(b"00")  # of a chunk that nobody confirmed
     found = again(spool)
-    assert found.ledger.next_seq == 2
+    assert found.progress.next_seq == 2
     found.append(chunks(1, 2))
     assert content(again(found)) == b"000001002"
 
@@ -102,7 +102,7 @@ def test_a_disk_that_is_full_keeps_what_it_has(spool: Spool, monkeypatch: pytest
             spool.append(chunks(2, 3))
         with pytest.raises(OSError, match="No space left"):
             spool.cut()
-    assert again(spool).ledger.next_seq == 2
+    assert again(spool).progress.next_seq == 2
     spool.append(chunks(2, 3))
     assert content(again(spool)) == b"000001002003"
 
@@ -110,12 +110,12 @@ def test_a_disk_that_is_full_keeps_what_it_has(spool: Spool, monkeypatch: pytest
 def test_a_folder_that_holds_no_recording_is_spoiled(spool: Spool) -> None:
     spool.append(chunks(0, 1))
     (spool.folder / "segment-000000.webm").write_bytes(b"000")
-    with pytest.raises(SpoiledError, match="shorter than the log says"):
+    with pytest.raises(DamagedRecordingError, match="shorter than the log says"):
         Spool.find(spool.folder)
     lines = (spool.folder / LOG).read_bytes().splitlines(keepends=True)
     (spool.folder / LOG).write_bytes(b"".join([lines[0], *lines[2:]]))
-    with pytest.raises(SpoiledError, match="does not follow"):
+    with pytest.raises(DamagedRecordingError, match="does not follow"):
         Spool.find(spool.folder)
     (spool.folder / LOG).write_bytes(b"".join(lines[1:]))
-    with pytest.raises(SpoiledError, match="does not begin"):
+    with pytest.raises(DamagedRecordingError, match="does not begin"):
         Spool.find(spool.folder)

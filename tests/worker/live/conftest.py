@@ -22,9 +22,9 @@ from tests.worker.conftest import Harness, pool_with
 from worker.capture.recordings import Recordings
 from worker.chromium.driver import Driver
 from worker.decide.state import State
+from worker.live.feeds import LiveFeeds
 from worker.live.frames import RATE
-from worker.live.lives import Lives
-from worker.words.keeping import Keeper
+from worker.transcript.minutes_outbox import MinutesOutbox
 
 AT_HOME: Final = WebhookSettings(allow_http=True, allowed_networks=["127.0.0.0/8"])
 HOME: Final = OutgoingRules.of(AT_HOME)
@@ -116,12 +116,12 @@ async def reader() -> AsyncGenerator[Reader]:
 
 
 class Live:
-    """What is sent live of a VM without a store. `told`: what the manager hears of it; `chunks`: what came of the
+    """What is sent live of a VM without a store. `reports`: what the manager hears of it; `chunks`: what came of the
     recorder, by number and part.
     """
 
     def __init__(self, folder: Path, settings: LiveSettings | None = None) -> None:
-        self.told: list[BotStreamed] = []
+        self.reports: list[BotStreamed] = []
         self.chunks: list[tuple[int, int, bytes]] = []
         self.folder = folder
         recordings = Recordings("vm1", folder / "recordings", CaptureSettings(), None, lambda _: None)
@@ -130,31 +130,31 @@ class Live:
             join: Join,
             page: Callable[[], Page | None],
             state: Callable[[], State | None],
-            tell: Callable[[str], None],
-            hear: Callable[[int, int, bytes], None] | None = None,
+            add_to_story: Callable[[str], None],
+            on_sound: Callable[[int, int, bytes], None] | None = None,
         ) -> AbstractAsyncContextManager[Callable[[State], None]]:
             def spy(seq: int, part: int, chunk: bytes) -> None:
                 self.chunks.append((seq, part, chunk))
-                assert hear
-                hear(seq, part, chunk)
+                assert on_sound
+                on_sound(seq, part, chunk)
 
-            return recordings.of(join, page, state, tell, hear=spy if hear else None)
+            return recordings.record(join, page, state, add_to_story, on_sound=spy if on_sound else None)
 
-        self.lives = Lives("vm1", settings or LiveSettings(), AT_HOME, record, self.told.append, nobody_keeps())
+        self.feeds = LiveFeeds("vm1", settings or LiveSettings(), AT_HOME, record, self.reports.append, no_minutes())
 
     @property
     def statuses(self) -> list[FeedStatus]:
-        return [one.status for one in self.told]
+        return [report.status for report in self.reports]
 
 
-def nobody_keeps() -> Keeper:
-    return Keeper("vm1", Path("nowhere"), None, lambda _: None)
+def no_minutes() -> MinutesOutbox:
+    return MinutesOutbox("vm1", Path("nowhere"), None, lambda _: None)
 
 
 @asynccontextmanager
 async def harness_of(live: Live, driver: Driver, room: str) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(memory_reserve_mb=0)
-    async with live.lives, pool_with(live.folder / "state", settings, driver, live.lives.of) as harness:
+    async with live.feeds, pool_with(live.folder / "state", settings, driver, live.feeds.serve) as harness:
         harness.meeting = room
         yield harness
 

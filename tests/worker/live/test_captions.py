@@ -24,13 +24,13 @@ from lab.platforms.scenario import Layout, Scenario
 from lab.platforms.site import Site, serving
 from lab.platforms.trial import browser_for
 from tests.waiting import wait_until
-from tests.worker.live.conftest import AT_HOME, nobody_keeps
+from tests.worker.live.conftest import AT_HOME, no_minutes
 from worker.decide.state import SessionSettings, State
-from worker.live.lives import Lives
+from worker.live.feeds import LiveFeeds
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms import adapter_for, prepare
-from worker.words.keeping import Keeper
+from worker.transcript.minutes_outbox import MinutesOutbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,7 +45,7 @@ class Receiver:
     def __init__(self) -> None:
         self.url = ""
         self.answers = [200]
-        self.told: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
 
     async def take(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -53,12 +53,12 @@ class Receiver:
         assert request.headers["X-MeetStream-Signature"] == f"sha256={digest}"
         status = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if status == 200:
-            self.told.append(msgspec.json.decode(body))
+            self.reports.append(msgspec.json.decode(body))
         return web.Response(status=status)
 
     @property
     def finals(self) -> list[tuple[str, str]]:
-        return [(one["speakerName"], one["utterance"]) for one in self.told if one["is_final"]]
+        return [(report["speakerName"], report["utterance"]) for report in self.reports if report["is_final"]]
 
 
 @asynccontextmanager
@@ -98,29 +98,35 @@ async def recorded_by_nobody(*_: object, **__: object) -> AsyncGenerator[Callabl
 
 
 class Bot:
-    """In its meeting, read. `told`: what the manager hears."""
+    """In its meeting, read. `reports`: what the manager hears."""
 
     def __init__(self, meeting: Meeting) -> None:
         self.meeting = meeting
-        self.told: list[BotStreamed] = []
+        self.reports: list[BotStreamed] = []
 
     @property
     def statuses(self) -> list[FeedStatus]:
-        return [one.status for one in self.told]
+        return [report.status for report in self.reports]
 
 
 @asynccontextmanager
 async def bot_in(
-    pages: tuple[Site, Browser], platform: str, url: str, scenario: Scenario, keeper: Keeper | None = None
+    pages: tuple[Site, Browser],
+    platform: str,
+    url: str,
+    scenario: Scenario,
+    minutes_outbox: MinutesOutbox | None = None,
 ) -> AsyncGenerator[Bot]:
     site, browser = pages
     bot = Bot(site.arrange(platform, CODES[platform], scenario))
-    lives = Lives("vm1", LiveSettings(), WEBHOOKS, recorded_by_nobody, bot.told.append, keeper or nobody_keeps())
+    live_feeds = LiveFeeds(
+        "vm1", LiveSettings(), WEBHOOKS, recorded_by_nobody, bot.reports.append, minutes_outbox or no_minutes()
+    )
     context = await browser.new_context(locale="en-US")
     page, _ = await prepare(context)
     adapter = adapter_for(platform)
     assert adapter
-    feeds = Feeds(transcription_url=url, attributes='{"a":1}', transcript=keeper is not None)
+    feeds = Feeds(transcription_url=url, attributes='{"a":1}', transcript=minutes_outbox is not None)
     join = Join("w1", "b1", 1, platform, bot.meeting.link, "Bot", feeds=feeds)
     session: Session | None = None
 
@@ -130,7 +136,7 @@ async def bot_in(
     def shown() -> Page | None:
         return page
 
-    async with lives, lives.of(join, shown, where, lambda _: None) as note, asyncio.TaskGroup() as tasks:
+    async with live_feeds, live_feeds.serve(join, shown, where, lambda _: None) as note, asyncio.TaskGroup() as tasks:
 
         def keep(state: State, _news: Sequence[BotNews]) -> None:
             note(state)
@@ -166,7 +172,7 @@ _HIDDEN: Final[dict[str, list[tuple[Layout, ...]]]] = {
 }
 
 
-@pytest.mark.parametrize(("platform", "wording"), [(one, number) for one in CODES for number in (0, 1)])
+@pytest.mark.parametrize(("platform", "wording"), [(code, number) for code in CODES for number in (0, 1)])
 async def test_what_is_said_is_told_with_who_says_it_as_it_grows_and_once_when_it_is_final(
     pages: tuple[Site, Browser], receiver: Receiver, platform: str, wording: int
 ) -> None:
@@ -184,23 +190,23 @@ async def test_what_is_said_is_told_with_who_says_it_as_it_grows_and_once_when_i
         ("Ann", "Good morning everyone shall we begin"),
         ("Ben", "Yes please I have three points"),
     ]
-    assert [one for one in receiver.told if not one["is_final"]]
-    assert {(one["bot_id"], one["custom_attributes"]["a"]) for one in receiver.told} == {("b1", 1)}
+    assert [report for report in receiver.reports if not report["is_final"]]
+    assert {(report["bot_id"], report["custom_attributes"]["a"]) for report in receiver.reports} == {("b1", 1)}
     assert [note for note in bot.meeting.noted if note.startswith("turned captions")] == ["turned captions on"]
     await wait_until(lambda: bot.statuses[-1:] == [FeedStatus.ENDED])
     assert FeedStatus.CONNECTED in bot.statuses
-    assert bot.told[-1].taken
-    assert bot.told[-1].dropped == 0
+    assert bot.reports[-1].taken
+    assert bot.reports[-1].dropped == 0
 
 
 async def test_a_page_without_captions_is_said_to_have_none_and_the_call_goes_on(
     pages: tuple[Site, Browser], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.words.reading.GIVEN_UP_S", 2.0)
+    monkeypatch.setattr("worker.transcript.captions_reader.GIVEN_UP_S", 2.0)
     async with bot_in(pages, "google_meet", receiver.url, Scenario(captions=False)) as bot:
         await wait_until(lambda: bot.statuses == [FeedStatus.CAPTIONS_UNAVAILABLE])
         assert "Bot" in bot.meeting.present
-    assert receiver.told == []
+    assert receiver.reports == []
 
 
 async def test_a_receiver_that_is_away_gets_what_is_final_in_order_once_it_is_back(
@@ -212,7 +218,7 @@ async def test_a_receiver_that_is_away_gets_what_is_final_in_order_once_it_is_ba
         for number, text in enumerate(("the first of them", "then a second one", "and now the third")):
             await say(bot.meeting, "Ann", text, str(number))
         await wait_until(lambda: FeedStatus.WAITING in bot.statuses)
-        assert [one.detail for one in bot.told if one.status is FeedStatus.WAITING] == ["503"]
+        assert [report.detail for report in bot.reports if report.status is FeedStatus.WAITING] == ["503"]
         await asyncio.sleep(2.5)
         receiver.answers = [200]
         await wait_until(lambda: len(receiver.finals) == 3)
@@ -223,18 +229,18 @@ async def test_afterwards_there_is_a_transcript_with_who_said_what_and_when(
     pages: tuple[Site, Browser], tmp_path: Path
 ) -> None:
     store, heard = tmp_path / "store", list[BotTranscribed]()
-    keeper = Keeper("vm1", tmp_path / "minutes", Store(CaptureSettings(store=str(store))), heard.append)
-    async with bot_in(pages, "google_meet", "", Scenario(people=("Ann", "Ben")), keeper) as bot:
+    minutes_outbox = MinutesOutbox("vm1", tmp_path / "minutes", Store(CaptureSettings(store=str(store))), heard.append)
+    async with bot_in(pages, "google_meet", "", Scenario(people=("Ann", "Ben")), minutes_outbox) as bot:
         await wait_until(lambda: "turned captions on" in bot.meeting.noted)
         await say(bot.meeting, "Ann", "Good morning everyone shall we begin", "1")
         await say(bot.meeting, "Ben", "Yes please I have three points", "2")
         await wait_until(lambda: len((tmp_path / "minutes" / "b1@1").read_text().splitlines()) >= 3)
     async with asyncio.TaskGroup() as tasks:
-        finishing = tasks.create_task(keeper.finish(set), name="finish")
-        await wait_until(lambda: any(one.finished for one in heard))
+        finishing = tasks.create_task(minutes_outbox.finish(set), name="finish")
+        await wait_until(lambda: any(each.finished for each in heard))
         finishing.cancel()
     written = minutes.decode((store / "b1" / "1" / minutes.TRANSCRIPT).read_bytes())
-    assert [(one.speaker, one.text) for one in written.utterances] == [
+    assert [(utterance.speaker, utterance.text) for utterance in written.utterances] == [
         ("Ann", "Good morning everyone shall we begin"),
         ("Ben", "Yes please I have three points"),
     ]

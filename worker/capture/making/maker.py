@@ -1,5 +1,5 @@
-"""Makes the files of a recording that is over: brings its segments back from the store, has a process of its own make
-one file of each kind (process.py), and puts those into the store.
+"""Makes the files of a recording that is over. It fetches the segments from the store, starts a process that makes one
+file of each kind (process.py), and puts the files into the store.
 """
 
 import asyncio
@@ -14,18 +14,19 @@ from typing import Final
 import msgspec
 
 from common.config.settings import CaptureSettings
+from common.errors import AgentError
 from common.runtime.store import AbsentError, Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import AUDIO, VIDEO, Audio, Gap, Kind, Manifest, Segment, Video
-from worker.capture.making.work import Heard, Made, Stream, Watched, Work
+from worker.capture.making.work import AudioReport, Stream, VideoReport, Work, WorkResult
 from worker.capture.spool import Spool
 
 DEADLINE_S: Final = 900.0
-"""For a recording of no length; a longer one has half its length more."""
+"""For the process; half the length of the recording is added."""
 
 
-class UnmadeError(Exception):
-    """The process that makes the files did not."""
+class FilesNotMadeError(AgentError):
+    """The process that makes the files of a recording failed."""
 
 
 class Maker:
@@ -34,57 +35,63 @@ class Maker:
         self._store = store
 
     async def make(self, spool: Spool) -> Manifest:
-        """The files are in the store, if there is anything to make them of; the final manifest.
+        """Make the files and put them into the store, if anything was recorded. Returns the final manifest.
 
-        Raises: UnmadeError, StoreError, OSError.
+        Raises: FilesNotMadeError, StoreError, OSError.
         """
         workshop = spool.folder / "workshop"
         shutil.rmtree(workshop, ignore_errors=True)
         workshop.mkdir(mode=0o700)
-        known, where = spool.ledger, where_is(spool)
+        progress, folder_in_store = spool.progress, store_folder(spool)
         sound, damaged = await self._streams(spool, "audio", workshop)
         picture, more = await self._streams(spool, "video", workshop)
         damaged += more
-        audio, video = ("" if kind not in known.tracks else str(workshop / name) for kind, name in _FILES)
-        made = await self._run(Work(sound, picture, audio, video, self._memory_mb), known.recorded_s)
-        unread_of: dict[Kind, list[int]] = {"audio": made.unheard, "video": made.unseen}
+        audio, video = ("" if kind not in progress.tracks else str(workshop / name) for kind, name in _FILES)
+        made = await self._run(Work(sound, picture, audio, video, self._memory_mb), progress.recorded_s)
+        unread_of: dict[Kind, list[int]] = {"audio": made.unread_audio, "video": made.unread_video}
         for kind, unread in unread_of.items():
-            parts = known.tracks[kind].parts if unread else []
+            parts = progress.tracks[kind].parts if unread else []
             damaged += [Gap(parts[n].began_at, parts[n].began_at, "damaged", kind) for n in unread]
-        heard = _audio(made.audio, *await self._put(where, Path(audio), "audio/ogg")) if made.audio else None
-        seen = _video(made.video, *await self._put(where, Path(video), "video/mp4")) if made.video else None
-        final = known.manifest(heard, seen, finished=True)
+        folder = folder_in_store
+        in_audio = _audio(made.audio, *await self._put(folder, Path(audio), "audio/ogg")) if made.audio else None
+        in_video = _video(made.video, *await self._put(folder, Path(video), "video/mp4")) if made.video else None
+        final = progress.manifest(in_audio, in_video, finished=True)
         return msgspec.structs.replace(final, gaps=[*final.gaps, *damaged])
 
     async def _streams(self, spool: Spool, kind: Kind, workshop: Path) -> tuple[list[Stream], list[Gap]]:
-        """Those of one kind, in order, and what of them is not there any more."""
-        known = spool.ledger
+        """The parts of one kind, in order, and what of them is damaged or gone."""
+        progress = spool.progress
         damaged: list[Gap] = []
         streams: list[Stream] = []
-        track = known.tracks.get(kind)
+        track = progress.tracks.get(kind)
         for part in track.parts if track else []:
             path = workshop / f"{kind}-{part.number}"
-            if whole := [one for one in known.segments if one.kind == kind and one.part == part.number]:
-                came = [track.came[one.sequence] for one in whole] if track else []
-                gone, anchors = await self._fetch_part(where_is(spool), whole, came, path)
+            segments = [segment for segment in progress.segments if (segment.kind, segment.part) == (kind, part.number)]
+            if segments:
+                arrivals = [track.arrivals[segment.sequence] for segment in segments] if track else []
+                gone, arrived = await self._fetch_part(store_folder(spool), segments, arrivals, path)
                 damaged += gone
-                since = [(size, round(at - part.began_at, 3)) for size, at in anchors]
-                media_s, ends_s = part.began_at - known.began_at, whole[-1].ended_at - part.began_at
-                streams.append(Stream(str(path), round(media_s, 3), since, round(ends_s, 3)))
+                anchors = [(size, round(at - part.began_at, 3)) for size, at in arrived]
+                media_s, ends_s = part.began_at - progress.began_at, segments[-1].ended_at - part.began_at
+                streams.append(Stream(str(path), round(media_s, 3), anchors, round(ends_s, 3)))
         return streams, damaged
 
     async def _fetch_part(
-        self, where: str, segments: Sequence[Segment], came: Sequence[Sequence[tuple[int, float]]], path: Path
+        self,
+        folder_in_store: str,
+        segments: Sequence[Segment],
+        arrivals: Sequence[Sequence[tuple[int, float]]],
+        path: Path,
     ) -> tuple[list[Gap], list[tuple[int, float]]]:
-        """It is in the file as far as the store has what it was given; where not, a gap each. How large the file was
-        after each chunk, and when all of that had come.
+        """Write a part into the file at `path`. Returns a gap for each segment that the store lost or damaged; and
+        after each chunk the size of the file, with the time at which that chunk had arrived.
         """
         damaged: list[Gap] = []
         anchors: list[tuple[int, float]] = []
         with path.open("wb") as file:
-            for segment, ends in zip(segments, came, strict=True):
+            for segment, ends in zip(segments, arrivals, strict=True):
                 try:
-                    content = await self._store.get(f"{where}/{segment.path}")
+                    content = await self._store.get(f"{folder_in_store}/{segment.path}")
                 except AbsentError:
                     content = b""
                 if hashlib.sha256(content).hexdigest() == segment.sha256:
@@ -94,16 +101,16 @@ class Maker:
                     damaged.append(Gap(segment.began_at, segment.ended_at, "damaged", segment.kind))
         return damaged, anchors
 
-    async def _put(self, where: str, path: Path, content_type: str) -> tuple[int, str]:
-        """The store has it; bytes and SHA-256. Raises: StoreError, OSError."""
+    async def _put(self, folder_in_store: str, path: Path, content_type: str) -> tuple[int, str]:
+        """Put a file into the store. Returns its bytes and its SHA-256. Raises: StoreError, OSError."""
         size, sha256 = await asyncio.to_thread(_measure, path)
-        await self._store.put(f"{where}/{path.name}", path, content_type=content_type)
-        if await self._store.size(f"{where}/{path.name}") != size:
+        await self._store.put(f"{folder_in_store}/{path.name}", path, content_type=content_type)
+        if await self._store.size(f"{folder_in_store}/{path.name}") != size:
             raise StoreError("what it holds is shorter than what it was given")
         return size, sha256
 
-    async def _run(self, work: Work, recorded_s: float) -> Made:
-        """Raises: UnmadeError, OSError."""
+    async def _run(self, work: Work, recorded_s: float) -> WorkResult:
+        """Raises: FilesNotMadeError, OSError."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "worker.capture.making.process"),
             stdin=asyncio.subprocess.PIPE,
@@ -115,12 +122,12 @@ class Maker:
         try:
             async with asyncio.timeout(deadline_s):
                 said, complaint = await process.communicate(msgspec.json.encode(work))
-            return msgspec.json.decode(said, type=Made)
+            return msgspec.json.decode(said, type=WorkResult)
         except TimeoutError as error:
-            raise UnmadeError(f"no file was made within {deadline_s:.0f} s") from error
+            raise FilesNotMadeError(f"no file was made within {deadline_s:.0f} s") from error
         except msgspec.DecodeError as error:
             last = complaint.decode(errors="replace").strip().splitlines()[-1:]
-            raise UnmadeError(f"no file was made (exit {process.returncode}): {''.join(last)[:200]}") from error
+            raise FilesNotMadeError(f"no file was made (exit {process.returncode}): {''.join(last)[:200]}") from error
         finally:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
@@ -131,27 +138,27 @@ class Maker:
 _FILES: Final[tuple[tuple[Kind, str], ...]] = (("audio", AUDIO), ("video", VIDEO))
 
 
-def where_is(spool: Spool) -> str:
-    """Where in the store it goes."""
-    return manifest.folder(spool.ledger.opened.bot_id, spool.ledger.opened.attempt)
+def store_folder(spool: Spool) -> str:
+    """The recording's folder in the store."""
+    return manifest.folder(spool.progress.opened.bot_id, spool.progress.opened.attempt)
 
 
-def _audio(heard: Heard, size: int, sha256: str) -> Audio:
-    return Audio(AUDIO, size, sha256, heard.duration_s, heard.filled_s, heard.loudness_lufs, *heard.dbfs)
+def _audio(report: AudioReport, size: int, sha256: str) -> Audio:
+    return Audio(AUDIO, size, sha256, report.duration_s, report.filled_s, report.loudness_lufs, *report.dbfs)
 
 
-def _video(seen: Watched, size: int, sha256: str) -> Video:
+def _video(report: VideoReport, size: int, sha256: str) -> Video:
     return Video(
         VIDEO,
         size,
         sha256,
-        seen.duration_s,
-        seen.codec,
-        seen.width,
-        seen.height,
-        seen.pictures,
-        round(seen.pictures / seen.recorded_s, 2) if seen.recorded_s else 0.0,
-        seen.damaged,
+        report.duration_s,
+        report.codec,
+        report.width,
+        report.height,
+        report.pictures,
+        round(report.pictures / report.recorded_s, 2) if report.recorded_s else 0.0,
+        report.damaged,
     )
 
 

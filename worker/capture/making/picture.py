@@ -1,6 +1,6 @@
-"""The one file of a recording's picture, with its sound: an MP4 that begins with its index, so that it can be sought in
-before all of it is there. Packets are copied, not encoded anew. Each picture stands until the next one, also over what
-is missing, so that the file keeps to the clock of the wall as the sound does. Then all of it is decoded.
+"""Makes the video file of a recording, with its sound: an MP4 that begins with its index, so that players can seek in
+it while they load it. Packets are copied, not encoded again. Each picture is shown until the next one, also over gaps,
+so the file keeps to the wall clock as the sound does. Then the whole file is decoded.
 """
 
 import errno
@@ -11,15 +11,15 @@ from typing import Any, Final, NamedTuple
 import av
 import av.error
 
-from worker.capture.making.work import Stream, Watched
+from worker.capture.making.work import Stream, VideoReport
 
 CLOCK: Final = 90_000
-"""Of the pictures in the file, a second. All usual rates are whole numbers of it."""
-_OPTIONS: Final = {"movflags": "+faststart", "fflags": "+bitexact"}  # the same of the same
+"""Ticks a second of the video's clock. A picture of any usual rate lasts a whole number of them."""
+_OPTIONS: Final = {"movflags": "+faststart", "fflags": "+bitexact"}  # the same input gives the same file
 
 
 class Picture(NamedTuple):
-    """Encoded. `at`: when it is shown, by CLOCK."""
+    """An encoded picture. `at`: when it is shown, in ticks of CLOCK."""
 
     at: int
     is_key: bool
@@ -27,8 +27,7 @@ class Picture(NamedTuple):
 
 
 class Writer:
-    """Writes pictures and, as they come to stand beside them, the packets of a sound file. `until`: when the last
-    picture was shown."""
+    """Writes pictures and, in step with them, the packets of an audio file. `until`: when the last picture is shown."""
 
     def __init__(self, out: str, sound: str) -> None:
         self._file: Any = av.open(out, "w", format="mp4", options=_OPTIONS)
@@ -50,12 +49,12 @@ class Writer:
             self._next = next(self._packets, None)
 
     def put(self, picture: Picture) -> None:
-        """Those that are not later than the one before are put a tick after it."""
+        """A picture that is not later than the one before it is put a tick after that one."""
         if self._waiting:
             picture = picture._replace(at=max(picture.at, self._waiting.at + 1))
             self._write(self._waiting, picture.at)
         else:
-            picture = picture._replace(at=0)  # it stands for the moment before it, too
+            picture = picture._replace(at=0)  # the first one is shown from the beginning
         self._waiting, self.until = picture, picture.at
 
     def close(self, ends_at: int) -> None:
@@ -90,9 +89,9 @@ class Writer:
                 yield packet
 
 
-def make(streams: Sequence[Stream], sound: str, out: str) -> tuple[Watched | None, list[int]]:
-    """The file is at `out`, if there is anything to see; and places in `streams` that could not be read to their end.
-    `sound`: the path of a file whose sound it is to have, empty for none.
+def make(streams: Sequence[Stream], sound: str, out: str) -> tuple[VideoReport | None, list[int]]:
+    """Write the file `out`, if there is any picture. Also returns the indexes of streams that could not be read to
+    their end. `sound`: the path of the audio file for it, empty for none.
 
     Raises: av.error.FFmpegError.
     """
@@ -106,7 +105,7 @@ def make(streams: Sequence[Stream], sound: str, out: str) -> tuple[Watched | Non
             for picture in _pictures(stream, writer):
                 writer.put(picture)
         except (av.error.FFmpegError, IndexError, ValueError) as error:
-            if getattr(error, "errno", None) == errno.ENOMEM:  # which says nothing of the part
+            if getattr(error, "errno", None) == errno.ENOMEM:  # the stream itself may be all right
                 raise
             unreadable.append(place)
     writer.close(round(ends_s * CLOCK))
@@ -114,7 +113,7 @@ def make(streams: Sequence[Stream], sound: str, out: str) -> tuple[Watched | Non
 
 
 def _pictures(stream: Stream, writer: Writer) -> Iterator[Picture]:
-    """From the first on that needs none before it."""
+    """The pictures of a stream, from its first key frame on."""
     shows = False
     with av.open(stream.path) as file:
         source = file.streams.video[0]
@@ -129,12 +128,12 @@ def _pictures(stream: Stream, writer: Writer) -> Iterator[Picture]:
                 yield Picture(round(at_s * CLOCK), packet.is_keyframe, data)
 
 
-def watch(path: str, recorded_s: float) -> Watched:
-    """What a player makes of it. Raises: av.error.FFmpegError."""
+def watch(path: str, recorded_s: float) -> VideoReport:
+    """Decode the file as a player would, and measure it. Raises: av.error.FFmpegError."""
     damaged = 0
     with av.open(path) as file:
         stream = file.streams.video[0]
-        stream.thread_type = "NONE"  # a processor beside those that serve meetings
+        stream.thread_type = "NONE"  # one thread: the other processors are for meetings
         for packet in file.demux(stream):
             try:
                 damaged += sum(frame.is_corrupt for frame in packet.decode())
@@ -142,7 +141,7 @@ def watch(path: str, recorded_s: float) -> Watched:
                 damaged += 1
         duration_s = float((file.duration or 0) / av.time_base)
         context: Any = stream.codec_context
-        return Watched(
+        return VideoReport(
             round(duration_s, 3),
             round(recorded_s, 3),
             context.name,

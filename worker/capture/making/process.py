@@ -1,6 +1,7 @@
-"""The files of a recording, in a process of its own: `python -m worker.capture.making.process`, a Work on its standard
-input, a Made on its standard output. What a recording holds may be damaged or hostile: whatever it does to this
-process, the agent goes on, and so does the machine, for its memory has a limit.
+"""Makes the files of a recording, as a process: `python -m worker.capture.making.process`. It reads a Work on its
+standard input, and writes a WorkResult on its standard output.
+
+A recording may be damaged or hostile. In a process with limited memory it can harm neither the agent nor the machine.
 """
 
 import os
@@ -13,20 +14,20 @@ import av.logging
 import msgspec
 
 from worker.capture.making import picture, sound
-from worker.capture.making.work import Made, Work
+from worker.capture.making.work import Work, WorkResult
 
 _NICENESS: Final = 10
 
 
-def make(work: Work) -> Made:
-    heard, unheard = sound.make(work.sound, work.audio) if work.audio else (None, list[int]())
-    watched, unseen = (
-        picture.make(work.picture, work.audio if heard else "", work.video) if work.video else (None, list[int]())
+def make(work: Work) -> WorkResult:
+    audio, unread_audio = sound.make(work.sound, work.audio) if work.audio else (None, list[int]())
+    video, unread_video = (
+        picture.make(work.picture, work.audio if audio else "", work.video) if work.video else (None, list[int]())
     )
-    for path, is_there in ((work.audio, heard), (work.video, watched)):
-        if path and not is_there:
+    for path, report in ((work.audio, audio), (work.video, video)):
+        if path and not report:
             Path(path).unlink(missing_ok=True)
-    return Made(heard, watched, unheard, unseen)
+    return WorkResult(audio, video, unread_audio, unread_video)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""The one file of a recording's sound. Packets are copied, not encoded anew. Where the recorder left out some, or its
-clock fell behind because the machine was busy, silence stands in, so that the file keeps to the clock of the wall. Then
-the whole file is decoded, as a player would: what is told of it was heard, not believed.
+"""Makes the audio file of a recording. Packets are copied, not encoded again. Silence is filled in where the recorder
+left out packets, or its clock fell behind on a busy machine, so the file keeps to the wall clock.
+
+Then the whole file is decoded, as a player would: what is reported about it is measured.
 """
 
 import errno
@@ -14,27 +15,27 @@ import av
 import av.error
 from av.filter import Graph
 
-from worker.capture.making.work import Heard, Stream
+from worker.capture.making.work import AudioReport, Stream
 
 RATE: Final = 48_000
-WAVERS_S: Final = 0.002
-"""By so much for each packet in between, what a later one tells counts less."""
+JITTER_S: Final = 0.002
+"""A packet's time may be early by this much for each packet since the one that is placed."""
 SILENCE: Final = b"\xfc\xff\xfe"
-"""20 ms: RFC 6716, 3.1. Full band CELT in stereo, one frame, nothing in it."""
+"""An Opus packet of 20 ms (RFC 6716, 3.1): full band CELT in stereo, one empty frame."""
 SILENCE_SAMPLES: Final = 960
 DELIVERY_S: Final = 0.16
-"""How long after it was heard the latest packet of a chunk comes at the earliest: 60 ms as long as one plays, and what
-the browser takes. Measured against what a meeting's page played itself, on machines with loads of 17 to 32 on 2 cores.
+"""The least time between a sound and the arrival of the chunk that ends with it: 60 ms for a packet, and what the
+browser takes. Measured against what a meeting's page played itself, on 2 cores with loads of 17 to 32.
 """
 MOST_FILLED: Final = 24 * 3600 * RATE
 QUIETEST_LUFS: Final = -70.0
-"""What EBU R128 says of silence: its absolute gate."""
+"""The absolute gate of EBU R128: silence has this loudness."""
 _FRAME_SAMPLES: Final = (480, 960, 1920, 2880) * 3 + (480, 960) * 2 + (120, 240, 480, 960) * 4
 """By the configuration in the first byte: RFC 6716, table 2."""
 
 
 def samples_of(packet: bytes) -> int:
-    """How long an Opus packet plays, at 48 kHz. 0 for one that is none."""
+    """How long an Opus packet plays, in samples at 48 kHz. 0 if it is not one."""
     if not packet:
         return 0
     frame, code = _FRAME_SAMPLES[packet[0] >> 3], packet[0] & 3
@@ -44,10 +45,14 @@ def samples_of(packet: bytes) -> int:
 
 
 class Writer:
-    """Writes packets one after the other. `position`: of the next, in samples."""
+    """Writes packets one after the other. `position`: where the next one begins; `filled`: how much silence was filled
+    in. Both in samples.
+    """
 
     def __init__(self, path: str) -> None:
-        self._file: Any = av.open(path, "w", format="ogg", options={"fflags": "bitexact"})  # the same of the same
+        self._file: Any = av.open(
+            path, "w", format="ogg", options={"fflags": "bitexact"}
+        )  # the same input gives the same file
         self._stream: Any = None
         self.position = 0
         self.filled = 0
@@ -57,7 +62,7 @@ class Writer:
             self._stream = self._file.add_stream_from_template(template)
 
     def fill(self, until: int) -> None:
-        """Silence, as far as whole packets of it reach."""
+        """Write packets of silence, as many as fit before `until`."""
         if until > self.position:
             for _ in range(min((until - self.position) // SILENCE_SAMPLES, MOST_FILLED // SILENCE_SAMPLES)):
                 self.put(SILENCE)
@@ -76,8 +81,9 @@ class Writer:
         self._file.close()
 
 
-def make(streams: Sequence[Stream], out: str) -> tuple[Heard | None, list[int]]:
-    """The file is at `out`, if there is anything to hear; and places in `streams` that could not be read to their end.
+def make(streams: Sequence[Stream], out: str) -> tuple[AudioReport | None, list[int]]:
+    """Write the file `out`, if there is any sound. Also returns the indexes of streams that could not be read to their
+    end.
 
     Raises: av.error.FFmpegError.
     """
@@ -87,14 +93,14 @@ def make(streams: Sequence[Stream], out: str) -> tuple[Heard | None, list[int]]:
         try:
             _copy(stream, writer)
         except (av.error.FFmpegError, IndexError, ValueError) as error:
-            if getattr(error, "errno", None) == errno.ENOMEM:  # which says nothing of the part
+            if getattr(error, "errno", None) == errno.ENOMEM:  # the stream itself may be all right
                 raise
             unreadable.append(place)
     writer.close()
     if not writer.position:
         return None, unreadable
     duration_s, loudness, sides = listen(out)
-    return Heard(round(duration_s, 3), round(writer.filled / RATE, 3), loudness, sides), unreadable
+    return AudioReport(round(duration_s, 3), round(writer.filled / RATE, 3), loudness, sides), unreadable
 
 
 def _copy(stream: Stream, writer: Writer) -> None:
@@ -105,9 +111,10 @@ def _copy(stream: Stream, writer: Writer) -> None:
 
 
 def _places(stream: Stream) -> list[float]:
-    """Where in the part each packet belongs by the wall's clock, one after the other.
+    """Where in the part each packet begins by the wall clock, in seconds.
 
-    Times of packets waver: what is missing before one is the least that it or one soon after it tells.
+    The times of packets jitter, so what is missing before a packet is the least that its time, or the time of one soon
+    after it, says.
     """
     anchors: list[tuple[float, float]] = []
     found: list[tuple[float, float]] = []
@@ -127,8 +134,8 @@ def _places(stream: Stream) -> list[float]:
 
 
 def spread(packets: Sequence[tuple[float, float]], behind: Sequence[tuple[float, float]]) -> list[float]:
-    """Where each begins. `packets`: when each begins by the recorder's clock, and how long it plays. `behind`: from
-    where on that clock was behind, and by how much.
+    """Where each packet begins. `packets`: when each begins by the recorder's clock, and how long it plays. `behind`:
+    from which time on that clock was behind, and by how much.
     """
     lags = deque(behind)
     lag_s = lags[0][1] if lags else 0.0
@@ -141,7 +148,7 @@ def spread(packets: Sequence[tuple[float, float]], behind: Sequence[tuple[float,
         played_s += length_s
     least = float("inf")
     for place in reversed(range(len(missing))):
-        least = missing[place] = min(missing[place], least + WAVERS_S)
+        least = missing[place] = min(missing[place], least + JITTER_S)
     places: list[float] = []
     played_s = before_s = 0.0
     for (_, length_s), missing_s in zip(packets, missing, strict=True):
@@ -152,10 +159,10 @@ def spread(packets: Sequence[tuple[float, float]], behind: Sequence[tuple[float,
 
 
 def behind_by(anchors: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """From where on the recorder's clock was behind the wall's, and by how much: never less than before.
+    """From which time on the recorder's clock was behind the wall clock, and by how much. It never catches up.
 
-    What came late tells too much, so that at each place the least counts that is told there or later. A clock that
-    begins late is behind from the beginning.
+    A chunk that was delivered late shows too much, so at each time the least counts that is seen from then on. A clock
+    that begins late is behind from the beginning.
     """
     found: list[tuple[float, float]] = []
     least = float("inf")
@@ -176,9 +183,12 @@ def _packets(path: str, writer: Writer) -> Iterator[bytes]:
 
 
 def listen(path: str) -> tuple[float, float | None, list[float | None]]:
-    """How long it plays in s, how loud it is (LUFS), and both its sides (dBFS). Raises: av.error.FFmpegError."""
+    """Decode the file. Returns its length in s, its loudness (LUFS), and the levels of left and right (dBFS).
+
+    Raises: av.error.FFmpegError.
+    """
     samples = 0
-    told: dict[str, str] = {}
+    levels: dict[str, str] = {}
     with av.open(path) as file:
         stream = file.streams.audio[0]
         graph: Any = Graph()
@@ -188,25 +198,25 @@ def listen(path: str) -> tuple[float, float | None, list[float | None]]:
             graph.add("astats", "metadata=1:reset=0"),
             graph.add("abuffersink"),
         ]
-        for one, following in pairwise(steps):
-            one.link_to(following)
+        for step, following in pairwise(steps):
+            step.link_to(following)
         graph.configure()
         for frame in file.decode(stream):
             samples += frame.samples
             graph.push(frame)
-            _pull(graph, told)
+            _pull(graph, levels)
         graph.push(None)
-        _pull(graph, told)
-    loudness = _number(told.get("lavfi.r128.I"))
-    sides = [_number(told.get(f"lavfi.astats.{side}.RMS_level")) for side in (1, 2)]
+        _pull(graph, levels)
+    loudness = _number(levels.get("lavfi.r128.I"))
+    sides = [_number(levels.get(f"lavfi.astats.{side}.RMS_level")) for side in (1, 2)]
     return samples / RATE, None if loudness is None or loudness <= QUIETEST_LUFS else loudness, sides
 
 
-def _pull(graph: Any, told: dict[str, str]) -> None:
-    """What the filters say by now: not each frame has a word of each of them."""
+def _pull(graph: Any, levels: dict[str, str]) -> None:
+    """Collect what the filters measured so far. Not every frame has a value of each of them."""
     while True:
         try:
-            told.update(graph.pull().metadata)
+            levels.update(graph.pull().metadata)
         except (av.error.BlockingIOError, av.error.EOFError):
             return
 

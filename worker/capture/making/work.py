@@ -1,13 +1,14 @@
-"""What the process is asked for that makes the files of a recording (process.py), and what it answers. Only shapes: the
-agent does not load what that process does.
+"""Input and output of the process that makes the files of a recording (process.py). Only shapes, so that the agent does
+not load the libraries of that process.
 """
 
 import msgspec
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """A part: the file that it is in, and where in the recording it begins. `anchors`: up to which byte of the file had
-    come, and when by the wall's clock, in order; seconds from its beginning. `ends_s`: how long it is by that clock.
+    """One part. `path`: its file. `media_s`: where in the recording it begins. `anchors`: how many bytes of the file
+    had arrived at which time, in order. `ends_s`: how long it is. Both times are by the wall clock, in seconds from the
+    part's beginning.
     """
 
     path: str
@@ -17,8 +18,8 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """`sound` and `picture`: what there is to make `audio` and `video` of, which are paths; an empty one is not made.
-    The video has the sound of `audio`.
+    """`sound` and `picture`: the parts. `audio` and `video`: the paths of the files to make of them; an empty one is
+    not made. The video gets the sound of `audio`.
     """
 
     sound: list[Stream]
@@ -28,8 +29,10 @@ class Work(msgspec.Struct, frozen=True):
     memory_mb: int
 
 
-class Heard(msgspec.Struct, frozen=True):
-    """Of the finished sound. `dbfs`: of left and right; None for silence."""
+class AudioReport(msgspec.Struct, frozen=True):
+    """Measured on the finished audio file. `filled_s`: how much silence was filled in. `dbfs`: of left and right; None
+    for silence.
+    """
 
     duration_s: float
     filled_s: float
@@ -37,9 +40,10 @@ class Heard(msgspec.Struct, frozen=True):
     dbfs: list[float | None]
 
 
-class Watched(msgspec.Struct, frozen=True):
-    """Of the finished video. `recorded_s`: how much of it is covered by parts. `damaged`: pictures that cannot be
-    decoded."""
+class VideoReport(msgspec.Struct, frozen=True):
+    """Measured on the finished video file. `recorded_s`: how much of it is covered by parts. `damaged`: how many
+    pictures cannot be decoded.
+    """
 
     duration_s: float
     recorded_s: float
@@ -50,12 +54,12 @@ class Watched(msgspec.Struct, frozen=True):
     damaged: int
 
 
-class Made(msgspec.Struct, frozen=True):
-    """None of what there was nothing to make of. `unheard`, `unseen`: places in `sound` and `picture` that could not be
-    read to their end.
+class WorkResult(msgspec.Struct, frozen=True):
+    """None: there was nothing to make the file of. `unread_audio`, `unread_video`: the indexes in `sound` and `picture`
+    of parts that could not be read to their end.
     """
 
-    audio: Heard | None
-    video: Watched | None
-    unheard: list[int]
-    unseen: list[int]
+    audio: AudioReport | None
+    video: VideoReport | None
+    unread_audio: list[int]
+    unread_video: list[int]

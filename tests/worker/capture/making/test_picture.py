@@ -36,7 +36,7 @@ def shown(path: Path) -> list[float]:
         packets = [packet for packet in file.demux(stream) if packet.pts is not None]
         clock = stream.time_base
         assert clock
-        return [float(one.pts * clock) for one in packets if one.pts is not None]
+        return [float(each.pts * clock) for each in packets if each.pts is not None]
 
 
 def test_parts_stand_where_they_were_taken_and_the_last_picture_of_one_stands_over_what_is_missing(

@@ -42,7 +42,7 @@ D: Final = DELIVERY_S
 def test_a_clock_is_as_far_behind_as_is_told_there_or_later(
     anchors: list[tuple[float, float]], behind: list[tuple[float, float]]
 ) -> None:
-    assert behind_by(anchors) == [pytest.approx(one) for one in behind]
+    assert behind_by(anchors) == [pytest.approx(each) for each in behind]
 
 
 @pytest.mark.parametrize(

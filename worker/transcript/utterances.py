@@ -1,9 +1,9 @@
-"""Utterances, made of what a page shows of what is said: looks at it in, utterances that grow and end out. Pure.
+"""Makes utterances of a page's captions: captions of each look in, utterances that grow and end out. Pure.
 
-Pages differ. A block may grow for as long as one person speaks, and its last words be revised; a line may be a window
-that slides over what is said; elements may be drawn anew at any moment. So what counts is the words: what a look shows
-is laid over what was there before. An utterance ends when nothing was added to it for a while, when its block is gone,
-when somebody else speaks in it, or when it has grown long.
+Pages differ. A block of captions may grow while one person speaks, and its last words may still change. Another page
+shows only the latest words. Elements may be drawn anew at any moment. So only the words count: the words of a look are
+matched with the words before. An utterance ends when nothing was added for a while, when its block is gone, when
+somebody else speaks in its block, or when it has grown long.
 """
 
 from collections import Counter
@@ -14,20 +14,20 @@ from typing import Final, NamedTuple
 import msgspec
 
 STILL_S: Final = 1.6
-"""Platforms show words within half a second of each other while somebody speaks."""
+"""After this long without new words an utterance ends. While somebody speaks, pages add words every half second."""
 GONE_S: Final = 10.0
-"""A block that is drawn anew so long after it was gone is another one."""
+"""A block that comes back later than this counts as another one."""
 MOST_WORDS: Final = 60
 REVISED_WORDS: Final = 8
-"""How many of the last words a platform may still change."""
+"""How many of the last words a page may still change."""
 REMEMBERED_WORDS: Final = 60
 SHORT: Final = 3
 MOST_BLOCKS: Final = 200
 
 
 class Block(NamedTuple):
-    """What one speaker said, as a page shows it at a look. `heard`: who speaks by other signs, for pages that do not
-    say whose words these are; such signs come earlier or later than the words.
+    """The captions of one speaker at a look. `heard`: who the page marks as speaking, for pages whose captions do not
+    name the speaker. Such marks come earlier or later than the words.
     """
 
     key: str
@@ -36,8 +36,8 @@ class Block(NamedTuple):
     heard: str = ""
 
 
-class Said(msgspec.Struct, frozen=True):
-    """An utterance, or what there is of it so far. Times: those of the looks. `added`: what is new of its text."""
+class UtteranceUpdate(msgspec.Struct, frozen=True):
+    """An utterance so far, or all of it (`is_final`). Times are those of looks. `added`: the new words of its text."""
 
     number: int
     speaker: str
@@ -49,7 +49,9 @@ class Said(msgspec.Struct, frozen=True):
 
 
 class _Speech:
-    """What is said in one block. `done`: words of utterances that have ended; `words`: of the one under way."""
+    """The words of one block. `done`: of utterances that have ended; `words`: of the current one; `words_sent`: how
+    many of these were in an update.
+    """
 
     def __init__(self, speaker: str) -> None:
         self.speaker = speaker
@@ -59,24 +61,24 @@ class _Speech:
         self.number = 0
         self.began_at = 0.0
         self.changed_at = 0.0
-        self.told = 0  # of its words
+        self.words_sent = 0
         self.gone_at: float | None = None
-        self.heard: Counter[str] = Counter()  # while the utterance under way grew
+        self.heard: Counter[str] = Counter()  # marked as speaking while the current utterance grew
 
     @property
     def whose(self) -> str:
         return self.speaker or next((name for name, _ in self.heard.most_common(1)), "")
 
 
-class Utterances:
-    """`look` at what shows, again and again; `end` when nothing more comes."""
+class UtteranceBuilder:
+    """Call `look` with the captions at intervals, and `end` when the bot is out. Both return updates."""
 
     def __init__(self) -> None:
         self._speeches: dict[str, _Speech] = {}
         self._last = 0
 
-    def look(self, now: float, blocks: Sequence[Block]) -> list[Said]:
-        found: list[Said] = []
+    def look(self, now: float, blocks: Sequence[Block]) -> list[UtteranceUpdate]:
+        found: list[UtteranceUpdate] = []
         there = {block.key for block in blocks}
         for block in blocks:
             found += self._hear(self._speech_of(block, there), block, now)
@@ -89,7 +91,7 @@ class Utterances:
                 del self._speeches[key]
         return found
 
-    def end(self) -> list[Said]:
+    def end(self) -> list[UtteranceUpdate]:
         return [self._finish(speech) for speech in self._speeches.values() if speech.words]
 
     def _speech_of(self, block: Block, there: Iterable[str]) -> _Speech:
@@ -103,7 +105,7 @@ class Utterances:
         return speech
 
     def _drawn_anew(self, block: Block, there: Iterable[str]) -> _Speech | None:
-        """What an element was about that is no more, if this one goes on with it."""
+        """The words of a block that is gone, if this block continues them."""
         words = block.text.split()
         best, most = "", 0
         for key, speech in self._speeches.items():
@@ -115,16 +117,16 @@ class Utterances:
                     best, most = key, length
         return self._speeches.pop(best) if most else None
 
-    def _hear(self, speech: _Speech, block: Block, now: float) -> list[Said]:
+    def _hear(self, speech: _Speech, block: Block, now: float) -> list[UtteranceUpdate]:
         if block.text == speech.shown and block.speaker == speech.speaker:
             return []
-        found: list[Said] = []
+        found: list[UtteranceUpdate] = []
         if block.speaker != speech.speaker:
             found += [self._finish(speech)] if speech.words else []
             speech.speaker = block.speaker
         speech.shown = block.text
         words = block.text.split()
-        whole = gone_on(speech.done, speech.words, words)
+        whole = continued(speech.done, speech.words, words)
         if whole is None:
             found += [self._finish(speech)] if speech.words else []
             whole = words
@@ -132,7 +134,7 @@ class Utterances:
             return found
         if not speech.words:
             self._last += 1
-            speech.number, speech.began_at, speech.told = self._last, now, 0
+            speech.number, speech.began_at, speech.words_sent = self._last, now, 0
         speech.words, speech.changed_at = whole, now
         if block.heard:
             speech.heard[block.heard] += 1
@@ -141,28 +143,32 @@ class Utterances:
         found.append(self._so_far(speech))
         return found
 
-    def _so_far(self, speech: _Speech) -> Said:
-        added = " ".join(speech.words[speech.told :])
-        speech.told = len(speech.words)
+    def _so_far(self, speech: _Speech) -> UtteranceUpdate:
+        added = " ".join(speech.words[speech.words_sent :])
+        speech.words_sent = len(speech.words)
         text = " ".join(speech.words)
-        return Said(speech.number, speech.whose, text, speech.began_at, speech.changed_at, is_final=False, added=added)
+        return UtteranceUpdate(
+            speech.number, speech.whose, text, speech.began_at, speech.changed_at, is_final=False, added=added
+        )
 
-    def _finish(self, speech: _Speech, leaving: int = 0) -> Said:
+    def _finish(self, speech: _Speech, leaving: int = 0) -> UtteranceUpdate:
         cut = len(speech.words) - leaving
         words, speech.words = speech.words[:cut], speech.words[cut:]
-        added = " ".join(words[speech.told :])
-        said = Said(speech.number, speech.whose, " ".join(words), speech.began_at, speech.changed_at, True, added)
+        added = " ".join(words[speech.words_sent :])
+        said = UtteranceUpdate(
+            speech.number, speech.whose, " ".join(words), speech.began_at, speech.changed_at, True, added
+        )
         speech.done = (speech.done + words)[-REMEMBERED_WORDS:]
         speech.heard.clear()
         if speech.words:
             self._last += 1
-            speech.number, speech.began_at, speech.told = self._last, speech.changed_at, 0
+            speech.number, speech.began_at, speech.words_sent = self._last, speech.changed_at, 0
         return said
 
 
-def gone_on(done: Sequence[str], said: list[str], shown: list[str]) -> list[str] | None:
-    """What is being said by now. `done`: words of what was said before, `said`: those of the utterance under way.
-    `shown`: by now; they repeat some of both, in whole or in part, and may revise the end. None: they do not go on.
+def continued(done: Sequence[str], said: list[str], shown: list[str]) -> list[str] | None:
+    """The words of the current utterance by now. `done`: words of earlier utterances, `said`: of the current one so
+    far. `shown`: what the page shows; it repeats some of both, and may change the end. None: it does not continue them.
     """
     before = [*done, *said]
     if not before or not shown:
@@ -170,13 +176,13 @@ def gone_on(done: Sequence[str], said: list[str], shown: list[str]) -> list[str]
     at, place, length = _common(before, shown)
     if length < min(2, len(before), len(shown)):
         return shown if len(said) <= SHORT and not done else None
-    begins = place + len(done) - at  # where in what is shown the utterance does
+    begins = place + len(done) - at  # where in `shown` the utterance begins
     return (shown[begins:] or said) if begins >= 0 else said[:-begins] + shown
 
 
 def _common(before: Sequence[str], words: Sequence[str]) -> tuple[int, int, int]:
-    """The longest row of words that both have: where it begins in each, and how many."""
-    match = SequenceMatcher(None, [_plain(one) for one in before], [_plain(one) for one in words], autojunk=False)
+    """The longest run of words that both have: where it begins in each, and its length."""
+    match = SequenceMatcher(None, [_plain(word) for word in before], [_plain(word) for word in words], autojunk=False)
     found = match.find_longest_match()
     return found.a, found.b, found.size
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from common.wire.minutes import Turn
-from worker.words.turns import Turns
+from worker.transcript.turns import Turns
 
 
 def follow(marks: Sequence[str], step_s: float = 0.5) -> list[tuple[str, float, float]]:

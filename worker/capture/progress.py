@@ -1,13 +1,14 @@
-"""What is known of one recording, as a row of entries: what came of the recorder, what was cut from it, what is stored.
+"""How far a recording is, as a list of entries: what the recorder gave, what was cut into segments, what is stored.
+Pure.
 
-Pure. Whoever holds the entries knows all the rest: what is to be cut and stored next, how much waits, which gaps there
-are. An agent that takes a recording over reads the entries and goes on.
+Everything else follows from the entries: what is to be cut and stored next, how much waits, where the gaps are. An
+agent that takes over a recording reads the entries and goes on.
 
-    Opened, (Part, Chunk...)..., Closed        as the recorder gives them
+    Opened, (Began, Chunk...)..., Closed       as the recorder gives them
     Cut after some Chunks, Stored after a Cut  as the agent gets on
 
-Numbers of chunks grow, with holes where one was of a kind that is not kept; a chunk belongs to the part of its kind
-that began last. A segment is what was cut at a time: chunks of one part in order.
+The numbers of chunks grow. Some are left out: those of a kind that is not kept. A chunk belongs to the latest part of
+its kind. A segment has consecutive chunks of one part, and is stored as one file.
 """
 
 from collections.abc import Iterable
@@ -16,12 +17,13 @@ from typing import Final
 
 import msgspec
 
+from common.errors import AgentError
 from common.wire.manifest import VERSION, Audio, Gap, GapCause, Kind, Manifest, Part, Segment, Video
 
 SEGMENT_S: Final = 5.0
-"""A segment is cut as soon as it is that long: with chunks of a second it has 5 to 6."""
-UNNOTED_S: Final = 2.0
-"""What is missing at the beginning or end and is shorter is no gap: the recorder takes as long to begin and to end."""
+"""A segment is cut as soon as it is that long. With chunks of a second it lasts 5 to 6 s."""
+SHORTEST_GAP_S: Final = 2.0
+"""Less than this at the beginning or the end is no gap: the recorder takes that long to begin and to end."""
 _NAMES: Final[dict[Kind, str]] = {"audio": "segment-{:06d}.webm", "video": "picture-{:06d}.ivf"}
 
 
@@ -30,7 +32,7 @@ class Entry(msgspec.Struct, frozen=True, tag_field="is", tag=str.lower, omit_def
 
 
 class Opened(Entry, frozen=True):
-    """The bot is in, and is to be recorded from now on."""
+    """The bot is in its meeting, and is recorded from now on."""
 
     bot_id: str
     attempt: int
@@ -40,7 +42,7 @@ class Opened(Entry, frozen=True):
 
 
 class Began(Entry, frozen=True):
-    """A part. `cause`: of the gap before it."""
+    """A part began. `cause`: of the gap before it."""
 
     part: int
     at: float
@@ -49,7 +51,7 @@ class Began(Entry, frozen=True):
 
 
 class Chunk(Entry, frozen=True):
-    """`at`: when it was complete. `media_s`: where in its part it begins."""
+    """`at`: when it was complete. `media_s`: where it begins, counted from the beginning of its part."""
 
     seq: int
     at: float
@@ -59,7 +61,7 @@ class Chunk(Entry, frozen=True):
 
 
 class Cut(Entry, frozen=True):
-    """All chunks of its kind since the last one are a segment."""
+    """All chunks of this kind since the last Cut are a segment."""
 
     sha256: str
     kind: Kind = "audio"
@@ -71,7 +73,7 @@ class Stored(Entry, frozen=True):
 
 
 class Missed(Entry, frozen=True):
-    """Something that is known to be missing within a part."""
+    """Something is missing within a part."""
 
     began_at: float
     ended_at: float
@@ -80,7 +82,7 @@ class Missed(Entry, frozen=True):
 
 
 class Paused(Entry, frozen=True):
-    """Nothing is to be recorded, until a part begins again."""
+    """Nothing is recorded until the next part begins."""
 
     at: float
 
@@ -90,7 +92,7 @@ class Resumed(Entry, frozen=True):
 
 
 class Closed(Entry, frozen=True):
-    """Nothing more comes. `cause`: why the end is missing, if it is."""
+    """The recording is over. `cause`: why its end is missing, if it is."""
 
     at: float
     cause: GapCause = "browser_gone"
@@ -99,8 +101,8 @@ class Closed(Entry, frozen=True):
 AnyEntry = Opened | Began | Chunk | Cut | Stored | Missed | Paused | Resumed | Closed
 
 
-class DisorderError(ValueError):
-    """An entry does not follow from those before it."""
+class OutOfOrderError(AgentError):
+    """An entry that cannot follow those before it."""
 
 
 def path_of(kind: Kind, sequence: int) -> str:
@@ -108,8 +110,8 @@ def path_of(kind: Kind, sequence: int) -> str:
 
 
 class Track:
-    """What is known of one kind. `pending`: the chunks of the segment that is not cut yet. `came`: of each segment, up
-    to which byte of it had come, and when.
+    """One kind of a recording. `pending`: the chunks of the next segment. `arrivals`: for each segment, how many of its
+    bytes had arrived at which time. `covered_until`: up to then everything is recorded, or noted as a gap.
     """
 
     def __init__(self, kind: Kind, opened_at: float) -> None:
@@ -119,13 +121,13 @@ class Track:
         self.pending: list[Chunk] = []
         self.unstored: dict[int, Segment] = {}
         self.gaps: list[Gap] = []
-        self.came: list[list[tuple[int, float]]] = []
+        self.arrivals: list[list[tuple[int, float]]] = []
         self._opened_at = opened_at
-        self.known_until = opened_at
+        self.covered_until = opened_at
 
     @property
     def is_full(self) -> bool:
-        """Whether what is pending is to be cut."""
+        """Whether the pending chunks are enough for a segment."""
         return bool(self.pending) and self.pending[-1].at - self._begin_of_pending() >= SEGMENT_S
 
     @property
@@ -134,24 +136,24 @@ class Track:
 
     @property
     def pending_path(self) -> str:
-        """Of the segment that it will be."""
+        """The file of the next segment."""
         return path_of(self.kind, len(self.segments))
 
     @property
     def recorded_s(self) -> float:
-        """By the wall clock, gaps left out."""
-        missing = (min(gap.ended_at, self.known_until) - gap.began_at for gap in self.gaps)
-        return self.known_until - self._opened_at - sum(max(0.0, seconds) for seconds in missing)
+        """By the wall clock, without the gaps."""
+        missing = (min(gap.ended_at, self.covered_until) - gap.began_at for gap in self.gaps)
+        return self.covered_until - self._opened_at - sum(max(0.0, seconds) for seconds in missing)
 
     def begin(self, entry: Began) -> None:
-        if entry.cause or entry.at - self.known_until > UNNOTED_S:
-            self.miss(self.known_until, entry.at, entry.cause or "late")
+        if entry.cause or entry.at - self.covered_until > SHORTEST_GAP_S:
+            self.miss(self.covered_until, entry.at, entry.cause or "late")
         self.parts.append(Part(entry.part, entry.at, self.kind))
-        self.known_until = max(self.known_until, entry.at)
+        self.covered_until = max(self.covered_until, entry.at)
 
     def add(self, chunk: Chunk) -> None:
         self.pending.append(chunk)
-        self.known_until = max(self.known_until, chunk.at)
+        self.covered_until = max(self.covered_until, chunk.at)
 
     def cut(self, sha256: str) -> None:
         sequence, part, first = len(self.segments), self.parts[-1], self.pending[0]
@@ -168,7 +170,7 @@ class Track:
         )
         self.segments.append(segment)
         ends = accumulate(chunk.bytes for chunk in self.pending)
-        self.came.append([(end, chunk.at) for end, chunk in zip(ends, self.pending, strict=True)])
+        self.arrivals.append([(end, chunk.at) for end, chunk in zip(ends, self.pending, strict=True)])
         self.unstored[sequence] = segment
         self.pending = []
 
@@ -177,8 +179,8 @@ class Track:
             self.gaps.append(Gap(began_at, ended_at, cause, self.kind))
 
     def close(self, entry: Closed) -> None:
-        if entry.at - self.known_until > UNNOTED_S:
-            self.miss(self.known_until, entry.at, entry.cause)
+        if entry.at - self.covered_until > SHORTEST_GAP_S:
+            self.miss(self.covered_until, entry.at, entry.cause)
 
     def _begin_of_pending(self) -> float:
         before = self.segments[-1] if self.segments else None
@@ -186,8 +188,8 @@ class Track:
         return before.ended_at if before and before.part == part.number else part.began_at
 
 
-class Ledger:
-    """`apply` every entry, in order. Raises: DisorderError from there, and nothing has changed."""
+class Progress:
+    """Call `apply` with every entry, in order. OutOfOrderError: an entry cannot follow; then nothing has changed."""
 
     def __init__(self, opened: Opened, entries: Iterable[AnyEntry] = ()) -> None:
         self.opened = opened
@@ -201,7 +203,7 @@ class Ledger:
     def apply(self, entry: AnyEntry) -> None:
         match entry:
             case Opened():
-                raise DisorderError(f"cannot follow anything: {entry}")
+                raise OutOfOrderError(f"cannot follow anything: {entry}")
             case Closed():
                 _expect(entry, not self.closed)
                 for track in self.tracks.values():
@@ -232,22 +234,22 @@ class Ledger:
             case _:  # Missed
                 track.miss(entry.began_at, entry.ended_at, entry.cause)
 
-    # What is to be done
+    # What is still to be done
 
     @property
     def to_store(self) -> Segment | None:
-        """What is to be stored next: the oldest."""
+        """The segment to store next: the oldest."""
         waiting = (next(iter(track.unstored.values()), None) for track in self._tracks())
         return min(filter(None, waiting), key=lambda segment: segment.ended_at, default=None)
 
     @property
     def is_done(self) -> bool:
-        """All that came is stored, and nothing more comes."""
+        """Whether all of it is stored, and the recording is over."""
         return self.closed is not None and not any(track.pending or track.unstored for track in self._tracks())
 
     @property
     def spooled_bytes(self) -> int:
-        """What waits on the disk."""
+        """How much waits on the disk."""
         return sum(
             track.pending_bytes + sum(segment.bytes for segment in list(track.unstored.values()))
             for track in self._tracks()
@@ -255,10 +257,10 @@ class Ledger:
 
     @property
     def unstored(self) -> int:
-        """How many segments wait."""
+        """How many segments are cut and not stored."""
         return sum(len(track.unstored) for track in self._tracks())
 
-    # What there is
+    # What is recorded
 
     @property
     def has_begun(self) -> bool:
@@ -266,12 +268,12 @@ class Ledger:
 
     @property
     def recorded_s(self) -> float:
-        """Of the kind of which there is most."""
+        """Of the longest kind."""
         return max(track.recorded_s for track in self._tracks())
 
     @property
-    def known_until(self) -> float:
-        return max(track.known_until for track in self._tracks())
+    def covered_until(self) -> float:
+        return max(track.covered_until for track in self._tracks())
 
     @property
     def gaps(self) -> list[Gap]:
@@ -279,8 +281,9 @@ class Ledger:
 
     @property
     def segments(self) -> list[Segment]:
-        """In the order in which they were complete."""
-        return sorted((one for track in self._tracks() for one in list(track.segments)), key=lambda one: one.ended_at)
+        """In the order in which they ended."""
+        found = (segment for track in self._tracks() for segment in list(track.segments))
+        return sorted(found, key=lambda segment: segment.ended_at)
 
     def manifest(self, audio: Audio | None = None, video: Video | None = None, *, finished: bool = False) -> Manifest:
         return Manifest(
@@ -301,7 +304,7 @@ class Ledger:
 
     @property
     def began_at(self) -> float:
-        """Its media time 0: when the bot was in, which is a moment before there is a recorder."""
+        """Media time 0: when the bot was in. The recorder begins a moment later."""
         return self.opened.at
 
     def _tracks(self) -> list[Track]:
@@ -310,4 +313,4 @@ class Ledger:
 
 def _expect(entry: AnyEntry, follows: bool) -> None:
     if not follows:
-        raise DisorderError(f"does not follow: {entry}")
+        raise OutOfOrderError(f"does not follow: {entry}")

@@ -1,4 +1,4 @@
-"""One outlet, against readers of every temper: how it fares is a word, and nothing is sent where it must not be."""
+"""The socket of live sound, with clients that are slow, gone or hostile: each status, and what is sent and dropped."""
 
 import asyncio
 import ssl
@@ -13,13 +13,13 @@ from common.wire.vocabulary import FeedStatus
 from lab.platforms.certificate import make_certificate
 from tests.waiting import wait_until
 from tests.worker.live.conftest import HOME, Reader, reading
+from worker.live.audio_socket import AudioSocket
 from worker.live.frames import NOBODY, frame
-from worker.live.outlet import Outlet
 
 FRAME = frame(NOBODY, bytes(9600))
 
 
-class Told:
+class OnStatus:
     def __init__(self) -> None:
         self.all: list[tuple[FeedStatus, str]] = []
 
@@ -30,13 +30,13 @@ class Told:
 @asynccontextmanager
 async def running(
     url: str, *, rules: OutgoingRules = HOME, most: int = 20, timeout_s: float = 1.0
-) -> AsyncGenerator[tuple[Outlet, Told]]:
-    told = Told()
-    outlet = Outlet("b1", url, rules, most, timeout_s, told)
+) -> AsyncGenerator[tuple[AudioSocket, OnStatus]]:
+    reports = OnStatus()
+    socket = AudioSocket("b1", url, rules, most, timeout_s, reports)
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(outlet.run(), name="outlet")
-        yield outlet, told
-        outlet.end()
+        task = tasks.create_task(socket.run(), name="socket")
+        yield socket, reports
+        socket.end()
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await asyncio.wait([task])
@@ -60,48 +60,48 @@ async def answering(
 
 async def test_all_that_was_put_before_the_end_is_taken_in_order() -> None:
     reader = Reader()
-    async with reading(reader), running(reader.url) as (outlet, told):
+    async with reading(reader), running(reader.url) as (socket, reports):
         for number in range(10):
-            outlet.put(frame(NOBODY, bytes([number])))
-        outlet.end()
-        await wait_until(lambda: told.all[-1:] == [(FeedStatus.ENDED, "")])
+            socket.put(frame(NOBODY, bytes([number])))
+        socket.end()
+        await wait_until(lambda: reports.all[-1:] == [(FeedStatus.ENDED, "")])
         await wait_until(lambda: len(reader.frames) == 10)
-    assert [one.pcm for one in reader.frames] == [bytes([number]) for number in range(10)]
-    assert (outlet.sent, outlet.dropped) == (10, 0)
+    assert [each.pcm for each in reader.frames] == [bytes([number]) for number in range(10)]
+    assert (socket.sent, socket.dropped) == (10, 0)
 
 
 async def test_a_reader_that_takes_nothing_costs_the_oldest_and_is_connected_to_anew() -> None:
     reader = Reader()
     reader.takes.clear()
-    async with reading(reader), running(reader.url, most=20, timeout_s=1.0) as (outlet, told):
+    async with reading(reader), running(reader.url, most=20, timeout_s=1.0) as (socket, reports):
         put = 0
-        while FeedStatus.WAITING not in [status for status, _ in told.all]:
-            outlet.put(FRAME)
+        while FeedStatus.WAITING not in [status for status, _ in reports.all]:
+            socket.put(FRAME)
             put += 1
             await asyncio.sleep(0.001)
-            assert len(outlet._frames) <= 21  # pyright: ignore[reportPrivateUsage]
-        assert outlet.dropped > 0
+            assert len(socket._frames) <= 21  # pyright: ignore[reportPrivateUsage]
+        assert socket.dropped > 0
         assert put > 20
         reader.takes.set()
         await wait_until(lambda: reader.connections > 1)
-        outlet.put(frame(NOBODY, b"at last"))
-        await wait_until(lambda: any(one.pcm == b"at last" for one in reader.frames))
-    assert told.all[1] == (FeedStatus.WAITING, "timeout")
+        socket.put(frame(NOBODY, b"at last"))
+        await wait_until(lambda: any(frame.pcm == b"at last" for frame in reader.frames))
+    assert reports.all[1] == (FeedStatus.WAITING, "timeout")
 
 
 async def test_a_reader_that_is_not_there_yet_gets_the_latest_once_it_is() -> None:
     reader = Reader()
     async with reading(reader) as port:
         pass
-    async with running(reader.url, most=3) as (outlet, told):
-        await wait_until(lambda: told.all)
+    async with running(reader.url, most=3) as (socket, reports):
+        await wait_until(lambda: reports.all)
         for number in range(10):
-            outlet.put(frame(NOBODY, bytes([number])))
+            socket.put(frame(NOBODY, bytes([number])))
         async with reading(reader, port):
             await wait_until(lambda: len(reader.frames) == 3)
-    assert told.all[0] == (FeedStatus.WAITING, "connection_failed")
-    assert [one.pcm for one in reader.frames] == [b"\x07", b"\x08", b"\x09"]
-    assert outlet.dropped == 7
+    assert reports.all[0] == (FeedStatus.WAITING, "connection_failed")
+    assert [each.pcm for each in reader.frames] == [b"\x07", b"\x08", b"\x09"]
+    assert socket.dropped == 7
 
 
 async def test_nothing_is_sent_to_whom_a_reader_redirects() -> None:
@@ -110,9 +110,9 @@ async def test_nothing_is_sent_to_whom_a_reader_redirects() -> None:
     async def redirect(_: web.Request) -> web.Response:
         raise web.HTTPFound(other.url)
 
-    async with reading(other), answering(redirect) as port, running(f"ws://127.0.0.1:{port}/sound") as (_, told):
-        await wait_until(lambda: told.all)
-    assert told.all[0] == (FeedStatus.WAITING, "redirected")
+    async with reading(other), answering(redirect) as port, running(f"ws://127.0.0.1:{port}/sound") as (_, reports):
+        await wait_until(lambda: reports.all)
+    assert reports.all[0] == (FeedStatus.WAITING, "redirected")
     assert other.connections == 0
 
 
@@ -120,19 +120,19 @@ async def test_a_refusal_says_its_status() -> None:
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=403)
 
-    async with answering(refuse) as port, running(f"ws://127.0.0.1:{port}/sound") as (_, told):
-        await wait_until(lambda: told.all)
-    assert told.all[0] == (FeedStatus.WAITING, "bad_answer (403)")
+    async with answering(refuse) as port, running(f"ws://127.0.0.1:{port}/sound") as (_, reports):
+        await wait_until(lambda: reports.all)
+    assert reports.all[0] == (FeedStatus.WAITING, "bad_answer (403)")
 
 
 async def test_a_certificate_that_nobody_knows_is_not_trusted() -> None:
     reader = Reader()
     async with (
         answering(reader.listen, make_certificate(["127.0.0.1"]).context) as port,
-        running(f"wss://127.0.0.1:{port}/sound") as (_, told),
+        running(f"wss://127.0.0.1:{port}/sound") as (_, reports),
     ):
-        await wait_until(lambda: told.all)
-    assert told.all[0] == (FeedStatus.WAITING, "tls_failed")
+        await wait_until(lambda: reports.all)
+    assert reports.all[0] == (FeedStatus.WAITING, "tls_failed")
     assert reader.connections == 0
 
 
@@ -140,9 +140,9 @@ async def test_a_certificate_that_nobody_knows_is_not_trusted() -> None:
     "url", ["wss://127.0.0.1/x", "ws://127.0.0.1/x", "wss://localhost/x", "wss://10.1.2.3/x", "wss://169.254.169.254/x"]
 )
 async def test_the_inside_of_a_network_is_never_called(url: str) -> None:
-    async with running(url, rules=OutgoingRules()) as (outlet, told):
-        outlet.put(FRAME)
-        await wait_until(lambda: told.all)
-        outlet.put(FRAME)
-    assert told.all == [(FeedStatus.REFUSED, "address_not_allowed")]
-    assert not outlet._frames  # pyright: ignore[reportPrivateUsage]
+    async with running(url, rules=OutgoingRules()) as (socket, reports):
+        socket.put(FRAME)
+        await wait_until(lambda: reports.all)
+        socket.put(FRAME)
+    assert reports.all == [(FeedStatus.REFUSED, "address_not_allowed")]
+    assert not socket._frames  # pyright: ignore[reportPrivateUsage]

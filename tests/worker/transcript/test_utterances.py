@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.words.utterances import MOST_WORDS, STILL_S, Block, Said, Utterances, gone_on
+from worker.transcript.utterances import MOST_WORDS, STILL_S, Block, UtteranceBuilder, UtteranceUpdate, continued
 
 STEP_S = 0.3
 
 
-def follow(*looks: Sequence[Block], pause_after: bool = True) -> list[Said]:
+def follow(*looks: Sequence[Block], pause_after: bool = True) -> list[UtteranceUpdate]:
     """All that is said about looks that are 0.3 s apart."""
-    utterances, found, now = Utterances(), list[Said](), 100.0
+    utterances, found, now = UtteranceBuilder(), list[UtteranceUpdate](), 100.0
     for blocks in looks:
         found += utterances.look(now, blocks)
         now += STEP_S
@@ -22,8 +22,8 @@ def follow(*looks: Sequence[Block], pause_after: bool = True) -> list[Said]:
     return found + utterances.end()
 
 
-def finals(said: Sequence[Said]) -> list[tuple[str, str]]:
-    return [(one.speaker, one.text) for one in said if one.is_final]
+def finals(said: Sequence[UtteranceUpdate]) -> list[tuple[str, str]]:
+    return [(update.speaker, update.text) for update in said if update.is_final]
 
 
 def block(text: str, speaker: str = "Ann", key: str = "1") -> Block:
@@ -45,13 +45,13 @@ SENTENCE = "we should ship the release on Friday and tell the others before noon
 
 def test_a_block_that_grows_is_one_utterance_that_is_told_as_it_grows() -> None:
     said = follow(*growing("Good morning everyone"))
-    assert [(one.text, one.added, one.is_final) for one in said] == [
+    assert [(update.text, update.added, update.is_final) for update in said] == [
         ("Good", "Good", False),
         ("Good morning", "morning", False),
         ("Good morning everyone", "everyone", False),
         ("Good morning everyone", "", True),
     ]
-    assert {one.number for one in said} == {1}
+    assert {update.number for update in said} == {1}
     assert (said[-1].began_at, said[-1].ended_at) == (100.0, pytest.approx(100.6))
 
 
@@ -70,16 +70,16 @@ def test_a_window_that_slides_loses_and_repeats_nothing(size: int) -> None:
 
 
 def test_after_a_pause_only_what_is_new_in_a_block_is_said() -> None:
-    utterances = Utterances()
+    utterances = UtteranceBuilder()
     first = [*utterances.look(0, [block("Hello there")]), *utterances.look(STILL_S, [block("Hello there")])]
     assert finals(first) == [("Ann", "Hello there")]
     later = utterances.look(5, [block("Hello there. How are you?")])
-    assert [(one.number, one.text) for one in later] == [(2, "How are you?")]
+    assert [(each.number, each.text) for each in later] == [(2, "How are you?")]
     assert finals(utterances.end()) == [("Ann", "How are you?")]
 
 
 def test_a_window_goes_on_after_a_pause() -> None:
-    utterances = Utterances()
+    utterances = UtteranceBuilder()
     utterances.look(0, [block("one two three four")])
     utterances.look(2, [block("one two three four")])
     utterances.look(3, [block("three four five six")])
@@ -94,7 +94,7 @@ def test_what_goes_away_is_final_at_once_and_is_not_said_again_when_it_is_drawn_
 
 
 def test_elements_that_are_drawn_anew_at_each_look_make_one_utterance() -> None:
-    guesses = [f"{one[0].text} uh" for one in growing(SENTENCE)[:-1]]
+    guesses = [f"{each[0].text} uh" for each in growing(SENTENCE)[:-1]]
     looks = [[block(text, key=str(number))] for number, text in enumerate([*guesses, SENTENCE])]
     assert finals(follow(*looks)) == [("Ann", SENTENCE)]
 
@@ -146,7 +146,7 @@ def test_who_never_pauses_is_told_in_pieces() -> None:
 
 
 def test_blocks_are_forgotten() -> None:
-    utterances = Utterances()
+    utterances = UtteranceBuilder()
     for number in range(500):
         utterances.look(number * 0.3, [block(f"number{number} it is", key=str(number))])
     assert len(utterances._speeches) < 60  # pyright: ignore[reportPrivateUsage]
@@ -163,7 +163,7 @@ def test_whatever_is_said_arrives_whole_through_any_window(words: list[str], siz
 
 @given(_WORDS)
 def test_what_shows_no_more_than_before_changes_nothing(words: list[str]) -> None:
-    assert gone_on([], words, words) == words
-    assert gone_on(words, [], words) == []
-    assert gone_on([], words, []) == words
-    assert gone_on([], [], words) == words
+    assert continued([], words, words) == words
+    assert continued(words, [], words) == []
+    assert continued([], words, []) == words
+    assert continued([], [], words) == words

@@ -1,9 +1,10 @@
-"""Keeps what is said in a meeting, and who spoke when, until the store has it: a file for each attempt of a bot.
+"""Keeps the minutes of meetings on disk until the store has them: what was said, and who spoke when.
 
-    STATE_DIR/minutes/BOT_ID@ATTEMPT     a line of JSON each: first whose it is, then utterances and turns as they end
+    STATE_DIR/minutes/BOT_ID@ATTEMPT     lines of JSON: first the bot, then utterances and turns as they end
 
-An agent that is killed loses what was under way; the next one goes on with the same file. When the bot is out, what
-people read is made of it and put beside its recording. Files are their owner's alone, and gone once that is done.
+An agent that is killed loses utterances that have not ended; the next one goes on with the same file. When the bot is
+out, the transcript and the list of speakers are made of the file, and put beside the recording. Only their owner may
+read the files. They are removed afterwards.
 """
 
 import asyncio
@@ -21,19 +22,19 @@ from common.runtime.waiting import backoff, pause
 from common.wire import manifest, minutes
 from common.wire.messages import BotTranscribed, Join
 from common.wire.minutes import CAPTIONS, SPEAKERS, TRANSCRIPT, VERSION, Minutes, Turn, Utterance
-from worker.words.turns import Turns
-from worker.words.utterances import Said
+from worker.transcript.turns import Turns
+from worker.transcript.utterances import UtteranceUpdate
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-LOOK_S: Final = 5.0
+CHECK_EVERY_S: Final = 5.0
 RETRY_S: Final = (1.0, 60.0)
 MOST_BYTES: Final = 32 * 1024 * 1024
-"""Of one meeting: two days of talk without a pause. What comes after it is not kept."""
+"""For one meeting: two days of uninterrupted talk. What is said after that is not kept."""
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
-    """`words`: a transcript is wanted."""
+    """`words`: whether a transcript is wanted."""
 
     bot_id: str
     attempt: int
@@ -53,26 +54,26 @@ class Spoke(msgspec.Struct, frozen=True, tag="spoke"):
 Line = Opened | Uttered | Spoke
 
 
-class Book:
-    """Of one bot, while it is in its meeting. A disk that takes nothing costs what is said meanwhile."""
+class MinutesFile:
+    """The minutes of one bot while it is in its meeting. While the disk fails, they are lost."""
 
     def __init__(self, path: Path, opened: Opened) -> None:
         self.path = path
         self.opened = opened
         self._turns = Turns()
         self._size = path.stat().st_size if path.is_file() else 0
-        self._torn = b"\n" if self._size else b""  # whoever wrote it before may have died over a line
+        self._line_end = b"\n" if self._size else b""  # an earlier agent may have died in the middle of a line
         self._has_failed = False
         if not self._size:
             self._write([opened])
 
-    def say(self, said: Sequence[Said]) -> None:
-        """What of it is final is kept."""
-        found = [Utterance(one.speaker, one.text, one.began_at, one.ended_at) for one in said if one.is_final]
-        self._write([Uttered(one) for one in found])
+    def add_utterances(self, updates: Sequence[UtteranceUpdate]) -> None:
+        """Write those that are final."""
+        finals = (update for update in updates if update.is_final)
+        self._write([Uttered(Utterance(each.speaker, each.text, each.began_at, each.ended_at)) for each in finals])
 
-    def look(self, now: float, speaker_id: str, speaker: str) -> None:
-        """Who speaks now, if anybody."""
+    def note_speaker(self, now: float, speaker_id: str, speaker: str) -> None:
+        """Who speaks now; empty if nobody does."""
         self._write([Spoke(turn) for turn in self._turns.look(now, speaker_id, speaker)])
 
     def end(self) -> None:
@@ -80,7 +81,7 @@ class Book:
 
     def _write(self, lines: Iterable[Line]) -> None:
         data = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
-        data = self._torn + data if data else b""
+        data = self._line_end + data if data else b""
         if not data or self._size + len(data) > MOST_BYTES:
             return
         try:
@@ -90,15 +91,15 @@ class Book:
                 os.write(descriptor, data)
             finally:
                 os.close(descriptor)
-            self._size, self._torn = self._size + len(data), b""
+            self._size, self._line_end = self._size + len(data), b""
         except OSError as error:
             if not self._has_failed:
                 self._has_failed = True
                 log.warning("minutes_unwritten", bot_id=self.opened.bot_id, error=error.strerror)
 
 
-class Keeper:
-    """Of all bots of this VM. `store` None: nothing is kept."""
+class MinutesOutbox:
+    """The minutes of all bots of this VM. `store` None: none are kept."""
 
     def __init__(self, vm_id: str, folder: Path, store: Store | None, report: Callable[[BotTranscribed], None]) -> None:
         self._vm_id = vm_id
@@ -106,12 +107,12 @@ class Keeper:
         self._store = store
         self._report = report
         self._open: set[Path] = set()
-        self._news = asyncio.Event()
-        self._complained = ""
-        self.idle = asyncio.Event()  # nothing is left
+        self._wake = asyncio.Event()
+        self._last_warning = ""
+        self.idle = asyncio.Event()  # all minutes are in the store
 
-    def begin(self, join: Join) -> Book | None:
-        """The bot is in its meeting. None: nothing of it is kept."""
+    def begin(self, join: Join) -> MinutesFile | None:
+        """The bot is in its meeting: begin its minutes. None: none are kept of this bot."""
         if self._store is None or join.is_probe or (join.no_audio and not join.feeds.transcript):
             return None
         path = self._folder / f"{join.bot_id}@{join.attempt}"
@@ -119,62 +120,67 @@ class Keeper:
         self.idle.clear()
         if join.feeds.transcript:
             self._report(BotTranscribed(self._vm_id, join.bot_id, join.attempt, time.time()))
-        return Book(path, Opened(join.bot_id, join.attempt, join.platform, time.time(), join.feeds.transcript))
+        return MinutesFile(path, Opened(join.bot_id, join.attempt, join.platform, time.time(), join.feeds.transcript))
 
-    def end(self, book: Book) -> None:
-        """The bot is out, or left to the next agent."""
-        book.end()
-        self._open.discard(book.path)
-        self._news.set()
+    def end(self, minutes_file: MinutesFile) -> None:
+        """The bot is out, or the next agent takes it over."""
+        minutes_file.end()
+        self._open.discard(minutes_file.path)
+        self._wake.set()
 
     async def finish(self, live: Callable[[], Collection[tuple[str, int]]]) -> None:
-        """Put into the store what is left, as long as the agent lives. `live`: bots that are with a worker."""
+        """Put finished minutes into the store for as long as the agent lives. `live`: the bots that have a worker."""
         if self._store is None:
             return
         delays = backoff(*RETRY_S)
         while True:
-            left = await asyncio.to_thread(self._left, {f"{bot_id}@{attempt}" for bot_id, attempt in live()})
-            if not left and not self._open:
+            unfinished = await asyncio.to_thread(
+                self._find_unfinished, {f"{bot_id}@{attempt}" for bot_id, attempt in live()}
+            )
+            if not unfinished and not self._open:
                 self.idle.set()
             try:
-                for path in left:
+                for path in unfinished:
                     await self._finish(path, self._store)
                 delays = backoff(*RETRY_S)
-                await pause(self._news, LOOK_S)
+                await pause(self._wake, CHECK_EVERY_S)
             except (StoreError, OSError) as error:
-                if str(error) != self._complained:
-                    self._complained = str(error)
+                if str(error) != self._last_warning:
+                    self._last_warning = str(error)
                     log.warning("minutes_unstored", error=str(error)[:300])
                 await asyncio.sleep(next(delays))
-            self._news.clear()
+            self._wake.clear()
 
-    def _left(self, live: Collection[str]) -> list[Path]:
+    def _find_unfinished(self, live: Collection[str]) -> list[Path]:
         try:
-            return [one for one in self._folder.iterdir() if one.name not in live and one not in self._open]
-        except OSError:  # none was made yet
+            return [path for path in self._folder.iterdir() if path.name not in live and path not in self._open]
+        except OSError:  # there were no minutes yet
             return []
 
     async def _finish(self, path: Path, store: Store) -> None:
         """Raises: StoreError, OSError."""
         lines = await asyncio.to_thread(_read, path)
         if lines and isinstance(opened := lines[0], Opened):
-            where = manifest.folder(opened.bot_id, opened.attempt)
+            folder_in_store = manifest.folder(opened.bot_id, opened.attempt)
             about = Minutes(VERSION, opened.bot_id, opened.attempt, opened.platform, opened.at)
             turns = sorted((line.what for line in lines if isinstance(line, Spoke)), key=lambda turn: turn.began_at)
             spoken = msgspec.structs.replace(about, turns=turns)
-            await store.put(f"{where}/{SPEAKERS}", minutes.encode(spoken), content_type="application/json")
+            await store.put(f"{folder_in_store}/{SPEAKERS}", minutes.encode(spoken), content_type="application/json")
             if opened.words:
-                said = sorted((line.what for line in lines if isinstance(line, Uttered)), key=lambda one: one.began_at)
-                written = msgspec.structs.replace(about, provider=CAPTIONS, utterances=said)
-                await store.put(f"{where}/{TRANSCRIPT}", minutes.encode(written), content_type="application/json")
+                utterances = [line.what for line in lines if isinstance(line, Uttered)]
+                utterances.sort(key=lambda utterance: utterance.began_at)
+                written = msgspec.structs.replace(about, provider=CAPTIONS, utterances=utterances)
+                await store.put(
+                    f"{folder_in_store}/{TRANSCRIPT}", minutes.encode(written), content_type="application/json"
+                )
                 who = (self._vm_id, opened.bot_id, opened.attempt, time.time())
-                self._report(BotTranscribed(*who, finished=True, utterances=len(said)))
-                log.info("transcript_stored", bot_id=opened.bot_id, attempt=opened.attempt, utterances=len(said))
+                self._report(BotTranscribed(*who, finished=True, utterances=len(utterances)))
+                log.info("transcript_stored", bot_id=opened.bot_id, attempt=opened.attempt, utterances=len(utterances))
         await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
 def _read(path: Path) -> list[Line]:
-    """Those that are whole: the last one may be torn."""
+    """The lines that are complete. A killed agent may have left half a line."""
     lines: list[Line] = []
     for line in path.read_bytes().splitlines():
         try:

@@ -4,9 +4,9 @@ from typing import Final
 
 import pytest
 
-from worker.capture.level import BELIEVED_S, SILENT_LEVEL, Watch
+from worker.capture.silence import SILENT_AFTER_S, SILENT_LEVEL, SilenceDetector
 
-END: Final = 100 + BELIEVED_S
+END: Final = 100 + SILENT_AFTER_S
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,8 @@ END: Final = 100 + BELIEVED_S
     [
         ([(100, 0.0, None), (END, 0.0, None)], False),
         ([(100, 0.0, 99), (END, 0.0, 99)], False),
-        ([(100, 0.0, 100), (END, 0.0, 100 + BELIEVED_S / 2 - 0.1)], False),
-        ([(100, 0.0, 100), (END, 0.0, 100 + BELIEVED_S / 2)], True),
+        ([(100, 0.0, 100), (END, 0.0, 100 + SILENT_AFTER_S / 2 - 0.1)], False),
+        ([(100, 0.0, 100), (END, 0.0, 100 + SILENT_AFTER_S / 2)], True),
         ([(100, 0.0, 100), (END - 0.1, 0.0, END)], False),
         ([(100, 0.0, 100), (104, SILENT_LEVEL, 104), (END, 0.0, END)], False),
         ([(100, 0.1, 100), (END, 0.1, END)], False),
@@ -24,12 +24,12 @@ END: Final = 100 + BELIEVED_S
 def test_it_is_told_when_a_voice_was_received_and_nothing_recorded(
     looks: list[tuple[float, float, float | None]], failed: bool
 ) -> None:
-    watch = Watch()
-    assert [watch.look(*look) for look in looks][-1] is failed
+    detector = SilenceDetector()
+    assert [detector.is_wrongly_silent(*look) for look in looks][-1] is failed
 
 
 def test_whoever_begins_anew_is_given_time() -> None:
-    watch = Watch()
-    assert not watch.look(100, 0.0, 100)
-    watch.begin_anew()
-    assert not watch.look(END, 0.0, END)
+    detector = SilenceDetector()
+    assert not detector.is_wrongly_silent(100, 0.0, 100)
+    detector.reset()
+    assert not detector.is_wrongly_silent(END, 0.0, END)

@@ -1,5 +1,5 @@
-"""Reads what a meeting's page writes down of what is said, for as long as its bot is in: turns it on, looks at it, and
-turns it on again when it is gone. What comes of it are utterances.
+"""Reads the captions of a meeting's page while the bot is in: turns them on, reads them, and turns them on again when
+they are gone. The result is utterances.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from worker.decide.state import State
 from worker.platforms import captions
 from worker.platforms.captions import Shown
 from worker.platforms.rules import Captions
-from worker.words.utterances import Block, Said, Utterances
+from worker.transcript.utterances import Block, UtteranceBuilder, UtteranceUpdate
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -25,16 +25,16 @@ CALL_DEADLINE_S: Final = 3.0
 STEP_S: Final = 0.7
 """How long a page may take to answer a step: to open a menu, to show a dialog."""
 ROUND_S: Final = 60.0
-"""What did not turn it on is tried again after that; until then each step is taken at most twice."""
+"""While captions do not show, each step that turns them on is tried at most twice in this time."""
 GIVEN_UP_S: Final = 20.0
-"""Without any words for so long, it is said that there are none."""
+"""Without captions for this long, it is reported that there are none."""
 
 _ERRORS: Final = (TimeoutError, *PAGE_ERRORS, msgspec.ValidationError)
 
 
-class Reading:
-    """`rules`: those that count now, None where the page of a platform writes nothing down. `page`: None while nobody
-    is connected to it. `said`: hears what is said. `shows`: hears whether the page writes it down, when that changes.
+class CaptionsReader:
+    """`rules`: of the bot's platform, None if it has no captions. `page`: None while no driver is connected to it.
+    `on_utterances`: gets what is said. `on_shown`: gets whether the page shows captions, when that changes.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class Reading:
         rules: Callable[[], Captions | None],
         page: Callable[[], Page | None],
         state: Callable[[], State | None],
-        said: Callable[[Sequence[Said]], None],
-        shows: Callable[[bool], None],
+        on_utterances: Callable[[Sequence[UtteranceUpdate]], None],
+        on_shown: Callable[[bool], None],
     ) -> None:
         self._rules = rules
         self._page = page
         self._state = state
-        self._said = said
-        self._shows = shows
-        self._utterances = Utterances()
+        self._on_utterances = on_utterances
+        self._on_shown = on_shown
+        self._utterances = UtteranceBuilder()
         self._is_shown: bool | None = None
         self._missing_since = 0.0
         self._round_began = float("-inf")
@@ -58,7 +58,7 @@ class Reading:
         self._stepped_at = float("-inf")
 
     async def run(self) -> None:
-        """Until it is cancelled. The bot is in its meeting."""
+        """Read until it is cancelled. Call it once the bot is in its meeting."""
         self._missing_since = time.monotonic()
         while True:
             page, rules = self._page(), self._rules()
@@ -67,23 +67,23 @@ class Reading:
             elif page:
                 try:
                     await self._look(page, rules)
-                except _ERRORS as error:  # mostly a page that just navigates, or is about to be left
+                except _ERRORS as error:  # mostly because the page navigates, or the bot is leaving
                     log.debug("captions_unread", error=type(error).__name__)
             await asyncio.sleep(LOOK_S)
 
     def end(self) -> None:
-        """Nothing more comes: what was being said is all of it."""
-        self._said(self._utterances.end())
+        """The bot is out: utterances that have not ended end now."""
+        self._on_utterances(self._utterances.end())
 
     async def _look(self, page: Page, rules: Captions) -> None:
         shown = await captions.read(page, rules, CALL_DEADLINE_S)
         speaker = self._speaker()
         blocks = [Block(line.key, line.speaker, line.text, speaker) for line in shown.lines]
         if said := self._utterances.look(time.time(), blocks):
-            self._said(said)
-        await self._see_to_it(page, rules, shown)
+            self._on_utterances(said)
+        await self._keep_captions_on(page, rules, shown)
 
-    async def _see_to_it(self, page: Page, rules: Captions, shown: Shown) -> None:
+    async def _keep_captions_on(self, page: Page, rules: Captions, shown: Shown) -> None:
         now = time.monotonic()
         if shown.shown:
             self._missing_since, self._round_began = now, float("-inf")
@@ -102,8 +102,9 @@ class Reading:
             self._stepped_at = time.monotonic()
 
     def _steps(self, rules: Captions) -> list[int]:
-        """Those that are to be taken once more: each twice, for a click may be lost. Where nobody sees whether it is
-        on, a second click on the last of them might turn it off again.
+        """The steps that may be taken now. Each may be taken twice, because a click may be lost. Where the page does
+        not show whether captions are on (`late`), none is repeated once a step after the first was taken: a second
+        click could turn them off again.
         """
         last = max(self._tried, default=-1)
         return [
@@ -113,7 +114,7 @@ class Reading:
         ]
 
     def _is_missing(self, rules: Captions, now: float) -> bool:
-        """Whether there should be words by now. Where they show only once somebody speaks, somebody has to."""
+        """Whether captions should show by now. On some pages they show only once somebody speaks (`late`)."""
         since = self._missing_since
         if rules.late:
             state = self._state()
@@ -128,4 +129,4 @@ class Reading:
     def _tell(self, *, shown: bool) -> None:
         if shown is not self._is_shown:
             self._is_shown = shown
-            self._shows(shown)
+            self._on_shown(shown)

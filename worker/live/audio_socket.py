@@ -1,7 +1,7 @@
-"""One WebSocket to which a bot's sound goes: connected to again and again while the meeting runs.
+"""Sends a bot's sound over one WebSocket, and connects again whenever the connection is lost.
 
-What its receiver does not take in time waits, up to some seconds; beyond that the oldest is dropped, and counted:
-whoever listens live wants what is said now.
+Frames that the client does not take in time wait, up to some seconds of sound. Beyond that the oldest are dropped and
+counted, because a live listener wants the latest sound.
 """
 
 import asyncio
@@ -19,28 +19,32 @@ from common.webhooks.sender import SEND_ERRORS, fault_of, open_session, user_age
 from common.wire.vocabulary import FeedStatus
 from worker.live.frames import DRAIN_S, ready
 
-AGAIN_S: Final = (0.5, 30.0)
+RETRY_DELAYS_S: Final = (0.5, 30.0)
 STEADY_S: Final = 10.0
-"""A connection that lasted as long was one: the next wait is short again."""
+"""After a connection that lasted this long, the waits before the next attempts are short again."""
 PING_S: Final = 20.0
-_MOST_HEARD: Final = 64 * 1024
+_MOST_RECEIVED_BYTES: Final = 64 * 1024
 
-Told = Callable[[FeedStatus, str], None]
-"""Hears each change: how it fares, and what is known of that."""
+OnStatus = Callable[[FeedStatus, str], None]
+"""Gets each new status of a feed, and its detail."""
 
 
-class Outlet:
-    """`most`: frames that wait. `timeout_s`: for connecting, and for the receiver to take a frame. `run` it once."""
+class AudioSocket:
+    """`most`: how many frames may wait. `timeout_s`: for connecting, and for the client to take a frame. `run` it
+    once.
+    """
 
-    def __init__(self, bot_id: str, url: str, rules: OutgoingRules, most: int, timeout_s: float, told: Told) -> None:
+    def __init__(
+        self, bot_id: str, url: str, rules: OutgoingRules, most: int, timeout_s: float, on_status: OnStatus
+    ) -> None:
         self._bot_id = bot_id
         self._url = url
         self._rules = rules
         self._timeout_s = timeout_s
-        self._told = told
+        self._on_status = on_status
         self._frames: deque[bytes] = deque()
         self._most = most
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
         self._ended = asyncio.Event()
         self._lost = asyncio.Event()
         self._status: FeedStatus | None = None
@@ -54,18 +58,18 @@ class Outlet:
         while len(self._frames) > self._most:
             self._frames.popleft()
             self.dropped += 1
-        self._news.set()
+        self._wake.set()
 
     def end(self) -> None:
-        """Nothing more comes. Idempotent."""
+        """No more frames are put. Idempotent."""
         self._ended.set()
-        self._news.set()
+        self._wake.set()
 
     async def run(self) -> None:
-        """Until it has ended, and what waited then was taken, or not in time; or its address is one that may not be
-        called. Never raises for what a receiver does.
+        """Send until `end` was called and the rest is sent, or its time is over, or the address may not be called.
+        Never raises because of the client.
         """
-        delays, loop = backoff(*AGAIN_S), asyncio.get_running_loop()
+        delays, loop = backoff(*RETRY_DELAYS_S), asyncio.get_running_loop()
         async with await open_session(self._rules, self._timeout_s) as session:
             while True:
                 began = loop.time()
@@ -73,7 +77,7 @@ class Outlet:
                     async with asyncio.timeout(self._timeout_s):
                         socket = await self._connect(session)
                     self._tell(FeedStatus.CONNECTED)
-                    if await self._pour(socket):
+                    if await self._send_until_closed(socket):
                         break
                     self._tell(FeedStatus.WAITING, "the connection was closed")
                 except SEND_ERRORS as error:
@@ -85,7 +89,7 @@ class Outlet:
                     status = f" ({error.status})" if isinstance(error, aiohttp.WSServerHandshakeError) else ""
                     self._tell(FeedStatus.WAITING, f"{fault}{status}")
                 if loop.time() - began > STEADY_S:
-                    delays = backoff(*AGAIN_S)
+                    delays = backoff(*RETRY_DELAYS_S)
                 if await pause(self._ended, next(delays)):
                     break
         self.dropped += len(self._frames)
@@ -95,12 +99,14 @@ class Outlet:
         """Raises: SEND_ERRORS."""
         check_url(self._url, self._rules, "ws")
         target = URL(self._url, encoded=self._url.isascii())
-        check_address(target.host or "", self._rules)  # a literal address never comes to the resolver
+        check_address(target.host or "", self._rules)  # the resolver, which checks names, does not see an IP address
         headers = {"User-Agent": user_agent()}
-        return await session.ws_connect(target, headers=headers, heartbeat=PING_S, max_msg_size=_MOST_HEARD, compress=0)
+        return await session.ws_connect(
+            target, headers=headers, heartbeat=PING_S, max_msg_size=_MOST_RECEIVED_BYTES, compress=0
+        )
 
-    async def _pour(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
-        """Send what there is and what comes, as long as it is taken. True: it has ended, and all is sent.
+    async def _send_until_closed(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
+        """Send frames over this connection. True: `end` was called, and all is sent. False: the client closed it.
 
         Raises: SEND_ERRORS.
         """
@@ -123,13 +129,13 @@ class Outlet:
     async def _send_all(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
         until: float | None = None
         while not self._lost.is_set():
-            self._news.clear()
+            self._wake.clear()
             if self._ended.is_set():
                 until = until or asyncio.get_running_loop().time() + DRAIN_S
                 if not self._frames or asyncio.get_running_loop().time() > until:
                     return True
             if not self._frames:
-                await self._news.wait()
+                await self._wake.wait()
                 continue
             frame = self._frames.popleft()
             try:
@@ -142,20 +148,20 @@ class Outlet:
         return False
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Nothing that it says means anything; that it goes does."""
+        """Ignore what the client sends, and notice when it closes the connection."""
         async for _ in socket:
             pass
         self._lost.set()
-        self._news.set()
+        self._wake.set()
 
     def _tell(self, status: FeedStatus, detail: str = "") -> None:
         if status is not self._status:
             self._status = status
-            self._told(status, detail)
+            self._on_status(status, detail)
 
 
 async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Says goodbye, or lets go of whoever does not answer."""
+    """Close the connection properly, or without the client's answer after a second."""
     try:
         async with asyncio.timeout(1.0):
             await socket.close()

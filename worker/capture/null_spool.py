@@ -1,14 +1,14 @@
-"""In place of a spool where a meeting is only listened to: nothing of it is kept."""
+"""A spool that keeps nothing, for a meeting that is sent live and not recorded."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from common.wire.manifest import Kind
-from worker.capture.ledger import Began, Chunk, Closed, Missed, Paused, Resumed, Track
+from worker.capture.progress import Began, Chunk, Closed, Missed, Paused, Resumed, Track
 
 
-class Nothing:
-    """As `worker.capture.ledger.Ledger`, of what nobody keeps."""
+class NullProgress:
+    """The part of `worker.capture.progress.Progress` that a recording uses."""
 
     def __init__(self) -> None:
         self.tracks: Final[dict[Kind, Track]] = {}
@@ -19,20 +19,20 @@ class Nothing:
         self.is_paused = False
 
 
-class Unkept:
-    """As `worker.capture.spool.Spool`, for `worker.capture.recording`. A later agent takes what is there by then."""
+class NullSpool:
+    """The part of `worker.capture.spool.Spool` that a recording uses."""
 
     def __init__(self) -> None:
-        self.ledger = Nothing()
+        self.progress = NullProgress()
 
     def append(self, chunks: Sequence[tuple[Began, Chunk, bytes]]) -> None:
-        self.ledger.has_begun |= bool(chunks)
+        self.progress.has_begun |= bool(chunks)
 
     def miss(self, missed: Missed) -> None:
         pass
 
     def pause(self, change: Paused | Resumed) -> None:
-        self.ledger.is_paused = isinstance(change, Paused)
+        self.progress.is_paused = isinstance(change, Paused)
 
     def close(self, closed: Closed) -> None:
         pass

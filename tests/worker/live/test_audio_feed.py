@@ -10,7 +10,7 @@ from playwright.async_api import Page
 from common.wire.messages import BotEnded, BotMoved, Feeds
 from common.wire.vocabulary import BotState, FeedStatus, Reason
 from tests.waiting import wait_until
-from tests.worker.capture.conftest import told
+from tests.worker.capture.conftest import story
 from tests.worker.capture.received import BLOCK, tone
 from tests.worker.conftest import Harness
 from tests.worker.live.conftest import Live, Reader, harness_of, reading, sent_to
@@ -47,7 +47,7 @@ async def test_what_is_heard_arrives_while_it_is_said_with_no_store_and_no_gap_t
         async with harness_of(live, driver, room) as harness:
             await go_in(harness, Feeds(audio_url=reader.url))
             await wait_until(lambda: reader.heard_s >= 3)
-            assert any("listen to its sound" in did for did in told(harness))
+            assert any("listen to its sound" in did for did in story(harness))
             await reader.hang_up()
             await wait_until(lambda: reader.connections == 2)
             before_s, began = reader.heard_s, time.monotonic()
@@ -57,10 +57,10 @@ async def test_what_is_heard_arrives_while_it_is_said_with_no_store_and_no_gap_t
         await wait_until(lambda: live.statuses[-1:] == [FeedStatus.ENDED])
         assert port
     assert live.statuses == [FeedStatus.CONNECTED, FeedStatus.WAITING, FeedStatus.CONNECTED, FeedStatus.ENDED]
-    assert live.told[-1].dropped == 0
-    assert live.told[-1].sent == pytest.approx(len(reader.frames), abs=2)  # what was under way when it hung up
-    assert [one["bot_id"] for one in reader.ready] == ["b1", "b1"]
-    assert {one["type"] for one in reader.ready} == {"ready"}
+    assert live.reports[-1].dropped == 0
+    assert live.reports[-1].sent == pytest.approx(len(reader.frames), abs=2)  # what was under way when it hung up
+    assert [message["bot_id"] for message in reader.ready] == ["b1", "b1"]
+    assert {message["type"] for message in reader.ready} == {"ready"}
     left, right = clearest(reader.samples)
     assert (left, right) == (pytest.approx(-18, abs=3), pytest.approx(-18, abs=3))  # of both sides half each
     assert not list((tmp_path / "recordings").glob("*"))
@@ -90,4 +90,4 @@ async def test_an_address_that_may_not_be_called_is_said_and_the_call_goes_on(
         await asyncio.sleep(1)
         assert not harness.seen(BotEnded)
         await leave(harness)
-    assert live.told[0].detail == "address_not_allowed"
+    assert live.reports[0].detail == "address_not_allowed"

@@ -1,4 +1,4 @@
-"""Who spoke from when to when, by whom the page marked as speaking at each look. Pure."""
+"""Works out who spoke from when to when, from whom the page marked as speaking at each look. Pure."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,12 +6,12 @@ from typing import Final
 from common.wire.minutes import Turn
 
 PAUSE_S: Final = 1.5
-"""Who goes on after so short a pause never stopped: marks come and go."""
+"""A shorter pause does not end a turn: the page's marks flicker."""
 SHORTEST_S: Final = 0.2
 
 
 class Turns:
-    """`look` every now and then. Each answers with the turns that are over."""
+    """Call `look` at intervals, and `end` at the end. Both return the turns that are over."""
 
     def __init__(self) -> None:
         self._under_way: dict[str, Turn] = {}

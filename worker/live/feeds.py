@@ -1,0 +1,245 @@
+"""The live feeds of all bots of this VM. No bot ever waits for anything here: when a bot is out, its client has some
+seconds for the rest, while the worker does other things.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+import structlog
+from playwright.async_api import Page
+
+from common.config.settings import LiveSettings, WebhookSettings
+from common.jobs.outgoing import OutgoingRules
+from common.wire.messages import BotStreamed, Event, Join, ParticipantsSeen
+from common.wire.vocabulary import BotState, Feed, FeedStatus
+from worker.decide.state import State
+from worker.live.frames import DRAIN_S, FRAME_S, NOBODY, Speaker
+from worker.transcript.minutes_outbox import MinutesFile, MinutesOutbox
+from worker.transcript.utterances import UtteranceUpdate
+
+if TYPE_CHECKING:
+    from worker.live.audio_feed import AudioFeed
+    from worker.live.audio_socket import AudioSocket
+    from worker.live.transcript_feed import TranscriptFeed
+    from worker.live.transcript_webhook import TranscriptWebhook
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+MOST_NAMES: Final = 1000
+WATCH_S: Final = 0.5  # as often as a page is looked at
+
+OnState = Callable[[State], None]
+OnSound = Callable[[int, int, bytes], None]
+GetPage = Callable[[], Page | None]
+GetState = Callable[[], State | None]
+AddToStory = Callable[[str], None]
+
+
+class StartRecording(Protocol):
+    """Records a bot while the context is open. `on_sound` gets each chunk of sound. The context gives a function that
+    takes each new state of the bot.
+    """
+
+    def __call__(
+        self, join: Join, page: GetPage, state: GetState, add_to_story: AddToStory, on_sound: OnSound | None = None
+    ) -> AbstractAsyncContextManager[OnState]: ...
+
+
+class LiveFeeds:
+    """Enter it for as long as bots are served. `record`: records a bot. `report`: gets each new status of a feed."""
+
+    def __init__(
+        self,
+        vm_id: str,
+        settings: LiveSettings,
+        webhooks: WebhookSettings,
+        record: StartRecording,
+        report: Callable[[BotStreamed], None],
+        minutes_outbox: MinutesOutbox,
+    ) -> None:
+        self.minutes_outbox = minutes_outbox
+        self._vm_id = vm_id
+        self._settings = settings
+        self._webhooks = webhooks
+        self._record = record
+        self._report = report
+        self._tasks = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
+        self._ids: dict[tuple[str, int], dict[str, str]] = {}  # for each bot and attempt: people's ids by their names
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._running and error is None:
+            await asyncio.wait(self._running, timeout=DRAIN_S)
+        for task in self._running:
+            task.cancel()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    def note(self, *events: Event) -> None:
+        """Take from the bots' reports which participant has which id."""
+        for event in events:
+            if (
+                isinstance(event, ParticipantsSeen)
+                and (ids := self._ids.get((event.bot_id, event.attempt))) is not None
+            ):
+                for person in event.joined[: MOST_NAMES - len(ids)]:
+                    ids[person.name] = person.id
+
+    @asynccontextmanager
+    async def serve(
+        self, join: Join, page: GetPage, state: GetState, add_to_story: AddToStory
+    ) -> AsyncGenerator[OnState]:
+        """Record one bot and send its feeds while the context is open."""
+        if join.is_probe:
+            async with self._record(join, page, state, add_to_story) as on_state:
+                yield on_state
+            return
+        bot = _BotFeeds(self, join, page, state)
+        on_sound = bot.audio.on_sound if bot.audio else None
+        self._ids[join.bot_id, join.attempt] = {}
+        try:
+            async with self._record(join, page, state, add_to_story, on_sound=on_sound) as on_state:
+
+                def note(where: State) -> None:
+                    on_state(where)
+                    bot.note(where)
+
+                yield note
+        finally:
+            bot.end()
+            del self._ids[join.bot_id, join.attempt]
+
+    def audio_feed(self, join: Join, state: GetState) -> "AudioFeed":
+        # Imported here, because the HTTP client and the decoder take 25 MB: an agent without live feeds saves them.
+        from worker.live.audio_feed import AudioFeed
+        from worker.live.audio_socket import AudioSocket
+
+        settings, rules = self._settings, OutgoingRules.of(self._webhooks)
+        most = max(1, round(settings.buffer_s / FRAME_S))
+
+        def on_status(status: FeedStatus, detail: str) -> None:
+            self._tell(join, Feed.AUDIO, status, detail, socket)
+
+        def speaker() -> Speaker:
+            return self.speaker(join, state())
+
+        socket = AudioSocket(join.bot_id, join.feeds.audio_url, rules, most, settings.timeout_s, on_status)
+        return AudioFeed(socket, speaker)
+
+    def transcript_feed(
+        self, join: Join, page: GetPage, state: GetState, keep: Callable[[Sequence[UtteranceUpdate]], None]
+    ) -> "TranscriptFeed":
+        from worker.live.transcript_feed import TranscriptFeed
+        from worker.live.transcript_webhook import TranscriptWebhook
+
+        def on_status(status: FeedStatus, detail: str) -> None:
+            self._tell(
+                join, Feed.TRANSCRIPTION, status, detail, webhook, taken=webhook is not None and webhook.has_final
+            )
+
+        webhook = TranscriptWebhook(self._settings, self._webhooks, on_status) if join.feeds.transcription_url else None
+        return TranscriptFeed(join, page, state, webhook, on_status, keep)
+
+    def speaker(self, join: Join, state: State | None) -> Speaker:
+        if state is None or not state.speaker:
+            return NOBODY
+        ids = self._ids.get((join.bot_id, join.attempt), {})
+        return Speaker(ids.get(state.speaker, state.speaker), state.speaker)
+
+    def _tell(
+        self,
+        join: Join,
+        feed: Feed,
+        status: FeedStatus,
+        detail: str,
+        sender: "AudioSocket | TranscriptWebhook | None",
+        *,
+        taken: bool = False,
+    ) -> None:
+        facts = {"bot_id": join.bot_id, "attempt": join.attempt, "feed": feed, "status": status, "detail": detail}
+        sent, dropped = (sender.sent, sender.dropped) if sender else (0, 0)
+        log.info("live_feed_fares", **facts, sent=sent, dropped=dropped)
+        who = (self._vm_id, join.bot_id, join.attempt, time.time())
+        self._report(BotStreamed(*who, feed, status, detail, sent, dropped, taken))
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self._tasks.create_task(_contained(work), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+
+class _BotFeeds:
+    """The feeds and the minutes of one bot. They begin when the bot is in its meeting."""
+
+    def __init__(self, feeds: LiveFeeds, join: Join, page: GetPage, state: GetState) -> None:
+        self._feeds = feeds
+        self._join = join
+        self._state = state
+        self._is_in_meeting = self._is_over = False
+        self._minutes_file: MinutesFile | None = None
+        self._watching: asyncio.Task[None] | None = None
+        wants_transcript = bool(join.feeds.transcription_url) or join.feeds.transcript
+        self.audio = feeds.audio_feed(join, state) if join.feeds.audio_url else None
+        self._transcript = feeds.transcript_feed(join, page, state, self._keep) if wants_transcript else None
+
+    def note(self, where: State) -> None:
+        if where.ending or where.phase.rank > BotState.IN_MEETING.rank:
+            self._end_minutes()
+        elif where.phase is BotState.IN_MEETING and not self._is_in_meeting:
+            self._is_in_meeting = True
+            self._begin()
+
+    def end(self) -> None:
+        if self.audio:
+            self.audio.end()
+        self._end_minutes()
+
+    def _begin(self) -> None:
+        start, bot_id = self._feeds.start, self._join.bot_id
+        if self.audio:
+            start(self.audio.socket.run(), f"send the sound of {bot_id}")
+        if minutes_file := self._feeds.minutes_outbox.begin(self._join):
+            self._minutes_file = minutes_file
+            self._watching = start(self._watch(minutes_file), f"note who speaks to {bot_id}")
+        if self._transcript:
+            if self._transcript.webhook:
+                start(self._transcript.webhook.run(), f"send the transcript of {bot_id}")
+            self._transcript.task = start(self._transcript.read(), f"read the captions of {bot_id}")
+
+    def _end_minutes(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._transcript:
+            self._transcript.end()
+        if self._watching:
+            self._watching.cancel()
+        if self._minutes_file:
+            self._feeds.minutes_outbox.end(self._minutes_file)
+
+    def _keep(self, updates: Sequence[UtteranceUpdate]) -> None:
+        if self._minutes_file and self._join.feeds.transcript:
+            self._minutes_file.add_utterances(updates)
+
+    async def _watch(self, minutes_file: MinutesFile) -> None:
+        while True:
+            speaker = self._feeds.speaker(self._join, self._state())
+            minutes_file.note_speaker(time.time(), speaker.id, speaker.name)
+            await asyncio.sleep(WATCH_S)
+
+
+async def _contained(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:  # a bug: it ends this feed, but neither the meeting nor other feeds
+        log.exception("live_feed_failed")
