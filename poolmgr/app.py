@@ -101,7 +101,7 @@ class Manager:
 
     @cached_property
     def _recordings(self) -> Store | None:
-        """Where they are, if there are any. Raises: StoreError."""
+        """The store of recordings, if there is one. Raises: StoreError."""
         return Store(self.settings.capture) if self.settings.capture.store else None
 
     async def run(self, stop: asyncio.Event) -> None:

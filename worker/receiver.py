@@ -1,5 +1,5 @@
-"""What a bot that no manager knows tells the receiver of its webhooks: the same webhooks, in order, signed, and each
-tried again until it is delivered. They are in memory: who ends this process ends them.
+"""Sends the webhooks of a bot that runs without a manager: the same ones, in order, signed, and each repeated until it
+is delivered. They are only in memory, so they are lost when this process ends.
 """
 
 import asyncio
@@ -30,7 +30,9 @@ _STARTED: Final = f"{time.time_ns():x}"
 
 
 class Receiver:
-    """`job`: with its bot_id. `tell` never waits; `run` sends until what was told after `close` is over."""
+    """Call `run` once, `tell` with each event, and `close` after the last. `tell` never waits. `job` has its bot_id.
+    `untold`: how many webhooks were given up.
+    """
 
     def __init__(self, job: Job, settings: WebhookSettings, user_agent: str) -> None:
         self._settings = settings
@@ -47,7 +49,7 @@ class Receiver:
             log.warning("webhooks_unsigned", detail="receivers cannot tell who sent them: set webhooks.secrets")
 
     def tell(self, event: Event) -> None:
-        """Webhooks are made of what changes the bot's status; all else is nobody's business out there."""
+        """Make webhooks of events that change the bot's status. Other events make none."""
         match event:
             case BotMoved(state=state, at=at) if state is not BotState.STOPPED:
                 self._change(at, state=state, status=outward_status(state))
@@ -68,7 +70,7 @@ class Receiver:
                 pass
 
     def close(self) -> None:
-        """There is no more to tell, but that nobody has made files of a recording."""
+        """No more events come. A recording without files by now counts as skipped."""
         said = self._record
         if said.state is BotState.STOPPED and said.manifest_status == "recording":
             audio, video = ("skipped" if status else "" for status in (said.audio_status, said.video_status))
@@ -77,11 +79,11 @@ class Receiver:
         self._news.set()
 
     def _recorded(self, at: float, what: str, audio: str, video: str) -> None:
-        told = {"recorded": what, "audio": audio, "video": video, "before": self._record.manifest_status}
-        self._change(at, told, manifest_status=what, audio_status=audio, video_status=video)
+        recording = {"recorded": what, "audio": audio, "video": video, "before": self._record.manifest_status}
+        self._change(at, recording, manifest_status=what, audio_status=audio, video_status=video)
 
-    def _change(self, at: float, told: Mapping[str, str] = MappingProxyType({}), **fields: str) -> None:
-        """`told`: of its recording, in the words of the manager's outbox."""
+    def _change(self, at: float, recording: Mapping[str, str] = MappingProxyType({}), **fields: str) -> None:
+        """`recording`: what happened to the recording, with the fields of the manager's outbox."""
         self._changes += 1
         record = self._record = msgspec.structs.replace(self._record, **fields)
         change = {
@@ -92,7 +94,7 @@ class Receiver:
             "attempt": str(record.attempt),
             "at": iso(at),
             "manifest": record.manifest_status,
-            **told,
+            **recording,
         }
         now = time.time()
         made = render(f"{_STARTED}-{self._changes}", change, record)
@@ -100,7 +102,7 @@ class Receiver:
         self._news.set()
 
     async def run(self, give_up: asyncio.Event) -> None:
-        """Returns when all was told after `close`; `untold`: what was not, once `give_up` is set."""
+        """Send until all is delivered after `close`, or given up. When `give_up` is set, the rest is given up."""
         rules = OutgoingRules.of(self._settings)
         async with Sender(rules, self._settings.timeout_s, self._user_agent) as sender:
             while self._waiting or not self._closed:
@@ -120,7 +122,7 @@ class Receiver:
             outcome = await sender.send(delivery.url, delivery.body.encode(), signed)
             attempts += 1
             now = time.time()
-            # Nothing secret hangs on chance: it keeps receivers from being called together.
+            # Chance spreads the calls of many bots over time. It is no secret.
             match judge(outcome, attempts, since, now, settings, random.random()):  # noqa: S311
                 case Retry(at=at):
                     bound.info("webhook_failed", outcome=outcome.word, attempt=attempts, again_in_s=round(at - now, 3))

@@ -25,7 +25,7 @@ CREDENTIALS: Final = {
     "api_tls_key": Credential("api", "tls_key", is_path=True),
     "evidence_upload_token": Credential("evidence", "upload_token_file", is_path=True),
 }
-"""By the file's name in the folder that systemd makes."""
+"""The credentials, by the names of their files in the folder that systemd makes."""
 
 
 def value_of(credential: Credential, text: str) -> Any:

@@ -1,13 +1,13 @@
-"""What `redis.url` names: one server, the sentinels of a service, or the nodes of a cluster. Pure.
+"""Reads `redis.url`, which names one server, the sentinels of a service, or the nodes of a cluster. Pure.
 
     redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?OPTIONS]                  rediss:// with TLS
     unix://[USER:PASSWORD@]/PATH[?OPTIONS]
     redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT]/SERVICE[/DATABASE][?OPTIONS]
     redis+cluster://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT][/0][?OPTIONS]
 
-`rediss+sentinel://` and `rediss+cluster://` speak TLS with all of them. User and password are Redis'; those of
-sentinels are the options `sentinel_username` and `sentinel_password`, and `sentinel_ssl=false` is for sentinels without
-TLS (`sentinel_ssl=true` the other way round). Without them sentinels are spoken to without a password.
+With `rediss+sentinel://` and `rediss+cluster://` all of them are called by TLS. User and password are for Redis.
+Sentinels have their own: the options `sentinel_username` and `sentinel_password`; without these they are called without
+a password. `sentinel_ssl=false`: the sentinels have no TLS although Redis has; `sentinel_ssl=true`: the reverse.
 """
 
 from enum import StrEnum
@@ -36,13 +36,13 @@ class Node(NamedTuple):
 
 
 class BadRedisUrlError(PoolmgrError, ValueError):
-    """What is wrong with the URL. Quotes nothing of it, because a password may stand anywhere."""
+    """The URL cannot be used. The message quotes nothing of it, because a password may be anywhere in it."""
 
 
 class RedisUrl(NamedTuple):
-    """`plain`: a URL as redis-py reads it, of the first node, with user, password, database and Redis' own options.
-    `nodes`: whom to ask; none when the server is named itself. `service`: as the sentinels call it. `sentinels`:
-    likewise a URL of the first of them.
+    """`plain`: a URL that redis-py can read, of the first node, with user, password, database and options. `nodes`: the
+    sentinels or nodes to ask; none if the URL names the server itself. `service`: its name at the sentinels.
+    `sentinels`: a URL of the first sentinel that redis-py can read.
     """
 
     finds: Finds
@@ -58,7 +58,7 @@ def finds(url: str) -> Finds:
 
 
 def read(url: str) -> RedisUrl:
-    """Raises: BadRedisUrlError, or another ValueError for what is no URL at all."""
+    """Read the URL. Raises: BadRedisUrlError, or another ValueError if it is no URL at all."""
     how = finds(url)
     parts = urlsplit(url)
     login, at, names = parts.netloc.rpartition("@")
@@ -102,7 +102,7 @@ def _nodes(names: str, port: int) -> tuple[Node, ...]:
 
 
 def _place(how: Finds, path: str) -> tuple[str, str]:
-    """Service and database."""
+    """The service and the database in the URL's path."""
     places = [unquote(place) for place in path.strip("/").split("/")]
     if how is Finds.IN_A_CLUSTER:
         if places not in ([""], ["0"]):

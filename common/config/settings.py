@@ -49,7 +49,7 @@ WebhookSecret = Annotated[
 WebhookTimestamp = Literal["delivery", "event"]
 Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{2,3}x[1-9][0-9]{2,3}\Z")]
 PictureSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]{1,2}[02468]x[1-9][0-9]{1,2}[02468]\Z")]
-"""Of three digits each, or four, and even."""
+"""Width and height, even numbers of three or four digits each, such as 1280x720."""
 
 PlatformName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,30}\Z")]
 HostName = Annotated[str, Meta(pattern=rf"^[a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?(:{_PORT})?\Z")]

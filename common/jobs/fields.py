@@ -44,7 +44,7 @@ class BotDetection(msgspec.Struct):
 
 
 class AutomaticLeaveFields(msgspec.Struct):
-    """When the bot leaves by itself. Each is in seconds, from 1 to 604800 (7 days)."""
+    """After how long the bot leaves by itself. All in seconds, from 1 to 604800 (7 days)."""
 
     waiting_room_timeout: LeaveSeconds | None = None
     everyone_left_timeout: LeaveSeconds | None = None

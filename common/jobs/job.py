@@ -52,7 +52,7 @@ class RetentionFields(msgspec.Struct):
 
 
 class RecordingFields(msgspec.Struct):
-    """Of `recording_config`, what this release reads."""
+    """The fields of `recording_config` that this release reads."""
 
     retention: RetentionFields | None = None
 
@@ -68,9 +68,9 @@ class _Fields(JobFields):
 class JobRules(msgspec.Struct, frozen=True):
     """The settings that a job is checked by: further hosts of meetings, and where its webhooks may go.
 
-    `session_limit_s`: how long any bot may be there. `strict`: what is worth a warning is refused.
-    `one_bot_per_meeting`: of a job that does not say. `records`: there is a store that recordings go to.
-    `records_video`: and pictures are recorded. `video_unsaid`: also for a client of the API that says nothing.
+    `session_limit_s`: how long any bot may stay. `strict`: a job that would get a warning is refused.
+    `one_bot_per_meeting`: for jobs that do not say. `records`: there is a store for recordings. `records_video`: the
+    picture is recorded, too, if a job wants it. `video_unsaid`: jobs of the HTTP API that do not say want it.
     """
 
     room_hosts: frozenset[str] = frozenset()
@@ -192,7 +192,9 @@ def _check_urls(callback: str, sound: str, words: str, rules: OutgoingRules, bot
 
 
 def _wants_video(fields: _Fields, rules: JobRules) -> bool:
-    """Who says nothing means what its API says: only jobs of the HTTP API have an owner."""
+    """Whether the picture is wanted. If a job of the HTTP API does not say, `rules.video_unsaid` counts; only those
+    jobs have an owner.
+    """
     if fields.video_required is None:
         return bool(fields.owner) and rules.video_unsaid and rules.records_video
     return fields.video_required

@@ -218,7 +218,7 @@ class Record(Job, frozen=True, kw_only=True):
 
     @property
     def has_transcript(self) -> bool:
-        """It goes with the recording when that one's time is over."""
+        """Whether the bot has a transcript. It is deleted together with the recording."""
         return self.transcript_status == "processed" and self.manifest_status != "expired"
 
     @property

@@ -147,7 +147,7 @@ def _recording(said: Said) -> Iterator[str]:
 
 
 def provider_of(document: Mapping[str, Any]) -> str:
-    """By whom the job wants a transcript; empty: it wants none."""
+    """The provider from which the job wants a transcript; empty: it wants none."""
     transcript = _object(_object(document.get("recording_config")).get("transcript"))
     return next(iter(_object(transcript.get("provider"))), "")
 

@@ -22,9 +22,10 @@ async def find(store: Store, bot_id: str, attempt: int | None = None) -> Manifes
 
 
 async def find_minutes(store: Store, bot_id: str, name: str, attempt: int | None = None) -> Minutes | None:
-    """What is written down of the attempt, of the latest that there is without; `name`: which file of it.
+    """The file `name` of the attempt's minutes; without `attempt`, of the latest attempt that has it. None: there is
+    none.
 
-    Raises: StoreError, ValueError for a file that is none.
+    Raises: StoreError, ValueError for a damaged file.
     """
     for each in [attempt] if attempt else reversed(await store.attempts(bot_id)):
         try:

@@ -18,15 +18,15 @@ from common.runtime.roundtrip import Confirmation, confirm
 from common.wire.keys import WireKeys
 
 if TYPE_CHECKING:
-    from common.runtime.failover.witnesses import Witnesses
+    from common.runtime.failover.topology import Topology
 
 UNAVAILABLE: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 """What Redis does when it is away, loading or failing over. Anything else is a bug or a full server."""
 
 
 _MOST_CONNECTIONS: Final = 10_000
-"""Of one client: as many as Redis takes itself by default. How much is under way at once is decided where it is begun
-(webhooks.at_once, api.connections); redis-py's own limit of 100 would be met by those as an outage.
+"""The limit of one client; Redis accepts as many by default. What is under way at once is limited elsewhere
+(webhooks.at_once, api.connections). With redis-py's limit of 100, callers would see an outage.
 """
 
 
@@ -49,7 +49,7 @@ class _Connection(AbstractConnection):
             self.socket_timeout = limit_s
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        if " " in args[0]:  # two words of one command, which must be sent as two
+        if " " in args[0]:  # a command of two words, which are sent separately
             return super().pack_command(*args)
         return [cast("Any", hiredis).pack_command(args)]
 
@@ -71,7 +71,7 @@ def connect(settings: RedisSettings) -> Redis:
 def url_fault(settings: RedisSettings) -> str:
     """Why the URL cannot be used; empty if it can. Quotes nothing of it, because it may hold a password."""
     try:
-        _pool(settings).make_connection()  # which connects to nobody yet, but looks at every option
+        _pool(settings).make_connection()  # checks every option, and does not connect yet
     except BadRedisUrlError as error:
         return str(error)
     except (ValueError, TypeError):
@@ -79,24 +79,24 @@ def url_fault(settings: RedisSettings) -> str:
     return ""
 
 
-def witnesses(settings: RedisSettings) -> "Witnesses | None":
-    """Who says which server takes writes; None when the URL names it. To be closed. Raises: ValueError."""
+def topology(settings: RedisSettings) -> "Topology | None":
+    """What finds the server that takes writes; None if the URL names it. The caller closes it. Raises: ValueError."""
     url = redis_url.read(settings.url)
     if url.finds is Finds.DIRECTLY:
         return None
-    from common.runtime.failover.witnesses import ANSWER_S, OfCluster, OfSentinels, Witnesses  # slow to import
+    from common.runtime.failover.topology import ANSWER_S, AskNode, AskSentinel, Topology  # slow to import
 
     options = _options(url._replace(plain=url.sentinels or url.plain), settings)
     kind = options.pop("connection_class")
     options |= {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S}
 
-    def introduce(node: Node) -> Redis:
+    def make_client(node: Node) -> Redis:
         where: dict[str, Any] = {**options, "host": node.host, "port": node.port}
         return Redis.from_pool(ConnectionPool(connection_class=_class(kind), **where))
 
     if url.finds is Finds.IN_A_CLUSTER:
-        return Witnesses("node", url.nodes, OfCluster(settings.prefix), introduce)
-    return Witnesses("sentinel", url.nodes, OfSentinels(url.service), introduce)
+        return Topology("node", url.nodes, AskNode(settings.prefix), make_client)
+    return Topology("sentinel", url.nodes, AskSentinel(url.service), make_client)
 
 
 def _pool(settings: RedisSettings) -> Any:
@@ -104,13 +104,13 @@ def _pool(settings: RedisSettings) -> Any:
     url = redis_url.read(settings.url)
     options = _options(url, settings)
     kind = options.pop("connection_class")
-    if (known := witnesses(settings)) is None:
+    if (finder := topology(settings)) is None:
         return ConnectionPool(connection_class=_class(kind), **options)
     from common.runtime.failover.primary import PrimaryPool, ToPrimary  # slow to import
 
-    del options["host"], options["port"]  # the first to be asked; where the primary is, each connection finds out
+    del options["host"], options["port"]  # of the first node; each connection looks up the primary
     looks = url.finds is Finds.BY_SENTINELS
-    return PrimaryPool(url.service, known, looks=looks, connection_class=_class(ToPrimary, kind), **options)
+    return PrimaryPool(url.service, finder, looks=looks, connection_class=_class(ToPrimary, kind), **options)
 
 
 def _options(url: RedisUrl, settings: RedisSettings) -> dict[str, Any]:
@@ -124,18 +124,18 @@ def _options(url: RedisUrl, settings: RedisSettings) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
     }
     if url.finds is not Finds.DIRECTLY and parsed.get("connection_class") is not SSLConnection:
-        # Sentinels and Redis share what stands after ?, and one of them may do without TLS.
+        # The options after ? are for sentinels and for Redis. One of the two may be without TLS.
         parsed = {name: value for name, value in parsed.items() if not name.startswith("ssl_")}
     return ours | parsed
 
 
 def _class(*kinds: type[AbstractConnection]) -> Any:
-    """By the URL: TCP, TLS or a Unix socket."""
+    """The class of connections over TCP, TLS or a Unix socket, as the URL says."""
     return type(kinds[0].__name__, (_Connection, *kinds), {})
 
 
 def address(settings: RedisSettings) -> str:
-    """Where Redis is, without what lets one in: for logs and messages."""
+    """The address of Redis without its passwords, for logs and messages."""
     parts = urlsplit(settings.url)
     if parts.scheme == "unix":
         return f"unix://{parts.path}"

@@ -1,8 +1,7 @@
-"""Many commands in one round trip, for whoever has hundreds of them: packed and read with nothing in between. And
-writes that count only once replicas have them.
+"""Sends many commands to Redis in one round trip, and can wait until replicas confirm them.
 
-A pipeline of redis-py sets a deadline for every answer and looks at each three times; here the round trip has one
-deadline, and an answer is what the parser says.
+It is faster than a pipeline of redis-py, which sets a deadline for every answer and checks each three times. Here the
+whole round trip has one deadline, and the parser's answers are returned as they are.
 """
 
 import asyncio
@@ -20,8 +19,8 @@ _MARK_LIFE_S: Final = 60
 
 
 class Confirmation(NamedTuple):
-    """How many replicas have to have a write (redis.wait_replicas), and how soon (redis.wait_s). `mark`: a key that is
-    written for it.
+    """How many replicas must have a write (redis.wait_replicas), and how soon (redis.wait_s). `mark`: a key that is
+    written with each batch.
     """
 
     replicas: int
@@ -30,21 +29,22 @@ class Confirmation(NamedTuple):
 
 
 class UnconfirmedError(PoolmgrError, TimeoutError):
-    """The primary carried it out, and too few replicas said in time that they have it, too. A failover may undo it, so
-    nobody may act on it: it counts as an outage, and all that is written can be repeated.
+    """The primary carried out the commands, but too few replicas confirmed them in time. A failover may undo them, so
+    the caller must not act on them: it is treated as an outage, and the commands are repeated later.
     """
 
 
 def confirm(redis: Redis, confirmation: Confirmation) -> None:
-    """From now on this client's writes need it."""
+    """From now on this client's writes need this confirmation."""
     setattr(redis.connection_pool, _OF_POOL, confirmation)
 
 
 async def ask(redis: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """The answers in the order of `commands`; what Redis refused is answered by its ResponseError, not raised.
+    """Send all commands and return their answers, in order. For a command that Redis refused, the answer is its
+    ResponseError; it is not raised. No command is ever sent twice.
 
-    Raises: as redis-py does when Redis is away, and TimeoutError when not all was answered in time. It is not known
-    then which commands were carried out. Never repeats one.
+    Raises: redis-py's errors when Redis is away, and TimeoutError when an answer is late. Then any of the commands may
+    have been carried out.
     """
     pool: Any = redis.connection_pool
     connection: Any = await pool.get_connection()
@@ -58,11 +58,11 @@ async def ask(redis: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
 
 
 async def confirmed(redis: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """As `ask`, and as many replicas have it as this client's writes need. Raises: UnconfirmedError, too.
+    """Like `ask`, and then wait until enough replicas confirm. Raises: UnconfirmedError, too.
 
-    WAIT is about the connection's own past (https://redis.io/docs/latest/commands/wait/), so it goes the same way, and
-    in Valkey 9 about its own writes alone. A repeat may find all of it done, on another connection, and write nothing:
-    so a mark is written with it, and a replica that has the mark has all that was before.
+    WAIT counts what its own connection wrote before (https://redis.io/docs/latest/commands/wait/), so it is sent on the
+    same connection. A repeated batch may change nothing, because all of it was done before on another connection. So a
+    mark is written, too: a replica that has the mark has everything before it.
     """
     confirmation: Confirmation | None = getattr(redis.connection_pool, _OF_POOL, None)
     if confirmation is None:
@@ -81,7 +81,7 @@ async def confirmed(redis: Redis, commands: Sequence[tuple[Any, ...]]) -> list[A
 
 
 async def carry_out(redis: Redis, *command: Any) -> Any:
-    """One command, confirmed likewise. Raises: what Redis refused, too."""
+    """Send one command, with confirmation. Raises: ResponseError too, if Redis refused it."""
     (answer,) = await confirmed(redis, [command])
     if isinstance(answer, ResponseError):
         raise answer

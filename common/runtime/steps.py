@@ -18,7 +18,7 @@ VARIABLE: Final = variables.CRASH_AFTER
 
 
 class ManagerStep(StrEnum):
-    """In the order in which a manager comes to them."""
+    """The manager's steps, in order."""
 
     LEASE_TAKEN = "lease_taken"
     POOL_RESTORED = "pool_restored"  # from Redis; what it decided thereby is not durable
@@ -34,7 +34,7 @@ class ManagerStep(StrEnum):
 
 
 class WebhookStep(StrEnum):
-    """Also a manager's, of the webhooks of a bot that has a callback_url."""
+    """The manager's steps for the webhooks of a bot with a callback_url."""
 
     WEBHOOKS_PUT = "webhooks_put"  # they are in the bot's queue, the outbox entry is gone
     WEBHOOK_SENT = "webhook_sent"  # the receiver may have it; Redis does not know
@@ -42,7 +42,7 @@ class WebhookStep(StrEnum):
 
 
 class AgentStep(StrEnum):
-    """In the order in which an agent comes to them."""
+    """The agent's steps, in order."""
 
     COMMANDS_READ = "commands_read"
     WORKER_NOTED = "worker_noted"  # the journal knows the worker, no browser is started

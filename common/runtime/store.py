@@ -20,7 +20,7 @@ from common.errors import PoolmgrError
 _THREADS: Final = 4
 _DELETED_AT_ONCE: Final = 1000
 _SLOWEST: Final = 1e6
-"""Bytes a second: a store that is slower than that does not answer."""
+"""Bytes a second. A transfer that is slower than this fails at its deadline."""
 _PIECE: Final = 1 << 20
 _T = TypeVar("_T")
 
@@ -30,11 +30,11 @@ class StoreError(PoolmgrError):
 
 
 class AbsentError(StoreError):
-    """There is no such object."""
+    """The store has no such object."""
 
 
 class TakenError(StoreError):
-    """There is such an object already."""
+    """The store has such an object already, and it must not be replaced."""
 
 
 class Store:
@@ -77,7 +77,7 @@ class Store:
         return await self._call(lambda: bytes(self._store().get(path).bytes()))
 
     async def save(self, path: str, to: Path, came: Callable[[int], None] = lambda _size: None) -> None:
-        """All of it is in the file `to`. `came`: is told how many bytes came, from another thread.
+        """Save an object in the file `to`. `came`: called with the size of each piece that came, in another thread.
 
         Raises: StoreError, AbsentError.
         """
@@ -90,7 +90,7 @@ class Store:
         await self._call(saved, await self.size(path))
 
     def path(self, path: str) -> Path | None:
-        """Where it is in the file system, of a folder."""
+        """Where the object is in the file system; None if the store is no folder."""
         return self.folder / path if self.folder else None
 
     async def size(self, path: str) -> int:
@@ -147,7 +147,7 @@ class Store:
         return LocalStore(self.folder, automatic_cleanup=True)
 
     async def _call(self, call: Callable[[], _T], size: int = 0) -> _T:
-        """`size`: bytes that are carried."""
+        """Run `call` in a thread, with a deadline. `size`: how many bytes it transfers."""
         deadline_s = self._deadline_s + size / _SLOWEST
         try:
             async with asyncio.timeout(deadline_s):

@@ -91,7 +91,9 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
-    """Where it was recorded, the rest is said when its files are made (`_recorded`), and then that all is done."""
+    """The webhooks of a bot's end. If the bot is being recorded, the others follow when the files are made
+    (`_recorded`).
+    """
     reason = Reason(change["reason"])
     bot_event = reason.end.bot_event
     failed = bot_event == "bot.failed" and record.platform == "google_meet"  # as clients of MeetStream know it
@@ -101,7 +103,7 @@ def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
     manifest = change.get("manifest", "")
     if manifest == "recording":
         return [stop]
-    if manifest:  # of an attempt that is over, and told of
+    if manifest:  # an earlier attempt was recorded, and its webhooks were sent
         return [stop, *_no_transcript(change, record), _done(reason, record)]
     skipped = [_skipped(kind, change["status"]) for kind in ("manifest", "audio", "video")]
     return [
@@ -114,7 +116,9 @@ def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
 
 
 def _recorded(what: str, change: Mapping[str, str], record: Record) -> list[_Event]:
-    """Of a recording, which goes its own way after the bot's end. `before`: what was last said of it."""
+    """The webhooks of a recording, whose files are made after the bot's end. In `change`, `before` is the status of the
+    recording that was last sent.
+    """
     status = change["status"]
     if what == "recording":
         return [_Event("bot.recording", "bot.recording", "Recording", "The meeting is being recorded.", 200)]
@@ -141,7 +145,7 @@ def _skipped(kind: str, status: str, why: str = _UNRECORDED) -> _Event:
 
 
 def _no_transcript(change: Mapping[str, str], record: Record) -> list[_Event]:
-    """Of one that is being made, or was, `_transcribed` tells."""
+    """The webhook of a bot without a transcript. If there is one, `_transcribed` sends it."""
     if record.transcript_status:
         return []
     name = "transcription.skipped"
@@ -150,7 +154,7 @@ def _no_transcript(change: Mapping[str, str], record: Record) -> list[_Event]:
 
 
 def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:
-    """Of a transcript, which goes its own way after the bot's end. That it is being made, nobody need know."""
+    """The webhook of a transcript, which is made after the bot's end. None is sent while it is being made."""
     told = {
         "processed": ("transcription.processed", "The transcript is there."),
         "skipped": (

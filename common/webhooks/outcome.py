@@ -25,10 +25,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def word(self) -> str:
-        """For logs and people: the fault, or the status as text."""
+        """The fault, or the status as text, for logs and people."""
         return self.fault or str(self.status)
 
     @property
     def kind(self) -> str:
-        """For metrics, from a closed set: the fault, or the class of the status."""
+        """The fault, or the class of the status: a closed set of words, for metrics."""
         return self.fault or f"{self.status // 100}xx"

@@ -1,5 +1,5 @@
-"""One attempt to deliver a webhook: a POST with a deadline, to a checked address. Reads only status and Retry-After.
-A session that reaches no other address than those that may be called, and follows nobody anywhere.
+"""Makes one attempt to deliver a webhook: a POST with a deadline, to a checked address. It reads only the status and
+Retry-After. Its HTTP session reaches only allowed addresses, and follows no redirects.
 """
 
 import asyncio
@@ -30,19 +30,21 @@ def user_agent() -> str:
 
 
 class RedirectedError(PoolmgrError):
-    """Whoever was called sent us somewhere else."""
+    """The receiver answered with a redirect."""
 
 
 async def open_session(rules: OutgoingRules, timeout_s: float) -> aiohttp.ClientSession:
-    """Shares no connection, cookie or DNS answer between calls. `timeout_s`: of the look-up of a name."""
-    # Reading the machine's certificates takes 40 ms, which the event loop is not to wait for.
+    """A session whose calls share no connection, cookie or DNS answer. `timeout_s`: for looking up a name."""
+    # In a thread, because reading the machine's certificates takes 40 ms.
     tls = await asyncio.to_thread(ssl.create_default_context)
-    # Its own limit of connections is off: how many there are is decided elsewhere.
+    # limit=0: no limit of connections here, because callers limit how much is under way.
     connector = aiohttp.TCPConnector(
         resolver=CheckedResolver(rules, timeout_s), use_dns_cache=False, force_close=True, limit=0, ssl=tls
     )
     tracing = aiohttp.TraceConfig()
-    tracing.on_request_redirect.append(_refuse_redirect)  # a literal address there would never come to the resolver
+    tracing.on_request_redirect.append(
+        _refuse_redirect
+    )  # the resolver, which checks names, would not see an IP address there
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -70,11 +72,11 @@ SEND_ERRORS: Final = (
     OSError,
     ValueError,
 )
-"""What a call may raise for what a receiver, its name or its address does."""
+"""The errors of a call that are the fault of the receiver, its name or its address."""
 
 
 def fault_of(error: Exception) -> Fault:
-    """Of one of SEND_ERRORS."""
+    """The fault's word for one of SEND_ERRORS."""
     match error:
         case AddressNotAllowedError() | BadUrlError():
             return "address_not_allowed"
@@ -93,7 +95,7 @@ def fault_of(error: Exception) -> Fault:
 
 
 class Sender:
-    """Sends for one term. Attempts share nothing: no connection, cookie or DNS answer."""
+    """Sends webhooks while the context is open. Attempts share no connection, cookie or DNS answer."""
 
     def __init__(self, rules: OutgoingRules, timeout_s: float, user_agent: str) -> None:
         self._rules = rules
@@ -112,7 +114,7 @@ class Sender:
         await self._session.close()
 
     async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        """POST once. Never raises for what a receiver, its name or its address does."""
+        """POST once. Never raises because of the receiver, its name or its address."""
         began = asyncio.get_running_loop().time()
         status, fault, retry_after_s = 0, None, 0.0
         try:
@@ -127,9 +129,9 @@ class Sender:
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, float]:
         assert self._session
         check_url(url, self._rules)  # the rules may have become stricter since the job was accepted
-        # As it was written, when it can be: some receivers sign their URLs.
+        # Unchanged if possible, because some receivers sign their URLs.
         target = URL(url, encoded=url.isascii())
-        check_address(target.host or "", self._rules)  # a literal address never comes to the resolver
+        check_address(target.host or "", self._rules)  # the resolver, which checks names, does not see an IP address
         sent = CIMultiDict({**headers, "Content-Type": "application/json", "User-Agent": self._user_agent})
         async with self._session.post(target, data=body, headers=sent, allow_redirects=False) as response:
             response.close()  # the rest of the answer is not read

@@ -38,7 +38,7 @@ class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Gap(Shape, frozen=True):
-    """From when to when nothing of that kind was recorded, on the wall clock, and why."""
+    """A time in which nothing of that kind was recorded, by the wall clock, and its cause."""
 
     began_at: float
     ended_at: float
@@ -105,8 +105,8 @@ class Video(Shape, frozen=True):
 
 
 class Manifest(Shape, frozen=True):
-    """`way`: by which path sound and picture came. `kinds`: what was to be recorded. `audio`, `video`: None until it is
-    made, and where there is nothing to make it of.
+    """`way`: how sound and picture were captured. `kinds`: what was to be recorded. `audio`, `video`: None until they
+    are made, and if nothing was recorded.
     """
 
     version: int
@@ -129,7 +129,7 @@ class Manifest(Shape, frozen=True):
 
 
 def deleted(bot_id: str) -> str:
-    """Where it stands that the bot was deleted before its files were made: what an agent has of it is thrown away."""
+    """The object that says that the bot was deleted. An agent that still has a recording of it throws that away."""
     return f"{bot_id}/{DELETED}"
 
 

@@ -1,4 +1,4 @@
-"""What a meeting leaves in words: `transcript.json` and `speakers.json`, beside its recording. Only shapes.
+"""The minutes of a meeting: `transcript.json` and `speakers.json`, beside its recording. Only shapes.
 
 Times of the wall clock, `..._at`, are epoch seconds of the agent's VM.
 """
@@ -11,7 +11,7 @@ VERSION: Final = 1
 TRANSCRIPT: Final = "transcript.json"
 SPEAKERS: Final = "speakers.json"
 CAPTIONS: Final = "meeting_captions"
-"""The provider of words that the meeting's page writes down itself."""
+"""The provider of transcripts that are made of the page's own captions."""
 
 
 class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,7 +26,7 @@ class Utterance(Shape, frozen=True):
 
 
 class Turn(Shape, frozen=True):
-    """Somebody whom the page marked as speaking."""
+    """A time in which somebody spoke, as the page marked it."""
 
     speaker_id: str
     speaker: str
@@ -35,7 +35,7 @@ class Turn(Shape, frozen=True):
 
 
 class Minutes(Shape, frozen=True):
-    """Of one attempt of a bot. In the transcript there are `utterances`, in the file of speakers `turns`."""
+    """The minutes of one attempt of a bot. The transcript has `utterances`, the list of speakers has `turns`."""
 
     version: int
     bot_id: str

@@ -64,7 +64,7 @@ def attributes(bot: Record) -> msgspec.Raw:
 
 
 def transcript_id(bot_id: str, job: Job) -> str | None:
-    """Of the one transcript that a bot may have."""
+    """The id of the bot's transcript. A bot has at most one."""
     return f"{TRANSCRIPT_PREFIX}{bot_id}" if job.transcript else None
 
 

@@ -57,7 +57,7 @@ class RawTranscript(msgspec.Struct):
 
 
 class SpeakerChunk(msgspec.Struct, rename="camel"):
-    """Somebody who spoke: from when, and where that is in the sound, as bytes of 16-bit PCM of one channel."""
+    """A time in which somebody spoke, and its place in the sound, in bytes of 16-bit PCM of one channel."""
 
     chunk_index: int
     timestamp: str

@@ -1,4 +1,4 @@
-"""Once a minute: gives up recordings of which nobody has made files, and deletes those whose time is over."""
+"""Once a minute, gives up recordings whose files did not come in time, and deletes those whose retention is over."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _EVERY_S = 60.0
 
 
 async def tend_recordings(due: DueRecordings, store: Callable[[], Store | None], clock: Clock) -> None:
-    """Until cancelled. What the store does not delete is asked for again a minute later."""
+    """Run until it is cancelled. A deletion that fails is tried again a minute later."""
     while True:
         now = clock.wall()
         for bot_id in await due.unmade(now):

@@ -9,7 +9,7 @@ GRACE_S: Final = DAY_S
 """How much longer a bot's record lives than its retention: the reaper removes it from the indexes first."""
 
 INDEX_LIFE_S: Final = 400 * DAY_S
-"""Of an index after its last new bot: longer than any bot in it lives, which may be scheduled a year ahead."""
+"""How long an index lives after its last new bot. Longer than any bot: a bot may be scheduled a year ahead."""
 
 ACTIONS_LIFE_S: Final = 400 * DAY_S
 """How long the log of actions is kept after its latest entry."""
@@ -21,23 +21,23 @@ PROBES_LIFE_S: Final = 30 * DAY_S
 """How long the results of a link's probes are kept after the latest."""
 
 MADE_WITHIN_S: Final = HOUR_S
-"""After a bot's end the files of its recording are there, or are not waited for: those of hours take minutes, and a
-store may be away.
+"""How long after a bot's end the files of its recording are waited for. Making them takes minutes for a recording of
+hours, and longer if the store is away.
 """
 
 STREAM_LIFE_S: Final = 7 * DAY_S
 
 VM_LIFE_S: Final = DAY_S
-"""Of a VM's workers and commands without a manager and an agent that use them. Agent and reaper extend it."""
+"""How long a VM's keys of workers and commands live when neither agent nor reaper extends them."""
 
 EPOCH_LIFE_S: Final = 30 * DAY_S
-"""Of the epoch: longer than any write of an earlier leader can be delayed."""
+"""How long the epoch lives. Longer than any write of an earlier leader can be delayed."""
 
 JOB_STREAM_LIFE_S: Final = EPOCH_LIFE_S
-"""Of the job stream, in which jobs may wait for the next leader."""
+"""How long the job stream lives. Jobs in it may wait for the next leader."""
 
 ENTRY_LIFE_S: Final = DAY_S
-"""Of the entry that the API shows of a job which no leader has taken."""
+"""How long the API can show a job that no leader has taken."""
 
 IDEMPOTENCY_LIFE_S: Final = DAY_S
 """How long a repeated Idempotency-Key is recognised, as in the API that clients know."""
@@ -49,7 +49,7 @@ HELD_S: Final = 300
 TRIES_LIFE_S: Final = DAY_S
 
 MARK_LIFE_S: Final = 15 * DAY_S
-"""Of the mark of an SQS message: SQS keeps messages for 14 days at most, so none comes again after its mark."""
+"""How long the mark of an SQS message lives. SQS keeps messages for at most 14 days, so none comes after its mark."""
 
 MARK_OF_DELETED_LIFE_S: Final = DAY_S
-"""Of the mark of a deleted SQS message: a standard queue may deliver it once more after that."""
+"""How long the mark of a deleted SQS message lives. A standard queue may deliver the message once more."""

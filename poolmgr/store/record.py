@@ -148,7 +148,7 @@ SAID_BEFORE: Final = {
     "skipped": ("", "recording"),
     "completed": ("", "recording", "skipped", "expired"),
 }
-"""By what is said of a recording, `manifest_status`: what may have been said before. All else comes too late."""
+"""For each `manifest_status`: the earlier ones that it may follow. After any other it is too late and is ignored."""
 
 
 def transcript_status(event: BotTranscribed) -> str:

@@ -1,5 +1,5 @@
-"""What is to be done about recordings after their bots' ends: those of which no files came are given up, those whose
-time is over are to be deleted. For one leader; every call may be repeated.
+"""Finds and notes recordings that need something after their bots' ends: whose files did not come in time, or whose
+retention is over. For one leader; every call may be repeated.
 """
 
 from typing import Any, Final
@@ -25,7 +25,7 @@ class DueRecordings:
         self._epoch = epoch
 
     async def unmade(self, now: float) -> list[str]:
-        """The ids of bots whose files should be there by now, and are not."""
+        """The ids of bots whose files should have come by now, and have not."""
         return await self._until(self._keys.recordings_due, now)
 
     async def over(self, now: float) -> list[str]:
@@ -33,7 +33,7 @@ class DueRecordings:
         return await self._until(self._keys.recordings_expiring, now)
 
     async def give_up(self, bot_id: str, now: float) -> None:
-        """Nobody waits for its files any longer. Should they come all the same, that is told, too."""
+        """Note that the files are no longer waited for. If they come later, that is noted and reported as well."""
         k = self._keys
         said = await self._redis.hmget(k.bot(bot_id), "attempt", "audio_status", "video_status")
         attempt = int(said[0] or 0)
@@ -59,10 +59,10 @@ class DueRecordings:
             over=SAID_BEFORE["skipped"],
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
-        await self._redis.zrem(k.recordings_due, bot_id)  # of a bot that is forgotten, too
+        await self._redis.zrem(k.recordings_due, bot_id)  # also if the bot's record is deleted
 
     async def note_deleted(self, bot_id: str, now: float) -> None:
-        """Its recording is no more, because its time was over."""
+        """Note that the recording was deleted because its retention was over."""
         k = self._keys
         entry = story.of_recording(0, now, story.EXPIRED)
         bot, line, expiring = k.bot(bot_id), k.story(bot_id), k.recordings_expiring

@@ -43,12 +43,12 @@ class Secrets:
         return text
 
     def document(self, value: Any) -> bytes:
-        """As JSON, for people to read."""
+        """The values as indented JSON, for people."""
         text = json.dumps(hide_in(value), indent=1, ensure_ascii=False)
         return self.strike_out(text).encode(errors="backslashreplace") + b"\n"
 
     def lines(self, values: Iterable[Any]) -> bytes:
-        """As JSON, one value a line."""
+        """The values as JSON, one a line."""
         lines = [json.dumps(hide_in(value), ensure_ascii=False) for value in values]
         return self.strike_out("".join(f"{line}\n" for line in lines)).encode(errors="backslashreplace")
 

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from playwright.async_api import BrowserContext
 
 _SETTINGS: Final = {"microphone": "granted", "camera": "granted", "notifications": "denied", "geolocation": "denied"}
-"""By the names of https://www.w3.org/TR/permissions. All others keep the browser's default."""
+"""The names are those of https://www.w3.org/TR/permissions. Other permissions keep the browser's default."""
 
 
 async def settle(context: BrowserContext) -> None:

@@ -75,5 +75,5 @@ def _line(line: Line, *, named: bool) -> Line:
 
 
 def _text(raw: str) -> str:
-    """As it can be passed on: JavaScript knows halves of characters, UTF-8 does not."""
+    """The text without halves of characters, which JavaScript allows and UTF-8 does not."""
     return raw.encode(errors="replace").decode()

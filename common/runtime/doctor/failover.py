@@ -1,5 +1,5 @@
-"""Whether another Redis would take over, and what would be lost: who watches, how many replicas there are, and what the
-primary does without them.
+"""Checks whether another Redis would take over if the primary failed, and what would be lost then. It looks at the
+sentinels or nodes, at the number of replicas, and at what the primary does without them.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from redis.exceptions import ResponseError
 from common.config.redis_url import Finds, Node, finds
 from common.config.settings import RedisSettings
 from common.runtime.doctor.checks import Found, error, ok, warning
-from common.runtime.failover.witnesses import Opinion
-from common.runtime.redis import witnesses
+from common.runtime.failover.topology import Answer
+from common.runtime.redis import topology
 
 _SEE: Final = "docs/operations.md, Redis that fails over"
 _FEWEST_SENTINELS: Final = 3
 
 
 class Standing(NamedTuple):
-    """`replicas`: connected to the primary; `needs`: of them before it takes a write (None: it does not tell);
-    `waits_for`: redis.wait_replicas.
+    """`replicas`: how many are connected to the primary. `needs`: how many it needs before it takes a write; None: it
+    does not say. `waits_for`: redis.wait_replicas.
     """
 
     replicas: int
@@ -33,20 +33,20 @@ async def standing(redis: Redis, settings: RedisSettings) -> Standing:
     replicas = int((await client.info("replication")).get("connected_slaves", 0))
     try:
         needs = int((await client.config_get("min-replicas-to-write"))["min-replicas-to-write"])
-    except (ResponseError, KeyError):  # a Redis of somebody else's may not tell
+    except (ResponseError, KeyError):  # a hosted Redis may refuse CONFIG
         needs = None
     return Standing(replicas, needs, settings.wait_replicas)
 
 
 async def look(redis: Redis, settings: RedisSettings) -> Found:
     now = await standing(redis, settings)
-    known = witnesses(settings)
-    if known is None:
+    finder = topology(settings)
+    if finder is None:
         return of_one(now)
     try:
-        said = await known.opinions()
+        said = await finder.answers()
     finally:
-        await known.aclose()
+        await finder.aclose()
     return of_many(now, said, "node" if finds(settings.url) is Finds.IN_A_CLUSTER else "sentinel")
 
 
@@ -55,10 +55,10 @@ def of_one(now: Standing) -> Found:
     return _of_waiting(now, facts) or ok(facts)
 
 
-def of_many(now: Standing, said: Mapping[Node, Opinion | str], kind: str) -> Found:
-    """`said`: by each sentinel or node, or why it says nothing. `kind`: which of the two."""
-    claims = [opinion.claim for opinion in said.values() if isinstance(opinion, Opinion) and opinion.claim]
-    silent = [opinion for opinion in said.values() if isinstance(opinion, str)]
+def of_many(now: Standing, said: Mapping[Node, Answer | str], kind: str) -> Found:
+    """`said`: for each sentinel or node its answer, or why there is none. `kind`: which of the two they are."""
+    claims = [answer.claim for answer in said.values() if isinstance(answer, Answer) and answer.claim]
+    silent = [answer for answer in said.values() if isinstance(answer, str)]
     names = sorted({f"{claim.primary.host}:{claim.primary.port}" for claim in claims})
     facts = f"primary {' or '.join(names) or 'unknown'}, by {len(claims)} of {len(said)} {kind}s; {_replicas(now)}"
     if silent:
@@ -79,7 +79,7 @@ def of_many(now: Standing, said: Mapping[Node, Opinion | str], kind: str) -> Fou
 
 
 def _of_waiting(now: Standing, facts: str) -> Found | None:
-    """Writes that will not be taken, or not be confirmed."""
+    """An error if there are too few replicas for writes to be taken or confirmed."""
     most = max(now.needs or 0, now.waits_for)
     if now.replicas >= most:
         return None

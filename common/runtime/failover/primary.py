@@ -1,7 +1,8 @@
-"""Connections to whichever server is the primary: looked up for each, and given up once it is another one.
+"""Connections to the primary of a Redis that fails over. Each new connection looks the primary up; when the primary has
+changed, all connections to the old one are closed.
 
-redis-py's pool for Sentinel does the one; the other is for a primary that was replaced and does not know it, as one
-that is cut off from the rest and not from us.
+redis-py's pool for Sentinel does the first. The second is needed for an old primary that is cut off from the others but
+not from us, and so does not know that it was replaced.
 """
 
 import asyncio
@@ -22,22 +23,24 @@ from redis.exceptions import (
 )
 
 from common.config.redis_url import Node
-from common.runtime.failover.witnesses import Witnesses
+from common.runtime.failover.topology import Topology
 
 LOOK_S: Final = 3.0
-"""How often it is asked whether the primary is still the same, while there are calls."""
+"""While there are calls, the pool asks this often whether the primary is still the same."""
 
 _ELSEWHERE: Final = (MovedError, AskError, TryAgainError, ClusterDownError, MasterDownError)
-"""What a server answers that is not the primary of the key, or cannot be at the moment."""
+"""The answers of a server that is not the key's primary, or cannot take writes now."""
 
 _UNBLOCKED: Final = "UNBLOCKED"
-"""What a blocking call is answered when the server becomes a replica meanwhile."""
+"""The answer to a blocking call whose server became a replica meanwhile."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class ToPrimary(SentinelManagedConnection):
-    """A server that says it is not the primary is left, and the call has failed as for one that is away."""
+    """A connection that is closed when the server says that it is not the primary. The call fails as if the server were
+    away.
+    """
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
@@ -50,13 +53,13 @@ class ToPrimary(SentinelManagedConnection):
 
 
 class PrimaryPool(SentinelConnectionPool):
-    """`looks`: whether to ask again and again. In a cluster nobody has to: a primary that is cut off from most of the
-    others stops by itself.
+    """`looks`: whether to ask every LOOK_S for the primary. A cluster does not need it: there a primary that is cut off
+    from most of the others stops taking writes.
     """
 
-    def __init__(self, service: str, witnesses: Witnesses, *, looks: bool, **options: Any) -> None:
-        super().__init__(service, witnesses, **options)  # pyright: ignore[reportUnknownMemberType]
-        self._witnesses = witnesses
+    def __init__(self, service: str, topology: Topology, *, looks: bool, **options: Any) -> None:
+        super().__init__(service, topology, **options)  # pyright: ignore[reportUnknownMemberType]
+        self._topology = topology
         self._looks = looks
         self._looked_at = time.monotonic()
         self._look: asyncio.Task[None] | None = None
@@ -65,13 +68,13 @@ class PrimaryPool(SentinelConnectionPool):
         now = time.monotonic()
         if self._looks and now - self._looked_at > LOOK_S and (self._look is None or self._look.done()):
             self._looked_at = now
-            # Beside the call, which must not wait for sentinels; ended by aclose.
+            # In a task, because the call must not wait for sentinels. aclose ends it.
             self._look = asyncio.get_running_loop().create_task(self._look_again(), name="is it still the primary?")
         return await super().get_connection(*args, **options)
 
     async def get_master_address(self) -> Node:
-        """Where the primary is. When it is another one than before, all connections to that are given up."""
-        found = await self._witnesses.discover_master()
+        """The address of the primary. If it has changed, all connections to the old one are closed."""
+        found = await self._topology.discover_master()
         before, self.master_address = self.master_address, found
         if before not in (None, found):
             log.warning("redis_primary_changed", before=_text(before), now=_text(found))
@@ -82,7 +85,7 @@ class PrimaryPool(SentinelConnectionPool):
     async def _look_again(self) -> None:
         try:
             await self.get_master_address()
-        except (RedisError, OSError) as error:  # the primary may be well all the same
+        except (RedisError, OSError) as error:  # the primary itself may be all right
             log.warning("redis_primary_unknown", error=str(error)[:200])
 
     async def aclose(self) -> None:
@@ -90,7 +93,7 @@ class PrimaryPool(SentinelConnectionPool):
             self._look.cancel()
             await asyncio.wait({self._look})
         await super().aclose()
-        await self._witnesses.aclose()
+        await self._topology.aclose()
 
 
 def _text(node: Any) -> str:

@@ -169,7 +169,7 @@ def _save(session: Session, found: Manifest, folder: Path) -> None:
 
 
 def _save_file(session: Session, found: Manifest, file: Audio | Video, path: Path) -> None:
-    """It takes its name once it is whole. Raises: OSError."""
+    """Save the file under another name, and rename it when it is complete. Raises: OSError."""
     unfinished = path.with_name(f"{path.name}.part")
     files.write(unfinished, b"")
     where = f"{manifest.folder(found.bot_id, found.attempt)}/{file.path}"

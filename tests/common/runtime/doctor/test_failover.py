@@ -10,29 +10,29 @@ from common.config.settings import RedisSettings
 from common.runtime.doctor import redis
 from common.runtime.doctor.checks import Severity, carry_out
 from common.runtime.doctor.failover import Standing, of_many, of_one
-from common.runtime.failover.witnesses import Claim, Opinion
+from common.runtime.failover.topology import Answer, Claim
 from lab.parts.redis_fleet import WatchedRedis
 
 OK, WARNING, ERROR = Severity.OK, Severity.WARNING, Severity.ERROR
 SAFE = Standing(replicas=2, needs=1, waits_for=1)
-HERE = Opinion(Claim(3, Node("10.0.0.1", 6379)))
-THERE = Opinion(Claim(2, Node("10.0.0.2", 6379)))
+HERE = Answer(Claim(3, Node("10.0.0.1", 6379)))
+THERE = Answer(Claim(2, Node("10.0.0.2", 6379)))
 SILENT = "10.0.1.3:26379 does not answer"
 
 
-def said(*opinions: Opinion | str) -> dict[Node, Opinion | str]:
-    return {Node(f"10.0.1.{number}", 26379): opinion for number, opinion in enumerate(opinions, start=1)}
+def said(*answers: Answer | str) -> dict[Node, Answer | str]:
+    return {Node(f"10.0.1.{number}", 26379): answer for number, answer in enumerate(answers, start=1)}
 
 
 @pytest.mark.parametrize(
-    ("now", "opinions", "severity", "word"),
+    ("now", "answers", "severity", "word"),
     [
         (SAFE, [HERE] * 3, OK, "primary 10.0.0.1:6379, by 3 of 3 sentinels; replicas 2, min-replicas-to-write 1"),
         (SAFE._replace(needs=None), [HERE] * 3, OK, "min-replicas-to-write unknown"),
         (SAFE, [HERE, HERE, SILENT], WARNING, f"by 2 of 3 sentinels; replicas 2, .*{SILENT}"),
         (SAFE, [HERE, HERE, THERE], WARNING, "10.0.0.1:6379 or 10.0.0.2:6379"),
         (SAFE, [HERE, SILENT, SILENT], ERROR, "by 1 of 3"),
-        (SAFE, [Opinion(None)], ERROR, "primary unknown, by 0 of 1"),
+        (SAFE, [Answer(None)], ERROR, "primary unknown, by 0 of 1"),
         (SAFE, [HERE], WARNING, "by 1 of 1"),
         (Standing(0, 0, 0), [HERE] * 3, WARNING, "replicas 0"),
         (Standing(1, 0, 0), [HERE] * 3, WARNING, "redis.wait_replicas 0"),
@@ -40,9 +40,9 @@ def said(*opinions: Opinion | str) -> dict[Node, Opinion | str]:
     ],
 )
 def test_who_takes_over_and_what_that_undoes(
-    now: Standing, opinions: list[Opinion | str], severity: Severity, word: str
+    now: Standing, answers: list[Answer | str], severity: Severity, word: str
 ) -> None:
-    found = of_many(now, said(*opinions), "sentinel")
+    found = of_many(now, said(*answers), "sentinel")
     assert found.severity is severity
     assert re.search(word, found.what), found
     assert bool(found.todo) is (severity is not OK)

@@ -1,7 +1,7 @@
-"""Those who know which server takes writes: the sentinels of a service, or the nodes of a cluster.
+"""Finds the server that takes writes, by asking the sentinels of a service or the nodes of a cluster.
 
-All are asked at once, and of what more than half of them say, the newest counts: a failover gives the new primary a
-higher configuration epoch, and one who was cut off may not have heard of it.
+All of them are asked at once. As soon as more than half have answered, the answer with the highest configuration epoch
+counts: a failover raises the epoch, and a node that was cut off may still name the old primary.
 """
 
 import asyncio
@@ -18,24 +18,25 @@ from redis.exceptions import ConnectionError, RedisError
 from common.config.redis_url import Node
 
 ANSWER_S: Final = 1.0
-"""How long one may take. Half of what the shortest caller has: the HTTP API's client waits 2 s."""
+"""How long each may take to answer. It is half of the shortest deadline of a caller: the HTTP API's client waits 2 s.
+"""
 
 _FRESH_S: Final = 0.05
-"""Many connections are lost at once, and one look is enough for all of them."""
+"""An answer counts this long. When many connections are lost at once, one look serves all of them."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Claim(NamedTuple):
-    """What one of them says. `is_down`: it cannot reach that server."""
+    """The primary that one of them names. `is_down`: it cannot reach that primary."""
 
     epoch: int
     primary: Node
     is_down: bool = False
 
 
-class Opinion(NamedTuple):
-    """`claim` None: it knows of no primary. `others`: who else can be asked."""
+class Answer(NamedTuple):
+    """The answer of one of them. `claim` None: it knows no primary. `others`: nodes that can be asked, too."""
 
     claim: Claim | None
     others: Sequence[Node] = ()
@@ -44,38 +45,38 @@ class Opinion(NamedTuple):
 class Question(Protocol):
     """Asks one of them. Raises: RedisError, OSError."""
 
-    async def __call__(self, witness: Redis, asked: Node, /) -> Opinion: ...
+    async def __call__(self, client_of_node: Redis, asked: Node, /) -> Answer: ...
 
 
-class Introduce(Protocol):
-    """Makes a client of that address, which connects to nobody yet."""
+class MakeClient(Protocol):
+    """Makes a client for that address. The client does not connect yet."""
 
     def __call__(self, node: Node, /) -> Redis: ...
 
 
-class Witnesses:
-    """`kind`: what each is, for messages. `discover_master` is what redis-py's SentinelConnectionPool asks for."""
+class Topology:
+    """`kind`: sentinel or node, for messages. redis-py's SentinelConnectionPool calls `discover_master`."""
 
-    def __init__(self, kind: str, nodes: Sequence[Node], question: Question, introduce: Introduce) -> None:
+    def __init__(self, kind: str, nodes: Sequence[Node], question: Question, make_client: MakeClient) -> None:
         self._kind = kind
         self._named = tuple(nodes)
         self._question = question
-        self._introduce = introduce
+        self._make_client = make_client
         self._clients: dict[Node, Redis] = {}
         self._looking: asyncio.Task[Node] | None = None
         self._found_at = float("-inf")
 
     async def discover_master(self, _service: str = "") -> Node:
-        """Where the primary is. Raises: ConnectionError when nobody answers, or nobody knows of one that is up."""
+        """The primary's address. Raises: ConnectionError if none of them answers, or knows a primary that is up."""
         fresh = time.monotonic() - self._found_at < _FRESH_S
         if self._looking is None or (self._looking.done() and not fresh):
-            # It belongs to whoever asks next, too, so no task group of the first one may end it.
+            # Not in a task group: the next callers wait for it, too, so the end of the first one must not end it.
             self._looking = asyncio.get_running_loop().create_task(self._look(), name="find the primary")
-            self._looking.add_done_callback(_heard)
+            self._looking.add_done_callback(_take_error)
         return await asyncio.shield(self._looking)
 
-    async def opinions(self) -> Mapping[Node, Opinion | str]:
-        """What each says by itself, or why it says nothing."""
+    async def answers(self) -> Mapping[Node, Answer | str]:
+        """For each of them its answer, or why there is none."""
         nodes = self._nodes()
         asked = await asyncio.gather(*(self._ask(node) for node in nodes))
         return dict(zip(nodes, asked, strict=True))
@@ -94,7 +95,7 @@ class Witnesses:
 
     async def _look(self) -> Node:
         nodes = self._nodes()
-        answers: list[Opinion] = []
+        answers: list[Answer] = []
         silent: list[str] = []
         async with asyncio.TaskGroup() as group:
             waiting = {group.create_task(self._ask(node), name=f"ask {node.host}:{node.port}") for node in nodes}
@@ -120,16 +121,16 @@ class Witnesses:
         return say[0].primary
 
     def _take_note(self, others: Sequence[Node]) -> None:
-        """A cluster tells its nodes, so that not all have to be named."""
+        """Ask these nodes, too, from now on: a cluster names its nodes, so the URL does not have to name all."""
         for node in others:
             self._client(node)
 
     def _client(self, node: Node) -> Redis:
         if node not in self._clients:
-            self._clients[node] = self._introduce(node)
+            self._clients[node] = self._make_client(node)
         return self._clients[node]
 
-    async def _ask(self, node: Node) -> Opinion | str:
+    async def _ask(self, node: Node) -> Answer | str:
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await self._question(self._client(node), node)
@@ -139,34 +140,34 @@ class Witnesses:
             return f"{node.host}:{node.port}: {str(error)[:200]}"
 
 
-def _heard(looking: asyncio.Task[Node]) -> None:
+def _take_error(looking: asyncio.Task[Node]) -> None:
     if not looking.cancelled():
-        looking.exception()  # whoever asked was told, unless they had given up
+        looking.exception()  # the callers get it; without this line asyncio would log it when all have given up
 
 
-class OfSentinels:
+class AskSentinel:
     """Asks a sentinel for the primary of a service."""
 
     def __init__(self, service: str) -> None:
         self._service = service
 
-    async def __call__(self, witness: Redis, asked: Node, /) -> Opinion:
-        client: Any = witness  # its answers are typed as unions of every shape
+    async def __call__(self, client_of_node: Redis, asked: Node, /) -> Answer:
+        client: Any = client_of_node  # its answers are typed as unions of every shape
         state: dict[str, Any] | None = (await client.sentinel_masters()).get(self._service)
         if state is None:
             raise ConnectionError(f"it knows no service {self._service!r}")
         is_down = bool(state["is_sdown"] or state["is_odown"])
-        return Opinion(Claim(state["config-epoch"], Node(state["ip"], state["port"]), is_down))
+        return Answer(Claim(state["config-epoch"], Node(state["ip"], state["port"]), is_down))
 
 
-class OfCluster:
+class AskNode:
     """Asks a node of a cluster for the primary of the slot in which all keys of a prefix are."""
 
     def __init__(self, prefix: str) -> None:
         self._slot = key_slot(prefix.encode())
 
-    async def __call__(self, witness: Redis, asked: Node, /) -> Opinion:
-        client: Any = witness
+    async def __call__(self, client_of_node: Redis, asked: Node, /) -> Answer:
+        client: Any = client_of_node
         nodes: dict[str, dict[str, Any]] = await client.cluster("NODES")
         found: Claim | None = None
         others: list[Node] = []
@@ -179,13 +180,15 @@ class OfCluster:
             if "master" in flags and self._is_among(state["slots"]):
                 is_down = "fail" in flags or "fail?" in flags
                 found = Claim(int(state["epoch"]), node, is_down)
-        return Opinion(found, others)
+        return Answer(found, others)
 
     def _is_among(self, ranges: Sequence[Sequence[str]]) -> bool:
         return any(int(slots[0]) <= self._slot <= int(slots[-1]) for slots in ranges)
 
 
 def _node(address: str, state: Mapping[str, Any], asked: Node) -> Node:
-    """One that does not know its own address yet says none. A host's name, where it has one, is what TLS looks for."""
+    """The node's address. A node that does not know its own gives none: then it is the address that was asked. A host's
+    name comes first, because TLS checks it.
+    """
     host, _, port = address.rpartition(":")
     return Node(str(state["hostname"] or host or asked.host), int(port))
