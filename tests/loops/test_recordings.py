@@ -1,0 +1,149 @@
+"""The leader's round over recordings, once a minute: on a real Redis, with a folder as the store."""
+
+import asyncio
+from collections.abc import AsyncGenerator, MutableMapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from common.config.settings import CaptureSettings
+from common.runtime.clock import Clock
+from common.runtime.store import Store
+from common.wire.messages import BotRecorded
+from poolmgr.core.decisions import NoteRecorded
+from poolmgr.loops.recordings import tend_recordings
+from poolmgr.store.lives import MADE_WITHIN_S
+from poolmgr.store.recordings import DueRecordings
+from tests.api.conftest import Hand, World, world
+from tests.waiting import wait_until
+
+__all__ = ["world"]
+
+RETENTION = {"recording_config": {"retention": {"type": "timed", "hours": 1}}}
+Said = list[MutableMapping[str, Any]]
+
+
+class At(Clock):
+    """A wall clock that the test moves. `rounds`: how many of the loop have begun."""
+
+    def __init__(self, now: float) -> None:
+        super().__init__()
+        self.now = now
+        self.rounds = 0
+
+    def wall(self) -> float:
+        self.rounds += 1
+        return self.now
+
+
+@asynccontextmanager
+async def tending(world: World, store: Store | None, clock: Clock) -> AsyncGenerator[Said]:
+    """The loop beside the test, with what it logs."""
+    due = DueRecordings(world.redis, world.keys, 1)
+    with capture_logs() as said:
+        async with asyncio.TaskGroup() as tasks:
+            loop = tasks.create_task(tend_recordings(due, lambda: store, clock), name="recordings")
+            yield said
+            loop.cancel()
+
+
+async def recorded(hand: Hand, bot_id: str, **job: Any) -> None:
+    """The bot's meeting was recorded, and is over; its files are not made yet."""
+    await hand.enter(bot_id, **job)
+    await hand.apply(NoteRecorded(BotRecorded("vm-a", bot_id, 1, hand.at + 2)))
+    await hand.end(bot_id)
+
+
+async def made(hand: Hand, bot_id: str, **job: Any) -> None:
+    """Its files are made, too."""
+    await recorded(hand, bot_id, **job)
+    done = BotRecorded("vm-a", bot_id, 1, hand.at + 90, finished=True, audio_s=58.0)
+    await hand.apply(NoteRecorded(done))
+
+
+def of(said: Said, event: str) -> list[dict[str, Any]]:
+    return [{k: v for k, v in one.items() if k not in ("event", "log_level")} for one in said if one["event"] == event]
+
+
+async def status(world: World, bot_id: str) -> str:
+    bot = await world.views.bot(bot_id)
+    assert bot
+    return bot.manifest_status
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(CaptureSettings(store=str(tmp_path / "store"), store_timeout_s=5.0))
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute is short."""
+    monkeypatch.setattr("poolmgr.loops.recordings._EVERY_S", 0.02)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_nobody_made_files_of_is_given_up_when_its_hour_is_over_and_not_before(
+    world: World, store: Store
+) -> None:
+    hand = await world.ledger()
+    await recorded(hand, "unmade")
+    await made(hand, "made")
+    clock = At(hand.at + 60 + MADE_WITHIN_S - 1)
+    async with tending(world, store, clock) as said:
+        await wait_until(lambda: clock.rounds >= 2)
+        assert of(said, "recording_unmade") == []
+        assert await status(world, "unmade") == "recording"
+        clock.now += 1
+        await wait_until(lambda: of(said, "recording_unmade"))
+    assert of(said, "recording_unmade") == [{"bot_id": "unmade"}]
+    assert (await status(world, "unmade"), await status(world, "made")) == ("skipped", "completed")
+
+
+async def test_whose_time_is_over_is_deleted_from_the_store_and_nothing_else_is(
+    world: World, store: Store, tmp_path: Path
+) -> None:
+    hand = await world.ledger()
+    await made(hand, "old", **RETENTION)
+    await made(hand, "kept")
+    for bot_id in ("old", "kept"):
+        for name in ("audio.ogg", "manifest.json"):
+            await store.put(f"{bot_id}/1/{name}", b"something")
+    async with tending(world, store, At(hand.at + 3601)) as said:
+        await wait_until(lambda: of(said, "recording_expired"))
+    assert of(said, "recording_expired") == [{"bot_id": "old", "objects": 2}]
+    assert (await status(world, "old"), await status(world, "kept")) == ("expired", "completed")
+    left = sorted(str(path.relative_to(tmp_path / "store")) for path in (tmp_path / "store").rglob("*.*"))
+    assert left == ["kept/1/audio.ogg", "kept/1/manifest.json"]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_the_store_does_not_delete_is_asked_for_again_and_counts_as_there_until_then(
+    world: World, store: Store, tmp_path: Path
+) -> None:
+    hand = await world.ledger()
+    await made(hand, "old", **RETENTION)
+    in_the_way = tmp_path / "store"
+    in_the_way.write_text("no folder")
+    async with tending(world, store, At(hand.at + 3601)) as said:
+        await wait_until(lambda: len(of(said, "recording_undeleted")) >= 2)
+        assert await status(world, "old") == "completed"
+        in_the_way.unlink()
+        await wait_until(lambda: of(said, "recording_expired"))
+    assert await status(world, "old") == "expired"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_without_a_store_nothing_is_said_to_be_deleted_and_the_round_goes_on(world: World) -> None:
+    hand = await world.ledger()
+    await made(hand, "old", **RETENTION)
+    clock = At(hand.at + 3601)
+    async with tending(world, None, clock) as said:
+        await recorded(hand, "late")
+        clock.now = hand.at + 60 + MADE_WITHIN_S
+        await wait_until(lambda: of(said, "recording_unmade"))
+    assert of(said, "recording_expired") == []
+    assert await status(world, "old") == "completed"
