@@ -1,7 +1,8 @@
 """`./dev demo`: shows the main job on real parts, as it happens.
 
 With --once it is also a check: it ends by itself, and with 0 only if every bot was in the meeting and received the
-other participant's audio, the pool was back at its target, and nothing was left running or on disk.
+other participant's audio, one of them recorded it, the pool was back at its target, and nothing was left running, or on
+disk but that recording.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from datetime import datetime
+from math import inf
 from typing import Any
 
 import aiohttp
@@ -24,8 +26,12 @@ from rich.table import Table
 
 from common.config.settings import RedisSettings
 from common.jobs.record import Record, epoch
+from common.runtime import recordings
+from common.runtime.cli.text import count
 from common.runtime.redis import connect
+from common.runtime.store import Store
 from common.runtime.waiting import pause, stop_on_signals
+from common.wire import manifest
 from lab.demo.stage import DemoStage
 from lab.parts import StageError
 from poolmgr.store.keys import Keys
@@ -37,6 +43,8 @@ JOBS = 4
 _OVER_HTTP = 3  # the last one; the others come by LPUSH
 _DEADLINE_S = 90.0
 _NAMES = ("Notes for Ana", "Notes for Ben", "Notes for Cleo", "Notes for Dina")
+_RECORDED_S = 3.0
+_QUIET_DBFS = -60.0
 _REQUEST = aiohttp.ClientTimeout(total=10.0)
 
 
@@ -103,7 +111,8 @@ class Show:
     async def push(self, number: int) -> str:
         bot_id = f"demo-{number + 1}"
         self._names[bot_id] = _NAMES[number]
-        job = {"meeting_link": self._stage.meeting_link, "bot_name": _NAMES[number], "bot_id": bot_id}
+        job: dict[str, Any] = {"meeting_link": self._stage.meeting_link, "bot_name": _NAMES[number], "bot_id": bot_id}
+        job["audio_required"] = number == 0  # the others would only take time
         if number == 0:
             self._zero = time.time()
         self.pushed_at[bot_id] = time.time()
@@ -115,7 +124,7 @@ class Show:
             await self._post({**job, "callback_url": f"{self._stage.receiver}/webhooks"})
         return bot_id
 
-    async def _post(self, job: dict[str, str]) -> None:
+    async def _post(self, job: dict[str, Any]) -> None:
         headers = {"Authorization": f"Token {self._stage.token}"}
         async with (
             aiohttp.ClientSession(timeout=_REQUEST) as session,
@@ -153,6 +162,24 @@ class Show:
             table.add_row(self._names[bot_id], *(f"{ms:.0f}" for ms in times), str(record.audio_packets_received))
         self._console.print(table)
 
+    async def print_recording(self, stage: DemoStage, bot_id: str) -> None:
+        """How loud both sides of the finished file are, and where it lies. Raises: Failed when one is silent."""
+        store = Store(stage.capture)
+        try:
+            made = await recordings.find(store, bot_id)
+        finally:
+            store.close()
+        sound = made.audio if made else None
+        if made is None or sound is None:
+            raise Failed(f"{self._names[bot_id]} recorded nothing")
+        sides = [-inf if side is None else side for side in (sound.left_dbfs, sound.right_dbfs)]
+        if min(sides) <= _QUIET_DBFS:
+            raise Failed(f"{self._names[bot_id]} recorded silence: {sides} dBFS")
+        left, right = sides
+        levels = f"left {left:.1f} dBFS, right {right:.1f} dBFS, measured on the finished file"
+        self.say("recording", f"{sound.duration_s:.1f} s, {levels}, {count(len(made.gaps), 'gap')}", "magenta")
+        self.say("it lies in", str(store.path(f"{manifest.folder(bot_id, made.attempt)}/{sound.path}")), "magenta")
+
 
 async def perform(stage: DemoStage, *, once: bool) -> None:
     """The whole play. Raises, in a group: Failed, Stopped, StageError, and what a browser or Redis raises."""
@@ -183,7 +210,12 @@ async def perform(stage: DemoStage, *, once: bool) -> None:
                 f"2. {_OVER_HTTP} jobs by redis-cli LPUSH, one over HTTP; {MIN_IDLE} browsers are warm, the others wait"
             )
             bot_ids = [await show.push(number) for number in range(JOBS)]
-            records = await _all_hear_her(views, bot_ids, show)
+            records = await _all_are(
+                views, bot_ids, show, "in the meeting, receiving audio", lambda bot: bot.audio_packets_received > 0
+            )
+            await _all_are(views, bot_ids[:1], show, "recording", lambda bot: bot.audio_status == "recording")
+            show.say(_NAMES[0], f"records what it hears, for {_RECORDED_S:.0f} s at least")
+            await asyncio.sleep(_RECORDED_S)
             await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
             show.print_times(records)
             if not once:
@@ -194,6 +226,7 @@ async def perform(stage: DemoStage, *, once: bool) -> None:
             show.headline("3. Ada ends the meeting for everyone; the pool comes back")
             await _end_meeting(person)
             await _all_have_left(views, bot_ids, show)
+            await show.print_recording(stage, bot_ids[0])
             await show.tell_receiver(bot_ids[_OVER_HTTP])
             await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
             await browser.close()
@@ -208,38 +241,41 @@ async def _raise_when(stop: asyncio.Event) -> None:
     raise Stopped
 
 
-async def _all_hear_her(views: Views, bot_ids: list[str], show: Show) -> dict[str, Record]:
-    """Each bot's record, once all are in the meeting and receive audio."""
+async def _all_are(
+    views: Views, bot_ids: list[str], show: Show, what: str, is_so: Callable[[Record], bool]
+) -> dict[str, Record]:
+    """Each bot's record, once all are in the meeting and `is_so` of each. Raises: Failed when one has ended."""
     records: dict[str, Record] = {}
 
     async def look() -> None:
         while True:
             for bot_id in bot_ids:
                 record = await views.bot(bot_id)
-                if record and record.state == "in_meeting" and record.audio_packets_received > 0:
-                    records[bot_id] = record
                 if record and record.is_over:
                     raise Failed(f"{bot_id} ended with {record.status_reason}: {record.reason_detail}")
+                if record and record.state == "in_meeting" and is_so(record):
+                    records[bot_id] = record
             await asyncio.sleep(0.05)
 
-    await while_looking(look(), show.until("all in the meeting, receiving audio", lambda: len(records) == len(bot_ids)))
+    await while_looking(look(), show.until(f"all {what}", lambda: len(records) == len(bot_ids)))
     return {bot_id: records[bot_id] for bot_id in bot_ids}
 
 
 async def _all_have_left(views: Views, bot_ids: list[str], show: Show) -> None:
-    ends: dict[str, str] = {}
+    """All have ended, and files are made of what was recorded. Raises: Failed."""
+    ended: dict[str, Record] = {}
 
     async def look() -> None:
         while True:
             for bot_id in bot_ids:
                 record = await views.bot(bot_id)
-                if record and record.is_over:
-                    ends[bot_id] = record.status_reason
+                if record and record.is_over and record.manifest_status != "recording":
+                    ended[bot_id] = record
             await asyncio.sleep(0.05)
 
-    await while_looking(look(), show.until("every bot has left", lambda: len(ends) == len(bot_ids)))
-    if set(ends.values()) != {"meeting_ended"}:
-        raise Failed(f"the host ended the meeting, but the records say {ends}")
+    await while_looking(look(), show.until("every bot has left", lambda: len(ended) == len(bot_ids)))
+    if set(reasons := [record.status_reason for record in ended.values()]) != {"meeting_ended"}:
+        raise Failed(f"the host ended the meeting, but the records say {reasons}")
 
 
 async def while_looking(look: Coroutine[Any, Any, None], wait: Coroutine[Any, Any, None]) -> None:
@@ -269,7 +305,9 @@ async def _end_meeting(person: Page) -> None:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--once", is_flag=True, help="End by itself; exit 0 only if every promise was seen to be kept.")
 def main(once: bool) -> None:
-    """Show the main job: warm browsers, jobs by redis-cli LPUSH and over HTTP, a real WebRTC meeting, webhooks."""
+    """Show the main job: warm browsers, jobs by redis-cli LPUSH and over HTTP, a real WebRTC meeting, what is recorded
+    of it, webhooks.
+    """
     stage = DemoStage(min_idle=MIN_IDLE, max_workers=MIN_IDLE + JOBS)
     faults: list[str] = []
     stopped = False
@@ -291,6 +329,8 @@ def main(once: bool) -> None:
             click.echo(f"   logs are kept in {stage.parts.folder}")
         else:
             stage.remove()
+        if faults or stopped:
+            stage.remove_recording()
     if faults:
         for fault in dict.fromkeys(faults):
             click.secho(f"   {fault}", fg="red")
@@ -299,8 +339,8 @@ def main(once: bool) -> None:
         click.echo("   nothing. Stopped before the end, so nothing was shown to hold.")
         sys.exit(130)
     click.secho(
-        f"   nothing. All {JOBS} bots were in the meeting and received Ada's audio, the pool came back to {MIN_IDLE},"
-        " and the receiver of webhooks was told.",
+        f"   nothing but the recording. All {JOBS} bots were in the meeting, received Ada's audio, one"
+        f" recorded it, the pool came back to {MIN_IDLE}, and the receiver of webhooks was told.",
         fg="green",
     )
 

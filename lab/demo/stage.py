@@ -11,10 +11,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from playwright.async_api import Browser, Page, Playwright
 
+from common.config.settings import CaptureSettings
 from lab.parts import StageError, browser
 from lab.parts.ports import free_ports
 from lab.parts.stage import Stage
@@ -24,7 +26,7 @@ _DRAIN_S = 3.0  # then bots that are still in a meeting are told to leave
 
 
 class DemoStage:
-    """`parts`: Redis, the manager, one agent and the others, as processes."""
+    """`parts`: Redis, the manager, one agent and the others, as processes. `capture`: where recordings go."""
 
     def __init__(self, *, min_idle: int, max_workers: int) -> None:
         self._room_port, self._receiver_port = free_ports(2)
@@ -35,6 +37,7 @@ class DemoStage:
         self.receiver = f"http://127.0.0.1:{self._receiver_port}"
         self.token = f"pm_{secrets.token_urlsafe(32)}"
         self._secret = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
+        self.capture = CaptureSettings(store=tempfile.mkdtemp(prefix="poolmgr-recordings-"))
         token = {"name": "demo", "sha256": hashlib.sha256(self.token.encode()).hexdigest()}
         webhooks = {"secrets": [self._secret], "allow_http": True, "allowed_networks": ["127.0.0.0/8"]}
         self.parts = Stage(
@@ -44,6 +47,7 @@ class DemoStage:
                 "meetings": {"room_hosts": [room]},
                 "api": {"tokens": [token]},
                 "webhooks": webhooks,
+                "capture": {"store": self.capture.store},
                 "worker": {"vm_id": "demo-vm", "drain_timeout_s": _DRAIN_S},
             },
         )
@@ -113,4 +117,8 @@ class DemoStage:
         return faults
 
     def remove(self) -> None:
+        """All but the recording."""
         shutil.rmtree(self.parts.folder)
+
+    def remove_recording(self) -> None:
+        shutil.rmtree(self.capture.store)

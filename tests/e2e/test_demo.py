@@ -29,7 +29,7 @@ def ending(process: subprocess.Popen[str]) -> Generator[None]:
             process.kill()
 
 
-NOT_SHOWN = "Stopped before the end, so nothing was shown to hold"
+NOT_SHOWN = ". Stopped before the end, so nothing was shown to hold"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ NOT_SHOWN = "Stopped before the end, so nothing was shown to hold"
     [
         ((), "1. A private Redis", 130, NOT_SHOWN),
         (("--once",), "Notes for Ben   LPUSH", 130, NOT_SHOWN),
-        ((), "Ctrl-C ends the demo", 0, "All 4 bots were in the meeting"),
+        ((), "Ctrl-C ends the demo", 0, " but the recording. All 4 bots were"),
     ],
     ids=["starting", "joining", "showing"],
 )
@@ -69,6 +69,9 @@ def test_ctrl_c_takes_the_demo_down_in_order_at_every_stage(
         told += process.stdout.read()
         process.wait(PATIENCE_S)
         assert list(Path(folder).glob("poolmgr-demo-*")) == [], told
+        kept = list(Path(folder).rglob("audio.ogg"))
     assert process.returncode == code, told
-    assert f"   nothing. {verdict}" in told
+    assert f"   nothing{verdict}" in told
+    assert len(kept) == (code == 0), "what was recorded stays where something was shown"
+    assert all(f"it lies in      {path}" in told for path in kept)
     assert "Traceback" not in told
