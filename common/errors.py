@@ -11,6 +11,7 @@
       StoreError                AbsentError, TakenError
       UnconfirmedError
       UndecodableError
+      UnencodedError
       ManagerError              the manager (poolmgr/)
         ApiError
         BadCursorError

@@ -13,6 +13,7 @@ VERSION: Final = 1
 FINAL: Final = "manifest.json"
 PROGRESS: Final = "progress.json"
 AUDIO: Final = "audio.ogg"
+M4A: Final = "audio.m4a"
 VIDEO: Final = "video.mp4"
 DELETED: Final = "deleted"
 

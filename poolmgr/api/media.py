@@ -3,13 +3,15 @@
 import base64
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from common.jobs.record import Record, epoch
 from common.runtime import recordings
+from common.runtime.sound import m4a
+from common.runtime.sound.m4a import UnencodedError
 from common.runtime.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Audio, Kind, Manifest, Video
@@ -113,13 +115,36 @@ class VideoLink(msgspec.Struct):
     video_info: VideoInfo
 
 
+class AudioForm(msgspec.Struct):
+    """The query of a recording's sound."""
+
+    format: Annotated[
+        Literal["ogg", "m4a"], Meta(description="Opus as it was recorded, or AAC, which is made when it is asked for.")
+    ] = "ogg"
+
+
 async def audio(call: Call) -> Answer:
     """A link to the audio file that is valid for capture.link_s. A file in a folder gets an address of this API."""
     bot = await find_bot(call)
     made, store = await _recorded(call, bot, "audio")
     if made is None or store is None or made.audio is None:
         return Answer(202, _NOT_READY)
-    return Answer(200, AudioLink(await _address(call, store, made, made.audio, "audio")))
+    form: AudioForm = call.query
+    path = await _path_of_form(call, store, made, made.audio)
+    if path is None:
+        return Answer(202, _NOT_READY)
+    kind = "audio" if form.format == "ogg" else f"audio?format={form.format}"
+    return Answer(200, AudioLink(await _address(call, store, made.bot_id, path, kind)))
+
+
+async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -> str | None:
+    """Where the file is that the query asks for. None: it is being made. Raises: ApiError 503."""
+    if call.query.format == "ogg":
+        return _path(made, file)
+    try:
+        return await _of_store(call.service.conversions.made(store, made))
+    except (UnencodedError, OSError) as error:
+        raise later(503, f"The M4A could not be made: {error}", _STORE_RETRY_S) from error
 
 
 async def video(call: Call) -> Answer:
@@ -136,12 +161,13 @@ async def video(call: Call) -> Answer:
         frames_processed=seen.pictures,
         corrupted_frames=seen.damaged,
     )
-    return Answer(200, VideoLink(await _address(call, store, made, seen, "video"), info))
+    return Answer(200, VideoLink(await _address(call, store, made.bot_id, _path(made, seen), "video"), info))
 
 
-async def _address(call: Call, store: Store, made: Manifest, file: Audio | Video, kind: Kind) -> str:
-    link = await _of_store(store.link(_path(made, file), call.service.capture.link_s))
-    return link or f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/bots/{made.bot_id}/{kind}"
+async def _address(call: Call, store: Store, bot_id: str, path: str, here: str) -> str:
+    """`here`: the end of its address in this API, for a file in a folder."""
+    link = await _of_store(store.link(path, call.service.capture.link_s))
+    return link or f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/bots/{bot_id}/{here}"
 
 
 async def audio_file(call: Call) -> Answer:
@@ -150,7 +176,12 @@ async def audio_file(call: Call) -> Answer:
     made, store = await _recorded(call, bot, "audio")
     if made is None or store is None or made.audio is None:
         return Answer(202, _NOT_READY)
-    return Answer(200, File("audio/ogg", f"{made.bot_id}-{made.attempt}.ogg", _local(store, made, made.audio)))
+    form: AudioForm = call.query
+    path = await _path_of_form(call, store, made, made.audio)
+    if path is None:
+        return Answer(202, _NOT_READY)
+    media_type = "audio/ogg" if form.format == "ogg" else m4a.MEDIA_TYPE
+    return Answer(200, File(media_type, f"{made.bot_id}-{made.attempt}.{form.format}", _local(store, path)))
 
 
 async def video_file(call: Call) -> Answer:
@@ -158,16 +189,17 @@ async def video_file(call: Call) -> Answer:
     made, store = await _recorded(call, bot, "video")
     if made is None or store is None or made.video is None:
         return Answer(202, _NOT_READY)
-    return Answer(200, File("video/mp4", f"{made.bot_id}-{made.attempt}.mp4", _local(store, made, made.video)))
+    path = _local(store, _path(made, made.video))
+    return Answer(200, File("video/mp4", f"{made.bot_id}-{made.attempt}.mp4", path))
 
 
 def _path(made: Manifest, file: Audio | Video) -> str:
     return f"{manifest.folder(made.bot_id, made.attempt)}/{file.path}"
 
 
-def _local(store: Store, made: Manifest, file: Audio | Video) -> Path:
+def _local(store: Store, where: str) -> Path:
     """Raises: ApiError 404, 503."""
-    path = store.path(_path(made, file))
+    path = store.path(where)
     if path is None:
         raise ApiError(404, "The file is in an object store: get_audio and get_video say where it can be fetched.")
     if not path.is_file():
@@ -347,17 +379,19 @@ OPERATIONS = (
             200: Says("The address.", AudioLink),
             **_UNMADE,
         },
+        query=AudioForm,
     ),
     Operation(
         "GET",
         "/bots/{bot_id}/audio",
         "getAudioFile",
-        "The meeting's sound: the file itself, an Ogg of Opus.",
+        "The meeting's sound: the file itself, an Ogg of Opus, or an M4A of AAC.",
         audio_file,
         {
             200: Says("The file, or the part of it that the request's Range asks for.", Message, "audio/ogg"),
             **_UNMADE,
         },
+        query=AudioForm,
     ),
     Operation(
         "GET",

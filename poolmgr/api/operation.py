@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from common.config.settings import Settings, TokenSettings
 from common.jobs.job import JobRules
+from common.runtime.sound.m4a import Conversions
 from common.runtime.store import Store
 from poolmgr.api.errors import Message
 from poolmgr.api.rate import Rates
@@ -43,6 +44,7 @@ class Service:
         self.submissions = Submissions(redis, keys, settings.retention.bot_s)
         self.rules = JobRules.of(settings)
         self.capture = settings.capture
+        self.conversions = Conversions(settings.capture)
         self.scheme = "https" if settings.api.tls_cert else "http"
         self.wall = wall
         self.steady = steady

@@ -15,12 +15,13 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings, MeetingSettings
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, VIDEO, Audio, Manifest, Video
+from common.wire.manifest import AUDIO, FINAL, M4A, PROGRESS, VIDEO, Audio, Manifest, Video
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from poolmgr.core.requests import PauseRequested, SayRequested
 from poolmgr.store.views import decode_request
 from tests.api.conftest import LINK, OWN, Caller, World, token
+from tests.common.runtime.test_sound import write_ogg
 
 
 async def _ids(call: Caller, query: str = "") -> list[str]:
@@ -316,6 +317,44 @@ async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_i
         assert (await call("GET", "/bots/b1/audio")).status == 503
         await call("DELETE", "/bots/b1/delete")
         assert list(store.rglob("*.*")) == []
+
+
+async def test_the_sound_is_made_an_m4a_for_whoever_asks_for_one(world: World, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.end("b1")
+    async with world.serving() as call:
+        put(store, Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True, audio=Audio(AUDIO, 4, "0f" * 32, 1.0)))
+        assert (await call("GET", "/bots/b1/get_audio?format=mp3")).status == 400
+        unreadable = await call("GET", "/bots/b1/get_audio?format=m4a")
+        assert (unreadable.status, "could not be made" in unreadable.message) == (503, True)
+        write_ogg(store / "b1" / "1" / AUDIO, seconds=1)
+        link = (await call("GET", "/bots/b1/get_audio?format=m4a")).body["audio_url"]
+        assert link.endswith("/api/v1/bots/b1/audio?format=m4a")
+        file = await call("GET", "/bots/b1/audio?format=m4a", headers={"Range": "bytes=4-10"})
+        assert (file.status, file.body, file.headers["Content-Type"]) == (206, "ftypM4A", "audio/mp4")
+        assert (store / "b1" / "1" / M4A).is_file()
+        await call("DELETE", "/bots/b1/delete")
+        assert list(store.rglob("*.*")) == []
+
+
+async def test_while_somebody_elses_m4a_is_made_whoever_asks_for_it_is_told_to_come_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def being_made(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr("poolmgr.api.operation.Conversions.made", being_made)
+    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(tmp_path)))
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.end("b1")
+    async with world.serving() as call:
+        put(tmp_path, Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True, audio=Audio(AUDIO, 4, "0f" * 32, 1.0)))
+        for what in ("get_audio", "audio"):
+            assert (await call("GET", f"/bots/b1/{what}?format=m4a")).status == 202
 
 
 async def test_the_picture_of_a_meeting_is_described_and_any_part_of_its_file_can_be_fetched(

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from common.runtime import files, recordings
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import duration
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
+from common.runtime.sound.m4a import UnencodedError, encode
 from common.runtime.store import AbsentError, Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Audio, Kind, Manifest, Video
@@ -42,11 +44,19 @@ _NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture"}
     type=click.Path(path_type=Path, file_okay=False),
     help="Write the files and their manifest there.",
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ogg", "m4a"]),
+    default="ogg",
+    show_default=True,
+    help="With --save: the sound as it is, Opus in an Ogg, or as AAC in an M4A.",
+)
 @click.option("--manifest", "whole", is_flag=True, help="Print the manifest, as the store has it.")
 @click.option("--transcript", "words", is_flag=True, help="Print what was said, by whom and when.")
 @with_session
 def recording(
-    session: Session, bot_id: str, *, attempt: int | None, folder: Path | None, whole: bool, words: bool
+    session: Session, bot_id: str, *, attempt: int | None, folder: Path | None, form: str, whole: bool, words: bool
 ) -> None:
     """Say what is recorded of BOT's meeting: how long, how loud, how large, what is missing and why.
 
@@ -59,6 +69,7 @@ def recording(
     Examples:
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/recordings
+      poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/recordings --format m4a
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --json | jq .gaps
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --transcript
     """
@@ -78,7 +89,7 @@ def recording(
         for line in _lines(found):
             console().print(line)
     if folder:
-        _save(session, found, folder)
+        _save(session, found, folder, form)
 
 
 def _print_words(session: Session, bot_id: str, attempt: int | None) -> None:
@@ -153,7 +164,7 @@ def _seen(video: Video) -> str:
     return f"{video.path}: {duration(video.duration_s)}, {video.bytes / 1e6:.1f} MB, {size}{damaged}"
 
 
-def _save(session: Session, found: Manifest, folder: Path) -> None:
+def _save(session: Session, found: Manifest, folder: Path, form: str) -> None:
     """Ends the program when it cannot, or when a file is not what the manifest says."""
     named = f"{found.bot_id}-{found.attempt}"
     if not (found.audio or found.video):
@@ -163,12 +174,34 @@ def _save(session: Session, found: Manifest, folder: Path) -> None:
         files.write(folder / f"{named}.manifest.json", manifest.encode(found))
         say(f"saved {folder / named}.manifest.json")
         for file in filter(None, (found.audio, found.video)):
-            _save_file(session, found, file, folder / f"{named}{Path(file.path).suffix}")
+            if isinstance(file, Audio) and form == "m4a":
+                _save_as_m4a(session, found, file, folder / f"{named}.m4a")
+            else:
+                _save_file(session, found, file, folder / f"{named}{Path(file.path).suffix}")
     except OSError as error:
         fail(f"cannot write into {folder}: {error.strerror}", EXIT_FAILED)
 
 
 def _save_file(session: Session, found: Manifest, file: Audio | Video, path: Path) -> None:
+    _fetch(session, found, file, path)
+    say(f"saved {path}")
+
+
+def _save_as_m4a(session: Session, found: Manifest, audio: Audio, path: Path) -> None:
+    """Raises: OSError."""
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as workshop:
+        ogg, made = Path(workshop, audio.path), Path(workshop, path.name)
+        _fetch(session, found, audio, ogg)
+        try:
+            with _progress(f"encode {path.name}", None):
+                asyncio.run(encode(ogg, made, audio.duration_s, session.settings.capture))
+        except UnencodedError as error:
+            fail(str(error), EXIT_FAILED)
+        made.rename(path)
+    say(f"saved {path}")
+
+
+def _fetch(session: Session, found: Manifest, file: Audio | Video, path: Path) -> None:
     """Save the file under another name, and rename it when it is complete. Raises: OSError."""
     unfinished = path.with_name(f"{path.name}.part")
     files.write(unfinished, b"")
@@ -182,12 +215,13 @@ def _save_file(session: Session, found: Manifest, file: Audio | Video, path: Pat
         unfinished.rename(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    say(f"saved {path}")
 
 
 @contextmanager
-def _progress(what: str, size: int) -> Generator[Callable[[int], None]]:
-    """A bar on standard error, of a terminal only. Gives what is to be told of each piece that comes."""
+def _progress(what: str, size: int | None) -> Generator[Callable[[int], None]]:
+    """A bar on standard error, of a terminal only. Gives what is to be told of each piece that comes. None: it is not
+    known how far it is.
+    """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(what, total=size)

@@ -12,6 +12,7 @@ import pytest
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, VIDEO, Audio, Gap, Manifest, Part, Segment, Video
 from tests.cli.conftest import ROOT, CommandLine
+from tests.common.runtime.test_sound import write_ogg
 
 SOUND: Final = b"OggS and so on"
 SO_FAR: Final = Manifest(
@@ -108,6 +109,21 @@ def test_the_file_is_saved_with_its_manifest_if_it_is_what_that_says(
     assert poolmgr("recording", "b1", "--save", str(saved)).exit_code == 4
     (tmp_path / "file").write_text("")
     assert poolmgr("recording", "b1", "--attempt", "1", "--save", str(tmp_path / "file" / "below")).exit_code == 1
+
+
+def test_it_is_saved_as_an_m4a_where_one_is_asked_for(poolmgr: CommandLine, store: Path, tmp_path: Path) -> None:
+    file, saved = store / "b1" / "2" / AUDIO, tmp_path / "saved"
+    write_ogg(file, seconds=1)
+    sound = Audio(AUDIO, file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest(), 1.0)
+    (file.parent / FINAL).write_bytes(manifest.encode(msgspec.structs.replace(WHOLE, audio=sound)))
+    assert poolmgr("recording", "b1", "--save", str(saved), "--format", "m4a").exit_code == 0
+    assert (saved / "b1-2.m4a").read_bytes()[4:11] == b"ftypM4A"
+    assert sorted(path.name for path in saved.iterdir()) == ["b1-2.m4a", "b1-2.manifest.json"]
+    longer = msgspec.structs.replace(sound, duration_s=62.5)
+    (file.parent / FINAL).write_bytes(manifest.encode(msgspec.structs.replace(WHOLE, audio=longer)))
+    refused = poolmgr("recording", "b1", "--save", str(tmp_path / "other"), "--format", "m4a")
+    assert (refused.exit_code, "only 1.0 of 62.5 s" in refused.stderr) == (1, True)
+    assert not list((tmp_path / "other").glob("*.m4a"))
 
 
 def test_what_there_is_not_is_said_with_the_reason(poolmgr: CommandLine, store: Path) -> None:
