@@ -42,6 +42,7 @@
         IllegalMoveError
         LinkError
         OutOfOrderError
+        UnknownError
         UnsentError             RefusedError
 
 An IllegalMoveError is a bug, and nobody catches it. Every other message begins with what is wrong and says what to do.

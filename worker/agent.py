@@ -38,6 +38,7 @@ from worker.link.evidence_outbox import EvidenceOutbox, deliver
 from worker.link.evidence_sender import sender
 from worker.link.journal import Entry, Journal
 from worker.link.redis import ContestedError, Link
+from worker.link.spot import cloud
 from worker.live.feeds import LiveFeeds
 from worker.meeting.evidence import witnesses_for
 from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
@@ -45,6 +46,7 @@ from worker.platforms import adapters
 from worker.platforms.overrides import Overrides
 from worker.platforms.rules import BadRulesError
 from worker.platforms.third_party import BadAdapterError
+from worker.pool.notices import Notices
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
@@ -193,6 +195,8 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             loops.create_task(_finish_recordings(pool, recordings), name="recordings"),
             loops.create_task(_finish_minutes(pool, minutes_outbox), name="minutes"),
         ]
+        if notices := _notices(settings.worker, pool, pulse, orders):
+            running.append(loops.create_task(notices.heed(), name="spot notices"))
         # 4. Meetings that are under way go on, also without Redis.
         pool.adopt(journal.workers())
         watched.enter_context(turns.expecting(limit_s, "memory", "overdue", "silence"))
@@ -352,6 +356,14 @@ def _carry_out(command: Command, pool: Pool, recordings: Recordings) -> None:
             recordings.pause(command.bot_id, command.attempt, paused=command.paused)
         case Retire():
             pool.retire(command.worker_id, by_force=command.by_force)
+
+
+def _notices(settings: WorkerSettings, pool: Pool, pulse: _Pulse, orders: "_Orders") -> Notices | None:
+    """Watches whether the cloud takes this VM away; None: nobody is asked."""
+    if settings.spot_notices == "off":
+        return None
+    asked = cloud(settings.spot_notices, settings.metadata_url)
+    return Notices(asked, pool, pulse.beat, orders.stop.is_set, settings.leave_timeout_s)
 
 
 async def _every(seconds: float, look: Callable[[], Awaitable[None] | None], turned: Turned = unwatched) -> None:

@@ -38,6 +38,7 @@ TokenRole = Literal["operate", "read"]
 AccountPlatform = Literal["google_meet", "zoom", "teams", "jitsi", "room"]
 _WEB_ADDRESS: Final = r"^https?://[^\s#][^\s]*\Z"
 WebAddress = Annotated[str, Meta(pattern=_WEB_ADDRESS)]
+OptionalWebAddress = Annotated[str, Meta(pattern=rf"^\Z|{_WEB_ADDRESS}")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _BASE64: Final = "[A-Za-z0-9+/]"
 WebhookSecret = Annotated[
@@ -248,6 +249,8 @@ class WorkerSettings(Section, frozen=True):
     session_limit_s: Seconds = 64800.0
     unattended_s: Seconds = 300.0
     drain_timeout_s: Seconds = 14400.0
+    spot_notices: Literal["off", "aws", "gcp", "azure"] = "off"
+    metadata_url: OptionalWebAddress = ""
     metrics_listen: OptionalListen = ""
 
 

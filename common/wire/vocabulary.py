@@ -566,7 +566,8 @@ class Reason(StrEnum):
             "bot.failed",
             "",
             Meaning(
-                "its agent was stopped and the drain deadline came", "a longer `worker.drain_timeout_s`, or drain first"
+                "its agent was stopped and the drain deadline came, or its cloud took the VM away (`vm_taken_away`)",
+                "a longer `worker.drain_timeout_s`, or drain first; on spot VMs `on_worker_lost` `rejoin`",
             ),
             retry=True,
         ),

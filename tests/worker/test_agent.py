@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from click.testing import CliRunner
 
 from common.wire.messages import (
@@ -392,6 +393,29 @@ def _is_driver_of(process: processes.Process, agent: int) -> bool:
 
 
 # Its orderly end
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_agent_whose_vm_is_taken_away_takes_no_more_work_and_lives_until_it_is_stopped(
+    light_machine: Machine,
+) -> None:
+    async def preempted(_request: web.Request) -> web.Response:
+        return web.Response(text="TRUE", headers={"Metadata-Flavor": "Google"})
+
+    google = web.Application()
+    google.router.add_get("/computeMetadata/v1/instance/preempted", preempted)
+    async with serving(google) as address:
+        light_machine.environment |= {
+            "POOLMGR_WORKER__SPOT_NOTICES": "gcp",
+            "POOLMGR_WORKER__METADATA_URL": address,
+        }
+        agent = await light_machine.agent()
+        await agent.seen(Heartbeat, lambda event: event.stopping)
+        await agent.order(Warm("w1"))
+        assert (await agent.gone("w1")).cause is GoneCause.AGENT_STOPPED
+        assert agent.process.poll() is None
+        agent.process.send_signal(signal.SIGTERM)
+        assert await agent.exit_code() == 0
 
 
 @pytest.mark.asyncio(loop_scope="session")

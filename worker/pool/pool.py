@@ -205,6 +205,10 @@ class Pool:
         for worker in self._workers.values():
             worker.tell(StopOrdered())
 
+    def take_work(self) -> None:
+        """Again, after `refuse_work`. Workers that were told to end do so."""
+        self.stopping = False
+
     def leave_all(self, reason: Reason) -> None:
         for worker in self._workers.values():
             worker.tell(LeaveOrdered(reason))

@@ -41,6 +41,8 @@ OTHER_TEXTS: Final = {
     "stun_server": "[::1]:3478",
     "store": "s3://bucket/prefix",
     "upload_url": "https://objects.example/bots",
+    "spot_notices": "azure",
+    "metadata_url": "http://[fd00:ec2::254]",
 }
 
 
