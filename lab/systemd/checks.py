@@ -4,6 +4,7 @@ Each part leaves the pool as the next one needs it: bots in two meetings, which 
 """
 
 import hashlib
+import re
 import secrets
 import shlex
 import time
@@ -24,6 +25,7 @@ _RESTART_S: Final = 20.0
 _WATCHDOG_S: Final = 30.0
 _DRAINS_ON_S: Final = 3.0
 _UNAWARE_S: Final = 5.0
+_EXPOSED_AT_MOST: Final = {MANAGER: 1.2, AGENT: 3.9}
 _PYTHON: Final = "/opt/poolmgr/venv/bin/python"
 
 
@@ -87,6 +89,12 @@ class Checks:
         )
         good = all((unit.active, unit.sub, unit.restarts) == ("active", "running", 0) for unit in units.values())
         self._report.check("units are active and were started once", good, states)
+        slices = {
+            self._machine.do("systemctl", "show", "--property=Slice", "--value", name) for name in (MANAGER, AGENT)
+        }
+        target = self._machine.ask("systemctl", "is-active", "poolmgr.target").stdout.strip()
+        good = (slices, target) == ({"poolmgr.slice"}, "active")
+        self._report.check("both are in poolmgr.slice and of poolmgr.target", good, f"{slices}, {target}")
         took = ", ".join(f"{event['worker_id']} {event['took_s']} s" for event in warm)
         self._report.check("worker_warmed in the journal", len(warm) >= MIN_IDLE, took)
         shown, look = self._manual[5].commands
@@ -272,7 +280,9 @@ class Checks:
         for unit in (MANAGER, AGENT):
             analysis = self._machine.do("systemd-analyze", "security", "--no-pager", f"{unit}.service").splitlines()
             overall = next((line for line in analysis if "Overall exposure" in line), "not told")
-            self._report.check(f"{unit}.service", "Overall" in overall, overall.strip("→ "))
+            exposed = re.search(r": (\d+\.\d+) ", overall)
+            good = exposed is not None and float(exposed[1]) <= _EXPOSED_AT_MOST[unit]
+            self._report.check(f"{unit}.service, {_EXPOSED_AT_MOST[unit]} at most", good, overall.strip("→ "))
 
     def last_words(self) -> None:
         """Why something failed, as far as the journal knows."""
