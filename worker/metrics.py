@@ -33,7 +33,7 @@ from common.wire.messages import (
     WorkerVitals,
     WorkerWarm,
 )
-from common.wire.vocabulary import WorkerState
+from common.wire.vocabulary import GoneCause, RefusalCause, WorkerState
 from worker.chromium import processes
 from worker.chromium.driver import Driver
 from worker.chromium.process import Chromium, Launcher
@@ -80,6 +80,10 @@ class AgentMetrics(Collector):
             self._warmups.labels(step)
         self._gone = Counter("poolmgr_worker_gone", "Browsers that are no more, by cause", ["cause"], registry=registry)
         self._refused = Counter("poolmgr_worker_refused", "Bots not begun, by cause", ["cause"], registry=registry)
+        for cause in GoneCause:  # what has not happened yet is 0, and not missing
+            self._gone.labels(cause)
+        for cause in RefusalCause:
+            self._refused.labels(cause)
         self._ended = Counter(
             "poolmgr_worker_bots_ended", "Attempts that ended, by reason", ["reason"], registry=registry
         )

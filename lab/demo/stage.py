@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Browser, Page, Playwright
 
@@ -22,35 +23,43 @@ from lab.parts.ports import free_ports
 from lab.parts.stage import Stage
 
 _RECEIVER = Path(__file__).parents[2] / "deploy" / "receiver" / "receiver.py"
+_PROBED_EVERY_S = 45.0
 _DRAIN_S = 3.0  # then bots that are still in a meeting are told to leave
 
 
 class DemoStage:
-    """`parts`: Redis, the manager, one agent and the others, as processes. `capture`: where recordings go."""
+    """`parts`: Redis, the manager, one agent and the others, as processes. `capture`: where recordings go. `watched`:
+    dashboards are to find all that they show: the agent serves its metrics, the manager probes the room, and a bot may be
+    sent where nobody answers (`silent_link`).
+    """
 
-    def __init__(self, *, min_idle: int, max_workers: int) -> None:
-        self._room_port, self._receiver_port = free_ports(2)
-        room = f"127.0.0.1:{self._room_port}"
+    def __init__(self, *, min_idle: int, max_workers: int, watched: bool = False) -> None:
+        self._room_port, self._receiver_port, agent_port, silent_port = free_ports(4)
+        room, silent = f"127.0.0.1:{self._room_port}", f"127.0.0.1:{silent_port}"
         self.meeting_link = f"http://{room}/r/demo"
-        self._host_key = os.urandom(8).hex()
-        self.host_link = f"{self.meeting_link}?host={self._host_key}&auto-admit=1"
+        self.silent_link = f"http://{silent}/r/demo"
+        self.agent_metrics = f"127.0.0.1:{agent_port}"
+        self.host_key = os.urandom(8).hex()
+        self.host_link = f"{self.meeting_link}?host={self.host_key}&auto-admit=1"
         self.receiver = f"http://127.0.0.1:{self._receiver_port}"
         self.token = f"pm_{secrets.token_urlsafe(32)}"
         self._secret = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
         self.capture = CaptureSettings(store=tempfile.mkdtemp(prefix="poolmgr-recordings-"))
         token = {"name": "demo", "sha256": hashlib.sha256(self.token.encode()).hexdigest()}
         webhooks = {"secrets": [self._secret], "allow_http": True, "allowed_networks": ["127.0.0.0/8"]}
-        self.parts = Stage(
-            "demo",
-            {
-                "pool": {"min_idle": min_idle, "max_workers": max_workers},
-                "meetings": {"room_hosts": [room]},
-                "api": {"tokens": [token]},
-                "webhooks": webhooks,
-                "capture": {"store": self.capture.store},
-                "worker": {"vm_id": "demo-vm", "drain_timeout_s": _DRAIN_S},
-            },
-        )
+        sections: dict[str, dict[str, Any]] = {
+            "pool": {"min_idle": min_idle, "max_workers": max_workers},
+            "meetings": {"room_hosts": [room]},
+            "api": {"tokens": [token]},
+            "webhooks": webhooks,
+            "capture": {"store": self.capture.store},
+            "worker": {"vm_id": "demo-vm", "drain_timeout_s": _DRAIN_S},
+        }
+        if watched:
+            sections["meetings"]["room_hosts"].append(silent)
+            sections["worker"]["metrics_listen"] = self.agent_metrics
+            sections["probes"] = {"every_s": _PROBED_EVERY_S, "links": [{"name": "room", "link": self.meeting_link}]}
+        self.parts = Stage("demo", sections)
 
     @property
     def api(self) -> str:
@@ -64,7 +73,7 @@ class DemoStage:
         """Start Redis, the room, the receiver, the manager and the agent. Raises: StageError."""
         parts = self.parts
         await parts.start_redis()
-        await parts.start_room(self._room_port, "--host-key", self._host_key)
+        await parts.start_room(self._room_port, "--host-key", self.host_key)
         listen, database = f"127.0.0.1:{self._receiver_port}", str(parts.folder / "bots.sqlite3")
         receiver = (sys.executable, str(_RECEIVER), "--listen", listen, "--database", database)
         parts.start("receiver", *receiver, WEBHOOK_SECRETS=self._secret)

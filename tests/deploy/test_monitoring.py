@@ -1,11 +1,11 @@
 """Rules and dashboards: Prometheus reads them, alerts fire and clear, and every query means something that there is."""
 
 import asyncio
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +20,9 @@ from common.runtime.clock import Clock
 from common.wire.messages import BotSaw, Join, WorkerReport, WorkerWarm
 from common.wire.vocabulary import Attribution, Reason, WorkerState
 from lab.parts.ports import free_ports
+from lab.watch.__main__ import draw, look
+from lab.watch.dashboards import load
+from lab.watch.prometheus import Prometheus, command, configuration
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.observe.metrics import Metrics
 from tests.api.conftest import World, world
@@ -33,16 +36,7 @@ PROMETHEUS = DEPLOY / "prometheus"
 installed = pytest.mark.skipif(not shutil.which("promtool"), reason="Prometheus is not installed (apt: prometheus)")
 
 
-def _dashboards() -> Any:
-    spec = importlib.util.spec_from_file_location("dashboards", DEPLOY / "grafana" / "dashboards.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-dashboards = _dashboards()
+dashboards = load()
 
 
 def rules(file: str) -> list[dict[str, Any]]:
@@ -140,44 +134,13 @@ def test_prometheus_takes_what_is_for_kubernetes(tmp_path: Path) -> None:
     promtool("check", "config", str(tmp_path / "kubernetes.yml"))
 
 
-class Prometheus:
-    """A real one, that scrapes once a second."""
-
-    def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
-        self._base = base
-        self._session = session
-
-    async def ask(self, query: str) -> list[Any]:
-        """The series of an instant query. Raises: AssertionError where Prometheus does not understand it."""
-        async with self._session.get(f"{self._base}/api/v1/query", params={"query": query}) as answer:
-            said = await answer.json()
-        assert said["status"] == "success", (query, said)
-        return said["data"]["result"]
-
-    async def number(self, query: str) -> float:
-        found = await self.ask(query)
-        return float(found[0]["value"][1]) if found else float("nan")
-
-    async def is_ready(self) -> bool:
-        try:
-            async with self._session.get(f"{self._base}/-/ready") as answer:
-                return answer.status == 200
-        except aiohttp.ClientError:
-            return False
-
-
 @asynccontextmanager
 async def scraping(folder: Path, manager: str, agent: str) -> AsyncGenerator[Prometheus]:
+    """A real one, that scrapes once a second."""
     [port] = free_ports(1)
-    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["rule_files"] = [str(PROMETHEUS / file) for file in config["rule_files"]]
-    for job, target in zip(config["scrape_configs"], (manager, agent), strict=True):
-        job["static_configs"] = [{"targets": [target]}]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    (folder / "prometheus.yml").write_text(configuration({"poolmgr": manager, "poolmgr-worker": agent}, 1))
     process = await asyncio.create_subprocess_exec(
-        *("prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"),
-        f"--web.listen-address=127.0.0.1:{port}",
+        *command("prometheus", folder, port),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -202,9 +165,8 @@ def agent_metrics() -> AgentMetrics:
 
 
 _NOT_ALWAYS = (
-    "API", "Browsers gone", "Ends here", "Ends that pages cause, all platforms", "Joining, latest probe", "Not begun",
-    "Probes that got in", "Probes that met another page", "Rules", "Screens", "Screens that no rule recognised",
-    "Warm-up, median by step",
+    "API", "Ends here", "Ends that pages cause, all platforms", "Joining, latest probe", "Probes that got in",
+    "Probes that met another page", "Rules", "Screens", "Screens that no rule recognised", "Warm-up, median by step",
 )  # fmt: skip
 """Panels that are empty until a page shows a screen, something is probed or goes wrong; all others show any fleet."""
 
@@ -246,6 +208,11 @@ async def test_every_query_answers_of_a_real_run_and_changes_with_it(world: Worl
                     await prometheus.ask(query)
                 assert await prometheus.number('sum(poolmgr_bots{state="in_meeting"})') == 3
                 assert await prometheus.number("sum(poolmgr_leader)") == 1
+                seen = await look(prometheus)
+                assert [fault for fault in (*seen.targets.values(), *seen.rules.values()) if fault] == []
+                assert len(seen.targets) == 2
+                now = time.time()
+                assert ">in_meeting<" in await draw(prometheus, "fleet", "of this test", now - 10, now)
                 assert await prometheus.ask('ALERTS{alertname="PoolmgrVmSilent"}') == []
 
             async def is_pending() -> bool:

@@ -1,0 +1,21 @@
+"""The dashboards of deploy/grafana, as their code has them."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from lab.parts.stage import ROOT
+
+FOLDER: Final[Path] = ROOT / "deploy" / "grafana"
+
+
+@cache
+def load() -> Any:
+    """The module deploy/grafana/dashboards.py: it stands in a folder that is no package."""
+    spec = importlib.util.spec_from_file_location("dashboards", FOLDER / "dashboards.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
