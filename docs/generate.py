@@ -21,7 +21,7 @@ from common.wire.messages import Command, Event
 from common.wire.vocabulary import BotState, GoneCause, Meaning, Reason, RefusalCause, WorkerState, outward_status
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.store.answers import WorkerRecord
-from poolmgr.store.keys import KEY_DOCS
+from poolmgr.store.keys import CHANNEL_DOCS, KEY_DOCS
 from poolmgr.store.scripts import SCRIPTS
 from poolmgr.store.views import DeadJob, Request, encode_request
 
@@ -104,6 +104,8 @@ def _introduction() -> list[str]:
 def _keys() -> Iterator[str]:
     yield from ("", "## Keys", "")
     yield from _table(("key", "type", "written by", "what", "end of life"), ((f"`{d[0]}`", *d[1:]) for d in KEY_DOCS))
+    yield from ("", "Channels, of which nothing is kept:", "")
+    yield from _table(("channel", "published by", "what"), ((f"`{d[0]}`", *d[1:]) for d in CHANNEL_DOCS))
 
 
 def _bots() -> Iterator[str]:

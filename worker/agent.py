@@ -37,10 +37,12 @@ from worker.decide import overdue
 from worker.link.evidence_outbox import EvidenceOutbox, deliver
 from worker.link.evidence_sender import sender
 from worker.link.journal import Entry, Journal
+from worker.link.looks import Looks
 from worker.link.redis import ContestedError, Link
 from worker.link.spot import cloud
 from worker.live.feeds import LiveFeeds
 from worker.meeting.evidence import witnesses_for
+from worker.meeting.onlookers import Onlookers
 from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
 from worker.platforms import adapters
 from worker.platforms.overrides import Overrides
@@ -197,6 +199,10 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         ]
         if notices := _notices(settings.worker, pool, pulse, orders):
             running.append(loops.create_task(notices.heed(), name="spot notices"))
+        if settings.worker.look:
+            looks = Looks(settings.redis, vm_id)
+            watched.push_async_callback(looks.close)
+            running.append(loops.create_task(Onlookers(looks, pool.looked_at).run(), name="onlookers"))
         # 4. Meetings that are under way go on, also without Redis.
         pool.adopt(journal.workers())
         watched.enter_context(turns.expecting(limit_s, "memory", "overdue", "silence"))

@@ -122,6 +122,7 @@ class TokenSettings(Section, frozen=True):
     bots_at_once: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     strict: bool = False
     role: TokenRole = "operate"
+    look: bool = False
 
 
 class ApiSettings(Section, frozen=True):
@@ -252,6 +253,7 @@ class WorkerSettings(Section, frozen=True):
     spot_notices: Literal["off", "aws", "gcp", "azure"] = "off"
     metadata_url: OptionalWebAddress = ""
     metrics_listen: OptionalListen = ""
+    look: bool = False
 
 
 class Settings(Section, frozen=True):

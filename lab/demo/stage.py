@@ -29,8 +29,8 @@ _DRAIN_S = 3.0  # then bots that are still in a meeting are told to leave
 
 class DemoStage:
     """`parts`: Redis, the manager, one agent and the others, as processes. `capture`: where recordings go. `watched`:
-    dashboards are to find all that they show: the agent serves its metrics, the manager probes the room, and a bot may be
-    sent where nobody answers (`silent_link`).
+    dashboards are to find all that they show: the agent serves its metrics, the manager probes the room, and a bot may
+    be sent where nobody answers (`silent_link`).
     """
 
     def __init__(self, *, min_idle: int, max_workers: int, watched: bool = False) -> None:

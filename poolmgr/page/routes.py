@@ -4,6 +4,9 @@ The page's files are served to everybody and contain no data. The data needs a t
 """
 
 import asyncio
+import base64
+from contextlib import aclosing
+from functools import partial
 from importlib import resources
 from typing import Annotated, Final
 
@@ -14,6 +17,7 @@ from redis.exceptions import RedisError
 
 from common.config.settings import Settings, TokenSettings
 from common.jobs.job import BOT_ID
+from common.wire.looks import Picture
 from common.wire.text import is_text
 from common.wire.vocabulary import Status
 from poolmgr.api.errors import HEADERS, ApiError, bad_request, bot_not_found, later
@@ -23,7 +27,9 @@ from poolmgr.core.requests import DrainRequested
 from poolmgr.page.bot import bot_page
 from poolmgr.page.outlook import row_of
 from poolmgr.page.watch import Watch
+from poolmgr.store.actions import By, Way
 from poolmgr.store.catalog import Question
+from poolmgr.store.looks import Looks
 from poolmgr.store.probes import Probes
 from poolmgr.store.sight import Sight
 
@@ -37,6 +43,7 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_STREAM: Final = {**_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 _FILES: Final = {
     "": ("page.html", "text/html"),
     "page/page.js": ("page.js", "text/javascript"),
@@ -44,9 +51,13 @@ _FILES: Final = {
 }
 
 MOST_WATCHING: Final = 100
+MOST_LOOKING: Final = 8
+"""Looks into bots at a time, of one manager."""
 _WRITE_S: Final = 10.0
 """A viewer that does not read for so long is disconnected."""
 _AGAIN_S: Final = 1.0
+_BEATS: Final = 2
+"""After so many times without a picture the bot's record is read again."""
 _FOUND: Final = 20
 _RUNS: Final = 50
 _ACTIONS: Final = 200
@@ -76,6 +87,8 @@ def add_page(app: web.Application, gateway: Gateway, service: Service, settings:
         app.router.add_route(operation.method, operation.path, gateway.handler(operation))
     live = Operation("GET", "/page/live", "", "", page.me, {})
     app.router.add_get(live.path, gateway.streaming(live, page.begin))
+    look = Operation("GET", "/page/bots/{bot_id}/look", "", "", page.me, {})
+    app.router.add_get(look.path, gateway.streaming(look, page.begin_look))
     app.on_shutdown.append(page.close)
 
 
@@ -94,7 +107,8 @@ class _Page:
         self._settings = settings
         self._sight = Sight(service.redis, service.keys)
         self._watch = Watch(service.redis, service.keys, settings.pool.min_idle, service.wall, service.steady)
-        self._watching = 0
+        self._looks = Looks(service.redis, service.keys)
+        self._watching = self._looking = 0
         self._closing = asyncio.Event()
 
     async def close(self, _app: web.Application) -> None:
@@ -104,7 +118,15 @@ class _Page:
     async def me(self, call: Call) -> Answer:
         _sees_all(call.token)
         pool = self._settings.pool
-        return Answer(200, {"name": call.token.name, "role": call.token.role, "max_workers": pool.max_workers})
+        return Answer(
+            200,
+            {
+                "name": call.token.name,
+                "role": call.token.role,
+                "look": call.token.look,
+                "max_workers": pool.max_workers,
+            },
+        )
 
     # The live stream
 
@@ -116,9 +138,7 @@ class _Page:
         return self._live
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(
-            headers={**_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-        )
+        response = web.StreamResponse(headers=_STREAM)
         self._watching += 1
         try:
             await response.prepare(request)
@@ -141,6 +161,63 @@ class _Page:
         finally:
             self._watching -= 1
         return response
+
+    # A look into a live bot
+
+    async def begin_look(self, request: web.Request, token: TokenSettings) -> Handler:
+        """Check that this token may look, write down that it does, and begin. Raises: ApiError."""
+        _sees_all(token)
+        if not token.look:
+            raise ApiError(403, "Your token may not look into a live bot: that takes look = true, which no role has.")
+        bot_id = request.match_info["bot_id"]
+        if not BOT_ID.fullmatch(bot_id):
+            raise bot_not_found()
+        if self._looking >= MOST_LOOKING:
+            raise later(503, f"{MOST_LOOKING} look into bots already.", 10.0)
+        try:
+            bot = await self._service.views.bot(bot_id)
+            if bot is None:
+                raise bot_not_found()
+            if bot.is_over:
+                raise ApiError(409, "This bot has stopped: there is nothing to look into.")
+            await self._looks.note(bot_id, By(token.name, Way.API))
+        except (RedisError, OSError) as error:
+            raise later(503, "Redis is away, or will not answer.", 2.0) from error
+        return partial(self._look, bot_id)
+
+    async def _look(self, bot_id: str, request: web.Request) -> web.StreamResponse:
+        """Pictures as they come, until the viewer goes or the bot is over."""
+        response = web.StreamResponse(headers=_STREAM)
+        self._looking += 1
+        try:
+            await response.prepare(request)
+            while not self._closing.is_set() and await self._shown(bot_id, response):
+                pass
+        except (RedisError, OSError, TimeoutError):  # a viewer that has gone is one of them
+            if request.transport:
+                request.transport.abort()
+        finally:
+            self._looking -= 1
+        return response
+
+    async def _shown(self, bot_id: str, response: web.StreamResponse) -> bool:
+        """Hand on the pictures of one worker. Returns whether the bot may have another one."""
+        bot = await self._service.views.bot(bot_id)
+        if bot is None or bot.is_over:
+            await _write(response, b'data: {"over":true}\n\n')
+            return False
+        if not bot.vm_id:
+            await _write(response, _framed(Picture(0.0, why=f"it has no worker: it is {bot.state}")))
+            await asyncio.sleep(_AGAIN_S)
+            return True
+        async with aclosing(self._looks.pictures(bot.vm_id, bot_id)) as pictures:
+            looked = 0
+            async for picture in pictures:
+                await _write(response, _framed(picture) if picture else b": beat\n\n")
+                looked += picture is None or not picture.jpeg
+                if looked > _BEATS or self._closing.is_set():  # has it ended, or another worker?
+                    break
+        return True
 
     # One bot, one VM
 
@@ -200,6 +277,12 @@ class _Page:
             ids += [bot.bot_id for bot in page.bots]
         found = await self._sight.bots(list(dict.fromkeys(ids))[: 3 * _FOUND])
         return Answer(200, {"vms": vms, "bots": [row_of(record) for record in found]})
+
+
+def _framed(picture: Picture) -> bytes:
+    told = {"at": picture.at, "worker": picture.worker_id, "why": picture.why}
+    told["jpeg"] = base64.b64encode(picture.jpeg).decode()
+    return b"data: %s\n\n" % msgspec.json.encode(told)
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

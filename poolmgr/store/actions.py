@@ -36,6 +36,7 @@ class Verb(StrEnum):
     PAUSE = "pause"  # a recording
     RESUME = "resume"
     DELETE = "delete"
+    LOOK = "look"  # into its page, live
     DRAIN = "drain"
     UNDO_DRAIN = "undo_drain"
     PUT_BACK = "put_back"  # a rejected job

@@ -104,6 +104,11 @@ class Keys(WireKeys):
         return f"{self.prefix}:vm:{vm_id}:workers"
 
 
+CHANNEL_DOCS: Final = (
+    ("vm:{vm_id}:looks", "manager", "which bot of the VM somebody looks at, every two seconds while somebody does (docs/operations.md)"),
+    ("bot:{bot_id}:shown", "agent", "a picture of the bot's page, every second while somebody looks"),
+)  # fmt: skip
+
 KEY_DOCS: Final = (
     KeyDoc("jobs", "list", "clients", "LPUSH one JSON object per job; taken from the right", "empty when all are taken"),
     KeyDoc("jobs:taken", "list", "manager", "jobs taken but not yet durable as a bot; re-read by the next leader", "empty when all are durable"),

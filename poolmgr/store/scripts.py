@@ -141,6 +141,10 @@ def acknowledge(*, stream: Key, group: str, is_to_be_deleted: bool, entry_ids: V
 def request(*, control: Key, actions: Key, fields: Pairs, action: Pairs) -> bool: ...
 
 
+@SCRIPTS.script("action")
+def act(*, actions: Key, action: Pairs) -> bool: ...
+
+
 # Bots
 
 

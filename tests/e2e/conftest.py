@@ -48,6 +48,7 @@ class Fleet:
             "POOLMGR_API__LISTEN": f"127.0.0.1:{self._api}",
             "POOLMGR_METRICS__LISTEN": f"127.0.0.1:{self._metrics}",
             "POOLMGR_WORKER__MEMORY_RESERVE_MB": "256",
+            "POOLMGR_WORKER__LOOK": "true",
         } | {
             name: os.environ[name] for name in ("POOLMGR_WORKER__CHROMIUM",) if name in os.environ
         }  # fmt: skip

@@ -4,7 +4,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 from playwright.async_api import async_playwright
@@ -13,6 +13,7 @@ from common.wire.messages import BotVitals
 from lab.parts.browser import launch
 from lab.parts.host import Host, hosting
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
+from poolmgr.store.looks import Looks
 from tests.e2e.conftest import HOST_KEY, Fleet
 from tests.waiting import wait_until
 
@@ -37,6 +38,7 @@ async def test_two_vms_take_more_jobs_than_are_warm_drain_and_leave_nothing_behi
         assert {record["vm_id"] for record in records} == {"vm-a", "vm-b"}
         on = Counter([record["vm_id"] for record in records])
         await they_talk_and_see_who_is_there(fleet, host, bots[1])
+        await it_is_looked_into(fleet, records[1]["vm_id"], bots[1])
         # Who has two of the three depends on who was warm first.
         await fleet.until_workers({vm_id: {"idle": 1, "busy": busy} for vm_id, busy in on.items()})
 
@@ -93,6 +95,13 @@ async def they_talk_and_see_who_is_there(fleet: Fleet, host: Host, bot_id: str) 
         assert "a secret" not in fleet.log(name)
         assert "been removed" not in fleet.log(name)
     assert "say_dropped" in fleet.log("manager")
+
+
+async def it_is_looked_into(fleet: Fleet, vm_id: str, bot_id: str) -> None:
+    async with aclosing(Looks(fleet.redis, fleet.keys).pictures(vm_id, bot_id)) as pictures:
+        while (picture := await anext(pictures)) is None or not picture.jpeg:
+            pass
+        assert picture.jpeg.startswith(b"\xff\xd8\xff")
 
 
 async def people(fleet: Fleet, bot_id: str) -> dict[str, dict[str, str]]:

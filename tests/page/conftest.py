@@ -15,6 +15,7 @@ from tests.api.conftest import TOKEN, Caller, Hand, World, token, world
 __all__ = ["world"]
 
 READER = "pm_a-token-for-the-wall-that-changes-nothing"
+LOOKER = "pm_a-token-that-may-look-into-live-bots"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 
 
@@ -48,7 +49,8 @@ class Fleet:
 
 @pytest.fixture
 async def fleet(world: World) -> Fleet:
-    world.change(tokens=[*world.settings.api.tokens, token("wall", READER, role="read")])
+    more = [token("wall", READER, role="read"), token("looker", LOOKER, role="read", look=True)]
+    world.change(tokens=[*world.settings.api.tokens, *more])
     return Fleet(world, await world.ledger())
 
 

@@ -15,13 +15,13 @@ from lab.parts.redis_server import RedisServer
 from poolmgr.core.decisions import Assign, Move
 from poolmgr.page import routes
 from tests.api.conftest import LINK, OWN, TOKEN, World
-from tests.page.conftest import HOSTILE, READER, Fleet, Stream, shows
+from tests.page.conftest import HOSTILE, LOOKER, READER, Fleet, Stream, shows
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("fleet")
 CLOSED = (
     *("/page/me", "/page/live", "/page/search?q=b", "/page/bots/b0", "/page/vms/vm-0", "/page/probes"),
-    "/page/actions",
+    *("/page/actions", "/page/bots/b0/look"),
 )
 
 
@@ -216,6 +216,51 @@ async def test_a_bots_page_tells_its_story_and_lets_nobody_in(fleet: Fleet, sess
         assert "4711" not in str(told)
         async with session.get(f"{call.base}/page/bots/nobody", headers=shows()) as answer:
             assert answer.status == 404
+
+
+async def test_into_a_live_bot_looks_only_a_token_that_says_so_whatever_its_role(
+    fleet: Fleet, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.hand.enter("b1")
+    await fleet.hand.enter("b2")
+    await fleet.hand.end("b2", Reason.BROWSER_CRASHED)
+    await fleet.hand.accept("b3")
+    async with fleet.world.serving() as call:
+
+        async def status(bot_id: str, secret: str) -> int:
+            async with session.get(f"{call.base}/page/bots/{bot_id}/look", headers=shows(secret)) as answer:
+                if answer.status == 403:
+                    assert "look = true" in await answer.text()
+                return answer.status
+
+        assert [await status("b1", secret) for secret in (READER, TOKEN)] == [403, 403]
+        assert [await status(bot_id, LOOKER) for bot_id in ("nobody", "b2", "a b")] == [404, 409, 404]
+        assert await fleet.world.views.actions.since(0.0, most=10) == []
+        monkeypatch.setattr(routes, "MOST_LOOKING", 0)
+        assert await status("b1", LOOKER) == 503
+        monkeypatch.setattr(routes, "MOST_LOOKING", 8)
+        for bot_id, why in (("b1", "worker.look is off"), ("b3", "it has no worker: it is queued")):
+            async with session.get(f"{call.base}/page/bots/{bot_id}/look", headers=shows(LOOKER)) as answer:
+                told = await Stream(answer).next()
+            assert told["jpeg"] == ""
+            assert why in told["why"]
+        looked = [
+            (action.who, action.what, action.of) for action in await fleet.world.views.actions.since(0.0, most=10)
+        ]
+        assert looked == [("looker", "look", "b1"), ("looker", "look", "b3")]
+
+
+async def test_a_look_ends_with_its_bot(fleet: Fleet, session: aiohttp.ClientSession) -> None:
+    await fleet.hand.accept("b1")
+    async with fleet.world.serving() as call:
+        url = f"{call.base}/page/bots/b1/look"
+        async with session.get(url, headers=shows(LOOKER)) as answer:
+            stream = Stream(answer)
+            await stream.next()
+            await fleet.hand.end("b1", Reason.NO_CAPACITY)
+            while not (await stream.next()).get("over"):
+                pass
+            assert await answer.content.read() == b""
 
 
 async def test_a_vm_is_drained_and_taken_back_by_who_may(fleet: Fleet, session: aiohttp.ClientSession) -> None:

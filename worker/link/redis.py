@@ -1,4 +1,4 @@
-"""The agent's connection to Redis: events out in order, commands in, claims. No other file of the agent uses Redis.
+"""The agent's connection to Redis: events out in order, commands in, claims. Only looks.py uses Redis besides.
 
 Events wait in one queue for one writer. While Redis is away they stay in the queue, and in the journal in case the
 agent ends. Each event gets into the stream once. Of waiting heartbeats only the newest is kept.

@@ -38,6 +38,7 @@ from worker.decide.worker import (
     WorkerStatus,
 )
 from worker.link.journal import Entry, WorkerNote
+from worker.meeting.onlookers import Looked
 from worker.platforms import adapter_for
 from worker.pool.connections import Connections
 from worker.pool.joins_first import JoinsFirst
@@ -236,6 +237,13 @@ class Pool:
     def reports(self) -> dict[str, WorkerReport]:
         made_at = self._warm_pages.made_at
         return {worker.worker_id: worker.report(made_at) for worker in self._workers.values()}
+
+    def looked_at(self, bot_id: str) -> Looked | None:
+        """The worker that serves the bot, and its page; None: there is none."""
+        for worker in self._workers.values():
+            if worker.status.join and worker.status.join.bot_id == bot_id:
+                return Looked(worker.worker_id, worker.page)
+        return None
 
     def room(self) -> int:
         """How many more workers the memory bears beside the reserve and those that warm up."""

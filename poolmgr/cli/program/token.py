@@ -23,6 +23,7 @@ _SECRET_BYTES: Final = 32
 @click.option("--stdin", "from_stdin", is_flag=True, help="Take the token from standard input instead of making one.")
 @click.option("--sees", type=click.Choice(["all", "own"]), help="Which bots it may see.  [default: all]")
 @click.option("--role", type=click.Choice(["operate", "read"]), help="read: it changes nothing.  [default: operate]")
+@click.option("--look", is_flag=True, help="It may look into live bots, where worker.look lets it.")
 @click.option(
     "--bots-at-once", type=click.IntRange(min=0), metavar="N", help="How many of its bots may live at a time."
 )
@@ -35,6 +36,7 @@ def token(
     from_stdin: bool,
     sees: str | None,
     role: str | None,
+    look: bool,
     bots_at_once: int | None,
     webhook_secret: bool,
 ) -> None:
@@ -55,7 +57,7 @@ def token(
       poolmgr token --webhook-secret
     """
     if webhook_secret:
-        if name or from_stdin or sees or role or bots_at_once is not None:
+        if name or from_stdin or sees or role or look or bots_at_once is not None:
             raise click.UsageError("--webhook-secret stands alone")
         _put_webhook_secret(session)
         return
@@ -64,11 +66,13 @@ def token(
     if not _NAME.fullmatch(name):
         fail("cannot use this name: write 1 to 63 of a-z, 0-9, - and _, the first no - or _", EXIT_USAGE)
     secret = _from_stdin() if from_stdin else f"pm_{secrets.token_urlsafe(32)}"
-    entry: dict[str, str | int] = {"name": name, "sha256": hashlib.sha256(secret.encode()).hexdigest()}
+    entry: dict[str, str | int | bool] = {"name": name, "sha256": hashlib.sha256(secret.encode()).hexdigest()}
     if sees:
         entry["sees"] = sees
     if role:
         entry["role"] = role
+    if look:
+        entry["look"] = True
     if bots_at_once is not None:
         entry["bots_at_once"] = bots_at_once
     if session.as_json:

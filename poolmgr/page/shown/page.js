@@ -94,16 +94,8 @@ async function watch() {
         return forget(body.message);
       }
       if (!answer.ok) throw new Error((await answer.json()).message);
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "";
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) break;
-        heard();
-        rest += value;
-        const parts = rest.split("\n\n");
-        rest = parts.pop();
-        for (const part of parts) take(part);
+      for await (const part of parts(answer, heard)) {
+        take(part);
         pause = AGAIN_MS[0];
       }
     } catch (error) {
@@ -117,6 +109,20 @@ async function watch() {
       addEventListener("online", done, { once: true });
     });
     pause = Math.min(pause * 2, AGAIN_MS[1]);
+  }
+}
+
+async function* parts(answer, heard = () => {}) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    heard();
+    rest += value;
+    const whole = rest.split("\n\n");
+    rest = whole.pop();
+    yield* whole;
   }
 }
 
@@ -341,6 +347,7 @@ let route = { of: "" };
 function go() {
   const [, of, id] = location.hash.match(/^#\/(bot|vm|search|see)\/(.+)$/) || [];
   clearInterval(route.timer);
+  lookAway();
   if (!sessionStorage.getItem(KEY)) return;
   let name = "";
   try { name = id ? decodeURIComponent(id) : ""; } catch { /* a malformed address: the fleet is shown */ }
@@ -458,6 +465,7 @@ function makeBotPage(id, data) {
     el("p", { class: bot.status === "Error" ? "bad" : "" }, ends, bot.reason_detail ? `. ${bot.reason_detail}` : ""),
     data.means && over ? el("p", {}, `What it means: ${data.means.what}. What to do: ${data.means.do || "nothing"}.`) : null,
     over ? null : el("p", { class: "actions" }, button("leave", "Have it leave", `Have ${bot.bot_name || id} leave its meeting?`, "Have it leave", () => ask(`api/v1/bots/${encodeURIComponent(id)}/remove_bot`, { method: "POST", body: "{}" }))),
+    me.look && !over ? lookInto(id, bot.bot_name || id) : null,
     data.waits_for.length ? [el("h2", {}, "It waits for"), el("ul", {}, ...data.waits_for.map((one) => el("li", {}, one)))] : null,
     facts([
       ["Id", bot.bot_id], ["Platform", bot.platform], ["Meeting", bot.meeting_url], ["VM", bot.vm_id ? vmLink(bot.vm_id) : ""],
@@ -504,6 +512,67 @@ async function look(id, key, place) {
     place.append(...pictures.made);
   } catch { /* no picture was kept; the bundle says why */ }
 }
+
+// A look into its page: pictures, only while somebody looks, and kept nowhere
+
+let gaze = { id: "", place: null, abort: null };
+
+function lookInto(id, name) {
+  if (gaze.id === id && gaze.place) return gaze.place;
+  const says = el("p", { role: "status", class: "quiet" });
+  const image = el("img", { alt: `What ${name} shows now`, hidden: "" });
+  const toggle = el("button", { type: "button", id: "look" }, "Look at its page");
+  const place = el("div", { class: "look" }, toggle, says, image);
+  gaze = { id, place, abort: null, image, says, toggle };
+  toggle.addEventListener("click", async () => {
+    if (gaze.abort) return lookAway();
+    if (await sure(`Look at what ${name} sees? It shows the people in the meeting. It is written down that you looked.`, "Look")) watchPage(id, gaze);
+  });
+  return place;
+}
+
+async function watchPage(id, mine) {
+  const abort = (mine.abort = new AbortController());
+  say(mine.toggle, "Look away");
+  say(mine.says, "Asking its agent…");
+  let why = "No more pictures come.";
+  try {
+    const answer = await fetch(`page/bots/${encodeURIComponent(id)}/look`, { headers: headers(), signal: abort.signal, cache: "no-store" });
+    if (!answer.ok) throw new Error((await answer.json()).message);
+    for await (const part of parts(answer)) {
+      if (!part.startsWith("data: ")) continue;
+      const told = JSON.parse(part.slice(6));
+      if (told.over) break;
+      show(mine, told);
+    }
+  } catch (error) {
+    why = error instanceof TypeError ? "Cut off." : error.message;
+  }
+  if (mine.abort === abort) lookAway(mine, why);
+}
+
+function show(mine, told) {
+  if (!told.jpeg) return say(mine.says, `No picture: ${told.why}.`);
+  const bytes = Uint8Array.from(atob(told.jpeg), (char) => char.charCodeAt(0));
+  const before = mine.image.src;
+  mine.image.src = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
+  if (before) URL.revokeObjectURL(before);
+  mine.image.hidden = false;
+  say(mine.says, `Of ${clock(told.at)} UTC, by ${told.worker}.`);
+}
+
+function lookAway(mine = gaze, why = "") {
+  if (!mine.abort) return;
+  mine.abort.abort();
+  mine.abort = null;
+  say(mine.toggle, "Look at its page");
+  say(mine.says, why);
+  mine.image.hidden = true;
+  URL.revokeObjectURL(mine.image.src);
+  mine.image.removeAttribute("src");
+}
+
+addEventListener("visibilitychange", () => { if (document.hidden) lookAway(); });
 
 async function save(id, one) {
   try {
@@ -606,6 +675,7 @@ const SEE = {
 function forget(why = "") {
   sessionStorage.removeItem(KEY);
   line?.abort();
+  lookAway();
   clearInterval(route.timer);
   route = { of: "" };
   for (const id of ["fleet", "detail", "search", "forget"]) $(id).hidden = true;

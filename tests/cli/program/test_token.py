@@ -14,7 +14,7 @@ MINE = "a-token-of-mine-1234"
 
 
 def test_what_is_printed_for_the_configuration_lets_the_token_in(poolmgr: CommandLine) -> None:
-    result = poolmgr("token", "crm", "--sees", "own", "--role", "read", "--bots-at-once", "20")
+    result = poolmgr("token", "crm", "--sees", "own", "--role", "read", "--look", "--bots-at-once", "20")
     assert result.exit_code == 0
     secret, _, lines = result.stdout.partition("\n")
     assert secret.startswith("pm_")
@@ -22,7 +22,7 @@ def test_what_is_printed_for_the_configuration_lets_the_token_in(poolmgr: Comman
     assert secret not in lines
     assert secret not in result.stderr
     [entry] = settings.parse(lines).api.tokens
-    assert (entry.name, entry.sees, entry.role, entry.bots_at_once) == ("crm", "own", "read", 20)
+    assert (entry.name, entry.sees, entry.role, entry.look, entry.bots_at_once) == ("crm", "own", "read", True, 20)
     assert Tokens([entry]).caller(f"Token {secret}") is entry
 
 

@@ -1,0 +1,97 @@
+"""Takes pictures of bots' pages while somebody looks at them, one a second, and gives them away: none is kept.
+
+It reads the page beside its session and changes nothing on it. It ends by itself when nobody asks any more.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+from playwright.async_api import Page
+
+from common.wire.looks import EVERY_S, LOOKED_AT_S, MOST_BYTES, Picture
+from worker.chromium.driver import PAGE_ERRORS
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+MOST_LOOKED_AT: Final = 4
+"""Bots of one VM at a time."""
+DEADLINE_S: Final = 2.0
+_PAUSE_S: Final = 0.2
+_QUALITIES: Final = (50, 15)
+"""Of the picture, and of the next try when that is too large."""
+
+
+class Looks(Protocol):
+    """Who asks, and where the pictures go."""
+
+    def asked(self) -> AsyncGenerator[str]: ...
+    async def show(self, bot_id: str, picture: Picture) -> None: ...
+
+
+class Looked(NamedTuple):
+    """The worker that serves a bot. `page`: None while there is no connection to it."""
+
+    worker_id: str
+    page: Page | None
+
+
+class Onlookers:
+    """`serves`: the worker of a bot; None: none of this VM serves it."""
+
+    def __init__(self, looks: Looks, serves: Callable[[str], Looked | None]) -> None:
+        self._looks = looks
+        self._serves = serves
+        self._until: dict[str, float] = {}
+
+    @property
+    def looked_at(self) -> list[str]:
+        """The bots of which pictures are taken."""
+        return list(self._until)
+
+    async def run(self) -> None:
+        """For as long as the agent lives."""
+        async with asyncio.TaskGroup() as group:
+            async for bot_id in self._looks.asked():
+                is_new = bot_id not in self._until
+                if is_new and len(self._until) >= MOST_LOOKED_AT:
+                    why = f"{MOST_LOOKED_AT} bots of this VM are looked at already"
+                    await self._looks.show(bot_id, Picture(time.time(), why=why))
+                    continue
+                self._until[bot_id] = time.monotonic() + LOOKED_AT_S
+                if is_new:
+                    group.create_task(self._show(bot_id), name=f"look at {bot_id}")
+
+    async def _show(self, bot_id: str) -> None:
+        log.info("bot_looked_at", bot_id=bot_id)
+        try:
+            while (now := time.monotonic()) < self._until[bot_id]:
+                await self._looks.show(bot_id, await picture_of(self._serves(bot_id)))
+                await asyncio.sleep(max(_PAUSE_S, now + EVERY_S - time.monotonic()))
+        finally:
+            del self._until[bot_id]
+
+
+async def picture_of(looked: Looked | None) -> Picture:
+    """What the page shows, within DEADLINE_S and MOST_BYTES. Never raises for what a page or browser does."""
+    at = time.time()
+    if looked is None:
+        return Picture(at, why="no worker of this VM serves the bot")
+    worker_id, page = looked
+    if page is None:
+        return Picture(at, worker_id, why="the agent connects to the browser anew")
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            for quality in _QUALITIES:
+                jpeg = await page.screenshot(
+                    type="jpeg", quality=quality, scale="css", animations="allow", caret="initial", timeout=0
+                )
+                if len(jpeg) <= MOST_BYTES:
+                    return Picture(at, worker_id, jpeg)
+            return Picture(at, worker_id, why=f"the picture is larger than {MOST_BYTES // 1024} KB")
+    except TimeoutError:
+        return Picture(at, worker_id, why=f"the page gave no picture within {DEADLINE_S:g} s")
+    except PAGE_ERRORS as error:  # their text may quote the meeting's link
+        return Picture(at, worker_id, why=f"the page refused it: {type(error).__name__}")
