@@ -47,7 +47,7 @@ _LONGEST: Final = (
     "tests/worker/test_agent.py",
     "tests/worker/platforms/test_screens.py",
     "tests/worker/platforms/test_page.py",
-    "tests/lab/chaos/test_core.py",
+    "tests/lab/chaos/core/test_suite.py",
     "tests/worker/platforms/test_sites.py",
     "tests/worker/pool/test_neighbours.py",
     "tests/worker/pool/test_serving.py",

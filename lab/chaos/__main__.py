@@ -15,13 +15,13 @@ from typing import Any, NoReturn, TypeVar
 import click
 import uvloop
 
-from lab.chaos.core import CoreSummary, report_core, run_core
-from lab.chaos.faults import FAULTS
-from lab.chaos.machine import Need
+from lab.chaos.core.suite import CoreSummary, report_core, run_core
+from lab.chaos.faults.catalogue import FAULTS
+from lab.chaos.faults.schedule import Schedule, ScheduleError, read
 from lab.chaos.run import OLD_COPY_BACK_AT, ROUND_S, Options, report, run
-from lab.chaos.schedule import Schedule, ScheduleError, read
-from lab.chaos.stage import Scale
 from lab.chaos.steps import Outcome, choose, try_steps
+from lab.chaos.system.machine import Need
+from lab.chaos.system.stage import Scale
 from lab.parts import StageError
 
 T = TypeVar("T")

@@ -10,20 +10,21 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from lab.chaos import faults, load, schedule
-from lab.chaos.apart import Apart
-from lab.chaos.blow import Blow
-from lab.chaos.check import Violation
-from lab.chaos.faults import BY_NAME, FAULTS, OLD_COPY, Aim, Planned, Target
-from lab.chaos.inflictor import Inflictor
-from lab.chaos.judge import Judge, Say
-from lab.chaos.load import Load
-from lab.chaos.machine import Need
-from lab.chaos.near_ends import NearEnds
-from lab.chaos.outside import World
-from lab.chaos.schedule import Schedule
-from lab.chaos.stage import Scale, Spawn, Stage, spawn
-from lab.chaos.witness import Seen
+from lab.chaos.faults import catalogue, schedule
+from lab.chaos.faults.catalogue import BY_NAME, FAULTS, OLD_COPY, Aim, Planned, Target
+from lab.chaos.faults.injection import Blow
+from lab.chaos.faults.injector import Inflictor
+from lab.chaos.faults.near_ends import NearEnds
+from lab.chaos.faults.schedule import Schedule
+from lab.chaos.judging.invariants import Violation
+from lab.chaos.judging.judge import Judge, Say
+from lab.chaos.judging.outside import World
+from lab.chaos.observers.sidecar import Apart
+from lab.chaos.observers.witness import Seen
+from lab.chaos.system import load
+from lab.chaos.system.load import Load
+from lab.chaos.system.machine import Need
+from lab.chaos.system.stage import Scale, Spawn, Stage, spawn
 
 FULL_WITHIN_S: Final = 60.0
 ROUND_S: Final = 45.0
@@ -134,8 +135,8 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
             both.create_task(inflictor.play(replay.faults), name="faults")
         else:
             chance = random.Random(f"{seed} faults")
-            possible = faults.chosen(options.only, options.longest_s, stage.fit)
-            planned = faults.plan(chance, options.round_s, options.faults_per_s, possible)
+            possible = catalogue.chosen(options.only, options.longest_s, stage.fit)
+            planned = catalogue.plan(chance, options.round_s, options.faults_per_s, possible)
             if age_s := options.old_copy_s:
                 at_s = max(0.0, options.round_s * OLD_COPY_BACK_AT - age_s)
                 planned = sorted([*planned, Planned(at_s, OLD_COPY, age_s, 0.0)], key=lambda blow: blow.at_s)

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from common.runtime.steps import AgentStep, ManagerStep, Step
-from lab.chaos.apart import Apart
-from lab.chaos.check import Violation
-from lab.chaos.judge import Judge, Say
-from lab.chaos.load import BAD, Load, draw
-from lab.chaos.stage import Scale, Spawn, Stage, spawn
+from lab.chaos.judging.invariants import Violation
+from lab.chaos.judging.judge import Judge, Say
+from lab.chaos.observers.sidecar import Apart
+from lab.chaos.system.load import BAD, Load, draw
+from lab.chaos.system.stage import Scale, Spawn, Stage, spawn
 from lab.parts import StageError
 from poolmgr.core.events import DrainRequested
 

@@ -1,5 +1,5 @@
 """A process dies after any command that Redis carries out for it, and what it was about comes to its end all the same:
-a rejected job that is put back, a job that joins later. The others are in lab/chaos/agent_side.py.
+a rejected job that is put back, a job that joins later. The others are in lab/chaos/core/agent.py.
 """
 
 from collections import Counter
@@ -16,11 +16,11 @@ from common.config.settings import RedisSettings
 from common.jobs.record import epoch
 from common.runtime.redis import connect
 from common.wire.vocabulary import BotState
-from lab.chaos.agent_side import Agent
-from lab.chaos.episode import SETTINGS
-from lab.chaos.fragile import Fuse, fragile
-from lab.chaos.ground import Ground
-from lab.chaos.manager_side import Manager
+from lab.chaos.core.agent import Agent
+from lab.chaos.core.connection import Fuse, fragile
+from lab.chaos.core.environment import Ground
+from lab.chaos.core.episode import SETTINGS
+from lab.chaos.core.manager import Manager
 from poolmgr.core import restoring
 from poolmgr.core.model import Bot
 from poolmgr.core.state import PoolState

@@ -34,8 +34,8 @@ from common.wire.messages import (
     WorkerWarm,
 )
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
-from lab.chaos.stand_in import write_program
-from lab.chaos.witness import Witness
+from lab.chaos.observers.witness import Witness
+from lab.chaos.stand_in.chromium import write_program
 from lab.meeting.server import create_app
 from lab.parts.redis_server import RedisServer
 from tests.fork_server import Forked, ForkServer

@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from common.wire.messages import BotEnded, BotSaw, Heartbeat, Join, JoinRefused, Leave, Retire, Warm, WorkerGone
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
-from lab.chaos.stand_in import write_program
-from lab.chaos.witness import Witness
+from lab.chaos.observers.witness import Witness
+from lab.chaos.stand_in.chromium import write_program
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.test_agent import Agent, Machine

@@ -5,11 +5,11 @@ from typing import IO
 
 import pytest
 
-from lab.chaos.stage import Process, Spawn, spawn
+from lab.chaos.system.stage import Process, Spawn, spawn
 from tests.fork_server import Forked, ForkServer
 
 ALL_THE_TIME_S = 3600.0
-IMPORTS = {"lab.chaos.poisoned": ("poolmgr.cli.program.daemon",)}
+IMPORTS = {"lab.chaos.faults.poisoned": ("poolmgr.cli.program.daemon",)}
 """What a program imports of another package only when it runs."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from lab.chaos.__main__ import main
-from lab.chaos.faults import FAULTS
+from lab.chaos.faults.catalogue import FAULTS
 
 
 def test_it_names_the_faults() -> None:

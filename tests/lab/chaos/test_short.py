@@ -11,15 +11,15 @@ import pytest
 from msgspec.structs import replace
 
 from common.runtime.steps import AgentStep, ManagerStep
-from lab.chaos import load
-from lab.chaos.blow import Blow
-from lab.chaos.faults import BY_NAME, OLD_COPY
-from lab.chaos.machine import Need, allows
-from lab.chaos.poisoned import MOST_ENDS
+from lab.chaos.faults.catalogue import BY_NAME, OLD_COPY
+from lab.chaos.faults.injection import Blow
+from lab.chaos.faults.poisoned import MOST_ENDS
+from lab.chaos.faults.schedule import FORMAT, Schedule, read
 from lab.chaos.run import Options, report, run
-from lab.chaos.schedule import FORMAT, Schedule, read
-from lab.chaos.stage import Scale, Spawn
 from lab.chaos.steps import choose, try_steps
+from lab.chaos.system import load
+from lab.chaos.system.machine import Need, allows
+from lab.chaos.system.stage import Scale, Spawn
 
 REPLAYS = [read(path) for path in sorted((Path(__file__).parent / "replays").glob("*.json"))]
 STAGES = list(dict.fromkeys(schedule.scale for schedule in REPLAYS))

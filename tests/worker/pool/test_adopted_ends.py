@@ -17,8 +17,8 @@ from common.runtime import steps
 from common.runtime.steps import AgentStep
 from common.wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
-from lab.chaos.stand_in import write_program
-from lab.chaos.witness import Seen, Witness
+from lab.chaos.observers.witness import Seen, Witness
+from lab.chaos.stand_in.chromium import write_program
 from tests.waiting import wait_until
 from worker.chromium import processes
 from worker.chromium.driver import Driver

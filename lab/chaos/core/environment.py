@@ -1,0 +1,71 @@
+"""What managers and agents without processes share: time, chance, a Redis, and the witness."""
+
+import math
+import random
+from collections import Counter, deque
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from common.config.settings import Settings
+from common.wire.messages import Event, Join
+from common.wire.vocabulary import Reason
+from lab.chaos.observers.witness import Mark, Seen
+from poolmgr.store.keys import Keys
+
+START: Final = 1_900_000_000.0
+
+_DUMP: Final = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local read = false
+  for _, other in ipairs(ARGV) do read = read or key == other end
+  if not read then found[#found + 1] = key .. redis.call('DUMP', key) end
+end
+table.sort(found)
+return found
+"""
+
+
+class Ground:
+    """What both sides stand on, and the witness of it: time, chance, a Redis whose own line never breaks, and what was
+    seen. `heals`: no meeting goes on for long any more, and nobody does anything wrong.
+    """
+
+    def __init__(self, url: str, redis: Any, settings: Settings, chance: random.Random) -> None:
+        self.url = url
+        self.redis = redis
+        self.settings = settings
+        self.keys = Keys(settings.redis.prefix)
+        self.chance = chance
+        self.now = START
+        self.stepped = 0.0  # how far somebody has put the calendar's clock forward
+        self.heals = False
+        self.calm_from = math.inf  # from then on no fault of before explains that a backstop acts
+        self.wrong: list[tuple[str, str]] = []  # kind, sentence
+        self.marks: list[Mark] = []
+        self.inside: dict[str, set[str]] = {}  # tag -> visits
+        self.counting: dict[str, int] = {}  # while it heals: live bot -> the attempt that counts
+        self.news: deque[Event] = deque(maxlen=40)  # what agents wrote lately
+        self.reported_ends: dict[
+            tuple[str, int], tuple[float, Reason]
+        ] = {}  # by bot and attempt: when the stream had it
+        self.most: Counter[str] = Counter()
+        self.refused_writes = 0
+        self.dump: Any = redis.register_script(_DUMP)
+
+    @property
+    def wall(self) -> float:
+        return self.now + self.stepped
+
+    def broken(self, kind: str, sentence: str) -> None:
+        if (kind, sentence) not in self.wrong:
+            self.wrong.append((kind, sentence))
+
+    def saw(self, seen: Seen, join: Join) -> None:
+        tag = parse_qs(urlsplit(join.meeting_url).query)["tag"][-1]
+        visit = f"{join.worker_id}#{join.attempt}"
+        self.marks.append(Mark(self.wall, seen, tag, visit))
+        if seen is Seen.INSIDE:
+            self.inside.setdefault(tag, set()).add(visit)
+        elif tag in self.inside:
+            self.inside[tag].discard(visit)

@@ -1,0 +1,204 @@
+"""Inflicts the faults: those drawn at random, those that follow on ends, or those of a schedule. Each is recorded, so
+that it can be repeated.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from common.wire.vocabulary import Reason
+from lab.chaos.faults.catalogue import BY_NAME, EXPLAINS_FOR_S, OLD_COPY, Aim, Excuse, Fault, Planned, Still, Target
+from lab.chaos.faults.injection import Blow, Moment
+from lab.chaos.faults.near_ends import NearEnds
+from lab.chaos.observers.processes import Running, driver_of
+from lab.chaos.observers.witness import Mark
+from lab.chaos.system.stage import Stage
+
+_REST_S: Final = 4.0  # after what silences a target, so that two short silences are not a long one
+_COMES_WITHIN_S: Final = 30.0  # a moment that a blow waits for
+
+OnFault = Callable[[Blow, Target], None]
+
+
+class Inflictor:
+    """`on_fault` hears of each fault and its target when it begins. `meetings`: what happens in each job's, by tag.
+
+    `dealt`: what was dealt; `stood_still`: which processes were frozen, once they go on; `missed`: what of a schedule
+    could not be, since its target was not there.
+    """
+
+    def __init__(
+        self, stage: Stage, on_fault: OnFault, meetings: Mapping[str, str], near_ends: NearEnds | None = None
+    ) -> None:
+        self.excuses: list[Excuse] = []
+        self.dealt: list[Blow] = []
+        self.stood_still: list[Still] = []
+        self.missed: list[Blow] = []
+        self._stage = stage
+        self._on_fault = on_fault
+        self._meetings = meetings
+        self._near_ends = near_ends
+        self._free_at: dict[str, float] = {}
+        self._began = time.monotonic()
+        self._group: asyncio.TaskGroup | None = None
+        self._where: dict[str, Running] = {}  # a job's latest browser
+        self._heard_at: dict[tuple[str, Moment], float] = {}
+        self._heard: defaultdict[tuple[str, Moment], asyncio.Event] = defaultdict(asyncio.Event)
+
+    def see(self, mark: Mark) -> None:
+        """What the witness saw."""
+        if mark.seen in ("lobby", "inside") and (browser := self._stage.table.browser_of(mark.pid)):
+            self._where[mark.tag] = browser
+        self._hear(mark.tag, Moment(mark.seen))
+
+    def note_asked(self, tag: str) -> None:
+        self._hear(tag, Moment.ASKED)
+
+    async def run(self, planned: Sequence[Planned], seconds: float) -> None:
+        """For so long, and until all is undone. A fault without a target at its moment does not happen."""
+        self._began = time.monotonic()
+        async with asyncio.TaskGroup() as self._group:
+            for fault in planned:
+                await asyncio.sleep(max(0.0, self._began + fault.at_s - time.monotonic()))
+                if target := await self._choose(fault):
+                    self._deal(self._as_dealt(fault, target), target)
+            await asyncio.sleep(max(0.0, self._began + seconds - time.monotonic()))
+            self._near_ends = None
+
+    async def play(self, blows: Sequence[Blow]) -> None:
+        """Deal these, each at its moment; returns when all is undone."""
+        self._began = time.monotonic()
+        async with asyncio.TaskGroup() as self._group:
+            for blow in blows:
+                self._group.create_task(self._deal_later(blow), name=blow.fault)
+
+    # Chance
+
+    async def _choose(self, planned: Planned) -> Target | None:
+        stage, now = self._stage, time.monotonic()
+        targets = [
+            target for target in await self._candidates(planned.fault.aim) if self._is_fit(planned.fault, target)
+        ]
+        if planned.fault is not OLD_COPY:  # of which the round has one, whatever else befalls Redis
+            targets = [target for target in targets if self._free_at.get(target.label, 0.0) <= now]
+        if not targets:
+            return None
+        target = targets[int(planned.pick * len(targets))]
+        assert target.name in stage.parts
+        return target
+
+    def _as_dealt(self, planned: Planned, target: Target) -> Blow:
+        fault, at_s = planned.fault, round(time.monotonic() - self._began, 3)
+        leads = fault.aim is Aim.LEADER
+        return Blow(at_s, fault.name, planned.lasts_s, "" if leads or target.job else target.name, target.job)
+
+    async def _candidates(self, aim: Aim) -> list[Target]:
+        stage = self._stage
+        match aim:
+            case Aim.LEADER:
+                leader = await stage.leader()
+                names = [leader] if leader else []
+            case Aim.MANAGER:
+                names = list(stage.managers)
+            case Aim.REDIS:
+                names = ["redis"]
+            case Aim.AGENT | Aim.DRIVER:
+                names = list(stage.agents)
+            case Aim.IDLE_BROWSER | Aim.MEETING_BROWSER:
+                return self._browsers(in_meeting=aim is Aim.MEETING_BROWSER)
+        return [target for name in names if (target := self._part(name, aim))]
+
+    def _is_fit(self, fault: Fault, target: Target) -> bool:
+        return fault.needs is None or self._stage.has(fault.needs, target.name)
+
+    def _part(self, name: str, aim: Aim) -> Target | None:
+        pid = self._stage.part(name).pid
+        if aim is not Aim.DRIVER:
+            return Target(name, pid, name) if pid else None
+        driver = driver_of(pid) if pid else None
+        return Target(name, driver, f"the driver of {name}") if driver else None
+
+    def _browsers(self, *, in_meeting: bool) -> list[Target]:
+        present = {mark.pid: mark.tag for mark in self._stage.witness.present.values()}
+        browsers = [browser for browser in self._stage.table.browsers() if (browser.pid in present) is in_meeting]
+        browsers.sort(key=lambda browser: browser.worker_id)
+        return [
+            Target(browser.vm_id, browser.pid, browser.worker_id, present.get(browser.pid, "")) for browser in browsers
+        ]
+
+    # What follows on a moment, or was written down
+
+    def _hear(self, tag: str, moment: Moment) -> None:
+        if tag not in self._meetings or (tag, moment) in self._heard_at:
+            return
+        self._heard_at[tag, moment] = time.monotonic()
+        self._heard[tag, moment].set()
+        if self._near_ends and self._group:
+            for blow in self._near_ends.after(tag, self._meetings[tag], moment):
+                self._group.create_task(self._deal_later(blow), name=blow.fault)
+
+    async def _deal_later(self, blow: Blow) -> None:
+        began = self._began
+        if blow.after:
+            heard = self._heard[blow.job, blow.after]
+            try:
+                async with asyncio.timeout(_COMES_WITHIN_S):
+                    await heard.wait()
+            except TimeoutError:
+                self.missed.append(blow)
+                return
+            began = self._heard_at[blow.job, blow.after]
+        await asyncio.sleep(max(0.0, began + blow.at_s - time.monotonic()))
+        target = await self._aim(blow)
+        if target and self._is_fit(BY_NAME[blow.fault], target):
+            self._deal(blow, target)
+        else:
+            self.missed.append(blow)
+
+    async def _aim(self, blow: Blow) -> Target | None:
+        """Whom the blow names, if that is there."""
+        aim = BY_NAME[blow.fault].aim
+        if aim is Aim.LEADER:
+            return next(iter(await self._candidates(aim)), None)
+        browser = self._where.get(blow.job)
+        if aim is Aim.MEETING_BROWSER:
+            alive = browser and self._stage.table.browser_of(browser.pid) == browser
+            return Target(browser.vm_id, browser.pid, browser.worker_id, blow.job) if browser and alive else None
+        name = "redis" if aim is Aim.REDIS else blow.target or (browser.vm_id if browser else "")
+        if aim is Aim.IDLE_BROWSER:
+            return next((browser for browser in self._browsers(in_meeting=False) if browser.name == name), None)
+        return self._part(name, aim) if name else None
+
+    # One
+
+    def _deal(self, blow: Blow, target: Target) -> None:
+        assert self._group
+        fault, now = BY_NAME[blow.fault], time.monotonic()
+        rests_s = blow.lasts_s + _REST_S if fault.lasts_s[1] else 0.0
+        self._free_at[target.label] = max(self._free_at.get(target.label, 0.0), now + rests_s)
+        self.dealt.append(blow)
+        # Known before it happens: a check in the middle of it must not wonder.
+        begin, of_one = time.time(), target.pid if _is_of_one_bot(fault) else 0
+        end = begin + blow.lasts_s + EXPLAINS_FOR_S
+        self.excuses.append(Excuse(target.name, fault.may_end, begin - 0.5, end, of_one))
+        self._on_fault(blow, target)
+        self._group.create_task(self._inflict(blow, target), name=blow.fault)
+
+    async def _inflict(self, blow: Blow, target: Target) -> None:
+        fault, begin = BY_NAME[blow.fault], time.time()
+        async with fault.inflict(self._stage, target):
+            await asyncio.sleep(blow.lasts_s)
+        if fault.is_a_freeze:
+            ends = [time.time()]
+            if fault.aim is Aim.AGENT:  # if it was killed meanwhile, the next one was not frozen
+                ends += [end for end in self._stage.part(target.name).ends if end > begin]
+            self.stood_still.append(Still(fault.aim, target.name, target.pid, begin, min(ends)))
+
+
+def _is_of_one_bot(fault: Fault) -> bool:
+    """Whether it explains only the end of who was in that browser: who comes into one that hangs may never be seen."""
+    return fault.aim is Aim.MEETING_BROWSER or (
+        fault.aim is Aim.IDLE_BROWSER and Reason.BROWSER_CRASHED in fault.may_end
+    )

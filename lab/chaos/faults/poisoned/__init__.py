@@ -1,0 +1,34 @@
+"""Jobs over which a manager ends. No real one is known, so the stage's managers have a reader of jobs that ends the
+process over any job with the mark, and writes that down. Otherwise they are the real managers
+(`python -m lab.chaos.faults.poisoned`).
+"""
+
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+from common.jobs.job import JobRules, parse_job
+from common.jobs.record import Job
+
+MARK: Final = "poison-"
+"""What the bot ids of such jobs begin with."""
+MOST_ENDS: Final = 3
+"""The first manager has a batch in hand, and nobody can know which of it was the one; two more begin it alone."""
+_FILE: Final = "poisoned"
+
+
+def deadly(payload: bytes, now: float, rules: JobRules) -> Job:
+    """In place of the manager's own."""
+    job = parse_job(payload, now, rules)
+    if job.bot_id.startswith(MARK):
+        with (Path(os.environ["CHAOS_FOLDER"]) / _FILE).open("a") as file:
+            file.write(f"{job.bot_id}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def ends(folder: Path) -> list[str]:
+    """The bot ids, one for each manager that ended."""
+    file = folder / _FILE
+    return file.read_text().split() if file.exists() else []

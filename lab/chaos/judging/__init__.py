@@ -1,0 +1,1 @@
+"""What was seen from outside, and whether every promise was kept."""
