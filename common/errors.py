@@ -7,6 +7,7 @@
       BadRedisUrlError
       BadSettingsError
       BadUrlError
+      CannotExportError
       RedirectedError
       StoreError                AbsentError, TakenError
       UnconfirmedError

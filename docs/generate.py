@@ -41,6 +41,7 @@ STATUS_ENTRY: Final = {
     "worker_id": "the worker, if the bot has one",
     "at": "when it happened; agents' changes by the agent's clock",
     "detail": "of a rejected job only: as in `dead`",
+    "traceparent": "the span that its client gave the bot; there only if one was given",
 }
 DEAD_ENTRY: Final = {
     "at": "when it was rejected",
@@ -173,13 +174,13 @@ def _record_meanings() -> dict[str, str]:
 
 
 def _status_fields() -> list[str]:
-    """The fields that the Lua scripts write into the status stream; every script writes the same, and of a rejected job
-    also why.
+    """The fields that the Lua scripts write into the status stream; every script writes the same, of a rejected job
+    also why, and of a traced bot its `traceparent`.
     """
     found = [_xadd_fields(SCRIPTS.scripts[script].source) for script in ("move", "reject")]
     if [*found[0], "detail"] != found[1]:
         raise ValueError(f"cannot describe the status stream: its entries differ: {found}")
-    return found[1]
+    return [*found[1], "traceparent"]
 
 
 def _xadd_fields(source: str) -> list[str]:

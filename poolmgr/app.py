@@ -25,6 +25,7 @@ from common.runtime.clock import Clock
 from common.runtime.lag import watched
 from common.runtime.redis import UNAVAILABLE, address, connect
 from common.runtime.service import Service, telling
+from common.runtime.spans import Spans
 from common.runtime.steps import ManagerStep
 from common.runtime.store import Store
 from common.runtime.turns import Turns, patience_s
@@ -52,6 +53,7 @@ from poolmgr.loops.sqs import Sqs
 from poolmgr.loops.webhooks import Webhooks
 from poolmgr.observe.log import log_decided, log_rejected
 from poolmgr.observe.metrics import Metrics
+from poolmgr.observe.traces import Traces
 from poolmgr.page.routes import add_page
 from poolmgr.store.arrivals import Arrivals
 from poolmgr.store.deliveries import Deliveries
@@ -95,6 +97,8 @@ class Manager:
         self._epoch = 0
         self.metrics = Metrics(self.clock)
         self.keys = Keys(settings.redis.prefix)
+        self._spans = Spans(settings.otlp, "poolmgr", socket.gethostname())
+        self._traces = Traces(self._spans)
         self._sqs = Sqs(settings.sqs) if settings.sqs.queue_url else None
         self._readiness = Readiness("starting", "has not reached Redis yet")
         self._has_led = False
@@ -151,6 +155,7 @@ class Manager:
             for runner in runners:
                 await runner.cleanup()
             await redis.aclose()
+            await self._spans.close()
 
     async def _serve_http(self) -> list[web.AppRunner]:
         """Serve the API and health on one address, metrics and health on another, or all on one if they are the
@@ -192,6 +197,7 @@ class Manager:
         bots, vms = await load_bots(redis, keys), await load_vms(redis, keys)
         ledger = Ledger(redis, keys, settings.retention, epoch)
         dispatcher = Dispatcher(pool, ledger, clock, self._on_durable)
+        self._traces.begin(bots)
         dispatcher.begin(pool.restore(bots, vms, clock.steady(), clock.wall()))
         steps.done(ManagerStep.POOL_RESTORED)
         # A large fleet is many objects, and a full collection over them stops the process for a tenth of a second.
@@ -209,6 +215,7 @@ class Manager:
         webhooks = Webhooks(
             *(outbox, deliveries, settings.webhooks, clock, self.metrics.webhooks),
             secrets=lambda: self.settings.webhooks.secrets,
+            traces=self._traces,
             turned=turns.of("webhooks"),
         )
         views = Views(redis, keys)
@@ -310,7 +317,7 @@ class Manager:
             _log.warning("lease_kept", error=str(error), detail="it will run out by itself")
 
     def _on_durable(self, decision: Decision) -> None:
-        log_decided(decision)
+        log_decided(decision, self._traces.decided(decision, self.clock.wall()))
         self.metrics.decided(decision)
 
     def _on_rejected(self, job: Rejected) -> None:

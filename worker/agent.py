@@ -21,6 +21,7 @@ import structlog
 from common.config.settings import CaptureSettings, Settings, WorkerSettings
 from common.errors import AgentError
 from common.runtime.service import Service, telling
+from common.runtime.spans import CannotExportError, Spans
 from common.runtime.store import Store, StoreError
 from common.runtime.turns import Turned, Turns, patience_s, unwatched
 from common.runtime.waiting import pause
@@ -52,6 +53,7 @@ from worker.pool.notices import Notices
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
+from worker.traces import AgentTraces
 from worker.transcript.minutes_outbox import MinutesOutbox
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -83,6 +85,7 @@ class _Parts(NamedTuple):
     overrides: Overrides
     store: Store | None
     metrics: AgentMetrics
+    spans: Spans
 
 
 async def run(settings: Settings) -> None:
@@ -110,6 +113,7 @@ async def run(settings: Settings) -> None:
     # 2. The state folder is locked until the process ends. What an earlier agent left in it is read or ended.
     with _locked(state_dir):
         metrics = AgentMetrics()
+        spans = _spans(settings)
         launcher = ObservedLauncher(profile, state_dir, metrics=metrics)
         try:
             journal = Journal(state_dir / "journal.db")
@@ -128,13 +132,14 @@ async def run(settings: Settings) -> None:
             raise CannotStartError(str(error)) from error
         try:
             async with served(settings.worker.metrics_listen, metrics):
-                parts = _Parts(settings, launcher, driver, journal, overrides, store, metrics)
+                parts = _Parts(settings, launcher, driver, journal, overrides, store, metrics, spans)
                 await _serve(parts, orders, service)
         except CannotServeError as error:
             raise CannotStartError(str(error)) from error
         finally:
             await driver.stop()
             journal.close()
+            await spans.close()
     if orders.hand_over.is_set():
         log.info("agent_handed_over")
     else:
@@ -165,7 +170,7 @@ def sweep_left(settings: Settings) -> list[str]:
 
 
 async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
-    settings, launcher, driver, journal, overrides, store, metrics = parts
+    settings, launcher, driver, journal, overrides, store, metrics, spans = parts
     vm_id = settings.worker.vm_id or socket.gethostname()
     if store is None:
         log.warning("nothing_recorded", why="capture.store is not set")
@@ -175,10 +180,13 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         outbox = EvidenceOutbox(Path(settings.worker.state_dir) / "evidence", settings.evidence)
         witnesses = witnesses_for(settings.evidence, vm_id, outbox.put)
         accounts = Accounts(settings.worker.accounts, vm_id, link)
+        traces = AgentTraces(spans)
+        metrics.warmed = traces.warmed
 
         def report(*events: Event, entry: Entry | None = None) -> None:
             link.send(*events, entry=entry)
             metrics.reported(*events)
+            traces.reported(*events)
             live_feeds.note(*events)
 
         state_dir = Path(settings.worker.state_dir)
@@ -190,6 +198,11 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         pulse = _Pulse(link, pool, vm_id, journal.session)
+
+        def noted(command: Command) -> None:
+            metrics.ordered(command)
+            traces.ordered(command)
+
         running = _start_checks(loops, pool, turns, lambda: link.silent_s)
         running += [
             loops.create_task(driver.tend(pool.reconnect), name="tend the driver"),
@@ -232,7 +245,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             if not await orders.given_before(pool.adopted):
                 watched.enter_context(turns.expecting(limit_s, "commands"))
                 running.append(
-                    loops.create_task(_obey(link, pool, turns.of("commands"), metrics, recordings), name="commands")
+                    loops.create_task(_obey(link, pool, turns.of("commands"), noted, recordings), name="commands")
                 )
         await orders.any.wait()
         if orders.stop.is_set():
@@ -283,6 +296,14 @@ def _store(settings: CaptureSettings) -> Store | None:
     try:
         return Store(settings) if settings.store else None
     except StoreError as error:
+        raise CannotStartError(str(error)) from error
+
+
+def _spans(settings: Settings) -> Spans:
+    """Where spans go. Raises: CannotStartError."""
+    try:
+        return Spans(settings.otlp, "poolmgr-worker", settings.worker.vm_id or socket.gethostname())
+    except CannotExportError as error:
         raise CannotStartError(str(error)) from error
 
 
@@ -341,9 +362,11 @@ class _Pulse:
             await asyncio.sleep(seconds)
 
 
-async def _obey(link: Link, pool: Pool, turned: Turned, metrics: AgentMetrics, recordings: Recordings) -> None:
+async def _obey(
+    link: Link, pool: Pool, turned: Turned, noted: Callable[[Command], None], recordings: Recordings
+) -> None:
     async for command in link.commands(turned):
-        metrics.ordered(command)
+        noted(command)
         _carry_out(command, pool, recordings)
 
 

@@ -58,7 +58,7 @@ class Taken(NamedTuple):
 
 class AgentMetrics(Collector):
     """One registry for the process. The agent sets `reports`, `room` and `unwritten`, which are called at each
-    scrape.
+    scrape, and `warmed`, which is called with the steps of each warm-up.
     """
 
     def __init__(self) -> None:
@@ -66,6 +66,7 @@ class AgentMetrics(Collector):
         self.reports: Callable[[], Mapping[str, WorkerReport]] = dict
         self.room: Callable[[], int] = lambda: 0
         self.unwritten: Callable[[], int] = lambda: 0
+        self.warmed: Callable[[WorkerWarm, Mapping[str, float]], None] = lambda _event, _steps: None
         self.loop = LoopMetrics(self.registry, "poolmgr_worker", time.monotonic)
         self.driver_starts = 0
         registry = self.registry
@@ -163,6 +164,7 @@ class AgentMetrics(Collector):
             steps["page"] = max(0.0, event.took_s - sum(steps.values()))
         for step, took_s in steps.items():
             self._warmups.labels(step).observe(took_s)
+        self.warmed(event, steps)
 
     def _forget(self, worker_id: str) -> None:
         self._steps.pop(worker_id, None)

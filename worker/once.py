@@ -145,6 +145,7 @@ def join_of(job: Job) -> Join:
         passcode=job.passcode,
         is_probe=job.is_probe,
         no_audio=job.no_audio,
+        traceparent=job.traceparent,
     )
 
 

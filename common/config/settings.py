@@ -209,6 +209,11 @@ class MetricsSettings(Section, frozen=True):
     listen: Listen = "127.0.0.1:9464"
 
 
+class OtlpSettings(Section, frozen=True):
+    endpoint: Annotated[str, Meta(pattern=r"^(https?://[^\s?#]+)?\Z")] = ""
+    timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+
+
 class LogSettings(Section, frozen=True):
     level: Annotated[str, Meta(pattern=r"^(debug|info|warning|error)$")] = "info"
     format: Annotated[str, Meta(pattern=r"^(auto|console|json)$")] = "auto"
@@ -270,6 +275,7 @@ class Settings(Section, frozen=True):
     live: LiveSettings = LiveSettings()
     sqs: SqsSettings = SqsSettings()
     metrics: MetricsSettings = MetricsSettings()
+    otlp: OtlpSettings = OtlpSettings()
     log: LogSettings = LogSettings()
     worker: WorkerSettings = WorkerSettings()
 

@@ -108,6 +108,16 @@ class JobFields(msgspec.Struct):
     passcode: (
         Annotated[ShortText, Meta(description="The meeting's passcode, typed where its page asks for one.")] | None
     ) = None
+    traceparent: (
+        Annotated[
+            str,
+            Meta(
+                max_length=512,
+                description="The span that the bot belongs to, as in the header of that name (W3C Trace Context).",
+            ),
+        ]
+        | None
+    ) = None
     probe: Annotated[bool, Meta(description="Only look whether the bot gets in: once it is, it leaves.")] = False
     one_bot_per_meeting: (
         Annotated[bool, Meta(description="While a bot of such a job is in the meeting, no second is made.")] | None

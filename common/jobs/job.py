@@ -18,6 +18,7 @@ from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
 from common.jobs.record import Job
 from common.jobs.warnings import Said, provider_of, warnings
 from common.links.links import BadLinkError, MeetingLink, recognise
+from common.wire import trace
 from common.wire.messages import AutomaticLeave, BotNames
 from common.wire.text import is_text
 
@@ -149,6 +150,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         meeting_url=link.url,
         bot_name=name,
         payload=payload.decode(),
+        traceparent=_traceparent(fields.traceparent),
         bot_id=bot_id,
         user_id="" if fields.user_id is None else str(fields.user_id),
         calendar_event_id=fields.calendar_event_id or "",
@@ -198,6 +200,11 @@ def _wants_video(fields: _Fields, rules: JobRules) -> bool:
     if fields.video_required is None:
         return bool(fields.owner) and rules.video_unsaid and rules.records_video
     return fields.video_required
+
+
+def _traceparent(text: str | None) -> str:
+    """As it was sent. One that cannot be read is none: the specification has it ignored."""
+    return text.strip() if text and trace.read(text) else ""
 
 
 def _hours(config: RecordingFields | None) -> float | None:

@@ -48,7 +48,9 @@ _NAT64_LOCAL: Final = IPv6Network("64:ff9b:1::/48")
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One webhook. `body`: the JSON text, the same on every attempt; `at`: when it happened, epoch seconds."""
+    """One webhook. `body`: the JSON text, the same on every attempt; `at`: when it happened, epoch seconds.
+    `traceparent`: as its bot's client gave it.
+    """
 
     id: str
     bot_id: str
@@ -56,6 +58,7 @@ class Delivery(msgspec.Struct, frozen=True):
     url: str
     body: str
     at: float
+    traceparent: str = ""
 
 
 class OutgoingRules(msgspec.Struct, frozen=True):

@@ -91,6 +91,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         float | None,
         _is("how long its recording is kept (`recording_config.retention`); empty: `retention.recording_s`"),
     ] = None
+    traceparent: Annotated[
+        str, _is("the span that its client gave it (W3C Trace Context), handed on to the status stream and webhooks")
+    ] = ""
     payload: Annotated[str, _is("what the client pushed, as it was pushed. Holds the link")]
 
     @property

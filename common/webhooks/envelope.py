@@ -78,7 +78,7 @@ def deletion(record: Record, deleted_objects: int, at: str) -> Delivery:
         "id": delivery_id,
         "deleted_objects": deleted_objects,
     }
-    return Delivery(delivery_id, bot_id, event, record.callback_url, _json(body), epoch(at))
+    return Delivery(delivery_id, bot_id, event, record.callback_url, _json(body), epoch(at), record.traceparent)
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -205,7 +205,7 @@ def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: R
         "attempt": int(change["attempt"]),
         **event.more,
     }
-    return Delivery(delivery_id, bot_id, event.name, url, _json(body), epoch(at))
+    return Delivery(delivery_id, bot_id, event.name, url, _json(body), epoch(at), record.traceparent)
 
 
 def _was_refused(change: Mapping[str, str], record: Record) -> bool:

@@ -22,6 +22,7 @@ def headers(
     X-MeetStream-Signature uses only the first secret. Without secrets nothing is signed. `timestamp`: what
     X-MeetStream-Timestamp contains. It is the time of this attempt (ISO 8601), which MeetStream's newer receivers allow
     to be 300 s old; or the time of the event (epoch seconds), as older receivers read it. No signature covers it.
+    `traceparent` is what the bot's client gave with its job, if it did.
     """
     body, sent_at = delivery.body.encode(), str(int(now))
     named = {
@@ -29,6 +30,8 @@ def headers(
         "webhook-id": delivery.id,
         "webhook-timestamp": sent_at,
     }
+    if delivery.traceparent:
+        named["traceparent"] = delivery.traceparent
     if not secrets:
         return named
     digest = hmac.new(secrets[0].encode(), body, hashlib.sha256).hexdigest()

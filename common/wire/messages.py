@@ -92,6 +92,7 @@ class Join(Message, frozen=True):
     no_audio: bool = False  # do not record the sound, whatever the agent's settings say
     video: bool = False  # record the picture, where the agent's settings let it
     feeds: Feeds = Feeds()
+    traceparent: str = ""  # the span that the bot's client gave it
 
 
 class Leave(Message, frozen=True):

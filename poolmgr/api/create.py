@@ -17,6 +17,7 @@ from common.jobs.job import MAX_JOB_BYTES, BadJobError, fault_of, parse_job, typ
 from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
 from common.jobs.record import Job, Record, iso
 from common.runtime.waiting import backoff
+from common.wire import trace
 from common.wire.vocabulary import BotState, Reason, Status
 from poolmgr.api.bot_views import SUBMITTED, may_see, transcript_id
 from poolmgr.api.errors import ApiError, bad_request, later
@@ -158,7 +159,10 @@ def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tup
     now = call.service.wall()
     bot_id = job.bot_id or uuid.uuid4().hex
     status = Status.SCHEDULED if job.join_at and job.join_at > now else ACTIVE
-    payload = _with_facts(call.body, document, bot_id, call.token.name)
+    facts = {"owner": call.token.name}
+    if "traceparent" not in document and trace.read(call.headers.get("traceparent", "")):
+        facts["traceparent"] = call.headers["traceparent"].strip()
+    payload = _with_facts(call.body, document, bot_id, facts)
     if len(payload) > MAX_JOB_BYTES:
         raise ApiError(413, f"The job is {len(payload)} bytes with its bot_id; at most {MAX_JOB_BYTES} are taken.")
     submission = Submission(
@@ -191,9 +195,10 @@ def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tup
     return submission, status
 
 
-def _with_facts(body: bytes, document: dict[str, Any], bot_id: str, owner: str) -> bytes:
-    """The client's JSON as it was sent, with two fields put before it."""
-    facts = {"owner": owner} if document.get("bot_id") else {"bot_id": bot_id, "owner": owner}
+def _with_facts(body: bytes, document: dict[str, Any], bot_id: str, facts: dict[str, str]) -> bytes:
+    """The client's JSON as it was sent, with a few fields put before it."""
+    if not document.get("bot_id"):
+        facts = {"bot_id": bot_id, **facts}
     if "bot_id" in document and not document["bot_id"]:  # the client sent null: the name must not stand there twice
         try:
             return json.dumps({**document, **facts}, ensure_ascii=False, allow_nan=False).encode()
@@ -326,5 +331,8 @@ CREATE_BOT = Operation(
     },
     body=CreateBot,
     reads_json=True,
-    headers={"Idempotency-Key": "A repeated request with the same key makes no second bot, for 24 hours."},
+    headers={
+        "Idempotency-Key": "A repeated request with the same key makes no second bot, for 24 hours.",
+        "traceparent": "The span that the bot belongs to (W3C Trace Context); a field of that name counts more.",
+    },
 )

@@ -131,6 +131,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
                 no_audio=job.no_audio,
                 feeds=_feeds(job),
                 video=job.video,
+                traceparent=job.traceparent,
             ),
             born=worker.born,
             warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,

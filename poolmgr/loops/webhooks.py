@@ -24,6 +24,7 @@ from common.webhooks.outcome import Outcome
 from common.webhooks.sender import Sender, user_agent
 from common.webhooks.signature import headers
 from poolmgr.observe.metrics import WebhookMetrics
+from poolmgr.observe.traces import Traces
 from poolmgr.store.answers import Entry, text_fields
 from poolmgr.store.deliveries import Attempt, Deliveries, Waiting
 from poolmgr.store.inbox import Stream
@@ -51,6 +52,7 @@ class Webhooks:
         clock: Clock,
         metrics: WebhookMetrics,
         secrets: Callable[[], Sequence[str]],
+        traces: Traces,
         turned: Turned = unwatched,
     ) -> None:
         self._outbox = outbox
@@ -59,6 +61,7 @@ class Webhooks:
         self._clock = clock
         self._metrics = metrics
         self._secrets = secrets
+        self._traces = traces
         self._turned = turned
         self._courier = Courier(settings.at_once, settings.at_once_per_host)
         self._sender = Sender(OutgoingRules.of(settings), settings.timeout_s, user_agent())
@@ -128,7 +131,12 @@ class Webhooks:
         delivery = head.delivery
         settings = self._settings
         signed = headers(delivery, self._secrets(), self._clock.wall(), settings.timestamp)
+        number, traces = head.attempts + 1, self._traces
+        trace = traces.webhook(delivery, number)
+        if trace:
+            signed["traceparent"] = trace.traceparent
         outcome = await self._sender.send(delivery.url, delivery.body.encode(), signed)
+        traces.attempted(delivery, trace, outcome, number, self._clock.wall())
         steps.done(WebhookStep.WEBHOOK_SENT)
         due_at = await self._follow_up(head, outcome)
         steps.done(WebhookStep.WEBHOOK_NOTED)

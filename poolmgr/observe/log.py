@@ -1,5 +1,7 @@
 """Logs decisions once they are durable: fixed event names, facts as fields, ids and no links."""
 
+from collections.abc import Mapping
+
 import structlog
 
 from common.wire.vocabulary import Reason
@@ -28,7 +30,13 @@ def log_rejected(job: Rejected) -> None:
     _log.warning("job_rejected", reason=job.reason, detail=job.detail, bot_id=job.bot_id, size=len(job.payload))
 
 
-def log_decided(decision: Decision) -> None:
+def log_decided(decision: Decision, trace: Mapping[str, str]) -> None:
+    """`trace`: what to say of the bot's trace."""
+    with structlog.contextvars.bound_contextvars(**trace):
+        _log_decided(decision)
+
+
+def _log_decided(decision: Decision) -> None:
     match decision:
         case Ask(reason=Reason.OVERDUE):
             _log.warning("bot_overdue", **_whose(decision), step="asked")

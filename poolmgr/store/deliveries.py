@@ -22,7 +22,7 @@ from poolmgr.store.ledger import run_fenced
 _PAGE: Final = 500
 _RENDERED_FROM: Final = (
     "callback_url", "custom_attributes", "queue_timeout", "join_at", "reason_detail", "attribution", "user_id",
-    "calendar_event_id", "payload", "platform",
+    "calendar_event_id", "payload", "platform", "traceparent", "transcript_status", "video",
 )  # fmt: skip
 _NOTED: Final = {"audio": "audio_webhook_received", "transcription": "transcript_webhook_received"}
 

@@ -233,6 +233,7 @@ class Ledger:
             status_word=status,
             keep=self._retention.stream_entries,
             dedup_life_s=int(self._retention.bot_s),
+            traceparent=job.traceparent,
             entry=story.entry_of(accept, at),
             assigned_at=str(fields["assigned_at"]) if assign else "",
             assigned_status_word=str(fields["status"]) if assign else "",

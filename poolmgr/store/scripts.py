@@ -173,6 +173,7 @@ def accept(
     status_word: str,
     keep: int,
     dedup_life_s: int,
+    traceparent: str,
     entry: bytes,
     assigned_at: str,
     assigned_status_word: str,

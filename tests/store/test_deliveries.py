@@ -1,14 +1,18 @@
 """A bot's line of webhooks in Redis: each script does its thing once, in order, and only for the leader."""
 
 import asyncio
+import inspect
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.config.settings import RetentionSettings, Settings
 from common.jobs.outgoing import Delivery
 from common.jobs.record import Job, Record
+from common.webhooks import envelope
 from common.webhooks.envelope import render
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
@@ -287,3 +291,17 @@ async def test_a_bot_is_not_forgotten_while_webhooks_are_to_be_made_of_its_recor
         await redis.xdel(keys.outbox, entry_id)
     assert await forget(redis, keys, "b", delivery=b"{}") > 0
     assert (await redis.xrevrange(keys.outbox, count=1))[0][1] == {b"bot_id": b"b", b"delivery": b"{}"}
+
+
+async def test_of_a_record_everything_is_read_that_webhooks_are_made_of(
+    deliveries: Deliveries, redis: Any, keys: Keys
+) -> None:
+    """Whatever `render` looks at, by its text: what is not read would be as if it had never been."""
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(Record)}
+    asked = {names[name] for name in re.findall(r"\brecord\.(\w+)", inspect.getsource(envelope)) if name in names}
+    given = {"video": "1", "queue_timeout": "5", "join_at": "2027-01-15T08:00:00Z"}
+    await redis.hset(keys.bot("b1"), mapping={name: given.get(name, "x") for name in asked})
+    found = (await deliveries.records(["b1"]))["b1"]
+    of_the_entry = {"bot_id", "status"}  # of the change itself, and of a deletion, which has the whole record
+    assert {name for name, text in found.texts().items() if name in asked and text in ("", "0")} <= of_the_entry
+    await redis.delete(keys.bot("b1"))

@@ -23,6 +23,7 @@ from common.runtime import steps
 from common.runtime.steps import AgentStep
 from common.runtime.waiting import pause
 from common.wire.messages import BotEnded, BotMoved, BotSaw, Join
+from common.wire.trace import read
 from common.wire.vocabulary import BotState, Reason
 from worker.chromium.driver import NEIGHBOURS_ERRORS, PAGE_ERRORS
 from worker.decide import lifecycle
@@ -110,7 +111,8 @@ class Session:
         self._is_attached.set()
         self._asked_to_leave = False
         self._gone = False
-        self._log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
+        traced = {"trace_id": trace.trace_id} if (trace := read(join.traceparent)) else {}
+        self._log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id, **traced)
         self._reporter = Reporter(join, vm_id, state, self._log)
 
     def leave(self, reason: Reason) -> None:

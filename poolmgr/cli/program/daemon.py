@@ -11,6 +11,7 @@ import uvloop
 from common.config.settings import Settings
 from common.runtime.cli.session import fail
 from common.runtime.exits import EXIT_FAILED, EXIT_REPLACED
+from common.runtime.spans import CannotExportError
 from common.runtime.waiting import stop_on_signals
 from poolmgr.api.listen import CannotListenError
 from poolmgr.app import Manager
@@ -29,7 +30,7 @@ def run(settings: Settings, read_again: Callable[[], Settings]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(Manager(settings, read_again)))
-    except* (CannotListenError, CannotReadSqsError) as group:
+    except* (CannotListenError, CannotReadSqsError, CannotExportError) as group:
         fault, exit_code = str(group.exceptions[0]), EXIT_FAILED
     except* (LeaseLostError, StaleEpochError):
         fault = "another manager leads now; exiting so that this one can start over as standby"

@@ -1,9 +1,12 @@
 -- Add an entry to the status stream, and with an outbox also there: webhooks are made from it. The outbox has no limit but
 -- that the leader empties it. `seen`: state, status, reason, attempt, vm_id, worker_id,
--- callback_url, manifest_status.
+-- callback_url, manifest_status, traceparent.
 local function tell(status, outbox, keep, bot_id, at, seen)
   local entry = {'bot_id', bot_id, 'state', seen[1] or '', 'status', seen[2] or '', 'reason', seen[3] or '',
     'status_reason', seen[3] or '', 'attempt', seen[4] or '0', 'vm_id', seen[5] or '', 'worker_id', seen[6] or '', 'at', at}
+  if seen[9] and seen[9] ~= '' then
+    entry[#entry + 1], entry[#entry + 2] = 'traceparent', seen[9]
+  end
   redis.call('XADD', status, 'MAXLEN', '~', keep, '*', unpack(entry))
   redis.call('EXPIRE', status, STREAM_LIFE_S)
   if outbox then
@@ -19,7 +22,7 @@ end
 local function announce(bot, status, outbox, keep, bot_id, at, fields)
   redis.call('HSET', bot, unpack(fields))
   local seen = redis.call('HMGET', bot, 'state', 'status', 'status_reason', 'attempt', 'vm_id', 'worker_id', 'callback_url',
-    'manifest_status')
+    'manifest_status', 'traceparent')
   local called = seen[7] and seen[7] ~= ''
   tell(status, called and outbox, keep, bot_id, at, seen)
 end

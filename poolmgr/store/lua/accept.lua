@@ -6,7 +6,7 @@ if redis.call('EXISTS', bot) == 1 then return 0 end
 local record = BLANK
 for i = 1, #fields do record[#record + 1] = fields[i] end
 redis.call('HSET', bot, unpack(record))
-tell(status, outbox, keep, bot_id, at, {state, status_word})
+tell(status, outbox, keep, bot_id, at, {state, status_word, '', '0', '', '', '', '', traceparent})
 redis.call('RPUSH', story, entry)
 if workers then redis.call('RPUSH', story, assigned_entry) end
 redis.call('EXPIRE', story, INDEX_LIFE_S)
@@ -30,7 +30,7 @@ if owned then
 end
 redis.call('LREM', taken, -1, payload)
 if workers then
-  tell(status, outbox, keep, bot_id, assigned_at, {ASSIGNED, assigned_status_word, '', '1', vm_id, orders[1]})
+  tell(status, outbox, keep, bot_id, assigned_at, {ASSIGNED, assigned_status_word, '', '1', vm_id, orders[1], '', '', traceparent})
   for i = 1, #orders, 3 do
     redis.call('HSET', workers, orders[i], orders[i + 1])
     redis.call('XADD', commands, '*', 'm', orders[i + 2])

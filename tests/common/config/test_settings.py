@@ -43,6 +43,7 @@ OTHER_TEXTS: Final = {
     "upload_url": "https://objects.example/bots",
     "spot_notices": "azure",
     "metadata_url": "http://[fd00:ec2::254]",
+    "endpoint": "http://127.0.0.1:4318",
 }
 
 
