@@ -1,6 +1,7 @@
 """The manager's metrics for Prometheus. Labels come from closed sets and never contain ids."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -39,6 +40,10 @@ _MOST_RULES = 500
 release.
 """
 _FAILED_WARMUPS = frozenset({GoneCause.WARMUP_FAILED, GoneCause.LOW_MEMORY})
+
+
+_LONGEST_EXEMPLAR: Final = 128 - len("bot_id")
+"""Characters: all labels of an exemplar together may have 128, by OpenMetrics 1.0."""
 
 
 class Metrics:
@@ -140,7 +145,7 @@ class Metrics:
                 self._count_screen(platform, saw)
             case Move(state=BotState.IN_MEETING):
                 if assigned_at := self._assigned_at.pop(decision.bot_id, None):
-                    self._join.observe(max(0.0, now - assigned_at))
+                    self._join.observe(max(0.0, now - assigned_at), _exemplar(decision.bot_id))
             case End():
                 self._count_overdue(decision)
                 self._ended.labels(decision.reason).inc()
@@ -195,8 +200,13 @@ class Metrics:
         retry = decision.join.attempt > 1
         self._assigned.labels("retry" if retry else "warm_hit" if decision.warm else "cold_wait").inc()
         if accepted_at := self._accepted_at.pop(bot_id, None):
-            self._dispatch.observe(max(0.0, now - accepted_at))
+            self._dispatch.observe(max(0.0, now - accepted_at), _exemplar(bot_id))
         self._assigned_at[bot_id] = now
+
+
+def _exemplar(bot_id: str) -> dict[str, str] | None:
+    """The bot that OpenMetrics names beside the bucket it fell into; none where its id is too long for the format."""
+    return {"bot_id": bot_id} if len(bot_id) <= _LONGEST_EXEMPLAR else None
 
 
 class WebhookMetrics:

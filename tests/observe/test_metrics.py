@@ -1,11 +1,14 @@
 """What is counted of screens and VMs, in closed sets whatever operators and agents name; and of recordings."""
 
+import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from common.config.settings import PoolSettings
 from common.runtime.clock import Clock
-from common.wire.messages import BotRecorded, BotSaw
-from poolmgr.core.decisions import Note, NoteRecorded
+from common.wire.messages import BotRecorded, BotSaw, Join
+from common.wire.vocabulary import BotState
+from poolmgr.core.decisions import Assign, Enqueue, Move, Note, NoteRecorded
 from poolmgr.core.model import Vm
 from poolmgr.core.pool import Pool
 from poolmgr.observe.metrics import Metrics, PoolGauges
@@ -26,6 +29,22 @@ def test_screens_are_counted_by_the_rule_that_recognised_them_up_to_a_limit() ->
     assert count(metrics.registry, "zoom", "denied", "rule-499") == 1
     assert count(metrics.registry, "zoom", "denied", "rule-500") is None
     assert count(metrics.registry, "zoom", "other", "other") == 5
+
+
+@pytest.mark.parametrize(("bot_id", "named"), [("b" * 122, True), ("b" * 123, False)])
+def test_a_bucket_names_a_bot_that_fell_into_it_where_the_format_has_room(bot_id: str, named: bool) -> None:
+    metrics = Metrics(Clock())
+    order = Assign("vm1", Join("w1", bot_id, 1, "room", "http://r", "Bot"), born=0.0, warm=True, waited_s=0.0)
+    for decision in (Enqueue(bot_id, 0), order, Move(bot_id, 1, BotState.IN_MEETING, 1.0)):
+        metrics.decided(decision)
+    encode, _ = choose_encoder("application/openmetrics-text; version=1.0.0")
+    told = encode(metrics.registry).decode()
+    for name in ("poolmgr_dispatch_seconds", "poolmgr_join_seconds"):
+        assert f"{name}_count 1.0" in told
+        assert (
+            any(line.startswith(f"{name}_bucket") and f'# {{bot_id="{bot_id}"}}' in line for line in told.splitlines())
+            is named
+        )
 
 
 def test_recordings_are_counted_when_they_begin_and_by_what_came_of_them() -> None:
