@@ -56,6 +56,7 @@ WORKER: Final = {
     "since": "since when, epoch seconds",
     "born": "when it was first warm, epoch seconds",
     "bot_id": "the bot that it serves or is reserved for",
+    "kind": "what is recorded of that bot's meeting: `listens` (nothing), `sound`, `picture`",
 }
 
 

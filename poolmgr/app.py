@@ -193,7 +193,7 @@ class Manager:
         for stream in streams:
             await stream.open()
         events, control, job_stream, outbox = streams
-        pool = Pool(settings.pool, epoch=epoch, forget_vm_s=settings.retention.vm_s)
+        pool = Pool(settings.pool, epoch=epoch, forget_vm_s=settings.retention.vm_s, capture=settings.capture)
         bots, vms = await load_bots(redis, keys), await load_vms(redis, keys)
         ledger = Ledger(redis, keys, settings.retention, epoch)
         dispatcher = Dispatcher(pool, ledger, clock, self._on_durable)

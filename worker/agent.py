@@ -51,6 +51,7 @@ from worker.platforms.rules import BadRulesError
 from worker.platforms.third_party import BadAdapterError
 from worker.pool.notices import Notices
 from worker.pool.pool import Pool, PoolSettings
+from worker.pool.processors import processors
 from worker.pool.uplink import Uplink
 from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
 from worker.traces import AgentTraces
@@ -348,11 +349,21 @@ class _Pulse:
         self._pool = pool
         self._vm_id = vm_id
         self._session = session
+        self._processors = processors()
 
     def beat(self) -> None:
         pool = self._pool
         self._link.send(
-            Heartbeat(self._vm_id, self._session, time.time(), pool.reports(), pool.room(), stopping=pool.stopping)
+            Heartbeat(
+                self._vm_id,
+                self._session,
+                time.time(),
+                pool.reports(),
+                pool.room(),
+                stopping=pool.stopping,
+                processors=self._processors,
+                free_mb=pool.free_mb(),
+            )
         )
 
     async def beat_every(self, seconds: float, turned: Turned) -> None:

@@ -23,6 +23,7 @@ ENVIRONMENT_PREFIX: Final = "POOLMGR_"
 Count = Annotated[int, Meta(ge=0, le=10_000)]
 Positive = Annotated[int, Meta(ge=1, le=10_000)]
 Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]
+CpuShare = Annotated[float, Meta(gt=0, le=64)]
 Megabytes = Annotated[int, Meta(ge=0, le=10_000_000)]
 _PORT: Final = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
 Listen = Annotated[str, Meta(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\[\]\s]*):{_PORT}\Z")]
@@ -80,6 +81,12 @@ class PoolSettings(Section, frozen=True):
     claim_timeout_s: Seconds = 15.0
     heartbeat_timeout_s: Seconds = 10.0
     lost_after_s: Seconds = 60.0
+    cpu_limit: Annotated[float, Meta(ge=0, le=10)] = 0.9
+    listens_cpu_share: CpuShare = 0.14
+    sound_cpu_share: CpuShare = 0.2
+    picture_cpu_share: CpuShare = 0.35
+    sound_memory_mb: Megabytes = 30
+    picture_memory_mb: Megabytes = 60
     queue_timeout_s: Seconds = 1800.0
     reserve_ahead_s: Seconds = 60.0
     join_late_limit_s: Annotated[float, Meta(ge=1, le=10_000_000)] = 21600.0

@@ -11,6 +11,7 @@ from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core import policy
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Why
 from poolmgr.core.events import JobAccepted
+from poolmgr.core.load import kind_of
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import AttemptOf, PlanOf, Timer
@@ -37,7 +38,8 @@ def on_job_accepted(pool: PoolState, event: JobAccepted) -> None:
     pool.last_seq += 1
     scheduled = event.job.join_at is not None and event.job.join_at > event.at
     state = BotState.SCHEDULED if scheduled else BotState.QUEUED
-    bot = Bot(event.bot_id, event.job, pool.last_seq, event.at, state)
+    kind = kind_of(event.job, pool.capture)
+    bot = Bot(event.bot_id, event.job, pool.last_seq, event.at, state, kind=kind)
     pool.bots[bot.bot_id] = bot
     pool.decided.append(Accept(bot.bot_id, bot.job, state, event.at, bot.seq))
     if scheduled:
@@ -83,7 +85,10 @@ def queue_overdue(pool: PoolState, bot_id: str) -> None:
     bot = pool.bots.get(bot_id)
     waited = pool.now - bot.queued_since if bot else 0.0
     if bot and bot.state is BotState.QUEUED and waited >= policy.patience_s(bot, pool.settings):
-        end(pool, bot, most_telling(bot, Ending(Reason.NO_CAPACITY, f"waited {waited:.0f} s for a warm worker")))
+        what = f"waited {waited:.0f} s for a warm worker"
+        if pool.fleet.has_idle:
+            what += "; some stand idle, on VMs that do not bear it beside what is recorded there (pool.cpu_limit)"
+        end(pool, bot, most_telling(bot, Ending(Reason.NO_CAPACITY, what)))
 
 
 def start_missed(pool: PoolState, bot_id: str) -> None:
@@ -107,7 +112,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
     move(bot, BotState.ASSIGNED)
     bot.attempt += 1
     bot.vm_id, bot.worker_id = vm.vm_id, worker.worker_id
-    pool.fleet.change_worker(vm, worker, WorkerState.BUSY, pool.now, bot.bot_id)
+    pool.fleet.change_worker(vm, worker, WorkerState.BUSY, pool.now, bot.bot_id, bot.kind)
     pool.touch(vm)
     bot.asked_since = None
     await_claim(pool, bot)
@@ -136,6 +141,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
             born=worker.born,
             warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,
             waited_s=pool.now - bot.queued_since,
+            kind=bot.kind,
         )
     )
 
@@ -181,7 +187,7 @@ def end(pool: PoolState, bot: Bot, ending: Ending, *, by_force: bool = False, gi
     move(bot, BotState.STOPPED)
     pool.queue.leave(bot.bot_id)
     pool.queued_in.pop(bot.bot_id, None)
-    pool.to_reserve.pop(bot.bot_id, None)
+    pool.to_reserve.leave(bot.bot_id)
     del pool.bots[bot.bot_id]
     owner = bot.job.owner
     pool.decided.append(

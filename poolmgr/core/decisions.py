@@ -7,6 +7,7 @@ import msgspec
 from common.jobs.record import Job
 from common.wire.messages import BotRecorded, BotStreamed, BotTranscribed, Fact, Join
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
+from poolmgr.core.load import JobKind
 
 
 class Why(StrEnum):
@@ -45,6 +46,7 @@ class Assign(msgspec.Struct, frozen=True):
     born: float
     warm: bool
     waited_s: float
+    kind: JobKind = JobKind.LISTENS
 
 
 class Reschedule(msgspec.Struct, frozen=True):
@@ -213,6 +215,7 @@ class KeepWorker(msgspec.Struct, frozen=True):
     since: float
     born: float
     bot_id: str = ""
+    kind: JobKind = JobKind.LISTENS
 
 
 class ForgetWorker(msgspec.Struct, frozen=True):
@@ -230,6 +233,7 @@ class KeepVm(msgspec.Struct, frozen=True):
     lost: bool
     stopping: bool = False
     resting: bool = False
+    processors: float = 0.0
 
 
 class ForgetVm(msgspec.Struct, frozen=True):

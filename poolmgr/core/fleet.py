@@ -4,12 +4,16 @@ The indexes answer without looking at the whole fleet, so the cost of an event d
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import WorkerState
+from poolmgr.core.load import JobKind, cost
 from poolmgr.core.model import Vm, Worker
-from poolmgr.core.policy import can_warm
+from poolmgr.core.policy import bears, can_warm
+
+_WITH_BOT: Final = frozenset({WorkerState.BUSY, WorkerState.RESERVED})
 
 
 class Fleet:
@@ -19,10 +23,12 @@ class Fleet:
         self.settings = settings
         self.vms: dict[str, Vm] = {}
         self.workers: Counter[WorkerState] = Counter()
-        # VMs with an idle worker, by the number of their bots; a dict keeps the order in which they came.
-        self._claimable: dict[int, dict[str, Vm]] = {}
+        self.carried: Counter[JobKind] = Counter()
+        # For each kind of job, the VMs with an idle worker that bear one more, by the number of their bots; a dict
+        # keeps the order in which they came.
+        self._claimable: dict[JobKind, dict[int, dict[str, Vm]]] = {kind: {} for kind in JobKind}
         self._claimable_at: dict[str, int] = {}
-        self._can_warm: dict[str, Vm] = {}
+        self._can_warm: dict[JobKind, dict[str, Vm]] = {kind: {} for kind in JobKind}
         self._warming_at: dict[str, int] = {}
         self.warming_in_service = 0
         """Workers on their way on VMs that take work: those that whoever waits may count on."""
@@ -42,17 +48,30 @@ class Fleet:
         self.workers[worker.state] += 1
         if worker.state is WorkerState.IDLE:
             vm.idle[worker.worker_id] = worker
+        self._carry(vm, worker, 1)
 
-    def change_worker(self, vm: Vm, worker: Worker, state: WorkerState, now: float, bot_id: str = "") -> None:
+    def change_worker(
+        self,
+        vm: Vm,
+        worker: Worker,
+        state: WorkerState,
+        now: float,
+        bot_id: str = "",
+        kind: JobKind = JobKind.LISTENS,
+    ) -> None:
+        """`kind`: of the bot."""
+        self._carry(vm, worker, -1)
         self.workers[worker.state] -= 1
         self.workers[state] += 1
         vm.idle.pop(worker.worker_id, None)
         worker.served = bot_id or worker.bot_id or worker.served
-        worker.state, worker.since, worker.bot_id = state, now, bot_id
+        worker.state, worker.since, worker.bot_id, worker.kind = state, now, bot_id, kind
         if state is WorkerState.IDLE:
             vm.idle[worker.worker_id] = worker
+        self._carry(vm, worker, 1)
 
     def drop_worker(self, vm: Vm, worker: Worker) -> None:
+        self._carry(vm, worker, -1)
         del vm.workers[worker.worker_id]
         vm.idle.pop(worker.worker_id, None)
         self.workers[worker.state] -= 1
@@ -68,27 +87,53 @@ class Fleet:
         self._unindex(vm)
         if vm.takes_bots and vm.idle:
             bots = vm.bots
-            self._claimable.setdefault(bots, {})[vm.vm_id] = vm
+            for kind, claimable in self._claimable.items():
+                if bears(vm, kind, self.settings):
+                    claimable.setdefault(bots, {})[vm.vm_id] = vm
             self._claimable_at[vm.vm_id] = bots
         if vm.takes_work:
             self._warming_at[vm.vm_id] = vm.count(WorkerState.WARMING)
             self.warming_in_service += self._warming_at[vm.vm_id]
         if can_warm(vm, self.settings, now):
-            self._can_warm[vm.vm_id] = vm
+            on_their_way = len(vm.idle) + vm.count(WorkerState.WARMING)
+            for kind, warmable in self._can_warm.items():
+                if bears(vm, kind, self.settings) > on_their_way:
+                    warmable[vm.vm_id] = vm
 
-    def vm_for_next_bot(self) -> Vm | None:
-        """Of the VMs with an idle worker, one with the fewest bots: this spreads the load."""
-        return next(iter(self._claimable[min(self._claimable)].values())) if self._claimable else None
+    def vm_for(self, kind: JobKind) -> Vm | None:
+        """Of the VMs with an idle worker that bear one more bot of that kind, one with the fewest bots: this spreads
+        the load.
+        """
+        claimable = self._claimable[kind]
+        return next(iter(claimable[min(claimable)].values())) if claimable else None
 
-    def vm_to_warm_on(self) -> Vm | None:
-        """A VM that may start one more warm-up now; None: there is none."""
-        return next(iter(self._can_warm.values()), None)
+    @property
+    def has_idle(self) -> bool:
+        """Whether there is an idle worker on a VM that takes bots, whatever that one bears."""
+        return bool(self._claimable_at)
+
+    def vm_to_warm_on(self, kinds: Iterable[JobKind]) -> Vm | None:
+        """A VM that may start one more warm-up now, and would bear a bot of one of these kinds with it; None: there is
+        none.
+        """
+        return next((vm for kind in kinds for vm in self._can_warm[kind].values()), None)
+
+    def _carry(self, vm: Vm, worker: Worker, number: int) -> None:
+        """Count the worker's bot for what the VM bears, or (-1) no longer."""
+        if worker.state in _WITH_BOT:
+            self.carried[worker.kind] += number
+            vm.carried[worker.kind] += number
+            if vm.free_mb is not None:
+                vm.free_mb -= number * cost(worker.kind, self.settings).memory_mb
 
     def _unindex(self, vm: Vm) -> None:
-        self._can_warm.pop(vm.vm_id, None)
+        for warmable in self._can_warm.values():
+            warmable.pop(vm.vm_id, None)
         self.warming_in_service -= self._warming_at.pop(vm.vm_id, 0)
         bots = self._claimable_at.pop(vm.vm_id, None)
         if bots is not None:
-            del self._claimable[bots][vm.vm_id]
-            if not self._claimable[bots]:
-                del self._claimable[bots]
+            for claimable in self._claimable.values():
+                of_that_many = claimable.get(bots, {})
+                of_that_many.pop(vm.vm_id, None)
+                if not of_that_many:
+                    claimable.pop(bots, None)

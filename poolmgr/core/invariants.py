@@ -1,7 +1,15 @@
 """The invariants of a Pool, which hold after every event. Tests check them after each step."""
 
+from collections import Counter
+from typing import Final
+
 from common.wire.vocabulary import BotState, WorkerState
+from poolmgr.core.load import JobKind
+from poolmgr.core.model import Bot
+from poolmgr.core.policy import bears, may_pass
 from poolmgr.core.pool import Pool
+
+_WITH_BOT: Final = (WorkerState.BUSY, WorkerState.RESERVED)
 
 
 def broken_invariants(pool: Pool) -> list[str]:
@@ -25,9 +33,13 @@ def _about_bots(pool: Pool) -> list[str]:
             faults.append(f"worker {bot.worker_id} has two bots: {holders[bot.worker_id]} and {bot.bot_id}")
         if bot.state is BotState.QUEUED and bot.worker_id:
             faults.append(f"bot {bot.bot_id} waits although it has worker {bot.worker_id}")
-    idle_anywhere = any(vm.idle and vm.takes_bots for vm in pool.fleet)
-    if idle_anywhere and (len(pool.queue) or pool.to_reserve):
-        faults.append("somebody waits although a worker is idle")
+    for line in (pool.queue, pool.to_reserve):
+        held: list[Bot] = []
+        for bot in line.first():
+            is_borne = any(vm.idle and vm.takes_bots and bears(vm, bot.kind, pool.settings) for vm in pool.fleet)
+            if is_borne and all(may_pass(bot, before) for before in held):
+                faults.append("somebody waits although a worker is idle on a VM that bears it")
+            held.append(bot)
     return faults
 
 
@@ -39,6 +51,13 @@ def _about_vms(pool: Pool) -> list[str]:
             faults.append(f"the idle list of {vm.vm_id} is not its idle workers")
         if [w.since for w in vm.idle.values()] != sorted(w.since for w in vm.idle.values()):
             faults.append(f"the idle list of {vm.vm_id} is not oldest first")
+        carried = Counter(worker.kind for worker in vm.workers.values() if worker.state in _WITH_BOT)
+        if any(carried[kind] != vm.carried[kind] for kind in JobKind):
+            faults.append(f"{vm.vm_id} carries {carried}, {vm.carried} is counted")
+        for worker in vm.workers.values():
+            bot = pool.bots.get(worker.bot_id)
+            if worker.state in _WITH_BOT and bot and bot.kind is not worker.kind:
+                faults.append(f"worker {worker.worker_id} counts as {worker.kind}, its bot is {bot.kind}")
     for state in WorkerState:
         counted = sum(vm.count(state) for vm in pool.fleet)
         if counted != pool.fleet.workers[state]:

@@ -1,9 +1,11 @@
 """Bots, workers and VMs as the pool keeps them: plain state. Only functions that pool.py calls may change it."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from common.jobs.record import Job
 from common.wire.vocabulary import BotState, Reason, VmState, WorkerState
+from poolmgr.core.load import JobKind
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ class Bot:
     failed: int = 0  # attempts that failed and count
     failure: Reason | None = None  # the most specific reason of them
     failure_detail: str = ""
+    kind: JobKind = JobKind.LISTENS
 
     @property
     def order(self) -> tuple[int, float, int]:
@@ -48,7 +51,9 @@ class Bot:
 
 @dataclass(slots=True)
 class Worker:
-    """One warm Chromium. `since`: when it entered its state; `born`: when it was first warm (both steady clock)."""
+    """One warm Chromium. `since`: when it entered its state; `born`: when it was first warm (both steady clock).
+    `kind`: of its bot.
+    """
 
     worker_id: str
     vm_id: str
@@ -56,6 +61,7 @@ class Worker:
     since: float
     born: float
     bot_id: str = ""
+    kind: JobKind = JobKind.LISTENS
     served: str = ""  # the last bot that it was given
     aged: bool = False
     asked: int = 0  # how often it was ordered to end
@@ -64,7 +70,9 @@ class Worker:
 
 @dataclass(slots=True)
 class Vm:
-    """A VM of the fleet, and what its agent last reported."""
+    """A VM of the fleet, and what its agent last reported. `processors`: how many it has; 0: unknown. `free_mb`: memory
+    beside the reserve that nobody is to have yet; None: unknown. `carried`: its bots, and those to come, by kind.
+    """
 
     vm_id: str
     session: str
@@ -77,6 +85,9 @@ class Vm:
     shunned_until: float = float("-inf")
     unbegun: int = 0  # assignments in a row that it did not begin
     room: int = 0
+    processors: float = 0.0
+    free_mb: int | None = None
+    carried: Counter[JobKind] = field(default_factory=Counter[JobKind])
     failures: int = 0
     last_failure: float = float("-inf")
     backoff_until: float = float("-inf")

@@ -11,9 +11,11 @@ from typing import Final
 
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import Attribution, BotState, OnWorkerLost, Reason, WorkerState
+from poolmgr.core.load import JobKind, cost, expected_processors
 from poolmgr.core.model import Bot, Vm, Worker
 
 ORDERS_BEFORE_FORCE: Final = 3  # orders to a worker to end, a warm-up timeout apart
+_ROUNDING: Final = 1e-9  # shares are decimal fractions
 LOST_AT_LEAST: Final = 2  # at least so many VMs, so that a fleet of three does not wait for a majority
 
 _LOST: Final = frozenset({
@@ -66,6 +68,31 @@ def recycled_first(vm: Vm, settings: PoolSettings) -> Worker | None:
     """
     full_of_idle = len(vm.idle) == len(vm.workers) == settings.max_workers
     return next((worker for worker in vm.idle.values() if worker.aged), None) if full_of_idle else None
+
+
+def bears(vm: Vm, kind: JobKind, settings: PoolSettings) -> int:
+    """How many more bots of that kind the VM bears, beside those that it has and those for whom a worker is put aside.
+
+    Where nothing is recorded only max_workers limits a VM: a bot that merely listens is slow where it gets too little
+    of a processor, but a recording is damaged. A VM without a bot bears one of any kind, or nobody ever would.
+    """
+    records = kind is not JobKind.LISTENS or vm.carried[JobKind.SOUND] or vm.carried[JobKind.PICTURE]
+    if not records:
+        return settings.max_workers
+    takes, bearable = cost(kind, settings), settings.max_workers
+    if vm.processors and settings.cpu_limit:
+        left = vm.processors * settings.cpu_limit - expected_processors(vm.carried, settings)
+        bearable = min(bearable, math.floor(left / takes.cpu_share + _ROUNDING))
+    if vm.free_mb is not None and takes.memory_mb:
+        bearable = min(bearable, vm.free_mb // takes.memory_mb)
+    return max(bearable, 0 if vm.carried.total() else 1)
+
+
+def may_pass(bot: Bot, held: Bot) -> bool:
+    """Whether the bot may be served before `held`, which stands before it and which no VM bears now. So nobody is late
+    for what somebody else has recorded; a job of a higher priority is not passed by one of a lower.
+    """
+    return bot.job.priority >= held.job.priority
 
 
 def pick_worker(vm: Vm) -> Worker:

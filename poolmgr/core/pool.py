@@ -14,6 +14,7 @@ The pool holds every bot that has not ended and every VM. Each part calls only t
     backoff         VMs that fail get less
     state           what all of these share: fleet, queue, timers, and the decisions so far
     policy          the choices that they carry out
+    load            what a bot takes of its VM
 
 Repeated and stale events change nothing, so the same event may come twice.
 
@@ -24,7 +25,7 @@ only.
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from common.config.settings import PoolSettings
+from common.config.settings import CaptureSettings, PoolSettings
 from common.wire.messages import (
     BotEnded,
     BotMoved,
@@ -113,13 +114,21 @@ _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
 
 
 class Pool:
-    """`epoch` makes the worker names of this leader unique. `forget_vm_s`: how long a lost VM is remembered.
+    """`epoch` makes the worker names of this leader unique. `forget_vm_s`: how long a lost VM is remembered. `capture`:
+    what is recorded of meetings; nothing without a store.
 
     Other code may read the properties, and must not change what they give.
     """
 
-    def __init__(self, settings: PoolSettings, *, epoch: int = 1, forget_vm_s: float = 86400.0) -> None:
-        self._state = state = PoolState(settings, epoch, forget_vm_s)
+    def __init__(
+        self,
+        settings: PoolSettings,
+        *,
+        epoch: int = 1,
+        forget_vm_s: float = 86400.0,
+        capture: CaptureSettings = CaptureSettings(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self._state = state = PoolState(settings, epoch, forget_vm_s, capture)
         self.settings = settings
         self.bots = state.bots
         self.queue = state.queue

@@ -1,17 +1,22 @@
 """The queue of bots that wait for a worker. Adding and taking cost the logarithm of its length; leaving is free."""
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator
 
+from poolmgr.core.load import JobKind
 from poolmgr.core.model import Bot
 
 
 class BotQueue:
-    """Ordered by priority, then due time, then arrival."""
+    """Ordered by priority, then due time, then arrival; for each kind of job by itself, because a VM may bear one of
+    one kind and none of another.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[tuple[int, float, int], str]] = []
+        self._heaps: dict[JobKind, list[tuple[tuple[int, float, int], str]]] = {kind: [] for kind in JobKind}
         self._waiting: dict[str, Bot] = {}
+        self.waiting: Counter[JobKind] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -26,16 +31,28 @@ class BotQueue:
     def add(self, bot: Bot) -> None:
         if bot.bot_id not in self._waiting:
             self._waiting[bot.bot_id] = bot
-            heapq.heappush(self._heap, (bot.order, bot.bot_id))
+            self.waiting[bot.kind] += 1
+            heapq.heappush(self._heaps[bot.kind], (bot.order, bot.bot_id))
 
-    def take(self) -> Bot:
-        """Remove and return the first bot. Raises: IndexError when the queue is empty."""
-        while True:
-            _, bot_id = heapq.heappop(self._heap)
-            if bot := self._waiting.pop(bot_id, None):
-                return bot
+    def first(self) -> list[Bot]:
+        """The first bot of each kind that waits, in order."""
+        found = [bot for kind in JobKind if self.waiting[kind] and (bot := self._first_of(kind))]
+        return found if len(found) < 2 else sorted(found, key=lambda bot: bot.order)
 
     def leave(self, bot_id: str) -> None:
-        self._waiting.pop(bot_id, None)
-        if not self._waiting:  # bots that left are still in the heap
-            self._heap.clear()
+        """Idempotent."""
+        bot = self._waiting.pop(bot_id, None)
+        if bot:
+            self.waiting[bot.kind] -= 1
+            if not self.waiting[bot.kind]:  # bots that left are still in the heap
+                self._heaps[bot.kind].clear()
+
+    def _first_of(self, kind: JobKind) -> Bot:
+        """One of that kind waits."""
+        heap = self._heaps[kind]
+        while True:
+            order, bot_id = heap[0]
+            bot = self._waiting.get(bot_id)
+            if bot and bot.kind is kind and bot.order == order:
+                return bot
+            heapq.heappop(heap)

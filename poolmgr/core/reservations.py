@@ -18,7 +18,7 @@ from poolmgr.core.timers import PlanOf
 def reserve_due(pool: PoolState, whose: PlanOf) -> None:
     bot = _on_calendar(pool, whose)
     if bot and not bot.worker_id:
-        pool.to_reserve[bot.bot_id] = bot
+        pool.to_reserve.add(bot)
 
 
 def _on_calendar(pool: PoolState, whose: PlanOf) -> Bot | None:
@@ -29,7 +29,7 @@ def _on_calendar(pool: PoolState, whose: PlanOf) -> Bot | None:
 
 def reserve(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
     bot.vm_id, bot.worker_id = vm.vm_id, worker.worker_id
-    pool.fleet.change_worker(vm, worker, WorkerState.RESERVED, pool.now, bot.bot_id)
+    pool.fleet.change_worker(vm, worker, WorkerState.RESERVED, pool.now, bot.bot_id, bot.kind)
     workers.keep(pool, worker)
     pool.touch(vm)
 
@@ -39,7 +39,7 @@ def free(pool: PoolState, worker: Worker) -> None:
     bot = pool.bots.get(worker.bot_id)
     if worker.state is WorkerState.RESERVED and bot:
         bot.vm_id = bot.worker_id = ""
-        pool.to_reserve[bot.bot_id] = bot
+        pool.to_reserve.add(bot)
 
 
 def free_all(pool: PoolState, vm: Vm) -> None:
@@ -53,7 +53,7 @@ def on_reschedule_requested(pool: PoolState, event: RescheduleRequested) -> None
     bot = pool.bots.get(event.bot_id)
     if bot is None or bot.state is not BotState.SCHEDULED:
         return
-    pool.to_reserve.pop(bot.bot_id, None)
+    pool.to_reserve.leave(bot.bot_id)
     if reserved := pool.fleet.worker(bot.vm_id, bot.worker_id):
         workers.make_idle(pool, pool.fleet.vms[bot.vm_id], reserved)
         bot.vm_id = bot.worker_id = ""
@@ -66,7 +66,7 @@ def join_due(pool: PoolState, whose: PlanOf) -> None:
     bot = _on_calendar(pool, whose)
     if bot is None:
         return
-    pool.to_reserve.pop(bot.bot_id, None)
+    pool.to_reserve.leave(bot.bot_id)
     vm, worker = pool.fleet.get(bot.vm_id), pool.fleet.worker(bot.vm_id, bot.worker_id)
     if bots.has_missed(pool, bot):
         if vm and worker:

@@ -9,6 +9,7 @@ from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core import attempts, backoff, bots, vms, workers
 from poolmgr.core.bots import Ending
 from poolmgr.core.decisions import Why
+from poolmgr.core.load import JobKind, kind_of
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.state import PoolState
 
@@ -18,9 +19,14 @@ def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -
     does not count as gone: the heartbeat may be older than the records.
     """
     pool.absence_counts_from = pool.now + pool.settings.heartbeat_timeout_s
-    for vm in kept_vms:
-        _restore_vm(pool, vm)
     bots_kept = list(kept_bots)
+    for bot in bots_kept:
+        bot.kind = kind_of(bot.job, pool.capture)
+    kinds = {bot.bot_id: bot.kind for bot in bots_kept}
+    for vm in kept_vms:
+        for worker in vm.workers.values():
+            worker.kind = kinds.get(worker.bot_id, JobKind.LISTENS)
+        _restore_vm(pool, vm)
     pool.bots.update((bot.bot_id, bot) for bot in bots_kept)
     for bot in bots_kept:
         _restore_bot(pool, bot)
@@ -28,6 +34,7 @@ def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -
 
 def _restore_vm(pool: PoolState, record: Vm) -> None:
     kept = Vm(record.vm_id, record.session, pool.now, draining=record.draining, stopping=record.stopping)
+    kept.processors = record.processors
     vm = vms.add(pool, kept)
     if record.shunned:  # the earlier leader knew for how long; start the time again
         backoff.shun(pool, vm)
@@ -35,7 +42,7 @@ def _restore_vm(pool: PoolState, record: Vm) -> None:
         # The last leader's clock may have been ahead: a time in the future becomes now.
         worker.since, worker.born = min(worker.since, pool.now), min(worker.born, pool.now)
         if worker.state is WorkerState.RESERVED:  # the bot's calendar timer fires again and makes a new reservation
-            worker.state, worker.bot_id = WorkerState.IDLE, ""
+            worker.state, worker.bot_id, worker.kind = WorkerState.IDLE, "", JobKind.LISTENS
             workers.keep(pool, worker)
         workers.add(pool, vm, worker)
     pool.touch(vm)
@@ -72,13 +79,13 @@ def _has_its_worker(pool: PoolState, vm: Vm, bot: Bot) -> bool:
     """
     worker = vm.workers.get(bot.worker_id)
     if worker is None:  # the leader died between forgetting the worker and writing what follows for the bot
-        worker = Worker(bot.worker_id, vm.vm_id, WorkerState.BUSY, pool.now, pool.now, bot.bot_id)
+        worker = Worker(bot.worker_id, vm.vm_id, WorkerState.BUSY, pool.now, pool.now, bot.bot_id, bot.kind)
         workers.add(pool, vm, worker)
     elif worker.state is WorkerState.BUSY and worker.bot_id == bot.bot_id:
         return True
     elif worker.state is WorkerState.BUSY and attempts.bot_on(pool, worker):
         return False
     else:
-        pool.fleet.change_worker(vm, worker, WorkerState.BUSY, pool.now, bot.bot_id)
+        pool.fleet.change_worker(vm, worker, WorkerState.BUSY, pool.now, bot.bot_id, bot.kind)
     workers.keep(pool, worker)
     return True

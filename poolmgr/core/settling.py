@@ -6,23 +6,50 @@ a line here.
 
 from poolmgr.core import bots, policy, reservations, workers
 from poolmgr.core.decisions import Why
-from poolmgr.core.model import Vm
+from poolmgr.core.fleet import Fleet
+from poolmgr.core.load import JobKind
+from poolmgr.core.model import Bot, Vm
+from poolmgr.core.queue import BotQueue
 from poolmgr.core.state import PoolState
 
 
 def settle(pool: PoolState) -> None:
     queue, to_reserve, fleet = pool.queue, pool.to_reserve, pool.fleet
-    while len(queue) and (vm := fleet.vm_for_next_bot()):
-        bots.assign(pool, queue.take(), vm, policy.pick_worker(vm))
-    while to_reserve and (vm := fleet.vm_for_next_bot()):
-        bot = to_reserve.pop(next(iter(to_reserve)))
+    while served := next_served(pool, queue):
+        bot, vm = served
+        queue.leave(bot.bot_id)
+        bots.assign(pool, bot, vm, policy.pick_worker(vm))
+    while served := next_served(pool, to_reserve):
+        bot, vm = served
+        to_reserve.leave(bot.bot_id)
         reservations.reserve(pool, bot, vm, policy.pick_worker(vm))
     while pool.changed:
         _, vm = pool.changed.popitem()
         _balance(pool, vm)
-    while len(queue) + len(to_reserve) > fleet.warming_in_service and (vm := fleet.vm_to_warm_on()):
+    wait = len(queue) + len(to_reserve)
+    kinds = [kind for kind in JobKind if queue.waiting[kind] or to_reserve.waiting[kind]]
+    while wait > fleet.warming_in_service and (vm := fleet.vm_to_warm_on(kinds)):
         workers.warm(pool, vm, Why.JOBS_WAIT)
     pool.changed.clear()
+
+
+def held_bots(waiting: BotQueue, fleet: Fleet) -> int:
+    """How many wait although workers stand idle, because no VM that has one bears them."""
+    if not fleet.has_idle:
+        return 0
+    return sum(number for kind, number in waiting.waiting.items() if number and not fleet.vm_for(kind))
+
+
+def next_served(pool: PoolState, waiting: BotQueue) -> tuple[Bot, Vm] | None:
+    """The first bot for which there is an idle worker on a VM that bears it, and that VM. None: nobody is served."""
+    held: Bot | None = None
+    for bot in waiting.first():
+        if held and not policy.may_pass(bot, held):
+            return None
+        if vm := pool.fleet.vm_for(bot.kind):
+            return bot, vm
+        held = held or bot
+    return None
 
 
 def _balance(pool: PoolState, vm: Vm) -> None:

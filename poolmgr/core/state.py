@@ -5,7 +5,7 @@ The other files of the core are functions that take it as `pool`, and keep no st
 
 from collections import deque
 
-from common.config.settings import PoolSettings
+from common.config.settings import CaptureSettings, PoolSettings
 from poolmgr.core.decisions import Decision, KeepVm
 from poolmgr.core.fleet import Fleet
 from poolmgr.core.model import Bot, Vm
@@ -14,10 +14,13 @@ from poolmgr.core.timers import Timers
 
 
 class PoolState:
-    """`epoch` makes the worker names of this leader unique. `forget_vm_s`: how long a lost VM is remembered."""
+    """`epoch` makes the worker names of this leader unique. `forget_vm_s`: how long a lost VM is remembered. `capture`:
+    what is recorded of meetings.
+    """
 
-    def __init__(self, settings: PoolSettings, epoch: int, forget_vm_s: float) -> None:
+    def __init__(self, settings: PoolSettings, epoch: int, forget_vm_s: float, capture: CaptureSettings) -> None:
         self.settings = settings
+        self.capture = capture
         self.epoch = epoch
         self.forget_vm_s = forget_vm_s
 
@@ -28,7 +31,7 @@ class PoolState:
 
         self.bots: dict[str, Bot] = {}
         self.queue = BotQueue()
-        self.to_reserve: dict[str, Bot] = {}  # scheduled bots that need a reservation while no worker is idle
+        self.to_reserve = BotQueue()  # scheduled bots that need a reservation while no worker is idle for them
         self.fleet = Fleet(settings)
         self.timers = Timers()
         self.calendar = Timers()
@@ -42,7 +45,7 @@ class PoolState:
 
     def keep_vm(self, vm: Vm) -> None:
         """Decide to make the VM's state durable."""
-        self.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost, vm.stopping, vm.shunned))
+        self.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost, vm.stopping, vm.shunned, vm.processors))
 
     def touch(self, vm: Vm) -> None:
         """The VM has changed: update its place in the indexes, and bring it to its target after this event."""

@@ -8,6 +8,7 @@ from common.wire.vocabulary import BotState, GoneCause, WorkerState
 from poolmgr.core import attempts, policy, reservations, workers
 from poolmgr.core.decisions import ForgetVm, Why
 from poolmgr.core.events import DrainRequested, ProcessResumed
+from poolmgr.core.load import cost
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
@@ -31,16 +32,29 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
     is_new_session = vm.session != beat.session
     if vm.silent or vm.lost:
         _listen(pool, vm)
-    is_news = is_new_session or vm.lost or vm.stopping != beat.stopping
+    is_news = is_new_session or vm.lost or vm.stopping != beat.stopping or vm.processors != beat.processors
     vm.session, vm.last_seen = beat.session, pool.now
     vm.silent = vm.lost = False
-    vm.stopping = beat.stopping
+    vm.stopping, vm.processors = beat.stopping, beat.processors
     if is_news:
         pool.keep_vm(vm)
     _match_workers(pool, vm, beat, is_new_session=is_new_session)
     unreported = sum(w.state is WorkerState.WARMING and w.worker_id not in beat.workers for w in vm.workers.values())
     vm.room = beat.room - unreported
+    vm.free_mb = None if beat.free_mb is None else beat.free_mb - _promised_mb(pool, vm)
     pool.touch(vm)
+
+
+def _promised_mb(pool: PoolState, vm: Vm) -> int:
+    """What recordings will take that have not begun: those of bots that are not in their meeting yet. What the others
+    take the agent has seen.
+    """
+    here = (pool.bots.get(worker.bot_id) for worker in vm.workers.values())
+    return sum(
+        cost(bot.kind, pool.settings).memory_mb
+        for bot in here
+        if bot and bot.vm_id == vm.vm_id and not bot.state.is_admitted
+    )
 
 
 def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: bool) -> None:

@@ -53,7 +53,7 @@ def add(pool: PoolState, vm: Vm, worker: Worker) -> None:
 
 def keep(pool: PoolState, worker: Worker) -> None:
     pool.decided.append(
-        KeepWorker(worker.vm_id, worker.worker_id, worker.state, worker.since, worker.born, worker.bot_id)
+        KeepWorker(worker.vm_id, worker.worker_id, worker.state, worker.since, worker.born, worker.bot_id, worker.kind)
     )
 
 

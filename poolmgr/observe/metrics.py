@@ -26,7 +26,9 @@ from poolmgr.core.decisions import (
     Retire,
     Warm,
 )
+from poolmgr.core.load import JobKind, cost
 from poolmgr.core.pool import Pool
+from poolmgr.core.settling import held_bots
 from poolmgr.observe.probes import ProbeMetrics
 from poolmgr.store.ledger import Rejected
 
@@ -260,6 +262,15 @@ class PoolGauges(Collector):
         target = GaugeMetricFamily(
             "poolmgr_idle_target", "Idle workers that the fleet is to have: min_idle a usable VM"
         )
+        expected = GaugeMetricFamily(
+            "poolmgr_expected_processors",
+            "Processors that bots are expected to take, those put aside for included, by kind of job",
+            labels=["kind"],
+        )
+        processors = GaugeMetricFamily("poolmgr_processors", "Processors of the VMs that are up, as far as known")
+        held = GaugeMetricFamily(
+            "poolmgr_queue_held", "Bots that wait because no VM with an idle worker bears what is recorded of them"
+        )
         if self.pool is not None:
             bots_by_state = dict.fromkeys(BotState, 0)
             for bot in self.pool.bots.values():
@@ -267,6 +278,11 @@ class PoolGauges(Collector):
             vms_by_state = dict.fromkeys(VmState, 0)
             for vm in self.pool.fleet:
                 vms_by_state[vm.state] += 1
+            fleet, settings = self.pool.fleet, self.pool.settings
+            for kind in JobKind:
+                expected.add_metric([kind], fleet.carried[kind] * cost(kind, settings).cpu_share)
+            processors.add_metric([], sum(vm.processors for vm in fleet if vm.state is VmState.UP))
+            held.add_metric([], held_bots(self.pool.queue, fleet))
             usable = sum(count for state, count in vms_by_state.items() if state.has_target)
             # For one release a stopping VM also counts as draining, as before it had its own state.
             vms_by_state[VmState.DRAINING] += vms_by_state[VmState.STOPPING]
@@ -281,4 +297,4 @@ class PoolGauges(Collector):
             now = self._clock.steady()
             longest.add_metric([], max((now - bot.queued_since for bot in self.pool.queue), default=0.0))
             target.add_metric([], usable * self.pool.settings.min_idle)
-        return [bots, workers, vms, queue, longest, target]
+        return [bots, workers, vms, queue, longest, target, expected, processors, held]

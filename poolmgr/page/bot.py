@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from common.config.settings import EvidenceSettings
+from common.config.settings import EvidenceSettings, Settings
 from common.jobs.outgoing import host_of
 from common.jobs.record import iso
 from common.wire.vocabulary import Attribution
@@ -27,10 +27,10 @@ _LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 async def bot_page(
-    views: Views, meetings: Meetings, evidence: EvidenceSettings, bot_id: str, fleet: list[VmView]
+    views: Views, meetings: Meetings, settings: Settings, bot_id: str, fleet: list[VmView]
 ) -> dict[str, Any] | None:
     """The data of a bot's page; None: there is no such bot. It contains no meeting link."""
-    history = await look(views, bot_id, fleet or None)
+    history = await look(views, bot_id, settings, fleet or None)
     if history is None:
         return None
     record = hide_links_in_record(history.record)
@@ -48,7 +48,7 @@ async def bot_page(
             for line in narrative.sentences(history.entries, history.record)
         ],
         "participants": [msgspec.to_builtins(participant) for participant in there[-_MOST_PARTICIPANTS:]],
-        "evidence": _evidence(history, evidence),
+        "evidence": _evidence(history, settings.evidence),
         "webhooks": await _webhooks(views, bot_id),
     }
 

@@ -223,9 +223,9 @@ class _Page:
 
     async def bot(self, call: Call) -> Answer:
         _sees_all(call.token)
-        service, evidence = self._service, self._settings.evidence
+        service, settings = self._service, self._settings
         fleet = list(self._watch.outlook.vms.values())
-        found = await bot_page(service.views, service.meetings, evidence, call.path["bot_id"], fleet)
+        found = await bot_page(service.views, service.meetings, settings, call.path["bot_id"], fleet)
         if found is None:
             raise bot_not_found()
         return Answer(200, found)

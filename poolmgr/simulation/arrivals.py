@@ -5,8 +5,11 @@ them.
 """
 
 import math
+from collections.abc import Sequence
 from random import Random
 from typing import Final, NamedTuple
+
+from poolmgr.core.load import JobKind
 
 DAY_BEGINS_AT_HOUR: Final = 6
 """A drawn day begins at an hour without meetings, so that its first hours are a morning."""
@@ -20,11 +23,14 @@ _STAY_SIGMA: Final = 0.6  # of the lognormal: with a mean of 30 minutes half sta
 
 
 class Arrival(NamedTuple):
-    """One job: due `at_s` after the beginning, pushed `ahead_s` before that; its bot stays `stay_s` in the meeting."""
+    """One job: due `at_s` after the beginning, pushed `ahead_s` before that; its bot stays `stay_s` in the meeting.
+    `kind`: what is recorded of it.
+    """
 
     at_s: float
     stay_s: float
     ahead_s: float = 0.0
+    kind: JobKind = JobKind.LISTENS
 
 
 class Habits(NamedTuple):
@@ -61,6 +67,13 @@ def calendar(
         late_s = random.random() * 3600 if slot % 5 == 4 else random.expovariate(1 / jitter_s)
         arrivals.append(Arrival(begins[slot] + late_s, draw_stay(habits.stay_s, random), habits.ahead_s))
     return sorted(arrival for arrival in arrivals if arrival.at_s < hours * 3600)
+
+
+def recorded(arrivals: Sequence[Arrival], sound: float, pictures: float, random: Random) -> list[Arrival]:
+    """The same jobs, of which so large a share, 0 to 1, has its sound recorded, or its picture and sound."""
+    shares = (pictures, sound, max(0.0, 1.0 - sound - pictures))
+    kinds = random.choices((JobKind.PICTURE, JobKind.SOUND, JobKind.LISTENS), shares, k=len(arrivals))
+    return [arrival._replace(kind=kind) for arrival, kind in zip(arrivals, kinds, strict=True)]
 
 
 def draw_stay(mean_s: float, random: Random) -> float:

@@ -27,11 +27,14 @@ News = Event | Revoked
 
 
 class FleetModel(msgspec.Struct, frozen=True):
-    """`warmup_s`: the mean of a lognormal. `failing_warmups`: the share of warm-ups that fail, 0 to 1."""
+    """`warmup_s`: the mean of a lognormal. `failing_warmups`: the share of warm-ups that fail, 0 to 1. `processors`: of
+    each VM; 0: unknown, and then they limit nothing.
+    """
 
     vms: int
     warmup_s: float = 2.0
     failing_warmups: float = 0.0
+    processors: float = 0.0
 
 
 class Fleet:
@@ -60,7 +63,8 @@ class Fleet:
         """Let every VM report once, one after another, so that browsers have different ages."""
         for number in range(self._model.vms):
             at = begin + within_s * number / self._model.vms
-            self._say(at, Heartbeat(f"vm-{number}", "simulated", at, {}, _ROOM))
+            beat = Heartbeat(f"vm-{number}", "simulated", at, {}, _ROOM, processors=self._model.processors)
+            self._say(at, beat)
 
     def warm(self, order: Warm, now: float) -> None:
         at = now + draw_lognormal(self._model.warmup_s, _WARMUP_SIGMA, self._random)

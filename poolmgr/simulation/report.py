@@ -1,7 +1,7 @@
 """The results of a simulation: how long bots waited, and what the warm workers cost."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -12,7 +12,8 @@ from poolmgr.core.decisions import Assign, End, ForgetWorker, Warm
 class Outcome(msgspec.Struct, frozen=True):
     """`warm_hits`: jobs that found an idle browser. Waits: of the `served` jobs, from when a job was due until it had a
     browser; None: no job was served. `idle_worker_h`: hours of idle browsers, reserved ones included. `idle_s_per_bot`:
-    the same in seconds for each served bot.
+    the same in seconds for each served bot. `load_mean`, `load_peak`: the share of what bots may take of all processors
+    (`pool.cpu_limit`) that they are expected to take; None: it is not known how many there are.
     """
 
     jobs: int
@@ -32,12 +33,24 @@ class Outcome(msgspec.Struct, frozen=True):
     idle_s_per_bot: float | None
     peak_workers: int
     warmups: int
+    load_mean: float | None = None
+    load_peak: float | None = None
 
 
 class Meter:
-    """Sums up from `begin` on. `workers`: how many workers the pool has, by state."""
+    """Sums up from `begin` on. `workers`: how many workers the pool has, by state. `load`: how many processors bots are
+    expected to take now; `bearable`: how many they may, 0: unknown.
+    """
 
-    def __init__(self, workers: Mapping[WorkerState, int], begin: float) -> None:
+    def __init__(
+        self,
+        workers: Mapping[WorkerState, int],
+        begin: float,
+        load: Callable[[], float] = lambda: 0.0,
+        bearable: float = 0.0,
+    ) -> None:
+        self._load, self._bearable = load, bearable
+        self._load_s = self._load_peak = 0.0
         self._workers = workers
         self._begin = self._looked_at = begin
         self._idle_s = self._busy_s = self._warming_s = 0.0
@@ -53,6 +66,10 @@ class Meter:
             self._idle_s += passed_s * (workers[WorkerState.IDLE] + workers[WorkerState.RESERVED])
             self._busy_s += passed_s * workers[WorkerState.BUSY]
             self._warming_s += passed_s * workers[WorkerState.WARMING]
+            if self._bearable:
+                load = self._load()
+                self._load_s += passed_s * load
+                self._load_peak = max(self._load_peak, load)
             self._looked_at = now
 
     def warm(self, _: Warm, now: float) -> None:
@@ -93,6 +110,8 @@ class Meter:
             idle_s_per_bot=_rounded(self._idle_s / served) if served else None,
             peak_workers=self._peak,
             warmups=self._warmups,
+            load_mean=_share(self._load_s / (self._looked_at - self._begin or 1.0), self._bearable),
+            load_peak=_share(self._load_peak, self._bearable),
         )
 
 
@@ -115,7 +134,7 @@ def _beats(outcome: Outcome, other: Outcome) -> bool:
     return better[0] != better[1] and all(a >= b for a, b in zip(*better, strict=True))
 
 
-def _share(part: int, whole: int) -> float | None:
+def _share(part: float, whole: float) -> float | None:
     return _rounded(part / whole) if whole else None
 
 

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
-from common.config.settings import PoolSettings
+from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Job
 from poolmgr.core.decisions import Assign, End, ForgetWorker, Retire, Revoke, Warm
 from poolmgr.core.events import JobAccepted, Tick
+from poolmgr.core.load import JobKind, expected_processors
 from poolmgr.core.pool import Pool
 from poolmgr.simulation.arrivals import Arrival
 from poolmgr.simulation.fleet import Fleet, FleetModel
@@ -28,6 +29,12 @@ _LONGEST_LEAD_S: Final = _BEGIN - _SETTLING_S
 _LOOKS_PER_S: Final = 16
 """How often deadlines are checked in a second, about as often as in the daemon. A power of two is exact in floats."""
 _JOB: Final = Job(platform="room", meeting_url="", bot_name="", payload="")
+_JOBS: Final = {
+    JobKind.LISTENS: msgspec.structs.replace(_JOB, no_audio=True),
+    JobKind.SOUND: _JOB,
+    JobKind.PICTURE: msgspec.structs.replace(_JOB, video=True),
+}
+_RECORDS: Final = CaptureSettings(store="/simulated")
 
 
 class Simulation:
@@ -43,8 +50,14 @@ class Simulation:
     ) -> None:
         self.hours = hours
         self._end = _BEGIN + hours * 3600
-        self.pool = Pool(msgspec.structs.replace(settings, heartbeat_timeout_s=self._end, lost_after_s=self._end))
-        self._meter = Meter(self.pool.fleet.workers, _BEGIN)
+        unheard = msgspec.structs.replace(settings, heartbeat_timeout_s=self._end, lost_after_s=self._end)
+        self.pool = Pool(unheard, capture=_RECORDS)
+        self._meter = Meter(
+            self.pool.fleet.workers,
+            _BEGIN,
+            lambda: expected_processors(self.pool.fleet.carried, settings),
+            model.vms * model.processors * settings.cpu_limit,
+        )
         self._fleet = Fleet(model, arrivals, random)
         lead_s = min(settings.max_age_s, _LONGEST_LEAD_S)
         earliest = _BEGIN - _SETTLING_S - lead_s
@@ -106,7 +119,9 @@ class Simulation:
         at, number = self._jobs.pop()
         self._job_at = self._jobs[-1][0] if self._jobs else float("inf")
         arrival = self._arrivals[number]
-        job = msgspec.structs.replace(_JOB, join_at=_BEGIN + arrival.at_s) if arrival.ahead_s else _JOB
+        job = _JOBS[arrival.kind]
+        if arrival.ahead_s:
+            job = msgspec.structs.replace(job, join_at=_BEGIN + arrival.at_s)
         return JobAccepted(str(number), job, at)
 
     def _warm(self, order: Warm, now: float) -> None:

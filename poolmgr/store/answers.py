@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from common.wire.vocabulary import WorkerState
+from poolmgr.core.load import JobKind
 
 
 class Entry(NamedTuple):
@@ -19,12 +20,13 @@ class Entry(NamedTuple):
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A worker's record in `vm:{vm_id}:workers`. Times: epoch seconds."""
+    """A worker's record in `vm:{vm_id}:workers`. Times: epoch seconds. `kind`: of its bot, a JobKind."""
 
     state: WorkerState
     since: float
     born: float = 0.0
     bot_id: str = ""
+    kind: str = JobKind.LISTENS
 
 
 def entries_of(answer: Any) -> list[Entry]:
@@ -35,6 +37,14 @@ def entries_of(answer: Any) -> list[Entry]:
 
 def text_fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:
     return {name.decode(): value.decode(errors="replace") for name, value in raw.items()}
+
+
+def number(text: str) -> float:
+    """0 for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def worker_record(raw: bytes) -> WorkerRecord:

@@ -416,6 +416,7 @@ class Ledger:
                     "lost": int(decision.lost),
                     "stopping": int(decision.stopping),
                     "resting": int(decision.resting),
+                    "processors": f"{decision.processors:g}",
                     "at": iso(at),
                 }
                 return scripts.keep_vm(

@@ -165,13 +165,13 @@ def streamed(event: BotStreamed) -> Fields:
 def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> bytes:
     match decision:
         case KeepWorker():
-            record = WorkerRecord(decision.state, decision.since, decision.born, decision.bot_id)
+            record = WorkerRecord(decision.state, decision.since, decision.born, decision.bot_id, decision.kind)
         case Warm():
             record = WorkerRecord(WorkerState.WARMING, decision.since, decision.since)
         case Retire():
             record = WorkerRecord(WorkerState.RETIRING, decision.since)
         case _:  # Assign
-            record = WorkerRecord(WorkerState.BUSY, at, decision.born, decision.join.bot_id)
+            record = WorkerRecord(WorkerState.BUSY, at, decision.born, decision.join.bot_id, decision.kind)
     return msgspec.json.encode(record)
 
 

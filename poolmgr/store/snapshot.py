@@ -37,6 +37,7 @@ async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
         if fields.get("lost") != "1":
             draining, stopping, shunned = (fields.get(name) == "1" for name in ("draining", "stopping", "resting"))
             vm = Vm(vm_id, fields.get("session", ""), 0.0, draining=draining, stopping=stopping, shunned=shunned)
+            vm.processors = answers.number(fields.get("processors", ""))
             vms.append(vm)
     by_id = {vm.vm_id: vm for vm in vms}
     async for vm_id, workers in _hashes(redis, [(vm_id, keys.workers(vm_id)) for vm_id in by_id]):

@@ -3,6 +3,7 @@
 Rarely used modules are imported where they are used, so that the command line starts quickly.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from common.jobs.record import Record
 from common.wire.vocabulary import VmState, WorkerState
+from poolmgr.core.load import JobKind
 from poolmgr.core.model import Vm
 from poolmgr.core.requests import (
     DrainRequested,
@@ -43,7 +45,7 @@ _NAMES: Final = {kind: name for name, kind in _REQUESTS.items()}
 
 class VmView(msgspec.Struct, frozen=True):
     """A VM as operators see it. `workers`: how many by state. `draining`: an operator drains it, whatever its
-    state is.
+    state is. `processors`: how many it has; 0: unknown. `carried`: its bots by kind of job, those to come included.
     """
 
     vm_id: str
@@ -51,6 +53,13 @@ class VmView(msgspec.Struct, frozen=True):
     workers: dict[str, int]
     bots: list[str]
     draining: bool = False
+    processors: float = 0.0
+    carried: dict[str, int] = {}
+
+    @property
+    def kinds(self) -> Counter[JobKind]:
+        """`carried`, as far as this release knows the kinds."""
+        return Counter({kind: self.carried.get(kind, 0) for kind in JobKind})
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -258,16 +267,19 @@ def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], a
     fields = answers.text_fields(raw)
     counts = dict.fromkeys((state.value for state in WorkerState), 0)
     bots: list[str] = []
+    carried: dict[str, int] = dict.fromkeys((kind.value for kind in JobKind), 0)
     for raw_worker in workers.values():
         worker = answers.worker_record(raw_worker)
         counts[worker.state] += 1
         if worker.bot_id:
             bots.append(worker.bot_id)
+            carried[worker.kind] = carried.get(worker.kind, 0) + 1
     draining, stopping, lost, shunned = (
         fields.get(name) == "1" for name in ("draining", "stopping", "lost", "resting")
     )
     vm = Vm(vm_id, "", 0.0, draining, stopping, silent=not alive, lost=lost, shunned=shunned)
-    return VmView(vm_id, vm.state, counts, sorted(bots), draining)
+    processors = answers.number(fields.get("processors", ""))
+    return VmView(vm_id, vm.state, counts, sorted(bots), draining, processors, carried)
 
 
 def _dead_job(entry_id: bytes, raw: dict[bytes, bytes]) -> DeadJob:

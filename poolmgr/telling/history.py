@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from common.config.settings import Settings
 from common.jobs.record import Record
 from poolmgr.store.story import Entry
 from poolmgr.store.views import Views, VmView
@@ -18,7 +19,9 @@ class BotHistory(NamedTuple):
     kept: list[int]
 
 
-async def look(views: Views, bot_id: str, fleet: Sequence[VmView] | None = None) -> BotHistory | None:
+async def look(
+    views: Views, bot_id: str, settings: Settings, fleet: Sequence[VmView] | None = None
+) -> BotHistory | None:
     """The history of a bot; None: there is no such bot. `fleet`: the VMs, if the caller has read them already."""
     record = await views.bot(bot_id)
     if record is None:
@@ -26,7 +29,7 @@ async def look(views: Views, bot_id: str, fleet: Sequence[VmView] | None = None)
     entries = await views.story(bot_id)
     if fleet is None:
         fleet = await views.fleet()
-    waits = narrative.waits_for(record, await views.standing(), fleet)
+    waits = narrative.waits_for(record, await views.standing(), fleet, settings.pool, settings.capture)
     return BotHistory(record, entries, waits, await views.evidence.kept_of(record))
 
 

@@ -3,9 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Record, iso
 from common.runtime.cli.text import duration
 from common.wire.vocabulary import Attribution, BotState, Feed, FeedStatus, VmState
+from poolmgr.core.load import JobKind, expected_processors, kind_of
+from poolmgr.core.model import Vm
+from poolmgr.core.policy import bears
 from poolmgr.store.story import EXPIRED, UNMADE, Entry, What
 from poolmgr.store.views import Standing, VmView
 
@@ -28,6 +32,14 @@ _STATES: Final = {
     BotState.IN_MEETING: "in the meeting",
     BotState.LEAVING: "leaving",
 }
+
+
+_BORNE: Final = {
+    JobKind.LISTENS: "one more bot",
+    JobKind.SOUND: "a recording of sound more",
+    JobKind.PICTURE: "a recording of a picture more",
+}
+_MOST_NAMED: Final = 5
 
 
 class Line(NamedTuple):
@@ -108,7 +120,7 @@ def sentence(entry: Entry) -> str:
 
 
 def _choice(entry: Entry) -> str:
-    waited = "it stood idle" if entry.warm else f"none was idle before, after {entry.waited_s:.1f} s one was"
+    waited = "it stood idle" if entry.warm else f"none was free for it before, after {entry.waited_s:.1f} s one was"
     rule = "the newest idle one of the VM with the fewest bots, unless one was put aside for it"
     return f"given to worker {entry.worker_id} of VM {entry.vm_id} ({rule}; {waited})"
 
@@ -166,8 +178,16 @@ def _rule(entry: Entry) -> str:
     return f" (rule {entry.rule})" if entry.rule else ""
 
 
-def waits_for(record: Record, standing: Standing, fleet: Sequence[VmView]) -> list[str]:
-    """What a live bot waits for; empty for a bot that is in its meeting or has ended."""
+def waits_for(
+    record: Record,
+    standing: Standing,
+    fleet: Sequence[VmView],
+    pool: PoolSettings | None = None,
+    capture: CaptureSettings | None = None,
+) -> list[str]:
+    """What a live bot waits for; empty for a bot that is in its meeting or has ended. `pool`, `capture`: by which it is
+    known what a VM bears.
+    """
     state = record.state
     if state in (BotState.STOPPED, BotState.IN_MEETING):
         return []
@@ -179,7 +199,8 @@ def waits_for(record: Record, standing: Standing, fleet: Sequence[VmView]) -> li
             reasons.append(f"its join_at, {iso(record.join_at or 0)}")
         case BotState.QUEUED:
             reasons.append("an idle worker")
-            reasons += _without_workers(fleet)
+            pool, capture = pool or PoolSettings(), capture or CaptureSettings()
+            reasons += _without_workers(fleet, kind_of(record.job, capture), pool)
         case BotState.ASSIGNED:
             vm = next((vm for vm in fleet if vm.vm_id == record.vm_id), None)
             heard = f"which is {vm.state}" if vm else "which is not known any more"
@@ -195,8 +216,8 @@ def waits_for(record: Record, standing: Standing, fleet: Sequence[VmView]) -> li
     return reasons
 
 
-def _without_workers(fleet: Sequence[VmView]) -> Iterator[str]:
-    """Why a queued bot has no worker, by the states of the VMs."""
+def _without_workers(fleet: Sequence[VmView], kind: JobKind, pool: PoolSettings) -> Iterator[str]:
+    """Why a queued bot has no worker, by the states of the VMs and what they bear."""
     if not fleet:
         yield 'there is no VM: no agent speaks ("A VM is silent or lost" in docs/operations.md)'
         return
@@ -207,7 +228,22 @@ def _without_workers(fleet: Sequence[VmView]) -> Iterator[str]:
     counts = {state: sum(vm.workers[state] for vm in up) for state in ("idle", "warming", "busy", "reserved")}
     said = ", ".join(f"{number} {state}" for state, number in counts.items())
     yield f"on the {len(up)} VMs that are up: {said} workers"
-    if counts["idle"]:
+    ready = [vm for vm in up if vm.workers["idle"]]
+    if any(bears(_as_known(vm), kind, pool) for vm in ready):
         yield "idle ones are there: it is about to be given one"
+    elif ready:
+        loads = ", ".join(
+            f"{vm.vm_id} {expected_processors(vm.kinds, pool):.2f} of {vm.processors * pool.cpu_limit:.2f}"
+            for vm in ready[:_MOST_NAMED]
+        )
+        yield (
+            f"idle ones are there, on VMs that do not bear {_BORNE[kind]} beside what is recorded there: of their"
+            f" processors are taken, by what bots are expected to take (pool.cpu_limit): {loads}"
+        )
     elif not counts["warming"]:
         yield 'none is warming either: see "Nothing is idle" in docs/operations.md'
+
+
+def _as_known(vm: VmView) -> Vm:
+    """For the policy: only what its records tell. How much memory is free is not among that."""
+    return Vm(vm.vm_id, "", 0.0, processors=vm.processors, carried=vm.kinds)

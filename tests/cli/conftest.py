@@ -71,13 +71,15 @@ class Agent:
         self._redis = redis
         self._keys = keys
         self.vm_id = vm_id
+        self.processors = 0.0
 
     def send(self, event: Event) -> None:
         self._redis.xadd(self._keys.events, {FIELD: encode(event)})
 
     def beat(self, **workers: WorkerReport) -> None:
         self._redis.set(self._keys.alive(self.vm_id), "agent", ex=60)
-        self.send(Heartbeat(self.vm_id, "session-1", time.time(), workers, room=10))
+        beat = Heartbeat(self.vm_id, "session-1", time.time(), workers, room=10, processors=self.processors)
+        self.send(beat)
 
     def orders(self, kind: type[Command], number: int = 1) -> list[Any]:
         """The first `number` orders of a kind, once they are there."""

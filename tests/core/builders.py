@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from common.config.settings import PoolSettings
+from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Job
 from common.wire.messages import (
     BotEnded,
@@ -46,6 +46,7 @@ def job(
     on_worker_lost: OnWorkerLost | None = None,
     queue_timeout_s: float | None = None,
     join_late_limit_s: float | None = None,
+    **more: Any,
 ) -> Job:
     return Job(
         platform="room",
@@ -57,6 +58,7 @@ def job(
         on_worker_lost=on_worker_lost,
         queue_timeout_s=queue_timeout_s,
         join_late_limit_s=join_late_limit_s,
+        **more,
     )
 
 
@@ -67,15 +69,17 @@ def of_type(decisions: Iterable[Decision], kind: type[_T]) -> list[_T]:
 class Scenario:
     """A pool and a clock. Every step checks the invariants, and that each decision fits those before it.
 
-    With `interrupt`, the leader dies after every step and another takes over from what is durable.
+    With `interrupt`, the leader dies after every step and another takes over from what is durable. `records`: sound and
+    pictures are recorded of jobs that ask for them.
     """
 
-    def __init__(self, settings: PoolSettings, *, interrupt: bool = False) -> None:
+    def __init__(self, settings: PoolSettings, *, interrupt: bool = False, records: bool = False) -> None:
         self.settings = settings
+        self.capture = CaptureSettings(store="/recordings" if records else "")
         self.interrupt = interrupt
         self.now = START
         self.epoch = 1
-        self.pool = Pool(settings, epoch=1)
+        self.pool = Pool(settings, epoch=1, capture=self.capture)
         self.durable = Durable(settings.on_worker_lost)
         self.log: list[Decision] = []
         self._accepted = 0
@@ -99,7 +103,7 @@ class Scenario:
 
     def fail_over(self) -> list[Decision]:
         self.epoch += 1
-        self.pool = Pool(self.settings, epoch=self.epoch)
+        self.pool = Pool(self.settings, epoch=self.epoch, capture=self.capture)
         decisions = self.durable.restored_into(self.pool, self.now, self.wall)
         self.take(decisions)
         return decisions
@@ -124,17 +128,11 @@ class Scenario:
         on_worker_lost: OnWorkerLost | None = None,
         queue_timeout_s: float | None = None,
         join_late_limit_s: float | None = None,
+        **more: Any,
     ) -> list[Decision]:
         join_at = None if join_in is None else self.wall + join_in
-        return [
-            decision
-            for bot_id in bot_ids
-            for decision in self.step(
-                JobAccepted(
-                    bot_id, job(priority, join_at, on_worker_lost, queue_timeout_s, join_late_limit_s), self.wall
-                )
-            )
-        ]
+        asked = job(priority, join_at, on_worker_lost, queue_timeout_s, join_late_limit_s, **more)
+        return [decision for bot_id in bot_ids for decision in self.step(JobAccepted(bot_id, asked, self.wall))]
 
     # Agents
 
@@ -147,12 +145,14 @@ class Scenario:
         stopping: bool = False,
         reports: Mapping[str, WorkerReport] | None = None,
         without: Iterable[str] = (),
+        processors: float = 0.0,
+        free_mb: int | None = None,
     ) -> list[Decision]:
         """A heartbeat that lists what the pool believes, except `without`, or else `reports`."""
         listed = dict(reports) if reports is not None else self.reports(vm_id)
         for worker_id in without:
             del listed[worker_id]
-        return self.step(Heartbeat(vm_id, session, self.wall, listed, room, stopping))
+        return self.step(Heartbeat(vm_id, session, self.wall, listed, room, stopping, processors, free_mb))
 
     def reports(self, vm_id: str) -> dict[str, WorkerReport]:
         vm = self.pool.fleet.get(vm_id)
@@ -175,10 +175,10 @@ class Scenario:
     def gone(self, worker_id: str, cause: GoneCause = GoneCause.SPENT, vm_id: str = "vm") -> list[Decision]:
         return self.step(WorkerGone(vm_id, worker_id, self.wall, cause))
 
-    def fill(self, *vm_ids: str, room: int = 99) -> None:
+    def fill(self, *vm_ids: str, room: int = 99, processors: float = 0.0) -> None:
         """The VMs come up and warm everything that the pool asks for, one after the other."""
         for vm_id in vm_ids or ("vm",):
-            self.beat(vm_id, room=room)
+            self.beat(vm_id, room=room, processors=processors)
             while warming := self.names(WorkerState.WARMING, vm_id):
                 for worker_id in warming:
                     self.warmed(worker_id, vm_id)
@@ -226,7 +226,7 @@ class Scenario:
         return [d for d in of_type(self.log, Assign) if d.join.bot_id == bot_id][-1].vm_id
 
 
-def scenario(**settings: Any) -> Scenario:
+def scenario(*, records: bool = False, **settings: Any) -> Scenario:
     """Small numbers, and nothing that fires by itself unless the test asks for it."""
     defaults: dict[str, Any] = {
         "min_idle": 2,
@@ -240,7 +240,7 @@ def scenario(**settings: Any) -> Scenario:
         "claim_timeout_s": 1e6,
         "queue_timeout_s": 1e6,
     }
-    return Scenario(PoolSettings(**{**defaults, **settings}))
+    return Scenario(PoolSettings(**{**defaults, **settings}), records=records)
 
 
 def full(*vm_ids: str, **settings: Any) -> Scenario:

@@ -52,6 +52,7 @@ class VmRecord:
     lost: bool = False
     stopping: bool = False
     resting: bool = False
+    processors: float = 0.0
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
 
 
@@ -134,6 +135,7 @@ class Durable:
                     draining=record.draining,
                     stopping=record.stopping,
                     shunned=record.resting,
+                    processors=record.processors,
                 )
                 for worker in self.workers.get(vm_id, {}).values():
                     vm.workers[worker.worker_id] = _copy(worker)
@@ -183,7 +185,7 @@ class Durable:
                 self._expect(kept is not None or self.vms[vm_id].lost, decision)  # a lost VM's went with its record
             case KeepVm(vm_id=vm_id):
                 d = decision
-                self.vms[vm_id] = VmRecord(d.session, d.draining, d.lost, d.stopping, d.resting)
+                self.vms[vm_id] = VmRecord(d.session, d.draining, d.lost, d.stopping, d.resting, d.processors)
                 if decision.lost:
                     self.workers.pop(vm_id, None)
             case ForgetVm(vm_id=vm_id):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import WorkerState
 from poolmgr.core.fleet import Fleet
+from poolmgr.core.load import JobKind
 from poolmgr.core.model import Vm, Worker
 from poolmgr.core.policy import can_warm
 
@@ -29,7 +30,7 @@ def add_vm(fleet: Fleet, vm_id: str, workers: str = "", room: int = 0) -> Vm:
 
 
 def next_vm(fleet: Fleet) -> str | None:
-    vm = fleet.vm_for_next_bot()
+    vm = fleet.vm_for(JobKind.LISTENS)
     return vm.vm_id if vm else None
 
 
@@ -58,7 +59,7 @@ def test_a_vm_that_takes_no_work_is_not_chosen() -> None:
     vm.draining = True
     fleet.index(vm, 0.0)
     assert next_vm(fleet) is None
-    assert fleet.vm_to_warm_on() is None
+    assert fleet.vm_to_warm_on([JobKind.LISTENS]) is None
     assert fleet.warming_in_service == 0
 
 
@@ -67,7 +68,7 @@ def test_warm_ups_go_round() -> None:
     vms = [add_vm(fleet, vm_id, room=9) for vm_id in "abc"]
     asked: list[str] = []
     for _ in vms:
-        vm = fleet.vm_to_warm_on()
+        vm = fleet.vm_to_warm_on([JobKind.LISTENS])
         assert vm
         asked.append(vm.vm_id)
         fleet.index(vm, 0.0)
@@ -80,7 +81,7 @@ def test_a_vm_that_was_dropped_leaves_nothing() -> None:
     fleet.drop_vm(vm)
     assert list(fleet) == []
     assert next_vm(fleet) is None
-    assert fleet.vm_to_warm_on() is None
+    assert fleet.vm_to_warm_on([JobKind.LISTENS]) is None
     assert not any(fleet.workers.values())
     assert fleet.warming_in_service == 0
     assert fleet.worker("a", "a-0") is None
@@ -120,11 +121,11 @@ def test_the_indexes_are_what_a_search_would_find(changes: list[tuple[int, str, 
         fleet.index(vm, 0.0)
 
         claimable = [vm for vm in fleet if vm.takes_work and vm.idle]
-        chosen = fleet.vm_for_next_bot()
+        chosen = fleet.vm_for(JobKind.LISTENS)
         assert (chosen in claimable) if claimable else chosen is None
         assert chosen is None or chosen.bots == min(vm.bots for vm in claimable)
         warmable = [vm for vm in fleet if can_warm(vm, SETTINGS, 0.0)]
-        to_warm = fleet.vm_to_warm_on()
+        to_warm = fleet.vm_to_warm_on([JobKind.LISTENS])
         assert (to_warm in warmable) if warmable else to_warm is None
         assert fleet.warming_in_service == sum(vm.count(WorkerState.WARMING) for vm in fleet if vm.takes_work)
         for state in WorkerState:

@@ -1,5 +1,7 @@
 """After every event: who is served, what is warmed, what is trimmed and recycled."""
 
+from typing import Any
+
 import pytest
 
 from common.wire.messages import WorkerReport
@@ -71,7 +73,7 @@ def test_jobs_wait_in_order_when_nothing_is_idle() -> None:
         ({"min_idle": 0}, 99, 0),
     ],
 )
-def test_a_new_vm_is_warmed_within_all_limits(settings: dict[str, int], room: int, expected: int) -> None:
+def test_a_new_vm_is_warmed_within_all_limits(settings: dict[str, Any], room: int, expected: int) -> None:
     sc = scenario(**settings)
     decisions = sc.beat(room=room)
     assert decisions[0] == KeepVm("vm", "s1", draining=False, lost=False)

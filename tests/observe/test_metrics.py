@@ -4,11 +4,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from common.config.settings import PoolSettings
+from common.config.settings import CaptureSettings, PoolSettings
+from common.jobs.record import Job
 from common.runtime.clock import Clock
-from common.wire.messages import BotRecorded, BotSaw, Join
-from common.wire.vocabulary import BotState
+from common.wire.messages import BotRecorded, BotSaw, Heartbeat, Join, WorkerReport
+from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.decisions import Assign, Enqueue, Move, Note, NoteRecorded
+from poolmgr.core.events import JobAccepted
 from poolmgr.core.model import Vm
 from poolmgr.core.pool import Pool
 from poolmgr.observe.metrics import Metrics, PoolGauges
@@ -73,3 +75,19 @@ def test_a_vm_is_counted_by_the_word_that_the_fleet_shows_and_a_stopping_one_as_
     counted = {sample.labels["state"]: sample.value for sample in families["poolmgr_vms"].samples}
     assert counted == {"up": 1, "resting": 1, "draining": 2, "stopping": 1, "silent": 1, "lost": 1}
     assert [sample.value for sample in families["poolmgr_idle_target"].samples] == [4]
+
+
+def test_what_bots_are_expected_to_take_is_shown_beside_what_there_is_and_who_waits_for_it() -> None:
+    settings = PoolSettings(min_idle=2, picture_cpu_share=0.5, listens_cpu_share=0.1, cpu_limit=1.0)
+    pool = Pool(settings, capture=CaptureSettings(store="/recordings"))
+    job = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="{}", video=True)
+    idle = {f"w{n}": WorkerReport(WorkerState.IDLE) for n in range(4)}
+    pool.handle(Heartbeat("vm", "s", 0.0, idle, 0, processors=1.0), 1.0)
+    for number in range(3):
+        pool.handle(JobAccepted(f"b{number}", job, 1.0), 1.0)
+    gauges = PoolGauges(Clock())
+    gauges.pool = pool
+    shown = {family.name: [sample.value for sample in family.samples] for family in gauges.collect()}
+    assert shown["poolmgr_expected_processors"] == [0.0, 0.0, 1.0]
+    assert shown["poolmgr_processors"] == [1.0]
+    assert shown["poolmgr_queue_held"] == [1.0]

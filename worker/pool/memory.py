@@ -21,6 +21,10 @@ class Memory(NamedTuple):
         """
         return max(0, (_available_mb() - self.reserve_mb) // self.worker_mb - warming)
 
+    def free_mb(self, warming: int) -> int:
+        """What is there beside the reserve, and beside what is kept for those."""
+        return max(0, _available_mb() - self.reserve_mb - warming * self.worker_mb)
+
     def bears_a_join(self) -> bool:
         return _available_mb() >= self.reserve_mb * RESERVE_FOR_CALLS
 

@@ -247,7 +247,14 @@ class Pool:
 
     def room(self) -> int:
         """How many more workers the memory bears beside the reserve and those that warm up."""
-        return self._memory.room(sum(worker.status.phase is Phase.WARMING for worker in self._workers.values()))
+        return self._memory.room(self._warming())
+
+    def free_mb(self) -> int:
+        """The memory beside the reserve and those that warm up."""
+        return self._memory.free_mb(self._warming())
+
+    def _warming(self) -> int:
+        return sum(worker.status.phase is Phase.WARMING for worker in self._workers.values())
 
     # The life of a worker
 

@@ -54,7 +54,7 @@ def explain(session: Session, bot_id: str, *, folder: Path | None, show_link: bo
       poolmgr explain 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/evidence
       poolmgr explain 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --json | jq -r '.story[] | select(.screen) | .screen'
     """
-    history = session.ask(lambda views: look(views, bot_id))
+    history = session.ask(lambda views: look(views, bot_id, session.settings))
     if history is None:
         _explain_unknown(session, bot_id)
         return

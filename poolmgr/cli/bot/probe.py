@@ -221,8 +221,9 @@ async def _history(session: Session, views: Views, bot_id: str) -> BotHistory | 
         say(why)
         return None
     until = time.monotonic() + _EVIDENCE_S
-    while (history := await look(views, bot_id)) and len(history.kept) < len(history.record.evidence.split()):
-        if session.settings.evidence.upload_url or time.monotonic() >= until:
+    settings = session.settings
+    while (history := await look(views, bot_id, settings)) and len(history.kept) < len(history.record.evidence.split()):
+        if settings.evidence.upload_url or time.monotonic() >= until:
             break
         await asyncio.sleep(_LOOK_S)
     return history

@@ -112,11 +112,12 @@ async def _gather(
 ) -> dict[str, bytes] | None:
     """The files by their names; None where nothing is known of it."""
     views, sight = Views(redis, keys), Sight(redis, keys)
-    if history := await look(views, which):
+    if history := await look(views, which, session.settings):
         secrets = Secrets([history.record])
         own = await _of_bot(views, sight, secrets, history, with_evidence)
     elif (vm := await views.vm(which)) is not None:
-        histories = [history for bot_id in vm.bots[:_MOST_BOTS] if (history := await look(views, bot_id, [vm]))]
+        settings, ids = session.settings, vm.bots[:_MOST_BOTS]
+        histories = [history for bot_id in ids if (history := await look(views, bot_id, settings, [vm]))]
         secrets = Secrets([history.record for history in histories])
         own = await _of_vm(views, sight, secrets, which, histories)
     else:

@@ -11,6 +11,7 @@ from common.runtime.cli.text import count, literal
 from common.wire.vocabulary import VmState, WorkerState
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import clock_time
+from poolmgr.core.load import expected_processors
 from poolmgr.store.views import Standing, VmView
 
 _STATE_STYLES: Final = {
@@ -45,7 +46,7 @@ def _lead(standing: Standing) -> Text:
 
 
 def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Table:
-    numbers = ("IDLE", "WARMING", "RESERVED", "BUSY", "RETIRING", "WORKERS", "BOTS")
+    numbers = ("IDLE", "WARMING", "RESERVED", "BUSY", "RETIRING", "WORKERS", "BOTS", "LOAD")
     grid = table("VM", "STATE", *numbers, right=numbers)
     for vm in vms:
         others = (_number(vm.workers[state]) for state in _STATES if state is not WorkerState.IDLE)
@@ -59,6 +60,7 @@ def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Tabl
             *rest,
             Text(workers, no_wrap=True),
             _number(len(vm.bots)),
+            _load([vm], pool),
         )
     up = sum(vm.state is VmState.UP for vm in vms)
     with_target = sum(vm.state.has_target for vm in vms)
@@ -71,8 +73,16 @@ def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Tabl
         *sums,
         Text(f"{sum(total.values())}/{len(vms) * pool.max_workers}", "bold", no_wrap=True),
         _number(sum(len(vm.bots) for vm in vms), "bold"),
+        _load(vms, pool, "bold"),
     )
     return grid
+
+
+def _load(vms: list[VmView], pool: PoolSettings, style: str = "") -> Text:
+    """The processors that bots are expected to take, of those that they may take where they are recorded."""
+    expected = sum(expected_processors(vm.kinds, pool) for vm in vms)
+    most = sum(vm.processors for vm in vms) * pool.cpu_limit
+    return Text(f"{expected:.1f}/{most:.1f}" if most else f"{expected:.1f}", style if expected else "dim", no_wrap=True)
 
 
 def _number(number: int, style: str = "") -> Text:

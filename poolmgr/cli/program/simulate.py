@@ -21,7 +21,7 @@ from common.runtime.cli.text import count, duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from poolmgr.cli.tables import console, table
 from poolmgr.cli.text import NOTHING
-from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson
+from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, recorded
 from poolmgr.simulation.fleet import FleetModel
 from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_plot
 from poolmgr.simulation.report import Outcome, pareto
@@ -119,6 +119,20 @@ class _Traffic(NamedTuple):
     metavar="SHARE",
     help="Warm-ups that come to nothing; 0.02: 2 of 100.",
 )
+@click.option(
+    "--processors",
+    type=_Number(0, 1024),
+    default=0.0,
+    show_default=True,
+    metavar="N",
+    help="Of each VM: with a recording on it, bots take no more than cpu_limit of [pool] says. 0: they limit nothing.",
+)
+@click.option(
+    "--sound", type=_Number(0, 1), default=0.0, show_default=True, metavar="SHARE", help="Jobs whose sound is recorded."
+)
+@click.option(
+    "--pictures", type=_Number(0, 1), default=0.0, show_default=True, metavar="SHARE", help="... and their picture."
+)
 @click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Same seed, same result.")
 @click.option(
     "--sweep",
@@ -144,6 +158,7 @@ def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed:
       IDLE HOURS     worker-hours of browsers that stood ready for a bot
       IDLE A BOT     the same, divided by the bots served
       PEAK           most browsers at one time; --json has more
+      LOAD           with --processors: the most that bots were expected to take at one time of what they may take
 
     calendar is a working day from 06:00 to 06:00: of an hour's jobs 55 % come at :00, 20 % at :30, 5 % at :15 and :45,
     each --jitter-s late; the rest at any minute. poisson is the same rate all day. FILE holds recorded jobs, as
@@ -157,11 +172,16 @@ def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed:
       poolmgr simulate
       poolmgr simulate --sweep min_idle=0,1,2,3,5,8 --plot sweep.svg
       poolmgr simulate --sweep min_idle=1,2,5 --sweep idle_ttl_s=60,900 --failing-warmups 0.05
+      poolmgr simulate --processors 4 --sound 0.8 --pictures 0.1
       poolmgr simulate --vms 200 --jobs-per-day 20000 --warmup-s 6 --config /etc/poolmgr/config.toml
       poolmgr bots --limit 100000 --json > jobs.json && poolmgr simulate --trace jobs.json
     """
+    if (sound := options["sound"]) + (pictures := options["pictures"]) > 1:
+        raise click.UsageError("--sound and --pictures are shares of the same jobs: together they are more than 1")
     traffic = _traffic(trace, _random("traffic", seed), options)
-    model = FleetModel(vms, options["warmup_s"], options["failing_warmups"])
+    arrivals = recorded(traffic.arrivals, sound, pictures, _random("recorded", seed))
+    traffic = traffic._replace(arrivals=arrivals)
+    model = FleetModel(vms, options["warmup_s"], options["failing_warmups"], options["processors"])
     runs = _grid(session.settings, options)
     if model.warmup_s >= min(run.warmup_timeout_s for run in runs):
         limit = f"{runs[0].warmup_timeout_s:g} s (pool.warmup_timeout_s)"
@@ -345,7 +365,8 @@ def _put_text(vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcome
 def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:
     """The results as a table. With several runs each has a letter for the plot, and a star if no other run beats it."""
     several = len(runs) > 1
-    grid = table(*[""] * several, *_NUMBERS, right=_NUMBERS, whole=("", *_NUMBERS), gap=1)
+    numbers = (*_NUMBERS, "LOAD") if any(outcome.load_peak is not None for outcome in outcomes) else _NUMBERS
+    grid = table(*[""] * several, *numbers, right=numbers, whole=("", *numbers), gap=1)
     for number, (run, best, outcome) in enumerate(zip(runs, pareto(outcomes), outcomes, strict=True)):
         waits_s = (outcome.wait_p50_s, outcome.wait_p90_s, outcome.wait_p99_s, outcome.wait_max_s)
         cells = (
@@ -357,6 +378,7 @@ def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:
             f"{outcome.idle_worker_h:,.0f}",
             NOTHING if outcome.idle_s_per_bot is None else duration(outcome.idle_s_per_bot),
             f"{outcome.peak_workers:,}",
+            *([] if numbers is _NUMBERS else [_percent(outcome.load_peak)]),
         )
         grid.add_row(*[f"{letter(number)}{'*' if best else ' '}"] * several, *cells)
     return grid
@@ -375,7 +397,10 @@ def _advice(settings: PoolSettings, outcome: Outcome) -> str:
     if outcome.warm_hits == outcome.jobs:
         return f"Every job found a warm browser. Would fewer do? {sweep}"
     if outcome.never_served or outcome.still_waiting:
-        return "Some jobs found no browser at all. What would help? More --vms or --max-workers, or faster warm-ups"
+        return (
+            "Some jobs found no browser at all. What would help? More --vms, --max-workers or --processors, or faster"
+            " warm-ups"
+        )
     return f"{outcome.jobs - outcome.warm_hits:,} jobs had to wait for a browser. What would spare them? {sweep}"
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 
+from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Record
 from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, Reason, VmState
@@ -130,6 +132,7 @@ def test_of_a_bot_that_nobody_knows_nothing_is_told(poolmgr: CommandLine, redis:
     assert "1 jobs wait" in result.stderr
 
 
+CAPTURE = CaptureSettings(store="/recordings")
 UP = VmView("vm-1", VmState.UP, {"idle": 1, "warming": 0, "busy": 0, "reserved": 0, "retiring": 0}, [])
 LED = Standing("somebody", 1, 0, 1)
 
@@ -152,6 +155,24 @@ def test_what_a_bot_waits_for_is_said_by_its_state(record: dict[str, str], expec
     waits = waits_for(Record.from_hash(record), LED, [UP])
     assert expected in (waits[-1] if waits else "")
     assert bool(waits) is bool(expected)
+
+
+FULL = replace(UP, processors=1.0, carried={"picture": 1, "sound": 2})
+
+
+@pytest.mark.parametrize(
+    ("fleet", "record", "expected"),
+    [
+        ([FULL], {"video": "1"}, "do not bear a recording of a picture more beside what is recorded there"),
+        ([FULL], {}, "do not bear a recording of sound more"),
+        ([FULL], {"no_audio": "1"}, "about to be given one"),
+        ([FULL, UP], {"video": "1"}, "about to be given one"),
+    ],
+)
+def test_a_bot_that_no_vm_bears_is_told_so(fleet: list[VmView], record: dict[str, str], expected: str) -> None:
+    waits = waits_for(Record.from_hash({"state": "queued", **record}), LED, fleet, PoolSettings(), CAPTURE)
+    assert expected in waits[-1]
+    assert ("vm-1 0.75 of 0.90" in waits[-1]) is ("bear" in expected)
 
 
 def test_what_an_agent_began_is_told_where_it_belongs() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from common.wire.messages import Join, Retire, WorkerGone
-from common.wire.vocabulary import BotState, GoneCause, Reason
+from common.wire.messages import Join, Retire, Warm, WorkerGone, WorkerReport
+from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy, wait_for
 from tests.fork_server import Forked
@@ -40,11 +40,27 @@ def test_the_fleet_shows_workers_by_state_against_the_target(agent: Agent, poolm
         "RETIRING": "0",
         "WORKERS": "3/12",
         "BOTS": "1",
+        "LOAD": "0.1",
     }
     assert total.split()[:5] == ["total", "1", "of", "1", "up"]
     assert leader.startswith("led by ")
     assert leader.endswith(", epoch 1")
     assert numbers == "1 live bot, 0 jobs wait to be taken"
+
+
+def test_a_vm_that_says_how_many_processors_it_has_shows_how_much_of_them_is_spoken_for(
+    agent: Agent, poolmgr: CommandLine
+) -> None:
+    wait_for(lambda: poolmgr.json("fleet")["total"]["idle"] == 2)
+    agent.processors = 2.0
+    agent.beat(**{warm.worker_id: WorkerReport(WorkerState.IDLE) for warm in agent.orders(Warm, 2)})
+    wait_for(lambda: poolmgr.json("fleet")["vms"][0]["processors"])
+    poolmgr("submit", LINK, "--bot-id", "bot-1")
+    agent.orders(Join)
+    [vm] = poolmgr.json("fleet")["vms"]
+    assert (vm["processors"], vm["carried"]) == (2.0, {"listens": 1, "sound": 0, "picture": 0})
+    _, row, total, *_ = poolmgr("fleet").stdout.splitlines()
+    assert (row.split()[-1], total.split()[-1]) == ("0.1/1.8", "0.1/1.8")
 
 
 def test_fewer_idle_than_the_target_are_red(agent: Agent, poolmgr: CommandLine) -> None:

@@ -105,6 +105,19 @@ def test_jobs_handed_in_ahead_need_no_idle_browsers(poolmgr: CommandLine) -> Non
     assert run["warm_hit_rate"] == 1.0
 
 
+def test_recordings_take_processors_of_which_there_may_be_too_few(poolmgr: CommandLine) -> None:
+    small = (*SMALL, "--max-workers", "12", "--sound", "0.5", "--pictures", "0.5", "--processors")
+    (few,), (many,) = runs_of(poolmgr, *small, "1"), runs_of(poolmgr, *small, "64")
+    assert few["never_served"] > 0 == many["never_served"]
+    assert 0.5 < few["load_peak"] <= 1.0
+    assert 0.0 < many["load_mean"] < many["load_peak"] < few["load_peak"]
+    assert runs_of(poolmgr, *SMALL)[0]["load_peak"] is None
+    shown = poolmgr(*small, "64").stdout
+    assert shown.splitlines()[3].split()[-1] == "LOAD"
+    both = poolmgr(*SMALL, "--sound", "0.6", "--pictures", "0.6")
+    assert (both.exit_code, "together they are more than 1" in both.stderr) == (2, True)
+
+
 def test_what_bots_prints_is_a_trace(poolmgr: CommandLine, tmp_path: Path) -> None:
     """As one array, and as the lines that `jq -c .[]` makes of it."""
     at = 1_795_165_200.0

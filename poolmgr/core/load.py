@@ -1,0 +1,47 @@
+"""What a bot is expected to take of its VM, by what is recorded of its meeting. The figures are settings, whose
+defaults were measured (docs/recording.md).
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from common.config.settings import CaptureSettings, PoolSettings
+from common.jobs.record import Job
+
+
+class JobKind(StrEnum):
+    """A bot that only listens; one whose meeting's sound is recorded, or sent live; one whose picture is recorded."""
+
+    LISTENS = "listens"
+    SOUND = "sound"
+    PICTURE = "picture"
+
+
+class Cost(NamedTuple):
+    """`cpu_share`: processors, 1.0 is one in full. `memory_mb`: more than a worker takes whose bot only listens."""
+
+    cpu_share: float
+    memory_mb: int
+
+
+def kind_of(job: Job, capture: CaptureSettings) -> JobKind:
+    """By the job, and by what the fleet records at all."""
+    records = bool(capture.store) and not job.is_probe
+    if records and job.video and capture.video != "off":
+        return JobKind.PICTURE
+    return JobKind.SOUND if (records and not job.no_audio) or job.live_audio_url else JobKind.LISTENS
+
+
+def cost(kind: JobKind, settings: PoolSettings) -> Cost:
+    match kind:
+        case JobKind.LISTENS:
+            return Cost(settings.listens_cpu_share, 0)
+        case JobKind.SOUND:
+            return Cost(settings.sound_cpu_share, settings.sound_memory_mb)
+        case _:  # PICTURE
+            return Cost(settings.picture_cpu_share, settings.picture_memory_mb)
+
+
+def expected_processors(bots: dict[JobKind, int], settings: PoolSettings) -> float:
+    """What so many bots of each kind are expected to take together."""
+    return sum(number * cost(kind, settings).cpu_share for kind, number in bots.items())
