@@ -22,8 +22,8 @@ from common.wire.vocabulary import BotState, GoneCause, Meaning, Reason, Refusal
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
 from poolmgr.store.answers import WorkerRecord
 from poolmgr.store.keys import CHANNEL_DOCS, KEY_DOCS
+from poolmgr.store.reading.views import DeadJob, Request, encode_request
 from poolmgr.store.scripts import SCRIPTS
-from poolmgr.store.views import DeadJob, Request, encode_request
 
 TARGET: Final = Path(__file__).parent / "redis-keys.md"
 SCHEMA: Final = Path(__file__).parent / "manifest.schema.json"

@@ -22,13 +22,13 @@ from common.jobs.job import JobRules
 from common.runtime import steps
 from common.runtime.cli.text import count
 from common.runtime.clock import Clock
-from common.runtime.lag import watched
-from common.runtime.redis import UNAVAILABLE, address, connect
+from common.runtime.loop.lag import watched
+from common.runtime.loop.turns import Turns, patience_s
+from common.runtime.recordings.store import Store
+from common.runtime.redis.client import UNAVAILABLE, address, connect
 from common.runtime.service import Service, telling
 from common.runtime.spans import Spans
 from common.runtime.steps import ManagerStep
-from common.runtime.store import Store
-from common.runtime.turns import Turns, patience_s
 from common.runtime.waiting import backoff, pause
 from poolmgr.api.gateway import Gateway
 from poolmgr.api.health import Readiness, add_health
@@ -55,18 +55,18 @@ from poolmgr.observe.log import log_decided, log_rejected
 from poolmgr.observe.metrics import Metrics
 from poolmgr.observe.traces import Traces
 from poolmgr.page.routes import add_page
-from poolmgr.store.arrivals import Arrivals
-from poolmgr.store.deliveries import Deliveries
-from poolmgr.store.inbox import Jobs, Stream
 from poolmgr.store.keys import Keys
-from poolmgr.store.lease import Lease
-from poolmgr.store.ledger import DisagreementError, Ledger, Rejected
-from poolmgr.store.probes import Probes
-from poolmgr.store.recordings import DueRecordings
+from poolmgr.store.leader.arrivals import Arrivals
+from poolmgr.store.leader.deliveries import Deliveries
+from poolmgr.store.leader.inbox import Jobs, Stream
+from poolmgr.store.leader.lease import Lease
+from poolmgr.store.leader.ledger import DisagreementError, Ledger, Rejected
+from poolmgr.store.leader.probes import Probes
+from poolmgr.store.leader.recordings import DueRecordings
+from poolmgr.store.leader.snapshot import load_bots, load_vms
+from poolmgr.store.leader.upkeep import Upkeep
+from poolmgr.store.reading.views import Views
 from poolmgr.store.scripts import load_scripts
-from poolmgr.store.snapshot import load_bots, load_vms
-from poolmgr.store.upkeep import Upkeep
-from poolmgr.store.views import Views
 
 _log = structlog.stdlib.get_logger()
 _REBUILD = (*UNAVAILABLE, ResponseError, DisagreementError)

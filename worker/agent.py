@@ -20,10 +20,10 @@ import structlog
 
 from common.config.settings import CaptureSettings, Settings, WorkerSettings
 from common.errors import AgentError
+from common.runtime.loop.turns import Turned, Turns, patience_s, unwatched
+from common.runtime.recordings.store import Store, StoreError
 from common.runtime.service import Service, telling
 from common.runtime.spans import CannotExportError, Spans
-from common.runtime.store import Store, StoreError
-from common.runtime.turns import Turned, Turns, patience_s, unwatched
 from common.runtime.waiting import pause
 from common.wire.messages import Command, Event, Heartbeat, Join, Leave, Pause, Retire, Say, Warm
 from common.wire.vocabulary import Reason, WorkerState

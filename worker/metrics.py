@@ -18,8 +18,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from common.errors import AgentError
-from common.runtime.lag import watched
-from common.runtime.loop_metrics import LoopMetrics
+from common.runtime.loop.lag import watched
+from common.runtime.loop.metrics import LoopMetrics
 from common.wire.messages import (
     BotEnded,
     BotSaw,

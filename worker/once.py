@@ -19,7 +19,7 @@ from common.config.settings import EvidenceSettings, Settings
 from common.errors import AgentError
 from common.jobs.record import Job
 from common.runtime import files
-from common.runtime.store import Store, StoreError
+from common.runtime.recordings.store import Store, StoreError
 from common.runtime.waiting import backoff, pause
 from common.wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
 from common.wire.vocabulary import BotState, Reason

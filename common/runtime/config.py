@@ -7,7 +7,7 @@ from pathlib import Path
 from common.config import variables
 from common.config.credentials import CREDENTIALS
 from common.config.settings import ENVIRONMENT_PREFIX, BadSettingsError, Settings, parse
-from common.runtime.redis import url_fault
+from common.runtime.redis.client import url_fault
 
 
 def load(path: Path | None, *, named_by: str = "") -> Settings:

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from common.runtime.turns import Turns
+from common.runtime.loop.turns import Turns
 
 _LOOK_S: Final = 1.0
 _UNSAID: Final = 20

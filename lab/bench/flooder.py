@@ -15,7 +15,7 @@ import uvloop
 
 from common.config.settings import RedisSettings
 from common.jobs.job import MAX_JOB_BYTES
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from lab.bench import hostile
 
 ROUNDS: Final = "bench:floods"

@@ -11,7 +11,7 @@ from typing import Any, Final
 import uvloop
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from common.wire import codec
 from lab.bench.arrivals import note_arrivals
 from poolmgr.store.answers import entries_of

@@ -20,8 +20,8 @@ from typing import Any, Final
 import uvloop
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import connect
-from common.runtime.roundtrip import ask
+from common.runtime.redis.client import connect
+from common.runtime.redis.roundtrip import ask
 from common.wire import codec
 from common.wire.keys import WireKeys
 from common.wire.messages import Join, Retire, Warm, WorkerReport

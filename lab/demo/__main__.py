@@ -26,16 +26,16 @@ from rich.table import Table
 
 from common.config.settings import RedisSettings
 from common.jobs.record import Record, epoch
-from common.runtime import recordings
 from common.runtime.cli.text import count
-from common.runtime.redis import connect
-from common.runtime.store import Store
+from common.runtime.recordings import manifests
+from common.runtime.recordings.store import Store
+from common.runtime.redis.client import connect
 from common.runtime.waiting import pause, stop_on_signals
 from common.wire import manifest
 from lab.demo.stage import DemoStage
 from lab.parts import StageError
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import Views, VmView
+from poolmgr.store.reading.views import Views, VmView
 from worker.chromium.process import BrowserError
 
 MIN_IDLE = 2
@@ -166,7 +166,7 @@ class Show:
         """How loud both sides of the finished file are, and where it lies. Raises: Failed when one is silent."""
         store = Store(stage.capture)
         try:
-            made = await recordings.find(store, bot_id)
+            made = await manifests.find(store, bot_id)
         finally:
             store.close()
         sound = made.audio if made else None

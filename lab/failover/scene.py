@@ -15,7 +15,7 @@ from typing import IO, Any, Final, Literal, Protocol, Self
 from redis.exceptions import RedisError
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from lab.failover.agent import BareAgent, Meetings
 from lab.parts import StageError
 from lab.parts.ports import free_ports, lasting_ports
@@ -23,7 +23,7 @@ from lab.parts.proxy import Proxy, Wire
 from lab.parts.redis_fleet import ClusterRedis, Server, WatchedRedis, node_ports
 from lab.parts.stage import ROOT, log_end
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 Kind = Literal["sentinel", "cluster"]
 How = Literal["kill", "pause", "cut", "split"]

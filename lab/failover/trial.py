@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.exceptions import RedisError
 
-from common.runtime.roundtrip import carry_out
+from common.runtime.redis.roundtrip import carry_out
 from lab.failover.agent import LONG
 from lab.failover.scene import How, Kind, Launch, Scene, launch, until
 from poolmgr.core.requests import LeaveRequested

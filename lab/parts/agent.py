@@ -5,7 +5,7 @@ caller decides when.
 import time
 import uuid
 
-from common.runtime.lua import Call
+from common.runtime.redis.lua import Call
 from common.wire import codec
 from common.wire.keys import WireKeys
 from common.wire.messages import BotEnded, Event, Heartbeat, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm

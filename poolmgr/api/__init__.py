@@ -1,1 +1,1 @@
-"""The manager's HTTP API: one file per resource. It asks and answers; it decides nothing."""
+"""The manager's HTTP API. It asks and answers; it decides nothing. Each request passes gateway.py to its operation."""

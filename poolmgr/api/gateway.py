@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from common.config.settings import ApiSettings, TokenSettings
 from common.jobs.job import BOT_ID, MAX_JOB_BYTES, fault_of, typed_json
-from common.runtime.redis import UNAVAILABLE
+from common.runtime.redis.client import UNAVAILABLE
 from common.wire.text import NOT_TEXT, is_text
 from poolmgr.api.errors import HEADERS, ApiError, answer_of, bad_request, bot_not_found, from_aiohttp, later
 from poolmgr.api.observe import ApiMetrics

@@ -10,18 +10,18 @@ from redis.asyncio import Redis
 
 from common.config.settings import Settings, TokenSettings
 from common.jobs.job import JobRules
-from common.runtime.sound.m4a import Conversions
-from common.runtime.store import Store
+from common.runtime.recordings.sound.m4a import Conversions
+from common.runtime.recordings.store import Store
 from poolmgr.api.errors import Message
 from poolmgr.api.rate import Rates
 from poolmgr.api.turns import Turns
 from poolmgr.store.actions import By, Way
-from poolmgr.store.catalog import Catalog
-from poolmgr.store.evidence import Evidence
 from poolmgr.store.keys import Keys
-from poolmgr.store.meetings import Meetings
+from poolmgr.store.reading.catalog import Catalog
+from poolmgr.store.reading.evidence import Evidence
+from poolmgr.store.reading.meetings import Meetings
+from poolmgr.store.reading.views import Views
 from poolmgr.store.submission import Submissions
-from poolmgr.store.views import Views
 
 MOST_TOKENS: Final = 10_000
 """How many tokens' recent calls are remembered. With more tokens, those that called last are remembered."""

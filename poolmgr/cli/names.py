@@ -53,7 +53,7 @@ def _completer(ask: Callable[[Any, "Keys"], Awaitable[list[bytes]]]) -> Complete
 def _answer(context: click.Context, ask: Callable[[Any, "Keys"], Awaitable[list[bytes]]]) -> list[bytes]:
     from redis.exceptions import RedisError
 
-    from common.runtime.redis import UNAVAILABLE, connect
+    from common.runtime.redis.client import UNAVAILABLE, connect
     from poolmgr.store.keys import Keys
 
     session = session_of(context)

@@ -18,11 +18,11 @@ from common.runtime.cli import session
 from common.runtime.cli.session import fail, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_TIMEOUT, EXIT_UNREACHABLE
-from common.runtime.redis import UNAVAILABLE, connect
-from common.runtime.roundtrip import UnconfirmedError
+from common.runtime.redis.client import UNAVAILABLE, connect
+from common.runtime.redis.roundtrip import UnconfirmedError
 from poolmgr.store.actions import By, Way
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 _T = TypeVar("_T")
 

@@ -11,12 +11,12 @@ import structlog
 
 from common.jobs.job import fault_of
 from common.runtime import steps
+from common.runtime.loop.turns import Turned, unwatched
 from common.runtime.steps import ManagerStep
-from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import SayRequested
 from poolmgr.loops.dispatcher import Dispatcher
-from poolmgr.store.inbox import Stream
-from poolmgr.store.views import Request, decode_request
+from poolmgr.store.leader.inbox import Stream
+from poolmgr.store.reading.views import Request, decode_request
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 100

@@ -13,7 +13,7 @@ from common.runtime.steps import ManagerStep
 from poolmgr.core.decisions import Decision
 from poolmgr.core.events import CoreEvent
 from poolmgr.core.pool import Pool
-from poolmgr.store.ledger import Ledger
+from poolmgr.store.leader.ledger import Ledger
 
 _MOST_AT_ONCE = 2000
 """Decisions in one round trip: enough for full speed, and few enough not to delay other clients of Redis."""

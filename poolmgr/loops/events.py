@@ -6,12 +6,12 @@ from collections.abc import Callable
 import structlog
 
 from common.runtime import steps
+from common.runtime.loop.turns import Turned, unwatched
 from common.runtime.steps import ManagerStep
-from common.runtime.turns import Turned, unwatched
 from common.wire.codec import FIELD, UndecodableError, decode_event
 from common.wire.messages import Heartbeat
 from poolmgr.loops.dispatcher import Dispatcher
-from poolmgr.store.inbox import Stream
+from poolmgr.store.leader.inbox import Stream
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 500

@@ -13,12 +13,12 @@ from common.jobs.job import BadJobError, JobRules, parse_job
 from common.jobs.record import Job
 from common.runtime import steps
 from common.runtime.clock import Clock
+from common.runtime.loop.turns import Turned, unwatched
 from common.runtime.steps import ManagerStep
-from common.runtime.turns import Turned, unwatched
 from poolmgr.core.events import JobAccepted
 from poolmgr.loops.dispatcher import Dispatcher
-from poolmgr.store.inbox import Jobs
-from poolmgr.store.ledger import Ledger, Rejected
+from poolmgr.store.leader.inbox import Jobs
+from poolmgr.store.leader.ledger import Ledger, Rejected
 
 _MOST_AT_ONCE = 256
 _WAIT_S = 1.0

@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from common.runtime.turns import Turned, unwatched
-from poolmgr.store.arrivals import Arrivals
-from poolmgr.store.inbox import Stream
+from common.runtime.loop.turns import Turned, unwatched
+from poolmgr.store.leader.arrivals import Arrivals
+from poolmgr.store.leader.inbox import Stream
 
 _MOST_AT_ONCE: Final = 20
 """Entries in one read. Few, because an entry may have any size; twenty in three round trips are thousands a second."""

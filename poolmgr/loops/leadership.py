@@ -7,9 +7,9 @@ from typing import Final
 import structlog
 
 from common.errors import ManagerError
-from common.runtime.turns import Turned, unwatched
+from common.runtime.loop.turns import Turned, unwatched
 from common.runtime.waiting import pause
-from poolmgr.store.lease import Lease
+from poolmgr.store.leader.lease import Lease
 
 _LOOK_EVERY_S: Final = 0.25
 """How often a standby asks whether the lease is free. It notices an orderly end of the leader within this time."""

@@ -13,8 +13,8 @@ from common.config.settings import ProbeSettings, ProbesSettings
 from common.jobs.record import iso
 from common.runtime.clock import Clock
 from poolmgr.observe.probes import ProbeMetrics
-from poolmgr.store.probes import Begun, ProbeRun, Probes
-from poolmgr.store.views import Views
+from poolmgr.store.leader.probes import Begun, ProbeRun, Probes
+from poolmgr.store.reading.views import Views
 from poolmgr.telling.probes import REJECTED, UNFINISHED, concluded
 from poolmgr.telling.secrecy import hide_links
 

@@ -8,8 +8,8 @@ import structlog
 from common.config.settings import RetentionSettings
 from common.runtime.clock import Clock
 from poolmgr.core.pool import Pool
-from poolmgr.store.inbox import Stream
-from poolmgr.store.upkeep import Upkeep
+from poolmgr.store.leader.inbox import Stream
+from poolmgr.store.leader.upkeep import Upkeep
 
 _log = structlog.stdlib.get_logger()
 _EVERY_S = 60.0

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import structlog
 
 from common.runtime.clock import Clock
-from common.runtime.store import Store, StoreError
-from poolmgr.store.recordings import DueRecordings
+from common.runtime.recordings.store import Store, StoreError
+from poolmgr.store.leader.recordings import DueRecordings
 
 _log = structlog.stdlib.get_logger()
 _EVERY_S = 60.0

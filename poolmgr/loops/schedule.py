@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from common.runtime.clock import Clock
-from common.runtime.turns import Turned, unwatched
+from common.runtime.loop.turns import Turned, unwatched
 from poolmgr.core.events import ProcessResumed, Tick
 from poolmgr.loops.dispatcher import Dispatcher
 

@@ -16,7 +16,7 @@ import structlog
 from common.config.settings import SqsSettings
 from common.errors import ManagerError
 from common.runtime.waiting import backoff
-from poolmgr.store.arrivals import Arrivals, Message
+from poolmgr.store.leader.arrivals import Arrivals, Message
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE: Final = 10  # the limit of SQS for receiving and deleting

@@ -15,8 +15,8 @@ from common.jobs.outgoing import Delivery, OutgoingRules, host_of
 from common.jobs.record import Record, iso
 from common.runtime import steps
 from common.runtime.clock import Clock
+from common.runtime.loop.turns import Turned, unwatched
 from common.runtime.steps import WebhookStep
-from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import pause
 from common.webhooks.courier import GONE, Bury, Courier, Retry, judge
 from common.webhooks.envelope import render
@@ -26,8 +26,9 @@ from common.webhooks.signature import headers
 from poolmgr.observe.metrics import WebhookMetrics
 from poolmgr.observe.traces import Traces
 from poolmgr.store.answers import Entry, text_fields
-from poolmgr.store.deliveries import Attempt, Deliveries, Waiting
-from poolmgr.store.inbox import Stream
+from poolmgr.store.leader.deliveries import Deliveries
+from poolmgr.store.leader.inbox import Stream
+from poolmgr.store.reading.webhooks import Attempt, Waiting
 
 _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 100

@@ -21,7 +21,7 @@ from poolmgr.core.decisions import (
     Unsaid,
     Warm,
 )
-from poolmgr.store.ledger import Rejected
+from poolmgr.store.leader.ledger import Rejected
 
 _log = structlog.stdlib.get_logger()
 

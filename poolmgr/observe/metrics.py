@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from common.runtime.clock import Clock
-from common.runtime.loop_metrics import LoopMetrics
+from common.runtime.loop.metrics import LoopMetrics
 from common.wire.messages import BotRecorded, BotSaw
 from common.wire.vocabulary import BotState, GoneCause, Reason, VmState, WorkerState
 from poolmgr.core.decisions import (
@@ -30,7 +30,7 @@ from poolmgr.core.load import JobKind, cost
 from poolmgr.core.pool import Pool
 from poolmgr.core.settling import held_bots
 from poolmgr.observe.probes import ProbeMetrics
-from poolmgr.store.ledger import Rejected
+from poolmgr.store.leader.ledger import Rejected
 
 disable_created_metrics()  # the *_created series double what is scraped, and nobody reads them
 

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Gauge
 
 from common.jobs.record import epoch
-from poolmgr.store.probes import ProbeRun
+from poolmgr.store.leader.probes import ProbeRun
 
 _LABELS = ("probe", "platform")
 

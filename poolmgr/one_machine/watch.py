@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import UNAVAILABLE, connect
+from common.runtime.redis.client import UNAVAILABLE, connect
 from common.wire import codec
 from common.wire.messages import Event
 from common.wire.vocabulary import BotState

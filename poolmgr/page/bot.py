@@ -9,8 +9,8 @@ from common.config.settings import EvidenceSettings, Settings
 from common.jobs.outgoing import host_of
 from common.jobs.record import iso
 from common.wire.vocabulary import Attribution
-from poolmgr.store.meetings import Meetings
-from poolmgr.store.views import Views, VmView
+from poolmgr.store.reading.meetings import Meetings
+from poolmgr.store.reading.views import Views, VmView
 from poolmgr.telling import narrative
 from poolmgr.telling.history import BotHistory, evidence_of, look
 from poolmgr.telling.meaning import meaning_of

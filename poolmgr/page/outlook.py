@@ -13,8 +13,8 @@ import msgspec
 from common.jobs.record import epoch
 from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.page.hour import Hour, Minute
+from poolmgr.store.reading.views import Standing, StatusChange, VmView
 from poolmgr.store.record import TIME_FIELD
-from poolmgr.store.views import Standing, StatusChange, VmView
 
 MOST_BOTS: Final = 100
 """How many of the newest bots are shown. Others are found by searching."""

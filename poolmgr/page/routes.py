@@ -28,10 +28,10 @@ from poolmgr.page.bot import bot_page
 from poolmgr.page.outlook import row_of
 from poolmgr.page.watch import Watch
 from poolmgr.store.actions import By, Way
-from poolmgr.store.catalog import Question
+from poolmgr.store.leader.probes import Probes
 from poolmgr.store.looks import Looks
-from poolmgr.store.probes import Probes
-from poolmgr.store.sight import Sight
+from poolmgr.store.reading.catalog import Question
+from poolmgr.store.reading.sight import Sight
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob:; base-uri 'none'; "

@@ -16,8 +16,8 @@ from common.jobs.record import epoch
 from common.wire.vocabulary import BotState
 from poolmgr.page.outlook import MOST_BOTS, Outlook
 from poolmgr.store.keys import Keys
-from poolmgr.store.sight import Sight
-from poolmgr.store.views import StatusChange
+from poolmgr.store.reading.sight import Sight
+from poolmgr.store.reading.views import StatusChange
 
 EVERY_S: Final = 0.2
 QUIET_S: Final = 0.5

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 from common.jobs.record import Record
 from poolmgr.store import answers, scripts
 from poolmgr.store.actions import By, Verb, fields_of
-from poolmgr.store.evidence import keys_of
 from poolmgr.store.keys import Keys
+from poolmgr.store.reading.evidence import keys_of
 
 
 async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"", by: By | None = None) -> int:

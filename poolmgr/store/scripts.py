@@ -8,8 +8,8 @@ from typing import Final
 from redis.asyncio import Redis
 
 from common.jobs.record import BLANK
-from common.runtime.lua import FENCE, Key, Keys, Library, OptionalKey, Pairs, Values
-from common.runtime.scripts import STATES
+from common.runtime.redis.lua import FENCE, Key, Keys, Library, OptionalKey, Pairs, Values
+from common.runtime.redis.scripts import STATES
 from common.wire.vocabulary import Reason, Status
 from poolmgr.store import lives
 

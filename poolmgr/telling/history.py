@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from common.config.settings import Settings
 from common.jobs.record import Record
+from poolmgr.store.reading.views import Views, VmView
 from poolmgr.store.story import Entry
-from poolmgr.store.views import Views, VmView
 from poolmgr.telling import narrative
 
 

@@ -10,8 +10,8 @@ from common.wire.vocabulary import Attribution, BotState, Feed, FeedStatus, VmSt
 from poolmgr.core.load import JobKind, expected_processors, kind_of
 from poolmgr.core.model import Vm
 from poolmgr.core.policy import bears
+from poolmgr.store.reading.views import Standing, VmView
 from poolmgr.store.story import EXPIRED, UNMADE, Entry, What
-from poolmgr.store.views import Standing, VmView
 
 WHOSE: Final = {
     Attribution.HOST: "the host's doing",

@@ -5,7 +5,7 @@ from typing import Final
 
 from common.jobs.record import Record, epoch
 from common.wire.vocabulary import Attribution, BotState, Reason
-from poolmgr.store.probes import ProbeRun
+from poolmgr.store.leader.probes import ProbeRun
 from poolmgr.store.story import Entry, What
 
 JOINED: Final = "joined"

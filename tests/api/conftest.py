@@ -29,7 +29,7 @@ from common.config.settings import (
 from common.jobs.job import JobRules, parse_job
 from common.jobs.record import Job
 from common.runtime.clock import Clock
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
 from lab.parts.ports import free_ports
@@ -41,9 +41,9 @@ from poolmgr.app import Manager
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
 from poolmgr.page.routes import add_page
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import Ledger
+from poolmgr.store.leader.ledger import Ledger
+from poolmgr.store.reading.views import Views
 from poolmgr.store.scripts import load_scripts
-from poolmgr.store.views import Views
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import wait_until
 

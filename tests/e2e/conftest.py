@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from common.wire import codec
 from common.wire.messages import BotVitals
 from lab.meeting.server import create_app
 from lab.parts.ports import free_ports
 from lab.parts.table import describe_bearers
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 from tests.fork_server import Forked, ForkServer
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import serving

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.runtime.redis import UNAVAILABLE
+from common.runtime.redis.client import UNAVAILABLE
 from lab.parts.host import hosting
 from lab.parts.redis_fleet import WatchedRedis
 from poolmgr.core.events import LeaveRequested

@@ -3,7 +3,7 @@
 import pytest
 
 from poolmgr.loops.control import what_is_wrong
-from poolmgr.store.views import decode_request
+from poolmgr.store.reading.views import decode_request
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from common.runtime.clock import Clock
 from common.wire.vocabulary import BotState
 from poolmgr.loops.probing import Probing
 from poolmgr.observe.metrics import Metrics
-from poolmgr.store.probes import ProbeRun, Probes
+from poolmgr.store.leader.probes import ProbeRun, Probes
 from tests.api.conftest import LINK, World, world
 from tests.waiting import wait_until
 

@@ -11,12 +11,12 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings
 from common.runtime.clock import Clock
-from common.runtime.store import Store
+from common.runtime.recordings.store import Store
 from common.wire.messages import BotRecorded
 from poolmgr.core.decisions import NoteRecorded
 from poolmgr.loops.recordings import tend_recordings
+from poolmgr.store.leader.recordings import DueRecordings
 from poolmgr.store.lives import MADE_WITHIN_S
-from poolmgr.store.recordings import DueRecordings
 from tests.api.conftest import Hand, World, world
 from tests.waiting import wait_until
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from lab.parts.ports import free_ports
 from lab.parts.redis_server import RedisServer
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 from tests.fork_server import Forked, ForkServer
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import PATIENCE_S, wait_until

@@ -24,7 +24,7 @@ from lab.parts.redis_server import RedisServer
 from poolmgr import app
 from poolmgr.core.events import DrainRequested, LeaveRequested
 from poolmgr.core.pool import Pool
-from poolmgr.store.inbox import Jobs
+from poolmgr.store.leader.inbox import Jobs
 from tests.manager.conftest import Manager, Scene
 from tests.waiting import wait_until
 

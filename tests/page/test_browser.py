@@ -17,7 +17,7 @@ from common.wire.vocabulary import Reason
 from lab.parts.browser import launch
 from poolmgr.core.requests import DrainRequested
 from poolmgr.store.actions import By, Way
-from poolmgr.store.probes import ProbeRun, Probes
+from poolmgr.store.leader.probes import ProbeRun, Probes
 from tests.api.conftest import LINK, TOKEN, Caller
 from tests.page.conftest import HOSTILE, LOOKER, READER, Fleet
 from tests.waiting import wait_until

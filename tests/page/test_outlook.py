@@ -9,8 +9,8 @@ from common.jobs.record import iso
 from common.wire.vocabulary import BotState, VmState, WorkerState
 from poolmgr.page.hour import Hour, Minute
 from poolmgr.page.outlook import MOST_BOTS, Everything, Outlook
-from poolmgr.store.sight import FIELDS
-from poolmgr.store.views import Standing, StatusChange, VmView
+from poolmgr.store.reading.sight import FIELDS
+from poolmgr.store.reading.views import Standing, StatusChange, VmView
 from tests.examples import examples
 
 AT = 1_800_000_000.0

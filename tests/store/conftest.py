@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from common.config.settings import RedisSettings, RetentionSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from poolmgr.store.keys import KEY_DOCS, Keys
-from poolmgr.store.ledger import Ledger
+from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 from worker.link import scripts
 

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
 
 from common.config.settings import RedisSettings, RetentionSettings
-from common.runtime.lua import digest_of
-from common.runtime.redis import connect
-from common.runtime.scripts import SHARED
+from common.runtime.redis.client import connect
+from common.runtime.redis.lua import digest_of
+from common.runtime.redis.scripts import SHARED
 from poolmgr.core.decisions import Decision
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import DisagreementError, Ledger, StaleEpochError
+from poolmgr.store.leader.ledger import DisagreementError, Ledger, StaleEpochError
 from poolmgr.store.record import Fields
 from poolmgr.store.scripts import SCRIPTS
 from tests.examples import EXPLORES, examples

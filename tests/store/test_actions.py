@@ -15,12 +15,12 @@ from poolmgr.core.requests import DrainRequested, LeaveRequested, PauseRequested
 from poolmgr.store.actions import Action, Actions, By, Verb, Way, fields_of
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import Ledger, Rejected
+from poolmgr.store.leader.ledger import Ledger, Rejected
+from poolmgr.store.reading.views import Views
 from poolmgr.store.scripts import SCRIPTS
 from poolmgr.store.submission import Submission, Submissions, Verdict
-from poolmgr.store.views import Views
 from tests.store.conftest import NOW
-from tests.store.test_ledger import accept
+from tests.store.leader.test_ledger import accept
 
 ANA = By("ana@bastion", Way.COMMAND_LINE)
 CRM = By("crm", Way.API)

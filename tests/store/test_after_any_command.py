@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError
 
 from common.config.settings import RedisSettings
 from common.jobs.record import epoch
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from common.wire.vocabulary import BotState
 from lab.chaos.core.agent import Agent
 from lab.chaos.core.connection import Fuse, fragile
@@ -25,7 +25,7 @@ from poolmgr.core import restoring
 from poolmgr.core.model import Bot
 from poolmgr.core.state import PoolState
 from poolmgr.store.answers import text_fields
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 _DATABASE: Final = 14
 _LINK: Final = "http://127.0.0.1:8090/r/x?tag=a"

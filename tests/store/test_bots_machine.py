@@ -42,7 +42,7 @@ from poolmgr.core.decisions import (
 from poolmgr.core.events import Revoked
 from poolmgr.store import record, story
 from poolmgr.store.forgetting import forget
-from poolmgr.store.ledger import Rejected
+from poolmgr.store.leader.ledger import Rejected
 from tests.store import conftest
 from tests.store.model import DAY_S, HOUR_S, WEEK_S, OnRedis, break_script, finds_fault, run, text
 from worker.link.scripts import claim

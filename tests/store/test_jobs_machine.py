@@ -16,9 +16,9 @@ from hypothesis.stateful import initialize, precondition, rule
 from common.jobs.record import Job, iso
 from common.wire.vocabulary import BotState
 from poolmgr.core.decisions import Accept
-from poolmgr.store.inbox import Jobs
-from poolmgr.store.ledger import Rejected
-from poolmgr.store.views import DeadJob, Views
+from poolmgr.store.leader.inbox import Jobs
+from poolmgr.store.leader.ledger import Rejected
+from poolmgr.store.reading.views import DeadJob, Views
 from tests.store.model import DAY_S, HOUR_S, WEEK_S, OnRedis, break_script, finds_fault, run
 
 MOST_BYTES: Final = 60
@@ -169,7 +169,7 @@ class Way(OnRedis):
 def test_each_job_is_in_one_place_whoever_takes_rejects_dies_or_hands_in_again(
     redis_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("poolmgr.store.inbox._MOST_BYTES", MOST_BYTES)
+    monkeypatch.setattr("poolmgr.store.leader.inbox._MOST_BYTES", MOST_BYTES)
     run(Way, redis_server)
 
 
@@ -188,6 +188,6 @@ def test_each_job_is_in_one_place_whoever_takes_rejects_dies_or_hands_in_again(
 def test_a_script_that_loses_or_doubles_a_job_is_found_out(
     redis_server: str, monkeypatch: pytest.MonkeyPatch, script: str, old: str, new: str
 ) -> None:
-    monkeypatch.setattr("poolmgr.store.inbox._MOST_BYTES", MOST_BYTES)
+    monkeypatch.setattr("poolmgr.store.leader.inbox._MOST_BYTES", MOST_BYTES)
     break_script(monkeypatch, script, old, new)
     finds_fault(Way, redis_server)

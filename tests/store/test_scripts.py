@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from common.runtime.lua import FENCE, Library, Script
+from common.runtime.redis.lua import FENCE, Library, Script
 from common.wire.vocabulary import BotState
 from tests.store.model import LIBRARIES
 
@@ -45,7 +45,7 @@ def used_in(code: str) -> set[str]:
 def prelude(script: Script[..., Any], name: str) -> str:
     """Of its own room, or of what both programs share."""
     own = next(library.folder for library in LIBRARIES if script in library.scripts.values())
-    files = [folder / f"_{name}.lua" for folder in (own, resources.files("common.runtime") / "lua")]
+    files = [folder / f"_{name}.lua" for folder in (own, resources.files("common.runtime.redis") / "lua")]
     return code_of(next(file.read_text() for file in files if file.is_file()))
 
 

@@ -24,11 +24,11 @@ from poolmgr.core.decisions import (
     Why,
 )
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import Ledger
+from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.lives import MADE_WITHIN_S
+from poolmgr.store.reading.views import Views
 from poolmgr.store.record import iso
 from poolmgr.store.story import Entry, What
-from poolmgr.store.views import Views
 from poolmgr.telling.narrative import sentence
 from tests.store.conftest import NOW
 

@@ -10,9 +10,9 @@ import pytest
 from common.jobs.record import Job, Record
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
-from poolmgr.store.inbox import Jobs
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import Ledger, Rejected
+from poolmgr.store.leader.inbox import Jobs
+from poolmgr.store.leader.ledger import Ledger, Rejected
 from poolmgr.store.submission import Outcome, Submission, Submissions, Verdict
 from tests.store.conftest import NOW
 

@@ -12,10 +12,10 @@ from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import End, Move, NoteRecorded
 from poolmgr.store import scripts, usage
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import Ledger
+from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.usage import Usage, by_day, day_of, days, together
 from tests.store.conftest import NOW
-from tests.store.test_ledger import JOB, accept, assign
+from tests.store.leader.test_ledger import JOB, accept, assign
 
 DAY = "2027-01-15"
 assert day_of(NOW) == DAY

@@ -15,8 +15,8 @@ from common.wire import codec, messages
 from common.wire.vocabulary import GoneCause, WorkerState
 from poolmgr.core.decisions import Decision, ForgetVm, ForgetWorker, KeepVm, KeepWorker, Retire, Warm, Why
 from poolmgr.store import record
-from poolmgr.store.snapshot import load_vms
-from poolmgr.store.upkeep import Upkeep
+from poolmgr.store.leader.snapshot import load_vms
+from poolmgr.store.leader.upkeep import Upkeep
 from tests.store.model import DAY_S, HOUR_S, RETENTION, OnRedis, break_script, finds_fault, run
 
 VMS: Final = ("vm1", "vm2")

@@ -7,7 +7,7 @@ import pytest
 
 from common.jobs.record import Record
 from common.wire.vocabulary import Attribution, Reason
-from poolmgr.store.probes import ProbeRun
+from poolmgr.store.leader.probes import ProbeRun
 from poolmgr.store.story import Entry, What
 from poolmgr.telling.probes import concluded, outcome_of
 

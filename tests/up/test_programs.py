@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.config.settings import parse
-from common.runtime.redis import url_fault
+from common.runtime.redis.client import url_fault
 from poolmgr.one_machine.folder import CannotRunError, StateFolder
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.programs import Program, Wishes, programs, redis_url, sweeping

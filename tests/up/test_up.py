@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from lab.parts.host import hosting
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.programs import redis_url
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 from tests.up.conftest import HOST_KEY, Up
 from tests.waiting import PATIENCE_S, wait_until
 from worker.chromium import processes

@@ -21,11 +21,11 @@ import pytest
 from aiohttp import ClientSession, web
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from lab.parts.ports import free_ports
-from poolmgr.store.arrivals import Arrivals
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import Views
+from poolmgr.store.leader.arrivals import Arrivals
+from poolmgr.store.reading.views import Views
 from tests.fork_server import ForkServer
 from tests.manager.conftest import Manager, Scene
 from tests.simulated import Meetings, SimulatedAgent

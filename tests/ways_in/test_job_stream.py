@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from poolmgr.loops.job_stream import follow_job_stream
-from poolmgr.store.inbox import GROUP, Stream
+from poolmgr.store.leader.inbox import GROUP, Stream
 from tests.manager.conftest import Scene
 from tests.waiting import PATIENCE_S, wait_until
 from tests.ways_in.conftest import LINK, Counting, House, Visit

@@ -17,7 +17,7 @@ import structlog
 from playwright.async_api import Page
 
 from common.config.settings import CaptureSettings
-from common.runtime.store import Store, StoreError, TakenError
+from common.runtime.recordings.store import Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest
 from common.wire.manifest import FINAL, PROGRESS, Kind, Segment

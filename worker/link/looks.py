@@ -13,7 +13,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import UNAVAILABLE, connect
+from common.runtime.redis.client import UNAVAILABLE, connect
 from common.runtime.waiting import backoff
 from common.wire.keys import WireKeys
 from common.wire.looks import Picture, decode_look, encode

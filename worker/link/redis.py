@@ -24,11 +24,11 @@ from redis.exceptions import RedisError
 from common.config.settings import RedisSettings
 from common.errors import AgentError
 from common.runtime import steps
-from common.runtime.redis import UNAVAILABLE, address, connect
-from common.runtime.roundtrip import carry_out
-from common.runtime.scripts import resign
+from common.runtime.loop.turns import Turned, unwatched
+from common.runtime.redis.client import UNAVAILABLE, address, connect
+from common.runtime.redis.roundtrip import carry_out
+from common.runtime.redis.scripts import resign
 from common.runtime.steps import AgentStep
-from common.runtime.turns import Turned, unwatched
 from common.runtime.waiting import backoff, pause
 from common.wire import codec
 from common.wire.keys import WireKeys

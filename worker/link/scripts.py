@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from common.runtime.lua import Key, Library, Values
-from common.runtime.scripts import STATES
+from common.runtime.redis.lua import Key, Library, Values
+from common.runtime.redis.scripts import STATES
 
 ALIVE_S: Final = 15
 COMMANDS_LIFE_S: Final = 86_400

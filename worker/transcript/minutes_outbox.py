@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from common.runtime.store import Store, StoreError
+from common.runtime.recordings.store import Store, StoreError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest, minutes
 from common.wire.messages import BotTranscribed, Join

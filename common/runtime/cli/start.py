@@ -4,7 +4,7 @@ from common.config.settings import Settings
 from common.runtime import log
 from common.runtime.cli.session import Session
 from common.runtime.config import overriding, unread
-from common.runtime.redis import address
+from common.runtime.redis.client import address
 
 
 def begin(session: Session, program: str) -> Settings:

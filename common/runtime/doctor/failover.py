@@ -11,8 +11,8 @@ from redis.exceptions import ResponseError
 from common.config.redis_url import Finds, Node, finds
 from common.config.settings import RedisSettings
 from common.runtime.doctor.checks import Found, error, ok, warning
-from common.runtime.failover.topology import Answer
-from common.runtime.redis import topology
+from common.runtime.redis.client import topology
+from common.runtime.redis.failover.topology import Answer
 
 _SEE: Final = "docs/operations.md, Redis that fails over"
 _FEWEST_SENTINELS: Final = 3

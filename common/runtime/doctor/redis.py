@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from common.config.settings import RedisSettings
 from common.runtime.doctor import failover
 from common.runtime.doctor.checks import Check, Found, error, ok, skipped, warning
-from common.runtime.redis import UNAVAILABLE, address, connect
+from common.runtime.redis.client import UNAVAILABLE, address, connect
 
 DEADLINE_S: Final = 8.0
 OLDEST: Final = (6, 2)

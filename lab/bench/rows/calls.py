@@ -16,7 +16,7 @@ from lab.bench.usage import cpu_percents, pss_mb
 from lab.parts.browser import launch
 from lab.parts.ports import free_ports
 from lab.parts.stage import Stage
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 _SETTLE_S: Final = 6.0
 _INTERVAL_S: Final = 10.0

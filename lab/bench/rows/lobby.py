@@ -14,7 +14,7 @@ from lab.bench.sample import Series
 from lab.bench.usage import pss_mb
 from lab.parts.ports import free_ports
 from lab.parts.stage import Stage
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 _MOST_MB: Final = 350.0  # a worker; docs: the budgets
 _SETTLE_S: Final = 6.0

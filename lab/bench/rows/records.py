@@ -21,7 +21,7 @@ from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
 from lab.parts.stage import Stage
 from poolmgr.core.decisions import Accept, Decision, End
-from poolmgr.store.ledger import Ledger
+from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 
 _FEW: Final = 1_000

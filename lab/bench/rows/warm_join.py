@@ -15,7 +15,7 @@ from lab.bench.sample import Contender, Series, ratio, take_turns
 from lab.parts.browser import launch
 from lab.parts.stage import Stage
 from poolmgr.core.events import LeaveRequested
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 _ASKED_P50_MS, _ASKED_P99_MS, _JOINED_P50_MS = 30.0, 60.0, 200.0  # docs: the budgets
 _IDLE_P50_MS: Final = 60.0  # docs: the budgets

@@ -22,7 +22,7 @@ from lab.platforms.meeting import Meeting
 from lab.platforms.scenario import Scenario
 from lab.platforms.site import Site, serving
 from poolmgr.core.events import LeaveRequested
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 from worker.chromium.warm_pages import VISITOR
 
 _WEIGHT_MB: Final = 8

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from common.jobs.record import iso
-from common.runtime.redis import UNAVAILABLE
+from common.runtime.redis.client import UNAVAILABLE
 from common.wire import codec, messages
 from common.wire.messages import (
     BotEnded,

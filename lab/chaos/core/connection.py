@@ -9,7 +9,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError, ResponseError
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 
 
 class KilledError(Exception):

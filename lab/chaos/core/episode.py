@@ -26,9 +26,9 @@ from lab.chaos.judging.invariants import story, violations
 from lab.chaos.judging.outside import Change, VmSeen, World, dead_job
 from lab.chaos.system.load import BadPush, Push
 from poolmgr.core.requests import DrainRequested, LeaveRequested, RescheduleRequested
-from poolmgr.store import audit
 from poolmgr.store.answers import text_fields
-from poolmgr.store.views import encode_request
+from poolmgr.store.reading import audit
+from poolmgr.store.reading.views import encode_request
 
 TURNS: Final = 30
 HEALED_WITHIN_S: Final = 3000.0

@@ -8,7 +8,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from common.jobs.job import BadJobError, JobRules, parse_job
-from common.runtime.redis import UNAVAILABLE
+from common.runtime.redis.client import UNAVAILABLE
 from common.wire import codec
 from common.wire.messages import Heartbeat
 from lab.chaos.core.connection import Fuse, KilledError, fragile
@@ -17,13 +17,13 @@ from poolmgr.core.decisions import Decision
 from poolmgr.core.events import CoreEvent, JobAccepted, ProcessResumed, SayRequested, Tick
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.pool import Pool
-from poolmgr.store.inbox import Jobs, Stream
-from poolmgr.store.lease import Lease
-from poolmgr.store.ledger import DisagreementError, Ledger, Rejected, StaleEpochError
+from poolmgr.store.leader.inbox import Jobs, Stream
+from poolmgr.store.leader.lease import Lease
+from poolmgr.store.leader.ledger import DisagreementError, Ledger, Rejected, StaleEpochError
+from poolmgr.store.leader.snapshot import load_bots, load_vms
+from poolmgr.store.leader.upkeep import Upkeep
+from poolmgr.store.reading.views import decode_request
 from poolmgr.store.scripts import load_scripts
-from poolmgr.store.snapshot import load_bots, load_vms
-from poolmgr.store.upkeep import Upkeep
-from poolmgr.store.views import decode_request
 
 LEASE_S: Final = 8.0
 REAP_S: Final = 60.0

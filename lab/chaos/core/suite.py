@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from common.config.settings import RedisSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from lab.chaos.core.episode import Episode, EpisodeResult
 from lab.chaos.judging.judge import Say
 from lab.parts.redis_server import RedisServer

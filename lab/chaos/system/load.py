@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from common.wire.vocabulary import Reason
 from lab.chaos.system.stage import ON_ITS_WAY_S, Stage
 from poolmgr.core.events import LeaveRequested
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 _AGAIN_S: Final = 0.1
 _KNOWN_AFTER_S: Final = 5.0  # a job that Redis has is a bot by then

@@ -38,7 +38,7 @@ from lab.parts.redis_server import START_DEADLINE_S, on_port, redis_command
 from lab.parts.stage import ROOT, log_end
 from lab.parts.table import end_bearers
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 from worker.chromium.process import find_chromium
 
 RESTART_S: Final = (0.05, 0.6)  # systemd waits a moment, too

@@ -13,7 +13,7 @@ from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
 from poolmgr.cli.text import Ago, epoch_of
 from poolmgr.core.requests import LeaveRequested
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 from poolmgr.telling.secrecy import hide_links_in_record
 
 _CHOSEN_FROM: Final = 10_000

@@ -15,7 +15,7 @@ from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import moment
 from poolmgr.store.actions import By
-from poolmgr.store.views import DeadJob, Standing, Views
+from poolmgr.store.reading.views import DeadJob, Standing, Views
 from poolmgr.telling.secrecy import hide_links, hide_links_in_payload
 
 _PAYLOAD_SHOWN: Final = 60

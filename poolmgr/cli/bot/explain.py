@@ -19,8 +19,8 @@ from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console, status_cell, table
 from poolmgr.cli.text import clock_time, epoch_of
-from poolmgr.store.evidence import Bundle
-from poolmgr.store.views import DeadJob, Views
+from poolmgr.store.reading.evidence import Bundle
+from poolmgr.store.reading.views import DeadJob, Views
 from poolmgr.telling import narrative
 from poolmgr.telling.history import BotHistory, evidence_of, look
 from poolmgr.telling.meaning import meaning_of

@@ -26,8 +26,8 @@ from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time, epoch_of
 from poolmgr.core.events import LeaveRequested
 from poolmgr.store.actions import By
+from poolmgr.store.reading.views import Views
 from poolmgr.store.story import Entry, What
-from poolmgr.store.views import Views
 from poolmgr.telling import narrative
 from poolmgr.telling.history import BotHistory, look
 from poolmgr.telling.meaning import meaning_of

@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.jobs.job import BOT_ID
-from common.runtime import files, recordings
+from common.runtime import files
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import duration
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
-from common.runtime.sound.m4a import UnencodedError, encode
-from common.runtime.store import AbsentError, Store, StoreError
+from common.runtime.recordings import manifests
+from common.runtime.recordings.sound.m4a import UnencodedError, encode
+from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Audio, Kind, Manifest, Video
 from common.wire.minutes import TRANSCRIPT
@@ -80,7 +81,7 @@ def recording(
     if words:
         _print_words(session, bot_id, attempt)
         return
-    found = _ask(session, lambda store: recordings.find(store, bot_id, attempt))
+    found = _ask(session, lambda store: manifests.find(store, bot_id, attempt))
     if found is None:
         fail(f"there is no recording of bot {bot_id} in the store", EXIT_NOT_FOUND)
     if whole or session.as_json:
@@ -94,7 +95,7 @@ def recording(
 
 def _print_words(session: Session, bot_id: str, attempt: int | None) -> None:
     """Ends the program when there is no transcript."""
-    found = _ask(session, lambda store: recordings.find_minutes(store, bot_id, TRANSCRIPT, attempt))
+    found = _ask(session, lambda store: manifests.find_minutes(store, bot_id, TRANSCRIPT, attempt))
     if found is None:
         fail(f"there is no transcript of bot {bot_id} in the store", EXIT_NOT_FOUND)
     if session.as_json:

@@ -15,7 +15,7 @@ from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from common.wire.vocabulary import OnWorkerLost, Status
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 from poolmgr.telling.secrecy import hide_links
 
 _DEAD_LOOKED_AT = 50

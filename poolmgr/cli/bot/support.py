@@ -24,10 +24,10 @@ from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
 from poolmgr.cli.names import bot_ids, vm_ids
 from poolmgr.cli.program.doctor import checks
 from poolmgr.cli.session import Session, with_session
-from poolmgr.store.audit import Finding
 from poolmgr.store.keys import Keys
-from poolmgr.store.sight import Sight
-from poolmgr.store.views import StatusChange, Views
+from poolmgr.store.reading.audit import Finding
+from poolmgr.store.reading.sight import Sight
+from poolmgr.store.reading.views import StatusChange, Views
 from poolmgr.telling import narrative
 from poolmgr.telling.history import BotHistory, look
 from poolmgr.telling.meaning import meaning_of

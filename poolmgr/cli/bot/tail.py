@@ -13,7 +13,7 @@ from poolmgr.cli.names import bot_ids, vm_ids
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console, status_cell
 from poolmgr.cli.text import NOTHING, Ago, clock_time, epoch_of
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 
 @click.command

@@ -11,7 +11,7 @@ from common.runtime.cli.text import duration, literal
 from poolmgr.cli.session import Session, in_time
 from poolmgr.cli.tables import console, status_cell
 from poolmgr.cli.text import NOTHING, clock_time, epoch_of
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 REJECTED: Final = "rejected"
 _ENDS: Final = ("stopped", REJECTED)

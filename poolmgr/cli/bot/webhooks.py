@@ -17,8 +17,8 @@ from poolmgr.cli.session import Session, say_if_unled, with_session
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import moment
 from poolmgr.store.actions import By
-from poolmgr.store.deliveries import Attempt, DeadLetter, Waiting, line_life_s
-from poolmgr.store.views import Standing, Views
+from poolmgr.store.reading.views import Standing, Views
+from poolmgr.store.reading.webhooks import Attempt, DeadLetter, Waiting, line_life_s
 
 _ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 

@@ -13,7 +13,7 @@ from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import Ago, moment
 from poolmgr.store.actions import Action, Verb, is_so
-from poolmgr.store.views import Views
+from poolmgr.store.reading.views import Views
 
 
 @click.command

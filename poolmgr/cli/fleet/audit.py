@@ -9,9 +9,9 @@ import click
 from common.runtime.cli.session import put_json, say
 from common.runtime.exits import EXIT_FAILED
 from poolmgr.cli.session import Session, with_session
-from poolmgr.store import audit as rules
-from poolmgr.store.audit import Finding
-from poolmgr.store.views import Views
+from poolmgr.store.reading import audit as rules
+from poolmgr.store.reading.audit import Finding
+from poolmgr.store.reading.views import Views
 
 AGAIN_AFTER_S: Final = 5.0
 

@@ -14,7 +14,7 @@ from poolmgr.cli.names import vm_ids
 from poolmgr.cli.session import Session, in_time, say_if_unled, with_session, with_waiting
 from poolmgr.cli.text import clock_time
 from poolmgr.core.requests import DrainRequested
-from poolmgr.store.views import Standing, Views, VmView
+from poolmgr.store.reading.views import Standing, Views, VmView
 
 _LOOK_EVERY_S = 0.2
 

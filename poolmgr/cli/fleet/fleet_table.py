@@ -12,7 +12,7 @@ from common.wire.vocabulary import VmState, WorkerState
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import clock_time
 from poolmgr.core.load import expected_processors
-from poolmgr.store.views import Standing, VmView
+from poolmgr.store.reading.views import Standing, VmView
 
 _STATE_STYLES: Final = {
     VmState.UP: "green",

@@ -14,7 +14,7 @@ from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.text import NOTHING, moment
 from poolmgr.store.keys import Keys
-from poolmgr.store.probes import KEPT, ProbeRun, Probes
+from poolmgr.store.leader.probes import KEPT, ProbeRun, Probes
 
 _MARKED: Final = 20
 _MARKS: Final = {"joined": "+", "refused": "r"}

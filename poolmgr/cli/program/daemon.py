@@ -17,7 +17,7 @@ from poolmgr.api.listen import CannotListenError
 from poolmgr.app import Manager
 from poolmgr.loops.leadership import LeaseLostError
 from poolmgr.loops.sqs import CannotReadSqsError
-from poolmgr.store.ledger import StaleEpochError
+from poolmgr.store.leader.ledger import StaleEpochError
 
 _SWITCH_S: Final = 0.0005
 """How long the event loop waits for a thread that reads a large job; Python's default is ten times that."""

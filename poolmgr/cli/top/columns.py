@@ -7,7 +7,7 @@ from common.runtime.cli.text import duration
 from common.wire.vocabulary import BotState, Status, VmState, WorkerState
 from poolmgr.cli.text import NOTHING
 from poolmgr.page.outlook import BotRow
-from poolmgr.store.views import VmView
+from poolmgr.store.reading.views import VmView
 
 PLAIN: Final = ""
 BOLD: Final = "bold"

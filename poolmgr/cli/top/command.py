@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from common.runtime.cli.session import fail
 from common.runtime.clock import Clock
 from common.runtime.exits import EXIT_USAGE
-from common.runtime.redis import UNAVAILABLE
+from common.runtime.redis.client import UNAVAILABLE
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.top.columns import Facts
 from poolmgr.cli.top.lines import draw
@@ -25,8 +25,8 @@ from poolmgr.core.requests import DrainRequested, LeaveRequested, Request
 from poolmgr.page.outlook import row_of
 from poolmgr.page.watch import Watch
 from poolmgr.store.keys import Keys
-from poolmgr.store.sight import Sight
-from poolmgr.store.views import Views
+from poolmgr.store.reading.sight import Sight
+from poolmgr.store.reading.views import Views
 
 if TYPE_CHECKING:
     from poolmgr.cli.top.terminal import Terminal

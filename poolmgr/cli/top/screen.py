@@ -13,7 +13,7 @@ from common.wire.vocabulary import BotState, VmState
 from poolmgr.cli.top.columns import BOT_COLUMNS, VM_COLUMNS, Column
 from poolmgr.core.requests import DrainRequested, LeaveRequested, Request
 from poolmgr.page.outlook import BotRow, Outlook
-from poolmgr.store.views import VmView
+from poolmgr.store.reading.views import VmView
 
 MOST_WANTED: Final = 100
 """Bots beyond the newest that a filter asks for at a time."""

@@ -14,7 +14,7 @@ from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
 from poolmgr.store.keys import Keys
-from poolmgr.store.ledger import Ledger
+from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
 from tests.cli.conftest import CommandLine
 

@@ -17,8 +17,8 @@ from common.wire.messages import BotSaw
 from common.wire.vocabulary import BotState, Reason, VmState
 from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, Note, NoteFailed, Why
 from poolmgr.store.keys import Keys
+from poolmgr.store.reading.views import Standing, VmView
 from poolmgr.store.story import Entry, What
-from poolmgr.store.views import Standing, VmView
 from poolmgr.telling.meaning import meaning_of
 from poolmgr.telling.narrative import sentences, waits_for
 from tests.cli.bot.test_bots import SECRET, Writer, accept, assign

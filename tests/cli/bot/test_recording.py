@@ -12,7 +12,7 @@ import pytest
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, VIDEO, Audio, Gap, Manifest, Part, Segment, Video
 from tests.cli.conftest import ROOT, CommandLine
-from tests.common.runtime.test_sound import write_ogg
+from tests.common.runtime.recordings.test_sound import write_ogg
 
 SOUND: Final = b"OggS and so on"
 SO_FAR: Final = Manifest(

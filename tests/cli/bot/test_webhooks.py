@@ -9,8 +9,8 @@ import pytest
 from redis import Redis
 
 from common.jobs.outgoing import Delivery
-from poolmgr.store.deliveries import Attempt
 from poolmgr.store.keys import Keys
+from poolmgr.store.reading.webhooks import Attempt
 from tests.cli.conftest import CommandLine, wait_for
 
 AT = 1_800_000_000.0

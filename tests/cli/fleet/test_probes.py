@@ -10,7 +10,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND
 from poolmgr.store.keys import Keys
-from poolmgr.store.probes import ProbeRun, Probes
+from poolmgr.store.leader.probes import ProbeRun, Probes
 from tests.cli.conftest import CommandLine
 
 CONFIG = """

@@ -9,8 +9,8 @@ from poolmgr.cli.top.lines import Size, draw
 from poolmgr.cli.top.screen import Key, Screen, Tab, name_of
 from poolmgr.core.requests import DrainRequested, LeaveRequested
 from poolmgr.page.outlook import Outlook
-from poolmgr.store.sight import FIELDS
-from poolmgr.store.views import Standing, VmView
+from poolmgr.store.reading.sight import FIELDS
+from poolmgr.store.reading.views import Standing, VmView
 
 NOW = 1_800_000_000.0
 FACTS = Facts(NOW, 2, 12)

@@ -12,7 +12,7 @@ from common.jobs.record import iso
 from common.runtime.exits import EXIT_UNREACHABLE, EXIT_USAGE
 from common.wire.vocabulary import WorkerState
 from poolmgr.store.keys import Keys
-from poolmgr.store.views import decode_request
+from poolmgr.store.reading.views import decode_request
 from tests.cli.conftest import ROOT, CommandLine
 from tests.cli.top.conftest import Start
 from tests.terminal import Terminal

@@ -7,7 +7,7 @@ import pytest
 
 from common.jobs.job import BadJobError, JobRules, parse_job
 from common.jobs.warnings import FIELDS
-from poolmgr.api.shapes import CreateBot
+from poolmgr.api.operations.shapes import CreateBot
 
 LINK: Final = "https://meet.google.com/abc-defg-hij"
 NO_FIELD: Final = "is no field of ours, and is ignored"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from common.runtime.loop.turns import Turns
 from common.runtime.service import Service, telling
-from common.runtime.turns import Turns
 from tests.notified import Notified
 from tests.waiting import wait_until
 
@@ -141,7 +141,7 @@ def test_the_process_that_systemd_ends_says_where_it_stood() -> None:
     program = """
 import asyncio, os, signal
 from common.runtime.service import Service, telling
-from common.runtime.turns import Turns
+from common.runtime.loop.turns import Turns
 async def main():
     async with telling(Service("/nowhere", 30.0), str, Turns()):
         stand_still()

@@ -12,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from common.config.settings import CaptureSettings, WorkerSettings
-from common.runtime.store import Store
+from common.runtime.recordings.store import Store
 from common.wire import manifest
 from common.wire.manifest import FINAL, Kind, Manifest
 from common.wire.messages import BotMoved, BotRecorded, BotSaw

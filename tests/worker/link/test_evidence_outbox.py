@@ -13,7 +13,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from common.config.settings import EvidenceSettings, RedisSettings
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from common.wire.keys import WireKeys
 from lab.parts.redis_server import RedisServer
 from tests.waiting import wait_until

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from common.runtime.scripts import resign
+from common.runtime.redis.scripts import resign
 from tests.store.model import DAY_S, OnRedis, break_script, finds_fault, run
 from worker.link import scripts
 from worker.link.scripts import ALIVE_S, COMMANDS_LIFE_S, WRITTEN_LIFE_S

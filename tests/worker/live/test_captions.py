@@ -15,7 +15,7 @@ from aiohttp import web
 from playwright.async_api import Browser, Page
 
 from common.config.settings import CaptureSettings, LiveSettings, WorkerSettings
-from common.runtime.store import Store
+from common.runtime.recordings.store import Store
 from common.wire import minutes
 from common.wire.messages import BotStreamed, BotTranscribed, Feeds, Join
 from common.wire.vocabulary import FeedStatus, Reason

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from common.config.settings import CaptureSettings
-from common.runtime.store import Store
+from common.runtime.recordings.store import Store
 from common.wire import minutes
 from common.wire.messages import BotTranscribed, Feeds, Join
 from common.wire.minutes import SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance

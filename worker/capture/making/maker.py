@@ -15,7 +15,7 @@ import msgspec
 
 from common.config.settings import CaptureSettings
 from common.errors import AgentError
-from common.runtime.store import AbsentError, Store, StoreError
+from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import AUDIO, VIDEO, Audio, Gap, Kind, Manifest, Segment, Video
 from worker.capture.making.work import AudioReport, Stream, VideoReport, Work, WorkResult

@@ -10,7 +10,7 @@ from common.config.settings import RedisSettings
 from common.runtime.doctor import redis
 from common.runtime.doctor.checks import Severity, carry_out
 from common.runtime.doctor.failover import Standing, of_many, of_one
-from common.runtime.failover.topology import Answer, Claim
+from common.runtime.redis.failover.topology import Answer, Claim
 from lab.parts.redis_fleet import WatchedRedis
 
 OK, WARNING, ERROR = Severity.OK, Severity.WARNING, Severity.ERROR

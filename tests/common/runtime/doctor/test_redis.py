@@ -9,7 +9,7 @@ import pytest_asyncio
 from common.config.settings import RedisSettings
 from common.runtime.doctor import redis
 from common.runtime.doctor.checks import Severity, carry_out
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from tests.conftest import RedisServer
 
 OK, WARNING, ERROR = Severity.OK, Severity.WARNING, Severity.ERROR

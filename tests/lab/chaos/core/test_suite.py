@@ -10,7 +10,7 @@ from lab.chaos.core.suite import CoreSummary, report_core, run_core
 from poolmgr.core import attempts, vms
 from poolmgr.core.model import Vm
 from poolmgr.core.state import PoolState
-from poolmgr.store import inbox
+from poolmgr.store.leader import inbox
 from tests.store.model import break_script
 
 EPISODES = 60

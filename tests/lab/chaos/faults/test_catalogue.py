@@ -19,7 +19,7 @@ import pytest
 
 from common.config.settings import RedisSettings
 from common.jobs.job import BadJobError, JobRules, parse_job
-from common.runtime.redis import connect
+from common.runtime.redis.client import connect
 from lab.chaos.faults.catalogue import BY_NAME, FAULTS, Target, chosen, plan
 from lab.chaos.faults.hostile_jobs import FLOOD
 from lab.chaos.observers.processes import driver_of

@@ -1,0 +1,99 @@
+"""A recording's sound as an M4A, for players that have no Opus: made when somebody asks for it, kept beside the Ogg.
+
+AAC is worse than the Opus that it is made of, and takes a processor: so nobody gets it unasked.
+"""
+
+import asyncio
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from common.config.settings import CaptureSettings
+from common.errors import PoolmgrError
+from common.runtime.recordings.sound.order import Made, Order
+from common.runtime.recordings.store import Store
+from common.wire import manifest
+from common.wire.manifest import FINAL, M4A, Audio, Manifest
+
+MEDIA_TYPE: Final = "audio/mp4"
+_DEADLINE_S: Final = 120.0
+"""For a recording of no length; a longer one has half its length more."""
+_SHORTER_S: Final = 0.2
+"""By so much what was encoded may be shorter than the recording: the ends of packets."""
+
+
+class UnencodedError(PoolmgrError):
+    """No M4A was made; the message says why."""
+
+
+class Conversions:
+    """Makes the M4As of a store's recordings, one at a time."""
+
+    def __init__(self, settings: CaptureSettings) -> None:
+        self._settings = settings
+        self._making: set[str] = set()
+        self._turn = asyncio.Semaphore(1)
+
+    async def made(self, store: Store, found: Manifest) -> str | None:
+        """Where in the store the M4A of that finished sound is, which is made if it is not there. None: somebody else
+        has asked for it, and it is being made.
+
+        Raises: UnencodedError, StoreError, OSError.
+        """
+        assert found.audio
+        where = f"{manifest.folder(found.bot_id, found.attempt)}/{M4A}"
+        if await store.exists(where):
+            return where
+        if where in self._making:
+            return None
+        self._making.add(where)
+        try:
+            async with self._turn:
+                await self._make(store, found, found.audio, where)
+        finally:
+            self._making.discard(where)
+        return where
+
+    async def _make(self, store: Store, found: Manifest, audio: Audio, where: str) -> None:
+        folder = manifest.folder(found.bot_id, found.attempt)
+        with tempfile.TemporaryDirectory(prefix="poolmgr-m4a-") as workshop:
+            ogg, out = Path(workshop, audio.path), Path(workshop, M4A)
+            await store.save(f"{folder}/{audio.path}", ogg)
+            await encode(ogg, out, audio.duration_s, self._settings)
+            await store.put(where, out, content_type=MEDIA_TYPE)
+        if not await store.exists(f"{folder}/{FINAL}"):  # it was deleted meanwhile
+            await store.delete(found.bot_id)
+            raise UnencodedError("the recording was deleted")
+
+
+async def encode(ogg: Path, out: Path, duration_s: float, settings: CaptureSettings) -> None:
+    """All of the Ogg, which plays for `duration_s`, is in the M4A at `out`. Raises: UnencodedError, OSError."""
+    order = Order(str(ogg), str(out), settings.audio_kbps, settings.finish_memory_mb)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "common.runtime.recordings.sound.process"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said = complaint = b""
+    deadline_s = _DEADLINE_S + duration_s / 2
+    try:
+        async with asyncio.timeout(deadline_s):
+            said, complaint = await process.communicate(msgspec.json.encode(order))
+        encoded = msgspec.json.decode(said, type=Made)
+    except TimeoutError as error:
+        raise UnencodedError(f"no M4A was made within {deadline_s:.0f} s") from error
+    except msgspec.DecodeError as error:
+        last = complaint.decode(errors="replace").strip().splitlines()[-1:]
+        raise UnencodedError(f"no M4A was made (exit {process.returncode}): {''.join(last)[:200]}") from error
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if encoded.duration_s < duration_s - _SHORTER_S:
+        raise UnencodedError(f"only {encoded.duration_s:.1f} of {duration_s:.1f} s of the recording could be read")

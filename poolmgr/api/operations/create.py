@@ -1,0 +1,338 @@
+"""POST /bots/create_bot: puts one job on the list, and waits until it can tell the caller what became of it.
+
+intake.job checks the job itself. This file checks the fields that this release only keeps, so that a mistake in one of
+them is found now and not at the meeting.
+"""
+
+import asyncio
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from common.jobs.job import MAX_JOB_BYTES, BadJobError, fault_of, parse_job, typed_json
+from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
+from common.jobs.record import Job, Record, iso
+from common.runtime.waiting import backoff
+from common.wire import trace
+from common.wire.vocabulary import BotState, Reason, Status
+from poolmgr.api.errors import ApiError, bad_request, later
+from poolmgr.api.operation import Answer, Call, Operation, Says
+from poolmgr.api.operations.bot_views import SUBMITTED, may_see, transcript_id
+from poolmgr.api.operations.shapes import CreateBot, Created, Replayed
+from poolmgr.store.submission import Submission, Verdict
+
+ACTIVE: Final = "Active"
+"""What the API that clients know answers at creation, for every bot that joins now."""
+
+_SEEN_WITHIN_S: Final = 2.0
+_CAPACITY_KNOWN_WITHIN_S: Final = 3.0
+_LOOK_FIRST_S, _LOOK_MOST_S = 0.002, 0.1
+_LONGEST_KEY: Final = 255
+_NO_CAPACITY_RETRY_S: Final = 10.0
+
+
+async def create_bot(call: Call) -> Answer:
+    """Put one job on the list, and answer once its bot can be read (201; 200 for a repeated request).
+
+    Raises: ApiError 400 for a bad field, 409 for a conflict with another bot, 413, 429 above the quota, 503.
+    """
+    key = _idempotency_key(call)
+    job, submission, status = await call.service.turns.read(
+        call.token.name, call.body, lambda body: _read(body, call, key)
+    )
+    outcome = await call.service.submissions.submit(submission)
+    match outcome.verdict:
+        case Verdict.SUBMITTED:
+            return await _followed(call, submission, job, status)
+        case Verdict.REPLAYED:
+            return await _replayed(call, outcome.bot_id, job)
+        case Verdict.KEY_REUSED:
+            raise ApiError(409, "This Idempotency-Key was used for another request; a new request needs a new key.")
+        case Verdict.DEDUPLICATED:
+            return await _deduplicated(call, outcome.bot_id, job)
+        case Verdict.MEETING_HELD:
+            return await _held(call, outcome.bot_id, job)
+        case Verdict.ID_TAKEN:
+            raise ApiError(409, "There is a bot with this bot_id already; leave bot_id out to be given a new one.")
+        case Verdict.OVER_QUOTA:
+            message = (
+                f"Your token may have {call.token.bots_at_once} bots at a time, and has them;"
+                " wait for one to end, or have the token's bots_at_once raised."
+            )
+            raise later(429, message, _NO_CAPACITY_RETRY_S)
+
+
+def _read(body: bytes, call: Call, key: str) -> tuple[Job, Submission, str]:
+    """The job, its submission, and the status for the answer. Raises: ApiError 400, which names the field; ApiError
+    413.
+    """
+    try:
+        job, document = _check(body, call)
+    except BadJobError as error:
+        raise ApiError(413 if error.reason == "too_large" else 400, str(error)) from error
+    submission, status = _submission(call, job, document, key)
+    return job, submission, status
+
+
+def _check(body: bytes, call: Call) -> tuple[Job, dict[str, Any]]:
+    rules = call.service.rules
+    if call.token.strict:
+        rules = msgspec.structs.replace(rules, strict=True)
+    job = parse_job(body, call.service.wall(), rules)
+    try:
+        fields = typed_json(body, CreateBot)
+    except msgspec.ValidationError as error:
+        raise bad_request(fault_of(error)) from error
+    except msgspec.DecodeError as error:
+        raise bad_request(f"not JSON: {error}") from error
+    document: dict[str, Any] = json.loads(body)
+    if fault := next(_faults(fields, document, rules.outgoing), None):
+        raise bad_request(fault)
+    return job, document
+
+
+def _faults(fields: CreateBot, document: dict[str, Any], rules: OutgoingRules) -> Iterator[str]:
+    """What is wrong with the fields beyond their types, one sentence each."""
+    if "owner" in document:
+        yield "owner: is set by the server, from your token; leave it out"
+    if fields.meeting_link and fields.meeting_url and fields.meeting_link != fields.meeting_url:
+        yield "meeting_url: is another link than meeting_link; send one of them"
+    if fields.zoom and fields.zoom.zak_url and fields.zoom.obf_url:
+        yield "zoom: has both zak_url and obf_url; send one of them"
+    if fields.zoom and not (fields.zoom.zak_url or fields.zoom.obf_url):
+        yield "zoom: has neither zak_url nor obf_url; send one of them, or leave zoom out"
+    for name, url in _urls(fields):
+        try:
+            check_url(url, rules)
+        except BadUrlError as error:
+            yield f"{name}: {error}"
+    for name, url in _sockets(fields):
+        try:
+            check_url(url, rules, "ws")
+        except BadUrlError as error:
+            yield f"{name}: {error}"
+
+
+def _urls(fields: CreateBot) -> Iterator[tuple[str, str]]:
+    if fields.bot_image_url:
+        yield "bot_image_url", fields.bot_image_url
+    if fields.live_transcription_required:
+        yield "live_transcription_required.webhook_url", fields.live_transcription_required.webhook_url
+    if fields.zoom:
+        for name in ("zak_url", "obf_url"):
+            if url := getattr(fields.zoom, name):
+                yield f"zoom.{name}", url
+    config = fields.recording_config
+    for place, endpoint in enumerate(config.realtime_endpoints or () if config else ()):
+        if endpoint.url and not endpoint.url.startswith(("ws://", "wss://")):
+            yield f"recording_config.realtime_endpoints[{place}].url", endpoint.url
+
+
+def _sockets(fields: CreateBot) -> Iterator[tuple[str, str]]:
+    control = fields.socket_connection_url
+    if control:
+        yield "socket_connection_url", control if isinstance(control, str) else control.websocket_url
+    for name in ("live_audio_required", "live_video_required"):
+        if socket := getattr(fields, name):
+            yield f"{name}.websocket_url", socket.websocket_url
+    config = fields.recording_config
+    for place, endpoint in enumerate(config.realtime_endpoints or () if config else ()):
+        if endpoint.url and endpoint.url.startswith(("ws://", "wss://")):
+            yield f"recording_config.realtime_endpoints[{place}].url", endpoint.url
+
+
+def _idempotency_key(call: Call) -> str:
+    key = call.headers.get("Idempotency-Key", "").strip()
+    if "Idempotency-Key" in call.headers and not (
+        1 <= len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()
+    ):
+        raise bad_request(f"Idempotency-Key: must be 1 to {_LONGEST_KEY} printable ASCII characters")
+    return key
+
+
+def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tuple[Submission, str]:
+    """The submission, and the status for the answer."""
+    now = call.service.wall()
+    bot_id = job.bot_id or uuid.uuid4().hex
+    status = Status.SCHEDULED if job.join_at and job.join_at > now else ACTIVE
+    facts = {"owner": call.token.name}
+    if "traceparent" not in document and trace.read(call.headers.get("traceparent", "")):
+        facts["traceparent"] = call.headers["traceparent"].strip()
+    payload = _with_facts(call.body, document, bot_id, facts)
+    if len(payload) > MAX_JOB_BYTES:
+        raise ApiError(413, f"The job is {len(payload)} bytes with its bot_id; at most {MAX_JOB_BYTES} are taken.")
+    submission = Submission(
+        bot_id=bot_id,
+        payload=payload,
+        owner=call.token.name,
+        entry=Record(
+            bot_id=bot_id,
+            meeting_url=job.meeting_url,
+            platform=job.platform,
+            bot_name=job.bot_name,
+            user_id=job.user_id,
+            calendar_event_id=job.calendar_event_id,
+            owner=call.token.name,
+            custom_attributes=job.custom_attributes,
+            warnings=job.warnings,
+            bot_message=job.bot_message,
+            payload="",
+            state=SUBMITTED,
+            status=status,
+            created_at=iso(now),
+            join_at=job.join_at,
+        ),
+        idempotency_key=key,
+        digest=_digest(document) if key else "",
+        deduplication_key=job.deduplication_key,
+        held_meeting=job.held_meeting,
+        bots_at_once=call.token.bots_at_once,
+    )
+    return submission, status
+
+
+def _with_facts(body: bytes, document: dict[str, Any], bot_id: str, facts: dict[str, str]) -> bytes:
+    """The client's JSON as it was sent, with a few fields put before it."""
+    if not document.get("bot_id"):
+        facts = {"bot_id": bot_id, **facts}
+    if "bot_id" in document and not document["bot_id"]:  # the client sent null: the name must not stand there twice
+        try:
+            return json.dumps({**document, **facts}, ensure_ascii=False, allow_nan=False).encode()
+        except ValueError as error:  # 1e999 is JSON, and is read as infinity, which is none
+            raise bad_request("a number in the body is too large") from error
+    return json.dumps(facts).encode()[:-1] + b"," + body.lstrip()[1:]
+
+
+def _digest(document: dict[str, Any]) -> str:
+    """A hash that is equal for requests with the same content, however they are written."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
+
+
+async def _followed(call: Call, submission: Submission, job: Job, status: str) -> Answer:
+    """The answer, once the bot's record can be read. If no leader takes the job in time, the answer says that
+    one will.
+    """
+    created = Answer(
+        201, Created(submission.bot_id, transcript_id(submission.bot_id, job), job.meeting_url, status, job.warnings)
+    )
+    if job.queue_timeout_s == 0 and status != Status.SCHEDULED:
+        await _until_served(call, submission)
+    else:
+        await _until_seen(call, submission.bot_id)
+    return created
+
+
+async def _until_seen(call: Call, bot_id: str) -> None:
+    """Waits until there is a record, or it takes too long. Does not wait when nobody leads."""
+    service = call.service
+    for delay in _looks(_SEEN_WITHIN_S):
+        if await service.submissions.taken(bot_id) or not await service.views.leads():
+            return
+        await asyncio.sleep(delay)  # another process writes to Redis what this waits for
+
+
+async def _until_served(call: Call, submission: Submission) -> None:
+    """Wait until the bot has a worker. Raises: ApiError 503 when no worker was free, or no manager leads. The same
+    request may then be sent again.
+    """
+    submissions, bot_id = call.service.submissions, submission.bot_id
+    for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
+        if await submissions.taken(bot_id):
+            bot = await submissions.find(bot_id)
+            if bot and bot.status_reason == str(Reason.NO_CAPACITY):
+                await submissions.withdraw(submission, ended=True)
+                raise _no_capacity()
+            if bot is None or bot.state != BotState.QUEUED:
+                return
+        await asyncio.sleep(delay)  # as above
+    if await submissions.withdraw(submission):
+        raise later(503, "No manager leads that could give the bot a worker, and you asked not to wait.", 2.0)
+
+
+def _no_capacity() -> ApiError:
+    return later(503, "No worker is free, and you asked not to wait for one.", _NO_CAPACITY_RETRY_S)
+
+
+def _looks(within_s: float) -> Iterator[float]:
+    """Growing delays in seconds between two looks; together `within_s`."""
+    passed = 0.0
+    for delay in backoff(_LOOK_FIRST_S, _LOOK_MOST_S):
+        if passed >= within_s:
+            return
+        passed += delay
+        yield delay
+
+
+async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
+    submissions = call.service.submissions
+    bot = await submissions.find(bot_id)
+    if job.queue_timeout_s == 0:  # it may still get a worker
+        for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
+            if bot is None or bot.state not in (SUBMITTED, BotState.QUEUED):
+                break
+            await asyncio.sleep(delay)  # as above
+            bot = await submissions.find(bot_id)
+        if bot and bot.status_reason == str(Reason.NO_CAPACITY):
+            raise _no_capacity()
+    # The bot may have been deleted since, and another token may have a bot of the same id.
+    status = bot.status if bot and may_see(call.token, bot) else Status.STOPPED
+    message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
+    return Answer(507, Replayed(message, bot_id, transcript_id(bot_id, job), job.meeting_url, status, job.warnings))
+
+
+async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
+    bot = await call.service.submissions.find(bot_id)
+    if bot and bot.meeting_url == job.meeting_url and may_see(call.token, bot):
+        return Answer(200, Created(bot_id, transcript_id(bot_id, bot), bot.meeting_url, bot.status, job.warnings))
+    whose = "in another meeting" if bot is None or may_see(call.token, bot) else "of another token"
+    raise ApiError(409, f"deduplication_key: was used for a bot {whose}; a new bot needs a new key.")
+
+
+async def _held(call: Call, bot_id: str, job: Job) -> Answer:
+    """The answer with the first bot of the meeting. Raises: ApiError 503 when a leader is making it and there was no
+    bot in time.
+    """
+    submissions = call.service.submissions
+    bot = await submissions.find(bot_id)
+    for delay in _looks(_SEEN_WITHIN_S):
+        if bot is not None:
+            break
+        await asyncio.sleep(delay)  # as above
+        bot = await submissions.find(bot_id)
+    if bot is None:
+        raise later(503, "one_bot_per_meeting: another bot is being made for this meeting, and is not there yet.", 2.0)
+    if may_see(call.token, bot):
+        return Answer(200, Created(bot_id, transcript_id(bot_id, bot), bot.meeting_url, bot.status, job.warnings))
+    raise ApiError(409, "one_bot_per_meeting: a bot of another token is in this meeting, or will be.")
+
+
+CREATE_BOT = Operation(
+    "POST",
+    "/bots/create_bot",
+    "createBot",
+    "Send a bot into a meeting, now or at join_at.",
+    create_bot,
+    {
+        200: Says(
+            "There was a bot with this deduplication_key in the same meeting, or the meeting has its one bot:"
+            " this is it.",
+            Created,
+        ),
+        201: Says("The bot is made, and will join.", Created),
+        409: Says(
+            "The Idempotency-Key, deduplication_key or bot_id stands for something else, or the one bot of the"
+            " meeting is another token's."
+        ),
+        507: Says("Not a failure: the Idempotency-Key was sent before with the same request.", Replayed),
+    },
+    body=CreateBot,
+    reads_json=True,
+    headers={
+        "Idempotency-Key": "A repeated request with the same key makes no second bot, for 24 hours.",
+        "traceparent": "The span that the bot belongs to (W3C Trace Context); a field of that name counts more.",
+    },
+)

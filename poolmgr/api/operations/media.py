@@ -1,0 +1,429 @@
+"""What is kept of a meeting: participants, chat, evidence of a failure, and the recording."""
+
+import base64
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from common.jobs.record import Record, epoch
+from common.runtime.recordings import manifests
+from common.runtime.recordings.sound import m4a
+from common.runtime.recordings.sound.m4a import UnencodedError
+from common.runtime.recordings.store import Store, StoreError
+from common.wire import manifest
+from common.wire.manifest import Audio, Kind, Manifest, Video
+from poolmgr.api.errors import ApiError, Message, later
+from poolmgr.api.operation import Answer, Call, File, Operation, Says
+from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot
+from poolmgr.api.operations.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
+from poolmgr.store.lives import MADE_WITHIN_S
+from poolmgr.store.reading.evidence import pictures
+from poolmgr.store.reading.meetings import Attendance, KeptLine
+
+_T = TypeVar("_T")
+
+
+async def participants(call: Call) -> Answer:
+    """Who is or was in the meeting, in the order of joining (200). Raises: ApiError 403, 404."""
+    bot = await find_bot(call)
+    return Answer(
+        200, [_participant(attendance) for attendance in await call.service.meetings.participants(bot.bot_id)]
+    )
+
+
+def _participant(attendance: Attendance) -> Participant:
+    return Participant(
+        device_id=attendance.id,
+        display_name=attendance.name,
+        full_name=attendance.name,
+        profile_picture=None,
+        status=0 if attendance.left_at else 1,
+        humanized_status="left" if attendance.left_at else "in_meeting",
+        stream_ids=[],
+        last_updated=attendance.left_at or attendance.joined_at,
+    )
+
+
+async def chats(call: Call) -> Answer:
+    """The meeting's chat (200). Raises: ApiError 403, 404."""
+    bot = await find_bot(call)
+    return Answer(200, _chats(bot, await call.service.meetings.chat(bot.bot_id)))
+
+
+def _chats(bot: Record, said: Sequence[KeptLine]) -> Chats:
+    messages = [
+        ChatMessage(
+            message_id=message.id,
+            device_id=message.sender_id,
+            timestamp=message.at,
+            text=message.text,
+            speaker_name=message.sender_name,
+            speaker_display_name=message.sender_name,
+            client_timestamp=message.at,
+            session_timestamp=message.at,
+        )
+        for message in said
+    ]
+    by_speaker: dict[str, list[ChatMessage]] = {}
+    for message in messages:
+        by_speaker.setdefault(message.device_id or message.speaker_name, []).append(message)
+    speakers = [
+        ChatSpeaker(of[-1].device_id, of[-1].speaker_name, of[-1].speaker_name, len(of)) for of in by_speaker.values()
+    ]
+    latest = messages[-1].timestamp if messages else None
+    session = ChatSession(
+        session_id=bot.bot_id,
+        start_time=bot.inmeeting_at or None,
+        last_updated=latest,
+        total_messages=len(messages),
+        unique_speakers=len(by_speaker),
+        bot_id=bot.bot_id,
+        meeting_id=bot.meeting_url,
+    )
+    server = ChatServer(latest, bot.bot_id, bot.meeting_url, "poolmgr")
+    return Chats(session, speakers, messages, by_speaker, server)
+
+
+async def recording(call: Call) -> Answer:
+    """Videos are not recorded (202 while the meeting runs). Raises: ApiError 403, 404 after the end."""
+    bot = await find_bot(call)
+    if bot.is_over:
+        raise ApiError(404, "There is none, and there never will be: this release of poolmgr does not record it.")
+    return Answer(202, Message("Not ready: the meeting goes on. This release of poolmgr does not record it."))
+
+
+class AudioLink(msgspec.Struct):
+    """Where the audio file is."""
+
+    audio_url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
+
+
+class VideoInfo(msgspec.Struct):
+    duration: Annotated[float, Meta(description="Seconds.")]
+    size_mb: float
+    resolution: str
+    fps: float
+    frames_processed: int
+    corrupted_frames: int
+
+
+class VideoLink(msgspec.Struct):
+    video_url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
+    video_info: VideoInfo
+
+
+class AudioForm(msgspec.Struct):
+    """The query of a recording's sound."""
+
+    format: Annotated[
+        Literal["ogg", "m4a"], Meta(description="Opus as it was recorded, or AAC, which is made when it is asked for.")
+    ] = "ogg"
+
+
+async def audio(call: Call) -> Answer:
+    """A link to the audio file that is valid for capture.link_s. A file in a folder gets an address of this API."""
+    bot = await find_bot(call)
+    made, store = await _recorded(call, bot, "audio")
+    if made is None or store is None or made.audio is None:
+        return Answer(202, _NOT_READY)
+    form: AudioForm = call.query
+    path = await _path_of_form(call, store, made, made.audio)
+    if path is None:
+        return Answer(202, _NOT_READY)
+    kind = "audio" if form.format == "ogg" else f"audio?format={form.format}"
+    return Answer(200, AudioLink(await _address(call, store, made.bot_id, path, kind)))
+
+
+async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -> str | None:
+    """Where the file is that the query asks for. None: it is being made. Raises: ApiError 503."""
+    if call.query.format == "ogg":
+        return _path(made, file)
+    try:
+        return await _of_store(call.service.conversions.made(store, made))
+    except (UnencodedError, OSError) as error:
+        raise later(503, f"The M4A could not be made: {error}", _STORE_RETRY_S) from error
+
+
+async def video(call: Call) -> Answer:
+    bot = await find_bot(call)
+    made, store = await _recorded(call, bot, "video")
+    if made is None or store is None or made.video is None:
+        return Answer(202, _NOT_READY)
+    seen = made.video
+    info = VideoInfo(
+        duration=seen.duration_s,
+        size_mb=round(seen.bytes / 1e6, 3),
+        resolution=f"{seen.width}x{seen.height}",
+        fps=seen.fps,
+        frames_processed=seen.pictures,
+        corrupted_frames=seen.damaged,
+    )
+    return Answer(200, VideoLink(await _address(call, store, made.bot_id, _path(made, seen), "video"), info))
+
+
+async def _address(call: Call, store: Store, bot_id: str, path: str, here: str) -> str:
+    """`here`: the end of its address in this API, for a file in a folder."""
+    link = await _of_store(store.link(path, call.service.capture.link_s))
+    return link or f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/bots/{bot_id}/{here}"
+
+
+async def audio_file(call: Call) -> Answer:
+    """The audio file from the store (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
+    bot = await find_bot(call)
+    made, store = await _recorded(call, bot, "audio")
+    if made is None or store is None or made.audio is None:
+        return Answer(202, _NOT_READY)
+    form: AudioForm = call.query
+    path = await _path_of_form(call, store, made, made.audio)
+    if path is None:
+        return Answer(202, _NOT_READY)
+    media_type = "audio/ogg" if form.format == "ogg" else m4a.MEDIA_TYPE
+    return Answer(200, File(media_type, f"{made.bot_id}-{made.attempt}.{form.format}", _local(store, path)))
+
+
+async def video_file(call: Call) -> Answer:
+    bot = await find_bot(call)
+    made, store = await _recorded(call, bot, "video")
+    if made is None or store is None or made.video is None:
+        return Answer(202, _NOT_READY)
+    path = _local(store, _path(made, made.video))
+    return Answer(200, File("video/mp4", f"{made.bot_id}-{made.attempt}.mp4", path))
+
+
+def _path(made: Manifest, file: Audio | Video) -> str:
+    return f"{manifest.folder(made.bot_id, made.attempt)}/{file.path}"
+
+
+def _local(store: Store, where: str) -> Path:
+    """Raises: ApiError 404, 503."""
+    path = store.path(where)
+    if path is None:
+        raise ApiError(404, "The file is in an object store: get_audio and get_video say where it can be fetched.")
+    if not path.is_file():
+        raise _store_away(StoreError("the file that the manifest names is not there"))
+    return path
+
+
+async def _recorded(call: Call, bot: Record, kind: Kind) -> tuple[Manifest | None, Store | None]:
+    """The final manifest, if there is a file of that kind; nothing while it may come. Raises: ApiError 404, 503."""
+    try:
+        store = call.service.store
+    except StoreError as error:
+        raise _store_away(error) from error
+    unwanted = bot.no_audio if kind == "audio" else not bot.video
+    none_is_made = store is None or unwanted or bot.is_probe
+    if none_is_made and bot.is_over:
+        raise ApiError(404, f"There is none, and there never will be: of its meeting no {kind} was recorded.")
+    if none_is_made or store is None:
+        return None, None
+    made = await _of_store(manifests.find(store, bot.bot_id))
+    if made and made.finished and (made.audio if kind == "audio" else made.video):
+        return made, store
+    never = made.finished if made else not (bot.inmeeting_at and ended_lately(call, bot))
+    if bot.is_over and never:
+        raise ApiError(404, f"There is none: no {kind} of its meeting is in the store.")
+    return None, store
+
+
+def ended_lately(call: Call, bot: Record) -> bool:
+    """Whether an agent may still be making the file of the bot's meeting."""
+    return bool(bot.stopped_at) and call.service.wall() - epoch(bot.stopped_at) < MADE_WITHIN_S
+
+
+async def delete_recording(call: Call, bot: Record) -> int:
+    """Delete all of a bot's recordings. Returns how many objects there were. Raises: ApiError 503."""
+    try:
+        store = call.service.store
+        if store is None:
+            return 0
+        made = await manifests.find(store, bot.bot_id)
+        if made and not made.finished and ended_lately(call, bot):
+            raise later(503, "The file of this bot's recording is still being made; ask again in a moment.", 5.0)
+        gone = await store.delete(bot.bot_id)
+        if bot.manifest_status in ("recording", "skipped"):  # an agent may still have something of it
+            await store.put(manifest.deleted(bot.bot_id), b"")
+        return gone
+    except (StoreError, ValueError) as error:
+        raise _store_away(error) from error
+
+
+async def _of_store(question: Awaitable[_T]) -> _T:
+    try:
+        return await question
+    except (StoreError, ValueError) as error:
+        raise _store_away(error) from error
+
+
+def _store_away(error: Exception) -> ApiError:
+    return later(503, f"The store of recordings does not answer as it should: {error}", _STORE_RETRY_S)
+
+
+class Screenshot(msgspec.Struct):
+    """A picture that was taken of the page when an attempt failed, or of a screen that a probe saw."""
+
+    name: str
+    attempt: int
+    timestamp: str
+    content_type: str
+    data: Annotated[str, Meta(description="The picture, in base64.")]
+
+
+class Screenshots(msgspec.Struct):
+    """The pictures of the latest attempts, oldest first."""
+
+    bot_id: str
+    screenshots_count: int
+    screenshots: list[Screenshot]
+
+
+class WhichEvidence(msgspec.Struct):
+    """The query of an evidence bundle."""
+
+    attempt: Annotated[int, Meta(ge=1, le=1_000_000, description="Of which attempt; the latest without.")] | None = None
+
+
+async def screenshots(call: Call) -> Answer:
+    """The pictures in the evidence (200); 202 while there may still be some. Raises: ApiError 403, 404."""
+    bot, evidence = await find_bot(call), call.service.evidence
+    found: list[Screenshot] = []
+    for attempt in (await evidence.kept_of(bot))[-_SHOWN_ATTEMPTS:]:
+        if bundle := await evidence.bundle(bot.bot_id, attempt):
+            found += [
+                Screenshot(
+                    picture.name, picture.attempt, picture.at, "image/jpeg", base64.b64encode(picture.data).decode()
+                )
+                for picture in pictures(bundle)
+            ]
+    if found:
+        return Answer(200, Screenshots(bot.bot_id, len(found), found))
+    if bot.is_over:
+        raise ApiError(404, "There is none: screenshots are only taken of what failed, and of probes.")
+    return Answer(202, Message("There is none yet: screenshots are only taken of what failed, and of probes."))
+
+
+async def bundle(call: Call) -> Answer:
+    """One attempt's evidence as a zip file (200). Raises: ApiError 403, 404."""
+    bot, evidence = await find_bot(call), call.service.evidence
+    query: WhichEvidence = call.query
+    kept = await evidence.kept_of(bot)
+    attempt = query.attempt or (kept[-1] if kept else 0)
+    found = await evidence.bundle(bot.bot_id, attempt) if attempt in kept else None
+    if found:
+        return Answer(200, File("application/zip", f"{found.name}.zip", found.data))
+    if bot.evidence:
+        raise ApiError(404, f"It is not here: {bot.evidence} is on its way, is kept elsewhere, or its time is over.")
+    raise ApiError(404, "There is none: evidence is only kept of what failed, and of probes.")
+
+
+_SHOWN_ATTEMPTS = 5
+_NOT_READY = Message("Not ready: the meeting goes on, or the file is being made.")
+_STORE_RETRY_S = 5.0
+_RECORDINGS = (
+    ("get_audio_streams", "getAudioStreams", "Each participant's audio."),
+    ("get_recording_streams", "getRecordingStreams", "Each participant's video."),
+)
+
+_UNMADE = {
+    202: Says("Not yet: the meeting goes on, or the file is being made.", Message),
+    404: Says("There is no such bot, or its meeting was not recorded so."),
+}
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_participants",
+        "getParticipants",
+        "Who is in the meeting, and who was.",
+        participants,
+        {200: Says("One entry a participant.", list[Participant]), **UNKNOWN_BOT},
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_chats",
+        "getChats",
+        "What was written in the meeting's chat.",
+        chats,
+        {200: Says("The messages, oldest first.", Chats), **UNKNOWN_BOT},
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_screenshots",
+        "getScreenshots",
+        "Pictures of the page, where an attempt failed, and of each screen that a probe saw.",
+        screenshots,
+        {
+            200: Says("The pictures of the latest five attempts, in order.", Screenshots),
+            202: Says("None yet: it has not ended.", Message),
+            404: Says("There is no such bot, or it has ended and there is none."),
+        },
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/evidence",
+        "getEvidence",
+        "What is kept of an attempt that failed: a zip file.",
+        bundle,
+        {200: Says("The bundle.", Message, "application/zip"), 404: Says("There is no such bot, or none of it.")},
+        query=WhichEvidence,
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_audio",
+        "getAudio",
+        "The meeting's sound: where the file can be fetched.",
+        audio,
+        {
+            200: Says("The address.", AudioLink),
+            **_UNMADE,
+        },
+        query=AudioForm,
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/audio",
+        "getAudioFile",
+        "The meeting's sound: the file itself, an Ogg of Opus, or an M4A of AAC.",
+        audio_file,
+        {
+            200: Says("The file, or the part of it that the request's Range asks for.", Message, "audio/ogg"),
+            **_UNMADE,
+        },
+        query=AudioForm,
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_video",
+        "getVideo",
+        "The meeting's picture and sound: where the file can be fetched, and what is in it.",
+        video,
+        {200: Says("The address.", VideoLink), **_UNMADE},
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/video",
+        "getVideoFile",
+        "The meeting's picture and sound: the file itself, an MP4.",
+        video_file,
+        {
+            200: Says("The file, or the part of it that the request's Range asks for.", Message, "video/mp4"),
+            **_UNMADE,
+        },
+    ),
+    *(
+        Operation(
+            "GET",
+            f"/bots/{{bot_id}}/{path}",
+            name,
+            f"{what} Not in this release.",
+            recording,
+            {
+                202: Says("Not yet: it has not ended.", Message),
+                404: Says("There is no such bot, or it has ended."),
+            },
+        )
+        for path, name, what in _RECORDINGS
+    ),
+)

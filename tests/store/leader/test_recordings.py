@@ -1,0 +1,76 @@
+"""Recordings of which no files come are given up, and those whose time is over are found to be deleted."""
+
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from common.config.settings import RetentionSettings
+from common.jobs.record import Job, iso
+from common.wire.messages import BotRecorded, Join
+from common.wire.vocabulary import BotState, Reason
+from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
+from poolmgr.store.keys import Keys
+from poolmgr.store.leader.ledger import Ledger
+from poolmgr.store.leader.recordings import DueRecordings
+from poolmgr.store.lives import MADE_WITHIN_S
+from poolmgr.store.reading.views import Views
+from poolmgr.store.story import EXPIRED, UNMADE, Entry, What
+from poolmgr.telling.narrative import sentence
+from tests.store.conftest import NOW
+
+JOB: Final = Job(platform="room", meeting_url="http://127.0.0.1:8090/r/x", bot_name="N", payload="{}")
+ACCEPT: Final = Accept("b1", JOB, BotState.QUEUED, NOW, seq=1)
+ASSIGN: Final = Assign("vm1", Join("w1", "b1", 1, "room", JOB.meeting_url, "N"), born=NOW, warm=False, waited_s=2.5)
+BEGAN: Final = BotRecorded("vm", "b1", 1, NOW + 1)
+FINISHED: Final = replace(BEGAN, at=NOW + 90, finished=True, audio_s=60.0)
+ENDED: Final = End("b1", 1, Reason.EVERYONE_LEFT, at=NOW + 60)
+CALLED: Final = replace(ACCEPT, job=replace(JOB, callback_url="https://hooks.example/x"))
+
+
+@pytest.fixture
+def due(redis: Any, keys: Keys) -> DueRecordings:
+    return DueRecordings(redis, keys, 1)
+
+
+async def test_what_nobody_made_files_of_is_given_up_and_told_all_the_same_when_they_come(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), ENDED], NOW)
+    until = NOW + 60 + MADE_WITHIN_S
+    assert await due.unmade(until - 1) == []
+    assert await due.unmade(until) == ["b1"]
+    await redis.zadd(keys.recordings_due, {"forgotten": 1})
+    for bot_id in ("b1", "b1", "forgotten"):
+        await due.give_up(bot_id, until)
+    assert await redis.exists(keys.recordings_due, keys.bot("forgotten"), keys.story("forgotten")) == 0
+    assert await redis.hmget(keys.bot("b1"), "manifest_status", "audio_status", "video_status") == [
+        b"skipped", b"skipped", b"",
+    ]  # fmt: skip
+    last = (await Views(redis, keys).story("b1"))[-1]
+    assert last == Entry(iso(until), What.RECORDED, 1, why=UNMADE)
+    assert "no agent has made files" in sentence(last)
+    await ledger.apply([NoteRecorded(FINISHED)], until + 90)
+    told = [fields for _, fields in await redis.xrange(keys.outbox) if b"recorded" in fields]
+    assert [(one[b"recorded"], one[b"before"]) for one in told] == [
+        (b"recording", b""), (b"skipped", b"recording"), (b"completed", b"skipped"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("of_job", "of_fleet_s", "after_s"), [(2.0, 0.0, 7200), (None, 60.0, 60), (0.5, 60.0, 1800)])
+async def test_a_recording_whose_time_is_over_is_found_and_its_record_says_so(
+    redis: Any, keys: Keys, due: DueRecordings, of_job: float | None, of_fleet_s: float, after_s: float
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(recording_s=of_fleet_s), 1)
+    accept = replace(ACCEPT, job=replace(JOB, recording_hours=of_job))
+    await ledger.apply([accept, ASSIGN, NoteRecorded(BEGAN), ENDED, NoteRecorded(FINISHED)], NOW)
+    assert await due.over(NOW + after_s - 1) == []
+    assert await due.over(NOW + after_s) == ["b1"]
+    await redis.zadd(keys.recordings_expiring, {"forgotten": 1})
+    for bot_id in ("b1", "forgotten"):
+        await due.note_deleted(bot_id, NOW + after_s)
+    assert await redis.hget(keys.bot("b1"), "manifest_status") == b"expired"
+    assert await redis.exists(keys.recordings_expiring, keys.bot("forgotten"), keys.story("forgotten")) == 0
+    last = (await Views(redis, keys).story("b1"))[-1]
+    assert last == Entry(iso(NOW + after_s), What.RECORDED, why=EXPIRED)
+    assert "was deleted" in sentence(last)
