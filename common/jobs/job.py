@@ -302,7 +302,7 @@ def _whole(value: Any) -> Any:
         members = cast(dict[str, Any], value).items()
         return {name: member if name == "custom_attributes" else _whole(member) for name, member in members}
     if isinstance(value, list):
-        return [_whole(item) if isinstance(item, float | list | dict) else item for item in cast(list[Any], value)]
+        return [_whole(item) if isinstance(item, (float, list, dict)) else item for item in cast(list[Any], value)]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

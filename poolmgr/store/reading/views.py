@@ -156,7 +156,7 @@ class Views:
         raw: dict[bytes, bytes] = await self._redis.hgetall(self._keys.bot(bot_id))
         return Record.from_hash(answers.text_fields(raw)) if raw else None
 
-    async def story(self, bot_id: str, after: int = 0) -> "list[story.Entry]":
+    async def story(self, bot_id: str, after: int = 0) -> "list[story.Entry]":  # pyrefly: ignore[not-a-type]
         """The bot's story, without its first `after` entries."""
         from poolmgr.store import story
 
@@ -242,7 +242,7 @@ class Views:
                 yield change
             after = changes[-1].entry_id if changes else after
 
-    async def audit(self, settings: "Settings", now: float) -> "list[audit.Finding]":
+    async def audit(self, settings: "Settings", now: float) -> "list[audit.Finding]":  # pyrefly: ignore[not-a-type]
         """The findings of one audit. `now`: wall clock, epoch seconds."""
         from poolmgr.store.reading import audit
 

@@ -260,7 +260,9 @@ async def test_numbers_and_spacing_stay_as_they_were_sent(world: World) -> None:
 
 
 async def test_what_is_null_or_empty_is_not_there(world: World) -> None:
-    nothing = dict.fromkeys(("join_at", "callback_url", "custom_attributes", "recording_config", "zoom", "user_id"))
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("join_at", "callback_url", "custom_attributes", "recording_config", "zoom", "user_id")
+    )
     async with world.serving() as call:
         assert (await call.create(**nothing, bot_image_url="", bot_message="")).status == 201
 

@@ -121,7 +121,7 @@ def test_every_key_can_be_set_in_the_file(section: str, key: str) -> None:
     value, old = another(section, key), default_of(section, key)
     settings = parse(f"[{section}]\n{key} = {written(value)}\n{beside(section, key)}")
     found = getattr(getattr(settings, section), key)
-    assert found == value or isinstance(old, list | dict)
+    assert found == value or isinstance(old, (list, dict))
     assert found != old
 
 
@@ -131,7 +131,7 @@ def test_every_key_can_be_overridden_from_the_environment(section: str, key: str
     in_file = f"[{section}]\n{key} = {written(old)}\n{beside(section, key)}"
     settings = parse(in_file, {f"POOLMGR_{section}__{key}".upper(): str(value)})
     found = getattr(getattr(settings, section), key)
-    assert found == value or isinstance(old, list | dict)
+    assert found == value or isinstance(old, (list, dict))
     assert found != old
 
 

@@ -34,7 +34,7 @@ from worker.decide.page_actions import (
     SWITCH_TIMES,
 )
 from worker.decide.state import SessionOptions
-from worker.decide.words import Action, Dismiss, Move, PageAction, Screen, Seen
+from worker.decide.words import Action, Dismiss, Move, Observation, PageAction, Screen, Seen
 
 COVERED = Seen(Screen.NAME_PROMPT, "prompt", popup="cookies")
 
@@ -104,7 +104,10 @@ def loaded_at(story: Story) -> list[float]:
 
 def test_a_page_that_came_to_nothing_known_before_it_asked_for_anything_is_loaded_anew_once() -> None:
     half = LIMITS.load_s * LOSS_SHARE
-    lost: Story = [(0, REQUESTED), *((float(now), UNKNOWN) for now in range(1, int(LIMITS.load_s) - 1))]
+    lost: list[tuple[float, Observation]] = [
+        (0, REQUESTED),
+        *((float(now), UNKNOWN) for now in range(1, int(LIMITS.load_s) - 1)),
+    ]
     assert loaded_at(lost) == [half]
     assert loaded_at([(now, Seen(Screen.BLANK) if seen is UNKNOWN else seen) for now, seen in lost]) == [half]
     loading = [(now, LOADING if seen is UNKNOWN else seen) for now, seen in lost]
@@ -159,7 +162,10 @@ def test_a_page_that_refused_the_bot_is_asked_once_more() -> None:
 
 def test_a_page_that_left_the_meeting_by_itself_is_entered_again_a_few_times() -> None:
     fill, episode = PageAction.FILL_NAME_AND_JOIN, [(0, PROMPT), (2, PROMPT), (3, LOBBY), (5, LOBBY), (8, meeting())]
-    story: Story = [(1, meeting()), *((10.0 + 10 * n + at, seen) for n in range(RETURNS + 1) for at, seen in episode)]
+    story: list[tuple[float, Observation]] = [
+        (1, meeting()),
+        *((10.0 + 10 * n + at, seen) for n in range(RETURNS + 1) for at, seen in episode),
+    ]
     story = story[: -len(episode) + 2]
     assert [now for now, deed in deeds(story) if deed is fill] == [12, 22, 32]
     last = 10 + 10 * RETURNS
