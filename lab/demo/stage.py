@@ -30,7 +30,7 @@ _DRAIN_S = 3.0  # then bots that are still in a meeting are told to leave
 class DemoStage:
     """`parts`: Redis, the manager, one agent and the others, as processes. `capture`: where recordings go. `watched`:
     dashboards are to find all that they show: the agent serves its metrics, the manager probes the room, and a bot may
-    be sent where nobody answers (`silent_link`).
+    be sent where nobody answers (`silent_link`); nothing is recorded.
     """
 
     def __init__(self, *, min_idle: int, max_workers: int, watched: bool = False) -> None:
@@ -56,6 +56,7 @@ class DemoStage:
             "worker": {"vm_id": "demo-vm", "drain_timeout_s": _DRAIN_S},
         }
         if watched:
+            del sections["capture"]  # bots come and go all the time, and recording takes most of a machine
             sections["meetings"]["room_hosts"].append(silent)
             sections["worker"]["metrics_listen"] = self.agent_metrics
             sections["probes"] = {"every_s": _PROBED_EVERY_S, "links": [{"name": "room", "link": self.meeting_link}]}

@@ -30,7 +30,7 @@ from lab.watch.traffic import Traffic
 
 PICTURES: Final[Path] = ROOT / "docs" / "pictures"
 SCRAPE_S: Final = 2
-WITHIN_S: Final = 120.0
+WITHIN_S: Final = 180.0
 _DRAWN_S: Final = 240.0
 _POINTS: Final = 80
 _LOOK_S: Final = 1.0

@@ -33,7 +33,7 @@ class Traffic:
     async def _visit(self, number: int) -> None:
         """One bot, from its job to its end."""
         stage, bot_id = self._stage, f"watch-{number}"
-        link = stage.silent_link if number % _LOST_OF == 2 else stage.meeting_link
+        link = stage.silent_link if number % _LOST_OF == 1 else stage.meeting_link
         job = {"meeting_link": link, "bot_id": bot_id, "bot_name": f"Notes {number}"}
         if number % 2:
             await self._call("create_bot", {**job, "callback_url": f"{stage.receiver}/webhooks"})

@@ -65,6 +65,8 @@ class Metrics:
             ["kind"],
             registry=registry,
         )
+        for kind in ("warm_hit", "cold_wait", "retry"):  # what has not happened yet is 0, and not missing
+            self._assigned.labels(kind)
         self._dispatch = Histogram(
             "poolmgr_dispatch_seconds",
             "From a job's acceptance (or its join_at) to the durable order to its agent",
