@@ -45,10 +45,9 @@ class Fleet:
 
     def add_worker(self, vm: Vm, worker: Worker) -> None:
         vm.workers[worker.worker_id] = worker
-        self.workers[worker.state] += 1
         if worker.state is WorkerState.IDLE:
             vm.idle[worker.worker_id] = worker
-        self._carry(vm, worker, 1)
+        self._count(vm, worker, 1)
 
     def change_worker(
         self,
@@ -60,21 +59,18 @@ class Fleet:
         kind: JobKind = JobKind.LISTENS,
     ) -> None:
         """`kind`: of the bot."""
-        self._carry(vm, worker, -1)
-        self.workers[worker.state] -= 1
-        self.workers[state] += 1
+        self._count(vm, worker, -1)
         vm.idle.pop(worker.worker_id, None)
         worker.served = bot_id or worker.bot_id or worker.served
         worker.state, worker.since, worker.bot_id, worker.kind = state, now, bot_id, kind
         if state is WorkerState.IDLE:
             vm.idle[worker.worker_id] = worker
-        self._carry(vm, worker, 1)
+        self._count(vm, worker, 1)
 
     def drop_worker(self, vm: Vm, worker: Worker) -> None:
-        self._carry(vm, worker, -1)
+        self._count(vm, worker, -1)
         del vm.workers[worker.worker_id]
         vm.idle.pop(worker.worker_id, None)
-        self.workers[worker.state] -= 1
 
     def drop_vm(self, vm: Vm) -> None:
         for worker in list(vm.workers.values()):
@@ -92,10 +88,10 @@ class Fleet:
                     claimable.setdefault(bots, {})[vm.vm_id] = vm
             self._claimable_at[vm.vm_id] = bots
         if vm.takes_work:
-            self._warming_at[vm.vm_id] = vm.count(WorkerState.WARMING)
-            self.warming_in_service += self._warming_at[vm.vm_id]
+            self._warming_at[vm.vm_id] = vm.warming
+            self.warming_in_service += vm.warming
         if can_warm(vm, self.settings, now):
-            on_their_way = len(vm.idle) + vm.count(WorkerState.WARMING)
+            on_their_way = len(vm.idle) + vm.warming
             for kind, warmable in self._can_warm.items():
                 if bears(vm, kind, self.settings) > on_their_way:
                     warmable[vm.vm_id] = vm
@@ -118,9 +114,12 @@ class Fleet:
         """
         return next((vm for kind in kinds for vm in self._can_warm[kind].values()), None)
 
-    def _carry(self, vm: Vm, worker: Worker, number: int) -> None:
-        """Count the worker's bot for what the VM bears, or (-1) no longer."""
-        if worker.state in _WITH_BOT:
+    def _count(self, vm: Vm, worker: Worker, number: int) -> None:
+        """Count the worker by its state, and its bot for what the VM bears, or (-1) no longer."""
+        self.workers[worker.state] += number
+        if worker.state is WorkerState.WARMING:
+            vm.warming += number
+        elif worker.state in _WITH_BOT:
             self.carried[worker.kind] += number
             vm.carried[worker.kind] += number
             if vm.free_mb is not None:

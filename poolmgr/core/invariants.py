@@ -54,12 +54,16 @@ def _about_vms(pool: Pool) -> list[str]:
         carried = Counter(worker.kind for worker in vm.workers.values() if worker.state in _WITH_BOT)
         if any(carried[kind] != vm.carried[kind] for kind in JobKind):
             faults.append(f"{vm.vm_id} carries {carried}, {vm.carried} is counted")
+        warming = sum(worker.state is WorkerState.WARMING for worker in vm.workers.values())
+        if warming != vm.warming:
+            faults.append(f"{warming} workers of {vm.vm_id} are warming, {vm.warming} are counted")
         for worker in vm.workers.values():
             bot = pool.bots.get(worker.bot_id)
             if worker.state in _WITH_BOT and bot and bot.kind is not worker.kind:
                 faults.append(f"worker {worker.worker_id} counts as {worker.kind}, its bot is {bot.kind}")
+    states = Counter(worker.state for vm in pool.fleet for worker in vm.workers.values())
     for state in WorkerState:
-        counted = sum(vm.count(state) for vm in pool.fleet)
+        counted = states[state]
         if counted != pool.fleet.workers[state]:
             faults.append(f"{counted} workers are {state}, {pool.fleet.workers[state]} are counted")
     return faults

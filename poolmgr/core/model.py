@@ -93,6 +93,7 @@ class Vm:
     backoff_until: float = float("-inf")
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
     idle: dict[str, Worker] = field(default_factory=dict[str, Worker])  # oldest first
+    warming: int = 0  # how many of the workers are
 
     @property
     def state(self) -> VmState:
@@ -110,13 +111,6 @@ class Vm:
     def takes_bots(self) -> bool:
         return self.takes_work and not self.shunned
 
-    def count(self, state: WorkerState) -> int:
-        found = 0  # a plain loop: it runs a dozen times for each job, and a generator takes twice as long
-        for worker in self.workers.values():
-            if worker.state is state:
-                found += 1
-        return found
-
     @property
     def bots(self) -> int:
-        return self.count(WorkerState.BUSY) + self.count(WorkerState.RESERVED)
+        return self.carried.total()

@@ -29,6 +29,10 @@ def add_vm(fleet: Fleet, vm_id: str, workers: str = "", room: int = 0) -> Vm:
     return vm
 
 
+def counted(vm: Vm, *states: WorkerState) -> int:
+    return sum(worker.state in states for worker in vm.workers.values())
+
+
 def next_vm(fleet: Fleet) -> str | None:
     vm = fleet.vm_for(JobKind.LISTENS)
     return vm.vm_id if vm else None
@@ -127,6 +131,9 @@ def test_the_indexes_are_what_a_search_would_find(changes: list[tuple[int, str, 
         warmable = [vm for vm in fleet if can_warm(vm, SETTINGS, 0.0)]
         to_warm = fleet.vm_to_warm_on([JobKind.LISTENS])
         assert (to_warm in warmable) if warmable else to_warm is None
-        assert fleet.warming_in_service == sum(vm.count(WorkerState.WARMING) for vm in fleet if vm.takes_work)
+        assert fleet.warming_in_service == sum(counted(vm, WorkerState.WARMING) for vm in fleet if vm.takes_work)
+        for vm in fleet:
+            assert vm.warming == counted(vm, WorkerState.WARMING)
+            assert vm.bots == counted(vm, WorkerState.BUSY, WorkerState.RESERVED)
         for state in WorkerState:
-            assert fleet.workers[state] == sum(vm.count(state) for vm in fleet)
+            assert fleet.workers[state] == sum(counted(vm, state) for vm in fleet)

@@ -30,6 +30,8 @@ def break_it(how: str) -> Pool:
             vm.idle.popitem()
         case "not in order":
             vm.idle[next(iter(vm.idle))].since += 1e9
+        case "miscounted on its VM":
+            vm.warming += 1
         case _:
             pool.fleet.workers[IDLE] += 1
     return pool
@@ -46,6 +48,7 @@ def break_it(how: str) -> Pool:
         ("waits", "somebody waits although a worker is idle"),
         ("not listed", "the idle list of vm is not its idle workers"),
         ("not in order", "the idle list of vm is not oldest first"),
+        ("miscounted on its VM", "workers of vm are warming, "),
         ("miscounted", "2 workers are idle, 3 are counted"),
     ],
 )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import BotState, OnWorkerLost, Reason, WorkerState
+from poolmgr.core.fleet import Fleet
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.policy import (
     backoff_s,
@@ -37,13 +38,12 @@ LETTERS = {
 def vm_with(workers: str = "", *, room: int = 99, since: list[float] | None = None, **facts: Any) -> Vm:
     """One worker a letter; `since` of the idle ones, oldest first."""
     vm = Vm("vm", "s", NOW, room=room, **facts)
+    fleet = Fleet(PoolSettings())
     times = iter(since or [])
     for n, letter in enumerate(workers):
         at = next(times, NOW) if letter in "io" else NOW
         worker = Worker(f"w{n}", "vm", LETTERS[letter], at, at, aged=letter == "o")
-        vm.workers[worker.worker_id] = worker
-        if worker.state is WorkerState.IDLE:
-            vm.idle[worker.worker_id] = worker
+        fleet.add_worker(vm, worker)
     return vm
 
 

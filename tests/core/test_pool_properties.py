@@ -172,7 +172,7 @@ class PoolAndFleet(RuleBasedStateMachine):
             assert vm.takes_work
             assert self.now >= vm.backoff_until
             assert len(vm.workers) <= self.settings.max_workers
-            assert vm.count(WorkerState.WARMING) <= self.settings.warmups_at_once
+            assert vm.warming <= self.settings.warmups_at_once
             assert vm.room >= 0
 
     # The agents' side

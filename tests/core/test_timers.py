@@ -41,6 +41,41 @@ def test_a_deadline_set_for_the_past_while_others_fall_due_comes_too() -> None:
     assert timers.next_at == 2.5
 
 
+def test_timers_of_many_seconds_come_in_order_while_others_are_set() -> None:
+    """Set between those that are next, beyond them, and in the same later second."""
+    timers = Timers()
+    for at in (50.5, 1.5, 50.25, 7.0):
+        timers.set(at, Timer.CLAIM, str(at))
+    seen: list[str] = []
+    for _, whose in timers.due(60.0):
+        seen.append(str(whose))
+        if whose == "1.5":
+            timers.set(3.0, Timer.CLAIM, "3.0")
+            timers.set(50.4, Timer.CLAIM, "50.4")
+            assert (len(timers), timers.next_at) == (5, 3.0)
+    assert seen == ["1.5", "3.0", "7.0", "50.25", "50.4", "50.5"]
+    assert len(timers) == 0
+
+
+_STEPS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 80)), max_size=40)
+
+
+@given(_STEPS)
+def test_they_are_what_a_sorted_list_would_be(steps: list[tuple[int, int]]) -> None:
+    """Each step sets one timer and lets some time pass, by quarters of a second. Some are set for the past."""
+    timers, model = Timers(), list[tuple[float, int]]()
+    now = 0.0
+    for number, (at, passed) in enumerate(steps):
+        timers.set(at / 4, Timer.LEAVE, str(number))
+        model.append((at / 4, number))
+        now += passed / 4
+        due = sorted(entry for entry in model if entry[0] <= now)
+        assert [int(str(whose)) for _, whose in timers.due(now)] == [number for _, number in due]
+        model = [entry for entry in model if entry[0] > now]
+        assert len(timers) == len(model)
+        assert timers.next_at == min((at for at, _ in model), default=float("inf"))
+
+
 @given(st.lists(st.floats(0, 100), max_size=30), st.floats(0, 100))
 def test_what_is_due_is_all_up_to_now_earliest_first(moments: list[float], now: float) -> None:
     timers = Timers()
