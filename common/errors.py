@@ -9,6 +9,7 @@
       BadUrlError
       CannotExportError
       RedirectedError
+      SpeechError
       StoreError                AbsentError, TakenError
       UnconfirmedError
       UndecodableError

@@ -50,6 +50,7 @@ from poolmgr.loops.reaper import reap
 from poolmgr.loops.recordings import tend_recordings
 from poolmgr.loops.schedule import watch_deadlines
 from poolmgr.loops.sqs import Sqs
+from poolmgr.loops.transcribing import Transcribing
 from poolmgr.loops.webhooks import Webhooks
 from poolmgr.observe.log import log_decided, log_rejected
 from poolmgr.observe.metrics import Metrics
@@ -64,6 +65,7 @@ from poolmgr.store.leader.ledger import DisagreementError, Ledger, Rejected
 from poolmgr.store.leader.probes import Probes
 from poolmgr.store.leader.recordings import DueRecordings
 from poolmgr.store.leader.snapshot import load_bots, load_vms
+from poolmgr.store.leader.transcriptions import DueTranscriptions
 from poolmgr.store.leader.upkeep import Upkeep
 from poolmgr.store.reading.views import Views
 from poolmgr.store.scripts import load_scripts
@@ -195,7 +197,7 @@ class Manager:
         events, control, job_stream, outbox = streams
         pool = Pool(settings.pool, epoch=epoch, forget_vm_s=settings.retention.vm_s, capture=settings.capture)
         bots, vms = await load_bots(redis, keys), await load_vms(redis, keys)
-        ledger = Ledger(redis, keys, settings.retention, epoch)
+        ledger = Ledger(redis, keys, settings.retention, epoch, settings.transcription.after)
         dispatcher = Dispatcher(pool, ledger, clock, self._on_durable)
         self._traces.begin(bots)
         dispatcher.begin(pool.restore(bots, vms, clock.steady(), clock.wall()))
@@ -212,6 +214,9 @@ class Manager:
         intake = Intake(jobs, dispatcher, ledger, clock, JobRules.of(settings), self._on_rejected, turns.of("intake"))
         deliveries = Deliveries(redis, keys, settings, epoch)
         due = DueRecordings(redis, keys, epoch)
+        transcribing = Transcribing(
+            DueTranscriptions(redis, keys, epoch), lambda: self._recordings, settings.transcription, clock
+        )
         webhooks = Webhooks(
             *(outbox, deliveries, settings.webhooks, clock, self.metrics.webhooks),
             secrets=lambda: self.settings.webhooks.secrets,
@@ -241,6 +246,7 @@ class Manager:
                     start(watch_deadlines(dispatcher, clock, away_s, of("schedule")), name="schedule"),
                     start(reap(pool, events, upkeep, clock, settings.retention, self._owners), name="reaper"),
                     start(tend_recordings(due, lambda: self._recordings, clock), name="recordings"),
+                    start(transcribing.run(), name="transcribing"),
                     start(self._watch_backlog(jobs), name="backlog"),
                     start(self._watch_redis(upkeep), name="redis memory"),
                     start(self._watch_dispatcher(dispatcher), name="watch the dispatcher"),

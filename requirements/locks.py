@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 FOLDER: Final = Path(__file__).parent
-LOCKS: Final = ("dev.txt", "otlp.txt", "peers.txt", "run.txt", "sqs.txt", "uv.txt")
+LOCKS: Final = ("dev.txt", "otlp.txt", "peers.txt", "run.txt", "sqs.txt", "uv.txt", "whisper.txt")
 _NO_EXTRA: Final = ("",)
 
 

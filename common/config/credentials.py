@@ -24,6 +24,8 @@ CREDENTIALS: Final = {
     "api_tls_cert": Credential("api", "tls_cert", is_path=True),
     "api_tls_key": Credential("api", "tls_key", is_path=True),
     "evidence_upload_token": Credential("evidence", "upload_token_file", is_path=True),
+    "deepgram_key": Credential("transcription", "deepgram_key_file", is_path=True),
+    "openai_key": Credential("transcription", "openai_key_file", is_path=True),
 }
 """The credentials, by the names of their files in the folder that systemd makes."""
 

@@ -206,6 +206,49 @@ class LiveSettings(Section, frozen=True):
     deliver_for_s: Seconds = 300.0
 
 
+OPENAI_URL: Final = "https://api.openai.com/v1"
+DEEPGRAM_URL: Final = "https://api.deepgram.com"
+ServerAddress = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?\Z")]
+Language = Annotated[str, Meta(pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4})?\Z")]
+"""As in BCP 47; empty: whoever listens finds out."""
+ModelName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}\Z")]
+
+
+class TranscriptionSettings(Section, frozen=True):
+    """Speech to text. Names of providers are those that a job gives them."""
+
+    live: Literal["", "deepgram_streaming"] = ""
+    after: Literal["", "deepgram", "openai", "whisper"] = ""
+    language: Language = ""
+    allow_http: bool = False
+    allowed_networks: list[str] = []
+    timeout_s: Annotated[float, Meta(ge=1, le=3600)] = 300.0
+    deadline_s: Annotated[float, Meta(ge=60, le=604_800)] = 7200.0
+    tries: Annotated[int, Meta(ge=1, le=20)] = 5
+    at_once: Annotated[int, Meta(ge=1, le=64)] = 2
+    deepgram_url: ServerAddress = DEEPGRAM_URL
+    deepgram_key_file: str = ""
+    deepgram_model: ModelName = "nova-3"
+    openai_url: ServerAddress = OPENAI_URL
+    openai_key_file: str = ""
+    openai_model: ModelName = "whisper-1"
+    openai_most_mb: Annotated[int, Meta(ge=1, le=2000)] = 25
+    whisper_model: str = ""
+    whisper_threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    whisper_memory_mb: Annotated[int, Meta(ge=256, le=1_000_000)] = 2048
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Who can be asked. A server of one's own may want no key."""
+        deepgram = self.deepgram_key_file or self.deepgram_url != DEEPGRAM_URL
+        openai = self.openai_key_file or self.openai_url != OPENAI_URL
+        return (
+            *(("deepgram", "deepgram_streaming") if deepgram else ()),
+            *(("openai",) if openai else ()),
+            *(("whisper",) if self.whisper_model else ()),
+        )
+
+
 class SqsSettings(Section, frozen=True):
     queue_url: str = ""
     endpoint_url: str = ""
@@ -280,6 +323,7 @@ class Settings(Section, frozen=True):
     capture: CaptureSettings = CaptureSettings()
     probes: ProbesSettings = ProbesSettings()
     live: LiveSettings = LiveSettings()
+    transcription: TranscriptionSettings = TranscriptionSettings()
     sqs: SqsSettings = SqsSettings()
     metrics: MetricsSettings = MetricsSettings()
     otlp: OtlpSettings = OtlpSettings()
@@ -436,9 +480,36 @@ def _contradictions(values: _Values) -> list[str]:
         faults.append("evidence.upload_token_file: goes with evidence.upload_url, which is not set")
     if settings.capture.store_options and not settings.capture.store:
         faults.append("capture.store_options: goes with capture.store, which is not set")
-    for network in webhooks.allowed_networks:
+    faults += _of_transcription(settings.transcription)
+    faults += _no_networks("webhooks.allowed_networks", webhooks.allowed_networks)
+    return faults
+
+
+_NEEDED: Final = {
+    "deepgram": "transcription.deepgram_key_file (or deepgram_url of a server of yours)",
+    "deepgram_streaming": "transcription.deepgram_key_file (or deepgram_url of a server of yours)",
+    "openai": "transcription.openai_key_file, or openai_url of a server of yours",
+    "whisper": "transcription.whisper_model",
+}
+
+
+def _of_transcription(transcription: TranscriptionSettings) -> list[str]:
+    named = (("live", transcription.live), ("after", transcription.after))
+    return [
+        *(
+            f"transcription.{key}: {name} goes with {_NEEDED[name]}, which is not set"
+            for key, name in named
+            if name and name not in transcription.offered
+        ),
+        *_no_networks("transcription.allowed_networks", transcription.allowed_networks),
+    ]
+
+
+def _no_networks(key: str, networks: Sequence[str]) -> list[str]:
+    faults: list[str] = []
+    for network in networks:
         try:
             ipaddress.ip_network(network)
         except ValueError as error:
-            faults.append(f"webhooks.allowed_networks: {error}; write it as 10.1.0.0/16 or fd00::/8")
+            faults.append(f"{key}: {error}; write it as 10.1.0.0/16 or fd00::/8")
     return faults

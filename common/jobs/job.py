@@ -16,7 +16,7 @@ from common.errors import PoolmgrError
 from common.jobs.fields import FARTHEST_S, AutomaticLeaveFields, BotDetection, JobFields, NameDetection
 from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
 from common.jobs.record import Job
-from common.jobs.warnings import Said, provider_of, warnings
+from common.jobs.warnings import LIVE, Said, provider_of, warnings
 from common.links.links import BadLinkError, MeetingLink, recognise
 from common.wire import trace
 from common.wire.messages import AutomaticLeave, BotNames
@@ -72,6 +72,7 @@ class JobRules(msgspec.Struct, frozen=True):
     `session_limit_s`: how long any bot may stay. `strict`: a job that would get a warning is refused.
     `one_bot_per_meeting`: for jobs that do not say. `records`: there is a store for recordings. `records_video`: the
     picture is recorded, too, if a job wants it. `video_unsaid`: jobs of the HTTP API that do not say want it.
+    `providers`: the offered providers of speech to text.
     """
 
     room_hosts: frozenset[str] = frozenset()
@@ -85,6 +86,7 @@ class JobRules(msgspec.Struct, frozen=True):
     records: bool = True
     records_video: bool = True
     video_unsaid: bool = ApiSettings().video_required
+    providers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> "JobRules":
@@ -101,6 +103,7 @@ class JobRules(msgspec.Struct, frozen=True):
             bool(settings.capture.store),
             bool(settings.capture.store) and settings.capture.video != "off",
             settings.api.video_required,
+            settings.transcription.offered,
         )
 
 
@@ -141,7 +144,11 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         raise BadJobError("bad_field", "custom_attributes: a number in it is too large", bot_id) from error
     leave = _automatic_leave(fields.automatic_leave)
     capture = (rules.records, rules.records_video)
-    found = warnings(Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s, *capture))
+    found = warnings(
+        Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s, *capture, rules.providers)
+    )
+    provider = provider_of(document)
+    by = provider.name if provider.name in rules.providers else ""
     if found and rules.strict:
         raise BadJobError("warned", "; ".join(found), bot_id)
     alone = rules.one_bot_per_meeting if fields.one_bot_per_meeting is None else fields.one_bot_per_meeting
@@ -170,7 +177,10 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         no_audio=fields.audio_required is False,
         live_audio_url=audio_url,
         live_transcription_url=transcription_url,
-        transcript=rules.records and (bool(transcription_url) or bool(provider_of(document))),
+        transcript=rules.records and (bool(transcription_url) or bool(provider.name)),
+        speech_live=by if by in LIVE else "",
+        speech_after="" if by in LIVE or not rules.records else by,
+        language=provider.language,
         video=_wants_video(fields, rules),
         recording_hours=_hours(fields.recording_config),
         warnings=found,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from common.config.settings import WebhookSettings
+from common.config.settings import TranscriptionSettings, WebhookSettings
 from common.errors import PoolmgrError
 
 MAX_URL_LENGTH: Final = 4096
@@ -68,7 +68,7 @@ class OutgoingRules(msgspec.Struct, frozen=True):
     networks: tuple[Network, ...] = ()
 
     @classmethod
-    def of(cls, settings: WebhookSettings) -> "OutgoingRules":
+    def of(cls, settings: WebhookSettings | TranscriptionSettings) -> "OutgoingRules":
         return cls(settings.allow_http, tuple(ipaddress.ip_network(text) for text in settings.allowed_networks))
 
 

@@ -86,6 +86,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         str, _is("where what is said goes while the meeting runs (`live_transcription_required`): a secret")
     ] = ""
     transcript: Annotated[bool, _is("1 for a bot of whose meeting a transcript is to be kept")] = False
+    speech_live: Annotated[
+        str, _is("who is to make words of its meeting's sound while it runs; empty: captions, or `transcription.live`")
+    ] = ""
+    speech_after: Annotated[
+        str, _is("who is to make words of its recording; empty: nobody, unless nothing was written down")
+    ] = ""
+    language: Annotated[str, _is("the language that its job names for that; empty: `transcription.language`")] = ""
     video: Annotated[bool, _is("1 for a bot whose meeting's picture is recorded, too (`video_required`)")] = False
     recording_hours: Annotated[
         float | None,
@@ -171,6 +178,7 @@ class Record(Job, frozen=True, kw_only=True):
     transcript_status: Annotated[
         str, _is("of the transcript: empty, `processing`, then `processed`, or `skipped` if nothing was said")
     ] = ""
+    transcript_by: Annotated[str, _is("by whom the transcript was made: `meeting_captions`, or a provider")] = ""
     video_status: Annotated[str, _is("the same of its picture")] = ""
     active_speaker: Annotated[str, _is("who spoke at the last report, by the name that the page showed")] = ""
     failure: Annotated[str, _is("while it is sent in again: the most telling reason of its failed attempts")] = ""

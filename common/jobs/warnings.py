@@ -64,7 +64,7 @@ _DATE: Final = re.compile(r"\d{4}-?(?:\d{2}-?\d{2}|W\d{2}(?:-?\d)?)")
 class Said(NamedTuple):
     """A job as it is known when it has been read. `document`: what the client sent. `guessed`: by what the platform was
     guessed, where nobody named the link's host. `session_limit_s`: how long any bot may be there.
-    `records`: sound is recorded; `records_video`: pictures are.
+    `records`: sound is recorded; `records_video`: pictures are. `providers`: of speech to text, who can be asked.
     """
 
     document: Mapping[str, Any]
@@ -75,6 +75,7 @@ class Said(NamedTuple):
     session_limit_s: float
     records: bool
     records_video: bool
+    providers: tuple[str, ...] = ()
 
 
 def warnings(said: Said) -> tuple[str, ...]:
@@ -146,19 +147,50 @@ def _recording(said: Said) -> Iterator[str]:
         yield f"video_required: no picture is recorded, because {why}"
 
 
-def provider_of(document: Mapping[str, Any]) -> str:
-    """The provider from which the job wants a transcript; empty: it wants none."""
+LIVE: Final = ("deepgram_streaming",)
+"""Providers that make words of sound while it is heard; all others make them of a recording."""
+
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,4}")
+
+
+class Provider(NamedTuple):
+    """By whom a job wants a transcript; no name: it wants none. `language`: empty if it names none that is one.
+    `others`: what else it says of it.
+    """
+
+    name: str = ""
+    language: str = ""
+    others: tuple[str, ...] = ()
+
+
+def provider_of(document: Mapping[str, Any]) -> Provider:
     transcript = _object(_object(document.get("recording_config")).get("transcript"))
-    return next(iter(_object(transcript.get("provider"))), "")
+    return named_provider(transcript.get("provider"))
+
+
+def named_provider(named: Any) -> Provider:
+    """Of an object with one key, the provider's name."""
+    name, how = next(iter(_object(named).items()), ("", None))
+    options = _object(how)
+    language = options.get("language")
+    is_language = isinstance(language, str) and _LANGUAGE.fullmatch(language) is not None
+    others = tuple(option for option in options if option != "language" or not is_language)
+    return Provider(name, cast(str, language) if is_language else "", others)
 
 
 def _transcript(said: Said) -> Iterator[str]:
-    if not (provider := provider_of(said.document)):
+    field, provider = "recording_config.transcript.provider", provider_of(said.document)
+    if not provider.name:
         return
-    if not said.records:
+    if not said.records and provider.name not in LIVE:
         yield "recording_config.transcript: none is kept, because there is no store to put it in (capture.store)"
-    elif provider != CAPTIONS:
-        yield f"recording_config.transcript.provider: {_shown(provider)} is not asked; the page's captions are"
+    elif provider.name not in (CAPTIONS, *said.providers):
+        known = ", ".join((CAPTIONS, *said.providers))
+        yield f"{field}: {_shown(provider.name)} is not asked; the page's captions are ([transcription] offers {known})"
+    elif provider.name not in (CAPTIONS, *LIVE) and said.document.get("audio_required") is False:
+        yield f"{field}: {provider.name} needs a recording, and audio_required forbids one; captions are read"
+    elif provider.name != CAPTIONS and provider.others:
+        yield f"{field}: of what {provider.name} is told, only language counts; {_shown(provider.others[0])} does not"
 
 
 _TABLE: Final[tuple[Callable[[Said], Iterator[str]], ...]] = (

@@ -14,6 +14,7 @@ import msgspec
 from common.jobs.outgoing import Delivery
 from common.jobs.record import Record, epoch
 from common.links.redaction import redact
+from common.wire.minutes import transcript_id
 from common.wire.vocabulary import BotState, Reason
 
 MOST_JOININGS: Final = 3
@@ -45,7 +46,7 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
     `change`: the entry's fields. `record`: the bot's current session record.
     Raises: ValueError (also UnicodeError and msgspec's) and KeyError for an unreadable entry.
     """
-    url = record.callback_url
+    url = change.get("callback") or record.callback_url
     if not url or _was_refused(change, record):
         return []
     state = BotState(change["state"])
@@ -155,17 +156,28 @@ def _no_transcript(change: Mapping[str, str], record: Record) -> list[_Event]:
 
 def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:
     """The webhook of a transcript, which is made after the bot's end. None is sent while it is being made."""
+    why = change.get("why", "")
     told = {
-        "processed": ("transcription.processed", "The transcript is there."),
+        "processed": (
+            "transcription.processed",
+            f"The transcript is there, of captions: there is none of the recording ({why})."
+            if why
+            else "The transcript is there.",
+        ),
         "skipped": (
             "transcription.skipped",
-            "There is no transcript: nothing was said, or the page wrote nothing down.",
+            f"There is no transcript of the recording: {why}."
+            if why
+            else "There is no transcript: nothing was said, or the page wrote nothing down.",
         ),
     }
     if what not in told:
         return []
     name, text = told[what]
-    return [_Event(name, name, change["status"], text, 200, {"transcript_status": what, "status": "success"})]
+    more = {"transcript_status": what, "status": "success"}
+    if number := change.get("number"):
+        more["transcript_id"] = transcript_id(change["bot_id"], int(number))
+    return [_Event(name, name, change["status"], text, 200, more)]
 
 
 def _artefact(name: str, field: str, word: str, status: str, text: str) -> _Event:

@@ -56,13 +56,16 @@ class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
 class Feeds(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is sent to a client while the bot is in its meeting: its sound to a WebSocket, what is said to a webhook.
     Empty: nothing. The addresses are secrets. `attributes`: the client's own, as JSON, which go with what is said.
-    `transcript`: what is said is kept for afterwards.
+    `transcript`: what is said is kept for afterwards. `by`: who is to make words of the sound; empty: the page's
+    captions, and who the agent's settings name where there are none. `language`: in which, empty as they name.
     """
 
     audio_url: str = ""
     transcription_url: str = ""
     attributes: str = "{}"
     transcript: bool = False
+    by: str = ""
+    language: str = ""
 
 
 # Commands: manager -> agent
@@ -319,7 +322,7 @@ class BotStreamed(Message, frozen=True):
 
 class BotTranscribed(Message, frozen=True):
     """What is said in the bot's meeting is written down; with `finished`, which may come after its end, there is a
-    transcript of so many `utterances`, or none.
+    transcript of so many `utterances`, or none. `by`: whose words they are; empty: the page's captions.
     """
 
     vm_id: str
@@ -328,6 +331,7 @@ class BotTranscribed(Message, frozen=True):
     at: float
     finished: bool = False
     utterances: int = 0
+    by: str = ""
 
 
 class BotEnded(OfAttempt, frozen=True):

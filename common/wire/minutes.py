@@ -14,15 +14,54 @@ CAPTIONS: Final = "meeting_captions"
 """The provider of transcripts that are made of the page's own captions."""
 
 
+PREFIX: Final = "tr-"
+
+
+def transcript_id(bot_id: str, number: int = 1) -> str:
+    """As clients name it. No bot's id has a tilde."""
+    return f"{PREFIX}{bot_id}" if number == 1 else f"{PREFIX}{bot_id}~{number}"
+
+
+def named_transcript(name: str) -> tuple[str, int] | None:
+    """The bot's id and the number; None: that is the name of none."""
+    bot_id, tilde, number = name.removeprefix(PREFIX).partition("~")
+    if not name.startswith(PREFIX) or (tilde and not (number.isascii() and number.isdecimal() and len(number) < 4)):
+        return None
+    return bot_id, int(number or 1)
+
+
+def transcript_name(number: int) -> str:
+    """The file of a bot's transcript of that number: 1 is that of its job."""
+    return TRANSCRIPT if number == 1 else f"transcript-{number}.json"
+
+
 class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
     pass
 
 
+class Word(Shape, frozen=True):
+    """`punctuated`: as it stands in the text, if not as the word itself. `voice`: whose, by a provider's number."""
+
+    word: str
+    began_at: float
+    ended_at: float
+    punctuated: str = ""
+    confidence: float | None = None
+    voice: int | None = None
+
+    @property
+    def text(self) -> str:
+        return self.punctuated or self.word
+
+
 class Utterance(Shape, frozen=True):
+    """`words`: where their times are known, which captions of pages do not tell."""
+
     speaker: str
     text: str
     began_at: float
     ended_at: float
+    words: list[Word] = []
 
 
 class Turn(Shape, frozen=True):

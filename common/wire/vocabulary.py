@@ -643,6 +643,8 @@ class FeedStatus(StrEnum):
     REFUSED = "refused"  # its address is one that may not be called
     LISTENING = "listening"  # the meeting's page shows captions; nothing was said yet
     CAPTIONS_UNAVAILABLE = "captions_unavailable"  # it shows none
+    TRANSCRIBING = "transcribing"  # a provider of speech to text listens
+    UNTRANSCRIBED = "untranscribed"  # it does not, where it should
     ENDED = "ended"
 
 

@@ -22,6 +22,7 @@ from poolmgr.store.reading.evidence import Evidence
 from poolmgr.store.reading.meetings import Meetings
 from poolmgr.store.reading.views import Views
 from poolmgr.store.submission import Submissions
+from poolmgr.store.transcriptions import Transcriptions
 
 MOST_TOKENS: Final = 10_000
 """How many tokens' recent calls are remembered. With more tokens, those that called last are remembered."""
@@ -45,6 +46,8 @@ class Service:
         self.rules = JobRules.of(settings)
         self.capture = settings.capture
         self.conversions = Conversions(settings.capture)
+        self.transcription = settings.transcription
+        self.transcriptions = Transcriptions(redis, keys)
         self.scheme = "https" if settings.api.tls_cert else "http"
         self.wall = wall
         self.steady = steady

@@ -149,7 +149,8 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
 def _feeds(job: Job) -> Feeds:
     if not (job.live_audio_url or job.live_transcription_url or job.transcript):
         return Feeds()
-    return Feeds(job.live_audio_url, job.live_transcription_url, job.custom_attributes, job.transcript)
+    said = (job.custom_attributes, job.transcript, job.speech_live, job.language)
+    return Feeds(job.live_audio_url, job.live_transcription_url, *said)
 
 
 def await_claim(pool: PoolState, bot: Bot) -> None:

@@ -35,6 +35,7 @@ class Verb(StrEnum):
     SAY = "say"
     PAUSE = "pause"  # a recording
     RESUME = "resume"
+    TRANSCRIBE = "transcribe"
     DELETE = "delete"
     LOOK = "look"  # into its page, live
     DRAIN = "drain"

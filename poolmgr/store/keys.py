@@ -39,6 +39,7 @@ class Keys(WireKeys):
         self.job_stream = f"{prefix}:jobs:stream"
         self.recordings_expiring = f"{prefix}:recordings:expiring"
         self.recordings_due = f"{prefix}:recordings:due"
+        self.transcriptions_due = f"{prefix}:transcriptions:due"
         self.outbox = f"{prefix}:webhooks:outbox"
         self.webhooks_due = f"{prefix}:webhooks:due"
         self.webhooks_dead = f"{prefix}:webhooks:dead"
@@ -76,9 +77,13 @@ class Keys(WireKeys):
     def story(self, bot_id: str) -> str:
         return f"{self.prefix}:bot:{bot_id}:story"
 
+    def transcriptions(self, bot_id: str) -> str:
+        return f"{self.prefix}:bot:{bot_id}:transcriptions"
+
     def further_keys(self, bot_id: str) -> tuple[str, ...]:
         """The keys that are kept with a bot's record and deleted with it, except those of evidence."""
-        return self.participants(bot_id), self.chats(bot_id), self.delivery_log(bot_id), self.story(bot_id)
+        kept = (self.participants, self.chats, self.delivery_log, self.story, self.transcriptions)
+        return tuple(name(bot_id) for name in kept)
 
     def submitted(self, bot_id: str) -> str:
         return f"{self.prefix}:submitted:{bot_id}"
@@ -137,6 +142,8 @@ KEY_DOCS: Final = (
     KeyDoc("bots:ended", "sorted set", "manager", "ids of ended bots, by end", "a member [retention] bot_s after its bot's end; the key 400 days after the last one"),
     KeyDoc("recordings:expiring", "sorted set", "manager", "ids of bots whose recordings are to be deleted, by when", "a member with its recording; the key 400 days after the last one should be"),
     KeyDoc("recordings:due", "sorted set", "manager", "ids of ended bots about whose recordings something is to be done, by when: no agent has made the files until then", "a member with its recording's end, or when that is done; the key 400 days after the last one"),
+    KeyDoc("bot:{bot_id}:transcriptions", "hash", "manager, API", "number of a transcript -> JSON of who makes or made it of the bot's recording, and how that fares; 1 is that of its job", "with the session record; at the latest 400 days after the last one was asked for"),
+    KeyDoc("transcriptions:due", "sorted set", "manager, API", "ids of bots of whose recordings words are to be made, by when that is tried next", "a member when that is done or given up; the key 400 days after the last one"),
     KeyDoc("dedup:{digest}", "string", "manager, API", "bot_id of the first job with this deduplication_key", "[retention] bot_s after the job"),
     KeyDoc("meeting:{digest}", "hash", "manager, API", "the bot that is to be the only one in its meeting (one_bot_per_meeting): `bot_id`, the names of its keys `bot` and `entry`, `taken` while a leader makes it; counts until the bot ends", "with the session record; at the latest 400 days after the bot was accepted, a day after a POST or five minutes after a leader took it of which no bot came"),
     KeyDoc("status", "stream", "manager", "every status change of every bot", "trimmed to [retention] stream_entries; a week after the last change"),

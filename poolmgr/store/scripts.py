@@ -329,7 +329,64 @@ def recorded(
 
 @SCRIPTS.script("story", FENCE)
 def transcribed(
-    *, bot: Key, outbox: Key, story: Key, bot_id: str, attempt: int, at: str, transcript_status: str, entry: bytes
+    *,
+    bot: Key,
+    outbox: Key,
+    story: Key,
+    transcriptions: Key,
+    due: Key,
+    bot_id: str,
+    attempt: int,
+    at: str,
+    stamp: float,
+    transcript_status: str,
+    by: str,
+    after: str,
+    entry: bytes,
+) -> bool: ...
+
+
+@SCRIPTS.script("story", "action")
+def ask_transcription(
+    *,
+    bot: Key,
+    story: Key,
+    transcriptions: Key,
+    due: Key,
+    actions: Key,
+    bot_id: str,
+    stamp: float,
+    most: int,
+    asked: bytes,
+    entry: bytes,
+    action: Pairs,
+) -> int: ...
+
+
+@SCRIPTS.script(FENCE)
+def put_off_transcription(
+    *, transcriptions: Key, due: Key, bot_id: str, number: int, stamp: float, asked: bytes
+) -> bool: ...
+
+
+@SCRIPTS.script("story", FENCE)
+def conclude_transcription(
+    *,
+    bot: Key,
+    outbox: Key,
+    story: Key,
+    transcriptions: Key,
+    due: Key,
+    bot_id: str,
+    number: int,
+    at: str,
+    asked: bytes,
+    became: str,
+    transcript_status: str,
+    by: str,
+    why: str,
+    callback: str,
+    entry: bytes,
 ) -> bool: ...
 
 

@@ -49,7 +49,7 @@ class What(StrEnum):
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry. `at`: ISO 8601, by the clock of the program that saw it. `warm`, `waited_s`: as in Assign. `audio_s`,
     `video_s`, `gaps`: of a finished recording. `feed`, `sent`, `dropped`: of a live one, whose status is the reason.
-    `utterances`: of a finished transcript.
+    `utterances`: of a finished transcript. `by`: whom it is made by.
     """
 
     at: str
@@ -77,6 +77,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     sent: int = 0
     dropped: int = 0
     video_s: float = 0.0
+    by: str = ""
 
 
 _ByAgent = BotSaw | BotRecorded | BotStreamed | BotTranscribed
@@ -91,6 +92,11 @@ def entry_of(decision: _Source, at: float) -> bytes:
 def of_recording(attempt: int, at: float, why: str) -> bytes:
     """What became of it beside what agents tell: a word."""
     return msgspec.json.encode(Entry(iso(at), What.RECORDED, attempt, why=why))
+
+
+def of_transcription(attempt: int, at: float, by: str, utterances: int | None = None, why: str = "") -> bytes:
+    """Of one that is made of a recording: it is asked for, or there is one, or why there is none."""
+    return msgspec.json.encode(Entry(iso(at), What.TRANSCRIBED, attempt, utterances=utterances, by=by, why=why))
 
 
 def _entry(decision: _Source, now: str) -> Entry:
@@ -139,8 +145,8 @@ def _by_agent(event: _ByAgent) -> Entry:
         case BotRecorded(finished=finished, gaps=gaps, video_s=video_s):
             audio_s = event.audio_s if finished else None
             return Entry(at, What.RECORDED, attempt, audio_s=audio_s, gaps=gaps, video_s=video_s)
-        case BotTranscribed(finished=finished, utterances=utterances):
-            return Entry(at, What.TRANSCRIBED, attempt, utterances=utterances if finished else None)
+        case BotTranscribed(finished=finished, utterances=utterances, by=by):
+            return Entry(at, What.TRANSCRIBED, attempt, utterances=utterances if finished else None, by=by)
         case _:  # BotStreamed
             told = Entry(at, What.STREAMED, attempt, reason=event.status, detail=event.detail[:500], feed=event.feed)
             return msgspec.structs.replace(told, sent=event.sent, dropped=event.dropped)

@@ -145,6 +145,8 @@ def _streamed(entry: Entry) -> str:
         FeedStatus.REFUSED: "is sent nowhere, because its address may not be called",
         FeedStatus.LISTENING: "the meeting's page shows captions",
         FeedStatus.CAPTIONS_UNAVAILABLE: "the meeting's page shows no captions (captions_unavailable)",
+        FeedStatus.TRANSCRIBING: "the meeting's sound is made words of",
+        FeedStatus.UNTRANSCRIBED: "nobody makes words of the meeting's sound; it is tried again (untranscribed)",
         FeedStatus.ENDED: f"ended: {entry.sent} sent, {entry.dropped} dropped",
     }
     detail = f" ({entry.detail})" if entry.detail else ""
@@ -152,11 +154,14 @@ def _streamed(entry: Entry) -> str:
 
 
 def _transcribed(entry: Entry) -> str:
+    by = f" by {entry.by}" if entry.by else ""
+    if entry.why:
+        return f"no words were made of its recording{by}: {entry.why}"
     if entry.utterances is None:
-        return "what is said is being written down"
-    return (
-        f"its transcript is finished: {entry.utterances} utterances" if entry.utterances else "nothing was written down"
-    )
+        return f"words are to be made of its recording{by}" if by else "what is said is being written down"
+    if not entry.utterances:
+        return "nothing was written down"
+    return f"its transcript{by} is finished: {entry.utterances} utterances"
 
 
 _ARTEFACTS: Final = {What.RECORDED: _recorded, What.STREAMED: _streamed, What.TRANSCRIBED: _transcribed}

@@ -21,12 +21,16 @@ def test_a_job_goes_to_an_idle_worker_at_once_and_its_place_is_filled() -> None:
 
 def test_what_lets_the_bot_in_and_what_it_is_for_goes_with_it() -> None:
     sc = full()
-    feeds = Feeds("wss://a.example/", "https://b.example/", '{"tag":1}', transcript=True)
+    feeds = Feeds(
+        "wss://a.example/", "https://b.example/", '{"tag":1}', transcript=True, by="x_streaming", language="de"
+    )
     asked = replace(
         job(),
         live_audio_url=feeds.audio_url,
         live_transcription_url=feeds.transcription_url,
         transcript=True,
+        speech_live="x_streaming",
+        language="de",
         custom_attributes=feeds.attributes,
         passcode="1234",
         is_probe=True,

@@ -13,7 +13,7 @@ from requirements.locks import FOLDER, LOCKS, Pin
 
 ROOT = FOLDER.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {"run.txt": [], "sqs.txt": ["sqs"], "otlp.txt": ["otlp"], "dev.txt": ["dev"]}
+EXTRAS = {"run.txt": [], "sqs.txt": ["sqs"], "otlp.txt": ["otlp"], "whisper.txt": ["whisper"], "dev.txt": ["dev"]}
 AGAIN = "./dev lock writes the locks anew"
 
 
@@ -46,7 +46,7 @@ def test_what_is_pinned_for_the_tests_is_what_is_tested() -> None:
     }
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "sqs.txt", "otlp.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "sqs.txt", "otlp.txt", "whisper.txt"])
 def test_what_runs_is_what_is_tested(lock: str) -> None:
     tested = locks.read(FOLDER / "dev.txt")
     assert {name: pin.version for name, pin in locks.read(FOLDER / lock).items() if name in tested} == {

@@ -7,6 +7,7 @@ import msgspec
 
 from common.config.settings import TokenSettings
 from common.jobs.record import Job, Record, epoch, iso
+from common.wire import minutes
 from common.wire.vocabulary import FeedStatus, Status
 from poolmgr.api.errors import ApiError, bot_not_found
 from poolmgr.api.operation import Call, Says
@@ -14,8 +15,6 @@ from poolmgr.api.operations.shapes import BotRow, CaptionFile, Details, Stage
 
 SUBMITTED = "submitted"
 """The `state` of a bot whose job no manager has taken yet."""
-
-TRANSCRIPT_PREFIX = "tr-"
 
 UNKNOWN_BOT = {404: Says("There is no such bot.")}
 
@@ -64,8 +63,8 @@ def attributes(bot: Record) -> msgspec.Raw:
 
 
 def transcript_id(bot_id: str, job: Job) -> str | None:
-    """The id of the bot's transcript. A bot has at most one."""
-    return f"{TRANSCRIPT_PREFIX}{bot_id}" if job.transcript else None
+    """The id of the transcript that the bot's job asked for."""
+    return minutes.transcript_id(bot_id) if job.transcript else None
 
 
 def warnings(bot: Record) -> list[str]:
@@ -86,6 +85,7 @@ def warnings(bot: Record) -> list[str]:
 _FEED_TROUBLE: dict[str, str] = {
     FeedStatus.WAITING: "its receiver does not take what is sent; it is tried again",
     FeedStatus.REFUSED: "its address is one that may not be called, so nothing is sent",
+    FeedStatus.UNTRANSCRIBED: "nobody makes words of the meeting's sound, so there is nothing to send",
     FeedStatus.CAPTIONS_UNAVAILABLE: "the meeting's page shows no captions, so there is nothing to send",
 }
 

@@ -345,8 +345,30 @@ class Chats(msgspec.Struct, rename="camel"):
 # Transcripts
 
 
+class Transcribe(msgspec.Struct):
+    """By whom a recording is to be transcribed, and where else than to the bot's callback_url that is told."""
+
+    provider: (
+        Annotated[
+            dict[str, Any],
+            Meta(min_length=1, max_length=1, description="One key, the provider's name. Default: that of the fleet."),
+        ]
+        | None
+    ) = None
+    callback_url: Url | None = None
+
+
+class Transcribing(msgspec.Struct):
+    """A transcript is being made; `transcript_id` names it."""
+
+    bot_id: str
+    transcript_id: str
+    provider: str
+    message: str
+
+
 class Transcriptions(msgspec.Struct):
-    """The transcripts of a bot: none in this release."""
+    """The transcripts of a bot, in the order in which they were asked for."""
 
     bot_id: str
     transcriptions: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Transcripts: what the meeting's page wrote down of what was said, once the bot is out."""
+"""Transcripts, once the bot is out: what the meeting's page wrote down, or what was made of its sound."""
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime
@@ -7,14 +7,18 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from common.jobs.record import Record
+from common.jobs.outgoing import BadUrlError, check_url
+from common.jobs.record import Record, iso
+from common.jobs.warnings import LIVE, named_provider
 from common.runtime.recordings import manifests
 from common.runtime.recordings.store import StoreError
-from common.wire.minutes import CAPTIONS, SPEAKERS, TRANSCRIPT, Minutes, Utterance
-from poolmgr.api.errors import ApiError, Message, later, not_offered
+from common.wire import minutes
+from common.wire.minutes import CAPTIONS, SPEAKERS, Minutes, Utterance, Word, named_transcript, transcript_name
+from poolmgr.api.errors import ApiError, Message, bad_request, later, not_offered
 from poolmgr.api.operation import Answer, Call, Operation, Says
-from poolmgr.api.operations.bot_views import TRANSCRIPT_PREFIX, UNKNOWN_BOT, find_bot, transcript_id
-from poolmgr.api.operations.shapes import Transcriptions
+from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot, transcript_id
+from poolmgr.api.operations.shapes import Transcribe, Transcribing, Transcriptions
+from poolmgr.store.transcriptions import OF_JOB, PROCESSED, Transcription, Unasked
 
 _T = TypeVar("_T")
 
@@ -30,7 +34,7 @@ class TranscriptForm(msgspec.Struct):
 
 
 class Said(msgspec.Struct):
-    """Times in seconds of the meeting, and absolute ones in ISO 8601. Pages tell no times of words."""
+    """Times in seconds of the meeting, and absolute ones in ISO 8601. There are `words` where their times are known."""
 
     speaker: str
     transcript: str
@@ -81,44 +85,118 @@ async def transcript(call: Call) -> Answer:
     """The transcript of an id. Raises: ApiError 403, 404, 503."""
     name, query = call.path["transcript_id"], call.query
     assert isinstance(query, TranscriptForm)
-    if not name.startswith(TRANSCRIPT_PREFIX):
-        raise ApiError(404, "There is no such transcript.")
-    bot = await find_bot(call._replace(path={"bot_id": name.removeprefix(TRANSCRIPT_PREFIX)}))
-    made = await _find(call, bot, TRANSCRIPT) if bot.transcript else None
+    if (named := named_transcript(name)) is None:
+        raise _no_transcript()
+    bot_id, number = named
+    bot = await find_bot(call._replace(path={"bot_id": bot_id}))
+    if number == OF_JOB:
+        is_coming = bot.transcript and (not bot.is_over or bot.transcript_status == "processing")
+        made = await _find(call, bot, transcript_name(number)) if bot.transcript and not is_coming else None
+    else:
+        asked = (await call.service.transcriptions.all(bot.bot_id)).get(number)
+        is_coming = asked is not None and asked.status == "processing"
+        made = await _find(call, bot, transcript_name(number)) if asked and not is_coming else None
     if made is None:
-        if bot.transcript and (not bot.is_over or bot.transcript_status == "processing"):
+        if is_coming:
             return Answer(202, Message("Not ready: the meeting goes on, or the transcript is being made."))
-        raise ApiError(404, "There is no such transcript: nothing of this bot's meeting was written down.")
+        raise _no_transcript()
     said = [_said(one, made) for one in made.utterances]
     if not query.raw:
         return Answer(200, said)
     text = " ".join(one.transcript for one in said)
+    words = [word for one in said for word in one.words]
+    sure = [word["confidence"] for word in words if word.get("confidence") is not None]
+    confidence = round(sum(sure) / len(sure), 4) if sure else None
     lasts_s = max((one.end_time for one in said), default=0.0)
-    return Answer(200, RawTranscript(name, "completed", text, None, None, None, lasts_s, True, [], said))
+    return Answer(200, RawTranscript(name, "completed", text, None, None, confidence, lasts_s, True, words, said))
+
+
+def _no_transcript() -> ApiError:
+    return ApiError(404, "There is no such transcript: nothing of this bot's meeting was written down.")
 
 
 async def transcriptions(call: Call) -> Answer:
     """The bot's transcripts: an empty list (200). Raises: ApiError 403, 404."""
     bot = await find_bot(call)
-    if not (name := transcript_id(bot.bot_id, bot)):
-        return Answer(200, Transcriptions(bot.bot_id, []))
+    known = await call.service.transcriptions.all(bot.bot_id)
+    rows: list[dict[str, Any]] = []
+    if transcript_id(bot.bot_id, bot):
+        of_job = known.get(OF_JOB)
+        provider = bot.transcript_by or bot.speech_after or bot.speech_live or CAPTIONS
+        if bot.transcript_status == "processing" and of_job:
+            provider = of_job.provider
+        asked_at = bot.inmeeting_at or bot.created_at
+        status, why = _STATUS.get(bot.transcript_status, "Processing"), of_job.why if of_job else ""
+        rows.append(_row(call, bot, OF_JOB, provider, status, asked_at, bot.language, why))
+    for number, one in known.items():
+        if number != OF_JOB:
+            status = _STATUS.get(one.status, "Processing")
+            rows.append(_row(call, bot, number, one.provider, status, one.asked_at, one.language, one.why))
+    return Answer(200, Transcriptions(bot.bot_id, rows))
+
+
+def _row(
+    call: Call, bot: Record, number: int, provider: str, status: str, asked_at: str, language: str, why: str
+) -> dict[str, Any]:
+    name = minutes.transcript_id(bot.bot_id, number)
     here = f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/transcript/{name}/get_transcript"
     links = {"raw_transcript": f"{here}?raw=true", "processed_transcript": here}
+    is_there = status == "Success" and bot.manifest_status != "expired"
     row: dict[str, Any] = {
         "transcript_id": name,
-        "provider": CAPTIONS,
-        "status": _STATUS.get(bot.transcript_status, "Processing"),
-        "created_at": bot.inmeeting_at or bot.created_at,
-        "config": {},
-        "download_urls": links if bot.has_transcript else None,
+        "provider": provider,
+        "status": status,
+        "created_at": asked_at,
+        "config": {"language": language} if language else {},
+        "download_urls": links if is_there else None,
     }
-    return Answer(200, Transcriptions(bot.bot_id, [row]))
+    return {**row, "reason": why} if why else row
 
 
 async def transcribe(call: Call) -> Answer:
-    """Not offered. Raises: ApiError 403, 404, 501."""
-    await find_bot(call)
-    raise not_offered("This release of poolmgr transcribes no recording; ask for a transcript when the bot is made.")
+    """Ask for another transcript of the bot's recording; the request is durable when this returns (200).
+
+    Raises: ApiError 400, 403, 404 where there is no recording, 409 while the meeting or another one goes on, 501 where
+    nobody can be asked.
+    """
+    bot = await find_bot(call)
+    service, form = call.service, call.body
+    assert isinstance(form, Transcribe)
+    settings = service.transcription
+    offered = [name for name in settings.offered if name not in LIVE]
+    if not offered:
+        raise not_offered(
+            "Nobody makes words of recordings here: [transcription] of the configuration names no provider."
+        )
+    provider = named_provider(form.provider)
+    name = provider.name or settings.after or offered[0]
+    if name not in offered:
+        raise bad_request(f"provider: this one is not offered; {', '.join(offered)} can be asked")
+    if form.callback_url:
+        try:
+            check_url(form.callback_url, service.rules.outgoing)
+        except BadUrlError as error:
+            raise bad_request(f"callback_url: {error}") from error
+    if bot.is_over and bot.audio_status not in ("recording", PROCESSED):
+        raise ApiError(404, "There is no recording of this bot's meeting.")
+    if bot.manifest_status == "expired":
+        raise ApiError(404, "This bot's recording was deleted: its time was over.")
+    now = service.wall()
+    asked = Transcription(
+        name, iso(now), language=provider.language, attempt=bot.attempt, callback=form.callback_url or ""
+    )
+    number = await service.transcriptions.ask(bot.bot_id, asked, now, call.by)
+    if isinstance(number, Unasked):
+        raise ApiError(409, _UNASKED[number.why])
+    made = Transcribing(bot.bot_id, minutes.transcript_id(bot.bot_id, number), name, "The recording is transcribed.")
+    return Answer(200, made)
+
+
+_UNASKED = {
+    "not_ended": "This bot has not stopped yet: its recording is transcribed afterwards.",
+    "under_way": "Another transcript of this recording is being made.",
+    "too_many": "There are as many transcripts of this recording as are made of one.",
+}
 
 
 async def speakers(call: Call) -> Answer:
@@ -178,7 +256,19 @@ def _said(one: Utterance, made: Minutes) -> Said:
         round(one.ended_at - made.began_at, 3),
         _iso(one.began_at),
         _iso(one.ended_at),
+        [_word(word, made.began_at) for word in one.words],
     )
+
+
+def _word(word: Word, since: float) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "word": word.word,
+        "punctuated_word": word.text,
+        "start": round(word.began_at - since, 3),
+        "end": round(word.ended_at - since, 3),
+        "confidence": word.confidence,
+    }
+    return said if word.voice is None else {**said, "speaker": word.voice}
 
 
 def _iso(at: float) -> str:
@@ -194,7 +284,7 @@ OPERATIONS = (
         "GET",
         "/transcript/{transcript_id}/get_transcript",
         "getTranscript",
-        "What was said, by whom and when: of the captions of the meeting's page.",
+        "What was said, by whom and when: of captions, or of the meeting's sound.",
         transcript,
         {
             200: Says("An entry an utterance, in order; with `raw` an object that holds them.", list[Said]),
@@ -207,7 +297,7 @@ OPERATIONS = (
         "GET",
         "/bots/{bot_id}/transcriptions",
         "listTranscriptions",
-        "The bot's transcripts: one, if it was asked for.",
+        "The bot's transcripts: that of its job, and those that were asked for afterwards.",
         transcriptions,
         {200: Says("The transcripts.", Transcriptions), **UNKNOWN_BOT},
     ),
@@ -227,8 +317,14 @@ OPERATIONS = (
         "POST",
         "/bots/{bot_id}/transcribe",
         "transcribe",
-        "Transcribe the bot's recording. Not in this release.",
+        "Have another transcript made of the bot's recording, by the provider that is named.",
         transcribe,
-        {**UNKNOWN_BOT, 501: Says("Nothing is transcribed.")},
+        {
+            200: Says("It is being made.", Transcribing),
+            404: Says("There is no such bot, or no recording of its meeting."),
+            409: Says("The bot has not stopped, another transcript is being made, or there are too many."),
+            501: Says("Nobody can be asked."),
+        },
+        body=Transcribe,
     ),
 )

@@ -17,6 +17,7 @@ from common.jobs.record import Fields, iso
 from common.runtime.redis.lua import Call
 from common.runtime.redis.roundtrip import confirmed
 from common.wire import codec, messages
+from common.wire.minutes import CAPTIONS
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import (
     Accept,
@@ -102,7 +103,11 @@ class Rejected(NamedTuple):
 class Ledger:
     """Writes for one leader. Every method raises StaleEpochError when that leader has been replaced."""
 
-    def __init__(self, redis: Redis, keys: Keys, retention: RetentionSettings, epoch: int) -> None:
+    def __init__(
+        self, redis: Redis, keys: Keys, retention: RetentionSettings, epoch: int, transcribes: str = ""
+    ) -> None:
+        """`transcribes`: who makes words of recordings of meetings in which nothing was written down."""
+        self._transcribes = transcribes
         self._redis = redis
         self._keys = keys
         self._retention = retention
@@ -374,10 +379,15 @@ class Ledger:
             bot=k.bot(bot_id),
             outbox=k.outbox,
             story=k.story(bot_id),
+            transcriptions=k.transcriptions(bot_id),
+            due=k.transcriptions_due,
             bot_id=bot_id,
             attempt=event.attempt,
             at=iso(event.at),
+            stamp=at,
             transcript_status=record.transcript_status(event),
+            by=event.by or CAPTIONS,
+            after=self._transcribes,
             entry=story.entry_of(event, at),
         )
 

@@ -1,10 +1,25 @@
 -- What is said in a bot's meeting is being written down, or a transcript was made of it, or there is none; the last two
--- mostly after the bot's end. Each once.
-local latest, before, state, status, reason, vm_id, worker_id, callback_url = unpack(redis.call('HMGET', bot, 'attempt',
-  'transcript_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url'))
+-- mostly after the bot's end. Each once. `by`: whose words they are. Where its job asks for words of the recording, or where
+-- there are none and `after` names who makes them, it is `processing` until then; `due`, `stamp`: from when on that is tried.
+local latest, before, state, status, reason, vm_id, worker_id, callback_url, wanted, language = unpack(redis.call('HMGET', bot,
+  'attempt', 'transcript_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url', 'speech_after',
+  'language'))
 before = before or ''
 if tonumber(latest) ~= attempt or before == transcript_status or (before ~= '' and before ~= 'processing') then return 0 end
+local maker = wanted and wanted ~= '' and wanted or (transcript_status == 'skipped' and after) or ''
+if transcript_status ~= 'processing' and maker ~= '' then
+  local asked = {['provider'] = maker, ['asked_at'] = at, ['language'] = language or '', ['attempt'] = attempt,
+    ['captions'] = transcript_status == 'processed' and by or ''}
+  if redis.call('HSETNX', transcriptions, 1, cjson.encode(asked)) == 0 then return 0 end
+  redis.call('EXPIRE', transcriptions, INDEX_LIFE_S)
+  redis.call('ZADD', due, stamp, bot_id)
+  redis.call('EXPIRE', due, INDEX_LIFE_S)
+  redis.call('HSET', bot, 'transcript_status', 'processing', 'transcript_by', by)
+  relate(story, entry)
+  return 1
+end
 redis.call('HSET', bot, 'transcript_status', transcript_status)
+if transcript_status == 'processed' then redis.call('HSET', bot, 'transcript_by', by) end
 relate(story, entry)
 if callback_url and callback_url ~= '' then
   redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'state', state, 'status', status, 'reason', reason or '',

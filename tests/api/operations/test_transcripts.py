@@ -1,13 +1,17 @@
 """What was said and who spoke, as clients of the API get it: from a folder that an agent has put it into."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
+from common.config.settings import OPENAI_URL, TranscriptionSettings
 from common.wire import manifest, minutes
 from common.wire.manifest import AUDIO, FINAL, Audio, Manifest
-from common.wire.minutes import CAPTIONS, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance
+from common.wire.minutes import CAPTIONS, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance, Word
 from common.wire.vocabulary import Reason
+from poolmgr.store.leader.transcriptions import DueTranscriptions
 from tests.api.conftest import World
 
 MADE = Minutes(
@@ -91,3 +95,96 @@ async def test_who_spoke_is_told_with_where_that_is_in_the_sound(world: World, t
         "audioFilePath": "b1/1/audio.ogg",
         "totalFileSize": 5000,
     }  # fmt: skip
+
+
+def asked_of(world: World, folder: Path, **transcription: Any) -> None:
+    stored_in(world, folder)
+    rules: dict[str, Any] = {"openai_url": "https://stt.example/v1", "deepgram_key_file": "/nowhere", **transcription}
+    world.settings = msgspec.structs.replace(world.settings, transcription=TranscriptionSettings(**rules))
+
+
+async def ended(world: World, *, recorded: bool = True, **fields: Any) -> None:
+    hand = await world.ledger()
+    await hand.accept("b1", **fields)
+    await hand.end("b1", Reason.EVERYONE_LEFT)
+    status = {"audio_status": "processed", "manifest_status": "completed"} if recorded else {"audio_status": ""}
+    await world.redis.hset(world.keys.bot("b1"), mapping=status)
+
+
+async def test_another_transcript_of_a_recording_is_asked_for_listed_and_got_by_its_own_id(
+    world: World, tmp_path: Path
+) -> None:
+    asked_of(world, tmp_path)
+    await ended(world, recording_config={"transcript": {"provider": {CAPTIONS: {}}}})
+    wish = {"provider": {"deepgram": {"language": "de"}}, "callback_url": "http://127.0.0.1:9/told"}
+    async with world.serving() as call:
+        said = await call("POST", "/bots/b1/transcribe", wish)
+        assert (said.status, said.body["transcript_id"], said.body["provider"]) == (200, "tr-b1~2", "deepgram")
+        assert (await call("POST", "/bots/b1/transcribe", {})).status == 409
+        assert (await call("GET", "/transcript/tr-b1~2/get_transcript")).status == 202
+        rows = (await call("GET", "/bots/b1/transcriptions")).body["transcriptions"]
+        assert [(row["transcript_id"], row["provider"], row["status"], row["config"]) for row in rows] == [
+            ("tr-b1", CAPTIONS, "Processing", {}), ("tr-b1~2", "deepgram", "Processing", {"language": "de"}),
+        ]  # fmt: skip
+        due = DueTranscriptions(world.redis, world.keys, 1)
+        one = await due.under_way("b1")
+        assert one
+        assert one.what.callback == "http://127.0.0.1:9/told"
+        word = Word("hello", 1004.0, 1004.4, "Hello.", 0.9, 1)
+        made = Minutes(1, "b1", 1, "room", 1000.0, "deepgram", [Utterance("Ben", "Hello.", 1004.0, 1004.4, [word])])
+        put(tmp_path, "transcript-2.json", minutes.encode(made))
+        assert await due.conclude(one, 1_800_000_100.0, utterances=1)
+        [said] = (await call("GET", "/transcript/tr-b1~2/get_transcript")).body
+        assert said["words"] == [
+            {"word": "hello", "punctuated_word": "Hello.", "start": 4.0, "end": 4.4, "confidence": 0.9, "speaker": 1}
+        ]
+        raw = (await call("GET", "/transcript/tr-b1~2/get_transcript?raw=true")).body
+        assert (raw["confidence"], len(raw["words"])) == (0.9, 1)
+        again = await call("POST", "/bots/b1/transcribe", {})
+        assert (again.body["transcript_id"], again.body["provider"]) == ("tr-b1~3", "deepgram")
+        three = await due.under_way("b1")
+        assert three
+        await due.conclude(three, 1_800_000_200.0, why="unauthorized (401)")
+        rows = (await call("GET", "/bots/b1/transcriptions")).body["transcriptions"]
+        assert [(row["status"], row.get("reason")) for row in rows[1:]] == [
+            ("Success", None), ("Failed", "unauthorized (401)"),
+        ]  # fmt: skip
+        assert rows[1]["download_urls"]["processed_transcript"].endswith("/transcript/tr-b1~2/get_transcript")
+        assert (await call("GET", "/transcript/tr-b1~3/get_transcript")).status == 404
+
+
+async def test_a_transcript_that_is_made_of_the_recording_names_who_makes_it(world: World, tmp_path: Path) -> None:
+    asked_of(world, tmp_path)
+    await ended(world, recording_config={"transcript": {"provider": {"openai": {}}}})
+    async with world.serving() as call:
+        [row] = (await call("GET", "/bots/b1/transcriptions")).body["transcriptions"]
+        assert (row["provider"], row["status"]) == ("openai", "Processing")
+
+
+async def test_what_cannot_be_transcribed_is_refused_with_what_to_change(world: World, tmp_path: Path) -> None:
+    async def refused(body: Any, **transcription: Any) -> tuple[int, str]:
+        asked_of(world, tmp_path, **transcription)
+        world.registry = CollectorRegistry()
+        async with world.serving() as call:
+            said = await call("POST", "/bots/b1/transcribe", body)
+            return said.status, said.message
+
+    await ended(world, recorded=False)
+    assert (await refused({}))[0] == 404
+    await world.redis.hset(world.keys.bot("b1"), "audio_status", "processed")
+    unknown = await refused({"provider": {"assemblyai": {}}})
+    assert unknown == (400, "provider: this one is not offered; deepgram, openai can be asked")
+    assert (await refused({"provider": {}}))[0] == 400
+    assert (await refused({"provider": {"openai": {}}, "callback_url": "http://10.0.0.1/x"}))[0] == 400
+    assert (await refused({}, openai_url=OPENAI_URL, deepgram_key_file=""))[0] == 501
+    await world.redis.hset(world.keys.bot("b1"), "manifest_status", "expired")
+    assert (await refused({}))[0] == 404
+    hand = await world.ledger()
+    await hand.accept("b2")
+    asked_of(world, tmp_path)
+    world.registry = CollectorRegistry()
+    async with world.serving() as call:
+        assert (await call("POST", "/bots/b2/transcribe", {})).status == 409
+        assert (await call("POST", "/bots/nobody/transcribe", {})).status == 404
+        for name in ("tr-b1~9", "tr-b1~x", "tr-b1~", "tr-b1~1234567890"):
+            assert (await call("GET", f"/transcript/{name}/get_transcript")).status == 404

@@ -44,6 +44,11 @@ OTHER_TEXTS: Final = {
     "spot_notices": "azure",
     "metadata_url": "http://[fd00:ec2::254]",
     "endpoint": "http://127.0.0.1:4318",
+    "live": "deepgram_streaming",
+    "after": "openai",
+    "language": "de-CH",
+    "deepgram_url": "http://10.0.0.5:8080",
+    "openai_url": "https://stt.example/v1",
 }
 
 
@@ -112,6 +117,8 @@ def beside(section: str, key: str) -> str:
         ("api", "tls_key"): "tls_cert = 'c'",
         ("evidence", "upload_token_file"): "upload_url = 'https://objects.example/bots'",
         ("capture", "store_options"): "store = 's3://bucket'",
+        ("transcription", "live"): "deepgram_key_file = '/k'",
+        ("transcription", "after"): "openai_key_file = '/k'",
     }
     return needs.get((section, key), "")
 
@@ -236,6 +243,10 @@ def test_a_file_that_is_not_toml_is_one_fault() -> None:
         (f"[api]\ntokens = [{TOKEN}, {TOKEN}]", "api.tokens"),
         ("[webhooks]\nretry_most_s = 1", "webhooks.retry_most_s"),
         ("[webhooks]\nallowed_networks = ['10.0.0.1/8']", "webhooks.allowed_networks"),
+        ("[transcription]\nallowed_networks = ['10.0.0.1/8']", "transcription.allowed_networks"),
+        ("[transcription]\nlive = 'deepgram_streaming'", "transcription.live"),
+        ("[transcription]\nafter = 'deepgram'\nopenai_key_file = '/k'", "transcription.after"),
+        ("[transcription]\nafter = 'whisper'\ndeepgram_key_file = '/k'", "transcription.after"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(toml: str, name: str) -> None:
@@ -250,6 +261,26 @@ def test_all_contradictions_are_reported_at_once() -> None:
 def test_a_token_for_uploads_needs_somewhere_to_show_it() -> None:
     [fault] = faults_of("[evidence]\nupload_token_file = '/etc/poolmgr/token'")
     assert fault.startswith("evidence.upload_token_file: ")
+
+
+@pytest.mark.parametrize(
+    ("toml", "offered"),
+    [
+        ("", ()),
+        ("deepgram_key_file = '/k'", ("deepgram", "deepgram_streaming")),
+        ("deepgram_url = 'https://own.example'", ("deepgram", "deepgram_streaming")),
+        ("openai_key_file = '/k'", ("openai",)),
+        ("openai_url = 'http://10.0.0.5:8000/v1'\nwhisper_model = '/srv/whisper'", ("openai", "whisper")),
+    ],
+)
+def test_who_can_be_asked_for_words_is_whom_the_settings_lead_to(toml: str, offered: tuple[str, ...]) -> None:
+    assert parse(f"[transcription]\n{toml}").transcription.offered == offered
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "https://u:p@x/v1", "https://x/v1?key=1", "https://x/#a", "https://", "x"])
+def test_a_provider_is_an_address_of_the_web_without_a_secret(url: str) -> None:
+    [fault] = faults_of(f"[transcription]\nopenai_url = '{url}'")
+    assert fault.startswith("transcription.openai_url: ")
 
 
 def test_options_of_a_store_need_a_store() -> None:

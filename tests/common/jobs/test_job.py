@@ -643,3 +643,24 @@ def test_the_picture_is_recorded_for_who_asks_and_for_a_client_of_the_api_that_s
     fields: dict[str, Any], rules: JobRules, video: bool
 ) -> None:
     assert parse_job(pushed(**fields), NOW, msgspec.structs.replace(rules, room_hosts=RULES.room_hosts)).video is video
+
+
+@pytest.mark.parametrize(
+    ("provider", "records", "live", "after"),
+    [
+        ("deepgram_streaming", True, "deepgram_streaming", ""),
+        ("deepgram_streaming", False, "deepgram_streaming", ""),
+        ("openai", True, "", "openai"),
+        ("openai", False, "", ""),
+        ("assemblyai", True, "", ""),
+        ("meeting_captions", True, "", ""),
+    ],
+)
+def test_whom_a_job_names_makes_words_while_it_runs_or_afterwards_if_it_is_offered(
+    provider: str, records: bool, live: str, after: str
+) -> None:
+    offered = ("deepgram_streaming", "openai")
+    rules = msgspec.structs.replace(RULES, records=records, providers=offered)
+    config = {"transcript": {"provider": {provider: {"language": "de"}}}}
+    made = parse_job(pushed(recording_config=config), NOW, rules)
+    assert (made.speech_live, made.speech_after, made.language, made.transcript) == (live, after, "de", records)

@@ -53,6 +53,29 @@ def test_a_recording_that_is_asked_for_and_has_nowhere_to_go_is_named() -> None:
     assert said_of(nowhere) == said_of(nowhere, audio_required=False) == said_of(audio_required=True) == []
 
 
+def by(provider: str, **options: Any) -> dict[str, Any]:
+    return {"recording_config": {"transcript": {"provider": {provider: options}}}}
+
+
+def test_a_provider_of_speech_to_text_that_is_not_asked_or_not_as_it_is_told_is_named() -> None:
+    offers = JobRules(providers=("deepgram", "deepgram_streaming"))
+    assert said_of(offers, **by("deepgram")) == said_of(offers, **by("deepgram_streaming", language="pt-BR")) == []
+    [said] = said_of(offers, **by("assemblyai"))
+    assert "assemblyai is not asked" in said
+    assert "offers meeting_captions, deepgram, deepgram_streaming" in said
+    [said] = said_of(offers, **by("deepgram", language="pt", model="nova-9"))
+    assert said.endswith("only language counts; model does not")
+    [said] = said_of(offers, **by("deepgram", language="all of them"))
+    assert said.endswith("only language counts; language does not")
+    [said] = said_of(offers, audio_required=False, **by("deepgram"))
+    assert "audio_required forbids" in said
+    nowhere = JobRules(records=False, providers=offers.providers)
+    assert said_of(nowhere, **by("deepgram_streaming")) == []
+    [said] = said_of(nowhere, **by("deepgram"))
+    assert "capture.store" in said
+    assert said_of(offers, recording_config={"transcript": {"provider": {}}}) == []
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -100,7 +123,8 @@ def test_a_recording_that_is_asked_for_and_has_nowhere_to_go_is_named() -> None:
         ({"join_at": "1970-W05-1"}, "join_at: is a date without a time; the bot joins at 00:00 UTC of that day"),
         (
             {"recording_config": {"transcript": {"provider": {"deepgram": {"model": "nova-3"}}}}},
-            "recording_config.transcript.provider: deepgram is not asked; the page's captions are",
+            "recording_config.transcript.provider: deepgram is not asked; the page's captions are"
+            " ([transcription] offers meeting_captions)",
         ),
         (
             {"meeting_link": "https://jitsi.company.example/Room"},

@@ -162,6 +162,17 @@ def test_a_transcript_is_told_of_once_it_is_there(transcribed: str, events: list
     assert [body["transcript_status"] for body in made] == [transcribed] * len(events)
 
 
+def test_a_transcript_of_a_recording_is_told_of_by_its_name_to_whom_it_was_asked_for() -> None:
+    of_recording = {**change("stopped", "everyone_left"), "transcribed": "skipped", "why": "busy (429)", "number": "2"}
+    [sent] = made_of("1-0", {**of_recording, "callback": "https://else.example/"}, RECORD)
+    assert sent.url == "https://else.example/"
+    [body] = bodies([sent])
+    assert (body["event"], body["transcript_id"]) == ("transcription.skipped", f"tr-{body['bot_id']}~2")
+    assert "busy (429)" in body["message"]
+    [body] = bodies(made_of("1-0", {**of_recording, "transcribed": "processed", "number": "1"}, RECORD))
+    assert (body["transcript_id"], "captions" in body["message"]) == (f"tr-{body['bot_id']}", True)
+
+
 def test_of_a_meeting_that_is_written_down_the_end_leaves_to_the_transcript_what_is_said_of_it() -> None:
     made = bodies(made_of("1-0", change("stopped", "everyone_left"), {**RECORD, "transcript_status": "processing"}))
     assert [body["event"] for body in made] == ["bot.stopped", "manifest.skipped", "audio.skipped", "bot.done"]

@@ -3,7 +3,7 @@
 import pytest
 
 from common.wire import minutes
-from common.wire.minutes import Minutes, Turn, Utterance
+from common.wire.minutes import Minutes, Turn, Utterance, Word
 
 KEPT = Minutes(
     minutes.VERSION,
@@ -12,7 +12,7 @@ KEPT = Minutes(
     "jitsi",
     1e9,
     minutes.CAPTIONS,
-    [Utterance("Ann", "Good morning", 1e9 + 1, 1e9 + 2)],
+    [Utterance("Ann", "Good morning", 1e9 + 1, 1e9 + 2, [Word("good", 1e9 + 1, 1e9 + 1.5, "Good", 0.9, 0)])],
     [Turn("p1", "Ann", 1e9 + 1, 1e9 + 2)],
 )
 
@@ -25,3 +25,16 @@ def test_what_was_written_is_read() -> None:
 def test_anything_else_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         minutes.decode(text)
+
+
+def test_a_transcript_has_a_name_and_a_file_by_its_number() -> None:
+    for number, name, file in ((1, "tr-b.1", "transcript.json"), (12, "tr-b.1~12", "transcript-12.json")):
+        assert (minutes.transcript_id("b.1", number), minutes.transcript_name(number)) == (name, file)
+        assert minutes.named_transcript(name) == ("b.1", number)
+    assert [minutes.named_transcript(name) for name in ("b1", "tr-b1~", "tr-b1~x", "tr-b1~1234", "tr-b1~\u00b2")] == [
+        None
+    ] * 5
+
+
+def test_a_word_stands_in_a_text_with_its_marks() -> None:
+    assert [Word("well", 0, 1, "Well,").text, Word("um", 0, 1).text] == ["Well,", "um"]

@@ -1,0 +1,118 @@
+"""What a provider of speech to text hears, and what becomes of it with who spoke when: utterances. Pure.
+
+Providers tell words and their times, and some of them tell voices apart, by number. Meeting pages mark who speaks, a
+little early or late. So words are taken together that one voice says without a pause, and are said by whom the page
+marked for most of that time; a voice whose words nobody was marked for is called by the name that it has elsewhere.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from common.wire.minutes import Turn, Utterance, Word
+
+SLACK_S: Final = 0.4
+"""Pages are looked at every half second, and mark late."""
+BREATH_S: Final = 0.35
+"""A pause within which nobody takes over from somebody else."""
+PAUSE_S: Final = 1.5
+"""A pause that ends an utterance."""
+MOST_WORDS: Final = 60
+
+
+class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A word, in seconds of the sound; of providers that tell no times of words a sentence (`is_whole`). `punctuated`:
+    as it stands in a text, if not as the word itself. `voice`: whose, by number.
+    """
+
+    word: str
+    begins_s: float
+    ends_s: float
+    punctuated: str = ""
+    confidence: float | None = None
+    voice: int | None = None
+    is_whole: bool = False
+
+    def at(self, since: float) -> Word:
+        """By the clock of the wall. `since`: when the sound began, epoch seconds."""
+        begins, ends = since + self.begins_s, since + max(self.ends_s, self.begins_s)
+        return Word(self.word, round(begins, 3), round(ends, 3), self.punctuated, self.confidence, self.voice)
+
+
+def utterances(words: Sequence[Word], turns: Sequence[Turn], *, timed: bool = True) -> list[Utterance]:
+    """In order. `timed`: false where the times of single words are not known; then none are told."""
+    ordered = sorted(words, key=lambda word: word.began_at)
+    found: list[Utterance] = []
+    said: list[Word] = []
+    speaker = ""
+    for word, who in zip(ordered, whose(ordered, turns), strict=True):
+        if said and (who != speaker or word.began_at - said[-1].ended_at > PAUSE_S or len(said) >= MOST_WORDS):
+            found.append(_utterance(said, speaker, timed=timed))
+            said = []
+        speaker = who
+        said.append(word)
+    return [*found, _utterance(said, speaker, timed=timed)] if said else found
+
+
+def _utterance(said: Sequence[Word], speaker: str, *, timed: bool) -> Utterance:
+    text = " ".join(word.text for word in said)
+    return Utterance(speaker, text, said[0].began_at, said[-1].ended_at, list(said) if timed else [])
+
+
+def whose(words: Sequence[Word], turns: Sequence[Turn]) -> list[str]:
+    """The name of who says each; words in order of time. Empty: nobody knows."""
+    runs = list(_runs(words))
+    shares = _shares(words, turns)
+    names: list[str] = []
+    by_voice: defaultdict[int | None, Counter[str]] = defaultdict(Counter)
+    for first, end in runs:
+        marked: Counter[str] = Counter()
+        for share in shares[first:end]:
+            marked.update(share)
+        name = marked.most_common(1)[0][0] if marked else ""
+        names.append(name)
+        if name:
+            by_voice[words[first].voice][name] += end - first
+    found: list[str] = []
+    for (first, end), name in zip(runs, names, strict=True):
+        found += [name or _by_voice(words[first].voice, by_voice)] * (end - first)
+    return found
+
+
+def _runs(words: Sequence[Word]) -> Iterable[tuple[int, int]]:
+    """Rows of words that one voice says without a pause: from, and up to."""
+    first = 0
+    for place in range(1, len(words) + 1):
+        if place == len(words) or (
+            words[place].voice != words[first].voice or words[place].began_at - words[place - 1].ended_at > BREATH_S
+        ):
+            yield first, place
+            first = place
+
+
+def _shares(words: Sequence[Word], turns: Sequence[Turn]) -> list[dict[str, float]]:
+    """For each word, for how long of it whom the page marked."""
+    waiting = sorted(turns, key=lambda turn: turn.began_at)
+    under_way: list[Turn] = []
+    place = 0
+    found: list[dict[str, float]] = []
+    for word in words:
+        while place < len(waiting) and waiting[place].began_at <= word.ended_at + SLACK_S:
+            under_way.append(waiting[place])
+            place += 1
+        under_way = [turn for turn in under_way if turn.ended_at >= word.began_at - SLACK_S]
+        share: dict[str, float] = {}
+        for turn in under_way:
+            begins, ends = max(turn.began_at, word.began_at - SLACK_S), min(turn.ended_at, word.ended_at + SLACK_S)
+            share[turn.speaker] = share.get(turn.speaker, 0.0) + max(ends - begins, 0.001)
+        found.append(share)
+    return found
+
+
+def _by_voice(voice: int | None, names: defaultdict[int | None, Counter[str]]) -> str:
+    if voice is None:
+        return ""
+    known = names.get(voice)
+    return known.most_common(1)[0][0] if known else f"Speaker {voice + 1}"

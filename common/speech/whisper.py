@@ -1,0 +1,68 @@
+"""Whisper on this machine, by faster-whisper, an extra: in a process of its own, with few threads, at the lowest
+priority and with a limit to its memory. The model is a folder that somebody put there: nothing is fetched.
+"""
+
+import asyncio
+import sys
+import tempfile
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from common.config.settings import TranscriptionSettings
+from common.speech.heard import Heard
+from common.speech.pieces import cut
+from common.speech.provider import SpeechError
+
+MODULE: Final = "faster_whisper"
+INSTALL: Final = "pip install poolmgr[whisper]"
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What the process (whisper_process.py) is asked for. `pieces`: a path each, and where in the whole it begins."""
+
+    model: str
+    pieces: list[tuple[str, float]]
+    language: str
+    threads: int
+    memory_mb: int
+
+
+class Whisper:
+    def __init__(self, settings: TranscriptionSettings) -> None:
+        self._settings = settings
+
+    async def transcribe(self, sound: Path, language: str) -> list[Heard]:
+        settings = self._settings
+        if find_spec(MODULE) is None:
+            raise SpeechError(f"engine_missing: {INSTALL}", lasts=True)
+        if not (Path(settings.whisper_model) / "model.bin").is_file():
+            raise SpeechError("no_model: transcription.whisper_model", lasts=True)
+        with tempfile.TemporaryDirectory(prefix="poolmgr-") as folder:
+            pieces = await asyncio.to_thread(cut, sound, Path(folder), sys.maxsize)
+            named = [(str(piece.path), piece.begins_s) for piece in pieces]
+            work = Work(settings.whisper_model, named, language, settings.whisper_threads, settings.whisper_memory_mb)
+            return await _run(work)
+
+
+async def _run(work: Work) -> list[Heard]:
+    """Raises: SpeechError, OSError."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "common.speech.whisper_process"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,  # what it says of its input is nobody's business
+    )
+    try:
+        said, _ = await process.communicate(msgspec.json.encode(work))
+        return msgspec.json.decode(said, type=list[Heard])
+    except msgspec.DecodeError as error:
+        raise SpeechError(f"engine_failed (exit {process.returncode})") from error
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

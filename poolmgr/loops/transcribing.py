@@ -1,0 +1,154 @@
+"""Has words made of recordings, a few at a time: of those whose jobs wish for it, and of those that somebody asks for
+later.
+
+What there is to do stands in Redis, so that the next leader goes on with it. The recording and who spoke come from the
+store; what is said goes there and nowhere else. What fails in passing is tried again, later each time, and then given
+up with a reason: the recording stays as it is.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from common.config.settings import TranscriptionSettings
+from common.jobs.record import Record
+from common.runtime.clock import Clock
+from common.runtime.recordings import manifests
+from common.runtime.recordings.store import Store, StoreError
+from common.speech.heard import Heard, utterances
+from common.speech.provider import SpeechError, transcriber
+from common.wire import manifest, minutes
+from common.wire.manifest import Manifest
+from common.wire.minutes import SPEAKERS, VERSION, Minutes, Utterance, transcript_name
+from poolmgr.store.leader.transcriptions import DueTranscriptions, UnderWay
+
+_log = structlog.stdlib.get_logger()
+
+LOOK_S: Final = 2.0
+WAIT_S: Final = 10.0
+"""Between two looks at whether a recording is finished."""
+AGAIN_S: Final = (30.0, 900.0)
+MOST_BYTES: Final = 2 << 30
+"""Of a recording: two days."""
+
+
+class Transcribing:
+    """`run` it for as long as this manager leads."""
+
+    def __init__(
+        self,
+        due: DueTranscriptions,
+        store: Callable[[], Store | None],
+        settings: TranscriptionSettings,
+        clock: Clock,
+    ) -> None:
+        self._due = due
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._busy: set[str] = set()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises: Redis' own errors, StaleEpochError (in an ExceptionGroup)."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                room = self._settings.at_once - len(self._busy)
+                due = await self._due.due(self._clock.wall(), room + len(self._busy)) if room > 0 else []
+                for bot_id in [one for one in due if one not in self._busy][:room]:
+                    self._busy.add(bot_id)
+                    tasks.create_task(self._tend(bot_id), name=f"transcribe the recording of {bot_id}")
+                await asyncio.sleep(LOOK_S)
+
+    async def _tend(self, bot_id: str) -> None:
+        try:
+            if one := await self._due.under_way(bot_id):
+                await self._take_on(one)
+        finally:
+            self._busy.discard(bot_id)
+
+    async def _take_on(self, one: UnderWay) -> None:
+        if _is_coming(one.bot):
+            await self._due.put_off(one, self._clock.wall() + WAIT_S)
+            return
+        facts = {"bot_id": one.bot.bot_id, "provider": one.what.provider, "number": one.number}
+        try:
+            made = await self._make(one)
+        except SpeechError as error:
+            _log.warning("recording_untranscribed", **facts, why=error.reason, tries=one.what.tries + 1)
+            tries = one.what.tries + 1
+            if error.lasts or tries >= self._settings.tries:
+                await self._due.conclude(one, self._clock.wall(), why=error.reason)
+            else:
+                later_s = min(AGAIN_S[0] * 2 ** (tries - 1), AGAIN_S[1])
+                await self._due.put_off(one, self._clock.wall() + later_s, why=error.reason)
+            return
+        why = "" if made else "nothing_said"
+        if await self._due.conclude(one, self._clock.wall(), utterances=len(made), why=why):
+            _log.info("recording_transcribed", **facts, utterances=len(made))
+        elif kept := self._store():
+            await _delete(kept, one.bot.bot_id)  # of a bot that was forgotten meanwhile, nothing is to stay
+
+    async def _make(self, one: UnderWay) -> list[Utterance]:
+        """What was said; it is in the store, if anything was. Raises: SpeechError, of whatever is in the way."""
+        try:
+            async with asyncio.timeout(self._settings.deadline_s):
+                return await self._made(one)
+        except TimeoutError as error:
+            raise SpeechError("deadline") from error
+        except StoreError as error:
+            raise SpeechError("store_away") from error
+        except OSError as error:
+            raise SpeechError(f"disk: {error.strerror or type(error).__name__}") from error
+        except SpeechError:
+            raise
+        except Exception as error:  # of ours: it costs this transcript, and neither the pool nor other transcripts
+            _log.exception("transcribing_failed", bot_id=one.bot.bot_id)
+            raise SpeechError("internal_error") from error
+
+    async def _made(self, one: UnderWay) -> list[Utterance]:
+        bot_id = one.bot.bot_id
+        if (store := self._store()) is None or one.bot.manifest_status == "expired":
+            raise SpeechError("no_recording", lasts=True)
+        found = await manifests.find(store, bot_id)
+        if found is None or found.audio is None:
+            raise SpeechError("no_recording", lasts=True)
+        heard = await self._hear(store, found, one)
+        spoken = await manifests.find_minutes(store, bot_id, SPEAKERS, found.attempt)
+        words = [word.at(found.began_at) for word in heard]
+        timed = not any(word.is_whole for word in heard)
+        said = utterances(words, spoken.turns if spoken else [], timed=timed)
+        if said:
+            about = Minutes(VERSION, bot_id, found.attempt, found.platform, found.began_at, one.what.provider, said)
+            path = f"{manifest.folder(bot_id, found.attempt)}/{transcript_name(one.number)}"
+            await store.put(path, minutes.encode(about), content_type="application/json")
+        return said
+
+    async def _hear(self, store: Store, found: Manifest, one: UnderWay) -> list[Heard]:
+        assert found.audio
+        path = f"{manifest.folder(found.bot_id, found.attempt)}/{found.audio.path}"
+        if found.audio.bytes > MOST_BYTES:
+            raise SpeechError("too_large", lasts=True)
+        by = transcriber(one.what.provider, self._settings)
+        language = one.what.language or self._settings.language
+        if (there := store.path(path)) is not None:
+            return await by.transcribe(there, language)
+        with tempfile.TemporaryDirectory(prefix="poolmgr-") as folder:
+            file = Path(folder) / found.audio.path
+            await store.save(path, file)
+            return await by.transcribe(file, language)
+
+
+def _is_coming(bot: Record) -> bool:
+    """Whether the file may still come; after an hour nobody waits for it any longer, and its record says so."""
+    return bot.manifest_status == "recording"
+
+
+async def _delete(store: Store, bot_id: str) -> None:
+    try:
+        await store.delete(bot_id)
+    except StoreError as error:
+        _log.warning("recording_undeleted", bot_id=bot_id, error=str(error))

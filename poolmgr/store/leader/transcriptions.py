@@ -1,0 +1,90 @@
+"""Transcripts that are to be made of recordings: which are due, put off, made, or given up. For one leader."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from common.jobs.record import Record, iso
+from common.wire.minutes import CAPTIONS
+from poolmgr.store import answers, scripts, story
+from poolmgr.store.keys import Keys
+from poolmgr.store.leader.ledger import run_fenced
+from poolmgr.store.transcriptions import PROCESSED, SKIPPED, Transcription, in_order
+
+
+class UnderWay(NamedTuple):
+    """`bot`: what is known of its recording, and which attempt it is of."""
+
+    number: int
+    what: Transcription
+    bot: Record
+
+
+class DueTranscriptions:
+    """Times are epoch seconds. Methods that write raise StaleEpochError when another manager leads."""
+
+    def __init__(self, redis: Redis, keys: Keys, epoch: int) -> None:
+        self._redis: Any = redis
+        self._keys = keys
+        self._epoch = epoch
+
+    async def due(self, now: float, most: int) -> list[str]:
+        """The ids of bots, those first that wait longest."""
+        found: list[bytes] = await self._redis.zrange(
+            self._keys.transcriptions_due, "-inf", now, byscore=True, offset=0, num=most
+        )
+        return [raw.decode() for raw in found]
+
+    async def under_way(self, bot_id: str) -> UnderWay | None:
+        """None: of a bot that is forgotten; then it is not due any more."""
+        k = self._keys
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hgetall(k.transcriptions(bot_id)).hgetall(k.bot(bot_id))
+        raw, fields = await pipeline.execute()
+        latest = max(((n, one) for n, one in in_order(raw).items() if one.status == "processing"), default=None)
+        if latest is None or not fields:
+            await self._redis.zrem(k.transcriptions_due, bot_id)
+            return None
+        return UnderWay(*latest, Record.from_hash({**answers.text_fields(fields), "bot_id": bot_id}))
+
+    async def put_off(self, one: UnderWay, until: float, *, why: str = "") -> None:
+        """It is tried again then. `why`: what it failed for; empty: it has only to wait."""
+        tries = one.what.tries + bool(why)
+        later = msgspec.structs.replace(one.what, tries=tries, why=why or one.what.why)
+        k, bot_id = self._keys, one.bot.bot_id
+        call = scripts.put_off_transcription(
+            transcriptions=k.transcriptions(bot_id),
+            due=k.transcriptions_due,
+            bot_id=bot_id,
+            number=one.number,
+            stamp=until,
+            asked=msgspec.json.encode(later),
+        )
+        await run_fenced(self._redis, k.epoch, self._epoch, [call])
+
+    async def conclude(self, one: UnderWay, now: float, *, utterances: int = 0, why: str = "") -> bool:
+        """It is made, or with `why` given up. False: the bot is forgotten."""
+        k, bot_id, what = self._keys, one.bot.bot_id, one.what
+        became = SKIPPED if why else PROCESSED
+        last = msgspec.structs.replace(what, status=became, why=why, utterances=utterances)
+        attempt = one.bot.attempt
+        call = scripts.conclude_transcription(
+            bot=k.bot(bot_id),
+            outbox=k.outbox,
+            story=k.story(bot_id),
+            transcriptions=k.transcriptions(bot_id),
+            due=k.transcriptions_due,
+            bot_id=bot_id,
+            number=one.number,
+            at=iso(now),
+            asked=msgspec.json.encode(last),
+            became=PROCESSED if why and what.captions else became,
+            transcript_status=PROCESSED if not why or what.captions else SKIPPED,
+            by=what.captions or CAPTIONS if why else what.provider,
+            why=why,
+            callback=what.callback,
+            entry=story.of_transcription(attempt, now, what.provider, utterances, why),
+        )
+        [known] = await run_fenced(self._redis, k.epoch, self._epoch, [call])
+        return known

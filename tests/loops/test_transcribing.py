@@ -1,0 +1,213 @@
+"""Recordings in a store are made words of by a server that really hears them, and end in a transcript or a reason."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from common.config.settings import CaptureSettings, RedisSettings, RetentionSettings, TranscriptionSettings
+from common.jobs.record import Job, iso
+from common.runtime.clock import Clock
+from common.runtime.recordings.store import Store
+from common.runtime.redis.client import connect
+from common.wire import manifest, minutes
+from common.wire.manifest import AUDIO, FINAL, Audio, Manifest
+from common.wire.messages import BotTranscribed, Join
+from common.wire.minutes import SPEAKERS, Minutes, Turn
+from common.wire.vocabulary import BotState, Reason
+from lab.speech.server import KEY, Speech, serving
+from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
+from poolmgr.loops import transcribing
+from poolmgr.loops.transcribing import Transcribing
+from poolmgr.store.actions import By, Way
+from poolmgr.store.keys import Keys
+from poolmgr.store.leader.ledger import Ledger
+from poolmgr.store.leader.transcriptions import DueTranscriptions
+from poolmgr.store.scripts import load_scripts
+from poolmgr.store.transcriptions import Transcription, Transcriptions
+from tests.common.speech.conftest import recorded
+from tests.waiting import wait_until
+
+NOW: Final = 1_700_000_000.0
+SAID: Final = (("alpha", 0.5, 0.4), ("bravo", 1.1, 0.4), ("golf", 3.0, 0.5))
+
+
+class Bed:
+    """A bot whose meeting was recorded; `store` is a folder. `settings` may be changed before something runs."""
+
+    def __init__(self, redis: Any, keys: Keys, speech: Speech, folder: Path) -> None:
+        self.redis, self.keys, self.speech, self.folder = redis, keys, speech, folder
+        key = folder / "key"
+        key.write_text(KEY)
+        self.settings = TranscriptionSettings(
+            allow_http=True, allowed_networks=["127.0.0.0/8"], timeout_s=20.0, tries=2,
+            deepgram_url=speech.url, deepgram_key_file=str(key),
+            openai_url=f"{speech.url}/v1", openai_key_file=str(key),
+        )  # fmt: skip
+        self.store: Store | None = Store(CaptureSettings(store=str(folder / "store")))
+        self.asked = Transcriptions(redis, keys)
+
+    def put(self, name: str, data: bytes) -> None:
+        path = self.folder / "store" / "b1" / "1" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def record(self, sound: Path) -> None:
+        data = sound.read_bytes()
+        self.put(AUDIO, data)
+        audio = Audio(AUDIO, len(data), "0" * 64, 4.0)
+        self.put(FINAL, manifest.encode(Manifest(1, "b1", 1, "room", NOW, NOW + 4, True, audio=audio)))
+        turns = [Turn("p1", "Ann", NOW + 0.4, NOW + 1.6), Turn("p2", "Ben", NOW + 3.1, NOW + 3.6)]
+        self.put(SPEAKERS, minutes.encode(Minutes(1, "b1", 1, "room", NOW, turns=turns)))
+
+    async def end_bot(self, wanted: str, utterances: int = 0, **status: str) -> None:
+        job = Job(
+            platform="room", meeting_url="http://x/", bot_name="N", payload="{}", transcript=True, speech_after=wanted
+        )
+        join = Join("w1", "b1", 1, "room", "http://x/", "N")
+        written = BotTranscribed("vm", "b1", 1, NOW, finished=True, utterances=utterances)
+        ledger = Ledger(self.redis, self.keys, RetentionSettings(), 1)
+        steps = [Accept("b1", job, BotState.QUEUED, NOW, seq=1), Assign("v", join, NOW, warm=True, waited_s=0)]
+        await ledger.apply([*steps, End("b1", 1, Reason.EVERYONE_LEFT, at=NOW), NoteRecorded(written)], NOW)
+        await self.redis.hset(self.keys.bot("b1"), mapping={"audio_status": "processed", **status})
+
+    async def became(self, number: int = 1) -> Transcription:
+        """Once it is made or given up."""
+
+        async def concluded() -> Transcription | None:
+            one = (await self.asked.all("b1")).get(number)
+            return one if one and one.status != "processing" else None
+
+        found = await wait_until(concluded)
+        assert found
+        return found
+
+    def made(self, name: str = "transcript.json") -> Minutes:
+        return minutes.decode((self.folder / "store" / "b1" / "1" / name).read_bytes())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        due = DueTranscriptions(self.redis, self.keys, 1)
+        loop = Transcribing(due, lambda: self.store, self.settings, Clock())
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(loop.run(), name="transcribe")
+            yield
+            running.cancel()
+
+
+@pytest.fixture
+async def bed(redis_server: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Bed]:
+    monkeypatch.setattr(transcribing, "LOOK_S", 0.05)
+    monkeypatch.setattr(transcribing, "AGAIN_S", (0.1, 0.1))
+    monkeypatch.setattr(transcribing, "WAIT_S", 0.1)
+    redis: Any = connect(RedisSettings(url=redis_server))
+    await load_scripts(redis)
+    keys = Keys(prefix)
+    await redis.set(keys.epoch, 1, ex=60)
+    async with serving(Speech()) as speech:
+        yield Bed(redis, keys, speech, tmp_path)
+    await redis.aclose()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recorded(tmp_path_factory.mktemp("sound") / "sound.ogg", SAID, 4.0)
+
+
+@pytest.mark.parametrize("provider", ["deepgram", "openai"])
+async def test_a_recording_becomes_a_transcript_with_who_spoke_when(bed: Bed, sound: Path, provider: str) -> None:
+    bed.record(sound)
+    await bed.end_bot(provider, manifest_status="recording")
+    async with bed.running():
+        await asyncio.sleep(0.3)
+        assert bed.speech.forms == []  # it is not finished
+        await bed.redis.hset(bed.keys.bot("b1"), "manifest_status", "completed")
+        assert (await bed.became()).utterances == 2
+    made = bed.made()
+    assert made.provider == provider
+    assert [(one.speaker, one.text) for one in made.utterances] == [("Ann", "Alpha bravo"), ("Ben", "golf.")]
+    assert [word.began_at - NOW for one in made.utterances for word in one.words] == pytest.approx(
+        [0.5, 1.1, 3.0], abs=0.1
+    )
+    assert await bed.redis.hget(bed.keys.bot("b1"), "transcript_by") == provider.encode()
+
+
+async def test_a_server_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_so_costs_the_transcript_only(
+    bed: Bed, sound: Path
+) -> None:
+    bed.record(sound)
+    await bed.end_bot("openai")
+    bed.speech.answers.append(503)
+    async with bed.running():
+        assert (await bed.became()).tries == 1
+        bed.speech.answers.extend([503, 500])
+        await bed.asked.ask("b1", Transcription("openai", iso(NOW)), NOW, By("app", Way.API))
+        given_up = await bed.became(2)
+    assert (given_up.status, given_up.why) == ("skipped", "failed (500)")
+    assert (bed.folder / "store" / "b1" / "1" / AUDIO).is_file()
+    assert not (bed.folder / "store" / "b1" / "1" / "transcript-2.json").exists()
+
+
+def away(bed: Bed) -> None:
+    bed.store = None
+
+
+def unfinished(bed: Bed) -> None:
+    (bed.folder / "store" / "b1" / "1" / FINAL).unlink()
+
+
+def without_a_key(bed: Bed) -> None:
+    bed.settings = replace(bed.settings, openai_key_file="")
+
+
+def unoffered(bed: Bed) -> None:
+    bed.settings = TranscriptionSettings()
+
+
+def broken(bed: Bed) -> None:
+    bed.put(AUDIO, b"nothing")
+
+
+def damaged(bed: Bed) -> None:
+    bed.put(SPEAKERS, b"nothing")
+
+
+def impatient(bed: Bed) -> None:
+    bed.settings = replace(bed.settings, deadline_s=0.0)
+
+
+def lost(bed: Bed) -> None:
+    (bed.folder / "store" / "b1" / "1" / AUDIO).unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (away, "no_recording"), (unfinished, "no_recording"), (without_a_key, "unauthorized (401)"),
+        (unoffered, "not_configured"), (broken, "sound_unreadable"), (damaged, "internal_error"),
+        (impatient, "deadline"), (lost, "sound_unreadable"),
+    ],
+)  # fmt: skip
+async def test_whatever_is_in_the_way_is_said_and_the_recording_stays(
+    bed: Bed, sound: Path, harm: Callable[[Bed], None], why: str
+) -> None:
+    bed.record(sound)
+    harm(bed)
+    await bed.end_bot("openai", utterances=3)
+    async with bed.running():
+        given_up = await bed.became()
+    assert (given_up.status, given_up.why) == ("skipped", why)
+    assert await bed.redis.hget(bed.keys.bot("b1"), "transcript_status") == b"processed"  # of captions
+
+
+async def test_of_silence_there_is_no_transcript(bed: Bed, tmp_path: Path) -> None:
+    bed.record(recorded(tmp_path / "silence.ogg", (), 1.0))
+    await bed.end_bot("deepgram")
+    async with bed.running():
+        assert (await bed.became()).why == "nothing_said"
+    assert await bed.redis.hget(bed.keys.bot("b1"), "transcript_status") == b"skipped"
+    assert not (bed.folder / "store" / "b1" / "1" / "transcript.json").exists()

@@ -1,0 +1,152 @@
+"""Transcripts of recordings: asked for, by a job or afterwards, put off, made, given up; each told of once."""
+
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from common.config.settings import RetentionSettings
+from common.jobs.record import Job, iso
+from common.wire.messages import BotTranscribed, Join
+from common.wire.minutes import CAPTIONS
+from common.wire.vocabulary import BotState, Reason
+from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
+from poolmgr.store.actions import Actions, By, Way
+from poolmgr.store.forgetting import forget
+from poolmgr.store.keys import Keys
+from poolmgr.store.leader.ledger import Ledger
+from poolmgr.store.leader.transcriptions import DueTranscriptions, UnderWay
+from poolmgr.store.reading.views import Views
+from poolmgr.store.story import What
+from poolmgr.store.transcriptions import MOST, Transcription, Transcriptions, Unasked
+from poolmgr.telling.narrative import sentence
+from tests.store.conftest import NOW
+
+JOB: Final = Job(
+    platform="room", meeting_url="http://127.0.0.1:8090/r/x", bot_name="N", payload="{}", callback_url="https://h.example/",
+    transcript=True,
+)  # fmt: skip
+ACCEPT: Final = Accept("b1", JOB, BotState.QUEUED, NOW, seq=1)
+ASSIGN: Final = Assign("vm1", Join("w1", "b1", 1, "room", JOB.meeting_url, "N"), born=NOW, warm=False, waited_s=2.5)
+ENDED: Final = End("b1", 1, Reason.EVERYONE_LEFT, at=NOW + 60)
+WRITTEN: Final = BotTranscribed("vm", "b1", 1, NOW + 70, finished=True, utterances=3)
+ASKED: Final = Transcription("openai", iso(NOW + 80), attempt=1, callback="https://else.example/")
+BY: Final = By("app", Way.API)
+
+
+@pytest.fixture
+def due(redis: Any, keys: Keys) -> DueTranscriptions:
+    return DueTranscriptions(redis, keys, 1)
+
+
+@pytest.fixture
+def asked(redis: Any, keys: Keys) -> Transcriptions:
+    return Transcriptions(redis, keys)
+
+
+async def told(redis: Any, keys: Keys) -> list[tuple[bytes, ...]]:
+    entries = [fields for _, fields in await redis.xrange(keys.outbox) if b"transcribed" in fields]
+    return [(one[b"transcribed"], one.get(b"why", b""), one.get(b"callback", b"")) for one in entries]
+
+
+async def story(redis: Any, keys: Keys) -> list[str]:
+    entries = await Views(redis, keys).story("b1")
+    return [sentence(entry) for entry in entries if entry.what is What.TRANSCRIBED]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fleet", "utterances", "by"),
+    [("deepgram", "", 3, "deepgram"), ("deepgram", "openai", 0, "deepgram"), ("", "openai", 0, "openai")],
+)
+async def test_the_recording_is_to_be_made_words_of_where_its_job_wishes_for_it_or_nothing_was_written_down(
+    redis: Any, keys: Keys, due: DueTranscriptions, wanted: str, fleet: str, utterances: int, by: str
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1, fleet)
+    accept = replace(ACCEPT, job=replace(JOB, speech_after=wanted, language="de"))
+    written = replace(WRITTEN, utterances=utterances)
+    await ledger.apply([accept, ASSIGN, ENDED, *map(NoteRecorded, (written, written))], NOW + 71)
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processing"
+    assert await told(redis, keys) == []
+    assert await due.due(NOW + 70, 5) == []
+    assert await due.due(NOW + 71, 5) == ["b1"]
+    one = await due.under_way("b1")
+    assert one
+    assert (one.number, one.what.provider, one.what.language, one.what.attempt) == (1, by, "de", 1)
+    assert one.what.captions == (CAPTIONS if utterances else "")
+    await due.put_off(one, NOW + 100, why="busy (429)")
+    assert await due.due(NOW + 99, 5) == []
+    again = await due.under_way("b1")
+    assert again
+    assert (again.what.tries, again.what.why) == (1, "busy (429)")
+    await due.put_off(again, NOW + 100)
+    assert await due.conclude(again, NOW + 101, utterances=7)
+    assert await due.due(NOW + 1000, 5) == []
+    assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [b"processed", by.encode()]
+    assert await told(redis, keys) == [(b"processed", b"", b"")]
+    assert (await story(redis, keys))[-1] == f"its transcript by {by} is finished: 7 utterances"
+
+
+@pytest.mark.parametrize(("utterances", "status", "by"), [(3, b"processed", CAPTIONS), (0, b"skipped", CAPTIONS)])
+async def test_what_is_given_up_leaves_the_captions_if_there_are_any_and_says_why(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions, utterances: int, status: bytes, by: str
+) -> None:
+    accept = replace(ACCEPT, job=replace(JOB, speech_after="deepgram"))
+    written = replace(WRITTEN, utterances=utterances)
+    await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(written)], NOW + 71)
+    one = await due.under_way("b1")
+    assert one
+    assert await due.conclude(one, NOW + 101, why="unauthorized (401)")
+    assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [status, by.encode()]
+    assert await told(redis, keys) == [(status, b"unauthorized (401)", b"")]
+    assert (await story(redis, keys))[-1] == "no words were made of its recording by deepgram: unauthorized (401)"
+    assert await due.under_way("b1") is None
+
+
+async def test_another_one_is_asked_for_once_at_a_time_after_the_end_and_told_to_whom_it_names(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions, asked: Transcriptions
+) -> None:
+    await ledger.apply([ACCEPT, ASSIGN], NOW)
+    assert await asked.ask("b1", ASKED, NOW + 80, BY) == Unasked("not_ended")
+    assert await asked.ask("nobody", ASKED, NOW + 80, BY) == Unasked("not_ended")
+    await ledger.apply([NoteRecorded(WRITTEN), ENDED], NOW + 71)
+    assert await asked.ask("b1", ASKED, NOW + 80, BY) == 2
+    assert await asked.ask("b1", ASKED, NOW + 80, BY) == Unasked("under_way")
+    one = await due.under_way("b1")
+    assert one
+    assert await due.conclude(one, NOW + 90, utterances=4)
+    assert await told(redis, keys) == [(b"processed", b"", b""), (b"processed", b"", b"https://else.example/")]
+    assert await redis.hget(keys.bot("b1"), "transcript_by") == CAPTIONS.encode()  # that of its job is another one
+    assert await asked.ask("b1", replace(ASKED, provider="whisper"), NOW + 95, BY) == 3
+    listed = await asked.all("b1")
+    assert [(number, one.provider, one.status) for number, one in listed.items()] == [
+        (2, "openai", "processed"), (3, "whisper", "processing"),
+    ]  # fmt: skip
+    assert (await story(redis, keys))[-1] == "words are to be made of its recording by whisper"
+    [first, _] = await Actions(redis, keys).since(0, most=9)
+    assert (first.who, first.what, first.of, first.detail) == ("app", "transcribe", "b1", "by openai")
+    await redis.zrem(keys.transcriptions_due, "b1")
+    await redis.hset(keys.transcriptions("b1"), mapping={str(n): b"{}" for n in range(4, MOST + 1)})
+    assert await asked.ask("b1", ASKED, NOW + 99, BY) == Unasked("too_many")
+
+
+async def test_of_a_bot_that_is_forgotten_meanwhile_nothing_is_left(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions, asked: Transcriptions
+) -> None:
+    await ledger.apply([replace(ACCEPT, job=replace(JOB, callback_url="")), ASSIGN, NoteRecorded(WRITTEN), ENDED], NOW)
+    known: UnderWay | None = None
+    for leave in ("put off", "conclude", "look"):
+        assert await asked.ask("b1", ASKED, NOW + 80, BY) in (2, Unasked("not_ended"))
+        one = await due.under_way("b1")
+        if leave == "put off":
+            assert one
+            known = one
+            assert await forget(redis, keys, "b1") > 0
+            await due.put_off(known, NOW + 100)
+        elif leave == "conclude":
+            await redis.zadd(keys.transcriptions_due, {"b1": NOW})
+            assert known
+            assert await due.conclude(known, NOW + 100) is False
+        else:
+            await redis.zadd(keys.transcriptions_due, {"b1": NOW})
+            assert await due.under_way("b1") is None
+        assert await redis.exists(keys.transcriptions_due, keys.transcriptions("b1"), keys.bot("b1")) == 0
