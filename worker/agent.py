@@ -193,7 +193,10 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         state_dir = Path(settings.worker.state_dir)
         recordings = Recordings(vm_id, state_dir / "recordings", settings.capture, store, report)
         minutes_outbox = MinutesOutbox(vm_id, state_dir / "minutes", store, report)
-        live_feeds = LiveFeeds(vm_id, settings.live, settings.webhooks, recordings.record, report, minutes_outbox)
+        feeds_settings = (settings.live, settings.webhooks)
+        live_feeds = LiveFeeds(
+            vm_id, *feeds_settings, recordings.record, report, minutes_outbox, settings.transcription
+        )
         await watched.enter_async_context(live_feeds)
         uplink = Uplink(vm_id, link.claim, report, witnesses, accounts, live_feeds.serve)
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)

@@ -1,4 +1,4 @@
-"""Decodes the recorder's chunks into one channel of sound at 48 kHz. It has a thread of its own, because the decoding
+"""Decodes the recorder's chunks into one channel of sound. It has a thread of its own, because the decoding
 library blocks while it waits for bytes.
 """
 
@@ -61,10 +61,12 @@ class Decoder:
     """Call `begin` once, then `put` for each chunk, then `end`. None of them waits.
 
     `take` is called on the decoder's thread with a tenth of a second of sound at a time, and with nothing at the end.
+    `rate`: samples a second.
     """
 
-    def __init__(self, take: Callable[[bytes], None]) -> None:
+    def __init__(self, take: Callable[[bytes], None], rate: int = RATE) -> None:
         self._take = take
+        self._rate = rate
         self._chunks: queue.Queue[bytes | None] = queue.Queue()
         self._rest = b""  # of the chunk that is being read
         self._is_at_end = False  # of a stream; the library may still read on
@@ -102,8 +104,8 @@ class Decoder:
 
     def _decode(self) -> None:
         """Decode one stream to its end."""
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-        size, pcm = round(FRAME_S * RATE) * SAMPLE_BYTES, b""
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=self._rate)
+        size, pcm = round(FRAME_S * self._rate) * SAMPLE_BYTES, b""
         file: Any = av.open(_File(self.read), format="webm", options=_OPTIONS)
         with file as stream:
             for frame in stream.decode(audio=0):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 import structlog
 from playwright.async_api import Page
 
-from common.config.settings import LiveSettings, WebhookSettings
+from common.config.settings import LiveSettings, TranscriptionSettings, WebhookSettings
 from common.jobs.outgoing import OutgoingRules
 from common.wire.messages import BotStreamed, Event, Join, ParticipantsSeen
 from common.wire.vocabulary import BotState, Feed, FeedStatus
@@ -24,6 +24,7 @@ from worker.transcript.utterances import UtteranceUpdate
 if TYPE_CHECKING:
     from worker.live.audio_feed import AudioFeed
     from worker.live.audio_socket import AudioSocket
+    from worker.live.speech_feed import SpeechFeed
     from worker.live.transcript_feed import TranscriptFeed
     from worker.live.transcript_webhook import TranscriptWebhook
 
@@ -60,7 +61,9 @@ class LiveFeeds:
         record: StartRecording,
         report: Callable[[BotStreamed], None],
         minutes_outbox: MinutesOutbox,
+        transcription: TranscriptionSettings | None = None,
     ) -> None:
+        self._transcription = transcription or TranscriptionSettings()
         self.minutes_outbox = minutes_outbox
         self._vm_id = vm_id
         self._settings = settings
@@ -104,7 +107,7 @@ class LiveFeeds:
                 yield on_state
             return
         bot = _BotFeeds(self, join, page, state)
-        on_sound = bot.audio.on_sound if bot.audio else None
+        on_sound = bot.on_sound if bot.listens else None
         self._ids[join.bot_id, join.attempt] = {}
         try:
             async with self._record(join, page, state, add_to_story, on_sound=on_sound) as on_state:
@@ -138,6 +141,7 @@ class LiveFeeds:
     def transcript_feed(
         self, join: Join, page: GetPage, state: GetState, keep: Callable[[Sequence[UtteranceUpdate]], None]
     ) -> "TranscriptFeed":
+        from worker.live.speech_feed import SpeechFeed
         from worker.live.transcript_feed import TranscriptFeed
         from worker.live.transcript_webhook import TranscriptWebhook
 
@@ -147,7 +151,15 @@ class LiveFeeds:
             )
 
         webhook = TranscriptWebhook(self._settings, self._webhooks, on_status) if join.feeds.transcription_url else None
-        return TranscriptFeed(join, page, state, webhook, on_status, keep)
+        settings, named = self._transcription, join.feeds.by
+        is_offered = named in settings.offered
+        provider = named if is_offered else settings.live
+        speech = None
+        if provider:
+            language = join.feeds.language
+            speech = SpeechFeed(provider, settings, language, join.bot_id, self.start, on_status)
+        how = {"reads_captions": not (named and is_offered), "missing": "" if is_offered else named}
+        return TranscriptFeed(join, page, state, webhook, on_status, keep, speech, **how)
 
     def speaker(self, join: Join, state: State | None) -> Speaker:
         if state is None or not state.speaker:
@@ -191,6 +203,18 @@ class _BotFeeds:
         wants_transcript = bool(join.feeds.transcription_url) or join.feeds.transcript
         self.audio = feeds.audio_feed(join, state) if join.feeds.audio_url else None
         self._transcript = feeds.transcript_feed(join, page, state, self._keep) if wants_transcript else None
+        self._speech = self._transcript.speech if self._transcript else None
+        self._out = asyncio.Event()
+
+    @property
+    def listens(self) -> bool:
+        """Whether anybody wants the sound."""
+        return self.audio is not None or self._speech is not None
+
+    def on_sound(self, seq: int, part: int, chunk: bytes) -> None:
+        for feed in (self.audio, self._speech):
+            if feed:
+                feed.on_sound(seq, part, chunk)
 
     def note(self, where: State) -> None:
         if where.ending or where.phase.rank > BotState.IN_MEETING.rank:
@@ -210,7 +234,10 @@ class _BotFeeds:
             start(self.audio.socket.run(), f"send the sound of {bot_id}")
         if minutes_file := self._feeds.minutes_outbox.begin(self._join):
             self._minutes_file = minutes_file
-            self._watching = start(self._watch(minutes_file), f"note who speaks to {bot_id}")
+        if minutes_file or self._speech:
+            self._watching = start(self._watch(), f"note who speaks to {bot_id}")
+        if self._speech:
+            start(self._close_after_last_words(self._speech), f"end the minutes of {bot_id}")
         if self._transcript:
             if self._transcript.webhook:
                 start(self._transcript.webhook.run(), f"send the transcript of {bot_id}")
@@ -224,17 +251,37 @@ class _BotFeeds:
             self._transcript.end()
         if self._watching:
             self._watching.cancel()
+        if self._speech and self._is_in_meeting:
+            self._out.set()
+        else:
+            self._close()
+
+    async def _close_after_last_words(self, speech: "SpeechFeed") -> None:
+        try:
+            await self._out.wait()
+            await speech.wait(DRAIN_S)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """Nothing more is said."""
+        if self._transcript and self._transcript.webhook:
+            self._transcript.webhook.end()
         if self._minutes_file:
             self._feeds.minutes_outbox.end(self._minutes_file)
+            self._minutes_file = None
 
     def _keep(self, updates: Sequence[UtteranceUpdate]) -> None:
         if self._minutes_file and self._join.feeds.transcript:
             self._minutes_file.add_utterances(updates)
 
-    async def _watch(self, minutes_file: MinutesFile) -> None:
+    async def _watch(self) -> None:
         while True:
-            speaker = self._feeds.speaker(self._join, self._state())
-            minutes_file.note_speaker(time.time(), speaker.id, speaker.name)
+            speaker, now = self._feeds.speaker(self._join, self._state()), time.time()
+            if self._minutes_file:
+                self._minutes_file.note_speaker(now, speaker.id, speaker.name)
+            if self._speech:
+                self._speech.note_speaker(now, speaker.name)
             await asyncio.sleep(WATCH_S)
 
 

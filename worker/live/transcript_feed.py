@@ -1,6 +1,9 @@
-"""A bot's live transcript: reads the captions of the meeting's page, and sends each utterance as it grows."""
+"""A bot's live transcript: reads the captions of the meeting's page, or has a provider listen to its sound where there
+are none, and sends each utterance as it grows.
+"""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -9,6 +12,7 @@ from playwright.async_api import Page
 from common.wire.messages import Join
 from common.wire.vocabulary import FeedStatus
 from worker.decide.state import State
+from worker.live.speech_feed import SpeechFeed
 from worker.live.transcript_messages import transcript_message
 from worker.live.transcript_webhook import OnStatus, TranscriptWebhook
 from worker.platforms import adapter_for
@@ -19,7 +23,9 @@ from worker.transcript.utterances import UtteranceUpdate
 
 class TranscriptFeed:
     """`webhook`: the client's, if it wants a live transcript. `keep`: writes utterances to the minutes. `task`: runs
-    `read`, once it was started.
+    `read`, once it was started. `speech`: the provider that listens where there are no captions, if any; without
+    `reads_captions` it listens from the beginning. `missing`: the provider that the job names and this agent does not
+    have.
     """
 
     def __init__(
@@ -30,7 +36,17 @@ class TranscriptFeed:
         webhook: TranscriptWebhook | None,
         on_status: OnStatus,
         keep: Callable[[Sequence[UtteranceUpdate]], None],
+        speech: SpeechFeed | None = None,
+        *,
+        reads_captions: bool = True,
+        missing: str = "",
     ) -> None:
+        self.speech = speech
+        if speech:
+            speech.send = self._send
+        self._reads_captions = reads_captions
+        self._missing = missing
+        self._began_at = 0.0
         self._join = join
         self._on_status = on_status
         self._keep = keep
@@ -41,17 +57,23 @@ class TranscriptFeed:
         self.task: asyncio.Task[None] | None = None
 
     async def read(self) -> None:
-        await self._reader.run()
+        self._began_at = time.time()
+        if self._missing:
+            self._on_status(FeedStatus.UNTRANSCRIBED, f"{self._missing}: not_configured")
+        if self._reads_captions:
+            await self._reader.run()
+        elif self.speech:
+            self.speech.begin()
 
     def end(self) -> None:
-        """The bot is out. Idempotent."""
+        """The bot is out: no more is read or heard. The last words of a provider may still come. Idempotent."""
         if not self._is_over:
             self._is_over = True
             if self.task:
                 self.task.cancel()
             self._reader.end()
-            if self.webhook:
-                self.webhook.end()
+            if self.speech:
+                self.speech.stop()
 
     def _rules(self) -> Captions | None:
         adapter = adapter_for(self._join.platform)
@@ -66,10 +88,14 @@ class TranscriptFeed:
             began_iso = began_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             whose = (join.bot_id, join.attempt, feeds.transcription_url, feeds.attributes)
             assert self.webhook
-            self.webhook.put([transcript_message(update, self._step, *whose, began_iso)])
+            self.webhook.put([transcript_message(update, self._step, *whose, began_iso, self._began_at)])
 
     def _note_shown(self, are_shown: bool) -> None:
-        if not are_shown:
+        if self.speech and are_shown:
+            self.speech.stop()
+        if self.speech and not are_shown:
+            self.speech.begin()
+        elif not are_shown:
             self._on_status(FeedStatus.CAPTIONS_UNAVAILABLE, "")
         elif self.webhook is None or not self.webhook.sent:
             self._on_status(FeedStatus.LISTENING, "")

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from common.jobs.outgoing import Delivery
+from common.wire.minutes import Word
 from worker.transcript.utterances import UtteranceUpdate
 
 EVENT: Final = "live_transcription"
@@ -27,16 +28,25 @@ class TranscriptMessage(NamedTuple):
 
 
 def transcript_message(
-    said: UtteranceUpdate, step: int, bot_id: str, attempt: int, url: str, attributes: str, at_iso: str
+    said: UtteranceUpdate,
+    step: int,
+    bot_id: str,
+    attempt: int,
+    url: str,
+    attributes: str,
+    at_iso: str,
+    since: float = 0.0,
 ) -> TranscriptMessage:
-    """`step`: the number of this message in the attempt. `at_iso`: when the utterance began."""
+    """`step`: the number of this message in the attempt. `at_iso`: when the utterance began. `since`: when the bot was
+    in its meeting, from which the times of words are counted.
+    """
     body = {
         "bot_id": bot_id,
         "speakerName": said.speaker,
         "timestamp": at_iso,
         "transcript": said.text,
         "utterance": said.text if said.is_final else "",
-        "words": _NO_WORDS,
+        "words": [_word(word, since) for word in said.words],
         "is_final": said.is_final,
         "end_of_turn": said.is_final,
         "turn_is_formatted": said.is_final,
@@ -52,8 +62,10 @@ def transcript_message(
     )
 
 
-_NO_WORDS: Final[list[dict[str, Any]]] = []
-"""Pages do not give the times of single words."""
+def _word(word: Word, since: float) -> dict[str, Any]:
+    """As clients know it. Captions have none: pages do not give the times of single words."""
+    times = {"start": round(word.began_at - since, 3), "end": round(word.ended_at - since, 3)}
+    return {"word": word.word, "punctuated_word": word.text, **times, "confidence": word.confidence}
 
 
 class MessageQueue:

@@ -44,7 +44,10 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
 
 class Uttered(msgspec.Struct, frozen=True, tag="uttered"):
+    """`by`: the provider that heard it; empty: it is of captions."""
+
     what: Utterance
+    by: str = ""
 
 
 class Spoke(msgspec.Struct, frozen=True, tag="spoke"):
@@ -70,7 +73,10 @@ class MinutesFile:
     def add_utterances(self, updates: Sequence[UtteranceUpdate]) -> None:
         """Write those that are final."""
         finals = (update for update in updates if update.is_final)
-        self._write([Uttered(Utterance(each.speaker, each.text, each.began_at, each.ended_at)) for each in finals])
+        self._write(
+            Uttered(Utterance(each.speaker, each.text, each.began_at, each.ended_at, [*each.words]), each.by)
+            for each in finals
+        )
 
     def note_speaker(self, now: float, speaker_id: str, speaker: str) -> None:
         """Who speaks now; empty if nobody does."""
@@ -167,14 +173,15 @@ class MinutesOutbox:
             spoken = msgspec.structs.replace(about, turns=turns)
             await store.put(f"{folder_in_store}/{SPEAKERS}", minutes.encode(spoken), content_type="application/json")
             if opened.words:
-                utterances = [line.what for line in lines if isinstance(line, Uttered)]
-                utterances.sort(key=lambda utterance: utterance.began_at)
-                written = msgspec.structs.replace(about, provider=CAPTIONS, utterances=utterances)
+                said = [line for line in lines if isinstance(line, Uttered)]
+                utterances = sorted((line.what for line in said), key=lambda utterance: utterance.began_at)
+                by = next((line.by for line in said if line.by), "")
+                written = msgspec.structs.replace(about, provider=by or CAPTIONS, utterances=utterances)
                 await store.put(
                     f"{folder_in_store}/{TRANSCRIPT}", minutes.encode(written), content_type="application/json"
                 )
                 who = (self._vm_id, opened.bot_id, opened.attempt, time.time())
-                self._report(BotTranscribed(*who, finished=True, utterances=len(utterances)))
+                self._report(BotTranscribed(*who, finished=True, utterances=len(utterances), by=by))
                 log.info("transcript_stored", bot_id=opened.bot_id, attempt=opened.attempt, utterances=len(utterances))
         await asyncio.to_thread(path.unlink, missing_ok=True)
 

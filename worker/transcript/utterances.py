@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from common.wire.minutes import Word
+
 STILL_S: Final = 1.6
 """After this long without new words an utterance ends. While somebody speaks, pages add words every half second."""
 GONE_S: Final = 10.0
@@ -37,7 +39,9 @@ class Block(NamedTuple):
 
 
 class UtteranceUpdate(msgspec.Struct, frozen=True):
-    """An utterance so far, or all of it (`is_final`). Times are those of looks. `added`: the new words of its text."""
+    """An utterance so far, or all of it (`is_final`). Times are those of looks, or of its words. `added`: the new words
+    of its text. `words`: where their times are known. `by`: the provider that heard it; empty: it is of captions.
+    """
 
     number: int
     speaker: str
@@ -46,6 +50,8 @@ class UtteranceUpdate(msgspec.Struct, frozen=True):
     ended_at: float
     is_final: bool
     added: str = ""
+    words: tuple[Word, ...] = ()
+    by: str = ""
 
 
 class _Speech:

@@ -1,0 +1,110 @@
+"""Sends a bot's sound to a provider of speech to text, and makes utterances of the words that come back."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from common.config.settings import TranscriptionSettings
+from common.speech.deepgram_live import DeepgramLive
+from common.speech.provider import RATE, Listener
+from common.wire.minutes import Word
+from common.wire.vocabulary import FeedStatus
+from worker.live.decoding import Decoder
+from worker.live.frames import FRAME_S, SAMPLE_BYTES
+from worker.transcript.dictation import Dictation
+from worker.transcript.utterances import UtteranceUpdate
+
+BUFFER_S: Final = 30.0
+"""Sound that waits while the provider is away; then the oldest is dropped."""
+
+Start = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+Send = Callable[[Sequence[UtteranceUpdate]], None]
+
+
+class SpeechFeed:
+    """Call `begin` when the provider is to listen and `stop` when it is not, any number of times. Meanwhile sound is
+    ignored. `start`: starts a task. `send`: gets the utterances.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        settings: TranscriptionSettings,
+        language: str,
+        bot_id: str,
+        start: Start,
+        on_status: Callable[[FeedStatus, str], None],
+    ) -> None:
+        self._provider = provider
+        self._settings = settings
+        self._language = language or settings.language
+        self._bot_id = bot_id
+        self._start = start
+        self._on_status = on_status
+        self._loop = asyncio.get_running_loop()
+        self._dictation = Dictation(provider)
+        self._decoder: Decoder | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._next_seq = 0
+        self.send: Send = lambda _updates: None
+
+    def on_sound(self, seq: int, part: int, chunk: bytes) -> None:
+        """Takes each chunk of the recorder; repeated ones are ignored."""
+        if seq >= self._next_seq:
+            self._next_seq = seq + 1
+            if self._decoder:
+                self._decoder.put(part, chunk)
+
+    def note_speaker(self, now: float, speaker: str) -> None:
+        self._dictation.note_speaker(now, speaker)
+
+    def begin(self) -> None:
+        """Idempotent."""
+        if self._decoder:
+            return
+        most = round(BUFFER_S / FRAME_S)
+        listener = DeepgramLive(self._settings, self._language, most, self._hear, self._note_listening)
+        self._decoder = Decoder(partial(self._take, listener), RATE)
+        self._decoder.begin()
+        self._task = self._start(self._listen(listener), f"make words of the sound of {self._bot_id}")
+
+    def stop(self) -> None:
+        """The rest of the sound is still sent, and its words come. Idempotent."""
+        if self._decoder:
+            self._decoder.end()
+            self._decoder = None
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until the last words have come, but not longer."""
+        if self._task:
+            await asyncio.wait([self._task], timeout=seconds)
+
+    async def _listen(self, listener: Listener) -> None:
+        try:
+            await listener.run()
+        finally:
+            self.send(self._dictation.end())
+
+    def _hear(self, words: Sequence[Word], is_final: bool, ends: bool) -> None:
+        if updates := self._dictation.hear(words, is_final, ends):
+            self.send(updates)
+
+    def _note_listening(self, listens: bool, why: str) -> None:
+        if listens:
+            self._on_status(FeedStatus.TRANSCRIBING, self._provider)
+        else:
+            self._on_status(FeedStatus.UNTRANSCRIBED, f"{self._provider}: {why}")
+
+    def _take(self, listener: Listener, pcm: bytes) -> None:
+        """Called on the decoder's thread. Empty: the sound is over."""
+        with suppress(RuntimeError):  # the loop is closed: the agent has ended
+            self._loop.call_soon_threadsafe(self._put, listener, pcm)
+
+    def _put(self, listener: Listener, pcm: bytes) -> None:
+        if pcm:
+            listener.put(pcm, time.time() - len(pcm) / SAMPLE_BYTES / RATE)
+        else:
+            listener.end()

@@ -1,0 +1,81 @@
+"""Makes utterances of the words that a provider of speech to text hears while a meeting runs. Pure.
+
+A provider sends guesses, which the next words replace, and words that stay. Who speaks is known from the marks of the
+meeting's page, or from the voices that the provider tells apart.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from common.speech.heard import MOST_WORDS, utterances, whose
+from common.wire.minutes import Turn, Utterance, Word
+from worker.transcript.utterances import UtteranceUpdate
+
+FIRST_NUMBER: Final = 1_000_001
+"""Utterances made of captions have smaller numbers, and a bot may have both."""
+SAME_TURN_S: Final = 1.2
+"""Looks at who speaks come every half second. With a longer pause between two marks it is another turn."""
+MOST_TURNS: Final = 300
+
+
+class Dictation:
+    """`by`: the provider's name, which every update bears."""
+
+    def __init__(self, by: str) -> None:
+        self._by = by
+        self._number = FIRST_NUMBER
+        self._final: list[Word] = []
+        self._words_sent = 0
+        self._turns: list[Turn] = []
+
+    def note_speaker(self, now: float, speaker: str) -> None:
+        """Who the page marks as speaking now; empty if nobody."""
+        if not speaker:
+            return
+        last = self._turns[-1] if self._turns else None
+        if last and last.speaker == speaker and now - last.ended_at <= SAME_TURN_S:
+            self._turns[-1] = Turn("", speaker, last.began_at, now)
+        else:
+            self._turns.append(Turn("", speaker, now, now))
+            del self._turns[:-MOST_TURNS]
+
+    def hear(self, words: Sequence[Word], is_final: bool, ends: bool) -> list[UtteranceUpdate]:
+        """Updates after these words. `is_final`: they stay. `ends`: the utterance ends with them."""
+        guesses: list[Word] = []
+        if is_final:
+            self._final += words
+        else:
+            guesses = [*words]
+        if ends or len(self._final) >= MOST_WORDS:
+            return self.end()
+        so_far = [*self._final, *guesses]
+        return [self._so_far(so_far)] if so_far and (words or not is_final) else []
+
+    def end(self) -> list[UtteranceUpdate]:
+        """No more words come: what was said is final."""
+        found = [self._finish(each) for each in utterances(self._final, self._turns)]
+        self._final, self._words_sent = [], 0
+        return found
+
+    def _so_far(self, words: list[Word]) -> UtteranceUpdate:
+        speaker = Counter(whose(words, self._turns)).most_common(1)[0][0]
+        update = self._update(words, speaker, words[0].began_at, words[-1].ended_at)
+        self._words_sent = len(words)
+        return update
+
+    def _finish(self, said: Utterance) -> UtteranceUpdate:
+        update = self._update(said.words, said.speaker, said.began_at, said.ended_at, is_final=True)
+        self._number += 1
+        self._words_sent = 0
+        return update
+
+    def _update(
+        self, words: Sequence[Word], speaker: str, began_at: float, ended_at: float, *, is_final: bool = False
+    ) -> UtteranceUpdate:
+        texts = [word.text for word in words]
+        added = " ".join(texts[self._words_sent :])
+        text = " ".join(texts)
+        return UtteranceUpdate(
+            self._number, speaker, text, began_at, ended_at, is_final, added, words=tuple(words), by=self._by
+        )
