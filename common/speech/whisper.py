@@ -37,15 +37,22 @@ class Whisper:
 
     async def transcribe(self, sound: Path, language: str) -> list[Heard]:
         settings = self._settings
-        if find_spec(MODULE) is None:
-            raise SpeechError(f"engine_missing: {INSTALL}", lasts=True)
-        if not (Path(settings.whisper_model) / "model.bin").is_file():
-            raise SpeechError("no_model: transcription.whisper_model", lasts=True)
+        if fault := fault_of(settings):
+            raise SpeechError(fault, lasts=True)
         with tempfile.TemporaryDirectory(prefix="poolmgr-") as folder:
             pieces = await asyncio.to_thread(cut, sound, Path(folder), sys.maxsize)
             named = [(str(piece.path), piece.begins_s) for piece in pieces]
             work = Work(settings.whisper_model, named, language, settings.whisper_threads, settings.whisper_memory_mb)
             return await _run(work)
+
+
+def fault_of(settings: TranscriptionSettings) -> str:
+    """What it lacks, if it is set up; empty: nothing."""
+    if settings.whisper_model and find_spec(MODULE) is None:
+        return f"engine_missing: {INSTALL}"
+    if settings.whisper_model and not (Path(settings.whisper_model) / "model.bin").is_file():
+        return "no_model: transcription.whisper_model"
+    return ""
 
 
 async def _run(work: Work) -> list[Heard]:

@@ -158,8 +158,11 @@ class LiveFeeds:
         if provider:
             language = join.feeds.language
             speech = SpeechFeed(provider, settings, language, join.bot_id, self.start, on_status)
-        how = {"reads_captions": not (named and is_offered), "missing": "" if is_offered else named}
-        return TranscriptFeed(join, page, state, webhook, on_status, keep, speech, **how)
+        return TranscriptFeed(
+            *(join, page, state, webhook, on_status, keep, speech),
+            reads_captions=not is_offered,
+            missing="" if is_offered else named,
+        )
 
     def speaker(self, join: Join, state: State | None) -> Speaker:
         if state is None or not state.speaker:

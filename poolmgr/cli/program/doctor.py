@@ -8,7 +8,7 @@ from common.config.settings import Settings
 from common.runtime.cli.doctor import report
 from common.runtime.cli.session import Session, with_session
 from common.runtime.doctor import redis
-from common.runtime.doctor.checks import Check, Found, beside, error, ok, warning
+from common.runtime.doctor.checks import Check, Found, beside, error, ok, skipped, warning
 from common.runtime.doctor.machine import open_files
 
 _QUICK_S: Final = 5.0
@@ -22,8 +22,9 @@ def doctor(session: Session, *, offline: bool) -> None:
     """Look for what keeps a manager from its work, and say what to do about it.
 
     Redis (version, persistence, maxmemory-policy, latency), this machine's clock against Redis', limits, the
-    certificate of the API, its tokens, secrets for webhooks. All side by side, each with its own deadline. Reads only,
-    and may run beside a manager. What keeps bots from joining from a VM, `poolmgr-worker doctor` looks for, there.
+    certificate of the API, its tokens, secrets for webhooks, keys for speech to text. All side by side, each with
+    its own deadline. Reads only, and may run beside a manager. What keeps bots from joining from a VM,
+    `poolmgr-worker doctor` looks for, there.
 
     \b
     Examples:
@@ -43,6 +44,7 @@ def checks(settings: Settings) -> list[Check]:
         Check("certificate", _QUICK_S, lambda: beside(lambda: _certificate(settings))),
         Check("tokens", _QUICK_S, lambda: beside(lambda: _tokens(settings))),
         Check("webhooks", _QUICK_S, lambda: beside(lambda: _webhooks(settings))),
+        Check("transcription", _QUICK_S, lambda: beside(lambda: _transcription(settings))),
     ]
 
 
@@ -65,6 +67,26 @@ def _tokens(settings: Settings) -> Found:
     if not settings.api.tokens:
         return warning("none: the HTTP API lets nobody in", "`poolmgr token NAME` makes one, and says where it goes")
     return ok(", ".join(token.name for token in settings.api.tokens))
+
+
+def _transcription(settings: Settings) -> Found:
+    from common.speech.calls import key_in
+    from common.speech.provider import SpeechError
+    from common.speech.whisper import fault_of
+
+    transcription = settings.transcription
+    if not transcription.offered:
+        return skipped("no provider of speech to text is set up")
+    for setting in ("deepgram_key_file", "openai_key_file"):
+        try:
+            key_in(getattr(transcription, setting))
+        except SpeechError:
+            return error(
+                f"transcription.{setting}: cannot be read", "a file with the key that the manager's user may read"
+            )
+    if fault := fault_of(transcription):
+        return error(fault, "docs/transcripts.md says what it needs")
+    return ok(", ".join(transcription.offered))
 
 
 def _webhooks(settings: Settings) -> Found:

@@ -1,6 +1,7 @@
 """`poolmgr doctor`: what keeps a manager from its work."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,3 +63,18 @@ def test_for_people_what_to_do_stands_under_what_was_found() -> None:
     [at] = [number for number, line in enumerate(lines) if line.startswith("warning  tokens")]
     assert lines[at + 1].lstrip().startswith("-> `poolmgr token NAME`")
     assert "poolmgr: 0 errors, " in result.stderr
+
+
+def test_what_a_provider_of_speech_to_text_lacks_is_an_error(tmp_path: Path) -> None:
+    def found(**settings: str) -> tuple[str, str]:
+        environment = {f"POOLMGR_TRANSCRIPTION__{name.upper()}": value for name, value in settings.items()}
+        _, checks = run("--json", "--offline", **environment)
+        return checks["transcription"]["severity"], checks["transcription"]["what"]
+
+    (tmp_path / "key").write_text("secret")
+    assert found() == ("skipped", "no provider of speech to text is set up")
+    assert found(openai_key_file=str(tmp_path / "key")) == ("ok", "openai")
+    assert found(deepgram_key_file=str(tmp_path)) == ("error", "transcription.deepgram_key_file: cannot be read")
+    severity, what = found(whisper_model=str(tmp_path))
+    assert severity == "error"
+    assert what.startswith(("engine_missing", "no_model"))
