@@ -20,6 +20,7 @@ from common.jobs.warnings import LIVE, Said, provider_of, warnings
 from common.links.links import BadLinkError, MeetingLink, recognise
 from common.wire import trace
 from common.wire.messages import AutomaticLeave, BotNames
+from common.wire.minutes import CAPTIONS
 from common.wire.text import is_text
 
 MAX_JOB_BYTES: Final = 256 * 1024
@@ -148,7 +149,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         Said(document, link.platform, name, leave, link.guessed, rules.session_limit_s, *capture, rules.providers)
     )
     provider = provider_of(document)
-    by = provider.name if provider.name in rules.providers else ""
+    live, after = _speech(provider.name, rules, is_live=bool(transcription_url))
     if found and rules.strict:
         raise BadJobError("warned", "; ".join(found), bot_id)
     alone = rules.one_bot_per_meeting if fields.one_bot_per_meeting is None else fields.one_bot_per_meeting
@@ -178,8 +179,8 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         live_audio_url=audio_url,
         live_transcription_url=transcription_url,
         transcript=rules.records and (bool(transcription_url) or bool(provider.name)),
-        speech_live=by if by in LIVE else "",
-        speech_after="" if by in LIVE or not rules.records else by,
+        speech_live=live,
+        speech_after=after,
         language=provider.language,
         video=_wants_video(fields, rules),
         recording_hours=_hours(fields.recording_config),
@@ -201,6 +202,21 @@ def _check_urls(callback: str, sound: str, words: str, rules: OutgoingRules, bot
                 check_url(url, rules, scheme)
             except BadUrlError as error:
                 raise BadJobError("bad_field", f"{name}: {error}", bot_id) from error
+
+
+def _speech(name: str, rules: JobRules, *, is_live: bool) -> tuple[str, str]:
+    """The providers while the meeting runs and afterwards, for a job that names `name`. `is_live`: it has a live
+    transcript. A job that names captions, or a provider for afterwards, has no other one listen.
+    """
+    if name == CAPTIONS:
+        return CAPTIONS, CAPTIONS
+    if name not in rules.providers:
+        return "", ""
+    if name in LIVE:
+        return name, ""
+    if not rules.records:
+        return "", ""
+    return "" if is_live else CAPTIONS, name
 
 
 def _wants_video(fields: _Fields, rules: JobRules) -> bool:

@@ -87,10 +87,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     transcript: Annotated[bool, _is("1 for a bot of whose meeting a transcript is to be kept")] = False
     speech_live: Annotated[
-        str, _is("who is to make words of its meeting's sound while it runs; empty: captions, or `transcription.live`")
+        str,
+        _is(
+            "who makes its transcript while the meeting runs: a provider, or only `meeting_captions`; empty: captions,"
+            " or `transcription.live` where there are none"
+        ),
     ] = ""
     speech_after: Annotated[
-        str, _is("who is to make words of its recording; empty: nobody, unless nothing was written down")
+        str,
+        _is(
+            "the provider that is to transcribe its recording; `meeting_captions`: none; empty: none, or"
+            " `transcription.after` where nothing was written down"
+        ),
     ] = ""
     language: Annotated[str, _is("the language that its job names for that; empty: `transcription.language`")] = ""
     video: Annotated[bool, _is("1 for a bot whose meeting's picture is recorded, too (`video_required`)")] = False

@@ -56,8 +56,9 @@ class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
 class Feeds(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is sent to a client while the bot is in its meeting: its sound to a WebSocket, what is said to a webhook.
     Empty: nothing. The addresses are secrets. `attributes`: the client's own, as JSON, which go with what is said.
-    `transcript`: what is said is kept for afterwards. `by`: who is to make words of the sound; empty: the page's
-    captions, and who the agent's settings name where there are none. `language`: in which, empty as they name.
+    `transcript`: what is said is kept for afterwards. `by`: the provider that is to listen to the sound, or
+    `meeting_captions` if none is; empty: the one that the agent's settings name, where there are no captions.
+    `language`: in which, empty as they name.
     """
 
     audio_url: str = ""

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from common.jobs.record import BLANK
 from common.runtime.redis.lua import FENCE, Key, Keys, Library, OptionalKey, Pairs, Values
 from common.runtime.redis.scripts import STATES
+from common.wire.minutes import CAPTIONS
 from common.wire.vocabulary import Reason, Status
 from poolmgr.store import lives
 
@@ -21,6 +22,7 @@ SCRIPTS: Final = Library(
     {
         **STATES,
         **{name: life_s for name, life_s in vars(lives).items() if name.endswith("_S")},
+        "CAPTIONS": CAPTIONS,
         "REJECTED": "rejected",
         "ERROR": Status.ERROR,
         "INVALID_REQUEST": Reason.INVALID_REQUEST,

@@ -86,6 +86,16 @@ async def test_the_recording_is_to_be_made_words_of_where_its_job_wishes_for_it_
     assert (await story(redis, keys))[-1] == f"its transcript by {by} is finished: 7 utterances"
 
 
+async def test_a_job_that_wants_captions_has_its_recording_sent_to_nobody(
+    redis: Any, keys: Keys, due: DueTranscriptions
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1, "openai")
+    accept = replace(ACCEPT, job=replace(JOB, speech_after=CAPTIONS))
+    await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"skipped"
+    assert await due.due(NOW + 1000, 5) == []
+
+
 @pytest.mark.parametrize(("utterances", "status", "by"), [(3, b"processed", CAPTIONS), (0, b"skipped", CAPTIONS)])
 async def test_what_is_given_up_leaves_the_captions_if_there_are_any_and_says_why(
     redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions, utterances: int, status: bytes, by: str

@@ -15,6 +15,7 @@ from playwright.async_api import Page
 from common.config.settings import LiveSettings, TranscriptionSettings, WebhookSettings
 from common.jobs.outgoing import OutgoingRules
 from common.wire.messages import BotStreamed, Event, Join, ParticipantsSeen
+from common.wire.minutes import CAPTIONS
 from common.wire.vocabulary import BotState, Feed, FeedStatus
 from worker.decide.state import State
 from worker.live.frames import DRAIN_S, FRAME_S, NOBODY, Speaker
@@ -153,7 +154,7 @@ class LiveFeeds:
         webhook = TranscriptWebhook(self._settings, self._webhooks, on_status) if join.feeds.transcription_url else None
         settings, named = self._transcription, join.feeds.by
         is_offered = named in settings.offered
-        provider = named if is_offered else settings.live
+        provider = named if is_offered else settings.live if named != CAPTIONS else ""
         speech = None
         if provider:
             language = join.feeds.language
@@ -161,7 +162,7 @@ class LiveFeeds:
         return TranscriptFeed(
             *(join, page, state, webhook, on_status, keep, speech),
             reads_captions=not is_offered,
-            missing="" if is_offered else named,
+            missing="" if is_offered or named == CAPTIONS else named,
         )
 
     def speaker(self, join: Join, state: State | None) -> Speaker:

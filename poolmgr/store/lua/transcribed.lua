@@ -7,7 +7,7 @@ local latest, before, state, status, reason, vm_id, worker_id, callback_url, wan
 before = before or ''
 if tonumber(latest) ~= attempt or before == transcript_status or (before ~= '' and before ~= 'processing') then return 0 end
 local maker = wanted and wanted ~= '' and wanted or (transcript_status == 'skipped' and after) or ''
-if transcript_status ~= 'processing' and maker ~= '' then
+if transcript_status ~= 'processing' and maker ~= '' and maker ~= CAPTIONS then
   local asked = {['provider'] = maker, ['asked_at'] = at, ['language'] = language or '', ['attempt'] = attempt,
     ['captions'] = transcript_status == 'processed' and by or ''}
   if redis.call('HSETNX', transcriptions, 1, cjson.encode(asked)) == 0 then return 0 end

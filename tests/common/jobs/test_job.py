@@ -650,10 +650,10 @@ def test_the_picture_is_recorded_for_who_asks_and_for_a_client_of_the_api_that_s
     [
         ("deepgram_streaming", True, "deepgram_streaming", ""),
         ("deepgram_streaming", False, "deepgram_streaming", ""),
-        ("openai", True, "", "openai"),
+        ("openai", True, "meeting_captions", "openai"),
         ("openai", False, "", ""),
         ("assemblyai", True, "", ""),
-        ("meeting_captions", True, "", ""),
+        ("meeting_captions", True, "meeting_captions", "meeting_captions"),
     ],
 )
 def test_whom_a_job_names_makes_words_while_it_runs_or_afterwards_if_it_is_offered(
@@ -664,3 +664,11 @@ def test_whom_a_job_names_makes_words_while_it_runs_or_afterwards_if_it_is_offer
     config = {"transcript": {"provider": {provider: {"language": "de"}}}}
     made = parse_job(pushed(recording_config=config), NOW, rules)
     assert (made.speech_live, made.speech_after, made.language, made.transcript) == (live, after, "de", records)
+
+
+def test_a_job_with_a_live_transcript_and_a_provider_for_afterwards_may_have_both() -> None:
+    rules = msgspec.structs.replace(RULES, providers=("openai",))
+    config = {"transcript": {"provider": {"openai": {}}}}
+    live = {"webhook_url": "https://hooks.example/t"}
+    made = parse_job(pushed(recording_config=config, live_transcription_required=live), NOW, rules)
+    assert (made.speech_live, made.speech_after) == ("", "openai")

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser
 
 from common.config.settings import CaptureSettings, LiveSettings, TranscriptionSettings, WorkerSettings
-from common.runtime.store import Store
+from common.runtime.recordings.store import Store
 from common.wire import minutes
 from common.wire.messages import BotStreamed, BotTranscribed, Feeds
 from common.wire.vocabulary import FeedStatus
