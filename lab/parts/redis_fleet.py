@@ -252,7 +252,11 @@ class WatchedRedis(_Servers):
             client.execute_command("SENTINEL", "CKQUORUM", SERVICE)
             state: Any = client.sentinel_master(SERVICE)
             replicas: Any = client.sentinel_slaves(SERVICE)
-        up = [one for one in replicas if one["master-link-status"] == "ok" and "down" not in str(one["flags"])]
+        up = [
+            replica
+            for replica in replicas
+            if replica["master-link-status"] == "ok" and "down" not in str(replica["flags"])
+        ]
         is_well = "down" not in str(state["flags"]) and state["num-other-sentinels"] == len(self.sentinels) - 1
         if not is_well or len(up) != len(self.redises) - 1:
             raise StageError("not yet")

@@ -12,8 +12,8 @@ __all__ = ["world"]
 
 async def told(world: World) -> list[tuple[str, str, str]]:
     actions = await world.views.actions.since(0.0, most=100)
-    assert {one.way for one in actions} <= {Way.API}
-    return [(one.who, one.what, one.of) for one in actions]
+    assert {action.way for action in actions} <= {Way.API}
+    return [(action.who, action.what, action.of) for action in actions]
 
 
 async def test_each_deed_is_told_with_the_name_of_the_token(world: World) -> None:

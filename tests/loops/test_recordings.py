@@ -65,7 +65,11 @@ async def made(hand: Hand, bot_id: str, **job: Any) -> None:
 
 
 def of(said: Said, event: str) -> list[dict[str, Any]]:
-    return [{k: v for k, v in one.items() if k not in ("event", "log_level")} for one in said if one["event"] == event]
+    return [
+        {k: v for k, v in update.items() if k not in ("event", "log_level")}
+        for update in said
+        if update["event"] == event
+    ]
 
 
 async def status(world: World, bot_id: str) -> str:

@@ -250,7 +250,7 @@ async def test_nothing_is_found_that_keeps_anybody_from_using_it(
 async def faults(page: Page) -> list[tuple[str, str]]:
     axe: Any = Axe()
     violations: Any = (await axe.run(page)).response["violations"]
-    return [(one["id"], node["html"]) for one in violations for node in one["nodes"]]
+    return [(violation["id"], node["html"]) for violation in violations for node in violation["nodes"]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

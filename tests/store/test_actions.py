@@ -27,7 +27,7 @@ CRM = By("crm", Way.API)
 
 
 def told(actions: list[Action]) -> list[tuple[str, str, str, str]]:
-    return [(one.who, one.what, one.of, one.detail) for one in actions]
+    return [(action.who, action.what, action.of, action.detail) for action in actions]
 
 
 @pytest.fixture

@@ -100,14 +100,14 @@ async def transcript(call: Call) -> Answer:
         if is_coming:
             return Answer(202, Message("Not ready: the meeting goes on, or the transcript is being made."))
         raise _no_transcript()
-    said = [_said(one, made) for one in made.utterances]
+    said = [_said(utterance, made) for utterance in made.utterances]
     if not query.raw:
         return Answer(200, said)
-    text = " ".join(one.transcript for one in said)
-    words = [word for one in said for word in one.words]
+    text = " ".join(update.transcript for update in said)
+    words = [word for update in said for word in update.words]
     sure = [word["confidence"] for word in words if word.get("confidence") is not None]
     confidence = round(sum(sure) / len(sure), 4) if sure else None
-    lasts_s = max((one.end_time for one in said), default=0.0)
+    lasts_s = max((update.end_time for update in said), default=0.0)
     return Answer(200, RawTranscript(name, "completed", text, None, None, confidence, lasts_s, True, words, said))
 
 

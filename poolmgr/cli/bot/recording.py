@@ -129,9 +129,9 @@ def _lines(found: Manifest) -> Iterator[str]:
     what = " and ".join(_NAMED[kind] for kind in found.kinds)
     yield f"bot {found.bot_id}, attempt {found.attempt}: {what}, by {found.way}, from {since}"
     for kind in found.kinds:
-        segments = [one for one in found.segments if one.kind == kind]
-        seconds = sum(one.ended_at - one.began_at for one in segments)
-        size = sum(one.bytes for one in segments)
+        segments = [segment for segment in found.segments if segment.kind == kind]
+        seconds = sum(segment.ended_at - segment.began_at for segment in segments)
+        size = sum(segment.bytes for segment in segments)
         parts = sum(part.kind == kind for part in found.parts)
         yield f"{_NAMED[kind]}: {len(segments)} segments in {parts} parts, {duration(seconds)}, {size / 1e6:.1f} MB"
     if found.audio:

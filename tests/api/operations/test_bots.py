@@ -213,7 +213,9 @@ async def test_what_is_wrong_with_a_live_feed_is_a_warning_as_long_as_it_is(worl
             assert detail["live_transcription_status"] == status
             warnings = (await call("GET", "/bots/b1/status")).body["warnings"]
             assert detail["warnings"] == warnings
-            assert [one.startswith(f"live_transcription_required: {status}") for one in warnings] == [True] * warned
+            assert [warning.startswith(f"live_transcription_required: {status}") for warning in warnings] == [
+                True
+            ] * warned
 
 
 async def test_the_detail_says_what_the_callback_took(world: World) -> None:

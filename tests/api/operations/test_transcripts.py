@@ -46,7 +46,9 @@ async def test_a_transcript_is_got_by_its_id_once_it_is_there(world: World, tmp_
         await world.redis.hset(world.keys.bot("b1"), "transcript_status", "processed")
         put(tmp_path, TRANSCRIPT, minutes.encode(MADE))
         said = (await call("GET", "/transcript/tr-b1/get_transcript")).body
-        assert [(one["speaker"], one["transcript"], one["start_time"], one["end_time"]) for one in said] == [
+        assert [
+            (update["speaker"], update["transcript"], update["start_time"], update["end_time"]) for update in said
+        ] == [
             ("Ann", "Good morning.", 2.0, 3.5),
             ("Ben", "Hello.", 4.0, 5.0),
         ]

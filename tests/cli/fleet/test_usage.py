@@ -42,7 +42,7 @@ def test_days_and_tokens_can_be_chosen_and_programs_are_told_numbers(poolmgr: Co
         "stored_bytes": 700_000,
     }  # fmt: skip
     days = poolmgr.json("usage", "--by-day", "--who", "crm")
-    assert [(one["day"], one["bots"]) for one in days] == [(LAST_WEEK, 1), (TODAY, 3)]
+    assert [(day["day"], day["bots"]) for day in days] == [(LAST_WEEK, 1), (TODAY, 3)]
     assert TODAY in poolmgr("usage", "--by-day").stdout
 
 
