@@ -1,5 +1,7 @@
-"""A run: rounds of load and faults on one stage, each followed by quiet and a check. The seed of a round chooses
-everything in it; what was done in it can be written down as a schedule, and a schedule played instead.
+"""A run: rounds of load and faults on one stage, each followed by quiet and a check.
+
+A round's seed chooses everything in it. What happened can be written down as a schedule, and a schedule can be played
+instead of a seed.
 """
 
 import asyncio
@@ -29,15 +31,15 @@ from lab.chaos.system.stage import Scale, Spawn, Stage, spawn
 FULL_WITHIN_S: Final = 60.0
 ROUND_S: Final = 45.0
 _ABOVE_THE_AGENTS: Final = (Aim.LEADER, Aim.MANAGER, Aim.REDIS)
-OLD_COPY_BACK_AT: Final = 0.7  # of a round: what it gives rise to is still under load
+OLD_COPY_BACK_AT: Final = 0.7  # when in the round, so that its consequences still come under load
 
 
 class Options(NamedTuple):
-    """`rounds`: 0 for as many as fit into `minutes`. `only`, `longest_s`: which faults, by name and by length.
-    `near_ends`: how many ends, denials and requests to leave get a kill, 0 to 1; none when `only` says which faults.
-    `old_copy_s`: in each round Redis comes back once with what it had so long ago; 0: never. `replays`: the rounds are
-    these, all on the one stage. `schedules`: a folder in which each round is written down. `needs`: what faults may
-    have of the machine.
+    """`rounds`: how many; 0: as many as fit into `minutes`. `only`, `longest_s`: which faults, by name and by length.
+    `near_ends`: the share of ends, denials and requests to leave that get a kill, 0 to 1; none if `only` chooses the
+    faults. `old_copy_s`: in each round Redis comes back once with a copy that is this old; 0: never. `replays`: play
+    these rounds, all on one stage. `schedules`: a folder into which each round is written. `needs`: what faults may use
+    of the machine.
     """
 
     seed: int
@@ -59,7 +61,7 @@ class Options(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A violation, the seed of its round, and where that round is written down."""
+    """A violation, the seed of its round, and the file of that round."""
 
     seed: int
     violation: Violation
@@ -67,7 +69,7 @@ class Broken(NamedTuple):
 
 
 class Summary:
-    """What happened in all rounds together."""
+    """What happened in all rounds."""
 
     def __init__(self) -> None:
         self.rounds = 0
@@ -83,7 +85,7 @@ class Summary:
 
 
 async def run(options: Options, say: Say) -> Summary:
-    """Raises: StageError when the parts do not even start."""
+    """Run the rounds. Raises: StageError when the parts do not start."""
     summary = Summary()
     until = time.monotonic() + options.minutes * 60
     async with Apart() as apart:
@@ -109,7 +111,7 @@ async def run(options: Options, say: Say) -> Summary:
 
 
 async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary, say: Say) -> bool:
-    """False when it left something broken, on which nothing more can be built."""
+    """Run one round. Returns False when it left something broken, so that no further round makes sense."""
 
     def note(blow: Blow, target: Target) -> None:
         summary.faults[blow.fault] += 1
@@ -160,7 +162,7 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
 
 
 def _is_only_flooded(blows: Sequence[Blow]) -> bool:
-    """Whether managers and Redis had a flood, and nothing else."""
+    """Whether floods were the only faults of managers and Redis."""
     above = [BY_NAME[blow.fault] for blow in blows if BY_NAME[blow.fault].aim in _ABOVE_THE_AGENTS]
     return bool(above) and all(fault.is_a_flood for fault in above)
 
@@ -171,7 +173,7 @@ def _jobs(options: Options, seed: int) -> list[load.Job]:
 
 
 def report(summary: Summary) -> list[str]:
-    """The table at the end of a run."""
+    """Print the table at the end of a run."""
     count, of_processes = sum(summary.faults.values()), summary.process_faults
     lines = [f"rounds {summary.rounds}, faults {count}, of them process faults {of_processes}"]
     lines += _table(summary.faults)

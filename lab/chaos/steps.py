@@ -1,5 +1,6 @@
-"""Every step of a job's way, one after the other. For each there is a fresh stage, on which one process ends as by kill
--9 right after the step, and is started again. What it left half done has to be put right, and no promise broken.
+"""Tries every step of a job's way, one after the other. For each step a fresh stage is started. One process ends right
+after the step, as by kill -9, and is started again. It has to put right what it left half done, and no promise may be
+broken.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ _FULL_WITHIN_S: Final = 30.0
 _AGAIN_S: Final = 0.05
 
 _TIMES: Final[dict[Step, Iterable[int]]] = {
-    ManagerStep.DECISION_APPLIED: range(1, 25),  # about so many make one job's whole way
+    ManagerStep.DECISION_APPLIED: range(1, 25),  # about as many make up a job's whole way
     ManagerStep.EVENTS_READ: (1, 8),
     ManagerStep.EVENTS_APPLIED: (1, 8),
     ManagerStep.EVENTS_ACKNOWLEDGED: (1, 8),
@@ -40,11 +41,11 @@ _TIMES: Final[dict[Step, Iterable[int]]] = {
     AgentStep.MOVE_NOTED: (1, 2, 3, 4),
     AgentStep.EVENTS_WRITTEN: (1, 4, 8),
 }
-"""Which of a step's occurrences are tried; the first where nothing is said."""
+"""Which occurrences of a step are tried; only the first if nothing is said."""
 
 
 class Armed(NamedTuple):
-    """The step whose `time`-th occurrence is the last thing that the process does."""
+    """A process ends right after the `time`-th occurrence of the step."""
 
     step: Step
     time: int = 1
@@ -59,7 +60,9 @@ class Outcome(NamedTuple):
 
 
 def choose(name: str) -> list[Armed]:
-    """`all`, a step's name, or one with the number of its occurrence. Empty when there is no such step."""
+    """The steps that `text` chooses: `all`, a step's name, or a name with the number of its occurrence. Empty: there is
+    no such step.
+    """
     everything = [Armed(step, number) for step in (*ManagerStep, *AgentStep) for number in _TIMES.get(step, (1,))]
     step_name, _, number = name.partition(":")
     if number:
@@ -69,7 +72,7 @@ def choose(name: str) -> list[Armed]:
 
 
 async def try_steps(chosen: list[Armed], seed: int, say: Say, spawn: Spawn = spawn) -> list[Outcome]:
-    """Raises: StageError when the parts do not even start."""
+    """Try the steps. Raises: StageError when the parts do not start."""
     return [await try_step(armed, seed, say, spawn) for armed in chosen]
 
 
@@ -101,8 +104,8 @@ async def try_step(armed: Armed, seed: int, say: Say, spawn: Spawn = spawn) -> O
 
 
 async def _go_the_way(stage: Stage, load: Load, chance: random.Random) -> None:
-    """Warm, join, meet, end; be asked to leave; be rejected; drain and serve again."""
-    with suppress(StageError):  # then it is what the judge will find, with all the rest
+    """Go through a job's whole life: warm, join, meet, end; a request to leave; a rejection; drain and serve again."""
+    with suppress(StageError):  # if it fails, the judge finds out
         await stage.until("the pool is full", stage.is_full, _FULL_WITHIN_S)
     jobs = (
         ("with bot_id", "ends"),
@@ -127,7 +130,7 @@ async def _ask(stage: Stage, request: DrainRequested) -> None:
 
 
 async def _reached(stage: Stage, name: str) -> bool:
-    """Whether the process ended by SIGKILL, which nobody but the armed step sends here."""
+    """Whether the process ended by SIGKILL. Here only an armed step sends it."""
     deadline = time.monotonic() + REACHED_WITHIN_S
     while time.monotonic() < deadline:
         if -signal.SIGKILL in stage.part(name).codes:

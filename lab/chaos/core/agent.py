@@ -1,5 +1,7 @@
-"""Agents without a process, a browser or a clock of their own: they obey, claim and report with the real scripts. Time
-passes when the ground says so. What an agent keeps in its memory is lost with it; its disk and its browsers are not.
+"""Agents without a process, a browser or a clock of their own. They obey, claim and report with the real scripts. The
+environment hands in the time.
+
+An agent that is ended loses what it had in memory. Its disk and its browsers stay.
 """
 
 from dataclasses import dataclass, field
@@ -30,15 +32,16 @@ from poolmgr.store.answers import entries_of
 from worker.link import scripts
 from worker.link.redis import HEARTBEATS_UNREAD
 
-UNATTENDED_S: Final = 120.0  # after which a page leaves by itself
+UNATTENDED_S: Final = 120.0  # after this long without an agent a page leaves by itself
 DRAIN_S: Final = 40.0
 MEMORY: Final = 6  # workers that fit on one VM
 
 
 @dataclass
 class Browser:
-    """A worker as its VM has it. `begun`: the page went to the meeting, and the journal knows; `out`: it left by itself
-    since nobody attended to it; `deaf`: it hears no request to leave; `alive` False: its process has died.
+    """A worker, as its VM has it. `begun`: the page went to the meeting, and the journal knows it. `out`: the page left
+    by itself, because no agent attended to it. `deaf`: the page ignores requests to leave. `alive` False: its process
+    has died.
     """
 
     state: WorkerState = WorkerState.WARMING
@@ -51,7 +54,7 @@ class Browser:
     leaves: Reason | None = None
     ends_when_free: GoneCause | None = None
     was_inside: bool = False
-    unchecked: bool = False  # it was adopted, and its attempt may have come to nothing meanwhile
+    unchecked: bool = False  # it was adopted, and its attempt may have been taken away meanwhile
 
     def report(self) -> WorkerReport:
         return WorkerReport(self.state, self.join.bot_id, self.join.attempt) if self.join else WorkerReport(self.state)
@@ -59,7 +62,7 @@ class Browser:
 
 @dataclass
 class Disk:
-    """What outlives an agent."""
+    """What stays when an agent ends."""
 
     session: int = 1
     number: int = 0
@@ -68,8 +71,8 @@ class Disk:
 
 
 class Agent:
-    """The agent of one VM. `cut_off`: it does not reach Redis; `claims_from`: until then it claims nothing; `refuses`:
-    assignments, for that reason; `fails`: warm-ups, likewise.
+    """The agent of one VM. `cut_off`: it cannot reach Redis. `claims_from`: it claims nothing before that time.
+    `refuses`: it refuses assignments, with that reason. `fails`: its warm-ups fail, with that cause.
     """
 
     def __init__(self, ground: Ground, vm_id: str) -> None:
@@ -119,7 +122,7 @@ class Agent:
         browser.alive = False
 
     def lose_folder(self) -> None:
-        """The state folder is empty: another session, whose first act is to end what is left of the one before."""
+        """Empty the state folder. The next agent has another session, and first ends the browsers that are left."""
         self.kill(1.0)
         self.lose_browsers()
         self.disk = Disk(session=self.disk.session + 1)
@@ -130,7 +133,7 @@ class Agent:
             self.stopping, self._stops_at = True, self._ground.now + DRAIN_S
 
     def _start(self) -> None:
-        """It finds what its journal knows, and goes on with what lives."""
+        """Start: find the workers of the journal, and go on with those that live."""
         self._is_up = True
         self._beat, self._done = None, []
         for worker_id, browser in list(self.disk.browsers.items()):
@@ -143,7 +146,7 @@ class Agent:
                 self._refuse(browser.join, RefusalCause.BROWSER_DEAD)
             self._gone(worker_id, GoneCause.MISSING)
 
-    # What it says
+    # What it reports
 
     def _say(self, event: Event) -> None:
         self.disk.number += 1
@@ -159,7 +162,7 @@ class Agent:
         self._say(JoinRefused(self.vm_id, join.worker_id, join.bot_id, join.attempt, self._ground.wall, cause))
 
     def _end_bot(self, worker_id: str, browser: Browser, reason: Reason) -> None:
-        """Its bot's one end. The browser goes in the next turn."""
+        """Report its bot's end, once. The browser ends in the next turn."""
         join = browser.join
         if join is None:
             return
@@ -195,7 +198,7 @@ class Agent:
             self.kill(self._ground.chance.uniform(0.5, 10.0))
 
     def _guard_pages(self) -> None:
-        """What pages do by themselves when nobody attends to them: see worker/platforms/scripts/guard.js."""
+        """Do what pages do when no agent attends to them: see worker/platforms/scripts/guard.js."""
         unreachable_s = self._ground.now - self.heard_at
         for browser in self.disk.browsers.values():
             join = browser.join
@@ -247,7 +250,7 @@ class Agent:
         self._beat = None
 
     async def _witness(self, batch: dict[int, Event]) -> None:
-        """What of it is in the stream, whether the agent knows it or not."""
+        """Note which of its events are in the stream, whether the agent knows it or not."""
         ground = self._ground
         session, number = await ground.redis.hmget(ground.keys.written(self.vm_id), "session", "number")
         if session != self.session.encode():
@@ -394,7 +397,7 @@ class Agent:
             return
         elif browser.reached is BotState.IN_MEETING:
             self._say(BotVitals(self.vm_id, worker_id, join.bot_id, join.attempt, ground.wall, 2))
-            # At the end, whoever does not count any more has to be told to leave: nothing else takes it out.
+            # While the faults heal, a bot whose attempt does not count has to be told to leave: nothing else ends it.
             if ground.counting.get(join.bot_id) == join.attempt if ground.heals else chance.random() < 0.12:
                 browser.leaves = chance.choice((Reason.MEETING_ENDED, Reason.MEETING_ENDED, Reason.REMOVED_BY_HOST))
         elif chance.random() < 0.12:
@@ -413,5 +416,5 @@ class Agent:
 
 
 def is_final(reason: Reason) -> bool:
-    """Whether a bot that ended for it is never sent in again."""
+    """Whether a bot that ended for this reason is never sent in again."""
     return not reason.end.retry

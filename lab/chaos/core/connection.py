@@ -1,5 +1,5 @@
-"""A Redis client whose connection breaks on demand: after so many commands that Redis still carries out, within a batch
-or between two. The client never learns whether the last one was carried out.
+"""A Redis client whose connection breaks on demand, after a given number of commands, also in the middle of a batch.
+The client does not learn whether the last command was carried out.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from common.runtime.redis.client import connect
 
 
 class KilledError(Exception):
-    """The process whose line it was has ended at that moment."""
+    """The process with this connection has ended at that moment."""
 
 
 class Fuse:
-    """Of one client. `left`: how many commands Redis still carries out, None: as many as there are."""
+    """When a client's connection breaks. `left`: how many commands Redis still carries out; None: it does not break."""
 
     def __init__(self) -> None:
         self.left: int | None = None
@@ -32,7 +32,7 @@ class Fuse:
 
 
 class _Fragile(AbstractConnection):
-    """Mixed into the kind of connection that a client uses."""
+    """Is mixed into the class of a client's connections."""
 
     fuse: Fuse
 
@@ -52,14 +52,14 @@ class _Fragile(AbstractConnection):
             for _ in carried_out:
                 try:
                     await self.read_response()
-                except ResponseError:  # which nobody hears of, either
+                except ResponseError:  # the client would not hear of it either
                     continue
         await self.disconnect(nowait=True)
         raise fuse.blow()
 
 
 def fragile(url: str, fuse: Fuse) -> Any:
-    """A client as the programs make theirs, on a line that `fuse` breaks."""
+    """A client like those of the programs, whose connection `fuse` breaks."""
     redis: Any = connect(RedisSettings(url=url))
     kind = redis.connection_pool.connection_class
     redis.connection_pool.connection_class = type("Fragile", (_Fragile, kind), {"fuse": fuse})

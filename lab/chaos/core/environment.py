@@ -27,9 +27,7 @@ return found
 
 
 class Ground:
-    """What both sides stand on, and the witness of it: time, chance, a Redis whose own line never breaks, and what was
-    seen. `heals`: no meeting goes on for long any more, and nobody does anything wrong.
-    """
+    """What managers and agents share. `heals`: from now on meetings end soon, and no new fault comes."""
 
     def __init__(self, url: str, redis: Any, settings: Settings, chance: random.Random) -> None:
         self.url = url
@@ -38,17 +36,17 @@ class Ground:
         self.keys = Keys(settings.redis.prefix)
         self.chance = chance
         self.now = START
-        self.stepped = 0.0  # how far somebody has put the calendar's clock forward
+        self.stepped = 0.0  # how far the wall clock was put forward
         self.heals = False
-        self.calm_from = math.inf  # from then on no fault of before explains that a backstop acts
+        self.calm_from = math.inf  # from then on no earlier fault explains a backstop that acts
         self.wrong: list[tuple[str, str]] = []  # kind, sentence
         self.marks: list[Mark] = []
-        self.inside: dict[str, set[str]] = {}  # tag -> visits
-        self.counting: dict[str, int] = {}  # while it heals: live bot -> the attempt that counts
-        self.news: deque[Event] = deque(maxlen=40)  # what agents wrote lately
+        self.inside: dict[str, set[str]] = {}  # tag -> the visits that are in the meeting
+        self.counting: dict[str, int] = {}  # while it heals: live bot -> its current attempt
+        self.news: deque[Event] = deque(maxlen=40)  # the latest events that agents wrote
         self.reported_ends: dict[
             tuple[str, int], tuple[float, Reason]
-        ] = {}  # by bot and attempt: when the stream had it
+        ] = {}  # (bot, attempt) -> when the stream got its end
         self.most: Counter[str] = Counter()
         self.refused_writes = 0
         self.dump: Any = redis.register_script(_DUMP)

@@ -1,7 +1,7 @@
-"""One episode against the core and the scripts: jobs come, faults are inflicted, then all of them end, and what is left
-is judged as a round of the fault suite is (check.py), and by `poolmgr audit`.
+"""One episode of faults against the core and the scripts. Jobs come, faults happen, then all faults end. What is left
+is judged as a round of the fault suite is (judging/invariants.py), and by `poolmgr audit`.
 
-A seed chooses everything, the order of what happens included: an episode can be had again.
+A seed chooses everything, also the order of what happens. So every episode can be repeated.
 """
 
 import json
@@ -32,7 +32,7 @@ from poolmgr.store.reading.views import encode_request
 
 TURNS: Final = 30
 HEALED_WITHIN_S: Final = 3000.0
-"""Longer than every limit together: a bot may wait for a worker, and wait anew for the next leader."""
+"""Longer than all limits together: a bot may wait for a worker, and wait again under the next leader."""
 
 _HEALING_TURN_S: Final = 4.0
 _CALM_AFTER_S: Final = 60.0
@@ -52,7 +52,7 @@ SETTINGS: Final[Settings] = parse("", {"POOLMGR_WORKER__SESSION_LIMIT_S": "600"}
 
 
 class Broken(NamedTuple):
-    """`kind`: which invariant; `bot_id`: whose story it is."""
+    """A violation. `kind`: which invariant. `bot_id`: the bot whose story is told with it."""
 
     kind: str
     sentence: str
@@ -60,7 +60,7 @@ class Broken(NamedTuple):
 
 
 class EpisodeResult(NamedTuple):
-    """What became of an episode."""
+    """The result of an episode."""
 
     faults: Counter[str]
     bots: int
@@ -71,7 +71,9 @@ class EpisodeResult(NamedTuple):
 
 
 class Episode:
-    """`redis`: a client whose line never breaks, of a server that nobody else uses. `chance` comes from the seed."""
+    """`redis`: a client whose connection never breaks, of a server for this episode alone. `chance` is made from the
+    seed.
+    """
 
     def __init__(self, url: str, redis: Any, seed: str) -> None:
         self.chance = random.Random(seed)
@@ -196,7 +198,7 @@ class Episode:
     # Faults
 
     async def _inflict(self) -> None:
-        """One that has something to hit."""
+        """Inflict a fault that finds a target."""
         names = list(FAULTS)
         for name in self.chance.sample(names, len(names)):
             if await FAULTS[name](self):
@@ -243,7 +245,7 @@ class Episode:
         return not (await redis.zcard(keys.live) or await redis.llen(keys.jobs) or await redis.llen(keys.taken))
 
     async def _judge(self) -> tuple[list[Broken], bool]:
-        """What is wrong, and whether it may heal."""
+        """The violations, and whether each may heal."""
         ground = self.ground
         first = await audit.look(ground.redis, ground.keys)
         audited = [
@@ -273,7 +275,7 @@ class Episode:
         return broken, heals
 
     def _untrue_ends(self, world: World) -> list[Broken]:
-        """Bots that ended otherwise than their agent had said, in the attempt that counted, before they did."""
+        """Bots that ended otherwise than their agent had reported before, in the attempt that counted."""
         broken: list[Broken] = []
         for bot_id, record in world.records.items():
             at, said = self.ground.reported_ends.get((bot_id, int(record["attempt"])), (math.inf, Reason.SUPERSEDED))
@@ -327,7 +329,7 @@ class Episode:
         return VmSeen(agent.vm_id, kept, reported, there, there, self.ground.most[agent.vm_id])
 
 
-# The faults. Each says whether it had something to hit.
+# The faults. Each returns whether it found a target.
 
 
 Fault = Callable[[Episode], Awaitable[bool]]
@@ -343,7 +345,7 @@ def _of_leader(*, kills: bool) -> Fault:
 
 
 async def _freeze_leader(episode: Episode) -> bool:
-    """For longer than its lease, or not; when it wakes up it goes on before it asks whether it leads."""
+    """Freeze the leader, perhaps for longer than its lease. Afterwards it goes on before it checks its lease."""
     if manager := episode.leader():
         manager.frozen = True
         episode.lasts(1.0, 3 * LEASE_S, manager.wake)
@@ -375,7 +377,7 @@ def _with_agent(inflict: Callable[[Episode, Agent], None]) -> Fault:
 
 
 def _for_a_while(name: str, value: Any, least_s: float, most_s: float) -> Fault:
-    """That attribute of an agent is so, then as it was."""
+    """Set this attribute of an agent for a while, then set it back."""
 
     def inflict(episode: Episode, agent: Agent) -> None:
         before = type(value)() if isinstance(value, bool) else None
@@ -407,7 +409,7 @@ async def _crash_busy(episode: Episode) -> bool:
 
 
 async def _deafen(episode: Episode) -> bool:
-    """Only a browser that is ended by force gets it out."""
+    """Make a browser ignore requests to leave: it has to be ended by force."""
     found = episode.browser(WorkerState.BUSY)
     if found and found[1].join:
         found[1].deaf = found[1].begun
@@ -418,7 +420,7 @@ async def _deafen(episode: Episode) -> bool:
 
 
 async def _tell_twice(episode: Episode) -> bool:
-    """Old news once more, which the agent's own script would have passed over. A heartbeat says what is."""
+    """Send an old event again, which the agent's own script would have left out. A heartbeat is left as it is."""
     news = [event for event in episode.ground.news if not isinstance(event, Heartbeat)]
     if news:
         event = episode.chance.choice(news)
@@ -443,7 +445,9 @@ async def _forget_scripts(episode: Episode) -> bool:
 
 
 async def _step_wall_clock(episode: Episode) -> bool:
-    """By an hour, either way, and back. A process that is started meanwhile takes it as it is."""
+    """Move the wall clock by an hour, forward or back, and later back again. A process that starts meanwhile uses the
+    moved clock.
+    """
     ground = episode.ground
     if ground.stepped:
         return False

@@ -1,5 +1,5 @@
-"""Managers without a process or a clock of their own: the real Pool, Ledger, Lease and inbox. Time passes when the
-ground says so. What a manager keeps in its memory is lost with it.
+"""Managers without a process or a clock of their own: the real Pool, Ledger, Lease and inbox. The environment hands in
+the time. A manager that is ended loses what it had in memory.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,12 +32,12 @@ _DAY_S: Final = 86_400
 
 
 class LeaseLostError(Exception):
-    """This manager leads no more, and ends."""
+    """This manager has lost its lease, and ends."""
 
 
 class Manager:
-    """One process after the other under one name: it leads, or stands by. `frozen` it does nothing, and knows nothing
-    of that afterwards; `down` it is not there.
+    """Successive processes of one manager. A process leads or stands by. `frozen`: it does nothing, and does not notice
+    it afterwards. `down`: it does not run.
     """
 
     def __init__(self, ground: Ground, name: str) -> None:
@@ -53,10 +53,12 @@ class Manager:
         self._begin()
 
     def _begin(self) -> None:
-        """Another process."""
+        """Start another process."""
         self._processes += 1
         self.holder = f"{self.name}-{self._processes}"
-        self._lease = Lease(self._redis, self._ground.keys, self.holder, ttl_s=_DAY_S)  # runs out when the ground says
+        self._lease = Lease(
+            self._redis, self._ground.keys, self.holder, ttl_s=_DAY_S
+        )  # runs out by the environment's time
         self._term: Term | None = None
         self._anchor = self._ground.stepped
         self.fuse.left = None
@@ -115,7 +117,7 @@ class Manager:
         if holder not in (
             None,
             self.holder.encode(),
-        ):  # it was frozen for too long, and may do something before it asks
+        ):  # it was frozen for longer than its lease, and may act before it checks
             ignored = [ground.keys.jobs, ground.keys.taken, ground.keys.events, ground.keys.control]
             before = await ground.dump(args=ignored)
             try:
@@ -135,7 +137,7 @@ class Manager:
 
 
 class Term:
-    """One term of a leader: the pool, and what the loops around it do, in an order that chance chooses."""
+    """One term of a leader: the pool and the loops around it. Chance chooses the order of what they do."""
 
     def __init__(self, ground: Ground, redis: Any, epoch: int, anchor: float) -> None:
         keys, settings = ground.keys, ground.settings
@@ -168,7 +170,7 @@ class Term:
         self._check()
 
     async def turn(self) -> None:
-        """Each loop once. What is acknowledged is durable by then."""
+        """Run each loop once. Whatever is acknowledged is durable by then."""
         loops = [self._follow_events, self._follow_requests, self._take_jobs, self._watch_deadlines, self._reap]
         acknowledge: list[Callable[[], Awaitable[None]]] = []
         for loop in self._ground.chance.sample(loops, len(loops)):
@@ -213,7 +215,7 @@ class Term:
 
     async def _take_jobs(self) -> Sequence[Callable[[], Awaitable[None]]]:
         if self._left_over or self._ground.chance.random() < 0.2:
-            await self._write()  # from here on none of our own stands in the list
+            await self._write()  # from here on the list contains no job of this term
             payloads, self._left_over = await self._jobs.left_over(), False
         else:
             payloads = await self._jobs.take(3, 0.1) if await self._jobs.backlog() else []
@@ -233,7 +235,7 @@ class Term:
             job = parse_job(payload, self._ground.wall, self._rules)
         except BadJobError as error:
             return Rejected(payload, error.reason, str(error), error.bot_id)
-        await self._write()  # what came just before may be what this one doubles
+        await self._write()  # the fault below may double what was written just before
         if conflicts := await self._jobs.conflicts([job]):
             return Rejected(payload, "duplicate", f"known already: {sorted(conflicts)}", job.bot_id)
         self._accepted += 1

@@ -1,5 +1,5 @@
-"""The core and the scripts under faults: no process, no browser, no waiting, but the real Pool and the real Lua on a
-real redis-server. Ten thousand faults take minutes, and each episode can be had again by itself.
+"""Thousands of faults against the core and the scripts: the real Pool and the real Lua on a real redis-server, without
+processes, browsers and waiting. Ten thousand faults take minutes, and each episode can be repeated by itself.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _TELL_EVERY_S: Final = 5.0
 
 @dataclass
 class CoreSummary:
-    """`broken`: the seeds of the episodes in which something was violated."""
+    """`broken`: the seeds of the episodes with a violation."""
 
     episodes: int = 0
     bots: int = 0
@@ -48,8 +48,8 @@ class CoreSummary:
 
 
 async def run_core(seed: int, faults: int, say: Say, episodes: int = 0) -> CoreSummary:
-    """Whole episodes until there were so many faults, or, if that is not 0, so many `episodes`. Their seeds are `seed`
-    and those after it. Raises: StageError.
+    """Run whole episodes until there were `faults` faults; or `episodes` episodes, if that is not 0. Their seeds are
+    `seed` and the numbers after it. Raises: StageError.
     """
     summary, began = CoreSummary(), time.monotonic()
     reported_at = began
@@ -71,7 +71,7 @@ async def run_core(seed: int, faults: int, say: Say, episodes: int = 0) -> CoreS
 
 
 def report_core(summary: CoreSummary) -> list[str]:
-    """The table at the end."""
+    """Print the table at the end."""
     faults = summary.faults.total()
     lines = [f"episodes {summary.episodes}, faults {faults} in {summary.took_s:.0f} s"]
     lines += _table(summary.faults)
@@ -91,7 +91,7 @@ def _table(counts: Counter[str]) -> list[str]:
 
 @asynccontextmanager
 async def _redis() -> AsyncGenerator[tuple[str, Any]]:
-    """A server that nobody else uses, and a client of it. All of it is gone afterwards."""
+    """A redis-server for this run alone, and a client of it. Both are removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="chaos-core-") as folder:
         server = RedisServer(Path(folder))
         redis: Any = connect(RedisSettings(url=server.url))

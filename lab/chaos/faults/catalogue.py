@@ -34,8 +34,8 @@ from lab.chaos.system.machine import (
 from lab.chaos.system.stage import CLAIM_TIMEOUT_S, LEASE_S, LOST_AFTER_S, MEMORY_RESERVE_MB, Stage
 from lab.parts.proxy import Wire
 
-EXPLAINS_FOR_S: Final = 15.0  # how long after its end a fault may still show: a page that hung is given up so late
-_OUTLASTS_S: Final = 8.0  # how long a fault may go on when the round's load has ended
+EXPLAINS_FOR_S: Final = 15.0  # after its end a fault may still show for this long: a hanging page is given up this late
+_OUTLASTS_S: Final = 8.0  # a fault may go on for this long after the round's load has ended
 _AGAIN_S: Final = 0.05
 HOUR_S: Final = 3600.0
 LITTLE_MB: Final = MEMORY_RESERVE_MB // 2
@@ -52,7 +52,9 @@ class Aim(StrEnum):
 
 
 class Target(NamedTuple):
-    """`name`: a part of the stage; `pid`: who gets the signal; `label`: for people; `job`: whose browser it is."""
+    """What a fault hits. `name`: a part of the stage. `pid`: the process that gets the signal. `label`: for people.
+    `job`: the job in that browser.
+    """
 
     name: str
     pid: int
@@ -64,7 +66,9 @@ Inflict = Callable[[Stage, Target], AbstractAsyncContextManager[None]]
 
 
 class Fault(NamedTuple):
-    """`lasts_s`: from, to. `may_end`: how bots on that VM may end because of it. `needs`: of the machine."""
+    """A fault. `lasts_s`: shortest and longest. `may_end`: the reasons for which bots on that VM may end because of it.
+    `needs`: what it needs of the machine.
+    """
 
     name: str
     aim: Aim
@@ -75,22 +79,22 @@ class Fault(NamedTuple):
 
     @property
     def is_a_flood(self) -> bool:
-        """Whether it is only what a client may send."""
+        """Whether it only sends what any client may send."""
         return self.inflict is _flooded
 
     @property
     def is_a_freeze(self) -> bool:
-        """Whether a process stands still for as long as it lasts."""
+        """Whether it freezes a process for as long as it lasts."""
         return self.inflict is _frozen
 
     @property
     def is_of_a_process(self) -> bool:
-        """Whether a process is killed, ended or frozen by it: manager, agent, driver, browser or Redis."""
+        """Whether it kills, ends or freezes a process: manager, agent, driver, browser or Redis."""
         return self.inflict in _OF_A_PROCESS
 
 
 class Planned(NamedTuple):
-    """`at_s`: into the round. `pick` (0 to 1) chooses among those that fit then."""
+    """A fault that is planned. `at_s`: when in the round. `pick` (0 to 1) chooses one of the targets that fit then."""
 
     at_s: float
     fault: Fault
@@ -99,8 +103,8 @@ class Planned(NamedTuple):
 
 
 class Excuse(NamedTuple):
-    """What a fault may explain: these ends, on this VM, between these epoch seconds. `pid`: only of who was in that
-    browser.
+    """The ends that a fault may explain: these reasons, on this VM, between these epoch seconds. `pid`: only of the bot
+    in that browser.
     """
 
     vm_id: str
@@ -111,8 +115,8 @@ class Excuse(NamedTuple):
 
 
 class Still(NamedTuple):
-    """A process stood still, between these epoch seconds: it was frozen, or was down. `name`: the part; its VM's, if it
-    is a browser or a driver.
+    """A process that was frozen or down between these epoch seconds. `name`: the part; for a browser or a driver, the
+    part of its VM.
     """
 
     aim: Aim
@@ -123,7 +127,7 @@ class Still(NamedTuple):
 
 
 def _signalled(number: signal.Signals) -> Inflict:
-    """Sent once; nothing to undo: who dies of it is started again."""
+    """Send a signal once. There is nothing to undo: a process that dies of it is started again."""
 
     @asynccontextmanager
     async def inflict(_stage: Stage, target: Target) -> AsyncGenerator[None]:
@@ -154,7 +158,7 @@ async def _kept_down(stage: Stage, target: Target) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _killed_with_driver(_stage: Stage, target: Target) -> AsyncGenerator[None]:
-    """An agent and its driver, at once."""
+    """Kill an agent and its driver at once."""
     driver = driver_of(target.pid)
     for pid in (target.pid, *((driver,) if driver else ())):
         _send(pid, signal.SIGKILL)
@@ -163,7 +167,7 @@ async def _killed_with_driver(_stage: Stage, target: Target) -> AsyncGenerator[N
 
 @asynccontextmanager
 async def _vm_gone(stage: Stage, target: Target) -> AsyncGenerator[None]:
-    """The whole machine: agent and browsers at once."""
+    """Kill everything on the VM at once: the agent and its browsers."""
     stage.part(target.name).may_run.clear()
     _send(target.pid, signal.SIGKILL)
     for browser in stage.table.browsers():
@@ -188,11 +192,11 @@ def _wired(wire: Wire, delay_s: float = 0.0) -> Inflict:
 
 
 def _command(do: tuple[str, ...], undo: tuple[str, ...] = ()) -> Inflict:
-    """A command to Redis, and the one that takes it back."""
+    """Send Redis a command, and later the command that takes it back."""
 
     @asynccontextmanager
     async def inflict(stage: Stage, _target: Target) -> AsyncGenerator[None]:
-        with suppress(RedisError, OSError):  # it is frozen or away: then this fault does not come to be
+        with suppress(RedisError, OSError):  # Redis is frozen or away, so this fault does not happen
             await stage.redis.execute_command(*do)
         try:
             yield
@@ -209,7 +213,7 @@ def _command(do: tuple[str, ...], undo: tuple[str, ...] = ()) -> Inflict:
 
 @asynccontextmanager
 async def _disk_full(stage: Stage, target: Target) -> AsyncGenerator[None]:
-    """What the agent frees is taken, too."""
+    """Fill the disk, also the room that the agent frees."""
     filler = stage.state_dir(target.name) / "filler"
     async with asyncio.TaskGroup() as group:
         filling = group.create_task(_keep_full(filler), name="keep the disk full")
@@ -240,7 +244,7 @@ async def _read_only(stage: Stage, target: Target) -> AsyncGenerator[None]:
 async def _out_of_descriptors(_stage: Stage, target: Target) -> AsyncGenerator[None]:
     try:
         before = leave_no_descriptor(target.pid)
-    except (OSError, ValueError):  # it ended just now
+    except (OSError, ValueError):  # the process has just ended
         yield
         return
     try:
@@ -272,8 +276,8 @@ def _clock_set(by_s: float) -> Inflict:
 
 @asynccontextmanager
 async def _started_twice(stage: Stage, target: Target) -> AsyncGenerator[None]:
-    """A second one that is to find the state folder taken. Should it get hold of it, since the first one was killed, it
-    is what an agent is, until it is killed.
+    """Start a second agent, which should find the state folder locked. If the first one was killed just then, the
+    second one gets the lock, and is the agent until it is killed.
     """
     second = await stage.start_beside(target.name)
     try:
@@ -296,7 +300,7 @@ async def _old_copy(stage: Stage, _target: Target) -> AsyncGenerator[None]:
 @asynccontextmanager
 async def _flooded(stage: Stage, _target: Target) -> AsyncGenerator[None]:
     payloads = await asyncio.to_thread(flood)
-    with suppress(RedisError, OSError):  # as above
+    with suppress(RedisError, OSError):  # Redis is frozen or away, so this fault does not happen
         await stage.redis.lpush(stage.keys.jobs, *payloads)
     yield
 
@@ -306,7 +310,7 @@ async def _poisoned(stage: Stage, _target: Target) -> AsyncGenerator[None]:
     bot_id = f"{poisoned.MARK}{len(stage.poisons) + 1}"
     job = {"bot_id": bot_id, "meeting_link": f"http://{stage.witness.address}/r/chaos"}
     stage.poisons[bot_id] = False
-    with suppress(RedisError, OSError):  # as above
+    with suppress(RedisError, OSError):  # Redis is frozen or away, so this fault does not happen
         await stage.redis.lpush(stage.keys.jobs, json.dumps(job))
         stage.poisons[bot_id] = True
     yield
@@ -319,8 +323,8 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 _killed, _terminated = _signalled(signal.SIGKILL), _signalled(signal.SIGTERM)
 _OF_A_PROCESS: Final = (_killed, _terminated, _frozen, _kept_down, _vm_gone, _killed_with_driver, _old_copy)
-_SHORT: Final = (0.3, 2.0)  # an agent that asks again ever more rarely is heard of before it counts as lost
-_UNCLAIMED: Final = (CLAIM_TIMEOUT_S + 0.5, CLAIM_TIMEOUT_S + 1.5)  # ... and yet what it was given is taken back
+_SHORT: Final = (0.3, 2.0)  # the agent, which asks less and less often, is heard again before it counts as lost
+_UNCLAIMED: Final = (CLAIM_TIMEOUT_S + 0.5, CLAIM_TIMEOUT_S + 1.5)  # long enough that its assignments are taken back
 _LONG: Final = (LOST_AFTER_S + 1.0, LOST_AFTER_S + 4.0)
 LOST: Final = frozenset({Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF})
 _CRASHED: Final = frozenset({Reason.BROWSER_CRASHED})
@@ -363,7 +367,7 @@ FAULTS: Final = (
     Fault("vm gone", Aim.AGENT, _vm_gone, _LONG, LOST | _CRASHED),
     Fault("driver killed", Aim.DRIVER, _killed),
     Fault("driver frozen", Aim.DRIVER, _frozen, (18.0, 22.0)),
-    # Idle to the witness is also one whose meeting is over, which its agent may not have looked at yet.
+    # For the witness, a bot is idle also when its meeting is over and its agent has not looked yet.
     Fault("idle browser killed", Aim.IDLE_BROWSER, _killed, may_end=_CRASHED),
     Fault("idle browser frozen", Aim.IDLE_BROWSER, _frozen, (2.0, 5.0), _HUNG),
     Fault("browser in a meeting killed", Aim.MEETING_BROWSER, _killed, may_end=_CRASHED),
@@ -386,19 +390,19 @@ FAULTS: Final = (
     Fault("redis drops its clients", Aim.REDIS, _command(("CLIENT", "KILL", "TYPE", "normal"))),
 )  # fmt: skip
 OLD_COPY: Final = Fault("redis back with an old copy", Aim.REDIS, _old_copy, (5.0, 60.0))
-"""No accepted job is safe from it: only in a round that is told to have it."""
+"""It may lose any accepted job, so a round has it only on request."""
 BY_NAME: Final = {fault.name: fault for fault in (*FAULTS, OLD_COPY)}
 
 
 def chosen(only: str = "", longest_s: float = 30.0, met: Collection[Need] = tuple(Need)) -> list[Fault]:
-    """Those whose name holds `only`, if none of them lasts longer, or needs of the machine what is not `met`."""
+    """The faults whose name contains `only`, that last no longer than `longest_s`, and whose needs are `met`."""
     faults = [fault for fault in FAULTS if only in fault.name and fault.lasts_s[1] <= longest_s]
     return [fault for fault in faults if fault.needs is None or fault.needs in met]
 
 
 def plan(chance: random.Random, seconds: float, per_s: float, faults: Sequence[Fault]) -> list[Planned]:
-    """What is to happen in a round of so many seconds. What lasts long begins so that the quiet after the round need
-    not wait for it.
+    """The faults of a round of `round_s` seconds. Long ones begin early, so that the quiet after the round does not
+    wait for them.
     """
     planned: list[Planned] = []
     at_s = chance.uniform(0.2, 1.0)

@@ -9,7 +9,7 @@ from common.jobs.job import BadJobError, JobRules, parse_job
 from lab.bench import hostile
 
 FLOOD: Final = 100
-"""So many at once: some megabytes."""
+"""How many come at once: some megabytes."""
 
 
 @cache
@@ -18,7 +18,7 @@ def _all() -> Iterator[bytes]:
 
 
 def flood() -> list[bytes]:
-    """The next ones. They bear no mark: what becomes of each is not asked."""
+    """The next jobs of the flood. They have no mark, because what becomes of each is not checked."""
     return list(itertools.islice(_all(), FLOOD))
 
 

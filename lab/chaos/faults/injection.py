@@ -1,4 +1,4 @@
-"""One fault at one moment to one target: as it was inflicted, or is to be inflicted again."""
+"""One fault at one moment against one target, as it happened, or as it is to happen again."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Moment(StrEnum):
-    """What is known from outside of a job's bot: by the witness, and by who asked it to leave."""
+    """A moment of a job's bot that is known from outside: by the witness, or from the suite's request that it leave."""
 
     LOBBY = "lobby"
     INSIDE = "inside"
@@ -16,10 +16,9 @@ class Moment(StrEnum):
 
 
 class Blow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`fault`: of FAULTS. `at_s`: into the round, or, with `after`, since that moment of `job` came first.
-
-    Whom it hits: the part named `target`; or the browser of `job`, or the driver or the agent of its VM, as the fault
-    demands; or who leads.
+    """`fault`: of FAULTS. `at_s`: when in the round; with `after`: how long after that moment of `job`. Its target is
+    the part `target`; or the browser of `job`, or the driver or agent of its VM, whichever the fault hits; or the
+    leader.
     """
 
     at_s: float

@@ -1,5 +1,5 @@
-"""Inflicts the faults: those drawn at random, those that follow on ends, or those of a schedule. Each is recorded, so
-that it can be repeated.
+"""Inflicts the faults: those drawn at random, those that follow on bots' ends, or those of a schedule. It records each,
+so that it can be repeated.
 """
 
 import asyncio
@@ -16,17 +16,16 @@ from lab.chaos.observers.processes import Running, driver_of
 from lab.chaos.observers.witness import Mark
 from lab.chaos.system.stage import Stage
 
-_REST_S: Final = 4.0  # after what silences a target, so that two short silences are not a long one
-_COMES_WITHIN_S: Final = 30.0  # a moment that a blow waits for
+_REST_S: Final = 4.0  # between two faults that silence a target, so that two short silences are not one long one
+_COMES_WITHIN_S: Final = 30.0  # how long a fault waits for its moment
 
 OnFault = Callable[[Blow, Target], None]
 
 
 class Inflictor:
-    """`on_fault` hears of each fault and its target when it begins. `meetings`: what happens in each job's, by tag.
-
-    `dealt`: what was dealt; `stood_still`: which processes were frozen, once they go on; `missed`: what of a schedule
-    could not be, since its target was not there.
+    """`on_fault` is called with each fault and its target when it begins. `meetings`: by tag, what happens in each
+    job's meeting. `dealt`: what was inflicted. `stood_still`: processes that were frozen, once they go on. `missed`:
+    the faults of a schedule that found no target.
     """
 
     def __init__(
@@ -43,12 +42,12 @@ class Inflictor:
         self._free_at: dict[str, float] = {}
         self._began = time.monotonic()
         self._group: asyncio.TaskGroup | None = None
-        self._where: dict[str, Running] = {}  # a job's latest browser
+        self._where: dict[str, Running] = {}  # the latest browser of each job
         self._heard_at: dict[tuple[str, Moment], float] = {}
         self._heard: defaultdict[tuple[str, Moment], asyncio.Event] = defaultdict(asyncio.Event)
 
     def see(self, mark: Mark) -> None:
-        """What the witness saw."""
+        """Take note of what the witness saw."""
         if mark.seen in ("lobby", "inside") and (browser := self._stage.table.browser_of(mark.pid)):
             self._where[mark.tag] = browser
         self._hear(mark.tag, Moment(mark.seen))
@@ -57,7 +56,9 @@ class Inflictor:
         self._hear(tag, Moment.ASKED)
 
     async def run(self, planned: Sequence[Planned], seconds: float) -> None:
-        """For so long, and until all is undone. A fault without a target at its moment does not happen."""
+        """Inflict the planned faults, and return when all are undone. A fault without a target at its moment does not
+        happen.
+        """
         self._began = time.monotonic()
         async with asyncio.TaskGroup() as self._group:
             for fault in planned:
@@ -68,7 +69,7 @@ class Inflictor:
             self._near_ends = None
 
     async def play(self, blows: Sequence[Blow]) -> None:
-        """Deal these, each at its moment; returns when all is undone."""
+        """Inflict the faults of a schedule, each at its moment. Returns when all are undone."""
         self._began = time.monotonic()
         async with asyncio.TaskGroup() as self._group:
             for blow in blows:
@@ -81,7 +82,7 @@ class Inflictor:
         targets = [
             target for target in await self._candidates(planned.fault.aim) if self._is_fit(planned.fault, target)
         ]
-        if planned.fault is not OLD_COPY:  # of which the round has one, whatever else befalls Redis
+        if planned.fault is not OLD_COPY:  # a round has exactly one, whatever else happens to Redis
             targets = [target for target in targets if self._free_at.get(target.label, 0.0) <= now]
         if not targets:
             return None
@@ -128,7 +129,7 @@ class Inflictor:
             Target(browser.vm_id, browser.pid, browser.worker_id, present.get(browser.pid, "")) for browser in browsers
         ]
 
-    # What follows on a moment, or was written down
+    # Faults that follow on a moment, or come from a schedule
 
     def _hear(self, tag: str, moment: Moment) -> None:
         if tag not in self._meetings or (tag, moment) in self._heard_at:
@@ -158,7 +159,7 @@ class Inflictor:
             self.missed.append(blow)
 
     async def _aim(self, blow: Blow) -> Target | None:
-        """Whom the blow names, if that is there."""
+        """The target that the schedule names, if it is there."""
         aim = BY_NAME[blow.fault].aim
         if aim is Aim.LEADER:
             return next(iter(await self._candidates(aim)), None)
@@ -171,7 +172,7 @@ class Inflictor:
             return next((browser for browser in self._browsers(in_meeting=False) if browser.name == name), None)
         return self._part(name, aim) if name else None
 
-    # One
+    # One fault
 
     def _deal(self, blow: Blow, target: Target) -> None:
         assert self._group
@@ -179,7 +180,7 @@ class Inflictor:
         rests_s = blow.lasts_s + _REST_S if fault.lasts_s[1] else 0.0
         self._free_at[target.label] = max(self._free_at.get(target.label, 0.0), now + rests_s)
         self.dealt.append(blow)
-        # Known before it happens: a check in the middle of it must not wonder.
+        # Noted before it happens, so that a check in the middle of it finds its excuse.
         begin, of_one = time.time(), target.pid if _is_of_one_bot(fault) else 0
         end = begin + blow.lasts_s + EXPLAINS_FOR_S
         self.excuses.append(Excuse(target.name, fault.may_end, begin - 0.5, end, of_one))
@@ -192,13 +193,15 @@ class Inflictor:
             await asyncio.sleep(blow.lasts_s)
         if fault.is_a_freeze:
             ends = [time.time()]
-            if fault.aim is Aim.AGENT:  # if it was killed meanwhile, the next one was not frozen
+            if fault.aim is Aim.AGENT:  # if it was killed meanwhile, its successor was not frozen
                 ends += [end for end in self._stage.part(target.name).ends if end > begin]
             self.stood_still.append(Still(fault.aim, target.name, target.pid, begin, min(ends)))
 
 
 def _is_of_one_bot(fault: Fault) -> bool:
-    """Whether it explains only the end of who was in that browser: who comes into one that hangs may never be seen."""
+    """Whether it explains only the end of the bot in that browser. A bot that comes into a hanging browser may never be
+    seen.
+    """
     return fault.aim is Aim.MEETING_BROWSER or (
         fault.aim is Aim.IDLE_BROWSER and Reason.BROWSER_CRASHED in fault.may_end
     )

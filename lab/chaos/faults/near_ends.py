@@ -1,6 +1,6 @@
-"""Kills near ends: a bot that is about to end, has just ended, or was just asked to leave is where a kill finds most
-faults. The seed and the job decide which ends get a kill, whom it hits and when, and whether the same VM is hit
-again while it comes back; the timing of processes does not. Kills nobody itself.
+"""Plans kills near bots' ends, where kills find most faults: around an end, and after a request to leave. The seed and
+the job decide which ends get a kill, what it hits and when, and whether the same VM is hit again while it restarts; the
+timing of processes does not. It kills nothing itself.
 """
 
 import random
@@ -8,9 +8,9 @@ from typing import Final
 
 from lab.chaos.faults.injection import Blow, Moment
 
-WITHIN_S: Final = 0.8  # of the moment: evidence, the emptied page and the report of an end fall into it
-_AGAIN: Final = 0.5  # how often another kill of the same VM follows
-_AGAIN_S: Final = (0.3, 2.5)  # ... so much later: while the next agent starts, adopts, and goes on
+WITHIN_S: Final = 0.8  # after the moment: in this time come evidence, the emptied page, and the report of the end
+_AGAIN: Final = 0.5  # the share of kills that another kill of the same VM follows
+_AGAIN_S: Final = (0.3, 2.5)  # how long after the first: while the next agent starts, adopts, and goes on
 _MOST: Final = 3
 _FIRST: Final = {
     "agent killed": 4,
@@ -23,15 +23,15 @@ _NEXT: Final = {"agent killed": 4, "agent and driver killed": 1, "driver killed"
 
 
 class NearEnds:
-    """`share`: how many of the ends, denials and requests to leave get a kill, 0 to 1."""
+    """`share`: the share of ends, denials and requests to leave that get a kill, 0 to 1."""
 
     def __init__(self, seed: int, share: float) -> None:
         self._seed = seed
         self._share = share
 
     def after(self, tag: str, meeting: str, moment: Moment) -> list[Blow]:
-        """The kills that follow on this moment of the job's. A host who denies a bot does so after it came into the
-        lobby: a kill that comes then has the denial happen while the agent is down.
+        """The kills that follow on this moment of the job. A host denies a bot after it came into the lobby, so with a
+        kill at that moment the denial comes while the agent is down.
         """
         if moment not in (Moment.ASKED, Moment.LEFT) and (meeting, moment) != ("is denied", Moment.LOBBY):
             return []

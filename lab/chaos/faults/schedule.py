@@ -1,8 +1,8 @@
-"""A round written down, to be played again by `./dev chaos --replay FILE`: the jobs with their moments and what happens
-in their meetings, who is asked to leave, the faults with moments, lengths and targets, and on what stage. docs/chaos.md
-describes the format.
+"""A round written down, which `./dev chaos --replay FILE` plays again: the jobs and what happens in their meetings, the
+requests to leave, the faults with times, lengths and targets, and the size of the stage. docs/chaos.md describes the
+format.
 
-It repeats what is done, also when the suite has learned new faults since, and a seed would draw another round.
+A schedule stays the same when the suite gets new faults; a seed would then draw another round.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ _NEEDS_A_NAME: Final = (Aim.MANAGER, Aim.AGENT, Aim.DRIVER, Aim.IDLE_BROWSER)
 
 
 class ScheduleError(Exception):
-    """A file is no schedule; the message names the file and what is wrong with it."""
+    """The file is no schedule; the message names the file and its fault."""
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`format`: FORMAT. `about`: for people. `seed`: chooses how long who died is away."""
+    """`format`: FORMAT. `about`: a text for people. `seed`: chooses how long a part that died stays down."""
 
     format: int
     seed: int
@@ -41,7 +41,7 @@ def write(schedule: Schedule, path: Path) -> Path:
 
 
 def read(path: Path) -> Schedule:
-    """Raises: ScheduleError."""
+    """Read a schedule. Raises: ScheduleError."""
     try:
         schedule = msgspec.json.decode(path.read_bytes(), type=Schedule)
     except OSError as error:
@@ -54,7 +54,7 @@ def read(path: Path) -> Schedule:
 
 
 def _faults_of(schedule: Schedule) -> Iterator[str]:
-    """What its types do not say."""
+    """Faults of the file that its types do not show."""
     if schedule.format != FORMAT:
         yield f"its format is {schedule.format}, and this program knows {FORMAT}"
     scale = schedule.scale

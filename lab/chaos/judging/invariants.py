@@ -1,6 +1,7 @@
-"""The invariants, each a pure function of what was seen from outside. A violation is one sentence and a story.
+"""The invariants. Each is a pure function of what was seen from outside, and knows nothing of what manager or agent
+meant to do.
 
-Nothing here knows what manager or agent meant to do. A violation that may pass with time `heals`; the others do not.
+A violation is one sentence and the bot's story. One that may pass with time `heals`; the others do not.
 """
 
 import math
@@ -18,15 +19,17 @@ from lab.chaos.system.load import Push
 from lab.chaos.system.stage import LOST_AFTER_S
 
 _ENDLESS: Final = ("jobs", "jobs:taken", "bots:live")
-"""What docs/redis-keys.md says is bounded otherwise: lists and an index that are empty when all is done."""
+"""Keys without a time to live, which docs/redis-keys.md bounds in another way: lists and an index that are empty at the
+end.
+"""
 _REJECTED: Final = "rejected"
 _NOT_AN_ATTEMPT: Final = (BotState.SCHEDULED, BotState.QUEUED)
 
-_OUT_WITHIN_S: Final = 2.0  # pages look every second whether anybody attends to them
+_OUT_WITHIN_S: Final = 2.0  # pages look every second whether an agent attends to them
 
 
 class Violation(NamedTuple):
-    """`kind`: which invariant; `bot_id`: whose story to tell; `heals`: it may be so while something is under way."""
+    """`kind`: which invariant. `bot_id`: the bot whose story is told with it. `heals`: it may pass with time."""
 
     kind: str
     sentence: str
@@ -40,7 +43,7 @@ def violations(world: World) -> list[Violation]:
 
 
 class _Index:
-    """What several of the questions look up."""
+    """What several invariants look up."""
 
     def __init__(self, world: World) -> None:
         self.changes: dict[str, list[Change]] = defaultdict(list)
@@ -71,12 +74,12 @@ def no_job_is_lost(world: World, seen: _Index) -> Iterator[Violation]:
 
 
 def _may_be_gone(world: World, at: float) -> bool:
-    """Whether Redis has come back since without what it was asked then."""
+    """Whether Redis was set back afterwards to a copy without it."""
     return any(back.may_lack(at) for back in world.rollbacks)
 
 
 def no_attempt_is_used_again(world: World, seen: _Index) -> Iterator[Violation]:
-    """Also of those that Redis has forgotten: their agents have not."""
+    """Also checks attempts that Redis has forgotten, because the agents have not forgotten them."""
     for back in world.rollbacks[-1:]:
         for change in world.changes:
             again = (change.bot_id, change.attempt) in world.attempts_before
@@ -127,13 +130,13 @@ def every_bot_ends_once(world: World, seen: _Index) -> Iterator[Violation]:
 
 
 def every_end_is_explained(world: World, seen: _Index) -> Iterator[Violation]:
-    """By the meeting, by who asked the bot to leave, or by a fault on a VM that it was on, at that time."""
+    """Every end is explained by the meeting, by a request to leave, or by a fault on the bot's VM at that time."""
     for bot_id, record in world.records.items():
         push = seen.pushes.get(seen.tags[bot_id])
         if record["state"] != BotState.STOPPED or push is None:
             continue
         reason = record["status_reason"]
-        if push.rejoins and reason == "cut_off":  # as often as it may be sent in
+        if push.rejoins and reason == "cut_off":  # it may be sent in several times
             continue
         asked = bot_id in world.asked and reason == "user_requested"
         if reason in push.ends_as or asked:
@@ -178,9 +181,9 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
 
 
 def _stands_still(world: World, inside: set[str], marks: list[Mark], changes: list[Change], second: Mark) -> bool:
-    """Whether those who are still inside when the second one comes in could not leave: their browsers are frozen, and
-    so was their agent, which ends such a browser, when their VM was given up. As on a machine that stands still. When
-    the browser goes on, its page has to be out at once.
+    """Whether the bots that are still inside when the next one comes in could not leave, as on a VM that stands still:
+    their browsers are frozen, and so was their agent, which would end such a browser, when their VM was given up. When
+    such a browser goes on, its page has to leave at once.
     """
     given = [change for change in changes if change.state == BotState.ASSIGNED and change.written_at <= second.at]
     if len(given) < 2:
@@ -200,19 +203,19 @@ def _stands_still(world: World, inside: set[str], marks: list[Mark], changes: li
             for frozen in world.still
             if frozen.aim is Aim.AGENT and frozen.name == before.vm_id
         )
-        # A quarter of the time is its own: it has the rest for ending the browser.
+        # Leaving by its own button has a quarter of that time; the rest is for ending the browser.
         if not is_frozen or agent_stood_s < LOST_AFTER_S / 4:
             return False
     return True
 
 
 def _unknown_admission(world: World, visit: str, marks: list[Mark], changes: list[Change], before: float) -> bool:
-    """Whether that visit's browser died before anybody but the host could know that it had been let in: in the meeting,
-    or with the end screen on it that nobody had looked at.
+    """Whether only the host could know that the bot of that visit was let in: its browser died in the meeting, or on an
+    end screen that no agent had looked at.
     """
     of_visit = [mark for mark in marks if mark.visit == visit]
     first, last = of_visit[0], of_visit[-1]
-    # Its own attempt: the next one may have told that it is in before the host heard so.
+    # Only of its own attempt: the next attempt may have reported that it is in before the host noticed.
     attempt = max((change.attempt for change in changes if change.written_at <= first.at), default=0)
     was_reported = any(
         change.state == BotState.IN_MEETING and change.attempt <= attempt and change.seen_at < before
@@ -236,7 +239,7 @@ def status_only_moves_forward(world: World, seen: _Index) -> Iterator[Violation]
             if change.state == _REJECTED:
                 continue
             state = BotState(change.state)
-            # Queued again, it waits for its next attempt, and may end waiting.
+            # A bot that was queued again waits for its next attempt, and may end while it waits.
             waits = state in _NOT_AN_ATTEMPT or (state is BotState.STOPPED and before[0] == change.attempt + 1)
             now = (change.attempt + waits, state.rank)
             if now <= before:
@@ -297,7 +300,7 @@ def no_input_changes_the_lead(world: World, seen: _Index) -> Iterator[Violation]
 
 
 def what_managers_end_over_is_set_aside(world: World, seen: _Index) -> Iterator[Violation]:
-    """Asked only where Redis was not set back: it may have forgotten the job, or how often it was begun."""
+    """Only checked where Redis was not set back: otherwise it may have forgotten the job, or how often it was begun."""
     for poison in () if world.rollbacks else world.poisons:
         if poison.ends > MOST_ENDS:
             sentence = f"{poison.ends} managers ended over {poison.bot_id}, and it is not to be begun after {MOST_ENDS}"
@@ -322,7 +325,9 @@ def the_audits_find_nothing(world: World, seen: _Index) -> Iterator[Violation]:
 
 
 def no_backstop_was_needed(world: World, seen: _Index) -> Iterator[Violation]:
-    """But for injected hangs, of which this suite has none: a backstop that acts hides a cause."""
+    """No backstop acts except in hangs that were injected on purpose; this suite injects none. A backstop that acts
+    hides a fault.
+    """
     for bot_id, record in world.records.items():
         if record.get("status_reason") == "overdue" or record.get("reason_detail", "").startswith("given up:"):
             yield Violation("overdue", f"bot {bot_id} had to be ended by a backstop", bot_id)
@@ -352,7 +357,7 @@ INVARIANTS: Final[tuple[Callable[[World, _Index], Iterator[Violation]], ...]] = 
 
 
 def story(world: World, bot_id: str) -> list[str]:
-    """What the status stream and the witness have to say of a bot, in the order of time."""
+    """A bot's story by the status stream and the witness, in order of time."""
     record = world.records.get(bot_id)
     tag = tag_of(record) if record else bot_id.removeprefix("bot-")
     lines = [

@@ -1,4 +1,4 @@
-"""Waits until the system is quiet, then judges: what is wrong by then does not heal."""
+"""Waits until the system is quiet, then judges. A violation that is there by then does not heal."""
 
 import asyncio
 import time
@@ -16,16 +16,16 @@ from lab.chaos.system.stage import Stage
 from lab.parts import StageError
 
 QUIET_WITHIN_S: Final = 60.0
-"""Of the time that the machine gives (lab/chaos/observers/starvation.py)."""
+"""How long to wait, counted in time that the machine gave (lab/chaos/observers/starvation.py)."""
 _LOOK_EVERY_S: Final = 0.3
-_REST_SHARE: Final = 2.0  # of how long a look took, so that who looks does not take the machine from who is looked at
+_REST_SHARE: Final = 2.0  # the pause after each look, in times that the look took: the parts need the machine
 _TELL_EVERY_S: Final = 5.0
 
 Say = Callable[[str], None]
 
 
 class Judge:
-    """Of one stage. `say` hears of each violation once, with its story; `world` is what was seen last."""
+    """Judges one stage. `say` gets each violation once, with its story. `world`: what was seen last."""
 
     def __init__(self, stage: Stage, say: Say) -> None:
         self.world = World(stage.scale.min_idle, stage.scale.max_workers)
@@ -42,7 +42,7 @@ class Judge:
         self._flooded: list[tuple[int, int]] = []
 
     def take_note(self, load: Load, excuses: Sequence[Excuse] = (), still: Sequence[Still] = ()) -> None:
-        """What the clients did, what the faults may explain, and which processes they froze."""
+        """Take what the clients did, what the faults may explain, and which processes were frozen."""
         self._pushes += load.pushes
         self._bad += load.bad
         self._asked |= load.asked
@@ -50,13 +50,12 @@ class Judge:
         self._still += still
 
     def note_flooded(self, before: int, after: int) -> None:
-        """The epochs before and after a round in which managers and Redis had no other fault than floods of jobs."""
+        """Note the epochs before and after a round whose only faults were floods of jobs."""
         self._flooded.append((before, after))
 
     async def settle(self, within_s: float = QUIET_WITHIN_S) -> list[Violation]:
-        """Wait until nothing is wrong that may heal. Returns what is new since the last time.
-
-        Raises: StageError when Redis never answers.
+        """Wait until no violation is left that may heal. Returns the new violations. Raises: StageError when Redis does
+        not answer.
         """
         began = written_at = time.monotonic()
         starved_before_s = self._given.starved_s
@@ -73,7 +72,7 @@ class Judge:
             is_over = now - began > patience_s(within_s, self._given.starved_s - starved_before_s)
             if at_all and (is_over or not heals):
                 break
-            # A look at all only when that tells more: when nothing else is wrong any more, or for the last time.
+            # Look at everything only when nothing else is wrong any more, or for the last time.
             at_all = is_over or not heals
             if seen and heals and now > written_at + _TELL_EVERY_S:
                 written_at = now
@@ -93,7 +92,7 @@ class Judge:
         return news
 
     async def _look(self, *, at_all: bool) -> list[Violation]:
-        """Raises: RedisError, OSError."""
+        """Look once. Raises: RedisError, OSError."""
         facts = (self._pushes, self._bad, self._asked, self._excuses, self._still)
         world = await self._outside.look(*facts, at_all=at_all)
         self.world = world._replace(flooded=tuple(self._flooded))

@@ -1,7 +1,7 @@
-"""What is seen from outside: Redis, the witness, the process table, the agents' folders, and the logs' word on
-backstops. Judges nothing.
+"""Collects what can be seen from outside: Redis, the witness, the process table, the agents' folders, and the backstops
+in the logs. It judges nothing.
 
-Reads only what is new, so that looking several times a second at a long run stays cheap.
+It reads only what is new, so several looks a second at a long run cost little.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _PAGE: Final = 1000
 _TAG: Final = re.compile(r"tag=([^&]+)&")
 _BAD: Final = re.compile(r"bad-[\w.-]+")
 _CLOCKS_DIFFER_S: Final = 600.0
-"""More than anybody waits to tell of something, and less than a clock is set by."""
+"""Longer than any report takes, and less than any fault moves a clock."""
 
 
 class Change(NamedTuple):
@@ -52,18 +52,18 @@ class Change(NamedTuple):
 
     @property
     def written_at(self) -> float:
-        """When Redis was told, in epoch seconds by its clock, which nobody sets."""
+        """When Redis got it: epoch seconds by Redis' clock, which no fault moves."""
         return int(self.entry_id.partition("-")[0]) / 1000
 
     @property
     def seen_at(self) -> float:
-        """When whoever told of it saw it, in epoch seconds; when Redis was told, if their clock was plainly wrong."""
+        """When its sender saw it, in epoch seconds; if the sender's clock is plainly wrong, when Redis got it."""
         at = datetime.fromisoformat(self.at).timestamp()
         return at if abs(at - self.written_at) < _CLOCKS_DIFFER_S else self.written_at
 
 
 class Dead(NamedTuple):
-    """`tag`: the job's, if it had one; `mark`: of one that was to be rejected."""
+    """A job on the dead stream. `tag`: the job's tag, if it had one. `mark`: of a job that had to be rejected."""
 
     reason: str
     bot_id: str
@@ -72,8 +72,8 @@ class Dead(NamedTuple):
 
 
 class Poison(NamedTuple):
-    """A job over which managers end. `taken`: Redis said that it has it; `ends`: how many ended; `reasons`: those that
-    it has on the dead stream.
+    """A job over which managers end. `taken`: Redis confirmed that it has it. `ends`: how many managers ended.
+    `reasons`: its reasons on the dead stream.
     """
 
     bot_id: str
@@ -83,8 +83,8 @@ class Poison(NamedTuple):
 
 
 class VmSeen(NamedTuple):
-    """One VM from all sides: worker_id -> state by Redis, by the agent's last heartbeat; the ids of those that have a
-    folder, and of those that have a living process. `most`: how many browsers it ever had at once.
+    """One VM from all sides: the states of its workers by Redis and by the agent's last heartbeat, the ids of workers
+    with a folder, and of those with a living process. `most`: the most browsers it ever had at once.
     """
 
     vm_id: str
@@ -96,10 +96,10 @@ class VmSeen(NamedTuple):
 
 
 class World(NamedTuple):
-    """Everything that is judged. `keys`: name -> seconds to live, -1 for none. `attempts_before`: the bots and attempts
-    that were assigned in times that no Redis remembers. `epochs`: at each time that Redis was set back, the latest one
-    before, and the first new one since; 0: none yet. `flooded`: the epochs before and after each round in which
-    managers and Redis had no other fault than floods of jobs.
+    """Everything that is judged. `keys`: name -> seconds to live, -1 for none. `attempts_before`: bots and attempts of
+    a time that Redis has forgotten. `epochs`: for each time that Redis was set back, the epoch before, and the first
+    new one after it; 0: there is none yet. `flooded`: the epochs before and after each round whose only faults were
+    floods of jobs.
     """
 
     min_idle: int
@@ -129,7 +129,7 @@ class World(NamedTuple):
 
 
 class Outside:
-    """Looks at one stage. What the clients pushed and the faults explain is handed in."""
+    """Looks at one stage. What the clients pushed and what faults explain is handed in."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -154,7 +154,9 @@ class Outside:
         *,
         at_all: bool = True,
     ) -> World:
-        """Without `at_all` what is dear is left out: all keys, strays, and the audits. Raises: RedisError, OSError."""
+        """Look once. `at_all` False leaves out what takes long: all keys, stray processes, and the audits. Raises:
+        RedisError, OSError.
+        """
         stage, redis, k = self._stage, self._stage.redis, self._stage.keys
         self._forget_what_redis_forgot()
         await self._hear_changes()
@@ -165,7 +167,7 @@ class Outside:
                 self._set_aside.append(Dead(fields["reason"], fields["bot_id"]))
         await self._hear_heartbeats()
         records = await self._records()
-        # What the records say was told before, but may have come after the first question.
+        # The records are read first: an event that they already show may come into the stream later.
         await self._hear_changes()
         browsers = await asyncio.to_thread(stage.table.browsers)
         return World(
@@ -199,7 +201,7 @@ class Outside:
             self._changes.append(_change(entry_id, fields))
 
     def _forget_what_redis_forgot(self) -> None:
-        """Read anew from the copy on; but what was assigned in between stays known."""
+        """Read everything after the copy again, but keep the assignments that were made in between."""
         if len(self._stage.rollbacks) == self._rolled_back:
             return
         self._rolled_back = len(self._stage.rollbacks)
@@ -228,7 +230,7 @@ class Outside:
         return list(self._backstops.found)
 
     async def _audited(self) -> list[str]:
-        """What the audits that operators have would say: of Redis, and of each VM."""
+        """What the operators' audits say, of Redis and of each VM."""
         settings = self._stage.settings
         found = [_said(finding) for finding in await self._stage.views.audit(settings, time.time())]
         for vm_id in self._stage.agents:
@@ -264,20 +266,20 @@ class Outside:
             yield from long_starved(vm_id, beats, given.starved_between_s)
 
     def _down(self) -> Iterator[Still]:
-        """The agents, whenever they did not run at all."""
+        """Times in which agents did not run at all."""
         for vm_id in self._stage.agents:
             part = self._stage.part(vm_id)
             for end, begin in zip_longest(part.ends, part.begins[1:], fillvalue=time.time()):
                 yield Still(Aim.AGENT, vm_id, 0, end, begin)
 
     def _unknown_ends(self) -> Iterator[Excuse]:
-        """A bot that ended, or came, when Redis has forgotten it, is lost to it wherever it was."""
+        """A bot that ended or came while Redis, set back, does not know it, is lost to Redis wherever it was."""
         for copied_at, restored_at in self._stage.rollbacks:
             for vm_id in self._stage.agents:
                 yield Excuse(vm_id, LOST | {Reason.BROWSER_CRASHED}, copied_at, restored_at + EXPLAINS_FOR_S)
 
     async def _records(self) -> dict[str, dict[str, str]]:
-        """By bot_id. An ended record changes no more, unless something is wrong; so much the stream tells."""
+        """The records by bot_id. Ended records are not read again: if one changes, the status stream shows it."""
         bot_ids = {change.bot_id for change in self._changes if change.state != "rejected"}
         for bot_id in sorted(bot_ids - set(self._ended)):
             if record := await self._stage.views.bot(bot_id):
@@ -303,11 +305,11 @@ class Outside:
         for name in names:
             pipeline.ttl(name)
         lives: list[int] = await pipeline.execute()
-        # -2: it ended between the two questions.
+        # -2: the key expired between the two questions
         return {name.decode(): life for name, life in zip(names, lives, strict=True) if life != -2}
 
     def _strays(self, browsers: list[Running]) -> list[str]:
-        """Processes that name our folder, but stem neither from a part nor from a browser, nor name one that lives."""
+        """Processes whose command line names our folder, but that belong neither to a part nor to a living browser."""
         expected = {part.pid for part in self._stage.parts.values() if part.pid} | {browser.pid for browser in browsers}
         workers = {browser.worker_id for browser in browsers}
         found = [pid for pid in bearing(str(self._stage.folder)) if not stems_from(pid, expected)]
@@ -315,23 +317,21 @@ class Outside:
 
 
 def long_away(vm_id: str, ends: Iterable[float], beats: Sequence[float], now: float) -> Iterator[Excuse]:
-    """What explains itself where an agent ended and did not speak again in time, as on a machine with too much to do.
-
-    `ends`, `beats`: when it did, in order, in epoch seconds like `now`.
+    """Excuses for the bots of an agent that ended and was not heard again in time, as on a machine with too much to do.
+    `ends`, `beats`: the times when it ended and when it was heard, in order, in epoch seconds like `now`.
     """
     for end in ends:
         heard = max((beat for beat in beats if beat <= end), default=end)
         back = min((beat for beat in beats if beat > end), default=now)
-        if back - heard > LOST_AFTER_S - ANSWER_S:  # so long the manager may take to hear it
+        if back - heard > LOST_AFTER_S - ANSWER_S:  # the manager may take this long to hear it
             yield Excuse(vm_id, LOST, heard, back + EXPLAINS_FOR_S)
 
 
 def long_starved(
     vm_id: str, beats: Sequence[float], starved_between_s: Callable[[float, float], float]
 ) -> Iterator[Excuse]:
-    """What explains itself where nothing was heard of an agent in time because the machine did not let the parts run.
-
-    `beats`: when it was heard, in order, in epoch seconds.
+    """Excuses for the bots of an agent that was not heard in time because the machine did not let the parts run.
+    `beats`: the times when it was heard, in order, in epoch seconds.
     """
     for heard, back in pairwise(beats):
         if back - heard > LOST_AFTER_S - ANSWER_S and starved_between_s(heard, back) >= REPORTED_FROM_S:
@@ -339,7 +339,7 @@ def long_starved(
 
 
 def dead_job(fields: Mapping[str, str]) -> Dead | None:
-    """From an entry of the dead stream; None if it is of a flood, which is not asked for."""
+    """The job in an entry of the dead stream; None for a job of a flood, which is not checked."""
     tag, mark = _TAG.search(fields["payload"]), _BAD.search(fields["payload"])
     if not tag and not mark:
         return None
@@ -359,7 +359,7 @@ def _change(entry_id: str, fields: dict[str, str]) -> Change:
 
 
 def tag_of(record: dict[str, str]) -> str:
-    """The job's tag, which its link bears."""
+    """The job's tag, which is in its link."""
     return parse_qs(urlsplit(record["meeting_url"]).query).get("tag", [""])[-1]
 
 

@@ -1,5 +1,7 @@
-"""Finds in the logs which backstops acted: no other source has all of them. A bot that was asked to leave ends as
-asked, also where its agent had to end it by force, or its worker had to be ordered to end twice.
+"""Finds in the logs which backstops acted; only the logs have all of them.
+
+A bot that was asked to leave ends with that reason even if its agent had to end it by force, or its worker had to be
+ordered to end twice. So its end does not show the backstop.
 """
 
 from pathlib import Path
@@ -11,7 +13,7 @@ _WORD: Final = b"overdue"
 
 
 class Backstop(NamedTuple):
-    """`of`: the log; `bot_id`: whose story tells of it, if anybody's."""
+    """`of`: the log. `bot_id`: the bot in whose story it belongs, if any."""
 
     of: str
     bot_id: str
@@ -28,7 +30,7 @@ class _Line(msgspec.Struct):
 
 
 class Backstops:
-    """Reads of each log what is new, whole lines only."""
+    """Reads the new lines of each log, whole lines only."""
 
     def __init__(self) -> None:
         self.found: list[Backstop] = []
@@ -46,10 +48,10 @@ class Backstops:
 
 
 def _said(raw: bytes) -> tuple[str, str] | None:
-    """The bot and a sentence, if the line tells of a backstop."""
+    """The bot and a sentence, if the line is about a backstop."""
     try:
         line = msgspec.json.decode(raw, type=_Line)
-    except msgspec.DecodeError:  # a traceback, or a line of which a kill left half
+    except msgspec.DecodeError:  # a traceback, or half a line before a kill
         return None
     match line.event:
         case "bot_overdue":

@@ -1,4 +1,6 @@
-"""Reads the process table: the browsers and drivers of the stage's agents, by what only they can bear. Ends nothing."""
+"""Reads the process table: finds the browsers and drivers of the stage's agents by names that only they have. Ends
+nothing.
+"""
 
 import os
 import re
@@ -17,7 +19,7 @@ _WORKER: Final = re.compile(r"/workers/([^/\s]+)/")
 
 
 class Running(NamedTuple):
-    """A browser: the leader of a worker's process tree. `vm_id`: the agent in whose folder it runs."""
+    """A browser: the first process of a worker's process tree. `vm_id`: the agent in whose folder it runs."""
 
     vm_id: str
     worker_id: str
@@ -25,19 +27,20 @@ class Running(NamedTuple):
 
 
 class Table:
-    """Command lines are read once a process, so that looking many times a second costs little."""
+    """Reads each process's command line once, so that many looks a second cost little."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._browsers: dict[tuple[int, int], Running | None] = {}
 
     def browsers(self) -> list[Running]:
-        """One for each worker that has a living process below the folder: its oldest."""
+        """The browsers below the folder: for each worker that has a living process, its oldest."""
         found: dict[tuple[str, str], Running] = {}
         seen: dict[tuple[int, int], Running | None] = {}
         for process in sorted(processes.scan(), key=lambda process: process.started_ticks):
             who = (process.pid, process.started_ticks)
-            # Between fork and exec a process bears its parent's name: a young one that is nobody is looked at again.
+            # Between fork and exec a process has its parent's name, so a young process that was not recognised is
+            # looked at again.
             browser = self._browsers[who] if who in self._browsers else self.browser_of(process.pid)
             if browser or time.clock_gettime(time.CLOCK_BOOTTIME) - process.started_ticks / _TICKS_PER_S > _YOUNG_S:
                 seen[who] = browser
@@ -47,7 +50,7 @@ class Table:
         return list(found.values())
 
     def browser_of(self, pid: int) -> Running | None:
-        """Whose that browser is; None when it is nobody's below the folder, or has ended."""
+        """The worker of that browser; None if it is not below the folder, or has ended."""
         match = _PROFILE.search(processes.command_line(pid))
         if match is None or Path(match[1]).parent != self._folder:
             return None
@@ -61,13 +64,15 @@ def driver_of(agent_pid: int) -> int | None:
 
 
 def worker_named_by(pid: int) -> str:
-    """The worker in whose folder that process works, empty if in none. Chromium's crash handlers leave its family."""
+    """The worker in whose folder the process works; empty: none. By the folder, because crash handlers leave the
+    process tree.
+    """
     match = _WORKER.search(processes.command_line(pid))
     return match[1] if match else ""
 
 
 def stems_from(pid: int, ancestors: set[int]) -> bool:
-    """Whether it is one of them, or was started by one of them, however far back; also if it has ended meanwhile."""
+    """Whether the process is one of `pids`, or descends from one of them, even if that one has ended meanwhile."""
     while pid not in ancestors:
         process = processes.read(pid)
         if process is None:

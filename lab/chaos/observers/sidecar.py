@@ -1,8 +1,8 @@
-"""What has to go on whatever the suite is busy with: the wires to Redis and the witness, in a process of their own. A
-look at everything keeps the suite's own loop for long; nobody who is judged waits for that.
+"""Runs the wires to Redis and the witness in a process of its own. The suite's own loop is busy for long when it looks
+at everything, and the judged programs must not wait for that.
 
-`Apart` starts the process and speaks with it over a socket, a line of JSON at a time. The process ends when that does,
-so it outlives no suite, however that ended.
+`Apart` starts the process and speaks with it over a socket, a line of JSON at a time. The process ends when the socket
+is closed, so it never outlives the suite.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from lab.chaos.observers.witness import Mark, Sightings, Witness
 from lab.parts.proxy import Proxy, Wire
 
 _ROOT: Final = Path(__file__).parents[3]
-_DEADLINE_S: Final = 60.0  # for an answer; a machine may have much else to do
+_DEADLINE_S: Final = 60.0  # for an answer, on a machine that may be very busy
 _PULSE_S: Final = 0.1
-_LATE_S: Final = 0.1  # who wakes up so much too late was not let run
+_LATE_S: Final = 0.1  # a wake-up that is this late means that the machine did not let the process run
 
 
 class ApartError(Exception):
-    """The process does not start, or ended too early."""
+    """The process did not start, or ended too early."""
 
 
 class Order(msgspec.Struct, frozen=True, tag=True):
-    """Set a wire; `upstream_port`: lay it first."""
+    """Set a wire. `upstream_port`: make it first."""
 
     number: int
     wire: int
@@ -54,7 +54,7 @@ class Saw(msgspec.Struct, frozen=True, tag=True):
 
 
 class Late(msgspec.Struct, frozen=True, tag=True):
-    """How long the process was not let run, in all."""
+    """How long the machine did not let the process run, in all."""
 
     seconds: float
 
@@ -64,7 +64,7 @@ _SAID: Final[msgspec.json.Decoder[Said]] = msgspec.json.Decoder(Said)
 
 
 class FarWire:
-    """A Proxy that is there."""
+    """A Proxy in that process."""
 
     def __init__(self, apart: "Apart", number: int, port: int) -> None:
         self._apart = apart
@@ -72,12 +72,14 @@ class FarWire:
         self.url = f"redis://127.0.0.1:{port}/0"
 
     async def set(self, state: Wire, delay_s: float = 0.0) -> None:
-        """From now on. Idempotent."""
+        """Set the wire from now on. Idempotent."""
         await self._apart.order(self._number, state, delay_s)
 
 
 class Apart:
-    """An async context manager. `witness`: what that has seen; `late_s`: how long the process was not let run."""
+    """A context in which the process runs. `witness`: what the witness has seen. `late_s`: how long the machine did not
+    let the process run.
+    """
 
     def __init__(self) -> None:
         self.pid = 0
@@ -100,7 +102,7 @@ class Apart:
                 cwd=_ROOT,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # Ctrl-C is for the suite
+                start_new_session=True,  # so that Ctrl-C goes to the suite only
             )
         self.pid = process.pid
         self._exits.push_async_callback(process.wait)
@@ -121,12 +123,12 @@ class Apart:
         await self._exits.aclose()
 
     async def lay(self, upstream_port: int) -> FarWire:
-        """A wire to that port."""
+        """Make a wire to that port."""
         self._wires += 1
         return FarWire(self, self._wires, await self.order(self._wires, upstream_port=upstream_port))
 
     async def order(self, wire: int, state: Wire = Wire.OPEN, delay_s: float = 0.0, upstream_port: int = 0) -> int:
-        """Carried out when it returns; the wire's port."""
+        """Carry out an order. Returns the wire's port."""
         assert self._writer
         self._orders += 1
         answer = self._answers[self._orders] = asyncio.get_running_loop().create_future()
@@ -160,7 +162,7 @@ class _There:
         self._say(Begun(witness.address))
 
     async def obey(self, reader: asyncio.StreamReader) -> None:
-        """Until nobody says anything any more."""
+        """Carry out orders until the socket is closed."""
         while line := await reader.readline():
             order = msgspec.json.decode(line, type=Order)
             if order.upstream_port:
@@ -172,7 +174,7 @@ class _There:
             self._say(Done(order.number, proxy.port))
 
     async def feel_pulse(self) -> None:
-        """Says by how much it woke up too late, in all, whenever it did."""
+        """Report how late it woke up, in all, whenever that grows."""
         lost_s = 0.0
         while True:
             before = time.monotonic()

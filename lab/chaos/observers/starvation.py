@@ -16,13 +16,12 @@ _LOOK_S: Final = 0.5
 _NANO: Final = 1e-9
 REPORTED_FROM_S: Final = 1.0
 MOST_TIMES: Final = 3
-"""So often what was asked for is waited for at most, by the clock on the wall, whatever the machine gives."""
+"""The suite waits at most this many times as long as it would on an idle machine, by the wall clock."""
 
 
 class Given:
-    """`pids`: of the parts, now; `late_s`: how long the process of wires and witness was not let run, in all so far.
-
-    `starved_s`: how long it was, in all, that at least one part did not run that wanted to.
+    """`pids`: the parts now. `late_s`: how long the machine did not let the wires' process run so far. `starved_s`: how
+    long, in all, at least one part was ready and did not run.
     """
 
     def __init__(self, pids: Callable[[], Iterable[int]], late_s: Callable[[], float]) -> None:
@@ -32,17 +31,17 @@ class Given:
         self._waited: dict[int, float] = {}
         self._late_before = 0.0
         self._looked_at = time.monotonic()
-        self._times: list[float] = []  # epoch seconds of each look, and how it stood by then
+        self._times: list[float] = []  # epoch seconds of each look, and `starved_s` by then
         self._starved: list[float] = []
 
     async def watch(self) -> None:
-        """For as long as the stage stands."""
+        """Measure while the stage stands."""
         while True:
             self.look(time.monotonic(), time.time())
             await asyncio.sleep(_LOOK_S)
 
     def look(self, now: float, wall: float) -> None:
-        """`now`: monotonic seconds; `wall`: epoch seconds."""
+        """Look once. `now`: monotonic seconds; `wall`: epoch seconds."""
         passed_s, self._looked_at = now - self._looked_at, now
         waited = {pid: waited_s for pid in self._pids() if (waited_s := waited_for_processor_s(pid)) is not None}
         longest_s = max((waited_s - self._waited.get(pid, waited_s) for pid, waited_s in waited.items()), default=0.0)
@@ -53,7 +52,7 @@ class Given:
         self._starved.append(self.starved_s)
 
     def starved_between_s(self, begin: float, end: float) -> float:
-        """Of the time between these epoch seconds, to the look before and the look after."""
+        """How long parts were starved between these epoch seconds, as exactly as the looks tell."""
         if not self._times:
             return 0.0
         first = max(0, bisect_right(self._times, begin) - 1)
@@ -62,12 +61,14 @@ class Given:
 
 
 def patience_s(within_s: float, starved_s: float) -> float:
-    """How long to wait, by the clock on the wall, for what is to be so within `within_s` of the time that is given."""
+    """How long to wait, by the wall clock, for something that needs `within_s` of the time that the machine gives."""
     return min(within_s + starved_s, within_s * MOST_TIMES)
 
 
 def waited_for_processor_s(pid: int) -> float | None:
-    """How long its main thread stood ready and was not run, in all; None when it is gone, or Linux does not count."""
+    """How long the process's main thread was ready and did not run, in all; None if the process is gone, or Linux does
+    not count it.
+    """
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) * _NANO
     except (OSError, IndexError):

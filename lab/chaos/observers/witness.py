@@ -1,8 +1,7 @@
-"""The outside witness: the meeting's own view of who came in and who left. The meetings' pages report to it, each over
-a connection that it holds as long as it lives. So the witness learns the truth whichever process dies or is frozen.
-It hears nothing of manager and agent, and believes nothing of theirs.
+"""The outside witness: the meeting's own view of who came in and who left.
 
-It also serves the page to real browsers.
+Each meeting page reports to it over a connection that it holds while it lives. So the witness learns the truth
+whichever process dies or freezes. It takes nothing from manager and agent. It also serves the page to real browsers.
 """
 
 import time
@@ -19,7 +18,7 @@ PAGE: Final = Path(__file__).parent / "page.html"
 
 
 class Seen(StrEnum):
-    """What the witness saw. LEFT: by the page's own doing; GONE: the connection ended before that."""
+    """What the witness saw. LEFT: the page left by itself. GONE: its connection ended before that."""
 
     LOBBY = "lobby"
     INSIDE = "inside"
@@ -28,8 +27,8 @@ class Seen(StrEnum):
 
 
 class Mark(NamedTuple):
-    """`tag` is the job's, `visit` one page's stay, `pid` the browser's (0: not known). `at`: epoch seconds, as the page
-    says, which is there at the moment; of one that is GONE, when that was noticed.
+    """Something that the witness saw. `tag`: the job's. `visit`: one page's stay. `pid`: the browser's; 0: unknown.
+    `at`: epoch seconds by the page; for GONE, when the witness noticed it.
     """
 
     at: float
@@ -48,8 +47,8 @@ class _PageReport(msgspec.Struct, frozen=True):
 
 
 class Sightings:
-    """What was seen. `marks` is all of it, as it was heard; `present` who is there now, by visit. `on_mark` hears
-    of each as it comes. `address`: where the meetings are, HOST:PORT.
+    """What was seen. `marks`: all of it, in the order in which it was heard. `present`: the visits that are there now.
+    `on_mark` is called with each mark. `address`: where the meetings are, HOST:PORT.
     """
 
     def __init__(self) -> None:
@@ -62,7 +61,7 @@ class Sightings:
         return [mark for mark in self.present.values() if mark.seen is Seen.INSIDE]
 
     def story(self) -> tuple[Mark, ...]:
-        """In the order in which it happened: two pages may be heard in another one than they spoke in."""
+        """A job's marks in the order in which they happened. Two pages may be heard in another order."""
         return tuple(sorted(self.marks, key=lambda mark: mark.at))
 
     def take(self, mark: Mark) -> None:
@@ -75,7 +74,7 @@ class Sightings:
 
 
 class Witness(Sightings):
-    """An async context manager, which sees it."""
+    """A context in which the witness listens."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         super().__init__()

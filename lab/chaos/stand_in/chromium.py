@@ -1,9 +1,9 @@
-"""A stand-in for Chromium that the real agent launches: the same arguments, the same files, as much of the DevTools
-protocol as the real Playwright asks for, and a page that is our meeting room (pretend.py). It weighs a tenth of a
-Chromium, so a fleet of them fits on a small machine.
+"""A stand-in for Chromium that the real agent launches. It has the same arguments, the same files, as much of the
+DevTools protocol as the real Playwright uses, and a page that plays our meeting room (page.py).
 
-Like Chromium it goes on when whoever drove it is gone: the next connection finds the same page, where it was.
-To be started by a script of one's own (`write_program`), for it has to know the witness, and has no environment.
+It is much lighter than Chromium, so a fleet of them fits on a small machine. Like Chromium it goes on when its driver
+ends: the next connection finds the same page as it was. It is started by a script that `write_program` makes, because
+the agent gives it no environment and it has to know the witness.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from lab.chaos.stand_in.page import END, INSIDE, LOBBY, Page
 
 _HOLD_S: Final = 0.02  # between two looks whether a button can be clicked
 _PROFILE: Final = "--user-data-dir="
-# First a shell's line, because a path with a space cannot stand after #!; to Python that line is a string.
+# The first line is for a shell, because a path with a space cannot follow #!. For Python that line is a string.
 _PROGRAM: Final = """#!/bin/sh
 '''exec' "{python}" -ISB "$0" "$@"
 ' '''
@@ -36,7 +36,7 @@ Message = dict[str, Any]
 
 
 def write_program(path: Path, witness: str) -> Path:
-    """An executable at `path` to be set as worker.chromium. `witness`: its address, HOST:PORT."""
+    """Write an executable to `path`, for the setting worker.chromium. `witness`: its address, HOST:PORT."""
     root = str(Path(__file__).resolve().parents[3])
     path.write_text(_PROGRAM.format(python=sys.executable, root=root, witness=witness))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -63,7 +63,7 @@ class _StandIn:
         self.clients: set[_Client] = set()
 
     async def run(self, profile: Path) -> None:
-        """Until it is killed."""
+        """Run until it is killed."""
         path = f"/devtools/browser/{os.urandom(8).hex()}"
         async with asyncio.TaskGroup() as self._tasks:
             server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -78,7 +78,7 @@ class _StandIn:
                 self.clients.add(client)
                 await client.run()
         except* (OSError, asyncio.IncompleteReadError):
-            pass  # whoever drove it is gone; the page goes on
+            pass  # the driver is gone, and the page goes on
         finally:
             self.clients.discard(client)
             writer.close()
@@ -89,9 +89,9 @@ class _StandIn:
         self.page.open(url)
         for client in self.clients:
             client.tell_navigation(url)
-            asyncio.get_running_loop().call_soon(client.tell_loaded)  # after the answer to who asked for it
+            asyncio.get_running_loop().call_soon(client.tell_loaded)  # after the answer to the request
 
-    # The meeting's own view of it: a connection that stands from the lobby to the end, however that comes.
+    # The meeting's own view of the page: a connection that stands from the lobby to the end, however that comes.
 
     def _note_phase(self, phase: str, tag: str) -> None:
         if phase in (LOBBY, INSIDE) and self._visit is None:
@@ -122,7 +122,7 @@ class _StandIn:
 
 
 class _Client:
-    """One connection of a driver. A session of the page hears of it once it has enabled it."""
+    """One connection of a driver. A session gets the page's events once it has enabled them."""
 
     def __init__(self, browser: _StandIn, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._browser = browser
@@ -153,7 +153,7 @@ class _Client:
         }
 
     async def run(self) -> None:
-        """Until the driver is gone. Raises: OSError or asyncio.IncompleteReadError, in a group."""
+        """Serve until the driver is gone. Raises: OSError or asyncio.IncompleteReadError, in a group."""
         async with asyncio.TaskGroup() as self._calls:
             while (raw := await websocket.read(self._reader, self._writer)) is not None:
                 self._take(json.loads(raw))
@@ -285,7 +285,7 @@ class _Client:
         await self._writer.drain()
 
     def tell_navigation(self, url: str) -> None:
-        """Every listening session hears of the request and of the answer."""
+        """Tell every session with events of the request and the answer."""
         browser = self._browser
         loader, frame = browser.loader_id, browser.target_id
         at = {"requestId": loader, "loaderId": loader, "timestamp": time.monotonic(), "type": "Document"}
@@ -311,7 +311,7 @@ class _Client:
             self._tell(session, "Network.responseReceived", got)
 
     def tell_loaded(self) -> None:
-        """Every listening session hears of the new document, and has its worlds in it."""
+        """Tell every session with events of the new document, and give it its worlds."""
         browser = self._browser
         for session, worlds in self._listening.items():
             self._tell(session, "Runtime.executionContextsCleared", {})
@@ -327,14 +327,14 @@ class _Client:
                 self._lifecycle(session, name)
             self._tell(session, "Page.frameStoppedLoading", {"frameId": browser.target_id})
 
-    # Scripts: known by what only they contain, not by their names, of which they have none
+    # Scripts. They have no names, so each is recognised by a text that only it contains
 
     def _make_utility(self, _session: str, _params: Message) -> Message:
         utility = {"type": "object", "className": "UtilityScript", "description": "UtilityScript"}
         return {"result": {**utility, "objectId": f"utility.{self._browser.navigations}"}}
 
     async def _call(self, number: int, session: str, params: Message) -> None:
-        """A question to the page. One that hangs never answers; one that was left cannot."""
+        """Ask the page. A hanging page never answers; a page that was left cannot."""
         page = self._browser.page
         if page.hangs:
             return
@@ -384,7 +384,7 @@ class _Client:
 
 
 def _plain(value: Any) -> Any:
-    """An argument out of Playwright's own notation: {"o": [{"k", "v"}]} for an object, {"a": [...]} for an array."""
+    """An argument, from Playwright's notation: {"o": [{"k", "v"}]} for an object, {"a": [...]} for an array."""
     if not isinstance(value, dict):
         return value
     fields = cast("Message", value)
@@ -394,7 +394,7 @@ def _plain(value: Any) -> Any:
 
 
 def _serialised(value: Any) -> Message:
-    """An answer in the same notation."""
+    """An answer in that notation."""
     if isinstance(value, bool):
         return {"type": "boolean", "value": value}
     if isinstance(value, str):

@@ -23,13 +23,13 @@ from urllib.parse import parse_qs, urlsplit
 BLANK, PROMPT, LOBBY, INSIDE, END = "blank", "prompt", "lobby", "inside", "end"
 _SHOWN: Final = {PROMPT: "#name-prompt", LOBBY: "#waiting-room", INSIDE: "#in-meeting"}
 _BUTTONS: Final = {"#join": (PROMPT, 100.0), "#cancel": (LOBBY, 200.0), "#leave": (INSIDE, 300.0)}
-_ROW: Final = 50.0  # where all buttons stand; each in a column of its own
-_PARTICIPANTS: Final = 2  # somebody else is there, so that nobody leaves for being alone
+_ROW: Final = 50.0  # all buttons are in this row, each in a column of its own
+_PARTICIPANTS: Final = 2  # somebody else is always there, so that no bot leaves for being alone
 
 
 class Page:
-    """`on_phase` hears of each phase that begins, with the tag; `on_crash` is to end the process, `on_unattended` to
-    open an empty page.
+    """`on_phase` is called with each phase that begins, and the tag. `on_crash` has to end the process, `on_unattended`
+    to open an empty page.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Page:
         self._guard: asyncio.TimerHandle | None = None
 
     def open(self, url: str) -> None:
-        """Go to `url`; whoever was in a meeting has left it."""
+        """Go to `url`. A page that is in a meeting leaves it."""
         if self.phase in (LOBBY, INSIDE):
             self._finish("left")
         if self._guard:
@@ -62,10 +62,10 @@ class Page:
     def lets_go_s(self) -> float:
         return self._seconds("lets_go_s")
 
-    # What scripts do to it
+    # What scripts do to the page
 
     def look(self, argument: dict[str, Any]) -> dict[str, Any]:
-        """Like detect.js: the first rule that has a visible selector. There are no names and no chat."""
+        """Answer as detect.js does: the first rule with a visible selector. There are no names and no chat."""
         rules = json.loads(argument["rules"])
         shown = f"#end-screen[data-end={self._end}]" if self.phase == END else _SHOWN.get(self.phase)
         found = next((rule for rule in rules["screen"] if shown in rule["visible"]), None)
@@ -78,13 +78,13 @@ class Page:
         }
 
     def attend(self, seconds: float) -> None:
-        """As worker/platforms/scripts/guard.js: it leaves by itself when this is not said again for so long."""
+        """As worker/platforms/scripts/guard.js does: the page leaves by itself unless this is called again in time."""
         if self._guard:
             self._guard.cancel()
         self._guard = asyncio.get_running_loop().call_later(seconds, self._leave_unattended)
 
     def _leave_unattended(self) -> None:
-        if not self.hangs:  # then nothing in it runs
+        if not self.hangs:  # a hanging page runs nothing
             self._on_unattended()
 
     def focus_name(self) -> str:
@@ -95,7 +95,7 @@ class Page:
             self._name = text
 
     def place(self, selector: str) -> list[float] | None:
-        """Where to click, None while it cannot be clicked."""
+        """Where to click; None while it cannot be clicked."""
         phase, column = _BUTTONS.get(selector, ("", 0.0))
         ready = phase == self.phase and (selector != "#join" or self._name)
         return [column, _ROW] if ready else None
@@ -107,7 +107,7 @@ class Page:
         elif hit:
             self._finish("left")
 
-    # What happens in it by itself
+    # What happens in the page by itself
 
     def _enter(self, phase: str) -> None:
         self.phase = phase

@@ -1,5 +1,5 @@
-"""WebSocket over asyncio's streams (RFC 6455), as little of it as the stand-in needs: it has to start in a moment, so
-it imports nothing but the standard library. No extensions, no fragments out, no closing handshake.
+"""The part of WebSocket (RFC 6455) that the stand-in needs, over asyncio's streams. It imports only the standard
+library, because the stand-in has to start quickly. It sends no extensions, no fragments and no closing handshake.
 """
 
 import base64
@@ -13,7 +13,7 @@ _LAST: Final = 0x80
 
 
 async def accept(reader: StreamReader, writer: StreamWriter) -> bool:
-    """Answer a client's handshake. False when it asked for something else; it got a 404 then."""
+    """Answer a client's handshake. Returns False for any other request, which gets a 404."""
     head = await reader.readuntil(b"\r\n\r\n")
     lines = [line.partition(b":") for line in head.split(b"\r\n")]
     key = next((value.strip() for name, _, value in lines if name.lower() == b"sec-websocket-key"), None)
@@ -59,7 +59,7 @@ async def read(reader: StreamReader, writer: StreamWriter) -> bytes | None:
 
 
 def frame(data: bytes, *, opcode: int = _TEXT, client: bool = False) -> bytes:
-    """One unfragmented frame. A client's has to be masked: the mask is zero, which changes nothing."""
+    """One unfragmented frame. A client must mask its frames: the mask is zero, which changes nothing."""
     flag, mask = (0x80, bytes(4)) if client else (0, b"")
     if len(data) < 126:
         size = bytes([flag | len(data)])

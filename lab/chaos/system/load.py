@@ -1,7 +1,7 @@
-"""The clients: they push jobs all the time, good and bad ones, once and twice, and ask bots to leave. They are as
-careful as a client has to be: a push that Redis did not answer is repeated only when the job names itself.
+"""The clients. They push jobs all the time, good and bad ones, once and twice, and ask bots to leave. Like careful
+clients they repeat a push that Redis did not answer only if the job has an id of its own.
 
-What they pushed is written down; lab/chaos/judging/invariants.py compares it with what became of it.
+What they pushed is noted, and compared with what became of it (lab/chaos/judging/invariants.py).
 """
 
 import asyncio
@@ -21,13 +21,15 @@ from poolmgr.core.events import LeaveRequested
 from poolmgr.store.reading.views import Views
 
 _AGAIN_S: Final = 0.1
-_KNOWN_AFTER_S: Final = 5.0  # a job that Redis has is a bot by then
+_KNOWN_AFTER_S: Final = 5.0  # a job that Redis has is a bot after this time
 _UNCLEAR: Final = (ConnectionError, TimeoutError, OSError)
-"""No answer: it may have happened. Whatever else Redis says, it did not."""
+"""After these errors the command may have been carried out. After any other it was not."""
 
 
 class Meeting(NamedTuple):
-    """What happens in it. `query` for the page; `how_often` beside the others; `asked_to_leave`: somebody does that."""
+    """What happens in a meeting. `query`: for its page. `how_often`: its weight. `asked_to_leave`: somebody asks its
+    bot to leave.
+    """
 
     query: str
     ends_as: Reason
@@ -44,20 +46,22 @@ MEETINGS: Final = {
     "hangs": Meeting("hang_s=1.5", Reason.BROWSER_HUNG, 0.3),
 }
 FORMS: Final = {"plain": 3, "with bot_id": 5, "twice": 1, "with key": 1, "scheduled": 2, "bad": 1}
-"""How a job is handed in, and how often beside the others."""
+"""The ways in which a job is handed in, with their weights."""
 
 STAYS_S: Final = (2.0, 4.0)
-"""How long a meeting goes on. Who is in for less than a second and a half may be missed by the agent's looks."""
+"""How long a meeting goes on. The agent's looks may miss a bot that is in for less than a second and a half."""
 
 LETS_GO_S: Final = (0.0, 0.0, 0.2, 0.6)
-"""How long a page takes to be left: so much later an end is reported than it is concluded. Less than an agent waits."""
+"""How long a page takes to leave. The end is reported this much later than it is concluded. It is less than an agent
+waits.
+"""
 REJOINS: Final = 0.25
-"""How many of the jobs ask to be sent in again when their worker is lost."""
+"""The share of jobs that ask to be sent in again when their worker is lost."""
 
 
 class Push(NamedTuple):
-    """A job. `tag` names it to the witness. `times`: how often Redis has it for sure; 0: perhaps once. `rejoins`: it is
-    to be sent in again when its worker is lost. `at`: epoch seconds, when Redis was first asked to take it.
+    """A job that was pushed. `tag`: its name for the witness. `times`: how often Redis confirmed it; 0: it may have it
+    once. `rejoins`: it is sent in again when its worker is lost. `at`: epoch seconds of the first push.
     """
 
     tag: str
@@ -71,7 +75,7 @@ class Push(NamedTuple):
 
 
 class BadPush(NamedTuple):
-    """`mark` is in its payload, and in no other."""
+    """A bad job. `mark`: a text that is in its payload only."""
 
     mark: str
     times: int = 1
@@ -79,11 +83,10 @@ class BadPush(NamedTuple):
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A job that is to be handed in `at_s` into the round. `tag` names it. `form`: of FORMS; `meeting`: of MEETINGS, or
-    of BAD when the form is that. `link`: what its meeting's page is told, see lab/chaos/stand_in/page.py.
-
-    `join_in_s`: it is scheduled, so long after it was handed in. `again_s`: it is handed in once more so long after the
-    first time. `leaves_s`: it is asked to leave so long after it was handed in. `rejoins`: as for Push.
+    """A planned job. `at_s`: when in the round it is handed in. `tag`: its name. `form`: of FORMS. `meeting`: of
+    MEETINGS, or of BAD for a bad job. `link`: what its meeting's page does, see lab/chaos/stand_in/page.py.
+    `join_in_s`: it is scheduled this long after it was handed in. `again_s`: it is handed in a second time, this long
+    after the first. `leaves_s`: it is asked to leave this long after it was handed in. `rejoins`: as for Push.
     """
 
     at_s: float
@@ -98,7 +101,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
     @property
     def bot_id(self) -> str:
-        """Empty when the job does not name itself so."""
+        """The job's own bot_id; empty: it has none."""
         named = self.form in ("with bot_id", "twice", "scheduled") or self.is_asked_to_leave
         return f"bot-{self.tag}" if named else ""
 
@@ -117,12 +120,12 @@ BAD: Final[dict[str, Callable[[str, str], str]]] = {
     "a bad priority": lambda mark, link: json.dumps({"meeting_link": link, "user_id": mark, "priority": "high"}),
     "too long": lambda mark, link: json.dumps({"meeting_link": link, "user_id": mark, "filler": "x" * 300_000}),
 }
-"""What is wrong with a job that is to be rejected: its payload, by its mark and a meeting's link."""
+"""The bad jobs: for each fault a function that makes a payload from its mark and a meeting's link."""
 
 
 def plan(chance: random.Random, seconds: float, per_s: float, name: str, *, real: bool = False) -> list[Job]:
-    """The jobs of a round of so many seconds, `per_s` a second on average. `name` makes their tags its own; `real`: for
-    real browsers, of which a page cannot make an end.
+    """The jobs of a round of `round_s` seconds, on average `per_s` a second. `name`: begins their tags. `real`: for
+    real browsers, whose pages cannot be made to crash.
     """
     jobs: list[Job] = []
     at_s = 0.0
@@ -136,7 +139,7 @@ def plan(chance: random.Random, seconds: float, per_s: float, name: str, *, real
 
 
 def draw(chance: random.Random, tag: str, form: str, meeting: str, at_s: float = 0.0) -> Job:
-    """A job of that form for such a meeting; chance decides all the rest."""
+    """A job of that form for such a meeting; chance decides the rest."""
     at_s = round(at_s, 3)
     if form == "bad":
         return Job(at_s, tag, form, meeting)
@@ -149,7 +152,7 @@ def draw(chance: random.Random, tag: str, form: str, meeting: str, at_s: float =
         form,
         meeting,
         "&".join(filter(None, (f"lobby_s={lobby_s}", f"lets_go_s={lets_go_s}" if lets_go_s else "", query))),
-        # Into a page that breaks every browser it would be sent again and again, up to the last attempt.
+        # A page that crashes every browser would get the bot again and again, up to the last attempt.
         rejoins=chance.random() < REJOINS and meeting not in ("crashes", "hangs"),
         join_in_s=round(chance.uniform(0.5, 2.5), 3) if form == "scheduled" else 0.0,
         again_s=round(chance.uniform(0.0, 1.0), 3) if form in ("twice", "with key") else 0.0,
@@ -162,7 +165,7 @@ def _choose(chance: random.Random, weights: dict[str, float] | dict[str, int]) -
 
 
 class Load:
-    """`on_asked` hears of the tag of each job whose bot was asked to leave, as soon as Redis has the request."""
+    """`on_asked` is called with the tag of each job whose bot was asked to leave, once Redis has the request."""
 
     def __init__(self, stage: Stage, on_asked: Callable[[str], None] = lambda _tag: None) -> None:
         self.pushes: list[Push] = []
@@ -174,7 +177,7 @@ class Load:
         self._on_asked = on_asked
 
     async def run(self, jobs: Sequence[Job]) -> None:
-        """Each at its moment; returns when Redis has everything and whoever is to leave was told so."""
+        """Hand in each job at its moment. Returns when Redis has all of them, and all requests to leave."""
         began = time.monotonic()
         async with asyncio.TaskGroup() as clients:
             for job in jobs:
@@ -208,7 +211,7 @@ class Load:
             self._on_asked(job.tag)
 
     async def ask_again(self, since: float) -> None:
-        """Redis is back with what it had at `since` (epoch seconds): who asked a bot to leave sees that it stays."""
+        """Redis was set back to its state at `since` (epoch seconds): repeat the requests to leave that it forgot."""
         for bot_id, (at, pushed_at) in list(self._asked_at.items()):
             if at >= since - ON_ITS_WAY_S:
                 await self._ask_to_leave(bot_id, pushed_at)
@@ -223,7 +226,7 @@ class Load:
         self.bad.append(BadPush(mark, await self._hand_in(payload, repeat=True), at))
 
     async def _hand_in(self, payload: str, *, repeat: bool) -> int:
-        """How often Redis has it for sure: once, or not at all when it did not answer and nothing may be repeated."""
+        """How often Redis confirmed the job: once; or 0 if it did not answer and the push must not be repeated."""
         while True:
             try:
                 await self._stage.redis.lpush(self._stage.keys.jobs, payload)
@@ -237,8 +240,8 @@ class Load:
             await asyncio.sleep(_AGAIN_S)
 
     async def _ask_to_leave(self, bot_id: str, pushed_at: float) -> None:
-        """Until Redis has taken the request; not before there is such a bot, for nobody keeps a request to nobody. Or
-        until it is plain that Redis has forgotten the job.
+        """Ask a bot to leave, and repeat it until Redis has the request. Waits until the bot exists, because a request
+        for an unknown bot is dropped; gives up when Redis has plainly forgotten the job.
         """
         while True:
             try:
@@ -254,7 +257,7 @@ class Load:
             await asyncio.sleep(_AGAIN_S)
 
     def _is_forgotten(self, pushed_at: float) -> bool:
-        """Whether it would have become a bot by now if Redis still had it."""
+        """Whether the job would be a bot by now if Redis still had it."""
         return any(
             back.may_lack(pushed_at) and time.time() > back.restored_at + _KNOWN_AFTER_S
             for back in self._stage.rollbacks

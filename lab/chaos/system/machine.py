@@ -1,7 +1,7 @@
-"""What some faults need of the machine, and how it is done there: a small file system of an agent's own, files that the
-kernel lets nobody change, a /proc/meminfo of an agent's own, a clock that can be set for one process.
+"""What some faults need of the machine, and how it is done: a small file system for an agent, files that cannot be
+changed, a /proc/meminfo of an agent's own, a clock that can be set for one process.
 
-What the machine does not allow is found out before anything starts, and said; those faults are left out then.
+What this machine does not allow is found out before anything starts, and is said. Those faults are left out.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ class Need(StrEnum):
 
 
 def allows(need: Need, folder: Path) -> bool:
-    """Whether it can be had here. `folder`: where the stage's files are."""
+    """Whether this machine allows it. `folder`: where the stage's files are."""
     match need:
         case Need.SMALL_DISK:
             return _runs("unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", str(folder))
@@ -45,7 +45,7 @@ def allows(need: Need, folder: Path) -> bool:
             return True
 
 
-# A disk that is full
+# A full disk
 
 
 def mount_small_disk(folder: Path, size_mb: int) -> None:
@@ -53,7 +53,7 @@ def mount_small_disk(folder: Path, size_mb: int) -> None:
 
 
 def unmount(folder: Path) -> None:
-    """At once, whoever still uses it. Idempotent."""
+    """Unmount at once, even if it is in use. Idempotent."""
     subprocess.run(("umount", "-l", str(folder)), check=False, capture_output=True)
 
 
@@ -64,18 +64,18 @@ def fill(path: Path) -> None:
             pass
 
 
-# Files that nobody can change
+# Files that cannot be changed
 
 
 def fix_files(folder: Path) -> None:
-    """Nothing in the folder can be written, made or removed any more, also by who has it open: as on a read-only disk,
-    but for the error's name.
+    """Make the folder immutable: nothing in it can be written, made or removed, also by processes that have it open. It
+    is like a read-only disk with another error.
     """
     _set_all(folder, fixed=True)
 
 
 def free_files(folder: Path) -> None:
-    """Take it back. Idempotent."""
+    """Undo `fix_files`. Idempotent."""
     _set_all(folder, fixed=False)
 
 
@@ -88,7 +88,7 @@ def _set_all(folder: Path, *, fixed: bool) -> None:
 
 
 def _set(path: Path, *, fixed: bool) -> None:
-    """Raises: OSError."""
+    """Set the flag. Raises: OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         raw = bytearray(8)
@@ -122,8 +122,8 @@ def _allows_fixed_files(folder: Path) -> bool:
 
 
 def say_little_memory(pid: int, available_mb: int, folder: Path) -> None:
-    """The process, and whom it starts, reads in /proc/meminfo that only so much is available. It has to be in a mount
-    namespace of its own: whoever shares the caller's is left alone.
+    """Let the process and its children read in /proc/meminfo that only this much memory is available. The process must
+    be in a mount namespace of its own; otherwise nothing is done.
     """
     if os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
         return
@@ -137,18 +137,20 @@ def say_little_memory(pid: int, available_mb: int, folder: Path) -> None:
 
 
 def say_true_memory(pid: int) -> None:
-    """Take it back, if the process still runs. Idempotent."""
+    """Undo `say_little_memory`, if the process still runs. Idempotent."""
     with suppress(OSError):
         if os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
-            # Lazily: while somebody has it open, who is reading it, it could not be taken away otherwise.
+            # Lazily, because a process that is just reading the file would prevent it.
             _runs("nsenter", "-t", str(pid), "-m", "umount", "--lazy", str(_MEMINFO))
 
 
-# Descriptors
+# File descriptors
 
 
 def leave_no_descriptor(pid: int) -> tuple[int, int]:
-    """The process can open nothing more. Returns its limits before. Raises: OSError, ValueError when it is gone."""
+    """Let the process open nothing more. Returns its earlier limits. Raises: OSError; ValueError when the process is
+    gone.
+    """
     taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (next(n for n in count() if n not in taken), before[1]))
@@ -164,16 +166,16 @@ def give_descriptors(pid: int, limits: tuple[int, int]) -> None:
 
 
 def settable_clock(file: Path) -> dict[str, str]:
-    """An environment in which a Python program's wall clock goes by `set_clock`."""
+    """The environment for a Python program whose wall clock follows `set_clock`."""
     set_clock(file, 0.0)
     return {"CHAOS_CLOCK": str(file), "PYTHONPATH": str(Path(__file__).parent / "clock")}
 
 
 def set_clock(file: Path, by_s: float) -> None:
-    """So much later than it is, from now on; earlier, if negative."""
+    """Set the clock this much ahead from now on; negative: behind."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        os.pwrite(descriptor, struct.pack("d", by_s), 0)  # in place: who uses the file has mapped it
+        os.pwrite(descriptor, struct.pack("d", by_s), 0)  # in place, because the process has mapped the file
     finally:
         os.close(descriptor)
 

@@ -1,6 +1,6 @@
-"""The parts that are broken: a Redis that keeps its data, managers and agents, each behind a connection of its own,
-with short timeouts. A part that dies is started again after a moment, as systemd does it. In the end nothing of it
-is left.
+"""The parts that are broken: a Redis that keeps its data, managers and agents, each with a connection of its own and
+short timeouts. A part that dies is started again after a moment, as systemd does. In the end nothing is left of the
+stage.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ CLAIM_TIMEOUT_S: Final = 2.0
 LEASE_S: Final = 1.0
 SILENT_AFTER_S: Final = 1.5
 ANSWER_S: Final = 1.0
-ON_ITS_WAY_S: Final = 3.0  # what was asked of Redis so long ago it may not have been given yet
+ON_ITS_WAY_S: Final = 3.0  # Redis may not yet have what was sent to it this recently
 MEMORY_RESERVE_MB: Final = 256
 _SMALL_DISK_MB: Final = 16
 _LARGE_DISK_MB: Final = 1024  # for the profiles of real browsers
@@ -56,7 +56,7 @@ _TIMES: Final = {
     "LEASE__TTL_S": LEASE_S,
     "POOL__HEARTBEAT_TIMEOUT_S": SILENT_AFTER_S,
     "POOL__LOST_AFTER_S": LOST_AFTER_S,
-    "POOL__IDLE_TTL_S": 4,  # what a fault left over has to go before it is quiet
+    "POOL__IDLE_TTL_S": 4,  # workers that a fault left over have to go before it is quiet
     "POOL__CLAIM_TIMEOUT_S": CLAIM_TIMEOUT_S,
     "POOL__WARMUP_TIMEOUT_S": 20,
     "POOL__BACKOFF_S": 0.2,
@@ -82,13 +82,15 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rollback(NamedTuple):
-    """Redis came back at `restored_at` with what it had at `copied_at`, epoch seconds. What came in between is gone."""
+    """Redis came back at `restored_at` with its state of `copied_at`, both epoch seconds. Everything in between is
+    lost.
+    """
 
     copied_at: float
     restored_at: float
 
     def may_lack(self, at: float) -> bool:
-        """Whether Redis may be without what it was asked then."""
+        """Whether Redis may have lost what it was asked at that time."""
         return self.copied_at - ON_ITS_WAY_S <= at <= self.restored_at
 
 
@@ -101,11 +103,11 @@ class Process(Protocol):
 
 
 Spawn = Callable[[tuple[str, ...], Mapping[str, str], IO[bytes]], Awaitable[Process]]
-"""Starts a command with that environment, writing there."""
+"""Starts a command with that environment and that log."""
 
 
 async def spawn(command: tuple[str, ...], environment: Mapping[str, str], log: IO[bytes]) -> Process:
-    # A session of its own: Ctrl-C is for the suite, which then ends its parts.
+    # A session of its own, so that Ctrl-C goes to the suite, which then ends its parts.
     return await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,
@@ -118,7 +120,7 @@ async def spawn(command: tuple[str, ...], environment: Mapping[str, str], log: I
 
 
 class Part:
-    """A process that runs again and again. Without `may_run` it stays down."""
+    """A process that is started again whenever it ends. Without `may_run` it stays down."""
 
     def __init__(
         self, name: str, command: tuple[str, ...], environment: Mapping[str, str], log: Path, spawn: Spawn
@@ -128,9 +130,9 @@ class Part:
         self.environment = dict(environment)
         self.log = log
         self.process: Process | None = None
-        self.codes: list[int] = []  # how it ended, each time
-        self.begins: list[float] = []  # when it began each time, as epoch seconds
-        self.ends: list[float] = []  # ... and when it ended
+        self.codes: list[int] = []  # the exit code, each time
+        self.begins: list[float] = []  # when it started, each time, epoch seconds
+        self.ends: list[float] = []  # when it ended, each time, epoch seconds
         self.may_run = asyncio.Event()
         self.may_run.set()
         self._spawn = spawn
@@ -145,7 +147,7 @@ class Part:
         self.begins.append(time.time())
 
     def signal(self, number: signal.Signals) -> bool:
-        """False when there is nobody to send it to."""
+        """Send it a signal. Returns False if it does not run."""
         if self.pid is None:
             return False
         with suppress(ProcessLookupError):
@@ -154,10 +156,9 @@ class Part:
 
 
 class Stage:
-    """An async context manager. `seed` chooses how long who died is away; `armed`: a step for each part, see
-    common/runtime/steps.py; `spawn` starts the parts; `needs`: what faults need of the machine, as far as it allows it.
-
-    `fit`: the names of the parts that have what is needed, for each of `needs`.
+    """A context in which the parts run. `seed` chooses how long a part stays down. `armed`: for a part, the step after
+    which it ends (common/runtime/steps.py). `spawn` starts the parts. `needs`: what faults may use of the machine.
+    `fit`: for each of these, the parts that have it.
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class Stage:
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-")) if folder is None else folder
         self.keys = Keys("poolmgr")
         self.redis_port, *ports = lasting_ports(1 + scale.managers)
-        # By no wire, and nothing is sent twice by itself: what was pushed twice has to be known.
+        # Not over a wire, and without automatic repeats: a push that happened twice has to be known.
         once = Retry(NoBackoff(), 0)
         self.redis: Any = Redis(
             host="127.0.0.1",
@@ -190,11 +191,15 @@ class Stage:
         self.table = Table(self.folder)
         self.wires: dict[str, FarWire] = {}
         self.parts: dict[str, Part] = {}
-        self.managers = {f"manager-{number + 1}": port for number, port in enumerate(ports)}  # -> its api port
+        self.managers = {
+            f"manager-{number + 1}": port for number, port in enumerate(ports)
+        }  # name -> the port of its API
         self.agents = [f"vm-{number + 1}" for number in range(scale.agents)]
         self.rollbacks: list[Rollback] = []
-        self.poisons: dict[str, bool] = {}  # bot_id of a job over which managers end -> whether Redis said it has it
-        self.epochs: list[tuple[int, int]] = []  # before Redis was set back, and the first new one after it; 0: none
+        self.poisons: dict[str, bool] = {}  # bot_id of a job over which managers end -> whether Redis confirmed it
+        self.epochs: list[
+            tuple[int, int]
+        ] = []  # for each time Redis was set back: the epoch before, and the first new one; 0: none yet
         self.fit: dict[Need, frozenset[str]] = {}
         self.given = Given(self._pids, lambda: apart.late_s)
         self.most_browsers: dict[str, int] = dict.fromkeys(self.agents, 0)
@@ -223,10 +228,10 @@ class Stage:
         return [part.pid for part in self.parts.values() if part.pid]
 
     def seed(self, seed: int) -> None:
-        """It chooses from now on how long who died is away."""
+        """Choose anew how long parts stay down."""
         self._chance.seed(f"{seed} restarts")
 
-    # Who is who
+    # Which part is which
 
     def part(self, name: str) -> Part:
         return self.parts[name]
@@ -259,7 +264,7 @@ class Stage:
         return name in self.fit.get(need, ())
 
     def _fit(self, need: Need) -> frozenset[str]:
-        """Whom it is given. Files on a small disk cannot be fixed: the agents take turns in what they have."""
+        """Choose which agents get it. Files on a small disk cannot be made immutable, so the agents take turns."""
         match need:
             case Need.SMALL_DISK:
                 return frozenset(self.agents[::2])
@@ -271,18 +276,18 @@ class Stage:
                 return frozenset({*self.agents, *self.managers})
 
     def clock(self, name: str) -> Path:
-        """The file by which that part's wall clock is set, if it has one of its own."""
+        """The file that sets that part's wall clock, if it has one of its own."""
         return self.folder / f"{name}.clock"
 
     def copy_redis(self) -> float:
-        """Keep a copy of its files as they are. Returns when that was."""
+        """Keep a copy of Redis' files. Returns the time of the copy."""
         copy = self.folder / "redis.copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.folder / "redis", copy)
         return time.time()
 
     async def restore_redis(self, copied_at: float) -> None:
-        """Redis ends as by kill -9, and comes back with the files of the copy."""
+        """End Redis as by kill -9, and start it with the files of the copy."""
         part, before = self.parts["redis"], await self.epoch()
         part.may_run.clear()
         part.signal(signal.SIGKILL)
@@ -306,7 +311,7 @@ class Stage:
             await asyncio.sleep(0.05)
 
     async def epoch(self) -> int:
-        """That of the latest leader. Raises: StageError when Redis does not answer for too long."""
+        """The epoch of the latest leader. Raises: StageError when Redis does not answer."""
         deadline = time.monotonic() + START_DEADLINE_S
         while True:
             try:
@@ -317,7 +322,7 @@ class Stage:
                 await asyncio.sleep(0.05)
 
     async def start_beside(self, name: str) -> Process:
-        """Another process like that part, beside it."""
+        """Start a second process like that part."""
         part = self.parts[name]
         with part.log.open("ab") as log:
             return await self._spawn(part.command, part.environment, log)
@@ -392,7 +397,9 @@ class Stage:
         self._tasks.append(self._keepers.create_task(self._start_again(part), name=f"keep {name}"))
 
     async def _start_again(self, part: Part) -> None:
-        """For as long as the stage stands. An armed step is for the first time only."""
+        """Start the part again whenever it ends, while the stage stands. An armed step counts only for the first
+        process.
+        """
         while True:
             assert part.process
             part.codes.append(await part.process.wait())
@@ -418,7 +425,7 @@ class Stage:
             return False
 
     async def until(self, what: str, done: Any, within_s: float = START_DEADLINE_S) -> None:
-        """Raises: StageError at the deadline."""
+        """Wait until it holds. Raises: StageError at the deadline."""
         deadline = time.monotonic() + within_s
         while not await done():
             if time.monotonic() > deadline:
@@ -427,7 +434,9 @@ class Stage:
             await asyncio.sleep(0.05)
 
     async def _end(self) -> None:
-        """Kill all, by id, and all that names the folder, until there is none; then the wires."""
+        """Kill all parts by their ids, then every process that names the folder, until none is left; then close the
+        wires.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -12,14 +12,14 @@ from common.jobs.job import JobRules, parse_job
 from common.jobs.record import Job
 
 MARK: Final = "poison-"
-"""What the bot ids of such jobs begin with."""
+"""The bot ids of such jobs begin with this."""
 MOST_ENDS: Final = 3
-"""The first manager has a batch in hand, and nobody can know which of it was the one; two more begin it alone."""
+"""The first manager has a whole batch, so it is unknown which job ended it. Two more begin the job alone."""
 _FILE: Final = "poisoned"
 
 
 def deadly(payload: bytes, now: float, rules: JobRules) -> Job:
-    """In place of the manager's own."""
+    """Used in place of the manager's own reader."""
     job = parse_job(payload, now, rules)
     if job.bot_id.startswith(MARK):
         with (Path(os.environ["CHAOS_FOLDER"]) / _FILE).open("a") as file:
@@ -29,6 +29,6 @@ def deadly(payload: bytes, now: float, rules: JobRules) -> Job:
 
 
 def ends(folder: Path) -> list[str]:
-    """The bot ids, one for each manager that ended."""
+    """The bot ids, once for each manager that ended over them."""
     file = folder / _FILE
     return file.read_text().split() if file.exists() else []

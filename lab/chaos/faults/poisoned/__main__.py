@@ -1,4 +1,4 @@
-"""The manager that some jobs are poison to."""
+"""A manager that ends over marked jobs."""
 
 from lab.chaos.faults.poisoned import deadly
 from poolmgr import __main__ as real

@@ -1,8 +1,8 @@
-"""A wall clock that can be set for one Python process while it runs: with this folder on PYTHONPATH, `time.time` is off
-by what the file in CHAOS_CLOCK says, eight bytes that are a double. Monotonic clocks go on as they are.
+"""Moves the wall clock of one Python process while it runs. With this folder on PYTHONPATH, `time.time` is off by the
+number in the file CHAOS_CLOCK: eight bytes, a double. Monotonic clocks are not changed.
 
-libfaketime would do it for every program, but with the monotonic clock left alone its clock_nanosleep (0.9.10, Debian
-12) refuses each `time.sleep` of Python 3.11 with EINVAL.
+libfaketime would do it for every program. But if it leaves the monotonic clock alone, its clock_nanosleep (0.9.10,
+Debian 12) refuses each `time.sleep` of Python 3.11 with EINVAL.
 """
 
 import mmap
