@@ -34,10 +34,10 @@ LATEST: Final = ROOT / "lab" / "bench" / "results" / "latest.json"
 DOCS: Final = ROOT / "docs" / "performance.md"
 
 _WIDTH: Final = 160
-"""Of the table, where no terminal says how wide it is."""
+"""The table's width where there is no terminal."""
 
 _CANNOT: Final = (StageError, PageError, PlaywrightError, BrowserError, redis.RedisError, OSError)
-"""Why a row has no numbers. Anything else is a fault of the benchmark itself."""
+"""Errors after which a row has no numbers. Any other error is a fault of the benchmark."""
 
 
 @click.command(
@@ -135,7 +135,7 @@ async def _run(names: tuple[str, ...], console: Console, *, quick: bool, minutes
 
 
 def _commit() -> str:
-    """What was measured; a `+` says that the tree held more than that."""
+    """The commit that was measured; `+`: the tree had uncommitted changes."""
     name = _answer("git", "rev-parse", "--short=12", "HEAD") or "unknown"
     return name + ("+" if _answer("git", "status", "--porcelain") else "")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Arrivals:
-    """The file to which a part writes who arrived when; the other half is `note_arrivals`."""
+    """The file into which a part writes what arrived when. `note_arrivals` writes it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -22,7 +22,7 @@ class Arrivals:
         self._at: dict[str, int] = {}
 
     def take(self, names: list[str]) -> dict[str, int] | None:
-        """When each of `names` arrived (monotonic, ns), once all of them have."""
+        """The arrival time of each of `names` (monotonic, ns), once all have arrived."""
         with self.path.open("rb") as file:
             file.seek(self._read_to)
             whole, end, _ = file.read().rpartition(b"\n")  # the last line may be half written
@@ -35,7 +35,7 @@ class Arrivals:
         return {name: self._at.pop(name) for name in names}
 
     async def wait(self, stage: "Stage", names: list[str], within_s: float = 30.0) -> dict[str, int]:
-        """Raises: StageError."""
+        """Wait for arrivals. Raises: StageError."""
         found: dict[str, int] | None = None
 
         async def are_there() -> bool:
@@ -48,7 +48,7 @@ class Arrivals:
 
 
 def note_arrivals(path: str) -> Callable[[list[str]], None]:
-    """For the process where things arrive: a function that writes down that all of these have arrived just now."""
+    """For the process in which things arrive: a function that writes down that all of these have just arrived."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND)
 
     def note(names: list[str]) -> None:

@@ -26,7 +26,7 @@ class Hostile(NamedTuple):
 
 
 def jobs(scale: float = 1.0) -> Iterator[Hostile]:
-    """`scale`: of the size, 1.0 for as large as is read at all."""
+    """The jobs. `scale`: their size; 1.0 is the largest that is read at all."""
     text, link = int(MAX_TEXT_LENGTH * scale), int(MAX_LINK_LENGTH * scale)
     for name, unit in _REPEATED.items():
         yield _of_link(f"text of {name}", filled("", unit, text))
@@ -51,7 +51,7 @@ def _of_link(name: str, text: str) -> Hostile:
 
 
 def filled(start: str, unit: str, size: int) -> str:
-    """`start` and as many of `unit` as make no more than `size` characters."""
+    """`start`, and as many `unit` as fit into `size` characters."""
     return start + unit * max(1, (size - len(start)) // max(1, len(unit)))
 
 
@@ -255,7 +255,7 @@ NO_JSON: Final = frozenset(
 
 
 def odd_keys(size: int) -> Hostile:
-    """A job with as many keys as fit, each another."""
+    """A job with as many different keys as fit."""
     document: dict[str, Any] = {"meeting_link": _MEET}
     document |= {f"k{at}": at for at in range(max(1, size // 16))}
     return Hostile("odd keys", json.dumps(document).encode())

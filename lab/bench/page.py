@@ -30,7 +30,7 @@ _OVER: Final = """<!doctype html><title>Meeting</title><link rel="icon" href="da
 
 
 class PageError(Exception):
-    """Nobody came in time."""
+    """No bot came in time."""
 
 
 class MeetingPage:
@@ -56,15 +56,15 @@ class MeetingPage:
         await self._runner.cleanup()
 
     def link(self, name: str) -> str:
-        """A meeting of that name: one for every bot. One that begins with `over` has ended before the bot comes."""
+        """A meeting link for one bot. If `name` begins with `over`, the meeting ended before the bot comes."""
         return f"http://{self.host}/r/{name}"
 
     async def asked(self, name: str, within_s: float = 30.0) -> int:
-        """When the meeting page was asked for. Raises: PageError."""
+        """When the browser requested the meeting page. Raises: PageError."""
         return await self._wait(self._asked, name, within_s)
 
     async def joined(self, name: str, within_s: float = 30.0) -> int:
-        """When the news came that "Ask to join" was clicked. Raises: PageError."""
+        """When "Ask to join" was clicked. Raises: PageError."""
         return await self._wait(self._joined, name, within_s)
 
     async def _wait(self, where: dict[str, asyncio.Future[int]], name: str, within_s: float) -> int:

@@ -85,7 +85,7 @@ _PEERS = {"saq": Saq, "taskiq": Taskiq, "arq": Arq}
 
 
 async def _hand_in(push: Push, note: Note) -> None:
-    """Until standard input ends. All names of a line are handed in side by side, and noted just before."""
+    """Hand jobs in until standard input ends. All names of a line are handed in at once, and noted just before."""
     lines = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():

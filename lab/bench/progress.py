@@ -21,7 +21,7 @@ class Progress:
 
     @contextmanager
     def row(self, name: str) -> Generator[None]:
-        """What is said within is said of this row."""
+        """Everything that is printed within belongs to this row."""
         self._row = name
         if self._console.is_terminal:
             with self._console.status(name) as self._status:

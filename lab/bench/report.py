@@ -32,7 +32,7 @@ class Budget(msgspec.Struct, frozen=True):
 
     @property
     def kept(self) -> bool | None:
-        """None when it is not judged."""
+        """Whether the budget was kept; None: it is not judged."""
         if self.limit is None or not self.judged:
             return None
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
@@ -92,7 +92,7 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def missed(self) -> list[str]:
-        """One sentence for every budget that was not kept and every row without numbers."""
+        """A sentence for each budget that was missed, and for each row without numbers."""
         found = [
             f"{measurement.row}: {measurement.why_not}" for measurement in self.measurements if measurement.why_not
         ]
@@ -131,12 +131,12 @@ def to_json(run: Run) -> bytes:
 
 
 def from_json(text: bytes) -> Run:
-    """Raises: msgspec.DecodeError."""
+    """Read results. Raises: msgspec.DecodeError."""
     return msgspec.json.decode(text, type=Run)
 
 
 def print_table(run: Run, console: Console) -> None:
-    """Subjects and budgets in one line, what stood beside them below."""
+    """Print each subject with its budgets on a line, and its floor and peers below it."""
     table = Table(title=f"{run.command}, commit {run.commit}", title_justify="left", pad_edge=False)
     for heading in ("row", "what", "unit", "n", "p50", "p99", "ratio", "budget", "verdict"):
         table.add_column(heading, justify="right" if heading in ("n", "p50", "p99", "ratio") else "left")

@@ -42,11 +42,11 @@ class Series:
 
     @property
     def samples(self) -> list[float]:
-        """All of them, best first."""
+        """All samples, best first."""
         return sorted((sample for samples in self.rounds for sample in samples), reverse=self.more_is_better)
 
     def summary(self) -> Summary:
-        """Raises: ValueError when nothing was measured."""
+        """The percentiles of all samples. Raises: ValueError when nothing was measured."""
         samples = self.samples
         if not samples:
             raise ValueError(f"cannot sum up {self.name!r}: it has no samples")
@@ -61,7 +61,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def ratio(subject: Series, floor: Series) -> float | None:
-    """How many times the floor's value the subject's is: the median over the rounds that both took part in."""
+    """The subject's value as a multiple of the floor's: the median over the rounds that both took part in."""
     pairs = zip(subject.rounds, floor.rounds, strict=False)
     ratios = [statistics.median(ours) / statistics.median(theirs) for ours, theirs in pairs if ours and theirs]
     return statistics.median(ratios) if ratios else None

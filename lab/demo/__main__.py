@@ -53,7 +53,7 @@ class Failed(Exception):  # noqa: N818 - it is the demo's verdict, not a fault o
 
 
 class Stopped(Exception):  # noqa: N818 - nothing is wrong
-    """The user has seen enough."""
+    """The user stopped it."""
 
 
 class Show:
@@ -86,7 +86,7 @@ class Show:
             await asyncio.sleep(0.02)
 
     async def tell_bots(self, after: str) -> None:
-        """One line per status change, until cancelled."""
+        """Print a line per status change, until it is cancelled."""
         async for _, change in self._views.follow(after):
             bot_id = change["bot_id"]
             words = change["state"].replace("_", " ")
@@ -98,7 +98,7 @@ class Show:
             self.say(self._names.get(bot_id, bot_id), words, style, datetime.fromisoformat(change["at"]).timestamp())
 
     async def tell_pool(self, on_change: Callable[[VmView], None]) -> None:
-        """One line whenever the pool has changed, until cancelled."""
+        """Print a line whenever the pool has changed, until it is cancelled."""
         while True:
             for vm in await self._views.fleet():
                 on_change(vm)
@@ -134,7 +134,7 @@ class Show:
                 raise Failed(f"create_bot was answered with {response.status}: {await response.text()}")
 
     async def tell_receiver(self, bot_id: str) -> None:
-        """What the receiver of webhooks has been told of the bot. Raises: Failed when it is not all at the deadline."""
+        """Print which webhooks of the bot the receiver got. Raises: Failed when one is missing at the deadline."""
         bot: dict[str, Any] = {}
 
         async def look() -> None:
@@ -163,7 +163,7 @@ class Show:
         self._console.print(table)
 
     async def print_recording(self, stage: DemoStage, bot_id: str) -> None:
-        """How loud both sides of the finished file are, and where it lies. Raises: Failed when one is silent."""
+        """Print how loud both sides of the finished file are, and where it is. Raises: Failed when one is silent."""
         store = Store(stage.capture)
         try:
             made = await manifests.find(store, bot_id)
@@ -182,7 +182,7 @@ class Show:
 
 
 async def perform(stage: DemoStage, *, once: bool) -> None:
-    """The whole play. Raises, in a group: Failed, Stopped, StageError, and what a browser or Redis raises."""
+    """Run the whole demo. Raises, in a group: Failed, Stopped, StageError, and errors of the browser and of Redis."""
     stop = stop_on_signals()
     redis = connect(RedisSettings(url=stage.parts.redis_url))
     views = Views(redis, Keys("poolmgr"))
@@ -244,7 +244,7 @@ async def _raise_when(stop: asyncio.Event) -> None:
 async def _all_are(
     views: Views, bot_ids: list[str], show: Show, what: str, is_so: Callable[[Record], bool]
 ) -> dict[str, Record]:
-    """Each bot's record, once all are in the meeting and `is_so` of each. Raises: Failed when one has ended."""
+    """Each bot's record, once all are in the meeting and `is_so` holds for each. Raises: Failed when one has ended."""
     records: dict[str, Record] = {}
 
     async def look() -> None:
@@ -262,7 +262,7 @@ async def _all_are(
 
 
 async def _all_have_left(views: Views, bot_ids: list[str], show: Show) -> None:
-    """All have ended, and files are made of what was recorded. Raises: Failed."""
+    """Wait until all bots have ended, and the recordings' files are made. Raises: Failed."""
     ended: dict[str, Record] = {}
 
     async def look() -> None:

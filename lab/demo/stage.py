@@ -127,7 +127,7 @@ class DemoStage:
         return faults
 
     def remove(self) -> None:
-        """All but the recording."""
+        """Remove everything except the recording."""
         shutil.rmtree(self.parts.folder)
 
     def remove_recording(self) -> None:

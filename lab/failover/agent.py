@@ -29,14 +29,16 @@ from worker.link.journal import Journal
 from worker.link.redis import Link
 
 LONG: Final = "long"
-"""A bot whose id begins so stays until it is told to leave."""
+"""A bot whose id begins with this stays until it is told to leave."""
 
 _STAY_S: Final = (0.2, 1.5)
 _BEAT_S: Final = 0.25
 
 
 class Meetings:
-    """The witness: who is in a meeting now, by whom, and how often each bot came in. `doubles`: in twice at a time."""
+    """Knows who is in a meeting now, under which agent, and how often each bot came in. `doubles`: bots that were in
+    twice at a time.
+    """
 
     def __init__(self) -> None:
         self.inside: dict[str, str] = {}
@@ -71,7 +73,7 @@ class BareAgent:
         self._leaves: dict[str, asyncio.Future[Reason]] = {}
 
     async def run(self) -> None:
-        """Until it is cancelled, which is its sudden death."""
+        """Run until it is cancelled, which stands for its sudden death."""
         try:
             await self._link.open(asyncio.Event())
             async with asyncio.TaskGroup() as group:

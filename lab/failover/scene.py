@@ -54,7 +54,7 @@ class Program(Protocol):
 
 
 Launch = Callable[[Mapping[str, str], IO[bytes]], Program]
-"""Starts a manager with that environment, writing there."""
+"""Starts a manager with that environment and that log."""
 
 
 def launch(environment: Mapping[str, str], log: IO[bytes]) -> Program:
@@ -72,7 +72,7 @@ def launch(environment: Mapping[str, str], log: IO[bytes]) -> Program:
 
 
 class Scene:
-    """An async context manager. `silent_s`: after which silence another server takes over."""
+    """A context in which the parts run. `silent_s`: after this much silence another server takes over."""
 
     def __init__(
         self, kind: Kind, *, wait_replicas: int, silent_s: float, launch: Launch = launch, seed: int = 1
@@ -136,7 +136,7 @@ class Scene:
         self._exits.callback(lambda: [task.cancel() for task in tasks])
 
     async def _keep(self, name: str) -> None:
-        """Started again whenever it ends, as systemd does it."""
+        """Start the process again whenever it ends, as systemd does."""
         port, other = free_ports(2)
         mine = {
             **_TIMES,
@@ -164,7 +164,7 @@ class Scene:
     # Faults
 
     def primary(self) -> Server:
-        """Of our keys. Raises: StageError."""
+        """The primary of our keys. Raises: StageError."""
         return self.servers.primary() if isinstance(self.servers, WatchedRedis) else self.servers.primary(PREFIX)
 
     async def strike(self, server: Server, how: How) -> None:
@@ -181,7 +181,7 @@ class Scene:
                 self._part(server)
 
     def _part(self, server: Server) -> None:
-        """It and the other servers do not hear one another, and neither do sentinels."""
+        """Cut it off from the other servers and from the sentinels."""
         others = [other.source for other in self.servers.servers if other is not server]
         for port, wires in self._wires.items():
             for wire in wires:
@@ -198,7 +198,7 @@ class Scene:
 
     @property
     def has_replica_left(self) -> bool:
-        """When one of them has taken over. Of six nodes, each primary has one."""
+        """Whether a replica is left when another one has taken over. In a cluster of six, each primary has one."""
         return self.kind == "sentinel"
 
     # Looks from outside, by no wire
@@ -217,7 +217,7 @@ class Scene:
         return await until("another server takes over", found, 60.0)
 
     async def epoch_on(self, server: Server) -> int:
-        """The epoch of the latest leader, as that server has it."""
+        """The epoch of the latest leader, according to that server."""
 
         def look() -> int:
             with suppress(RedisError, OSError):
@@ -237,7 +237,7 @@ def _is_primary(server: Server) -> bool:
 
 
 async def until(what: str, done: Callable[[], Any], within_s: float) -> Any:
-    """What `done` answers, once that is true. Raises: StageError."""
+    """Wait for a true answer of `done`, and return it. Raises: StageError."""
     deadline = time.monotonic() + within_s
     while True:
         try:

@@ -17,7 +17,7 @@ from lab.failover.scene import How, Kind, Launch, Scene, launch, until
 from poolmgr.core.requests import LeaveRequested
 
 WITHIN_S: Final = 150.0
-"""For anything to be well again."""
+"""The deadline for everything to work again."""
 
 _AGAIN_S: Final = 0.05
 _BETWEEN_S: Final = 0.02
@@ -56,7 +56,7 @@ Say = Callable[[str], None]
 
 
 async def run(plan: Plan, say: Say, launch: Launch = launch) -> Outcome:
-    """Raises: StageError when the parts do not come to the fault, or are not well again after it."""
+    """One failover. Raises: StageError when the parts do not start, or do not work again after the fault."""
     async with Scene(plan.kind, wait_replicas=plan.wait_replicas, silent_s=plan.silent_s, launch=launch) as scene:
         try:
             return await _Trial(scene, plan, say).run()
@@ -119,7 +119,7 @@ class _Trial:
             await asyncio.sleep(_BETWEEN_S)
 
     async def _push(self, bot_id: str) -> None:
-        """Until Redis says that it has it. By its bot_id it is one bot, however often it was pushed."""
+        """Push until Redis confirms. The bot_id makes it one bot, however often it was pushed."""
         job = json.dumps({"meeting_link": "http://127.0.0.1:8090/r/failover", "bot_id": bot_id})
         while True:
             try:
@@ -131,8 +131,8 @@ class _Trial:
                 return
 
     async def _until_served(self) -> float:
-        """When a bot of after that was in its meeting. More than one is pushed, as the first may have gone to a primary
-        that is none any more.
+        """When a bot that was pushed after the fault was in its meeting. Several are pushed, because the first may have
+        gone to the old primary.
         """
         after: list[str] = []
 
@@ -152,7 +152,7 @@ class _Trial:
         return so
 
     async def _until_over(self, long: list[str]) -> None:
-        """The short ones end by themselves; then the long ones are told to leave, and told again."""
+        """Wait for the ends: the short bots end by themselves; then the long ones are told to leave, repeatedly."""
         scene = self._scene
         short = [bot_id for bot_id in self._pushed if bot_id not in long]
 

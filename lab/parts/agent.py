@@ -29,7 +29,7 @@ class SimulatedVm:
         self._unwritten += events
 
     def news(self, keys: WireKeys) -> Call[bytes | None]:
-        """What was said since, to be written."""
+        """The events since the last call, which are to be written."""
         numbered: list[int | bytes] = []
         for event in self._unwritten:
             self._written += not isinstance(event, Heartbeat)
@@ -62,7 +62,7 @@ class SimulatedVm:
         self.say(JoinRefused(self.vm_id, join.worker_id, join.bot_id, join.attempt, time.time(), cause))
 
     def end(self, worker_id: str, reason: Reason) -> None:
-        """The bot's end, and that of its worker."""
+        """End the bot and its worker."""
         bot = self.workers[worker_id]
         self.say(BotEnded(self.vm_id, worker_id, bot.bot_id, bot.attempt, time.time(), reason))
         self.gone(worker_id, GoneCause.SPENT)

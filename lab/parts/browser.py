@@ -13,21 +13,21 @@ QUIET: Final = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
     "--disable-quic",
 )  # fmt: skip
-"""Such a browser calls nobody by itself."""
+"""Switches with which a browser calls no servers of its own accord."""
 
 
 @functools.cache
 def chromium() -> Path:
-    """The browser that the agent takes, too. Raises: worker.chromium.process.BrowserError."""
+    """The browser that the agent uses, too. Raises: worker.chromium.process.BrowserError."""
     return find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
 
 
 def no_sandbox() -> list[str]:
-    """Chromium's sandbox does not work for root."""
+    """The switch for root, for whom Chromium's sandbox does not work."""
     return ["--no-sandbox"] if os.geteuid() == 0 else []
 
 
 async def launch(playwright: Playwright, *switches: str, **options: Any) -> Browser:
-    """A browser as any Playwright program starts one. `options`: of Playwright."""
+    """Start a browser as any Playwright program does. `options`: Playwright's."""
     switches = (*QUIET, *no_sandbox(), *switches)
     return await playwright.chromium.launch(executable_path=chromium(), args=switches, **options)

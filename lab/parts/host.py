@@ -16,7 +16,7 @@ import aiohttp
 
 
 class Host:
-    """`on_change` hears who came and who went, as they do."""
+    """`on_change` is called with who came and who went."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.names: list[str] = []
@@ -28,7 +28,7 @@ class Host:
         self._here: dict[str, str] = {}  # id -> name
 
     async def watch(self) -> None:
-        """Keeps all that up to date until the meeting ends."""
+        """Keep the lists up to date until the meeting ends."""
         async for frame in self._socket:
             message = frame.json()
             match message["type"]:
@@ -57,7 +57,7 @@ class Host:
 
 @asynccontextmanager
 async def hosting(link: str, key: str, name: str = "Host") -> AsyncGenerator[Host]:
-    """`link`: of the meeting."""
+    """A host in the meeting of this link, as a process."""
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{link}/ws", params={"host": key}) as socket,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on right now, all different."""
+    """Ports that no program listens on now, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -15,7 +15,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def lasting_ports(count: int) -> list[int]:
-    """Free ports that the kernel gives nobody for a call out: whoever is started again on one finds it free."""
+    """Free ports that the kernel does not use for outgoing calls, so a part can be started again on one."""
     first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports: list[int] = []
     while len(ports) < count:

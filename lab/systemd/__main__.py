@@ -82,7 +82,7 @@ def _run(report: Report, *, fresh: bool) -> None:
 
 
 def _build_wheel(section: manual.Section, source: Path, report: Report) -> None:
-    """In the copy, with the environment of the checkout, which `./dev` has set up."""
+    """Build the wheel in the copy, with the checkout's environment, which `./dev` has set up."""
     environment = os.environ | {"PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"}
     for command in section.commands:
         if command == "./dev setup":
@@ -103,7 +103,7 @@ def _build_wheel(section: manual.Section, source: Path, report: Report) -> None:
 
 
 def _configure(root: Path, password: str, token: str) -> None:
-    """What the steps leave to the operator: the lines that differ, and Redis as README.md asks for it."""
+    """Do what the steps leave to the operator: lines of the configuration that differ, and Redis as README.md says."""
     (root / "etc/hostname").write_text(f"{NAME}\n")  # or it has that of this machine
     digest = hashlib.sha256(token.encode()).hexdigest()
     (root / "etc/poolmgr/config.toml").write_text(

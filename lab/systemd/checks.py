@@ -30,7 +30,7 @@ _PYTHON: Final = "/opt/poolmgr/venv/bin/python"
 
 
 class _Calls(NamedTuple):
-    """What must not change while programs come and go."""
+    """The calls, which must not change while programs come and go."""
 
     browsers: list[Browser]
     witnessed: list[list[str]]
@@ -50,7 +50,7 @@ class Checks:
         self._bots = ["bot-daily"]
 
     def run(self) -> None:
-        """All parts. Raises: FleetError when nothing further can be tried."""
+        """Carry out all parts. Raises: FleetError when nothing further can be tried."""
         self.start()
         self.sandbox()
         self.join()
@@ -193,7 +193,7 @@ class Checks:
         self._expect_unaware(before)
 
     def stand_still(self) -> None:
-        """Stopped by SIGSTOP, a process lives and does nothing: only its watchdog tells."""
+        """A process that SIGSTOP stopped does nothing, and only its watchdog notices."""
         for name in (MANAGER, AGENT):
             before = self._calls()
             old = self._inside.unit(name)
@@ -285,7 +285,7 @@ class Checks:
             self._report.check(f"{unit}.service, {_EXPOSED_AT_MOST[unit]} at most", good, overall.strip("→ "))
 
     def last_words(self) -> None:
-        """Why something failed, as far as the journal knows."""
+        """The end of the journal, which may say why something failed."""
         for unit in (MANAGER, AGENT):
             self._report.heading(f"the end of the journal of {unit}")
             for line in self._inside.journal_end(unit):
@@ -307,7 +307,7 @@ class Checks:
         return warm if len(warm) >= MIN_IDLE else None
 
     def _is_full(self) -> bool:
-        """Of warm browsers: one that still warms up when its agent dies is ended by the next."""
+        """Wait until all browsers are warm: the next agent ends one that is still warming up."""
         warm = {event["worker_id"] for event in self._inside.events(AGENT, "worker_warmed")}
         living = [browser.worker_id for browser in self._inside.browsers()]
         return len(living) == len(self._bots) + MIN_IDLE and warm.issuperset(living)
@@ -316,7 +316,7 @@ class Checks:
         return self._inside.bot(bot_id).get("state") == "in_meeting"
 
     def _status_in_lobby(self, bot_id: str) -> str:
-        """As the API says it, once the bot is there."""
+        """The bot's status by the API, once it is in the lobby."""
         waits = self._inside.bot(bot_id).get("state") == "waiting_room"
         return str(self._inside.call(f"bots/{bot_id}/status")["status"]) if waits else ""
 
@@ -358,6 +358,6 @@ class Checks:
         )
 
     def _expect_unaware(self, before: _Calls) -> None:
-        """For some seconds: what a newly started program decides comes after its start."""
+        """Check for some seconds that the calls are not disturbed, because a new program decides after its start."""
         good = throughout(_UNAWARE_S, lambda: self._calls() == before)
         self._report.check("the same browsers go on, the bots are in their meetings", good, str(self._calls()))

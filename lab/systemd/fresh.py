@@ -28,7 +28,7 @@ _BASE: Final = ("git", "python3", "ca-certificates")
 _SOURCE: Final = "/mnt/source.git"
 _NEWER: Final = "/mnt/newer"
 _CUT_OFF_S: Final = (2, 9, 21)
-"""After so many seconds a set-up is killed, and the next one has to go on: about when lists of packages are read, when
+"""After these times a set-up is killed, and the next one has to go on: about when lists of packages are read, when
 packages are fetched, and when they are unpacked.
 """
 _FEW_TESTS: Final = "tests/requirements"
@@ -40,7 +40,7 @@ _HEADING: Final = re.compile(r"== (.+)")
 
 
 class Fetching(NamedTuple):
-    """How packages are fetched there: as here."""
+    """How packages are fetched on the new machine: as on this one."""
 
     sources: list[host.Source]
     options: str
@@ -54,7 +54,7 @@ class _Said(NamedTuple):
 
 
 class Fresh:
-    """One machine, and what is tried on it."""
+    """One new machine, and what is tried on it."""
 
     def __init__(self, root: Path, folder: Path, carried: host.Carried, report: Report) -> None:
         self._root = root
@@ -74,7 +74,7 @@ class Fresh:
         self._do("python3 -m lab.systemd.set_up")  # there is a test that asks whether what is there was tried
 
     def both_commands(self, test: str) -> Tried:
-        """Raises: FleetError when the demo fails. A test that fails is one that was carried out: it is counted."""
+        """Try both commands. Raises: FleetError when the demo fails. Failed tests are only counted."""
         self._report.heading("./dev demo --once")
         demo = self._do("./dev demo --once")
         took = f"{demo.took_s:.0f} s, of these {demo.apt_s:.0f} s apt"
@@ -105,7 +105,7 @@ class Fresh:
         self.pins("dev.txt", f"{CLONE}/.venv")
 
     def pip_alone(self) -> None:
-        """The pip of Debian takes the locks."""
+        """Install the locks with Debian's pip."""
         for lock, venv in (("run.txt", "/opt/run"), ("dev.txt", "/opt/dev")):
             command = f"{venv}/bin/pip install -q --require-hashes -r requirements/{lock}"
             said = self._do(f"python3 -m venv {venv} && {command}")
@@ -113,7 +113,7 @@ class Fresh:
             self.pins(lock, venv)
 
     def pins(self, lock: str, venv: str) -> None:
-        """What is installed is what the lock pins, although newer releases are out."""
+        """Check that the pinned releases are installed, although newer ones are out."""
         pins = {name: pin.version for name, pin in locks.read(locks.FOLDER / lock).items() if pin.applies}
         listed = self._do(f"{shlex.quote(venv)}/bin/python -m pip list --format=freeze").text
         there = dict(re.findall(r"^([\w.-]+)==(\S+)$", listed, re.MULTILINE))
@@ -124,7 +124,7 @@ class Fresh:
         )
 
     def _do(self, command: str, *, folder: str = CLONE) -> _Said:
-        """Raises: FleetError."""
+        """Carry out a command there. Raises: FleetError."""
         began = time.monotonic()
         headings: list[tuple[str, float]] = []
 

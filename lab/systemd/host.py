@@ -16,7 +16,7 @@ from requirements.run_uv import read_pip_settings
 SUITE: Final = "bookworm"
 MIRROR_VARIABLE: Final = "POOLMGR_FLEET_MIRROR"
 CARRIED: Final = "/mnt/host"
-"""Where files of this machine are seen in the other one, so that they cover none of its own."""
+"""The folder in which the other machine sees files of this one. It hides none of the other's own."""
 
 _VARIABLES: Final = re.compile(r"PIP_.+|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(?i:(https?|ftp|no)_proxy)")
 _NOT_OURS: Final = re.compile(r"PIP_(REQUIRE_VIRTUALENV|TARGET|PREFIX|USER|CACHE_DIR|CONFIG_FILE|PYTHON|LOG)")
@@ -35,14 +35,14 @@ class Source(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """`environment`: as it has to be over there. `binds`: paths here by paths there."""
+    """`environment`: for the other machine. `binds`: paths there -> paths here."""
 
     environment: dict[str, str]
     binds: dict[str, str]
 
 
 def sources() -> list[Source]:
-    """Debian 12, wherever this machine's apt finds it; the suite itself first. Raises: FleetError."""
+    """The sources of Debian 12 that this machine's apt uses; the suite itself comes first. Raises: FleetError."""
     if mirror := os.environ.get(MIRROR_VARIABLE):
         return [Source(mirror, SUITE, "main")]
     wanted = "$(CODENAME) $(REPO_URI) $(COMPONENT) $(ORIGIN)"
@@ -57,7 +57,7 @@ def sources() -> list[Source]:
 
 
 def read_sources(lines: Iterable[str]) -> list[Source]:
-    """From lines of codename, address, component and origin; each source once."""
+    """The sources in lines of codename, address, component and origin, each once."""
     found: dict[Source, None] = {}
     for line in lines:
         match line.split():
@@ -69,7 +69,7 @@ def read_sources(lines: Iterable[str]) -> list[Source]:
 
 
 def apt_options() -> str:
-    """How this machine's apt fetches, as a file for apt.conf.d: proxies, certificates, patience."""
+    """How this machine's apt fetches packages (proxies, certificates, patience), as a file for apt.conf.d."""
     dumped = _ask("apt-config", "dump", "Acquire").splitlines()
     # Where its own credentials and lists are is its own business.
     kept = [line for line in dumped if re.match(r"Acquire::(https?|ftp|Retries|Check-|Allow|Languages|By-Hash)", line)]
@@ -77,19 +77,19 @@ def apt_options() -> str:
 
 
 def proxies_of_apt(options: str) -> dict[str, str]:
-    """The same for programs that know the environment only."""
+    """The same as environment variables, for programs other than apt."""
     found = re.findall(r'^Acquire::(https?)::Proxy "(\S+)";$', options, re.MULTILINE)
     return {f"{scheme}_proxy": address for scheme, address in found if address != "DIRECT"}
 
 
 def carried() -> Carried:
-    """Environment and files that pip and apt of this machine fetch with."""
+    """The environment and files with which pip and apt of this machine fetch packages."""
     listed = _ask(sys.executable, "-m", "pip", "config", "list").splitlines()
     return carry({**read_pip_settings(listed), **os.environ})
 
 
 def carry(environment: Mapping[str, str]) -> Carried:
-    """What of it is about fetching, with every file that it names where it is found over there."""
+    """The part of it that is about fetching, with every file that it names at its place on the other machine."""
     carried = Carried({}, {})
     for name, value in environment.items():
         if _VARIABLES.fullmatch(name) and not _NOT_OURS.fullmatch(name):

@@ -24,7 +24,7 @@ _PROFILE: Final = re.compile(rf" --user-data-dir={STATE_DIR}/workers/([^ /]+)/pr
 
 
 class Unit(NamedTuple):
-    """`restarts`: how often systemd started it again by itself."""
+    """`restarts`: how often systemd started it again."""
 
     active: str
     sub: str
@@ -35,7 +35,7 @@ class Unit(NamedTuple):
 
 
 class Browser(NamedTuple):
-    """The first process of one Chromium, by what nothing else has: its id and the tick it was started at."""
+    """The first process of one Chromium. Its id and its start tick together are unique."""
 
     worker_id: str
     pid: int
@@ -65,7 +65,7 @@ class Inside:
         return Unit(active, sub, int(pid), int(restarts), result, int(code))
 
     def events(self, unit: str, event: str = "") -> list[dict[str, Any]]:
-        """What the program of that unit has logged, oldest first."""
+        """What the unit's program has logged, oldest first."""
         found: list[dict[str, Any]] = []
         for line in self.machine.do("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").splitlines():
             if line.startswith("{"):
@@ -85,11 +85,11 @@ class Inside:
         self.redis("LPUSH", "poolmgr:jobs", job)
 
     def call(self, path: str, document: dict[str, str] | None = None) -> dict[str, Any]:
-        """An operation of the HTTP API: POST with a document, GET without. Raises: FleetError when it is refused."""
+        """Call the HTTP API: POST with a document, GET without. Raises: FleetError when it is refused."""
         return self.call_as(self._token, path, document)
 
     def call_as(self, token: str, path: str, document: dict[str, str] | None = None) -> dict[str, Any]:
-        """As another client."""
+        """Call it as another client."""
         body = "" if document is None else json.dumps(document)
         return json.loads(self.machine.do("python3", "-c", _CALL, token, path, body))
 
@@ -119,24 +119,24 @@ class Inside:
         ]
 
     def is_sandboxed(self, pid: int) -> bool:
-        """Whether it is in namespaces of its own and behind a seccomp filter that its browser has not."""
+        """Whether it has namespaces of its own, and a seccomp filter that its browser has not."""
         other = all(namespace(pid, kind) != namespace(self.machine.leader, kind) for kind in ("user", "pid", "net"))
         [filters] = status(pid, "Seccomp_filters")
         browser = next(browser for browser in self.browsers() if _profile(browser.pid) == _profile(pid))
         return other and int(filters) > int(status(browser.pid, "Seccomp_filters")[0])
 
     def leave_marks(self, browser: Browser) -> None:
-        """Write what a browser may write outside of its folder, as its user, where it sees it. Raises: FleetError."""
+        """Write files outside of the browser's folder, as its user and where it sees them. Raises: FleetError."""
         if lost := [place for place in _WRITABLE if self._as_browser(browser, f"touch {place}/{browser.worker_id}")]:
             raise FleetError(f"browser {browser.pid} cannot write to {', '.join(lost)}")
 
     def marks_lost(self, browser: Browser) -> list[str]:
-        """Where that is no longer there for it, or nothing more can be written."""
+        """Which of these files the browser can no longer see or write."""
         seen = "test -e {0}/{1}; touch {0}/{1}-more"
         return [place for place in _WRITABLE if self._as_browser(browser, seen.format(place, browser.worker_id))]
 
     def _as_browser(self, browser: Browser, commands: str) -> int:
-        """The exit code, in its mount namespace, which is that of the agent that started it."""
+        """The exit code of a command in the browser's mount namespace, which is that of the agent that started it."""
         [uid, *_], [gid, *_] = status(browser.pid, "Uid"), status(browser.pid, "Gid")
         become = ("nsenter", f"--target={browser.pid}", "--mount", f"--setuid={uid}", f"--setgid={gid}", "--")
         return subprocess.run((*become, "sh", "-ec", commands), capture_output=True, timeout=20, check=False).returncode
@@ -146,13 +146,13 @@ class Inside:
         return [Path(line).name for line in found.splitlines()]
 
     def witnessed(self, meeting: str) -> list[str]:
-        """Who came and went there, as the room told the meeting's host."""
+        """Who came and went, as the meeting room told its host."""
         report = self.machine.do("journalctl", "--no-pager", "--output=cat", f"--unit=witness-{meeting}")
         return [line for line in report.splitlines() if line.startswith(("came: ", "went: ")) and line != "came: Host"]
 
 
 def until(seconds: float, what: str, found: Callable[[], T | None]) -> T:
-    """What `found` returns, once it is something. Raises: FleetError with `what` when that takes too long."""
+    """Wait for a true answer of `found`, and return it. Raises: FleetError with `what` when that takes too long."""
     deadline = time.monotonic() + seconds
     while True:
         if result := found():
@@ -163,7 +163,7 @@ def until(seconds: float, what: str, found: Callable[[], T | None]) -> T:
 
 
 def throughout(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Whether it holds at every look for so long: what breaks and mends itself in between is seen, too."""
+    """Whether it holds at every look for this long. So a short fault is noticed, too."""
     deadline = time.monotonic() + seconds
     while holds():
         if time.monotonic() > deadline:

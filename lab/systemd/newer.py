@@ -15,7 +15,7 @@ VERSION: Final = "99999"
 
 
 def make_index(folder: Path, pins: Mapping[str, Pin]) -> None:
-    """The pages of a simple index (PEP 503), and the wheels beside them."""
+    """Make the pages of a simple index (PEP 503), and the wheels beside them."""
     for name, pin in pins.items():
         wheel = folder / name / f"{name.replace('-', '_')}-{VERSION}-py3-none-any.whl"
         wheel.parent.mkdir(parents=True, exist_ok=True)

@@ -43,10 +43,8 @@ def run(
     timeout_s: float,
     heard: Callable[[str], None] = lambda _line: None,
 ) -> str:
-    """Carry out one shell command in there, not booted, on the network of this machine. What it said; `heard` is told
-    each line of it as it comes.
-
-    Raises: FleetError.
+    """Carry out one shell command in it, not booted, on this machine's network. Returns its output; `heard` gets each
+    line as it comes. Raises: FleetError.
     """
     variables = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"} | dict(environment or {})
     arguments = [
@@ -80,14 +78,14 @@ def run(
 
 
 class Machine:
-    """A booted system. `leader`: its first process, as this machine counts."""
+    """A booted system. `leader`: the id of its first process on this machine."""
 
     def __init__(self, process: subprocess.Popen[bytes], leader: int) -> None:
         self.leader = leader
         self._process = process
 
     def ask(self, *command: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
-        """Carry out a command in there, as root. Raises: FleetError when it does not end."""
+        """Carry out a command in it as root. Raises: FleetError when it does not end."""
         entering = (
             "nsenter",
             f"--target={self.leader}",
@@ -114,18 +112,18 @@ class Machine:
             raise FleetError(f"{' '.join(command)} did not end within {timeout_s:.0f} s") from error
 
     def do(self, *command: str, timeout_s: float = 30.0) -> str:
-        """The same, and it has to succeed. Raises: FleetError."""
+        """Carry out a command that has to succeed. Raises: FleetError."""
         done = self.ask(*command, timeout_s=timeout_s)
         if done.returncode:
             raise FleetError(f"{' '.join(command)}: exit code {done.returncode}: {_end_of(done.stdout + done.stderr)}")
         return done.stdout.strip()
 
     def processes(self) -> list[processes.Process]:
-        """All that live in there."""
+        """All processes in it."""
         return _below(self.leader)
 
     def power_off(self) -> float | None:
-        """In good order. The seconds that it took, None when it was not off in time."""
+        """Shut down in good order. Returns how many seconds it took; None: it was not off in time."""
         began = time.monotonic()
         for process in _below(self._process.pid):
             if process.parent == self._process.pid:  # systemd-nspawn, which passes it on
@@ -139,7 +137,7 @@ class Machine:
 
 @contextmanager
 def booted(root: Path, name: str, log: Path, binds: Mapping[str, str]) -> Generator[Machine]:
-    """The system, booted, on a network that is its loopback alone; afterwards it is off. Raises: FleetError."""
+    """The booted system, whose only network is its loopback. Afterwards it is off. Raises: FleetError."""
     arguments = [
         *_common(root, binds),
         "--boot",
@@ -157,7 +155,7 @@ def booted(root: Path, name: str, log: Path, binds: Mapping[str, str]) -> Genera
 def _started(
     arguments: Sequence[str], output: int | IO[bytes], **environment: str
 ) -> Generator[subprocess.Popen[bytes]]:
-    """A systemd-nspawn. Afterwards it has ended, and all that was in it. Raises: FleetError."""
+    """Start systemd-nspawn. Afterwards it and everything in it has ended. Raises: FleetError."""
     with _cgroups() as cgroups:
         process = subprocess.Popen(
             ("sh", "-c", _IN_CGROUPS, "sh", *_DIE_WITH_US, *arguments),
@@ -177,7 +175,7 @@ def _started(
 
 
 def _below(pid: int) -> list[processes.Process]:
-    """All that descend from it."""
+    """All descendants of a process."""
     everything = list(processes.scan())
     inside, found = {pid}, {pid}
     while found:
@@ -234,7 +232,7 @@ def _common(root: Path, binds: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def _cgroups() -> Generator[list[Path]]:
-    """Control groups for one machine, where systemd is not there to make one. Gone afterwards."""
+    """Control groups for one machine, where no systemd makes them. They are removed afterwards."""
     made: list[Path] = []
     if not Path("/run/systemd/system").is_dir():
         for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -255,7 +253,7 @@ def _cgroups() -> Generator[list[Path]]:
 
 
 def _mounted(controllers: str) -> Path | None:
-    """Where the hierarchy without controllers is mounted, of version 2 or systemd's own of version 1."""
+    """Where the hierarchy without controllers is mounted: version 2, or systemd's own of version 1."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, path, kind, options, *_ = line.split()
         if kind == ("cgroup" if controllers else "cgroup2") and (not controllers or controllers in options.split(",")):
@@ -273,9 +271,8 @@ def _remove_cgroup(folder: Path) -> None:
 
 
 def own_mounts(module: str) -> None:
-    """Go on as `python -m MODULE` in a mount namespace of our own: whatever happens, no mount is left on this machine.
-
-    Raises: FleetError.
+    """Go on as `python -m MODULE` in a mount namespace of its own, so that no mount is left on this machine. Raises:
+    FleetError.
     """
     if os.geteuid() != 0:
         raise FleetError("cannot mount, make namespaces and boot a system without being root: run it by sudo")

@@ -15,7 +15,7 @@ _INTERRUPTED: Final = 130
 
 
 def carry_out(module: str, name: str, run: Callable[[Report], None]) -> NoReturn:
-    """`run`, as `python -m MODULE`. Exit code 0 only if every promise was kept."""
+    """Run `run` as `python -m MODULE`. Exit code 0 only if every promise was kept."""
     report = Report()
     try:
         nspawn.own_mounts(module)

@@ -33,7 +33,7 @@ class Report:
 
     @contextmanager
     def part(self, title: str) -> Generator[None]:
-        """What is tried in here may come to nothing: then that failed, and the rest is tried all the same."""
+        """If what is tried within fails, that is noted, and the rest is still tried."""
         self.heading(title)
         try:
             yield

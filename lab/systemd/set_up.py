@@ -14,7 +14,7 @@ _BEGIN, _END = "<!-- last run -->\n", "<!-- end of last run -->\n"
 
 
 def digest(checkout: Path) -> str:
-    """Of all that decides what a set-up does."""
+    """A digest of everything that decides what a set-up does."""
     files = [checkout / "dev", *sorted(path for path in (checkout / "requirements").iterdir() if path.is_file())]
     sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.name}\n" for path in files)
     return hashlib.sha256(sums.encode()).hexdigest()[:16]
@@ -30,7 +30,7 @@ class Tried(NamedTuple):
 
 
 def write_record(document: Path, of: str, day: date, tried: Tried, rest: str) -> None:
-    """Replaces what stood there of the run before. `rest`: how it went with set-ups that are killed, and pip alone."""
+    """Replace the record of the run before. `rest`: how killed set-ups and pip alone went."""
     rows = [
         ("date", day.isoformat()),
         ("`dev` and `requirements/`", f"`{of}`"),

@@ -50,7 +50,7 @@ class Tree:
         self._path = cache / f"tree-{kind}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
     def build(self, sources: Sequence[Source], options: str, carried: Carried, *, fresh: bool) -> Path:
-        """The folder, built unless it is there. Raises: FleetError."""
+        """The folder; it is built unless it exists. Raises: FleetError."""
         if fresh:
             shutil.rmtree(self._path, ignore_errors=True)
         if self._path.is_dir():
@@ -90,7 +90,7 @@ class Tree:
 
 
 def configure_apt(root: Path, sources: Sequence[Source], options: str) -> None:
-    """Let apt in there fetch as it does here."""
+    """Let its apt fetch packages as this machine's does."""
     apt = root / "etc" / "apt"
     (apt / "sources.list").write_text("".join(f"{source}\n" for source in sources))
     (apt / "apt.conf.d" / "90poolmgr-fleet").write_text(options)
@@ -102,7 +102,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def kept(cache: Path) -> Generator[None]:
-    """The cache is ours alone, and nothing is left in it of a run that was killed. Raises: FleetError."""
+    """Lock the cache, and remove what a killed run left in it. Raises: FleetError."""
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         try:
@@ -116,7 +116,7 @@ def kept(cache: Path) -> Generator[None]:
 
 @contextmanager
 def layer(cache: Path, tree: Path) -> Generator[tuple[Path, Path]]:
-    """A folder for this run, and in it a root that is the tree until it is written to. Gone afterwards."""
+    """A folder for this run, with a root that shows the tree until it is written to. Removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=cache))
     root, upper, work = (folder / name for name in ("root", "upper", "work"))
     try:
@@ -137,7 +137,7 @@ def layer(cache: Path, tree: Path) -> Generator[tuple[Path, Path]]:
 
 
 def copy_source(checkout: Path, to: Path) -> None:
-    """The checkout as it is now, without what was made in it."""
+    """Copy the checkout as it is now, without what was built in it."""
 
     def ignored(folder: str, names: list[str]) -> set[str]:
         at_top = Path(folder) == checkout

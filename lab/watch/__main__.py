@@ -38,15 +38,17 @@ _REQUEST: Final = aiohttp.ClientTimeout(total=10.0)
 
 
 class Failed(Exception):  # noqa: N818 - it is the verdict, not a fault of the program
-    """Something is not as it is said to be; the message says what."""
+    """Something does not work as promised; the message says what."""
 
 
 class Stopped(Exception):  # noqa: N818 - nothing is wrong
-    """The user has seen enough."""
+    """The user stopped it."""
 
 
 class Seen(NamedTuple):
-    """What Prometheus says of itself. `targets`, `rules`: what is wrong, or empty. `empty`: panels without data."""
+    """What Prometheus says about itself. `targets`, `rules`: what is wrong with each, or empty. `empty`: panels without
+    data.
+    """
 
     targets: Mapping[str, str]
     rules: Mapping[str, str]
@@ -82,7 +84,7 @@ def panels() -> list[tuple[str, str, list[tuple[str, str]]]]:
 
 
 async def draw(there: Prometheus, name: str, says: str, start: float, end: float) -> str:
-    """One dashboard as it looks with what there was from `start` to `end` (epoch seconds), as SVG."""
+    """A dashboard as an SVG, with the data from `start` to `end` (epoch seconds)."""
     title, listed, variables = dashboards.load().DASHBOARDS[name]
     step_s = max(1.0, (end - start) / _POINTS)
     shown: list[pictures.Shown] = []
@@ -96,7 +98,7 @@ async def draw(there: Prometheus, name: str, says: str, start: float, end: float
 
 
 class Watch:
-    """The demo and what looks at it."""
+    """The demo, with Prometheus and Grafana."""
 
     def __init__(self) -> None:
         self.stage = DemoStage(min_idle=2, max_workers=6, watched=True)
@@ -105,7 +107,7 @@ class Watch:
         self._grafana = grafana.find_grafana()
 
     async def perform(self, *, once: bool, into: Path | None, for_s: float) -> None:
-        """Raises, in a group: Failed, Stopped, StageError, and what Redis and HTTP raise."""
+        """Run it. Raises, in a group: Failed, Stopped, StageError, and errors of Redis and HTTP."""
         stop = stop_on_signals()
         stage = self.stage
         async with aiohttp.ClientSession(timeout=_REQUEST) as session, asyncio.TaskGroup() as group:

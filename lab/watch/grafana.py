@@ -36,7 +36,7 @@ def find_grafana(path: str | None = None) -> Grafana | None:
 
 
 def provision(grafana: Grafana, folder: Path, port: int, prometheus: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Write what it is to begin with into `folder`. Returns its command and its environment."""
+    """Write its configuration into `folder`. Returns its command and its environment."""
     source = {"name": "Prometheus", "type": "prometheus", "access": "proxy", "url": prometheus, "isDefault": True}
     provider = {"name": "poolmgr", "type": "file", "options": {"path": str(FOLDER)}}
     provisioning = folder / "provisioning"

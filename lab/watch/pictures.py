@@ -14,7 +14,7 @@ _WIDTH, _HEIGHT, _GAP, _HEAD = 420, 220, 14, 58
 _LEFT, _RIGHT, _TOP, _FOOT = 64, 12, 34, 68
 _MOST_SERIES: Final = 8
 _COLUMNS: Final = 3
-"""Of a legend."""
+"""Of a panel's legend."""
 _COLOURS: Final = ("#2a78d2", "#d2691e", "#2e9e44", "#8a4fc8", "#c8324b", "#0d9aa0", "#b08a00", "#7a7a7a")
 _STYLE: Final = """
 svg { --paper: #fff; --card: #f6f8fa; --ink: #1b1f24; --quiet: #57606a; --line: #d0d7de }
@@ -127,7 +127,7 @@ def _lines(panel: Shown, start: float, end: float) -> Iterator[str]:
 
 
 def _above(value: float) -> float:
-    """The next round number: what an axis ends with."""
+    """The next round number, for the end of an axis."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
@@ -135,7 +135,7 @@ def _above(value: float) -> float:
 
 
 def _runs(points: Iterable[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
-    """The points between those that are no number."""
+    """The points in runs that are interrupted by values that are no numbers."""
     run: list[tuple[float, float]] = []
     for point in [*points, (0.0, math.nan)]:
         if math.isfinite(point[1]):

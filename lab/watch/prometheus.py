@@ -16,11 +16,11 @@ _TOOLS: Final[Path] = ROOT / ".venv" / "tools"
 
 
 class NotUnderstoodError(StageError):
-    """Prometheus does not take a query."""
+    """Prometheus rejects a query."""
 
 
 def find_prometheus() -> str:
-    """The program. Raises: StageError where there is none."""
+    """The program's path. Raises: StageError if it is not installed."""
     if found := shutil.which("prometheus") or shutil.which("prometheus", path=str(_TOOLS)):
         return found
     raise StageError("cannot find prometheus: ./dev watch fetches it on Debian and Ubuntu; else put it into the PATH")
@@ -45,7 +45,7 @@ def command(program: str, folder: Path, port: int) -> tuple[str, ...]:
 
 
 class Prometheus:
-    """What it answers. `base`: its address."""
+    """Asks a Prometheus. `base`: its address."""
 
     def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
         self.base = base

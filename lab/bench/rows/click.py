@@ -28,7 +28,7 @@ _NOTE: Final = "could be pressed for "  # lab/platforms/page/stage.js
 
 
 async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
-    """One bot at a time, in a context of its own in a browser that is warm."""
+    """One bot at a time, each in a new context of a warm browser."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # the session's own log
     rounds = 3 if quick else 15
     cases = [case for case in CASES if case.name == "open-door"]

@@ -46,7 +46,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
 
 
 async def _fill(stage: Stage, progress: Progress) -> None:
-    """VMs and bots that there is something to be said of."""
+    """Write VMs and bots into Redis, so that the command has something to show."""
     arrivals = Arrivals(stage.folder / "agents.arrivals")
     await stage.start_manager()
     stage.start("agents", *module("simulate", stage.redis_url, _VMS, _VMS, 0.0, _STAY_S, arrivals.path))

@@ -152,7 +152,7 @@ def _start_peer(stage: Stage, name: str) -> Lane:
 
 
 async def _paced(stage: Stage, lane: Lane) -> list[tuple[float]]:
-    """One round of jobs; the milliseconds from each one's push to its arrival."""
+    """One round of jobs: for each the milliseconds from its push to its arrival."""
     began = time.monotonic_ns()
     handed_in, arrived = await lane.hand_in(
         stage, [f"job-{began + number}" for number in range(_JOBS_A_ROUND)], _PACE_S

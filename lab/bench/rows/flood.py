@@ -81,7 +81,7 @@ class _Flooded:
         self._other = other
 
     async def calls(self, done: Callable[[], bool]) -> list[tuple[float]]:
-        """One after the other until then: milliseconds of each."""
+        """Make calls one after the other until `until`; the milliseconds of each."""
         samples: list[tuple[float]] = []
         while not done():
             samples.append((await _took_ms(self._other, "bots/nobody/status"),))
@@ -89,7 +89,7 @@ class _Flooded:
         return samples
 
     async def health(self, series: Series) -> None:
-        """Until cancelled."""
+        """Ask for /healthz until it is cancelled."""
         samples: list[float] = []
         series.rounds.append(samples)
         while True:
@@ -97,7 +97,7 @@ class _Flooded:
             await asyncio.sleep(_HEALTH_EVERY_S)
 
     async def flood(self, how: str) -> None:
-        """Until all of it is answered and read."""
+        """Let the client flood, and wait until all of it is answered and read."""
         count = await self._floods()
         self.stage.tell("flooder", how)
 

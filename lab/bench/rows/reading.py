@@ -21,13 +21,13 @@ _RULES: Final = JobRules()
 
 
 class Fastest(NamedTuple):
-    """The least that one shape took, in microseconds. What another program takes of the processor only adds."""
+    """The shortest time for one shape, in microseconds. Other programs on the machine only make times longer."""
 
     ours: dict[str, float]
     bare: dict[str, float]
 
     def worst(self) -> tuple[str, float]:
-        """The shape that costs most, and how many times `json.loads` that is, beside what is free."""
+        """The shape that costs the most, as a multiple of `json.loads`, after what every job may take is subtracted."""
         times = {name: max(0.0, ours - _FREE_US) / self.bare[name] for name, ours in self.ours.items()}
         name = max(times, key=lambda shape: times[shape])
         return name, times[name]

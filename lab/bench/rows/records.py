@@ -181,7 +181,7 @@ def _list(params: Mapping[str, str]) -> _Ask:
 
 
 async def _packed_bytes(progress: Progress) -> tuple[int, float]:
-    """The bytes of a record in a Redis that packs hashes with long values, too."""
+    """How many bytes a record takes in a Redis that also packs hashes with long values."""
     async with Stage("bench", {}) as stage:
         client: Any = stage.client
         client.config_set("appendonly", "no")

@@ -86,7 +86,7 @@ async def _spend(stage: Stage, page: MeetingPage) -> list[tuple[float]]:
 
 
 async def _events(stage: Stage, after: bytes) -> AsyncGenerator[tuple[int, Event]]:
-    """What the agents say, each with Redis' time in ms."""
+    """The agents' events, each with Redis' time in ms."""
     while True:
         for entry in entries_of(await stage.redis.xread({stage.keys.events: after}, block=1000)):
             after = entry.entry_id

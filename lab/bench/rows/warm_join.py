@@ -42,7 +42,7 @@ class _Pair:
 
 
 async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
-    """Workers that have just become warm."""
+    """Jobs for workers that have just become warm."""
     rounds = 3 if quick else 36
     async with MeetingPage() as page, async_playwright() as playwright, _WarmPages(playwright) as warm_pages:
         sections = {
@@ -190,7 +190,7 @@ class _Race:
             await browser.close()
 
     async def _join(self, page: Page, began: int) -> _Times:
-        """As a bot does that was written for one page: no looking, no deciding."""
+        """Join as a bot that was written for this one page: it looks for nothing and decides nothing."""
         name = _new_name()
         await page.goto(self._page.link(name), wait_until="domcontentloaded")
         await page.fill("#name", _BOT_NAME)
@@ -240,7 +240,7 @@ def _new_name() -> str:
 
 
 def _push(stage: Stage, link: str) -> int:
-    """Hand in a job. When (monotonic, ns)."""
+    """Hand in a job. Returns when (monotonic, ns)."""
     job = json.dumps({"meeting_link": link, "bot_name": _BOT_NAME})
     began = time.monotonic_ns()
     stage.client.lpush(stage.keys.jobs, job)

@@ -108,7 +108,7 @@ async def _pool_job(stage: Stage, site: Site) -> list[tuple[float]]:
 
 
 async def _launched_job(playwright: Playwright, site: Site) -> list[tuple[float]]:
-    """As a bot does that was written for one page: no looking, no deciding."""
+    """Join as a bot that was written for this one page: it looks for nothing and decides nothing."""
     await asyncio.sleep(_SETTLE_S)
     meeting = _arrange(site)
     began = time.monotonic_ns()
@@ -124,7 +124,7 @@ async def _launched_job(playwright: Playwright, site: Site) -> list[tuple[float]
 
 
 async def _knocked(meeting: Meeting, began: int) -> float:
-    """How long after `began` the bot was in the lobby, in ms."""
+    """How many ms after `began` the bot was in the lobby."""
     while _BOT_NAME not in meeting.waiting:
         if time.monotonic_ns() - began > _DEADLINE_S * 1e9:
             raise StageError(f"nobody asked to join within {_DEADLINE_S:.0f} s")
