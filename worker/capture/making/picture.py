@@ -15,7 +15,11 @@ from worker.capture.making.work import Stream, VideoReport
 
 CLOCK: Final = 90_000
 """Ticks a second of the video's clock. A picture of any usual rate lasts a whole number of them."""
-_OPTIONS: Final = {"movflags": "+faststart", "fflags": "+bitexact"}  # the same input gives the same file
+_OPTIONS: Final = {
+    "movflags": "+faststart",
+    "fflags": "+bitexact",  # the same input gives the same file
+    "video_track_timescale": str(CLOCK),  # by default as coarse as the source's, and a tick less than one of its own
+}
 
 
 class Picture(NamedTuple):

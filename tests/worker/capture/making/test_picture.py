@@ -1,5 +1,6 @@
 """What the one file of a picture is made of: packets as they are, each shown until the next one."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +55,29 @@ def test_parts_stand_where_they_were_taken_and_the_last_picture_of_one_stands_ov
     assert (watched.duration_s, watched.recorded_s) == (7.0, 3.0)
     times = shown(out)
     assert times == pytest.approx([0.0, *(0.4 + n / FPS for n in range(1, 10)), *(5.0 + n / FPS for n in range(20))])
+
+
+def at_ms(film: bytes, times: list[int]) -> bytes:
+    """The same pictures at other times, as a recorder writes them."""
+    head = film[:16] + struct.pack("<II", 1000, 1) + film[24:32]
+    pieces, at = [head], 32
+    for ms in times:
+        (size,) = struct.unpack_from("<I", film, at)
+        pieces.append(struct.pack("<IQ", size, ms) + film[at + 12 : at + 12 + size])
+        at += 12 + size
+    return b"".join(pieces)
+
+
+def test_pictures_of_the_same_millisecond_are_all_there_in_order(tmp_path: Path) -> None:
+    whole = Path(film(tmp_path / "0", 5)).read_bytes()
+    (tmp_path / "1").write_bytes(at_ms(whole, [0, 20, 20, 19, 60]))
+    out = tmp_path / "out.mp4"
+    watched, unread = make([Stream(str(tmp_path / "1"), 0.0, [], 0.06)], "", str(out))
+    assert watched
+    assert (watched.pictures, watched.damaged, unread) == (5, 0, [])
+    times = shown(out)
+    assert times == sorted(set(times))
+    assert times == pytest.approx([0.0, 0.02, 0.02, 0.02, 0.06], abs=0.001)
 
 
 def test_what_is_spoiled_costs_its_own_pictures_only(tmp_path: Path) -> None:
