@@ -33,12 +33,15 @@ class Traffic:
     async def _visit(self, number: int) -> None:
         """One bot, from its job to its end."""
         stage, bot_id = self._stage, f"watch-{number}"
-        link = stage.silent_link if number % _LOST_OF == 1 else stage.meeting_link
+        is_lost = number % _LOST_OF == 1
+        link = stage.silent_link if is_lost else stage.meeting_link
         job = {"meeting_link": link, "bot_id": bot_id, "bot_name": f"Notes {number}"}
         if number % 2:
             await self._call("create_bot", {**job, "callback_url": f"{stage.receiver}/webhooks"})
         else:
             await stage.lpush(json.dumps(job))
+        if is_lost:  # it ends by itself, after as many attempts as a bot has
+            return
         await asyncio.sleep(STAY_S)
         await self._call(f"{bot_id}/remove_bot", {})
 

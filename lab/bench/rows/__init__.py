@@ -19,6 +19,7 @@ from lab.bench.rows import (
     reading,
     records,
     rewarm,
+    viewers,
     warm_join,
     warm_pages,
 )
@@ -60,6 +61,9 @@ ROWS: Final = {
         calls.measure, "8 bots at once in one room, for --minutes: memory, processor time, false leaves", long=True
     ),
     "manager": Row(manager.measure, "what the manager takes while 1,000 VMs send heartbeats, beside a bare reader"),
+    "viewers": Row(
+        viewers.measure, "what ten viewers of the page cost the manager beside none, and the page its browser"
+    ),
     "flood": Row(flood.measure, "a call of one token beside the flood of another: /healthz, terms of leadership"),
     "command_line": Row(
         command_line.measure,

@@ -1,0 +1,167 @@
+"""What viewers of the manager's page cost it, and what the page costs one of them: a large fleet with many bots."""
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import AsyncGenerator, Collection
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+from playwright.async_api import Page, async_playwright
+
+from lab.bench.arrivals import Arrivals
+from lab.bench.commands import module
+from lab.bench.progress import Progress
+from lab.bench.report import Budget, Measurement
+from lab.bench.sample import Series, ratio
+from lab.bench.usage import cpu_percent, cpu_percents
+from lab.parts import StageError, browser
+from lab.parts.stage import Stage
+from lab.parts.table import below
+
+VIEWERS: Final = 10
+_MOST_POINTS: Final = 2.0
+_MOST_BROWSER: Final = 10.0
+_MOST_PAINT_MS: Final = 300.0
+_VMS, _MIN_IDLE = 1000, 2
+_BOTS: Final = 5000
+_JOBS_A_SECOND: Final = 2
+_STAY_S: Final = 3600.0
+_LINK: Final = "http://127.0.0.1:8090/r/viewed"
+_ROWS: Final = "() => document.querySelectorAll('#vms tbody tr').length >= 100"
+_PAINT: Final = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
+
+
+async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
+    rounds, interval_s, loads = (2, 4.0, 3) if quick else (4, 8.0, 8)
+    token = f"pm_{secrets.token_urlsafe(32)}"
+    tokens = [{"name": "viewer", "sha256": hashlib.sha256(token.encode()).hexdigest(), "role": "read"}]
+    sections = {"pool": {"min_idle": _MIN_IDLE, "max_workers": 12}, "api": {"tokens": tokens}}
+    with_viewers, without = Series(f"{VIEWERS} viewers", "% of a core"), Series("nobody looks", "% of a core")
+    viewing, paint = Series("the page", "% of a core"), Series("the page", "ms")
+    async with Stage("bench", sections) as stage, asyncio.TaskGroup() as group:
+        arrivals = Arrivals(stage.folder / "agents.arrivals")
+        await stage.start_manager()
+        stage.start("agents", *module("simulate", stage.redis_url, _VMS, 50, 0.5, _STAY_S, arrivals.path, 1))
+        progress.say(f"{_VMS:,} simulated VMs take {_BOTS:,} bots in")
+        await _fill(stage)
+        trickle = group.create_task(_trickle(stage), name="jobs")
+        manager = stage.pid("manager")
+        for number in range(-1, rounds):
+            progress.say(f"processor time, {number + 1} of {rounds} times twice {interval_s:.0f} s")
+            [alone] = await cpu_percents([manager], interval_s)
+            async with _viewers(stage, token):
+                [watched] = await cpu_percents([manager], interval_s)
+            if number >= 0:  # before, it settles
+                without.add([alone])
+                with_viewers.add([watched])
+        progress.say("the page in a browser")
+        async with _page(stage, token) as (page, pids):
+            for _ in range(loads):
+                await page.reload()
+                await page.wait_for_function(_ROWS)
+                paint.add([float(await page.evaluate(_PAINT))])
+            for _ in range(rounds):
+                viewing.add([await cpu_percent(pids, interval_s)])
+        trickle.cancel()
+    seen, alone_at = with_viewers.summary(), without.summary()
+    what = f"{_VMS:,} VMs, {_BOTS:,} bots"
+    conditions = (
+        f"{_VMS:,} simulated agents with heartbeats every 2 s, {_BOTS:,} bots in meetings, {_JOBS_A_SECOND} jobs a"
+        f" second; {rounds} times {interval_s:.0f} s with nobody and with {VIEWERS} streams that are read at once."
+    )
+    points = Budget("mean, points over nobody", "%", max(0.0, seen.mean - alone_at.mean), _MOST_POINTS)
+    takes = viewing.summary()
+    return [
+        Measurement(
+            "viewers",
+            f"{what}: processor time of the manager with {VIEWERS} viewers",
+            seen,
+            [alone_at],
+            ratio(with_viewers, without),
+            [points],
+            conditions=conditions,
+            limited_by="One look at Redis for all viewers, at most five a second, and writing it to each of them.",
+        ),
+        Measurement(
+            "viewers",
+            f"{what}: processor time of the page in a browser",
+            takes,
+            budgets=[Budget("mean", "%", takes.mean, _MOST_BROWSER)],
+            conditions=f"{conditions} A headless Chromium, all its processes and Playwright's driver.",
+            limited_by="Painting what changed, at most once a frame, and the ages of shown bots once a second.",
+        ),
+        Measurement(
+            "viewers",
+            f"{what}: first paint of the page",
+            paint.summary(),
+            budgets=[Budget("p50", "ms", paint.summary().p50, _MOST_PAINT_MS)],
+            conditions=f"{loads} reloads in that browser, from its navigation on; by the browser's own word.",
+            limited_by="The browser's own start of a document: three small files from this machine.",
+        ),
+    ]
+
+
+async def _fill(stage: Stage) -> None:
+    await stage.pool_is(_VMS * _MIN_IDLE, within_s=120.0)
+    for start in range(0, _BOTS, 500):
+        jobs = [_job(f"viewed-{number}") for number in range(start, start + 500)]
+        await stage.redis.lpush(stage.keys.jobs, *jobs)  # pyright: ignore[reportGeneralTypeIssues]
+
+    async def all_in() -> bool:
+        workers = await stage.workers()
+        return workers.get("busy") == _BOTS and workers.get("idle") == _VMS * _MIN_IDLE
+
+    await stage.until(f"{_BOTS} bots in meetings", all_in, 180.0, 0.5)
+
+
+def _job(bot_id: str) -> str:
+    return json.dumps({"meeting_link": _LINK, "bot_id": bot_id, "bot_name": f"Bot {bot_id}"})
+
+
+async def _trickle(stage: Stage) -> None:
+    number = 0
+    while True:
+        number += 1
+        await stage.redis.lpush(stage.keys.jobs, _job(f"new-{number}"))  # pyright: ignore[reportGeneralTypeIssues]
+        await asyncio.sleep(1 / _JOBS_A_SECOND)
+
+
+@asynccontextmanager
+async def _viewers(stage: Stage, token: str) -> AsyncGenerator[None]:
+    """Streams that are read, and not looked at."""
+    headers = {"Authorization": f"Token {token}"}
+    began = [asyncio.Event() for _ in range(VIEWERS)]
+
+    async def view(session: aiohttp.ClientSession, has_begun: asyncio.Event) -> None:
+        async with session.get(f"{stage.api}/page/live", headers=headers) as answer:
+            if answer.status != 200:
+                raise StageError(f"/page/live was answered with {answer.status}")
+            async for _ in answer.content.iter_any():
+                has_begun.set()
+
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(view(session, each), name="viewer") for each in began]
+        for each in began:
+            await each.wait()
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def _page(stage: Stage, token: str) -> AsyncGenerator[tuple[Page, Collection[int]]]:
+    """The page with its token, and the processes of its browser."""
+    before = below([os.getpid()])
+    async with async_playwright() as playwright:
+        ours: Any = await browser.launch(playwright)
+        page = await ours.new_page()
+        await page.goto(stage.api)
+        await page.get_by_label("API token").fill(token)
+        await page.get_by_label("API token").press("Enter")
+        await page.wait_for_function(_ROWS)
+        yield page, below([os.getpid()]) - before
+        await ours.close()
