@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from common.config.settings import PoolSettings
-from common.wire.vocabulary import Attribution, BotState, OnWorkerLost, Reason, WorkerState
+from common.wire.vocabulary import Attribution, BotState, OnWorkerLost, Reason
 from poolmgr.core.load import JobKind, cost, expected_processors
 from poolmgr.core.model import Bot, Vm, Worker
 
