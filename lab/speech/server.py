@@ -28,7 +28,8 @@ _MOST_BYTES: Final = 64 * 1024 * 1024
 
 class Speech:
     """`answers`: statuses with which the next calls are answered instead. `most_bytes`: of a file. `patience_s`:
-    without sound and KeepAlive it hangs up. `gives_words`: and not only sentences, where both could be.
+    without sound and KeepAlive it hangs up. `gives_words`: and not only sentences, where both could be. `slow_s`: how
+    long an answer to a form takes.
 
     What was asked: `queries` of live calls, `controls` that came on sockets, `forms` and the `sizes` of files.
     """
@@ -39,6 +40,7 @@ class Speech:
         self.most_bytes = 25 * 1024 * 1024
         self.patience_s = 10.0
         self.gives_words = True
+        self.slow_s = 0.0
         self.queries: list[dict[str, str]] = []
         self.controls: list[str] = []
         self.forms: list[dict[str, list[str]]] = []
@@ -124,13 +126,15 @@ class Speech:
             self.forms.append(fields)
             file = form["file"]
             assert isinstance(file, web.FileField)
-            data = file.file.read()
+            with file.file as uploaded:
+                data = uploaded.read()
             self.sizes.append(len(data))
             if len(data) > self.most_bytes:
                 raise _RefusedError(413)
             if fields.get("response_format") != ["verbose_json"]:
                 raise _RefusedError(400)
             words = await asyncio.to_thread(words_in, data)
+            await asyncio.sleep(self.slow_s)
         except _RefusedError as refused:
             return refused.answer
         text = _written(words)

@@ -24,6 +24,7 @@ from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
 from poolmgr.loops import transcribing
 from poolmgr.loops.transcribing import Transcribing
 from poolmgr.store.actions import By, Way
+from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.leader.transcriptions import DueTranscriptions
@@ -211,3 +212,29 @@ async def test_of_silence_there_is_no_transcript(bed: Bed, tmp_path: Path) -> No
         assert (await bed.became()).why == "nothing_said"
     assert await bed.redis.hget(bed.keys.bot("b1"), "transcript_status") == b"skipped"
     assert not (bed.folder / "store" / "b1" / "1" / "transcript.json").exists()
+
+
+async def test_a_leader_that_goes_in_the_middle_is_followed_by_one_that_makes_the_transcript(
+    bed: Bed, sound: Path
+) -> None:
+    bed.record(sound)
+    await bed.end_bot("openai")
+    bed.speech.slow_s = 60.0
+    async with bed.running():
+        await wait_until(lambda: bed.speech.sizes)
+    assert (await bed.asked.all("b1"))[1].status == "processing"
+    bed.speech.slow_s = 0.0
+    async with bed.running():
+        assert (await bed.became()).utterances == 2
+    assert len(bed.speech.sizes) == 2
+
+
+async def test_of_a_bot_that_is_deleted_in_the_middle_nothing_comes_back(bed: Bed, sound: Path) -> None:
+    bed.record(sound)
+    await bed.end_bot("openai")
+    bed.speech.slow_s = 1.0
+    async with bed.running():
+        await wait_until(lambda: bed.speech.sizes)
+        assert await forget(bed.redis, bed.keys, "b1") > 0
+        await wait_until(lambda: not (bed.folder / "store" / "b1").exists())
+    assert await bed.redis.exists(bed.keys.transcriptions_due, bed.keys.transcriptions("b1")) == 0
