@@ -22,7 +22,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def of_cloud_init(file: Path) -> str:
-    """As cloud-init has it, of whatever cloud."""
+    """The VM's id that cloud-init has found, on whatever cloud; empty: it is on none."""
     found = json.loads(file.read_text())["v1"]
     return "" if found.get("cloud_name") in (None, "none", "unknown") else str(found["instance_id"])
 

@@ -239,7 +239,7 @@ class TranscriptionSettings(Section, frozen=True):
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """Who can be asked. A server of one's own may want no key."""
+        """The providers that are set up. A server of one's own may need no key."""
         deepgram = self.deepgram_key_file or self.deepgram_url != DEEPGRAM_URL
         openai = self.openai_key_file or self.openai_url != OPENAI_URL
         return (

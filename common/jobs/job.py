@@ -229,7 +229,7 @@ def _wants_video(fields: _Fields, rules: JobRules) -> bool:
 
 
 def _traceparent(text: str | None) -> str:
-    """As it was sent. One that cannot be read is none: the specification has it ignored."""
+    """The header as it was sent; empty if it cannot be read, because the specification says to ignore such a header."""
     return text.strip() if text and trace.read(text) else ""
 
 

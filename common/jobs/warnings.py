@@ -154,8 +154,8 @@ _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,4}")
 
 
 class Provider(NamedTuple):
-    """By whom a job wants a transcript; no name: it wants none. `language`: empty if it names none that is one.
-    `others`: what else it says of it.
+    """The provider from which a job wants a transcript; no name: it wants none. `language`: empty if it names no valid
+    one. `others`: its other options.
     """
 
     name: str = ""

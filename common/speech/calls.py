@@ -54,7 +54,7 @@ def of_status(status: int) -> SpeechError:
 
 
 def of_error(error: Exception) -> SpeechError:
-    """Of one of SEND_ERRORS."""
+    """The fault's word for one of SEND_ERRORS."""
     if isinstance(error, aiohttp.WSServerHandshakeError) and error.status != HTTPStatus.SWITCHING_PROTOCOLS:
         return of_status(error.status)
     fault = fault_of(error)

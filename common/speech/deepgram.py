@@ -39,7 +39,7 @@ class Channel(msgspec.Struct):
 
     @property
     def words(self) -> list[Heard]:
-        """Of the likeliest."""
+        """The words of the likeliest alternative."""
         best = self.alternatives[0].words if self.alternatives else []
         return [said.heard for said in best if said.word]
 

@@ -60,7 +60,7 @@ class _Results(msgspec.Struct):
 
 
 class Timeline:
-    """Which moment of the wall's clock a second of the stream is."""
+    """Converts a second of the stream into a time of the wall clock."""
 
     def __init__(self) -> None:
         self._sent_s = 0.0
@@ -221,7 +221,7 @@ class DeepgramLive:
 
 
 async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Says goodbye, or lets go of whoever does not answer."""
+    """Close the connection properly, or without the provider's answer after a second."""
     try:
         async with asyncio.timeout(1.0):
             await socket.close()

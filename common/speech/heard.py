@@ -36,7 +36,7 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
     is_whole: bool = False
 
     def at(self, since: float) -> Word:
-        """By the clock of the wall. `since`: when the sound began, epoch seconds."""
+        """Its time by the wall clock. `since`: when the sound began, epoch seconds."""
         begins, ends = since + self.begins_s, since + max(self.ends_s, self.begins_s)
         return Word(self.word, round(begins, 3), round(ends, 3), self.punctuated, self.confidence, self.voice)
 
@@ -93,7 +93,7 @@ def _runs(words: Sequence[Word]) -> Iterable[tuple[int, int]]:
 
 
 def _shares(words: Sequence[Word], turns: Sequence[Turn]) -> list[dict[str, float]]:
-    """For each word, for how long of it whom the page marked."""
+    """For each word, for how long each person was marked as speaking while it was said."""
     waiting = sorted(turns, key=lambda turn: turn.began_at)
     under_way: list[Turn] = []
     place = 0

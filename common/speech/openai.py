@@ -28,7 +28,7 @@ class SpokenWord(msgspec.Struct):
 
 
 class Segment(msgspec.Struct):
-    """Some servers have its words here."""
+    """A segment of the answer. Some servers put the words into it."""
 
     text: str = ""
     start: float = 0.0
@@ -102,7 +102,7 @@ def words_of(answer: Spoken, since_s: float) -> Iterator[Heard]:
 
 
 def _place(word: str, text: Sequence[str], at: int) -> int | None:
-    """Where the word stands in the text, at that place or soon after."""
+    """Where the word is in the text: at that place or soon after it."""
     plain = _plain(word)
     ahead = enumerate(text[at : at + _LOOKED_AHEAD], at)
     return next((place for place, token in ahead if _plain(token) == plain), None)

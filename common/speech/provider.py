@@ -63,7 +63,7 @@ class Listener(Protocol):
 
 
 def transcriber(name: str, settings: TranscriptionSettings) -> Transcriber:
-    """Of that name, as settings offer it. Raises: SpeechError for one that they do not."""
+    """The transcriber with that name, if the settings offer it. Raises: SpeechError if they do not."""
     if name not in settings.offered:
         raise SpeechError("not_configured", lasts=True)
     # None is imported before it is asked: an HTTP client and a decoder take 25 MB.

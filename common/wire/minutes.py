@@ -18,7 +18,7 @@ PREFIX: Final = "tr-"
 
 
 def transcript_id(bot_id: str, number: int = 1) -> str:
-    """As clients name it. No bot's id has a tilde."""
+    """A transcript's id, as clients see it. No bot's id has a tilde."""
     return f"{PREFIX}{bot_id}" if number == 1 else f"{PREFIX}{bot_id}~{number}"
 
 

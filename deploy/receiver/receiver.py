@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS bots (
 
 
 class NotSignedError(Exception):
-    """It does not come from who knows a secret of ours, or it came too late."""
+    """No secret of ours signed the message, or it came too late."""
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: list[str], now: float) -> str:

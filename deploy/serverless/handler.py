@@ -363,7 +363,7 @@ def _moment(when: Mapping[str, Any]) -> datetime:
 
 
 def _zone(name: str) -> Any:
-    """By its name in the IANA's list, or in Windows."""
+    """The time zone with that name, by IANA or by Windows."""
     if name in ("UTC", "Etc/UTC", "Etc/GMT", "tzone://Microsoft/Utc"):  # which no database of zones is needed for
         return timezone.utc
     try:

@@ -43,12 +43,12 @@ def _pss_kb(pid: int) -> int:
 
 
 async def cpu_percent(pids: Collection[int], interval_s: float) -> float:
-    """Of one core, all of them together, over the next `interval_s`."""
+    """How many percent of one core all processes together use over the next `interval_s`."""
     return sum(await cpu_percents(pids, interval_s))
 
 
 async def cpu_percents(pids: Collection[int], interval_s: float) -> list[float]:
-    """Of one core, each of them, over the next `interval_s`."""
+    """How many percent of one core each process uses over the next `interval_s`."""
     began, before = time.monotonic(), [_ticks(pid) for pid in pids]
     await asyncio.sleep(interval_s)
     spent = [_ticks(pid) - ticks for pid, ticks in zip(pids, before, strict=True)]

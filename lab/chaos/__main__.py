@@ -147,7 +147,7 @@ def _checked(only: str, steps: str | None, replay: Path | None) -> Schedule | No
 
 
 def _carry_out(work: Coroutine[Any, Any, T]) -> T:
-    """Until it is done. Ends the program when it was interrupted, or cannot even begin."""
+    """Run until it is done. Ends the program when it was interrupted, or could not begin."""
     try:
         done = uvloop.run(_until_interrupted(work))
     except StageError as error:

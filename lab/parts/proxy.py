@@ -53,7 +53,7 @@ class Proxy:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def set(self, state: Wire, delay_s: float = 0.0) -> None:
-        """From now on. Idempotent."""
+        """Set the wire from now on. Idempotent."""
         self._state, self._delay_s = state, delay_s
         if state is Wire.CUT:
             await self._close()
@@ -65,7 +65,7 @@ class Proxy:
         self._change()
 
     def shut_out(self, sources: Collection[str]) -> None:
-        """From now on it is a black hole for whoever connects, or is connected, from these addresses."""
+        """From now on, ignore everything on connections from these addresses, new ones and existing ones."""
         self._shut = frozenset(sources)
         self._change()
 

@@ -73,7 +73,7 @@ class Server:
             raise StageError("cannot start redis: redis-server is not installed; ./dev setup does it") from error
 
     def kill(self) -> None:
-        """As a failing machine would. Idempotent."""
+        """Kill it, as a failing machine would. Idempotent."""
         if self._process:
             self._process.kill()
             self._process.wait()
@@ -90,7 +90,7 @@ class Server:
         self._is_paused = False
 
     def client(self) -> Any:
-        """By no wire. Its answers are typed as unions of every shape."""
+        """A client that uses no wire. Its answers are typed as unions of every shape."""
         tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": str(self._authority)} if self._authority else {}
         return Redis(host=HOST, port=self.port, password=self._password or None, socket_timeout=5.0, **tls)
 
@@ -125,7 +125,7 @@ class _Servers(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """All answer afterwards, and know one another. Raises: StageError."""
+        """Start all of them, and wait until they answer and know one another. Raises: StageError."""
 
     def end(self) -> None:
         self._exits.close()
@@ -263,7 +263,7 @@ class WatchedRedis(_Servers):
         return int(state["port"])
 
     def primary(self) -> Server:
-        """Whom most sentinels call so. Raises: StageError when they do not answer."""
+        """The primary that most sentinels name. Raises: StageError when none of them answers."""
         said: list[int] = []
         for sentinel in self.sentinels:
             with suppress(RedisError, OSError):
@@ -352,7 +352,7 @@ class ClusterRedis(_Servers):
         return [int(address.rpartition(":")[2]) for address, node in nodes.items() if node["slots"]]
 
     def primary(self, prefix: str) -> Server:
-        """Of that prefix, as the first node that answers has it. Raises: StageError."""
+        """The primary for that prefix, according to the first node that answers. Raises: StageError."""
         for server in self.redises:
             with suppress(RedisError, OSError):
                 if server.pid is None:
@@ -368,7 +368,7 @@ class ClusterRedis(_Servers):
 
 
 def node_ports() -> list[tuple[int, int]]:
-    """For each node one for clients and one for the bus."""
+    """For each node a port for clients and a port for the cluster's bus."""
     ports = lasting_ports(4 * _PRIMARIES)
     return list(zip(ports[::2], ports[1::2], strict=True))
 

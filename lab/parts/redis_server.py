@@ -41,7 +41,7 @@ class RedisServer:
         self.url = f"unix://{self._socket}"
 
     def start(self) -> None:
-        """It answers afterwards. Raises: StageError."""
+        """Start it, and wait until it answers. Raises: StageError."""
         try:
             # A session of its own: Ctrl-C is for whoever started it, and then ends it.
             self._process = subprocess.Popen(

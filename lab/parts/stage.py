@@ -147,7 +147,7 @@ class Stage:
         await asyncio.to_thread(self.end, name)
 
     def end(self, name: str) -> int:
-        """As `stop`. Returns: the exit code."""
+        """Stop it, like `stop`. Returns the exit code."""
         process = self._processes[name]
         process.send_signal(signal.SIGTERM)
         try:

@@ -59,7 +59,7 @@ class Case(NamedTuple):
 
     @property
     def link(self) -> str:
-        """As in an invitation that does not tell the passcode."""
+        """The link, as in an invitation without the passcode."""
         return link_to(self.platform, self.code)
 
     def __str__(self) -> str:

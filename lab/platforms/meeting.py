@@ -45,7 +45,7 @@ class HostCame(msgspec.Struct, frozen=True, tag="host"):
 
 
 class Voice(msgspec.Struct, frozen=True, tag="voice"):
-    """To the page of voices: play this person, loud or not."""
+    """An order to the page of voices: play this person, or stop."""
 
     platform: str
     code: str
@@ -108,7 +108,7 @@ class Meeting:
     # What people do
 
     def come(self, name: str) -> None:
-        """Somebody who sends nothing joins."""
+        """A participant who sends nothing joins."""
         self.admit(self.enter(name, mailbox=_read_nothing, is_guest=False))
 
     def admit(self, who: str = "") -> None:
@@ -127,7 +127,7 @@ class Meeting:
             self._forget(person_id, self._hub.remove(DOORMAN.id, person_id))
 
     def leave(self, who: str) -> None:
-        """Somebody goes away."""
+        """A participant leaves."""
         for person_id in self._those(who):
             mailbox = self._mailboxes[person_id]
             self._forget(person_id, self._hub.leave(person_id))
@@ -155,7 +155,9 @@ class Meeting:
             self.speak_up(person_id, text)
 
     def tone(self, name: str, *, loud: bool = True) -> None:
-        """Somebody with a voice makes a sound, or none; joins first if need be. A page of voices has to be open."""
+        """A participant with a voice makes a sound, or stops; joins first if need be. The page of voices has to be
+        open.
+        """
         self._tell_voices(Voice(self.platform, self.code, name, loud))
         for person_id in self._those(name):
             self._tell_all(Speaks(person_id, loud))
@@ -165,7 +167,7 @@ class Meeting:
         self._tell_all(Captioned(line, name, text))
 
     def turn(self, to: str) -> None:
-        """All its pages turn `to`: see `lab.platforms.scenario.Turn`."""
+        """Let all pages of the meeting turn `to`: see `lab.platforms.scenario.Turn`."""
         self._tell_all(Turned(to))
 
     # What pages do
@@ -179,9 +181,8 @@ class Meeting:
         mailbox: Callable[[Message], None],
         is_guest: bool = True,
     ) -> str:
-        """Somebody joins, or knocks; the id. `mailbox` gets whatever there is to tell. A guest sets off the acts.
-
-        Raises: RefusedError for a name that is none.
+        """A person joins or knocks. Returns the id. `mailbox` gets everything that the page is told. A guest starts the
+        acts. Raises: RefusedError for an invalid name.
         """
         self._next_id += 1
         person_id = f"p{self._next_id}"
@@ -210,7 +211,7 @@ class Meeting:
         self._deliver(self._hub.relay(person_id, signal.to, msgspec.Raw(data)))
 
     def speak_up(self, person_id: str, text: str) -> None:
-        """Somebody writes in the chat. Raises: RefusedError when they are not in."""
+        """A person writes in the chat. Raises: RefusedError when they are not in."""
         self._next_id += 1
         tells = self._hub.say(person_id, f"m{self._next_id}", text)
         self.said += [(tell.message.name, tell.message.text) for tell in tells[:1] if isinstance(tell.message, Said)]

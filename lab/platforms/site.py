@@ -90,7 +90,9 @@ class Site:
         return found or self.arrange(platform, code)
 
     def chromium_flags(self) -> list[str]:
-        """With these a Chromium finds the pages, and trusts their certificate; it needs a --user-data-dir, too."""
+        """The switches with which a Chromium finds the pages and trusts their certificate; it also needs a
+        --user-data-dir.
+        """
         return [
             f"--host-resolver-rules=MAP * 127.0.0.1:{self.port}, EXCLUDE 127.0.0.1, EXCLUDE localhost",
             f"--ignore-certificate-errors-spki-list={self._spki}",

@@ -73,7 +73,7 @@ async def browser_for(site: Site) -> AsyncGenerator[Browser]:
 async def try_all(
     browser: Browser, site: Site, cases: Iterable[Case], tell: Callable[[Outcome], None] = lambda _: None
 ) -> list[Outcome]:
-    """Those that take longest first; `tell` hears of each as it ends."""
+    """Try all cases, those that take longest first. `tell` is called as each one ends."""
     waiting = sorted(cases, key=lambda case: -case.takes_s)
     outcomes: list[Outcome] = []
 

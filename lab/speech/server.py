@@ -220,7 +220,7 @@ def _written(words: Sequence[Tone]) -> str:
 
 
 def words_in(data: bytes) -> list[Tone]:
-    """Of a file in any format. Raises: _RefusedError for one that is none."""
+    """The words in a file of any format. Raises: _RefusedError for a file that is no sound."""
     recogniser = Recogniser()
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
     found: list[Tone] = []
@@ -237,7 +237,7 @@ def words_in(data: bytes) -> list[Tone]:
 
 @asynccontextmanager
 async def serving(speech: Speech, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[Speech]:
-    """At `speech.url`."""
+    """Serve at `speech.url` while the context is open."""
     runner = web.AppRunner(speech.app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:

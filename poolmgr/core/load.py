@@ -25,7 +25,7 @@ class Cost(NamedTuple):
 
 
 def kind_of(job: Job, capture: CaptureSettings) -> JobKind:
-    """By the job, and by what the fleet records at all."""
+    """The kind of a job's bot, from what the job wants and what the fleet records at all."""
     records = bool(capture.store) and not job.is_probe
     if records and job.video and capture.video != "off":
         return JobKind.PICTURE

@@ -53,7 +53,7 @@ class Transcribing:
         self._busy: set[str] = set()
 
     async def run(self) -> None:
-        """Until cancelled. Raises: Redis' own errors, StaleEpochError (in an ExceptionGroup)."""
+        """Run until it is cancelled. Raises: Redis' own errors, StaleEpochError (in an ExceptionGroup)."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 room = self._settings.at_once - len(self._busy)

@@ -95,7 +95,7 @@ def of_recording(attempt: int, at: float, why: str) -> bytes:
 
 
 def of_transcription(attempt: int, at: float, by: str, utterances: int | None = None, why: str = "") -> bytes:
-    """Of one that is made of a recording: it is asked for, or there is one, or why there is none."""
+    """The entry about a transcript that is made of a recording: it is asked for, it is there, or why there is none."""
     return msgspec.json.encode(Entry(iso(at), What.TRANSCRIBED, attempt, utterances=utterances, by=by, why=why))
 
 

@@ -48,7 +48,7 @@ class Transcriptions:
         self._keys = keys
 
     async def all(self, bot_id: str) -> dict[int, Transcription]:
-        """By number, in order."""
+        """All of the bot's, in order of their numbers."""
         return in_order(await self._redis.hgetall(self._keys.transcriptions(bot_id)))
 
     async def ask(self, bot_id: str, what: Transcription, at: float, by: By) -> int | Unasked:

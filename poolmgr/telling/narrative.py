@@ -250,5 +250,5 @@ def _without_workers(fleet: Sequence[VmView], kind: JobKind, pool: PoolSettings)
 
 
 def _as_known(vm: VmView) -> Vm:
-    """For the policy: only what its records tell. How much memory is free is not among that."""
+    """The VM for the policy, with what its records say. How much memory is free is unknown here."""
     return Vm(vm.vm_id, "", 0.0, processors=vm.processors, carried=vm.kinds)

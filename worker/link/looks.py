@@ -26,7 +26,7 @@ _TROUBLE: Final = (*UNAVAILABLE, RedisError)
 
 
 class Looks:
-    """Of one VM. To be closed."""
+    """The looks at the bots of one VM. The caller closes it."""
 
     def __init__(self, settings: RedisSettings, vm_id: str) -> None:
         self._redis: Any = connect(settings)  # redis-py leaves half of pubsub untyped

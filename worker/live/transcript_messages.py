@@ -63,7 +63,7 @@ def transcript_message(
 
 
 def _word(word: Word, since: float) -> dict[str, Any]:
-    """As clients know it. Captions have none: pages do not give the times of single words."""
+    """A word as clients expect it. Captions have no words: pages do not give their times."""
     times = {"start": round(word.began_at - since, 3), "end": round(word.ended_at - since, 3)}
     return {"word": word.word, "punctuated_word": word.text, **times, "confidence": word.confidence}
 

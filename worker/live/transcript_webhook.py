@@ -95,7 +95,7 @@ class TranscriptWebhook:
         return await sender.send(delivery.url, delivery.body.encode(), signed)
 
     def _keep(self, message: TranscriptMessage) -> None:
-        """For another try, unless it is too old."""
+        """Keep the message for another try, unless it is too old."""
         if time.time() - message.delivery.at > self._settings.deliver_for_s:
             self._given_up += 1
         else:

@@ -25,7 +25,7 @@ _QUALITIES: Final = (50, 15)
 
 
 class Looks(Protocol):
-    """Who asks, and where the pictures go."""
+    """Which bots are looked at, and where the pictures go."""
 
     def asked(self) -> AsyncGenerator[str]: ...
     async def show(self, bot_id: str, picture: Picture) -> None: ...
@@ -52,7 +52,7 @@ class Onlookers:
         return list(self._until)
 
     async def run(self) -> None:
-        """For as long as the agent lives."""
+        """Run for as long as the agent lives."""
         async with asyncio.TaskGroup() as group:
             async for bot_id in self._looks.asked():
                 is_new = bot_id not in self._until

@@ -105,7 +105,7 @@ def _put_in(rows: list[dict[str, Any]], news: list[dict[str, Any]], path: Path, 
 
 
 class _Stamp(NamedTuple):
-    """By which a change of a file is noticed. All zero: the file exists, and its metadata cannot be read."""
+    """What shows that a file has changed. All zero: the file exists, and its metadata cannot be read."""
 
     mtime_ns: int = 0
     size: int = 0

@@ -189,10 +189,11 @@ class Readings(Section, frozen=True):
 
 
 class Captions(Section, frozen=True):
-    """Where the page writes down what is said; a file of its own, `captions.toml`. `on`: what turns that on, one step
-    after the other: of those that show, the last is clicked on. `shown`: what shows while it is on; with `late` only
-    once somebody speaks. `each`: what one speaker says, the innermost of those that match; without `id` it is known
-    by its element. Without `speaker` it is of whoever speaks. `named`: its text begins with their name and a colon.
+    """How to read the page's captions; in a file of its own, `captions.toml`. `on`: the steps that turn captions on, of
+    which the last one that can be seen is clicked. `shown`: what shows while they are on; with `late` only once
+    somebody speaks. `each`: an element with the captions of one speaker, the innermost of those that match. `id`: what
+    identifies it; without it, the element itself does. Without `speaker`, the page's marks say who speaks. `named`: the
+    text begins with the speaker's name and a colon.
     """
 
     each: Text

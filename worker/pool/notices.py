@@ -40,7 +40,7 @@ class Notices:
         self._unknown = False
 
     async def heed(self, look_s: float = LOOK_S) -> None:
-        """For as long as the agent lives."""
+        """Run for as long as the agent lives."""
         waits = backoff(look_s, UNKNOWN_S)
         async with self._cloud:
             while True:

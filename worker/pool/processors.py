@@ -9,7 +9,7 @@ CPU_MAX: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def processors(limit: Path = CPU_MAX) -> float:
-    """Those that this process may use, or fewer where a container's limit says so."""
+    """How many processors this process may use; fewer if a container's limit says so."""
     usable = float(len(os.sched_getaffinity(0)))
     try:
         quota, period = limit.read_text().split()

@@ -138,7 +138,7 @@ async def audio(call: Call) -> Answer:
 
 
 async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -> str | None:
-    """Where the file is that the query asks for. None: it is being made. Raises: ApiError 503."""
+    """The path of the file for which the query asks. None: it is being made. Raises: ApiError 503."""
     if call.query.format == "ogg":
         return _path(made, file)
     try:

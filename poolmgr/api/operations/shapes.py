@@ -346,7 +346,7 @@ class Chats(msgspec.Struct, rename="camel"):
 
 
 class Transcribe(msgspec.Struct):
-    """By whom a recording is to be transcribed, and where else than to the bot's callback_url that is told."""
+    """The provider that is to transcribe a recording, and an address to be told of it besides the bot's callback_url."""
 
     provider: (
         Annotated[

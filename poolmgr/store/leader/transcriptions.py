@@ -49,7 +49,7 @@ class DueTranscriptions:
         return UnderWay(*latest, Record.from_hash({**answers.text_fields(fields), "bot_id": bot_id}))
 
     async def put_off(self, one: UnderWay, until: float, *, why: str = "") -> None:
-        """It is tried again then. `why`: what it failed for; empty: it has only to wait."""
+        """Try it again at that time. `why`: why it failed; empty: it only has to wait."""
         tries = one.what.tries + bool(why)
         later = msgspec.structs.replace(one.what, tries=tries, why=why or one.what.why)
         k, bot_id = self._keys, one.bot.bot_id
@@ -64,7 +64,7 @@ class DueTranscriptions:
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
     async def conclude(self, one: UnderWay, now: float, *, utterances: int = 0, why: str = "") -> bool:
-        """It is made, or with `why` given up. False: the bot is forgotten."""
+        """Note that it is made, or given up because of `why`. Returns False if the bot's record is gone."""
         k, bot_id, what = self._keys, one.bot.bot_id, one.what
         became = SKIPPED if why else PROCESSED
         last = msgspec.structs.replace(what, status=became, why=why, utterances=utterances)

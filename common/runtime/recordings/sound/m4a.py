@@ -71,7 +71,7 @@ class Conversions:
 
 
 async def encode(ogg: Path, out: Path, duration_s: float, settings: CaptureSettings) -> None:
-    """All of the Ogg, which plays for `duration_s`, is in the M4A at `out`. Raises: UnencodedError, OSError."""
+    """Encode the Ogg, which plays for `duration_s`, into the M4A `out`. Raises: UnencodedError, OSError."""
     order = Order(str(ogg), str(out), settings.audio_kbps, settings.finish_memory_mb)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "common.runtime.recordings.sound.process"),
