@@ -33,6 +33,7 @@ from worker.chromium.accounts import read as read_account
 from worker.chromium.display import find_xvfb
 from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import BrowserError, Launcher, find_chromium, sweep
+from worker.chromium.processors import processors
 from worker.chromium.profile import Profile
 from worker.decide import overdue
 from worker.link.evidence_outbox import EvidenceOutbox, deliver
@@ -51,7 +52,6 @@ from worker.platforms.rules import BadRulesError
 from worker.platforms.third_party import BadAdapterError
 from worker.pool.notices import Notices
 from worker.pool.pool import Pool, PoolSettings
-from worker.pool.processors import processors
 from worker.pool.uplink import Uplink
 from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
 from worker.traces import AgentTraces

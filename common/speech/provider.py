@@ -1,10 +1,9 @@
-"""The interface of whoever makes words of sound, and which of them there are. What one does is in a file of its own."""
+"""The interface of a provider of speech to text. Each provider is in a file of its own; choice.py chooses one."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from common.config.settings import TranscriptionSettings
 from common.errors import PoolmgrError
 from common.speech.heard import Heard
 from common.wire.minutes import Word
@@ -25,25 +24,25 @@ class Transcriber(Protocol):
     """Makes words of a recording that is over."""
 
     async def transcribe(self, sound: Path, language: str) -> list[Heard]:
-        """All of them, in order. `sound`: an Ogg file of Opus. `language`: as in BCP 47; empty: it finds out by itself,
-        if it can. Raises: SpeechError, OSError. May be cancelled, and then leaves nothing behind.
+        """Everything that is said, in order. `sound`: an Ogg file of Opus. `language`: as in BCP 47; empty: the
+        provider finds out, if it can. Raises: SpeechError, OSError. May be cancelled, and then leaves nothing behind.
         """
         ...
 
 
 Hears = Callable[[Sequence[Word], bool, bool], None]
-"""Words by the clock of the wall; whether they stay (if not, the next ones replace them); whether an utterance ends."""
+"""Gets words by the wall clock; whether they stay (if not, the next ones replace them); whether an utterance ends."""
 
 Fares = Callable[[bool, str], None]
-"""Whether it listens, and why not, in a word or a few; at each change."""
+"""Gets whether it listens now, and if not, why, in a few words; at each change."""
 
 RATE: Final = 16_000
-"""Of the sound that listeners take, samples a second."""
+"""Samples a second of the sound that listeners take."""
 
 
 class Listener(Protocol):
-    """Makes words of sound while it is heard: `run` once, `put` sound at any time, `end` when nothing more comes. None
-    but `run` waits.
+    """Makes words of sound while it comes. Call `run` once, `put` with sound at any time, and `end` after the last.
+    Only `run` waits.
     """
 
     dropped: int
@@ -56,27 +55,7 @@ class Listener(Protocol):
     def end(self) -> None: ...
 
     async def run(self) -> None:
-        """Until it has ended, and the last words came, or not in time; or for as long as there is hope. Never raises
-        for what a provider does.
+        """Listen until `end` was called and the last words came, or their time is over, or there is no hope left. Never
+        raises because of the provider.
         """
         ...
-
-
-def transcriber(name: str, settings: TranscriptionSettings) -> Transcriber:
-    """The transcriber with that name, if the settings offer it. Raises: SpeechError if they do not."""
-    if name not in settings.offered:
-        raise SpeechError("not_configured", lasts=True)
-    # None is imported before it is asked: an HTTP client and a decoder take 25 MB.
-    match name:
-        case "deepgram":
-            from common.speech.deepgram import Deepgram
-
-            return Deepgram(settings)
-        case "openai":
-            from common.speech.openai import OpenAi
-
-            return OpenAi(settings)
-        case _:
-            from common.speech.whisper import Whisper
-
-            return Whisper(settings)

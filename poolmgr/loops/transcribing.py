@@ -19,8 +19,9 @@ from common.jobs.record import Record
 from common.runtime.clock import Clock
 from common.runtime.recordings import manifests
 from common.runtime.recordings.store import Store, StoreError
+from common.speech.choice import transcriber
 from common.speech.heard import Heard, utterances
-from common.speech.provider import SpeechError, transcriber
+from common.speech.provider import SpeechError
 from common.wire import manifest, minutes
 from common.wire.manifest import Manifest
 from common.wire.minutes import SPEAKERS, VERSION, Minutes, Utterance, transcript_name

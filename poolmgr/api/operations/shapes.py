@@ -346,7 +346,7 @@ class Chats(msgspec.Struct, rename="camel"):
 
 
 class Transcribe(msgspec.Struct):
-    """The provider that is to transcribe a recording, and an address to be told of it besides the bot's callback_url."""
+    """The provider that is to transcribe a recording, and an address that is told of it besides callback_url."""
 
     provider: (
         Annotated[

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from common.config.settings import TranscriptionSettings
 from common.speech import openai
+from common.speech.choice import transcriber
 from common.speech.pieces import cut
-from common.speech.provider import SpeechError, transcriber
+from common.speech.provider import SpeechError
 from lab.speech.server import Speech, words_in
 from tests.common.speech.conftest import recorded
 

@@ -12,7 +12,8 @@ import av
 import pytest
 
 from common.config.settings import TranscriptionSettings
-from common.speech.provider import SpeechError, transcriber
+from common.speech.choice import transcriber
+from common.speech.provider import SpeechError
 
 SAID = "Good morning everybody. Shall we begin with the budget for next year?"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.pool.processors import processors
+from worker.chromium.processors import processors
 
 USABLE = float(len(os.sched_getaffinity(0)))
 
