@@ -105,8 +105,8 @@ async def test_a_counter_and_tones_are_in_one_file_in_step_and_can_be_sought_in(
     print(f"{rate:.2f} a second, picture {picture * 1000:.0f} ms, sound {sound * 1000:.0f} ms late: {made.video}")
     middle = watch(recorded.file(VIDEO), box, since_s=whole.duration_s / 2)
     assert whole.duration_s / 2 - 6 < middle.pictures[0].at <= whole.duration_s / 2
-    assert abs(sound - picture) < 0.3, "as the page itself had them; on a machine that has time it is to be 0.1"
     assert rate > 2, "15 where the machine has time"
+    assert abs(sound - picture) < 0.1 + 0.5 / rate, "as the page had them, as far as so many pictures a second can tell"
 
 
 async def test_of_the_picture_too_all_but_the_last_two_seconds_are_there_when_the_browser_is_killed(

@@ -23,10 +23,17 @@ JITTER_S: Final = 0.002
 SILENCE: Final = b"\xfc\xff\xfe"
 """An Opus packet of 20 ms (RFC 6716, 3.1): full band CELT in stereo, one empty frame."""
 SILENCE_SAMPLES: Final = 960
-DELIVERY_S: Final = 0.16
-"""The least time between a sound and the arrival of the chunk that ends with it: 60 ms for a packet, and what the
-browser takes. Measured against what a meeting's page played itself, on 2 cores with loads of 17 to 32.
+LATENCY_S: Final = 0.15
+"""A packet's own time is by so much later than the page plays it: what the capture of a tab, an AudioContext with large
+buffers and the encoder hold back. Buffers are of a fixed size, so it hardly changes with the load: measured against
+what a meeting's page played itself, 138 to 182 ms with a load of 16 on 2 cores.
 """
+ARRIVAL_S: Final = 0.08
+"""The least time between a packet's end by its own time and the arrival of the chunk that ends with it: 84 to 133 ms
+there.
+"""
+LATE_S: Final = 0.1
+"""By so much more chunks may arrive late on a busy machine before its clock counts as behind."""
 MOST_FILLED: Final = 24 * 3600 * RATE
 QUIETEST_LUFS: Final = -70.0
 """The absolute gate of EBU R128: silence has this loudness."""
@@ -105,8 +112,10 @@ def make(streams: Sequence[Stream], out: str) -> tuple[AudioReport | None, list[
 
 def _copy(stream: Stream, writer: Writer) -> None:
     for begins_s, data in zip(_places(stream), _packets(stream.path, writer), strict=True):
-        writer.fill(round((stream.media_s + begins_s) * RATE))
-        writer.put(data)
+        played_s = stream.media_s + begins_s - LATENCY_S
+        if played_s >= 0:  # others were heard before the recording began
+            writer.fill(round(played_s * RATE))
+            writer.put(data)
     writer.fill(round((stream.media_s + stream.ends_s) * RATE))
 
 
@@ -161,14 +170,14 @@ def spread(packets: Sequence[tuple[float, float]], behind: Sequence[tuple[float,
 def behind_by(anchors: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """From which time on the recorder's clock was behind the wall clock, and by how much. It never catches up.
 
-    A chunk that was delivered late shows too much, so at each time the least counts that is seen from then on. A clock
-    that begins late is behind from the beginning.
+    A chunk that was delivered late shows too much, so at each time the least counts that is seen from then on; and
+    nothing where that is no more than chunks may be late. A clock that begins late is behind from the beginning.
     """
     found: list[tuple[float, float]] = []
     least = float("inf")
     for media_s, wall_s in reversed(anchors):
-        least = min(least, wall_s - media_s - DELIVERY_S)
-        found.append((media_s, max(least, 0.0)))
+        least = min(least, wall_s - media_s - ARRIVAL_S)
+        found.append((media_s, least if least > LATE_S else 0.0))
     return found[::-1]
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from worker.capture.making.sound import DELIVERY_S, SILENCE, SILENCE_SAMPLES, behind_by, samples_of, spread
+from worker.capture.making.sound import ARRIVAL_S, SILENCE, SILENCE_SAMPLES, behind_by, samples_of, spread
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_packet_says_how_long_it_plays(packet: bytes, samples: int) -> None:
     assert samples_of(packet) == samples
 
 
-D: Final = DELIVERY_S
+D: Final = ARRIVAL_S
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ D: Final = DELIVERY_S
     [
         ([], []),
         ([(1.0, 1.0 + D), (5.0, 5.0 + D)], [(1.0, 0.0), (5.0, 0.0)]),
+        ([(1.0, 1.09 + D), (5.0, 5.09 + D)], [(1.0, 0.0), (5.0, 0.0)]),
         ([(1.0, 1.5 + D), (5.0, 5.5 + D)], [(1.0, 0.5), (5.0, 0.5)]),
         ([(4.0, 5.0 + D), (8.0, 10.0 + D)], [(4.0, 1.0), (8.0, 2.0)]),
         ([(5.0, 9.0 + D), (10.0, 10.25 + D)], [(5.0, 0.25), (10.0, 0.25)]),
