@@ -15,6 +15,8 @@ _LEFT, _RIGHT, _TOP, _FOOT = 64, 12, 34, 68
 _MOST_SERIES: Final = 8
 _COLUMNS: Final = 3
 """Of a panel's legend."""
+_CHARACTER: Final = 6.2
+"""How wide one is, about."""
 _COLOURS: Final = ("#2a78d2", "#d2691e", "#2e9e44", "#8a4fc8", "#c8324b", "#0d9aa0", "#b08a00", "#7a7a7a")
 _STYLE: Final = """
 svg { --paper: #fff; --card: #f6f8fa; --ink: #1b1f24; --quiet: #57606a; --line: #d0d7de }
@@ -146,12 +148,13 @@ def _runs(points: Iterable[tuple[float, float]]) -> Iterator[list[tuple[float, f
 
 
 def _legend(names: Sequence[str], left_out: int, y: float) -> Iterator[str]:
-    each = (_WIDTH - 24) / _COLUMNS
     words = [name or "value" for name in names]
+    each = (_WIDTH - 24) / (_COLUMNS if len(words) > 1 else 1)
+    most = int((each - 14) / _CHARACTER)
     if left_out:
         words[-1] = f"{words[-1]} (+{left_out})"
     for number, word in enumerate(words):
         x, row = 12 + number % _COLUMNS * each, y + number // _COLUMNS * 15
-        short = word if len(word) <= 19 else f"{word[:18]}…"
+        short = word if len(word) <= most else f"{word[: most - 1]}…"
         yield f'<rect x="{x:.0f}" y="{row - 8:.0f}" width="8" height="8" fill="{_COLOURS[number]}"/>'
         yield f'<text x="{x + 12:.0f}" y="{row:.0f}">{escape(short)}</text>'

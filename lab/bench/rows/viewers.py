@@ -64,8 +64,10 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
                 await page.reload()
                 await page.wait_for_function(_ROWS)
                 paint.add([float(await page.evaluate(_PAINT))])
-            for _ in range(rounds):
-                viewing.add([await cpu_percent(pids, interval_s)])
+            for number in range(-1, rounds):
+                taken = await cpu_percent(pids, interval_s)
+                if number >= 0:  # before, it settles: the page was just loaded
+                    viewing.add([taken])
         trickle.cancel()
     seen, alone_at = with_viewers.summary(), without.summary()
     what = f"{_VMS:,} VMs, {_BOTS:,} bots"
