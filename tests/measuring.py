@@ -9,7 +9,7 @@ from coverage.exceptions import CoverageWarning
 from hypothesis import is_hypothesis_test
 
 _MEASURED: Final = (
-    *("tests/core/", "tests/common/jobs/", "tests/store/"),
+    *("tests/core/", "tests/common/jobs/", "tests/store/", "tests/scaling/"),
     *("tests/common/wire/", "tests/common/links/", "tests/common/config/"),
     *("tests/common/outgoing/test_addresses.py", "tests/worker/decide/"),
     *("tests/up/test_supervisor.py", "tests/up/test_warmth.py"),

@@ -255,6 +255,32 @@ class SqsSettings(Section, frozen=True):
     region: str = ""
 
 
+Time = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+_ALL_DAYS: Final[list[Day]] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class ScalingHours(Section, frozen=True):
+    """Hours of the week with limits of their own."""
+
+    begin: Time
+    end: Time
+    min_vms: Count
+    max_vms: Positive
+    days: list[Day] = msgspec.field(default_factory=lambda: list(_ALL_DAYS))
+
+
+class ScalingSettings(Section, frozen=True):
+    every_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    lead_time_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
+    headroom: Annotated[float, Meta(ge=0, le=10)] = 0.25
+    min_vms: Count = 1
+    max_vms: Positive = 20
+    cool_down_s: Annotated[float, Meta(gt=0, le=604_800)] = 900.0
+    hours: list[ScalingHours] = []
+    timezone: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}\Z")] = "UTC"
+
+
 class MetricsSettings(Section, frozen=True):
     listen: Listen = "127.0.0.1:9464"
 
@@ -325,6 +351,7 @@ class Settings(Section, frozen=True):
     live: LiveSettings = LiveSettings()
     transcription: TranscriptionSettings = TranscriptionSettings()
     sqs: SqsSettings = SqsSettings()
+    scaling: ScalingSettings = ScalingSettings()
     metrics: MetricsSettings = MetricsSettings()
     otlp: OtlpSettings = OtlpSettings()
     log: LogSettings = LogSettings()
@@ -451,6 +478,19 @@ def _of_redis(redis: RedisSettings) -> list[str]:
     return faults
 
 
+def _of_scaling(scaling: ScalingSettings) -> list[str]:
+    faults: list[str] = []
+    if scaling.min_vms > scaling.max_vms:
+        faults.append(f"scaling.min_vms: {scaling.min_vms} is more than scaling.max_vms ({scaling.max_vms})")
+    for hours in scaling.hours:
+        name = f"scaling.hours: from {hours.begin} to {hours.end}"
+        if hours.min_vms > hours.max_vms:
+            faults.append(f"{name} min_vms ({hours.min_vms}) is more than max_vms ({hours.max_vms})")
+        if hours.begin == hours.end:
+            faults.append(f"{name} is no time: write begin and end that differ")
+    return faults
+
+
 def _contradictions(values: _Values) -> list[str]:
     settings = values.settings()
     pool = settings.pool
@@ -466,6 +506,7 @@ def _contradictions(values: _Values) -> list[str]:
     api, webhooks = settings.api, settings.webhooks
     worker = settings.worker
     faults += _impatience(pool, worker)
+    faults += _of_scaling(settings.scaling)
     faults += [f"worker.chromium_arguments: {fault}" for fault in switches.faults_of(worker.chromium_arguments)]
     faults += _same_names("worker.accounts", worker.accounts)
     faults += _same_names("api.tokens", api.tokens)

@@ -63,8 +63,11 @@ class Fleet:
         """Let every VM report once, one after another, so that browsers have different ages."""
         for number in range(self._model.vms):
             at = begin + within_s * number / self._model.vms
-            beat = Heartbeat(f"vm-{number}", "simulated", at, {}, _ROOM, processors=self._model.processors)
-            self._say(at, beat)
+            self.boot(f"vm-{number}", at)
+
+    def boot(self, vm_id: str, at: float) -> None:
+        """Let this VM report at `at` for the first time."""
+        self._say(at, Heartbeat(vm_id, "simulated", at, {}, _ROOM, processors=self._model.processors))
 
     def warm(self, order: Warm, now: float) -> None:
         at = now + draw_lognormal(self._model.warmup_s, _WARMUP_SIGMA, self._random)

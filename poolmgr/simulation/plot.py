@@ -14,7 +14,7 @@ _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4
 _WIDTH, _HEIGHT = 980, 500
 _LEFT, _TOP, _PANEL_WIDTH, _PANEL_HEIGHT, _BETWEEN = 70, 92, 380, 330, 90
 _ONE_SPOT: Final = 8.0
-_STYLE: Final = (
+STYLE: Final = (
     "text{font-family:system-ui,sans-serif;font-size:12px;fill:#222}"
     ".title{font-size:16px;font-weight:600}.small{fill:#555}.axis{stroke:#888}.grid{stroke:#e6e6e6}"
     ".front{fill:none;stroke:#999;stroke-width:1.5;stroke-dasharray:5 4}"
@@ -32,7 +32,7 @@ class Point(NamedTuple):
     is_best: bool
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """An axis: `low` to `high` of the data is drawn from `start` to `end`."""
 
     low: float
@@ -58,8 +58,8 @@ def terminal_plot(points: Sequence[Point], width: int = 64, height: int = 14) ->
     """Warm hits over idle worker-hours, each point as its `letter`. If several points share a place, the first
     shows.
     """
-    across = _axis([point.idle_worker_h for point in points], 0, width - 1)
-    up = _axis([point.warm_hit_rate * 100 for point in points], height - 1, 0, percent=True)
+    across = axis([point.idle_worker_h for point in points], 0, width - 1)
+    up = axis([point.warm_hit_rate * 100 for point in points], height - 1, 0, percent=True)
     rows = [[" "] * width for _ in range(height)]
     for number, point in reversed(list(enumerate(points))):
         rows[round(up.at(point.warm_hit_rate * 100))][round(across.at(point.idle_worker_h))] = letter(number)
@@ -79,9 +79,9 @@ def svg(points: Sequence[Point], subtitle: str) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}"'
         f' viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
-        f'<style>{_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>',
-        _text(_LEFT - 45, 30, "What a warm browser for everybody costs", "title"),
-        _text(_LEFT - 45, 52, subtitle, "small"),
+        f'<style>{STYLE}</style><rect width="100%" height="100%" fill="#fff"/>',
+        text_at(_LEFT - 45, 30, "What a warm browser for everybody costs", "title"),
+        text_at(_LEFT - 45, 52, subtitle, "small"),
         *_panel(points, colours, 0, "warm hits, % of all jobs", lambda point: point.warm_hit_rate * 100, percent=True),
         *_panel(points, colours, 1, "wait p99, seconds", lambda point: point.wait_p99_s),
         *_legend(colours),
@@ -101,19 +101,19 @@ def _panel(
 ) -> list[str]:
     left = _LEFT + number * (_PANEL_WIDTH + _BETWEEN)
     right, bottom = left + _PANEL_WIDTH, _TOP + _PANEL_HEIGHT
-    across = _axis([point.idle_worker_h for point in points], left + 8, right - 24)
-    up = _axis([value(point) for point in points], bottom - 8, _TOP + 8, percent=percent)
-    parts = [_text(left, _TOP - 10, title)]
+    across = axis([point.idle_worker_h for point in points], left + 8, right - 24)
+    up = axis([value(point) for point in points], bottom - 8, _TOP + 8, percent=percent)
+    parts = [text_at(left, _TOP - 10, title)]
     for mark in up.marks:
         y = up.at(mark)
         parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
-        parts.append(_text(left - 8, y + 4, f"{mark:,.6g}", "small", anchor="end"))
+        parts.append(text_at(left - 8, y + 4, f"{mark:,.6g}", "small", anchor="end"))
     for mark in across.marks:
         x = across.at(mark)
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}"/>')
-        parts.append(_text(x, bottom + 18, f"{mark:,.6g}", "small", anchor="middle"))
+        parts.append(text_at(x, bottom + 18, f"{mark:,.6g}", "small", anchor="middle"))
     parts.append(f'<path class="axis" fill="none" d="M{left} {_TOP}V{bottom}H{right}"/>')
-    parts.append(_text((left + right) / 2, bottom + 38, "idle worker-hours", anchor="middle"))
+    parts.append(text_at((left + right) / 2, bottom + 38, "idle worker-hours", anchor="middle"))
     front = sorted((across.at(point.idle_worker_h), up.at(value(point))) for point in points if point.is_best)
     if len(front) > 1:
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in front)
@@ -132,7 +132,7 @@ def _panel(
         )
         labels = dict.fromkeys(other.label for other in here)
         if point.label not in labels:
-            parts.append(_text(x + 9, y - 7 + 13 * len(labels), point.label))
+            parts.append(text_at(x + 9, y - 7 + 13 * len(labels), point.label))
         here.append(point)
     return parts
 
@@ -142,14 +142,14 @@ def _legend(colours: dict[str, str]) -> list[str]:
     parts: list[str] = []
     for name, colour in colours.items():
         parts.append(f'<circle cx="{x}" cy="{y - 4}" r="5" fill="{colour}" stroke="{colour}" stroke-width="2"/>')
-        parts.append(_text(x + 11, y, name))
+        parts.append(text_at(x + 11, y, name))
         x += 34 + 7 * len(name)
     parts.append(f'<circle cx="{x}" cy="{y - 4}" r="5" fill="none" stroke="#555" stroke-width="2"/>')
-    parts.append(_text(x + 11, y, "hollow: another run has at least its warm hits for no more idle time", "small"))
+    parts.append(text_at(x + 11, y, "hollow: another run has at least its warm hits for no more idle time", "small"))
     return parts
 
 
-def _axis(values: Sequence[float], start: float, end: float, *, percent: bool = False) -> _Axis:
+def axis(values: Sequence[float], start: float, end: float, *, percent: bool = False) -> Axis:
     """The axis from 0 to a round number above the values. An axis of percentages ends at 100 and may begin above 0, but
     keeps a minimum span, so that a tiny difference does not look large.
     """
@@ -159,7 +159,7 @@ def _axis(values: Sequence[float], start: float, end: float, *, percent: bool = 
     high = max(math.ceil(high / step - 1e-9) * step, low + step)
     if percent and high > 100:
         low, high = low - step, 100.0
-    return _Axis(low, high, start, end, step)
+    return Axis(low, high, start, end, step)
 
 
 def _round_step(rough: float) -> float:
@@ -168,6 +168,6 @@ def _round_step(rough: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
 
 
-def _text(x: float, y: float, text: str, kind: str = "", *, anchor: str = "start") -> str:
+def text_at(x: float, y: float, text: str, kind: str = "", *, anchor: str = "start") -> str:
     attributes = f' class="{kind}"' if kind else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{attributes}>{escape(text)}</text>'

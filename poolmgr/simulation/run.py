@@ -14,18 +14,18 @@ import msgspec
 from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Job
 from poolmgr.core.decisions import Assign, End, ForgetWorker, Retire, Revoke, Warm
-from poolmgr.core.events import JobAccepted, Tick
+from poolmgr.core.events import CoreEvent, JobAccepted, Tick
 from poolmgr.core.load import JobKind, expected_processors
 from poolmgr.core.pool import Pool
 from poolmgr.simulation.arrivals import Arrival
 from poolmgr.simulation.fleet import Fleet, FleetModel
 from poolmgr.simulation.report import Meter, Outcome
 
-_BEGIN: Final = 86_400.0
+BEGIN: Final = 86_400.0
 """When measuring begins, on both clocks. They are equal: a jumping calendar is not simulated."""
 
-_SETTLING_S: Final = 900.0  # between the last VM and the first job, for warming up
-_LONGEST_LEAD_S: Final = _BEGIN - _SETTLING_S
+SETTLING_S: Final = 900.0  # between the last VM and the first job, for warming up
+_LONGEST_LEAD_S: Final = BEGIN - SETTLING_S
 _LOOKS_PER_S: Final = 16
 """How often deadlines are checked in a second, about as often as in the daemon. A power of two is exact in floats."""
 _JOB: Final = Job(platform="room", meeting_url="", bot_name="", payload="")
@@ -49,23 +49,23 @@ class Simulation:
         self, settings: PoolSettings, model: FleetModel, arrivals: Sequence[Arrival], hours: float, random: Random
     ) -> None:
         self.hours = hours
-        self._end = _BEGIN + hours * 3600
+        self._end = BEGIN + hours * 3600
         unheard = msgspec.structs.replace(settings, heartbeat_timeout_s=self._end, lost_after_s=self._end)
         self.pool = Pool(unheard, capture=_RECORDS)
         self._meter = Meter(
             self.pool.fleet.workers,
-            _BEGIN,
+            BEGIN,
             lambda: expected_processors(self.pool.fleet.carried, settings),
             model.vms * model.processors * settings.cpu_limit,
         )
-        self._fleet = Fleet(model, arrivals, random)
+        self.fleet = Fleet(model, arrivals, random)
         lead_s = min(settings.max_age_s, _LONGEST_LEAD_S)
-        earliest = _BEGIN - _SETTLING_S - lead_s
-        self._fleet.come_up(earliest, lead_s)
+        earliest = BEGIN - SETTLING_S - lead_s
+        self.fleet.come_up(earliest, lead_s)
         # Sorted with the last first, so that the next one is taken from the end.
         self._jobs = sorted(
             (
-                (max(earliest, _BEGIN + arrival.at_s - arrival.ahead_s), number)
+                (max(earliest, BEGIN + arrival.at_s - arrival.ahead_s), number)
                 for number, arrival in enumerate(arrivals)
             ),
             reverse=True,
@@ -75,18 +75,18 @@ class Simulation:
         self._carry_out: dict[type, Callable[[Any, float], None]] = {
             Warm: self._warm,
             Assign: self._assign,
-            Retire: self._fleet.retire,
-            Revoke: self._fleet.refuse_to_give_back,
+            Retire: self.fleet.retire,
+            Revoke: self.fleet.refuse_to_give_back,
             End: self._meter.end,
             ForgetWorker: self._meter.forget_worker,
         }
 
     def advance(self, to_h: float) -> None:
         """Run until `to_h` hours after the beginning (0: only until the fleet is up)."""
-        until = min(_BEGIN + to_h * 3600, self._end)
+        until = min(BEGIN + to_h * 3600, self._end)
         # Attributes are looked up once, because the loop runs millions of times.
         handle, carry_out, pass_time = self.pool.handle, self._carry_out.get, self._meter.pass_time
-        timers, calendar, fleet = self.pool.timers, self.pool.calendar, self._fleet
+        timers, calendar, fleet = self.pool.timers, self.pool.calendar, self.fleet
         while True:
             deadline, scheduled, news_at, job_at = timers.next_at, calendar.next_at, fleet.next_at, self._job_at
             if scheduled < deadline:
@@ -111,6 +111,12 @@ class Simulation:
                     obey(decision, now)
         pass_time(until)
 
+    def put(self, event: CoreEvent, now: float) -> None:
+        """Let the pool handle an event from outside, at the time up to which was advanced."""
+        for decision in self.pool.handle(event, now):
+            if obey := self._carry_out.get(type(decision)):
+                obey(decision, now)
+
     def outcome(self) -> Outcome:
         """The results so far."""
         return self._meter.outcome(still_waiting=len(self.pool.queue))
@@ -121,13 +127,13 @@ class Simulation:
         arrival = self._arrivals[number]
         job = _JOBS[arrival.kind]
         if arrival.ahead_s:
-            job = msgspec.structs.replace(job, join_at=_BEGIN + arrival.at_s)
+            job = msgspec.structs.replace(job, join_at=BEGIN + arrival.at_s)
         return JobAccepted(str(number), job, at)
 
     def _warm(self, order: Warm, now: float) -> None:
         self._meter.warm(order, now)
-        self._fleet.warm(order, now)
+        self.fleet.warm(order, now)
 
     def _assign(self, order: Assign, now: float) -> None:
         self._meter.assign(order, now)
-        self._fleet.join(order, now)
+        self.fleet.join(order, now)

@@ -5,7 +5,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -13,12 +13,22 @@ from typing import Any, Final, NamedTuple
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.table import Table
 
-from common.config.settings import BadSettingsError, PoolSettings, Settings, parse
+from common.config.settings import BadSettingsError, PoolSettings, ScalingSettings, Settings, parse
 from common.runtime.cli.session import Session, fail, put_json, say, with_session
 from common.runtime.cli.text import count, duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from poolmgr.cli.program.simulate_scaling import OPTIONS as SCALING_OPTIONS
+from poolmgr.cli.program.simulate_scaling import (
+    Row,
+    fixed_cost,
+    fixed_sizes,
+    put_scaled_json,
+    put_scaled_text,
+    scaling_options,
+)
 from poolmgr.cli.tables import console, table
 from poolmgr.cli.text import NOTHING
 from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, recorded
@@ -26,11 +36,17 @@ from poolmgr.simulation.fleet import FleetModel
 from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_plot
 from poolmgr.simulation.report import Outcome, pareto
 from poolmgr.simulation.run import Simulation
+from poolmgr.simulation.scaled import ScaledSimulation
+from poolmgr.simulation.timeline import timeline
 from poolmgr.simulation.trace import BadTraceError, read_trace
 
 _SWEPT: Final[dict[str, type[int] | type[float]]] = {"min_idle": int, "idle_ttl_s": float}
 _JOBS_PER_DAY: Final = 2000.0
 _HOURS: Final = 24.0
+_WEEK_H: Final = 7 * 24.0
+_BOOT_S: Final = 90.0
+_MADE_UP: Final = ("calendar", "poisson")
+_FLEETS: Final = ("scaled", "fixed, same peak", "fixed, same cost")
 _MOST_HOURS: Final = 31 * 24
 _SLICES_AN_HOUR: Final = 12
 _SHOW_PROGRESS_AFTER_S: Final = 2.0
@@ -144,6 +160,7 @@ class _Traffic(NamedTuple):
 @click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.svg", help="Draw it, for a browser."
 )
+@scaling_options
 @with_session
 def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed: int, **options: Any) -> None:
     """Run the pool on a virtual clock, with simulated VMs and traffic, and print how long bots waited and what it cost.
@@ -175,9 +192,11 @@ def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed:
       poolmgr simulate --processors 4 --sound 0.8 --pictures 0.1
       poolmgr simulate --vms 200 --jobs-per-day 20000 --warmup-s 6 --config /etc/poolmgr/config.toml
       poolmgr bots --limit 100000 --json > jobs.json && poolmgr simulate --trace jobs.json
+      poolmgr simulate --scaling --hours 168 --max-vms 30 --plot week.svg
     """
     if (sound := options["sound"]) + (pictures := options["pictures"]) > 1:
         raise click.UsageError("--sound and --pictures are shares of the same jobs: together they are more than 1")
+    _refuse_what_does_not_go_together(options)
     traffic = _traffic(trace, _random("traffic", seed), options)
     arrivals = recorded(traffic.arrivals, sound, pictures, _random("recorded", seed))
     traffic = traffic._replace(arrivals=arrivals)
@@ -186,6 +205,9 @@ def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed:
     if model.warmup_s >= min(run.warmup_timeout_s for run in runs):
         limit = f"{runs[0].warmup_timeout_s:g} s (pool.warmup_timeout_s)"
         fail(f"cannot warm anything: --warmup-s has to be less than {limit}, or every warm-up is given up", EXIT_USAGE)
+    if options["scaling"]:
+        _scaled(session, runs[0], model, traffic, seed, plot, options)
+        return
     outcomes = _run(runs, model, traffic, seed)
     if plot:
         points = _points(runs, outcomes)
@@ -194,6 +216,58 @@ def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed:
         _put_json(vms, seed, traffic, runs, outcomes)
     else:
         _put_text(vms, traffic, runs, outcomes)
+
+
+def _refuse_what_does_not_go_together(options: dict[str, Any]) -> None:
+    context = click.get_current_context()
+    if options["scaling"]:
+        if options["sweeps"] or context.get_parameter_source("vms") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--scaling goes neither with --sweep nor with --vms: it says how many VMs there are")
+    elif said := [key for key in (*SCALING_OPTIONS, "boot_s") if options[key] is not None]:
+        raise click.UsageError(f"--{said[0].replace('_', '-')} goes with --scaling")
+
+
+def _scaled(
+    session: Session,
+    settings: PoolSettings,
+    model: FleetModel,
+    traffic: _Traffic,
+    seed: int,
+    plot: Path | None,
+    options: dict[str, Any],
+) -> None:
+    """One run with VMs that come and go, and two with fixed ones."""
+    try:
+        scaling = _scaling_of(session.settings, options)
+    except BadSettingsError as error:
+        for fault in error.faults:
+            say(fault)
+        raise SystemExit(EXIT_USAGE) from error
+    known: list[Arrival] = []
+    if traffic.what in _MADE_UP:
+        # Drawn like the traffic itself, by another chance: what the scaling knows is not what comes.
+        known = _traffic(traffic.what, _random("week before", seed), options | {"hours": _WEEK_H}).arrivals
+    chance = (traffic.arrivals, traffic.hours, _random("fleet", seed))
+    boot_s = options["boot_s"] or _BOOT_S
+    scaled = ScaledSimulation(settings, scaling, model, *chance, boot_s=boot_s, known=known)
+    ended = _finish([scaled], traffic.hours, of=3)
+    cost = scaled.cost()
+    sizes = fixed_sizes(cost, traffic.hours)
+    fixed = [
+        Simulation(settings, msgspec.structs.replace(model, vms=vms), *chance[:2], _random("fleet", seed))
+        for vms in sizes
+    ]
+    ended += _finish(fixed, traffic.hours, of=3, done=1)
+    costs = (cost, *(fixed_cost(vms, traffic.hours) for vms in sizes))
+    rows = [Row(name, *each) for name, each in zip(_FLEETS, zip(costs, ended, strict=True), strict=True)]
+    headline = _headline(None, traffic)
+    if plot:
+        _write(plot, timeline(scaled.moments, traffic.hours, *sizes, headline))
+    if session.as_json:
+        facts = {"trace": traffic.what, "hours": traffic.hours, "seed": seed, "boot_s": boot_s}
+        put_scaled_json(settings, scaling, facts, rows, scaled.moments)
+    else:
+        put_scaled_text(headline, rows)
 
 
 def _random(what: str, seed: int) -> Random:
@@ -206,7 +280,7 @@ def _traffic(trace: str, random: Random, options: dict[str, Any]) -> _Traffic:
     per_day, per_hour, hours = options["jobs_per_day"], options["jobs_per_hour"], options["hours"]
     if per_day is not None and per_hour is not None:
         raise click.UsageError("--jobs-per-day and --jobs-per-hour are two ways to say the same: give one of them")
-    if trace not in ("calendar", "poisson"):
+    if trace not in _MADE_UP:
         if per_day is not None or per_hour is not None:
             raise click.UsageError("--jobs-per-day and --jobs-per-hour are for made-up jobs: FILE has its own")
         return _recorded(Path(trace), habits.stay_s, hours, random)
@@ -278,15 +352,26 @@ def _swept(text: str) -> tuple[str, list[float]]:
     return key, list(dict.fromkeys(values))
 
 
+def _scaling_of(settings: Settings, options: dict[str, Any]) -> ScalingSettings:
+    """As _overridden, of [scaling]."""
+    said = {key: options[key] for key in SCALING_OPTIONS if options[key] is not None}
+    scaling = msgspec.structs.asdict(settings.scaling) | said
+    hours = scaling.pop("hours")  # the values below are numbers and texts; the hours stay as they are
+    return msgspec.structs.replace(_checked({"scaling": scaling}).scaling, hours=hours)
+
+
 def _overridden(settings: Settings, said: dict[str, float]) -> PoolSettings:
     """The settings with these values, checked like a configuration file. Raises: BadSettingsError."""
     pool = msgspec.structs.asdict(settings.pool) | said
-    sections = {"pool": pool, "worker": {"heartbeat_s": settings.worker.heartbeat_s}}
+    return _checked({"pool": pool, "worker": {"heartbeat_s": settings.worker.heartbeat_s}}).pool
+
+
+def _checked(sections: dict[str, dict[str, Any]]) -> Settings:
     lines: list[str] = []
     for section, keys in sections.items():
         # JSON numbers, booleans and strings are valid TOML.
         lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
-    return parse("\n".join(lines)).pool
+    return parse("\n".join(lines))
 
 
 class _Progress:
@@ -318,16 +403,23 @@ class _Progress:
 
 
 def _run(runs: Sequence[PoolSettings], model: FleetModel, traffic: _Traffic, seed: int) -> list[Outcome]:
-    progress = _Progress(len(runs), traffic.hours)
+    made = (Simulation(run, model, traffic.arrivals, traffic.hours, _random("fleet", seed)) for run in runs)
+    return _finish(made, traffic.hours, of=len(runs))
+
+
+def _finish(
+    simulations: Iterable[Simulation | ScaledSimulation], hours: float, *, of: int, done: int = 0
+) -> list[Outcome]:
+    """Run them one after the other, and show how far `of` runs are, of which `done` are done already."""
+    progress = _Progress(of, hours)
     outcomes: list[Outcome] = []
     # A simulation makes no reference cycles, and looking for them would take a tenth of its time.
     gc.disable()
     try:
-        for number, settings in enumerate(runs):
-            simulation = Simulation(settings, model, traffic.arrivals, traffic.hours, _random("fleet", seed))
-            for piece in range(math.ceil(traffic.hours * _SLICES_AN_HOUR) + 1):
+        for number, simulation in enumerate(simulations, done):
+            for piece in range(math.ceil(hours * _SLICES_AN_HOUR) + 1):
                 simulation.advance(piece / _SLICES_AN_HOUR)
-                progress.show(number, min(piece / _SLICES_AN_HOUR, traffic.hours))
+                progress.show(number, min(piece / _SLICES_AN_HOUR, hours))
             outcomes.append(simulation.outcome())
     except KeyboardInterrupt:
         progress.clear()
@@ -384,10 +476,11 @@ def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:
     return grid
 
 
-def _headline(vms: int, traffic: _Traffic) -> str:
+def _headline(vms: int | None, traffic: _Traffic) -> str:
     hours, jobs = traffic.hours, len(traffic.arrivals)
     lasting = f"{hours:g} hour{'' if hours == 1 else 's'}, {jobs:,} job{'' if jobs == 1 else 's'}"
-    return f"{count(vms, 'VM')}, {lasting} ({literal(traffic.what)})"
+    fleet = "VMs that come and go" if vms is None else count(vms, "VM")
+    return f"{fleet}, {lasting} ({literal(traffic.what)})"
 
 
 def _advice(settings: PoolSettings, outcome: Outcome) -> str:

@@ -174,6 +174,11 @@ def test_a_trace_of_more_than_a_month_needs_hours(poolmgr: CommandLine, tmp_path
         (("--trace", "/nowhere"), "cannot read the trace /nowhere: No such file"),
         (("--trace", "/dev/null"), "/dev/null: there is no job in it"),
         (("--trace", "/dev/null", "--jobs-per-day", "5"), "for made-up jobs: FILE has its own"),
+        (("--max-vms", "5"), "--max-vms goes with --scaling"),
+        (("--boot-s", "5"), "--boot-s goes with --scaling"),
+        (("--scaling", "--vms", "5"), "--scaling goes neither with --sweep nor with --vms"),
+        (("--scaling", "--sweep", "min_idle=1,2"), "--scaling goes neither with --sweep nor with --vms"),
+        (("--scaling", "--min-vms", "21"), "scaling.min_vms: 21 is more than scaling.max_vms (20)"),
         (("--warmup-s", "60"), "--warmup-s has to be less than 60 s (pool.warmup_timeout_s)"),
     ],
 )
@@ -184,6 +189,47 @@ def test_what_cannot_be_simulated_is_refused_with_what_to_change(
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
     assert result.stdout == ""
+
+
+SCALED = (
+    "simulate",
+    "--scaling",
+    "--jobs-per-day",
+    "400",
+    "--hours",
+    "4",
+    "--max-workers",
+    "6",
+    "--cool-down-s",
+    "600",
+)
+
+
+def test_a_scaled_fleet_stands_beside_two_fixed_ones(poolmgr: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "plot.svg"
+    result = poolmgr(*SCALED, "--plot", str(file))
+    assert result.exit_code == 0
+    assert "VMs that come and go, 4 hours, " in result.stdout
+    names = ("scaled", "fixed, same peak", "fixed, same cost")
+    assert [line.split("  ")[0].strip() for line in result.stdout.splitlines() if line.startswith(names)]
+    assert re.search(r"^\d+ % fewer VM hours than a fixed fleet of its peak$", result.stdout, re.MULTILINE)
+    assert ET.fromstring(file.read_text()).tag.endswith("svg")
+
+
+def test_what_is_known_of_a_scaled_fleet_as_json(poolmgr: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    hours = '{ begin = "06:00", end = "07:00", min_vms = 2, max_vms = 7, days = ["mon"] }'
+    file.write_text(f"[scaling]\nmax_vms = 7\nhours = [{hours}]\n")
+    found = poolmgr.json(*SCALED, "--config", str(file), "--headroom", "0.5")
+    scaled, same_peak, same_cost = found["fleets"]
+    assert [each["fleet"] for each in found["fleets"]] == ["scaled", "fixed, same peak", "fixed, same cost"]
+    assert scaled["jobs"] == same_peak["jobs"] == same_cost["jobs"]
+    assert same_peak["vm_h"] == scaled["peak_vms"] * 4 > scaled["vm_h"]
+    assert abs(same_cost["vm_h"] - scaled["vm_h"]) <= 2
+    assert (found["scaling"]["max_vms"], found["scaling"]["headroom"], found["boot_s"]) == (7, 0.5, 90)
+    assert found["scaling"]["hours"][0]["min_vms"] == 2
+    assert found["vms"][0] == [0, 2]  # the floor of that hour
+    assert max(vms for _, vms in found["vms"]) == scaled["peak_vms"]
 
 
 def test_a_plot_that_cannot_be_written_is_a_failure(poolmgr: CommandLine) -> None:

@@ -16,7 +16,9 @@ KEYS: Final = [
 ]
 # Another valid value for each key whose kind of value alone does not yield one.
 TOKEN: Final = '{ name = "app", sha256 = "' + "0f" * 32 + '", sees = "own", requests_per_s = 5.0, bots_at_once = 7 }'
+HOURS: Final = '{ days = ["mon"], begin = "09:00", end = "17:30", min_vms = 1, max_vms = 2 }'
 OTHER_LISTS: Final[dict[str, str]] = {
+    "hours": f"[{HOURS}]",
     "tokens": f"[{TOKEN}]",
     "secrets": '["whsec_' + "A" * 32 + '"]',
     "chromium_arguments": '["--mute-audio"]',
@@ -242,6 +244,9 @@ def test_a_file_that_is_not_toml_is_one_fault() -> None:
         ("[api]\ntls_cert = 'c'", "api.tls_cert"),
         (f"[api]\ntokens = [{TOKEN}, {TOKEN}]", "api.tokens"),
         ("[webhooks]\nretry_most_s = 1", "webhooks.retry_most_s"),
+        ("[scaling]\nmin_vms = 21", "scaling.min_vms"),
+        (f"[scaling]\nhours = [{HOURS}, {HOURS.replace('min_vms = 1', 'min_vms = 3')}]", "scaling.hours"),
+        (f"[scaling]\nhours = [{HOURS.replace('09:00', '17:30')}]", "scaling.hours"),
         ("[webhooks]\nallowed_networks = ['10.0.0.1/8']", "webhooks.allowed_networks"),
         ("[transcription]\nallowed_networks = ['10.0.0.1/8']", "transcription.allowed_networks"),
         ("[transcription]\nlive = 'deepgram_streaming'", "transcription.live"),
@@ -371,6 +376,9 @@ def test_other_variables_are_none_of_ours() -> None:
         '[api]\nlisten = "host:80\\n"',
         '[api]\ntokens = "secret"',
         '[log]\nlevel = "loud"',
+        f"[scaling]\nhours = [{HOURS.replace('09:00', '9:00')}]",
+        f"[scaling]\nhours = [{HOURS.replace('mon', 'monday')}]",
+        '[scaling]\ntimezone = "../etc"',
         '[log]\nformat = "xml"',
         '[redis]\nprefix = ""',
         '[redis]\nprefix = "a b"',

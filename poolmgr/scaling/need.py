@@ -1,0 +1,45 @@
+"""How many VMs the demand needs: of now, of the next lead time, and for a warm browser each."""
+
+import math
+from enum import StrEnum
+from typing import NamedTuple
+
+from common.config.settings import PoolSettings, ScalingSettings
+from poolmgr.scaling.history import Expected
+
+
+class Demand(NamedTuple):
+    """Bots that have a worker, that wait for one, and scheduled ones that are due within the lead time."""
+
+    bots: int
+    waiting: int
+    due: int
+
+
+class Because(StrEnum):
+    """What asks for the most VMs."""
+
+    ROOM = "room"  # all these bots, at max_workers a VM
+    WARM_SUPPLY = "warm_supply"  # a burst that is to find warm browsers, at min_idle a VM
+    FLOOR = "floor"
+    CEILING = "ceiling"
+
+
+class Need(NamedTuple):
+    vms: int
+    because: Because
+
+
+def need_of(demand: Demand, expected: Expected, pool: PoolSettings, scaling: ScalingSettings) -> Need:
+    """The VMs that are needed, whatever the limits say.
+
+    Room: for every bot, and for those that may come: the scheduled ones, the expected ones with `headroom`, or a pool
+    of min_idle, whichever are most. Warm supply: the busiest five minutes find a browser each; scheduled bots have
+    theirs put aside.
+    """
+    with_headroom = 1 + scaling.headroom
+    may_come = max(demand.due, math.ceil(expected.total * with_headroom), pool.min_idle)
+    room = math.ceil((demand.bots + demand.waiting + may_come) / pool.max_workers)
+    burst = max(0, math.ceil(expected.busiest * with_headroom) - demand.due)
+    warm_supply = math.ceil(burst / pool.min_idle) if pool.min_idle else 0
+    return Need(warm_supply, Because.WARM_SUPPLY) if warm_supply > room else Need(room, Because.ROOM)

@@ -1,0 +1,256 @@
+"""One look at the fleet: (standing, look) -> (standing, actions). Says which VM comes and which goes.
+
+A VM is given back in two steps. It is drained first: it takes no bot any more, and its calls go on. Only when it is
+empty and still drained, at a later look, it is given back. When demand comes back, drained VMs go back into service
+before new ones are asked for.
+
+Refuses to give back: a VM that somebody else drained, one that is not heard of (it may have calls), and any within
+cool_down_s after it was wanted.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from common.config.settings import ScalingSettings
+from poolmgr.scaling.limits import Limits, limits_at
+from poolmgr.scaling.need import Because, Need
+
+BELIEVE_S: Final = 120.0
+"""So long our own last count is taken for true, whatever the provider says: its answers may be late."""
+
+
+class Seen(NamedTuple):
+    """A VM as the pool knows it. `bots`: its workers that have, had or will have a bot."""
+
+    vm_id: str
+    bots: int
+    draining: bool = False
+    stopping: bool = False
+    silent: bool = False
+    lost: bool = False
+
+    @property
+    def serves(self) -> bool:
+        """Silence is not death: whoever is not heard of counts until it is lost."""
+        return not (self.draining or self.stopping or self.lost)
+
+
+class Group(msgspec.Struct, frozen=True):
+    """What a provider says of its VMs. `wanted`: how many it is to have. `vms`: their names; None: it does not tell
+    them, and every VM of the fleet counts as one of them. `ends_last`: it can only take the one with the highest
+    number. `leaving`: VMs that it wants to take, and for which it waits until they are released.
+    """
+
+    wanted: int
+    vms: frozenset[str] | None = None
+    ends_last: bool = False
+    leaving: tuple[str, ...] = ()
+
+
+class Look(NamedTuple):
+    """`now`: steady clock. `minute`: of the week."""
+
+    now: float
+    minute: int
+    need: Need
+    vms: Sequence[Seen]
+    group: Group
+
+
+class Grow(msgspec.Struct, frozen=True, tag=True):
+    """Ask the provider for `to` VMs in all."""
+
+    to: int
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    vm_id: str
+
+
+class Undrain(msgspec.Struct, frozen=True, tag=True):
+    vm_id: str
+
+
+class GiveBack(msgspec.Struct, frozen=True, tag=True):
+    """Let the provider end this VM, and have one fewer."""
+
+    vm_id: str
+
+
+class Release(msgspec.Struct, frozen=True, tag=True):
+    """Tell the provider, which waits to take this VM, that it may."""
+
+    vm_id: str
+
+
+Action = Grow | Drain | Undrain | GiveBack | Release
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is kept between two looks, for the next leader too. Times: steady clock.
+
+    `asked`: how many VMs we last asked for; None: never, and whatever the provider has is on its way. `asked_at`: when
+    we last changed that, `grown_at`: when we last raised it. `targets`: (when, VMs) that count for the cool-down, each
+    lower than the one before. `draining`: VMs that we drained. `given_back`: VMs given back that are still seen.
+    """
+
+    asked: int | None = None
+    asked_at: float = 0.0
+    grown_at: float = 0.0
+    targets: tuple[tuple[float, int], ...] = ()
+    draining: tuple[str, ...] = ()
+    given_back: tuple[str, ...] = ()
+
+
+class View(msgspec.Struct, frozen=True):
+    """What is shown of a look. `target`: VMs that are wanted now; `hold`: the same with the cool-down; `asked`: VMs
+    that the provider is to have; `serving`: VMs in service, `coming`: asked for and not there yet, `draining`: on their
+    way out.
+    """
+
+    target: int
+    hold: int
+    because: Because
+    floor: int
+    ceiling: int
+    asked: int
+    serving: int
+    coming: int
+    draining: int
+
+
+class Outcome(NamedTuple):
+    standing: Standing
+    actions: list[Action]
+    view: View
+
+
+def step(standing: Standing, look: Look, settings: ScalingSettings) -> Outcome:
+    """Decide once. The standing that is returned holds no action yet: `carried_out` notes each that succeeded."""
+    limits = limits_at(look.minute, settings)
+    target, because = _target(look.need, limits)
+    targets = _cooled(standing.targets, look.now, target, settings.cool_down_s)
+    hold = min(targets[0][1], limits.ceiling)
+
+    leaving = set(look.group.leaving)
+    seen = {vm.vm_id: vm for vm in look.vms if look.group.vms is None or vm.vm_id in look.group.vms}
+    given_back = tuple(vm_id for vm_id in standing.given_back if vm_id in seen)
+    here = {vm_id: vm for vm_id, vm in seen.items() if not vm.lost and vm_id not in given_back}
+    serving = [vm for vm in here.values() if vm.serves and vm.vm_id not in leaving]
+    ours = [here[vm_id] for vm_id in standing.draining if vm_id in here and here[vm_id].draining]
+    if standing.asked is None:
+        standing = msgspec.structs.replace(standing, asked=look.group.wanted, grown_at=look.now)
+    standing = msgspec.structs.replace(
+        standing, targets=targets, draining=tuple(vm.vm_id for vm in ours), given_back=given_back
+    )
+
+    asked = _asked(standing, look)
+    is_overdue = look.now - standing.grown_at >= 2 * settings.lead_time_s
+    coming = 0 if is_overdue else max(0, asked - len(here))
+    short = target - len(serving) - coming
+    spare = len(serving) - hold
+    actions: list[Action] = []
+    if short > 0:
+        back = _to_take_back(ours, look.group)[:short]
+        actions += [Undrain(vm.vm_id) for vm in back]
+        ours = [vm for vm in ours if vm not in back]
+        if (to := min(limits.ceiling, asked + short - len(back))) > asked:
+            actions.append(Grow(to))
+    elif spare > 0 and not coming:
+        actions += [Drain(vm.vm_id) for vm in _to_drain(serving, look.group)[:spare]]
+    if not any(isinstance(action, Grow) for action in actions):
+        left = asked - max(limits.floor, len(serving))
+        actions += [GiveBack(vm.vm_id) for vm in _to_give_back(ours, look.group, asked)[: max(0, left)]]
+    actions += _leaving(here, look.group)
+    drained = len(here) - len(serving)
+    view = View(target, hold, because, *limits, asked, len(serving), coming, drained)
+    return Outcome(standing, actions, view)
+
+
+def carried_out(standing: Standing, action: Action, asked: int, now: float) -> Standing:
+    """The standing after `action`. `asked`: how many VMs the provider was to have before it."""
+    replace = msgspec.structs.replace
+    match action:
+        case Grow():
+            return replace(standing, asked=action.to, asked_at=now, grown_at=now)
+        case Drain():
+            return replace(standing, draining=(*standing.draining, action.vm_id))
+        case Undrain():
+            return replace(standing, draining=_without(standing.draining, action.vm_id))
+        case GiveBack():
+            return replace(
+                standing,
+                asked=asked - 1,
+                asked_at=now,
+                draining=_without(standing.draining, action.vm_id),
+                given_back=(*standing.given_back, action.vm_id),
+            )
+        case _:
+            return standing
+
+
+def _without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(other for other in names if other != name)
+
+
+def _target(need: Need, limits: Limits) -> Need:
+    if need.vms < limits.floor:
+        return Need(limits.floor, Because.FLOOR)
+    return Need(limits.ceiling, Because.CEILING) if need.vms > limits.ceiling else need
+
+
+def _cooled(
+    targets: tuple[tuple[float, int], ...], now: float, target: int, cool_down_s: float
+) -> tuple[tuple[float, int], ...]:
+    """The targets of the last cool_down_s that are higher than all later ones. The first is the highest."""
+    return (*((at, vms) for at, vms in targets if at > now - cool_down_s and vms > target), (now, target))
+
+
+def _asked(standing: Standing, look: Look) -> int:
+    ours = standing.asked
+    return look.group.wanted if ours is None or look.now - standing.asked_at >= BELIEVE_S else ours
+
+
+def _to_drain(serving: Sequence[Seen], group: Group) -> list[Seen]:
+    """First the empty ones, then those with the fewest bots. One that is silent may have calls."""
+    heard = [vm for vm in serving if not vm.silent]
+    return sorted(heard, key=lambda vm: -_number(vm.vm_id) if group.ends_last else vm.bots)
+
+
+def _to_take_back(ours: Sequence[Seen], group: Group) -> list[Seen]:
+    """First the fullest: it would be the last to become empty."""
+    usable = [vm for vm in ours if not (vm.stopping or vm.silent or vm.vm_id in group.leaving)]
+    return sorted(usable, key=lambda vm: _number(vm.vm_id) if group.ends_last else -vm.bots)
+
+
+def _to_give_back(ours: Sequence[Seen], group: Group, asked: int) -> list[Seen]:
+    empty = [vm for vm in ours if not (vm.bots or vm.silent or vm.vm_id in group.leaving)]
+    if not group.ends_last:
+        return empty
+    by_number = {_number(vm.vm_id): vm for vm in empty}
+    last = asked - 1
+    found: list[Seen] = []
+    while last in by_number:
+        found.append(by_number[last])
+        last -= 1
+    return found
+
+
+def _leaving(here: dict[str, Seen], group: Group) -> list[Action]:
+    actions: list[Action] = []
+    for vm_id in group.leaving:
+        vm = here.get(vm_id)
+        if vm is None or (vm.draining and not vm.bots and not vm.silent):
+            actions.append(Release(vm_id))
+        elif not vm.draining:
+            actions.append(Drain(vm_id))
+    return actions
+
+
+def _number(vm_id: str) -> int:
+    """The number at the end of its name; -1 without one."""
+    found = re.search(r"[0-9]+\Z", vm_id)
+    return int(found[0]) if found else -1
