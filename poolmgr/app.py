@@ -48,6 +48,7 @@ from poolmgr.loops.leadership import keep_leading, wait_to_lead
 from poolmgr.loops.probing import Probing
 from poolmgr.loops.reaper import reap
 from poolmgr.loops.recordings import tend_recordings
+from poolmgr.loops.scaling import Scaling, zone_of
 from poolmgr.loops.schedule import watch_deadlines
 from poolmgr.loops.sqs import Sqs
 from poolmgr.loops.transcribing import Transcribing
@@ -56,6 +57,7 @@ from poolmgr.observe.log import log_decided, log_rejected
 from poolmgr.observe.metrics import Metrics
 from poolmgr.observe.traces import Traces
 from poolmgr.page.routes import add_page
+from poolmgr.providers.choice import provider_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.arrivals import Arrivals
 from poolmgr.store.leader.deliveries import Deliveries
@@ -64,6 +66,7 @@ from poolmgr.store.leader.lease import Lease
 from poolmgr.store.leader.ledger import DisagreementError, Ledger, Rejected
 from poolmgr.store.leader.probes import Probes
 from poolmgr.store.leader.recordings import DueRecordings
+from poolmgr.store.leader.scaling import KeptScaling
 from poolmgr.store.leader.snapshot import load_bots, load_vms
 from poolmgr.store.leader.transcriptions import DueTranscriptions
 from poolmgr.store.leader.upkeep import Upkeep
@@ -102,6 +105,9 @@ class Manager:
         self._spans = Spans(settings.otlp, "poolmgr", socket.gethostname())
         self._traces = Traces(self._spans)
         self._sqs = Sqs(settings.sqs) if settings.sqs.queue_url else None
+        zone_of(settings.scaling)  # a wrong one is to be known at the start, not when this process leads
+        self._provider = provider_of(settings.scaling)
+        self._scaling: Scaling | None = None
         self._readiness = Readiness("starting", "has not reached Redis yet")
         self._has_led = False
 
@@ -156,6 +162,8 @@ class Manager:
             await self._resign(lease)
             for runner in runners:
                 await runner.cleanup()
+            if self._provider:
+                await self._provider.close()
             await redis.aclose()
             await self._spans.close()
 
@@ -255,6 +263,11 @@ class Manager:
                 ]
                 if self._sqs:
                     loops.append(start(self._sqs.follow(arrivals), name="sqs"))
+                if self._provider:
+                    kept, shown = KeptScaling(redis, keys, epoch), self.metrics.scaling
+                    made = Scaling(settings.scaling, settings.pool, self._provider, kept, dispatcher, clock, shown)
+                    self._scaling = made
+                    loops.append(start(made.run(), name="scaling"))
                 await intake.run(stop)  # its last batch is durable when it returns
                 for loop in loops:
                     loop.cancel()
@@ -325,6 +338,8 @@ class Manager:
     def _on_durable(self, decision: Decision) -> None:
         log_decided(decision, self._traces.decided(decision, self.clock.wall()))
         self.metrics.decided(decision)
+        if self._scaling:
+            self._scaling.decided(decision)
 
     def _on_rejected(self, job: Rejected) -> None:
         log_rejected(job)

@@ -271,6 +271,9 @@ class ScalingHours(Section, frozen=True):
 
 
 class ScalingSettings(Section, frozen=True):
+    provider: Literal["none", "hook"] = "none"
+    command: list[str] = []
+    timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 10.0
     every_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     lead_time_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
     headroom: Annotated[float, Meta(ge=0, le=10)] = 0.25
@@ -480,6 +483,8 @@ def _of_redis(redis: RedisSettings) -> list[str]:
 
 def _of_scaling(scaling: ScalingSettings) -> list[str]:
     faults: list[str] = []
+    if scaling.provider == "hook" and not scaling.command:
+        faults.append('scaling.command: is missing: the program that scaling.provider = "hook" starts')
     if scaling.min_vms > scaling.max_vms:
         faults.append(f"scaling.min_vms: {scaling.min_vms} is more than scaling.max_vms ({scaling.max_vms})")
     for hours in scaling.hours:

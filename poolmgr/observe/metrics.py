@@ -30,6 +30,7 @@ from poolmgr.core.load import JobKind, cost
 from poolmgr.core.pool import Pool
 from poolmgr.core.settling import held_bots
 from poolmgr.observe.probes import ProbeMetrics
+from poolmgr.observe.scaling import ScalingMetrics
 from poolmgr.store.leader.ledger import Rejected
 
 disable_created_metrics()  # the *_created series double what is scraped, and nobody reads them
@@ -125,6 +126,7 @@ class Metrics:
         self.loop = LoopMetrics(registry, "poolmgr", lambda: clock.steady())
         self.webhooks = WebhookMetrics(registry)
         self.probes = ProbeMetrics(registry)
+        self.scaling = ScalingMetrics(registry)
         self.pool_gauges = PoolGauges(clock)
         registry.register(self.pool_gauges)
 

@@ -122,6 +122,17 @@ class View(msgspec.Struct, frozen=True):
     draining: int
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """`at`: of the look, ISO 8601. `fault`: why the provider could not be asked; empty: it answered. `view`: None:
+    there was no look yet.
+    """
+
+    provider: str
+    at: str
+    fault: str = ""
+    view: View | None = None
+
+
 class Outcome(NamedTuple):
     standing: Standing
     actions: list[Action]

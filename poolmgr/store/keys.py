@@ -34,6 +34,7 @@ class Keys(WireKeys):
         self.control = f"{prefix}:control"
         self.actions = f"{prefix}:actions"
         self.probes = f"{prefix}:probes"
+        self.scaling = f"{prefix}:scaling"
         self.live = f"{prefix}:bots:live"
         self.ended = f"{prefix}:bots:ended"
         self.job_stream = f"{prefix}:jobs:stream"
@@ -152,6 +153,7 @@ KEY_DOCS: Final = (
     KeyDoc("actions", "stream", "API, command line", "who did what: `who`, `way`, `what`, `of`, `detail` (poolmgr actions)", "trimmed to 50,000 entries; 400 days after the last one"),
     KeyDoc("probes", "hash", "manager", "name of a link of [probes] -> the latest turn, and the bot of it", "30 days after the last probe"),
     KeyDoc("probes:{name}", "list", "manager", "what came of the latest 200 probes of one link, as JSON, the latest first", "30 days after the last one"),
+    KeyDoc("scaling", "hash", "manager", "only with [scaling] provider: `standing` and `history` for the next leader, `shown` for `poolmgr fleet`, as JSON", "30 days after the last look"),
     KeyDoc("usage:{day}", "hash", "manager", "what each API token used of what ended on this day (UTC): `owner:name` -> number (poolmgr usage)", "400 days after the last end of that day"),
     KeyDoc("vms", "set", "manager", "ids of known VMs", "a member [retention] vm_s after its VM was lost; the key likewise after the last leader"),
     KeyDoc("vm:{vm_id}", "hash", "manager", "`session`, `draining`, `lost`, `stopping`, `resting`, `processors`, `at`", "[retention] vm_s after the VM was lost, or after the last leader"),

@@ -20,6 +20,9 @@ USAGE_LIFE_S: Final = 400 * DAY_S
 PROBES_LIFE_S: Final = 30 * DAY_S
 """How long the results of a link's probes are kept after the latest."""
 
+SCALING_LIFE_S: Final = 30 * DAY_S
+"""How long it is kept what bots came in the last week, and which VMs are on their way out."""
+
 MADE_WITHIN_S: Final = HOUR_S
 """How long after a bot's end the files of its recording are waited for. Making them takes minutes for a recording of
 hours, and longer if the store is away.

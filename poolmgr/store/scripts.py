@@ -436,6 +436,13 @@ def begin_probe(*, probes: Key, jobs: Key, name: str, turn: int, bot_id: str, pa
 def conclude_probe(*, history: Key, bot_id: str, run: bytes) -> bool: ...
 
 
+# VMs that come and go
+
+
+@SCRIPTS.script(FENCE)
+def keep_scaling(*, scaling: Key, fields: Pairs) -> bool: ...
+
+
 # Webhooks
 
 

@@ -18,10 +18,12 @@
         CannotListenError
         CannotReadSqsError
         CannotRunError
+        CannotScaleError
         CannotShowError
         DisagreementError
         IllegalMoveError
         LeaseLostError
+        ProviderError
         StaleEpochError
       AgentError                the agent (worker/)
         AccountError

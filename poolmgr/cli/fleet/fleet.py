@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -15,6 +16,9 @@ from poolmgr.cli.session import Session, in_time, say_if_unled, with_session, wi
 from poolmgr.cli.text import clock_time
 from poolmgr.core.requests import DrainRequested
 from poolmgr.store.reading.views import Standing, Views, VmView
+
+if TYPE_CHECKING:
+    from poolmgr.scaling.steps import Shown
 
 _LOOK_EVERY_S = 0.2
 
@@ -46,8 +50,8 @@ def fleet(session: Session, *, watch: bool) -> None:
         return
 
 
-async def _look(views: Views) -> tuple[Standing, list[VmView]]:
-    return await views.standing(), await views.fleet()
+async def _look(views: Views) -> tuple[Standing, list[VmView], "Shown | None"]:
+    return await views.standing(), await views.fleet(), await views.scaling()
 
 
 async def _watch(session: Session, views: Views) -> None:
@@ -56,17 +60,17 @@ async def _watch(session: Session, views: Views) -> None:
         await asyncio.sleep(1.0)
 
 
-def _put(session: Session, standing: Standing, vms: list[VmView], *, clear: bool) -> None:
+def _put(session: Session, standing: Standing, vms: list[VmView], scaling: "Shown | None", *, clear: bool) -> None:
     pool = session.settings.pool
     total = {state.value: sum(vm.workers[state] for vm in vms) for state in WorkerState}
     if session.as_json:
         target = {"min_idle": pool.min_idle, "max_workers": pool.max_workers}
         facts = msgspec.to_builtins(standing) | {"target": target, "total": total}
-        put_json({**facts, "vms": msgspec.to_builtins(vms)})
+        put_json({**facts, "scaling": msgspec.to_builtins(scaling), "vms": msgspec.to_builtins(vms)})
         return
     from poolmgr.cli.fleet import fleet_table
 
-    fleet_table.show(standing, vms, total, pool, clear=clear)
+    fleet_table.show(standing, vms, total, pool, scaling, clear=clear)
 
 
 @click.command

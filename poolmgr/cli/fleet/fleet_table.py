@@ -12,6 +12,7 @@ from common.wire.vocabulary import VmState, WorkerState
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import clock_time
 from poolmgr.core.load import expected_processors
+from poolmgr.scaling.steps import Shown
 from poolmgr.store.reading.views import Standing, VmView
 
 _STATE_STYLES: Final = {
@@ -25,8 +26,18 @@ _STATE_STYLES: Final = {
 _STATES: Final = tuple(WorkerState)
 
 
-def show(standing: Standing, vms: list[VmView], total: dict[str, int], pool: PoolSettings, *, clear: bool) -> None:
-    """Print the table, and who leads. `total`: workers by state. `clear`: overwrite what was printed before."""
+def show(
+    standing: Standing,
+    vms: list[VmView],
+    total: dict[str, int],
+    pool: PoolSettings,
+    scaling: Shown | None,
+    *,
+    clear: bool,
+) -> None:
+    """Print the table, who leads, and how many VMs are wanted. `total`: workers by state. `clear`: overwrite what was
+    printed before.
+    """
     out = console()
     if clear and out.is_terminal:
         out.clear()
@@ -37,6 +48,19 @@ def show(standing: Standing, vms: list[VmView], total: dict[str, int], pool: Poo
     out.print(_lead(standing), soft_wrap=True)
     waiting = count(standing.jobs_waiting, "job waits", "jobs wait")
     out.print(f"{count(standing.bots_live, 'live bot')}, {waiting} to be taken", soft_wrap=True)
+    if scaling:
+        out.print(_scaling(scaling), soft_wrap=True)
+
+
+def _scaling(shown: Shown) -> Text:
+    fault = f"{literal(shown.provider)} does not answer: {literal(shown.fault)}" if shown.fault else ""
+    view = shown.view
+    if view is None:
+        return Text(fault, "bold red")
+    because = str(view.because).replace("_", " ")
+    wanted = f"{count(view.target, 'VM')} wanted ({because}; {view.floor} to {view.ceiling}), {view.asked} asked for"
+    line = f"{wanted}: {view.serving} serve, {view.coming} come, {view.draining} drain"
+    return Text(f"{line}; {fault}" if fault else line, "bold red" if fault else "")
 
 
 def _lead(standing: Standing) -> Text:

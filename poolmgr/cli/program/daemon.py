@@ -17,6 +17,7 @@ from poolmgr.api.listen import CannotListenError
 from poolmgr.app import Manager
 from poolmgr.loops.leadership import LeaseLostError
 from poolmgr.loops.sqs import CannotReadSqsError
+from poolmgr.providers.provider import CannotScaleError
 from poolmgr.store.leader.ledger import StaleEpochError
 
 _SWITCH_S: Final = 0.0005
@@ -30,7 +31,7 @@ def run(settings: Settings, read_again: Callable[[], Settings]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(Manager(settings, read_again)))
-    except* (CannotListenError, CannotReadSqsError, CannotExportError) as group:
+    except* (CannotListenError, CannotReadSqsError, CannotExportError, CannotScaleError) as group:
         fault, exit_code = str(group.exceptions[0]), EXIT_FAILED
     except* (LeaseLostError, StaleEpochError):
         fault = "another manager leads now; exiting so that this one can start over as standby"

@@ -28,6 +28,7 @@ from poolmgr.store.keys import Keys
 
 if TYPE_CHECKING:
     from common.config.settings import Settings
+    from poolmgr.scaling.steps import Shown
     from poolmgr.store import story
     from poolmgr.store.actions import Actions, By
     from poolmgr.store.reading import audit
@@ -186,6 +187,15 @@ class Views:
         pipeline = self._redis.pipeline(transaction=False)
         ask_standing(pipeline, self._keys)
         return standing_of(await pipeline.execute())
+
+    async def scaling(self) -> "Shown | None":
+        """How many VMs the leader wants. None: it asks nobody for VMs."""
+        raw = await self._redis.hget(self._keys.scaling, "shown")
+        if not raw:
+            return None
+        from poolmgr.scaling.steps import Shown
+
+        return msgspec.json.decode(raw, type=Shown)
 
     async def vms(self, ids: Sequence[str]) -> list[VmView]:
         """The VMs of these ids, all of which have to exist."""

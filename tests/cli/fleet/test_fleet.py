@@ -5,11 +5,14 @@ import re
 import signal
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from redis import Redis
 
 from common.wire.messages import Join, Retire, Warm, WorkerGone, WorkerReport
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
+from poolmgr.scaling.need import Because
+from poolmgr.scaling.steps import Shown, View
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy, wait_for
 from tests.fork_server import Forked
@@ -61,6 +64,22 @@ def test_a_vm_that_says_how_many_processors_it_has_shows_how_much_of_them_is_spo
     assert (vm["processors"], vm["carried"]) == (2.0, {"listens": 1, "sound": 0, "picture": 0})
     _, row, total, *_ = poolmgr("fleet").stdout.splitlines()
     assert (row.split()[-1], total.split()[-1]) == ("0.1/1.8", "0.1/1.8")
+
+
+def test_how_many_vms_are_wanted_is_shown_where_somebody_is_asked_for_them(
+    redis: Redis, keys: Keys, poolmgr: CommandLine
+) -> None:
+    assert poolmgr.json("fleet")["scaling"] is None
+    view = View(3, 4, Because.WARM_SUPPLY, 1, 9, 4, 2, 1, 1)
+    for shown, line in (
+        (Shown("hook", "", view=view), "3 VMs wanted (warm supply; 1 to 9), 4 asked for: 2 serve, 1 come, 1 drain"),
+        (Shown("hook", "", "no\x1b route", view), "1 drain; hook does not answer: no\\x1b route"),
+        (Shown("hook", "", "no route"), "hook does not answer: no route"),
+    ):
+        redis.hset(keys.scaling, "shown", msgspec.json.encode(shown))
+        redis.expire(keys.scaling, 60)
+        assert poolmgr("fleet").stdout.splitlines()[-1].endswith(line)
+    assert poolmgr.json("fleet")["scaling"]["fault"] == "no route"
 
 
 def test_fewer_idle_than_the_target_are_red(agent: Agent, poolmgr: CommandLine) -> None:

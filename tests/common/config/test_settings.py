@@ -40,6 +40,7 @@ OTHER_TEXTS: Final = {
     "video": "off",
     "video_size": "640x360",
     "devices": "fake",
+    "provider": "hook",
     "stun_server": "[::1]:3478",
     "store": "s3://bucket/prefix",
     "upload_url": "https://objects.example/bots",
@@ -121,6 +122,7 @@ def beside(section: str, key: str) -> str:
         ("capture", "store_options"): "store = 's3://bucket'",
         ("transcription", "live"): "deepgram_key_file = '/k'",
         ("transcription", "after"): "openai_key_file = '/k'",
+        ("scaling", "provider"): "command = ['/usr/local/bin/vms']",
     }
     return needs.get((section, key), "")
 
@@ -244,6 +246,7 @@ def test_a_file_that_is_not_toml_is_one_fault() -> None:
         ("[api]\ntls_cert = 'c'", "api.tls_cert"),
         (f"[api]\ntokens = [{TOKEN}, {TOKEN}]", "api.tokens"),
         ("[webhooks]\nretry_most_s = 1", "webhooks.retry_most_s"),
+        ("[scaling]\nprovider = 'hook'", "scaling.command"),
         ("[scaling]\nmin_vms = 21", "scaling.min_vms"),
         (f"[scaling]\nhours = [{HOURS}, {HOURS.replace('min_vms = 1', 'min_vms = 3')}]", "scaling.hours"),
         (f"[scaling]\nhours = [{HOURS.replace('09:00', '17:30')}]", "scaling.hours"),

@@ -1,0 +1,13 @@
+"""Which provider [scaling] names. Each is imported only where it is used."""
+
+from common.config.settings import ScalingSettings
+from poolmgr.providers.provider import Provider
+
+
+def provider_of(settings: ScalingSettings) -> Provider | None:
+    """None: VMs come and go by hand. Raises: CannotScaleError."""
+    if settings.provider == "hook":
+        from poolmgr.providers.hook import Hook
+
+        return Hook(settings.command, settings.timeout_s)
+    return None
