@@ -270,9 +270,15 @@ class ScalingHours(Section, frozen=True):
     days: list[Day] = msgspec.field(default_factory=lambda: list(_ALL_DAYS))
 
 
+KubernetesName = Annotated[str, Meta(pattern=r"^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?\Z")]
+
+
 class ScalingSettings(Section, frozen=True):
-    provider: Literal["none", "hook"] = "none"
+    provider: Literal["none", "hook", "kubernetes"] = "none"
     command: list[str] = []
+    kubernetes_statefulset: KubernetesName = "poolmgr-worker"
+    kubernetes_namespace: KubernetesName = ""
+    kubernetes_api_url: Annotated[str, Meta(pattern=r"^(https?://[^\s?#/]+)?\Z")] = ""
     timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 10.0
     every_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     lead_time_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0

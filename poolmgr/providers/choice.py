@@ -1,5 +1,7 @@
 """Which provider [scaling] names. Each is imported only where it is used."""
 
+import os
+
 from common.config.settings import ScalingSettings
 from poolmgr.providers.provider import Provider
 
@@ -10,4 +12,8 @@ def provider_of(settings: ScalingSettings) -> Provider | None:
         from poolmgr.providers.hook import Hook
 
         return Hook(settings.command, settings.timeout_s)
+    if settings.provider == "kubernetes":
+        from poolmgr.providers.kubernetes import Kubernetes
+
+        return Kubernetes(settings, os.environ)
     return None

@@ -62,16 +62,19 @@ class Hook:
             raise ProviderError(f"cannot start {name} (scaling.command): {error.strerror}") from error
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer, fault = await self._speak(process, msgspec.json.encode(question))
+                answer, fault = await _speak(process, msgspec.json.encode(question))
                 code = await process.wait()
         except TimeoutError as error:
             raise ProviderError(f"{name} was not done after {self._timeout_s:g} s and was killed") from error
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # whatever it has left running, too
+            _kill(process)  # and whatever it has left running
+            # asyncio closes the pipes of a child by itself only when they were read to their end.
+            process._transport.close()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_ENDED_S):
                     await process.wait()
+        if answer is None or fault is None:
+            raise ProviderError(f"{name} wrote more than {_MOST_BYTES:,} bytes")
         if code:
             said = fault.decode(errors="replace").strip().splitlines()
             raise ProviderError(
@@ -79,23 +82,32 @@ class Hook:
             )
         return answer
 
-    async def _speak(self, process: asyncio.subprocess.Process, question: bytes) -> tuple[bytes, bytes]:
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it need not read
-            process.stdin.write(question + b"\n")
-            await process.stdin.drain()
-        process.stdin.close()
-        answer, fault = await asyncio.gather(self._read(process.stdout), self._read(process.stderr))
-        return answer, fault
 
-    async def _read(self, stream: asyncio.StreamReader) -> bytes:
-        parts = list[bytes]()
-        read = 0
-        while part := await stream.read(65536):
-            read += len(part)
-            if read > _MOST_BYTES:
-                raise ProviderError(f"{self._command[0]} wrote more than {_MOST_BYTES:,} bytes")
-            parts.append(part)
-        return b"".join(parts)
+async def _speak(process: asyncio.subprocess.Process, question: bytes) -> tuple[bytes | None, bytes | None]:
+    """What it wrote to standard output and error; None: too much."""
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it need not read
+        process.stdin.write(question + b"\n")
+        await process.stdin.drain()
+    process.stdin.close()
+    answer, fault = await asyncio.gather(_read(process.stdout, process), _read(process.stderr, process))
+    return answer, fault
+
+
+async def _read(stream: asyncio.StreamReader, process: asyncio.subprocess.Process) -> bytes | None:
+    parts = list[bytes]()
+    read = 0
+    while part := await stream.read(65536):
+        read += len(part)
+        if read > _MOST_BYTES:
+            _kill(process)
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

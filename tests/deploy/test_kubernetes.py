@@ -206,3 +206,38 @@ def test_an_overlay_is_built_whole(overlay: str) -> None:
     [config] = [document["metadata"]["name"] for document in built if document["kind"] == "ConfigMap"]
     assert re.fullmatch(r"poolmgr-[0-9a-z]+", config)
     assert done.stdout.count(f"name: {config}\n") == 3
+
+
+@needs_kubectl
+def test_only_with_its_component_may_a_manager_change_how_many_workers_there_are(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay"
+    shutil.copytree(FOLDER, tmp_path / "kubernetes")
+    overlay.mkdir()
+    kubernetes = "../kubernetes"
+    (overlay / "kustomization.yaml").write_text(
+        f"resources: [{kubernetes}/overlays/production]\ncomponents: [{kubernetes}/components/scaling]\n"
+        "namespace: poolmgr\n"
+    )
+    built = subprocess.run(
+        ["kubectl", "kustomize", overlay], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    made = {(document["kind"], document["metadata"]["name"]): document for document in yaml.safe_load_all(built)}
+    pod = made["Deployment", "poolmgr-manager"]["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("poolmgr-manager", True)
+    assert made["StatefulSet", "poolmgr-worker"]["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    (rule,) = made["Role", "poolmgr-manager"]["rules"]
+    assert rule == {
+        "apiGroups": ["apps"],
+        "resources": ["statefulsets/scale"],
+        "resourceNames": [SETTINGS.scaling.kubernetes_statefulset],
+        "verbs": ["get", "patch"],
+    }
+    binding = made["RoleBinding", "poolmgr-manager"]
+    assert [(each["name"], each["namespace"]) for each in binding["subjects"]] == [("poolmgr-manager", "poolmgr")]
+    assert made["StatefulSet", "poolmgr-worker"]["spec"]["podManagementPolicy"] == "Parallel"
+    (vm_id,) = (
+        variable["valueFrom"]["fieldRef"]["fieldPath"]
+        for variable in made["StatefulSet", "poolmgr-worker"]["spec"]["template"]["spec"]["containers"][0]["env"]
+        if variable["name"] == "POOLMGR_WORKER__VM_ID"
+    )
+    assert vm_id == "metadata.name"  # by which a VM is known to be the last

@@ -41,6 +41,7 @@ OTHER_TEXTS: Final = {
     "video_size": "640x360",
     "devices": "fake",
     "provider": "hook",
+    "kubernetes_api_url": "http://127.0.0.1:8001",
     "stun_server": "[::1]:3478",
     "store": "s3://bucket/prefix",
     "upload_url": "https://objects.example/bots",
