@@ -14,6 +14,8 @@ from playwright.async_api import Error as PlaywrightError
 from common.config.settings import EvidenceSettings, WorkerSettings
 from common.wire.messages import Event, Join, WorkerGone, WorkerWarm
 from common.wire.vocabulary import Reason
+from lab.chaos.stand_in import write_program
+from lab.chaos.witness import Witness
 from lab.meeting.server import create_app
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import Site, serving
@@ -161,6 +163,18 @@ async def harness(tmp_path: Path, driver: Driver, room: str) -> AsyncGenerator[H
     async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0), driver) as harness:
         harness.meeting = room
         yield harness
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def light_harness(tmp_path: Path, driver: Driver) -> AsyncGenerator[Harness]:
+    """With the fault suite's stand-ins, where a test is about the pool and asks of a browser no more than that it is
+    one: a real one takes two seconds of a processor from its start into a meeting.
+    """
+    async with Witness() as witness:
+        stand_in = write_program(tmp_path / "stand-in", witness.address)
+        async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0, chromium=str(stand_in)), driver) as harness:
+            harness.meeting = f"http://{witness.address}/r/chaos?tag=a&lobby_s=0"
+            yield harness
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -55,15 +55,15 @@ async def test_a_worker_can_be_retired_while_it_warms_up(cold: Harness) -> None:
     assert cold.seen(WorkerWarm) == []
 
 
-async def test_an_order_that_is_read_again_starts_none_that_is_gone(harness: Harness) -> None:
+async def test_an_order_that_is_read_again_starts_none_that_is_gone(light_harness: Harness) -> None:
     """As by the next agent, when one died between a browser's start and the deletion of the order."""
-    await harness.warm()
-    harness.pool.retire("w1")
-    await harness.gone()
-    harness.pool.warm("w1")
-    assert harness.pool.reports() == {}
-    harness.pool.warm("w2")
-    assert list(harness.pool.reports()) == ["w2"]
+    await light_harness.warm()
+    light_harness.pool.retire("w1")
+    await light_harness.gone()
+    light_harness.pool.warm("w1")
+    assert light_harness.pool.reports() == {}
+    light_harness.pool.warm("w2")
+    assert list(light_harness.pool.reports()) == ["w2"]
 
 
 async def test_an_unknown_worker_is_retired_as_missing(harness: Harness) -> None:
@@ -72,11 +72,11 @@ async def test_an_unknown_worker_is_retired_as_missing(harness: Harness) -> None
     assert (event.worker_id, event.cause) == ("w9", GoneCause.MISSING)
 
 
-async def test_an_idle_browser_that_crashes_is_evicted_at_once(harness: Harness) -> None:
-    await harness.warm()
-    [leader] = harness.browsers()
+async def test_an_idle_browser_that_crashes_is_evicted_at_once(light_harness: Harness) -> None:
+    await light_harness.warm()
+    [leader] = light_harness.browsers()
     os.kill(leader, signal.SIGKILL)
-    assert (await harness.gone()).cause is GoneCause.CRASHED
+    assert (await light_harness.gone()).cause is GoneCause.CRASHED
 
 
 async def test_a_browser_that_does_not_come_up_fails_its_warm_up(cold: Harness) -> None:
@@ -102,21 +102,23 @@ async def test_a_worker_that_warms_up_takes_room(cold: Harness) -> None:
     assert cold.pool.room() <= before - 2
 
 
-async def test_joins_that_cannot_be_are_refused_with_the_cause_and_the_worker_stays_idle(harness: Harness) -> None:
-    harness.pool.begin(harness.join())
-    await harness.warm()
-    harness.pool.begin(harness.join(platform="carrier_pigeon"))
-    harness.pool._memory = Memory(10_000_000, 1)  # pyright: ignore[reportPrivateUsage]
-    harness.pool.begin(harness.join())
-    harness.pool.stopping = True
-    harness.pool.begin(harness.join())
-    assert [event.cause for event in harness.seen(JoinRefused)] == [
+async def test_joins_that_cannot_be_are_refused_with_the_cause_and_the_worker_stays_idle(
+    light_harness: Harness,
+) -> None:
+    light_harness.pool.begin(light_harness.join())
+    await light_harness.warm()
+    light_harness.pool.begin(light_harness.join(platform="carrier_pigeon"))
+    light_harness.pool._memory = Memory(10_000_000, 1)  # pyright: ignore[reportPrivateUsage]
+    light_harness.pool.begin(light_harness.join())
+    light_harness.pool.stopping = True
+    light_harness.pool.begin(light_harness.join())
+    assert [event.cause for event in light_harness.seen(JoinRefused)] == [
         RefusalCause.NO_SUCH_WORKER,
         RefusalCause.UNKNOWN_PLATFORM,
         RefusalCause.LOW_MEMORY,
         RefusalCause.STOPPING,
     ]
-    assert harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)}
+    assert light_harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)}
 
 
 async def test_a_worker_that_holds_too_much_ends_alone_with_the_reason(harness: Harness) -> None:
@@ -156,14 +158,16 @@ async def test_a_page_that_crashes_of_its_own_hoard_ends_for_that_reason(harness
     assert ended.detail == "the page crashed: it grew from 100 to 1200 MB in 10 s"
 
 
-async def test_the_page_that_floods_the_driver_ends_alone(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_page_that_floods_the_driver_ends_alone(
+    light_harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for worker_id in ("w1", "w2"):
-        harness.pool.warm(worker_id)
-    await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
-    harness.pool.begin(harness.join())
-    harness.pool.begin(Join("w2", "b2", 1, "room", harness.meeting, "Drowned out"))
-    await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in harness.events) == 2)
-    workers = harness.pool._workers  # pyright: ignore[reportPrivateUsage]
+        light_harness.pool.warm(worker_id)
+    await wait_until(lambda: len(light_harness.seen(WorkerWarm)) == 2)
+    light_harness.pool.begin(light_harness.join())
+    light_harness.pool.begin(Join("w2", "b2", 1, "room", light_harness.meeting, "Drowned out"))
+    await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in light_harness.events) == 2)
+    workers = light_harness.pool._workers  # pyright: ignore[reportPrivateUsage]
     [loudest, loud] = [value.chromium.port for value in workers.values() if value.chromium]
     flood, calm = {loudest: LOUD_BYTES + 2, loud: LOUD_BYTES + 1}, {loudest: 0, loud: LOUD_BYTES}
     unread = iter([*[flood] * (LOUD_LOOKS - 1), calm, *[flood] * (LOUD_LOOKS + 1)])
@@ -173,30 +177,30 @@ async def test_the_page_that_floods_the_driver_ends_alone(harness: Harness, monk
 
     monkeypatch.setattr(processes, "unread_bytes", read)
     for _ in range(2 * LOUD_LOOKS - 1):
-        await harness.pool.watch.end_those_too_loud()
+        await light_harness.pool.watch.end_those_too_loud()
     assert all(value.session and not value.status.is_ending for value in workers.values())
-    await harness.pool.watch.end_those_too_loud()
-    await wait_until(lambda: harness.seen(WorkerGone))
-    [ended] = harness.seen(BotEnded)
+    await light_harness.pool.watch.end_those_too_loud()
+    await wait_until(lambda: light_harness.seen(WorkerGone))
+    [ended] = light_harness.seen(BotEnded)
     assert (ended.bot_id, ended.reason) == ("b1", Reason.BROWSER_HUNG)
     assert "more events than the driver" in ended.detail
-    assert harness.pool.reports()["w2"].state is WorkerState.BUSY
+    assert light_harness.pool.reports()["w2"].state is WorkerState.BUSY
 
 
-async def test_only_bots_that_are_sent_in_again_leave_when_their_vm_is_cut_off(harness: Harness) -> None:
+async def test_only_bots_that_are_sent_in_again_leave_when_their_vm_is_cut_off(light_harness: Harness) -> None:
     for worker_id in ("w1", "w2"):
-        harness.pool.warm(worker_id)
-    await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
-    harness.pool.begin(harness.join("stays"))
-    goes = Join("w2", "goes", 1, "room", harness.meeting, "Bot", leave_when_cut_off_s=30.0)
-    harness.pool.begin(goes)
-    await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in harness.events) == 2)
-    await harness.pool.watch.leave_if_cut_off(29.0)
-    await harness.pool.watch.leave_if_cut_off(31.0)
-    await wait_until(lambda: harness.seen(BotEnded))
-    [ended] = harness.seen(BotEnded)
+        light_harness.pool.warm(worker_id)
+    await wait_until(lambda: len(light_harness.seen(WorkerWarm)) == 2)
+    light_harness.pool.begin(light_harness.join("stays"))
+    goes = Join("w2", "goes", 1, "room", light_harness.meeting, "Bot", leave_when_cut_off_s=30.0)
+    light_harness.pool.begin(goes)
+    await wait_until(lambda: sum(getattr(event, "state", "") == "in_meeting" for event in light_harness.events) == 2)
+    await light_harness.pool.watch.leave_if_cut_off(29.0)
+    await light_harness.pool.watch.leave_if_cut_off(31.0)
+    await wait_until(lambda: light_harness.seen(BotEnded))
+    [ended] = light_harness.seen(BotEnded)
     assert (ended.bot_id, ended.reason) == ("goes", Reason.CUT_OFF)
-    await wait_until(lambda: list(harness.pool.reports()) == ["w1"])
+    await wait_until(lambda: list(light_harness.pool.reports()) == ["w1"])
 
 
 async def test_a_browser_that_hangs_does_not_outstay_the_time_that_its_vm_may_be_cut_off(

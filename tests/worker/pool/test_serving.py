@@ -65,25 +65,25 @@ async def test_a_browser_that_crashes_in_a_meeting_ends_its_bot_at_once(harness:
     assert harness.kinds()[-2:] == [BotEnded, WorkerGone]
 
 
-async def test_a_stale_assignment_leaves_the_worker_idle(harness: Harness) -> None:
-    await harness.warm()
-    harness.claimed = False
-    harness.pool.begin(harness.join())
-    await wait_until(lambda: harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)})
-    assert harness.kinds() == [WorkerWarm]
-    harness.claimed = True
-    harness.pool.begin(harness.join("b2"))
-    await wait_until(lambda: any(getattr(event, "bot_id", "") == "b2" for event in harness.events))
+async def test_a_stale_assignment_leaves_the_worker_idle(light_harness: Harness) -> None:
+    await light_harness.warm()
+    light_harness.claimed = False
+    light_harness.pool.begin(light_harness.join())
+    await wait_until(lambda: light_harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)})
+    assert light_harness.kinds() == [WorkerWarm]
+    light_harness.claimed = True
+    light_harness.pool.begin(light_harness.join("b2"))
+    await wait_until(lambda: any(getattr(event, "bot_id", "") == "b2" for event in light_harness.events))
 
 
-async def test_a_bot_told_to_leave_before_the_claim_is_answered_leaves(harness: Harness) -> None:
-    await harness.warm()
-    harness.may_claim.clear()
-    harness.pool.begin(harness.join())
-    harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
-    harness.may_claim.set()
-    await harness.gone()
-    assert [event.reason for event in harness.seen(BotEnded)] == [Reason.USER_REQUESTED]
+async def test_a_bot_told_to_leave_before_the_claim_is_answered_leaves(light_harness: Harness) -> None:
+    await light_harness.warm()
+    light_harness.may_claim.clear()
+    light_harness.pool.begin(light_harness.join())
+    light_harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    light_harness.may_claim.set()
+    await light_harness.gone()
+    assert [event.reason for event in light_harness.seen(BotEnded)] == [Reason.USER_REQUESTED]
 
 
 async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(harness: Harness) -> None:
@@ -99,15 +99,15 @@ async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(har
 
 
 async def test_a_bot_whose_browser_crashes_while_its_claim_is_asked_does_not_wait_for_the_answer(
-    harness: Harness,
+    light_harness: Harness,
 ) -> None:
-    await harness.warm()
-    harness.may_claim.clear()
-    harness.pool.begin(harness.join())
-    [leader] = harness.browsers()
+    await light_harness.warm()
+    light_harness.may_claim.clear()
+    light_harness.pool.begin(light_harness.join())
+    [leader] = light_harness.browsers()
     os.kill(leader, signal.SIGKILL)
-    assert (await harness.gone()).cause is GoneCause.CRASHED
-    assert harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
+    assert (await light_harness.gone()).cause is GoneCause.CRASHED
+    assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
     await wait_until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "bot b1"])
 
 
@@ -147,10 +147,10 @@ async def test_a_faulty_adapter_of_somebody_else_costs_its_bot_the_meeting_and_n
         adapters.cache_clear()
 
 
-async def test_workers_that_do_not_leave_are_abandoned(harness: Harness) -> None:
-    await harness.warm()
-    harness.may_claim.clear()
-    harness.pool.begin(harness.join())
-    harness.pool.abandon()
-    assert (await harness.gone()).cause is GoneCause.AGENT_STOPPED
-    assert harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
+async def test_workers_that_do_not_leave_are_abandoned(light_harness: Harness) -> None:
+    await light_harness.warm()
+    light_harness.may_claim.clear()
+    light_harness.pool.begin(light_harness.join())
+    light_harness.pool.abandon()
+    assert (await light_harness.gone()).cause is GoneCause.AGENT_STOPPED
+    assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
