@@ -5,12 +5,15 @@ It starts one browser in a folder of its own, removes it afterwards, and touches
 
 import math
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from playwright._impl._driver import compute_driver_executable
 
 from common.config.settings import Settings, WorkerSettings
 from common.runtime.cli.text import duration
@@ -51,6 +54,7 @@ def checks(settings: Settings) -> list[Check]:
     return [
         Check("browser", worker.launch_timeout_s + _QUICK_S, trial.starts, "see worker.launch_timeout_s"),
         Check("sandbox", worker.launch_timeout_s + 2 * _QUICK_S, trial.is_sandboxed),
+        _quick("driver", driver),
         _quick("user namespaces", user_namespaces),
         _quick("display", lambda: _display(worker)),
         _quick("accounts", lambda: _accounts(worker)),
@@ -108,6 +112,21 @@ class _Trial:
     async def _launch(self, folder: Path) -> tuple[Chromium, Profile]:
         profile = Profile.of(find_chromium(self._settings.chromium), self._settings)
         return await Launcher(profile, folder).launch("doctor"), profile
+
+
+def driver() -> Found:
+    """Whether Playwright's driver runs on this system, without which no agent starts."""
+    node, _ = compute_driver_executable()
+    try:
+        done = subprocess.run((node, "--version"), capture_output=True, text=True, timeout=_QUICK_S / 2, check=False)
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        return error(f"Playwright's driver does not start: {fault}", "install poolmgr anew")
+    if done.returncode:
+        said = done.stderr.strip().rpartition("\n")[2]
+        return error(
+            f"Playwright's driver does not start: {said}", "install the library that it names (libatomic1, say)"
+        )
+    return ok(f"Playwright's driver runs (Node.js {done.stdout.strip()})")
 
 
 def of_pages(browser: int) -> list[tuple[bool, bool]]:

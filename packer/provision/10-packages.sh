@@ -11,7 +11,7 @@ for role in "$@"; do
   case $role in
     manager) ;;
     worker)
-      apt-get install --yes --no-install-recommends "chromium${CHROMIUM_VERSION:+=$CHROMIUM_VERSION}" xvfb
+      apt-get install --yes --no-install-recommends "chromium${CHROMIUM_VERSION:+=$CHROMIUM_VERSION}" xvfb libatomic1
       apt-get install --yes --no-install-recommends fonts-liberation fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji fontconfig
       if [ -n "${CHROMIUM_VERSION:-}" ]; then apt-mark hold chromium chromium-common; fi
       ;;

@@ -47,6 +47,27 @@ def test_the_browser_starts_and_nothing_of_it_is_left(tmp_path: Path) -> None:
     assert skipped >= {"redis", "clock", "google_meet", "zoom", "teams", "jitsi", "udp"}
 
 
+@pytest.mark.parametrize(
+    ("script", "severity", "says"),
+    [
+        ("echo v24.1.0", OK, "v24.1.0"),
+        ("echo 'node: libatomic.so.1: cannot open shared object file' >&2; exit 127", ERROR, "libatomic.so.1"),
+        (None, ERROR, "No such file"),
+    ],
+)
+def test_a_driver_that_lacks_a_library_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, severity: Severity, says: str
+) -> None:
+    node = tmp_path / "node"
+    if script:
+        node.write_text(f"#!/bin/sh\n{script}\n")
+        node.chmod(0o755)
+    monkeypatch.setattr(doctor, "compute_driver_executable", lambda: (str(node), "cli.js"))
+    found = doctor.driver()
+    assert found.severity is severity
+    assert says in found.what
+
+
 def test_a_browser_that_is_not_there_is_an_error_that_names_the_setting() -> None:
     code, found = run("--offline", POOLMGR_WORKER__CHROMIUM="/nowhere/chromium")
     assert code == 1

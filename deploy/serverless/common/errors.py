@@ -40,6 +40,7 @@
         DriverError
         IllegalMoveError
         LinkError
+        UnknownError
         UnsentError             RefusedError
 
 An IllegalMoveError is a bug, and nobody catches it. Every other message begins with what is wrong and says what to do.
