@@ -111,9 +111,10 @@ def test_a_drained_vm_is_taken_back_before_another_is_asked_for() -> None:
     assert actions_of(standing, look(4, fleet)) == [Undrain("vm-1"), Undrain("vm-2"), Grow(4)]
 
 
-@pytest.mark.parametrize("mood", ["stopping", "silent"])
-def test_a_drained_vm_that_stops_or_is_not_heard_of_is_not_taken_back(mood: str) -> None:
-    gone = Seen("vm-1", 0, draining=True)._replace(**{mood: True})
+@pytest.mark.parametrize(
+    "gone", [Seen("vm-1", 0, draining=True, stopping=True), Seen("vm-1", 0, draining=True, silent=True)]
+)
+def test_a_drained_vm_that_stops_or_is_not_heard_of_is_not_taken_back(gone: Seen) -> None:
     assert actions_of(Standing(draining=("vm-1",)), look(2, vms(1, 0, vm_1=gone))) == [Grow(3)]
 
 

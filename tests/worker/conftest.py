@@ -14,8 +14,8 @@ from playwright.async_api import Error as PlaywrightError
 from common.config.settings import EvidenceSettings, WorkerSettings
 from common.wire.messages import Event, Join, WorkerGone, WorkerWarm
 from common.wire.vocabulary import Reason
-from lab.chaos.stand_in import write_program
-from lab.chaos.witness import Witness
+from lab.chaos.observers.witness import Witness
+from lab.chaos.stand_in.chromium import write_program
 from lab.meeting.server import create_app
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import Site, serving
