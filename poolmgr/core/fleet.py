@@ -81,20 +81,22 @@ class Fleet:
     def index(self, vm: Vm, now: float) -> None:
         """Update the indexes for this VM."""
         self._unindex(vm)
-        if vm.takes_bots and vm.idle:
-            bots = vm.bots
-            for kind, claimable in self._claimable.items():
-                if bears(vm, kind, self.settings):
-                    claimable.setdefault(bots, {})[vm.vm_id] = vm
+        if not vm.takes_work:
+            return
+        self._warming_at[vm.vm_id] = vm.warming
+        self.warming_in_service += vm.warming
+        is_claimable, is_warmable = vm.idle and vm.takes_bots, can_warm(vm, self.settings, now)
+        if not (is_claimable or is_warmable):
+            return
+        bots, on_their_way = vm.bots, len(vm.idle) + vm.warming
+        if is_claimable:
             self._claimable_at[vm.vm_id] = bots
-        if vm.takes_work:
-            self._warming_at[vm.vm_id] = vm.warming
-            self.warming_in_service += vm.warming
-        if can_warm(vm, self.settings, now):
-            on_their_way = len(vm.idle) + vm.warming
-            for kind, warmable in self._can_warm.items():
-                if bears(vm, kind, self.settings) > on_their_way:
-                    warmable[vm.vm_id] = vm
+        for kind, claimable in self._claimable.items():
+            borne = bears(vm, kind, self.settings)
+            if is_claimable and borne:
+                claimable.setdefault(bots, {})[vm.vm_id] = vm
+            if is_warmable and borne > on_their_way:
+                self._can_warm[kind][vm.vm_id] = vm
 
     def vm_for(self, kind: JobKind) -> Vm | None:
         """Of the VMs with an idle worker that bear one more bot of that kind, one with the fewest bots: this spreads

@@ -81,12 +81,13 @@ def bears(vm: Vm, kind: JobKind, settings: PoolSettings) -> int:
     Where nothing is recorded only max_workers limits a VM: a bot that merely listens is slow where it gets too little
     of a processor, but a recording is damaged. A VM without a bot bears one of any kind, or nobody ever would.
     """
-    # With `get`, because Counter calls a function for what it does not hold, and this runs six times at every event.
+    by_processors = vm.processors and settings.cpu_limit
+    # With `get`, because Counter calls a function for what it does not hold, and this runs thrice at every event.
     records = kind is not JobKind.LISTENS or vm.carried.get(JobKind.SOUND) or vm.carried.get(JobKind.PICTURE)
-    if not records:
+    if not records or not (by_processors or vm.free_mb is not None):
         return settings.max_workers
     takes, bearable = cost(kind, settings), settings.max_workers
-    if vm.processors and settings.cpu_limit:
+    if by_processors:
         left = vm.processors * settings.cpu_limit - expected_processors(vm.carried, settings)
         bearable = min(bearable, math.floor(left / takes.cpu_share + _ROUNDING))
     if vm.free_mb is not None and takes.memory_mb:

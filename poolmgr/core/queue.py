@@ -36,7 +36,9 @@ class BotQueue:
 
     def first(self) -> list[Bot]:
         """The first bot of each kind that waits, in order."""
-        found = [bot for kind in JobKind if self.waiting[kind] and (bot := self._first_of(kind))]
+        if not self._waiting:
+            return []
+        found = [self._first_of(kind) for kind, number in self.waiting.items() if number]
         return found if len(found) < 2 else sorted(found, key=lambda bot: bot.order)
 
     def leave(self, bot_id: str) -> None:

@@ -27,9 +27,10 @@ def settle(pool: PoolState) -> None:
         _, vm = pool.changed.popitem()
         _balance(pool, vm)
     wait = len(queue) + len(to_reserve)
-    kinds = [kind for kind in JobKind if queue.waiting[kind] or to_reserve.waiting[kind]]
-    while wait > fleet.warming_in_service and (vm := fleet.vm_to_warm_on(kinds)):
-        workers.warm(pool, vm, Why.JOBS_WAIT)
+    if wait > fleet.warming_in_service:
+        kinds = [kind for kind in JobKind if queue.waiting[kind] or to_reserve.waiting[kind]]
+        while wait > fleet.warming_in_service and (vm := fleet.vm_to_warm_on(kinds)):
+            workers.warm(pool, vm, Why.JOBS_WAIT)
     pool.changed.clear()
 
 

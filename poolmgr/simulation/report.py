@@ -12,8 +12,9 @@ from poolmgr.core.decisions import Assign, End, ForgetWorker, Warm
 class Outcome(msgspec.Struct, frozen=True):
     """`warm_hits`: jobs that found an idle browser. Waits: of the `served` jobs, from when a job was due until it had a
     browser; None: no job was served. `idle_worker_h`: hours of idle browsers, reserved ones included. `idle_s_per_bot`:
-    the same in seconds for each served bot. `load_mean`, `load_peak`: the share of what bots may take of all processors
-    (`pool.cpu_limit`) that they are expected to take; None: it is not known how many there are.
+    the same in seconds for each served bot. `busy_peak`: the most bots at one time. `load_mean`, `load_peak`: the share
+    of what bots may take of all processors (`pool.cpu_limit`) that they are expected to take; None: it is not known how
+    many there are.
     """
 
     jobs: int
@@ -32,6 +33,7 @@ class Outcome(msgspec.Struct, frozen=True):
     warming_worker_h: float
     idle_s_per_bot: float | None
     peak_workers: int
+    busy_peak: int
     warmups: int
     load_mean: float | None = None
     load_peak: float | None = None
@@ -54,7 +56,7 @@ class Meter:
         self._workers = workers
         self._begin = self._looked_at = begin
         self._idle_s = self._busy_s = self._warming_s = 0.0
-        self._alive = self._peak = self._warmups = 0
+        self._alive = self._peak = self._busy_peak = self._warmups = 0
         self._warm_hits = self._never_served = 0
         self._waits_s: list[float] = []
 
@@ -64,7 +66,10 @@ class Meter:
         if passed_s > 0:
             workers = self._workers
             self._idle_s += passed_s * (workers[WorkerState.IDLE] + workers[WorkerState.RESERVED])
-            self._busy_s += passed_s * workers[WorkerState.BUSY]
+            busy = workers[WorkerState.BUSY]
+            self._busy_s += passed_s * busy
+            if busy > self._busy_peak:
+                self._busy_peak = busy
             self._warming_s += passed_s * workers[WorkerState.WARMING]
             if self._bearable:
                 load = self._load()
@@ -109,6 +114,7 @@ class Meter:
             warming_worker_h=_rounded(self._warming_s / 3600),
             idle_s_per_bot=_rounded(self._idle_s / served) if served else None,
             peak_workers=self._peak,
+            busy_peak=self._busy_peak,
             warmups=self._warmups,
             load_mean=_share(self._load_s / (self._looked_at - self._begin or 1.0), self._bearable),
             load_peak=_share(self._load_peak, self._bearable),

@@ -32,6 +32,7 @@ from poolmgr.cli.program.simulate_scaling import (
 from poolmgr.cli.tables import console, table
 from poolmgr.cli.text import NOTHING
 from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, recorded
+from poolmgr.simulation.cost import Cost, Trial, cost, trials
 from poolmgr.simulation.fleet import FleetModel
 from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_plot
 from poolmgr.simulation.report import Outcome, pareto
@@ -50,10 +51,15 @@ _FLEETS: Final = ("scaled", "fixed, same peak", "fixed, same cost")
 _MOST_HOURS: Final = 31 * 24
 _SLICES_AN_HOUR: Final = 12
 _SHOW_PROGRESS_AFTER_S: Final = 2.0
+_LINE_EVERY_S: Final = 10.0
 _FAULTS_SHOWN: Final = 10
 _NUMBERS: Final = (
     *("MIN\nIDLE", "IDLE\nTTL S", "WARM\nHITS", "WAIT\nP50", "WAIT\nP90", "WAIT\nP99", "WAIT\nMAX"),
     *("NEVER\nSERVED", "IDLE\nHOURS", "IDLE\nA BOT", "PEAK"),
+)
+_COSTS: Final = (
+    *("VMS", "COSTS\nA DAY", "SAVES\nA DAY", "IDLE", "BUSY", "WARM\nHITS", "WAIT\nP99"),
+    *("NEVER\nSERVED", "GB\nA VM"),
 )
 
 
@@ -71,6 +77,12 @@ class _Traffic(NamedTuple):
     arrivals: list[Arrival]
     hours: float
     what: str
+
+
+class _Tried(NamedTuple):
+    trial: Trial
+    outcome: Outcome
+    cost: Cost
 
 
 @click.command
@@ -160,9 +172,18 @@ class _Traffic(NamedTuple):
 @click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.svg", help="Draw it, for a browser."
 )
+@click.option(
+    "--cost",
+    "price",
+    type=_Number(0, 1_000_000, min_open=True),
+    metavar="PRICE",
+    help="Of a VM for an hour: what a day costs, and what fewer VMs and other settings would save.",
+)
 @scaling_options
 @with_session
-def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed: int, **options: Any) -> None:
+def simulate(
+    session: Session, *, vms: int, trace: str, plot: Path | None, seed: int, price: float | None, **options: Any
+) -> None:
     """Run the pool on a virtual clock, with simulated VMs and traffic, and print how long bots waited and what it cost.
 
     It is the manager's own pool with the settings of --config and the environment; only time, VMs and jobs are made
@@ -190,6 +211,7 @@ def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed:
       poolmgr simulate --sweep min_idle=0,1,2,3,5,8 --plot sweep.svg
       poolmgr simulate --sweep min_idle=1,2,5 --sweep idle_ttl_s=60,900 --failing-warmups 0.05
       poolmgr simulate --processors 4 --sound 0.8 --pictures 0.1
+      poolmgr simulate --vms 20 --jobs-per-day 2000 --cost 0.20
       poolmgr simulate --vms 200 --jobs-per-day 20000 --warmup-s 6 --config /etc/poolmgr/config.toml
       poolmgr bots --limit 100000 --json > jobs.json && poolmgr simulate --trace jobs.json
       poolmgr simulate --scaling --hours 168 --max-vms 30 --plot week.svg
@@ -205,17 +227,23 @@ def simulate(session: Session, *, vms: int, trace: str, plot: Path | None, seed:
     if model.warmup_s >= min(run.warmup_timeout_s for run in runs):
         limit = f"{runs[0].warmup_timeout_s:g} s (pool.warmup_timeout_s)"
         fail(f"cannot warm anything: --warmup-s has to be less than {limit}, or every warm-up is given up", EXIT_USAGE)
+    if price is not None and (len(runs) > 1 or options["scaling"]):
+        wrong = "--scaling says what it costs" if options["scaling"] else "--cost tries other settings"
+        raise click.UsageError(f"{wrong} by itself: leave {'--cost' if options['scaling'] else '--sweep'} out")
     if options["scaling"]:
         _scaled(session, runs[0], model, traffic, seed, plot, options)
         return
     outcomes = _run(runs, model, traffic, seed)
+    costs = [] if price is None else _costs(price, session.settings, runs[0], outcomes[0], model, traffic, seed)
     if plot:
         points = _points(runs, outcomes)
         _write(plot, svg(points, f"{_headline(vms, traffic)}; the numbers are values of {_labelled_by(runs)}"))
     if session.as_json:
-        _put_json(vms, seed, traffic, runs, outcomes)
+        _put_json(vms, seed, traffic, runs, outcomes, costs)
     else:
         _put_text(vms, traffic, runs, outcomes)
+        if costs:
+            _put_costs(costs)
 
 
 def _refuse_what_does_not_go_together(options: dict[str, Any]) -> None:
@@ -375,22 +403,31 @@ def _checked(sections: dict[str, dict[str, Any]]) -> Settings:
 
 
 class _Progress:
-    """A progress line on standard error that is overwritten. It shows only on a terminal, and only after a while."""
+    """How far it is, on standard error, after a while: on a terminal one line that is overwritten, elsewhere a new line
+    for every so many seconds of processor time.
+    """
 
     def __init__(self, runs: int, hours: float) -> None:
         self._runs = runs
         self._hours = hours
         self._began = time.monotonic()
         self._shown = ""
+        self._line_at = time.process_time() + _LINE_EVERY_S
 
     def show(self, run: int, hour: float) -> None:
         passed_s = time.monotonic() - self._began
-        if passed_s < _SHOW_PROGRESS_AFTER_S or not sys.stderr.isatty():
+        on_terminal = sys.stderr.isatty()
+        if passed_s < _SHOW_PROGRESS_AFTER_S or (not on_terminal and time.process_time() < self._line_at):
             return
         done = (run + hour / self._hours) / self._runs
         left = f", {duration(passed_s * (1 - done) / done)} left" if done > 0.02 else ""
         which = f"run {run + 1} of {self._runs}, " if self._runs > 1 else ""
-        self._put(f"simulating: {which}hour {hour:.1f} of {self._hours:g}{left}")
+        line = f"simulating: {which}hour {hour:.1f} of {self._hours:g}{left}"
+        if on_terminal:
+            self._put(line)
+        else:
+            say(line)
+            self._line_at = time.process_time() + _LINE_EVERY_S
 
     def clear(self) -> None:
         if self._shown:
@@ -431,13 +468,75 @@ def _finish(
 
 
 def _put_json(
-    vms: int, seed: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]
+    vms: int,
+    seed: int,
+    traffic: _Traffic,
+    runs: Sequence[PoolSettings],
+    outcomes: Sequence[Outcome],
+    costs: Sequence[_Tried],
 ) -> None:
     found = [
         {"settings": msgspec.to_builtins(run), "pareto": best, **msgspec.to_builtins(outcome)}
         for run, best, outcome in zip(runs, pareto(outcomes), outcomes, strict=True)
     ]
-    put_json({"vms": vms, "trace": traffic.what, "hours": traffic.hours, "seed": seed, "runs": found})
+    shown: dict[str, Any] = {"vms": vms, "trace": traffic.what, "hours": traffic.hours, "seed": seed, "runs": found}
+    if costs:
+        shown["costs"] = [
+            {
+                "change": trial.change,
+                "vms": trial.vms,
+                "settings": msgspec.to_builtins(trial.settings),
+                **msgspec.to_builtins(cost),
+                **msgspec.to_builtins(outcome),
+            }
+            for trial, outcome, cost in costs
+        ]
+    put_json(shown)
+
+
+def _costs(
+    price: float,
+    settings: Settings,
+    pool: PoolSettings,
+    outcome: Outcome,
+    model: FleetModel,
+    traffic: _Traffic,
+    seed: int,
+) -> list[_Tried]:
+    """The fleet that was asked about, and each that is tried beside it."""
+    tried = [(Trial("as it is", model.vms, pool), outcome)]
+    for trial in trials(model.vms, pool, outcome.busy_peak):
+        say(f"trying {trial.change} on {count(trial.vms, 'VM')}")
+        [came] = _run([trial.settings], msgspec.structs.replace(model, vms=trial.vms), traffic, seed)
+        tried.append((trial, came))
+    reserve_mb = settings.worker.memory_reserve_mb
+    return [_Tried(trial, came, cost(trial, came, traffic.hours, price, reserve_mb)) for trial, came in tried]
+
+
+def _put_costs(costs: Sequence[_Tried]) -> None:
+    """A table of what each fleet costs, beside the first."""
+    grid = table("", *_COSTS, right=_COSTS, whole=("", *_COSTS), gap=2)
+    for trial, outcome, each in costs:
+        grid.add_row(
+            trial.change,
+            f"{trial.vms:,}",
+            f"{each.per_day:,.2f}",
+            f"{costs[0].cost.per_day - each.per_day:,.2f}",
+            _percent(each.idle_share),
+            _percent(each.busy_share),
+            _percent(outcome.warm_hit_rate),
+            NOTHING if outcome.wait_p99_s is None else duration(outcome.wait_p99_s),
+            _percent(outcome.never_served_share),
+            f"{each.vm_memory_mb / 1024:.1f}",
+        )
+    out = console()
+    out.print()
+    out.print(grid)
+    out.print()
+    out.print(
+        "IDLE, BUSY: of the hours of all places for a browser. Every row was simulated.",
+        soft_wrap=True,
+    )
 
 
 def _put_text(vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from common.jobs.job import JobRules, parse_job
 from common.wire.vocabulary import BotState, Reason
+from poolmgr.cli.program import simulate as module
 from poolmgr.core.decisions import Accept, End, Move
 from poolmgr.store import record
 from tests.cli.conftest import ROOT, CommandLine
@@ -100,6 +101,43 @@ def test_the_plot_is_an_svg_file(poolmgr: CommandLine, tmp_path: Path) -> None:
     assert "idle_ttl_s 900" in file.read_text()
 
 
+def test_how_far_it_is_is_said_line_by_line_where_there_is_no_terminal(
+    poolmgr: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SHOW_PROGRESS_AFTER_S", 0.0)
+    monkeypatch.setattr(module, "_LINE_EVERY_S", 0.0)
+    result = poolmgr(*SMALL, "--sweep", "min_idle=0,1")
+    lines = result.stderr.splitlines()
+    assert lines[0] == "poolmgr: simulating: run 1 of 2, hour 0.0 of 6"
+    assert lines[-1] == "poolmgr: simulating: run 2 of 2, hour 6.0 of 6, 0 ms left"
+    assert result.stdout == poolmgr(*SMALL, "--sweep", "min_idle=0,1").stdout
+
+
+def test_without_a_terminal_nothing_is_said_of_what_does_not_take_long(poolmgr: CommandLine) -> None:
+    assert poolmgr(*SMALL).stderr == ""
+
+
+def test_what_a_day_costs_and_what_other_settings_would_save(poolmgr: CommandLine) -> None:
+    asked = (*SMALL, "--cost", "0.5")
+    costs = json.loads(poolmgr(*asked, "--json").stdout)["costs"]
+    assert [each["change"] for each in costs] == [
+        *("as it is", "fewer VMs", "min_idle 1", "idle_ttl_s 450", "max_workers 16"),
+    ]
+    assert (costs[0]["vms"], costs[0]["per_day"], costs[0]["vm_memory_mb"]) == (3, 36.0, 1024 + 181 + 12 * 168)
+    assert 0 < costs[1]["per_day"] < 36.0
+    assert costs[2]["settings"]["min_idle"] == 1
+    assert costs[2]["idle_worker_h"] < costs[0]["idle_worker_h"]
+    shown = poolmgr(*asked).stdout
+    assert re.search(r"as it is +3 +36\.00 +0\.00 ", shown)
+    assert "max_workers 16" in shown
+
+
+def test_a_cost_in_which_nobody_is_served_is_shown(poolmgr: CommandLine) -> None:
+    """Warm-ups that all fail: there is no wait to tell."""
+    shown = poolmgr("simulate", "--vms", "1", "--hours", "4", "--failing-warmups", "1", "--cost", "1").stdout
+    assert re.search(r"as it is +1 +24\.00 +0\.00 +0\.00% +0\.00% +0\.00% +– ", shown)
+
+
 def test_jobs_handed_in_ahead_need_no_idle_browsers(poolmgr: CommandLine) -> None:
     (run,) = runs_of(poolmgr, *SMALL, "--min-idle", "0", "--ahead-minutes", "10")
     assert run["warm_hit_rate"] == 1.0
@@ -179,6 +217,9 @@ def test_a_trace_of_more_than_a_month_needs_hours(poolmgr: CommandLine, tmp_path
         (("--scaling", "--vms", "5"), "--scaling goes neither with --sweep nor with --vms"),
         (("--scaling", "--sweep", "min_idle=1,2"), "--scaling goes neither with --sweep nor with --vms"),
         (("--scaling", "--min-vms", "21"), "scaling.min_vms: 21 is more than scaling.max_vms (20)"),
+        (("--cost", "0"), "Invalid value for '--cost'"),
+        (("--cost", "1", "--sweep", "min_idle=1,2"), "--cost tries other settings by itself: leave --sweep out"),
+        (("--cost", "1", "--scaling"), "--scaling says what it costs by itself: leave --cost out"),
         (("--warmup-s", "60"), "--warmup-s has to be less than 60 s (pool.warmup_timeout_s)"),
     ],
 )
