@@ -49,6 +49,11 @@ class Fleet:
 
 @pytest.fixture
 async def fleet(world: World) -> Fleet:
+    return await fleet_of(world)
+
+
+async def fleet_of(world: World) -> Fleet:
+    """With readers who have tokens."""
     more = [token("wall", READER, role="read"), token("looker", LOOKER, role="read", look=True)]
     world.change(tokens=[*world.settings.api.tokens, *more])
     return Fleet(world, await world.ledger())

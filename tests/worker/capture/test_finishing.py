@@ -8,6 +8,7 @@ import io
 import math
 import shutil
 import time
+from array import array
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -39,11 +40,14 @@ def sound(seconds: int) -> bytes:
     out = io.BytesIO()
     file: Any = av.open(out, "w", format="webm")
     stream = file.add_stream("libopus", rate=RATE, layout="stereo")
+    tone = [round(8000 * math.sin(2 * math.pi * 440 * at / RATE)) for at in range(4800)]  # 44 times up and down
+    pieces = [
+        array("h", [value for value in tone[at : at + 960] for _ in "lr"]).tobytes() for at in range(0, 4800, 960)
+    ]
     for n in range(seconds * 50):
         frame: Any = av.AudioFrame(format="s16", layout="stereo", samples=960)
         frame.rate, frame.pts, frame.time_base = RATE, n * 960, Fraction(1, RATE)
-        tone = (round(8000 * math.sin(2 * math.pi * 440 * (n * 960 + k) / RATE)) for k in range(960))
-        frame.planes[0].update(b"".join(value.to_bytes(2, "little", signed=True) * 2 for value in tone))
+        frame.planes[0].update(pieces[n % len(pieces)])
         file.mux(stream.encode(frame))
     file.mux(stream.encode(None))
     file.close()
