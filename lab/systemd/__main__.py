@@ -2,26 +2,19 @@
 Exit code 0 only if every promise was seen to be kept.
 """
 
-import hashlib
-import os
 import secrets
-import subprocess
 import sys
-from pathlib import Path
 from typing import Final
 
 import click
 
-from lab.systemd import host, manual, nspawn, program, tree
-from lab.systemd.checks import MIN_IDLE, Checks
+from lab.systemd import host, nspawn, program, tree
+from lab.systemd.checks import Checks
+from lab.systemd.machine import CHECKOUT, NAME, STEP_S, build_wheel, configure, guide
 from lab.systemd.report import FleetError, Report
-
-CHECKOUT: Final = Path(__file__).resolve().parents[2]
-NAME: Final = "poolmgr-fleet"
 
 _BASE: Final = ("systemd", "systemd-sysv", "dbus", "iproute2", "ca-certificates")
 _REDIS: Final = "apt-get install --no-install-recommends redis-server"
-_STEP_S: Final = 600.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,7 +30,7 @@ def main(fresh: bool) -> None:
 
 
 def _run(report: Report, *, fresh: bool) -> None:
-    sections = manual.read((CHECKOUT / "systemd" / "README.md").read_text())
+    sections = guide()
     steps = (CHECKOUT / "packer" / "provision" / "10-packages.sh").read_text().splitlines()
     apt = [line.strip() for line in steps if line.strip().startswith("apt-get install")]
     sources, options, carried = host.sources(), host.apt_options(), host.carried()
@@ -48,7 +41,7 @@ def _run(report: Report, *, fresh: bool) -> None:
             source = folder / "source"
             tree.copy_source(CHECKOUT, source)
             report.heading("the steps of systemd/README.md, up to the boot")
-            _build_wheel(sections[1], source, report)
+            build_wheel(sections[1], source, report)
             tree.configure_apt(root, sources, options)
             downloads = cache / "pip"
             downloads.mkdir(exist_ok=True)
@@ -62,10 +55,10 @@ def _run(report: Report, *, fresh: bool) -> None:
                         writable={str(downloads): "/root/.cache/pip"},
                         environment=carried.environment,
                         folder=tree.SOURCE,
-                        timeout_s=_STEP_S,
+                        timeout_s=STEP_S,
                     )
             password, token = secrets.token_hex(16), f"pm_{secrets.token_urlsafe(32)}"
-            _configure(root, password, token)
+            configure(root, password, token)
             report.heading(f"booting it: {NAME}")
             with nspawn.booted(root, NAME, folder / "boot.log", {str(source): tree.SOURCE}) as machine:
                 state = machine.ask("systemctl", "is-system-running").stdout.strip()
@@ -79,39 +72,6 @@ def _run(report: Report, *, fresh: bool) -> None:
                         checks.last_words()
                 took_s = machine.power_off()
                 report.check("it powers off", took_s is not None, f"after {took_s:.1f} s" if took_s else "not in time")
-
-
-def _build_wheel(section: manual.Section, source: Path, report: Report) -> None:
-    """Build the wheel in the copy, with the checkout's environment, which `./dev` has set up."""
-    environment = os.environ | {"PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"}
-    for command in section.commands:
-        if command == "./dev setup":
-            continue
-        report.line(f"$ {command}")
-        done = subprocess.run(
-            ("sh", "-ec", command.removeprefix("./dev run ")),
-            cwd=source,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_STEP_S,
-            check=False,
-        )
-        if done.returncode:
-            raise FleetError(f"cannot carry out: {command}\n{done.stdout}{done.stderr}")
-
-
-def _configure(root: Path, password: str, token: str) -> None:
-    """Do what the steps leave to the operator: lines of the configuration that differ, and Redis as README.md says."""
-    (root / "etc/hostname").write_text(f"{NAME}\n")  # or it has that of this machine
-    digest = hashlib.sha256(token.encode()).hexdigest()
-    (root / "etc/poolmgr/config.toml").write_text(
-        f"[pool]\nmin_idle = {MIN_IDLE}\nmax_workers = 6\n[[api.tokens]]\nname = 'fleet'\nsha256 = '{digest}'\n"
-    )
-    (root / "etc/credstore/poolmgr.redis_url").write_text(f"redis://:{password}@127.0.0.1:6379/0\n")
-    with (root / "etc/redis/redis.conf").open("a") as redis:
-        redis.write(f"\nrequirepass {password}\nappendonly yes\nmaxmemory-policy noeviction\n")
 
 
 if __name__ == "__main__":

@@ -86,21 +86,9 @@ class Machine:
 
     def ask(self, *command: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Carry out a command in it as root. Raises: FleetError when it does not end."""
-        entering = (
-            "nsenter",
-            f"--target={self.leader}",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            "--root",
-            "--wd",
-        )
-        clean = ("env", "-i", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=")
         try:
             return subprocess.run(
-                (*entering, "--", *clean, *command),
+                self._entering(command),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -111,12 +99,23 @@ class Machine:
         except subprocess.TimeoutExpired as error:
             raise FleetError(f"{' '.join(command)} did not end within {timeout_s:.0f} s") from error
 
+    def _entering(self, command: Sequence[str]) -> tuple[str, ...]:
+        where = ("--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd")
+        clean = ("env", "-i", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=")
+        return ("nsenter", f"--target={self.leader}", *where, "--", *clean, *command)
+
     def do(self, *command: str, timeout_s: float = 30.0) -> str:
         """Carry out a command that has to succeed. Raises: FleetError."""
         done = self.ask(*command, timeout_s=timeout_s)
         if done.returncode:
             raise FleetError(f"{' '.join(command)}: exit code {done.returncode}: {_end_of(done.stdout + done.stderr)}")
         return done.stdout.strip()
+
+    def begin(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a command in it as root, and do not wait for it."""
+        return subprocess.Popen(
+            self._entering(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def processes(self) -> list[processes.Process]:
         """All processes in it."""
@@ -136,15 +135,20 @@ class Machine:
 
 
 @contextmanager
-def booted(root: Path, name: str, log: Path, binds: Mapping[str, str]) -> Generator[Machine]:
-    """The booted system, whose only network is its loopback. Afterwards it is off. Raises: FleetError."""
+def booted(
+    root: Path, name: str, log: Path, binds: Mapping[str, str], *options: str, own_network: bool = True
+) -> Generator[Machine]:
+    """The booted system. Afterwards it is off. `own_network`: its only one is its loopback, else it shares ours.
+    `options`: further ones of systemd-nspawn. Raises: FleetError.
+    """
     arguments = [
         *_common(root, binds),
         "--boot",
         f"--machine={name}",
-        "--private-network",
+        *(["--private-network"] if own_network else []),
         "--link-journal=no",
         "--console=pipe",
+        *options,
     ]
     # Version 2 of the control groups inside, as Debian 12 has it, whatever this machine has.
     with log.open("wb") as lines, _started(arguments, lines, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1") as process:

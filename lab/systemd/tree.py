@@ -26,6 +26,9 @@ from lab.systemd.report import FleetError, Report
 SOURCE: Final = "/mnt/poolmgr"
 """Where the checkout is seen inside."""
 
+APT_OPTIONS: Final = "90poolmgr-fleet"
+"""The file in /etc/apt/apt.conf.d that says how this machine fetches."""
+
 CACHE_VARIABLE: Final = "POOLMGR_FLEET_CACHE"
 CACHE: Final = "/var/cache/poolmgr-fleet"
 
@@ -90,10 +93,10 @@ class Tree:
 
 
 def configure_apt(root: Path, sources: Sequence[Source], options: str) -> None:
-    """Let its apt fetch packages as this machine's does."""
+    """Let its apt fetch packages as this machine's does. It waits for no disk: nothing there need survive a failure."""
     apt = root / "etc" / "apt"
     (apt / "sources.list").write_text("".join(f"{source}\n" for source in sources))
-    (apt / "apt.conf.d" / "90poolmgr-fleet").write_text(options)
+    (apt / "apt.conf.d" / APT_OPTIONS).write_text(f'{options}\nDPkg::Options:: "--force-unsafe-io";\n')
 
 
 def cache_folder() -> Path:

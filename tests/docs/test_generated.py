@@ -92,7 +92,7 @@ def test_architecture_has_every_folder_among_its_rooms(wing: str) -> None:
         listing = re.split(r"^(?=\w)", listing.partition(f"\n{wing}/")[2], maxsplit=1, flags=re.MULTILINE)[0]
         folder = ROOT / wing
     rooms = {path.name for path in folder.iterdir() if path.is_dir() and {each.name for each in path.iterdir()} - LEFT}
-    rooms = {name for name in rooms if name.isidentifier() and name not in ("__pycache__", "build")}  # of git's
+    rooms = {name for name in rooms if name.isidentifier() and name not in ("__pycache__", "build", "dist")}  # of git's
     assert rooms
     assert rooms - set(re.findall(r"(?<![\w./])(\w+)/", listing)) == set()
 

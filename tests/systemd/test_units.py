@@ -57,6 +57,11 @@ def test_the_folders_are_made_and_that_of_secrets_is_roots_alone(tmp_path: Path)
     assert (tmp_path / "etc/poolmgr").stat().st_mode & 0o777 == 0o755
 
 
+def test_a_manager_is_stopped_after_the_agent_beside_it_has_let_its_calls_end() -> None:
+    """systemd.unit(5): units are stopped in the reverse of the order in which they are started."""
+    assert "poolmgr.service" in " ".join(lines("poolmgr-worker.service", "After")).split()
+
+
 @pytest.mark.parametrize("unit", PROGRAMS)
 def test_every_credential_of_a_unit_is_a_setting(unit: str) -> None:
     handed = [line.partition(":")[::2] for line in lines(unit, "LoadCredential")]
