@@ -7,10 +7,13 @@
       BadRedisUrlError
       BadSettingsError
       BadUrlError
+      CannotExportError
       RedirectedError
+      SpeechError
       StoreError                AbsentError, TakenError
       UnconfirmedError
       UndecodableError
+      UnencodedError
       ManagerError              the manager (poolmgr/)
         ApiError
         BadCursorError
@@ -37,9 +40,12 @@
         CannotSignInError
         CannotStartError
         ContestedError
+        DamagedRecordingError
         DriverError
+        FilesNotMadeError
         IllegalMoveError
         LinkError
+        OutOfOrderError
         UnknownError
         UnsentError             RefusedError
 
