@@ -9,9 +9,9 @@ from typing import Final
 import click
 
 from lab.systemd import host, nspawn, program, tree
-from lab.systemd.checks import Checks
 from lab.systemd.machine import CHECKOUT, NAME, STEP_S, build_wheel, configure, guide
 from lab.systemd.report import FleetError, Report
+from lab.systemd.shipped import releases
 
 _BASE: Final = ("systemd", "systemd-sysv", "dbus", "iproute2", "ca-certificates")
 _REDIS: Final = "apt-get install --no-install-recommends redis-server"
@@ -19,17 +19,21 @@ _REDIS: Final = "apt-get install --no-install-recommends redis-server"
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--fresh", is_flag=True, help="Build the Debian anew, too.")
-def main(fresh: bool) -> None:
+@click.option(
+    "--earlier", metavar="COMMIT", help="The release before. [default: the newest tag, or a commit of some days ago]"
+)
+@click.option("--only-earlier", is_flag=True, help="Of the checks, only those of two releases at once.")
+def main(fresh: bool, earlier: str | None, only_earlier: bool) -> None:
     """Install poolmgr in a fresh Debian 12 by the steps of systemd/README.md, boot it by systemd-nspawn, and try both
-    units: killed, reloaded, upgraded, stopped, with bots in a meeting.
+    units: killed, reloaded, upgraded, stopped, with bots in a meeting; then each beside the release before the other.
 
     Needs root. The Debian is kept in /var/cache/poolmgr-fleet (or POOLMGR_FLEET_CACHE) for the next run; all else is
     gone afterwards. Package servers, proxies and certificates are those of this machine.
     """
-    program.carry_out("lab.systemd", "fleet-test", lambda report: _run(report, fresh=fresh))
+    program.carry_out("lab.systemd", "fleet-test", lambda report: _run(report, fresh, earlier, only_earlier))
 
 
-def _run(report: Report, *, fresh: bool) -> None:
+def _run(report: Report, fresh: bool, earlier: str | None, only_earlier: bool) -> None:
     sections = guide()
     steps = (CHECKOUT / "packer" / "provision" / "10-packages.sh").read_text().splitlines()
     apt = [line.strip() for line in steps if line.strip().startswith("apt-get install")]
@@ -57,6 +61,10 @@ def _run(report: Report, *, fresh: bool) -> None:
                         folder=tree.SOURCE,
                         timeout_s=STEP_S,
                     )
+            commit = releases.earlier_commit() if earlier is None else earlier
+            if commit:
+                report.heading(f"programs of {commit}, beside them")
+                releases.install(commit, root, folder, downloads, carried, report)
             password, token = secrets.token_hex(16), f"pm_{secrets.token_urlsafe(32)}"
             configure(root, password, token)
             report.heading(f"booting it: {NAME}")
@@ -64,9 +72,12 @@ def _run(report: Report, *, fresh: bool) -> None:
                 state = machine.ask("systemctl", "is-system-running").stdout.strip()
                 failed = machine.ask("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
                 report.check("it boots", state == "running", f"systemctl is-system-running: {state} {failed}".strip())
-                checks = Checks(machine, password, token, sections, report)
+                checks = releases.Releases(machine, password, token, sections, report)
                 try:
-                    checks.run()
+                    if not only_earlier:
+                        checks.run()
+                    if commit:
+                        checks.beside_earlier(commit, alone=only_earlier)
                 finally:
                     if report.failed or sys.exc_info()[0] is FleetError:
                         checks.last_words()

@@ -1,1 +1,1 @@
-"""What is shipped, tried as somebody gets it: the Debian package (`./dev deb --try`) and the image (`./dev image`)."""
+"""What is shipped, as somebody gets it: package (`./dev deb --try`), image (`./dev image`), the release before."""
