@@ -8,6 +8,7 @@ from lab.bench.report import Measurement
 from lab.bench.rows import (
     burst,
     calls,
+    capture,
     click,
     command_line,
     decision,
@@ -59,6 +60,11 @@ ROWS: Final = {
     "lobby": Row(lobby.measure, "what a worker takes while its bot waits in a lobby: memory"),
     "calls": Row(
         calls.measure, "8 bots at once in one room, for --minutes: memory, processor time, false leaves", long=True
+    ),
+    "capture": Row(
+        capture.measure,
+        "what a bot takes whose meeting is recorded, over one that listens: processor time, memory",
+        long=True,
     ),
     "manager": Row(manager.measure, "what the manager takes while 1,000 VMs send heartbeats, beside a bare reader"),
     "viewers": Row(

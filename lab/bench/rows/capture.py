@@ -1,0 +1,151 @@
+"""What a recording takes of a processor and of memory, beside a bot of the same meeting that only listens."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from playwright.async_api import Page, async_playwright
+
+from common.wire.vocabulary import BotState
+from lab.bench.progress import Progress
+from lab.bench.report import Budget, Measurement
+from lab.bench.rows.memory import processes_of
+from lab.bench.sample import Contender, Series, take_turns
+from lab.bench.usage import cpu_percents, pss_mb
+from lab.parts.browser import launch
+from lab.parts.ports import free_ports
+from lab.parts.stage import Stage
+from poolmgr.core.requests import LeaveRequested
+from poolmgr.store.reading.views import Views
+
+_BOTS: Final = 2
+_SETTLE_S: Final = 5.0
+_INTERVAL_S: Final = 8.0
+_DEADLINE_S: Final = 120.0
+_SENDS: Final = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a job asks for, and the budget of what that takes over a bot that only listens: % of a core, MB."""
+
+    name: str
+    asks: dict[str, bool] = field(hash=False)
+    most_percent: float = 0.0
+    most_mb: float | None = None
+
+
+_LISTENS: Final = Kind("nothing", {"audio_required": False})
+_RECORDS: Final = (
+    Kind("sound", {}, 6.0, 30.0),
+    Kind("sound and picture, by the tab", {"video_required": True}, 40.0),
+)
+
+
+class Taken(NamedTuple):
+    percent: Series
+    memory: Series
+
+
+async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
+    rounds = 1 if quick else 5
+    (port,) = free_ports(1)
+    link = f"http://127.0.0.1:{port}/r/capture"
+    kinds = (_LISTENS, *_RECORDS)
+    taken = {
+        kind: Taken(Series(f"records {kind.name}", "% of a core"), Series(f"records {kind.name}", "MB"))
+        for kind in kinds
+    }
+    async with async_playwright() as playwright:
+        sections: dict[str, dict[str, Any]] = {
+            "pool": {"min_idle": 0, "max_workers": _BOTS, "cpu_limit": 0.0},
+            "meetings": {"room_hosts": [f"127.0.0.1:{port}"]},
+        }
+        stage = Stage("bench", sections | {"capture": {"store": "/nowhere"}})
+        stage.config.write_text(stage.config.read_text().replace("/nowhere", str(stage.folder / "recordings")))
+        async with stage:
+            await stage.start_room(port, "--open")
+            await stage.start_manager()
+            stage.start_agent()
+            talker = await launch(playwright, *_SENDS)
+            await _enter(await talker.new_page(), link)
+
+            def contender(kind: Kind) -> Contender:
+                series = taken[kind]
+                return Contender((series.percent, series.memory), lambda: _of_kind(stage, link, kind, progress))
+
+            await take_turns(rounds, [contender(kind) for kind in kinds], progress.say)
+            await talker.close()
+    return [line for kind in _RECORDS for line in _lines(kind, taken[kind], taken[_LISTENS], rounds)]
+
+
+async def _of_kind(stage: Stage, link: str, kind: Kind, progress: Progress) -> list[tuple[float, float]]:
+    """What each of some bots takes that record this. They come, are measured, and leave."""
+    ids = [f"capture-{kind.name.replace(' ', '-').replace(',', '')}-{n}" for n in range(_BOTS)]
+    views = Views(stage.redis, stage.keys)
+    progress.say(f"{_BOTS} bots that record {kind.name}")
+    taken_ids = [f"{bot_id}-{await stage.redis.incr('bench:round')}" for bot_id in ids]
+    for bot_id in taken_ids:
+        stage.client.lpush(stage.keys.jobs, json.dumps({"meeting_link": link, "bot_id": bot_id, **kind.asks}))
+
+    async def are_at_work() -> bool:
+        bots = [await views.bot(bot_id) for bot_id in taken_ids]
+        records = "" if kind is _LISTENS else "recording"
+        return all(bot and bot.state == BotState.IN_MEETING and bot.manifest_status == records for bot in bots)
+
+    await stage.until(f"bots that record {kind.name}", are_at_work, _DEADLINE_S)
+    await asyncio.sleep(_SETTLE_S)
+    workers, _ = processes_of(stage, _BOTS)
+    everything = [sorted(pids) for pids in workers]
+    percents = iter(await cpu_percents([pid for pids in everything for pid in pids], _INTERVAL_S))
+    found = [(sum(next(percents) for _ in pids), pss_mb(pids)) for pids in everything]
+    for bot_id in taken_ids:
+        await views.request(LeaveRequested(bot_id))
+
+    async def are_gone() -> bool:
+        return sum((await stage.workers()).values()) == 0
+
+    await stage.until("they have left", are_gone, _DEADLINE_S)
+    return found
+
+
+def _lines(kind: Kind, ours: Taken, listens: Taken, rounds: int) -> list[Measurement]:
+    percent, idle_percent = ours.percent.summary(), listens.percent.summary()
+    memory, idle_memory = ours.memory.summary(), listens.memory.summary()
+    conditions = (
+        f"{rounds} rounds of {_BOTS} bots each in the project's own room, with one person beside them who sends"
+        f" Chromium's test picture and sound; all processes of a bot, over {_INTERVAL_S:.0f} s. The agent and the"
+        " process that makes files are not in it."
+    )
+    return [
+        Measurement(
+            "capture",
+            f"a bot that records {kind.name}: processor time",
+            percent,
+            [idle_percent],
+            percent.p50 / idle_percent.p50,
+            [Budget("more than one that records nothing, p50", "%", percent.p50 - idle_percent.p50, kind.most_percent)],
+            conditions=conditions,
+            limited_by="a second tab that captures the meeting's, and its encoders.",
+        ),
+        Measurement(
+            "capture",
+            f"a bot that records {kind.name} (PSS)",
+            memory,
+            [idle_memory],
+            memory.p50 / idle_memory.p50,
+            [Budget("more than one that records nothing, p50", "MB", memory.p50 - idle_memory.p50, kind.most_mb)],
+            conditions=conditions,
+            limited_by="the second tab's renderer, and pictures that wait for the encoder.",
+        ),
+    ]
+
+
+async def _enter(page: Page, link: str) -> None:
+    await page.goto(link, wait_until="domcontentloaded")
+    await page.fill("#name", "Talker")
+    for device in ("#microphone", "#camera"):
+        await page.set_checked(device, True)
+    await page.click("#join")
+    await page.wait_for_selector("#in-meeting", state="visible")
