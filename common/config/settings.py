@@ -86,7 +86,7 @@ class PoolSettings(Section, frozen=True):
     sound_cpu_share: CpuShare = 0.2
     picture_cpu_share: CpuShare = 0.35
     sound_memory_mb: Megabytes = 30
-    picture_memory_mb: Megabytes = 60
+    picture_memory_mb: Megabytes = 70
     queue_timeout_s: Seconds = 1800.0
     reserve_ahead_s: Seconds = 60.0
     join_late_limit_s: Annotated[float, Meta(ge=1, le=10_000_000)] = 21600.0
