@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -268,7 +268,8 @@ async def faults(page: Page) -> list[list[str]]:
     if not await page.evaluate("() => 'axe' in globalThis"):
         await page.evaluate(Axe().axe_script)  # half a megabyte: once for each document
     found: list[list[str]] = []
-    for scheme, rules in (("light", None), ("dark", COLOURS)):
+    schemes: tuple[tuple[Literal["light", "dark"], list[str] | None], ...] = (("light", None), ("dark", COLOURS))
+    for scheme, rules in schemes:
         await page.emulate_media(color_scheme=scheme)
         more, tried = await page.evaluate(JUDGE, rules)
         assert tried, "of these rules some apply to every page"

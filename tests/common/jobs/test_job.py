@@ -668,7 +668,7 @@ def test_whom_a_job_names_makes_words_while_it_runs_or_afterwards_if_it_is_offer
 
 def test_a_job_with_a_live_transcript_and_a_provider_for_afterwards_may_have_both() -> None:
     rules = msgspec.structs.replace(RULES, providers=("openai",))
-    config = {"transcript": {"provider": {"openai": {}}}}
+    config: dict[str, Any] = {"transcript": {"provider": {"openai": {}}}}
     live = {"webhook_url": "https://hooks.example/t"}
     made = parse_job(pushed(recording_config=config, live_transcription_required=live), NOW, rules)
     assert (made.speech_live, made.speech_after) == ("", "openai")
