@@ -10,11 +10,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -41,7 +41,6 @@ from worker.link.evidence_sender import sender
 from worker.link.journal import Entry, Journal
 from worker.link.looks import Looks
 from worker.link.redis import ContestedError, Link
-from worker.link.spot import cloud
 from worker.live.feeds import LiveFeeds
 from worker.meeting.evidence import witnesses_for
 from worker.meeting.onlookers import Onlookers
@@ -50,7 +49,6 @@ from worker.platforms import adapters
 from worker.platforms.overrides import Overrides
 from worker.platforms.rules import BadRulesError
 from worker.platforms.third_party import BadAdapterError
-from worker.pool.notices import Notices
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 from worker.pool.watch import MEMORY_CHECK_S, NOISE_CHECK_S
@@ -214,8 +212,8 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             loops.create_task(_finish_recordings(pool, recordings), name="recordings"),
             loops.create_task(_finish_minutes(pool, minutes_outbox), name="minutes"),
         ]
-        if notices := _notices(settings.worker, pool, pulse, orders):
-            running.append(loops.create_task(notices.heed(), name="spot notices"))
+        if heed := _notices(settings.worker, pool, pulse, orders):
+            running.append(loops.create_task(heed(), name="spot notices"))
         if settings.worker.look:
             looks = Looks(settings.redis, vm_id)
             watched.push_async_callback(looks.close)
@@ -401,12 +399,17 @@ def _carry_out(command: Command, pool: Pool, recordings: Recordings) -> None:
             pool.retire(command.worker_id, by_force=command.by_force)
 
 
-def _notices(settings: WorkerSettings, pool: Pool, pulse: _Pulse, orders: "_Orders") -> Notices | None:
+def _notices(
+    settings: WorkerSettings, pool: Pool, pulse: _Pulse, orders: "_Orders"
+) -> Callable[[], Coroutine[Any, Any, None]] | None:
     """Watches whether the cloud takes this VM away; None: nobody is asked."""
     if settings.spot_notices == "off":
         return None
+    from worker.link.spot import cloud  # these use HTTP, and its client takes much memory
+    from worker.pool.notices import Notices
+
     asked = cloud(settings.spot_notices, settings.metadata_url)
-    return Notices(asked, pool, pulse.beat, orders.stop.is_set, settings.leave_timeout_s)
+    return Notices(asked, pool, pulse.beat, orders.stop.is_set, settings.leave_timeout_s).heed
 
 
 async def _every(seconds: float, look: Callable[[], Awaitable[None] | None], turned: Turned = unwatched) -> None:

@@ -14,12 +14,18 @@ from poolmgr.store.keys import Keys
 
 START: Final = 1_900_000_000.0
 
+# What Redis holds. The fields of a hash one by one: Redis puts those of a large one in another order by itself.
 _DUMP: Final = """
 local found = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local read = false
   for _, other in ipairs(ARGV) do read = read or key == other end
-  if not read then found[#found + 1] = key .. redis.call('DUMP', key) end
+  if not read and redis.call('TYPE', key).ok == 'hash' then
+    local fields = redis.call('HGETALL', key)
+    for at = 1, #fields, 2 do found[#found + 1] = cjson.encode({key, fields[at], fields[at + 1]}) end
+  elseif not read then
+    found[#found + 1] = key .. redis.call('DUMP', key)
+  end
 end
 table.sort(found)
 return found

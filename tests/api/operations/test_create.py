@@ -166,7 +166,7 @@ async def test_what_is_sent_is_handed_in_as_it_is_with_our_two_fields(world: Wor
         assert answer.status == 201, answer.message
         bot_id = answer.body["bot_id"]
         (warning,) = answer.body.pop("warnings")
-        assert warning.startswith("recording_config.transcript: ")
+        assert warning.startswith("recording_config.transcript.provider: ")
         assert answer.body == {"bot_id": bot_id, "transcript_id": None, "meeting_url": LINK, "status": "Active"}
         payload = await world.redis.rpop(world.keys.jobs)
         assert json.loads(payload) == {**JOB, **fields, "bot_id": bot_id, "owner": "app"}
