@@ -76,4 +76,4 @@ async def test_what_a_replaced_leader_took_from_its_successor_is_found(monkeypat
 
     read = inbox.Stream.read
     monkeypatch.setattr(inbox.Stream, "read", read_new_only)
-    assert "event left" in (await found_in(51)).violations
+    assert "event left" in (await found_in(98)).violations
