@@ -85,6 +85,7 @@ class Fleet(OnRedis):
             "lost": str(int(lost)),
             "stopping": "0",
             "resting": "0",
+            "processors": "0",
             "at": at,
         }
         self.plain.hashes[k.vm(vm_id)].update(facts)
