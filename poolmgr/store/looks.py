@@ -36,12 +36,13 @@ class Looks:
         pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(self._keys.shown(bot_id))
+            until = 0.0
             while True:
-                heard = await self._redis.publish(self._keys.looks(vm_id), encode(Look(bot_id)))
-                yield None if heard else Picture(0.0, why=_NOBODY)
-                until = time.monotonic() + ASKED_EVERY_S
-                while (left_s := until - time.monotonic()) > 0:
-                    if message := await pubsub.get_message(timeout=left_s):
-                        yield decode_picture(message["data"])
+                if (left_s := until - time.monotonic()) <= 0:
+                    heard = await self._redis.publish(self._keys.looks(vm_id), encode(Look(bot_id)))
+                    yield None if heard else Picture(0.0, why=_NOBODY)
+                    until = time.monotonic() + ASKED_EVERY_S
+                elif message := await pubsub.get_message(timeout=left_s):
+                    yield decode_picture(message["data"])
         finally:
             await pubsub.aclose()

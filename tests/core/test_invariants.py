@@ -4,6 +4,7 @@ import pytest
 
 from common.wire.vocabulary import BotState
 from poolmgr.core.invariants import broken_invariants
+from poolmgr.core.load import JobKind
 from poolmgr.core.pool import Pool
 from tests.core.builders import IDLE, full
 
@@ -32,6 +33,10 @@ def break_it(how: str) -> Pool:
             vm.idle[next(iter(vm.idle))].since += 1e9
         case "miscounted on its VM":
             vm.warming += 1
+        case "miscounted kinds":
+            vm.carried[JobKind.PICTURE] += 1
+        case "another kind":
+            vm.workers[a.worker_id].kind = JobKind.PICTURE
         case _:
             pool.fleet.workers[IDLE] += 1
     return pool
@@ -49,6 +54,8 @@ def break_it(how: str) -> Pool:
         ("not listed", "the idle list of vm is not its idle workers"),
         ("not in order", "the idle list of vm is not oldest first"),
         ("miscounted on its VM", "workers of vm are warming, "),
+        ("miscounted kinds", "vm carries "),
+        ("another kind", "its bot is "),
         ("miscounted", "2 workers are idle, 3 are counted"),
     ],
 )

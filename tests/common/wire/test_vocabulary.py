@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from common.wire.vocabulary import Attribution, BotState, Reason, Status, outward_status
+from common.wire.vocabulary import Attribution, BotState, Reason, Status, VmState, outward_status
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -105,3 +105,7 @@ def test_what_is_kept_is_what_nobody_wished_for() -> None:
     wished = {reason for reason in Reason if not reason.end.evidence}
     stopped = {reason for reason in Reason if reason.end.status is Status.STOPPED}
     assert wished == stopped - {Reason.REMOVED_BY_HOST} | {Reason.INVALID_REQUEST}
+
+
+def test_idle_workers_are_kept_where_new_bots_may_come_again() -> None:
+    assert [state for state in VmState if state.has_target] == [VmState.UP, VmState.RESTING]

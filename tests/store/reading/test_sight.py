@@ -9,12 +9,14 @@ import pytest
 from common.config.settings import RetentionSettings
 from common.jobs.job import JobRules, parse_job
 from common.wire.messages import Join, VmVitals
-from common.wire.vocabulary import BotState, WorkerState
+from common.wire.vocabulary import BotState, VmState, WorkerState
 from poolmgr.core.decisions import Accept, Assign, KeepVm, KeepWorker, Move
+from poolmgr.core.load import JobKind
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.leader.upkeep import Upkeep
 from poolmgr.store.reading.sight import Sight, WorkerView
+from poolmgr.store.reading.views import VmView
 
 LINK = "https://meet.google.com/abc-defg-hij"
 AT = 1_800_000_000.0
@@ -89,3 +91,9 @@ async def test_a_vm_is_read_with_its_workers_and_what_its_agent_said(
 async def test_redis_says_what_it_holds(redis: Any, keys: Keys) -> None:
     used, limit = await Upkeep(redis, keys, RetentionSettings()).memory()
     assert (used > 100_000, limit) == (True, 0)
+
+
+def test_kinds_of_jobs_that_a_later_release_knows_are_left_out() -> None:
+    kind = next(iter(JobKind))
+    vm = VmView("vm-1", VmState.UP, {}, [], carried={kind: 2, "of a later release": 1})
+    assert {name: count for name, count in vm.kinds.items() if count} == {kind: 2}
