@@ -30,17 +30,21 @@ class UnencodedError(PoolmgrError):
     """No M4A was made; the message says why."""
 
 
+MOST_IN_LINE: Final = 4
+"""How many M4As are being made or are to be made next, whoever asks. For more, one asks again later."""
+
+
 class Conversions:
-    """Makes the M4As of a store's recordings, one at a time."""
+    """Makes the M4As of a store's recordings, one at a time, with MOST_IN_LINE in line."""
 
     def __init__(self, settings: CaptureSettings) -> None:
         self._settings = settings
-        self._making: set[str] = set()
+        self.in_line: set[str] = set()
         self._turn = asyncio.Semaphore(1)
 
     async def made(self, store: Store, found: Manifest) -> str | None:
-        """Where in the store the M4A of that finished sound is, which is made if it is not there. None: somebody else
-        has asked for it, and it is being made.
+        """Where in the store the M4A of that finished sound is, which is made if it is not there. None: ask again
+        later, since it is being made for somebody else, or MOST_IN_LINE others come first.
 
         Raises: UnencodedError, StoreError, OSError.
         """
@@ -48,14 +52,14 @@ class Conversions:
         where = f"{manifest.folder(found.bot_id, found.attempt)}/{M4A}"
         if await store.exists(where):
             return where
-        if where in self._making:
+        if where in self.in_line or len(self.in_line) >= MOST_IN_LINE:
             return None
-        self._making.add(where)
+        self.in_line.add(where)
         try:
             async with self._turn:
                 await self._make(store, found, found.audio, where)
         finally:
-            self._making.discard(where)
+            self.in_line.discard(where)
         return where
 
     async def _make(self, store: Store, found: Manifest, audio: Audio, where: str) -> None:

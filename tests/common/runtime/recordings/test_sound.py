@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +12,10 @@ import msgspec
 import pytest
 
 from common.config.settings import CaptureSettings
-from common.runtime.recordings.sound.m4a import Conversions, UnencodedError, encode
+from common.runtime.recordings.sound.m4a import MOST_IN_LINE, Conversions, UnencodedError, encode
 from common.runtime.recordings.store import Store
 from common.wire.manifest import AUDIO, FINAL, M4A, Audio, Manifest
+from tests.waiting import wait_until
 from tests.worker.capture.received import level, listen
 
 RATE: Final = 48_000
@@ -88,6 +90,27 @@ async def test_it_is_made_once_beside_the_recording_and_whoever_asks_meanwhile_i
     made = await store.get("b1/1/audio.m4a")
     assert await Conversions(msgspec.structs.replace(SETTINGS, finish_memory_mb=1)).made(store, FOUND)
     assert await store.get("b1/1/audio.m4a") == made
+
+
+async def test_who_asks_for_more_than_stand_in_line_is_told_to_ask_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("common.runtime.recordings.sound.m4a.encode", hang)
+    conversions = Conversions(SETTINGS)
+    assert store.folder
+    others = [msgspec.structs.replace(FOUND, attempt=2 + number) for number in range(MOST_IN_LINE)]
+    for other in others:
+        shutil.copytree(store.folder / "b1" / "1", store.folder / "b1" / str(other.attempt))
+    async with asyncio.TaskGroup() as asking:
+        in_line = [asking.create_task(conversions.made(store, other), name=str(other.attempt)) for other in others]
+        await wait_until(lambda: len(conversions.in_line) == MOST_IN_LINE)
+        assert await conversions.made(store, FOUND) is None
+        for task in in_line:
+            task.cancel()
+    assert not conversions.in_line
 
 
 async def test_where_it_does_not_fit_into_its_memory_there_is_none_and_it_may_be_asked_for_again(store: Store) -> None:
