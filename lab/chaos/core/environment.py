@@ -68,7 +68,7 @@ class Ground:
     def saw(self, seen: Seen, join: Join) -> None:
         tag = parse_qs(urlsplit(join.meeting_url).query)["tag"][-1]
         visit = f"{join.worker_id}#{join.attempt}"
-        self.marks.append(Mark(self.wall, seen, tag, visit))
+        self.marks.append(Mark(self.wall, seen, tag, visit, attempt=join.attempt))
         if seen is Seen.INSIDE:
             self.inside.setdefault(tag, set()).add(visit)
         elif tag in self.inside:

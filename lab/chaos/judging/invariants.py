@@ -216,7 +216,8 @@ def _unknown_admission(world: World, visit: str, marks: list[Mark], changes: lis
     of_visit = [mark for mark in marks if mark.visit == visit]
     first, last = of_visit[0], of_visit[-1]
     # Only of its own attempt: the next attempt may have reported that it is in before the host noticed.
-    attempt = max((change.attempt for change in changes if change.written_at <= first.at), default=0)
+    begun = (change.attempt for change in changes if change.written_at <= first.at)
+    attempt = first.attempt or max(begun, default=0)
     was_reported = any(
         change.state == BotState.IN_MEETING and change.attempt <= attempt and change.seen_at < before
         for change in changes

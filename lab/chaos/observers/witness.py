@@ -28,7 +28,7 @@ class Seen(StrEnum):
 
 class Mark(NamedTuple):
     """Something that the witness saw. `tag`: the job's. `visit`: one page's stay. `pid`: the browser's; 0: unknown.
-    `at`: epoch seconds by the page; for GONE, when the witness noticed it.
+    `at`: epoch seconds by the page; for GONE, when the witness noticed it. `attempt`: the bot's; 0: unknown.
     """
 
     at: float
@@ -36,6 +36,7 @@ class Mark(NamedTuple):
     tag: str
     visit: str
     pid: int = 0
+    attempt: int = 0
 
 
 class _PageReport(msgspec.Struct, frozen=True):

@@ -287,6 +287,17 @@ def test_a_second_admission_is_excused_only_if_the_first_died_before_anybody_kne
 
 
 @pytest.mark.parametrize("first_was_asked", [False, True])
+def test_marks_of_another_clock_than_the_records_say_their_attempt(first_was_asked: bool) -> None:
+    """As in episodes without processes, whose time is made up, and Redis' is not."""
+    told = [("in_meeting", 1)] if first_was_asked else []
+    attempts = changes("bot-a", *AGAIN[:3], *told, *AGAIN[3:], ("in_meeting", 2), ("stopped", 2))
+    marks = [*visit("a", "1", 1e9, 1e9 + 1, gone=True), *visit("a", "9", 1e9 + 2, 1e9 + 3)]
+    marks = [mark._replace(attempt=1 if mark.visit == "1" else 2) for mark in marks]
+    kinds = {violation.kind for violation in violations(with_a(WHOLE, attempts, marks))}
+    assert ("admitted again" in kinds) is first_was_asked
+
+
+@pytest.mark.parametrize("first_was_asked", [False, True])
 def test_what_the_second_attempt_tells_before_the_host_hears_it_is_not_of_the_first(first_was_asked: bool) -> None:
     told = [("in_meeting", 1)] if first_was_asked else []
     attempts = changes("bot-a", *AGAIN[:3], *told, *AGAIN[3:], ("stopped", 2))
