@@ -18,7 +18,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -309,7 +309,8 @@ def _end(folder: Path, leader: Leader | None) -> None:
     deadline = began + END_DEADLINE_S
     proven: dict[int, Process] = {}  # processes once proven to be of the tree; an ending process loses its arguments
     while True:
-        found = processes.tree(leader, _profile_argument(folder), str(display.authority(folder)))
+        arguments = _profile_argument(folder), str(display.authority(folder))
+        found = processes.tree(leader, *arguments, groups=_groups(leader, proven.values()))
         proven |= {process.pid: process for process in found}
         living = [process for process in proven.values() if processes.is_there(process)]
         if not living:
@@ -332,6 +333,12 @@ def _end(folder: Path, leader: Leader | None) -> None:
                 log.error("folder_left", folder=str(folder), error=str(error))
                 break
             time.sleep(END_POLL_S)
+
+
+def _groups(leader: Leader | None, proven: Iterable[Process]) -> set[int]:
+    """The process groups that are the tree's alone: that of its leader, and those that one of its processes leads."""
+    leaders = {process.pid for process in proven} | ({leader.pid} if leader else set())
+    return {process.group for process in proven if process.group in leaders and not process.is_ending}
 
 
 def _workers_folder(state_dir: Path) -> Path:

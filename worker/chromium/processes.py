@@ -148,17 +148,19 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def tree(leader: Leader | None, *arguments: str) -> list[Process]:
+def tree(leader: Leader | None, *arguments: str, groups: Container[int] = ()) -> list[Process]:
     """The living processes of a tree: those that have one of the `arguments`, which no other processes have, and those
-    in the process group of `leader`.
+    in the process group of `leader` or in one of `groups`.
 
-    The kernel reuses a group's number once the group is empty. So the group counts only while the leader itself lives
-    or a member has one of the arguments. Members that are ending always count: they have lost their arguments, and a
-    signal cannot harm them.
+    The kernel reuses a group's number once the group is empty. So the leader's group counts only while the leader
+    itself lives or a member has one of the arguments. Members that are ending always count: they have lost their
+    arguments, and a signal cannot harm them. `groups` are those that a look just before this one has proven: a process
+    that was forked since then has not got its arguments yet.
     """
     everything = list(scan())
     bearers = {process.pid for process in everything if bears(process.pid, *arguments)}
     group = [process for process in everything if leader and process.group == leader.pid]
     if not any(process.pid in bearers or (process.pid, process.started_ticks) == leader for process in group):
         group = [process for process in group if process.is_ending]
-    return group + [process for process in everything if process.pid in bearers and process not in group]
+    others = [process for process in everything if process.pid in bearers or process.group in groups]
+    return group + [process for process in others if process not in group]

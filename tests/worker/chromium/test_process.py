@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import msgspec
@@ -165,6 +165,26 @@ async def test_a_later_agent_ends_what_an_earlier_one_left(chromium: Chromium, t
     assert group(chromium.leader.pid) == []
     assert not chromium.folder.exists()
     assert sweep(tmp_path) == []
+
+
+async def test_a_process_that_is_forked_while_the_others_are_killed_is_ended_too(
+    chromium: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has begun with its program it has no arguments that prove anything. The third look is the first one of
+    the end."""
+    late = next(pid for pid in group(chromium.leader.pid) if pid != chromium.leader.pid)
+    scan, bears, looks = processes.scan, processes.bears, 0
+
+    def scan_late() -> Iterator[processes.Process]:
+        nonlocal looks
+        looks += 1
+        return (process for process in scan() if process.pid != late or looks > 3)
+
+    monkeypatch.setattr(processes, "scan", scan_late)
+    monkeypatch.setattr(processes, "bears", lambda pid, *arguments: pid != late and bears(pid, *arguments))
+    os.kill(late, signal.SIGSTOP)  # so that it does not leave by itself
+    assert sweep(tmp_path) == ["w1"]
+    assert group(chromium.leader.pid) == []
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{"], ids=["missing", "empty", "torn"])
