@@ -17,6 +17,7 @@ from lab.chaos.judging.outside import Change, World, is_idle, tag_of
 from lab.chaos.observers.witness import Mark, Seen
 from lab.chaos.system.load import Push
 from lab.chaos.system.stage import LOST_AFTER_S
+from worker.decide.lifecycle import WATCHED_S
 
 _ENDLESS: Final = ("jobs", "jobs:taken", "bots:live")
 """Keys without a time to live, which docs/redis-keys.md bounds in another way: lists and an index that are empty at the
@@ -139,7 +140,8 @@ def every_end_is_explained(world: World, seen: _Index) -> Iterator[Violation]:
         if push.rejoins and reason == "cut_off":  # it may be sent in several times
             continue
         asked = bot_id in world.asked and reason == "user_requested"
-        if reason in push.ends_as or asked:
+        missed = reason == "never_admitted" and _may_be_missed(seen.changes[bot_id], seen.marks[push.tag])
+        if reason in push.ends_as or asked or missed:
             continue
         changes = seen.changes[bot_id]
         vm_ids, pids = {change.vm_id for change in changes}, {mark.pid for mark in seen.marks[push.tag]}
@@ -154,6 +156,19 @@ def every_end_is_explained(world: World, seen: _Index) -> Iterator[Violation]:
             detail = record["reason_detail"]
             sentence = f"bot {bot_id} ended as {reason} ({detail}), was to end as {meant}, and no fault explains it"
             yield Violation("end unexplained", sentence, bot_id)
+
+
+def _may_be_missed(changes: list[Change], marks: list[Mark]) -> bool:
+    """Whether nobody told of the stay in the meeting, and it was so short that it fits between two looks."""
+    if any(change.state == BotState.IN_MEETING for change in changes):
+        return False
+    inside = [mark for mark in marks if mark.seen is Seen.INSIDE][-1:]
+    return any(
+        mark.visit == came.visit and 0 <= mark.at - came.at <= WATCHED_S
+        for came in inside
+        for mark in marks
+        if mark.seen in (Seen.LEFT, Seen.GONE)
+    )
 
 
 def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violation]:

@@ -167,6 +167,21 @@ def test_a_fault_explains_only_its_own_ends_on_its_vm_in_its_time(excuse: Excuse
     assert (violations(world._replace(excuses=[excuse])) == []) is explains
 
 
+UNSEEN = changes("bot-a", ("queued", 0), ("assigned", 1), ("joining", 1), ("stopped", 1), reason="never_admitted")
+
+
+@pytest.mark.parametrize(
+    ("told", "left_at", "explains"),
+    [(UNSEEN, 105, True), (UNSEEN, 106, False), (way("bot-a", "never_admitted"), 105, False)],
+    ids=["short", "long", "told"],
+)
+def test_only_a_short_stay_that_nobody_told_of_may_have_been_missed(
+    told: list[Change], left_at: float, explains: bool
+) -> None:
+    world = with_a(WHOLE, told, visit("a", "1", 104, left_at), "never_admitted")
+    assert (violations(world) == []) is explains
+
+
 def test_a_clock_that_was_set_is_not_believed() -> None:
     true = Change("100000-0", "bot-a", "queued", "", 1, "", at(98))
     assert (true.written_at, true.seen_at) == (100, 98)
