@@ -3,9 +3,13 @@
 pytest-xdist starts N processes that collect all tests, each of them: here that takes more processor time than the tests
 of most rooms. Otherwise it is as there: one process has all tests of a file, in their order, and takes the next file
 when it is through; one that dies fails the test that it was about, and another process goes on.
+
+Half of the processes take files from the front, where those stand that wait for real programs. The other half take them
+from the back, with a lower priority: tests that only compute use the time that is left and make no other test late.
 """
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,6 +23,7 @@ from tests.measuring import keep_measured
 
 _GOES_WITHIN_S: Final = 60.0
 """A process that is no longer needed: it ends what its tests share."""
+_NICENESS: Final = 10
 _FORK: Final = multiprocessing.get_context("fork")
 
 
@@ -43,9 +48,10 @@ def _folders(config: Any) -> Any:
 class _Hand:
     """One of the processes, and what it has to do."""
 
-    def __init__(self, process: Any, ours: Any) -> None:
+    def __init__(self, process: Any, ours: Any, *, is_urgent: bool) -> None:
         self.process = process
         self.ours = ours
+        self.is_urgent = is_urgent
         self.has: deque[int] = deque()  # the tests that it was given and has not ended
         self.is_at: int | None = None
         self.is_through = False
@@ -64,8 +70,8 @@ class _Controller:
 
     def run(self, count: int) -> None:
         _folders(self._session.config).getbasetemp()  # that of all of them
-        for _ in range(min(count, len(self._files))):
-            self._begin()
+        for number in range(min(count, len(self._files))):
+            self._begin(is_urgent=number % 2 == 0)
         try:
             while self._hands:
                 for ours in wait(self._hands):
@@ -73,14 +79,14 @@ class _Controller:
         finally:
             self._end()
 
-    def _begin(self) -> None:
+    def _begin(self, *, is_urgent: bool) -> None:
         ours, theirs = _FORK.Pipe()
         self._begun += 1
-        work = _Work(self._session, theirs, self._begun)
+        work = _Work(self._session, theirs, self._begun, 0 if is_urgent else _NICENESS)
         process = _FORK.Process(target=work.carry_out, args=([*self._hands, ours],))
         process.start()
         theirs.close()
-        self._hands[ours] = _Hand(process, ours)
+        self._hands[ours] = _Hand(process, ours, is_urgent=is_urgent)
 
     def _hear(self, hand: _Hand) -> None:
         kind: str = "is gone"
@@ -91,7 +97,8 @@ class _Controller:
             case "is gone":
                 self._lose(hand)
             case "asks":
-                hand.has = self._files.popleft() if self._files else deque()
+                take = self._files.popleft if hand.is_urgent else self._files.pop
+                hand.has = take() if self._files else deque()
                 hand.ours.send(list(hand.has))
             case "begins":
                 hand.is_at = what
@@ -124,8 +131,9 @@ class _Controller:
         self._hook.pytest_runtest_logfinish(**place)
         self._stop_if_told()
         if hand.has:
-            self._files.appendleft(hand.has)
-        self._begin()
+            put_back = self._files.appendleft if hand.is_urgent else self._files.append
+            put_back(hand.has)
+        self._begin(is_urgent=hand.is_urgent)
 
     def _place(self, number: int) -> dict[str, Any]:
         item = self._session.items[number]
@@ -158,16 +166,18 @@ class _Elsewhere(pytest.Item):
 class _Work:
     """Of one process."""
 
-    def __init__(self, session: pytest.Session, controller: Any, number: int) -> None:
+    def __init__(self, session: pytest.Session, controller: Any, number: int, niceness: int) -> None:
         self._session = session
         self._config = session.config
         self._controller = controller
         self._number = number
+        self._niceness = niceness
         self._elsewhere: pytest.Item = _Elsewhere.from_parent(session, name="elsewhere")  # pyright: ignore[reportUnknownMemberType]
 
     def carry_out(self, others: Iterable[Any]) -> None:
         for each in others:
             each.close()  # else nobody's end would be heard of
+        os.nice(self._niceness)
         self._become_independent()
         last: pytest.Item | None = None
         try:

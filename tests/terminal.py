@@ -70,6 +70,10 @@ class Terminal:
         """A line that is too long goes on in the next one."""
         self.until(lambda: text in self.text or text in "".join(self.screen.display))
 
+    def prompts(self, prompt: str) -> None:
+        """The shell has shown its empty prompt, and reads keys itself: what comes sooner is echoed by the terminal."""
+        self.until(lambda: self.screen.display[self.screen.cursor.y].rstrip() == prompt.rstrip())
+
     def type(self, keys: str) -> None:
         os.write(self._ours, keys.encode())
 

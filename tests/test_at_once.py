@@ -1,5 +1,6 @@
 """Several processes carry out what was collected once: nothing is left out or done twice, and every end is told."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,24 @@ def test_each_test_is_carried_out_once_and_what_is_shared_ends_in_each_process(t
         "test_a_file_is_with_one_process": ["passed", "passed"],
     }
     assert len(set((tmp_path / "ended").read_text().split())) == 2
+
+
+URGENT = """
+import os
+from pathlib import Path
+
+def test_that_waits_for_real_programs(shared):
+    Path(__file__).with_suffix(".has").write_text(str(os.nice(0)))
+    while len(list(Path(__file__).parent.glob("*.has"))) < 2:
+        pass
+"""
+
+
+def test_of_two_processes_one_takes_the_first_files_and_the_other_gives_way(tmp_path: Path) -> None:
+    code, _, said = outcomes(tmp_path, a_real=URGENT, b_only_computes=URGENT)
+    assert code == 0, said
+    real, computes = (int((tmp_path / f"test_{name}.has").read_text()) for name in ("a_real", "b_only_computes"))
+    assert (real, computes) == (os.nice(0), min(os.nice(0) + 10, 19))
 
 
 def test_a_process_that_dies_fails_the_test_it_was_about_and_another_goes_on(tmp_path: Path) -> None:
