@@ -10,11 +10,13 @@ from the back, with a lower priority: tests that only compute use the time that 
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import groupby
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -67,6 +69,7 @@ class _Controller:
         )
         self._hands: dict[Any, _Hand] = {}
         self._begun = 0
+        self._is_interrupted = False
 
     def run(self, count: int) -> None:
         _folders(self._session.config).getbasetemp()  # that of all of them
@@ -76,6 +79,9 @@ class _Controller:
             while self._hands:
                 for ours in wait(self._hands):
                     self._hear(self._hands[ours])
+        except KeyboardInterrupt:
+            self._is_interrupted = True
+            raise
         finally:
             self._end()
 
@@ -146,8 +152,10 @@ class _Controller:
             raise self._session.Interrupted(self._session.shouldstop)
 
     def _end(self) -> None:
-        """Those that still run end after their test: nobody hears them any more."""
-        for ours in self._hands:
+        """Those that still run end after their test: nobody hears them any more. Of Ctrl-C they hear only here."""
+        for ours, hand in self._hands.items():
+            if self._is_interrupted:
+                os.kill(hand.process.pid, signal.SIGINT)
             ours.close()
         for hand in self._hands.values():
             hand.process.join(_GOES_WITHIN_S)
@@ -177,7 +185,7 @@ class _Work:
     def carry_out(self, others: Iterable[Any]) -> None:
         for each in others:
             each.close()  # else nobody's end would be heard of
-        os.nice(self._niceness)
+        self._take_share()
         self._become_independent()
         last: pytest.Item | None = None
         try:
@@ -190,6 +198,15 @@ class _Work:
             self._controller.send(("is through", None))
         except (ConnectionError, EOFError, KeyboardInterrupt):
             self._end_what_is_shared(last)  # and nobody is there to be told
+
+    def _take_share(self) -> None:
+        """Of the processors. Linux may first share them out among sessions, without regard to the priorities within:
+        sched(7), the autogroup feature. Each program that a test starts has a session of its own.
+        """
+        os.setsid()
+        os.nice(self._niceness)
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(self._niceness))
 
     def _become_independent(self) -> None:
         """Of what was made for the process that this one was forked from."""

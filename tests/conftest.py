@@ -5,20 +5,23 @@ import os
 import secrets
 import signal
 from collections.abc import Generator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import structlog
+from redis import Redis
 
 from lab.parts.redis_server import RedisServer
-from tests.at_once import pytest_addoption, pytest_runtestloop
+from tests import at_once
+from tests.at_once import pytest_runtestloop
 from tests.examples import load_profile
 from tests.fork_server import ForkServer
 from tests.guardian import guarded
 from tests.measuring import Measuring
 
-__all__ = ["pytest_addoption", "pytest_runtestloop"]
+__all__ = ["pytest_runtestloop"]
 
 # Behind `&` of a shell Ctrl-C is ignored, and behind `nohup` SIGHUP, by every program that a test starts, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,6 +30,7 @@ load_profile()
 # Each start of Playwright's driver compiles all of it anew: 0.1 s of 0.5.
 os.environ["NODE_COMPILE_CACHE"] = str(Path(__file__).parent.parent / ".pytest_cache" / "node")
 
+_AT_ONCE: Final = 10_000
 _measuring: Final = Measuring()
 
 
@@ -58,7 +62,18 @@ _LONGEST: Final = (
 """Of the files, in seconds. A file is with one process, and whoever has one of these is not to begin with it last."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    at_once.pytest_addoption(parser)
+    parser.addoption("--all", action="store_true", help="also the tests that are marked as long, as CI does")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where no tests are named, long ones are left out unless they are asked for."""
+    are_named = config.args_source is pytest.Config.ArgsSource.ARGS
+    if not are_named and not config.getoption("--all"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     places = {file: place for place, file in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
@@ -112,8 +127,14 @@ def fork_server() -> Generator[ForkServer]:
 
 
 @pytest.fixture
-def prefix() -> str:
-    return f"test-{secrets.token_hex(6)}"
+def prefix(request: pytest.FixtureRequest) -> Generator[str]:
+    """The test's keys begin with it. They are deleted afterwards: some tests go through all keys of the server."""
+    prefix = f"test-{secrets.token_hex(6)}"
+    yield prefix
+    if "redis_server" in request.fixturenames:
+        with Redis.from_url(request.getfixturevalue("redis_server")) as redis:
+            while keys := list(islice(redis.scan_iter(f"{prefix}*", count=_AT_ONCE), _AT_ONCE)):
+                redis.unlink(*keys)
 
 
 @pytest.fixture

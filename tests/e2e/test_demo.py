@@ -36,7 +36,7 @@ NOT_SHOWN = ". Stopped before the end, so nothing was shown to hold"
     ("options", "at", "code", "verdict"),
     [
         ((), "1. A private Redis", 130, NOT_SHOWN),
-        (("--once",), "Notes for Ben   LPUSH", 130, NOT_SHOWN),
+        pytest.param(("--once",), "Notes for Ben   LPUSH", 130, NOT_SHOWN, marks=pytest.mark.long),
         ((), "Ctrl-C ends the demo", 0, " but the recording. All 4 bots were"),
     ],
     ids=["starting", "joining", "showing"],

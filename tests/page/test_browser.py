@@ -228,7 +228,7 @@ async def test_probes_and_who_did_what_have_pages_of_their_own(browser: Browser,
         await expect(page.locator("#detail")).to_contain_text("There is no such page.")
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [pytest.param(360, marks=pytest.mark.long), 1280])
 async def test_nothing_is_found_that_keeps_anybody_from_using_it(browser: Browser, fleet: Fleet, width: int) -> None:
     """By axe-core, with all its rules, those for good practice included; in the dark with those on colours."""
     await fill(fleet)

@@ -161,6 +161,7 @@ async def test_sigterm_takes_it_out_of_the_call_in_good_order_and_its_recording_
     async with hosting(f"{room}/r/test", HOST_KEY) as host:
         await host.say("auto_admit", on=True)
         await so(process, lambda: "bot.recording" in box.events)
+        await so(process, lambda: any(path.suffix == ".webm" for path in tmp_path.rglob("*")))
         process.send_signal(signal.SIGTERM)
         code, said = await ended(process)
         await wait_until(lambda: "Bot" not in host.names)

@@ -99,6 +99,7 @@ async def test_a_guest_is_admitted_hears_the_host_and_is_removed(
     await expect(host.locator("#participants li")).to_have_count(1, timeout=DEADLINE_MS)
 
 
+@pytest.mark.long
 async def test_the_keyboard_is_enough(open_room: OpenRoom, host_key: str, browser: Browser) -> None:
     room = await open_room()
     host, guest = [await (await browser.new_context()).new_page() for _ in range(2)]

@@ -109,6 +109,7 @@ async def test_a_counter_and_tones_are_in_one_file_in_step_and_can_be_sought_in(
     assert abs(sound - picture) < 0.1 + 0.5 / rate, "as the page had them, as far as so many pictures a second can tell"
 
 
+@pytest.mark.long
 async def test_of_the_picture_too_all_but_the_last_two_seconds_are_there_when_the_browser_is_killed(
     recorded: Recorded, driver: Driver, room: str, seen_somebody: Page
 ) -> None:
@@ -140,6 +141,7 @@ async def test_a_job_that_asks_for_no_picture_stores_none_anywhere(
     assert not [path for path in recorded.file("x").parent.iterdir() if path.suffix in (".ivf", ".mp4")]
 
 
+@pytest.mark.long
 async def test_beside_a_picture_that_is_kept_a_sound_can_be_heard_that_is_not(
     recorded: Recorded, driver: Driver, room: str, seen_somebody: Page
 ) -> None:
@@ -170,6 +172,7 @@ async def test_beside_a_picture_that_is_kept_a_sound_can_be_heard_that_is_not(
     assert not recorded.file(AUDIO).exists()
 
 
+@pytest.mark.long
 async def test_a_paused_recording_has_a_gap_there_and_its_file_keeps_to_the_clock(
     recorded: Recorded, driver: Driver, room: str, seen_somebody: Page
 ) -> None:
@@ -196,6 +199,7 @@ async def test_a_paused_recording_has_a_gap_there_and_its_file_keeps_to_the_cloc
     assert level(heard.left[round(middle * RATE) : round((middle + 1) * RATE)]) < 0.001
 
 
+@pytest.mark.long
 async def test_what_is_shown_while_the_agent_is_dead_is_not_missing(
     fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path, somebodys: Browser
 ) -> None:

@@ -123,6 +123,7 @@ async def test_what_is_said_while_the_agent_is_dead_is_not_missing(
     assert_as_long_as_the_meeting(listen(recorded.file(AUDIO)), made, took_s)
 
 
+@pytest.mark.long
 async def test_what_is_refused_because_the_store_is_away_too_long_is_a_gap_with_that_cause(
     recorded: Recorded,
     driver: Driver,
@@ -155,6 +156,7 @@ async def test_what_is_refused_because_the_store_is_away_too_long_is_a_gap_with_
     assert made.audio.duration_s == pytest.approx(made.ended_at - made.began_at, abs=1)
 
 
+@pytest.mark.long
 async def test_silence_in_the_recorder_while_somebody_speaks_is_told_and_another_one_begins(
     recorded: Recorded,
     driver: Driver,

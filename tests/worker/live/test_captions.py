@@ -172,7 +172,11 @@ _HIDDEN: Final[dict[str, list[tuple[Layout, ...]]]] = {
 }
 
 
-@pytest.mark.parametrize(("platform", "wording"), [(code, number) for code in CODES for number in (0, 1)])
+@pytest.mark.parametrize(
+    ("platform", "wording"),
+    [("google_meet", 0), *((code, 1) for code in CODES)]
+    + [pytest.param(code, 0, marks=pytest.mark.long) for code in ("zoom", "teams", "jitsi")],
+)
 async def test_what_is_said_is_told_with_who_says_it_as_it_grows_and_once_when_it_is_final(
     pages: tuple[Site, Browser], receiver: Receiver, platform: str, wording: int
 ) -> None:
