@@ -4,7 +4,7 @@ import gc
 import os
 import secrets
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -132,8 +132,10 @@ def prefix(request: pytest.FixtureRequest) -> Generator[str]:
     prefix = f"test-{secrets.token_hex(6)}"
     yield prefix
     if "redis_server" in request.fixturenames:
-        with Redis.from_url(request.getfixturevalue("redis_server")) as redis:
-            while keys := list(islice(redis.scan_iter(f"{prefix}*", count=_AT_ONCE), _AT_ONCE)):
+        redis: Any = Redis.from_url(request.getfixturevalue("redis_server"))  # pyright: ignore[reportUnknownMemberType]
+        with redis:
+            found: Iterator[bytes] = redis.scan_iter(f"{prefix}*", count=_AT_ONCE)
+            while keys := list(islice(found, _AT_ONCE)):
                 redis.unlink(*keys)
 
 

@@ -337,7 +337,9 @@ def _end(folder: Path, leader: Leader | None) -> None:
 
 def _groups(leader: Leader | None, proven: Iterable[Process]) -> set[int]:
     """The process groups that are the tree's alone: that of its leader, and those that one of its processes leads."""
-    leaders = {process.pid for process in proven} | ({leader.pid} if leader else set())
+    leaders = {process.pid for process in proven}
+    if leader:
+        leaders.add(leader.pid)
     return {process.group for process in proven if process.group in leaders and not process.is_ending}
 
 

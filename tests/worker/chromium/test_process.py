@@ -180,8 +180,11 @@ async def test_a_process_that_is_forked_while_the_others_are_killed_is_ended_too
         looks += 1
         return (process for process in scan() if process.pid != late or looks > 3)
 
+    def bears_late(pid: int, *arguments: str) -> bool:
+        return pid != late and bears(pid, *arguments)
+
     monkeypatch.setattr(processes, "scan", scan_late)
-    monkeypatch.setattr(processes, "bears", lambda pid, *arguments: pid != late and bears(pid, *arguments))
+    monkeypatch.setattr(processes, "bears", bears_late)
     os.kill(late, signal.SIGSTOP)  # so that it does not leave by itself
     assert sweep(tmp_path) == ["w1"]
     assert group(chromium.leader.pid) == []
