@@ -1,7 +1,7 @@
 """Gives failing VMs less work for a while, longer with each failure.
 
-After failed warm-ups a VM gets no warm-ups; after assignments that it did not begin it gets no bots.
-policy.py says how long. A VM keeps the bots and workers that it already has.
+After failed warm-ups a VM gets no warm-ups. After assignments that it did not begin it gets no bots. policy.py says how
+long. A VM keeps the bots and workers that it already has.
 """
 
 from poolmgr.core import policy

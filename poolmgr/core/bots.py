@@ -1,6 +1,7 @@
-"""A bot's way to a worker: accepted, scheduled or queued, assigned; and its one end.
+"""Takes a bot to a worker (accepted, scheduled or queued, assigned) and ends it, once.
 
-queue.py and policy.py choose which bot is next and which worker it gets; attempts.py decides whether it goes in again.
+queue.py and policy.py choose which bot is next and which worker it gets. attempts.py decides whether a bot is sent in
+again.
 """
 
 from typing import Final, NamedTuple

@@ -79,7 +79,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class NoteRecorded(msgspec.Struct, frozen=True):
-    """Keep an agent's event about what is recorded, written down or sent live: it may come long after the bot's end."""
+    """Keep an agent's event about a recording, a transcript or a live feed: it may come long after the bot's end."""
 
     event: BotRecorded | BotStreamed | BotTranscribed
 

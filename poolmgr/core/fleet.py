@@ -31,7 +31,7 @@ class Fleet:
         self._can_warm: dict[JobKind, dict[str, Vm]] = {kind: {} for kind in JobKind}
         self._warming_at: dict[str, int] = {}
         self.warming_in_service = 0
-        """Workers on their way on VMs that take work: those that whoever waits may count on."""
+        """The workers that warm up on VMs that take work: waiting bots may get them."""
 
     def __iter__(self) -> Iterator[Vm]:
         return iter(self.vms.values())
@@ -107,7 +107,7 @@ class Fleet:
 
     @property
     def has_idle(self) -> bool:
-        """Whether there is an idle worker on a VM that takes bots, whatever that one bears."""
+        """Whether there is an idle worker on a VM that takes bots, whatever load that VM can bear."""
         return bool(self._claimable_at)
 
     def vm_to_warm_on(self, kinds: Iterable[JobKind]) -> Vm | None:
@@ -117,7 +117,7 @@ class Fleet:
         return next((vm for kind in kinds for vm in self._can_warm[kind].values()), None)
 
     def _count(self, vm: Vm, worker: Worker, number: int) -> None:
-        """Count the worker by its state, and its bot for what the VM bears, or (-1) no longer."""
+        """Count the worker by its state, and its bot by its kind; or (-1) count it no longer."""
         self.workers[worker.state] += number
         if worker.state is WorkerState.WARMING:
             vm.warming += number

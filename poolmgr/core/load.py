@@ -1,5 +1,6 @@
-"""What a bot is expected to take of its VM, by what is recorded of its meeting. The figures are settings, whose
-defaults were measured (docs/recording.md).
+"""The load that a bot is expected to put on its VM, by what is recorded of its meeting.
+
+The figures are settings, whose defaults were measured (docs/recording.md).
 """
 
 from enum import StrEnum
@@ -18,7 +19,9 @@ class JobKind(StrEnum):
 
 
 class Cost(NamedTuple):
-    """`cpu_share`: processors, 1.0 is one in full. `memory_mb`: more than a worker takes whose bot only listens."""
+    """The load of one bot. `cpu_share`: processors; 1.0 is one processor in full. `memory_mb`: memory beyond that of a
+    worker whose bot only listens.
+    """
 
     cpu_share: float
     memory_mb: int
@@ -43,5 +46,5 @@ def cost(kind: JobKind, settings: PoolSettings) -> Cost:
 
 
 def expected_processors(bots: dict[JobKind, int], settings: PoolSettings) -> float:
-    """What so many bots of each kind are expected to take together."""
+    """The expected load of so many bots of each kind together."""
     return sum(number * cost(kind, settings).cpu_share for kind, number in bots.items())

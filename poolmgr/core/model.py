@@ -70,8 +70,10 @@ class Worker:
 
 @dataclass(slots=True)
 class Vm:
-    """A VM of the fleet, and what its agent last reported. `processors`: how many it has; 0: unknown. `free_mb`: memory
-    beside the reserve that nobody is to have yet; None: unknown. `carried`: its bots, and those to come, by kind.
+    """A VM of the fleet, and what its agent last reported.
+
+    `processors`: how many it has; 0: unknown. `free_mb`: memory beside the reserve that no worker is expected to take;
+    None: unknown. `carried`: its bots, and those that will come, by kind.
     """
 
     vm_id: str

@@ -76,13 +76,14 @@ def recycled_first(vm: Vm, settings: PoolSettings) -> Worker | None:
 
 
 def bears(vm: Vm, kind: JobKind, settings: PoolSettings) -> int:
-    """How many more bots of that kind the VM bears, beside those that it has and those for whom a worker is put aside.
+    """How many more bots of that kind the VM bears, beside its bots and those for whom a worker is reserved.
 
-    Where nothing is recorded only max_workers limits a VM: a bot that merely listens is slow where it gets too little
-    of a processor, but a recording is damaged. A VM without a bot bears one of any kind, or nobody ever would.
+    If nothing is recorded, only max_workers limits a VM. Too little processor time makes a bot slow that only listens,
+    but it damages a recording. A VM without a bot bears one of any kind, because otherwise such a bot might never get a
+    VM.
     """
     by_processors = vm.processors and settings.cpu_limit
-    # With `get`, because Counter calls a function for what it does not hold, and this runs thrice at every event.
+    # With `get`, because Counter calls a function for a missing key, and this runs three times at every event.
     records = kind is not JobKind.LISTENS or vm.carried.get(JobKind.SOUND) or vm.carried.get(JobKind.PICTURE)
     if not records or not (by_processors or vm.free_mb is not None):
         return settings.max_workers
@@ -96,8 +97,10 @@ def bears(vm: Vm, kind: JobKind, settings: PoolSettings) -> int:
 
 
 def may_pass(bot: Bot, held: Bot) -> bool:
-    """Whether the bot may be served before `held`, which stands before it and which no VM bears now. So nobody is late
-    for what somebody else has recorded; a job of a higher priority is not passed by one of a lower.
+    """Whether the bot may be served before `held`, which is ahead of it in the queue and which no VM bears now.
+
+    So no bot is late because of another bot's recording. A bot of higher priority is never passed by one of lower
+    priority.
     """
     return bot.job.priority >= held.job.priority
 

@@ -35,7 +35,7 @@ def settle(pool: PoolState) -> None:
 
 
 def held_bots(waiting: BotQueue, fleet: Fleet) -> int:
-    """How many wait although workers stand idle, because no VM that has one bears them."""
+    """How many bots wait although workers are idle, because no VM with an idle worker bears them."""
     if not fleet.has_idle:
         return 0
     return sum(number for kind, number in waiting.waiting.items() if number and not fleet.vm_for(kind))

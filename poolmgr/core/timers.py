@@ -55,9 +55,9 @@ Owner: TypeAlias = str | AttemptOf | PlanOf | WorkerOf
 class Timers:
     """A queue of (when, timer, owner). There is one for the steady clock and one for the calendar.
 
-    A fleet of 10,000 VMs has some 100,000 deadlines, most of them hours ahead. In one heap each would be in the way of
-    those that come next, so only the next ones are in a heap. The later ones are put by the second, in no order, and
-    are ordered when their second is the next.
+    A fleet of 10,000 VMs has some 100,000 deadlines, most of them hours ahead. A heap of all of them would be slow, so
+    only the next ones are in a heap. The later ones are kept by their second, unordered, and go into the heap when
+    their second is next.
     """
 
     def __init__(self) -> None:

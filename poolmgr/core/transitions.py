@@ -22,7 +22,7 @@ LEGAL: Final[dict[BotState, frozenset[BotState]]] = {
 
 
 class IllegalMoveError(ManagerError, RuntimeError):
-    """A bug of the pool. Stale and repeated events of clients and agents are dropped before they get so far."""
+    """A bug of the pool. Stale and repeated events of clients and agents are dropped before they reach this check."""
 
 
 def check_move(bot: Bot, new: BotState) -> None:

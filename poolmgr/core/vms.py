@@ -46,8 +46,8 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
 
 
 def _promised_mb(pool: PoolState, vm: Vm) -> int:
-    """What recordings will take that have not begun: those of bots that are not in their meeting yet. What the others
-    take the agent has seen.
+    """The load of recordings that have not begun: those of bots that are not in their meeting yet. The agent's figures
+    already include the others.
     """
     here = (pool.bots.get(worker.bot_id) for worker in vm.workers.values())
     return sum(
@@ -95,7 +95,7 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
 
 
 def _count_as_aged(vm: Vm, worker_id: str) -> None:
-    """One that nobody has used yet makes room for a fresh one, as if it were too old."""
+    """An outdated worker without a bot makes room for a new one, as if it were too old."""
     worker = vm.workers[worker_id]
     worker.aged = worker.aged or worker.state is WorkerState.IDLE
 

@@ -1,7 +1,9 @@
-"""Takes jobs from the list, checks them, and accepts or rejects them. A taken job is in Redis at every moment.
+"""Takes jobs from the list, checks them, and accepts or rejects them.
 
-Reading jobs holds the event loop for moments only. A job over which managers died, or lost their lease, goes to the
-dead stream: jobs that an earlier leader left are taken in one at a time, and each is counted before it is begun.
+A taken job is in Redis at every moment. Reading jobs holds the event loop only for moments.
+
+A job whose reading made managers die, or lose their lease, goes to the dead stream. To find it, jobs that an earlier
+leader left are taken in one at a time, and each is counted before it is begun.
 """
 
 import asyncio
@@ -140,7 +142,8 @@ class Intake:
         await self._dispatcher.durable(ahead=_AHEAD if len(payloads) == _MOST_AT_ONCE else 0)
 
     async def _reject(self, rejected: list[Rejected]) -> None:
-        # Accepted jobs first: otherwise a client that follows a bot reads that it was rejected, when only a copy was.
+        # Accepted jobs first: otherwise a client that follows a bot would read that it was rejected, when only a copy
+        # was.
         await self._dispatcher.durable()
         await self._ledger.reject(rejected, self._clock.wall())
         steps.done(ManagerStep.JOBS_REJECTED)

@@ -1,6 +1,6 @@
-"""Sends a probe to each meeting of [probes] every so often, and keeps what came of it. It goes the way of every bot.
+"""Sends a probe to each meeting of [probes] at intervals, and keeps the results. A probe is handled like every bot.
 
-The links of a platform take turns within the interval, so that not all of them join at once.
+The links of a platform take turns within the interval, so that they do not all join at once.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from poolmgr.telling.secrecy import hide_links
 _log = structlog.stdlib.get_logger()
 _LOOK_EVERY_S: Final = 2.0
 _PATIENCE_TURNS: Final = 3
-"""A probe is given up when it has not ended after so many further turns. Other alerts tell what holds it up."""
+"""A probe is given up when it has not ended after so many further turns. Other alerts show the cause."""
 _DEAD_LOOKED_AT: Final = 200
 
 

@@ -1,8 +1,8 @@
-"""Looks at demand and fleet every so often, and has the provider make VMs and take them back.
+"""Compares demand and fleet at intervals, and has the provider create VMs and delete them. poolmgr/scaling/ decides.
 
-What is decided is in poolmgr/scaling/. Before each question that changes something, the standing is written with the
-fence of the epoch: a leader that was replaced asks for nothing. A provider that does not answer is asked again at
-growing intervals; meetings, jobs and the rest of the term go on.
+Before each request that changes something, the state of the scaling is written with the fence of the epoch, so a leader
+that was replaced requests nothing. A provider that does not answer is asked again at growing intervals. Meetings, jobs
+and the rest of the term are not affected.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from poolmgr.store.leader.scaling import KeptScaling
 
 _log = structlog.stdlib.get_logger()
 _REST_MOST_S: Final = 300.0
-"""The longest wait for a provider that does not answer, unless it asks for more."""
+"""The longest wait for a provider that does not answer, unless the provider asks for a longer one."""
 
 
 def zone_of(settings: ScalingSettings) -> ZoneInfo:
@@ -82,7 +82,7 @@ class Scaling:
         self._fails = 0
 
     def decided(self, decision: Decision) -> None:
-        """Count a bot that came to be due. `decision` is durable."""
+        """Count a bot that became due. `decision` is durable."""
         if came_due(decision):
             self._history.note(self._clock.wall())
 
@@ -97,14 +97,14 @@ class Scaling:
             self._metrics.forget()
 
     async def begin(self) -> None:
-        """Take over what the leader before knew."""
+        """Take over what the earlier leader kept."""
         before = self._history
         self._standing, self._history = await self._kept.load()
-        for bucket, bots in before.counts.items():  # those that came while it was loaded
+        for bucket, bots in before.counts.items():  # bots that became due while it was loaded
             self._history.note(bucket * BUCKET_S, bots)
 
     async def turn(self) -> float:
-        """Look once, and do what follows. Returns the pause until the next look, in seconds."""
+        """Look once, and carry out what follows. Returns the pause until the next look, in seconds."""
         every_s = self._settings.every_s
         try:
             await self._look()
@@ -134,7 +134,7 @@ class Scaling:
             asked = self._standing.asked if isinstance(action, Grow | GiveBack) and self._standing.asked else asked
 
     async def _do(self, action: Action, asked: int, outcome: Outcome) -> None:
-        """Carry it out. What the provider does is noted when it has answered, what the pool does before."""
+        """Carry the step out. A change by the provider is noted after its answer, a change by the pool before it."""
         view = outcome.view
         noted = carried_out(self._standing, action, asked, self._clock.steady())
         match action:
@@ -169,7 +169,7 @@ class Scaling:
         await self._dispatcher.durable()
 
     def _is_empty(self, vm_id: str) -> bool:
-        """Whether it still is: somebody may have taken it back into service since the look."""
+        """Whether the VM is still drained: an operator may have put it back into service since the look."""
         vm = self._dispatcher.pool.fleet.get(vm_id)
         return vm is not None and vm.draining and not seen([vm])[0].bots
 

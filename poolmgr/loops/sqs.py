@@ -128,7 +128,7 @@ class Sqs:
 
 
 def _named(error: Exception) -> str:
-    """A fault in words that are the same each time, so that it is logged once."""
+    """A fault in words that are always the same, so that it is logged once."""
     response: Any = getattr(error, "response", None)
     code = response["Error"]["Code"] if response else str(error)
     return f"{type(error).__name__}: {code}"[:300]

@@ -1,9 +1,8 @@
-"""Has words made of recordings, a few at a time: of those whose jobs wish for it, and of those that somebody asks for
-later.
+"""Has recordings transcribed, a few at a time: those whose jobs ask for it, and those that a client asks for later.
 
-What there is to do stands in Redis, so that the next leader goes on with it. The recording and who spoke come from the
-store; what is said goes there and nowhere else. What fails in passing is tried again, later each time, and then given
-up with a reason: the recording stays as it is.
+The tasks are in Redis, so that the next leader goes on with them. The recording and the list of speakers come from the
+store, and the transcript is stored only there. Temporary failures are tried again at growing intervals, and then given
+up with a reason. The recording is never changed.
 """
 
 import asyncio
@@ -31,14 +30,14 @@ _log = structlog.stdlib.get_logger()
 
 LOOK_S: Final = 2.0
 WAIT_S: Final = 10.0
-"""Between two looks at whether a recording is finished."""
+"""Seconds between two checks whether a recording is finished."""
 AGAIN_S: Final = (30.0, 900.0)
 MOST_BYTES: Final = 2 << 30
-"""Of a recording: two days."""
+"""The largest recording that is transcribed, in bytes: two days of sound."""
 
 
 class Transcribing:
-    """`run` it for as long as this manager leads."""
+    """Transcribes recordings. Call `run` for as long as this manager leads."""
 
     def __init__(
         self,
@@ -91,10 +90,10 @@ class Transcribing:
         if await self._due.conclude(one, self._clock.wall(), utterances=len(made), why=why):
             _log.info("recording_transcribed", **facts, utterances=len(made))
         elif kept := self._store():
-            await _delete(kept, one.bot.bot_id)  # of a bot that was forgotten meanwhile, nothing is to stay
+            await _delete(kept, one.bot.bot_id)  # nothing may stay of a bot that was deleted meanwhile
 
     async def _make(self, one: UnderWay) -> list[Utterance]:
-        """What was said; it is in the store, if anything was. Raises: SpeechError, of whatever is in the way."""
+        """The utterances, which are in the store if there are any. Raises: SpeechError for everything that prevents it."""
         try:
             async with asyncio.timeout(self._settings.deadline_s):
                 return await self._made(one)
@@ -106,7 +105,7 @@ class Transcribing:
             raise SpeechError(f"disk: {error.strerror or type(error).__name__}") from error
         except SpeechError:
             raise
-        except Exception as error:  # of ours: it costs this transcript, and neither the pool nor other transcripts
+        except Exception as error:  # a bug: this transcript fails, and neither the pool nor other transcripts
             _log.exception("transcribing_failed", bot_id=one.bot.bot_id)
             raise SpeechError("internal_error") from error
 
@@ -144,7 +143,7 @@ class Transcribing:
 
 
 def _is_coming(bot: Record) -> bool:
-    """Whether the file may still come; after an hour nobody waits for it any longer, and its record says so."""
+    """Whether the file may still come. After an hour it is no longer expected, and the record says so."""
     return bot.manifest_status == "recording"
 
 
