@@ -1,7 +1,7 @@
 """The log of actions: a stream that says who did what. An action and its entry are written in one step.
 
-It has what people and programs asked of the fleet, by the HTTP API and the command line. A job that is pushed to Redis
-directly is not in it.
+It contains what people and programs did by the HTTP API and the command line. A job that is pushed to Redis directly is
+not in it.
 """
 
 from collections.abc import AsyncGenerator

@@ -40,7 +40,7 @@ def text_fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 def number(text: str) -> float:
-    """0 for what is none."""
+    """0 for a time that cannot be read."""
     try:
         return float(text)
     except ValueError:

@@ -21,7 +21,7 @@ PROBES_LIFE_S: Final = 30 * DAY_S
 """How long the results of a link's probes are kept after the latest."""
 
 SCALING_LIFE_S: Final = 30 * DAY_S
-"""How long it is kept what bots came in the last week, and which VMs are on their way out."""
+"""How long the demand of the last week is kept, and which VMs are being given back."""
 
 MADE_WITHIN_S: Final = HOUR_S
 """How long after a bot's end the files of its recording are waited for. Making them takes minutes for a recording of

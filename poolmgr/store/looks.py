@@ -1,6 +1,6 @@
-"""A look at a live bot's page: asks its agent for pictures, for as long as somebody looks, and hands them on.
+"""A look at a live bot's page: asks its agent for pictures while somebody looks, and passes them on.
 
-They are published, and kept nowhere. That somebody looked is written into the log of actions first.
+Pictures are published, and stored nowhere. Before the first one, the log of actions gets an entry.
 """
 
 import time
@@ -30,8 +30,8 @@ class Looks:
         await scripts.act(actions=self._keys.actions, action=action).run(self._redis)
 
     async def pictures(self, vm_id: str, bot_id: str) -> AsyncGenerator[Picture | None]:
-        """Pictures as they come; None: there was none for a while, and the agent is asked again. Until its caller
-        closes it: LOOKED_AT_S later the agent takes no more.
+        """Pictures as they come. None: there was none for a while, and the agent is asked again. The caller closes the
+        generator; the agent stops taking pictures LOOKED_AT_S later.
         """
         pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         try:

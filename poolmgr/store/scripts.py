@@ -15,7 +15,7 @@ from common.wire.vocabulary import Reason, Status
 from poolmgr.store import lives
 
 MOST_NOTED: Final = 1000
-"""How many participants and how many chat lines of a bot are kept; of the lines the latest."""
+"""How many participants and how many chat lines of a bot are kept. Of the lines the latest are kept."""
 
 SCRIPTS: Final = Library(
     "poolmgr.store",

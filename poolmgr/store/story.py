@@ -1,4 +1,4 @@
-"""A bot's story: what happened to it, in order, in the key `bot:{bot_id}:story`, for `poolmgr explain`.
+"""A bot's history: what happened to it, in order, in the key `bot:{bot_id}:story`, for `poolmgr explain`.
 
 The script that makes a change also writes the entry about it. No entry contains names or messages of people.
 """
@@ -48,8 +48,8 @@ class What(StrEnum):
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry. `at`: ISO 8601, by the clock of the program that saw it. `warm`, `waited_s`: as in Assign. `audio_s`,
-    `video_s`, `gaps`: of a finished recording. `feed`, `sent`, `dropped`: of a live one, whose status is the reason.
-    `utterances`: of a finished transcript. `by`: whom it is made by.
+    `video_s`, `gaps`: of a finished recording. `feed`, `sent`, `dropped`: of a live feed; its status is the reason.
+    `utterances`: of a finished transcript. `by`: the provider that made it.
     """
 
     at: str
@@ -90,7 +90,9 @@ def entry_of(decision: _Source, at: float) -> bytes:
 
 
 def of_recording(attempt: int, at: float, why: str) -> bytes:
-    """What became of it beside what agents tell: a word."""
+    """The entry about a recording that the manager writes itself: its files did not come, or it was deleted. `why`: a
+    word.
+    """
     return msgspec.json.encode(Entry(iso(at), What.RECORDED, attempt, why=why))
 
 

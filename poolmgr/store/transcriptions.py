@@ -1,5 +1,6 @@
-"""Transcripts that are made of recordings: those that bots' jobs want, and those that are asked for afterwards. Any
-manager may read them and ask for one (leader/transcriptions.py has them made). Nothing of what was said is in Redis.
+"""Transcripts that are made of recordings: those that bots' jobs ask for, and those that are asked for afterwards.
+
+Any manager may read them and ask for one (leader/transcriptions.py has them made). Redis holds no text of a transcript.
 """
 
 from typing import Any, Final, NamedTuple
@@ -13,15 +14,16 @@ from poolmgr.store.keys import Keys
 
 OF_JOB: Final = 1
 MOST: Final = 20
-"""Of one bot."""
+"""How many transcripts a bot may have."""
 
 PROCESSED: Final = "processed"
 SKIPPED: Final = "skipped"
 
 
 class Transcription(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One that is to be made, or was. `status`: `processing`, `processed` or `skipped`. `captions`: whose words there
-    are already, if any. `callback`: where else that is told. `why`: what was in the way the last time, a word or a few.
+    """A transcript that is to be made, or was made. `status`: `processing`, `processed` or `skipped`. `captions`: the
+    provider of a transcript of captions, if there is one already. `callback`: a further address for its webhook. `why`:
+    why the last try failed, in a few words.
     """
 
     provider: str
@@ -37,7 +39,7 @@ class Transcription(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Unasked(NamedTuple):
-    """Why another one is not made: a word."""
+    """Why no further transcript is made: a word."""
 
     why: str
 
@@ -48,11 +50,11 @@ class Transcriptions:
         self._keys = keys
 
     async def all(self, bot_id: str) -> dict[int, Transcription]:
-        """All of the bot's, in order of their numbers."""
+        """All transcripts of the bot, in order of their numbers."""
         return in_order(await self._redis.hgetall(self._keys.transcriptions(bot_id)))
 
     async def ask(self, bot_id: str, what: Transcription, at: float, by: By) -> int | Unasked:
-        """Its number; durable, and tried at once."""
+        """Ask for a transcript. Returns its number; it is durable then, and due at once."""
         k = self._keys
         call = scripts.ask_transcription(
             bot=k.bot(bot_id),

@@ -18,12 +18,13 @@ from poolmgr.store.keys import Keys
 MOST_DAYS: Final = 400
 """How long a day is kept; poolmgr/store/lives.py."""
 OTHERS: Final = "others"
-"""The owner that stands for all names beyond those that a day keeps apart."""
+"""The owner under which usage is added beyond the owners that a day counts separately."""
 
 
 class Usage(msgspec.Struct):
-    """`owner`: a token's name, empty for jobs by Redis, `others` beyond what is kept apart. `bots` ended, `joined` of
-    them had been in their meeting, `in_meeting_s` altogether; `audio_s` of sound became `stored_bytes` in the store.
+    """`owner`: a token's name; empty for jobs by Redis; `others` beyond those that are counted separately. `bots`
+    ended; `joined` of them had been in their meeting, for `in_meeting_s` in all. `audio_s` of sound took `stored_bytes`
+    in the store.
     """
 
     owner: str

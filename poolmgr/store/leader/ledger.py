@@ -106,7 +106,7 @@ class Ledger:
     def __init__(
         self, redis: Redis, keys: Keys, retention: RetentionSettings, epoch: int, transcribes: str = ""
     ) -> None:
-        """`transcribes`: who makes words of recordings of meetings in which nothing was written down."""
+        """`transcribes`: the provider that transcribes recordings of meetings without captions."""
         self._transcribes = transcribes
         self._redis = redis
         self._keys = keys

@@ -1,7 +1,7 @@
-"""The results of the probes that the leader sends to the meetings of [probes]. The latest comes first.
+"""The results of the probes that the leader sends to the meetings of [probes], the latest first.
 
-Each probe of a link has a turn: a number that grows by one every [probes] every_s. A turn is begun by one leader, once,
-and concluded once.
+Each probe of a link has a turn: a number that grows by one every [probes] every_s. One leader begins a turn, once, and
+it is concluded once.
 """
 
 from typing import Any, Final
@@ -19,9 +19,9 @@ KEPT: Final = 200
 
 
 class ProbeRun(msgspec.Struct, frozen=True):
-    """One probe that is over. `outcome`: joined, refused (by host, client or link), failed, rejected (the link is no
-    meeting's), or unfinished. `way`: each screen with the rule that recognised it, in order, until it was in.
-    `new_steps`: those of them that no earlier probe of this link met. `changed`: the page is another than it was.
+    """One probe that has ended. `outcome`: joined, refused (by host, client or link), failed, rejected (the link is not
+    that of a meeting), or unfinished. `way`: each screen with the rule that recognised it, in order, until the bot was
+    in. `new_steps`: those of them that no earlier probe of this link saw. `changed`: the page is another than before.
     Times: ISO 8601.
     """
 
@@ -38,7 +38,7 @@ class ProbeRun(msgspec.Struct, frozen=True):
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """The latest turn of a link. `concluded`: there is a ProbeRun of it."""
+    """The latest turn of a link. `concluded`: its ProbeRun is written."""
 
     turn: int
     bot_id: str

@@ -1,4 +1,4 @@
-"""Finds and notes recordings that need something after their bots' ends: whose files did not come in time, or whose
+"""Finds recordings for which something is due after their bots' ends: their files did not come in time, or their
 retention is over. For one leader; every call may be repeated.
 """
 
@@ -25,7 +25,7 @@ class DueRecordings:
         self._epoch = epoch
 
     async def unmade(self, now: float) -> list[str]:
-        """The ids of bots whose files should have come by now, and have not."""
+        """The ids of bots whose recordings' files are overdue."""
         return await self._until(self._keys.recordings_due, now)
 
     async def over(self, now: float) -> list[str]:

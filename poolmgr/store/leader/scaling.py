@@ -1,4 +1,4 @@
-"""What the scaling keeps: its standing and history, for the next leader, and what is shown of its last look."""
+"""What the scaling keeps for its next look and the next leader: its state and history, and the result of its last look."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ class KeptScaling:
         self._epoch = epoch
 
     async def load(self) -> tuple[Standing, History]:
-        """What an earlier leader kept. What cannot be read, because another release wrote it, counts as nothing."""
+        """What an earlier leader kept. Entries that cannot be read, because another release wrote them, are ignored."""
         standing, counts = await self._redis.hmget(self._keys.scaling, "standing", "history")
         try:
             return (

@@ -1,4 +1,4 @@
-"""Transcripts that are to be made of recordings: which are due, put off, made, or given up. For one leader."""
+"""Transcripts that are to be made of recordings: which are due, postponed, made, or given up. For one leader."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,9 @@ from poolmgr.store.transcriptions import PROCESSED, SKIPPED, Transcription, in_o
 
 
 class UnderWay(NamedTuple):
-    """`bot`: what is known of its recording, and which attempt it is of."""
+    """A transcript that is to be made. `bot`: the record of its bot, from which the recording and its attempt are
+    known.
+    """
 
     number: int
     what: Transcription
@@ -30,14 +32,14 @@ class DueTranscriptions:
         self._epoch = epoch
 
     async def due(self, now: float, most: int) -> list[str]:
-        """The ids of bots, those first that wait longest."""
+        """The ids of bots with a transcript that is due, the longest overdue first."""
         found: list[bytes] = await self._redis.zrange(
             self._keys.transcriptions_due, "-inf", now, byscore=True, offset=0, num=most
         )
         return [raw.decode() for raw in found]
 
     async def under_way(self, bot_id: str) -> UnderWay | None:
-        """None: of a bot that is forgotten; then it is not due any more."""
+        """The bot's transcript that is to be made next. None: the bot was deleted; then it is no longer due."""
         k = self._keys
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(k.transcriptions(bot_id)).hgetall(k.bot(bot_id))
@@ -49,7 +51,7 @@ class DueTranscriptions:
         return UnderWay(*latest, Record.from_hash({**answers.text_fields(fields), "bot_id": bot_id}))
 
     async def put_off(self, one: UnderWay, until: float, *, why: str = "") -> None:
-        """Try it again at that time. `why`: why it failed; empty: it only has to wait."""
+        """Try it again at that time. `why`: why it failed; empty: it did not fail, and only has to wait."""
         tries = one.what.tries + bool(why)
         later = msgspec.structs.replace(one.what, tries=tries, why=why or one.what.why)
         k, bot_id = self._keys, one.bot.bot_id

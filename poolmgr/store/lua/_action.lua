@@ -1,5 +1,4 @@
--- Who did what goes into the stream of actions, in the step that does it. `action`: its fields, none where nobody is to be
--- named.
+-- Add who did what to the stream of actions, in the step that does it. `action`: the entry's fields; empty: no entry.
 local function note_action(actions, action)
   if #action == 0 then return end
   redis.call('XADD', actions, 'MAXLEN', '~', ACTIONS_KEPT, '*', unpack(action))

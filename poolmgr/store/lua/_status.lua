@@ -1,6 +1,6 @@
--- Add an entry to the status stream, and with an outbox also there: webhooks are made from it. The outbox has no limit but
--- that the leader empties it. `seen`: state, status, reason, attempt, vm_id, worker_id,
--- callback_url, manifest_status, traceparent.
+-- Add an entry to the status stream. With an outbox also add it there: webhooks are made from it. Only the leader
+-- shortens the outbox. `seen`: state, status, reason, attempt, vm_id, worker_id, callback_url, manifest_status,
+-- traceparent.
 local function tell(status, outbox, keep, bot_id, at, seen)
   local entry = {'bot_id', bot_id, 'state', seen[1] or '', 'status', seen[2] or '', 'reason', seen[3] or '',
     'status_reason', seen[3] or '', 'attempt', seen[4] or '0', 'vm_id', seen[5] or '', 'worker_id', seen[6] or '', 'at', at}

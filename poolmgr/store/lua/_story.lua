@@ -1,4 +1,5 @@
--- Add an entry to a bot's story. A long story loses its middle, and an entry says so: its beginning and its end explain most.
+-- Add an entry to a bot's history. A long history loses its middle, and an entry says so: its beginning and its end
+-- explain most.
 local function relate(story, entry)
   if redis.call('RPUSH', story, entry) <= STORY_MOST then return end
   local first = redis.call('LINDEX', story, STORY_BEGINNING)

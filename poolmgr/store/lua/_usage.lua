@@ -1,4 +1,5 @@
--- What somebody used is added to a day's hash: `owner:name`. Of more names than are kept apart it is that of `others`.
+-- Add usage to a day's hash, under `owner:name`. When the day has as many owners as are counted separately, further
+-- ones are added to `others`.
 local function count_usage(usage, owner, name, by)
   local field = (owner or '') .. ':' .. name
   if redis.call('HEXISTS', usage, field) == 0 and redis.call('HLEN', usage) >= USAGE_FIELDS then field = USAGE_OTHERS .. ':' .. name end
@@ -6,7 +7,7 @@ local function count_usage(usage, owner, name, by)
   redis.call('EXPIRE', usage, USAGE_LIFE_S)
 end
 
--- Seconds of a time in ISO 8601 since a beginning that is the same for all; nothing of one that is none.
+-- A time in ISO 8601 as seconds since a fixed day; nil for text that is no time.
 local function seconds_of(iso)
   local year, month, day, hour, minute, second = string.match(iso, '^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d.]+)')
   if not year then return nil end

@@ -1,3 +1,3 @@
--- Who did something that changes nothing else in Redis is written down before it is done.
+-- Record who is about to do something that changes nothing else in Redis.
 note_action(actions, action)
 return 1

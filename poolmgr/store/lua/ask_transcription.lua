@@ -1,6 +1,6 @@
--- Somebody asks for another transcript of a bot's recording: it is durable, and tried at once. `asked`: as JSON. `most`: of one
--- bot.
--- Answers its number; 0: the bot has not ended, or is none; -1: another one is under way; -2: there are as many as may be.
+-- Ask for another transcript of a bot's recording: it is durable, and due at once. `asked`: as JSON. `most`: how many a
+-- bot may have. Answers its number; 0: the bot has not ended, or does not exist; -1: another one is being made; -2: the
+-- bot has `most` already.
 if redis.call('HGET', bot, 'state') ~= STOPPED then return 0 end
 if redis.call('ZSCORE', due, bot_id) then return -1 end
 local number = redis.call('HLEN', transcriptions) + (redis.call('HEXISTS', transcriptions, 1) == 1 and 1 or 2)

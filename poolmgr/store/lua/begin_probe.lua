@@ -1,4 +1,4 @@
--- A turn of a link's probes is begun, once: its job goes on the list.
+-- Begin a turn of a link's probes, once: its job goes on the list.
 local before = redis.call('HGET', probes, name)
 if before and tonumber(string.match(before, '^%d+')) >= turn then return 0 end
 redis.call('HSET', probes, name, turn .. ' ' .. bot_id)

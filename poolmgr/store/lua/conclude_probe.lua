@@ -1,4 +1,4 @@
--- What came of a probe stands first in its link's history, once. `run`: as JSON that begins with its bot_id.
+-- Put the result of a probe first in its link's history, once. `run`: JSON that begins with the bot_id.
 local latest = redis.call('LINDEX', history, 0)
 if latest and string.find(latest, '{"bot_id":"' .. bot_id .. '"', 1, true) == 1 then return 0 end
 redis.call('LPUSH', history, run)

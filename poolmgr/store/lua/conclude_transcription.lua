@@ -1,6 +1,6 @@
--- A transcript was made of a bot's recording (`became` is `processed`), or is given up (`skipped`), with `why`. That of its job
--- (1) counts for its record: `transcript_status`, and `by` whom it is. `callback`: where else than to its callback_url that is told.
--- Answers 0 for a bot that is forgotten.
+-- A transcript of a bot's recording was made (`became` is `processed`), or was given up (`skipped`), with `why`. The
+-- transcript that its job asked for (number 1) also sets the record's `transcript_status`, and `by`, the provider.
+-- `callback`: a further address for the webhook, besides callback_url. Answers 0 for a bot that was deleted.
 redis.call('ZREM', due, bot_id)
 if redis.call('HEXISTS', transcriptions, number) == 0 or redis.call('HEXISTS', bot, 'state') == 0 then return 0 end
 redis.call('HSET', transcriptions, number, asked)

@@ -1,6 +1,6 @@
--- End a bot once: record, indexes and expiry change together. A second end changes nothing. `by_status`: the index of its
--- outward status. `bundle`: the name of its evidence, or empty. `due`: of bots about whose recordings
--- something is to be done.
+-- End a bot once: record, indexes and expiry change together. A second end changes nothing. `by_status`: the index of
+-- its outward status. `bundle`: the name of its evidence, or empty. `due`: the index of bots with a recording that
+-- needs something later.
 local state = redis.call('HGET', bot, 'state')
 if not state or state == STOPPED then return 0 end
 local created = redis.call('ZSCORE', live, bot_id) or stopped

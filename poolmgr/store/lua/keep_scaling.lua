@@ -1,4 +1,5 @@
--- Keep what the scaling knows, for its next look and the next leader. Nothing is asked of a provider before this.
+-- Keep the state of the scaling, for its next look and the next leader. It is written before each request to a
+-- provider.
 redis.call('HSET', scaling, unpack(fields))
 redis.call('EXPIRE', scaling, SCALING_LIFE_S)
 return 1

@@ -1,4 +1,4 @@
--- A job of the command line goes on the list, and who pushed it is known.
+-- Put a job of the command line on the list, and record who pushed it.
 redis.call('LPUSH', jobs, payload)
 note_action(actions, action)
 return 1

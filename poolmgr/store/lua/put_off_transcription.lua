@@ -1,4 +1,4 @@
--- A transcript is tried again later; of a bot that is forgotten it is not.
+-- Try a transcript again later, unless its bot was deleted.
 if redis.call('HEXISTS', transcriptions, number) == 0 then
   redis.call('ZREM', due, bot_id)
   return 0

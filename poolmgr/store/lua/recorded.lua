@@ -1,6 +1,6 @@
--- A bot's meeting is being recorded, files were made of it, or nobody has made any for too long; the last two mostly after
--- the bot's end. Each once. `stamp`: when; `retention_s`: how long it is kept where its job does not say, 0: no end; `over`:
--- what may have been said before.
+-- Record, each once: a bot's meeting is being recorded; the files were made; or the files have not been made for too
+-- long. The last two mostly come after the bot's end. `stamp`: when; `retention_s`: how long the recording is kept if
+-- its job does not say, 0: for ever; `over`: the earlier statuses that this one may follow.
 local latest, before, state, status, reason, vm_id, worker_id, callback_url = unpack(redis.call('HMGET', bot, 'attempt',
   'manifest_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url'))
 before = before or ''

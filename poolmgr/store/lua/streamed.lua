@@ -1,4 +1,4 @@
--- How a live feed of a bot fares, which may be said after the bot's end.
+-- Record the state of a bot's live feed, also after the bot's end.
 if tonumber(redis.call('HGET', bot, 'attempt')) ~= attempt then return 0 end
 redis.call('HSET', bot, unpack(fields))
 relate(story, entry)

@@ -1,6 +1,7 @@
--- What is said in a bot's meeting is being written down, or a transcript was made of it, or there is none; the last two
--- mostly after the bot's end. Each once. `by`: whose words they are. Where its job asks for words of the recording, or where
--- there are none and `after` names who makes them, it is `processing` until then; `due`, `stamp`: from when on that is tried.
+-- Record, each once: a transcript of a bot's meeting is being written, it is there, or there is none. The last two
+-- mostly come after the bot's end. `by`: the provider. If the job asks for a transcript of the recording, or if there
+-- is none and `after` names a provider for this, the status stays `processing`, and a transcript of the recording is
+-- due; `due`, `stamp`: the index of due ones, and from when on.
 local latest, before, state, status, reason, vm_id, worker_id, callback_url, wanted, language = unpack(redis.call('HMGET', bot,
   'attempt', 'transcript_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url', 'speech_after',
   'language'))
