@@ -42,7 +42,7 @@ from worker.link.journal import Entry, Journal
 from worker.link.looks import Looks
 from worker.link.redis import ContestedError, Link
 from worker.live.feeds import LiveFeeds
-from worker.meeting.evidence import witnesses_for
+from worker.meeting.evidence import keepers_for
 from worker.meeting.onlookers import Onlookers
 from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
 from worker.platforms import adapters
@@ -177,7 +177,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
     turns, limit_s = Turns(), patience_s(settings.redis.timeout_s) + 2 * settings.worker.heartbeat_s
     async with asyncio.TaskGroup() as loops, asyncio.TaskGroup() as workers, AsyncExitStack() as watched:
         outbox = EvidenceOutbox(Path(settings.worker.state_dir) / "evidence", settings.evidence)
-        witnesses = witnesses_for(settings.evidence, vm_id, outbox.put)
+        keepers = keepers_for(settings.evidence, vm_id, outbox.put)
         accounts = Accounts(settings.worker.accounts, vm_id, link)
         traces = AgentTraces(spans)
         metrics.warmed = traces.warmed
@@ -196,7 +196,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             vm_id, *feeds_settings, recordings.record, report, minutes_outbox, settings.transcription
         )
         await watched.enter_async_context(live_feeds)
-        uplink = Uplink(vm_id, link.claim, report, witnesses, accounts, live_feeds.serve)
+        uplink = Uplink(vm_id, link.claim, report, keepers, accounts, live_feeds.serve)
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         pulse = _Pulse(link, pool, vm_id, journal.session)
@@ -212,8 +212,8 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             loops.create_task(_finish_recordings(pool, recordings), name="recordings"),
             loops.create_task(_finish_minutes(pool, minutes_outbox), name="minutes"),
         ]
-        if heed := _notices(settings.worker, pool, pulse, orders):
-            running.append(loops.create_task(heed(), name="spot notices"))
+        if watch := _notices(settings.worker, pool, pulse, orders):
+            running.append(loops.create_task(watch(), name="spot notices"))
         if settings.worker.look:
             looks = Looks(settings.redis, vm_id)
             watched.push_async_callback(looks.close)
@@ -409,7 +409,7 @@ def _notices(
     from worker.pool.notices import Notices
 
     asked = cloud(settings.spot_notices, settings.metadata_url)
-    return Notices(asked, pool, pulse.beat, orders.stop.is_set, settings.leave_timeout_s).heed
+    return Notices(asked, pool, pulse.beat, orders.stop.is_set, settings.leave_timeout_s).run
 
 
 async def _every(seconds: float, look: Callable[[], Awaitable[None] | None], turned: Turned = unwatched) -> None:

@@ -30,7 +30,7 @@ from worker.chromium.profile import Profile
 from worker.decide import overdue
 from worker.link.evidence_outbox import RefusedError, UnsentError
 from worker.link.journal import Entry
-from worker.meeting.evidence import witnesses_for
+from worker.meeting.evidence import keepers_for
 from worker.platforms import adapter_for
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
@@ -199,8 +199,8 @@ async def _serve(
             launcher = Launcher(Profile.of(find_chromium(worker.chromium), worker), Path(home))
             store = Store(settings.capture) if settings.capture.store else None
             recordings = Recordings(WORKER_ID, Path(home) / "recordings", settings.capture, store, report)
-            witnesses = witnesses_for(settings.evidence, WORKER_ID, bundles.put)
-            uplink = Uplink(WORKER_ID, claim, report, witnesses, recorders=recordings.record)
+            keepers = keepers_for(settings.evidence, WORKER_ID, bundles.put)
+            uplink = Uplink(WORKER_ID, claim, report, keepers, recorders=recordings.record)
             await driver.start()
             async with asyncio.TaskGroup() as tasks:
                 pool = Pool(PoolSettings.of(worker), launcher, driver, uplink, tasks)

@@ -20,7 +20,7 @@ from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import BrowserError, Launcher, find_chromium
 from worker.chromium.profile import Profile
 from worker.link.journal import Entry
-from worker.meeting.evidence import witnesses_for
+from worker.meeting.evidence import keepers_for
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
 
@@ -81,7 +81,7 @@ async def probe(
             launcher = Launcher(profile, Path(folder))
             await driver.start()
             async with asyncio.TaskGroup() as tasks:
-                uplink = Uplink("probe", claim, report, witnesses_for(settings.evidence, "", keep))
+                uplink = Uplink("probe", claim, report, keepers_for(settings.evidence, "", keep))
                 pool = Pool(PoolSettings.of(worker), launcher, driver, uplink, tasks)
                 pool.warm(WORKER_ID)
                 await _first(tasks, idle, gone, stop)

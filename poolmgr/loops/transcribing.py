@@ -93,7 +93,7 @@ class Transcribing:
             await _delete(kept, one.bot.bot_id)  # nothing may stay of a bot that was deleted meanwhile
 
     async def _make(self, one: UnderWay) -> list[Utterance]:
-        """The utterances, which are in the store if there are any. Raises: SpeechError for everything that prevents it."""
+        """The utterances, which are in the store if there are any. Raises: SpeechError for all that prevents it."""
         try:
             async with asyncio.timeout(self._settings.deadline_s):
                 return await self._made(one)

@@ -25,7 +25,7 @@ from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher, find_chromium
 from worker.chromium.profile import Profile
 from worker.link.journal import Entry, WorkerNote
-from worker.meeting.evidence import witnesses_for
+from worker.meeting.evidence import keepers_for
 from worker.platforms import BLANK, prepare
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Recorders, Uplink, unrecorded
@@ -59,8 +59,8 @@ class Harness:
         self.locks: dict[str, str] = {}
         accounts = Accounts(settings.accounts, "vm1", self)
         self.bundles: dict[str, bytes] = {}
-        witnesses = witnesses_for(EvidenceSettings(), "vm1", self._put)
-        uplink = Uplink("vm1", self._claim, self.report, witnesses, accounts, recorders)
+        keepers = keepers_for(EvidenceSettings(), "vm1", self._put)
+        uplink = Uplink("vm1", self._claim, self.report, keepers, accounts, recorders)
         self.pool = Pool(PoolSettings.of(settings), launcher, driver, uplink, tasks)
 
     def _put(self, name: str, data: bytes) -> bool:

@@ -1,7 +1,8 @@
-"""What follows when a cloud says that it takes this VM away: no new work, then out of the meetings. Pure.
+"""What follows when a cloud announces that it takes this VM away: no new work, then the bots leave their meetings.
+Pure.
 
-A notice is believed at once, and its end only when several looks in a row found none: a server that answers oddly shall
-not have work begun on a VM that goes.
+A notice counts at once. Its withdrawal counts only after several looks in a row found no notice: if the metadata server
+answers wrongly once, no work must begin on a VM that is about to go.
 """
 
 import math
@@ -12,8 +13,8 @@ LOOKS_WITHOUT: Final = 3
 
 
 class Notice(NamedTuple):
-    """This VM is to be taken away. `what`: in the cloud's own word. `at`: not before (calendar time, epoch seconds);
-    infinity: it may be, and nobody says when.
+    """The cloud will take this VM away. `what`: the cloud's own word. `at`: not before this time (calendar time, epoch
+    seconds); infinity: it may happen, and no time is given.
     """
 
     what: str
@@ -21,7 +22,7 @@ class Notice(NamedTuple):
 
 
 class Step(Enum):
-    """What is due."""
+    """What the agent has to do now."""
 
     NOTHING = "nothing"
     REFUSE_WORK = "refuse work"
@@ -29,9 +30,9 @@ class Step(Enum):
     TAKE_WORK = "take work again"
 
 
-class Heeding:
-    """`lead_s`: so long before the VM goes its bots leave. A bot needs that to leave in good order, and the manager to
-    learn of it.
+class NoticeTracker:
+    """Follows the notices of one VM. `lead_s`: how long before the VM goes its bots leave. In that time a bot leaves in
+    good order, and the manager learns of it.
     """
 
     def __init__(self, lead_s: float) -> None:
@@ -41,7 +42,7 @@ class Heeding:
         self.notice: Notice | None = None
 
     def look(self, found: Notice | None, now: float) -> Step:
-        """The step that is due by what was found. `now`: calendar time, epoch seconds."""
+        """Take in one look at the metadata server; returns what to do now. `now`: calendar time, epoch seconds."""
         if found is None:
             return self._none_found()
         is_new, self.notice, self._without = self.notice is None, found, 0

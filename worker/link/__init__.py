@@ -1,1 +1,1 @@
-"""What leaves this VM, and what outlives the agent: Redis, the journal on disk, bundles on their way out."""
+"""What this VM sends, and what outlives the agent: Redis, the journal on disk, evidence that waits to be sent."""

@@ -1,6 +1,7 @@
-"""Hears which bots somebody looks at, and shows them: by Redis' publish and subscribe, on a connection of its own.
+"""Receives requests to look at bots, and publishes pictures of them: by Redis' publish and subscribe, on its own
+connection.
 
-Nothing of it is written down. While Redis is away nobody looks; afterwards it listens again.
+Nothing is stored. While Redis is away no request arrives; afterwards it subscribes again.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ _TROUBLE: Final = (*UNAVAILABLE, RedisError)
 
 
 class Looks:
-    """The looks at the bots of one VM. The caller closes it."""
+    """The requests to look at bots of one VM. The caller closes it."""
 
     def __init__(self, settings: RedisSettings, vm_id: str) -> None:
         self._redis: Any = connect(settings)  # redis-py leaves half of pubsub untyped
@@ -34,7 +35,7 @@ class Looks:
         self._vm_id = vm_id
 
     async def asked(self) -> AsyncGenerator[str]:
-        """The id of each bot that is to be shown, each time that somebody asks; for as long as the agent lives."""
+        """The id of each bot whose picture is requested, at each request; for as long as the agent lives."""
         delays = backoff(*_RETRY_S)
         while True:
             pubsub: Any = self._redis.pubsub(ignore_subscribe_messages=True)
@@ -44,7 +45,7 @@ class Looks:
                     message = await pubsub.get_message(timeout=_LISTEN_S)
                     delays = backoff(*_RETRY_S)
                     if message:
-                        with suppress(msgspec.DecodeError):  # of another release
+                        with suppress(msgspec.DecodeError):  # a message of another release
                             yield decode_look(message["data"]).bot_id
             except _TROUBLE as error:
                 log.debug("looks_unheard", error=str(error) or type(error).__name__)
@@ -54,7 +55,7 @@ class Looks:
                     await pubsub.aclose()
 
     async def show(self, bot_id: str, picture: Picture) -> None:
-        """Give it to whoever looks at the bot at this moment, or to nobody."""
+        """Publish the picture for everybody who looks at the bot at this moment, if anybody does."""
         with suppress(*_TROUBLE):
             await self._redis.publish(self._keys.shown(bot_id), encode(picture))
 

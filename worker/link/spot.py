@@ -1,11 +1,13 @@
 """Asks a cloud's metadata server whether this VM is to be taken away.
 
 Amazon: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html and
-        .../rebalance-recommendations.html, by the tokens of IMDSv2
-Google: https://cloud.google.com/compute/docs/instances/create-use-spot#detect-preemption
-Azure:  https://learn.microsoft.com/azure/virtual-machines/linux/scheduled-events
+.../rebalance-recommendations.html, with the tokens of IMDSv2
 
-None of them was asked for real: what they answer is by their documentation.
+Google: https://cloud.google.com/compute/docs/instances/create-use-spot#detect-preemption
+
+Azure: https://learn.microsoft.com/azure/virtual-machines/linux/scheduled-events
+
+None of these clouds was asked: the code follows their documentation.
 """
 
 import time
@@ -23,16 +25,17 @@ from worker.decide.notice import Notice
 
 T = TypeVar("T")
 
-SERVER: Final = "http://169.254.169.254"  # of all three; Google's name for it would need a name server
+SERVER: Final = "http://169.254.169.254"  # the same for all three; Google's name for it would need a name server
 ANSWER_S: Final = 5.0
 MOST_BYTES: Final = 256 * 1024
-_TOKEN_LIVES_S: Final = 21600  # the most that IMDSv2 gives
+_TOKEN_LIVES_S: Final = 21600  # the longest life of a token that IMDSv2 gives
 _GOOGLE_GIVES_S: Final = 30.0
-_TAKES_AWAY: Final = frozenset({"Preempt", "Terminate", "Redeploy", "Reboot"})  # and not Freeze, a pause of seconds
+# without Freeze, which is a pause of seconds
+_TAKES_AWAY: Final = frozenset({"Preempt", "Terminate", "Redeploy", "Reboot"})
 
 
 class UnknownError(AgentError):
-    """The metadata server did not say whether this VM stays: it cannot be reached, or answers something else."""
+    """The metadata server did not say whether this VM stays: it cannot be reached, or its answer cannot be read."""
 
 
 class _Answer(NamedTuple):
@@ -60,7 +63,7 @@ class Cloud(ABC):
 
     @abstractmethod
     async def ask(self) -> Notice | None:
-        """The notice of which the VM goes soonest; None: it stays. Raises: UnknownError."""
+        """The notice with the earliest time; None: the VM stays. Raises: UnknownError."""
 
     async def _get(self, path: str, headers: dict[str, str], *, method: str = "GET") -> _Answer:
         assert self._http
@@ -84,8 +87,8 @@ class _Recommendation(msgspec.Struct, rename="camel"):
 
 
 class Amazon(Cloud):
-    """An interruption notice comes two minutes before; a recommendation to rebalance perhaps earlier, and says nothing
-    of when.
+    """An interruption notice comes two minutes ahead. A recommendation to rebalance may come earlier, and names no
+    time.
     """
 
     _token = ""
@@ -100,7 +103,7 @@ class Amazon(Cloud):
         return None
 
     async def _item(self, name: str) -> bytes:
-        """Empty: there is none. A token that is not taken any more is replaced once."""
+        """The answer's text; empty: there is no notice. If the token is refused, a new one is fetched once."""
         path = f"/latest/meta-data/{name}"
         had_token = bool(self._token)
         answer = await self._get(path, {"X-aws-ec2-metadata-token": self._token or await self._new_token()})
@@ -121,7 +124,7 @@ class Amazon(Cloud):
 
 
 class Google(Cloud):
-    """A VM that is preempted has 30 seconds, from the moment it is first said."""
+    """A VM that is preempted has 30 seconds from the first time that the server says so."""
 
     _since: float | None = None
 
@@ -129,7 +132,7 @@ class Google(Cloud):
         path = "/computeMetadata/v1/instance/preempted"
         answer = await self._get(path, {"Metadata-Flavor": "Google"})
         body = _expect(path, answer).strip()
-        if answer.flavour != "Google" or body not in (b"TRUE", b"FALSE"):  # whatever else answers at this address
+        if answer.flavour != "Google" or body not in (b"TRUE", b"FALSE"):  # another server answers at this address
             raise UnknownError(f"{path}: {body[:40]!r}")
         if body == b"FALSE":
             self._since = None
@@ -149,8 +152,8 @@ class _Events(msgspec.Struct, rename="pascal"):
 
 
 class Azure(Cloud):
-    """Its list holds the events of all VMs of a scale set: those count that name this one. The first answer may take
-    two minutes, in which it is asked again and again.
+    """The list has the events of all VMs of a scale set; those that name this VM count. The first answer may take two
+    minutes, so the question is repeated.
     """
 
     _name = ""
@@ -168,7 +171,7 @@ class Azure(Cloud):
 
 
 def _begins(not_before: str) -> float:
-    """Epoch seconds. A time that cannot be read is taken for now: it is sure that the VM goes."""
+    """The time in epoch seconds. A time that cannot be read counts as now, because the VM certainly goes."""
     try:
         return parsedate_to_datetime(not_before).timestamp()
     except ValueError:
@@ -190,5 +193,5 @@ def _expect(path: str, answer: _Answer) -> bytes:
 def _read(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:  # of JSON, and of what it holds
+    except msgspec.DecodeError as error:  # errors of JSON, and of its content
         raise UnknownError(f"an answer that is none: {error}") from error

@@ -1,9 +1,9 @@
-"""Keeps evidence of a session that failed: a witness watches the session, and packs a bundle at its end.
+"""Keeps evidence of a session that failed: an EvidenceKeeper watches the session, and packs a bundle at its end.
 
-During the session it remembers a limited part of what happened. `Witness.keep` has a deadline: if the page does not
-answer, its parts are missing in the bundle, and the bundle says so. The bundle contains nothing that lets anybody into
-the meeting (redaction.py). Such text is painted over before a picture of the page is taken; if that fails, there is no
-picture.
+During the session it remembers a limited part of what happened. `EvidenceKeeper.keep` has a deadline: if the page does
+not answer, its parts are missing in the bundle, and the bundle says so. The bundle contains nothing that lets anybody
+into the meeting (redaction.py). Such text is painted over before a picture of the page is taken; if that fails, there
+is no picture.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class Put(NamedTuple):
     at: str = ""
 
 
-class Witness:
+class EvidenceKeeper:
     """Watches one session. `put` takes the name and the bytes of the bundle, and returns whether it is kept."""
 
     def __init__(
@@ -289,18 +289,18 @@ class Witness:
         }
 
 
-def witnesses_for(
+def keepers_for(
     settings: EvidenceSettings, vm_id: str, put: Callable[[str, bytes], bool]
-) -> Callable[[Join, Adapter, bool], Witness | None]:
-    """A function that makes the witness of a session; it gives None where evidence is switched off."""
+) -> Callable[[Join, Adapter, bool], EvidenceKeeper | None]:
+    """A function that makes the keeper of a session; it gives None where evidence is switched off."""
 
-    def witness_of(join: Join, adapter: Adapter, resumed: bool) -> Witness | None:
+    def keeper_of(join: Join, adapter: Adapter, resumed: bool) -> EvidenceKeeper | None:
         if not settings.enabled:
             return None
         address, rules = adapter.address(join), lambda: adapter.rules
-        return Witness(join, settings, put, vm_id=vm_id, address=address, rules=rules, resumed=resumed)
+        return EvidenceKeeper(join, settings, put, vm_id=vm_id, address=address, rules=rules, resumed=resumed)
 
-    return witness_of
+    return keeper_of
 
 
 def packed(about: dict[str, Any], missing: dict[str, str], files: list[Put], pictures: list[Put], most: int) -> bytes:

@@ -1,6 +1,6 @@
-"""Takes pictures of bots' pages while somebody looks at them, one a second, and gives them away: none is kept.
+"""Takes pictures of bots' pages while somebody looks at them, one a second, and publishes them; none is stored.
 
-It reads the page beside its session and changes nothing on it. It ends by itself when nobody asks any more.
+It reads the page beside its session and changes nothing on it. It stops by itself when nobody asks any more.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from worker.chromium.driver import PAGE_ERRORS
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_LOOKED_AT: Final = 4
-"""Bots of one VM at a time."""
+"""How many bots of one VM can be looked at, at a time."""
 DEADLINE_S: Final = 2.0
 _PAUSE_S: Final = 0.2
 _QUALITIES: Final = (50, 15)
-"""Of the picture, and of the next try when that is too large."""
+"""JPEG quality of the picture, and of the next try if that is too large."""
 
 
 class Looks(Protocol):
-    """Which bots are looked at, and where the pictures go."""
+    """Which bots somebody looks at, and where their pictures go."""
 
     def asked(self) -> AsyncGenerator[str]: ...
     async def show(self, bot_id: str, picture: Picture) -> None: ...
@@ -75,7 +75,7 @@ class Onlookers:
 
 
 async def picture_of(looked: Looked | None) -> Picture:
-    """What the page shows, within DEADLINE_S and MOST_BYTES. Never raises for what a page or browser does."""
+    """A picture of what the page shows, within DEADLINE_S and MOST_BYTES. Never raises for what a page or browser does."""
     at = time.time()
     if looked is None:
         return Picture(at, why="no worker of this VM serves the bot")
@@ -93,5 +93,5 @@ async def picture_of(looked: Looked | None) -> Picture:
             return Picture(at, worker_id, why=f"the picture is larger than {MOST_BYTES // 1024} KB")
     except TimeoutError:
         return Picture(at, worker_id, why=f"the page gave no picture within {DEADLINE_S:g} s")
-    except PAGE_ERRORS as error:  # their text may quote the meeting's link
+    except PAGE_ERRORS as error:  # the error's text may quote the meeting's link
         return Picture(at, worker_id, why=f"the page refused it: {type(error).__name__}")

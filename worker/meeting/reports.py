@@ -23,7 +23,7 @@ from worker.decide.state import State
 from worker.decide.words import Action, Dismiss, Finish, Move, PageAction, ReportVitals, Screen
 
 LEVEL_DIGITS: Final = 4
-MOST_SEEN: Final = 200  # screens and deeds that are reported of one attempt
+MOST_SEEN: Final = 200  # screens and actions that are reported of one attempt
 
 BotNews = BotMoved | Fact
 
@@ -43,7 +43,7 @@ class Reporter:
         self._vm_id = vm_id
         self._log = log
         self._seen = (Screen.LOADING, "") if state is None else (state.screen, state.rule)
-        self._reported = 0  # screens and deeds so far
+        self._reported = 0  # screens and actions so far
         self._first_request_at = 0.0
 
     @property
@@ -74,7 +74,7 @@ class Reporter:
         )
 
     def _saw(self, state: State, actions: Sequence[Action]) -> list[BotSaw]:
-        """One event for a new screen or rule, and one for each thing that the bot now does."""
+        """One event for a new screen or rule, and one for each new action of the bot."""
         deeds = [_deed(action) for action in actions if isinstance(action, PageAction | Dismiss)]
         if self._seen != (state.screen, state.rule):
             self._seen = (state.screen, state.rule)

@@ -46,7 +46,7 @@ from worker.decide.words import (
     Seen,
 )
 from worker.meeting.counts import counts
-from worker.meeting.evidence import Witness
+from worker.meeting.evidence import EvidenceKeeper
 from worker.meeting.reports import BotNews, Reporter
 from worker.platforms import ATTEND, BLANK, Adapter
 
@@ -70,12 +70,16 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Context(NamedTuple):
-    """What a session gets from who runs it.
+    """What a session gets from its caller.
 
     - `keep`: takes every state that is worth writing down, with the events to report.
+
     - `driver_answers`: whether the Playwright driver answers.
+
     - `state`: where an earlier session of this bot left off; None: there was none.
-    - `witness`: watches the session, and keeps evidence of a failure.
+
+    - `keeper`: watches the session, and keeps evidence of a failure.
+
     - `memory_growth`: how much memory the browser took lately, in words, if that explains a dead page; else empty.
     """
 
@@ -84,13 +88,13 @@ class Context(NamedTuple):
     keep: Callable[[State, Sequence[BotNews]], None]
     driver_answers: Callable[[], Awaitable[bool]]
     state: State | None = None
-    witness: Witness | None = None
+    keeper: EvidenceKeeper | None = None
     memory_growth: Callable[[], str] = str
 
 
 class Session:
     def __init__(self, page: Page, join: Join, adapter: Adapter, context: Context) -> None:
-        settings, vm_id, self._keep, self._driver_answers, state, self._witness, self._memory_growth = context
+        settings, vm_id, self._keep, self._driver_answers, state, self._keeper, self._memory_growth = context
         self._page = page
         self._join = join
         self._adapter = adapter
@@ -186,15 +190,15 @@ class Session:
             self._page.on("request", self._note_request)
         self._page.on("domcontentloaded", self._note_ready)
         self._page.on("crash", self._note_crash)
-        if self._witness:
-            self._witness.watch(self._page)
+        if self._keeper:
+            self._keeper.watch(self._page)
 
     def _stop_listening(self) -> None:
         self._stop_listening_to_requests()
         self._page.remove_listener("domcontentloaded", self._note_ready)
         self._page.remove_listener("crash", self._note_crash)
-        if self._witness:
-            self._witness.unwatch()
+        if self._keeper:
+            self._keeper.unwatch()
 
     def _stop_listening_to_requests(self) -> None:
         if not self._is_requested:
@@ -241,7 +245,7 @@ class Session:
                 self._keep(state, events)
             self._state = state
             self.steps += 1
-            await self._show_witness(events)
+            await self._show_keeper(events)
             if state.ending and state.evidence is None:  # before the bot leaves, because leaving changes the page
                 steps.done(AgentStep.END_CONCLUDED)
                 state = replace(state, evidence=await self._keep_evidence(state.ending))
@@ -366,21 +370,21 @@ class Session:
         except (TimeoutError, *PAGE_ERRORS) as error:
             self._log.warning("say_failed", why=_why(error))
 
-    async def _show_witness(self, events: Sequence[BotNews]) -> None:
-        """Tell the witness what was seen and done. A probe also takes a picture of each screen."""
-        if self._witness is None:
+    async def _show_keeper(self, events: Sequence[BotNews]) -> None:
+        """Tell the keeper what was seen and done. A probe also takes a picture of each screen."""
+        if self._keeper is None:
             return
         for event in events:
             if isinstance(event, BotSaw):
-                self._witness.saw(event.screen, event.rule, event.did)
+                self._keeper.saw(event.screen, event.rule, event.did)
             elif isinstance(event, BotMoved):
-                self._witness.note(f"moved to {event.state}")
+                self._keeper.note(f"moved to {event.state}")
         if any(isinstance(event, BotSaw) and not event.did for event in events) and self._is_attached.is_set():
-            await self._witness.picture(self._page, self._reporter.screen)
+            await self._keeper.picture(self._page, self._reporter.screen)
 
     async def _keep_evidence(self, finish: Finish) -> str:
         page = self._page if self._can_be_asked(finish) else None
-        return await self._witness.keep(page, finish.reason, finish.detail) if self._witness else ""
+        return await self._keeper.keep(page, finish.reason, finish.detail) if self._keeper else ""
 
     def _can_be_asked(self, finish: Finish) -> bool:
         return not self._gone and self._is_attached.is_set() and finish.reason not in HUNG

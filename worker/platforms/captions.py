@@ -1,6 +1,4 @@
-"""Turns on what a meeting's page writes down of what is said, and reads it, by rules (`rules.Captions`). Decides
-nothing.
-"""
+"""Turns on the captions of a meeting's page, and reads them, by rules (`rules.Captions`). Decides nothing."""
 
 import asyncio
 from collections.abc import Collection
@@ -17,7 +15,7 @@ MIDDLE: Final = (400, 300)
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What one speaker says, as it stands on the page. `key`: tells it from others, from look to look."""
+    """The caption of one speaker, as the page shows it now. `key`: identifies it from look to look."""
 
     key: str
     speaker: str
@@ -25,7 +23,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """`shown`: the page writes it down now. `bad`: selectors that are none."""
+    """`shown`: whether captions are on. `bad`: selectors that are not CSS."""
 
     shown: bool
     lines: list[Line] = []
@@ -44,14 +42,14 @@ async def read(page: Page, rules: Captions, timeout_s: float) -> Shown:
 async def turn_on(
     page: Page, rules: Captions, steps: Collection[int], timeout_s: float, by_mouse: Collection[int] = ()
 ) -> int | None:
-    """Take the last of these `steps` that can be taken now; which that was. None: there is none.
+    """Take the last of these `steps` that can be taken now, and return its number. None: none can be taken.
 
-    Without the mouse nothing is disturbed that somebody types: `by_mouse` only those that it did nothing for. Raises:
-    as `read`.
+    Steps are first taken without the mouse, which disturbs nothing that somebody types. `by_mouse`: those of the steps
+    that had no effect in that way. Raises: as `read`.
     """
     async with asyncio.timeout(timeout_s):
         if by_mouse:
-            await page.mouse.move(*MIDDLE)  # bars that hide themselves come back
+            await page.mouse.move(*MIDDLE)  # toolbars that hide themselves show again
         for place in sorted(steps, reverse=True):
             targets = [_by_mouse(target) if place in by_mouse else target for target in rules.on[place]]
             question = {"targets": folded(targets), "patience_ms": 0, "force": False}
@@ -75,5 +73,5 @@ def _line(line: Line, *, named: bool) -> Line:
 
 
 def _text(raw: str) -> str:
-    """The text without halves of characters, which JavaScript allows and UTF-8 does not."""
+    """The text without lone surrogates, which JavaScript allows and UTF-8 does not."""
     return raw.encode(errors="replace").decode()

@@ -107,7 +107,7 @@ Targets = list[Text | Target]
 
 
 class Popup(Evidence, frozen=True):
-    """What lies over the page on the screens `on` (None: on any), and what to click to dismiss it."""
+    """A popup over the page on the screens `on` (None: on any), and what to click to dismiss it."""
 
     rule: RuleName
     click: Annotated[Targets, Meta(min_length=1)]
@@ -116,8 +116,8 @@ class Popup(Evidence, frozen=True):
 
 class Actions(Section, frozen=True, rename={"continue_": "continue"}):
     """Lists of targets, the best first. `keys`: the name is typed key by key. `switch_off`: device switches that match
-    only while they are on; the bot joins once none matches. `switch_on`: clicked once, never waited for.
-    `confirm_leave`: clicked after `leave`, where the page asks.
+    only while they are on; the bot joins once none matches. `switch_on`: clicked once; the bot does not wait for them.
+    `confirm_leave`: clicked after `leave`, if the page asks.
     """
 
     continue_: Targets = []

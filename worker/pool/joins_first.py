@@ -1,4 +1,4 @@
-"""Warm-ups wait for bots that are joining.
+"""Makes warm-ups wait for bots that are joining.
 
 A replacement is ordered at the moment in which a bot begins to join. Starting a browser takes more processor time than
 joining does. So the replacement waits until the bot has asked to be let in: no bot needs the replacement yet.

@@ -22,7 +22,7 @@ class Memory(NamedTuple):
         return max(0, (_available_mb() - self.reserve_mb) // self.worker_mb - warming)
 
     def free_mb(self, warming: int) -> int:
-        """What is there beside the reserve, and beside what is kept for those."""
+        """The memory beside the reserve, and beside what is kept for workers that warm up."""
         return max(0, _available_mb() - self.reserve_mb - warming * self.worker_mb)
 
     def bears_a_join(self) -> bool:

@@ -207,7 +207,7 @@ class Pool:
             worker.tell(StopOrdered())
 
     def take_work(self) -> None:
-        """Again, after `refuse_work`. Workers that were told to end do so."""
+        """Take work again, after `refuse_work`. Workers that were already ordered to end still end."""
         self.stopping = False
 
     def leave_all(self, reason: Reason) -> None:

@@ -22,7 +22,7 @@ from common.wire.vocabulary import BotState, GoneCause, Reason
 from worker.chromium.driver import PAGE_ERRORS, Driver, one_line
 from worker.decide.state import SessionSettings, State
 from worker.decide.worker import Begun, Ended, Failure, LeaveOrdered, Progressed, Stale
-from worker.meeting.evidence import Witness
+from worker.meeting.evidence import EvidenceKeeper
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms import Adapter
@@ -93,14 +93,14 @@ class Serving:
             self._tell(worker, join, did)
 
         settings, uplink = self._settings, self._uplink
-        witness: Witness | None = None
+        keeper: EvidenceKeeper | None = None
         recorder = uplink.recorders(join, lambda: worker.page, lambda: _state_of(worker), tell)
         async with uplink.accounts.held(join), recorder as recorded:
             if worker.status.is_ending:  # its browser died meanwhile, and its bot's end was reported
                 return
             try:
-                witness = uplink.witnesses(join, adapter, state is not None)
-                context = Context(settings, uplink.vm_id, keep, self._driver.answers, state, witness, memory_growth)
+                keeper = uplink.keepers(join, adapter, state is not None)
+                context = Context(settings, uplink.vm_id, keep, self._driver.answers, state, keeper, memory_growth)
                 worker.session = Session(page, join, adapter, context)
                 worker.tell(Begun(join))
                 if worker.page is not page:  # the connection was lost
@@ -109,14 +109,14 @@ class Serving:
             except Exception:  # a bug, here or in an installed adapter: it ends this bot and no other
                 log.exception("session_failed", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
                 reason, fault = Reason.INTERNAL_ERROR, traceback.format_exc()
-                evidence = await witness.keep(worker.page, reason, error=fault) if witness else ""
+                evidence = await keeper.keep(worker.page, reason, error=fault) if keeper else ""
                 who = (uplink.vm_id, join.worker_id, join.bot_id, join.attempt)
                 ended = BotEnded(*who, time.time(), reason, evidence=evidence)
             worker.tell(Ended(ended))
             steps.done(AgentStep.END_NOTED)
 
     def _tell(self, worker: Worker, join: Join, did: str) -> None:
-        """Report a deed of the recorder, as part of the bot's story."""
+        """Report an action of the recorder, for the bot's history."""
         state = _state_of(worker)
         screen, rule = (state.screen, state.rule) if state else ("", "")
         who = (self._uplink.vm_id, join.worker_id, join.bot_id, join.attempt)

@@ -13,20 +13,21 @@ from common.wire.messages import Event, Join, JoinRefused, WorkerGone, WorkerWar
 from worker.chromium.accounts import GUESTS, Accounts
 from worker.decide.state import State
 from worker.link.journal import Entry
-from worker.meeting.evidence import Witness
+from worker.meeting.evidence import EvidenceKeeper
 from worker.platforms import Adapter
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-Witnesses = Callable[[Join, Adapter, bool], Witness | None]
-"""Makes the witness of a bot's session, if evidence is kept. The third argument: whether an earlier agent began it."""
+EvidenceKeepers = Callable[[Join, Adapter, bool], EvidenceKeeper | None]
+"""Makes the keeper of a bot's session, if evidence is kept. The third argument: whether an earlier agent began it."""
 
 Recorders = Callable[
     [Join, Callable[[], Page | None], Callable[[], State | None], Callable[[str], None]],
     AbstractAsyncContextManager[Callable[[State], None]],
 ]
 """Records a bot while the context is open. Arguments: the order, the bot's page, where the bot is by the last look, and
-a function that reports a deed of the recorder. The context gives a function that takes each new state of the session.
+a function that reports an action of the recorder. The context gives a function that takes each new state of the
+session.
 """
 
 
@@ -49,7 +50,7 @@ class Uplink(NamedTuple):
     vm_id: str
     claim: Callable[[Join], Awaitable[bool]]
     report: Report
-    witnesses: Witnesses
+    keepers: EvidenceKeepers
     accounts: Accounts = GUESTS
     recorders: Recorders = unrecorded
 

@@ -1,4 +1,4 @@
-"""What the scaling keeps for its next look and the next leader: its state and history, and the result of its last look."""
+"""What the scaling keeps for its next look and the next leader: its state and history, and what its last look found."""
 
 from typing import Any
 

@@ -5,15 +5,15 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.decide.notice import LOOKS_WITHOUT, Heeding, Notice, Step
+from worker.decide.notice import LOOKS_WITHOUT, Notice, NoticeTracker, Step
 
 LEAD_S = 18.0
 GOES = Notice("terminate", 1120.0)
 
 
 def looked(*looks: tuple[Notice | None, float]) -> list[Step]:
-    heeding = Heeding(LEAD_S)
-    return [heeding.look(found, now) for found, now in looks]
+    tracker = NoticeTracker(LEAD_S)
+    return [tracker.look(found, now) for found, now in looks]
 
 
 def test_a_vm_that_stays_is_left_alone() -> None:

@@ -17,7 +17,7 @@ from common.wire.messages import Join
 from common.wire.vocabulary import Reason
 from tests.waiting import wait_until
 from tests.worker.visits import HANGING, Site
-from worker.meeting.evidence import CHATTER, Put, Witness, digest, packed, witnesses_for
+from worker.meeting.evidence import CHATTER, EvidenceKeeper, Put, digest, keepers_for, packed
 from worker.platforms import adapter_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -81,12 +81,12 @@ def outbox() -> Outbox:
     return Outbox()
 
 
-def witness(outbox: Outbox, join: Join = JOIN, **settings: Any) -> Witness:
-    return Witness(join, EvidenceSettings(**settings), outbox.put, vm_id="vm1", rules=lambda: [{"rule": "r"}])
+def keeper(outbox: Outbox, join: Join = JOIN, **settings: Any) -> EvidenceKeeper:
+    return EvidenceKeeper(join, EvidenceSettings(**settings), outbox.put, vm_id="vm1", rules=lambda: [{"rule": "r"}])
 
 
 async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own_page: Page, outbox: Outbox) -> None:
-    seen = witness(outbox)
+    seen = keeper(outbox)
     seen.watch(own_page)
     said: list[object] = []
     own_page.on("pageerror", lambda error: said.append(error))
@@ -119,7 +119,7 @@ async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own
 async def test_a_picture_shows_the_page_but_for_its_secrets_and_leaves_it_as_it_was(page: Page, outbox: Outbox) -> None:
     await page.set_content(LEAKY)
     before = await page.content()
-    await witness(outbox).keep(page, Reason.CAPTCHA)
+    await keeper(outbox).keep(page, Reason.CAPTCHA)
     assert await page.content() == before
     assert await page.evaluate("CSS.highlights.size + document.adoptedStyleSheets.length") == 0
     data = base64.b64encode(outbox.files()["screenshot.jpg"]).decode()
@@ -135,7 +135,7 @@ async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, sit
     await own_page.evaluate("hang()")
     await site.until_said("hanging")
     began = time.monotonic()
-    seen = witness(outbox)
+    seen = keeper(outbox)
     seen.saw("in_meeting", "a-rule")
     assert await seen.keep(own_page, Reason.CONNECTION_LOST) == "b1-2"
     assert time.monotonic() - began < 8.0
@@ -146,7 +146,7 @@ async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, sit
 
 async def test_where_secrets_cannot_be_painted_over_there_is_no_picture(page: Page, outbox: Outbox) -> None:
     await page.set_content("<p>abc-defg-hij</p><p>the rest</p><script>window.Highlight = undefined</script>")
-    assert await witness(outbox).keep(page, Reason.CAPTCHA) == "b1-2"
+    assert await keeper(outbox).keep(page, Reason.CAPTCHA) == "b1-2"
     files = outbox.files()
     assert "screenshot.jpg" not in files
     assert list(json.loads(files["about.json"])["missing"]) == ["screenshot.jpg"]
@@ -154,7 +154,7 @@ async def test_where_secrets_cannot_be_painted_over_there_is_no_picture(page: Pa
 
 
 async def test_a_page_that_is_gone_costs_the_bundle_only_what_it_showed(own_page: Page, outbox: Outbox) -> None:
-    seen = witness(outbox)
+    seen = keeper(outbox)
     seen.watch(own_page)
     await own_page.close()
     assert await seen.keep(own_page, Reason.BROWSER_CRASHED) == "b1-2"
@@ -167,20 +167,20 @@ async def test_a_page_that_is_gone_costs_the_bundle_only_what_it_showed(own_page
 
 
 async def test_nothing_is_kept_of_what_was_wished_for_unless_it_is_a_probe(page: Page, outbox: Outbox) -> None:
-    assert await witness(outbox).keep(page, Reason.EVERYONE_LEFT) == ""
-    assert await witness(outbox, enabled=False).keep(page, Reason.CAPTCHA) == ""
+    assert await keeper(outbox).keep(page, Reason.EVERYONE_LEFT) == ""
+    assert await keeper(outbox, enabled=False).keep(page, Reason.CAPTCHA) == ""
     outbox.is_full = True
-    assert await witness(outbox).keep(page, Reason.CAPTCHA) == ""
+    assert await keeper(outbox).keep(page, Reason.CAPTCHA) == ""
     outbox.is_full = False
     assert outbox.bundles == {}
-    probe = witness(outbox, replace(JOIN, is_probe=True))
+    probe = keeper(outbox, replace(JOIN, is_probe=True))
     await page.set_content("<h1>one</h1>")
     for screen in ("loading", "loading", "in_meeting"):
         await probe.picture(page, screen)
     assert await probe.keep(page, Reason.USER_REQUESTED) == "b1-2"
     screens = [name for name in outbox.files() if name.startswith("screens/")]
     assert screens == ["screens/01-loading.jpg", "screens/02-in_meeting.jpg"]
-    plain = witness(outbox)
+    plain = keeper(outbox)
     await plain.picture(page, "loading")
     await plain.keep(page, Reason.CAPTCHA)
     assert [name for name in outbox.files() if name.startswith("screens/")] == []
@@ -198,7 +198,7 @@ async def test_nothing_is_kept_of_what_was_wished_for_unless_it_is_a_probe(page:
 async def test_a_page_that_talks_without_end_is_listened_to_until_it_is_too_much(
     own_page: Page, outbox: Outbox, talk: str, times: int
 ) -> None:
-    seen = witness(outbox)
+    seen = keeper(outbox)
     seen.watch(own_page)
     await own_page.set_content(f"<script>for (let i = 0; i < {times + 10}; i++) {talk}</script>")
     await wait_until(lambda: not seen._listens)  # pyright: ignore[reportPrivateUsage]
@@ -239,10 +239,10 @@ async def test_what_does_not_fit_falls_away_pictures_of_screens_first() -> None:
             assert len(left) + len(missing) == 4
 
 
-async def test_the_agent_makes_a_witness_of_each_session_unless_it_is_told_not_to() -> None:
+async def test_the_agent_makes_a_keeper_of_each_session_unless_it_is_told_not_to() -> None:
     adapter = adapter_for("room")
     assert adapter
     join = replace(JOIN, platform="room")
-    assert witnesses_for(EvidenceSettings(enabled=False), "vm1", Outbox().put)(join, adapter, False) is None
-    assert witnesses_for(EvidenceSettings(), "vm1", Outbox().put)(join, adapter, True) is not None
+    assert keepers_for(EvidenceSettings(enabled=False), "vm1", Outbox().put)(join, adapter, False) is None
+    assert keepers_for(EvidenceSettings(), "vm1", Outbox().put)(join, adapter, True) is not None
     assert digest(adapter.rules) == digest(adapter.rules) != digest(None) == ""

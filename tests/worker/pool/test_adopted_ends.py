@@ -28,7 +28,7 @@ from worker.decide import lifecycle
 from worker.decide.state import State
 from worker.decide.words import Finish, Observation
 from worker.link.journal import Entry, Journal, Stage, WorkerNote
-from worker.meeting.evidence import witnesses_for
+from worker.meeting.evidence import keepers_for
 from worker.meeting.session import Session
 from worker.pool.pool import Pool, PoolSettings
 from worker.pool.uplink import Uplink
@@ -69,7 +69,7 @@ class Vm:
         self.died.clear()
         self._journal = journal = Journal(self.folder / "journal.db")
         self._alive = tasks = await asyncio.TaskGroup().__aenter__()
-        uplink = Uplink("vm1", self._claim, self._report, witnesses_for(EvidenceSettings(), "vm1", self._put))
+        uplink = Uplink("vm1", self._claim, self._report, keepers_for(EvidenceSettings(), "vm1", self._put))
         self.pool = Pool(PoolSettings.of(self.settings), self._launcher, self._driver, uplink, tasks)
         await self._launcher.sweep(journal.workers(), most=10)
         self.pool.adopt(journal.workers())

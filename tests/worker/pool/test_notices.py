@@ -72,7 +72,7 @@ class Scene:
                 leave_s=LEAVE_S,
             )
             async with asyncio.TaskGroup() as tasks:
-                task = tasks.create_task(watch.heed(LOOK_S), name="notices")
+                task = tasks.create_task(watch.run(LOOK_S), name="notices")
                 try:
                     yield
                 finally:

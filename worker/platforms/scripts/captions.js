@@ -1,5 +1,5 @@
-// What the page writes down of what is said: whether that is on, and each speaker's words as they stand there now.
-// Elements are told apart by numbers that they keep.
+// Reads the page's captions: whether they are on, and each speaker's words as they stand there now. Each element gets a
+// number, which it keeps.
 ({ shown, each, id, speaker, text }) => {
   /* finding.js */
   const page = survey();
@@ -11,7 +11,7 @@
     return `n${numbers.of.get(element)}`;
   }
 
-  // From an element to what stands at "CSS@attribute" in it; the first of several that is there.
+  // The text at "CSS@attribute", starting from an element; the first of several that exists.
   function reader(where, chars) {
     const ways = [where ?? []].flat().map((way) => /^(.*?)(?:@([\w-]+))?$/s.exec(way));
     return (element) => {
