@@ -187,7 +187,7 @@ class CaptureSettings(Section, frozen=True):
 
 
 class ProbeSettings(Section, frozen=True):
-    """A meeting of one's own. Whoever has its link can join: it is a secret."""
+    """A meeting of the operator's own. Whoever has its link can join, so it is a secret."""
 
     name: TokenName
     link: Annotated[str, Meta(min_length=1, max_length=2048)]
@@ -210,7 +210,7 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 DEEPGRAM_URL: Final = "https://api.deepgram.com"
 ServerAddress = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?\Z")]
 Language = Annotated[str, Meta(pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4})?\Z")]
-"""As in BCP 47; empty: whoever listens finds out."""
+"""The language as in BCP 47; empty: the provider detects it."""
 ModelName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}\Z")]
 
 
@@ -239,7 +239,7 @@ class TranscriptionSettings(Section, frozen=True):
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The providers that are set up. A server of one's own may need no key."""
+        """The providers that are set up. A server of the operator's own may need no key."""
         deepgram = self.deepgram_key_file or self.deepgram_url != DEEPGRAM_URL
         openai = self.openai_key_file or self.openai_url != OPENAI_URL
         return (

@@ -205,8 +205,8 @@ def _check_urls(callback: str, sound: str, words: str, rules: OutgoingRules, bot
 
 
 def _speech(name: str, rules: JobRules, *, is_live: bool) -> tuple[str, str]:
-    """The providers while the meeting runs and afterwards, for a job that names `name`. `is_live`: it has a live
-    transcript. A job that names captions, or a provider for afterwards, has no other one listen.
+    """The providers for the live transcript and for the one afterwards, for a job that names `name`. `is_live`: the job
+    has a live transcript. If a job names captions, or a provider for afterwards, no other provider listens.
     """
     if name == CAPTIONS:
         return CAPTIONS, CAPTIONS

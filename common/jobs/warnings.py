@@ -1,4 +1,4 @@
-"""Warns of what a job asks for and does not get as asked.
+"""Warns of job fields that are not carried out as the job asks.
 
 A warning is a sentence with the field and what happens instead. It is the same however the job came in. With `strict`
 such a job is rejected. Only likely mistakes are named: other unknown fields are a client's own, and are kept.
@@ -62,9 +62,9 @@ _DATE: Final = re.compile(r"\d{4}-?(?:\d{2}-?\d{2}|W\d{2}(?:-?\d)?)")
 
 
 class Said(NamedTuple):
-    """A job as it is known when it has been read. `document`: what the client sent. `guessed`: by what the platform was
-    guessed, where nobody named the link's host. `session_limit_s`: how long any bot may be there.
-    `records`: sound is recorded; `records_video`: pictures are. `providers`: of speech to text, who can be asked.
+    """What is known of a job after it was read. `document`: what the client sent. `guessed`: by what the platform was
+    guessed, if the link's host is not configured. `session_limit_s`: how long any bot may be in a meeting. `records`:
+    sound is recorded; `records_video`: pictures are. `providers`: the speech-to-text providers that are set up.
     """
 
     document: Mapping[str, Any]
@@ -148,7 +148,7 @@ def _recording(said: Said) -> Iterator[str]:
 
 
 LIVE: Final = ("deepgram_streaming",)
-"""Providers that make words of sound while it is heard; all others make them of a recording."""
+"""Providers that transcribe sound while it is heard; all others transcribe a recording."""
 
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,4}")
 
@@ -169,7 +169,7 @@ def provider_of(document: Mapping[str, Any]) -> Provider:
 
 
 def named_provider(named: Any) -> Provider:
-    """Of an object with one key, the provider's name."""
+    """The provider's name, in an object with one key."""
     name, how = next(iter(_object(named).items()), ("", None))
     options = _object(how)
     language = options.get("language")

@@ -4,9 +4,7 @@ from urllib.parse import urlsplit
 
 
 def redact(url: str) -> str:
-    """The link with nothing but scheme and host, for logs. On most platforms the path alone gives access to the
-    meeting.
-    """
+    """Only scheme and host of the link, for logs. On most platforms the path alone gives access to the meeting."""
     try:
         parts = urlsplit(url)
     except ValueError:

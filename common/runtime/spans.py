@@ -27,7 +27,7 @@ class CannotExportError(PoolmgrError):
 
 
 class Span(NamedTuple):
-    """Something that took from `start` to `end` (epoch seconds). `error`: what went wrong with it, or empty."""
+    """A span from `start` to `end` (epoch seconds). `error`: what went wrong, or empty."""
 
     name: str
     trace: Trace
@@ -38,9 +38,8 @@ class Span(NamedTuple):
 
 
 class Spans:
-    """Where the spans of one program go. `service`: its name. `instance`: which of several it is.
-
-    Raises: CannotExportError.
+    """Exports the spans of one program. `service`: its name. `instance`: which process of that program it is. Raises:
+    CannotExportError.
     """
 
     def __init__(self, settings: OtlpSettings, service: str, instance: str) -> None:
@@ -77,7 +76,7 @@ class Spans:
         self._tracer: Any = self._provider.get_tracer("poolmgr")
 
     def put(self, span: Span) -> None:
-        """Send it some time. Not if the program exports nothing, or if its trace is not kept."""
+        """Queue the span. Does nothing if the program exports nothing, or if its trace is not sampled."""
         if not self.on or not span.trace.sampled:
             return
         api, trace = self._api, span.trace
@@ -94,13 +93,13 @@ class Spans:
         made.end(int(max(span.start, span.end) * 1e9))
 
     async def close(self) -> None:
-        """Send what waits, for a few seconds at most."""
+        """Send the waiting spans, for a few seconds at most."""
         if self.on:
             loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
             def end() -> None:
                 self._provider.shutdown()
-                with suppress(RuntimeError):  # nobody waited for so long
+                with suppress(RuntimeError):  # the deadline passed first
                     loop.call_soon_threadsafe(ended.set)
 
             # Not a thread of the loop's pool, because the end of the loop waits for those.
@@ -109,7 +108,7 @@ class Spans:
 
 
 class _Ids:
-    """Gives the SDK the ids that a span is to have: by its interface IdGenerator."""
+    """Gives the SDK the ids that a span has to have, by the SDK's interface IdGenerator."""
 
     next: tuple[int, int] = (0, 0)
 

@@ -1,10 +1,10 @@
-"""The steps of a job's way, named, so that a test can end the process after each one as a power cut would.
+"""Names the steps of a job, so that a test can end the process after each one as a power cut would.
 
-    POOLMGR_CRASH_AFTER=jobs_taken      kill -9 as soon as this step is done
-    POOLMGR_CRASH_AFTER=jobs_taken:3    ... for the third time
+    POOLMGR_CRASH_AFTER=jobs_taken       kill -9 as soon as this step is done
+    POOLMGR_CRASH_AFTER=jobs_taken:3     ... for the third time
 
-What is done twice or half because of it, the next start has to put right: `./dev chaos --steps` tries every one.
-Without the variable a step costs one comparison.
+The next start has to correct what was done twice or half: `./dev chaos --steps` tries every step. Without the variable
+a step costs one comparison.
 """
 
 import os
@@ -21,7 +21,7 @@ class ManagerStep(StrEnum):
     """The manager's steps, in order."""
 
     LEASE_TAKEN = "lease_taken"
-    POOL_RESTORED = "pool_restored"  # from Redis; what it decided thereby is not durable
+    POOL_RESTORED = "pool_restored"  # read from Redis; the decisions about it are not durable yet
     JOBS_TAKEN = "jobs_taken"  # they stand in the list of taken ones
     JOBS_DECIDED = "jobs_decided"  # the pool knows the bots, Redis does not
     JOBS_REJECTED = "jobs_rejected"
@@ -54,7 +54,8 @@ class AgentStep(StrEnum):
     JOIN_CLAIMED = "join_claimed"  # Redis knows, the journal does not
     MEETING_ENTERED = "meeting_entered"  # the browser was told to open the meeting
     MOVE_NOTED = "move_noted"  # the journal holds the bot's new state and the event
-    END_CONCLUDED = "end_concluded"  # the journal holds why the bot leaves, or has left; nobody was told
+    # the journal has the reason why the bot leaves, or has left; no message about it was sent
+    END_CONCLUDED = "end_concluded"
     EVIDENCE_KEPT = "evidence_kept"  # as far as such an end has any
     PAGE_EMPTIED = "page_emptied"  # the bot is out, its end is not reported
     END_NOTED = "end_noted"
@@ -75,7 +76,7 @@ def is_armed(step: Step) -> bool:
 
 
 def done(step: Step) -> None:
-    """Say that `step` is done."""
+    """Mark `step` as done."""
     global _left
     if _name == step:
         _left -= 1

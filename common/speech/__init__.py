@@ -1,1 +1,1 @@
-"""Speech to text: who can be asked for it, over the network or on this machine, and what comes of it."""
+"""Speech to text: the providers, over the network or on this machine, and what is made of their words."""

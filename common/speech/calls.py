@@ -1,5 +1,7 @@
-"""Calls of providers over the network: to an address that is checked as those of webhooks are, with a key from a file,
-with a deadline and a largest answer, and followed nowhere. What fails has a word; nothing else of it is told.
+"""Calls speech-to-text providers over the network.
+
+The address is checked as those of webhooks are, the key comes from a file, and redirects are not followed. Each call
+has a deadline and a limit for its answer. A failure is reported as one word, without other details.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ from common.webhooks.sender import SEND_ERRORS, fault_of, open_session, user_age
 
 CONNECT_S: Final = 10.0
 MOST_ANSWER: Final = 64 * 1024 * 1024
-"""Bytes: words of a day, with all that is said of them."""
+"""The largest answer in bytes: the words of a day, with all their details."""
 _PIECE: Final = 1 << 16
 _LONGEST_KEY: Final = 4096
 
@@ -35,7 +37,7 @@ _PASSING: Final = ("busy", "timeout")
 
 
 def key_in(path: str) -> str:
-    """The key in a file; empty where none is named. Raises: SpeechError."""
+    """The key in the file; empty if no file is named. Raises: SpeechError."""
     try:
         key = Path(path).read_text(encoding="utf-8")[:_LONGEST_KEY].strip() if path else ""
     except (OSError, UnicodeDecodeError) as error:
@@ -46,7 +48,7 @@ def key_in(path: str) -> str:
 
 
 def of_status(status: int) -> SpeechError:
-    """What an answer that is none means."""
+    """The fault that an error answer stands for."""
     word = _WORDS.get(status)
     if word is None:
         word = "redirected" if status < HTTPStatus.BAD_REQUEST else "failed" if status >= 500 else "refused"
@@ -66,7 +68,7 @@ def target_of(url: str, rules: OutgoingRules, query: Mapping[str, str], *, live:
     text = f"ws{url.removeprefix('http')}" if live else url
     check_url(text, rules, "ws" if live else "http")
     target = URL(text).with_query(query)
-    check_address(target.host or "", rules)  # a literal address never comes to the resolver
+    check_address(target.host or "", rules)  # aiohttp does not pass a literal address to the resolver
     return target
 
 
@@ -77,7 +79,7 @@ async def post(
     headers: Mapping[str, str],
     body: Callable[[], Any],
 ) -> bytes:
-    """What is answered to a POST. `body`: makes what aiohttp sends. Raises: SpeechError."""
+    """The answer to a POST. `body`: makes what aiohttp sends. Raises: SpeechError."""
     rules = OutgoingRules.of(settings)
     sent = {**headers, "User-Agent": user_agent(), "Accept-Encoding": "identity"}
     try:

@@ -1,4 +1,5 @@
-"""Deepgram's protocol, of recordings: POST /v1/listen with the file, all words in the answer.
+"""Deepgram's protocol for recordings: POST /v1/listen with the file; the answer has all words.
+
 https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded
 """
 
@@ -16,7 +17,7 @@ LISTEN: Final = "/v1/listen"
 
 
 class Said(msgspec.Struct):
-    """A word. `speaker`: by `diarize`."""
+    """A word. `speaker`: the number that `diarize` gave to the voice."""
 
     word: str = ""
     start: float = 0.0
@@ -39,7 +40,7 @@ class Channel(msgspec.Struct):
 
     @property
     def words(self) -> list[Heard]:
-        """The words of the likeliest alternative."""
+        """The words of the most likely alternative."""
         best = self.alternatives[0].words if self.alternatives else []
         return [said.heard for said in best if said.word]
 
@@ -53,7 +54,7 @@ class _Answer(msgspec.Struct):
 
 
 def query_of(settings: TranscriptionSettings, language: str) -> dict[str, str]:
-    """What both ways of asking have."""
+    """The query options that both protocols use."""
     said = {"model": settings.deepgram_model, "smart_format": "true", "punctuate": "true", "diarize": "true"}
     return {**said, "language": language} if language else said
 
@@ -74,7 +75,7 @@ class Deepgram:
         query |= {} if language else {"detect_language": "true"}
         headers = {**headers_of(settings), "Content-Type": "audio/ogg"}
         url = f"{settings.deepgram_url.rstrip('/')}{LISTEN}"
-        with sound.open("rb") as file:  # aiohttp reads it on a thread
+        with sound.open("rb") as file:  # aiohttp reads the file in a thread
             answer = await calls.post(settings, url, query, headers, lambda: file)
         try:
             found = msgspec.json.decode(answer, type=_Answer)

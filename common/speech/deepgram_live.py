@@ -1,9 +1,11 @@
-"""Deepgram's protocol, live: a WebSocket that takes sound, and answers with words that are still guesses and words that
-stay. https://developers.deepgram.com/reference/speech-to-text/listen-streaming
+"""Deepgram's live protocol: a WebSocket that takes sound, and answers with interim words and with final words.
 
-What it takes of us: sound as binary frames; `KeepAlive` while there is none, or it hangs up after ten seconds;
-`Finalize` for what it still keeps back; `CloseStream` at the end. A connection that is lost is made anew. Sound waits
-meanwhile, up to some seconds; then the oldest is dropped, and counted.
+https://developers.deepgram.com/reference/speech-to-text/listen-streaming
+
+The client sends sound as binary frames; `KeepAlive` while there is no sound, because Deepgram closes after ten seconds;
+`Finalize` to get what it still holds back; `CloseStream` at the end.
+
+A lost connection is made again. Sound waits meanwhile, for some seconds; then the oldest is dropped, and counted.
 """
 
 import asyncio
@@ -24,13 +26,13 @@ from common.webhooks.sender import SEND_ERRORS, open_session, user_agent
 
 AGAIN_S: Final = (0.5, 30.0)
 STEADY_S: Final = 10.0
-"""A connection that lasted as long was one: the next wait is short again."""
+"""After a connection that lasted this long, the next wait is short again."""
 KEEP_ALIVE_S: Final = 4.0
 SEND_S: Final = 10.0
 LAST_S: Final = 3.0
-"""How long the last words may take."""
+"""How long to wait for the last words."""
 _JUMP_S: Final = 0.5
-"""By so much the clock of the wall and that of the stream part where sound was missing."""
+"""If the wall clock and the stream's clock differ by more than this, sound was missing in between."""
 _MOST_JUMPS: Final = 1000
 _LONGEST: Final = 1 << 20
 _SAMPLE_BYTES: Final = 2
@@ -47,7 +49,7 @@ OPTIONS: Final = {
 
 
 class _Kind(msgspec.Struct):
-    """Of any message; their other fields differ in their types by that."""
+    """The field that all messages have. The types of their other fields depend on it."""
 
     type: str = ""
 
@@ -68,7 +70,7 @@ class Timeline:
         self._at: list[float] = []
 
     def note(self, at: float, lasts_s: float) -> None:
-        """Sound that was heard then is sent now."""
+        """Note that sound that was heard at this time is sent now."""
         if not self._at or abs(self._at[-1] + self._sent_s - self._streamed[-1] - at) > _JUMP_S:
             self._streamed.append(self._sent_s)
             self._at.append(at)
@@ -81,7 +83,7 @@ class Timeline:
 
 
 class DeepgramLive:
-    """`most`: pieces of sound that wait."""
+    """`most`: how many pieces of sound may wait."""
 
     def __init__(self, settings: TranscriptionSettings, language: str, most: int, hears: Hears, fares: Fares) -> None:
         self._settings = settings
@@ -105,7 +107,7 @@ class DeepgramLive:
         self._news.set()
 
     def end(self) -> None:
-        """Nothing more comes. Idempotent."""
+        """No more sound comes. Idempotent."""
         self._ended.set()
         self._news.set()
 
@@ -146,9 +148,8 @@ class DeepgramLive:
         return await session.ws_connect(target, headers=headers, max_msg_size=_LONGEST, compress=0)
 
     async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
-        """Send what there is and what comes, and hear what is answered. True: it has ended, and all was heard.
-
-        Raises: SEND_ERRORS.
+        """Send waiting and new sound, and receive the answers. Returns True when the sound has ended and all answers
+        came. Raises: SEND_ERRORS.
         """
         self._lost.clear()
         self._timeline = Timeline()
@@ -169,7 +170,9 @@ class DeepgramLive:
         return is_done
 
     async def _send_all(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
-        """True: it has ended, and all is sent. False: the other side hung up. Raises: SEND_ERRORS."""
+        """Send sound. Returns True when it has ended and all of it is sent; False when the other side closed. Raises:
+        SEND_ERRORS.
+        """
         is_quiet = False
         while not self._lost.is_set():
             self._news.clear()
@@ -200,7 +203,7 @@ class DeepgramLive:
         self._news.set()
 
     def _take(self, text: str) -> None:
-        """What cannot be read is passed over."""
+        """A message that cannot be read is skipped."""
         try:
             kind = msgspec.json.decode(text, type=_Kind).type
             if kind == "UtteranceEnd":
@@ -221,7 +224,7 @@ class DeepgramLive:
 
 
 async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Close the connection properly, or without the provider's answer after a second."""
+    """Close the connection properly, or after a second without the provider's answer."""
     try:
         async with asyncio.timeout(1.0):
             await socket.close()

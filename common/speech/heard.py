@@ -1,8 +1,8 @@
-"""What a provider of speech to text hears, and what becomes of it with who spoke when: utterances. Pure.
+"""Makes utterances of the words that a provider heard and of the list of who spoke when. Pure.
 
-Providers tell words and their times, and some of them tell voices apart, by number. Meeting pages mark who speaks, a
-little early or late. So words are taken together that one voice says without a pause, and are said by whom the page
-marked for most of that time; a voice whose words nobody was marked for is called by the name that it has elsewhere.
+Providers give words and their times, and some number the voices. Meeting pages mark who speaks, a little early or late.
+So the words that one voice says without a pause are kept together. They are assigned to the person whom the page marked
+for most of that time. If the page marked nobody, they are assigned to the person who has that voice in other places.
 """
 
 from collections import Counter, defaultdict
@@ -14,17 +14,19 @@ import msgspec
 from common.wire.minutes import Turn, Utterance, Word
 
 SLACK_S: Final = 0.4
-"""Pages are looked at every half second, and mark late."""
+"""How much later than the voice the page's mark may come, in seconds: pages are read every half second, and mark
+late.
+"""
 BREATH_S: Final = 0.35
-"""A pause within which nobody takes over from somebody else."""
+"""A pause so short, in seconds, that it is still the same speaker."""
 PAUSE_S: Final = 1.5
-"""A pause that ends an utterance."""
+"""A pause, in seconds, that ends an utterance."""
 MOST_WORDS: Final = 60
 
 
 class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A word, in seconds of the sound; of providers that tell no times of words a sentence (`is_whole`). `punctuated`:
-    as it stands in a text, if not as the word itself. `voice`: whose, by number.
+    """A word; times are seconds of the sound. From providers without times of words, a sentence (`is_whole`).
+    `punctuated`: as it is written in the text, if that differs from the word. `voice`: the number of its voice.
     """
 
     word: str
@@ -36,13 +38,15 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
     is_whole: bool = False
 
     def at(self, since: float) -> Word:
-        """Its time by the wall clock. `since`: when the sound began, epoch seconds."""
+        """The word with wall-clock times. `since`: when the sound began, epoch seconds."""
         begins, ends = since + self.begins_s, since + max(self.ends_s, self.begins_s)
         return Word(self.word, round(begins, 3), round(ends, 3), self.punctuated, self.confidence, self.voice)
 
 
 def utterances(words: Sequence[Word], turns: Sequence[Turn], *, timed: bool = True) -> list[Utterance]:
-    """In order. `timed`: false where the times of single words are not known; then none are told."""
+    """The utterances of these words, in order. `timed` False: the times of single words are unknown, and are left
+    out.
+    """
     ordered = sorted(words, key=lambda word: word.began_at)
     found: list[Utterance] = []
     said: list[Word] = []
@@ -62,7 +66,7 @@ def _utterance(said: Sequence[Word], speaker: str, *, timed: bool) -> Utterance:
 
 
 def whose(words: Sequence[Word], turns: Sequence[Turn]) -> list[str]:
-    """The name of who says each; words in order of time. Empty: nobody knows."""
+    """The name of the speaker of each word; empty: unknown. The words are in order of time."""
     runs = list(_runs(words))
     shares = _shares(words, turns)
     names: list[str] = []
@@ -82,7 +86,7 @@ def whose(words: Sequence[Word], turns: Sequence[Turn]) -> list[str]:
 
 
 def _runs(words: Sequence[Word]) -> Iterable[tuple[int, int]]:
-    """Rows of words that one voice says without a pause: from, and up to."""
+    """Runs of words that one voice says without a pause, as (first, end) indexes."""
     first = 0
     for place in range(1, len(words) + 1):
         if place == len(words) or (

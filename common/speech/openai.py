@@ -1,6 +1,8 @@
-"""The protocol that OpenAI's and most self-hosted servers of Whisper speak: POST /audio/transcriptions, a form with the
-file, words or sentences and their times in the answer (`verbose_json`). Files are cut to the size that the server
-takes. https://platform.openai.com/docs/api-reference/audio/createTranscription
+"""The protocol of OpenAI and of most self-hosted Whisper servers: POST /audio/transcriptions, a form with the file.
+
+The answer (`verbose_json`) has words or sentences with their times. Files are cut to the size that the server accepts.
+
+https://platform.openai.com/docs/api-reference/audio/createTranscription
 """
 
 import asyncio
@@ -28,7 +30,7 @@ class SpokenWord(msgspec.Struct):
 
 
 class Segment(msgspec.Struct):
-    """A segment of the answer. Some servers put the words into it."""
+    """A segment of the answer. Some servers put the words in it."""
 
     text: str = ""
     start: float = 0.0
@@ -60,7 +62,7 @@ class OpenAi:
         key = calls.key_in(settings.openai_key_file)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         url = f"{settings.openai_url.rstrip('/')}/audio/transcriptions"
-        with piece.path.open("rb") as file:  # aiohttp reads it on a thread
+        with piece.path.open("rb") as file:  # aiohttp reads the file in a thread
 
             def form() -> Any:
                 asked = aiohttp.FormData()
@@ -82,7 +84,7 @@ class OpenAi:
 
 
 def words_of(answer: Spoken, since_s: float) -> Iterator[Heard]:
-    """The words, punctuated as they stand in the text; sentences where the server tells no times of words."""
+    """The words, with the punctuation of the text; sentences if the server gives no times of words."""
     segments = answer.segments or []
     words = answer.words or [word for segment in segments for word in segment.words or ()]
     if not words:
@@ -102,7 +104,7 @@ def words_of(answer: Spoken, since_s: float) -> Iterator[Heard]:
 
 
 def _place(word: str, text: Sequence[str], at: int) -> int | None:
-    """Where the word is in the text: at that place or soon after it."""
+    """The place of the word in the text, at that index or soon after it."""
     plain = _plain(word)
     ahead = enumerate(text[at : at + _LOOKED_AHEAD], at)
     return next((place for place, token in ahead if _plain(token) == plain), None)

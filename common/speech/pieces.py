@@ -1,5 +1,5 @@
-"""Cuts the sound of a recording into files that a provider takes: at most so large, at most so long, each at the
-quietest moment before. Packets are copied, not encoded anew. To be called on a thread.
+"""Cuts the sound of a recording into files that a provider accepts: limited in size and length, each cut at the
+quietest moment before the limit. Packets are copied, not encoded again. To be called in a thread.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ import av.error
 from common.speech.provider import SpeechError
 
 MOST_S: Final = 1200.0
-"""Twenty minutes: what comes of one call, and what has to be held of one, stays small."""
+"""The longest piece in seconds: twenty minutes, so that an answer, and what has to be kept of it, stays small."""
 LOOKED_BACK_S: Final = 20.0
 QUIET_PACKETS: Final = 25
-"""Half a second."""
+"""The window in which loudness is compared, in seconds."""
 _HEAD_SHARE: Final = 0.97
-"""The rest is for the frames of the file."""
+"""The share of the size limit for packets; the rest is for the frames of the file."""
 _CLOCK: Final = 48_000
 
 
 class Piece(NamedTuple):
-    """`begins_s`: where in the whole it does."""
+    """A piece. `begins_s`: where in the recording it begins."""
 
     path: Path
     begins_s: float
@@ -36,8 +36,8 @@ class _Packet(NamedTuple):
 
 
 def cut(sound: Path, folder: Path, most_bytes: int, most_s: float = MOST_S) -> list[Piece]:
-    """The pieces, in order; the file itself if it is small enough. New ones are made in `folder`. Raises:
-    SpeechError for a file that is none, OSError.
+    """The pieces, in order; the file itself if it is small enough. New files are made in `folder`. Raises: SpeechError
+    for a file that is not sound, OSError.
     """
     try:
         packets = _packets(sound)
@@ -61,7 +61,9 @@ def _samples(packet: Any) -> Fraction:
 
 
 def cuts(packets: Sequence[_Packet], most_bytes: int, most_samples: int) -> list[int]:
-    """Before which packets it is cut; none if it need not be. Opus gives fewer bytes to what is quieter."""
+    """The packets before which the sound is cut; none if it need not be cut. Opus needs fewer bytes for quieter
+    sound.
+    """
     limit = round(most_bytes * _HEAD_SHARE)
     found: list[int] = []
     first = size = 0

@@ -10,8 +10,8 @@ from common.wire.minutes import Word
 
 
 class SpeechError(PoolmgrError):
-    """A provider does not do what it is asked for. `reason`: a word or a few of a closed set, without what was said and
-    without secrets. `lasts`: asking again would not help.
+    """A provider did not transcribe. `reason`: one or a few words of a closed set, without secrets and without what was
+    said. `lasts`: another try would not help.
     """
 
     def __init__(self, reason: str, *, lasts: bool = False) -> None:
@@ -21,32 +21,34 @@ class SpeechError(PoolmgrError):
 
 
 class Transcriber(Protocol):
-    """Makes words of a recording that is over."""
+    """Transcribes a recording that is over."""
 
     async def transcribe(self, sound: Path, language: str) -> list[Heard]:
-        """Everything that is said, in order. `sound`: an Ogg file of Opus. `language`: as in BCP 47; empty: the
-        provider finds out, if it can. Raises: SpeechError, OSError. May be cancelled, and then leaves nothing behind.
+        """All words, in order. `sound`: an Ogg file of Opus. `language`: as in BCP 47; empty: the provider detects it,
+        if it can. Raises: SpeechError, OSError. May be cancelled, and then leaves nothing behind.
         """
         ...
 
 
 Hears = Callable[[Sequence[Word], bool, bool], None]
-"""Gets words by the wall clock; whether they stay (if not, the next ones replace them); whether an utterance ends."""
+"""Called with words with wall-clock times; whether they are final (if not, the next words replace them); whether an
+utterance ends.
+"""
 
 Fares = Callable[[bool, str], None]
-"""Gets whether it listens now, and if not, why, in a few words; at each change."""
+"""Called at each change with whether the provider listens now, and if not, why, in a few words."""
 
 RATE: Final = 16_000
-"""Samples a second of the sound that listeners take."""
+"""Sample rate of the sound that listeners take, in Hz."""
 
 
 class Listener(Protocol):
-    """Makes words of sound while it comes. Call `run` once, `put` with sound at any time, and `end` after the last.
-    Only `run` waits.
+    """Transcribes sound while it comes. Call `run` once, `put` with sound at any time, and `end` after the last. Only
+    `run` waits.
     """
 
     dropped: int
-    """Pieces of sound that it did not take in time."""
+    """How many pieces of sound it dropped because it could not send them in time."""
 
     def put(self, pcm: bytes, at: float) -> None:
         """16 bits a sample, little-endian, one channel, RATE. `at`: when it began, epoch seconds."""
@@ -55,7 +57,7 @@ class Listener(Protocol):
     def end(self) -> None: ...
 
     async def run(self) -> None:
-        """Listen until `end` was called and the last words came, or their time is over, or there is no hope left. Never
-        raises because of the provider.
+        """Listen until `end` was called and the last words came, their deadline passed, or further tries are useless.
+        Never raises because of the provider.
         """
         ...

@@ -1,5 +1,7 @@
-"""Whisper on this machine, by faster-whisper, an extra: in a process of its own, with few threads, at the lowest
-priority and with a limit to its memory. The model is a folder that somebody put there: nothing is fetched.
+"""Whisper on this machine, by faster-whisper, an extra.
+
+It runs in a process of its own, with few threads, at the lowest priority and with limited memory. The operator installs
+the model's folder; nothing is downloaded.
 """
 
 import asyncio
@@ -22,7 +24,9 @@ INSTALL: Final = "pip install poolmgr[whisper]"
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What the process (whisper_process.py) is asked for. `pieces`: a path each, and where in the whole it begins."""
+    """The order that the process (whisper_process.py) gets. `pieces`: the path of each, and where in the recording it
+    begins.
+    """
 
     model: str
     pieces: list[tuple[str, float]]
@@ -47,7 +51,7 @@ class Whisper:
 
 
 def fault_of(settings: TranscriptionSettings) -> str:
-    """What it lacks, if it is set up; empty: nothing."""
+    """What is missing for it, if it is set up; empty: nothing."""
     if settings.whisper_model and find_spec(MODULE) is None:
         return f"engine_missing: {INSTALL}"
     if settings.whisper_model and not (Path(settings.whisper_model) / "model.bin").is_file():
@@ -61,7 +65,7 @@ async def _run(work: Work) -> list[Heard]:
         *(sys.executable, "-m", "common.speech.whisper_process"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,  # what it says of its input is nobody's business
+        stderr=asyncio.subprocess.DEVNULL,  # the process may quote the recording in its output
     )
     try:
         said, _ = await process.communicate(msgspec.json.encode(work))

@@ -1,5 +1,5 @@
-"""Makes words of sound, in a process of its own: `python -m common.speech.whisper_process`, a Work on its standard
-input, the words on its standard output, as JSON.
+"""Transcribes sound, in a process of its own: `python -m common.speech.whisper_process`. It reads a Work on its
+standard input, and writes the words to its standard output, as JSON.
 """
 
 import os
@@ -18,7 +18,7 @@ _NICENESS: Final = 19
 
 
 def transcribe(work: Work) -> Iterator[Heard]:
-    """In order. Sentences are not told what came before: a slip is not carried on for minutes."""
+    """All words in order. No sentence is given the text before it, so that a mistake is not continued for minutes."""
     engine: Any = import_module(MODULE)
     model: Any = engine.WhisperModel(
         work.model, device="cpu", compute_type="int8", cpu_threads=work.threads, local_files_only=True
@@ -51,7 +51,7 @@ def main() -> None:
     os.umask(0o077)
     os.environ["OMP_NUM_THREADS"] = str(work.threads)
     os.environ["HF_HUB_OFFLINE"] = "1"
-    answer, sys.stdout = sys.stdout.buffer, sys.stderr  # whatever a library prints is no part of the answer
+    answer, sys.stdout = sys.stdout.buffer, sys.stderr  # a library's own output must not get into the answer
     answer.write(msgspec.json.encode(list(transcribe(work))))
 
 

@@ -30,11 +30,11 @@ class WireKeys:
         return f"{self.prefix}:vm:{vm_id}:vitals"
 
     def looks(self, vm_id: str) -> str:
-        """A channel, and no key: which bots of the VM somebody looks at."""
+        """A channel, not a key: requests to look at bots of the VM."""
         return f"{self.prefix}:vm:{vm_id}:looks"
 
     def shown(self, bot_id: str) -> str:
-        """A channel, and no key: pictures of the bot's page, while somebody looks."""
+        """A channel, not a key: pictures of the bot's page, while somebody looks."""
         return f"{self.prefix}:bot:{bot_id}:shown"
 
     def written(self, vm_id: str) -> str:

@@ -1,7 +1,7 @@
-"""A look into a live worker: what a manager asks an agent while somebody looks, and what comes back.
+"""A look at a live bot: the manager's request to an agent while somebody looks, and the agent's answer.
 
-Both are published and never stored: Redis hands them to who listens at that moment, and keeps nothing of them, neither
-in memory nor on disk.
+Both are published and never stored: Redis passes them to the subscribers of that moment, and keeps nothing in memory or
+on disk.
 """
 
 from typing import Final
@@ -12,9 +12,9 @@ EVERY_S: Final = 1.0
 """Seconds between two pictures of a bot."""
 ASKED_EVERY_S: Final = 2.0
 LOOKED_AT_S: Final = 5.0
-"""An agent that was not asked for so long takes no more pictures."""
+"""An agent stops taking pictures when it was not asked for this long, in seconds."""
 MOST_BYTES: Final = 512 * 1024
-"""Of one picture."""
+"""The largest picture, in bytes."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """What a bot's page shows at `at` (epoch seconds, the VM's clock). `jpeg` is empty where there is no picture, and
+    """What a bot's page shows at `at` (epoch seconds, the VM's clock). `jpeg` is empty if there is no picture; then
     `why` says why, for people.
     """
 

@@ -48,8 +48,8 @@ class Gap(Shape, frozen=True):
 
 
 class Part(Shape, frozen=True):
-    """A stream that plays from its first byte on: its segments joined in order. Begins anew after each gap. Numbered by
-    kind.
+    """A stream that can be played from its first byte: its segments joined in order. A new part begins after each gap.
+    Parts are numbered by kind.
     """
 
     number: int
@@ -89,8 +89,8 @@ class Audio(Shape, frozen=True):
 
 
 class Video(Shape, frozen=True):
-    """The one file of the picture, and of the sound if there is any. `pictures`: how many it holds; `fps`: of them,
-    where something was recorded. `damaged`: those that a player cannot decode.
+    """The one file of the picture, and of the sound if there is any. `pictures`: how many it has; `fps`: their rate
+    where something was recorded. `damaged`: pictures that a player cannot decode.
     """
 
     path: str
@@ -130,7 +130,7 @@ class Manifest(Shape, frozen=True):
 
 
 def deleted(bot_id: str) -> str:
-    """The object that says that the bot was deleted. An agent that still has a recording of it throws that away."""
+    """The object that says that the bot was deleted. An agent that still has a recording of the bot deletes it."""
     return f"{bot_id}/{DELETED}"
 
 

@@ -54,11 +54,11 @@ class AutomaticLeave(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Feeds(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is sent to a client while the bot is in its meeting: its sound to a WebSocket, what is said to a webhook.
-    Empty: nothing. The addresses are secrets. `attributes`: the client's own, as JSON, which go with what is said.
-    `transcript`: what is said is kept for afterwards. `by`: the provider that is to listen to the sound, or
-    `meeting_captions` if none is; empty: the one that the agent's settings name, where there are no captions.
-    `language`: in which, empty as they name.
+    """What is sent to a client while the bot is in its meeting: its sound to a WebSocket, the transcript to a webhook.
+    An empty address: nothing is sent. The addresses are secrets. `attributes`: the client's own, as JSON, which are
+    sent with the transcript. `transcript`: a transcript is also kept for afterwards. `by`: the provider that is to
+    listen to the sound, or `meeting_captions` for none; empty: the provider of the agent's settings, if there are no
+    captions. `language`: of the speech; empty as in the settings.
     """
 
     audio_url: str = ""
@@ -167,7 +167,7 @@ class Heartbeat(Message, frozen=True):
 
 
 class WorkerVitals(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one worker takes: memory that it shares with no other process, and processors (1.0 is one in full)."""
+    """What one worker uses: memory that no other process shares, and processors (1.0 is one in full)."""
 
     memory_mb: int = 0
     processors: float = 0.0
@@ -296,7 +296,7 @@ class BotRecorded(Message, frozen=True):
     video_s: float = 0.0
 
     def status_of(self, kind: Kind) -> str:
-        """What the bot's record says of that kind from then on; empty: nothing."""
+        """The value of the bot's record for that kind from then on; empty: unchanged."""
         if kind not in self.kinds:
             return ""
         if not self.finished:
@@ -305,8 +305,8 @@ class BotRecorded(Message, frozen=True):
 
 
 class BotStreamed(Message, frozen=True):
-    """How a live feed of the bot fares, each time that it changes; also after the bot's end. `sent`: frames or
-    utterances so far, `dropped`: those that were not taken in time. `taken`: the receiver has something that is final.
+    """The state of a live feed of the bot, at each change; also after the bot's end. `sent`: frames or utterances so
+    far; `dropped`: those that could not be sent in time. `taken`: the receiver has got something final.
     """
 
     vm_id: str
@@ -322,8 +322,8 @@ class BotStreamed(Message, frozen=True):
 
 
 class BotTranscribed(Message, frozen=True):
-    """What is said in the bot's meeting is written down; with `finished`, which may come after its end, there is a
-    transcript of so many `utterances`, or none. `by`: whose words they are; empty: the page's captions.
+    """A transcript of the bot's meeting is being written. With `finished`, which may come after the bot's end, there is
+    a transcript with so many `utterances`, or none. `by`: the provider; empty: the page's captions.
     """
 
     vm_id: str

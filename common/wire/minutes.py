@@ -1,6 +1,6 @@
 """The minutes of a meeting: `transcript.json` and `speakers.json`, beside its recording. Only shapes.
 
-Times of the wall clock, `..._at`, are epoch seconds of the agent's VM.
+Wall-clock times, `..._at`, are epoch seconds of the agent's VM.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ def transcript_id(bot_id: str, number: int = 1) -> str:
 
 
 def named_transcript(name: str) -> tuple[str, int] | None:
-    """The bot's id and the number; None: that is the name of none."""
+    """The bot's id and the number; None: the text is no transcript's id."""
     bot_id, tilde, number = name.removeprefix(PREFIX).partition("~")
     if not name.startswith(PREFIX) or (tilde and not (number.isascii() and number.isdecimal() and len(number) < 4)):
         return None
@@ -31,7 +31,7 @@ def named_transcript(name: str) -> tuple[str, int] | None:
 
 
 def transcript_name(number: int) -> str:
-    """The file of a bot's transcript of that number: 1 is that of its job."""
+    """The file of a bot's transcript with that number. Number 1 is the one that its job asked for."""
     return TRANSCRIPT if number == 1 else f"transcript-{number}.json"
 
 
@@ -40,7 +40,9 @@ class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Word(Shape, frozen=True):
-    """`punctuated`: as it stands in the text, if not as the word itself. `voice`: whose, by a provider's number."""
+    """A word. `punctuated`: as it is written in the text, if that differs from the word. `voice`: the provider's number
+    of its voice.
+    """
 
     word: str
     began_at: float
@@ -55,7 +57,7 @@ class Word(Shape, frozen=True):
 
 
 class Utterance(Shape, frozen=True):
-    """`words`: where their times are known, which captions of pages do not tell."""
+    """An utterance. `words`: empty if their times are unknown, as in captions of pages."""
 
     speaker: str
     text: str

@@ -636,15 +636,15 @@ class Feed(StrEnum):
 
 
 class FeedStatus(StrEnum):
-    """How a feed fares."""
+    """The state of a live feed."""
 
-    CONNECTED = "connected"  # its receiver takes what is sent
+    CONNECTED = "connected"  # its receiver accepts what is sent
     WAITING = "waiting"  # its receiver does not; it is tried again
     REFUSED = "refused"  # its address is one that may not be called
     LISTENING = "listening"  # the meeting's page shows captions; nothing was said yet
     CAPTIONS_UNAVAILABLE = "captions_unavailable"  # it shows none
     TRANSCRIBING = "transcribing"  # a provider of speech to text listens
-    UNTRANSCRIBED = "untranscribed"  # it does not, where it should
+    UNTRANSCRIBED = "untranscribed"  # a provider should listen, and does not
     ENDED = "ended"
 
 

@@ -75,7 +75,7 @@ class Onlookers:
 
 
 async def picture_of(looked: Looked | None) -> Picture:
-    """A picture of what the page shows, within DEADLINE_S and MOST_BYTES. Never raises for what a page or browser does."""
+    """A picture of what the page shows, within DEADLINE_S and MOST_BYTES. Never raises for what a page does."""
     at = time.time()
     if looked is None:
         return Picture(at, why="no worker of this VM serves the bot")

@@ -1,4 +1,4 @@
-"""`completion`, as both programs have it: the script that lets a shell complete their words. Click writes it."""
+"""`completion` of both programs: prints the script that lets a shell complete their words. Click writes the script."""
 
 from typing import Final
 
@@ -22,7 +22,7 @@ _HELP: Final = """Print the script by which SHELL completes the words of {progra
 
 
 def completion_of(program: str, names: str, what_is_asked: str = "") -> click.Command:
-    """The command `completion` of `program`, which completes also `names`."""
+    """The command `completion` of `program`, which also completes `names`."""
 
     @click.command("completion", help=_HELP.format(program=program, names=names, what_is_asked=what_is_asked))
     @click.argument("shell", type=click.Choice(_SHELLS), metavar="SHELL")

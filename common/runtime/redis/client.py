@@ -25,8 +25,8 @@ UNAVAILABLE: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyE
 
 
 _MOST_CONNECTIONS: Final = 10_000
-"""The limit of one client; Redis accepts as many by default. What is under way at once is limited elsewhere
-(webhooks.at_once, api.connections). With redis-py's limit of 100, callers would see an outage.
+"""The most connections of one client; Redis accepts as many by default. Other limits bound how much is under way at
+once (webhooks.at_once, api.connections). With redis-py's limit of 100, callers would see an outage.
 """
 
 

@@ -1,6 +1,7 @@
-"""A recording's sound as an M4A, for players that have no Opus: made when somebody asks for it, kept beside the Ogg.
+"""Makes an M4A of a recording's sound, for players that cannot play Opus.
 
-AAC is worse than the Opus that it is made of, and takes a processor: so nobody gets it unasked.
+It is made when a client asks for it, and kept beside the Ogg. It is not made otherwise, because AAC sounds worse than
+the Opus that it is made of, and encoding takes a processor.
 """
 
 import asyncio
@@ -21,9 +22,9 @@ from common.wire.manifest import FINAL, M4A, Audio, Manifest
 
 MEDIA_TYPE: Final = "audio/mp4"
 _DEADLINE_S: Final = 120.0
-"""For a recording of no length; a longer one has half its length more."""
+"""The deadline for a recording of no length, in seconds; half of a recording's length is added."""
 _SHORTER_S: Final = 0.2
-"""By so much what was encoded may be shorter than the recording: the ends of packets."""
+"""How much shorter the encoded sound may be than the recording, because of packets' ends."""
 
 
 class UnencodedError(PoolmgrError):
@@ -31,7 +32,7 @@ class UnencodedError(PoolmgrError):
 
 
 MOST_IN_LINE: Final = 4
-"""How many M4As are being made or are to be made next, whoever asks. For more, one asks again later."""
+"""How many M4As may be in the making or in line, for all clients. Further clients have to ask again later."""
 
 
 class Conversions:
@@ -43,10 +44,9 @@ class Conversions:
         self._turn = asyncio.Semaphore(1)
 
     async def made(self, store: Store, found: Manifest) -> str | None:
-        """Where in the store the M4A of that finished sound is, which is made if it is not there. None: ask again
-        later, since it is being made for somebody else, or MOST_IN_LINE others come first.
-
-        Raises: UnencodedError, StoreError, OSError.
+        """The M4A's place in the store, for that finished sound; it is made if it is not there. None: ask again later,
+        because it is being made for another client, or MOST_IN_LINE others come first. Raises: UnencodedError,
+        StoreError, OSError.
         """
         assert found.audio
         where = f"{manifest.folder(found.bot_id, found.attempt)}/{M4A}"

@@ -1,13 +1,13 @@
-"""What the process is asked for that encodes sound (process.py), and what it answers. Only shapes: whoever asks does
-not load what that process does.
+"""The order that the encoding process (process.py) gets, and its answer. Only shapes, so that the caller does not load
+the encoder.
 """
 
 import msgspec
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Encode `source` into `out`, which are paths. `kbps`: kilobits a second. `memory_mb`: what the process may
-    take.
+    """Encode `source` into `out`, which are paths. `kbps`: kilobits a second. `memory_mb`: how much memory the process
+    may use.
     """
 
     source: str

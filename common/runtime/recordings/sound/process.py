@@ -17,11 +17,11 @@ from common.runtime.recordings.sound.order import Made, Order
 
 _NICENESS: Final = 10
 _RATE: Final = 48_000
-_OPTIONS: Final = {"movflags": "+faststart", "fflags": "+bitexact"}  # it plays before all of it is there
+_OPTIONS: Final = {"movflags": "+faststart", "fflags": "+bitexact"}  # a player can start before it has the whole file
 
 
 def encode(order: Order) -> Made:
-    """The file is at `order.out`. Raises: av.error.FFmpegError."""
+    """Encode the sound. Afterwards the file is at `order.out`. Raises: av.error.FFmpegError."""
     samples = 0
     to: Any = av.open(order.out, "w", format="ipod", options=_OPTIONS)
     with av.open(order.source) as given, to as file:
