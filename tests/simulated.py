@@ -1,5 +1,7 @@
-"""An agent without browsers, for what does not need them: it speaks the real wire, claims with the real script, and
-can be killed, silenced or made to refuse. `Meetings` is the outside witness: who was in which meeting, how often.
+"""An agent without browsers, for tests that need none: it speaks the real protocol, claims with the real script, and
+can be killed, silenced or made to refuse.
+
+`Meetings` records independently which bots were in which meeting, and how often.
 """
 
 import asyncio

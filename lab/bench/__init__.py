@@ -1,1 +1,3 @@
-"""What `./dev bench` measures: the budgets, each beside a peer or a bare floor in the same run. Not installed."""
+"""What `./dev bench` measures: the budgets, each compared in the same run with another program or with the bare cost.
+Not installed.
+"""

@@ -117,7 +117,7 @@ async def _run(names: tuple[str, ...], console: Console, *, quick: bool, minutes
                 measure = partial(calls.measure, minutes=minutes) if name == "calls" else ROWS[name].measure
                 measurements += await measure(progress, quick=quick)
             except asyncio.CancelledError:
-                # The parts are ended by now. Playwright's calls that were under way complain of it one by one.
+                # The parts have ended by now. Playwright reports each call that was under way as an error.
                 asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
                 raise
             except _CANNOT as error:

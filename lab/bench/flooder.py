@@ -31,7 +31,7 @@ async def _flood(api: str, token: str, url: str, jobs: str) -> None:
     async with aiohttp.ClientSession(f"{api}/api/v1/", headers=headers, connector=connections) as session:
 
         async def post(body: bytes) -> None:
-            # Of what is refused the manager does not wait for the whole body.
+            # The manager does not read the whole body of a request that it refuses.
             with suppress(aiohttp.ClientError):
                 async with session.post("bots/create_bot", data=body) as answer:
                     await answer.read()

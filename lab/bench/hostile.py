@@ -1,7 +1,7 @@
 """Jobs that are slow to read on purpose: each repeats one thing up to the limits. Used by `./dev bench` and tests.
 
-Every shape stands for a kind of work: many links, many hosts, brackets, escapes, lines, layers; or, of the job itself,
-many small elements, odd keys, depth. `jobs(scale)` makes them as large as the limits allow, times `scale`.
+Each shape makes one kind of work: many links, many hosts, brackets, escapes, lines, layers; or, in the job itself, many
+small elements, odd keys, depth. `jobs(scale)` makes them as large as the limits allow, times `scale`.
 """
 
 import base64
@@ -251,7 +251,7 @@ _DOCUMENTS: Final[dict[str, tuple[str, str, str]]] = {
 NO_JSON: Final = frozenset(
     {"opening brackets only", "closing brackets only", "quotes only", "backslashes only", "brackets in strings"}
 )
-"""Whose brackets are no objects."""
+"""A text whose brackets are no objects."""
 
 
 def odd_keys(size: int) -> Hostile:

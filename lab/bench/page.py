@@ -30,7 +30,7 @@ _OVER: Final = """<!doctype html><title>Meeting</title><link rel="icon" href="da
 
 
 class PageError(Exception):
-    """No bot came in time."""
+    """No bot requested the page in time."""
 
 
 class MeetingPage:

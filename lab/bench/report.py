@@ -11,10 +11,11 @@ from lab.bench.sample import Summary
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """One limit and what was measured. `limit` None: there is none, the value is told for its own sake.
+    """One limit and what was measured.
 
-    `used`: how much of the budget is used up, so that above 1 it is missed: measured / limit, or the inverse of that
-    where the limit is the least. It follows from the others and stands here so that the kept results hold it.
+    `limit` None: there is none, and the value is only shown. `used`: how much of the budget is used; above 1 it is
+    missed. It is measured / limit, or limit / measured if the limit is a minimum. It follows from the others, and is a
+    field so that the stored results have it.
     """
 
     what: str
@@ -32,7 +33,7 @@ class Budget(msgspec.Struct, frozen=True):
 
     @property
     def kept(self) -> bool | None:
-        """Whether the budget was kept; None: it is not judged."""
+        """Whether the budget was kept; None: it has no limit."""
         if self.limit is None or not self.judged:
             return None
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
@@ -50,9 +51,8 @@ class Budget(msgspec.Struct, frozen=True):
 
 class Measurement(msgspec.Struct, frozen=True):
     """One line of the budgets. `beside`: the floor first, then peers; `ratio`: subject to floor, round by round.
-
-    `why_not`: why there are no numbers, empty when there are. `anew`: of which later run it is, where it stands among
-    the results of an earlier one; empty for one of the run itself.
+    `why_not`: why there are no numbers; empty if there are. `anew`: the later run that the row is from, if it replaced
+    a row of an earlier run; else empty.
     """
 
     row: str
@@ -107,7 +107,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def merged(run: Run, later: Run) -> Run:
-    """`run` with the rows of `later` in place of its own; they say of themselves that they are of a later run."""
+    """`run`, with the rows of `later` in place of its own. Each such row names its later run."""
     load = f"load average {later.machine.load_before:.2f} before, {later.machine.load_after:.2f} after"
     anew = f"{later.at}, commit `{later.commit}`, `{later.command}`, {load}"
     rows = {measurement.row for measurement in later.measurements}
@@ -120,7 +120,7 @@ def merged(run: Run, later: Run) -> Run:
 
 
 def number(value: float) -> str:
-    """Three significant digits, and no more zeros than that."""
+    """Three significant digits, without superfluous zeros."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

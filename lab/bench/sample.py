@@ -1,7 +1,7 @@
-"""What was measured, as numbers: percentiles, and ratios between contenders that took turns.
+"""Measurements as numbers: percentiles, and ratios between contenders that took turns.
 
-The speed of a machine drifts, by 1.7x on some. So nobody is measured alone: contenders take turns in small rounds, and
-a ratio compares what was measured within one round.
+The speed of a machine drifts, by 1.7x on some. So no contender is measured alone: contenders take turns in small
+rounds, and a ratio compares measurements of the same round.
 """
 
 import math
@@ -56,7 +56,7 @@ class Series:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile of values in order: always one that was measured, never one in between."""
+    """The nearest-rank percentile of sorted values: always a measured value, never one in between."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
@@ -68,9 +68,8 @@ def ratio(subject: Series, floor: Series) -> float | None:
 
 
 class Contender(NamedTuple):
-    """`measure` answers one round: a tuple for each sample, with one value for each series.
-
-    `every`: takes part in every so many rounds only.
+    """`measure` makes one round: a tuple for each sample, with one value for each series. `every`: takes part only in
+    every so many rounds.
     """
 
     series: tuple[Series, ...]

@@ -3,11 +3,10 @@ order succeeds.
 
     python -m lab.bench.simulate REDIS_URL VMS VMS_A_CONNECTION WARM_AFTER_S STAY_S ARRIVALS_FILE [BEATS_AT_ONCE]
 
-Heartbeats are spread over their interval; BEATS_AT_ONCE VMs send theirs in the same moment, which is cheaper to
-simulate than one after the other.
-
-A worker is warm WARM_AFTER_S after the order; a bot stays STAY_S in its meeting, then its worker is spent. That a Join
-was read is written down, by the last word of its link, before anything else is done about it.
+Heartbeats are spread over their interval. BEATS_AT_ONCE VMs send theirs in the same moment, which is cheaper to
+simulate than one after the other. A worker is warm WARM_AFTER_S after the order. A bot stays STAY_S in its meeting,
+then its worker is spent. The reading of a Join is recorded, by the last word of its link, before anything else is done
+with it.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""`./dev chaos`: breaks everything that can be broken, at random moments and after every step, and looks from outside
+"""`./dev chaos`: breaks everything that can be broken, at random moments or after every step, and checks from outside
 whether the promises were kept. Exit code 0 only if they were.
 """
 

@@ -49,7 +49,7 @@ _REQUEST = aiohttp.ClientTimeout(total=10.0)
 
 
 class Failed(Exception):  # noqa: N818 - it is the demo's verdict, not a fault of the program
-    """A promise was not kept; the message says which."""
+    """A promise was not kept; the message says which one."""
 
 
 class Stopped(Exception):  # noqa: N818 - nothing is wrong
@@ -163,7 +163,7 @@ class Show:
         self._console.print(table)
 
     async def print_recording(self, stage: DemoStage, bot_id: str) -> None:
-        """Print how loud both sides of the finished file are, and where it is. Raises: Failed when one is silent."""
+        """Print how loud both channels of the finished file are, and where it is. Raises: Failed when one is silent."""
         store = Store(stage.capture)
         try:
             made = await manifests.find(store, bot_id)
@@ -244,7 +244,9 @@ async def _raise_when(stop: asyncio.Event) -> None:
 async def _all_are(
     views: Views, bot_ids: list[str], show: Show, what: str, is_so: Callable[[Record], bool]
 ) -> dict[str, Record]:
-    """Each bot's record, once all are in the meeting and `is_so` holds for each. Raises: Failed when one has ended."""
+    """Each bot's record, once all are in the meeting and `is_so` is true for each. Raises: Failed when one has
+    ended.
+    """
     records: dict[str, Record] = {}
 
     async def look() -> None:
@@ -305,8 +307,8 @@ async def _end_meeting(person: Page) -> None:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--once", is_flag=True, help="End by itself; exit 0 only if every promise was seen to be kept.")
 def main(once: bool) -> None:
-    """Show the main job: warm browsers, jobs by redis-cli LPUSH and over HTTP, a real WebRTC meeting, what is recorded
-    of it, webhooks.
+    """Show the main job: warm browsers, jobs by redis-cli LPUSH and over HTTP, a real WebRTC meeting, its recording,
+    webhooks.
     """
     stage = DemoStage(min_idle=MIN_IDLE, max_workers=MIN_IDLE + JOBS)
     faults: list[str] = []
@@ -318,11 +320,12 @@ def main(once: bool) -> None:
     except* (Failed, StageError, BrowserError, PlaywrightError, RedisError) as group:
         faults += [str(error) for error in _leaves(group)]
     finally:
-        for signum in (signal.SIGINT, signal.SIGTERM):  # it takes seconds, and half of it would leave browsers behind
+        # it takes seconds, and stopping halfway would leave browsers running
+        for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.SIG_IGN)
         click.secho("\n4. SIGTERM to all; is anything left?", bold=True)
         if stopped:
-            faults.clear()  # what the interruption broke
+            faults.clear()  # errors that the interruption caused
         faults += stage.stop(interrupted=stopped or bool(faults))
         faults += [f"left behind: {what}" for what in stage.parts.left_behind()]
         if faults:

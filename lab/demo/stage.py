@@ -24,13 +24,13 @@ from lab.parts.stage import Stage
 
 _RECEIVER = Path(__file__).parents[2] / "deploy" / "receiver" / "receiver.py"
 _PROBED_EVERY_S = 45.0
-_DRAIN_S = 3.0  # then bots that are still in a meeting are told to leave
+_DRAIN_S = 3.0  # after this time bots that are still in a meeting are asked to leave
 
 
 class DemoStage:
-    """`parts`: Redis, the manager, one agent and the others, as processes. `capture`: where recordings go. `watched`:
-    dashboards are to find all that they show: the agent serves its metrics, the manager probes the room, and a bot may
-    be sent where nobody answers (`silent_link`); nothing is recorded.
+    """The demo's parts. `parts`: Redis, the manager, one agent and the others, as processes. `capture`: where
+    recordings go. `watched`: the dashboards need data. So the agent serves its metrics, the manager probes the room, a
+    bot may be sent to a host that does not answer (`silent_link`), and nothing is recorded.
     """
 
     def __init__(self, *, min_idle: int, max_workers: int, watched: bool = False) -> None:
@@ -84,13 +84,13 @@ class DemoStage:
 
     async def bring_in_person(self, playwright: Playwright, name: str) -> tuple[Browser, Page]:
         """A browser with a (test tone) microphone and camera whose user is the host and lets everybody in."""
-        # A picture that only proves that there is one: what it takes, the bots' browsers take as well.
+        # A picture that only proves that there is one: the bots' browsers have to decode it, too.
         devices = (
             "--disable-default-apps",
             "--use-fake-device-for-media-stream=fps=5",
             "--use-fake-ui-for-media-stream",
         )
-        # Ctrl-C reaches Playwright's driver as well, and is to end nothing there: the parts go down in order.
+        # Ctrl-C also reaches Playwright's driver, and must not end it: the parts are stopped in order.
         heedless = {"handle_sigint": False, "handle_sigterm": False, "handle_sighup": False}
         ours = await browser.launch(playwright, *devices, **heedless)
         page = await ours.new_page()
@@ -106,10 +106,10 @@ class DemoStage:
             raise StageError(f"redis-cli LPUSH ended with exit code {process.returncode}")
 
     def stop(self, *, interrupted: bool) -> list[str]:
-        """SIGTERM to the agent, then manager, receiver, room and Redis. Returns what did not end as it should.
+        """SIGTERM to the agent, then to manager, receiver, room and Redis. Returns the faults that this showed.
 
-        `interrupted`: a part may be so young that it does not know the signal yet, and just dies of it; or of Ctrl-C,
-        when it had no session of its own yet.
+        `interrupted`: a part that was just started may not handle signals yet, so that it dies of SIGTERM, or of Ctrl-C
+        if it has no session of its own yet.
         """
         faults: list[str] = []
         for name in filter(self.parts.has, ("agent", "manager", "receiver", "room", "redis")):

@@ -1,4 +1,4 @@
-"""`./dev run python -m lab.failover`: Redis fails over in mid-burst and in mid-call, and this says what came of it."""
+"""`./dev run python -m lab.failover`: Redis fails over during a burst of jobs and calls; prints what followed."""
 
 import logging
 import sys

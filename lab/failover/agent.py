@@ -1,5 +1,5 @@
-"""An agent without browsers on the real link: what it reports, claims and forgets goes by the agent's own journal and
-writer, so that it is as safe from a failover as the real one, or as little.
+"""An agent without browsers that uses the agent's own journal and writer towards Redis. So it is as safe from a
+failover as the real agent.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ from worker.link.journal import Journal
 from worker.link.redis import Link
 
 LONG: Final = "long"
-"""A bot whose id begins with this stays until it is told to leave."""
+"""A bot whose id begins with this stays until it is asked to leave."""
 
 _STAY_S: Final = (0.2, 1.5)
 _BEAT_S: Final = 0.25
 
 
 class Meetings:
-    """Knows who is in a meeting now, under which agent, and how often each bot came in. `doubles`: bots that were in
+    """Records who is in a meeting now, under which agent, and how often each bot came in. `doubles`: bots that were in
     twice at a time.
     """
 
@@ -73,7 +73,7 @@ class BareAgent:
         self._leaves: dict[str, asyncio.Future[Reason]] = {}
 
     async def run(self) -> None:
-        """Run until it is cancelled, which stands for its sudden death."""
+        """Run until it is cancelled, which stands for a sudden death."""
         try:
             await self._link.open(asyncio.Event())
             async with asyncio.TaskGroup() as group:
@@ -106,12 +106,12 @@ class BareAgent:
                 if report is None or report.state is WorkerState.IDLE:
                     self._gone(worker_id, GoneCause.RETIRED)
             case _:
-                pass  # told twice, or of no use to who has no page
+                pass  # sent twice, or meaningless without a page
 
     def _begin(self, join: Join, group: asyncio.TaskGroup) -> None:
         report = self.workers.get(join.worker_id)
         if report == WorkerReport(WorkerState.BUSY, join.bot_id, join.attempt):
-            return  # told twice
+            return  # sent twice
         if report != WorkerReport(WorkerState.IDLE):
             refusal = RefusalCause.NO_SUCH_WORKER
             who = (self.vm_id, join.worker_id, join.bot_id, join.attempt)

@@ -31,7 +31,7 @@ How = Literal["kill", "pause", "cut", "split"]
 PREFIX: Final = "{poolmgr}"
 TIMEOUT_S: Final = 3.0
 _VMS: Final = 4
-_REPLICAS: Final = 2  # one is left when the other has taken over
+_REPLICAS: Final = 2  # so that one is left after another has taken over
 _TIMES: Final = {
     "POOL__MIN_IDLE": 4,
     "POOL__MAX_WORKERS": 16,
@@ -66,7 +66,7 @@ def launch(environment: Mapping[str, str], log: IO[bytes]) -> Program:
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        # Ctrl-C is for us, who then end the parts.
+        # Ctrl-C goes to this program, which then ends the parts.
         start_new_session=True,
     )
 
@@ -201,7 +201,7 @@ class Scene:
         """Whether a replica is left when another one has taken over. In a cluster of six, each primary has one."""
         return self.kind == "sentinel"
 
-    # Looks from outside, by no wire
+    # Looks from outside, not through the wires
 
     async def promoted(self, before: Server) -> Server:
         """Another server that is a primary of our keys by now."""

@@ -1,5 +1,5 @@
-"""One failover in the middle of calls and of a burst: what Redis kept and what not, who was in a meeting twice, and how
-long it took until another server took writes, a manager led, and a new bot was in its meeting.
+"""One failover during calls and a burst of jobs: what Redis kept, who was in a meeting twice, and how long it took
+until another server took writes, a manager led, and a new bot was in its meeting.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ WITHIN_S: Final = 150.0
 
 _AGAIN_S: Final = 0.05
 _BETWEEN_S: Final = 0.02
-_PATIENCE_S: Final = 0.5  # until a bot is in its meeting; then the next one is pushed
+_PATIENCE_S: Final = 0.5  # after this time the next bot is pushed, if none is in its meeting
 
 
 class Plan(NamedTuple):
     """`jobs`: in the burst, with the fault in its middle; `calls`: bots that are in their meetings before it.
-    `silent_s`: after which another server takes over. `wait_replicas`: as redis.wait_replicas, for the clients that
-    push, too.
+    `silent_s`: the silence after which another server takes over. `wait_replicas`: as redis.wait_replicas; the clients
+    that push use it, too.
     """
 
     kind: Kind
@@ -39,8 +39,8 @@ class Plan(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Times are seconds from the fault on. `lost`: bots that Redis had said it has, and of which nothing is known
-    afterwards; `doubles`: who was in a meeting twice at a time; `wrong`: whatever else must not be.
+    """Times are seconds since the fault. `lost`: bots that Redis had confirmed and that no record shows afterwards.
+    `doubles`: bots that were in a meeting twice at a time. `wrong`: everything else that must not happen.
     """
 
     promoted_s: float

@@ -80,7 +80,7 @@ class Hub:
         return [Tell(person.id, Waiting()), *_snapshots(room, hosts_only=True)]
 
     def leave(self, person_id: str) -> list[Tell]:
-        """Forget a person who went away. Idempotent: an id that is not here is no news to anybody."""
+        """Remove a person who left. Idempotent: nothing happens for an id that is not here."""
         room = self._room_of.get(person_id)
         if room is None:
             return []

@@ -130,7 +130,7 @@ class _Connection:
         self._may_say_at = 0.0
 
     def may_say(self, now: float) -> bool:
-        """Whether this participant has not said too much of late. `now`: monotonic seconds."""
+        """Whether this participant has not sent too many messages lately. `now`: monotonic seconds."""
         self._may_say = min(CHAT_BURST, self._may_say + (now - self._may_say_at) * CHAT_PER_S)
         self._may_say_at = now
         if self._may_say < 1:
@@ -154,7 +154,7 @@ class _Connection:
         self._close_code = WSCloseCode.POLICY_VIOLATION
 
     def drop(self) -> None:
-        """Cut the line without a goodbye; the reading side notices and the participant leaves."""
+        """Close the connection at once; the reading side notices, and the participant leaves."""
         if self._transport is not None:
             self._transport.abort()  # close() would first wait for the peer to read what it does not read
 
@@ -208,7 +208,7 @@ class _Entrance:
             tasks.create_task(connection.send_all(), name=f"send to {connection.id}")
             try:
                 await self._listen(connection, request.match_info["room"], host=self._is_host(request))
-            finally:  # the others hear of it now, not when the last message to a dead line has timed out
+            finally:  # the others learn of it now, not only when sending to a dead connection has timed out
                 del self._connections[connection.id]
                 self._deliver(self._hub.leave(connection.id))
                 connection.finish()

@@ -1,4 +1,4 @@
-"""What demo, benchmark, fault suite and tests are built of, each thing once: processes and where they stand."""
+"""The parts of demo, benchmark, fault suite and tests, each written once: processes and the stage that starts them."""
 
 
 class StageError(Exception):

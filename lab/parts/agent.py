@@ -1,4 +1,4 @@
-"""An agent without browsers: it holds what an agent has in memory, and sends the real messages by the real script. Its
+"""An agent without browsers: it has an agent's state in memory, and sends the real messages by the real script. Its
 caller decides when.
 """
 
@@ -15,7 +15,7 @@ from worker.link.redis import HEARTBEATS_UNREAD
 
 
 class SimulatedVm:
-    """`room`: how many workers fit on it. What it says waits until it is written."""
+    """`room`: how many workers fit on it. Events wait until they are written."""
 
     def __init__(self, vm_id: str, room: int = 100) -> None:
         self.vm_id = vm_id

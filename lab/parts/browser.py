@@ -1,4 +1,6 @@
-"""Browsers beside the product's own: people in a meeting, and what the product is compared with."""
+"""Browsers that the product does not start: those of people in a meeting, and those that the product is compared
+with.
+"""
 
 import functools
 import os
@@ -13,12 +15,12 @@ QUIET: Final = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
     "--disable-quic",
 )  # fmt: skip
-"""Switches with which a browser calls no servers of its own accord."""
+"""Switches with which a browser makes no calls of its own."""
 
 
 @functools.cache
 def chromium() -> Path:
-    """The browser that the agent uses, too. Raises: worker.chromium.process.BrowserError."""
+    """The browser that the agent uses. Raises: worker.chromium.process.BrowserError."""
     return find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
 
 

@@ -1,9 +1,10 @@
-"""The host of one meeting in the project's own room, as a program: sees who comes and goes, admits, denies, ends. It
-asks nobody but the room, so that it is a witness of what manager and agent say.
+"""The host of one meeting in the project's own room, as a program: sees who comes and goes, admits, denies, ends.
 
-    host.py HOST:PORT MEETING KEY       admits everybody, and writes down who comes and goes; SIGTERM ends the meeting
+It reads only the room, so it shows independently whether manager and agent report the truth.
 
-Runs inside the fleet test's machine, as a file of its own: only with what the product's requirements bring.
+    host.py HOST:PORT MEETING KEY       admits everybody, and prints who comes and goes; SIGTERM ends the meeting
+
+It runs inside the fleet test's machine, as a single file: it may import only what the product requires.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""A wire to Redis that can be cut, so that a part can be cut off alone, or only some of those who use a wire.
+"""A wire to Redis that can be cut, so that one part can be cut off, or only some of the clients of a wire.
 
-It breaks whole connections, as routers and cables do. It knows nothing of their content.
+It breaks whole connections, as routers and cables do, and does not read their content.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time: the other sid
 class Wire(StrEnum):
     OPEN = "open"
     CUT = "cut"  # connections are reset, and new ones refused
-    HOLE = "hole"  # nothing passes and nothing is refused; what was on its way arrives when it passes again
+    HOLE = "hole"  # nothing passes and nothing is refused; bytes on their way arrive when the wire is normal again
     DELAY = "delay"  # everything arrives, later
     HALF = "half"  # each connection dies in the middle of its next answer; new ones pass
 
@@ -65,7 +65,7 @@ class Proxy:
         self._change()
 
     def shut_out(self, sources: Collection[str]) -> None:
-        """From now on, ignore everything on connections from these addresses, new ones and existing ones."""
+        """From now on pass nothing on connections from these addresses, new ones and existing ones."""
         self._shut = frozenset(sources)
         self._change()
 
@@ -74,7 +74,7 @@ class Proxy:
         self._changed = asyncio.Event()
 
     async def _pass(self, source: str) -> None:
-        """Returns when what comes from there passes."""
+        """Returns when connections from that address pass again."""
         while self._state is Wire.HOLE or source in self._shut:
             await self._changed.wait()
 
@@ -84,7 +84,7 @@ class Proxy:
         self._server = await asyncio.start_server(self._carry, sock=listener)
 
     async def _close(self) -> None:
-        """Refuses from here on. The port stays ours: bound and not listened to, it belongs to nobody else."""
+        """Refuse connections from now on. The port stays reserved: it is bound, and nothing listens on it."""
         if self._server:
             self._server.close()
             self._server = None
@@ -132,7 +132,7 @@ class Proxy:
 
 
 class _Pair:
-    """Two connections that are one to their ends."""
+    """A pair of connections, which looks like one to both ends."""
 
     def __init__(
         self,

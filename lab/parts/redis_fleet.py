@@ -1,8 +1,8 @@
-"""Redis that fails over, as stages and tests start it: a primary and replicas that sentinels watch, or a cluster.
+"""Redis that fails over, for stages and tests: a primary and replicas that sentinels watch, or a cluster.
 
-Every server is a process on 127.0.0.1 that can be killed, paused and started again on its data. Where others reach it
-may be another port, such as that of a wire that can be cut; each calls from an address of its own, by which such a wire
-knows it.
+Every server is a process on 127.0.0.1 that can be killed, paused and started again with its data. It may announce
+another port to the others, such as that of a wire that can be cut. Each server calls from its own address, by which
+such a wire recognises it.
 """
 
 import os
@@ -27,14 +27,14 @@ SERVICE: Final = "poolmgr"
 HOST: Final = "127.0.0.1"
 _LOOK_S: Final = 0.02
 _OPEN: Final = ("--protected-mode", "no")
-"""It would let in calls from 127.0.0.1 alone, and each server calls from another address of the loopback interface."""
+"""Protected mode would accept only 127.0.0.1, and each server calls from another loopback address."""
 _PRIMARIES: Final = 3
 _SLOTS: Final = 16384
 
 
 class Server:
-    """A redis-server or a sentinel. `source`: the address that it calls from; `announced`: the port at which others
-    find it; `authority`: the certificate of who signed its own, if it speaks TLS.
+    """A redis-server or a sentinel. `source`: the address that it calls from; `announced`: the port that the others are
+    given; `authority`: the certificate that signed its own, if it uses TLS.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Server:
         """Raises: StageError."""
         try:
             with self.log.open("ab") as log:
-                # A session of its own: Ctrl-C is for whoever started it, and then ends it.
+                # A session of its own: Ctrl-C goes to the program that started it, which then ends it.
                 self._process = subprocess.Popen(
                     self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
@@ -95,7 +95,7 @@ class Server:
         return Redis(host=HOST, port=self.port, password=self._password or None, socket_timeout=5.0, **tls)
 
     def say(self, *command: str | int) -> Any:
-        """What it answers."""
+        """The server's answer."""
         with self.client() as client:
             return client.execute_command(*command)
 

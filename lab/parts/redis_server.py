@@ -14,13 +14,15 @@ from lab.parts import StageError
 START_DEADLINE_S: Final = 30.0
 
 Keeps = Literal["nothing", "everysec", "always"]
-"""What its append-only file has when its machine fails: no file, all but the last second, all that was answered."""
+"""What the append-only file has after the machine fails: there is none, all but the last second, everything that was
+answered.
+"""
 
 
 def redis_command(folder: Path, keeps: Keeps, *where: str | Path) -> tuple[str, ...]:
-    """`where`: its options that say how it is reached."""
+    """`where`: the options for its address."""
     durable = ("--appendonly", "no") if keeps == "nothing" else ("--appendonly", "yes", "--appendfsync", keeps)
-    # With a title of its own, its arguments and environment could not be read any more.
+    # If the server set its own title, its arguments and environment could no longer be read.
     return ("redis-server", *map(str, where), "--dir", str(folder), "--save", "", *durable, "--set-proc-title", "no")
 
 
@@ -29,12 +31,12 @@ def on_port(port: int) -> tuple[str, ...]:
 
 
 class RedisServer:
-    """A redis-server on a Unix socket, with all its files in one folder. What it keeps survives `stop`, as a machine's
-    failure.
+    """A redis-server on a Unix socket, with all its files in one folder. Its data survives `stop`, as it survives a
+    machine's failure.
     """
 
     def __init__(self, folder: Path, keeps: Keeps = "nothing") -> None:
-        # A socket's path ends at 108 bytes (unix(7)), and folders are often named after long names.
+        # A socket's path is limited to 108 bytes (unix(7)), and folders may have long names.
         self._socket = Path("/tmp") / f"poolmgr-redis-{secrets.token_hex(8)}.sock"
         self._command = redis_command(folder, keeps, "--port", "0", "--unixsocket", self._socket)
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,7 +45,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it, and wait until it answers. Raises: StageError."""
         try:
-            # A session of its own: Ctrl-C is for whoever started it, and then ends it.
+            # A session of its own: Ctrl-C goes to the program that started it, which then ends it.
             self._process = subprocess.Popen(
                 self._command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True
             )

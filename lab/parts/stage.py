@@ -1,5 +1,5 @@
-"""Redis, the manager, an agent, and whoever else takes part: processes below one temporary folder, where each has its
-log. Whatever happens, none of them stays behind.
+"""Redis, the manager, an agent and other parts: processes below one temporary folder, which has each part's log. None
+of them is left behind, whatever happens.
 """
 
 import asyncio
@@ -40,9 +40,8 @@ def log_end(log: Path, lines: int = 12) -> str:
 
 
 class Stage:
-    """An async context manager. Its Redis keeps an append-only file, as one that must lose nothing does.
-
-    `name`: of who builds it; `sections`: what the configuration is to say beyond the addresses, by section.
+    """An async context manager. Its Redis has an append-only file, and loses nothing that it answered. `name`: the
+    caller's; `sections`: what the configuration contains besides the addresses, by section.
     """
 
     def __init__(self, name: str, sections: Mapping[str, Mapping[str, Any]]) -> None:
@@ -100,7 +99,7 @@ class Stage:
         await self.port_opens("manager", self.api_port)
 
     def start_agent(self) -> None:
-        """The real one, with real browsers."""
+        """The real agent, with real browsers."""
         self.start("agent", sys.executable, "-m", "worker", "run", "--config", str(self.config))
 
     async def start_room(self, port: int, *options: str) -> None:
@@ -109,9 +108,8 @@ class Stage:
         await self.port_opens("room", port)
 
     def start(self, name: str, *command: str, listens: bool = False, **environment: str) -> None:
-        """Start a process in a session of its own: Ctrl-C is for us, who then end the parts in order.
-
-        `listens`: it reads what `tell` says from its standard input. Raises: StageError.
+        """Start a process in a session of its own: Ctrl-C goes to this program, which then ends the parts in order.
+        `listens`: the part reads from its standard input what `tell` writes. Raises: StageError.
         """
         stdin = subprocess.PIPE if listens else subprocess.DEVNULL
         try:
@@ -129,7 +127,7 @@ class Stage:
             raise StageError(f"cannot start {name}: {command[0]} is not installed; ./dev setup installs it") from error
 
     def tell(self, name: str, line: str) -> None:
-        """Say one line to a part that listens. Raises: OSError when it has ended."""
+        """Write one line to a part that listens. Raises: OSError when it has ended."""
         ear = self._processes[name].stdin
         assert ear
         ear.write(line.encode() + b"\n")
@@ -159,8 +157,8 @@ class Stage:
         return code
 
     def kill_all(self) -> None:
-        """Whatever still runs, and the browsers of an agent that was killed: they would live on, for its next start to
-        find. Idempotent; for when there is no time to be polite.
+        """Kill all parts that still run, and the browsers of a killed agent, which would otherwise live on for its next
+        start. Idempotent; for when there is no time for an orderly end.
         """
         while self._processes:
             _, process = self._processes.popitem()
@@ -197,7 +195,7 @@ class Stage:
             await asyncio.sleep(every_s)
 
     async def pool_is(self, idle: int, within_s: float = 60.0) -> None:
-        """Wait until so many workers stand idle, and there are no others: none warms up, none is being ended."""
+        """Wait until so many workers are idle, and there are no others that warm up or retire."""
 
         async def is_so() -> bool:
             workers = await self.workers()
@@ -206,11 +204,11 @@ class Stage:
         await self.until(f"{idle} workers idle and no others", is_so, within_s)
 
     async def workers(self) -> dict[str, int]:
-        """How many by state, as the manager's metrics say; none when it does not answer."""
+        """The number of workers by state, by the manager's metrics; none when it does not answer."""
         try:
             async with aiohttp.ClientSession() as http, http.get(self.metrics) as answer:
                 text = await answer.text()
-        except aiohttp.ClientError:  # it has not come so far yet, or has ended: `check` tells
+        except aiohttp.ClientError:  # it is still starting, or has ended: `check` finds out
             return {}
         return {state: int(float(count)) for state, count in _GAUGE.findall(text)}
 
@@ -237,7 +235,7 @@ class Stage:
 
 def _close_ear(process: subprocess.Popen[bytes]) -> None:
     if process.stdin:
-        with suppress(BrokenPipeError):  # of what it was told and did not read
+        with suppress(BrokenPipeError):  # lines that were written to it and not read
             process.stdin.close()
 
 
@@ -249,7 +247,7 @@ def _toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _value(value: Any) -> str:
-    """Of what stands in our configuration, JSON's notation is TOML's, but for tables."""
+    """For the values in this configuration JSON's notation is TOML's, except for tables."""
     if isinstance(value, list):
         return f"[{', '.join(map(_value, cast(list[Any], value)))}]"
     if isinstance(value, dict):

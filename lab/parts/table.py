@@ -1,4 +1,6 @@
-"""Reads the process table: which processes bear a mark, and which stem from which; and ends them."""
+"""Reads the process table: finds processes by a mark in their command line or environment, and their descendants; and
+kills them.
+"""
 
 import os
 import signal
@@ -11,8 +13,8 @@ from worker.chromium import processes
 
 
 def bearing(mark: str) -> list[int]:
-    """All processes that name `mark` in their arguments or their environment, but for this one and those that it stems
-    from: a shell or a wrapper may have been given the same arguments.
+    """All processes with `mark` in their arguments or environment, except this one and its ancestors: a shell or a
+    wrapper may have been given the same arguments.
     """
     found: list[int] = []
     above = set(_ancestors(os.getpid()))
@@ -28,12 +30,14 @@ def bearing(mark: str) -> list[int]:
 
 
 def describe_bearers(mark: str) -> list[str]:
-    """One line for each process that bears the mark."""
+    """One line for each process with the mark."""
     return [f"process {pid}: {processes.command_line(pid)[:160]}" for pid in bearing(mark)]
 
 
 def end_bearers(mark: str, within_s: float) -> None:
-    """Kill all that bear the mark, with all below them, until there is none: a look finds whom the last one missed."""
+    """Kill all processes with the mark and their descendants. Repeats until there is none: a process may start while
+    the table is read.
+    """
     deadline = time.monotonic() + within_s
     while (pids := below(bearing(mark))) and time.monotonic() < deadline:
         for pid in pids:
@@ -43,7 +47,7 @@ def end_bearers(mark: str, within_s: float) -> None:
 
 
 def below(roots: Iterable[int]) -> set[int]:
-    """The processes and all below them."""
+    """The processes and all their descendants."""
     children: dict[int, list[int]] = {}
     for process in processes.scan():
         children.setdefault(process.parent, []).append(process.pid)
@@ -56,7 +60,7 @@ def below(roots: Iterable[int]) -> set[int]:
 
 
 def _ancestors(pid: int) -> Iterator[int]:
-    """The process and those that it stems from."""
+    """The process and its ancestors."""
     while process := processes.read(pid):
         yield pid
         pid = process.parent

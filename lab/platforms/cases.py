@@ -13,17 +13,16 @@ from lab.platforms.hosts import PLATFORMS, link_to
 from lab.platforms.scenario import Act, Layout, Moment, Scenario, Turn
 from lab.platforms.screens import SCREENS
 
-SILENT_S: Final = 2  # every deadline of `automatic_leave` that a case is about, in seconds
+SILENT_S: Final = 2  # the deadlines of `automatic_leave` in cases that try them, in seconds
 BOT_NAME: Final = "Notetaker"
 
 
 class Case(NamedTuple):
-    """`screen`: what the bot must have recognised on its way. `asked_at`: when the user asks it to leave.
-    `crashes`: its page is made to crash in the meeting. `clicks_leave`: the page's own button has to be used.
-    `is_quick`: among those that every run of the tests tries. `takes_s`: of patience that no setting shortens.
-    `most_s`: how long it may take in all; 0: as long as it likes. `most_late_s`: how long
-    after a deaf button hears again it may be clicked on at last. `tells`: it has to tell how many are there, who speaks
-    and what is said.
+    """`screen`: what the bot must have recognised. `asked_at`: when the user asks it to leave. `crashes`: its page is
+    made to crash in the meeting. `clicks_leave`: the page's own button has to be used. `is_quick`: it is tried in every
+    run of the tests. `takes_s`: how long it takes because of deadlines that no setting shortens. `most_s`: how long it
+    may take in all; 0: without limit. `most_late_s`: how soon after a button begins to react it has to be clicked on.
+    `tells`: the bot has to report how many are there, who speaks and what is said.
     """
 
     platform: str
@@ -44,7 +43,7 @@ class Case(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The meeting's, the same in every run."""
+        """The meeting's passcode, the same in every run."""
         digest = hashlib.sha256(f"{self.platform}/{self.name}".encode()).digest()
         match self.platform:
             case "google_meet":
@@ -59,7 +58,7 @@ class Case(NamedTuple):
 
     @property
     def link(self) -> str:
-        """The link, as in an invitation without the passcode."""
+        """The link, as in an invitation, without the passcode."""
         return link_to(self.platform, self.code)
 
     def __str__(self) -> str:
@@ -170,7 +169,7 @@ def _calls() -> list[Case]:
 
 
 def _taken_elsewhere() -> list[Case]:
-    """The page does not stay where the bot was, by itself or because somebody wanted it so."""
+    """The page takes the bot somewhere else, by itself or because a person wants it."""
     cases: list[Case] = []
     for platform in PLATFORMS:
         back = Scenario(
@@ -220,7 +219,7 @@ def _taken_elsewhere() -> list[Case]:
 
 
 def _deadlines() -> list[Case]:
-    """What people do or do not do, and when a bot has had enough of it."""
+    """People who do something or nothing, and the deadlines after which a bot leaves."""
     cases: list[Case] = []
     alone = AutomaticLeave(noone_joined_timeout=SILENT_S, everyone_left_timeout=SILENT_S)
     bots = BotNames(["notetaker", "recorder"], activate_after=0, timeout=SILENT_S)
@@ -312,8 +311,8 @@ _SAID: Final = (
 
 
 def _words_of_others() -> list[Case]:
-    """Nothing that people write ends a call, however the page shows it; and a call that is over ends soon, whatever the
-    page says of it.
+    """Text that people write never ends a call, however the page shows it. A call that is over ends the bot soon,
+    whatever the page says about it.
     """
     cases: list[Case] = []
     for platform in PLATFORMS:
@@ -351,7 +350,7 @@ _SAID_OF_IT: Final = (
 
 
 def _troubles() -> list[Case]:
-    """Servers and pages that are no use, and those that end a browser."""
+    """Servers and pages that do not work, and those that end a browser."""
     cases: list[Case] = []
     for platform in PLATFORMS:
         once = _with(_CALL, turns=(Turn("load", "nonsense"),), loads=1)

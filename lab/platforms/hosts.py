@@ -1,4 +1,4 @@
-"""Which platform a host is of, which meeting an address there is, and how people write a link to it. Pure."""
+"""The platform of a host, the meeting of an address, and the links that people write. Pure."""
 
 import re
 from typing import Final
@@ -40,7 +40,7 @@ def platform_of(host: str) -> str | None:
 
 
 def code_in(platform: str, path: str) -> str | None:
-    """The meeting that a path names; None where only the page itself can tell, as in a fragment, or there is none."""
+    """The meeting that a path names; None if there is none, or if only the page can find it, as in a fragment."""
     meeting = _MEETINGS.get(platform)
     found = meeting.fullmatch(path) if meeting else None
     return unquote(found[1]) if found else None

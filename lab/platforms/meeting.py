@@ -1,7 +1,7 @@
 """One meeting: who is in it, who waits, what was said, and what its people do next. It knows no sockets and no pages.
 
-The room's hub keeps who is where, and relays what browsers need to find each other. Added here is a platform's host,
-who admits people and is in nobody's list of participants.
+The room's hub keeps who is where, and relays what browsers need to find each other. This file adds a platform's host,
+who admits people and is in no list of participants.
 """
 
 import re
@@ -22,7 +22,7 @@ DOORMAN: Final = Participant("doorman", "Doorman", host=True)
 
 
 class Turned(msgspec.Struct, frozen=True, tag="turn"):
-    """The page is to turn `to`: as in `lab.platforms.scenario.Turn`."""
+    """The page has to show `to`: as in `lab.platforms.scenario.Turn`."""
 
     to: str
 
@@ -33,7 +33,7 @@ class Speaks(msgspec.Struct, frozen=True, tag="speaks"):
 
 
 class Captioned(msgspec.Struct, frozen=True, tag="captioned"):
-    """What the platform writes down of what `name` says: the line of that `id`, as it reads now; empty: it goes."""
+    """A caption of what `name` says: the current text of the line with that `id`; empty: the line disappears."""
 
     id: str
     name: str
@@ -62,11 +62,10 @@ Later = Callable[[float, Callable[[], None]], object]  # (seconds, what): as loo
 
 
 class Meeting:
-    """Everything that can be asked of a meeting is safe to ask at any time; who is not there is not removed.
-
-    `link`: as in an invitation. `noted`: what its pages report of what was done to them. `said`: the chat, as
-    (name, text). `loads`: how often its page was opened. `hold`: is given what the scenario lets people do at a moment,
-    to be begun when whoever looks has seen that moment, too; by default at once.
+    """Every method may be called at any time; removing somebody who is not there does nothing. `link`: as in an
+    invitation. `noted`: what its pages report of what was done to them. `said`: the chat, as (name, text). `loads`: how
+    often its page was opened. `hold`: gets the acts that the scenario plans for a moment, and begins them once the
+    trial has seen that moment; by default they begin at once.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Meeting:
         self._mailboxes: dict[str, Callable[[Message], None]] = {}
         self._names: dict[str, str] = {}  # of who is in or waits, by id
         self._waiting: set[str] = set()
-        self._guests: set[str] = set()  # whom the scenario's acts are about: whoever came by a page
+        self._guests: set[str] = set()  # people who came by a page: the scenario's acts are about them
         self._next_id = 0
         if scenario.door == "open" and scenario.host:
             self._hub.set_auto_admit(DOORMAN.id, on=True)
@@ -142,7 +141,9 @@ class Meeting:
             owned.clear()
 
     def host_comes(self) -> None:
-        """The host starts the meeting: whoever waited for that waits to be let in, or is in if the door is open."""
+        """The host starts the meeting: whoever waited for that now waits to be let in, or is in if there is no
+        lobby.
+        """
         self.host_is_here = True
         for mailbox in self._mailboxes.values():
             mailbox(HostCame())
@@ -163,11 +164,11 @@ class Meeting:
             self._tell_all(Speaks(person_id, loud))
 
     def caption(self, name: str, text: str, line: str = "1") -> None:
-        """The platform writes down what somebody says, on pages that have that turned on."""
+        """The platform shows a caption of what somebody says, on pages with captions on."""
         self._tell_all(Captioned(line, name, text))
 
     def turn(self, to: str) -> None:
-        """Let all pages of the meeting turn `to`: see `lab.platforms.scenario.Turn`."""
+        """Make all pages of the meeting show `to`: see `lab.platforms.scenario.Turn`."""
         self._tell_all(Turned(to))
 
     # What pages do
@@ -181,8 +182,8 @@ class Meeting:
         mailbox: Callable[[Message], None],
         is_guest: bool = True,
     ) -> str:
-        """A person joins or knocks. Returns the id. `mailbox` gets everything that the page is told. A guest starts the
-        acts. Raises: RefusedError for an invalid name.
+        """A person joins, or asks to be let in. Returns the id. `mailbox` gets every message to the page. A guest
+        starts the acts. Raises: RefusedError for an invalid name.
         """
         self._next_id += 1
         person_id = f"p{self._next_id}"
@@ -282,7 +283,7 @@ class Meeting:
 
 
 def _read_nothing(_: Message) -> None:
-    """The mailbox of somebody who has no page."""
+    """The mailbox of a person without a page."""
 
 
 def _without_doorman(message: Reply) -> Reply:

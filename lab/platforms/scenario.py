@@ -77,5 +77,5 @@ class Scenario(msgspec.Struct, frozen=True):
 
     @property
     def needs_server(self) -> bool:
-        """Whether the server itself has to know the meeting by its address."""
+        """Whether the server itself has to find the meeting by its address."""
         return self.server != "ok" or self.status != 200 or bool(self.redirect or self.server_ms)

@@ -1,5 +1,6 @@
-"""All that the pages can show, by what a bot can tell it: which words, or which element, a screen shows in each of its
-wordings. From the published facts and not from anybody's rules; screens are named by the words of `worker`.
+"""All screens of the pages, and how a bot can recognise them: the words, or the element, in each wording.
+
+They follow the published facts, not the rules of the product. Screens have the names of the worker's `Screen`.
 """
 
 from typing import Final, NamedTuple
@@ -9,8 +10,8 @@ from lab.platforms.scenario import Moment
 
 
 class Shown(NamedTuple):
-    """A screen of a platform's pages. `evidence`: one for each wording, a text, or an element as `css:SELECTOR`.
-    `at`: the moment of a join at which it shows. `act`: what the people do that brings it about; else the page does.
+    """A screen of a platform's pages. `evidence`: one for each wording, a text, or an element as `css:SELECTOR`. `at`:
+    the moment of a join at which it shows. `act`: what the people do to make it show; else the page shows it by itself.
     """
 
     platform: str
@@ -199,7 +200,7 @@ SCREENS: Final = (
     ),
     Shown("zoom", "captcha", "captcha", ("Check Captcha",), Reason.CAPTCHA),
     Shown("zoom", "locked", "locked", ("locked by the host", "locked by the host"), Reason.MEETING_LOCKED, "join"),
-    # No source tells these words: they are as good as any.
+    # No source has these words: they are a guess.
     Shown(
         "zoom",
         "recording_denied",

@@ -83,7 +83,7 @@ class Site:
         return meeting
 
     def meeting(self, platform: str, code: str) -> Meeting:
-        """The meeting of that code; a new one with a lobby where nothing was arranged."""
+        """The meeting with that code; a new one with a lobby if none was arranged."""
         found = self._meetings.get((platform, code))
         if not found and len(self._meetings) >= MEETINGS_AT_MOST:
             raise web.HTTPServiceUnavailable
@@ -190,7 +190,7 @@ class Site:
                 sending.cancel()
         return socket
 
-    # For a person's eyes and hands
+    # For people: the control page
 
     async def _control_page(self, _request: web.Request) -> web.Response:
         rows = "".join(
@@ -202,7 +202,7 @@ class Site:
         return web.Response(text=_CONTROL.replace("ROWS", rows), content_type="text/html", headers=_FRESH)
 
     async def _control(self, request: web.Request) -> web.Response:
-        if request.content_type != "application/json":  # so that no other page's form can
+        if request.content_type != "application/json":  # so that a form on another page cannot do it
             raise web.HTTPUnsupportedMediaType
         try:
             order = msgspec.json.decode(await request.read(), type=Order)
@@ -304,7 +304,7 @@ async def _send(socket: web.WebSocketResponse, mailbox: "asyncio.Queue[Message] 
 
 
 async def _half(request: web.Request, page: web.Response) -> web.StreamResponse:
-    """The page's beginning, and never its end."""
+    """The page's beginning, without its end."""
     response = web.StreamResponse(headers={"Content-Type": "text/html"})
     await response.prepare(request)
     assert page.text
@@ -319,7 +319,7 @@ def _failure(status: int) -> web.HTTPException:
 
 
 def _script_of(megabytes: int) -> bytes:
-    """Code that a browser has to parse, and some of which it has to run; the last line says that it did."""
+    """Code that a browser has to parse, and has to run in part; its last line says that it ran."""
     line = "globalThis.heavy[{n}]=function(a,b){{const c=[];for(let i=0;i<a;i++)c.push(b*i+{n});return c.length}};\n"
     count = megabytes * 1024 * 1024 // len(line.format(n=100000)) + 1
     body = "".join(line.format(n=100000 + number) for number in range(count))

@@ -1,7 +1,7 @@
-"""Real bots on the pages: each case with the worker's own session and adapters, many in one browser.
+"""Tries real bots on the pages: each case with the worker's own session and adapters, many in one browser.
 
-A trial finds fault with an end for another reason, with a screen that was never recognised, with a microphone or a
-camera that was left on, and with a bot that is still in the meeting after its end.
+A trial fails if the bot ends for another reason, if a screen was never recognised, if a microphone or a camera was left
+on, or if the bot is still in the meeting after its end.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from worker.meeting.session import Context, Session
 from worker.platforms import adapter_for, prepare
 
 AT_ONCE: Final = 6
-PATIENCE_S: Final = 60.0  # over what a case takes by itself
+PATIENCE_S: Final = 60.0  # on top of the time that a case takes by itself
 GONE_S: Final = 5.0  # until a page that was emptied has left the meeting
 
 _MOVED_AT: Final = {"lobby": BotState.WAITING_ROOM, "meeting": BotState.IN_MEETING}
@@ -40,8 +40,8 @@ _GIVES_UP_SOON: Final = (Reason.PAGE_LOAD_FAILED, Reason.UI_ELEMENT_NOT_FOUND)
 
 
 class Outcome(NamedTuple):
-    """`seen`: the screens and rules, in order, and what the bot did. `noted`: what its page says was done to it.
-    `faults`: none, if all was right.
+    """`seen`: the screens and rules, in order, and what the bot did. `noted`: what its page reports was done to it.
+    `faults`: what went wrong; empty: nothing.
     """
 
     case: Case
@@ -110,14 +110,14 @@ async def attempt(browser: Browser, site: Site, case: Case) -> Outcome:
                         session.leave(Reason.USER_REQUESTED)
                     if case.crashes:
                         await bot.reached("meeting")
-                        await context.new_page()  # a context without a living page would go down with it
+                        await context.new_page()  # a context without a living page would be lost with it
                         with suppress(PlaywrightError):
                             await page.goto("chrome://crash")
                     await asyncio.wait([ending])
             if not ending.done():
                 ending.cancel()
         ended = None if ending.cancelled() else ending.result()
-        # Of a page that does not answer any more it is the browser's end that takes it out.
+        # If the page does not answer any more, the end of the browser takes the bot out.
         still_there = case.reason not in _NOTHING_TO_ASK and await _is_still_in(meeting)
     finally:
         with suppress(PlaywrightError, TimeoutError):
@@ -130,7 +130,7 @@ async def attempt(browser: Browser, site: Site, case: Case) -> Outcome:
 
 
 class _Bot:
-    """What a session is given, and what it tells."""
+    """What a session gets, and what it reports."""
 
     def __init__(self, case: Case) -> None:
         adapter = adapter_for(case.platform)
@@ -166,7 +166,7 @@ class _Bot:
         self._noted.set()
 
     def when(self, moment: str, begin: Callable[[], None]) -> None:
-        """Begin it once the bot has reported that moment."""
+        """Begin the act once the bot has reported that moment."""
         state = _MOVED_AT[moment]
         if state in self.moves:
             begin()
@@ -234,7 +234,8 @@ async def _is_still_in(meeting: Meeting) -> bool:
 
 def _settings(case: Case) -> WorkerSettings:
     load_s = 6.0 if case.reason in _GIVES_UP_SOON else 40.0
-    page_s = 1.5 if case.reason is Reason.BROWSER_HUNG else 20.0  # on a busy machine a look takes seconds, and no hang
+    # on a busy machine a look takes seconds; that is no hang
+    page_s = 1.5 if case.reason is Reason.BROWSER_HUNG else 20.0
     return WorkerSettings(load_timeout_s=load_s, join_timeout_s=20.0, page_timeout_s=page_s, leave_timeout_s=6.0)
 
 

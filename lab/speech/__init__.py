@@ -1,3 +1,3 @@
-"""Speech that a machine can read without a model: words that are tones, and servers that write down what they hear of
-them, in the protocols of providers.
+"""Speech that a machine can read without a model: tones instead of words, and servers with the providers' protocols
+that recognise them.
 """

@@ -1,4 +1,6 @@
-"""`python -m lab.speech`: the server that hears, for trying out by hand. Prints what to put into the configuration."""
+"""`python -m lab.speech`: the server that recognises the tones, for trying it by hand. Prints what to put into the
+configuration.
+"""
 
 import asyncio
 import signal
@@ -16,7 +18,7 @@ from lab.speech.tones import PITCHES
     "--key-file", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where its key is written."
 )
 def main(port: int, key_file: Path) -> None:
-    """Speaks Deepgram's and OpenAI's protocols, and hears a language of eight tones. Runs until Ctrl-C."""
+    """Speaks Deepgram's and OpenAI's protocols, and recognises a language of eight tones. Runs until Ctrl-C."""
     key_file.touch(mode=0o600)
     key_file.write_text(KEY)
     asyncio.run(_serve(port, key_file.resolve()))

@@ -22,16 +22,15 @@ from lab.speech.tones import RATE, Recogniser, Tone
 
 KEY: Final = "a-key-of-the-lab"
 _PAUSE_S: Final = 0.3
-"""Silence that ends what is said, as `endpointing` asks for."""
+"""The silence that ends an utterance, as `endpointing` asks for."""
 _MOST_BYTES: Final = 64 * 1024 * 1024
 
 
 class Speech:
-    """`answers`: statuses with which the next calls are answered instead. `most_bytes`: of a file. `patience_s`:
-    without sound and KeepAlive it hangs up. `gives_words`: and not only sentences, where both could be. `slow_s`: how
-    long an answer to a form takes.
-
-    What was asked: `queries` of live calls, `controls` that came on sockets, `forms` and the `sizes` of files.
+    """`answers`: statuses with which the next calls are answered instead. `most_bytes`: of a file. `patience_s`: after
+    so long without sound and KeepAlive it closes the connection. `gives_words`: it answers with words, too, and not
+    only with sentences, where the protocol has both. `slow_s`: how long an answer to a form takes. These record the
+    calls: `queries` of live calls, `controls` that came on sockets, `forms` and the `sizes` of files.
     """
 
     def __init__(self) -> None:
@@ -153,12 +152,12 @@ class _RefusedError(Exception):
 
 
 class _Stream:
-    """What a live call has heard. Results as Deepgram gives them."""
+    """What was recognised in a live call, with results in Deepgram's form."""
 
     def __init__(self, *, interim: bool) -> None:
         self._recogniser = Recogniser()
         self._interim = interim
-        self._words: list[Tone] = []  # that are not final yet
+        self._words: list[Tone] = []  # words that are not final yet
         self._told: list[Tone] = []
         self._since_s = 0.0
 

@@ -1,6 +1,4 @@
-"""A language of eight words, a tone each, and a recogniser for it: what it answers comes of the sound and of nothing
-else. Pure.
-"""
+"""A language of eight words, a tone each, and a recogniser for it. What it answers depends only on the sound. Pure."""
 
 import array
 import math
@@ -12,18 +10,18 @@ RATE: Final = 16_000
 BLOCK_S: Final = 0.05
 _BLOCK: Final = round(RATE * BLOCK_S)
 _SILENT: Final = 0.004
-"""Root mean square: -48 dBFS."""
+"""The level below which it is silence, as root mean square: -48 dBFS."""
 _PURE: Final = 0.5
-"""Of a block's power, what a tone has to have of it."""
+"""The share of a block's power that a tone must have."""
 _SHORTEST_BLOCKS: Final = 3
 
 PITCHES: Final = {
     "alpha": 600, "bravo": 740, "charlie": 900, "delta": 1120, "echo": 1380, "foxtrot": 1700, "golf": 2100,
     "hotel": 2600,
 }  # fmt: skip
-"""Hz."""
+"""The frequency of each word, in Hz."""
 HIGH: Final = ("echo", "foxtrot", "golf", "hotel")
-"""Words of the second of two voices."""
+"""Words that the second of two voices says."""
 
 
 class Tone(NamedTuple):
@@ -39,7 +37,7 @@ class Tone(NamedTuple):
 
 
 def sound(words: Iterable[tuple[str, float, float]], lasts_s: float, rate: int = RATE) -> bytes:
-    """PCM, 16 bits, one channel. `words`: which, when it begins, and how long it lasts, in seconds."""
+    """PCM, 16 bits, one channel. `words`: the word, when it begins, and how long it lasts, in seconds."""
     samples = array.array("h", bytes(2 * round(lasts_s * rate)))
     for word, begins_s, word_s in words:
         first = round(begins_s * rate)
@@ -55,7 +53,7 @@ _WAVES: Final = {
 
 
 def _word_in(block: Sequence[float]) -> str:
-    """Empty: silence, or no word."""
+    """The word of a block; empty: silence, or no word."""
     power = sum(sample * sample for sample in block) / len(block)
     if math.sqrt(power) < _SILENT:
         return ""
@@ -67,8 +65,8 @@ def _word_in(block: Sequence[float]) -> str:
 
 
 class Recogniser:
-    """Takes PCM (16 bits, one channel, RATE) as it comes, and gives the words whose end it has heard. `under_way`: the
-    one that is being said.
+    """Takes PCM (16 bits, one channel, RATE) as it comes, and gives each word when it has ended. `under_way`: the word
+    that is being said.
     """
 
     def __init__(self) -> None:

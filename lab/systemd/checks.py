@@ -33,7 +33,7 @@ class _Calls(NamedTuple):
     """The calls, which must not change while programs come and go."""
 
     browsers: list[Browser]
-    witnessed: list[list[str]]
+    attendance: list[list[str]]
     bots: list[tuple[str, str, str]]
 
     def __str__(self) -> str:
@@ -131,8 +131,8 @@ class Checks:
         pushed = time.monotonic()
         until(_SETTLE_S, "bot-daily is in the meeting", lambda: self._in_meeting("bot-daily"))
         took = time.monotonic() - pushed
-        seen = f"{took:.1f} s; the meeting's host saw {self._inside.witnessed('daily')}"
-        self._report.check("it is in the meeting", self._inside.witnessed("daily") == ["came: bot-daily"], seen)
+        seen = f"{took:.1f} s; the meeting's host saw {self._inside.attendance('daily')}"
+        self._report.check("it is in the meeting", self._inside.attendance("daily") == ["came: bot-daily"], seen)
         until(_SETTLE_S, "the pool is full again", self._is_full)
         self._report.heading("a job over HTTP")
         job = {"meeting_link": f"http://{ROOM}/r/hourly", "bot_name": "bot-hourly", "bot_id": "bot-hourly"}
@@ -234,7 +234,7 @@ class Checks:
 
         good = throughout(_DRAINS_ON_S, calls_go_on)
         self._report.check("idle browsers go, calls go on", good, f"{self._inside.unit(AGENT).active}; {self._calls()}")
-        self._machine.do("systemctl", "stop", "witness-daily")
+        self._machine.do("systemctl", "stop", "host-daily")
         until(_RESTART_S, "bot-daily has ended", lambda: self._reason("bot-daily"))
         good = self._reason("bot-daily") == "meeting_ended" and self._in_meeting("bot-weekly")
         seen = f"bot-daily {self._reason('bot-daily')}; bot-weekly {self._inside.bot('bot-weekly').get('state')}"
@@ -299,8 +299,8 @@ class Checks:
             _RESTART_S, "the room listens", lambda: ROOM in self._machine.do("ss", "--listening", "--tcp", "--numeric")
         )
         for meeting in MEETINGS:
-            witness = (_PYTHON, f"{SOURCE}/lab/parts/host.py", ROOM, meeting, "fleet")
-            self._machine.do(*transient, f"--unit=witness-{meeting}", *witness)
+            host = (_PYTHON, f"{SOURCE}/lab/parts/host.py", ROOM, meeting, "fleet")
+            self._machine.do(*transient, f"--unit=host-{meeting}", *host)
 
     def _warmed(self) -> list[dict[str, object]] | None:
         warm = self._inside.events(AGENT, "worker_warmed")
@@ -343,7 +343,7 @@ class Checks:
         records = [self._inside.bot(bot_id) for bot_id in self._bots]
         return _Calls(
             self._inside.browsers(),
-            [self._inside.witnessed(meeting) for meeting in MEETINGS],
+            [self._inside.attendance(meeting) for meeting in MEETINGS],
             [(record["bot_id"], record["state"], record["attempt"]) for record in records],
         )
 

@@ -28,8 +28,8 @@ _BASE: Final = ("git", "python3", "ca-certificates")
 _SOURCE: Final = "/mnt/source.git"
 _NEWER: Final = "/mnt/newer"
 _CUT_OFF_S: Final = (2, 9, 21)
-"""After these times a set-up is killed, and the next one has to go on: about when lists of packages are read, when
-packages are fetched, and when they are unpacked.
+"""A set-up is killed after each of these times, and the next one has to go on: about when lists of packages are read,
+when packages are fetched, and when they are unpacked.
 """
 _FEW_TESTS: Final = "tests/requirements"
 _STEP_S: Final = 1800.0
@@ -40,7 +40,7 @@ _HEADING: Final = re.compile(r"== (.+)")
 
 
 class Fetching(NamedTuple):
-    """How packages are fetched on the new machine: as on this one."""
+    """The new machine fetches packages as this one does."""
 
     sources: list[host.Source]
     options: str
@@ -69,9 +69,9 @@ class Fresh:
             newer.make_index(self._folder / "newer", locks.read(locks.FOLDER / lock))
         self._do(
             "grep -qs localhost /etc/hosts || echo 127.0.0.1 localhost >>/etc/hosts", folder="/root"
-        )  # as installers do
+        )  # as installers do it
         self._do(f"git clone -q {_SOURCE} {shlex.quote(CLONE)}", folder="/root")
-        self._do("python3 -m lab.systemd.set_up")  # there is a test that asks whether what is there was tried
+        self._do("python3 -m lab.systemd.set_up")  # a test checks whether this checkout was tried
 
     def both_commands(self, test: str) -> Tried:
         """Try both commands. Raises: FleetError when the demo fails. Failed tests are only counted."""

@@ -1,5 +1,7 @@
-"""What this machine knows about package servers, carried over into another Debian: apt's sources and options, pip's
-settings, proxies, certificates. No address stands in this project; whoever can install here can install there.
+"""What this machine knows about package servers, for use in another Debian: apt's sources and options, pip's settings,
+proxies, certificates.
+
+This project contains no address of a package server: where this machine can install packages, the other one can, too.
 """
 
 import os
@@ -16,7 +18,7 @@ from requirements.run_uv import read_pip_settings
 SUITE: Final = "bookworm"
 MIRROR_VARIABLE: Final = "POOLMGR_FLEET_MIRROR"
 CARRIED: Final = "/mnt/host"
-"""The folder in which the other machine sees files of this one. It hides none of the other's own."""
+"""The folder in which the other machine sees files of this one. It hides none of its own files."""
 
 _VARIABLES: Final = re.compile(r"PIP_.+|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(?i:(https?|ftp|no)_proxy)")
 _NOT_OURS: Final = re.compile(r"PIP_(REQUIRE_VIRTUALENV|TARGET|PREFIX|USER|CACHE_DIR|CONFIG_FILE|PYTHON|LOG)")
@@ -71,7 +73,7 @@ def read_sources(lines: Iterable[str]) -> list[Source]:
 def apt_options() -> str:
     """How this machine's apt fetches packages (proxies, certificates, patience), as a file for apt.conf.d."""
     dumped = _ask("apt-config", "dump", "Acquire").splitlines()
-    # Where its own credentials and lists are is its own business.
+    # Settings about its own credentials and lists are left out.
     kept = [line for line in dumped if re.match(r"Acquire::(https?|ftp|Retries|Check-|Allow|Languages|By-Hash)", line)]
     return "\n".join([*kept, 'APT::Get::Assume-Yes "true";', ""])
 
@@ -89,7 +91,9 @@ def carried() -> Carried:
 
 
 def carry(environment: Mapping[str, str]) -> Carried:
-    """The part of it that is about fetching, with every file that it names at its place on the other machine."""
+    """Those of the settings that are about fetching, with every file that they name at its place on the other
+    machine.
+    """
     carried = Carried({}, {})
     for name, value in environment.items():
         if _VARIABLES.fullmatch(name) and not _NOT_OURS.fullmatch(name):
@@ -101,7 +105,7 @@ def _move(found: re.Match[str], binds: dict[str, str]) -> str:
     scheme, path = found[1] or "", Path(found[2])
     if not path.exists():
         return found[0]
-    # An index of files names them relative to itself, mostly beside it.
+    # An index of local files names them relative to itself, mostly beside it.
     root = path.parent if scheme and path.parent != Path("/") else path
     binds[str(root)] = f"{CARRIED}{root}"
     return f"{scheme}{CARRIED}{path}"

@@ -1,4 +1,4 @@
-"""Looks at the pool from outside its parts: systemctl, the journal, redis-cli, /proc, the witness."""
+"""Looks at the pool from outside its parts: systemctl, the journal, redis-cli, /proc, the host of a meeting."""
 
 import json
 import re
@@ -145,9 +145,9 @@ class Inside:
         found = self.machine.ask("find", f"{STATE_DIR}/workers", "-mindepth", "1", "-maxdepth", "1").stdout
         return [Path(line).name for line in found.splitlines()]
 
-    def witnessed(self, meeting: str) -> list[str]:
+    def attendance(self, meeting: str) -> list[str]:
         """Who came and went, as the meeting room told its host."""
-        report = self.machine.do("journalctl", "--no-pager", "--output=cat", f"--unit=witness-{meeting}")
+        report = self.machine.do("journalctl", "--no-pager", "--output=cat", f"--unit=host-{meeting}")
         return [line for line in report.splitlines() if line.startswith(("came: ", "went: ")) and line != "came: Host"]
 
 

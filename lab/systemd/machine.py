@@ -1,4 +1,4 @@
-"""What a machine of the fleet test needs beside Debian: the wheel, and what the steps leave to the operator."""
+"""What the fleet test's machine needs besides Debian: the wheel, and what the steps leave to the operator."""
 
 import hashlib
 import os
@@ -22,9 +22,7 @@ def guide() -> dict[int, manual.Section]:
 
 
 def build_wheel(section: manual.Section, source: Path, report: Report) -> None:
-    """In that copy of the checkout, with the environment of the checkout, which `./dev` has set up. Raises:
-    FleetError.
-    """
+    """Run a command in that copy of the checkout, with the environment that `./dev` has set up. Raises: FleetError."""
     environment = os.environ | {"PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"}
     for command in section.commands:
         if command == "./dev setup":
@@ -45,7 +43,7 @@ def build_wheel(section: manual.Section, source: Path, report: Report) -> None:
 
 
 def configure(root: Path, password: str, token: str) -> None:
-    """The lines that differ, and Redis as README.md asks for it."""
+    """The configuration's changed lines, and Redis as README.md asks for it."""
     (root / "etc/hostname").write_text(f"{NAME}\n")  # or it has that of this machine
     digest = hashlib.sha256(token.encode()).hexdigest()
     (root / "etc/poolmgr/config.toml").write_text(

@@ -1,6 +1,5 @@
-"""Reads systemd/README.md: its numbered sections, and the commands that stand in their fenced blocks.
-
-So what is tried is what is written there. Carries out nothing.
+"""Reads the numbered sections of systemd/README.md, and the commands in their fenced blocks. So the test tries exactly
+the written commands. Runs nothing.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""A package index on this machine that offers a newer release of everything a lock pins, as next month's will.
+"""A package index on this machine that offers a newer release of every pinned package, as next month's index will.
 
-Each is a wheel with nothing in it: whoever installs one has not kept to the lock.
+Each is an empty wheel: a set-up that installs one has not kept to the lock.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
-"""Starts programs in a folder that holds a whole Debian, by systemd-nspawn: one command, or the booted system.
+"""Runs programs in a folder that holds a whole Debian, by systemd-nspawn: one command, or the booted system.
 
-Whatever is started here dies with this process, however that ends: it lives in a PID namespace whose first process is
-systemd-nspawn, which is killed when its parent dies, which is killed when we die. (systemd-nspawn alone is not enough:
-the system that it booted outlives it.)
+Everything that is started here dies with this process, however this process ends. It runs in a PID namespace whose
+first process is systemd-nspawn. That is killed when its parent dies, which in turn is killed when this process dies.
+(systemd-nspawn alone is not enough: the system that it booted outlives it.)
 """
 
 import os
@@ -43,7 +43,7 @@ def run(
     timeout_s: float,
     heard: Callable[[str], None] = lambda _line: None,
 ) -> str:
-    """Carry out one shell command in it, not booted, on this machine's network. Returns its output; `heard` gets each
+    """Run one shell command in the Debian, not booted, on this machine's network. Returns its output; `heard` gets each
     line as it comes. Raises: FleetError.
     """
     variables = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"} | dict(environment or {})
@@ -85,7 +85,7 @@ class Machine:
         self._process = process
 
     def ask(self, *command: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
-        """Carry out a command in it as root. Raises: FleetError when it does not end."""
+        """Run a command in it as root. Raises: FleetError when it does not end."""
         try:
             return subprocess.run(
                 self._entering(command),
@@ -105,7 +105,7 @@ class Machine:
         return ("nsenter", f"--target={self.leader}", *where, "--", *clean, *command)
 
     def do(self, *command: str, timeout_s: float = 30.0) -> str:
-        """Carry out a command that has to succeed. Raises: FleetError."""
+        """Run a command that has to succeed. Raises: FleetError."""
         done = self.ask(*command, timeout_s=timeout_s)
         if done.returncode:
             raise FleetError(f"{' '.join(command)}: exit code {done.returncode}: {_end_of(done.stdout + done.stderr)}")
@@ -138,8 +138,8 @@ class Machine:
 def booted(
     root: Path, name: str, log: Path, binds: Mapping[str, str], *options: str, own_network: bool = True
 ) -> Generator[Machine]:
-    """The booted system. Afterwards it is off. `own_network`: its only one is its loopback, else it shares ours.
-    `options`: further ones of systemd-nspawn. Raises: FleetError.
+    """The booted system; it is off afterwards. `own_network`: its only network is its loopback; otherwise it shares
+    this machine's. `options`: further ones of systemd-nspawn. Raises: FleetError.
     """
     arguments = [
         *_common(root, binds),
@@ -167,7 +167,7 @@ def _started(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for us, who then take it down
+            start_new_session=True,  # Ctrl-C goes to this program, which then shuts it down
         )
         try:
             yield process
@@ -204,7 +204,7 @@ def _await_boot(process: subprocess.Popen[bytes], log: Path) -> Machine:
         leaders = [child.pid for child in _below(process.pid) if _is_first(child.pid)]
         if leaders:
             machine = Machine(process, leaders[0])
-            # Until D-Bus answers it says "offline" or nothing at all.
+            # until D-Bus answers, it says "offline" or nothing at all
             state = machine.ask("systemctl", "is-system-running").stdout.strip()
             if state in ("running", "degraded"):
                 return machine
@@ -217,7 +217,7 @@ def _await_boot(process: subprocess.Popen[bytes], log: Path) -> Machine:
 
 
 def _is_first(pid: int) -> bool:
-    """Whether it is process 1 of a namespace of its own, and systemd by now."""
+    """Whether it is process 1 of its own namespace, and systemd already."""
     with suppress(OSError):
         numbers = re.search(r"^NSpid:\s+(.+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
         is_systemd = Path(f"/proc/{pid}/comm").read_text().strip() == "systemd"
@@ -228,7 +228,7 @@ def _is_first(pid: int) -> bool:
 def _common(root: Path, binds: Mapping[str, str]) -> list[str]:
     return [
         *("systemd-nspawn", "--quiet", f"--directory={root}", "--register=no"),
-        # Without a systemd on this machine there is nobody to ask for a scope.
+        # Without systemd on this machine, nothing can make a scope.
         *([] if Path("/run/systemd/system").is_dir() else ["--keep-unit"]),
         *(f"--bind-ro={here}:{there}" for here, there in binds.items()),
     ]
@@ -244,7 +244,7 @@ def _cgroups() -> Generator[list[Path]]:
             if controllers in ("", "name=systemd") and (mount := _mounted(controllers)):
                 made.append(mount / ours.lstrip("/") / f"{_CGROUP}{os.getpid()}")
     for folder in made:
-        for left in folder.parent.glob(f"{_CGROUP}*"):  # by a run that was killed
+        for left in folder.parent.glob(f"{_CGROUP}*"):  # left by a run that was killed
             if not Path("/proc", left.name.removeprefix(_CGROUP)).exists():
                 _remove_cgroup(left)
     try:
@@ -275,15 +275,15 @@ def _remove_cgroup(folder: Path) -> None:
 
 
 def own_mounts(module: str) -> None:
-    """Go on as `python -m MODULE` in a mount namespace of its own, so that no mount is left on this machine. Raises:
-    FleetError.
+    """Run `python -m MODULE` instead of this program, in its own mount namespace, so that no mount is left on this
+    machine. Raises: FleetError.
     """
     if os.geteuid() != 0:
         raise FleetError("cannot mount, make namespaces and boot a system without being root: run it by sudo")
     if missing := missing_programs():
         raise FleetError(f"cannot find {', '.join(missing)}: ./dev fleet-test and ./dev fresh install what they need")
     if os.environ.get(_OWN_MOUNTS) == str(os.getpid()):
-        # What systemd-nspawn notes down there goes with us, too, even if it is killed.
+        # What systemd-nspawn stores there is removed, too, even if it is killed.
         Path("/run/systemd/nspawn").mkdir(parents=True, exist_ok=True)
         subprocess.run(("mount", "-t", "tmpfs", "tmpfs", "/run/systemd/nspawn"), check=True)
         return

@@ -1,4 +1,4 @@
-"""What the run says on the terminal: what it is doing, each promise with ok or FAILED, and what was seen."""
+"""The output of a run: what it is doing, each promise with ok or FAILED, and what was seen."""
 
 import time
 from collections.abc import Generator
@@ -33,7 +33,7 @@ class Report:
 
     @contextmanager
     def part(self, title: str) -> Generator[None]:
-        """If what is tried within fails, that is noted, and the rest is still tried."""
+        """If the part within fails, that is noted, and the next parts are still tried."""
         self.heading(title)
         try:
             yield

@@ -1,6 +1,7 @@
-"""What stands in docs/set-up.md of the last `./dev fresh`: when, how long, and of which `dev` and `requirements/`.
+"""The part of docs/set-up.md about the last `./dev fresh`: when it was, how long it took, and which `dev` and
+`requirements/` it had.
 
-python3 -m lab.systemd.set_up      writes down that this checkout is being tried, for the tests that try it
+    python3 -m lab.systemd.set_up     notes that this checkout is being tried, for the tests that check it
 """
 
 import hashlib
@@ -21,7 +22,7 @@ def digest(checkout: Path) -> str:
 
 
 class Tried(NamedTuple):
-    """How many seconds the demo, apt in it, and the tests took, and how the tests ended."""
+    """Seconds that the demo, apt in it, and the tests took, and how the tests ended."""
 
     demo_s: float
     apt_s: float
@@ -30,7 +31,7 @@ class Tried(NamedTuple):
 
 
 def write_record(document: Path, of: str, day: date, tried: Tried, rest: str) -> None:
-    """Replace the record of the run before. `rest`: how killed set-ups and pip alone went."""
+    """Replace the record of the run before. `rest`: how the killed set-ups and pip alone ended."""
     rows = [
         ("date", day.isoformat()),
         ("`dev` and `requirements/`", f"`{of}`"),

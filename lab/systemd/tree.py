@@ -1,11 +1,10 @@
-"""A Debian 12 as a folder: built once and kept, and for each run a throw-away copy over it.
+"""A Debian 12 as a folder: it is built once and kept, and each run gets a throw-away copy over it.
 
-    CACHE/tree-KIND-KEY/   what never changes: Debian, and what the steps install by apt
+    CACHE/tree-KIND-KEY/   never changes: Debian, and what the steps install by apt
     CACHE/pip/             downloads of pip
-    CACHE/run-*/           one run: its layer over the tree, the checkout as it was copied, logs. Gone at its end
+    CACHE/run-*/           one run: its layer over the tree, its copy of the checkout, logs. Removed at its end
 
-Mounts are made in the mount namespace of this process (`python -m lab.systemd` begins with one): none can
-outlive it.
+Mounts are made in the mount namespace of this process (`python -m lab.systemd` begins with one), so none outlives it.
 """
 
 import fcntl
@@ -53,7 +52,7 @@ class Tree:
         self._path = cache / f"tree-{kind}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
     def build(self, sources: Sequence[Source], options: str, carried: Carried, *, fresh: bool) -> Path:
-        """The folder; it is built unless it exists. Raises: FleetError."""
+        """The folder; it is built if it does not exist. Raises: FleetError."""
         if fresh:
             shutil.rmtree(self._path, ignore_errors=True)
         if self._path.is_dir():
@@ -93,7 +92,9 @@ class Tree:
 
 
 def configure_apt(root: Path, sources: Sequence[Source], options: str) -> None:
-    """Let its apt fetch packages as this machine's does. It waits for no disk: nothing there need survive a failure."""
+    """Make its apt fetch packages as this machine's does. It does not sync to the disk, because nothing there has to
+    survive a failure.
+    """
     apt = root / "etc" / "apt"
     (apt / "sources.list").write_text("".join(f"{source}\n" for source in sources))
     (apt / "apt.conf.d" / APT_OPTIONS).write_text(f'{options}\nDPkg::Options:: "--force-unsafe-io";\n')
@@ -140,7 +141,7 @@ def layer(cache: Path, tree: Path) -> Generator[tuple[Path, Path]]:
 
 
 def copy_source(checkout: Path, to: Path) -> None:
-    """Copy the checkout as it is now, without what was built in it."""
+    """Copy the checkout as it is now, without its build results."""
 
     def ignored(folder: str, names: list[str]) -> set[str]:
         at_top = Path(folder) == checkout

@@ -1,1 +1,1 @@
-"""`./dev watch`: Prometheus, and Grafana where it is installed, beside a demo that goes on."""
+"""`./dev watch`: a demo that keeps running, with Prometheus, and Grafana where it is installed."""

@@ -1,4 +1,5 @@
-"""`./dev watch`: a demo that goes on, with Prometheus and, where it is installed, Grafana beside it, everything loaded.
+"""`./dev watch`: a demo that keeps running, with Prometheus and, where it is installed, Grafana, with all rules and
+dashboards loaded.
 
 With --once it is also a check: it ends by itself, and with 0 only if every target was up, every rule was evaluated,
 every panel of every dashboard had data, and nothing was left running. With --pictures it draws the dashboards.
@@ -188,7 +189,7 @@ class Watch:
             say(f"drawn           {into / name}.svg")
 
     def stop(self, *, interrupted: bool) -> list[str]:
-        """End all in order. Returns what did not end as it should, or was left behind."""
+        """End all parts in order. Returns what did not end properly, or was left behind."""
         parts = self.stage.parts
         faults: list[str] = []
         for name in filter(parts.has, ("grafana", "prometheus")):
@@ -252,7 +253,7 @@ def main(once: bool, into: Path | None, for_s: float) -> None:
     try:
         faults, stopped = carried_out(watch.perform(once=once, into=into, for_s=for_s))
     finally:
-        for signum in (signal.SIGINT, signal.SIGTERM):  # half of an end would leave browsers behind
+        for signum in (signal.SIGINT, signal.SIGTERM):  # stopping halfway would leave browsers running
             signal.signal(signum, signal.SIG_IGN)
         if stopped:
             faults.clear()

@@ -1,4 +1,4 @@
-"""The dashboards of deploy/grafana, as their code has them."""
+"""The dashboards of deploy/grafana, read from the code that makes them."""
 
 import importlib.util
 from functools import cache
@@ -12,7 +12,7 @@ FOLDER: Final[Path] = ROOT / "deploy" / "grafana"
 
 @cache
 def load() -> Any:
-    """The module deploy/grafana/dashboards.py: it stands in a folder that is no package."""
+    """The module deploy/grafana/dashboards.py, whose folder is no package."""
     spec = importlib.util.spec_from_file_location("dashboards", FOLDER / "dashboards.py")
     assert spec
     assert spec.loader

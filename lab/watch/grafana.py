@@ -1,5 +1,5 @@
-"""Grafana, where it is installed: with Prometheus as its source and the dashboards of deploy/grafana, for who is at
-this machine and without a sign-in. It is fetched by nobody: this project needs it nowhere.
+"""Grafana, where it is installed, with Prometheus as its source and the dashboards of deploy/grafana, without a sign-in
+for users of this machine. It is never downloaded, because nothing else of this project needs it.
 """
 
 import os
@@ -12,7 +12,7 @@ import yaml
 from lab.watch.dashboards import FOLDER
 
 _HOMES: Final = ("/usr/share/grafana",)
-"""Where Grafana's packages have their files, besides the folder above its program in its archive."""
+"""Where Grafana's packages install its files. The archive has them in the folder above its program."""
 
 
 class Grafana(NamedTuple):

@@ -1,5 +1,5 @@
-"""Draws a dashboard as it looks with data, as SVG: a panel for each of its own, from what Prometheus answers to the
-same queries. Pure: answers in, text out.
+"""Draws a dashboard with its data as SVG: each panel from Prometheus' answers to the panel's own queries. Pure: answers
+in, text out.
 """
 
 import math
@@ -14,9 +14,9 @@ _WIDTH, _HEIGHT, _GAP, _HEAD = 420, 220, 14, 58
 _LEFT, _RIGHT, _TOP, _FOOT = 64, 12, 34, 68
 _MOST_SERIES: Final = 8
 _COLUMNS: Final = 3
-"""Of a panel's legend."""
+"""The columns of a panel's legend."""
 _CHARACTER: Final = 6.2
-"""How wide one is, about."""
+"""The approximate width of a character."""
 _COLOURS: Final = ("#2a78d2", "#d2691e", "#2e9e44", "#8a4fc8", "#c8324b", "#0d9aa0", "#b08a00", "#7a7a7a")
 _STYLE: Final = """
 svg { --paper: #fff; --card: #f6f8fa; --ink: #1b1f24; --quiet: #57606a; --line: #d0d7de }
@@ -42,7 +42,7 @@ class Shown(NamedTuple):
 
 
 def named(legend: str, answer: Iterable[Any]) -> dict[str, list[tuple[float, float]]]:
-    """The series of one answer of query_range, by what the panel's legend calls them."""
+    """The series of one answer of query_range, named as in the panel's legend."""
     found: dict[str, list[tuple[float, float]]] = {}
     for each in answer:
         found[_called(legend, each["metric"])] = [(float(at), float(value)) for at, value in each["values"]]
@@ -54,7 +54,7 @@ def _called(legend: str, labels: Mapping[str, str]) -> str:
 
 
 def draw(title: str, says: str, panels: Sequence[Shown], start: float, end: float) -> str:
-    """The dashboard as an SVG. `says`: of what and when it is."""
+    """The dashboard as an SVG. `says`: what the data is, and from when."""
     width = ACROSS * (_WIDTH + _GAP) + _GAP
     height = _HEAD + math.ceil(len(panels) / ACROSS) * (_HEIGHT + _GAP)
     parts = [
@@ -137,7 +137,7 @@ def _above(value: float) -> float:
 
 
 def _runs(points: Iterable[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
-    """The points in runs that are interrupted by values that are no numbers."""
+    """The runs of points without gaps; a value that is no number makes a gap."""
     run: list[tuple[float, float]] = []
     for point in [*points, (0.0, math.nan)]:
         if math.isfinite(point[1]):

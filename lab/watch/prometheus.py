@@ -1,4 +1,6 @@
-"""A Prometheus of one's own: configured as deploy/prometheus has it but for addresses and the pace; what it answers."""
+"""Starts a Prometheus with the configuration of deploy/prometheus, except addresses and the scrape interval, and reads
+its answers.
+"""
 
 import shutil
 from collections.abc import Mapping
@@ -37,7 +39,7 @@ def configuration(targets: Mapping[str, str], every_s: int) -> str:
 
 
 def command(program: str, folder: Path, port: int) -> tuple[str, ...]:
-    """Start it with what stands in `folder`/prometheus.yml, its data beside that."""
+    """Start it with the configuration in `folder`/prometheus.yml, and its data beside that."""
     return (
         *(program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"),
         f"--web.listen-address=127.0.0.1:{port}",
@@ -63,7 +65,7 @@ class Prometheus:
         return (await self._get("query", query=query))["result"]
 
     async def number(self, query: str) -> float:
-        """The first series' value; NaN: there is none."""
+        """The first series' value; NaN if there is none."""
         found = await self.ask(query)
         return float(found[0]["value"][1]) if found else float("nan")
 

@@ -1,4 +1,4 @@
-"""Bots that come and go, so that a fleet has something to show: by Redis and by HTTP, with webhooks, some to a host
+"""Bots that come and go, so that a fleet has something to show: by Redis and by HTTP, with webhooks; some go to a host
 that does not answer.
 """
 
@@ -14,7 +14,7 @@ from lab.demo.stage import DemoStage
 EVERY_S: Final = 8.0
 STAY_S: Final = 16.0
 _LOST_OF: Final = 5
-"""One bot of so many is sent to a host that does not answer."""
+"""One of this many bots goes to a host that does not answer."""
 
 
 class Traffic:
@@ -40,13 +40,13 @@ class Traffic:
             await self._call("create_bot", {**job, "callback_url": f"{stage.receiver}/webhooks"})
         else:
             await stage.lpush(json.dumps(job))
-        if is_lost:  # it ends by itself, after as many attempts as a bot has
+        if is_lost:  # it ends by itself, after its last attempt
             return
         await asyncio.sleep(STAY_S)
         await self._call(f"{bot_id}/remove_bot", {})
 
     async def _call(self, path: str, body: Any) -> None:
-        """What is answered is seen in the metrics: a bot that has ended cannot be removed, for one."""
+        """Errors are ignored because metrics show them; for example a bot that has ended cannot be removed."""
         headers = {"Authorization": f"Token {self._stage.token}"}
         async with self._session.post(f"{self._stage.api}/bots/{path}", json=body, headers=headers) as answer:
             await answer.read()

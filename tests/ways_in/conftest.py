@@ -43,7 +43,7 @@ _START_DEADLINE_S = 60.0
 
 
 class House:
-    """Where the shared manager is found, and the witness of its meetings."""
+    """The address of the shared manager, and the record of who was in its meetings."""
 
     def __init__(self, url: str, prefix: str, manager: Manager, queue_url: str) -> None:
         self.url = url

@@ -1,4 +1,4 @@
-"""The rows of the budgets, one file each. A row answers its measurements; one that cannot be measured says why."""
+"""The rows of the budgets, one file each. A row returns its measurements; a row that cannot be measured says why."""
 
 from collections.abc import Awaitable, Sequence
 from typing import Final, NamedTuple, Protocol
@@ -31,7 +31,7 @@ class Measure(Protocol):
 
 
 class Row(NamedTuple):
-    """`long`: takes so long, or as long as one says, that it is only measured when asked for."""
+    """A row. `long`: it takes so long that it is measured only on request."""
 
     measure: Measure
     about: str
@@ -86,7 +86,7 @@ ROWS: Final = {
 
 
 def chosen(names: Sequence[str], *, long: bool) -> tuple[str, ...]:
-    """The rows to measure: those that were named, else all; the long ones only by name or when they are wished."""
+    """The rows to measure: those that were named, else all. Long rows are measured only by name or on request."""
     if names:
         return (*names, *(name for name, row in ROWS.items() if long and row.long and name not in names))
     return tuple(name for name, row in ROWS.items() if long or not row.long)

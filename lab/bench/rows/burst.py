@@ -12,7 +12,7 @@ from lab.parts.stage import Stage
 
 _AT_LEAST: Final = 4000.0  # assigned a second; docs: the budgets
 _JOBS: Final = 2000
-_WARM_AFTER_S: Final = 0.5  # what a browser takes; before that there is no news from the replacements
+_WARM_AFTER_S: Final = 0.5  # the time that a browser takes to start; before it replacements send no events
 _STAY_S: Final = 3.0  # longer than a burst
 _PEERS_EVERY: Final = 3
 

@@ -1,4 +1,4 @@
-"""Bots at once in one room, for minutes: what each takes, and whether all are still there at the end."""
+"""Many bots in one room for minutes: what each of them uses, and whether all are still there at the end."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a recording takes of a processor and of memory, beside a bot of the same meeting that only listens."""
+"""The processor time and memory of a recording, compared with a bot of the same meeting that only listens."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ _SENDS: Final = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-
 
 @dataclass(frozen=True)
 class Kind:
-    """What a job asks for, and the budget of what that takes over a bot that only listens: % of a core, MB."""
+    """A job's options, and the budget of their cost over a bot that only listens: % of a core, MB."""
 
     name: str
     asks: dict[str, bool] = field(hash=False)
@@ -81,7 +81,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
 
 
 async def _of_kind(stage: Stage, link: str, kind: Kind, progress: Progress) -> list[tuple[float, float]]:
-    """What each of some bots takes that record this. They come, are measured, and leave."""
+    """The cost of each of some bots with these options. They join, are measured, and leave."""
     ids = [f"capture-{kind.name.replace(' ', '-').replace(',', '')}-{n}" for n in range(_BOTS)]
     views = Views(stage.redis, stage.keys)
     progress.say(f"{_BOTS} bots that record {kind.name}")

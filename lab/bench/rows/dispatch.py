@@ -1,4 +1,4 @@
-"""From LPUSH to the agent that holds the command: one job at a time, the pool warm."""
+"""The time from LPUSH until the agent has the command: one job at a time, with a warm pool."""
 
 import asyncio
 import functools
@@ -27,8 +27,8 @@ PEERS: Final = ("taskiq", "saq", "arq")
 
 
 class Lane(NamedTuple):
-    """A way to whoever does the job: `arrivals` says when names got there, `pushed` when they were handed in, where
-    another process does that.
+    """One way of a job to its receiver. `arrivals`: when names arrived. `pushed`: when they were handed in, if another
+    process does that.
     """
 
     push: Callable[[list[str]], Awaitable[None]]
@@ -50,7 +50,7 @@ class Lane(NamedTuple):
 
 
 class Lanes(NamedTuple):
-    """What stands beside each other on a stage."""
+    """The ways that are compared on one stage."""
 
     ours: Lane
     named: Lane

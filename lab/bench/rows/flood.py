@@ -1,4 +1,4 @@
-"""What one client's flood costs the others: how long their calls take, and how late the manager answers /healthz."""
+"""How one client's flood affects the others: how long their calls take, and how late the manager answers /healthz."""
 
 import asyncio
 import hashlib

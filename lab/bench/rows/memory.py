@@ -98,7 +98,7 @@ async def pairs_mb(
             before = now
         progress.say("they settle")
         await asyncio.sleep(settle_s)
-        # What a pair started later on is its driver's descendant, too.
+        # A pair that is started later is also a descendant of its driver.
         return [pss_mb(below(pair)) for pair in pairs]
 
 

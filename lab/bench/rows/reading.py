@@ -1,4 +1,4 @@
-"""What a job costs to read, whatever it holds: a corpus of hostile shapes. Pure: no Redis, no loop."""
+"""The cost of reading a job, whatever it contains: a corpus of hostile shapes. Pure: no Redis, no loop."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from lab.bench.sample import Contender, Series, ratio, take_turns
 _MOST: Final = 20.0  # times a json.loads of the same bytes, beside what any job may take
 _FREE_US: Final = 100.0
 _SCALES: Final = (1.0, 0.25)  # of the size that is read at all
-_TIMES: Final = 3  # in a row, of which the fastest counts: what a cache had lost is not the shape's
+_TIMES: Final = 3  # in a row, of which the fastest counts, so that a cold cache is not counted as the shape's cost
 _RULES: Final = JobRules()
 
 

@@ -1,4 +1,4 @@
-"""What the HTTP API takes when there are very many bot records, beside the same with few; and what a record takes."""
+"""The speed of the HTTP API with very many bot records, compared with few; and the size of a record."""
 
 import asyncio
 import hashlib
@@ -28,7 +28,8 @@ _FEW: Final = 1_000
 _MANY: Final = 1_000_000
 _MANY_QUICKLY: Final = 50_000
 _AT_ONCE: Final = 1_000
-_USERS_OF: Final = 100  # bots a user, however many there are: what is asked for does not grow, what it is among does
+# bots a user, whatever the number of records: an answer does not grow, the set that it is found in does
+_USERS_OF: Final = 100
 _TOKEN: Final = "pm_" + "bench" * 6
 _REASONS: Final = (Reason.MEETING_ENDED, Reason.EVERYONE_LEFT, Reason.WAITING_ROOM_TIMEOUT, Reason.BROWSER_CRASHED)
 _LINK: Final = (
@@ -73,7 +74,7 @@ class _Full:
         self._asked = 0
 
     def some_bot(self) -> str:
-        self._asked += 7919  # a prime: goes all over the records without chance
+        self._asked += 7919  # a prime, so that all records are visited without chance
         return f"bench-{self._asked % self.count}"
 
 
@@ -82,7 +83,7 @@ async def _with_records(count: int, progress: Progress) -> AsyncGenerator[_Full]
     token = {"name": "bench", "sha256": hashlib.sha256(_TOKEN.encode()).hexdigest(), "requests_per_s": 100_000.0}
     async with Stage("bench", {"api": {"tokens": [token]}}) as stage:
         client: Any = stage.client
-        client.config_set("appendonly", "no")  # what is measured is the question, not the disk
+        client.config_set("appendonly", "no")  # the query is measured, not the disk
         bytes_each = await _fill(stage, count, progress)
         await stage.start_manager()
         headers = {"Authorization": f"Token {_TOKEN}"}
@@ -106,7 +107,7 @@ async def _fill(stage: Stage, count: int, progress: Progress) -> float:
             batch.append(Accept(f"bench-{number}", _job(number, count, at), BotState.QUEUED, at, number))
             batch.append(End(f"bench-{number}", 0, _REASONS[number % len(_REASONS)], "a sentence about it", at + 1800))
         await ledger.apply(batch, began + start / 10)
-    # What is told of them is not of the records, and nobody is to be called.
+    # No webhook is sent, and webhooks are not part of the records' size.
     client.delete(stage.keys.status, stage.keys.outbox)
     return (client.info("memory")["used_memory"] - empty) / count
 

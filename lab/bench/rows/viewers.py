@@ -1,4 +1,6 @@
-"""What viewers of the manager's page cost it, and what the page costs one of them: a large fleet with many bots."""
+"""What viewers of the manager's page cost the manager, and what the page costs one viewer's browser, with a large fleet
+and many bots.
+"""
 
 import asyncio
 import hashlib
@@ -134,7 +136,7 @@ async def _trickle(stage: Stage) -> None:
 
 @asynccontextmanager
 async def _viewers(stage: Stage, token: str) -> AsyncGenerator[None]:
-    """Streams that are read, and not looked at."""
+    """Streams that are received, but not parsed."""
     headers = {"Authorization": f"Token {token}"}
     began = [asyncio.Event() for _ in range(VIEWERS)]
 

@@ -60,11 +60,12 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
 
 
 async def measure_idle(progress: Progress, *, quick: bool) -> list[Measurement]:
-    """Workers that have stood idle for ten minutes, all at once: one wait is good for several jobs."""
+    """Workers that have been idle for ten minutes, all at once, so that one wait serves several jobs."""
     count = 4 if quick else 8
     ours, floor = Series("LPUSH to a worker of the pool", "ms"), Series("goto on a warm page alone", "ms")
     async with MeetingPage() as page, async_playwright() as playwright, AsyncExitStack() as browsers:
-        # As many slots as workers: while the bots stay where they are, no fresh worker comes to be taken first.
+        # As many slots as workers: while the bots stay in their meetings, there is no new worker that would be taken
+        # first.
         sections = {"pool": {"min_idle": count, "max_workers": count}, "meetings": {"room_hosts": [page.host]}}
         async with Stage("bench", sections) as stage:
             await stage.start_manager()
@@ -109,7 +110,7 @@ async def measure_idle(progress: Progress, *, quick: bool) -> list[Measurement]:
 
 
 class _WarmPages:
-    """Pages for the floor, each of a browser of its own that was started well before, as a worker's is."""
+    """Pages for the floor, each in its own browser that was started well before, as a worker's is."""
 
     def __init__(self, playwright: Playwright) -> None:
         self._playwright = playwright
@@ -190,7 +191,7 @@ class _Race:
             await browser.close()
 
     async def _join(self, page: Page, began: int) -> _Times:
-        """Join as a bot that was written for this one page: it looks for nothing and decides nothing."""
+        """Join as a bot that is written for this page only: it recognises and decides nothing."""
         name = _new_name()
         await page.goto(self._page.link(name), wait_until="domcontentloaded")
         await page.fill("#name", _BOT_NAME)

@@ -108,7 +108,7 @@ async def _pool_job(stage: Stage, site: Site) -> list[tuple[float]]:
 
 
 async def _launched_job(playwright: Playwright, site: Site) -> list[tuple[float]]:
-    """Join as a bot that was written for this one page: it looks for nothing and decides nothing."""
+    """Join as a bot that is written for this page only: it recognises and decides nothing."""
     await asyncio.sleep(_SETTLE_S)
     meeting = _arrange(site)
     began = time.monotonic_ns()

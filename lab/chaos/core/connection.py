@@ -32,7 +32,7 @@ class Fuse:
 
 
 class _Fragile(AbstractConnection):
-    """Is mixed into the class of a client's connections."""
+    """A mixin for the class of a client's connections."""
 
     fuse: Fuse
 
@@ -52,7 +52,7 @@ class _Fragile(AbstractConnection):
             for _ in carried_out:
                 try:
                     await self.read_response()
-                except ResponseError:  # the client would not hear of it either
+                except ResponseError:  # the client would not receive this answer either
                     continue
         await self.disconnect(nowait=True)
         raise fuse.blow()

@@ -14,7 +14,8 @@ from poolmgr.store.keys import Keys
 
 START: Final = 1_900_000_000.0
 
-# What Redis holds. The fields of a hash one by one: Redis puts those of a large one in another order by itself.
+# The content of Redis. The fields of a large hash are read one by one, because Redis returns them in an arbitrary
+# order.
 _DUMP: Final = """
 local found = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do

@@ -72,7 +72,7 @@ class Judge:
             is_over = now - began > patience_s(within_s, self._given.starved_s - starved_before_s)
             if at_all and (is_over or not heals):
                 break
-            # Look at everything only when nothing else is wrong any more, or for the last time.
+            # Everything is checked only when nothing else is wrong any more, or at the last check.
             at_all = is_over or not heals
             if seen and heals and now > written_at + _TELL_EVERY_S:
                 written_at = now

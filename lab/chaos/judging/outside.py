@@ -72,8 +72,8 @@ class Dead(NamedTuple):
 
 
 class Poison(NamedTuple):
-    """A job over which managers end. `taken`: Redis confirmed that it has it. `ends`: how many managers ended.
-    `reasons`: its reasons on the dead stream.
+    """A job that ends managers. `taken`: Redis confirmed that it has it. `ends`: how many managers it ended. `reasons`:
+    its reasons on the dead stream.
     """
 
     bot_id: str

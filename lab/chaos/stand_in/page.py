@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 BLANK, PROMPT, LOBBY, INSIDE, END = "blank", "prompt", "lobby", "inside", "end"
 _SHOWN: Final = {PROMPT: "#name-prompt", LOBBY: "#waiting-room", INSIDE: "#in-meeting"}
 _BUTTONS: Final = {"#join": (PROMPT, 100.0), "#cancel": (LOBBY, 200.0), "#leave": (INSIDE, 300.0)}
-_ROW: Final = 50.0  # all buttons are in this row, each in a column of its own
+_ROW: Final = 50.0  # all buttons are in this row, each in its own column
 _PARTICIPANTS: Final = 2  # somebody else is always there, so that no bot leaves for being alone
 
 

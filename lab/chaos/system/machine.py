@@ -1,7 +1,7 @@
 """What some faults need of the machine, and how it is done: a small file system for an agent, files that cannot be
-changed, a /proc/meminfo of an agent's own, a clock that can be set for one process.
+changed, a /proc/meminfo for one agent, a clock that can be set for one process.
 
-What this machine does not allow is found out before anything starts, and is said. Those faults are left out.
+What this machine does not allow is determined and printed before anything starts. Those faults are left out.
 """
 
 import fcntl

@@ -30,7 +30,7 @@ const peers = new Map(); // participant id -> { connection, last: the negotiatio
 function show(sectionId) {
   if (!$(sectionId).hidden) return;
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== sectionId;
-  $(sectionId).focus(); // the keyboard goes on here, and a screen reader tells what there is now
+  $(sectionId).focus(); // the keyboard focus moves here, so that a screen reader reads the new section
 }
 
 function end(reason) {
@@ -38,7 +38,7 @@ function end(reason) {
   for (const id of [...peers.keys()]) disconnect(id);
   for (const track of own.getTracks()) track.stop();
   if (socket) {
-    socket.onmessage = null; // a snapshot on its way must not bring the meeting back
+    socket.onmessage = null; // a snapshot that is still on its way must not show the meeting again
     socket.close();
   }
   $("end-screen").dataset.end = reason;
@@ -66,7 +66,7 @@ async function join() {
 }
 
 async function openDevices(microphone, camera) {
-  // A machine without a camera should still be heard: what is missing is left out, and said.
+  // A machine without a camera can still send sound: missing devices are left out, and the page says so.
   const wishes = [{ audio: microphone, video: camera && CAMERA }];
   if (microphone && camera) wishes.push({ audio: true }, { video: CAMERA });
   let trouble = "the browser gives devices only to localhost and https pages";

@@ -1,4 +1,4 @@
-// The media and the messages of a page, and nothing of how it looks: one WebSocket to the meeting, as lab/meeting/server.py
+// The media and the messages of a page, without its looks: one WebSocket to the meeting, as lab/meeting/server.py
 // documents it, and one RTCPeerConnection to each participant with whom there is media to exchange.
 
 export class Call {
@@ -22,7 +22,7 @@ export class Call {
     addEventListener("pagehide", () => this.leave());
   }
 
-  // Waits in the lobby or comes in; the meeting's first message says which. `own`: the MediaStream to send.
+  // Joins, or waits in the lobby; the meeting's first message says which. `own`: the MediaStream to send.
   join(name, own = new MediaStream()) {
     this.#own = own;
     const sends = (kind) => own.getTracks().some((track) => track.kind === kind);
@@ -119,7 +119,7 @@ export class Call {
     });
   }
 
-  // One step after another: a candidate must not overtake the description it belongs to.
+  // One step after another: a candidate must not overtake the description that it belongs to.
   #inTurn(peer, step) {
     peer.last = peer.last.then(step).catch((error) => {
       if (peer.connection.signalingState !== "closed") console.warn("cannot negotiate:", error);

@@ -1,4 +1,4 @@
-// What a person asks of the meetings by hand.
+// The control page: a person steers the meetings by hand.
 document.onclick = async ({ target }) => {
   const { platform, code, do: verb } = target.dataset;
   if (!verb) return;

@@ -67,7 +67,7 @@ function dialogWithPassword(title, error) {
     <button data-do="passcode">Join</button><button data-do="cancel">Cancel</button></div>`;
 }
 
-// window.APP, as far as others have relied on it.
+// window.APP, with what others have used of it.
 function application(stage) {
   const { state, scenario } = stage;
   const isHidden = ({ name }) => scenario.hidden.includes(name);

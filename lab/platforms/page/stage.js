@@ -263,7 +263,7 @@ class Stage {
     this.closed?.();
   }
 
-  // What people say is written down from now on, or no more. `menu`: where that was chosen, which closes.
+  // Captions are on from now on, or off. `menu`: the menu in which that was chosen, which closes.
   turnCaptions(menu) {
     if (menu) this.state.open.delete(menu);
     if (!this.scenario.captions) return this.refresh();
@@ -273,7 +273,7 @@ class Stage {
     return this.refresh();
   }
 
-  // Somebody in the meeting does, or the page itself.
+  // Somebody in the meeting does it, or the page itself.
   switchOn(device) {
     this.state[device] = true;
     this.call.note(`switched on by somebody: ${device}`);
@@ -343,7 +343,7 @@ class Stage {
     else this.show("left");
   }
 
-  // What somebody wrote, as pages show it for a while to whoever does not look at the chat. The wording says how.
+  // A message that somebody wrote, as pages show it for a while when the chat is not open. The wording says how.
   quote(text) {
     const quoted = QUOTES[this.scenario.wording % QUOTES.length](escape(text), "Ann");
     const box = Object.assign(document.createElement("div"), { className: "aside", innerHTML: quoted });
@@ -412,7 +412,7 @@ const QUOTES = [
   (text, who) => `<div role="dialog"><p>${who}: <em>${text}</em></p><textarea placeholder="Answer"></textarea></div>`,
   (text) => `<div class="q7"><div role="heading" aria-level="3">${text}</div></div>`,
 ];
-// No sentence that anybody wrote a rule for.
+// A sentence that no rule has.
 const ODD_ENDS = [
   `<div role="dialog"><h2>Ann hat dich hinausgeworfen</h2><button>Weiter</button></div>`,
   `<div class="k1"><p>That is all for today, folks</p><button>Rejoin now</button><button>Tell us more</button></div>`,
@@ -474,7 +474,7 @@ function curl(root) {
   while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll("'", "’");
 }
 
-// Only what a person can tell by stays: roles, labels, texts, types.
+// Only what people recognise the page by stays: roles, labels, texts, types.
 function rename(root) {
   let count = 0;
   for (const element of root.querySelectorAll("*")) {

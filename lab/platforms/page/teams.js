@@ -37,7 +37,7 @@ const teams = {
   passcodeOf: ({ href }) => found(href).match(/[?&]p=([^&#]*)/)?.[1] ?? "",
   title: () => "Meeting | Microsoft Teams",
   begin(stage) {
-    // The launcher stands before what the address of the client itself shows at once.
+    // The launcher shows before the client, even if the address is that of the client.
     const isClient = location.pathname.startsWith("/v2") || LIGHT || location.search.includes("launched");
     if (!isClient) stage.scenario.turns = [{ at: "load", to: "launcher", after_ms: 0 }, ...stage.scenario.turns.filter(({ at }) => at !== "load")];
   },

@@ -1,10 +1,10 @@
-// Plays the people with a voice: each a participant of their own, who sends a tone or silence.
+// Plays the people with a voice: each is a participant of its own, who sends a tone or silence.
 import { Call } from "/-/page/call.js";
 
 const TONE_HZ = 440;
 const LOUDNESS = 0.3;
 const audio = new AudioContext();
-const people = new Map(); // PLATFORM/CODE/NAME -> what makes them loud or not
+const people = new Map(); // PLATFORM/CODE/NAME -> function that makes this voice loud or silent
 
 audio.resume();
 const orders = new WebSocket(`wss://${location.host}/-/voices/orders`);

@@ -1,1 +1,1 @@
-"""What is shipped, as somebody gets it: package (`./dev deb --try`), image (`./dev image`), the release before."""
+"""Tries what is shipped, as a user gets it: package (`./dev deb --try`), image (`./dev image`), the release before."""

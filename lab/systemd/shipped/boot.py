@@ -1,10 +1,10 @@
-"""Boots a baked image once, and says how long it took from power-on until two browsers were warm and the manager knew.
+"""Boots a baked image once, and measures the time from power-on until two browsers were warm and the manager had them.
 
     python3 -m lab.systemd.shipped.boot nspawn TREE
-    python3 -m lab.systemd.shipped.boot qemu FOLDER       with disk.raw, vmlinuz and initrd (packer/make_disk)
+    python3 -m lab.systemd.shipped.boot qemu FOLDER     with disk.raw, vmlinuz and initrd (packer/make_disk)
 
-To be started in a network namespace of its own (`./dev image` does), since what boots asks a cloud for its name. Redis
-and manager run there, too. What systemd-nspawn boots shares that network; qemu's guest reaches it by that of qemu.
+Run it in its own network namespace (`./dev image` does), because the booted system asks a cloud for its name. Redis and
+manager run there, too. A system that systemd-nspawn boots shares that network; qemu's guest reaches it through qemu's.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _CREDENTIAL: Final = "poolmgr.redis_url"
 
 
 async def measure(way: str, what: Path) -> str:
-    """Seconds, and what was said beside them. Raises: StageError, FleetError."""
+    """Seconds, and a text about them. Raises: StageError, FleetError."""
     async with Stage("image", {"pool": {"min_idle": WARM, "max_workers": 6}}) as stage:
         await stage.start_manager()
         with ExitStack() as machine:
@@ -42,7 +42,7 @@ async def measure(way: str, what: Path) -> str:
                 system = nspawn.booted(
                     root, "poolmgr-image", stage.folder / "boot.log", {}, credential, own_network=False
                 )
-                # In a thread: it waits until all of the system is up, and browsers may be warm before.
+                # In a thread: it waits until the whole system is up, and browsers may be warm before.
                 up = asyncio.get_running_loop().run_in_executor(None, machine.enter_context, system)
             else:
                 began = time.monotonic()
@@ -63,7 +63,7 @@ async def measure(way: str, what: Path) -> str:
 
 @contextmanager
 def _qemu(folder: Path, credential: str, console: Path) -> Generator[None]:
-    """The disk, booted with what this machine has of processors. It is not written to."""
+    """The disk, booted with all of this machine's processors. It is not written to."""
     command = (
         *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-enable-kvm", "-cpu", "host", "-smp", "2"),
         *("-m", "4096", "-display", "none", "-no-reboot", "-serial", f"file:{console}"),
@@ -82,7 +82,7 @@ def _qemu(folder: Path, credential: str, console: Path) -> Generator[None]:
 
 
 def _end(_number: int, _frame: object) -> NoReturn:
-    """With what was started."""
+    """End this program; its context managers then end what it started."""
     sys.exit(143)
 
 

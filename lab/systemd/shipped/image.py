@@ -1,4 +1,6 @@
-"""`./dev image`: Packer bakes the local image, which is booted until its browsers are warm and the manager knows."""
+"""`./dev image`: Packer bakes the local image, which is then booted until its browsers are warm and the manager has
+them.
+"""
 
 import os
 import shutil
@@ -60,7 +62,7 @@ def _run(report: Report, *, fresh: bool, boots: int, keep: bool) -> None:
             report.heading("packer build -only=null.tree")
             tree.configure_apt(root, host.sources(), host.apt_options())
             _bake(report, source, root, carried)
-            (root / "etc/apt/apt.conf.d" / tree.APT_OPTIONS).unlink()  # of this machine
+            (root / "etc/apt/apt.conf.d" / tree.APT_OPTIONS).unlink()  # files of this machine
             left = [path for path in _NO_TRACE if (root / path).exists()]
             machine_id = (root / "etc/machine-id").read_text()
             report.check(
@@ -76,8 +78,9 @@ def _run(report: Report, *, fresh: bool, boots: int, keep: bool) -> None:
 
 
 def _bake(report: Report, source: Path, root: Path, carried: Carried) -> None:
-    """By Packer, as packer/README.md has it; what it says is shown."""
-    # By their names: a value may hold a space, and systemd-nspawn takes it from its environment.
+    """Run Packer as packer/README.md says, and show its output."""
+    # Variables are passed by their names, because a value may have a space; systemd-nspawn takes it from its
+    # environment.
     options = [f"--setenv={name}" for name in carried.environment]
     options += [f"--bind-ro={here}:{there}" for here, there in carried.binds.items()]
     environment = {
@@ -90,7 +93,7 @@ def _bake(report: Report, source: Path, root: Path, carried: Carried) -> None:
 
 
 def _boot(report: Report, way: str, root: Path, image: Path, boots: int) -> None:
-    """In a network namespace of its own: what boots asks a cloud for its name, and shall find none."""
+    """Run it in its own network namespace: the booted system asks a cloud for its name, and must find none."""
     report.heading(f"booting it by {way}, {boots} times")
     if way == "qemu" and not (image / DISK).exists():
         report.line("not tried: no /dev/kvm, or no qemu-system-x86_64")
@@ -105,7 +108,7 @@ def _boot(report: Report, way: str, root: Path, image: Path, boots: int) -> None
             try:
                 said, complaint = process.communicate(timeout=_STEP_S)
             finally:
-                process.terminate()  # not killed: it ends Redis, manager and what it booted
+                process.terminate()  # not killed, because it has to end Redis, manager and the booted system
         if process.returncode:
             report.check("two browsers are warm and the manager knows", False, complaint[-2000:])
             return

@@ -33,11 +33,11 @@ _NOT_OURS: Final = (
     "/root",
     "/run/systemd",
 )
-"""Where the name may stand of a package that is gone: logs, and what dpkg, apt and systemd remember."""
+"""Where the name of a purged package may still be found: logs, and files of dpkg, apt and systemd."""
 
 
 class Packaged(Checks):
-    """The same promises as of the steps by hand, as far as a package may break them."""
+    """The promises of the fleet test that a package could break."""
 
     def __init__(
         self, machine: Machine, password: str, token: str, manual: dict[int, manual.Section], report: Report
@@ -45,7 +45,7 @@ class Packaged(Checks):
         super().__init__(machine, password, token, manual, report)
 
     def run(self) -> None:
-        """All parts. Raises: FleetError when nothing further can be tried."""
+        """Try all parts. Raises: FleetError when nothing further can be tried."""
         self.start()
         self.sandbox()
         self.join()
@@ -57,7 +57,7 @@ class Packaged(Checks):
             self.purge()
 
     def upgrade(self) -> None:
-        """Agent and manager are others afterwards, and browsers, bots and configuration the same."""
+        """The upgrade starts a new agent and a new manager, and keeps browsers, bots and configuration."""
         before, config = self._calls(), self._machine.do("cat", CONFIG)
         agent, manager = self._inside.unit(AGENT), self._inside.unit(MANAGER)
         adopted, handed = self._count("worker_adopted"), self._count("agent_handed_over")
@@ -79,7 +79,7 @@ class Packaged(Checks):
         removing = self._machine.begin("apt-get", "remove", "--yes", "poolmgr")
         until(_END_S, "the agent drains", lambda: self._inside.unit(AGENT).active == "deactivating")
         self._report.check("it waits for the call", self._in_meeting("bot-daily"), "bot-daily in_meeting")
-        self._machine.do("systemctl", "stop", "witness-daily")
+        self._machine.do("systemctl", "stop", "host-daily")
         until(_END_S, "bot-daily has ended", lambda: self._reason("bot-daily"))
         code = removing.wait(_END_S)
         reason = self._reason("bot-daily")
@@ -94,7 +94,7 @@ class Packaged(Checks):
 
     def purge(self) -> None:
         self._machine.do("dpkg", "--purge", "poolmgr", timeout_s=_STEP_S)
-        self._machine.do("rm", f"/etc/apt/apt.conf.d/{tree.APT_OPTIONS}")  # of this machine
+        self._machine.do("rm", f"/etc/apt/apt.conf.d/{tree.APT_OPTIONS}")  # files of this machine
         words = " -o ".join(f"-path {path}" for path in _NOT_OURS)
         found = self._machine.do("sh", "-c", rf"find / -xdev \( {words} \) -prune -o -name '*poolmgr*' -print")
         self._report.check("nothing bears its name any more", not found, found or "nothing")
@@ -155,7 +155,7 @@ def _run(report: Report, *, fresh: bool) -> None:
 
 
 def _look(root: Path, report: Report) -> None:
-    """What is there before anything is configured, and who may read it."""
+    """The files that exist before anything is configured, and who may read them."""
     there = ["usr/bin/poolmgr", "usr/bin/poolmgr-worker", "opt/poolmgr/venv/bin/python", CONFIG.lstrip("/")]
     missing = [path for path in there if not (root / path).is_symlink() and not (root / path).exists()]
     users = {line.split(":")[0] for line in (root / "etc/passwd").read_text().splitlines()}
@@ -168,7 +168,7 @@ def _look(root: Path, report: Report) -> None:
 
 
 def _repack(package: Path, later: Path, folder: Path) -> None:
-    """The same under a later version, with another example of a configuration."""
+    """The same package with a later version, and a changed example of a configuration."""
     _do("dpkg-deb", "--raw-extract", str(package), str(folder))
     control = folder / "DEBIAN" / "control"
     lines = control.read_text().splitlines()

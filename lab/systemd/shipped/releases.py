@@ -1,5 +1,5 @@
-"""Two releases at once on the booted machine: a program of an earlier one in its unit's place, for a whole job, and an
-upgrade of it under the next.
+"""Tries two releases together on the booted machine. A program of an earlier release runs in its unit's place, for a
+whole job; then it is upgraded during the next job.
 """
 
 import subprocess
@@ -26,7 +26,7 @@ _PYTHON: Final = "/opt/poolmgr/venv/bin/python"
 
 
 def earlier_commit() -> str:
-    """The newest tag, else what was the newest commit some days ago; empty where there is neither."""
+    """The newest tag; without tags the newest commit of some days ago; empty if there is neither."""
     return _git("describe", "--tags", "--abbrev=0") or _git("log", "-1", "--format=%h", f"--before={_DAYS} days ago")
 
 
@@ -36,7 +36,7 @@ def _git(*arguments: str) -> str:
 
 
 def install(commit: str, root: Path, folder: Path, downloads: Path, carried: Carried, report: Report) -> None:
-    """Its programs, in a venv of their own, by its own lock. Raises: FleetError."""
+    """The earlier release's programs, in their own venv, by their own lock. Raises: FleetError."""
     source = folder / "earlier"
     source.mkdir()
     packed = subprocess.run(("git", "archive", commit), cwd=CHECKOUT, capture_output=True, check=False)
@@ -59,10 +59,12 @@ def install(commit: str, root: Path, folder: Path, downloads: Path, carried: Car
 
 
 class Releases(Checks):
-    """All checks, and then those of two releases, of which the earlier one has to be installed."""
+    """All checks, and then those of two releases, for which the earlier one has to be installed."""
 
     def beside_earlier(self, commit: str, *, alone: bool) -> None:
-        """Both ways. `alone`: nothing else was checked, so that Redis and the room have to be started."""
+        """Try an earlier agent, then an earlier manager. `alone`: no other checks ran, so Redis and the room have to be
+        started.
+        """
         if alone:
             self.start()
             self._machine.do("systemctl", "stop", AGENT, MANAGER, timeout_s=_SETTLE_S)
@@ -72,7 +74,7 @@ class Releases(Checks):
                 self.beside(name, other)
 
     def beside(self, name: str, other: str) -> None:
-        """A whole job with it, and an upgrade of it under the next."""
+        """A whole job with the earlier program, and its upgrade during the next job."""
         self._replace(name)
         self._machine.do("systemctl", "start", name, other, timeout_s=_SETTLE_S)
         until(_SETTLE_S, "the pool is full", self._is_full)
@@ -80,7 +82,7 @@ class Releases(Checks):
         began = time.monotonic()
         self._enter(whole)
         took = time.monotonic() - began
-        self._machine.do("systemctl", "stop", f"witness-{whole}")
+        self._machine.do("systemctl", "stop", f"host-{whole}")
         reason = until(_SETTLE_S, f"{whole} has ended", lambda: self._reason(whole))
         seen = f"in its meeting after {took:.1f} s, {reason}"
         self._report.check("a whole job", reason == "meeting_ended", seen)
@@ -96,16 +98,16 @@ class Releases(Checks):
         if name == AGENT:
             self._expect_adopted(adopted, MIN_IDLE + 1)
         self._expect_unaware(before)
-        went = self._inside.witnessed(under)
+        went = self._inside.attendance(under)
         self._report.check("the meeting's host saw nothing of the upgrade", went == [f"came: {under}"], str(went))
-        self._machine.do("systemctl", "stop", f"witness-{under}")
+        self._machine.do("systemctl", "stop", f"host-{under}")
         reason = until(_SETTLE_S, f"{under} has ended", lambda: self._reason(under))
         self._bots.remove(under)
         self._report.check("and the job ends as it would have", reason == "meeting_ended", reason)
         self._machine.do("systemctl", "stop", AGENT, MANAGER, timeout_s=_SETTLE_S)
 
     def _replace(self, name: str) -> None:
-        """The earlier program told systemd nothing yet, and had its secrets from the environment."""
+        """The earlier program did not notify systemd yet, and had its secrets from the environment."""
         url = self._machine.do("cat", "/etc/credstore/poolmgr.redis_url")
         drop_in = (
             f"[Service]\nType=exec\nWatchdogSec=0\nEnvironment=POOLMGR_REDIS__URL={url}\nExecStart=\n"
@@ -117,8 +119,8 @@ class Releases(Checks):
         self._machine.do("sh", "-c", f"printf '{settings}' >{CONFIG}; systemctl daemon-reload")
 
     def _enter(self, name: str) -> None:
-        """A bot into a meeting of its own, both of that name."""
+        """Send a bot into a meeting of its own; both have that name."""
         host = (_PYTHON, f"{SOURCE}/lab/parts/host.py", ROOM, name, "fleet")
-        self._machine.do("systemd-run", "--quiet", "--collect", f"--unit=witness-{name}", *host)
+        self._machine.do("systemd-run", "--quiet", "--collect", f"--unit=host-{name}", *host)
         self._inside.push(name, f"http://{ROOM}/r/{name}")
         until(_SETTLE_S, f"{name} is in its meeting", lambda: self._in_meeting(name))

@@ -1,6 +1,7 @@
-"""Jobs over which a manager ends. No real one is known, so the stage's managers have a reader of jobs that ends the
-process over any job with the mark, and writes that down. Otherwise they are the real managers
-(`python -m lab.chaos.faults.poisoned`).
+"""Jobs that end the manager that reads them.
+
+No real job is known to do so. So the stage's managers have a reader of jobs that ends the process at a job with the
+mark, and records that. Otherwise they are the real managers (`python -m lab.chaos.faults.poisoned`).
 """
 
 import os
@@ -14,7 +15,7 @@ from common.jobs.record import Job
 MARK: Final = "poison-"
 """The bot ids of such jobs begin with this."""
 MOST_ENDS: Final = 3
-"""The first manager has a whole batch, so it is unknown which job ended it. Two more begin the job alone."""
+"""The first manager has a whole batch, so it is unknown which job ended it. Two more managers begin the job alone."""
 _FILE: Final = "poisoned"
 
 
@@ -29,6 +30,6 @@ def deadly(payload: bytes, now: float, rules: JobRules) -> Job:
 
 
 def ends(folder: Path) -> list[str]:
-    """The bot ids, once for each manager that ended over them."""
+    """The bot ids of the jobs that ended a manager, once for each manager."""
     file = folder / _FILE
     return file.read_text().split() if file.exists() else []

@@ -1,4 +1,4 @@
-"""A manager that ends over marked jobs."""
+"""A manager that marked jobs end."""
 
 from lab.chaos.faults.poisoned import deadly
 from poolmgr import __main__ as real
