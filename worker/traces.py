@@ -1,7 +1,8 @@
-"""The agent's spans: `warm`, a worker's warm-up; `join`, from the order until the bot is in its meeting or out; and one
-for each screen that its page showed, below that while it joins and below the bot's own afterwards.
+"""The agent's spans. `warm` is a worker's warm-up. `join` is from the order until the bot is in its meeting or out.
+There is one for each screen that its page showed: below `join` while the bot joins, and below the bot's own span
+afterwards.
 
-They come from orders and events, and from nothing else. Of what an earlier agent began there are none.
+They are made only from orders and events. There are none of what an earlier agent began.
 """
 
 import time

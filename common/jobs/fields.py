@@ -15,7 +15,7 @@ DEFAULT_NAME: Final = "Notetaker"
 MAX_ATTRIBUTES: Final = 50
 """How many custom_attributes a bot may have. Each is an index entry by which bots can be found."""
 FARTHEST_S: Final = 366 * 86400.0
-"""Seconds: how far ahead a bot can be scheduled, and how long it can be told to wait for a worker."""
+"""In seconds: how far ahead a bot can be scheduled, and how long a job may let it wait for a worker."""
 
 Url = Annotated[str, Meta(min_length=1, max_length=4096)]
 ShortText = Annotated[str, Meta(max_length=256)]

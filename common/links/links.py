@@ -46,8 +46,8 @@ for _platform, _hosts in _KNOWN_HOSTS.items():
 
 _ROOM_PATH = re.compile(r"/r/[a-z0-9][a-z0-9-]{0,63}")
 _MOST_WRAPPERS = 3
-_MOST_ESCAPES = 150  # a Teams link in three wrappers has 100
-_DEEPEST = "%2525252525"  # a launcher link in three wrappers has one level less
+_MOST_ESCAPES = 150  # the most escapes that are read; a Teams link in three wrappers has 100
+_DEEPEST = "%2525252525"  # the deepest encoding that is read; a launcher link in three wrappers has one level less
 _MOST_OTHER_LETTERS = 200
 _MOST_HOST = 253
 
@@ -320,7 +320,7 @@ class _Reader:
 
     def _continued(self, text: str, piece: Piece) -> link_text.Continued | None:
         if self._is_calendar and _PROPERTY.match(text, piece.stop) and not _is_broken_in_brackets(text, piece):
-            return None  # its own lines were joined before; those of a text in it may be broken
+            return None  # The property's own lines were joined before. But a text in it may have a broken link.
         more = link_text.continued(text, piece, unfolded=self._is_calendar)
         self._broken_left -= more is not None
         if self._broken_left < 0:

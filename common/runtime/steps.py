@@ -22,7 +22,7 @@ class ManagerStep(StrEnum):
 
     LEASE_TAKEN = "lease_taken"
     POOL_RESTORED = "pool_restored"  # read from Redis; the decisions about it are not durable yet
-    JOBS_TAKEN = "jobs_taken"  # they stand in the list of taken ones
+    JOBS_TAKEN = "jobs_taken"  # they are in the list of taken jobs
     JOBS_DECIDED = "jobs_decided"  # the pool knows the bots, Redis does not
     JOBS_REJECTED = "jobs_rejected"
     DECISION_APPLIED = "decision_applied"  # when armed, decisions are applied one at a time
@@ -52,7 +52,7 @@ class AgentStep(StrEnum):
     COMMANDS_DELETED = "commands_deleted"
     JOIN_NOTED = "join_noted"  # the journal knows the bot, its attempt is not claimed
     JOIN_CLAIMED = "join_claimed"  # Redis knows, the journal does not
-    MEETING_ENTERED = "meeting_entered"  # the browser was told to open the meeting
+    MEETING_ENTERED = "meeting_entered"  # the browser was asked to open the meeting
     MOVE_NOTED = "move_noted"  # the journal holds the bot's new state and the event
     # the journal has the reason why the bot leaves, or has left; no message about it was sent
     END_CONCLUDED = "end_concluded"

@@ -221,7 +221,9 @@ def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: R
 
 
 def _was_refused(change: Mapping[str, str], record: Record) -> bool:
-    """Whether the bot ended because its job did not let it wait: its creator got that answer already."""
+    """Whether the bot ended at once because its job did not let it wait. Then the answer to its creation already said
+    so.
+    """
     return (
         change["reason"] == str(Reason.NO_CAPACITY)
         and change["state"] == BotState.STOPPED

@@ -118,7 +118,7 @@ class Say(Message, frozen=True):
 
 
 class Pause(Message, frozen=True):
-    """Record nothing of the meeting until it is told otherwise; with `paused` False, record it again. Idempotent."""
+    """Stop recording the meeting until the next such message; with `paused` False, record it again. Idempotent."""
 
     worker_id: str
     bot_id: str

@@ -337,7 +337,7 @@ def _of_two(made: str, placed: str) -> Link:
 
 
 def _read_link(text: Any, faults: list[str]) -> str:
-    """The meeting link in a text; empty for none, and what is wrong with it is put to the faults."""
+    """The meeting link in a text; empty if there is none. What is wrong with the text is added to `faults`."""
     if not isinstance(text, str):
         return ""
     try:

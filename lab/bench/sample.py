@@ -13,7 +13,9 @@ import msgspec
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """The percentiles of all samples of one contender, best first: `p99` is on the bad side, also of a rate."""
+    """The percentiles of all samples of one contender, sorted from best to worst. So `p99` is a bad value, also for
+    rates, where more is better.
+    """
 
     name: str
     unit: str

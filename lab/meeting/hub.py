@@ -48,8 +48,8 @@ class _Room:
 class Hub:
     """All rooms of one server. A room exists from its first arrival until its last departure."""
 
-    def __init__(self, *, open_door: bool = False) -> None:
-        self.open_door = open_door
+    def __init__(self, *, no_lobby: bool = False) -> None:
+        self.no_lobby = no_lobby
         self._rooms: dict[str, _Room] = {}
         self._room_of: dict[str, _Room] = {}
 
@@ -58,7 +58,7 @@ class Hub:
         return len(self._rooms)
 
     def join(self, room_name: str, person: Participant) -> list[Tell]:
-        """Put `person` in the meeting (a host, or an open door), in the lobby, or turn them away when it is full.
+        """Put `person` in the meeting (a host, or if there is no lobby), in the lobby, or refuse them when it is full.
 
         Raises:
             RefusedError: the name is empty or too long, or this id has joined before.
@@ -73,7 +73,7 @@ class Hub:
 
         self._rooms[room_name] = room
         self._room_of[person.id] = room
-        if person.host or self.open_door or (room.auto_admit and room.has_host):
+        if person.host or self.no_lobby or (room.auto_admit and room.has_host):
             room.present[person.id] = person
             return _snapshots(room)
         room.waiting[person.id] = person

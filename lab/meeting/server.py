@@ -69,7 +69,7 @@ from lab.meeting.messages import (
 
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_BACKLOG_MESSAGES = 256  # a participant who reads nothing is dropped before their backlog eats the memory
-HEARTBEAT_S = 10.0  # a peer that answers no ping is gone after one and a half of these
+HEARTBEAT_S = 10.0  # seconds between pings; a participant who answers none is dropped after one and a half of these
 JOIN_DEADLINE_S = 10.0
 SEND_DEADLINE_S = 10.0
 CLOSE_DEADLINE_S = 2.0
@@ -93,15 +93,15 @@ _requests = msgspec.json.Decoder(Request)
 _replies = msgspec.json.Encoder()
 
 
-def create_app(host_key: str, *, open_door: bool = False, heartbeat_s: float = HEARTBEAT_S) -> web.Application:
-    """The whole room as an application: whoever shows `host_key` is a host; with `open_door` there is no lobby.
+def create_app(host_key: str, *, no_lobby: bool = False, heartbeat_s: float = HEARTBEAT_S) -> web.Application:
+    """The whole room as an application: whoever shows `host_key` is a host; with `no_lobby` there is no lobby.
 
     Raises:
         ValueError: the host key is empty, which would make everybody a host.
     """
     if not host_key:
         raise ValueError("cannot open a room without a host key")
-    entrance = _Entrance(host_key, Hub(open_door=open_door), heartbeat_s)
+    entrance = _Entrance(host_key, Hub(no_lobby=no_lobby), heartbeat_s)
     app = web.Application()
     app.router.add_get("/", entrance.choose_room)
     app.router.add_get(f"/r/{{room:{ROOM_NAME}}}", entrance.show_page)
@@ -159,7 +159,7 @@ class _Connection:
             self._transport.abort()  # close() would first wait for the peer to read what it does not read
 
     async def send_all(self) -> None:
-        """Send until told to finish, the participant's end was sent, or the line is dead."""
+        """Send until asked to finish, until the participant's end was sent, or until the connection is dead."""
         try:
             while (message := await self._backlog.get()) is not None:
                 async with asyncio.timeout(SEND_DEADLINE_S):
@@ -191,7 +191,7 @@ class _Entrance:
 
     async def show_page(self, request: web.Request) -> web.Response:
         role = "host" if self._is_host(request) else "refused" if "host" in request.query else "guest"
-        at_once = role == "host" or self._hub.open_door
+        at_once = role == "host" or self._hub.no_lobby
         text = self._page.substitute(
             room=request.match_info["room"], role=role, join="Join now" if at_once else "Ask to join"
         )

@@ -38,7 +38,7 @@ def serve(listen: str, only: str | None) -> None:
     """Serve the pages until SIGINT or SIGTERM.
 
     Prints a link for each scenario, with the reason that a bot should end with. A link that no scenario stands for
-    leads to a meeting with a lobby; the control page opens its door.
+    leads to a meeting with a lobby; the control page admits from it.
     """
     host, _, port = listen.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:

@@ -65,7 +65,7 @@ class Case(NamedTuple):
         return f"{self.platform}-{self.name}"
 
 
-_CALL: Final = Scenario(door="lobby", acts=(Act("lobby", "admit", 600), Act("meeting", "end", 1500)))
+_CALL: Final = Scenario(entry="lobby", acts=(Act("lobby", "admit", 600), Act("meeting", "end", 1500)))
 _QUICK: Final = (("google_meet", "denied", 0), ("jitsi", "removed", 0))
 _LAYOUTS: Final[dict[str, tuple[Layout, ...]]] = {
     "google_meet": ("shadow", "renamed", "moved", "curly"),
@@ -109,7 +109,7 @@ def _ends_by_screens() -> list[Case]:
         where = "lobby" if shown.at == "lobby" else "meeting"
         for wording in range(len(shown.evidence)):
             scenario = Scenario(
-                door="lobby" if where == "lobby" else "open",
+                entry="lobby" if where == "lobby" else "open",
                 wording=wording,
                 turns=() if shown.act else (Turn(shown.at, shown.screen, _after_ms(shown.at)),),
                 acts=(Act(where, shown.act, _after_ms(shown.at)),) if shown.act else (),
@@ -139,7 +139,7 @@ def _calls() -> list[Case]:
     for platform in PLATFORMS:
         like: dict[str, Scenario] = {
             "call": _CALL,
-            "open-door": _with(_CALL, door="open"),
+            "no-lobby": _with(_CALL, entry="open"),
             "late": _with(
                 _CALL, render_ms=1200, server_ms=500, acts=(Act("lobby", "admit", 2500), Act("meeting", "end", 3000))
             ),
@@ -196,7 +196,7 @@ def _taken_elsewhere() -> list[Case]:
                 turns=(Turn("meeting", "away:6000", 800),), wording=wording, acts=(Act("meeting", "end", 9000),)
             )
             cases.append(Case(platform, f"away-{wording}", away, Reason.MEETING_ENDED, screen))
-        over = Scenario(door="lobby", acts=(Act("lobby", "end", 1500),))
+        over = Scenario(entry="lobby", acts=(Act("lobby", "end", 1500),))
         cases.append(Case(platform, "ends-in-the-lobby", over, Reason.NEVER_ADMITTED, "", is_quick=platform == "zoom"))
         lines = tuple(Act("meeting", f"say:Ann:{text}", 2500 + n) for n, text in enumerate(("Good morning", "Ann: hi")))
         scenario = Scenario(
@@ -252,12 +252,12 @@ def _deadlines() -> list[Case]:
             )
 
         waits = AutomaticLeave(waiting_room_timeout=SILENT_S)
-        case("nobody-admits", Scenario(door="lobby"), Reason.WAITING_ROOM_TIMEOUT, waits, "waiting_room")
-        case("no-host", Scenario(door="lobby", host=False), Reason.HOST_NOT_STARTED, waits, "waiting_for_host")
+        case("nobody-admits", Scenario(entry="lobby"), Reason.WAITING_ROOM_TIMEOUT, waits, "waiting_room")
+        case("no-host", Scenario(entry="lobby", host=False), Reason.HOST_NOT_STARTED, waits, "waiting_for_host")
         case(
             "host-came-late",
             Scenario(
-                door="lobby",
+                entry="lobby",
                 host=False,
                 acts=(Act("lobby", "host", 500), Act("lobby", "admit", 1500), Act("meeting", "end", 1500)),
             ),
@@ -292,7 +292,7 @@ def _deadlines() -> list[Case]:
             AutomaticLeave(voice_inactivity_timeout=SILENT_S),
         )
         case("asked-in-prejoin", Scenario(render_ms=3000), Reason.USER_REQUESTED, screen="", asked_at="prejoin")
-        case("asked-in-lobby", Scenario(door="lobby"), Reason.USER_REQUESTED, screen="waiting_room", asked_at="lobby")
+        case("asked-in-lobby", Scenario(entry="lobby"), Reason.USER_REQUESTED, screen="waiting_room", asked_at="lobby")
         case("asked-in-meeting", Scenario(), Reason.USER_REQUESTED, asked_at="meeting", clicks_leave=True)
         said = tuple(Act("meeting", f"say:Ann:{text}", 200 + 50 * place) for place, text in enumerate(_SAID))
         case(
@@ -429,7 +429,7 @@ def _of_one_platform() -> list[Case]:
             "captcha",
         ),
         *(
-            Case("google_meet", f"says-{wording}", _with(_CALL, door="open", wording=wording), Reason.MEETING_ENDED)
+            Case("google_meet", f"says-{wording}", _with(_CALL, entry="open", wording=wording), Reason.MEETING_ENDED)
             for wording in range(7)
         ),
         Case(

@@ -89,7 +89,7 @@ class Meeting:
         self._waiting: set[str] = set()
         self._guests: set[str] = set()  # people who came by a page: the scenario's acts are about them
         self._next_id = 0
-        if scenario.door == "open" and scenario.host:
+        if scenario.entry == "open" and scenario.host:
             self._hub.set_auto_admit(DOORMAN.id, on=True)
         for name in scenario.people:
             self.come(name)
@@ -147,7 +147,7 @@ class Meeting:
         self.host_is_here = True
         for mailbox in self._mailboxes.values():
             mailbox(HostCame())
-        if self.scenario.door == "open":
+        if self.scenario.entry == "open":
             self.admit()
             self._hub.set_auto_admit(DOORMAN.id, on=True)
 

@@ -47,7 +47,7 @@ class Scenario(msgspec.Struct, frozen=True):
     `sends_ice`: False lets no two browsers find each other. `sends_media`: False lets them find each other in vain.
     """
 
-    door: Literal["open", "lobby"] = "open"
+    entry: Literal["open", "lobby"] = "open"
     host: bool = True  # whether the host is there
     people: tuple[str, ...] = ("Ann",)
     voices: tuple[str, ...] = ()

@@ -78,7 +78,7 @@ class Site:
         """A new meeting in place of what was there by that code."""
         assert platform in PLATFORMS
         later = asyncio.get_running_loop().call_later
-        meeting = Meeting(platform, code, scenario or Scenario(door="lobby"), later, self._voices.put_nowait)
+        meeting = Meeting(platform, code, scenario or Scenario(entry="lobby"), later, self._voices.put_nowait)
         self._meetings[platform, code] = meeting
         return meeting
 

@@ -141,7 +141,7 @@ class Speech:
         answer: dict[str, Any] = {"task": "transcribe", "language": "tones", "text": text}
         answer["segments"] = [segment] if segment else []
         if "word" in fields.get("timestamp_granularities[]", ()) and self.gives_words:
-            answer["words"] = [{"word": one.word, "start": one.begins_s, "end": one.ends_s} for one in words]
+            answer["words"] = [{"word": word.word, "start": word.begins_s, "end": word.ends_s} for word in words]
         return web.json_response(answer)
 
 
@@ -171,7 +171,7 @@ class _Stream:
         if self._words and not under_way and self.heard_s - self._words[-1].ends_s >= _PAUSE_S:
             return [self._result(self._words, is_final=True, speech_final=True)]
         guess = [*self._words, under_way] if under_way else self._words
-        if not self._interim or [one.word for one in guess] == [one.word for one in self._told]:
+        if not self._interim or [word.word for word in guess] == [word.word for word in self._told]:
             return []
         self._told = list(guess)
         return [self._result(guess, is_final=False)]
@@ -202,20 +202,20 @@ class _Stream:
 def _alternative(words: Sequence[Tone]) -> dict[str, Any]:
     said = [
         {
-            "word": one.word,
-            "start": one.begins_s,
-            "end": one.ends_s,
+            "word": word.word,
+            "start": word.begins_s,
+            "end": word.ends_s,
             "confidence": 0.99,
             "punctuated_word": written,
-            "speaker": one.voice,
+            "speaker": word.voice,
         }
-        for one, written in zip(words, _written(words).split(), strict=True)
+        for word, written in zip(words, _written(words).split(), strict=True)
     ]
     return {"transcript": _written(words), "confidence": 0.99, "words": said}
 
 
 def _written(words: Sequence[Tone]) -> str:
-    return f"{' '.join(one.word for one in words).capitalize()}." if words else ""
+    return f"{' '.join(word.word for word in words).capitalize()}." if words else ""
 
 
 def words_in(data: bytes) -> list[Tone]:

@@ -99,7 +99,7 @@ async def draw(there: Prometheus, name: str, says: str, start: float, end: float
 
 
 class Watch:
-    """The demo, with Prometheus and Grafana."""
+    """Runs the demo, with Prometheus and Grafana."""
 
     def __init__(self) -> None:
         self.stage = DemoStage(min_idle=2, max_workers=6, watched=True)

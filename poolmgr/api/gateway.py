@@ -150,7 +150,7 @@ class Gateway:
             raise too_large
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # otherwise aiohttp believes that the answer has begun
+            request.writer.output_size = 0  # otherwise aiohttp takes the answer as begun
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
                 body = bytearray()

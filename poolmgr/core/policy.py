@@ -14,7 +14,8 @@ from common.wire.vocabulary import Attribution, BotState, OnWorkerLost, Reason
 from poolmgr.core.load import JobKind, cost, expected_processors
 from poolmgr.core.model import Bot, Vm, Worker
 
-ORDERS_BEFORE_FORCE: Final = 3  # orders to a worker to end, a warm-up timeout apart
+# how many orders to end a worker gets before it is ended by force, one for each warm-up timeout
+ORDERS_BEFORE_FORCE: Final = 3
 _ROUNDING: Final = 1e-9  # shares are decimal fractions
 LOST_AT_LEAST: Final = 2  # at least so many VMs, so that a fleet of three does not wait for a majority
 

@@ -151,7 +151,7 @@ class Intake:
             self._on_rejected(fault)
 
     def _duplicate(self, job: Job, taken: dict[str, str]) -> Rejected | None:
-        """The rejection of a job that came before. It does not matter whether its bot has ended: no job joins twice."""
+        """The rejection of a repeated job. It does not matter whether its bot has ended: no job joins twice."""
         payload = job.payload.encode()
         if job.bot_id in taken:
             return Rejected(payload, "duplicate_bot_id", f"there is a bot {job.bot_id} already", job.bot_id)

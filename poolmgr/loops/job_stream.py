@@ -17,7 +17,7 @@ _MOST_AT_ONCE: Final = 20
 """Entries in one read. Few, because an entry may have any size; twenty in three round trips are thousands a second."""
 _WAIT_S: Final = 1.0
 _REST_S: Final = 0.1
-"""Between two looks at a list of jobs that is too long."""
+"""Seconds between two checks while the list of jobs is too long."""
 _JOB: Final = b"job"
 _NOT_TEXT: Final = frozenset({"priority", "queue_timeout", "automatic_leave", "custom_attributes", "probe"})
 

@@ -23,7 +23,7 @@ _MOST_AT_ONCE: Final = 10  # the limit of SQS for receiving and deleting
 _WAIT_S: Final = 20  # the longest wait of SQS
 _CONNECT_S, _READ_S = 5.0, _WAIT_S + 5.0
 _REST_S: Final = 0.5
-"""Between two looks at a list of jobs that is too long."""
+"""Seconds between two checks while the list of jobs is too long."""
 _RETRY_FIRST_S, _RETRY_MOST_S = 1.0, 60.0
 
 

@@ -58,45 +58,45 @@ class Transcribing:
             while True:
                 room = self._settings.at_once - len(self._busy)
                 due = await self._due.due(self._clock.wall(), room + len(self._busy)) if room > 0 else []
-                for bot_id in [one for one in due if one not in self._busy][:room]:
+                for bot_id in [bot_id for bot_id in due if bot_id not in self._busy][:room]:
                     self._busy.add(bot_id)
                     tasks.create_task(self._tend(bot_id), name=f"transcribe the recording of {bot_id}")
                 await asyncio.sleep(LOOK_S)
 
     async def _tend(self, bot_id: str) -> None:
         try:
-            if one := await self._due.under_way(bot_id):
-                await self._take_on(one)
+            if task := await self._due.under_way(bot_id):
+                await self._take_on(task)
         finally:
             self._busy.discard(bot_id)
 
-    async def _take_on(self, one: UnderWay) -> None:
-        if _is_coming(one.bot):
-            await self._due.put_off(one, self._clock.wall() + WAIT_S)
+    async def _take_on(self, task: UnderWay) -> None:
+        if _is_coming(task.bot):
+            await self._due.put_off(task, self._clock.wall() + WAIT_S)
             return
-        facts = {"bot_id": one.bot.bot_id, "provider": one.what.provider, "number": one.number}
+        facts = {"bot_id": task.bot.bot_id, "provider": task.what.provider, "number": task.number}
         try:
-            made = await self._make(one)
+            made = await self._make(task)
         except SpeechError as error:
-            _log.warning("recording_untranscribed", **facts, why=error.reason, tries=one.what.tries + 1)
-            tries = one.what.tries + 1
+            _log.warning("recording_untranscribed", **facts, why=error.reason, tries=task.what.tries + 1)
+            tries = task.what.tries + 1
             if error.lasts or tries >= self._settings.tries:
-                await self._due.conclude(one, self._clock.wall(), why=error.reason)
+                await self._due.conclude(task, self._clock.wall(), why=error.reason)
             else:
                 later_s = min(AGAIN_S[0] * 2 ** (tries - 1), AGAIN_S[1])
-                await self._due.put_off(one, self._clock.wall() + later_s, why=error.reason)
+                await self._due.put_off(task, self._clock.wall() + later_s, why=error.reason)
             return
         why = "" if made else "nothing_said"
-        if await self._due.conclude(one, self._clock.wall(), utterances=len(made), why=why):
+        if await self._due.conclude(task, self._clock.wall(), utterances=len(made), why=why):
             _log.info("recording_transcribed", **facts, utterances=len(made))
         elif kept := self._store():
-            await _delete(kept, one.bot.bot_id)  # nothing may stay of a bot that was deleted meanwhile
+            await _delete(kept, task.bot.bot_id)  # nothing may stay of a bot that was deleted meanwhile
 
-    async def _make(self, one: UnderWay) -> list[Utterance]:
+    async def _make(self, task: UnderWay) -> list[Utterance]:
         """The utterances, which are in the store if there are any. Raises: SpeechError for all that prevents it."""
         try:
             async with asyncio.timeout(self._settings.deadline_s):
-                return await self._made(one)
+                return await self._made(task)
         except TimeoutError as error:
             raise SpeechError("deadline") from error
         except StoreError as error:
@@ -106,34 +106,34 @@ class Transcribing:
         except SpeechError:
             raise
         except Exception as error:  # a bug: this transcript fails, and neither the pool nor other transcripts
-            _log.exception("transcribing_failed", bot_id=one.bot.bot_id)
+            _log.exception("transcribing_failed", bot_id=task.bot.bot_id)
             raise SpeechError("internal_error") from error
 
-    async def _made(self, one: UnderWay) -> list[Utterance]:
-        bot_id = one.bot.bot_id
-        if (store := self._store()) is None or one.bot.manifest_status == "expired":
+    async def _made(self, task: UnderWay) -> list[Utterance]:
+        bot_id = task.bot.bot_id
+        if (store := self._store()) is None or task.bot.manifest_status == "expired":
             raise SpeechError("no_recording", lasts=True)
         found = await manifests.find(store, bot_id)
         if found is None or found.audio is None:
             raise SpeechError("no_recording", lasts=True)
-        heard = await self._hear(store, found, one)
+        heard = await self._hear(store, found, task)
         spoken = await manifests.find_minutes(store, bot_id, SPEAKERS, found.attempt)
         words = [word.at(found.began_at) for word in heard]
         timed = not any(word.is_whole for word in heard)
         said = utterances(words, spoken.turns if spoken else [], timed=timed)
         if said:
-            about = Minutes(VERSION, bot_id, found.attempt, found.platform, found.began_at, one.what.provider, said)
-            path = f"{manifest.folder(bot_id, found.attempt)}/{transcript_name(one.number)}"
+            about = Minutes(VERSION, bot_id, found.attempt, found.platform, found.began_at, task.what.provider, said)
+            path = f"{manifest.folder(bot_id, found.attempt)}/{transcript_name(task.number)}"
             await store.put(path, minutes.encode(about), content_type="application/json")
         return said
 
-    async def _hear(self, store: Store, found: Manifest, one: UnderWay) -> list[Heard]:
+    async def _hear(self, store: Store, found: Manifest, task: UnderWay) -> list[Heard]:
         assert found.audio
         path = f"{manifest.folder(found.bot_id, found.attempt)}/{found.audio.path}"
         if found.audio.bytes > MOST_BYTES:
             raise SpeechError("too_large", lasts=True)
-        by = transcriber(one.what.provider, self._settings)
-        language = one.what.language or self._settings.language
+        by = transcriber(task.what.provider, self._settings)
+        language = task.what.language or self._settings.language
         if (there := store.path(path)) is not None:
             return await by.transcribe(there, language)
         with tempfile.TemporaryDirectory(prefix="poolmgr-") as folder:

@@ -52,7 +52,7 @@ _FILES: Final = {
 
 MOST_WATCHING: Final = 100
 MOST_LOOKING: Final = 8
-"""Looks into bots at a time, of one manager."""
+"""How many looks into bots one manager serves at a time."""
 _WRITE_S: Final = 10.0
 """A viewer that does not read for so long is disconnected."""
 _AGAIN_S: Final = 1.0

@@ -49,7 +49,7 @@ class Hook:
         await self._ask({"do": "release", "vm_id": vm_id})
 
     async def close(self) -> None:
-        """Nothing is open between two questions."""
+        """Does nothing: no process stays open between two requests."""
 
     async def _ask(self, question: dict[str, Any]) -> bytes:
         name = self._command[0]

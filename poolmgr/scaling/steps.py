@@ -19,7 +19,9 @@ from poolmgr.scaling.limits import Limits, limits_at
 from poolmgr.scaling.need import Because, Need
 
 BELIEVE_S: Final = 120.0
-"""So long our own last count is taken for true, whatever the provider says: its answers may be late."""
+"""For this long the manager's own last count is used, whatever the provider says, because the provider's answers may be
+late.
+"""
 
 
 class Seen(NamedTuple):
@@ -34,7 +36,7 @@ class Seen(NamedTuple):
 
     @property
     def serves(self) -> bool:
-        """Silence is not death: whoever is not heard of counts until it is lost."""
+        """Whether it counts as serving. A silent VM does, until it is lost."""
         return not (self.draining or self.stopping or self.lost)
 
 

@@ -1,7 +1,7 @@
-"""What a fleet costs a day, and what it would cost with other settings. A VM is paid by the hour, whatever is on it.
+"""What a fleet costs a day, and what it would cost with other settings.
 
-So a setting saves money where fewer VMs hold the busiest moment. Which are worth a try is said here; what comes of
-them is simulated, and not reckoned.
+A VM is paid by the hour, whatever is on it. So a setting saves money if fewer VMs suffice for the busiest moment. This
+file chooses which settings to try. Their results are simulated, not calculated.
 """
 
 import math
@@ -21,7 +21,7 @@ _HOURS_A_DAY: Final = 24
 
 
 class Trial(NamedTuple):
-    """A fleet to simulate beside the one that is asked about."""
+    """A further fleet to simulate, for comparison with the requested one."""
 
     change: str
     vms: int
@@ -50,8 +50,8 @@ def cost(trial: Trial, outcome: Outcome, hours: float, price_per_vm_h: float, re
 
 
 def vms_needed(busy_peak: int, settings: PoolSettings) -> int:
-    """The fewest VMs that hold so many bots at once with min_idle browsers beside them. Where min_idle leaves no place,
-    one place a VM is reckoned with.
+    """The fewest VMs for so many bots at once, with min_idle idle browsers beside them. If min_idle leaves no place for
+    a bot, one place a VM is assumed.
     """
     return max(1, math.ceil(busy_peak / max(1, settings.max_workers - settings.min_idle)))
 

@@ -120,7 +120,7 @@ class Up:
 @pytest.fixture
 async def room() -> AsyncGenerator[str]:
     """The address of a meeting room that lets everybody in."""
-    async with serving(create_app(HOST_KEY, open_door=True)) as address:
+    async with serving(create_app(HOST_KEY, no_lobby=True)) as address:
         yield address
 
 

@@ -154,7 +154,7 @@ async def pool_with_own_driver(state_dir: Path, settings: WorkerSettings) -> Asy
 @pytest_asyncio.fixture(loop_scope="session")
 async def room() -> AsyncGenerator[str]:
     """The address of a meeting that everybody may come to."""
-    async with serving(create_app("key", open_door=True)) as address:
+    async with serving(create_app("key", no_lobby=True)) as address:
         yield f"{address}/r/meeting"
 
 

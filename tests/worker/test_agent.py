@@ -201,7 +201,7 @@ async def machine_of_stand_ins(
 
 @asynccontextmanager
 async def machine_with(fork_server: ForkServer, redis_url: str, prefix: str, folder: Path) -> AsyncGenerator[Machine]:
-    async with serving(create_app("key", open_door=True)) as address:
+    async with serving(create_app("key", no_lobby=True)) as address:
         machine = Machine(fork_server, redis_url, prefix, folder, f"{address}/r/meeting")
         try:
             yield machine

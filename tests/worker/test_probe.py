@@ -47,7 +47,7 @@ def probe(fork_server: ForkServer, tmp_path: Path) -> Generator[Probe]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def host() -> AsyncGenerator[str]:
-    async with serving(create_app("key", open_door=True)) as address:
+    async with serving(create_app("key", no_lobby=True)) as address:
         yield address.removeprefix("http://")
 
 

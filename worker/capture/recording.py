@@ -278,7 +278,7 @@ class Recording:
         try:
             await asyncio.to_thread(self.spool.close, progress.Closed(self._ended_at, cause))
         except OSError as error:
-            self._log.error("recording_unfinished", error=error.strerror)  # whoever finishes it closes it
+            self._log.error("recording_unfinished", error=error.strerror)  # the process that makes the files closes it
         self._log.info("recording_ended", recorded_s=round(self.spool.progress.recorded_s, 1))
 
     def _report_failure(self, why: str) -> None:

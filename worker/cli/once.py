@@ -124,7 +124,7 @@ def exit_code(outcome: Outcome) -> int:
 
 
 def _conclude(job: Job, outcome: Outcome, as_json: bool) -> int:
-    """Say what came of it. Returns the exit code."""
+    """Print the result. Returns the exit code."""
     code = exit_code(outcome)
     reason = outcome.ended.reason if outcome.ended else ""
     status = outcome.ended.reason.end.status if outcome.ended else Status.ERROR

@@ -374,7 +374,7 @@ def _look_inside(state: State, seen: Seen, now: float) -> _Learnt:
         speaker=seen.speaker,
         received=note_media(state.received, seen, now, others=None if count is None else count > 0),
     )
-    if count is None:  # the bot itself is there, so a count of 0 is none: the page was being redrawn
+    if count is None:  # a count of 0 is no count, because the bot itself is there: the page was being redrawn
         had_others = state.had_others or state.received.voice_at == now
         return _Learnt(replace(state, had_others=had_others, uncounted_since=_first(state.uncounted_since, now)), news)
     # While the page showed no count, others may have come and gone: the time alone starts again.

@@ -102,7 +102,7 @@ def _goes_on(before: str, after: str) -> bool:
 
 
 class ReportPeople(msgspec.Struct, frozen=True):
-    """`joined`: who came. `left`: the ids of who went. `anew`: `joined` is everybody who is there."""
+    """`joined`: who came. `left`: the ids of who left. `anew`: `joined` is everybody who is there."""
 
     joined: tuple[Participant, ...] = ()
     left: tuple[str, ...] = ()
@@ -187,7 +187,7 @@ def _notice_people(roster: Roster, look: Look, now: float) -> tuple[Roster, Repo
     there = {person.id: person for person in look.people}
     joined = tuple(person for person in there.values() if person.id not in before)
     missing = tuple(person_id for person_id in before if person_id not in there)
-    # A list of MOST_PEOPLE may be cut off, so who is missing from it may still be there.
+    # A list of MOST_PEOPLE may be cut off, so a person missing from it may still be there.
     left = missing[:MOST_PEOPLE] if len(look.people) < MOST_PEOPLE else ()
     if not (joined or left or anew):
         return replace(roster, people_key=look.people_key, differs_since=None), None

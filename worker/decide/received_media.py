@@ -111,7 +111,7 @@ def _is_unconnected(received: ReceivedMedia, seen: Seen, *, others: bool | None)
     match seen.media:
         case "failed":
             return others
-        case "connecting":  # after an earlier connection the page is reconnecting, which is left to the page
+        case "connecting":  # if it was connected before, the page reconnects by itself, and nothing is concluded
             return None if received.was_connected else others
         case _:
             return False

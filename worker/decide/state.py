@@ -122,7 +122,7 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options
     began: float | None = None  # when the order to join was carried out
     shown: Screen = Screen.LOADING  # as `screen`, but unchanged while the page is reloaded
     shown_since: float = 0.0
-    holds_s: float = 0.0  # how long `shown` has to show until it is believed
+    holds_s: float = 0.0  # how long `shown` has to show until it counts
     has_come: bool = False  # the last look that was answered showed more than an empty page
     again_s: float = 0.0  # how often the page is reloaded while `shown` shows; 0: never
     loaded_again_at: float | None = None

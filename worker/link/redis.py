@@ -356,8 +356,8 @@ class Link:
         return True
 
     async def _rival(self) -> _Presence | None:
-        """The other agent that uses this vm_id, if any. An earlier agent in this state folder is none: it is dead,
-        since this agent holds the folder's lock.
+        """The other agent that uses this vm_id, if any. An earlier agent in this state folder does not count: it is
+        dead, since this agent holds the folder's lock.
         """
         return self._rival_in(cast("bytes | None", await self._redis.get(self._keys.alive(self._vm_id))))
 

@@ -142,7 +142,7 @@ def _missing(chunk: bytes) -> bytes:
     return _BLOCK if _LACKS_BLOCK.match(chunk) else b""
 
 
-_CUT: Final = b"cut"  # told from a chunk by its identity
+_CUT: Final = b"cut"  # a mark in the queue, compared by identity
 
 
 class _File:

@@ -139,7 +139,7 @@ def _state_of(worker: Worker) -> State | None:
 async def _probe(worker: Worker) -> Page | None:
     """The worker's page, if it answers within PROBE_DEADLINE_S."""
     page, error = worker.page, None
-    for _ in range(2):  # Playwright may raise an error of another page, once
+    for _ in range(2):  # Playwright may raise, once, an error that belongs to another page
         try:
             async with asyncio.timeout(PROBE_DEADLINE_S):
                 return page if page and await page.evaluate("1") == 1 else None

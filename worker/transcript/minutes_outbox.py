@@ -71,7 +71,7 @@ class MinutesFile:
             self._write([opened])
 
     def add_utterances(self, updates: Sequence[UtteranceUpdate]) -> None:
-        """Write those that are final."""
+        """Write the updates that are final."""
         finals = (update for update in updates if update.is_final)
         self._write(
             Uttered(Utterance(each.speaker, each.text, each.began_at, each.ended_at, [*each.words]), each.by)

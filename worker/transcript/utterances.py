@@ -111,7 +111,7 @@ class UtteranceBuilder:
         return speech
 
     def _drawn_anew(self, block: Block, there: Iterable[str]) -> _Speech | None:
-        """The words of a block that is gone, if this block continues them."""
+        """The words of a block that disappeared from the page, if this block continues them."""
         words = block.text.split()
         best, most = "", 0
         for key, speech in self._speeches.items():

@@ -1,1 +1,1 @@
-"""The Redis client, Lua scripts and their calls, and what finds the primary of a Redis that fails over."""
+"""The Redis client, Lua scripts and their calls, and the search for the primary of a Redis that fails over."""

@@ -90,7 +90,7 @@ async def _is_warm(stage: Stage) -> bool:
 def _arrange(site: Site) -> Meeting:
     letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(10))
     code = f"{letters[:3]}-{letters[3:7]}-{letters[7:]}"
-    return site.arrange(_PLATFORM, code, Scenario(door="lobby", weight_mb=_WEIGHT_MB))
+    return site.arrange(_PLATFORM, code, Scenario(entry="lobby", weight_mb=_WEIGHT_MB))
 
 
 async def _pool_job(stage: Stage, site: Site) -> list[tuple[float]]:

@@ -397,7 +397,7 @@ class Agent:
             return
         elif browser.reached is BotState.IN_MEETING:
             self._say(BotVitals(self.vm_id, worker_id, join.bot_id, join.attempt, ground.wall, 2))
-            # While the faults heal, a bot whose attempt does not count has to be told to leave: nothing else ends it.
+            # While the faults heal, a bot without a valid attempt has to be ordered to leave: nothing else ends it.
             if ground.counting.get(join.bot_id) == join.attempt if ground.heals else chance.random() < 0.12:
                 browser.leaves = chance.choice((Reason.MEETING_ENDED, Reason.MEETING_ENDED, Reason.REMOVED_BY_HOST))
         elif chance.random() < 0.12:

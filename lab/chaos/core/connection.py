@@ -59,7 +59,7 @@ class _Fragile(AbstractConnection):
 
 
 def fragile(url: str, fuse: Fuse) -> Any:
-    """A client like those of the programs, whose connection `fuse` breaks."""
+    """A client like those of the programs, whose connection breaks when `fuse` says so."""
     redis: Any = connect(RedisSettings(url=url))
     kind = redis.connection_pool.connection_class
     redis.connection_pool.connection_class = type("Fragile", (_Fragile, kind), {"fuse": fuse})

@@ -323,7 +323,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 _killed, _terminated = _signalled(signal.SIGKILL), _signalled(signal.SIGTERM)
 _OF_A_PROCESS: Final = (_killed, _terminated, _frozen, _kept_down, _vm_gone, _killed_with_driver, _old_copy)
-_SHORT: Final = (0.3, 2.0)  # the agent, which asks less and less often, is heard again before it counts as lost
+_SHORT: Final = (0.3, 2.0)  # the agent, which retries less and less often, is heard from before it counts as lost
 _UNCLAIMED: Final = (CLAIM_TIMEOUT_S + 0.5, CLAIM_TIMEOUT_S + 1.5)  # long enough that its assignments are taken back
 _LONG: Final = (LOST_AFTER_S + 1.0, LOST_AFTER_S + 4.0)
 LOST: Final = frozenset({Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF})

@@ -18,7 +18,7 @@ def _all() -> Iterator[bytes]:
 
 
 def flood() -> list[bytes]:
-    """The next jobs of the flood. They have no mark, because what becomes of each is not checked."""
+    """The next jobs of the flood. They have no mark, because the result of each is not checked."""
     return list(itertools.islice(_all(), FLOOD))
 
 

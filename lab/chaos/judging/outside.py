@@ -273,7 +273,9 @@ class Outside:
                 yield Still(Aim.AGENT, vm_id, 0, end, begin)
 
     def _unknown_ends(self) -> Iterator[Excuse]:
-        """A bot that ended or came while Redis, set back, does not know it, is lost to Redis wherever it was."""
+        """Excuses for the time that Redis lost when it was set back: a bot on any VM that ended or began in it may be
+        lost.
+        """
         for copied_at, restored_at in self._stage.rollbacks:
             for vm_id in self._stage.agents:
                 yield Excuse(vm_id, LOST | {Reason.BROWSER_CRASHED}, copied_at, restored_at + EXPLAINS_FOR_S)

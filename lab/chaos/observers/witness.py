@@ -48,7 +48,7 @@ class _PageReport(msgspec.Struct, frozen=True):
 
 
 class Sightings:
-    """What was seen. `marks`: all of it, in the order in which it was heard. `present`: the visits that are there now.
+    """What was seen. `marks`: all of it, in the order in which it arrived. `present`: the visits that are there now.
     `on_mark` is called with each mark. `address`: where the meetings are, HOST:PORT.
     """
 
@@ -62,7 +62,7 @@ class Sightings:
         return [mark for mark in self.present.values() if mark.seen is Seen.INSIDE]
 
     def story(self) -> tuple[Mark, ...]:
-        """A job's marks in the order in which they happened. Two pages may be heard in another order."""
+        """A job's marks in the order in which they happened. Reports of two pages may arrive in another order."""
         return tuple(sorted(self.marks, key=lambda mark: mark.at))
 
     def take(self, mark: Mark) -> None:

@@ -5,7 +5,7 @@
 The meeting's link says what happens in it, so that one program serves every test:
 
     tag=T            who this is, for the witness
-    lobby_s=0.3      how long the host lets it wait; 0: the door is open
+    lobby_s=0.3      how long the host lets it wait; 0: there is no lobby
     stay_s=2         how long the meeting goes on; without it: until the bot leaves
     end=ended        what the end screen says then: ended, removed, full, lost
     deny=1           the host says no at the end of the lobby

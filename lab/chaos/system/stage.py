@@ -228,7 +228,7 @@ class Stage:
         return [part.pid for part in self.parts.values() if part.pid]
 
     def seed(self, seed: int) -> None:
-        """Choose anew how long parts stay down."""
+        """Choose new times for how long parts stay down."""
         self._chance.seed(f"{seed} restarts")
 
     # Which part is which

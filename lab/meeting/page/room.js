@@ -304,7 +304,7 @@ $("sound").onclick = () => {
 $("auto-admit").onchange = () => say("auto_admit", { on: $("auto-admit").checked });
 $("end-for-all").onclick = () => say("end_for_all");
 $("wrong-key").hidden = document.body.dataset.role !== "refused";
-$("door").hidden = $("end-for-all").hidden = !isHost;
+$("lobby-panel").hidden = $("end-for-all").hidden = !isHost;
 addEventListener("pagehide", () => end("left"));
 
 if (query.has("name")) $("name").value = [...query.get("name")].slice(0, $("name").maxLength).join("");

@@ -55,7 +55,7 @@ const meet = {
   },
   screens: {
     prejoin: [0, 1, 2, 3, 4, 5, 6].map((wording) => (state) => {
-      const labels = JOIN[state.door];
+      const labels = JOIN[state.entry];
       return `<div class="prejoin"><div>${device("microphone", state)}${device("camera", state)}</div>
         <h2>What's your name?</h2>
         <input data-field="name" type="text" jsname="YPqjbf" class="qdOxv-fmcmS-wGMbrd" aria-label="Your name" placeholder="Your name" maxlength="60" autocomplete="name">

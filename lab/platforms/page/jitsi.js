@@ -94,7 +94,7 @@ function application(stage) {
           conference: isJoined() ? room : undefined, membersOnly: stage.shown === "lobby" ? room : undefined, room: state.code,
           passwordRequired: stage.shown === "passcode" || stage.shown === "passcode_wrong" ? room : undefined,
         },
-        "features/lobby": { knocking: stage.shown === "lobby" && state.host, lobbyEnabled: state.door === "lobby", knockingParticipants: [] },
+        "features/lobby": { knocking: stage.shown === "lobby" && state.host, lobbyEnabled: state.entry === "lobby", knockingParticipants: [] },
         "features/base/participants": {
           local: { id: state.me || "local", name: state.name, local: true }, dominantSpeaker: others().find(({ id }) => state.speaking.has(id))?.id,
           remote: new Map(others().map((one) => [one.id, { id: one.id, name: one.name, isHidden: isHidden(one) }])),

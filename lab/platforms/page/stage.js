@@ -44,7 +44,7 @@ class Stage {
     Object.assign(this, { platform, path, scenario, load });
     this.state = {
       host, name: "", microphone: true, camera: true, people: [], me: "", lines: [], speaking: new Set(), captions: new Map(), captioned: false,
-      wording: scenario.wording, door: scenario.door, open: new Set(), flickering: false, code: path.split("/")[1],
+      wording: scenario.wording, entry: scenario.entry, open: new Set(), flickering: false, code: path.split("/")[1],
     };
     this.moment = "load";
     this.timers = [];
@@ -273,7 +273,7 @@ class Stage {
     return this.refresh();
   }
 
-  // Somebody in the meeting does it, or the page itself.
+  // A switch is moved to on by another person, or by the page itself.
   switchOn(device) {
     this.state[device] = true;
     this.call.note(`switched on by somebody: ${device}`);

@@ -122,11 +122,11 @@ def _run(report: Report, *, fresh: bool) -> None:
     with tree.kept(cache):
         base = bare.build(cache, report, fresh=fresh)
         with tree.layer(cache, base) as (folder, root):
-            shelf, source = folder / "packages", folder / "source"
-            shelf.mkdir()
-            package = shelf / packages[-1].name
+            packages_dir, source = folder / "packages", folder / "source"
+            packages_dir.mkdir()
+            package = packages_dir / packages[-1].name
             package.write_bytes(packages[-1].read_bytes())
-            _repack(package, shelf / _LATER, folder / "unpacked")
+            _repack(package, packages_dir / _LATER, folder / "unpacked")
             tree.copy_source(CHECKOUT, source)
             tree.configure_apt(root, host.sources(), host.apt_options())
             report.heading(f"apt install ./{package.name}, {package.stat().st_size / 2**20:.0f} MiB")
@@ -136,13 +136,13 @@ def _run(report: Report, *, fresh: bool) -> None:
                 "apt-get install --yes --no-install-recommends redis-server",
             ):
                 report.line(f"# {command}")
-                binds = {str(shelf): PACKAGES} | carried.binds
+                binds = {str(packages_dir): PACKAGES} | carried.binds
                 nspawn.run(root, command, binds=binds, environment=carried.environment, timeout_s=_STEP_S)
             _look(root, report)
             password, token = secrets.token_hex(16), f"pm_{secrets.token_urlsafe(32)}"
             configure(root, password, token)
             report.heading(f"booting it: {NAME}")
-            binds = {str(source): tree.SOURCE, str(shelf): PACKAGES}
+            binds = {str(source): tree.SOURCE, str(packages_dir): PACKAGES}
             with nspawn.booted(root, NAME, folder / "boot.log", binds) as machine:
                 idle = [machine.ask("systemctl", "is-active", unit).stdout.strip() for unit in (MANAGER, AGENT)]
                 report.check("nothing was started that nobody asked for", idle == ["inactive"] * 2, ", ".join(idle))

@@ -199,10 +199,11 @@ def _with_facts(body: bytes, document: dict[str, Any], bot_id: str, facts: dict[
     """The client's JSON as it was sent, with a few fields put before it."""
     if not document.get("bot_id"):
         facts = {"bot_id": bot_id, **facts}
-    if "bot_id" in document and not document["bot_id"]:  # the client sent null: the name must not stand there twice
+    # the client sent null: the JSON text must not have the name twice
+    if "bot_id" in document and not document["bot_id"]:
         try:
             return json.dumps({**document, **facts}, ensure_ascii=False, allow_nan=False).encode()
-        except ValueError as error:  # 1e999 is JSON, and is read as infinity, which is none
+        except ValueError as error:  # 1e999 is valid JSON, but Python reads it as infinity, which JSON does not have
             raise bad_request("a number in the body is too large") from error
     return json.dumps(facts).encode()[:-1] + b"," + body.lstrip()[1:]
 

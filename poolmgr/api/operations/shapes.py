@@ -122,7 +122,7 @@ class Created(msgspec.Struct):
 
 
 class Replayed(msgspec.Struct):
-    """The request was sent before; this is the bot that came of it."""
+    """The request was sent before; this is the bot that it made."""
 
     message: str
     bot_id: str
@@ -346,7 +346,9 @@ class Chats(msgspec.Struct, rename="camel"):
 
 
 class Transcribe(msgspec.Struct):
-    """The provider that is to transcribe a recording, and an address that is told of it besides callback_url."""
+    """The provider that is to transcribe a recording, and a further address for the webhook about it, besides
+    callback_url.
+    """
 
     provider: (
         Annotated[

@@ -128,10 +128,21 @@ async def transcriptions(call: Call) -> Answer:
         asked_at = bot.inmeeting_at or bot.created_at
         status, why = _STATUS.get(bot.transcript_status, "Processing"), of_job.why if of_job else ""
         rows.append(_row(call, bot, OF_JOB, provider, status, asked_at, bot.language, why))
-    for number, one in known.items():
+    for number, transcription in known.items():
         if number != OF_JOB:
-            status = _STATUS.get(one.status, "Processing")
-            rows.append(_row(call, bot, number, one.provider, status, one.asked_at, one.language, one.why))
+            status = _STATUS.get(transcription.status, "Processing")
+            rows.append(
+                _row(
+                    call,
+                    bot,
+                    number,
+                    transcription.provider,
+                    status,
+                    transcription.asked_at,
+                    transcription.language,
+                    transcription.why,
+                )
+            )
     return Answer(200, Transcriptions(bot.bot_id, rows))
 
 
@@ -248,15 +259,15 @@ def _store_away(error: Exception) -> ApiError:
     return later(503, f"The store of recordings does not answer as it should: {error}", _STORE_RETRY_S)
 
 
-def _said(one: Utterance, made: Minutes) -> Said:
+def _said(utterance: Utterance, made: Minutes) -> Said:
     return Said(
-        one.speaker,
-        one.text,
-        round(one.began_at - made.began_at, 3),
-        round(one.ended_at - made.began_at, 3),
-        _iso(one.began_at),
-        _iso(one.ended_at),
-        [_word(word, made.began_at) for word in one.words],
+        utterance.speaker,
+        utterance.text,
+        round(utterance.began_at - made.began_at, 3),
+        round(utterance.ended_at - made.began_at, 3),
+        _iso(utterance.began_at),
+        _iso(utterance.ended_at),
+        [_word(word, made.began_at) for word in utterance.words],
     )
 
 

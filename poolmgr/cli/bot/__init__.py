@@ -1,1 +1,1 @@
-"""Commands about bots and the jobs they came of."""
+"""Commands about bots and their jobs."""

@@ -100,8 +100,8 @@ def _print_words(session: Session, bot_id: str, attempt: int | None) -> None:
         fail(f"there is no transcript of bot {bot_id} in the store", EXIT_NOT_FOUND)
     if session.as_json:
         put_json(msgspec.to_builtins(found))
-    for one in () if session.as_json else found.utterances:
-        click.echo(f"{clock_time(one.began_at)}  {one.speaker or 'somebody'}: {one.text}")
+    for utterance in () if session.as_json else found.utterances:
+        click.echo(f"{clock_time(utterance.began_at)}  {utterance.speaker or 'somebody'}: {utterance.text}")
 
 
 def _ask(session: Session, question: Callable[[Store], Awaitable[_T]]) -> _T:
@@ -220,8 +220,8 @@ def _fetch(session: Session, found: Manifest, file: Audio | Video, path: Path) -
 
 @contextmanager
 def _progress(what: str, size: int | None) -> Generator[Callable[[int], None]]:
-    """A bar on standard error, of a terminal only. Gives what is to be told of each piece that comes. None: it is not
-    known how far it is.
+    """A progress bar on standard error, only on a terminal. Gives a function that takes the size of each piece that
+    came. `size` None: it is unknown.
     """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:

@@ -1,4 +1,4 @@
-"""`probes`: what came of the probes that the manager sends by itself."""
+"""`probes`: shows the results of the probes that the manager sends by itself."""
 
 import time
 from typing import Any, Final

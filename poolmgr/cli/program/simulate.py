@@ -514,7 +514,7 @@ def _costs(
 
 
 def _put_costs(costs: Sequence[_Tried]) -> None:
-    """A table of what each fleet costs, beside the first."""
+    """A table of what each fleet costs, compared with the first."""
     grid = table("", *_COSTS, right=_COSTS, whole=("", *_COSTS), gap=2)
     for trial, outcome, each in costs:
         grid.add_row(

@@ -130,7 +130,7 @@ class _Top:
         await asyncio.sleep(_AFTER_FAULT_S)
 
     async def _look_for_others(self) -> None:
-        """Keep the bots up to date that the filter asks for."""
+        """Keep the bots of the filter up to date."""
         while True:
             try:
                 if wanted := self._screen.wanted():

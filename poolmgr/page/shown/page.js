@@ -680,7 +680,7 @@ function forget(why = "") {
   route = { of: "" };
   for (const id of ["fleet", "detail", "search", "forget"]) $(id).hidden = true;
   vms.clear(); bots.clear(); hour.clear(); head = null; seen = 0;
-  $("door").hidden = false;
+  $("sign-in").hidden = false;
   say($("connection"), "");
   $("connection").classList.remove("cut");
   say($("refused"), why);
@@ -697,7 +697,7 @@ async function enter() {
     setTimeout(enter, 2000);
     return;
   }
-  $("door").hidden = true;
+  $("sign-in").hidden = true;
   $("search").hidden = $("forget").hidden = false;
   say($("forget"), `Forget the token (${me.name}${me.role === "read" ? ", reads only" : ""})`);
   watch();

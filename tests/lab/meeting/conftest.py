@@ -19,8 +19,8 @@ async def opening() -> AsyncGenerator[OpenRoom]:
     """Start a server and return the address of its room `demo`; takes what `create_app` takes."""
     async with AsyncExitStack() as servers:
 
-        async def start(*, open_door: bool = False, heartbeat_s: float = 10.0) -> str:
-            app: web.Application = create_app(HOST_KEY, open_door=open_door, heartbeat_s=heartbeat_s)
+        async def start(*, no_lobby: bool = False, heartbeat_s: float = 10.0) -> str:
+            app: web.Application = create_app(HOST_KEY, no_lobby=no_lobby, heartbeat_s=heartbeat_s)
             server = await servers.enter_async_context(TestServer(app))
             return str(server.make_url("/r/demo"))
 

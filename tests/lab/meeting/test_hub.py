@@ -61,7 +61,7 @@ def test_guests_wait_until_a_host_arrives() -> None:
 
 
 def test_with_an_open_door_nobody_waits() -> None:
-    assert Hub(open_door=True).join("demo", BOB) == [Tell("bob", Meeting("bob", (BOB,)))]
+    assert Hub(no_lobby=True).join("demo", BOB) == [Tell("bob", Meeting("bob", (BOB,)))]
 
 
 def test_an_admitted_guest_sees_everybody_in_order_of_arrival_and_no_lobby() -> None:
@@ -203,7 +203,7 @@ def test_a_host_decides_nothing_in_another_room() -> None:
     ("given", "shown"), [("  Ann  ", "Ann"), ("Ann\n\tLee", "Ann Lee"), ("x" * MAX_NAME_CHARS, "x" * MAX_NAME_CHARS)]
 )
 def test_a_name_is_shown_on_one_line(given: str, shown: str) -> None:
-    hub = Hub(open_door=True)
+    hub = Hub(no_lobby=True)
     assert meeting_of(hub.join("demo", Participant("ann", given)), ANN).participants[0].name == shown
 
 
@@ -216,7 +216,7 @@ def test_an_unreadable_name_is_refused_and_makes_no_room(name: str) -> None:
 
 
 def test_a_full_meeting_turns_everybody_away() -> None:
-    hub = Hub(open_door=True)
+    hub = Hub(no_lobby=True)
     for number in range(MAX_PARTICIPANTS):
         hub.join("demo", Participant(f"p{number}", "P"))
     assert hub.join("demo", BOB) == [Tell("bob", End("full"))]

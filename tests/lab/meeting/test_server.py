@@ -145,7 +145,7 @@ async def test_ending_reaches_the_meeting_and_the_lobby(open_room: OpenRoom, arr
 
 
 async def test_a_lost_socket_is_a_participant_gone(open_room: OpenRoom, arrive: Arrive) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann, bob = await arrive(room, "Ann"), await arrive(room, "Bob")
     await ann.see("Ann", "Bob")
 
@@ -155,7 +155,7 @@ async def test_a_lost_socket_is_a_participant_gone(open_room: OpenRoom, arrive: 
 
 
 async def test_a_peer_that_answers_no_ping_is_a_participant_gone(open_room: OpenRoom, arrive: Arrive) -> None:
-    room = await open_room(open_door=True, heartbeat_s=0.1)
+    room = await open_room(no_lobby=True, heartbeat_s=0.1)
     ann = await arrive(room, "Ann")
     await arrive(room, "Bob", autoping=False)
     await ann.see("Ann", "Bob")
@@ -165,7 +165,7 @@ async def test_a_peer_that_answers_no_ping_is_a_participant_gone(open_room: Open
 async def test_a_peer_that_reads_nothing_is_dropped_before_the_backlog_grows(
     open_room: OpenRoom, arrive: Arrive
 ) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann, eve = await arrive(room, "Ann"), await arrive(room, "Eve")
     eve_id = (await ann.see("Ann", "Eve"))["participants"][1]["id"]
     wire: sockets.socket = eve.socket.get_extra_info("socket")
@@ -190,7 +190,7 @@ async def test_a_guest_cannot_let_themselves_in(open_room: OpenRoom, arrive: Arr
 
 
 async def test_signals_reach_the_addressee_and_name_the_sender(open_room: OpenRoom, arrive: Arrive) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann, bob = await arrive(room, "Ann"), await arrive(room, "Bob")
     ann_id = (await ann.see("Ann", "Bob"))["you"]
     bob_id = (await bob.see("Ann", "Bob"))["you"]
@@ -201,7 +201,7 @@ async def test_signals_reach_the_addressee_and_name_the_sender(open_room: OpenRo
 async def test_the_chat_goes_to_everybody_in_the_meeting_with_ids_of_its_own(
     open_room: OpenRoom, arrive: Arrive
 ) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann, bob = await arrive(room, "Ann"), await arrive(room, "Bob")
     meeting = await bob.see("Ann", "Bob")
     for text in ("Hello", "Hello"):
@@ -216,7 +216,7 @@ async def test_the_chat_goes_to_everybody_in_the_meeting_with_ids_of_its_own(
 
 
 async def test_whoever_says_too_much_at_once_is_refused_and_stays(open_room: OpenRoom, arrive: Arrive) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann = await arrive(room, "Ann")
     for _ in range(CHAT_BURST + 10):
         await ann.say(type="say", text="Hello")
@@ -227,7 +227,7 @@ async def test_whoever_says_too_much_at_once_is_refused_and_stays(open_room: Ope
 
 
 async def test_signals_never_leave_the_room(open_room: OpenRoom, arrive: Arrive) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann, eve = await arrive(room, "Ann"), await arrive(f"{room}-2", "Eve")
     ann_id = (await ann.see("Ann"))["you"]
     await eve.see("Eve")
@@ -256,7 +256,7 @@ async def test_signals_never_leave_the_room(open_room: OpenRoom, arrive: Arrive)
 async def test_a_message_that_cannot_be_read_closes_that_socket_only(
     open_room: OpenRoom, connect: Arrive, arrive: Arrive, text: str
 ) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann = await arrive(room, "Ann")
     eve = await connect(room)
     await eve.socket.send_str(text)
@@ -267,7 +267,7 @@ async def test_a_message_that_cannot_be_read_closes_that_socket_only(
 
 
 async def test_breaking_the_protocol_in_a_meeting_is_leaving_it(open_room: OpenRoom, arrive: Arrive) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann, eve = await arrive(room, "Ann"), await arrive(room, "Eve")
     await ann.see("Ann", "Eve")
     await eve.socket.send_str('{"type": "signal", "to": "x", "data": ' + "[" * 90_000)
@@ -276,7 +276,7 @@ async def test_breaking_the_protocol_in_a_meeting_is_leaving_it(open_room: OpenR
 
 
 async def test_a_message_that_is_too_large_closes_the_socket(open_room: OpenRoom, arrive: Arrive) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann, eve = await arrive(room, "Ann"), await arrive(room, "Eve")
     await ann.see("Ann", "Eve")
     await eve.say(type="signal", to="x", data="x" * MAX_MESSAGE_BYTES)
@@ -295,7 +295,7 @@ async def test_nothing_goes_before_joining_under_a_name(
 
 
 async def test_joining_twice_is_refused_and_changes_nothing(open_room: OpenRoom, arrive: Arrive) -> None:
-    room = await open_room(open_door=True)
+    room = await open_room(no_lobby=True)
     ann = await arrive(room, "Ann")
     await ann.see("Ann")
     await ann.say(type="join", name="Other")
@@ -305,7 +305,7 @@ async def test_joining_twice_is_refused_and_changes_nothing(open_room: OpenRoom,
 
 
 @pytest.mark.parametrize(
-    ("open_door", "key", "role", "label"),
+    ("no_lobby", "key", "role", "label"),
     [
         (False, None, "guest", "Ask to join"),
         (True, None, "guest", "Join now"),
@@ -314,9 +314,9 @@ async def test_joining_twice_is_refused_and_changes_nothing(open_room: OpenRoom,
     ],
 )
 async def test_the_page_says_who_you_are_before_any_script_runs(
-    open_room: OpenRoom, open_door: bool, key: str | None, role: str, label: str
+    open_room: OpenRoom, no_lobby: bool, key: str | None, role: str, label: str
 ) -> None:
-    room = await open_room(open_door=open_door)
+    room = await open_room(no_lobby=no_lobby)
     async with ClientSession() as session, session.get(room, params={"host": key} if key else {}) as response:
         page = await response.text()
         assert f'data-role="{role}"' in page

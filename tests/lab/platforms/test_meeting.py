@@ -45,7 +45,7 @@ def test_with_an_open_door_one_is_in_at_once_and_the_doorman_is_nobody() -> None
 
 
 def test_in_a_lobby_one_waits_until_admitted() -> None:
-    at = arranged(Scenario(door="lobby"))
+    at = arranged(Scenario(entry="lobby"))
     at.knock()
     assert at.mail == [Waiting()]
     assert (at.meeting.present, at.meeting.waiting) == (["Ann"], ["Bot"])
@@ -64,7 +64,7 @@ def test_without_a_host_an_open_door_opens_when_the_host_comes() -> None:
 
 @pytest.mark.parametrize("end", ["denied", "removed", "ended"])
 def test_one_is_told_how_it_ended(end: str) -> None:
-    at = arranged(Scenario(door="lobby" if end == "denied" else "open"))
+    at = arranged(Scenario(entry="lobby" if end == "denied" else "open"))
     at.knock()
     {"denied": at.meeting.deny, "removed": lambda: at.meeting.remove("Bot"), "ended": at.meeting.end}[end]()
     assert at.mail[-1] == End(end)  # pyright: ignore[reportArgumentType]
@@ -72,7 +72,7 @@ def test_one_is_told_how_it_ended(end: str) -> None:
 
 
 def test_a_meeting_goes_on_after_its_end_for_whoever_comes_next() -> None:
-    at = arranged(Scenario(door="lobby"))
+    at = arranged(Scenario(entry="lobby"))
     at.meeting.end()
     at.knock()
     assert at.mail == [Waiting()]
@@ -88,7 +88,7 @@ def test_what_people_say_is_told_and_kept() -> None:
 
 def test_acts_are_about_guests_and_about_where_they_are() -> None:
     acts = (Act("lobby", "admit", 300), Act("meeting", "come:Bea", 100), Act("lobby", "deny", 500))
-    at = arranged(Scenario(door="lobby", acts=acts))
+    at = arranged(Scenario(entry="lobby", acts=acts))
     assert at.later == []
     at.knock()
     assert [after_s for after_s, _ in at.later] == [0.3, 0.5]

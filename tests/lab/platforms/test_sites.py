@@ -147,7 +147,7 @@ async def ask_to_join(page: Page, meeting: Meeting) -> None:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 async def test_one_gets_in_hears_others_and_out_again(page: Page, site: Site, platform: str) -> None:
-    meeting = site.arrange(platform, CODES[platform], Scenario(door="lobby", voices=("Vera",)))
+    meeting = site.arrange(platform, CODES[platform], Scenario(entry="lobby", voices=("Vera",)))
     await ask_to_join(page, meeting)
     await wait_until(lambda: meeting.waiting == [BOT_NAME])
     assert BOT_NAME not in meeting.present
@@ -207,7 +207,7 @@ async def test_a_heavy_page_is_heavy_once(page: Page, site: Site) -> None:
 
 async def test_a_scenario_acts_by_itself(page: Page, site: Site) -> None:
     acts = (Act("lobby", "admit", 50), Act("meeting", "come:Bea", 50), Act("meeting", "remove", 200))
-    meeting = site.arrange("teams", CODES["teams"], Scenario(door="lobby", acts=acts))
+    meeting = site.arrange("teams", CODES["teams"], Scenario(entry="lobby", acts=acts))
     await ask_to_join(page, meeting)
     await page.wait_for_selector("text=You've been removed from this meeting")
     assert meeting.present == ["Ann", "Bea"]

@@ -65,7 +65,7 @@ async def signed_in(tmp_path: Path, driver: Driver) -> AsyncGenerator[SignedIn]:
             cookies.append(dict(request.cookies))
         return await handler(request)
 
-    app = create_app("key", open_door=True)
+    app = create_app("key", no_lobby=True)
     app.middlewares.append(note)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()

@@ -149,7 +149,7 @@ def test_a_timeout_says_how_long_and_what_the_page_showed() -> None:
     )
 
 
-# Company
+# Other participants
 
 
 @pytest.mark.parametrize("gap", [meeting(None), meeting(0), UNKNOWN, TIMED_OUT])

@@ -1,4 +1,4 @@
-"""Who comes and goes and what is said: each told once. Through the one door of the lifecycle, as it is used."""
+"""Who comes and goes and what is said: each reported once. By the one entry point of the lifecycle, as it is used."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -142,7 +142,7 @@ def test_of_each_person_coming_and_going_take_turns_and_no_line_is_told_twice(
     assert len(told) == len(set(told))
 
 
-# Who is no company
+# Who does not count as another participant
 
 
 def named(**names: str) -> Seen:

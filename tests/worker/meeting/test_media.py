@@ -165,7 +165,7 @@ async def test_what_comes_over_the_channels_of_a_connection_without_media_counts
 
 
 async def test_a_bot_hears_the_others_in_the_real_room(page: Page, browser: Browser) -> None:
-    async with serving(create_app("key", open_door=True)) as address:
+    async with serving(create_app("key", no_lobby=True)) as address:
         speaker = await browser.new_context(permissions=["microphone"])
         try:
             speaking = await speaker.new_page()

@@ -22,7 +22,7 @@ END_SCREEN: Final = '<section id="end-screen" data-end="removed">You were remove
 
 async def test_a_bot_takes_part_in_the_chat_of_the_real_room_and_knows_who_is_there(page: Page) -> None:
     async with (
-        serving(create_app("key", open_door=True)) as address,
+        serving(create_app("key", no_lobby=True)) as address,
         ClientSession() as session,
         session.ws_connect(f"{address}/r/demo/ws") as ann,
         bot_at(page, f"{address}/r/demo", message="I take notes") as bot,

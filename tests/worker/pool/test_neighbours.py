@@ -55,7 +55,7 @@ async def harness(tmp_path: Path, driver: Driver) -> AsyncGenerator[Harness]:
         await silence.wait()
         return web.Response()
 
-    app = create_app("key", open_door=True)
+    app = create_app("key", no_lobby=True)
     app.router.add_get("/silent/r/meeting", never)
     app.router.add_get("/never", never)
     async with pool_with(tmp_path, settings, driver) as harness:

@@ -113,7 +113,7 @@ def make(streams: Sequence[Stream], out: str) -> tuple[AudioReport | None, list[
 def _copy(stream: Stream, writer: Writer) -> None:
     for begins_s, data in zip(_places(stream), _packets(stream.path, writer), strict=True):
         played_s = stream.media_s + begins_s - LATENCY_S
-        if played_s >= 0:  # others were heard before the recording began
+        if played_s >= 0:  # earlier sounds were heard before the recording began, and are left out
             writer.fill(round(played_s * RATE))
             writer.put(data)
     writer.fill(round((stream.media_s + stream.ends_s) * RATE))

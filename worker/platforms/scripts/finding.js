@@ -88,7 +88,7 @@ const survey = (ignore) => {
   const telling = (selector) =>
     all(selector).filter((element) => !ignored || !isInside(element.parentElement ?? outOf(element), ignored));
 
-  // The element of which an element's text is a line.
+  // The block element whose line contains an inline element's text.
   function blockOf(element) {
     let at = element;
     while (/^(inline|contents)$/.test(getComputedStyle(at).display) && at.parentElement) at = at.parentElement;

@@ -1,1 +1,1 @@
-"""A Redis that fails over: who says which server takes writes, and connections that go there."""
+"""A Redis that fails over: finds the server that takes writes, and makes connections to it."""

@@ -1,4 +1,4 @@
-"""A manager that marked jobs end."""
+"""A manager that ends when it reads a marked job."""
 
 from lab.chaos.faults.poisoned import deadly
 from poolmgr import __main__ as real
