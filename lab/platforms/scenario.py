@@ -39,12 +39,12 @@ class Act(msgspec.Struct, frozen=True):
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """`wording`: which of the texts that are known for a screen it shows, counted from 0.
-    `layout`: how its elements are hidden from a bot that knows the page too well: in a frame, in a shadow root, without
-    its classes and test ids, in another order and nesting, with curly apostrophes.
-    `people` are in the meeting, and send nothing; `voices` too, played by the page of voices. Both of the bots' view.
-    `hidden`: those of them whom the platform does not show. `loads`: for how many loads of the page the turns count.
-    `sends_ice`: False lets no two browsers find each other. `sends_media`: False lets them find each other in vain.
+    """`wording`: which of the known texts a screen shows, counted from 0. `layout`: how its elements are hidden from a
+    bot that relies on details: in a frame, in a shadow root, without its classes and test ids, in another order and
+    nesting, with curly apostrophes. `people` are in the meeting, and send nothing. `voices` are, too, and the page of
+    voices plays them. `hidden`: those of both whom the platform does not show. `loads`: for how many loads of the page
+    the turns count. `sends_ice`: False: no two browsers find each other. `sends_media`: False: they connect, and no
+    media arrive.
     """
 
     entry: Literal["open", "lobby"] = "open"

@@ -31,7 +31,7 @@ def log_rejected(job: Rejected) -> None:
 
 
 def log_decided(decision: Decision, trace: Mapping[str, str]) -> None:
-    """`trace`: what to say of the bot's trace."""
+    """`trace`: the fields of the bot's trace for the log."""
     with structlog.contextvars.bound_contextvars(**trace):
         _log_decided(decision)
 

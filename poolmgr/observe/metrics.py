@@ -66,7 +66,8 @@ class Metrics:
             ["kind"],
             registry=registry,
         )
-        for kind in ("warm_hit", "cold_wait", "retry"):  # what has not happened yet is 0, and not missing
+        # series of events that have not happened yet are 0, not missing
+        for kind in ("warm_hit", "cold_wait", "retry"):
             self._assigned.labels(kind)
         self._dispatch = Histogram(
             "poolmgr_dispatch_seconds",
@@ -211,7 +212,7 @@ class Metrics:
 
 
 def _exemplar(bot_id: str) -> dict[str, str] | None:
-    """The bot that OpenMetrics names beside the bucket it fell into; none where its id is too long for the format."""
+    """The exemplar: the bot that OpenMetrics names beside its bucket. None if its id is too long for the format."""
     return {"bot_id": bot_id} if len(bot_id) <= _LONGEST_EXEMPLAR else None
 
 

@@ -1,7 +1,7 @@
 """The trace of each live bot: its id in the log, and the manager's spans.
 
-Spans are made once a decision is durable: `dispatch`, a bot's wait for its worker; `job`, the whole of its life;
-`webhook`, one attempt to deliver one. Their ids follow from the bot, so that they are the same whoever leads.
+Spans are made once a decision is durable: `dispatch` is a bot's wait for its worker, `job` its whole life, `webhook`
+one attempt to deliver one. Their ids are derived from the bot, so that every leader uses the same.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ class _Traced(NamedTuple):
 
 
 class Traces:
-    """`spans`: where they go. Of bots without a `traceparent` nothing is kept unless spans go somewhere."""
+    """`spans`: where they go. If they go nowhere, nothing is kept of bots without a `traceparent`."""
 
     def __init__(self, spans: Spans) -> None:
         self._spans = spans
@@ -36,7 +36,7 @@ class Traces:
             self._note(bot.bot_id, bot.job.traceparent, bot.created_at, bot.job.platform)
 
     def decided(self, decision: Decision, now: float) -> Mapping[str, str]:
-        """The decision is durable. Returns what the log is to say of its bot's trace. `now`: wall clock, epoch
+        """The decision is durable. Returns the fields of its bot's trace for the log. `now`: wall clock, epoch
         seconds.
         """
         match decision:
@@ -72,7 +72,7 @@ class Traces:
                 pass
 
     def webhook(self, delivery: Delivery, attempt: int) -> Trace | None:
-        """The span of an attempt to deliver a webhook; None: there are no spans."""
+        """The span of an attempt to deliver a webhook; None: spans are not exported."""
         if not self._spans.on:
             return None
         return Trace.of_bot(delivery.bot_id, delivery.traceparent).below("webhook", delivery.id, attempt)

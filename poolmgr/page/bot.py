@@ -1,4 +1,4 @@
-"""What the page shows of one bot: its story as in `poolmgr explain`, the participants, its webhooks."""
+"""What the page shows of one bot: its history as in `poolmgr explain`, the participants, its webhooks."""
 
 import re
 from typing import Any, Final

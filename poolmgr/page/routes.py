@@ -57,7 +57,7 @@ _WRITE_S: Final = 10.0
 """A viewer that does not read for so long is disconnected."""
 _AGAIN_S: Final = 1.0
 _BEATS: Final = 2
-"""After so many times without a picture the bot's record is read again."""
+"""After this many times without a picture the bot's record is read again."""
 _FOUND: Final = 20
 _RUNS: Final = 50
 _ACTIONS: Final = 200
@@ -165,7 +165,7 @@ class _Page:
     # A look into a live bot
 
     async def begin_look(self, request: web.Request, token: TokenSettings) -> Handler:
-        """Check that this token may look, write down that it does, and begin. Raises: ApiError."""
+        """Check that this token may look, record that it does, and begin. Raises: ApiError."""
         _sees_all(token)
         if not token.look:
             raise ApiError(403, "Your token may not look into a live bot: that takes look = true, which no role has.")
@@ -193,7 +193,7 @@ class _Page:
             await response.prepare(request)
             while not self._closing.is_set() and await self._shown(bot_id, response):
                 pass
-        except (RedisError, OSError, TimeoutError):  # a viewer that has gone is one of them
+        except (RedisError, OSError, TimeoutError):  # the error of a viewer that has gone is one of them
             if request.transport:
                 request.transport.abort()
         finally:

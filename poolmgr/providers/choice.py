@@ -1,4 +1,4 @@
-"""Which provider [scaling] names. Each is imported only where it is used."""
+"""Chooses the provider that [scaling] names. A provider is imported only if it is used."""
 
 import os
 

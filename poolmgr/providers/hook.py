@@ -20,7 +20,7 @@ from poolmgr.providers.provider import ProviderError
 from poolmgr.scaling.steps import Group
 
 _MOST_BYTES: Final = 4_000_000
-"""Of an answer: enough for the names of fifty thousand VMs."""
+"""The largest answer in bytes: enough for the names of fifty thousand VMs."""
 _MOST_WORDS: Final = 300
 _ENDED_S: Final = 5.0
 

@@ -78,7 +78,7 @@ class Kubernetes:
             await self._set(to, scale)
 
     async def give_back(self, vm_id: str, left: int) -> None:
-        """`left` is the pod's own number: it has to be the last. One that is gone already is no fault."""
+        """`left` is the pod's own number: the pod has to be the last one. A pod that is gone already is no fault."""
         name, _, number = vm_id.rpartition("-")
         if name != self._name or number != str(left):
             raise ProviderError(f"cannot end {vm_id}: it is not the last of {left + 1} pods of {self._name}")
@@ -89,7 +89,9 @@ class Kubernetes:
             await self._set(left, scale)
 
     async def release(self, vm_id: str) -> None:
-        """Kubernetes waits for nobody: a pod that is to go gets SIGTERM, and its agent drains."""
+        """Does nothing: Kubernetes waits for no release. It sends SIGTERM to a pod that is to go, and the pod's agent
+        drains.
+        """
 
     async def close(self) -> None:
         if self._session:
@@ -106,7 +108,7 @@ class Kubernetes:
         if self._session is None:
             self._session = aiohttp.ClientSession()
         try:
-            # It is exchanged every hour.
+            # Kubernetes replaces the token every hour, so it is read for each call.
             token = (await asyncio.to_thread(self._token.read_text)).strip()
             headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Content-Type": _MERGE}
             timeout = aiohttp.ClientTimeout(total=self._timeout_s)

@@ -1,4 +1,4 @@
-"""What a provider has to be able to do, and how it fails."""
+"""The interface of a provider, and its errors."""
 
 from typing import Protocol
 
@@ -11,7 +11,9 @@ class CannotScaleError(ManagerError):
 
 
 class ProviderError(ManagerError):
-    """The provider does not answer, or refuses. It is asked again later; `retry_after_s`: not before, by its word."""
+    """The provider does not answer, or refuses. It is asked again later. `retry_after_s`: not before that, as the
+    provider asked.
+    """
 
     def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
@@ -22,7 +24,7 @@ class Provider(Protocol):
     """Every call raises ProviderError, ends within [scaling] timeout_s, and may be repeated."""
 
     async def look(self) -> Group:
-        """What it has. It may be late: what was just asked for need not be in it yet."""
+        """The provider's VMs. The answer may be late: VMs that were just asked for may be missing."""
         ...
 
     async def grow(self, to: int) -> None:
@@ -34,7 +36,7 @@ class Provider(Protocol):
         ...
 
     async def release(self, vm_id: str) -> None:
-        """Take this VM, which the provider wants to take and waits for."""
+        """End this VM: the provider wants to end it, and waits for this."""
         ...
 
     async def close(self) -> None: ...

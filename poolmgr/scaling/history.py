@@ -1,4 +1,4 @@
-"""How many bots came to be due in each five minutes of the last week, and how many that lets one expect."""
+"""How many bots became due in each five minutes of the last week, and how many are expected by that."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -7,11 +7,11 @@ BUCKET_S: Final = 300
 _HOUR: Final = 3600 // BUCKET_S
 _WEEK: Final = 7 * 24 * _HOUR
 MOST_BUCKETS: Final = _WEEK + 2 * _HOUR
-"""What is older is forgotten: nobody asks for it."""
+"""Older counts are deleted, because nothing uses them."""
 
 
 class Expected(NamedTuple):
-    """Bots that may come: in all, and in the busiest five minutes."""
+    """Bots that are expected: in all, and in the busiest five minutes."""
 
     total: int
     busiest: int
@@ -32,7 +32,7 @@ class History:
         return self._counts
 
     def note(self, wall: float, bots: int = 1) -> None:
-        """`bots` came to be due at `wall`."""
+        """`bots` became due at `wall`."""
         bucket = int(wall // BUCKET_S)
         if bucket in self._counts:
             self._counts[bucket] += bots
@@ -41,8 +41,8 @@ class History:
             self._forget(max(self._counts))
 
     def expected(self, wall: float, for_s: float) -> Expected:
-        """Bots that may come within `for_s` from `wall` on: in each five minutes as many as an hour or a week before,
-        whichever were more, without those that have come already.
+        """The bots that are expected within `for_s` from `wall` on. For each five minutes these are as many as an hour
+        before or a week before, whichever is more, without those that have come already.
         """
         count = self._counts.get
         first, last = int(wall // BUCKET_S), int((wall + for_s) // BUCKET_S)

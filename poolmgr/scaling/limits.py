@@ -13,7 +13,7 @@ class Limits(NamedTuple):
     ceiling: int
 
     def hold(self, vms: int) -> int:
-        """`vms`, or the limit that is nearest."""
+        """`vms`, or the nearest limit."""
         return max(self.floor, min(self.ceiling, vms))
 
 

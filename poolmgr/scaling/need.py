@@ -1,4 +1,4 @@
-"""How many VMs the demand needs: of now, of the next lead time, and for a warm browser each."""
+"""How many VMs the demand needs: the bots of now and of the next lead time, and a warm browser for each."""
 
 import math
 from enum import StrEnum
@@ -17,7 +17,7 @@ class Demand(NamedTuple):
 
 
 class Because(StrEnum):
-    """What asks for the most VMs."""
+    """What needs the most VMs."""
 
     ROOM = "room"  # all these bots, at max_workers a VM
     WARM_SUPPLY = "warm_supply"  # a burst that is to find warm browsers, at min_idle a VM

@@ -1,4 +1,4 @@
-"""What of the pool the scaling looks at."""
+"""The part of the pool that the scaling reads."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -23,7 +23,7 @@ def demand_of(pool: Pool, wall: float, lead_time_s: float) -> Demand:
 
 
 def seen(vms: Iterable[Vm]) -> list[Seen]:
-    """A worker that is ending may have had a bot: its VM is not empty before it is gone."""
+    """A worker that is ending may have had a bot: its VM is not empty until the worker is gone."""
     return [
         Seen(
             vm.vm_id,
@@ -38,7 +38,7 @@ def seen(vms: Iterable[Vm]) -> list[Seen]:
 
 
 def came_due(decision: Decision) -> bool:
-    """Whether by this decision a bot needs a worker for the first time."""
+    """Whether this decision means that a bot needs a worker for the first time."""
     match decision:
         case Accept():
             return decision.state is BotState.QUEUED

@@ -1,11 +1,12 @@
-"""One look at the fleet: (standing, look) -> (standing, actions). Says which VM comes and which goes.
+"""Decides at one look at the fleet which VMs to ask for and which to give back: (standing, look) -> (standing,
+actions).
 
-A VM is given back in two steps. It is drained first: it takes no bot any more, and its calls go on. Only when it is
-empty and still drained, at a later look, it is given back. When demand comes back, drained VMs go back into service
-before new ones are asked for.
+A VM is given back in two steps. First it is drained: it takes no bot any more, and its calls go on. At a later look,
+when it is empty and still drained, it is given back. When demand comes back, drained VMs go back into service before
+new ones are asked for.
 
-Refuses to give back: a VM that somebody else drained, one that is not heard of (it may have calls), and any within
-cool_down_s after it was wanted.
+It never gives back a VM that an operator drained, a silent VM (it may have calls), and any VM within cool_down_s after
+it was needed.
 """
 
 import re
@@ -41,9 +42,11 @@ class Seen(NamedTuple):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """What a provider says of its VMs. `wanted`: how many it is to have. `vms`: their names; None: it does not tell
-    them, and every VM of the fleet counts as one of them. `ends_last`: it can only take the one with the highest
-    number. `leaving`: VMs that it wants to take, and for which it waits until they are released.
+    """What a provider says about its VMs.
+
+    `wanted`: how many it is to have. `vms`: their names; None: it does not name them, and every VM of the fleet counts
+    as one of them. `ends_last`: it can only end the one with the highest number. `leaving`: VMs that it wants to end,
+    and for which it waits until they are released.
     """
 
     wanted: int
@@ -83,7 +86,7 @@ class GiveBack(msgspec.Struct, frozen=True, tag=True):
 
 
 class Release(msgspec.Struct, frozen=True, tag=True):
-    """Tell the provider, which waits to take this VM, that it may."""
+    """Let the provider end this VM: the provider asked for it, and waits."""
 
     vm_id: str
 
@@ -92,11 +95,12 @@ Action = Grow | Drain | Undrain | GiveBack | Release
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What is kept between two looks, for the next leader too. Times: steady clock.
+    """What is kept between two looks, also for the next leader. Times: steady clock.
 
-    `asked`: how many VMs we last asked for; None: never, and whatever the provider has is on its way. `asked_at`: when
-    we last changed that, `grown_at`: when we last raised it. `targets`: (when, VMs) that count for the cool-down, each
-    lower than the one before. `draining`: VMs that we drained. `given_back`: VMs given back that are still seen.
+    `asked`: how many VMs were last asked for; None: none were ever asked for, and all that the provider has are still
+    coming. `asked_at`: when that last changed, `grown_at`: when it last grew. `targets`: (when, VMs) that count for the
+    cool-down, each lower than the one before. `draining`: VMs that the scaling drained. `given_back`: VMs given back
+    that still report.
     """
 
     asked: int | None = None
@@ -108,9 +112,9 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """What is shown of a look. `target`: VMs that are wanted now; `hold`: the same with the cool-down; `asked`: VMs
-    that the provider is to have; `serving`: VMs in service, `coming`: asked for and not there yet, `draining`: on their
-    way out.
+    """What is shown of a look. `target`: VMs that are needed now; `hold`: the same with the cool-down; `asked`: VMs
+    that the provider is to have; `serving`: VMs in service; `coming`: VMs that were asked for and do not report yet;
+    `draining`: VMs that are being given back.
     """
 
     target: int
@@ -142,7 +146,7 @@ class Outcome(NamedTuple):
 
 
 def step(standing: Standing, look: Look, settings: ScalingSettings) -> Outcome:
-    """Decide once. The standing that is returned holds no action yet: `carried_out` notes each that succeeded."""
+    """Decide once. The returned standing does not contain the actions yet: `carried_out` adds each that succeeded."""
     limits = limits_at(look.minute, settings)
     target, because = _target(look.need, limits)
     targets = _cooled(standing.targets, look.now, target, settings.cool_down_s)
@@ -228,13 +232,17 @@ def _asked(standing: Standing, look: Look) -> int:
 
 
 def _to_drain(serving: Sequence[Seen], group: Group) -> list[Seen]:
-    """First the empty ones, then those with the fewest bots. One that is silent may have calls."""
+    """The VMs in the order in which they are drained: the empty ones, then those with the fewest bots. A silent VM may
+    have calls.
+    """
     heard = [vm for vm in serving if not vm.silent]
     return sorted(heard, key=lambda vm: -_number(vm.vm_id) if group.ends_last else vm.bots)
 
 
 def _to_take_back(ours: Sequence[Seen], group: Group) -> list[Seen]:
-    """First the fullest: it would be the last to become empty."""
+    """The VMs in the order in which they go back into service: the fullest first, because it would be the last to
+    become empty.
+    """
     usable = [vm for vm in ours if not (vm.stopping or vm.silent or vm.vm_id in group.leaving)]
     return sorted(usable, key=lambda vm: _number(vm.vm_id) if group.ends_last else -vm.bots)
 

@@ -1,7 +1,8 @@
-"""A fleet whose VMs come and go: looks every `every_s`, as the manager does, and carries out what poolmgr.scaling says.
+"""A fleet whose VMs come and go: looks every `every_s`, as the manager does, and carries out what poolmgr.scaling
+decides.
 
-The simulated provider obeys at once; a VM that was asked for reports after the time that a boot takes. A VM is paid
-from being asked for to being given back.
+The simulated provider obeys at once. A VM that was asked for reports after the time that a boot takes. A VM is paid
+from the request for it until it is given back.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ _BEGINS_AT_MINUTE: Final = DAY_BEGINS_AT_HOUR * 60
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """`vm_h`: hours of VMs that were paid. `asked`, `given_back`: VMs, after the beginning."""
+    """`vm_h`: hours of VMs that were paid. `asked`, `given_back`: how many VMs, after the beginning."""
 
     vm_h: float
     peak_vms: int
@@ -37,7 +38,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Moment(NamedTuple):
-    """What was at one look. `bots`: those that have a worker and those that wait."""
+    """The fleet at one look. `bots`: those that have a worker and those that wait."""
 
     hour: float
     vms: int
@@ -46,8 +47,8 @@ class Moment(NamedTuple):
 
 
 class ScaledSimulation:
-    """`model.vms` is not used: the fleet begins with the floor of that hour. `boot_s`: the mean time from the ask for a
-    VM to its first report. `known`: arrivals of the week before, by which the scaling knows what to expect.
+    """`model.vms` is not used: the fleet begins with the floor of that hour. `boot_s`: the mean time from the request
+    for a VM to its first report. `known`: arrivals of the week before, from which the scaling derives what to expect.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class ScaledSimulation:
         return self.simulation.outcome()
 
     def cost(self) -> Cost:
-        """What was paid until the end."""
+        """The VM hours that were paid until the end."""
         end = BEGIN + self.hours * 3600
         paid_s = self._paid_s + sum(end - since for since in self._paid_from.values())
         peak = max((moment.vms for moment in self.moments), default=len(self._paid_from))

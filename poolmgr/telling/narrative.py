@@ -1,4 +1,4 @@
-"""Tells a bot's story in sentences, and what a bot waits for that is not in its meeting yet. Does no I/O."""
+"""Tells a bot's history in sentences, and what a bot waits for that is not in its meeting yet. Does no I/O."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -43,14 +43,14 @@ _MOST_NAMED: Final = 5
 
 
 class Line(NamedTuple):
-    """A sentence of a story. `at`: ISO 8601."""
+    """A sentence of the history. `at`: ISO 8601."""
 
     at: str
     text: str
 
 
 def sentences(entries: Sequence[Entry], record: Record) -> list[Line]:
-    """The story, one sentence an entry. When the agent began is taken from the record."""
+    """The history, one sentence an entry. When the agent began is taken from the record."""
     lines = [Line(entry.at, sentence(entry)) for entry in entries]
     if (at := record.claimed_at) and (attempt := record.claimed):
         place = next(
@@ -190,8 +190,8 @@ def waits_for(
     pool: PoolSettings | None = None,
     capture: CaptureSettings | None = None,
 ) -> list[str]:
-    """What a live bot waits for; empty for a bot that is in its meeting or has ended. `pool`, `capture`: by which it is
-    known what a VM bears.
+    """What a live bot waits for; empty for a bot that is in its meeting or has ended. `pool`, `capture`: the settings
+    that say how many bots a VM bears.
     """
     state = record.state
     if state in (BotState.STOPPED, BotState.IN_MEETING):

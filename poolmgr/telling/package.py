@@ -1,7 +1,7 @@
-"""Packs a bug report, without what lets anybody into a meeting or into the fleet.
+"""Packs a bug report, without anything that gives access to a meeting or to the fleet.
 
 First values are hidden by their names and by what they look like (poolmgr/telling/secrecy.py). Then the keys to these
-bots' meetings are struck out of all texts, also of those that other people wrote. In doubt a value is hidden. Pure.
+bots' meetings are removed from all texts, also from those that other people wrote. In doubt a value is hidden. Pure.
 """
 
 import io
@@ -31,7 +31,7 @@ _LARGEST_MEMBER: Final = 16 * 1024 * 1024
 
 
 class Secrets:
-    """The words in these bots' records that let anybody into their meetings."""
+    """The words in these bots' records that give access to their meetings."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         found = {word for record in records for word in _secrets_of(record)}
@@ -53,8 +53,8 @@ class Secrets:
         return self.strike_out("".join(f"{line}\n" for line in lines)).encode(errors="backslashreplace")
 
     def evidence(self, bundle: bytes) -> bytes:
-        """A bundle whose texts were struck out once more. Empty if it cannot be read. Pictures stay as their agent
-        painted them over.
+        """A bundle from whose texts the keys were removed once more. Empty if it cannot be read. Pictures stay as the
+        agent painted them over.
         """
         out = io.BytesIO()
         try:
@@ -66,7 +66,8 @@ class Secrets:
                     if not member.filename.endswith((".jpg", ".png")):
                         data = self.strike_out(data.decode(errors="replace")).encode()
                     again.writestr(self.strike_out(member.filename), data)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError):  # the second: compressed as zipfile does not know
+        # the second error: a compression that zipfile does not know
+        except (zipfile.BadZipFile, NotImplementedError, EOFError):
             return b""
         return out.getvalue()
 

@@ -15,7 +15,7 @@ REJECTED: Final = "rejected"
 UNFINISHED: Final = "unfinished"
 
 _ENOUGH: Final = 3
-"""How many earlier probes have to have got in before a rule that is new counts as a change."""
+"""How many earlier probes must have got in before a new rule counts as a change."""
 
 
 def outcome_of(record: Record) -> str:

@@ -45,7 +45,7 @@
     const output = context.createMediaStreamDestination();
     const source = context.createMediaStreamSource(new MediaStream([track]));
     const analyser = context.createAnalyser();
-    analyser.fftSize = 16384; // more than LEVEL_MS: nothing goes unheard
+    analyser.fftSize = 16384; // more than LEVEL_MS, so that every moment is measured
     const silence = context.createConstantSource();
     silence.offset.value = 0;
     source.connect(output);

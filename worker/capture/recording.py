@@ -26,7 +26,7 @@ from worker.decide.state import State
 
 CHUNK_S: Final = 1.0
 FETCH_S: Final = 0.5
-"""A browser that dies loses at most CHUNK_S and FETCH_S of sound: less than two seconds."""
+"""If a browser dies, at most CHUNK_S and FETCH_S of sound are lost: less than two seconds."""
 LIVE_CHUNK_S: Final = 0.25
 RECORDER_BUFFER_S: Final = 600
 """How much the recorder keeps while no agent fetches it."""
@@ -282,7 +282,7 @@ class Recording:
         self._log.info("recording_ended", recorded_s=round(self.spool.progress.recorded_s, 1))
 
     def _report_failure(self, why: str) -> None:
-        """Log a failure and add it to the bot's story; the same one only once."""
+        """Log a failure and add it to the bot's history; the same one only once."""
         if why not in self._reported:
             self._reported.add(why)
             self._log.error("capture_failed", why=why)

@@ -59,7 +59,7 @@ WATCHED_S: Final = 1.5  # looks that are further apart may have missed that the 
 LOBBY_S: Final = 2.0  # a page that redraws itself may show a lobby for a moment
 LOBBY_DRAWN_S: Final = 10.0  # a lobby over a visible call may be a notice about somebody who waits
 RETURNS: Final = 3  # how often a bot joins again after its page left the meeting by itself
-WORDS_S: Final = 3.0  # how long the page has to say over a call that it ended, where it had no media connection
+WORDS_S: Final = 3.0  # how long the page has for saying over a call that it ended, if it had no media connection
 WORDS_CONNECTED_S: Final = 10.0  # and where the media connection is still up
 SPEAKER_S: Final = 1.0  # at least this long between two reports of a new speaker
 

@@ -78,7 +78,7 @@ class SpeechFeed:
             self._decoder = None
 
     async def wait(self, seconds: float) -> None:
-        """Wait until the last words have come, but not longer."""
+        """Wait until the last words have come, but at most `seconds`."""
         if self._task:
             await asyncio.wait([self._task], timeout=seconds)
 

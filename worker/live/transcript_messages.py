@@ -94,7 +94,7 @@ class MessageQueue:
         return self._messages.popleft() if self._messages else None
 
     def put_back(self, message: TranscriptMessage) -> None:
-        """Put a message back that was taken and not sent, unless a newer one about its utterance waits by now."""
+        """Put back a message that was taken and not sent, unless a newer one about its utterance waits already."""
         if message.is_final or all(other.number != message.number for other in self._messages):
             self._messages.appendleft(message)
 

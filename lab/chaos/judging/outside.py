@@ -36,7 +36,7 @@ _PAGE: Final = 1000
 _TAG: Final = re.compile(r"tag=([^&]+)&")
 _BAD: Final = re.compile(r"bad-[\w.-]+")
 _CLOCKS_DIFFER_S: Final = 600.0
-"""Longer than any report takes, and less than any fault moves a clock."""
+"""A difference of clocks that is plainly wrong: longer than any report takes, and less than any fault moves a clock."""
 
 
 class Change(NamedTuple):

@@ -405,7 +405,7 @@ function facts(pairs) {
 
 function grid(title, names, lines) {
   if (!lines.length) return null;
-  // Who has no pointer moves what is wider than the screen by its keys, and so has to get there.
+  // People without a pointer scroll a wide table with the keyboard, so it has to take the focus.
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, el("table", { "aria-label": title },
     el("thead", {}, el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, ...lines.map((cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, cell)))))));
@@ -513,7 +513,7 @@ async function look(id, key, place) {
   } catch { /* no picture was kept; the bundle says why */ }
 }
 
-// A look into its page: pictures, only while somebody looks, and kept nowhere
+// A look into its page: pictures while somebody looks, which are stored nowhere
 
 let gaze = { id: "", place: null, abort: null };
 
@@ -635,7 +635,7 @@ async function searchPage(text) {
   ) };
 }
 
-// What is asked for by itself: the manager's own probes, and who did what
+// The pages that are loaded on request: the manager's own probes, and who did what
 
 async function seePage(what) {
   const see = Object.hasOwn(SEE, what) ? SEE[what] : null;

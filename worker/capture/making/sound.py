@@ -24,16 +24,16 @@ SILENCE: Final = b"\xfc\xff\xfe"
 """An Opus packet of 20 ms (RFC 6716, 3.1): full band CELT in stereo, one empty frame."""
 SILENCE_SAMPLES: Final = 960
 LATENCY_S: Final = 0.15
-"""A packet's own time is by so much later than the page plays it: what the capture of a tab, an AudioContext with large
-buffers and the encoder hold back. Buffers are of a fixed size, so it hardly changes with the load: measured against
-what a meeting's page played itself, 138 to 182 ms with a load of 16 on 2 cores.
+"""How much later a packet's own time is than the moment at which the page plays it. The capture of a tab, an
+AudioContext with large buffers and the encoder hold it back. Buffers are of a fixed size, so it hardly changes with the
+load: measured against what a meeting's page played itself, 138 to 182 ms with a load of 16 on 2 cores.
 """
 ARRIVAL_S: Final = 0.08
 """The least time between a packet's end by its own time and the arrival of the chunk that ends with it: 84 to 133 ms
 there.
 """
 LATE_S: Final = 0.1
-"""By so much more chunks may arrive late on a busy machine before its clock counts as behind."""
+"""How much later chunks may arrive on a busy machine before the recorder's clock counts as behind."""
 MOST_FILLED: Final = 24 * 3600 * RATE
 QUIETEST_LUFS: Final = -70.0
 """The absolute gate of EBU R128: silence has this loudness."""

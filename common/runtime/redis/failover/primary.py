@@ -1,8 +1,8 @@
-"""Connections to the primary of a Redis that fails over. Each new connection looks the primary up; when the primary has
-changed, all connections to the old one are closed.
+"""Connections to the primary of a Redis that fails over.
 
+Each new connection looks the primary up. When the primary has changed, all connections to the old one are closed.
 redis-py's pool for Sentinel does the first. The second is needed for an old primary that is cut off from the others but
-not from us, and so does not know that it was replaced.
+not from this program, and so does not know that it was replaced.
 """
 
 import asyncio
