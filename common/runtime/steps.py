@@ -45,13 +45,13 @@ class AgentStep(StrEnum):
     """The agent's steps, in order."""
 
     COMMANDS_READ = "commands_read"
-    WORKER_NOTED = "worker_noted"  # the journal knows the worker, no browser is started
+    WORKER_NOTED = "worker_noted"  # the journal has the worker, no browser is started yet
     BROWSER_SPAWNED = "browser_spawned"  # the process runs, nothing on the disk says whose it is
     BROWSER_MARKED = "browser_marked"
     WORKER_WARMED = "worker_warmed"
     COMMANDS_DELETED = "commands_deleted"
-    JOIN_NOTED = "join_noted"  # the journal knows the bot, its attempt is not claimed
-    JOIN_CLAIMED = "join_claimed"  # Redis knows, the journal does not
+    JOIN_NOTED = "join_noted"  # the journal has the bot, its attempt is not claimed yet
+    JOIN_CLAIMED = "join_claimed"  # claimed in Redis, not yet in the journal
     MEETING_ENTERED = "meeting_entered"  # the browser was asked to open the meeting
     MOVE_NOTED = "move_noted"  # the journal holds the bot's new state and the event
     # the journal has the reason why the bot leaves, or has left; no message about it was sent

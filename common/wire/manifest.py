@@ -30,7 +30,7 @@ GapCause = Literal[
     "browser_gone",
     "silent",  # nothing but silence was recorded while the meeting's connections received sound
     "paused",  # somebody asked for it
-    "damaged",  # a segment that was stored is not what it was, or cannot be played
+    "damaged",  # a stored segment has changed, or cannot be played
 ]
 
 

@@ -659,7 +659,7 @@ class GoneCause(StrEnum):
     LOW_MEMORY = "low_memory"
     MEMORY_LIMIT = "memory_limit"  # it held more memory than allowed
     AGENT_STOPPED = "agent_stopped"
-    MISSING = "missing"  # the agent does not list it any more
+    MISSING = "missing"  # the agent's heartbeat does not list it any more
 
 
 class RefusalCause(StrEnum):

@@ -29,7 +29,7 @@ class SayRequested(msgspec.Struct, frozen=True):
 
 
 class PauseRequested(msgspec.Struct, frozen=True):
-    """Nothing of the bot's meeting is to be recorded until it is asked for again: `paused` False."""
+    """Stop recording the bot's meeting; with `paused` False, record it again."""
 
     bot_id: str
     paused: bool = True

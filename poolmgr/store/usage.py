@@ -49,7 +49,7 @@ def day_of(at: float) -> str:
 
 
 def days(since: float, now: float) -> list[str]:
-    """The days since then that may have a hash, in order."""
+    """The days from `since` to `now`, in order; the oldest ones whose hashes have expired are left out."""
     first, last = (date.fromisoformat(day_of(at)) for at in (since, now))
     number = min(MOST_DAYS, max(0, (last - first).days))
     return [(last - timedelta(days=ago)).isoformat() for ago in range(number, -1, -1)]

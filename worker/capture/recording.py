@@ -84,8 +84,8 @@ class Recording:
         self._stall = StallDetector(options.kinds)
         self._stop_cause: GapCause = "agent_away"  # why a recorder stopped whose buffer was full
         self._reopen_cause: GapCause = "recorder_lost"  # why the recorder is opened again
-        self._next_seq = 0  # of the next chunk to fetch
-        self._streamed_parts = 0  # of sound, given to on_sound
+        self._next_seq = 0  # the number of the next chunk to fetch
+        self._streamed_parts = 0  # how many parts of sound were given to on_sound
         self._reported: set[str] = set()
         self._restarted_at = float("-inf")
         self.spool: Spool | NullSpool | None = None

@@ -73,7 +73,8 @@ class LiveFeeds:
         self._report = report
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
-        self._ids: dict[tuple[str, int], dict[str, str]] = {}  # for each bot and attempt: people's ids by their names
+        # for each bot and attempt: name -> id of each participant
+        self._ids: dict[tuple[str, int], dict[str, str]] = {}
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()

@@ -20,7 +20,7 @@ MODE: Final = "sentence"
 
 
 class TranscriptMessage(NamedTuple):
-    """`number`: of its utterance, counted in an attempt."""
+    """`number`: of its utterance; each attempt counts from the beginning."""
 
     number: int
     is_final: bool

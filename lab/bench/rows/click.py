@@ -24,7 +24,7 @@ _ADDRESSES: Final = {
     "teams": addresses.teams,
     "jitsi": addresses.jitsi,
 }
-_NOTE: Final = "could be pressed for "  # lab/platforms/page/stage.js
+_NOTE: Final = "could be pressed for "  # as in lab/platforms/page/stage.js
 
 
 async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:

@@ -91,7 +91,7 @@ class _StandIn:
             client.tell_navigation(url)
             asyncio.get_running_loop().call_soon(client.tell_loaded)  # after the answer to the request
 
-    # The meeting's own view of the page: a connection that stands from the lobby to the end, however that comes.
+    # The meeting's own view of the page: a connection that is open from the lobby until the page ends in any way.
 
     def _note_phase(self, phase: str, tag: str) -> None:
         if phase in (LOBBY, INSIDE) and self._visit is None:

@@ -55,7 +55,7 @@ class RecordingConfig(msgspec.Struct):
 
 
 class ZoomTokens(msgspec.Struct, forbid_unknown_fields=True):
-    """Exactly one of the two: the address from which the bot fetches a token for the meeting."""
+    """Exactly one of the two is set: the address from which the bot fetches a token for the meeting."""
 
     zak_url: Url | None = None
     obf_url: Url | None = None

@@ -86,9 +86,9 @@ def probe(
     timeout_s: float,
     folder: Path | None,
 ) -> None:
-    """Send a bot into the meeting at LINK that only looks: print each screen and rule as it comes, then leave.
+    """Send a probe into the meeting at LINK: print each screen and rule as it comes, then leave.
 
-    It goes the way of every bot, over Redis, a manager and an agent; `poolmgr-worker probe` tries a meeting from one
+    It takes the way of every bot, over Redis, a manager and an agent; `poolmgr-worker probe` tries a meeting from one
     machine alone. Once in, it stays a few seconds. What it saw is kept as evidence, whatever its end.
 
     LINK may be `-`: it is then read from standard input, and does not show in the list of processes. Nor does a

@@ -90,8 +90,8 @@ def submit(
 ) -> None:
     """Send a bot into the meeting at LINK and print its bot_id.
 
-    The job is checked by the rules of the manager before it is pushed; what is no meeting link ends here with exit
-    code 2. [meetings] and [webhooks] count as they stand in the configuration that this command reads.
+    The job is checked by the rules of the manager before it is pushed; if LINK is not a meeting link, the exit code is
+    2. The checks use [meetings] and [webhooks] of the configuration that this command reads.
 
     LINK may be `-`: it is then read from standard input, and does not show in the list of processes. Nor does a
     passcode in the variable POOLMGR_SUBMIT_PASSCODE.

@@ -38,11 +38,11 @@ class _Webhooks(msgspec.Struct, frozen=True):
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most N.")
 @with_session
 def webhooks(session: Session, bot_id: str | None, *, dead: bool, replay: str | None, limit: int) -> None:
-    """Show what the callback_url of BOT_ID is still to be told, in order, and the latest attempts, latest first.
+    """Show the webhooks that are still to be sent for BOT_ID, in order, and the latest attempts, latest first.
 
     OUTCOME is the receiver's HTTP status, or why there is none: timeout, connection_failed, unanswered, tls_failed,
-    redirected (none is followed), bad_answer, address_not_allowed (see [webhooks] allowed_networks). Of a receiver only
-    the host is shown. Times are UTC.
+    redirected (none is followed), bad_answer, address_not_allowed (see [webhooks] allowed_networks). Only the host of a
+    receiver is shown. Times are UTC.
 
     A webhook is given up when the receiver says 410, when its address may not be called, and after [webhooks]
     retry_for_s. --replay puts it at the end of its bot's line, with the same id and body, as if it were new; it leaves

@@ -27,9 +27,9 @@ _MARKS: Final = {"joined": "+", "refused": "r"}
 def probes(session: Session, name: str | None, *, limit: int) -> None:
     """Show what came of the probes of [probes] links: the latest of each, or the history of NAME.
 
-    PAGE is `changed` where nothing on it was recognised, or where it was recognised by a rule that no earlier probe of
-    this link met. The last column is the latest 20, the newest first: + joined, r refused, x anything else, and ! where
-    the page had changed. Times are UTC.
+    PAGE is `changed` if no rule matched it, or if a rule matched that no earlier probe of this link saw. The last
+    column is the latest 20, the newest first: + joined, r refused, x anything else, and ! if the page had changed.
+    Times are UTC.
 
     Exit code 0 when the latest of each joined on the page it knows, 1 when not, 4 when there is no such link.
 

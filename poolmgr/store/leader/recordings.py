@@ -59,7 +59,7 @@ class DueRecordings:
             over=SAID_BEFORE["skipped"],
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
-        await self._redis.zrem(k.recordings_due, bot_id)  # also if the bot's record is deleted
+        await self._redis.zrem(k.recordings_due, bot_id)  # this is written even if the bot's record is deleted
 
     async def note_deleted(self, bot_id: str, now: float) -> None:
         """Note that the recording was deleted because its retention was over."""

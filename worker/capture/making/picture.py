@@ -109,7 +109,7 @@ def make(streams: Sequence[Stream], sound: str, out: str) -> tuple[VideoReport |
             for picture in _pictures(stream, writer):
                 writer.put(picture)
         except (av.error.FFmpegError, IndexError, ValueError) as error:
-            if getattr(error, "errno", None) == errno.ENOMEM:  # the stream itself may be all right
+            if getattr(error, "errno", None) == errno.ENOMEM:  # the stream itself may be undamaged
                 raise
             unreadable.append(place)
     writer.close(round(ends_s * CLOCK))

@@ -100,7 +100,7 @@ def make(streams: Sequence[Stream], out: str) -> tuple[AudioReport | None, list[
         try:
             _copy(stream, writer)
         except (av.error.FFmpegError, IndexError, ValueError) as error:
-            if getattr(error, "errno", None) == errno.ENOMEM:  # the stream itself may be all right
+            if getattr(error, "errno", None) == errno.ENOMEM:  # the stream itself may be undamaged
                 raise
             unreadable.append(place)
     writer.close()

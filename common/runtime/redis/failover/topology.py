@@ -187,8 +187,8 @@ class AskNode:
 
 
 def _node(address: str, state: Mapping[str, Any], asked: Node) -> Node:
-    """The node's address. A node that does not know its own gives none: then it is the address that was asked. A host's
-    name comes first, because TLS checks it.
+    """The node's address. A host name is preferred, because TLS checks it. A node that does not know its own address is
+    at the address that was asked.
     """
     host, _, port = address.rpartition(":")
     return Node(str(state["hostname"] or host or asked.host), int(port))
