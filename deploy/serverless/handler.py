@@ -71,7 +71,7 @@ class Job(NamedTuple):
 
 
 class Link(NamedTuple):
-    """The meeting of an event. `note`: which other one it names as well."""
+    """The meeting of an event. `note`: says which other meeting the event names, if it names one."""
 
     url: str
     note: str = ""

@@ -71,7 +71,7 @@ class Scenario(msgspec.Struct, frozen=True):
     weight_mb: int = 0  # of scripts that the page loads before it shows anything
     # The server
     server_ms: int = 0
-    server: Literal["ok", "silent", "half"] = "ok"  # answers nothing, or never the end of the page
+    server: Literal["ok", "silent", "half"] = "ok"  # answers nothing, or sends the page without its end
     status: int = 200
     redirect: str = ""  # to where it sends the browser instead of an answer
 

@@ -115,7 +115,7 @@ class CannotStart(News, frozen=True):
 
 
 class BotNews(News, frozen=True):
-    """A bot came to a state that is printed."""
+    """A bot reached a state that is printed."""
 
     bot_id: str
     state: str

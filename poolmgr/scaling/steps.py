@@ -232,8 +232,8 @@ def _asked(standing: Standing, look: Look) -> int:
 
 
 def _to_drain(serving: Sequence[Seen], group: Group) -> list[Seen]:
-    """The VMs in the order in which they are drained: the empty ones, then those with the fewest bots. A silent VM may
-    have calls.
+    """The VMs in the order in which they are drained: those with the fewest bots first, or those with the highest
+    number if the provider can end only these. Silent VMs are left out, because they may have calls.
     """
     heard = [vm for vm in serving if not vm.silent]
     return sorted(heard, key=lambda vm: -_number(vm.vm_id) if group.ends_last else vm.bots)

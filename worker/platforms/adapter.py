@@ -37,7 +37,7 @@ class Adapter(Protocol):
     async def act(self, page: Page, action: PageAction | Dismiss, join: Join, timeout_s: float) -> None:
         """Act on the page for the bot that `join` describes. Safe to repeat. The next look shows whether it worked.
 
-        Raises: TimeoutError when the page does not let it in time, playwright's Error when it cannot.
+        Raises: TimeoutError when the page does not react in time, playwright's Error when it cannot.
         """
         ...
 

@@ -129,7 +129,7 @@ class World(NamedTuple):
 
 
 class Outside:
-    """Looks at one stage. What the clients pushed and what faults explain is handed in."""
+    """Looks at one stage. The caller gives it what the clients pushed and what faults explain."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage

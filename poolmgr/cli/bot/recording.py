@@ -166,7 +166,7 @@ def _seen(video: Video) -> str:
 
 
 def _save(session: Session, found: Manifest, folder: Path, form: str) -> None:
-    """Ends the program when it cannot, or when a file is not what the manifest says."""
+    """Ends the program if a file cannot be saved, or does not match the manifest."""
     named = f"{found.bot_id}-{found.attempt}"
     if not (found.audio or found.video):
         say("there is no file yet: only the manifest is saved")

@@ -103,7 +103,7 @@ def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Tabl
 
 
 def _load(vms: list[VmView], pool: PoolSettings, style: str = "") -> Text:
-    """The processors that bots are expected to take, of those that they may take where they are recorded."""
+    """The processors that the VM's bots are expected to take, and how many bots may take if they are recorded."""
     expected = sum(expected_processors(vm.kinds, pool) for vm in vms)
     most = sum(vm.processors for vm in vms) * pool.cpu_limit
     return Text(f"{expected:.1f}/{most:.1f}" if most else f"{expected:.1f}", style if expected else "dim", no_wrap=True)

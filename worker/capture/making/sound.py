@@ -122,8 +122,8 @@ def _copy(stream: Stream, writer: Writer) -> None:
 def _places(stream: Stream) -> list[float]:
     """Where in the part each packet begins by the wall clock, in seconds.
 
-    The times of packets jitter, so what is missing before a packet is the least that its time, or the time of one soon
-    after it, says.
+    The times of packets jitter. So the gap before a packet is the smallest one that its own time, or the time of a
+    packet soon after it, shows.
     """
     anchors: list[tuple[float, float]] = []
     found: list[tuple[float, float]] = []

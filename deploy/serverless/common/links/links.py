@@ -39,7 +39,7 @@ _KNOWN_HOSTS = {
     "jitsi": ("meet.jit.si", "8x8.vc"),
 }
 PLATFORMS = (*_KNOWN_HOSTS, "room")
-_BY_TAIL: dict[str, list[tuple[str, str]]] = {}  # the key: a host's last two labels
+_BY_TAIL: dict[str, list[tuple[str, str]]] = {}  # by the last two labels of a host
 for _platform, _hosts in _KNOWN_HOSTS.items():
     for _host in _hosts:
         _BY_TAIL.setdefault(tail(_host), []).append((_host, _platform))
