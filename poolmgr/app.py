@@ -1,7 +1,7 @@
-"""Builds the manager and runs it: one term of leadership after another, until it is told to stop.
+"""Builds the manager and runs it: one term of leadership after another, until it is asked to stop.
 
-A term is a Pool and the loops around it. When Redis goes away, or holds something other than the pool believed, the
-term ends, and the next one rebuilds the pool from Redis. So every fault has the same recovery as a start.
+A term is a Pool and the loops around it. When Redis goes away, or does not agree with the pool, the term ends, and the
+next one rebuilds the pool from Redis. So every fault has the same recovery as a start.
 """
 
 import asyncio

@@ -102,7 +102,9 @@ class _Bundles:
         return True
 
     async def hand_in(self) -> None:
-        """Into the folder, and to `evidence.upload_url`; without either it is dropped, and the log says so."""
+        """Write the evidence into the folder, and send it to `evidence.upload_url`; without either it is dropped, and
+        the log says so.
+        """
         for name, data in self._kept:
             if self._folder:
                 await asyncio.to_thread(files.write, self._folder / f"{name}.zip", data)

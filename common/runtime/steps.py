@@ -56,7 +56,7 @@ class AgentStep(StrEnum):
     MOVE_NOTED = "move_noted"  # the journal holds the bot's new state and the event
     # the journal has the reason why the bot leaves, or has left; no message about it was sent
     END_CONCLUDED = "end_concluded"
-    EVIDENCE_KEPT = "evidence_kept"  # as far as such an end has any
+    EVIDENCE_KEPT = "evidence_kept"  # (as far as such an end has evidence)
     PAGE_EMPTIED = "page_emptied"  # the bot is out, its end is not reported
     END_NOTED = "end_noted"
     BROWSER_KILLED = "browser_killed"  # its folder is there

@@ -51,7 +51,9 @@ class Listener(Protocol):
     """How many pieces of sound it dropped because it could not send them in time."""
 
     def put(self, pcm: bytes, at: float) -> None:
-        """16 bits a sample, little-endian, one channel, RATE. `at`: when it began, epoch seconds."""
+        """Take a piece of sound: 16 bits a sample, little-endian, one channel, RATE. `at`: when it began, epoch
+        seconds.
+        """
         ...
 
     def end(self) -> None: ...

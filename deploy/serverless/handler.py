@@ -227,7 +227,7 @@ def _plain_job(document: Mapping[str, Any], key: str) -> Job:
     fields = {"bot_name": _bot_name(), **document}
     if not key and document.get("calendar_event_id"):
         key = _key("job", document["calendar_event_id"], document.get("join_at"), document.get("meeting_link"))
-    if not (key.isascii() and key.isprintable() and len(key) <= 255):  # more the API does not take
+    if not (key.isascii() and key.isprintable() and len(key) <= 255):  # the API does not accept more
         key = _key(key)
     return Job("job", fields, key or uuid.uuid4().hex)
 

@@ -11,7 +11,7 @@ _SILENCE_S = 2.0
 
 
 class Progress:
-    """On a terminal one line that changes; elsewhere a line whenever there is news and two seconds have passed."""
+    """Shows the progress: on a terminal in one line that changes, otherwise in a new line at most every two seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -82,8 +82,9 @@ class Recording:
         self._tab: Page | None = None
         self._silence = SilenceDetector()
         self._stall = StallDetector(options.kinds)
-        self._stop_cause: GapCause = "agent_away"  # why a recorder stopped whose buffer was full
-        self._reopen_cause: GapCause = "recorder_lost"  # why the recorder is opened again
+        # the cause that is noted if the recorder stopped because its buffer was full
+        self._stop_cause: GapCause = "agent_away"
+        self._reopen_cause: GapCause = "recorder_lost"  # the cause that is noted if the recorder has to be opened again
         self._next_seq = 0  # the number of the next chunk to fetch
         self._streamed_parts = 0  # how many parts of sound were given to on_sound
         self._reported: set[str] = set()

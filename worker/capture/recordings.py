@@ -269,7 +269,7 @@ class Recordings:
         return sorted(unfinished, key=lambda folder: folder.stat().st_mtime)
 
     async def _finish(self, folder: Path) -> None:
-        """Raises: DamagedRecordingError, StoreError, OSError, FilesNotMadeError."""
+        """Make the recording's files. Raises: DamagedRecordingError, StoreError, OSError, FilesNotMadeError."""
         try:
             spool = await asyncio.to_thread(Spool.find, folder)
         except FileNotFoundError as error:

@@ -154,7 +154,8 @@ class Launcher:
             await chromium.await_endpoint()
         except BaseException as error:
             if filling:
-                await asyncio.wait({filling})  # it goes on after a cancellation, and would fill a removed folder
+                # a copy that was cancelled goes on in its thread, and would fill a removed folder
+                await asyncio.wait({filling})
             await asyncio.to_thread(_end, folder, leader)
             if process:
                 await process.wait()

@@ -36,7 +36,7 @@ def audit(session: Session, again_after_s: float) -> None:
       poolmgr-worker audit --config /etc/poolmgr/config.toml
       poolmgr-worker audit --json --again-after 30
 
-    Exit code 0 when there is nothing to say, 1 when there is.
+    Exit code 0 when nothing was found, 1 otherwise.
     """
     worker = session.settings.worker
     state_dir = Path(worker.state_dir)

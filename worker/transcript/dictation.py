@@ -15,7 +15,7 @@ from worker.transcript.utterances import UtteranceUpdate
 FIRST_NUMBER: Final = 1_000_001
 """Utterances made of captions have smaller numbers, and a bot may have both."""
 SAME_TURN_S: Final = 1.2
-"""Looks at who speaks come every half second. With a longer pause between two marks it is another turn."""
+"""The page's speaker is read every half second. A longer pause, in seconds, between two marks begins a new turn."""
 MOST_TURNS: Final = 300
 
 

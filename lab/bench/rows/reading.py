@@ -13,7 +13,7 @@ from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
 
-_MOST: Final = 20.0  # times a json.loads of the same bytes, beside what any job may take
+_MOST: Final = 20.0  # times a json.loads of the same bytes, after what any job may take is subtracted
 _FREE_US: Final = 100.0
 _SCALES: Final = (1.0, 0.25)  # of the size that is read at all
 _TIMES: Final = 3  # in a row, of which the fastest counts, so that a cold cache is not counted as the shape's cost

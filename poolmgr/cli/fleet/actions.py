@@ -34,7 +34,7 @@ def actions(
     limit: int,
     follow: bool,
 ) -> None:
-    """Print who asked what of the fleet, by the HTTP API, the page and this command line. Times are UTC.
+    """Print who did what to the fleet, by the HTTP API, the page and this command line. Times are UTC.
 
     WHO is the name of a token, or a user and the machine; behind sudo, who called it. Written in the same step as what
     was asked, and kept in Redis: the last 50,000, for 400 days after the last. A job that somebody pushed by LPUSH is

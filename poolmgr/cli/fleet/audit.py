@@ -39,7 +39,7 @@ def audit(session: Session, again_after_s: float) -> None:
       poolmgr audit
       poolmgr audit --json --again-after 30
 
-    Exit code 0 when there is nothing to say, 1 when there is.
+    Exit code 0 when nothing was found, 1 otherwise.
     """
     found = session.ask(lambda views: _both_times(session, views, again_after_s))
     if session.as_json:

@@ -31,7 +31,7 @@ def fleet(session: Session, *, watch: bool) -> None:
 
     IDLE is warm browsers against pool.min_idle, red where there are fewer. A VM is `silent` when its agent has not
     been heard of for 15 seconds, `lost` when the manager has given it up, `draining` by `poolmgr drain`, `stopping`
-    while its agent ends, and `resting` while it is given no bots because it began nothing of what it was given; only
+    while its agent ends, and `resting` while it is given no bots because it began none of its assignments; only
     one that is `up` or `resting` has a target. LOAD is what its bots are expected to take of its processors, against
     what they may take beside a recording (pool.cpu_limit).
 

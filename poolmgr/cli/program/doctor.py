@@ -23,8 +23,8 @@ def doctor(session: Session, *, offline: bool) -> None:
 
     Redis (version, persistence, maxmemory-policy, latency), this machine's clock against Redis', limits, the
     certificate of the API, its tokens, secrets for webhooks, keys for speech to text. All side by side, each with
-    its own deadline. Reads only, and may run beside a manager. What keeps bots from joining from a VM,
-    `poolmgr-worker doctor` looks for, there.
+    its own deadline. Reads only, and may run beside a manager. `poolmgr-worker doctor` on a VM finds what keeps bots
+    from joining from there.
 
     \b
     Examples:

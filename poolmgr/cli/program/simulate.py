@@ -403,8 +403,8 @@ def _checked(sections: dict[str, dict[str, Any]]) -> Settings:
 
 
 class _Progress:
-    """How far it is, on standard error, after a while: on a terminal one line that is overwritten, elsewhere a new line
-    for every so many seconds of processor time.
+    """Shows the progress on standard error, after a while: on a terminal in one line that is overwritten, otherwise in
+    a new line for every so many seconds of processor time.
     """
 
     def __init__(self, runs: int, hours: float) -> None:

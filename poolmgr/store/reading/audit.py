@@ -168,7 +168,7 @@ def _latest(bot: Bot, fields: Mapping[str, str], settings: Settings) -> float | 
     if bot.state is BotState.SCHEDULED:
         return None if bot.job.join_at is None else bot.job.join_at + SLACK_S
     if bot.state is BotState.QUEUED:
-        # A record does not say since when a bot waits for a further attempt: it is after the earlier attempt.
+        # The record does not say since when a bot waits for a further attempt, only when the earlier attempt was.
         since = _epoch(fields, "assigned_at")
         since = max(bot.created_at, bot.job.join_at or 0.0) if since is None else since + pool.overdue_after_s
         return since + pool.queue_timeout_s + SLACK_S

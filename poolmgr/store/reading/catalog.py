@@ -1,7 +1,7 @@
 """Finds bots by their indexed fields, newest first, page by page.
 
-The smallest of the indexes that a question names is walked, and the other conditions are checked on the records. A
-request reads a bounded number of records: so a page may be short or empty although there are more bots.
+It reads the smallest index of those that the query names, and checks the other conditions on the records. A request
+reads a bounded number of records: so a page may be short or empty although there are more bots.
 """
 
 import base64

@@ -501,7 +501,7 @@ _MIXED = re.compile(r"[A-Za-z0-9]([^\x00-\x7f])")
 
 
 def _without_beside(link: str, parts: SplitResult, host: str, hosts: _Hosts) -> str:
-    """A link without the text that follows it without a space, where it is certain which text that is.
+    """The link without text that follows it directly, without a space, if it is certain where the link ends.
 
     Links to all platforms but Jitsi are ASCII to their end. The name of a Jitsi room may have any letters: where
     letters of a script without spaces follow ASCII ones, the end is uncertain. Raises: BadLinkError.
