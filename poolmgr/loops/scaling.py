@@ -27,6 +27,7 @@ from poolmgr.scaling.need import need_of
 from poolmgr.scaling.seen import came_due, demand_of, seen
 from poolmgr.scaling.steps import (
     Action,
+    Admit,
     Drain,
     GiveBack,
     Grow,
@@ -160,6 +161,10 @@ class Scaling:
                 await self._keep()
                 await self._provider.release(vm_id)
                 _log.info("vm_released", vm_id=vm_id)
+            case Admit(vm_id=vm_id):
+                await self._keep()
+                await self._provider.admit(vm_id)
+                _log.info("vm_admitted", vm_id=vm_id)
         self._standing = noted
         self._metrics.did(action)
         await self._keep()

@@ -20,8 +20,8 @@ class ScalingMetrics:
             registry=registry,
         )
         self._actions = Counter(
-            "poolmgr_scaling_actions", "What the scaling did: grow, drain, undrain, giveback, release", ["action"],
-            registry=registry,
+            "poolmgr_scaling_actions", "What the scaling did: grow, drain, undrain, giveback, release, admit",
+            ["action"], registry=registry,
         )  # fmt: skip
         self._faults = Counter(
             "poolmgr_scaling_faults", "Questions that the provider did not answer, or refused", registry=registry

@@ -1,10 +1,10 @@
 """A program of the operator's that makes VMs and takes them back: one start for each question, JSON in and out.
 
 It gets one object on standard input: {"do": "look"}, {"do": "grow", "to": 7}, {"do": "give_back", "vm_id": "vm-3",
-"left": 6} or {"do": "release", "vm_id": "vm-3"}. To "look" it answers with an object on standard output: `wanted`, and
-optionally `vms`, `ends_last` and `leaving` (poolmgr.scaling.steps.Group). Exit code 0 means that it is done; with any
-other the first line of standard error is the fault. A program that is not done within the deadline is killed, with all
-that it started.
+"left": 6}, {"do": "release", "vm_id": "vm-3"} or {"do": "admit", "vm_id": "vm-9"}. To "look" it answers with an object
+on standard output: `wanted`, and optionally `vms`, `ends_last`, `leaving` and `arriving` (poolmgr.scaling.steps.Group).
+Exit code 0 means that it is done; with any other the first line of standard error is the fault. A program that is not
+done within the deadline is killed, with all that it started.
 """
 
 import asyncio
@@ -47,6 +47,9 @@ class Hook:
 
     async def release(self, vm_id: str) -> None:
         await self._ask({"do": "release", "vm_id": vm_id})
+
+    async def admit(self, vm_id: str) -> None:
+        await self._ask({"do": "admit", "vm_id": vm_id})
 
     async def close(self) -> None:
         """Does nothing: no process stays open between two requests."""

@@ -93,6 +93,9 @@ class Kubernetes:
         drains.
         """
 
+    async def admit(self, vm_id: str) -> None:
+        """Kubernetes waits for nobody: a pod is in service when its agent says so."""
+
     async def close(self) -> None:
         if self._session:
             await self._session.close()

@@ -46,13 +46,15 @@ class Group(msgspec.Struct, frozen=True):
 
     `wanted`: how many it is to have. `vms`: their names; None: it does not name them, and every VM of the fleet counts
     as one of them. `ends_last`: it can only end the one with the highest number. `leaving`: VMs that it wants to end,
-    and for which it waits until they are released.
+    and for which it waits until they are released; they count among `wanted` until they are gone. `arriving`: new VMs
+    for which it waits until they are admitted.
     """
 
     wanted: int
     vms: frozenset[str] | None = None
     ends_last: bool = False
     leaving: tuple[str, ...] = ()
+    arriving: tuple[str, ...] = ()
 
 
 class Look(NamedTuple):
@@ -91,7 +93,13 @@ class Release(msgspec.Struct, frozen=True, tag=True):
     vm_id: str
 
 
-Action = Grow | Drain | Undrain | GiveBack | Release
+class Admit(msgspec.Struct, frozen=True, tag=True):
+    """Tell the provider, which waits for this new VM, that its agent is there."""
+
+    vm_id: str
+
+
+Action = Grow | Drain | Undrain | GiveBack | Release | Admit
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -100,7 +108,7 @@ class Standing(msgspec.Struct, frozen=True):
     `asked`: how many VMs were last asked for; None: none were ever asked for, and all that the provider has are still
     coming. `asked_at`: when that last changed, `grown_at`: when it last grew. `targets`: (when, VMs) that count for the
     cool-down, each lower than the one before. `draining`: VMs that the scaling drained. `given_back`: VMs given back
-    that still report.
+    that still report; `given_back_at`: when the last was given back.
     """
 
     asked: int | None = None
@@ -109,6 +117,7 @@ class Standing(msgspec.Struct, frozen=True):
     targets: tuple[tuple[float, int], ...] = ()
     draining: tuple[str, ...] = ()
     given_back: tuple[str, ...] = ()
+    given_back_at: float = 0.0
 
 
 class View(msgspec.Struct, frozen=True):
@@ -154,10 +163,11 @@ def step(standing: Standing, look: Look, settings: ScalingSettings) -> Outcome:
 
     leaving = set(look.group.leaving)
     seen = {vm.vm_id: vm for vm in look.vms if look.group.vms is None or vm.vm_id in look.group.vms}
-    given_back = tuple(vm_id for vm_id in standing.given_back if vm_id in seen)
+    kept = _kept_after_all(standing, look, seen, settings)
+    given_back = tuple(vm_id for vm_id in standing.given_back if vm_id in seen and vm_id not in kept)
     here = {vm_id: vm for vm_id, vm in seen.items() if not vm.lost and vm_id not in given_back}
     serving = [vm for vm in here.values() if vm.serves and vm.vm_id not in leaving]
-    ours = [here[vm_id] for vm_id in standing.draining if vm_id in here and here[vm_id].draining]
+    ours = [here[vm_id] for vm_id in (*standing.draining, *kept) if vm_id in here and here[vm_id].draining]
     if standing.asked is None:
         standing = msgspec.structs.replace(standing, asked=look.group.wanted, grown_at=look.now)
     standing = msgspec.structs.replace(
@@ -182,6 +192,7 @@ def step(standing: Standing, look: Look, settings: ScalingSettings) -> Outcome:
         left = asked - max(limits.floor, len(serving))
         actions += [GiveBack(vm.vm_id) for vm in _to_give_back(ours, look.group, asked)[: max(0, left)]]
     actions += _leaving(here, look.group)
+    actions += [Admit(vm_id) for vm_id in look.group.arriving if vm_id in here and not here[vm_id].silent]
     drained = len(here) - len(serving)
     view = View(target, hold, because, *limits, asked, len(serving), coming, drained)
     return Outcome(standing, actions, view)
@@ -204,9 +215,18 @@ def carried_out(standing: Standing, action: Action, asked: int, now: float) -> S
                 asked_at=now,
                 draining=_without(standing.draining, action.vm_id),
                 given_back=(*standing.given_back, action.vm_id),
+                given_back_at=now,
             )
         case _:
             return standing
+
+
+def _kept_after_all(standing: Standing, look: Look, seen: dict[str, Seen], settings: ScalingSettings) -> list[str]:
+    """VMs that were given back long ago, that their provider still names, and that still run: it did not end them."""
+    if look.group.vms is None or look.now - standing.given_back_at < 2 * settings.lead_time_s:
+        return []
+    vms = [seen[vm_id] for vm_id in standing.given_back if vm_id in seen and vm_id not in look.group.leaving]
+    return [vm.vm_id for vm in vms if not (vm.silent or vm.stopping or vm.lost)]
 
 
 def _without(names: tuple[str, ...], name: str) -> tuple[str, ...]:

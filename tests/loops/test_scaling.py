@@ -43,6 +43,7 @@ class Cloud:
     def __init__(self, wanted: int = 1) -> None:
         self.wanted = wanted
         self.leaving: tuple[str, ...] = ()
+        self.arriving: tuple[str, ...] = ()
         self.calls = list[tuple[Any, ...]]()
         self.fault: ProviderError | None = None
         self.fails_to_grow = False
@@ -50,7 +51,7 @@ class Cloud:
     async def look(self) -> Group:
         if self.fault:
             raise self.fault
-        return Group(self.wanted, leaving=self.leaving)
+        return Group(self.wanted, leaving=self.leaving, arriving=self.arriving)
 
     async def grow(self, to: int) -> None:
         if self.fails_to_grow:
@@ -65,6 +66,10 @@ class Cloud:
     async def release(self, vm_id: str) -> None:
         self.calls.append(("release", vm_id))
         self.leaving = tuple(other for other in self.leaving if other != vm_id)
+
+    async def admit(self, vm_id: str) -> None:
+        self.calls.append(("admit", vm_id))
+        self.arriving = tuple(other for other in self.arriving if other != vm_id)
 
     async def close(self) -> None: ...
 
@@ -216,6 +221,19 @@ async def test_a_vm_that_the_provider_wants_is_drained_and_released(ground: Grou
     ground.empty("vm-0")
     await ground.scaling.turn()
     assert ("release", "vm-0") in ground.cloud.calls
+
+
+async def test_a_vm_that_the_provider_waits_for_is_admitted_when_its_agent_is_there(ground: Ground) -> None:
+    ground.cloud.arriving = ("vm-0",)
+    await ground.scaling.turn()
+    assert ground.cloud.calls == []
+    ground.beat("vm-0")
+    with capture_logs() as logs:
+        await ground.scaling.turn()
+        await ground.scaling.turn()
+    assert ground.cloud.calls == [("admit", "vm-0")]
+    assert [log["vm_id"] for log in logs if log["event"] == "vm_admitted"] == ["vm-0"]
+    assert ground.metric("actions_total", action="admit") == 1
 
 
 async def test_a_provider_that_does_not_answer_is_asked_less_and_less_and_said_so_once(ground: Ground) -> None:

@@ -23,19 +23,23 @@ async def test_each_question_is_one_object_on_standard_input(tmp_path: Path) -> 
     await asked.grow(7)
     await asked.give_back("vm-3", 6)
     await asked.release("vm-9")
+    await asked.admit("vm-8")
     await asked.close()
     assert file.read_text().splitlines() == [
         '{"do":"grow","to":7}',
         '{"do":"give_back","vm_id":"vm-3","left":6}',
         '{"do":"release","vm_id":"vm-9"}',
+        '{"do":"admit","vm_id":"vm-8"}',
     ]
 
 
 async def test_the_answer_to_look_says_what_there_is() -> None:
     # It does not read the question, and that is no fault.
     assert await hook("echo '{\"wanted\": 3}'").look() == Group(3)
-    answer = '{"wanted": 2, "vms": ["a-0", "a-1"], "ends_last": true, "leaving": ["a-1"], "more": 1}'
-    assert await hook(f"echo '{answer}'").look() == Group(2, frozenset({"a-0", "a-1"}), True, ("a-1",))
+    answer = (
+        '{"wanted": 2, "vms": ["a-0", "a-1"], "ends_last": true, "leaving": ["a-1"], "arriving": ["a-2"], "more": 1}'
+    )
+    assert await hook(f"echo '{answer}'").look() == Group(2, frozenset({"a-0", "a-1"}), True, ("a-1",), ("a-2",))
 
 
 @pytest.mark.parametrize(

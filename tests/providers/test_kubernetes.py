@@ -115,6 +115,7 @@ async def test_the_last_pod_is_given_back_once(api: Api, pods: Kubernetes) -> No
     assert api.replicas == 2
     await pods.give_back("poolmgr-worker-2", 2)
     await pods.release("poolmgr-worker-2")
+    await pods.admit("poolmgr-worker-2")
     assert api.replicas == 2
 
 

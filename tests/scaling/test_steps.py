@@ -14,6 +14,7 @@ from poolmgr.scaling.need import Because, Need
 from poolmgr.scaling.steps import (
     BELIEVE_S,
     Action,
+    Admit,
     Drain,
     GiveBack,
     Group,
@@ -221,6 +222,64 @@ def test_who_is_to_leave_is_drained_and_released_when_it_is_empty() -> None:
 
 def test_who_is_not_there_is_released_at_once() -> None:
     assert actions_of(Standing(), look(1, vms(1), leaving=("vm-9",))) == [Release("vm-9")]
+
+
+# Of a provider that waits for a new one
+
+
+def test_who_is_waited_for_counts_as_coming_and_is_admitted_when_its_agent_is_there() -> None:
+    outcome = step(Standing(), look(2, vms(1), wanted=2, arriving=("vm-1",)), SETTINGS)
+    assert (outcome.actions, outcome.view.coming) == ([], 1)
+    outcome = step(after(outcome), look(2, vms(1, 0), arriving=("vm-1",)), SETTINGS)
+    assert (outcome.actions, outcome.view.coming) == ([Admit("vm-1")], 0)
+    silent = vms(1, 0, vm_1=Seen("vm-1", 0, silent=True))
+    assert actions_of(after(outcome), look(2, silent, arriving=("vm-1",))) == []
+
+
+# Of a provider that does not end one
+
+
+def test_a_vm_that_is_named_and_runs_long_after_it_was_given_back_is_given_back_again() -> None:
+    standing = Standing(asked=2, draining=("vm-1",))
+    fleet = vms(3, 0, vm_1=Seen("vm-1", 0, draining=True))
+    names = frozenset({"vm-0", "vm-1"})
+    outcome = step(standing, look(1, fleet, vms=names), SETTINGS)
+    assert outcome.actions == [GiveBack("vm-1")]
+    standing = after(outcome)
+    assert standing.given_back_at == NOW
+    assert actions_of(standing, look(1, fleet, vms=names, now=NOW + 599)) == []
+    outcome = step(standing, look(1, fleet, vms=names, now=NOW + 600), SETTINGS)
+    assert outcome.actions == [GiveBack("vm-1")]
+    assert outcome.standing.given_back == ()
+
+
+@pytest.mark.parametrize(
+    ("vm", "group"),
+    [
+        (Seen("vm-1", 0, draining=True, stopping=True), {"vms": frozenset({"vm-0", "vm-1"})}),
+        (Seen("vm-1", 0, draining=True, silent=True), {"vms": frozenset({"vm-0", "vm-1"})}),
+        (Seen("vm-1", 0, draining=True, lost=True), {"vms": frozenset({"vm-0", "vm-1"})}),
+        (Seen("vm-1", 0, draining=True), {"vms": None}),  # it would be asked of a program to end it twice
+    ],
+)
+def test_a_vm_that_was_given_back_and_may_be_ending_is_not_given_back_again(vm: Seen, group: dict[str, Any]) -> None:
+    standing = Standing(asked=1, given_back=("vm-1",), given_back_at=NOW)
+    outcome = step(standing, look(1, vms(3, 0, vm_1=vm), wanted=1, now=NOW + 9000, **group), SETTINGS)
+    assert (outcome.actions, outcome.standing.given_back) == ([], ("vm-1",))
+
+
+def test_a_vm_that_was_given_back_and_waits_to_go_is_released() -> None:
+    standing = Standing(asked=1, given_back=("vm-1",), given_back_at=NOW)
+    fleet = vms(3, 0, vm_1=Seen("vm-1", 0, draining=True))
+    group = {"vms": frozenset({"vm-0", "vm-1"}), "leaving": ("vm-1",)}
+    assert actions_of(standing, look(1, fleet, wanted=1, now=NOW + 9000, **group)) == [Release("vm-1")]
+
+
+def test_a_vm_that_was_given_back_and_that_somebody_took_back_counts_again() -> None:
+    standing = Standing(asked=1, given_back=("vm-1",), given_back_at=NOW)
+    names = frozenset({"vm-0", "vm-1"})
+    outcome = step(standing, look(2, vms(3, 1), wanted=2, now=NOW + 600, vms=names), SETTINGS)
+    assert (outcome.actions, outcome.view.serving, outcome.standing.draining) == ([], 2, ())
 
 
 # Whatever happens
