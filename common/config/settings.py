@@ -271,14 +271,35 @@ class ScalingHours(Section, frozen=True):
 
 
 KubernetesName = Annotated[str, Meta(pattern=r"^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?\Z")]
+ApiAddress = Annotated[str, Meta(pattern=r"^(https?://[^\s?#/]+)?\Z")]
+AwsName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9 ._/-]{0,255}\Z")]
+GcpName = Annotated[str, Meta(pattern=r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?\Z")]
+GcpProject = Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9.:-]{0,98}[a-z0-9])?\Z")]
+_NEEDED_BY_PROVIDER: Final = {
+    "hook": {"command": "the program that it starts"},
+    "aws": {"aws_group": "the name of the auto scaling group"},
+    "gcp": {
+        "gcp_group": "the name of the managed instance group",
+        "gcp_location": "its zone, as europe-west1-b, or its region",
+    },
+}
 
 
 class ScalingSettings(Section, frozen=True):
-    provider: Literal["none", "hook", "kubernetes"] = "none"
+    provider: Literal["none", "hook", "kubernetes", "aws", "gcp"] = "none"
     command: list[str] = []
     kubernetes_statefulset: KubernetesName = "poolmgr-worker"
     kubernetes_namespace: KubernetesName = ""
-    kubernetes_api_url: Annotated[str, Meta(pattern=r"^(https?://[^\s?#/]+)?\Z")] = ""
+    kubernetes_api_url: ApiAddress = ""
+    aws_group: AwsName = ""
+    aws_region: AwsName = ""
+    aws_terminating_hook: AwsName = ""
+    aws_launching_hook: AwsName = ""
+    aws_endpoint_url: ApiAddress = ""
+    gcp_group: GcpName = ""
+    gcp_location: GcpName = ""
+    gcp_project: GcpProject = ""
+    gcp_api_url: ApiAddress = ""
     timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 10.0
     every_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     lead_time_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
@@ -489,8 +510,9 @@ def _of_redis(redis: RedisSettings) -> list[str]:
 
 def _of_scaling(scaling: ScalingSettings) -> list[str]:
     faults: list[str] = []
-    if scaling.provider == "hook" and not scaling.command:
-        faults.append('scaling.command: is missing: the program that scaling.provider = "hook" starts')
+    for key, what in _NEEDED_BY_PROVIDER.get(scaling.provider, {}).items():
+        if not getattr(scaling, key):
+            faults.append(f'scaling.{key}: is missing: scaling.provider = "{scaling.provider}" needs {what}')
     if scaling.min_vms > scaling.max_vms:
         faults.append(f"scaling.min_vms: {scaling.min_vms} is more than scaling.max_vms ({scaling.max_vms})")
     for hours in scaling.hours:

@@ -16,4 +16,12 @@ def provider_of(settings: ScalingSettings) -> Provider | None:
         from poolmgr.providers.kubernetes import Kubernetes
 
         return Kubernetes(settings, os.environ)
+    if settings.provider == "aws":
+        from poolmgr.providers.aws import Aws
+
+        return Aws(settings)
+    if settings.provider == "gcp":
+        from poolmgr.providers.gcp import Gcp
+
+        return Gcp(settings, os.environ)
     return None

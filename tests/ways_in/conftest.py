@@ -6,14 +6,10 @@ A job is followed by its user_id, which the client chooses: were it handed in tw
 import asyncio
 import hashlib
 import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import cache
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +24,7 @@ from poolmgr.store.leader.arrivals import Arrivals
 from poolmgr.store.reading.views import Views
 from tests.fork_server import ForkServer
 from tests.manager.conftest import Manager, Scene
+from tests.moto_server import aws_client, moto_server
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -39,7 +36,6 @@ QUEUES = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "POOLMGR_SQS__REGION": "eu-west-1",
 }
-_START_DEADLINE_S = 60.0
 
 
 class House:
@@ -172,40 +168,17 @@ class Counting(Arrivals):
 @pytest.fixture(scope="session")
 def sqs_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The address of an SQS that holds its queues in memory."""
-    (port,) = free_ports(1)
-    with (tmp_path_factory.mktemp("sqs") / "log").open("wb") as log:
-        command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    deadline = time.monotonic() + _START_DEADLINE_S
-    while True:
-        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-            break
-        assert process.poll() is None, "the SQS server did not start"
-        assert time.monotonic() < deadline, "the SQS server does not answer"
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    process.kill()
-    process.wait()
+    with moto_server(tmp_path_factory.mktemp("sqs")) as server:
+        yield server
 
 
 def queue_url(server: str, name: str) -> str:
     return f"{server}/123456789012/{name}"
 
 
-@cache
-def _session() -> Any:
-    """One for all clients: each of its own would read the description of SQS again."""
-    # Takes a third of a second, and every process collects this folder.
-    from aiobotocore.session import get_session  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
-
-    return get_session()
-
-
 @asynccontextmanager
 async def sqs(server: str) -> AsyncGenerator[Any]:
-    async with _session().create_client(
-        "sqs", region_name="eu-west-1", endpoint_url=server, aws_access_key_id="test", aws_secret_access_key="test"
-    ) as client:
+    async with aws_client("sqs", server) as client:
         yield client
 
 
