@@ -16,6 +16,7 @@ from common.config import switches
 from common.config.credentials import CREDENTIALS, value_of
 from common.config.redis_url import Finds, finds, has_hash_tag
 from common.errors import PoolmgrError
+from common.wire.labels import MOST_LABELS, LabelName, LabelValue
 from common.wire.vocabulary import OnWorkerLost
 
 ENVIRONMENT_PREFIX: Final = "POOLMGR_"
@@ -55,6 +56,9 @@ PictureSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]{1,2}[02468]x[1-9][0-9]{1
 
 PlatformName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,30}\Z")]
 HostName = Annotated[str, Meta(pattern=rf"^[a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?(:{_PORT})?\Z")]
+
+
+VmLabels = Annotated[dict[LabelName, LabelValue], Meta(max_length=MOST_LABELS)]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -306,6 +310,7 @@ class ScalingSettings(Section, frozen=True):
     headroom: Annotated[float, Meta(ge=0, le=10)] = 0.25
     min_vms: Count = 1
     max_vms: Positive = 20
+    labels: VmLabels = {}
     cool_down_s: Annotated[float, Meta(gt=0, le=604_800)] = 900.0
     hours: list[ScalingHours] = []
     timezone: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}\Z")] = "UTC"
@@ -335,6 +340,7 @@ class AccountSettings(Section, frozen=True):
 
 class WorkerSettings(Section, frozen=True):
     vm_id: OptionalName = ""
+    labels: VmLabels = {}
     state_dir: str = "/var/lib/poolmgr"
     chromium: str = ""
     headless: bool = True

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from common.wire.labels import MOST_LABELS, LabelName, LabelValue
 from common.wire.messages import MOST_MESSAGE_CHARS
 from common.wire.vocabulary import OnWorkerLost
 
@@ -108,6 +109,10 @@ class JobFields(msgspec.Struct):
     passcode: (
         Annotated[ShortText, Meta(description="The meeting's passcode, typed where its page asks for one.")] | None
     ) = None
+    requires: Annotated[
+        dict[LabelName, LabelValue],
+        Meta(max_length=MOST_LABELS, description="Labels that its VM has to have: it waits for one that has them all."),
+    ] = {}
     traceparent: (
         Annotated[
             str,

@@ -184,6 +184,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         language=provider.language,
         video=_wants_video(fields, rules),
         recording_hours=_hours(fields.recording_config),
+        requires=fields.requires,
         warnings=found,
         held_meeting=_digest(link) if alone and not fields.probe else "",
     )

@@ -106,6 +106,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         float | None,
         _is("how long its recording is kept (`recording_config.retention`); empty: `retention.recording_s`"),
     ] = None
+    requires: Annotated[dict[str, str], _is("JSON object: the labels that its VM has to have")] = {}
     traceparent: Annotated[
         str, _is("the span that its client gave it (W3C Trace Context), handed on to the status stream and webhooks")
     ] = ""
@@ -272,6 +273,7 @@ _BY_TYPE: Final[dict[Any, tuple[Callable[[Any], str | int] | None, Callable[[str
     OnWorkerLost | None: (lambda value: value or "", OnWorkerLost),
     AutomaticLeave: (_json, _reader(AutomaticLeave)),
     tuple[str, ...]: (_json, _reader(tuple[str, ...])),
+    dict[str, str]: (_json, _reader(dict[str, str])),
 }
 
 
@@ -284,7 +286,7 @@ def _forms() -> dict[str, _Form]:
         field.encode_name: _Form(
             field.encode_name,
             field.name,
-            field.default,
+            field.default if field.default_factory is NODEFAULT else field.default_factory(),
             *((_moment, epoch) if field.name == "join_at" else _BY_TYPE[get_args(field.type)[0]]),
         )
         for field in msgspec.structs.fields(Record)

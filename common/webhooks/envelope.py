@@ -15,7 +15,7 @@ from common.jobs.outgoing import Delivery
 from common.jobs.record import Record, epoch
 from common.links.redaction import redact
 from common.wire.minutes import transcript_id
-from common.wire.vocabulary import BotState, Reason
+from common.wire.vocabulary import UNSERVED, BotState, Reason
 
 MOST_JOININGS: Final = 3
 """How many bot.joining events clients expect at most."""
@@ -225,7 +225,7 @@ def _was_refused(change: Mapping[str, str], record: Record) -> bool:
     so.
     """
     return (
-        change["reason"] == str(Reason.NO_CAPACITY)
+        change["reason"] in UNSERVED
         and change["state"] == BotState.STOPPED
         and change["attempt"] == "0"
         and record.join_at is None

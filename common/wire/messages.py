@@ -153,7 +153,8 @@ class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
 class Heartbeat(Message, frozen=True):
     """The agent lives, and these are all its workers. The first one registers the VM. A new `session` means that the
     agent lost its state folder. `room`: how many more workers the VM's memory bears beside the reserve. `processors`:
-    how many it has; 0: unknown. `free_mb`: memory beside the reserve and those that warm up; None: unknown.
+    how many it has; 0: unknown. `free_mb`: memory beside the reserve and those that warm up; None: unknown. `labels`:
+    as the agent's settings say, in each heartbeat.
     """
 
     vm_id: str
@@ -164,6 +165,7 @@ class Heartbeat(Message, frozen=True):
     stopping: bool = False
     processors: float = 0.0
     free_mb: int | None = None
+    labels: dict[str, str] = {}
 
 
 class WorkerVitals(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -532,6 +532,19 @@ class Reason(StrEnum):
             ),
         ),
     )
+    REQUIREMENT_UNMET = (
+        "requirement_unmet",
+        End(
+            Status.ERROR,
+            Attribution.US,
+            "bot.failed",
+            "No machine of the fleet has what the bot requires.",
+            Meaning(
+                "it waited as for `no_capacity`, and no VM has the labels that its job `requires`",
+                "[Jobs that require a VM](#jobs-that-require-a-vm): a misspelt label, or its VMs are lost",
+            ),
+        ),
+    )
     MISSED_START = (
         "missed_start",
         End(
@@ -601,6 +614,10 @@ class Reason(StrEnum):
             Meaning("a fault of ours", "the agent's `session_failed` has the traceback: report it"),
         ),
     )
+
+
+UNSERVED: Final = frozenset({Reason.NO_CAPACITY, Reason.REQUIREMENT_UNMET})
+"""Why a bot ends that waited for a worker and got none."""
 
 
 _STATUS: dict[BotState, Status] = {

@@ -6,14 +6,17 @@ again.
 
 from typing import Final, NamedTuple
 
+import msgspec
+
 from common.jobs.record import Job
+from common.wire.labels import named
 from common.wire.messages import Feeds, Join
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core import policy
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Why
 from poolmgr.core.events import JobAccepted
 from poolmgr.core.load import kind_of
-from poolmgr.core.model import Bot, Vm, Worker
+from poolmgr.core.model import Bot, Vm, Worker, labels_of
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import AttemptOf, PlanOf, Timer
 from poolmgr.core.transitions import check_move
@@ -39,10 +42,15 @@ def on_job_accepted(pool: PoolState, event: JobAccepted) -> None:
     pool.last_seq += 1
     scheduled = event.job.join_at is not None and event.job.join_at > event.at
     state = BotState.SCHEDULED if scheduled else BotState.QUEUED
-    kind = kind_of(event.job, pool.capture)
-    bot = Bot(event.bot_id, event.job, pool.last_seq, event.at, state, kind=kind)
+    job, requires = event.job, labels_of(event.job.requires)
+    unmet = bool(requires) and not pool.fleet.has(requires)
+    if unmet:
+        warning = f"requires: no VM of the fleet has {named(job.requires)} at present; the bot waits for one"
+        job = msgspec.structs.replace(job, warnings=(*job.warnings, warning))
+    kind = kind_of(job, pool.capture)
+    bot = Bot(event.bot_id, job, pool.last_seq, event.at, state, kind=kind, requires=requires)
     pool.bots[bot.bot_id] = bot
-    pool.decided.append(Accept(bot.bot_id, bot.job, state, event.at, bot.seq))
+    pool.decided.append(Accept(bot.bot_id, job, state, event.at, bot.seq, unmet and not scheduled))
     if scheduled:
         put_on_calendar(pool, bot)
     elif event.at > policy.latest_start(bot, pool.settings):
@@ -65,7 +73,7 @@ def due(bot: Bot) -> float:
 def stand_in_line(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
     bot.queued_since = pool.now if since is None else since
     pool.queued_in[bot.bot_id] = pool.events
-    pool.queue.add(bot)
+    pool.wait(pool.queue, bot)
     pool.timers.set(bot.queued_since + policy.patience_s(bot, pool.settings), Timer.QUEUE, bot.bot_id)
     if bot.job.join_at is not None and not bot.attempt:
         pool.calendar.set(policy.latest_start(bot, pool.settings), Timer.MISSED, bot.bot_id)
@@ -78,7 +86,8 @@ def enqueue(pool: PoolState, bot: Bot, why: Why | None = None) -> None:
     never_began = bot.state is BotState.ASSIGNED and why is not None
     move(bot, BotState.QUEUED)
     bot.vm_id = bot.worker_id = ""
-    pool.decided.append(Enqueue(bot.bot_id, bot.attempt, why, bot.failed))
+    unmet = bool(bot.requires) and not pool.fleet.has(bot.requires)
+    pool.decided.append(Enqueue(bot.bot_id, bot.attempt, why, bot.failed, unmet))
     stand_in_line(pool, bot, since=bot.queued_since if never_began else None)
 
 
@@ -86,10 +95,19 @@ def queue_overdue(pool: PoolState, bot_id: str) -> None:
     bot = pool.bots.get(bot_id)
     waited = pool.now - bot.queued_since if bot else 0.0
     if bot and bot.state is BotState.QUEUED and waited >= policy.patience_s(bot, pool.settings):
-        what = f"waited {waited:.0f} s for a warm worker"
-        if pool.fleet.has_idle:
-            what += "; some stand idle, on VMs that do not bear it beside what is recorded there (pool.cpu_limit)"
-        end(pool, bot, most_telling(bot, Ending(Reason.NO_CAPACITY, what)))
+        end(pool, bot, most_telling(bot, _not_served(pool, bot, waited)))
+
+
+def _not_served(pool: PoolState, bot: Bot, waited_s: float) -> Ending:
+    what = f"waited {waited_s:.0f} s for a warm worker"
+    if bot.requires:
+        what += f" of a VM with {named(bot.job.requires)}"
+        if not pool.fleet.has(bot.requires):
+            return Ending(Reason.REQUIREMENT_UNMET, f"{what}; no VM of the fleet has that")
+    place = pool.fleet.occupied.get(bot.requires)
+    if place and place.has_idle:
+        what += "; some stand idle, on VMs that do not bear it beside what is recorded there (pool.cpu_limit)"
+    return Ending(Reason.NO_CAPACITY, what)
 
 
 def start_missed(pool: PoolState, bot_id: str) -> None:

@@ -29,13 +29,16 @@ class Why(StrEnum):
 
 
 class Accept(msgspec.Struct, frozen=True):
-    """Write the new bot's record, in the state scheduled or queued."""
+    """Write the new bot's record, in the state scheduled or queued. `unmet`: it waits, and no VM has what its job
+    requires.
+    """
 
     bot_id: str
     job: Job
     state: BotState
     at: float
     seq: int
+    unmet: bool = False
 
 
 class Assign(msgspec.Struct, frozen=True):
@@ -105,13 +108,14 @@ class Remember(msgspec.Struct, frozen=True):
 
 class Enqueue(msgspec.Struct, frozen=True):
     """The bot waits for a worker, because its time has come or (`why`) because an attempt failed. `failed`: how many
-    attempts failed and count.
+    attempts failed and count. `unmet`: no VM has what its job requires.
     """
 
     bot_id: str
     attempt: int
     why: Why | None = None
     failed: int = 0
+    unmet: bool = False
 
 
 class Revoke(msgspec.Struct, frozen=True):
@@ -234,6 +238,7 @@ class KeepVm(msgspec.Struct, frozen=True):
     stopping: bool = False
     resting: bool = False
     processors: float = 0.0
+    labels: dict[str, str] = {}
 
 
 class ForgetVm(msgspec.Struct, frozen=True):

@@ -1,19 +1,21 @@
-"""The VMs, with indexes for two questions: which VM takes the next bot, and which VM can warm one more worker.
+"""The VMs, by their labels: whoever waits for what a job requires asks its place, which answers without a search.
 
-The indexes answer without looking at the whole fleet, so the cost of an event does not grow with the fleet.
+So the cost of an event does not grow with the fleet.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import WorkerState
 from poolmgr.core.load import JobKind, cost
-from poolmgr.core.model import Vm, Worker
-from poolmgr.core.policy import bears, can_warm
+from poolmgr.core.model import NO_LABELS, Labels, Vm, Worker
+from poolmgr.core.placement import Place
 
 _WITH_BOT: Final = frozenset({WorkerState.BUSY, WorkerState.RESERVED})
+PLACES_KEPT: Final = 100
+"""So many places stay although nobody waits for them: the next job that requires the same finds its place made."""
 
 
 class Fleet:
@@ -24,14 +26,14 @@ class Fleet:
         self.vms: dict[str, Vm] = {}
         self.workers: Counter[WorkerState] = Counter()
         self.carried: Counter[JobKind] = Counter()
-        # For each kind of job, the VMs with an idle worker that bear one more, by the number of their bots; a dict
-        # keeps the order in which they came.
-        self._claimable: dict[JobKind, dict[int, dict[str, Vm]]] = {kind: {} for kind in JobKind}
-        self._claimable_at: dict[str, int] = {}
-        self._can_warm: dict[JobKind, dict[str, Vm]] = {kind: {} for kind in JobKind}
-        self._warming_at: dict[str, int] = {}
-        self.warming_in_service = 0
-        """The workers that warm up on VMs that take work: waiting bots may get them."""
+        self.everywhere = Place(NO_LABELS, settings)
+        self.places: dict[Labels, Place] = {NO_LABELS: self.everywhere}
+        self.occupied: dict[Labels, Place] = {NO_LABELS: self.everywhere}
+        """The places that have a VM, and the whole fleet. To be read only."""
+        self._having: dict[tuple[str, str], dict[str, Vm]] = {}  # by label
+        self._nowhere_else = (self.everywhere,)
+        self._places_of: dict[str, tuple[Place, ...]] = {}  # of VMs that have more than one
+        self._most_places = PLACES_KEPT
 
     def __iter__(self) -> Iterator[Vm]:
         return iter(self.vms.values())
@@ -42,6 +44,24 @@ class Fleet:
     def worker(self, vm_id: str, worker_id: str) -> Worker | None:
         vm = self.vms.get(vm_id)
         return vm.workers.get(worker_id) if vm else None
+
+    def add_vm(self, vm: Vm) -> None:
+        """The VM comes with its labels."""
+        self.vms[vm.vm_id] = self.everywhere.vms[vm.vm_id] = vm
+        self._place(vm)
+
+    def relabel(self, vm: Vm, labels: Labels) -> None:
+        """The VM has other labels now. The caller touches it."""
+        self._unplace(vm)
+        vm.labels = labels
+        self._place(vm)
+
+    def drop_vm(self, vm: Vm) -> None:
+        for worker in list(vm.workers.values()):
+            self.drop_worker(vm, worker)
+        self._unplace(vm)
+        self.everywhere.unindex(vm)
+        del self.vms[vm.vm_id], self.everywhere.vms[vm.vm_id]
 
     def add_worker(self, vm: Vm, worker: Worker) -> None:
         vm.workers[worker.worker_id] = worker
@@ -72,49 +92,63 @@ class Fleet:
         del vm.workers[worker.worker_id]
         vm.idle.pop(worker.worker_id, None)
 
-    def drop_vm(self, vm: Vm) -> None:
-        for worker in list(vm.workers.values()):
-            self.drop_worker(vm, worker)
-        self.vms.pop(vm.vm_id, None)
-        self._unindex(vm)
-
     def index(self, vm: Vm, now: float) -> None:
-        """Update the indexes for this VM."""
-        self._unindex(vm)
-        if not vm.takes_work:
-            return
-        self._warming_at[vm.vm_id] = vm.warming
-        self.warming_in_service += vm.warming
-        is_claimable, is_warmable = vm.idle and vm.takes_bots, can_warm(vm, self.settings, now)
-        if not (is_claimable or is_warmable):
-            return
-        bots, on_their_way = vm.bots, len(vm.idle) + vm.warming
-        if is_claimable:
-            self._claimable_at[vm.vm_id] = bots
-        for kind, claimable in self._claimable.items():
-            borne = bears(vm, kind, self.settings)
-            if is_claimable and borne:
-                claimable.setdefault(bots, {})[vm.vm_id] = vm
-            if is_warmable and borne > on_their_way:
-                self._can_warm[kind][vm.vm_id] = vm
+        """Update the indexes of the VM's places."""
+        for place in self._places_of.get(vm.vm_id, self._nowhere_else):
+            place.index(vm, now)
 
-    def vm_for(self, kind: JobKind) -> Vm | None:
-        """Of the VMs with an idle worker that bear one more bot of that kind, one with the fewest bots: this spreads
-        the load.
+    def has(self, labels: Labels) -> bool:
+        """Whether a VM that is not lost has all of the labels, whatever it does now."""
+        with_each = [self._having.get(label, {}) for label in labels]
+        having = min(with_each, key=len) if with_each else self.vms
+        return any(not vm.lost and labels <= vm.labels for vm in having.values())
+
+    def make_place(self, labels: Labels, now: float, is_needed: Callable[[Labels], bool]) -> None:
+        """Follow from now on which VMs have all of the labels. Idempotent. `is_needed`: whether somebody waits for a
+        place; if there are too many, those for which nobody does are dropped.
         """
-        claimable = self._claimable[kind]
-        return next(iter(claimable[min(claimable)].values())) if claimable else None
+        if labels in self.places:
+            return
+        if len(self.places) > self._most_places:
+            self._drop_places(is_needed)
+        place = self.places[labels] = Place(labels, self.settings)
+        with_each = [self._having.get(label, {}) for label in labels]
+        for vm in [vm for vm in min(with_each, key=len).values() if labels <= vm.labels]:
+            place.vms[vm.vm_id] = vm
+            self._places_of[vm.vm_id] = (*self._places_of.get(vm.vm_id, self._nowhere_else), place)
+            place.index(vm, now)
+        if place.vms:
+            self.occupied[labels] = place
 
-    @property
-    def has_idle(self) -> bool:
-        """Whether there is an idle worker on a VM that takes bots, whatever load that VM can bear."""
-        return bool(self._claimable_at)
+    def _drop_places(self, is_needed: Callable[[Labels], bool]) -> None:
+        for labels in [labels for labels in self.places if labels and not is_needed(labels)]:
+            dropped = self.places.pop(labels)
+            self.occupied.pop(labels, None)
+            for vm_id in dropped.vms:
+                self._places_of[vm_id] = tuple(place for place in self._places_of[vm_id] if place is not dropped)
+        self._most_places = max(PLACES_KEPT, 2 * len(self.places))
 
-    def vm_to_warm_on(self, kinds: Iterable[JobKind]) -> Vm | None:
-        """A VM that may start one more warm-up now, and would bear a bot of one of these kinds with it; None: there is
-        none.
-        """
-        return next((vm for kind in kinds for vm in self._can_warm[kind].values()), None)
+    def _place(self, vm: Vm) -> None:
+        for label in vm.labels:
+            self._having.setdefault(label, {})[vm.vm_id] = vm
+        places = [place for labels, place in self.places.items() if labels and labels <= vm.labels]
+        for place in places:
+            place.vms[vm.vm_id] = vm
+            self.occupied[place.labels] = place
+        if places:
+            self._places_of[vm.vm_id] = (self.everywhere, *places)
+
+    def _unplace(self, vm: Vm) -> None:
+        for label in vm.labels:
+            having = self._having[label]
+            del having[vm.vm_id]
+            if not having:
+                del self._having[label]
+        for place in self._places_of.pop(vm.vm_id, self._nowhere_else)[1:]:
+            place.unindex(vm)
+            del place.vms[vm.vm_id]
+            if not place.vms:
+                del self.occupied[place.labels]
 
     def _count(self, vm: Vm, worker: Worker, number: int) -> None:
         """Count the worker by its state, and its bot by its kind; or (-1) count it no longer."""
@@ -126,15 +160,3 @@ class Fleet:
             vm.carried[worker.kind] += number
             if vm.free_mb is not None:
                 vm.free_mb -= number * cost(worker.kind, self.settings).memory_mb
-
-    def _unindex(self, vm: Vm) -> None:
-        for warmable in self._can_warm.values():
-            warmable.pop(vm.vm_id, None)
-        self.warming_in_service -= self._warming_at.pop(vm.vm_id, 0)
-        bots = self._claimable_at.pop(vm.vm_id, None)
-        if bots is not None:
-            for claimable in self._claimable.values():
-                of_that_many = claimable.get(bots, {})
-                of_that_many.pop(vm.vm_id, None)
-                if not of_that_many:
-                    claimable.pop(bots, None)

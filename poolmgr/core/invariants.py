@@ -14,7 +14,7 @@ _WITH_BOT: Final = (WorkerState.BUSY, WorkerState.RESERVED)
 
 def broken_invariants(pool: Pool) -> list[str]:
     """One sentence for each rule that does not hold. Empty when all is well."""
-    return [*_about_bots(pool), *_about_vms(pool)]
+    return [*_about_bots(pool), *_about_vms(pool), *_about_places(pool)]
 
 
 def _about_bots(pool: Pool) -> list[str]:
@@ -35,8 +35,9 @@ def _about_bots(pool: Pool) -> list[str]:
             faults.append(f"bot {bot.bot_id} waits although it has worker {bot.worker_id}")
     for line in (pool.queue, pool.to_reserve):
         held: list[Bot] = []
-        for bot in line.first():
-            is_borne = any(vm.idle and vm.takes_bots and bears(vm, bot.kind, pool.settings) for vm in pool.fleet)
+        for bot in line.first(line.required):
+            ready = (vm for vm in pool.fleet if vm.idle and vm.takes_bots and bot.requires <= vm.labels)
+            is_borne = any(bears(vm, bot.kind, pool.settings) for vm in ready)
             if is_borne and all(may_pass(bot, before) for before in held):
                 faults.append("somebody waits although a worker is idle on a VM that bears it")
             held.append(bot)
@@ -66,4 +67,16 @@ def _about_vms(pool: Pool) -> list[str]:
         counted = states[state]
         if counted != pool.fleet.workers[state]:
             faults.append(f"{counted} workers are {state}, {pool.fleet.workers[state]} are counted")
+    return faults
+
+
+def _about_places(pool: Pool) -> list[str]:
+    faults: list[str] = []
+    for place in pool.fleet.places.values():
+        having = [vm for vm in pool.fleet if place.labels <= vm.labels]
+        if {vm.vm_id for vm in having} != set(place.vms):
+            faults.append(f"{len(having)} VMs have {sorted(place.labels)}, {len(place.vms)} are known to")
+        warming = sum(vm.warming for vm in having if vm.takes_work)
+        if warming != place.warming:
+            faults.append(f"{warming} workers warm where VMs have {sorted(place.labels)}, {place.warming} are counted")
     return faults

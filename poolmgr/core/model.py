@@ -1,16 +1,26 @@
 """Bots, workers and VMs as the pool keeps them: plain state. Only functions that pool.py calls may change it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 from common.jobs.record import Job
 from common.wire.vocabulary import BotState, Reason, VmState, WorkerState
 from poolmgr.core.load import JobKind
 
+Labels: TypeAlias = frozenset[tuple[str, str]]
+"""The labels of a VM, or those that a job requires: (name, value) each."""
+NO_LABELS: Final[Labels] = frozenset()
+
+
+def labels_of(given: Mapping[str, str]) -> Labels:
+    return frozenset(given.items()) if given else NO_LABELS
+
 
 @dataclass(slots=True)
 class Bot:
-    """One session in one meeting. `seq` keeps the order in which bots were accepted."""
+    """One session in one meeting. `seq` keeps the order in which bots were accepted. `requires`: labels of its VM."""
 
     bot_id: str
     job: Job
@@ -28,6 +38,7 @@ class Bot:
     failure: Reason | None = None  # the most specific reason of them
     failure_detail: str = ""
     kind: JobKind = JobKind.LISTENS
+    requires: Labels = NO_LABELS
 
     @property
     def order(self) -> tuple[int, float, int]:
@@ -74,6 +85,7 @@ class Vm:
 
     `processors`: how many it has; 0: unknown. `free_mb`: memory beside the reserve that no worker is expected to take;
     None: unknown. `carried`: its bots, and those that will come, by kind.
+    `labels`: by the settings of its agent.
     """
 
     vm_id: str
@@ -96,6 +108,7 @@ class Vm:
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
     idle: dict[str, Worker] = field(default_factory=dict[str, Worker])  # oldest first
     warming: int = 0  # how many of the workers are
+    labels: Labels = NO_LABELS
 
     @property
     def state(self) -> VmState:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from common.config.settings import PoolSettings
-from common.wire.vocabulary import Attribution, BotState, OnWorkerLost, Reason
+from common.wire.vocabulary import UNSERVED, Attribution, BotState, OnWorkerLost, Reason
 from poolmgr.core.load import JobKind, cost, expected_processors
 from poolmgr.core.model import Bot, Vm, Worker
 
@@ -20,7 +20,7 @@ _ROUNDING: Final = 1e-9  # shares are decimal fractions
 LOST_AT_LEAST: Final = 2  # at least so many VMs, so that a fleet of three does not wait for a majority
 
 _LOST: Final = frozenset({
-    Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF, Reason.SHUTDOWN, Reason.NO_CAPACITY,
+    Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF, Reason.SHUTDOWN, *UNSERVED,
 })  # fmt: skip
 """Reasons that say nothing about the meeting or the bot."""
 
@@ -102,8 +102,11 @@ def may_pass(bot: Bot, held: Bot) -> bool:
 
     So no bot is late because of another bot's recording. A bot of higher priority is never passed by one of lower
     priority.
+
+    A bot that requires labels is ahead only of those that require all of them, too. Others get VMs that it cannot have,
+    or VMs that do not bear it now.
     """
-    return bot.job.priority >= held.job.priority
+    return bot.job.priority >= held.job.priority or not held.requires <= bot.requires
 
 
 def pick_worker(vm: Vm) -> Worker:

@@ -13,6 +13,7 @@ The pool holds every bot that has not ended and every VM. Each part calls only t
     workers         warming, idle, retiring, gone
     backoff         VMs that fail get less
     state           what all of these share: fleet, queue, timers, and the decisions so far
+    placement       which VMs have what a job requires, and which of those can serve it
     policy          the choices that they carry out
     load            what a bot takes of its VM
 

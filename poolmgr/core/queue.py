@@ -2,21 +2,32 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from poolmgr.core.load import JobKind
-from poolmgr.core.model import Bot
+from poolmgr.core.model import NO_LABELS, Bot, Labels
+
+
+class _Line(NamedTuple):
+    """Those that require the same of their VM; for each kind of job by itself, because a VM may bear one of one kind
+    and none of another.
+    """
+
+    heaps: dict[JobKind, list[tuple[tuple[int, float, int], str]]]
+    waiting: Counter[JobKind]
+
+
+def _new_line() -> _Line:
+    return _Line({kind: [] for kind in JobKind}, Counter())
 
 
 class BotQueue:
-    """Ordered by priority, then due time, then arrival; for each kind of job by itself, because a VM may bear one of
-    one kind and none of another.
-    """
+    """Ordered by priority, then due time, then arrival; by itself for each that is served by itself."""
 
     def __init__(self) -> None:
-        self._heaps: dict[JobKind, list[tuple[tuple[int, float, int], str]]] = {kind: [] for kind in JobKind}
+        self._lines: dict[Labels, _Line] = {NO_LABELS: _new_line()}  # that one stays, the others while somebody waits
         self._waiting: dict[str, Bot] = {}
-        self.waiting: Counter[JobKind] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -28,30 +39,46 @@ class BotQueue:
     def __contains__(self, bot_id: str) -> bool:
         return bot_id in self._waiting
 
+    @property
+    def required(self) -> Iterable[Labels]:
+        """What those that wait require, each once."""
+        return self._lines.keys()
+
+    def waiting(self, labels: Labels = NO_LABELS) -> Mapping[JobKind, int]:
+        """How many wait that require just that, by kind."""
+        line = self._lines.get(labels)
+        return line.waiting if line else {}
+
     def add(self, bot: Bot) -> None:
         if bot.bot_id not in self._waiting:
             self._waiting[bot.bot_id] = bot
-            self.waiting[bot.kind] += 1
-            heapq.heappush(self._heaps[bot.kind], (bot.order, bot.bot_id))
+            line = self._lines.get(bot.requires)
+            if line is None:
+                line = self._lines[bot.requires] = _new_line()
+            line.waiting[bot.kind] += 1
+            heapq.heappush(line.heaps[bot.kind], (bot.order, bot.bot_id))
 
-    def first(self) -> list[Bot]:
-        """The first bot of each kind that waits, in order."""
-        if not self._waiting:
-            return []
-        found = [self._first_of(kind) for kind, number in self.waiting.items() if number]
+    def first(self, of: Iterable[Labels] = (NO_LABELS,)) -> list[Bot]:
+        """The first bot of each kind that waits, in order, of those that require just one of these."""
+        lines = [line for labels in of if (line := self._lines.get(labels))]
+        found = [self._first_of(line, kind) for line in lines for kind, number in line.waiting.items() if number]
         return found if len(found) < 2 else sorted(found, key=lambda bot: bot.order)
 
     def leave(self, bot_id: str) -> None:
         """Idempotent."""
         bot = self._waiting.pop(bot_id, None)
-        if bot:
-            self.waiting[bot.kind] -= 1
-            if not self.waiting[bot.kind]:  # bots that left are still in the heap
-                self._heaps[bot.kind].clear()
+        if bot is None:
+            return
+        line = self._lines[bot.requires]
+        line.waiting[bot.kind] -= 1
+        if not line.waiting[bot.kind]:  # bots that left are still in the heap
+            line.heaps[bot.kind].clear()
+            if bot.requires and not line.waiting.total():
+                del self._lines[bot.requires]
 
-    def _first_of(self, kind: JobKind) -> Bot:
-        """One of that kind waits."""
-        heap = self._heaps[kind]
+    def _first_of(self, line: _Line, kind: JobKind) -> Bot:
+        """One of that kind waits there."""
+        heap = line.heaps[kind]
         while True:
             order, bot_id = heap[0]
             bot = self._waiting.get(bot_id)

@@ -18,7 +18,7 @@ from poolmgr.core.timers import PlanOf
 def reserve_due(pool: PoolState, whose: PlanOf) -> None:
     bot = _on_calendar(pool, whose)
     if bot and not bot.worker_id:
-        pool.to_reserve.add(bot)
+        pool.wait(pool.to_reserve, bot)
 
 
 def _on_calendar(pool: PoolState, whose: PlanOf) -> Bot | None:
@@ -39,7 +39,7 @@ def free(pool: PoolState, worker: Worker) -> None:
     bot = pool.bots.get(worker.bot_id)
     if worker.state is WorkerState.RESERVED and bot:
         bot.vm_id = bot.worker_id = ""
-        pool.to_reserve.add(bot)
+        pool.wait(pool.to_reserve, bot)
 
 
 def free_all(pool: PoolState, vm: Vm) -> None:

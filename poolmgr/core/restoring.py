@@ -10,7 +10,7 @@ from poolmgr.core import attempts, backoff, bots, vms, workers
 from poolmgr.core.bots import Ending
 from poolmgr.core.decisions import Why
 from poolmgr.core.load import JobKind, kind_of
-from poolmgr.core.model import Bot, Vm, Worker
+from poolmgr.core.model import Bot, Vm, Worker, labels_of
 from poolmgr.core.state import PoolState
 
 
@@ -21,7 +21,7 @@ def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -
     pool.absence_counts_from = pool.now + pool.settings.heartbeat_timeout_s
     bots_kept = list(kept_bots)
     for bot in bots_kept:
-        bot.kind = kind_of(bot.job, pool.capture)
+        bot.kind, bot.requires = kind_of(bot.job, pool.capture), labels_of(bot.job.requires)
     kinds = {bot.bot_id: bot.kind for bot in bots_kept}
     for vm in kept_vms:
         for worker in vm.workers.values():
@@ -34,7 +34,7 @@ def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -
 
 def _restore_vm(pool: PoolState, record: Vm) -> None:
     kept = Vm(record.vm_id, record.session, pool.now, draining=record.draining, stopping=record.stopping)
-    kept.processors = record.processors
+    kept.processors, kept.labels = record.processors, record.labels
     vm = vms.add(pool, kept)
     if record.shunned:  # the earlier leader knew for how long; start the time again
         backoff.shun(pool, vm)

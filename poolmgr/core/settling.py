@@ -8,13 +8,13 @@ from poolmgr.core import bots, policy, reservations, workers
 from poolmgr.core.decisions import Why
 from poolmgr.core.fleet import Fleet
 from poolmgr.core.load import JobKind
-from poolmgr.core.model import Bot, Vm
+from poolmgr.core.model import NO_LABELS, Bot, Labels, Vm
 from poolmgr.core.queue import BotQueue
 from poolmgr.core.state import PoolState
 
 
 def settle(pool: PoolState) -> None:
-    queue, to_reserve, fleet = pool.queue, pool.to_reserve, pool.fleet
+    queue, to_reserve = pool.queue, pool.to_reserve
     while served := next_served(pool, queue):
         bot, vm = served
         queue.leave(bot.bot_id)
@@ -26,31 +26,69 @@ def settle(pool: PoolState) -> None:
     while pool.changed:
         _, vm = pool.changed.popitem()
         _balance(pool, vm)
-    wait = len(queue) + len(to_reserve)
-    if wait > fleet.warming_in_service:
-        kinds = [kind for kind in JobKind if queue.waiting[kind] or to_reserve.waiting[kind]]
-        while wait > fleet.warming_in_service and (vm := fleet.vm_to_warm_on(kinds)):
-            workers.warm(pool, vm, Why.JOBS_WAIT)
+    if queue or to_reserve:
+        _warm_for_who_waits(pool)
     pool.changed.clear()
 
 
 def held_bots(waiting: BotQueue, fleet: Fleet) -> int:
-    """How many bots wait although workers are idle, because no VM with an idle worker bears them."""
-    if not fleet.has_idle:
-        return 0
-    return sum(number for kind, number in waiting.waiting.items() if number and not fleet.vm_for(kind))
+    """How many wait although workers stand idle on VMs that have what they require, because none of those bears
+    them.
+    """
+    places = [place for labels in waiting.required if (place := fleet.occupied.get(labels)) and place.has_idle]
+    return sum(
+        number
+        for place in places
+        for kind, number in waiting.waiting(place.labels).items()
+        if number and not place.vm_for(kind)
+    )
+
+
+def unplaceable_bots(waiting: BotQueue, fleet: Fleet) -> int:
+    """How many wait that no VM of the fleet can serve, because none has all that they require."""
+    return sum(sum(waiting.waiting(labels).values()) for labels in waiting.required if not fleet.has(labels))
 
 
 def next_served(pool: PoolState, waiting: BotQueue) -> tuple[Bot, Vm] | None:
-    """The first bot for which there is an idle worker on a VM that bears it, and that VM. None: nobody is served."""
-    held: Bot | None = None
-    for bot in waiting.first():
-        if held and not policy.may_pass(bot, held):
-            return None
-        if vm := pool.fleet.vm_for(bot.kind):
+    """The first bot for which there is an idle worker on a VM that has what it requires and bears it, and that VM.
+    None: nobody is served.
+
+    Those whose place has no VM are not asked: only those that require as much would have to wait for them.
+    """
+    if not waiting:
+        return None
+    held: list[Bot] = []
+    occupied = pool.fleet.occupied
+    for bot in waiting.first(occupied):
+        if any(not policy.may_pass(bot, before) for before in held):
+            continue
+        if vm := occupied[bot.requires].vm_for(bot.kind):
             return bot, vm
-        held = held or bot
+        held.append(bot)
     return None
+
+
+def _warm_for_who_waits(pool: PoolState) -> None:
+    """Have as many workers on their way as there are bots that wait: first where the VM has to have labels, then
+    anywhere for the rest. A bot that no VM can serve asks for none.
+    """
+    queue, to_reserve, fleet = pool.queue, pool.to_reserve, pool.fleet
+    spoken_for = 0
+    for place in list(fleet.occupied.values())[1:]:
+        wait, kinds = _who_wait(queue, to_reserve, place.labels)
+        while wait > place.warming and (vm := place.vm_to_warm_on(kinds)):
+            workers.warm(pool, vm, Why.JOBS_WAIT)
+        spoken_for += min(wait, place.warming)
+    wait, kinds = _who_wait(queue, to_reserve, NO_LABELS)
+    while wait > fleet.everywhere.warming - spoken_for and (vm := fleet.everywhere.vm_to_warm_on(kinds)):
+        workers.warm(pool, vm, Why.JOBS_WAIT)
+
+
+def _who_wait(queue: BotQueue, to_reserve: BotQueue, labels: Labels) -> tuple[int, list[JobKind]]:
+    """How many wait that require just that, and of which kinds they are."""
+    lines = (queue.waiting(labels), to_reserve.waiting(labels))
+    kinds = [kind for kind in JobKind if any(line.get(kind) for line in lines)]
+    return sum(sum(line.values()) for line in lines), kinds
 
 
 def _balance(pool: PoolState, vm: Vm) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from common.config.settings import CaptureSettings, PoolSettings
 from poolmgr.core.decisions import Decision, KeepVm
 from poolmgr.core.fleet import Fleet
-from poolmgr.core.model import Bot, Vm
+from poolmgr.core.model import Bot, Labels, Vm
 from poolmgr.core.queue import BotQueue
 from poolmgr.core.timers import Timers
 
@@ -45,7 +45,17 @@ class PoolState:
 
     def keep_vm(self, vm: Vm) -> None:
         """Decide to make the VM's state durable."""
-        self.decided.append(KeepVm(vm.vm_id, vm.session, vm.draining, vm.lost, vm.stopping, vm.shunned, vm.processors))
+        state = (vm.draining, vm.lost, vm.stopping, vm.shunned)
+        self.decided.append(KeepVm(vm.vm_id, vm.session, *state, vm.processors, dict(sorted(vm.labels))))
+
+    def wait(self, queue: BotQueue, bot: Bot) -> None:
+        """Put the bot in one of the queues. From then on it is known which VMs have what its job requires."""
+        queue.add(bot)
+        if bot.requires:
+            self.fleet.make_place(bot.requires, self.now, self._is_required)
+
+    def _is_required(self, labels: Labels) -> bool:
+        return labels in self.queue.required or labels in self.to_reserve.required
 
     def touch(self, vm: Vm) -> None:
         """The VM has changed: update its place in the indexes, and bring it to its target after this event."""

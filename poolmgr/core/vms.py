@@ -9,13 +9,13 @@ from poolmgr.core import attempts, policy, reservations, workers
 from poolmgr.core.decisions import ForgetVm, Why
 from poolmgr.core.events import DrainRequested, ProcessResumed
 from poolmgr.core.load import cost
-from poolmgr.core.model import Vm, Worker
+from poolmgr.core.model import Vm, Worker, labels_of
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
 
 
 def add(pool: PoolState, vm: Vm) -> Vm:
-    pool.fleet.vms[vm.vm_id] = vm
+    pool.fleet.add_vm(vm)
     _listen(pool, vm)
     return vm
 
@@ -32,10 +32,15 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
     is_new_session = vm.session != beat.session
     if vm.silent or vm.lost:
         _listen(pool, vm)
-    is_news = is_new_session or vm.lost or vm.stopping != beat.stopping or vm.processors != beat.processors
+    is_relabelled = (beat.labels or vm.labels) and labels_of(beat.labels) != vm.labels
+    is_other = vm.stopping != beat.stopping or vm.processors != beat.processors or is_relabelled
+    is_news = is_new_session or vm.lost or is_other
     vm.session, vm.last_seen = beat.session, pool.now
     vm.silent = vm.lost = False
     vm.stopping, vm.processors = beat.stopping, beat.processors
+    if is_relabelled:
+        pool.fleet.relabel(vm, labels_of(beat.labels))
+        reservations.free_all(pool, vm)  # a bot may have its worker there for a label that is gone
     if is_news:
         pool.keep_vm(vm)
     _match_workers(pool, vm, beat, is_new_session=is_new_session)

@@ -19,7 +19,7 @@ _WAIT_S: Final = 1.0
 _REST_S: Final = 0.1
 """Seconds between two checks while the list of jobs is too long."""
 _JOB: Final = b"job"
-_NOT_TEXT: Final = frozenset({"priority", "queue_timeout", "automatic_leave", "custom_attributes", "probe"})
+_NOT_TEXT: Final = frozenset({"priority", "queue_timeout", "automatic_leave", "custom_attributes", "probe", "requires"})
 
 
 async def follow_job_stream(stream: Stream, arrivals: Arrivals, turned: Turned = unwatched) -> None:

@@ -83,8 +83,8 @@ class Scaling:
         self._fails = 0
 
     def decided(self, decision: Decision) -> None:
-        """Count a bot that became due. `decision` is durable."""
-        if came_due(decision):
+        """Count a bot that came to be due. `decision` is durable."""
+        if came_due(decision, self._dispatcher.pool, self._settings.labels):
             self._history.note(self._clock.wall())
 
     async def run(self) -> None:
@@ -123,7 +123,8 @@ class Scaling:
         pool, settings = self._dispatcher.pool, self._settings
         now, wall = self._clock.steady(), self._clock.wall()
         expected = self._history.expected(wall, settings.lead_time_s + BUCKET_S)
-        need = need_of(demand_of(pool, wall, settings.lead_time_s), expected, self._pool_settings, settings)
+        demand = demand_of(pool, wall, settings.lead_time_s, settings.labels)
+        need = need_of(demand, expected, self._pool_settings, settings)
         outcome = step(self._standing, Look(now, self._minute(wall), need, seen(pool.fleet), group), settings)
         self._standing = outcome.standing
         self._shown = Shown(settings.provider, iso(wall), view=outcome.view)

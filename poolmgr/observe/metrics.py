@@ -28,7 +28,7 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.core.load import JobKind, cost
 from poolmgr.core.pool import Pool
-from poolmgr.core.settling import held_bots
+from poolmgr.core.settling import held_bots, unplaceable_bots
 from poolmgr.observe.probes import ProbeMetrics
 from poolmgr.observe.scaling import ScalingMetrics
 from poolmgr.store.leader.ledger import Rejected
@@ -276,6 +276,7 @@ class PoolGauges(Collector):
         held = GaugeMetricFamily(
             "poolmgr_queue_held", "Bots that wait because no VM with an idle worker bears what is recorded of them"
         )
+        unmet = GaugeMetricFamily("poolmgr_queue_unmet", "Bots that wait although no VM has what their jobs require")
         if self.pool is not None:
             bots_by_state = dict.fromkeys(BotState, 0)
             for bot in self.pool.bots.values():
@@ -288,6 +289,7 @@ class PoolGauges(Collector):
                 expected.add_metric([kind], fleet.carried[kind] * cost(kind, settings).cpu_share)
             processors.add_metric([], sum(vm.processors for vm in fleet if vm.state is VmState.UP))
             held.add_metric([], held_bots(self.pool.queue, fleet))
+            unmet.add_metric([], unplaceable_bots(self.pool.queue, fleet))
             usable = sum(count for state, count in vms_by_state.items() if state.has_target)
             # For one release a stopping VM also counts as draining, as before it had its own state.
             vms_by_state[VmState.DRAINING] += vms_by_state[VmState.STOPPING]
@@ -302,4 +304,4 @@ class PoolGauges(Collector):
             now = self._clock.steady()
             longest.add_metric([], max((now - bot.queued_since for bot in self.pool.queue), default=0.0))
             target.add_metric([], usable * self.pool.settings.min_idle)
-        return [bots, workers, vms, queue, longest, target, expected, processors, held]
+        return [bots, workers, vms, queue, longest, target, expected, processors, held, unmet]

@@ -1,11 +1,11 @@
 """The part of the pool that the scaling reads."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from common.wire.vocabulary import BotState, WorkerState
 from poolmgr.core.decisions import Accept, Decision, Enqueue
-from poolmgr.core.model import Vm
+from poolmgr.core.model import Vm, labels_of
 from poolmgr.core.pool import Pool
 from poolmgr.scaling.need import Demand
 from poolmgr.scaling.steps import Seen
@@ -13,13 +13,19 @@ from poolmgr.scaling.steps import Seen
 _WITHOUT_A_BOT: Final = (WorkerState.WARMING, WorkerState.IDLE)
 
 
-def demand_of(pool: Pool, wall: float, lead_time_s: float) -> Demand:
-    """`wall`: calendar time, for the bots that are due within the lead time."""
-    until = wall + lead_time_s
+def demand_of(pool: Pool, wall: float, lead_time_s: float, labels: Mapping[str, str]) -> Demand:
+    """`wall`: calendar time, for the bots that are due within the lead time. `labels`: of the VMs that the provider
+    makes. Bots that wait for other labels are no demand: no VM of the provider's would serve them.
+    """
+    until, made = wall + lead_time_s, labels_of(labels)
     due = 0
     if len(pool.calendar):
-        due = sum(bot.state is BotState.SCHEDULED and (bot.job.join_at or 0.0) <= until for bot in pool.bots.values())
-    return Demand(pool.fleet.workers[WorkerState.BUSY], len(pool.queue), due)
+        due = sum(
+            bot.state is BotState.SCHEDULED and (bot.job.join_at or 0.0) <= until and bot.requires <= made
+            for bot in pool.bots.values()
+        )
+    waiting = sum(sum(pool.queue.waiting(required).values()) for required in pool.queue.required if required <= made)
+    return Demand(pool.fleet.workers[WorkerState.BUSY], waiting, due)
 
 
 def seen(vms: Iterable[Vm]) -> list[Seen]:
@@ -37,12 +43,16 @@ def seen(vms: Iterable[Vm]) -> list[Seen]:
     ]
 
 
-def came_due(decision: Decision) -> bool:
-    """Whether this decision means that a bot needs a worker for the first time."""
+def came_due(decision: Decision, pool: Pool, labels: Mapping[str, str]) -> bool:
+    """Whether by this decision a bot needs a worker for the first time that a VM with these labels may have. The
+    decision is one of this pool's.
+    """
     match decision:
         case Accept():
-            return decision.state is BotState.QUEUED
+            is_first = decision.state is BotState.QUEUED
         case Enqueue():
-            return decision.why is None
+            is_first = decision.why is None
         case _:
             return False
+    bot = pool.bots.get(decision.bot_id)
+    return is_first and (bot is None or bot.requires <= labels_of(labels))

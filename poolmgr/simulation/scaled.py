@@ -105,7 +105,7 @@ class ScaledSimulation:
             self._history.note(self._due.pop())
         pool, scaling = self.simulation.pool, self._scaling
         expected = self._history.expected(now, scaling.lead_time_s + BUCKET_S)
-        demand = demand_of(pool, now, scaling.lead_time_s)
+        demand = demand_of(pool, now, scaling.lead_time_s, scaling.labels)
         vms = [vm for vm_id in self._paid_from if (vm := pool.fleet.get(vm_id))]
         minute = (int((now - BEGIN) // 60) + _BEGINS_AT_MINUTE) % (7 * MINUTES_A_DAY)
         need = need_of(demand, expected, self._settings, scaling)

@@ -47,6 +47,14 @@ def number(text: str) -> float:
         return 0.0
 
 
+def labels(text: str) -> dict[str, str]:
+    """The labels of a VM, or none if they cannot be read."""
+    try:
+        return msgspec.json.decode(text or "{}", type=dict[str, str])
+    except msgspec.DecodeError:
+        return {}
+
+
 def worker_record(raw: bytes) -> WorkerRecord:
     """The worker in a record. Raises: msgspec.DecodeError."""
     return msgspec.json.decode(raw, type=WorkerRecord)

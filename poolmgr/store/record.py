@@ -44,6 +44,7 @@ def accepted(decision: Accept) -> Fields:
         "bot_id": decision.bot_id,
         "state": decision.state,
         "status": outward_status(decision.state),
+        "status_reason": Reason.REQUIREMENT_UNMET if decision.unmet else "",
         "created_at": iso(decision.at),
         "seq": decision.seq,
     }
@@ -97,7 +98,7 @@ def enqueued(decision: Enqueue) -> Fields:
     return {
         "state": BotState.QUEUED,
         "status": outward_status(BotState.QUEUED),
-        "status_reason": decision.why or "",
+        "status_reason": Reason.REQUIREMENT_UNMET if decision.unmet else decision.why or "",
         "vm_id": "",
         "worker_id": "",
         **dict.fromkeys(_CLEARED_WITH_ATTEMPT, ""),

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Record, iso
 from common.runtime.cli.text import duration
+from common.wire.labels import named
 from common.wire.vocabulary import Attribution, BotState, Feed, FeedStatus, VmState
 from poolmgr.core.load import JobKind, expected_processors, kind_of
 from poolmgr.core.model import Vm
@@ -203,9 +204,17 @@ def waits_for(
         case BotState.SCHEDULED:
             reasons.append(f"its join_at, {iso(record.join_at or 0)}")
         case BotState.QUEUED:
-            reasons.append("an idle worker")
+            having = fleet
+            if record.requires:
+                having = [vm for vm in fleet if vm.has(record.requires)]
+                reasons.append(f"an idle worker of a VM that has {named(record.requires)}, as its job requires")
+            else:
+                reasons.append("an idle worker")
             pool, capture = pool or PoolSettings(), capture or CaptureSettings()
-            reasons += _without_workers(fleet, kind_of(record.job, capture), pool)
+            if fleet and not having:
+                reasons.append('no VM of the fleet has that: see "Jobs that require a VM" in docs/operations.md')
+            else:
+                reasons += _without_workers(having, kind_of(record.job, capture), pool)
         case BotState.ASSIGNED:
             vm = next((vm for vm in fleet if vm.vm_id == record.vm_id), None)
             heard = f"which is {vm.state}" if vm else "which is not known any more"

@@ -72,13 +72,15 @@ class Agent:
         self._keys = keys
         self.vm_id = vm_id
         self.processors = 0.0
+        self.labels: dict[str, str] = {}
 
     def send(self, event: Event) -> None:
         self._redis.xadd(self._keys.events, {FIELD: encode(event)})
 
     def beat(self, **workers: WorkerReport) -> None:
         self._redis.set(self._keys.alive(self.vm_id), "agent", ex=60)
-        beat = Heartbeat(self.vm_id, "session-1", time.time(), workers, room=10, processors=self.processors)
+        facts = {"room": 10, "processors": self.processors, "labels": self.labels}
+        beat = Heartbeat(self.vm_id, "session-1", time.time(), workers, **facts)
         self.send(beat)
 
     def orders(self, kind: type[Command], number: int = 1) -> list[Any]:

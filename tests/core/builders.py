@@ -147,12 +147,17 @@ class Scenario:
         without: Iterable[str] = (),
         processors: float = 0.0,
         free_mb: int | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> list[Decision]:
-        """A heartbeat that lists what the pool believes, except `without`, or else `reports`."""
+        """A heartbeat that lists what the pool believes, except `without`, or else `reports`. `labels`: the VM's if
+        they are not those of its last heartbeat.
+        """
         listed = dict(reports) if reports is not None else self.reports(vm_id)
         for worker_id in without:
             del listed[worker_id]
-        return self.step(Heartbeat(vm_id, session, self.wall, listed, room, stopping, processors, free_mb))
+        known = self.pool.fleet.get(vm_id)
+        has = dict(labels) if labels is not None else dict(known.labels) if known else {}
+        return self.step(Heartbeat(vm_id, session, self.wall, listed, room, stopping, processors, free_mb, has))
 
     def reports(self, vm_id: str) -> dict[str, WorkerReport]:
         vm = self.pool.fleet.get(vm_id)
@@ -175,10 +180,12 @@ class Scenario:
     def gone(self, worker_id: str, cause: GoneCause = GoneCause.SPENT, vm_id: str = "vm") -> list[Decision]:
         return self.step(WorkerGone(vm_id, worker_id, self.wall, cause))
 
-    def fill(self, *vm_ids: str, room: int = 99, processors: float = 0.0) -> None:
+    def fill(
+        self, *vm_ids: str, room: int = 99, processors: float = 0.0, labels: Mapping[str, str] | None = None
+    ) -> None:
         """The VMs come up and warm everything that the pool asks for, one after the other."""
         for vm_id in vm_ids or ("vm",):
-            self.beat(vm_id, room=room, processors=processors)
+            self.beat(vm_id, room=room, processors=processors, labels=labels)
             while warming := self.names(WorkerState.WARMING, vm_id):
                 for worker_id in warming:
                     self.warmed(worker_id, vm_id)

@@ -23,7 +23,7 @@ from poolmgr.core.decisions import (
     Revoke,
     Warm,
 )
-from poolmgr.core.model import Bot, Vm, Worker
+from poolmgr.core.model import Bot, Vm, Worker, labels_of
 from poolmgr.core.pool import Pool
 
 
@@ -53,6 +53,7 @@ class VmRecord:
     stopping: bool = False
     resting: bool = False
     processors: float = 0.0
+    labels: dict[str, str] = field(default_factory=dict[str, str])
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
 
 
@@ -136,6 +137,7 @@ class Durable:
                     stopping=record.stopping,
                     shunned=record.resting,
                     processors=record.processors,
+                    labels=labels_of(record.labels),
                 )
                 for worker in self.workers.get(vm_id, {}).values():
                     vm.workers[worker.worker_id] = _copy(worker)
@@ -185,7 +187,7 @@ class Durable:
                 self._expect(kept is not None or self.vms[vm_id].lost, decision)  # a lost VM's went with its record
             case KeepVm(vm_id=vm_id):
                 d = decision
-                self.vms[vm_id] = VmRecord(d.session, d.draining, d.lost, d.stopping, d.resting, d.processors)
+                self.vms[vm_id] = VmRecord(d.session, d.draining, d.lost, d.stopping, d.resting, d.processors, d.labels)
                 if decision.lost:
                     self.workers.pop(vm_id, None)
             case ForgetVm(vm_id=vm_id):

@@ -112,6 +112,28 @@ def test_serving_a_long_line_costs_no_more_than_serving_a_short_one() -> None:
     assert drain_of_a_line(2_000) <= 1.3 * drain_of_a_line(SMALL)
 
 
+def with_labels(vms: int) -> Pool:
+    """Half of the VMs in one region, each with an address of its own; bots wait that no VM can serve."""
+    pool = Pool(PoolSettings(min_idle=IDLE, max_workers=12))
+    reports = {f"i{n}": WorkerReport(WorkerState.IDLE) for n in range(IDLE)}
+    for n in range(vms):
+        labels = {"address": f"a{n}", "region": "eu" if n % 2 else "us"}
+        pool.handle(Heartbeat(f"vm{n}", "s", WALL, reports, 4, labels=labels), START)
+    for n in range(vms):
+        pool.handle(JobAccepted(f"never{n}", job(requires={"nowhere": str(n)}), WALL), START)
+    pool.handle(JobAccepted("first", job(requires={"region": "eu"}), WALL), START)  # its place is made
+    return pool
+
+
+@pytest.mark.parametrize("requires", [{}, {"region": "eu"}, {"address": "a3", "region": "eu"}, {"region": "mars"}])
+def test_a_job_costs_the_same_however_many_vms_have_what_it_requires(requires: dict[str, str]) -> None:
+    small, large = (
+        steps_of(lambda pool=pool: pool.handle(JobAccepted("a", job(requires=requires), WALL), START + 1))
+        for pool in map(with_labels, (SMALL, 2_000))
+    )
+    assert large <= 1.3 * small
+
+
 @pytest.mark.parametrize("vms", [SMALL, 1000])
 def test_a_look_at_the_whole_fleet_would_be_noticed(vms: int) -> None:
     pool = fleet_of(vms, waiting=0)

@@ -35,6 +35,10 @@ def break_it(how: str) -> Pool:
             vm.warming += 1
         case "miscounted kinds":
             vm.carried[JobKind.PICTURE] += 1
+        case "another place":
+            del pool.fleet.everywhere.vms["vm"]
+        case "miscounted in a place":
+            pool.fleet.everywhere.warming += 1
         case "another kind":
             vm.workers[a.worker_id].kind = JobKind.PICTURE
         case _:
@@ -56,6 +60,8 @@ def break_it(how: str) -> Pool:
         ("miscounted on its VM", "workers of vm are warming, "),
         ("miscounted kinds", "vm carries "),
         ("another kind", "its bot is "),
+        ("another place", "1 VMs have [], 0 are known to"),
+        ("miscounted in a place", "0 workers warm where VMs have [], 1 are counted"),
         ("miscounted", "2 workers are idle, 3 are counted"),
     ],
 )

@@ -53,6 +53,9 @@ HEALED_S: Final = 400.0
 MEMORY: Final = 5
 """Workers that fit into the memory of one VM."""
 
+LABELS: Final[list[dict[str, str]]] = [{}, {"region": "eu"}, {"region": "eu", "account": "a"}]
+"""Of a VM, and what jobs require. No VM has all that some require at the beginning, and any may later."""
+
 SETTINGS: Final = PoolSettings(
     min_idle=1,
     max_workers=4,
@@ -95,6 +98,7 @@ class Agent:
     cut_off: bool = False
     heard_at: float = START
     stopping: bool = False
+    labels: dict[str, str] = field(default_factory=dict[str, str])
 
     def with_bot(self) -> list[tuple[str, Browser, Join]]:
         return [(worker_id, b, b.join) for worker_id, b in self.browsers.items() if b.join]
@@ -121,7 +125,7 @@ class PoolAndFleet(RuleBasedStateMachine):
     def begin(self, vms: int, min_idle: int) -> None:
         self.settings = replace(SETTINGS, min_idle=min_idle)
         self.pool = Pool(self.settings, epoch=1, forget_vm_s=90)
-        self.agents = {f"vm{n}": Agent(f"vm{n}") for n in range(vms)}
+        self.agents = {f"vm{n}": Agent(f"vm{n}", labels=LABELS[n]) for n in range(vms)}
         for agent in self.agents.values():
             self.beat(agent)
         self.deliver_all()
@@ -162,6 +166,8 @@ class PoolAndFleet(RuleBasedStateMachine):
             assert self.durable.bots[bot_id].failed < self.settings.max_attempts
             self.attempts[bot_id] += 1
             assert self.ends[bot_id] == 0
+            required = self.durable.bots[bot_id].accept.job.requires
+            assert required.items() <= self.pool.fleet.vms[decision.vm_id].labels
         for end in of_type([decision], End):
             self.ends[end.bot_id] += 1
             assert self.ends[end.bot_id] == 1
@@ -198,7 +204,8 @@ class PoolAndFleet(RuleBasedStateMachine):
     def beat(self, agent: Agent) -> None:
         reports = {worker_id: browser.report() for worker_id, browser in agent.browsers.items()}
         room = MEMORY - len(agent.browsers)
-        self.say(agent, Heartbeat(agent.vm_id, str(agent.session), self.now, reports, room, agent.stopping))
+        said = (reports, room, agent.stopping)
+        self.say(agent, Heartbeat(agent.vm_id, str(agent.session), self.now, *said, labels=agent.labels))
 
     def gone(self, agent: Agent, worker_id: str, cause: GoneCause) -> None:
         agent.browsers.pop(worker_id, None)
@@ -258,13 +265,25 @@ class PoolAndFleet(RuleBasedStateMachine):
         for _ in range(n):
             self.submit(priority, None, on_worker_lost)
 
-    @rule(join_in=st.sampled_from([-100.0, 1.0, 20.0, 60.0]))
-    def a_job_for_later_arrives(self, join_in: float) -> None:
-        self.submit(0, self.wall + join_in)
+    @rule(priority=st.integers(-1, 1), n=st.integers(1, 3), requires=st.sampled_from([*LABELS, {"region": "mars"}]))
+    def jobs_that_require_a_vm_arrive(self, priority: int, n: int, requires: dict[str, str]) -> None:
+        for _ in range(n):
+            self.submit(priority, None, requires=requires)
 
-    def submit(self, priority: int, join_at: float | None, on_worker_lost: OnWorkerLost | None = None) -> None:
+    @rule(join_in=st.sampled_from([-100.0, 1.0, 20.0, 60.0]), requires=st.sampled_from(LABELS))
+    def a_job_for_later_arrives(self, join_in: float, requires: dict[str, str]) -> None:
+        self.submit(0, self.wall + join_in, requires=requires)
+
+    def submit(
+        self,
+        priority: int,
+        join_at: float | None,
+        on_worker_lost: OnWorkerLost | None = None,
+        requires: dict[str, str] = LABELS[0],
+    ) -> None:
         self.submitted += 1
-        self.handle(JobAccepted(f"bot{self.submitted}", job(priority, join_at, on_worker_lost), self.wall))
+        asked = job(priority, join_at, on_worker_lost, requires=requires)
+        self.handle(JobAccepted(f"bot{self.submitted}", asked, self.wall))
 
     @rule(n=st.integers(0, 20), join_in=st.sampled_from([-1.0, 5.0, 60.0]))
     def a_client_moves_a_scheduled_bot(self, n: int, join_in: float) -> None:
@@ -389,6 +408,11 @@ class PoolAndFleet(RuleBasedStateMachine):
                 self.gone(agent, worker_id, GoneCause.MISSING)
         self.beat(agent)
         self.deliver(agent)
+
+    @rule(n=st.integers(0, 2), labels=st.sampled_from(LABELS))
+    def an_agent_restarts_with_other_labels(self, n: int, labels: dict[str, str]) -> None:
+        self.agent(n).labels = labels
+        self.an_agent_restarts(n, 0)
 
     @rule(n=st.integers(0, 2))
     def an_agent_loses_all_and_restarts(self, n: int) -> None:

@@ -68,6 +68,7 @@ SHEET: Final[dict[str, Told]] = {
     "heartbeat_timeout": FAILED,
     "overdue": FAILED,
     "no_capacity": FAILED,
+    "requirement_unmet": FAILED,
     "missed_start": BY_USER,
     "unsupported_platform": FAILED,
     "shutdown": FAILED,

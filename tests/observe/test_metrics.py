@@ -1,5 +1,6 @@
 """What is counted of screens and VMs, in closed sets whatever operators and agents name; and of recordings."""
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -91,3 +92,7 @@ def test_what_bots_are_expected_to_take_is_shown_beside_what_there_is_and_who_wa
     assert shown["poolmgr_expected_processors"] == [0.0, 0.0, 1.0]
     assert shown["poolmgr_processors"] == [1.0]
     assert shown["poolmgr_queue_held"] == [1.0]
+    assert shown["poolmgr_queue_unmet"] == [0.0]
+    pool.handle(JobAccepted("mars", msgspec.structs.replace(job, requires={"region": "mars"}), 1.0), 1.0)
+    shown = {family.name: [sample.value for sample in family.samples] for family in gauges.collect()}
+    assert (shown["poolmgr_queue_held"], shown["poolmgr_queue_unmet"]) == ([1.0], [1.0])

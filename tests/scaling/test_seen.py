@@ -25,12 +25,23 @@ def pool_with(*, vms: int) -> Pool:
 
 def test_the_demand_is_who_has_a_worker_who_waits_and_who_is_due_soon() -> None:
     pool = pool_with(vms=1)
-    assert demand_of(pool, WALL, 600) == Demand(0, 0, 0)
+    assert demand_of(pool, WALL, 600, {}) == Demand(0, 0, 0)
     for number in range(4):
         pool.handle(JobAccepted(f"bot-{number}", job(), WALL), NOW)
     for number, ahead_s in enumerate((601, 600, 30)):
         pool.handle(JobAccepted(f"later-{number}", job(join_at=WALL + ahead_s), WALL), NOW)
-    assert demand_of(pool, WALL, 600) == Demand(2, 2, 2)
+    assert demand_of(pool, WALL, 600, {}) == Demand(2, 2, 2)
+
+
+def test_bots_are_demand_only_if_a_vm_that_is_made_would_serve_them() -> None:
+    pool = pool_with(vms=0)
+    for bot_id, requires in (("any", {}), ("eu", {"region": "eu"}), ("mars", {"region": "mars"})):
+        pool.handle(JobAccepted(bot_id, job(requires=requires), WALL), NOW)
+        pool.handle(JobAccepted(f"{bot_id}-later", job(join_at=WALL + 30, requires=requires), WALL), NOW)
+    assert demand_of(pool, WALL, 600, {}) == Demand(0, 1, 1)
+    assert demand_of(pool, WALL, 600, {"region": "eu", "account": "a"}) == Demand(0, 2, 2)
+    accepted = [Accept(bot_id, pool.bots[bot_id].job, BotState.QUEUED, WALL, 1) for bot_id in ("any", "eu", "mars")]
+    assert [came_due(accept, pool, {"region": "eu"}) for accept in accepted] == [True, True, False]
 
 
 def test_a_vm_is_empty_when_its_workers_are_idle_or_warming() -> None:
@@ -51,4 +62,5 @@ def test_a_bot_comes_due_when_it_is_queued_for_the_first_time() -> None:
         Enqueue("a", 1, Why.RETRY),
         ForgetWorker("vm", "w", GoneCause.SPENT),
     ]
-    assert [came_due(decision) for decision in decisions] == [True, False, True, False, False]
+    pool = pool_with(vms=0)
+    assert [came_due(decision, pool, {}) for decision in decisions] == [True, False, True, False, False]

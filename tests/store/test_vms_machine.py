@@ -86,6 +86,7 @@ class Fleet(OnRedis):
             "stopping": "0",
             "resting": "0",
             "processors": "0",
+            "labels": "{}",
             "at": at,
         }
         self.plain.hashes[k.vm(vm_id)].update(facts)

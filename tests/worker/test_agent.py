@@ -148,6 +148,7 @@ class Machine:
         self.manager = ManagerSide(redis_url, prefix)
         self.environment = {
             **os.environ,
+            "POOLMGR_WORKER__LABELS": '{ region = "eu" }',
             "POOLMGR_REDIS__URL": redis_url,
             "POOLMGR_REDIS__PREFIX": prefix,
             "POOLMGR_WORKER__VM_ID": "vm1",
@@ -313,6 +314,7 @@ async def test_a_browser_that_nobody_remembers_is_ended_at_the_start(shared: Sha
     assert not shared.orphan.folder.exists()
     heartbeats = [event for event in await shared.agent.events() if isinstance(event, Heartbeat)]
     assert not any("orphan" in event.workers for event in heartbeats)
+    assert all(event.labels == {"region": "eu"} for event in heartbeats)
 
 
 @pytest.mark.parametrize("command", [["run"], ["sweep"]], ids=" ".join)

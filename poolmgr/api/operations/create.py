@@ -18,7 +18,8 @@ from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
 from common.jobs.record import Job, Record, iso
 from common.runtime.waiting import backoff
 from common.wire import trace
-from common.wire.vocabulary import BotState, Reason, Status
+from common.wire.labels import named
+from common.wire.vocabulary import UNSERVED, BotState, Reason, Status
 from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.operations.bot_views import SUBMITTED, may_see, transcript_id
@@ -224,6 +225,8 @@ async def _followed(call: Call, submission: Submission, job: Job, status: str) -
         await _until_served(call, submission)
     else:
         await _until_seen(call, submission.bot_id)
+    if job.requires and (bot := await call.service.submissions.find(submission.bot_id)):
+        created.body.warnings = bot.warnings  # the leader knows whether there is a VM that has it
     return created
 
 
@@ -244,9 +247,9 @@ async def _until_served(call: Call, submission: Submission) -> None:
     for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
         if await submissions.taken(bot_id):
             bot = await submissions.find(bot_id)
-            if bot and bot.status_reason == str(Reason.NO_CAPACITY):
+            if bot and _went_unserved(bot):
                 await submissions.withdraw(submission, ended=True)
-                raise _no_capacity()
+                raise _no_capacity(bot)
             if bot is None or bot.state != BotState.QUEUED:
                 return
         await asyncio.sleep(delay)  # as above
@@ -254,8 +257,14 @@ async def _until_served(call: Call, submission: Submission) -> None:
         raise later(503, "No manager leads that could give the bot a worker, and you asked not to wait.", 2.0)
 
 
-def _no_capacity() -> ApiError:
-    return later(503, "No worker is free, and you asked not to wait for one.", _NO_CAPACITY_RETRY_S)
+def _went_unserved(bot: Record) -> bool:
+    return bot.is_over and bot.status_reason in UNSERVED
+
+
+def _no_capacity(bot: Record) -> ApiError:
+    unmet = bot.status_reason == str(Reason.REQUIREMENT_UNMET)
+    why = f"No VM has what the bot requires ({named(bot.requires)})" if unmet else "No worker is free"
+    return later(503, f"{why}, and you asked not to wait for one.", _NO_CAPACITY_RETRY_S)
 
 
 def _looks(within_s: float) -> Iterator[float]:
@@ -277,8 +286,8 @@ async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
                 break
             await asyncio.sleep(delay)  # as above
             bot = await submissions.find(bot_id)
-        if bot and bot.status_reason == str(Reason.NO_CAPACITY):
-            raise _no_capacity()
+        if bot and _went_unserved(bot):
+            raise _no_capacity(bot)
     # The bot may have been deleted since, and another token may have a bot of the same id.
     status = bot.status if bot and may_see(call.token, bot) else Status.STOPPED
     message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."

@@ -18,7 +18,7 @@ _SECTIONS: Final = (
     ("vm_id", "worker_id", "attempt", "claimed", "screen", "rule"),
     ("participants", "audio_packets_received", "transcript_webhook_received", "audio_webhook_received"),
     ("user_id", "calendar_event_id", "owner", "custom_attributes", "callback_url"),
-    ("deduplication_key", "priority", "queue_timeout", "seq", "automatic_leave", "bot_message"),
+    ("deduplication_key", "priority", "requires", "queue_timeout", "seq", "automatic_leave", "bot_message"),
 )
 _TIMELINE: Final = {
     "created_at": "created",

@@ -13,6 +13,7 @@ from common.jobs.job import BadJobError, JobRules, parse_job
 from common.runtime.cli.session import fail, line_of_input, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from common.wire.labels import named
 from common.wire.vocabulary import OnWorkerLost, Status
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
 from poolmgr.store.reading.views import Views
@@ -50,6 +51,13 @@ _DEAD_LOOKED_AT = 50
     help="One of the bot's custom_attributes, by which it is found; VALUE is JSON, or else text. May be repeated.",
 )
 @click.option(
+    "--require",
+    "requires",
+    multiple=True,
+    metavar="LABEL=VALUE",
+    help="A label that its VM has to have (worker.labels there): it waits for one that has. May be repeated.",
+)
+@click.option(
     "--message", "bot_message", metavar="TEXT", help="What the bot says in the chat once it is in the meeting."
 )
 @click.option(
@@ -84,6 +92,7 @@ def submit(
     link: str,
     *,
     attributes: tuple[str, ...],
+    requires: tuple[str, ...],
     wait: bool,
     timeout_s: float | None,
     **options: str | float | None,
@@ -106,6 +115,7 @@ def submit(
       poolmgr submit http://127.0.0.1:8090/r/standup --join-at "$(date -d 'tomorrow 9:00' -Is)"
       echo "$LINK" | poolmgr submit - --dedup-key "standup-2030-01-31"
       echo "$LINK" | poolmgr submit - --one-bot-per-meeting --wait
+      poolmgr submit http://127.0.0.1:8090/r/standup --require region=eu
       poolmgr submit http://127.0.0.1:8090/r/standup --join-at 2030-01-31T09:00Z --join-late-limit 600
       id=$(poolmgr submit http://127.0.0.1:8090/r/standup) && poolmgr bots "$id"
     """
@@ -115,9 +125,11 @@ def submit(
     job |= {name: value for name, value in options.items() if value is not None}
     if attributes:
         job["custom_attributes"] = dict(map(_attribute, attributes))
+    if requires:
+        job["requires"] = dict(_halves("--require", text, "LABEL=VALUE") for text in requires)
     bot_id: str = job["bot_id"]
     payload, warnings = _checked(session, job)
-    after = session.ask(lambda views: _push(session, views, bot_id, payload, warnings))
+    after = session.ask(lambda views: _push(session, views, payload, job, warnings))
     if not wait:
         return
     try:
@@ -129,13 +141,19 @@ def submit(
 
 
 def _attribute(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        fail(f"--attribute {literal(text)}: write it as KEY=VALUE", EXIT_USAGE)
+    key, value = _halves("--attribute", text, "KEY=VALUE")
     try:
         return key, json.loads(value)
     except (ValueError, RecursionError):
         return key, value
+
+
+def _halves(option: str, text: str, form: str) -> tuple[str, str]:
+    """What stands before and after the equals sign. Ends the program if there is none."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        fail(f"{option} {literal(text)}: write it as {form}", EXIT_USAGE)
+    return key, value
 
 
 def _checked(session: Session, job: dict[str, Any]) -> tuple[bytes, Sequence[str]]:
@@ -150,8 +168,14 @@ def _checked(session: Session, job: dict[str, Any]) -> tuple[bytes, Sequence[str
     return payload, found
 
 
-async def _push(session: Session, views: Views, bot_id: str, payload: bytes, warnings: Sequence[str]) -> str:
+async def _push(session: Session, views: Views, payload: bytes, job: dict[str, Any], warnings: Sequence[str]) -> str:
     """Push the job. Returns the position in the status stream after which the bot's changes come."""
+    bot_id: str = job["bot_id"]
+    required: dict[str, str] = job.get("requires", {})
+    if required and not any(vm.has(required) for vm in await views.fleet()):
+        unmet = f"requires: no VM of the fleet has {named(required)} at present; the bot waits for one"
+        warnings = (*warnings, unmet)
+        say(f"warning: {unmet}")
     if await views.bot(bot_id):
         fail(f"there is a bot {bot_id} already (`poolmgr bots {bot_id}` shows it)", EXIT_FAILED)
     after = await views.last_status_id()  # before the push, so that no change is missed

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from common.config.settings import PoolSettings
 from common.runtime.cli.text import count, literal
+from common.wire.labels import named
 from common.wire.vocabulary import VmState, WorkerState
 from poolmgr.cli.tables import cell, console, table
 from poolmgr.cli.text import clock_time
@@ -71,7 +72,8 @@ def _lead(standing: Standing) -> Text:
 
 def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Table:
     numbers = ("IDLE", "WARMING", "RESERVED", "BUSY", "RETIRING", "WORKERS", "BOTS", "LOAD")
-    grid = table("VM", "STATE", *numbers, right=numbers)
+    has_labels = any(vm.labels for vm in vms)
+    grid = table("VM", "STATE", *numbers, *(["LABELS"] if has_labels else []), right=numbers)
     for vm in vms:
         others = (_number(vm.workers[state]) for state in _STATES if state is not WorkerState.IDLE)
         workers = f"{sum(vm.workers.values())}/{pool.max_workers}"
@@ -85,6 +87,7 @@ def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Tabl
             Text(workers, no_wrap=True),
             _number(len(vm.bots)),
             _load([vm], pool),
+            *([cell(named(vm.labels))] if has_labels else []),
         )
     up = sum(vm.state is VmState.UP for vm in vms)
     with_target = sum(vm.state.has_target for vm in vms)

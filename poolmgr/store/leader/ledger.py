@@ -427,6 +427,7 @@ class Ledger:
                     "stopping": int(decision.stopping),
                     "resting": int(decision.resting),
                     "processors": f"{decision.processors:g}",
+                    "labels": msgspec.json.encode(decision.labels).decode(),
                     "at": iso(at),
                 }
                 return scripts.keep_vm(

@@ -4,7 +4,7 @@ Rarely used modules are imported where they are used, so that the command line s
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -48,6 +48,7 @@ _NAMES: Final = {kind: name for name, kind in _REQUESTS.items()}
 class VmView(msgspec.Struct, frozen=True):
     """A VM as operators see it. `workers`: how many by state. `draining`: an operator drains it, whatever its
     state is. `processors`: how many it has; 0: unknown. `carried`: its bots by kind of job, those to come included.
+    `labels`: by the settings of its agent.
     """
 
     vm_id: str
@@ -57,6 +58,11 @@ class VmView(msgspec.Struct, frozen=True):
     draining: bool = False
     processors: float = 0.0
     carried: dict[str, int] = {}
+    labels: dict[str, str] = {}
+
+    def has(self, labels: Mapping[str, str]) -> bool:
+        """Whether it has all of these labels, and is not lost."""
+        return self.state is not VmState.LOST and labels.items() <= self.labels.items()
 
     @property
     def kinds(self) -> Counter[JobKind]:
@@ -290,7 +296,8 @@ def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], a
     )
     vm = Vm(vm_id, "", 0.0, draining, stopping, silent=not alive, lost=lost, shunned=shunned)
     processors = answers.number(fields.get("processors", ""))
-    return VmView(vm_id, vm.state, counts, sorted(bots), draining, processors, carried)
+    known = (draining, processors, carried, answers.labels(fields.get("labels", "")))
+    return VmView(vm_id, vm.state, counts, sorted(bots), *known)
 
 
 def _dead_job(entry_id: bytes, raw: dict[bytes, bytes]) -> DeadJob:

@@ -425,6 +425,22 @@ async def test_who_does_not_want_to_wait_hears_that_there_is_no_worker(world: Wo
             await world.until_state(answer.body["bot_id"], "in_meeting")
 
 
+async def test_who_requires_a_vm_that_is_not_there_hears_of_it(world: World) -> None:
+    async with world.leading() as call, world.agent().running() as agent:
+        await wait_until(lambda: agent.idle == 3)
+        answer = await call.create(requires={"region": "mars"})
+        said = "requires: no VM of the fleet has region=mars at present; the bot waits for one"
+        assert (answer.status, answer.body["warnings"]) == (201, [said])
+        status = await call("GET", f"/bots/{answer.body['bot_id']}/status")
+        assert (status.body["status"], status.body["warnings"]) == ("Joining", [said])
+        for _ in range(2):
+            answer = await call.create("k", queue_timeout=0, requires={"region": "mars"})
+            assert answer.status == 503
+            assert "No VM has what the bot requires (region=mars)" in answer.message
+        refused = await call.create(requires={"region": 1})
+        assert (refused.status, "requires" in refused.message) == (400, True)
+
+
 async def test_who_repeats_a_call_that_does_not_wait_hears_what_became_of_the_first(world: World) -> None:
     async with world.leading() as call:
         answers = await asyncio.gather(*(call.create("k", queue_timeout=0) for _ in range(6)))

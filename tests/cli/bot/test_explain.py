@@ -175,6 +175,26 @@ def test_a_bot_that_no_vm_bears_is_told_so(fleet: list[VmView], record: dict[str
     assert ("vm-1 0.75 of 0.90" in waits[-1]) is ("bear" in expected)
 
 
+EU = replace(UP, vm_id="vm-2", labels={"region": "eu"}, workers={**UP.workers, "idle": 0, "warming": 1})
+
+
+@pytest.mark.parametrize(
+    ("fleet", "requires", "expected"),
+    [
+        ([UP, EU], '{"region":"eu"}', "on the 1 VMs that are up: 0 idle, 1 warming"),
+        ([UP, EU], '{"region":"mars"}', "no VM of the fleet has that"),
+        ([UP, replace(EU, state=VmState.LOST)], '{"region":"eu"}', "no VM of the fleet has that"),
+        ([], '{"region":"eu"}', "there is no VM"),
+    ],
+)
+def test_a_bot_that_requires_labels_waits_for_the_vms_that_have_them(
+    fleet: list[VmView], requires: str, expected: str
+) -> None:
+    waits = waits_for(Record.from_hash({"state": "queued", "requires": requires}), LED, fleet)
+    assert waits[0].startswith("an idle worker of a VM that has region=")
+    assert expected in waits[-1]
+
+
 def test_what_an_agent_began_is_told_where_it_belongs() -> None:
     entries = [Entry("1", What.ACCEPTED), Entry("2", What.ASSIGNED, 1), Entry("4", What.MOVED, 1, state="joining")]
     record = Record.from_hash({"claimed": "1", "claimed_at": "3"})

@@ -49,6 +49,20 @@ def test_the_job_is_pushed_as_said_and_its_bot_id_printed(poolmgr: CommandLine, 
     assert json.loads(job.custom_attributes) == {"team": "red", "tier": 2}
 
 
+def test_a_vm_that_it_requires_is_said_and_whether_there_is_one(poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:
+    redis.sadd(keys.vms, "vm-1", "vm-2")
+    redis.hset(keys.vm("vm-1"), "labels", '{"region":"eu","account":"a"}')
+    result = poolmgr("submit", LINK, "--require", "region=eu", "--require", "account=a")
+    assert (result.exit_code, "warning" in result.stderr) == (0, False)
+    payload: bytes = redis.rpop(keys.jobs)  # pyright: ignore[reportAssignmentType]
+    assert json.loads(payload)["requires"] == {"region": "eu", "account": "a"}
+    unmet = "requires: no VM of the fleet has region=mars at present; the bot waits for one"
+    result = poolmgr("submit", LINK, "--require", "region=mars", "--json")
+    assert f"warning: {unmet}" in result.stderr
+    assert json.loads(result.stdout)["warnings"] == [unmet]
+    redis.delete(keys.jobs, keys.vms, keys.vm("vm-1"))
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [
@@ -146,6 +160,8 @@ def test_the_passcode_may_come_from_the_environment(
         ((LINK, "--passcode", "secret\x1b"), "passcode: holds a character that nobody can type"),
         ((LINK, "--passcode", "secret" * 50), "passcode: expected"),
         ((LINK, "--attribute", "team"), "--attribute team: write it as KEY=VALUE"),
+        ((LINK, "--require", "region"), "--require region: write it as LABEL=VALUE"),
+        ((LINK, "--require", "region= x"), "requires"),
         ((LINK, "--callback-url", "https://10.0.0.1/secret"), "callback_url: the URL's host is an address"),
         ((LINK, "--timeout", "3"), "--timeout needs --wait"),
         ((LINK, "--wait", "--timeout", "0"), "0.0 is not in the range"),

@@ -66,6 +66,16 @@ def test_a_vm_that_says_how_many_processors_it_has_shows_how_much_of_them_is_spo
     assert (row.split()[-1], total.split()[-1]) == ("0.1/1.8", "0.1/1.8")
 
 
+def test_labels_are_shown_where_a_vm_has_some(agent: Agent, poolmgr: CommandLine) -> None:
+    wait_for(lambda: poolmgr.json("fleet")["total"]["idle"] == 2)
+    assert "LABELS" not in poolmgr("fleet").stdout
+    agent.labels = {"region": "eu", "account": "a"}
+    agent.beat(**{warm.worker_id: WorkerReport(WorkerState.IDLE) for warm in agent.orders(Warm, 2)})
+    wait_for(lambda: poolmgr.json("fleet")["vms"][0]["labels"])
+    title, row, *_ = poolmgr("fleet").stdout.splitlines()
+    assert (title.split()[-1], row.split()[-2:]) == ("LABELS", ["account=a,", "region=eu"])
+
+
 def test_how_many_vms_are_wanted_is_shown_where_somebody_is_asked_for_them(
     redis: Redis, keys: Keys, poolmgr: CommandLine
 ) -> None:

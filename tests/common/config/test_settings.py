@@ -77,6 +77,8 @@ def another(section: str, key: str) -> Any:
         return old + 1
     if key == "store_options":
         return '{ region = "eu-central-1" }'
+    if key == "labels":
+        return '{ region = "eu" }'
     if isinstance(old, dict):
         return '{ webex = ["webex.example", "localhost:8443"] }'
     if isinstance(old, list):
@@ -341,6 +343,36 @@ def test_hosts_by_platform_are_a_table_in_the_file_and_in_the_environment() -> N
     assert parse(f"[meetings]\nother_hosts = {table}").meetings.other_hosts == hosts
     assert parse('[meetings.other_hosts]\nzoom = ["meet.example"]').meetings.other_hosts == {"zoom": ["meet.example"]}
     assert parse("", {"POOLMGR_MEETINGS__OTHER_HOSTS": table}).meetings.other_hosts == hosts
+
+
+def test_labels_are_a_table_in_the_file_and_in_the_environment() -> None:
+    labels = {"region": "eu", "example.org/address": "192.0.2.7", "account": "a b@c"}
+    table = '{ region = "eu", "example.org/address" = "192.0.2.7", account = "a b@c" }'
+    assert parse(f"[worker]\nlabels = {table}").worker.labels == labels
+    assert parse("", {"POOLMGR_WORKER__LABELS": table}).worker.labels == labels
+    assert parse("", {"POOLMGR_SCALING__LABELS": table}).scaling.labels == labels
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '{ "" = "x" }',
+        '{ "a b" = "x" }',
+        '{ "-a" = "x" }',
+        '{ a = "" }',
+        '{ a = " x" }',
+        '{ a = "x " }',
+        '{ a = "x\\n" }',
+        '{ "a\\n" = "x" }',
+        '{ a = "é" }',
+        "{ a = 1 }",
+        f'{{ {"a" * 64} = "x" }}',
+        f'{{ a = "{"x" * 129}" }}',
+        "{ " + ", ".join(f'a{n} = "x"' for n in range(17)) + " }",
+    ],
+)
+def test_labels_that_are_none_are_refused(table: str) -> None:
+    assert faults_of(f"[worker]\nlabels = {table}")[0].startswith("worker.labels: ")
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,7 @@ def test_a_bot_without_a_callback_is_not_told_of() -> None:
     [
         ({"queue_timeout": "0"}, 0, "no_capacity", False),
         ({"queue_timeout": "0.0"}, 0, "no_capacity", False),
+        ({"queue_timeout": "0"}, 0, "requirement_unmet", False),
         ({"queue_timeout": "0", "join_at": AT}, 0, "no_capacity", True),
         ({"queue_timeout": "0"}, 1, "no_capacity", True),
         ({"queue_timeout": "0"}, 0, "user_requested", True),

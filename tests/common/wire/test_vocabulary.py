@@ -58,6 +58,7 @@ OURS_TO_MEND: Final = {
     Reason.MEMORY_LIMIT,
     Reason.NO_CAPACITY,
     Reason.OVERDUE,
+    Reason.REQUIREMENT_UNMET,
     Reason.SHUTDOWN,
     Reason.UI_ELEMENT_NOT_FOUND,
     Reason.UNSUPPORTED_PLATFORM,
@@ -90,7 +91,7 @@ TOLD: Final = {
     (Status.ERROR, "bot.failed", False): "sign_in_required org_only registration_required passcode_missing "
     "passcode_wrong meeting_not_found meeting_full meeting_locked captcha platform_blocked recording_permission_denied "
     "no_media ice_failed capture_failed overdue no_capacity missed_start invalid_request internal_error "
-    "unsupported_platform",
+    "unsupported_platform requirement_unmet",
     (Status.ERROR, "bot.failed", True): "page_load_failed ui_element_not_found unexpected_redirect connection_lost "
     "browser_crashed browser_hung memory_limit cut_off worker_lost heartbeat_timeout shutdown",
 }

@@ -89,6 +89,20 @@ async def test_the_record_has_every_field_of_the_design_from_the_start(redis: An
     assert set(promised.split()) <= set(await bot(redis, keys))
 
 
+async def test_a_bot_that_no_vm_can_serve_says_so_until_it_is_given_to_one(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    job = replace(JOB, requires={"region": "eu"})
+    await ledger.apply([Accept("b1", job, BotState.QUEUED, NOW, 1, unmet=True)], NOW)
+    record = await bot(redis, keys)
+    assert (record["status_reason"], record["requires"]) == ("requirement_unmet", '{"region":"eu"}')
+    assert bot_from(record).job.requires == {"region": "eu"}
+    await ledger.apply([assign()], NOW)
+    assert (await bot(redis, keys))["status_reason"] == ""
+    await ledger.apply([Enqueue("b1", 1, Why.RETRY, 1, unmet=True)], NOW)
+    assert (await bot(redis, keys))["status_reason"] == "requirement_unmet"
+
+
 async def test_a_second_accept_of_the_same_bot_is_a_disagreement_and_changes_nothing(
     redis: Any, keys: Keys, ledger: Ledger
 ) -> None:

@@ -202,6 +202,17 @@ async def test_vms_are_taken_over_with_their_workers_and_lost_ones_are_not(
     assert vm.workers["w2"].born == NOW - 9
 
 
+async def test_labels_of_vms_are_read_by_the_next_leader_and_by_people(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    labels = {"region": "eu", "account": "a@b, c"}
+    await ledger.apply([KeepVm("vm1", "s1", False, False, labels=labels), KeepVm("vm2", "s1", False, False)], NOW)
+    await redis.hdel(keys.vm("vm2"), "labels")  # as a leader of the release before wrote it
+    assert [dict(vm.labels) for vm in await load_vms(redis, keys)] == [labels, {}]
+    views = Views(redis, keys)
+    assert [vm.labels for vm in await views.fleet()] == [labels, {}]
+    await redis.hset(keys.vm("vm1"), "labels", "{")
+    assert [dict(vm.labels) for vm in await load_vms(redis, keys)] == [{}, {}]
+
+
 async def test_an_unreadable_worker_does_not_stop_the_others(redis: Any, keys: Keys, ledger: Ledger) -> None:
     kept = KeepWorker("vm1", "good", WorkerState.IDLE, NOW, NOW)
     await ledger.apply([KeepVm("vm1", "s1", draining=False, lost=False), kept], NOW)

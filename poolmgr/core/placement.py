@@ -1,0 +1,79 @@
+"""Labels of VMs, and the VMs that have all that a job requires: which of them takes a bot, which warms one more worker.
+
+A place is made for what jobs require when the first one waits for it, and followed from then on. So an event costs the
+same whatever labels the fleet has, and jobs that require nothing have one place, which is the whole fleet.
+"""
+
+from collections.abc import Iterable
+
+from common.config.settings import PoolSettings
+from poolmgr.core.load import JobKind
+from poolmgr.core.model import Labels, Vm
+from poolmgr.core.policy import bears, can_warm
+
+
+class Place:
+    """The VMs that have all of `labels`: all of them in `vms`, and indexes of those that can do something now."""
+
+    def __init__(self, labels: Labels, settings: PoolSettings) -> None:
+        self.labels = labels
+        self.vms: dict[str, Vm] = {}
+        self.warming = 0
+        """Workers on their way on VMs that take work: those that whoever waits may count on."""
+        self._settings = settings
+        # For each kind of job, the VMs with an idle worker that bear one more, by the number of their bots; a dict
+        # keeps the order in which they came.
+        self._claimable: dict[JobKind, dict[int, dict[str, Vm]]] = {kind: {} for kind in JobKind}
+        self._claimable_at: dict[str, int] = {}
+        self._can_warm: dict[JobKind, dict[str, Vm]] = {kind: {} for kind in JobKind}
+        self._warming_at: dict[str, int] = {}
+
+    def index(self, vm: Vm, now: float) -> None:
+        """Update the indexes for this VM, which has the labels."""
+        self.unindex(vm)
+        if not vm.takes_work:
+            return
+        self._warming_at[vm.vm_id] = vm.warming
+        self.warming += vm.warming
+        is_claimable, is_warmable = vm.idle and vm.takes_bots, can_warm(vm, self._settings, now)
+        if not (is_claimable or is_warmable):
+            return
+        bots, on_their_way = vm.bots, len(vm.idle) + vm.warming
+        if is_claimable:
+            self._claimable_at[vm.vm_id] = bots
+        for kind, claimable in self._claimable.items():
+            borne = bears(vm, kind, self._settings)
+            if is_claimable and borne:
+                claimable.setdefault(bots, {})[vm.vm_id] = vm
+            if is_warmable and borne > on_their_way:
+                self._can_warm[kind][vm.vm_id] = vm
+
+    def unindex(self, vm: Vm) -> None:
+        for warmable in self._can_warm.values():
+            warmable.pop(vm.vm_id, None)
+        self.warming -= self._warming_at.pop(vm.vm_id, 0)
+        bots = self._claimable_at.pop(vm.vm_id, None)
+        if bots is not None:
+            for claimable in self._claimable.values():
+                of_that_many = claimable.get(bots, {})
+                of_that_many.pop(vm.vm_id, None)
+                if not of_that_many:
+                    claimable.pop(bots, None)
+
+    def vm_for(self, kind: JobKind) -> Vm | None:
+        """Of the VMs with an idle worker that bear one more bot of that kind, one with the fewest bots: this spreads
+        the load.
+        """
+        claimable = self._claimable[kind]
+        return next(iter(claimable[min(claimable)].values())) if claimable else None
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether there is an idle worker on a VM that takes bots, whatever that one bears."""
+        return bool(self._claimable_at)
+
+    def vm_to_warm_on(self, kinds: Iterable[JobKind]) -> Vm | None:
+        """A VM that may start one more warm-up now, and would bear a bot of one of these kinds with it; None: there is
+        none.
+        """
+        return next((vm for kind in kinds for vm in self._can_warm[kind].values()), None)
