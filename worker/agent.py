@@ -199,7 +199,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         uplink = Uplink(vm_id, link.claim, report, keepers, accounts, live_feeds.serve)
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
-        pulse = _Pulse(link, pool, vm_id, journal.session, settings.worker.labels)
+        pulse = _Pulse(link, pool, vm_id, journal.session, settings.worker)
 
         def noted(command: Command) -> None:
             metrics.ordered(command)
@@ -345,8 +345,8 @@ async def _within(seconds: float, event: asyncio.Event, *, or_until: asyncio.Eve
 class _Pulse:
     """Sends heartbeats, which say what this agent owns: at intervals, and at once when `beat` is called."""
 
-    def __init__(self, link: Link, pool: Pool, vm_id: str, session: str, labels: dict[str, str]) -> None:
-        self._labels = labels
+    def __init__(self, link: Link, pool: Pool, vm_id: str, session: str, settings: WorkerSettings) -> None:
+        self._labels, self._canary = settings.labels, settings.canary
         self._link = link
         self._pool = pool
         self._vm_id = vm_id
@@ -366,6 +366,7 @@ class _Pulse:
                 processors=self._processors,
                 free_mb=pool.free_mb(),
                 labels=self._labels,
+                canary=self._canary,
             )
         )
 

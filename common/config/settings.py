@@ -100,6 +100,7 @@ class PoolSettings(Section, frozen=True):
     overdue_after_s: Seconds = 72000.0
     on_worker_lost: OnWorkerLost = OnWorkerLost.END
     lost_share: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    canary_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
 
 
 class MeetingSettings(Section, frozen=True):
@@ -341,6 +342,7 @@ class AccountSettings(Section, frozen=True):
 class WorkerSettings(Section, frozen=True):
     vm_id: OptionalName = ""
     labels: VmLabels = {}
+    canary: bool = False
     state_dir: str = "/var/lib/poolmgr"
     chromium: str = ""
     headless: bool = True

@@ -154,7 +154,7 @@ class Heartbeat(Message, frozen=True):
     """The agent lives, and these are all its workers. The first one registers the VM. A new `session` means that the
     agent lost its state folder. `room`: how many more workers the VM's memory bears beside the reserve. `processors`:
     how many it has; 0: unknown. `free_mb`: memory beside the reserve and those that warm up; None: unknown. `labels`:
-    as the agent's settings say, in each heartbeat.
+    as the agent's settings say, in each heartbeat; so is `canary`: it is to have a share of the jobs only.
     """
 
     vm_id: str
@@ -166,6 +166,7 @@ class Heartbeat(Message, frozen=True):
     processors: float = 0.0
     free_mb: int | None = None
     labels: dict[str, str] = {}
+    canary: bool = False
 
 
 class WorkerVitals(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,7 +18,7 @@ from common.wire.messages import (
     WorkerReport,
 )
 from common.wire.vocabulary import LOBBY_AGAIN, BotState, GoneCause, Reason, RefusalCause, outward_status
-from poolmgr.core import backoff, bots, policy, reservations, workers
+from poolmgr.core import backoff, bots, canaries, policy, reservations, workers
 from poolmgr.core.bots import Ending
 from poolmgr.core.decisions import (
     Ask,
@@ -59,6 +59,8 @@ def on_bot_moved(pool: PoolState, event: BotMoved) -> None:
         # The VM was cut off, or the bot has ended meanwhile: that bot has to leave.
         supersede(pool, event.vm_id, event.worker_id, event.bot_id, event.attempt)
     elif bot.state.rank < event.state.rank < BotState.STOPPED.rank:
+        if event.state is BotState.IN_MEETING:
+            canaries.joined(pool, bot.vm_id)
         bots.move(bot, event.state)
         backoff.note_begun(pool, bot.vm_id)
         pool.decided.append(
@@ -113,6 +115,7 @@ def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
     if event.reason.end.retry:
         failed(pool, bot, Why.RETRY, ending)
     else:
+        _judge(pool, bot, ending.reason)
         # The bot may have ended for another reason just before the order to leave. The client's order counts first.
         if bot.leave_requested:
             ending = ending._replace(reason=Reason.USER_REQUESTED)
@@ -122,6 +125,8 @@ def on_bot_ended(pool: PoolState, event: BotEnded) -> None:
 def failed(pool: PoolState, bot: Bot, why: Why, ending: Ending, *, is_out: bool = True, counts: bool = True) -> None:
     """The attempt failed. `is_out`: as in policy.is_sent_in_again. `counts`: it counts towards pool.max_attempts."""
     bot.failed += counts
+    if counts:
+        _judge(pool, bot, ending.reason)
     if policy.is_sent_in_again(bot, pool.settings, ending.reason, is_out=is_out):
         pool.decided.append(NoteFailed(bot.bot_id, bot.attempt, ending.reason, ending.detail, ending.evidence))
         _remember(pool, bot, bots.most_telling(bot, ending))
@@ -130,6 +135,14 @@ def failed(pool: PoolState, bot: Bot, why: Why, ending: Ending, *, is_out: bool 
         bots.end(pool, bot, ending._replace(reason=Reason.USER_REQUESTED, detail=""))
     else:
         bots.end(pool, bot, bots.most_telling(bot, ending))
+
+
+def _judge(pool: PoolState, bot: Bot, reason: Reason) -> None:
+    """The attempt came to nothing. If the bot was not in its meeting, that may speak against its VM."""
+    if bot.state.is_admitted or bot.state is BotState.LEAVING or bot.leave_requested:
+        return
+    if out := canaries.failed(pool, bot.vm_id, reason):
+        reservations.free_all(pool, out)
 
 
 def _remember(pool: PoolState, bot: Bot, ending: Ending) -> None:

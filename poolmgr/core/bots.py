@@ -105,7 +105,7 @@ def _not_served(pool: PoolState, bot: Bot, waited_s: float) -> Ending:
         if not pool.fleet.has(bot.requires):
             return Ending(Reason.REQUIREMENT_UNMET, f"{what}; no VM of the fleet has that")
     place = pool.fleet.occupied.get(bot.requires)
-    if place and place.has_idle:
+    if place and place.serving.has_idle:
         what += "; some stand idle, on VMs that do not bear it beside what is recorded there (pool.cpu_limit)"
     return Ending(Reason.NO_CAPACITY, what)
 

@@ -239,6 +239,11 @@ class KeepVm(msgspec.Struct, frozen=True):
     resting: bool = False
     processors: float = 0.0
     labels: dict[str, str] = {}
+    canary: bool = False
+    joins_ok: int = 0
+    joins_failed: int = 0
+    out: str = ""
+    is_taken_out: bool = False
 
 
 class ForgetVm(msgspec.Struct, frozen=True):

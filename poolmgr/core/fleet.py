@@ -50,10 +50,11 @@ class Fleet:
         self.vms[vm.vm_id] = self.everywhere.vms[vm.vm_id] = vm
         self._place(vm)
 
-    def relabel(self, vm: Vm, labels: Labels) -> None:
-        """The VM has other labels now. The caller touches it."""
+    def relabel(self, vm: Vm, labels: Labels, *, canary: bool) -> None:
+        """The VM has other labels now, or is a canary now, or no more. The caller touches it."""
         self._unplace(vm)
-        vm.labels = labels
+        self.everywhere.unindex(vm)
+        vm.labels, vm.canary = labels, canary
         self._place(vm)
 
     def drop_vm(self, vm: Vm) -> None:
@@ -95,7 +96,7 @@ class Fleet:
     def index(self, vm: Vm, now: float) -> None:
         """Update the indexes of the VM's places."""
         for place in self._places_of.get(vm.vm_id, self._nowhere_else):
-            place.index(vm, now)
+            (place.canaries if vm.canary else place.others).index(vm, now)  # it runs several times at every event
 
     def has(self, labels: Labels) -> bool:
         """Whether a VM that is not lost has all of the labels, whatever it does now."""

@@ -36,7 +36,13 @@ def _about_bots(pool: Pool) -> list[str]:
     for line in (pool.queue, pool.to_reserve):
         held: list[Bot] = []
         for bot in line.first(line.required):
-            ready = (vm for vm in pool.fleet if vm.idle and vm.takes_bots and bot.requires <= vm.labels)
+            having = [vm for vm in pool.fleet if bot.requires <= vm.labels]
+            has_others = any(vm.takes_work and not vm.canary for vm in having)
+            ready = (
+                vm
+                for vm in having
+                if vm.idle and vm.takes_bots and (not vm.canary or not has_others or pool.is_canarys_turn)
+            )
             is_borne = any(bears(vm, bot.kind, pool.settings) for vm in ready)
             if is_borne and all(may_pass(bot, before) for before in held):
                 faults.append("somebody waits although a worker is idle on a VM that bears it")
@@ -76,7 +82,9 @@ def _about_places(pool: Pool) -> list[str]:
         having = [vm for vm in pool.fleet if place.labels <= vm.labels]
         if {vm.vm_id for vm in having} != set(place.vms):
             faults.append(f"{len(having)} VMs have {sorted(place.labels)}, {len(place.vms)} are known to")
-        warming = sum(vm.warming for vm in having if vm.takes_work)
-        if warming != place.warming:
-            faults.append(f"{warming} workers warm where VMs have {sorted(place.labels)}, {place.warming} are counted")
+        for side, canary in ((place.canaries, True), (place.others, False)):
+            warming = sum(vm.warming for vm in having if vm.takes_work and vm.canary is canary)
+            if warming != side.warming:
+                where = f"VMs have {sorted(place.labels)}"
+                faults.append(f"{warming} workers warm where {where}, {side.warming} are counted")
     return faults

@@ -18,6 +18,18 @@ def labels_of(given: Mapping[str, str]) -> Labels:
     return frozenset(given.items()) if given else NO_LABELS
 
 
+@dataclass(frozen=True, slots=True)
+class Joins:
+    """How many joins came to something: `ok` are in their meeting, `failed` did not get so far by our doing."""
+
+    ok: int = 0
+    failed: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.ok + self.failed
+
+
 @dataclass(slots=True)
 class Bot:
     """One session in one meeting. `seq` keeps the order in which bots were accepted. `requires`: labels of its VM."""
@@ -85,7 +97,8 @@ class Vm:
 
     `processors`: how many it has; 0: unknown. `free_mb`: memory beside the reserve that no worker is expected to take;
     None: unknown. `carried`: its bots, and those that will come, by kind.
-    `labels`: by the settings of its agent.
+    `labels`, `canary`: by the settings of its agent. `joins`: of a canary, since it is in service. `out`: why the
+    manager drains it; empty: it does not.
     """
 
     vm_id: str
@@ -109,6 +122,9 @@ class Vm:
     idle: dict[str, Worker] = field(default_factory=dict[str, Worker])  # oldest first
     warming: int = 0  # how many of the workers are
     labels: Labels = NO_LABELS
+    canary: bool = False
+    joins: Joins = Joins()
+    out: str = ""
 
     @property
     def state(self) -> VmState:

@@ -12,12 +12,10 @@ from poolmgr.core.model import Labels, Vm
 from poolmgr.core.policy import bears, can_warm
 
 
-class Place:
-    """The VMs that have all of `labels`: all of them in `vms`, and indexes of those that can do something now."""
+class Side:
+    """Indexes of the VMs of a place that can do something now: of its canaries, or of the others."""
 
-    def __init__(self, labels: Labels, settings: PoolSettings) -> None:
-        self.labels = labels
-        self.vms: dict[str, Vm] = {}
+    def __init__(self, settings: PoolSettings) -> None:
         self.warming = 0
         """Workers on their way on VMs that take work: those that whoever waits may count on."""
         self._settings = settings
@@ -26,10 +24,10 @@ class Place:
         self._claimable: dict[JobKind, dict[int, dict[str, Vm]]] = {kind: {} for kind in JobKind}
         self._claimable_at: dict[str, int] = {}
         self._can_warm: dict[JobKind, dict[str, Vm]] = {kind: {} for kind in JobKind}
-        self._warming_at: dict[str, int] = {}
+        self._warming_at: dict[str, int] = {}  # of all VMs that take work
 
     def index(self, vm: Vm, now: float) -> None:
-        """Update the indexes for this VM, which has the labels."""
+        """Update the indexes for this VM."""
         self.unindex(vm)
         if not vm.takes_work:
             return
@@ -68,6 +66,11 @@ class Place:
         return next(iter(claimable[min(claimable)].values())) if claimable else None
 
     @property
+    def takes_work(self) -> bool:
+        """Whether one of the VMs does."""
+        return bool(self._warming_at)
+
+    @property
     def has_idle(self) -> bool:
         """Whether there is an idle worker on a VM that takes bots, whatever that one bears."""
         return bool(self._claimable_at)
@@ -77,3 +80,35 @@ class Place:
         none.
         """
         return next((vm for kind in kinds for vm in self._can_warm[kind].values()), None)
+
+
+class Place:
+    """The VMs that have all of `labels`. Canaries get a share of the jobs (`pool.canary_share`), beside other VMs that
+    take work; where there are none they are VMs like others.
+    """
+
+    def __init__(self, labels: Labels, settings: PoolSettings) -> None:
+        self.labels = labels
+        self.vms: dict[str, Vm] = {}
+        self.canaries = Side(settings)
+        self.others = Side(settings)
+
+    def index(self, vm: Vm, now: float) -> None:
+        """Update the indexes for this VM, which has the labels."""
+        (self.canaries if vm.canary else self.others).index(vm, now)
+
+    def unindex(self, vm: Vm) -> None:
+        (self.canaries if vm.canary else self.others).unindex(vm)
+
+    @property
+    def serving(self) -> Side:
+        """The side that whoever waits may count on."""
+        return self.others if self.others.takes_work or not self.canaries.takes_work else self.canaries
+
+    def vm_for(self, kind: JobKind, *, is_canarys: bool) -> Vm | None:
+        """Which VM the next bot of that kind gets; None: there is none now. `is_canarys`: a canary is to have it, if
+        one can.
+        """
+        if is_canarys and (vm := self.canaries.vm_for(kind)):
+            return vm
+        return self.serving.vm_for(kind)

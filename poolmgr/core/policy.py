@@ -12,7 +12,7 @@ from typing import Final
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import UNSERVED, Attribution, BotState, OnWorkerLost, Reason
 from poolmgr.core.load import JobKind, cost, expected_processors
-from poolmgr.core.model import Bot, Vm, Worker
+from poolmgr.core.model import Bot, Joins, Vm, Worker
 
 # how many orders to end a worker gets before it is ended by force, one for each warm-up timeout
 ORDERS_BEFORE_FORCE: Final = 3
@@ -188,6 +188,63 @@ def leave_when_cut_off_s(bot: Bot, settings: PoolSettings) -> float:
 
 def _rejoins(bot: Bot, settings: PoolSettings) -> bool:
     return (bot.job.on_worker_lost or settings.on_worker_lost) is OnWorkerLost.REJOIN
+
+
+A_TURN: Final = 1 - _ROUNDING
+CANARYS_JOINS_KEPT: Final = 200
+"""So many joins of a canary count in full. With more, those before them count half."""
+OTHERS_JOINS_KEPT: Final = 2000
+CANARYS_LEAST: Final = 10
+CANARYS_LEAST_FAILED: Final = 4
+OTHERS_LEAST: Final = 50
+"""So many joins there have to be before a canary is judged: its own, those of them that failed, and those of others."""
+_BY_CHANCE: Final = 0.001
+"""A canary is unlike the others if so many failures are less likely on a VM that is like them. That is asked again with
+each failure: of 450 simulated canaries that were like the others 2 were taken out within 1,000 joins each.
+"""
+_NOT_OF_JOINING: Final = _LOST - {Reason.WORKER_LOST}
+
+
+def is_failed_join(reason: Reason) -> bool:
+    """Whether a bot that ended before it was admitted failed by our doing, and perhaps by its VM's. That its VM was cut
+    off, stopped or silent says nothing about the browsers there.
+    """
+    return reason.end.attribution is Attribution.US and reason not in _NOT_OF_JOINING
+
+
+def with_one_more(joins: Joins, one: Joins, kept: int) -> Joins:
+    if joins.total >= kept:
+        joins = Joins(round(joins.ok / 2), round(joins.failed / 2))
+    return Joins(joins.ok + one.ok, joins.failed + one.failed)
+
+
+def stands_out(canary: Joins, others: Joins) -> bool:
+    """Whether the canary's joins fail more often than those of the others, and not by chance (Fisher's exact test,
+    one-sided). Where there are too few joins nothing is said.
+    """
+    is_judged = canary.failed >= CANARYS_LEAST_FAILED and canary.total >= CANARYS_LEAST and others.total >= OTHERS_LEAST
+    return is_judged and chance_of(canary, others) < _BY_CHANCE
+
+
+def chance_of(canary: Joins, others: Joins) -> float:
+    """How likely at least as many of the failures of both would be the canary's if both were alike (hypergeometric
+    distribution).
+    """
+    failed, total = canary.failed + others.failed, canary.total + others.total
+    most = min(failed, canary.total)
+    each = math.exp(
+        _log_choose(canary.total, canary.failed) + _log_choose(others.total, others.failed) - _log_choose(total, failed)
+    )
+    chance = each
+    for number in range(canary.failed, most):  # from one number of the canary's failures to the next
+        each *= (canary.total - number) * (failed - number)
+        each /= (number + 1) * (others.total - failed + number + 1)
+        chance += each
+    return min(chance, 1.0)
+
+
+def _log_choose(of: int, number: int) -> float:
+    return math.lgamma(of + 1) - math.lgamma(number + 1) - math.lgamma(of - number + 1)
 
 
 def most_lost_at_once(vms: int, settings: PoolSettings) -> int:

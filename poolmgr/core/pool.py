@@ -12,6 +12,7 @@ The pool holds every bot that has not ended and every VM. Each part calls only t
     bots            accepted, in line, assigned, ended
     workers         warming, idle, retiring, gone
     backoff         VMs that fail get less
+    canaries        VMs that get a share, and are taken out when their joins fail more than the others'
     state           what all of these share: fleet, queue, timers, and the decisions so far
     placement       which VMs have what a job requires, and which of those can serve it
     policy          the choices that they carry out
@@ -42,7 +43,7 @@ from common.wire.messages import (
     WorkerGone,
     WorkerWarm,
 )
-from poolmgr.core import attempts, backoff, bots, reservations, restoring, vms, workers
+from poolmgr.core import attempts, backoff, bots, canaries, reservations, restoring, vms, workers
 from poolmgr.core.decisions import Decision
 from poolmgr.core.events import (
     CoreEvent,
@@ -56,7 +57,7 @@ from poolmgr.core.events import (
     SayRequested,
     Tick,
 )
-from poolmgr.core.model import Bot, Vm
+from poolmgr.core.model import Bot, Joins, Vm
 from poolmgr.core.settling import settle
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
@@ -147,6 +148,16 @@ class Pool:
         settle(state)
         decided, state.decided = state.decided, []
         return decided
+
+    @property
+    def is_canarys_turn(self) -> bool:
+        """Whether a canary is to have the next job."""
+        return canaries.is_their_turn(self._state)
+
+    @property
+    def others_joins(self) -> Joins:
+        """How the joins of VMs fared that are no canaries, while there are some."""
+        return self._state.others_joins
 
     def is_due(self, now: float, wall: float) -> bool:
         """Whether a deadline has come, so that a Tick would do something."""

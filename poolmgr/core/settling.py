@@ -4,7 +4,7 @@ policy.py says what to serve, warm and trim; this file carries it out. A new cho
 a line here.
 """
 
-from poolmgr.core import bots, policy, reservations, workers
+from poolmgr.core import bots, canaries, policy, reservations, workers
 from poolmgr.core.decisions import Why
 from poolmgr.core.fleet import Fleet
 from poolmgr.core.load import JobKind
@@ -18,10 +18,12 @@ def settle(pool: PoolState) -> None:
     while served := next_served(pool, queue):
         bot, vm = served
         queue.leave(bot.bot_id)
+        canaries.given(pool, vm)
         bots.assign(pool, bot, vm, policy.pick_worker(vm))
     while served := next_served(pool, to_reserve):
         bot, vm = served
         to_reserve.leave(bot.bot_id)
+        canaries.given(pool, vm)
         reservations.reserve(pool, bot, vm, policy.pick_worker(vm))
     while pool.changed:
         _, vm = pool.changed.popitem()
@@ -35,12 +37,12 @@ def held_bots(waiting: BotQueue, fleet: Fleet) -> int:
     """How many wait although workers stand idle on VMs that have what they require, because none of those bears
     them.
     """
-    places = [place for labels in waiting.required if (place := fleet.occupied.get(labels)) and place.has_idle]
+    places = [place for labels in waiting.required if (place := fleet.occupied.get(labels)) and place.serving.has_idle]
     return sum(
         number
         for place in places
         for kind, number in waiting.waiting(place.labels).items()
-        if number and not place.vm_for(kind)
+        if number and not place.serving.vm_for(kind)
     )
 
 
@@ -58,11 +60,12 @@ def next_served(pool: PoolState, waiting: BotQueue) -> tuple[Bot, Vm] | None:
     if not waiting:
         return None
     held: list[Bot] = []
+    is_canarys = canaries.is_their_turn(pool)
     occupied = pool.fleet.occupied
     for bot in waiting.first(occupied):
         if any(not policy.may_pass(bot, before) for before in held):
             continue
-        if vm := occupied[bot.requires].vm_for(bot.kind):
+        if vm := occupied[bot.requires].vm_for(bot.kind, is_canarys=is_canarys):
             return bot, vm
         held.append(bot)
     return None
@@ -76,11 +79,13 @@ def _warm_for_who_waits(pool: PoolState) -> None:
     spoken_for = 0
     for place in list(fleet.occupied.values())[1:]:
         wait, kinds = _who_wait(queue, to_reserve, place.labels)
-        while wait > place.warming and (vm := place.vm_to_warm_on(kinds)):
+        serving = place.serving
+        while wait > serving.warming and (vm := serving.vm_to_warm_on(kinds)):
             workers.warm(pool, vm, Why.JOBS_WAIT)
-        spoken_for += min(wait, place.warming)
+        spoken_for += min(wait, serving.warming)
     wait, kinds = _who_wait(queue, to_reserve, NO_LABELS)
-    while wait > fleet.everywhere.warming - spoken_for and (vm := fleet.everywhere.vm_to_warm_on(kinds)):
+    serving = fleet.everywhere.serving
+    while wait > serving.warming - spoken_for and (vm := serving.vm_to_warm_on(kinds)):
         workers.warm(pool, vm, Why.JOBS_WAIT)
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from common.config.settings import CaptureSettings, PoolSettings
 from poolmgr.core.decisions import Decision, KeepVm
 from poolmgr.core.fleet import Fleet
-from poolmgr.core.model import Bot, Labels, Vm
+from poolmgr.core.model import Bot, Joins, Labels, Vm
 from poolmgr.core.queue import BotQueue
 from poolmgr.core.timers import Timers
 
@@ -38,15 +38,18 @@ class PoolState:
 
         self.last_seq = 0  # `seq` of the last accepted bot
         self.ordered = 0  # warm-ups ordered so far, on all VMs
+        self.canary_turn = 0.0  # grows with each job by the share of canaries; at 1 one of them gets the next
+        self.others_joins = Joins()  # of VMs that are no canaries, while there are some
         self.queued_in: dict[str, int] = {}  # which event put the bot in the queue
         self.lost_at: deque[float] = deque()  # when VMs were declared lost, within lost_after_s
         self.changed: dict[str, Vm] = {}  # VMs to bring to their target after this event
         self.decided: list[Decision] = []  # the decisions of this event, in order
 
-    def keep_vm(self, vm: Vm) -> None:
-        """Decide to make the VM's state durable."""
+    def keep_vm(self, vm: Vm, *, is_taken_out: bool = False) -> None:
+        """Decide to make the VM's state durable. `is_taken_out`: as in the decision."""
         state = (vm.draining, vm.lost, vm.stopping, vm.shunned)
-        self.decided.append(KeepVm(vm.vm_id, vm.session, *state, vm.processors, dict(sorted(vm.labels))))
+        facts = (vm.processors, dict(sorted(vm.labels)), vm.canary, vm.joins.ok, vm.joins.failed, vm.out)
+        self.decided.append(KeepVm(vm.vm_id, vm.session, *state, *facts, is_taken_out=is_taken_out))
 
     def wait(self, queue: BotQueue, bot: Bot) -> None:
         """Put the bot in one of the queues. From then on it is known which VMs have what its job requires."""

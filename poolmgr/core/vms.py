@@ -9,7 +9,7 @@ from poolmgr.core import attempts, policy, reservations, workers
 from poolmgr.core.decisions import ForgetVm, Why
 from poolmgr.core.events import DrainRequested, ProcessResumed
 from poolmgr.core.load import cost
-from poolmgr.core.model import Vm, Worker, labels_of
+from poolmgr.core.model import Joins, Vm, Worker, labels_of
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import Timer
 
@@ -32,14 +32,17 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
     is_new_session = vm.session != beat.session
     if vm.silent or vm.lost:
         _listen(pool, vm)
-    is_relabelled = (beat.labels or vm.labels) and labels_of(beat.labels) != vm.labels
+    is_other_labels = (beat.labels or vm.labels) and labels_of(beat.labels) != vm.labels
+    is_relabelled = is_other_labels or vm.canary != beat.canary
     is_other = vm.stopping != beat.stopping or vm.processors != beat.processors or is_relabelled
     is_news = is_new_session or vm.lost or is_other
     vm.session, vm.last_seen = beat.session, pool.now
     vm.silent = vm.lost = False
     vm.stopping, vm.processors = beat.stopping, beat.processors
     if is_relabelled:
-        pool.fleet.relabel(vm, labels_of(beat.labels))
+        if vm.canary != beat.canary:
+            vm.joins = Joins()
+        pool.fleet.relabel(vm, labels_of(beat.labels), canary=beat.canary)
         reservations.free_all(pool, vm)  # a bot may have its worker there for a label that is gone
     if is_news:
         pool.keep_vm(vm)
@@ -126,7 +129,7 @@ def _take_over(pool: PoolState, vm: Vm, worker_id: str, report: WorkerReport) ->
 def on_drain_requested(pool: PoolState, event: DrainRequested) -> None:
     vm = pool.fleet.get(event.vm_id)
     if vm and vm.draining != event.draining:
-        vm.draining = event.draining
+        vm.draining, vm.out, vm.joins = event.draining, "", Joins()
         pool.keep_vm(vm)
         reservations.free_all(pool, vm)
         pool.touch(vm)

@@ -46,6 +46,8 @@ def _log_decided(decision: Decision) -> None:
             _log.error("bot_overdue", bot_id=decision.bot_id, attempt=decision.attempt, step="given_up")
         case End(by_force=True):
             _log.warning("bot_overdue", bot_id=decision.bot_id, attempt=decision.attempt, step="ended")
+        case KeepVm(is_taken_out=True):
+            _log.warning("canary_taken_out", vm_id=decision.vm_id, why=decision.out)
         case Retire(by_force=True):
             _log.warning("worker_overdue", vm_id=decision.vm_id, worker_id=decision.worker_id, reason=decision.why)
         case _:

@@ -276,6 +276,9 @@ class PoolGauges(Collector):
         held = GaugeMetricFamily(
             "poolmgr_queue_held", "Bots that wait because no VM with an idle worker bears what is recorded of them"
         )
+        canaries = GaugeMetricFamily(
+            "poolmgr_canaries", "Canaries that are not lost: in service, or taken out by the manager", labels=["state"]
+        )
         unmet = GaugeMetricFamily("poolmgr_queue_unmet", "Bots that wait although no VM has what their jobs require")
         if self.pool is not None:
             bots_by_state = dict.fromkeys(BotState, 0)
@@ -289,6 +292,9 @@ class PoolGauges(Collector):
                 expected.add_metric([kind], fleet.carried[kind] * cost(kind, settings).cpu_share)
             processors.add_metric([], sum(vm.processors for vm in fleet if vm.state is VmState.UP))
             held.add_metric([], held_bots(self.pool.queue, fleet))
+            out = sum(bool(vm.out) and not vm.lost for vm in fleet)
+            canaries.add_metric(["serving"], sum(vm.canary and vm.takes_work for vm in fleet))
+            canaries.add_metric(["out"], out)
             unmet.add_metric([], unplaceable_bots(self.pool.queue, fleet))
             usable = sum(count for state, count in vms_by_state.items() if state.has_target)
             # For one release a stopping VM also counts as draining, as before it had its own state.
@@ -304,4 +310,4 @@ class PoolGauges(Collector):
             now = self._clock.steady()
             longest.add_metric([], max((now - bot.queued_since for bot in self.pool.queue), default=0.0))
             target.add_metric([], usable * self.pool.settings.min_idle)
-        return [bots, workers, vms, queue, longest, target, expected, processors, held, unmet]
+        return [bots, workers, vms, queue, longest, target, expected, processors, held, unmet, canaries]

@@ -47,6 +47,11 @@ class Verb(StrEnum):
 class Way(StrEnum):
     API = "api"  # the page uses it, too
     COMMAND_LINE = "command_line"
+    MANAGER = "manager"  # the leader itself
+
+
+MANAGER: Final = "manager"
+"""Who takes a VM out that fails more than the others."""
 
 
 class By(NamedTuple):
@@ -69,7 +74,7 @@ class Action(msgspec.Struct, frozen=True):
 
 
 def fields_of(by: By | None, what: Verb, of: str, detail: str = "") -> dict[str, str]:
-    """The fields of an entry for the scripts. Empty for what the manager does by itself: that gets no entry."""
+    """The fields of an entry for the scripts. Empty for what is to have no entry."""
     if by is None:
         return {}
     return {"who": by.who[:_LONGEST], "way": by.way, "what": what, "of": of[:_LONGEST], "detail": detail}

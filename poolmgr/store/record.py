@@ -13,13 +13,14 @@ from poolmgr.core.decisions import (
     Assign,
     End,
     Enqueue,
+    KeepVm,
     KeepWorker,
     Move,
     Remember,
     Retire,
     Warm,
 )
-from poolmgr.core.model import Bot, Worker
+from poolmgr.core.model import Bot, Joins, Vm, Worker, labels_of
 from poolmgr.store import answers
 from poolmgr.store.answers import WorkerRecord
 
@@ -123,6 +124,35 @@ def ended(decision: End, at: float) -> Fields:
     if decision.audio_packets:
         fields["audio_packets_received"] = decision.audio_packets
     return fields
+
+
+def vm_kept(decision: KeepVm, at: float) -> Fields:
+    return {
+        "session": decision.session,
+        "draining": int(decision.draining),
+        "lost": int(decision.lost),
+        "stopping": int(decision.stopping),
+        "resting": int(decision.resting),
+        "processors": f"{decision.processors:g}",
+        "labels": msgspec.json.encode(decision.labels).decode(),
+        "canary": int(decision.canary),
+        "joins_ok": decision.joins_ok,
+        "joins_failed": decision.joins_failed,
+        "out": decision.out,
+        "at": iso(at),
+    }
+
+
+def vm_from(vm_id: str, fields: Mapping[str, str]) -> Vm:
+    """The VM in a record, for the next leader, without its workers."""
+    draining, stopping, shunned = (fields.get(name) == "1" for name in ("draining", "stopping", "resting"))
+    vm = Vm(vm_id, fields.get("session", ""), 0.0, draining=draining, stopping=stopping, shunned=shunned)
+    vm.processors = answers.number(fields.get("processors", ""))
+    vm.labels = labels_of(answers.labels(fields.get("labels", "")))
+    vm.canary, vm.out = fields.get("canary") == "1", fields.get("out", "")
+    ok, failed = (answers.number(fields.get(name, "")) for name in ("joins_ok", "joins_failed"))
+    vm.joins = Joins(int(ok), int(failed))
+    return vm
 
 
 def bot_from(fields: Mapping[str, str]) -> Bot:

@@ -415,9 +415,19 @@ def order(
 ) -> bool: ...
 
 
-@SCRIPTS.script(FENCE)
+@SCRIPTS.script("action", FENCE)
 def keep_vm(
-    *, vm: Key, workers: Key, vms: Key, commands: Key, vm_id: str, life_s: int, is_lost: bool, fields: Pairs
+    *,
+    vm: Key,
+    workers: Key,
+    vms: Key,
+    commands: Key,
+    actions: Key,
+    vm_id: str,
+    life_s: int,
+    is_lost: bool,
+    fields: Pairs,
+    action: Pairs,
 ) -> bool: ...
 
 

@@ -79,8 +79,9 @@ class Agent:
 
     def beat(self, **workers: WorkerReport) -> None:
         self._redis.set(self._keys.alive(self.vm_id), "agent", ex=60)
-        facts = {"room": 10, "processors": self.processors, "labels": self.labels}
-        beat = Heartbeat(self.vm_id, "session-1", time.time(), workers, **facts)
+        beat = Heartbeat(
+            self.vm_id, "session-1", time.time(), workers, room=10, processors=self.processors, labels=self.labels
+        )
         self.send(beat)
 
     def orders(self, kind: type[Command], number: int = 1) -> list[Any]:

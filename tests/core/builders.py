@@ -148,16 +148,19 @@ class Scenario:
         processors: float = 0.0,
         free_mb: int | None = None,
         labels: Mapping[str, str] | None = None,
+        canary: bool | None = None,
     ) -> list[Decision]:
-        """A heartbeat that lists what the pool believes, except `without`, or else `reports`. `labels`: the VM's if
-        they are not those of its last heartbeat.
+        """A heartbeat that lists what the pool believes, except `without`, or else `reports`. `labels`, `canary`:
+        the VM's if they are not those of its last heartbeat.
         """
         listed = dict(reports) if reports is not None else self.reports(vm_id)
         for worker_id in without:
             del listed[worker_id]
         known = self.pool.fleet.get(vm_id)
         has = dict(labels) if labels is not None else dict(known.labels) if known else {}
-        return self.step(Heartbeat(vm_id, session, self.wall, listed, room, stopping, processors, free_mb, has))
+        is_one = canary if canary is not None else known is not None and known.canary
+        facts = (listed, room, stopping, processors, free_mb, has, is_one)
+        return self.step(Heartbeat(vm_id, session, self.wall, *facts))
 
     def reports(self, vm_id: str) -> dict[str, WorkerReport]:
         vm = self.pool.fleet.get(vm_id)
@@ -181,11 +184,16 @@ class Scenario:
         return self.step(WorkerGone(vm_id, worker_id, self.wall, cause))
 
     def fill(
-        self, *vm_ids: str, room: int = 99, processors: float = 0.0, labels: Mapping[str, str] | None = None
+        self,
+        *vm_ids: str,
+        room: int = 99,
+        processors: float = 0.0,
+        labels: Mapping[str, str] | None = None,
+        canary: bool | None = None,
     ) -> None:
         """The VMs come up and warm everything that the pool asks for, one after the other."""
         for vm_id in vm_ids or ("vm",):
-            self.beat(vm_id, room=room, processors=processors, labels=labels)
+            self.beat(vm_id, room=room, processors=processors, labels=labels, canary=canary)
             while warming := self.names(WorkerState.WARMING, vm_id):
                 for worker_id in warming:
                     self.warmed(worker_id, vm_id)

@@ -23,7 +23,7 @@ from poolmgr.core.decisions import (
     Revoke,
     Warm,
 )
-from poolmgr.core.model import Bot, Vm, Worker, labels_of
+from poolmgr.core.model import Bot, Joins, Vm, Worker, labels_of
 from poolmgr.core.pool import Pool
 
 
@@ -54,6 +54,9 @@ class VmRecord:
     resting: bool = False
     processors: float = 0.0
     labels: dict[str, str] = field(default_factory=dict[str, str])
+    canary: bool = False
+    joins: Joins = field(default_factory=Joins)
+    out: str = ""
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
 
 
@@ -138,6 +141,9 @@ class Durable:
                     shunned=record.resting,
                     processors=record.processors,
                     labels=labels_of(record.labels),
+                    canary=record.canary,
+                    joins=record.joins,
+                    out=record.out,
                 )
                 for worker in self.workers.get(vm_id, {}).values():
                     vm.workers[worker.worker_id] = _copy(worker)
@@ -187,7 +193,9 @@ class Durable:
                 self._expect(kept is not None or self.vms[vm_id].lost, decision)  # a lost VM's went with its record
             case KeepVm(vm_id=vm_id):
                 d = decision
-                self.vms[vm_id] = VmRecord(d.session, d.draining, d.lost, d.stopping, d.resting, d.processors, d.labels)
+                state = (d.draining, d.lost, d.stopping, d.resting)
+                facts = (d.processors, d.labels, d.canary, Joins(d.joins_ok, d.joins_failed), d.out)
+                self.vms[vm_id] = VmRecord(d.session, *state, *facts)
                 if decision.lost:
                     self.workers.pop(vm_id, None)
             case ForgetVm(vm_id=vm_id):

@@ -35,7 +35,7 @@ def counted(vm: Vm, *states: WorkerState) -> int:
 
 
 def next_vm(fleet: Fleet) -> str | None:
-    vm = fleet.everywhere.vm_for(JobKind.LISTENS)
+    vm = fleet.everywhere.others.vm_for(JobKind.LISTENS)
     return vm.vm_id if vm else None
 
 
@@ -60,12 +60,12 @@ def test_the_next_bot_goes_where_the_fewest_are(vms: dict[str, str], chosen: str
 def test_a_vm_that_takes_no_work_is_not_chosen() -> None:
     fleet = Fleet(SETTINGS)
     vm = add_vm(fleet, "a", "iw", room=5)
-    assert fleet.everywhere.warming == 1
+    assert fleet.everywhere.others.warming == 1
     vm.draining = True
     fleet.index(vm, 0.0)
     assert next_vm(fleet) is None
-    assert fleet.everywhere.vm_to_warm_on([JobKind.LISTENS]) is None
-    assert fleet.everywhere.warming == 0
+    assert fleet.everywhere.others.vm_to_warm_on([JobKind.LISTENS]) is None
+    assert fleet.everywhere.others.warming == 0
 
 
 def test_warm_ups_go_round() -> None:
@@ -73,7 +73,7 @@ def test_warm_ups_go_round() -> None:
     vms = [add_vm(fleet, vm_id, room=9) for vm_id in "abc"]
     asked: list[str] = []
     for _ in vms:
-        vm = fleet.everywhere.vm_to_warm_on([JobKind.LISTENS])
+        vm = fleet.everywhere.others.vm_to_warm_on([JobKind.LISTENS])
         assert vm
         asked.append(vm.vm_id)
         fleet.index(vm, 0.0)
@@ -86,9 +86,9 @@ def test_a_vm_that_was_dropped_leaves_nothing() -> None:
     fleet.drop_vm(vm)
     assert list(fleet) == []
     assert next_vm(fleet) is None
-    assert fleet.everywhere.vm_to_warm_on([JobKind.LISTENS]) is None
+    assert fleet.everywhere.others.vm_to_warm_on([JobKind.LISTENS]) is None
     assert not any(fleet.workers.values())
-    assert fleet.everywhere.warming == 0
+    assert fleet.everywhere.others.warming == 0
     assert fleet.worker("a", "a-0") is None
 
 
@@ -126,13 +126,13 @@ def test_the_indexes_are_what_a_search_would_find(changes: list[tuple[int, str, 
         fleet.index(vm, 0.0)
 
         claimable = [vm for vm in fleet if vm.takes_work and vm.idle]
-        chosen = fleet.everywhere.vm_for(JobKind.LISTENS)
+        chosen = fleet.everywhere.others.vm_for(JobKind.LISTENS)
         assert (chosen in claimable) if claimable else chosen is None
         assert chosen is None or chosen.bots == min(vm.bots for vm in claimable)
         warmable = [vm for vm in fleet if can_warm(vm, SETTINGS, 0.0)]
-        to_warm = fleet.everywhere.vm_to_warm_on([JobKind.LISTENS])
+        to_warm = fleet.everywhere.others.vm_to_warm_on([JobKind.LISTENS])
         assert (to_warm in warmable) if warmable else to_warm is None
-        assert fleet.everywhere.warming == sum(counted(vm, WorkerState.WARMING) for vm in fleet if vm.takes_work)
+        assert fleet.everywhere.others.warming == sum(counted(vm, WorkerState.WARMING) for vm in fleet if vm.takes_work)
         for vm in fleet:
             assert vm.warming == counted(vm, WorkerState.WARMING)
             assert vm.bots == counted(vm, WorkerState.BUSY, WorkerState.RESERVED)

@@ -38,7 +38,7 @@ def break_it(how: str) -> Pool:
         case "another place":
             del pool.fleet.everywhere.vms["vm"]
         case "miscounted in a place":
-            pool.fleet.everywhere.warming += 1
+            pool.fleet.everywhere.others.warming += 1
         case "another kind":
             vm.workers[a.worker_id].kind = JobKind.PICTURE
         case _:

@@ -242,14 +242,14 @@ def test_a_place_that_nobody_waits_for_stays_until_there_are_too_many() -> None:
     assert set(fleet.places) == {NO_LABELS, labels_of({"m": "1"}), labels_of({"x": "x"})}
     assert set(fleet.occupied) == {NO_LABELS, labels_of({"m": "1"})}
     fleet.index(vm, 0.0)
-    assert fleet.occupied[labels_of({"m": "1"})].vm_for(JobKind.LISTENS) is vm
+    assert fleet.occupied[labels_of({"m": "1"})].others.vm_for(JobKind.LISTENS) is vm
 
 
 def test_of_two_vms_in_a_place_one_may_leave_it() -> None:
     fleet = Fleet(PoolSettings())
     stays, leaves = add_vm(fleet, "stays", EU_A), add_vm(fleet, "leaves", EU_A)
     fleet.make_place(labels_of(EU), 0.0, lambda _: True)
-    fleet.relabel(leaves, labels_of({"region": "us"}))
+    fleet.relabel(leaves, labels_of({"region": "us"}), canary=False)
     assert fleet.occupied[labels_of(EU)].vms == {"stays": stays}
     assert fleet.has(labels_of(EU_A))
     fleet.drop_vm(stays)
@@ -294,7 +294,7 @@ def test_a_place_has_the_vms_that_a_search_would_find(
         elif change == "drop":
             fleet.drop_vm(vm)
         elif change == "relabel":
-            fleet.relabel(vm, labels_of(given_labels))
+            fleet.relabel(vm, labels_of(given_labels), canary=vm.canary)
             fleet.index(vm, 0.0)
         elif change == "idle":
             state = IDLE if vm.workers[f"{vm_id}-0"].state is not IDLE else WorkerState.BUSY
@@ -306,5 +306,5 @@ def test_a_place_has_the_vms_that_a_search_would_find(
             assert (labels in fleet.occupied) == (bool(having) or not labels)
             assert fleet.has(labels) == bool(having)
             idle = {vm.vm_id for vm in fleet if labels <= vm.labels and vm.idle}
-            chosen = place.vm_for(JobKind.LISTENS)
+            chosen = place.others.vm_for(JobKind.LISTENS)
             assert chosen.vm_id in idle if chosen else not idle

@@ -71,6 +71,7 @@ SETTINGS: Final = PoolSettings(
     queue_timeout_s=200,
     reserve_ahead_s=30,
     max_attempts=3,
+    canary_share=0.3,
 )
 
 
@@ -99,6 +100,7 @@ class Agent:
     heard_at: float = START
     stopping: bool = False
     labels: dict[str, str] = field(default_factory=dict[str, str])
+    canary: bool = False
 
     def with_bot(self) -> list[tuple[str, Browser, Join]]:
         return [(worker_id, b, b.join) for worker_id, b in self.browsers.items() if b.join]
@@ -204,8 +206,8 @@ class PoolAndFleet(RuleBasedStateMachine):
     def beat(self, agent: Agent) -> None:
         reports = {worker_id: browser.report() for worker_id, browser in agent.browsers.items()}
         room = MEMORY - len(agent.browsers)
-        said = (reports, room, agent.stopping)
-        self.say(agent, Heartbeat(agent.vm_id, str(agent.session), self.now, *said, labels=agent.labels))
+        said = (agent.vm_id, str(agent.session), self.now, reports, room, agent.stopping)
+        self.say(agent, Heartbeat(*said, labels=agent.labels, canary=agent.canary))
 
     def gone(self, agent: Agent, worker_id: str, cause: GoneCause) -> None:
         agent.browsers.pop(worker_id, None)
@@ -412,6 +414,11 @@ class PoolAndFleet(RuleBasedStateMachine):
     @rule(n=st.integers(0, 2), labels=st.sampled_from(LABELS))
     def an_agent_restarts_with_other_labels(self, n: int, labels: dict[str, str]) -> None:
         self.agent(n).labels = labels
+        self.an_agent_restarts(n, 0)
+
+    @rule(n=st.integers(0, 2), canary=st.booleans())
+    def an_agent_restarts_as_a_canary_or_no_more(self, n: int, canary: bool) -> None:
+        self.agent(n).canary = canary
         self.an_agent_restarts(n, 0)
 
     @rule(n=st.integers(0, 2))

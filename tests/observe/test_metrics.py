@@ -96,3 +96,16 @@ def test_what_bots_are_expected_to_take_is_shown_beside_what_there_is_and_who_wa
     pool.handle(JobAccepted("mars", msgspec.structs.replace(job, requires={"region": "mars"}), 1.0), 1.0)
     shown = {family.name: [sample.value for sample in family.samples] for family in gauges.collect()}
     assert (shown["poolmgr_queue_held"], shown["poolmgr_queue_unmet"]) == ([1.0], [1.0])
+
+
+def test_canaries_are_counted_that_serve_and_that_were_taken_out() -> None:
+    gauges = PoolGauges(Clock())
+    gauges.pool = pool = Pool(PoolSettings())
+    for vm_id in ("vm", "canary", "out", "lost"):
+        pool.handle(Heartbeat(vm_id, "s", 0.0, canary=vm_id != "vm"), 1.0)
+    for vm_id in ("out", "lost"):
+        pool.fleet.vms[vm_id].draining, pool.fleet.vms[vm_id].out = True, "its joins failed"
+    pool.fleet.vms["lost"].lost = True
+    families = {family.name: family for family in gauges.collect()}
+    shown = {sample.labels["state"]: sample.value for sample in families["poolmgr_canaries"].samples}
+    assert shown == {"serving": 1, "out": 1}

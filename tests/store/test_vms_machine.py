@@ -87,6 +87,10 @@ class Fleet(OnRedis):
             "resting": "0",
             "processors": "0",
             "labels": "{}",
+            "canary": "0",
+            "joins_ok": "0",
+            "joins_failed": "0",
+            "out": "",
             "at": at,
         }
         self.plain.hashes[k.vm(vm_id)].update(facts)

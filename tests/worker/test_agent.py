@@ -149,6 +149,7 @@ class Machine:
         self.environment = {
             **os.environ,
             "POOLMGR_WORKER__LABELS": '{ region = "eu" }',
+            "POOLMGR_WORKER__CANARY": "true",
             "POOLMGR_REDIS__URL": redis_url,
             "POOLMGR_REDIS__PREFIX": prefix,
             "POOLMGR_WORKER__VM_ID": "vm1",
@@ -314,7 +315,7 @@ async def test_a_browser_that_nobody_remembers_is_ended_at_the_start(shared: Sha
     assert not shared.orphan.folder.exists()
     heartbeats = [event for event in await shared.agent.events() if isinstance(event, Heartbeat)]
     assert not any("orphan" in event.workers for event in heartbeats)
-    assert all(event.labels == {"region": "eu"} for event in heartbeats)
+    assert all((event.labels, event.canary) == ({"region": "eu"}, True) for event in heartbeats)
 
 
 @pytest.mark.parametrize("command", [["run"], ["sweep"]], ids=" ".join)

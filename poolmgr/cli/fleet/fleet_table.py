@@ -49,6 +49,10 @@ def show(
     out.print(_lead(standing), soft_wrap=True)
     waiting = count(standing.jobs_waiting, "job waits", "jobs wait")
     out.print(f"{count(standing.bots_live, 'live bot')}, {waiting} to be taken", soft_wrap=True)
+    for vm in vms:
+        if vm.out:
+            back = f"`poolmgr drain {vm.vm_id} --undo` takes it back"
+            out.print(Text(f"{literal(vm.vm_id)} is taken out: {literal(vm.out)}; {back}", "bold red"), soft_wrap=True)
     if scaling:
         out.print(_scaling(scaling), soft_wrap=True)
 
@@ -72,7 +76,7 @@ def _lead(standing: Standing) -> Text:
 
 def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Table:
     numbers = ("IDLE", "WARMING", "RESERVED", "BUSY", "RETIRING", "WORKERS", "BOTS", "LOAD")
-    has_labels = any(vm.labels for vm in vms)
+    has_labels = any(vm.labels or vm.canary for vm in vms)
     grid = table("VM", "STATE", *numbers, *(["LABELS"] if has_labels else []), right=numbers)
     for vm in vms:
         others = (_number(vm.workers[state]) for state in _STATES if state is not WorkerState.IDLE)
@@ -87,7 +91,7 @@ def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Tabl
             Text(workers, no_wrap=True),
             _number(len(vm.bots)),
             _load([vm], pool),
-            *([cell(named(vm.labels))] if has_labels else []),
+            *([cell(_labels(vm))] if has_labels else []),
         )
     up = sum(vm.state is VmState.UP for vm in vms)
     with_target = sum(vm.state.has_target for vm in vms)
@@ -103,6 +107,10 @@ def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Tabl
         _load(vms, pool, "bold"),
     )
     return grid
+
+
+def _labels(vm: VmView) -> str:
+    return ", ".join(part for part in ("canary" if vm.canary else "", named(vm.labels)) if part)
 
 
 def _load(vms: list[VmView], pool: PoolSettings, style: str = "") -> Text:

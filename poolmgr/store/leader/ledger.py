@@ -47,6 +47,7 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.core.events import Revoked
 from poolmgr.store import record, scripts, story
+from poolmgr.store.actions import MANAGER, By, Verb, Way, fields_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.lives import GRACE_S
 from poolmgr.store.usage import day_of
@@ -420,25 +421,18 @@ class Ledger:
             case Pause(worker_id=worker_id, bot_id=bot_id, attempt=attempt, paused=paused):
                 return self._ask(decision, messages.Pause(worker_id, bot_id, attempt, paused))
             case KeepVm():
-                facts: Fields = {
-                    "session": decision.session,
-                    "draining": int(decision.draining),
-                    "lost": int(decision.lost),
-                    "stopping": int(decision.stopping),
-                    "resting": int(decision.resting),
-                    "processors": f"{decision.processors:g}",
-                    "labels": msgspec.json.encode(decision.labels).decode(),
-                    "at": iso(at),
-                }
+                itself = By(MANAGER, Way.MANAGER) if decision.is_taken_out else None
                 return scripts.keep_vm(
                     vm=k.vm(vm_id),
                     workers=k.workers(vm_id),
                     vms=k.vms,
                     commands=k.commands(vm_id),
+                    actions=k.actions,
                     vm_id=vm_id,
                     life_s=int(self._retention.vm_s),
                     is_lost=decision.lost,
-                    fields=facts,
+                    fields=record.vm_kept(decision, at),
+                    action=fields_of(itself, Verb.DRAIN, vm_id, decision.out),
                 )
             case _:  # ForgetVm
                 workers, commands = k.workers(vm_id), k.commands(vm_id)

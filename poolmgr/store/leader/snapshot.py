@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from poolmgr.core.model import Bot, Vm, labels_of
+from poolmgr.core.model import Bot, Vm
 from poolmgr.store import answers, record
 from poolmgr.store.keys import Keys
 
@@ -35,11 +35,7 @@ async def load_vms(redis: Any, keys: Keys) -> list[Vm]:
     async for vm_id, raw in _hashes(redis, [(vm_id, keys.vm(vm_id)) for vm_id in ids]):
         fields = answers.text_fields(raw)
         if fields.get("lost") != "1":
-            draining, stopping, shunned = (fields.get(name) == "1" for name in ("draining", "stopping", "resting"))
-            vm = Vm(vm_id, fields.get("session", ""), 0.0, draining=draining, stopping=stopping, shunned=shunned)
-            vm.processors = answers.number(fields.get("processors", ""))
-            vm.labels = labels_of(answers.labels(fields.get("labels", "")))
-            vms.append(vm)
+            vms.append(record.vm_from(vm_id, fields))
     by_id = {vm.vm_id: vm for vm in vms}
     async for vm_id, workers in _hashes(redis, [(vm_id, keys.workers(vm_id)) for vm_id in by_id]):
         for raw_id, raw in workers.items():

@@ -48,7 +48,7 @@ _NAMES: Final = {kind: name for name, kind in _REQUESTS.items()}
 class VmView(msgspec.Struct, frozen=True):
     """A VM as operators see it. `workers`: how many by state. `draining`: an operator drains it, whatever its
     state is. `processors`: how many it has; 0: unknown. `carried`: its bots by kind of job, those to come included.
-    `labels`: by the settings of its agent.
+    `labels`, `canary`: by the settings of its agent. `out`: why the manager drains it by itself; empty: it does not.
     """
 
     vm_id: str
@@ -59,6 +59,8 @@ class VmView(msgspec.Struct, frozen=True):
     processors: float = 0.0
     carried: dict[str, int] = {}
     labels: dict[str, str] = {}
+    canary: bool = False
+    out: str = ""
 
     def has(self, labels: Mapping[str, str]) -> bool:
         """Whether it has all of these labels, and is not lost."""
@@ -296,8 +298,8 @@ def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], a
     )
     vm = Vm(vm_id, "", 0.0, draining, stopping, silent=not alive, lost=lost, shunned=shunned)
     processors = answers.number(fields.get("processors", ""))
-    known = (draining, processors, carried, answers.labels(fields.get("labels", "")))
-    return VmView(vm_id, vm.state, counts, sorted(bots), *known)
+    known = (draining, processors, carried, answers.labels(fields.get("labels", "")), fields.get("canary") == "1")
+    return VmView(vm_id, vm.state, counts, sorted(bots), *known, fields.get("out", ""))
 
 
 def _dead_job(entry_id: bytes, raw: dict[bytes, bytes]) -> DeadJob:

@@ -66,14 +66,22 @@ def test_a_vm_that_says_how_many_processors_it_has_shows_how_much_of_them_is_spo
     assert (row.split()[-1], total.split()[-1]) == ("0.1/1.8", "0.1/1.8")
 
 
-def test_labels_are_shown_where_a_vm_has_some(agent: Agent, poolmgr: CommandLine) -> None:
+def test_labels_are_shown_where_a_vm_has_some_and_why_a_canary_is_out(
+    agent: Agent, poolmgr: CommandLine, redis: Redis, keys: Keys
+) -> None:
     wait_for(lambda: poolmgr.json("fleet")["total"]["idle"] == 2)
     assert "LABELS" not in poolmgr("fleet").stdout
-    agent.labels = {"region": "eu", "account": "a"}
+    agent.labels = {"at": "a", "by": "b"}
     agent.beat(**{warm.worker_id: WorkerReport(WorkerState.IDLE) for warm in agent.orders(Warm, 2)})
     wait_for(lambda: poolmgr.json("fleet")["vms"][0]["labels"])
     title, row, *_ = poolmgr("fleet").stdout.splitlines()
-    assert (title.split()[-1], row.split()[-2:]) == ("LABELS", ["account=a,", "region=eu"])
+    assert (title.split()[-1], row.split()[-2:]) == ("LABELS", ["at=a,", "by=b"])
+    redis.hset(keys.vm(agent.vm_id), mapping={"canary": "1", "out": "9 of 12 joins\x1b failed"})
+    lines = poolmgr("fleet").stdout.splitlines()
+    assert lines[1].split()[-3:] == ["canary,", "at=a,", "by=b"]
+    assert lines[-1] == (
+        f"{agent.vm_id} is taken out: 9 of 12 joins\\x1b failed; `poolmgr drain {agent.vm_id} --undo` takes it back"
+    )
 
 
 def test_how_many_vms_are_wanted_is_shown_where_somebody_is_asked_for_them(

@@ -71,7 +71,7 @@ def another(section: str, key: str) -> Any:
         return old + 1
     if (section, key) == ("pool", "min_idle"):
         return old - 1
-    if (section, key) == ("pool", "lost_share"):
+    if (section, key) in (("pool", "lost_share"), ("pool", "canary_share")):
         return old / 2
     if isinstance(old, int | float):
         return old + 1

@@ -14,6 +14,7 @@ from common.wire.messages import AutomaticLeave, BotNames, Join
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core.decisions import Accept, Ask, Assign, End, KeepVm, KeepWorker, Move, Warm, Why
 from poolmgr.core.events import DrainRequested, LeaveRequested, SayRequested
+from poolmgr.core.model import Joins
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.inbox import GROUP, Jobs, Stream
@@ -200,6 +201,20 @@ async def test_vms_are_taken_over_with_their_workers_and_lost_ones_are_not(
         "w2": WorkerState.IDLE,
     }
     assert vm.workers["w2"].born == NOW - 9
+
+
+async def test_a_canary_that_the_leader_takes_out_is_in_the_log_of_actions_and_known_to_the_next_one(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    kept = KeepVm("vm1", "s1", True, False, canary=True, joins_ok=3, joins_failed=9, out="9 of 12 joins failed")
+    await ledger.apply([replace(kept, draining=False, out=""), replace(kept, is_taken_out=True), kept], NOW)
+    (action,) = await Views(redis, keys).actions.since(0, most=9)
+    assert (action.who, action.way, action.what, action.of) == ("manager", "manager", "drain", "vm1")
+    assert action.detail == "9 of 12 joins failed"
+    (vm,) = await load_vms(redis, keys)
+    assert (vm.canary, vm.draining, vm.joins, vm.out) == (True, True, Joins(3, 9), "9 of 12 joins failed")
+    (shown,) = await Views(redis, keys).fleet()
+    assert (shown.canary, shown.out) == (True, "9 of 12 joins failed")
 
 
 async def test_labels_of_vms_are_read_by_the_next_leader_and_by_people(redis: Any, keys: Keys, ledger: Ledger) -> None:
