@@ -28,13 +28,17 @@ News = Event | Revoked
 
 class FleetModel(msgspec.Struct, frozen=True):
     """`warmup_s`: the mean of a lognormal. `failing_warmups`: the share of warm-ups that fail, 0 to 1. `processors`: of
-    each VM; 0: unknown, and then they limit nothing.
+    each VM; 0: unknown, and then they limit nothing. `canaries`: how many VMs are. `failing_joins`: the share of joins
+    that fail by our doing, 0 to 1; `canarys_failing_joins`: on canaries.
     """
 
     vms: int
     warmup_s: float = 2.0
     failing_warmups: float = 0.0
     processors: float = 0.0
+    canaries: int = 0
+    failing_joins: float = 0.0
+    canarys_failing_joins: float = 0.0
 
 
 class Fleet:
@@ -44,6 +48,7 @@ class Fleet:
         self._model = model
         self._arrivals = arrivals
         self._random = random
+        self._canaries = {f"vm-{number}" for number in range(model.canaries)}
         self._said = 0
         self._to_say: list[tuple[float, int, News]] = []
 
@@ -67,7 +72,8 @@ class Fleet:
 
     def boot(self, vm_id: str, at: float) -> None:
         """Let this VM report at `at` for the first time."""
-        self._say(at, Heartbeat(vm_id, "simulated", at, {}, _ROOM, processors=self._model.processors))
+        processors, canary = self._model.processors, vm_id in self._canaries
+        self._say(at, Heartbeat(vm_id, "simulated", at, {}, _ROOM, processors=processors, canary=canary))
 
     def warm(self, order: Warm, now: float) -> None:
         at = now + draw_lognormal(self._model.warmup_s, _WARMUP_SIGMA, self._random)
@@ -83,6 +89,12 @@ class Fleet:
         admitted = now + _ADMITTED_AFTER_S
         over = admitted + self._arrivals[int(join.bot_id)].stay_s
         self._say(joining, BotMoved(*of, joining, BotState.JOINING))
+        model = self._model
+        failing = model.canarys_failing_joins if order.vm_id in self._canaries else model.failing_joins
+        if failing and self._random.random() < failing:
+            self._say(admitted, BotEnded(*of, admitted, Reason.UI_ELEMENT_NOT_FOUND))
+            self._end(order.vm_id, join.worker_id, admitted, GoneCause.SPENT)
+            return
         self._say(admitted, BotMoved(*of, admitted, BotState.IN_MEETING))
         self._say(over, BotEnded(*of, over, Reason.MEETING_ENDED))
         self._end(order.vm_id, join.worker_id, over, GoneCause.SPENT)

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from common.wire.vocabulary import WorkerState
-from poolmgr.core.decisions import Assign, End, ForgetWorker, Warm
+from poolmgr.core.decisions import Assign, End, ForgetWorker, KeepVm, Warm
+
+
+class TakenOut(msgspec.Struct, frozen=True):
+    """A canary that the pool drained, so many hours after the beginning."""
+
+    vm_id: str
+    after_h: float
+    why: str
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -14,7 +22,7 @@ class Outcome(msgspec.Struct, frozen=True):
     browser; None: no job was served. `idle_worker_h`: hours of idle browsers, reserved ones included. `idle_s_per_bot`:
     the same in seconds for each served bot. `busy_peak`: the most bots at one time. `load_mean`, `load_peak`: the share
     of what bots may take of all processors (`pool.cpu_limit`) that they are expected to take; None: it is not known how
-    many there are.
+    many there are. `canary_jobs`: jobs that a canary got; `taken_out`: which were taken out, and when.
     """
 
     jobs: int
@@ -37,6 +45,8 @@ class Outcome(msgspec.Struct, frozen=True):
     warmups: int
     load_mean: float | None = None
     load_peak: float | None = None
+    canary_jobs: int = 0
+    taken_out: tuple[TakenOut, ...] = ()
 
 
 class Meter:
@@ -59,6 +69,9 @@ class Meter:
         self._alive = self._peak = self._busy_peak = self._warmups = 0
         self._warm_hits = self._never_served = 0
         self._waits_s: list[float] = []
+        self._canaries = set[str]()
+        self._canary_jobs = 0
+        self._taken_out: list[TakenOut] = []
 
     def pass_time(self, now: float) -> None:
         """Count the time since the last call for the workers' current states."""
@@ -84,8 +97,16 @@ class Meter:
         self._peak = max(self._peak, self._alive)
 
     def assign(self, order: Assign, _: float) -> None:
-        self._waits_s.append(order.waited_s)
-        self._warm_hits += order.warm
+        if order.join.attempt == 1:
+            self._waits_s.append(order.waited_s)
+            self._warm_hits += order.warm
+            self._canary_jobs += order.vm_id in self._canaries
+
+    def keep_vm(self, kept: KeepVm, now: float) -> None:
+        if kept.canary:
+            self._canaries.add(kept.vm_id)
+        if kept.is_taken_out:
+            self._taken_out.append(TakenOut(kept.vm_id, _rounded((now - self._begin) / 3600), kept.out))
 
     def end(self, order: End, _: float) -> None:
         self._never_served += order.attempt == 0
@@ -118,6 +139,8 @@ class Meter:
             warmups=self._warmups,
             load_mean=_share(self._load_s / (self._looked_at - self._begin or 1.0), self._bearable),
             load_peak=_share(self._load_peak, self._bearable),
+            canary_jobs=self._canary_jobs,
+            taken_out=tuple(self._taken_out),
         )
 
 

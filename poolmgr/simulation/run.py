@@ -13,7 +13,7 @@ import msgspec
 
 from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Job
-from poolmgr.core.decisions import Assign, End, ForgetWorker, Retire, Revoke, Warm
+from poolmgr.core.decisions import Assign, End, ForgetWorker, KeepVm, Retire, Revoke, Warm
 from poolmgr.core.events import CoreEvent, JobAccepted, Tick
 from poolmgr.core.load import JobKind, expected_processors
 from poolmgr.core.pool import Pool
@@ -79,6 +79,7 @@ class Simulation:
             Revoke: self.fleet.refuse_to_give_back,
             End: self._meter.end,
             ForgetWorker: self._meter.forget_worker,
+            KeepVm: self._meter.keep_vm,
         }
 
     def advance(self, to_h: float) -> None:

@@ -40,6 +40,22 @@ def outcome_of(
     return run.outcome()
 
 
+def test_a_canary_that_is_like_the_others_stays_and_gets_its_share() -> None:
+    model = FleetModel(vms=4, canaries=1, failing_joins=0.1, canarys_failing_joins=0.1)
+    outcome = outcome_of(PoolSettings(canary_share=0.1), SMALL_DAY, model=model)
+    assert outcome.taken_out == ()
+    assert outcome.served == len(SMALL_DAY)
+    assert 0.05 < outcome.canary_jobs / outcome.served <= 0.1
+
+
+def test_a_canary_whose_joins_fail_is_taken_out_soon() -> None:
+    model = FleetModel(vms=4, canaries=1, failing_joins=0.02, canarys_failing_joins=1.0)
+    outcome = outcome_of(PoolSettings(canary_share=0.2), SMALL_DAY, model=model)
+    (out,) = outcome.taken_out
+    assert (out.vm_id, out.why.split(" joins")[0]) == ("vm-0", "13 of 13")
+    assert outcome.canary_jobs <= 14
+
+
 def three_hours(jobs_per_hour: float, ahead_s: float, seed: int) -> list[Arrival]:
     return poisson(jobs_per_hour, 3, Habits(900, ahead_s), Random(seed))
 

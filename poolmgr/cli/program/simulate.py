@@ -161,6 +161,30 @@ class _Tried(NamedTuple):
 @click.option(
     "--pictures", type=_Number(0, 1), default=0.0, show_default=True, metavar="SHARE", help="... and their picture."
 )
+@click.option(
+    "--canaries",
+    type=click.IntRange(0, 1_000),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="So many of the VMs are canaries, which get canary_share of the jobs.",
+)
+@click.option(
+    "--failing-joins",
+    type=_Number(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Joins that fail by our doing.",
+)
+@click.option(
+    "--canarys-failing-joins",
+    type=_Number(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="... on canaries.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Same seed, same result.")
 @click.option(
     "--sweep",
@@ -211,6 +235,7 @@ def simulate(
       poolmgr simulate --sweep min_idle=0,1,2,3,5,8 --plot sweep.svg
       poolmgr simulate --sweep min_idle=1,2,5 --sweep idle_ttl_s=60,900 --failing-warmups 0.05
       poolmgr simulate --processors 4 --sound 0.8 --pictures 0.1
+      poolmgr simulate --canaries 1 --failing-joins 0.02 --canarys-failing-joins 0.3
       poolmgr simulate --vms 20 --jobs-per-day 2000 --cost 0.20
       poolmgr simulate --vms 200 --jobs-per-day 20000 --warmup-s 6 --config /etc/poolmgr/config.toml
       poolmgr bots --limit 100000 --json > jobs.json && poolmgr simulate --trace jobs.json
@@ -222,7 +247,8 @@ def simulate(
     traffic = _traffic(trace, _random("traffic", seed), options)
     arrivals = recorded(traffic.arrivals, sound, pictures, _random("recorded", seed))
     traffic = traffic._replace(arrivals=arrivals)
-    model = FleetModel(vms, options["warmup_s"], options["failing_warmups"], options["processors"])
+    likes = (options[key] for key in ("processors", "canaries", "failing_joins", "canarys_failing_joins"))
+    model = FleetModel(vms, options["warmup_s"], options["failing_warmups"], *likes)
     runs = _grid(session.settings, options)
     if model.warmup_s >= min(run.warmup_timeout_s for run in runs):
         limit = f"{runs[0].warmup_timeout_s:g} s (pool.warmup_timeout_s)"
@@ -545,12 +571,23 @@ def _put_text(vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcome
     out.print()
     out.print(_table(runs, outcomes))
     out.print()
+    for outcome in outcomes:
+        out.print(_canaries(outcome), end="", soft_wrap=True)
     if len(runs) == 1:
         out.print(_advice(runs[0], outcomes[0]), soft_wrap=True)
         return
     out.print("* no other run has at least as many warm hits for at most as much idle time", soft_wrap=True)
     out.print()
     out.print(terminal_plot(_points(runs, outcomes)), soft_wrap=True)
+
+
+def _canaries(outcome: Outcome) -> str:
+    """What canaries got, and which were taken out; empty: there was nothing for them."""
+    if not outcome.canary_jobs:
+        return ""
+    lines = [f"Canaries got {outcome.canary_jobs:,} of {outcome.served:,} jobs."]
+    lines += [f"{out.vm_id} was taken out after {out.after_h:.1f} hours: {out.why}." for out in outcome.taken_out]
+    return "".join(f"{line}\n" for line in lines) + "\n"
 
 
 def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:

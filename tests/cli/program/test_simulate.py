@@ -156,6 +156,15 @@ def test_recordings_take_processors_of_which_there_may_be_too_few(poolmgr: Comma
     assert (both.exit_code, "together they are more than 1" in both.stderr) == (2, True)
 
 
+def test_a_canary_gets_its_share_and_is_taken_out_when_its_joins_fail(poolmgr: CommandLine) -> None:
+    options = ("--vms", "20", "--jobs-per-day", "3000", "--canaries", "1", "--canarys-failing-joins", "0.9")
+    result = poolmgr("simulate", *options)
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"^Canaries got \d+ of 3,000 jobs\.$", result.stdout, re.MULTILINE)
+    assert re.search(r"^vm-0 was taken out after [\d.]+ hours: \d+ of \d+ joins failed", result.stdout, re.MULTILINE)
+    assert "Canaries" not in poolmgr("simulate", *options[:4]).stdout
+
+
 def test_what_bots_prints_is_a_trace(poolmgr: CommandLine, tmp_path: Path) -> None:
     """As one array, and as the lines that `jq -c .[]` makes of it."""
     at = 1_795_165_200.0
