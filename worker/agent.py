@@ -30,7 +30,7 @@ from common.wire.vocabulary import Reason, WorkerState
 from worker.capture.recordings import Recordings
 from worker.chromium.accounts import AccountError, Accounts
 from worker.chromium.accounts import read as read_account
-from worker.chromium.display import find_xvfb
+from worker.chromium.display import find_recording_programs, find_xvfb
 from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import BrowserError, Launcher, find_chromium, sweep
 from worker.chromium.processors import processors
@@ -97,10 +97,12 @@ async def run(settings: Settings) -> None:
     """
     orders = _Orders()
     service = Service.of_environment()
-    # 1. Chromium is installed, Xvfb too if it is needed, and every account can be read.
+    # 1. Chromium is installed, what its display and its recording need too, and every account can be read.
     try:
-        profile = Profile.of(find_chromium(settings.worker.chromium), settings.worker)
-        if profile.display_size:
+        profile = Profile.of(find_chromium(settings.worker.chromium), settings.worker, settings.capture)
+        if profile.records:
+            find_recording_programs()
+        elif profile.display_size:
             find_xvfb()
         for account in settings.worker.accounts:
             read_account(account)

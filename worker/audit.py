@@ -11,8 +11,7 @@ from typing import Final, NamedTuple
 
 from common.config.settings import WorkerSettings
 from common.errors import AgentError
-from worker.chromium import processes
-from worker.chromium.process import PROFILE, is_marked_alive
+from worker.chromium.process import is_marked_alive, named_in_arguments
 from worker.chromium.warm_pages import VISITOR
 from worker.decide.overdue import GRACE_S, STILL_S
 from worker.decide.state import State
@@ -54,7 +53,7 @@ def look(state_dir: Path) -> Seen:
     except (OSError, sqlite3.Error) as error:
         where = f"worker.state_dir = {str(state_dir)!r}"
         raise CannotAuditError(f"cannot read {where}: {error}; run it as the agent's user") from error
-    running = frozenset(processes.named_in_arguments(f"{PROFILE}={workers}/", "/profile"))
+    running = frozenset(named_in_arguments(workers))
     leaders = frozenset(worker_id for worker_id in folders if is_marked_alive(workers / worker_id))
     return Seen(notes, folders, running, leaders, time.monotonic())
 

@@ -15,14 +15,14 @@ from typing import Final
 
 from playwright._impl._driver import compute_driver_executable
 
-from common.config.settings import Settings, WorkerSettings
+from common.config.settings import CaptureSettings, Settings, WorkerSettings
 from common.runtime.cli.text import duration
 from common.runtime.doctor import network, redis
 from common.runtime.doctor.checks import Check, Found, beside, error, ok, skipped, warning
 from common.runtime.doctor.machine import available_mb, cgroup_limit, disk, open_files
 from worker.chromium import processes
 from worker.chromium.accounts import AccountError, read
-from worker.chromium.display import find_xvfb
+from worker.chromium.display import RECORDING_PROGRAMS, find_recording_programs, find_xvfb
 from worker.chromium.process import BrowserError, Chromium, Launcher, find_chromium
 from worker.chromium.profile import Profile
 
@@ -35,6 +35,7 @@ HOSTS: Final = {
 """The hosts that a bot's browser loads first, by platform."""
 
 _QUICK_S: Final = 5.0
+_FFMPEG_S: Final = 10.0  # it loads a hundred libraries, at first from the disk
 _SHM_LEAST_MB: Final = 65  # containers have 64 by default, and tabs with a meeting crash then
 _SHM_WORKER_MB: Final = 64
 _TASKS_WORKER: Final = 250
@@ -49,14 +50,15 @@ _SIGN_IN_SOON_S: Final = 7 * 86400.0
 
 def checks(settings: Settings) -> list[Check]:
     worker, pool = settings.worker, settings.pool
-    trial = _Trial(worker)
+    trial = _Trial(worker, settings.capture)
     many = pool.max_workers
     return [
         Check("browser", worker.launch_timeout_s + _QUICK_S, trial.starts, "see worker.launch_timeout_s"),
         Check("sandbox", worker.launch_timeout_s + 2 * _QUICK_S, trial.is_sandboxed),
         _quick("driver", driver),
         _quick("user namespaces", user_namespaces),
-        _quick("display", lambda: _display(worker)),
+        _quick("display", lambda: _display(worker, settings.capture)),
+        Check("recording", 2 * _FFMPEG_S + _QUICK_S, lambda: beside(lambda: _recording(settings.capture))),
         _quick("accounts", lambda: _accounts(worker)),
         _quick("fonts", lambda: fonts(_FONTS)),
         _quick("shared memory", lambda: shared_memory(_SHM, worker, many)),
@@ -81,8 +83,9 @@ def _hosts(settings: Settings) -> dict[str, tuple[str, ...]]:
 class _Trial:
     """Starts a browser as the agent does, in a folder of its own."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, capture: CaptureSettings) -> None:
         self._settings = settings
+        self._capture = capture
 
     async def starts(self) -> Found:
         began = time.monotonic()
@@ -110,7 +113,7 @@ class _Trial:
                 await chromium.kill()
 
     async def _launch(self, folder: Path) -> tuple[Chromium, Profile]:
-        profile = Profile.of(find_chromium(self._settings.chromium), self._settings)
+        profile = Profile.of(find_chromium(self._settings.chromium), self._settings, self._capture)
         return await Launcher(profile, folder).launch("doctor"), profile
 
 
@@ -255,7 +258,9 @@ def fonts(folders: Sequence[str]) -> Found:
     return ok(f"{len(files)} files")
 
 
-def _display(worker: WorkerSettings) -> Found:
+def _display(worker: WorkerSettings, capture: CaptureSettings) -> Found:
+    if capture.needs_display:
+        return ok('virtual, by capture.video = "display": see recording')
     if worker.headless:
         return ok("none is needed: worker.headless")
     if worker.display == "virtual":
@@ -266,6 +271,35 @@ def _display(worker: WorkerSettings) -> Found:
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return ok("that of the environment")
     return error("worker.headless is false, and there is no display", 'worker.display = "virtual"')
+
+
+def _recording(capture: CaptureSettings) -> Found:
+    if not capture.store:
+        return ok("nothing is recorded: capture.store")
+    if not capture.needs_display:
+        return ok("nothing more is needed: by a tab")
+    todo = f"apt-get install {' '.join(RECORDING_PROGRAMS.values())}"
+    try:
+        ffmpeg = find_recording_programs()["ffmpeg"]
+    except FileNotFoundError as fault:
+        return error(str(fault), todo)
+    return ffmpeg_can(ffmpeg, todo)
+
+
+def ffmpeg_can(ffmpeg: str, todo: str) -> Found:
+    """Whether that ffmpeg was built with what recordings need: there are smaller ones."""
+    known: set[str] = set()
+    for what in ("-devices", "-encoders"):
+        try:
+            said = subprocess.run(
+                (ffmpeg, "-hide_banner", what), capture_output=True, text=True, timeout=_FFMPEG_S, check=False
+            ).stdout
+        except (OSError, subprocess.TimeoutExpired) as fault:
+            return error(f"{ffmpeg} does not start: {fault}", todo)
+        known |= {word for line in said.splitlines() for word in line.split()[1:2]}
+    if missing := [name for name in ("pulse", "x11grab", "libopus", "libx264") if name not in known]:
+        return error(f"{ffmpeg} was built without {' and '.join(missing)}", "use the ffmpeg of Debian or Ubuntu")
+    return ok(f"from a virtual display, by {ffmpeg}")
 
 
 def _accounts(worker: WorkerSettings) -> Found:

@@ -198,7 +198,7 @@ async def _serve(
     driver = Driver()
     try:
         with tempfile.TemporaryDirectory(prefix="poolmgr-once-") as home:
-            launcher = Launcher(Profile.of(find_chromium(worker.chromium), worker), Path(home))
+            launcher = Launcher(Profile.of(find_chromium(worker.chromium), worker, settings.capture), Path(home))
             store = Store(settings.capture) if settings.capture.store else None
             recordings = Recordings(WORKER_ID, Path(home) / "recordings", settings.capture, store, report)
             keepers = keepers_for(settings.evidence, WORKER_ID, bundles.put)

@@ -181,7 +181,7 @@ class CaptureSettings(Section, frozen=True):
     store_options: dict[StoreOption, str] = {}
     storage_class: Annotated[str, Meta(pattern=r"^[A-Za-z_-]{0,40}\Z")] = ""
     audio_kbps: Annotated[int, Meta(ge=16, le=256)] = 96
-    video: Literal["tab", "off"] = "tab"
+    video: Literal["tab", "display", "off"] = "tab"
     video_size: PictureSize = "1280x720"
     video_fps: Annotated[int, Meta(ge=1, le=30)] = 15
     video_kbps: Annotated[int, Meta(ge=100, le=20_000)] = 1000
@@ -189,6 +189,11 @@ class CaptureSettings(Section, frozen=True):
     store_timeout_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     finish_memory_mb: Annotated[int, Meta(ge=128, le=1_000_000)] = 1024
     link_s: Annotated[int, Meta(ge=60, le=604_800)] = 3600
+
+    @property
+    def needs_display(self) -> bool:
+        """Whether what is recorded is recorded from a virtual display."""
+        return bool(self.store) and self.video == "display"
 
 
 class ProbeSettings(Section, frozen=True):

@@ -20,6 +20,12 @@ DELETED: Final = "deleted"
 Kind = Literal["audio", "video"]
 """What is recorded: each kind has parts, segments and gaps of its own."""
 
+Way = Literal[
+    "recorder_tab",  # a tab beside the meeting's
+    "display",  # an ffmpeg, from the worker's virtual display and sound server
+]
+"""How sound and picture are captured."""
+
 GapCause = Literal[
     "late",  # the recorder began after the bot was in
     "agent_away",  # no agent fetched from the recorder for longer than it keeps
@@ -117,7 +123,7 @@ class Manifest(Shape, frozen=True):
     began_at: float
     ended_at: float | None
     finished: bool
-    way: str = "recorder_tab"
+    way: Way = "recorder_tab"
     kinds: tuple[Kind, ...] = ("audio",)
     codec: str = "opus"
     sample_rate: int = 48_000

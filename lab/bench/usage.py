@@ -48,14 +48,17 @@ async def cpu_percent(pids: Collection[int], interval_s: float) -> float:
 
 
 async def cpu_percents(pids: Collection[int], interval_s: float) -> list[float]:
-    """How many percent of one core each process uses over the next `interval_s`."""
+    """How many percent of one core each process uses over the next `interval_s`; none if it ends meanwhile."""
     began, before = time.monotonic(), [_ticks(pid) for pid in pids]
     await asyncio.sleep(interval_s)
-    spent = [_ticks(pid) - ticks for pid, ticks in zip(pids, before, strict=True)]
+    spent = [max(0, _ticks(pid) - ticks) for pid, ticks in zip(pids, before, strict=True)]
     return [100 * ticks / TICKS_A_SECOND / (time.monotonic() - began) for ticks in spent]
 
 
 def _ticks(pid: int) -> int:
-    """User and system time, fields 14 and 15 of /proc/PID/stat: proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """User and system time, fields 14 and 15 of /proc/PID/stat: proc(5). 0 when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
     return int(fields[11]) + int(fields[12])

@@ -12,6 +12,7 @@ for role in "$@"; do
     manager) ;;
     worker)
       apt-get install --yes --no-install-recommends "chromium${CHROMIUM_VERSION:+=$CHROMIUM_VERSION}" xvfb libatomic1
+      # For capture.video = "display" ffmpeg and pulseaudio as well: they bring some 100 MB, so they are left out here.
       apt-get install --yes --no-install-recommends fonts-liberation fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji fontconfig
       if [ -n "${CHROMIUM_VERSION:-}" ]; then apt-mark hold chromium chromium-common; fi
       ;;

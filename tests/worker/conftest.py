@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 from playwright.async_api import Error as PlaywrightError
 
-from common.config.settings import EvidenceSettings, WorkerSettings
+from common.config.settings import CaptureSettings, EvidenceSettings, WorkerSettings
 from common.wire.messages import Event, Join, WorkerGone, WorkerWarm
 from common.wire.vocabulary import Reason
 from lab.chaos.observers.witness import Witness
@@ -45,6 +45,7 @@ class Harness:
         tasks: asyncio.TaskGroup,
         settings: WorkerSettings,
         recorders: Recorders = unrecorded,
+        capture: CaptureSettings | None = None,
     ) -> None:
         self.state_dir = state_dir
         self.driver = driver
@@ -55,7 +56,7 @@ class Harness:
         self.may_claim.set()
         self.meeting = ""
         self.video = False
-        launcher = Launcher(Profile.of(find_chromium(settings.chromium), settings), state_dir)
+        launcher = Launcher(Profile.of(find_chromium(settings.chromium), settings, capture), state_dir)
         self.locks: dict[str, str] = {}
         accounts = Accounts(settings.accounts, "vm1", self)
         self.bundles: dict[str, bytes] = {}
@@ -126,10 +127,14 @@ async def driver() -> AsyncGenerator[Driver]:
 
 @asynccontextmanager
 async def pool_with(
-    state_dir: Path, settings: WorkerSettings, driver: Driver, recorders: Recorders = unrecorded
+    state_dir: Path,
+    settings: WorkerSettings,
+    driver: Driver,
+    recorders: Recorders = unrecorded,
+    capture: CaptureSettings | None = None,
 ) -> AsyncGenerator[Harness]:
     async with asyncio.TaskGroup() as tasks:
-        harness = Harness(state_dir, driver, tasks, settings, recorders)
+        harness = Harness(state_dir, driver, tasks, settings, recorders, capture)
         try:
             yield harness
         finally:

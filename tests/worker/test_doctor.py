@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from common.config.settings import AccountSettings, Settings, WorkerSettings, parse
+from common.config.settings import AccountSettings, CaptureSettings, Settings, WorkerSettings, parse
 from common.runtime.doctor.checks import Severity, carry_out
 from tests.commands import members
 from tests.waiting import PATIENCE_S
@@ -106,6 +106,27 @@ def test_a_real_browsers_sandbox_is_seen_to_be_on_or_off(
 def test_each_check_has_a_name_of_its_own_but_hosts_of_one_platform() -> None:
     names = [check.name for check in doctor.checks(Settings())]
     assert sorted({name for name in names if names.count(name) > 1}) == ["teams", "zoom"]
+
+
+def test_what_recording_from_a_display_needs_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = doctor._recording  # pyright: ignore[reportPrivateUsage]
+    assert looked(CaptureSettings()).severity is OK
+    assert looked(CaptureSettings(store="/nowhere")).severity is OK
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    missing = looked(CaptureSettings(store="/nowhere", video="display"))
+    assert (missing.severity, missing.todo) == (ERROR, "apt-get install xvfb pulseaudio ffmpeg")
+    for name in ("Xvfb", "pulseaudio", "ffmpeg"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\necho ' V..... libx264'; echo ' A..... libopus'; echo ' D  pulse'\n")
+        program.chmod(0o755)
+    small = looked(CaptureSettings(store="/nowhere", video="display"))
+    assert small.severity is ERROR
+    assert small.what.endswith("was built without x11grab")
+    (tmp_path / "ffmpeg").write_text("no program")
+    assert "does not start" in looked(CaptureSettings(store="/nowhere", video="display")).what
+    monkeypatch.undo()
+    if shutil.which("ffmpeg") and shutil.which("pulseaudio"):
+        assert looked(CaptureSettings(store="/nowhere", video="display")).severity is OK
 
 
 def test_a_jitsi_of_ones_own_is_asked_in_place_of_the_public_one() -> None:

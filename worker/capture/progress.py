@@ -18,13 +18,13 @@ from typing import Final
 import msgspec
 
 from common.errors import AgentError
-from common.wire.manifest import VERSION, Audio, Gap, GapCause, Kind, Manifest, Part, Segment, Video
+from common.wire.manifest import VERSION, Audio, Gap, GapCause, Kind, Manifest, Part, Segment, Video, Way
 
 SEGMENT_S: Final = 5.0
 """A segment is cut as soon as it is that long. With chunks of a second it lasts 5 to 6 s."""
 SHORTEST_GAP_S: Final = 2.0
 """Less than this at the beginning or the end is no gap: the recorder takes that long to begin and to end."""
-_NAMES: Final[dict[Kind, str]] = {"audio": "segment-{:06d}.webm", "video": "picture-{:06d}.ivf"}
+_PICTURES: Final[dict[Way, str]] = {"recorder_tab": "ivf", "display": "mkv"}
 
 
 class Entry(msgspec.Struct, frozen=True, tag_field="is", tag=str.lower, omit_defaults=True):
@@ -39,6 +39,7 @@ class Opened(Entry, frozen=True):
     platform: str
     at: float
     kinds: tuple[Kind, ...] = ("audio",)
+    way: Way = "recorder_tab"
 
 
 class Began(Entry, frozen=True):
@@ -105,8 +106,10 @@ class OutOfOrderError(AgentError):
     """An entry that cannot follow those before it."""
 
 
-def path_of(kind: Kind, sequence: int) -> str:
-    return _NAMES[kind].format(sequence)
+def path_of(kind: Kind, sequence: int, way: Way = "recorder_tab") -> str:
+    if kind == "audio":
+        return f"segment-{sequence:06d}.webm"
+    return f"picture-{sequence:06d}.{_PICTURES[way]}"
 
 
 class Track:
@@ -114,8 +117,9 @@ class Track:
     bytes had arrived at which time. `covered_until`: up to then everything is recorded, or noted as a gap.
     """
 
-    def __init__(self, kind: Kind, opened_at: float) -> None:
+    def __init__(self, kind: Kind, opened_at: float, way: Way = "recorder_tab") -> None:
         self.kind: Final[Kind] = kind
+        self._way: Final[Way] = way
         self.parts: list[Part] = []
         self.segments: list[Segment] = []
         self.pending: list[Chunk] = []
@@ -137,7 +141,7 @@ class Track:
     @property
     def pending_path(self) -> str:
         """The file of the next segment."""
-        return path_of(self.kind, len(self.segments))
+        return path_of(self.kind, len(self.segments), self._way)
 
     @property
     def recorded_s(self) -> float:
@@ -193,7 +197,7 @@ class Progress:
 
     def __init__(self, opened: Opened, entries: Iterable[AnyEntry] = ()) -> None:
         self.opened = opened
-        self.tracks: dict[Kind, Track] = {kind: Track(kind, opened.at) for kind in opened.kinds}
+        self.tracks: dict[Kind, Track] = {kind: Track(kind, opened.at, opened.way) for kind in opened.kinds}
         self.closed: Closed | None = None
         self.is_paused = False
         self.next_seq = 0
@@ -294,6 +298,7 @@ class Progress:
             self.began_at,
             self.closed.at if self.closed else None,
             finished,
+            way=self.opened.way,
             kinds=self.opened.kinds,
             parts=[part for track in self._tracks() for part in track.parts],
             segments=self.segments,

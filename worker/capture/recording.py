@@ -1,4 +1,4 @@
-"""Records one bot while it is in its meeting: chunks are fetched from the recorder's tab twice a second, and spooled.
+"""Records one bot while it is in its meeting: chunks are fetched from its recorder twice a second, and spooled.
 
 Whatever goes wrong, the meeting goes on. What is missing is noted with its cause.
 """
@@ -16,12 +16,13 @@ from playwright.async_api import Page
 from common.runtime.waiting import backoff, pause
 from common.wire.manifest import GapCause, Kind
 from common.wire.vocabulary import BotState
-from worker.capture import progress, tab
+from worker.capture import progress
 from worker.capture.null_spool import NullSpool
 from worker.capture.silence import SilenceDetector
 from worker.capture.spool import Spool
 from worker.capture.stall import StallDetector
-from worker.chromium.driver import PAGE_ERRORS, one_line
+from worker.capture.way import CAPTURE_ERRORS, MOST_AT_ONCE, PAUSED, CaptureOptions, Chunk, Pulled, Recorder, Start, Way
+from worker.chromium.driver import one_line
 from worker.decide.state import State
 
 CHUNK_S: Final = 1.0
@@ -45,17 +46,18 @@ OnSound = Callable[[int, int, bytes], None]
 class Recording:
     """Call `run` once, `note` with each state of the bot, and `end` when it is out.
 
-    `spool` opens the bot's spool, a new one or one that another agent left. `options`: what to record, and how; a kind
-    that the spool does not keep is only given to `on_sound`. `page`: the meeting's, None while no driver is connected
-    to it. `voice_at`: when the meeting's connections last received a voice, in monotonic seconds. `has_room`: whether
-    more may be spooled. `on_began`: called once the bot is recorded. `add_to_story`: adds a line to the bot's story.
-    With `on_sound`, chunks of sound are short.
+    `spool` opens the bot's spool, a new one or one that another agent left. `way`: how it is recorded. `options`: what;
+    a kind that the spool does not keep is only given to `on_sound`. `page`: the meeting's, None while no driver is
+    connected to it. `voice_at`: when the meeting's connections last received a voice, in monotonic seconds. `has_room`:
+    whether more may be spooled. `on_began`: called once the bot is recorded. `add_to_story`: adds a line to the bot's
+    story. With `on_sound`, chunks of sound are short.
     """
 
     def __init__(
         self,
         spool: Callable[[], Spool | NullSpool],
-        options: tab.CaptureOptions,
+        way: Way,
+        options: CaptureOptions,
         page: Callable[[], Page | None],
         voice_at: Callable[[], float | None],
         has_room: Callable[[], bool],
@@ -67,6 +69,7 @@ class Recording:
         self._make_spool = spool
         self._on_sound = on_sound
         self._chunk_s, self._fetch_every_s = (CHUNK_S, FETCH_S) if on_sound is None else (LIVE_CHUNK_S, LIVE_CHUNK_S)
+        self._way = way
         self._options = options
         self._page = page
         self._voice_at = voice_at
@@ -79,7 +82,7 @@ class Recording:
         self._wake = asyncio.Event()
         self._wants_pause: bool | None = None
         self._ended_at = 0.0
-        self._tab: Page | None = None
+        self._recorder: Recorder | None = None
         self._silence = SilenceDetector()
         self._stall = StallDetector(options.kinds)
         # the cause that is noted if the recorder stopped because its buffer was full
@@ -127,18 +130,18 @@ class Recording:
         while await self._go_on(next_delay_s):
             page = self._page()
             if page is None:
-                self._tab = None
+                self._recorder = None
                 continue
             try:
-                if self._tab is None:
-                    self._tab = await tab.find(page) or await self._open(page)
+                if self._recorder is None:
+                    self._recorder = await self._way.find(page) or await self._open(page)
                     self._stall.reset(time.monotonic())
-                    delays = backoff(*REOPEN_DELAYS_S)
                 await self._note_pause()
-                await self._fetch(self._tab)
+                await self._fetch(self._recorder)
                 failing_since, next_delay_s = time.monotonic(), self._fetch_every_s
-            except tab.CAPTURE_ERRORS as error:
-                self._tab, next_delay_s = None, next(delays)
+                delays = backoff(*REOPEN_DELAYS_S)
+            except CAPTURE_ERRORS as error:
+                self._recorder, next_delay_s = None, next(delays)
                 self._log.warning("recorder_failed", error=one_line(error), again_in_s=next_delay_s)
                 if time.monotonic() - failing_since >= WARN_AFTER_S:
                     self._report_failure("there is no recorder; it is tried again")
@@ -163,15 +166,15 @@ class Recording:
             return
         self._add_to_story("pause its recording" if self._wants_pause else "resume its recording")
 
-    async def _open(self, page: Page) -> Page:
+    async def _open(self, page: Page) -> Recorder:
         assert self.spool
         so_far = self.spool.progress
         cause = self._reopen_cause if so_far.has_begun else None
         parts: dict[Kind, int] = dict.fromkeys(self._options.kinds, self._streamed_parts)
         parts |= {kind: len(track.parts) for kind, track in so_far.tracks.items()}
         chunk_ms = round(self._chunk_s * 1000)
-        start = tab.Start(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, so_far.is_paused)
-        recorder = await tab.open_beside(page, start)
+        start = Start(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, so_far.is_paused)
+        recorder = await self._way.open(page, start)
         if cause is None:
             self._on_began()
         self._reopen_cause = "recorder_lost"
@@ -184,14 +187,14 @@ class Recording:
         assert self.spool
         return max(self._next_seq, self.spool.progress.next_seq)
 
-    async def _fetch(self, recorder: Page) -> bool:
+    async def _fetch(self, recorder: Recorder) -> bool:
         """Fetch chunks and spool them. True: the recorder has more."""
         assert self.spool
-        wanted = tab.MOST_AT_ONCE
+        wanted = MOST_AT_ONCE
         if not self._has_room():
             wanted, self._stop_cause = 0, "spool_full"
             self._report_failure("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
-        pulled = await tab.pull(recorder, self._confirmed, wanted, self._stop_cause)
+        pulled = await recorder.pull(self._confirmed, wanted, self._stop_cause)
         entries = [_entries(chunk) for chunk in pulled.chunks]
         self._pass_on_sound(entries)
         try:
@@ -217,14 +220,14 @@ class Recording:
                 self._streamed_parts = began.part + 1
                 self._on_sound(chunk.seq, began.part, content)
 
-    async def _follow_pause(self, recorder: Page, pulled: tab.Pulled) -> None:
+    async def _follow_pause(self, recorder: Recorder, pulled: Pulled) -> None:
         assert self.spool
         if self.spool.progress.is_paused and "" in pulled.stopped.values():
-            await tab.pause(recorder)
-        elif not self.spool.progress.is_paused and tab.PAUSED in pulled.stopped.values():
-            await tab.resume(recorder)
+            await recorder.pause()
+        elif not self.spool.progress.is_paused and PAUSED in pulled.stopped.values():
+            await recorder.resume()
 
-    async def _check(self, pulled: tab.Pulled, now: float) -> None:
+    async def _check(self, pulled: Pulled, now: float) -> None:
         """Replace the recorder if it stopped, stalls, or records silence while somebody speaks."""
         for stopped in pulled.stopped.values():
             if stopped in ("tab", "recorder"):
@@ -257,10 +260,10 @@ class Recording:
         self._log.warning("recorder_begins_anew", cause=cause)
         self._reopen_cause, self._restarted_at = cause, time.monotonic()
         self._silence.reset()
-        if self._tab:
-            with suppress(*PAGE_ERRORS):
-                await self._tab.close()
-        self._tab = None
+        if self._recorder:
+            with suppress(*CAPTURE_ERRORS):
+                await self._recorder.close()
+        self._recorder = None
 
     async def _finish(self) -> None:
         """Fetch the rest, if the recorder still answers."""
@@ -268,13 +271,12 @@ class Recording:
         cause: GapCause = "browser_gone"
         try:
             async with asyncio.timeout(END_DEADLINE_S):
-                page = self._page()
-                recorder = self._tab or (await tab.find(page) if page else None)
+                recorder = self._recorder or await self._way.find(self._page())
                 if recorder:
-                    await tab.stop(recorder)
+                    await recorder.stop()
                     while await self._fetch(recorder):
                         pass
-        except tab.CAPTURE_ERRORS as error:
+        except CAPTURE_ERRORS as error:
             self._log.warning("recorder_lost", error=one_line(error))
         try:
             await asyncio.to_thread(self.spool.close, progress.Closed(self._ended_at, cause))
@@ -290,10 +292,9 @@ class Recording:
             self._add_to_story(why if why.startswith("capture_failed") else f"capture_failed: {why}")
 
 
-def _entries(chunk: tab.Chunk) -> tuple[progress.Began, progress.Chunk, bytes]:
-    content = chunk.content()
+def _entries(chunk: Chunk) -> tuple[progress.Began, progress.Chunk, bytes]:
     return (
-        progress.Began(chunk.part, chunk.part_at / 1000, chunk.cause, chunk.kind),
-        progress.Chunk(chunk.seq, chunk.at / 1000, round(chunk.media_ms / 1000, 3), len(content), chunk.kind),
-        content,
+        progress.Began(chunk.part, chunk.part_at, chunk.cause, chunk.kind),
+        progress.Chunk(chunk.seq, chunk.at, chunk.media_s, len(chunk.content), chunk.kind),
+        chunk.content,
     )

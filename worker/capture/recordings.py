@@ -24,10 +24,13 @@ from common.wire.manifest import FINAL, PROGRESS, Kind, Segment
 from common.wire.messages import BotRecorded, Join
 from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.null_spool import NullSpool
+from worker.capture.on_display import DisplayWay
 from worker.capture.progress import Closed, Opened
 from worker.capture.recording import OnSound, Recording
 from worker.capture.spool import DamagedRecordingError, Spool, name_of, parse_name
-from worker.capture.tab import CaptureOptions
+from worker.capture.tab import TabWay
+from worker.capture.way import CaptureOptions, Way
+from worker.chromium.display import is_recordable
 from worker.decide.state import State
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -40,8 +43,7 @@ MOST_SPOILED: Final = 20
 MOST_TRIES: Final = 10
 """To make the files of a recording, over ten minutes or so. After that they count as impossible to make."""
 _MOST_WARNING_CHARS: Final = 300
-_MEDIA_TYPES: Final[dict[Kind, str]] = {"audio": "audio/webm", "video": "video/x-ivf"}
-_SUFFIXES: Final = (".webm", ".ivf")
+_MEDIA_TYPES: Final = {".webm": "audio/webm", ".ivf": "video/x-ivf", ".mkv": "video/x-matroska"}
 _LABELS: Final[dict[tuple[Kind, ...], str]] = {
     ("audio",): "sound",
     ("video",): "picture",
@@ -61,8 +63,8 @@ def _always() -> bool:
 
 
 class Recordings:
-    """`report`: gets an event for each recording that begins or is finished. `store` None: nothing is recorded, and
-    unfinished recordings stay as they are.
+    """`folder`: theirs in the state folder. `report`: gets an event for each recording that begins or is finished.
+    `store` None: nothing is recorded, and unfinished recordings stay as they are.
     """
 
     def __init__(
@@ -109,15 +111,17 @@ class Recordings:
         name = name_of(join.bot_id, join.attempt)
         bot_log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
 
+        way = self._way_of(join)
+
         def spool() -> Spool | NullSpool:
-            return self._begin(name, join, kept) if kept else NullSpool()
+            return self._begin(name, join, kept, way) if kept else NullSpool()
 
         def began() -> None:
             if kept:
                 self._report(BotRecorded(self._vm_id, join.bot_id, join.attempt, time.time(), kinds=kept))
             actions = [f"record its {_LABELS[kept]}"] if kept else []
             actions += ["listen to its sound"] if is_only_streamed else []
-            add_to_story(f"{' and '.join(actions)}, by a tab that captures the meeting's")
+            add_to_story(f"{' and '.join(actions)}, {way.label}")
 
         def voice_at() -> float | None:
             latest = state()
@@ -127,7 +131,7 @@ class Recordings:
         self.idle.clear()
         has_room = self._has_room if kept else _always
         recording = self._active[name] = Recording(
-            spool, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound
+            spool, way, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -153,7 +157,16 @@ class Recordings:
         else:
             log.info("pause_ignored", bot_id=bot_id, attempt=attempt, why="no such bot is recorded here")
 
-    def _begin(self, name: str, join: Join, kinds: tuple[Kind, ...]) -> Spool:
+    def _way_of(self, join: Join) -> Way:
+        """How to record: as is set, if the bot's worker can; and a bot that an earlier agent recorded, as that did."""
+        folder = self._folder.parent / "workers" / join.worker_id
+        on_display = DisplayWay(folder)
+        wants_display = self._settings.needs_display
+        if on_display.has_begun or (wants_display and is_recordable(folder)):
+            return on_display
+        return TabWay("its worker was started without a display" if wants_display else "")
+
+    def _begin(self, name: str, join: Join, kinds: tuple[Kind, ...], way: Way) -> Spool:
         folder = self._folder / name
         if (folder / "log").exists():
             try:
@@ -161,7 +174,7 @@ class Recordings:
             except DamagedRecordingError as error:
                 log.error("recording_spoiled", recording=name, error=str(error))
                 _move_aside(folder)
-        opened = Opened(join.bot_id, join.attempt, join.platform, time.time(), kinds)
+        opened = Opened(join.bot_id, join.attempt, join.platform, time.time(), kinds, way.name)
         return Spool.create(folder, opened)
 
     def _has_room(self) -> bool:
@@ -200,7 +213,8 @@ class Recordings:
         """Move a segment from the disk to the store. Raises: StoreError, OSError."""
         store, folder_in_store = self._opened(), store_folder(spool)
         content = await asyncio.to_thread(spool.read, segment)
-        await store.put(f"{folder_in_store}/{segment.path}", content, content_type=_MEDIA_TYPES[segment.kind])
+        media_type = _MEDIA_TYPES[Path(segment.path).suffix]
+        await store.put(f"{folder_in_store}/{segment.path}", content, content_type=media_type)
         if await store.size(f"{folder_in_store}/{segment.path}") != segment.bytes:
             raise StoreError("what it holds is shorter than what it was given")
         await asyncio.to_thread(spool.note_stored, segment)
@@ -264,7 +278,7 @@ class Recordings:
         in_use = {*live, *self._active}
         unfinished = [folder for folder in folders if folder.suffix != SPOILED and folder.name not in in_use]
         self._unfinished_bytes = sum(
-            file.stat().st_size for folder in unfinished for file in folder.iterdir() if file.suffix in _SUFFIXES
+            file.stat().st_size for folder in unfinished for file in folder.iterdir() if file.suffix in _MEDIA_TYPES
         )
         return sorted(unfinished, key=lambda folder: folder.stat().st_mtime)
 

@@ -1,21 +1,20 @@
 """The tab that records: opens it beside a meeting's page, finds it again, fetches its chunks.
 
-Every call has a deadline. It raises one of CAPTURE_ERRORS if the page does not answer.
+Every call has a deadline.
 """
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, cast
 
 import msgspec
 from playwright.async_api import Page
 
-from common.config.settings import CaptureSettings
 from common.wire.manifest import GapCause, Kind
+from worker.capture.way import Chunk, Pulled, Start, WayName
 from worker.chromium.driver import PAGE_ERRORS
 from worker.chromium.profile import CAPTURED_TITLE
 
@@ -27,16 +26,12 @@ CALL_DEADLINE_S: Final = 5.0
 CHECK_EVERY_S: Final = 0.02
 FIT_S: Final = 0.1
 MOST_FITS: Final = 20
-MOST_AT_ONCE: Final = 60  # chunks: a megabyte of sound, five of pictures
-PAUSED: Final = "paused"
 _VIEW: Final = "[innerWidth, innerHeight]"
 _FIND: Final = "typeof globalThis.poolmgrRecorder === 'object'"
 _TITLE: Final = "(title) => { const before = document.title; document.title = title; return before; }"
 
-CAPTURE_ERRORS: Final = (TimeoutError, *PAGE_ERRORS, msgspec.ValidationError, binascii.Error)
 
-
-class Chunk(msgspec.Struct, frozen=True):
+class _Chunk(msgspec.Struct, frozen=True):
     """A chunk, as the recorder sends it. `data`: in base64. Times are in ms."""
 
     seq: int
@@ -49,114 +44,86 @@ class Chunk(msgspec.Struct, frozen=True):
     data: str
     cause: GapCause | None = None
 
-    def content(self) -> bytes:
-        return base64.b64decode(self.data, validate=True)
+    def decoded(self) -> Chunk:
+        content = base64.b64decode(self.data, validate=True)
+        times = self.part_at / 1000, self.at / 1000, round(self.media_ms / 1000, 3)
+        return Chunk(self.seq, self.kind, self.part, *times, content, self.cause)
 
 
-class Pulled(msgspec.Struct, frozen=True):
-    """`waiting`: how many chunks the recorder has, with these. `stopped`: for each kind why it is no longer recorded;
-    empty while it is. `level`: of the loudest moment since the last pull, root mean square.
-    """
+class _Pulled(msgspec.Struct, frozen=True):
+    """As in way.Pulled."""
 
-    chunks: list[Chunk]
+    chunks: list[_Chunk]
     waiting: int
     stopped: dict[Kind, str]
     level: float
 
 
-class CaptureOptions(NamedTuple):
-    """What to record, and how: in kilobits a second, pixels, pictures a second."""
+class TabWay:
+    """`instead`: why this way, if another was asked for."""
 
-    kinds: tuple[Kind, ...]
-    audio_kbps: int
-    video_kbps: int
-    width: int
-    height: int
-    fps: int
+    def __init__(self, instead: str = "") -> None:
+        self.name: Final[WayName] = "recorder_tab"
+        self.label: Final = f"by a tab that captures the meeting's{instead and f', because {instead}'}"
 
-    @classmethod
-    def of(cls, kinds: tuple[Kind, ...], settings: CaptureSettings) -> Self:
-        width, _, height = settings.video_size.partition("x")
-        return cls(kinds, settings.audio_kbps, settings.video_kbps, int(width), int(height), settings.video_fps)
+    async def find(self, page: Page | None) -> "TabRecorder | None":
+        async with asyncio.timeout(CALL_DEADLINE_S):
+            for other in page.context.pages if page else ():
+                if other.url == ADDRESS and await other.evaluate(_FIND):
+                    return TabRecorder(other)
+        return None
 
-
-class Start(NamedTuple):
-    """How a recorder begins. `buffer_s`: how much of each kind it keeps for the agent. `chunk_ms`: how long a chunk of
-    sound is. `parts`, `seq`: the numbers of the first parts and the first chunk. `cause`: of the gap before it.
-    `paused`: it records nothing until `resume`.
-    """
-
-    options: CaptureOptions
-    buffer_s: int
-    chunk_ms: int
-    parts: dict[Kind, int]
-    seq: int
-    cause: GapCause | None
-    paused: bool
-
-    def as_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "options": self.options._asdict()}
-
-
-async def find(page: Page) -> Page | None:
-    """The recorder beside the meeting's `page`, if there is one; perhaps an earlier agent opened it."""
-    async with asyncio.timeout(CALL_DEADLINE_S):
-        for other in page.context.pages:
-            if other.url == ADDRESS and await other.evaluate(_FIND):
-                return other
-    return None
-
-
-async def open_beside(page: Page, start: Start) -> Page:
-    """Open a recorder of the meeting's `page`; it records from then on. The page has another title for a moment."""
-    tab: Page | None = None
-    async with asyncio.timeout(OPEN_DEADLINE_S):
-        try:
-            if "video" in start.options.kinds:
-                await _fit(page, start.options.width, start.options.height)
-            tab = await _new_tab(page)
-            await tab.evaluate(SCRIPT)
-            before = await page.evaluate(_TITLE, CAPTURED_TITLE)
+    async def open(self, page: Page, start: Start) -> "TabRecorder":
+        """The meeting's page has another title for a moment."""
+        tab: Page | None = None
+        async with asyncio.timeout(OPEN_DEADLINE_S):
             try:
-                await tab.evaluate("(start) => poolmgrRecorder.start(start)", start.as_json())
-            finally:
-                await page.evaluate(_TITLE, before)
-            return tab
-        except BaseException:
-            if tab:
-                with suppress(*PAGE_ERRORS):
-                    await tab.close()
-            raise
+                if "video" in start.options.kinds:
+                    await fit(page, start.options.width, start.options.height)
+                tab = await _new_tab(page)
+                await tab.evaluate(SCRIPT)
+                before = await page.evaluate(_TITLE, CAPTURED_TITLE)
+                try:
+                    await tab.evaluate("(start) => poolmgrRecorder.start(start)", start.as_json())
+                finally:
+                    await page.evaluate(_TITLE, before)
+                return TabRecorder(tab)
+            except BaseException:
+                if tab:
+                    with suppress(*PAGE_ERRORS):
+                        await tab.close()
+                raise
 
 
-async def pull(tab: Page, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
-    """The oldest chunks from `confirmed` on, at most `wanted`. The recorder drops earlier ones. `cause`: why nobody
-    fetched chunks, if the recorder stopped because its buffer was full.
-    """
-    async with asyncio.timeout(CALL_DEADLINE_S):
+class TabRecorder:
+    def __init__(self, tab: Page) -> None:
+        self.tab = tab
+
+    async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
         call = "([confirmed, wanted, cause]) => poolmgrRecorder.pull(confirmed, wanted, cause)"
-        return msgspec.convert(await tab.evaluate(call, [confirmed, wanted, cause]), Pulled, strict=False)
+        async with asyncio.timeout(CALL_DEADLINE_S):
+            said = await self.tab.evaluate(call, [confirmed, wanted, cause])
+        pulled = msgspec.convert(said, _Pulled, strict=False)
+        return Pulled([chunk.decoded() for chunk in pulled.chunks], pulled.waiting, pulled.stopped, pulled.level)
+
+    async def pause(self) -> None:
+        await self._call("pause")
+
+    async def resume(self) -> None:
+        await self._call("resume")
+
+    async def stop(self) -> None:
+        await self._call("stop")
+
+    async def close(self) -> None:
+        await self.tab.close()
+
+    async def _call(self, name: str) -> None:
+        async with asyncio.timeout(CALL_DEADLINE_S):
+            await self.tab.evaluate(f"poolmgrRecorder.{name}()")
 
 
-async def pause(tab: Page) -> None:
-    """Record nothing more until `resume`. The chunks so far can still be pulled. Both calls are idempotent."""
-    async with asyncio.timeout(CALL_DEADLINE_S):
-        await tab.evaluate("poolmgrRecorder.pause()")
-
-
-async def resume(tab: Page) -> None:
-    """Record again, in a new part of each kind."""
-    async with asyncio.timeout(CALL_DEADLINE_S):
-        await tab.evaluate("poolmgrRecorder.resume()")
-
-
-async def stop(tab: Page) -> None:
-    """Record nothing more. All chunks so far can be pulled. Idempotent."""
-    async with asyncio.timeout(CALL_DEADLINE_S):
-        await tab.evaluate("poolmgrRecorder.stop()")
-
-
-async def _fit(page: Page, width: int, height: int) -> None:
+async def fit(page: Page, width: int, height: int) -> None:
     """Give the page a view of that size by resizing its window. An emulated size would end with the agent."""
     session = await page.context.new_cdp_session(page)
     send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]

@@ -5,7 +5,7 @@ Every browser is the leader of its own process group. It has its own folder, whi
     STATE_DIR/workers/WORKER_ID/worker.json   who it is, for an agent that finds it after a crash
                                /profile       Chromium's --user-data-dir
                                /home, tmp     HOME and TMPDIR, so that nothing is written elsewhere
-                               /xauthority    the key to its virtual display, if it has one
+                               /xauthority    the key to its virtual display, if it has one (display.py)
                                /stderr.log    what it complained about
 
 This file knows nothing of pages and meetings. It kills only processes that are proven to belong to a worker's tree, and
@@ -190,8 +190,8 @@ class Launcher:
         command = [str(profile.chromium), _profile_argument(folder), *profile.switches, "about:blank"]
         environment = _environment(folder, worker_id, os.environ, headless=profile.headless)
         if profile.display_size:
-            command = display.command(folder, profile.display_size, command)
-            environment["XAUTHORITY"] = str(display.authority(folder))
+            command = display.command(folder, profile.display_size, command, records=profile.records)
+            environment |= display.environment(folder, records=profile.records)
         with (folder / "stderr.log").open("wb") as stderr:
             return await asyncio.create_subprocess_exec(
                 *command,
@@ -280,12 +280,20 @@ def _sweep(workers: Path, owned: Collection[str], most: int) -> list[str]:
     """A browser or display without a folder is found by its arguments, which name the folder."""
     workers.mkdir(mode=0o700, parents=True, exist_ok=True)
     left = {path.name for path in workers.iterdir() if path.is_dir() and not path.is_symlink()}
-    left |= set(processes.named_in_arguments(f"{PROFILE}={workers}/", "/profile"))
-    left |= set(processes.named_in_arguments(f"{workers}/", f"/{display.authority(Path()).name}"))
+    left |= named_in_arguments(workers)
     orphans = sorted(left - set(owned))[:most]
     for worker_id in orphans:
         _end(workers / worker_id, _marked_leader(workers / worker_id))
     return orphans
+
+
+def named_in_arguments(workers: Path) -> set[str]:
+    """The ids of workers that have a living process, whether or not they have a folder in `workers`."""
+    return {
+        *processes.named_in_arguments(f"{PROFILE}={workers}/", "/profile"),
+        *processes.named_in_arguments(f"{workers}/", f"/{display.authority(Path()).name}"),
+        *processes.named_in_arguments(f"{workers}/", f"/{display.sound_script(Path()).name}"),
+    }
 
 
 def is_marked_alive(folder: Path) -> bool:
@@ -310,8 +318,7 @@ def _end(folder: Path, leader: Leader | None) -> None:
     deadline = began + END_DEADLINE_S
     proven: dict[int, Process] = {}  # processes once proven to be of the tree; an ending process loses its arguments
     while True:
-        arguments = _profile_argument(folder), str(display.authority(folder))
-        found = processes.tree(leader, *arguments, groups=_groups(leader, proven.values()))
+        found = processes.tree(leader, *_arguments(folder), groups=_groups(leader, proven.values()))
         proven |= {process.pid: process for process in found}
         living = [process for process in proven.values() if processes.is_there(process)]
         if not living:
@@ -348,8 +355,13 @@ def _workers_folder(state_dir: Path) -> Path:
     return state_dir.absolute() / "workers"
 
 
+def _arguments(folder: Path) -> tuple[str, ...]:
+    """Each of them is an argument of processes of one tree, and of no others."""
+    return _profile_argument(folder), str(display.authority(folder)), str(display.sound_script(folder))
+
+
 def _profile_argument(folder: Path) -> str:
-    """The argument that all processes of one tree have, and no others."""
+    """The argument that all processes of one Chromium have, and no others."""
     return f"{PROFILE}={folder / 'profile'}"
 
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from common.config.settings import WorkerSettings
+from common.config.settings import CaptureSettings, WorkerSettings
 
 # https://source.chromium.org/chromium/chromium/src/+/main: content_switches.cc, chrome_switches.cc, headless.
 _ARGUMENTS: Final = (
@@ -65,11 +65,15 @@ _DEVICES: Final = {
 }
 CAPTURED_TITLE: Final = "poolmgr: this tab is recorded"
 """The title of a tab that a recorder in the same browser may record without a question (worker/capture)."""
+_FRAME_WIDTH: Final = 16
+_FRAME_HEIGHT: Final = 200
+"""What a window has around its page, with room to spare. Seen on 156: 0 and 85 pixels, 122 with a bar for a message."""
 _TO_MERGE: Final = "--disable-features="
 
 
 class Profile(NamedTuple):
-    """`display_size`: WIDTHxHEIGHT of the browser's own virtual display; empty: it has none. `further`: switches from
+    """`display_size`: WIDTHxHEIGHT of the browser's own virtual display; empty: it has none. `records`: beside that
+    display it has a sound server, and what records both can be started. `further`: switches from
     worker.chromium_arguments.
     """
 
@@ -78,9 +82,15 @@ class Profile(NamedTuple):
     display_size: str = ""
     devices: str = "none"
     further: tuple[str, ...] = ()
+    records: bool = False
 
     @classmethod
-    def of(cls, chromium: Path, settings: WorkerSettings) -> Self:
+    def of(cls, chromium: Path, settings: WorkerSettings, capture: CaptureSettings | None = None) -> Self:
+        """`capture`: how bots are recorded; None: none is."""
+        if capture and capture.needs_display:
+            width, _, height = capture.video_size.partition("x")
+            size = f"{int(width) + _FRAME_WIDTH}x{int(height) + _FRAME_HEIGHT}"
+            return cls(chromium, False, size, settings.devices, tuple(settings.chromium_arguments), records=True)
         virtual = not settings.headless and settings.display == "virtual"
         return cls(
             chromium,

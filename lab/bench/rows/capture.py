@@ -1,8 +1,13 @@
-"""The processor time and memory of a recording, compared with a bot of the same meeting that only listens."""
+"""The processor time and memory of a recording, made either way, compared with a bot of the same meeting that only
+listens.
+"""
 
 import asyncio
 import json
+import os
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from playwright.async_api import Page, async_playwright
@@ -28,19 +33,34 @@ _SENDS: Final = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-
 
 @dataclass(frozen=True)
 class Kind:
-    """A job's options, and the budget of their cost over a bot that only listens: % of a core, MB."""
+    """A job's options, and the budget of their cost over a bot that only listens: % of a core, MB. `video`: of the
+    capture settings.
+    """
 
     name: str
     asks: dict[str, bool] = field(hash=False)
-    most_percent: float = 0.0
+    most_percent: float | None = None
     most_mb: float | None = None
+    video: str = "tab"
 
 
 _LISTENS: Final = Kind("nothing", {"audio_required": False})
 _RECORDS: Final = (
     Kind("sound", {}, 6.0, 30.0),
     Kind("sound and picture, by the tab", {"video_required": True}, 40.0),
+    Kind("sound, by the display", {}, video="display"),
+    Kind("sound and picture, by the display", {"video_required": True}, 30.0, video="display"),
 )
+_LIMITS: Final = {
+    "tab": (
+        "a second tab that captures the meeting's, and its encoders.",
+        "the second tab's renderer, and pictures that wait for the encoder.",
+    ),
+    "display": (
+        "Chromium's drawing on the display, and ffmpeg's fetching and encoding of what is there.",
+        "ffmpeg and its encoders, Xvfb, the sound server.",
+    ),
+}
 
 
 class Taken(NamedTuple):
@@ -57,27 +77,39 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         kind: Taken(Series(f"records {kind.name}", "% of a core"), Series(f"records {kind.name}", "MB"))
         for kind in kinds
     }
-    async with async_playwright() as playwright:
-        sections: dict[str, dict[str, Any]] = {
-            "pool": {"min_idle": 0, "max_workers": _BOTS, "cpu_limit": 0.0},
-            "meetings": {"room_hosts": [f"127.0.0.1:{port}"]},
-        }
-        stage = Stage("bench", sections | {"capture": {"store": "/nowhere"}})
-        stage.config.write_text(stage.config.read_text().replace("/nowhere", str(stage.folder / "recordings")))
-        async with stage:
-            await stage.start_room(port, "--open")
+    async with async_playwright() as playwright, AsyncExitStack() as entered:
+        stages = {video: await entered.enter_async_context(_stage(port, video)) for video in _LIMITS}
+        await stages["tab"].start_room(port, "--open")
+        for stage in stages.values():
             await stage.start_manager()
             stage.start_agent()
-            talker = await launch(playwright, *_SENDS)
-            await _enter(await talker.new_page(), link)
+        talker = await launch(playwright, *_SENDS)
+        await _enter(await talker.new_page(), link)
 
-            def contender(kind: Kind) -> Contender:
-                series = taken[kind]
-                return Contender((series.percent, series.memory), lambda: _of_kind(stage, link, kind, progress))
+        def contender(kind: Kind) -> Contender:
+            series, stage = taken[kind], stages[kind.video]
+            return Contender((series.percent, series.memory), lambda: _of_kind(stage, link, kind, progress))
 
-            await take_turns(rounds, [contender(kind) for kind in kinds], progress.say)
-            await talker.close()
+        await take_turns(rounds, [contender(kind) for kind in kinds], progress.say)
+        await talker.close()
+        for stage in stages.values():
+            await stage.until("files are made of all recordings", partial(_all_are_made, stage), _DEADLINE_S)
     return [line for kind in _RECORDS for line in _lines(kind, taken[kind], taken[_LISTENS], rounds)]
+
+
+async def _all_are_made(stage: Stage) -> bool:
+    return not await asyncio.to_thread(os.listdir, stage.state_dir / "recordings")
+
+
+def _stage(port: int, video: str) -> Stage:
+    """A fleet that records pictures that way."""
+    sections: dict[str, dict[str, Any]] = {
+        "pool": {"min_idle": 0, "max_workers": _BOTS, "cpu_limit": 0.0},
+        "meetings": {"room_hosts": [f"127.0.0.1:{port}"]},
+    }
+    stage = Stage("bench", sections | {"capture": {"store": "/nowhere", "video": video}})
+    stage.config.write_text(stage.config.read_text().replace("/nowhere", str(stage.folder / "recordings")))
+    return stage
 
 
 async def _of_kind(stage: Stage, link: str, kind: Kind, progress: Progress) -> list[tuple[float, float]]:
@@ -127,7 +159,7 @@ def _lines(kind: Kind, ours: Taken, listens: Taken, rounds: int) -> list[Measure
             percent.p50 / idle_percent.p50,
             [Budget("more than one that records nothing, p50", "%", percent.p50 - idle_percent.p50, kind.most_percent)],
             conditions=conditions,
-            limited_by="a second tab that captures the meeting's, and its encoders.",
+            limited_by=_LIMITS[kind.video][0],
         ),
         Measurement(
             "capture",
@@ -137,7 +169,7 @@ def _lines(kind: Kind, ours: Taken, listens: Taken, rounds: int) -> list[Measure
             memory.p50 / idle_memory.p50,
             [Budget("more than one that records nothing, p50", "MB", memory.p50 - idle_memory.p50, kind.most_mb)],
             conditions=conditions,
-            limited_by="the second tab's renderer, and pictures that wait for the encoder.",
+            limited_by=_LIMITS[kind.video][1],
         ),
     ]
 

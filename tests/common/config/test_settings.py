@@ -505,3 +505,11 @@ def test_a_credential_that_is_none_is_named_and_not_shown() -> None:
         parse("", {}, {"webhook_secrets": "hunter2"})
     assert caught.value.faults[0].startswith("credential webhook_secrets: ")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [('video = "display"\nstore = "/srv"', True), ('video = "display"', False), ('store = "/srv"', False)],
+)
+def test_a_display_is_needed_where_something_is_recorded_from_it(text: str, needed: bool) -> None:
+    assert parse(f"[capture]\n{text}\n").capture.needs_display is needed

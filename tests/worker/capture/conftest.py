@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 import pytest_asyncio
@@ -42,14 +42,14 @@ TONES: Final = """
 """
 
 
-SUFFIXES: Final = (".webm", ".ivf")
+SUFFIXES: Final = (".webm", ".ivf", ".mkv")
 
 
 class Recorded:
     """`reports`: what the manager hears."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = CaptureSettings(store=str(folder / "store"), store_timeout_s=5.0)
+    def __init__(self, folder: Path, video: Literal["tab", "display"] = "tab") -> None:
+        self.settings = CaptureSettings(store=str(folder / "store"), store_timeout_s=5.0, video=video)
         self.store = Store(self.settings)
         self.folder = folder / "state" / "recordings"
         self.reports: list[BotRecorded] = []
@@ -102,7 +102,9 @@ def recorded(tmp_path: Path) -> Recorded:
 @asynccontextmanager
 async def harness_of(recorded: Recorded, driver: Driver, room: str, *, video: bool = False) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(memory_reserve_mb=0)
-    async with pool_with(recorded.folder.parent, settings, driver, recorded.recordings.record) as harness:
+    async with pool_with(
+        recorded.folder.parent, settings, driver, recorded.recordings.record, recorded.settings
+    ) as harness:
         harness.meeting, harness.video = room, video
         yield harness
 

@@ -29,6 +29,7 @@ from tests.worker.capture.received import RATE, Heard, level, listen
 from tests.worker.capture.seeing import NOTE, PATTERN, Box, watch
 from tests.worker.conftest import Harness, pool_with
 from tests.worker.test_agent import machine_with
+from worker.capture.tab import TabRecorder
 from worker.chromium.driver import Driver
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -158,9 +159,9 @@ async def test_beside_a_picture_that_is_kept_a_sound_can_be_heard_that_is_not(
         harness.pool.begin(msgspec.structs.replace(harness.join(), no_audio=True))
         await wait_until(lambda: recorded.spooled and len(heard) >= 4)
         assert any("record its picture and listen to its sound" in did for did in story(harness))
-        tab = recorded.active._tab  # pyright: ignore[reportPrivateUsage]
-        assert tab
-        await tab.close()
+        recorder = recorded.active._recorder  # pyright: ignore[reportPrivateUsage]
+        assert isinstance(recorder, TabRecorder)
+        await recorder.close()
         await wait_until(lambda: heard[-1][0] == 1)
         await wait_until(lambda: recorded.parts_of("video") == 2)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)

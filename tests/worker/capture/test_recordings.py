@@ -20,6 +20,7 @@ from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of,
 from tests.worker.capture.received import Heard, listen
 from tests.worker.test_agent import machine_with
 from worker.capture.recordings import Recordings
+from worker.capture.tab import TabRecorder
 from worker.chromium.driver import Driver
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -168,9 +169,9 @@ async def test_silence_in_the_recorder_while_somebody_speaks_is_told_and_another
     async with harness_of(recorded, driver, room) as harness:
         await go_in(harness)
         await wait_until(lambda: recorded.spooled)
-        recorder = recorded.active._tab  # pyright: ignore[reportPrivateUsage]
-        assert recorder
-        await recorder.evaluate("poolmgrKept.source.disconnect()")
+        recorder = recorded.active._recorder  # pyright: ignore[reportPrivateUsage]
+        assert isinstance(recorder, TabRecorder)
+        await recorder.tab.evaluate("poolmgrKept.source.disconnect()")
         began = time.monotonic()
         await wait_until(lambda: any(did.startswith("capture_failed") for did in story(harness)))
         assert time.monotonic() - began < 15

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from common.config.settings import WorkerSettings
+from common.config.settings import CaptureSettings, WorkerSettings
 from common.wire.messages import BotMoved
 from common.wire.vocabulary import BotState, GoneCause, Reason
 from tests.waiting import wait_until
 from tests.worker.conftest import pool_with
-from worker.chromium import processes
+from worker import audit
+from worker.chromium import display, processes
 from worker.chromium.driver import Driver
 from worker.chromium.process import BrowserError, Chromium, Launcher, find_chromium, sweep
 from worker.chromium.profile import Profile
@@ -35,13 +36,13 @@ async def chromium(launcher: Launcher) -> AsyncGenerator[Chromium]:
 
 
 def display_of(chromium: Chromium) -> int:
-    [display] = [
+    [xvfb] = [
         process.pid
         for process in processes.scan()
-        if processes.bears(process.pid, "-displayfd")
+        if processes.command_line(process.pid).startswith(f"{display.find_xvfb()} ")
         and processes.bears(process.pid, str(chromium.folder / "xauthority"))
     ]
-    return display
+    return xvfb
 
 
 def socket_of(chromium: Chromium) -> Path:
@@ -53,17 +54,17 @@ def socket_of(chromium: Chromium) -> Path:
 
 
 async def test_a_display_belongs_to_the_group_of_its_browser(chromium: Chromium) -> None:
-    display = display_of(chromium)
-    assert os.getpgid(display) == os.getpgid(chromium.leader.pid) == chromium.leader.pid
+    xvfb = display_of(chromium)
+    assert os.getpgid(xvfb) == os.getpgid(chromium.leader.pid) == chromium.leader.pid
     assert processes.command_line(chromium.leader.pid).startswith(str(find_chromium("")))
 
 
 async def test_a_killed_browser_takes_its_display_with_it(chromium: Chromium) -> None:
-    display = display_of(chromium)
+    xvfb = display_of(chromium)
     socket = socket_of(chromium)
     assert socket.exists()
     await chromium.kill()
-    assert processes.read(display) is None
+    assert processes.read(xvfb) is None
     assert not socket.exists()
     assert not chromium.folder.exists()
 
@@ -71,19 +72,19 @@ async def test_a_killed_browser_takes_its_display_with_it(chromium: Chromium) ->
 async def test_a_display_that_outlived_browser_and_folder_is_found_and_ended(
     chromium: Chromium, tmp_path: Path
 ) -> None:
-    display = display_of(chromium)
+    xvfb = display_of(chromium)
     for process in processes.scan():
-        if process.group == chromium.leader.pid and process.pid != display:
+        if process.group == chromium.leader.pid and process.pid != xvfb:
             with suppress(ProcessLookupError):  # it went with the one before it
                 os.kill(process.pid, signal.SIGKILL)
     await chromium.exited()
     await wait_until(
-        lambda: [process.pid for process in processes.scan() if process.group == chromium.leader.pid] == [display]
+        lambda: [process.pid for process in processes.scan() if process.group == chromium.leader.pid] == [xvfb]
     )
     shutil.rmtree(chromium.folder)
-    assert processes.read(display)
+    assert processes.read(xvfb)
     assert sweep(tmp_path) == ["w1"]
-    await wait_until(lambda: processes.read(display) is None)  # one that exits has lost its arguments already
+    await wait_until(lambda: processes.read(xvfb) is None)  # one that exits has lost its arguments already
 
 
 async def test_nobody_without_its_key_gets_onto_the_display(chromium: Chromium) -> None:
@@ -113,6 +114,104 @@ async def test_a_missing_xvfb_is_said_with_what_to_install(
     with pytest.raises(BrowserError, match=r"cannot find Xvfb.*apt install xvfb"):
         await launcher.launch("w1")
     assert list((tmp_path / "workers").iterdir()) == []
+
+
+# One that is recorded
+
+recorded = pytest.mark.skipif(
+    not all(map(shutil.which, display.RECORDING_PROGRAMS)), reason="needs Xvfb, PulseAudio and ffmpeg"
+)
+
+
+def group_of(chromium: Chromium) -> list[str]:
+    """The command lines of its process group."""
+    return [processes.command_line(each.pid) for each in processes.scan() if each.group == chromium.leader.pid]
+
+
+def beside(tmp_path: Path) -> dict[str, int]:
+    """Of the one worker there: its sound server, and the shell that starts what records."""
+    script = str(display.sound_script(tmp_path / "workers" / "w1"))
+    bearers = [each for each in processes.scan() if processes.bears(each.pid, script)]
+    [sound] = [each for each in bearers if not processes.command_line(each.pid).startswith(("/bin/sh", "sh"))]
+    [shell] = [each for each in bearers if each.pid not in (sound.pid, sound.parent)]
+    return {"sound server": sound.pid, "shell": shell.pid}
+
+
+@pytest.fixture
+def recording_launcher(tmp_path: Path) -> Launcher:
+    capture = CaptureSettings(store="/nowhere", video="display")
+    return Launcher(Profile.of(find_chromium(""), WorkerSettings(), capture), tmp_path)
+
+
+@recorded
+async def test_a_sound_server_belongs_to_the_group_and_what_is_ordered_does_too(
+    recording_launcher: Launcher, tmp_path: Path
+) -> None:
+    async with asyncio.timeout(30):
+        chromium = await recording_launcher.launch("w1")
+    script = chromium.folder / "script"
+    script.write_text('echo "$DISPLAY" >seen; exec sleep 600\n')
+    display.order(chromium.folder, script)
+    await wait_until(lambda: any(line.startswith("sleep ") for line in group_of(chromium)))
+    assert (chromium.folder / "seen").read_text().startswith(":")
+    assert os.getpgid(beside(tmp_path)["sound server"]) == chromium.leader.pid
+    await chromium.kill()
+    assert group_of(chromium) == []
+    assert not chromium.folder.exists()
+
+
+@recorded
+@pytest.mark.parametrize("which", ["sound server", "display"])
+async def test_a_browser_ends_with_its_display_and_its_sound_server(
+    recording_launcher: Launcher, tmp_path: Path, which: str
+) -> None:
+    async with asyncio.timeout(30):
+        chromium = await recording_launcher.launch("w1")
+        os.kill(display_of(chromium) if which == "display" else beside(tmp_path)["sound server"], signal.SIGKILL)
+        await chromium.exited()
+    if which == "sound server":
+        assert "the sound server ended" in chromium.last_words()
+    await chromium.kill()
+    assert group_of(chromium) == []
+
+
+@recorded
+@pytest.mark.parametrize("left", ["sound server", "shell"])
+async def test_what_outlived_browser_and_folder_is_found_and_ended(
+    recording_launcher: Launcher, tmp_path: Path, left: str
+) -> None:
+    async with asyncio.timeout(30):
+        chromium = await recording_launcher.launch("w1")
+    pid = beside(tmp_path)[left]
+    for process in processes.scan():
+        if process.group == chromium.leader.pid and process.pid != pid:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+    await chromium.exited()
+    await wait_until(lambda: [each.pid for each in processes.scan() if each.group == chromium.leader.pid] == [pid])
+    shutil.rmtree(chromium.folder)
+    assert [finding.kind for finding in audit.findings(audit.look(tmp_path), WorkerSettings())] == [
+        "process_without_owner"
+    ]
+    assert sweep(tmp_path) == ["w1"]
+    await wait_until(lambda: processes.read(pid) is None)
+
+
+async def test_what_recording_needs_and_is_missing_is_said_with_what_to_install(
+    recording_launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "Xvfb").touch(mode=0o755)
+    with pytest.raises(BrowserError, match=r"cannot find pulseaudio and ffmpeg.*apt install pulseaudio ffmpeg"):
+        await recording_launcher.launch("w1")
+
+
+@recorded
+async def test_a_state_folder_whose_path_is_too_long_for_a_socket_is_said(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    capture = CaptureSettings(store="/nowhere", video="display")
+    with pytest.raises(BrowserError, match=r"give worker.state_dir a shorter one"):
+        await Launcher(Profile.of(find_chromium(""), WorkerSettings(), capture), deep).launch("w1")
 
 
 @pytest.mark.asyncio(loop_scope="session")

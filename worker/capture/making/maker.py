@@ -73,7 +73,8 @@ class Maker:
                 damaged += gone
                 anchors = [(size, round(at - part.began_at, 3)) for size, at in arrived]
                 media_s, ends_s = part.began_at - progress.began_at, segments[-1].ended_at - part.began_at
-                streams.append(Stream(str(path), round(media_s, 3), anchors, round(ends_s, 3)))
+                keeps_time = progress.opened.way == "display"
+                streams.append(Stream(str(path), round(media_s, 3), anchors, round(ends_s, 3), keeps_time))
         return streams, damaged
 
     async def _fetch_part(

@@ -112,7 +112,7 @@ def make(streams: Sequence[Stream], out: str) -> tuple[AudioReport | None, list[
 
 def _copy(stream: Stream, writer: Writer) -> None:
     for begins_s, data in zip(_places(stream), _packets(stream.path, writer), strict=True):
-        played_s = stream.media_s + begins_s - LATENCY_S
+        played_s = stream.media_s + begins_s - (0.0 if stream.keeps_time else LATENCY_S)
         if played_s >= 0:  # earlier sounds were heard before the recording began, and are left out
             writer.fill(round(played_s * RATE))
             writer.put(data)
@@ -138,7 +138,7 @@ def _places(stream: Stream) -> list[float]:
             begins_s = float(packet.pts * packet.time_base)
             heard_s = begins_s + samples / RATE
             found.append((begins_s, samples / RATE))
-    behind = behind_by([*anchors, *((heard_s, wall_s) for _, wall_s in waiting)])
+    behind = behind_by([] if stream.keeps_time else [*anchors, *((heard_s, wall_s) for _, wall_s in waiting)])
     return spread(found, behind)
 
 

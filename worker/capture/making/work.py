@@ -8,13 +8,14 @@ import msgspec
 class Stream(msgspec.Struct, frozen=True):
     """One part. `path`: its file. `media_s`: where in the recording it begins. `anchors`: how many bytes of the file
     had arrived at which time, in order. `ends_s`: how long it is. Both times are by the wall clock, in seconds from the
-    part's beginning.
+    part's beginning. `keeps_time`: the times in the file are those of the wall clock, so that nothing else is needed.
     """
 
     path: str
     media_s: float
     anchors: list[tuple[int, float]] = []
     ends_s: float = 0.0
+    keeps_time: bool = False
 
 
 class Work(msgspec.Struct, frozen=True):

@@ -1,0 +1,292 @@
+"""A bot that is recorded by ffmpeg, from its worker's virtual display and sound server."""
+
+import array
+import asyncio
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page
+
+from common.config.settings import CaptureSettings
+from common.wire import manifest
+from common.wire.manifest import AUDIO, FINAL, VIDEO
+from common.wire.messages import Join
+from common.wire.vocabulary import Reason
+from tests.fork_server import ForkServer
+from tests.waiting import PATIENCE_S, wait_until
+from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
+from tests.worker.capture.received import RATE, level, listen
+from tests.worker.capture.seeing import NOTE, PATTERN, watch
+from tests.worker.capture.test_pictures import beeps, box_of, later_s, page_of, parts
+from tests.worker.test_agent import machine_with
+from worker.capture.on_display import DisplayRecorder, DisplayWay
+from worker.capture.way import FULL, PAUSED, CaptureOptions, Pulled, Start
+from worker.chromium import display, processes
+from worker.chromium.driver import Driver
+from worker.live.decoding import Decoder
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.skipif(
+        not all(map(shutil.which, display.RECORDING_PROGRAMS)), reason="needs Xvfb, PulseAudio and ffmpeg"
+    ),
+]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recorded:
+    return Recorded(tmp_path, "display")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def seen_somebody(somebodys: Browser, room: str) -> AsyncGenerator[Page]:
+    async with somebody_in(somebodys, room, PATTERN, camera=True) as page:
+        yield page
+
+
+def program_of(worker: Path, name: str) -> int | None:
+    """The id of the worker's ffmpeg, pulseaudio or Xvfb."""
+    for process in processes.scan():
+        line = processes.command_line(process.pid)
+        if f"/{name} " in line.partition("-")[0] and f"{worker}/" in line:
+            return process.pid
+    return None
+
+
+async def test_a_counter_and_tones_are_in_one_file_in_step(
+    recorded: Recorded, driver: Driver, room: str, seen_somebody: Page
+) -> None:
+    async with harness_of(recorded, driver, room, video=True) as harness:
+        await go_in(harness)
+        await wait_until(lambda: any(path.suffix == ".mkv" for path in recorded.spooled))
+        box = await box_of(harness)
+        page = page_of(harness)
+        await page.evaluate(NOTE)
+        await asyncio.sleep(5)
+        noted = await page.evaluate("noted")
+        harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+        await harness.gone()
+    assert any(did.startswith("record its sound and picture, by ffmpeg") for did in story(harness))
+    made = await finished(recorded)
+    assert (made.way, made.gaps, parts(made)) == ("display", [], {"audio": 1, "video": 1})
+    assert {Path(segment.path).suffix for segment in made.segments} == {".webm", ".mkv"}
+    assert made.audio
+    assert made.video
+    assert (made.video.width, made.video.height, made.video.damaged) == (1280, 720, 0)
+    whole = watch(recorded.file(VIDEO), box)
+    assert whole.duration_s == pytest.approx(made.audio.duration_s, abs=1.0)
+    counters = [each.counter for each in whole.pictures if each.at > 2]
+    assert counters == sorted(counters), "in order, none of it unreadable"
+    heard = listen(recorded.file(VIDEO))
+    clearest = heard.clearest(440, 1000)
+    for hz, (loud, quiet) in ((440, heard.tones(440, clearest)), (1000, heard.tones(1000, clearest)[::-1])):
+        assert loud - quiet > 30, f"{hz} Hz is on its own side only"
+    rate = whole.rate(3, whole.duration_s - 1)
+    picture = later_s(noted["flashes"], [made.began_at + at for at in whole.flashes])
+    sound = later_s(noted["beeps"], [made.began_at + at for at in beeps(heard)])
+    print(f"{rate:.2f} a second, picture {picture * 1000:.0f} ms, sound {sound * 1000:.0f} ms late: {made.video}")
+    assert rate > 2, "15 where the machine has time"
+    assert abs(sound - picture) < 0.1 + 0.5 / rate, "as the page had them, as far as so many pictures a second can tell"
+
+
+async def test_neither_a_killed_ffmpeg_nor_a_killed_agent_nor_the_end_of_the_sound_server_costs_what_was_recorded(
+    fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path, somebodys: Browser
+) -> None:
+    recorded = Recorded(tmp_path, "display")
+    async with machine_with(fork_server, redis_server, prefix, tmp_path) as machine:
+        machine.environment["POOLMGR_CAPTURE__STORE"] = recorded.settings.store
+        machine.environment["POOLMGR_CAPTURE__VIDEO"] = "display"
+        worker = machine.state_dir / "workers" / "w1"
+        async with somebody_in(somebodys, machine.meeting):
+            agent = await machine.agent()
+            await agent.enter("w1", "b1")
+            await wait_until(lambda: sum(path.stat().st_size for path in recorded.spooled) > 10_000)
+            first = program_of(worker, "ffmpeg")
+            assert first
+            ffmpeg_killed_at = time.time()
+            os.kill(first, signal.SIGKILL)
+            await wait_until(lambda: program_of(worker, "ffmpeg") not in (None, first))
+            await agent.kill()
+            before = len(list((worker / "capture/runs").rglob("audio-*")))
+            await wait_until(lambda: len(list((worker / "capture/runs").rglob("audio-*"))) > before + 1)
+            successor = await machine.agent()
+            await successor.logged("worker_adopted")
+            await wait_until(lambda: not list((worker / "capture/runs").rglob("audio-*"))[before + 1 :])
+            sound_server = program_of(worker, "pulseaudio")
+            assert sound_server
+            sound_killed_at = time.time()
+            os.kill(sound_server, signal.SIGKILL)
+            ended = await successor.ended("b1")
+            await wait_until(lambda: recorded.file(FINAL).exists())
+    assert ended.reason is Reason.BROWSER_CRASHED
+    made = manifest.decode(recorded.file(FINAL).read_bytes())
+    assert (made.way, parts(made)) == ("display", {"audio": 2})
+    [lost] = [gap for gap in made.gaps if gap.cause == "recorder_lost"]
+    assert lost.began_at > ffmpeg_killed_at - 2
+    assert {gap.cause for gap in made.gaps} <= {"recorder_lost", "late", "browser_gone"}
+    assert made.segments[-1].ended_at > sound_killed_at - 2
+    assert made.audio
+    assert made.ended_at
+    assert made.audio.duration_s == pytest.approx(made.ended_at - made.began_at, abs=2)
+    heard = listen(recorded.file(AUDIO))
+    while_away = round((sound_killed_at - made.began_at - 3) * RATE)
+    assert level(heard.left[while_away : while_away + RATE]) > 0.01
+    assert {path.suffix for path in recorded.file("x").parent.iterdir()} == {".webm", ".json", ".ogg"}
+
+
+# The recorder, without a browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def worker(tmp_path: Path) -> AsyncGenerator[Path]:
+    """The folder of a worker with a display and a sound server, in which a sleeper stands for the browser."""
+    folder = tmp_path / "w1"
+    (folder / "home").mkdir(parents=True)
+    command = display.command(folder, "640x480", ["/bin/sleep", "600"], records=True)
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder / "home")}
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=environment | display.environment(folder, records=True), start_new_session=True
+    )
+    (folder / "leader").write_text(str(process.pid))
+    await wait_until(lambda: takes_orders(folder))
+    yield folder
+    os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+def takes_orders(folder: Path) -> bool:
+    with suppress(OSError):
+        os.close(os.open(folder / "orders", os.O_WRONLY | os.O_NONBLOCK))
+        return True
+    return False
+
+
+async def recorder_of(worker: Path, buffer_s: int = 600, *, paused: bool = False) -> DisplayRecorder:
+    options = CaptureOptions(("audio",), 32, 100, 320, 180, 5)
+    way = DisplayWay(worker)
+    assert await way.find(None) is None
+    no_page = cast("Page", None)  # of which the sound needs nothing
+    return await way.open(no_page, Start(options, buffer_s, 250, {"audio": 3}, 7, None, paused))
+
+
+async def waiting(
+    recorder: DisplayRecorder, seen: Callable[[Pulled], object], confirmed: int = 7, wanted: int = 60
+) -> Pulled:
+    """What waits once it is as is waited for."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            pulled = await recorder.pull(confirmed, wanted, "spool_full")
+            if seen(pulled):
+                return pulled
+            await asyncio.sleep(0.05)
+
+
+def decoded(chunks: list[bytes]) -> list[int]:
+    """What whoever listens live hears."""
+    samples, over = array.array("h"), threading.Event()
+
+    def take(sound: bytes) -> None:
+        samples.frombytes(sound)
+        if not sound:
+            over.set()
+
+    decoder = Decoder(take)
+    decoder.begin()
+    for chunk in chunks:
+        decoder.put(0, chunk)
+    decoder.end()
+    assert over.wait(PATIENCE_S)
+    return list(samples)
+
+
+async def test_whoever_comes_later_finds_the_same_chunks_under_the_same_numbers(worker: Path) -> None:
+    recorder = await recorder_of(worker)
+    first = await waiting(recorder, lambda pulled: len(pulled.chunks) >= 4)
+    ffmpeg = program_of(worker, "ffmpeg")
+    assert ffmpeg
+    assert str(os.getpgid(ffmpeg)) == (worker / "leader").read_text()
+    assert "x11grab" not in processes.command_line(ffmpeg), "no picture was asked for"
+    assert [chunk.seq for chunk in first.chunks] == list(range(7, 7 + len(first.chunks)))
+    assert {(chunk.kind, chunk.part, chunk.cause) for chunk in first.chunks} == {("audio", 3, None)}
+    assert first.stopped == {"audio": ""}
+    assert first.level == 0, "nothing plays"
+
+    later = await DisplayWay(worker).find(None)
+    assert later
+    again = await later.pull(9, 2, None)
+    assert again.chunks == first.chunks[2:4]
+    assert again.waiting >= len(first.chunks) - 2
+    await later.stop()
+    rest = await later.pull(9, 60, None)
+    assert rest.stopped == {"audio": "asked"}
+    assert [chunk.seq for chunk in rest.chunks] == list(range(9, 9 + len(rest.chunks)))
+    samples = decoded([chunk.content for chunk in (*first.chunks[:2], *rest.chunks)])
+    assert len(samples) / 48_000 == pytest.approx(rest.chunks[-1].at - rest.chunks[0].at, abs=1.0)
+    assert (await later.pull(9 + len(rest.chunks), 60, None)).chunks == []
+    await later.close()
+    assert await DisplayWay(worker).find(None) is None
+
+
+async def test_what_nobody_fetches_is_bounded_and_it_goes_on_when_somebody_does(worker: Path) -> None:
+    recorder = await recorder_of(worker, buffer_s=2)
+    full = await waiting(recorder, lambda pulled: pulled.stopped["audio"] == FULL, wanted=0)
+    assert full.chunks == []
+    assert 4 <= full.waiting <= 16
+    kept = await recorder.pull(7, 60, "spool_full")
+    assert len(kept.chunks) == kept.waiting
+    last = kept.chunks[-1].seq
+    again = await waiting(recorder, lambda pulled: pulled.chunks, confirmed=last + 1)
+    first = again.chunks[0]
+    assert (first.seq, first.part, first.cause) == (last + 1, 4, "spool_full")
+
+
+async def test_an_ffmpeg_that_ends_at_once_is_told_and_not_taken_for_a_recorder(
+    worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(display, "MONITOR", "nothing of that name")
+    recorder = await recorder_of(worker)
+    with pytest.raises(OSError, match=r"ffmpeg ended at once: nothing of that name: "):
+        await waiting(recorder, lambda pulled: pulled.chunks)
+    assert await DisplayWay(worker).find(None) is None
+
+
+async def test_one_that_begins_paused_records_nothing_until_it_is_resumed(worker: Path) -> None:
+    recorder = await recorder_of(worker, paused=True)
+    assert (await recorder.pull(7, 60, None)).stopped == {"audio": PAUSED}
+    assert program_of(worker, "ffmpeg") is None
+    await recorder.resume()
+    resumed = await waiting(recorder, lambda pulled: pulled.chunks)
+    assert (resumed.chunks[0].part, resumed.chunks[0].cause) == (3, "paused")
+    await recorder.pause()
+    await recorder.pause()
+    assert (await recorder.pull(7, 60, None)).stopped == {"audio": PAUSED}
+
+
+async def test_a_worker_that_was_started_without_a_display_is_recorded_by_the_tab_and_the_story_says_why(
+    recorded: Recorded, worker: Path
+) -> None:
+    def way_of(worker_id: str) -> tuple[str, str]:
+        way = recorded.recordings._way_of(Join(worker_id, "b1", 1, "room", "", "Bot"))  # pyright: ignore[reportPrivateUsage]
+        return way.name, way.label
+
+    worker.parent.joinpath("state").mkdir()
+    worker.parent.joinpath("state/workers").symlink_to(worker.parent)
+    assert way_of("w1")[0] == "display"
+    assert way_of("w2") == (
+        "recorder_tab",
+        "by a tab that captures the meeting's, because its worker was started without a display",
+    )
+    await recorder_of(worker)
+    recorded.settings = CaptureSettings(store=recorded.settings.store)
+    recorded.anew()
+    assert way_of("w1")[0] == "display", "as it was begun"
+    assert way_of("w2") == ("recorder_tab", "by a tab that captures the meeting's")
