@@ -98,6 +98,7 @@ async def test_a_counter_and_tones_are_in_one_file_in_step(
     assert abs(sound - picture) < 0.1 + 0.5 / rate, "as the page had them, as far as so many pictures a second can tell"
 
 
+@pytest.mark.long
 async def test_neither_a_killed_ffmpeg_nor_a_killed_agent_nor_the_end_of_the_sound_server_costs_what_was_recorded(
     fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path, somebodys: Browser
 ) -> None:
