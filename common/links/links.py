@@ -428,9 +428,12 @@ def _doubt(text: str, piece: Piece, link: str, found: _Found) -> str:
     return ""
 
 
-def _read(link: str, hosts: _Hosts, wrappers: int = 0, *, whole: bool = False) -> _Found:
-    """Read one link, and unwrap it if need be. Raises: BadLinkError."""
-    _check_limits(link)
+def _read(link: str, hosts: _Hosts, wrappers: int = 0, *, whole: bool = False, is_checked: bool = False) -> _Found:
+    """Read one link, and unwrap it if need be. `is_checked`: it is a part of a link whose limits were checked. Raises:
+    BadLinkError.
+    """
+    if not is_checked:
+        _check_limits(link)
     if "&" in link:
         link = link.replace("&amp;", "&")
     parts, host, port = _split(link)
@@ -447,7 +450,7 @@ def _read(link: str, hosts: _Hosts, wrappers: int = 0, *, whole: bool = False) -
     if inner is not None:
         if wrappers == _MOST_WRAPPERS:
             raise BadLinkError(f"the link is wrapped in more than {_MOST_WRAPPERS} others; send the meeting's own")
-        return _read(inner[0], hosts, wrappers + 1, whole=inner[1])
+        return _read(inner[0], hosts, wrappers + 1, whole=inner[1], is_checked=inner[0] in link)
     found = _on_named_host(link, parts, host, port, hosts) or _on_other_host(parts, host, port, hosts)
     if whole and not found.meeting.whole:
         url, identity, secret, _ = found.meeting
