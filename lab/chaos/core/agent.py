@@ -125,6 +125,9 @@ class Agent:
         """Empty the state folder. The next agent has another session, and first ends the browsers that are left."""
         self.kill(1.0)
         self.lose_browsers()
+        for event in self.disk.unwritten.values():
+            if isinstance(event, BotMoved) and event.state is BotState.IN_MEETING:
+                self._ground.forgot(event)
         self.disk = Disk(session=self.disk.session + 1)
         self._is_new = True
 

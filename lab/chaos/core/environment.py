@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from common.config.settings import Settings
-from common.wire.messages import Event, Join
+from common.wire.messages import BotMoved, Event, Join
 from common.wire.vocabulary import Reason
 from lab.chaos.observers.witness import Mark, Seen
 from poolmgr.store.keys import Keys
@@ -74,3 +74,9 @@ class Ground:
             self.inside.setdefault(tag, set()).add(visit)
         elif tag in self.inside:
             self.inside[tag].discard(visit)
+
+    def forgot(self, admitted: BotMoved) -> None:
+        """The report that this bot was let in is gone before it was written: from now on only the host knows it."""
+        visit = f"{admitted.worker_id}#{admitted.attempt}"
+        tag = next(mark.tag for mark in self.marks if mark.visit == visit)
+        self.marks.append(Mark(self.wall, Seen.GONE, tag, visit, attempt=admitted.attempt))

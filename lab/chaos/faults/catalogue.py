@@ -88,6 +88,11 @@ class Fault(NamedTuple):
         return self.inflict is _frozen
 
     @property
+    def stops_writing(self) -> bool:
+        """Whether an agent can write nothing into its state folder, or nobody anything into Redis, while it lasts."""
+        return self.inflict in (_disk_full, _read_only) or (self.aim is Aim.REDIS and self.lasts_s[1] > 0)
+
+    @property
     def is_of_a_process(self) -> bool:
         """Whether it kills, ends or freezes a process: manager, agent, driver, browser or Redis."""
         return self.inflict in _OF_A_PROCESS
@@ -327,7 +332,7 @@ _SHORT: Final = (0.3, 2.0)  # the agent, which retries less and less often, is h
 _UNCLAIMED: Final = (CLAIM_TIMEOUT_S + 0.5, CLAIM_TIMEOUT_S + 1.5)  # long enough that its assignments are taken back
 _LONG: Final = (LOST_AFTER_S + 1.0, LOST_AFTER_S + 4.0)
 LOST: Final = frozenset({Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF})
-_CRASHED: Final = frozenset({Reason.BROWSER_CRASHED})
+CRASHED: Final = frozenset({Reason.BROWSER_CRASHED})
 _HUNG: Final = frozenset({Reason.BROWSER_HUNG})
 _CONFIG: Final = ("CONFIG", "SET")
 
@@ -363,14 +368,14 @@ FAULTS: Final = (
     Fault("manager's clock an hour ahead", Aim.MANAGER, _clock_set(HOUR_S), (1.0, 8.0), needs=Need.OWN_CLOCK),
     Fault("manager's clock an hour behind", Aim.MANAGER, _clock_set(-HOUR_S), (1.0, 8.0), needs=Need.OWN_CLOCK),
     Fault("agent started twice", Aim.AGENT, _started_twice, (2.0, 3.0)),
-    Fault("vm restarted", Aim.AGENT, _vm_gone, (0.0, 2.0), LOST | _CRASHED),
-    Fault("vm gone", Aim.AGENT, _vm_gone, _LONG, LOST | _CRASHED),
+    Fault("vm restarted", Aim.AGENT, _vm_gone, (0.0, 2.0), LOST | CRASHED),
+    Fault("vm gone", Aim.AGENT, _vm_gone, _LONG, LOST | CRASHED),
     Fault("driver killed", Aim.DRIVER, _killed),
     Fault("driver frozen", Aim.DRIVER, _frozen, (18.0, 22.0)),
     # For the witness, a bot is idle also when its meeting is over and its agent has not looked yet.
-    Fault("idle browser killed", Aim.IDLE_BROWSER, _killed, may_end=_CRASHED),
+    Fault("idle browser killed", Aim.IDLE_BROWSER, _killed, may_end=CRASHED),
     Fault("idle browser frozen", Aim.IDLE_BROWSER, _frozen, (2.0, 5.0), _HUNG),
-    Fault("browser in a meeting killed", Aim.MEETING_BROWSER, _killed, may_end=_CRASHED),
+    Fault("browser in a meeting killed", Aim.MEETING_BROWSER, _killed, may_end=CRASHED),
     Fault("browser in a meeting frozen", Aim.MEETING_BROWSER, _frozen, (1.0, 4.0)),
     Fault("browser in a meeting frozen for long", Aim.MEETING_BROWSER, _frozen, (17.0, 20.0), _HUNG),
     Fault("flood of hostile jobs", Aim.REDIS, _flooded),

@@ -9,7 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from common.wire.vocabulary import Reason
-from lab.chaos.faults.catalogue import BY_NAME, EXPLAINS_FOR_S, OLD_COPY, Aim, Excuse, Fault, Planned, Still, Target
+from lab.chaos.faults.catalogue import (
+    BY_NAME,
+    CRASHED,
+    EXPLAINS_FOR_S,
+    OLD_COPY,
+    Aim,
+    Excuse,
+    Fault,
+    Planned,
+    Still,
+    Target,
+)
 from lab.chaos.faults.injection import Blow, Moment
 from lab.chaos.faults.near_ends import NearEnds
 from lab.chaos.observers.processes import Running, driver_of
@@ -17,6 +28,7 @@ from lab.chaos.observers.witness import Mark
 from lab.chaos.system.stage import Stage
 
 _REST_S: Final = 4.0  # between two faults that silence a target, so that two short silences are not one long one
+_RETRIES_WITHIN_S: Final = 2.0  # an agent whose write was refused tries again after this time at the latest
 _COMES_WITHIN_S: Final = 30.0  # how long a fault waits for its moment
 
 OnFault = Callable[[Blow, Target], None]
@@ -40,6 +52,7 @@ class Inflictor:
         self._meetings = meetings
         self._near_ends = near_ends
         self._free_at: dict[str, float] = {}
+        self._unwritable_until: dict[str, float] = {}  # by part, epoch seconds
         self._began = time.monotonic()
         self._group: asyncio.TaskGroup | None = None
         self._where: dict[str, Running] = {}  # the latest browser of each job
@@ -184,8 +197,18 @@ class Inflictor:
         begin, of_one = time.time(), target.pid if _is_of_one_bot(fault) else 0
         end = begin + blow.lasts_s + EXPLAINS_FOR_S
         self.excuses.append(Excuse(target.name, fault.may_end, begin - 0.5, end, of_one))
+        if fault.stops_writing:
+            self._unwritable_until[target.name] = begin + blow.lasts_s + _RETRIES_WITHIN_S
+        if fault.is_of_a_process and fault.aim is Aim.AGENT and self._loses_ends(target.name, begin):
+            self.excuses.append(Excuse(target.name, CRASHED, begin - 0.5, end))
         self._on_fault(blow, target)
         self._group.create_task(self._inflict(blow, target), name=blow.fault)
+
+    def _loses_ends(self, vm_id: str, now: float) -> bool:
+        """Whether an agent that dies now knows ends that it could write down nowhere: neither on its disk nor in Redis.
+        The next agent finds browsers gone, and cannot know that their meetings had ended before.
+        """
+        return all(now <= self._unwritable_until.get(name, 0.0) for name in (vm_id, "redis"))
 
     async def _inflict(self, blow: Blow, target: Target) -> None:
         fault, begin = BY_NAME[blow.fault], time.time()

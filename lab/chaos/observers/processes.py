@@ -49,6 +49,12 @@ class Table:
         self._browsers = seen
         return list(found.values())
 
+    def browsers_at_once(self) -> list[Running]:
+        """Browsers that were all there at one moment. Reading the process table takes a while, above all on a busy
+        machine, and finds a browser that ends meanwhile beside the one that takes its place.
+        """
+        return [browser for browser in self.browsers() if processes.read(browser.pid)]
+
     def browser_of(self, pid: int) -> Running | None:
         """The worker of that browser; None if it is not below the folder, or has ended."""
         match = _PROFILE.search(processes.command_line(pid))

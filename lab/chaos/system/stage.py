@@ -412,7 +412,7 @@ class Stage:
     async def _watch_limits(self) -> None:
         while True:
             counts = dict.fromkeys(self.agents, 0)
-            for browser in await asyncio.to_thread(self.table.browsers):
+            for browser in await asyncio.to_thread(self.table.browsers_at_once):
                 counts[browser.vm_id] += 1
             for vm_id, count in counts.items():
                 self.most_browsers[vm_id] = max(self.most_browsers[vm_id], count)
