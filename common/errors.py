@@ -26,7 +26,7 @@
         DisagreementError
         IllegalMoveError
         LeaseLostError
-        ProviderError
+        ProviderError           BusyError, UnsureError
         StaleEpochError
       AgentError                the agent (worker/)
         AccountError

@@ -125,6 +125,7 @@ def test_every_case_is_a_meeting_of_its_own() -> None:
 def test_every_end_that_a_page_can_bring_about_has_a_case() -> None:
     not_a_page = {
         *(Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF, Reason.NO_CAPACITY, Reason.INTERNAL_ERROR),
+        Reason.REQUIREMENT_UNMET,
         *(Reason.UNSUPPORTED_PLATFORM, Reason.SHUTDOWN, Reason.SUPERSEDED, Reason.INVALID_REQUEST),
         *(Reason.CAPTURE_FAILED, Reason.MEMORY_LIMIT, Reason.OVERDUE, Reason.MISSED_START, Reason.SESSION_LIMIT),
         Reason.CONNECTION_LOST,  # only the room says so by itself

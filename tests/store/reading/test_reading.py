@@ -223,7 +223,11 @@ async def test_labels_of_vms_are_read_by_the_next_leader_and_by_people(redis: An
     await redis.hdel(keys.vm("vm2"), "labels")  # as a leader of the release before wrote it
     assert [dict(vm.labels) for vm in await load_vms(redis, keys)] == [labels, {}]
     views = Views(redis, keys)
-    assert [vm.labels for vm in await views.fleet()] == [labels, {}]
+    first, second = await views.fleet()
+    assert [first.labels, second.labels] == [labels, {}]
+    asked: list[dict[str, str]] = [{}, {"region": "eu"}, {"region": "us"}, {"region": "eu", "egress": "1"}]
+    assert [first.has(each) for each in asked] == [True, True, False, False]
+    assert [second.has(each) for each in asked] == [True, False, False, False]
     await redis.hset(keys.vm("vm1"), "labels", "{")
     assert [dict(vm.labels) for vm in await load_vms(redis, keys)] == [{}, {}]
 

@@ -87,6 +87,7 @@ OF_THE_POOL: Final = {
     Reason.WORKER_LOST,
     Reason.HEARTBEAT_TIMEOUT,
     Reason.NO_CAPACITY,
+    Reason.REQUIREMENT_UNMET,
     Reason.MISSED_START,
     Reason.UNSUPPORTED_PLATFORM,
 }

@@ -58,25 +58,27 @@ async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("script", "why"),
+    ("script", "why", "page_timeout_s"),
     [
-        ("", "the page has no chat that takes it"),
-        ("$('in-meeting').innerHTML += '<textarea id=chat-text>';", "TimeoutError"),
+        ("", "the page has no chat that takes it", 10),
+        ("$('in-meeting').innerHTML += '<textarea id=chat-text>';", "TimeoutError", 1),
         (
             "$('in-meeting').innerHTML += '<textarea id=chat-text></textarea><button id=chat-send>';",
             "the page has no chat that takes it",
+            10,
         ),
         (
             f"$('in-meeting').innerHTML += '<textarea id=chat-text>'; $('chat-text').oninput = () => {{ {WAIT} }};",
             "TimeoutError",
+            1,
         ),
     ],
     ids=["no field", "no button", "not sent", "hangs"],
 )
 async def test_what_cannot_be_said_is_logged_without_its_text_and_dropped(
-    own_page: Page, site: Site, script: str, why: str
+    own_page: Page, site: Site, script: str, why: str, page_timeout_s: float
 ) -> None:
-    settings = WorkerSettings(page_timeout_s=1, leave_timeout_s=1)
+    settings = WorkerSettings(page_timeout_s=page_timeout_s, leave_timeout_s=1)
     with capture_logs() as logs:
         async with bot_at(own_page, site.page(script), settings=settings) as bot:
             await bot.until_in(BotState.IN_MEETING)
