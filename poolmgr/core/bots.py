@@ -17,6 +17,7 @@ from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Why
 from poolmgr.core.events import JobAccepted
 from poolmgr.core.load import kind_of
 from poolmgr.core.model import Bot, Vm, Worker, labels_of
+from poolmgr.core.queue import MOST_LINES
 from poolmgr.core.state import PoolState
 from poolmgr.core.timers import AttemptOf, PlanOf, Timer
 from poolmgr.core.transitions import check_move
@@ -73,7 +74,10 @@ def due(bot: Bot) -> float:
 def stand_in_line(pool: PoolState, bot: Bot, *, since: float | None = None) -> None:
     bot.queued_since = pool.now if since is None else since
     pool.queued_in[bot.bot_id] = pool.events
-    pool.wait(pool.queue, bot)
+    if not pool.wait(pool.queue, bot):
+        detail = f"jobs wait for VMs with {MOST_LINES} different sets of labels; this one requires another"
+        end(pool, bot, most_telling(bot, Ending(Reason.NO_CAPACITY, detail)))
+        return
     pool.timers.set(bot.queued_since + policy.patience_s(bot, pool.settings), Timer.QUEUE, bot.bot_id)
     if bot.job.join_at is not None and not bot.attempt:
         pool.calendar.set(policy.latest_start(bot, pool.settings), Timer.MISSED, bot.bot_id)

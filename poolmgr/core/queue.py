@@ -3,10 +3,13 @@
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from poolmgr.core.load import JobKind
 from poolmgr.core.model import NO_LABELS, Bot, Labels
+
+MOST_LINES: Final = 200
+"""So many different label sets may be waited for at a time. What an event costs grows with them."""
 
 
 class _Line(NamedTuple):
@@ -48,6 +51,10 @@ class BotQueue:
         """How many wait that require just that, by kind."""
         line = self._lines.get(labels)
         return line.waiting if line else {}
+
+    def is_full_for(self, labels: Labels) -> bool:
+        """Whether nobody waits for a VM with just these labels, and too many others for VMs with other ones."""
+        return labels not in self._lines and len(self._lines) > MOST_LINES
 
     def add(self, bot: Bot) -> None:
         if bot.bot_id not in self._waiting:

@@ -51,11 +51,16 @@ class PoolState:
         facts = (vm.processors, dict(sorted(vm.labels)), vm.canary, vm.joins.ok, vm.joins.failed, vm.out)
         self.decided.append(KeepVm(vm.vm_id, vm.session, *state, *facts, is_taken_out=is_taken_out))
 
-    def wait(self, queue: BotQueue, bot: Bot) -> None:
-        """Put the bot in one of the queues. From then on it is known which VMs have what its job requires."""
+    def wait(self, queue: BotQueue, bot: Bot) -> bool:
+        """Put the bot in one of the queues. From then on it is known which VMs have what its job requires. False: it is
+        not put there, because too many different label sets are waited for.
+        """
+        if queue.is_full_for(bot.requires):
+            return False
         queue.add(bot)
         if bot.requires:
             self.fleet.make_place(bot.requires, self.now, self._is_required)
+        return True
 
     def _is_required(self, labels: Labels) -> bool:
         return labels in self.queue.required or labels in self.to_reserve.required

@@ -13,9 +13,11 @@ from common.wire import codec
 from common.wire.messages import Heartbeat
 from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, KeepVm, Warm
+from poolmgr.core.events import LeaveRequested
 from poolmgr.core.fleet import PLACES_KEPT, Fleet
 from poolmgr.core.load import JobKind
 from poolmgr.core.model import NO_LABELS, Vm, Worker, labels_of
+from poolmgr.core.queue import MOST_LINES
 from poolmgr.core.settling import held_bots, unplaceable_bots
 from tests.core.builders import IDLE, RESERVED, WARMING, Scenario, of_type, scenario
 
@@ -269,6 +271,24 @@ def test_places_are_dropped_only_of_those_for_whom_nobody_waits() -> None:
     assert {labels_of({"never": "now"}), labels_of({"never": "later"})} < set(sc.pool.fleet.places)
     assert len(sc.pool.fleet.places) < PLACES_KEPT
     assert where(sc)["eu"] == "eu"
+
+
+def test_of_more_label_sets_than_may_be_waited_for_one_more_ends_at_once_and_holds_nobody_up() -> None:
+    sc = two_regions(reserve_ahead_s=5)
+    for n in range(MOST_LINES):
+        sc.submit(f"bot{n}", requires={"n": str(n)})
+    sc.submit("one-more", requires={"n": "more"})
+    sc.submit("later", join_in=10, requires={"n": "later"})
+    sc.submit("like-another", requires={"n": "0"})
+    sc.submit("anywhere")
+    assert "anywhere" in where(sc)
+    sc.wait(11)
+    ends = {end.bot_id: (end.reason, "200 different sets of labels" in end.detail) for end in of_type(sc.log, End)}
+    assert ends == dict.fromkeys(("one-more", "later"), (Reason.NO_CAPACITY, True))
+    assert sc.bot("like-another").state is BotState.QUEUED
+    sc.step(LeaveRequested("bot1"))
+    sc.submit("in-its-place", requires={"n": "more"})
+    assert sc.bot("in-its-place").state is BotState.QUEUED
 
 
 _LABELS: Final = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"), max_size=3)

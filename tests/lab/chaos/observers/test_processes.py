@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.chaos.observers.processes import Table
+from tests.waiting import PATIENCE_S
 from worker.chromium import processes
 from worker.chromium.processes import Process
 
@@ -16,7 +17,9 @@ def begin(folder: Path, worker_id: str) -> subprocess.Popen[bytes]:
     """What a browser is by its arguments. It ends with its input."""
     argument = f"--user-data-dir={folder}/vm-1/workers/{worker_id}/profile"
     process = subprocess.Popen(["sh", "-c", "read -r line", argument], stdin=subprocess.PIPE)
+    deadline = time.monotonic() + PATIENCE_S
     while not processes.command_line(process.pid):  # Linux sets them shortly after the program began
+        assert time.monotonic() < deadline
         time.sleep(0.001)
     return process
 
