@@ -82,8 +82,9 @@ async def receiver() -> AsyncGenerator[Receiver]:
         yield receiver
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def pages() -> AsyncGenerator[tuple[Site, Browser]]:
+    """The people on them have voices, whose browser takes a quarter of a processor for as long as it runs."""
     async with serving() as site, browser_for(site) as browser:
         yield site, browser
 
