@@ -135,6 +135,7 @@ async def test_the_host_decides_in_the_lobby_and_every_end_tells_whose_doing_it_
     }
 
 
+@pytest.mark.long
 async def test_calls_go_on_while_their_agent_is_killed_again_and_again(fleet: Fleet) -> None:
     fleet.start_manager(min_idle="1", max_workers="4")
     fleet.start_agent("vm-a")

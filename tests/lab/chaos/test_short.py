@@ -56,6 +56,7 @@ async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path, fork: Spawn) 
     assert Counter(blow.fault for blow in written.faults) == summary.faults
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", STAGES, ids=lambda scale: f"{scale.managers}-{scale.agents}")
 async def test_what_broke_a_promise_once_breaks_none_any_more(stage: Scale, fork: Spawn, tmp_path: Path) -> None:
     """One round after the other, on one stage for all that ask for the same."""

@@ -84,7 +84,7 @@ async def test_a_counter_and_tones_are_in_one_file_in_step_and_can_be_sought_in(
         box = await box_of(harness)
         page = page_of(harness)
         await page.evaluate(NOTE)
-        await asyncio.sleep(12)
+        await asyncio.sleep(7)  # a flash and a beep a second
         noted = await page.evaluate("noted")
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
@@ -104,8 +104,8 @@ async def test_a_counter_and_tones_are_in_one_file_in_step_and_can_be_sought_in(
     picture = later_s(noted["flashes"], [made.began_at + at for at in whole.flashes])
     sound = later_s(noted["beeps"], [made.began_at + at for at in beeps(heard)])
     print(f"{rate:.2f} a second, picture {picture * 1000:.0f} ms, sound {sound * 1000:.0f} ms late: {made.video}")
-    middle = watch(recorded.file(VIDEO), box, since_s=whole.duration_s / 2)
-    assert whole.duration_s / 2 - 6 < middle.pictures[0].at <= whole.duration_s / 2
+    sought_s = whole.duration_s - 2
+    assert sought_s - 6 < watch(recorded.file(VIDEO), box, since_s=sought_s).pictures[0].at <= sought_s
     assert rate > 2, "15 where the machine has time"
     assert abs(sound - picture) < 0.1 + 0.5 / rate, "as the page had them, as far as so many pictures a second can tell"
 
@@ -127,19 +127,6 @@ async def test_of_the_picture_too_all_but_the_last_two_seconds_are_there_when_th
     assert last.ended_at > killed_at - 2
     whole = watch(recorded.file(VIDEO), box)
     assert whole.pictures[-1].at > killed_at - made.began_at - 2
-
-
-async def test_a_job_that_asks_for_no_picture_stores_none_anywhere(
-    recorded: Recorded, driver: Driver, room: str, seen_somebody: Page
-) -> None:
-    async with harness_of(recorded, driver, room) as harness:
-        await go_in(harness)
-        await wait_until(lambda: recorded.spooled)
-        harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
-        await harness.gone()
-    made = await finished(recorded)
-    assert (made.kinds, made.video, {segment.kind for segment in made.segments}) == (("audio",), None, {"audio"})
-    assert not [path for path in recorded.file("x").parent.iterdir() if path.suffix in (".ivf", ".mp4")]
 
 
 @pytest.mark.long

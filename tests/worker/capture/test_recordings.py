@@ -78,6 +78,10 @@ async def test_both_sides_of_a_meeting_are_in_one_file_also_when_the_store_was_a
     assert max(leaked, crossed) < -40
     assert made.audio.left_dbfs is not None
     assert made.audio.loudness_lufs is not None
+    # Nobody asked for a picture: there is none anywhere.
+    assert (made.kinds, made.video, {segment.kind for segment in made.segments}) == (("audio",), None, {"audio"})
+    kept = [path for path in recorded.folder.parent.rglob("*") if path.suffix in (".ivf", ".mkv", ".mp4")]
+    assert kept == []
 
 
 async def test_all_but_the_last_two_seconds_are_there_when_the_browser_is_killed(
