@@ -9,7 +9,7 @@ import gc
 import socket
 import uuid
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 import msgspec
 import structlog
@@ -38,6 +38,7 @@ from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import Service as Api
 from poolmgr.api.routes import add_api
 from poolmgr.core.decisions import Decision
+from poolmgr.core.policy import vm_to_finish
 from poolmgr.core.pool import Pool
 from poolmgr.loops.control import follow_requests
 from poolmgr.loops.dispatcher import Dispatcher
@@ -253,7 +254,10 @@ class Manager:
                     start(follow_job_stream(job_stream, arrivals, of("job_stream")), name="job_stream"),
                     start(watch_deadlines(dispatcher, clock, away_s, of("schedule")), name="schedule"),
                     start(reap(pool, events, upkeep, clock, settings.retention, self._owners), name="reaper"),
-                    start(tend_recordings(due, lambda: self._recordings, clock), name="recordings"),
+                    start(
+                        tend_recordings(due, lambda: self._recordings, clock, partial(vm_to_finish, pool.fleet)),
+                        name="recordings",
+                    ),
                     start(transcribing.run(), name="transcribing"),
                     start(self._watch_backlog(jobs), name="backlog"),
                     start(self._watch_redis(upkeep), name="redis memory"),

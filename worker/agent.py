@@ -25,7 +25,7 @@ from common.runtime.recordings.store import Store, StoreError
 from common.runtime.service import Service, telling
 from common.runtime.spans import CannotExportError, Spans
 from common.runtime.waiting import pause
-from common.wire.messages import Command, Event, Heartbeat, Join, Leave, Pause, Retire, Say, Warm
+from common.wire.messages import Command, Event, FinishRecording, Heartbeat, Join, Leave, Pause, Retire, Say, Warm
 from common.wire.vocabulary import Reason, WorkerState
 from worker.capture.recordings import Recordings
 from worker.chromium.accounts import AccountError, Accounts
@@ -400,6 +400,8 @@ def _carry_out(command: Command, pool: Pool, recordings: Recordings) -> None:
             pool.say(command.worker_id, command.bot_id, command.attempt, command.message)
         case Pause():
             recordings.pause(command.bot_id, command.attempt, paused=command.paused)
+        case FinishRecording():
+            recordings.take_over(command)
         case Retire():
             pool.retire(command.worker_id, by_force=command.by_force)
 

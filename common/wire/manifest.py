@@ -34,6 +34,7 @@ GapCause = Literal[
     "tab_lost",  # the meeting's page crashed
     "recorder_lost",  # the recorder's tab ended
     "browser_gone",
+    "vm_lost",  # the VM with its disk is gone, and this was not in the store
     "silent",  # nothing but silence was recorded while the meeting's connections received sound
     "paused",  # somebody asked for it
     "damaged",  # a stored segment has changed, or cannot be played

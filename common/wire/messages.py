@@ -126,6 +126,16 @@ class Pause(Message, frozen=True):
     paused: bool = True
 
 
+class FinishRecording(Message, frozen=True):
+    """Make the files of a recording whose own VM has not made them: of what the store has, where this agent has nothing
+    of it. `ended_at`: when the bot ended. Idempotent; agents that do not know this order pass it over.
+    """
+
+    bot_id: str
+    attempt: int
+    ended_at: float
+
+
 class Retire(Message, frozen=True):
     """End this worker: its processes and its folder. An unknown worker is reported as gone. A worker with a bot ends
     when its bot is gone; with `by_force` it ends at once, and its bot as overdue.
@@ -135,7 +145,7 @@ class Retire(Message, frozen=True):
     by_force: bool = False
 
 
-Command = Warm | Join | Leave | Say | Pause | Retire
+Command = Warm | Join | Leave | Say | Pause | FinishRecording | Retire
 
 
 # Events: agent -> manager

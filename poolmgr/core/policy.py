@@ -5,7 +5,7 @@ out (see pool.py).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -52,6 +52,17 @@ def shortfall(vm: Vm, settings: PoolSettings) -> int:
 def surplus(vm: Vm, settings: PoolSettings) -> int:
     """How many idle workers the VM has above min_idle."""
     return len(vm.idle) - settings.min_idle
+
+
+def vm_to_finish(vms: Iterable[Vm], own: str) -> str | None:
+    """Which VM makes the files of a recording that its own VM has not made: that one if it is there, whose disk may
+    have more than the store; else one with the fewest bots. None: there is none now.
+    """
+    there = [vm for vm in vms if not (vm.silent or vm.lost)]
+    if any(vm.vm_id == own for vm in there):
+        return own
+    others = [vm for vm in there if vm.takes_work]
+    return min(others, key=lambda vm: vm.bots).vm_id if others else None
 
 
 def to_trim(vm: Vm, settings: PoolSettings, now: float) -> Iterator[Worker]:

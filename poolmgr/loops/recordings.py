@@ -1,4 +1,6 @@
-"""Once a minute, gives up recordings whose files did not come in time, and deletes those whose retention is over."""
+"""Once a minute, has another VM make the files of recordings that did not come, gives up those that did not come in
+time, and deletes those whose retention is over.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -13,13 +15,24 @@ _log = structlog.stdlib.get_logger()
 _EVERY_S = 60.0
 
 
-async def tend_recordings(due: DueRecordings, store: Callable[[], Store | None], clock: Clock) -> None:
-    """Run until it is cancelled. A deletion that fails is tried again a minute later."""
+async def tend_recordings(
+    due: DueRecordings,
+    store: Callable[[], Store | None],
+    clock: Clock,
+    vm_to_finish: Callable[[str], str | None],
+) -> None:
+    """Run until it is cancelled. A deletion that fails is tried again a minute later. `vm_to_finish`: gets the VM of a
+    recording's bot, and says which VM is to make the files.
+    """
     while True:
         now = clock.wall()
-        for bot_id in await due.unmade(now):
-            await due.give_up(bot_id, now)
-            _log.warning("recording_unmade", bot_id=bot_id)
+        for one in await due.unmade(now):
+            if one.is_given_up(now):
+                await due.give_up(one.bot_id, now)
+                _log.warning("recording_unmade", bot_id=one.bot_id)
+            elif vm_id := vm_to_finish(one.vm_id):
+                await due.order(one, vm_id, now)
+                _log.info("recording_handed_on", bot_id=one.bot_id, vm_id=vm_id)
         try:
             kept = store()
             for bot_id in await due.over(now) if kept else ():

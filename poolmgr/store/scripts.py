@@ -397,6 +397,21 @@ def streamed(*, bot: Key, story: Key, attempt: int, entry: bytes, fields: Pairs)
 
 
 @SCRIPTS.script("story", FENCE)
+def finish_recording(
+    *,
+    bot: Key,
+    commands: Key,
+    story: Key,
+    due: Key,
+    bot_id: str,
+    attempt: int,
+    message: bytes,
+    give_up_at: float,
+    entry: bytes,
+) -> bool: ...
+
+
+@SCRIPTS.script("story", FENCE)
 def recording_deleted(*, bot: Key, story: Key, expiring: Key, bot_id: str, entry: bytes) -> bool: ...
 
 

@@ -27,6 +27,7 @@ from poolmgr.store.keys import Keys
 
 UNMADE: Final = "unmade"
 EXPIRED: Final = "expired"
+TAKEN_OVER: Final = "taken_over"
 
 
 class What(StrEnum):
@@ -89,11 +90,11 @@ def entry_of(decision: _Source, at: float) -> bytes:
     return msgspec.json.encode(_entry(decision, iso(at)))
 
 
-def of_recording(attempt: int, at: float, why: str) -> bytes:
-    """The entry about a recording that the manager writes itself: its files did not come, or it was deleted. `why`: a
-    word.
+def of_recording(attempt: int, at: float, why: str, vm_id: str = "") -> bytes:
+    """The entry about a recording that the manager writes itself: its files did not come, or are to be made by the VM
+    `vm_id`, or it was deleted. `why`: a word.
     """
-    return msgspec.json.encode(Entry(iso(at), What.RECORDED, attempt, why=why))
+    return msgspec.json.encode(Entry(iso(at), What.RECORDED, attempt, vm_id=vm_id, why=why))
 
 
 def of_transcription(attempt: int, at: float, by: str, utterances: int | None = None, why: str = "") -> bytes:

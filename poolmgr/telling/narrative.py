@@ -12,7 +12,7 @@ from poolmgr.core.load import JobKind, expected_processors, kind_of
 from poolmgr.core.model import Vm
 from poolmgr.core.policy import bears
 from poolmgr.store.reading.views import Standing, VmView
-from poolmgr.store.story import EXPIRED, UNMADE, Entry, What
+from poolmgr.store.story import EXPIRED, TAKEN_OVER, UNMADE, Entry, What
 
 WHOSE: Final = {
     Attribution.HOST: "the host's doing",
@@ -129,6 +129,8 @@ def _choice(entry: Entry) -> str:
 def _recorded(entry: Entry) -> str:
     if entry.why == EXPIRED:
         return "its recording was deleted: its time was over"
+    if entry.why == TAKEN_OVER:
+        return f"its VM has made no files of its recording: VM {entry.vm_id} is to make them of what is in the store"
     if entry.why == UNMADE:
         return "no agent has made files of its recording in time: what there is of it stays in the store"
     if entry.audio_s is None:

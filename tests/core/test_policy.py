@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import BotState, OnWorkerLost, Reason, WorkerState
 from poolmgr.core.fleet import Fleet
+from poolmgr.core.load import JobKind
 from poolmgr.core.model import Bot, Vm, Worker
 from poolmgr.core.policy import (
     backoff_s,
@@ -21,6 +22,7 @@ from poolmgr.core.policy import (
     shortfall,
     surplus,
     to_trim,
+    vm_to_finish,
 )
 from tests.core.builders import job
 
@@ -205,3 +207,25 @@ def test_only_who_would_be_sent_in_again_leaves_when_cut_off_and_in_time(
 @pytest.mark.parametrize(("vms", "most"), [(0, 2), (1, 2), (3, 2), (20, 2), (21, 3), (1000, 100)])
 def test_few_vms_are_given_up_at_a_time(vms: int, most: int) -> None:
     assert most_lost_at_once(vms, PoolSettings(lost_share=0.1)) == most
+
+
+@pytest.mark.parametrize(
+    ("vms", "chosen"),
+    [
+        ({"own": {}, "b": {}}, "own"),
+        ({"own": {"draining": True, "stopping": True}, "b": {}}, "own"),  # its disk has more
+        ({"own": {"silent": True}, "b": {}}, "b"),
+        ({"own": {"lost": True}, "b": {"bots": 2}, "c": {"bots": 1}}, "c"),
+        ({"b": {"draining": True}, "c": {"silent": True}}, None),
+        ({}, None),
+    ],
+)
+def test_files_that_do_not_come_are_made_where_the_disk_is_or_where_fewest_bots_are(
+    vms: dict[str, dict[str, Any]], chosen: str | None
+) -> None:
+    def vm(vm_id: str, bots: int = 0, **facts: Any) -> Vm:
+        made = Vm(vm_id, "s", NOW, **facts)
+        made.carried[JobKind.LISTENS] = bots
+        return made
+
+    assert vm_to_finish([vm(vm_id, **facts) for vm_id, facts in vms.items()], "own") == chosen

@@ -221,6 +221,7 @@ class PoolAndFleet(RuleBasedStateMachine):
         self.gone(agent, join.worker_id, GoneCause.SPENT)
 
     def obey(self, agent: Agent, order: Command) -> None:
+        assert not isinstance(order, messages.FinishRecording), "not of the pool"
         browser = agent.browsers.get(order.worker_id)
         match order:
             case messages.Warm(worker_id=worker_id):

@@ -1,7 +1,7 @@
 """The leader's round over recordings, once a minute: on a real Redis, with a folder as the store."""
 
 import asyncio
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from structlog.testing import capture_logs
 from common.config.settings import CaptureSettings
 from common.runtime.clock import Clock
 from common.runtime.recordings.store import Store
-from common.wire.messages import BotRecorded
+from common.wire import codec
+from common.wire.messages import BotRecorded, FinishRecording
 from poolmgr.core.decisions import NoteRecorded
 from poolmgr.loops.recordings import tend_recordings
 from poolmgr.store.leader.recordings import DueRecordings
-from poolmgr.store.lives import MADE_WITHIN_S
+from poolmgr.store.lives import MADE_WITHIN_S, TAKEN_OVER_AFTER_S
+from poolmgr.telling.narrative import sentence
 from tests.api.conftest import Hand, World, world
 from tests.waiting import wait_until
 
@@ -40,12 +42,14 @@ class At(Clock):
 
 
 @asynccontextmanager
-async def tending(world: World, store: Store | None, clock: Clock) -> AsyncGenerator[Said]:
+async def tending(
+    world: World, store: Store | None, clock: Clock, vm_to_finish: Callable[[str], str | None] = lambda _: None
+) -> AsyncGenerator[Said]:
     """The loop beside the test, with what it logs."""
     due = DueRecordings(world.redis, world.keys, 1)
     with capture_logs() as said:
         async with asyncio.TaskGroup() as tasks:
-            loop = tasks.create_task(tend_recordings(due, lambda: store, clock), name="recordings")
+            loop = tasks.create_task(tend_recordings(due, lambda: store, clock, vm_to_finish), name="recordings")
             yield said
             loop.cancel()
 
@@ -105,6 +109,41 @@ async def test_what_nobody_made_files_of_is_given_up_when_its_hour_is_over_and_n
         await wait_until(lambda: of(said, "recording_unmade"))
     assert of(said, "recording_unmade") == [{"bot_id": "unmade"}]
     assert (await status(world, "unmade"), await status(world, "made")) == ("skipped", "completed")
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_its_own_vm_does_not_make_another_one_is_to_make_as_soon_as_there_is_one(
+    world: World, store: Store
+) -> None:
+    hand = await world.ledger()
+    await recorded(hand, "b1")
+    asked, there = list[str](), list[str]()
+
+    def vm_to_finish(own: str) -> str | None:
+        asked.append(own)
+        return next(iter(there), None)
+
+    ended_at = hand.at + 60
+    clock = At(ended_at + TAKEN_OVER_AFTER_S - 1)
+    async with tending(world, store, clock, vm_to_finish) as said:
+        await wait_until(lambda: clock.rounds >= 2)
+        assert asked == []
+        clock.now += 1
+        await wait_until(lambda: len(asked) >= 2)
+        there.append("vm-z")
+        await wait_until(lambda: of(said, "recording_handed_on"))
+        rounds = clock.rounds
+        await wait_until(lambda: clock.rounds >= rounds + 2)
+        orders = await world.redis.xrange(world.keys.commands("vm-z"))
+        assert [codec.decode_command(fields[b"m"]) for _, fields in orders] == [FinishRecording("b1", 1, ended_at)]
+        assert await status(world, "b1") == "recording"
+        clock.now = ended_at + MADE_WITHIN_S
+        await wait_until(lambda: of(said, "recording_unmade"))
+    assert of(said, "recording_handed_on") == [{"bot_id": "b1", "vm_id": "vm-z"}]
+    assert set(asked) == {"vm-a"}
+    told = [sentence(entry) for entry in await world.views.story("b1")]
+    assert "its VM has made no files of its recording: VM vm-z is to make them of what is in the store" in told
+    assert await status(world, "b1") == "skipped"
 
 
 async def test_whose_time_is_over_is_deleted_from_the_store_and_nothing_else_is(

@@ -149,6 +149,7 @@ class Bots(OnRedis):
         self.plain.add(commands, m=codec.encode(command).decode())
         self.plain.ends_in(commands, DAY_S)
         if worker:
+            assert not isinstance(command, messages.FinishRecording)
             self.plain.hashes[workers][command.worker_id] = worker.decode()
             self.plain.ends_in(workers, DAY_S)
 

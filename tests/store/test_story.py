@@ -25,7 +25,7 @@ from poolmgr.core.decisions import (
 )
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger
-from poolmgr.store.lives import MADE_WITHIN_S
+from poolmgr.store.lives import TAKEN_OVER_AFTER_S
 from poolmgr.store.reading.views import Views
 from poolmgr.store.record import iso
 from poolmgr.store.story import Entry, What
@@ -101,7 +101,7 @@ async def test_a_recording_is_told_of_once_when_it_begins_and_when_it_is_finishe
     statuses = ("manifest_status", "audio_status", "video_status")
     assert await redis.hmget(keys.bot("b1"), *statuses) == [b"recording"] * 3
     await ledger.apply([End("b1", 1, Reason.EVERYONE_LEFT, at=NOW + 60)], NOW + 60)
-    assert await redis.zscore(keys.recordings_due, "b1") == NOW + 60 + MADE_WITHIN_S
+    assert await redis.zscore(keys.recordings_due, "b1") == NOW + 60 + TAKEN_OVER_AFTER_S
     life_s = await redis.ttl(keys.bot("b1"))
     again = [finished, finished, began, replace(finished, audio_s=0.0)]
     await ledger.apply([*map(NoteRecorded, again)], NOW + 91)

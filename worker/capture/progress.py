@@ -316,6 +316,43 @@ class Progress:
         return list(self.tracks.values())
 
 
+def without_tail(found: Manifest, kind: Kind) -> Manifest:
+    """Without the last segment of that kind."""
+    last = max(each.sequence for each in found.segments if each.kind == kind)
+    segments = [each for each in found.segments if (each.kind, each.sequence) != (kind, last)]
+    return msgspec.structs.replace(found, segments=segments)
+
+
+def entries_of(found: Manifest, ended_at: float) -> list[AnyEntry]:
+    """The entries of a recording of which only a manifest is left: all its segments are stored, and what came after
+    them is lost. Of each segment only the end is known, so it is one chunk.
+    """
+    opened = Opened(found.bot_id, found.attempt, found.platform, found.began_at, found.kinds, found.way)
+    progress, entries = Progress(opened), list[AnyEntry]([opened])
+
+    def add(*following: AnyEntry) -> None:
+        for entry in following:
+            progress.apply(entry)
+            entries.append(entry)
+
+    for kind in found.kinds:
+        causes: dict[float, GapCause] = {gap.ended_at: gap.cause for gap in found.gaps if gap.kind == kind}
+        for part in (each for each in found.parts if each.kind == kind):
+            add(Began(part.number, part.began_at, causes.get(part.began_at), kind))
+            for segment in found.segments:
+                if (segment.kind, segment.part) == (kind, part.number):
+                    media_s = round(segment.media_s - (part.began_at - found.began_at), 3)
+                    add(
+                        Chunk(progress.next_seq, segment.ended_at, media_s, segment.bytes, kind),
+                        Cut(segment.sha256, kind),
+                        Stored(segment.sequence, kind),
+                    )
+    known = progress.gaps
+    add(*(Missed(gap.began_at, gap.ended_at, gap.cause, gap.kind) for gap in found.gaps if gap not in known))
+    add(Closed(max(ended_at, progress.covered_until), "vm_lost"))
+    return entries
+
+
 def _expect(entry: AnyEntry, follows: bool) -> None:
     if not follows:
         raise OutOfOrderError(f"does not follow: {entry}")

@@ -17,15 +17,15 @@ import structlog
 from playwright.async_api import Page
 
 from common.config.settings import CaptureSettings
-from common.runtime.recordings.store import Store, StoreError, TakenError
+from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest
-from common.wire.manifest import FINAL, PROGRESS, Kind, Segment
-from common.wire.messages import BotRecorded, Join
+from common.wire.manifest import FINAL, PROGRESS, Kind, Manifest, Segment
+from common.wire.messages import BotRecorded, FinishRecording, Join
 from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
-from worker.capture.progress import Closed, Opened
+from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, without_tail
 from worker.capture.recording import OnSound, Recording
 from worker.capture.spool import DamagedRecordingError, Spool, name_of, parse_name
 from worker.capture.tab import TabWay
@@ -42,6 +42,8 @@ SPOILED_LIFE_S: Final = 7 * 86_400.0
 MOST_SPOILED: Final = 20
 MOST_TRIES: Final = 10
 """To make the files of a recording, over ten minutes or so. After that they count as impossible to make."""
+MOST_ORDERED: Final = 200
+"""Recordings of other VMs that wait to be taken over. Orders above that are dropped: the manager gives those up."""
 _MOST_WARNING_CHARS: Final = 300
 _MEDIA_TYPES: Final = {".webm": "audio/webm", ".ivf": "video/x-ivf", ".mkv": "video/x-matroska"}
 _LABELS: Final[dict[tuple[Kind, ...], str]] = {
@@ -84,6 +86,7 @@ class Recordings:
         self._unfinished_bytes = 0
         self._last_warning = ""
         self._tries: Counter[str] = Counter()
+        self._ordered: dict[str, FinishRecording] = {}
         self._wake = asyncio.Event()
         self.idle = asyncio.Event()  # no bot is recorded, and nothing is unfinished
 
@@ -235,14 +238,17 @@ class Recordings:
             failed, were_active = False, bool(self._active)
             names = {name_of(bot_id, attempt) for bot_id, attempt in live()}
             unfinished = await asyncio.to_thread(self._find_unfinished, names)
-            if unfinished or were_active or self._active:
+            if unfinished or were_active or self._active or self._ordered:
                 self.idle.clear()
             else:
                 self.idle.set()
+            taken_over = list(self._ordered)
+            for name in taken_over:
+                failed |= not await self._try_to_take_over(name, names)
             for folder in unfinished:
                 failed |= not await self._try_to_finish(folder)
             delays = delays if failed else backoff(*RETRY_S)
-            if unfinished and not failed:
+            if (unfinished or taken_over) and not failed:
                 continue  # others may have ended meanwhile
             await pause(self._wake, next(delays) if failed else CHECK_EVERY_S)
             self._wake.clear()
@@ -308,22 +314,71 @@ class Recordings:
         except TakenError:
             log.info("recording_finished_before", bot_id=progress.opened.bot_id, attempt=progress.opened.attempt)
         else:
-            took_s = round(time.monotonic() - begun, 1)
-            audio_s = final.audio.duration_s if final.audio else 0.0
-            video_s = final.video.duration_s if final.video else 0.0
-            log.info(
-                "recording_finished",
-                bot_id=final.bot_id,
-                attempt=final.attempt,
-                audio_s=audio_s,
-                video_s=video_s,
-                gaps=len(final.gaps),
-                took_s=took_s,
-            )
-            size = sum(file.bytes for file in (final.audio, final.video) if file)
-            whose = (self._vm_id, final.bot_id, final.attempt, time.time())
-            self._report(BotRecorded(*whose, True, audio_s, len(final.gaps), size, final.kinds, video_s))
+            self._tell_finished(final, round(time.monotonic() - begun, 1))
         await asyncio.to_thread(spool.remove)
+
+    def _tell_finished(self, final: Manifest, took_s: float) -> None:
+        audio_s = final.audio.duration_s if final.audio else 0.0
+        video_s = final.video.duration_s if final.video else 0.0
+        log.info(
+            "recording_finished",
+            bot_id=final.bot_id,
+            attempt=final.attempt,
+            audio_s=audio_s,
+            video_s=video_s,
+            gaps=len(final.gaps),
+            took_s=took_s,
+        )
+        size = sum(file.bytes for file in (final.audio, final.video) if file)
+        whose = (self._vm_id, final.bot_id, final.attempt, time.time())
+        self._report(BotRecorded(*whose, True, audio_s, len(final.gaps), size, final.kinds, video_s))
+
+    # Recordings whose VM is gone
+
+    def take_over(self, order: FinishRecording) -> None:
+        """Finish a recording from what the store has of it. Nothing happens if this agent has it."""
+        if len(self._ordered) < MOST_ORDERED:
+            self._ordered[name_of(order.bot_id, order.attempt)] = order
+            self.idle.clear()
+            self._wake.set()
+
+    async def _try_to_take_over(self, name: str, live: Collection[str]) -> bool:
+        """False: the store did not answer, and it is tried again after a pause."""
+        order = self._ordered[name]
+        whose = {"bot_id": order.bot_id, "attempt": order.attempt}
+        try:
+            if name not in live and name not in self._active and not (self._folder / name).exists():
+                await self._take_over(order, self._folder / name)
+                log.info("recording_taken_over", **whose)
+        except AbsentError:
+            log.warning("recording_not_in_store", **whose)
+        except (StoreError, OSError) as error:
+            self._warn_once(error)
+            self._tries[name] += 1
+            if self._tries[name] < MOST_TRIES:
+                return False
+        except (ValueError, OutOfOrderError) as error:
+            log.error("recording_spoiled", recording=name, error=str(error)[:_MOST_WARNING_CHARS])
+        self._tries.pop(name, None)
+        del self._ordered[name]
+        return True
+
+    async def _take_over(self, order: FinishRecording, folder: Path) -> None:
+        """Keep here what the store says of it, so that it is finished like those of this VM; whatever was finished or
+        deleted before is only told. Raises: StoreError, AbsentError, OSError, ValueError, OutOfOrderError.
+        """
+        store, folder_in_store = self._opened(), manifest.folder(order.bot_id, order.attempt)
+        if await store.exists(f"{folder_in_store}/{FINAL}"):
+            self._tell_finished(manifest.decode(await store.get(f"{folder_in_store}/{FINAL}")), 0.0)
+            return
+        found = manifest.decode(await store.get(f"{folder_in_store}/{PROGRESS}"))
+        for kind in found.kinds:
+            # The manifest names what was cut. The last of it may never have reached the store.
+            while paths := [segment.path for segment in found.segments if segment.kind == kind]:
+                if await store.exists(f"{folder_in_store}/{paths[-1]}"):
+                    break
+                found = without_tail(found, kind)
+        await asyncio.to_thread(Spool.restore, folder, entries_of(found, order.ended_at))
 
     def _opened(self) -> Store:
         assert self._store

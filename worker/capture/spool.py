@@ -71,6 +71,21 @@ class Spool:
         return spool
 
     @classmethod
+    def restore(cls, folder: Path, entries: Sequence[AnyEntry]) -> None:
+        """A recording that has nothing on this disk but its log, which is there whole or not at all.
+
+        Raises: OSError.
+        """
+        draft = folder.parent.with_name(f"{folder.parent.name}-restored")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700, parents=True)
+        opened, *_ = entries
+        assert isinstance(opened, Opened)
+        cls(draft, Progress(opened))._write(entries)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.rename(folder)
+
+    @classmethod
     def find(cls, folder: Path) -> Self:
         """The recording that an earlier agent left there. Raises: DamagedRecordingError, OSError."""
         entries, whole = _read(folder / LOG)

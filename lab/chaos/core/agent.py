@@ -277,6 +277,8 @@ class Agent:
             self._done = []
 
     def _obey(self, order: Command) -> None:
+        if isinstance(order, messages.FinishRecording):
+            return  # these agents record nothing
         worker_id = order.worker_id
         browser = self.disk.browsers.get(worker_id)
         match order:

@@ -2,18 +2,35 @@
 retention is over. For one leader; every call may be repeated.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from common.jobs.record import iso
+from common.jobs.record import epoch, iso
+from common.wire import codec
+from common.wire.messages import FinishRecording
 from poolmgr.store import scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import run_fenced
+from poolmgr.store.lives import MADE_WITHIN_S
 from poolmgr.store.record import SAID_BEFORE
 from poolmgr.store.usage import day_of
 
 _AT_ONCE: Final = 100
+
+
+class Unmade(NamedTuple):
+    """A recording whose files did not come. `vm_id`: that of its bot; `ended_at`: the bot's end. All but the id are
+    empty if nothing is known of the bot any more.
+    """
+
+    bot_id: str
+    attempt: int = 0
+    vm_id: str = ""
+    ended_at: float = 0.0
+
+    def is_given_up(self, now: float) -> bool:
+        return now >= self.ended_at + MADE_WITHIN_S
 
 
 class DueRecordings:
@@ -24,13 +41,35 @@ class DueRecordings:
         self._keys = keys
         self._epoch = epoch
 
-    async def unmade(self, now: float) -> list[str]:
-        """The ids of bots whose recordings' files are overdue."""
-        return await self._until(self._keys.recordings_due, now)
+    async def unmade(self, now: float) -> list[Unmade]:
+        """Recordings about whose files something is to be done: another VM is to make them, or they are given up."""
+        found = list[Unmade]()
+        for bot_id in await self._until(self._keys.recordings_due, now):
+            said = await self._redis.hmget(self._keys.bot(bot_id), "attempt", "vm_id", "stopped_at")
+            attempt, vm_id, stopped_at = (part.decode() if part else "" for part in said)
+            known = stopped_at and Unmade(bot_id, int(attempt or 0), vm_id, epoch(stopped_at))
+            found.append(known or Unmade(bot_id))
+        return found
 
     async def over(self, now: float) -> list[str]:
         """The ids of bots whose recordings are to be deleted."""
         return await self._until(self._keys.recordings_expiring, now)
+
+    async def order(self, one: Unmade, vm_id: str, now: float) -> None:
+        """Have the agent of that VM make the files of what the store has. It is ordered once."""
+        k = self._keys
+        call = scripts.finish_recording(
+            bot=k.bot(one.bot_id),
+            commands=k.commands(vm_id),
+            story=k.story(one.bot_id),
+            due=k.recordings_due,
+            bot_id=one.bot_id,
+            attempt=one.attempt,
+            message=codec.encode(FinishRecording(one.bot_id, one.attempt, one.ended_at)),
+            give_up_at=one.ended_at + MADE_WITHIN_S,
+            entry=story.of_recording(one.attempt, now, story.TAKEN_OVER, vm_id),
+        )
+        await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
     async def give_up(self, bot_id: str, now: float) -> None:
         """Note that the files are no longer waited for. If they come later, that is noted and reported as well."""

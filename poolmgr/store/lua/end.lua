@@ -13,7 +13,7 @@ redis.call('ZREM', live, bot_id)
 redis.call('ZADD', ended, stopped, bot_id)
 redis.call('ZADD', by_status, created, bot_id)
 if redis.call('HGET', bot, 'manifest_status') == 'recording' then
-  redis.call('ZADD', due, stopped + MADE_WITHIN_S, bot_id)
+  redis.call('ZADD', due, stopped + TAKEN_OVER_AFTER_S, bot_id)
   redis.call('EXPIRE', due, INDEX_LIFE_S)
 end
 redis.call('EXPIRE', ended, INDEX_LIFE_S)

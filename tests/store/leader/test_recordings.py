@@ -7,15 +7,16 @@ from msgspec.structs import replace
 
 from common.config.settings import RetentionSettings
 from common.jobs.record import Job, iso
-from common.wire.messages import BotRecorded, Join
+from common.wire import codec
+from common.wire.messages import BotRecorded, FinishRecording, Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
 from poolmgr.store.keys import Keys
-from poolmgr.store.leader.ledger import Ledger
-from poolmgr.store.leader.recordings import DueRecordings
-from poolmgr.store.lives import MADE_WITHIN_S
+from poolmgr.store.leader.ledger import Ledger, StaleEpochError
+from poolmgr.store.leader.recordings import DueRecordings, Unmade
+from poolmgr.store.lives import MADE_WITHIN_S, TAKEN_OVER_AFTER_S, VM_LIFE_S
 from poolmgr.store.reading.views import Views
-from poolmgr.store.story import EXPIRED, UNMADE, Entry, What
+from poolmgr.store.story import EXPIRED, TAKEN_OVER, UNMADE, Entry, What
 from poolmgr.telling.narrative import sentence
 from tests.store.conftest import NOW
 
@@ -37,10 +38,15 @@ async def test_what_nobody_made_files_of_is_given_up_and_told_all_the_same_when_
     redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
 ) -> None:
     await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), ENDED], NOW)
-    until = NOW + 60 + MADE_WITHIN_S
-    assert await due.unmade(until - 1) == []
-    assert await due.unmade(until) == ["b1"]
+    first, until = NOW + 60 + TAKEN_OVER_AFTER_S, NOW + 60 + MADE_WITHIN_S
+    assert await due.unmade(first - 1) == []
+    [one] = await due.unmade(first)
+    assert (one, one.is_given_up(until - 1), one.is_given_up(until)) == (
+        Unmade("b1", 1, "vm1", NOW + 60), False, True,
+    )  # fmt: skip
     await redis.zadd(keys.recordings_due, {"forgotten": 1})
+    forgotten, _ = await due.unmade(first)
+    assert (forgotten, forgotten.is_given_up(first)) == (Unmade("forgotten"), True)
     for bot_id in ("b1", "b1", "forgotten"):
         await due.give_up(bot_id, until)
     assert await redis.exists(keys.recordings_due, keys.bot("forgotten"), keys.story("forgotten")) == 0
@@ -55,6 +61,27 @@ async def test_what_nobody_made_files_of_is_given_up_and_told_all_the_same_when_
     assert [(one[b"recorded"], one[b"before"]) for one in told] == [
         (b"recording", b""), (b"skipped", b"recording"), (b"completed", b"skipped"),
     ]  # fmt: skip
+
+
+async def test_another_vm_is_told_once_to_make_the_files_and_only_if_they_are_still_to_be_made(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), ENDED], NOW)
+    now = NOW + 60 + TAKEN_OVER_AFTER_S
+    [one] = await due.unmade(now)
+    await due.order(one._replace(attempt=2), "vm2", now)
+    await due.order(one, "vm2", now)
+    orders = [codec.decode_command(fields[b"m"]) for _, fields in await redis.xrange(keys.commands("vm2"))]
+    assert (orders, await due.unmade(now)) == ([FinishRecording("b1", 1, NOW + 60)], [])
+    assert 0 < await redis.ttl(keys.commands("vm2")) <= VM_LIFE_S
+    last = (await Views(redis, keys).story("b1"))[-1]
+    assert last == Entry(iso(now), What.RECORDED, 1, vm_id="vm2", why=TAKEN_OVER)
+    await ledger.apply([NoteRecorded(FINISHED)], now + 5)
+    await due.order(one, "vm3", now + 6)
+    assert await redis.exists(keys.commands("vm3")) == 0
+    assert await redis.zscore(keys.recordings_due, "b1") is None
+    with pytest.raises(StaleEpochError):
+        await DueRecordings(redis, keys, 0).order(one, "vm3", now)
 
 
 @pytest.mark.parametrize(("of_job", "of_fleet_s", "after_s"), [(2.0, 0.0, 7200), (None, 60.0, 60), (0.5, 60.0, 1800)])

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -66,6 +66,18 @@ class Recorded:
     def block_store(self) -> None:
         """Nothing can be put there."""
         Path(self.settings.store).write_text("in the way of the folder")
+
+    def take_store_away(self) -> Callable[[], None]:
+        """Returns: what brings it back, as it was."""
+        there = Path(self.settings.store)
+        away = there.rename(there.with_name("away"))
+        self.block_store()
+
+        def bring_back() -> None:
+            self.unblock_store()
+            away.rename(there)
+
+        return bring_back
 
     def unblock_store(self) -> None:
         Path(self.settings.store).unlink()

@@ -24,11 +24,12 @@ from structlog.testing import capture_logs
 from common.config.settings import CaptureSettings
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Manifest
+from common.wire.messages import FinishRecording
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
 from tests.worker.capture.received import listen
 from worker.capture.progress import Began, Chunk, Closed, Opened
-from worker.capture.recordings import MOST_SPOILED, RETRY_S, SPOILED, SPOILED_LIFE_S
+from worker.capture.recordings import MOST_ORDERED, MOST_SPOILED, RETRY_S, SPOILED, SPOILED_LIFE_S, Recordings
 from worker.capture.spool import Spool, name_of
 
 RATE: Final = 48_000
@@ -123,6 +124,69 @@ async def test_what_another_agent_finished_is_finished_no_second_time(recorded: 
     assert await finish(recorded) == before
     assert len(recorded.reports) == 1
     assert list(recorded.folder.iterdir()) == []
+
+
+ORDER: Final = FinishRecording("b1", 1, 1040.0)
+
+
+async def lost(recorded: Recorded) -> Recordings:
+    """A recording whose VM was lost with its disk before it made the files, and an agent elsewhere."""
+    spooled(recorded.folder, 1000.5, 1015.0)
+    await finish(recorded)
+    for name in (FINAL, AUDIO, "segment-000003.webm"):  # the last was named, and had not arrived
+        recorded.file(name).unlink()
+    recorded.reports.clear()
+    recorded.folder = recorded.folder.parent.parent / "elsewhere" / "recordings"
+    return recorded.anew()
+
+
+async def test_what_is_left_of_a_recording_whose_vm_is_gone_is_finished_elsewhere_once(recorded: Recorded) -> None:
+    agent = await lost(recorded)
+    agent.take_over(ORDER)
+    agent.take_over(ORDER)
+    made = await finish(recorded)
+    assert [(gap.began_at, gap.ended_at, gap.cause) for gap in made.gaps] == [
+        (1010.5, 1015.0, "agent_away"), (1020.0, 1040.0, "vm_lost"),
+    ]  # fmt: skip
+    assert made.audio
+    assert made.audio.duration_s == pytest.approx(20.0, abs=0.2)
+    heard = listen(recorded.file(AUDIO))
+    assert heard.tones(440, 12 * RATE)[0] < -60 < -20 < heard.tones(440, 17 * RATE)[0]
+    assert (list(recorded.folder.iterdir()), len(recorded.reports)) == ([], 1)
+    agent.take_over(ORDER)
+    assert await finish(recorded) == made
+    assert [(report.finished, report.gaps) for report in recorded.reports] == [(True, 2)] * 2, "told again, not made"
+
+
+async def test_it_is_taken_over_as_soon_as_the_store_answers_also_by_the_next_agent(recorded: Recorded) -> None:
+    agent = await lost(recorded)
+    bring_back = recorded.take_store_away()
+    with capture_logs() as logs:
+        async with finishing(recorded):
+            agent.take_over(ORDER)
+            await wait_until(lambda: any(log["event"] == "recording_unstored" for log in logs))
+            assert not agent.idle.is_set()
+            bring_back()
+            await wait_until(lambda: any(log["event"] == "recording_taken_over" for log in logs))
+    recorded.anew()  # whatever the first one had come to
+    assert (await finish(recorded)).audio
+
+
+async def test_of_what_is_not_there_or_here_already_nothing_is_taken_over(recorded: Recorded) -> None:
+    agent = await lost(recorded)
+    await recorded.store.put("spoiled/1/progress.json", b"{")
+    spooled(recorded.folder, 1000.5)  # this agent has all of it
+    Spool.create(recorded.folder / name_of("live", 1), OPENED)
+    with capture_logs() as logs:
+        for bot_id in ("nobody", "spoiled", "b1", "live"):
+            agent.take_over(FinishRecording(bot_id, 1, 1040.0))
+        for number in range(MOST_ORDERED):
+            agent.take_over(FinishRecording(f"more-{number}", 1, 1040.0))
+        made = await finish(recorded)
+    assert made.gaps == []
+    absent = [log["bot_id"] for log in logs if log["event"] == "recording_not_in_store"]
+    assert absent == ["nobody", *(f"more-{number}" for number in range(MOST_ORDERED - 4))]
+    assert [log["recording"] for log in logs if log["event"] == "recording_spoiled"] == [name_of("spoiled", 1)]
 
 
 async def test_what_was_deleted_meanwhile_does_not_come_back(recorded: Recorded) -> None:

@@ -23,6 +23,8 @@ from worker.capture.progress import (
     Progress,
     Resumed,
     Stored,
+    entries_of,
+    without_tail,
 )
 
 OPENED: Final = Opened("b1", 1, "room", 1000.0)
@@ -220,3 +222,35 @@ def test_every_chunk_is_in_one_segment_in_order_whoever_dies_meanwhile(steps: li
 
 def _heard(world: World) -> list[float]:
     return [entry.at for entry in world.entries if isinstance(entry, Began | Chunk)]
+
+
+def test_of_what_a_manifest_names_all_is_kept_and_what_came_after_it_is_lost() -> None:
+    before = Progress(
+        Opened("b1", 2, "room", 1000.0, ("audio", "video")),
+        [
+            Began(0, 1003.0), chunk(0, 1004.0), chunk(1, 1009.0, 1.0), Cut("aa"),
+            Missed(1005.0, 1006.0, "disk_full"),
+            Began(1, 1020.0, "agent_away"), chunk(2, 1026.0), Cut("bb"),
+            Began(0, 1001.0, None, "video"), Chunk(3, 1007.0, 0.0, 9, "video"), Cut("cc", "video"),
+            Chunk(4, 1013.0, 6.0, 9, "video"), Cut("dd", "video"),
+            chunk(5, 1027.0, 6.0),
+        ],
+    )  # fmt: skip
+    found = before.manifest()
+    after = Progress(*opened_and(entries_of(found, 1040.0)))
+    made = after.manifest()
+    assert (made.parts, made.segments, made.began_at, made.ended_at) == (found.parts, found.segments, 1000.0, 1040.0)
+    lost = [Gap(1013.0, 1040.0, "vm_lost", "video"), Gap(1026.0, 1040.0, "vm_lost")]
+    assert (made.gaps, after.is_done) == (sorted([*found.gaps, *lost], key=lambda gap: gap.began_at), True)
+
+    shorter = without_tail(without_tail(found, "video"), "audio")
+    assert [segment.sha256 for segment in shorter.segments] == ["cc", "aa"]
+    after = Progress(*opened_and(entries_of(shorter, 1000.0)))
+    assert after.closed == Closed(1020.0, "vm_lost"), "it did not end before what was recorded of it"
+    assert [gap for gap in after.gaps if gap.cause == "vm_lost"] == [Gap(1007.0, 1020.0, "vm_lost", "video")]
+
+
+def opened_and(entries: list[AnyEntry]) -> tuple[Opened, list[AnyEntry]]:
+    opened = entries[0]
+    assert isinstance(opened, Opened)
+    return opened, entries[1:]
