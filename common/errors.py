@@ -19,6 +19,7 @@
         BadCursorError
         BadTraceError
         CannotListenError
+        CannotMirrorError
         CannotReadSqsError
         CannotRunError
         CannotScaleError
@@ -26,7 +27,7 @@
         DisagreementError
         IllegalMoveError
         LeaseLostError
-        ProviderError           BusyError, UnsureError
+        ProviderError           BusyError, RefusedError, UnsureError
         StaleEpochError
       AgentError                the agent (worker/)
         AccountError

@@ -71,6 +71,7 @@ from poolmgr.store.leader.scaling import KeptScaling
 from poolmgr.store.leader.snapshot import load_bots, load_vms
 from poolmgr.store.leader.transcriptions import DueTranscriptions
 from poolmgr.store.leader.upkeep import Upkeep
+from poolmgr.store.mirroring import Mirrored
 from poolmgr.store.reading.views import Views
 from poolmgr.store.scripts import load_scripts
 
@@ -85,6 +86,7 @@ _LOOK_S = 1.0
 _LOOPS = ("dispatcher", "leadership", "events", "control", "job_stream", "schedule", "webhooks", "intake")
 """The loops of a leader that turn every few seconds, also when there is nothing to do."""
 _REDIS_MEMORY_EVERY_S = 10.0
+_MIRROR_EVERY_S = 5.0
 _GOOD_TERM_S = 10.0
 """After a term of this length the next fault counts as a new one, and the delays start from the shortest."""
 
@@ -261,6 +263,7 @@ class Manager:
                     start(transcribing.run(), name="transcribing"),
                     start(self._watch_backlog(jobs), name="backlog"),
                     start(self._watch_redis(upkeep), name="redis memory"),
+                    start(self._watch_mirror(Mirrored(redis, keys)), name="watch the mirror"),
                     start(self._watch_dispatcher(dispatcher), name="watch the dispatcher"),
                     start(webhooks.run(), name="webhooks"),
                     start(probing.run(), name="probing"),
@@ -332,6 +335,14 @@ class Manager:
             self.metrics.redis_memory.set(used)
             self.metrics.redis_limit.set(limit)
             await asyncio.sleep(_REDIS_MEMORY_EVERY_S)
+
+    async def _watch_mirror(self, mirrored: Mirrored) -> None:
+        try:
+            while self.settings.mirror.table:
+                self.metrics.mirror.stands(await mirrored.standing())
+                await asyncio.sleep(_MIRROR_EVERY_S)
+        finally:
+            self.metrics.mirror.stands(None)
 
     async def _resign(self, lease: Lease) -> None:
         try:

@@ -322,6 +322,17 @@ class ScalingSettings(Section, frozen=True):
     timezone: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}\Z")] = "UTC"
 
 
+TableName = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_.-]{3,255})?\Z")]
+
+
+class MirrorSettings(Section, frozen=True):
+    table: TableName = ""
+    endpoint_url: ApiAddress = ""
+    region: str = ""
+    timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 10.0
+    at_once: Annotated[int, Meta(ge=1, le=100)] = 8
+
+
 class MetricsSettings(Section, frozen=True):
     listen: Listen = "127.0.0.1:9464"
 
@@ -394,6 +405,7 @@ class Settings(Section, frozen=True):
     live: LiveSettings = LiveSettings()
     transcription: TranscriptionSettings = TranscriptionSettings()
     sqs: SqsSettings = SqsSettings()
+    mirror: MirrorSettings = MirrorSettings()
     scaling: ScalingSettings = ScalingSettings()
     metrics: MetricsSettings = MetricsSettings()
     otlp: OtlpSettings = OtlpSettings()

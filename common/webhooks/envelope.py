@@ -215,6 +215,7 @@ def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: R
         "user_id": record.user_id,
         "calendar_event_id": record.calendar_event_id,
         "attempt": int(change["attempt"]),
+        **({"sequence": change["sequence"]} if "sequence" in change else {}),
         **event.more,
     }
     return Delivery(delivery_id, bot_id, event.name, url, _json(body), epoch(at), record.traceparent)

@@ -8,7 +8,8 @@ for role in "$@"; do
   case $role in
     manager) install -m 0644 systemd/poolmgr.service /etc/systemd/system/ ;;
     worker) install -m 0644 systemd/poolmgr-worker.service /etc/systemd/system/ ;;
-    *) echo "40-units.sh: no role $role (manager or worker)" >&2; exit 2 ;;
+    mirror) install -m 0644 systemd/poolmgr-mirror.service /etc/systemd/system/ ;;
+    *) echo "40-units.sh: no role $role (manager, worker or mirror)" >&2; exit 2 ;;
   esac
 done
 if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi

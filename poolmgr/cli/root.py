@@ -13,6 +13,7 @@ PROGRAM: Final = "poolmgr"
 _COMMANDS: Final = {
     "up": Command("poolmgr.cli.program.up:up", "Run manager, agent and a Redis on this machine."),
     "serve": Command("poolmgr.cli.program.serve:serve", "Run the manager."),
+    "mirror": Command("poolmgr.cli.program.mirror:mirror", "Copy session records into DynamoDB."),
     "submit": Command("poolmgr.cli.bot.submit:submit", "Send a bot into a meeting."),
     "bots": Command("poolmgr.cli.bot.bots:bots", "Show bots, or one of them."),
     "tail": Command("poolmgr.cli.bot.tail:tail", "Print what happens to bots, as it happens."),

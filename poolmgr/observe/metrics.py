@@ -32,6 +32,7 @@ from poolmgr.core.settling import held_bots, unplaceable_bots
 from poolmgr.observe.probes import ProbeMetrics
 from poolmgr.observe.scaling import ScalingMetrics
 from poolmgr.store.leader.ledger import Rejected
+from poolmgr.store.mirroring import Standing
 
 disable_created_metrics()  # the *_created series double what is scraped, and nobody reads them
 
@@ -123,6 +124,7 @@ class Metrics:
         self.redis_limit = Gauge(
             "poolmgr_redis_memory_limit_bytes", "What it may hold, its maxmemory; 0: no limit", registry=registry
         )
+        self.mirror = MirrorMetrics(registry)
         self.backlog = Gauge("poolmgr_intake_backlog", "Jobs on the list that nobody has taken yet", registry=registry)
         self.loop = LoopMetrics(registry, "poolmgr", lambda: clock.steady())
         self.webhooks = WebhookMetrics(registry)
@@ -247,6 +249,29 @@ class WebhookMetrics:
         """Reset the gauges: this process does not lead any more."""
         self.pending.set(0)
         self.oldest_due.set(0)
+
+
+class MirrorMetrics:
+    """How the mirror fares, as its position in Redis says; also while it does not run."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._behind = Gauge(
+            "poolmgr_mirror_behind_seconds",
+            "How long the oldest status change waits that is not in the mirror's table",
+            registry=registry,
+        )
+        self._filling = Gauge(
+            "poolmgr_mirror_filling", "1 while the mirror fills in its table from all records", registry=registry
+        )
+        self._refused = Gauge(
+            "poolmgr_mirror_refused", "Items that the mirror's table refused for good", registry=registry
+        )
+
+    def stands(self, standing: Standing | None) -> None:
+        """None: there is none, or this process does not lead."""
+        self._behind.set(standing.behind_s if standing else 0)
+        self._filling.set(standing.filling if standing else 0)
+        self._refused.set(standing.refused if standing else 0)
 
 
 class PoolGauges(Collector):

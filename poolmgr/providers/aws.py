@@ -18,7 +18,8 @@ import msgspec
 from msgspec import Meta
 
 from common.config.settings import ScalingSettings
-from poolmgr.providers.asking import Asking, BusyError, UnsureError, retry_after
+from poolmgr.providers.amazon import RefusedError, refusal
+from poolmgr.providers.asking import Asking, UnsureError
 from poolmgr.providers.lately import Lately
 from poolmgr.providers.provider import CannotScaleError, ProviderError
 from poolmgr.scaling.steps import Group
@@ -34,13 +35,6 @@ _RUNNING: Final = (*_PENDING, _IN_SERVICE, "ReplacingRootVolume", "ReplacingRoot
                    "ReplacingRootVolume:Proceed", "RootVolumeReplaced")  # fmt: skip
 _ARRIVING: Final = "Pending:Wait"
 _LEAVING: Final = "Terminating:Wait"
-
-_BUSY: Final = frozenset({
-    "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException",
-    "RequestLimitExceeded", "TooManyRequestsException", "SlowDown", "ServiceUnavailable", "ResourceContention",
-})  # fmt: skip
-"""Codes at which nothing was done, and soon may be."""
-
 
 # Words of messages whose code is ValidationError, since Amazon has no code of its own for it.
 _NOT_THERE: Final = (
@@ -270,17 +264,12 @@ class Aws:
 
 
 def _refusal(action: str, response: Any) -> ProviderError:
-    code, message = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))[:300]
-    metadata = response.get("ResponseMetadata", {})
-    status = int(metadata.get("HTTPStatusCode", 0))
-    said = f"Amazon refused {action}: {code}: {message}"
-    if code in _BUSY or status in (429, 503):
-        return BusyError(said, retry_after_s=retry_after(metadata.get("HTTPHeaders", {}).get("retry-after")))
-    if status >= 500:
-        return UnsureError(said)
-    if code == "ValidationError" and any(words in message.lower() for words in _NOT_THERE):
-        return _NotThereError(said)
-    return ProviderError(said)
+    error = refusal(action, response)
+    if isinstance(error, RefusedError) and error.code == "ValidationError":
+        said = error.said.lower()
+        if any(words in said for words in _NOT_THERE):
+            return _NotThereError(str(error))
+    return error
 
 
 def _read_descriptions(session: Any) -> None:

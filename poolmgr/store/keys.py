@@ -37,6 +37,8 @@ class Keys(WireKeys):
         self.scaling = f"{prefix}:scaling"
         self.live = f"{prefix}:bots:live"
         self.ended = f"{prefix}:bots:ended"
+        self.noted = f"{prefix}:bots:noted"
+        self.mirror = f"{prefix}:mirror"
         self.job_stream = f"{prefix}:jobs:stream"
         self.recordings_expiring = f"{prefix}:recordings:expiring"
         self.recordings_due = f"{prefix}:recordings:due"
@@ -141,6 +143,8 @@ KEY_DOCS: Final = (
     KeyDoc("bots:live:{owner}", "set", "manager, API", "ids of the live bots of one API token, which its quota counts", "a member leaves with its bot's end; the key 400 days after the last bot"),
     KeyDoc("bots:live", "sorted set", "manager", "ids of bots that have not ended, by creation", "a member leaves with its bot's end"),
     KeyDoc("bots:ended", "sorted set", "manager", "ids of ended bots, by end", "a member [retention] bot_s after its bot's end; the key 400 days after the last one"),
+    KeyDoc("bots:noted", "stream", "manager", "bots in whose records it was marked that a receiver has taken a webhook, once for each `field`; for the mirror", "trimmed to [retention] stream_entries; a week after the last one"),
+    KeyDoc("mirror", "hash", "mirror", "how far it is in each stream that it reads, `from` where it fills in the table, and what became of the last fill (docs/mirror.md)", "30 days after the mirror last moved on"),
     KeyDoc("recordings:expiring", "sorted set", "manager", "ids of bots whose recordings are to be deleted, by when", "a member with its recording; the key 400 days after the last one should be"),
     KeyDoc("recordings:due", "sorted set", "manager", "ids of ended bots about whose recordings something is to be done, by when: no agent has made the files until then", "a member with its recording's end, or when that is done; the key 400 days after the last one"),
     KeyDoc("bot:{bot_id}:transcriptions", "hash", "manager, API", "number of a transcript -> JSON of who makes or made it of the bot's recording, and how that fares; 1 is that of its job", "with the session record; at the latest 400 days after the last one was asked for"),

@@ -23,6 +23,9 @@ PROBES_LIFE_S: Final = 30 * DAY_S
 SCALING_LIFE_S: Final = 30 * DAY_S
 """How long the demand of the last week is kept, and which VMs are being given back."""
 
+MIRROR_LIFE_S: Final = 30 * DAY_S
+"""How long the mirror's position is kept. Without it the mirror fills in the table from all records."""
+
 MADE_WITHIN_S: Final = HOUR_S
 """How long after a bot's end the files of its recording are waited for. Making them takes minutes for a recording of
 hours, and longer if the store is away.

@@ -189,8 +189,12 @@ def transcript_status(event: BotTranscribed) -> str:
 
 
 def streamed(event: BotStreamed) -> Fields:
-    taken: Fields = {"transcript_webhook_received": 1} if event.taken and event.feed is Feed.TRANSCRIPTION else {}
-    return {f"{event.feed}_status": event.status, **taken}
+    return {f"{event.feed}_status": event.status}
+
+
+def taken_by_receiver(event: BotStreamed) -> str:
+    """The field that says so, once a receiver has taken something of this feed; else empty."""
+    return "transcript_webhook_received" if event.taken and event.feed is Feed.TRANSCRIPTION else ""
 
 
 def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> bytes:

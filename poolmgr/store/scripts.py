@@ -392,8 +392,19 @@ def conclude_transcription(
 ) -> bool: ...
 
 
-@SCRIPTS.script("story", FENCE)
-def streamed(*, bot: Key, story: Key, attempt: int, entry: bytes, fields: Pairs) -> bool: ...
+@SCRIPTS.script("story", "noted", FENCE)
+def streamed(
+    *,
+    bot: Key,
+    story: Key,
+    noted: Key,
+    keep: int,
+    bot_id: str,
+    attempt: int,
+    entry: bytes,
+    noted_as: str,
+    fields: Pairs,
+) -> bool: ...
 
 
 @SCRIPTS.script("story", FENCE)
@@ -486,13 +497,15 @@ def deliver_put(
 ) -> bool: ...
 
 
-@SCRIPTS.script("line", FENCE)
+@SCRIPTS.script("line", "noted", FENCE)
 def deliver_done(
     *,
     line: Key,
     due: Key,
     log: Key,
     bot: Key,
+    noted: Key,
+    keep: int,
     bot_id: str,
     id: str,
     now: float,

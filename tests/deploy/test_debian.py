@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DEBIAN = ROOT / "deploy/debian"
 SCRIPTS = ("postinst", "prerm", "postrm")
-UNITS = ("poolmgr.service", "poolmgr-worker.service")
+UNITS = ("poolmgr.service", "poolmgr-worker.service", "poolmgr-mirror.service")
 OF_AN_IMAGE = {"poolmgr-first-boot.service"}
 
 
@@ -138,7 +138,7 @@ def test_an_upgrade_restarts_a_manager_hands_an_agent_over_and_keeps_the_configu
     did = [line for line in machine.run("postinst", "configure", "0.1.0-1") if line.startswith("systemctl")]
     agent_runs = any("worker" in name for name in runs)
     assert did == [
-        "systemctl try-restart poolmgr.service",
+        "systemctl try-restart poolmgr.service poolmgr-mirror.service",
         *(["systemctl reload poolmgr-worker.service"] if agent_runs else []),
     ]
     assert (machine.root / "etc/poolmgr/config.toml").read_text() == "# ours\n"
@@ -149,7 +149,8 @@ def test_a_removal_stops_both_and_keeps_what_is_the_operators(tmp_path: Path) ->
     machine = Machine(tmp_path, "poolmgr-worker")
     (machine.root / "etc/poolmgr/config.toml").write_text("# ours\n")
     (machine.root / "opt/poolmgr/venv").mkdir(parents=True)
-    assert machine.run("prerm", "remove") == ["systemctl stop poolmgr-worker.service poolmgr.service"]
+    stopped = "systemctl stop poolmgr-worker.service poolmgr.service poolmgr-mirror.service"
+    assert machine.run("prerm", "remove") == [stopped]
     machine.run("postrm", "remove")
     assert not (machine.root / "opt/poolmgr").exists()
     assert (machine.root / "etc/poolmgr/config.toml").exists()

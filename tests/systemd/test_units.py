@@ -9,7 +9,7 @@ import pytest
 from common.config.credentials import CREDENTIALS
 
 FOLDER = Path(__file__).parents[2] / "systemd"
-PROGRAMS = ("poolmgr.service", "poolmgr-worker.service")
+PROGRAMS = ("poolmgr.service", "poolmgr-worker.service", "poolmgr-mirror.service")
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed here")
 
@@ -34,7 +34,7 @@ def test_systemd_understands_every_line(unit: str) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize(("unit", "most"), [("poolmgr.service", 12), ("poolmgr-worker.service", 39)])
+@pytest.mark.parametrize(("unit", "most"), list(zip(PROGRAMS, (12, 39, 12), strict=True)))
 def test_no_unit_is_more_exposed_than_it_has_to_be(unit: str, most: int) -> None:
     done = run("systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={most}", FOLDER / unit)
     assert done.returncode == 0, done.stdout.splitlines()[-1]

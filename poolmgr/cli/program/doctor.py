@@ -13,6 +13,7 @@ from common.runtime.doctor.machine import open_files
 
 _QUICK_S: Final = 5.0
 _FILES: Final = 200
+_BEHIND_S: Final = 60.0
 
 
 @click.command
@@ -22,9 +23,9 @@ def doctor(session: Session, *, offline: bool) -> None:
     """Look for what keeps a manager from its work, and say what to do about it.
 
     Redis (version, persistence, maxmemory-policy, latency), this machine's clock against Redis', limits, the
-    certificate of the API, its tokens, secrets for webhooks, keys for speech to text. All side by side, each with
-    its own deadline. Reads only, and may run beside a manager. `poolmgr-worker doctor` on a VM finds what keeps bots
-    from joining from there.
+    certificate of the API, its tokens, secrets for webhooks, keys for speech to text, the mirror. All side by side,
+    each with its own deadline. Reads only, and may run beside a manager. `poolmgr-worker doctor` on a VM finds what
+    keeps bots from joining from there.
 
     \b
     Examples:
@@ -45,6 +46,7 @@ def checks(settings: Settings) -> list[Check]:
         Check("tokens", _QUICK_S, lambda: beside(lambda: _tokens(settings))),
         Check("webhooks", _QUICK_S, lambda: beside(lambda: _webhooks(settings))),
         Check("transcription", _QUICK_S, lambda: beside(lambda: _transcription(settings))),
+        Check("mirror", _QUICK_S, lambda: _mirror(settings), needs_network=True),
     ]
 
 
@@ -87,6 +89,36 @@ def _transcription(settings: Settings) -> Found:
     if fault := fault_of(transcription):
         return error(fault, "docs/transcripts.md says what it needs")
     return ok(", ".join(transcription.offered))
+
+
+async def _mirror(settings: Settings) -> Found:
+    if not settings.mirror.table:
+        return skipped("no table is set up (mirror.table)")
+    from redis.exceptions import RedisError
+
+    from common.runtime.redis.client import connect
+    from poolmgr.store.keys import Keys
+    from poolmgr.store.mirroring import Mirrored
+
+    client = connect(settings.redis)
+    try:
+        standing = await Mirrored(client, Keys(settings.redis.prefix)).standing()
+    except (RedisError, OSError):
+        return skipped("Redis is not reached: see redis")
+    finally:
+        await client.aclose()
+    if standing is None:
+        return error("it has never run", "start `poolmgr mirror` (poolmgr-mirror.service) on one machine")
+    facts = f"{standing.behind_s:.0f} s behind"
+    if standing.filling:
+        facts += f", fills in the table ({standing.filled} records so far): {standing.why}"
+    if standing.refused:
+        facts += f"; {standing.refused} items were refused for good (mirror_item_refused in its log)"
+    if standing.fault:
+        return error(f"{facts}; {standing.fault}", "docs/mirror.md says what it may do, and how the table has to be")
+    if standing.behind_s > _BEHIND_S:
+        return warning(facts, "is `poolmgr mirror` running, and does the table take as many writes?")
+    return warning(facts, "look at its log") if standing.refused else ok(facts)
 
 
 def _webhooks(settings: Settings) -> Found:

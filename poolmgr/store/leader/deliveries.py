@@ -31,6 +31,7 @@ class Deliveries:
         self._redis: Any = redis  # redis-py types answers as unions of all shapes
         self._keys = keys
         self._keep = settings.retention.dead_entries
+        self._keep_noted = settings.retention.stream_entries
         self._life_s = line_life_s(settings)
         self._epoch = epoch
 
@@ -150,6 +151,8 @@ class Deliveries:
             due=k.webhooks_due,
             log=k.delivery_log(bot_id),
             bot=k.bot(bot_id),
+            noted=k.noted,
+            keep=self._keep_noted,
             bot_id=bot_id,
             id=id,
             now=now,

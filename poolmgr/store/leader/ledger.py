@@ -396,7 +396,15 @@ class Ledger:
         k, bot_id = self._keys, event.bot_id
         entry, fields = story.entry_of(event, at), record.streamed(event)
         return scripts.streamed(
-            bot=k.bot(bot_id), story=k.story(bot_id), attempt=event.attempt, entry=entry, fields=fields
+            bot=k.bot(bot_id),
+            story=k.story(bot_id),
+            noted=k.noted,
+            keep=self._retention.stream_entries,
+            bot_id=bot_id,
+            attempt=event.attempt,
+            entry=entry,
+            noted_as=record.taken_by_receiver(event),
+            fields=fields,
         )
 
     def _vm_call(

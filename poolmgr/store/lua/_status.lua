@@ -1,5 +1,5 @@
 -- Add an entry to the status stream. With an outbox also add it there: webhooks are made from it. Only the leader
--- shortens the outbox. `seen`: state, status, reason, attempt, vm_id, worker_id, callback_url, manifest_status,
+-- shortens the outbox; its entry names the other one as `sequence`. `seen`: state, status, reason, attempt, vm_id, worker_id, callback_url, manifest_status,
 -- traceparent.
 local function tell(status, outbox, keep, bot_id, at, seen)
   local entry = {'bot_id', bot_id, 'state', seen[1] or '', 'status', seen[2] or '', 'reason', seen[3] or '',
@@ -7,12 +7,13 @@ local function tell(status, outbox, keep, bot_id, at, seen)
   if seen[9] and seen[9] ~= '' then
     entry[#entry + 1], entry[#entry + 2] = 'traceparent', seen[9]
   end
-  redis.call('XADD', status, 'MAXLEN', '~', keep, '*', unpack(entry))
+  local sequence = redis.call('XADD', status, 'MAXLEN', '~', keep, '*', unpack(entry))
   redis.call('EXPIRE', status, STREAM_LIFE_S)
   if outbox then
     if seen[8] and seen[8] ~= '' then
       entry[#entry + 1], entry[#entry + 2] = 'manifest', seen[8]
     end
+    entry[#entry + 1], entry[#entry + 2] = 'sequence', sequence
     redis.call('XADD', outbox, '*', unpack(entry))
     redis.call('EXPIRE', outbox, STREAM_LIFE_S)
   end

@@ -3,6 +3,6 @@
 if first_of(line, id) then
   redis.call('LPOP', line)
   log_attempt(log, entry, life_s)
-  if noted_as ~= '' and redis.call('EXISTS', bot) == 1 then redis.call('HSET', bot, noted_as, 1) end
+  if noted_as ~= '' then note_received(bot, noted, keep, bot_id, noted_as) end
 end
 return move_up(line, due, bot_id, now)

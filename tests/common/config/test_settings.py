@@ -43,6 +43,7 @@ OTHER_TEXTS: Final = {
     "provider": "hook",
     "kubernetes_api_url": "http://127.0.0.1:8001",
     "aws_endpoint_url": "https://autoscaling.example",
+    "endpoint_url": "https://dynamodb.example",
     "gcp_api_url": "http://127.0.0.1:8002",
     "stun_server": "[::1]:3478",
     "store": "s3://bucket/prefix",

@@ -1,0 +1,1 @@
+"""A copy of the form of a mirrored record, made by deploy/vendor.py. Change the original."""

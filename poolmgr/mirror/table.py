@@ -1,0 +1,165 @@
+"""The table of DynamoDB. A write is tried again while Amazon is too busy, within a deadline for all of them.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+"""
+
+import asyncio
+import importlib
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+from common.config.settings import MirrorSettings
+from common.errors import ManagerError
+from common.wire.mirrored import KEY
+from poolmgr.providers.amazon import RefusedError, refusal
+from poolmgr.providers.asking import Asking, UnsureError
+from poolmgr.providers.provider import ProviderError
+
+_log = structlog.stdlib.get_logger()
+_CONNECT_S: Final = 5.0
+_LATE: Final = "ConditionalCheckFailedException"
+_UNFIT: Final = "ValidationException"
+
+Request = dict[str, Any]
+"""What common/wire/mirrored.py makes."""
+
+
+class CannotMirrorError(ManagerError):
+    """The table of [mirror] cannot be used; the message says what to do. Nothing repairs it by itself."""
+
+
+class Written(NamedTuple):
+    """What became of requests. `left`: those that have to be tried again, and `fault` why. `refused`: how many the
+    table will never take.
+    """
+
+    left: list[Request]
+    fault: str
+    refused: int
+
+
+class Table:
+    """Opens no connection before it is asked. Raises: CannotMirrorError."""
+
+    def __init__(self, settings: MirrorSettings) -> None:
+        self._settings = settings
+        self._asking = Asking("Amazon", settings.timeout_s)
+        try:
+            session = importlib.import_module("aiobotocore.session")
+            config = importlib.import_module("aiobotocore.config")
+            errors = importlib.import_module("botocore.exceptions")
+            parsers = importlib.import_module("botocore.parsers")
+        except ImportError as error:
+            raise CannotMirrorError(
+                f"cannot mirror: {error}; install what it needs: pip install 'poolmgr[mirror]'"
+            ) from error
+        self._session: Any = session.get_session()
+        self._config: Any = config.AioConfig(
+            connect_timeout=min(_CONNECT_S, settings.timeout_s),
+            read_timeout=settings.timeout_s,
+            max_pool_connections=settings.at_once,
+            retries={"total_max_attempts": 1},  # Asking knows what may be repeated
+        )
+        self._refusals: Any = errors.ClientError
+        self._faults: tuple[type[Exception], ...] = (
+            errors.BotoCoreError,
+            parsers.ResponseParserError,
+            OSError,
+            KeyError,
+        )
+        self._open: AsyncExitStack | None = None
+        self._client: Any = None
+
+    async def check(self) -> None:
+        """Raises: CannotMirrorError when there is no such table, or it has another key; ProviderError."""
+        name = self._settings.table
+        try:
+            async with self._asking.question():
+                answer = await self._asking.tried(lambda: self._ask("describe_table", {"TableName": name}))
+        except RefusedError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            raise CannotMirrorError(
+                f"cannot mirror: there is no table {name} in this region (mirror.table); docs/mirror.md says how to"
+                " make it"
+            ) from error
+        schema = [(key["AttributeName"], key["KeyType"]) for key in answer["Table"].get("KeySchema", ())]
+        if schema != [(KEY, "HASH")]:
+            raise CannotMirrorError(
+                f"cannot mirror: the key of the table {name} is not {KEY} alone; docs/mirror.md says how to make it"
+            )
+
+    async def write(self, requests: Sequence[Request]) -> Written:
+        """Carry out all of them, in any order, within mirror.timeout_s. Each is one item."""
+        waiting = list(enumerate(requests))
+        left = dict(waiting)
+        faults = list[str]()
+        refused = 0
+        stop = False
+
+        async def work() -> None:
+            nonlocal refused, stop
+            while waiting and not stop:
+                number, request = waiting.pop()
+                try:
+                    taken = await self._write_one(request)
+                except ProviderError as error:
+                    faults.append(str(error))
+                    stop = True  # the others would meet the same; those under way are waited for
+                else:
+                    refused += not taken
+                    del left[number]
+
+        try:
+            async with self._asking.question(), asyncio.TaskGroup() as group:
+                for number in range(min(self._settings.at_once, len(waiting))):
+                    group.create_task(work(), name=f"write {number}")
+        except UnsureError as error:
+            faults.append(str(error))
+        return Written(list(left.values()), faults[0] if faults else "", refused)
+
+    async def close(self) -> None:
+        if self._open:
+            open_, self._open, self._client = self._open, None, None
+            await open_.aclose()
+
+    async def _write_one(self, request: Request) -> bool:
+        """Returns False when the table will never take it. Raises: ProviderError."""
+        action = "update_item" if "Key" in request else "put_item"
+        try:
+            await self._asking.tried(lambda: self._ask(action, request))
+        except RefusedError as error:
+            if error.code == _LATE:
+                return True  # the table knows something newer
+            if error.code != _UNFIT:
+                raise
+            bot_id = (request.get("Key") or request["Item"])[KEY]["S"]
+            _log.error("mirror_item_refused", bot_id=bot_id, error=error.said)
+            return False
+        return True
+
+    async def _ask(self, action: str, arguments: Request) -> Any:
+        try:
+            client = self._client or await self._connect()
+            return await getattr(client, action)(**arguments)
+        except self._refusals as error:
+            raise refusal(action, error.response) from error
+        except self._faults as error:
+            raise UnsureError(f"cannot ask Amazon: {type(error).__name__}: {error}"[:300]) from error
+
+    async def _connect(self) -> Any:
+        await self.close()
+        stack = AsyncExitStack()
+        self._client = await stack.enter_async_context(
+            self._session.create_client(
+                "dynamodb",
+                region_name=self._settings.region or None,
+                endpoint_url=self._settings.endpoint_url or None,
+                config=self._config,
+            )
+        )
+        self._open = stack
+        return self._client
