@@ -16,7 +16,7 @@ import click
 import uvloop
 
 from lab.chaos.core.suite import CoreSummary, report_core, run_core
-from lab.chaos.faults.catalogue import FAULTS
+from lab.chaos.faults.catalogue import FAULTS, OF_SENTINELS
 from lab.chaos.faults.schedule import Schedule, ScheduleError, read
 from lab.chaos.run import OLD_COPY_BACK_AT, ROUND_S, Options, report, run
 from lab.chaos.steps import Outcome, choose, try_steps
@@ -55,6 +55,20 @@ def say(line: str) -> None:
     metavar="SECONDS",
     help="In each round Redis comes back once with what it had so many seconds ago (5 to 60).",
 )
+@click.option(
+    "--scene",
+    type=click.Choice(["one", "sentinels"]),
+    default="one",
+    show_default=True,
+    help="Redis is one server, or a primary and two replicas that three sentinels watch.",
+)
+@click.option(
+    "--wait-replicas",
+    type=click.IntRange(0, 2),
+    default=0,
+    show_default=True,
+    help="With --scene sentinels: so many replicas confirm each write; 0: a failover may lose some.",
+)
 @click.option("--browser", type=click.Choice(["stand-in", "chromium"]), default="stand-in", show_default=True)
 @click.option("--only", default="", metavar="FAULT", help="Only faults whose name holds this; --only list names them.")
 @click.option("--steps", is_flag=False, flag_value="all", metavar="[STEP]", help="Instead: kill after each step.")
@@ -81,6 +95,8 @@ def main(
     faults: float,
     near_ends: float,
     old_copy: float | None,
+    scene: str,
+    wait_replicas: int,
     browser: str,
     only: str,
     steps: str | None,
@@ -92,9 +108,13 @@ def main(
 ) -> None:
     """Break managers, agents, browsers, Redis and the wires between them, and check every promise from outside."""
     if only == "list":
-        for fault in FAULTS:
+        for fault in (*FAULTS, *OF_SENTINELS):
             click.echo(fault.name)
         return
+    if scene == "one" and wait_replicas:
+        raise click.UsageError("--wait-replicas goes with --scene sentinels")
+    if scene == "sentinels" and (old_copy or core or steps is not None):
+        raise click.UsageError("--scene sentinels does not go with --old-copy, --core and --steps")
     round_again = _checked(only, steps, replay)
     if keep_logs:
         keep_logs.mkdir(parents=True)
@@ -107,7 +127,15 @@ def main(
         _end(_report_core(_carry_out(run_core(seed, faults_in_all, say, rounds))))
     if steps is not None:
         _end(_report_steps(_carry_out(try_steps(choose(steps), seed, say)), seed))
-    scale = Scale(managers, agents, workers, min(2, workers), real_browsers=browser == "chromium")
+    scale = Scale(
+        managers,
+        agents,
+        workers,
+        min(2, workers),
+        real_browsers=browser == "chromium",
+        sentinels=scene == "sentinels",
+        wait_replicas=wait_replicas,
+    )
     options = Options(
         seed=seed,
         minutes=minutes,
@@ -132,7 +160,7 @@ def main(
 
 def _checked(only: str, steps: str | None, replay: Path | None) -> Schedule | None:
     """The schedule that is to be replayed, if any. Raises: click.UsageError when there is no such thing."""
-    if not any(only in fault.name for fault in FAULTS):
+    if not any(only in fault.name for fault in (*FAULTS, *OF_SENTINELS)):
         raise click.BadParameter(f"no fault's name holds {only!r}; --only list names them", param_hint="--only")
     if steps is not None and not choose(steps):
         raise click.BadParameter(

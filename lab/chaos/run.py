@@ -30,7 +30,7 @@ from lab.chaos.system.stage import Scale, Spawn, Stage, spawn
 
 FULL_WITHIN_S: Final = 60.0
 ROUND_S: Final = 45.0
-_ABOVE_THE_AGENTS: Final = (Aim.LEADER, Aim.MANAGER, Aim.REDIS)
+_ABOVE_THE_AGENTS: Final = (Aim.LEADER, Aim.MANAGER, Aim.REDIS, Aim.PRIMARY)
 OLD_COPY_BACK_AT: Final = 0.7  # when in the round, so that its consequences still come under load
 
 
@@ -129,7 +129,7 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
     near_ends = None if replay or options.only else NearEnds(seed, options.near_ends)
     inflictor = Inflictor(stage, note, {job.tag: job.meeting for job in jobs}, near_ends)
     clients = Load(stage, inflictor.note_asked)
-    epoch = await stage.epoch()
+    epoch, rollbacks = await stage.epoch(), len(stage.rollbacks)
     stage.witness.on_mark = inflictor.see
     async with asyncio.TaskGroup() as both:
         both.create_task(clients.run(jobs), name="load")
@@ -137,14 +137,15 @@ async def _round(options: Options, stage: Stage, judge: Judge, summary: Summary,
             both.create_task(inflictor.play(replay.faults), name="faults")
         else:
             chance = random.Random(f"{seed} faults")
-            possible = catalogue.chosen(options.only, options.longest_s, stage.fit)
+            sentinels = options.scale.sentinels
+            possible = catalogue.chosen(options.only, options.longest_s, stage.fit, sentinels=sentinels)
             planned = catalogue.plan(chance, options.round_s, options.faults_per_s, possible)
             if age_s := options.old_copy_s:
                 at_s = max(0.0, options.round_s * OLD_COPY_BACK_AT - age_s)
                 planned = sorted([*planned, Planned(at_s, OLD_COPY, age_s, 0.0)], key=lambda blow: blow.at_s)
             both.create_task(inflictor.run(planned, options.round_s), name="faults")
-    for back in stage.rollbacks[-1:]:
-        await clients.ask_again(back.copied_at)
+    if lost := stage.rollbacks[rollbacks:]:
+        await clients.ask_again(min(back.copied_at for back in lost))
     for blow in inflictor.missed if replay else ():
         say(f"did not come to be: {blow.fault}")
     judge.take_note(clients, inflictor.excuses, inflictor.stood_still)

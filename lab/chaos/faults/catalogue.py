@@ -31,7 +31,7 @@ from lab.chaos.system.machine import (
     say_true_memory,
     set_clock,
 )
-from lab.chaos.system.stage import CLAIM_TIMEOUT_S, LEASE_S, LOST_AFTER_S, MEMORY_RESERVE_MB, Stage
+from lab.chaos.system.stage import CLAIM_TIMEOUT_S, LEASE_S, LOST_AFTER_S, MEMORY_RESERVE_MB, How, Stage
 from lab.parts.proxy import Wire
 
 EXPLAINS_FOR_S: Final = 15.0  # after its end a fault may still show for this long: a hanging page is given up this late
@@ -49,6 +49,7 @@ class Aim(StrEnum):
     IDLE_BROWSER = "idle browser"
     MEETING_BROWSER = "browser in a meeting"
     REDIS = "redis"
+    PRIMARY = "the primary"
 
 
 class Target(NamedTuple):
@@ -90,7 +91,15 @@ class Fault(NamedTuple):
     @property
     def stops_writing(self) -> bool:
         """Whether an agent can write nothing into its state folder, or nobody anything into Redis, while it lasts."""
-        return self.inflict in (_disk_full, _read_only) or (self.aim is Aim.REDIS and self.lasts_s[1] > 0)
+        of_redis = self.aim in (Aim.REDIS, Aim.PRIMARY)
+        return self.inflict in (_disk_full, _read_only) or (of_redis and self.lasts_s[1] > 0)
+
+    @property
+    def fits_sentinels(self) -> bool:
+        """Whether it makes sense where Redis is several servers: it needs no wire that only one part has, and no other
+        than a primary's fault keeps Redis away.
+        """
+        return self.inflict not in _OF_A_WIRE and (self.aim is not Aim.REDIS or self.inflict in _OF_CLIENTS)
 
     @property
     def is_of_a_process(self) -> bool:
@@ -184,6 +193,9 @@ async def _vm_gone(stage: Stage, target: Target) -> AsyncGenerator[None]:
         stage.part(target.name).may_run.set()
 
 
+_OF_A_WIRE: Final = list[Inflict]()
+
+
 def _wired(wire: Wire, delay_s: float = 0.0) -> Inflict:
     @asynccontextmanager
     async def inflict(stage: Stage, target: Target) -> AsyncGenerator[None]:
@@ -192,6 +204,16 @@ def _wired(wire: Wire, delay_s: float = 0.0) -> Inflict:
             yield
         finally:
             await stage.wires[target.name].set(Wire.OPEN)
+
+    _OF_A_WIRE.append(inflict)
+    return inflict
+
+
+def _away(how: How) -> Inflict:
+    @asynccontextmanager
+    async def inflict(stage: Stage, _target: Target) -> AsyncGenerator[None]:
+        async with stage.losing_primary(how):
+            yield
 
     return inflict
 
@@ -327,13 +349,19 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 _killed, _terminated = _signalled(signal.SIGKILL), _signalled(signal.SIGTERM)
-_OF_A_PROCESS: Final = (_killed, _terminated, _frozen, _kept_down, _vm_gone, _killed_with_driver, _old_copy)
+_primary_killed, _primary_frozen, _primary_cut = _away("kill"), _away("freeze"), _away("cut")
+_OF_CLIENTS: Final = (_flooded, _poisoned)
+_OF_A_PROCESS: Final = (
+    *(_killed, _terminated, _frozen, _kept_down, _vm_gone, _killed_with_driver, _old_copy),
+    *(_primary_killed, _primary_frozen),
+)
 _SHORT: Final = (0.3, 2.0)  # the agent, which retries less and less often, is heard from before it counts as lost
 _UNCLAIMED: Final = (CLAIM_TIMEOUT_S + 0.5, CLAIM_TIMEOUT_S + 1.5)  # long enough that its assignments are taken back
 _LONG: Final = (LOST_AFTER_S + 1.0, LOST_AFTER_S + 4.0)
 LOST: Final = frozenset({Reason.WORKER_LOST, Reason.HEARTBEAT_TIMEOUT, Reason.CUT_OFF})
 CRASHED: Final = frozenset({Reason.BROWSER_CRASHED})
 _HUNG: Final = frozenset({Reason.BROWSER_HUNG})
+_PROMOTES: Final = (4.0, 9.0)  # a replica takes over after two to three seconds
 _CONFIG: Final = ("CONFIG", "SET")
 
 FAULTS: Final = (
@@ -396,12 +424,26 @@ FAULTS: Final = (
 )  # fmt: skip
 OLD_COPY: Final = Fault("redis back with an old copy", Aim.REDIS, _old_copy, (5.0, 60.0))
 """It may lose any accepted job, so a round has it only on request."""
-BY_NAME: Final = {fault.name: fault for fault in (*FAULTS, OLD_COPY)}
+OF_SENTINELS: Final = (
+    Fault("primary killed", Aim.PRIMARY, _primary_killed, _PROMOTES),
+    Fault("primary frozen", Aim.PRIMARY, _primary_frozen, _PROMOTES),
+    Fault("primary cut off", Aim.PRIMARY, _primary_cut, _PROMOTES),
+)
+"""Only where sentinels watch it, and then several times as often as others."""
+_AS_OFTEN: Final = 4
+BY_NAME: Final = {fault.name: fault for fault in (*FAULTS, *OF_SENTINELS, OLD_COPY)}
 
 
-def chosen(only: str = "", longest_s: float = 30.0, met: Collection[Need] = tuple(Need)) -> list[Fault]:
-    """The faults whose name contains `only`, that last no longer than `longest_s`, and whose needs are `met`."""
-    faults = [fault for fault in FAULTS if only in fault.name and fault.lasts_s[1] <= longest_s]
+def chosen(
+    only: str = "", longest_s: float = 30.0, met: Collection[Need] = tuple(Need), *, sentinels: bool = False
+) -> list[Fault]:
+    """The faults whose name contains `only`, that last no longer than `longest_s`, and whose needs are `met`.
+    `sentinels`: where these watch a primary.
+    """
+    possible = FAULTS
+    if sentinels:
+        possible = (*(fault for fault in FAULTS if fault.fits_sentinels), *OF_SENTINELS * _AS_OFTEN)
+    faults = [fault for fault in possible if only in fault.name and fault.lasts_s[1] <= longest_s]
     return [fault for fault in faults if fault.needs is None or fault.needs in met]
 
 

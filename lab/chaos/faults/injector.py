@@ -100,12 +100,12 @@ class Inflictor:
         if not targets:
             return None
         target = targets[int(planned.pick * len(targets))]
-        assert target.name in stage.parts
+        assert target.name in stage.parts or planned.fault.aim is Aim.PRIMARY
         return target
 
     def _as_dealt(self, planned: Planned, target: Target) -> Blow:
         fault, at_s = planned.fault, round(time.monotonic() - self._began, 3)
-        leads = fault.aim is Aim.LEADER
+        leads = fault.aim in (Aim.LEADER, Aim.PRIMARY)
         return Blow(at_s, fault.name, planned.lasts_s, "" if leads or target.job else target.name, target.job)
 
     async def _candidates(self, aim: Aim) -> list[Target]:
@@ -117,7 +117,10 @@ class Inflictor:
             case Aim.MANAGER:
                 names = list(stage.managers)
             case Aim.REDIS:
-                names = ["redis"]
+                names = ["redis"] if "redis" in stage.parts else []
+            case Aim.PRIMARY:
+                server = await stage.primary()
+                return [Target("redis", server.pid, aim)] if server and server.pid else []
             case Aim.AGENT | Aim.DRIVER:
                 names = list(stage.agents)
             case Aim.IDLE_BROWSER | Aim.MEETING_BROWSER:
@@ -174,7 +177,7 @@ class Inflictor:
     async def _aim(self, blow: Blow) -> Target | None:
         """The target that the schedule names, if it is there."""
         aim = BY_NAME[blow.fault].aim
-        if aim is Aim.LEADER:
+        if aim in (Aim.LEADER, Aim.PRIMARY):
             return next(iter(await self._candidates(aim)), None)
         browser = self._where.get(blow.job)
         if aim is Aim.MEETING_BROWSER:

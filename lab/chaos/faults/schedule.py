@@ -107,5 +107,5 @@ def _names(aim: Aim, scale: Scale) -> list[str]:
             return [f"vm-{number + 1}" for number in range(scale.agents)]
         case Aim.REDIS:
             return ["redis"]
-        case Aim.LEADER | Aim.MEETING_BROWSER:
+        case Aim.LEADER | Aim.PRIMARY | Aim.MEETING_BROWSER:
             return []

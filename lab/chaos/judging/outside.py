@@ -313,6 +313,7 @@ class Outside:
     def _strays(self, browsers: list[Running]) -> list[str]:
         """Processes whose command line names our folder, but that belong neither to a part nor to a living browser."""
         expected = {part.pid for part in self._stage.parts.values() if part.pid} | {browser.pid for browser in browsers}
+        expected |= {server.pid for server in self._stage.servers if server.pid}
         workers = {browser.worker_id for browser in browsers}
         found = [pid for pid in bearing(str(self._stage.folder)) if not stems_from(pid, expected)]
         return [f"process {pid}" for pid in found if worker_named_by(pid) not in workers]

@@ -69,6 +69,7 @@ class FarWire:
     def __init__(self, apart: "Apart", number: int, port: int) -> None:
         self._apart = apart
         self._number = number
+        self.port = port
         self.url = f"redis://127.0.0.1:{port}/0"
 
     async def set(self, state: Wire, delay_s: float = 0.0) -> None:

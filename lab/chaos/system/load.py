@@ -173,7 +173,7 @@ class Load:
         self.asked: set[str] = set()  # bots that were asked to leave
         self._asked_at: dict[str, tuple[float, float]] = {}  # when, and when its job was pushed
         self._stage = stage
-        self._views: Views = stage.views
+        self._views: Views = stage.views  # its Redis is chosen by now
         self._on_asked = on_asked
 
     async def run(self, jobs: Sequence[Job]) -> None:
@@ -229,7 +229,7 @@ class Load:
         """How often Redis confirmed the job: once; or 0 if it did not answer and the push must not be repeated."""
         while True:
             try:
-                await self._stage.redis.lpush(self._stage.keys.jobs, payload)
+                await self._stage.push(payload)
             except _UNCLEAR:
                 if not repeat:
                     return 0

@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Protocol, Self
+from typing import IO, Any, Final, Literal, NamedTuple, Protocol, Self
 
 import aiohttp
 import msgspec
@@ -25,7 +25,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from common.config.settings import parse
+from common.config.settings import RedisSettings, parse
+from common.runtime.redis.client import connect
+from common.runtime.redis.roundtrip import carry_out
 from common.runtime.steps import VARIABLE
 from lab.chaos.observers.processes import Table
 from lab.chaos.observers.sidecar import Apart, FarWire
@@ -34,6 +36,8 @@ from lab.chaos.stand_in.chromium import write_program
 from lab.chaos.system.machine import Need, allows, mount_small_disk, settable_clock, unmount
 from lab.parts import StageError
 from lab.parts.ports import lasting_ports
+from lab.parts.proxy import Wire
+from lab.parts.redis_fleet import Server, WatchedRedis
 from lab.parts.redis_server import START_DEADLINE_S, on_port, redis_command
 from lab.parts.stage import ROOT, log_end
 from lab.parts.table import end_bearers
@@ -51,6 +55,13 @@ ON_ITS_WAY_S: Final = 3.0  # Redis may not yet have what was sent to it this rec
 MEMORY_RESERVE_MB: Final = 256
 _SMALL_DISK_MB: Final = 16
 _LARGE_DISK_MB: Final = 1024  # for the profiles of real browsers
+_REPLICAS: Final = 2  # so that one is left after another has taken over
+_SILENT_S: Final = 1.0  # after this much silence of the primary a replica takes over
+_CONFIRM_WITHIN_S: Final = 0.5
+_WELL_WITHIN_S: Final = 90.0
+
+How = Literal["kill", "freeze", "cut"]
+"""How a primary goes away: its process dies, stands still, or nobody reaches it."""
 
 _TIMES: Final = {
     "LEASE__TTL_S": LEASE_S,
@@ -73,12 +84,18 @@ _TIMES: Final = {
 }
 
 
-class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`sentinels`: Redis is a primary and two replicas, watched by three sentinels. `wait_replicas`: as
+    redis.wait_replicas, for the clients, too.
+    """
+
     managers: int = 2
     agents: int = 3
     max_workers: int = 6
     min_idle: int = 2
     real_browsers: bool = False
+    sentinels: bool = False
+    wait_replicas: int = 0
 
 
 class Rollback(NamedTuple):
@@ -186,7 +203,7 @@ class Stage:
             socket_connect_timeout=ANSWER_S,
             retry=once,
         )
-        self.views = Views(self.redis, self.keys)
+        self.watched: WatchedRedis | None = None
         self.settings = parse("", {f"POOLMGR_{key}": str(value) for key, value in _TIMES.items()})
         self.table = Table(self.folder)
         self.wires: dict[str, FarWire] = {}
@@ -230,6 +247,17 @@ class Stage:
     def seed(self, seed: int) -> None:
         """Choose new times for how long parts stay down."""
         self._chance.seed(f"{seed} restarts")
+
+    async def push(self, payload: str) -> None:
+        """As a client does. It is confirmed when this returns. Raises: Redis' errors."""
+        if self.watched:
+            await carry_out(self.redis, "LPUSH", self.keys.jobs, payload)
+        else:
+            await self.redis.lpush(self.keys.jobs, payload)
+
+    @property
+    def views(self) -> Views:
+        return Views(self.redis, self.keys)
 
     # Which part is which
 
@@ -278,6 +306,56 @@ class Stage:
     def clock(self, name: str) -> Path:
         """The file that sets that part's wall clock, if it has one of its own."""
         return self.folder / f"{name}.clock"
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers and sentinels of Redis, where it is more than one."""
+        return self.watched.servers if self.watched else []
+
+    # A primary that goes away
+
+    async def primary(self) -> Server | None:
+        """The primary, if the sentinels see all of Redis well: then one of its replicas may take over."""
+        watched = self.watched
+        if watched is None or not await asyncio.to_thread(watched.is_watched):
+            return None
+        return await asyncio.to_thread(watched.primary)
+
+    @asynccontextmanager
+    async def losing_primary(self, how: How) -> AsyncGenerator[None]:
+        """While the context is open, the primary is killed, frozen or cut off; at the end all of Redis is well again.
+
+        Without confirmation, what Redis was asked meanwhile may be lost, and before the clients noticed.
+        """
+        watched, server = self.watched, await self.primary()
+        if watched is None or server is None:  # it is only just back
+            yield
+            return
+        begin, before = time.time(), await self.epoch()
+        wire = self.wires[f"redis {server.announced}"]
+        match how:
+            case "kill":
+                server.kill()
+            case "freeze":
+                server.pause()
+            case "cut":
+                await wire.set(Wire.HOLE)
+        try:
+            yield
+        finally:
+            if how == "kill":
+                server.start()
+            server.resume()
+            await wire.set(Wire.OPEN)
+
+            async def is_well() -> bool:
+                return await asyncio.to_thread(watched.is_watched)
+
+            await self.until("all of Redis is well", is_well, _WELL_WITHIN_S)
+            if not self.scale.wait_replicas:
+                self.rollbacks.append(Rollback(begin, time.time()))
+            if (after := await self.epoch()) != before:
+                self.epochs.append((before, after))
 
     def copy_redis(self) -> float:
         """Keep a copy of Redis' files. Returns the time of the copy."""
@@ -333,10 +411,13 @@ class Stage:
     # Start and end
 
     async def _start(self) -> None:
-        folder = self.folder / "redis"
-        folder.mkdir()
-        self._add("redis", *redis_command(folder, "always", *on_port(self.redis_port)))
-        await self._keep("redis")
+        if self.scale.sentinels:
+            await self._start_watched()
+        else:
+            folder = self.folder / "redis"
+            folder.mkdir()
+            self._add("redis", *redis_command(folder, "always", *on_port(self.redis_port)))
+            await self._keep("redis")
         await self.until("redis answers", self._redis_answers)
         chromium = self._browser_program()
         for need in self._needs:
@@ -357,19 +438,45 @@ class Stage:
         self._tasks.append(self._keepers.create_task(self._watch_limits(), name="watch the limits"))
         self._tasks.append(self._keepers.create_task(self.given.watch(), name="watch what the machine gives"))
 
+    async def _start_watched(self) -> None:
+        folder = self.folder / "redis"
+        folder.mkdir()
+        ports = lasting_ports(1 + _REPLICAS)
+        wires = [await self.apart.lay(port) for port in ports]
+        found_at = [wire.port for wire in wires]
+        for wire in wires:
+            self.wires[f"redis {wire.port}"] = wire
+        watched = self.watched = WatchedRedis(
+            folder, replicas=_REPLICAS, ports=ports, announced=found_at, down_after_s=_SILENT_S
+        )
+        self._exits.callback(watched.end)
+        await asyncio.to_thread(watched.begin)
+        await self.redis.aclose()
+        self.redis = connect(
+            RedisSettings(
+                url=watched.url, timeout_s=ANSWER_S, wait_replicas=self.scale.wait_replicas, wait_s=_CONFIRM_WITHIN_S
+            )
+        )
+
     def _browser_program(self) -> Path:
         if self.scale.real_browsers:
             return find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
         return write_program(self.folder / "stand-in", self.witness.address)
 
     async def _add_program(self, name: str, module: str, command: str, settings: Mapping[str, Any]) -> None:
-        wire = self.wires[name] = await self.apart.lay(self.redis_port)
+        if self.watched:
+            url = self.watched.url
+        else:
+            wire = self.wires[name] = await self.apart.lay(self.redis_port)
+            url = wire.url
         all_settings = {
             **_TIMES,
             "POOL__MIN_IDLE": self.scale.min_idle,
             "POOL__MAX_WORKERS": self.scale.max_workers,
             "MEETINGS__ROOM_HOSTS": json.dumps([self.witness.address]),
-            "REDIS__URL": wire.url,
+            "REDIS__URL": url,
+            "REDIS__WAIT_REPLICAS": self.scale.wait_replicas,
+            "REDIS__WAIT_S": _CONFIRM_WITHIN_S,
             **settings,
         }
         environment = {f"POOLMGR_{key}": str(value) for key, value in all_settings.items()}

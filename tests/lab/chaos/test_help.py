@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from lab.chaos.__main__ import main
-from lab.chaos.faults.catalogue import FAULTS
+from lab.chaos.faults.catalogue import FAULTS, OF_SENTINELS
 
 
 def test_it_names_the_faults() -> None:
-    assert CliRunner().invoke(main, ["--only", "list"]).output.splitlines() == [fault.name for fault in FAULTS]
+    assert CliRunner().invoke(main, ["--only", "list"]).output.splitlines() == [
+        fault.name for fault in (*FAULTS, *OF_SENTINELS)
+    ]
 
 
 def test_a_fault_or_a_step_that_is_none_is_refused() -> None:
@@ -31,3 +34,10 @@ def test_a_replay_is_of_a_round_and_of_no_step(tmp_path: Path) -> None:
     answer = CliRunner().invoke(main, ["--replay", str(tmp_path / "round.json"), "--steps"])
     assert answer.exit_code == 2
     assert "--replay and --steps do not go together" in answer.output
+
+
+@pytest.mark.parametrize("words", ["--wait-replicas 1", "--scene sentinels --old-copy 20", "--scene sentinels --core"])
+def test_what_does_not_go_together_is_told(words: str) -> None:
+    done = CliRunner().invoke(main, words.split())
+    assert done.exit_code == 2
+    assert "--scene sentinels" in done.output

@@ -99,6 +99,19 @@ async def test_a_job_over_which_managers_end_is_set_aside(fork: Spawn) -> None:
     assert (poison.taken, 0 < poison.ends <= MOST_ENDS, poison.reasons) == (True, True, ["poisonous"])
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("wait_replicas", [0, 1])
+async def test_primaries_that_go_away_break_no_promise(wait_replicas: int, fork: Spawn) -> None:
+    scale = Scale(managers=2, agents=1, max_workers=4, min_idle=1, sentinels=True, wait_replicas=wait_replicas)
+    faults = [Blow(1.0, "primary killed", 4.0), Blow(20.0, "primary cut off", 4.0)]
+    jobs = load.plan(random.Random(1), 12, 1, f"{wait_replicas}")
+    summary = await run(Options(1, scale=scale, replays=[Schedule(FORMAT, 1, scale, jobs, faults)], spawn=fork), say)
+    assert [broken.violation.sentence for broken in summary.violations] == []
+    assert summary.faults["primary killed"] == 1
+    assert summary.world
+    assert bool(summary.world.rollbacks) == (wait_replicas == 0)
+
+
 async def test_a_process_that_ends_after_a_step_breaks_no_promise(fork: Spawn) -> None:
     [outcome] = await try_steps(choose(AgentStep.JOIN_CLAIMED), seed=1, say=say, spawn=fork)
     assert outcome.violations == []

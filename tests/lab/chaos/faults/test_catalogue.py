@@ -20,7 +20,7 @@ import pytest
 from common.config.settings import RedisSettings
 from common.jobs.job import BadJobError, JobRules, parse_job
 from common.runtime.redis.client import connect
-from lab.chaos.faults.catalogue import BY_NAME, FAULTS, Target, chosen, plan
+from lab.chaos.faults.catalogue import BY_NAME, FAULTS, OF_SENTINELS, Aim, Target, chosen, plan
 from lab.chaos.faults.hostile_jobs import FLOOD
 from lab.chaos.observers.processes import driver_of
 from lab.chaos.system.machine import Need, allows, mount_small_disk, settable_clock, unmount
@@ -47,6 +47,9 @@ def test_a_plan_may_be_narrowed_by_name_by_length_and_by_what_the_machine_allows
     assert chosen() == list(FAULTS)
     assert {fault.name for fault in chosen("redis")} == {fault.name for fault in FAULTS if "redis" in fault.name}
     assert 0 < len(chosen(longest_s=6)) < len(FAULTS)
+    watched = chosen(sentinels=True)
+    assert {fault for fault in watched if fault.aim is Aim.PRIMARY} == set(OF_SENTINELS)
+    assert not {fault.name for fault in watched if "redis" in fault.name or "wire" in fault.name}
     assert all(fault.lasts_s[1] <= 6 for fault in chosen(longest_s=6))
     assert {fault.needs for fault in chosen(met=[Need.OWN_CLOCK])} == {None, Need.OWN_CLOCK}
 
