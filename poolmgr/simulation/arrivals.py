@@ -10,6 +10,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from poolmgr.core.load import JobKind
+from poolmgr.core.model import NO_LABELS, Labels
 
 DAY_BEGINS_AT_HOUR: Final = 6
 """A drawn day begins at an hour without meetings, so that its first hours are a morning."""
@@ -24,13 +25,14 @@ _STAY_SIGMA: Final = 0.6  # of the lognormal: with a mean of 30 minutes half sta
 
 class Arrival(NamedTuple):
     """One job: due `at_s` after the beginning, pushed `ahead_s` before that; its bot stays `stay_s` in the meeting.
-    `kind`: what is recorded of it.
+    `kind`: what is recorded of it. `requires`: labels that its VM has to have.
     """
 
     at_s: float
     stay_s: float
     ahead_s: float = 0.0
     kind: JobKind = JobKind.LISTENS
+    requires: Labels = NO_LABELS
 
 
 class Habits(NamedTuple):
@@ -74,6 +76,14 @@ def recorded(arrivals: Sequence[Arrival], sound: float, pictures: float, random:
     shares = (pictures, sound, max(0.0, 1.0 - sound - pictures))
     kinds = random.choices((JobKind.PICTURE, JobKind.SOUND, JobKind.LISTENS), shares, k=len(arrivals))
     return [arrival._replace(kind=kind) for arrival, kind in zip(arrivals, kinds, strict=True)]
+
+
+def requiring(arrivals: Sequence[Arrival], shares: Sequence[tuple[Labels, float]], random: Random) -> list[Arrival]:
+    """The same jobs, of which so large a share, 0 to 1, requires each of these label sets; the rest requires none."""
+    sets = [*(labels for labels, _ in shares), NO_LABELS]
+    weights = [*(share for _, share in shares), max(0.0, 1.0 - sum(share for _, share in shares))]
+    drawn = random.choices(sets, weights, k=len(arrivals))
+    return [arrival._replace(requires=labels) for arrival, labels in zip(arrivals, drawn, strict=True)]
 
 
 def draw_stay(mean_s: float, random: Random) -> float:

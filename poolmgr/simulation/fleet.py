@@ -14,6 +14,7 @@ from common.wire.messages import BotEnded, BotMoved, Event, Heartbeat, WorkerGon
 from common.wire.vocabulary import BotState, GoneCause, Reason
 from poolmgr.core.decisions import Assign, Retire, Revoke, Warm
 from poolmgr.core.events import Revoked
+from poolmgr.core.model import Labels
 from poolmgr.simulation.arrivals import Arrival, draw_lognormal
 
 _WARMUP_SIGMA: Final = 0.3
@@ -26,10 +27,18 @@ _ROOM: Final = 1_000_000_000
 News = Event | Revoked
 
 
+class Labelled(msgspec.Struct, frozen=True):
+    """So many of the VMs have these labels."""
+
+    labels: Labels
+    vms: int
+
+
 class FleetModel(msgspec.Struct, frozen=True):
     """`warmup_s`: the mean of a lognormal. `failing_warmups`: the share of warm-ups that fail, 0 to 1. `processors`: of
     each VM; 0: unknown, and then they limit nothing. `canaries`: how many VMs are. `failing_joins`: the share of joins
-    that fail by our doing, 0 to 1; `canarys_failing_joins`: on canaries.
+    that fail by our doing, 0 to 1; `canarys_failing_joins`: on canaries. `labelled`: each takes
+    VMs of its own, the last ones first, while canaries are the first ones.
     """
 
     vms: int
@@ -39,6 +48,7 @@ class FleetModel(msgspec.Struct, frozen=True):
     canaries: int = 0
     failing_joins: float = 0.0
     canarys_failing_joins: float = 0.0
+    labelled: tuple[Labelled, ...] = ()
 
 
 class Fleet:
@@ -49,6 +59,7 @@ class Fleet:
         self._arrivals = arrivals
         self._random = random
         self._canaries = {f"vm-{number}" for number in range(model.canaries)}
+        self._labels = _labels_of(model)
         self._said = 0
         self._to_say: list[tuple[float, int, News]] = []
 
@@ -73,7 +84,9 @@ class Fleet:
     def boot(self, vm_id: str, at: float) -> None:
         """Let this VM report at `at` for the first time."""
         processors, canary = self._model.processors, vm_id in self._canaries
-        self._say(at, Heartbeat(vm_id, "simulated", at, {}, _ROOM, processors=processors, canary=canary))
+        labels = self._labels.get(vm_id, {})
+        beat = Heartbeat(vm_id, "simulated", at, {}, _ROOM, processors=processors, canary=canary, labels=labels)
+        self._say(at, beat)
 
     def warm(self, order: Warm, now: float) -> None:
         at = now + draw_lognormal(self._model.warmup_s, _WARMUP_SIGMA, self._random)
@@ -109,3 +122,14 @@ class Fleet:
     def _end(self, vm_id: str, worker_id: str, now: float, cause: GoneCause) -> None:
         gone = now + _GONE_AFTER_S
         self._say(gone, WorkerGone(vm_id, worker_id, gone, cause))
+
+
+def _labels_of(model: FleetModel) -> dict[str, dict[str, str]]:
+    """The labels of each VM that has some."""
+    found: dict[str, dict[str, str]] = {}
+    number = model.vms
+    for each in model.labelled:
+        for _ in range(each.vms):
+            number -= 1
+            found[f"vm-{number}"] = dict(each.labels)
+    return found

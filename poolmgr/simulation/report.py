@@ -17,12 +17,23 @@ class TakenOut(msgspec.Struct, frozen=True):
     why: str
 
 
+class Required(msgspec.Struct, frozen=True):
+    """What became of the jobs that require one label set; `labels` as `name=value,...`, empty: of those without."""
+
+    labels: str
+    served: int
+    warm_hits: int
+    wait_p99_s: float | None
+    never_served: int
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """`warm_hits`: jobs that found an idle browser. Waits: of the `served` jobs, from when a job was due until it had a
     browser; None: no job was served. `idle_worker_h`: hours of idle browsers, reserved ones included. `idle_s_per_bot`:
     the same in seconds for each served bot. `busy_peak`: the most bots at one time. `load_mean`, `load_peak`: the share
     of what bots may take of all processors (`pool.cpu_limit`) that they are expected to take; None: it is not known how
-    many there are. `canary_jobs`: jobs that a canary got; `taken_out`: which were taken out, and when.
+    many there are. `canary_jobs`: jobs that a canary got; `taken_out`: which were taken out, and when. `required`:
+    for each label set that jobs require, if any does.
     """
 
     jobs: int
@@ -47,11 +58,13 @@ class Outcome(msgspec.Struct, frozen=True):
     load_peak: float | None = None
     canary_jobs: int = 0
     taken_out: tuple[TakenOut, ...] = ()
+    required: tuple[Required, ...] = ()
 
 
 class Meter:
     """Sums up from `begin` on. `workers`: how many workers the pool has, by state. `load`: how many processors bots are
-    expected to take now; `bearable`: how many they may, 0: unknown.
+    expected to take now; `bearable`: how many they may, 0: unknown. `requires`: what a bot requires, as text; None: no
+    job requires anything.
     """
 
     def __init__(
@@ -60,6 +73,7 @@ class Meter:
         begin: float,
         load: Callable[[], float] = lambda: 0.0,
         bearable: float = 0.0,
+        requires: Callable[[str], str] | None = None,
     ) -> None:
         self._load, self._bearable = load, bearable
         self._load_s = self._load_peak = 0.0
@@ -72,6 +86,8 @@ class Meter:
         self._canaries = set[str]()
         self._canary_jobs = 0
         self._taken_out: list[TakenOut] = []
+        self._requires = requires
+        self._required: dict[str, tuple[list[float], list[bool], list[str]]] = {}
 
     def pass_time(self, now: float) -> None:
         """Count the time since the last call for the workers' current states."""
@@ -101,6 +117,9 @@ class Meter:
             self._waits_s.append(order.waited_s)
             self._warm_hits += order.warm
             self._canary_jobs += order.vm_id in self._canaries
+            if of := self._of(order.join.bot_id):
+                of[0].append(order.waited_s)
+                of[1].append(order.warm)
 
     def keep_vm(self, kept: KeepVm, now: float) -> None:
         if kept.canary:
@@ -109,7 +128,14 @@ class Meter:
             self._taken_out.append(TakenOut(kept.vm_id, _rounded((now - self._begin) / 3600), kept.out))
 
     def end(self, order: End, _: float) -> None:
-        self._never_served += order.attempt == 0
+        if order.attempt == 0:
+            self._never_served += 1
+            if of := self._of(order.bot_id):
+                of[2].append(order.bot_id)
+
+    def _of(self, bot_id: str) -> tuple[list[float], list[bool], list[str]] | None:
+        """Waits, warm hits, and bots that were never served, of all that require the same."""
+        return self._required.setdefault(self._requires(bot_id), ([], [], [])) if self._requires else None
 
     def forget_worker(self, _: ForgetWorker, __: float) -> None:
         self._alive -= 1
@@ -141,6 +167,10 @@ class Meter:
             load_peak=_share(self._load_peak, self._bearable),
             canary_jobs=self._canary_jobs,
             taken_out=tuple(self._taken_out),
+            required=tuple(
+                Required(labels, len(waits), sum(warm), percentile(sorted(waits), 99), len(never))
+                for labels, (waits, warm, never) in sorted(self._required.items())
+            ),
         )
 
 

@@ -57,6 +57,7 @@ class Simulation:
             BEGIN,
             lambda: expected_processors(self.pool.fleet.carried, settings),
             model.vms * model.processors * settings.cpu_limit,
+            self._requires if any(arrival.requires for arrival in arrivals) else None,
         )
         self.fleet = Fleet(model, arrivals, random)
         lead_s = min(settings.max_age_s, _LONGEST_LEAD_S)
@@ -129,7 +130,12 @@ class Simulation:
         job = _JOBS[arrival.kind]
         if arrival.ahead_s:
             job = msgspec.structs.replace(job, join_at=BEGIN + arrival.at_s)
+        if arrival.requires:
+            job = msgspec.structs.replace(job, requires=dict(arrival.requires))
         return JobAccepted(str(number), job, at)
+
+    def _requires(self, bot_id: str) -> str:
+        return ",".join(f"{name}={value}" for name, value in sorted(self._arrivals[int(bot_id)].requires))
 
     def _warm(self, order: Warm, now: float) -> None:
         self._meter.warm(order, now)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import WorkerState
 from poolmgr.core.invariants import broken_invariants
-from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson
-from poolmgr.simulation.fleet import FleetModel
+from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, requiring
+from poolmgr.simulation.fleet import FleetModel, Labelled
 from poolmgr.simulation.report import Outcome
 from poolmgr.simulation.run import Simulation
 from tests.examples import examples
@@ -54,6 +54,19 @@ def test_a_canary_whose_joins_fail_is_taken_out_soon() -> None:
     (out,) = outcome.taken_out
     assert (out.vm_id, out.why.split(" joins")[0]) == ("vm-0", "13 of 13")
     assert outcome.canary_jobs <= 14
+
+
+def test_jobs_with_labels_go_to_vms_that_have_them_and_wait_for_those() -> None:
+    labels = frozenset({("region", "eu")})
+    arrivals = requiring(calendar(2000, 24, HABITS, Random(1)), [(labels, 0.5)], Random(2))
+    assert 0.4 < sum(bool(arrival.requires) for arrival in arrivals) / len(arrivals) < 0.6
+    run = simulation(PoolSettings(), arrivals, model=FleetModel(vms=4, labelled=(Labelled(labels, 1),)))
+    run.advance(24)
+    assert {vm.vm_id for vm in run.pool.fleet if vm.labels} == {"vm-3"}
+    free, bound = run.outcome().required
+    assert (free.labels, bound.labels) == ("", "region=eu")
+    assert free.warm_hits / free.served > bound.warm_hits / bound.served
+    assert (bound.wait_p99_s or 0.0) > (free.wait_p99_s or 0.0)
 
 
 def three_hours(jobs_per_hour: float, ahead_s: float, seed: int) -> list[Arrival]:

@@ -20,6 +20,7 @@ from common.config.settings import BadSettingsError, PoolSettings, ScalingSettin
 from common.runtime.cli.session import Session, fail, put_json, say, with_session
 from common.runtime.cli.text import count, duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from common.wire.labels import MOST_LABELS, LabelName, LabelValue
 from poolmgr.cli.program.simulate_scaling import OPTIONS as SCALING_OPTIONS
 from poolmgr.cli.program.simulate_scaling import (
     Row,
@@ -31,9 +32,10 @@ from poolmgr.cli.program.simulate_scaling import (
 )
 from poolmgr.cli.tables import console, table
 from poolmgr.cli.text import NOTHING
-from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, recorded
+from poolmgr.core.model import Labels, labels_of
+from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, recorded, requiring
 from poolmgr.simulation.cost import Cost, Trial, cost, trials
-from poolmgr.simulation.fleet import FleetModel
+from poolmgr.simulation.fleet import FleetModel, Labelled
 from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_plot
 from poolmgr.simulation.report import Outcome, pareto
 from poolmgr.simulation.run import Simulation
@@ -71,6 +73,30 @@ class _Number(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value!r} is not a number", param, ctx)
         return number
+
+
+class _LabelSet(NamedTuple):
+    labels: Labels
+    vms: int
+    share: float
+
+
+def _label_sets(_: click.Context, __: click.Parameter, said: tuple[str, ...]) -> list[_LabelSet]:
+    """Each as `region=eu:5:0.3`: labels, how many VMs have them, and which share of the jobs requires them."""
+    made: list[_LabelSet] = []
+    for text in said:
+        try:
+            names, vms, share = text.rsplit(":", 2)
+            found = dict(pair.split("=", 1) for pair in names.split(","))
+            labels = labels_of(msgspec.convert(found, dict[LabelName, LabelValue]))
+            made.append(_LabelSet(labels, int(vms), float(share)))
+        except (ValueError, msgspec.ValidationError) as error:
+            wanted = "write NAME=VALUE,...:VMS:SHARE, for example region=eu:5:0.3"
+            raise click.BadParameter(f"{literal(text)}: {wanted}") from error
+        if not (len(found) <= MOST_LABELS and made[-1].vms >= 0 and 0 <= made[-1].share <= 1):
+            wanted = f"a number of VMs and a share of 0 to 1, of at most {MOST_LABELS} labels"
+            raise click.BadParameter(f"{literal(text)}: write {wanted}")
+    return made
 
 
 class _Traffic(NamedTuple):
@@ -185,6 +211,13 @@ class _Tried(NamedTuple):
     metavar="SHARE",
     help="... on canaries.",
 )
+@click.option(
+    "--labelled",
+    callback=_label_sets,
+    multiple=True,
+    metavar="NAME=VALUE,...:VMS:SHARE",
+    help="So many of the VMs have these labels, and this share of the jobs requires them.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Same seed, same result.")
 @click.option(
     "--sweep",
@@ -236,6 +269,7 @@ def simulate(
       poolmgr simulate --sweep min_idle=1,2,5 --sweep idle_ttl_s=60,900 --failing-warmups 0.05
       poolmgr simulate --processors 4 --sound 0.8 --pictures 0.1
       poolmgr simulate --canaries 1 --failing-joins 0.02 --canarys-failing-joins 0.3
+      poolmgr simulate --labelled region=eu:5:0.3 --labelled region=us:2:0.1
       poolmgr simulate --vms 20 --jobs-per-day 2000 --cost 0.20
       poolmgr simulate --vms 200 --jobs-per-day 20000 --warmup-s 6 --config /etc/poolmgr/config.toml
       poolmgr bots --limit 100000 --json > jobs.json && poolmgr simulate --trace jobs.json
@@ -243,12 +277,18 @@ def simulate(
     """
     if (sound := options["sound"]) + (pictures := options["pictures"]) > 1:
         raise click.UsageError("--sound and --pictures are shares of the same jobs: together they are more than 1")
+    labelled: list[_LabelSet] = options["labelled"]
     _refuse_what_does_not_go_together(options)
+    _check_labelled(labelled, vms)
     traffic = _traffic(trace, _random("traffic", seed), options)
     arrivals = recorded(traffic.arrivals, sound, pictures, _random("recorded", seed))
+    if labelled:
+        shares = [(each.labels, each.share) for each in labelled]
+        arrivals = requiring(arrivals, shares, _random("requiring", seed))
     traffic = traffic._replace(arrivals=arrivals)
     likes = (options[key] for key in ("processors", "canaries", "failing_joins", "canarys_failing_joins"))
-    model = FleetModel(vms, options["warmup_s"], options["failing_warmups"], *likes)
+    sets = tuple(Labelled(each.labels, each.vms) for each in labelled)
+    model = FleetModel(vms, options["warmup_s"], options["failing_warmups"], *likes, labelled=sets)
     runs = _grid(session.settings, options)
     if model.warmup_s >= min(run.warmup_timeout_s for run in runs):
         limit = f"{runs[0].warmup_timeout_s:g} s (pool.warmup_timeout_s)"
@@ -272,9 +312,18 @@ def simulate(
             _put_costs(costs)
 
 
+def _check_labelled(labelled: Sequence[_LabelSet], vms: int) -> None:
+    if sum(each.vms for each in labelled) > vms:
+        raise click.UsageError(f"--labelled gives labels to more VMs than there are: --vms is {vms}")
+    if sum(each.share for each in labelled) > 1:
+        raise click.UsageError("--labelled has shares of the same jobs: together they are more than 1")
+
+
 def _refuse_what_does_not_go_together(options: dict[str, Any]) -> None:
     context = click.get_current_context()
     if options["scaling"]:
+        if options["labelled"]:
+            raise click.UsageError("--labelled does not go with --scaling, which makes VMs of one kind")
         if options["sweeps"] or context.get_parameter_source("vms") is ParameterSource.COMMANDLINE:
             raise click.UsageError("--scaling goes neither with --sweep nor with --vms: it says how many VMs there are")
     elif said := [key for key in (*SCALING_OPTIONS, "boot_s") if options[key] is not None]:
@@ -573,6 +622,8 @@ def _put_text(vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcome
     out.print()
     for outcome in outcomes:
         out.print(_canaries(outcome), end="", soft_wrap=True)
+    for number, outcome in enumerate(outcomes):
+        out.print(_required(outcome, letter(number) if len(outcomes) > 1 else ""), end="", soft_wrap=True)
     if len(runs) == 1:
         out.print(_advice(runs[0], outcomes[0]), soft_wrap=True)
         return
@@ -588,6 +639,20 @@ def _canaries(outcome: Outcome) -> str:
     lines = [f"Canaries got {outcome.canary_jobs:,} of {outcome.served:,} jobs."]
     lines += [f"{out.vm_id} was taken out after {out.after_h:.1f} hours: {out.why}." for out in outcome.taken_out]
     return "".join(f"{line}\n" for line in lines) + "\n"
+
+
+def _required(outcome: Outcome, run: str) -> str:
+    """What became of the jobs that require labels, and of the others; empty: none requires any."""
+    lines = list[str]()
+    for each in outcome.required:
+        jobs = each.served + each.never_served
+        wait = NOTHING if each.wait_p99_s is None else duration(each.wait_p99_s)
+        lines.append(
+            f"{f'{run}: ' if run else ''}{each.labels or 'no label'}: {count(jobs, 'job')},"
+            f" {_percent(each.warm_hits / jobs if jobs else None)} warm hits, wait P99 {wait},"
+            f" {each.never_served:,} never served\n"
+        )
+    return f"{''.join(lines)}\n" if lines else ""
 
 
 def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:

@@ -165,6 +165,40 @@ def test_a_canary_gets_its_share_and_is_taken_out_when_its_joins_fail(poolmgr: C
     assert "Canaries" not in poolmgr("simulate", *options[:4]).stdout
 
 
+def test_the_labelled_part_of_a_fleet_can_be_sized(poolmgr: CommandLine) -> None:
+    def wait(vms: int) -> dict[str, Any]:
+        (run,) = runs_of(poolmgr, *SMALL, "--labelled", f"region=eu,gpu=yes:{vms}:0.4")
+        assert [each["labels"] for each in run["required"]] == ["", "gpu=yes,region=eu"]
+        assert (
+            sum(each["served"] + each["never_served"] for each in run["required"]) == run["jobs"] - run["still_waiting"]
+        )
+        return run["required"][1]
+
+    assert wait(0)["served"] == 0, "no VM has them"
+    assert wait(1)["served"] > 0
+    assert runs_of(poolmgr, *SMALL)[0]["required"] == []
+    shown = poolmgr(*SMALL, "--labelled", "region=eu:1:0.5").stdout
+    assert re.search(r"^region=eu: \d+ jobs, [\d.]+% warm hits, wait P99 .*, \d+ never served$", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("region:5:0.3", "write NAME=VALUE"),
+        ("region=eu:5", "write NAME=VALUE"),
+        ("re gion=eu:5:0.3", "write NAME=VALUE"),
+        ("region=eu:5:1.5", "a share of 0 to 1"),
+        ("region=eu:5:nan", "a share of 0 to 1"),
+        ("region=eu:5000:0.1", "more VMs than there are"),
+        ("region=eu:1:0.6 --labelled region=us:1:0.6", "together they are more than 1"),
+        ("region=eu:1:0.1 --scaling", "does not go with --scaling"),
+    ],
+)
+def test_labels_that_cannot_be_are_told(poolmgr: CommandLine, said: str, why: str) -> None:
+    result = poolmgr("simulate", "--labelled", *said.split(" ") if "--" in said else [said])
+    assert (result.exit_code, why in result.stderr) == (2, True), result.stderr
+
+
 def test_what_bots_prints_is_a_trace(poolmgr: CommandLine, tmp_path: Path) -> None:
     """As one array, and as the lines that `jq -c .[]` makes of it."""
     at = 1_795_165_200.0
