@@ -49,6 +49,7 @@ async def test_a_deletion_is_told_and_so_is_what_a_receiver_took_once(
     assert (news.changed, await redis.xlen(keys.noted)) == (["b1"], 1)
     assert (await mirrored.records(["b1"])).records[0].transcript_webhook_received
     await ledger.apply([End("b1", 1, Reason.EVERYONE_LEFT)], NOW)
+    await redis.xadd(keys.actions, {"what": "leave", "of": "b2"})
     await forget(redis, keys, "b1", by=By("crm", Way.API))
     news = await mirrored.news(begin, _MOST, 0.0)
     assert (news.changed, news.deleted) == (["b1"], ["b1"])

@@ -1,13 +1,16 @@
 """`poolmgr doctor`: what keeps a manager from its work."""
 
 import json
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
+from redis import Redis
 
 from poolmgr.cli.root import cli
+from poolmgr.store.keys import Keys
 
 TOKENS = '[{ name = "crm", sha256 = "' + "0f" * 32 + '" }]'
 
@@ -36,6 +39,35 @@ def test_what_is_set_is_well() -> None:
         "tokens": "ok", "webhooks": "ok", "certificate": "ok", "redis": "skipped",
     }  # fmt: skip
     assert found["tokens"]["what"] == "crm"
+
+
+@pytest.mark.parametrize(
+    ("stands", "waits_since_s", "severity", "what"),
+    [
+        ({}, 0, "error", "it has never run"),
+        ({"status": "1-0"}, 0, "ok", "0 s behind"),
+        ({"status": "1-0"}, 100, "warning", "s behind"),
+        ({"status": "1-0", "from": 5, "filled": 3, "why": "the stream is shorter"}, 0, "ok", "3 records so far"),
+        ({"status": "1-0", "refused": 2}, 0, "warning", "2 items were refused for good"),
+        ({"status": "1-0", "fault": "Amazon refused update_item"}, 0, "error", "Amazon refused update_item"),
+    ],
+)
+def test_how_far_behind_the_mirror_is(
+    stands: dict[str, str | int], waits_since_s: int, severity: str, what: str, redis_server: str, prefix: str
+) -> None:
+    keys = Keys(prefix)
+    redis: Any = cast("Any", Redis).from_url(redis_server)
+    with redis:
+        if stands:
+            redis.hset(keys.mirror, mapping=stands)
+            redis.expire(keys.mirror, 60)
+        if waits_since_s:
+            redis.xadd(keys.status, {"bot_id": "b"}, id=f"{int((time.time() - waits_since_s) * 1000)}-0")
+            redis.expire(keys.status, 60)
+    environment = {"POOLMGR_REDIS__URL": redis_server, "POOLMGR_REDIS__PREFIX": prefix}
+    _, found = run("--json", POOLMGR_MIRROR__TABLE="bots", **environment)
+    assert (found["mirror"]["severity"], what in found["mirror"]["what"]) == (severity, True), found["mirror"]
+    assert run("--json", **environment)[1]["mirror"]["severity"] == "skipped"
 
 
 def test_redis_that_is_away_is_an_error_and_its_exit_code() -> None:
