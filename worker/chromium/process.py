@@ -35,7 +35,7 @@ from worker.chromium.profile import Profile
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-PORT_POLL_S: Final = 0.01
+PORT_POLL_S: Final = 0.003
 END_DEADLINE_S: Final = 10.0  # a killed process that still exists then hangs in the kernel, mostly on a dead disk
 END_POLL_S: Final = 0.005
 DISPLAY_ENDS_S: Final = 5.0  # for Xvfb after SIGTERM, on which it removes its socket from /tmp; then SIGKILL

@@ -3,6 +3,7 @@
 An adapter decides nothing; `worker.decide.lifecycle` does.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -64,9 +65,8 @@ async def prepare(context: BrowserContext) -> tuple[Page, str]:
     No handler for dialogs is installed, so Playwright's driver closes them itself: it dismisses alerts, and answers
     "leave this page?" with yes. With a handler the page would wait whenever the agent is slow.
     """
-    await _add_scripts(context)
     page = context.pages[0] if context.pages else await context.new_page()
-    target_id = await _forbid_downloads(context, page)
+    _, target_id = await asyncio.gather(_add_scripts(context), _forbid_downloads(context, page))
     if page.url != BLANK:
         await page.goto(BLANK)
     return page, target_id

@@ -5,9 +5,10 @@ keeps its state, and the session of its bot waits.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from playwright.async_api import BrowserContext
 
@@ -25,6 +26,8 @@ RESTORE_AGAIN_S: Final = 0.1
 CONNECT_ERRORS: Final = (DriverError, *PAGE_ERRORS, OSError)  # TimeoutError is an OSError
 """What connecting, and the first call to the page, may raise."""
 
+Found = TypeVar("Found")
+
 
 class Start(Protocol):
     """Starts a task. It is cancelled when this agent hands its workers over to the next one."""
@@ -40,15 +43,19 @@ class Connections:
         self._limit_s = limit_s
         self._start = start
 
-    async def connect(self, worker: Worker, chromium: Chromium) -> BrowserContext:
-        """Connect to the worker's browser. Its pages get their permissions without a question.
+    async def connect(
+        self, worker: Worker, chromium: Chromium, find: Callable[[BrowserContext], Awaitable[Found]]
+    ) -> Found:
+        """Connect to the worker's browser. Its pages get their permissions without a question. Returns what `find`
+        finds in it.
 
         Raises: CONNECT_ERRORS.
         """
         browser = await self._driver.connect(chromium.endpoint, _artifacts(chromium), self._limit_s)
         browser.on("disconnected", lambda _: self._lose(worker))
-        await permissions.settle(browser.contexts[0])
-        return browser.contexts[0]
+        context = browser.contexts[0]
+        _, found = await asyncio.gather(permissions.settle(context), find(context))
+        return found
 
     def lose_all(self, workers: Iterable[Worker]) -> None:
         """The driver is gone: connect to all of these workers again."""
@@ -65,12 +72,12 @@ class Connections:
     async def restore(self, worker: Worker, chromium: Chromium) -> None:
         """Connect to the worker's browser again. Afterwards it is connected to, or it ends."""
         error: Exception | None = None
+        find = partial(find_again, target_id=worker.status.page_id)
         try:
             async with asyncio.timeout(RESTORE_DEADLINE_S):
                 while not worker.status.is_ending:
                     try:
-                        context = await self.connect(worker, chromium)
-                        page = await find_again(context, worker.status.page_id)
+                        page = await self.connect(worker, chromium, find)
                     except CONNECT_ERRORS as fault:  # the driver is starting, or died again
                         error = fault
                         await asyncio.sleep(RESTORE_AGAIN_S)

@@ -53,7 +53,7 @@ class Warmth:
             async with asyncio.timeout(self._limit_s):
                 chromium = worker.chromium = await self._launcher.launch(worker.worker_id, self._fill_profile)
                 self._start(worker.watch(chromium), name=f"watch the browser of {worker.worker_id}")
-                page, page_id = await prepare(await self._connections.connect(worker, chromium))
+                page, page_id = await self._connections.connect(worker, chromium, prepare)
                 await worker.await_answer(page)
         except (BrowserError, *CONNECT_ERRORS) as error:
             missing = "an answer from the page" if worker.chromium else "the DevTools port"

@@ -60,7 +60,8 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             conditions=f"{count} workers, all processes of each summed up, {_SETTLE_S:.0f} s after the last was warm."
             f" The {count} beside them run when ours have ended, because who runs together shares memory. The ratio is"
             " that of a worker with its share of agent and driver to one with its own.",
-            limited_by="Chromium's browser, GPU, network and renderer processes for one empty page.",
+            limited_by="Chromium's browser, GPU, storage and renderer processes for one empty page, and the two from"
+            " which these are forked.",
         ),
         Measurement(
             "cpu",

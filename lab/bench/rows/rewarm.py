@@ -60,8 +60,9 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             conditions=f"{rounds} times: a VM with one slot serves a bot whose meeting is over; from WorkerGone(spent)"
             " to WorkerWarm, by the times that Redis gave these events. The bare start is a process with an empty"
             " profile, from its fork to the complete DevToolsActivePort file.",
-            limited_by="Chromium's own start. On top come the order over Redis, connecting to the browser, and"
-            " preparing its page.",
+            limited_by="Chromium's own start: when its DevTools port is there, more than a third of its processor time"
+            " is still to come, for its window and the page's process. On top come the order over Redis, connecting to"
+            " the browser, and preparing its page.",
         )
     ]
 

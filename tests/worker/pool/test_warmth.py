@@ -88,11 +88,14 @@ async def test_a_page_in_a_warm_worker_finds_all_settled(
             [leader] = harness.browsers()
             lines = [processes.command_line(each.pid) for each in processes.scan() if each.group == leader]
             assert len(lines) > 3
-            assert not [line for line in lines if "AudioService" in line.partition("--disable-features")[0]]
+            services = ("AudioService", "NetworkService")
+            types = [line.partition("--utility-sub-type=")[2].partition(" ")[0] for line in lines]
+            assert not [each for each in types if any(service in each for service in services)]
 
 
 async def test_further_switches_reach_the_browser(tmp_path: Path, driver: Driver) -> None:
-    switches = ["--host-resolver-rules=MAP meet.test 127.0.0.1", "--disable-features=Prerender2"]
+    features = ["--disable-features=Prerender2", "--enable-features=Prerender2Fallback"]
+    switches = ["--host-resolver-rules=MAP meet.test 127.0.0.1", *features]
     async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0, chromium_arguments=switches), driver) as harness:
         await harness.warm()
         async with site() as (address, requests):
@@ -100,4 +103,6 @@ async def test_further_switches_reach_the_browser(tmp_path: Path, driver: Driver
             assert [request.host.partition(":")[0] for request in requests] == ["meet.test"]
         line = processes.command_line(harness.browsers()[0])
         assert line.count("--disable-features=") == 1
+        assert line.count("--enable-features=") == 1
         assert "AudioServiceOutOfProcess,Prerender2" in line
+        assert "NetworkServiceInProcess2,Prerender2Fallback" in line
