@@ -25,9 +25,9 @@ from common.config.settings import CaptureSettings
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Manifest
 from common.wire.messages import FinishRecording
+from lab.recorded.received import listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
-from tests.worker.capture.received import listen
 from worker.capture.progress import Began, Chunk, Closed, Opened
 from worker.capture.recordings import MOST_ORDERED, MOST_SPOILED, RETRY_S, SPOILED, SPOILED_LIFE_S, Recordings
 from worker.capture.spool import Spool, name_of

@@ -21,11 +21,11 @@ from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, VIDEO
 from common.wire.messages import Join
 from common.wire.vocabulary import Reason
+from lab.recorded.received import RATE, level, listen
+from lab.recorded.seeing import NOTE, PATTERN, watch
 from tests.fork_server import ForkServer
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
-from tests.worker.capture.received import RATE, level, listen
-from tests.worker.capture.seeing import NOTE, PATTERN, watch
 from tests.worker.capture.test_pictures import beeps, box_of, later_s, page_of, parts
 from tests.worker.test_agent import machine_with
 from worker.capture.on_display import DisplayRecorder, DisplayWay

@@ -22,11 +22,11 @@ from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, VIDEO, Manifest
 from common.wire.messages import Leave
 from common.wire.vocabulary import Reason
+from lab.recorded.received import RATE, Heard, level, listen
+from lab.recorded.seeing import NOTE, PATTERN, Box, watch
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
-from tests.worker.capture.received import RATE, Heard, level, listen
-from tests.worker.capture.seeing import NOTE, PATTERN, Box, watch
 from tests.worker.conftest import Harness, pool_with
 from tests.worker.test_agent import machine_with
 from worker.capture.tab import TabRecorder

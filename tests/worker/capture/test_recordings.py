@@ -14,10 +14,10 @@ from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, Gap, Manifest
 from common.wire.messages import BotEnded, Leave
 from common.wire.vocabulary import Reason
+from lab.recorded.received import Heard, listen
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
-from tests.worker.capture.received import Heard, listen
 from tests.worker.test_agent import machine_with
 from worker.capture.recordings import Recordings
 from worker.capture.tab import TabRecorder

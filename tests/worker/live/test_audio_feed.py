@@ -9,9 +9,9 @@ from playwright.async_api import Page
 
 from common.wire.messages import BotEnded, BotMoved, Feeds
 from common.wire.vocabulary import BotState, FeedStatus, Reason
+from lab.recorded.received import BLOCK, tone
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import story
-from tests.worker.capture.received import BLOCK, tone
 from tests.worker.conftest import Harness
 from tests.worker.live.conftest import Live, Reader, harness_of, reading, sent_to
 from worker.chromium.driver import Driver

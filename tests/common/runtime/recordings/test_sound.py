@@ -15,8 +15,8 @@ from common.config.settings import CaptureSettings
 from common.runtime.recordings.sound.m4a import MOST_IN_LINE, Conversions, UnencodedError, encode
 from common.runtime.recordings.store import Store
 from common.wire.manifest import AUDIO, FINAL, M4A, Audio, Manifest
+from lab.recorded.received import level, listen
 from tests.waiting import wait_until
-from tests.worker.capture.received import level, listen
 
 RATE: Final = 48_000
 SETTINGS: Final = CaptureSettings()

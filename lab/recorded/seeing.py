@@ -1,10 +1,10 @@
 """What a finished video looks like, found out as by eye: decoded, and read where somebody's tile is.
 
 Whoever sends it (PATTERN) shows a counter of 16 bits, four rows of four blocks in the left half of their picture, and a
-flash in the right half, as long as their tones are loud: a fifth of each second.
+flash in the right half, as long as their tones are loud: a fifth of each second. Their page notes when each begins.
 """
 
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -31,10 +31,13 @@ PATTERN: Final = (
     sides.connect(sent);
     const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 180 });
     const pen = canvas.getContext("2d");
-    let counter = 0;
+    globalThis.sent = []; // when each flash and beep began, in epoch seconds
+    let [counter, wasOn] = [0, false];
     setInterval(() => {
       counter += 1;
       const isOn = performance.now() % 1000 < %(flash_ms)d;
+      if (isOn && !wasOn) globalThis.sent.push(Date.now() / 1000);
+      wasOn = isOn;
       for (const gain of gains) gain.setValueAtTime(isOn ? %(loud)s : %(quiet)s, context.currentTime);
       pen.fillStyle = "black";
       pen.fillRect(0, 0, 320, 180);
@@ -90,13 +93,14 @@ class Watched(NamedTuple):
         return len(seen) / (until_s - since_s)
 
 
-def watch(path: Path, box: Box, *, since_s: float = 0.0) -> Watched:
-    """Decodes all of it from `since_s` on, sought. Raises: av.error.FFmpegError."""
+def watch(path: Path, box: Box, *, since_s: float = 0.0, until_s: float = float("inf")) -> Watched:
+    """Decodes it from `since_s` on, sought, to `until_s`. Raises: av.error.FFmpegError."""
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         if since_s:
             file.seek(round(since_s * av.time_base))
-        pictures = [_read(frame, box) for frame in file.decode(stream)]
+        frames = takewhile(lambda frame: (frame.time or 0.0) < until_s, file.decode(stream))
+        pictures = [_read(frame, box) for frame in frames]
         return Watched(stream.width, stream.height, float((file.duration or 0) / av.time_base), pictures)
 
 
@@ -120,9 +124,13 @@ NOTE: Final = """() => {
   const analyser = Object.assign(context.createAnalyser(), { fftSize: 512 });
   context.createMediaStreamSource(video.srcObject).connect(analyser);
   const [heard, pen] = [new Float32Array(512), document.createElement("canvas").getContext("2d")];
-  globalThis.noted = { flashes: [], beeps: [] };
+  globalThis.noted = { flashes: [], beeps: [], isOver: false };
   let [isLoud, isBright] = [false, false];
-  setInterval(() => {
+  const listening = setInterval(() => {
+    if (noted.isOver) {
+      clearInterval(listening);
+      context.close();
+    }
     analyser.getFloatTimeDomainData(heard);
     const loud = Math.sqrt(heard.reduce((sum, each) => sum + each * each, 0) / heard.length) > 0.1;
     if (loud && !isLoud) noted.beeps.push(Date.now() / 1000);
@@ -133,8 +141,8 @@ NOTE: Final = """() => {
     const bright = pen.getImageData(4, 4, 1, 1).data[0] > 128;
     if (bright && !isBright) noted.flashes.push((performance.timeOrigin + expectedDisplayTime) / 1000);
     isBright = bright;
-    video.requestVideoFrameCallback(look);
+    if (!noted.isOver) video.requestVideoFrameCallback(look);
   };
   video.requestVideoFrameCallback(look);
 }"""
-"""Has the bot's page note by itself when it shows a flash, and when it plays a beep: epoch seconds."""
+"""Has the bot's page note by itself when it shows a flash, and when it plays a beep, until `isOver`: epoch seconds."""

@@ -1,0 +1,64 @@
+"""What a finished file is like is found in it: sound that is late, silent for a while, or drifts."""
+
+import math
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from common.wire import manifest
+from common.wire.manifest import FINAL, VIDEO, Manifest
+from lab.recorded import found
+from lab.recorded.call import NOTED, Noted, Window
+from lab.recorded.seeing import Box
+
+BEGAN_AT: Final = 1000.0
+LENGTH_S: Final = 40
+OFFSET_S: Final = 0.25
+SILENT: Final = (20.5, 20.9)
+
+
+def make(folder: Path) -> None:
+    """A file whose flashes are at each full second, and its beeps OFFSET_S later; once it is silent."""
+    volume = f"if(between(t,{SILENT[0]},{SILENT[1]}),0,if(lt(mod(t-{OFFSET_S},1),0.2),0.5,0.01))"
+    sound = f"aevalsrc='({volume})*sin(2*PI*440*t)|({volume})*sin(2*PI*1000*t)':s=48000:d={LENGTH_S}"
+    picture = f"color=black:s=320x180:r=15:d={LENGTH_S},drawbox=x=160:w=160:c=white:t=fill:enable='lt(mod(t,1),0.2)'"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", sound, "-f", "lavfi", "-i", picture, "-c:a", "libopus"]
+    command += ["-b:a", "96k", "-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", str(folder / VIDEO)]
+    subprocess.run(command, check=True)
+    seconds = [BEGAN_AT + at for at in range(LENGTH_S)]
+    windows = [Window(seconds[first:last], seconds[first:last]) for first, last in ((1, 9), (9, 39))]
+    noted = Noted("tab", Box(0, 0, 320, 180), seconds, windows, [1.0, 3.0], 2)
+    (folder / NOTED).write_bytes(msgspec.json.encode(noted))
+    made = Manifest(1, "b1", 1, "room", BEGAN_AT, BEGAN_AT + LENGTH_S, finished=True)
+    (folder / FINAL).write_bytes(manifest.encode(made))
+
+
+def test_pitch_level_separation_silence_and_offset_are_those_of_the_file(tmp_path: Path) -> None:
+    make(tmp_path)
+    said = dict(line.split(maxsplit=1) for line in found.lines(tmp_path)[1:])
+    assert said["pitch"].startswith("440.0")
+    assert "1000.0" in said["pitch"]
+    assert "and -43." in said["level"]
+    assert float(said["separation"].split()[2]) > 40
+    lost_s = float(said["lost"].split()[1])
+    assert lost_s == pytest.approx(SILENT[1] - SILENT[0], abs=0.05)
+    assert "0 of 39 beeps are missing" in said["lost"] or "0 of 40 beeps are missing" in said["lost"]
+    offset_ms = float(said["at"].split("ms in the file")[0].split()[-1])
+    assert offset_ms == pytest.approx(OFFSET_S * 1000, abs=10)
+    assert "+0 ms in the page" in said["at"]
+
+
+@pytest.mark.parametrize("ms_an_hour", [0.0, 40.0, -500.0])
+def test_the_drift_is_that_of_the_sound_against_the_picture(ms_an_hour: float) -> None:
+    slope = ms_an_hour / 1000 / 3600
+    beeps = [found.Late(at, 0.1 + at * slope) for at in map(float, range(3600))]
+    flashes = [[found.Late(float(at), 0.05) for at in range(begins, begins + 30)] for begins in range(0, 3600, 600)]
+    assert found.drift(beeps, flashes).startswith(f"{ms_an_hour:+.0f} ms an hour")
+
+
+def test_a_pitch_is_found_to_a_hundredth_of_a_hertz() -> None:
+    samples = [math.sin(2 * math.pi * 440.5 * at / found.RATE) for at in range(4800)]
+    assert found.pitch(samples) == pytest.approx(440.5, abs=0.01)
