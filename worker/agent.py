@@ -198,7 +198,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             vm_id, *feeds_settings, recordings.record, report, minutes_outbox, settings.transcription
         )
         await watched.enter_async_context(live_feeds)
-        uplink = Uplink(vm_id, link.claim, report, keepers, accounts, live_feeds.serve)
+        uplink = Uplink(vm_id, link.claim, report, keepers, accounts, live_feeds.serve, recordings.equip)
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         pulse = _Pulse(link, pool, vm_id, journal.session, settings.worker)

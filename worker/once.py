@@ -202,7 +202,7 @@ async def _serve(
             store = Store(settings.capture) if settings.capture.store else None
             recordings = Recordings(WORKER_ID, Path(home) / "recordings", settings.capture, store, report)
             keepers = keepers_for(settings.evidence, WORKER_ID, bundles.put)
-            uplink = Uplink(WORKER_ID, claim, report, keepers, recorders=recordings.record)
+            uplink = Uplink(WORKER_ID, claim, report, keepers, recorders=recordings.record, equip=recordings.equip)
             await driver.start()
             async with asyncio.TaskGroup() as tasks:
                 pool = Pool(PoolSettings.of(worker), launcher, driver, uplink, tasks)

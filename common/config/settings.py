@@ -185,6 +185,7 @@ class CaptureSettings(Section, frozen=True):
     video_size: PictureSize = "1280x720"
     video_fps: Annotated[int, Meta(ge=1, le=30)] = 15
     video_kbps: Annotated[int, Meta(ge=100, le=20_000)] = 1000
+    tracks: bool = False
     spool_mb: Annotated[int, Meta(ge=8, le=1_000_000)] = 512
     store_timeout_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     finish_memory_mb: Annotated[int, Meta(ge=128, le=1_000_000)] = 1024

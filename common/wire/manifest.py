@@ -17,8 +17,10 @@ M4A: Final = "audio.m4a"
 VIDEO: Final = "video.mp4"
 DELETED: Final = "deleted"
 
-Kind = Literal["audio", "video"]
-"""What is recorded: each kind has parts, segments and gaps of its own."""
+Kind = Literal["audio", "video", "tracks"]
+"""What is recorded: each kind has parts, segments and gaps of its own. `tracks`: the packets of each sound track that
+the page received, as they came.
+"""
 
 Way = Literal[
     "recorder_tab",  # a tab beside the meeting's
@@ -38,6 +40,7 @@ GapCause = Literal[
     "silent",  # nothing but silence was recorded while the meeting's connections received sound
     "paused",  # somebody asked for it
     "damaged",  # a stored segment has changed, or cannot be played
+    "refused",  # of tracks: the page does not let their packets be taken
 ]
 
 
@@ -112,9 +115,23 @@ class Video(Shape, frozen=True):
     damaged: int = 0
 
 
+class SoundTrack(Shape, frozen=True):
+    """One sound track that the page received, in a file of its own that begins when the recording does. `id`: as the
+    page has it. `began_at`: when its first packet came. `packets`: how many there are; the rest is silence.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+    id: str
+    began_at: float
+    duration_s: float
+    packets: int
+
+
 class Manifest(Shape, frozen=True):
     """`way`: how sound and picture were captured. `kinds`: what was to be recorded. `audio`, `video`: None until they
-    are made, and if nothing was recorded.
+    are made, and if nothing was recorded. `tracks`: one for each sound track, in the order in which they began.
     """
 
     version: int
@@ -134,6 +151,7 @@ class Manifest(Shape, frozen=True):
     gaps: list[Gap] = []
     audio: Audio | None = None
     video: Video | None = None
+    tracks: list[SoundTrack] = []
 
 
 def deleted(bot_id: str) -> str:

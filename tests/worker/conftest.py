@@ -1,7 +1,7 @@
 """Workers with real browsers, and all that they report. No Redis: a claim is a function."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -28,7 +28,7 @@ from worker.link.journal import Entry, WorkerNote
 from worker.meeting.evidence import keepers_for
 from worker.platforms import BLANK, prepare
 from worker.pool.pool import Pool, PoolSettings
-from worker.pool.uplink import Recorders, Uplink, unrecorded
+from worker.pool.uplink import Recorders, Uplink, as_it_is, unrecorded
 
 E = TypeVar("E", bound=Event)
 
@@ -46,6 +46,7 @@ class Harness:
         settings: WorkerSettings,
         recorders: Recorders = unrecorded,
         capture: CaptureSettings | None = None,
+        equip: Callable[[Page], Awaitable[None]] = as_it_is,
     ) -> None:
         self.state_dir = state_dir
         self.driver = driver
@@ -61,7 +62,7 @@ class Harness:
         accounts = Accounts(settings.accounts, "vm1", self)
         self.bundles: dict[str, bytes] = {}
         keepers = keepers_for(EvidenceSettings(), "vm1", self._put)
-        uplink = Uplink("vm1", self._claim, self.report, keepers, accounts, recorders)
+        uplink = Uplink("vm1", self._claim, self.report, keepers, accounts, recorders, equip)
         self.pool = Pool(PoolSettings.of(settings), launcher, driver, uplink, tasks)
 
     def _put(self, name: str, data: bytes) -> bool:
@@ -132,9 +133,10 @@ async def pool_with(
     driver: Driver,
     recorders: Recorders = unrecorded,
     capture: CaptureSettings | None = None,
+    equip: Callable[[Page], Awaitable[None]] = as_it_is,
 ) -> AsyncGenerator[Harness]:
     async with asyncio.TaskGroup() as tasks:
-        harness = Harness(state_dir, driver, tasks, settings, recorders, capture)
+        harness = Harness(state_dir, driver, tasks, settings, recorders, capture, equip)
         try:
             yield harness
         finally:

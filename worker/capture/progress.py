@@ -7,18 +7,18 @@ agent that takes over a recording reads the entries and goes on.
     Opened, (Began, Chunk...)..., Closed       as the recorder gives them
     Cut after some Chunks, Stored after a Cut  as the agent gets on
 
-The numbers of chunks grow. Some are left out: those of a kind that is not kept. A chunk belongs to the latest part of
-its kind. A segment has consecutive chunks of one part, and is stored as one file.
+The numbers of chunks grow; those of tracks are numbered apart. Some are left out: those of a kind that is not kept. A
+chunk belongs to the latest part of its kind. A segment has consecutive chunks of one part, and is stored as one file.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Final
 
 import msgspec
 
 from common.errors import AgentError
-from common.wire.manifest import VERSION, Audio, Gap, GapCause, Kind, Manifest, Part, Segment, Video, Way
+from common.wire.manifest import VERSION, Audio, Gap, GapCause, Kind, Manifest, Part, Segment, SoundTrack, Video, Way
 
 SEGMENT_S: Final = 5.0
 """A segment is cut as soon as it is that long. With chunks of a second it lasts 5 to 6 s."""
@@ -109,6 +109,8 @@ class OutOfOrderError(AgentError):
 def path_of(kind: Kind, sequence: int, way: Way = "recorder_tab") -> str:
     if kind == "audio":
         return f"segment-{sequence:06d}.webm"
+    if kind == "tracks":
+        return f"packets-{sequence:06d}.jsonl"
     return f"picture-{sequence:06d}.{_PICTURES[way]}"
 
 
@@ -183,7 +185,9 @@ class Track:
             self.gaps.append(Gap(began_at, ended_at, cause, self.kind))
 
     def close(self, entry: Closed) -> None:
-        if entry.at - self.covered_until > SHORTEST_GAP_S:
+        if self.kind == "tracks" and not self.parts:
+            self.miss(self.covered_until, entry.at, "refused")
+        elif entry.at - self.covered_until > SHORTEST_GAP_S:
             self.miss(self.covered_until, entry.at, entry.cause)
 
     def _begin_of_pending(self) -> float:
@@ -200,7 +204,7 @@ class Progress:
         self.tracks: dict[Kind, Track] = {kind: Track(kind, opened.at, opened.way) for kind in opened.kinds}
         self.closed: Closed | None = None
         self.is_paused = False
-        self.next_seq = 0
+        self._next_seqs = {"tracks": 0, "others": 0}
         for entry in entries:
             self.apply(entry)
 
@@ -226,9 +230,9 @@ class Progress:
                 _expect(entry, entry.part == len(track.parts) and not track.pending and not self.closed)
                 track.begin(entry)
             case Chunk():
-                _expect(entry, bool(track.parts) and entry.seq >= self.next_seq and not self.closed)
+                _expect(entry, bool(track.parts) and entry.seq >= self.next_of(entry.kind) and not self.closed)
                 track.add(entry)
-                self.next_seq = entry.seq + 1
+                self._next_seqs[_numbered_with(entry.kind)] = entry.seq + 1
             case Cut(sha256=sha256):
                 _expect(entry, bool(track.pending))
                 track.cut(sha256)
@@ -239,6 +243,15 @@ class Progress:
                 track.miss(entry.began_at, entry.ended_at, entry.cause)
 
     # What is still to be done
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next chunk of sound or picture."""
+        return self.next_of("audio")
+
+    def next_of(self, kind: Kind) -> int:
+        """The number of the next chunk of that kind."""
+        return self._next_seqs[_numbered_with(kind)]
 
     @property
     def to_store(self) -> Segment | None:
@@ -268,7 +281,8 @@ class Progress:
 
     @property
     def has_begun(self) -> bool:
-        return any(track.parts for track in self._tracks())
+        """Whether there is any sound or picture."""
+        return any(track.parts for track in self._tracks() if track.kind != "tracks")
 
     @property
     def recorded_s(self) -> float:
@@ -289,7 +303,14 @@ class Progress:
         found = (segment for track in self._tracks() for segment in list(track.segments))
         return sorted(found, key=lambda segment: segment.ended_at)
 
-    def manifest(self, audio: Audio | None = None, video: Video | None = None, *, finished: bool = False) -> Manifest:
+    def manifest(
+        self,
+        audio: Audio | None = None,
+        video: Video | None = None,
+        tracks: Sequence[SoundTrack] = (),
+        *,
+        finished: bool = False,
+    ) -> Manifest:
         return Manifest(
             VERSION,
             self.opened.bot_id,
@@ -305,6 +326,7 @@ class Progress:
             gaps=self.gaps,
             audio=audio,
             video=video,
+            tracks=[*tracks],
         )
 
     @property
@@ -343,7 +365,7 @@ def entries_of(found: Manifest, ended_at: float) -> list[AnyEntry]:
                 if (segment.kind, segment.part) == (kind, part.number):
                     media_s = round(segment.media_s - (part.began_at - found.began_at), 3)
                     add(
-                        Chunk(progress.next_seq, segment.ended_at, media_s, segment.bytes, kind),
+                        Chunk(progress.next_of(kind), segment.ended_at, media_s, segment.bytes, kind),
                         Cut(segment.sha256, kind),
                         Stored(segment.sequence, kind),
                     )
@@ -351,6 +373,10 @@ def entries_of(found: Manifest, ended_at: float) -> list[AnyEntry]:
     add(*(Missed(gap.began_at, gap.ended_at, gap.cause, gap.kind) for gap in found.gaps if gap not in known))
     add(Closed(max(ended_at, progress.covered_until), "vm_lost"))
     return entries
+
+
+def _numbered_with(kind: Kind) -> str:
+    return "tracks" if kind == "tracks" else "others"
 
 
 def _expect(entry: AnyEntry, follows: bool) -> None:

@@ -6,7 +6,7 @@ Whatever goes wrong, the meeting goes on. What is missing is noted with its caus
 import asyncio
 import errno
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -43,6 +43,10 @@ OnSound = Callable[[int, int, bytes], None]
 """Gets each chunk of sound as it is fetched: its number, its part, and the WebM. The same chunk may come again."""
 
 
+async def nothing() -> None:
+    pass
+
+
 class Recording:
     """Call `run` once, `note` with each state of the bot, and `end` when it is out.
 
@@ -50,7 +54,7 @@ class Recording:
     a kind that the spool does not keep is only given to `on_sound`. `page`: the meeting's, None while no driver is
     connected to it. `voice_at`: when the meeting's connections last received a voice, in monotonic seconds. `has_room`:
     whether more may be spooled. `on_began`: called once the bot is recorded. `add_to_story`: adds a line to the bot's
-    story. With `on_sound`, chunks of sound are short.
+    story. With `on_sound`, chunks of sound are short. `before_close`: what else is to be spooled, once the bot is out.
     """
 
     def __init__(
@@ -65,8 +69,10 @@ class Recording:
         add_to_story: Callable[[str], None],
         log: structlog.stdlib.BoundLogger,
         on_sound: OnSound | None = None,
+        before_close: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
         self._make_spool = spool
+        self._before_close = before_close
         self._on_sound = on_sound
         self._chunk_s, self._fetch_every_s = (CHUNK_S, FETCH_S) if on_sound is None else (LIVE_CHUNK_S, LIVE_CHUNK_S)
         self._way = way
@@ -171,7 +177,7 @@ class Recording:
         so_far = self.spool.progress
         cause = self._reopen_cause if so_far.has_begun else None
         parts: dict[Kind, int] = dict.fromkeys(self._options.kinds, self._streamed_parts)
-        parts |= {kind: len(track.parts) for kind, track in so_far.tracks.items()}
+        parts |= {kind: len(track.parts) for kind, track in so_far.tracks.items() if kind in self._options.kinds}
         chunk_ms = round(self._chunk_s * 1000)
         start = Start(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, so_far.is_paused)
         recorder = await self._way.open(page, start)
@@ -278,6 +284,7 @@ class Recording:
                         pass
         except CAPTURE_ERRORS as error:
             self._log.warning("recorder_lost", error=one_line(error))
+        await self._before_close()
         try:
             await asyncio.to_thread(self.spool.close, progress.Closed(self._ended_at, cause))
         except OSError as error:

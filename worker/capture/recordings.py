@@ -26,9 +26,10 @@ from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
 from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, without_tail
-from worker.capture.recording import OnSound, Recording
+from worker.capture.recording import OnSound, Recording, nothing
 from worker.capture.spool import DamagedRecordingError, Spool, name_of, parse_name
 from worker.capture.tab import TabWay
+from worker.capture.tracks import TrackRecording, equip
 from worker.capture.way import CaptureOptions, Way
 from worker.chromium.display import is_recordable
 from worker.decide.state import State
@@ -45,7 +46,12 @@ MOST_TRIES: Final = 10
 MOST_ORDERED: Final = 200
 """Recordings of other VMs that wait to be taken over. Orders above that are dropped: the manager gives those up."""
 _MOST_WARNING_CHARS: Final = 300
-_MEDIA_TYPES: Final = {".webm": "audio/webm", ".ivf": "video/x-ivf", ".mkv": "video/x-matroska"}
+_MEDIA_TYPES: Final = {
+    ".webm": "audio/webm",
+    ".ivf": "video/x-ivf",
+    ".mkv": "video/x-matroska",
+    ".jsonl": "application/jsonl",
+}
 _LABELS: Final[dict[tuple[Kind, ...], str]] = {
     ("audio",): "sound",
     ("video",): "picture",
@@ -90,6 +96,11 @@ class Recordings:
         self._wake = asyncio.Event()
         self.idle = asyncio.Event()  # no bot is recorded, and nothing is unfinished
 
+    async def equip(self, page: Page) -> None:
+        """Have a worker's page ready for what is recorded inside it. Raises: what a call to a page may raise."""
+        if self._settings.tracks and self._store:
+            await equip(page)
+
     # Bots in their meetings
 
     @asynccontextmanager
@@ -116,8 +127,11 @@ class Recordings:
 
         way = self._way_of(join)
 
+        takes_tracks = self._settings.tracks and "audio" in kept
+        spooled: tuple[Kind, ...] = (*kept, "tracks") if takes_tracks else kept
+
         def spool() -> Spool | NullSpool:
-            return self._begin(name, join, kept, way) if kept else NullSpool()
+            return self._begin(name, join, spooled, way) if kept else NullSpool()
 
         def began() -> None:
             if kept:
@@ -133,8 +147,12 @@ class Recordings:
         options = CaptureOptions.of(kinds, self._settings)
         self.idle.clear()
         has_room = self._has_room if kept else _always
+        tracks = TrackRecording(
+            page, lambda: recording.spool, has_room, lambda: recording.has_new_chunks.set(), add_to_story, bot_log
+        )
+        before_close = tracks.finish if takes_tracks else nothing
         recording = self._active[name] = Recording(
-            spool, way, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound
+            spool, way, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound, before_close
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -142,6 +160,9 @@ class Recordings:
                 storing = tasks.create_task(
                     _contained(self._store_along(recording, add_to_story)), name=f"store {join.bot_id}"
                 )
+                if takes_tracks:
+                    taking = tasks.create_task(_contained(tracks.run()), name=f"take tracks {join.bot_id}")
+                    running.add_done_callback(lambda _: taking.cancel())
                 try:
                     yield recording.note
                     recording.end()
@@ -329,9 +350,10 @@ class Recordings:
             gaps=len(final.gaps),
             took_s=took_s,
         )
-        size = sum(file.bytes for file in (final.audio, final.video) if file)
+        size = sum(file.bytes for file in (final.audio, final.video, *final.tracks) if file)
         whose = (self._vm_id, final.bot_id, final.attempt, time.time())
-        self._report(BotRecorded(*whose, True, audio_s, len(final.gaps), size, final.kinds, video_s))
+        kinds: tuple[Kind, ...] = tuple(kind for kind in final.kinds if kind != "tracks")
+        self._report(BotRecorded(*whose, True, audio_s, len(final.gaps), size, kinds, video_s))
 
     # Recordings whose VM is gone
 

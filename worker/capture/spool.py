@@ -108,7 +108,7 @@ class Spool:
         with self._lock:
             for began, chunk, content in chunks:
                 track = self.progress.tracks.get(chunk.kind)
-                if track is None or chunk.seq < self.progress.next_seq:
+                if track is None or chunk.seq < self.progress.next_of(chunk.kind):
                     continue
                 if began.part >= len(track.parts):
                     self._cut(track)

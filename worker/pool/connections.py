@@ -6,11 +6,12 @@ keeps its state, and the session of its bot waits.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from playwright.async_api import BrowserContext
+from playwright.async_api import BrowserContext, Page
 
 from common.wire.vocabulary import GoneCause
 from worker.chromium import permissions
@@ -36,10 +37,11 @@ class Start(Protocol):
 
 
 class Connections:
-    """`limit_s`: how long one connection may take."""
+    """`limit_s`: how long one connection may take. `equip`: makes a page ready that is connected to again."""
 
-    def __init__(self, driver: Driver, limit_s: float, start: Start) -> None:
+    def __init__(self, driver: Driver, limit_s: float, start: Start, equip: Callable[[Page], Awaitable[None]]) -> None:
         self._driver = driver
+        self._equip = equip
         self._limit_s = limit_s
         self._start = start
 
@@ -85,6 +87,8 @@ class Connections:
                     if page is None:
                         worker.tell(Failure(GoneCause.UNRESPONSIVE, "its page was closed"))
                         return
+                    with suppress(*CONNECT_ERRORS):  # a call goes on without
+                        await self._equip(page)
                     if worker.status.phase is Phase.IDLE:
                         await worker.await_answer(page)
                     worker.page = page

@@ -92,7 +92,7 @@ class Pool:
         self._were_here: dict[str, None] = {}  # ids of the latest workers that were reported as gone
         self._memory = settings.memory
         self._joins = JoinsFirst()
-        self._connections = Connections(driver, settings.launch_s, self._start)
+        self._connections = Connections(driver, settings.launch_s, self._start, uplink.equip)
         self._warm_pages = WarmPages(
             settings.pages, launcher, driver, self._joins.nobody_joins, lambda: self.room() > 0
         )
@@ -102,6 +102,7 @@ class Pool:
             self._joins,
             self._start,
             fill_profile=self._warm_pages.copy_cache,
+            equip=uplink.equip,
             limit_s=settings.launch_s,
         )
         self._serving = Serving(settings.session, settings.limit_mb, driver, uplink, self._joins)

@@ -36,6 +36,10 @@ async def unrecorded(*_: object) -> AsyncGenerator[Callable[[State], None]]:
     yield lambda _state: None
 
 
+async def as_it_is(_page: Page) -> None:
+    pass
+
+
 class Report(Protocol):
     """Reports events in order. `entry`: what the journal is to hold of a worker from then on, written together with
     them.
@@ -45,7 +49,9 @@ class Report(Protocol):
 
 
 class Uplink(NamedTuple):
-    """`claim` answers whether an assignment is still this worker's. `report` sends events."""
+    """`claim` answers whether an assignment is still this worker's. `report` sends events. `equip` makes the page of
+    a worker ready, when it is warm and each time that its browser is connected to.
+    """
 
     vm_id: str
     claim: Callable[[Join], Awaitable[bool]]
@@ -53,6 +59,7 @@ class Uplink(NamedTuple):
     keepers: EvidenceKeepers
     accounts: Accounts = GUESTS
     recorders: Recorders = unrecorded
+    equip: Callable[[Page], Awaitable[None]] = as_it_is
 
     def tell(self, *events: Event, entry: Entry | None = None) -> None:
         """Report these events. Warm workers, removed workers and refused bots are also logged."""

@@ -6,9 +6,11 @@ set (profile.py); it has one page that answers, and that gets its permissions wi
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
+
+from playwright.async_api import Page
 
 from common.runtime import steps
 from common.runtime.steps import AgentStep
@@ -26,7 +28,8 @@ WARM_UP_WAITS_S: Final = 2.0  # for bots that are joining, however many there ar
 
 
 class Warmth:
-    """`fill_profile`: puts into an empty profile folder what the browser is to find there. `limit_s`: for a warm-up."""
+    """`fill_profile`: puts into an empty profile folder what the browser is to find there. `equip`: makes its page
+    ready. `limit_s`: for a warm-up."""
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Warmth:
         start: Start,
         *,
         fill_profile: Callable[[Path], None],
+        equip: Callable[[Page], Awaitable[None]],
         limit_s: float,
     ) -> None:
         self._launcher = launcher
@@ -43,6 +47,7 @@ class Warmth:
         self._joins = joins
         self._start = start
         self._fill_profile = fill_profile
+        self._equip = equip
         self._limit_s = limit_s
 
     async def warm_up(self, worker: Worker) -> None:
@@ -54,6 +59,7 @@ class Warmth:
                 chromium = worker.chromium = await self._launcher.launch(worker.worker_id, self._fill_profile)
                 self._start(worker.watch(chromium), name=f"watch the browser of {worker.worker_id}")
                 page, page_id = await self._connections.connect(worker, chromium, prepare)
+                await self._equip(page)
                 await worker.await_answer(page)
         except (BrowserError, *CONNECT_ERRORS) as error:
             missing = "an answer from the page" if worker.chromium else "the DevTools port"

@@ -33,23 +33,28 @@ _SENDS: Final = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-
 
 @dataclass(frozen=True)
 class Kind:
-    """A job's options, and the budget of their cost over a bot that only listens: % of a core, MB. `video`: of the
-    capture settings.
-    """
+    """A job's options, and the budget of their cost over a bot that only listens: % of a core, MB. `way`: of _WAYS."""
 
     name: str
     asks: dict[str, bool] = field(hash=False)
     most_percent: float | None = None
     most_mb: float | None = None
-    video: str = "tab"
+    way: str = "tab"
 
 
+_WAYS: Final[dict[str, dict[str, Any]]] = {
+    "tab": {"video": "tab"},
+    "display": {"video": "display"},
+    "tracks": {"video": "tab", "tracks": True},
+}
+"""Settings of [capture]."""
 _LISTENS: Final = Kind("nothing", {"audio_required": False})
 _RECORDS: Final = (
     Kind("sound", {}, 6.0, 30.0),
     Kind("sound and picture, by the tab", {"video_required": True}, 40.0),
-    Kind("sound, by the display", {}, video="display"),
-    Kind("sound and picture, by the display", {"video_required": True}, 30.0, video="display"),
+    Kind("sound, by the display", {}, way="display"),
+    Kind("sound and picture, by the display", {"video_required": True}, 30.0, way="display"),
+    Kind("sound, and each track alone", {}, way="tracks"),
 )
 _LIMITS: Final = {
     "tab": (
@@ -59,6 +64,10 @@ _LIMITS: Final = {
     "display": (
         "Chromium's drawing on the display, and ffmpeg's fetching and encoding of what is there.",
         "ffmpeg and its encoders, Xvfb, the sound server.",
+    ),
+    "tracks": (
+        "the second tab, and a Worker of the page that copies each packet.",
+        "the second tab's renderer, and the Worker.",
     ),
 }
 
@@ -78,7 +87,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         for kind in kinds
     }
     async with async_playwright() as playwright, AsyncExitStack() as entered:
-        stages = {video: await entered.enter_async_context(_stage(port, video)) for video in _LIMITS}
+        stages = {way: await entered.enter_async_context(_stage(port, way)) for way in _WAYS}
         await stages["tab"].start_room(port, "--open")
         for stage in stages.values():
             await stage.start_manager()
@@ -87,7 +96,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         await _enter(await talker.new_page(), link)
 
         def contender(kind: Kind) -> Contender:
-            series, stage = taken[kind], stages[kind.video]
+            series, stage = taken[kind], stages[kind.way]
             return Contender((series.percent, series.memory), lambda: _of_kind(stage, link, kind, progress))
 
         await take_turns(rounds, [contender(kind) for kind in kinds], progress.say)
@@ -101,13 +110,13 @@ async def _all_are_made(stage: Stage) -> bool:
     return not await asyncio.to_thread(os.listdir, stage.state_dir / "recordings")
 
 
-def _stage(port: int, video: str) -> Stage:
-    """A fleet that records pictures that way."""
+def _stage(port: int, way: str) -> Stage:
+    """A fleet that records that way."""
     sections: dict[str, dict[str, Any]] = {
         "pool": {"min_idle": 0, "max_workers": _BOTS, "cpu_limit": 0.0},
         "meetings": {"room_hosts": [f"127.0.0.1:{port}"]},
     }
-    stage = Stage("bench", sections | {"capture": {"store": "/nowhere", "video": video}})
+    stage = Stage("bench", sections | {"capture": {"store": "/nowhere", **_WAYS[way]}})
     stage.config.write_text(stage.config.read_text().replace("/nowhere", str(stage.folder / "recordings")))
     return stage
 
@@ -159,7 +168,7 @@ def _lines(kind: Kind, ours: Taken, listens: Taken, rounds: int) -> list[Measure
             percent.p50 / idle_percent.p50,
             [Budget("more than one that records nothing, p50", "%", percent.p50 - idle_percent.p50, kind.most_percent)],
             conditions=conditions,
-            limited_by=_LIMITS[kind.video][0],
+            limited_by=_LIMITS[kind.way][0],
         ),
         Measurement(
             "capture",
@@ -169,7 +178,7 @@ def _lines(kind: Kind, ours: Taken, listens: Taken, rounds: int) -> list[Measure
             memory.p50 / idle_memory.p50,
             [Budget("more than one that records nothing, p50", "MB", memory.p50 - idle_memory.p50, kind.most_mb)],
             conditions=conditions,
-            limited_by=_LIMITS[kind.video][1],
+            limited_by=_LIMITS[kind.way][1],
         ),
     ]
 

@@ -14,8 +14,8 @@ from common.runtime.recordings.sound import m4a
 from common.runtime.recordings.sound.m4a import UnencodedError
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import Audio, Kind, Manifest, Video
-from poolmgr.api.errors import ApiError, Message, later
+from common.wire.manifest import Audio, Kind, Manifest, SoundTrack, Video
+from poolmgr.api.errors import ApiError, Message, bad_request, later
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot
 from poolmgr.api.operations.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
@@ -115,12 +115,56 @@ class VideoLink(msgspec.Struct):
     video_info: VideoInfo
 
 
+class StreamSegment(msgspec.Struct):
+    """A file. Each begins when the recording does, so that all are in step with each other."""
+
+    segment_index: int
+    url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
+    filename: str
+    duration_seconds: float
+    sample_rate: int = 48_000
+    channels: int = 2
+    codec: str = "opus"
+
+
+class AudioStream(msgspec.Struct):
+    stream_id: Annotated[str, Meta(description="The sound track's, as the meeting's page had it.")]
+    segments: list[StreamSegment]
+
+
+class StreamOwner(msgspec.Struct):
+    participant_name: Annotated[str, Meta(description="Whose it is. Not known in this release: the track's id.")]
+    streams: list[AudioStream]
+
+
+class StreamCounts(msgspec.Struct):
+    total_participants: int
+    total_segments: int
+
+
+class AudioStreams(msgspec.Struct):
+    """The sound tracks that the meeting's page received, each in a file of its own."""
+
+    bot_id: str
+    audio_status: str
+    audio_streams_available: bool
+    participants: list[StreamOwner]
+    summary: StreamCounts
+    message: str | None = None
+
+
 class AudioForm(msgspec.Struct):
     """The query of a recording's sound."""
 
     format: Annotated[
         Literal["ogg", "m4a"], Meta(description="Opus as it was recorded, or AAC, which is made when it is asked for.")
     ] = "ogg"
+    track: (
+        Annotated[
+            int, Meta(ge=0, le=999, description="One sound track alone, by its place in get_audio_streams. Not as M4A.")
+        ]
+        | None
+    ) = None
 
 
 async def audio(call: Call) -> Answer:
@@ -138,13 +182,37 @@ async def audio(call: Call) -> Answer:
 
 
 async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -> str | None:
-    """The path of the file for which the query asks. None: it is being made. Raises: ApiError 503."""
-    if call.query.format == "ogg":
+    """The path of the file for which the query asks. None: it is being made. Raises: ApiError 400, 404, 503."""
+    form: AudioForm = call.query
+    if form.track is not None:
+        if form.format != "ogg":
+            raise bad_request("format: a track alone is there as it was recorded only")
+        if form.track >= len(made.tracks):
+            raise ApiError(404, f"There is no such track: of this meeting there are {len(made.tracks)}.")
+        return _path(made, made.tracks[form.track])
+    if form.format == "ogg":
         return _path(made, file)
     try:
         return await _of_store(call.service.conversions.made(store, made))
     except (UnencodedError, OSError) as error:
         raise later(503, f"The M4A could not be made: {error}", _STORE_RETRY_S) from error
+
+
+async def audio_streams(call: Call) -> Answer:
+    """A link to the file of each sound track (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
+    bot = await find_bot(call)
+    made, store = await _recorded(call, bot, "tracks")
+    if made is None or store is None:
+        return Answer(202, _NOT_READY)
+    owners: list[StreamOwner] = []
+    for place, track in enumerate(made.tracks):
+        url = await _address(call, store, made.bot_id, _path(made, track), f"audio?track={place}")
+        segments = [StreamSegment(0, url, track.path, track.duration_s)]
+        owners.append(StreamOwner(track.id, [AudioStream(track.id, segments)]))
+    refused = any(gap.cause == "refused" for gap in made.gaps)
+    message = "The meeting's page did not let all of its tracks be taken." if refused else None
+    counts = StreamCounts(len(owners), len(owners))
+    return Answer(200, AudioStreams(made.bot_id, "processed", bool(owners), owners, counts, message))
 
 
 async def video(call: Call) -> Answer:
@@ -181,7 +249,8 @@ async def audio_file(call: Call) -> Answer:
     if path is None:
         return Answer(202, _NOT_READY)
     media_type = "audio/ogg" if form.format == "ogg" else m4a.MEDIA_TYPE
-    return Answer(200, File(media_type, f"{made.bot_id}-{made.attempt}.{form.format}", _local(store, path)))
+    track = "" if form.track is None else f"-track-{form.track}"
+    return Answer(200, File(media_type, f"{made.bot_id}-{made.attempt}{track}.{form.format}", _local(store, path)))
 
 
 async def video_file(call: Call) -> Answer:
@@ -193,7 +262,7 @@ async def video_file(call: Call) -> Answer:
     return Answer(200, File("video/mp4", f"{made.bot_id}-{made.attempt}.mp4", path))
 
 
-def _path(made: Manifest, file: Audio | Video) -> str:
+def _path(made: Manifest, file: Audio | SoundTrack | Video) -> str:
     return f"{manifest.folder(made.bot_id, made.attempt)}/{file.path}"
 
 
@@ -213,19 +282,23 @@ async def _recorded(call: Call, bot: Record, kind: Kind) -> tuple[Manifest | Non
         store = call.service.store
     except StoreError as error:
         raise _store_away(error) from error
-    unwanted = bot.no_audio if kind == "audio" else not bot.video
+    unwanted = not bot.video if kind == "video" else bot.no_audio
     none_is_made = store is None or unwanted or bot.is_probe
     if none_is_made and bot.is_over:
-        raise ApiError(404, f"There is none, and there never will be: of its meeting no {kind} was recorded.")
+        raise ApiError(404, f"There is none, and there never will be: of its meeting no {_NAMED[kind]} was recorded.")
     if none_is_made or store is None:
         return None, None
     made = await _of_store(manifests.find(store, bot.bot_id))
-    if made and made.finished and (made.audio if kind == "audio" else made.video):
+    if made and made.finished and _has(made, kind):
         return made, store
     never = made.finished if made else not (bot.inmeeting_at and ended_lately(call, bot))
     if bot.is_over and never:
-        raise ApiError(404, f"There is none: no {kind} of its meeting is in the store.")
+        raise ApiError(404, f"There is none: no {_NAMED[kind]} of its meeting is in the store.")
     return None, store
+
+
+def _has(made: Manifest, kind: Kind) -> bool:
+    return "tracks" in made.kinds if kind == "tracks" else bool(made.audio if kind == "audio" else made.video)
 
 
 def ended_lately(call: Call, bot: Record) -> bool:
@@ -318,13 +391,11 @@ async def bundle(call: Call) -> Answer:
     raise ApiError(404, "There is none: evidence is only kept of what failed, and of probes.")
 
 
+_NAMED: dict[Kind, str] = {"audio": "audio", "video": "video", "tracks": "sound track"}
 _SHOWN_ATTEMPTS = 5
 _NOT_READY = Message("Not ready: the meeting goes on, or the file is being made.")
 _STORE_RETRY_S = 5.0
-_RECORDINGS = (
-    ("get_audio_streams", "getAudioStreams", "Each participant's audio."),
-    ("get_recording_streams", "getRecordingStreams", "Each participant's video."),
-)
+_RECORDINGS = (("get_recording_streams", "getRecordingStreams", "Each participant's video."),)
 
 _UNMADE = {
     202: Says("Not yet: the meeting goes on, or the file is being made.", Message),
@@ -380,6 +451,14 @@ OPERATIONS = (
             **_UNMADE,
         },
         query=AudioForm,
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_audio_streams",
+        "getAudioStreams",
+        "Each participant's sound, where capture.tracks is on: where the files can be fetched.",
+        audio_streams,
+        {200: Says("The addresses.", AudioStreams), **_UNMADE},
     ),
     Operation(
         "GET",

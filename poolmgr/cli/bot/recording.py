@@ -24,7 +24,7 @@ from common.runtime.recordings import manifests
 from common.runtime.recordings.sound.m4a import UnencodedError, encode
 from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import Audio, Kind, Manifest, Video
+from common.wire.manifest import Audio, Kind, Manifest, SoundTrack, Video
 from common.wire.minutes import TRANSCRIPT
 from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
@@ -32,7 +32,7 @@ from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time
 
 _T = TypeVar("_T")
-_NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture"}
+_NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture", "tracks": "sound tracks"}
 
 
 @click.command
@@ -138,6 +138,9 @@ def _lines(found: Manifest) -> Iterator[str]:
         yield _heard(found.audio)
     if found.video:
         yield _seen(found.video)
+    for track in found.tracks:
+        size = f"{duration(track.duration_s)}, {track.bytes / 1e6:.1f} MB, {track.packets} packets"
+        yield f"{track.path}: {size}, of the track {track.id} from {clock_time(track.began_at)}"
     if not found.finished:
         yield "not finished: the meeting goes on, or no agent has made the file yet"
     elif not (found.audio or found.video):
@@ -179,11 +182,13 @@ def _save(session: Session, found: Manifest, folder: Path, form: str) -> None:
                 _save_as_m4a(session, found, file, folder / f"{named}.m4a")
             else:
                 _save_file(session, found, file, folder / f"{named}{Path(file.path).suffix}")
+        for track in found.tracks:
+            _save_file(session, found, track, folder / f"{named}-{track.path}")
     except OSError as error:
         fail(f"cannot write into {folder}: {error.strerror}", EXIT_FAILED)
 
 
-def _save_file(session: Session, found: Manifest, file: Audio | Video, path: Path) -> None:
+def _save_file(session: Session, found: Manifest, file: Audio | SoundTrack | Video, path: Path) -> None:
     _fetch(session, found, file, path)
     say(f"saved {path}")
 
@@ -202,7 +207,7 @@ def _save_as_m4a(session: Session, found: Manifest, audio: Audio, path: Path) ->
     say(f"saved {path}")
 
 
-def _fetch(session: Session, found: Manifest, file: Audio | Video, path: Path) -> None:
+def _fetch(session: Session, found: Manifest, file: Audio | SoundTrack | Video, path: Path) -> None:
     """Save the file under another name, and rename it when it is complete. Raises: OSError."""
     unfinished = path.with_name(f"{path.name}.part")
     files.write(unfinished, b"")

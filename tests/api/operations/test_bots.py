@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings, MeetingSettings
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, M4A, PROGRESS, VIDEO, Audio, Manifest, Video
+from common.wire.manifest import AUDIO, FINAL, M4A, PROGRESS, VIDEO, Audio, Gap, Kind, Manifest, SoundTrack, Video
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from poolmgr.core.requests import PauseRequested, SayRequested
@@ -319,6 +319,40 @@ async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_i
         assert (await call("GET", "/bots/b1/audio")).status == 503
         await call("DELETE", "/bots/b1/delete")
         assert list(store.rglob("*.*")) == []
+
+
+async def test_each_track_is_fetched_alone_where_tracks_were_taken(world: World, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.end("b1")
+    sound = Audio(AUDIO, 4, "0f" * 32, 2.0)
+    tracks = [SoundTrack(f"track-00{n}.ogg", 7, "0f" * 32, f"id-{n}", 1.0, 2.0 + n, 100) for n in (0, 1)]
+    made = Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True, audio=sound)
+    async with world.serving() as call:
+        put(store, made)
+        assert "no sound track" in (await call("GET", "/bots/b1/get_audio_streams")).message
+        assert (await call("GET", "/bots/b1/audio?track=0")).status == 404
+        taken: tuple[Kind, ...] = ("audio", "tracks")
+        put(store, msgspec.structs.replace(made, kinds=taken, tracks=tracks))
+        (store / "b1" / "1" / "track-001.ogg").write_bytes(b"OggS-id")
+        answer = (await call("GET", "/bots/b1/get_audio_streams")).body
+        assert answer["summary"] == {"total_participants": 2, "total_segments": 2}
+        assert (answer["audio_streams_available"], answer["message"]) == (True, None)
+        [segment] = answer["participants"][1]["streams"][0]["segments"]
+        assert (answer["participants"][1]["participant_name"], segment["duration_seconds"]) == ("id-1", 3.0)
+        file = await call("GET", "/bots/b1/audio?track=1")
+        assert segment["url"].endswith("/api/v1/bots/b1/audio?track=1")
+        assert (file.status, file.body, file.headers["Content-Type"]) == (200, b"OggS-id", "audio/ogg")
+        assert "b1-1-track-1.ogg" in file.headers["Content-Disposition"]
+        assert (await call("GET", "/bots/b1/audio?track=2")).status == 404
+        assert (await call("GET", "/bots/b1/audio?track=1&format=m4a")).status == 400
+        refused = [Gap(0.0, 1.0, "refused", "tracks")]
+        put(store, msgspec.structs.replace(made, kinds=taken, gaps=refused))
+        answer = (await call("GET", "/bots/b1/get_audio_streams")).body
+        assert (answer["participants"], answer["audio_streams_available"]) == ([], False)
+        assert "did not let" in answer["message"]
 
 
 async def test_the_sound_is_made_an_m4a_for_whoever_asks_for_one(world: World, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a finished file is like is found in it: sound that is late, silent for a while, or drifts."""
 
 import math
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,7 @@ def make(folder: Path) -> None:
     (folder / FINAL).write_bytes(manifest.encode(made))
 
 
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 def test_pitch_level_separation_silence_and_offset_are_those_of_the_file(tmp_path: Path) -> None:
     make(tmp_path)
     said = dict(line.split(maxsplit=1) for line in found.lines(tmp_path)[1:])

@@ -48,8 +48,8 @@ SUFFIXES: Final = (".webm", ".ivf", ".mkv")
 class Recorded:
     """`reports`: what the manager hears."""
 
-    def __init__(self, folder: Path, video: Literal["tab", "display"] = "tab") -> None:
-        self.settings = CaptureSettings(store=str(folder / "store"), store_timeout_s=5.0, video=video)
+    def __init__(self, folder: Path, video: Literal["tab", "display"] = "tab", *, tracks: bool = False) -> None:
+        self.settings = CaptureSettings(store=str(folder / "store"), store_timeout_s=5.0, video=video, tracks=tracks)
         self.store = Store(self.settings)
         self.folder = folder / "state" / "recordings"
         self.reports: list[BotRecorded] = []
@@ -115,7 +115,12 @@ def recorded(tmp_path: Path) -> Recorded:
 async def harness_of(recorded: Recorded, driver: Driver, room: str, *, video: bool = False) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(memory_reserve_mb=0)
     async with pool_with(
-        recorded.folder.parent, settings, driver, recorded.recordings.record, recorded.settings
+        recorded.folder.parent,
+        settings,
+        driver,
+        recorded.recordings.record,
+        recorded.settings,
+        recorded.recordings.equip,
     ) as harness:
         harness.meeting, harness.video = room, video
         yield harness
@@ -168,7 +173,8 @@ async def finished(recorded: Recorded) -> Manifest:
         finishing.cancel()
     began, done = recorded.reports
     made = manifest.decode(recorded.file(FINAL).read_bytes())
-    assert (began.finished, began.bot_id, began.attempt, began.kinds) == (False, "b1", 1, made.kinds)
+    kinds = tuple(kind for kind in made.kinds if kind != "tracks")
+    assert (began.finished, began.bot_id, began.attempt, began.kinds) == (False, "b1", 1, kinds)
     assert (done.audio_s, done.gaps) == (made.audio.duration_s if made.audio else 0.0, len(made.gaps))
     assert done.video_s == (made.video.duration_s if made.video else 0.0)
     assert list(recorded.folder.iterdir()) == []

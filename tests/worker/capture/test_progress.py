@@ -254,3 +254,25 @@ def opened_and(entries: list[AnyEntry]) -> tuple[Opened, list[AnyEntry]]:
     opened = entries[0]
     assert isinstance(opened, Opened)
     return opened, entries[1:]
+
+
+def test_packets_of_tracks_are_numbered_apart_and_say_nothing_of_the_sound() -> None:
+    progress = Progress(Opened("b1", 1, "room", 1000.0, ("audio", "tracks")))
+    progress.apply(Began(0, 1000.5, kind="tracks"))
+    progress.apply(Chunk(0, 1001.5, 0.0, 10, "tracks"))
+    assert (progress.has_begun, progress.next_seq, progress.next_of("tracks")) == (False, 0, 1)
+    progress.apply(BEGAN)
+    progress.apply(chunk(0, 1001.6))
+    assert (progress.has_begun, progress.next_seq, progress.next_of("tracks")) == (True, 1, 1)
+    progress.apply(Cut("aa", "tracks"))
+    assert progress.to_store
+    assert progress.to_store.path == "packets-000000.jsonl"
+    with pytest.raises(OutOfOrderError):
+        progress.apply(Chunk(0, 1002.5, 1.0, 10, "tracks"))
+    progress.apply(Closed(1001.7))
+    assert progress.gaps == []
+
+
+def test_tracks_that_a_page_never_gave_are_a_gap_of_the_whole_recording() -> None:
+    progress = Progress(Opened("b1", 1, "room", 1000.0, ("audio", "tracks")), [BEGAN, chunk(0, 1009.0), Closed(1010.0)])
+    assert progress.gaps == [Gap(1000.0, 1010.0, "refused", "tracks")]

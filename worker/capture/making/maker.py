@@ -17,8 +17,8 @@ from common.config.settings import CaptureSettings
 from common.errors import AgentError
 from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import AUDIO, VIDEO, Audio, Gap, Kind, Manifest, Segment, Video
-from worker.capture.making.work import AudioReport, Stream, VideoReport, Work, WorkResult
+from common.wire.manifest import AUDIO, VIDEO, Audio, Gap, Kind, Manifest, Segment, SoundTrack, Video
+from worker.capture.making.work import AudioReport, Stream, TrackReport, VideoReport, Work, WorkResult
 from worker.capture.spool import Spool
 
 DEADLINE_S: Final = 900.0
@@ -45,17 +45,25 @@ class Maker:
         progress, folder_in_store = spool.progress, store_folder(spool)
         sound, damaged = await self._streams(spool, "audio", workshop)
         picture, more = await self._streams(spool, "video", workshop)
-        damaged += more
+        packets, further = await self._streams(spool, "tracks", workshop)
+        damaged += [*more, *further]
         audio, video = ("" if kind not in progress.tracks else str(workshop / name) for kind, name in _FILES)
-        made = await self._run(Work(sound, picture, audio, video, self._memory_mb), progress.recorded_s)
-        unread_of: dict[Kind, list[int]] = {"audio": made.unread_audio, "video": made.unread_video}
+        files = sound, picture, audio, video
+        work = Work(*files, self._memory_mb, packets, str(workshop), progress.began_at)
+        made = await self._run(work, progress.recorded_s)
+        unread_of: dict[Kind, list[int]] = {
+            "audio": made.unread_audio,
+            "video": made.unread_video,
+            "tracks": made.unread_tracks,
+        }
         for kind, unread in unread_of.items():
             parts = progress.tracks[kind].parts if unread else []
             damaged += [Gap(parts[n].began_at, parts[n].began_at, "damaged", kind) for n in unread]
         folder = folder_in_store
         in_audio = _audio(made.audio, *await self._put(folder, Path(audio), "audio/ogg")) if made.audio else None
         in_video = _video(made.video, *await self._put(folder, Path(video), "video/mp4")) if made.video else None
-        final = progress.manifest(in_audio, in_video, finished=True)
+        tracks = [_track(track, *await self._put(folder, workshop / track.name, "audio/ogg")) for track in made.tracks]
+        final = progress.manifest(in_audio, in_video, tracks, finished=True)
         return msgspec.structs.replace(final, gaps=[*final.gaps, *damaged])
 
     async def _streams(self, spool: Spool, kind: Kind, workshop: Path) -> tuple[list[Stream], list[Gap]]:
@@ -161,6 +169,10 @@ def _video(report: VideoReport, size: int, sha256: str) -> Video:
         round(report.pictures / report.recorded_s, 2) if report.recorded_s else 0.0,
         report.damaged,
     )
+
+
+def _track(report: TrackReport, size: int, sha256: str) -> SoundTrack:
+    return SoundTrack(report.name, size, sha256, report.id, report.began_at, report.duration_s, report.packets)
 
 
 def _measure(path: Path) -> tuple[int, str]:

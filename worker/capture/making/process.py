@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import av.error
 import av.logging
 import msgspec
 
-from worker.capture.making import picture, sound
+from worker.capture.making import picture, sound, tracks
 from worker.capture.making.work import Work, WorkResult
 
 _NICENESS: Final = 10
@@ -27,7 +28,11 @@ def make(work: Work) -> WorkResult:
     for path, report in ((work.audio, audio), (work.video, video)):
         if path and not report:
             Path(path).unlink(missing_ok=True)
-    return WorkResult(audio, video, unread_audio, unread_video)
+    try:
+        of_tracks, unread_tracks = tracks.make(work.packets, work.began_at, Path(work.folder))
+    except av.error.FFmpegError:  # the recording of the whole is there without them
+        of_tracks, unread_tracks = [], list(range(len(work.packets)))
+    return WorkResult(audio, video, unread_audio, unread_video, of_tracks, unread_tracks)
 
 
 def main() -> None:

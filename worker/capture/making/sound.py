@@ -68,6 +68,10 @@ class Writer:
         if self._stream is None:
             self._stream = self._file.add_stream_from_template(template)
 
+    def begin_anew(self) -> None:
+        """For packets that come without a file."""
+        self._stream = self._file.add_stream("libopus", rate=RATE, layout="stereo")
+
     def fill(self, until: int) -> None:
         """Write packets of silence, as many as fit before `until`."""
         if until > self.position:

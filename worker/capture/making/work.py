@@ -20,7 +20,8 @@ class Stream(msgspec.Struct, frozen=True):
 
 class Work(msgspec.Struct, frozen=True):
     """`sound` and `picture`: the parts. `audio` and `video`: the paths of the files to make of them; an empty one is
-    not made. The video gets the sound of `audio`.
+    not made. The video gets the sound of `audio`. `packets`: the parts of the tracks, of each of which a file is made
+    in `folder`. `began_at`: when the recording began, in epoch seconds.
     """
 
     sound: list[Stream]
@@ -28,6 +29,9 @@ class Work(msgspec.Struct, frozen=True):
     audio: str
     video: str
     memory_mb: int
+    packets: list[Stream] = []
+    folder: str = ""
+    began_at: float = 0.0
 
 
 class AudioReport(msgspec.Struct, frozen=True):
@@ -55,12 +59,26 @@ class VideoReport(msgspec.Struct, frozen=True):
     damaged: int
 
 
+class TrackReport(msgspec.Struct, frozen=True):
+    """One sound track, in a file of that `name`. `began_at`: when its first packet came. `duration_s`: of what was
+    decoded of the finished file.
+    """
+
+    name: str
+    id: str
+    began_at: float
+    duration_s: float
+    packets: int
+
+
 class WorkResult(msgspec.Struct, frozen=True):
-    """None: there was nothing to make the file of. `unread_audio`, `unread_video`: the indexes in `sound` and `picture`
-    of parts that could not be read to their end.
+    """None: there was nothing to make the file of. `unread_audio`, `unread_video`, `unread_tracks`: the indexes in
+    `sound`, `picture` and `packets` of parts that could not be read to their end.
     """
 
     audio: AudioReport | None
     video: VideoReport | None
     unread_audio: list[int]
     unread_video: list[int]
+    tracks: list[TrackReport] = []
+    unread_tracks: list[int] = []

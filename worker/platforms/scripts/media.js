@@ -20,8 +20,9 @@
   let refreshedAt = -Infinity;
   let answeredAt = -Infinity;
 
-  function watch(connection) {
+  function watch(connection, configuration) {
     live.push({ connection, tracks: new Map() });
+    globalThis.poolmgrTracks?.watch(connection, configuration); // worker/capture/tracks.js
   }
 
   let hushed = false;
@@ -54,7 +55,7 @@
   const Watched = new Proxy(RTCPeerConnection, {
     construct(target, args, newTarget) {
       const connection = Reflect.construct(target, args, newTarget);
-      keeper()(connection);
+      keeper()(connection, args[0]);
       return connection;
     },
   });

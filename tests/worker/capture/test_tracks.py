@@ -1,0 +1,189 @@
+"""The packets of each sound track, beside the whole sound: a file of each, where a page lets them be taken; and a page
+that does not goes on as without.
+"""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Browser, Page
+
+from common.wire.vocabulary import Reason
+from lab.recorded.received import level, listen
+from tests.waiting import wait_until
+from tests.worker.capture.conftest import TONES, Recorded, finished, go_in, harness_of, somebody_in, story
+from tests.worker.capture.test_pictures import page_of
+from tests.worker.visits import serving
+from worker.capture.tracks import equip
+from worker.chromium.driver import Driver
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+OTHERS: Final = (1500, 2000)
+TAKEN: Final = "take the packets of each participant's sound, too"
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recorded:
+    return Recorded(tmp_path, tracks=True)
+
+
+async def test_each_who_speaks_has_a_file_with_nobody_elses_sound(
+    recorded: Recorded, driver: Driver, room: str, somebodys: Browser
+) -> None:
+    others = TONES.replace("440, 1000", ", ".join(map(str, OTHERS)))
+    async with (
+        somebody_in(somebodys, room),
+        somebody_in(somebodys, room, others),
+        harness_of(recorded, driver, room) as harness,
+    ):
+        await go_in(harness)
+        await wait_until(lambda: recorded.reports and list(recorded.file("x").parent.glob("packets-*")))
+        harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+        await harness.gone()
+    assert TAKEN in story(harness)
+    made = await finished(recorded)
+    assert [gap for gap in made.gaps if gap.cause != "late"] == []
+    heard_of: list[int] = []
+    for track in made.tracks:
+        heard = listen(recorded.file(track.path))
+        assert heard.duration_s == pytest.approx(track.duration_s, abs=0.05)
+        recorded_s = track.duration_s - (track.began_at - made.began_at)
+        assert track.packets * 0.02 == pytest.approx(recorded_s, abs=0.3), "none is missing, however busy the machine"
+        for mine, theirs in (((440, 1000), OTHERS), (OTHERS, (440, 1000))):
+            if heard.tones(mine[0], clearest := heard.clearest(*mine))[0] < -20:
+                continue
+            heard_of.append(mine[0])
+            assert heard.tones(mine[0], clearest)[0] - heard.tones(mine[0], clearest)[1] > 30
+            assert max(heard.tones(hz, clearest)[0] for hz in theirs) < -45
+        assert level(heard.left) > 0.05
+    assert sorted(heard_of) == [440, 1500]
+
+
+@pytest.mark.long
+async def test_a_pause_is_a_gap_of_the_tracks_too(
+    recorded: Recorded, driver: Driver, room: str, somebody: Page
+) -> None:
+    async with harness_of(recorded, driver, room) as harness:
+        await go_in(harness)
+        await wait_until(lambda: recorded.reports and list(recorded.file("x").parent.glob("packets-*")))
+        recorded.recordings.pause("b1", 1, paused=True)
+        page = page_of(harness)
+
+        async def is_stopped() -> bool:
+            return (await page.evaluate("poolmgrTracks.pull({ confirmed: 0, wanted: 0 })"))["part"] is None
+
+        await wait_until(is_stopped)
+        recorded.recordings.pause("b1", 1, paused=False)
+        await wait_until(lambda: recorded.parts_of("tracks") == 2)
+        harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+        await harness.gone()
+    made = await finished(recorded)
+    assert sorted(gap.kind for gap in made.gaps if gap.cause == "paused") == ["audio", "tracks"]
+    assert len(made.tracks) == 2
+
+
+# What a page allows
+
+CALL: Final = """async (configuration) => {
+  const context = new AudioContext();
+  const [tone, sent] = [context.createOscillator(), context.createMediaStreamDestination()];
+  tone.connect(sent);
+  tone.start();
+  const [sender, receiver] = [new RTCPeerConnection(), new RTCPeerConnection(configuration)];
+  sender.onicecandidate = ({ candidate }) => candidate && receiver.addIceCandidate(candidate);
+  receiver.onicecandidate = ({ candidate }) => candidate && sender.addIceCandidate(candidate);
+  globalThis.own = 0;
+  receiver.ontrack = ({ receiver: of, track }) => {
+    if (configuration.encodedInsertableStreams) {
+      const { readable, writable } = of.createEncodedStreams();
+      const count = new TransformStream({ transform(frame, passed) { own += 1; passed.enqueue(frame); } });
+      readable.pipeThrough(count).pipeTo(writable);
+    }
+    new Audio().srcObject = new MediaStream([track]);
+    context.createMediaStreamSource(new MediaStream([track])).connect(context.createAnalyser());
+  };
+  sent.stream.getTracks().forEach((track) => sender.addTrack(track, sent.stream));
+  await sender.setLocalDescription();
+  await receiver.setRemoteDescription(sender.localDescription);
+  await receiver.setLocalDescription();
+  await sender.setRemoteDescription(receiver.localDescription);
+  globalThis.played = async () => {
+    const reports = [...(await receiver.getStats()).values()];
+    const { totalSamplesReceived = 0, concealedSamples = 0 } = reports.find(({ type }) => type === "inbound-rtp") ?? {};
+    return totalSamplesReceived - concealedSamples;
+  };
+}"""
+STRICT: Final = "default-src 'none'; script-src 'self'; connect-src 'self'"
+TRUSTED: Final = f"{STRICT}; require-trusted-types-for 'script'"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site() -> AsyncGenerator[str]:
+    """Pages with the policy that their query names."""
+
+    async def page(request: web.Request) -> web.Response:
+        headers = {"Content-Security-Policy": request.query["policy"]}
+        return web.Response(text="<!doctype html><title>Meeting</title>", content_type="text/html", headers=headers)
+
+    app = web.Application()
+    app.router.add_get("/meeting", page)
+    async with serving(app) as address:
+        yield f"{address}/meeting"
+
+
+@pytest.mark.parametrize(
+    ("policy", "configuration", "why"),
+    [
+        pytest.param(STRICT, {}, "", id="strict"),
+        pytest.param(TRUSTED, {}, "", id="trusted types"),
+        pytest.param(f"{TRUSTED}; trusted-types page", {}, "allows no Worker", id="named trusted types"),
+        pytest.param(f"{STRICT}; worker-src 'none'", {}, "does not let the Worker's script load", id="no workers"),
+        pytest.param(STRICT, {"encodedInsertableStreams": True}, "transforms packets itself", id="its own"),
+    ],
+)
+async def test_a_page_plays_what_it_receives_whether_it_lets_packets_be_taken_or_not(
+    own_page: Page, site: str, policy: str, configuration: dict[str, bool], why: str
+) -> None:
+    await equip(own_page)
+    await own_page.goto(f"{site}?policy={policy}")
+
+    async def said(what: str, given: dict[str, Any]) -> dict[str, Any]:
+        return await own_page.evaluate("([what, given]) => poolmgrTracks[what](given)", [what, given])
+
+    async def is_settled() -> bool:
+        return "has not loaded yet" not in (await said("pull", {"confirmed": 0, "wanted": 9}))["why"]
+
+    async def plays() -> bool:
+        return await own_page.evaluate("played()") > 0.2 * 48_000
+
+    await wait_until(is_settled)
+    started = await said("start", {"part": 0, "seq": 3})
+    await own_page.evaluate(CALL, configuration)
+    await wait_until(plays)
+    pulled = await said("pull", {"confirmed": 0, "wanted": 9})
+    assert why in pulled["why"]
+    assert bool(pulled["why"]) is bool(why)
+    if configuration:
+        assert await own_page.evaluate("own") > 0, "the page's own transform is left alone"
+    if why:
+        assert all('"tracks":[]' in chunk["text"] for chunk in pulled["chunks"])
+        return
+    assert started["part"] == 0
+
+    async def second_chunk() -> dict[str, Any] | None:
+        chunks = (await said("pull", {"confirmed": 4, "wanted": 9}))["chunks"]
+        return chunks[0] if chunks else None
+
+    second = await wait_until(second_chunk)
+    assert second
+    assert second["seq"] == 4, "what is confirmed is not given again"
+
+    async def took() -> bool:
+        chunks = (await said("pull", {"confirmed": 4, "wanted": 9}))["chunks"]
+        return any('"packets":[[' in chunk["text"] for chunk in chunks)
+
+    await wait_until(took)
