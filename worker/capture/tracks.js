@@ -14,7 +14,8 @@
   const { getReceivers, addEventListener } = RTCPeerConnection.prototype;
   const watched = new WeakSet(); // connections
   const seen = new WeakSet(); // receivers
-  const taken = []; // { receiver, transform }
+  let taken = []; // { receiver, transform }, of tracks that are not over
+  let next = 0; // the number of the next track
   const left = { early: 0, own: 0, many: 0 }; // receivers that were not taken, by why
   const answers = new Map();
   let asked = 0;
@@ -48,11 +49,12 @@
   function take(receiver) {
     if (receiver.track.kind !== "audio" || seen.has(receiver)) return;
     seen.add(receiver);
+    taken = taken.filter(({ receiver: { track } }) => track.readyState === "live");
     if (receiver.transform) left.own += 1;
     else if (!isReady) left.early += 1;
     else if (taken.length >= MOST_TRACKS) left.many += 1;
     else {
-      const transform = new RTCRtpScriptTransform(worker, { track: taken.length, id: receiver.track.id });
+      const transform = new RTCRtpScriptTransform(worker, { track: next++, id: receiver.track.id });
       receiver.transform = transform;
       taken.push({ receiver, transform });
     }

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 import msgspec
 import structlog
@@ -28,6 +28,7 @@ IN_WORKER: Final = (HERE / "packets.js").read_text(encoding="utf-8")
 ADDRESS: Final = "poolmgr-packets.js"
 FETCH_S: Final = 0.5
 CALL_DEADLINE_S: Final = 3.0
+END_DEADLINE_S: Final = 2.0
 TELL_AFTER_S: Final = 5.0
 MOST_AT_ONCE: Final = 60
 _MOST_WHY: Final = 200
@@ -106,7 +107,7 @@ class TrackRecording:
         while True:
             await asyncio.sleep(FETCH_S)
             spool, page = self._spool(), self._page()
-            if isinstance(spool, Spool) and page and not spool.progress.closed:
+            if _keeps_tracks(spool) and page:
                 self._since = time.monotonic() if self._since is None else self._since
                 try:
                     await self._fetch(page, spool)
@@ -118,11 +119,11 @@ class TrackRecording:
     async def finish(self) -> None:
         """Fetch the rest, if the page still answers."""
         spool, page = self._spool(), self._page()
-        if not isinstance(spool, Spool):
+        if not _keeps_tracks(spool):
             return
         try:
             if page:
-                async with asyncio.timeout(CALL_DEADLINE_S):
+                async with asyncio.timeout(END_DEADLINE_S):
                     await self._call(page, "stop", {})
                     while await self._fetch(page, spool, go_on=False):
                         pass
@@ -185,3 +186,8 @@ class TrackRecording:
         if what not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(what)
             self._add_to_story(what)
+
+
+def _keeps_tracks(spool: Spool | NullSpool | None) -> TypeGuard[Spool]:
+    """Not one that an agent without capture.tracks began."""
+    return isinstance(spool, Spool) and "tracks" in spool.progress.tracks and not spool.progress.closed

@@ -102,6 +102,11 @@ class Recorded:
         return sorted(path for path in self.file("x").parent.glob("*-0*") if path.suffix in SUFFIXES)
 
     @property
+    def packets(self) -> list[Path]:
+        """Segments of tracks that are stored."""
+        return sorted(self.file("x").parent.glob("packets-*"))
+
+    @property
     def spooled(self) -> list[Path]:
         return sorted(path for path in self.folder.rglob("*-0*") if path.suffix in SUFFIXES)
 

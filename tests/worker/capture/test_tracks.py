@@ -3,20 +3,28 @@ that does not goes on as without.
 """
 
 from collections.abc import AsyncGenerator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page
 
+from common.wire import manifest
+from common.wire.manifest import PROGRESS
+from common.wire.messages import Leave
 from common.wire.vocabulary import Reason
-from lab.recorded.received import level, listen
+from lab.recorded.received import RATE, level, listen
+from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import TONES, Recorded, finished, go_in, harness_of, somebody_in, story
 from tests.worker.capture.test_pictures import page_of
+from tests.worker.test_agent import machine_with
 from tests.worker.visits import serving
+from worker.capture.packets import Line
 from worker.capture.tracks import equip
 from worker.chromium.driver import Driver
 
@@ -41,7 +49,7 @@ async def test_each_who_speaks_has_a_file_with_nobody_elses_sound(
         harness_of(recorded, driver, room) as harness,
     ):
         await go_in(harness)
-        await wait_until(lambda: recorded.reports and list(recorded.file("x").parent.glob("packets-*")))
+        await wait_until(lambda: recorded.reports and recorded.packets)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
     assert TAKEN in story(harness)
@@ -69,7 +77,7 @@ async def test_a_pause_is_a_gap_of_the_tracks_too(
 ) -> None:
     async with harness_of(recorded, driver, room) as harness:
         await go_in(harness)
-        await wait_until(lambda: recorded.reports and list(recorded.file("x").parent.glob("packets-*")))
+        await wait_until(lambda: recorded.reports and recorded.packets)
         recorded.recordings.pause("b1", 1, paused=True)
         page = page_of(harness)
 
@@ -84,6 +92,34 @@ async def test_a_pause_is_a_gap_of_the_tracks_too(
     made = await finished(recorded)
     assert sorted(gap.kind for gap in made.gaps if gap.cause == "paused") == ["audio", "tracks"]
     assert len(made.tracks) == 2
+
+
+@pytest.mark.long
+async def test_what_is_said_while_the_agent_is_dead_is_not_missing(
+    fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path, somebodys: Browser
+) -> None:
+    recorded = Recorded(tmp_path)
+    async with machine_with(fork_server, redis_server, prefix, tmp_path) as machine:
+        machine.environment["POOLMGR_CAPTURE__STORE"] = recorded.settings.store
+        machine.environment["POOLMGR_CAPTURE__TRACKS"] = "true"
+        async with somebody_in(somebodys, machine.meeting):
+            agent = await machine.agent()
+            await agent.enter("w1", "b1")
+            await wait_until(lambda: recorded.packets)
+            await agent.kill()
+            before = len(recorded.packets)
+            successor = await machine.agent()
+            await successor.logged("worker_adopted")
+            await wait_until(lambda: len(recorded.packets) > before + 1)
+            await successor.order(Leave("w1", "b1", 1))
+            await successor.ended("b1")
+    so_far = manifest.decode(recorded.file(PROGRESS).read_bytes())
+    assert [part.number for part in so_far.parts if part.kind == "tracks"] == [0]
+    assert [gap for gap in so_far.gaps if gap.kind == "tracks" and gap.cause != "late"] == []
+    lines = [line for path in recorded.packets for line in path.read_bytes().splitlines()]
+    times = [rtp for line in lines for of in msgspec.json.decode(line, type=Line).tracks for _, rtp, _ in of.packets]
+    steps = {after - before for before, after in pairwise(sorted(set(times)))}  # some are sent twice
+    assert steps == {RATE // 50}, "none is missing"
 
 
 # What a page allows
