@@ -276,3 +276,14 @@ def test_packets_of_tracks_are_numbered_apart_and_say_nothing_of_the_sound() -> 
 def test_tracks_that_a_page_never_gave_are_a_gap_of_the_whole_recording() -> None:
     progress = Progress(Opened("b1", 1, "room", 1000.0, ("audio", "tracks")), [BEGAN, chunk(0, 1009.0), Closed(1010.0)])
     assert progress.gaps == [Gap(1000.0, 1010.0, "refused", "tracks")]
+
+
+def test_tracks_are_kept_too_when_only_a_manifest_is_left() -> None:
+    before = Progress(Opened("b1", 1, "room", 1000.0, ("audio", "tracks")), [BEGAN, chunk(0, 1006.0), Cut("aa")])
+    before.apply(Began(0, 1000.5, kind="tracks"))
+    for seq, at in enumerate((1006.0, 1012.0)):
+        before.apply(Chunk(seq, at, at - 1006.0, 9, "tracks"))
+        before.apply(Cut(f"t{seq}", "tracks"))
+    made = Progress(*opened_and(entries_of(before.manifest(), 1013.0))).manifest()
+    assert [segment.sha256 for segment in made.segments] == ["aa", "t0", "t1"]
+    assert made.gaps == [Gap(1006.0, 1013.0, "vm_lost")]
