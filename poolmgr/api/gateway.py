@@ -187,7 +187,9 @@ class Gateway:
             except web.HTTPException as error:
                 response = answer_of(from_aiohttp(error))
             status = response.status
-            response.headers.update({**HEADERS, "X-Request-Id": request[_ID]})
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+            response.headers["X-Request-Id"] = request[_ID]
             return response
         finally:
             if _HEAD_AT in request:

@@ -3,6 +3,7 @@
 Memory is bounded by the fleet: one row a VM, a short record a live bot, and the newest bots.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import nsmallest
@@ -11,22 +12,30 @@ from typing import Final, NamedTuple
 import msgspec
 
 from common.jobs.record import epoch
-from common.wire.vocabulary import BotState, WorkerState
+from common.wire.vocabulary import BotState, VmState, WorkerState
 from poolmgr.page.hour import Hour, Minute
 from poolmgr.store.reading.views import Standing, StatusChange, VmView
 from poolmgr.store.record import TIME_FIELD
 
 MOST_BOTS: Final = 100
 """How many of the newest bots are shown. Others are found by searching."""
+_FIRST: Final = 40
+"""Rows of each table in the first message: more than a screen shows, and as many for any size of the fleet."""
+_SLICE: Final = 250
+_WORST_FIRST: Final = (VmState.LOST, VmState.SILENT, VmState.STOPPING, VmState.DRAINING, VmState.RESTING)
+_NUMBERS: Final = re.compile(r"(\d+)")
 
 
 class VmRow(msgspec.Struct, frozen=True):
-    """`workers`: how many are warming, idle, reserved, busy and retiring."""
+    """`workers`: how many are warming, idle, reserved, busy and retiring. `rank`: 0 for those that need somebody most;
+    VMs of a higher rank are shown after them.
+    """
 
     id: str
     state: str
     workers: tuple[int, ...]
     drains: bool
+    rank: int
 
 
 class BotRow(msgspec.Struct, frozen=True):
@@ -50,8 +59,9 @@ class BotRow(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The fleet's numbers. `target`: how many idle workers there should be. `counted`: whether `bots` and the queue are
-    complete. `oldest_since`: since when the bot waits that has waited longest; 0: none waits.
+    """The fleet's numbers. `target`: how many idle workers there should be. `vms_there`: how many VMs there are; while
+    fewer were read, `vms`, `workers` and `target` are of those. `counted`: whether `bots` and the queue are complete.
+    `oldest_since`: since when the bot waits that has waited longest; 0: none waits.
     """
 
     leader: str
@@ -62,6 +72,7 @@ class Head(msgspec.Struct, frozen=True):
     target: int
     workers: dict[str, int]
     vms: dict[str, int]
+    vms_there: int
     bots: dict[str, int]
     queued: int
     oldest_since: float
@@ -69,15 +80,22 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Everything(msgspec.Struct, frozen=True, tag_field="kind", tag="all"):
+    """What is seen first, of any fleet: the VMs that need somebody most, and the newest bots. The rest follows as
+    differences, up to the first with `whole`. `whole`: nothing follows.
+    """
+
     at: float
     head: Head | None
     vms: list[VmRow]
     bots: list[BotRow]
     hour: list[Minute]
+    whole: bool
 
 
 class Difference(msgspec.Struct, frozen=True, tag_field="kind", tag="change", omit_defaults=True):
-    """Everything that changed, as complete rows. `gone`: removed VMs. `no_more`: bots that are not shown any more."""
+    """Everything that changed, as complete rows. `gone`: removed VMs. `no_more`: bots that are not shown any more.
+    `whole`: from here on, all VMs and bots that are shown were told.
+    """
 
     at: float
     head: Head | None = None
@@ -86,6 +104,7 @@ class Difference(msgspec.Struct, frozen=True, tag_field="kind", tag="change", om
     bots: list[BotRow] = []
     no_more: list[str] = []
     hour: list[Minute] = []
+    whole: bool = False
 
 
 class _Brief(NamedTuple):
@@ -98,15 +117,18 @@ class _Brief(NamedTuple):
 
 
 class Outlook:
-    """The whole fleet. `min_idle`: the setting, for each VM that is up."""
+    """The whole fleet. `min_idle`: the setting, for each VM that is up. `whole`: whether all of its VMs were read."""
 
     def __init__(self, min_idle: int) -> None:
         self.vms: dict[str, VmView] = {}
         self.bots: dict[str, BotRow] = {}
         self.hour = Hour()
         self.counted = False
+        self.whole = False
         self._min_idle = min_idle
         self._standing: Standing | None = None
+        self._vms_there = 0
+        self._told_whole = False
         self._live: dict[str, _Brief] = {}
         self._bots: Counter[str] = Counter()  # live ones by state
         self._queued: dict[str, float] = {}  # since when
@@ -125,10 +147,13 @@ class Outlook:
         if self.vms.get(vm.vm_id) != vm:
             self._set_vm(vm.vm_id, vm)
 
-    def keep_vms(self, vm_ids: Iterable[str]) -> None:
-        """Drop all other VMs."""
-        for vm_id in self.vms.keys() - set(vm_ids):
+    def keep_vms(self, vm_ids: Iterable[str]) -> list[str]:
+        """Drop all other VMs. Returns the ids of those that are new here."""
+        there = set(vm_ids)
+        self._vms_there = len(there)
+        for vm_id in self.vms.keys() - there:
             self._set_vm(vm_id, None)
+        return sorted(there - self.vms.keys(), key=_natural)
 
     def put_bot(self, record: Mapping[str, str]) -> None:
         """Take a bot's record. The bot is shown if it is among the newest."""
@@ -192,15 +217,25 @@ class Outlook:
         found = [(bot.since, bot_id) for bot_id, bot in self._live.items() if bot.state == state]
         return [bot_id for _, bot_id in nsmallest(most, found)]
 
-    def everything(self, now: float) -> Everything:
-        vms = [_vm_row(vm) for _, vm in sorted(self.vms.items())]
-        return Everything(now, self.head_now(), vms, list(self.bots.values()), self.hour.all())
+    def everything(self, now: float) -> tuple[Everything, list[Difference]]:
+        """What is seen first, and the rest in slices."""
+        vms = sorted(map(_vm_row, self.vms.values()), key=lambda vm: (vm.rank, _natural(vm.id)))
+        bots = sorted(self.bots.values(), key=lambda bot: (bot.created, bot.id), reverse=True)
+        more = [vms[start : start + _SLICE] for start in range(_FIRST, len(vms), _SLICE)]
+        rest = [Difference(now, vms=rows) for rows in more]
+        if later := bots[_FIRST:]:
+            rest.insert(0, Difference(now, bots=later))
+        if rest and self.whole:
+            rest[-1] = msgspec.structs.replace(rest[-1], whole=True)
+        whole = self.whole and not rest
+        return Everything(now, self.head_now(), vms[:_FIRST], bots[:_FIRST], self.hour.all(), whole), rest
 
     def take_difference(self, now: float) -> Difference | None:
         """What changed since the last call; None: nothing."""
         head, before = self.head_now(), self._head
         vms, bots = self._changed_vms, self._changed_bots
         self._head, self._changed_vms, self._changed_bots = head, set(), set()
+        whole, self._told_whole = self.whole and not self._told_whole, self.whole
         difference = Difference(
             now,
             head if head != before else None,
@@ -209,6 +244,7 @@ class Outlook:
             [self.bots[bot_id] for bot_id in sorted(bots & self.bots.keys())],
             sorted(bots - self.bots.keys()),
             self.hour.take_changed(),
+            whole,
         )
         return difference if any(list(_parts(difference))[1:]) else None
 
@@ -241,7 +277,7 @@ class Outlook:
         standing = self._standing
         facts = (standing.leader, standing.epoch, standing.jobs_waiting, standing.bots_live)
         target = self._vms["up"] * self._min_idle
-        counts = (dict(self._workers), _some(self._vms), _some(self._bots))
+        counts = (dict(self._workers), _some(self._vms), self._vms_there, _some(self._bots))
         oldest = min(self._queued.values(), default=0.0)
         return Head(*facts, self._min_idle, target, *counts, len(self._queued), oldest, self.counted)
 
@@ -258,7 +294,18 @@ def _some(counts: Counter[str]) -> dict[str, int]:
 
 
 def _vm_row(vm: VmView) -> VmRow:
-    return VmRow(vm.vm_id, vm.state, tuple(vm.workers[state] for state in WorkerState), vm.draining)
+    return VmRow(vm.vm_id, vm.state, tuple(vm.workers[state] for state in WorkerState), vm.draining, _rank(vm))
+
+
+def _rank(vm: VmView) -> int:
+    if vm.state in _WORST_FIRST:
+        return _WORST_FIRST.index(vm.state)
+    return len(_WORST_FIRST) + bool(vm.workers[WorkerState.IDLE])
+
+
+def _natural(name: str) -> list[str | int]:
+    """A key to sort names by, in which vm-9 comes before vm-10."""
+    return [int(part) if number % 2 else part for number, part in enumerate(_NUMBERS.split(name))]
 
 
 def row_of(record: Mapping[str, str]) -> BotRow:

@@ -5,6 +5,7 @@ The page's files are served to everybody and contain no data. The data needs a t
 
 import asyncio
 import base64
+import hashlib
 from contextlib import aclosing
 from functools import partial
 from importlib import resources
@@ -44,11 +45,8 @@ _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 _STREAM: Final = {**_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-_FILES: Final = {
-    "": ("page.html", "text/html"),
-    "page/page.js": ("page.js", "text/javascript"),
-    "page/page.css": ("page.css", "text/css"),
-}
+_FILES: Final = {"page/page.js": "text/javascript", "page/page.css": "text/css"}
+_KEPT: Final = {**_HEADERS, "Cache-Control": "private, max-age=31536000, immutable"}
 
 MOST_WATCHING: Final = 100
 MOST_LOOKING: Final = 8
@@ -72,8 +70,9 @@ class Drain(msgspec.Struct):
 
 
 def add_page(app: web.Application, gateway: Gateway, service: Service, settings: Settings) -> None:
-    for path, (name, media_type) in _FILES.items():
-        app.router.add_get(f"/{path}", _file(name, media_type))
+    for path, media_type in _FILES.items():
+        app.router.add_get(f"/{path}", _file(_read(path), media_type))
+    app.router.add_get("/", _file(_front(), "text/html"))
     page = _Page(service, settings)
     for operation in (
         Operation("GET", "/page/me", "", "", page.me, {}),
@@ -92,11 +91,29 @@ def add_page(app: web.Application, gateway: Gateway, service: Service, settings:
     app.on_shutdown.append(page.close)
 
 
-def _file(name: str, media_type: str) -> Handler:
-    data = (resources.files("poolmgr.page") / "shown" / name).read_bytes()
+def _read(path: str) -> bytes:
+    return (resources.files("poolmgr.page") / "shown" / path.removeprefix("page/")).read_bytes()
 
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=data, content_type=media_type, charset="utf-8", headers=_HEADERS)
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _front() -> bytes:
+    """The page, which names its files with their versions: a browser that has them does not ask for them again."""
+    page = _read("page.html")
+    for path in _FILES:
+        page = page.replace(f'"{path}"'.encode(), f'"{path}?{_version(_read(path))}"'.encode())
+    return page
+
+
+def _file(data: bytes, media_type: str) -> Handler:
+    """What is asked for by its version may be kept. Another manager may have another version of it."""
+    version = _version(data)
+
+    async def answer(request: web.Request) -> web.Response:
+        headers = _KEPT if request.query_string == version else _HEADERS
+        return web.Response(body=data, content_type=media_type, charset="utf-8", headers=headers)
 
     return answer
 
@@ -224,7 +241,8 @@ class _Page:
     async def bot(self, call: Call) -> Answer:
         _sees_all(call.token)
         service, settings = self._service, self._settings
-        fleet = list(self._watch.outlook.vms.values())
+        outlook = self._watch.outlook
+        fleet = list(outlook.vms.values()) if outlook.whole else []
         found = await bot_page(service.views, service.meetings, settings, call.path["bot_id"], fleet)
         if found is None:
             raise bot_not_found()

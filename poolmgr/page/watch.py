@@ -7,6 +7,7 @@ bounded: first what changed, then a few of the other VMs in turn.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -28,6 +29,8 @@ STALE_S: Final = 30.0
 """After so many seconds without a viewer everything is forgotten, and the next viewer starts from nothing."""
 _VMS_A_SECOND: Final = 100
 _VMS_AT_FIRST: Final = 100
+_VMS_ANEW: Final = 250
+"""How many VMs that were never read a read takes: a thousand are there within a second."""
 _CHANGES: Final = 500
 _BOTS: Final = 100
 _BRIEFS: Final = 250
@@ -64,7 +67,8 @@ class Watch:
         self._looked_at = self._indexes_at = -1e9
         self._pace_s = EVERY_S
         self._after = ""
-        self._turn: deque[str] = deque()
+        self._unread: deque[str] = deque()  # VMs that were never read
+        self._turn: deque[str] = deque()  # those that were
         self._unknown: deque[str] = deque()  # ids of live bots whose records are not read yet
         self._unsorted: deque[tuple[str, float]] = deque(
             maxlen=_MOST_UNSORTED
@@ -77,6 +81,8 @@ class Watch:
         most; then it may be nothing. Raises: RedisError, OSError.
         """
         until = self._steady() + BEAT_S
+        if version < 0 and self._steady() - self._looked_at < BEAT_S:
+            return self.version, self._since(version)  # others watch: what they saw last is shown at once
         while True:
             async with self._looking:
                 if self._steady() - self._looked_at >= self._pace_s:
@@ -92,38 +98,39 @@ class Watch:
         if version >= 0 and len(later) == self.version - version:
             return b"\n".join(later)
         if self._all[0] != self.version:
-            self._all = (self.version, msgspec.json.encode(self.outlook.everything(self._wall())))
+            first, rest = self.outlook.everything(self._wall())
+            self._all = (self.version, b"\n".join(map(msgspec.json.encode, (first, *rest))))
         return self._all[1]
 
     async def _look(self) -> None:
         """Read once. Every answer is put into the outlook at once, so a read may be cancelled anywhere."""
         now = self._steady()
-        if now - self._looked_at > STALE_S:
+        is_first = now - self._looked_at > STALE_S
+        if is_first:
             self._begin()
             await self._look_first()
         changes = await self._look_for_news()
         if now - self._indexes_at >= _INDEXES_EVERY_S:
             await self._look_at_indexes()
             self._indexes_at = now
-        await self._look_at_vms(changes, now)
+        await self._look_at_vms(changes)
         await self._look_at_bots(changes)
-        await self._look_back()
+        if not (is_first and self._unread):  # of a large fleet the first rows are shown first
+            await self._look_at_others()
+            await self._look_back()
         difference = self.outlook.take_difference(self._wall())
         if difference:
             self.version += 1
             self._sent.append((self.version, msgspec.json.encode(difference)))
-        self._pace_s = EVERY_S if difference or self._before or self._unknown else QUIET_S
+        reads_on = self._before or self._unknown or self._unread
+        self._pace_s = EVERY_S if difference or reads_on else QUIET_S
         self._looked_at = self._steady()
 
     async def _look_first(self) -> None:
-        """Read all VMs and the newest bots, for the first view."""
+        """Read the newest bots, for the first view."""
         self._after = await self._sight.last_change()
         moment, _, number = self._after.partition("-")
         self._before = f"{moment}-{int(number) + 1}"
-        ids = sorted(await self._sight.vm_ids())
-        for start in range(0, len(ids), _VMS_AT_FIRST):
-            for vm in await self._sight.vms(ids[start : start + _VMS_AT_FIRST]):
-                self.outlook.put_vm(vm)
         for record in await self._sight.bots(await self._sight.newest(MOST_BOTS)):
             self.outlook.put_bot(record)
 
@@ -142,15 +149,14 @@ class Watch:
         trimmed.
         """
         vm_ids = await self._sight.vm_ids()
-        self.outlook.keep_vms(vm_ids)
-        new = vm_ids - self.outlook.vms.keys()
-        self._turn = deque([*sorted(new), *(vm_id for vm_id in self._turn if vm_id in vm_ids - new)])
+        self._unread = deque(self.outlook.keep_vms(vm_ids))
+        self._turn = deque(vm_id for vm_id in self._turn if vm_id in self.outlook.vms)
         self._unknown = deque(self.outlook.keep_live(await self._sight.live()))
-        if not self._turn:
-            self._turn.extend(sorted(vm_ids))
 
-    async def _look_at_vms(self, changes: list[StatusChange], now: float) -> None:
-        """Read VMs where something changed, then those whose turn it is."""
+    async def _look_at_vms(self, changes: list[StatusChange]) -> None:
+        """Read VMs that were never read, those where something changed, then those whose turn it is."""
+        at_once = _VMS_ANEW if self.outlook.vms else _VMS_AT_FIRST
+        new = list(islice(self._unread, at_once))
         allowed = max(1, int(_VMS_A_SECOND * min(1.0, self._pace_s)))
         named = dict.fromkeys(vm_id for change in changes if (vm_id := change.fields.get("vm_id")) in self.outlook.vms)
         wanted = list(named)[:allowed]
@@ -158,8 +164,11 @@ class Watch:
             wanted.append(self._turn.popleft())
         if not self._turn:
             self._turn.extend(sorted(self.outlook.vms))
-        for vm in await self._sight.vms(list(dict.fromkeys(wanted))):
+        for vm in await self._sight.vms(list(dict.fromkeys([*new, *wanted]))):
             self.outlook.put_vm(vm)
+        for _ in new:
+            self._unread.popleft()
+        self.outlook.whole = not self._unread
 
     async def _look_at_bots(self, changes: list[StatusChange]) -> None:
         ids = [change.fields["bot_id"] for change in changes]
@@ -169,6 +178,11 @@ class Watch:
         ]
         for record in await self._sight.bots(wanted[:_BOTS]):
             self.outlook.put_bot(record)
+
+    async def _look_at_others(self) -> None:
+        """Read a portion of the live bots that are not among the newest, and of what became of those that were given a
+        worker.
+        """
         portion = [self._unknown.popleft() for _ in range(min(_BRIEFS, len(self._unknown)))]
         for record in await self._sight.bots(portion):
             self.outlook.put_live(record)

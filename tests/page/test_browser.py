@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
 from playwright.async_api import Browser, Page, async_playwright, expect
+from yarl import URL
 
 from common.config.settings import ProbeSettings, ProbesSettings
 from common.wire.vocabulary import Reason
@@ -178,6 +180,51 @@ async def test_a_thousand_vms_are_there_at_once_and_change_as_they_are(
         await expect(page.locator("#vms tbody tr")).to_have_count(300)
         await fleet.hand.enter("late", bot_name="Late one")
         await expect(page.locator("#bots tbody tr").first).to_contain_text("Late one")
+
+
+FRAMES = """() => {
+  const frames = (globalThis.frames_ = [[0, 0]]);
+  const rows = (id) => document.querySelectorAll(`#${id} tbody tr`).length;
+  const look = () => { frames.push([rows("vms"), rows("bots")]); requestAnimationFrame(look); };
+  requestAnimationFrame(look);
+}"""
+FETCHED = """() => performance.getEntriesByType("resource")
+  .filter((one) => one.transferSize && /[.](js|css)/.test(one.name)).map((one) => one.name)"""
+
+
+async def test_no_frame_of_a_large_fleet_has_much_to_do_and_nothing_is_waited_for_that_is_not_needed(
+    browser: Browser, fleet: Fleet
+) -> None:
+    await fleet.grow(1000, bots=100)
+    async with fleet.world.serving() as call, looking(browser, call) as page:
+        await expect(page.locator("#bots tbody tr")).to_have_count(100)
+        await page.add_init_script(f"({FRAMES})()")
+        told: list[str] = []
+        page.on("request", lambda request: told.append(f"asked {URL(request.url).path}"))
+        page.on("response", lambda answer: told.append(f"answered {URL(answer.url).path}"))
+        await page.reload()
+        await expect(page.locator("#vms tbody tr")).to_have_count(100)
+        await expect(page.locator("#bots tbody tr")).to_have_count(100)
+        frames = await page.evaluate("() => frames_")
+        made = [max(later[n] - before[n] for n in (0, 1)) for before, later in pairwise(frames)]
+        assert max(made) <= 40
+        assert told.index("asked /page/live") < told.index("answered /page/me")
+        assert await page.evaluate(FETCHED) == []  # they are here from before
+
+
+async def test_what_went_while_the_line_was_cut_goes_and_the_rest_stays_where_it_was(
+    browser: Browser, fleet: Fleet
+) -> None:
+    await fleet.grow(45)
+    async with fleet.world.serving() as call, looking(browser, call) as page:
+        await expect(page.locator("#vms tbody tr")).to_have_count(45)
+        await page.get_by_role("link", name="vm-44").focus()
+        await page.context.set_offline(True)
+        await expect(page.locator("#connection")).to_contain_text("Cut off", timeout=20_000)
+        await fleet.world.redis.srem(fleet.world.keys.vms, "vm-43")
+        await page.context.set_offline(False)
+        await expect(page.locator("#vms tbody tr")).to_have_count(44, timeout=20_000)
+        await expect(page.get_by_role("link", name="vm-44")).to_be_focused()
 
 
 async def test_a_cut_line_is_shown_as_cut_and_goes_on(browser: Browser, fleet: Fleet) -> None:

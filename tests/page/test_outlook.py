@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from common.jobs.record import iso
 from common.wire.vocabulary import BotState, VmState, WorkerState
 from poolmgr.page.hour import Hour, Minute
-from poolmgr.page.outlook import MOST_BOTS, Everything, Outlook
+from poolmgr.page.outlook import MOST_BOTS, Outlook
 from poolmgr.store.reading.sight import FIELDS
 from poolmgr.store.reading.views import Standing, StatusChange, VmView
 from tests.examples import examples
@@ -33,6 +33,42 @@ def outlook() -> Outlook:
     made = Outlook(5)
     made.put_standing(Standing("m", 1, 0, 0))
     return made
+
+
+def test_first_come_a_few_of_any_number_of_vms_those_that_need_somebody_first_and_then_all_others() -> None:
+    seen = outlook()
+    ids = [f"vm-{number}" for number in range(1000)]
+    states = {"vm-999": "lost", "vm-500": "silent", "vm-600": "draining"}
+    assert seen.keep_vms(ids) == ids
+    for vm_id in ids:
+        seen.put_vm(vm(vm_id, states.get(vm_id, "up"), idle=vm_id != "vm-7"))
+    for number in range(MOST_BOTS):
+        seen.put_bot(record(f"b{number}", created=AT + number))
+    for whole in (False, True):
+        seen.whole = whole
+        first, rest = seen.everything(AT)
+        assert [row.id for row in first.vms[:6]] == ["vm-999", "vm-500", "vm-600", "vm-7", "vm-0", "vm-1"]
+        assert (len(first.vms), len(first.bots), first.whole) == (40, 40, False)
+        assert first.bots[0].id == f"b{MOST_BOTS - 1}"
+        assert first.head
+        assert first.head.vms_there == 1000
+        assert sorted(row.id for told in (first, *rest) for row in told.vms) == sorted(ids)
+        assert len({row.id for told in (first, *rest) for row in told.bots}) == MOST_BOTS
+        assert [told.whole for told in rest] == [False] * (len(rest) - 1) + [whole]
+
+
+def test_a_fleet_that_fits_is_whole_at_once_and_that_is_told_once() -> None:
+    seen = outlook()
+    seen.put_vm(vm("vm-1"))
+    assert seen.everything(AT)[0].whole is False
+    assert seen.take_difference(AT)
+    seen.whole = True
+    first, rest = seen.everything(AT)
+    assert (first.whole, rest) == (True, [])
+    told = seen.take_difference(AT)
+    assert told
+    assert (told.whole, told.vms) == (True, [])
+    assert seen.take_difference(AT) is None
 
 
 def test_nothing_is_told_twice() -> None:
@@ -144,8 +180,7 @@ def test_counts_agree_with_what_lives(steps: list[tuple[str, str, str]]) -> None
                 assert seen.keep_live([bot_id]) == ([] if bot_id in alive else [bot_id])
                 alive = {other: known for other, known in alive.items() if other == bot_id}
         alive = {bot_id: known for bot_id, known in alive.items() if known != "stopped"}
-    told = seen.everything(AT)
-    assert isinstance(told, Everything)
+    told, _ = seen.everything(AT)
     assert told.head
     assert told.head.bots == dict(Counter(alive.values()))
     assert told.head.queued == sum(state == "queued" for state in alive.values())

@@ -90,6 +90,57 @@ async def test_a_viewer_is_told_everything_and_then_what_changed(fleet: Fleet, s
         assert await stream.until("gone") == ["vm-1"]
 
 
+async def test_what_is_told_first_is_no_more_of_a_thousand_vms_than_of_a_hundred(
+    fleet: Fleet, session: aiohttp.ClientSession
+) -> None:
+    await fleet.grow(1000, bots=3)
+    await fleet.world.redis.delete(fleet.world.keys.alive("vm-9"))
+    async with fleet.world.serving() as call:
+        for head_of in (100, 1000):  # the first viewer is told while it is read, the second of all of it
+            async with session.get(f"{call.base}/page/live", headers=shows()) as answer:
+                line = await answer.content.readuntil(b"\n\n")
+                first = msgspec.json.decode(line.removeprefix(b"data: "))
+                assert (first["kind"], first["whole"], len(first["vms"])) == ("all", False, 40)
+                assert first["vms"][0]["id"] == "vm-9"
+                assert len(line) < 12_000
+                assert (sum(first["head"]["vms"].values()), first["head"]["vms_there"]) == (head_of, 1000)
+                stream, there = Stream(answer), {vm["id"] for vm in first["vms"]}
+                while True:
+                    told = await stream.next()
+                    there |= {vm["id"] for vm in told.get("vms", [])}
+                    if told.get("whole"):
+                        break
+                assert len(there) == 1000
+
+
+async def test_who_comes_while_others_watch_is_shown_at_once_what_they_saw(
+    own_redis: RedisServer, prefix: str, session: aiohttp.ClientSession
+) -> None:
+    world = World(own_redis.url, prefix)
+    async with world.serving() as call, session.get(f"{call.base}/page/live", headers=shows()) as before:
+        assert (await Stream(before).next())["kind"] == "all"
+        own_redis.stop()
+        async with session.get(f"{call.base}/page/live", headers=shows()) as answer:
+            assert (await Stream(answer).next())["kind"] == "all"
+    await world.redis.aclose()
+
+
+async def test_a_browser_keeps_files_that_it_asked_for_by_their_version(
+    world: World, session: aiohttp.ClientSession
+) -> None:
+    async with world.serving() as call:
+        async with session.get(call.base) as answer:
+            assert answer.headers["Cache-Control"] == "no-store"
+            named = re.findall(r'"(page/page\.(?:js|css)\?[0-9a-f]{16})"', await answer.text())
+        assert len(named) == 2
+        for path in named:
+            kept = []
+            for address in (path, path[:-1], path.partition("?")[0]):
+                async with session.get(f"{call.base}/{address}") as answer:
+                    kept.append("immutable" in answer.headers["Cache-Control"])
+            assert kept == [True, False, False], "another manager may have another version"
+
+
 async def test_the_queue_and_the_last_hour_are_counted(fleet: Fleet, session: aiohttp.ClientSession) -> None:
     await fleet.grow(1, bots=3)
     hand = fleet.hand

@@ -4,7 +4,7 @@ const SILENT_MS = 7000; // the manager sends something every two seconds; after 
 const AGAIN_MS = [500, 8000];
 const SHOWN = 100; // VMs that are shown at first
 const STATES = ["warming", "idle", "reserved", "busy", "retiring"];
-const SICK = ["lost", "silent", "stopping", "draining", "resting"];
+const AT_ONCE = 40; // rows of a table that are made in one frame: a table of any size delays no frame
 const WHERE = {
   scheduled: "scheduled", queued: "in line for a worker", assigned: "given to a worker", joining: "on its way in",
   waiting_room: "in the waiting room", in_meeting: "in the meeting", leaving: "leaving", stopped: "ended",
@@ -13,14 +13,14 @@ const KEY = "poolmgr-token";
 const SVG = "http://www.w3.org/2000/svg";
 
 const $ = (id) => document.getElementById(id);
-const collator = new Intl.Collator("en", { numeric: true });
 
-let me = { role: "read", name: "" };
+let me = null; // what the token may, once it is known
 let head = null;
 let vms = new Map(), bots = new Map(), hour = new Map();
+let untold = { vms: new Set(), bots: new Set() }; // shown from before, and not told again since the stream began
 let skew = 0; // the manager's clock minus this machine's, ms
 let shown = SHOWN;
-let dirty = { vms: new Set(), bots: new Set(), head: true, hour: true, all: true };
+let dirty = { vms: true, bots: true, head: true, hour: true, all: true };
 let painting = false;
 let seen = 0; // when something last came, by this machine's clock
 let line = null; // the open stream, for aborting it
@@ -136,22 +136,24 @@ function take(part) {
   connected();
   skew = told.at * 1000 - Date.now();
   if (told.kind === "all") {
-    vms = new Map(told.vms.map((vm) => [vm.id, vm]));
-    bots = new Map(told.bots.map((bot) => [bot.id, bot]));
-    hour = new Map(told.hour.map((one) => [one.at, one]));
-    head = told.head;
+    untold = { vms: new Set(vms.keys()), bots: new Set(bots.keys()) };
+    hour.clear();
     dirty.all = true;
-  } else {
-    for (const vm of told.vms || []) { vms.set(vm.id, vm); dirty.vms.add(vm.id); }
-    for (const id of told.gone || []) { vms.delete(id); dirty.vms.add(id); }
-    for (const bot of told.bots || []) { bots.set(bot.id, bot); dirty.bots.add(bot.id); }
-    for (const id of told.no_more || []) { bots.delete(id); dirty.bots.add(id); }
-    for (const one of told.hour || []) { hour.set(one.at, one); dirty.hour = true; }
-    if (told.head) { head = told.head; dirty.head = true; }
+  }
+  for (const vm of told.vms || []) { vms.set(vm.id, vm); untold.vms.delete(vm.id); dirty.vms = true; }
+  for (const id of told.gone || []) { vms.delete(id); dirty.vms = true; }
+  for (const bot of told.bots || []) { bots.set(bot.id, bot); untold.bots.delete(bot.id); dirty.bots = true; }
+  for (const id of told.no_more || []) { bots.delete(id); dirty.bots = true; }
+  for (const one of told.hour || []) { hour.set(one.at, one); dirty.hour = true; }
+  if (told.head) { head = told.head; dirty.head = true; }
+  if (told.whole) {
+    for (const id of untold.vms) { vms.delete(id); dirty.vms = true; }
+    for (const id of untold.bots) { bots.delete(id); dirty.bots = true; }
+    untold = { vms: new Set(), bots: new Set() };
   }
   soon();
-  const touched = (route.of === "vm" ? told.vms : told.bots) || [];
-  if (route.reload && told.kind === "change" && touched.some((one) => one.id === route.id)) route.reload();
+  const touched = (route?.of === "vm" ? told.vms : told.bots) || [];
+  if (route?.reload && told.kind === "change" && touched.some((one) => one.id === route.id)) route.reload();
 }
 
 function connected() {
@@ -179,11 +181,13 @@ function soon() {
 
 function paint() {
   if ($("fleet").hidden) return;
-  if (dirty.all || dirty.head) paintNumbers();
-  if (dirty.all || dirty.hour) paintPlots();
-  if (dirty.all || dirty.vms.size) paintVms();
-  if (dirty.all || dirty.bots.size) paintBots();
-  dirty = { vms: new Set(), bots: new Set(), head: false, hour: false, all: false };
+  const { all, head, hour, vms, bots } = dirty;
+  dirty = { vms: false, bots: false, head: false, hour: false, all: false };
+  if (all || head) paintNumbers();
+  if (all || hour) paintPlots();
+  if (all || vms) dirty.vms = !paintVms();
+  if (all || bots) dirty.bots = !paintBots();
+  if (dirty.vms || dirty.bots) soon();
 }
 
 const numbers = new Map();
@@ -203,7 +207,9 @@ function paintNumbers() {
   if (!head) return;
   const of = head.workers;
   number("Leads", head.leader || "nobody", !head.leader);
-  number("VMs up", `${head.vms.up || 0} of ${vms.size}`, (head.vms.up || 0) < vms.size);
+  const read = Object.values(head.vms).reduce((sum, count) => sum + count, 0);
+  const up = head.vms.up || 0;
+  number("VMs up", read < head.vms_there ? `being read: ${read} of ${head.vms_there}` : `${up} of ${read}`, up < read);
   number("Idle of wanted", `${of.idle} of ${head.target}`, of.idle < head.target);
   number("Warming", String(of.warming));
   number("Busy", String(of.busy + of.reserved));
@@ -255,33 +261,48 @@ function paintPlots() {
   say($("joins-says"), joined ? `Joining in the last hour: ${joined} bots, half of them within ${span(median)}; slowest minute ${span(most)} (95 %)` : "Joining in the last hour: nobody joined");
 }
 
-const rank = (vm) => {
-  const sick = SICK.indexOf(vm.state);
-  return sick >= 0 ? sick : vm.workers[1] ? 5 : 4; // up, without an idle worker
-};
-
+// Whether all rows are there. If not, the next call makes more of them.
 function rows(body, wanted, made, make, fill) {
   for (const [id, row] of made) if (!wanted.has(id)) { row.remove(); made.delete(id); }
   let place = body.firstElementChild;
+  let left = AT_ONCE;
   for (const [id, what] of wanted) {
     let row = made.get(id);
+    if (!row && !left--) return false;
     if (!row) made.set(id, (row = make(id)));
     if (row.what !== what) { row.what = what; fill(row, what); }
     if (row === place) place = place.nextElementSibling;
     else body.insertBefore(row, place);
   }
+  return true;
 }
 
 const vmRows = new Map(), botRows = new Map();
 
+// Names in the order in which vm-9 comes before vm-10. Made once for each name: comparing by a collator takes 20 times as long.
+const keys = new Map();
+
+function key(id) {
+  let made = keys.get(id);
+  if (made === undefined) keys.set(id, (made = id.replace(/\d+/g, (digits) => digits.padStart(16, "0"))));
+  return made;
+}
+
+function byName(a, b) {
+  const one = key(a.id), other = key(b.id);
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
 function paintVms() {
-  const sorted = [...vms.values()].sort((a, b) => rank(a) - rank(b) || collator.compare(a.id, b.id));
-  rows($("vms").tBodies[0], new Map(sorted.slice(0, shown).map((vm) => [vm.id, vm])), vmRows, makeVm, fillVm);
+  for (const id of keys.keys()) if (!vms.has(id)) keys.delete(id);
+  const sorted = [...vms.values()].sort((a, b) => a.rank - b.rank || byName(a, b));
+  const all = rows($("vms").tBodies[0], new Map(sorted.slice(0, shown).map((vm) => [vm.id, vm])), vmRows, makeVm, fillVm);
   const left = sorted.length - shown;
   $("more").hidden = left <= 0;
   if (left > 0) say($("more"), `Show more: ${left} further VMs, none of them in a worse state`);
   $("no-vms").hidden = vms.size > 0;
   $("vms").hidden = vms.size === 0;
+  return all;
 }
 
 function makeVm(id) {
@@ -293,7 +314,7 @@ function makeVm(id) {
 function fillVm(row, vm) {
   const state = row.children[1];
   say(state, vm.drains && vm.state === "up" ? "draining" : vm.state);
-  state.classList.toggle("bad", SICK.includes(vm.state));
+  state.classList.toggle("bad", vm.state !== "up" || vm.drains);
   const [cells, counts] = row.lastElementChild.children;
   vm.workers.forEach((count, n) => {
     const run = cells.children[n];
@@ -305,10 +326,11 @@ function fillVm(row, vm) {
 }
 
 function paintBots() {
-  const sorted = [...bots.values()].sort((a, b) => b.created - a.created || collator.compare(b.id, a.id));
-  rows($("bots").tBodies[0], new Map(sorted.map((bot) => [bot.id, bot])), botRows, makeBot, fillBot);
+  const sorted = [...bots.values()].sort((a, b) => b.created - a.created || (a.id < b.id ? 1 : -1));
+  const all = rows($("bots").tBodies[0], new Map(sorted.map((bot) => [bot.id, bot])), botRows, makeBot, fillBot);
   $("no-bots").hidden = bots.size > 0;
   $("bots").hidden = bots.size === 0;
+  return all;
 }
 
 function makeBot(id) {
@@ -342,11 +364,11 @@ $("more").addEventListener("click", () => { shown += 200; dirty.all = true; soon
 
 // Addresses: #/, #/bot/ID, #/vm/ID, #/search/TEXT, #/see/probes, #/see/actions
 
-let route = { of: "" };
+let route = null;
 
 function go() {
   const [, of, id] = location.hash.match(/^#\/(bot|vm|search|see)\/(.+)$/) || [];
-  clearInterval(route.timer);
+  clearInterval(route?.timer);
   lookAway();
   if (!sessionStorage.getItem(KEY)) return;
   let name = "";
@@ -357,6 +379,7 @@ function go() {
   document.title = name ? `${name} · poolmgr` : "poolmgr";
   if (!name) { dirty.all = true; soon(); return; }
   $("detail").replaceChildren(el("p", { class: "quiet" }, "Asking…"));
+  if (!me) return;
   const page = { bot: botPage, vm: vmPage, search: searchPage, see: seePage }[of];
   const mine = route;
   let under = false, asked = 0;
@@ -602,7 +625,7 @@ function makeVmPage(id, data) {
   const meter = vitals && el("meter", { min: 0, max: vitals.total_mb, value: used, high: vitals.total_mb - vitals.reserve_mb, "aria-label": "Memory in use" });
   return some(
     el("h1", { tabindex: "-1" }, `VM ${id}`),
-    el("p", { class: SICK.includes(vm.state) ? "bad" : "" }, vm.draining && vm.state !== "draining" ? `${vm.state}, and to drain` : vm.state),
+    el("p", { class: vm.state !== "up" ? "bad" : "" }, vm.draining && vm.state !== "draining" ? `${vm.state}, and to drain` : vm.state),
     el("p", { class: "actions" }, vm.draining
       ? button("undo", "Take bots again", `Give bots to ${id} again?`, "Take bots again", wish(false))
       : button("drain", "Drain", `Drain ${id}? It gets no further bots; its meetings go on to their end.`, "Drain", wish(true))),
@@ -676,8 +699,9 @@ function forget(why = "") {
   sessionStorage.removeItem(KEY);
   line?.abort();
   lookAway();
-  clearInterval(route.timer);
-  route = { of: "" };
+  clearInterval(route?.timer);
+  route = me = null;
+  watched = "";
   for (const id of ["fleet", "detail", "search", "forget"]) $(id).hidden = true;
   vms.clear(); bots.clear(); hour.clear(); head = null; seen = 0;
   $("sign-in").hidden = false;
@@ -688,20 +712,32 @@ function forget(why = "") {
   $("token").focus();
 }
 
-async function enter() {
+// `typed`: nobody has let this token in yet. One that was let in before is shown the fleet at once.
+async function enter(typed) {
+  if (!typed) begin();
   try {
     me = await (await ask("page/me")).json();
   } catch (error) {
     if (error instanceof Refused) return forget(error.message);
     cut(error.message);
-    setTimeout(enter, 2000);
+    setTimeout(enter, 2000, typed);
     return;
   }
+  say($("forget"), `Forget the token (${me.name}${me.role === "read" ? ", reads only" : ""})`);
+  begin();
+}
+
+let watched = "";
+
+function begin() {
   $("sign-in").hidden = true;
   $("search").hidden = $("forget").hidden = false;
-  say($("forget"), `Forget the token (${me.name}${me.role === "read" ? ", reads only" : ""})`);
-  watch();
-  go();
+  const token = sessionStorage.getItem(KEY);
+  if (watched !== token) {
+    watched = token;
+    watch();
+  }
+  if (!route || (me && route.of)) go(); // the pages of bots and VMs have the buttons that the token allows
 }
 
 $("forget").addEventListener("click", () => forget());
@@ -711,8 +747,8 @@ $("enter").addEventListener("submit", (event) => {
   if (!/^[\x21-\x7e]{1,512}$/.test(token)) return say($("refused"), "A token has no spaces, and only plain characters.");
   sessionStorage.setItem(KEY, token);
   say($("refused"), "");
-  enter();
+  enter(true);
 });
 
-if (sessionStorage.getItem(KEY)) enter();
+if (sessionStorage.getItem(KEY)) enter(false);
 else forget();
