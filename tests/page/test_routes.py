@@ -134,7 +134,7 @@ async def test_a_browser_keeps_files_that_it_asked_for_by_their_version(
             named = re.findall(r'"(page/page\.(?:js|css)\?[0-9a-f]{16})"', await answer.text())
         assert len(named) == 2
         for path in named:
-            kept = []
+            kept: list[bool] = []
             for address in (path, path[:-1], path.partition("?")[0]):
                 async with session.get(f"{call.base}/{address}") as answer:
                     kept.append("immutable" in answer.headers["Cache-Control"])
