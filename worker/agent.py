@@ -201,6 +201,7 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         uplink = Uplink(vm_id, link.claim, report, keepers, accounts, live_feeds.serve, recordings.equip)
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
+        metrics.accounts = accounts.health
         pulse = _Pulse(link, pool, vm_id, journal.session, settings.worker)
 
         def noted(command: Command) -> None:

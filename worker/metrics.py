@@ -35,6 +35,7 @@ from common.wire.messages import (
 )
 from common.wire.vocabulary import GoneCause, RefusalCause, WorkerState
 from worker.chromium import processes
+from worker.chromium.accounts import Health
 from worker.chromium.driver import Driver
 from worker.chromium.process import Chromium, Launcher
 from worker.meeting.counts import counts
@@ -57,8 +58,8 @@ class Taken(NamedTuple):
 
 
 class AgentMetrics(Collector):
-    """One registry for the process. The agent sets `reports`, `room` and `unwritten`, which are called at each
-    scrape, and `warmed`, which is called with the steps of each warm-up.
+    """One registry for the process. The agent sets `reports`, `room`, `unwritten` and `accounts`, which are called at
+    each scrape, and `warmed`, which is called with the steps of each warm-up.
     """
 
     def __init__(self) -> None:
@@ -66,6 +67,7 @@ class AgentMetrics(Collector):
         self.reports: Callable[[], Mapping[str, WorkerReport]] = dict
         self.room: Callable[[], int] = lambda: 0
         self.unwritten: Callable[[], int] = lambda: 0
+        self.accounts: Callable[[], Mapping[str, Health]] = dict
         self.warmed: Callable[[WorkerWarm, Mapping[str, float]], None] = lambda _event, _steps: None
         self.loop = LoopMetrics(self.registry, "poolmgr_worker", time.monotonic)
         self.driver_starts = 0
@@ -220,6 +222,16 @@ class AgentMetrics(Collector):
         waiting = GaugeMetricFamily("poolmgr_worker_events_waiting", "Events on disk that Redis has not taken yet")
         timeouts = CounterMetricFamily("poolmgr_worker_page_timeouts", "Calls that a page did not answer in time")
         restarts = CounterMetricFamily("poolmgr_worker_driver_restarts", "Starts of the driver after the first")
+        expires = GaugeMetricFamily(
+            "poolmgr_worker_account_expires_timestamp_seconds", "When the last cookie is over", labels=["account"]
+        )
+        refused = GaugeMetricFamily(
+            "poolmgr_worker_account_refused", "1: its platform did not take the latest bot as it", labels=["account"]
+        )
+        for name, health in self.accounts().items():
+            if health.lasts_until is not None:
+                expires.add_metric([name], health.lasts_until)
+            refused.add_metric([name], health.refused)
         reports = self.reports()
         number = Counts(report.state for report in reports.values())
         held: Counts[WorkerState] = Counts()
@@ -235,7 +247,7 @@ class AgentMetrics(Collector):
         waiting.add_metric([], self.unwritten())
         timeouts.add_metric([], counts.page_timeouts)
         restarts.add_metric([], max(0, self.driver_starts - 1))
-        return [workers, memory, largest, room, available, waiting, timeouts, restarts]
+        return [workers, memory, largest, room, available, waiting, timeouts, restarts, expires, refused]
 
 
 class ObservedLauncher(Launcher):

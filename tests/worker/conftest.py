@@ -59,10 +59,10 @@ class Harness:
         self.video = False
         launcher = Launcher(Profile.of(find_chromium(settings.chromium), settings, capture), state_dir)
         self.locks: dict[str, str] = {}
-        accounts = Accounts(settings.accounts, "vm1", self)
+        self.accounts = Accounts(settings.accounts, "vm1", self)
         self.bundles: dict[str, bytes] = {}
         keepers = keepers_for(EvidenceSettings(), "vm1", self._put)
-        uplink = Uplink("vm1", self._claim, self.report, keepers, accounts, recorders, equip)
+        uplink = Uplink("vm1", self._claim, self.report, keepers, self.accounts, recorders, equip)
         self.pool = Pool(PoolSettings.of(settings), launcher, driver, uplink, tasks)
 
     def _put(self, name: str, data: bytes) -> bool:

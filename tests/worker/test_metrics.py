@@ -12,6 +12,7 @@ import pytest
 from common.wire.messages import BotEnded, BotSaw, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from lab.parts.ports import free_ports
+from worker.chromium.accounts import Health
 from worker.chromium.process import Launcher, find_chromium
 from worker.chromium.profile import Profile
 from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
@@ -38,6 +39,15 @@ def test_screens_are_counted_by_platform_and_rule_up_to_a_limit() -> None:
     assert value(metrics, "screens_seen_total", platform="other", screen="other", rule="other") == 1
     assert value(metrics, "bots_ended_total", reason="request_denied") == 1
     assert value(metrics, "refused_total", cause="low_memory") == 1
+
+
+def test_accounts_say_until_when_they_last_and_whether_a_platform_refused_them() -> None:
+    metrics = AgentMetrics()
+    metrics.accounts = lambda: {"ann": Health(1_800_000_000.0, refused=True), "ben": Health(None, refused=False)}
+    assert value(metrics, "account_refused", account="ann") == 1
+    assert value(metrics, "account_refused", account="ben") == 0
+    assert value(metrics, "account_expires_timestamp_seconds", account="ann") == 1_800_000_000
+    assert value(metrics, "account_expires_timestamp_seconds", account="ben") is None
 
 
 def test_of_bots_whose_end_is_never_heard_only_so_many_are_remembered() -> None:

@@ -19,6 +19,7 @@ from playwright.async_api import BrowserContext
 from common.config.settings import AccountSettings
 from common.errors import AgentError
 from common.wire.messages import Join
+from common.wire.vocabulary import Reason
 from worker.chromium.driver import PAGE_ERRORS
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -26,6 +27,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 LIFE_S: Final = 60.0  # of a lock: longer than an agent's restart, so that an adopted bot keeps its account
 RENEW_S: Final = LIFE_S / 4
 SIGN_IN_DEADLINE_S: Final = 2.0
+LOCKED_OUT: Final = frozenset({Reason.SIGN_IN_REQUIRED, Reason.CAPTCHA})
+"""How a bot ends whose platform does not take its account any more: signed out, or locked."""
 
 # Runs before the page's own scripts. It adds only what is missing: later the storage belongs to the page.
 _STORAGE: Final = """((origins) => {
@@ -75,6 +78,15 @@ class _State(msgspec.Struct):
         return max(ends, default=None)
 
 
+class Health(msgspec.Struct, frozen=True):
+    """How an account fares. `lasts_until`: when the last of its cookies expires, epoch seconds; 0: its file cannot be
+    used; None: no cookie has a date. `refused`: whether the platform did not take the latest bot that could tell.
+    """
+
+    lasts_until: float | None
+    refused: bool
+
+
 class Accounts:
     """The accounts of one agent. `vm_id` makes the names of lock holders unique in the fleet."""
 
@@ -82,6 +94,31 @@ class Accounts:
         self._accounts = {account.name: account for account in accounts}
         self._vm_id = vm_id
         self._lock = lock
+        self._refused: set[str] = set()
+        self._lasts: dict[str, tuple[int, float | None]] = {}  # by name: its file's time of change, and what it said
+
+    def fared(self, join: Join, reason: Reason, *, was_let_in: bool) -> None:
+        """Note how a bot's attempt ended. `was_let_in`: it got as far as the lobby, at least."""
+        if not join.account:
+            return
+        if reason in LOCKED_OUT:
+            log.warning("account_refused", account=join.account, bot_id=join.bot_id, reason=reason)
+            self._refused.add(join.account)
+        elif was_let_in:
+            self._refused.discard(join.account)
+
+    def health(self) -> dict[str, Health]:
+        return {name: Health(self._lasts_until(name), name in self._refused) for name in self._accounts}
+
+    def _lasts_until(self, name: str) -> float | None:
+        account = self._accounts[name]
+        try:
+            changed = Path(account.state_file).stat().st_mtime_ns
+            if self._lasts.get(name, (0, None))[0] != changed:
+                self._lasts[name] = changed, read(account).lasts_until
+        except (OSError, AccountError):
+            return 0.0
+        return self._lasts[name][1]
 
     async def take(self, join: Join) -> str:
         """Take a free account of the job's platform for this bot. Returns its name; empty: none is free."""

@@ -112,6 +112,9 @@ class Serving:
                 evidence = await keeper.keep(worker.page, reason, error=fault) if keeper else ""
                 who = (uplink.vm_id, join.worker_id, join.bot_id, join.attempt)
                 ended = BotEnded(*who, time.time(), reason, evidence=evidence)
+            reached = _state_of(worker)
+            was_let_in = reached is not None and reached.phase.rank >= BotState.WAITING_ROOM.rank
+            uplink.accounts.fared(join, ended.reason, was_let_in=was_let_in)
             worker.tell(Ended(ended))
             steps.done(AgentStep.END_NOTED)
 

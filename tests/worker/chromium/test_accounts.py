@@ -19,12 +19,13 @@ from lab.parts.redis_server import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
 from worker.chromium import accounts as accounts_module
-from worker.chromium.accounts import AccountError, Accounts, read
+from worker.chromium.accounts import GUESTS, AccountError, Accounts, Health, read
 from worker.chromium.driver import Driver
 from worker.link.journal import Journal
 from worker.link.redis import Link
 
 JOIN = Join("w1", "b1", 1, "room", "http://localhost/r/x", "Bot")
+NOBODY = GUESTS._lock  # pyright: ignore[reportPrivateUsage]
 
 
 class SignedIn:
@@ -81,8 +82,11 @@ async def signed_in(tmp_path: Path, driver: Driver) -> AsyncGenerator[SignedIn]:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_an_account_is_with_one_bot_at_a_time_and_free_after_it(signed_in: SignedIn) -> None:
+async def test_an_account_is_with_one_bot_at_a_time_and_free_after_it(
+    signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     harness = signed_in.harness
+    monkeypatch.setattr(accounts_module, "LOCKED_OUT", {Reason.USER_REQUESTED})  # the room asks nobody to sign in
     for worker_id in ("w1", "w2", "w3"):
         harness.pool.warm(worker_id)
     await wait_until(lambda: sum(report.state == "idle" for report in harness.pool.reports().values()) == 3)
@@ -101,9 +105,31 @@ async def test_an_account_is_with_one_bot_at_a_time_and_free_after_it(signed_in:
     harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
     await wait_until(lambda: "w1" not in harness.pool.reports())
     assert harness.locks == {}
+    assert harness.accounts.health() == {"ann": Health(None, refused=True)}
     await signed_in.join("w3", "b3")
     assert harness.locks == {"ann": "vm1:b3:1"}
     assert signed_in.cookies[-1] == {"session": "of-ann"}
+
+
+@pytest.mark.parametrize("reason", [Reason.SIGN_IN_REQUIRED, Reason.CAPTCHA])
+def test_how_an_account_fares_says_the_latest_bot_that_could_tell(tmp_path: Path, reason: Reason) -> None:
+    file = tmp_path / "ann.json"
+    write_state(file, "http://localhost")
+    accounts = Accounts([AccountSettings("ann", "room", str(file))], "vm1", NOBODY)
+    as_ann = msgspec.structs.replace(JOIN, account="ann")
+    told = ((reason, False, True), (Reason.MEETING_ENDED, False, True), (Reason.REQUEST_DENIED, True, False))
+    for ended, was_let_in, is_refused in told:
+        accounts.fared(JOIN, ended, was_let_in=was_let_in)  # a guest says nothing of it
+        accounts.fared(as_ann, ended, was_let_in=was_let_in)
+        assert accounts.health()["ann"].refused is is_refused, ended
+    accounts.fared(JOIN, reason, was_let_in=False)
+    assert accounts.health() == {"ann": Health(None, refused=False)}
+    state = msgspec.json.decode(file.read_bytes())
+    state["cookies"][0]["expires"] = 1_800_000_000.5
+    file.write_bytes(msgspec.json.encode(state))
+    assert accounts.health()["ann"].lasts_until == 1_800_000_000.5
+    file.unlink()
+    assert accounts.health()["ann"].lasts_until == 0
 
 
 @pytest.mark.asyncio(loop_scope="session")
