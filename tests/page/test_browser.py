@@ -72,6 +72,7 @@ async def test_an_empty_fleet_says_what_to_do(browser: Browser, fleet: Fleet) ->
     async with fleet.world.serving() as call, looking(browser, call) as page:
         await expect(page.locator("#no-vms")).to_contain_text("poolmgr-worker run")
         await expect(page.locator("#no-bots")).to_be_visible()
+        await expect(page.locator("#enough")).to_contain_text("No bot was given a worker in the last hour.")
         await expect(page.locator("#connection")).to_have_text("live · nobody leads")
 
 
@@ -93,6 +94,8 @@ async def test_three_vms_and_a_bot_with_a_hostile_name(browser: Browser, fleet: 
         await expect(page.locator("#vms tbody tr")).to_have_count(3)
         await expect(page.locator("#vms tbody tr").first).to_contain_text("1 warming, 3 idle, 1 busy")
         await expect(page.locator("#bots tbody th a")).to_have_text(HOSTILE)
+        await expect(page.locator("#enough")).to_contain_text("Yes: in the last hour 1 of 1 bots found an idle worker")
+        await expect(page.locator("#enough")).to_contain_text("room for 9 more workers")
         await page.locator("#bots tbody th a").press("Enter")
         await expect(page.locator("#detail h1")).to_have_text(HOSTILE)
         await expect(page.locator("#detail h1")).to_be_focused()
@@ -169,6 +172,10 @@ async def test_a_thousand_vms_are_there_at_once_and_change_as_they_are(
         await expect(page.locator("#vms tbody tr")).to_have_count(100)
         await expect(page.locator("#vms tbody tr").first).to_contain_text("vm-777")  # the sick ones first
         await expect(page.locator("#numbers")).to_contain_text("999 of 1000")
+        await expect(page.locator("#enough")).to_contain_text("Not now: 60 bots wait for a worker. Nobody leads")
+        await page.evaluate("() => { location.hash = '#/vm/vm-777'; }")
+        await expect(page.locator("#detail")).to_contain_text("Nothing was heard of its agent")
+        await page.go_back()
         await page.reload()
         rows_at = await wait_until(lambda: page.evaluate(ROWS_AT))
         first_paint = await wait_until(lambda: page.evaluate(FIRST_PAINT))

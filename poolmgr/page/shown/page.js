@@ -9,6 +9,13 @@ const WHERE = {
   scheduled: "scheduled", queued: "in line for a worker", assigned: "given to a worker", joining: "on its way in",
   waiting_room: "in the waiting room", in_meeting: "in the meeting", leaving: "leaving", stopped: "ended",
 };
+const STATE_MEANS = {
+  resting: "It began none of the bots that it was given, and is given none for a while. Its agent's log says why.",
+  draining: "It is given no bots; those on it go on to their end.",
+  stopping: "Its agent was asked to end, or its cloud takes it away. Bots on it go on; it is given none.",
+  silent: "Nothing was heard of its agent lately. Bots on it go on. Look at the agent, and at what lies between it and Redis.",
+  lost: "Nothing was heard of its agent for so long that its bots were given up. Look at the agent; if the VM is gone for good, nothing is to be done.",
+};
 const KEY = "poolmgr-token";
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -183,7 +190,7 @@ function paint() {
   if ($("fleet").hidden) return;
   const { all, head, hour, vms, bots } = dirty;
   dirty = { vms: false, bots: false, head: false, hour: false, all: false };
-  if (all || head) paintNumbers();
+  if (all || head || hour) paintNumbers();
   if (all || hour) paintPlots();
   if (all || vms) dirty.vms = !paintVms();
   if (all || bots) dirty.bots = !paintBots();
@@ -218,7 +225,30 @@ function paintNumbers() {
   const waits = head.oldest_since ? `, the first for ${span(now() - head.oldest_since)}` : "";
   number("Queue", head.counted ? `${head.queued}${waits}` : "being counted", head.queued > 0);
   number("Jobs not taken", String(head.jobs_waiting), head.jobs_waiting > 0);
+  const { text, bad } = enough(read < head.vms_there);
+  say($("enough"), text);
+  $("enough").classList.toggle("bad", bad);
   if (line) connected();
+}
+
+// Whether the pool is big enough, and what would help if it is not.
+function enough(reading) {
+  if (!me || !head.counted || reading) return { text: "", bad: false };
+  const room = Math.max(0, (head.vms.up || 0) * me.max_workers - Object.values(head.workers).reduce((sum, count) => sum + count, 0));
+  const more = room ? `The VMs have room for ${room} more workers (pool.max_workers).` : "No VM has room for more workers (pool.max_workers): only more VMs help.";
+  if (head.queued) {
+    const help = !head.leader ? "Nobody leads, so they are given none." : !head.vms.up ? "No VM is up." : more;
+    return { text: `Is the pool big enough? Not now: ${head.queued} ${head.queued === 1 ? "bot waits" : "bots wait"} for a worker. ${help}`, bad: true };
+  }
+  let given = 0, hits = 0;
+  for (const one of hour.values()) { given += one.given; hits += one.hits; }
+  if (!given) return { text: `Is the pool big enough? No bot was given a worker in the last hour. ${more}`, bad: false };
+  const waited = given - hits;
+  if (waited > 0.05 * given) {
+    const help = room ? "A larger pool.min_idle keeps more of them warm." : "";
+    return { text: `Is the pool big enough? Not always: in the last hour ${waited} of ${given} bots found no idle worker. ${help} ${more}`, bad: true };
+  }
+  return { text: `Is the pool big enough? Yes: in the last hour ${hits} of ${given} bots found an idle worker. ${more}`, bad: false };
 }
 
 function shape(tag, given) {
@@ -626,6 +656,9 @@ function makeVmPage(id, data) {
   return some(
     el("h1", { tabindex: "-1" }, `VM ${id}`),
     el("p", { class: vm.state !== "up" ? "bad" : "" }, vm.draining && vm.state !== "draining" ? `${vm.state}, and to drain` : vm.state),
+    STATE_MEANS[vm.state] ? el("p", {}, STATE_MEANS[vm.state]) : null,
+    vm.out ? el("p", {}, `The manager took it out by itself: ${vm.out}`) : null,
+    vm.state === "up" && !vm.workers.idle ? el("p", {}, "No worker is idle here.", vm.workers.warming ? "" : " None is warming, either: it is full, has no memory beside its reserve, or its warm-ups failed and are tried again later.") : null,
     el("p", { class: "actions" }, vm.draining
       ? button("undo", "Take bots again", `Give bots to ${id} again?`, "Take bots again", wish(false))
       : button("drain", "Drain", `Drain ${id}? It gets no further bots; its meetings go on to their end.`, "Drain", wish(true))),
@@ -737,6 +770,8 @@ function begin() {
     watched = token;
     watch();
   }
+  dirty.head = true;
+  soon();
   if (!route || (me && route.of)) go(); // the pages of bots and VMs have the buttons that the token allows
 }
 
