@@ -64,7 +64,7 @@ FLEET = (
         (("poolmgr:join_slow:ratio_rate5m", "5 min"), ("poolmgr:join_slow:ratio_rate1h", "1 h")),
     ),
     Panel("Jobs", "reqps", (("sum(rate(poolmgr_jobs_accepted_total[5m]))", "accepted"),)),
-    Panel("Ends by reason", "reqps", (("sum by (reason) (rate(poolmgr_bots_ended_total[5m]))", "{{reason}}"),)),
+    Panel("Ends by reason", "reqps", (("sum by (reason) (rate(poolmgr_bots_ended_total[5m])) > 0", "{{reason}}"),)),
     Panel("Warm-ups", "reqps", (("sum by (reason) (rate(poolmgr_warmups_ordered_total[5m]))", "ordered: {{reason}}"),)),
     Panel(
         "Webhooks",

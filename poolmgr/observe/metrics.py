@@ -1,7 +1,7 @@
 """The manager's metrics for Prometheus. Labels come from closed sets and never contain ids."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from common.runtime.clock import Clock
 from common.runtime.loop.metrics import LoopMetrics
+from common.webhooks.courier import BuriedFor
 from common.wire.messages import BotRecorded, BotSaw
 from common.wire.vocabulary import BotState, GoneCause, Reason, VmState, WorkerState
 from poolmgr.core.decisions import (
@@ -86,6 +87,8 @@ class Metrics:
             "poolmgr_bots_requeued", "Bots put back in the queue, by why", ["reason"], registry=registry
         )
         self._ended = Counter("poolmgr_bots_ended", "Bots that ended, by reason", ["reason"], registry=registry)
+        for reason in Reason:  # the first end is no increase of a series that begins with it
+            self._ended.labels(reason)
         self._screens = Counter(
             "poolmgr_screens_seen",
             "Screens that pages showed, by the rule that recognised them",
@@ -97,6 +100,8 @@ class Metrics:
         self._failed = Counter(
             "poolmgr_warmups_failed", "Warm-ups that came to nothing, by cause", ["cause"], registry=registry
         )
+        for cause in sorted(_FAILED_WARMUPS):
+            self._failed.labels(cause)
         self._retired = Counter("poolmgr_workers_retired", "Workers retired, by why", ["reason"], registry=registry)
         self._overdue = Counter(
             "poolmgr_overdue",
@@ -234,6 +239,8 @@ class WebhookMetrics:
         self.buried = Counter(
             "poolmgr_webhooks_buried", "Webhooks that became dead letters, by why", ["reason"], registry=registry
         )
+        for why in get_args(BuriedFor):  # the alert needs the series at 0 before it happens
+            self.buried.labels(why)
         self.pending = Gauge("poolmgr_webhooks_pending", "Bots with undelivered webhooks", registry=registry)
         self.oldest_due = Gauge(
             "poolmgr_webhook_oldest_due_seconds",

@@ -14,12 +14,14 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
 from prometheus_client import start_http_server
 
 from common.runtime.clock import Clock
 from common.wire.messages import BotSaw, Join, WorkerReport, WorkerWarm
 from common.wire.vocabulary import Attribution, Reason, WorkerState
 from lab.parts.ports import free_ports
+from lab.parts.redis_server import RedisServer
 from lab.watch.__main__ import draw, look
 from lab.watch.dashboards import load
 from lab.watch.prometheus import Prometheus, command, configuration
@@ -27,6 +29,7 @@ from poolmgr.api.observe import ApiMetrics
 from poolmgr.observe.metrics import Metrics
 from tests.api.conftest import World, world
 from tests.waiting import wait_until
+from worker.chromium.accounts import Health
 from worker.metrics import AgentMetrics
 
 __all__ = ["world"]
@@ -135,10 +138,10 @@ def test_prometheus_takes_what_is_for_kubernetes(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def scraping(folder: Path, manager: str, agent: str) -> AsyncGenerator[Prometheus]:
-    """A real one, that scrapes once a second."""
+async def scraping(folder: Path, manager: str, agent: str, every_s: int = 1) -> AsyncGenerator[Prometheus]:
+    """A real one. It gives up a scrape that takes as long as `every_s`."""
     [port] = free_ports(1)
-    (folder / "prometheus.yml").write_text(configuration({"poolmgr": manager, "poolmgr-worker": agent}, 1))
+    (folder / "prometheus.yml").write_text(configuration({"poolmgr": manager, "poolmgr-worker": agent}, every_s))
     process = await asyncio.create_subprocess_exec(
         *command("prometheus", folder, port),
         stdout=asyncio.subprocess.DEVNULL,
@@ -165,10 +168,115 @@ def agent_metrics() -> AgentMetrics:
 
 
 _NOT_ALWAYS = (
-    "API", "Ends here", "Ends that pages cause, all platforms", "Joining, latest probe", "Probes that got in",
-    "Probes that met another page", "Rules", "Screens", "Screens that no rule recognised", "Warm-up, median by step",
+    "API", "Ends by reason", "Ends here", "Ends that pages cause, all platforms", "Joining, latest probe",
+    "Probes that got in", "Probes that met another page", "Rules", "Screens", "Screens that no rule recognised",
+    "Warm-up, median by step",
 )  # fmt: skip
-"""Panels that are empty until a page shows a screen, something is probed or goes wrong; all others show any fleet."""
+"""Panels that are empty until a page shows a screen, a bot ends, something is probed or goes wrong; all others show
+any fleet.
+"""
+
+
+def alert(name: str) -> str:
+    """Its expression, with what it looks back to shortened to seconds: a fault of this test is not 30 minutes old."""
+    [expression] = [rule["expr"] for rule in rules("alerts.yml") if rule["alert"] == name]
+    return re.sub(r"\[\d+m\]", "[20s]", expression)
+
+
+@asynccontextmanager
+async def gone_receiver() -> AsyncGenerator[str]:
+    """Of webhooks: it wants no more of them."""
+    app = web.Application()
+    app.router.add_post("/", answer_gone)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    await runner.cleanup()
+
+
+async def answer_gone(_: web.Request) -> web.Response:
+    return web.Response(status=410)
+
+
+@installed
+async def test_each_fault_that_is_provoked_turns_up_in_the_alert_that_is_for_it(
+    own_redis: RedisServer, prefix: str, tmp_path: Path
+) -> None:
+    [port] = free_ports(1)
+    of_agent = AgentMetrics()
+    server, _ = start_http_server(port, "127.0.0.1", registry=of_agent.registry)
+    world = World(own_redis.url, prefix)
+    agent, listen = world.agent("vm-a"), world.settings.metrics.listen
+
+    async with scraping(tmp_path, listen, f"127.0.0.1:{port}", 2) as prometheus, gone_receiver() as receiver:
+
+        async def fires(*names: str) -> None:
+            for name in names:
+                await wait_until(lambda name=name: prometheus.ask(alert(name)))
+
+        async with world.leading() as call:
+            async with agent.running():
+                await wait_until(lambda: agent.idle == 3)
+
+                async def is_in_meeting(**fields: Any) -> tuple[str, str]:
+                    """A new bot, and its worker."""
+                    bot_id = (await call.create(**fields)).body["bot_id"]
+                    await world.until_state(bot_id, "in_meeting")
+                    [worker_id] = [name for name, report in agent.workers.items() if report.bot_id == bot_id]
+                    await wait_until(lambda: agent.idle == 3)
+                    return bot_id, worker_id
+
+                async def saw_what_no_rule_knows(*times: float) -> None:
+                    for at in times:
+                        event = BotSaw("vm-a", worker_id, bot_id, 1, at, "unknown", "unknown")
+                        await agent._tell(event)  # pyright: ignore[reportPrivateUsage]
+
+                bot_id, worker_id = await is_in_meeting()
+                await saw_what_no_rule_knows(time.time())
+                await wait_until(lambda: prometheus.ask('poolmgr_screens_seen_total{screen="unknown"}'))
+                quiet = (
+                    *("PoolmgrWarmSupplyExhausted", "PoolmgrNoVmForJobs", "PoolmgrWarmUpsFail", "PoolmgrBotsDoNotJoin"),
+                    *("PoolmgrUnknownScreens", "PoolmgrWebhooksGivenUp", "PoolmgrRedisNearlyFull", "PoolmgrVmSilent"),
+                    *("PoolmgrEventsWait", "PoolmgrClockOff", "PoolmgrAccountRefused", "PoolmgrAccountExpires"),
+                    *("PoolmgrAgentsQuiet", "PoolmgrNobodyLeads"),
+                )
+
+                async def nothing_fires() -> bool:
+                    return not [name for name in quiet if await prometheus.ask(alert(name))]
+
+                await wait_until(nothing_fires)
+                of_agent.unwritten = lambda: 200
+                of_agent.clock_is_ahead(-2.0)
+                of_agent.accounts = lambda: {"ann": Health(time.time() + 86400, refused=True)}
+                await saw_what_no_rule_knows(*(time.time() + number for number in range(8)))
+                await fires("PoolmgrEventsWait", "PoolmgrClockOff", "PoolmgrAccountRefused", "PoolmgrAccountExpires")
+                await fires("PoolmgrUnknownScreens")
+
+                await is_in_meeting(callback_url=receiver)
+                await fires("PoolmgrWebhooksGivenUp")
+
+                for _ in range(4):  # the first of them counts, too
+                    _, crashed = await is_in_meeting()
+                    await agent.end(crashed, Reason.BROWSER_CRASHED)
+                await fires("PoolmgrBotsDoNotJoin")
+
+                await call.create(requires={"region": "nowhere"})
+                await fires("PoolmgrNoVmForJobs")
+                agent.warms = False
+                for _ in range(3):
+                    await call.create()
+                await fires("PoolmgrWarmSupplyExhausted", "PoolmgrWarmUpsFail")
+
+                used = (await world.redis.info("memory"))["used_memory"]
+                await world.redis.config_set("maxmemory", int(used * 1.1))
+                await fires("PoolmgrRedisNearlyFull")
+                await world.redis.config_set("maxmemory", 0)
+            await fires("PoolmgrVmSilent", "PoolmgrAgentsQuiet")
+        await fires("PoolmgrNobodyLeads")
+    server.shutdown()
+    server.server_close()
+    await world.redis.aclose()
 
 
 @installed
