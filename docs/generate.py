@@ -57,6 +57,7 @@ WORKER: Final = {
     "born": "when it was first warm, epoch seconds",
     "bot_id": "the bot that it serves or is reserved for",
     "kind": "what is recorded of that bot's meeting: `listens` (nothing), `sound`, `picture`",
+    "display": "true: it has a virtual display that can be recorded",
 }
 
 

@@ -272,7 +272,8 @@ class Manager:
                     loops.append(start(self._sqs.follow(arrivals), name="sqs"))
                 if self._provider:
                     kept, shown = KeptScaling(redis, keys, epoch), self.metrics.scaling
-                    made = Scaling(settings.scaling, settings.pool, self._provider, kept, dispatcher, clock, shown)
+                    parts = (settings.scaling, settings.pool, self._provider, kept, dispatcher, clock, shown)
+                    made = Scaling(*parts, displays=settings.capture.needs_display)
                     self._scaling = made
                     loops.append(start(made.run(), name="scaling"))
                 await intake.run(stop)  # its last batch is durable when it returns

@@ -99,10 +99,12 @@ async def run(settings: Settings) -> None:
     service = Service.of_environment()
     # 1. Chromium is installed, what its display and its recording need too, and every account can be read.
     try:
-        profile = Profile.of(find_chromium(settings.worker.chromium), settings.worker, settings.capture)
-        if profile.records:
+        chromium = find_chromium(settings.worker.chromium)
+        profile = Profile.of(chromium, settings.worker)
+        recorded = Profile.recorded(chromium, settings.worker, settings.capture)
+        if recorded:
             find_recording_programs()
-        elif profile.display_size:
+        if profile.display_size:
             find_xvfb()
         for account in settings.worker.accounts:
             read_account(account)
@@ -115,7 +117,7 @@ async def run(settings: Settings) -> None:
     with _locked(state_dir):
         metrics = AgentMetrics()
         spans = _spans(settings)
-        launcher = ObservedLauncher(profile, state_dir, metrics=metrics)
+        launcher = ObservedLauncher(profile, state_dir, recorded, metrics=metrics)
         try:
             journal = Journal(state_dir / "journal.db")
             swept = await launcher.sweep(journal.workers(), most=1_000_000)
@@ -370,6 +372,7 @@ class _Pulse:
                 free_mb=pool.free_mb(),
                 labels=self._labels,
                 canary=self._canary,
+                display_room=pool.room(display=True) if pool.makes_displays else None,
             )
         )
 
@@ -392,7 +395,7 @@ def _carry_out(command: Command, pool: Pool, recordings: Recordings) -> None:
     """Start what is ordered; nothing here waits, so that no order waits for another."""
     match command:
         case Warm():
-            pool.warm(command.worker_id)
+            pool.warm(command.worker_id, display=command.display)
         case Join():
             pool.begin(command)
         case Leave():

@@ -15,7 +15,7 @@ from typing import Final
 
 from playwright._impl._driver import compute_driver_executable
 
-from common.config.settings import CaptureSettings, Settings, WorkerSettings
+from common.config.settings import CaptureSettings, PoolSettings, Settings, WorkerSettings
 from common.runtime.cli.text import duration
 from common.runtime.doctor import network, redis
 from common.runtime.doctor.checks import Check, Found, beside, error, ok, skipped, warning
@@ -62,7 +62,7 @@ def checks(settings: Settings) -> list[Check]:
         _quick("accounts", lambda: _accounts(worker)),
         _quick("fonts", lambda: fonts(_FONTS)),
         _quick("shared memory", lambda: shared_memory(_SHM, worker, many)),
-        _quick("memory", lambda: memory(available_mb(), worker, pool.min_idle, many)),
+        _quick("memory", lambda: memory(available_mb(), worker, pool, displays=settings.capture.needs_display)),
         _quick("processes", lambda: tasks(cgroup_limit("pids.max"), many)),
         open_files(1024, 1024 + _FILES_WORKER * many),
         disk(Path(worker.state_dir), 200, 500 + _DISK_WORKER_MB * many, "worker.state_dir"),
@@ -113,7 +113,10 @@ class _Trial:
                 await chromium.kill()
 
     async def _launch(self, folder: Path) -> tuple[Chromium, Profile]:
-        profile = Profile.of(find_chromium(self._settings.chromium), self._settings, self._capture)
+        """With a display, if there are such workers: that needs most."""
+        chromium = find_chromium(self._settings.chromium)
+        profile = Profile.of(chromium, self._settings)
+        profile = Profile.recorded(chromium, self._settings, self._capture) or profile
         return await Launcher(profile, folder).launch("doctor"), profile
 
 
@@ -226,13 +229,19 @@ def shared_memory_of(size_mb: int, many: int) -> Found:
     return warning(facts, todo) if size_mb < want_mb else ok(facts)
 
 
-def memory(available: int, worker: WorkerSettings, min_idle: int, max_workers: int) -> Found:
-    room = max(0, available - worker.memory_reserve_mb) // worker.worker_memory_mb
+def memory(available: int, worker: WorkerSettings, pool: PoolSettings, *, displays: bool = False) -> Found:
+    """`displays`: pool.min_idle_display counts, each for its display's memory besides."""
+    min_idle, with_display = pool.min_idle, pool.min_idle_display if displays else 0
+    left = max(0, available - worker.memory_reserve_mb - with_display * worker.display_memory_mb)
+    wanted = pool.idle_target(displays=displays)
+    room = left // worker.worker_memory_mb
     facts = f"{available} MB available: room for {room} idle workers beside worker.memory_reserve_mb"
-    todo = f"more memory, or lower pool.max_workers ({max_workers}) and pool.min_idle ({min_idle})"
-    if room < max(1, min_idle):
+    facts += f", {with_display} of them with a display" if with_display else ""
+    lower = f"pool.max_workers ({pool.max_workers}) and pool.min_idle ({min_idle})"
+    todo = f"more memory, or lower {lower}" + (f" and pool.min_idle_display ({with_display})" if with_display else "")
+    if room < max(1, wanted):
         return error(facts, todo)
-    return warning(facts, todo) if room < max_workers else ok(facts)
+    return warning(facts, todo) if room < pool.max_workers else ok(facts)
 
 
 def tasks(limit: int | None, many: int) -> Found:
@@ -259,8 +268,8 @@ def fonts(folders: Sequence[str]) -> Found:
 
 
 def _display(worker: WorkerSettings, capture: CaptureSettings) -> Found:
-    if capture.needs_display:
-        return ok('virtual, by capture.video = "display": see recording')
+    if capture.needs_display and worker.headless:
+        return ok('of workers for pictures only, by capture.video = "display": see recording')
     if worker.headless:
         return ok("none is needed: worker.headless")
     if worker.display == "virtual":

@@ -255,9 +255,11 @@ class ObservedLauncher(Launcher):
         super().__init__(*given)
         self._metrics = metrics
 
-    async def launch(self, worker_id: str, fill_profile: Callable[[Path], None] | None = None) -> Chromium:
+    async def launch(
+        self, worker_id: str, fill_profile: Callable[[Path], None] | None = None, *, display: bool = False
+    ) -> Chromium:
         began = time.monotonic()
-        chromium = await super().launch(worker_id, fill_profile)
+        chromium = await super().launch(worker_id, fill_profile, display=display)
         self._metrics.launched(worker_id, chromium, time.monotonic() - began)
         return chromium
 

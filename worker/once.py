@@ -198,7 +198,9 @@ async def _serve(
     driver = Driver()
     try:
         with tempfile.TemporaryDirectory(prefix="poolmgr-once-") as home:
-            launcher = Launcher(Profile.of(find_chromium(worker.chromium), worker, settings.capture), Path(home))
+            chromium = find_chromium(worker.chromium)
+            recorded = Profile.recorded(chromium, worker, settings.capture)
+            launcher = Launcher(Profile.of(chromium, worker), Path(home), recorded)
             store = Store(settings.capture) if settings.capture.store else None
             recordings = Recordings(WORKER_ID, Path(home) / "recordings", settings.capture, store, report)
             keepers = keepers_for(settings.evidence, WORKER_ID, bundles.put)
@@ -244,7 +246,7 @@ async def _take_in(
     tasks: asyncio.TaskGroup, pool: Pool, job: Job, join: Join, stop: asyncio.Event, learned: _Learned
 ) -> None:
     """Returns when it is over, or is to be stopped."""
-    pool.warm(WORKER_ID)
+    pool.warm(WORKER_ID, display=join.video)
     await _first(tasks, learned.warm, learned.over, stop)
     if not learned.warm.is_set() or stop.is_set():
         return

@@ -75,6 +75,7 @@ class RedisSettings(Section, frozen=True):
 
 class PoolSettings(Section, frozen=True):
     min_idle: Count = 5
+    min_idle_display: Count = 2
     max_workers: Positive = 12
     idle_ttl_s: Seconds = 900.0
     max_age_s: Seconds = 14400.0
@@ -101,6 +102,10 @@ class PoolSettings(Section, frozen=True):
     on_worker_lost: OnWorkerLost = OnWorkerLost.END
     lost_share: Annotated[float, Meta(gt=0, le=1)] = 0.1
     canary_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
+
+    def idle_target(self, *, displays: bool) -> int:
+        """How many idle workers a VM is to have. `displays`: it makes workers with a display."""
+        return self.min_idle + (self.min_idle_display if displays else 0)
 
 
 class MeetingSettings(Section, frozen=True):
@@ -376,6 +381,7 @@ class WorkerSettings(Section, frozen=True):
     stun_server: OptionalServer = "stun.l.google.com:19302"
     memory_reserve_mb: Megabytes = 1024
     worker_memory_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 350
+    display_memory_mb: Megabytes = 70
     memory_limit_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 3000
     heartbeat_s: Seconds = 2.0
     launch_timeout_s: Seconds = 30.0
@@ -556,6 +562,9 @@ def _contradictions(values: _Values) -> list[str]:
     faults = _of_redis(settings.redis)
     if pool.min_idle > pool.max_workers:
         faults.append(f"pool.min_idle: {pool.min_idle} is more than pool.max_workers ({pool.max_workers})")
+    if settings.capture.needs_display and pool.min_idle + pool.min_idle_display > pool.max_workers:
+        both = f"{pool.min_idle_display} and pool.min_idle ({pool.min_idle})"
+        faults.append(f"pool.min_idle_display: {both} are together more than pool.max_workers ({pool.max_workers})")
     if pool.lost_after_s < pool.heartbeat_timeout_s:
         faults.append("pool.lost_after_s: is less than pool.heartbeat_timeout_s")
     if pool.heartbeat_timeout_s < 2 * settings.worker.heartbeat_s:

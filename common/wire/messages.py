@@ -73,9 +73,12 @@ class Feeds(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Warm(Message, frozen=True):
-    """Start a browser and keep it warm as this worker. Idempotent."""
+    """Start a browser and keep it warm as this worker. Idempotent. `display`: on a virtual display that can be
+    recorded; an agent that makes none starts it without.
+    """
 
     worker_id: str
+    display: bool = False
 
 
 class Join(Message, frozen=True):
@@ -152,12 +155,15 @@ Command = Warm | Join | Leave | Say | Pause | FinishRecording | Retire
 
 
 class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One worker as its agent sees it. `outdated`: a fresh one would begin with newer page code."""
+    """One worker as its agent sees it. `outdated`: a fresh one would begin with newer page code. `display`: it has a
+    virtual display that can be recorded.
+    """
 
     state: WorkerState
     bot_id: str = ""
     attempt: int = 0
     outdated: bool = False
+    display: bool = False
 
 
 class Heartbeat(Message, frozen=True):
@@ -165,6 +171,7 @@ class Heartbeat(Message, frozen=True):
     agent lost its state folder. `room`: how many more workers the VM's memory bears beside the reserve. `processors`:
     how many it has; 0: unknown. `free_mb`: memory beside the reserve and those that warm up; None: unknown. `labels`:
     as the agent's settings say, in each heartbeat; so is `canary`: it is to have a share of the jobs only.
+    `display_room`: as `room`, of workers with a display; None: the agent makes none.
     """
 
     vm_id: str
@@ -177,6 +184,7 @@ class Heartbeat(Message, frozen=True):
     free_mb: int | None = None
     labels: dict[str, str] = {}
     canary: bool = False
+    display_room: int | None = None
 
 
 class WorkerVitals(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -107,7 +107,7 @@ async def hold(ways: Sequence[Way], minutes: float, folder: Path, say: Callable[
 
 def _stage(port: int, way: Way) -> Stage:
     sections: dict[str, dict[str, Any]] = {
-        "pool": {"min_idle": 0, "max_workers": 1, "cpu_limit": 0.0},
+        "pool": {"min_idle": 0, "min_idle_display": 0, "max_workers": 1, "cpu_limit": 0.0},
         "meetings": {"room_hosts": [f"127.0.0.1:{port}"]},
     }
     stage = Stage("recorded", sections | {"capture": {"store": "/nowhere", "video": way}})

@@ -165,6 +165,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
             warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,
             waited_s=pool.now - bot.queued_since,
             kind=bot.kind,
+            display=worker.display,
         )
     )
 

@@ -42,7 +42,9 @@ class Accept(msgspec.Struct, frozen=True):
 
 
 class Assign(msgspec.Struct, frozen=True):
-    """Give the bot to the worker. `warm`: it did not have to wait for one; `waited_s`: time in the queue."""
+    """Give the bot to the worker. `warm`: it did not have to wait for one; `waited_s`: time in the queue. `display`:
+    its worker has one.
+    """
 
     vm_id: str
     join: Join
@@ -50,6 +52,7 @@ class Assign(msgspec.Struct, frozen=True):
     warm: bool
     waited_s: float
     kind: JobKind = JobKind.LISTENS
+    display: bool = False
 
 
 class Reschedule(msgspec.Struct, frozen=True):
@@ -195,6 +198,7 @@ class Warm(msgspec.Struct, frozen=True):
     worker_id: str
     since: float
     why: Why
+    display: bool = False
 
 
 class Retire(msgspec.Struct, frozen=True):
@@ -220,6 +224,7 @@ class KeepWorker(msgspec.Struct, frozen=True):
     born: float
     bot_id: str = ""
     kind: JobKind = JobKind.LISTENS
+    display: bool = False
 
 
 class ForgetWorker(msgspec.Struct, frozen=True):
@@ -243,6 +248,7 @@ class KeepVm(msgspec.Struct, frozen=True):
     joins_ok: int = 0
     joins_failed: int = 0
     out: str = ""
+    makes_displays: bool = False
     is_taken_out: bool = False
 
 

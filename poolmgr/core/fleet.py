@@ -25,6 +25,8 @@ class Fleet:
         self.settings = settings
         self.vms: dict[str, Vm] = {}
         self.workers: Counter[WorkerState] = Counter()
+        self.displays: Counter[WorkerState] = Counter()
+        """Those of the workers that have a display."""
         self.carried: Counter[JobKind] = Counter()
         self.everywhere = Place(NO_LABELS, settings)
         self.places: dict[Labels, Place] = {NO_LABELS: self.everywhere}
@@ -86,6 +88,11 @@ class Fleet:
         worker.state, worker.since, worker.bot_id, worker.kind = state, now, bot_id, kind
         if state is WorkerState.IDLE:
             vm.idle[worker.worker_id] = worker
+        self._count(vm, worker, 1)
+
+    def set_display(self, vm: Vm, worker: Worker, *, display: bool) -> None:
+        self._count(vm, worker, -1)
+        worker.display = display
         self._count(vm, worker, 1)
 
     def drop_worker(self, vm: Vm, worker: Worker) -> None:
@@ -154,6 +161,8 @@ class Fleet:
     def _count(self, vm: Vm, worker: Worker, number: int) -> None:
         """Count the worker by its state, and its bot by its kind; or (-1) count it no longer."""
         self.workers[worker.state] += number
+        if worker.display:
+            self._count_display(vm, worker.state, number)
         if worker.state is WorkerState.WARMING:
             vm.warming += number
         elif worker.state in _WITH_BOT:
@@ -161,3 +170,10 @@ class Fleet:
             vm.carried[worker.kind] += number
             if vm.free_mb is not None:
                 vm.free_mb -= number * cost(worker.kind, self.settings).memory_mb
+
+    def _count_display(self, vm: Vm, state: WorkerState, number: int) -> None:
+        self.displays[state] += number
+        if state is WorkerState.WARMING:
+            vm.warming_displays += number
+        elif state is WorkerState.IDLE:
+            vm.idle_displays += number

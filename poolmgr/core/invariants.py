@@ -4,9 +4,9 @@ from collections import Counter
 from typing import Final
 
 from common.wire.vocabulary import BotState, WorkerState
-from poolmgr.core.load import JobKind
-from poolmgr.core.model import Bot
-from poolmgr.core.policy import bears, may_pass
+from poolmgr.core.load import JobKind, wants_display
+from poolmgr.core.model import Bot, Vm
+from poolmgr.core.policy import bears, can_warm, may_pass
 from poolmgr.core.pool import Pool
 
 _WITH_BOT: Final = (WorkerState.BUSY, WorkerState.RESERVED)
@@ -38,16 +38,31 @@ def _about_bots(pool: Pool) -> list[str]:
         for bot in line.first(line.required):
             having = [vm for vm in pool.fleet if bot.requires <= vm.labels]
             has_others = any(vm.takes_work and not vm.canary for vm in having)
-            ready = (
-                vm
-                for vm in having
-                if vm.idle and vm.takes_bots and (not vm.canary or not has_others or pool.is_canarys_turn)
-            )
+            serving = [vm for vm in having if not vm.canary or not has_others or pool.is_canarys_turn]
+            ready = [vm for vm in serving if vm.idle and vm.takes_bots]
+            if line is pool.to_reserve and wants_display(bot.kind) and _display_comes(pool, serving):
+                ready = [vm for vm in ready if vm.idle_displays]
             is_borne = any(bears(vm, bot.kind, pool.settings) for vm in ready)
             if is_borne and all(may_pass(bot, before) for before in held):
                 faults.append("somebody waits although a worker is idle on a VM that bears it")
             held.append(bot)
     return faults
+
+
+def _display_comes(pool: Pool, vms: list[Vm]) -> bool:
+    """Whether a worker with a display is on its way on one of the VMs, or one of them can be told to make one."""
+    now = pool.now
+    return any(
+        vm.takes_work
+        and (
+            vm.warming_displays
+            or (
+                can_warm(vm, pool.settings, now, display=True)
+                and bears(vm, JobKind.PICTURE, pool.settings) > len(vm.idle) + vm.warming
+            )
+        )
+        for vm in vms
+    )
 
 
 def _about_vms(pool: Pool) -> list[str]:
@@ -62,6 +77,11 @@ def _about_vms(pool: Pool) -> list[str]:
         if any(carried[kind] != vm.carried[kind] for kind in JobKind):
             faults.append(f"{vm.vm_id} carries {carried}, {vm.carried} is counted")
         warming = sum(worker.state is WorkerState.WARMING for worker in vm.workers.values())
+        displays = Counter(worker.state for worker in vm.workers.values() if worker.display)
+        if (displays[WorkerState.IDLE], displays[WorkerState.WARMING]) != (vm.idle_displays, vm.warming_displays):
+            faults.append(
+                f"{vm.vm_id} has {displays} with a display; {vm.idle_displays}, {vm.warming_displays} counted"
+            )
         if warming != vm.warming:
             faults.append(f"{warming} workers of {vm.vm_id} are warming, {vm.warming} are counted")
         for worker in vm.workers.values():
@@ -73,6 +93,9 @@ def _about_vms(pool: Pool) -> list[str]:
         counted = states[state]
         if counted != pool.fleet.workers[state]:
             faults.append(f"{counted} workers are {state}, {pool.fleet.workers[state]} are counted")
+    displays = Counter(worker.state for vm in pool.fleet for worker in vm.workers.values() if worker.display)
+    if +displays != +pool.fleet.displays:
+        faults.append(f"{displays} have a display, {pool.fleet.displays} are counted")
     return faults
 
 
@@ -83,8 +106,11 @@ def _about_places(pool: Pool) -> list[str]:
         if {vm.vm_id for vm in having} != set(place.vms):
             faults.append(f"{len(having)} VMs have {sorted(place.labels)}, {len(place.vms)} are known to")
         for side, canary in ((place.canaries, True), (place.others, False)):
-            warming = sum(vm.warming for vm in having if vm.takes_work and vm.canary is canary)
+            those = [vm for vm in having if vm.takes_work and vm.canary is canary]
+            where = f"where VMs have {sorted(place.labels)}"
+            warming, displays = sum(vm.warming for vm in those), sum(vm.warming_displays for vm in those)
             if warming != side.warming:
-                where = f"VMs have {sorted(place.labels)}"
-                faults.append(f"{warming} workers warm where {where}, {side.warming} are counted")
+                faults.append(f"{warming} workers warm {where}, {side.warming} are counted")
+            if displays != side.warming_displays:
+                faults.append(f"{displays} with a display warm {where}, {side.warming_displays} are counted")
     return faults

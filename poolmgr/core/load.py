@@ -18,6 +18,13 @@ class JobKind(StrEnum):
     PICTURE = "picture"
 
 
+def wants_display(kind: JobKind) -> bool:
+    """Whether a bot of that kind is to have a worker with a virtual display, if there is one: recording a picture from
+    it takes less of the processors than a tab does. Others are to leave those workers to it.
+    """
+    return kind is JobKind.PICTURE
+
+
 class Cost(NamedTuple):
     """The load of one bot. `cpu_share`: processors; 1.0 is one processor in full. `memory_mb`: memory beyond that of a
     worker whose bot only listens.

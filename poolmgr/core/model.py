@@ -75,7 +75,7 @@ class Bot:
 @dataclass(slots=True)
 class Worker:
     """One warm Chromium. `since`: when it entered its state; `born`: when it was first warm (both steady clock).
-    `kind`: of its bot.
+    `kind`: of its bot. `display`: it has a virtual display, from which a picture can be recorded.
     """
 
     worker_id: str
@@ -89,6 +89,7 @@ class Worker:
     aged: bool = False
     asked: int = 0  # how often it was ordered to end
     spent_since: float | None = None  # steady clock: since when its agent reports it with an ended or superseded bot
+    display: bool = False
 
 
 @dataclass(slots=True)
@@ -99,6 +100,7 @@ class Vm:
     None: unknown. `carried`: its bots, and those that will come, by kind.
     `labels`, `canary`: by the settings of its agent. `joins`: of a canary, since it is in service. `out`: why the
     manager drains it; empty: it does not.
+    `makes_displays`: its agent starts workers with a display, and `display_room` is the `room` for those.
     """
 
     vm_id: str
@@ -121,6 +123,10 @@ class Vm:
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
     idle: dict[str, Worker] = field(default_factory=dict[str, Worker])  # oldest first
     warming: int = 0  # how many of the workers are
+    makes_displays: bool = False
+    display_room: int = 0
+    idle_displays: int = 0  # how many of the idle ones have a display
+    warming_displays: int = 0  # and of the warming ones
     labels: Labels = NO_LABELS
     canary: bool = False
     joins: Joins = Joins()

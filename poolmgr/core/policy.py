@@ -11,7 +11,7 @@ from typing import Final
 
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import UNSERVED, Attribution, BotState, OnWorkerLost, Reason
-from poolmgr.core.load import JobKind, cost, expected_processors
+from poolmgr.core.load import JobKind, cost, expected_processors, wants_display
 from poolmgr.core.model import Bot, Joins, Vm, Worker
 
 # how many orders to end a worker gets before it is ended by force, one for each warm-up timeout
@@ -27,31 +27,43 @@ _LOST: Final = frozenset({
 _WORKER_LOST: Final = _LOST | {Reason.BROWSER_CRASHED, Reason.BROWSER_HUNG, Reason.MEMORY_LIMIT}
 
 
-def can_warm(vm: Vm, settings: PoolSettings, now: float) -> bool:
-    """Whether one more warm-up keeps every limit: VM size, warm-ups at once, memory reserve, backoff."""
+def can_warm(vm: Vm, settings: PoolSettings, now: float, *, display: bool = False) -> bool:
+    """Whether one more warm-up keeps every limit: VM size, warm-ups at once, memory reserve, backoff. `display`: of a
+    worker with a display, which takes more memory.
+    """
     return (
         vm.takes_work
         and now >= vm.backoff_until
         and len(vm.workers) < settings.max_workers
         and vm.warming < settings.warmups_at_once
         and vm.room > 0
+        and (not display or (vm.makes_displays and vm.display_room > 0))
     )
 
 
-def shortfall(vm: Vm, settings: PoolSettings) -> int:
-    """How many workers the VM lacks to have min_idle. Workers that are too old count as missing: their replacement
-    starts before they end.
+def target(vm: Vm, settings: PoolSettings, *, display: bool) -> int:
+    """How many idle workers the VM is to have, of those with a display or of the others."""
+    if display:
+        return settings.min_idle_display if vm.makes_displays else 0
+    return settings.min_idle
+
+
+def shortfall(vm: Vm, settings: PoolSettings, *, display: bool = False) -> int:
+    """How many workers the VM lacks to have its target, of those with a display or of the others. Workers that are too
+    old count as missing: their replacement starts before they end.
     """
-    lacking = settings.min_idle - vm.warming
+    displays = vm.warming_displays
+    lacking = target(vm, settings, display=display) - (displays if display else vm.warming - displays)
     for worker in vm.idle.values():  # a plain loop: it runs at every event, and a generator takes twice as long
-        if not worker.aged:
+        if not worker.aged and worker.display is display:
             lacking -= 1
     return lacking
 
 
-def surplus(vm: Vm, settings: PoolSettings) -> int:
-    """How many idle workers the VM has above min_idle."""
-    return len(vm.idle) - settings.min_idle
+def surplus(vm: Vm, settings: PoolSettings, *, display: bool = False) -> int:
+    """How many idle workers the VM has above its target, of those with a display or of the others."""
+    displays = vm.idle_displays
+    return (displays if display else len(vm.idle) - displays) - target(vm, settings, display=display)
 
 
 def vm_to_finish(vms: Iterable[Vm], own: str) -> str | None:
@@ -67,10 +79,15 @@ def vm_to_finish(vms: Iterable[Vm], own: str) -> str | None:
 
 def to_trim(vm: Vm, settings: PoolSettings, now: float) -> Iterator[Worker]:
     """The surplus workers to retire now, oldest first: those that are too old, then those idle past their TTL."""
-    left = surplus(vm, settings)
+    for display in (False, True) if vm.idle_displays else (False,):
+        yield from _surplus_to_trim(vm, settings, now, display=display)
+
+
+def _surplus_to_trim(vm: Vm, settings: PoolSettings, now: float, *, display: bool) -> Iterator[Worker]:
+    left = surplus(vm, settings, display=display)
     if left <= 0:
         return
-    candidates = list(vm.idle.values())
+    candidates = [worker for worker in vm.idle.values() if worker.display is display]
     for worker in [w for w in candidates if w.aged] + [w for w in candidates if not w.aged]:
         if left <= 0:
             return
@@ -120,9 +137,16 @@ def may_pass(bot: Bot, held: Bot) -> bool:
     return bot.job.priority >= held.job.priority or not held.requires <= bot.requires
 
 
-def pick_worker(vm: Vm) -> Worker:
-    """The newest idle worker, so that surplus workers age and are trimmed. `vm` has an idle worker."""
-    return next(reversed(vm.idle.values()))
+def pick_worker(vm: Vm, kind: JobKind) -> Worker:
+    """The newest idle worker for a bot of that kind, so that surplus workers age and are trimmed. `vm` has one.
+
+    With a display for a bot whose picture is recorded, without one for any other. If the VM has only workers of the
+    other kind, the bot gets one of those: to be in its meeting in time counts more than the way of recording.
+    """
+    newest, wanted = next(reversed(vm.idle.values())), wants_display(kind)
+    if newest.display is wanted:
+        return newest
+    return next((worker for worker in reversed(vm.idle.values()) if worker.display is wanted), newest)
 
 
 def patience_s(bot: Bot, settings: PoolSettings) -> float:

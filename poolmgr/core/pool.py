@@ -16,7 +16,7 @@ The pool holds every bot that has not ended and every VM. Each part calls only t
     state           what all of these share: fleet, queue, timers, and the decisions so far
     placement       which VMs have what a job requires, and which of those can serve it
     policy          the choices that they carry out
-    load            what a bot takes of its VM
+    load            what a bot takes of its VM, and whether it wants a worker with a display
 
 Repeated and stale events change nothing, so the same event may come twice.
 
@@ -148,6 +148,11 @@ class Pool:
         settle(state)
         decided, state.decided = state.decided, []
         return decided
+
+    @property
+    def now(self) -> float:
+        """The steady clock at the last event."""
+        return self._state.now
 
     @property
     def is_canarys_turn(self) -> bool:

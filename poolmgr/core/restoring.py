@@ -34,7 +34,7 @@ def restore(pool: PoolState, kept_bots: Iterable[Bot], kept_vms: Iterable[Vm]) -
 
 def _restore_vm(pool: PoolState, record: Vm) -> None:
     kept = Vm(record.vm_id, record.session, pool.now, draining=record.draining, stopping=record.stopping)
-    kept.processors, kept.labels = record.processors, record.labels
+    kept.processors, kept.labels, kept.makes_displays = record.processors, record.labels, record.makes_displays
     kept.canary, kept.joins, kept.out = record.canary, record.joins, record.out
     vm = vms.add(pool, kept)
     if record.shunned:  # the earlier leader knew for how long; start the time again

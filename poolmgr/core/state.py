@@ -49,7 +49,8 @@ class PoolState:
         """Decide to make the VM's state durable. `is_taken_out`: as in the decision."""
         state = (vm.draining, vm.lost, vm.stopping, vm.shunned)
         facts = (vm.processors, dict(sorted(vm.labels)), vm.canary, vm.joins.ok, vm.joins.failed, vm.out)
-        self.decided.append(KeepVm(vm.vm_id, vm.session, *state, *facts, is_taken_out=is_taken_out))
+        own = (vm.makes_displays, is_taken_out)
+        self.decided.append(KeepVm(vm.vm_id, vm.session, *state, *facts, *own))
 
     def wait(self, queue: BotQueue, bot: Bot) -> bool:
         """Put the bot in one of the queues. From then on it is known which VMs have what its job requires. False: it is

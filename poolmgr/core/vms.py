@@ -34,11 +34,13 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
         _listen(pool, vm)
     is_other_labels = (beat.labels or vm.labels) and labels_of(beat.labels) != vm.labels
     is_relabelled = is_other_labels or vm.canary != beat.canary
+    makes_displays = beat.display_room is not None
     is_other = vm.stopping != beat.stopping or vm.processors != beat.processors or is_relabelled
+    is_other = is_other or vm.makes_displays != makes_displays
     is_news = is_new_session or vm.lost or is_other
     vm.session, vm.last_seen = beat.session, pool.now
     vm.silent = vm.lost = False
-    vm.stopping, vm.processors = beat.stopping, beat.processors
+    vm.stopping, vm.processors, vm.makes_displays = beat.stopping, beat.processors, makes_displays
     if is_relabelled:
         if vm.canary != beat.canary:
             vm.joins = Joins()
@@ -48,7 +50,7 @@ def on_heartbeat(pool: PoolState, beat: Heartbeat) -> None:
         pool.keep_vm(vm)
     _match_workers(pool, vm, beat, is_new_session=is_new_session)
     unreported = sum(w.state is WorkerState.WARMING and w.worker_id not in beat.workers for w in vm.workers.values())
-    vm.room = beat.room - unreported
+    vm.room, vm.display_room = beat.room - unreported, (beat.display_room or 0) - unreported
     vm.free_mb = None if beat.free_mb is None else beat.free_mb - _promised_mb(pool, vm)
     pool.touch(vm)
 
@@ -96,6 +98,8 @@ def _match_workers(pool: PoolState, vm: Vm, beat: Heartbeat, *, is_new_session: 
         elif report.bot_id and not may_be_old_news and not attempts.counts(pool, worker_id, report):
             # The bot was given up, and either the leader died before it asked it to leave, or the order was lost.
             attempts.supersede(pool, vm.vm_id, worker_id, report.bot_id, report.attempt)
+        if worker is not None and worker.display is not report.display:  # its agent knows what it has made
+            pool.fleet.set_display(vm, worker, display=report.display)
         if report.outdated:
             _count_as_aged(vm, worker_id)
         if report.state is WorkerState.BUSY and worker is not None and not may_be_old_news:
@@ -119,7 +123,7 @@ def _end_if_spent(pool: PoolState, vm: Vm, worker: Worker) -> None:
 
 
 def _take_over(pool: PoolState, vm: Vm, worker_id: str, report: WorkerReport) -> None:
-    worker = Worker(worker_id, vm.vm_id, report.state, pool.now, pool.now, report.bot_id)
+    worker = Worker(worker_id, vm.vm_id, report.state, pool.now, pool.now, report.bot_id, display=report.display)
     workers.add(pool, vm, worker)
     workers.keep(pool, worker)
     if report.state is WorkerState.BUSY:  # if its bot were in its current attempt, the pool would know the worker

@@ -17,14 +17,15 @@ _FAILURES = frozenset(
 NOT_YET_USED = frozenset({WorkerState.WARMING, WorkerState.IDLE, WorkerState.RESERVED})
 
 
-def warm(pool: PoolState, vm: Vm, why: Why) -> None:
+def warm(pool: PoolState, vm: Vm, why: Why, *, display: bool = False) -> None:
     pool.ordered += 1
     vm.room -= 1
+    vm.display_room -= 1
     # Counted over all VMs: a VM that was forgotten and comes back with its workers must not get an old name again.
     worker_id = f"{vm.vm_id}-{pool.epoch}-{pool.ordered}"
-    add(pool, vm, Worker(worker_id, vm.vm_id, WorkerState.WARMING, pool.now, pool.now))
+    add(pool, vm, Worker(worker_id, vm.vm_id, WorkerState.WARMING, pool.now, pool.now, display=display))
     pool.fleet.index(vm, pool.now)
-    pool.decided.append(Warm(vm.vm_id, worker_id, pool.now, why))
+    pool.decided.append(Warm(vm.vm_id, worker_id, pool.now, why, display))
 
 
 def retire(pool: PoolState, vm: Vm, worker: Worker, why: Why) -> None:
@@ -52,9 +53,8 @@ def add(pool: PoolState, vm: Vm, worker: Worker) -> None:
 
 
 def keep(pool: PoolState, worker: Worker) -> None:
-    pool.decided.append(
-        KeepWorker(worker.vm_id, worker.worker_id, worker.state, worker.since, worker.born, worker.bot_id, worker.kind)
-    )
+    state, times, bot = worker.state, (worker.since, worker.born), (worker.bot_id, worker.kind)
+    pool.decided.append(KeepWorker(worker.vm_id, worker.worker_id, state, *times, *bot, worker.display))
 
 
 def drop(pool: PoolState, vm: Vm, worker: Worker, cause: GoneCause) -> None:

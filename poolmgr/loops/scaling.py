@@ -69,8 +69,11 @@ class Scaling:
         dispatcher: Dispatcher,
         clock: Clock,
         metrics: ScalingMetrics,
+        *,
+        displays: bool = False,
     ) -> None:
-        self._settings, self._pool_settings = settings, pool
+        """`displays`: the VMs make workers with a display."""
+        self._settings, self._pool_settings, self._displays = settings, pool, displays
         self._provider = provider
         self._kept = kept
         self._dispatcher = dispatcher
@@ -124,7 +127,7 @@ class Scaling:
         now, wall = self._clock.steady(), self._clock.wall()
         expected = self._history.expected(wall, settings.lead_time_s + BUCKET_S)
         demand = demand_of(pool, wall, settings.lead_time_s, settings.labels)
-        need = need_of(demand, expected, self._pool_settings, settings)
+        need = need_of(demand, expected, self._pool_settings, settings, displays=self._displays)
         outcome = step(self._standing, Look(now, self._minute(wall), need, seen(pool.fleet), group), settings)
         self._standing = outcome.standing
         self._shown = Shown(settings.provider, iso(wall), view=outcome.view)

@@ -27,7 +27,7 @@ from poolmgr.core.decisions import (
     Retire,
     Warm,
 )
-from poolmgr.core.load import JobKind, cost
+from poolmgr.core.load import JobKind, cost, wants_display
 from poolmgr.core.pool import Pool
 from poolmgr.core.settling import held_bots, unplaceable_bots
 from poolmgr.observe.probes import ProbeMetrics
@@ -71,6 +71,14 @@ class Metrics:
         # series of events that have not happened yet are 0, not missing
         for kind in ("warm_hit", "cold_wait", "retry"):
             self._assigned.labels(kind)
+        self._pictures = Counter(
+            "poolmgr_pictures_assigned",
+            "Bots whose picture is recorded, given to a worker: with a display (1) or without (0), where a tab records",
+            ["display"],
+            registry=registry,
+        )
+        for display in ("0", "1"):
+            self._pictures.labels(display)
         self._dispatch = Histogram(
             "poolmgr_dispatch_seconds",
             "From a job's acceptance (or its join_at) to the durable order to its agent",
@@ -213,6 +221,8 @@ class Metrics:
         bot_id = decision.join.bot_id
         retry = decision.join.attempt > 1
         self._assigned.labels("retry" if retry else "warm_hit" if decision.warm else "cold_wait").inc()
+        if wants_display(decision.kind):
+            self._pictures.labels(str(int(decision.display))).inc()
         if accepted_at := self._accepted_at.pop(bot_id, None):
             self._dispatch.observe(max(0.0, now - accepted_at), _exemplar(bot_id))
         self._assigned_at[bot_id] = now
@@ -297,7 +307,14 @@ class PoolGauges(Collector):
             "poolmgr_queue_longest_wait_seconds", "How long the bot has waited that waits longest"
         )
         target = GaugeMetricFamily(
-            "poolmgr_idle_target", "Idle workers that the fleet is to have: min_idle a usable VM"
+            "poolmgr_idle_target",
+            "Idle workers that the fleet is to have: min_idle a usable VM, and min_idle_display where those are made",
+        )
+        displays = GaugeMetricFamily(
+            "poolmgr_display_workers", "Those of the workers that have a display, by state", labels=["state"]
+        )
+        display_target = GaugeMetricFamily(
+            "poolmgr_display_idle_target", "Those of the idle target that are to have a display"
         )
         expected = GaugeMetricFamily(
             "poolmgr_expected_processors",
@@ -335,11 +352,15 @@ class PoolGauges(Collector):
                 if state is not BotState.STOPPED:
                     bots.add_metric([state], count)
             for state in WorkerState:
-                workers.add_metric([state], self.pool.fleet.workers[state])
+                workers.add_metric([state], fleet.workers[state])
+                displays.add_metric([state], fleet.displays[state])
             for state, count in vms_by_state.items():
                 vms.add_metric([state], count)
             queue.add_metric([], len(self.pool.queue))
             now = self._clock.steady()
             longest.add_metric([], max((now - bot.queued_since for bot in self.pool.queue), default=0.0))
-            target.add_metric([], usable * self.pool.settings.min_idle)
-        return [bots, workers, vms, queue, longest, target, expected, processors, held, unmet, canaries]
+            with_displays = sum(vm.makes_displays and vm.state.has_target for vm in fleet) * settings.min_idle_display
+            target.add_metric([], usable * settings.min_idle + with_displays)
+            display_target.add_metric([], with_displays)
+        of_workers = [workers, displays, target, display_target]
+        return [bots, *of_workers, vms, queue, longest, expected, processors, held, unmet, canaries]

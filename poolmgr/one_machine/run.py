@@ -368,7 +368,7 @@ class _Machine:
             token_file=str(folder.token_file),
             header_file=str(folder.header_file),
             room_hosts=settings.meetings.room_hosts,
-            min_idle=pool.min_idle,
+            min_idle=pool.idle_target(displays=settings.capture.needs_display),
             max_workers=pool.max_workers,
         )
 

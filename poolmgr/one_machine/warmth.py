@@ -12,10 +12,13 @@ PROGRESS_EVERY_S: Final = 5.0
 
 
 class Browsers(NamedTuple):
-    """The agent's workers by id. `room`: for how many more there is memory."""
+    """The agent's workers by id. `room`: for how many more there is memory. `displays`: it makes workers with a
+    display.
+    """
 
     workers: dict[str, WorkerReport]
     room: int
+    displays: bool = False
 
     @property
     def idle(self) -> int:
@@ -31,7 +34,7 @@ class Browsers(NamedTuple):
 
     def wanted(self, pool: PoolSettings) -> int:
         """How many browsers should be idle: the manager's target, up to the limit of the VM."""
-        return min(pool.min_idle, max(0, pool.max_workers - self.bots))
+        return min(pool.idle_target(displays=self.displays), max(0, pool.max_workers - self.bots))
 
     def _in(self, state: WorkerState) -> int:
         return sum(worker.state is state for worker in self.workers.values())
@@ -40,7 +43,7 @@ class Browsers(NamedTuple):
 def after(before: Browsers | None, event: Event) -> Browsers | None:
     """The agent's workers after `event`; None until the first heartbeat, because only heartbeats list all workers."""
     if isinstance(event, Heartbeat):
-        return Browsers(dict(event.workers), event.room)
+        return Browsers(dict(event.workers), event.room, event.display_room is not None)
     if before is None:
         return None
     workers = dict(before.workers)
@@ -55,7 +58,7 @@ def after(before: Browsers | None, event: Event) -> Browsers | None:
             workers.pop(worker_id, None)
         case _:
             return before
-    return Browsers(workers, before.room)
+    return before._replace(workers=workers)
 
 
 class Warmth:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from common.config.settings import PoolSettings
 from common.jobs.record import epoch
 from common.wire.vocabulary import BotState, VmState, WorkerState
 from poolmgr.page.hour import Hour, Minute
@@ -28,7 +29,7 @@ _NUMBERS: Final = re.compile(r"(\d+)")
 
 class VmRow(msgspec.Struct, frozen=True):
     """`workers`: how many are warming, idle, reserved, busy and retiring. `rank`: 0 for those that need somebody most;
-    VMs of a higher rank are shown after them.
+    VMs of a higher rank are shown after them. `displays`: those of the workers that have one.
     """
 
     id: str
@@ -36,6 +37,7 @@ class VmRow(msgspec.Struct, frozen=True):
     workers: tuple[int, ...]
     drains: bool
     rank: int
+    displays: tuple[int, ...]
 
 
 class BotRow(msgspec.Struct, frozen=True):
@@ -117,15 +119,16 @@ class _Brief(NamedTuple):
 
 
 class Outlook:
-    """The whole fleet. `min_idle`: the setting, for each VM that is up. `whole`: whether all of its VMs were read."""
+    """The whole fleet. `pool`: what each VM that is up is to have. `whole`: whether all of its VMs were read."""
 
-    def __init__(self, min_idle: int) -> None:
+    def __init__(self, pool: PoolSettings) -> None:
         self.vms: dict[str, VmView] = {}
         self.bots: dict[str, BotRow] = {}
         self.hour = Hour()
         self.counted = False
         self.whole = False
-        self._min_idle = min_idle
+        self._pool = pool
+        self._with_displays = 0  # VMs that are up and make workers with a display
         self._standing: Standing | None = None
         self._vms_there = 0
         self._told_whole = False
@@ -254,10 +257,12 @@ class Outlook:
         if before := self.vms.pop(vm_id, None):
             self._vms[before.state] -= 1
             self._workers.subtract(before.workers)
+            self._with_displays -= _makes_displays(before)
         if vm:
             self.vms[vm_id] = vm
             self._vms[vm.state] += 1
             self._workers.update(vm.workers)
+            self._with_displays += _makes_displays(vm)
         self._changed_vms.add(vm_id)
 
     def _set_live(self, bot_id: str, bot: _Brief | None) -> None:
@@ -276,10 +281,11 @@ class Outlook:
             return None
         standing = self._standing
         facts = (standing.leader, standing.epoch, standing.jobs_waiting, standing.bots_live)
-        target = self._vms["up"] * self._min_idle
+        pool = self._pool
+        target = self._vms["up"] * pool.min_idle + self._with_displays * pool.min_idle_display
         counts = (dict(self._workers), _some(self._vms), self._vms_there, _some(self._bots))
         oldest = min(self._queued.values(), default=0.0)
-        return Head(*facts, self._min_idle, target, *counts, len(self._queued), oldest, self.counted)
+        return Head(*facts, pool.min_idle, target, *counts, len(self._queued), oldest, self.counted)
 
 
 _LIVE: Final = frozenset(state for state in BotState if state is not BotState.STOPPED)
@@ -294,7 +300,13 @@ def _some(counts: Counter[str]) -> dict[str, int]:
 
 
 def _vm_row(vm: VmView) -> VmRow:
-    return VmRow(vm.vm_id, vm.state, tuple(vm.workers[state] for state in WorkerState), vm.draining, _rank(vm))
+    workers = tuple(vm.workers[state] for state in WorkerState)
+    displays = tuple(vm.displays.get(state, 0) for state in WorkerState) if vm.displays else ()
+    return VmRow(vm.vm_id, vm.state, workers, vm.draining, _rank(vm), displays)
+
+
+def _makes_displays(vm: VmView) -> bool:
+    return vm.makes_displays and vm.state is VmState.UP
 
 
 def _rank(vm: VmView) -> int:

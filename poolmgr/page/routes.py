@@ -123,7 +123,7 @@ class _Page:
         self._service = service
         self._settings = settings
         self._sight = Sight(service.redis, service.keys)
-        self._watch = Watch(service.redis, service.keys, settings.pool.min_idle, service.wall, service.steady)
+        self._watch = Watch(service.redis, service.keys, settings.pool, service.wall, service.steady)
         self._looks = Looks(service.redis, service.keys)
         self._watching = self._looking = 0
         self._closing = asyncio.Event()

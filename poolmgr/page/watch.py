@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 
+from common.config.settings import PoolSettings
 from common.jobs.record import epoch
 from common.wire.vocabulary import BotState
 from poolmgr.page.outlook import MOST_BOTS, Outlook
@@ -50,10 +51,10 @@ class Watch:
     """
 
     def __init__(
-        self, redis: Redis, keys: Keys, min_idle: int, wall: Callable[[], float], steady: Callable[[], float]
+        self, redis: Redis, keys: Keys, pool: PoolSettings, wall: Callable[[], float], steady: Callable[[], float]
     ) -> None:
         self._sight = Sight(redis, keys)
-        self._min_idle = min_idle
+        self._pool = pool
         self._wall = wall
         self._steady = steady
         self._looking = asyncio.Lock()
@@ -61,7 +62,7 @@ class Watch:
         self._begin()
 
     def _begin(self) -> None:
-        self.outlook = Outlook(self._min_idle)
+        self.outlook = Outlook(self._pool)
         self._sent: deque[tuple[int, bytes]] = deque(maxlen=_KEPT)
         self._all: tuple[int, bytes] = (-1, b"")
         self._looked_at = self._indexes_at = -1e9

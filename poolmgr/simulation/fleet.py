@@ -38,7 +38,7 @@ class FleetModel(msgspec.Struct, frozen=True):
     """`warmup_s`: the mean of a lognormal. `failing_warmups`: the share of warm-ups that fail, 0 to 1. `processors`: of
     each VM; 0: unknown, and then they limit nothing. `canaries`: how many VMs are. `failing_joins`: the share of joins
     that fail by our doing, 0 to 1; `canarys_failing_joins`: on canaries. `labelled`: each takes
-    VMs of its own, the last ones first, while canaries are the first ones.
+    VMs of its own, the last ones first, while canaries are the first ones. `displays`: VMs make workers with a display.
     """
 
     vms: int
@@ -49,6 +49,7 @@ class FleetModel(msgspec.Struct, frozen=True):
     failing_joins: float = 0.0
     canarys_failing_joins: float = 0.0
     labelled: tuple[Labelled, ...] = ()
+    displays: bool = False
 
 
 class Fleet:
@@ -84,9 +85,10 @@ class Fleet:
     def boot(self, vm_id: str, at: float) -> None:
         """Let this VM report at `at` for the first time."""
         processors, canary = self._model.processors, vm_id in self._canaries
-        labels = self._labels.get(vm_id, {})
-        beat = Heartbeat(vm_id, "simulated", at, {}, _ROOM, processors=processors, canary=canary, labels=labels)
-        self._say(at, beat)
+        display_room = _ROOM if self._model.displays else None
+        is_so = {"processors": processors, "canary": canary, "display_room": display_room}
+        beat = Heartbeat(vm_id, "simulated", at, {}, _ROOM, labels=self._labels.get(vm_id, {}))
+        self._say(at, msgspec.structs.replace(beat, **is_so))
 
     def warm(self, order: Warm, now: float) -> None:
         at = now + draw_lognormal(self._model.warmup_s, _WARMUP_SIGMA, self._random)

@@ -7,6 +7,7 @@ import msgspec
 
 from common.wire.vocabulary import WorkerState
 from poolmgr.core.decisions import Assign, End, ForgetWorker, KeepVm, Warm
+from poolmgr.core.load import wants_display
 
 
 class TakenOut(msgspec.Struct, frozen=True):
@@ -33,7 +34,8 @@ class Outcome(msgspec.Struct, frozen=True):
     the same in seconds for each served bot. `busy_peak`: the most bots at one time. `load_mean`, `load_peak`: the share
     of what bots may take of all processors (`pool.cpu_limit`) that they are expected to take; None: it is not known how
     many there are. `canary_jobs`: jobs that a canary got; `taken_out`: which were taken out, and when. `required`:
-    for each label set that jobs require, if any does.
+    for each label set that jobs require, if any does. `pictures`: jobs with a picture among the served; `on_display`:
+    those of them that got a worker with a display.
     """
 
     jobs: int
@@ -59,6 +61,8 @@ class Outcome(msgspec.Struct, frozen=True):
     canary_jobs: int = 0
     taken_out: tuple[TakenOut, ...] = ()
     required: tuple[Required, ...] = ()
+    pictures: int = 0
+    on_display: int = 0
 
 
 class Meter:
@@ -84,7 +88,7 @@ class Meter:
         self._warm_hits = self._never_served = 0
         self._waits_s: list[float] = []
         self._canaries = set[str]()
-        self._canary_jobs = 0
+        self._canary_jobs = self._pictures = self._on_display = 0
         self._taken_out: list[TakenOut] = []
         self._requires = requires
         self._required: dict[str, tuple[list[float], list[bool], list[str]]] = {}
@@ -120,6 +124,9 @@ class Meter:
             if of := self._of(order.join.bot_id):
                 of[0].append(order.waited_s)
                 of[1].append(order.warm)
+            if wants_display(order.kind):
+                self._pictures += 1
+                self._on_display += order.display
 
     def keep_vm(self, kept: KeepVm, now: float) -> None:
         if kept.canary:
@@ -171,6 +178,8 @@ class Meter:
                 Required(labels, len(waits), sum(warm), percentile(sorted(waits), 99), len(never))
                 for labels, (waits, warm, never) in sorted(self._required.items())
             ),
+            pictures=self._pictures,
+            on_display=self._on_display,
         )
 
 

@@ -66,6 +66,7 @@ class ScaledSimulation:
         self._settings, self._scaling = settings, scaling
         self._random, self._boot_s = random, boot_s
         at_first = max(1, limits_at(_BEGINS_AT_MINUTE, scaling).floor)
+        self._displays = model.displays
         self.simulation = Simulation(settings, msgspec.structs.replace(model, vms=at_first), arrivals, hours, random)
         self.hours = hours
         self._paid_from = {f"vm-{number}": BEGIN for number in range(at_first)}
@@ -108,7 +109,7 @@ class ScaledSimulation:
         demand = demand_of(pool, now, scaling.lead_time_s, scaling.labels)
         vms = [vm for vm_id in self._paid_from if (vm := pool.fleet.get(vm_id))]
         minute = (int((now - BEGIN) // 60) + _BEGINS_AT_MINUTE) % (7 * MINUTES_A_DAY)
-        need = need_of(demand, expected, self._settings, scaling)
+        need = need_of(demand, expected, self._settings, scaling, displays=self._displays)
         group = Group(len(self._paid_from), frozenset(self._paid_from))
         self._standing, actions, view = step(self._standing, Look(now, minute, need, seen(vms), group), scaling)
         for action in actions:

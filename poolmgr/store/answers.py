@@ -20,13 +20,16 @@ class Entry(NamedTuple):
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A worker's record in `vm:{vm_id}:workers`. Times: epoch seconds. `kind`: of its bot, a JobKind."""
+    """A worker's record in `vm:{vm_id}:workers`. Times: epoch seconds. `kind`: of its bot, a JobKind. `display`: it
+    has one.
+    """
 
     state: WorkerState
     since: float
     born: float = 0.0
     bot_id: str = ""
     kind: str = JobKind.LISTENS
+    display: bool = False
 
 
 def entries_of(answer: Any) -> list[Entry]:

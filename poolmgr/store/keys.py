@@ -160,7 +160,7 @@ KEY_DOCS: Final = (
     KeyDoc("scaling", "hash", "manager", "only with [scaling] provider: `standing` and `history` for the next leader, `shown` for `poolmgr fleet`, as JSON", "30 days after the last look"),
     KeyDoc("usage:{day}", "hash", "manager", "what each API token used of what ended on this day (UTC): `owner:name` -> number (poolmgr usage)", "400 days after the last end of that day"),
     KeyDoc("vms", "set", "manager", "ids of known VMs", "a member [retention] vm_s after its VM was lost; the key likewise after the last leader"),
-    KeyDoc("vm:{vm_id}", "hash", "manager", "`session`, `draining`, `lost`, `stopping`, `resting`, `processors`, `labels` (JSON), `canary`, `joins_ok` and `joins_failed` (of a canary), `out` (why the manager drains it), `at`", "[retention] vm_s after the VM was lost, or after the last leader"),
+    KeyDoc("vm:{vm_id}", "hash", "manager", "`session`, `draining`, `lost`, `stopping`, `resting`, `processors`, `labels` (JSON), `canary`, `joins_ok` and `joins_failed` (of a canary), `out` (why the manager drains it), `makes_displays`, `at`", "[retention] vm_s after the VM was lost, or after the last leader"),
     KeyDoc("vm:{vm_id}:workers", "hash", "manager", "worker_id -> JSON of state, since, born, bot_id, kind", "when its VM is lost; [retention] vm_s after the last leader"),
     KeyDoc("vm:{vm_id}:commands", "stream", "manager", "what the agent of that VM is to do", "an entry is deleted when done; the key when the VM is lost, or a day after the last heartbeat or order"),
     KeyDoc("vm:{vm_id}:alive", "string", "agent", "which agent speaks for the VM", "15 s after its last heartbeat"),

@@ -139,6 +139,7 @@ def vm_kept(decision: KeepVm, at: float) -> Fields:
         "joins_ok": decision.joins_ok,
         "joins_failed": decision.joins_failed,
         "out": decision.out,
+        "makes_displays": int(decision.makes_displays),
         "at": iso(at),
     }
 
@@ -150,6 +151,7 @@ def vm_from(vm_id: str, fields: Mapping[str, str]) -> Vm:
     vm.processors = answers.number(fields.get("processors", ""))
     vm.labels = labels_of(answers.labels(fields.get("labels", "")))
     vm.canary, vm.out = fields.get("canary") == "1", fields.get("out", "")
+    vm.makes_displays = fields.get("makes_displays") == "1"
     ok, failed = (answers.number(fields.get(name, "")) for name in ("joins_ok", "joins_failed"))
     vm.joins = Joins(int(ok), int(failed))
     return vm
@@ -200,16 +202,19 @@ def taken_by_receiver(event: BotStreamed) -> str:
 def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> bytes:
     match decision:
         case KeepWorker():
-            record = WorkerRecord(decision.state, decision.since, decision.born, decision.bot_id, decision.kind)
+            d = decision
+            record = WorkerRecord(d.state, d.since, d.born, d.bot_id, d.kind, d.display)
         case Warm():
-            record = WorkerRecord(WorkerState.WARMING, decision.since, decision.since)
+            record = WorkerRecord(WorkerState.WARMING, decision.since, decision.since, display=decision.display)
         case Retire():
             record = WorkerRecord(WorkerState.RETIRING, decision.since)
         case _:  # Assign
-            record = WorkerRecord(WorkerState.BUSY, at, decision.born, decision.join.bot_id, decision.kind)
+            bot = (decision.join.bot_id, decision.kind)
+            record = WorkerRecord(WorkerState.BUSY, at, decision.born, *bot, decision.display)
     return msgspec.json.encode(record)
 
 
 def worker_from(vm_id: str, worker_id: str, raw: bytes) -> Worker:
     record = answers.worker_record(raw)
-    return Worker(worker_id, vm_id, record.state, record.since, record.born or record.since, record.bot_id)
+    times = (record.since, record.born or record.since)
+    return Worker(worker_id, vm_id, record.state, *times, record.bot_id, display=record.display)

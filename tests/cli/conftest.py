@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
@@ -73,16 +74,16 @@ class Agent:
         self.vm_id = vm_id
         self.processors = 0.0
         self.labels: dict[str, str] = {}
+        self.display_room: int | None = None
 
     def send(self, event: Event) -> None:
         self._redis.xadd(self._keys.events, {FIELD: encode(event)})
 
     def beat(self, **workers: WorkerReport) -> None:
         self._redis.set(self._keys.alive(self.vm_id), "agent", ex=60)
-        beat = Heartbeat(
-            self.vm_id, "session-1", time.time(), workers, room=10, processors=self.processors, labels=self.labels
-        )
-        self.send(beat)
+        beat = Heartbeat(self.vm_id, "session-1", time.time(), workers, room=10, labels=self.labels)
+        facts = {"processors": self.processors, "display_room": self.display_room}
+        self.send(msgspec.structs.replace(beat, **facts))
 
     def orders(self, kind: type[Command], number: int = 1) -> list[Any]:
         """The first `number` orders of a kind, once they are there."""

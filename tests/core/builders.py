@@ -149,6 +149,7 @@ class Scenario:
         free_mb: int | None = None,
         labels: Mapping[str, str] | None = None,
         canary: bool | None = None,
+        display_room: int | None = None,
     ) -> list[Decision]:
         """A heartbeat that lists what the pool believes, except `without`, or else `reports`. `labels`, `canary`:
         the VM's if they are not those of its last heartbeat.
@@ -159,7 +160,7 @@ class Scenario:
         known = self.pool.fleet.get(vm_id)
         has = dict(labels) if labels is not None else dict(known.labels) if known else {}
         is_one = canary if canary is not None else known is not None and known.canary
-        facts = (listed, room, stopping, processors, free_mb, has, is_one)
+        facts = (listed, room, stopping, processors, free_mb, has, is_one, display_room)
         return self.step(Heartbeat(vm_id, session, self.wall, *facts))
 
     def reports(self, vm_id: str) -> dict[str, WorkerReport]:
@@ -170,8 +171,9 @@ class Scenario:
         bot = self.pool.bots.get(worker.bot_id)
         state = WorkerState.IDLE if worker.state is WorkerState.RESERVED else worker.state
         if state is WorkerState.BUSY:
-            return WorkerReport(state, worker.bot_id, bot.attempt) if bot else WorkerReport(state)
-        return WorkerReport(state)
+            attempt = bot.attempt if bot else 0
+            return WorkerReport(state, worker.bot_id if bot else "", attempt, display=worker.display)
+        return WorkerReport(state, display=worker.display)
 
     def warmed(self, worker_id: str, vm_id: str = "vm") -> list[Decision]:
         return self.step(WorkerWarm(vm_id, worker_id, self.wall))
@@ -190,10 +192,12 @@ class Scenario:
         processors: float = 0.0,
         labels: Mapping[str, str] | None = None,
         canary: bool | None = None,
+        display_room: int | None = None,
     ) -> None:
         """The VMs come up and warm everything that the pool asks for, one after the other."""
         for vm_id in vm_ids or ("vm",):
-            self.beat(vm_id, room=room, processors=processors, labels=labels, canary=canary)
+            facts: dict[str, Any] = {"labels": labels, "canary": canary, "display_room": display_room}
+            self.beat(vm_id, room=room, processors=processors, **facts)
             while warming := self.names(WorkerState.WARMING, vm_id):
                 for worker_id in warming:
                     self.warmed(worker_id, vm_id)

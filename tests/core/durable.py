@@ -57,6 +57,7 @@ class VmRecord:
     canary: bool = False
     joins: Joins = field(default_factory=Joins)
     out: str = ""
+    makes_displays: bool = False
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
 
 
@@ -144,6 +145,7 @@ class Durable:
                     canary=record.canary,
                     joins=record.joins,
                     out=record.out,
+                    makes_displays=record.makes_displays,
                 )
                 for worker in self.workers.get(vm_id, {}).values():
                     vm.workers[worker.worker_id] = _copy(worker)
@@ -180,21 +182,21 @@ class Durable:
 
     def _apply_to_fleet(self, decision: Decision) -> None:
         match decision:
-            case Warm(vm_id=vm_id, worker_id=worker_id, since=since):
+            case Warm(vm_id=vm_id, worker_id=worker_id, since=since, display=display):
                 self._expect(worker_id not in self.workers.get(vm_id, {}), decision)
-                self._put(Worker(worker_id, vm_id, WorkerState.WARMING, since, since))
+                self._put(Worker(worker_id, vm_id, WorkerState.WARMING, since, since, display=display))
             case Retire(vm_id=vm_id, worker_id=worker_id, since=since):
                 self._put(Worker(worker_id, vm_id, WorkerState.RETIRING, since, since))
             case KeepWorker():
                 d = decision
-                self._put(Worker(d.worker_id, d.vm_id, d.state, d.since, d.born, d.bot_id))
+                self._put(Worker(d.worker_id, d.vm_id, d.state, d.since, d.born, d.bot_id, display=d.display))
             case ForgetWorker(vm_id=vm_id, worker_id=worker_id):
                 kept = self.workers.get(vm_id, {}).pop(worker_id, None)
                 self._expect(kept is not None or self.vms[vm_id].lost, decision)  # a lost VM's went with its record
             case KeepVm(vm_id=vm_id):
                 d = decision
                 state = (d.draining, d.lost, d.stopping, d.resting)
-                facts = (d.processors, d.labels, d.canary, Joins(d.joins_ok, d.joins_failed), d.out)
+                facts = (d.processors, d.labels, d.canary, Joins(d.joins_ok, d.joins_failed), d.out, d.makes_displays)
                 self.vms[vm_id] = VmRecord(d.session, *state, *facts)
                 if decision.lost:
                     self.workers.pop(vm_id, None)
@@ -213,6 +215,5 @@ class Durable:
 
 
 def _copy(worker: Worker) -> Worker:
-    return Worker(
-        worker.worker_id, worker.vm_id, worker.state, worker.since, worker.born, worker.bot_id, aged=worker.aged
-    )
+    w = worker
+    return Worker(w.worker_id, w.vm_id, w.state, w.since, w.born, w.bot_id, aged=w.aged, display=w.display)

@@ -39,6 +39,12 @@ def break_it(how: str) -> Pool:
             del pool.fleet.everywhere.vms["vm"]
         case "miscounted in a place":
             pool.fleet.everywhere.others.warming += 1
+        case "miscounted displays":
+            vm.idle_displays += 1
+        case "miscounted displays of all":
+            pool.fleet.displays[IDLE] += 1
+        case "miscounted displays in a place":
+            pool.fleet.everywhere.others.warming_displays += 1
         case "another kind":
             vm.workers[a.worker_id].kind = JobKind.PICTURE
         case _:
@@ -60,6 +66,9 @@ def break_it(how: str) -> Pool:
         ("miscounted on its VM", "workers of vm are warming, "),
         ("miscounted kinds", "vm carries "),
         ("another kind", "its bot is "),
+        ("miscounted displays", "vm has "),
+        ("miscounted displays of all", " have a display, "),
+        ("miscounted displays in a place", "0 with a display warm where VMs have [], 1 are counted"),
         ("another place", "1 VMs have [], 0 are known to"),
         ("miscounted in a place", "0 workers warm where VMs have [], 1 are counted"),
         ("miscounted", "2 workers are idle, 3 are counted"),

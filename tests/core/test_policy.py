@@ -30,6 +30,8 @@ NOW = 1000.0
 LETTERS = {
     "w": WorkerState.WARMING,
     "i": WorkerState.IDLE,
+    "d": WorkerState.IDLE,  # idle, with a display
+    "v": WorkerState.WARMING,  # will have one
     "o": WorkerState.IDLE,  # idle and too old
     "r": WorkerState.RESERVED,
     "b": WorkerState.BUSY,
@@ -43,8 +45,8 @@ def vm_with(workers: str = "", *, room: int = 99, since: list[float] | None = No
     fleet = Fleet(PoolSettings())
     times = iter(since or [])
     for n, letter in enumerate(workers):
-        at = next(times, NOW) if letter in "io" else NOW
-        worker = Worker(f"w{n}", "vm", LETTERS[letter], at, at, aged=letter == "o")
+        at = next(times, NOW) if letter in "iod" else NOW
+        worker = Worker(f"w{n}", "vm", LETTERS[letter], at, at, aged=letter == "o", display=letter in "dv")
         fleet.add_worker(vm, worker)
     return vm
 
@@ -143,7 +145,7 @@ def test_an_old_worker_goes_before_its_replacement_only_when_it_never_fits(worke
 
 
 def test_the_newest_idle_worker_gets_the_bot() -> None:
-    assert pick_worker(vm_with("wiibi", since=[1, 2, 3])).worker_id == "w4"
+    assert pick_worker(vm_with("wiibi", since=[1, 2, 3]), JobKind.LISTENS).worker_id == "w4"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
-from common.config.settings import PoolSettings
+from common.config.settings import CaptureSettings, PoolSettings
 from common.wire import messages
 from common.wire.messages import (
     BotEnded,
@@ -41,6 +41,7 @@ from poolmgr.core.events import (
     Tick,
 )
 from poolmgr.core.invariants import broken_invariants
+from poolmgr.core.load import wants_display
 from poolmgr.core.pool import Pool
 from tests.core.builders import START, WALL, job, of_type
 from tests.core.durable import Durable
@@ -55,6 +56,8 @@ MEMORY: Final = 5
 
 LABELS: Final[list[dict[str, str]]] = [{}, {"region": "eu"}, {"region": "eu", "account": "a"}]
 """Of a VM, and what jobs require. No VM has all that some require at the beginning, and any may later."""
+
+CAPTURE: Final = CaptureSettings(store="/recordings")
 
 SETTINGS: Final = PoolSettings(
     min_idle=1,
@@ -80,11 +83,12 @@ class Browser:
     state: WorkerState = WorkerState.WARMING
     join: Join | None = None
     reached: BotState = BotState.ASSIGNED
+    display: bool = False
 
     def report(self) -> WorkerReport:
         if self.join:
-            return WorkerReport(self.state, self.join.bot_id, self.join.attempt)
-        return WorkerReport(self.state)
+            return WorkerReport(self.state, self.join.bot_id, self.join.attempt, display=self.display)
+        return WorkerReport(self.state, display=self.display)
 
 
 @dataclass
@@ -101,6 +105,7 @@ class Agent:
     stopping: bool = False
     labels: dict[str, str] = field(default_factory=dict[str, str])
     canary: bool = False
+    makes_displays: bool = False
 
     def with_bot(self) -> list[tuple[str, Browser, Join]]:
         return [(worker_id, b, b.join) for worker_id, b in self.browsers.items() if b.join]
@@ -115,7 +120,7 @@ class PoolAndFleet(RuleBasedStateMachine):
         self.settings = SETTINGS
         self.now = START
         self.epoch = 1
-        self.pool = Pool(SETTINGS, epoch=1, forget_vm_s=90)
+        self.pool = Pool(SETTINGS, epoch=1, forget_vm_s=90, capture=CAPTURE)
         self.durable = Durable()
         self.agents: dict[str, Agent] = {}
         self.ends: Counter[str] = Counter()
@@ -123,11 +128,11 @@ class PoolAndFleet(RuleBasedStateMachine):
         self.submitted = 0
         self.unacknowledged: list[Event] = []
 
-    @initialize(vms=st.integers(1, 3), min_idle=st.sampled_from([0, 1, 2, 4]))
-    def begin(self, vms: int, min_idle: int) -> None:
-        self.settings = replace(SETTINGS, min_idle=min_idle)
-        self.pool = Pool(self.settings, epoch=1, forget_vm_s=90)
-        self.agents = {f"vm{n}": Agent(f"vm{n}", labels=LABELS[n]) for n in range(vms)}
+    @initialize(vms=st.integers(1, 3), idle=st.sampled_from([(0, 0), (0, 1), (1, 0), (1, 1), (2, 2), (4, 0)]))
+    def begin(self, vms: int, idle: tuple[int, int]) -> None:
+        self.settings = replace(SETTINGS, min_idle=idle[0], min_idle_display=idle[1])
+        self.pool = Pool(self.settings, epoch=1, forget_vm_s=90, capture=CAPTURE)
+        self.agents = {f"vm{n}": Agent(f"vm{n}", labels=LABELS[n], makes_displays=n > 0) for n in range(vms)}
         for agent in self.agents.values():
             self.beat(agent)
         self.deliver_all()
@@ -143,6 +148,7 @@ class PoolAndFleet(RuleBasedStateMachine):
             self.durable.apply(decision, self.now)
             self.tell(decision)
         self.check_warm_ups(decisions)
+        self.check_kinds(decisions)
         assert self.durable.refused == []
         for revoke in of_type(decisions, Revoke):
             self.handle(Revoked(revoke.bot_id, revoke.attempt, self.durable.revoke(revoke)))
@@ -150,7 +156,7 @@ class PoolAndFleet(RuleBasedStateMachine):
     def tell(self, decision: Decision) -> None:
         match decision:
             case Warm(vm_id=vm_id, worker_id=worker_id):
-                self.agents[vm_id].orders.append(messages.Warm(worker_id))
+                self.agents[vm_id].orders.append(messages.Warm(worker_id, decision.display))
             case Retire(vm_id=vm_id, worker_id=worker_id):
                 self.agents[vm_id].orders.append(messages.Retire(worker_id))
             case Assign(vm_id=vm_id, join=join):
@@ -182,6 +188,20 @@ class PoolAndFleet(RuleBasedStateMachine):
             assert len(vm.workers) <= self.settings.max_workers
             assert vm.warming <= self.settings.warmups_at_once
             assert vm.room >= 0
+        assert all(self.pool.fleet.vms[warm.vm_id].makes_displays for warm in of_type(decisions, Warm) if warm.display)
+
+    def check_kinds(self, decisions: list[Decision]) -> None:
+        """Nobody got a worker of the other kind while one of the right kind stands idle. A scheduled bot has the one
+        that was put aside for it, and a canary's turn counts first.
+        """
+        for assign in of_type(decisions, Assign):
+            job, wants = self.durable.bots[assign.join.bot_id].accept.job, wants_display(assign.kind)
+            if assign.display is wants or job.join_at is not None or self.pool.fleet.vms[assign.vm_id].canary:
+                continue
+            for vm in self.pool.fleet:
+                right = [worker for worker in vm.idle.values() if worker.display is wants]
+                has_what_it_requires = job.requires.items() <= dict(vm.labels).items()
+                assert not (right and vm.takes_bots and not vm.canary and has_what_it_requires)
 
     # The agents' side
 
@@ -207,7 +227,8 @@ class PoolAndFleet(RuleBasedStateMachine):
         reports = {worker_id: browser.report() for worker_id, browser in agent.browsers.items()}
         room = MEMORY - len(agent.browsers)
         said = (agent.vm_id, str(agent.session), self.now, reports, room, agent.stopping)
-        self.say(agent, Heartbeat(*said, labels=agent.labels, canary=agent.canary))
+        display_room = room if agent.makes_displays else None
+        self.say(agent, Heartbeat(*said, labels=agent.labels, canary=agent.canary, display_room=display_room))
 
     def gone(self, agent: Agent, worker_id: str, cause: GoneCause) -> None:
         agent.browsers.pop(worker_id, None)
@@ -230,7 +251,7 @@ class PoolAndFleet(RuleBasedStateMachine):
                 elif len(agent.browsers) >= MEMORY:
                     self.gone(agent, worker_id, GoneCause.LOW_MEMORY)
                 elif browser is None:
-                    agent.browsers[worker_id] = Browser()
+                    agent.browsers[worker_id] = Browser(display=order.display and agent.makes_displays)
             case messages.Retire(worker_id=worker_id):
                 if browser is None:
                     self.gone(agent, worker_id, GoneCause.MISSING)
@@ -263,19 +284,20 @@ class PoolAndFleet(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         n=st.integers(1, 3),
         on_worker_lost=st.sampled_from([None, OnWorkerLost.END, OnWorkerLost.REJOIN]),
+        video=st.booleans(),
     )
-    def jobs_arrive(self, priority: int, n: int, on_worker_lost: OnWorkerLost | None) -> None:
+    def jobs_arrive(self, priority: int, n: int, on_worker_lost: OnWorkerLost | None, video: bool) -> None:
         for _ in range(n):
-            self.submit(priority, None, on_worker_lost)
+            self.submit(priority, None, on_worker_lost, video=video)
 
     @rule(priority=st.integers(-1, 1), n=st.integers(1, 3), requires=st.sampled_from([*LABELS, {"region": "mars"}]))
     def jobs_that_require_a_vm_arrive(self, priority: int, n: int, requires: dict[str, str]) -> None:
         for _ in range(n):
             self.submit(priority, None, requires=requires)
 
-    @rule(join_in=st.sampled_from([-100.0, 1.0, 20.0, 60.0]), requires=st.sampled_from(LABELS))
-    def a_job_for_later_arrives(self, join_in: float, requires: dict[str, str]) -> None:
-        self.submit(0, self.wall + join_in, requires=requires)
+    @rule(join_in=st.sampled_from([-100.0, 1.0, 20.0, 60.0]), requires=st.sampled_from(LABELS), video=st.booleans())
+    def a_job_for_later_arrives(self, join_in: float, requires: dict[str, str], video: bool) -> None:
+        self.submit(0, self.wall + join_in, requires=requires, video=video)
 
     def submit(
         self,
@@ -283,9 +305,11 @@ class PoolAndFleet(RuleBasedStateMachine):
         join_at: float | None,
         on_worker_lost: OnWorkerLost | None = None,
         requires: dict[str, str] = LABELS[0],
+        *,
+        video: bool = False,
     ) -> None:
         self.submitted += 1
-        asked = job(priority, join_at, on_worker_lost, requires=requires)
+        asked = job(priority, join_at, on_worker_lost, requires=requires, video=video)
         self.handle(JobAccepted(f"bot{self.submitted}", asked, self.wall))
 
     @rule(n=st.integers(0, 20), join_in=st.sampled_from([-1.0, 5.0, 60.0]))
@@ -422,6 +446,11 @@ class PoolAndFleet(RuleBasedStateMachine):
         self.agent(n).canary = canary
         self.an_agent_restarts(n, 0)
 
+    @rule(n=st.integers(0, 2), makes_displays=st.booleans())
+    def an_agent_restarts_with_displays_or_without(self, n: int, makes_displays: bool) -> None:
+        self.agent(n).makes_displays = makes_displays
+        self.an_agent_restarts(n, 0)
+
     @rule(n=st.integers(0, 2))
     def an_agent_loses_all_and_restarts(self, n: int) -> None:
         agent = self.agent(n)
@@ -478,7 +507,7 @@ class PoolAndFleet(RuleBasedStateMachine):
     def the_leader_dies(self, n: int) -> None:
         """Another takes over from what is durable, and hears once more what had not been acknowledged."""
         self.epoch += 1
-        self.pool = Pool(self.settings, epoch=self.epoch, forget_vm_s=90)
+        self.pool = Pool(self.settings, epoch=self.epoch, forget_vm_s=90, capture=CAPTURE)
         self.take(self.durable.restored_into(self.pool, self.now))
         for event in self.unacknowledged[-n:] if n else []:
             self.handle(event)
@@ -545,7 +574,8 @@ class PoolAndFleet(RuleBasedStateMachine):
             vm = self.pool.fleet.vms[agent.vm_id]
             assert set(vm.workers) == set(agent.browsers)
             assert set(vm.idle) == set(agent.in_state(WorkerState.IDLE)) == set(agent.browsers)
-            assert len(vm.idle) == self.settings.min_idle
+            assert len(vm.idle) - vm.idle_displays == self.settings.min_idle
+            assert vm.idle_displays == (self.settings.min_idle_display if agent.makes_displays else 0)
 
 
 TestPoolAndFleet = PoolAndFleet.TestCase

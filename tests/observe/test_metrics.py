@@ -109,3 +109,25 @@ def test_canaries_are_counted_that_serve_and_that_were_taken_out() -> None:
     families = {family.name: family for family in gauges.collect()}
     shown = {sample.labels["state"]: sample.value for sample in families["poolmgr_canaries"].samples}
     assert shown == {"serving": 1, "out": 1}
+
+
+def test_workers_with_a_display_are_counted_by_themselves_and_pictures_that_found_one() -> None:
+    settings = PoolSettings(min_idle=2, min_idle_display=1)
+    pool = Pool(settings, capture=CaptureSettings(store="/recordings"))
+    idle = {f"w{n}": WorkerReport(WorkerState.IDLE, display=n == 0) for n in range(3)}
+    pool.handle(Heartbeat("vm", "s", 0.0, idle, 9, display_room=9), 1.0)
+    pool.handle(Heartbeat("by tab", "s", 0.0, {}, 0), 1.0)
+    metrics = Metrics(Clock())
+    metrics.pool_gauges.pool = pool
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, labels)
+
+    assert (value("poolmgr_idle_target"), value("poolmgr_display_idle_target")) == (5, 1)
+    assert (value("poolmgr_workers", state="idle"), value("poolmgr_display_workers", state="idle")) == (3, 1)
+    job = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="{}", video=True)
+    for number in range(2):
+        for decision in pool.handle(JobAccepted(f"b{number}", job, 1.0), 1.0):
+            metrics.decided(decision)
+    pictures = [value("poolmgr_pictures_assigned_total", display=display) for display in ("1", "0")]
+    assert pictures == [1, 1]

@@ -2,9 +2,11 @@
 
 from collections import Counter
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.config.settings import PoolSettings
 from common.jobs.record import iso
 from common.wire.vocabulary import BotState, VmState, WorkerState
 from poolmgr.page.hour import Hour, Minute
@@ -30,7 +32,7 @@ def vm(vm_id: str, state: str = "up", **workers: int) -> VmView:
 
 
 def outlook() -> Outlook:
-    made = Outlook(5)
+    made = Outlook(PoolSettings())
     made.put_standing(Standing("m", 1, 0, 0))
     return made
 
@@ -184,3 +186,20 @@ def test_counts_agree_with_what_lives(steps: list[tuple[str, str, str]]) -> None
     assert told.head
     assert told.head.bots == dict(Counter(alive.values()))
     assert told.head.queued == sum(state == "queued" for state in alive.values())
+
+
+def test_workers_with_a_display_count_towards_the_target_where_they_are_made_and_are_told_of_each_vm() -> None:
+    seen = outlook()
+    seen.put_vm(vm("vm-1", idle=7))
+    with_display = msgspec.structs.replace(vm("vm-2", idle=7), makes_displays=True, displays={"idle": 2})
+    seen.put_vm(with_display)
+    told = seen.take_difference(AT)
+    assert told
+    assert told.head
+    assert told.head.target == 12
+    assert [row.displays for row in told.vms] == [(), (0, 2, 0, 0, 0)]
+    seen.put_vm(msgspec.structs.replace(with_display, state=VmState.LOST))
+    told = seen.take_difference(AT)
+    assert told
+    assert told.head
+    assert told.head.target == 5

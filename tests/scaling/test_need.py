@@ -27,6 +27,12 @@ def test_what_is_needed(demand: Demand, expected: Expected, need: tuple[int, Bec
     assert need_of(demand, expected, POOL, ScalingSettings(headroom=0.25)) == need
 
 
+def test_idle_workers_of_both_kinds_are_one_supply_because_any_of_them_takes_any_bot() -> None:
+    pool, scaling = PoolSettings(min_idle=3, min_idle_display=2, max_workers=12), ScalingSettings(headroom=0)
+    assert need_of(Demand(0, 0, 0), Expected(60, 60), pool, scaling) == Need(20, WARM_SUPPLY)
+    assert need_of(Demand(0, 0, 0), Expected(60, 60), pool, scaling, displays=True) == Need(12, WARM_SUPPLY)
+
+
 def test_without_warm_browsers_there_is_no_supply_to_keep() -> None:
     pool = PoolSettings(min_idle=0, max_workers=12)
     assert need_of(Demand(0, 0, 0), NOBODY, pool, ScalingSettings()) == Need(0, ROOM)

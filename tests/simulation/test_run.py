@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import WorkerState
 from poolmgr.core.invariants import broken_invariants
-from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, requiring
+from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, recorded, requiring
 from poolmgr.simulation.fleet import FleetModel, Labelled
 from poolmgr.simulation.report import Outcome
 from poolmgr.simulation.run import Simulation
@@ -217,3 +217,18 @@ def steps_per_job(vms: int) -> float:
 
 def test_a_job_costs_no_more_in_a_large_fleet() -> None:
     assert steps_per_job(1000) < 1.3 * steps_per_job(10)
+
+
+def test_pictures_find_a_display_where_vms_make_them_and_nobody_waits_longer_for_that() -> None:
+    settings = PoolSettings(min_idle=2, min_idle_display=2, max_workers=12)
+    arrivals = recorded(poisson(60, 4, Habits(600, 0), Random(1)), 0.5, 0.3, Random(2))
+    outcomes: dict[bool, Outcome] = {}
+    for displays in (False, True):
+        simulation = Simulation(settings, FleetModel(vms=3, displays=displays), arrivals, 4, Random(3))
+        simulation.advance(4)
+        assert broken_invariants(simulation.pool) == []
+        outcomes[displays] = simulation.outcome()
+    without, having = outcomes[False], outcomes[True]
+    assert (without.on_display, without.pictures > 40) == (0, True)
+    assert having.on_display > 0.9 * having.pictures
+    assert having.warm_hits >= without.warm_hits

@@ -88,6 +88,7 @@ class Fleet(OnRedis):
             "processors": "0",
             "labels": "{}",
             "canary": "0",
+            "makes_displays": "0",
             "joins_ok": "0",
             "joins_failed": "0",
             "out": "",

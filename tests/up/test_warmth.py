@@ -12,7 +12,7 @@ from poolmgr.one_machine.warmth import PATIENCE_S, PROGRESS_EVERY_S, Browsers, W
 
 IDLE, WARMING = WorkerReport(WorkerState.IDLE), WorkerReport(WorkerState.WARMING)
 BUSY, RETIRING = WorkerReport(WorkerState.BUSY, "bot-1"), WorkerReport(WorkerState.RETIRING)
-POOL = PoolSettings(min_idle=2, max_workers=3)
+POOL = PoolSettings(min_idle=2, min_idle_display=1, max_workers=3)
 
 
 def owns(*workers: WorkerReport, room: int = 5) -> Browsers:
@@ -29,6 +29,7 @@ def owns(*workers: WorkerReport, room: int = 5) -> Browsers:
         (BotVitals("vm", "w-0", "bot-1", 1, 1.0), owns(BUSY, WARMING)),
         (WorkerGone("vm", "nobody", 1.0, GoneCause.SPENT), owns(BUSY, WARMING)),
         (Heartbeat("vm", "session", 1.0, {"w-7": IDLE}, room=3), Browsers({"w-7": IDLE}, 3)),
+        (Heartbeat("vm", "session", 1.0, {}, room=3, display_room=0), Browsers({}, 3, displays=True)),
     ],
 )
 def test_each_event_of_the_agent_changes_what_it_owns(event: Event, then: Browsers) -> None:
@@ -52,6 +53,8 @@ def test_nothing_is_known_of_an_agent_before_its_first_heartbeat() -> None:
         (owns(IDLE, room=0), PATIENCE_S + 1.0, Ready(1, 2, 0, PATIENCE_S + 1.0)),  # there is no memory for more
         (owns(IDLE, WARMING, room=0), 9.0, Warming(1, 2, 9.0)),
         (None, 9.0, Warming(0, 2, 9.0)),
+        (owns(IDLE, IDLE)._replace(displays=True), 1.9, None),  # one with a display is still to come
+        (owns(IDLE, IDLE, IDLE)._replace(displays=True), 1.9, Ready(3, 3, 0, 1.9)),
     ],
 )
 def test_it_is_ready_when_as_many_are_idle_as_there_can_be(

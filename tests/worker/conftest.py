@@ -57,7 +57,10 @@ class Harness:
         self.may_claim.set()
         self.meeting = ""
         self.video = False
-        launcher = Launcher(Profile.of(find_chromium(settings.chromium), settings, capture), state_dir)
+        self.display = capture is not None and capture.needs_display
+        chromium = find_chromium(settings.chromium)
+        recorded = Profile.recorded(chromium, settings, capture) if capture else None
+        launcher = Launcher(Profile.of(chromium, settings), state_dir, recorded)
         self.locks: dict[str, str] = {}
         self.accounts = Accounts(settings.accounts, "vm1", self)
         self.bundles: dict[str, bytes] = {}
@@ -99,7 +102,7 @@ class Harness:
         return list(dict.fromkeys(type(event) for event in self.events))
 
     async def warm(self, worker_id: str = "w1") -> None:
-        self.pool.warm(worker_id)
+        self.pool.warm(worker_id, display=self.display)
         await wait_until(lambda: self.seen(WorkerWarm))
 
     async def gone(self) -> WorkerGone:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from common.config.settings import AccountSettings, CaptureSettings, Settings, WorkerSettings, parse
+from common.config.settings import AccountSettings, CaptureSettings, PoolSettings, Settings, WorkerSettings, parse
 from common.runtime.doctor.checks import Severity, carry_out
 from tests.commands import members
 from tests.waiting import PATIENCE_S
@@ -183,7 +183,7 @@ def test_shared_memory_that_is_not_used_or_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("available", "severity"), [(2000, ERROR), (2774, WARNING), (5223, WARNING), (5224, OK)])
 def test_memory_is_for_the_idle_ones_at_least(available: int, severity: Severity) -> None:
-    assert doctor.memory(available, WorkerSettings(), min_idle=5, max_workers=12).severity is severity
+    assert doctor.memory(available, WorkerSettings(), PoolSettings()).severity is severity
 
 
 @pytest.mark.parametrize(("limit", "severity"), [(None, OK), (2999, WARNING), (3000, OK)])

@@ -125,7 +125,7 @@ class Recordings:
         name = name_of(join.bot_id, join.attempt)
         bot_log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
 
-        way = self._way_of(join)
+        way = self._way_of(join, kinds)
 
         takes_tracks = self._settings.tracks and "audio" in kept
         spooled: tuple[Kind, ...] = (*kept, "tracks") if takes_tracks else kept
@@ -181,14 +181,16 @@ class Recordings:
         else:
             log.info("pause_ignored", bot_id=bot_id, attempt=attempt, why="no such bot is recorded here")
 
-    def _way_of(self, join: Join) -> Way:
-        """How to record: as is set, if the bot's worker can; and a bot that an earlier agent recorded, as that did."""
+    def _way_of(self, join: Join, kinds: tuple[Kind, ...]) -> Way:
+        """How to record: from the worker's display, if it has one and so is set, else by a tab; and a bot that an
+        earlier agent recorded, as that did. A picture that is not recorded from a display says why.
+        """
         folder = self._folder.parent / "workers" / join.worker_id
         on_display = DisplayWay(folder)
         wants_display = self._settings.needs_display
         if on_display.has_begun or (wants_display and is_recordable(folder)):
             return on_display
-        return TabWay("its worker was started without a display" if wants_display else "")
+        return TabWay("its worker has no display" if wants_display and "video" in kinds else "")
 
     def _begin(self, name: str, join: Join, kinds: tuple[Kind, ...], way: Way) -> Spool:
         folder = self._folder / name

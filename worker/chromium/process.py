@@ -118,19 +118,25 @@ class _Adopted:
 
 
 class Launcher:
-    """Starts browsers, each in its own folder under `state_dir`, and finds those that an earlier agent started."""
+    """Starts browsers, each in its own folder under `state_dir`, and finds those that an earlier agent started.
+    `recorded`: the profile of those that are to have a display that can be recorded; None: there are none.
+    """
 
-    def __init__(self, profile: Profile, state_dir: Path) -> None:
+    def __init__(self, profile: Profile, state_dir: Path, recorded: Profile | None = None) -> None:
         self.profile = profile
+        self.recorded = recorded
         self.state_dir = state_dir
         self._workers = _workers_folder(state_dir)
         if profile.needs_no_sandbox:
             log.warning("sandbox_disabled", why="Chromium's sandbox does not work for root; run the agent as a user")
 
-    async def launch(self, worker_id: str, fill_profile: Callable[[Path], None] | None = None) -> "Chromium":
+    async def launch(
+        self, worker_id: str, fill_profile: Callable[[Path], None] | None = None, *, display: bool = False
+    ) -> "Chromium":
         """Start a browser. Returns when its DevTools endpoint is known. The caller sets the deadline. After a failure
         or a cancellation no process and no folder of it is left.
 
+        `display`: by the profile `recorded`, if there is one.
         `fill_profile`: puts into the empty profile folder what the browser is to find there; called in a thread.
         Raises: BrowserError.
         """
@@ -144,7 +150,7 @@ class Launcher:
             if fill_profile:
                 filling = asyncio.get_running_loop().run_in_executor(None, fill_profile, folder / "profile")
                 await asyncio.shield(filling)
-            process = await self._spawn(folder, worker_id)
+            process = await self._spawn(folder, worker_id, (display and self.recorded) or self.profile)
             steps.done(AgentStep.BROWSER_SPAWNED)
             running = processes.read(process.pid)
             leader = Leader(process.pid, running.started_ticks if running else -1)
@@ -185,8 +191,7 @@ class Launcher:
         """
         return await asyncio.to_thread(_sweep, self._workers, owned, most)
 
-    async def _spawn(self, folder: Path, worker_id: str) -> asyncio.subprocess.Process:
-        profile = self.profile
+    async def _spawn(self, folder: Path, worker_id: str, profile: Profile) -> asyncio.subprocess.Process:
         command = [str(profile.chromium), _profile_argument(folder), *profile.switches, "about:blank"]
         environment = _environment(folder, worker_id, os.environ, headless=profile.headless)
         if profile.display_size:

@@ -1,7 +1,6 @@
 """The profile of a worker: how its Chromium is launched. Starts nothing.
 
-A profile's name is a hash of all its settings, so that a cache made for one profile (warm_pages.py) is never used for
-another.
+A profile's name is a hash of all its settings, so that a cache (warm_pages.py) is not used after they have changed.
 """
 
 import hashlib
@@ -92,12 +91,7 @@ class Profile(NamedTuple):
     records: bool = False
 
     @classmethod
-    def of(cls, chromium: Path, settings: WorkerSettings, capture: CaptureSettings | None = None) -> Self:
-        """`capture`: how bots are recorded; None: none is."""
-        if capture and capture.needs_display:
-            width, _, height = capture.video_size.partition("x")
-            size = f"{int(width) + _FRAME_WIDTH}x{int(height) + _FRAME_HEIGHT}"
-            return cls(chromium, False, size, settings.devices, tuple(settings.chromium_arguments), records=True)
+    def of(cls, chromium: Path, settings: WorkerSettings) -> Self:
         virtual = not settings.headless and settings.display == "virtual"
         return cls(
             chromium,
@@ -106,6 +100,15 @@ class Profile(NamedTuple):
             settings.devices,
             tuple(settings.chromium_arguments),
         )
+
+    @classmethod
+    def recorded(cls, chromium: Path, settings: WorkerSettings, capture: CaptureSettings) -> Self | None:
+        """The profile of workers that are recorded from their display; None: nothing is recorded so."""
+        if not capture.needs_display:
+            return None
+        width, _, height = capture.video_size.partition("x")
+        size = f"{int(width) + _FRAME_WIDTH}x{int(height) + _FRAME_HEIGHT}"
+        return cls(chromium, False, size, settings.devices, tuple(settings.chromium_arguments), records=True)
 
     @property
     def needs_no_sandbox(self) -> bool:

@@ -1,9 +1,9 @@
 """Gives every new worker a cache with the platforms' page code, already loaded and compiled.
 
 One browser visits the pages of `worker.warm_pages` in the background and is closed in good order. Its cache is kept in
-the state folder and copied into each new profile. Cookies and storage of the visits are not copied. Nobody waits for
-the cache: without one, or if anything fails, workers start without. Idle workers that are older than the newest cache
-are replaced by the manager (`made_at`).
+the state folder and copied into each new profile, also of workers with a display, which only draw otherwise. Cookies
+and storage of the visits are not copied. Nobody waits for the cache: without one, or if anything fails, workers start
+without. Idle workers that are older than the newest cache are replaced by the manager (`made_at`).
 """
 
 import asyncio

@@ -10,20 +10,23 @@ RESERVE_FOR_CALLS: Final = 0.5  # of the reserve: warm-ups leave all of it free,
 
 
 class Memory(NamedTuple):
-    """`reserve_mb`: what stays free for the rest of the VM. `worker_mb`: what one worker is expected to take."""
+    """`reserve_mb`: what stays free for the rest of the VM. `worker_mb`: what one worker is expected to take;
+    `display_mb`: what its display takes beyond that, if it has one that can be recorded.
+    """
 
     reserve_mb: int
     worker_mb: int
+    display_mb: int = 0
 
-    def room(self, warming: int) -> int:
-        """How many more workers fit beside the reserve. `warming`: workers that warm up, whose memory is not yet taken
-        and is kept for them.
+    def room(self, warming: int, displays: int = 0, *, display: bool = False) -> int:
+        """How many more workers fit beside the reserve, with a display or without. `warming`: workers that warm up,
+        whose memory is not yet taken and is kept for them; `displays`: those of them that will have one.
         """
-        return max(0, (_available_mb() - self.reserve_mb) // self.worker_mb - warming)
+        return self.free_mb(warming, displays) // (self.worker_mb + display * self.display_mb)
 
-    def free_mb(self, warming: int) -> int:
+    def free_mb(self, warming: int, displays: int = 0) -> int:
         """The memory beside the reserve, and beside what is kept for workers that warm up."""
-        return max(0, _available_mb() - self.reserve_mb - warming * self.worker_mb)
+        return max(0, _available_mb() - self.reserve_mb - warming * self.worker_mb - displays * self.display_mb)
 
     def bears_a_join(self) -> bool:
         return _available_mb() >= self.reserve_mb * RESERVE_FOR_CALLS

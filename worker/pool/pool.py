@@ -68,7 +68,7 @@ class PoolSettings(NamedTuple):
     @classmethod
     def of(cls, settings: WorkerSettings) -> Self:
         return cls(
-            memory=Memory(settings.memory_reserve_mb, settings.worker_memory_mb),
+            memory=Memory(settings.memory_reserve_mb, settings.worker_memory_mb, settings.display_memory_mb),
             limit_mb=settings.memory_limit_mb,
             launch_s=settings.launch_timeout_s,
             pages=Pages.of(settings),
@@ -116,18 +116,21 @@ class Pool:
 
     # Orders
 
-    def warm(self, worker_id: str) -> None:
+    def warm(self, worker_id: str, *, display: bool = False) -> None:
         """Start a worker. Idempotent: when there is, or was, a worker of that id, nothing changes. An agent reads an
         order again if the agent before it died over it, and by then the manager has ordered another worker.
+
+        `display`: with a display that can be recorded, if this agent makes such workers. Its reports say which it is.
         """
+        display = display and self.makes_displays
         if worker_id in self._workers or worker_id in self._were_here:
             return
         if self.stopping:
             self._report_gone(worker_id, GoneCause.AGENT_STOPPED)
-        elif self.room() < 1:
+        elif self.room(display=display) < 1:
             self._report_gone(worker_id, GoneCause.LOW_MEMORY, "a worker more would touch the memory reserve")
         else:
-            worker = self._add(WorkerStatus(self._uplink.vm_id, worker_id, Phase.WARMING))
+            worker = self._add(WorkerStatus(self._uplink.vm_id, worker_id, Phase.WARMING), display=display)
             worker.note()
             steps.done(AgentStep.WORKER_NOTED)
             worker.work = self._start(self._warmth.warm_up(worker), name=f"warm up {worker_id}")
@@ -246,21 +249,30 @@ class Pool:
                 return Looked(worker.worker_id, worker.page)
         return None
 
-    def room(self) -> int:
-        """How many more workers the memory bears beside the reserve and those that warm up."""
-        return self._memory.room(self._warming())
+    @property
+    def makes_displays(self) -> bool:
+        """Whether it starts workers with a display that can be recorded, when they are ordered."""
+        return self._launcher.recorded is not None
+
+    def room(self, *, display: bool = False) -> int:
+        """How many more workers, with a display or without, the memory bears beside the reserve and those that
+        warm up.
+        """
+        return self._memory.room(*self._warming(), display=display)
 
     def free_mb(self) -> int:
         """The memory beside the reserve and those that warm up."""
-        return self._memory.free_mb(self._warming())
+        return self._memory.free_mb(*self._warming())
 
-    def _warming(self) -> int:
-        return sum(worker.status.phase is Phase.WARMING for worker in self._workers.values())
+    def _warming(self) -> tuple[int, int]:
+        """How many workers warm up, and how many of them will have a display."""
+        warming = [worker.display for worker in self._workers.values() if worker.status.phase is Phase.WARMING]
+        return len(warming), sum(warming)
 
     # The life of a worker
 
-    def _add(self, status: WorkerStatus) -> Worker:
-        worker = self._workers[status.worker_id] = Worker(status, self._uplink)
+    def _add(self, status: WorkerStatus, *, display: bool = False) -> Worker:
+        worker = self._workers[status.worker_id] = Worker(status, self._uplink, display=display)
         self.empty.clear()
         self._start(self._live(worker), name=f"worker {status.worker_id}")
         return worker

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause
+from worker.chromium.display import is_recordable
 from worker.chromium.process import Chromium, Launcher
 from worker.decide.worker import Failure, Phase, WorkerStatus
 from worker.link.journal import Stage, WorkerNote
@@ -47,6 +48,7 @@ class Takeover:
         """Connect to the worker's browser and go on with it; without a browser the worker ends."""
         chromium = worker.chromium = self._launcher.find(worker.worker_id) if note.stage is Stage.WARM else None
         if chromium:
+            worker.display = is_recordable(chromium.folder)
             self._to_connect.add(worker.worker_id)
             worker.work = self._start(self._take_over(worker, chromium), name=f"take over {worker.worker_id}")
         else:

@@ -56,7 +56,9 @@ class Warmth:
         began, worker.launched_at = time.monotonic(), time.time()
         try:
             async with asyncio.timeout(self._limit_s):
-                chromium = worker.chromium = await self._launcher.launch(worker.worker_id, self._fill_profile)
+                chromium = worker.chromium = await self._launcher.launch(
+                    worker.worker_id, self._fill_profile, display=worker.display
+                )
                 self._start(worker.watch(chromium), name=f"watch the browser of {worker.worker_id}")
                 page, page_id = await self._connections.connect(worker, chromium, prepare)
                 await self._equip(page)

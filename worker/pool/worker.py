@@ -30,11 +30,13 @@ _STAGES: Final = {Phase.WARMING: Stage.ORDERED, Phase.RETIRING: Stage.SPENT}
 class Worker:
     """`page`: None while there is no connection to it. `work`: the task that warms it up or serves its bot. `ends` is
     set when it is to be removed once that task is done. `launched_at`: epoch seconds; None: by an earlier agent.
+    `display`: it has a display that can be recorded.
     """
 
-    def __init__(self, status: WorkerStatus, uplink: Uplink) -> None:
+    def __init__(self, status: WorkerStatus, uplink: Uplink, *, display: bool = False) -> None:
         self.worker_id = status.worker_id
         self.status = status
+        self.display = display
         self.chromium: Chromium | None = None
         self.launched_at: float | None = None
         self.page: Page | None = None
@@ -91,8 +93,9 @@ class Worker:
         """`pages_made_at`: when the page code was put together that a fresh worker begins with."""
         state, join = self.status.reported, self.status.join
         if join:
-            return WorkerReport(state, join.bot_id, join.attempt)
-        return WorkerReport(state, outdated=self.launched_at is not None and self.launched_at < pages_made_at)
+            return WorkerReport(state, join.bot_id, join.attempt, display=self.display)
+        is_outdated = self.launched_at is not None and self.launched_at < pages_made_at
+        return WorkerReport(state, outdated=is_outdated, display=self.display)
 
     def _note(self) -> WorkerNote | None:
         status = self.status

@@ -13,6 +13,7 @@ from lab.bench.rows import (
     command_line,
     decision,
     dispatch,
+    displays,
     flood,
     lobby,
     manager,
@@ -64,6 +65,12 @@ ROWS: Final = {
     "capture": Row(
         capture.measure,
         "what a bot takes whose meeting is recorded, over one that listens: processor time, memory",
+        long=True,
+    ),
+    "displays": Row(displays.measure, "what an idle worker with a display takes beside one without: memory", long=True),
+    "displays_begin": Row(
+        displays.measure_begin,
+        "LPUSH to the first picture that is recorded, on a worker with a display and by a tab",
         long=True,
     ),
     "manager": Row(manager.measure, "what the manager takes while 1,000 VMs send heartbeats, beside a bare reader"),

@@ -28,7 +28,7 @@ _BOTS: Final = 2
 _SETTLE_S: Final = 5.0
 _INTERVAL_S: Final = 8.0
 _DEADLINE_S: Final = 120.0
-_SENDS: Final = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+SENDS: Final = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,6 @@ _LISTENS: Final = Kind("nothing", {"audio_required": False})
 _RECORDS: Final = (
     Kind("sound", {}, 6.0, 30.0),
     Kind("sound and picture, by the tab", {"video_required": True}, 40.0),
-    Kind("sound, by the display", {}, way="display"),
     Kind("sound and picture, by the display", {"video_required": True}, 30.0, way="display"),
     Kind("sound, and each track alone", {}, way="tracks"),
 )
@@ -92,8 +91,8 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         for stage in stages.values():
             await stage.start_manager()
             stage.start_agent()
-        talker = await launch(playwright, *_SENDS)
-        await _enter(await talker.new_page(), link)
+        talker = await launch(playwright, *SENDS)
+        await enter(await talker.new_page(), link)
 
         def contender(kind: Kind) -> Contender:
             series, stage = taken[kind], stages[kind.way]
@@ -113,7 +112,7 @@ async def _all_are_made(stage: Stage) -> bool:
 def _stage(port: int, way: str) -> Stage:
     """A fleet that records that way."""
     sections: dict[str, dict[str, Any]] = {
-        "pool": {"min_idle": 0, "max_workers": _BOTS, "cpu_limit": 0.0},
+        "pool": {"min_idle": 0, "min_idle_display": 0, "max_workers": _BOTS, "cpu_limit": 0.0},
         "meetings": {"room_hosts": [f"127.0.0.1:{port}"]},
     }
     stage = Stage("bench", sections | {"capture": {"store": "/nowhere", **_WAYS[way]}})
@@ -183,7 +182,7 @@ def _lines(kind: Kind, ours: Taken, listens: Taken, rounds: int) -> list[Measure
     ]
 
 
-async def _enter(page: Page, link: str) -> None:
+async def enter(page: Page, link: str) -> None:
     await page.goto(link, wait_until="domcontentloaded")
     await page.fill("#name", "Talker")
     for device in ("#microphone", "#camera"):

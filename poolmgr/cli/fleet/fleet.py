@@ -29,7 +29,8 @@ _LOOK_EVERY_S = 0.2
 def fleet(session: Session, *, watch: bool) -> None:
     """Show each VM with its workers by state, the totals, and who leads.
 
-    IDLE is warm browsers against pool.min_idle, red where there are fewer. A VM is `silent` when its agent has not
+    IDLE is warm browsers against pool.min_idle, and after a + those with a display against pool.min_idle_display; red
+    where there are fewer. A VM is `silent` when its agent has not
     been heard of for 15 seconds, `lost` when the manager has given it up, `draining` by `poolmgr drain`, `stopping`
     while its agent ends, and `resting` while it is given no bots because it began none of its assignments; only
     one that is `up` or `resting` has a target. LOAD is what its bots are expected to take of its processors, against
@@ -64,7 +65,11 @@ def _put(session: Session, standing: Standing, vms: list[VmView], scaling: "Show
     pool = session.settings.pool
     total = {state.value: sum(vm.workers[state] for vm in vms) for state in WorkerState}
     if session.as_json:
-        target = {"min_idle": pool.min_idle, "max_workers": pool.max_workers}
+        target = {
+            "min_idle": pool.min_idle,
+            "min_idle_display": pool.min_idle_display,
+            "max_workers": pool.max_workers,
+        }
         facts = msgspec.to_builtins(standing) | {"target": target, "total": total}
         put_json({**facts, "scaling": msgspec.to_builtins(scaling), "vms": msgspec.to_builtins(vms)})
         return

@@ -94,13 +94,12 @@ def _table(vms: list[VmView], total: dict[str, int], pool: PoolSettings) -> Tabl
             *([cell(_labels(vm))] if has_labels else []),
         )
     up = sum(vm.state is VmState.UP for vm in vms)
-    with_target = sum(vm.state.has_target for vm in vms)
     grid.add_section()
     sums = [_number(total[state], "bold") for state in _STATES if state is not WorkerState.IDLE]
     grid.add_row(
         Text("total", "bold"),
         Text(f"{up} of {len(vms)} up", "bold", no_wrap=True),
-        Text(f"{total['idle']}/{with_target * pool.min_idle}", "bold", no_wrap=True),
+        Text(_idle_of_all(vms, pool), "bold", no_wrap=True),
         *sums,
         Text(f"{sum(total.values())}/{len(vms) * pool.max_workers}", "bold", no_wrap=True),
         _number(sum(len(vm.bots) for vm in vms), "bold"),
@@ -125,7 +124,23 @@ def _number(number: int, style: str = "") -> Text:
 
 
 def _idle(vm: VmView, pool: PoolSettings) -> Text:
-    idle = vm.workers[WorkerState.IDLE]
     if not vm.state.has_target:
-        return Text(str(idle), "dim", no_wrap=True)
-    return Text(f"{idle}/{pool.min_idle}", "bold red" if idle < pool.min_idle else "green", no_wrap=True)
+        return Text(str(vm.workers[WorkerState.IDLE]), "dim", no_wrap=True)
+    pairs = vm.idle_against(pool.min_idle, pool.min_idle_display)
+    is_short = any(idle < target for idle, target in pairs)
+    return Text(_both(pairs), "bold red" if is_short else "green", no_wrap=True)
+
+
+def _idle_of_all(vms: list[VmView], pool: PoolSettings) -> str:
+    each = [(vm, vm.idle_against(pool.min_idle, pool.min_idle_display)) for vm in vms]
+    pairs: list[tuple[int, int]] = []
+    for kind in range(max(len(of_vm) for _, of_vm in each)):
+        there = [(vm, *of_vm[kind]) for vm, of_vm in each if kind < len(of_vm)]
+        idle, target = sum(idle for _, idle, _ in there), sum(target for vm, _, target in there if vm.state.has_target)
+        pairs.append((idle, target))
+    return _both(pairs)
+
+
+def _both(pairs: list[tuple[int, int]]) -> str:
+    """Of workers without a display, and of those with one."""
+    return "+".join(f"{idle}/{target}" for idle, target in pairs)

@@ -188,6 +188,11 @@ class _Tried(NamedTuple):
     "--pictures", type=_Number(0, 1), default=0.0, show_default=True, metavar="SHARE", help="... and their picture."
 )
 @click.option(
+    "--displays",
+    is_flag=True,
+    help="VMs keep workers with a display for pictures, min_idle_display of [pool], beside min_idle others.",
+)
+@click.option(
     "--canaries",
     type=click.IntRange(0, 1_000),
     default=0,
@@ -268,6 +273,7 @@ def simulate(
       poolmgr simulate --sweep min_idle=0,1,2,3,5,8 --plot sweep.svg
       poolmgr simulate --sweep min_idle=1,2,5 --sweep idle_ttl_s=60,900 --failing-warmups 0.05
       poolmgr simulate --processors 4 --sound 0.8 --pictures 0.1
+      poolmgr simulate --sound 0.8 --pictures 0.1 --displays
       poolmgr simulate --canaries 1 --failing-joins 0.02 --canarys-failing-joins 0.3
       poolmgr simulate --labelled region=eu:5:0.3 --labelled region=us:2:0.1
       poolmgr simulate --vms 20 --jobs-per-day 2000 --cost 0.20
@@ -288,7 +294,8 @@ def simulate(
     traffic = traffic._replace(arrivals=arrivals)
     likes = (options[key] for key in ("processors", "canaries", "failing_joins", "canarys_failing_joins"))
     sets = tuple(Labelled(each.labels, each.vms) for each in labelled)
-    model = FleetModel(vms, options["warmup_s"], options["failing_warmups"], *likes, labelled=sets)
+    more = {"labelled": sets, "displays": options["displays"]}
+    model = FleetModel(vms, options["warmup_s"], options["failing_warmups"], *likes, **more)
     runs = _grid(session.settings, options)
     if model.warmup_s >= min(run.warmup_timeout_s for run in runs):
         limit = f"{runs[0].warmup_timeout_s:g} s (pool.warmup_timeout_s)"
@@ -307,7 +314,7 @@ def simulate(
     if session.as_json:
         _put_json(vms, seed, traffic, runs, outcomes, costs)
     else:
-        _put_text(vms, traffic, runs, outcomes)
+        _put_text(vms, traffic, runs, outcomes, displays=model.displays)
         if costs:
             _put_costs(costs)
 
@@ -614,7 +621,9 @@ def _put_costs(costs: Sequence[_Tried]) -> None:
     )
 
 
-def _put_text(vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> None:
+def _put_text(
+    vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcomes: Sequence[Outcome], *, displays: bool
+) -> None:
     out = console()
     out.print(_headline(vms, traffic), soft_wrap=True)
     out.print()
@@ -622,6 +631,8 @@ def _put_text(vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcome
     out.print()
     for outcome in outcomes:
         out.print(_canaries(outcome), end="", soft_wrap=True)
+        if displays:
+            out.print(_displays(outcome), soft_wrap=True)
     for number, outcome in enumerate(outcomes):
         out.print(_required(outcome, letter(number) if len(outcomes) > 1 else ""), end="", soft_wrap=True)
     if len(runs) == 1:
@@ -653,6 +664,12 @@ def _required(outcome: Outcome, run: str) -> str:
             f" {each.never_served:,} never served\n"
         )
     return f"{''.join(lines)}\n" if lines else ""
+
+
+def _displays(outcome: Outcome) -> str:
+    others = outcome.pictures - outcome.on_display
+    line = f"Of {outcome.pictures:,} jobs with a picture {outcome.on_display:,} got a worker with a display"
+    return f"{line}; of {others:,} a tab records it.\n"
 
 
 def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:

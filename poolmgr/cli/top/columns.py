@@ -38,6 +38,7 @@ class Facts(NamedTuple):
     now: float
     min_idle: int
     max_workers: int
+    min_idle_display: int = 0
 
 
 class Column(NamedTuple):
@@ -53,10 +54,12 @@ class Column(NamedTuple):
 
 
 def _idle(vm: VmView, facts: Facts) -> Cell:
-    idle = vm.workers[WorkerState.IDLE]
+    """Of workers without a display, and after a + of those with one."""
     if not vm.state.has_target:
-        return Cell(str(idle), DIM)
-    return Cell(f"{idle}/{facts.min_idle}", BAD if idle < facts.min_idle else GOOD)
+        return Cell(str(vm.workers[WorkerState.IDLE]), DIM)
+    pairs = vm.idle_against(facts.min_idle, facts.min_idle_display)
+    is_short = any(idle < target for idle, target in pairs)
+    return Cell("+".join(f"{idle}/{target}" for idle, target in pairs), BAD if is_short else GOOD)
 
 
 def _of_vm(
@@ -110,7 +113,7 @@ def _join(bot: BotRow, _: Facts) -> Cell:
 VM_COLUMNS: Final[tuple[Column, ...]] = (
     _of_vm("VM", 0, lambda vm: vm.vm_id, lambda vm, _: Cell(vm.vm_id)),
     _of_vm("STATE", 8, lambda vm: _VM_PLACES[vm.state], lambda vm, _: Cell(vm.state, _VM_STYLES.get(vm.state, SOON))),
-    _of_vm("IDLE", 7, lambda vm: vm.workers[WorkerState.IDLE], _idle, right=True),
+    _of_vm("IDLE", 9, lambda vm: vm.workers[WorkerState.IDLE], _idle, right=True),
     *(_workers_in(state) for state in WorkerState if state is not WorkerState.IDLE),
     _of_vm(
         "WORKERS",

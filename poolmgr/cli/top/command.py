@@ -80,8 +80,8 @@ class _Top:
         self._terminal = terminal
         self._views = Views(redis, keys)
         self._sight = Sight(redis, keys)
-        self._watch = Watch(redis, keys, pool.min_idle, clock.wall, clock.steady)
-        self._limits = (pool.min_idle, pool.max_workers)
+        self._watch = Watch(redis, keys, pool, clock.wall, clock.steady)
+        self._limits = (pool.min_idle, pool.max_workers, pool.min_idle_display)
         self._screen = Screen()
         self._fault = ""
         self._changed = asyncio.Event()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from common.config.settings import PoolSettings
 from common.runtime.cli.text import literal
 from common.wire.vocabulary import BotState, VmState
 from poolmgr.cli.top.columns import BOT_COLUMNS, VM_COLUMNS, Column
@@ -73,7 +74,7 @@ class Screen:
         self.said = ""
         self.is_done = False
         self.page = 1
-        self.outlook = Outlook(0)
+        self.outlook = Outlook(PoolSettings())
         self.others: Mapping[str, BotRow] = {}
 
     # What there is to see

@@ -351,7 +351,7 @@ function fillVm(row, vm) {
     run.hidden = !count;
     run.style.width = `${Math.min(count, 60) * 10 - 2}px`;
   });
-  const words = vm.workers.map((count, n) => (count ? `${count} ${STATES[n]}` : "")).filter(Boolean);
+  const words = vm.workers.map((count, n) => (count ? `${count} ${STATES[n]}${vm.displays[n] ? ` (${vm.displays[n]} with a display)` : ""}` : "")).filter(Boolean);
   say(counts, words.join(", ") || "no worker");
 }
 

@@ -527,7 +527,7 @@ def _order(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, byt
     """The script that writes a worker's new record and orders its agent to do something."""
     match decision:
         case Warm(worker_id=worker_id):
-            message = messages.Warm(worker_id)
+            message = messages.Warm(worker_id, decision.display)
         case Assign(join=message):
             pass
         case _:  # Retire

@@ -49,6 +49,7 @@ class VmView(msgspec.Struct, frozen=True):
     """A VM as operators see it. `workers`: how many by state. `draining`: an operator drains it, whatever its
     state is. `processors`: how many it has; 0: unknown. `carried`: its bots by kind of job, those to come included.
     `labels`, `canary`: by the settings of its agent. `out`: why the manager drains it by itself; empty: it does not.
+    `makes_displays`: by the settings of its agent it has workers with a display; `displays`: how many, by state.
     """
 
     vm_id: str
@@ -61,6 +62,18 @@ class VmView(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     canary: bool = False
     out: str = ""
+    makes_displays: bool = False
+    displays: dict[str, int] = {}
+
+    def idle_against(self, min_idle: int, min_idle_display: int) -> list[tuple[int, int]]:
+        """How many stand idle, and how many are to: of those without a display, and where there are such of those with
+        one.
+        """
+        with_display = self.displays.get(WorkerState.IDLE, 0)
+        without = (self.workers[WorkerState.IDLE] - with_display, min_idle)
+        if not (self.makes_displays or with_display):
+            return [without]
+        return [without, (with_display, min_idle_display if self.makes_displays else 0)]
 
     def has(self, labels: Mapping[str, str]) -> bool:
         """Whether it has all of these labels, and is not lost."""
@@ -287,9 +300,12 @@ def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], a
     counts = dict.fromkeys((state.value for state in WorkerState), 0)
     bots: list[str] = []
     carried: dict[str, int] = dict.fromkeys((kind.value for kind in JobKind), 0)
+    displays: Counter[str] = Counter()
     for raw_worker in workers.values():
         worker = answers.worker_record(raw_worker)
         counts[worker.state] += 1
+        if worker.display:
+            displays[worker.state] += 1
         if worker.bot_id:
             bots.append(worker.bot_id)
             carried[worker.kind] = carried.get(worker.kind, 0) + 1
@@ -299,7 +315,9 @@ def _vm_view(vm_id: str, raw: dict[bytes, bytes], workers: dict[bytes, bytes], a
     vm = Vm(vm_id, "", 0.0, draining, stopping, silent=not alive, lost=lost, shunned=shunned)
     processors = answers.number(fields.get("processors", ""))
     known = (draining, processors, carried, answers.labels(fields.get("labels", "")), fields.get("canary") == "1")
-    return VmView(vm_id, vm.state, counts, sorted(bots), *known, fields.get("out", ""))
+    makes_displays = fields.get("makes_displays") == "1"
+    own = (fields.get("out", ""), makes_displays, dict(displays))
+    return VmView(vm_id, vm.state, counts, sorted(bots), *known, *own)
 
 
 def _dead_job(entry_id: bytes, raw: dict[bytes, bytes]) -> DeadJob:

@@ -66,6 +66,23 @@ def test_a_vm_that_says_how_many_processors_it_has_shows_how_much_of_them_is_spo
     assert (row.split()[-1], total.split()[-1]) == ("0.1/1.8", "0.1/1.8")
 
 
+def test_a_vm_that_makes_workers_with_a_display_shows_both_kinds_against_their_targets(
+    agent: Agent, poolmgr: CommandLine
+) -> None:
+    wait_for(lambda: poolmgr.json("fleet")["total"]["idle"] == 2)
+    plain = {warm.worker_id: WorkerReport(WorkerState.IDLE) for warm in agent.orders(Warm, 2)}
+    agent.display_room = 9
+    agent.beat(**plain)
+    display = next(warm.worker_id for warm in agent.orders(Warm, 3) if warm.display)
+    agent.beat(**plain, **{display: WorkerReport(WorkerState.WARMING, display=True)})
+    agent.warm(display)
+    wait_for(lambda: poolmgr.json("fleet")["vms"][0]["displays"].get("idle"))
+    shown = poolmgr.json("fleet")
+    assert (shown["vms"][0]["makes_displays"], shown["target"]["min_idle_display"]) == (True, 2)
+    _, row, total, *_ = poolmgr("fleet").stdout.splitlines()
+    assert (row.split()[2], total.split()[5]) == ("2/2+1/2", "2/2+1/2")
+
+
 def test_labels_are_shown_where_a_vm_has_some_and_why_a_canary_is_out(
     agent: Agent, poolmgr: CommandLine, redis: Redis, keys: Keys
 ) -> None:

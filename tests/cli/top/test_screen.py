@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from common.config.settings import PoolSettings
 from common.jobs.record import BLANK, iso
 from common.wire.vocabulary import BotState, VmState, WorkerState
 from poolmgr.cli.top.columns import BAD, Facts
@@ -30,7 +31,7 @@ def bot(bot_id: str, *, age_s: float = 60.0, state: BotState = BotState.IN_MEETI
 @pytest.fixture
 def screen() -> Screen:
     screen = Screen()
-    screen.outlook = Outlook(2)
+    screen.outlook = Outlook(PoolSettings(min_idle=2))
     screen.page = 10
     screen.outlook.put_standing(Standing("manager-1", 3, 1, 2))
     for one in (vm("vm-b", idle=0), vm("vm-a", bots=["old"]), vm("vm-c", idle=1, state=VmState.SILENT)):

@@ -70,7 +70,7 @@ def another(section: str, key: str) -> Any:
         return not old
     if (section, key) in (("pool", "lost_after_s"), ("pool", "heartbeat_timeout_s")):
         return old + 1
-    if (section, key) == ("pool", "min_idle"):
+    if (section, key) in (("pool", "min_idle"), ("pool", "min_idle_display")):
         return old - 1
     if (section, key) in (("pool", "lost_share"), ("pool", "canary_share")):
         return old / 2
@@ -268,6 +268,15 @@ def test_a_file_that_is_not_toml_is_one_fault() -> None:
 )
 def test_settings_that_contradict_each_other_are_refused(toml: str, name: str) -> None:
     assert [fault.split(":")[0] for fault in faults_of(toml)] == [name]
+
+
+@pytest.mark.parametrize(("idle", "video"), [(10, "display"), (12, "tab"), (12, "off")])
+def test_idle_workers_of_both_kinds_have_to_fit_on_a_vm_that_makes_both(idle: int, video: str) -> None:
+    capture = f"[capture]\nstore = '/srv'\nvideo = '{video}'"
+    pool = parse(f"[pool]\nmin_idle = {idle}\n{capture}").pool
+    assert [pool.idle_target(displays=displays) for displays in (False, True)] == [idle, idle + 2]
+    [fault] = faults_of("[pool]\nmin_idle = 11\n[capture]\nstore = '/srv'\nvideo = 'display'")
+    assert fault.startswith("pool.min_idle_display: 2 and pool.min_idle (11) are together more than")
 
 
 def test_all_contradictions_are_reported_at_once() -> None:

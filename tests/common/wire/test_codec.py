@@ -73,6 +73,7 @@ def test_every_event_arrives_as_it_was_sent(event: Event) -> None:
 
 def test_messages_are_told_apart_by_a_readable_type() -> None:
     assert encode(Warm("w1")) == b'{"type":"warm","worker_id":"w1"}'
+    assert encode(Warm("w1", display=True)) == b'{"type":"warm","worker_id":"w1","display":true}'
     tags = [kind.__struct_config__.tag for kind in COMMANDS + EVENTS]
     assert len(set(tags)) == len(tags)
     assert "join_refused" in tags

@@ -232,6 +232,28 @@ async def test_labels_of_vms_are_read_by_the_next_leader_and_by_people(redis: An
     assert [dict(vm.labels) for vm in await load_vms(redis, keys)] == [{}, {}]
 
 
+async def test_which_workers_have_a_display_is_read_by_the_next_leader_and_by_people(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    makes = KeepVm("vm1", "s1", False, False, makes_displays=True)
+    workers = [
+        KeepWorker("vm1", "w1", WorkerState.IDLE, NOW, NOW, display=True),
+        KeepWorker("vm1", "w2", WorkerState.IDLE, NOW, NOW),
+        Warm("vm1", "w3", NOW, Why.BELOW_MIN_IDLE, display=True),
+    ]
+    await ledger.apply([makes, *workers, KeepVm("vm2", "s1", False, False)], NOW)
+    await redis.hdel(keys.vm("vm2"), "makes_displays")  # as a leader of the release before wrote it
+    first, second = await load_vms(redis, keys)
+    assert (first.makes_displays, second.makes_displays) == (True, False)
+    assert {worker.worker_id for worker in first.workers.values() if worker.display} == {"w1", "w3"}
+    first, second = await Views(redis, keys).fleet()
+    assert (first.displays, second.displays) == ({"idle": 1, "warming": 1}, {})
+    assert (first.idle_against(5, 2), second.idle_against(5, 2)) == ([(1, 5), (1, 2)], [(0, 5)])
+    await ledger.apply([replace(makes, makes_displays=False)], NOW)
+    first, _ = await Views(redis, keys).fleet()
+    assert first.idle_against(5, 2) == [(1, 5), (1, 0)], "they are to go"
+
+
 async def test_an_unreadable_worker_does_not_stop_the_others(redis: Any, keys: Keys, ledger: Ledger) -> None:
     kept = KeepWorker("vm1", "good", WorkerState.IDLE, NOW, NOW)
     await ledger.apply([KeepVm("vm1", "s1", draining=False, lost=False), kept], NOW)

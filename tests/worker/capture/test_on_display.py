@@ -18,9 +18,9 @@ from playwright.async_api import Browser, Page
 
 from common.config.settings import CaptureSettings
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, VIDEO
-from common.wire.messages import Join
-from common.wire.vocabulary import Reason
+from common.wire.manifest import AUDIO, FINAL, VIDEO, Kind
+from common.wire.messages import Heartbeat, Join, Warm, WorkerReport, WorkerWarm
+from common.wire.vocabulary import Reason, WorkerState
 from lab.recorded.received import RATE, level, listen
 from lab.recorded.seeing import NOTE, PATTERN, watch
 from tests.fork_server import ForkServer
@@ -109,7 +109,9 @@ async def test_neither_a_killed_ffmpeg_nor_a_killed_agent_nor_the_end_of_the_sou
         worker = machine.state_dir / "workers" / "w1"
         async with somebody_in(somebodys, machine.meeting):
             agent = await machine.agent()
-            await agent.enter("w1", "b1")
+            await agent.order(Warm("w1", display=True))
+            await agent.seen(WorkerWarm)
+            await agent.enter("w1", "b1", warm=False)
             await wait_until(lambda: sum(path.stat().st_size for path in recorded.spooled) > 10_000)
             first = program_of(worker, "ffmpeg")
             assert first
@@ -260,6 +262,33 @@ async def test_an_ffmpeg_that_ends_at_once_is_told_and_not_taken_for_a_recorder(
     assert await DisplayWay(worker).find(None) is None
 
 
+@pytest.mark.long
+async def test_an_agent_has_workers_of_both_kinds_and_the_next_one_knows_which_is_which(
+    fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path
+) -> None:
+    async with machine_with(fork_server, redis_server, prefix, tmp_path) as machine:
+        machine.environment["POOLMGR_CAPTURE__STORE"] = str(tmp_path / "store")
+        machine.environment["POOLMGR_CAPTURE__VIDEO"] = "display"
+        agent = await machine.agent()
+        await agent.order(Warm("plain"), Warm("shown", display=True))
+        await agent.seen(Heartbeat, lambda beat: beat.display_room is not None)
+        kinds = {"plain": WorkerReport(WorkerState.IDLE), "shown": WorkerReport(WorkerState.IDLE, display=True)}
+        for worker_id, report in kinds.items():
+            await agent.holds(worker_id, report)
+        workers = machine.state_dir / "workers"
+        assert [program_of(workers / worker_id, "Xvfb") is None for worker_id in kinds] == [True, False]
+        left = agent.leaders()
+        await agent.kill()
+        machine.environment["POOLMGR_CAPTURE__VIDEO"] = "tab"
+        successor = await machine.agent()
+        for worker_id, report in kinds.items():
+            await successor.holds(worker_id, report)
+        assert successor.leaders() == left
+        await successor.order(Warm("asked", display=True))
+        await successor.holds("asked", WorkerReport(WorkerState.IDLE))
+        await successor.seen(Heartbeat, lambda beat: "asked" in beat.workers and beat.display_room is None)
+
+
 async def test_one_that_begins_paused_records_nothing_until_it_is_resumed(worker: Path) -> None:
     recorder = await recorder_of(worker, paused=True)
     assert (await recorder.pull(7, 60, None)).stopped == {"audio": PAUSED}
@@ -275,8 +304,9 @@ async def test_one_that_begins_paused_records_nothing_until_it_is_resumed(worker
 async def test_a_worker_that_was_started_without_a_display_is_recorded_by_the_tab_and_the_story_says_why(
     recorded: Recorded, worker: Path
 ) -> None:
-    def way_of(worker_id: str) -> tuple[str, str]:
-        way = recorded.recordings._way_of(Join(worker_id, "b1", 1, "room", "", "Bot"))  # pyright: ignore[reportPrivateUsage]
+    def way_of(worker_id: str, *kinds: Kind) -> tuple[str, str]:
+        join = Join(worker_id, "b1", 1, "room", "", "Bot")
+        way = recorded.recordings._way_of(join, kinds or ("audio", "video"))  # pyright: ignore[reportPrivateUsage]
         return way.name, way.label
 
     worker.parent.joinpath("state").mkdir()
@@ -284,8 +314,9 @@ async def test_a_worker_that_was_started_without_a_display_is_recorded_by_the_ta
     assert way_of("w1")[0] == "display"
     assert way_of("w2") == (
         "recorder_tab",
-        "by a tab that captures the meeting's, because its worker was started without a display",
+        "by a tab that captures the meeting's, because its worker has no display",
     )
+    assert way_of("w2", "audio") == ("recorder_tab", "by a tab that captures the meeting's"), "as it is to be"
     await recorder_of(worker)
     recorded.settings = CaptureSettings(store=recorded.settings.store)
     recorded.anew()

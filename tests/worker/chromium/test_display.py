@@ -140,7 +140,12 @@ def beside(tmp_path: Path) -> dict[str, int]:
 @pytest.fixture
 def recording_launcher(tmp_path: Path) -> Launcher:
     capture = CaptureSettings(store="/nowhere", video="display")
-    return Launcher(Profile.of(find_chromium(""), WorkerSettings(), capture), tmp_path)
+    return launcher_of(capture, tmp_path)
+
+
+def launcher_of(capture: CaptureSettings, state_dir: Path) -> Launcher:
+    chromium, settings = find_chromium(""), WorkerSettings()
+    return Launcher(Profile.of(chromium, settings), state_dir, Profile.recorded(chromium, settings, capture))
 
 
 @recorded
@@ -148,7 +153,7 @@ async def test_a_sound_server_belongs_to_the_group_and_what_is_ordered_does_too(
     recording_launcher: Launcher, tmp_path: Path
 ) -> None:
     async with asyncio.timeout(30):
-        chromium = await recording_launcher.launch("w1")
+        chromium = await recording_launcher.launch("w1", display=True)
     script = chromium.folder / "script"
     script.write_text('echo "$DISPLAY" >seen; exec sleep 600\n')
     display.order(chromium.folder, script)
@@ -166,7 +171,7 @@ async def test_a_browser_ends_with_its_display_and_its_sound_server(
     recording_launcher: Launcher, tmp_path: Path, which: str
 ) -> None:
     async with asyncio.timeout(30):
-        chromium = await recording_launcher.launch("w1")
+        chromium = await recording_launcher.launch("w1", display=True)
         os.kill(display_of(chromium) if which == "display" else beside(tmp_path)["sound server"], signal.SIGKILL)
         await chromium.exited()
     if which == "sound server":
@@ -181,7 +186,7 @@ async def test_what_outlived_browser_and_folder_is_found_and_ended(
     recording_launcher: Launcher, tmp_path: Path, left: str
 ) -> None:
     async with asyncio.timeout(30):
-        chromium = await recording_launcher.launch("w1")
+        chromium = await recording_launcher.launch("w1", display=True)
     pid = beside(tmp_path)[left]
     for process in processes.scan():
         if process.group == chromium.leader.pid and process.pid != pid:
@@ -203,7 +208,7 @@ async def test_what_recording_needs_and_is_missing_is_said_with_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "Xvfb").touch(mode=0o755)
     with pytest.raises(BrowserError, match=r"cannot find pulseaudio and ffmpeg.*apt install pulseaudio ffmpeg"):
-        await recording_launcher.launch("w1")
+        await recording_launcher.launch("w1", display=True)
 
 
 @recorded
@@ -211,7 +216,7 @@ async def test_a_state_folder_whose_path_is_too_long_for_a_socket_is_said(tmp_pa
     deep = tmp_path / ("x" * 100)
     capture = CaptureSettings(store="/nowhere", video="display")
     with pytest.raises(BrowserError, match=r"give worker.state_dir a shorter one"):
-        await Launcher(Profile.of(find_chromium(""), WorkerSettings(), capture), deep).launch("w1")
+        await launcher_of(capture, deep).launch("w1", display=True)
 
 
 @pytest.mark.asyncio(loop_scope="session")

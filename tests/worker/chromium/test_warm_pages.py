@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,11 +12,12 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from common.config.settings import WorkerSettings
+from common.config.settings import CaptureSettings, WorkerSettings
 from common.wire.messages import WorkerGone
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
 from worker.chromium import warm_pages
+from worker.chromium.display import RECORDING_PROGRAMS
 from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher, find_chromium, sweep
 from worker.chromium.profile import Profile
@@ -71,12 +73,17 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def kept_warm(
-    tmp_path: Path, driver: Driver, *pages: str, most_mb: int = 200, refresh_s: float = 600
+    tmp_path: Path,
+    driver: Driver,
+    *pages: str,
+    most_mb: int = 200,
+    refresh_s: float = 600,
+    capture: CaptureSettings | None = None,
 ) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(
         memory_reserve_mb=0, warm_pages=[*pages], warm_pages_mb=most_mb, warm_pages_refresh_s=refresh_s
     )
-    async with pool_with(tmp_path, settings, driver) as harness, asyncio.TaskGroup() as tasks:
+    async with pool_with(tmp_path, settings, driver, capture=capture) as harness, asyncio.TaskGroup() as tasks:
         keeping = tasks.create_task(harness.pool.keep_pages_warm(), name="warm pages")
         yield harness
         keeping.cancel()
@@ -121,6 +128,21 @@ async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(
         (copy / "Code Cache").rename(tmp_path / "elsewhere")
         harness.pool._warm_pages.copy_cache(tmp_path / "profile")  # pyright: ignore[reportPrivateUsage]
         assert not (tmp_path / "profile" / "Default").exists()
+
+
+@pytest.mark.skipif(not all(map(shutil.which, RECORDING_PROGRAMS)), reason="needs Xvfb, PulseAudio and ffmpeg")
+async def test_a_worker_with_a_display_has_the_code_of_the_visit_of_one_without(
+    tmp_path: Path, driver: Driver, site: Site
+) -> None:
+    capture = CaptureSettings(store=str(tmp_path / "store"), video="display")
+    async with kept_warm(tmp_path, driver, site.address, capture=capture) as harness:
+        await wait_until(lambda: copies(tmp_path))
+        await harness.warm()
+        assert harness.pool.reports()["w1"].display
+        page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
+        assert page
+        await page.goto(site.address)
+        assert (site.asked("/"), site.asked("/code.js")) == (warm_pages.VISITS + 1, 1)
 
 
 async def test_pages_are_visited_anew_when_they_are_out_of_date(tmp_path: Path, driver: Driver, site: Site) -> None:
