@@ -227,12 +227,20 @@ async def test_what_a_manager_that_died_left_half_done_is_delivered(step: str, s
     receiver = await receivers()
     async with scene.agent("vm-a").running():
         await scene.push("bot-1", callback_url=receiver.url)
-        await scene.until_state("bot-1", "in_meeting")
+
+        async def is_in() -> bool:
+            return manager.is_over or await scene.state("bot-1") == "in_meeting"
+
+        await wait_until(is_in)
         # Its end comes by itself: with the first changes it could be put in line at once.
         await wait_until(lambda: bool(receiver.arrived) or manager.is_over)
+        if died_early := manager.is_over:  # a busy machine puts the first changes in line one by one
+            scene.manager(**ENVIRONMENT)
+            await scene.until_state("bot-1", "in_meeting")
         await scene.views.request(LeaveRequested("bot-1"))
         assert await manager.ended() == -9
-        scene.manager(**ENVIRONMENT)
+        if not died_early:
+            scene.manager(**ENVIRONMENT)
         await wait_until(lambda: receiver.of("bot-1") == WAY)
     await wait_until(lambda: _settled(scene))
     assert len(receiver.arrived) <= len(WAY) + 1

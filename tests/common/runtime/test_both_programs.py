@@ -57,7 +57,7 @@ PROGRAMS: Final = [
 LINK: Final = "http://127.0.0.1:8090/r/x"
 READING: Final = [
     *((PROGRAMS[0], words) for words in ("serve", f"submit {LINK}", "bots", "bots b1", "explain b1", "leave b1")),
-    (PROGRAMS[0], "recording b1"),
+    *((PROGRAMS[0], words) for words in ("recording b1", "mirror")),
     *((PROGRAMS[0], words) for words in ("fleet", "drain vm-1", f"probe {LINK}", "dead", "dead put-back --all")),
     *(
         (PROGRAMS[0], words)
