@@ -1,7 +1,7 @@
 """Reads the agents' events, hands them to the pool, and acknowledges them once the consequences are durable."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -9,8 +9,9 @@ from common.runtime import steps
 from common.runtime.loop.turns import Turned, unwatched
 from common.runtime.steps import ManagerStep
 from common.wire.codec import FIELD, UndecodableError, decode_event
-from common.wire.messages import Heartbeat
+from common.wire.messages import Event, Heartbeat, WorkerGone
 from poolmgr.loops.dispatcher import Dispatcher
+from poolmgr.store.answers import Entry
 from poolmgr.store.leader.inbox import Stream
 
 _log = structlog.stdlib.get_logger()
@@ -27,18 +28,11 @@ async def follow_events(
     """Follow events until cancelled. An entry that is no event of this release is logged and skipped."""
     while True:
         turned()
-        entries = await stream.read(_MOST_AT_ONCE, _WAIT_S)
+        entries, events = await read_events(stream, _MOST_AT_ONCE, _WAIT_S)
         if entries:
             steps.done(ManagerStep.EVENTS_READ)
-        for entry in entries:
-            try:
-                event = decode_event(entry.fields.get(_FIELD, b""))
-            except UndecodableError as error:
-                _log.warning("event_unreadable", entry_id=entry.entry_id.decode(), error=str(error))
-                continue
+        for event in events:
             if isinstance(event, Heartbeat):
-                if stream.late:  # newer heartbeats were read already
-                    continue
                 on_heartbeat()
             dispatcher.put(event)
         await dispatcher.durable()
@@ -48,3 +42,31 @@ async def follow_events(
         if entries:
             steps.done(ManagerStep.EVENTS_ACKNOWLEDGED)
             await asyncio.sleep(_REST_S)
+
+
+async def read_events(stream: Stream, most: int, timeout_s: float) -> tuple[list[Entry], list[Event]]:
+    """The next entries, and the events that follow from them, in order.
+
+    A worker that is gone says that its bot has ended. The event with the reason is before it in the stream, but a
+    leader that was replaced and does not know it yet may have taken that one: then it comes first.
+    """
+    entries = await stream.read(most, timeout_s)
+    events = _events_in(entries, late=stream.late)
+    if not stream.late and any(isinstance(event, WorkerGone) for event in events):
+        skipped = await stream.skipped(entries[0])
+        return [*skipped, *entries], [*_events_in(skipped, late=True), *events]
+    return entries, events
+
+
+def _events_in(entries: Sequence[Entry], *, late: bool) -> list[Event]:
+    """`late`: newer entries were read already, so heartbeats are left out."""
+    events = list[Event]()
+    for entry in entries:
+        try:
+            event = decode_event(entry.fields.get(_FIELD, b""))
+        except UndecodableError as error:
+            _log.warning("event_unreadable", entry_id=entry.entry_id.decode(), error=str(error))
+            continue
+        if not (late and isinstance(event, Heartbeat)):
+            events.append(event)
+    return events

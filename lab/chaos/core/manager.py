@@ -9,14 +9,13 @@ from redis.exceptions import ResponseError
 
 from common.jobs.job import BadJobError, JobRules, parse_job
 from common.runtime.redis.client import UNAVAILABLE
-from common.wire import codec
-from common.wire.messages import Heartbeat
 from lab.chaos.core.connection import Fuse, KilledError, fragile
 from lab.chaos.core.environment import Ground
 from poolmgr.core.decisions import Decision
 from poolmgr.core.events import CoreEvent, JobAccepted, ProcessResumed, SayRequested, Tick
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.pool import Pool
+from poolmgr.loops.events import read_events
 from poolmgr.store.leader.inbox import Jobs, Stream
 from poolmgr.store.leader.lease import Lease
 from poolmgr.store.leader.ledger import DisagreementError, Ledger, Rejected, StaleEpochError
@@ -173,7 +172,12 @@ class Term:
         """Run each loop once. Whatever is acknowledged is durable by then."""
         loops = [self._follow_events, self._follow_requests, self._take_jobs, self._watch_deadlines, self._reap]
         acknowledge: list[Callable[[], Awaitable[None]]] = []
-        for loop in self._ground.chance.sample(loops, len(loops)):
+        order = self._ground.chance.sample(loops, len(loops))
+        if order.index(self._watch_deadlines) < order.index(self._follow_events):
+            # A turn lasts seconds, in which a manager would have read what was there long before these deadlines came.
+            order.remove(self._watch_deadlines)
+            order.insert(order.index(self._follow_events) + 1, self._watch_deadlines)
+        for loop in order:
             acknowledge += await loop()
             if self._ground.chance.random() < 0.3:
                 await self._write()
@@ -197,11 +201,9 @@ class Term:
             self._ground.broken("invariant", sentence)
 
     async def _follow_events(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        entries = await self._events.read(500, 0)
-        for entry in entries:
-            event = codec.decode_event(entry.fields[codec.FIELD.encode()])
-            if not (self._events.late and isinstance(event, Heartbeat)):
-                self._put(event)
+        entries, events = await read_events(self._events, 500, 0)
+        for event in events:
+            self._put(event)
         return [lambda: self._events.done(entries)]
 
     async def _follow_requests(self) -> Sequence[Callable[[], Awaitable[None]]]:

@@ -28,6 +28,9 @@ _LEFT_OVER_EVERY: Final = 100
 """After so many reads with new entries, entries that were read and not acknowledged are read again."""
 
 
+_MOST_SKIPPED: Final = 500
+
+
 class Jobs:
     """The list of jobs. A job that was taken is in `jobs:taken` until it is a bot or is rejected."""
 
@@ -142,6 +145,18 @@ class Stream:
             return entries
         self._position = entries[-1].entry_id if entries else ">"
         return entries or await self.read(most, timeout_s)
+
+    async def skipped(self, first: Entry) -> list[Entry]:
+        """Entries before `first` that were read and not acknowledged: of what this leader reads, only those that
+        another one took, which does not know yet that it was replaced.
+        """
+        pending: Any = await self._redis.xpending_range(
+            self._key, GROUP, min="-", max=b"(" + first.entry_id, count=_MOST_SKIPPED
+        )
+        if not pending:
+            return []
+        answer: Any = await self._redis.xreadgroup(GROUP, _CONSUMER, {self._key: "0"}, count=len(pending))
+        return [entry for entry in entries_of(answer) if _id_order(entry.entry_id) < _id_order(first.entry_id)]
 
     async def done(self, entries: Sequence[Entry], *, forget: bool = False) -> None:
         """Acknowledge these entries. `forget`: delete them too. Raises: StaleEpochError, DisagreementError, and Redis'
