@@ -26,7 +26,7 @@ from common.wire.messages import (
 )
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from lab.chaos.core.connection import Fuse, KilledError, fragile
-from lab.chaos.core.environment import Ground
+from lab.chaos.core.environment import Ground, ReportedEnd
 from lab.chaos.observers.witness import Seen
 from poolmgr.store.answers import entries_of
 from worker.link import scripts
@@ -262,7 +262,8 @@ class Agent:
             if mine <= int(number):
                 ground.news.append(event)
                 if isinstance(event, BotEnded):
-                    ground.reported_ends.setdefault((event.bot_id, event.attempt), (ground.wall, event.reason))
+                    reported = ReportedEnd(ground.wall, ground.now, event.reason)
+                    ground.reported_ends.setdefault((event.bot_id, event.attempt), reported)
 
     async def _obey_all(self) -> None:
         key = self._ground.keys.commands(self.vm_id)

@@ -3,7 +3,7 @@
 import math
 import random
 from collections import Counter, deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from common.config.settings import Settings
@@ -33,6 +33,14 @@ return found
 """
 
 
+class ReportedEnd(NamedTuple):
+    """An end as its agent reported it. `wall`, `now`: when the stream got it, by the records' clock and by ours."""
+
+    wall: float
+    now: float
+    reason: Reason
+
+
 class Ground:
     """What managers and agents share. `heals`: from now on meetings end soon, and no new fault comes."""
 
@@ -51,9 +59,9 @@ class Ground:
         self.inside: dict[str, set[str]] = {}  # tag -> the visits that are in the meeting
         self.counting: dict[str, int] = {}  # while it heals: live bot -> its current attempt
         self.news: deque[Event] = deque(maxlen=40)  # the latest events that agents wrote
-        self.reported_ends: dict[
-            tuple[str, int], tuple[float, Reason]
-        ] = {}  # (bot, attempt) -> when the stream got its end
+        self.reported_ends: dict[tuple[str, int], ReportedEnd] = {}  # of a bot's attempt
+        self.given_up: dict[tuple[str, int], float] = {}
+        """Of a bot's attempt that ended by a deadline: until when its manager had read the stream."""
         self.most: Counter[str] = Counter()
         self.refused_writes = 0
         self.dump: Any = redis.register_script(_DUMP)

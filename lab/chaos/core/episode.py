@@ -275,14 +275,23 @@ class Episode:
         return broken, heals
 
     def _untrue_ends(self, world: World) -> list[Broken]:
-        """Bots that ended otherwise than their agent had reported before, in the attempt that counted."""
+        """Bots that ended otherwise than their agent had reported before, in the attempt that counted.
+
+        A turn lasts seconds. So a deadline may come in it before the manager has read what is there since the last one,
+        which it would have read within milliseconds: that is no untruth.
+        """
         broken: list[Broken] = []
         for bot_id, record in world.records.items():
-            at, said = self.ground.reported_ends.get((bot_id, int(record["attempt"])), (math.inf, Reason.SUPERSEDED))
-            reason = record["status_reason"]
-            if said is Reason.SUPERSEDED or not is_final(said) or reason in (said, "", Reason.USER_REQUESTED):
+            attempt = bot_id, int(record["attempt"])
+            reported = self.ground.reported_ends.get(attempt)
+            if reported is None or reported.reason is Reason.SUPERSEDED or not is_final(reported.reason):
                 continue
-            if epoch(record["stopped_at"]) > at:
+            said, reason = reported.reason, record["status_reason"]
+            if reason in (said, "", Reason.USER_REQUESTED):
+                continue
+            if reported.now >= self.ground.given_up.get(attempt, math.inf):
+                continue
+            if epoch(record["stopped_at"]) > reported.wall:
                 sentence = f"bot {bot_id} ended as {reason} ({record['reason_detail']}), and its agent said {said}"
                 broken.append(Broken("end untrue", sentence, story(world, bot_id)))
         return broken

@@ -11,7 +11,7 @@ from common.jobs.job import BadJobError, JobRules, parse_job
 from common.runtime.redis.client import UNAVAILABLE
 from lab.chaos.core.connection import Fuse, KilledError, fragile
 from lab.chaos.core.environment import Ground
-from poolmgr.core.decisions import Decision
+from poolmgr.core.decisions import Decision, End
 from poolmgr.core.events import CoreEvent, JobAccepted, ProcessResumed, SayRequested, Tick
 from poolmgr.core.invariants import broken_invariants
 from poolmgr.core.pool import Pool
@@ -152,6 +152,7 @@ class Term:
         self._accepted = 0
         self._looked_at = self._steady
         self._left_over = True
+        self._read_at = ground.now
         self._waiting: list[Decision] = []
         self._upkeep = Upkeep(redis, keys, settings.retention)
         self._reaped_at = float("-inf")
@@ -172,12 +173,7 @@ class Term:
         """Run each loop once. Whatever is acknowledged is durable by then."""
         loops = [self._follow_events, self._follow_requests, self._take_jobs, self._watch_deadlines, self._reap]
         acknowledge: list[Callable[[], Awaitable[None]]] = []
-        order = self._ground.chance.sample(loops, len(loops))
-        if order.index(self._watch_deadlines) < order.index(self._follow_events):
-            # A turn lasts seconds, in which a manager would have read what was there long before these deadlines came.
-            order.remove(self._watch_deadlines)
-            order.insert(order.index(self._follow_events) + 1, self._watch_deadlines)
-        for loop in order:
+        for loop in self._ground.chance.sample(loops, len(loops)):
             acknowledge += await loop()
             if self._ground.chance.random() < 0.3:
                 await self._write()
@@ -193,7 +189,12 @@ class Term:
                 self._put(event)
 
     def _put(self, event: CoreEvent) -> None:
-        self._waiting += self._pool.handle(event, self._steady)
+        decisions = self._pool.handle(event, self._steady)
+        self._waiting += decisions
+        if isinstance(event, Tick):
+            for each in decisions:
+                if isinstance(each, End):
+                    self._ground.given_up[each.bot_id, each.attempt] = self._read_at
         self._check()
 
     def _check(self) -> None:
@@ -202,6 +203,7 @@ class Term:
 
     async def _follow_events(self) -> Sequence[Callable[[], Awaitable[None]]]:
         entries, events = await read_events(self._events, 500, 0)
+        self._read_at = self._ground.now
         for event in events:
             self._put(event)
         return [lambda: self._events.done(entries)]
