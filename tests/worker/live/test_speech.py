@@ -4,8 +4,9 @@ webhook while it is said, and written down.
 
 import asyncio
 import json
+from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -40,7 +41,7 @@ WORDS: Final = f"""
     loud.gain.value = 0;
     voice.connect(loud).connect(sent);
     voice.start();
-    for (let begins = 0; begins < 120; begins += 4) {{
+    for (let begins = 0; begins < 400; begins += 4) {{
       {json.dumps([PITCHES[word] for word in SENTENCE])}.forEach((hz, place) => {{
         voice.frequency.setValueAtTime(hz, begins + place * 0.6);
         loud.gain.setValueAtTime(0.3, begins + place * 0.6);
@@ -52,6 +53,20 @@ WORDS: Final = f"""
 """
 
 
+PATIENT_S: Final = 240.0
+
+
+def in_time(report: dict[str, Any]) -> bool:
+    """Whether the whole sentence was heard as it was said. From a busy machine its sound comes with holes, and makes
+    other words of it, or the same ones closer together; then it is said again.
+    """
+    if not report["is_final"] or report["transcript"] != WHOLE[1]:
+        return False
+    starts: list[float] = [word["start"] for word in report["words"]]
+    return all(abs(after - before - 0.6) <= 0.2 for before, after in pairwise(starts))
+
+
+@pytest.mark.timeout(400)
 async def test_where_a_page_shows_no_captions_its_sound_is_made_words_of(
     tmp_path: Path, driver: Driver, room: str, somebodys: Browser
 ) -> None:
@@ -72,8 +87,7 @@ async def test_where_a_page_shows_no_captions_its_sound_is_made_words_of(
         async with feeds, pool_with(tmp_path / "state", settings, driver, feeds.serve) as harness:
             harness.meeting = room
             await go_in(harness, Feeds(transcription_url=receiver.url, attributes='{"a":1}', transcript=True))
-            # Sound that comes late on a busy machine makes other words of a sentence, and it is said again and again.
-            await wait_until(lambda: len(receiver.finals) >= 2 and WHOLE in receiver.finals)
+            await wait_until(lambda: len(receiver.finals) >= 2 and any(map(in_time, receiver.reports)), PATIENT_S)
             await speech.hang_up()
             before = len(receiver.finals)
             await wait_until(lambda: len(receiver.finals) >= before + 1)
@@ -82,10 +96,8 @@ async def test_where_a_page_shows_no_captions_its_sound_is_made_words_of(
             finishing = tasks.create_task(outbox.finish(set), name="finish")
             await wait_until(lambda: any(one.finished for one in made))
             finishing.cancel()
-    whole = next(one for one in receiver.reports if one["is_final"] and one["transcript"] == WHOLE[1])
+    whole = next(filter(in_time, receiver.reports))
     assert [word["word"] for word in whole["words"]] == [*SENTENCE]
-    starts = [word["start"] for word in whole["words"]]
-    assert [starts[1] - starts[0], starts[2] - starts[1]] == pytest.approx([0.6, 0.6], abs=0.2)
     growing = [one for one in receiver.reports if not one["is_final"]]
     assert {one["transcript"] for one in growing} & {"Alpha.", "Alpha charlie."}
     statuses = [one.status for one in reports]
