@@ -32,8 +32,8 @@ hours, and longer if the store is away.
 """
 
 TAKEN_OVER_AFTER_S: Final = 600
-"""How long after a bot's end the files are waited for until another VM is to make them of what is in the store. A VM
-that only restarts is back sooner, and its disk has more.
+"""How long after a bot's end the files are waited for until another VM is to make them of what is in the store, and how
+long after that until one is told so again. A VM that only restarts is back sooner, and its disk has more.
 """
 
 STREAM_LIFE_S: Final = 7 * DAY_S

@@ -417,7 +417,7 @@ def finish_recording(
     bot_id: str,
     attempt: int,
     message: bytes,
-    give_up_at: float,
+    look_at: float,
     entry: bytes,
 ) -> bool: ...
 

@@ -12,7 +12,7 @@ from common.wire.messages import FinishRecording
 from poolmgr.store import scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import run_fenced
-from poolmgr.store.lives import MADE_WITHIN_S
+from poolmgr.store.lives import MADE_WITHIN_S, TAKEN_OVER_AFTER_S
 from poolmgr.store.record import SAID_BEFORE
 from poolmgr.store.usage import day_of
 
@@ -56,7 +56,9 @@ class DueRecordings:
         return await self._until(self._keys.recordings_expiring, now)
 
     async def order(self, one: Unmade, vm_id: str, now: float) -> None:
-        """Have the agent of that VM make the files of what the store has. It is ordered once."""
+        """Have the agent of that VM make the files of what the store has. An agent that dies may forget the order, so
+        one is given again and again until the files are there or given up; who has it already does nothing.
+        """
         k = self._keys
         call = scripts.finish_recording(
             bot=k.bot(one.bot_id),
@@ -66,7 +68,7 @@ class DueRecordings:
             bot_id=one.bot_id,
             attempt=one.attempt,
             message=codec.encode(FinishRecording(one.bot_id, one.attempt, one.ended_at)),
-            give_up_at=one.ended_at + MADE_WITHIN_S,
+            look_at=min(now + TAKEN_OVER_AFTER_S, one.ended_at + MADE_WITHIN_S),
             entry=story.of_recording(one.attempt, now, story.TAKEN_OVER, vm_id),
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])

@@ -63,7 +63,7 @@ async def test_what_nobody_made_files_of_is_given_up_and_told_all_the_same_when_
     ]  # fmt: skip
 
 
-async def test_another_vm_is_told_once_to_make_the_files_and_only_if_they_are_still_to_be_made(
+async def test_another_vm_is_told_to_make_the_files_as_long_as_they_are_to_be_made(
     redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
 ) -> None:
     await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), ENDED], NOW)
@@ -76,6 +76,12 @@ async def test_another_vm_is_told_once_to_make_the_files_and_only_if_they_are_st
     assert 0 < await redis.ttl(keys.commands("vm2")) <= VM_LIFE_S
     last = (await Views(redis, keys).story("b1"))[-1]
     assert last == Entry(iso(now), What.RECORDED, 1, vm_id="vm2", why=TAKEN_OVER)
+    again = now + TAKEN_OVER_AFTER_S  # its agent may have died and forgotten it
+    assert (await due.unmade(again - 1), await due.unmade(again)) == ([], [one])
+    await due.order(one, "vm2", again)
+    late = NOW + 60 + MADE_WITHIN_S - 1
+    await due.order(one, "vm2", late)
+    assert (await due.unmade(late), await due.unmade(late + 1)) == ([], [one]), "given up no later than else"
     await ledger.apply([NoteRecorded(FINISHED)], now + 5)
     await due.order(one, "vm3", now + 6)
     assert await redis.exists(keys.commands("vm3")) == 0
