@@ -102,6 +102,7 @@ class TrackRecording:
         self._why = "the page was there before capture.tracks was on"
         self._told: set[str] = set()
         self._was_paused = False
+        self._is_fetched = True
 
     async def run(self) -> None:
         while True:
@@ -111,8 +112,11 @@ class TrackRecording:
                 self._since = time.monotonic() if self._since is None else self._since
                 try:
                     await self._fetch(page, spool)
+                    self._is_fetched = True
                 except _ERRORS as error:
-                    self._log.warning("tracks_unfetched", error=one_line(error))
+                    if self._is_fetched:  # told once, however long it lasts
+                        self._log.warning("tracks_unfetched", error=one_line(error))
+                    self._is_fetched = False
                 if self._why and time.monotonic() - self._since > TELL_AFTER_S:
                     self._tell(f"not the packets of each participant's sound: {self._why}")
 
