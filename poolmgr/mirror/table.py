@@ -79,8 +79,9 @@ class Table:
         try:
             async with self._asking.question():
                 answer = await self._asking.tried(lambda: self._ask("describe_table", {"TableName": name}))
-        except RefusedError as error:
-            if error.code != "ResourceNotFoundException":
+        except ProviderError as error:
+            await self.close()
+            if not isinstance(error, RefusedError) or error.code != "ResourceNotFoundException":
                 raise
             raise CannotMirrorError(
                 f"cannot mirror: there is no table {name} in this region (mirror.table); docs/mirror.md says how to"
@@ -114,11 +115,15 @@ class Table:
                     del left[number]
 
         try:
-            async with self._asking.question(), asyncio.TaskGroup() as group:
-                for number in range(min(self._settings.at_once, len(waiting))):
-                    group.create_task(work(), name=f"write {number}")
+            async with self._asking.question():
+                await self._connect()
+                async with asyncio.TaskGroup() as group:
+                    for number in range(min(self._settings.at_once, len(waiting))):
+                        group.create_task(work(), name=f"write {number}")
         except UnsureError as error:
             faults.append(str(error))
+        if faults:
+            await self.close()  # so that credentials, too, are looked for anew
         return Written(list(left.values()), faults[0] if faults else "", refused)
 
     async def close(self) -> None:
@@ -142,24 +147,32 @@ class Table:
         return True
 
     async def _ask(self, action: str, arguments: Request) -> Any:
+        client = await self._connect()
         try:
-            client = self._client or await self._connect()
             return await getattr(client, action)(**arguments)
         except self._refusals as error:
             raise refusal(action, error.response) from error
         except self._faults as error:
-            raise UnsureError(f"cannot ask Amazon: {type(error).__name__}: {error}"[:300]) from error
+            raise self._unsure(error) from error
 
     async def _connect(self) -> Any:
-        await self.close()
-        stack = AsyncExitStack()
-        self._client = await stack.enter_async_context(
-            self._session.create_client(
-                "dynamodb",
-                region_name=self._settings.region or None,
-                endpoint_url=self._settings.endpoint_url or None,
-                config=self._config,
-            )
-        )
-        self._open = stack
+        """The client, which finds its credentials when it is made. Raises: UnsureError."""
+        if self._client is None:
+            stack = AsyncExitStack()
+            try:
+                self._client = await stack.enter_async_context(
+                    self._session.create_client(
+                        "dynamodb",
+                        region_name=self._settings.region or None,
+                        endpoint_url=self._settings.endpoint_url or None,
+                        config=self._config,
+                    )
+                )
+            except self._faults as error:
+                raise self._unsure(error) from error
+            self._open = stack
         return self._client
+
+    @staticmethod
+    def _unsure(error: Exception) -> UnsureError:
+        return UnsureError(f"cannot ask Amazon: {type(error).__name__}: {error}"[:300])

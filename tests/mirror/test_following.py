@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.jobs.record import epoch
 from common.wire.vocabulary import BotState
@@ -17,6 +18,7 @@ from poolmgr.store.mirroring import Mirrored
 from tests.fork_server import ForkServer
 from tests.mirror.conftest import KEEP_S, Bots, Running, table_equals_records
 from tests.mirror.dynamo import Dynamo, refused, throttled
+from tests.providers.amazon import on_an_instance
 from tests.waiting import wait_until
 
 
@@ -44,6 +46,18 @@ async def test_the_table_says_what_the_records_say_as_they_change(table: Dynamo,
     item = (await table.items())["b1"]
     assert int(item["expires_at"]) == int(epoch(item["stopped_at"]) + KEEP_S)
     assert (item["attempt"], item["status"], item["audio_webhook_received"]) == ("2", "Stopped", False)
+
+
+async def test_credentials_that_come_later_are_found(
+    table: Dynamo, bots: Bots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bots.whole("b1")
+    async with on_an_instance(monkeypatch) as metadata:
+        with capture_logs() as logs:
+            async with Running(bots, table):
+                await wait_until(lambda: any("NoCredentialsError" in log.get("error", "") for log in logs))
+                metadata.role = "mirror"
+                await table_equals_records(table, bots)
 
 
 async def test_what_a_receiver_took_is_told_after_the_end(table: Dynamo, bots: Bots) -> None:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+import pytest
 from aiohttp import ClientSession, web
 
 from lab.parts.ports import free_ports
@@ -201,3 +202,39 @@ def described(**group: Any) -> web.Response:
         "</DescribeAutoScalingGroupsResponse>"
     )
     return web.Response(text=body, content_type="text/xml")
+
+
+class MetadataServer:
+    """IMDSv2 of one instance. `role`: empty: it has none."""
+
+    def __init__(self) -> None:
+        self.role = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        path = request.path.removeprefix("/latest/")
+        if path == "api/token" and request.method == "PUT":
+            return web.Response(text="session")
+        assert request.headers["X-aws-ec2-metadata-token"] == "session"
+        if not self.role:
+            return web.Response(status=404)
+        if path == "meta-data/iam/security-credentials/":
+            return web.Response(text=self.role)
+        keys = {"Code": "Success", "AccessKeyId": "of-the-role", "SecretAccessKey": "s", "Token": "t"}
+        return web.json_response({**keys, "Expiration": "2099-01-01T00:00:00Z"})
+
+
+@asynccontextmanager
+async def on_an_instance(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[MetadataServer]:
+    """No credentials but those of the instance's role, which it does not have yet."""
+    metadata = MetadataServer()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", metadata.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    (port,) = free_ports(1)
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{port}/")
+    yield metadata
+    await runner.cleanup()

@@ -16,7 +16,7 @@ from poolmgr.providers.aws import Aws
 from poolmgr.providers.choice import provider_of
 from poolmgr.providers.provider import CannotScaleError, ProviderError
 from poolmgr.scaling.steps import Group
-from tests.providers.amazon import HOOK, LAUNCH, Amazon, described, refused, throttled
+from tests.providers.amazon import HOOK, LAUNCH, Amazon, described, on_an_instance, refused, throttled
 
 DESCRIBE, SET = "DescribeAutoScalingGroups", "SetDesiredCapacity"
 END, PROTECT = "TerminateInstanceInAutoScalingGroup", "SetInstanceProtection"
@@ -346,44 +346,15 @@ async def test_the_sdk_s_descriptions_are_read_before_the_loop_needs_them(
 # Credentials
 
 
-class MetadataServer:
-    """IMDSv2 of one instance. `role`: empty: it has none."""
-
-    def __init__(self) -> None:
-        self.role = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        path = request.path.removeprefix("/latest/")
-        if path == "api/token" and request.method == "PUT":
-            return web.Response(text="session")
-        assert request.headers["X-aws-ec2-metadata-token"] == "session"
-        if not self.role:
-            return web.Response(status=404)
-        if path == "meta-data/iam/security-credentials/":
-            return web.Response(text=self.role)
-        keys = {"Code": "Success", "AccessKeyId": "of-the-role", "SecretAccessKey": "s", "Token": "t"}
-        return web.json_response({**keys, "Expiration": "2099-01-01T00:00:00Z"})
-
-
 async def test_the_credentials_are_those_of_the_vm_s_role(amazon: Amazon, monkeypatch: pytest.MonkeyPatch) -> None:
     await amazon.make(1)
-    metadata = MetadataServer()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", metadata.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    (port,) = free_ports(1)
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{port}/")
-    aws = provider(amazon)
-    with pytest.raises(ProviderError, match="cannot ask Amazon: NoCredentialsError"):
-        await aws.look()
-    metadata.role = "manager"  # it was given one meanwhile
-    assert (await aws.look()).wanted == 1
-    await aws.close()
-    await runner.cleanup()
+    async with on_an_instance(monkeypatch) as metadata:
+        aws = provider(amazon)
+        with pytest.raises(ProviderError, match="cannot ask Amazon: NoCredentialsError"):
+            await aws.look()
+        metadata.role = "manager"  # it was given one meanwhile
+        assert (await aws.look()).wanted == 1
+        await aws.close()
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
