@@ -27,7 +27,9 @@ import time
 from pathlib import Path
 
 def test_of_each_file_one_waits_for_the_other(shared):
-    Path(__file__).with_suffix(".is-here").write_text(f"{os.getpid()} {shared}")
+    whole = Path(__file__).with_suffix(".is-coming")
+    whole.write_text(f"{os.getpid()} {shared}")
+    whole.rename(whole.with_suffix(".is-here"))  # the other one may not find half of it
     while len(found := list(Path(__file__).parent.glob("*.is-here"))) < 2:
         time.sleep(0.01)
     (first, its), (second, others) = [path.read_text().split() for path in found]
