@@ -2,15 +2,15 @@
 // reach, so it goes on whatever the meeting's page does or navigates to. It keeps numbered chunks until the agent
 // confirms that it has them: for up to ten minutes, also while no agent runs.
 //
-// Sound is WebM. It goes through an AudioContext, which makes 48 kHz of the tab's 44.1, measures how loud it is, and has
-// a source of silence that keeps the recorder going while nothing is heard. It plays to no device: with one, sound comes
-// 64 ms later.
+// Sound is WebM. The tab's track is recorded as it is, so each packet has the time at which it was captured, also on a busy
+// machine and after the browser stood still. An AudioContext in between takes sound later and later into its queue, and
+// nothing tells: 0.1 s within minutes.
 // Pictures are an IVF file: a head, and before each picture its size and its time in ms. Each picture is encoded with the
 // time at which it was taken. So a busy machine may leave some out, and the others stay in step.
 (() => {
-  const LEVEL_MS = 250;
   const PICTURES_MS = 1000; // how long a chunk of pictures is; each has a picture, also if nothing moves
   const KEY_MS = 5000; // from one key frame to the next
+  const SILENT_BYTES_PER_S = 1200; // digital silence has 254, and the faintest noise 1,600 at 24 kbit/s
   const MOST_WAITING = 3; // pictures that wait for the encoder; others are left out
   if (globalThis.poolmgrRecorder) return;
 
@@ -18,9 +18,8 @@
   let soundMs = 1000; // how long a chunk of sound is
   let seq = 0;
   let chunks = []; // not confirmed yet
-  let loudest = 0; // root mean square, since the last pull
+  let level = 1; // of the latest chunk of sound: 0 for digital silence, else 1
   let last = Promise.resolve(); // the latest chunk is kept
-  let shared = null; // the tab's stream; it ends if nothing refers to it
   const recorders = {}; // by kind
 
   function keep(of, at, mediaMs, data) {
@@ -41,30 +40,17 @@
 
   // A recorder of a kind: `begin` takes what each chunk says about its part, `end` resolves when all chunks are kept.
   function soundRecorder(track) {
-    const context = new AudioContext({ sampleRate: 48000, latencyHint: "playback", sinkId: { type: "none" } });
-    const output = context.createMediaStreamDestination();
-    const source = context.createMediaStreamSource(new MediaStream([track]));
-    const analyser = context.createAnalyser();
-    analyser.fftSize = 16384; // more than LEVEL_MS, so that every moment is measured
-    const silence = context.createConstantSource();
-    silence.offset.value = 0;
-    source.connect(output);
-    source.connect(analyser);
-    silence.connect(output);
-    silence.start();
-    listen(analyser);
-    globalThis.poolmgrKept = { context, source, silence, output };
-
     let recorder = null;
     return {
       begin(of) {
         let first = null;
-        recorder = new MediaRecorder(output.stream, {
+        recorder = new MediaRecorder(new MediaStream([track]), {
           mimeType: "audio/webm;codecs=opus",
           audioBitsPerSecond: options.audio_kbps * 1000,
         });
         recorder.ondataavailable = ({ data, timecode }) => {
           first ??= timecode;
+          if (data.size) level = data.size > (SILENT_BYTES_PER_S * soundMs) / 1000 ? 1 : 0;
           keep(of, Date.now(), timecode - first, data);
         };
         recorder.onerror = () => halt("audio", "recorder");
@@ -77,16 +63,6 @@
         await inactive;
       },
     };
-  }
-
-  function listen(analyser) {
-    const heard = new Float32Array(analyser.fftSize);
-    setInterval(() => {
-      analyser.getFloatTimeDomainData(heard);
-      let energy = 0;
-      for (const sample of heard) energy += sample * sample;
-      loudest = Math.max(loudest, Math.sqrt(energy / heard.length));
-    }, LEVEL_MS);
   }
 
   function pictureRecorder(track, codec) {
@@ -228,10 +204,11 @@
   async function start(settings) {
     ({ options, seq, chunk_ms: soundMs } = settings);
     const { kinds, width, height, fps } = options;
-    shared = await navigator.mediaDevices.getDisplayMedia({
+    const shared = await navigator.mediaDevices.getDisplayMedia({
       video: kinds.includes("video") ? { width: { max: width }, height: { max: height }, frameRate: { max: fps } } : true,
       audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false, suppressLocalAudioPlayback: false },
     });
+    globalThis.poolmgrKept = shared; // it ends if nothing refers to it
     const tracks = { audio: shared.getAudioTracks()[0], video: shared.getVideoTracks()[0] };
     for (const [kind, track] of Object.entries(tracks)) {
       if (!kinds.includes(kind)) track?.stop(); // the browser gives no sound without a picture
@@ -259,8 +236,6 @@
       if (its.stopped === "full" && waiting <= its.most / 2 && its.track.readyState === "live") begin(kind, cause);
       stopped[kind] = its.stopped;
     }
-    const level = loudest;
-    loudest = 0;
     const given = chunks.slice(0, wanted).map((chunk) => ({ ...chunk, data: toText(chunk.data) }));
     return { chunks: given, waiting: chunks.length, stopped, level };
   }

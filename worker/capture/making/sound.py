@@ -1,5 +1,5 @@
-"""Makes the audio file of a recording. Packets are copied, not encoded again. Silence is filled in where the recorder
-left out packets, or its clock fell behind on a busy machine, so the file keeps to the wall clock.
+"""Makes the audio file of a recording. Packets are copied, not encoded again. Each has the time at which it was
+captured, and silence is filled in where the recorder has none, so the file keeps to the wall clock.
 
 Then the whole file is decoded, as a player would: what is reported about it is measured.
 """
@@ -23,17 +23,10 @@ JITTER_S: Final = 0.002
 SILENCE: Final = b"\xfc\xff\xfe"
 """An Opus packet of 20 ms (RFC 6716, 3.1): full band CELT in stereo, one empty frame."""
 SILENCE_SAMPLES: Final = 960
-LATENCY_S: Final = 0.15
-"""How much later a packet's own time is than the moment at which the page plays it. The capture of a tab, an
-AudioContext with large buffers and the encoder hold it back. Buffers are of a fixed size, so it hardly changes with the
-load: measured against what a meeting's page played itself, 138 to 182 ms with a load of 16 on 2 cores.
+ARRIVAL_S: Final = 0.07
+"""The least time between the moment at which the page has played a packet to its end and the arrival of the chunk that
+ends with it. Measured against what a page played itself: 70 to 74 ms, also with a load of 12 to 20 on 2 cores.
 """
-ARRIVAL_S: Final = 0.08
-"""The least time between a packet's end by its own time and the arrival of the chunk that ends with it: 84 to 133 ms
-there.
-"""
-LATE_S: Final = 0.1
-"""How much later chunks may arrive on a busy machine before the recorder's clock counts as behind."""
 MOST_FILLED: Final = 24 * 3600 * RATE
 QUIETEST_LUFS: Final = -70.0
 """The absolute gate of EBU R128: silence has this loudness."""
@@ -116,7 +109,7 @@ def make(streams: Sequence[Stream], out: str) -> tuple[AudioReport | None, list[
 
 def _copy(stream: Stream, writer: Writer) -> None:
     for begins_s, data in zip(_places(stream), _packets(stream.path, writer), strict=True):
-        played_s = stream.media_s + begins_s - (0.0 if stream.keeps_time else LATENCY_S)
+        played_s = stream.media_s + begins_s
         if played_s >= 0:  # earlier sounds were heard before the recording began, and are left out
             writer.fill(round(played_s * RATE))
             writer.put(data)
@@ -142,22 +135,24 @@ def _places(stream: Stream) -> list[float]:
             begins_s = float(packet.pts * packet.time_base)
             heard_s = begins_s + samples / RATE
             found.append((begins_s, samples / RATE))
-    behind = behind_by([] if stream.keeps_time else [*anchors, *((heard_s, wall_s) for _, wall_s in waiting)])
-    return spread(found, behind)
+    began_s = 0.0 if stream.keeps_time else began_by([*anchors, *((heard_s, wall_s) for _, wall_s in waiting)])
+    return [began_s + begins_s for begins_s in spread(found)]
 
 
-def spread(packets: Sequence[tuple[float, float]], behind: Sequence[tuple[float, float]]) -> list[float]:
-    """Where each packet begins. `packets`: when each begins by the recorder's clock, and how long it plays. `behind`:
-    from which time on that clock was behind, and by how much.
+def began_by(anchors: Sequence[tuple[float, float]]) -> float:
+    """When the recorder's clock began by the wall clock, in seconds from the part's beginning. `anchors`: how much had
+    been recorded, and when that arrived. The one that came soonest counts: others were late on a busy machine. None
+    comes before it was played, unless the wall clock was set back.
     """
-    lags = deque(behind)
-    lag_s = lags[0][1] if lags else 0.0
+    return max(0.0, min((wall_s - media_s for media_s, wall_s in anchors), default=ARRIVAL_S)) - ARRIVAL_S
+
+
+def spread(packets: Sequence[tuple[float, float]]) -> list[float]:
+    """Where each packet begins. `packets`: when each begins by the recorder's clock, and how long it plays."""
     missing: list[float] = []
     played_s = 0.0
     for begins_s, length_s in packets:
-        while lags and lags[0][0] <= begins_s:
-            lag_s = lags.popleft()[1]
-        missing.append(begins_s + lag_s - played_s)
+        missing.append(begins_s - played_s)
         played_s += length_s
     least = float("inf")
     for place in reversed(range(len(missing))):
@@ -169,20 +164,6 @@ def spread(packets: Sequence[tuple[float, float]], behind: Sequence[tuple[float,
         places.append(played_s + before_s)
         played_s += length_s
     return places
-
-
-def behind_by(anchors: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """From which time on the recorder's clock was behind the wall clock, and by how much. It never catches up.
-
-    A chunk that was delivered late shows too much, so at each time the least counts that is seen from then on; and
-    nothing where that is no more than chunks may be late. A clock that begins late is behind from the beginning.
-    """
-    found: list[tuple[float, float]] = []
-    least = float("inf")
-    for media_s, wall_s in reversed(anchors):
-        least = min(least, wall_s - media_s - ARRIVAL_S)
-        found.append((media_s, least if least > LATE_S else 0.0))
-    return found[::-1]
 
 
 def _packets(path: str, writer: Writer) -> Iterator[bytes]:

@@ -1,0 +1,111 @@
+"""The tab that records, beside a page whose sound is known: when that is heard in the file."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page
+
+from common.config.settings import WorkerSettings
+from lab.recorded.received import listen
+from tests.waiting import PATIENCE_S
+from tests.worker.capture.test_pictures import beeps, later_s
+from worker.capture.making import sound
+from worker.capture.making.work import Stream
+from worker.capture.tab import TabWay
+from worker.capture.way import CaptureOptions, Chunk, Pulled, Recorder, Start
+from worker.chromium import processes
+from worker.chromium.driver import Driver
+from worker.chromium.process import Chromium, Launcher, find_chromium
+from worker.chromium.profile import Profile
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# A beep a second, a fifth of a second long. `sent`: when each began, in epoch seconds.
+BEEPING = """<script>
+  const context = new AudioContext();
+  const [tone, gain] = [context.createOscillator(), context.createGain()];
+  gain.gain.value = 0;
+  tone.connect(gain).connect(context.destination);
+  tone.start();
+  globalThis.sent = [];
+  let wasOn = true;
+  setInterval(() => {
+    const isOn = performance.now() % 1000 < 200;
+    if (isOn && !wasOn) sent.push(Date.now() / 1000);
+    wasOn = isOn;
+    gain.gain.setValueAtTime(isOn ? 0.5 : 0, context.currentTime);
+  }, 10);
+</script>"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chromium(tmp_path: Path) -> AsyncGenerator[Chromium]:
+    chromium = await Launcher(Profile.of(find_chromium(""), WorkerSettings()), tmp_path).launch("w1")
+    yield chromium
+    await chromium.kill()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(chromium: Chromium, driver: Driver, tmp_path: Path) -> Page:
+    browser = await driver.connect(chromium.endpoint, tmp_path, PATIENCE_S)
+    return browser.contexts[0].pages[0]
+
+
+def renderers(chromium: Chromium) -> list[int]:
+    """The processes of its pages."""
+    group = [process.pid for process in processes.scan() if process.group == chromium.leader.pid]
+    return [pid for pid in group if "--type=renderer" in processes.command_line(pid)]
+
+
+async def recorder_of(page: Page) -> Recorder:
+    options = CaptureOptions(("audio",), 96, 1000, 1280, 720, 15)
+    return await TabWay().open(page, Start(options, 600, 500, {"audio": 0}, 0, None, paused=False))
+
+
+async def pulled_until(recorder: Recorder, media_s: float) -> Pulled:
+    """All chunks, none of them confirmed, once there is one that begins then or later."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            pulled = await recorder.pull(0, 600, None)
+            if pulled.chunks and pulled.chunks[-1].media_s >= media_s:
+                return pulled
+            await asyncio.sleep(0.1)
+
+
+def made_of(chunks: list[Chunk], folder: Path) -> list[float]:
+    """When each beep of the finished file begins, in epoch seconds."""
+    (folder / "part").write_bytes(b"".join(chunk.content for chunk in chunks))
+    anchors: list[tuple[int, float]] = []
+    size = 0
+    for chunk in chunks:
+        size += len(chunk.content)
+        anchors.append((size, chunk.at - chunk.part_at))
+    sound.make([Stream(str(folder / "part"), 0.0, anchors, anchors[-1][1])], str(folder / "made.ogg"))
+    return [chunks[0].part_at + at for at in beeps(listen(folder / "made.ogg"))]
+
+
+async def test_sound_is_at_its_own_time_also_after_the_tabs_stood_still(
+    page: Page, chromium: Chromium, tmp_path: Path
+) -> None:
+    await page.set_content(BEEPING)
+    recorder = await recorder_of(page)
+    before = (await pulled_until(recorder, 5)).chunks[-1].at
+    for how in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in renderers(chromium):
+            os.kill(pid, how)
+        await asyncio.sleep(2)
+    chunks = (await pulled_until(recorder, 12)).chunks
+    sent: list[float] = await page.evaluate("sent")
+    found = made_of(chunks, tmp_path)
+    first, last = (
+        later_s(these, found)
+        for these in ([at for at in sent if at < before - 1], [at for at in sent if before + 2 < at < chunks[-1].at])
+    )
+    print(f"{first * 1000:.0f} ms late before, {last * 1000:.0f} ms afterwards")
+    assert abs(first) < 0.15, "of which a page needs 0.05 to play it"
+    assert abs(last - first) < 0.06
