@@ -8,10 +8,11 @@ export class Call {
   #own = new MediaStream();
   #isOver = false;
 
-  // `path`: PLATFORM/CODE. `hear` gets every message of the meeting but signals.
-  constructor(path, hear, { sendsMedia = true } = {}) {
+  // `path`: PLATFORM/CODE. `hear` gets every message of the meeting but signals. `isHeard`: what others send is played.
+  constructor(path, hear, { sendsMedia = true, isHeard = true } = {}) {
     this.hear = hear;
     this.sendsMedia = sendsMedia;
+    this.isHeard = isHeard;
     this.#socket = new WebSocket(`wss://${location.host}/-/call/${path}`);
     this.#socket.onopen = () => {
       for (const message of this.#waiting) this.#socket.send(message);
@@ -77,7 +78,7 @@ export class Call {
     const peer = { connection, last: Promise.resolve(), elements: [] };
     this.#peers.set(other.id, peer);
     connection.onicecandidate = ({ candidate }) => candidate && this.#send("signal", { to: other.id, data: { candidate } });
-    connection.ontrack = ({ track }) => {
+    if (this.isHeard) connection.ontrack = ({ track }) => {
       const element = document.createElement(track.kind);
       Object.assign(element, { autoplay: true, playsInline: true, srcObject: new MediaStream([track]) });
       document.body.append(element);

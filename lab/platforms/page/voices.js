@@ -3,10 +3,11 @@ import { Call } from "/-/page/call.js";
 
 const TONE_HZ = 440;
 const LOUDNESS = 0.3;
-const audio = new AudioContext();
+// Nobody hears this page itself. While nobody has a voice, it computes none.
+const audio = new AudioContext({ sinkId: { type: "none" }, latencyHint: "playback" });
 const people = new Map(); // PLATFORM/CODE/NAME -> function that makes this voice loud or silent
 
-audio.resume();
+audio.suspend();
 const orders = new WebSocket(`wss://${location.host}/-/voices/orders`);
 orders.onmessage = ({ data }) => {
   const { platform, code, name, loud } = JSON.parse(data);
@@ -22,6 +23,7 @@ function join(key, path, name) {
   oscillator.connect(volume).connect(out);
   oscillator.start();
   people.set(key, volume);
+  audio.resume();
   const item = document.createElement("li");
   item.textContent = `${name} in ${path}`;
   document.querySelector("ul").append(item);
@@ -30,8 +32,9 @@ function join(key, path, name) {
     call.leave();
     oscillator.stop();
     people.delete(key);
+    if (!people.size) audio.suspend();
     item.remove();
-  });
+  }, { isHeard: false });
   call.join(name, out.stream);
   return volume;
 }
