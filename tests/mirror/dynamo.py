@@ -30,20 +30,19 @@ class Dynamo:
         self.loses = 0  # how many answers to writes, which are done, are lost
         self.on_call: Callable[[str], None] = lambda _: None
         self._http: ClientSession
+        self._client: Any  # one for all questions: to make one takes longer than to ask
 
     async def make(self, key: Any = KEY) -> None:
-        async with aws_client("dynamodb", self._moto) as client:
-            await client.create_table(
-                TableName=self.table,
-                KeySchema=list(key),
-                AttributeDefinitions=[{"AttributeName": one["AttributeName"], "AttributeType": "S"} for one in key],
-                BillingMode="PAY_PER_REQUEST",
-            )
+        await self._client.create_table(
+            TableName=self.table,
+            KeySchema=list(key),
+            AttributeDefinitions=[{"AttributeName": one["AttributeName"], "AttributeType": "S"} for one in key],
+            BillingMode="PAY_PER_REQUEST",
+        )
 
     async def items(self) -> dict[str, dict[str, Any]]:
         """The items by their bot_id, with plain values."""
-        async with aws_client("dynamodb", self._moto) as client:
-            answer = await client.scan(TableName=self.table, ConsistentRead=True)
+        answer = await self._client.scan(TableName=self.table, ConsistentRead=True)
         assert "LastEvaluatedKey" not in answer
         return {
             item["bot_id"]["S"]: {name: next(iter(value.values())) for name, value in item.items()}
@@ -59,7 +58,10 @@ class Dynamo:
         (port,) = free_ports(1)
         await web.TCPSite(runner, "127.0.0.1", port).start()
         self.url = f"http://127.0.0.1:{port}"
-        async with ClientSession(connector=TCPConnector(force_close=True)) as self._http:
+        async with (
+            aws_client("dynamodb", self._moto) as self._client,
+            ClientSession(connector=TCPConnector(force_close=True)) as self._http,
+        ):
             yield
         await runner.cleanup()
 

@@ -245,10 +245,10 @@ async def test_what_the_stream_lost_while_no_mirror_ran_is_filled_in_from_the_re
     await bots.accept(*(f"c{number}" for number in range(120)))
     await redis.xtrim(bots.keys.status, maxlen=10, approximate=False)
     async with Running(bots, table):
-        await table_equals_records(table, bots)
 
         async def is_filled() -> bool:
             standing = await Mirrored(redis, bots.keys).standing()
             return bool(standing and not standing.filling and standing.filled >= 122 and "were gone" in standing.why)
 
         await wait_until(is_filled)
+        await table_equals_records(table, bots)
