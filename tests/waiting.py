@@ -8,7 +8,7 @@ from typing import Final, TypeVar, overload
 
 T = TypeVar("T")
 
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 120.0
 """Long enough for a machine that does ten other things: who waits for longer would wait for ever."""
 
 # Between two looks: what is soon true is soon seen, and what takes long is not asked for all the time.

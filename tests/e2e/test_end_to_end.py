@@ -17,7 +17,7 @@ from poolmgr.store.looks import Looks
 from tests.e2e.conftest import HOST_KEY, Fleet
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_two_vms_take_more_jobs_than_are_warm_drain_and_leave_nothing_behind(fleet: Fleet) -> None:

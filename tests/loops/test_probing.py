@@ -14,7 +14,7 @@ from poolmgr.loops.probing import Probing
 from poolmgr.observe.metrics import Metrics
 from poolmgr.store.leader.probes import ProbeRun, Probes
 from tests.api.conftest import LINK, World, world
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 __all__ = ["world"]
 
@@ -174,5 +174,5 @@ async def test_without_links_nothing_is_probed(links: tuple[ProbeSettings, ...],
         await wait_until(ground.jobs)
         task.cancel()
     else:
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, PATIENCE_S)
     assert ground.shown() == {"interval_seconds": 0} or links

@@ -21,6 +21,7 @@ from poolmgr.store.scripts import SCRIPTS
 from poolmgr.store.submission import Submission, Submissions, Verdict
 from tests.store.conftest import NOW
 from tests.store.leader.test_ledger import accept
+from tests.waiting import PATIENCE_S
 
 ANA = By("ana@bastion", Way.COMMAND_LINE)
 CRM = By("crm", Way.API)
@@ -154,7 +155,7 @@ async def test_who_follows_hears_of_each_once(redis: Any, keys: Keys, actions: A
 
     listening = asyncio.gather(listen(await actions.position()))
     await views.submit(b"{}", bot_id="first", by=CRM)
-    await asyncio.wait_for(listening, 30)
+    await asyncio.wait_for(listening, PATIENCE_S)
     assert heard == ["first", "second"]
     await redis.delete(keys.jobs, keys.actions)
     assert await actions.position() == "0-0"

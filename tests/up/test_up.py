@@ -21,7 +21,7 @@ from tests.up.conftest import HOST_KEY, Up
 from tests.waiting import PATIENCE_S, wait_until
 from worker.chromium import processes
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 REDIS, MANAGER, AGENT = PartName
 

@@ -21,5 +21,5 @@ print(during, gc.isenabled(), gc.get_freeze_count() > 0)
 )
 def test_it_collects_again_whatever_was_held(start: str, told: str) -> None:
     program = PROGRAM.format(start=start)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == told

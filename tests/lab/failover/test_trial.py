@@ -5,7 +5,7 @@ import pytest
 from lab.failover.trial import Plan, run
 from tests.fork_server import ForkServer
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_the_primary_dies_in_mid_call_and_mid_burst_and_nothing_is_lost_or_doubled(

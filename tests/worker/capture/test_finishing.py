@@ -32,6 +32,10 @@ from worker.capture.progress import Began, Chunk, Closed, Opened
 from worker.capture.recordings import MOST_ORDERED, MOST_SPOILED, RETRY_S, SPOILED, SPOILED_LIFE_S, Recordings
 from worker.capture.spool import Spool, name_of
 
+# Files are made at the lowest priority: beside busy loops that takes minutes.
+MAKING_S: Final = 400.0
+pytestmark = pytest.mark.timeout(3 * MAKING_S)
+
 RATE: Final = 48_000
 OPENED: Final = Opened("b1", 1, "room", 1000.0)
 
@@ -79,6 +83,11 @@ def recorded(tmp_path: Path) -> Recorded:
     return Recorded(tmp_path)
 
 
+async def until_idle(recorded: Recorded) -> None:
+    async with asyncio.timeout(MAKING_S):
+        await recorded.recordings.idle.wait()
+
+
 @asynccontextmanager
 async def finishing(recorded: Recorded) -> AsyncGenerator[None]:
     async with asyncio.TaskGroup() as tasks:
@@ -89,7 +98,7 @@ async def finishing(recorded: Recorded) -> AsyncGenerator[None]:
 
 async def finish(recorded: Recorded) -> Manifest:
     async with finishing(recorded):
-        await asyncio.wait_for(recorded.recordings.idle.wait(), 60)
+        await until_idle(recorded)
     return manifest.decode(recorded.file(FINAL).read_bytes())
 
 
@@ -97,8 +106,8 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     spooled(recorded.folder, 1000.5, 1015.0)
     Spool.create(recorded.folder / name_of("live", 1), OPENED)
     async with finishing(recorded):
-        await wait_until(lambda: recorded.reports)
-        await wait_until(lambda: not (recorded.folder / name_of("b1", 1)).exists())
+        await wait_until(lambda: recorded.reports, MAKING_S)
+        await wait_until(lambda: not (recorded.folder / name_of("b1", 1)).exists(), MAKING_S)
         assert not recorded.recordings.idle.is_set() or not recorded.recordings.spooled_bytes
     made = manifest.decode(recorded.file(FINAL).read_bytes())
     assert [(gap.began_at, gap.ended_at, gap.cause) for gap in made.gaps] == [(1010.5, 1015.0, "agent_away")]
@@ -164,10 +173,10 @@ async def test_it_is_taken_over_as_soon_as_the_store_answers_also_by_the_next_ag
     with capture_logs() as logs:
         async with finishing(recorded):
             agent.take_over(ORDER)
-            await wait_until(lambda: any(log["event"] == "recording_unstored" for log in logs))
+            await wait_until(lambda: any(log["event"] == "recording_unstored" for log in logs), MAKING_S)
             assert not agent.idle.is_set()
             bring_back()
-            await wait_until(lambda: any(log["event"] == "recording_taken_over" for log in logs))
+            await wait_until(lambda: any(log["event"] == "recording_taken_over" for log in logs), MAKING_S)
     recorded.anew()  # whatever the first one had come to
     assert (await finish(recorded)).audio
 
@@ -193,7 +202,7 @@ async def test_what_was_deleted_meanwhile_does_not_come_back(recorded: Recorded)
     spooled(recorded.folder, 1000.5)
     await recorded.store.put(manifest.deleted("b1"), b"")
     async with finishing(recorded):
-        await asyncio.wait_for(recorded.recordings.idle.wait(), 60)
+        await until_idle(recorded)
     assert (list(recorded.folder.iterdir()), recorded.reports, recorded.segments) == ([], [], [])
     assert not recorded.file(FINAL).exists()
 
@@ -234,7 +243,7 @@ async def test_a_file_that_cannot_be_made_is_tried_again_and_nothing_goes_meanwh
     spooled(recorded.folder, 1000.5)
     with capture_logs() as logs:
         async with finishing(recorded):
-            await wait_until(lambda: any(entry["event"] == "recording_unstored" for entry in logs))
+            await wait_until(lambda: any(entry["event"] == "recording_unstored" for entry in logs), MAKING_S)
     assert not recorded.file(FINAL).exists()
     assert len(recorded.segments) == 2
     recorded.settings = CaptureSettings(store=recorded.settings.store)
@@ -285,7 +294,7 @@ async def test_what_cannot_be_made_a_file_of_is_given_up_in_the_end(
     recorded.anew()
     spooled(recorded.folder, 1000.5)
     async with finishing(recorded):
-        await wait_until(lambda: bool(recorded.reports))
+        await wait_until(lambda: bool(recorded.reports), MAKING_S)
     [reports] = recorded.reports
     assert (reports.bot_id, reports.attempt, reports.finished, reports.audio_s) == ("b1", 1, True, 0.0)
     assert [path.suffix for path in recorded.folder.iterdir()] == [SPOILED]
@@ -299,6 +308,6 @@ async def test_what_was_put_aside_stays_for_a_week_and_the_latest_of_it_only(rec
     for name in (*names, old, f"of-somebody{SPOILED}"):
         (recorded.folder / name).mkdir(parents=True)
     async with finishing(recorded):
-        await asyncio.wait_for(recorded.recordings.idle.wait(), 60)
+        await until_idle(recorded)
     left = {path.name for path in recorded.folder.iterdir()}
     assert left == {*names[:MOST_SPOILED], f"of-somebody{SPOILED}"}

@@ -13,7 +13,7 @@ import pytest
 from common.config.settings import CaptureSettings, WorkerSettings
 from common.wire.messages import BotMoved
 from common.wire.vocabulary import BotState, GoneCause, Reason
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.conftest import pool_with
 from worker import audit
 from worker.chromium import display, processes
@@ -29,7 +29,7 @@ def launcher(tmp_path: Path) -> Launcher:
 
 @pytest.fixture
 async def chromium(launcher: Launcher) -> AsyncGenerator[Chromium]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         chromium = await launcher.launch("w1")
     yield chromium
     await chromium.kill()
@@ -91,7 +91,7 @@ async def test_nobody_without_its_key_gets_onto_the_display(chromium: Chromium) 
     assert (chromium.folder / "xauthority").stat().st_mode & 0o777 == 0o600
     reader, writer = await asyncio.open_unix_connection(socket_of(chromium))
     writer.write(b"l\0" + (11).to_bytes(2, "little") + bytes(8))  # X11 protocol, 8: connection setup without a name
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         assert (await reader.readexactly(1)) == b"\0", "failed"
     writer.close()
     await writer.wait_closed()
@@ -152,7 +152,7 @@ def launcher_of(capture: CaptureSettings, state_dir: Path) -> Launcher:
 async def test_a_sound_server_belongs_to_the_group_and_what_is_ordered_does_too(
     recording_launcher: Launcher, tmp_path: Path
 ) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         chromium = await recording_launcher.launch("w1", display=True)
     script = chromium.folder / "script"
     script.write_text('echo "$DISPLAY" >seen; exec sleep 600\n')
@@ -170,7 +170,7 @@ async def test_a_sound_server_belongs_to_the_group_and_what_is_ordered_does_too(
 async def test_a_browser_ends_with_its_display_and_its_sound_server(
     recording_launcher: Launcher, tmp_path: Path, which: str
 ) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         chromium = await recording_launcher.launch("w1", display=True)
         os.kill(display_of(chromium) if which == "display" else beside(tmp_path)["sound server"], signal.SIGKILL)
         await chromium.exited()
@@ -185,7 +185,7 @@ async def test_a_browser_ends_with_its_display_and_its_sound_server(
 async def test_what_outlived_browser_and_folder_is_found_and_ended(
     recording_launcher: Launcher, tmp_path: Path, left: str
 ) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         chromium = await recording_launcher.launch("w1", display=True)
     pid = beside(tmp_path)[left]
     for process in processes.scan():

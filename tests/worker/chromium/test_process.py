@@ -26,7 +26,7 @@ def launcher(tmp_path: Path) -> Launcher:
 
 @pytest.fixture
 async def chromium(launcher: Launcher) -> AsyncGenerator[Chromium]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         chromium = await launcher.launch("w1")
     yield chromium
     await chromium.kill()
@@ -91,7 +91,7 @@ async def test_processes_that_outlived_their_leader_are_killed(chromium: Chromiu
 
 async def test_a_browser_that_dies_by_itself_is_noticed(chromium: Chromium) -> None:
     os.kill(chromium.leader.pid, signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         assert await chromium.exited() == -signal.SIGKILL
 
 
@@ -225,7 +225,7 @@ def test_a_process_that_got_the_same_number_later_is_left_alone(tmp_path: Path, 
         folder.mkdir(parents=True)
         (folder / "worker.json").write_bytes(msgspec.json.encode(marker))
         sweep(tmp_path)
-        assert bystander.wait(timeout=5) == -signal.SIGKILL
+        assert bystander.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 def test_a_member_that_has_nothing_left_but_its_end_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

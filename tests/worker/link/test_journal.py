@@ -73,7 +73,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     root = str(Path(__file__).parents[3])
     killed = subprocess.run(
-        [sys.executable, "-c", program], cwd=root, env={**os.environ, "PYTHONPATH": root}, timeout=30
+        [sys.executable, "-c", program], cwd=root, env={**os.environ, "PYTHONPATH": root}, timeout=60
     )
     assert killed.returncode == -signal.SIGKILL
     journal = Journal(tmp_path / "journal.db")

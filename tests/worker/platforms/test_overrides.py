@@ -229,7 +229,7 @@ ODD: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
 
 
 @pytest.mark.parametrize(("put", "fault"), ODD.values(), ids=ODD)
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_what_is_no_file_of_rules_keeps_nobody_waiting_and_no_other_file_from_counting(
     folder: Folder, put: Callable[[Path], object], fault: str
 ) -> None:

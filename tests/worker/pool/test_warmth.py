@@ -11,6 +11,7 @@ from aiohttp import web
 from playwright.async_api import Page
 
 from common.config.settings import WorkerSettings
+from tests.waiting import PATIENCE_S
 from tests.worker.conftest import Harness, pool_with
 from worker.chromium import processes
 from worker.chromium.driver import Driver
@@ -72,7 +73,7 @@ async def test_a_page_in_a_warm_worker_finds_all_settled(
         async with site() as (address, requests):
             page = page_of(harness)
             await page.goto(address)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 found: dict[str, Any] = await page.evaluate(_ASK)
             assert requests[0].headers["Accept-Language"] == "en-US,en;q=0.9"
             assert found["permissions"] == {

@@ -22,8 +22,9 @@ from common.runtime.redis.failover.primary import LOOK_S
 from common.runtime.redis.roundtrip import UnconfirmedError, carry_out
 from common.runtime.redis.scripts import resign
 from lab.parts.redis_fleet import HOST, SERVICE, Server, WatchedRedis
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import wait_until
 
+SOON_S = 60.0
 TIMEOUT_S = 3.0
 BLOCK_S = 1.0
 
@@ -140,7 +141,7 @@ async def test_one_that_stands_still_is_noticed_within_the_time_of_one_answer(
         began = time.monotonic()
         with pytest.raises(UNAVAILABLE):
             await redis.blmove(f"{prefix}:a", f"{prefix}:b", BLOCK_S)
-        assert time.monotonic() - began < PATIENCE_S
+        assert time.monotonic() - began < SOON_S
         await until_written(redis, prefix)
         assert watched.primary() is not before
     finally:
@@ -169,7 +170,7 @@ async def test_a_primary_that_knows_nothing_of_its_replacement_is_left_as_well(
 
     began = time.monotonic()
     await wait_until(has_moved)
-    assert time.monotonic() - began < LOOK_S + PATIENCE_S / 2
+    assert time.monotonic() - began < LOOK_S + SOON_S / 2
     await follows_again(watched, before)
 
 
