@@ -26,7 +26,7 @@ from worker.chromium.process import find_chromium
 
 TONES: Final = """
   navigator.mediaDevices.getUserMedia = async () => {
-    const context = new AudioContext();
+    const context = new AudioContext({ sinkId: { type: "none" } }); // nobody hears it here
     const [sides, sent] = [context.createChannelMerger(2), context.createMediaStreamDestination()];
     [440, 1000].forEach((hz, side) => {
       const [tone, quieter] = [context.createOscillator(), context.createGain()];

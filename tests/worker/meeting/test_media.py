@@ -19,7 +19,7 @@ PAIR: Final = """async (what) => {
   from.onicecandidate = tell(to);
   to.onicecandidate = tell(from);
   if (what === "tone") {
-    const context = new AudioContext();
+    const context = new AudioContext({ sinkId: { type: "none" } });
     const [tone, sent] = [context.createOscillator(), context.createMediaStreamDestination()];
     tone.connect(sent);
     tone.start();
