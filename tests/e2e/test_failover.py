@@ -13,9 +13,10 @@ from tests.e2e.conftest import HOST_KEY, Fleet
 from tests.fork_server import ForkServer
 from tests.waiting import PATIENCE_S, wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 async def test_the_call_goes_on_while_another_redis_takes_over_and_its_end_is_told(
     fork_server: ForkServer, prefix: str, tmp_path: Path, room: str
 ) -> None:

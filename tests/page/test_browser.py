@@ -331,7 +331,7 @@ async def faults(page: Page) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 async def test_it_is_readable_on_a_narrow_screen(browser: Browser, fleet: Fleet, scheme: str) -> None:
     await fill(fleet)
     small: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "color_scheme": scheme}

@@ -115,11 +115,12 @@ async def _put_back(of: Scene, operator_dies: int | None, manager_dies: int | No
     assert of.ground.wrong == []
 
 
-async def test_a_job_that_is_put_back_is_there_once_whoever_dies(redis_server: str) -> None:
+@pytest.mark.parametrize("first", [0, pytest.param(2, marks=pytest.mark.long)])
+async def test_a_job_that_is_put_back_is_there_once_whoever_dies(redis_server: str, first: int) -> None:
     for operator_dies in range(3):
         async with scene(redis_server) as of:
             await _put_back(of, operator_dies, None)
-    for manager_dies in range(0, 40, 2):
+    for manager_dies in range(first, 40, 4):
         async with scene(redis_server) as of:
             await _put_back(of, None, manager_dies)
             assert sum(manager.terms for manager in of.managers) > 1, "somebody took over"
@@ -148,8 +149,9 @@ async def _joins_later(of: Scene, manager_dies: int) -> None:
     assert of.ground.wrong == []
 
 
-async def test_a_job_that_joins_later_does_so_in_time_whenever_a_leader_dies(redis_server: str) -> None:
-    for manager_dies in range(0, 75, 3):
+@pytest.mark.parametrize("first", [0, pytest.param(3, marks=pytest.mark.long)])
+async def test_a_job_that_joins_later_does_so_in_time_whenever_a_leader_dies(redis_server: str, first: int) -> None:
+    for manager_dies in range(first, 75, 6):
         async with scene(redis_server) as of:
             await _joins_later(of, manager_dies)
             assert sum(manager.terms for manager in of.managers) > 1, "somebody took over"

@@ -512,9 +512,9 @@ FENCE: Final = "if redis.call('GET', epoch_key) ~= epoch then"
     ("script", "old", "new"),
     [
         ("accept", "if redis.call('EXISTS', bot) == 1 then return 0 end", ""),
-        ("assign", " or tonumber(before) ~= attempt - 1", ""),
+        pytest.param("assign", " or tonumber(before) ~= attempt - 1", "", marks=pytest.mark.long),
         ("move", " and tonumber(latest) == attempt", ""),
-        ("revoke", " or tonumber(claimed) == attempt", ""),
+        pytest.param("revoke", " or tonumber(claimed) == attempt", "", marks=pytest.mark.long),
         ("end", " or state == STOPPED", ""),
         ("end", "redis.call('EXPIRE', bot, record_life_s)", ""),
         ("end", FENCE, "if false then"),
@@ -530,7 +530,12 @@ def test_a_script_that_forgets_a_condition_is_found_out(
 
 
 @pytest.mark.parametrize(
-    "condition", [" and tonumber(latest) == attempt", " or assigned ~= worker_id", " and state ~= STOPPED"]
+    "condition",
+    [
+        " and tonumber(latest) == attempt",
+        " or assigned ~= worker_id",
+        pytest.param(" and state ~= STOPPED", marks=pytest.mark.long),
+    ],
 )
 def test_a_claim_that_is_not_exclusive_is_found_out(
     monkeypatch: pytest.MonkeyPatch, redis_server: str, condition: str

@@ -88,6 +88,7 @@ def named(number: int, schedule: Schedule) -> Schedule:
     return replace(schedule, jobs=jobs, faults=faults)
 
 
+@pytest.mark.long
 async def test_a_job_over_which_managers_end_is_set_aside(fork: Spawn) -> None:
     scale = Scale(managers=2, agents=1, max_workers=4, min_idle=1)
     blow = Blow(0.5, "job over which managers end", target="redis")

@@ -53,6 +53,7 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
+@pytest.mark.long
 async def test_a_guest_is_admitted_hears_the_host_and_is_removed(
     open_room: OpenRoom, host_key: str, browser: Browser
 ) -> None:

@@ -190,7 +190,7 @@ async def test_what_is_said_is_told_with_who_says_it_as_it_grows_and_once_when_i
     layout = _HIDDEN[platform][wording]
     scenario = Scenario(people=("Ann", "Ben"), wording=wording, layout=layout)
     async with bot_in(pages, platform, receiver.url, scenario) as bot:
-        await wait_until(lambda: "turned captions on" in bot.meeting.noted, 20)
+        await wait_until(lambda: "turned captions on" in bot.meeting.noted)
         await say(bot, "Ann", "Good morning everyone shall we begin", "1")
         await wait_until(lambda: receiver.finals)
         if platform == "zoom":
@@ -225,7 +225,7 @@ async def test_a_receiver_that_is_away_gets_what_is_final_in_order_once_it_is_ba
 ) -> None:
     receiver.answers = [503]
     async with bot_in(pages, "teams", receiver.url, Scenario()) as bot:
-        await wait_until(lambda: "turned captions on" in bot.meeting.noted, 20)
+        await wait_until(lambda: "turned captions on" in bot.meeting.noted)
         for number, text in enumerate(("the first of them", "then a second one", "and now the third")):
             await say(bot, "Ann", text, str(number))
         await wait_until(lambda: FeedStatus.WAITING in bot.statuses)
