@@ -580,7 +580,7 @@ class PoolAndFleet(RuleBasedStateMachine):
 
 TestPoolAndFleet = PoolAndFleet.TestCase
 TestPoolAndFleet.settings = settings(
-    max_examples=examples(60),
+    max_examples=examples(40),
     stateful_step_count=50,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

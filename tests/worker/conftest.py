@@ -124,7 +124,9 @@ class Harness:
 async def driver() -> AsyncGenerator[Driver]:
     """One for all tests of this process that are not about starting it, or about its death."""
     driver = Driver()
-    await driver.start()
+    with pytest.MonkeyPatch.context() as patch:  # on a busy machine its start takes longer than an agent waits
+        patch.setattr("worker.chromium.driver.START_DEADLINE_S", PATIENCE_S)
+        await driver.start()
     yield driver
     await driver.stop()
 

@@ -201,7 +201,7 @@ class OneWorker(RuleBasedStateMachine):
 
 
 def test_whatever_happens_to_a_worker_it_keeps_its_promises(seed: int) -> None:
-    run_state_machine_as_test(seeded(seed)(OneWorker), settings=settings(HOW, max_examples=examples(200)))
+    run_state_machine_as_test(seeded(seed)(OneWorker), settings=settings(HOW, max_examples=examples(100)))
 
 
 def test_the_machine_finds_a_worker_that_comes_back_from_its_end(seed: int) -> None:

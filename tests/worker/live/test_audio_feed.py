@@ -81,7 +81,7 @@ async def assert_later_agents_can_decode(live: Live) -> None:
 
 
 async def test_an_address_that_may_not_be_called_is_said_and_the_call_goes_on(
-    tmp_path: Path, driver: Driver, room: str, somebody: Page
+    tmp_path: Path, driver: Driver, room: str
 ) -> None:
     live = Live(tmp_path)
     async with harness_of(live, driver, room) as harness:
