@@ -53,8 +53,23 @@ def bash(poolmgr: CommandLine) -> Generator[Terminal]:
     terminal.close()
 
 
+# What is offered for the others is tried below, without a bash.
+TYPED: Final = (
+    ("poolmgr expl\t", "poolmgr explain"),
+    ("poolmgr drain s\t", "poolmgr drain spare"),
+    ("poolmgr fleet --wat\t", "poolmgr fleet --watch"),
+    ("poolmgr-worker swe\t", "poolmgr-worker sweep"),
+)
+MORE: Final = (
+    ("poolmgr leave o\t", "poolmgr leave other"),
+    ("poolmgr explain bot-0\t", "poolmgr explain bot-0 "),
+    ("poolmgr tail --vm s\t", "poolmgr tail --vm spare"),
+)
+
+
 @pytest.mark.usefixtures("fleet")
-def test_bash_completes_commands_options_and_ids(bash: Terminal) -> None:
+@pytest.mark.parametrize("lines", [TYPED, pytest.param(MORE, marks=pytest.mark.long)], ids=["one of each", "more"])
+def test_bash_completes_commands_options_and_ids(bash: Terminal, lines: Sequence[tuple[str, str]]) -> None:
     for program in PROGRAMS:
         bash.prompts("$")
         bash.type(f"source <({program} completion bash); echo is-there-$?\n")
@@ -62,15 +77,7 @@ def test_bash_completes_commands_options_and_ids(bash: Terminal) -> None:
         bash.type("clear\n")
         bash.until(lambda: "is-there" not in bash.text)
         bash.prompts("$")
-    for typed, line in (
-        ("poolmgr expl\t", "poolmgr explain"),
-        ("poolmgr leave o\t", "poolmgr leave other"),
-        ("poolmgr explain bot-0\t", "poolmgr explain bot-0 "),
-        ("poolmgr drain s\t", "poolmgr drain spare"),
-        ("poolmgr tail --vm s\t", "poolmgr tail --vm spare"),
-        ("poolmgr fleet --wat\t", "poolmgr fleet --watch"),
-        ("poolmgr-worker swe\t", "poolmgr-worker sweep"),
-    ):
+    for typed, line in lines:
         bash.type(typed)
         bash.shows(f"$ {line}")
         bash.type("\x15")  # the line is emptied

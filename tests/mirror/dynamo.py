@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from aiohttp import ClientSession, TCPConnector, web
@@ -30,19 +30,21 @@ class Dynamo:
         self.loses = 0  # how many answers to writes, which are done, are lost
         self.on_call: Callable[[str], None] = lambda _: None
         self._http: ClientSession
-        self._client: Any  # one for all questions: to make one takes longer than to ask
+        self._client: Any = None  # one for all questions while it serves: to make one takes longer than to ask
 
     async def make(self, key: Any = KEY) -> None:
-        await self._client.create_table(
-            TableName=self.table,
-            KeySchema=list(key),
-            AttributeDefinitions=[{"AttributeName": one["AttributeName"], "AttributeType": "S"} for one in key],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        async with aws_client("dynamodb", self._moto) as client:
+            await client.create_table(
+                TableName=self.table,
+                KeySchema=list(key),
+                AttributeDefinitions=[{"AttributeName": one["AttributeName"], "AttributeType": "S"} for one in key],
+                BillingMode="PAY_PER_REQUEST",
+            )
 
     async def items(self) -> dict[str, dict[str, Any]]:
         """The items by their bot_id, with plain values."""
-        answer = await self._client.scan(TableName=self.table, ConsistentRead=True)
+        async with nullcontext(self._client) if self._client else aws_client("dynamodb", self._moto) as client:
+            answer = await client.scan(TableName=self.table, ConsistentRead=True)
         assert "LastEvaluatedKey" not in answer
         return {
             item["bot_id"]["S"]: {name: next(iter(value.values())) for name, value in item.items()}

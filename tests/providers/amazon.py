@@ -40,6 +40,7 @@ class Amazon:
         self._ends = dict[str, tuple[bytes, dict[str, str]]]()  # requests to end an instance that waits
         self._held: bytes | None = None
         self._http: ClientSession
+        self._client: Any  # one for all questions: to make one takes longer than to ask
 
     async def make(self, desired: int, most: int = 10, *, protected: bool = True) -> None:
         async with aws_client("autoscaling", self._moto) as client:
@@ -58,10 +59,9 @@ class Amazon:
 
     async def truth(self) -> tuple[int, dict[str, bool]]:
         """Its desired capacity as moto has it, and its instances: whether they are protected."""
-        async with aws_client("autoscaling", self._moto) as client:
-            (group,) = (await client.describe_auto_scaling_groups(AutoScalingGroupNames=[self.group]))[
-                "AutoScalingGroups"
-            ]
+        (group,) = (await self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[self.group]))[
+            "AutoScalingGroups"
+        ]
         return group["DesiredCapacity"], {
             each["InstanceId"]: each["ProtectedFromScaleIn"] for each in group["Instances"]
         }
@@ -72,8 +72,7 @@ class Amazon:
     async def take(self, instance_id: str) -> None:
         """Amazon wants this one, as after a spot notice: it is replaced, and waits in the hook."""
         desired, _ = await self.truth()
-        async with aws_client("autoscaling", self._moto) as client:
-            await client.set_desired_capacity(AutoScalingGroupName=self.group, DesiredCapacity=desired + 1)
+        await self._client.set_desired_capacity(AutoScalingGroupName=self.group, DesiredCapacity=desired + 1)
         self.states[instance_id] = "Terminating:Wait"
 
     async def hold_back(self) -> None:
@@ -94,7 +93,7 @@ class Amazon:
         (port,) = free_ports(1)
         await web.TCPSite(runner, "127.0.0.1", port).start()
         self.url = f"http://127.0.0.1:{port}"
-        async with ClientSession() as self._http:
+        async with aws_client("autoscaling", self._moto) as self._client, ClientSession() as self._http:
             yield
         await runner.cleanup()
 
@@ -171,10 +170,9 @@ class Amazon:
         if request := self._ends.pop(instance_id, None):
             await self._forward(*request)
             return
-        async with aws_client("autoscaling", self._moto) as client:
-            await client.terminate_instance_in_auto_scaling_group(
-                InstanceId=instance_id, ShouldDecrementDesiredCapacity=True
-            )
+        await self._client.terminate_instance_in_auto_scaling_group(
+            InstanceId=instance_id, ShouldDecrementDesiredCapacity=True
+        )
 
 
 def answered(action: str) -> web.Response:
