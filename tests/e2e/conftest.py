@@ -49,6 +49,7 @@ class Fleet:
             "POOLMGR_METRICS__LISTEN": f"127.0.0.1:{self._metrics}",
             "POOLMGR_WORKER__MEMORY_RESERVE_MB": "256",
             "POOLMGR_WORKER__LOOK": "true",
+            "POOLMGR_WORKER__LAUNCH_TIMEOUT_S": str(PATIENCE_S),
         } | {
             name: os.environ[name] for name in ("POOLMGR_WORKER__CHROMIUM",) if name in os.environ
         }  # fmt: skip

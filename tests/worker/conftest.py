@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
@@ -140,6 +141,7 @@ async def pool_with(
     capture: CaptureSettings | None = None,
     equip: Callable[[Page], Awaitable[None]] = as_it_is,
 ) -> AsyncGenerator[Harness]:
+    settings = msgspec.structs.replace(settings, launch_timeout_s=PATIENCE_S)  # of a busy machine
     async with asyncio.TaskGroup() as tasks:
         harness = Harness(state_dir, driver, tasks, settings, recorders, capture, equip)
         try:

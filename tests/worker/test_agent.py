@@ -156,6 +156,7 @@ class Machine:
             "POOLMGR_WORKER__STATE_DIR": str(self.state_dir),
             "POOLMGR_WORKER__MEMORY_RESERVE_MB": "0",
             "POOLMGR_WORKER__HEARTBEAT_S": "0.2",
+            "POOLMGR_WORKER__LAUNCH_TIMEOUT_S": str(PATIENCE_S),
         }
 
     def run(self) -> Agent:
