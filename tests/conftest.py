@@ -58,6 +58,13 @@ _LONGEST: Final = (
     "tests/worker/pool/test_takeover.py",
     "tests/lab/platforms/test_sites.py",
     "tests/worker/test_stopped.py",
+    "tests/worker/live/test_captions.py",
+    "tests/deploy/test_monitoring.py",
+    "tests/page/test_browser.py",
+    "tests/mirror/test_following.py",
+    "tests/common/runtime/redis/failover/test_sentinels.py",
+    "tests/manager/test_webhooks.py",
+    "tests/worker/capture/test_finishing.py",
 )
 """Of the files, in seconds. A file is with one process, and whoever has one of these is not to begin with it last."""
 
