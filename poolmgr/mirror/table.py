@@ -4,9 +4,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Err
 """
 
 import asyncio
-import importlib
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -14,12 +12,11 @@ import structlog
 from common.config.settings import MirrorSettings
 from common.errors import ManagerError
 from common.wire.mirrored import KEY
-from poolmgr.providers.amazon import RefusedError, refusal
+from poolmgr.providers.amazon import RefusedError, Service
 from poolmgr.providers.asking import Asking, UnsureError
 from poolmgr.providers.provider import ProviderError
 
 _log = structlog.stdlib.get_logger()
-_CONNECT_S: Final = 5.0
 _LATE: Final = "ConditionalCheckFailedException"
 _UNFIT: Final = "ValidationException"
 
@@ -48,37 +45,24 @@ class Table:
         self._settings = settings
         self._asking = Asking("Amazon", settings.timeout_s)
         try:
-            session = importlib.import_module("aiobotocore.session")
-            config = importlib.import_module("aiobotocore.config")
-            errors = importlib.import_module("botocore.exceptions")
-            parsers = importlib.import_module("botocore.parsers")
+            self._service = Service(
+                "dynamodb",
+                region=settings.region,
+                endpoint_url=settings.endpoint_url,
+                timeout_s=settings.timeout_s,
+                connections=settings.at_once,
+            )
         except ImportError as error:
             raise CannotMirrorError(
                 f"cannot mirror: {error}; install what it needs: pip install 'poolmgr[mirror]'"
             ) from error
-        self._session: Any = session.get_session()
-        self._config: Any = config.AioConfig(
-            connect_timeout=min(_CONNECT_S, settings.timeout_s),
-            read_timeout=settings.timeout_s,
-            max_pool_connections=settings.at_once,
-            retries={"total_max_attempts": 1},  # Asking knows what may be repeated
-        )
-        self._refusals: Any = errors.ClientError
-        self._faults: tuple[type[Exception], ...] = (
-            errors.BotoCoreError,
-            parsers.ResponseParserError,
-            OSError,
-            KeyError,
-        )
-        self._open: AsyncExitStack | None = None
-        self._client: Any = None
 
     async def check(self) -> None:
         """Raises: CannotMirrorError when there is no such table, or it has another key; ProviderError."""
         name = self._settings.table
         try:
             async with self._asking.question():
-                answer = await self._asking.tried(lambda: self._ask("describe_table", {"TableName": name}))
+                answer = await self._asking.tried(lambda: self._service.ask("describe_table", {"TableName": name}))
         except ProviderError as error:
             await self.close()
             if not isinstance(error, RefusedError) or error.code != "ResourceNotFoundException":
@@ -116,7 +100,7 @@ class Table:
 
         try:
             async with self._asking.question():
-                await self._connect()
+                await self._service.connect()
                 async with asyncio.TaskGroup() as group:
                     for number in range(min(self._settings.at_once, len(waiting))):
                         group.create_task(work(), name=f"write {number}")
@@ -127,15 +111,13 @@ class Table:
         return Written(list(left.values()), faults[0] if faults else "", refused)
 
     async def close(self) -> None:
-        if self._open:
-            open_, self._open, self._client = self._open, None, None
-            await open_.aclose()
+        await self._service.close()
 
     async def _write_one(self, request: Request) -> bool:
         """Returns False when the table will never take it. Raises: ProviderError."""
         action = "update_item" if "Key" in request else "put_item"
         try:
-            await self._asking.tried(lambda: self._ask(action, request))
+            await self._asking.tried(lambda: self._service.ask(action, request))
         except RefusedError as error:
             if error.code == _LATE:
                 return True  # the table knows something newer
@@ -145,34 +127,3 @@ class Table:
             _log.error("mirror_item_refused", bot_id=bot_id, error=error.said)
             return False
         return True
-
-    async def _ask(self, action: str, arguments: Request) -> Any:
-        client = await self._connect()
-        try:
-            return await getattr(client, action)(**arguments)
-        except self._refusals as error:
-            raise refusal(action, error.response) from error
-        except self._faults as error:
-            raise self._unsure(error) from error
-
-    async def _connect(self) -> Any:
-        """The client, which finds its credentials when it is made. Raises: UnsureError."""
-        if self._client is None:
-            stack = AsyncExitStack()
-            try:
-                self._client = await stack.enter_async_context(
-                    self._session.create_client(
-                        "dynamodb",
-                        region_name=self._settings.region or None,
-                        endpoint_url=self._settings.endpoint_url or None,
-                        config=self._config,
-                    )
-                )
-            except self._faults as error:
-                raise self._unsure(error) from error
-            self._open = stack
-        return self._client
-
-    @staticmethod
-    def _unsure(error: Exception) -> UnsureError:
-        return UnsureError(f"cannot ask Amazon: {type(error).__name__}: {error}"[:300])

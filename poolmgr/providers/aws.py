@@ -9,22 +9,19 @@ Calls: https://docs.aws.amazon.com/autoscaling/ec2/APIReference/
 """
 
 import asyncio
-import importlib
-from collections.abc import Awaitable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from common.config.settings import ScalingSettings
-from poolmgr.providers.amazon import RefusedError, refusal
+from poolmgr.providers.amazon import RefusedError, Service
 from poolmgr.providers.asking import Asking, UnsureError
 from poolmgr.providers.lately import Lately
 from poolmgr.providers.provider import CannotScaleError, ProviderError
 from poolmgr.scaling.steps import Group
 
-_CONNECT_S: Final = 5.0
 _PROTECTED_AT_ONCE: Final = 50  # the limit of SetInstanceProtection
 _HOLD_EVERY_S: Final = 120.0
 """Between two heartbeats for an instance whose end waits for a call. A hook's own timeout is to be longer."""
@@ -75,34 +72,20 @@ class Aws:
         self._name = settings.aws_group
         self._asking = Asking("Amazon", settings.timeout_s)
         try:
-            session = importlib.import_module("aiobotocore.session")
-            config = importlib.import_module("aiobotocore.config")
-            errors = importlib.import_module("botocore.exceptions")
-            parsers = importlib.import_module("botocore.parsers")
+            self._service = Service(
+                "autoscaling",
+                region=settings.aws_region,
+                endpoint_url=settings.aws_endpoint_url,
+                timeout_s=settings.timeout_s,
+            )
         except ImportError as error:
             raise CannotScaleError(
                 f'cannot use scaling.provider = "aws": {error}; install what it needs: pip install'
                 " 'poolmgr[autoscaling]'"
             ) from error
-        self._session: Any = session.get_session()
-        self._config: Any = config.AioConfig(
-            connect_timeout=min(_CONNECT_S, settings.timeout_s),
-            read_timeout=settings.timeout_s,
-            retries={"total_max_attempts": 1},  # Asking knows what may be repeated
-        )
-        self._refusals: Any = errors.ClientError
-        # KeyError: for an answer that is XML of another kind.
-        self._faults: tuple[type[Exception], ...] = (
-            errors.BotoCoreError,
-            parsers.ResponseParserError,
-            OSError,
-            KeyError,
-        )
-        self._open: AsyncExitStack | None = None
-        self._client: Any = None
         self._lately = Lately()
         self._held = dict[str, float]()  # instances in a hook, and their last heartbeat
-        _read_descriptions(self._session)
+        _read_descriptions(self._service.session)
 
     async def look(self) -> Group:
         async with self._asking.question():
@@ -159,9 +142,7 @@ class Aws:
         await self._complete(self._settings.aws_launching_hook, vm_id)
 
     async def close(self) -> None:
-        if self._open:
-            open_, self._open, self._client = self._open, None, None
-            await open_.aclose()
+        await self._service.close()
 
     def _waiting(self, group: _Group) -> list[str]:
         """Instances whose end waits in the hook."""
@@ -237,39 +218,18 @@ class Aws:
 
     async def _ask_once(self, action: str, arguments: dict[str, Any]) -> Any:
         try:
-            client = self._client or await self._connect()
-            answer: Awaitable[Any] = getattr(client, action)(**arguments)
-            return await answer
-        except self._refusals as error:
-            raise _refusal(action, error.response) from error
-        except self._faults as error:
+            return await self._service.ask(action, arguments)
+        except RefusedError as error:
+            said = error.said.lower()
+            if error.code == "ValidationError" and any(words in said for words in _NOT_THERE):
+                raise _NotThereError(str(error)) from error
+            raise
+        except UnsureError:
             await self.close()  # so that credentials, too, are looked for anew
-            raise UnsureError(f"cannot ask Amazon: {type(error).__name__}: {error}"[:300]) from error
-
-    async def _connect(self) -> Any:
-        stack = AsyncExitStack()
-        self._client = await stack.enter_async_context(
-            self._session.create_client(
-                "autoscaling",
-                region_name=self._settings.aws_region or None,
-                endpoint_url=self._settings.aws_endpoint_url or None,
-                config=self._config,
-            )
-        )
-        self._open = stack
-        return self._client
+            raise
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _refusal(action: str, response: Any) -> ProviderError:
-    error = refusal(action, response)
-    if isinstance(error, RefusedError) and error.code == "ValidationError":
-        said = error.said.lower()
-        if any(words in said for words in _NOT_THERE):
-            return _NotThereError(str(error))
-    return error
 
 
 def _read_descriptions(session: Any) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.jobs.record import epoch
+from common.runtime.exits import EXIT_FAILED
 from common.wire.vocabulary import BotState
 from poolmgr.mirror.table import CannotMirrorError
 from poolmgr.store.actions import By, Way
@@ -157,6 +160,19 @@ async def test_no_table_and_a_table_with_another_key_are_told_at_once(dynamo: Dy
     async with running:
         with pytest.raises(CannotMirrorError, match="is not bot_id alone"):
             await running.ended()
+
+
+def test_without_the_package_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "aiobotocore.py").write_text("raise ImportError('No module named aiobotocore')")
+    command = (sys.executable, "-m", "poolmgr", "mirror")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "POOLMGR_MIRROR__TABLE": "bots"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == EXIT_FAILED
+    assert (
+        "cannot mirror: No module named aiobotocore; install what it needs: pip install 'poolmgr[mirror]'"
+        in ended.stderr
+    )
+    assert "Traceback" not in ended.stderr
 
 
 async def test_a_role_that_may_not_is_waited_for(table: Dynamo, bots: Bots) -> None:
