@@ -2,13 +2,14 @@
 Exit code 0 only if every promise was seen to be kept.
 """
 
-import secrets
 import sys
 from typing import Final
 
 import click
 
-from lab.systemd import host, nspawn, program, tree
+from lab.systemd import amazon, host, nspawn, program, tree
+from lab.systemd.inside import Access
+from lab.systemd.lost import Lost
 from lab.systemd.machine import CHECKOUT, NAME, STEP_S, build_wheel, configure, guide
 from lab.systemd.report import FleetError, Report
 from lab.systemd.shipped import releases
@@ -24,8 +25,9 @@ _REDIS: Final = "apt-get install --no-install-recommends redis-server"
 )
 @click.option("--only-earlier", is_flag=True, help="Of the checks, only those of two releases at once.")
 def main(fresh: bool, earlier: str | None, only_earlier: bool) -> None:
-    """Install poolmgr in a fresh Debian 12 by the steps of systemd/README.md, boot it by systemd-nspawn, and try both
-    units: killed, reloaded, upgraded, stopped, with bots in a meeting; then each beside the release before the other.
+    """Install poolmgr in a fresh Debian 12 by the steps of systemd/README.md, boot it by systemd-nspawn, and try all
+    units: killed, reloaded, upgraded, stopped, with bots in a meeting. Then a second machine is lost in the middle of a
+    recording; then manager and agent each run beside the release before of the other.
 
     Needs root. The Debian is kept in /var/cache/poolmgr-fleet (or POOLMGR_FLEET_CACHE) for the next run; all else is
     gone afterwards. Package servers, proxies and certificates are those of this machine.
@@ -49,7 +51,7 @@ def _run(report: Report, fresh: bool, earlier: str | None, only_earlier: bool) -
             tree.configure_apt(root, sources, options)
             downloads = cache / "pip"
             downloads.mkdir(exist_ok=True)
-            for number in (2, 3, 4):
+            for number in (2, 3, 4, 8):
                 for command in sections[number].before_boot:
                     report.line(f"# {command}")
                     nspawn.run(
@@ -65,17 +67,24 @@ def _run(report: Report, fresh: bool, earlier: str | None, only_earlier: bool) -
             if commit:
                 report.heading(f"programs of {commit}, beside them")
                 releases.install(commit, root, folder, downloads, carried, report)
-            password, token = secrets.token_hex(16), f"pm_{secrets.token_urlsafe(32)}"
-            configure(root, password, token)
+            access = Access.new()
+            configure(root, access)
             report.heading(f"booting it: {NAME}")
-            with nspawn.booted(root, NAME, folder / "boot.log", {str(source): tree.SOURCE}) as machine:
+            binds = {str(source): tree.SOURCE}
+            with (
+                # Not the root itself, over which another machine is a layer, too.
+                tree.layer(cache, root) as (_, disk),
+                nspawn.booted(disk, NAME, folder / "boot.log", binds) as machine,
+                amazon.serving(machine, folder / "amazon.log") as cloud,
+            ):
                 state = machine.ask("systemctl", "is-system-running").stdout.strip()
                 failed = machine.ask("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
                 report.check("it boots", state == "running", f"systemctl is-system-running: {state} {failed}".strip())
-                checks = releases.Releases(machine, password, token, sections, report)
+                checks = releases.Releases(machine, access, sections, cloud, report)
                 try:
                     if not only_earlier:
                         checks.run()
+                        Lost(machine, access, sections, cloud, report).lose(root, cache, binds)
                     if commit:
                         checks.beside_earlier(commit, alone=only_earlier)
                 finally:

@@ -10,8 +10,22 @@ import shlex
 import time
 from typing import Final, NamedTuple
 
-from lab.systemd.inside import AGENT, MANAGER, STATE_DIR, Browser, Inside, Unit, status, throughout, until
+from lab.systemd.amazon import Amazon
+from lab.systemd.inside import (
+    AGENT,
+    MANAGER,
+    MIRROR,
+    STATE_DIR,
+    Access,
+    Browser,
+    Inside,
+    Unit,
+    status,
+    throughout,
+    until,
+)
 from lab.systemd.manual import Section
+from lab.systemd.mirror import Mirrored
 from lab.systemd.nspawn import Machine
 from lab.systemd.report import Report
 from lab.systemd.tree import SOURCE
@@ -25,7 +39,7 @@ _RESTART_S: Final = 20.0
 _WATCHDOG_S: Final = 30.0
 _DRAINS_ON_S: Final = 3.0
 _UNAWARE_S: Final = 5.0
-_EXPOSED_AT_MOST: Final = {MANAGER: 1.2, AGENT: 3.9}
+_EXPOSED_AT_MOST: Final = {MANAGER: 1.2, AGENT: 3.9, MIRROR: 1.2}
 _PYTHON: Final = "/opt/poolmgr/venv/bin/python"
 
 
@@ -42,11 +56,15 @@ class _Calls(NamedTuple):
 
 
 class Checks:
-    def __init__(self, machine: Machine, password: str, token: str, manual: dict[int, Section], report: Report) -> None:
-        self._inside = Inside(machine, password, token)
+    def __init__(
+        self, machine: Machine, access: Access, manual: dict[int, Section], cloud: Amazon, report: Report
+    ) -> None:
+        self._inside = Inside(machine, access.password, access.token)
         self._machine = machine
         self._manual = manual
+        self._cloud = cloud
         self._report = report
+        self._mirror = Mirrored(machine, self._inside, cloud, report)
         self._bots = ["bot-daily"]
 
     def run(self) -> None:
@@ -54,6 +72,7 @@ class Checks:
         self.start()
         self.sandbox()
         self.join()
+        self.mirror()
         with self._report.part("the agent is killed"):
             self.kill_agent()
         with self._report.part("an upgrade: pip, restart of the manager, reload of the agent"):
@@ -70,6 +89,8 @@ class Checks:
             self.sweep()
         with self._report.part("stop ends the manager in good order"):
             self.stop_manager()
+        with self._report.part("and the mirror"):
+            self._mirror.last()
         with self._report.part("exposure, by systemd-analyze security (0 is none, 10 is all)"):
             self.exposure()
 
@@ -99,9 +120,13 @@ class Checks:
         self._report.check("worker_warmed in the journal", len(warm) >= MIN_IDLE, took)
         shown, look = self._manual[5].commands
         status = self._machine.do("bash", "-ec", shown)
-        lines = [line.strip() for line in status.splitlines() if line.strip().startswith("Status: ")]
-        good = any("leads, epoch" in line for line in lines) and any("Redis reached" in line for line in lines)
-        self._report.check("systemctl status says what each does", good, "; ".join(lines))
+        good = all(f"{unit}.service" in status for unit in (MANAGER, AGENT))
+        self._report.check("systemctl status shows both", good, f"{len(status.splitlines())} lines")
+        # They look once a second whether there is something new to say.
+        until(_RESTART_S, "the manager says that it leads", lambda: "leads, epoch" in self._inside.status(MANAGER))
+        until(_RESTART_S, "the agent says what it has", lambda: "Redis reached" in self._inside.status(AGENT))
+        lines = "; ".join(self._inside.status(unit) for unit in (MANAGER, AGENT))
+        self._report.check("and what each does", True, lines)
         fleet = self._machine.do("bash", "-ec", look)
         self._report.check("poolmgr fleet shows the VM", "poolmgr-fleet" in fleet, fleet.splitlines()[1])
 
@@ -144,6 +169,11 @@ class Checks:
         reason = until(_SETTLE_S, "bot-hourly has left", lambda: self._reason("bot-hourly"))
         self._report.check("and it leaves when the API is told so", reason == "user_requested", reason)
         until(_SETTLE_S, "the pool is full again", self._is_full)
+
+    def mirror(self) -> None:
+        with self._report.part("the mirror of session records"):
+            self._mirror.run(self._manual[8], f"http://{ROOM}/r/hourly")
+            until(_SETTLE_S, "the pool is full again", self._is_full)
 
     def kill_agent(self) -> None:
         before = self._calls()
@@ -277,7 +307,7 @@ class Checks:
         self._report.check("and the lease was given back", not self._inside.redis("GET", "poolmgr:leader"), "no leader")
 
     def exposure(self) -> None:
-        for unit in (MANAGER, AGENT):
+        for unit in (MANAGER, AGENT, MIRROR):
             analysis = self._machine.do("systemd-analyze", "security", "--no-pager", f"{unit}.service").splitlines()
             overall = next((line for line in analysis if "Overall exposure" in line), "not told")
             exposed = re.search(r": (\d+\.\d+) ", overall)
@@ -286,10 +316,17 @@ class Checks:
 
     def last_words(self) -> None:
         """The end of the journal, which may say why something failed."""
-        for unit in (MANAGER, AGENT):
+        for unit in (MANAGER, AGENT, MIRROR):
             self._report.heading(f"the end of the journal of {unit}")
             for line in self._inside.journal_end(unit):
                 self._report.line(line)
+
+    def _enter(self, name: str) -> None:
+        """Send a bot into a meeting of its own; both have that name."""
+        host = (_PYTHON, f"{SOURCE}/lab/parts/host.py", ROOM, name, "fleet")
+        self._machine.do("systemd-run", "--quiet", "--collect", f"--unit=host-{name}", *host)
+        self._inside.push(name, f"http://{ROOM}/r/{name}")
+        until(_SETTLE_S, f"{name} is in its meeting", lambda: self._in_meeting(name))
 
     def _serve_room(self) -> None:
         transient = ("systemd-run", "--quiet", "--collect")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -16,11 +17,23 @@ T = TypeVar("T")
 
 MANAGER: Final = "poolmgr"
 AGENT: Final = "poolmgr-worker"
+MIRROR: Final = "poolmgr-mirror"
 STATE_DIR: Final = "/var/lib/poolmgr"
 
 _POLL_S: Final = 0.2
 _WRITABLE: Final = ("/tmp", "/var/tmp", "/dev/shm")
 _PROFILE: Final = re.compile(rf" --user-data-dir={STATE_DIR}/workers/([^ /]+)/profile ")
+
+
+class Access(NamedTuple):
+    """What lets one in: Redis' password, and a token of the API."""
+
+    password: str
+    token: str
+
+    @classmethod
+    def new(cls) -> "Access":
+        return cls(secrets.token_hex(16), f"pm_{secrets.token_urlsafe(32)}")
 
 
 class Unit(NamedTuple):
@@ -96,6 +109,13 @@ class Inside:
     def bot(self, bot_id: str) -> dict[str, str]:
         words = self.redis("HGETALL", f"poolmgr:bot:{bot_id}").splitlines()
         return dict(zip(words[::2], words[1::2], strict=False))
+
+    def status(self, name: str) -> str:
+        """The line that `systemctl status` shows."""
+        return self.machine.do("systemctl", "show", "--property=StatusText", "--value", name)
+
+    def all_bots(self) -> list[str]:
+        return self.redis("ZRANGE", "poolmgr:bots:all", "0", "-1").split()
 
     def tree(self) -> list[processes.Process]:
         """All processes of all browsers."""

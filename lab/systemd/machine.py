@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from lab.systemd import manual
+from lab.systemd import amazon, manual
 from lab.systemd.checks import MIN_IDLE
+from lab.systemd.inside import Access
 from lab.systemd.report import FleetError, Report
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
@@ -42,13 +43,18 @@ def build_wheel(section: manual.Section, source: Path, report: Report) -> None:
             raise FleetError(f"cannot carry out: {command}\n{done.stdout}{done.stderr}")
 
 
-def configure(root: Path, password: str, token: str) -> None:
-    """The configuration's changed lines, and Redis as README.md asks for it."""
+def configure(root: Path, access: Access) -> None:
+    """The configuration's changed lines, what the mirror has of Amazon, and Redis as README.md asks for it."""
     (root / "etc/hostname").write_text(f"{NAME}\n")  # or it has that of this machine
-    digest = hashlib.sha256(token.encode()).hexdigest()
+    digest = hashlib.sha256(access.token.encode()).hexdigest()
     (root / "etc/poolmgr/config.toml").write_text(
-        f"[pool]\nmin_idle = {MIN_IDLE}\nmax_workers = 6\n[[api.tokens]]\nname = 'fleet'\nsha256 = '{digest}'\n"
+        f"[pool]\nmin_idle = {MIN_IDLE}\nmax_workers = 6\n"
+        f"[mirror]\ntable = '{amazon.TABLE}'\nregion = '{amazon.REGION}'\nendpoint_url = '{amazon.ADDRESS}'\n"
+        f"[[api.tokens]]\nname = 'fleet'\nsha256 = '{digest}'\n"
     )
-    (root / "etc/credstore/poolmgr.redis_url").write_text(f"redis://:{password}@127.0.0.1:6379/0\n")
+    keys = root / "etc/poolmgr/mirror.environment"
+    keys.touch(mode=0o600)
+    keys.write_text("".join(f"{name}={value}\n" for name, value in amazon.KEYS.items()))
+    (root / "etc/credstore/poolmgr.redis_url").write_text(f"redis://:{access.password}@127.0.0.1:6379/0\n")
     with (root / "etc/redis/redis.conf").open("a") as redis:
-        redis.write(f"\nrequirepass {password}\nappendonly yes\nmaxmemory-policy noeviction\n")
+        redis.write(f"\nrequirepass {access.password}\nappendonly yes\nmaxmemory-policy noeviction\n")

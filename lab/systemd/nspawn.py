@@ -5,6 +5,7 @@ first process is systemd-nspawn. That is killed when its parent dies, which in t
 (systemd-nspawn alone is not enough: the system that it booted outlives it.)
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ _BOOT_S: Final = 60.0
 _POWEROFF_S: Final = 20.0
 _END_S: Final = 10.0
 _DIE_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "unshare", "--kill-child", "--pid", "--mount-proc")
+_machines: Final = itertools.count()
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Several machines in one control group would share what systemd makes below it.
 _IN_CGROUPS: Final = 'for folder in $CGROUPS; do echo $$ > "$folder/cgroup.procs" || exit 99; done; exec "$@"'
@@ -117,6 +119,44 @@ class Machine:
             self._entering(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 
+    @contextmanager
+    def beside(self, log: Path, *command: str, environment: Mapping[str, str]) -> Generator["subprocess.Popen[bytes]"]:
+        """Run a program of this machine on that one's network. It has ended afterwards."""
+        with log.open("wb") as lines:
+            process = subprocess.Popen(
+                ("setpriv", "--pdeathsig", "KILL", *self._on_its_network(), *command),
+                env=os.environ | dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=lines,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def do_beside(self, *command: str, environment: Mapping[str, str], timeout_s: float) -> str:
+        """Run a command of this machine on that one's network, which has to succeed. Raises: FleetError."""
+        try:
+            done = subprocess.run(
+                (*self._on_its_network(), *command),
+                env=os.environ | dict(environment),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise FleetError(f"{' '.join(command)} did not end within {timeout_s:.0f} s") from error
+        if done.returncode:
+            raise FleetError(f"{' '.join(command)}: exit code {done.returncode}: {_end_of(done.stderr)}")
+        return done.stdout.strip()
+
+    def _on_its_network(self) -> tuple[str, ...]:
+        return ("nsenter", f"--net=/proc/{self.leader}/ns/net", "--")
+
     def processes(self) -> list[processes.Process]:
         """All processes in it."""
         return _below(self.leader)
@@ -136,33 +176,47 @@ class Machine:
 
 @contextmanager
 def booted(
-    root: Path, name: str, log: Path, binds: Mapping[str, str], *options: str, own_network: bool = True
+    root: Path,
+    name: str,
+    log: Path,
+    binds: Mapping[str, str],
+    *options: str,
+    own_network: bool = True,
+    beside: Machine | None = None,
 ) -> Generator[Machine]:
-    """The booted system; it is off afterwards. `own_network`: its only network is its loopback; otherwise it shares
-    this machine's. `options`: further ones of systemd-nspawn. Raises: FleetError.
+    """The booted system; it is off afterwards, as after a power cut unless it was shut down. `own_network`: its only
+    network is its loopback; otherwise it shares this machine's, or that of the one `beside`. `options`: further ones
+    of systemd-nspawn. Raises: FleetError.
     """
     arguments = [
         *_common(root, binds),
         "--boot",
         f"--machine={name}",
-        *(["--private-network"] if own_network else []),
+        *(["--private-network"] if own_network and not beside else []),
         "--link-journal=no",
         "--console=pipe",
         *options,
     ]
     # Version 2 of the control groups inside, as Debian 12 has it, whatever this machine has.
-    with log.open("wb") as lines, _started(arguments, lines, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1") as process:
+    network = f"/proc/{beside.leader}/ns/net" if beside else ""
+    with (
+        log.open("wb") as lines,
+        _started(arguments, lines, network, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1") as process,
+    ):
         yield _await_boot(process, log)
 
 
 @contextmanager
 def _started(
-    arguments: Sequence[str], output: int | IO[bytes], **environment: str
+    arguments: Sequence[str], output: int | IO[bytes], network: str = "", **environment: str
 ) -> Generator[subprocess.Popen[bytes]]:
-    """Start systemd-nspawn. Afterwards it and everything in it has ended. Raises: FleetError."""
+    """Start systemd-nspawn. Afterwards it and everything in it has ended. `network`: the namespace that is its own, if
+    it is not this program's. Raises: FleetError.
+    """
+    there = ("nsenter", f"--net={network}", "--") if network else ()
     with _cgroups() as cgroups:
         process = subprocess.Popen(
-            ("sh", "-c", _IN_CGROUPS, "sh", *_DIE_WITH_US, *arguments),
+            (*there, "sh", "-c", _IN_CGROUPS, "sh", *_DIE_WITH_US, *arguments),
             env=os.environ | {"CGROUPS": " ".join(map(str, cgroups)), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -238,14 +292,15 @@ def _common(root: Path, binds: Mapping[str, str]) -> list[str]:
 def _cgroups() -> Generator[list[Path]]:
     """Control groups for one machine, where no systemd makes them. They are removed afterwards."""
     made: list[Path] = []
+    number = next(_machines)
     if not Path("/run/systemd/system").is_dir():
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, ours = line.split(":", 2)
             if controllers in ("", "name=systemd") and (mount := _mounted(controllers)):
-                made.append(mount / ours.lstrip("/") / f"{_CGROUP}{os.getpid()}")
+                made.append(mount / ours.lstrip("/") / f"{_CGROUP}{os.getpid()}.{number}")
     for folder in made:
         for left in folder.parent.glob(f"{_CGROUP}*"):  # left by a run that was killed
-            if not Path("/proc", left.name.removeprefix(_CGROUP)).exists():
+            if not Path("/proc", left.name.removeprefix(_CGROUP).partition(".")[0]).exists():
                 _remove_cgroup(left)
     try:
         for folder in made:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.systemd.shipped.package import MIRROR_NEEDS
+
 ROOT = Path(__file__).parents[2]
 DEBIAN = ROOT / "deploy/debian"
 SCRIPTS = ("postinst", "prerm", "postrm")
@@ -43,6 +45,13 @@ def test_the_units_start_what_it_brings_and_point_to_its_documents(unit: str) ->
     assert rows("links")[started] == f"usr/bin/{Path(started).name}"
     [document] = re.findall(r"^Documentation=file:/(\S+)", text, re.MULTILINE)
     assert rows("install")["docs/*.md"] == str(Path(document).parent)
+
+
+def test_what_the_mirror_needs_is_installed_as_the_readme_says_from_a_lock_that_it_brings() -> None:
+    assert MIRROR_NEEDS in (DEBIAN / "README.md").read_text().splitlines()
+    lock = Path(MIRROR_NEEDS.split()[-1])
+    assert rows("install")[f"requirements/{lock.name}"] == str(lock.parent).lstrip("/")
+    assert f"requirements/{lock.name}" in (DEBIAN / "build").read_text()
 
 
 def test_users_and_folders_come_with_it_and_are_made_by_it() -> None:

@@ -1,6 +1,5 @@
 """`./dev deb --try`: the Debian package installed in a fresh Debian, upgraded under a call, removed and purged."""
 
-import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -8,15 +7,17 @@ from typing import Final
 
 import click
 
-from lab.systemd import host, manual, nspawn, program, tree
+from lab.systemd import amazon, host, nspawn, program, tree
 from lab.systemd.checks import Checks
-from lab.systemd.inside import AGENT, MANAGER, until
+from lab.systemd.inside import AGENT, MANAGER, MIRROR, Access, until
 from lab.systemd.machine import CHECKOUT, NAME, configure, guide
-from lab.systemd.nspawn import Machine
 from lab.systemd.report import FleetError, Report
 from lab.systemd.shipped import bare
 
 PACKAGES: Final = "/mnt/packages"
+MIRROR_NEEDS: Final = (
+    "/opt/poolmgr/venv/bin/python -m pip install --require-hashes -r /usr/share/poolmgr/requirements/sqs.txt"
+)
 CONFIG: Final = "/etc/poolmgr/config.toml"
 
 _LATER: Final = "later.deb"
@@ -39,16 +40,12 @@ _NOT_OURS: Final = (
 class Packaged(Checks):
     """The promises of the fleet test that a package could break."""
 
-    def __init__(
-        self, machine: Machine, password: str, token: str, manual: dict[int, manual.Section], report: Report
-    ) -> None:
-        super().__init__(machine, password, token, manual, report)
-
     def run(self) -> None:
         """Try all parts. Raises: FleetError when nothing further can be tried."""
         self.start()
         self.sandbox()
         self.join()
+        self.mirror()
         with self._report.part("an upgrade under a call: dpkg -i"):
             self.upgrade()
         with self._report.part("removed"):
@@ -59,12 +56,15 @@ class Packaged(Checks):
     def upgrade(self) -> None:
         """The upgrade starts a new agent and a new manager, and keeps browsers, bots and configuration."""
         before, config = self._calls(), self._machine.do("cat", CONFIG)
-        agent, manager = self._inside.unit(AGENT), self._inside.unit(MANAGER)
+        agent, manager, mirror = (self._inside.unit(name) for name in (AGENT, MANAGER, MIRROR))
         adopted, handed = self._count("worker_adopted"), self._count("agent_handed_over")
         self._machine.do("dpkg", "-i", f"{PACKAGES}/{_LATER}", timeout_s=_STEP_S)
         now = self._inside.unit(MANAGER)
         good = now.active == "active" and now.main_pid != manager.main_pid
         self._report.check("the manager was restarted", good, f"pid {manager.main_pid}, then {now.main_pid}")
+        now = self._inside.unit(MIRROR)
+        good = now.active == "active" and now.main_pid != mirror.main_pid
+        self._report.check("and the mirror", good, f"pid {mirror.main_pid}, then {now.main_pid}")
         _, took = self._restarted(AGENT, agent.main_pid)
         handed = self._count("agent_handed_over") - handed
         self._report.check("the agent hands over and is started again", handed == 1, f"after {took:.1f} s")
@@ -134,19 +134,27 @@ def _run(report: Report, *, fresh: bool) -> None:
                 "apt-get update",
                 f"apt-get install --yes {PACKAGES}/{package.name}",
                 "apt-get install --yes --no-install-recommends redis-server",
+                MIRROR_NEEDS,
             ):
                 report.line(f"# {command}")
                 binds = {str(packages_dir): PACKAGES} | carried.binds
                 nspawn.run(root, command, binds=binds, environment=carried.environment, timeout_s=_STEP_S)
             _look(root, report)
-            password, token = secrets.token_hex(16), f"pm_{secrets.token_urlsafe(32)}"
-            configure(root, password, token)
+            access = Access.new()
+            configure(root, access)
             report.heading(f"booting it: {NAME}")
             binds = {str(source): tree.SOURCE, str(packages_dir): PACKAGES}
-            with nspawn.booted(root, NAME, folder / "boot.log", binds) as machine:
-                idle = [machine.ask("systemctl", "is-active", unit).stdout.strip() for unit in (MANAGER, AGENT)]
-                report.check("nothing was started that nobody asked for", idle == ["inactive"] * 2, ", ".join(idle))
-                checks = Packaged(machine, password, token, guide(), report)
+            with (
+                nspawn.booted(root, NAME, folder / "boot.log", binds) as machine,
+                amazon.serving(machine, folder / "amazon.log") as cloud,
+            ):
+                units = (MANAGER, AGENT, MIRROR)
+                idle = [machine.ask("systemctl", "is-active", unit).stdout.strip() for unit in units]
+                disabled = [machine.ask("systemctl", "is-enabled", unit).stdout.strip() for unit in units]
+                good = (idle, disabled) == (["inactive"] * 3, ["disabled"] * 3)
+                seen = f"{', '.join(idle)}; {', '.join(disabled)}"
+                report.check("three units, and nothing was started that nobody asked for", good, seen)
+                checks = Packaged(machine, access, guide(), cloud, report)
                 try:
                     checks.run()
                 finally:

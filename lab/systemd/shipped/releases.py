@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from lab.systemd import nspawn
-from lab.systemd.checks import MIN_IDLE, ROOM, Checks
+from lab.systemd.checks import MIN_IDLE, Checks
 from lab.systemd.host import Carried
 from lab.systemd.inside import AGENT, MANAGER, until
 from lab.systemd.machine import CHECKOUT, STEP_S, build_wheel, guide
 from lab.systemd.report import FleetError, Report
-from lab.systemd.tree import SOURCE
 
 VENV: Final = "/opt/poolmgr/earlier"
 CONFIG: Final = "/etc/poolmgr/earlier.toml"
@@ -22,7 +21,6 @@ _DAYS: Final = 3
 _SETTLE_S: Final = 60.0
 _MOUNTED: Final = "/mnt/earlier"
 _PROGRAM: Final = {MANAGER: "poolmgr serve", AGENT: "poolmgr-worker run"}
-_PYTHON: Final = "/opt/poolmgr/venv/bin/python"
 
 
 def earlier_commit() -> str:
@@ -117,10 +115,3 @@ class Releases(Checks):
         self._machine.do("sh", "-c", f'mkdir -p {folder}; printf "%s" "$1" >{folder}/earlier.conf', "sh", drop_in)
         settings = f"[pool]\\nmin_idle = {MIN_IDLE}\\nmax_workers = 6\\n"
         self._machine.do("sh", "-c", f"printf '{settings}' >{CONFIG}; systemctl daemon-reload")
-
-    def _enter(self, name: str) -> None:
-        """Send a bot into a meeting of its own; both have that name."""
-        host = (_PYTHON, f"{SOURCE}/lab/parts/host.py", ROOM, name, "fleet")
-        self._machine.do("systemd-run", "--quiet", "--collect", f"--unit=host-{name}", *host)
-        self._inside.push(name, f"http://{ROOM}/r/{name}")
-        until(_SETTLE_S, f"{name} is in its meeting", lambda: self._in_meeting(name))
