@@ -38,7 +38,7 @@ _NO_TRACE: Final = (
 @click.option("--keep", is_flag=True, help=f"Leave the disk, its kernel and its initrd in {KEPT}.")
 def main(fresh: bool, boots: int, keep: bool) -> None:
     """Bake the worker's image by Packer's target `null`, boot it, and measure from power-on to two warm browsers that
-    the manager knows of: by systemd-nspawn, and as a disk by qemu where /dev/kvm answers.
+    the manager knows of: by systemd-nspawn, and as a disk by qemu where the processor virtualises.
 
     Needs root. Redis and manager are this checkout's, on a network of their own. The bare Debian is kept in
     /var/cache/poolmgr-fleet (or POOLMGR_FLEET_CACHE); all else is gone afterwards.
@@ -69,12 +69,16 @@ def _run(report: Report, *, fresh: bool, boots: int, keep: bool) -> None:
                 "nothing is in it that a VM must have for itself", not (left or machine_id), str(left or "none")
             )
             image = CHECKOUT / KEPT if keep else folder
-            if Path("/dev/kvm").exists() and shutil.which("qemu-system-x86_64"):
+            by_qemu = _virtualises() and shutil.which("qemu-system-x86_64")
+            if by_qemu:
                 report.heading("packer/make_disk: the same as a disk")
                 _do(report, source, "packer/make_disk", str(image), "", str(root), SIZE=_DISK_SIZE)
                 report.line(f"{(image / DISK).stat().st_blocks / 2048:.0f} MiB of it are written")
-            for way in ("nspawn", "qemu"):
-                _boot(report, way, root, image, boots)
+            _boot(report, "nspawn", root, boots)
+            if by_qemu:
+                _boot(report, "qemu", image, boots)
+            else:
+                report.line("not tried as a disk: no qemu-system-x86_64, or no processor that virtualises for KVM")
 
 
 def _bake(report: Report, source: Path, root: Path, carried: Carried) -> None:
@@ -92,13 +96,15 @@ def _bake(report: Report, source: Path, root: Path, carried: Carried) -> None:
     _do(report, source, "packer", "build", "-only=null.tree", "-var", f"tree={root}", "packer/templates", **environment)
 
 
-def _boot(report: Report, way: str, root: Path, image: Path, boots: int) -> None:
+def _virtualises() -> bool:
+    """Whether qemu can boot a Debian by KVM. /dev/kvm alone does not say: kvm_pvm takes only kernels made for it."""
+    words = set(Path("/proc/cpuinfo").read_text().split())
+    return Path("/dev/kvm").exists() and bool(words & {"vmx", "svm"})
+
+
+def _boot(report: Report, way: str, what: Path, boots: int) -> None:
     """Run it in its own network namespace: the booted system asks a cloud for its name, and must find none."""
     report.heading(f"booting it by {way}, {boots} times")
-    if way == "qemu" and not (image / DISK).exists():
-        report.line("not tried: no /dev/kvm, or no qemu-system-x86_64")
-        return
-    what = root if way == "nspawn" else image
     command = ("unshare", "--net", sys.executable, "-m", "lab.systemd.shipped.boot", way, str(what))
     took: list[float] = []
     for _ in range(boots):
@@ -112,12 +118,12 @@ def _boot(report: Report, way: str, root: Path, image: Path, boots: int) -> None
         if process.returncode:
             report.check("two browsers are warm and the manager knows", False, complaint[-2000:])
             return
-        seconds, _, words = said.strip().partition(" ")
+        seconds, *lines = said.splitlines()
         took.append(float(seconds))
-        report.line(f"{seconds} s  {words}")
-    worst = max(took)
+        for line in (f"{seconds} s", *lines):
+            report.line(line)
     seen = f"{', '.join(f'{each:.1f}' for each in took)} s"
-    report.check(f"power-on to two warm browsers within {WITHIN_S:.0f} s", worst <= WITHIN_S, seen)
+    report.check(f"power-on to two warm browsers within {WITHIN_S:.0f} s", max(took) <= WITHIN_S, seen)
 
 
 def _do(report: Report, folder: Path, *command: str, **environment: str) -> None:
