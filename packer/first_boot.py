@@ -1,8 +1,8 @@
 """What this VM is called: the id that its cloud gave it, as the agent's `worker.vm_id`. Written anew at each boot.
 
-Asks in turn cloud-init's record of the instance, the metadata server of Amazon and of Google, each with a deadline.
-Where nobody answers it is the machine-id, which is this VM's own as well. Needs nothing but Python, and is installed as
-/opt/poolmgr/first-boot.
+By cloud-init's record of the instance; else by the metadata server, which is asked as Amazon's and as Google's at once:
+where there is none, each question may take until its deadline. Where nobody answers it is the machine-id, which is this
+VM's own as well. Needs nothing but Python, and is installed as /opt/poolmgr/first-boot.
 """
 
 import json
@@ -11,6 +11,8 @@ import re
 import sys
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 
 OUT = Path("/run/poolmgr/first-boot")
@@ -52,20 +54,28 @@ def ask(address: str, headers: dict[str, str], method: str = "GET") -> str:
 
 def name(cloud_init: Path, server: str, machine_id: Path) -> tuple[str, str]:
     """The first that is one, and whose word it is. Raises: SystemExit when there is none."""
-    ways: list[tuple[str, Callable[[], str]]] = [
-        ("cloud-init", lambda: of_cloud_init(cloud_init)),
-        ("Amazon", lambda: of_amazon(server)),
-        ("Google", lambda: of_google(server)),
-        ("machine-id", lambda: of_machine(machine_id)),
-    ]
-    for whose, found in ways:
-        try:
-            answer = found()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-        if NAME.fullmatch(answer):
-            return answer, whose
+    if found := tried(lambda: of_cloud_init(cloud_init)):
+        return found, "cloud-init"
+    with ThreadPoolExecutor() as threads:
+        asked = [
+            ("Amazon", threads.submit(tried, lambda: of_amazon(server))),
+            ("Google", threads.submit(tried, lambda: of_google(server))),
+        ]
+    for whose, cloud in asked:
+        if found := cloud.result():
+            return found, whose
+    if found := tried(lambda: of_machine(machine_id)):
+        return found, "machine-id"
     raise SystemExit("first-boot: this VM has no name: set worker.vm_id in /etc/poolmgr/config.toml")
+
+
+def tried(asked: Callable[[], str]) -> str:
+    """What can be a VM's name; empty: there is none."""
+    try:
+        found = asked()
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return found if NAME.fullmatch(found) else ""
 
 
 def main(out: Path = OUT, cloud_init: Path = CLOUD_INIT, server: str = METADATA, machine_id: Path = MACHINE_ID) -> None:

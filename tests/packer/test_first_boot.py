@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -101,6 +101,24 @@ def test_cloud_init_is_believed_first(tmp_path: Path) -> None:
 def test_then_the_metadata_server(tmp_path: Path, handler: type[BaseHTTPRequestHandler], name: str) -> None:
     with serving(handler) as server:
         assert written(tmp_path, server) == f"POOLMGR_WORKER__VM_ID={name}\n"
+
+
+def test_both_clouds_are_asked_at_once(tmp_path: Path) -> None:
+    both = Barrier(2, timeout=10)
+
+    class Waiting(_Google):
+        """Answers nobody before it was asked as either cloud's."""
+
+        def do_PUT(self) -> None:
+            both.wait()
+            super().do_PUT()
+
+        def do_GET(self) -> None:
+            both.wait()
+            super().do_GET()
+
+    with serving(Waiting) as server:
+        assert written(tmp_path, server) == "POOLMGR_WORKER__VM_ID=workers-x1z9\n"
 
 
 @pytest.mark.parametrize("instance", [{"v1": {"cloud_name": "none", "instance_id": "iid-local01"}}, {}, "{", "[]"])
