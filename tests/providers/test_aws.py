@@ -50,7 +50,7 @@ def provider(amazon: Amazon, **settings: Any) -> Aws:
         aws_endpoint_url=amazon.url,
         aws_terminating_hook=HOOK,
         aws_launching_hook=LAUNCH,
-        timeout_s=5,
+        timeout_s=16,  # a machine that runs tests may be busy; less than a pause that is asked for (17 s)
     )
     made = provider_of(msgspec.structs.replace(chosen, **settings))
     assert isinstance(made, Aws)
