@@ -43,7 +43,9 @@ def validated(key: Path, *words: str) -> str:
 
 
 @needs_packer
-@pytest.mark.parametrize("roles", ["worker", "manager", "manager worker"])
+@pytest.mark.parametrize(
+    "roles", ["manager worker", *(pytest.param(role, marks=pytest.mark.long) for role in ("worker", "manager"))]
+)
 def test_packer_takes_the_templates(key: Path, roles: str) -> None:
     assert validated(key, f"-var=roles={roles}") == ""
 

@@ -129,7 +129,7 @@ def test_every_job_is_a_hit_when_there_are_no_more_jobs_than_idle_browsers(vms: 
     assert outcome.wait_max_s == 0.0
 
 
-@pytest.mark.parametrize("vms", [2, 4, 8])
+@pytest.mark.parametrize("vms", [2, 4, pytest.param(8, marks=pytest.mark.long)])
 def test_more_idle_browsers_do_not_make_more_jobs_wait(vms: int) -> None:
     """Up to one job in a hundred: warm-ups are drawn in the order in which they are ordered, and that changes."""
     bursts = calendar(100 * vms, 24, HABITS, Random(3), jitter_s=2)
