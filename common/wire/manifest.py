@@ -15,6 +15,8 @@ PROGRESS: Final = "progress.json"
 AUDIO: Final = "audio.ogg"
 M4A: Final = "audio.m4a"
 VIDEO: Final = "video.mp4"
+WAVEFORM: Final = "waveform.json"
+THUMBNAILS: Final = "thumbnails.jpg"
 DELETED: Final = "deleted"
 
 Kind = Literal["audio", "video", "tracks"]
@@ -129,9 +131,42 @@ class SoundTrack(Shape, frozen=True):
     packets: int
 
 
+class Waveform(Shape, frozen=True):
+    """The file of the sound's Peaks, which has so many columns. `column_s`: how much of the recording each is of."""
+
+    path: str
+    bytes: int
+    sha256: str
+    columns: int
+    column_s: float
+
+
+class Peaks(Shape, frozen=True):
+    """The loudest sample of each column, 0 to 1 of full scale. The first column begins when the recording does."""
+
+    column_s: float
+    left: list[float]
+    right: list[float]
+
+
+class Thumbnails(Shape, frozen=True):
+    """A JPEG of `count` small pictures side by side, of `width` and `height` each. Picture n (from 0) is what the video
+    shows at (n + 0.5) * `every_s`.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+    count: int
+    width: int
+    height: int
+    every_s: float
+
+
 class Manifest(Shape, frozen=True):
     """`way`: how sound and picture were captured. `kinds`: what was to be recorded. `audio`, `video`: None until they
     are made, and if nothing was recorded. `tracks`: one for each sound track, in the order in which they began.
+    `waveform`, `thumbnails`: what the sound and the picture look like at a glance.
     """
 
     version: int
@@ -152,6 +187,8 @@ class Manifest(Shape, frozen=True):
     audio: Audio | None = None
     video: Video | None = None
     tracks: list[SoundTrack] = []
+    waveform: Waveform | None = None
+    thumbnails: Thumbnails | None = None
 
 
 def deleted(bot_id: str) -> str:

@@ -11,13 +11,14 @@ from poolmgr.api.document import PAGE_POLICY, PREFIX, openapi, page
 from poolmgr.api.gateway import Gateway
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import Service
-from poolmgr.api.operations import bots, media, not_offered, scheduled, transcripts
+from poolmgr.api.operations import bots, glance, media, not_offered, scheduled, transcripts
 from poolmgr.api.operations.create import CREATE_BOT
 
 OPERATIONS: Final = (
     CREATE_BOT,
     *bots.OPERATIONS,
     *media.OPERATIONS,
+    *glance.OPERATIONS,
     *transcripts.OPERATIONS,
     *scheduled.OPERATIONS,
     *not_offered.OPERATIONS,

@@ -20,6 +20,7 @@ _SHOWN: Final = (
     "bot_id", "bot_name", "platform", "meeting_url", "state", "status", "status_reason", "reason_detail", "user_id",
     "calendar_event_id", "owner", "vm_id", "worker_id", "attempt", "participants", "active_speaker", "screen", "rule",
     "created_at", "join_at", "assigned_at", "inmeeting_at", "stopped_at", "leave_requested",
+    "manifest_status", "audio_status", "video_status",
 )  # fmt: skip
 _MOST_PARTICIPANTS: Final = 500
 _MOST_ATTEMPTS: Final = 50

@@ -15,7 +15,21 @@ from axe_playwright_python.async_playwright import Axe  # pyright: ignore[report
 from playwright.async_api import Browser, Page, async_playwright, expect
 from yarl import URL
 
-from common.config.settings import ProbeSettings, ProbesSettings
+from common.config.settings import CaptureSettings, ProbeSettings, ProbesSettings
+from common.wire import manifest
+from common.wire.manifest import (
+    AUDIO,
+    FINAL,
+    THUMBNAILS,
+    VIDEO,
+    WAVEFORM,
+    Audio,
+    Manifest,
+    Peaks,
+    Thumbnails,
+    Video,
+    Waveform,
+)
 from common.wire.vocabulary import Reason
 from lab.parts.browser import launch
 from poolmgr.core.requests import DrainRequested
@@ -24,6 +38,9 @@ from poolmgr.store.leader.probes import ProbeRun, Probes
 from tests.api.conftest import LINK, TOKEN, Caller, World
 from tests.page.conftest import HOSTILE, LOOKER, READER, Fleet, fleet_of
 from tests.waiting import wait_until
+from tests.worker.capture.making.test_picture import film
+from tests.worker.capture.making.test_stills import strip_of
+from worker.capture.making.work import Stream
 from worker.link.looks import Looks
 from worker.meeting import onlookers
 from worker.meeting.onlookers import Looked, Onlookers
@@ -343,3 +360,40 @@ async def test_it_is_readable_on_a_narrow_screen(browser: Browser, fleet: Fleet,
             assert await page.evaluate("() => document.documentElement.scrollWidth") <= 360, address
         if folder := os.environ.get("POOLMGR_PICTURES"):
             await page.screenshot(path=Path(folder) / f"narrow-{scheme}.png")
+
+
+async def test_a_finished_recording_is_shown_at_a_glance(browser: Browser, fleet: Fleet, tmp_path: Path) -> None:
+    capture = CaptureSettings(store=str(tmp_path / "store"))
+    fleet.world.settings = msgspec.structs.replace(fleet.world.settings, capture=capture)
+    folder = tmp_path / "store" / "b1" / "1"
+    folder.mkdir(parents=True)
+    strip = strip_of([Stream(film(tmp_path / "film", 5), 0.0, [], 30.0)], tmp_path / "out.mp4").save(
+        folder / THUMBNAILS
+    )
+    assert strip
+    (folder / WAVEFORM).write_bytes(msgspec.json.encode(Peaks(0.1, [0.5, 0.0, 0.25], [0.0, 1.0, 0.25])))
+    made = Manifest(
+        *(1, "b1", 1, "room", 0.0, 30.0, True),
+        kinds=("audio", "video"),
+        audio=Audio(AUDIO, 4, "0f" * 32, 0.3),
+        video=Video(VIDEO, 10, "0f" * 32, 30.0, "vp9", 64, 48, 5, 0.2),
+        waveform=Waveform(WAVEFORM, 99, "0f" * 32, 3, 0.1),
+        thumbnails=Thumbnails(THUMBNAILS, 99, "0f" * 32, strip.count, strip.width, strip.height, strip.every_s),
+    )
+    (folder / FINAL).write_bytes(manifest.encode(made))
+    await fleet.hand.enter("b1", bot_name="Recorded")
+    await fleet.hand.end("b1")
+    done = {"manifest_status": "completed", "audio_status": "processed", "video_status": "processed", "video": "1"}
+    await fleet.world.redis.hset(fleet.world.keys.bot("b1"), mapping=done)
+    async with fleet.world.serving() as call, looking(browser, call, READER) as page:
+        await page.evaluate("() => { location.hash = '#/bot/b1'; }")
+        drawn = page.get_by_role("img", name="Sound, 0.3 s: left above, right below")
+        await expect(drawn.locator("polygon")).to_have_attribute("points", "0,15.5 1,30 2,22.75 2,37.25 1,59 0,30")
+        strip_shown = page.get_by_alt_text("Small pictures of the video")
+        await expect(strip_shown).to_be_visible()
+        assert await strip_shown.evaluate("(image) => image.naturalWidth") == 160 * strip.count
+        assert await faults(page) == []
+        (folder / WAVEFORM).unlink()
+        await page.reload()
+        await expect(page.locator(".recording")).to_contain_text("The store of recordings does not answer")
+        await expect(strip_shown).to_be_visible()

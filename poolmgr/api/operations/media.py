@@ -170,13 +170,13 @@ class AudioForm(msgspec.Struct):
 async def audio(call: Call) -> Answer:
     """A link to the audio file that is valid for capture.link_s. A file in a folder gets an address of this API."""
     bot = await find_bot(call)
-    made, store = await _recorded(call, bot, "audio")
+    made, store = await recorded(call, bot, "audio")
     if made is None or store is None or made.audio is None:
-        return Answer(202, _NOT_READY)
+        return Answer(202, NOT_READY)
     form: AudioForm = call.query
     path = await _path_of_form(call, store, made, made.audio)
     if path is None:
-        return Answer(202, _NOT_READY)
+        return Answer(202, NOT_READY)
     kind = "audio" if form.format == "ogg" else f"audio?format={form.format}"
     return Answer(200, AudioLink(await _address(call, store, made.bot_id, path, kind)))
 
@@ -193,7 +193,7 @@ async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -
     if form.format == "ogg":
         return _path(made, file)
     try:
-        return await _of_store(call.service.conversions.made(store, made))
+        return await of_store(call.service.conversions.made(store, made))
     except (UnencodedError, OSError) as error:
         raise later(503, f"The M4A could not be made: {error}", _STORE_RETRY_S) from error
 
@@ -201,9 +201,9 @@ async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -
 async def audio_streams(call: Call) -> Answer:
     """A link to the file of each sound track (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
     bot = await find_bot(call)
-    made, store = await _recorded(call, bot, "tracks")
+    made, store = await recorded(call, bot, "tracks")
     if made is None or store is None:
-        return Answer(202, _NOT_READY)
+        return Answer(202, NOT_READY)
     owners: list[StreamOwner] = []
     for place, track in enumerate(made.tracks):
         url = await _address(call, store, made.bot_id, _path(made, track), f"audio?track={place}")
@@ -217,9 +217,9 @@ async def audio_streams(call: Call) -> Answer:
 
 async def video(call: Call) -> Answer:
     bot = await find_bot(call)
-    made, store = await _recorded(call, bot, "video")
+    made, store = await recorded(call, bot, "video")
     if made is None or store is None or made.video is None:
-        return Answer(202, _NOT_READY)
+        return Answer(202, NOT_READY)
     seen = made.video
     info = VideoInfo(
         duration=seen.duration_s,
@@ -234,20 +234,20 @@ async def video(call: Call) -> Answer:
 
 async def _address(call: Call, store: Store, bot_id: str, path: str, here: str) -> str:
     """`here`: the end of its address in this API, for a file in a folder."""
-    link = await _of_store(store.link(path, call.service.capture.link_s))
+    link = await of_store(store.link(path, call.service.capture.link_s))
     return link or f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/bots/{bot_id}/{here}"
 
 
 async def audio_file(call: Call) -> Answer:
     """The audio file from the store (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
     bot = await find_bot(call)
-    made, store = await _recorded(call, bot, "audio")
+    made, store = await recorded(call, bot, "audio")
     if made is None or store is None or made.audio is None:
-        return Answer(202, _NOT_READY)
+        return Answer(202, NOT_READY)
     form: AudioForm = call.query
     path = await _path_of_form(call, store, made, made.audio)
     if path is None:
-        return Answer(202, _NOT_READY)
+        return Answer(202, NOT_READY)
     media_type = "audio/ogg" if form.format == "ogg" else m4a.MEDIA_TYPE
     track = "" if form.track is None else f"-track-{form.track}"
     return Answer(200, File(media_type, f"{made.bot_id}-{made.attempt}{track}.{form.format}", _local(store, path)))
@@ -255,9 +255,9 @@ async def audio_file(call: Call) -> Answer:
 
 async def video_file(call: Call) -> Answer:
     bot = await find_bot(call)
-    made, store = await _recorded(call, bot, "video")
+    made, store = await recorded(call, bot, "video")
     if made is None or store is None or made.video is None:
-        return Answer(202, _NOT_READY)
+        return Answer(202, NOT_READY)
     path = _local(store, _path(made, made.video))
     return Answer(200, File("video/mp4", f"{made.bot_id}-{made.attempt}.mp4", path))
 
@@ -272,23 +272,23 @@ def _local(store: Store, where: str) -> Path:
     if path is None:
         raise ApiError(404, "The file is in an object store: get_audio and get_video say where it can be fetched.")
     if not path.is_file():
-        raise _store_away(StoreError("the file that the manifest names is not there"))
+        raise store_away(StoreError("the file that the manifest names is not there"))
     return path
 
 
-async def _recorded(call: Call, bot: Record, kind: Kind) -> tuple[Manifest | None, Store | None]:
+async def recorded(call: Call, bot: Record, kind: Kind) -> tuple[Manifest | None, Store | None]:
     """The final manifest, if there is a file of that kind; nothing while it may come. Raises: ApiError 404, 503."""
     try:
         store = call.service.store
     except StoreError as error:
-        raise _store_away(error) from error
+        raise store_away(error) from error
     unwanted = not bot.video if kind == "video" else bot.no_audio
     none_is_made = store is None or unwanted or bot.is_probe
     if none_is_made and bot.is_over:
         raise ApiError(404, f"There is none, and there never will be: of its meeting no {_NAMED[kind]} was recorded.")
     if none_is_made or store is None:
         return None, None
-    made = await _of_store(manifests.find(store, bot.bot_id))
+    made = await of_store(manifests.find(store, bot.bot_id))
     if made and made.finished and _has(made, kind):
         return made, store
     never = made.finished if made else not (bot.inmeeting_at and ended_lately(call, bot))
@@ -320,17 +320,17 @@ async def delete_recording(call: Call, bot: Record) -> int:
             await store.put(manifest.deleted(bot.bot_id), b"")
         return gone
     except (StoreError, ValueError) as error:
-        raise _store_away(error) from error
+        raise store_away(error) from error
 
 
-async def _of_store(question: Awaitable[_T]) -> _T:
+async def of_store(question: Awaitable[_T]) -> _T:
     try:
         return await question
     except (StoreError, ValueError) as error:
-        raise _store_away(error) from error
+        raise store_away(error) from error
 
 
-def _store_away(error: Exception) -> ApiError:
+def store_away(error: Exception) -> ApiError:
     return later(503, f"The store of recordings does not answer as it should: {error}", _STORE_RETRY_S)
 
 
@@ -393,11 +393,11 @@ async def bundle(call: Call) -> Answer:
 
 _NAMED: dict[Kind, str] = {"audio": "audio", "video": "video", "tracks": "sound track"}
 _SHOWN_ATTEMPTS = 5
-_NOT_READY = Message("Not ready: the meeting goes on, or the file is being made.")
+NOT_READY = Message("Not ready: the meeting goes on, or the file is being made.")
 _STORE_RETRY_S = 5.0
 _RECORDINGS = (("get_recording_streams", "getRecordingStreams", "Each participant's video."),)
 
-_UNMADE = {
+UNMADE = {
     202: Says("Not yet: the meeting goes on, or the file is being made.", Message),
     404: Says("There is no such bot, or its meeting was not recorded so."),
 }
@@ -448,7 +448,7 @@ OPERATIONS = (
         audio,
         {
             200: Says("The address.", AudioLink),
-            **_UNMADE,
+            **UNMADE,
         },
         query=AudioForm,
     ),
@@ -458,7 +458,7 @@ OPERATIONS = (
         "getAudioStreams",
         "Each participant's sound, where capture.tracks is on: where the files can be fetched.",
         audio_streams,
-        {200: Says("The addresses.", AudioStreams), **_UNMADE},
+        {200: Says("The addresses.", AudioStreams), **UNMADE},
     ),
     Operation(
         "GET",
@@ -468,7 +468,7 @@ OPERATIONS = (
         audio_file,
         {
             200: Says("The file, or the part of it that the request's Range asks for.", Message, "audio/ogg"),
-            **_UNMADE,
+            **UNMADE,
         },
         query=AudioForm,
     ),
@@ -478,7 +478,7 @@ OPERATIONS = (
         "getVideo",
         "The meeting's picture and sound: where the file can be fetched, and what is in it.",
         video,
-        {200: Says("The address.", VideoLink), **_UNMADE},
+        {200: Says("The address.", VideoLink), **UNMADE},
     ),
     Operation(
         "GET",
@@ -488,7 +488,7 @@ OPERATIONS = (
         video_file,
         {
             200: Says("The file, or the part of it that the request's Range asks for.", Message, "video/mp4"),
-            **_UNMADE,
+            **UNMADE,
         },
     ),
     *(

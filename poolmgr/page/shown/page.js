@@ -528,11 +528,49 @@ function makeBotPage(id, data) {
       ["Made", moment(bot.created_at)], ["To join at", moment(bot.join_at)], ["In since", moment(bot.inmeeting_at)], ["Ended", moment(bot.stopped_at)],
     ]),
     el("h2", {}, "What happened (UTC)"), el("ol", { class: "story" }, ...story),
+    bot.manifest_status === "completed" ? [el("h2", {}, "Recording"), recording(id, bot)] : null,
     data.evidence.length ? [el("h2", {}, "Evidence"), evidence(id, data.evidence)] : null,
     data.participants.length ? [el("h2", {}, "Participants"), grid("Participants", ["Name", "Came", "Left"], data.participants.map((one) => [one.name || one.id, moment(one.joined_at), one.left_at ? moment(one.left_at) : "is there"]))] : null,
     data.webhooks.waiting.length ? [el("h2", {}, "Webhooks that wait"), grid("Webhooks that wait", ["Event", "Happened", "Attempts", "Host"], data.webhooks.waiting.map((one) => [one.event, moment(one.at), one.attempts, one.host]))] : null,
     data.webhooks.log.length ? [el("h2", {}, "Webhooks, attempts"), grid("Webhooks, attempts", ["Event", "At", "Attempt", "Outcome", "Took", "Host"], data.webhooks.log.map((one) => [one.event, moment(one.at), one.attempt, one.outcome, span(one.took_s), one.host]))] : null,
   );
+}
+
+// What was recorded, at a glance: fetched once for each bot that is looked at
+
+let glance = { key: "", place: null, strip: "" };
+
+function recording(id, bot) {
+  const key = [id, bot.attempt, bot.audio_status, bot.video_status].join(" ");
+  if (glance.key === key) return glance.place;
+  if (glance.strip) URL.revokeObjectURL(glance.strip);
+  const mine = (glance = { key, place: el("div", { class: "recording" }), strip: "" });
+  const [sound, picture] = [el("div"), el("div")];
+  mine.place.append(picture, sound);
+  const at = `api/v1/bots/${encodeURIComponent(id)}`;
+  const failed = (place) => (error) => place.replaceChildren(el("p", { class: "quiet" }, error.message));
+  if (bot.audio_status === "processed") drawSound(at, sound).catch(failed(sound));
+  if (bot.video_status === "processed") showStrip(at, picture, mine).catch(failed(picture));
+  if (bot.audio_status !== "processed" && bot.video_status !== "processed") sound.append(el("p", { class: "quiet" }, "Nothing was recorded."));
+  return mine.place;
+}
+
+async function drawSound(at, place) {
+  const { column_s, left, right } = await (await ask(`${at}/waveform`)).json();
+  const count = left.length;
+  const points = [...left.map((peak, n) => [n, 30 - 29 * peak]), ...right.map((peak, n) => [n, 30 + 29 * peak]).reverse()];
+  const says = `Sound, ${span(count * column_s)}: left above, right below`;
+  const drawn = shape("svg", { viewBox: `0 0 ${Math.max(1, count - 1)} 60`, preserveAspectRatio: "none", role: "img", "aria-label": says });
+  drawn.append(shape("polygon", { class: "bar", points: points.map((point) => point.join(",")).join(" ") }));
+  place.replaceChildren(el("figure", {}, el("figcaption", {}, says), drawn));
+}
+
+async function showStrip(at, place, mine) {
+  const blob = await (await ask(`${at}/thumbnails`)).blob();
+  if (glance !== mine) return;
+  const image = el("img", { alt: "Small pictures of the video, from its beginning to its end" });
+  image.src = mine.strip = URL.createObjectURL(blob);
+  place.replaceChildren(image);
 }
 
 function evidence(id, kept) {

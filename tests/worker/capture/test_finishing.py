@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, Manifest
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, Manifest, Peaks
 from common.wire.messages import FinishRecording
 from lab.recorded.received import listen
 from tests.waiting import wait_until
@@ -118,6 +118,12 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     assert made.audio.filled_s == pytest.approx(5.0, abs=0.2)
     assert made.audio.loudness_lufs == pytest.approx(-12.0, abs=1.5)
     assert hashlib.sha256(recorded.file(AUDIO).read_bytes()).hexdigest() == made.audio.sha256
+    assert made.waveform
+    drawn = recorded.file(made.waveform.path).read_bytes()
+    assert hashlib.sha256(drawn).hexdigest() == made.waveform.sha256
+    peaks = msgspec.json.decode(drawn, type=Peaks)
+    assert [peaks.left[at] > 0.2 for at in (50, 120, 160)] == [True, False, True]
+    assert (made.thumbnails, list(recorded.file("x").parent.glob("*.jpg"))) == (None, []), "of sound alone"
     heard = listen(recorded.file(AUDIO))
     assert heard.tones(440, 12 * RATE)[0] < -60 < -20 < heard.tones(440, 16 * RATE)[0]
     assert manifest.decode(recorded.file(PROGRESS).read_bytes()).segments == made.segments

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import msgspec
 import pytest
 import pytest_asyncio
@@ -59,6 +60,12 @@ async def box_of(harness: Harness) -> Box:
     return Box(box["x"], box["y"], box["width"], box["height"])
 
 
+def size_of(picture: Path) -> tuple[int, int]:
+    with av.open(str(picture)) as file:
+        [shown] = file.decode(video=0)
+        return shown.width, shown.height
+
+
 def beeps(heard: Heard) -> list[float]:
     """When they begin."""
     block = round(SMALL_S * RATE)
@@ -99,6 +106,9 @@ async def test_a_counter_and_tones_are_in_one_file_in_step_and_can_be_sought_in(
     assert (whole.width, whole.height, len(whole.pictures)) == (1280, 720, made.video.pictures)
     assert whole.duration_s == pytest.approx(made.video.duration_s, abs=0.1)
     assert whole.duration_s == pytest.approx(made.audio.duration_s, abs=1.0)
+    assert made.thumbnails
+    assert size_of(recorded.file(made.thumbnails.path)) == (made.thumbnails.count * 160, 90)
+    assert made.thumbnails.bytes == recorded.file(made.thumbnails.path).stat().st_size < 200_000
     counters = [each.counter for each in whole.pictures if each.at > 2]
     assert counters == sorted(counters), "in order, none of it unreadable"
     heard = listen(recorded.file(VIDEO))

@@ -17,7 +17,19 @@ from common.config.settings import CaptureSettings
 from common.errors import AgentError
 from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import AUDIO, VIDEO, Audio, Gap, Kind, Manifest, Segment, SoundTrack, Video
+from common.wire.manifest import (
+    AUDIO,
+    VIDEO,
+    Audio,
+    Gap,
+    Kind,
+    Manifest,
+    Segment,
+    SoundTrack,
+    Thumbnails,
+    Video,
+    Waveform,
+)
 from worker.capture.making.work import AudioReport, Stream, TrackReport, VideoReport, Work, WorkResult
 from worker.capture.spool import Spool
 
@@ -64,7 +76,15 @@ class Maker:
         in_video = _video(made.video, *await self._put(folder, Path(video), "video/mp4")) if made.video else None
         tracks = [_track(track, *await self._put(folder, workshop / track.name, "audio/ogg")) for track in made.tracks]
         final = progress.manifest(in_audio, in_video, tracks, finished=True)
-        return msgspec.structs.replace(final, gaps=[*final.gaps, *damaged])
+        waveform = thumbnails = None
+        if peaks := made.waveform:
+            put = await self._put(folder, workshop / peaks.name, "application/json")
+            waveform = Waveform(peaks.name, *put, peaks.columns, peaks.column_s)
+        if strip := made.thumbnails:
+            put = await self._put(folder, workshop / strip.name, "image/jpeg")
+            thumbnails = Thumbnails(strip.name, *put, strip.count, strip.width, strip.height, strip.every_s)
+        gaps = [*final.gaps, *damaged]
+        return msgspec.structs.replace(final, gaps=gaps, waveform=waveform, thumbnails=thumbnails)
 
     async def _streams(self, spool: Spool, kind: Kind, workshop: Path) -> tuple[list[Stream], list[Gap]]:
         """The parts of one kind, in order, and what of them is damaged or gone."""

@@ -4,13 +4,14 @@ so the file keeps to the wall clock as the sound does. Then the whole file is de
 """
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 import av
 import av.error
 
+from worker.capture.making.stills import Stills
 from worker.capture.making.work import Stream, VideoReport
 
 CLOCK: Final = 90_000
@@ -93,9 +94,16 @@ class Writer:
                 yield packet
 
 
-def make(streams: Sequence[Stream], sound: str, out: str) -> tuple[VideoReport | None, list[int]]:
+def _nobody(_duration_s: float) -> Sequence[Stills]:
+    return ()
+
+
+def make(
+    streams: Sequence[Stream], sound: str, out: str, seen_by: Callable[[float], Sequence[Stills]] = _nobody
+) -> tuple[VideoReport | None, list[int]]:
     """Write the file `out`, if there is any picture. Also returns the indexes of streams that could not be read to
-    their end. `sound`: the path of the audio file for it, empty for none.
+    their end. `sound`: the path of the audio file for it, empty for none. `seen_by`: given the length of the file,
+    says what gets its decoded pictures.
 
     Raises: av.error.FFmpegError.
     """
@@ -113,7 +121,7 @@ def make(streams: Sequence[Stream], sound: str, out: str) -> tuple[VideoReport |
                 raise
             unreadable.append(place)
     writer.close(round(ends_s * CLOCK))
-    return (watch(out, recorded_s) if writer.pictures else None), unreadable
+    return (watch(out, recorded_s, seen_by) if writer.pictures else None), unreadable
 
 
 def _pictures(stream: Stream, writer: Writer) -> Iterator[Picture]:
@@ -132,18 +140,24 @@ def _pictures(stream: Stream, writer: Writer) -> Iterator[Picture]:
                 yield Picture(round(at_s * CLOCK), packet.is_keyframe, data)
 
 
-def watch(path: str, recorded_s: float) -> VideoReport:
+def watch(path: str, recorded_s: float, seen_by: Callable[[float], Sequence[Stills]] = _nobody) -> VideoReport:
     """Decode the file as a player would, and measure it. Raises: av.error.FFmpegError."""
     damaged = 0
     with av.open(path) as file:
         stream = file.streams.video[0]
         stream.thread_type = "NONE"  # one thread: the other processors are for meetings
+        duration_s = float((file.duration or 0) / av.time_base)
+        all_stills = seen_by(duration_s)
         for packet in file.demux(stream):
             try:
-                damaged += sum(frame.is_corrupt for frame in packet.decode())
+                for frame in packet.decode():
+                    damaged += frame.is_corrupt
+                    for stills in all_stills:
+                        stills.see(frame)
             except av.error.InvalidDataError:
                 damaged += 1
-        duration_s = float((file.duration or 0) / av.time_base)
+        for stills in all_stills:
+            stills.end()
         context: Any = stream.codec_context
         return VideoReport(
             round(duration_s, 3),

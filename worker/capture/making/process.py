@@ -14,25 +14,38 @@ import av.error
 import av.logging
 import msgspec
 
+from common.wire.manifest import THUMBNAILS, WAVEFORM
 from worker.capture.making import picture, sound, tracks
+from worker.capture.making.stills import Stills, Strip
+from worker.capture.making.waveform import Waveform
 from worker.capture.making.work import Work, WorkResult
 
 _NICENESS: Final = 10
 
 
 def make(work: Work) -> WorkResult:
-    audio, unread_audio = sound.make(work.sound, work.audio) if work.audio else (None, list[int]())
+    folder, waveform = Path(work.folder), Waveform()
+    audio, unread_audio = sound.make(work.sound, work.audio, waveform.put) if work.audio else (None, list[int]())
+    strips: list[Strip] = []
+
+    def seen_by(duration_s: float) -> list[Stills]:
+        strips.append(Strip(duration_s))
+        return [strips[0].stills]
+
+    with_sound = work.audio if audio else ""
     video, unread_video = (
-        picture.make(work.picture, work.audio if audio else "", work.video) if work.video else (None, list[int]())
+        picture.make(work.picture, with_sound, work.video, seen_by) if work.video else (None, list[int]())
     )
     for path, report in ((work.audio, audio), (work.video, video)):
         if path and not report:
             Path(path).unlink(missing_ok=True)
     try:
-        of_tracks, unread_tracks = tracks.make(work.packets, work.began_at, Path(work.folder))
+        of_tracks, unread_tracks = tracks.make(work.packets, work.began_at, folder)
     except av.error.FFmpegError:  # the recording of the whole is there without them
         of_tracks, unread_tracks = [], list(range(len(work.packets)))
-    return WorkResult(audio, video, unread_audio, unread_video, of_tracks, unread_tracks)
+    peaks = waveform.save(folder / WAVEFORM)
+    thumbnails = strips[0].save(folder / THUMBNAILS) if strips else None
+    return WorkResult(audio, video, unread_audio, unread_video, of_tracks, unread_tracks, peaks, thumbnails)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ Then the whole file is decoded, as a player would: what is reported about it is 
 
 import errno
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Final
@@ -85,9 +85,15 @@ class Writer:
         self._file.close()
 
 
-def make(streams: Sequence[Stream], out: str) -> tuple[AudioReport | None, list[int]]:
+def _nobody(_frame: Any) -> None:
+    pass
+
+
+def make(
+    streams: Sequence[Stream], out: str, hear: Callable[[Any], None] = _nobody
+) -> tuple[AudioReport | None, list[int]]:
     """Write the file `out`, if there is any sound. Also returns the indexes of streams that could not be read to their
-    end.
+    end. `hear`: gets each decoded frame of the file, and then None.
 
     Raises: av.error.FFmpegError.
     """
@@ -103,7 +109,7 @@ def make(streams: Sequence[Stream], out: str) -> tuple[AudioReport | None, list[
     writer.close()
     if not writer.position:
         return None, unreadable
-    duration_s, loudness, sides = listen(out)
+    duration_s, loudness, sides = listen(out, hear)
     return AudioReport(round(duration_s, 3), round(writer.filled / RATE, 3), loudness, sides), unreadable
 
 
@@ -176,7 +182,7 @@ def _packets(path: str, writer: Writer) -> Iterator[bytes]:
                 yield data
 
 
-def listen(path: str) -> tuple[float, float | None, list[float | None]]:
+def listen(path: str, hear: Callable[[Any], None] = _nobody) -> tuple[float, float | None, list[float | None]]:
     """Decode the file. Returns its length in s, its loudness (LUFS), and the levels of left and right (dBFS).
 
     Raises: av.error.FFmpegError.
@@ -199,8 +205,10 @@ def listen(path: str) -> tuple[float, float | None, list[float | None]]:
             samples += frame.samples
             graph.push(frame)
             _pull(graph, levels)
+            hear(frame)
         graph.push(None)
         _pull(graph, levels)
+        hear(None)
     loudness = _number(levels.get("lavfi.r128.I"))
     sides = [_number(levels.get(f"lavfi.astats.{side}.RMS_level")) for side in (1, 2)]
     return samples / RATE, None if loudness is None or loudness <= QUIETEST_LUFS else loudness, sides

@@ -71,6 +71,24 @@ class TrackReport(msgspec.Struct, frozen=True):
     packets: int
 
 
+class WaveformReport(msgspec.Struct, frozen=True):
+    """`name`: of the file, which has so many columns. `column_s`: how much of the recording each is of."""
+
+    name: str
+    columns: int
+    column_s: float
+
+
+class ThumbnailsReport(msgspec.Struct, frozen=True):
+    """`name`: of the file. `width`, `height`: of one of them. `every_s`: how far apart they are in the recording."""
+
+    name: str
+    count: int
+    width: int
+    height: int
+    every_s: float
+
+
 class WorkResult(msgspec.Struct, frozen=True):
     """None: there was nothing to make the file of. `unread_audio`, `unread_video`, `unread_tracks`: the indexes in
     `sound`, `picture` and `packets` of parts that could not be read to their end.
@@ -82,3 +100,5 @@ class WorkResult(msgspec.Struct, frozen=True):
     unread_video: list[int]
     tracks: list[TrackReport] = []
     unread_tracks: list[int] = []
+    waveform: WaveformReport | None = None
+    thumbnails: ThumbnailsReport | None = None
