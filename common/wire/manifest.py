@@ -163,10 +163,21 @@ class Thumbnails(Shape, frozen=True):
     every_s: float
 
 
+class Screenshot(Shape, frozen=True):
+    """A JPEG of what the video shows at `at_s`."""
+
+    path: str
+    bytes: int
+    sha256: str
+    at_s: float
+    width: int
+    height: int
+
+
 class Manifest(Shape, frozen=True):
     """`way`: how sound and picture were captured. `kinds`: what was to be recorded. `audio`, `video`: None until they
     are made, and if nothing was recorded. `tracks`: one for each sound track, in the order in which they began.
-    `waveform`, `thumbnails`: what the sound and the picture look like at a glance.
+    `waveform`, `thumbnails`: what the sound and the picture look like at a glance. `screenshots`: in order.
     """
 
     version: int
@@ -189,6 +200,7 @@ class Manifest(Shape, frozen=True):
     tracks: list[SoundTrack] = []
     waveform: Waveform | None = None
     thumbnails: Thumbnails | None = None
+    screenshots: list[Screenshot] = []
 
 
 def deleted(bot_id: str) -> str:

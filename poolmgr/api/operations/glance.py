@@ -1,16 +1,30 @@
-"""What a recording looks like at a glance, before anybody fetches it: the waveform of its sound, and small pictures of
-its video. They are small, so they come from here, also if the recording itself is in an object store.
+"""What a recording looks like at a glance, before anybody fetches it: the waveform of its sound, small pictures of its
+video, screenshots. Waveform and small pictures come from here, also if the recording itself is in an object store.
 """
 
-import msgspec
+import base64
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from common.jobs.record import iso
 from common.runtime.recordings.store import Store
-from common.wire import manifest
 from common.wire.manifest import Kind, Manifest, Peaks, Thumbnails, Waveform
 from poolmgr.api.errors import ApiError, Message
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.operations.bot_views import find_bot
-from poolmgr.api.operations.media import NOT_READY, UNMADE, of_store, recorded, store_away
+from poolmgr.api.operations.media import (
+    NOT_READY,
+    UNMADE,
+    address,
+    local,
+    of_store,
+    path_of,
+    recorded,
+    store_away,
+)
+from poolmgr.store.reading.evidence import pictures
 
 _MOST_BYTES = 1 << 20
 """Nothing of ours is larger, so what is was put there by somebody else."""
@@ -37,6 +51,92 @@ async def thumbnails(call: Call) -> Answer:
     return Answer(200, File("image/jpeg", f"{made.bot_id}-{made.attempt}-thumbnails.jpg", data))
 
 
+class Shot(msgspec.Struct):
+    """A picture of the meeting's page: taken when an attempt failed, or of a screen that a probe saw, or out of the
+    recording of its picture.
+    """
+
+    name: str
+    attempt: int
+    timestamp: str
+    content_type: str
+    data: Annotated[str, Meta(description="The picture, in base64; empty if there is a url instead.")] = ""
+    url: Annotated[
+        str,
+        Meta(description="Of a recording: its address. Of a folder's file, an address here: it takes the same token."),
+    ] = ""
+
+
+class Screenshots(msgspec.Struct):
+    """The pictures of the latest attempts, oldest first, then those of the recording."""
+
+    bot_id: str
+    screenshots_count: int
+    screenshots: list[Shot]
+
+
+class WhichScreenshot(msgspec.Struct):
+    """The query of one screenshot of a recording."""
+
+    number: Annotated[int, Meta(ge=0, le=999, description="Its place among those of the recording, from 0.")]
+
+
+async def screenshots(call: Call) -> Answer:
+    """The pictures in the evidence, and those of the recording (200); 202 while there may still be some.
+
+    Raises: ApiError 403, 404, 503.
+    """
+    bot, evidence = await find_bot(call), call.service.evidence
+    found: list[Shot] = []
+    for attempt in (await evidence.kept_of(bot))[-_SHOWN_ATTEMPTS:]:
+        if bundle := await evidence.bundle(bot.bot_id, attempt):
+            found += [
+                Shot(picture.name, picture.attempt, picture.at, "image/jpeg", base64.b64encode(picture.data).decode())
+                for picture in pictures(bundle)
+            ]
+    may_come = not bot.is_over
+    if bot.video:
+        try:
+            made, store = await recorded(call, bot, "video")
+            may_come |= made is None
+            found += await _of_recording(call, store, made) if made and store else []
+        except ApiError as error:
+            if error.status != 404 and not found:  # what is there is given, whatever is not
+                raise
+    if found:
+        return Answer(200, Screenshots(bot.bot_id, len(found), found))
+    if may_come:
+        return Answer(202, Message(f"There is none yet. {_TAKEN_OF}"))
+    raise ApiError(404, f"There is none. {_TAKEN_OF}")
+
+
+async def _of_recording(call: Call, store: Store, made: Manifest) -> list[Shot]:
+    """Raises: ApiError 503."""
+    return [
+        Shot(
+            shot.path,
+            made.attempt,
+            iso(made.began_at + shot.at_s),
+            "image/jpeg",
+            url=await address(call, store, made.bot_id, path_of(made, shot), f"screenshot?number={number}"),
+        )
+        for number, shot in enumerate(made.screenshots)
+    ]
+
+
+async def screenshot_file(call: Call) -> Answer:
+    """One screenshot of the recording (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
+    made, store = await _finished(call, "video")
+    if made is None or store is None:
+        return Answer(202, NOT_READY)
+    query: WhichScreenshot = call.query
+    if query.number >= len(made.screenshots):
+        raise ApiError(404, f"There is no such screenshot: of this recording there are {len(made.screenshots)}.")
+    shot = made.screenshots[query.number]
+    name = f"{made.bot_id}-{made.attempt}-{shot.path}"
+    return Answer(200, File("image/jpeg", name, local(store, path_of(made, shot))))
+
+
 async def _finished(call: Call, kind: Kind) -> tuple[Manifest | None, Store | None]:
     return await recorded(call, await find_bot(call), kind)
 
@@ -47,10 +147,35 @@ async def _read(store: Store, made: Manifest, file: Waveform | Thumbnails | None
         raise ApiError(404, f"There is none: no {name} could be made of this recording, or its release made none yet.")
     if file.bytes > _MOST_BYTES:
         raise store_away(ValueError("the file that the manifest names is too large"))
-    return await of_store(store.get(f"{manifest.folder(made.bot_id, made.attempt)}/{file.path}"))
+    return await of_store(store.get(path_of(made, file)))
 
+
+_SHOWN_ATTEMPTS = 5
+_TAKEN_OF = "Screenshots are taken of what failed, of probes, and, when they are over, of recordings with a picture."
 
 OPERATIONS = (
+    Operation(
+        "GET",
+        "/bots/{bot_id}/get_screenshots",
+        "getScreenshots",
+        "Pictures of the page: where an attempt failed, of each screen that a probe saw, and of a recorded picture "
+        "one a minute, at most 30 of these.",
+        screenshots,
+        {
+            200: Says("The pictures of the latest five attempts, in order, and of the latest recording.", Screenshots),
+            202: Says("None yet: it has not ended, or the recording's file is being made.", Message),
+            404: Says("There is no such bot, or it has ended and there is none."),
+        },
+    ),
+    Operation(
+        "GET",
+        "/bots/{bot_id}/screenshot",
+        "getScreenshotFile",
+        "One screenshot of the recording: the file itself, a JPEG.",
+        screenshot_file,
+        {200: Says("The picture.", Message, "image/jpeg"), **UNMADE},
+        query=WhichScreenshot,
+    ),
     Operation(
         "GET",
         "/bots/{bot_id}/waveform",

@@ -1,6 +1,5 @@
 """What is kept of a meeting: participants, chat, evidence of a failure, and the recording."""
 
-import base64
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -14,13 +13,12 @@ from common.runtime.recordings.sound import m4a
 from common.runtime.recordings.sound.m4a import UnencodedError
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import Audio, Kind, Manifest, SoundTrack, Video
+from common.wire.manifest import Audio, Kind, Manifest, Screenshot, SoundTrack, Thumbnails, Video, Waveform
 from poolmgr.api.errors import ApiError, Message, bad_request, later
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot
 from poolmgr.api.operations.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
 from poolmgr.store.lives import MADE_WITHIN_S
-from poolmgr.store.reading.evidence import pictures
 from poolmgr.store.reading.meetings import Attendance, KeptLine
 
 _T = TypeVar("_T")
@@ -178,7 +176,7 @@ async def audio(call: Call) -> Answer:
     if path is None:
         return Answer(202, NOT_READY)
     kind = "audio" if form.format == "ogg" else f"audio?format={form.format}"
-    return Answer(200, AudioLink(await _address(call, store, made.bot_id, path, kind)))
+    return Answer(200, AudioLink(await address(call, store, made.bot_id, path, kind)))
 
 
 async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -> str | None:
@@ -189,9 +187,9 @@ async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -
             raise bad_request("format: a track alone is there as it was recorded only")
         if form.track >= len(made.tracks):
             raise ApiError(404, f"There is no such track: of this meeting there are {len(made.tracks)}.")
-        return _path(made, made.tracks[form.track])
+        return path_of(made, made.tracks[form.track])
     if form.format == "ogg":
-        return _path(made, file)
+        return path_of(made, file)
     try:
         return await of_store(call.service.conversions.made(store, made))
     except (UnencodedError, OSError) as error:
@@ -206,7 +204,7 @@ async def audio_streams(call: Call) -> Answer:
         return Answer(202, NOT_READY)
     owners: list[StreamOwner] = []
     for place, track in enumerate(made.tracks):
-        url = await _address(call, store, made.bot_id, _path(made, track), f"audio?track={place}")
+        url = await address(call, store, made.bot_id, path_of(made, track), f"audio?track={place}")
         segments = [StreamSegment(0, url, track.path, track.duration_s)]
         owners.append(StreamOwner(track.id, [AudioStream(track.id, segments)]))
     refused = any(gap.cause == "refused" for gap in made.gaps)
@@ -229,10 +227,10 @@ async def video(call: Call) -> Answer:
         frames_processed=seen.pictures,
         corrupted_frames=seen.damaged,
     )
-    return Answer(200, VideoLink(await _address(call, store, made.bot_id, _path(made, seen), "video"), info))
+    return Answer(200, VideoLink(await address(call, store, made.bot_id, path_of(made, seen), "video"), info))
 
 
-async def _address(call: Call, store: Store, bot_id: str, path: str, here: str) -> str:
+async def address(call: Call, store: Store, bot_id: str, path: str, here: str) -> str:
     """`here`: the end of its address in this API, for a file in a folder."""
     link = await of_store(store.link(path, call.service.capture.link_s))
     return link or f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/bots/{bot_id}/{here}"
@@ -250,7 +248,7 @@ async def audio_file(call: Call) -> Answer:
         return Answer(202, NOT_READY)
     media_type = "audio/ogg" if form.format == "ogg" else m4a.MEDIA_TYPE
     track = "" if form.track is None else f"-track-{form.track}"
-    return Answer(200, File(media_type, f"{made.bot_id}-{made.attempt}{track}.{form.format}", _local(store, path)))
+    return Answer(200, File(media_type, f"{made.bot_id}-{made.attempt}{track}.{form.format}", local(store, path)))
 
 
 async def video_file(call: Call) -> Answer:
@@ -258,15 +256,15 @@ async def video_file(call: Call) -> Answer:
     made, store = await recorded(call, bot, "video")
     if made is None or store is None or made.video is None:
         return Answer(202, NOT_READY)
-    path = _local(store, _path(made, made.video))
+    path = local(store, path_of(made, made.video))
     return Answer(200, File("video/mp4", f"{made.bot_id}-{made.attempt}.mp4", path))
 
 
-def _path(made: Manifest, file: Audio | SoundTrack | Video) -> str:
+def path_of(made: Manifest, file: Audio | SoundTrack | Video | Waveform | Thumbnails | Screenshot) -> str:
     return f"{manifest.folder(made.bot_id, made.attempt)}/{file.path}"
 
 
-def _local(store: Store, where: str) -> Path:
+def local(store: Store, where: str) -> Path:
     """Raises: ApiError 404, 503."""
     path = store.path(where)
     if path is None:
@@ -334,47 +332,10 @@ def store_away(error: Exception) -> ApiError:
     return later(503, f"The store of recordings does not answer as it should: {error}", _STORE_RETRY_S)
 
 
-class Screenshot(msgspec.Struct):
-    """A picture that was taken of the page when an attempt failed, or of a screen that a probe saw."""
-
-    name: str
-    attempt: int
-    timestamp: str
-    content_type: str
-    data: Annotated[str, Meta(description="The picture, in base64.")]
-
-
-class Screenshots(msgspec.Struct):
-    """The pictures of the latest attempts, oldest first."""
-
-    bot_id: str
-    screenshots_count: int
-    screenshots: list[Screenshot]
-
-
 class WhichEvidence(msgspec.Struct):
     """The query of an evidence bundle."""
 
     attempt: Annotated[int, Meta(ge=1, le=1_000_000, description="Of which attempt; the latest without.")] | None = None
-
-
-async def screenshots(call: Call) -> Answer:
-    """The pictures in the evidence (200); 202 while there may still be some. Raises: ApiError 403, 404."""
-    bot, evidence = await find_bot(call), call.service.evidence
-    found: list[Screenshot] = []
-    for attempt in (await evidence.kept_of(bot))[-_SHOWN_ATTEMPTS:]:
-        if bundle := await evidence.bundle(bot.bot_id, attempt):
-            found += [
-                Screenshot(
-                    picture.name, picture.attempt, picture.at, "image/jpeg", base64.b64encode(picture.data).decode()
-                )
-                for picture in pictures(bundle)
-            ]
-    if found:
-        return Answer(200, Screenshots(bot.bot_id, len(found), found))
-    if bot.is_over:
-        raise ApiError(404, "There is none: screenshots are only taken of what failed, and of probes.")
-    return Answer(202, Message("There is none yet: screenshots are only taken of what failed, and of probes."))
 
 
 async def bundle(call: Call) -> Answer:
@@ -392,7 +353,6 @@ async def bundle(call: Call) -> Answer:
 
 
 _NAMED: dict[Kind, str] = {"audio": "audio", "video": "video", "tracks": "sound track"}
-_SHOWN_ATTEMPTS = 5
 NOT_READY = Message("Not ready: the meeting goes on, or the file is being made.")
 _STORE_RETRY_S = 5.0
 _RECORDINGS = (("get_recording_streams", "getRecordingStreams", "Each participant's video."),)
@@ -418,18 +378,6 @@ OPERATIONS = (
         "What was written in the meeting's chat.",
         chats,
         {200: Says("The messages, oldest first.", Chats), **UNKNOWN_BOT},
-    ),
-    Operation(
-        "GET",
-        "/bots/{bot_id}/get_screenshots",
-        "getScreenshots",
-        "Pictures of the page, where an attempt failed, and of each screen that a probe saw.",
-        screenshots,
-        {
-            200: Says("The pictures of the latest five attempts, in order.", Screenshots),
-            202: Says("None yet: it has not ended.", Message),
-            404: Says("There is no such bot, or it has ended and there is none."),
-        },
     ),
     Operation(
         "GET",

@@ -594,7 +594,7 @@ async function look(id, key, place) {
   try {
     const found = await (await ask(`api/v1/bots/${encodeURIComponent(id)}/get_screenshots`)).json();
     if (pictures.of !== key) return;
-    for (const one of found.screenshots || []) {
+    for (const one of (found.screenshots || []).filter((each) => each.data)) {
       const bytes = Uint8Array.from(atob(one.data), (char) => char.charCodeAt(0));
       const image = el("img", { alt: `What the page showed: ${one.name} of attempt ${one.attempt}` });
       image.src = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));

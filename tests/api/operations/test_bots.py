@@ -467,6 +467,7 @@ async def test_screenshots_are_those_of_failed_attempts(world: World) -> None:
             "timestamp": "2027-01-15T08:00:05.000Z",
             "content_type": "image/jpeg",
             "data": "MjI=",
+            "url": "",
         }
         await world.redis.set(world.keys.evidence("b1", 1), b"no zip", ex=60)
         await hand.end("b1")

@@ -1,6 +1,7 @@
 """What a recording looks like at a glance: from the store, for those who may have the recording, while it is there."""
 
 import hashlib
+import time
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 
 from common.config.settings import CaptureSettings
+from common.jobs.record import iso
 from common.wire import manifest
 from common.wire.manifest import (
     AUDIO,
@@ -19,11 +21,13 @@ from common.wire.manifest import (
     Audio,
     Manifest,
     Peaks,
+    Screenshot,
     Thumbnails,
     Video,
     Waveform,
 )
 from tests.api.conftest import OWN, World
+from tests.api.operations.test_bots import bundle
 
 PEAKS: Final = Peaks(0.1, [0.5, 0.0], [0.25, 1.0])
 STRIP: Final = "JFIF and so on"
@@ -81,6 +85,37 @@ async def test_it_is_there_once_the_recording_is_and_goes_with_its_bot(world: Wo
         assert (await call("GET", "/bots/b1/thumbnails")).status == 404
 
 
+async def test_screenshots_of_the_recording_stand_after_those_of_what_failed(world: World, store: Path) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await world.redis.hset(world.keys.bot("b1"), "video", "1")
+    shots = [Screenshot(f"screenshot-{n:03d}.jpg", 4, "0f" * 32, 30.0 + 60 * n, 640, 360) for n in range(2)]
+    async with world.serving() as call:
+        assert (await call("GET", "/bots/b1/get_screenshots")).status == 202
+        await hand.end("b1")
+        await world.redis.hset(world.keys.bot("b1"), "stopped_at", iso(time.time()))
+        assert (await call("GET", "/bots/b1/get_screenshots")).status == 202, "the file is being made"
+        (put(store, msgspec.structs.replace(MADE, screenshots=shots)) / shots[1].path).write_bytes(b"JFIF")
+        await world.redis.set(world.keys.evidence("b1", 1), bundle(one=b"1"), ex=60)
+        answer = (await call("GET", "/bots/b1/get_screenshots")).body
+        assert [(each["name"], each["data"]) for each in answer["screenshots"]] == [
+            ("one.jpg", "MQ=="), ("screenshot-000.jpg", ""), ("screenshot-001.jpg", ""),
+        ]  # fmt: skip
+        last = answer["screenshots"][-1]
+        assert (answer["screenshots_count"], last["timestamp"]) == (3, "1970-01-01T00:01:30.000000Z")
+        assert last["url"].endswith("/api/v1/bots/b1/screenshot?number=1")
+        file = await call("GET", "/bots/b1/screenshot?number=1")
+        assert (file.status, file.body, file.headers["Content-Type"]) == (200, "JFIF", "image/jpeg")
+        assert (await call("GET", "/bots/b1/screenshot?number=2")).status == 404
+        assert (await call("GET", "/bots/b1/screenshot?number=x")).status == 400
+        (store / "b1" / "1" / FINAL).write_text("{}")
+        assert (await call("GET", "/bots/b1/get_screenshots")).body["screenshots_count"] == 1, "what there is"
+        await world.redis.delete(world.keys.evidence("b1", 1))
+        assert (await call("GET", "/bots/b1/get_screenshots")).status == 503
+        put(store, MADE)
+        assert (await call("GET", "/bots/b1/get_screenshots")).status == 404
+
+
 async def test_of_a_job_without_a_picture_there_are_no_thumbnails_whatever_the_store_holds(
     world: World, store: Path
 ) -> None:
@@ -91,6 +126,8 @@ async def test_of_a_job_without_a_picture_there_are_no_thumbnails_whatever_the_s
         put(store, MADE)
         assert (await call("GET", "/bots/b1/waveform")).status == 200
         assert "no video was recorded" in (await call("GET", "/bots/b1/thumbnails")).message
+        assert "no video was recorded" in (await call("GET", "/bots/b1/screenshot?number=0")).message
+        assert (await call("GET", "/bots/b1/get_screenshots")).status == 404
 
 
 async def test_what_was_not_made_or_is_not_what_it_should_be_is_said(world: World, store: Path) -> None:

@@ -109,6 +109,8 @@ async def test_a_counter_and_tones_are_in_one_file_in_step_and_can_be_sought_in(
     assert made.thumbnails
     assert size_of(recorded.file(made.thumbnails.path)) == (made.thumbnails.count * 160, 90)
     assert made.thumbnails.bytes == recorded.file(made.thumbnails.path).stat().st_size < 200_000
+    [shot] = made.screenshots
+    assert size_of(recorded.file(shot.path)) == (shot.width, shot.height) == (640, 360)
     counters = [each.counter for each in whole.pictures if each.at > 2]
     assert counters == sorted(counters), "in order, none of it unreadable"
     heard = listen(recorded.file(VIDEO))

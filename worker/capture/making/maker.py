@@ -24,6 +24,7 @@ from common.wire.manifest import (
     Gap,
     Kind,
     Manifest,
+    Screenshot,
     Segment,
     SoundTrack,
     Thumbnails,
@@ -83,8 +84,20 @@ class Maker:
         if strip := made.thumbnails:
             put = await self._put(folder, workshop / strip.name, "image/jpeg")
             thumbnails = Thumbnails(strip.name, *put, strip.count, strip.width, strip.height, strip.every_s)
-        gaps = [*final.gaps, *damaged]
-        return msgspec.structs.replace(final, gaps=gaps, waveform=waveform, thumbnails=thumbnails)
+        screenshots = [
+            Screenshot(
+                *(shot.name, *await self._put(folder, workshop / shot.name, "image/jpeg")),
+                *(shot.at_s, shot.width, shot.height),
+            )
+            for shot in made.screenshots
+        ]
+        return msgspec.structs.replace(
+            final,
+            gaps=[*final.gaps, *damaged],
+            waveform=waveform,
+            thumbnails=thumbnails,
+            screenshots=screenshots,
+        )
 
     async def _streams(self, spool: Spool, kind: Kind, workshop: Path) -> tuple[list[Stream], list[Gap]]:
         """The parts of one kind, in order, and what of them is damaged or gone."""

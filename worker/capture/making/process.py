@@ -16,7 +16,7 @@ import msgspec
 
 from common.wire.manifest import THUMBNAILS, WAVEFORM
 from worker.capture.making import picture, sound, tracks
-from worker.capture.making.stills import Stills, Strip
+from worker.capture.making.stills import Screenshots, Stills, Strip
 from worker.capture.making.waveform import Waveform
 from worker.capture.making.work import Work, WorkResult
 
@@ -26,11 +26,11 @@ _NICENESS: Final = 10
 def make(work: Work) -> WorkResult:
     folder, waveform = Path(work.folder), Waveform()
     audio, unread_audio = sound.make(work.sound, work.audio, waveform.put) if work.audio else (None, list[int]())
-    strips: list[Strip] = []
+    seen: list[tuple[Strip, Screenshots]] = []
 
     def seen_by(duration_s: float) -> list[Stills]:
-        strips.append(Strip(duration_s))
-        return [strips[0].stills]
+        seen.append((Strip(duration_s), Screenshots(duration_s, folder)))
+        return [each.stills for each in seen[0]]
 
     with_sound = work.audio if audio else ""
     video, unread_video = (
@@ -44,8 +44,10 @@ def make(work: Work) -> WorkResult:
     except av.error.FFmpegError:  # the recording of the whole is there without them
         of_tracks, unread_tracks = [], list(range(len(work.packets)))
     peaks = waveform.save(folder / WAVEFORM)
-    thumbnails = strips[0].save(folder / THUMBNAILS) if strips else None
-    return WorkResult(audio, video, unread_audio, unread_video, of_tracks, unread_tracks, peaks, thumbnails)
+    thumbnails = seen[0][0].save(folder / THUMBNAILS) if seen else None
+    screenshots = seen[0][1].taken if seen else []
+    unread = unread_audio, unread_video, of_tracks, unread_tracks
+    return WorkResult(audio, video, *unread, peaks, thumbnails, screenshots)
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
-"""Takes single pictures out of a recording while its video file is decoded: a strip of thumbnails. A still shows what a
-player shows at its time.
+"""Takes single pictures out of a recording while its video file is decoded: a strip of thumbnails, and screenshots. A
+still shows what a player shows at its time.
 """
 
 from collections import deque
@@ -13,13 +13,18 @@ import av
 import av.error
 from av.filter import Graph
 
-from worker.capture.making.work import ThumbnailsReport
+from worker.capture.making.work import ScreenshotReport, ThumbnailsReport
 
 MOST_THUMBNAILS: Final = 20
 THUMBNAIL_EVERY_S: Final = 3.0
 """At least; further apart in a recording of more than a minute."""
 THUMBNAIL_WIDTH: Final = 160
 STRIP_BYTES: Final = 200_000
+MOST_SCREENSHOTS: Final = 30
+SCREENSHOT_EVERY_S: Final = 60.0
+"""At least; further apart in a recording of more than half an hour."""
+SCREENSHOT_WIDTH: Final = 640
+SCREENSHOT_BYTES: Final = 150_000
 _QUALITIES: Final = (4, 8, 16, 31)
 """Of JPEG as FFmpeg counts, the best first."""
 _JPEG: Final = "yuvj420p"
@@ -71,6 +76,23 @@ class Strip:
             return None
         one = self._thumbnails[0]
         return ThumbnailsReport(path.name, self._count, one.width, one.height, round(self._every_s, 3))
+
+
+class Screenshots:
+    """JPEGs in `folder`, each of the middle of its share of the recording. `taken`: those that are there."""
+
+    def __init__(self, duration_s: float, folder: Path) -> None:
+        self._folder = folder
+        self.taken: list[ScreenshotReport] = []
+        count = _how_many(duration_s, SCREENSHOT_EVERY_S, MOST_SCREENSHOTS)
+        self.stills = Stills(_middles(duration_s, count), self._take)
+
+    def _take(self, frame: Any, at_s: float) -> None:
+        """Raises: av.error.FFmpegError, ValueError, OSError."""
+        scaled = _scaled(frame, SCREENSHOT_WIDTH)
+        name = f"screenshot-{len(self.taken):03d}.jpg"
+        (self._folder / name).write_bytes(_jpeg(scaled, SCREENSHOT_BYTES))
+        self.taken.append(ScreenshotReport(name, round(at_s, 3), scaled.width, scaled.height))
 
 
 def _how_many(duration_s: float, every_s: float, most: int) -> int:

@@ -89,6 +89,15 @@ class ThumbnailsReport(msgspec.Struct, frozen=True):
     every_s: float
 
 
+class ScreenshotReport(msgspec.Struct, frozen=True):
+    """`name`: of the file. `at_s`: of which time in the recording it is."""
+
+    name: str
+    at_s: float
+    width: int
+    height: int
+
+
 class WorkResult(msgspec.Struct, frozen=True):
     """None: there was nothing to make the file of. `unread_audio`, `unread_video`, `unread_tracks`: the indexes in
     `sound`, `picture` and `packets` of parts that could not be read to their end.
@@ -102,3 +111,4 @@ class WorkResult(msgspec.Struct, frozen=True):
     unread_tracks: list[int] = []
     waveform: WaveformReport | None = None
     thumbnails: ThumbnailsReport | None = None
+    screenshots: list[ScreenshotReport] = []

@@ -1,4 +1,4 @@
-"""Thumbnails of a video file, taken while it is decoded."""
+"""Thumbnails and screenshots of a video file, taken while it is decoded."""
 
 from pathlib import Path
 
@@ -7,7 +7,15 @@ import pytest
 
 from tests.worker.capture.making.test_picture import FPS, film
 from worker.capture.making.picture import make
-from worker.capture.making.stills import MOST_THUMBNAILS, STRIP_BYTES, Stills, Strip
+from worker.capture.making.stills import (
+    MOST_SCREENSHOTS,
+    MOST_THUMBNAILS,
+    SCREENSHOT_BYTES,
+    STRIP_BYTES,
+    Screenshots,
+    Stills,
+    Strip,
+)
 from worker.capture.making.work import Stream
 
 
@@ -52,6 +60,23 @@ def test_there_are_so_many_at_most_and_one_of_the_shortest(tmp_path: Path) -> No
     made = short.save(tmp_path / "short.jpg")
     assert made
     assert len(brightness(tmp_path / "short.jpg")) == made.count == 1
+
+
+def test_there_is_a_screenshot_a_minute_and_no_more_than_thirty(tmp_path: Path) -> None:
+    shots: list[Screenshots] = []
+
+    def seen_by(duration_s: float) -> list[Stills]:
+        shots.append(Screenshots(duration_s, tmp_path))
+        return [shots[-1].stills]
+
+    for length_s in (30.0, 180.0, 3600.0):
+        make([Stream(film(tmp_path / "0", 20), 0.0, [], length_s)], "", str(tmp_path / "out.mp4"), seen_by)
+    short, some, long = [[shot.at_s for shot in each.taken] for each in shots]
+    assert (short, some) == ([15.0], [30.0, 90.0, 150.0])
+    assert (len(long), long[0], long[-1]) == (MOST_SCREENSHOTS, 60.0, 3540.0)
+    assert {(shot.width, shot.height) for shot in shots[-1].taken} == {(640, 480)}
+    sizes = [(tmp_path / shot.name).stat().st_size for shot in shots[-1].taken]
+    assert 0 < min(sizes) <= max(sizes) <= SCREENSHOT_BYTES
 
 
 def test_what_cannot_be_taken_costs_the_video_nothing(tmp_path: Path) -> None:
