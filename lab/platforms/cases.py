@@ -22,7 +22,8 @@ class Case(NamedTuple):
     made to crash in the meeting. `clicks_leave`: the page's own button has to be used. `is_quick`: it is tried in every
     run of the tests. `takes_s`: how long it takes because of deadlines that no setting shortens. `most_s`: how long it
     may take in all; 0: without limit. `most_late_s`: how soon after a button begins to react it has to be clicked on.
-    `tells`: the bot has to report how many are there, who speaks and what is said.
+    `tells`: the bot has to report how many are there, who speaks and what is said. `announces`: it is told, twice, that
+    it is recorded, and has to write that in the chat once, before it is asked to leave.
     """
 
     platform: str
@@ -40,6 +41,7 @@ class Case(NamedTuple):
     most_s: float = 0.0
     most_late_s: float = 0.0
     tells: bool = False
+    announces: bool = False
 
     @property
     def code(self) -> str:
@@ -235,6 +237,7 @@ def _deadlines() -> list[Case]:
             asked_at: Moment | None = None,
             clicks_leave: bool = False,
             is_quick: bool = False,
+            announces: bool = False,
             platform: str = platform,
         ) -> None:
             cases.append(
@@ -248,6 +251,7 @@ def _deadlines() -> list[Case]:
                     asked_at=asked_at,
                     clicks_leave=clicks_leave,
                     is_quick=is_quick,
+                    announces=announces,
                 )
             )
 
@@ -294,6 +298,9 @@ def _deadlines() -> list[Case]:
         case("asked-in-prejoin", Scenario(render_ms=3000), Reason.USER_REQUESTED, screen="", asked_at="prejoin")
         case("asked-in-lobby", Scenario(entry="lobby"), Reason.USER_REQUESTED, screen="waiting_room", asked_at="lobby")
         case("asked-in-meeting", Scenario(), Reason.USER_REQUESTED, asked_at="meeting", clicks_leave=True)
+        case(
+            "says-that-it-records", Scenario(), Reason.USER_REQUESTED, asked_at="meeting", is_quick=True, announces=True
+        )
         said = tuple(Act("meeting", f"say:Ann:{text}", 200 + 50 * place) for place, text in enumerate(_SAID))
         case(
             "chat-says-it-is-over",

@@ -32,6 +32,7 @@ from worker.platforms import adapter_for, prepare
 
 AT_ONCE: Final = 6
 PATIENCE_S: Final = 60.0  # on top of the time that a case takes by itself
+ANNOUNCEMENT: Final = "This meeting is recorded: by Notetaker, for who was invited."
 GONE_S: Final = 5.0  # until a page that was emptied has left the meeting
 
 _MOVED_AT: Final = {"lobby": BotState.WAITING_ROOM, "meeting": BotState.IN_MEETING}
@@ -107,6 +108,10 @@ async def attempt(browser: Browser, site: Site, case: Case) -> Outcome:
                 async with asyncio.timeout(PATIENCE_S + case.takes_s):
                     if case.asked_at:
                         await bot.reached(case.asked_at)
+                        if case.announces:
+                            session.announce(ANNOUNCEMENT)
+                            session.announce(ANNOUNCEMENT)
+                            await bot.announced()
                         session.leave(Reason.USER_REQUESTED)
                     if case.crashes:
                         await bot.reached("meeting")
@@ -178,6 +183,12 @@ class _Bot:
             self._noted.clear()
             await self._noted.wait()
 
+    async def announced(self) -> None:
+        """It said that it is recorded, or failed to."""
+        while not any("say in the chat that it records" in each for each in self.seen):
+            self._noted.clear()
+            await self._noted.wait()
+
 
 def _faults(case: Case, meeting: Meeting, bot: _Bot, ended: BotEnded | None, *, still_there: bool) -> list[str]:
     faults: list[str] = []
@@ -212,6 +223,8 @@ def _faults_of_devices(meeting: Meeting) -> list[str]:
 
 def _faults_of_telling(case: Case, meeting: Meeting, bot: _Bot) -> list[str]:
     faults: list[str] = []
+    if case.announces and meeting.said != [(BOT_NAME, ANNOUNCEMENT)]:
+        faults.append(f"was to say once that it records, and {meeting.said} was said")
     if case.tells:
         everybody = 1 + len(case.scenario.people) + len(case.scenario.voices)
         reported = (bot.most_people, bot.speakers - {""}, bot.heard)

@@ -47,6 +47,10 @@ async def nothing() -> None:
     pass
 
 
+def unheard() -> None:
+    pass
+
+
 class Recording:
     """Call `run` once, `note` with each state of the bot, and `end` when it is out.
 
@@ -55,6 +59,7 @@ class Recording:
     connected to it. `voice_at`: when the meeting's connections last received a voice, in monotonic seconds. `has_room`:
     whether more may be spooled. `on_began`: called once the bot is recorded. `add_to_story`: adds a line to the bot's
     story. With `on_sound`, chunks of sound are short. `before_close`: what else is to be spooled, once the bot is out.
+    `on_recorder`: called whenever there is a recorder, a new one or one that another agent began.
     """
 
     def __init__(
@@ -70,9 +75,11 @@ class Recording:
         log: structlog.stdlib.BoundLogger,
         on_sound: OnSound | None = None,
         before_close: Callable[[], Awaitable[None]] = nothing,
+        on_recorder: Callable[[], None] = unheard,
     ) -> None:
         self._make_spool = spool
         self._before_close = before_close
+        self._on_recorder = on_recorder
         self._on_sound = on_sound
         self._chunk_s, self._fetch_every_s = (CHUNK_S, FETCH_S) if on_sound is None else (LIVE_CHUNK_S, LIVE_CHUNK_S)
         self._way = way
@@ -142,6 +149,7 @@ class Recording:
                 if self._recorder is None:
                     self._recorder = await self._way.find(page) or await self._open(page)
                     self._stall.reset(time.monotonic())
+                    self._on_recorder()
                 await self._note_pause()
                 await self._fetch(self._recorder)
                 failing_since, next_delay_s = time.monotonic(), self._fetch_every_s

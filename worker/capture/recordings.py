@@ -110,10 +110,12 @@ class Recordings:
         page: Callable[[], Page | None],
         state: Callable[[], State | None],
         add_to_story: Callable[[str], None],
+        announce: Callable[[str], None],
         on_sound: OnSound | None = None,
     ) -> AsyncGenerator[OnState]:
         """Record one bot while the context is open. If it is cancelled, the next agent can go on with the recording.
 
+        `announce`: gets what the bot is to say in the chat because it is recorded; it may be told so more than once.
         `on_sound`: gets the sound while the meeting runs, also if no sound is kept.
         """
         kept = () if self._store is None or join.is_probe else kinds_of(join, self._settings)
@@ -140,6 +142,10 @@ class Recordings:
             actions += ["listen to its sound"] if is_only_streamed else []
             add_to_story(f"{' and '.join(actions)}, {way.label}")
 
+        def on_recorder() -> None:
+            if kept and self._settings.announcement:
+                announce(self._settings.announcement)
+
         def voice_at() -> float | None:
             latest = state()
             return latest.received.voice_at if latest else None
@@ -152,7 +158,8 @@ class Recordings:
         )
         before_close = tracks.finish if takes_tracks else nothing
         recording = self._active[name] = Recording(
-            spool, way, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound, before_close
+            *(spool, way, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound, before_close),
+            on_recorder,
         )
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -40,6 +40,7 @@ from worker.decide.received_media import ReceivedMedia, mark_reported, note_medi
 from worker.decide.state import UNKNOWN_GRACE_S, Limits, SessionOptions, State
 from worker.decide.words import (
     Action,
+    Announce,
     BrowserGone,
     CallTimedOut,
     Finish,
@@ -49,6 +50,7 @@ from worker.decide.words import (
     Move,
     Observation,
     PageRequested,
+    RecordingBegan,
     ReportVitals,
     Screen,
     Seen,
@@ -110,9 +112,9 @@ def begin(limits: Limits, now: float, options: SessionOptions | None = None, *, 
 def carry_on(state: State) -> State:
     """The state for a session that goes on where an earlier agent left off. What the page showed meanwhile is unknown,
     so timers that need an unbroken look start again. An end that was decided may not have been reported, so it is
-    reported again.
+    reported again. Whether it is recorded is told anew.
     """
-    return replace(state, silent_since=None, lost_since=None, is_unwatched=True, has_finished=False)
+    return replace(state, silent_since=None, lost_since=None, is_unwatched=True, has_finished=False, announces=False)
 
 
 def step(state: State, observation: Observation, now: float) -> Step:
@@ -131,6 +133,9 @@ def step(state: State, observation: Observation, now: float) -> Step:
     if state.greets and is_in(state):
         actions.append(Greet())
         state = replace(state, greets=False)
+    if state.announces and is_in(state):
+        actions.append(Announce())
+        state = replace(state, announces=False, has_announced=True)
     actions += news
     state, page_actions = decide_page_actions(state, observation.popup if isinstance(observation, Seen) else "", now)
     return Step(state, (*actions, *page_actions))
@@ -159,6 +164,7 @@ def worth_keeping(state: State) -> State:
         switched_at=None,
         silent_since=None,
         memory_growth="",
+        announces=False,
         has_finished=False,
         participants=None,
         is_alone=False,
@@ -200,6 +206,8 @@ def _learn(state: State, observation: Observation, now: float) -> _Learnt:
             return _Learnt(_stop(state, Finish(reason, detail), now))
         case LoadFailed(detail=detail):
             return _Learnt(_stop(state, Finish(Reason.PAGE_LOAD_FAILED, detail), now))
+        case RecordingBegan():
+            return _Learnt(replace(state, announces=not state.has_announced))
         case PageRequested():
             return _Learnt(_enter(state, BotState.JOINING, now))
         case CallTimedOut(memory_growth=memory_growth):

@@ -164,6 +164,8 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options
     vitals: ReportVitals | None = None
     vitals_at: float = 0.0
     greets: bool = False  # the job's first message is still to be written in the chat
+    announces: bool = False  # that it is recorded is still to be written in the chat
+    has_announced: bool = False  # that was written, or at least tried
     roster: Roster = Roster()  # what was reported of the others
     ending: Finish | None = None  # why the bot leaves, or left
     has_finished: bool = False  # the `Finish` was given, and may have been reported

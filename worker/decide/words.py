@@ -123,7 +123,11 @@ class LeaveRequested(msgspec.Struct, frozen=True):
     reason: Reason
 
 
-Observation = Seen | PageRequested | LoadFailed | CallTimedOut | BrowserGone | LeaveRequested
+class RecordingBegan(msgspec.Struct, frozen=True):
+    """The bot is recorded, and is to say so in the chat. It may come again."""
+
+
+Observation = Seen | PageRequested | LoadFailed | CallTimedOut | BrowserGone | LeaveRequested | RecordingBegan
 
 
 # Actions
@@ -169,6 +173,10 @@ class Greet(msgspec.Struct, frozen=True):
     """Write the job's first message in the chat: the bot is in the meeting."""
 
 
+class Announce(msgspec.Struct, frozen=True):
+    """Write in the chat that the bot is recorded."""
+
+
 class Finish(msgspec.Struct, frozen=True):
     """The session is over: empty the page and report the end."""
 
@@ -176,4 +184,4 @@ class Finish(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-Action = PageAction | Dismiss | Move | ReportVitals | News | Greet | Finish
+Action = PageAction | Dismiss | Move | ReportVitals | News | Greet | Announce | Finish

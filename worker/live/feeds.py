@@ -39,6 +39,8 @@ OnSound = Callable[[int, int, bytes], None]
 GetPage = Callable[[], Page | None]
 GetState = Callable[[], State | None]
 AddToStory = Callable[[str], None]
+Announce = Callable[[str], None]
+"""Gets what the bot is to say in the chat because it is recorded."""
 
 
 class StartRecording(Protocol):
@@ -47,7 +49,13 @@ class StartRecording(Protocol):
     """
 
     def __call__(
-        self, join: Join, page: GetPage, state: GetState, add_to_story: AddToStory, on_sound: OnSound | None = None
+        self,
+        join: Join,
+        page: GetPage,
+        state: GetState,
+        add_to_story: AddToStory,
+        announce: Announce,
+        on_sound: OnSound | None = None,
     ) -> AbstractAsyncContextManager[OnState]: ...
 
 
@@ -101,18 +109,18 @@ class LiveFeeds:
 
     @asynccontextmanager
     async def serve(
-        self, join: Join, page: GetPage, state: GetState, add_to_story: AddToStory
+        self, join: Join, page: GetPage, state: GetState, add_to_story: AddToStory, announce: Announce
     ) -> AsyncGenerator[OnState]:
         """Record one bot and send its feeds while the context is open."""
         if join.is_probe:
-            async with self._record(join, page, state, add_to_story) as on_state:
+            async with self._record(join, page, state, add_to_story, announce) as on_state:
                 yield on_state
             return
         bot = _BotFeeds(self, join, page, state)
         on_sound = bot.on_sound if bot.listens else None
         self._ids[join.bot_id, join.attempt] = {}
         try:
-            async with self._record(join, page, state, add_to_story, on_sound=on_sound) as on_state:
+            async with self._record(join, page, state, add_to_story, announce, on_sound=on_sound) as on_state:
 
                 def note(where: State) -> None:
                     on_state(where)

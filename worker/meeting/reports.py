@@ -61,6 +61,14 @@ class Reporter:
         """The events to report of one step of the lifecycle, in order."""
         return [*self._saw(state, actions), *(event for action in actions if (event := self._event(action)))]
 
+    def did(self, text: str) -> list[BotSaw]:
+        """The event of something that the bot did, besides what it does to come in."""
+        if self._reported >= MOST_SEEN:
+            return []
+        self._reported += 1
+        screen, rule = self._seen
+        return [BotSaw(**self._who(), at=time.time(), screen=screen, rule=rule, did=text)]
+
     def ended(self, state: State, finish: Finish, evidence: str) -> BotEnded:
         """The bot's end. `evidence`: the name of the bundle, or empty."""
         self._log.info("bot_ended", reason=finish.reason, detail=finish.detail)

@@ -32,6 +32,7 @@ from worker.decide.page_actions import REPEAT_S, is_at_a_loss
 from worker.decide.participants import look_request
 from worker.decide.state import LEAVE_SHARE, Limits, SessionOptions, SessionSettings, State
 from worker.decide.words import (
+    Announce,
     BrowserGone,
     CallTimedOut,
     Dismiss,
@@ -42,6 +43,7 @@ from worker.decide.words import (
     Observation,
     PageAction,
     PageRequested,
+    RecordingBegan,
     Screen,
     Seen,
 )
@@ -106,6 +108,7 @@ class Session:
         self._attended_at = float("-inf")
         self._news: deque[Observation] = deque()
         self._to_say: deque[str] = deque()
+        self._announcement = ""
         self._wake = asyncio.Event()  # set when there is news, or a reason to look at once
         self._call: asyncio.Timeout | None = None  # of the page call that is under way
         self._excused_since: float | None = None  # since when a slow driver excuses the page
@@ -137,6 +140,13 @@ class Session:
             self._wake.set()
         else:
             self._log.warning("say_failed", why="too many messages wait")
+
+    def announce(self, text: str) -> None:
+        """The bot is recorded: write `text` in the chat, once in its life, whichever agent it began with. At any time;
+        idempotent.
+        """
+        self._announcement = text
+        self._note(RecordingBegan())
 
     def browser_gone(self, detail: str, reason: Reason = Reason.BROWSER_CRASHED) -> None:
         """The browser is dead, or about to be killed. At any time; idempotent."""
@@ -259,6 +269,12 @@ class Session:
                     await self._act(action, state)
                 elif isinstance(action, Greet):
                     await self._say(self._join.message, state)
+                elif isinstance(action, Announce):
+                    why = await self._say(self._announcement, state)
+                    did = (
+                        f"fail to say in the chat that it records: {why}" if why else "say in the chat that it records"
+                    )
+                    self._keep(state, self._reporter.did(did))
                 elif isinstance(action, Finish):
                     return state, action
             if self._to_say and lifecycle.is_in(state):
@@ -358,17 +374,22 @@ class Session:
         except (TimeoutError, *PAGE_ERRORS) as error:
             self._log.debug("page_action_failed", action=PageAction.LOAD_AGAIN, error=_why(error))
 
-    async def _say(self, text: str, state: State) -> None:
-        """Write in the chat once. A failed message may have been sent all the same, so it is not sent again."""
+    async def _say(self, text: str, state: State) -> str:
+        """Write in the chat once. A failed message may have been sent all the same, so it is not sent again.
+
+        Returns why it failed; empty: it did not.
+        """
         try:
             async with self._interruptible():
                 patience_s = min(self._patience_s(state), REPEAT_S)
                 if await self._adapter.say(self._page, text, patience_s):
                     self._log.info("message_said", chars=len(text))
-                else:
-                    self._log.warning("say_failed", why="the page has no chat that takes it")
+                    return ""
+            why = "the page has no chat that takes it"
         except (TimeoutError, *PAGE_ERRORS) as error:
-            self._log.warning("say_failed", why=_why(error))
+            why = _why(error)
+        self._log.warning("say_failed", why=why)
+        return why
 
     async def _show_keeper(self, events: Sequence[BotNews]) -> None:
         """Tell the keeper what was seen and done. A probe also takes a picture of each screen."""

@@ -92,9 +92,13 @@ class Serving:
         def tell(did: str) -> None:
             self._tell(worker, join, did)
 
+        def announce(text: str) -> None:
+            if worker.session:
+                worker.session.announce(text)
+
         settings, uplink = self._settings, self._uplink
         keeper: EvidenceKeeper | None = None
-        recorder = uplink.recorders(join, lambda: worker.page, lambda: _state_of(worker), tell)
+        recorder = uplink.recorders(join, lambda: worker.page, lambda: _state_of(worker), tell, announce)
         async with uplink.accounts.held(join), recorder as recorded:
             if worker.status.is_ending:  # its browser died meanwhile, and its bot's end was reported
                 return

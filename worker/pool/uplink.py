@@ -22,12 +22,12 @@ EvidenceKeepers = Callable[[Join, Adapter, bool], EvidenceKeeper | None]
 """Makes the keeper of a bot's session, if evidence is kept. The third argument: whether an earlier agent began it."""
 
 Recorders = Callable[
-    [Join, Callable[[], Page | None], Callable[[], State | None], Callable[[str], None]],
+    [Join, Callable[[], Page | None], Callable[[], State | None], Callable[[str], None], Callable[[str], None]],
     AbstractAsyncContextManager[Callable[[State], None]],
 ]
 """Records a bot while the context is open. Arguments: the order, the bot's page, where the bot is by the last look, and
-a function that reports an action of the recorder. The context gives a function that takes each new state of the
-session.
+a function that reports an action of the recorder, and one that has a text written in the chat, once, because the bot
+is recorded. The context gives a function that takes each new state of the session.
 """
 
 

@@ -107,11 +107,14 @@ async def test_what_is_said_while_the_agent_is_dead_is_not_missing(
     recorded = Recorded(tmp_path)
     async with machine_with(fork_server, redis_server, prefix, tmp_path) as machine:
         machine.environment["POOLMGR_CAPTURE__STORE"] = recorded.settings.store
-        async with somebody_in(somebodys, machine.meeting):
+        machine.environment["POOLMGR_CAPTURE__ANNOUNCEMENT"] = "This is recorded"
+        async with somebody_in(somebodys, machine.meeting) as ann:
             agent = await machine.agent()
             await agent.enter("w1", "b1")
             began = time.time()
             await wait_until(lambda: recorded.spooled)
+            said = ann.locator("#chat li").filter(has_text="This is recorded")
+            await said.wait_for()
             await agent.kill()
             await asyncio.sleep(2)
             successor = await machine.agent()
@@ -120,6 +123,7 @@ async def test_what_is_said_while_the_agent_is_dead_is_not_missing(
             await wait_until(lambda: len(recorded.segments) > killed)
             await successor.order(Leave("w1", "b1", 1))
             await successor.ended("b1")
+            assert await said.count() == 1, "the second agent says it no second time"
             took_s = time.time() - began
             await wait_until(lambda: recorded.file(FINAL).exists())
     made = manifest.decode(recorded.file(FINAL).read_bytes())

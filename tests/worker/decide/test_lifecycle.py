@@ -53,6 +53,7 @@ from worker.decide.lifecycle import (
 from worker.decide.page_actions import AGAIN_AT_LEAST_S, POPUP_GONE_S, POPUP_TIMES, REPEAT_S
 from worker.decide.state import UNKNOWN_GRACE_S, SessionOptions, State
 from worker.decide.words import (
+    Announce,
     Finish,
     Greet,
     LeaveRequested,
@@ -60,6 +61,7 @@ from worker.decide.words import (
     Move,
     Observation,
     PageAction,
+    RecordingBegan,
     ReportVitals,
     Screen,
     Seen,
@@ -538,6 +540,30 @@ def test_a_bot_greets_once_when_it_is_in_and_not_before() -> None:
         greeted_at += [now for action in actions if isinstance(action, Greet)]
     assert greeted_at == [2]
     assert not worth_keeping(state).greets
+
+
+def announced(state: State, *observations: Observation) -> tuple[State, list[int]]:
+    """After which of these observations the bot says that it is recorded."""
+    at: list[int] = []
+    for number, observation in enumerate(observations, start=1):
+        state, actions = step(state, observation, float(number))
+        at += [number for action in actions if isinstance(action, Announce)]
+    return state, at
+
+
+def test_it_says_once_that_it_is_recorded_as_soon_as_the_page_shows_the_meeting() -> None:
+    told = RecordingBegan()
+    state, at = announced(begin(LIMITS, 0), PROMPT, told, LOBBY, told, meeting(), told, UNKNOWN, told, meeting())
+    assert at == [5]
+    assert announced(begin(LIMITS, 0), PROMPT, meeting(), meeting())[1] == []
+    assert announced(carry_on(worth_keeping(state)), told, meeting(), told, meeting())[1] == [], "of an earlier agent"
+
+
+def test_what_an_earlier_agent_was_to_say_is_said_when_it_is_told_again() -> None:
+    state, at = announced(begin(LIMITS, 0), PROMPT, meeting(), UNKNOWN, RecordingBegan())
+    assert (state.announces, worth_keeping(state).announces, at) == (True, False, [])
+    assert announced(carry_on(state), meeting(), meeting())[1] == []
+    assert announced(carry_on(state), meeting(), RecordingBegan(), meeting())[1] == [2]
 
 
 def test_the_next_deadline_is_that_of_the_first_timer_to_run_out() -> None:

@@ -131,6 +131,7 @@ class Live:
             page: Callable[[], Page | None],
             state: Callable[[], State | None],
             add_to_story: Callable[[str], None],
+            announce: Callable[[str], None],
             on_sound: Callable[[int, int, bytes], None] | None = None,
         ) -> AbstractAsyncContextManager[Callable[[State], None]]:
             def spy(seq: int, part: int, chunk: bytes) -> None:
@@ -138,7 +139,7 @@ class Live:
                 assert on_sound
                 on_sound(seq, part, chunk)
 
-            return recordings.record(join, page, state, add_to_story, on_sound=spy if on_sound else None)
+            return recordings.record(join, page, state, add_to_story, announce, on_sound=spy if on_sound else None)
 
         self.feeds = LiveFeeds("vm1", settings or LiveSettings(), AT_HOME, record, self.reports.append, no_minutes())
 

@@ -139,7 +139,7 @@ async def bot_in(
 
     async with (
         live_feeds,
-        live_feeds.serve(join, shown, bot.where, lambda _: None) as note,
+        live_feeds.serve(join, shown, bot.where, lambda _: None, lambda _: None) as note,
         asyncio.TaskGroup() as tasks,
     ):
 

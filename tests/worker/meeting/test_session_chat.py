@@ -17,6 +17,7 @@ from tests.worker.visits import WAIT, Site, bot_at, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+SAID: Final = "say in the chat that it records"
 END_SCREEN: Final = '<section id="end-screen" data-end="removed">You were removed from the meeting</section>'
 
 
@@ -48,6 +49,37 @@ async def test_a_bot_takes_part_in_the_chat_of_the_real_room_and_knows_who_is_th
         bot.session.leave(Reason.USER_REQUESTED)
         assert (await bot.end()).reason is Reason.USER_REQUESTED
     assert "removed from" not in msgspec.json.encode(bot.kept[-1]).decode()
+
+
+async def test_that_it_is_recorded_is_said_once_and_told_in_its_story(page: Page) -> None:
+    async with (
+        serving(create_app("key", no_lobby=True)) as address,
+        ClientSession() as session,
+        session.ws_connect(f"{address}/r/demo/ws") as ann,
+        bot_at(page, f"{address}/r/demo", message="I take notes") as bot,
+    ):
+        await ann.send_json({"type": "join", "name": "Ann"})
+        bot.session.announce("This is recorded")
+        bot.session.announce("This is recorded")
+        heard = [await next_line(ann), await next_line(ann)]
+        await bot.until(lambda: (bot.seen[-1][-1], bot.kept[-1].has_announced) == (SAID, True))
+        bot.session.announce("This is recorded")
+        bot.session.say("last")
+        heard.append(await next_line(ann))
+        bot.session.leave(Reason.USER_REQUESTED)
+        await bot.end()
+        assert heard == [("Notetaker", text) for text in ("I take notes", "This is recorded", "last")]
+        assert [did for _, _, did in bot.seen].count(SAID) == 1
+
+
+async def test_a_chat_that_takes_nothing_keeps_no_recorded_bot_out(own_page: Page, site: Site) -> None:
+    async with bot_at(own_page, site.page(""), settings=WorkerSettings(leave_timeout_s=1)) as bot:
+        bot.session.announce("This is recorded")
+        await bot.until(lambda: bot.seen and "fail to say" in bot.seen[-1][-1])
+        assert bot.seen[-1][-1] == f"fail to {SAID}: the page has no chat that takes it"
+        assert bot.moves[-1] is BotState.IN_MEETING
+        bot.session.leave(Reason.USER_REQUESTED)
+        assert (await bot.end()).reason is Reason.USER_REQUESTED
 
 
 async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
