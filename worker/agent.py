@@ -252,7 +252,9 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             if not await orders.given_before(pool.adopted):
                 watched.enter_context(turns.expecting(limit_s, "commands"))
                 running.append(
-                    loops.create_task(_obey(link, pool, turns.of("commands"), noted, recordings), name="commands")
+                    loops.create_task(
+                        _obey(link, pool, turns.of("commands"), noted, recordings, minutes_outbox), name="commands"
+                    )
                 )
         await orders.any.wait()
         if orders.stop.is_set():
@@ -384,14 +386,19 @@ class _Pulse:
 
 
 async def _obey(
-    link: Link, pool: Pool, turned: Turned, noted: Callable[[Command], None], recordings: Recordings
+    link: Link,
+    pool: Pool,
+    turned: Turned,
+    noted: Callable[[Command], None],
+    recordings: Recordings,
+    minutes_outbox: MinutesOutbox,
 ) -> None:
     async for command in link.commands(turned):
         noted(command)
-        _carry_out(command, pool, recordings)
+        _carry_out(command, pool, recordings, minutes_outbox)
 
 
-def _carry_out(command: Command, pool: Pool, recordings: Recordings) -> None:
+def _carry_out(command: Command, pool: Pool, recordings: Recordings, minutes_outbox: MinutesOutbox) -> None:
     """Start what is ordered; nothing here waits, so that no order waits for another."""
     match command:
         case Warm():
@@ -406,6 +413,7 @@ def _carry_out(command: Command, pool: Pool, recordings: Recordings) -> None:
             recordings.pause(command.bot_id, command.attempt, paused=command.paused)
         case FinishRecording():
             recordings.take_over(command)
+            minutes_outbox.take_over(command)
         case Retire():
             pool.retire(command.worker_id, by_force=command.by_force)
 

@@ -10,6 +10,8 @@ import msgspec
 VERSION: Final = 1
 TRANSCRIPT: Final = "transcript.json"
 SPEAKERS: Final = "speakers.json"
+SO_FAR: Final = "minutes.jsonl"
+"""What the agent has written down while the meeting runs. Another agent makes the two others of it if need be."""
 CAPTIONS: Final = "meeting_captions"
 """The provider of transcripts that are made of the page's own captions."""
 

@@ -2,9 +2,10 @@
 
     STATE_DIR/minutes/BOT_ID@ATTEMPT     lines of JSON: first the bot, then utterances and turns as they end
 
-An agent that is killed loses utterances that have not ended; the next one goes on with the same file. When the bot is
-out, the transcript and the list of speakers are made of the file, and put beside the recording. Only their owner may
-read the files. They are removed afterwards.
+An agent that is killed loses utterances that have not ended; the next one goes on with the same file. While the meeting
+runs the store gets a copy of it every now and then, in case that this VM is lost with its disk: then another VM goes on
+with the copy. When the bot is out, the transcript and the list of speakers are made of the file, and put beside the
+recording. Only their owner may read the files. They are removed afterwards.
 """
 
 import asyncio
@@ -17,11 +18,12 @@ from typing import Final
 import msgspec
 import structlog
 
-from common.runtime.recordings.store import Store, StoreError
+from common.runtime import files
+from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest, minutes
-from common.wire.messages import BotTranscribed, Join
-from common.wire.minutes import CAPTIONS, SPEAKERS, TRANSCRIPT, VERSION, Minutes, Turn, Utterance
+from common.wire.messages import BotTranscribed, FinishRecording, Join
+from common.wire.minutes import CAPTIONS, SO_FAR, SPEAKERS, TRANSCRIPT, VERSION, Minutes, Turn, Utterance
 from worker.transcript.turns import Turns
 from worker.transcript.utterances import UtteranceUpdate
 
@@ -29,6 +31,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 CHECK_EVERY_S: Final = 5.0
 RETRY_S: Final = (1.0, 60.0)
+COPY_EVERY_S: Final = 10.0
+COPIED_BYTES: Final = 16 * 1024
+"""A second, at most: a file of more than 160 KB, hours of talk, is copied more seldom than every COPY_EVERY_S."""
+MOST_ORDERED: Final = 200
+"""Minutes of other VMs that wait to be taken over. Orders above that are dropped: the manager gives them again."""
 MOST_BYTES: Final = 32 * 1024 * 1024
 """For one meeting: two days of uninterrupted talk. What is said after that is not kept."""
 
@@ -67,6 +74,8 @@ class MinutesFile:
         self._size = path.stat().st_size if path.is_file() else 0
         self._line_end = b"\n" if self._size else b""  # an earlier agent may have died in the middle of a line
         self._has_failed = False
+        self._copied = 0
+        self._copied_at = float("-inf")
         if not self._size:
             self._write([opened])
 
@@ -77,6 +86,23 @@ class MinutesFile:
             Uttered(Utterance(each.speaker, each.text, each.began_at, each.ended_at, [*each.words]), each.by)
             for each in finals
         )
+
+    def is_to_be_copied(self, now: float) -> bool:
+        """Whether it has grown, and was not copied just before. `now`: monotonic seconds."""
+        return self._size > self._copied and now - self._copied_at >= max(COPY_EVERY_S, self._size / COPIED_BYTES)
+
+    async def copy(self, store: Store, now: float) -> None:
+        """Put a copy into the store. Without the file, which a disk that failed may have lost, nothing happens. Raises:
+        StoreError.
+        """
+        self._copied_at = now
+        try:
+            content = await asyncio.to_thread(self.path.read_bytes)
+        except OSError:
+            return
+        folder = manifest.folder(self.opened.bot_id, self.opened.attempt)
+        await store.put(f"{folder}/{SO_FAR}", content, content_type="application/jsonl")
+        self._copied = len(content)
 
     def note_speaker(self, now: float, speaker_id: str, speaker: str) -> None:
         """Who speaks now; empty if nobody does."""
@@ -112,7 +138,8 @@ class MinutesOutbox:
         self._folder = folder
         self._store = store
         self._report = report
-        self._open: set[Path] = set()
+        self._open: dict[Path, MinutesFile] = {}
+        self._ordered: dict[str, FinishRecording] = {}
         self._wake = asyncio.Event()
         self._last_warning = ""
         self.idle = asyncio.Event()  # all minutes are in the store
@@ -121,18 +148,26 @@ class MinutesOutbox:
         """The bot is in its meeting: begin its minutes. None: none are kept of this bot."""
         if self._store is None or join.is_probe or (join.no_audio and not join.feeds.transcript):
             return None
-        path = self._folder / f"{join.bot_id}@{join.attempt}"
-        self._open.add(path)
+        path = self._folder / _name(join.bot_id, join.attempt)
         self.idle.clear()
         if join.feeds.transcript:
             self._report(BotTranscribed(self._vm_id, join.bot_id, join.attempt, time.time()))
-        return MinutesFile(path, Opened(join.bot_id, join.attempt, join.platform, time.time(), join.feeds.transcript))
+        opened = Opened(join.bot_id, join.attempt, join.platform, time.time(), join.feeds.transcript)
+        minutes_file = self._open[path] = MinutesFile(path, opened)
+        return minutes_file
 
     def end(self, minutes_file: MinutesFile) -> None:
         """The bot is out, or the next agent takes it over."""
         minutes_file.end()
-        self._open.discard(minutes_file.path)
+        self._open.pop(minutes_file.path, None)
         self._wake.set()
+
+    def take_over(self, order: FinishRecording) -> None:
+        """Make transcript and list of speakers of what the store has. Nothing happens if this agent has the file."""
+        if self._store and len(self._ordered) < MOST_ORDERED:
+            self._ordered[_name(order.bot_id, order.attempt)] = order
+            self.idle.clear()
+            self._wake.set()
 
     async def finish(self, live: Callable[[], Collection[tuple[str, int]]]) -> None:
         """Put finished minutes into the store for as long as the agent lives. `live`: the bots that have a worker."""
@@ -140,14 +175,20 @@ class MinutesOutbox:
             return
         delays = backoff(*RETRY_S)
         while True:
-            unfinished = await asyncio.to_thread(
-                self._find_unfinished, {f"{bot_id}@{attempt}" for bot_id, attempt in live()}
-            )
-            if not unfinished and not self._open:
-                self.idle.set()
             try:
+                names = {_name(bot_id, attempt) for bot_id, attempt in live()}
+                unfinished = await asyncio.to_thread(self._find_unfinished, names)
+                if not unfinished and not self._open and not self._ordered:
+                    self.idle.set()
                 for path in unfinished:
                     await self._finish(path, self._store)
+                for minutes_file in list(self._open.values()):
+                    if minutes_file.is_to_be_copied(now := time.monotonic()):
+                        await minutes_file.copy(self._store, now)
+                for name, order in list(self._ordered.items()):
+                    await self._take_over(order, self._folder / name, self._store)
+                    del self._ordered[name]
+                    self._wake.set()
                 delays = backoff(*RETRY_S)
                 await pause(self._wake, CHECK_EVERY_S)
             except (StoreError, OSError) as error:
@@ -163,6 +204,26 @@ class MinutesOutbox:
         except OSError:  # there were no minutes yet
             return []
 
+    async def _take_over(self, order: FinishRecording, path: Path, store: Store) -> None:
+        """Keep here what the store has of the bot's minutes, so that they are finished like those of this VM. Of what
+        was finished before, or of which nothing is there, that is told. Raises: StoreError, OSError.
+        """
+        folder_in_store = manifest.folder(order.bot_id, order.attempt)
+        if path in self._open or await asyncio.to_thread(path.exists):
+            return
+        if await store.exists(manifest.deleted(order.bot_id)):
+            return
+        if not await store.exists(f"{folder_in_store}/{TRANSCRIPT if order.transcript else SPEAKERS}"):
+            so_far = await _read_or_nothing(store, f"{folder_in_store}/{SO_FAR}")
+            if (lines := _lines_of(so_far)) and isinstance(lines[0], Opened):
+                await asyncio.to_thread(_keep, path, so_far)
+                log.info("minutes_taken_over", bot_id=order.bot_id, attempt=order.attempt)
+                return
+        if order.transcript:
+            made = _minutes_of(await _read_or_nothing(store, f"{folder_in_store}/{TRANSCRIPT}"))
+            by = made.provider if made and made.provider != CAPTIONS else ""
+            self._report_transcript(order.bot_id, order.attempt, len(made.utterances) if made else 0, by)
+
     async def _finish(self, path: Path, store: Store) -> None:
         """Raises: StoreError, OSError."""
         lines = await asyncio.to_thread(_read, path)
@@ -177,19 +238,55 @@ class MinutesOutbox:
                 utterances = sorted((line.what for line in said), key=lambda utterance: utterance.began_at)
                 by = next((line.by for line in said if line.by), "")
                 written = msgspec.structs.replace(about, provider=by or CAPTIONS, utterances=utterances)
-                await store.put(
-                    f"{folder_in_store}/{TRANSCRIPT}", minutes.encode(written), content_type="application/json"
-                )
-                who = (self._vm_id, opened.bot_id, opened.attempt, time.time())
-                self._report(BotTranscribed(*who, finished=True, utterances=len(utterances), by=by))
-                log.info("transcript_stored", bot_id=opened.bot_id, attempt=opened.attempt, utterances=len(utterances))
+                try:
+                    transcript = f"{folder_in_store}/{TRANSCRIPT}"
+                    await store.put(transcript, minutes.encode(written), once=True, content_type="application/json")
+                    log.info(
+                        "transcript_stored", bot_id=opened.bot_id, attempt=opened.attempt, utterances=len(utterances)
+                    )
+                except TakenError:  # while this VM was away another one, or a provider, made it
+                    log.info("transcript_stored_before", bot_id=opened.bot_id, attempt=opened.attempt)
+                self._report_transcript(opened.bot_id, opened.attempt, len(utterances), by)
         await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    def _report_transcript(self, bot_id: str, attempt: int, utterances: int, by: str) -> None:
+        who = (self._vm_id, bot_id, attempt, time.time())
+        self._report(BotTranscribed(*who, finished=True, utterances=utterances, by=by))
+
+
+def _name(bot_id: str, attempt: int) -> str:
+    return f"{bot_id}@{attempt}"
+
+
+async def _read_or_nothing(store: Store, path: str) -> bytes:
+    """Raises: StoreError."""
+    try:
+        return await store.get(path)
+    except AbsentError:
+        return b""
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Raises: OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.write(path, content)
+
+
+def _minutes_of(content: bytes) -> Minutes | None:
+    try:
+        return minutes.decode(content) if content else None
+    except msgspec.DecodeError:
+        return None
 
 
 def _read(path: Path) -> list[Line]:
+    return _lines_of(path.read_bytes())
+
+
+def _lines_of(content: bytes) -> list[Line]:
     """The lines that are complete. A killed agent may have left half a line."""
     lines: list[Line] = []
-    for line in path.read_bytes().splitlines():
+    for line in content.splitlines():
         try:
             lines.append(msgspec.json.decode(line, type=Line))
         except msgspec.DecodeError:

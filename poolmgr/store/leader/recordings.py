@@ -20,14 +20,15 @@ _AT_ONCE: Final = 100
 
 
 class Unmade(NamedTuple):
-    """A recording whose files did not come. `vm_id`: that of its bot; `ended_at`: the bot's end. All but the id are
-    empty if nothing is known of the bot any more.
+    """A recording whose files did not come. `vm_id`: that of its bot; `ended_at`: the bot's end; `transcript`: whether
+    one is waited for. All but the id are empty if nothing is known of the bot any more.
     """
 
     bot_id: str
     attempt: int = 0
     vm_id: str = ""
     ended_at: float = 0.0
+    transcript: bool = False
 
     def is_given_up(self, now: float) -> bool:
         return now >= self.ended_at + MADE_WITHIN_S
@@ -45,9 +46,11 @@ class DueRecordings:
         """Recordings about whose files something is to be done: another VM is to make them, or they are given up."""
         found = list[Unmade]()
         for bot_id in await self._until(self._keys.recordings_due, now):
-            said = await self._redis.hmget(self._keys.bot(bot_id), "attempt", "vm_id", "stopped_at")
-            attempt, vm_id, stopped_at = (part.decode() if part else "" for part in said)
-            known = stopped_at and Unmade(bot_id, int(attempt or 0), vm_id, epoch(stopped_at))
+            fields = "attempt", "vm_id", "stopped_at", "transcript_status"
+            said = await self._redis.hmget(self._keys.bot(bot_id), *fields)
+            attempt, vm_id, stopped_at, transcript = (part.decode() if part else "" for part in said)
+            is_awaited = transcript == "processing"
+            known = stopped_at and Unmade(bot_id, int(attempt or 0), vm_id, epoch(stopped_at), is_awaited)
             found.append(known or Unmade(bot_id))
         return found
 
@@ -67,7 +70,7 @@ class DueRecordings:
             due=k.recordings_due,
             bot_id=one.bot_id,
             attempt=one.attempt,
-            message=codec.encode(FinishRecording(one.bot_id, one.attempt, one.ended_at)),
+            message=codec.encode(FinishRecording(one.bot_id, one.attempt, one.ended_at, one.transcript)),
             look_at=min(now + TAKEN_OVER_AFTER_S, one.ended_at + MADE_WITHIN_S),
             entry=story.of_recording(one.attempt, now, story.TAKEN_OVER, vm_id),
         )

@@ -8,12 +8,13 @@ from msgspec.structs import replace
 from common.config.settings import RetentionSettings
 from common.jobs.record import Job, iso
 from common.wire import codec
-from common.wire.messages import BotRecorded, FinishRecording, Join
+from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording, Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger, StaleEpochError
 from poolmgr.store.leader.recordings import DueRecordings, Unmade
+from poolmgr.store.leader.transcriptions import DueTranscriptions
 from poolmgr.store.lives import MADE_WITHIN_S, TAKEN_OVER_AFTER_S, VM_LIFE_S
 from poolmgr.store.reading.views import Views
 from poolmgr.store.story import EXPIRED, TAKEN_OVER, UNMADE, Entry, What
@@ -88,6 +89,28 @@ async def test_another_vm_is_told_to_make_the_files_as_long_as_they_are_to_be_ma
     assert await redis.zscore(keys.recordings_due, "b1") is None
     with pytest.raises(StaleEpochError):
         await DueRecordings(redis, keys, 0).order(one, "vm3", now)
+
+
+async def test_who_makes_the_files_is_told_whether_a_transcript_is_waited_for_and_it_is_made_of_the_sound_if_need_be(
+    redis: Any, keys: Keys
+) -> None:
+    """The whole way of a transcript whose VM is gone: as a leader with `transcription.after` has it."""
+    ledger, due = Ledger(redis, keys, RetentionSettings(), 1, "whisper"), DueRecordings(redis, keys, 1)
+    writing = NoteRecorded(BotTranscribed("vm", "b1", 1, NOW + 1))
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), writing, ENDED], NOW)
+    now = NOW + 60 + TAKEN_OVER_AFTER_S
+    [one] = await due.unmade(now)
+    await due.order(one, "vm2", now)
+    [order] = [codec.decode_command(fields[b"m"]) for _, fields in await redis.xrange(keys.commands("vm2"))]
+    assert order == FinishRecording("b1", 1, NOW + 60, transcript=True)
+    transcribing = DueTranscriptions(redis, keys, 1)
+    assert await transcribing.due(now + 60, 10) == []
+    nothing = NoteRecorded(BotTranscribed("vm2", "b1", 1, now + 1, finished=True))
+    await ledger.apply([NoteRecorded(FINISHED), nothing, nothing], now + 1)
+    assert await transcribing.due(now + 60, 10) == ["b1"]
+    task = await transcribing.under_way("b1")
+    assert task
+    assert (task.number, task.what.provider, task.bot.transcript_status) == (1, "whisper", "processing")
 
 
 @pytest.mark.parametrize(("of_job", "of_fleet_s", "after_s"), [(2.0, 0.0, 7200), (None, 60.0, 60), (0.5, 60.0, 1800)])

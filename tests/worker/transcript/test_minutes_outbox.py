@@ -7,10 +7,10 @@ from pathlib import Path
 from common.config.settings import CaptureSettings
 from common.runtime.recordings.store import Store
 from common.wire import minutes
-from common.wire.messages import BotTranscribed, Feeds, Join
-from common.wire.minutes import SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance
+from common.wire.messages import BotTranscribed, Feeds, FinishRecording, Join
+from common.wire.minutes import SO_FAR, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance
 from tests.waiting import wait_until
-from worker.transcript.minutes_outbox import MinutesOutbox
+from worker.transcript.minutes_outbox import COPIED_BYTES, COPY_EVERY_S, MinutesFile, MinutesOutbox
 from worker.transcript.utterances import UtteranceUpdate
 
 JOIN = Join("w1", "b1", 2, "room", "http://h/r/x", "Bot", feeds=Feeds(transcript=True))
@@ -75,6 +75,101 @@ async def test_an_agent_that_was_killed_left_what_the_next_one_goes_on_with(tmp_
     minutes_outbox.end(second)
     await finish(minutes_outbox)
     assert [utterance.text for utterance in kept.file(TRANSCRIPT).utterances] == ["before", "after"]
+
+
+async def lost_after(kept: Kept, *utterances: str) -> MinutesFile:
+    """A bot of a VM that is gone with its disk, once the store had a copy of what was said."""
+    minutes_outbox = kept.anew()
+    minutes_file = minutes_outbox.begin(JOIN)
+    assert minutes_file
+    minutes_file.add_utterances([said(text) for text in utterances])
+    for now, speaker in ((100.0, "Ann"), (100.5, "Ann"), (101.0, "Ann"), (110.0, "")):
+        minutes_file.note_speaker(now, "p1" if speaker else "", speaker)
+    async with asyncio.TaskGroup() as tasks:
+        copying = tasks.create_task(minutes_outbox.finish(lambda: {("b1", 2)}), name="finish")
+        await wait_until(lambda: (kept.store / "b1" / "2" / SO_FAR).is_file())
+        copying.cancel()
+    kept.reports.clear()
+    return minutes_file
+
+
+def elsewhere(kept: Kept, folder: Path) -> Kept:
+    """Another VM, with the same store."""
+    other = Kept(folder)
+    other.store = kept.store
+    return other
+
+
+async def take_over(kept: Kept, order: FinishRecording) -> None:
+    minutes_outbox = kept.anew()
+    minutes_outbox.take_over(order)
+    assert not minutes_outbox.idle.is_set()
+    await finish(minutes_outbox)
+    assert not kept.folder.exists() or list(kept.folder.iterdir()) == []
+
+
+ORDER = FinishRecording("b1", 2, 200.0, transcript=True)
+
+
+async def test_what_was_said_to_a_vm_that_is_gone_is_written_by_another_once(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "lost")
+    minutes_file = await lost_after(kept, "Good morning")
+    other = elsewhere(kept, tmp_path / "other")
+    await take_over(other, ORDER)
+    assert kept.file(TRANSCRIPT).utterances == [Utterance("Ann", "Good morning", 100.0, 101.0)]
+    assert kept.file(SPEAKERS).turns == [Turn("p1", "Ann", 100.0, 101.0)]
+    await take_over(other, ORDER)
+    assert [(each.finished, each.utterances, each.by) for each in other.reports] == [(True, 1, "")] * 2, "told again"
+    minutes_file.add_utterances([said("nobody had that", 150.0)])
+    await finish(kept.anew())  # the VM comes back
+    assert [each.text for each in kept.file(TRANSCRIPT).utterances] == ["Good morning"], "a transcript does not change"
+    assert [(each.finished, each.utterances) for each in kept.reports] == [(True, 2)]
+
+
+async def test_where_nothing_of_it_is_left_a_transcript_is_no_longer_waited_for(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    await take_over(kept, ORDER)
+    assert [(each.bot_id, each.finished, each.utterances) for each in kept.reports] == [("b1", True, 0)]
+    kept.reports.clear()
+    await take_over(kept, FinishRecording("b1", 2, 200.0))
+    (kept.store / "b1" / "2").mkdir(parents=True)
+    (kept.store / "b1" / "2" / SO_FAR).write_text("nothing of ours\n")
+    (kept.store / "b1" / "2" / SPEAKERS).write_text("{}")
+    (kept.store / "b1" / "2" / TRANSCRIPT).write_text("nor this")
+    await take_over(kept, FinishRecording("b1", 2, 200.0))
+    assert kept.reports == []
+    await take_over(kept, ORDER)
+    assert [(each.finished, each.utterances) for each in kept.reports] == [(True, 0)]
+
+
+async def test_of_a_bot_that_was_deleted_or_that_is_here_nothing_is_taken_over(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "lost")
+    await lost_after(kept, "Good morning")
+    other = elsewhere(kept, tmp_path / "other")
+    (kept.store / "b1" / "deleted").touch()
+    await take_over(other, ORDER)
+    (kept.store / "b1" / "deleted").unlink()
+    here = kept.anew()
+    assert here.begin(JOIN)
+    here.take_over(ORDER)
+    async with asyncio.TaskGroup() as tasks:
+        finishing = tasks.create_task(here.finish(lambda: {("b1", 2)}), name="finish")
+        await wait_until(lambda: not here._ordered)  # pyright: ignore[reportPrivateUsage]
+        finishing.cancel()
+    assert (other.reports, [report.finished for report in kept.reports]) == ([], [False])
+    assert not (kept.store / "b1" / "2" / TRANSCRIPT).exists()
+
+
+def test_what_has_grown_is_copied_and_a_long_one_more_seldom(tmp_path: Path) -> None:
+    minutes_file = Kept(tmp_path).anew().begin(JOIN)
+    assert minutes_file
+    assert minutes_file.is_to_be_copied(0.0)
+    minutes_file._copied, minutes_file._copied_at = minutes_file.path.stat().st_size, 0.0  # pyright: ignore[reportPrivateUsage]
+    assert not minutes_file.is_to_be_copied(1000.0)
+    minutes_file.add_utterances([said("x")])
+    assert [minutes_file.is_to_be_copied(at) for at in (COPY_EVERY_S - 1, COPY_EVERY_S)] == [False, True]
+    minutes_file.add_utterances([said("x" * COPIED_BYTES * 100)])
+    assert [minutes_file.is_to_be_copied(at) for at in (COPY_EVERY_S, 101.0)] == [False, True]
 
 
 async def test_of_a_bot_that_is_with_a_worker_nothing_is_finished(tmp_path: Path) -> None:
