@@ -174,6 +174,10 @@ class Screenshot(Shape, frozen=True):
     height: int
 
 
+Stored = Audio | Video | SoundTrack | Waveform | Thumbnails | Screenshot
+"""A file that a manifest names."""
+
+
 class Manifest(Shape, frozen=True):
     """`way`: how sound and picture were captured. `kinds`: what was to be recorded. `audio`, `video`: None until they
     are made, and if nothing was recorded. `tracks`: one for each sound track, in the order in which they began.

@@ -19,10 +19,15 @@ import pytest_asyncio
 from aiohttp import web
 from click.testing import CliRunner
 
+from common.config.settings import CaptureSettings
+from common.runtime.recordings.store import Store
+from common.wire import minutes
 from common.wire.messages import (
     BotEnded,
     BotMoved,
+    BotTranscribed,
     Event,
+    FinishRecording,
     Heartbeat,
     Join,
     JoinRefused,
@@ -33,6 +38,7 @@ from common.wire.messages import (
     WorkerReport,
     WorkerWarm,
 )
+from common.wire.minutes import SO_FAR, TRANSCRIPT, Utterance
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from lab.chaos.observers.witness import Witness
 from lab.chaos.stand_in.chromium import write_program
@@ -47,6 +53,7 @@ from worker.chromium import processes
 from worker.chromium.process import Chromium, Launcher, find_chromium
 from worker.chromium.profile import Profile
 from worker.cli.root import cli
+from worker.transcript.minutes_outbox import Opened, Uttered
 
 E = TypeVar("E", bound=Event)
 
@@ -420,6 +427,23 @@ async def test_an_agent_whose_vm_is_taken_away_takes_no_more_work_and_lives_unti
         assert agent.process.poll() is None
         agent.process.send_signal(signal.SIGTERM)
         assert await agent.exit_code() == 0
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_agent_makes_the_transcript_of_a_meeting_whose_vm_is_gone(
+    light_machine: Machine, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    light_machine.environment["POOLMGR_CAPTURE__STORE"] = str(store)
+    lines = Opened("b1", 1, "room", 100.0, words=True), Uttered(Utterance("Ann", "Good morning", 100.0, 101.0))
+    so_far = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    await Store(CaptureSettings(store=str(store))).put(f"b1/1/{SO_FAR}", so_far)
+    agent = await light_machine.agent()
+    await agent.order(FinishRecording("b1", 1, 200.0, transcript=True))
+    told = await agent.seen(BotTranscribed)
+    assert (told.bot_id, told.attempt, told.finished, told.utterances) == ("b1", 1, True, 1)
+    made = await Store(CaptureSettings(store=str(store))).get(f"b1/1/{TRANSCRIPT}")
+    assert [each.text for each in minutes.decode(made).utterances] == ["Good morning"]
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -13,7 +13,7 @@ from common.runtime.recordings.sound import m4a
 from common.runtime.recordings.sound.m4a import UnencodedError
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import Audio, Kind, Manifest, Screenshot, SoundTrack, Thumbnails, Video, Waveform
+from common.wire.manifest import Audio, Kind, Manifest, Stored
 from poolmgr.api.errors import ApiError, Message, bad_request, later
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot
@@ -260,7 +260,7 @@ async def video_file(call: Call) -> Answer:
     return Answer(200, File("video/mp4", f"{made.bot_id}-{made.attempt}.mp4", path))
 
 
-def path_of(made: Manifest, file: Audio | SoundTrack | Video | Waveform | Thumbnails | Screenshot) -> str:
+def path_of(made: Manifest, file: Stored) -> str:
     return f"{manifest.folder(made.bot_id, made.attempt)}/{file.path}"
 
 

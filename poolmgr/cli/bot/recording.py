@@ -24,7 +24,7 @@ from common.runtime.recordings import manifests
 from common.runtime.recordings.sound.m4a import UnencodedError, encode
 from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import Audio, Kind, Manifest, SoundTrack, Video
+from common.wire.manifest import Audio, Kind, Manifest, Stored, Video
 from common.wire.minutes import TRANSCRIPT
 from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
@@ -182,13 +182,13 @@ def _save(session: Session, found: Manifest, folder: Path, form: str) -> None:
                 _save_as_m4a(session, found, file, folder / f"{named}.m4a")
             else:
                 _save_file(session, found, file, folder / f"{named}{Path(file.path).suffix}")
-        for track in found.tracks:
-            _save_file(session, found, track, folder / f"{named}-{track.path}")
+        for file in filter(None, (*found.tracks, found.waveform, found.thumbnails, *found.screenshots)):
+            _save_file(session, found, file, folder / f"{named}-{file.path}")
     except OSError as error:
         fail(f"cannot write into {folder}: {error.strerror}", EXIT_FAILED)
 
 
-def _save_file(session: Session, found: Manifest, file: Audio | SoundTrack | Video, path: Path) -> None:
+def _save_file(session: Session, found: Manifest, file: Stored, path: Path) -> None:
     _fetch(session, found, file, path)
     say(f"saved {path}")
 
@@ -207,7 +207,7 @@ def _save_as_m4a(session: Session, found: Manifest, audio: Audio, path: Path) ->
     say(f"saved {path}")
 
 
-def _fetch(session: Session, found: Manifest, file: Audio | SoundTrack | Video, path: Path) -> None:
+def _fetch(session: Session, found: Manifest, file: Stored, path: Path) -> None:
     """Save the file under another name, and rename it when it is complete. Raises: OSError."""
     unfinished = path.with_name(f"{path.name}.part")
     files.write(unfinished, b"")

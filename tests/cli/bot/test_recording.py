@@ -10,7 +10,21 @@ import msgspec
 import pytest
 
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, VIDEO, Audio, Gap, Manifest, Part, Segment, Video
+from common.wire.manifest import (
+    AUDIO,
+    FINAL,
+    PROGRESS,
+    THUMBNAILS,
+    VIDEO,
+    Audio,
+    Gap,
+    Manifest,
+    Part,
+    Screenshot,
+    Segment,
+    Thumbnails,
+    Video,
+)
 from tests.cli.conftest import ROOT, CommandLine
 from tests.common.runtime.recordings.test_sound import write_ogg
 
@@ -38,6 +52,8 @@ BOTH: Final = msgspec.structs.replace(
     segments=[*WHOLE.segments, Segment(0, 0, "picture-000000.ivf", 0.7, 2000.7, 2062.7, 7_500_000, "0f" * 32, "video")],
     gaps=[*WHOLE.gaps, Gap(2062.7, 2065.0, "browser_gone", "video")],
     video=Video(VIDEO, len(PICTURE), hashlib.sha256(PICTURE).hexdigest(), 62.5, "vp9", 1280, 720, 930, 15.0, 2),
+    thumbnails=Thumbnails(THUMBNAILS, len(PICTURE), hashlib.sha256(PICTURE).hexdigest(), 20, 160, 90, 3.1),
+    screenshots=[Screenshot("screenshot-000.jpg", len(PICTURE), hashlib.sha256(PICTURE).hexdigest(), 31.2, 640, 360)],
 )
 
 
@@ -74,13 +90,16 @@ def test_of_a_picture_it_is_said_how_large_and_it_is_saved_beside_the_sound(
     folder = put(store, FINAL, BOTH)
     (folder / AUDIO).write_bytes(SOUND)
     (folder / VIDEO).write_bytes(PICTURE)
+    (folder / THUMBNAILS).write_bytes(PICTURE)
+    (folder / "screenshot-000.jpg").write_bytes(PICTURE)
     shown = poolmgr("recording", "b2", "--save", str(tmp_path)).stdout
     assert "attempt 2: sound and picture, by recorder_tab" in shown
     assert "picture: 1 segments in 1 parts, 1m 02s, 7.5 MB" in shown
     assert "video.mp4: 1m 02s, 0.0 MB, 1280x720, vp9, 15 pictures a second, 2 of 930 pictures damaged" in shown
     assert "sound missing from 00:34:22.500" in shown
     assert "picture missing from 00:34:22.700, for 2.30 s: browser_gone" in shown
-    assert sorted(path.name for path in tmp_path.glob("b2-*")) == ["b2-2.manifest.json", "b2-2.mp4", "b2-2.ogg"]
+    names = ["b2-2-screenshot-000.jpg", f"b2-2-{THUMBNAILS}", "b2-2.manifest.json", "b2-2.mp4", "b2-2.ogg"]
+    assert sorted(path.name for path in tmp_path.glob("b2-*")) == names
     assert (tmp_path / "b2-2.mp4").read_bytes() == PICTURE
     assert manifest.decode((tmp_path / "b2-2.manifest.json").read_bytes()) == BOTH
 
