@@ -162,16 +162,13 @@ class _Page:
             version = -1
             while not self._closing.is_set():
                 try:
-                    version, lines = await self._watch.next(version)
+                    version, events = await self._watch.next(version)
                 except (RedisError, OSError):
                     await _write(response, b'data: {"kind":"fault","message":"Redis is away, or will not answer."}\n\n')
                     await asyncio.sleep(_AGAIN_S)
                     version = -1
                     continue
-                await _write(
-                    response,
-                    b"".join(b"data: %s\n\n" % line for line in lines.split(b"\n")) if lines else b": beat\n\n",
-                )
+                await _write(response, events or b": beat\n\n")
         except (TimeoutError, ConnectionError):
             if request.transport:
                 request.transport.abort()

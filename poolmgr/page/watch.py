@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from common.config.settings import PoolSettings
 from common.jobs.record import epoch
@@ -45,6 +46,20 @@ _KEPT: Final = 10
 """How many differences are kept. A viewer that is further behind gets everything."""
 
 
+class _Turn:
+    """A read that a viewer makes for all. `fault`: what it met."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.fault: RedisError | OSError | None = None
+
+    async def done(self) -> None:
+        """Wait for its end. Raises: its fault. A viewer who went away while it read leaves none: another one reads."""
+        await self.ended.wait()
+        if self.fault:
+            raise self.fault
+
+
 class Watch:
     """`wall`: the calendar's time, epoch seconds. `steady`: a clock, seconds. Redis' errors are raised to the
     caller.
@@ -57,7 +72,7 @@ class Watch:
         self._pool = pool
         self._wall = wall
         self._steady = steady
-        self._looking = asyncio.Lock()
+        self._next: _Turn | None = None
         self.version = 0
         self._begin()
 
@@ -68,6 +83,7 @@ class Watch:
         self._looked_at = self._indexes_at = -1e9
         self._pace_s = EVERY_S
         self._after = ""
+        self._marks: dict[str, bytes] = {}  # of each VM, when it was read
         self._unread: deque[str] = deque()  # VMs that were never read
         self._turn: deque[str] = deque()  # those that were
         self._unknown: deque[str] = deque()  # ids of live bots whose records are not read yet
@@ -78,29 +94,42 @@ class Watch:
         self._past: list[tuple[str, str, float]] = []
 
     async def next(self, version: int) -> tuple[int, bytes]:
-        """The version, and what changed after `version` (-1: everything) as JSON lines. Waits for a change, BEAT_S at
-        most; then it may be nothing. Raises: RedisError, OSError.
+        """The version, and what changed after `version` (-1: everything) as server-sent events, each a line of JSON.
+        Waits for a change, BEAT_S at most; then it may be nothing. Raises: RedisError, OSError.
         """
         until = self._steady() + BEAT_S
         if version < 0 and self._steady() - self._looked_at < BEAT_S:
             return self.version, self._since(version)  # others watch: what they saw last is shown at once
         while True:
-            async with self._looking:
-                if self._steady() - self._looked_at >= self._pace_s:
-                    await self._look()
+            if self._next is None:
+                await self._look_in_time()
+            else:
+                await self._next.done()
             if self.version != version or self._steady() >= until:
                 return self.version, self._since(version)
-            await asyncio.sleep(max(0.01, self._looked_at + self._pace_s - self._steady()))
+
+    async def _look_in_time(self) -> None:
+        """Read when it is time to. One viewer does it; meanwhile all others wait for that, and wake up once."""
+        turn = self._next = _Turn()
+        try:
+            await asyncio.sleep(self._looked_at + self._pace_s - self._steady())
+            await self._look()
+        except (RedisError, OSError) as error:
+            turn.fault = error
+            raise
+        finally:
+            self._next = None
+            turn.ended.set()
 
     def _since(self, version: int) -> bytes:
         if version == self.version:
             return b""
         later = [difference for number, difference in self._sent if number > version]
         if version >= 0 and len(later) == self.version - version:
-            return b"\n".join(later)
+            return b"".join(later)
         if self._all[0] != self.version:
             first, rest = self.outlook.everything(self._wall())
-            self._all = (self.version, b"\n".join(map(msgspec.json.encode, (first, *rest))))
+            self._all = (self.version, b"".join(map(_event, (first, *rest))))
         return self._all[1]
 
     async def _look(self) -> None:
@@ -122,7 +151,7 @@ class Watch:
         difference = self.outlook.take_difference(self._wall())
         if difference:
             self.version += 1
-            self._sent.append((self.version, msgspec.json.encode(difference)))
+            self._sent.append((self.version, _event(difference)))
         reads_on = self._before or self._unknown or self._unread
         self._pace_s = EVERY_S if difference or reads_on else QUIET_S
         self._looked_at = self._steady()
@@ -151,6 +180,7 @@ class Watch:
         """
         vm_ids = await self._sight.vm_ids()
         self._unread = deque(self.outlook.keep_vms(vm_ids))
+        self._marks = {vm_id: mark for vm_id, mark in self._marks.items() if vm_id in self.outlook.vms}
         self._turn = deque(vm_id for vm_id in self._turn if vm_id in self.outlook.vms)
         self._unknown = deque(self.outlook.keep_live(await self._sight.live()))
 
@@ -165,11 +195,18 @@ class Watch:
             wanted.append(self._turn.popleft())
         if not self._turn:
             self._turn.extend(sorted(self.outlook.vms))
-        for vm in await self._sight.vms(list(dict.fromkeys([*new, *wanted]))):
-            self.outlook.put_vm(vm)
+        await self._look_at_changed(list(dict.fromkeys([*new, *wanted])))
         for _ in new:
             self._unread.popleft()
         self.outlook.whole = not self._unread
+
+    async def _look_at_changed(self, vm_ids: list[str]) -> None:
+        """Read those of these VMs whose mark is not the one that they had when they were read."""
+        marks = dict(zip(vm_ids, await self._sight.marks(vm_ids), strict=True))
+        changed = [vm_id for vm_id, mark in marks.items() if self._marks.get(vm_id) != mark]
+        for vm in await self._sight.vms(changed):
+            self.outlook.put_vm(vm)
+            self._marks[vm.vm_id] = marks[vm.vm_id]
 
     async def _look_at_bots(self, changes: list[StatusChange]) -> None:
         ids = [change.fields["bot_id"] for change in changes]
@@ -221,6 +258,10 @@ class Watch:
                 if state:
                     self._unsorted.append((bot_id, at))
         self._past = []
+
+
+def _event(told: msgspec.Struct) -> bytes:
+    return b"data: %s\n\n" % msgspec.json.encode(told)
 
 
 def time_of(change: StatusChange) -> float:

@@ -461,6 +461,10 @@ def keep_vm(
 def forget_vm(*, vm: Key, workers: Key, commands: Key, vms: Key, vm_id: str) -> bool: ...
 
 
+@SCRIPTS.script()
+def marks(*, vms: Keys, workers: Keys, alive: Keys) -> list[bytes]: ...
+
+
 # Probes
 
 

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, Generic, NamedTuple, ParamSpec, TypeAl
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from common.runtime.redis.roundtrip import carry_out
+from common.runtime.redis.roundtrip import carry_out, read
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,6 +81,15 @@ class Call(NamedTuple, Generic[R]):
             answer = await carry_out(redis, *command)
         return self.script.answer(answer)
 
+    async def read(self, redis: Redis) -> R:
+        """Like `run`, for a script that writes nothing: no replica has to confirm it."""
+        try:
+            (answer,) = await read(redis, self.command())
+        except NoScriptError:
+            await redis.script_load(self.script.source)
+            (answer,) = await read(redis, self.command())
+        return self.script.answer(answer)
+
 
 class Script(Generic[P, R]):
     """Calling it with the stub's arguments, by name, gives a Call. `source`: the whole text for Redis. `body`: the text
@@ -124,7 +133,7 @@ class Script(Generic[P, R]):
     def _compiled(self) -> Callable[..., Call[R]]:
         """A function that puts every argument in its place. It is compiled, because every event runs through it."""
         marks = self.parts
-        first = self._keys[0]
+        first = next(iter(self._keys), "")
         keys = [f"{name} or {first}" if marks[name] == "optional key" else name for name in self._keys]
         keys += [f"*{name}" for name in self._key_lists]
         arguments = [f"len({name})" for name in self._key_lists[:-1]]

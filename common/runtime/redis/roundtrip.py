@@ -88,6 +88,14 @@ async def carry_out(redis: Redis, *command: Any) -> Any:
     return answer
 
 
+async def read(redis: Redis, *commands: tuple[Any, ...]) -> list[Any]:
+    """Like `ask`, for commands that change nothing. Raises: ResponseError too, if Redis refused one of them."""
+    answers = await ask(redis, commands) if commands else []
+    if refused := next((answer for answer in answers if isinstance(answer, ResponseError)), None):
+        raise refused
+    return answers
+
+
 async def _answer(connection: Any) -> Any:
     try:
         return await connection.read_response(timeout=math.inf)

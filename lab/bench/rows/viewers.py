@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -22,6 +23,7 @@ from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Series, ratio
 from lab.bench.usage import cpu_percent, cpu_percents
 from lab.parts import StageError, browser
+from lab.parts.ports import free_ports
 from lab.parts.stage import Stage
 from lab.parts.table import below
 
@@ -34,16 +36,22 @@ _BOTS: Final = 5000
 _JOBS_A_SECOND: Final = 2
 _STAY_S: Final = 3600.0
 _LINK: Final = "http://127.0.0.1:8090/r/viewed"
+_OF_PLACE: Final = {
+    "a standby": " A standby does nothing else, so this is what viewers cost.",
+    "the leader": " What a leader does by itself varies by more than viewers cost, most of all beside other load.",
+}
 _ROWS: Final = "() => document.querySelectorAll('#vms tbody tr').length >= 100"
 _PAINT: Final = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
 
 
 async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
-    rounds, interval_s, loads = (2, 4.0, 3) if quick else (4, 8.0, 8)
+    rounds, interval_s, loads, settles_s = (2, 4.0, 3, 10.0) if quick else (4, 8.0, 8, 40.0)
     token = f"pm_{secrets.token_urlsafe(32)}"
     tokens = [{"name": "viewer", "sha256": hashlib.sha256(token.encode()).hexdigest(), "role": "read"}]
     sections = {"pool": {"min_idle": _MIN_IDLE, "max_workers": 12}, "api": {"tokens": tokens}}
-    with_viewers, without = Series(f"{VIEWERS} viewers", "% of a core"), Series("nobody looks", "% of a core")
+    places = ("a standby", "the leader")
+    alone = {place: Series(f"{place}, nobody looks", "% of a core") for place in places}
+    watched = {place: Series(f"{place}, {VIEWERS} viewers", "% of a core") for place in places}
     viewing, paint, work = Series("the page", "% of a core"), Series("the page", "ms"), Series("the page", "ms")
     async with Stage("bench", sections) as stage, asyncio.TaskGroup() as group:
         arrivals = Arrivals(stage.folder / "agents.arrivals")
@@ -51,18 +59,24 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
         stage.start("agents", *module("simulate", stage.redis_url, _VMS, 50, 0.5, _STAY_S, arrivals.path, 1))
         progress.say(f"{_VMS:,} simulated VMs take {_BOTS:,} bots in")
         await _fill(stage)
+        bases = dict(zip(places, (await _standby(stage), stage.api), strict=True))
+        pids = dict(zip(places, (stage.pid("standby"), stage.pid("manager")), strict=True))
         trickle = group.create_task(_trickle(stage), name="jobs")
-        manager = stage.pid("manager")
-        for number in range(-1, rounds):
-            progress.say(f"processor time, {number + 1} of {rounds} times twice {interval_s:.0f} s")
-            [alone] = await cpu_percents([manager], interval_s)
-            async with _viewers(stage, token):
-                [watched] = await cpu_percents([manager], interval_s)
-            if number >= 0:  # before, it settles
-                without.add([alone])
-                with_viewers.add([watched])
+        progress.say(f"the last hour is read, {settles_s:.0f} s")
+        async with AsyncExitStack() as stack:
+            for base in bases.values():
+                await stack.enter_async_context(_viewers(base, token))
+            await asyncio.sleep(settles_s)
+        for number in range(rounds):
+            progress.say(f"processor time, {number + 1} of {rounds} times three times {interval_s:.0f} s")
+            for place, taken in zip(places, await cpu_percents(list(pids.values()), interval_s), strict=True):
+                alone[place].add([taken])
+            for place, base in bases.items():
+                async with _viewers(base, token):
+                    watched[place].add(await cpu_percents([pids[place]], interval_s))
+        await stage.stop("standby")
         progress.say("the page in a browser")
-        async with _page(stage, token) as (page, pids):
+        async with _page(stage, token) as (page, browsers):
 
             async def load() -> None:
                 await page.reload()
@@ -74,28 +88,30 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             for _ in range(loads):
                 work.add([await _work_of(page, load)])
             for number in range(-1, rounds):
-                taken = await cpu_percent(pids, interval_s)
+                taken = await cpu_percent(browsers, interval_s)
                 if number >= 0:  # before, it settles: the page was just loaded
                     viewing.add([taken])
         trickle.cancel()
-    seen, alone_at = with_viewers.summary(), without.summary()
     what = f"{_VMS:,} VMs, {_BOTS:,} bots"
     conditions = (
         f"{_VMS:,} simulated agents with heartbeats every 2 s, {_BOTS:,} bots in meetings, {_JOBS_A_SECOND} jobs a"
-        f" second; {rounds} times {interval_s:.0f} s with nobody and with {VIEWERS} streams that are read at once."
+        f" second; {rounds} times {interval_s:.0f} s with nobody and with {VIEWERS} streams that are read at once,"
+        f" after {settles_s:.0f} s in which the last hour was read."
     )
-    points = Budget("mean, points over nobody", "%", max(0.0, seen.mean - alone_at.mean), _MOST_POINTS)
     takes = viewing.summary()
     return [
-        Measurement(
-            "viewers",
-            f"{what}: processor time of the manager with {VIEWERS} viewers",
-            seen,
-            [alone_at],
-            ratio(with_viewers, without),
-            [points],
-            conditions=conditions,
-            limited_by="One look at Redis for all viewers, at most five a second, and writing it to each of them.",
+        *(
+            Measurement(
+                "viewers",
+                f"{what}: processor time of {place} with {VIEWERS} viewers",
+                seen.summary(),
+                [alone[place].summary()],
+                ratio(seen, alone[place]),
+                [Budget("mean, points over nobody", "%", _points(seen, alone[place]), _MOST_POINTS)],
+                conditions=conditions + _OF_PLACE[place],
+                limited_by="One look at Redis for all viewers, at most five a second, and writing it to each of them.",
+            )
+            for place, seen in watched.items()
         ),
         Measurement(
             "viewers",
@@ -124,6 +140,10 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     ]
 
 
+def _points(watched: Series, alone: Series) -> float:
+    return max(0.0, watched.summary().mean - alone.summary().mean)
+
+
 async def _work_of(page: Page, act: Callable[[], Awaitable[None]]) -> float:
     """The processor time of the page's main thread while `act` runs, in ms: of all tasks in its own trace."""
     ours = page.context.browser
@@ -139,6 +159,15 @@ async def _work_of(page: Page, act: Callable[[], Awaitable[None]]) -> float:
         if thread in mains and event["name"] == "ThreadControllerImpl::RunTask":
             spent[thread] += event.get("tdur", 0)
     return max(spent.values()) / 1000
+
+
+async def _standby(stage: Stage) -> str:
+    """Start a second manager. Returns the address of its API."""
+    api, metrics = (f"127.0.0.1:{port}" for port in free_ports(2))
+    command = (sys.executable, "-m", "poolmgr", "serve", "--config", str(stage.config))
+    stage.start("standby", *command, POOLMGR_API__LISTEN=api, POOLMGR_METRICS__LISTEN=metrics)
+    await stage.port_opens("standby", int(api.rpartition(":")[2]))
+    return f"http://{api}"
 
 
 async def _fill(stage: Stage) -> None:
@@ -167,13 +196,13 @@ async def _trickle(stage: Stage) -> None:
 
 
 @asynccontextmanager
-async def _viewers(stage: Stage, token: str) -> AsyncGenerator[None]:
+async def _viewers(base: str, token: str) -> AsyncGenerator[None]:
     """Streams that are received, but not parsed."""
     headers = {"Authorization": f"Token {token}"}
     began = [asyncio.Event() for _ in range(VIEWERS)]
 
     async def view(session: aiohttp.ClientSession, has_begun: asyncio.Event) -> None:
-        async with session.get(f"{stage.api}/page/live", headers=headers) as answer:
+        async with session.get(f"{base}/page/live", headers=headers) as answer:
             if answer.status != 200:
                 raise StageError(f"/page/live was answered with {answer.status}")
             async for _ in answer.content.iter_any():

@@ -10,8 +10,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from common.jobs.record import BLANK
+from common.runtime.redis.roundtrip import read
 from common.wire.messages import VmVitals
-from poolmgr.store import answers, story
+from poolmgr.store import answers, scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.reading.views import Standing, StatusChange, Views, VmView, ask_standing, standing_of
 
@@ -71,6 +72,14 @@ class Sight:
     async def vm_ids(self) -> set[str]:
         return {raw.decode() for raw in await self._redis.smembers(self._keys.vms)}
 
+    async def marks(self, ids: Sequence[str]) -> list[bytes]:
+        """A mark for each of these VMs. While it stays the same, so does all that `vms` says of that VM."""
+        keys = self._keys
+        call = scripts.marks(
+            vms=list(map(keys.vm, ids)), workers=list(map(keys.workers, ids)), alive=list(map(keys.alive, ids))
+        )
+        return await call.read(self._redis)
+
     async def vms(self, ids: Sequence[str]) -> list[VmView]:
         return await self._views.vms(ids)
 
@@ -100,10 +109,8 @@ class Sight:
 
     async def bots(self, ids: Sequence[str]) -> list[dict[str, str]]:
         """FIELDS of these bots, without those that have no record."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for bot_id in ids:
-            pipeline.hmget(self._keys.bot(bot_id), FIELDS)
-        found: list[list[bytes | None]] = await pipeline.execute() if ids else []
+        commands = [("HMGET", self._keys.bot(bot_id), *FIELDS) for bot_id in ids]
+        found: list[list[bytes | None]] = await read(self._redis, *commands)
         return [
             {
                 name: str(BLANK.get(name, "")) if value is None else value.decode(errors="replace")
@@ -115,10 +122,8 @@ class Sight:
 
     async def stood_idle(self, ids: Sequence[str]) -> dict[str, bool]:
         """For each bot that got a worker: whether its first worker was idle, so that the bot did not wait."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for bot_id in ids:
-            pipeline.lrange(self._keys.story(bot_id), 0, 3)
-        raws: list[list[bytes]] = await pipeline.execute() if ids else []
+        commands = [("LRANGE", self._keys.story(bot_id), 0, 3) for bot_id in ids]
+        raws: list[list[bytes]] = await read(self._redis, *commands)
         first = {
             bot_id: next((entry for entry in story.decoded(entries) if entry.what is story.What.ASSIGNED), None)
             for bot_id, entries in zip(ids, raws, strict=True)

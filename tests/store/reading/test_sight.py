@@ -88,6 +88,27 @@ async def test_a_vm_is_read_with_its_workers_and_what_its_agent_said(
         assert await sight.vitals("vm-1") == said
 
 
+async def test_a_vms_mark_changes_with_whatever_is_read_of_it(
+    sight: Sight, ledger: Ledger, redis: Any, keys: Keys
+) -> None:
+    ids = ["vm-1", "vm-2"]
+    await ledger.apply([KeepVm(vm_id, "s", draining=False, lost=False) for vm_id in ids], AT)
+    seen = [await sight.marks(ids)]
+    assert await sight.marks(ids) == seen[0]
+    assert await sight.marks(["vm-2"]) == seen[0][1:]
+    for change in (
+        ledger.apply([KeepWorker("vm-1", "w1", WorkerState.IDLE, AT, AT)], AT),
+        ledger.apply([KeepWorker("vm-1", "w1", WorkerState.BUSY, AT, AT, "b1")], AT),
+        ledger.apply([KeepVm("vm-1", "s", draining=True, lost=False)], AT),
+        redis.set(keys.alive("vm-1"), "s", ex=60),
+    ):
+        await change
+        seen.append(await sight.marks(ids))
+    assert len({mark for mark, _ in seen}) == 5
+    assert len({mark for _, mark in seen}) == 1
+    assert await sight.marks([]) == []
+
+
 async def test_redis_says_what_it_holds(redis: Any, keys: Keys) -> None:
     used, limit = await Upkeep(redis, keys, RetentionSettings()).memory()
     assert (used > 100_000, limit) == (True, 0)

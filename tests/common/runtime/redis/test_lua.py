@@ -103,6 +103,19 @@ async def test_a_redis_that_lost_its_scripts_is_given_them(redis: Any, tmp_path:
     assert [await says(first_key="k").run(redis) for _ in range(2)] == [7, 7]
 
 
+async def test_a_script_of_lists_alone_only_reads_and_asks_no_replica(
+    redis: Any, redis_server: str, tmp_path: Path
+) -> None:
+    def answer(*, keys: Keys, others: Keys) -> list[bytes]: ...
+
+    says = script(tmp_path, answer, "return {keys[1], keys[2], others[1]}")
+    await redis.script_flush()
+    cautious = connect(RedisSettings(url=redis_server, wait_replicas=2, wait_s=0.02))
+    for _ in range(2):  # the first time Redis does not have it
+        assert await says(keys=["k", "l"], others=["o"]).read(cautious) == [b"k", b"l", b"o"]
+    await cautious.aclose()
+
+
 async def test_a_fenced_script_is_told_who_calls(redis: Any, tmp_path: Path) -> None:
     def answer(*, first_key: Key, word: str) -> list[bytes]: ...
 

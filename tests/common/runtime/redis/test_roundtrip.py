@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from common.config.settings import RedisSettings
 from common.runtime.redis.client import connect
-from common.runtime.redis.roundtrip import UnconfirmedError, ask, carry_out
+from common.runtime.redis.roundtrip import UnconfirmedError, ask, carry_out, read
 
 
 @pytest.fixture
@@ -41,6 +41,18 @@ async def test_what_is_not_answered_in_time_is_a_timeout(redis: Any, redis_serve
     with pytest.raises(TimeoutError):
         await ask(client, [("GET", prefix), ("BLPOP", f"{prefix}:jobs", 1)])
     assert await ask(client, [("GET", prefix)]) == [b"1"]
+    await client.aclose()
+
+
+async def test_what_only_reads_needs_no_replica_and_a_refusal_of_any_of_it_is_raised(
+    redis_server: str, prefix: str, redis: Any
+) -> None:
+    client: Any = connect(RedisSettings(url=redis_server, prefix=prefix, wait_replicas=2, wait_s=0.02))
+    assert await read(client, ("GET", prefix), ("TTL", f"{prefix}:confirmed")) == [b"1", -2]
+    assert await read(client) == []
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await read(client, ("GET", prefix), ("LLEN", prefix), ("GET", prefix))
+    assert await read(client, ("GET", prefix)) == [b"1"]
     await client.aclose()
 
 
