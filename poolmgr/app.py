@@ -348,7 +348,7 @@ class Manager:
     async def _resign(self, lease: Lease) -> None:
         try:
             await lease.resign()
-        except UNAVAILABLE as error:
+        except (*UNAVAILABLE, ResponseError) as error:  # away, or it takes no writes
             _log.warning("lease_kept", error=str(error), detail="it will run out by itself")
 
     def _on_durable(self, decision: Decision) -> None:

@@ -39,7 +39,9 @@ class Meetings:
 
 
 class SimulatedAgent:
-    """`stay_s`: how long a bot stays in its meeting by itself; None: until it is told to leave."""
+    """`stay_s`: how long a bot stays in its meeting by itself; None: until it is told to leave, if it `leaves` then.
+    `joins_in_s`: how long joining takes, one bot after the other. `meets`: why it does not get in; None: it does.
+    """
 
     def __init__(
         self, redis: Any, prefix: str, vm_id: str, meetings: Meetings, *, stay_s: float | None = None, room: int = 100
@@ -47,6 +49,9 @@ class SimulatedAgent:
         self.most_workers = 0
         self.refuses = False
         self.warms = True
+        self.leaves = True
+        self.joins_in_s = 0.0
+        self.meets: Reason | None = None
         self.said: list[tuple[str, str]] = []
         self._vm = SimulatedVm(vm_id, room)
         self._redis = redis
@@ -124,7 +129,7 @@ class SimulatedAgent:
             case Join():
                 await self._join(command)
             case Leave(worker_id=worker_id, bot_id=bot_id, attempt=attempt, reason=reason):
-                if self.workers.get(worker_id) == WorkerReport(WorkerState.BUSY, bot_id, attempt):
+                if self.leaves and self.workers.get(worker_id) == WorkerReport(WorkerState.BUSY, bot_id, attempt):
                     await self.end(worker_id, reason)
             case Retire(worker_id=worker_id):
                 self._vm.gone(worker_id, GoneCause.RETIRED)
@@ -149,6 +154,11 @@ class SimulatedAgent:
         self._meetings.enter(join.bot_id, worker_id)
         for state in (BotState.JOINING, BotState.IN_MEETING):
             await self._tell(BotMoved(self._vm.vm_id, worker_id, join.bot_id, join.attempt, time.time(), state))
+            if state is BotState.JOINING and self.joins_in_s:
+                await asyncio.sleep(self.joins_in_s)
+            if state is BotState.JOINING and self.meets:
+                await self.end(worker_id, self.meets)
+                return
         if self._stay_s is not None and self._group:
             stay = self._group.create_task(self._stay(worker_id, self._stay_s), name=f"stay {join.bot_id}")
             self._stays.append(stay)

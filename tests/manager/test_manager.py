@@ -550,6 +550,18 @@ async def test_a_redis_that_refuses_writes_is_waited_for(durable_scene: Scene) -
     assert await manager.ended() == 0
 
 
+async def test_while_redis_refuses_writes_a_manager_ends_in_good_order(durable_scene: Scene) -> None:
+    scene = durable_scene
+    manager = scene.manager()
+    await scene.push("before")
+    await scene.until_state("before", "queued")
+    await scene.redis.config_set("min-replicas-to-write", 1)
+    await wait_until(lambda: _not_ready(manager, "NOREPLICAS"))
+    manager.signal(signal.SIGTERM)
+    assert await manager.ended() == 0
+    await scene.redis.config_set("min-replicas-to-write", 0)
+
+
 async def test_a_manager_that_waits_for_an_answer_of_redis_is_not_ready(durable_scene: Scene) -> None:
     scene = durable_scene
     await scene.redis.client_pause(4000)
