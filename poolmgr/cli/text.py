@@ -1,10 +1,12 @@
 """Formats times for people. Does no I/O."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from common.runtime.cli.text import literal
 
@@ -23,6 +25,30 @@ class Ago(click.ParamType[float]):
         if not match:
             self.fail(f"{value!r} is no time: write 90s, 30m, 1h or 2d", param, ctx)
         return float(match[1]) * _SECONDS[match[2]]
+
+
+class Word(click.ParamType[str]):
+    """An option's value that is one of `words`, in any case. `kind`: what a word is."""
+
+    name = "WORD"
+
+    def __init__(self, kind: str, words: Iterable[str]) -> None:
+        self._kind = kind
+        self._words = {word.casefold(): word for word in words}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if word := self._words.get(str(value).casefold()):
+            return word
+        from difflib import get_close_matches  # slow to import
+
+        near = get_close_matches(str(value).casefold(), self._words, n=3)
+        which = " or ".join(self._words[each] for each in near)
+        where = f"did you mean {which}?" if near else "docs/redis-keys.md lists them"
+        return self.fail(f"{value!r} is no {self._kind}: {where}", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        begun = incomplete.casefold()
+        return [CompletionItem(word) for folded, word in self._words.items() if folded.startswith(begun)]
 
 
 def epoch_of(iso: str) -> float | None:

@@ -9,7 +9,7 @@ import hashlib
 from contextlib import aclosing
 from functools import partial
 from importlib import resources
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -33,6 +33,9 @@ from poolmgr.store.leader.probes import Probes
 from poolmgr.store.looks import Looks
 from poolmgr.store.reading.catalog import Question
 from poolmgr.store.reading.sight import Sight
+from poolmgr.store.reading.views import DeadJob
+from poolmgr.telling.history import rejected
+from poolmgr.telling.secrecy import hide_links
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob:; base-uri 'none'; "
@@ -59,6 +62,7 @@ _BEATS: Final = 2
 _FOUND: Final = 20
 _RUNS: Final = 50
 _ACTIONS: Final = 200
+_DEAD_LOOKED_AT: Final = 1000
 
 
 class Search(msgspec.Struct):
@@ -242,7 +246,10 @@ class _Page:
         fleet = list(outlook.vms.values()) if outlook.whole else []
         found = await bot_page(service.views, service.meetings, settings, call.path["bot_id"], fleet)
         if found is None:
-            raise bot_not_found()
+            job = await rejected(service.views, call.path["bot_id"], most=_DEAD_LOOKED_AT)
+            raise (
+                ApiError(404, f"Its job was rejected: {_why(job)}. It never became a bot.") if job else bot_not_found()
+            )
         return Answer(200, found)
 
     async def vm(self, call: Call) -> Answer:
@@ -291,7 +298,15 @@ class _Page:
             page = await self._service.catalog.page(question, _FOUND)
             ids += [bot.bot_id for bot in page.bots]
         found = await self._sight.bots(list(dict.fromkeys(ids))[: 3 * _FOUND])
-        return Answer(200, {"vms": vms, "bots": [row_of(record) for record in found]})
+        told: dict[str, Any] = {"vms": vms, "bots": [row_of(record) for record in found], "rejected": ""}
+        if not (vms or found) and (job := await rejected(self._service.views, text, most=_DEAD_LOOKED_AT)):
+            told["rejected"] = _why(job)
+        return Answer(200, told)
+
+
+def _why(job: DeadJob) -> str:
+    """Why a job was rejected, and when."""
+    return f"{job.reason}, {hide_links(job.detail)} ({job.at[:19].replace('T', ' ')} UTC)"
 
 
 def _framed(picture: Picture) -> bytes:

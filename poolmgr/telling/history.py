@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from common.config.settings import Settings
 from common.jobs.record import Record
-from poolmgr.store.reading.views import Views, VmView
+from poolmgr.store.reading.views import DeadJob, Views, VmView
 from poolmgr.store.story import Entry
 from poolmgr.telling import narrative
 
@@ -39,3 +39,8 @@ def evidence_of(history: BotHistory) -> list[tuple[str, bool]]:
     here = [f"{bot_id}-{attempt}" for attempt in history.kept]
     named = history.record.evidence.split()
     return [(name, name in here) for name in dict.fromkeys([*named, *here])]
+
+
+async def rejected(views: Views, bot_id: str, *, most: int) -> DeadJob | None:
+    """The job that named `bot_id` and was rejected, among the latest `most` of them."""
+    return next((job for job in await views.dead(most=most) if job.bot_id == bot_id), None)

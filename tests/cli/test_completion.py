@@ -36,6 +36,11 @@ def offered(poolmgr: CommandLine, *words: str, program: str = "poolmgr", **envir
     return [line.partition(",")[2] for line in result.stdout.splitlines() if line]
 
 
+def test_words_of_a_closed_set_are_offered(poolmgr: CommandLine) -> None:
+    assert offered(poolmgr, "bots", "--reason", "browser_") == ["browser_crashed", "browser_hung"]
+    assert offered(poolmgr, "tail", "--status", "er") == ["Error"]
+
+
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine's Redis may answer later than somebody who pressed Tab waits."""

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,8 @@ from common.wire.manifest import (
 )
 from common.wire.vocabulary import Reason
 from lab.parts.browser import launch
+from lab.parts.ports import free_ports, listens
+from poolmgr.app import Manager
 from poolmgr.core.requests import DrainRequested
 from poolmgr.store.actions import By, Way
 from poolmgr.store.leader.probes import ProbeRun, Probes
@@ -264,7 +266,49 @@ async def test_a_cut_line_is_shown_as_cut_and_goes_on(browser: Browser, fleet: F
         await expect(page.locator("#bots tbody tr")).to_contain_text("Meanwhile")
 
 
-ADDRESSES = ("#/", "#/bot/b1", "#/vm/vm-0", "#/search/vm", "#/see/probes", "#/see/actions")
+async def test_a_page_that_is_asked_for_while_the_line_is_cut_says_so_in_our_words_and_comes_later(
+    browser: Browser, fleet: Fleet
+) -> None:
+    await fleet.hand.enter("b1", bot_name="Asked for")
+    async with fleet.world.serving() as call, looking(browser, call) as page:
+        await page.context.set_offline(True)
+        await page.evaluate("() => { location.hash = '#/bot/b1'; }")
+        await expect(page.locator("#detail")).to_contain_text("The manager does not answer.")
+        await page.context.set_offline(False)
+        await expect(page.locator("#detail h1")).to_have_text("Asked for", timeout=20_000)
+
+
+async def test_whoever_leads_the_page_of_each_manager_says_who_and_that_of_one_that_is_gone_that_it_is(
+    browser: Browser, fleet: Fleet
+) -> None:
+    api, metrics = free_ports(2)
+    settings = fleet.world.settings
+    second = msgspec.structs.replace(
+        settings,
+        api=msgspec.structs.replace(settings.api, listen=f"127.0.0.1:{api}"),
+        metrics=msgspec.structs.replace(settings.metrics, listen=f"127.0.0.1:{metrics}"),
+    )
+    async with asyncio.TaskGroup() as group:
+        async with AsyncExitStack() as of_first:
+            call = await of_first.enter_async_context(fleet.world.leading())
+            standby = group.create_task(Manager(second).run(asyncio.Event()), name="standby")
+            await wait_until(lambda: listens(api))
+            first = await of_first.enter_async_context(looking(browser, call))
+            there = Caller(f"http://127.0.0.1:{api}", call._session, TOKEN)  # pyright: ignore[reportPrivateUsage]
+            async with looking(browser, there) as page:
+                await expect(page.locator("#connection")).to_contain_text("epoch")
+                before = await page.locator("#connection").inner_text()
+                assert before == await first.locator("#connection").inner_text()
+                leaders = [task for task in asyncio.all_tasks() if task.get_name() == "manager"]
+                for leader in leaders:
+                    leader.cancel()
+                await expect(first.locator("#connection")).to_contain_text("Cut off", timeout=20_000)
+                await expect(page.locator("#connection")).to_contain_text("leads", timeout=20_000)
+                await expect(page.locator("#connection")).not_to_have_text(before, timeout=20_000)
+        standby.cancel()
+
+
+ADDRESSES = ("#/", "#/bot/b1", "#/bot/nobody", "#/vm/vm-0", "#/search/vm", "#/see/probes", "#/see/actions")
 
 
 async def fill(fleet: Fleet) -> None:

@@ -269,6 +269,25 @@ async def test_a_bots_page_tells_its_story_and_lets_nobody_in(fleet: Fleet, sess
             assert answer.status == 404
 
 
+async def test_of_a_bot_whose_job_was_rejected_its_page_and_the_search_say_why(
+    world: World, session: aiohttp.ClientSession
+) -> None:
+    async with world.leading() as call:
+        job = {"meeting_link": "https://example.org/the-secret-room", "bot_id": "turned-away"}
+        await world.redis.lpush(world.keys.jobs, msgspec.json.encode(job))
+        await wait_until(lambda: world.redis.exists(world.keys.dead))
+        async with session.get(f"{call.base}/page/bots/turned-away", headers=shows(READER)) as answer:
+            told = [(answer.status, (await answer.json())["message"])]
+        async with session.get(f"{call.base}/page/search?q=turned-away", headers=shows(READER)) as answer:
+            told.append((answer.status, (await answer.json())["rejected"]))
+        async with session.get(f"{call.base}/page/search?q=turned", headers=shows(READER)) as answer:
+            assert (await answer.json())["rejected"] == ""
+    assert [status for status, _ in told] == [404, 200]
+    for _, text in told:
+        assert "bad_link, meeting_link: unknown platform" in text
+        assert "the-secret-room" not in text
+
+
 async def test_into_a_live_bot_looks_only_a_token_that_says_so_whatever_its_role(
     fleet: Fleet, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

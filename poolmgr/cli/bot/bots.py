@@ -9,9 +9,10 @@ from common.jobs.record import Record
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_INTERRUPTED, EXIT_NOT_FOUND
+from common.wire.vocabulary import Reason
 from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, say_if_unled, with_session, with_waiting
-from poolmgr.cli.text import Ago, epoch_of
+from poolmgr.cli.text import Ago, Word, epoch_of
 from poolmgr.core.requests import LeaveRequested
 from poolmgr.store.reading.views import Views
 from poolmgr.telling.secrecy import hide_links_in_record
@@ -24,7 +25,7 @@ _CHOSEN_FROM: Final = 10_000
 @click.option("--live", is_flag=True, help="Only bots that have not ended.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, metavar="N", help="At most N.")
 @click.option("--since", "since_s", type=Ago(), help="Only bots that were made so long ago or later: 90s, 30m, 1h, 2d.")
-@click.option("--reason", metavar="WORD", help="Only bots with this reason, such as browser_crashed.")
+@click.option("--reason", type=Word("reason", Reason), help="Only bots with this reason, such as browser_crashed.")
 @click.option("--show-link", is_flag=True, help="Show meeting links whole: whoever has one can join.")
 @with_session
 def bots(
@@ -67,7 +68,7 @@ def bots(
 
             bot_tables.show_list(shown, time.time())
         elif chooses:
-            say("no bot is so")
+            say("there is no such bot")
         else:
             say("there is no live bot" if live else "there is no bot yet (`poolmgr submit LINK` makes one)")
         return

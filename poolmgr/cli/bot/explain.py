@@ -20,9 +20,9 @@ from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console, status_cell, table
 from poolmgr.cli.text import clock_time, epoch_of
 from poolmgr.store.reading.evidence import Bundle
-from poolmgr.store.reading.views import DeadJob, Views
+from poolmgr.store.reading.views import Views
 from poolmgr.telling import narrative
-from poolmgr.telling.history import BotHistory, evidence_of, look
+from poolmgr.telling.history import BotHistory, evidence_of, look, rejected
 from poolmgr.telling.meaning import meaning_of
 from poolmgr.telling.secrecy import hide_links, hide_links_in_record
 
@@ -156,20 +156,16 @@ def lines_of(history: BotHistory) -> Any:
 
 
 def _explain_unknown(session: Session, bot_id: str) -> None:
-    rejected = session.ask(lambda views: _rejected(views, bot_id))
-    if rejected is None:
+    job = session.ask(lambda views: rejected(views, bot_id, most=_DEAD_LOOKED_AT))
+    if job is None:
         waiting = session.ask(lambda views: views.standing()).jobs_waiting
         where = f" {waiting} jobs wait to be taken; it may be among them." if waiting else ""
         fail(f"nothing is known of a bot {bot_id}: never came, or its time is over.{where}", EXIT_NOT_FOUND)
-    detail = hide_links(rejected.detail)
+    detail = hide_links(job.detail)
     if session.as_json:
-        put_json({"rejected": {"at": rejected.at, "reason": rejected.reason, "detail": detail}})
+        put_json({"rejected": {"at": job.at, "reason": job.reason, "detail": detail}})
         return
-    shown = epoch_of(rejected.at) or time.time()
+    shown = epoch_of(job.at) or time.time()
     console().print(Text(f"bot {literal(bot_id)}: its job was rejected", "bold"))
-    console().print(Text(f"  {clock_time(shown)}  {literal(rejected.reason)}: {literal(detail)}"), soft_wrap=True)
+    console().print(Text(f"  {clock_time(shown)}  {literal(job.reason)}: {literal(detail)}"), soft_wrap=True)
     console().print(Text('  What to do: "Jobs in dead" in docs/operations.md; `poolmgr dead` shows what was pushed'))
-
-
-async def _rejected(views: Views, bot_id: str) -> DeadJob | None:
-    return next((job for job in await views.dead(most=_DEAD_LOOKED_AT) if job.bot_id == bot_id), None)

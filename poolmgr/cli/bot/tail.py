@@ -9,17 +9,18 @@ from rich.text import Text
 from common.runtime.cli.session import fail, put_json
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_INTERRUPTED
+from common.wire.vocabulary import Reason, Status
 from poolmgr.cli.names import bot_ids, vm_ids
 from poolmgr.cli.session import Session, with_session
 from poolmgr.cli.tables import console, status_cell
-from poolmgr.cli.text import NOTHING, Ago, clock_time, epoch_of
+from poolmgr.cli.text import NOTHING, Ago, Word, clock_time, epoch_of
 from poolmgr.store.reading.views import Views
 
 
 @click.command
 @click.option("--bot", "bot_id", metavar="BOT", default="", shell_complete=bot_ids(), help="Only of this bot.")
-@click.option("--status", metavar="WORD", help="Only changes to this status, such as Error, in any case.")
-@click.option("--reason", metavar="WORD", help="Only changes with this reason, such as browser_crashed.")
+@click.option("--status", type=Word("status", Status), help="Only changes to this status, such as Error, in any case.")
+@click.option("--reason", type=Word("reason", Reason), help="Only changes with this reason, such as browser_crashed.")
 @click.option("--vm", "vm_id", metavar="VM", shell_complete=vm_ids(), help="Only of bots on this VM.")
 @click.option("--since", "since_s", type=Ago(), help="Begin so long ago: 90s, 30m, 1h, 2d.  [default: now]")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N changes.")

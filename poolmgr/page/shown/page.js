@@ -74,7 +74,7 @@ async function ask(path, options = {}) {
   const answer = await fetch(path, {
     ...options, cache: "no-store", headers: { ...headers(), ...(options.body ? { "Content-Type": "application/json" } : {}) },
     signal: AbortSignal.timeout(10000),
-  });
+  }).catch(() => { throw new Error("The manager does not answer."); });
   if (answer.ok) return answer;
   const text = await answer.json().then((body) => body.message, () => answer.statusText);
   throw answer.status === 401 || answer.status === 403 ? new Refused(text) : new Error(text);
@@ -725,7 +725,8 @@ async function searchPage(text) {
     el("h1", { tabindex: "-1" }, `Found for “${text}”`),
     data.vms.length ? [el("h2", {}, "VMs"), el("ul", {}, ...data.vms.map((id) => el("li", {}, vmLink(id))))] : null,
     data.bots.length ? [el("h2", {}, "Bots"), grid("Bots", ["Bot", "Id", "Platform", "Where"], data.bots.map((bot) => [botLink(bot.id, bot.name), bot.id, bot.platform, bot.state === "stopped" ? `${bot.status}: ${bot.reason}` : WHERE[bot.state] || bot.state]))] : null,
-    data.vms.length || data.bots.length ? null : el("p", {}, "Nothing. Looked for: names and ids of bots that live or are new, ids of VMs; whole: bot ids, users, calendar events, status words."),
+    data.rejected ? el("p", { class: "bad" }, `The job of that bot was rejected: ${data.rejected}. It never became a bot.`) : null,
+    data.vms.length || data.bots.length || data.rejected ? null : el("p", {}, "Nothing. Looked for: names and ids of bots that live or are new, ids of VMs; whole: bot ids, users, calendar events, status words."),
   ) };
 }
 

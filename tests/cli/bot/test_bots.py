@@ -160,10 +160,21 @@ def test_bots_are_chosen_by_age_and_reason(write: Writer, poolmgr: CommandLine) 
     for words, found in chosen:
         assert sorted(bot["bot_id"] for bot in poolmgr.json("bots", *words)) == found.split(), words
     assert len(poolmgr.json("bots", "--since", "2d", "--limit", "1")) == 1
-    assert "no bot is so" in poolmgr("bots", "--reason", "captcha").stderr
+    assert "there is no such bot" in poolmgr("bots", "--reason", "captcha").stderr
     refused = poolmgr("bots", "--since", "yesterday")
     assert refused.exit_code == 2
     assert "90s, 30m, 1h or 2d" in refused.stderr
+
+
+def test_a_word_that_is_no_reason_or_status_is_refused_and_not_waited_for(poolmgr: CommandLine) -> None:
+    for words, says in (
+        (("bots", "--reason", "browser_crash"), "did you mean browser_crashed"),
+        (("tail", "--reason", "browsercrashed"), "did you mean browser_crashed"),
+        (("tail", "--status", "Errors"), "did you mean Error"),
+        (("tail", "--status", "?"), "docs/redis-keys.md lists them"),
+    ):
+        refused = poolmgr(*words)
+        assert (refused.exit_code, says in refused.stderr) == (2, True), words
 
 
 def test_tail_prints_the_changes_that_are_asked_for(write: Writer, poolmgr: CommandLine) -> None:
